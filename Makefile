@@ -1,0 +1,76 @@
+# The developer's whole vocabulary: `make` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+PY := $(VENV)/bin/python
+STATE := $(or $(STAGECOACH_STATE),$(HOME)/.cache/stagecoach)
+export PYTHONPATH := operator:images/trainer:.
+export PATH := $(STATE)/bin:$(PATH)
+TORCH_VERSION ?= 2.13.0
+export TORCH_VERSION
+
+.PHONY: help
+help:  ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
+
+.PHONY: demo
+demo: setup  ## a cluster, the operator, the example: from nothing to a fine-tuned model
+	$(PY) -m examples.demo
+
+.PHONY: test
+test: lint test-unit test-integration test-e2e  ## everything that has to hold, as continuous integration runs it
+
+.PHONY: lint
+lint: setup  ## formatting, style, types, layering, generated files
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(PY) -m stagecoach.api.crds --check crds charts/stagecoach/crds
+
+.PHONY: test-unit
+test-unit: setup  ## pure functions and small programs, no cluster
+	$(PY) -m pytest tests/unit
+
+.PHONY: test-integration
+test-integration: setup  ## the operator and the chart against a real API server, no nodes
+	$(PY) -m pytest tests/integration
+
+.PHONY: test-e2e
+test-e2e: setup  ## real nodes, containers and training
+	$(PY) -m pytest tests/e2e
+
+.PHONY: check-banking77
+check-banking77: setup  ## a run on real data: BANKING77=<folder with train.csv and test.csv>
+	$(PY) -m tests.banking77 "$(BANKING77)"
+
+.PHONY: setup
+setup: $(VENV)/.ready  ## the developer's environment in .venv
+
+$(VENV)/.ready: locks/dev.txt
+	python3 -m venv --clear $(VENV) || { apt-get update -qq && apt-get install -y -qq python3-venv && python3 -m venv --clear $(VENV); }
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r locks/dev.txt
+	touch $@
+
+.PHONY: format
+format: setup  ## format the code
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+.PHONY: generate
+generate: setup  ## write the CustomResourceDefinitions from the models
+	$(PY) -m stagecoach.api.crds crds charts/stagecoach/crds
+
+.PHONY: cluster-up
+cluster-up: setup  ## the cluster that test-e2e and demo use
+	$(PY) -m tests.cluster up
+
+.PHONY: cluster-down
+cluster-down: setup  ## stop it and remove all that it left
+	$(PY) -m tests.cluster down
+
+.PHONY: clean
+clean:  ## remove what was generated here (not the cluster)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

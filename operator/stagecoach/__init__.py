@@ -1,0 +1,1 @@
+"""Stagecoach: the seven-stage transformer workflow as Kubernetes objects."""

@@ -1,0 +1,210 @@
+"""What the kinds share."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Any
+
+from annotated_types import Len
+from kube_custom_resource import schema
+from kube_custom_resource.schema import Optional
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, StringConstraints, WithJsonSchema
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from stagecoach.contract import uris
+from stagecoach.contract.digests import DIGEST_PATTERN
+
+__all__ = ["Optional"]
+
+NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+# Names of children add up to 13 characters to the name of their owner and must stay below 63.
+MAX_NAME = 50
+
+
+def cel(rule: str, message: str, field: str | None = None) -> dict[str, Any]:
+    """Return one validation rule of the Common Expression Language for `rules`."""
+    return {"rule": rule, "message": message} | ({"fieldPath": field} if field else {})
+
+
+def rules(*validations: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema extension that holds CEL rules."""
+    return {"x-kubernetes-validations": list(validations)}
+
+
+@dataclass(frozen=True)
+class Matches:
+    """A pattern whose violation is told in words: the schema's own `pattern` would only show the expression."""
+
+    pattern: str
+    message: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.chain_schema([handler(source), core_schema.str_schema(pattern=self.pattern)])
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        document = handler(core["steps"][0])
+        quoted = self.pattern.replace("\\", "\\\\")
+        return document | {"type": "string"} | rules(cel(f"self.matches('{quoted}')", self.message))
+
+
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=MAX_NAME)]
+Digest = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
+ShortText = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+DURATION = Matches(r"^[1-9][0-9]{0,5}[smhd]$", "must be a length of time such as 90s, 30m, 24h or 7d")
+Duration = Annotated[str, StringConstraints(max_length=7), DURATION]
+Memory = Annotated[
+    str,
+    StringConstraints(max_length=20),
+    Matches(r"^[1-9][0-9]{0,11}(k|M|G|T|Ki|Mi|Gi|Ti)?$", "must be an amount of memory such as 512Mi or 8Gi"),
+]
+Cpu = Annotated[
+    str,
+    StringConstraints(max_length=12),
+    Matches(r"^([1-9][0-9]{0,5}m|[1-9][0-9]{0,3}([.][0-9]{1,3})?)$", "must be a number of CPUs such as 500m, 1.5 or 2"),
+]
+URI_RULE = "path segments start with a letter, digit or underscore, without '..', percent signs or credentials"
+ClaimUri = Annotated[
+    str,
+    StringConstraints(max_length=uris.MAX_LENGTH),
+    Matches(uris.CLAIM_URI_PATTERN, f"must be pvc://<claim>/<folder>; {URI_RULE}"),
+]
+FileUri = Annotated[
+    str,
+    StringConstraints(max_length=uris.MAX_LENGTH),
+    Matches(uris.FILE_URI_PATTERN, f"must be pvc://<claim>/<file> or configmap://<name>/<key>; {URI_RULE}"),
+]
+Time = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+LabelMap = Annotated[dict[str, str], Len(max_length=32)]
+
+
+class BaseModel(schema.BaseModel):
+    """A part of an object. What people read about it is the description of the field that holds it."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return _undescribed(super().__get_pydantic_json_schema__(core_schema, handler))
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON form, as the API server takes it: nothing that is unset."""
+        result: dict[str, Any] = self.model_dump(mode="json", exclude_none=True)  # type: ignore[no-untyped-call]
+        return result
+
+
+class Enum(schema.Enum):
+    """One of a few words."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return _undescribed(super().__get_pydantic_json_schema__(core_schema, handler))
+
+
+def _undescribed(document: JsonSchemaValue) -> JsonSchemaValue:
+    # A referenced schema's own description would hide that of the field.
+    return {key: value for key, value in document.items() if key != "description"}
+
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def duration(text: str) -> timedelta:
+    """Return the length of time that `90s`, `30m`, `24h` or `7d` stands for."""
+    return timedelta(seconds=int(text[:-1]) * _SECONDS[text[-1]])
+
+
+def keyed(*keys: str) -> dict[str, Any]:
+    """Return the schema extension of a list whose items are told apart, and merged, by these keys."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
+
+
+NAME_RULE = cel(
+    f"size(self.metadata.name) <= {MAX_NAME} && self.metadata.name.matches('{NAME_PATTERN}')",
+    f"metadata.name must be a DNS label of at most {MAX_NAME} characters (a-z, 0-9, '-'): the names of Jobs and pods"
+    " are made from it. Choose a shorter or plainer name.",
+)
+
+
+class ConditionStatus(Enum):
+    """Whether a condition holds."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class Condition(BaseModel):
+    """One aspect of an object's state."""
+
+    type: str = Field(max_length=64, description="Name of the aspect, in CamelCase.")
+    status: ConditionStatus = Field(description="Whether it holds.")
+    observed_generation: int = Field(description="The metadata.generation that this was decided on.")
+    last_transition_time: Time = Field(description="When the status last changed.")
+    reason: str = Field(max_length=64, description="Why, in one CamelCase word for machines.")
+    message: str = Field(max_length=4096, description="Why, in words, with what to do about it.")
+
+
+class LocalSecret(BaseModel):
+    """A Secret of the same namespace."""
+
+    name: str = Field(min_length=1, max_length=253, description="Name of the Secret.")
+
+
+class TolerationOperator(Enum):
+    """How a toleration compares."""
+
+    EXISTS = "Exists"
+    EQUAL = "Equal"
+
+
+class TaintEffect(Enum):
+    """What a taint does to pods that do not tolerate it."""
+
+    NO_SCHEDULE = "NoSchedule"
+    PREFER_NO_SCHEDULE = "PreferNoSchedule"
+    NO_EXECUTE = "NoExecute"
+
+
+class Toleration(BaseModel):
+    """A toleration, as in a pod's spec."""
+
+    key: Optional[str] = Field(None, max_length=316, description="Taint key; empty with Exists matches every taint.")
+    operator: Optional[TolerationOperator] = Field(None, description="Exists or Equal. Default: Equal.")
+    value: Optional[str] = Field(None, max_length=63, description="Taint value, for Equal.")
+    effect: Optional[TaintEffect] = Field(None, description="Taint effect; empty matches every effect.")
+    toleration_seconds: Optional[int] = Field(None, ge=0, description="How long NoExecute is tolerated, in seconds.")
+
+
+class PodSettings(BaseModel):
+    """What every pod of a project gets."""
+
+    service_account_name: Optional[Name] = Field(
+        None, description="ServiceAccount of the pods. Its token is not mounted. Default: the namespace's default."
+    )
+    image_pull_secrets: list[LocalSecret] = Field(
+        [], max_length=8, description="Secrets to pull images with. Default: none."
+    )
+    priority_class_name: Optional[ShortText] = Field(None, description="PriorityClass of the pods. Default: none.")
+    node_selector: LabelMap = Field({}, description="Labels that a node must have. Default: none.")
+    tolerations: list[Toleration] = Field(
+        [], max_length=16, description="Taints that the pods tolerate. Default: none."
+    )
+    labels: LabelMap = Field({}, description="Labels added to the Jobs and pods. Default: none.")
+
+
+class Metadata(BaseModel):
+    """What the operator reads of an object's metadata."""
+
+    name: str
+    namespace: str
+    uid: str
+    generation: int
+    resource_version: str
+    creation_timestamp: str
+    deletion_timestamp: Optional[str] = None
+    annotations: dict[str, str] = Field(default_factory=dict)
+
+
+class CustomObject(BaseModel):
+    """An object as the API server keeps it."""
+
+    metadata: Metadata

@@ -1,0 +1,387 @@
+"""FineTuneRun: stage 4 of the workflow, one training of one artifact."""
+
+from typing import Annotated, Any
+
+from annotated_types import Len
+from pydantic import Field, StringConstraints
+
+from stagecoach.api.common import (
+    DURATION,
+    BaseModel,
+    Condition,
+    Cpu,
+    CustomObject,
+    Digest,
+    Duration,
+    Enum,
+    Memory,
+    Name,
+    Optional,
+    Time,
+    cel,
+    keyed,
+    rules,
+)
+from stagecoach.api.transformerproject import PromptRef
+
+MAX_RETRIES = 5
+MAX_ATTEMPTS = 10
+
+ModuleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+){0,8}$", max_length=128)]
+
+
+class BaseRef(BaseModel):
+    """Which base model is tuned."""
+
+    candidate: Optional[Name] = Field(
+        None, description="Name of one of the project's candidates. Default: the project's selected one."
+    )
+
+
+class MethodType(Enum):
+    """How the model is tuned."""
+
+    LORA = "LoRA"
+
+
+class TargetPreset(Enum):
+    """A named choice of modules."""
+
+    ALL_LINEAR = "all-linear"
+
+
+class TargetModules(BaseModel):
+    """The modules that get an adapter."""
+
+    preset: Optional[TargetPreset] = Field(None, description="all-linear: every linear layer but the output head.")
+    names: Optional[list[ModuleName]] = Field(
+        None,
+        min_length=1,
+        max_length=32,
+        description="Module names, or their last parts, such as q_proj.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+
+
+class Method(BaseModel):
+    """How the model is tuned."""
+
+    type: MethodType = Field(description="LoRA: low-rank adaptation; the base's weights stay as they are.")
+    rank: int = Field(16, ge=1, le=512, description="Rank of the adapter matrices. Default: 16.")
+    alpha: int = Field(
+        32, ge=1, le=2048, description="Scale of the adapter: its output counts alpha/rank. Default: 32."
+    )
+    dropout: float = Field(
+        0.0, ge=0, le=0.9, description="Share of the adapter's input dropped in training. Default: 0."
+    )
+    target_modules: TargetModules = Field(
+        default_factory=lambda: TargetModules(preset=TargetPreset.ALL_LINEAR),
+        description="The modules that get an adapter. Default: preset all-linear.",
+        json_schema_extra={"default": {"preset": "all-linear"}}
+        | rules(
+            cel(
+                "has(self.preset) != has(self.names)",
+                "give exactly one of targetModules.preset and targetModules.names",
+            )
+        ),
+    )
+
+
+class DataRef(BaseModel):
+    """A data set of the project."""
+
+    name: Name = Field(description="Name of one of the project's data sets.")
+
+
+class RunData(BaseModel):
+    """Which of the project's data sets are used."""
+
+    train: list[DataRef] = Field(
+        min_length=1,
+        max_length=8,
+        description="Data sets with split Train, read in this order.",
+        json_schema_extra=keyed("name"),
+    )
+    validation: list[DataRef] = Field(
+        [],
+        max_length=4,
+        description="Data sets with split Validation, for the evaluation loss. Default: none.",
+        json_schema_extra=keyed("name"),
+    )
+
+
+class Schedule(Enum):
+    """How the learning rate changes, as named by transformers."""
+
+    LINEAR = "linear"
+    COSINE = "cosine"
+    CONSTANT = "constant"
+    CONSTANT_WITH_WARMUP = "constant_with_warmup"
+
+
+class Optimizer(Enum):
+    """The optimizer, as named by transformers."""
+
+    ADAMW = "adamw_torch"
+    ADAFACTOR = "adafactor"
+    SGD = "sgd"
+
+
+class Precision(Enum):
+    """The number format of the training."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+class Hyperparameters(BaseModel):
+    """The optimizer's settings."""
+
+    learning_rate: float = Field(
+        2.0e-4,
+        ge=1e-9,
+        le=1,
+        description="Highest learning rate. Write 2.0e-4: YAML takes 2e-4 for a string. Default: 2.0e-4.",
+    )
+    learning_rate_schedule: Schedule = Field(
+        Schedule.COSINE, description="How the learning rate changes after the warm-up. Default: cosine."
+    )
+    per_device_batch_size: int = Field(
+        8, ge=1, le=4096, description="Rows in one forward pass on one device. Default: 8."
+    )
+    gradient_accumulation_steps: int = Field(
+        1, ge=1, le=4096, description="Forward passes before one step of the optimizer. Default: 1."
+    )
+    epochs: Optional[int] = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="Passes over the training data. Exclusive with maxSteps; 3 when neither is given.",
+    )
+    max_steps: Optional[int] = Field(
+        None, ge=1, le=10_000_000, description="Steps of the optimizer. Exclusive with epochs."
+    )
+    warmup_ratio: float = Field(
+        0.03, ge=0, le=0.9, description="Share of the steps in which the learning rate rises. Default: 0.03."
+    )
+    weight_decay: float = Field(0.0, ge=0, le=1, description="Weight decay of the optimizer. Default: 0.")
+    max_grad_norm: float = Field(
+        1.0, ge=0, le=1000, description="Gradients are clipped to this norm; 0 does not clip. Default: 1."
+    )
+    optimizer: Optimizer = Field(
+        Optimizer.ADAMW, description="The optimizer, by transformers' name. Default: adamw_torch."
+    )
+    precision: Precision = Field(
+        Precision.AUTO, description="Number format. auto: bfloat16 on a GPU that has it, else float32. Default: auto."
+    )
+    seed: int = Field(17, ge=0, le=2147483647, description="Seed of all randomness. Default: 17.")
+
+
+class Resources(BaseModel):
+    """What the training pod asks for."""
+
+    gpus_per_node: int = Field(0, ge=0, le=1, description="GPUs of the pod; 0 trains on the CPU. Default: 0.")
+    gpu_resource: str = Field(
+        "nvidia.com/gpu",
+        pattern=r"^[a-z0-9.-]{1,200}/[a-zA-Z0-9._-]{1,63}$",
+        description="Name of the GPU resource. Default: nvidia.com/gpu.",
+    )
+    cpu: Cpu = Field("2", description="CPUs asked for; on a CPU run also its threads. Default: 2.")
+    memory: Memory = Field("8Gi", description="Memory asked for, and the limit. Default: 8Gi.")
+
+
+class FineTuneRunSpec(BaseModel):
+    """What is trained, on what, and how. It cannot change."""
+
+    project: Name = Field(description="The TransformerProject, in the same namespace.")
+    base: BaseRef = Field(
+        default_factory=BaseRef, description="Which base model is tuned.", json_schema_extra={"default": {}}
+    )
+    method: Method = Field(description="How the model is tuned.")
+    data: RunData = Field(description="Which of the project's data sets are used.")
+    hyperparameters: Hyperparameters = Field(
+        default_factory=Hyperparameters,
+        description="The optimizer's settings.",
+        json_schema_extra={"default": {}}
+        | rules(
+            cel(
+                "!(has(self.epochs) && has(self.maxSteps))",
+                "give only one of hyperparameters.epochs and hyperparameters.maxSteps",
+            )
+        ),
+    )
+    resources: Resources = Field(
+        default_factory=Resources, description="What the training pod asks for.", json_schema_extra={"default": {}}
+    )
+    max_duration: Duration = Field(
+        "24h",
+        description="Longest time that training pods may run, over all attempts: 90s, 30m, 24h, 7d. Default: 24h.",
+    )
+    retries: int = Field(
+        2,
+        ge=0,
+        le=MAX_RETRIES,
+        description="How often an attempt that failed for what may pass is repeated. Default: 2.",
+    )
+    clean_up_after: Duration = Field(
+        "7d",
+        description="How long Jobs and pods (with their logs) stay after their end; at least 10m. The run and its"
+        " artifact stay. Default: 7d.",
+        json_schema_extra=rules(
+            cel(f"self.matches('{DURATION.pattern}')", DURATION.message),
+            cel(
+                # An odd string is the other rule's matter: here it must only not be an error.
+                "!self.matches('^[0-9]+[sm]$') || int(self.substring(0, size(self) - 1)) >="
+                " (self.endsWith('m') ? 10 : 600)",
+                "cleanUpAfter must be at least 10m: the Job's name protects against a second start",
+            ),
+        ),
+    )
+    force: bool = Field(False, description="Train although the storage holds a record of these inputs. Default: false.")
+
+
+IMMUTABLE = rules(
+    cel("self == oldSelf", "a run's spec cannot change, so that it stays true of what ran: create another FineTuneRun")
+)
+
+
+class Phase(Enum):
+    """Where a run is, in one word."""
+
+    PENDING = "Pending"
+    BLOCKED = "Blocked"
+    QUEUED = "Queued"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+class InputDataset(BaseModel):
+    """A data set as it was when the run's inputs were fixed."""
+
+    name: Name = Field(description="Name in the project.")
+    digest: Digest = Field(description="Identity of its content.")
+
+
+class Inputs(BaseModel):
+    """Everything that decides the result, fixed once."""
+
+    digest: Digest = Field(description="Identity of all of it. Runs with equal inputs are trained once.")
+    candidate: Name = Field(description="The base model's name in the project.")
+    base: Digest = Field(description="Identity of the base model.")
+    tokenizer: Digest = Field(description="Identity of its tokenizer and chat template.")
+    train: list[InputDataset] = Field(max_length=8, description="Training data.", json_schema_extra=keyed("name"))
+    validation: list[InputDataset] = Field(
+        [], max_length=4, description="Validation data.", json_schema_extra=keyed("name")
+    )
+    prompt: PromptRef = Field(description="The prompt in force when the inputs were fixed.")
+    storage: str = Field(max_length=512, description="The project's storage when the inputs were fixed.")
+    image: str = Field(max_length=512, description="The trainer image of all attempts.")
+
+
+class Intent(Enum):
+    """What an attempt is for."""
+
+    LOOKUP = "Lookup"
+    TRAIN = "Train"
+
+
+class Attempt(BaseModel):
+    """One Job. It is written here before it is made."""
+
+    number: int = Field(description="Counted from 1.")
+    intent: Intent = Field(description="Lookup: ask the storage for a record. Train: train.")
+    job: str = Field(max_length=63, description="Name of the Job.")
+    decided: Time = Field(description="When the attempt was decided.")
+    start: Optional[Time] = Field(None, description="When its pod started.")
+    end: Optional[Time] = Field(None, description="When it was found to have ended.")
+    outcome: Optional[str] = Field(None, max_length=64, description="How it ended.")
+    counted: Optional[bool] = Field(None, description="Whether it counts against spec.retries.")
+    message: Optional[str] = Field(None, max_length=2048, description="How it ended, in words.")
+
+
+class Progress(BaseModel):
+    """How far the training is."""
+
+    step: int = Field(description="Steps of the optimizer so far.")
+    steps: int = Field(description="Steps of the optimizer in all.")
+    percent: int = Field(description="Share of the steps, 0 to 100.")
+    remaining_seconds: Optional[int] = Field(None, description="Seconds to go, estimated.")
+    tokens_per_second: Optional[float] = Field(None, description="Training speed, padding not counted.")
+    loss: Optional[float] = Field(None, description="Training loss, last logged.")
+    at: Time = Field(description="When this was read.")
+
+
+class Artifact(BaseModel):
+    """What was trained."""
+
+    digest: Digest = Field(description="Identity of weights and configuration.")
+    short: str = Field(max_length=12, description="The first 12 hex digits of the digest, for tables.")
+    uri: str = Field(max_length=1024, description="Where it is.")
+    bytes: int = Field(description="Size of its files.")
+    type: str = Field(max_length=16, description="Adapter: to be used with its base.")
+
+
+class RecordRef(BaseModel):
+    """The record of all that was done."""
+
+    uri: str = Field(max_length=1024, description="Where the JSON is; a model card for people is beside it.")
+    digest: Digest = Field(description="Identity of the JSON.")
+
+
+class Cost(BaseModel):
+    """What the training took."""
+
+    seconds: Optional[float] = Field(None, description="Training time.")
+    cpu_hours: Optional[float] = Field(None, description="CPU time used.")
+    gpu_hours: Optional[float] = Field(None, description="GPU time held.")
+
+
+class FineTuneRunStatus(BaseModel):
+    """What became of the run."""
+
+    observed_generation: Optional[int] = Field(None, description="The metadata.generation that this status is about.")
+    phase: Optional[Phase] = Field(
+        None,
+        description="Pending: not looked at yet. Blocked: waits for something else, see Ready. Queued: its pod does not"
+        " run yet. Running. Succeeded. Failed: see Ready.",
+    )
+    start_time: Optional[Time] = Field(None, description="When the first attempt was decided.")
+    completion_time: Optional[Time] = Field(None, description="When the run ended.")
+    conditions: list[Condition] = Field(
+        [],
+        max_length=8,
+        description="Ready, InputsResolved, Complete; Reconciling and Stalled as kstatus means them.",
+        json_schema_extra=keyed("type"),
+    )
+    inputs: Optional[Inputs] = Field(None, description="Everything that decides the result, fixed once.")
+    attempts: Annotated[list[Attempt], Len(max_length=MAX_ATTEMPTS)] = Field(
+        [], description="The Jobs of this run.", json_schema_extra=keyed("number")
+    )
+    progress: Optional[Progress] = Field(None, description="How far the training is.")
+    artifact: Optional[Artifact] = Field(None, description="What was trained, or adopted.")
+    record: Optional[RecordRef] = Field(None, description="The record of all that was done.")
+    train_loss: Optional[float] = Field(None, description="Mean training loss.")
+    eval_loss: Optional[float] = Field(None, description="Loss on the validation data at the end.")
+    cost: Optional[Cost] = Field(None, description="What the training took; nothing when it was adopted.")
+
+
+COLUMNS: list[dict[str, Any]] = [
+    {"name": "Project", "type": "string", "jsonPath": ".spec.project"},
+    {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},
+    {"name": "Reason", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].reason'},
+    {"name": "Progress", "type": "integer", "jsonPath": ".status.progress.percent"},
+    {"name": "Loss", "type": "number", "jsonPath": ".status.progress.loss"},
+    {"name": "Artifact", "type": "string", "jsonPath": ".status.artifact.short"},
+    {"name": "Message", "type": "string", "priority": 1, "jsonPath": '.status.conditions[?(@.type=="Ready")].message'},
+]
+
+
+class FineTuneRun(CustomObject):
+    """A fine-tuning run: immutable inputs, attempts, and the artifact with its record."""
+
+    spec: FineTuneRunSpec = Field(
+        description="What is trained, on what, and how. It cannot change.", json_schema_extra=IMMUTABLE
+    )
+    status: FineTuneRunStatus = Field(default_factory=FineTuneRunStatus, description="What became of the run.")

@@ -1,0 +1,1 @@
+"""Builders of child objects: whole objects from decided values, no I/O."""

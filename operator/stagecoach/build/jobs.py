@@ -1,0 +1,187 @@
+"""Jobs of the trainer image."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from stagecoach.api.common import CustomObject, PodSettings
+from stagecoach.build.labels import API_VERSION, MANAGED_BY, OWNER_KIND, OWNER_NAME, OWNER_UID, REPORTS_PROGRESS
+from stagecoach.contract import mounts, uris
+from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, MAX_BYTES
+from stagecoach.contract.model import ContractModel
+from stagecoach.contract.reports import TERMINATION_LOG
+
+Object = dict[str, Any]
+
+USER = 65532
+# As long as publishing what is at hand takes.
+GRACE_SECONDS = 30
+
+
+class TooLarge(ValueError):
+    """The document does not fit into a Job; the text says what to make smaller."""
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a pod asks the scheduler for."""
+
+    cpu: str
+    memory: str
+    gpu_resource: str = ""
+    gpus: int = 0
+
+    def resources(self) -> Object:
+        """Return the container's resources; memory is limited to what was asked for, CPU time is not."""
+        gpus = {self.gpu_resource: str(self.gpus)} if self.gpus else {}
+        return {"requests": {"cpu": self.cpu, "memory": self.memory} | gpus, "limits": {"memory": self.memory} | gpus}
+
+
+SMALL = Demand(cpu="100m", memory="2Gi")
+
+
+@dataclass(frozen=True)
+class Work:
+    """One attempt at something, as the operator decided it."""
+
+    name: str
+    document: ContractModel
+    image: str
+    pull_policy: str
+    storage: str  # URI of the project's storage
+    sources: tuple[str, ...]  # URIs that are read
+    demand: Demand
+    pods: PodSettings
+    seconds: int  # longest time the pod may run
+    keep_seconds: int  # how long the Job stays after its end
+    reports_progress: bool = False
+
+
+def job_name(owner: CustomObject, suffix: str) -> str:
+    """Return the name of a Job: the same for the same attempt, another for another object of the same name."""
+    return f"{owner.metadata.name}-{hashlib.sha256(owner.metadata.uid.encode()).hexdigest()[:5]}-{suffix}"
+
+
+def owner_labels(owner: CustomObject) -> dict[str, str]:
+    """Return the labels by which a child is found, and mapped back to its owner."""
+    return MANAGED_BY | {
+        OWNER_KIND: type(owner).__name__,
+        OWNER_NAME: owner.metadata.name,
+        OWNER_UID: owner.metadata.uid,
+    }
+
+
+def job(owner: CustomObject, work: Work) -> Object:
+    """Return the Job. Raises TooLarge when its document does not fit."""
+    labels = work.pods.labels | owner_labels(owner)
+    pod_labels = labels | ({REPORTS_PROGRESS: "true"} if work.reports_progress else {})
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": work.name,
+            "namespace": owner.metadata.namespace,
+            "labels": labels,
+            "ownerReferences": [owner_reference(owner)],
+        },
+        "spec": {
+            # Every end of the pod ends the Job: the operator alone decides about another attempt.
+            "backoffLimit": 0,
+            "podReplacementPolicy": "Failed",
+            "ttlSecondsAfterFinished": work.keep_seconds,
+            "template": {"metadata": {"labels": pod_labels}, "spec": _pod(work)},
+        },
+    }
+
+
+def owner_reference(owner: CustomObject) -> Object:
+    """Return the reference that makes the child go when its owner goes."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": type(owner).__name__,
+        "name": owner.metadata.name,
+        "uid": owner.metadata.uid,
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }
+
+
+def _pod(work: Work) -> Object:
+    volumes, volume_mounts = _volumes(work)
+    settings = work.pods
+    optional = {
+        "serviceAccountName": settings.service_account_name,
+        "imagePullSecrets": [secret.document() for secret in settings.image_pull_secrets],
+        "priorityClassName": settings.priority_class_name,
+        "nodeSelector": settings.node_selector,
+        "tolerations": [item.document() for item in settings.tolerations],
+    }
+    return {
+        "restartPolicy": "Never",
+        "activeDeadlineSeconds": work.seconds,
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(work, volume_mounts)],
+        "volumes": volumes,
+        **{key: value for key, value in optional.items() if value},
+    }
+
+
+def _container(work: Work, volume_mounts: list[Object]) -> Object:
+    return {
+        "name": "trainer",
+        "image": work.image,
+        "imagePullPolicy": work.pull_policy,
+        "env": [{"name": ENVIRONMENT_VARIABLE, "value": _document(work.document)}],
+        "resources": work.demand.resources(),
+        "terminationMessagePath": TERMINATION_LOG,
+        "terminationMessagePolicy": "File",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": volume_mounts,
+    }
+
+
+def _document(document: ContractModel) -> str:
+    text = document.line()
+    if (size := len(text.encode())) > MAX_BYTES:
+        raise TooLarge(
+            f"What a Job has to be told takes {size} bytes, and a Job holds {MAX_BYTES}: shorten prompts, or take the"
+            " labels from a data set instead of listing them."
+        )
+    # Kubernetes expands $(NAME) in values; $$ stands for one dollar sign.
+    return text.replace("$", "$$")
+
+
+def _volumes(work: Work) -> tuple[list[Object], list[Object]]:
+    """Return volumes and mounts: storage writable, sources read-only, scratch in memory of the node's disk."""
+    storage = uris.parse(work.storage)
+    volumes: dict[str, Object] = {"scratch": {"emptyDir": {}}}
+    places: list[Object] = [{"name": "scratch", "mountPath": mounts.SCRATCH}]
+    claims = {storage.name: "storage"}
+    volumes["storage"] = {"persistentVolumeClaim": {"claimName": storage.name}}
+    place: Object = {"name": "storage", "mountPath": mounts.STORAGE}
+    places.append(place | ({"subPath": storage.path} if storage.path else {}))
+    for folder, uri in sorted({mounts.folder_of(uri): uri for uri in map(uris.parse, work.sources)}.items()):
+        if uri.scheme == "configmap":
+            name = f"source-{len(volumes)}"
+            volumes[name] = {"configMap": {"name": uri.name}}
+        elif uri.name not in claims:
+            name = claims[uri.name] = f"source-{len(volumes)}"
+            volumes[name] = {"persistentVolumeClaim": {"claimName": uri.name}}
+        else:
+            name = claims[uri.name]
+        places.append({"name": name, "mountPath": folder, "readOnly": True})
+    return [{"name": name} | source for name, source in volumes.items()], places

@@ -1,0 +1,111 @@
+"""Everything that decides the result of a fine-tuning run, and its digest."""
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from stagecoach.contract.digests import Digest, digest_of_document
+from stagecoach.contract.model import ContractModel
+
+# Raised only when the trainer, given the same inputs, would produce another result.
+TRAINER_REVISION = 1
+
+
+class Overflow(StrEnum):
+    """What happens to an input that is longer than `maxLength` tokens."""
+
+    TRUNCATE = "Truncate"
+    REJECT = "Reject"
+
+
+class Columns(ContractModel):
+    """Which columns of a file hold what."""
+
+    text: str = "text"
+    label: str = "label"
+
+
+class DataInput(ContractModel):
+    """A data set by its content: neither its name nor its place decides a result."""
+
+    digest: Digest
+    columns: Columns
+
+
+class BaseInput(ContractModel):
+    """The base model by its content."""
+
+    model: Digest
+    tokenizer: Digest
+
+
+class LabelsInput(ContractModel):
+    """The labels in their fixed order: given, or those of a data set in code point order."""
+
+    values: tuple[str, ...] | None = None
+    from_data: Digest | None = None
+
+
+class Prompt(ContractModel):
+    """How a row becomes a conversation."""
+
+    system: str | None = None
+    template: str = Field(description="The user's turn; `{text}` stands for the row's text.")
+
+
+class Tokenization(ContractModel):
+    """How long an input may be."""
+
+    max_length: int = Field(ge=8, description="Tokens of the whole rendered prompt, chat template included.")
+    overflow: Overflow
+
+
+class LoraMethod(ContractModel):
+    """Low-rank adaptation (Hu et al. 2021), all base weights frozen."""
+
+    type: Literal["LoRA"] = "LoRA"
+    rank: int
+    alpha: int
+    dropout: float
+    target_modules: tuple[str, ...] | Literal["all-linear"] = Field(
+        description="Module name suffixes, or every linear layer but the output head."
+    )
+
+
+class Hyperparameters(ContractModel):
+    """The optimizer's settings; names as in transformers' TrainingArguments."""
+
+    learning_rate: float
+    learning_rate_schedule: str
+    per_device_batch_size: int
+    gradient_accumulation_steps: int
+    epochs: int | None = None
+    max_steps: int | None = None
+    warmup_ratio: float
+    weight_decay: float
+    max_grad_norm: float
+    optimizer: str
+    precision: str
+    seed: int
+
+
+class RunInputs(ContractModel):
+    """Everything that decides the result of a run. Equal digests mean the same artifact, so it is computed once."""
+
+    revision: int = TRAINER_REVISION
+    task: str
+    labels: LabelsInput
+    base: BaseInput
+    train: tuple[DataInput, ...]
+    validation: tuple[DataInput, ...]
+    prompt: Prompt
+    tokenization: Tokenization
+    method: LoraMethod
+    hyperparameters: Hyperparameters
+    devices: int = Field(ge=0, description="GPUs that take part; 0 is a CPU. It decides precision and reduction order.")
+
+    @property
+    def digest(self) -> str:
+        """The inputs digest."""
+        return digest_of_document(self.document())

@@ -1,0 +1,43 @@
+"""Where things lie in a project's storage. The storage outlives the cluster: this layout is an interface.
+
+artifacts/sha256/<hex>/          the files of a model or adapter
+artifacts/sha256/<hex>.manifest.json   written last: without it the artifact is not there
+runs/<inputs hex>/record.json    what a run with these inputs produced
+runs/<inputs hex>/README.md      the same for people (a model card)
+staging/<uid>/                   work of a Job that has not published yet
+"""
+
+from stagecoach.contract.digests import hex_of
+
+RUNS = "runs"
+STAGING = "staging"
+
+
+def artifact_folder(digest: str) -> str:
+    """Return the folder of an artifact, relative to the storage's root."""
+    return f"artifacts/sha256/{hex_of(digest)}"
+
+
+def manifest_file(digest: str) -> str:
+    """Return the file whose presence says that the artifact is complete."""
+    return f"{artifact_folder(digest)}.manifest.json"
+
+
+def run_folder(inputs_digest: str) -> str:
+    """Return the folder of all that is known about the run with these inputs."""
+    return f"{RUNS}/{hex_of(inputs_digest)}"
+
+
+def record_file(inputs_digest: str) -> str:
+    """Return the record of the run with these inputs."""
+    return f"{run_folder(inputs_digest)}/record.json"
+
+
+def staging_folder(uid: str) -> str:
+    """Return the folder that a Job may write before it publishes."""
+    return f"{STAGING}/{uid}"
+
+
+def served_base_path(model_digest: str) -> str:
+    """Return the path under which every engine finds this base model, and which adapters name as their base."""
+    return f"/models/{hex_of(model_digest)}"

@@ -1,0 +1,17 @@
+"""Where a pod finds what a URI names. The operator mounts by these paths, programs read by them."""
+
+from stagecoach.contract.uris import Uri
+
+ROOT = "/stagecoach"
+STORAGE = f"{ROOT}/storage"
+SCRATCH = f"{ROOT}/scratch"
+
+
+def folder_of(uri: Uri) -> str:
+    """Return the folder at which the claim or ConfigMap of a URI is mounted."""
+    return f"{ROOT}/{uri.scheme}/{uri.name}"
+
+
+def path_of(uri: Uri) -> str:
+    """Return the path of what a URI names, inside the pod."""
+    return f"{folder_of(uri)}/{uri.path}" if uri.path else folder_of(uri)

@@ -1,0 +1,151 @@
+"""What a run did, kept in the project's storage beside its artifact. It answers for the run when the cluster is gone."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from stagecoach.contract.digests import Digest, FileEntry
+from stagecoach.contract.inputs import RunInputs
+from stagecoach.contract.jobs import Owner, Split, Subject
+from stagecoach.contract.model import ContractModel
+from stagecoach.contract.reports import ArtifactReport
+
+
+class BaseRecord(ContractModel):
+    """The checkpoint that was tuned."""
+
+    name: str
+    uri: str
+    model: Digest
+    tokenizer: Digest
+    architecture: str
+    context: int = Field(description="Longest native context in tokens.")
+
+
+class DataRecord(ContractModel):
+    """A data set that was used."""
+
+    name: str
+    uri: str
+    split: Split
+    digest: Digest
+    examples: int
+    truncated: int = Field(description="Rows whose text was cut to fit.")
+
+
+class LossPoint(ContractModel):
+    """The training loss at a step: the mean since the point before."""
+
+    step: int
+    loss: float
+    learning_rate: float
+
+
+class EvalPoint(ContractModel):
+    """The loss on the validation sets at the end of an epoch."""
+
+    step: int
+    epoch: float
+    loss: float
+
+
+class TrainingRecord(ContractModel):
+    """How the training went. What was asked for is in `inputs`; here is what came of it."""
+
+    steps: int
+    epochs: float
+    effective_batch_size: int = Field(description="Rows in one step of the optimizer.")
+    warmup_steps: int
+    precision: str = Field(description="float32 or bfloat16.")
+    target_modules: tuple[str, ...] = Field(description="The module names that got an adapter, sorted.")
+    adapted_layers: int = Field(description="Number of modules that got an adapter.")
+    frozen: str = Field(description="What was not trained, in words.")
+    trainable_parameters: int
+    total_parameters: int
+    trainable_share: float = Field(description="Between 0 and 1.")
+    losses: tuple[LossPoint, ...]
+    evaluations: tuple[EvalPoint, ...]
+    train_loss: float = Field(description="Mean over all steps.")
+    eval_loss: float | None = None
+    seconds: float
+    tokens: int = Field(description="Tokens that went through training, padding not counted.")
+    tokens_per_second: float
+    cpu_hours: float
+    gpu_hours: float
+    peak_memory_bytes: int = Field(description="Largest resident set of the training process.")
+    peak_gpu_memory_bytes: int | None = None
+
+
+class Hardware(ContractModel):
+    """What it ran on."""
+
+    cpu: str
+    threads: int
+    memory_bytes: int
+    gpu: str | None = None
+    gpu_memory_bytes: int | None = None
+
+
+class Software(ContractModel):
+    """What it ran with."""
+
+    image: str
+    python: str
+    platform: str
+    packages: dict[str, str]
+
+
+class Determinism(ContractModel):
+    """Whether the same inputs give the same bytes."""
+
+    deterministic: bool
+    statement: str
+    exceptions: tuple[str, ...] = Field((), description="Operations that have no deterministic form, as torch warns.")
+
+
+class ArtifactRecord(ContractModel):
+    """What was published."""
+
+    digest: Digest
+    path: str = Field(description="Folder relative to the storage's root.")
+    type: Literal["Adapter"] = "Adapter"
+    bytes: int
+    files: tuple[FileEntry, ...]
+
+
+class Record(ContractModel):
+    """The record of a run."""
+
+    schema_version: Literal[1] = 1
+    inputs_digest: Digest
+    inputs: RunInputs
+    project: str
+    owner: Owner
+    subject: Subject
+    attempt: int
+    started: str = Field(description="RFC 3339 time, UTC.")
+    finished: str
+    base: BaseRecord
+    data: tuple[DataRecord, ...]
+    labels: tuple[str, ...]
+    training: TrainingRecord
+    hardware: Hardware
+    software: Software
+    determinism: Determinism
+    artifact: ArtifactRecord
+
+    def report(self, digest: str, *, adopted: bool) -> ArtifactReport:
+        """Return what a Job reports of this record, whose content has the given digest."""
+        training = self.training
+        return ArtifactReport(
+            digest=self.artifact.digest,
+            bytes=self.artifact.bytes,
+            type=self.artifact.type,
+            record=digest,
+            adopted=adopted,
+            train_loss=training.train_loss,
+            eval_loss=training.eval_loss,
+            seconds=training.seconds,
+            cpu_hours=training.cpu_hours,
+            gpu_hours=training.gpu_hours,
+        )

@@ -1,0 +1,176 @@
+"""What a Job tells: one Report as the container's termination message, and progress lines on stdout."""
+
+from enum import IntEnum, StrEnum
+from typing import Self
+
+from pydantic import Field, ValidationError
+
+from stagecoach.contract.digests import Digest
+from stagecoach.contract.model import ContractModel
+
+# The kubelet cuts a termination message at this length.
+MAX_BYTES = 4096
+TERMINATION_LOG = "/dev/termination-log"
+
+
+class ExitCode(IntEnum):
+    """How a program of ours ends. The operator decides by the Report; the code is for those who read pods."""
+
+    DONE = 0
+    BAD_INPUT = 64
+    SERVICE_FAILED = 69
+    FAILED = 70
+
+
+class Outcome(StrEnum):
+    """What became of a Job's work."""
+
+    DONE = "Done"
+    BAD_INPUT = "BadInput"  # the same input would fail again: not retried
+    SERVICE_FAILED = "ServiceFailed"  # storage or another service refused: may pass
+    OUT_OF_MEMORY = "OutOfMemory"  # the kernel killed the work, not this reporter
+    TERMINATED = "Terminated"  # the pod was asked to stop
+    FAILED = "Failed"  # anything else, the traceback is in the log
+
+
+class Problem(ContractModel):
+    """Why the work did not succeed, in words for a person who can mend it."""
+
+    reason: str = Field(max_length=64, description="CamelCase, such as UnknownColumn.")
+    field: str = Field(
+        "", max_length=200, description="The spec field at fault, such as data.sets[train].columns.text."
+    )
+    value: str = Field("", max_length=200, description="The offending value, shortened.")
+    message: str = Field(max_length=700, description="What is wrong.")
+    remedy: str = Field("", max_length=400, description="What to do about it.")
+
+    @classmethod
+    def of(cls, reason: str, message: str, *, field: str = "", value: str = "", remedy: str = "") -> Self:
+        """Return a problem whose texts are shortened to what a report may hold."""
+        return cls(
+            reason=_shortened(reason, 64),
+            field=_shortened(field, 200),
+            value=_shortened(value, 200),
+            message=_shortened(message, 700),
+            remedy=_shortened(remedy, 400),
+        )
+
+    @property
+    def sentence(self) -> str:
+        """All of it on one line, for a condition's message."""
+        where = f"{self.field}: " if self.field else ""
+        remedy = f" {self.remedy}" if self.remedy else ""
+        return f"{where}{self.message}{remedy}"
+
+
+def _shortened(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+class BadInput(Exception):
+    """What was asked for cannot be done; the problem says why, and the same input would fail again."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.sentence)
+        self.problem = problem
+
+
+class ResolvedDataset(ContractModel):
+    """What a data set turned out to be."""
+
+    name: str
+    digest: Digest
+    examples: int
+
+
+class ResolvedModel(ContractModel):
+    """What a candidate turned out to be."""
+
+    name: str
+    model: Digest
+    tokenizer: Digest
+    architecture: str = Field(max_length=64, description="transformers' class name, such as LlamaForCausalLM.")
+    context: int = Field(description="Longest native context in tokens.")
+
+
+class ResolvedLabels(ContractModel):
+    """The label set; the list itself is bounded, the digest stands for all of it."""
+
+    count: int
+    digest: Digest
+    first: tuple[str, ...] = Field(description="As many as fit, in order.")
+
+
+class Finding(ContractModel):
+    """Something that a person should know before the next stage."""
+
+    code: str = Field(max_length=64)
+    message: str = Field(max_length=300)
+
+
+class Resolution(ContractModel):
+    """The result of a ResolveJob."""
+
+    datasets: tuple[ResolvedDataset, ...]
+    labels: ResolvedLabels
+    candidates: tuple[ResolvedModel, ...]
+    findings: tuple[Finding, ...] = ()
+    has_records: bool = Field(description="Whether the storage holds records of earlier runs.")
+
+
+class ArtifactReport(ContractModel):
+    """What a run published."""
+
+    digest: Digest
+    bytes: int
+    type: str = Field("Adapter", description="Adapter or Model.")
+    record: Digest = Field(description="Digest of the record's content.")
+    adopted: bool = Field(False, description="The record was there already; nothing was trained.")
+    train_loss: float | None = None
+    eval_loss: float | None = None
+    seconds: float | None = Field(None, description="Training time.")
+    cpu_hours: float | None = None
+    gpu_hours: float | None = None
+
+
+class Report(ContractModel):
+    """A Job's last word."""
+
+    outcome: Outcome
+    problem: Problem | None = None
+    resolution: Resolution | None = None
+    artifact: ArtifactReport | None = Field(None, description="Of a Train, or of a Lookup that found a record.")
+
+    @classmethod
+    def parse(cls, text: str | None) -> Self | None:
+        """Return the Report in a termination message, or None when there is none that can be read."""
+        try:
+            return cls.model_validate_json(text) if text else None
+        except ValidationError:
+            return None
+
+
+class Progress(ContractModel):
+    """How far a training is; one JSON line on stdout as `{"progress": {...}}`."""
+
+    step: int
+    steps: int
+    percent: int
+    remaining_seconds: int | None = None
+    tokens_per_second: float | None = None
+    loss: float | None = None
+    at: str = Field(description="RFC 3339 time, UTC.")
+
+
+class ProgressLine(ContractModel):
+    """The line around a Progress, so that it cannot be mistaken for another program's output."""
+
+    progress: Progress
+
+    @classmethod
+    def parse(cls, text: str) -> Progress | None:
+        """Return the progress on this line, or None."""
+        try:
+            return cls.model_validate_json(text).progress
+        except ValidationError:
+            return None

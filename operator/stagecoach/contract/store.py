@@ -1,0 +1,246 @@
+"""Files of a project's storage and of its sources, through fsspec; publishing that is all or nothing.
+
+A publication is written below `staging/<uid>/`, then each file is renamed to its place, and the manifest is renamed
+last. Without the manifest an artifact is not there, so a crash between any two steps leaves nothing or all of it.
+"""
+
+import errno
+import io
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import IO, Any, Self
+
+import fsspec
+from pydantic import ValidationError
+
+from stagecoach.contract import layout
+from stagecoach.contract.digests import CHUNK, FileEntry, Manifest, file_entry, short
+from stagecoach.contract.reports import Problem
+
+# safetensors and tempfile write 0600; a reader has another uid.
+FILE_MODE = 0o644
+FOLDER_MODE = 0o755
+
+_WORDS = {
+    errno.ENOSPC: ("StorageFull", "the storage is full", "Make room in the claim, or use a larger one."),
+    errno.EDQUOT: ("StorageFull", "the storage's quota is used up", "Make room in the claim, or raise its quota."),
+    errno.EACCES: ("StorageDenied", "permission denied", "Let uid 65532 or the pod's fsGroup read and write there."),
+    errno.EPERM: ("StorageDenied", "operation not permitted", "Let uid 65532 or the pod's fsGroup write there."),
+    errno.EROFS: ("StorageReadOnly", "the storage is read-only", "Mount a claim that can be written."),
+    errno.ESTALE: ("StorageStale", "the mount is stale", "See that the file server of the claim is up."),
+    errno.ENOTCONN: ("StorageStale", "the mount is not connected", "See that the file server of the claim is up."),
+}
+_OTHER = ("StorageFailed", "the storage refused", "See that the claim is bound and its volume healthy.")
+
+
+class StorageFailed(Exception):
+    """Storage or a source did not do what it should; another attempt may do better."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.sentence)
+        self.problem = problem
+
+
+@contextmanager
+def _told(path: str) -> Iterator[None]:
+    """Turn the operating system's errors into StorageFailed with words."""
+    try:
+        yield
+    except OSError as error:
+        reason, what, remedy = _WORDS.get(error.errno or 0, _OTHER)
+        raise StorageFailed(Problem.of(reason, f"{what}: {error}", value=path, remedy=remedy)) from error
+
+
+@contextmanager
+def _told_unless_missing(path: str) -> Iterator[None]:
+    """Let the caller say what a missing file means; everything else is the storage's failure."""
+    with _told(path):
+        try:
+            yield
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            missing = error
+        else:
+            return
+    raise FileNotFoundError(errno.ENOENT, "no such file", path) from missing
+
+
+class Store:
+    """Files below one root of one filesystem.
+
+    Paths are relative to the root. Every method raises StorageFailed when the filesystem does, and those that read
+    raise FileNotFoundError when there is no such file.
+    """
+
+    def __init__(self, filesystem: fsspec.AbstractFileSystem, root: str) -> None:
+        self._fs = filesystem
+        self._root = root.rstrip("/")
+
+    @classmethod
+    def local(cls, root: str) -> Self:
+        """Return the store of a mounted folder."""
+        return cls(fsspec.filesystem("file"), root)
+
+    def path(self, relative: str = "") -> str:
+        """Return the filesystem's own path of a file."""
+        return f"{self._root}/{relative}" if relative else self._root
+
+    # Reading
+
+    def exists(self, relative: str = "") -> bool:
+        """Whether there is a file or folder."""
+        return self._kind(relative) is not None
+
+    def names(self, folder: str = "") -> list[str]:
+        """Return the sorted names of the files right in a folder; links to files count as files."""
+        path = self.path(folder)
+        with _told_unless_missing(path):
+            found = [str(item) for item in self._fs.ls(path, detail=False)]
+            return sorted(item.rsplit("/", 1)[1] for item in found if self._fs.isfile(item))
+
+    def folders(self, folder: str = "") -> list[str]:
+        """Return the sorted names of the folders right in a folder; none when it does not exist."""
+        path = self.path(folder)
+        if self._kind(folder) != "directory":
+            return []
+        with _told(path):
+            found = [str(item) for item in self._fs.ls(path, detail=False)]
+            return sorted(item.rsplit("/", 1)[1] for item in found if self._fs.isdir(item))
+
+    def size(self, relative: str) -> int:
+        """Return a file's length in bytes."""
+        with _told_unless_missing(self.path(relative)):
+            return int(self._fs.size(self.path(relative)))
+
+    @contextmanager
+    def open(self, relative: str) -> Iterator[IO[bytes]]:
+        """Open a file for reading; errors while reading are told like all others."""
+        path = self.path(relative)
+        with _told_unless_missing(path), self._fs.open(path, "rb") as stream:
+            yield stream
+
+    def read(self, relative: str) -> bytes:
+        """Return a file's content."""
+        with self.open(relative) as stream:
+            return stream.read()
+
+    def entry(self, relative: str, name: str) -> FileEntry:
+        """Hash a file and return its manifest entry under a name."""
+        with self.open(relative) as stream:
+            return file_entry(name, stream)  # type: ignore[arg-type]
+
+    # Artifacts
+
+    def manifest(self, digest: str) -> Manifest | None:
+        """Return the manifest of an artifact, or None when it was never completely published."""
+        try:
+            found = Manifest.model_validate_json(self.read(layout.manifest_file(digest)))
+        except (FileNotFoundError, ValidationError):
+            return None
+        return found if found.digest == digest else None
+
+    def complete(self, digest: str) -> Manifest | None:
+        """Return the manifest of an artifact whose files all have the right size, or None. Hashes nothing."""
+        manifest = self.manifest(digest)
+        folder = layout.artifact_folder(digest)
+        try:
+            sizes = [self.size(f"{folder}/{entry.path}") for entry in manifest.files] if manifest else []
+        except FileNotFoundError:
+            return None
+        return manifest if manifest and sizes == [entry.size for entry in manifest.files] else None
+
+    def verified(self, digest: str) -> Manifest | None:
+        """Return the manifest of an artifact after hashing all its files, or None when any of them differs."""
+        manifest = self.complete(digest)
+        folder = layout.artifact_folder(digest)
+        if manifest is None:
+            return None
+        found = Manifest.of(self.entry(f"{folder}/{entry.path}", entry.path) for entry in manifest.files)
+        return manifest if found.digest == digest else None
+
+    def publish(self, files: Mapping[str, bytes], uid: str) -> Manifest:
+        """Publish files (name → content) as one artifact and return its manifest. Once more is a no-op."""
+        manifest = Manifest.of(file_entry(name, io.BytesIO(content)) for name, content in files.items())
+        digest = manifest.digest
+        if self.verified(digest):
+            return manifest
+        folder = layout.artifact_folder(digest)
+        for entry in manifest.files:
+            self.write(f"{folder}/{entry.path}", files[entry.path], uid)
+        self.write(layout.manifest_file(digest), manifest.line().encode(), uid)
+        if not self.verified(digest):
+            raise StorageFailed(
+                Problem.of(
+                    "StorageCorrupts",
+                    f"artifact {short(digest)} reads back differently from what was written",
+                    value=self.path(folder),
+                    remedy="See that the claim's volume is healthy.",
+                )
+            )
+        return manifest
+
+    def write(self, relative: str, content: bytes, uid: str) -> None:
+        """Write a file so that a reader sees the old content or the new one, never a part."""
+        staged = f"{layout.staging_folder(uid)}/{secrets.token_hex(8)}"
+        with _told(self.path(relative)):
+            self._make_folder(staged.rpartition("/")[0])
+            self._make_folder(relative.rpartition("/")[0])
+            with self._fs.open(self.path(staged), "wb") as stream:
+                for start in range(0, len(content), CHUNK):
+                    stream.write(content[start : start + CHUNK])
+                self._sync(stream)
+            self._allow(staged, FILE_MODE)
+            self._rename(self.path(staged), self.path(relative))
+
+    def clean(self, uid: str) -> None:
+        """Remove what a Job left in staging. What cannot be removed stays: the work itself is done."""
+        with suppress(OSError):
+            self._fs.rm(self.path(layout.staging_folder(uid)), recursive=True)
+
+    def _make_folder(self, relative: str) -> None:
+        """Make a folder and those above it; folders that were there keep their mode."""
+        parts = relative.split("/")
+        for end in range(1, len(parts) + 1):
+            folder = "/".join(parts[:end])
+            if self._kind(folder) is None:
+                self._fs.makedirs(self.path(folder), exist_ok=True)
+                self._allow(folder, FOLDER_MODE)
+
+    def _kind(self, relative: str) -> str | None:
+        """Return `file`, `directory` or None. fsspec's own `exists` takes a stale mount for an absent file."""
+        try:
+            with _told_unless_missing(self.path(relative)):
+                return str(self._fs.info(self.path(relative))["type"])
+        except FileNotFoundError:
+            return None
+
+    def _rename(self, source: str, target: str) -> None:
+        """Move a file. fsspec's local `mv` would fall back to copying, which readers could see half done."""
+        if getattr(self._fs, "local_file", False):
+            os.replace(source, target)  # noqa: PTH105 - the store speaks in fsspec's paths
+        else:
+            self._fs.mv(source, target)
+
+    def _allow(self, relative: str, mode: int) -> None:
+        if getattr(self._fs, "local_file", False):
+            self._fs.chmod(self.path(relative), mode)
+
+    def _sync(self, stream: Any) -> None:
+        """Have the bytes on the disk before the rename is: a power cut must not leave an empty file in its place."""
+        if getattr(self._fs, "local_file", False):
+            stream.flush()
+            os.fsync(stream.fileno())
+
+
+def require_storage(store: Store) -> None:
+    """Raise StorageFailed when the storage's root is not there: an absent mount must not look like an empty one."""
+    if not store.exists():
+        raise StorageFailed(
+            Problem.of(
+                "StorageMissing",
+                "there is no storage at this path in the pod",
+                value=store.path(),
+                remedy="See that the project's claim is bound and mounted.",
+            )
+        )

@@ -1,0 +1,65 @@
+"""Conditions: what an object says about itself, for people, kubectl wait, kstatus and Argo CD alike."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from stagecoach.api.common import Condition, ConditionStatus
+
+MAX_MESSAGE = 2048
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A condition before it is dated. `holds` None means Unknown."""
+
+    type: str
+    holds: bool | None
+    reason: str
+    message: str
+
+
+def in_progress(reason: str, message: str) -> tuple[Fact, ...]:
+    """Return the conditions of an object that the operator, or something it waits for, is still working on."""
+    return Fact("Ready", False, reason, message), Fact("Reconciling", True, reason, message)
+
+
+def stalled(reason: str, message: str) -> tuple[Fact, ...]:
+    """Return the conditions of an object that will not get on without a person."""
+    return Fact("Ready", False, reason, message), Fact("Stalled", True, reason, message)
+
+
+def ready(reason: str, message: str) -> tuple[Fact, ...]:
+    """Return the conditions of an object that is as its spec wants it."""
+    return (Fact("Ready", True, reason, message),)
+
+
+def dated(facts: Sequence[Fact], before: Sequence[Condition], generation: int, now: datetime) -> list[Condition]:
+    """Return the conditions; one whose status is unchanged keeps its time, so that equal facts make equal statuses.
+
+    Reconciling and Stalled are there only while they hold, as kstatus has it.
+    """
+    known = {condition.type: condition for condition in before}
+    return [_dated(fact, known.get(fact.type), generation, now) for fact in facts]
+
+
+def _dated(fact: Fact, before: Condition | None, generation: int, now: datetime) -> Condition:
+    status = {True: ConditionStatus.TRUE, False: ConditionStatus.FALSE, None: ConditionStatus.UNKNOWN}[fact.holds]
+    unchanged = before is not None and before.status == status
+    return Condition(
+        type=fact.type,
+        status=status,
+        observed_generation=generation,
+        last_transition_time=before.last_transition_time if before and unchanged else timestamp(now),
+        reason=fact.reason,
+        message=_shortened(fact.message),
+    )
+
+
+def _shortened(message: str) -> str:
+    return message if len(message) <= MAX_MESSAGE else f"{message[: MAX_MESSAGE - 1]}…"
+
+
+def timestamp(time: datetime) -> str:
+    """Return a time as Kubernetes writes it: UTC, whole seconds."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,69 @@
+"""From specs to what Jobs are told."""
+
+from stagecoach.api.common import CustomObject
+from stagecoach.api.transformerproject import Candidate, DataSet, TransformerProjectSpec
+from stagecoach.contract import inputs
+from stagecoach.contract.jobs import DataSource, Labels, ModelSource, Split, Subject
+
+
+def subject(owner: CustomObject) -> Subject:
+    """Return whom a Job works for."""
+    return Subject(
+        kind=type(owner).__name__,
+        namespace=owner.metadata.namespace,
+        name=owner.metadata.name,
+        uid=owner.metadata.uid,
+    )
+
+
+def data_source(dataset: DataSet, digest: str | None) -> DataSource:
+    """Return a data set with the digest that its content must have."""
+    return DataSource(
+        name=dataset.name,
+        uri=dataset.uri,
+        split=Split(dataset.split.value),
+        columns=columns(dataset),
+        digest=digest,
+    )
+
+
+def columns(dataset: DataSet) -> inputs.Columns:
+    """Return which columns hold what."""
+    return inputs.Columns(text=dataset.columns.text, label=dataset.columns.label)
+
+
+def model_source(candidate: Candidate, model: str | None = None, tokenizer: str | None = None) -> ModelSource:
+    """Return a base model with the digests that it must have."""
+    return ModelSource(
+        name=candidate.name,
+        uri=candidate.model.uri,
+        license=candidate.license,
+        model=model,
+        tokenizer=tokenizer,
+    )
+
+
+def labels(spec: TransformerProjectSpec) -> Labels:
+    """Return where the labels come from."""
+    given = spec.problem.labels
+    return Labels(values=tuple(given.values) if given.values else None, from_dataset=given.from_dataset)
+
+
+def tokenization(spec: TransformerProjectSpec) -> inputs.Tokenization:
+    """Return how long an input may be."""
+    return inputs.Tokenization(
+        max_length=spec.tokenization.max_length, overflow=inputs.Overflow(spec.tokenization.overflow.value)
+    )
+
+
+def prompt(spec: TransformerProjectSpec, name: str, version: int) -> inputs.Prompt | None:
+    """Return a version of a prompt, or None when the project has it no more."""
+    for candidate in spec.prompts:
+        if (candidate.name, candidate.version) == (name, version):
+            return inputs.Prompt(system=candidate.system, template=candidate.template)
+    return None
+
+
+def selected_name(spec: TransformerProjectSpec) -> str:
+    """Return the name of the candidate in force."""
+    return spec.selected or spec.candidates[0].name

@@ -1,0 +1,38 @@
+"""What the runtime needs to know of a kind."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from stagecoach.build.labels import API_VERSION as API_VERSION
+from stagecoach.build.labels import GROUP as GROUP
+from stagecoach.build.labels import MANAGED_BY as MANAGED_BY
+from stagecoach.build.labels import OWNER_KIND as OWNER_KIND
+from stagecoach.build.labels import OWNER_NAME as OWNER_NAME
+from stagecoach.build.labels import OWNER_UID as OWNER_UID
+from stagecoach.build.labels import REPORTS_PROGRESS as REPORTS_PROGRESS
+from stagecoach.build.labels import VERSION as VERSION
+from stagecoach.kinds.plan import Key, Object, Plan
+from stagecoach.kinds.view import View
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the person who installed the operator chose."""
+
+    trainer_image: str
+    trainer_pull_policy: str = "IfNotPresent"
+
+
+@dataclass(frozen=True)
+class Controller:
+    """One kind: its names, its neighbours and its reconcile."""
+
+    kind: str
+    plural: str
+    # The objects that this one names: when one of them changes, this one is reconciled.
+    references: Callable[[Object], tuple[Key, ...]]
+    # The objects to reconcile because this one changed (beyond those that name it).
+    wakes: Callable[[Object], tuple[Key, ...]]
+    # Observe and decide. Raises nothing that a user can cause.
+    reconcile: Callable[[View, Object, datetime, Settings], Plan]

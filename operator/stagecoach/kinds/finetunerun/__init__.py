@@ -1,0 +1,1 @@
+"""FineTuneRun: one training of one artifact."""

@@ -1,0 +1,204 @@
+"""Fixing a run's inputs: from names in specs to digests, or the reason why not yet."""
+
+from dataclasses import dataclass
+
+from stagecoach.api.common import ConditionStatus
+from stagecoach.api.finetunerun import FineTuneRun, InputDataset, Inputs
+from stagecoach.api.transformerproject import DataSet, Split, TransformerProject
+from stagecoach.build.jobs import Demand
+from stagecoach.contract.inputs import (
+    BaseInput,
+    DataInput,
+    Hyperparameters,
+    LabelsInput,
+    LoraMethod,
+    RunInputs,
+)
+from stagecoach.contract.jobs import Owner, TrainJob
+from stagecoach.kinds import contracts
+
+DEFAULT_EPOCHS = 3
+
+
+@dataclass(frozen=True)
+class Blocked(Exception):
+    """Why a run's inputs cannot be fixed. `waits`: it may pass without a change of this run."""
+
+    reason: str
+    message: str
+    waits: bool = True
+
+
+def freeze(run: FineTuneRun, project: TransformerProject | None, image: str) -> Inputs:
+    """Fix everything that decides the run's result. Raises Blocked."""
+    project = _resolved(run, project)
+    candidate = run.spec.base.candidate or contracts.selected_name(project.spec)
+    base = next((item for item in project.status.candidates if item.name == candidate), None)
+    if base is None:
+        names = ", ".join(item.name for item in project.spec.candidates)
+        raise Blocked(
+            "UnknownCandidate",
+            f"spec.base.candidate: project {project.metadata.name!r} has no candidate {candidate!r}; it has {names}."
+            " Create the run with one of them, or add it to the project.",
+        )
+    inputs = Inputs(
+        digest="sha256:" + "0" * 64,
+        candidate=candidate,
+        base=base.model,
+        tokenizer=base.tokenizer,
+        train=_datasets(run, project, "train", Split.TRAIN),
+        validation=_datasets(run, project, "validation", Split.VALIDATION),
+        prompt=project.spec.inference.prompt,
+        storage=project.spec.storage.uri,
+        image=image,
+    )
+    return inputs.model_copy(update={"digest": run_inputs(run, project, inputs).digest})
+
+
+def _resolved(run: FineTuneRun, project: TransformerProject | None) -> TransformerProject:
+    if project is None:
+        raise Blocked(
+            "ProjectMissing",
+            f"spec.project: there is no TransformerProject {run.spec.project!r} in namespace"
+            f" {run.metadata.namespace!r}. The run starts when it is created.",
+        )
+    ready = next((item for item in project.status.conditions if item.type == "Ready"), None)
+    current = ready is not None and ready.observed_generation == project.metadata.generation
+    if ready is None or not current or ready.status is not ConditionStatus.TRUE:
+        why = f"{ready.reason}: {ready.message}" if ready and current else "it has not been looked at yet."
+        raise Blocked("ProjectNotReady", f"Waits for TransformerProject {project.metadata.name!r} to be Ready; {why}")
+    return project
+
+
+def _datasets(run: FineTuneRun, project: TransformerProject, use: str, split: Split) -> list[InputDataset]:
+    specs = {item.name: item for item in project.spec.data.sets}
+    resolved = {item.name: item for item in project.status.datasets}
+    found = []
+    for reference in getattr(run.spec.data, use):
+        _check_split(f"spec.data.{use}[{reference.name}]", specs.get(reference.name), split, specs)
+        found.append(InputDataset(name=reference.name, digest=resolved[reference.name].digest))
+    return found
+
+
+def _check_split(field: str, dataset: DataSet | None, split: Split, specs: dict[str, DataSet]) -> None:
+    if dataset is None:
+        raise Blocked(
+            "UnknownDataset",
+            f"{field}: the project has no such data set; it has {', '.join(sorted(specs))}. Create the run with one of"
+            " them, or add it to the project.",
+        )
+    if dataset.split is Split.TEST:
+        raise Blocked(
+            "TestSplitUsed",
+            f"{field}: this data set has split Test. What a model is judged by must not be seen in training: create"
+            f" the run with a data set of split {split}.",
+            waits=False,
+        )
+    if dataset.split is not split:
+        raise Blocked(
+            "WrongSplit",
+            f"{field}: this data set has split {dataset.split}, not {split}. Create the run with another data set.",
+            waits=False,
+        )
+
+
+def run_inputs(run: FineTuneRun, project: TransformerProject, inputs: Inputs) -> RunInputs:
+    """Return everything that decides the result, from the fixed digests. Raises Blocked when the project changed."""
+    specs = {item.name: item for item in project.spec.data.sets}
+    prompt = contracts.prompt(project.spec, inputs.prompt.name, inputs.prompt.version)
+    missing = [item.name for item in (*inputs.train, *inputs.validation) if item.name not in specs]
+    if prompt is None or missing:
+        raise _changed(f"data set {missing[0]!r}" if missing else f"prompt {inputs.prompt.name!r}")
+
+    def data(datasets: list[InputDataset]) -> tuple[DataInput, ...]:
+        return tuple(DataInput(digest=item.digest, columns=contracts.columns(specs[item.name])) for item in datasets)
+
+    return RunInputs(
+        task=project.spec.problem.task.value,
+        labels=_labels(project),
+        base=BaseInput(model=inputs.base, tokenizer=inputs.tokenizer),
+        train=data(inputs.train),
+        validation=data(inputs.validation),
+        prompt=prompt,
+        tokenization=contracts.tokenization(project.spec),
+        method=_method(run),
+        hyperparameters=_hyperparameters(run),
+        devices=run.spec.resources.gpus_per_node,
+    )
+
+
+def _changed(what: str) -> Blocked:
+    return Blocked(
+        "ProjectChanged",
+        f"The project changed after this run's inputs were fixed: {what} is not what it was. Create another run for"
+        " what the project says now.",
+        waits=False,
+    )
+
+
+def _labels(project: TransformerProject) -> LabelsInput:
+    labels = project.spec.problem.labels
+    if labels.values:
+        return LabelsInput(values=tuple(labels.values))
+    resolved = {item.name: item.digest for item in project.status.datasets}
+    return LabelsInput(from_data=resolved.get(labels.from_dataset or ""))
+
+
+def _method(run: FineTuneRun) -> LoraMethod:
+    method = run.spec.method
+    names = method.target_modules.names
+    return LoraMethod(
+        rank=method.rank,
+        alpha=method.alpha,
+        dropout=method.dropout,
+        target_modules=tuple(sorted(names)) if names else "all-linear",
+    )
+
+
+def _hyperparameters(run: FineTuneRun) -> Hyperparameters:
+    given = run.spec.hyperparameters
+    epochs = given.epochs if given.epochs or given.max_steps else DEFAULT_EPOCHS
+    return Hyperparameters.model_validate(given.document() | {"epochs": epochs})
+
+
+def train_job(run: FineTuneRun, project: TransformerProject, inputs: Inputs, attempt: int) -> TrainJob:
+    """Return what the trainer is told. Raises Blocked when the project no longer gives the inputs that were fixed."""
+    decided = run_inputs(run, project, inputs)
+    if decided.digest != inputs.digest:
+        raise _changed("its task, labels, columns or tokenization")
+    specs = {item.name: item for item in project.spec.data.sets}
+    candidates = {item.name: item for item in project.spec.candidates}
+    if inputs.candidate not in candidates:
+        raise _changed(f"candidate {inputs.candidate!r}")
+    return TrainJob(
+        subject=contracts.subject(run),
+        project=project.metadata.name,
+        owner=Owner(name=project.spec.owner.name, contact=project.spec.owner.contact),
+        attempt=attempt,
+        force=run.spec.force,
+        inputs=decided,
+        base=contracts.model_source(candidates[inputs.candidate], inputs.base, inputs.tokenizer),
+        train=tuple(contracts.data_source(specs[item.name], item.digest) for item in inputs.train),
+        validation=tuple(contracts.data_source(specs[item.name], item.digest) for item in inputs.validation),
+        labels=contracts.labels(project.spec),
+        image=inputs.image,
+        threads=threads(run.spec.resources.cpu),
+    )
+
+
+def demand(run: FineTuneRun) -> Demand:
+    """Return what the training pod asks for."""
+    resources = run.spec.resources
+    return Demand(
+        cpu=resources.cpu,
+        memory=resources.memory,
+        gpu_resource=resources.gpu_resource,
+        gpus=resources.gpus_per_node,
+    )
+
+
+def threads(cpu: str) -> int:
+    """Return whole CPUs in a quantity such as `2` or `1500m`, at least one."""
+    if cpu.endswith("m"):
+        return max(1, round(float(cpu[:-1]) / 1000))
+    return max(1, round(float(cpu)))

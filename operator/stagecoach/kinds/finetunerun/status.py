@@ -1,0 +1,127 @@
+"""How a run is told: every status that a FineTuneRun can have is made here."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from stagecoach.api.finetunerun import (
+    Artifact,
+    Attempt,
+    Cost,
+    FineTuneRun,
+    FineTuneRunStatus,
+    Inputs,
+    Phase,
+    Progress,
+    RecordRef,
+)
+from stagecoach.contract import reports
+from stagecoach.contract.digests import short
+from stagecoach.contract.layout import artifact_folder, record_file
+from stagecoach.kinds.conditions import Fact, dated, in_progress, ready, stalled, timestamp
+from stagecoach.kinds.plan import Object
+from stagecoach.policies.attempts import Ended
+
+NOT_FIXED = Fact("InputsResolved", False, "NotYet", "The inputs are fixed when the project is ready.")
+FIXED = Fact("InputsResolved", True, "Fixed", "Data, base model, prompt and settings are fixed by digest.")
+
+
+def blocked(run: FineTuneRun, reason: str, message: str, now: datetime) -> Object:
+    """The run waits for something outside of it."""
+    inputs = FIXED if run.status.inputs else NOT_FIXED
+    return _status(run, Phase.BLOCKED, (*in_progress(reason, message), inputs), now)
+
+
+def waiting(run: FineTuneRun, reason: str, message: str, now: datetime, **changes: Any) -> Object:
+    """An attempt is decided and its pod does not run yet."""
+    facts = (*in_progress(reason, message), FIXED)
+    return _status(run, Phase.QUEUED, facts, now, progress=None, **changes)
+
+
+def running(run: FineTuneRun, progress: reports.Progress | None, now: datetime, **changes: Any) -> Object:
+    """The pod of the current attempt runs."""
+    facts = (*in_progress("Running", "The training pod runs; status.progress tells how far it is."), FIXED)
+    shown = Progress.model_validate(progress.document()) if progress else run.status.progress
+    return _status(run, Phase.RUNNING, facts, now, progress=shown, **changes)
+
+
+def failed(run: FineTuneRun, reason: str, message: str, now: datetime, **changes: Any) -> Object:
+    """The run has ended without an artifact."""
+    complete = Fact("Complete", False, reason, message)
+    inputs = FIXED if run.status.inputs else Fact("InputsResolved", False, reason, message)
+    return _status(
+        run,
+        Phase.FAILED,
+        (*stalled(reason, message), complete, inputs),
+        now,
+        completion_time=timestamp(now),
+        **changes,
+    )
+
+
+def succeeded(
+    run: FineTuneRun, inputs: Inputs, found: reports.ArtifactReport, attempts: list[Attempt], now: datetime
+) -> Object:
+    """The artifact is there, trained or adopted."""
+    reason = "Adopted" if found.adopted else "Trained"
+    how = "was found under these inputs, nothing was trained" if found.adopted else "was trained"
+    message = f"Adapter {short(found.digest)} {how}."
+    done = timestamp(now)
+    return _status(
+        run,
+        Phase.SUCCEEDED,
+        (*ready(reason, message), Fact("Complete", True, reason, message), FIXED),
+        now,
+        attempts=attempts,
+        completion_time=done,
+        progress=_complete(run, done),
+        artifact=_artifact(inputs, found),
+        record=RecordRef(uri=f"{inputs.storage}/{record_file(inputs.digest)}", digest=found.record),
+        train_loss=found.train_loss,
+        eval_loss=found.eval_loss,
+        cost=None
+        if found.adopted
+        else Cost(seconds=found.seconds, cpu_hours=found.cpu_hours, gpu_hours=found.gpu_hours),
+    )
+
+
+def ended(attempt: Attempt, end: Ended, now: datetime) -> Attempt:
+    """Return the attempt with its outcome."""
+    return attempt.model_copy(
+        update={
+            "start": attempt.start or end.started or None,
+            "end": timestamp(now),
+            "outcome": str(end.outcome),
+            "counted": end.retried,
+            "message": end.words[:2048] or None,
+        }
+    )
+
+
+def _artifact(inputs: Inputs, found: reports.ArtifactReport) -> Artifact:
+    return Artifact(
+        digest=found.digest,
+        short=short(found.digest),
+        uri=f"{inputs.storage}/{artifact_folder(found.digest)}",
+        bytes=found.bytes,
+        type=found.type,
+    )
+
+
+def _complete(run: FineTuneRun, now: str) -> Progress | None:
+    before = run.status.progress
+    if before is None:
+        return None
+    done = {"step": before.steps, "percent": 100, "remaining_seconds": 0, "at": now}
+    return before.model_copy(update=done)
+
+
+def _status(run: FineTuneRun, phase: Phase, facts: Sequence[Fact], now: datetime, **changes: Any) -> Object:
+    generation = run.metadata.generation
+    update = {
+        "observed_generation": generation,
+        "phase": phase,
+        "conditions": dated(facts, run.status.conditions, generation, now),
+    }
+    status: FineTuneRunStatus = run.status.model_copy(update=update | changes)
+    return status.document()

@@ -1,0 +1,43 @@
+"""What a reconcile decided: the only way in which the pure part of the operator speaks to the part that does I/O."""
+
+from dataclasses import dataclass
+from typing import Any
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Key:
+    """An object of ours: what the work queue holds."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Event:
+    """A Kubernetes Event about the object."""
+
+    reason: str
+    message: str
+    warning: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do now, in this order: write the status, then emit events, then delete, then create.
+
+    A refused status write ends the plan: the decision was taken on an old state and is taken anew. Whatever spends or
+    cannot be undone is in `create` only when its intent stands in the *observed* status, so that a crash between two
+    writes repeats and never doubles.
+    """
+
+    status: Object | None = None  # the whole new status; None leaves it as it is
+    events: tuple[Event, ...] = ()  # emitted only when the status was written
+    delete: tuple[Object, ...] = ()  # observed objects; deleted with their uid and resourceVersion as preconditions
+    create: tuple[Object, ...] = ()  # POSTed under deterministic names; a name that exists is success
+    requeue_after: float | None = None  # seconds

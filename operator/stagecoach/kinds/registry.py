@@ -1,0 +1,7 @@
+"""All kinds that the operator runs."""
+
+from stagecoach.kinds.controller import Controller
+from stagecoach.kinds.finetunerun import reconcile as finetunerun
+from stagecoach.kinds.transformerproject import reconcile as transformerproject
+
+CONTROLLERS: tuple[Controller, ...] = (transformerproject.CONTROLLER, finetunerun.CONTROLLER)

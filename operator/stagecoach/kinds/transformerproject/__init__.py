@@ -1,0 +1,1 @@
+"""TransformerProject: the decisions that all other objects share, resolved to digests."""

@@ -1,0 +1,42 @@
+"""What a person should know about a project before the next stage: each a code, a sentence, the remedy."""
+
+from stagecoach.api.transformerproject import FindingCode, FindingStatus, ReportedFinding, TransformerProjectSpec
+from stagecoach.kinds import contracts
+
+REMEDIES = {
+    FindingCode.ARCHITECTURE_UNUSUAL: "Say in problem.rationale why it is right here.",
+    FindingCode.LICENSE_UNKNOWN: "Set the candidate's license.",
+    FindingCode.LEAKAGE: "Remove these rows from one of the data sets.",
+    FindingCode.LONGER_THAN_CONTEXT: "Lower tokenization.maxLength, or select another candidate.",
+    FindingCode.OVERFLOW_ABOVE_ONE_PERCENT: "Raise tokenization.maxLength.",
+}
+
+
+def of_spec(spec: TransformerProjectSpec) -> list[ReportedFinding]:
+    """Return what can be seen in the spec alone."""
+    selected = contracts.selected_name(spec)
+    found = []
+    if spec.problem.rationale is None:
+        message = f"A {spec.problem.architecture} is unusual for {spec.problem.task}: an encoder is smaller and faster."
+        found.append(ReportedFinding(code=FindingCode.ARCHITECTURE_UNUSUAL, message=message))
+    for candidate in spec.candidates:
+        if candidate.name == selected and candidate.license is None:
+            message = f"The licence of candidate {candidate.name!r} is not known."
+            found.append(ReportedFinding(code=FindingCode.LICENSE_UNKNOWN, message=message))
+    return found
+
+
+def statuses(spec: TransformerProjectSpec, reported: list[ReportedFinding]) -> list[FindingStatus]:
+    """Return all findings, each with its remedy and whether it is accepted."""
+    accepted = {item.finding for item in spec.accepted}
+    merged: dict[FindingCode, list[str]] = {}
+    for finding in (*of_spec(spec), *reported):
+        merged.setdefault(finding.code, []).append(finding.message)
+    return [
+        FindingStatus(
+            code=code,
+            message=f"{' '.join(messages)} {REMEDIES[code]} Or accept it by name in spec.accepted."[:1024],
+            accepted=code in accepted,
+        )
+        for code, messages in sorted(merged.items(), key=lambda item: item[0].value)
+    ]

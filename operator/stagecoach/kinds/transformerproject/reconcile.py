@@ -1,0 +1,195 @@
+"""What a TransformerProject needs next. Pure: everything that counts is in its status, its Job and its pod."""
+
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from stagecoach.api.transformerproject import REQUESTED_AT, FindingCode, ReportedFinding, Resolution, TransformerProject
+from stagecoach.build import jobs
+from stagecoach.contract.digests import digest_of_document
+from stagecoach.contract.jobs import ResolveJob
+from stagecoach.kinds import contracts
+from stagecoach.kinds.conditions import timestamp
+from stagecoach.kinds.controller import Controller, Settings
+from stagecoach.kinds.invalid import invalid_spec
+from stagecoach.kinds.plan import Event, Key, Object, Plan
+from stagecoach.kinds.transformerproject import findings, status
+from stagecoach.kinds.transformerproject.observe import Observed, observe
+from stagecoach.kinds.view import View
+from stagecoach.policies.attempts import STARTING, TABLE, AttemptOutcome, Ended, Observation, Running, judge, retry_at
+from stagecoach.policies.pods import job_state
+
+PATIENCE = 30.0
+RESOLVE_SECONDS = 6 * 3600
+KEEP_SECONDS = 3600
+RESOLVING = "Resolving"
+BEING_RESOLVED = "Data sets and candidates are being hashed and checked."
+AGAIN = 'After mending it: kubectl annotate txp {name} -n {namespace} stagecoach.dev/requested-at="$(date)" --overwrite'
+
+
+def reconcile(view: View, raw: Object, now: datetime, settings: Settings) -> Plan:
+    """Observe and decide."""
+    try:
+        observed = observe(view, raw)
+    except ValidationError as error:
+        return invalid_spec(raw, error, now)
+    return decide(observed, now, settings)
+
+
+def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
+    """Return what to do now."""
+    project = observed.project
+    if project.metadata.deletion_timestamp:
+        return Plan()  # the Jobs are owned by the project and go with it
+    document = resolve_job(project)
+    resolution = project.status.resolution
+    if resolution is None or not _current(project, resolution, document):
+        return _resolve(observed, document, now, settings, failures=0)
+    if resolution.completion_time is None:
+        return _follow(observed, resolution, document, now, settings)
+    if resolution.outcome == AttemptOutcome.SUCCEEDED:
+        return _settled(observed, resolution, now)
+    if TABLE[AttemptOutcome(resolution.outcome or "")].retried:
+        due = retry_at(datetime.fromisoformat(resolution.completion_time), resolution.failures)
+        if now < due:
+            return Plan(delete=_left_over(observed), requeue_after=(due - now).total_seconds())
+        return _resolve(observed, document, now, settings, failures=resolution.failures)
+    return Plan(delete=_left_over(observed))
+
+
+def resolve_job(project: TransformerProject) -> ResolveJob:
+    """Return what the Job is told; its digest says whether a resolution is still about this spec."""
+    spec = project.spec
+    prompt = contracts.prompt(spec, spec.inference.prompt.name, spec.inference.prompt.version)
+    if prompt is None:
+        raise AssertionError("the schema refuses an inference.prompt that is not among prompts")
+    return ResolveJob(
+        subject=contracts.subject(project),
+        datasets=tuple(contracts.data_source(item, item.digest) for item in spec.data.sets),
+        labels=contracts.labels(spec),
+        # A licence changes nothing that has to be hashed again.
+        candidates=tuple(contracts.model_source(item.model_copy(update={"license": None})) for item in spec.candidates),
+        selected=contracts.selected_name(spec),
+        prompt=prompt,
+        tokenization=contracts.tokenization(spec),
+    )
+
+
+def _current(project: TransformerProject, resolution: Resolution, document: ResolveJob) -> bool:
+    """Whether the resolution is of the spec as it is now, and no newer one was asked for."""
+    asked = project.metadata.annotations.get(REQUESTED_AT)
+    return resolution.inputs == digest_of_document(document.document()) and resolution.requested_at == asked
+
+
+def _resolve(observed: Observed, document: ResolveJob, now: datetime, settings: Settings, failures: int) -> Plan:
+    """Decide the next Job; it is made when the decision is seen in the status."""
+    project = observed.project
+    before = project.status.resolution
+    number = before.number + 1 if before else 1
+    asked = project.metadata.annotations.get(REQUESTED_AT)
+    resolution = Resolution(
+        inputs=digest_of_document(document.document()),
+        requested_at=asked[:256] if asked else None,
+        number=number,
+        failures=failures,
+        job=jobs.job_name(project, f"r{number}"),
+        image=settings.trainer_image,
+        start_time=timestamp(now),
+    )
+    told = status.resolving(project, RESOLVING, BEING_RESOLVED, now, resolution=resolution)
+    return Plan(status=told, delete=_left_over(observed))
+
+
+def _follow(
+    observed: Observed, resolution: Resolution, document: ResolveJob, now: datetime, settings: Settings
+) -> Plan:
+    """See how the Job is getting on."""
+    project = observed.project
+    seen = judge(Observation(job=observed.job, pod=observed.pod, warning=observed.warning, started=False, now=now))
+    if isinstance(seen, Ended):
+        return _ended(observed, resolution, seen, now)
+    if isinstance(seen, Running) or seen.reason == STARTING:
+        told = status.resolving(project, RESOLVING, BEING_RESOLVED, now)
+    else:
+        told = status.resolving(project, seen.reason, seen.message, now)
+    if observed.job is not None:
+        return Plan(status=told, delete=_left_over(observed), requeue_after=PATIENCE)
+    try:
+        job = jobs.job(project, _work(project, resolution, document, settings))
+    except jobs.TooLarge as error:
+        closed = status.closed(resolution, AttemptOutcome.BAD_INPUT, str(error), resolution.failures, now)
+        return Plan(status=status.incomplete(project, "SpecTooLarge", str(error), now, resolution=closed))
+    return Plan(status=told, create=(job,), delete=_left_over(observed))
+
+
+def _work(project: TransformerProject, resolution: Resolution, document: ResolveJob, settings: Settings) -> jobs.Work:
+    return jobs.Work(
+        name=resolution.job,
+        document=document,
+        image=resolution.image,
+        pull_policy=settings.trainer_pull_policy,
+        storage=project.spec.storage.uri,
+        sources=(*(item.uri for item in document.datasets), *(item.uri for item in document.candidates)),
+        demand=jobs.SMALL,
+        pods=project.spec.pods,
+        seconds=RESOLVE_SECONDS,
+        keep_seconds=KEEP_SECONDS,
+    )
+
+
+def _ended(observed: Observed, resolution: Resolution, end: Ended, now: datetime) -> Plan:
+    project = observed.project
+    found = end.report.resolution if end.report else None
+    if end.outcome is AttemptOutcome.SUCCEEDED and found is not None:
+        reported = [ReportedFinding(code=FindingCode(item.code), message=item.message) for item in found.findings]
+        closed = status.closed(resolution, end.outcome, "", 0, now).model_copy(update={"findings": reported})
+        changes = status.facts_of(found) | {"resolution": closed}
+        records = found.has_records or observed.has_succeeded_run
+        told = findings.statuses(project.spec, reported)
+        event = Event("Resolved", f"{len(found.datasets)} data sets and {len(found.candidates)} candidates resolved.")
+        return Plan(status=status.resolved(project, told, records, now, **changes), events=(event,))
+    if end.outcome is AttemptOutcome.SUCCEEDED:
+        end = Ended(AttemptOutcome.PROGRAM_FAILED, "The trainer reported success and no resolution.")
+    reason, words = end.reason or str(end.outcome), end.words
+    event = Event(reason, words, warning=True)
+    if end.retried:
+        closed = status.closed(resolution, end.outcome, words, resolution.failures + 1, now)
+        message = f"{words} It is tried again."
+        return Plan(status=status.resolving(project, reason, message, now, resolution=closed), events=(event,))
+    again = AGAIN.format(name=project.metadata.name, namespace=project.metadata.namespace)
+    closed = status.closed(resolution, end.outcome, words, resolution.failures, now)
+    message = f"{words} {again}"
+    return Plan(status=status.incomplete(project, reason, message, now, resolution=closed), events=(event,))
+
+
+def _settled(observed: Observed, resolution: Resolution, now: datetime) -> Plan:
+    """Nothing has to be hashed again; findings, their acceptance and the storage's records may have changed."""
+    project = observed.project
+    told = findings.statuses(project.spec, resolution.findings)
+    return Plan(status=status.resolved(project, told, observed.has_succeeded_run, now), delete=_left_over(observed))
+
+
+def _left_over(observed: Observed) -> tuple[Object, ...]:
+    """Return unfinished Jobs that are not of the current resolution."""
+    resolution = observed.project.status.resolution
+    current = resolution.job if resolution and resolution.completion_time is None else ""
+    return tuple(
+        job
+        for job in observed.jobs
+        if job["metadata"]["name"] != current
+        and not job_state(job).finished
+        and "deletionTimestamp" not in job["metadata"]
+    )
+
+
+def _references(_raw: Object) -> tuple[Key, ...]:
+    return ()
+
+
+def _wakes(_raw: Object) -> tuple[Key, ...]:
+    return ()  # the runs that name a project are reconciled with it
+
+
+CONTROLLER = Controller(
+    kind="TransformerProject", plural="transformerprojects", references=_references, wakes=_wakes, reconcile=reconcile
+)

@@ -1,0 +1,29 @@
+"""What a reconcile may look at: indices and facts in memory, no I/O."""
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from stagecoach.contract.reports import Progress
+from stagecoach.kinds.plan import Key, Object
+
+
+class View(Protocol):
+    """The operator's memory. Everything in it may be old; every write is therefore guarded by the API server."""
+
+    def get(self, key: Key) -> Object | None:
+        """Return one of our own objects, or None."""
+
+    def referrers(self, key: Key) -> Iterable[Object]:
+        """Return the objects that name this one in their spec."""
+
+    def jobs(self, uid: str) -> Sequence[Object]:
+        """Return the Jobs made for the object with this uid."""
+
+    def pods(self, uid: str) -> Sequence[Object]:
+        """Return the pods of these Jobs."""
+
+    def progress(self, pod_uid: str) -> Progress | None:
+        """Return the last progress line of a running pod, or None when none was read lately."""
+
+    def warning(self, pod_uid: str) -> str | None:
+        """Return the kubelet's last complaint about a pod that does not start, or None."""

@@ -1,0 +1,1 @@
+"""Decisions that are the same for every kind: pure functions, one small file a rule."""

@@ -1,0 +1,192 @@
+"""What an attempt came to: the one table from which retries, counts and words follow."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from stagecoach.contract.reports import Outcome, Problem, Report
+from stagecoach.policies.pods import JobState, PodState
+
+# A registry that is away may come back; a typing error in a name will not.
+IMAGE_PULL_PATIENCE = timedelta(minutes=10)
+RETRY_DELAY = timedelta(seconds=10)
+MAX_RETRY_DELAY = timedelta(minutes=5)
+
+STARTING = "Starting"
+IMAGE_PULL_REASONS = {"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError"}
+BAD_IMAGE_REASONS = {"InvalidImageName", "ErrImageNeverPull"}
+# The numbers of what went wrong would be the same again.
+HOPELESS_FAILURES = {"LossNotFinite"}
+
+
+class AttemptOutcome(StrEnum):
+    """How an attempt ended."""
+
+    SUCCEEDED = "Succeeded"
+    BAD_INPUT = "BadInput"
+    OUT_OF_MEMORY = "OutOfMemory"
+    BAD_IMAGE = "BadImage"
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    POD_LOST = "PodLost"
+    SERVICE_FAILED = "ServiceFailed"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    HOPELESS = "TrainingFailed"
+    PROGRAM_FAILED = "ProgramFailed"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table: whether another attempt may do better, and what to tell a person."""
+
+    retried: bool
+    advice: str
+
+
+TABLE = {
+    AttemptOutcome.SUCCEEDED: Row(retried=False, advice=""),
+    AttemptOutcome.BAD_INPUT: Row(retried=False, advice=""),  # the program's own words hold the remedy
+    AttemptOutcome.OUT_OF_MEMORY: Row(
+        retried=False,
+        advice="The same work would need the same memory: raise resources.memory, or lower perDeviceBatchSize or"
+        " maxLength, in a new run.",
+    ),
+    AttemptOutcome.BAD_IMAGE: Row(
+        retried=False, advice="The operator's trainer image has to be set right in its chart."
+    ),
+    AttemptOutcome.IMAGE_PULL_FAILED: Row(
+        retried=True, advice="See that the image exists and that the project's pods.imagePullSecrets may pull it."
+    ),
+    AttemptOutcome.POD_LOST: Row(retried=True, advice="Nothing to do: nodes drain and pods get evicted."),
+    AttemptOutcome.SERVICE_FAILED: Row(retried=True, advice=""),
+    AttemptOutcome.DEADLINE_EXCEEDED: Row(
+        retried=False, advice="Raise maxDuration, or train fewer steps, in a new run."
+    ),
+    AttemptOutcome.HOPELESS: Row(retried=False, advice=""),
+    AttemptOutcome.PROGRAM_FAILED: Row(retried=True, advice="The pod's log has the details."),
+}
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The pod does not run yet, and it may come to."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Running:
+    """The pod runs."""
+
+    pod: PodState
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The attempt is over."""
+
+    outcome: AttemptOutcome
+    message: str
+    report: Report | None = None
+    reason: str = ""  # the program's own, more exact word, where it has one
+    started: str = ""
+
+    @property
+    def retried(self) -> bool:
+        """Whether another attempt may do better."""
+        return TABLE[self.outcome].retried
+
+    @property
+    def words(self) -> str:
+        """What to tell a person: what happened and what to do."""
+        return f"{self.message} {TABLE[self.outcome].advice}".strip()
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What is known of an attempt that has been decided and not ended."""
+
+    job: JobState | None
+    pod: PodState | None
+    warning: str | None  # the kubelet's last complaint
+    started: bool  # the status says that its pod once ran
+    now: datetime
+
+
+def judge(seen: Observation) -> Waiting | Running | Ended:
+    """Say what an attempt came to, from what Kubernetes shows of it."""
+    if seen.pod is None:
+        return _without_pod(seen)
+    pod = seen.pod
+    if pod.report is not None and pod.report.outcome is Outcome.DONE:
+        return Ended(AttemptOutcome.SUCCEEDED, "", pod.report, started=pod.started)
+    if pod.phase in ("Failed", "Succeeded") or pod.exit_code is not None:
+        return replace(_failed(pod), started=pod.started)
+    if pod.disrupted:
+        return Ended(AttemptOutcome.POD_LOST, f"Pod {pod.name} was taken away: {pod.disrupted}.", started=pod.started)
+    if pod.phase == "Running":
+        return Running(pod)
+    return _not_started(pod, seen)
+
+
+def retry_at(end: datetime, failures: int) -> datetime:
+    """Return when the next attempt is due after so many failures; computed from status, so it survives restarts."""
+    delay: timedelta = RETRY_DELAY * 2 ** max(0, failures - 1)
+    return end + min(delay, MAX_RETRY_DELAY)
+
+
+def _without_pod(seen: Observation) -> Waiting | Ended:
+    if seen.job is None:
+        if seen.started:
+            return Ended(AttemptOutcome.POD_LOST, "The Job of this attempt was deleted while it ran.")
+        return Waiting(STARTING, "The Job is being made.")
+    if seen.job.finished:
+        return Ended(AttemptOutcome.POD_LOST, f"The pod of Job {seen.job.name} is gone: {seen.job.message}")
+    if seen.warning:
+        return Waiting("PodRefused", seen.warning)
+    return Waiting(STARTING, f"Job {seen.job.name} has no pod yet.")
+
+
+def _failed(pod: PodState) -> Ended:
+    """Classify a pod that has ended without having done its work."""
+    if pod.reason == "DeadlineExceeded":
+        return Ended(AttemptOutcome.DEADLINE_EXCEEDED, "The time of maxDuration is used up.")
+    if pod.end_reason == "OOMKilled":
+        return Ended(AttemptOutcome.OUT_OF_MEMORY, f"Pod {pod.name} was killed at its memory limit.")
+    if pod.report is not None and pod.report.outcome is not Outcome.TERMINATED:
+        return _reported(pod.report)
+    if pod.disrupted or pod.reason:
+        return Ended(
+            AttemptOutcome.POD_LOST, f"Pod {pod.name} was taken away: {pod.disrupted or pod.message or pod.reason}."
+        )
+    if pod.report is not None:
+        return Ended(AttemptOutcome.POD_LOST, f"Pod {pod.name} was told to stop.")
+    code = "without an exit code" if pod.exit_code is None else f"with exit code {pod.exit_code}"
+    return Ended(AttemptOutcome.PROGRAM_FAILED, f"Pod {pod.name} ended {code} and without a report.")
+
+
+def _reported(report: Report) -> Ended:
+    problem = report.problem or Problem(reason="Unexplained", message="The program gave no reason.")
+    outcome = {
+        Outcome.BAD_INPUT: AttemptOutcome.BAD_INPUT,
+        Outcome.SERVICE_FAILED: AttemptOutcome.SERVICE_FAILED,
+        Outcome.OUT_OF_MEMORY: AttemptOutcome.OUT_OF_MEMORY,
+    }.get(report.outcome, AttemptOutcome.PROGRAM_FAILED)
+    if problem.reason in HOPELESS_FAILURES:
+        outcome = AttemptOutcome.HOPELESS
+    return Ended(outcome, problem.sentence, report, reason=problem.reason)
+
+
+def _not_started(pod: PodState, seen: Observation) -> Waiting | Ended:
+    if pod.waiting in BAD_IMAGE_REASONS:
+        return Ended(AttemptOutcome.BAD_IMAGE, f"{pod.waiting}: {pod.waiting_message}")
+    if pod.waiting in IMAGE_PULL_REASONS:
+        message = f"The image cannot be pulled: {pod.waiting_message or pod.waiting}."
+        if seen.now - datetime.fromisoformat(pod.created) > IMAGE_PULL_PATIENCE:
+            return Ended(AttemptOutcome.IMAGE_PULL_FAILED, message)
+        return Waiting("ImagePullFailed", f"{message} {TABLE[AttemptOutcome.IMAGE_PULL_FAILED].advice}")
+    if pod.unschedulable:
+        return Waiting("Unschedulable", f"No node takes pod {pod.name}: {pod.unschedulable}")
+    if seen.warning:
+        return Waiting("PodNotStarting", f"Pod {pod.name} does not start: {seen.warning}")
+    return Waiting(STARTING, f"Pod {pod.name} is starting.")

@@ -1,0 +1,87 @@
+"""What a Job and its pod say about an attempt, read from their raw status."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stagecoach.contract.reports import Outcome, Report
+
+
+@dataclass(frozen=True)
+class PodState:
+    """One pod of a Job, as far as an attempt's outcome depends on it."""
+
+    name: str
+    uid: str
+    created: str
+    phase: str  # Pending, Running, Succeeded, Failed or Unknown
+    reason: str = ""  # of the pod: Evicted, DeadlineExceeded, NodeLost, …
+    message: str = ""
+    node: str = ""
+    unschedulable: str = ""  # the scheduler's words
+    disrupted: str = ""  # why the pod was taken away, from the DisruptionTarget condition
+    waiting: str = ""  # why the container does not start
+    waiting_message: str = ""
+    started: str = ""  # when the container started
+    exit_code: int | None = None  # None while the container has not ended
+    end_reason: str = ""  # OOMKilled, Error, Completed, …
+    report: Report | None = None
+
+
+@dataclass(frozen=True)
+class JobState:
+    """A Job of ours."""
+
+    name: str
+    finished: bool
+    message: str = ""  # of the condition that finished it
+
+
+def pod_state(pod: Mapping[str, Any]) -> PodState:
+    """Read a pod's raw form; only its first container counts."""
+    metadata, spec, status = pod["metadata"], pod.get("spec", {}), pod.get("status", {})
+    conditions = {condition["type"]: condition for condition in status.get("conditions", ())}
+    containers: list[dict[str, Any]] = status.get("containerStatuses", [])
+    state = containers[0].get("state", {}) if containers else {}
+    waiting, running, ended = state.get("waiting", {}), state.get("running", {}), state.get("terminated", {})
+    return PodState(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        created=metadata.get("creationTimestamp", ""),
+        phase=status.get("phase", "Pending"),
+        reason=status.get("reason", ""),
+        message=status.get("message", ""),
+        node=spec.get("nodeName", ""),
+        unschedulable=_message(conditions.get("PodScheduled"), "False"),
+        disrupted=_message(conditions.get("DisruptionTarget"), "True"),
+        waiting=waiting.get("reason", ""),
+        waiting_message=waiting.get("message", ""),
+        started=running.get("startedAt") or ended.get("startedAt") or "",
+        exit_code=ended.get("exitCode"),
+        end_reason=ended.get("reason", ""),
+        report=Report.parse(ended.get("message")),
+    )
+
+
+def _message(condition: Mapping[str, Any] | None, status: str) -> str:
+    if condition is None or condition.get("status") != status:
+        return ""
+    return condition.get("message") or condition.get("reason") or "no reason given"
+
+
+def job_state(job: Mapping[str, Any]) -> JobState:
+    """Read a Job's raw form."""
+    for condition in job.get("status", {}).get("conditions", ()):
+        if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
+            return JobState(job["metadata"]["name"], finished=True, message=condition.get("message", ""))
+    return JobState(job["metadata"]["name"], finished=False)
+
+
+def decisive(pods: Iterable[PodState]) -> PodState | None:
+    """Return the pod that decides an attempt: one whose work is done, else the newest."""
+    ranked = sorted(pods, key=lambda pod: (_done(pod), pod.created, pod.name))
+    return ranked[-1] if ranked else None
+
+
+def _done(pod: PodState) -> bool:
+    return pod.report is not None and pod.report.outcome is Outcome.DONE

@@ -1,0 +1,124 @@
+"""Objects for tests: the smallest valid ones, to be changed where a test cares."""
+
+import copy
+from typing import Any
+
+Object = dict[str, Any]
+
+IMAGE = "registry.example/trainer@sha256:" + "a" * 64
+CREATED = "2026-01-02T03:04:05Z"
+
+
+def digest(letter: str) -> str:
+    """Return a digest that people can tell apart."""
+    return "sha256:" + letter * 64
+
+
+def project_spec() -> Object:
+    """Return a spec that resolves, without findings."""
+    return {
+        "owner": {"name": "support", "contact": "#support"},
+        "problem": {
+            "statement": "Route a message to the right queue.",
+            "task": "Classification",
+            "labels": {"fromDataset": "train"},
+            "architecture": "Decoder",
+            "rationale": "One adapter family for all teams.",
+        },
+        "data": {
+            "sets": [
+                {"name": "train", "uri": "configmap://desk/train.csv", "split": "Train"},
+                {"name": "valid", "uri": "configmap://desk/valid.csv", "split": "Validation"},
+                {"name": "test", "uri": "pvc://lake/desk/test.csv", "split": "Test"},
+            ]
+        },
+        "tokenization": {"maxLength": 128, "overflow": "Truncate"},
+        "candidates": [{"name": "small", "model": {"uri": "pvc://models/small"}, "license": "Apache-2.0"}],
+        "prompts": [{"name": "route", "version": 1, "template": "Which queue? {text}"}],
+        "inference": {"prompt": {"name": "route", "version": 1}},
+        "storage": {"uri": "pvc://store/desk"},
+    }
+
+
+def project(name: str = "desk", namespace: str = "team", **changes: Any) -> Object:
+    """Return a project as people write it."""
+    return {
+        "apiVersion": "stagecoach.dev/v1alpha1",
+        "kind": "TransformerProject",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": project_spec() | changes,
+    }
+
+
+def run(name: str = "first", namespace: str = "team", **changes: Any) -> Object:
+    """Return a run as people write it."""
+    spec = {
+        "project": "desk",
+        "method": {"type": "LoRA", "rank": 8, "alpha": 16},
+        "data": {"train": [{"name": "train"}], "validation": [{"name": "valid"}]},
+        "hyperparameters": {"learningRate": 1.0e-3, "epochs": 1},
+    }
+    return {
+        "apiVersion": "stagecoach.dev/v1alpha1",
+        "kind": "FineTuneRun",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": spec | changes,
+    }
+
+
+def stored(written: Object, uid: str = "11111111-2222-3333-4444-555555555555") -> Object:
+    """Return an object as the API server keeps it."""
+    result = copy.deepcopy(written)
+    result["metadata"] |= {"uid": uid, "generation": 1, "resourceVersion": "1", "creationTimestamp": CREATED}
+    return result
+
+
+def resolution(records: bool = False) -> Object:
+    """Return what the resolving Job reports for the default project."""
+    return {
+        "datasets": [
+            {"name": "train", "digest": digest("1"), "examples": 600},
+            {"name": "valid", "digest": digest("2"), "examples": 150},
+            {"name": "test", "digest": digest("3"), "examples": 150},
+        ],
+        "labels": {"count": 2, "digest": digest("4"), "first": ["billing", "delivery"]},
+        "candidates": [
+            {
+                "name": "small",
+                "model": digest("5"),
+                "tokenizer": digest("6"),
+                "architecture": "LlamaForCausalLM",
+                "context": 2048,
+            }
+        ],
+        "findings": [],
+        "hasRecords": records,
+    }
+
+
+def ready_project(records: bool = False) -> Object:
+    """Return a stored project whose digests are known."""
+    result = stored(project(), uid="99999999-2222-3333-4444-555555555555")
+    found = resolution(records)
+    condition = {"observedGeneration": 1, "lastTransitionTime": CREATED, "reason": "Resolved", "message": "Resolved."}
+    result["status"] = {
+        "observedGeneration": 1,
+        "phase": "Ready",
+        "conditions": [
+            condition | {"type": "Ready", "status": "True"},
+            condition | {"type": "Resolved", "status": "True"},
+        ],
+        "datasets": found["datasets"],
+        "labels": found["labels"],
+        "candidates": found["candidates"],
+        "storage": {"records": records},
+    }
+    return result
+
+
+def artifact_report(adopted: bool = False) -> Object:
+    """Return what a training, or a lookup that found a record, reports."""
+    return {
+        "outcome": "Done",
+        "artifact": {"digest": digest("7"), "bytes": 1000, "record": digest("8"), "adopted": adopted, "evalLoss": 0.5},
+    }

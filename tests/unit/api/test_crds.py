@@ -1,0 +1,43 @@
+"""The committed definitions are the generated ones, small, and described."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stagecoach.api.crds import KINDS, definition, main
+
+ROOT = Path(__file__).parents[3]
+FOLDERS = ("crds", "charts/stagecoach/crds")
+
+
+def test_the_committed_definitions_are_the_generated_ones(tmp_path: Path) -> None:
+    assert main(["--check", *(str(ROOT / folder) for folder in FOLDERS)]) == 0, "run `make generate`"
+    assert main(["--check", str(tmp_path)]) == 1
+    main([str(tmp_path)])
+    assert main(["--check", str(tmp_path)]) == 0
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.plural))
+def test_a_definition_is_small_enough_for_kubectl_apply(kind: Any) -> None:
+    assert len(yaml.safe_dump(definition(kind))) < 100_000
+
+
+def nodes(schema: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, part in schema.get("properties", {}).items():
+        yield f"{path}.{name}", part
+        yield from nodes(part, f"{path}.{name}")
+    if "items" in schema:
+        yield from nodes(schema["items"], f"{path}[]")
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.plural))
+def test_every_field_is_described_and_bounded(kind: Any) -> None:
+    schema = definition(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    for path, part in nodes(schema, kind.plural):
+        assert part.get("description", "").strip(), f"{path} has no description"
+        assert part.get("type") != "array" or "maxItems" in part, f"{path} is a list without a bound"
+        assert "anyOf" not in part, f"{path} is not structural"
+        assert "$ref" not in part

@@ -1,0 +1,63 @@
+"""URIs: what is taken, and that nothing gets out of its folder."""
+
+import posixpath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stagecoach.contract import mounts
+from stagecoach.contract.uris import BadUri, parse
+
+TAKEN = [
+    "pvc://store",
+    "pvc://store/desk",
+    "pvc://my-store.v2/a/b/c_1.csv",
+    "configmap://desk/train.csv",
+    "configmap://desk/_key-1.jsonl",
+]
+
+REFUSED = [
+    ("", "known kind"),
+    ("desk/train.csv", "known kind"),
+    ("s3://lake/train.csv", "known kind"),
+    ("file:///etc/passwd", "known kind"),
+    ("PVC://store/a", "known kind"),
+    ("pvc://user:word@store/a", "credentials"),
+    ("pvc://store/../a", "'..'"),
+    ("pvc://store/a/..", "'..'"),
+    ("pvc://store/%2e%2e/a", "percent-encoded"),
+    ("pvc://store/%252e%252e/a", "percent-encoded"),
+    ("pvc://store/.hidden", "start with"),
+    ("pvc://store//a", "single slashes"),
+    ("pvc://store/a/", "single slashes"),
+    ("pvc://store/a\n", "refused"),
+    ("pvc://store/a b", "refused"),
+    ("pvc://Store/a", "refused"),
+    ("pvc://store/a\\..\\b", "refused"),
+    ("configmap://desk", "refused"),
+    ("configmap://desk/a/b", "refused"),
+    ("pvc://store/．．/a", "refused"),
+]
+
+
+@pytest.mark.parametrize("text", TAKEN)
+def test_a_plain_uri_is_taken(text: str) -> None:
+    assert str(parse(text)) == text
+
+
+@pytest.mark.parametrize(("text", "words"), REFUSED)
+def test_an_odd_uri_is_refused_with_the_reason(text: str, words: str) -> None:
+    with pytest.raises(BadUri, match=words):
+        parse(text)
+
+
+@given(st.text(alphabet="abc./%2e\\_-@:~", max_size=30))
+def test_no_uri_leads_out_of_its_folder(rest: str) -> None:
+    try:
+        uri = parse(f"pvc://store/{rest}")
+    except BadUri:
+        return
+    path = mounts.path_of(uri)
+    assert posixpath.normpath(path) == path
+    assert path.startswith(mounts.folder_of(uri))

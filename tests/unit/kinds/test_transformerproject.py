@@ -1,0 +1,158 @@
+"""What a TransformerProject does, case by case."""
+
+import json
+from typing import Any
+
+from stagecoach.kinds.transformerproject.reconcile import CONTROLLER
+from tests import builders
+from tests.unit.kinds.world import World
+
+
+def world(**spec: Any) -> World:
+    return World(CONTROLLER, builders.stored(builders.project(**spec)))
+
+
+def resolve(here: World, report: builders.Object | None = None, code: int = 0) -> None:
+    here.reconcile()
+    here.reconcile()
+    here.start_pods()
+    here.run_pods()
+    here.reconcile()
+    here.end_pods(report or {"outcome": "Done", "resolution": builders.resolution()}, code)
+    here.reconcile()
+
+
+def edit(here: World, **spec: Any) -> None:
+    stored = here.stored | {"spec": here.stored["spec"] | spec}
+    stored["metadata"] = stored["metadata"] | {"generation": stored["metadata"]["generation"] + 1}
+    here.stored = stored
+    here.history.append(stored)
+
+
+def test_a_project_is_resolved_with_two_status_writes() -> None:
+    here = world()
+    resolve(here)
+    assert here.status["phase"] == "Ready"
+    assert here.status_writes == 2
+    assert [item["name"] for item in here.status["datasets"]] == ["train", "valid", "test"]
+    assert here.status["storage"] == {"records": False}
+    assert "900 examples" in here.condition("Ready")["message"]
+
+
+def test_the_job_reads_every_source_and_writes_only_the_storage() -> None:
+    here = world()
+    here.reconcile()
+    here.reconcile()
+    [job] = here.job_objects.values()
+    mounts = {item["mountPath"]: item for item in job["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]}
+    assert set(mounts) == {
+        "/stagecoach/scratch",
+        "/stagecoach/storage",
+        "/stagecoach/configmap/desk",
+        "/stagecoach/pvc/lake",
+        "/stagecoach/pvc/models",
+    }
+    assert {path for path, mount in mounts.items() if not mount.get("readOnly")} == {
+        "/stagecoach/scratch",
+        "/stagecoach/storage",
+    }
+    assert mounts["/stagecoach/storage"]["subPath"] == "desk"
+
+
+def test_bad_data_is_told_with_the_way_to_look_again() -> None:
+    here = world()
+    problem = {"reason": "UnknownColumn", "field": "data.sets[train]", "message": "No column.", "remedy": "Name it."}
+    resolve(here, {"outcome": "BadInput", "problem": problem}, 64)
+    assert here.status["phase"] == "Incomplete"
+    assert here.condition("Ready")["reason"] == "UnknownColumn"
+    assert "stagecoach.dev/requested-at" in here.condition("Ready")["message"]
+    assert here.condition("Stalled")["status"] == "True"
+    here.wait(100_000)
+    here.reconcile()
+    assert len(here.creations) == 1, "bad input is not tried again by itself"
+
+
+def test_an_annotation_asks_for_another_look() -> None:
+    here = world()
+    resolve(here)
+    stored = here.stored
+    stored["metadata"] = stored["metadata"] | {"annotations": {"stagecoach.dev/requested-at": "now"}}
+    here.history.append(stored)
+    resolve(here)
+    assert here.status["resolution"]["number"] == 2
+    assert here.status["phase"] == "Ready"
+
+
+def test_a_failure_that_may_pass_is_tried_again() -> None:
+    here = world()
+    problem = {"reason": "StorageAway", "message": "No route."}
+    resolve(here, {"outcome": "ServiceFailed", "problem": problem}, 69)
+    assert here.status["phase"] == "Resolving"
+    assert here.condition("Ready")["reason"] == "StorageAway"
+    here.wait(11)
+    resolve(here)
+    assert here.status["phase"] == "Ready"
+
+
+def test_findings_block_until_they_are_accepted_and_nothing_is_hashed_again() -> None:
+    report = builders.resolution() | {"findings": [{"code": "Leakage", "message": "3 rows of test are in train."}]}
+    here = world()
+    resolve(here, {"outcome": "Done", "resolution": report})
+    assert here.status["phase"] == "Incomplete"
+    assert here.condition("Resolved")["status"] == "True"
+    assert "3 rows of test are in train" in here.condition("Ready")["message"]
+    edit(here, accepted=[{"finding": "Leakage", "reason": "Known duplicates.", "by": "ana"}])
+    here.reconcile()
+    assert here.status["phase"] == "Ready"
+    assert here.status["findings"][0]["accepted"] is True
+    assert len(here.creations) == 1
+
+
+def test_what_the_spec_alone_shows_is_found() -> None:
+    here = world(
+        problem={key: value for key, value in builders.project_spec()["problem"].items() if key != "rationale"},
+        candidates=[{"name": "small", "model": {"uri": "pvc://models/small"}}],
+    )
+    resolve(here)
+    assert [item["code"] for item in here.status["findings"]] == ["ArchitectureUnusual", "LicenseUnknown"]
+
+
+def test_a_changed_spec_is_resolved_anew_and_until_then_not_ready() -> None:
+    here = world()
+    resolve(here)
+    edit(here, tokenization={"maxLength": 64, "overflow": "Reject"})
+    here.reconcile()
+    assert here.status["phase"] == "Resolving"
+    assert here.condition("Ready")["status"] == "False"
+    resolve(here)
+    assert here.status["phase"] == "Ready"
+    assert here.status["observedGeneration"] == 2
+
+
+def test_a_succeeded_run_makes_lookups_worth_their_while() -> None:
+    here = world()
+    resolve(here)
+    here.referrers = lambda _key: [{"status": {"phase": "Succeeded"}}]  # type: ignore[method-assign]
+    here.reconcile()
+    assert here.status["storage"] == {"records": True}
+
+
+def test_a_spec_that_does_not_fit_into_a_job_is_told() -> None:
+    labels = {"values": ["€" * 120 + str(number) for number in range(500)]}
+    here = world(problem=builders.project_spec()["problem"] | {"labels": labels})
+    here.reconcile()
+    here.reconcile()
+    assert here.condition("Ready")["reason"] == "SpecTooLarge"
+    assert not here.job_objects
+
+
+def test_dollar_signs_in_prompts_reach_the_job_as_they_are() -> None:
+    prompts = [{"name": "route", "version": 1, "template": "$(HOME) $$ {text}"}]
+    here = world(prompts=prompts)
+    here.reconcile()
+    here.reconcile()
+    [job] = here.job_objects.values()
+    [variable] = job["spec"]["template"]["spec"]["containers"][0]["env"]
+    # The kubelet turns $$ into $ and would replace $(HOME).
+    document = json.loads(variable["value"].replace("$$", "$"))
+    assert document["prompt"]["template"] == "$(HOME) $$ {text}"

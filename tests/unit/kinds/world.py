@@ -1,0 +1,179 @@
+"""A small model of what surrounds the pure reconcilers: an API server, a Job controller, a kubelet, and accidents.
+
+It checks the promises that no order of events may break. It proves nothing about Kubernetes itself: the same promises
+are tested against a real API server in tests/integration.
+"""
+
+import copy
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from stagecoach.contract.reports import Progress
+from stagecoach.kinds.controller import Controller, Settings
+from stagecoach.kinds.plan import Key, Object, Plan
+from tests import builders
+
+SETTINGS = Settings(trainer_image=builders.IMAGE)
+TERMINAL = ("Succeeded", "Failed")
+
+
+class World:
+    """One object of ours with its Jobs and pods, and possibly the project it names."""
+
+    def __init__(self, controller: Controller, obj: Object, project: Object | None = None) -> None:
+        self.controller = controller
+        self.now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+        self.project = project
+        self.stored = obj
+        self.history = [copy.deepcopy(obj)]
+        self.job_objects: dict[str, Object] = {}
+        self.pod_objects: dict[str, Object] = {}
+        self.warnings: dict[str, str] = {}
+        self.creations: Counter[str] = Counter()
+        self.status_writes = 0
+
+    # What the reconcilers look at.
+
+    def get(self, key: Key) -> Object | None:
+        return self.project if key.kind == "TransformerProject" else None
+
+    def referrers(self, _key: Key) -> Iterable[Object]:
+        return ()
+
+    def jobs(self, _uid: str) -> Sequence[Object]:
+        return list(self.job_objects.values())
+
+    def pods(self, _uid: str) -> Sequence[Object]:
+        return list(self.pod_objects.values())
+
+    def progress(self, _pod_uid: str) -> Progress | None:
+        return None
+
+    def warning(self, pod_uid: str) -> str | None:
+        return self.warnings.get(pod_uid)
+
+    # What the operator does.
+
+    def reconcile(self, age: int = 0, writes: int = 99) -> Plan:
+        """Decide on the state of some versions ago, and carry out only the first writes of the plan: then crash."""
+        seen = copy.deepcopy(self.history[max(0, len(self.history) - 1 - age)])
+        plan = self.controller.reconcile(self, seen, self.now, SETTINGS)
+        changed = plan.status is not None and plan.status != seen.get("status", {})
+        if changed:
+            if writes == 0 or not self._write_status(seen, plan.status or {}):
+                return plan
+            writes -= 1
+        for job in plan.delete:
+            if writes > 0:
+                self.remove_job(job["metadata"]["name"])
+                writes -= 1
+        for job in plan.create:
+            if writes > 0:
+                self._create(job)
+                writes -= 1
+        return plan
+
+    def _write_status(self, seen: Object, status: Object) -> bool:
+        if seen["metadata"]["resourceVersion"] != self.stored["metadata"]["resourceVersion"]:
+            return False
+        before = self.stored.get("status", {})
+        assert before.get("phase") not in TERMINAL or self.controller.kind != "FineTuneRun", "a terminal run changed"
+        json.dumps(status)  # what cannot be sent cannot be meant
+        self.stored = copy.deepcopy(self.stored)
+        self.stored["status"] = copy.deepcopy(status)
+        self.stored["metadata"]["resourceVersion"] = str(int(self.stored["metadata"]["resourceVersion"]) + 1)
+        self.history.append(copy.deepcopy(self.stored))
+        self.status_writes += 1
+        return True
+
+    def _create(self, job: Object) -> None:
+        name = job["metadata"]["name"]
+        if name in self.job_objects:
+            return
+        assert name in self.intended(), f"Job {name} was made without an intent in the stored status"
+        self.creations[name] += 1
+        self.job_objects[name] = copy.deepcopy(job)
+        self.job_objects[name]["metadata"] |= {"uid": f"job-{name}", "creationTimestamp": self.now.isoformat()}
+
+    def intended(self) -> set[str]:
+        status = self.stored.get("status", {})
+        resolution = [status["resolution"]["job"]] if "resolution" in status else []
+        return {attempt["job"] for attempt in status.get("attempts", [])} | set(resolution)
+
+    # What everybody else does.
+
+    def start_pods(self) -> None:
+        for name, job in self.job_objects.items():
+            if name not in self.pod_objects and "conditions" not in job.get("status", {}):
+                self.pod_objects[name] = {
+                    "metadata": {
+                        "name": f"{name}-x",
+                        "uid": f"pod-{name}",
+                        "creationTimestamp": self.now.isoformat(),
+                        "labels": {"batch.kubernetes.io/job-name": name},
+                    },
+                    "spec": {"nodeName": "node-1"},
+                    "status": {"phase": "Pending"},
+                }
+
+    def live_pods(self) -> list[Object]:
+        return [pod for pod in self.pod_objects.values() if pod["status"]["phase"] in ("Pending", "Running")]
+
+    def run_pods(self) -> None:
+        for pod in self.live_pods():
+            running = {"startedAt": self.now.isoformat()}
+            pod["status"] = {"phase": "Running", "containerStatuses": [{"state": {"running": running}}]}
+
+    def end_pods(self, report: Object | None, code: int = 0, reason: str = "Completed") -> None:
+        for pod in self.live_pods():
+            state: dict[str, Any] = {"exitCode": code, "reason": reason, "startedAt": self.now.isoformat()}
+            if report is not None:
+                state["message"] = json.dumps(report)
+            phase = "Succeeded" if code == 0 else "Failed"
+            pod["status"] = {"phase": phase, "containerStatuses": [{"state": {"terminated": state}}]}
+            self._finish_job(pod["metadata"]["labels"]["batch.kubernetes.io/job-name"], phase)
+
+    def lose_pods(self) -> None:
+        for name in list(self.pod_objects):
+            del self.pod_objects[name]
+            self._finish_job(name, "Failed")
+
+    def _finish_job(self, name: str, phase: str) -> None:
+        if name in self.job_objects:
+            kind = "Complete" if phase == "Succeeded" else "Failed"
+            condition = {"type": kind, "status": "True", "message": "words of the Job controller"}
+            self.job_objects[name]["status"] = {"conditions": [condition]}
+
+    def remove_job(self, name: str) -> None:
+        self.job_objects.pop(name, None)
+        self.pod_objects.pop(name, None)
+
+    def wait(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    # What must hold.
+
+    @property
+    def status(self) -> Object:
+        result: Object = self.stored.get("status", {})
+        return result
+
+    def condition(self, kind: str) -> Object:
+        return next((item for item in self.status.get("conditions", []) if item["type"] == kind), {})
+
+    def check_every_failure_speaks(self) -> None:
+        if not self.status:
+            return
+        ready = self.condition("Ready")
+        assert ready["reason"]
+        assert ready["message"].strip()
+        if self.status["phase"] == "Failed":
+            assert self.condition("Stalled")["status"] == "True"
+        if self.status["phase"] == "Succeeded":
+            assert ready["status"] == "True"
+            assert not self.condition("Reconciling")
+        else:
+            assert ready["status"] == "False"

@@ -1,0 +1,150 @@
+"""One case a row of the table of outcomes, and the words that people get."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from stagecoach.policies.attempts import (
+    MAX_RETRY_DELAY,
+    TABLE,
+    AttemptOutcome,
+    Ended,
+    Observation,
+    Running,
+    Waiting,
+    judge,
+    retry_at,
+)
+from stagecoach.policies.pods import JobState, decisive, job_state, pod_state
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+JOB = JobState("run-abc-1", finished=False)
+
+
+def pod(phase: str, created: datetime = NOW, node: str = "node-1", **status: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "run-abc-1-x", "uid": "u", "creationTimestamp": created.isoformat()},
+        "spec": {"nodeName": node},
+        "status": {"phase": phase} | status,
+    }
+
+
+def terminated(code: int, reason: str = "Error", message: str = "") -> dict[str, Any]:
+    state = {"exitCode": code, "reason": reason, "message": message, "startedAt": "2026-01-02T03:00:00Z"}
+    return {"containerStatuses": [{"state": {"terminated": state}}]}
+
+
+def report(outcome: str, reason: str = "SomeReason") -> str:
+    problem = {"reason": reason, "field": "spec.x", "message": "It is wrong.", "remedy": "Mend it."}
+    return json.dumps({"outcome": outcome, "problem": problem})
+
+
+def waiting(reason: str, message: str = "words") -> dict[str, Any]:
+    return {"containerStatuses": [{"state": {"waiting": {"reason": reason, "message": message}}}]}
+
+
+def condition(kind: str, status: str, message: str) -> dict[str, Any]:
+    return {"conditions": [{"type": kind, "status": status, "reason": "R", "message": message}]}
+
+
+def observe(
+    raw: dict[str, Any] | None,
+    job: JobState | None = JOB,
+    warning: str | None = None,
+    started: bool = False,
+    now: datetime = NOW,
+) -> Observation:
+    return Observation(job=job, pod=pod_state(raw) if raw else None, warning=warning, started=started, now=now)
+
+
+DONE = json.dumps({"outcome": "Done"})
+LONG_AGO = NOW - timedelta(minutes=11)
+
+ENDED = [
+    ("done", observe(pod("Succeeded", **terminated(0, "Completed", DONE))), AttemptOutcome.SUCCEEDED, False),
+    ("done beats lost", observe(pod("Failed", reason="Evicted", **terminated(0, message=DONE))), AttemptOutcome.SUCCEEDED, False),
+    ("bad input", observe(pod("Failed", **terminated(64, message=report("BadInput")))), AttemptOutcome.BAD_INPUT, False),
+    ("service", observe(pod("Failed", **terminated(69, message=report("ServiceFailed")))), AttemptOutcome.SERVICE_FAILED, True),
+    ("oom of the child", observe(pod("Failed", **terminated(70, message=report("OutOfMemory")))), AttemptOutcome.OUT_OF_MEMORY, False),
+    ("oom of all", observe(pod("Failed", **terminated(137, "OOMKilled"))), AttemptOutcome.OUT_OF_MEMORY, False),
+    ("deadline", observe(pod("Failed", reason="DeadlineExceeded", **terminated(143, message=report("Terminated")))), AttemptOutcome.DEADLINE_EXCEEDED, False),
+    ("nan loss", observe(pod("Failed", **terminated(70, message=report("Failed", "LossNotFinite")))), AttemptOutcome.HOPELESS, False),
+    ("crash", observe(pod("Failed", **terminated(70, message=report("Failed")))), AttemptOutcome.PROGRAM_FAILED, True),
+    ("no report", observe(pod("Failed", **terminated(1))), AttemptOutcome.PROGRAM_FAILED, True),
+    ("zero without report", observe(pod("Succeeded", **terminated(0, "Completed"))), AttemptOutcome.PROGRAM_FAILED, True),
+    ("broken report", observe(pod("Failed", **terminated(0, message='{"outcome": "Done"'))), AttemptOutcome.PROGRAM_FAILED, True),
+    ("unknown report", observe(pod("Failed", **terminated(0, message='{"outcome": "Great"}'))), AttemptOutcome.PROGRAM_FAILED, True),
+    ("told to stop", observe(pod("Failed", **terminated(143, message=report("Terminated")))), AttemptOutcome.POD_LOST, True),
+    ("evicted", observe(pod("Failed", reason="Evicted", message="disk")), AttemptOutcome.POD_LOST, True),
+    ("disrupted", observe(pod("Running", **condition("DisruptionTarget", "True", "preempted"))), AttemptOutcome.POD_LOST, True),
+    ("pod gone", observe(None, JobState("j", finished=True, message="BackoffLimitExceeded")), AttemptOutcome.POD_LOST, True),
+    ("job gone", observe(None, None, started=True), AttemptOutcome.POD_LOST, True),
+    ("bad image", observe(pod("Pending", **waiting("InvalidImageName"))), AttemptOutcome.BAD_IMAGE, False),
+    ("image pull for long", observe(pod("Pending", LONG_AGO, **waiting("ImagePullBackOff"))), AttemptOutcome.IMAGE_PULL_FAILED, True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("seen", "outcome", "retried"), [row[1:] for row in ENDED], ids=[row[0] for row in ENDED])
+def test_an_end_is_classified(seen: Observation, outcome: AttemptOutcome, retried: bool) -> None:
+    end = judge(seen)
+    assert isinstance(end, Ended)
+    assert (end.outcome, end.retried) == (outcome, retried)
+    assert outcome is AttemptOutcome.SUCCEEDED or end.words.strip(), "every failure speaks"
+
+
+def test_every_row_of_the_table_has_a_case() -> None:
+    assert {row[2] for row in ENDED} == set(AttemptOutcome) == set(TABLE)
+
+
+WAITING = [
+    ("no job", observe(None, None), "Starting", "being made"),
+    ("no pod", observe(None), "Starting", "no pod yet"),
+    ("pod refused", observe(None, warning="exceeded quota"), "PodRefused", "exceeded quota"),
+    ("unschedulable", observe(pod("Pending", node="", **condition("PodScheduled", "False", "0/1 nodes"))), "Unschedulable", "0/1 nodes"),
+    ("image pull", observe(pod("Pending", **waiting("ErrImagePull", "no such host"))), "ImagePullFailed", "no such host"),
+    ("mount", observe(pod("Pending"), warning='configmap "x" not found'), "PodNotStarting", 'configmap "x" not found'),
+    ("starting", observe(pod("Pending", **waiting("ContainerCreating"))), "Starting", "starting"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("seen", "reason", "words"), [row[1:] for row in WAITING], ids=[row[0] for row in WAITING])
+def test_a_wait_says_for_what(seen: Observation, reason: str, words: str) -> None:
+    waits = judge(seen)
+    assert isinstance(waits, Waiting)
+    assert waits.reason == reason
+    assert words in waits.message
+
+
+def test_a_running_pod_is_running() -> None:
+    raw = pod("Running", containerStatuses=[{"state": {"running": {"startedAt": "2026-01-02T03:00:00Z"}}}])
+    seen = judge(observe(raw))
+    assert isinstance(seen, Running)
+    assert seen.pod.started == "2026-01-02T03:00:00Z"
+
+
+def test_the_programs_own_words_and_reason_are_kept() -> None:
+    end = judge(observe(pod("Failed", **terminated(64, message=report("BadInput", "UnknownColumn")))))
+    assert isinstance(end, Ended)
+    assert (end.reason, end.words) == ("UnknownColumn", "spec.x: It is wrong. Mend it.")
+
+
+def test_of_several_pods_the_one_that_is_done_decides() -> None:
+    old = pod_state(pod("Succeeded", LONG_AGO, **terminated(0, message=DONE)))
+    new = pod_state(pod("Running"))
+    assert decisive([new, old]) is old
+    assert decisive([]) is None
+
+
+def test_a_job_is_finished_by_its_conditions() -> None:
+    job = {"metadata": {"name": "j"}, "status": {"conditions": [{"type": "Failed", "status": "True", "message": "m"}]}}
+    assert job_state(job) == JobState("j", finished=True, message="m")
+    assert not job_state({"metadata": {"name": "j"}}).finished
+
+
+def test_retries_wait_longer_each_time_and_not_for_ever() -> None:
+    waits = [retry_at(NOW, failures) - NOW for failures in range(1, 12)]
+    assert waits == sorted(waits)
+    assert waits[0] == timedelta(seconds=10)
+    assert waits[-1] == MAX_RETRY_DELAY
