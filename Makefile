@@ -17,7 +17,7 @@ help:  ## list the targets
 
 .PHONY: demo
 demo: setup  ## a cluster, the operator, the example: from nothing to a fine-tuned model
-	$(PY) -m examples.demo
+	$(PY) examples/demo.py
 
 .PHONY: test
 test: lint test-unit test-integration test-e2e  ## everything that has to hold, as continuous integration runs it
@@ -28,7 +28,7 @@ lint: setup  ## formatting, style, types, layering, generated files
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
-	$(PY) -m stagecoach.api.crds --check crds charts/stagecoach/crds
+	$(PY) -m stagecoach.api.crds --check crds charts/stagecoach/files/crds
 
 .PHONY: test-unit
 test-unit: setup  ## pure functions and small programs, no cluster
@@ -61,7 +61,7 @@ format: setup  ## format the code
 
 .PHONY: generate
 generate: setup  ## write the CustomResourceDefinitions from the models
-	$(PY) -m stagecoach.api.crds crds charts/stagecoach/crds
+	$(PY) -m stagecoach.api.crds crds charts/stagecoach/files/crds
 
 .PHONY: cluster-up
 cluster-up: setup  ## the cluster that test-e2e and demo use

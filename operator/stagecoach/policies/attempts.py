@@ -97,9 +97,14 @@ class Ended:
         return TABLE[self.outcome].retried
 
     @property
+    def advice(self) -> str:
+        """What a person can do about it."""
+        return TABLE[self.outcome].advice
+
+    @property
     def words(self) -> str:
         """What to tell a person: what happened and what to do."""
-        return f"{self.message} {TABLE[self.outcome].advice}".strip()
+        return f"{self.message} {self.advice}".strip()
 
 
 @dataclass(frozen=True)

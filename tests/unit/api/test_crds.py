@@ -10,7 +10,7 @@ import yaml
 from stagecoach.api.crds import KINDS, definition, main
 
 ROOT = Path(__file__).parents[3]
-FOLDERS = ("crds", "charts/stagecoach/crds")
+FOLDERS = ("crds", "charts/stagecoach/files/crds")
 
 
 def test_the_committed_definitions_are_the_generated_ones(tmp_path: Path) -> None:

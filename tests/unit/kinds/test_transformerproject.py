@@ -72,6 +72,15 @@ def test_bad_data_is_told_with_the_way_to_look_again() -> None:
     assert len(here.creations) == 1, "bad input is not tried again by itself"
 
 
+def test_a_resolution_that_needs_too_much_memory_is_told_in_a_projects_words() -> None:
+    here = world()
+    problem = {"reason": "OutOfMemory", "message": "The kernel killed the work."}
+    resolve(here, {"outcome": "OutOfMemory", "problem": problem}, 70)
+    assert here.status["phase"] == "Incomplete"
+    assert "split the largest data set" in here.condition("Ready")["message"]
+    assert "run" not in here.condition("Ready")["message"]
+
+
 def test_an_annotation_asks_for_another_look() -> None:
     here = world()
     resolve(here)

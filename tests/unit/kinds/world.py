@@ -99,9 +99,10 @@ class World:
         self.job_objects[name]["metadata"] |= {"uid": f"job-{name}", "creationTimestamp": self.now.isoformat()}
 
     def intended(self) -> set[str]:
-        status = self.stored.get("status", {})
-        resolution = [status["resolution"]["job"]] if "resolution" in status else []
-        return {attempt["job"] for attempt in status.get("attempts", [])} | set(resolution)
+        """Return the Jobs that ever stood in the stored status; of those, only an old writer makes a past one."""
+        statuses = [version.get("status", {}) for version in self.history]
+        resolutions = {status["resolution"]["job"] for status in statuses if "resolution" in status}
+        return resolutions | {attempt["job"] for status in statuses for attempt in status.get("attempts", [])}
 
     # What everybody else does.
 

@@ -9,6 +9,7 @@ from stagecoach.api.finetunerun import Attempt, FineTuneRun, Inputs, Intent, Pha
 from stagecoach.build import jobs
 from stagecoach.contract.jobs import LookupJob
 from stagecoach.kinds import contracts
+from stagecoach.kinds.children import unfinished
 from stagecoach.kinds.conditions import timestamp
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.finetunerun import status
@@ -18,7 +19,6 @@ from stagecoach.kinds.invalid import invalid_spec
 from stagecoach.kinds.plan import Event, Key, Object, Plan
 from stagecoach.kinds.view import View
 from stagecoach.policies.attempts import STARTING, AttemptOutcome, Ended, Observation, Running, Waiting, judge, retry_at
-from stagecoach.policies.pods import job_state
 
 # At most one write of progress in this time.
 PROGRESS_INTERVAL = timedelta(seconds=30)
@@ -80,17 +80,14 @@ def _blocked(run: FineTuneRun, blocked: Blocked, now: datetime) -> Plan:
 def _follow(observed: Observed, inputs: Inputs, current: Attempt, now: datetime, settings: Settings) -> Plan:
     """See how the current attempt is getting on."""
     run = observed.run
-    seen = judge(
-        Observation(
-            job=observed.job, pod=observed.pod, warning=observed.warning, started=current.start is not None, now=now
-        )
-    )
+    child = observed.current
+    seen = judge(Observation(child.job, child.pod, child.warning, started=current.start is not None, now=now))
     if isinstance(seen, Ended):
         return _ended(observed, inputs, current, seen, now)
     if isinstance(seen, Running):
         # A lookup takes seconds: only its end is worth a write.
         return Plan() if current.intent is Intent.LOOKUP else _running(observed, current, seen, now)
-    if observed.job is None:
+    if child.job is None:
         return _create(observed, inputs, current, seen, now, settings)
     return Plan(status=_waiting(run, seen, now), delete=_left_over(observed), requeue_after=PATIENCE)
 
@@ -233,13 +230,7 @@ def _remaining(run: FineTuneRun, now: datetime) -> timedelta:
 def _left_over(observed: Observed) -> tuple[Object, ...]:
     """Return unfinished Jobs of attempts that have ended: an old writer's late work, or a pod that never started."""
     ended = {attempt.job for attempt in observed.run.status.attempts if attempt.end}
-    return tuple(
-        job
-        for job in observed.jobs
-        if job["metadata"]["name"] in ended
-        and not job_state(job).finished
-        and "deletionTimestamp" not in job["metadata"]
-    )
+    return unfinished(observed.jobs, lambda name: name in ended)
 
 
 def _references(raw: Object) -> tuple[Key, ...]:

@@ -3,11 +3,9 @@
 from dataclasses import dataclass
 
 from stagecoach.api.transformerproject import TransformerProject
+from stagecoach.kinds.children import Child, child
 from stagecoach.kinds.plan import Key, Object
 from stagecoach.kinds.view import View
-from stagecoach.policies.pods import JobState, PodState, decisive, job_state, pod_state
-
-JOB_NAME = "batch.kubernetes.io/job-name"
 
 
 @dataclass(frozen=True)
@@ -17,29 +15,18 @@ class Observed:
     project: TransformerProject
     has_succeeded_run: bool
     jobs: tuple[Object, ...]
-    job: JobState | None  # of the current resolution
-    pod: PodState | None  # of the current resolution
-    warning: str | None
+    current: Child  # the current resolution's
 
 
 def observe(view: View, raw: Object) -> Observed:
     """Collect what is in memory. Raises ValidationError for a project that its model refuses."""
     project = TransformerProject.model_validate(raw)
-    uid = project.metadata.uid
-    current = project.status.resolution.job if project.status.resolution else ""
-    jobs = tuple(view.jobs(uid))
-    job = next((job for job in jobs if job["metadata"]["name"] == current), None)
-    pod = decisive(
-        pod_state(pod) for pod in view.pods(uid) if pod["metadata"].get("labels", {}).get(JOB_NAME) == current
-    )
-    complaint = pod.uid if pod else job["metadata"]["uid"] if job else ""
+    uid, resolution = project.metadata.uid, project.status.resolution
     return Observed(
         project=project,
         has_succeeded_run=_has_succeeded_run(view, project),
-        jobs=jobs,
-        job=job_state(job) if job else None,
-        pod=pod,
-        warning=view.warning(complaint) if complaint else None,
+        jobs=tuple(view.jobs(uid)),
+        current=child(view, uid, resolution.job) if resolution else Child(),
     )
 
 

@@ -9,6 +9,7 @@ from stagecoach.build import jobs
 from stagecoach.contract.digests import digest_of_document
 from stagecoach.contract.jobs import ResolveJob
 from stagecoach.kinds import contracts
+from stagecoach.kinds.children import unfinished
 from stagecoach.kinds.conditions import timestamp
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.invalid import invalid_spec
@@ -17,11 +18,15 @@ from stagecoach.kinds.transformerproject import findings, status
 from stagecoach.kinds.transformerproject.observe import Observed, observe
 from stagecoach.kinds.view import View
 from stagecoach.policies.attempts import STARTING, TABLE, AttemptOutcome, Ended, Observation, Running, judge, retry_at
-from stagecoach.policies.pods import job_state
 
 PATIENCE = 30.0
 RESOLVE_SECONDS = 6 * 3600
 KEEP_SECONDS = 3600
+# Where the advice for runs does not fit.
+ADVICE = {
+    AttemptOutcome.OUT_OF_MEMORY: f"The pod that resolves has {jobs.SMALL.memory} of memory: split the largest data set.",
+    AttemptOutcome.DEADLINE_EXCEEDED: f"Resolving may take {RESOLVE_SECONDS // 3600} hours: use less data or faster storage.",
+}
 RESOLVING = "Resolving"
 BEING_RESOLVED = "Data sets and candidates are being hashed and checked."
 AGAIN = 'After mending it: kubectl annotate txp {name} -n {namespace} stagecoach.dev/requested-at="$(date)" --overwrite'
@@ -105,14 +110,15 @@ def _follow(
 ) -> Plan:
     """See how the Job is getting on."""
     project = observed.project
-    seen = judge(Observation(job=observed.job, pod=observed.pod, warning=observed.warning, started=False, now=now))
+    child = observed.current
+    seen = judge(Observation(child.job, child.pod, child.warning, started=False, now=now))
     if isinstance(seen, Ended):
         return _ended(observed, resolution, seen, now)
     if isinstance(seen, Running) or seen.reason == STARTING:
         told = status.resolving(project, RESOLVING, BEING_RESOLVED, now)
     else:
         told = status.resolving(project, seen.reason, seen.message, now)
-    if observed.job is not None:
+    if child.job is not None:
         return Plan(status=told, delete=_left_over(observed), requeue_after=PATIENCE)
     try:
         job = jobs.job(project, _work(project, resolution, document, settings))
@@ -150,7 +156,7 @@ def _ended(observed: Observed, resolution: Resolution, end: Ended, now: datetime
         return Plan(status=status.resolved(project, told, records, now, **changes), events=(event,))
     if end.outcome is AttemptOutcome.SUCCEEDED:
         end = Ended(AttemptOutcome.PROGRAM_FAILED, "The trainer reported success and no resolution.")
-    reason, words = end.reason or str(end.outcome), end.words
+    reason, words = end.reason or str(end.outcome), f"{end.message} {ADVICE.get(end.outcome, end.advice)}".strip()
     event = Event(reason, words, warning=True)
     if end.retried:
         closed = status.closed(resolution, end.outcome, words, resolution.failures + 1, now)
@@ -170,16 +176,12 @@ def _settled(observed: Observed, resolution: Resolution, now: datetime) -> Plan:
 
 
 def _left_over(observed: Observed) -> tuple[Object, ...]:
-    """Return unfinished Jobs that are not of the current resolution."""
+    """Return unfinished Jobs of earlier resolutions; a later one than the status knows is not ours to judge."""
     resolution = observed.project.status.resolution
-    current = resolution.job if resolution and resolution.completion_time is None else ""
-    return tuple(
-        job
-        for job in observed.jobs
-        if job["metadata"]["name"] != current
-        and not job_state(job).finished
-        and "deletionTimestamp" not in job["metadata"]
-    )
+    if resolution is None:
+        return ()
+    past = resolution.number + (resolution.completion_time is not None)
+    return unfinished(observed.jobs, lambda name: int(name.rpartition("-r")[2]) < past)
 
 
 def _references(_raw: Object) -> tuple[Key, ...]:

@@ -1,0 +1,89 @@
+{{/* The chart's name. */}}
+{{- define "stagecoach.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" }}
+{{- end }}
+
+{{/* The name of all objects; also of the Lease. Short enough for what is added to it. */}}
+{{- define "stagecoach.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" }}
+{{- else if contains (include "stagecoach.name" .) .Release.Name }}
+{{- .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name (include "stagecoach.name" .) | trunc 50 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "stagecoach.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "stagecoach.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- required "serviceAccount.name is required with serviceAccount.create=false" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{/* By what the operator's pods are found. */}}
+{{- define "stagecoach.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "stagecoach.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end }}
+
+{{/*
+Labels of the chart's own objects. managed-by is never `stagecoach` here: that is the mark of what the operator makes,
+and by which it finds it.
+*/}}
+{{- define "stagecoach.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "stagecoach.selectorLabels" . }}
+app.kubernetes.io/part-of: stagecoach
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{/* An image by digest, or by tag where that is allowed. Takes a dict: name (of the value), image, allowTags. */}}
+{{- define "stagecoach.image" -}}
+{{- $image := .image }}
+{{- if not $image.repository }}
+{{- fail (printf "%s.repository is required: an image without tag or digest, such as registry.example.com/stagecoach/operator" .name) }}
+{{- end }}
+{{- if and $image.digest $image.tag }}
+{{- fail (printf "give only one of %s.digest and %s.tag" .name .name) }}
+{{- else if $image.digest }}
+{{- printf "%s@%s" $image.repository $image.digest }}
+{{- else if and $image.tag .allowTags }}
+{{- printf "%s:%s" $image.repository $image.tag }}
+{{- else if $image.tag }}
+{{- fail (printf "%s.tag can be moved to another image: give %s.digest instead, or set allowTags=true to try things out" .name .name) }}
+{{- else }}
+{{- fail (printf "%s.digest is required: sha256: and 64 hexadecimal digits, as the registry or `docker buildx imagetools inspect` shows it" .name) }}
+{{- end }}
+{{- end }}
+
+{{/* What the operator does with objects. Each rule has its reason in docs/install.md. */}}
+{{- define "stagecoach.rules" -}}
+- apiGroups: [stagecoach.dev]
+  resources: [finetuneruns, transformerprojects]
+  verbs: [list, watch]
+- apiGroups: [stagecoach.dev]
+  resources: [finetuneruns/status, transformerprojects/status]
+  verbs: [patch]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [create, delete, get, list, watch]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+- apiGroups: [""]
+  resources: [pods/log]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create, list]
+{{- end }}
+
+{{- define "stagecoach.subjects" -}}
+- kind: ServiceAccount
+  name: {{ include "stagecoach.serviceAccountName" . }}
+  namespace: {{ .Release.Namespace }}
+{{- end }}

@@ -1,0 +1,111 @@
+"""`make demo`: from nothing to a fine-tuned model with its record, on a real cluster."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from stagecoach.contract import layout, mounts
+from tests import deploy
+
+NAMESPACE = "support-desk"
+RUN = "support-desk-lora"
+POLL_SECONDS = 2
+
+console = Console(highlight=False)
+
+
+@contextmanager
+def step(words: str) -> Iterator[None]:
+    """Say what is being done, and how long it took."""
+    console.print(f"[bold]==>[/bold] {words}")
+    started = time.monotonic()
+    yield
+    console.print(f"    done in {time.monotonic() - started:.0f} s")
+
+
+def main() -> int:
+    """Run the demonstration; return the exit code."""
+    started = time.monotonic()
+    with step("A cluster (the first time, it is built: some minutes)"):
+        tools = deploy.up()
+    with step("The images of operator, trainer and base model"):
+        images = deploy.build_images()
+        base_model = deploy.build_base_model_image(images.trainer)
+    with step("The operator, by its chart"):
+        deploy.install(tools, images)
+    with step("A small base model, written into a claim"):
+        deploy.make_namespace(tools, NAMESPACE)
+        deploy.make_base_model(tools, NAMESPACE, base_model)
+    with step("kubectl apply -k examples/support-desk"):
+        deploy.apply_example(tools, ".", NAMESPACE)
+    phase = follow(tools)
+    show(tools)
+    if phase != "Succeeded":
+        return 1
+    compare(tools)
+    console.print(f"\nAll of it took {(time.monotonic() - started) / 60:.1f} minutes. To look around:")
+    console.print(f"  export KUBECONFIG={tools.cluster.kubeconfig} PATH={tools.cluster.kubectl.parent}:$PATH")
+    console.print(f"  kubectl describe ftr {RUN} -n {NAMESPACE}")
+    console.print("To remove the cluster: make cluster-down")
+    return 0
+
+
+def follow(tools: deploy.Tools) -> str:
+    """Show the run's progress until it ends; return its last phase."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[words]}"), TimeElapsedColumn())
+    last = ""
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(f"    {RUN}", total=100, words="")
+        while True:
+            status = tools.get("ftr", RUN, "-n", NAMESPACE).get("status", {})
+            words = describe(status)
+            if words != last and not console.is_terminal:
+                console.print(f"    {words}")
+            last = words
+            bar.update(task, completed=status.get("progress", {}).get("percent", 0), words=words)
+            if status.get("phase") in ("Succeeded", "Failed"):
+                return str(status["phase"])
+            time.sleep(POLL_SECONDS)
+
+
+def describe(status: deploy.Object) -> str:
+    """Return a line about a run: phase, progress, and while it waits, for what."""
+    phase = status.get("phase", "Pending")
+    if "progress" in status and phase == "Running":
+        progress = status["progress"]
+        loss = f", loss {progress['loss']:.3f}" if "loss" in progress else ""
+        left = f", {progress['remainingSeconds']} s to go" if "remainingSeconds" in progress else ""
+        return f"{phase}: step {progress['step']} of {progress['steps']}{loss}{left}"
+    ready = next((item for item in status.get("conditions", []) if item["type"] == "Ready"), None)
+    return f"{phase}: {ready['message']}" if ready else str(phase)
+
+
+def show(tools: deploy.Tools) -> None:
+    """Show what people see of the objects."""
+    console.print(f"\n[bold]kubectl get stagecoach -n {NAMESPACE}[/bold]")
+    console.print(tools.kubectl("get", "stagecoach", "-n", NAMESPACE))
+
+
+def compare(tools: deploy.Tools) -> None:
+    """Show the record, and what the training was worth."""
+    inputs = tools.get("ftr", RUN, "-n", NAMESPACE)["status"]["inputs"]["digest"]
+    record = f"{mounts.STORAGE}/{layout.run_folder(inputs)}"
+    console.print(f"[bold]The record[/bold] ({record.replace(mounts.STORAGE, 'pvc://stagecoach/support-desk')})")
+    card = {"command": ["cat", f"{record}/README.md"]}
+    console.print(deploy.run_trainer(tools, NAMESPACE, RUN, "show-record", card))
+    with step("The base against the adapter, on the validation rows"):
+        table = deploy.run_trainer(tools, NAMESPACE, RUN, "compare", {"args": ["compare", "--inputs", inputs]})
+    console.print(table)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (RuntimeError, json.JSONDecodeError) as error:
+        console.print(f"[red]{error}[/red]")
+        sys.exit(1)

@@ -1,0 +1,189 @@
+"""Put the operator of this checkout on a cluster: what `make demo` and the end-to-end tests share."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stagecoach.contract import mounts
+from stagecoach.contract.uris import Uri, parse
+from tests.cluster import Cluster, build_image, cluster_up, load_image
+
+ROOT = Path(__file__).parents[1]
+OPERATOR_NAMESPACE = "stagecoach-system"
+RELEASE = "stagecoach"
+RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Tools:
+    """kubectl and helm, aimed at the cluster."""
+
+    cluster: Cluster
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True, seconds: float = 600) -> str:
+        """Run kubectl and return what it prints; a failure shows its own words."""
+        return self._run([str(self.cluster.kubectl), *arguments], stdin, check, seconds)
+
+    def helm(self, *arguments: str) -> str:
+        """Run helm and return what it prints."""
+        helm = self.cluster.kubectl.parent / "helm"
+        return self._run([str(helm) if helm.exists() else "helm", *arguments], None)
+
+    def get(self, *arguments: str) -> Object:
+        """Return an object or a list."""
+        result: Object = json.loads(self.kubectl("get", *arguments, "-o", "json"))
+        return result
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment in which kubectl finds the cluster."""
+        return os.environ | {"KUBECONFIG": str(self.cluster.kubeconfig)}
+
+    def _run(self, command: Sequence[str], stdin: str | None, check: bool = True, seconds: float = 600) -> str:
+        done = subprocess.run(
+            command, input=stdin, capture_output=True, text=True, check=False, env=self.environment(), timeout=seconds
+        )
+        if check and done.returncode:
+            raise RuntimeError(f"{' '.join(command)} failed: {done.stderr.strip() or done.stdout.strip()}")
+        return done.stdout if check else done.stdout + done.stderr
+
+
+@dataclass(frozen=True)
+class Images:
+    """References by digest."""
+
+    operator: str
+    trainer: str
+
+
+def build_images() -> Images:
+    """Build the operator's and the trainer's image and make them available to pods."""
+    build_image("stagecoach/operator", ROOT / "images/operator", context=ROOT)
+    torch = {"TORCH_VERSION": os.environ["TORCH_VERSION"]} if os.environ.get("TORCH_VERSION") else {}
+    build_image("stagecoach/trainer", ROOT / "images/trainer", context=ROOT, arguments=torch)
+    return Images(operator=load_image("stagecoach/operator"), trainer=load_image("stagecoach/trainer"))
+
+
+def build_base_model_image(trainer: str) -> str:
+    """Build the image that writes the example's base model."""
+    folder = ROOT / "examples/support-desk/base-model"
+    build_image("stagecoach/base-model", folder, context=folder, arguments={"TRAINER_IMAGE": trainer})
+    return load_image("stagecoach/base-model")
+
+
+def install(tools: Tools, images: Images) -> None:
+    """Install the chart, or upgrade it to this checkout, and wait until the operator is ready."""
+    make_namespace(tools, OPERATOR_NAMESPACE)
+    operator_repository, operator_digest = images.operator.split("@")
+    trainer_repository, trainer_digest = images.trainer.split("@")
+    values = {
+        "image.repository": operator_repository,
+        "image.digest": operator_digest,
+        "trainer.image.repository": trainer_repository,
+        "trainer.image.digest": trainer_digest,
+    }
+    settings = [part for name, value in values.items() for part in ("--set", f"{name}={value}")]
+    chart = str(ROOT / "charts/stagecoach")
+    tools.helm("upgrade", "--install", RELEASE, chart, "-n", OPERATOR_NAMESPACE, *settings, "--wait", "--timeout", "5m")
+
+
+def make_namespace(tools: Tools, name: str) -> None:
+    """Make a namespace in which only restricted pods may run."""
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+    tools.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(namespace))
+    tools.kubectl("label", "--overwrite", "namespace", name, RESTRICTED)
+
+
+def make_base_model(tools: Tools, namespace: str, image: str) -> None:
+    """Write the example's base model into the claim `models`; a complete one is kept."""
+    repository, digest = image.split("@")
+    apply_example(
+        tools, "base-model", namespace, [{"name": "stagecoach/base-model", "newName": repository, "digest": digest}]
+    )
+    tools.kubectl("wait", "-n", namespace, "--for=condition=complete", "job/base-model", "--timeout=10m")
+
+
+def apply_example(tools: Tools, part: str, namespace: str, images: Sequence[Object] = ()) -> None:
+    """Apply a folder of examples/support-desk (`.` is the project and the run) with these images."""
+    overlay = ROOT / "examples/support-desk" / part
+    rendered = tools.kubectl("kustomize", str(overlay))
+    for image in images:
+        rendered = rendered.replace(f"image: {image['name']}\n", f"image: {image['newName']}@{image['digest']}\n")
+    tools.kubectl("apply", "--server-side", "--force-conflicts", "-n", namespace, "-f", "-", stdin=rendered)
+
+
+def up() -> Tools:
+    """Bring the cluster up, or find it up."""
+    return Tools(cluster_up())
+
+
+def trainer_job(name: str, namespace: str, run: Object, project: Object, command: Object) -> Object:
+    """Return a Job that runs something (`command` or `args`) in the trainer's image with a run's storage, base model and data mounted."""
+    inputs = run["status"]["inputs"]
+    candidate = next(item for item in project["spec"]["candidates"] if item["name"] == inputs["candidate"])
+    uris = [parse(candidate["model"]["uri"]), *(parse(item["uri"]) for item in project["spec"]["data"]["sets"])]
+    storage = parse(inputs["storage"])
+    volumes: list[Object] = [{"name": "scratch", "emptyDir": {}}, _volume("storage", storage)]
+    places: list[Object] = [
+        {"name": "scratch", "mountPath": mounts.SCRATCH},
+        {"name": "storage", "mountPath": mounts.STORAGE, "subPath": storage.path, "readOnly": True},
+    ]
+    for number, uri in enumerate({mounts.folder_of(uri): uri for uri in uris}.values()):
+        volumes.append(_volume(f"source-{number}", uri))
+        places.append({"name": f"source-{number}", "mountPath": mounts.folder_of(uri), "readOnly": True})
+    container = {
+        "name": "trainer",
+        "image": inputs["image"],
+        "resources": {"requests": {"cpu": "500m", "memory": "2Gi"}, "limits": {"memory": "4Gi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": places,
+    } | command
+    user = {"runAsNonRoot": True, "runAsUser": 65532, "runAsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
+    pod = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "securityContext": user,
+        "containers": [container],
+        "volumes": volumes,
+    }
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"backoffLimit": 0, "ttlSecondsAfterFinished": 3600, "template": {"spec": pod}},
+    }
+
+
+def _volume(name: str, uri: Uri) -> Object:
+    if uri.scheme == "configmap":
+        return {"name": name, "configMap": {"name": uri.name}}
+    return {"name": name, "persistentVolumeClaim": {"claimName": uri.name}}
+
+
+def run_trainer(tools: Tools, namespace: str, run_name: str, name: str, command: Object) -> str:
+    """Run a command in the trainer's image beside a run that has succeeded, and return what it prints on stdout."""
+    run = tools.get("ftr", run_name, "-n", namespace)
+    project = tools.get("txp", run["spec"]["project"], "-n", namespace)
+    tools.kubectl("delete", "job", name, "-n", namespace, "--ignore-not-found", "--cascade=foreground")
+    job = trainer_job(name, namespace, run, project, command)
+    tools.kubectl("create", "-f", "-", stdin=json.dumps(job))
+    end = time.monotonic() + 1800
+    while time.monotonic() < end:
+        conditions = tools.get("job", name, "-n", namespace).get("status", {}).get("conditions", [])
+        if any(item["type"] in ("Complete", "Failed") and item["status"] == "True" for item in conditions):
+            break
+        time.sleep(2)
+    logs = tools.kubectl("logs", f"job/{name}", "-n", namespace, check=False)
+    if not any(item["type"] == "Complete" and item["status"] == "True" for item in conditions):
+        raise RuntimeError(f"{command} did not succeed: {logs}")
+    return logs

@@ -1,0 +1,184 @@
+"""A real cluster with the operator of this checkout on it."""
+
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import builders, deploy
+from tests.integration.support.eventually import eventually
+
+_numbers = itertools.count(1)
+# What the pods of a test ask for: several fit beside each other on a small machine.
+SMALL = {"cpu": "200m", "memory": "3Gi"}
+ROWS = "".join(f"where is parcel {number},delivery\nmy bill {number} is wrong,billing\n" for number in range(20))
+DATA = {"train.csv": f"text,label\n{ROWS}", "valid.csv": "text,label\nwhere is it,delivery\nwrong bill,billing\n"}
+TINY_BASE = Path(__file__).with_name("tiny_base.py")
+
+
+@pytest.fixture(scope="session")
+def tools() -> deploy.Tools:
+    """The cluster; it is left up, so that the next session starts fast."""
+    return deploy.up()
+
+
+@pytest.fixture(scope="session")
+def images(tools: deploy.Tools) -> deploy.Images:
+    """The images of this checkout."""
+    assert tools
+    return deploy.build_images()
+
+
+@pytest.fixture(scope="session")
+def installed(tools: deploy.Tools, images: deploy.Images) -> deploy.Tools:
+    """The operator, installed by its chart."""
+    deploy.install(tools, images)
+    return tools
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A namespace for one test."""
+
+    tools: deploy.Tools
+    namespace: str
+    images: deploy.Images
+
+    def apply(self, *objects: builders.Object) -> None:
+        """Create objects, or make them so."""
+        listed = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
+        self.tools.kubectl(
+            "apply", "--server-side", "--force-conflicts", "-n", self.namespace, "-f", "-", stdin=json.dumps(listed)
+        )
+
+    def data(self, files: dict[str, str], name: str = "desk") -> None:
+        """Create a ConfigMap of files by key."""
+        self.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": files})
+
+    def claim(self, name: str) -> None:
+        """Create a claim."""
+        spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+        self.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec})
+
+    def object(self, kind: str, name: str) -> builders.Object:
+        """Return one of our objects."""
+        return self.tools.get(kind, name, "-n", self.namespace)
+
+    def ready(self, kind: str, name: str) -> builders.Object:
+        """Return the Ready condition, empty before there is one."""
+        conditions = self.object(kind, name).get("status", {}).get("conditions", [])
+        return next((item for item in conditions if item["type"] == "Ready"), {})
+
+    def awaits(self, kind: str, name: str, *phases: str, seconds: float = 180) -> builders.Object:
+        """Return the object once it is in one of these phases."""
+
+        def look() -> builders.Object | None:
+            obj = self.object(kind, name)
+            return obj if obj.get("status", {}).get("phase") in phases else None
+
+        try:
+            found = eventually(look, seconds, f"{kind} {name} is {' or '.join(phases)}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it says {self.ready(kind, name)}") from None
+        assert found
+        return found
+
+    def awaits_reason(self, kind: str, name: str, reason: str, seconds: float = 120) -> str:
+        """Return the Ready condition's message once it has this reason."""
+
+        def look() -> str:
+            ready = self.ready(kind, name)
+            return str(ready["message"]) if ready.get("reason") == reason else ""
+
+        try:
+            return str(eventually(look, seconds, f"{kind} {name} says {reason}"))
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it says {self.ready(kind, name)}") from None
+
+    def jobs(self) -> list[builders.Object]:
+        """Return the operator's Jobs in this namespace."""
+        listed = self.tools.get("jobs", "-n", self.namespace, "-l", "app.kubernetes.io/managed-by=stagecoach")
+        return list(listed["items"])
+
+    def tiny_project(self) -> None:
+        """Create the project `desk` on the tiny base, with small data in a ConfigMap, and wait until it is ready."""
+        self.tiny_base()
+        self.claim("store")
+        self.data(DATA)
+        self.apply(tiny_project(self.namespace))
+        self.awaits("txp", "desk", "Ready")
+
+    def tiny_base(self) -> None:
+        """Write a random model of some thousand weights into the claim `models`."""
+        self.claim("models")
+        self.data({TINY_BASE.name: TINY_BASE.read_text()}, name="tiny-base")
+        self.apply(_tiny_base_job(self.images.trainer))
+        self.tools.kubectl("wait", "-n", self.namespace, "--for=condition=complete", "job/tiny-base", "--timeout=3m")
+
+
+@pytest.fixture
+def make_desk(installed: deploy.Tools, images: deploy.Images) -> Iterator[Callable[[], Desk]]:
+    """Make namespaces in which only restricted pods run; they go with the test."""
+    made = []
+
+    def make() -> Desk:
+        desk = Desk(installed, f"e2e-{next(_numbers)}", images)
+        installed.kubectl("delete", "namespace", desk.namespace, "--ignore-not-found", "--wait")
+        deploy.make_namespace(installed, desk.namespace)
+        made.append(desk)
+        return desk
+
+    yield make
+    for desk in made:
+        installed.kubectl("delete", "namespace", desk.namespace, "--wait=false")
+
+
+@pytest.fixture
+def desk(make_desk: Callable[[], Desk]) -> Desk:
+    """A namespace of the test's own."""
+    return make_desk()
+
+
+def tiny_project(namespace: str, name: str = "desk", **changes: Any) -> builders.Object:
+    """Return a project on the tiny base, with small data in a ConfigMap."""
+    data = {"sets": builders.project_spec()["data"]["sets"][:2]}
+    return builders.project(name, namespace, **({"data": data} | changes))
+
+
+def _tiny_base_job(image: str) -> builders.Object:
+    container = {
+        "name": "tiny-base",
+        "image": image,
+        "command": ["python3", f"/script/{TINY_BASE.name}", "/models/small"],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [
+            {"name": "models", "mountPath": "/models"},
+            {"name": "script", "mountPath": "/script"},
+            {"name": "scratch", "mountPath": "/stagecoach/scratch"},
+        ],
+    }
+    user = {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
+    pod = {
+        "restartPolicy": "Never",
+        "securityContext": user,
+        "containers": [container],
+        "volumes": [
+            {"name": "models", "persistentVolumeClaim": {"claimName": "models"}},
+            {"name": "script", "configMap": {"name": "tiny-base"}},
+            {"name": "scratch", "emptyDir": {}},
+        ],
+    }
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "tiny-base"},
+        "spec": {"backoffLimit": 0, "template": {"spec": pod}},
+    }

@@ -1,0 +1,118 @@
+"""Bad data, bad models and missing things, in real pods: each ends in words that name the field and the remedy."""
+
+from typing import Any
+
+import pytest
+
+from tests import builders
+from tests.e2e.conftest import DATA, SMALL, Desk, tiny_project
+
+GOOD = DATA["train.csv"]
+LONG = "text,label\n" + "word " * 200 + ",delivery\n" + "short,billing\n"
+
+
+def sets(uri: str = "configmap://desk/train.csv", **changes: Any) -> builders.Object:
+    """Return changes that give the project one data set."""
+    return {"data": {"sets": [{"name": "train", "uri": uri, "split": "Train"} | changes]}}
+
+
+# name: the file's content, changes of the project, the reason, words of the message
+CASES: dict[str, tuple[str, builders.Object, str, tuple[str, ...]]] = {
+    "unknown-column": (GOOD, sets(columns={"text": "body"}), "UnknownColumn", ("data.sets[train].columns.text", "'body'", "'text', 'label'")),
+    "empty-label": ("text,label\nhello,\n", sets(), "EmptyLabel", ("row 2", "column 'label' is empty")),
+    "no-rows": ("text,label\n", sets(), "NoRows", ("there is no row",)),
+    "broken-csv": ('text,label\n"hello,delivery\n', sets(), "BrokenCsv", ("Close every quote",)),
+    "broken-json": ("{broken\n", sets("configmap://broken-json/train.jsonl"), "BrokenJson", ("line 1 is not JSON", "one JSON object on each line")),
+    "one-label": ("text,label\na,b\nc,b\n", sets(), "TooFewLabels", ("1 different labels",)),
+    "pinned": (GOOD, sets(digest=builders.digest("0")), "DigestMismatch", ("data.sets[train].digest", "Correct the pinned digest")),
+    "no-file": (GOOD, sets("configmap://no-file/valid.csv"), "SourceMissing", ("data.sets[train].uri",)),
+    "too-long": (LONG, sets() | {"tokenization": {"maxLength": 64, "overflow": "Reject"}}, "RowTooLong", ("row 2", "64")),
+    "no-base": (GOOD, sets() | {"candidates": [{"name": "small", "model": {"uri": "pvc://models/none"}}]}, "BaseMissing", ("candidates[small].model.uri",)),
+    "unicode": ("text,label\nWo ist mein Paket? 📦,доставка\n请退款,退款\n", sets(), "", ()),
+}  # fmt: skip
+
+
+@pytest.fixture
+def shelf(desk: Desk) -> Desk:
+    desk.tiny_base()
+    desk.claim("store")
+    return desk
+
+
+def test_bad_data_ends_in_words(shelf: Desk) -> None:
+    for name, (content, changes, _, _) in CASES.items():
+        key = "train.jsonl" if name == "broken-json" else "train.csv"
+        shelf.data({key: content}, name=name)
+        [data] = changes["data"]["sets"]
+        data["uri"] = data["uri"].replace("configmap://desk/", f"configmap://{name}/")
+        shelf.apply(tiny_project(shelf.namespace, name, **changes))
+    for name, (_, _, reason, words) in CASES.items():
+        project = shelf.awaits("txp", name, "Incomplete", "Ready", seconds=240)
+        ready = shelf.ready("txp", name)
+        assert project["status"]["phase"] == ("Incomplete" if reason else "Ready"), ready
+        assert ready["reason"] == (reason or "Resolved"), ready
+        for word in words:
+            assert word in ready["message"]
+        if reason:
+            assert "stagecoach.dev/requested-at" in ready["message"], "the way to look again"
+
+
+def test_bytes_that_are_not_text_end_in_words(shelf: Desk) -> None:
+    config = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "desk"},
+        "binaryData": {"train.csv": "dGV4dCxsYWJlbAr/"},
+    }
+    shelf.apply(config, tiny_project(shelf.namespace, **sets()))
+    assert "Save the file as UTF-8" in shelf.awaits_reason("txp", "desk", "WrongEncoding")
+
+
+def test_mended_data_is_read_again_when_asked_for(shelf: Desk) -> None:
+    shelf.data({"train.csv": "text,label\nhello,\n"})
+    shelf.apply(tiny_project(shelf.namespace, **sets()))
+    shelf.awaits_reason("txp", "desk", "EmptyLabel")
+    shelf.data({"train.csv": GOOD})
+    shelf.tools.kubectl("annotate", "txp", "desk", "-n", shelf.namespace, "stagecoach.dev/requested-at=now")
+    shelf.awaits("txp", "desk", "Ready")
+
+
+def test_what_is_missing_is_waited_for(desk: Desk) -> None:
+    desk.data(DATA)
+    desk.apply(tiny_project(desk.namespace))
+    assert '"models" not found' in desk.awaits_reason("txp", "desk", "Unschedulable")
+    desk.tiny_base()
+    desk.tools.kubectl("delete", "configmap", "desk", "-n", desk.namespace)
+    desk.claim("store")
+    assert 'configmap "desk" not found' in desk.awaits_reason("txp", "desk", "PodNotStarting")
+    desk.data(DATA)
+    desk.awaits("txp", "desk", "Ready", seconds=240)
+
+
+def test_bad_runs_end_in_words(desk: Desk) -> None:
+    desk.tiny_project()
+    modules = {"type": "LoRA", "targetModules": {"names": ["nothing_proj"]}}
+    desk.apply(
+        builders.run("modules", desk.namespace, method=modules, resources=SMALL),
+        builders.run("huge", desk.namespace, resources={"cpu": "500", "memory": "1Gi"}),
+        builders.run("test", desk.namespace, data={"train": [{"name": "valid"}]}),
+    )
+    assert "q_proj" in desk.awaits_reason("ftr", "modules", "UnknownTargetModule"), "what there is instead"
+    assert "Insufficient cpu" in desk.awaits_reason("ftr", "huge", "Unschedulable")
+    assert "split Validation, not Train" in desk.awaits_reason("ftr", "test", "WrongSplit")
+    assert len(desk.object("ftr", "modules")["status"]["attempts"]) == 1, "bad input is not retried"
+
+
+def test_data_that_changed_after_it_was_resolved_ends_the_run(desk: Desk) -> None:
+    desk.tiny_project()
+    desk.data(DATA | {"train.csv": GOOD + "one row more,delivery\n"})
+    desk.apply(builders.run(namespace=desk.namespace, resources=SMALL))
+    message = desk.awaits_reason("ftr", "first", "InputChanged")
+    assert "data.train[train]" in message
+
+
+def test_a_pod_that_needs_more_memory_than_it_may_have_is_told(desk: Desk) -> None:
+    desk.tiny_project()
+    desk.apply(builders.run(namespace=desk.namespace, resources={"cpu": "200m", "memory": "100Mi"}))
+    message = desk.awaits_reason("ftr", "first", "OutOfMemory")
+    assert "resources.memory" in message

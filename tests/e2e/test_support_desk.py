@@ -1,0 +1,78 @@
+"""The README's promise, on the example as it is: from nothing to an adapter with its record, once and never again."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from stagecoach.contract import layout, mounts
+from tests import builders, deploy
+from tests.e2e.conftest import SMALL, Desk
+
+RUN, PROJECT = "support-desk-lora", "support-desk"
+
+
+@pytest.fixture(scope="module")
+def base_model(images: deploy.Images) -> str:
+    return deploy.build_base_model_image(images.trainer)
+
+
+@pytest.fixture
+def example(desk: Desk, base_model: str) -> Desk:
+    deploy.make_base_model(desk.tools, desk.namespace, base_model)
+    return desk
+
+
+def apply(desk: Desk, steps: int) -> None:
+    """Apply the example; its run is cut to some steps, which teach the model little and show as much."""
+    rendered = desk.tools.kubectl("kustomize", str(deploy.ROOT / "examples/support-desk"))
+    assert "    epochs: " in rendered
+    lines = [f"    maxSteps: {steps}" if line.startswith("    epochs: ") else line for line in rendered.splitlines()]
+    desk.tools.kubectl("apply", "--server-side", "-n", desk.namespace, "-f", "-", stdin="\n".join(lines))
+
+
+def record(desk: Desk) -> builders.Object:
+    inputs = desk.object("ftr", RUN)["status"]["inputs"]["digest"]
+    path = f"{mounts.STORAGE}/{layout.record_file(inputs)}"
+    text = deploy.run_trainer(desk.tools, desk.namespace, RUN, "show-record", {"command": ["cat", path]})
+    return builders.Object(json.loads(text))
+
+
+def test_the_example_is_trained_recorded_and_adopted_when_it_comes_back(example: Desk) -> None:
+    apply(example, steps=20)
+    project = example.awaits("txp", PROJECT, "Ready", "Incomplete")
+    assert project["status"]["phase"] == "Ready"
+    assert project["status"]["labels"]["count"] == 8
+    run = example.awaits("ftr", RUN, "Succeeded", "Failed", seconds=900)
+    assert run["status"]["phase"] == "Succeeded"
+    found = record(example)
+    assert found["inputsDigest"] == run["status"]["inputs"]["digest"]
+    losses = [point["loss"] for point in found["training"]["losses"]]
+    assert sum(losses[-5:]) < 0.7 * sum(losses[:5]), "the loss falls"
+
+    example.tools.kubectl("delete", "stagecoach", "--all", "-n", example.namespace, "--wait")
+    apply(example, steps=20)
+    again = example.awaits("ftr", RUN, "Succeeded", "Failed", seconds=300)
+    assert example.ready("ftr", RUN)["reason"] == "Adopted"
+    assert again["status"]["artifact"] == run["status"]["artifact"]
+    assert again["status"]["record"] == run["status"]["record"]
+    assert [attempt["intent"] for attempt in again["status"]["attempts"]] == ["Lookup"], "no training pod started"
+
+
+def test_the_adapter_is_compared_with_its_base(example: Desk) -> None:
+    apply(example, steps=2)
+    example.awaits("ftr", RUN, "Succeeded", seconds=600)
+    inputs = example.object("ftr", RUN)["status"]["inputs"]["digest"]
+    command = {"args": ["compare", "--inputs", inputs, "--limit", "16"]}
+    table = deploy.run_trainer(example.tools, example.namespace, RUN, "compare", command)
+    assert "base" in table
+    assert "adapter" in table
+
+
+def test_trained_anew_the_same_inputs_give_the_same_artifact(make_desk: Callable[[], Desk]) -> None:
+    desk = make_desk()
+    desk.tiny_project()
+    names = ["one", "two"]
+    desk.apply(*(builders.run(name, desk.namespace, force=True, resources=SMALL) for name in names))
+    digests = {desk.awaits("ftr", name, "Succeeded", "Failed")["status"]["artifact"]["digest"] for name in names}
+    assert len(digests) == 1

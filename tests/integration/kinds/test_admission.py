@@ -1,0 +1,158 @@
+"""What the API server refuses, and that it says what to write instead."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests import builders
+from tests.integration.support.kube import Kube, KubeError
+
+Change = Callable[[builders.Object], Any]
+
+
+def put(path: str, value: Any) -> Change:
+    """Return a change that sets one field of a spec; numbers in the path are list indices, None removes."""
+
+    def change(spec: builders.Object) -> None:
+        *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+        at: Any = spec
+        for part in parents:
+            at = at.setdefault(part, {}) if isinstance(at, dict) else at[part]
+        if value is None:
+            del at[last]
+        else:
+            at[last] = value
+
+    return change
+
+
+def written(builder: Callable[..., builders.Object], namespace: str, change: Change | None = None) -> builders.Object:
+    obj = copy.deepcopy(builder(namespace=namespace))
+    if change:
+        change(obj["spec"])
+    return obj
+
+
+URI = "data.sets.0.uri"
+PROJECTS = [
+    ("neither labels", put("problem.labels", {}), "give exactly one of labels.fromDataset"),
+    ("both labels", put("problem.labels.values", ["a", "b"]), "give exactly one of labels.fromDataset"),
+    ("one label", put("problem.labels", {"values": ["a"]}), "should have at least 2 items"),
+    ("labels of no set", put("problem.labels.fromDataset", "more"), "must be the name of one of data.sets"),
+    ("labels of the test split", put("problem.labels.fromDataset", "test"), "with split Train"),
+    ("unknown task", put("problem.task", "Guessing"), 'supported values: "Classification"'),
+    ("unknown split", put("data.sets.0.split", "Dev"), 'supported values: "Train", "Validation", "Test"'),
+    ("no sets", put("data.sets", []), "should have at least 1 items"),
+    ("two sets of a name", put("data.sets.1.name", "train"), "Duplicate value"),
+    ("thirteen sets", put("data.sets", [{"name": f"s{n}", "uri": "pvc://a/b", "split": "Train"} for n in range(13)]), "must have at most 12 items"),
+    ("parent folder", put(URI, "pvc://lake/../secret.csv"), "without '..'"),
+    ("encoded parent folder", put(URI, "pvc://lake/%2e%2e/secret.csv"), "percent signs"),
+    ("twice encoded", put(URI, "pvc://lake/%252e%252e/secret.csv"), "percent signs"),
+    ("credentials", put(URI, "pvc://me:word@lake/a.csv"), "without '..', percent signs or credentials"),
+    ("another scheme", put(URI, "ftp://lake/a.csv"), "must be pvc://<claim>/<file> or configmap://<name>/<key>"),
+    ("line break", put(URI, "pvc://lake/a\n.csv"), "must be pvc://"),
+    ("a folder of a ConfigMap", put("storage.uri", "configmap://desk/a"), "must be pvc://<claim>/<folder>"),
+    ("a very long URI", put(URI, "pvc://lake/" + "a" * 600), "may not be more than 512"),
+    ("bad digest", put("data.sets.0.digest", "md5:1"), "sha256"),
+    ("no room", put("tokenization.maxLength", 0), "should be greater than or equal to 8"),
+    ("negative", put("tokenization.maxLength", -5), "should be greater than or equal to 8"),
+    ("huge", put("tokenization.maxLength", 10**9), "should be less than or equal to 32768"),
+    ("a template without text", put("prompts.0.template", "Which queue?"), "must hold {text} exactly once"),
+    ("a template with two texts", put("prompts.0.template", "{text} {text}"), "must hold {text} exactly once"),
+    ("a prompt that is not there", put("inference.prompt.version", 2), "must be the name and version of one of prompts"),
+    ("two candidates, none selected", put("candidates", [{"name": n, "model": {"uri": "pvc://m/a"}} for n in "ab"]), "selected is required with more than one candidate"),
+    ("selected is not there", put("selected", "big"), "selected must be the name of one of candidates"),
+    ("unknown finding", put("accepted", [{"finding": "Dirt", "reason": "r", "by": "b"}]), "supported values"),
+    ("no owner", put("owner", None), "spec.owner"),
+    ("unknown field", put("tokenisation", {}), "unknown field"),
+]  # fmt: skip
+
+RUNS = [
+    ("epochs and steps", put("hyperparameters.maxSteps", 5), "give only one of hyperparameters.epochs and"),
+    ("modules twice", put("method.targetModules", {"preset": "all-linear", "names": ["q_proj"]}), "give exactly one of targetModules"),
+    ("no modules", put("method.targetModules", {}), "give exactly one of targetModules"),
+    ("odd module", put("method.targetModules", {"names": ["../q"]}), "should match"),
+    ("unknown method", put("method.type", "Magic"), 'supported values: "LoRA"'),
+    ("rank 0", put("method.rank", 0), "should be greater than or equal to 1"),
+    ("negative rate", put("hyperparameters.learningRate", -0.1), "should be greater than or equal to 1e-09"),
+    ("a rate as YAML 1.1 reads it", put("hyperparameters.learningRate", "2e-4"), "must be of type number"),
+    ("unknown optimizer", put("hyperparameters.optimizer", "luck"), "supported values"),
+    ("huge seed", put("hyperparameters.seed", 2**40), "should be less than or equal to 2147483647"),
+    ("negative retries", put("retries", -1), "should be greater than or equal to 0"),
+    ("many retries", put("retries", 99), "should be less than or equal to 5"),
+    ("odd duration", put("maxDuration", "1h30m"), "must be a length of time such as 90s, 30m, 24h or 7d"),
+    ("no duration", put("maxDuration", "0h"), "must be a length of time"),
+    ("cleaned up too early", put("cleanUpAfter", "9m"), "cleanUpAfter must be at least 10m"),
+    ("odd CPUs", put("resources.cpu", "two"), "must be a number of CPUs"),
+    ("no CPUs", put("resources.cpu", "0"), "must be a number of CPUs"),
+    ("odd memory", put("resources.memory", "8 GB"), "must be an amount of memory"),
+    ("no training data", put("data.train", []), "should have at least 1 items"),
+    ("odd project", put("project", "Desk"), "should match"),
+    ("unknown field", put("method.rnak", 8), "unknown field"),
+]  # fmt: skip
+
+
+def refused(kube: Kube, obj: builders.Object) -> str:
+    with pytest.raises(KubeError) as caught:
+        kube.request("POST", kube.path(obj["kind"]) + "?fieldValidation=Strict", obj)
+    assert caught.value.code in (400, 422), "refused by the schema, not by accident"
+    return str(caught.value).replace('\\"', '"').replace("\\u003c", "<").replace("\\u003e", ">")
+
+
+@pytest.mark.parametrize(("change", "words"), [case[1:] for case in PROJECTS], ids=[case[0] for case in PROJECTS])
+def test_a_project_is_refused_with_the_remedy(kube: Kube, change: Change, words: str) -> None:
+    assert words in refused(kube, written(builders.project, kube.namespace, change))
+
+
+@pytest.mark.parametrize(("change", "words"), [case[1:] for case in RUNS], ids=[case[0] for case in RUNS])
+def test_a_run_is_refused_with_the_remedy(kube: Kube, change: Change, words: str) -> None:
+    assert words in refused(kube, written(builders.run, kube.namespace, change))
+
+
+@pytest.mark.parametrize("builder", [builders.project, builders.run])
+@pytest.mark.parametrize(
+    ("name", "taken"), [("a" * 50, True), ("a" * 51, False), ("a.b", False), ("1", True), ("a--b", True)]
+)
+def test_names_leave_room_for_those_of_jobs(
+    kube: Kube, builder: Callable[..., builders.Object], name: str, taken: bool
+) -> None:
+    obj = builder(name=name, namespace=kube.namespace)
+    if taken:
+        kube.create(obj)
+    else:
+        assert "DNS label of at most 50 characters" in refused(kube, obj)
+
+
+def test_people_write_in_their_own_language(kube: Kube) -> None:
+    obj = builders.project(namespace=kube.namespace)
+    obj["spec"]["owner"]["name"] = "サポート"
+    obj["spec"]["problem"]["labels"] = {"values": ["Rückgabe", "возврат", "返品", "مرتجع", "📦"]}
+    obj["spec"]["prompts"][0]["template"] = "Quelle file d’attente ? {text} 🙏"
+    obj["spec"]["data"]["sets"][0]["columns"] = {"text": "текст", "label": "étiquette"}
+    assert kube.create(obj)["spec"]["problem"]["labels"] == obj["spec"]["problem"]["labels"]
+
+
+def test_a_run_cannot_change(kube: Kube) -> None:
+    kube.create(builders.run(namespace=kube.namespace))
+    with pytest.raises(KubeError, match="create another FineTuneRun"):
+        kube.patch("FineTuneRun", "first", {"spec": {"retries": 1}})
+
+
+def test_a_version_of_a_prompt_cannot_change_and_the_next_can_be_added(kube: Kube) -> None:
+    spec = kube.create(builders.project(namespace=kube.namespace))["spec"]
+    changed = [spec["prompts"][0] | {"template": "Else: {text}"}]
+    with pytest.raises(KubeError, match="add the prompt with the next version"):
+        kube.patch("TransformerProject", "desk", {"spec": {"prompts": changed}})
+    added = [*spec["prompts"], changed[0] | {"version": 2}]
+    kube.patch("TransformerProject", "desk", {"spec": {"prompts": added}})
+
+
+def test_what_is_not_said_is_written_out(kube: Kube) -> None:
+    spec = kube.create(builders.run(namespace=kube.namespace))["spec"]
+    assert spec["maxDuration"] == "24h"
+    assert spec["hyperparameters"]["learningRateSchedule"] == "cosine"
+    assert spec["method"]["targetModules"] == {"preset": "all-linear"}
+    assert spec["resources"]["gpuResource"] == "nvidia.com/gpu"
+    assert "maxSteps" not in spec["hyperparameters"]

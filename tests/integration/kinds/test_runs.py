@@ -1,0 +1,141 @@
+"""The operator's promises about runs, on a real API server: the tests play the kubelet."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests import builders
+from tests.cluster import ControlPlane
+from tests.integration.support.eventually import eventually
+from tests.integration.support.kube import Kube
+from tests.integration.support.kubelet import FakeKubelet
+from tests.integration.support.operator import OperatorProcess
+
+DONE = json.dumps({"outcome": "Done", "resolution": builders.resolution()})
+TRAINED = json.dumps(builders.artifact_report())
+
+
+class Desk:
+    """A namespace with a project and its runs."""
+
+    def __init__(self, kube: Kube, kubelet: FakeKubelet) -> None:
+        self.kube, self.kubelet = kube, kubelet
+
+    def make_ready_project(self) -> None:
+        self.kube.create(builders.project(namespace=self.kube.namespace))
+        self.kubelet.succeeded(self.kubelet.pod_of(self.job_of("TransformerProject", "desk")), DONE)
+        self.awaits("TransformerProject", "desk", "Ready")
+
+    def job_of(self, kind: str, name: str, number: int = 1) -> str:
+        def look() -> str:
+            status = (self.kube.find(kind, name) or {}).get("status", {})
+            if kind == "TransformerProject":
+                return str(status.get("resolution", {}).get("job", ""))
+            return next((item["job"] for item in status.get("attempts", []) if item["number"] == number), "")
+
+        return eventually(look, 15, f"attempt {number} of {name}")
+
+    def awaits(self, kind: str, name: str, phase: str, seconds: float = 15) -> builders.Object:
+        def look() -> builders.Object | None:
+            obj = self.kube.find(kind, name) or {}
+            return obj if obj.get("status", {}).get("phase") == phase else None
+
+        found = eventually(look, seconds, f"{name} is {phase}")
+        assert found
+        return found
+
+    def reason(self, kind: str, name: str) -> tuple[str, str]:
+        for item in self.kube.get(kind, name).get("status", {}).get("conditions", []):
+            if item["type"] == "Ready":
+                return item["reason"], item["message"]
+        return "", ""
+
+
+@pytest.fixture
+def desk(kube: Kube, kubelet: FakeKubelet, operator: OperatorProcess) -> Desk:
+    assert operator
+    return Desk(kube, kubelet)
+
+
+def status_writes(control_plane: ControlPlane, kube: Kube, name: str) -> int:
+    lines = Path(control_plane.audit_log).read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    return sum(
+        record["objectRef"].get("subresource") == "status"
+        and record["objectRef"].get("namespace") == kube.namespace
+        and record["objectRef"].get("name") == name
+        and record["objectRef"].get("resource") == "finetuneruns"
+        for record in records
+        if "objectRef" in record and record["responseStatus"]["code"] < 300
+    )
+
+
+def test_a_run_goes_well_in_three_status_writes(desk: Desk, control_plane: ControlPlane) -> None:
+    desk.make_ready_project()
+    desk.kube.create(builders.run(namespace=desk.kube.namespace))
+    pod = desk.kubelet.pod_of(desk.job_of("FineTuneRun", "first"))
+    desk.kubelet.bind(pod)
+    desk.kubelet.running(pod)
+    desk.awaits("FineTuneRun", "first", "Running")
+    desk.kubelet.succeeded(pod, TRAINED)
+    run = desk.awaits("FineTuneRun", "first", "Succeeded")
+    assert run["status"]["artifact"]["digest"] == builders.digest("7")
+    assert status_writes(control_plane, desk.kube, "first") == 3
+    assert "finalizers" not in run["metadata"]
+
+
+def test_a_run_waits_for_its_project_and_says_so(desk: Desk) -> None:
+    desk.kube.create(builders.run(namespace=desk.kube.namespace))
+    desk.awaits("FineTuneRun", "first", "Blocked")
+    assert desk.reason("FineTuneRun", "first")[0] == "ProjectMissing"
+    desk.make_ready_project()
+    desk.awaits("FineTuneRun", "first", "Queued")
+
+
+def test_a_claim_that_is_missing_is_told_in_the_schedulers_words(desk: Desk) -> None:
+    desk.kube.create(builders.project(namespace=desk.kube.namespace))
+    pod = desk.kubelet.pod_of(desk.job_of("TransformerProject", "desk"))
+    message = '0/1 nodes are available: persistentvolumeclaim "store" not found.'
+    desk.kubelet.condition(pod, "PodScheduled", "Unschedulable", message, "False")
+    eventually(lambda: message in desk.reason("TransformerProject", "desk")[1], 15, "the scheduler's words")
+    assert desk.reason("TransformerProject", "desk")[0] == "Unschedulable"
+
+
+def test_deleting_a_run_takes_its_jobs_along(desk: Desk) -> None:
+    desk.make_ready_project()
+    desk.kube.create(builders.run(namespace=desk.kube.namespace))
+    job = desk.job_of("FineTuneRun", "first")
+    desk.kubelet.pod_of(job)
+    desk.kube.delete("FineTuneRun", "first")
+    eventually(lambda: desk.kube.find("Job", job) is None, 20, "the Job is gone")
+
+
+def test_a_lost_pod_is_another_attempt_with_another_job(desk: Desk) -> None:
+    desk.make_ready_project()
+    desk.kube.create(builders.run(namespace=desk.kube.namespace))
+    pod = desk.kubelet.pod_of(desk.job_of("FineTuneRun", "first"))
+    desk.kubelet.bind(pod)
+    desk.kubelet.failed_pod(pod, "Evicted", "The node was low on memory.")
+    second = desk.kubelet.pod_of(desk.job_of("FineTuneRun", "first", number=2), seconds=30)
+    desk.kubelet.succeeded(second, TRAINED)
+    run = desk.awaits("FineTuneRun", "first", "Succeeded")
+    assert [item["outcome"] for item in run["status"]["attempts"]] == ["PodLost", "Succeeded"]
+
+
+def test_what_a_run_trained_on_stays_what_its_status_says(desk: Desk) -> None:
+    desk.make_ready_project()
+    desk.kube.create(builders.run(namespace=desk.kube.namespace))
+    pod = desk.kubelet.pod_of(desk.job_of("FineTuneRun", "first"))
+    before = desk.kube.get("FineTuneRun", "first")["status"]["inputs"]
+    desk.kube.patch("TransformerProject", "desk", {"spec": {"tokenization": {"maxLength": 64}}})
+    number_two = desk.kube.get("TransformerProject", "desk")["metadata"]["generation"]
+    eventually(
+        lambda: desk.kube.get("TransformerProject", "desk")["status"]["observedGeneration"] == number_two,
+        15,
+        "the project is seen",
+    )
+    desk.kubelet.failed_pod(pod, "Evicted", "gone")
+    run = desk.awaits("FineTuneRun", "first", "Failed", 40)
+    assert run["status"]["inputs"] == before
+    assert desk.reason("FineTuneRun", "first")[0] == "ProjectChanged"
