@@ -1,0 +1,160 @@
+"""Building images without a container daemon."""
+
+import configparser
+import io
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tests.cluster import baseimage, disk, packages
+from tests.cluster.errors import ClusterError
+from tests.cluster.locking import locked
+from tests.cluster.paths import State
+from tests.cluster.progress import Step
+from tests.cluster.shell import run, succeeds
+
+_GIBIBYTES_TO_BUILD = 3
+
+# Downloads that one build leaves for the next, and where the programs that make them look.
+_KEPT = {"pip": "/root/.cache/pip", "uv": "/root/.cache/uv", "apt": "/var/cache/apt/archives"}
+
+
+class Buildah:
+    """buildah with its storage in the state's cache."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    @property
+    def command(self) -> list[str | Path]:
+        """The program and the options that every use of it needs."""
+        return [
+            packages.path_of("buildah"),
+            *("--root", self._state.cache / "containers" / "storage"),
+            # What is mounted is forgotten with each boot, and so must be the record of it.
+            *("--runroot", self._state.cache / "containers" / _boot()),
+            *("--storage-driver", "overlay" if self._may_overlay() else "vfs"),
+        ]
+
+    def build(self, name: str, dockerfile: Path, context: Path, arguments: Mapping[str, str]) -> None:
+        """Build an image from a Dockerfile, reusing unchanged layers."""
+        packages.ensure(packages.FOR_A_NODE)
+        disk.need(self._state.cache, _GIBIBYTES_TO_BUILD, f"Building the image {name}")
+        with locked(self._state):
+            baseimage.ensure(self._state, self.command)
+        passed = [part for key, value in arguments.items() for part in ("--build-arg", f"{key}={value}")]
+        command = [
+            *self.command,
+            "build",
+            "--layers",
+            # crun does not run on machines that mount both versions of control groups.
+            *("--runtime", packages.path_of("runc")),
+            *("--network", "host"),
+            *("--format", "oci"),
+            *self._mounts(),
+            *passed,
+            *("--file", dockerfile),
+            *("--tag", _local(name)),
+            context,
+        ]
+        with Step(f"building the image {name}") as step:
+            step.run(command)
+
+    def push(self, name: str, registry: str, *, prefix: Sequence[str] = (), insecure: bool = False) -> str:
+        """Push an image that was built or can be pulled; return its reference by digest."""
+        source = self._find(name)
+        repository = f"{registry}/{repository_of(name)}"
+        with tempfile.NamedTemporaryFile("r") as digest:
+            run(
+                [
+                    *prefix,
+                    *self.command,
+                    *("push", "--format", "oci", "--digestfile", digest.name),
+                    *(["--tls-verify=false"] if insecure else []),
+                    source,
+                    f"docker://{repository}:{tag_of(name)}",
+                ]
+            )
+            return f"{repository}@{digest.read().strip()}"
+
+    def _find(self, name: str) -> str:
+        for candidate in (_local(name), name):
+            if succeeds([*self.command, "inspect", "--type=image", candidate]):
+                return candidate
+        if not _names_a_registry(name):
+            raise ClusterError(
+                f"There is no image {name}. Build it first: python -m tests.cluster build {name} DOCKERFILE"
+            )
+        with Step(f"pulling {name}") as step:
+            step.run([*self.command, "pull", name])
+        return name
+
+    def _mounts(self) -> list[str]:
+        """Lend a build what this machine knows about reaching package indexes, and keep what it downloads."""
+        certificates = Path("/etc/ssl/certs")
+        mounts = [f"{certificates}:{certificates}:ro"] if certificates.exists() else []
+        wheels = os.environ.get("WHEELS")
+        if wheels:
+            if not Path(wheels).is_dir():
+                raise ClusterError(f"WHEELS={wheels} is not a directory")
+            mounts.append(f"{Path(wheels).resolve()}:/wheels:ro")
+        if configuration := pip_configuration(Path("/etc/pip.conf"), wheels="/wheels" if wheels else None):
+            path = self._state.cache / "pip.conf"
+            path.write_text(configuration)
+            mounts.append(f"{path}:/etc/pip.conf:ro")
+        for kept, inside in _KEPT.items():
+            (self._state.cache / kept).mkdir(parents=True, exist_ok=True)
+            mounts.append(f"{self._state.cache / kept}:{inside}")
+        return [part for mount in mounts for part in ("--volume", mount)]
+
+    def _may_overlay(self) -> bool:
+        kind = run(["stat", "--file-system", "--format=%T", self._state.root]).strip()
+        return not kind.startswith("overlay")
+
+
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+
+
+def pip_configuration(machine: Path, *, wheels: str | None) -> str:
+    """Merge this machine's pip configuration with a folder of wheels."""
+    config = configparser.RawConfigParser()
+    config.read(machine)
+    if wheels:
+        if not config.has_section("global"):
+            config.add_section("global")
+        present = config.get("global", "find-links", fallback="")
+        config.set("global", "find-links", f"{present}\n{wheels}".strip())
+    text = io.StringIO()
+    config.write(text)
+    return text.getvalue()
+
+
+def repository_of(name: str) -> str:
+    """The name without a registry, tag or digest: what it is called in another registry."""
+    path = name.partition("@")[0]
+    first, slash, rest = path.partition("/")
+    if slash and _is_registry(first):
+        path = rest
+    head, colon, tail = path.rpartition(":")
+    return head if colon and "/" not in tail else path
+
+
+def tag_of(name: str) -> str:
+    """The name's tag, or `latest`."""
+    last = name.partition("@")[0].rpartition("/")[2]
+    return last.partition(":")[2] or "latest"
+
+
+def _names_a_registry(name: str) -> bool:
+    first, slash, _rest = name.partition("/")
+    return bool(slash) and _is_registry(first)
+
+
+def _is_registry(part: str) -> bool:
+    return "." in part or ":" in part or part == "localhost"
+
+
+def _local(name: str) -> str:
+    return name if _names_a_registry(name) else f"localhost/{repository_of(name)}:{tag_of(name)}"
