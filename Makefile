@@ -63,6 +63,12 @@ format: setup  ## format the code
 generate: setup  ## write the CustomResourceDefinitions from the models
 	$(PY) -m stagecoach.api.crds crds charts/stagecoach/files/crds
 
+LOCK := $(VENV)/bin/uv pip compile pyproject.toml --quiet --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11
+.PHONY: lock
+lock: setup  ## pin the dependencies in locks/ anew, with hashes
+	$(LOCK) --extra operator -o locks/operator.txt
+	$(LOCK) --extra operator --extra dev -c locks/operator.txt -o locks/dev.txt
+
 .PHONY: cluster-up
 cluster-up: setup  ## the cluster that test-e2e and demo use
 	$(PY) -m tests.cluster up

@@ -35,7 +35,7 @@ def main() -> int:
         tools = deploy.up()
     with step("The images of operator, trainer and base model"):
         images = deploy.build_images()
-        base_model = deploy.build_base_model_image(images.trainer)
+        base_model = deploy.build_base_model_image()
     with step("The operator, by its chart"):
         deploy.install(tools, images)
     with step("A small base model, written into a claim"):

@@ -38,7 +38,7 @@ def main(folder: Path) -> int:
     """Run the check; return the exit code."""
     tools = deploy.up()
     images = deploy.build_images()
-    base_model = deploy.build_base_model_image(images.trainer)
+    base_model = deploy.build_base_model_image()
     deploy.install(tools, images)
     deploy.make_namespace(tools, NAMESPACE)
     deploy.make_base_model(tools, NAMESPACE, base_model)

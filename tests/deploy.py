@@ -70,10 +70,9 @@ def build_images() -> Images:
     return Images(operator=load_image("stagecoach/operator"), trainer=load_image("stagecoach/trainer"))
 
 
-def build_base_model_image(trainer: str) -> str:
-    """Build the image that writes the example's base model."""
-    folder = ROOT / "examples/support-desk/base-model"
-    build_image("stagecoach/base-model", folder, context=folder, arguments={"TRAINER_IMAGE": trainer})
+def build_base_model_image() -> str:
+    """Build the image that writes the example's base model, on top of the trainer's."""
+    build_image("stagecoach/base-model", ROOT / "examples/support-desk/base-model", context=ROOT)
     return load_image("stagecoach/base-model")
 
 

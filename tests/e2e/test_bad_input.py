@@ -78,12 +78,10 @@ def test_mended_data_is_read_again_when_asked_for(shelf: Desk) -> None:
 
 
 def test_what_is_missing_is_waited_for(desk: Desk) -> None:
-    desk.data(DATA)
+    desk.claim("store")
     desk.apply(tiny_project(desk.namespace))
     assert '"models" not found' in desk.awaits_reason("txp", "desk", "Unschedulable")
     desk.tiny_base()
-    desk.tools.kubectl("delete", "configmap", "desk", "-n", desk.namespace)
-    desk.claim("store")
     assert 'configmap "desk" not found' in desk.awaits_reason("txp", "desk", "PodNotStarting")
     desk.data(DATA)
     desk.awaits("txp", "desk", "Ready", seconds=240)

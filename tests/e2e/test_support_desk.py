@@ -14,7 +14,8 @@ RUN, PROJECT = "support-desk-lora", "support-desk"
 
 @pytest.fixture(scope="module")
 def base_model(images: deploy.Images) -> str:
-    return deploy.build_base_model_image(images.trainer)
+    assert images
+    return deploy.build_base_model_image()
 
 
 @pytest.fixture

@@ -1,0 +1,234 @@
+"""The operator's memory: our objects, who refers to whom, children by owner, and facts."""
+
+import time
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+from stagecoach.contract.reports import Progress
+from stagecoach.kinds.controller import OWNER_KIND, OWNER_NAME, OWNER_UID, Controller
+from stagecoach.kinds.plan import Key, Object
+from stagecoach.runtime import trim
+from stagecoach.runtime.guard import guarded
+from stagecoach.runtime.resources import JOBS, PODS, Resource
+
+# A progress line older than this says nothing about now.
+PROGRESS_AGE = 60.0
+TOMBSTONES = 4096
+
+
+def key_of(obj: Object) -> Key:
+    """Return the key of an object of ours."""
+    metadata = obj["metadata"]
+    return Key(obj["kind"], metadata["namespace"], metadata["name"])
+
+
+def owner_key(child: Object) -> Key | None:
+    """Return the key of the object that a child was made for, by its labels."""
+    labels = child["metadata"].get("labels") or {}
+    kind, name = labels.get(OWNER_KIND), labels.get(OWNER_NAME)
+    return Key(kind, child["metadata"]["namespace"], name) if kind and name else None
+
+
+def _owner_uid(child: Object) -> str:
+    return str((child["metadata"].get("labels") or {}).get(OWNER_UID, ""))
+
+
+class Tombstones:
+    """The uids that are gone for good, so that a late answer about one does not bring it back."""
+
+    def __init__(self, size: int = TOMBSTONES) -> None:
+        self._size = size
+        self._uids: OrderedDict[str, None] = OrderedDict()
+
+    def add(self, uid: str) -> None:
+        """Remember a uid, and forget the oldest beyond the size."""
+        self._uids[uid] = None
+        if len(self._uids) > self._size:
+            self._uids.popitem(last=False)
+
+    def discard(self, uid: str) -> None:
+        """Forget a uid: a list, which is never late, has it again."""
+        self._uids.pop(uid, None)
+
+    def __contains__(self, uid: str) -> bool:
+        return uid in self._uids
+
+
+class Cache:
+    """What is known. It implements the `View` of the pure part; it may lag, and never blocks."""
+
+    def __init__(self, controllers: Iterable[Controller], clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._references = {each.kind: guarded(each.references) for each in controllers}
+        self._objects: dict[Key, Object] = {}
+        self._refers: dict[Key, tuple[Key, ...]] = {}
+        self._referrers: defaultdict[Key, set[Key]] = defaultdict(set)
+        self._children: dict[str, tuple[Resource, Object]] = {}
+        self._by_owner: defaultdict[tuple[Resource, str], dict[str, Object]] = defaultdict(dict)
+        self._live: dict[str, Object] = {}
+        self._progress: dict[str, tuple[float, Progress]] = {}
+        self._warnings: dict[str, str] = {}
+        self._gone = Tombstones()
+
+    # What the pure part reads.
+
+    def get(self, key: Key) -> Object | None:
+        """Return one of our own objects, or None."""
+        return self._objects.get(key)
+
+    def referrers(self, key: Key) -> Iterable[Object]:
+        """Return the objects that name this one in their spec."""
+        return [self._objects[each] for each in self._referrers.get(key, ())]
+
+    def jobs(self, uid: str) -> Sequence[Object]:
+        """Return the Jobs made for the object with this uid."""
+        return self._owned(JOBS, uid)
+
+    def pods(self, uid: str) -> Sequence[Object]:
+        """Return the pods of these Jobs."""
+        return self._owned(PODS, uid)
+
+    def progress(self, pod_uid: str) -> Progress | None:
+        """Return the last progress line of a running pod, or None when none was read lately."""
+        read, progress = self._progress.get(pod_uid, (0.0, None))
+        return progress if progress is not None and self._clock() - read <= PROGRESS_AGE else None
+
+    def warning(self, pod_uid: str) -> str | None:
+        """Return the kubelet's last complaint about a pod that does not start, or None."""
+        return self._warnings.get(pod_uid)
+
+    # What the runtime reads and writes.
+
+    def keys(self) -> list[Key]:
+        """Return the keys of all our objects."""
+        return list(self._objects)
+
+    def referrer_keys(self, key: Key) -> set[Key]:
+        """Return the keys of the objects that name this one."""
+        return set(self._referrers.get(key, ()))
+
+    def live_pods(self) -> list[Object]:
+        """Return the pods that have not ended: few, of the many that are kept for their last words."""
+        return list(self._live.values())
+
+    def phases(self) -> Counter[tuple[str, str]]:
+        """Count our objects by kind and phase."""
+        return Counter((key.kind, (obj.get("status") or {}).get("phase", "")) for key, obj in self._objects.items())
+
+    def pod(self, uid: str) -> Object | None:
+        """Return one pod made for an object of ours, or None."""
+        return self._children[uid][1] if uid in self._children else None
+
+    def children_of(self, resource: Resource, namespace: str | None) -> list[Object]:
+        """Return the known children of a sort, in a namespace or anywhere."""
+        return [
+            obj
+            for kind, obj in self._children.values()
+            if kind == resource and namespace in (None, obj["metadata"]["namespace"])
+        ]
+
+    def store(self, obj: Object, *, listed: bool = False) -> bool:
+        """Remember an object of ours; return False when that is not news.
+
+        Our own writes come back twice, as an answer and as an event, and in any order. A listed object always counts:
+        after a restore of etcd the versions start again from an older one.
+        """
+        key, metadata = key_of(obj), obj["metadata"]
+        if not self._is_news(self._objects.get(key), metadata, listed=listed):
+            return False
+        self._objects[key] = trimmed = trim.own(obj)
+        self._point(key, self._references[key.kind](trimmed))
+        return True
+
+    def remove(self, obj: Object) -> bool:
+        """Forget an object of ours; return False when it is not known, or replaced by a newer one of its name."""
+        key, uid = key_of(obj), obj["metadata"]["uid"]
+        self._gone.add(uid)
+        known = self._objects.get(key)
+        if known is None or known["metadata"]["uid"] != uid:
+            return False
+        del self._objects[key]
+        self._point(key, ())
+        return True
+
+    def store_child(self, resource: Resource, obj: Object, *, listed: bool = False) -> bool:
+        """Remember a Job or Pod; return False when that is not news."""
+        metadata = obj["metadata"]
+        uid = metadata["uid"]
+        known = self._children.get(uid)
+        if not self._is_news(known[1] if known else None, metadata, listed=listed):
+            return False
+        self._disown(resource, uid)
+        trimmed = trim.child(resource, obj)
+        self._children[uid] = (resource, trimmed)
+        self._by_owner[resource, _owner_uid(trimmed)][uid] = trimmed
+        if resource == PODS:
+            self._mark_live(uid, trimmed)
+        return True
+
+    def remove_child(self, resource: Resource, obj: Object) -> None:
+        """Forget a Job or Pod and the facts about it."""
+        uid = obj["metadata"]["uid"]
+        self._gone.add(uid)
+        self._progress.pop(uid, None)
+        self._warnings.pop(uid, None)
+        self._live.pop(uid, None)
+        self._disown(resource, uid)
+        self._children.pop(uid, None)
+
+    def set_progress(self, pod_uid: str, progress: Progress) -> bool:
+        """Remember a progress line as read now; return whether it differs from the last."""
+        before = self._progress.get(pod_uid)
+        self._progress[pod_uid] = (self._clock(), progress)
+        return before is None or before[1] != progress
+
+    def set_warning(self, pod_uid: str, message: str | None) -> bool:
+        """Remember, or with None forget, a pod's warning; return whether it differs from the last."""
+        before = self._warnings.pop(pod_uid, None)
+        if message is not None and pod_uid in self._children:
+            self._warnings[pod_uid] = message
+        return before != message
+
+    def _is_news(self, known: Object | None, metadata: Object, *, listed: bool) -> bool:
+        if listed:
+            self._gone.discard(metadata["uid"])
+        elif metadata["uid"] in self._gone:
+            return False
+        if known is None:
+            return True
+        before = known["metadata"]
+        if before["uid"] != metadata["uid"]:
+            # Of two objects with one name the later one lives.
+            return str(metadata["creationTimestamp"]) >= str(before["creationTimestamp"])
+        if listed:
+            return bool(before["resourceVersion"] != metadata["resourceVersion"])
+        # Comparing versions as numbers is part of the API since Kubernetes 1.35, and held in every version before.
+        return int(metadata["resourceVersion"]) > int(before["resourceVersion"])
+
+    def _owned(self, resource: Resource, uid: str) -> list[Object]:
+        return list(self._by_owner.get((resource, uid), {}).values())
+
+    def _mark_live(self, uid: str, pod: Object) -> None:
+        if pod["status"].get("phase") in ("Succeeded", "Failed"):
+            self._live.pop(uid, None)
+        else:
+            self._live[uid] = pod
+
+    def _disown(self, resource: Resource, uid: str) -> None:
+        known = self._children.get(uid)
+        if known is None:
+            return
+        owner = resource, _owner_uid(known[1])
+        self._by_owner[owner].pop(uid, None)
+        if not self._by_owner[owner]:
+            del self._by_owner[owner]
+
+    def _point(self, key: Key, targets: tuple[Key, ...]) -> None:
+        for target in self._refers.pop(key, ()):
+            self._referrers[target].discard(key)
+            if not self._referrers[target]:
+                del self._referrers[target]
+        for target in targets:
+            self._referrers[target].add(key)
+        if targets:
+            self._refers[key] = targets

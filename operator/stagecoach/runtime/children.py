@@ -1,0 +1,133 @@
+"""One list and watch per sort of child, with the label selector on the server: kopf's selectors are client-side."""
+
+import asyncio
+import logging
+import random
+import time
+
+from stagecoach.kinds.controller import MANAGED_BY
+from stagecoach.kinds.plan import Object
+from stagecoach.runtime import metrics
+from stagecoach.runtime.backoff import Backoff
+from stagecoach.runtime.cache import Cache
+from stagecoach.runtime.client import Client
+from stagecoach.runtime.errors import ApiError, Forbidden, Gone, ServerError, Throttled
+from stagecoach.runtime.intake import Intake
+from stagecoach.runtime.resources import Resource
+
+logger = logging.getLogger(__name__)
+
+SELECTOR = ",".join(f"{name}={value}" for name, value in MANAGED_BY.items())
+# The server ends a watch after this time; spread, so that the watches of all replicas do not restart at once.
+WATCH_SECONDS = (300, 600)
+# Bookmarks come every minute: a stream that is silent for longer is dead, whatever TCP thinks.
+SILENCE = 90.0
+# A watch that shows no sign of life for this long, not even of a failed try, hangs in a way nobody foresaw.
+STUCK = 300.0
+
+
+class ChildWatch:
+    """Keeps the children of one sort in the cache, for ever."""
+
+    def __init__(
+        self,
+        client: Client,
+        resource: Resource,
+        namespace: str | None,
+        cache: Cache,
+        intake: Intake,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self._client = client
+        self._resource = resource
+        self._namespace = namespace
+        self._cache = cache
+        self._intake = intake
+        self._backoff = backoff or Backoff(first=0.5, longest=30.0)
+        self._since: str | None = None
+        self._alive_at = time.monotonic()
+        self.synced = asyncio.Event()
+
+    @property
+    def name(self) -> str:
+        """What is watched, for logs and health."""
+        return f"{self._resource} in {self._namespace or 'all namespaces'}"
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the watch hangs: an unreachable server does not count, it is tried again and again."""
+        return time.monotonic() - self._alive_at > STUCK
+
+    async def run(self) -> None:
+        """List, watch, and begin again whenever something ends."""
+        while True:
+            self._beat()
+            try:
+                await self._round()
+            except ApiError as error:
+                await self._recover(error)
+
+    async def _round(self) -> None:
+        if self._since is None:
+            self._since = await self._list()
+            self.synced.set()
+        await self._watch()
+
+    async def _recover(self, error: ApiError) -> None:
+        metrics.WATCH_RESTARTS.labels(self._resource.plural, type(error).__name__).inc()
+        # A server error may mean a version from the future, after a restore of etcd: listing again mends that too.
+        if isinstance(error, Gone | ServerError):
+            self._since = None
+        delay = self._backoff.next(error.retry_after if isinstance(error, Throttled) else 0.0)
+        level = logging.ERROR if isinstance(error, Forbidden) else logging.WARNING
+        logger.log(level, "watch interrupted: %s", error, extra={"watch": self.name, "retry_in": round(delay, 1)})
+        await asyncio.sleep(delay)
+
+    async def _list(self) -> str:
+        vanished = {obj["metadata"]["uid"]: obj for obj in self._cache.children_of(self._resource, self._namespace)}
+        since = ""
+        async for items, version in self._client.pages(self._resource, self._namespace, labels=SELECTOR):
+            since = version
+            self._beat()
+            for obj in items:
+                vanished.pop(obj["metadata"]["uid"], None)
+                self._intake.child(self._resource, obj, listed=True)
+        # What was known before the list began and is not in it was deleted while nobody watched.
+        for obj in vanished.values():
+            self._intake.child_deleted(self._resource, obj)
+        return since
+
+    async def _watch(self) -> None:
+        assert self._since is not None  # noqa: S101 - for the type checker
+        events = self._client.watch(
+            self._resource,
+            self._namespace,
+            since=self._since,
+            labels=SELECTOR,
+            seconds=random.randint(*WATCH_SECONDS),  # noqa: S311 - no secret
+            silence=SILENCE,
+        )
+        async for event in events:
+            self._beat()
+            self._backoff.reset()
+            self._take(event["type"], event["object"])
+        metrics.WATCH_RESTARTS.labels(self._resource.plural, "ended").inc()
+        if time.monotonic() - self._alive_at < 1.0:  # a server that ends streams at once must not make us spin
+            await asyncio.sleep(self._backoff.next())
+
+    def _take(self, sort: str, obj: Object) -> None:
+        if sort == "ERROR":
+            raise _error(obj)
+        self._since = obj["metadata"]["resourceVersion"]
+        if sort == "DELETED":
+            self._intake.child_deleted(self._resource, obj)
+        elif sort != "BOOKMARK":
+            self._intake.child(self._resource, obj)
+
+    def _beat(self) -> None:
+        self._alive_at = time.monotonic()
+
+
+def _error(status: Object) -> ApiError:
+    message = f"watch: {status.get('message')} (code {status.get('code')})"
+    return (Gone if status.get("code") == 410 else ServerError)(message, int(status.get("code") or 0))

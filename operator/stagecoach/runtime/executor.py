@@ -1,0 +1,100 @@
+"""Carries out what a reconcile decided, in the one order that is safe to be interrupted anywhere."""
+
+import logging
+from datetime import datetime
+from typing import Any
+
+from stagecoach.kinds.controller import OWNER_UID
+from stagecoach.kinds.plan import Object, Plan
+from stagecoach.runtime import metrics
+from stagecoach.runtime.client import Client
+from stagecoach.runtime.errors import AlreadyExists, Conflict, NameTaken, NotFound
+from stagecoach.runtime.intake import Intake
+from stagecoach.runtime.merge import merge_patch
+from stagecoach.runtime.problems import Problem, overlay
+from stagecoach.runtime.recorder import Recorder
+from stagecoach.runtime.resources import JOBS, PODS, Resource, Resources
+
+logger = logging.getLogger(__name__)
+
+_WATCHED = (JOBS, PODS)
+
+
+class Executor:
+    """Status, then events, then deletions, then creations; its client sends nothing for a former leader."""
+
+    def __init__(self, client: Client, resources: Resources, intake: Intake, recorder: Recorder) -> None:
+        self._client = client
+        self._resources = resources
+        self._intake = intake
+        self._recorder = recorder
+
+    async def execute(self, obj: Object, plan: Plan, problem: Problem | None, now: datetime) -> None:
+        """Carry out a plan that was made for this observed object.
+
+        Raises Conflict when the object or a child has changed since: then the plan is void, and what was not done yet
+        is decided anew.
+        """
+        if await self.write_status(obj, plan.status, problem, now):
+            for event in plan.events:
+                await self._recorder.tell(obj, event, now)
+        for each in plan.delete:
+            await self._delete(each)
+        for each in plan.create:
+            await self._create(obj, each)
+
+    async def write_status(self, obj: Object, status: Object | None, problem: Problem | None, now: datetime) -> bool:
+        """Write the status if it differs from the observed one; return whether it was written."""
+        observed: dict[str, Any] = obj.get("status") or {}
+        wanted = observed if status is None else status
+        if problem is not None:
+            wanted = overlay(obj, wanted, problem, now)
+        patch = merge_patch(observed, wanted)
+        if not patch:
+            return False
+        metadata = obj["metadata"]
+        # The version makes a stale plan a 409; the name alone could be another object by now, with another version too.
+        body = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": patch}
+        resource = self._resources.of(obj)
+        written = await self._client.patch_status(resource, metadata["namespace"], metadata["name"], body)
+        metrics.STATUS_WRITES.labels(obj["kind"]).inc()
+        # The answer is an observation like any other: the next step need not wait for the watch to bring it.
+        self._intake.own(written)
+        return True
+
+    async def _delete(self, child: Object) -> None:
+        metadata = child["metadata"]
+        try:
+            await self._client.delete(
+                self._resources.of(child),
+                metadata["namespace"],
+                metadata["name"],
+                uid=metadata["uid"],
+                resource_version=metadata["resourceVersion"],
+            )
+        except NotFound:
+            logger.debug("already gone: %s/%s", child["kind"], metadata["name"])
+
+    async def _create(self, owner: Object, child: Object) -> None:
+        resource, namespace = self._resources.of(child), child["metadata"]["namespace"]
+        try:
+            made = await self._client.create(resource, namespace, child)
+        except AlreadyExists:
+            made = await self._existing(owner, resource, child)
+        if resource in _WATCHED:
+            self._intake.child(resource, made)
+
+    async def _existing(self, owner: Object, resource: Resource, child: Object) -> Object:
+        namespace, name = child["metadata"]["namespace"], child["metadata"]["name"]
+        try:
+            found = await self._client.get(resource, namespace, name)
+        except NotFound as error:  # deleted between the two requests
+            raise Conflict(f"{resource.kind} {namespace}/{name} went away while it was looked at") from error
+        label = (found["metadata"].get("labels") or {}).get(OWNER_UID)
+        if label != owner["metadata"]["uid"]:
+            whose = f"its label {OWNER_UID} is {label}" if label else f"it has no label {OWNER_UID}"
+            raise NameTaken(
+                f"{resource.kind} {namespace}/{name} exists and was not made for this {owner['kind']}: {whose}."
+                f" Delete it, or give the {owner['kind']} another name."
+            )
+        return found

@@ -1,0 +1,53 @@
+"""Probes and metrics over HTTP."""
+
+from collections.abc import Callable, Sequence
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from stagecoach.runtime import metrics
+from stagecoach.runtime.cache import Cache
+from stagecoach.runtime.children import ChildWatch
+
+_CONTENT_TYPE = {"Content-Type": CONTENT_TYPE_LATEST}
+
+
+class HealthServer:
+    """Answers /healthz (alive), /readyz (synced, leading or not) and /metrics."""
+
+    def __init__(self, cache: Cache, watches: Sequence[ChildWatch], synced: Callable[[], bool]) -> None:
+        self._cache = cache
+        self._watches = watches
+        self._synced = synced
+        app = web.Application()
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/metrics", self._metrics)
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+
+    async def start(self, address: str | None, port: int) -> None:
+        """Listen; None is every address."""
+        await self._runner.setup()
+        await web.TCPSite(self._runner, address, port).start()
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        await self._runner.cleanup()
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        # That this runs at all says that the event loop turns. An API server that is away is no reason for a restart.
+        stuck = [each.name for each in self._watches if each.stuck]
+        if stuck:
+            return web.Response(status=500, text=f"stuck watches: {', '.join(stuck)}\n")
+        return web.Response(text="ok\n")
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        if self._synced():
+            return web.Response(text="ok\n")
+        return web.Response(status=503, text="waiting for the first lists from the API server\n")
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        metrics.OBJECTS.clear()
+        for (kind, phase), count in self._cache.phases().items():
+            metrics.OBJECTS.labels(kind, phase).set(count)
+        return web.Response(body=generate_latest(), headers=_CONTENT_TYPE)

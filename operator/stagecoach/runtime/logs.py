@@ -1,0 +1,29 @@
+"""JSON logs on stdout, one object a line."""
+
+import logging
+import sys
+from datetime import UTC, datetime
+
+from pythonjsonlogger.core import RESERVED_ATTRS
+from pythonjsonlogger.json import JsonFormatter
+
+_FIELDS = ("asctime", "levelname", "message", "name")
+_NAMES = {"asctime": "time", "levelname": "level", "name": "logger", "exc_info": "traceback"}
+# kopf attaches whole objects of its own to its records.
+_KOPF_EXTRAS = ("settings", "k8s_ref", "k8s_skip")
+_FRAMEWORKS = ("kopf", "aiohttp", "asyncio", "kubernetes")
+
+
+class _Formatter(JsonFormatter):
+    def formatTime(self, record: logging.LogRecord, _datefmt: str | None = None) -> str:  # noqa: N802 - logging's name
+        return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+
+
+def configure(level: str) -> None:
+    """Send everything to stdout at this level; frameworks speak up only when something is wrong."""
+    handler = logging.StreamHandler(sys.stdout)
+    reserved = [*RESERVED_ATTRS, *_KOPF_EXTRAS]
+    handler.setFormatter(_Formatter(_FIELDS, rename_fields=_NAMES, reserved_attrs=reserved))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for name in _FRAMEWORKS:
+        logging.getLogger(name).setLevel(max(logging.getLogger().level, logging.WARNING))

@@ -1,0 +1,176 @@
+"""The command line: what the person who installs the operator chooses."""
+
+import argparse
+import os
+import re
+import socket
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stagecoach.kinds.controller import Settings
+from stagecoach.runtime.version import VERSION
+
+PINNED = re.compile(r".+@sha256:[0-9a-f]{64}$")
+_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+_DESCRIPTION = """\
+Runs the controllers of Stagecoach: watches TransformerProjects, FineTuneRuns and the other kinds of stagecoach.dev,
+and makes the Jobs that do their work.
+
+In a pod it uses the pod's service account; elsewhere the kubeconfig that KUBECONFIG names. The kinds must be installed
+(`kubectl apply -f crds/`): until they are, the operator waits and says so. Several replicas may run: one leads, the
+others are ready to take over.
+"""
+_EPILOG = """\
+Every option may be given as an environment variable instead: --trainer-image as STAGECOACH_TRAINER_IMAGE, and so on.
+/healthz, /readyz and /metrics are served on the metrics port. Logs are JSON, one object a line, on stdout.
+
+example:
+  stagecoach-operator --trainer-image ghcr.io/example/stagecoach-trainer@sha256:<64 hex> --namespace team-a
+"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The validated command line."""
+
+    settings: Settings
+    namespaces: tuple[str, ...]
+    lease_namespace: str
+    lease_name: str
+    lease_duration: float
+    identity: str
+    metrics_address: str | None
+    metrics_port: int
+    workers: int
+    log_level: str
+
+
+def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Options:
+    """Return the options, or end the process with an explanation."""
+    parser = _parser()
+    given = parser.parse_args([*_from_environment(arguments, environment), *arguments])
+    if not (given.allow_unpinned_images or PINNED.match(given.trainer_image)):
+        parser.error(
+            f"--trainer-image {given.trainer_image} is not pinned: a tag can change under runs that must be repeatable."
+            " Give it as NAME@sha256:DIGEST, or pass --allow-unpinned-images to try things out."
+        )
+    return Options(
+        settings=Settings(given.trainer_image, given.trainer_pull_policy),
+        namespaces=tuple(dict.fromkeys(given.namespace)),
+        lease_namespace=given.lease_namespace or _own_namespace(),
+        lease_name=given.lease_name,
+        lease_duration=given.lease_duration,
+        # The random part keeps a restarted container from taking itself for its predecessor.
+        identity=f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}",
+        metrics_address=given.metrics_address or None,
+        metrics_port=given.metrics_port,
+        workers=given.workers,
+        log_level=given.log_level,
+    )
+
+
+def _at_least(least: float) -> Callable[[str], float]:
+    def number(text: str) -> float:
+        if (value := float(text)) < least:
+            raise argparse.ArgumentTypeError(f"{text} is less than {least:g}")
+        return value
+
+    return number
+
+
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "--trainer-image": {
+        "metavar": "IMAGE",
+        "required": True,
+        "help": "image that resolves, audits and trains, as NAME@sha256:DIGEST (required)",
+    },
+    "--trainer-pull-policy": {
+        "choices": ("IfNotPresent", "Always", "Never"),
+        "default": "IfNotPresent",
+        "help": "imagePullPolicy of the jobs (default: %(default)s)",
+    },
+    "--allow-unpinned-images": {
+        "action": "store_true",
+        "help": "accept an image tag; what runs is then not on record",
+    },
+    "--namespace": {
+        "metavar": "NAME",
+        "action": "append",
+        "default": [],
+        "help": "serve this namespace only; may be repeated, or a variable with commas (default: all namespaces)",
+    },
+    "--lease-namespace": {
+        "metavar": "NAME",
+        "default": "",
+        "help": "where the leader's Lease is (default: the pod's own namespace)",
+    },
+    "--lease-name": {
+        "metavar": "NAME",
+        "default": "stagecoach-operator",
+        "help": "name of the Lease (default: %(default)s); operators for different namespaces need different ones",
+    },
+    "--lease-duration": {
+        "metavar": "SECONDS",
+        "type": _at_least(3),
+        "default": 15.0,
+        "help": "a dead leader is replaced after this time (default: %(default)g)",
+    },
+    "--metrics-address": {"metavar": "ADDRESS", "default": "", "help": "listen on this address only (default: all)"},
+    "--metrics-port": {
+        "metavar": "PORT",
+        "type": int,
+        "default": 8080,
+        "help": "port of /healthz, /readyz and /metrics (default: %(default)s)",
+    },
+    "--workers": {
+        "metavar": "N",
+        "type": lambda text: int(_at_least(1)(text)),
+        "default": 16,
+        "help": "objects that are reconciled at once (default: %(default)s)",
+    },
+    "--log-level": {
+        "type": str.upper,
+        "choices": ("DEBUG", "INFO", "WARNING", "ERROR"),
+        "default": "INFO",
+        "help": "(default: %(default)s)",
+    },
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "stagecoach-operator",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
+    for flag, details in _OPTIONS.items():
+        parser.add_argument(flag, **details)
+    return parser
+
+
+def _from_environment(arguments: Sequence[str], environment: Mapping[str, str]) -> list[str]:
+    """Return the variables as flags, so that both are checked alike; a flag given replaces its variable."""
+    given = {each.partition("=")[0] for each in arguments}
+    flags: list[str] = []
+    for flag, details in _OPTIONS.items():
+        value = environment.get("STAGECOACH_" + flag.removeprefix("--").replace("-", "_").upper(), "")
+        if not value or flag in given:
+            continue
+        match details.get("action"):
+            case "store_true":
+                flags += [flag] if value.lower() in ("1", "true", "yes") else []
+            case "append":
+                flags += [f"{flag}={each.strip()}" for each in value.split(",") if each.strip()]
+            case _:
+                flags.append(f"{flag}={value}")
+    return flags
+
+
+def _own_namespace() -> str:
+    return _NAMESPACE_FILE.read_text().strip() if _NAMESPACE_FILE.exists() else "default"

@@ -1,0 +1,92 @@
+"""What stands in the way of an object for reasons of the operator or the API server, shown in its `Ready` condition.
+
+The pure part cannot know that a right is missing or a name is taken. The condition is laid over what it wants to write,
+so that the two do not overwrite each other in turn for ever.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from stagecoach.kinds.plan import Key, Object
+from stagecoach.runtime.cache import key_of
+
+MESSAGE_LENGTH = 1024
+WORDS_STAY = 60.0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why an object is not Ready, whatever its status says."""
+
+    reason: str
+    message: str
+
+
+class Problems:
+    """The problem of each object that has one now."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._all: dict[Key, tuple[float, Problem]] = {}
+        self._before: dict[Key, Object | None] = {}  # the Ready condition over which the problem was laid
+
+    def get(self, key: Key) -> Problem | None:
+        """Return what stands in the way of this object."""
+        return self._all[key][1] if key in self._all else None
+
+    def note(self, obj: Object, problem: Problem) -> Problem:
+        """Remember a problem and return the one to show.
+
+        The words of one reason change at most once a minute: a quota's message counts what others use, and a write for
+        every change would itself be the next event.
+        """
+        key = key_of(obj)
+        self._before.setdefault(key, _ready_of(obj.get("status") or {}))
+        since, known = self._all.get(key, (0.0, None))
+        if known is not None and known.reason == problem.reason and self._clock() - since < WORDS_STAY:
+            return known
+        self._all[key] = (self._clock(), problem)
+        return problem
+
+    def clear(self, key: Key) -> None:
+        """Forget an object's problem."""
+        self._all.pop(key, None)
+        self._before.pop(key, None)
+
+    def lift(self, key: Key, status: Object) -> Object:
+        """Return the status with the Ready condition that it had before its problem."""
+        conditions = {each["type"]: each for each in status.get("conditions") or ()}
+        before = self._before.get(key)
+        if before is not None:
+            conditions["Ready"] = before
+        else:
+            conditions.pop("Ready", None)
+        return status | {"conditions": list(conditions.values())}
+
+
+def overlay(obj: Object, status: Object, problem: Problem, now: datetime) -> Object:
+    """Return the status with the problem as its Ready condition; all else stays."""
+    conditions: dict[str, Object] = {each["type"]: each for each in status.get("conditions") or ()}
+    conditions["Ready"] = _ready(obj, problem, now)  # in its place when there is one
+    return status | {"conditions": list(conditions.values())}
+
+
+def _ready(obj: Object, problem: Problem, now: datetime) -> Object:
+    observed = _ready_of(obj.get("status") or {}) or {}
+    since = observed.get("lastTransitionTime") if observed.get("status") == "False" else None
+    condition: dict[str, Any] = {
+        "type": "Ready",
+        "status": "False",
+        "reason": problem.reason,
+        "message": problem.message[:MESSAGE_LENGTH],
+        "lastTransitionTime": since or now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    generation = obj["metadata"].get("generation")
+    return condition if generation is None else condition | {"observedGeneration": generation}
+
+
+def _ready_of(status: Object) -> Object | None:
+    return next((each for each in status.get("conditions") or () if each["type"] == "Ready"), None)

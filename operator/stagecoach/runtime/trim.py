@@ -1,0 +1,77 @@
+"""What of an object is worth remembering. Memory is the operator's scarcest resource with ten thousand runs."""
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from stagecoach.kinds.plan import Object
+from stagecoach.runtime.resources import JOBS, PODS, Resource
+
+_METADATA = (
+    "name",
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "labels",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "ownerReferences",
+)
+_JOB_SPEC = ("suspend", "parallelism")
+_POD_STATUS = (
+    "phase",
+    "reason",
+    "message",
+    "conditions",
+    "containerStatuses",
+    "initContainerStatuses",
+    "startTime",
+)
+
+
+def own(obj: Object) -> Object:
+    """Return a copy of an object of ours without what only the API server needs."""
+    # Through orjson and not by copy(): its decoder shares the key strings of all objects, which halves their memory.
+    copy: Object = orjson.loads(orjson.dumps(obj))
+    metadata = copy["metadata"]
+    metadata.pop("managedFields", None)
+    annotations = metadata.get("annotations")
+    if annotations:
+        # kubectl apply's copy of the whole object
+        annotations.pop("kubectl.kubernetes.io/last-applied-configuration", None)
+    return copy
+
+
+def child(resource: Resource, obj: Object) -> Object:
+    """Return what the pure part reads of a Job or a Pod."""
+    return {
+        "apiVersion": resource.api_version,  # items of a list do not carry these two
+        "kind": resource.kind,
+        "metadata": _only(obj["metadata"], _METADATA),
+        "spec": _SPECS[resource](obj.get("spec") or {}),
+        "status": _STATUSES[resource](obj.get("status") or {}),
+    }
+
+
+def _job_spec(spec: Object) -> Object:
+    return _only(spec, _JOB_SPEC)
+
+
+def _pod_spec(spec: Object) -> Object:
+    # The names are for reading logs: a pod may have sidecars that somebody injected.
+    containers = [{"name": each["name"]} for each in spec.get("containers") or ()]
+    return _only(spec, ("nodeName",)) | {"containers": containers}
+
+
+def _pod_status(status: Object) -> Object:
+    return _only(status, _POD_STATUS)
+
+
+def _only(document: Object, fields: tuple[str, ...]) -> dict[str, Any]:
+    return {field: document[field] for field in fields if field in document}
+
+
+_Part = Callable[[Object], Object]
+_SPECS: dict[Resource, _Part] = {JOBS: _job_spec, PODS: _pod_spec}
+_STATUSES: dict[Resource, _Part] = {JOBS: dict, PODS: _pod_status}

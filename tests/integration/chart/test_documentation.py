@@ -1,0 +1,175 @@
+"""What the pages say is what the code does."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stagecoach.api.crds import KINDS, Kind, definition
+from stagecoach.api.transformerproject import FindingCode
+from stagecoach.policies.attempts import HOPELESS_FAILURES, TABLE, AttemptOutcome
+from tests.integration.chart.conftest import Installer
+from tests.integration.chart.tools import CHART, DOCUMENTS, REPOSITORY, Cluster, Object, template, walk
+from tests.integration.chart.yaml_blocks import blocks, example
+
+SOURCES = REPOSITORY / "operator" / "stagecoach"
+TRAINER = REPOSITORY / "images" / "trainer" / "stagecoach_trainer"
+# Functions and types that take a reason, as a CamelCase word among their arguments.
+TAKES_A_REASON = {
+    *("Blocked", "Event", "Fact", "Problem", "Waiting"),
+    *("blocked", "failed", "incomplete", "in_progress", "ready", "resolving", "stalled", "waiting"),
+}
+CONDITION_TYPES = {"Ready", "Resolved", "InputsResolved", "Complete", "Reconciling", "Stalled"}
+# What the API server says when it does not accept an object.
+REFUSALS = {"Forbidden", "Invalid", "BadRequest", "NameTaken"}
+
+
+@pytest.fixture(scope="module")
+def installed(cluster: Cluster, module_installer: Installer) -> Cluster:
+    module_installer.install("sc", "stagecoach")
+    cluster.namespace("support")
+    return cluster
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.plural)
+def test_the_api_server_takes_the_example(installed: Cluster, kind: Kind) -> None:
+    document = yaml.safe_dump(example(kind.model.__name__.lower()))
+    installed.kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", document=document)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.plural)
+def test_the_example_is_complete(kind: Kind) -> None:
+    page = (DOCUMENTS / "api" / f"{kind.model.__name__.lower()}.md").read_text()
+    block = page.split("```yaml\n")[1].split("```")[0]
+    schema = definition(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    fields = {path.rpartition(".")[2] for path, _ in walk(schema["properties"]["spec"])}
+    assert {field for field in fields if not re.search(rf"\b{field}\b", block)} == set()
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.plural)
+def test_every_field_of_the_status_is_told(kind: Kind) -> None:
+    page = (DOCUMENTS / "api" / f"{kind.model.__name__.lower()}.md").read_text()
+    status = definition(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
+    usual = {"observedGeneration", "startTime", "completionTime"}
+    assert {field for field in status["properties"] if f"`{field}" not in page} - usual == set()
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.plural)
+def test_every_reason_is_explained(kind: Kind) -> None:
+    name = kind.model.__name__.lower()
+    page = (DOCUMENTS / "api" / f"{name}.md").read_text()
+    own = set(_reasons(SOURCES / "kinds" / name))
+    shared = {
+        *_reasons(SOURCES / "policies"),
+        *_reasons(SOURCES / "kinds" / "invalid.py"),
+        *_reasons(SOURCES / "runtime"),
+    }
+    outcomes = {str(outcome) for outcome in TABLE} - {str(AttemptOutcome.SUCCEEDED)}
+    if name == "transformerproject":
+        own |= {code.value for code in FindingCode}
+        outcomes -= {str(AttemptOutcome.HOPELESS)}
+        shared -= {"Starting"}  # a project says Resolving
+    else:
+        own |= HOPELESS_FAILURES
+    assert {reason for reason in own | shared | outcomes | REFUSALS if f"`{reason}`" not in page} == set()
+    assert "InternalError" in shared
+    assert "Unschedulable" in shared
+
+
+def test_every_reason_of_the_trainer_is_explained() -> None:
+    page = (DOCUMENTS / "api" / "trainer-reasons.md").read_text()
+    given = {*_problems(TRAINER), *_problems(SOURCES / "contract")}
+    # A pod that was told to stop is a PodLost to the operator.
+    assert {reason for reason in given - {"Terminated"} if f"`{reason}`" not in page} == set()
+    told = set(re.findall(r"`([A-Z][A-Za-z]+)`", "".join(re.findall(r"^\| (`.+?) \|", page, re.MULTILINE))))
+    assert told - given == set()
+    assert {"BaseMissing", "StorageFull", "EmptyLabel", "InputChanged"} <= given
+
+
+def _problems(place: Path) -> Iterator[str]:
+    """Yield the words that the source gives as the reasons of problems."""
+    for path in sorted(place.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            texts = [each.value for each in _candidates(node) if isinstance(each, ast.Constant)]
+            yield from (text for text in texts if isinstance(text, str) and re.fullmatch(r"[A-Z][a-z]+[A-Za-z]+", text))
+
+
+def _candidates(node: ast.AST) -> list[ast.expr]:
+    """Return where a reason may stand: an argument, what is assigned to `reason`, a default, a row of a table."""
+    match node:
+        case ast.Call() if _called(node) in ("of", "refuse", "_refuse"):
+            return [*node.args, *(each.value for each in node.keywords)]
+        case ast.Call():
+            return [each.value for each in node.keywords if each.arg in ("mismatch", "reason")]
+        case ast.Assign(targets=[ast.Name(id="reason")], value=value):
+            return [each for each in ast.walk(value) if isinstance(each, ast.Constant)]
+        case ast.FunctionDef(args=arguments):
+            return arguments.defaults
+        case ast.Tuple(elts=[ast.Constant() as reason, _, ast.Constant()]):
+            return [reason]
+    return []
+
+
+def _reasons(place: Path) -> Iterator[str]:
+    """Yield the words that the source gives as reasons."""
+    for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and _called(node) in TAKES_A_REASON:
+                words = [*node.args, *(each.value for each in node.keywords)]
+                texts = [each.value for each in words if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+                yield from (
+                    text for text in texts if re.fullmatch(r"[A-Z][A-Za-z]+", text) and text not in CONDITION_TYPES
+                )
+
+
+def _called(node: ast.Call) -> str:
+    return node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+
+
+def test_every_value_is_in_the_table() -> None:
+    page = (DOCUMENTS / "install.md").read_text()
+    table = page.split("## Values")[1].split("##")[0]
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert {path for path in _paths(defaults) if f"`{path}`" not in table} == set()
+    named = {
+        word for row in table.splitlines()[4:] for word in re.findall(r"`([^`]+)`", row.partition("|")[2].split("|")[0])
+    }
+    assert named - set(_paths(defaults)) == set()
+
+
+def _paths(values: Object, before: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        path = f"{before}{key}"
+        if isinstance(value, dict) and value and path not in ("resources.requests", "resources.limits"):
+            yield from _paths(value, f"{path}.")
+        else:
+            yield path
+
+
+def test_the_table_of_rights_is_that_of_the_chart(tmp_path: Path) -> None:
+    page = (DOCUMENTS / "install.md").read_text().split("## Rights of the operator")[1].split("\nPeople:")[0]
+    told: set[tuple[str, str]] = set()
+    for row in re.findall(r"^\| (.+?) \| ([a-z, ]+) \| .+ \|$", page, re.MULTILINE):
+        told |= {
+            (resource, verb)
+            for resource in re.findall(r"`([a-z/]+)`", re.sub(r"\(.+?\)", "", row[0]))
+            for verb in row[1].split(", ")
+        }
+    given = {
+        (resource, verb)
+        for role in template(tmp_path / "values.yaml", rbac={"aggregate": False})
+        if role["kind"] in ("ClusterRole", "Role")
+        for rule in role["rules"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert told - {("resource", "verbs")} == given
+
+
+def test_the_values_of_the_page_install_it(tmp_path: Path) -> None:
+    first, some = blocks("install")
+    assert template(tmp_path / "first.yaml", **first)
+    assert template(tmp_path / "some.yaml", **some)

@@ -1,0 +1,131 @@
+"""The operator runs with the chart's rights, and uses no others."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cluster.controlplane import ControlPlane
+from tests.integration.chart.conftest import Installer
+from tests.integration.chart.test_rights import WORK, lease
+from tests.integration.chart.tools import Cluster, Object
+from tests.integration.chart.yaml_blocks import example
+from tests.integration.support.eventually import eventually
+from tests.integration.support.operator import OperatorProcess
+
+EXPECTED = WORK | lease("sc-stagecoach")
+# Made to look like one of the operator's, on a node that is not there.
+POD = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {
+        "name": "work",
+        "namespace": "support",
+        "labels": {
+            "app.kubernetes.io/managed-by": "stagecoach",
+            "stagecoach.dev/kind": "FineTuneRun",
+            "stagecoach.dev/name": "support-desk-1",
+            "stagecoach.dev/uid": "0",
+            "stagecoach.dev/reports-progress": "true",
+        },
+    },
+    "spec": {"nodeName": "absent", "containers": [{"name": "trainer", "image": "trainer"}]},
+}
+
+
+class Requests:
+    """What the operator itself has asked for since this was made; discovery aside, which everybody may read."""
+
+    def __init__(self, control_plane: ControlPlane) -> None:
+        self._control_plane = control_plane
+        self._earlier = len(control_plane.audit_events())
+
+    def events(self) -> list[Object]:
+        """Return the API server's records."""
+        later = self._control_plane.audit_events()[self._earlier :]
+        return [each for each in later if "objectRef" in each and "impersonatedUser" not in each]
+
+    def rights(self) -> set[tuple[str, str, str]]:
+        """Return verb, group and resource of each."""
+        return {
+            (
+                event["verb"],
+                event["objectRef"].get("apiGroup", ""),
+                "/".join(filter(None, (event["objectRef"].get("resource"), event["objectRef"].get("subresource")))),
+            )
+            for event in self.events()
+        }
+
+
+@pytest.fixture
+def requests(chart_control_plane: ControlPlane) -> Requests:
+    """What is asked for from now on."""
+    return Requests(chart_control_plane)
+
+
+@pytest.fixture(params=[[], ["support"]], ids=["all-namespaces", "one-namespace"])
+def operator(
+    request: pytest.FixtureRequest, requests: Requests, cluster: Cluster, installer: Installer, tmp_path: Path
+) -> Iterator[OperatorProcess]:
+    """The operator with the account and the options that the chart gives it, outside of a pod."""
+    assert requests.events() == []
+    cluster.namespace("support")
+    installer.install("sc", "stagecoach", watchNamespaces=request.param)
+    cluster.kubectl("-n", "stagecoach", "scale", "deployment/sc-stagecoach", "--replicas=0")
+    options = [
+        each
+        for each in cluster.get("deployment", "sc-stagecoach", "-n", "stagecoach")["spec"]["template"]["spec"][
+            "containers"
+        ][0]["args"]
+        if not each.startswith(("--metrics", "--trainer-image"))
+    ]
+    process = OperatorProcess(_kubeconfig(cluster, tmp_path), tmp_path / "operator.log", options)
+    yield process
+    process.end()
+    cluster.kubectl("delete", "stagecoach", "--all", "-n", "support")
+    # Before the definitions go: without them the garbage collector no longer knows that the owners are gone.
+    cluster.kubectl("delete", "jobs", "-n", "support", "-l", "app.kubernetes.io/managed-by=stagecoach")
+    cluster.kubectl("delete", "pod", "work", "-n", "support", "--ignore-not-found", "--force")
+    cluster.kubectl("delete", "lease", "sc-stagecoach", "-n", "stagecoach")
+
+
+def _kubeconfig(cluster: Cluster, folder: Path) -> Path:
+    config = yaml.safe_load(cluster.kubeconfig.read_text())
+    token = cluster.kubectl("create", "token", "sc-stagecoach", "-n", "stagecoach").strip()
+    config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
+    file = folder / "kubeconfig"
+    file.write_text(yaml.safe_dump(config))
+    return file
+
+
+def test_it_needs_no_other_rights(operator: OperatorProcess, cluster: Cluster, requests: Requests) -> None:
+    operator.wait_ready().wait_leading()
+    # A run that waits: a status, and an Event.
+    cluster.apply(example("finetunerun"))
+    eventually(lambda: _phase(cluster, "ftr", "support-desk-1") == "Blocked", what="the run is blocked")
+    eventually(lambda: "ProjectMissing" in cluster.kubectl("get", "events", "-n", "support"), what="an Event")
+    # A project: a Job; and another, after the first was deleted.
+    cluster.apply(example("transformerproject"))
+    eventually(lambda: _jobs(cluster) == {"1"}, what="the project's Job")
+    cluster.kubectl("annotate", "txp", "support-desk", "-n", "support", "stagecoach.dev/requested-at=now")
+    eventually(lambda: _jobs(cluster) == {"2"}, what="the project's second Job, alone")
+    # A pod that does not start: its events. One that runs: its log.
+    cluster.apply(POD)
+    eventually(lambda: ("list", "", "events") in requests.rights(), what="a look at the pod's events")
+    running = '{"status": {"phase": "Running"}}'
+    cluster.kubectl("patch", "pod", "work", "-n", "support", "--subresource=status", "--type=merge", "-p", running)
+    eventually(lambda: ("get", "", "pods/log") in requests.rights(), what="a look at the pod's log")
+    operator.end()
+    assert [each for each in requests.events() if each["responseStatus"]["code"] == 403] == []
+    # It asks for a Job by name only when that name is taken by somebody else.
+    assert requests.rights() | {("get", "batch", "jobs")} == {right[:3] for right in EXPECTED}
+
+
+def _phase(cluster: Cluster, kind: str, name: str) -> str:
+    return str(cluster.get(kind, name, "-n", "support").get("status", {}).get("phase", ""))
+
+
+def _jobs(cluster: Cluster) -> set[str]:
+    found: list[Object] = cluster.get("jobs", "-n", "support", "-l", "stagecoach.dev/name=support-desk")["items"]
+    return {each["metadata"]["name"].rpartition("-r")[2] for each in found}

@@ -1,0 +1,111 @@
+"""Wrong values are refused in words that say what to do."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stagecoach.runtime import options
+from tests.integration.chart.tools import CHART, DIGEST, IMAGES, Refused, run, template, values
+
+PLACE = "registry.example.com/stagecoach/operator"
+
+
+def _refusal(file: Path, given: dict[str, Any]) -> str:
+    file.write_text(yaml.safe_dump(given))
+    with pytest.raises(Refused) as refused:
+        run("helm", "template", "sc", str(CHART), "-f", str(file))
+    return str(refused.value)
+
+
+def test_lint_is_strict(tmp_path: Path) -> None:
+    assert "0 chart(s) failed" in run("helm", "lint", "--strict", str(CHART), "-f", values(tmp_path / "values.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "image.repository is required"),
+        ({"image": {"repository": PLACE}}, "image.digest is required"),
+        ({"image": {"repository": PLACE, "tag": "1.0"}}, "image.tag can be moved to another image"),
+        ({"image": {"repository": PLACE, "tag": "1", "digest": DIGEST}}, "only one of image.digest and image.tag"),
+        ({"image": IMAGES["image"]}, "trainer.image.repository is required"),
+        (
+            {"image": IMAGES["image"], "trainer": {"image": {"repository": PLACE, "tag": "1.0"}}},
+            "trainer.image.tag can be moved",
+        ),
+        (IMAGES | {"serviceAccount": {"create": False}}, "serviceAccount.name is required"),
+    ],
+)
+def test_what_is_missing_is_named(tmp_path: Path, given: dict[str, Any], expected: str) -> None:
+    assert expected in _refusal(tmp_path / "values.yaml", given)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"replica": 2}, "additional properties 'replica' not allowed"),
+        ({"replicas": 3}, "at '/replicas': maximum: got 3, want 2"),
+        ({"replicas": "2"}, "at '/replicas': got string, want integer"),
+        ({"image": {"digest": "latest"}}, "at '/image/digest': 'latest' does not match pattern"),
+        ({"image": {"repository": f"{PLACE}@{DIGEST}"}}, "at '/image/repository'"),
+        ({"trainer": {"image": {"digests": DIGEST}}}, "at '/trainer/image': additional properties 'digests'"),
+        ({"watchNamespaces": "team-a"}, "at '/watchNamespaces': got string, want array"),
+        ({"watchNamespaces": ["a", "a"]}, "at '/watchNamespaces': items at 0 and 1 are equal"),
+        ({"watchNamespaces": ["Team"]}, "at '/watchNamespaces/0': 'Team' does not match pattern"),
+        ({"logLevel": "info"}, "at '/logLevel': value must be one of"),
+        ({"metrics": {"port": 80}}, "at '/metrics/port': minimum: got 80, want 1,024"),
+        ({"resources": {"limits": None}}, "at '/resources'"),
+    ],
+)
+def test_the_schema_names_the_value(tmp_path: Path, given: dict[str, Any], expected: str) -> None:
+    assert expected in _refusal(tmp_path / "values.yaml", given)
+
+
+def test_every_default_has_a_comment_and_a_place_in_the_schema() -> None:
+    lines = (CHART / "values.yaml").read_text().splitlines()
+    bare = [
+        line
+        for before, line in zip(["", *lines], lines, strict=False)
+        if ":" in line
+        and not line.strip().startswith("#")
+        and not before.strip().startswith("#")
+        # The two quantities below requests and limits need no words.
+        and line.split(":")[0].strip() not in ("cpu", "memory")
+    ]
+    assert bare == []
+    # Helm checks the defaults against the schema, which knows no additional properties.
+
+
+def test_tags_where_they_are_allowed(tmp_path: Path) -> None:
+    image = {"repository": "trainer", "tag": "dev"}
+    rendered = template(tmp_path / "values.yaml", allowTags=True, image=image, trainer={"image": image})
+    container = _container(rendered)
+    assert container["image"] == "trainer:dev"
+    assert "--trainer-image=trainer:dev" in container["args"]
+    assert "--allow-unpinned-images" in container["args"]
+
+
+def test_options_that_the_operator_knows(tmp_path: Path) -> None:
+    rendered = template(tmp_path / "values.yaml", watchNamespaces=["team-a", "team-b"], logLevel="DEBUG", workers=4)
+    chosen = options.parse(_container(rendered)["args"], {})
+    assert chosen.namespaces == ("team-a", "team-b")
+    assert chosen.settings.trainer_image == f"registry.example.com/stagecoach/trainer@{DIGEST}"
+    assert (chosen.lease_namespace, chosen.lease_name) == ("stagecoach", "sc-stagecoach")
+    assert (chosen.metrics_port, chosen.workers, chosen.log_level) == (8080, 4, "DEBUG")
+
+
+def test_the_charts_objects_are_not_taken_for_the_operators(tmp_path: Path) -> None:
+    forged = {"app.kubernetes.io/managed-by": "stagecoach", "team": "platform"}
+    rendered = template(tmp_path / "values.yaml", podLabels=forged)
+    deployment = next(each for each in rendered if each["kind"] == "Deployment")
+    labelled = [*rendered, deployment["spec"]["template"]]
+    assert {each["metadata"]["labels"]["app.kubernetes.io/managed-by"] for each in labelled} == {"Helm"}
+    assert deployment["spec"]["template"]["metadata"]["labels"]["team"] == "platform"
+
+
+def _container(rendered: list[dict[str, Any]]) -> dict[str, Any]:
+    deployment = next(each for each in rendered if each["kind"] == "Deployment")
+    container: dict[str, Any] = deployment["spec"]["template"]["spec"]["containers"][0]
+    return container

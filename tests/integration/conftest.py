@@ -1,0 +1,95 @@
+"""A real control plane without nodes, a namespace per test, and the operator as a process."""
+
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cluster import ControlPlane
+from tests.integration.support.eventually import eventually
+from tests.integration.support.kube import Kube
+from tests.integration.support.kubelet import FakeKubelet
+from tests.integration.support.operator import ROOT, OperatorProcess
+
+StartOperator = Callable[..., OperatorProcess]
+
+# Who wrote what, without bodies: enough to count the writes of each client.
+_AUDIT = {
+    "omitStages": ["RequestReceived"],
+    "rules": [
+        {"level": "None", "verbs": ["get", "list", "watch"]},
+        {"level": "Metadata", "resources": [{"group": "stagecoach.dev"}, {"group": "batch"}, {"group": ""}]},
+        {"level": "None"},
+    ],
+}
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """The API server, etcd and the controller manager, with the project's kinds installed."""
+    with ControlPlane(tmp_path_factory.mktemp("control-plane"), audit_policy=_AUDIT) as running:
+        install_kinds(Kube(running.kubeconfig), ROOT / "crds")
+        yield running
+
+
+@pytest.fixture
+def kube(control_plane: ControlPlane) -> Iterator[Kube]:
+    """A client whose default is a namespace of this test's own."""
+    admin = Kube(control_plane.kubeconfig)
+    name = f"test-{next(_numbers)}"
+    admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    yield admin.within(name)
+    admin.delete("Namespace", name)
+
+
+@pytest.fixture
+def kubelet(kube: Kube) -> FakeKubelet:
+    """Says what the kubelet would say about this test's pods."""
+    return FakeKubelet(kube)
+
+
+@pytest.fixture
+def start_operator(kube: Kube, tmp_path: Path) -> Iterator[StartOperator]:
+    """Start operators for this test's namespace; each call starts one more, all with the same lease."""
+    started: list[OperatorProcess] = []
+
+    def start(*arguments: str, **details: object) -> OperatorProcess:
+        scope = ("--namespace", kube.namespace, "--lease-namespace", kube.namespace)
+        log = tmp_path / f"operator-{len(started)}.log"
+        kubeconfig = details.pop("kubeconfig", kube.kubeconfig)
+        started.append(OperatorProcess(kubeconfig, log, (*scope, *arguments), **details))  # type: ignore[arg-type]
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.end()
+
+
+@pytest.fixture
+def operator(start_operator: StartOperator) -> OperatorProcess:
+    """The whole operator, leading, for this test's namespace."""
+    return start_operator().wait_ready().wait_leading()
+
+
+def install_kinds(kube: Kube, directory: Path) -> None:
+    """Apply the custom resource definitions of a directory and wait until they are served."""
+    documents = [yaml.safe_load(path.read_text()) for path in sorted(directory.glob("*.yaml"))]
+    for document in documents:
+        install_kind(kube, document)
+
+
+def install_kind(kube: Kube, document: dict[str, object]) -> None:
+    """Apply one custom resource definition and wait until it is served."""
+    applied = kube.apply(document)
+
+    def established() -> bool:
+        status = kube.get("CustomResourceDefinition", applied["metadata"]["name"]).get("status", {})
+        return any(
+            each["type"] == "Established" and each["status"] == "True" for each in status.get("conditions") or ()
+        )
+
+    eventually(established, 15, f"the kind is served: {json.dumps(applied['metadata']['name'])}")

@@ -1,0 +1,17 @@
+"""The operator with all its kinds, as it is installed."""
+
+import pytest
+
+from tests.builders import project_spec
+from tests.integration.support.eventually import eventually
+from tests.integration.support.kube import Kube
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_project_is_taken_in_and_says_what_it_waits_for(kube: Kube) -> None:
+    api_version, metadata = "stagecoach.dev/v1alpha1", {"name": "desk"}
+    kube.create({"apiVersion": api_version, "kind": "TransformerProject", "metadata": metadata, "spec": project_spec()})
+    status = eventually(lambda: kube.get("TransformerProject", "desk").get("status"), 20, "there is a status")
+    conditions = {each["type"]: each for each in status["conditions"]}
+    assert conditions["Ready"]["reason"] not in ("InternalError", "Forbidden", "Invalid")
+    assert conditions["Ready"]["message"]

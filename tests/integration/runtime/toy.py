@@ -1,0 +1,157 @@
+"""A kind made for these tests: it takes every path through the runtime, and its decisions fit on a page.
+
+Run as a module it is an operator with this one kind.
+"""
+
+import sys
+from datetime import datetime
+from typing import Any
+
+from stagecoach.kinds.controller import (
+    API_VERSION,
+    MANAGED_BY,
+    OWNER_KIND,
+    OWNER_NAME,
+    OWNER_UID,
+    REPORTS_PROGRESS,
+    Controller,
+    Settings,
+)
+from stagecoach.kinds.plan import Event, Key, Object, Plan
+from stagecoach.kinds.view import View
+from stagecoach.runtime import main, options
+
+_ANYTHING = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+CRD: dict[str, Any] = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "toys.stagecoach.dev"},
+    "spec": {
+        "group": "stagecoach.dev",
+        "scope": "Namespaced",
+        "names": {"kind": "Toy", "plural": "toys", "singular": "toy"},
+        "versions": [
+            {
+                "name": "v1alpha1",
+                "served": True,
+                "storage": True,
+                "subresources": {"status": {}},
+                "schema": {
+                    "openAPIV3Schema": {"type": "object", "properties": {"spec": _ANYTHING, "status": _ANYTHING}}
+                },
+            }
+        ],
+    },
+}
+
+
+def toy(name: str, **spec: Any) -> Object:
+    """Return a Toy. `job`: make one; `parent`: another Toy; `raise`: fail; `every`: tick; `bad`: an invalid Job."""
+    return {"apiVersion": API_VERSION, "kind": "Toy", "metadata": {"name": name}, "spec": spec}
+
+
+def reconcile(view: View, obj: Object, now: datetime, _settings: Settings) -> Plan:
+    """Decide for a Toy."""
+    spec, status = obj["spec"], obj.get("status") or {}
+    if spec.get("raise"):
+        raise RuntimeError(spec["raise"])
+    new = _status(view, obj)
+    if spec.get("every"):
+        new["ticks"] = int(status.get("ticks", 0)) + 1
+        new["at"] = now.isoformat()
+        return Plan(status=new, requeue_after=spec["every"])
+    if not spec.get("job"):
+        return Plan(status=new | {"phase": "Idle"})
+    return _with_job(view, obj, new)
+
+
+def _with_job(view: View, obj: Object, new: Object) -> Plan:
+    status = obj.get("status") or {}
+    name = f"{obj['metadata']['name']}-{obj['spec']['job']}"
+    if status.get("intent") != name:
+        event = Event("Decided", f"Job {name} is decided.")
+        return Plan(status=new | {"intent": name, "phase": "Decided"}, events=(event,))
+    new["intent"] = name
+    jobs = view.jobs(obj["metadata"]["uid"])
+    others = tuple(job for job in jobs if job["metadata"]["name"] != name)
+    job = next((job for job in jobs if job["metadata"]["name"] == name), None)
+    if job is None:
+        return Plan(status=new | {"phase": "Decided"}, create=(_job(obj, name),), delete=others)
+    true = {each["type"] for each in job["status"].get("conditions", ()) if each["status"] == "True"}
+    ended = next(iter(true & {"Complete", "Failed"}), "")
+    if ended:
+        event = Event(ended, f"Job {name} ended: {ended}.", warning=ended == "Failed")
+        return Plan(status=new | {"phase": ended}, events=(event,), delete=others)
+    return Plan(status=new | {"phase": "Running"} | _facts(view, obj), delete=others)
+
+
+def _facts(view: View, obj: Object) -> Object:
+    facts: Object = {}
+    for pod in view.pods(obj["metadata"]["uid"]):
+        uid = pod["metadata"]["uid"]
+        if warning := view.warning(uid):
+            facts["warning"] = warning
+        if progress := view.progress(uid):
+            facts["step"] = progress.step
+    return facts
+
+
+def _status(view: View, obj: Object) -> Object:
+    metadata, spec = obj["metadata"], obj["spec"]
+    conditions = (obj.get("status") or {}).get("conditions") or ()
+    since = next((each["lastTransitionTime"] for each in conditions if each["status"] == "True"), "")
+    ready = {
+        "type": "Ready",
+        "status": "True",
+        "reason": "Fine",
+        "message": "",
+        "lastTransitionTime": since or "2026-01-01T00:00:00Z",
+    }
+    new: Object = {"observedGeneration": metadata["generation"], "conditions": [ready]}
+    if "value" in spec:
+        new["value"] = spec["value"]
+    parent = view.get(Key("Toy", metadata["namespace"], spec["parent"])) if spec.get("parent") else None
+    if parent is not None:
+        new["parentValue"] = parent["spec"].get("value")
+    return new
+
+
+def _job(obj: Object, name: str) -> Object:
+    metadata = obj["metadata"]
+    labels = MANAGED_BY | {OWNER_KIND: "Toy", OWNER_NAME: metadata["name"], OWNER_UID: metadata["uid"]}
+    owner = {"apiVersion": API_VERSION, "kind": "Toy", "name": metadata["name"], "uid": metadata["uid"]}
+    container = {"name": "trainer", "image": "registry.example/nothing", "resources": obj["spec"].get("resources", {})}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": name,
+            "namespace": metadata["namespace"],
+            "labels": labels,
+            "ownerReferences": [owner | {"controller": True, "blockOwnerDeletion": False}],
+        },
+        "spec": {
+            "backoffLimit": 0,
+            "template": {
+                "metadata": {"labels": labels | {REPORTS_PROGRESS: "true"}},
+                "spec": {"restartPolicy": obj["spec"].get("restartPolicy", "Never"), "containers": [container]},
+            },
+        },
+    }
+
+
+def references(obj: Object) -> tuple[Key, ...]:
+    """A Toy's parent."""
+    parent = obj["spec"].get("parent")
+    return (Key("Toy", obj["metadata"]["namespace"], parent),) if parent else ()
+
+
+def wakes(_obj: Object) -> tuple[Key, ...]:
+    """Nobody else."""
+    return ()
+
+
+CONTROLLER = Controller("Toy", "toys", references, wakes, reconcile)
+
+if __name__ == "__main__":
+    sys.exit(main.run(options.parse(sys.argv[1:]), (CONTROLLER,)))

@@ -1,0 +1,30 @@
+"""Waiting for what will be so, instead of sleeping."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def eventually(look: Callable[[], T], seconds: float = 15.0, what: str = "") -> T:
+    """Return the first true answer of `look`; an AssertionError in it counts as "not yet"."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            answer, error = look(), None
+        except AssertionError as failure:
+            answer, error = None, failure
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:g} s: {what or look} (last: {error or answer!r})")
+        time.sleep(0.05)
+
+
+def stays(look: Callable[[], object], seconds: float) -> None:
+    """Fail when `look` is false at any time in these seconds."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert look(), f"did not stay so for {seconds:g} s: {look}"
+        time.sleep(0.05)

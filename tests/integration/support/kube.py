@@ -1,0 +1,109 @@
+"""A small synchronous client for tests, apart from the operator's own."""
+
+import base64
+import json
+import ssl
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlencode
+
+from stagecoach.runtime.resources import Resource, Resources
+
+Object = dict[str, Any]
+
+_MORE = (
+    Resource("v1", "Namespace", "namespaces"),
+    Resource("v1", "ServiceAccount", "serviceaccounts"),
+    Resource("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles"),
+    Resource("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "clusterrolebindings"),
+    Resource("rbac.authorization.k8s.io/v1", "Role", "roles"),
+    Resource("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings"),
+    Resource("v1", "ResourceQuota", "resourcequotas"),
+    Resource("v1", "Secret", "secrets"),
+    Resource("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions"),
+)
+_STAGECOACH = "stagecoach.dev/v1alpha1"
+
+
+class KubeError(AssertionError):
+    """A request was refused; a test may expect a code."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Kube:
+    """Requests by kind and name; the namespace is that of the test unless given."""
+
+    def __init__(self, kubeconfig: Path, namespace: str = "default") -> None:
+        self.kubeconfig = kubeconfig
+        self.namespace = namespace
+        config = json.loads(kubeconfig.read_text())
+        cluster = config["clusters"][0]["cluster"]
+        self.server = cast(str, cluster["server"])
+        self._token = cast(str, config["users"][0]["user"]["token"])
+        authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
+        self._tls = ssl.create_default_context(cadata=authority)
+        self._kinds = {each.kind: each for each in (*Resources().all(), *_MORE)}
+
+    def within(self, namespace: str) -> "Kube":
+        """Return the same client for another namespace."""
+        return Kube(self.kubeconfig, namespace)
+
+    def get(self, kind: str, name: str) -> Object:
+        """Return an object; KubeError with code 404 when it does not exist."""
+        return self.request("GET", self.path(kind, name))
+
+    def find(self, kind: str, name: str) -> Object | None:
+        """Return an object, or None."""
+        try:
+            return self.get(kind, name)
+        except KubeError as error:
+            if error.code == 404:
+                return None
+            raise
+
+    def select(self, kind: str, selector: str = "") -> list[Object]:
+        """Return the objects that a label selector chooses."""
+        query = "?" + urlencode({"labelSelector": selector}) if selector else ""
+        return cast(list[Object], self.request("GET", self.path(kind) + query)["items"])
+
+    def create(self, obj: Object) -> Object:
+        """Create an object, in the test's namespace if it names none."""
+        return self.request("POST", self.path(obj["kind"]), obj)
+
+    def apply(self, obj: Object) -> Object:
+        """Create an object, or make it so, under a field manager of the tests."""
+        path = self.path(obj["kind"], obj["metadata"]["name"]) + "?fieldManager=tests&force=true"
+        return self.request("PATCH", path, obj, "application/apply-patch+yaml")
+
+    def patch(self, kind: str, name: str, patch: Object, subresource: str = "") -> Object:
+        """Merge a patch into an object."""
+        path = self.path(kind, name, subresource)
+        return self.request("PATCH", path, patch, "application/merge-patch+json")
+
+    def delete(self, kind: str, name: str, policy: str = "Background") -> None:
+        """Delete an object."""
+        self.request("DELETE", self.path(kind, name), {"propagationPolicy": policy})
+
+    def path(self, kind: str, name: str = "", subresource: str = "") -> str:
+        """Return the URL path of a kind, an object or its part. An unknown kind is one of ours, with a plain plural."""
+        resource = self._kinds.get(kind) or Resource(_STAGECOACH, kind, f"{kind.lower()}s")
+        cluster_wide = kind in ("Namespace", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition")
+        return resource.path(None if cluster_wide else self.namespace, name, subresource)
+
+    def request(self, method: str, path: str, body: Object | None = None, content: str = "application/json") -> Object:
+        """Send one request."""
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": content}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.server + path, data, headers, method=method)  # noqa: S310 - always https
+        try:
+            with urllib.request.urlopen(request, timeout=15, context=self._tls) as response:  # noqa: S310
+                return cast(Object, json.loads(response.read()))
+        except urllib.error.HTTPError as error:
+            with error:
+                text = error.read().decode(errors="replace")
+            raise KubeError(f"{method} {path}: {error.code} {text}", error.code) from None

@@ -1,0 +1,109 @@
+"""What a kubelet would say about pods, where there is no node."""
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.integration.support.eventually import eventually
+from tests.integration.support.kube import Kube
+
+Object = dict[str, Any]
+
+
+class FakeKubelet:
+    """Writes the status of pods that the Job controller made."""
+
+    def __init__(self, kube: Kube) -> None:
+        self._kube = kube
+
+    def pod_of(self, job: str, seconds: float = 15.0) -> str:
+        """Return the name of the Job's newest pod, once there is one."""
+        pods = eventually(
+            lambda: self._kube.select("Pod", f"batch.kubernetes.io/job-name={job}"), seconds, f"pod of {job}"
+        )
+        return str(max(pods, key=lambda pod: pod["metadata"]["creationTimestamp"])["metadata"]["name"])
+
+    def bind(self, pod: str, node: str = "fake") -> None:
+        """Assign a pod to a node, as the scheduler would."""
+        body = {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"name": pod},
+            "target": {"kind": "Node", "name": node},
+        }
+        self._kube.request("POST", self._kube.path("Pod", pod, "binding"), body)
+
+    def running(self, pod: str) -> None:
+        """Let the first container run."""
+        state = {"running": {"startedAt": _now()}}
+        self._status(pod, "Running", state, ready=True)
+
+    def waiting(self, pod: str, reason: str, message: str = "") -> None:
+        """Let the first container wait, such as for ImagePullBackOff."""
+        self._status(pod, "Pending", {"waiting": {"reason": reason, "message": message}})
+
+    def succeeded(self, pod: str, message: str = "") -> None:
+        """End the pod with exit code 0 and this termination message."""
+        self.ended(pod, 0, message, "Completed")
+
+    def ended(self, pod: str, code: int, message: str = "", reason: str = "Error") -> None:
+        """End the pod with an exit code and a termination message."""
+        terminated = {"exitCode": code, "reason": reason, "message": message, "startedAt": _now(), "finishedAt": _now()}
+        self._status(pod, "Failed" if code else "Succeeded", {"terminated": terminated})
+
+    def failed_pod(self, pod: str, reason: str, message: str = "") -> None:
+        """End the pod without a container status: evicted, deadline exceeded, node lost."""
+        status = {"phase": "Failed", "reason": reason, "message": message}
+        self._kube.patch("Pod", pod, {"status": status}, "status")
+
+    def condition(self, pod: str, kind: str, reason: str, message: str = "", status: str = "True") -> None:
+        """Add a condition, such as DisruptionTarget."""
+        present = self._kube.get("Pod", pod).get("status", {}).get("conditions", [])
+        new = {"type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": _now()}
+        conditions = [*(each for each in present if each["type"] != kind), new]
+        self._kube.patch("Pod", pod, {"status": {"conditions": conditions}}, "status")
+
+    def complain(self, pod: str, reason: str, message: str) -> None:
+        """Write a Warning event about a pod."""
+        metadata = self._kube.get("Pod", pod)["metadata"]
+        about = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "name": pod,
+            "namespace": metadata["namespace"],
+            "uid": metadata["uid"],
+        }
+        self._kube.create(
+            {
+                "apiVersion": "v1",
+                "kind": "Event",
+                "metadata": {"name": f"{pod}.{time.monotonic_ns():x}"},
+                "involvedObject": about,
+                "type": "Warning",
+                "reason": reason,
+                "message": message,
+                "source": {"component": "kubelet"},
+                "firstTimestamp": _now(),
+                "lastTimestamp": _now(),
+                "count": 1,
+            }
+        )
+
+    def _status(self, pod: str, phase: str, state: Object, *, ready: bool = False) -> None:
+        spec = self._kube.get("Pod", pod)["spec"]
+        first = spec["containers"][0]
+        container = {
+            "name": first["name"],
+            "image": first["image"],
+            "imageID": first["image"],
+            "ready": ready,
+            "started": ready,
+            "restartCount": 0,
+            "state": state,
+        }
+        status = {"phase": phase, "startTime": _now(), "containerStatuses": [container]}
+        self._kube.patch("Pod", pod, {"status": status}, "status")
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,173 @@
+"""The operator's memory."""
+
+from stagecoach.contract.reports import Progress
+from stagecoach.runtime.cache import Cache, Tombstones
+from stagecoach.runtime.resources import JOBS, PODS
+from tests.unit.runtime.fakes import Clock, controller, key, pod, toy
+
+PROGRESS = Progress(step=1, steps=10, percent=10, at="2026-01-01T00:00:00Z")
+
+
+def cache(clock: Clock | None = None) -> Cache:
+    return Cache((controller(),), clock or Clock())
+
+
+def test_an_object_is_found_and_forgotten() -> None:
+    memory = cache()
+    assert memory.store(toy("a"))
+    assert memory.get(key("a")) == toy("a")
+    assert memory.remove(toy("a"))
+    assert memory.get(key("a")) is None
+
+
+def test_what_only_the_server_needs_is_not_kept() -> None:
+    memory = cache()
+    annotations = {"kubectl.kubernetes.io/last-applied-configuration": "{}", "team": "x"}
+    memory.store(toy("a", metadata={"managedFields": [{}], "annotations": annotations}))
+    found = memory.get(key("a"))
+    assert found is not None
+    assert "managedFields" not in found["metadata"]
+    assert found["metadata"]["annotations"] == {"team": "x"}
+
+
+def test_the_same_version_is_no_news() -> None:
+    memory = cache()
+    assert memory.store(toy("a", version=5))
+    assert not memory.store(toy("a", version=5))
+
+
+def test_an_older_version_that_comes_late_is_ignored() -> None:
+    memory = cache()
+    memory.store(toy("a", version=10, status={"phase": "new"}))
+    assert not memory.store(toy("a", version=9))
+    found = memory.get(key("a"))
+    assert found is not None
+    assert found["status"] == {"phase": "new"}
+
+
+def test_a_listed_object_counts_even_when_its_version_is_older() -> None:
+    memory = cache()
+    memory.store(toy("a", version=10))
+    assert memory.store(toy("a", version=7), listed=True)
+    assert not memory.store(toy("a", version=7), listed=True)
+
+
+def test_an_answer_about_a_deleted_object_does_not_bring_it_back() -> None:
+    memory = cache()
+    memory.store(toy("a", version=5))
+    memory.remove(toy("a", version=6))
+    assert not memory.store(toy("a", version=7))
+    assert memory.get(key("a")) is None
+
+
+def test_a_list_does_bring_it_back() -> None:
+    memory = cache()
+    memory.remove(toy("a", version=6))
+    assert memory.store(toy("a", version=5), listed=True)
+
+
+def test_a_late_deletion_of_a_predecessor_leaves_the_new_object() -> None:
+    memory = cache()
+    memory.store(toy("a", uid="new"))
+    assert not memory.remove(toy("a", uid="old"))
+    assert memory.get(key("a")) is not None
+
+
+def test_a_new_object_of_the_same_name_replaces_the_old() -> None:
+    memory = cache()
+    memory.store(toy("a", version=9, uid="old", created="2026-01-01T00:00:00Z"))
+    assert memory.store(toy("a", version=12, uid="new", created="2026-01-02T00:00:00Z"))
+    assert not memory.store(toy("a", version=13, uid="old", created="2026-01-01T00:00:00Z"))
+
+
+def test_referrers_follow_the_spec() -> None:
+    memory = cache()
+    memory.store(toy("child", spec={"parent": "a"}))
+    assert [each["metadata"]["name"] for each in memory.referrers(key("a"))] == ["child"]
+    memory.store(toy("child", version=2, spec={"parent": "b"}))
+    assert not memory.referrers(key("a"))
+    assert memory.referrer_keys(key("b")) == {key("child")}
+    memory.remove(toy("child"))
+    assert not memory.referrers(key("b"))
+
+
+def test_children_are_found_by_their_owner() -> None:
+    memory = cache()
+    memory.store_child(PODS, pod("p", owner="a"))
+    memory.store_child(JOBS, pod("j", owner="a"))
+    memory.store_child(PODS, pod("q", owner="b"))
+    assert [each["metadata"]["name"] for each in memory.pods("uid-a")] == ["p"]
+    assert [each["metadata"]["name"] for each in memory.jobs("uid-a")] == ["j"]
+    memory.remove_child(PODS, pod("p"))
+    assert memory.pods("uid-a") == []
+
+
+def test_of_a_pod_only_what_is_read_is_kept() -> None:
+    memory = cache()
+    memory.store_child(PODS, pod("p", hostIP="1.2.3.4", containerStatuses=[{"name": "trainer"}]))
+    [found] = memory.pods("uid-a")
+    assert found["spec"] == {"nodeName": "node", "containers": [{"name": "trainer"}]}
+    assert found["status"] == {"phase": "Running", "containerStatuses": [{"name": "trainer"}]}
+    assert (found["apiVersion"], found["kind"]) == ("v1", "Pod")
+
+
+def test_a_child_whose_label_changes_changes_its_owner() -> None:
+    memory = cache()
+    memory.store_child(PODS, pod("p", owner="a"))
+    memory.store_child(PODS, pod("p", owner="b", version=2))
+    assert memory.pods("uid-a") == []
+    assert len(memory.pods("uid-b")) == 1
+
+
+def test_ended_pods_are_not_live() -> None:
+    memory = cache()
+    memory.store_child(PODS, pod("p"))
+    assert len(memory.live_pods()) == 1
+    memory.store_child(PODS, pod("p", version=2, phase="Succeeded"))
+    assert memory.live_pods() == []
+
+
+def test_old_progress_is_unknown() -> None:
+    clock = Clock()
+    memory = cache(clock)
+    assert memory.set_progress("uid-p", PROGRESS)
+    assert not memory.set_progress("uid-p", PROGRESS)
+    clock.now += 60
+    assert memory.progress("uid-p") == PROGRESS
+    clock.now += 1
+    assert memory.progress("uid-p") is None
+
+
+def test_facts_go_with_their_pod() -> None:
+    memory = cache()
+    memory.store_child(PODS, pod("p"))
+    memory.set_progress("uid-p", PROGRESS)
+    memory.set_warning("uid-p", "FailedMount: x")
+    memory.remove_child(PODS, pod("p"))
+    assert memory.progress("uid-p") is None
+    assert memory.warning("uid-p") is None
+
+
+def test_a_warning_is_news_once() -> None:
+    memory = cache()
+    memory.store_child(PODS, pod("p"))
+    assert memory.set_warning("uid-p", "x")
+    assert not memory.set_warning("uid-p", "x")
+    assert memory.warning("uid-p") == "x"
+    assert memory.set_warning("uid-p", None)
+    assert memory.warning("uid-p") is None
+
+
+def test_phases_are_counted() -> None:
+    memory = cache()
+    memory.store(toy("a", status={"phase": "Running"}))
+    memory.store(toy("b", status={"phase": "Running"}))
+    memory.store(toy("c"))
+    assert memory.phases() == {("Toy", "Running"): 2, ("Toy", ""): 1}
+
+
+def test_tombstones_are_bounded() -> None:
+    graves = Tombstones(size=2)
+    for uid in "abc":
+        graves.add(uid)
+    assert ["a" in graves, "b" in graves, "c" in graves] == [False, True, True]

@@ -1,0 +1,145 @@
+"""Lists and watches of children, when the server does as it likes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from stagecoach.kinds.plan import Key, Object
+from stagecoach.runtime import children
+from stagecoach.runtime.backoff import Backoff
+from stagecoach.runtime.cache import Cache
+from stagecoach.runtime.children import ChildWatch
+from stagecoach.runtime.errors import ApiError, Gone, ServerError, Unreachable
+from stagecoach.runtime.intake import Intake
+from stagecoach.runtime.resources import PODS
+from tests.unit.runtime.fakes import controller, key, pod
+
+Step = Object | ApiError
+
+
+class Script:
+    """Lists what it was told to, and plays one watch after the other; then nothing happens any more."""
+
+    def __init__(self) -> None:
+        self.lists: list[list[Object] | ApiError] = []
+        self.watches: list[list[Step]] = []
+        self.since: list[str] = []
+        self.listed = 0
+
+    async def pages(self, *_: Any, labels: str) -> AsyncIterator[tuple[list[Object], str]]:
+        assert labels == "app.kubernetes.io/managed-by=stagecoach"
+        self.listed += 1
+        items = self.lists.pop(0)
+        if isinstance(items, ApiError):
+            raise items
+        for obj in items:
+            yield [obj], "1000"
+        yield [], "1000"
+
+    async def watch(self, *_: Any, since: str, **__: Any) -> AsyncIterator[Object]:
+        self.since.append(since)
+        if not self.watches:
+            await asyncio.Event().wait()
+        for step in self.watches.pop(0):
+            if isinstance(step, ApiError):
+                raise step
+            yield step
+
+
+class World:
+    def __init__(self) -> None:
+        self.script = Script()
+        self.woken: list[Key] = []
+        self.cache = Cache((controller(),))
+        intake = Intake(self.cache, (controller(),), self.woken.append)
+        client: Any = self.script
+        self.watch = ChildWatch(client, PODS, None, self.cache, intake, Backoff(first=0.0, longest=0.0))
+
+    async def play(self) -> None:
+        task = asyncio.create_task(self.watch.run())
+        for _ in range(200):
+            await asyncio.sleep(0)
+        assert not task.done(), task.exception()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    @property
+    def names(self) -> set[str]:
+        return {each["metadata"]["name"] for each in self.cache.children_of(PODS, None)}
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def event(sort: str, obj: Object) -> Object:
+    return {"type": sort, "object": obj}
+
+
+def error(code: int) -> Object:
+    return event("ERROR", {"kind": "Status", "code": code, "message": "x"})
+
+
+async def test_what_is_listed_is_known_and_wakes_its_owner(world: World) -> None:
+    world.script.lists = [[pod("p"), pod("q", owner="b")]]
+    await world.play()
+    assert world.names == {"p", "q"}
+    assert world.woken == [key("a"), key("b")]
+    assert world.watch.synced.is_set()
+    assert world.script.since == ["1000"]
+
+
+async def test_events_are_taken_in(world: World) -> None:
+    world.script.lists = [[pod("p")]]
+    changed = pod("p", version=1001, phase="Failed")
+    world.script.watches = [
+        [event("MODIFIED", changed), event("ADDED", pod("q", version=1002)), event("DELETED", pod("p", version=1003))]
+    ]
+    await world.play()
+    assert world.names == {"q"}
+    assert len(world.woken) == 4
+
+
+async def test_a_cut_watch_goes_on_where_it_was(world: World) -> None:
+    bookmark = event("BOOKMARK", {"metadata": {"resourceVersion": "1500"}})
+    world.script.lists = [[]]
+    world.script.watches = [[bookmark, Unreachable("reset")], [event("ADDED", pod("p", version=1600))]]
+    await world.play()
+    assert world.script.since == ["1000", "1500", "1600"]
+    assert world.script.listed == 1
+    assert world.names == {"p"}
+
+
+@pytest.mark.parametrize("end", [error(410), Gone("expired", 410), ServerError("too large version", 504), error(500)])
+async def test_a_version_that_is_too_old_means_a_new_list_in_which_the_deleted_are_missing(
+    world: World, end: Step
+) -> None:
+    world.script.lists = [[pod("p"), pod("q")], [pod("q")]]
+    world.script.watches = [[end]]
+    await world.play()
+    assert world.names == {"q"}
+    assert world.script.listed == 2
+    assert world.woken.count(key("a")) == 3  # two found, one lost
+
+
+async def test_a_list_that_fails_half_way_deletes_nothing(world: World) -> None:
+    world.script.lists = [[pod("p")], Unreachable("reset"), [pod("p")]]
+    world.script.watches = [[error(410)]]
+    await world.play()
+    assert world.names == {"p"}
+    assert world.script.listed == 3
+
+
+async def test_not_synced_before_the_first_list(world: World) -> None:
+    world.script.lists = [ServerError("starting", 503)] * 300
+    await world.play()
+    assert not world.watch.synced.is_set()
+    assert not world.watch.stuck
+
+
+async def test_a_watch_without_a_sign_of_life_is_stuck(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(children, "STUCK", -1.0)
+    assert world.watch.stuck

@@ -1,0 +1,287 @@
+"""The loop and the executor against a server that knows the rules about versions."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from stagecoach.kinds.controller import OWNER_UID, Settings
+from stagecoach.kinds.plan import Event, Object, Plan
+from stagecoach.runtime.backoff import Backoff
+from stagecoach.runtime.cache import Cache
+from stagecoach.runtime.errors import Conflict, Forbidden, Rejected, ServerError, Throttled, Unreachable
+from stagecoach.runtime.executor import Executor
+from stagecoach.runtime.intake import Intake
+from stagecoach.runtime.lease import Leadership
+from stagecoach.runtime.loop import Loop
+from stagecoach.runtime.queue import WorkQueue
+from stagecoach.runtime.recorder import Recorder
+from stagecoach.runtime.resources import Resources
+from tests.unit.runtime.fakes import NAMESPACE, Clock, FakeServer, controller, key, toy
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+Decide = Callable[[Object], Plan]
+
+
+def job(name: str = "a-1", owner: str = "uid-a") -> Object:
+    metadata = {"name": name, "namespace": NAMESPACE, "labels": {OWNER_UID: owner}}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": {}}
+
+
+def ready(obj: Object) -> Object:
+    return next(each for each in obj["status"]["conditions"] if each["type"] == "Ready")
+
+
+class World:
+    """One loop with its queue, its cache and its server; `decide` is what the pure part does."""
+
+    def __init__(self, decide: Decide) -> None:
+        self.decide = decide
+        self.reconciles = 0
+        kinds = (controller(self._reconcile),)
+        self.clock = Clock()
+        self.server = FakeServer()
+        client: Any = self.server
+        self.queue = WorkQueue(self.clock, lambda: Backoff(first=1.0, spread=lambda: 0.5))
+        self.cache = Cache(kinds, self.clock)
+        self.intake = Intake(self.cache, kinds, self.queue.add)
+        self.leadership = Leadership(self.clock)
+        self.leadership.extend(self.clock.now + 1e9)
+        executor = Executor(client, Resources(kinds), self.intake, Recorder(client, "me"))
+        settings = Settings("image")
+        self.loop = Loop(kinds, settings, self.cache, self.queue, executor, self.leadership, lambda: NOW)
+
+    def _reconcile(self, _view: object, obj: Object, now: datetime, _settings: Settings) -> Plan:
+        assert now == NOW
+        self.reconciles += 1
+        return self.decide(obj)
+
+    def see(self, obj: Object) -> None:
+        """The watch brings an object that the server has."""
+        self.intake.own(self.server.add(obj))
+
+    async def settle(self) -> int:
+        """Work until nothing is ready; return how many reconciles that took."""
+        before = self.reconciles
+        worker = asyncio.create_task(self.loop.work())
+        for _ in range(100):
+            await asyncio.sleep(0)
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+        assert self.queue.depth == 0
+        return self.reconciles - before
+
+    @property
+    def stored(self) -> Object:
+        return self.server.objects["Toy", "a"]
+
+
+async def test_a_status_is_written_and_seen_without_a_watch() -> None:
+    world = World(lambda obj: Plan(status={"phase": "B" if obj.get("status") else "A"}))
+    world.see(toy("a"))
+    assert await world.settle() == 3  # A, B, and once more to find nothing to do
+    assert world.stored["status"] == {"phase": "B"}
+    assert world.server.made("patch") == ["a", "a"]
+
+
+async def test_an_equal_status_is_not_written_and_its_events_are_not_told() -> None:
+    world = World(lambda _: Plan(status={"phase": "A"}, events=(Event("Said", "again"),)))
+    world.see(toy("a", status={"phase": "A"}))
+    await world.settle()
+    assert world.server.calls == []
+
+
+async def test_the_order_is_status_events_deletions_creations() -> None:
+    def decide(obj: Object) -> Plan:
+        old = world.server.objects.get(("Job", "old"))
+        return Plan({"phase": "A"}, (Event("E", "e"),), (old,) if old else (), () if obj.get("status") else (job(),))
+
+    world = World(decide)
+    world.server.add(job("old") | {"metadata": job("old")["metadata"] | {"uid": "u", "resourceVersion": "1"}})
+    world.see(toy("a"))
+    await world.settle()
+    assert [verb for verb, _, _ in world.server.calls] == ["patch", "create", "delete", "create"]
+    assert [kind for _, kind, _ in world.server.calls] == ["Toy", "Event", "Job", "Job"]
+
+
+async def test_a_refused_status_write_ends_the_plan() -> None:
+    world = World(lambda _: Plan(status={"phase": "A"}, events=(Event("E", "e"),), create=(job(),)))
+    world.see(toy("a"))
+    world.server.add(toy("a", version=50))  # changed, and the watch has not said so yet
+    assert await world.settle() == 1
+    assert world.server.made("create") == []
+    world.clock.now += 1
+    world.see(toy("a", version=50))
+    await world.settle()
+    assert world.stored["status"] == {"phase": "A"}
+
+
+async def test_a_name_that_is_taken_by_our_own_job_is_success() -> None:
+    world = World(lambda _: Plan(create=(job(),)))
+    world.server.add(job() | {"metadata": job()["metadata"] | {"uid": "u", "resourceVersion": "1"}})
+    world.see(toy("a"))
+    await world.settle()
+    assert [each["metadata"]["name"] for each in world.cache.jobs("uid-a")] == ["a-1"]
+
+
+@pytest.mark.parametrize("owner", ["uid-of-another", ""])
+async def test_a_name_that_is_taken_by_somebody_else_is_said(owner: str) -> None:
+    world = World(lambda _: Plan(status={"phase": "A"}, create=(job(),)))
+    world.server.add(job(owner=owner) | {"metadata": job(owner=owner)["metadata"] | {"uid": "u"}})
+    world.see(toy("a"))
+    await world.settle()
+    condition = ready(world.stored)
+    assert (condition["status"], condition["reason"]) == ("False", "NameTaken")
+    assert "Job ns/a-1 exists and was not made for this Toy" in condition["message"]
+    assert world.stored["status"]["phase"] == "A"
+
+
+async def test_a_problem_is_shown_once_and_lifted_when_it_is_over() -> None:
+    fine = {"type": "Ready", "status": "True", "reason": "Fine", "message": "", "lastTransitionTime": "t"}
+    world = World(lambda _: Plan(status={"phase": "A", "conditions": [fine]}, create=(job(),)))
+    world.server.fail("create", *[Forbidden("no right", 403, "Forbidden")] * 5)
+    world.see(toy("a"))
+    await world.settle()
+    assert ready(world.stored)["reason"] == "Forbidden"
+    writes = len(world.server.made("patch"))
+    for _ in range(3):
+        world.clock.now += 30
+        assert await world.settle() == 1
+    assert len(world.server.made("patch")) == writes
+    world.clock.now += 60
+    await world.settle()
+    assert ready(world.stored) == fine
+
+
+async def test_a_bug_is_shown_kept_apart_and_tried_again() -> None:
+    kept = {"type": "Other", "status": "True", "lastTransitionTime": "t"}
+    failing = True
+
+    def decide(_obj: Object) -> Plan:
+        if failing:
+            raise ZeroDivisionError("by zero")
+        return Plan()
+
+    world = World(decide)
+    world.see(toy("a", status={"phase": "A", "conditions": [kept]}))
+    await world.settle()
+    condition = ready(world.stored)
+    assert condition["reason"] == "InternalError"
+    assert "ZeroDivisionError: by zero" in condition["message"]
+    assert kept in world.stored["status"]["conditions"]
+    assert world.server.made("patch") == ["a"]
+    failing = False
+    world.clock.now += 10
+    await world.settle()
+    assert world.stored["status"] == {"phase": "A", "conditions": [kept]}
+
+
+async def test_changing_words_of_one_problem_are_no_endless_writes() -> None:
+    world = World(lambda _: Plan(create=(job(),)))
+    world.server.fail("create", *[Rejected(f"used: {number}", 422, "Invalid") for number in range(50)])
+    world.see(toy("a"))
+    assert await world.settle() == 2
+    assert world.server.made("patch") == ["a"]
+
+
+async def test_a_throttled_key_comes_back_when_the_server_said() -> None:
+    world = World(lambda _: Plan(status={"phase": "A"}))
+    world.server.fail("patch", Throttled("slow down", 7))
+    world.see(toy("a"))
+    await world.settle()
+    world.clock.now += 6.9
+    assert await world.settle() == 0
+    world.clock.now += 0.1
+    assert await world.settle() == 2
+    assert world.stored["status"] == {"phase": "A"}
+
+
+@pytest.mark.parametrize("error", [ServerError("down", 503), Unreachable("refused"), Conflict("changed", 409)])
+async def test_what_may_pass_is_tried_again_and_not_shown(error: Exception) -> None:
+    world = World(lambda _: Plan(status={"phase": "A"}))
+    world.server.fail("patch", error)
+    world.see(toy("a"))
+    await world.settle()
+    assert "status" not in world.stored
+    world.clock.now += 1.5
+    await world.settle()
+    assert world.stored["status"] == {"phase": "A"}
+
+
+async def test_a_deadline_is_kept() -> None:
+    world = World(lambda _: Plan(requeue_after=30))
+    world.see(toy("a"))
+    assert await world.settle() == 1
+    world.clock.now += 29
+    assert await world.settle() == 0
+    world.clock.now += 1
+    assert await world.settle() == 1
+
+
+async def test_an_object_on_its_way_out_is_left_alone() -> None:
+    world = World(lambda _: Plan(create=(job(),)))
+    world.see(toy("a", metadata={"deletionTimestamp": "2026-01-01T00:00:00Z"}))
+    assert await world.settle() == 0
+
+
+async def test_a_former_leader_does_nothing_and_the_key_is_kept() -> None:
+    world = World(lambda _: Plan(status={"phase": "A"}))
+    world.see(toy("a"))
+    world.leadership.extend(world.clock.now)
+    worker = asyncio.create_task(world.loop.work())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert (world.reconciles, world.queue.depth) == (0, 1)
+    world.leadership.extend(world.clock.now + 10)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert world.stored["status"] == {"phase": "A"}
+    worker.cancel()
+    await asyncio.gather(worker, return_exceptions=True)
+
+
+async def test_events_are_told_once_under_a_name_of_their_content() -> None:
+    phases = iter(range(100))
+    event = Event("Said", "the same")
+    world = World(lambda obj: Plan({"n": next(phases)}, (event,)) if obj["metadata"]["generation"] == 1 else Plan())
+    world.see(toy("a"))
+    world.queue.add(key("a"))
+    for _ in range(3):
+        await world.loop._one(key("a"))
+    made = world.server.made("create")
+    assert len(made) == 1
+    written = world.server.objects["Event", made[0]]
+    assert written["involvedObject"]["uid"] == "uid-a"
+    assert written["reportingComponent"] == "stagecoach"
+
+
+async def test_an_event_that_cannot_be_written_does_not_stop_the_plan() -> None:
+    world = World(lambda obj: Plan({"phase": "A"}, (Event("E", "e"),), create=() if obj.get("status") else (job(),)))
+    world.server.fail("create", Forbidden("no right to events", 403))
+    world.see(toy("a"))
+    await world.settle()
+    assert ("Job", "a-1") in world.server.objects
+
+
+async def test_referrers_and_those_to_wake_are_reconciled() -> None:
+    world = World(lambda _: Plan())
+    world.see(toy("child", spec={"parent": "a"}))
+    world.see(toy("other"))
+    await world.settle()
+    world.see(toy("a", spec={"wakes": "other"}))
+    assert world.queue.depth == 3
+    await world.settle()
+
+
+async def test_of_a_thousand_ready_keys_the_loop_lets_others_run() -> None:
+    world = World(lambda _: Plan())
+    for number in range(1000):
+        world.see(toy(str(number)))
+    worker = asyncio.create_task(world.loop.work())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert world.reconciles <= 3
+    worker.cancel()
+    await asyncio.gather(worker, return_exceptions=True)

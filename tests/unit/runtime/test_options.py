@@ -1,0 +1,62 @@
+"""The command line."""
+
+import pytest
+
+from stagecoach.runtime import options
+
+PINNED = "registry.example/trainer@sha256:" + "a" * 64
+
+
+def parse(*arguments: str, **environment: str) -> options.Options:
+    return options.parse(arguments, environment)
+
+
+def test_defaults() -> None:
+    chosen = parse("--trainer-image", PINNED)
+    assert (chosen.namespaces, chosen.workers, chosen.metrics_port) == ((), 16, 8080)
+    assert chosen.settings.trainer_image == PINNED
+
+
+def test_everything_may_be_a_variable() -> None:
+    chosen = parse(
+        STAGECOACH_TRAINER_IMAGE="trainer:dev",
+        STAGECOACH_ALLOW_UNPINNED_IMAGES="true",
+        STAGECOACH_NAMESPACE="a, b",
+        STAGECOACH_WORKERS="3",
+        STAGECOACH_LOG_LEVEL="debug",
+    )
+    assert (chosen.namespaces, chosen.workers, chosen.log_level) == (("a", "b"), 3, "DEBUG")
+
+
+def test_a_flag_replaces_its_variable() -> None:
+    chosen = parse("--trainer-image", PINNED, "--namespace=c", STAGECOACH_NAMESPACE="a,b", STAGECOACH_TRAINER_IMAGE="x")
+    assert chosen.namespaces == ("c",)
+    assert chosen.settings.trainer_image == PINNED
+
+
+@pytest.mark.parametrize("image", ["trainer:latest", "trainer", "trainer@sha256:abc"])
+def test_an_image_that_can_change_is_refused_with_the_way_out(image: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse("--trainer-image", image)
+    assert "--allow-unpinned-images" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("--workers", "0"), ("--lease-duration", "1"), ("--log-level", "LOUD"), ("--trainer-pull-policy", "Maybe")],
+)
+def test_what_makes_no_sense_is_refused(arguments: tuple[str, ...]) -> None:
+    image = ("--trainer-image", PINNED) if arguments else ()
+    with pytest.raises(SystemExit):
+        parse(*image, *arguments)
+
+
+def test_no_two_processes_are_alike() -> None:
+    assert parse("--trainer-image", PINNED).identity != parse("--trainer-image", PINNED).identity
+
+
+def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse("--help")
+    text = capsys.readouterr().out
+    assert all(word in text for word in ("example:", "STAGECOACH_TRAINER_IMAGE", "/readyz", "KUBECONFIG"))
