@@ -106,7 +106,8 @@ def test_data_that_changed_after_it_was_resolved_ends_the_run(desk: Desk) -> Non
     desk.data(DATA | {"train.csv": GOOD + "one row more,delivery\n"})
     desk.apply(builders.run(namespace=desk.namespace, resources=SMALL))
     message = desk.awaits_reason("ftr", "first", "InputChanged")
-    assert "data.train[train]" in message
+    assert "data.sets[train].digest" in message
+    assert "stagecoach.dev/requested-at" in message, "the project has to read it again before another run"
 
 
 def test_a_pod_that_needs_more_memory_than_it_may_have_is_told(desk: Desk) -> None:

@@ -1,6 +1,5 @@
 """What is in memory about the Jobs of an object."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from stagecoach.kinds.plan import Object
@@ -22,18 +21,27 @@ class Child:
 def child(view: View, owner_uid: str, name: str) -> Child:
     """Return the Job of this name with its pod, as far as they are there."""
     job = next((job for job in view.jobs(owner_uid) if job["metadata"]["name"] == name), None)
-    pods = (pod for pod in view.pods(owner_uid) if pod["metadata"].get("labels", {}).get(JOB_NAME) == name)
+    pods = (pod for pod in view.pods(owner_uid) if _job_of(pod) == name)
     pod = decisive(map(pod_state, pods))
     uid = pod.uid if pod else job["metadata"]["uid"] if job else None
     return Child(job=job_state(job) if job else None, pod=pod, warning=view.warning(uid) if uid else None)
 
 
-def unfinished(jobs: Sequence[Object], chosen: Callable[[str], bool]) -> tuple[Object, ...]:
-    """Return the Jobs, chosen by name, that neither have ended nor are being deleted."""
+def unfinished(view: View, owner_uid: str) -> tuple[Object, ...]:
+    """Return the Jobs that would go on: neither ended nor being deleted, and without a pod that has ended.
+
+    The Job controller sees the end of a pod a moment after we do; such a Job ends by itself and is kept for its logs.
+    """
+    pods = view.pods(owner_uid)
+    ended = {_job_of(pod) for pod in pods if pod.get("status", {}).get("phase") in ("Succeeded", "Failed")}
     return tuple(
         job
-        for job in jobs
-        if chosen(job["metadata"]["name"])
+        for job in view.jobs(owner_uid)
+        if job["metadata"]["name"] not in ended
         and not job_state(job).finished
         and "deletionTimestamp" not in job["metadata"]
     )
+
+
+def _job_of(pod: Object) -> str:
+    return str(pod["metadata"].get("labels", {}).get(JOB_NAME, ""))

@@ -204,8 +204,21 @@ def test_a_job_of_an_attempt_that_has_ended_is_deleted_at_sight() -> None:
     late = copy.deepcopy(next(iter(here.job_objects.values())))
     late.pop("status")
     here.job_objects = {late["metadata"]["name"]: late}
+    here.pod_objects.clear()  # cleaned up with the first Job of this name
     here.reconcile()
     assert not here.job_objects
+
+
+def test_a_job_whose_pod_has_done_its_work_is_kept_though_the_job_controller_has_not_seen_it() -> None:
+    here = world()
+    start(here)
+    here.end_pods(builders.artifact_report())
+    for job in here.job_objects.values():
+        job.pop("status")
+    here.reconcile()
+    assert here.status["phase"] == "Succeeded"
+    here.reconcile()
+    assert len(here.job_objects) == 1, "its logs are kept"
 
 
 def test_a_pod_that_cannot_start_is_told_with_the_kubelets_words() -> None:

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract.reports import Progress
-from stagecoach.kinds.children import Child, child
+from stagecoach.kinds.children import Child, child, unfinished
 from stagecoach.kinds.plan import Key, Object
 from stagecoach.kinds.view import View
 
@@ -18,7 +18,7 @@ class Observed:
 
     run: FineTuneRun
     project: TransformerProject | None
-    jobs: tuple[Object, ...]
+    unfinished: tuple[Object, ...]  # Jobs, of whatever attempt
     current: Child  # the current attempt's
     progress: Progress | None
 
@@ -36,7 +36,7 @@ def observe(view: View, raw: Object) -> Observed:
     return Observed(
         run=run,
         project=_project(view, raw),
-        jobs=tuple(view.jobs(uid)),
+        unfinished=unfinished(view, uid),
         current=current,
         progress=view.progress(current.pod.uid) if current.pod else None,
     )

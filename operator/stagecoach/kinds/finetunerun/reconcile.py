@@ -9,7 +9,6 @@ from stagecoach.api.finetunerun import Attempt, FineTuneRun, Inputs, Intent, Pha
 from stagecoach.build import jobs
 from stagecoach.contract.jobs import LookupJob
 from stagecoach.kinds import contracts
-from stagecoach.kinds.children import unfinished
 from stagecoach.kinds.conditions import timestamp
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.finetunerun import status
@@ -230,7 +229,7 @@ def _remaining(run: FineTuneRun, now: datetime) -> timedelta:
 def _left_over(observed: Observed) -> tuple[Object, ...]:
     """Return unfinished Jobs of attempts that have ended: an old writer's late work, or a pod that never started."""
     ended = {attempt.job for attempt in observed.run.status.attempts if attempt.end}
-    return unfinished(observed.jobs, lambda name: name in ended)
+    return tuple(job for job in observed.unfinished if job["metadata"]["name"] in ended)
 
 
 def _references(raw: Object) -> tuple[Key, ...]:

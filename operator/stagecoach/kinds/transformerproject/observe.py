@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from stagecoach.api.transformerproject import TransformerProject
-from stagecoach.kinds.children import Child, child
+from stagecoach.kinds.children import Child, child, unfinished
 from stagecoach.kinds.plan import Key, Object
 from stagecoach.kinds.view import View
 
@@ -14,7 +14,7 @@ class Observed:
 
     project: TransformerProject
     has_succeeded_run: bool
-    jobs: tuple[Object, ...]
+    unfinished: tuple[Object, ...]  # Jobs, of whatever attempt
     current: Child  # the current resolution's
 
 
@@ -25,7 +25,7 @@ def observe(view: View, raw: Object) -> Observed:
     return Observed(
         project=project,
         has_succeeded_run=_has_succeeded_run(view, project),
-        jobs=tuple(view.jobs(uid)),
+        unfinished=unfinished(view, uid),
         current=child(view, uid, resolution.job) if resolution else Child(),
     )
 

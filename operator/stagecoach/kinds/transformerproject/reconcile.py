@@ -9,7 +9,6 @@ from stagecoach.build import jobs
 from stagecoach.contract.digests import digest_of_document
 from stagecoach.contract.jobs import ResolveJob
 from stagecoach.kinds import contracts
-from stagecoach.kinds.children import unfinished
 from stagecoach.kinds.conditions import timestamp
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.invalid import invalid_spec
@@ -24,8 +23,8 @@ RESOLVE_SECONDS = 6 * 3600
 KEEP_SECONDS = 3600
 # Where the advice for runs does not fit.
 ADVICE = {
-    AttemptOutcome.OUT_OF_MEMORY: f"The pod that resolves has {jobs.SMALL.memory} of memory: split the largest data set.",
-    AttemptOutcome.DEADLINE_EXCEEDED: f"Resolving may take {RESOLVE_SECONDS // 3600} hours: use less data or faster storage.",
+    AttemptOutcome.OUT_OF_MEMORY: f"The pod has {jobs.SMALL.memory} of memory: split the largest data set.",
+    AttemptOutcome.DEADLINE_EXCEEDED: f"It may take {RESOLVE_SECONDS // 3600} hours: use less data or faster storage.",
 }
 RESOLVING = "Resolving"
 BEING_RESOLVED = "Data sets and candidates are being hashed and checked."
@@ -181,7 +180,11 @@ def _left_over(observed: Observed) -> tuple[Object, ...]:
     if resolution is None:
         return ()
     past = resolution.number + (resolution.completion_time is not None)
-    return unfinished(observed.jobs, lambda name: int(name.rpartition("-r")[2]) < past)
+    return tuple(job for job in observed.unfinished if _number(job) < past)
+
+
+def _number(job: Object) -> int:
+    return int(job["metadata"]["name"].rpartition("-r")[2])
 
 
 def _references(_raw: Object) -> tuple[Key, ...]:
