@@ -1,4 +1,4 @@
-"""What a run did, kept in the project's storage beside its artifact. It answers for the run when the cluster is gone."""
+"""What a run did, kept in the project's storage beside its artifact: it outlives the cluster."""
 
 from typing import Literal
 

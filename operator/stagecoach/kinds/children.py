@@ -32,8 +32,7 @@ def unfinished(view: View, owner_uid: str) -> tuple[Object, ...]:
 
     The Job controller sees the end of a pod a moment after we do; such a Job ends by itself and is kept for its logs.
     """
-    pods = view.pods(owner_uid)
-    ended = {_job_of(pod) for pod in pods if pod.get("status", {}).get("phase") in ("Succeeded", "Failed")}
+    ended = {_job_of(pod) for pod in view.pods(owner_uid) if pod_state(pod).ended}
     return tuple(
         job
         for job in view.jobs(owner_uid)

@@ -125,7 +125,7 @@ def judge(seen: Observation) -> Waiting | Running | Ended:
     pod = seen.pod
     if pod.report is not None and pod.report.outcome is Outcome.DONE:
         return Ended(AttemptOutcome.SUCCEEDED, "", pod.report, started=pod.started)
-    if pod.phase in ("Failed", "Succeeded") or pod.exit_code is not None:
+    if pod.ended:
         return replace(_failed(pod), started=pod.started)
     if pod.disrupted:
         return Ended(AttemptOutcome.POD_LOST, f"Pod {pod.name} was taken away: {pod.disrupted}.", started=pod.started)

@@ -27,6 +27,11 @@ class PodState:
     end_reason: str = ""  # OOMKilled, Error, Completed, …
     report: Report | None = None
 
+    @property
+    def ended(self) -> bool:
+        """Whether its container has ended; the kubelet says so before it gives the pod its last phase."""
+        return self.phase in ("Succeeded", "Failed") or self.exit_code is not None
+
 
 @dataclass(frozen=True)
 class JobState:
