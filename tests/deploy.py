@@ -176,13 +176,18 @@ def run_trainer(tools: Tools, namespace: str, run_name: str, name: str, command:
     tools.kubectl("delete", "job", name, "-n", namespace, "--ignore-not-found", "--cascade=foreground")
     job = trainer_job(name, namespace, run, project, command)
     tools.kubectl("create", "-f", "-", stdin=json.dumps(job))
-    end = time.monotonic() + 1800
-    while time.monotonic() < end:
-        conditions = tools.get("job", name, "-n", namespace).get("status", {}).get("conditions", [])
-        if any(item["type"] in ("Complete", "Failed") and item["status"] == "True" for item in conditions):
-            break
+    return await_job(tools, namespace, name)
+
+
+def await_job(tools: Tools, namespace: str, name: str, seconds: float = 1800) -> str:
+    """Wait for a Job to complete and return its log; one that fails shows its log."""
+    end = time.monotonic() + seconds
+    conditions: list[Object] = []
+    while not conditions and time.monotonic() < end:
         time.sleep(2)
-    logs = tools.kubectl("logs", f"job/{name}", "-n", namespace, check=False)
-    if not any(item["type"] == "Complete" and item["status"] == "True" for item in conditions):
-        raise RuntimeError(f"{command} did not succeed: {logs}")
-    return logs
+        found = tools.get("job", name, "-n", namespace).get("status", {}).get("conditions", [])
+        conditions = [item for item in found if item["type"] in ("Complete", "Failed") and item["status"] == "True"]
+    log = tools.kubectl("logs", f"job/{name}", "-n", namespace, check=False)
+    if [item["type"] for item in conditions] != ["Complete"]:
+        raise RuntimeError(f"Job {name} did not complete: {log}")
+    return log

@@ -11,7 +11,7 @@ from tests.integration.support.kube import Kube
 def test_a_project_is_taken_in_and_says_what_it_waits_for(kube: Kube) -> None:
     api_version, metadata = "stagecoach.dev/v1alpha1", {"name": "desk"}
     kube.create({"apiVersion": api_version, "kind": "TransformerProject", "metadata": metadata, "spec": project_spec()})
-    status = eventually(lambda: kube.get("TransformerProject", "desk").get("status"), 20, "there is a status")
+    status = eventually(lambda: kube.get("TransformerProject", "desk").get("status", {}), 20, "there is a status")
     conditions = {each["type"]: each for each in status["conditions"]}
     assert conditions["Ready"]["reason"] not in ("InternalError", "Forbidden", "Invalid")
     assert conditions["Ready"]["message"]

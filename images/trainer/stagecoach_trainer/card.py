@@ -1,0 +1,110 @@
+"""The model card: the record for people."""
+
+from huggingface_hub import ModelCardData
+
+from stagecoach.contract.digests import short
+from stagecoach.contract.records import Record
+
+
+def text(record: Record) -> str:
+    """Return the card in Markdown, with the metadata block that model hubs read."""
+    data = ModelCardData(
+        base_model=record.base.name,
+        library_name="peft",
+        pipeline_tag="text-classification",
+        tags=["lora", "stagecoach"],
+        datasets=[item.name for item in record.data],
+    )
+    sections = (_heading(record), _method(record), _data(record), _results(record), _reproduction(record))
+    return f"---\n{data.to_yaml()}\n---\n" + "\n".join(sections)
+
+
+def _heading(record: Record) -> str:
+    owner = record.owner
+    contact = f" ({owner.contact})" if owner.contact else ""
+    return "\n".join(
+        (
+            f"# {record.project}: adapter {short(record.artifact.digest)}\n",
+            f"A {record.inputs.method.type} adapter for {record.base.name}, trained for the task {record.inputs.task}"
+            f" with {len(record.labels)} labels.\n",
+            _table(
+                ("Owner", f"{owner.name}{contact}"),
+                ("Run", f"{record.subject.namespace}/{record.subject.name}, attempt {record.attempt}"),
+                ("Base model", f"{record.base.uri} ({record.base.architecture})"),
+                ("Base digest", record.base.model),
+                ("Tokenizer digest", record.base.tokenizer),
+                ("Artifact", f"{record.artifact.digest}, {record.artifact.bytes} bytes"),
+                ("Inputs", record.inputs_digest),
+                ("Labels", ", ".join(_code(label) for label in record.labels)),
+            ),
+        )
+    )
+
+
+def _method(record: Record) -> str:
+    method, settings, training = record.inputs.method, record.inputs.hyperparameters, record.training
+    return "\n## How it was trained\n\n" + _table(
+        ("Method", f"{method.type}, rank {method.rank}, alpha {method.alpha}, dropout {method.dropout}"),
+        ("Adapted modules", f"{', '.join(training.target_modules)} ({training.adapted_layers} layers)"),
+        ("Frozen", training.frozen),
+        ("Trained parameters", f"{training.trainable_parameters} ({100 * training.trainable_share:.2f} %)"),
+        ("Learning rate", f"{settings.learning_rate:g}, {settings.learning_rate_schedule}"),
+        ("Warm-up", f"{training.warmup_steps} of {training.steps} steps"),
+        (
+            "Batch",
+            f"{training.effective_batch_size} rows"
+            f" ({settings.per_device_batch_size} × {settings.gradient_accumulation_steps} accumulated)",
+        ),
+        ("Length", f"{training.epochs:g} epochs, {training.steps} steps"),
+        ("Optimizer", f"{settings.optimizer}, weight decay {settings.weight_decay:g}"),
+        ("Gradient clipping", f"{settings.max_grad_norm:g}"),
+        ("Precision", training.precision),
+        ("Seed", str(settings.seed)),
+    )
+
+
+def _data(record: Record) -> str:
+    lines = ["\n## Data\n", "| set | split | rows | cut | digest |", "|---|---|---|---|---|"]
+    lines += [f"| {d.name} | {d.split} | {d.examples} | {d.truncated} | {d.digest} |" for d in record.data]
+    prompt, rule = record.inputs.prompt, record.inputs.tokenization
+    lines += ["", f"Prompt (at most {rule.max_length} tokens, {rule.overflow} beyond that):", ""]
+    lines += ["    " + line for line in f"{prompt.system or ''}\n{prompt.template}".strip().splitlines()]
+    return "\n".join(lines) + "\n"
+
+
+def _results(record: Record) -> str:
+    training = record.training
+    lines = ["\n## What came of it\n", "| epoch | step | loss on the validation sets |", "|---|---|---|"]
+    lines += [f"| {point.epoch:g} | {point.step} | {point.loss:.4f} |" for point in training.evaluations]
+    lines += ["", f"Mean training loss {training.train_loss:.4f}. A loss is not a verdict: that is the gate's.", ""]
+    return "\n".join(lines)
+
+
+def _reproduction(record: Record) -> str:
+    training, hardware, software = record.training, record.hardware, record.software
+    device = hardware.gpu or f"{hardware.cpu}, {hardware.threads} threads"
+    packages = ", ".join(f"{name} {version}" for name, version in software.packages.items())
+    return "\n## Reproduction and cost\n\n" + _table(
+        ("Hardware", device),
+        ("Time", f"{training.seconds:.0f} s, {training.tokens_per_second:.0f} tokens/s"),
+        ("Cost", f"{training.cpu_hours:.3f} CPU hours, {training.gpu_hours:.3f} GPU hours"),
+        ("Memory", f"{training.peak_memory_bytes / 2**30:.1f} GiB"),
+        ("Image", software.image),
+        ("Software", f"Python {software.python}, {packages}"),
+        ("Determinism", record.determinism.statement),
+        ("Started", record.started),
+        ("Finished", record.finished),
+    )
+
+
+def _table(*rows: tuple[str, str]) -> str:
+    lines = [f"| {name} | {_cell(value)} |" for name, value in rows]
+    return "\n".join(("| | |", "|---|---|", *lines)) + "\n"
+
+
+def _cell(value: str) -> str:
+    return value.replace("|", "\\|").replace("\n", " ")
+
+
+def _code(text: str) -> str:
+    return f"`{text}`"

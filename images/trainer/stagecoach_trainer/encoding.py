@@ -1,0 +1,49 @@
+"""All rows of a data set as tokens."""
+
+from dataclasses import dataclass
+
+from stagecoach.contract.prompts import Encoder, TooLong
+from stagecoach.contract.reports import BadInput, Problem
+from stagecoach_trainer.sources import Dataset
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row: tokens of the prompt and of the completion."""
+
+    prompt: tuple[int, ...]
+    completion: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """A data set as tokens, and how many of its rows were cut."""
+
+    dataset: Dataset
+    examples: tuple[Example, ...]
+    truncated: int
+
+
+def encode(dataset: Dataset, encoder: Encoder) -> Encoding:
+    """Tokenize every row. Raises BadInput RowTooLong for one that is too long and may not be cut."""
+    completions = {label: encoder.completion(label) for label in {row.label for row in dataset.rows}}
+    examples, truncated = [], 0
+    for row in dataset.rows:
+        try:
+            encoded = encoder.encode(row.text)
+        except TooLong as error:
+            raise BadInput(_too_long(dataset, row.number, error)) from error
+        truncated += encoded.truncated
+        examples.append(Example(encoded.ids, completions[row.label]))
+    return Encoding(dataset, tuple(examples), truncated)
+
+
+def _too_long(dataset: Dataset, number: int, error: TooLong) -> Problem:
+    file = dataset.source.uri.rpartition("/")[2]
+    return Problem.of(
+        "RowTooLong",
+        f"the prompt of row {number} has {error.tokens} tokens, and tokenization.maxLength is {error.limit}.",
+        field=dataset.field,
+        value=f"{file}:{number}",
+        remedy="Raise tokenization.maxLength, set tokenization.overflow to Truncate, or shorten the row or the prompt.",
+    )

@@ -1,0 +1,64 @@
+"""What a person should know about data and base before the next stage."""
+
+import unicodedata
+from collections.abc import Iterable, Iterator
+
+from stagecoach.contract.inputs import Tokenization
+from stagecoach.contract.jobs import Split
+from stagecoach.contract.reports import Finding
+from stagecoach_trainer.bases import Base
+from stagecoach_trainer.encoding import Encoding
+from stagecoach_trainer.sources import Dataset
+
+MAX_OVERFLOW = 0.01
+MAX_MESSAGE = 300
+
+
+def find(datasets: list[Dataset], encodings: list[Encoding], base: Base, rule: Tokenization) -> tuple[Finding, ...]:
+    """Return all findings, at most one of each code."""
+    found = (
+        ("Leakage", list(_leaks(datasets))),
+        ("OverflowAboveOnePercent", list(_overflows(encodings))),
+        ("LongerThanContext", list(_context(base, rule))),
+    )
+    return tuple(Finding(code=code, message=_joined(sentences)) for code, sentences in found if sentences)
+
+
+def normalized(text: str) -> str:
+    """Return a text without what does not make it another one: case, compatibility forms, white space."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def _joined(sentences: list[str]) -> str:
+    text = " ".join(sentences)
+    return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"
+
+
+def _leaks(datasets: Iterable[Dataset]) -> Iterator[str]:
+    all_sets = list(datasets)
+    trained = {
+        normalized(row.text): f"{dataset.source.name}:{row.number}"
+        for dataset in reversed(all_sets)
+        if dataset.source.split is Split.TRAIN
+        for row in reversed(dataset.rows)
+    }
+    for dataset in all_sets:
+        if dataset.source.split is Split.TRAIN:
+            continue
+        same = [row for row in dataset.rows if normalized(row.text) in trained]
+        if same:
+            first = f"{dataset.source.name}:{same[0].number} = {trained[normalized(same[0].text)]}"
+            yield f"{len(same)} of {len(dataset.rows)} rows of {dataset.source.name} are training rows too ({first})."
+
+
+def _overflows(encodings: Iterable[Encoding]) -> Iterator[str]:
+    for encoding in encodings:
+        rows = len(encoding.examples)
+        if encoding.truncated > MAX_OVERFLOW * rows:
+            share = 100 * encoding.truncated / rows
+            yield f"{encoding.truncated} of {rows} rows of {encoding.dataset.source.name} are cut ({share:.1f} %)."
+
+
+def _context(base: Base, rule: Tokenization) -> Iterator[str]:
+    if rule.max_length > base.context:
+        yield f"tokenization.maxLength is {rule.max_length}, and {base.source.name} has a context of {base.context}."

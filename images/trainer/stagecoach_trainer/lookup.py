@@ -1,0 +1,35 @@
+"""LookupJob: has this been computed already?"""
+
+import hashlib
+
+from pydantic import ValidationError
+
+from stagecoach.contract import layout
+from stagecoach.contract.records import Record
+from stagecoach.contract.reports import ArtifactReport
+from stagecoach.contract.store import Store, require_storage
+
+
+def read_record(storage: Store, inputs_digest: str) -> tuple[Record, str] | None:
+    """Return the record of the run with these inputs and its content's digest, or None when there is none to use."""
+    try:
+        content = storage.read(layout.record_file(inputs_digest))
+        record = Record.model_validate_json(content)
+    except (FileNotFoundError, ValidationError):
+        return None
+    return (record, digest_of_content(content)) if record.inputs_digest == inputs_digest else None
+
+
+def digest_of_content(content: bytes) -> str:
+    """Return the digest of a record's bytes."""
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def found(storage: Store, inputs_digest: str) -> ArtifactReport | None:
+    """Return what the run with these inputs published, when its record is there and its artifact complete."""
+    require_storage(storage)
+    known = read_record(storage, inputs_digest)
+    if known is None or storage.complete(known[0].artifact.digest) is None:
+        return None
+    record, digest = known
+    return record.report(digest, adopted=True)

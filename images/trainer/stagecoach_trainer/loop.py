@@ -1,0 +1,269 @@
+"""The training itself: TRL's SFTTrainer on rows that are tokens already, and what came of it."""
+
+import math
+import resource
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import trl.trainer.utils
+from datasets import Dataset
+from peft import LoraConfig
+from transformers import AutoModelForCausalLM, PrinterCallback, ProgressCallback, TrainerCallback
+from trl import SFTConfig, SFTTrainer
+
+from stagecoach.contract.inputs import LoraMethod
+from stagecoach.contract.reports import Problem, Progress, ProgressLine
+from stagecoach_trainer import places
+from stagecoach_trainer.encoding import Encoding, Example
+from stagecoach_trainer.failures import WorkFailed
+from stagecoach_trainer.train import Prepared, now
+
+PROGRESS_SECONDS = 10.0
+MAX_LOSS_POINTS = 200
+IGNORED = -100  # the label of a token that takes no part in the loss
+
+
+@dataclass(frozen=True)
+class Result:
+    """A trained model and the numbers of its training."""
+
+    model: Any
+    precision: str
+    steps: int
+    epochs: float
+    warmup_steps: int
+    train_loss: float
+    history: list[dict[str, float]]
+    seconds: float
+    tokens: int
+    exceptions: tuple[str, ...]
+
+
+class Meter:
+    """Counts the tokens that are trained on, padding not counted, and the time."""
+
+    def __init__(self) -> None:
+        self.tokens = 0
+        self.started = time.monotonic()
+
+    def rate(self) -> float:
+        """Tokens per second since the start."""
+        return self.tokens / max(1e-9, time.monotonic() - self.started)
+
+
+class _Trainer(SFTTrainer):  # type: ignore[misc]
+    """Counts tokens and stops at the first loss that is not a number."""
+
+    def __init__(self, meter: Meter, **options: Any) -> None:
+        super().__init__(**options)
+        self._meter = meter
+
+    def training_step(self, model: Any, inputs: dict[str, Any], *arguments: Any, **options: Any) -> Any:
+        self._meter.tokens += int(inputs["attention_mask"].sum())
+        loss = super().training_step(model, inputs, *arguments, **options)
+        if not torch.isfinite(loss):
+            raise WorkFailed(_not_finite(self.state.global_step + 1))
+        return loss
+
+
+class _Teller(TrainerCallback):  # type: ignore[misc]
+    """Prints a progress line at the start, every ten seconds, and at the end."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._told = 0.0
+        self._loss: float | None = None
+
+    def on_train_begin(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+        self._tell(state)
+
+    def on_log(self, _args: Any, _state: Any, _control: Any, logs: Mapping[str, float], **_: Any) -> None:
+        self._loss = logs.get("loss", self._loss)
+
+    def on_step_end(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+        if time.monotonic() - self._told >= PROGRESS_SECONDS:
+            self._tell(state)
+
+    def on_train_end(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+        self._tell(state)
+
+    def _tell(self, state: Any) -> None:
+        self._told = time.monotonic()
+        spent = self._told - self._meter.started
+        done, steps = state.global_step, state.max_steps
+        progress = Progress(
+            step=done,
+            steps=steps,
+            percent=100 * done // max(1, steps),
+            remaining_seconds=round(spent / done * (steps - done)) if done else None,
+            tokens_per_second=round(self._meter.rate(), 1) if done else None,
+            loss=None if self._loss is None else round(self._loss, 4),
+            at=now(),
+        )
+        print(ProgressLine(progress=progress).line(), flush=True)
+
+
+def run(prepared: Prepared, targets: tuple[str, ...]) -> Result:
+    """Train adapters on these modules and return the model. Raises WorkFailed when the loss is not finite."""
+    job = prepared.job
+    _settle(job.threads, job.inputs.devices)
+    precision = _precision(job.inputs.hyperparameters.precision, job.inputs.devices)
+    meter = Meter()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("once")
+        trainer = _trainer(prepared, targets, precision, meter)
+        meter.started = time.monotonic()
+        output = trainer.train()
+    if not math.isfinite(output.training_loss):
+        raise WorkFailed(_not_finite(output.global_step))
+    return Result(
+        model=trainer.model,
+        precision=precision,
+        steps=output.global_step,
+        epochs=float(trainer.state.epoch or 0),
+        warmup_steps=trainer.args.get_warmup_steps(trainer.state.max_steps),
+        train_loss=output.training_loss,
+        history=trainer.state.log_history,
+        seconds=output.metrics["train_runtime"],
+        tokens=meter.tokens,
+        exceptions=_exceptions(caught),
+    )
+
+
+def peak_memory() -> int:
+    """Return the largest resident set of this process so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _settle(threads: int, devices: int) -> None:
+    """Fix what would make the same inputs give other bytes."""
+    if devices and not torch.cuda.is_available():
+        remedy = "See that the node's device plugin works and that the image's torch was built for CUDA."
+        raise WorkFailed(Problem.of("GpuMissing", "the run asks for a GPU and torch sees none.", remedy=remedy))
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # By default every new tensor is filled with NaN to show reads of what was never written: half the time on a CPU.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    # TRL scores only the positions that have a label where there is Triton, and all positions elsewhere. A row here has
+    # one label of a few tokens, so on a CPU the output head would cost a third of the time for nothing.
+    trl.trainer.utils._use_triton = lambda _device: True
+
+
+def _precision(asked: str, devices: int) -> str:
+    if asked != "auto":
+        return asked
+    return "bfloat16" if devices and torch.cuda.is_bf16_supported() else "float32"
+
+
+def _trainer(prepared: Prepared, targets: tuple[str, ...], precision: str, meter: Meter) -> Any:
+    model = AutoModelForCausalLM.from_pretrained(
+        prepared.base.folder,
+        dtype=getattr(torch, precision),
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+    )
+    validation = _dataset(prepared.validation) if prepared.validation else None
+    trainer = _Trainer(
+        meter,
+        model=model,
+        args=_arguments(prepared, precision),
+        train_dataset=_dataset(prepared.train),
+        eval_dataset=validation,
+        processing_class=_with_padding(prepared.tokenizer),
+        peft_config=_lora(prepared.job.inputs.method, targets),
+        callbacks=[_Teller(meter)],
+    )
+    for noisy in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(noisy)
+    return trainer
+
+
+def _with_padding(tokenizer: Any) -> Any:
+    # Padding is masked: which token it is decides nothing.
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token_id = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else 0
+    return tokenizer
+
+
+def _dataset(encodings: tuple[Encoding, ...]) -> Any:
+    return Dataset.from_list([_features(example) for encoding in encodings for example in encoding.examples])
+
+
+def _features(example: Example) -> dict[str, list[int]]:
+    return {
+        "input_ids": [*example.prompt, *example.completion],
+        "labels": [IGNORED] * len(example.prompt) + list(example.completion),
+    }
+
+
+def _lora(method: LoraMethod, targets: tuple[str, ...]) -> Any:
+    return LoraConfig(
+        r=method.rank,
+        lora_alpha=method.alpha,
+        lora_dropout=method.dropout,
+        target_modules=list(targets),
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+
+
+def _arguments(prepared: Prepared, precision: str) -> Any:
+    settings = prepared.job.inputs.hyperparameters
+    rows = sum(len(encoding.examples) for encoding in prepared.train)
+    per_step = settings.per_device_batch_size * settings.gradient_accumulation_steps
+    steps = settings.max_steps or math.ceil(rows / per_step) * (settings.epochs or 1)
+    return SFTConfig(
+        output_dir=str(places.scratch() / "trainer"),
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=settings.learning_rate_schedule,
+        per_device_train_batch_size=settings.per_device_batch_size,
+        per_device_eval_batch_size=settings.per_device_batch_size,
+        gradient_accumulation_steps=settings.gradient_accumulation_steps,
+        num_train_epochs=settings.epochs or 1,
+        max_steps=settings.max_steps or -1,
+        warmup_steps=_warmup(settings.warmup_ratio, steps),
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        optim=settings.optimizer,
+        seed=settings.seed,
+        data_seed=settings.seed,
+        bf16=precision == "bfloat16",
+        fp16=False,
+        use_cpu=not prepared.job.inputs.devices,
+        gradient_checkpointing=False,
+        packing=False,
+        max_length=None,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        eval_strategy="epoch" if prepared.validation else "no",
+        save_strategy="no",
+        logging_steps=math.ceil(steps / MAX_LOSS_POINTS),
+        logging_first_step=True,
+        logging_nan_inf_filter=False,
+        dataloader_pin_memory=bool(prepared.job.inputs.devices),
+        disable_tqdm=True,
+        report_to=[],
+    )
+
+
+def _warmup(ratio: float, steps: int) -> int:
+    """Return the warm-up in steps; transformers would take a ratio of 1 for one step."""
+    return math.ceil(ratio * steps)
+
+
+def _not_finite(step: int) -> Problem:
+    return Problem.of(
+        "LossNotFinite",
+        f"the loss is not a finite number at step {step}.",
+        field="hyperparameters",
+        remedy="Lower learningRate, raise warmupRatio, set maxGradNorm to 1.0, or train in float32.",
+    )
+
+
+def _exceptions(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
+    words = {str(item.message).partition(",")[0][:200] for item in caught if "determinis" in str(item.message)}
+    return tuple(sorted(words))[:20]

@@ -1,0 +1,30 @@
+"""Settings that must precede the import of a library: no network, no telemetry, and a log that people can read."""
+
+import logging
+import os
+import warnings
+
+from stagecoach_trainer import places
+
+SETTINGS = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TOKENIZERS_PARALLELISM": "false",
+    # cuBLAS is deterministic only with a fixed workspace.
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+}
+
+
+def prepare(threads: int) -> None:
+    """Set up the environment of this process for libraries that are imported later."""
+    scratch = places.scratch()
+    homes = {"HOME": scratch, "HF_HOME": scratch / "huggingface", "TMPDIR": scratch, "MPLCONFIGDIR": scratch}
+    os.environ.update(SETTINGS)
+    os.environ.update({name: str(path) for name, path in homes.items()})
+    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), str(threads)))
+    warnings.simplefilter("ignore")
+    logging.getLogger().setLevel(logging.ERROR)

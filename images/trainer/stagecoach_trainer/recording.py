@@ -1,0 +1,156 @@
+"""The record of a run, and its card for people: what stage 4 of the workflow asks to be kept."""
+
+from typing import Any
+
+import torch
+
+from stagecoach.contract import layout
+from stagecoach.contract.digests import Manifest, hex_of
+from stagecoach.contract.records import (
+    ArtifactRecord,
+    BaseRecord,
+    DataRecord,
+    Determinism,
+    EvalPoint,
+    LossPoint,
+    Record,
+    TrainingRecord,
+)
+from stagecoach.contract.reports import ArtifactReport
+from stagecoach.contract.store import Store
+from stagecoach_trainer import artifact, card, hardware, lookup
+from stagecoach_trainer.bases import Base
+from stagecoach_trainer.loop import Result, peak_memory
+from stagecoach_trainer.train import Prepared, now
+
+CARD = "README.md"
+FROZEN = "Every weight of the base model; only the adapter's matrices were trained."
+DETERMINISTIC = (
+    "The same inputs give the same bytes on the same CPU or GPU model with the same number of threads and the same"
+    " library versions: all randomness is seeded and only deterministic operations ran."
+)
+NOT_DETERMINISTIC = "Some operations have no deterministic form: the same inputs may give slightly different weights."
+
+
+def publish(prepared: Prepared, result: Result, manifest: Manifest, storage: Store) -> ArtifactReport:
+    """Write card and record, the record last, and return what to report. An earlier record is kept beside it."""
+    job = prepared.job
+    record = build(prepared, result, manifest)
+    content = (record.model_dump_json(by_alias=True, exclude_none=True, indent=2) + "\n").encode()
+    place = layout.record_file(job.inputs.digest)
+    folder = layout.run_folder(job.inputs.digest)
+    if storage.exists(place):
+        earlier = storage.read(place)
+        name = hex_of(lookup.digest_of_content(earlier))[:12]
+        storage.write(f"{folder}/record.{name}.json", earlier, job.subject.uid)
+    storage.write(f"{folder}/{CARD}", card.text(record).encode(), job.subject.uid)
+    storage.write(place, content, job.subject.uid)
+    return record.report(lookup.digest_of_content(content), adopted=False)
+
+
+def build(prepared: Prepared, result: Result, manifest: Manifest) -> Record:
+    """Return the record of a training."""
+    job = prepared.job
+    return Record(
+        inputs_digest=job.inputs.digest,
+        inputs=job.inputs,
+        project=job.project,
+        owner=job.owner,
+        subject=job.subject,
+        attempt=job.attempt,
+        started=prepared.started,
+        finished=now(),
+        base=_base(prepared.base),
+        data=_data(prepared),
+        labels=prepared.labels,
+        training=_training(prepared, result),
+        hardware=hardware.hardware(job.threads, job.inputs.devices),
+        software=hardware.software(job.image),
+        determinism=Determinism(
+            deterministic=not result.exceptions,
+            statement=NOT_DETERMINISTIC if result.exceptions else DETERMINISTIC,
+            exceptions=result.exceptions,
+        ),
+        artifact=ArtifactRecord(
+            digest=manifest.digest,
+            path=layout.artifact_folder(manifest.digest),
+            bytes=manifest.size,
+            files=manifest.files,
+        ),
+    )
+
+
+def _base(base: Base) -> BaseRecord:
+    return BaseRecord(
+        name=base.source.name,
+        uri=base.source.uri,
+        model=base.model,
+        tokenizer=base.tokenizer,
+        architecture=base.architecture,
+        context=base.context,
+    )
+
+
+def _data(prepared: Prepared) -> tuple[DataRecord, ...]:
+    return tuple(
+        DataRecord(
+            name=encoding.dataset.source.name,
+            uri=encoding.dataset.source.uri,
+            split=encoding.dataset.source.split,
+            digest=encoding.dataset.digest,
+            examples=len(encoding.examples),
+            truncated=encoding.truncated,
+        )
+        for encoding in (*prepared.train, *prepared.validation)
+    )
+
+
+def _training(prepared: Prepared, result: Result) -> TrainingRecord:
+    settings, devices = prepared.job.inputs.hyperparameters, prepared.job.inputs.devices
+    trained, total = _parameters(result.model)
+    evaluations = _evaluations(result)
+    return TrainingRecord(
+        steps=result.steps,
+        epochs=result.epochs,
+        effective_batch_size=settings.per_device_batch_size * settings.gradient_accumulation_steps,
+        warmup_steps=result.warmup_steps,
+        precision=result.precision,
+        target_modules=artifact.target_modules(result.model),
+        adapted_layers=len(result.model.targeted_module_names),
+        frozen=FROZEN,
+        trainable_parameters=trained,
+        total_parameters=total,
+        trainable_share=trained / total,
+        losses=_losses(result),
+        evaluations=evaluations,
+        train_loss=result.train_loss,
+        eval_loss=evaluations[-1].loss if evaluations else None,
+        seconds=result.seconds,
+        tokens=result.tokens,
+        tokens_per_second=result.tokens / max(1e-9, result.seconds),
+        cpu_hours=hardware.cpu_hours(),
+        gpu_hours=devices * result.seconds / 3600,
+        peak_memory_bytes=peak_memory(),
+        peak_gpu_memory_bytes=torch.cuda.max_memory_allocated() if devices else None,
+    )
+
+
+def _parameters(model: Any) -> tuple[int, int]:
+    counts = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    return sum(count for count, trained in counts if trained), sum(count for count, _ in counts)
+
+
+def _losses(result: Result) -> tuple[LossPoint, ...]:
+    return tuple(
+        LossPoint(step=int(entry["step"]), loss=entry["loss"], learning_rate=entry["learning_rate"])
+        for entry in result.history
+        if "loss" in entry and "learning_rate" in entry
+    )
+
+
+def _evaluations(result: Result) -> tuple[EvalPoint, ...]:
+    return tuple(
+        EvalPoint(step=int(entry["step"]), epoch=entry["epoch"], loss=entry["eval_loss"])
+        for entry in result.history
+        if "eval_loss" in entry
+    )

@@ -1,0 +1,109 @@
+"""Data sets as they lie in the pod: their identity and their rows, from one reading of the file."""
+
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from stagecoach.contract.digests import Manifest, file_entry, short
+from stagecoach.contract.inputs import LabelsInput
+from stagecoach.contract.jobs import DataSource
+from stagecoach.contract.reports import BadInput, Problem
+from stagecoach.contract.rows import File, Row, read_rows, suffix_of
+from stagecoach.contract.store import Store
+from stagecoach_trainer import places
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set that was read: rows in the file's order."""
+
+    source: DataSource
+    digest: str
+    rows: tuple[Row, ...]
+
+    @property
+    def field(self) -> str:
+        """The spec field that names it."""
+        return field_of(self.source)
+
+
+def field_of(source: DataSource) -> str:
+    """Return the spec field that names a data set."""
+    return f"data.sets[{source.name}]"
+
+
+def read(source: DataSource, *, mismatch: str, remedy: str) -> Dataset:
+    """Read a data set. Raises BadInput: `mismatch` is the reason when its content is not what the digest says."""
+    field = field_of(source)
+    suffix = suffix_of(source.uri, f"{field}.uri")
+    content = _content(source)
+    digest = Manifest.of([file_entry(f"rows{suffix}", io.BytesIO(content))]).digest
+    if source.digest is not None and source.digest != digest:
+        message = f"the content has digest {short(digest)}, and {short(source.digest)} was expected."
+        raise BadInput(Problem.of(mismatch, message, field=f"{field}.digest", value=digest, remedy=remedy))
+    file = File(source.uri.rpartition("/")[2], source.columns, field)
+    return Dataset(source, digest, tuple(read_rows(io.BytesIO(content), file)))
+
+
+def _content(source: DataSource) -> bytes:
+    folder, _, name = places.path_of(source.uri).rpartition("/")
+    store = Store.local(folder)
+    try:
+        return store.read(name)
+    except FileNotFoundError as error:
+        field = f"{field_of(source)}.uri"
+        raise BadInput(_missing(source, field, _beside(store))) from error
+
+
+def _missing(source: DataSource, field: str, beside: list[str]) -> Problem:
+    what = "key in this ConfigMap" if source.uri.startswith("configmap://") else "file at this place"
+    there = f"; there are {', '.join(beside[:20])}" if beside else ""
+    remedy = "Correct the URI, or put the file there."
+    return Problem.of("SourceMissing", f"there is no such {what}{there}.", field=field, value=source.uri, remedy=remedy)
+
+
+def _beside(store: Store) -> list[str]:
+    try:
+        return [name for name in store.names() if not name.startswith(".")]
+    except FileNotFoundError:
+        return []
+
+
+def check_labels(datasets: Iterable[Dataset], labels: tuple[str, ...]) -> None:
+    """Raise BadInput when a row has a label that is not among these."""
+    known = set(labels)
+    for dataset in datasets:
+        for row in dataset.rows:
+            if row.label not in known:
+                _refuse_label(dataset, row, labels)
+
+
+def _refuse_label(dataset: Dataset, row: Row, labels: tuple[str, ...]) -> None:
+    file = dataset.source.uri.rpartition("/")[2]
+    message = f"row {row.number} has the label {row.label[:80]!r}, which is none of the {len(labels)} labels."
+    raise BadInput(
+        Problem.of(
+            "LabelUnknown",
+            message,
+            field=dataset.field,
+            value=f"{file}:{row.number}",
+            remedy="Correct the row, or add the label to problem.labels.",
+        )
+    )
+
+
+def labels_of(rows: Iterable[Row]) -> tuple[str, ...]:
+    """Return the labels that occur, in code point order."""
+    return tuple(sorted({row.label for row in rows}))
+
+
+def run_labels(labels: LabelsInput, datasets: Iterable[Dataset]) -> tuple[str, ...]:
+    """Return a run's labels: those given, or those of the data set they are taken from.
+
+    A run may leave that data set out; then they are those of the rows that it trains on.
+    """
+    if labels.values is not None:
+        return labels.values
+    read_ones = list(datasets)
+    named = [dataset for dataset in read_ones if dataset.digest == labels.from_data]
+    return labels_of(row for dataset in named or read_ones for row in dataset.rows)

@@ -1,0 +1,110 @@
+"""TrainJob: from inputs that are fixed by digest to a published adapter and its record."""
+
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from stagecoach.contract.inputs import TRAINER_REVISION
+from stagecoach.contract.jobs import DataSource, Split, TrainJob
+from stagecoach.contract.prompts import Encoder, Tokenizer
+from stagecoach.contract.reports import ArtifactReport, BadInput, Problem
+from stagecoach.contract.store import Store, require_storage
+from stagecoach_trainer import bases, encoding, lookup, places, sources
+from stagecoach_trainer.bases import Base
+from stagecoach_trainer.encoding import Encoding
+
+CHANGED = (
+    "Have the project read it again (set its annotation stagecoach.dev/requested-at) and create another run, or bring"
+    " back the content that this run was made for."
+)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A TrainJob whose inputs were read and are what they should be."""
+
+    job: TrainJob
+    base: Base
+    tokenizer: Tokenizer
+    encoder: Encoder
+    train: tuple[Encoding, ...]
+    validation: tuple[Encoding, ...]
+    labels: tuple[str, ...]
+    started: str
+
+
+def train(job: TrainJob) -> ArtifactReport:
+    """Train unless it has been done, publish, and return what was published."""
+    storage = places.storage()
+    require_storage(storage)
+    known = None if job.force else lookup.found(storage, job.inputs.digest)
+    if known is not None:
+        _say("the storage holds a record of these inputs: nothing is trained")
+        return known
+    storage.clean(job.subject.uid)
+    try:
+        return _trained(prepare(job), storage)
+    finally:
+        storage.clean(job.subject.uid)
+
+
+def prepare(job: TrainJob) -> Prepared:
+    """Read and check everything that decides the result. Raises BadInput."""
+    started = now()
+    _check_revision(job)
+    _check_splits(job.train)
+    _say("reading data and base model")
+    train_sets, validation_sets = (
+        [sources.read(source, mismatch="InputChanged", remedy=CHANGED) for source in group]
+        for group in (job.train, job.validation)
+    )
+    base = bases.read(job.base, mismatch="InputChanged", remedy=CHANGED)
+    labels = sources.run_labels(job.inputs.labels, train_sets)
+    sources.check_labels([*train_sets, *validation_sets], labels)
+    tokenizer = bases.load_tokenizer(base)
+    encoder = Encoder(tokenizer, job.inputs.prompt, job.inputs.tokenization)
+    return Prepared(
+        job,
+        base,
+        tokenizer,
+        encoder,
+        tuple(encoding.encode(dataset, encoder) for dataset in train_sets),
+        tuple(encoding.encode(dataset, encoder) for dataset in validation_sets),
+        labels,
+        started,
+    )
+
+
+def now() -> str:
+    """Return the time as RFC 3339, UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _trained(prepared: Prepared, storage: Store) -> ArtifactReport:
+    # torch and all that is built on it: seconds and hundreds of megabytes, so not before it is needed.
+    from stagecoach_trainer import artifact, loop, modules, recording
+
+    targets = modules.resolve(prepared.base, prepared.job.inputs.method.target_modules)
+    result = loop.run(prepared, targets)
+    manifest = storage.publish(artifact.files(result.model, prepared.base), prepared.job.subject.uid)
+    return recording.publish(prepared, result, manifest, storage)
+
+
+def _check_revision(job: TrainJob) -> None:
+    if job.inputs.revision != TRAINER_REVISION:
+        message = f"the run asks for trainer revision {job.inputs.revision}, and this image has {TRAINER_REVISION}."
+        remedy = "Set the operator's trainer image to the one of its own version, and create another run."
+        raise BadInput(Problem.of("RevisionDiffers", message, remedy=remedy))
+
+
+def _check_splits(train_sources: tuple[DataSource, ...]) -> None:
+    for source in train_sources:
+        if source.split is Split.TEST:
+            message = "this data set has split Test: what a model is judged by must not be seen in training."
+            field = f"data.train[{source.name}]"
+            remedy = "Create a run with data sets of split Train."
+            raise BadInput(Problem.of("TestSplitUsed", message, field=field, value=source.name, remedy=remedy))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,99 @@
+"""The child process: does what the Job's document says and leaves a Report in a file."""
+
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from pydantic import ValidationError
+
+from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, LookupJob, ResolveJob, TrainJob, read_job
+from stagecoach.contract.reports import BadInput, Outcome, Problem, Report
+from stagecoach.contract.store import StorageFailed
+from stagecoach_trainer import cgroup, places, quiet
+from stagecoach_trainer.failures import WorkFailed
+
+
+class Terminated(BaseException):
+    """The pod was asked to stop. Not an Exception: no library may swallow it."""
+
+
+def main() -> int:
+    """Work, and write the Report where the parent reads it."""
+    signal.signal(signal.SIGTERM, _terminate)
+    report = perform()
+    place = Path(os.environ[places.REPORT_VARIABLE])
+    part = place.with_suffix(".part")
+    part.write_text(report.line())
+    part.replace(place)
+    return 0
+
+
+def perform() -> Report:
+    """Do the work and say how it ended, whatever happens."""
+    try:
+        return _dispatch(_job())
+    except BadInput as error:
+        return Report(outcome=Outcome.BAD_INPUT, problem=error.problem)
+    except StorageFailed as error:
+        traceback.print_exc()
+        return Report(outcome=Outcome.SERVICE_FAILED, problem=error.problem)
+    except WorkFailed as error:
+        return Report(outcome=Outcome.FAILED, problem=error.problem)
+    except Terminated:
+        problem = Problem.of("Terminated", "the pod was asked to stop before the work was done.")
+        return Report(outcome=Outcome.TERMINATED, problem=problem)
+    except Exception as error:
+        traceback.print_exc()
+        return _failed(error)
+
+
+def _job() -> ResolveJob | LookupJob | TrainJob:
+    try:
+        return read_job()
+    except KeyError:
+        message = f"the environment variable {ENVIRONMENT_VARIABLE} is not set."
+        remedy = "This program is started by the operator; see --help."
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        message = f"the document in {ENVIRONMENT_VARIABLE} is not understood: {where}: {first['msg']}."
+        remedy = "Run the operator and the trainer image of the same version."
+    raise BadInput(Problem.of("UnknownDocument", message, remedy=remedy))
+
+
+def _dispatch(job: ResolveJob | LookupJob | TrainJob) -> Report:
+    quiet.prepare(job.threads if isinstance(job, TrainJob) else cgroup.cpus())
+    if isinstance(job, ResolveJob):
+        from stagecoach_trainer.resolve import resolve
+
+        return Report(outcome=Outcome.DONE, resolution=resolve(job))
+    if isinstance(job, LookupJob):
+        from stagecoach_trainer.lookup import found
+
+        return Report(outcome=Outcome.DONE, artifact=found(places.storage(), job.inputs_digest))
+    from stagecoach_trainer.train import train
+
+    return Report(outcome=Outcome.DONE, artifact=train(job))
+
+
+def _failed(error: Exception) -> Report:
+    # torch's own out-of-memory errors are RuntimeErrors that differ by device; only their words are common.
+    words = f"{type(error).__name__}: {error}"
+    if isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words:
+        remedy = "Raise resources.memory, use a larger GPU, or lower perDeviceBatchSize or maxLength."
+        return Report(outcome=Outcome.OUT_OF_MEMORY, problem=Problem.of("OutOfMemory", words, remedy=remedy))
+    return Report(outcome=Outcome.FAILED, problem=Problem.of("Unexpected", words, remedy="See the pod's log."))
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+    # A second request must not interrupt the cleaning up after the first.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Terminated
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+import pytest
+from pydantic import ValidationError
+
+from stagecoach.contract.inputs import (
+    BaseInput,
+    Columns,
+    DataInput,
+    Hyperparameters,
+    LabelsInput,
+    LoraMethod,
+    Overflow,
+    Prompt,
+    RunInputs,
+    Tokenization,
+)
+from stagecoach.contract.jobs import Owner, Split, Subject
+from stagecoach.contract.records import (
+    ArtifactRecord,
+    BaseRecord,
+    DataRecord,
+    Determinism,
+    Hardware,
+    LossPoint,
+    Record,
+    Software,
+    TrainingRecord,
+)
+
+DIGEST = "sha256:" + "ab" * 32
+
+
+def record() -> Record:
+    inputs = RunInputs(
+        task="Classification",
+        labels=LabelsInput(values=("a", "größe")),
+        base=BaseInput(model=DIGEST, tokenizer=DIGEST),
+        train=(DataInput(digest=DIGEST, columns=Columns()),),
+        validation=(),
+        prompt=Prompt(template="{text}"),
+        tokenization=Tokenization(max_length=64, overflow=Overflow.REJECT),
+        method=LoraMethod(rank=8, alpha=16, dropout=0.0, target_modules="all-linear"),
+        hyperparameters=Hyperparameters(
+            learning_rate=1e-3,
+            learning_rate_schedule="cosine",
+            per_device_batch_size=8,
+            gradient_accumulation_steps=1,
+            epochs=1,
+            warmup_ratio=0.0,
+            weight_decay=0.0,
+            max_grad_norm=1.0,
+            optimizer="adamw_torch",
+            precision="auto",
+            seed=1,
+        ),
+        devices=0,
+    )
+    training = TrainingRecord(
+        steps=2,
+        epochs=1.0,
+        effective_batch_size=8,
+        warmup_steps=0,
+        precision="float32",
+        target_modules=("q_proj",),
+        adapted_layers=1,
+        frozen="all",
+        trainable_parameters=1,
+        total_parameters=10,
+        trainable_share=0.1,
+        losses=(LossPoint(step=1, loss=2.0, learning_rate=1e-3),),
+        evaluations=(),
+        train_loss=2.0,
+        seconds=1.0,
+        tokens=10,
+        tokens_per_second=10.0,
+        cpu_hours=0.1,
+        gpu_hours=0.0,
+        peak_memory_bytes=1,
+    )
+    return Record(
+        inputs_digest=inputs.digest,
+        inputs=inputs,
+        project="p",
+        owner=Owner(name="o"),
+        subject=Subject(kind="FineTuneRun", namespace="n", name="r", uid="u"),
+        attempt=1,
+        started="2026-01-01T00:00:00Z",
+        finished="2026-01-01T00:00:01Z",
+        base=BaseRecord(name="b", uri="pvc://m/b", model=DIGEST, tokenizer=DIGEST, architecture="X", context=64),
+        data=(DataRecord(name="d", uri="pvc://d/d.csv", split=Split.TRAIN, digest=DIGEST, examples=2, truncated=0),),
+        labels=("a", "größe"),
+        training=training,
+        hardware=Hardware(cpu="c", threads=1, memory_bytes=1),
+        software=Software(image="i", python="3", platform="p", packages={}),
+        determinism=Determinism(deterministic=True, statement="s"),
+        artifact=ArtifactRecord(digest=DIGEST, path="artifacts/x", bytes=1, files=()),
+    )
+
+
+def test_a_record_is_read_as_it_was_written() -> None:
+    assert Record.model_validate_json(record().model_dump_json(by_alias=True, exclude_none=True)) == record()
+
+
+def test_a_record_of_another_schema_is_refused() -> None:
+    with pytest.raises(ValidationError, match="schemaVersion"):
+        Record.model_validate(record().document() | {"schemaVersion": 2})
+
+
+@pytest.mark.parametrize("adopted", [True, False])
+def test_a_report_says_what_the_record_does(adopted: bool) -> None:
+    report = record().report(DIGEST, adopted=adopted)
+    assert (report.digest, report.record, report.adopted) == (DIGEST, DIGEST, adopted)
+    assert (report.train_loss, report.eval_loss, report.seconds) == (2.0, None, 1.0)

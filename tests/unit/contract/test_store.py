@@ -1,0 +1,214 @@
+import errno
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fsspec.implementations.local import LocalFileSystem
+
+from stagecoach.contract import layout
+from stagecoach.contract.store import StorageFailed, Store, require_storage
+
+FILES = {"adapter_config.json": b"{}\n", "adapter_model.safetensors": bytes(range(256)) * 10}
+
+
+class Crash(Exception):
+    """The process is gone."""
+
+
+class Failing(LocalFileSystem):  # type: ignore[misc]
+    """A filesystem whose writing steps can be counted, and made to fail from one of them on."""
+
+    cachable = False
+
+    def __init__(self, at: int, error: BaseException) -> None:
+        super().__init__()
+        self.steps = 0
+        self.at = at
+        self.error = error
+
+    def step(self) -> None:
+        self.steps += 1
+        if self.steps >= self.at:
+            raise self.error
+
+    def makedirs(self, path: str, exist_ok: bool = False) -> None:
+        self.step()
+        super().makedirs(path, exist_ok=exist_ok)
+
+    def chmod(self, path: str, mode: int) -> None:
+        self.step()
+        super().chmod(path, mode)
+
+    def open(self, path: str, mode: str = "rb", **options: Any) -> Any:
+        if "w" not in mode:
+            return super().open(path, mode, **options)
+        self.step()
+        stream = super().open(path, mode, **options)
+        self._after_opening(stream)
+        return stream
+
+    def _after_opening(self, stream: Any) -> None:
+        try:
+            self.step()
+        except BaseException:
+            stream.write(b"half")  # what a killed process leaves
+            stream.close()
+            raise
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.local(str(tmp_path))
+
+
+@pytest.fixture
+def failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int, BaseException], Store]]:
+    rename = os.replace
+
+    def make(at: int, error: BaseException) -> Store:
+        filesystem = Failing(at, error)
+
+        def replace(source: str, target: str) -> None:
+            filesystem.step()
+            rename(source, target)
+
+        monkeypatch.setattr("stagecoach.contract.store.os.replace", replace)
+        return Store(filesystem, str(tmp_path))
+
+    yield make
+    monkeypatch.undo()
+
+
+def test_what_is_published_can_be_verified_and_read(store: Store) -> None:
+    manifest = store.publish(FILES, "uid")
+    assert store.verified(manifest.digest) == manifest
+    assert store.read(f"{layout.artifact_folder(manifest.digest)}/adapter_config.json") == b"{}\n"
+    assert [entry.path for entry in manifest.files] == sorted(FILES)
+
+
+def test_others_can_read_what_is_published(store: Store, tmp_path: Path) -> None:
+    earlier = os.umask(0o077)
+    try:
+        digest = store.publish(FILES, "uid").digest
+    finally:
+        os.umask(earlier)
+    folder = tmp_path / layout.artifact_folder(digest)
+    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o644}
+    assert (tmp_path / layout.manifest_file(digest)).stat().st_mode & 0o777 == 0o644
+    assert {path.stat().st_mode & 0o777 for path in (folder, folder.parent, folder.parent.parent)} == {0o755}
+
+
+def test_publishing_again_writes_nothing(store: Store, failing: Callable[[int, BaseException], Store]) -> None:
+    manifest = store.publish(FILES, "uid")
+    assert failing(1, Crash()).publish(FILES, "other") == manifest
+
+
+def test_a_crash_between_any_two_steps_leaves_nothing_or_all(
+    tmp_path: Path, failing: Callable[[int, BaseException], Store]
+) -> None:
+    digest = Store.local(str(tmp_path / "elsewhere")).publish(FILES, "uid").digest
+    for at in range(1, 100):
+        store = failing(at, Crash())
+        store._root = root = str(tmp_path / f"crash-{at}")
+        try:
+            store.publish(FILES, "uid")
+        except Crash:
+            left = Store.local(root)
+            assert left.manifest(digest) is None or left.verified(digest)
+            failing(10**9, Crash())
+            assert left.publish(FILES, "next").digest == digest
+            assert left.verified(digest)
+        else:
+            assert at > 10
+            return
+    raise AssertionError("publishing never succeeded")
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        (errno.ENOSPC, "StorageFull"),
+        (errno.EDQUOT, "StorageFull"),
+        (errno.EACCES, "StorageDenied"),
+        (errno.EROFS, "StorageReadOnly"),
+        (errno.ESTALE, "StorageStale"),
+        (errno.EIO, "StorageFailed"),
+    ],
+)
+@pytest.mark.parametrize("at", [1, 3, 5, 6])
+def test_errors_of_the_storage_become_words(
+    failing: Callable[[int, BaseException], Store], number: int, reason: str, at: int
+) -> None:
+    with pytest.raises(StorageFailed) as caught:
+        failing(at, OSError(number, os.strerror(number))).publish(FILES, "uid")
+    assert caught.value.problem.reason == reason
+    assert os.strerror(number) in caught.value.problem.message
+    assert caught.value.problem.remedy
+
+
+@pytest.mark.parametrize("damage", ["missing", "short", "flipped"])
+def test_a_damaged_artifact_is_not_complete_and_is_published_anew(store: Store, tmp_path: Path, damage: str) -> None:
+    manifest = store.publish(FILES, "uid")
+    file = tmp_path / layout.artifact_folder(manifest.digest) / "adapter_model.safetensors"
+    if damage == "missing":
+        file.unlink()
+    else:
+        content = file.read_bytes()
+        file.write_bytes(content[:-1] if damage == "short" else b"x" + content[1:])
+    assert store.verified(manifest.digest) is None
+    assert (store.complete(manifest.digest) is None) == (damage != "flipped")
+    assert store.publish(FILES, "uid") == manifest
+    assert store.verified(manifest.digest) == manifest
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"files": []}', b"\xff"])
+def test_a_manifest_that_is_not_the_digests_own_is_none(store: Store, tmp_path: Path, content: bytes) -> None:
+    digest = store.publish(FILES, "uid").digest
+    (tmp_path / layout.manifest_file(digest)).write_bytes(content)
+    assert store.manifest(digest) is None
+
+
+def test_cleaning_removes_the_own_staging_only(store: Store, tmp_path: Path) -> None:
+    for uid in ("mine", "theirs"):
+        (tmp_path / "staging" / uid).mkdir(parents=True)
+        (tmp_path / "staging" / uid / "part").write_text("half")
+    store.clean("mine")
+    store.clean("mine")
+    assert sorted(path.name for path in (tmp_path / "staging").iterdir()) == ["theirs"]
+
+
+def test_a_mounted_configmap_is_read_through_its_links(tmp_path: Path) -> None:
+    data = tmp_path / "..2026_01_01"
+    data.mkdir()
+    (data / "rows.csv").write_text("text,label\n")
+    (tmp_path / "..data").symlink_to(data.name)
+    (tmp_path / "rows.csv").symlink_to("..data/rows.csv")
+    store = Store.local(str(tmp_path))
+    assert store.names() == ["rows.csv"]
+    assert store.read("rows.csv") == b"text,label\n"
+    assert store.entry("rows.csv", "rows.csv").size == 11
+
+
+@pytest.mark.parametrize("path", ["absent", "absent/file", "folder", "file/below"])
+def test_what_is_no_file_is_missing(store: Store, tmp_path: Path, path: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(FileNotFoundError):
+        store.read(path)
+
+
+def test_a_storage_that_is_not_mounted_is_a_failure(tmp_path: Path) -> None:
+    require_storage(Store.local(str(tmp_path)))
+    with pytest.raises(StorageFailed, match="no storage"):
+        require_storage(Store.local(str(tmp_path / "absent")))
+
+
+def test_a_stale_mount_does_not_look_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stale(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(LocalFileSystem, "info", stale)
+    with pytest.raises(StorageFailed, match="stale"):
+        Store.local(str(tmp_path)).exists("runs")

@@ -1,0 +1,197 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stagecoach.contract.inputs import Columns, LabelsInput
+from stagecoach.contract.jobs import DataSource, Labels, ModelSource, Split
+from stagecoach.contract.reports import BadInput
+from stagecoach_trainer import bases, findings, resolve, sources
+
+from .conftest import EXAMPLES, Project
+
+
+def read(project: Project, name: str, **options: Any) -> sources.Dataset:
+    return sources.read(project.source(name, **options), mismatch="DigestMismatch", remedy="Mend it.")
+
+
+def test_the_name_of_a_file_is_no_part_of_its_identity(project: Project) -> None:
+    project.write("other.csv", EXAMPLES)
+    assert read(project, "train").digest == read(project, "other").digest
+    assert read(project, "train").digest != read(project, "valid").digest
+    assert len(read(project, "train").rows) == len(EXAMPLES)
+
+
+def test_a_pinned_digest_is_compared(project: Project) -> None:
+    digest = read(project, "train").digest
+    assert read(project, "train", digest=digest).digest == digest
+    with pytest.raises(BadInput) as caught:
+        read(project, "valid", digest=digest)
+    assert caught.value.problem.reason == "DigestMismatch"
+    assert caught.value.problem.field == "data.sets[valid].digest"
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("pvc://data/absent.csv", "there are train.csv, valid.csv"),
+        ("pvc://data/absent/train.csv", "no such file"),
+        ("pvc://absent/train.csv", "no such file"),
+        ("configmap://absent/train.csv", "no such key"),
+        ("configmap://data/absent.csv", "no such key in this ConfigMap; there are rows.csv"),
+    ],
+)
+def test_a_source_that_is_not_there(project: Project, uri: str, words: str) -> None:
+    folder = project.root / "configmap" / "data"
+    folder.mkdir()
+    (folder / "rows.csv").touch()
+    source = DataSource(name="d", uri=uri, split=Split.TRAIN, columns=Columns())
+    with pytest.raises(BadInput, match=words) as caught:
+        sources.read(source, mismatch="", remedy="")
+    assert caught.value.problem.reason == "SourceMissing"
+    assert caught.value.problem.value == uri
+
+
+def test_labels_of_a_run(project: Project) -> None:
+    train, valid = read(project, "train"), read(project, "valid")
+    assert sources.run_labels(LabelsInput(values=("b", "a")), [train]) == ("b", "a")
+    assert sources.run_labels(LabelsInput(from_data=train.digest), [valid, train]) == ("card_lost", "parcel_late")
+    assert sources.run_labels(LabelsInput(from_data="sha256:" + "0" * 64), [valid]) == ("card_lost", "parcel_late")
+
+
+def test_labels_are_in_code_point_order(project: Project) -> None:
+    project.write("train.csv", [("x", label) for label in ("é", "b", "B", "a", "ß", "👋", "_")])
+    assert sources.labels_of(read(project, "train").rows) == ("B", "_", "a", "b", "ß", "é", "👋")
+
+
+def resolved_labels(project: Project, labels: Labels) -> tuple[str, ...]:
+    return resolve._labels(labels, [read(project, "train"), read(project, "valid")])
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason", "words"),
+    [
+        (Labels(values=("card_lost", "x")), "LabelUnknown", "row 3 has the label 'parcel_late'"),
+        (Labels(from_dataset="absent"), "UnknownDataset", "Name one of train, valid"),
+    ],
+)
+def test_labels_that_do_not_fit(project: Project, labels: Labels, reason: str, words: str) -> None:
+    with pytest.raises(BadInput, match=words) as caught:
+        resolved_labels(project, labels)
+    assert caught.value.problem.reason == reason
+
+
+@pytest.mark.parametrize(("count", "reason"), [(1, "TooFewLabels"), (501, "TooManyLabels")])
+def test_a_column_with_too_few_or_too_many_labels(project: Project, count: int, reason: str) -> None:
+    project.write("train.csv", [(f"t{number}", f"l{number}") for number in range(count)])
+    with pytest.raises(BadInput) as caught:
+        resolved_labels(project, Labels(from_dataset="train"))
+    assert caught.value.problem.reason == reason
+
+
+def test_a_label_that_only_another_set_has_is_unknown(project: Project) -> None:
+    project.write("valid.csv", [("x", "other")])
+    with pytest.raises(BadInput, match="row 2 has the label 'other'"):
+        resolved_labels(project, Labels(from_dataset="train"))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("Hello  World", "hello world", True),
+        ("ＨＥＬＬＯ\tworld\n", "hello world", True),
+        ("STRASSE", "straße", True),
+        ("hello world", "hello, world", False),
+    ],
+)
+def test_texts_that_leak(one: str, other: str, same: bool) -> None:
+    assert (findings.normalized(one) == findings.normalized(other)) is same
+
+
+def test_leakage_names_count_and_place(project: Project) -> None:
+    project.write("valid.csv", [("HELLO,  my card is lost", "card_lost"), ("new", "card_lost")])
+    (message,) = findings._leaks([read(project, "train"), read(project, "valid", split=Split.VALIDATION)])
+    assert message == "1 of 2 rows of valid are training rows too (valid:2 = train:4)."
+
+
+MODEL = ModelSource(name="tiny", uri="pvc://models/tiny")
+INDEX = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+
+
+def base(source: ModelSource = MODEL) -> bases.Base:
+    return bases.read(source, mismatch="InputChanged", remedy="Mend it.")
+
+
+def folder(project: Project) -> Path:
+    return project.root / "pvc" / "models" / "tiny"
+
+
+def test_a_base_is_identified_by_its_files(project: Project) -> None:
+    first = base()
+    assert (first.architecture, first.context) == ("LlamaForCausalLM", 128)
+    (folder(project) / "README.md").write_text("not part of it")
+    assert base() == first
+    (folder(project) / "chat_template.jinja").write_text("{{ messages }}")
+    assert base().model == first.model
+    assert base().tokenizer != first.tokenizer
+    (folder(project) / "model.safetensors").write_bytes(b"other")
+    assert base().model != first.model
+
+
+def test_a_base_that_changed_is_told(project: Project) -> None:
+    digest = base().model
+    (folder(project) / "model.safetensors").write_bytes(b"other")
+    with pytest.raises(BadInput, match="the model's files") as caught:
+        base(MODEL.model_copy(update={"model": digest}))
+    assert caught.value.problem.reason == "InputChanged"
+
+
+def write(name: str, content: Any) -> Any:
+    return lambda place: (place / name).write_text(content if isinstance(content, str) else json.dumps(content))
+
+
+def remove(name: str) -> Any:
+    return lambda place: (place / name).unlink()
+
+
+LLAMA = {"architectures": ["LlamaForCausalLM"], "max_position_embeddings": 128}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "words"),
+    [
+        (remove("config.json"), "BaseMissing", "no config.json"),
+        (write("config.json", "{"), "BaseUnusable", "not JSON"),
+        (write("config.json", "[]"), "BaseUnusable", "not an object"),
+        (write("config.json", LLAMA | {"auto_map": {"AutoModel": "x.Y"}}), "BaseUnusable", "auto_map"),
+        (write("config.json", LLAMA | {"architectures": ["BertForMaskedLM"]}), "BaseUnusable", "BertForMaskedLM"),
+        (write("config.json", {"max_position_embeddings": 1}), "BaseUnusable", "nothing"),
+        (write("config.json", {"architectures": ["LlamaForCausalLM"]}), "BaseUnusable", "how long its context"),
+        (write("config.json", LLAMA | {"quantization_config": {"bits": 4}}), "BaseUnusable", "quantized"),
+        (remove("model.safetensors"), "BaseUnusable", "no .safetensors weights"),
+        (write("model.safetensors.index.json", INDEX), "BaseMissing", "model-1.safetensors, model-2.safetensors"),
+        (write("model.safetensors.index.json", "{}"), "BaseUnusable", "broken"),
+        (remove("tokenizer.json"), "BaseUnusable", "no tokenizer.json"),
+    ],
+)
+def test_a_base_that_cannot_be_used(project: Project, change: Any, reason: str, words: str) -> None:
+    change(folder(project))
+    with pytest.raises(BadInput, match=words) as caught:
+        base()
+    assert caught.value.problem.reason == reason
+    assert caught.value.problem.field == "candidates[tiny].model.uri"
+    assert caught.value.problem.remedy
+
+
+def test_pickled_weights_are_named(project: Project) -> None:
+    (folder(project) / "model.safetensors").rename(folder(project) / "pytorch_model.bin")
+    with pytest.raises(BadInput, match=r"pytorch_model\.bin"):
+        base()
+
+
+@pytest.mark.usefixtures("project")
+def test_a_base_that_is_not_there() -> None:
+    with pytest.raises(BadInput, match="no such folder") as caught:
+        base(MODEL.model_copy(update={"uri": "pvc://models/absent"}))
+    assert caught.value.problem.reason == "BaseMissing"
