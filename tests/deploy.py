@@ -122,45 +122,45 @@ def up() -> Tools:
     return Tools(cluster_up())
 
 
-def trainer_job(name: str, namespace: str, run: Object, project: Object, command: Object) -> Object:
-    """Return a Job that runs something (`command` or `args`) in the trainer's image with a run's storage, base model and data mounted."""
-    inputs = run["status"]["inputs"]
-    candidate = next(item for item in project["spec"]["candidates"] if item["name"] == inputs["candidate"])
-    uris = [parse(candidate["model"]["uri"]), *(parse(item["uri"]) for item in project["spec"]["data"]["sets"])]
-    storage = parse(inputs["storage"])
-    volumes: list[Object] = [{"name": "scratch", "emptyDir": {}}, _volume("storage", storage)]
-    places: list[Object] = [
-        {"name": "scratch", "mountPath": mounts.SCRATCH},
-        {"name": "storage", "mountPath": mounts.STORAGE, "subPath": storage.path, "readOnly": True},
-    ]
-    for number, uri in enumerate({mounts.folder_of(uri): uri for uri in uris}.values()):
-        volumes.append(_volume(f"source-{number}", uri))
-        places.append({"name": f"source-{number}", "mountPath": mounts.folder_of(uri), "readOnly": True})
-    container = {
-        "name": "trainer",
-        "image": inputs["image"],
-        "resources": {"requests": {"cpu": "500m", "memory": "2Gi"}, "limits": {"memory": "4Gi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "volumeMounts": places,
-    } | command
+def restricted_job(name: str, container: Object, volumes: Sequence[Object]) -> Object:
+    """Return a Job of one container that restricted namespaces admit."""
+    security = {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    resources = {"requests": {"cpu": "500m", "memory": "2Gi"}, "limits": {"memory": "4Gi"}}
     user = {"runAsNonRoot": True, "runAsUser": 65532, "runAsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
+    scratch = {"name": "scratch", "mountPath": mounts.SCRATCH}
+    places = [scratch, *container.get("volumeMounts", [])]
     pod = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "securityContext": user,
-        "containers": [container],
-        "volumes": volumes,
+        "containers": [
+            {"name": name, "securityContext": security, "resources": resources} | container | {"volumeMounts": places}
+        ],
+        "volumes": [{"name": "scratch", "emptyDir": {}}, *volumes],
     }
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {"backoffLimit": 0, "ttlSecondsAfterFinished": 3600, "template": {"spec": pod}},
-    }
+    spec = {"backoffLimit": 0, "ttlSecondsAfterFinished": 3600, "template": {"spec": pod}}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": spec}
+
+
+def trainer_job(name: str, run: Object, project: Object, command: Object) -> Object:
+    """Return a Job that runs something (`command` or `args`) in the trainer's image with a run's volumes mounted."""
+    inputs = run["status"]["inputs"]
+    candidate = next(item for item in project["spec"]["candidates"] if item["name"] == inputs["candidate"])
+    uris = [parse(candidate["model"]["uri"]), *(parse(item["uri"]) for item in project["spec"]["data"]["sets"])]
+    storage = parse(inputs["storage"])
+    volumes = [_volume("storage", storage)]
+    places: list[Object] = [{"name": "storage", "mountPath": mounts.STORAGE, "subPath": storage.path, "readOnly": True}]
+    for number, uri in enumerate({mounts.folder_of(uri): uri for uri in uris}.values()):
+        volumes.append(_volume(f"source-{number}", uri))
+        places.append({"name": f"source-{number}", "mountPath": mounts.folder_of(uri), "readOnly": True})
+    # As many threads as the machine has: nothing else is going on while people wait for this.
+    resources = {"requests": {"cpu": "1", "memory": "2Gi"}, "limits": {"memory": "4Gi"}}
+    container = {"image": inputs["image"], "volumeMounts": places, "resources": resources}
+    return restricted_job(name, container | command, volumes)
 
 
 def _volume(name: str, uri: Uri) -> Object:
@@ -174,8 +174,8 @@ def run_trainer(tools: Tools, namespace: str, run_name: str, name: str, command:
     run = tools.get("ftr", run_name, "-n", namespace)
     project = tools.get("txp", run["spec"]["project"], "-n", namespace)
     tools.kubectl("delete", "job", name, "-n", namespace, "--ignore-not-found", "--cascade=foreground")
-    job = trainer_job(name, namespace, run, project, command)
-    tools.kubectl("create", "-f", "-", stdin=json.dumps(job))
+    job = trainer_job(name, run, project, command)
+    tools.kubectl("create", "-n", namespace, "-f", "-", stdin=json.dumps(job))
     return await_job(tools, namespace, name)
 
 

@@ -151,34 +151,12 @@ def tiny_project(namespace: str, name: str = "desk", **changes: Any) -> builders
 
 def _tiny_base_job(image: str) -> builders.Object:
     container = {
-        "name": "tiny-base",
         "image": image,
         "command": ["python3", f"/script/{TINY_BASE.name}", "/models/small"],
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "volumeMounts": [
-            {"name": "models", "mountPath": "/models"},
-            {"name": "script", "mountPath": "/script"},
-            {"name": "scratch", "mountPath": "/stagecoach/scratch"},
-        ],
+        "volumeMounts": [{"name": "models", "mountPath": "/models"}, {"name": "script", "mountPath": "/script"}],
     }
-    user = {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
-    pod = {
-        "restartPolicy": "Never",
-        "securityContext": user,
-        "containers": [container],
-        "volumes": [
-            {"name": "models", "persistentVolumeClaim": {"claimName": "models"}},
-            {"name": "script", "configMap": {"name": "tiny-base"}},
-            {"name": "scratch", "emptyDir": {}},
-        ],
-    }
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {"name": "tiny-base"},
-        "spec": {"backoffLimit": 0, "template": {"spec": pod}},
-    }
+    volumes = [
+        {"name": "models", "persistentVolumeClaim": {"claimName": "models"}},
+        {"name": "script", "configMap": {"name": "tiny-base"}},
+    ]
+    return deploy.restricted_job("tiny-base", container, volumes)
