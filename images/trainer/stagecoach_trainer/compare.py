@@ -111,7 +111,10 @@ def _base(record: Record, folder: str | None) -> bases.Base:
 
 
 class Chooser:
-    """Chooses among completions by the likeliest next token that any of them still allows."""
+    """Chooses among completions by the likeliest next token that any of them still allows.
+
+    Writing ends where only one choice is left: what would follow is that choice whatever the model thinks.
+    """
 
     def __init__(self, model: Any, choices: Sequence[tuple[int, ...]]) -> None:
         self._model = model
@@ -132,19 +135,29 @@ class Chooser:
                 do_sample=False,
                 max_new_tokens=max(map(len, self._choices)),
                 pad_token_id=0,
-                prefix_allowed_tokens_fn=lambda _, sequence: self._allowed(tuple(sequence[width:].tolist())),
+                prefix_allowed_tokens_fn=lambda _, sequence: self._allowed(sequence[width:].tolist()),
+                stopping_criteria=[
+                    lambda sequences, _: torch.tensor(
+                        [len(self._left(sequence[width:].tolist())) == 1 for sequence in sequences], device=device
+                    )
+                ],
             )
-        return [self._index(tuple(sequence[width:].tolist())) for sequence in output]
+        return [self._left(sequence[width:].tolist())[0] for sequence in output]
 
-    def _allowed(self, written: tuple[int, ...]) -> list[int]:
-        length = len(written)
-        following = {c[length] for c in self._choices if len(c) > length and c[:length] == written}
-        return sorted(following) or [0]
+    def _allowed(self, written: list[int]) -> list[int]:
+        """Return the tokens that may come next; any for a row that is decided."""
+        left = self._left(written)
+        following = {self._choices[index][len(written)] for index in left if len(self._choices[index]) > len(written)}
+        return sorted(following) if len(left) > 1 else [0]
 
-    def _index(self, written: tuple[int, ...]) -> int:
-        # Where one choice begins like another, the longer one was written out.
-        fits = [index for index, choice in enumerate(self._choices) if written[: len(choice)] == choice]
-        return max(fits, key=lambda index: len(self._choices[index]))
+    def _left(self, written: list[int]) -> list[int]:
+        """Return the indices of the choices that begin like this; what comes after the decision is ignored."""
+        left = list(range(len(self._choices)))
+        for position, token in enumerate(written):
+            if len(left) == 1:
+                break
+            left = [index for index in left if self._choices[index][position : position + 1] == (token,)]
+        return left
 
 
 def _chosen(chooser: Chooser, prompts: list[tuple[int, ...]], batch: int, name: str) -> list[int]:
