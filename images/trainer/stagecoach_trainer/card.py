@@ -31,6 +31,7 @@ def _heading(record: Record) -> str:
                 ("Owner", f"{owner.name}{contact}"),
                 ("Run", f"{record.subject.namespace}/{record.subject.name}, attempt {record.attempt}"),
                 ("Base model", f"{record.base.uri} ({record.base.architecture})"),
+                ("Base licence", record.base.license or "unknown"),
                 ("Base digest", record.base.model),
                 ("Tokenizer digest", record.base.tokenizer),
                 ("Artifact", f"{record.artifact.digest}, {record.artifact.bytes} bytes"),

@@ -16,6 +16,7 @@ class BaseRecord(ContractModel):
 
     name: str
     uri: str
+    license: str | None = Field(None, description="As the project says; nothing when it does not.")
     model: Digest
     tokenizer: Digest
     architecture: str
