@@ -14,6 +14,7 @@ from stagecoach_trainer import places
 CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
 TOKENIZER = "tokenizer.json"
+ADAPTER = "adapter_config.json"
 TOKENIZER_FILES = {
     TOKENIZER,
     "tokenizer_config.json",
@@ -148,6 +149,9 @@ def _check_files(store: Store, names: list[str], source: ModelSource) -> None:
         if missing:
             message = f"it is incomplete: its index names files that are not there: {', '.join(missing[:5])}."
             _refuse(source, message, "Copy the checkpoint again.", "BaseMissing")
+    if ADAPTER in names:
+        # transformers would load it on top of the base, and nothing of it is in the base's digest.
+        _refuse(source, f"it holds an {ADAPTER} beside the model.", "Remove the adapter, or merge it into the model.")
     if TOKENIZER not in names:
         remedy = "Load the tokenizer with transformers and save it into the folder again."
         _refuse(source, "it has no tokenizer.json.", remedy)

@@ -5,6 +5,7 @@ import hashlib
 from pydantic import ValidationError
 
 from stagecoach.contract import layout
+from stagecoach.contract.jobs import Subject
 from stagecoach.contract.records import Record
 from stagecoach.contract.reports import ArtifactReport
 from stagecoach.contract.store import Store, require_storage
@@ -25,11 +26,15 @@ def digest_of_content(content: bytes) -> str:
     return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
-def found(storage: Store, inputs_digest: str) -> ArtifactReport | None:
-    """Return what the run with these inputs published, when its record is there and its artifact complete."""
+def found(storage: Store, inputs_digest: str, subject: Subject, *, force: bool = False) -> ArtifactReport | None:
+    """Return what the run with these inputs published, when its record is there and its artifact intact.
+
+    What an earlier attempt of the same run published is its own, not adopted; with `force` nothing else counts.
+    """
     require_storage(storage)
     known = read_record(storage, inputs_digest)
-    if known is None or storage.complete(known[0].artifact.digest) is None:
+    if known is None or storage.verified(known[0].artifact.digest) is None:
         return None
     record, digest = known
-    return record.report(digest, adopted=True)
+    own = record.subject.uid == subject.uid
+    return None if force and not own else record.report(digest, adopted=not own)

@@ -118,7 +118,11 @@ def run(prepared: Prepared, targets: tuple[str, ...]) -> Result:
         trainer = _trainer(prepared, targets, precision, meter)
         meter.started = time.monotonic()
         output = trainer.train()
-    if not math.isfinite(output.training_loss):
+    losses = [
+        output.training_loss,
+        *(point["eval_loss"] for point in trainer.state.log_history if "eval_loss" in point),
+    ]
+    if not all(map(math.isfinite, losses)):
         raise WorkFailed(_not_finite(output.global_step))
     return Result(
         model=trainer.model,

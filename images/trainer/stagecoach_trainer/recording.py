@@ -21,7 +21,7 @@ from stagecoach.contract.store import Store
 from stagecoach_trainer import artifact, card, hardware, lookup
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.loop import Result, peak_memory
-from stagecoach_trainer.train import Prepared, now
+from stagecoach_trainer.train import Prepared, now, staging
 
 CARD = "README.md"
 FROZEN = "Every weight of the base model; only the adapter's matrices were trained."
@@ -42,9 +42,9 @@ def publish(prepared: Prepared, result: Result, manifest: Manifest, storage: Sto
     if storage.exists(place):
         earlier = storage.read(place)
         name = hex_of(lookup.digest_of_content(earlier))[:12]
-        storage.write(f"{folder}/record.{name}.json", earlier, job.subject.uid)
-    storage.write(f"{folder}/{CARD}", card.text(record).encode(), job.subject.uid)
-    storage.write(place, content, job.subject.uid)
+        storage.write(f"{folder}/record.{name}.json", earlier, staging(job))
+    storage.write(f"{folder}/{CARD}", card.text(record).encode(), staging(job))
+    storage.write(place, content, staging(job))
     return record.report(lookup.digest_of_content(content), adopted=False)
 
 

@@ -18,6 +18,7 @@ from stagecoach_trainer.sources import Dataset
 
 PINNED = "Correct the pinned digest, or bring back the content that it names."
 MAX_LABELS = 500
+MAX_SHOWN_LABELS = 100
 
 
 def resolve(job: ResolveJob) -> Resolution:
@@ -34,7 +35,9 @@ def resolve(job: ResolveJob) -> Resolution:
         datasets=tuple(
             ResolvedDataset(name=item.source.name, digest=item.digest, examples=len(item.rows)) for item in datasets
         ),
-        labels=ResolvedLabels(count=len(labels), digest=digest_of_document(list(labels)), first=labels),
+        labels=ResolvedLabels(
+            count=len(labels), digest=digest_of_document(list(labels)), first=labels[:MAX_SHOWN_LABELS]
+        ),
         candidates=tuple(
             ResolvedModel(
                 name=base.source.name,

@@ -37,15 +37,20 @@ def train(job: TrainJob) -> ArtifactReport:
     """Train unless it has been done, publish, and return what was published."""
     storage = places.storage()
     require_storage(storage)
-    known = None if job.force else lookup.found(storage, job.inputs.digest)
+    known = lookup.found(storage, job.inputs.digest, job.subject, force=job.force)
     if known is not None:
         _say("the storage holds a record of these inputs: nothing is trained")
         return known
-    storage.clean(job.subject.uid)
+    storage.clean(staging(job))
     try:
         return _trained(prepare(job), storage)
     finally:
-        storage.clean(job.subject.uid)
+        storage.clean(staging(job))
+
+
+def staging(job: TrainJob) -> str:
+    """Return the name of the attempt's own staging: an earlier one that was thought lost may still be ending."""
+    return f"{job.subject.uid}-{job.attempt}"
 
 
 def prepare(job: TrainJob) -> Prepared:
@@ -86,7 +91,7 @@ def _trained(prepared: Prepared, storage: Store) -> ArtifactReport:
 
     targets = modules.resolve(prepared.base, prepared.job.inputs.method.target_modules)
     result = loop.run(prepared, targets)
-    manifest = storage.publish(artifact.files(result.model, prepared.base), prepared.job.subject.uid)
+    manifest = storage.publish(artifact.files(result.model, prepared.base), staging(prepared.job))
     return recording.publish(prepared, result, manifest, storage)
 
 

@@ -74,7 +74,7 @@ def _dispatch(job: ResolveJob | LookupJob | TrainJob) -> Report:
     if isinstance(job, LookupJob):
         from stagecoach_trainer.lookup import found
 
-        return Report(outcome=Outcome.DONE, artifact=found(places.storage(), job.inputs_digest))
+        return Report(outcome=Outcome.DONE, artifact=found(places.storage(), job.inputs_digest, job.subject))
     from stagecoach_trainer.train import train
 
     return Report(outcome=Outcome.DONE, artifact=train(job))

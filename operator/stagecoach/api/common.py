@@ -51,8 +51,11 @@ Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=MAX_NAM
 Digest = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=256)]
-DURATION = Matches(r"^[1-9][0-9]{0,5}[smhd]$", "must be a length of time such as 90s, 30m, 24h or 7d")
-Duration = Annotated[str, StringConstraints(max_length=7), DURATION]
+DURATION = Matches(
+    r"^([1-9][0-9]{0,6}s|[1-9][0-9]{0,5}m|[1-9][0-9]{0,3}h|[1-9][0-9]{0,2}d)$",
+    "must be a length of time such as 90s, 30m, 24h or 7d, and at most 999d",
+)
+Duration = Annotated[str, StringConstraints(max_length=8), DURATION]
 Memory = Annotated[
     str,
     StringConstraints(max_length=20),

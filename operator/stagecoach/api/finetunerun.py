@@ -268,6 +268,8 @@ class Inputs(BaseModel):
     """Everything that decides the result, fixed once."""
 
     digest: Digest = Field(description="Identity of all of it. Runs with equal inputs are trained once.")
+    revision: int = Field(description="Revision of the trainer: raised when equal inputs would give another result.")
+    labels: Optional[Digest] = Field(None, description="Data set that the labels are taken from, unless listed.")
     candidate: Name = Field(description="The base model's name in the project.")
     base: Digest = Field(description="Identity of the base model.")
     tokenizer: Digest = Field(description="Identity of its tokenizer and chat template.")

@@ -337,6 +337,7 @@ class Resolution(BaseModel):
 
     inputs: Digest = Field(description="Identity of the part of the spec that this resolution is of.")
     requested_at: Optional[str] = Field(None, max_length=256, description="Value of the annotation that asked for it.")
+    pods: Digest = Field(description="Identity of the pods' settings that the Job was made with.")
     number: int = Field(description="Jobs of this kind so far; the name of the Job ends with it.")
     failures: int = Field(description="How often this resolution failed for what may pass.")
     job: str = Field(max_length=63, description="Name of the Job of the current attempt.")
@@ -404,3 +405,8 @@ class TransformerProject(CustomObject):
 
     spec: TransformerProjectSpec = Field(description="What the team decided.", json_schema_extra=SPEC_RULES)
     status: TransformerProjectStatus = Field(default_factory=TransformerProjectStatus, description="What was found.")
+
+    @property
+    def requested_at(self) -> str | None:
+        """What the annotation that asks for another resolution says, as far as status keeps it."""
+        return self.metadata.annotations.get(REQUESTED_AT, "")[:256] or None

@@ -10,6 +10,7 @@ from stagecoach.contract import mounts, uris
 from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, MAX_BYTES
 from stagecoach.contract.model import ContractModel
 from stagecoach.contract.reports import TERMINATION_LOG
+from stagecoach.policies.pods import CONTAINER
 
 Object = dict[str, Any]
 
@@ -138,7 +139,7 @@ def _pod(work: Work) -> Object:
 
 def _container(work: Work, volume_mounts: list[Object]) -> Object:
     return {
-        "name": "trainer",
+        "name": CONTAINER,
         "image": work.image,
         "imagePullPolicy": work.pull_policy,
         "env": [{"name": ENVIRONMENT_VARIABLE, "value": _document(work.document)}],

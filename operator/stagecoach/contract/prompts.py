@@ -9,6 +9,7 @@ Nothing but a tokenizer is needed: neither torch nor a model.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -17,7 +18,8 @@ from stagecoach.contract.reports import BadInput, Problem
 
 PLACEHOLDER = "{text}"
 # Some templates print today's date unless they are given one: the same row must be the same tokens on every day.
-TEMPLATE_ARGUMENTS = {"date_string": "26 Jul 2024"}
+FIXED_DAY = datetime(2024, 7, 26, tzinfo=UTC)
+TEMPLATE_ARGUMENTS = {"date_string": FIXED_DAY.strftime("%d %b %Y"), "strftime_now": FIXED_DAY.strftime}
 # Stands for the label where the template is asked what it writes after one.
 _MARK = "LabelMark"
 

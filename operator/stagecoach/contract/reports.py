@@ -98,7 +98,7 @@ class ResolvedLabels(ContractModel):
 
     count: int
     digest: Digest
-    first: tuple[str, ...] = Field(description="As many as fit, in order.")
+    first: tuple[str, ...] = Field(max_length=100, description="As many as fit, in order.")
 
 
 class Finding(ContractModel):

@@ -9,6 +9,8 @@ from stagecoach.policies.pods import JobState, PodState
 
 # A registry that is away may come back; a typing error in a name will not.
 IMAGE_PULL_PATIENCE = timedelta(minutes=10)
+# Jobs and pods are watched apart: the end of a Job may be seen before that of its pod.
+POD_PATIENCE = timedelta(seconds=60)
 RETRY_DELAY = timedelta(seconds=10)
 MAX_RETRY_DELAY = timedelta(minutes=5)
 
@@ -90,6 +92,7 @@ class Ended:
     report: Report | None = None
     reason: str = ""  # the program's own, more exact word, where it has one
     started: str = ""
+    finished: str = ""
 
     @property
     def retried(self) -> bool:
@@ -124,9 +127,11 @@ def judge(seen: Observation) -> Waiting | Running | Ended:
         return _without_pod(seen)
     pod = seen.pod
     if pod.report is not None and pod.report.outcome is Outcome.DONE:
-        return Ended(AttemptOutcome.SUCCEEDED, "", pod.report, started=pod.started)
+        return Ended(AttemptOutcome.SUCCEEDED, "", pod.report, started=pod.started, finished=pod.finished)
     if pod.ended:
-        return replace(_failed(pod), started=pod.started)
+        if _may_say_more(pod):
+            return Running(pod)
+        return replace(_failed(pod), started=pod.started, finished=pod.finished)
     if pod.disrupted:
         return Ended(AttemptOutcome.POD_LOST, f"Pod {pod.name} was taken away: {pod.disrupted}.", started=pod.started)
     if pod.phase == "Running":
@@ -146,10 +151,18 @@ def _without_pod(seen: Observation) -> Waiting | Ended:
             return Ended(AttemptOutcome.POD_LOST, "The Job of this attempt was deleted while it ran.")
         return Waiting(STARTING, "The Job is being made.")
     if seen.job.finished:
+        if seen.job.at and seen.now - datetime.fromisoformat(seen.job.at) < POD_PATIENCE:
+            return Waiting(STARTING, f"Job {seen.job.name} has ended; its pod is looked for.")
         return Ended(AttemptOutcome.POD_LOST, f"The pod of Job {seen.job.name} is gone: {seen.job.message}")
     if seen.warning:
         return Waiting("PodRefused", seen.warning)
     return Waiting(STARTING, f"Job {seen.job.name} has no pod yet.")
+
+
+def _may_say_more(pod: PodState) -> bool:
+    """Whether the kubelet still owes the reason: it tells that a container was stopped before it tells why."""
+    stopped = pod.report is None or pod.report.outcome is Outcome.TERMINATED
+    return stopped and pod.phase == "Running" and not pod.reason and not pod.disrupted and pod.end_reason != "OOMKilled"
 
 
 def _failed(pod: PodState) -> Ended:
@@ -187,7 +200,7 @@ def _not_started(pod: PodState, seen: Observation) -> Waiting | Ended:
         return Ended(AttemptOutcome.BAD_IMAGE, f"{pod.waiting}: {pod.waiting_message}")
     if pod.waiting in IMAGE_PULL_REASONS:
         message = f"The image cannot be pulled: {pod.waiting_message or pod.waiting}."
-        if seen.now - datetime.fromisoformat(pod.created) > IMAGE_PULL_PATIENCE:
+        if seen.now - datetime.fromisoformat(pod.accepted) > IMAGE_PULL_PATIENCE:
             return Ended(AttemptOutcome.IMAGE_PULL_FAILED, message)
         return Waiting("ImagePullFailed", f"{message} {TABLE[AttemptOutcome.IMAGE_PULL_FAILED].advice}")
     if pod.unschedulable:

@@ -6,6 +6,8 @@ from typing import Any
 
 from stagecoach.contract.reports import Outcome, Report
 
+CONTAINER = "trainer"
+
 
 @dataclass(frozen=True)
 class PodState:
@@ -14,6 +16,7 @@ class PodState:
     name: str
     uid: str
     created: str
+    accepted: str  # when a node took it; when it was created, before that
     phase: str  # Pending, Running, Succeeded, Failed or Unknown
     reason: str = ""  # of the pod: Evicted, DeadlineExceeded, NodeLost, …
     message: str = ""
@@ -23,6 +26,7 @@ class PodState:
     waiting: str = ""  # why the container does not start
     waiting_message: str = ""
     started: str = ""  # when the container started
+    finished: str = ""  # when it ended
     exit_code: int | None = None  # None while the container has not ended
     end_reason: str = ""  # OOMKilled, Error, Completed, …
     report: Report | None = None
@@ -40,6 +44,7 @@ class JobState:
     name: str
     finished: bool
     message: str = ""  # of the condition that finished it
+    at: str = ""  # when it did
 
 
 def pod_state(pod: Mapping[str, Any]) -> PodState:
@@ -47,12 +52,14 @@ def pod_state(pod: Mapping[str, Any]) -> PodState:
     metadata, spec, status = pod["metadata"], pod.get("spec", {}), pod.get("status", {})
     conditions = {condition["type"]: condition for condition in status.get("conditions", ())}
     containers: list[dict[str, Any]] = status.get("containerStatuses", [])
-    state = containers[0].get("state", {}) if containers else {}
+    # By name: what a mesh injects beside it is not ours to judge.
+    state: dict[str, Any] = next((item.get("state", {}) for item in containers if item.get("name") == CONTAINER), {})
     waiting, running, ended = state.get("waiting", {}), state.get("running", {}), state.get("terminated", {})
     return PodState(
         name=metadata["name"],
         uid=metadata["uid"],
         created=metadata.get("creationTimestamp", ""),
+        accepted=status.get("startTime") or metadata.get("creationTimestamp", ""),
         phase=status.get("phase", "Pending"),
         reason=status.get("reason", ""),
         message=status.get("message", ""),
@@ -62,6 +69,7 @@ def pod_state(pod: Mapping[str, Any]) -> PodState:
         waiting=waiting.get("reason", ""),
         waiting_message=waiting.get("message", ""),
         started=running.get("startedAt") or ended.get("startedAt") or "",
+        finished=ended.get("finishedAt") or "",
         exit_code=ended.get("exitCode"),
         end_reason=ended.get("reason", ""),
         report=Report.parse(ended.get("message")),
@@ -78,7 +86,8 @@ def job_state(job: Mapping[str, Any]) -> JobState:
     """Read a Job's raw form."""
     for condition in job.get("status", {}).get("conditions", ()):
         if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
-            return JobState(job["metadata"]["name"], finished=True, message=condition.get("message", ""))
+            at = condition.get("lastTransitionTime", "")
+            return JobState(job["metadata"]["name"], finished=True, message=condition.get("message", ""), at=at)
     return JobState(job["metadata"]["name"], finished=False)
 
 

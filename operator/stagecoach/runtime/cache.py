@@ -107,8 +107,11 @@ class Cache:
         """Return the keys of the objects that name this one."""
         return set(self._referrers.get(key, ()))
 
-    def live_pods(self) -> list[Object]:
-        """Return the pods that have not ended: few, of the many that are kept for their last words."""
+    def live(self) -> list[Object]:
+        """Return the pods that have not ended, and the Jobs that should have a pod and have none.
+
+        They are few, of the many that are kept for their last words.
+        """
         return list(self._live.values())
 
     def phases(self) -> Counter[tuple[str, str]]:
@@ -162,8 +165,7 @@ class Cache:
         trimmed = trim.child(resource, obj)
         self._children[uid] = (resource, trimmed)
         self._by_owner[resource, _owner_uid(trimmed)][uid] = trimmed
-        if resource == PODS:
-            self._mark_live(uid, trimmed)
+        self._mark_live(uid, trimmed)
         return True
 
     def remove_child(self, resource: Resource, obj: Object) -> None:
@@ -208,11 +210,11 @@ class Cache:
     def _owned(self, resource: Resource, uid: str) -> list[Object]:
         return list(self._by_owner.get((resource, uid), {}).values())
 
-    def _mark_live(self, uid: str, pod: Object) -> None:
-        if pod["status"].get("phase") in ("Succeeded", "Failed"):
-            self._live.pop(uid, None)
+    def _mark_live(self, uid: str, child: Object) -> None:
+        if _is_live(child):
+            self._live[uid] = child
         else:
-            self._live[uid] = pod
+            self._live.pop(uid, None)
 
     def _disown(self, resource: Resource, uid: str) -> None:
         known = self._children.get(uid)
@@ -232,3 +234,11 @@ class Cache:
             self._referrers[target].add(key)
         if targets:
             self._refers[key] = targets
+
+
+def _is_live(child: Object) -> bool:
+    status = child["status"]
+    if child["kind"] == "Pod":
+        return status.get("phase") not in ("Succeeded", "Failed")
+    busy = status.get("active") or status.get("terminating") or status.get("conditions")
+    return not busy and not child["spec"].get("suspend")

@@ -10,6 +10,7 @@ from typing import Protocol
 from stagecoach.contract.reports import Progress, ProgressLine
 from stagecoach.kinds.controller import REPORTS_PROGRESS
 from stagecoach.kinds.plan import Object
+from stagecoach.policies.pods import CONTAINER
 from stagecoach.runtime import metrics
 from stagecoach.runtime.cache import Cache
 from stagecoach.runtime.client import Client
@@ -83,7 +84,7 @@ class Poller:
     async def tick(self) -> None:
         """Ask about the pods whose turn it is, those who wait longest first."""
         now = self._clock()
-        pods = {pod["metadata"]["uid"]: pod for pod in self._cache.live_pods() if self._fact.concerns(pod)}
+        pods = {pod["metadata"]["uid"]: pod for pod in self._cache.live() if self._fact.concerns(pod)}
         for uid in self._next.keys() - pods.keys():
             self._leave(uid)
         for uid in pods.keys() - self._next.keys():
@@ -138,8 +139,8 @@ class ProgressFact:
 
     async def fetch(self, pod: Object) -> bool:
         """Read the end of the log. A log without a progress line leaves the fact to grow old."""
-        metadata, containers = pod["metadata"], pod["spec"]["containers"]
-        log = await self._client.pod_log(metadata["namespace"], metadata["name"], containers[0]["name"], PROGRESS_LINES)
+        metadata = pod["metadata"]
+        log = await self._client.pod_log(metadata["namespace"], metadata["name"], CONTAINER, PROGRESS_LINES)
         progress = last_progress(log)
         return progress is not None and self._cache.set_progress(metadata["uid"], progress)
 
@@ -149,7 +150,7 @@ class ProgressFact:
 
 
 class WarningFact:
-    """The newest Warning event about a pod that has a node and does not start."""
+    """The newest Warning event about a pod that has a node and does not start, or a Job that gets no pod."""
 
     name = "warning"
     seconds = WARNING_SECONDS
@@ -160,7 +161,9 @@ class WarningFact:
         self._cache = cache
 
     def concerns(self, pod: Object) -> bool:
-        """Pods on a node that are Pending or have a waiting container."""
+        """Jobs, and pods on a node that are Pending or have a waiting container."""
+        if pod["kind"] == "Job":
+            return True
         status = pod["status"]
         on_node = bool(pod["spec"].get("nodeName"))
         return on_node and (status.get("phase") == "Pending" or _has_waiting(status))

@@ -126,7 +126,10 @@ class World:
     def run_pods(self) -> None:
         for pod in self.live_pods():
             running = {"startedAt": self.now.isoformat()}
-            pod["status"] = {"phase": "Running", "containerStatuses": [{"state": {"running": running}}]}
+            pod["status"] = {
+                "phase": "Running",
+                "containerStatuses": [{"name": "trainer", "state": {"running": running}}],
+            }
 
     def end_pods(self, report: Object | None, code: int = 0, reason: str = "Completed") -> None:
         for pod in self.live_pods():
@@ -134,7 +137,7 @@ class World:
             if report is not None:
                 state["message"] = json.dumps(report)
             phase = "Succeeded" if code == 0 else "Failed"
-            pod["status"] = {"phase": phase, "containerStatuses": [{"state": {"terminated": state}}]}
+            pod["status"] = {"phase": phase, "containerStatuses": [{"name": "trainer", "state": {"terminated": state}}]}
             self._finish_job(pod["metadata"]["labels"]["batch.kubernetes.io/job-name"], phase)
 
     def lose_pods(self) -> None:

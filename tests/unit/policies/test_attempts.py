@@ -33,7 +33,7 @@ def pod(phase: str, created: datetime = NOW, node: str = "node-1", **status: Any
 
 def terminated(code: int, reason: str = "Error", message: str = "") -> dict[str, Any]:
     state = {"exitCode": code, "reason": reason, "message": message, "startedAt": "2026-01-02T03:00:00Z"}
-    return {"containerStatuses": [{"state": {"terminated": state}}]}
+    return {"containerStatuses": [{"name": "trainer", "state": {"terminated": state}}]}
 
 
 def report(outcome: str, reason: str = "SomeReason") -> str:
@@ -42,7 +42,7 @@ def report(outcome: str, reason: str = "SomeReason") -> str:
 
 
 def waiting(reason: str, message: str = "words") -> dict[str, Any]:
-    return {"containerStatuses": [{"state": {"waiting": {"reason": reason, "message": message}}}]}
+    return {"containerStatuses": [{"name": "trainer", "state": {"waiting": {"reason": reason, "message": message}}}]}
 
 
 def condition(kind: str, status: str, message: str) -> dict[str, Any]:
@@ -118,7 +118,9 @@ def test_a_wait_says_for_what(seen: Observation, reason: str, words: str) -> Non
 
 
 def test_a_running_pod_is_running() -> None:
-    raw = pod("Running", containerStatuses=[{"state": {"running": {"startedAt": "2026-01-02T03:00:00Z"}}}])
+    raw = pod(
+        "Running", containerStatuses=[{"name": "trainer", "state": {"running": {"startedAt": "2026-01-02T03:00:00Z"}}}]
+    )
     seen = judge(observe(raw))
     assert isinstance(seen, Running)
     assert seen.pod.started == "2026-01-02T03:00:00Z"

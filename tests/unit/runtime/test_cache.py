@@ -122,9 +122,9 @@ def test_a_child_whose_label_changes_changes_its_owner() -> None:
 def test_ended_pods_are_not_live() -> None:
     memory = cache()
     memory.store_child(PODS, pod("p"))
-    assert len(memory.live_pods()) == 1
+    assert len(memory.live()) == 1
     memory.store_child(PODS, pod("p", version=2, phase="Succeeded"))
-    assert memory.live_pods() == []
+    assert memory.live() == []
 
 
 def test_old_progress_is_unknown() -> None:

@@ -27,7 +27,7 @@ def resolution(datasets: int, candidates: int, labels: int, label: str, finding:
                 for number in range(datasets)
             ),
             labels=ResolvedLabels(
-                count=labels, digest=DIGEST, first=tuple(f"{label}{number}" for number in range(labels))
+                count=labels, digest=DIGEST, first=tuple(f"{label}{number}" for number in range(min(labels, 100)))
             ),
             candidates=tuple(
                 ResolvedModel(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from stagecoach.contract.inputs import Overflow, Tokenization
-from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, LookupJob, Split
+from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, LookupJob, Split, Subject
 from stagecoach.contract.layout import run_folder, served_base_path
 from stagecoach.contract.prompts import Encoder
 from stagecoach.contract.records import Record
@@ -23,6 +23,9 @@ from stagecoach_trainer import compare, lookup, places
 from .conftest import EXAMPLES, PROMPT, SUBJECT, Project, make_project
 
 pytestmark = pytest.mark.filterwarnings("ignore")
+
+ANOTHER = Subject(kind="FineTuneRun", namespace="team", name="another", uid="uid-2")
+
 
 LENGTHS = Tokenization(max_length=96, overflow=Overflow.REJECT)
 
@@ -157,9 +160,26 @@ def test_peft_loads_the_adapter_and_computes_the_same(real: Project) -> None:
 
 def test_once_more_is_adopted(trained: tuple[Project, ArtifactReport]) -> None:
     project, report = trained
-    again = train(project.train_job())
+    again = train(project.train_job(subject=ANOTHER))
     assert again == report.model_copy(update={"adopted": True})
-    assert lookup.found(project.storage, project.train_job().inputs.digest) == again
+    assert lookup.found(project.storage, project.train_job().inputs.digest, ANOTHER) == again
+
+
+def test_what_an_earlier_attempt_published_is_the_runs_own(trained: tuple[Project, ArtifactReport]) -> None:
+    project, report = trained
+    assert train(project.train_job(attempt=2)) == report
+    assert train(project.train_job(attempt=2, force=True)) == report, "nothing is trained twice"
+
+
+def test_an_artifact_that_was_damaged_is_not_adopted(trained: tuple[Project, ArtifactReport]) -> None:
+    project, report = trained
+    place = Path(project.storage.path(f"artifacts/sha256/{report.digest[7:]}/adapter_model.safetensors"))
+    content = place.read_bytes()
+    place.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    try:
+        assert lookup.found(project.storage, project.train_job().inputs.digest, ANOTHER) is None
+    finally:
+        place.write_bytes(content)
 
 
 def test_a_record_whose_artifact_is_gone_is_not_adopted(trained: tuple[Project, ArtifactReport]) -> None:
@@ -168,7 +188,7 @@ def test_a_record_whose_artifact_is_gone_is_not_adopted(trained: tuple[Project, 
     content = place.read_bytes()
     place.unlink()
     try:
-        assert lookup.found(project.storage, project.train_job().inputs.digest) is None
+        assert lookup.found(project.storage, project.train_job().inputs.digest, ANOTHER) is None
     finally:
         place.write_bytes(content)
 
@@ -176,7 +196,7 @@ def test_a_record_whose_artifact_is_gone_is_not_adopted(trained: tuple[Project, 
 def test_the_same_inputs_give_the_same_bytes(trained: tuple[Project, ArtifactReport]) -> None:
     project, report = trained
     earlier = record_of(project)
-    again = train(project.train_job(force=True))
+    again = train(project.train_job(force=True, subject=ANOTHER))
     assert (again.digest, again.adopted) == (report.digest, False)
     folder = run_folder(earlier.inputs_digest)
     kept = [name for name in project.storage.names(folder) if name not in ("README.md", "record.json")]
@@ -407,7 +427,7 @@ def test_a_run_as_in_a_pod(real: Project) -> None:
     assert [(item.step, item.percent) for item in (progress[0], progress[-1]) if item] == [(0, 0), (48, 100)]
     # People read this log: it says what happens, and nothing else.
     assert log.splitlines() == ["reading data and base model", "Done"]
-    looked_up = in_a_pod(real, LookupJob(subject=SUBJECT, inputs_digest=job.inputs.digest).line())[1]
+    looked_up = in_a_pod(real, LookupJob(subject=ANOTHER, inputs_digest=job.inputs.digest).line())[1]
     assert looked_up == Report(outcome=Outcome.DONE, artifact=report.artifact.model_copy(update={"adopted": True}))
 
 

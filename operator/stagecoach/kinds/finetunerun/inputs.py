@@ -7,6 +7,7 @@ from stagecoach.api.finetunerun import FineTuneRun, InputDataset, Inputs
 from stagecoach.api.transformerproject import DataSet, Split, TransformerProject
 from stagecoach.build.jobs import Demand
 from stagecoach.contract.inputs import (
+    TRAINER_REVISION,
     BaseInput,
     DataInput,
     Hyperparameters,
@@ -43,6 +44,8 @@ def freeze(run: FineTuneRun, project: TransformerProject | None, image: str) -> 
         )
     inputs = Inputs(
         digest="sha256:" + "0" * 64,
+        revision=TRAINER_REVISION,
+        labels=_label_source(project),
         candidate=candidate,
         base=base.model,
         tokenizer=base.tokenizer,
@@ -63,7 +66,9 @@ def _resolved(run: FineTuneRun, project: TransformerProject | None) -> Transform
             f" {run.metadata.namespace!r}. The run starts when it is created.",
         )
     ready = next((item for item in project.status.conditions if item.type == "Ready"), None)
-    current = ready is not None and ready.observed_generation == project.metadata.generation
+    resolution = project.status.resolution
+    asked = resolution is None or resolution.requested_at == project.requested_at
+    current = ready is not None and ready.observed_generation == project.metadata.generation and asked
     if ready is None or not current or ready.status is not ConditionStatus.TRUE:
         why = f"{ready.reason}: {ready.message}" if ready and current else "it has not been looked at yet."
         raise Blocked("ProjectNotReady", f"Waits for TransformerProject {project.metadata.name!r} to be Ready; {why}")
@@ -113,9 +118,11 @@ def run_inputs(run: FineTuneRun, project: TransformerProject, inputs: Inputs) ->
     def data(datasets: list[InputDataset]) -> tuple[DataInput, ...]:
         return tuple(DataInput(digest=item.digest, columns=contracts.columns(specs[item.name])) for item in datasets)
 
+    values = project.spec.problem.labels.values
     return RunInputs(
+        revision=inputs.revision,
         task=project.spec.problem.task.value,
-        labels=_labels(project),
+        labels=LabelsInput(values=tuple(values) if values else None, from_data=inputs.labels),
         base=BaseInput(model=inputs.base, tokenizer=inputs.tokenizer),
         train=data(inputs.train),
         validation=data(inputs.validation),
@@ -136,12 +143,9 @@ def _changed(what: str) -> Blocked:
     )
 
 
-def _labels(project: TransformerProject) -> LabelsInput:
-    labels = project.spec.problem.labels
-    if labels.values:
-        return LabelsInput(values=tuple(labels.values))
-    resolved = {item.name: item.digest for item in project.status.datasets}
-    return LabelsInput(from_data=resolved.get(labels.from_dataset or ""))
+def _label_source(project: TransformerProject) -> str | None:
+    name = project.spec.problem.labels.from_dataset
+    return next((item.digest for item in project.status.datasets if item.name == name), None)
 
 
 def _method(run: FineTuneRun) -> LoraMethod:

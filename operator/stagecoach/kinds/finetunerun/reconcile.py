@@ -41,7 +41,7 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     if run.metadata.deletion_timestamp:
         return Plan()  # the Jobs are owned by the run and go with it
     if run.status.phase in (Phase.SUCCEEDED, Phase.FAILED):
-        return Plan(delete=_left_over(observed))
+        return Plan(delete=observed.unfinished)
     if run.status.inputs is None:
         return _start(observed, now, settings)
     current = run.status.attempts[-1]
@@ -182,7 +182,8 @@ def _job(observed: Observed, inputs: Inputs, attempt: Attempt, now: datetime, se
     run, project = observed.run, observed.project
     if project is None:
         raise Blocked(
-            "ProjectMissing", f"spec.project: TransformerProject {run.spec.project!r} was deleted. Create it again."
+            "ProjectMissing",
+            f"spec.project: TransformerProject {run.spec.project!r} is gone or not valid. Bring it back as it was.",
         )
     keep = int(duration(run.spec.clean_up_after).total_seconds())
     if attempt.intent is Intent.LOOKUP:

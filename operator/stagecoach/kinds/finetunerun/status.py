@@ -90,7 +90,7 @@ def ended(attempt: Attempt, end: Ended, now: datetime) -> Attempt:
     return attempt.model_copy(
         update={
             "start": attempt.start or end.started or None,
-            "end": timestamp(now),
+            "end": end.finished or timestamp(now),
             "outcome": str(end.outcome),
             "counted": end.retried,
             "message": end.words[:2048] or None,

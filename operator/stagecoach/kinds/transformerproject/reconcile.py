@@ -4,7 +4,7 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from stagecoach.api.transformerproject import REQUESTED_AT, FindingCode, ReportedFinding, Resolution, TransformerProject
+from stagecoach.api.transformerproject import FindingCode, ReportedFinding, Resolution, TransformerProject
 from stagecoach.build import jobs
 from stagecoach.contract.digests import digest_of_document
 from stagecoach.contract.jobs import ResolveJob
@@ -56,9 +56,10 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     if TABLE[AttemptOutcome(resolution.outcome or "")].retried:
         due = retry_at(datetime.fromisoformat(resolution.completion_time), resolution.failures)
         if now < due:
-            return Plan(delete=_left_over(observed), requeue_after=(due - now).total_seconds())
+            told = status.unchanged(project, now)
+            return Plan(status=told, delete=_left_over(observed), requeue_after=(due - now).total_seconds())
         return _resolve(observed, document, now, settings, failures=resolution.failures)
-    return Plan(delete=_left_over(observed))
+    return Plan(status=status.unchanged(project, now), delete=_left_over(observed))
 
 
 def resolve_job(project: TransformerProject) -> ResolveJob:
@@ -81,8 +82,19 @@ def resolve_job(project: TransformerProject) -> ResolveJob:
 
 def _current(project: TransformerProject, resolution: Resolution, document: ResolveJob) -> bool:
     """Whether the resolution is of the spec as it is now, and no newer one was asked for."""
-    asked = project.metadata.annotations.get(REQUESTED_AT)
-    return resolution.inputs == digest_of_document(document.document()) and resolution.requested_at == asked
+    if resolution.inputs != _identity(project, document) or resolution.requested_at != project.requested_at:
+        return False
+    # What has succeeded needs no other pod; what has not may need just that.
+    return resolution.outcome == AttemptOutcome.SUCCEEDED or resolution.pods == _pods_identity(project)
+
+
+def _identity(project: TransformerProject, document: ResolveJob) -> str:
+    # Another storage may hold other records.
+    return digest_of_document({"job": document.document(), "storage": project.spec.storage.uri})
+
+
+def _pods_identity(project: TransformerProject) -> str:
+    return digest_of_document(project.spec.pods.document())
 
 
 def _resolve(observed: Observed, document: ResolveJob, now: datetime, settings: Settings, failures: int) -> Plan:
@@ -90,10 +102,10 @@ def _resolve(observed: Observed, document: ResolveJob, now: datetime, settings: 
     project = observed.project
     before = project.status.resolution
     number = before.number + 1 if before else 1
-    asked = project.metadata.annotations.get(REQUESTED_AT)
     resolution = Resolution(
-        inputs=digest_of_document(document.document()),
-        requested_at=asked[:256] if asked else None,
+        inputs=_identity(project, document),
+        requested_at=project.requested_at,
+        pods=_pods_identity(project),
         number=number,
         failures=failures,
         job=jobs.job_name(project, f"r{number}"),

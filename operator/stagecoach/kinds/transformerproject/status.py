@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from stagecoach.api.common import ConditionStatus
 from stagecoach.api.transformerproject import (
     FindingStatus,
     Phase,
@@ -44,6 +45,13 @@ def resolved(
         return _status(project, Phase.INCOMPLETE, (*stalled(reason, message), fact), now, **changes)
     message = f"{len(project.spec.data.sets)} data sets with {examples} examples are resolved; runs can start."
     return _status(project, Phase.READY, (*ready("Resolved", message), fact), now, **changes)
+
+
+def unchanged(project: TransformerProject, now: datetime) -> Object:
+    """Say the same again about the spec as it is now: an edit that mends nothing has been seen."""
+    before = project.status.conditions
+    facts = [Fact(item.type, item.status is ConditionStatus.TRUE, item.reason, item.message) for item in before]
+    return _status(project, project.status.phase or Phase.INCOMPLETE, facts, now)
 
 
 def facts_of(found: reports.Resolution) -> dict[str, Any]:
