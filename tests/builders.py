@@ -112,6 +112,17 @@ def ready_project(records: bool = False) -> Object:
         "labels": found["labels"],
         "candidates": found["candidates"],
         "storage": {"records": records},
+        "resolution": {
+            "inputs": digest("9"),
+            "pods": digest("9"),
+            "number": 1,
+            "failures": 0,
+            "job": "desk-abcde-r1",
+            "image": IMAGE,
+            "startTime": CREATED,
+            "completionTime": CREATED,
+            "outcome": "Succeeded",
+        },
     }
     return result
 

@@ -74,3 +74,4 @@ def test_the_time_of_a_run_is_bounded(desk: Desk) -> None:
     steps = {"maxSteps": 100_000}
     desk.apply(builders.run(namespace=desk.namespace, resources=SMALL, hyperparameters=steps, maxDuration="25s"))
     assert "maxDuration" in desk.awaits_reason("ftr", "first", "DeadlineExceeded")
+    assert [item["outcome"] for item in desk.object("ftr", "first")["status"]["attempts"]] == ["DeadlineExceeded"]

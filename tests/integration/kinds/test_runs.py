@@ -102,6 +102,17 @@ def test_a_claim_that_is_missing_is_told_in_the_schedulers_words(desk: Desk) -> 
     assert desk.reason("TransformerProject", "desk")[0] == "Unschedulable"
 
 
+def test_a_pod_that_the_quota_refuses_is_told_in_the_servers_words(desk: Desk) -> None:
+    metadata = {"name": "none"}
+    desk.kube.create(
+        {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": {"hard": {"pods": "0"}}}
+    )
+    eventually(lambda: "used" in desk.kube.get("ResourceQuota", "none").get("status", {}), 90, "the quota is counted")
+    desk.kube.create(builders.project(namespace=desk.kube.namespace))
+    eventually(lambda: desk.reason("TransformerProject", "desk")[0] == "PodRefused", 60, "PodRefused")
+    assert "exceeded quota" in desk.reason("TransformerProject", "desk")[1]
+
+
 def test_deleting_a_run_takes_its_jobs_along(desk: Desk) -> None:
     desk.make_ready_project()
     desk.kube.create(builders.run(namespace=desk.kube.namespace))

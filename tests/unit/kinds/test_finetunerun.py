@@ -197,6 +197,43 @@ def test_a_project_that_changed_before_a_retry_ends_the_run() -> None:
     assert here.status["phase"] == "Failed"
 
 
+def test_a_project_that_is_made_again_before_a_retry_goes_on() -> None:
+    here = world()
+    start(here)
+    fail(here, SERVICE_FAILED)
+    here.wait(11)
+    here.project = None
+    here.reconcile()
+    here.reconcile()
+    assert here.condition("Ready")["reason"] == "ProjectMissing"
+    here.project = builders.stored(builders.project())  # not resolved yet
+    here.reconcile()
+    assert len(here.job_objects) == 2
+    assert here.status["phase"] == "Queued"
+
+
+def test_the_kubelet_is_given_time_to_say_that_the_deadline_passed() -> None:
+    here = world()
+    start(here)
+    [pod] = here.pod_objects.values()
+    stopped = {"exitCode": 143, "reason": "Error", "message": json.dumps({"outcome": "Terminated"})}
+    pod["status"] = {"phase": "Running", "containerStatuses": [{"name": "trainer", "state": {"terminated": stopped}}]}
+    here.reconcile()
+    assert here.status["phase"] == "Running"
+    pod["status"] |= {"phase": "Failed", "reason": "DeadlineExceeded"}
+    here.reconcile()
+    assert here.status["phase"] == "Failed"
+    assert here.condition("Ready")["reason"] == "DeadlineExceeded"
+
+
+def test_a_run_that_asks_before_the_project_has_looked_again_waits() -> None:
+    project = builders.ready_project()
+    project["metadata"]["annotations"] = {"stagecoach.dev/requested-at": "now"}
+    here = world(project=project)
+    here.reconcile()
+    assert here.condition("Ready")["reason"] == "ProjectNotReady"
+
+
 def test_a_job_of_an_attempt_that_has_ended_is_deleted_at_sight() -> None:
     here = world()
     start(here)

@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from stagecoach.kinds.transformerproject.reconcile import CONTROLLER
 from tests import builders
 from tests.unit.kinds.world import World
@@ -90,6 +92,59 @@ def test_an_annotation_asks_for_another_look() -> None:
     resolve(here)
     assert here.status["resolution"]["number"] == 2
     assert here.status["phase"] == "Ready"
+
+
+@pytest.mark.parametrize("value", ["", "x" * 300])
+def test_an_odd_annotation_asks_once(value: str) -> None:
+    here = world()
+    here.stored["metadata"]["annotations"] = {"stagecoach.dev/requested-at": value}
+    here.history = [here.stored]
+    resolve(here)
+    writes = here.status_writes
+    here.reconcile()
+    assert here.status["phase"] == "Ready"
+    assert here.status_writes == writes
+    assert here.status["resolution"]["number"] == 1
+
+
+def test_a_storage_or_pod_setting_that_is_mended_is_tried_at_once() -> None:
+    here = world()
+    here.reconcile()
+    here.reconcile()
+    edit(here, storage={"uri": "pvc://other/desk"})
+    here.reconcile()
+    here.reconcile()
+    [job] = here.job_objects.values()
+    assert "other" in json.dumps(job["spec"]["template"]["spec"]["volumes"])
+    edit(here, pods={"nodeSelector": {"pool": "cpu"}})
+    here.reconcile()
+    here.reconcile()
+    [job] = here.job_objects.values()
+    assert job["spec"]["template"]["spec"]["nodeSelector"] == {"pool": "cpu"}
+    resolve(here)
+    edit(here, pods={"nodeSelector": {"pool": "gpu"}})
+    here.reconcile()
+    assert here.status["phase"] == "Ready", "what is resolved needs no other pod"
+
+
+def test_an_edit_that_mends_nothing_is_seen() -> None:
+    here = world()
+    problem = {"reason": "UnknownColumn", "message": "No column."}
+    resolve(here, {"outcome": "BadInput", "problem": problem}, 64)
+    edit(here, owner={"name": "others"})
+    here.reconcile()
+    assert here.status["observedGeneration"] == 2
+    assert here.condition("Ready")["reason"] == "UnknownColumn"
+    assert here.condition("Ready")["observedGeneration"] == 2
+
+
+def test_many_labels_are_cut_in_status() -> None:
+    report = builders.resolution()
+    report["labels"] |= {"count": 500, "first": [f"label {number}" for number in range(100)]}
+    here = world()
+    resolve(here, {"outcome": "Done", "resolution": report})
+    assert here.status["phase"] == "Ready"
+    assert here.status["labels"]["count"] == 500
 
 
 def test_a_failure_that_may_pass_is_tried_again() -> None:
