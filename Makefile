@@ -64,10 +64,16 @@ generate: setup  ## write the CustomResourceDefinitions from the models
 	$(PY) -m stagecoach.api.crds crds charts/stagecoach/files/crds
 
 LOCK := $(VENV)/bin/uv pip compile pyproject.toml --quiet --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11
+# With a CPU build of torch at hand: the libraries of CUDA are pinned by torch itself. torch is the image's argument.
+LOCK_TRAINER = $(VENV)/bin/uv pip compile pyproject.toml --quiet --generate-hashes --no-emit-index-url --no-header \
+	--no-emit-find-links --no-annotate --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+	--extra trainer --find-links $(WHEELS) --no-emit-package torch --no-emit-package triton
 .PHONY: lock
 lock: setup  ## pin the dependencies in locks/ anew, with hashes
 	$(LOCK) --extra operator -o locks/operator.txt
 	$(LOCK) --extra operator --extra dev -c locks/operator.txt -o locks/dev.txt
+	@ls $(WHEELS)/torch-$(TORCH_VERSION)+cpu-*.whl > /dev/null || { echo "set WHEELS to a folder with a CPU build of torch"; exit 1; }
+	$(LOCK_TRAINER) -c <(echo "torch==$(TORCH_VERSION)+cpu") -o locks/trainer.txt
 
 .PHONY: cluster-up
 cluster-up: setup  ## the cluster that test-e2e and demo use
