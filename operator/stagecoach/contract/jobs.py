@@ -101,7 +101,6 @@ class TrainJob(ContractModel):
     base: ModelSource
     train: tuple[DataSource, ...]
     validation: tuple[DataSource, ...]
-    labels: Labels
     image: str = Field(description="The image as the operator asked for it; the record keeps it.")
     threads: int = Field(1, ge=1, description="CPU threads to train with: whole CPUs that the run asked for.")
 

@@ -108,7 +108,6 @@ class Project:
             base=ModelSource(name="tiny", uri="pvc://models/tiny", model=base.model, tokenizer=base.tokenizer),
             train=(self.source("train", digest=digests["train"]),),
             validation=(self.source("valid", Split.VALIDATION, digests["valid"]),),
-            labels=Labels(from_dataset="train"),
             image="example.com/trainer@sha256:" + "0" * 64,
             threads=1,
         )

@@ -184,7 +184,6 @@ def train_job(run: FineTuneRun, project: TransformerProject, inputs: Inputs, att
         base=contracts.model_source(candidates[inputs.candidate], inputs.base, inputs.tokenizer),
         train=tuple(contracts.data_source(specs[item.name], item.digest) for item in inputs.train),
         validation=tuple(contracts.data_source(specs[item.name], item.digest) for item in inputs.validation),
-        labels=contracts.labels(project.spec),
         image=inputs.image,
         threads=threads(run.spec.resources.cpu),
     )
