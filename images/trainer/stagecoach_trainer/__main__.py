@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE
+from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, GRACE_SECONDS
 from stagecoach_trainer import parent
 
 JOB_COMMANDS = {
@@ -17,7 +17,7 @@ JOB_COMMANDS = {
 EPILOG = f"""\
 resolve, lookup and train read their document from the environment variable {ENVIRONMENT_VARIABLE}, and answer in the
 termination log; without a command the document's kind decides. Exit codes: 0 done, 64 the input is wrong, 69 storage
-or another service failed, 70 anything else.
+or another service failed, 75 asked to stop and saved a checkpoint, 70 anything else.
 """
 
 
@@ -28,15 +28,16 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         from stagecoach_trainer.compare import main as compare
 
         return compare(options)
-    if options.command and (kind := _kind(environment)) not in (None, options.command):
+    kind = _kind(environment)
+    if options.command and kind and kind.lower() != options.command:
         print(f"{ENVIRONMENT_VARIABLE} holds a {kind} document; the command is {options.command}", file=sys.stderr)
         return 64
-    return parent.run(environment)
+    return parent.run(environment, grace=GRACE_SECONDS.get(kind or "", 30) - parent.LAST_WORD_SECONDS)
 
 
 def _kind(environment: Mapping[str, str]) -> str | None:
     try:
-        return str(json.loads(environment[ENVIRONMENT_VARIABLE])["kind"]).lower()
+        return str(json.loads(environment[ENVIRONMENT_VARIABLE])["kind"])
     except (KeyError, TypeError, ValueError):
         return None  # the work itself says what is wrong with the document
 

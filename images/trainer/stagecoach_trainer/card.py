@@ -3,7 +3,7 @@
 from huggingface_hub import ModelCardData
 
 from stagecoach.contract.digests import short
-from stagecoach.contract.records import Record
+from stagecoach.contract.records import Record, TrainingRecord
 
 
 def text(record: Record) -> str:
@@ -77,6 +77,8 @@ def _results(record: Record) -> str:
     training = record.training
     lines = ["\n## What came of it\n", "| epoch | step | loss on the validation sets |", "|---|---|---|"]
     lines += [f"| {point.epoch:g} | {point.step} | {point.loss:.4f} |" for point in training.evaluations]
+    if training.best_step is not None:
+        lines += ["", f"Published is the model of step {training.best_step}, where this loss was lowest."]
     lines += ["", f"Mean training loss {training.train_loss:.4f}. A loss is not a verdict: that is the gate's.", ""]
     return "\n".join(lines)
 
@@ -87,7 +89,7 @@ def _reproduction(record: Record) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in software.packages.items())
     return "\n## Reproduction and cost\n\n" + _table(
         ("Hardware", device),
-        ("Time", f"{training.seconds:.0f} s, {training.tokens_per_second:.0f} tokens/s"),
+        ("Time", f"{training.seconds:.0f} s, {training.tokens_per_second:.0f} tokens/s{_interruptions(training)}"),
         ("Cost", f"{training.cpu_hours:.3f} CPU hours, {training.gpu_hours:.3f} GPU hours"),
         ("Memory", f"{training.peak_memory_bytes / 2**30:.1f} GiB"),
         ("Image", software.image),
@@ -96,6 +98,11 @@ def _reproduction(record: Record) -> str:
         ("Started", record.started),
         ("Finished", record.finished),
     )
+
+
+def _interruptions(training: TrainingRecord) -> str:
+    steps = [f"{stretch.first_step}" for stretch in training.stretches[1:]]
+    return f"; interrupted, and gone on from step {', '.join(steps)}" if steps else ""
 
 
 def _table(*rows: tuple[str, str]) -> str:

@@ -12,14 +12,18 @@ import torch
 import trl.trainer.utils
 from datasets import Dataset
 from peft import LoraConfig
-from transformers import AutoModelForCausalLM, PrinterCallback, ProgressCallback, TrainerCallback
+from transformers import AutoModelForCausalLM, PrinterCallback, ProgressCallback, Trainer, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from stagecoach.contract.inputs import LoraMethod
+from stagecoach.contract.records import Stretch
 from stagecoach.contract.reports import Problem, Progress, ProgressLine
 from stagecoach_trainer import places
+from stagecoach_trainer.checkpoints import Checkpoints
+from stagecoach_trainer.continuation import Continuation, Meter
 from stagecoach_trainer.encoding import Encoding, Example
 from stagecoach_trainer.failures import WorkFailed
+from stagecoach_trainer.interruption import Request
 from stagecoach_trainer.train import Prepared, now
 
 PROGRESS_SECONDS = 10.0
@@ -40,19 +44,10 @@ class Result:
     history: list[dict[str, float]]
     seconds: float
     tokens: int
+    cpu_hours: float
+    stretches: tuple[Stretch, ...]
+    best_step: int | None
     exceptions: tuple[str, ...]
-
-
-class Meter:
-    """Counts the tokens that are trained on, padding not counted, and the time."""
-
-    def __init__(self) -> None:
-        self.tokens = 0
-        self.started = time.monotonic()
-
-    def rate(self) -> float:
-        """Tokens per second since the start."""
-        return self.tokens / max(1e-9, time.monotonic() - self.started)
 
 
 class _Trainer(SFTTrainer):  # type: ignore[misc]
@@ -68,6 +63,9 @@ class _Trainer(SFTTrainer):  # type: ignore[misc]
         if not torch.isfinite(loss):
             raise WorkFailed(_not_finite(self.state.global_step + 1))
         return loss
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        Trainer._save_checkpoint(self, model, trial)  # TRL's own would add a model card
 
 
 class _Teller(TrainerCallback):  # type: ignore[misc]
@@ -93,22 +91,26 @@ class _Teller(TrainerCallback):  # type: ignore[misc]
 
     def _tell(self, state: Any) -> None:
         self._told = time.monotonic()
-        spent = self._told - self._meter.started
         done, steps = state.global_step, state.max_steps
+        here = done - self._meter.first_step
         progress = Progress(
             step=done,
             steps=steps,
             percent=100 * done // max(1, steps),
-            remaining_seconds=round(spent / done * (steps - done)) if done else None,
-            tokens_per_second=round(self._meter.rate(), 1) if done else None,
+            remaining_seconds=round(self._meter.seconds() / here * (steps - done)) if here else None,
+            tokens_per_second=round(self._meter.rate(), 1) if here else None,
             loss=None if self._loss is None else round(self._loss, 4),
+            checkpoint=self._meter.checkpoint,
             at=now(),
         )
         print(ProgressLine(progress=progress).line(), flush=True)
 
 
-def run(prepared: Prepared, targets: tuple[str, ...]) -> Result:
-    """Train adapters on these modules and return the model. Raises WorkFailed when the loss is not finite."""
+def run(prepared: Prepared, targets: tuple[str, ...], saved: Checkpoints, request: Request) -> Result:
+    """Train adapters on these modules, or go on training them, and return the model.
+
+    Raises WorkFailed when the loss is not finite, and Preempted once a request to stop has led to a checkpoint.
+    """
     job = prepared.job
     _settle(job.threads, job.inputs.devices)
     precision = _precision(job.inputs.hyperparameters.precision, job.inputs.devices)
@@ -116,14 +118,18 @@ def run(prepared: Prepared, targets: tuple[str, ...]) -> Result:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("once")
         trainer = _trainer(prepared, targets, precision, meter)
+        continuation = Continuation(trainer, job, meter, saved, request)
+        folder = continuation.begin()
         meter.started = time.monotonic()
-        output = trainer.train()
+        output = trainer.train(resume_from_checkpoint=folder)
+        stretches, cpu_hours = continuation.stretches(), continuation.cpu_hours()
     losses = [
         output.training_loss,
         *(point["eval_loss"] for point in trainer.state.log_history if "eval_loss" in point),
     ]
     if not all(map(math.isfinite, losses)):
         raise WorkFailed(_not_finite(output.global_step))
+    continuation.finish()
     return Result(
         model=trainer.model,
         precision=precision,
@@ -132,8 +138,11 @@ def run(prepared: Prepared, targets: tuple[str, ...]) -> Result:
         warmup_steps=trainer.args.get_warmup_steps(trainer.state.max_steps),
         train_loss=output.training_loss,
         history=trainer.state.log_history,
-        seconds=output.metrics["train_runtime"],
+        seconds=sum(stretch.seconds for stretch in stretches),
         tokens=meter.tokens,
+        cpu_hours=cpu_hours,
+        stretches=stretches,
+        best_step=continuation.best_step,
         exceptions=_exceptions(caught),
     )
 

@@ -13,16 +13,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from stagecoach.contract.jobs import GRACE_SECONDS
 from stagecoach.contract.reports import TERMINATION_LOG, ExitCode, Outcome, Problem, Report
 from stagecoach_trainer import cgroup, places, termination
 
 COMMAND = (sys.executable, "-m", "stagecoach_trainer.work")
-# Below the pod's grace period of 30 s: what does not end by then is ended, and there is still time to say so.
-GRACE_SECONDS = 20
+# Of the pod's grace period: the work that has not ended by then is ended, and there is still time to say so.
+LAST_WORD_SECONDS = 10
 CODES = {
     Outcome.DONE: ExitCode.DONE,
     Outcome.BAD_INPUT: ExitCode.BAD_INPUT,
     Outcome.SERVICE_FAILED: ExitCode.SERVICE_FAILED,
+    Outcome.PREEMPTED: ExitCode.PREEMPTED,
 }
 
 
@@ -61,9 +63,14 @@ class _Child:
 
 
 def run(
-    environment: Mapping[str, str] = os.environ, command: Sequence[str] = COMMAND, grace: int = GRACE_SECONDS
+    environment: Mapping[str, str] = os.environ,
+    command: Sequence[str] = COMMAND,
+    grace: int = GRACE_SECONDS["Train"] - LAST_WORD_SECONDS,
 ) -> int:
-    """Run the work to its end, write the termination message, and return the exit code."""
+    """Run the work to its end, write the termination message, and return the exit code.
+
+    Once it is asked to stop, the work has `grace` seconds.
+    """
     child = _Child(grace)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, child.stop)

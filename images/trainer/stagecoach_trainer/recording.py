@@ -125,15 +125,22 @@ def _training(prepared: Prepared, result: Result) -> TrainingRecord:
         losses=_losses(result),
         evaluations=evaluations,
         train_loss=result.train_loss,
-        eval_loss=evaluations[-1].loss if evaluations else None,
+        eval_loss=_published_loss(evaluations, result.best_step),
+        best_step=result.best_step,
+        stretches=result.stretches,
         seconds=result.seconds,
         tokens=result.tokens,
         tokens_per_second=result.tokens / max(1e-9, result.seconds),
-        cpu_hours=hardware.cpu_hours(),
+        cpu_hours=result.cpu_hours,
         gpu_hours=devices * result.seconds / 3600,
         peak_memory_bytes=peak_memory(),
         peak_gpu_memory_bytes=torch.cuda.max_memory_allocated() if devices else None,
     )
+
+
+def _published_loss(evaluations: tuple[EvalPoint, ...], best_step: int | None) -> float | None:
+    losses = [point.loss for point in evaluations if best_step in (None, point.step)]
+    return losses[-1] if losses else None
 
 
 def _parameters(model: Any) -> tuple[int, int]:

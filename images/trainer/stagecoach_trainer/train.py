@@ -9,8 +9,9 @@ from stagecoach.contract.jobs import DataSource, Split, TrainJob
 from stagecoach.contract.prompts import Encoder, Tokenizer
 from stagecoach.contract.reports import ArtifactReport, BadInput, Problem
 from stagecoach.contract.store import Store, require_storage
-from stagecoach_trainer import bases, encoding, lookup, places, sources
+from stagecoach_trainer import bases, encoding, interruption, lookup, places, sources
 from stagecoach_trainer.bases import Base
+from stagecoach_trainer.checkpoints import Checkpoints
 from stagecoach_trainer.encoding import Encoding
 
 CHANGED = (
@@ -90,9 +91,14 @@ def _trained(prepared: Prepared, storage: Store) -> ArtifactReport:
     from stagecoach_trainer import artifact, loop, modules, recording
 
     targets = modules.resolve(prepared.base, prepared.job.inputs.method.target_modules)
-    result = loop.run(prepared, targets)
-    manifest = storage.publish(artifact.files(result.model, prepared.base), staging(prepared.job))
-    return recording.publish(prepared, result, manifest, storage)
+    saved = Checkpoints(storage, prepared.job)
+    # From here a request to stop leads to a checkpoint; once all steps are done, publishing takes no longer.
+    with interruption.noted() as request:
+        result = loop.run(prepared, targets, saved, request)
+        manifest = storage.publish(artifact.files(result.model, prepared.base), staging(prepared.job))
+        report = recording.publish(prepared, result, manifest, storage)
+        saved.remove()
+    return report
 
 
 def _check_revision(job: TrainJob) -> None:

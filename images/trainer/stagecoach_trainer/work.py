@@ -1,29 +1,23 @@
 """The child process: does what the Job's document says and leaves a Report in a file."""
 
 import os
-import signal
 import sys
 import traceback
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from pydantic import ValidationError
 
 from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, LookupJob, ResolveJob, TrainJob, read_job
 from stagecoach.contract.reports import BadInput, Outcome, Problem, Report
 from stagecoach.contract.store import StorageFailed
-from stagecoach_trainer import cgroup, places, quiet
+from stagecoach_trainer import cgroup, interruption, places, quiet
 from stagecoach_trainer.failures import WorkFailed
-
-
-class Terminated(BaseException):
-    """The pod was asked to stop. Not an Exception: no library may swallow it."""
+from stagecoach_trainer.interruption import Preempted, Terminated
 
 
 def main() -> int:
     """Work, and write the Report where the parent reads it."""
-    signal.signal(signal.SIGTERM, _terminate)
+    interruption.ends_the_work()
     report = perform()
     place = Path(os.environ[places.REPORT_VARIABLE])
     part = place.with_suffix(".part")
@@ -43,6 +37,9 @@ def perform() -> Report:
         return Report(outcome=Outcome.SERVICE_FAILED, problem=error.problem)
     except WorkFailed as error:
         return Report(outcome=Outcome.FAILED, problem=error.problem)
+    except Preempted as error:
+        message = f"the pod was asked to stop; a checkpoint was saved at step {error.step}."
+        return Report(outcome=Outcome.PREEMPTED, problem=Problem.of("Preempted", message), checkpoint=error.step)
     except Terminated:
         problem = Problem.of("Terminated", "the pod was asked to stop before the work was done.")
         return Report(outcome=Outcome.TERMINATED, problem=problem)
@@ -87,12 +84,6 @@ def _failed(error: Exception) -> Report:
         remedy = "Raise resources.memory, use a larger GPU, or lower perDeviceBatchSize or maxLength."
         return Report(outcome=Outcome.OUT_OF_MEMORY, problem=Problem.of("OutOfMemory", words, remedy=remedy))
     return Report(outcome=Outcome.FAILED, problem=Problem.of("Unexpected", words, remedy="See the pod's log."))
-
-
-def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
-    # A second request must not interrupt the cleaning up after the first.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise Terminated
 
 
 if __name__ == "__main__":

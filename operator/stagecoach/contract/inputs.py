@@ -103,6 +103,9 @@ class RunInputs(ContractModel):
     tokenization: Tokenization
     method: LoraMethod
     hyperparameters: Hyperparameters
+    best: Literal["eval_loss"] | None = Field(
+        None, description="Publish what the model was when this was lowest, of all evaluations. None: as it ended."
+    )
     devices: int = Field(ge=0, description="GPUs that take part; 0 is a CPU. It decides precision and reduction order.")
 
     @property

@@ -15,6 +15,9 @@ ENVIRONMENT_VARIABLE = "STAGECOACH_JOB"
 # Linux refuses an environment string above 128 KiB; the rest is head room for its name and for the Job around it.
 MAX_BYTES = 120_000
 
+# By kind of Job: how long a pod may take to stop once it is asked to. A training saves a checkpoint in this time.
+GRACE_SECONDS = {"Resolve": 30, "Lookup": 30, "Train": 120}
+
 
 class Split(StrEnum):
     """What a data set may be used for."""
@@ -88,6 +91,13 @@ class Owner(ContractModel):
     contact: str | None = None
 
 
+class Checkpoints(ContractModel):
+    """How a training saves itself. It decides nothing about the result, so it is no part of the inputs."""
+
+    every_steps: int | None = Field(None, ge=1, description="None: by time, see the trainer.")
+    keep: int = Field(2, ge=1, description="How many stay; the best one is kept beside them.")
+
+
 class TrainJob(ContractModel):
     """Train, publish the artifact and the record, report both."""
 
@@ -102,6 +112,7 @@ class TrainJob(ContractModel):
     train: tuple[DataSource, ...]
     validation: tuple[DataSource, ...]
     image: str = Field(description="The image as the operator asked for it; the record keeps it.")
+    checkpoints: Checkpoints = Field(default_factory=Checkpoints)
     threads: int = Field(1, ge=1, description="CPU threads to train with: whole CPUs that the run asked for.")
 
 

@@ -4,7 +4,13 @@ artifacts/sha256/<hex>/          the files of a model or adapter
 artifacts/sha256/<hex>.manifest.json   written last: without it the artifact is not there
 runs/<inputs hex>/record.json    what a run with these inputs produced
 runs/<inputs hex>/README.md      the same for people (a model card)
+runs/<inputs hex>/checkpoints/<run uid>/
+    step-<step>.<attempt>/       a training in progress, from which another attempt goes on
+    step-<step>.<attempt>.json   written last: without it the checkpoint is not there
 staging/<uid>/                   work of a Job that has not published yet
+
+Checkpoints are a run's own, and of the attempt that wrote them: one that was thought lost may still be writing. All
+checkpoints of the same inputs go when a record of these inputs is published: nobody needs them any more.
 """
 
 from stagecoach.contract.digests import hex_of
@@ -31,6 +37,12 @@ def run_folder(inputs_digest: str) -> str:
 def record_file(inputs_digest: str) -> str:
     """Return the record of the run with these inputs."""
     return f"{run_folder(inputs_digest)}/record.json"
+
+
+def checkpoints_folder(inputs_digest: str, uid: str = "") -> str:
+    """Return the folder of all checkpoints of these inputs, or of those of one run."""
+    folder = f"{run_folder(inputs_digest)}/checkpoints"
+    return f"{folder}/{uid}" if uid else folder
 
 
 def staging_folder(uid: str) -> str:

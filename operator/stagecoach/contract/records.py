@@ -50,6 +50,15 @@ class EvalPoint(ContractModel):
     loss: float
 
 
+class Stretch(ContractModel):
+    """The part of a training that one attempt did; what it did after its last checkpoint is lost, and not counted."""
+
+    attempt: int
+    first_step: int = Field(description="Step of the checkpoint that it went on from; 0 when it began.")
+    last_step: int
+    seconds: float
+
+
 class TrainingRecord(ContractModel):
     """How the training went. What was asked for is in `inputs`; here is what came of it."""
 
@@ -67,8 +76,10 @@ class TrainingRecord(ContractModel):
     losses: tuple[LossPoint, ...]
     evaluations: tuple[EvalPoint, ...]
     train_loss: float = Field(description="Mean over all steps.")
-    eval_loss: float | None = None
-    seconds: float
+    eval_loss: float | None = Field(None, description="Of the model that was published.")
+    best_step: int | None = Field(None, description="The step whose model was published, if it was chosen.")
+    stretches: tuple[Stretch, ...] = Field((), description="By attempt; more than one when it was interrupted.")
+    seconds: float = Field(description="Of all stretches; likewise tokens, CPU and GPU hours.")
     tokens: int = Field(description="Tokens that went through training, padding not counted.")
     tokens_per_second: float
     cpu_hours: float

@@ -20,6 +20,7 @@ class ExitCode(IntEnum):
     BAD_INPUT = 64
     SERVICE_FAILED = 69
     FAILED = 70
+    PREEMPTED = 75
 
 
 class Outcome(StrEnum):
@@ -30,6 +31,7 @@ class Outcome(StrEnum):
     SERVICE_FAILED = "ServiceFailed"  # storage or another service refused: may pass
     OUT_OF_MEMORY = "OutOfMemory"  # the kernel killed the work, not this reporter
     TERMINATED = "Terminated"  # the pod was asked to stop
+    PREEMPTED = "Preempted"  # the pod was asked to stop, and saved a checkpoint from which another attempt goes on
     FAILED = "Failed"  # anything else, the traceback is in the log
 
 
@@ -140,6 +142,7 @@ class Report(ContractModel):
     problem: Problem | None = None
     resolution: Resolution | None = None
     artifact: ArtifactReport | None = Field(None, description="Of a Train, or of a Lookup that found a record.")
+    checkpoint: int | None = Field(None, description="Step of the checkpoint that a Preempted work saved.")
 
     @classmethod
     def parse(cls, text: str | None) -> Self | None:
@@ -159,6 +162,7 @@ class Progress(ContractModel):
     remaining_seconds: int | None = None
     tokens_per_second: float | None = None
     loss: float | None = None
+    checkpoint: int | None = Field(None, description="Step of the newest checkpoint in the storage.")
     at: str = Field(description="RFC 3339 time, UTC.")
 
 

@@ -10,13 +10,13 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import IO, Any, Self
+from typing import IO, Any, BinaryIO, Self
 
 import fsspec
 from pydantic import ValidationError
 
 from stagecoach.contract import layout
-from stagecoach.contract.digests import CHUNK, FileEntry, Manifest, file_entry, short
+from stagecoach.contract.digests import FileEntry, Manifest, file_entry, short
 from stagecoach.contract.reports import Problem
 
 # safetensors and tempfile write 0600; a reader has another uid.
@@ -182,16 +182,32 @@ class Store:
 
     def write(self, relative: str, content: bytes, uid: str) -> None:
         """Write a file so that a reader sees the old content or the new one, never a part."""
+        self.copy_in(relative, io.BytesIO(content), uid)
+
+    def copy_in(self, relative: str, source: BinaryIO, uid: str) -> FileEntry:
+        """Write a file from a stream, as `write` does, and return its entry under its own name."""
+        name = relative.rpartition("/")[2]
         staged = f"{layout.staging_folder(uid)}/{secrets.token_hex(8)}"
         with _told(self.path(relative)):
             self._make_folder(staged.rpartition("/")[0])
             self._make_folder(relative.rpartition("/")[0])
             with self._fs.open(self.path(staged), "wb") as stream:
-                for start in range(0, len(content), CHUNK):
-                    stream.write(content[start : start + CHUNK])
+                entry = file_entry(name, source, stream)
                 self._sync(stream)
             self._allow(staged, FILE_MODE)
             self._rename(self.path(staged), self.path(relative))
+        return entry
+
+    def copy_out(self, relative: str, target: BinaryIO) -> FileEntry:
+        """Copy a file into a stream and return its entry under its own name."""
+        with self.open(relative) as stream:
+            return file_entry(relative.rpartition("/")[2], stream, target)  # type: ignore[arg-type]
+
+    def remove(self, relative: str) -> None:
+        """Remove a file, or a folder with all that is in it; once more is a no-op."""
+        if self._kind(relative) is not None:
+            with _told(self.path(relative)):
+                self._fs.rm(self.path(relative), recursive=True)
 
     def clean(self, uid: str) -> None:
         """Remove what a Job left in staging. What cannot be removed stays: the work itself is done."""

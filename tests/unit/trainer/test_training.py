@@ -140,10 +140,13 @@ def test_peft_loads_the_adapter_and_computes_the_same(real: Project) -> None:
     from transformers import AutoModelForCausalLM
 
     from stagecoach_trainer import artifact, loop, modules
+    from stagecoach_trainer.checkpoints import Checkpoints
+    from stagecoach_trainer.interruption import Request
     from stagecoach_trainer.train import prepare
 
     prepared = prepare(real.train_job())
-    result = loop.run(prepared, modules.resolve(prepared.base, "all-linear"))
+    saved = Checkpoints(real.storage, prepared.job)
+    result = loop.run(prepared, modules.resolve(prepared.base, "all-linear"), saved, Request())
     folder = real.root / "adapter"
     folder.mkdir()
     for name, content in artifact.files(result.model, prepared.base).items():

@@ -1,0 +1,185 @@
+"""How a training saves itself, goes on where another attempt stopped, and finds its best model.
+
+A resumed training gives the same bytes as one that nobody disturbed. transformers restores weights, optimizer,
+schedule, randomness and the order of the rows; here is what it does not restore: the sums behind the loss curve, and
+the evaluation at the end of an epoch, which therefore comes before the checkpoint of that step.
+"""
+
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+
+from stagecoach.contract.jobs import TrainJob
+from stagecoach.contract.records import Stretch
+from stagecoach.contract.reports import Problem
+from stagecoach.contract.store import StorageFailed
+from stagecoach_trainer import hardware
+from stagecoach_trainer.checkpoints import Best, Checkpoint, Checkpoints, LossSums
+from stagecoach_trainer.interruption import Preempted, Request, Terminated
+
+# Without spec.checkpoints.everySteps: what an interruption without a warning may cost.
+SAVE_SECONDS = 600.0
+
+
+class Meter:
+    """Counts the tokens that are trained on, padding not counted, and the time; over all attempts and in this one."""
+
+    def __init__(self) -> None:
+        self.tokens = 0
+        self.started = time.monotonic()
+        self.first_step = 0
+        self.checkpoint: int | None = None
+        self._tokens_before = 0
+
+    def go_on(self, step: int, tokens: int) -> None:
+        """Count from a checkpoint on."""
+        self.first_step = self.checkpoint = step
+        self.tokens = self._tokens_before = tokens
+
+    def seconds(self) -> float:
+        """Seconds of this attempt's training."""
+        return time.monotonic() - self.started
+
+    def rate(self) -> float:
+        """Tokens per second in this attempt."""
+        return (self.tokens - self._tokens_before) / max(1e-9, self.seconds())
+
+
+class Continuation(TrainerCallback):  # type: ignore[misc]
+    """Decides when to save, publishes what was saved, and restores it."""
+
+    def __init__(self, trainer: Any, job: TrainJob, meter: Meter, saved: Checkpoints, request: Request) -> None:
+        self._trainer = trainer
+        self._job = job
+        self._meter = meter
+        self._saved = saved
+        self._request = request
+        self._from: Checkpoint | None = None
+        self._best: Best | None = None
+        self._at_epoch_end = False
+        self._saved_at = time.monotonic()
+        trainer.add_callback(self)
+
+    def begin(self) -> str | None:
+        """Return the folder of the checkpoint to go on from, or None to begin at step 0."""
+        found = self._saved.newest()
+        if found is None:
+            return None
+        self._from, folder = found
+        self._best = self._from.best
+        self._meter.go_on(self._from.step, self._from.tokens)
+        where = f"step {self._from.step}, saved by attempt {self._from.attempt}"
+        print(f"going on from the checkpoint of {where}", file=sys.stderr, flush=True)
+        return str(folder)
+
+    def finish(self) -> None:
+        """Bring back the best model, if that is what is to be published."""
+        if self._best is None or self._best.step == self._trainer.state.global_step:
+            return
+        folder = self._saved.at_step(self._best.step)
+        if folder is None:
+            remedy = "See that the claim's volume is healthy."
+            message = f"the best checkpoint, of step {self._best.step}, does not read back as it was written."
+            raise StorageFailed(Problem.of("StorageCorrupts", message, remedy=remedy))
+        self._trainer._load_from_checkpoint(str(folder))
+
+    @property
+    def best_step(self) -> int | None:
+        """The step whose model was chosen."""
+        return self._best.step if self._best else None
+
+    def stretches(self) -> tuple[Stretch, ...]:
+        """Return what was done so far, by attempt."""
+        this = Stretch(
+            attempt=self._job.attempt,
+            first_step=self._meter.first_step,
+            last_step=self._trainer.state.global_step,
+            seconds=self._meter.seconds(),
+        )
+        return (*(self._from.stretches if self._from else ()), this)
+
+    def cpu_hours(self) -> float:
+        """CPU time of all attempts, as far as it was not lost."""
+        return hardware.cpu_hours() + (self._from.cpu_hours if self._from else 0.0)
+
+    # Called by the Trainer, in this order.
+
+    def on_train_begin(self, args: Any, _state: Any, _control: Any, **_: Any) -> None:
+        """Restore the sums behind the loss curve."""
+        self._saved_at = time.monotonic()
+        if self._from is not None:
+            sums = self._from.sums
+            self._trainer._tr_loss = torch.tensor(sums.since_logged, device=args.device)
+            self._trainer._total_loss_scalar = sums.logged
+            self._trainer._globalstep_last_logged = sums.logged_step
+            self._trainer._initial_global_step = 0
+
+    def on_step_end(self, _args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Save when it is time; at the end of an epoch only after its evaluation. The last step needs no checkpoint."""
+        if state.global_step >= state.max_steps or not self._due(state.global_step):
+            return
+        self._at_epoch_end = float(state.epoch).is_integer()
+        control.should_save = not self._at_epoch_end
+
+    def on_evaluate(self, _args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any) -> None:
+        """Keep the best model."""
+        loss = metrics["eval_loss"]
+        if self._job.inputs.best and (self._best is None or loss < self._best.loss):
+            self._best = Best(step=state.global_step, loss=loss)
+            control.should_save = state.global_step < state.max_steps
+
+    def on_epoch_end(self, _args: Any, _state: Any, control: Any, **_: Any) -> None:
+        """Save what was due at the epoch's last step; the Trainer evaluates before it saves."""
+        if self._at_epoch_end:
+            self._at_epoch_end, control.should_save = False, True
+
+    def on_save(self, args: Any, state: Any, _control: Any, **_: Any) -> None:
+        """Publish what the Trainer has written. Raises Preempted when the pod was asked to stop."""
+        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        try:
+            self._publish(folder, state.global_step)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        self._saved_at = time.monotonic()
+        if self._request.asked:
+            raise Preempted(state.global_step)
+
+    def _due(self, step: int) -> bool:
+        every = self._job.checkpoints.every_steps
+        by_time = every is None and time.monotonic() - self._saved_at >= SAVE_SECONDS
+        return self._request.asked or by_time or (every is not None and step % every == 0)
+
+    def _publish(self, folder: Path, step: int) -> None:
+        trainer = self._trainer
+        sums = LossSums(
+            since_logged=trainer._tr_loss.item(),
+            logged=trainer._total_loss_scalar,
+            logged_step=trainer._globalstep_last_logged,
+        )
+        checkpoint = Checkpoint(
+            inputs_digest=self._job.inputs.digest,
+            step=step,
+            attempt=self._job.attempt,
+            files=(),
+            sums=sums,
+            best=self._best,
+            stretches=self.stretches(),
+            tokens=self._meter.tokens,
+            cpu_hours=self.cpu_hours(),
+        )
+        try:
+            self._saved.publish(folder, checkpoint)
+        except StorageFailed as error:
+            print(f"no checkpoint at step {step}: {error}", file=sys.stderr, flush=True)
+            if self._request.asked:
+                raise Terminated from error
+            # A storage that is away for a moment must not end a training that needs it only at its end.
+            if self.best_step == step:
+                raise
+        else:
+            self._meter.checkpoint = step

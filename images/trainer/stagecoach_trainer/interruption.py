@@ -1,0 +1,51 @@
+"""What becomes of a work that is asked to stop: it ends at once, or at the next good moment."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+
+class Terminated(BaseException):
+    """The pod was asked to stop. Not an Exception: no library may swallow it."""
+
+
+class Preempted(BaseException):
+    """The pod was asked to stop, and the training saved itself. Not an Exception either."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(step)
+        self.step = step
+
+
+class Request:
+    """Whether the pod was asked to stop."""
+
+    asked = False
+
+
+def ends_the_work() -> None:
+    """Have a request to stop raise Terminated."""
+    signal.signal(signal.SIGTERM, _terminate)
+
+
+@contextmanager
+def noted() -> Iterator[Request]:
+    """Only note a request to stop; whoever works looks at it. When that takes too long, the first process ends it."""
+    request = Request()
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        request.asked = True
+
+    before = signal.signal(signal.SIGTERM, note)
+    try:
+        yield request
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+    # A second request must not interrupt the cleaning up after the first.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Terminated

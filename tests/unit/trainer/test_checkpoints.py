@@ -1,0 +1,346 @@
+"""Trainings that are interrupted and go on: the result is the one that nobody disturbed."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, Checkpoints, Subject, TrainJob
+from stagecoach.contract.layout import checkpoints_folder, run_folder
+from stagecoach.contract.records import Record
+from stagecoach.contract.reports import ExitCode, Outcome, Problem, ProgressLine, Report
+from stagecoach.contract.store import StorageFailed
+from stagecoach_trainer import checkpoints, lookup, places
+
+from .conftest import SUBJECT, Project, make_project
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+# A pod in which a signal comes at the beginning of a step.
+WORK = """\
+import os, signal, sys, time
+from stagecoach_trainer import loop, work
+def asked(trainer):
+    [request] = [each._request for each in trainer.callback_handler.callbacks if hasattr(each, "_request")]
+    os.kill(os.getppid(), signal.SIGTERM)
+    while not request.asked:
+        time.sleep(0.01)
+inner = loop._Trainer.training_step
+def step(trainer, *arguments, **options):
+    if trainer.state.global_step == {step}:
+        {happens}
+    return inner(trainer, *arguments, **options)
+loop._Trainer.training_step = step
+sys.exit(work.main())
+"""
+PARENT = "import sys; from stagecoach_trainer import parent; sys.exit(parent.run(command=[sys.executable, '-c', {!r}]))"
+ASKED = "asked(trainer)"
+KILLED = "os.kill(os.getpid(), signal.SIGKILL)"
+# Dropout draws random numbers, and a step has several batches: both have to go on exactly. 2 steps are an epoch.
+SETTINGS = {"epochs": 6, "learning_rate_schedule": "cosine", "warmup_ratio": 0.1, "gradient_accumulation_steps": 2}
+OTHER = Subject(kind="FineTuneRun", namespace="team", name="other", uid="uid-2")
+
+
+class Killed(BaseException):
+    """The pod is gone, and with it all that was not in the storage."""
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Record]:
+    """The record of a run that was trained without a break and without checkpoints."""
+    project = make_project(tmp_path_factory.mktemp("undisturbed") / "root")
+    shutil.copytree(tiny_base, project.root / "pvc" / "models" / "tiny", dirs_exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(places.ROOT_VARIABLE, str(project.root))
+        job = job_of(project)
+        attempt(project, job)
+        yield record_of(project, job)
+
+
+@pytest.fixture
+def real(project: Project, tiny_base: Path) -> Project:
+    """A project with a base that can be trained."""
+    shutil.copytree(tiny_base, project.root / "pvc" / "models" / "tiny", dirs_exist_ok=True)
+    return project
+
+
+def job_of(project: Project, number: int = 1, every: int | None = None, keep: int = 2, **changes: Any) -> TrainJob:
+    settings = SETTINGS | changes.pop("settings", {})
+    method = {"dropout": 0.1} | changes.pop("method", {})
+    kept = Checkpoints(every_steps=every, keep=keep)
+    return project.train_job(settings=settings, method=method, attempt=number, checkpoints=kept, **changes)
+
+
+def attempt(project: Project, job: TrainJob, *, asked: int | None = None, killed: int | None = None) -> None:
+    """Train as a pod would, asked to stop or killed in the step after this one."""
+    from stagecoach_trainer import interruption, loop
+    from stagecoach_trainer.train import train
+
+    inner = loop._Trainer.training_step
+
+    def step(trainer: Any, *arguments: Any, **options: Any) -> Any:
+        if trainer.state.global_step == killed:
+            raise Killed
+        if trainer.state.global_step == asked:
+            signal.raise_signal(signal.SIGTERM)
+        return inner(trainer, *arguments, **options)
+
+    shutil.rmtree(project.root / "scratch", ignore_errors=True)  # another pod has another
+    with pytest.MonkeyPatch.context() as patch, suppress(Killed, interruption.Preempted):
+        patch.setattr(loop._Trainer, "training_step", step)
+        train(job)
+
+
+def pod(project: Project, job: TrainJob, happens: str = "pass", step: int = 7) -> tuple[int, Report, str]:
+    """Train in a process as in a pod, in which something happens; return its exit code, report and output."""
+    log = project.root / "termination-log"
+    shutil.rmtree(project.root / "scratch", ignore_errors=True)
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        places.ROOT_VARIABLE: str(project.root),
+        places.TERMINATION_LOG_VARIABLE: str(log),
+        ENVIRONMENT_VARIABLE: job.line(),
+    }
+    command = [sys.executable, "-c", PARENT.format(WORK.format(step=step, happens=happens))]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    report = Report.parse(log.read_text())
+    assert report is not None, ended.stderr
+    return ended.returncode, report, ended.stdout + ended.stderr
+
+
+def record_of(project: Project, job: TrainJob) -> Record:
+    known = lookup.read_record(project.storage, job.inputs.digest)
+    assert known is not None
+    return known[0]
+
+
+def saved(project: Project, job: TrainJob) -> list[str]:
+    """Return the names of the complete checkpoints."""
+    folder = checkpoints_folder(job.inputs.digest, job.subject.uid)
+    if not project.storage.exists(folder):
+        return []
+    return sorted(name.removesuffix(".json") for name in project.storage.names(folder))
+
+
+def same(one: Record, other: Record) -> None:
+    """Check that two trainings gave the same, to the last bit."""
+    assert one.artifact == other.artifact
+    assert one.training.losses == other.training.losses
+    assert one.training.evaluations == other.training.evaluations
+    assert one.training.train_loss == other.training.train_loss
+    assert (one.training.tokens, one.training.steps) == (other.training.tokens, other.training.steps)
+
+
+def first_steps(record: Record) -> list[int]:
+    """Return the steps from which the attempts went on."""
+    return [stretch.first_step for stretch in record.training.stretches]
+
+
+def test_a_pod_that_is_asked_to_stop_saves_itself_and_goes_on_to_the_same_result(
+    real: Project, undisturbed: Record
+) -> None:
+    job = job_of(real)
+    code, report, output = pod(real, job, ASKED)
+    assert (code, report.outcome, report.checkpoint) == (ExitCode.PREEMPTED, Outcome.PREEMPTED, 8), output
+    assert report.problem is not None
+    assert "step 8" in report.problem.sentence
+    assert saved(real, job) == ["step-8.1"]
+    code, report, output = pod(real, job_of(real, number=2))
+    assert code == 0, output
+    assert "going on from the checkpoint of step 8, saved by attempt 1" in output
+    first = next(filter(None, map(ProgressLine.parse, output.splitlines())))
+    assert (first.step, first.checkpoint) == (8, 8)
+    record = record_of(real, job)
+    same(record, undisturbed)
+    stretches = record.training.stretches
+    assert [(each.attempt, each.first_step, each.last_step) for each in stretches] == [(1, 0, 8), (2, 8, 12)]
+    assert record.training.seconds == sum(each.seconds for each in stretches)
+    assert real.storage.folders(run_folder(job.inputs.digest)) == [], "checkpoints go when the record is there"
+
+
+def test_a_pod_that_is_killed_goes_on_from_its_last_checkpoint(real: Project, undisturbed: Record) -> None:
+    job = job_of(real, every=3)
+    code, report, output = pod(real, job, KILLED)
+    assert (code, report.outcome) == (ExitCode.FAILED, Outcome.FAILED), output
+    assert saved(real, job) == ["step-3.1", "step-6.1"]
+    attempt(real, job_of(real, number=2))
+    same(record_of(real, job), undisturbed)
+
+
+@pytest.mark.parametrize("step", [1, 2, 5, 6, 11])
+def test_wherever_it_stops_it_goes_on_to_the_same_result(real: Project, undisturbed: Record, step: int) -> None:
+    job = job_of(real, every=1)
+    attempt(real, job, killed=step)
+    assert f"step-{step}.1" in saved(real, job)
+    attempt(real, job_of(real, number=2, every=1))
+    same(record_of(real, job), undisturbed)
+
+
+def test_twice_interrupted(real: Project, undisturbed: Record) -> None:
+    job = job_of(real, every=3)
+    attempt(real, job, killed=5)
+    attempt(real, job_of(real, number=2, every=3), asked=7)
+    attempt(real, job_of(real, number=3, every=3))
+    same(record_of(real, job), undisturbed)
+    assert first_steps(record_of(real, job)) == [0, 3, 8]
+
+
+def test_asked_in_the_last_step_it_finishes(real: Project, undisturbed: Record) -> None:
+    job = job_of(real)
+    attempt(real, job, asked=11)
+    same(record_of(real, job), undisturbed)
+
+
+def test_with_several_steps_between_two_points_of_the_loss_curve(
+    real: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stagecoach_trainer import loop
+
+    monkeypatch.setattr(loop, "MAX_LOSS_POINTS", 3)
+    job = job_of(real, settings={"gradient_accumulation_steps": 1, "epochs": 5})
+    attempt(real, job)
+    expected = record_of(real, job)
+    assert [point.step for point in expected.training.losses] == [1, 7, 14]
+    job = job.model_copy(update={"subject": OTHER, "force": True})
+    attempt(real, job, asked=10)
+    attempt(real, job.model_copy(update={"attempt": 2}))
+    assert first_steps(record_of(real, job)) == [0, 11]
+    same(record_of(real, job), expected)
+
+
+def test_in_bfloat16_too(real: Project) -> None:
+    job = job_of(real, settings={"precision": "bfloat16", "epochs": 3})
+    attempt(real, job)
+    expected = record_of(real, job)
+    job = job.model_copy(update={"subject": OTHER, "force": True})
+    attempt(real, job, asked=2)
+    attempt(real, job.model_copy(update={"attempt": 2}))
+    same(record_of(real, job), expected)
+
+
+@pytest.mark.parametrize("damage", ["bytes", "file", "manifest"])
+def test_a_damaged_checkpoint_is_passed_over(real: Project, undisturbed: Record, damage: str) -> None:
+    job = job_of(real, every=2)
+    attempt(real, job, killed=7)
+    assert saved(real, job) == ["step-4.1", "step-6.1"]
+    folder = Path(real.storage.path(checkpoints_folder(job.inputs.digest, SUBJECT.uid)))
+    optimizer = folder / "step-6.1" / "optimizer.pt"
+    if damage == "bytes":
+        content = optimizer.read_bytes()
+        optimizer.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    elif damage == "file":
+        optimizer.unlink()
+    else:
+        (folder / "step-6.1.json").unlink()
+    attempt(real, job_of(real, number=2, every=2))
+    assert first_steps(record_of(real, job)) == [0, 4]
+    same(record_of(real, job), undisturbed)
+
+
+def test_with_all_checkpoints_damaged_it_begins_again(real: Project, undisturbed: Record) -> None:
+    job = job_of(real, every=5, keep=1)
+    attempt(real, job, killed=7)
+    folder = Path(real.storage.path(checkpoints_folder(job.inputs.digest, SUBJECT.uid)))
+    (folder / "step-5.1.json").write_text("{")
+    attempt(real, job_of(real, number=2))
+    assert first_steps(record_of(real, job)) == [0]
+    same(record_of(real, job), undisturbed)
+
+
+def test_only_so_many_are_kept(real: Project) -> None:
+    job = job_of(real, every=1, keep=3)
+    attempt(real, job, killed=10)
+    assert saved(real, job) == ["step-10.1", "step-8.1", "step-9.1"]
+    folder = checkpoints_folder(job.inputs.digest, SUBJECT.uid)
+    assert real.storage.folders(folder) == saved(real, job)
+    assert "training_args.bin" not in real.storage.names(f"{folder}/step-9.1")
+
+
+def test_without_a_number_of_steps_it_saves_by_time(real: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stagecoach_trainer import continuation
+
+    job = job_of(real)
+    attempt(real, job, killed=3)
+    assert saved(real, job) == []
+    monkeypatch.setattr(continuation, "SAVE_SECONDS", 0.0)
+    attempt(real, job, killed=3)
+    assert saved(real, job) == ["step-2.1", "step-3.1"]
+
+
+def test_a_checkpoint_of_another_run_is_not_used(real: Project) -> None:
+    job = job_of(real, every=3)
+    attempt(real, job, killed=7)
+    attempt(real, job_of(real, subject=OTHER))
+    assert first_steps(record_of(real, job)) == [0]
+
+
+def refuse(*_: Any) -> None:
+    raise StorageFailed(Problem.of("StorageStale", "the mount is stale"))
+
+
+def test_a_storage_that_is_away_costs_a_checkpoint_and_not_the_training(
+    real: Project, undisturbed: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints.Checkpoints, "publish", refuse)
+    attempt(real, job_of(real, every=1))
+    same(record_of(real, job_of(real)), undisturbed)
+
+
+def test_asked_to_stop_without_a_storage_it_has_saved_nothing(real: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stagecoach_trainer.interruption import Terminated
+
+    monkeypatch.setattr(checkpoints.Checkpoints, "publish", refuse)
+    with pytest.raises(Terminated):
+        attempt(real, job_of(real), asked=5)
+
+
+@pytest.fixture
+def overfitting(real: Project) -> dict[str, Any]:
+    """Settings whose evaluation loss is lowest before the end: the validation labels contradict the others."""
+    rows = [line.rsplit(",", 1) for line in (real.root / "pvc" / "data" / "train.csv").read_text().splitlines()[1:5]]
+    flipped = {"card_lost": "parcel_late", "parcel_late": "card_lost"}
+    real.write("valid.csv", [(text.strip('"'), flipped[label]) for text, label in rows])
+    return {"learning_rate": 5e-3, "gradient_accumulation_steps": 1, "learning_rate_schedule": "constant"}
+
+
+def best_job(project: Project, settings: dict[str, Any], **changes: Any) -> TrainJob:
+    job = job_of(project, every=2, keep=1, settings=settings)
+    return job.model_copy(update={"inputs": job.inputs.model_copy(update={"best": "eval_loss"})} | changes)
+
+
+def test_the_best_model_is_published_whenever_it_was(real: Project, overfitting: dict[str, Any]) -> None:
+    job = best_job(real, overfitting)
+    assert job.inputs.digest != job_of(real, settings=overfitting).inputs.digest
+    attempt(real, job)
+    expected = record_of(real, job)
+    losses = {point.step: point.loss for point in expected.training.evaluations}
+    best = min(losses, key=losses.__getitem__)
+    assert best < expected.training.steps - 8, losses
+    assert (expected.training.best_step, expected.training.eval_loss) == (best, losses[best])
+    # Interrupted long after the best step, it still publishes that one.
+    other = best_job(real, overfitting, subject=OTHER, force=True)
+    attempt(real, other, killed=best + 7)
+    assert saved(real, other) == sorted([f"step-{best}.1", f"step-{best + 6}.1"])
+    attempt(real, best_job(real, overfitting, subject=OTHER, force=True, attempt=2))
+    assert first_steps(record_of(real, job)) == [0, best + 6]
+    same(record_of(real, job), expected)
+    # It is the model of a training that ends there.
+    short = job_of(real, settings=overfitting | {"epochs": best // 4})
+    attempt(real, short)
+    assert record_of(real, short).artifact == expected.artifact
+
+
+def test_what_is_no_input_is_not_in_the_digest(project: Project) -> None:
+    plain = project.train_job()
+    assert "best" not in json.loads(plain.line())["inputs"]
+    changed = project.train_job(checkpoints=Checkpoints(every_steps=1, keep=9))
+    assert changed.inputs.digest == plain.inputs.digest
