@@ -58,8 +58,13 @@ def test_a_pod_that_is_deleted_is_another_attempt(desk: Desk) -> None:
     desk.tools.kubectl("delete", "pod", "-n", desk.namespace, "-l", "stagecoach.dev/name=first", "--wait=false")
     eventually(lambda: len(desk.object("ftr", "first")["status"]["attempts"]) == 2, 120, "a second attempt")
     attempts = desk.object("ftr", "first")["status"]["attempts"]
-    assert attempts[0]["outcome"] == "PodLost"
-    eventually(lambda: "progress" in desk.object("ftr", "first")["status"], 120, "progress is told")
+    assert (attempts[0]["outcome"], attempts[0]["counted"]) == ("Preempted", False)
+
+    def goes_on() -> bool:
+        progress = desk.object("ftr", "first")["status"].get("progress", {})
+        return bool(progress.get("step", 0) >= progress.get("checkpoint", 1) >= attempts[0]["checkpoint"])
+
+    eventually(goes_on, 120, "the second attempt goes on from the checkpoint")
 
     desk.tools.kubectl("delete", "ftr", "first", "-n", desk.namespace)
     eventually(lambda: not _pods(desk, "first"), 120, "deleting the run stops its pods")

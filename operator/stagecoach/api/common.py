@@ -180,6 +180,11 @@ class Toleration(BaseModel):
 class PodSettings(BaseModel):
     """What every pod of a project gets."""
 
+    queue: Optional[Name] = Field(
+        None,
+        description="Kueue's LocalQueue, in the same namespace. Every Job is made suspended and starts when the queue"
+        " admits it. Default: none, Jobs start at once.",
+    )
     service_account_name: Optional[Name] = Field(
         None, description="ServiceAccount of the pods. Its token is not mounted. Default: the namespace's default."
     )

@@ -191,8 +191,32 @@ class Resources(BaseModel):
     memory: Memory = Field("8Gi", description="Memory asked for, and the limit. Default: 8Gi.")
 
 
+class BestBy(Enum):
+    """By what the best model is chosen."""
+
+    EVAL_LOSS = "eval_loss"
+
+
+class Checkpoints(BaseModel):
+    """How the training saves itself, and which of its models is published."""
+
+    every_steps: Optional[int] = Field(
+        None,
+        ge=1,
+        le=10_000_000,
+        description="Steps between two checkpoints. Default: one every ten minutes. A pod that is asked to stop saves"
+        " one at once. It changes nothing about the result.",
+    )
+    keep: int = Field(2, ge=1, le=20, description="How many of the newest checkpoints are kept. Default: 2.")
+    best: Optional[BestBy] = Field(
+        None,
+        description="eval_loss: publish the model of the epoch whose loss on the validation data is lowest. It is part"
+        " of what decides the result. Default: the model as it is after the last step.",
+    )
+
+
 class FineTuneRunSpec(BaseModel):
-    """What is trained, on what, and how. It cannot change."""
+    """What is trained, on what, and how. It cannot change, apart from `suspend`."""
 
     project: Name = Field(description="The TransformerProject, in the same namespace.")
     base: BaseRef = Field(
@@ -214,15 +238,24 @@ class FineTuneRunSpec(BaseModel):
     resources: Resources = Field(
         default_factory=Resources, description="What the training pod asks for.", json_schema_extra={"default": {}}
     )
+    checkpoints: Checkpoints = Field(
+        default_factory=Checkpoints,
+        description="How the training saves itself in the project's storage, to go on after an interruption. The"
+        " checkpoints are removed when the artifact is published. Default: every ten minutes.",
+        json_schema_extra={"default": {}},
+    )
     max_duration: Duration = Field(
         "24h",
-        description="Longest time that training pods may run, over all attempts: 90s, 30m, 24h, 7d. Default: 24h.",
+        description="Longest time that training pods may run, over all attempts: 90s, 30m, 24h, 7d. Waiting and being"
+        " suspended do not count. Default: 24h.",
     )
     retries: int = Field(
         2,
         ge=0,
         le=MAX_RETRIES,
-        description="How often an attempt that failed for what may pass is repeated. Default: 2.",
+        description="How often an attempt that failed for what may pass is repeated. An interruption (preemption, a"
+        " drain, a deleted pod) does not count; after three in a row without a newer checkpoint the run fails."
+        " Default: 2.",
     )
     clean_up_after: Duration = Field(
         "7d",
@@ -239,10 +272,29 @@ class FineTuneRunSpec(BaseModel):
         ),
     )
     force: bool = Field(False, description="Train although the storage holds a record of these inputs. Default: false.")
+    suspend: bool = Field(
+        False,
+        description="true: stop, after saving a checkpoint, or do not start. false: go on. The one field that"
+        " may change. Default: false.",
+    )
 
 
-IMMUTABLE = rules(
-    cel("self == oldSelf", "a run's spec cannot change, so that it stays true of what ran: create another FineTuneRun")
+def _unchanged(field: str) -> str:
+    # Every field has a value: it is required, or has a default.
+    return f"self.{field} == oldSelf.{field}"
+
+
+SPEC_RULES = rules(
+    cel(
+        " && ".join(
+            _unchanged(field.alias or name) for name, field in FineTuneRunSpec.model_fields.items() if name != "suspend"
+        ),
+        "a run's spec cannot change, apart from suspend, so that it stays true of what ran: create another FineTuneRun",
+    ),
+    cel(
+        "!has(self.checkpoints.best) || (has(self.data.validation) && size(self.data.validation) > 0)",
+        "checkpoints.best needs data.validation: name the data sets whose loss decides",
+    ),
 )
 
 
@@ -253,6 +305,7 @@ class Phase(Enum):
     BLOCKED = "Blocked"
     QUEUED = "Queued"
     RUNNING = "Running"
+    SUSPENDED = "Suspended"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
 
@@ -296,10 +349,11 @@ class Attempt(BaseModel):
     intent: Intent = Field(description="Lookup: ask the storage for a record. Train: train.")
     job: str = Field(max_length=63, description="Name of the Job.")
     decided: Time = Field(description="When the attempt was decided.")
-    start: Optional[Time] = Field(None, description="When its pod started.")
+    start: Optional[Time] = Field(None, description="When its pod started; nothing while it waits for a queue.")
     end: Optional[Time] = Field(None, description="When it was found to have ended.")
     outcome: Optional[str] = Field(None, max_length=64, description="How it ended.")
     counted: Optional[bool] = Field(None, description="Whether it counts against spec.retries.")
+    checkpoint: Optional[int] = Field(None, description="Step of the newest checkpoint that was seen when it ended.")
     message: Optional[str] = Field(None, max_length=2048, description="How it ended, in words.")
 
 
@@ -312,7 +366,20 @@ class Progress(BaseModel):
     remaining_seconds: Optional[int] = Field(None, description="Seconds to go, estimated.")
     tokens_per_second: Optional[float] = Field(None, description="Training speed, padding not counted.")
     loss: Optional[float] = Field(None, description="Training loss, last logged.")
+    checkpoint: Optional[int] = Field(None, description="Step of the newest checkpoint in the storage.")
     at: Time = Field(description="When this was read.")
+
+
+class Totals(BaseModel):
+    """What all attempts came to, also those that are no longer listed."""
+
+    failures: int = Field(0, description="Attempts that count against spec.retries.")
+    interruptions: int = Field(0, description="Attempts that were interrupted and do not count.")
+    idle_interruptions: int = Field(
+        0, description="Interruptions in a row without a newer checkpoint; the run fails at three."
+    )
+    seconds: float = Field(0, description="How long training pods ran; counts against spec.maxDuration.")
+    checkpoint: Optional[int] = Field(None, description="Step of the newest checkpoint that was seen.")
 
 
 class Artifact(BaseModel):
@@ -347,7 +414,7 @@ class FineTuneRunStatus(BaseModel):
     phase: Optional[Phase] = Field(
         None,
         description="Pending: not looked at yet. Blocked: waits for something else, see Ready. Queued: its pod does not"
-        " run yet. Running. Succeeded. Failed: see Ready.",
+        " run yet. Running. Suspended: by spec.suspend. Succeeded. Failed: see Ready.",
     )
     start_time: Optional[Time] = Field(None, description="When the first attempt was decided.")
     completion_time: Optional[Time] = Field(None, description="When the run ended.")
@@ -359,8 +426,9 @@ class FineTuneRunStatus(BaseModel):
     )
     inputs: Optional[Inputs] = Field(None, description="Everything that decides the result, fixed once.")
     attempts: Annotated[list[Attempt], Len(max_length=MAX_ATTEMPTS)] = Field(
-        [], description="The Jobs of this run.", json_schema_extra=keyed("number")
+        [], description="The Jobs of this run, the last ten of them.", json_schema_extra=keyed("number")
     )
+    totals: Optional[Totals] = Field(None, description="What all attempts came to, also those no longer listed.")
     progress: Optional[Progress] = Field(None, description="How far the training is.")
     artifact: Optional[Artifact] = Field(None, description="What was trained, or adopted.")
     record: Optional[RecordRef] = Field(None, description="The record of all that was done.")
@@ -384,6 +452,7 @@ class FineTuneRun(CustomObject):
     """A fine-tuning run: immutable inputs, attempts, and the artifact with its record."""
 
     spec: FineTuneRunSpec = Field(
-        description="What is trained, on what, and how. It cannot change.", json_schema_extra=IMMUTABLE
+        description="What is trained, on what, and how. It cannot change, apart from suspend.",
+        json_schema_extra=SPEC_RULES,
     )
     status: FineTuneRunStatus = Field(default_factory=FineTuneRunStatus, description="What became of the run.")

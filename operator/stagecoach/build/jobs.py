@@ -7,16 +7,14 @@ from typing import Any
 from stagecoach.api.common import CustomObject, PodSettings
 from stagecoach.build.labels import API_VERSION, MANAGED_BY, OWNER_KIND, OWNER_NAME, OWNER_UID, REPORTS_PROGRESS
 from stagecoach.contract import mounts, uris
-from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, MAX_BYTES
+from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, GRACE_SECONDS, MAX_BYTES, LookupJob, ResolveJob, TrainJob
 from stagecoach.contract.model import ContractModel
 from stagecoach.contract.reports import TERMINATION_LOG
-from stagecoach.policies.pods import CONTAINER
+from stagecoach.policies.pods import CONTAINER, QUEUE
 
 Object = dict[str, Any]
 
 USER = 65532
-# As long as publishing what is at hand takes.
-GRACE_SECONDS = 30
 
 
 class TooLarge(ValueError):
@@ -46,7 +44,7 @@ class Work:
     """One attempt at something, as the operator decided it."""
 
     name: str
-    document: ContractModel
+    document: ResolveJob | LookupJob | TrainJob
     image: str
     pull_policy: str
     storage: str  # URI of the project's storage
@@ -75,6 +73,7 @@ def owner_labels(owner: CustomObject) -> dict[str, str]:
 def job(owner: CustomObject, work: Work) -> Object:
     """Return the Job. Raises TooLarge when its document does not fit."""
     labels = work.pods.labels | owner_labels(owner)
+    queue = work.pods.queue
     pod_labels = labels | ({REPORTS_PROGRESS: "true"} if work.reports_progress else {})
     return {
         "apiVersion": "batch/v1",
@@ -82,7 +81,7 @@ def job(owner: CustomObject, work: Work) -> Object:
         "metadata": {
             "name": work.name,
             "namespace": owner.metadata.namespace,
-            "labels": labels,
+            "labels": labels | ({QUEUE: queue} if queue else {}),
             "ownerReferences": [owner_reference(owner)],
         },
         "spec": {
@@ -90,6 +89,8 @@ def job(owner: CustomObject, work: Work) -> Object:
             "backoffLimit": 0,
             "podReplacementPolicy": "Failed",
             "ttlSecondsAfterFinished": work.keep_seconds,
+            # The queue releases it, never we.
+            **({"suspend": True} if queue else {}),
             "template": {"metadata": {"labels": pod_labels}, "spec": _pod(work)},
         },
     }
@@ -120,7 +121,7 @@ def _pod(work: Work) -> Object:
     return {
         "restartPolicy": "Never",
         "activeDeadlineSeconds": work.seconds,
-        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "terminationGracePeriodSeconds": GRACE_SECONDS[work.document.kind],
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": {

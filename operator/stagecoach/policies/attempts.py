@@ -11,12 +11,19 @@ from stagecoach.policies.pods import JobState, PodState
 IMAGE_PULL_PATIENCE = timedelta(minutes=10)
 # Jobs and pods are watched apart: the end of a Job may be seen before that of its pod.
 POD_PATIENCE = timedelta(seconds=60)
+# A pod that is taken away gets its grace period to save itself; what has not ended by then has lost its node.
+LEAVING_PATIENCE = timedelta(seconds=150)
+# Interruptions in a row, each without a newer checkpoint than the one before, after which a run gives up.
+MAX_IDLE_INTERRUPTIONS = 3
 RETRY_DELAY = timedelta(seconds=10)
 MAX_RETRY_DELAY = timedelta(minutes=5)
 
 STARTING = "Starting"
+WAITING_FOR_QUEUE = "WaitingForQueue"
 IMAGE_PULL_REASONS = {"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError"}
 BAD_IMAGE_REASONS = {"InvalidImageName", "ErrImageNeverPull"}
+# What a pod says that was asked to stop, as everybody may ask it.
+INTERRUPTED = {Outcome.TERMINATED, Outcome.PREEMPTED}
 # The numbers of what went wrong would be the same again.
 HOPELESS_FAILURES = {"LossNotFinite"}
 
@@ -30,6 +37,8 @@ class AttemptOutcome(StrEnum):
     BAD_IMAGE = "BadImage"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     POD_LOST = "PodLost"
+    PREEMPTED = "Preempted"
+    SUSPENDED = "Suspended"
     SERVICE_FAILED = "ServiceFailed"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     HOPELESS = "TrainingFailed"
@@ -38,10 +47,14 @@ class AttemptOutcome(StrEnum):
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table: whether another attempt may do better, and what to tell a person."""
+    """A row of the table: whether another attempt may do better, and what to tell a person.
+
+    What is retried counts against `retries`, unless the attempt was interrupted through no fault of its own.
+    """
 
     retried: bool
     advice: str
+    counted: bool = True
 
 
 TABLE = {
@@ -58,7 +71,11 @@ TABLE = {
     AttemptOutcome.IMAGE_PULL_FAILED: Row(
         retried=True, advice="See that the image exists and that the project's pods.imagePullSecrets may pull it."
     ),
-    AttemptOutcome.POD_LOST: Row(retried=True, advice="Nothing to do: nodes drain and pods get evicted."),
+    AttemptOutcome.POD_LOST: Row(
+        retried=True, counted=False, advice="Nothing to do: nodes drain and pods get evicted."
+    ),
+    AttemptOutcome.PREEMPTED: Row(retried=True, counted=False, advice="The next attempt goes on from there."),
+    AttemptOutcome.SUSPENDED: Row(retried=True, counted=False, advice="Set spec.suspend to false to go on."),
     AttemptOutcome.SERVICE_FAILED: Row(retried=True, advice=""),
     AttemptOutcome.DEADLINE_EXCEEDED: Row(
         retried=False, advice="Raise maxDuration, or train fewer steps, in a new run."
@@ -78,9 +95,10 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Running:
-    """The pod runs."""
+    """The pod runs. `leaving`: somebody takes it away, and it is given the time to save itself."""
 
     pod: PodState
+    leaving: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,6 +116,11 @@ class Ended:
     def retried(self) -> bool:
         """Whether another attempt may do better."""
         return TABLE[self.outcome].retried
+
+    @property
+    def counted(self) -> bool:
+        """Whether it counts against `retries`."""
+        return self.retried and TABLE[self.outcome].counted
 
     @property
     def advice(self) -> str:
@@ -128,12 +151,16 @@ def judge(seen: Observation) -> Waiting | Running | Ended:
     pod = seen.pod
     if pod.report is not None and pod.report.outcome is Outcome.DONE:
         return Ended(AttemptOutcome.SUCCEEDED, "", pod.report, started=pod.started, finished=pod.finished)
+    if _waits_for_queue(pod, seen.job):
+        return _without_pod(seen)
     if pod.ended:
         if _may_say_more(pod):
             return Running(pod)
         return replace(_failed(pod), started=pod.started, finished=pod.finished)
+    if pod.leaves and pod.started:
+        return _leaving(pod, seen.now)
     if pod.disrupted:
-        return Ended(AttemptOutcome.POD_LOST, f"Pod {pod.name} was taken away: {pod.disrupted}.", started=pod.started)
+        return Ended(AttemptOutcome.POD_LOST, f"Pod {pod.name} was taken away: {pod.disrupted}.")
     if pod.phase == "Running":
         return Running(pod)
     return _not_started(pod, seen)
@@ -145,7 +172,25 @@ def retry_at(end: datetime, failures: int) -> datetime:
     return end + min(delay, MAX_RETRY_DELAY)
 
 
+def _waits_for_queue(pod: PodState, job: JobState | None) -> bool:
+    """Whether this pod is only the last one of a Job that its queue has suspended, and will release again."""
+    if job is None or job.finished or not pod.ended:
+        return False
+    interrupted = pod.report is None or pod.report.outcome in INTERRUPTED
+    return interrupted and (job.suspended or bool(job.queue and pod.leaves))
+
+
+def _leaving(pod: PodState, now: datetime) -> Running | Ended:
+    why = pod.disrupted or "it was deleted"
+    if now - datetime.fromisoformat(pod.leaves) < LEAVING_PATIENCE:
+        return Running(pod, leaving=f"Pod {pod.name} is being taken away: {why}. It is given the time to save itself.")
+    return Ended(AttemptOutcome.POD_LOST, f"Pod {pod.name} was taken away: {why}.", started=pod.started)
+
+
 def _without_pod(seen: Observation) -> Waiting | Ended:
+    if seen.job is not None and seen.job.suspended and not seen.job.finished:
+        whom = f"queue {seen.job.queue!r} to admit it" if seen.job.queue else "somebody to release it"
+        return Waiting(WAITING_FOR_QUEUE, f"Job {seen.job.name} is suspended and waits for {whom}.")
     if seen.job is None:
         if seen.started:
             return Ended(AttemptOutcome.POD_LOST, "The Job of this attempt was deleted while it ran.")
@@ -161,7 +206,7 @@ def _without_pod(seen: Observation) -> Waiting | Ended:
 
 def _may_say_more(pod: PodState) -> bool:
     """Whether the kubelet still owes the reason: it tells that a container was stopped before it tells why."""
-    stopped = pod.report is None or pod.report.outcome is Outcome.TERMINATED
+    stopped = pod.report is None or pod.report.outcome in INTERRUPTED
     return stopped and pod.phase == "Running" and not pod.reason and not pod.disrupted and pod.end_reason != "OOMKilled"
 
 
@@ -171,6 +216,8 @@ def _failed(pod: PodState) -> Ended:
         return Ended(AttemptOutcome.DEADLINE_EXCEEDED, "The time of maxDuration is used up.")
     if pod.end_reason == "OOMKilled":
         return Ended(AttemptOutcome.OUT_OF_MEMORY, f"Pod {pod.name} was killed at its memory limit.")
+    if pod.report is not None and pod.report.outcome is Outcome.PREEMPTED:
+        return _preempted(pod, pod.report)
     if pod.report is not None and pod.report.outcome is not Outcome.TERMINATED:
         return _reported(pod.report)
     if pod.disrupted or pod.reason:
@@ -181,6 +228,12 @@ def _failed(pod: PodState) -> Ended:
         return Ended(AttemptOutcome.POD_LOST, f"Pod {pod.name} was told to stop.")
     code = "without an exit code" if pod.exit_code is None else f"with exit code {pod.exit_code}"
     return Ended(AttemptOutcome.PROGRAM_FAILED, f"Pod {pod.name} ended {code} and without a report.")
+
+
+def _preempted(pod: PodState, report: Report) -> Ended:
+    why = pod.disrupted or pod.message or pod.reason
+    message = f"Pod {pod.name} was {f'taken away ({why})' if why else 'told to stop'}"
+    return Ended(AttemptOutcome.PREEMPTED, f"{message}, and saved a checkpoint at step {report.checkpoint}.", report)
 
 
 def _reported(report: Report) -> Ended:

@@ -7,6 +7,8 @@ from typing import Any
 from stagecoach.contract.reports import Outcome, Report
 
 CONTAINER = "trainer"
+# Kueue's label of a Job: the queue that decides when it may start.
+QUEUE = "kueue.x-k8s.io/queue-name"
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class PodState:
     node: str = ""
     unschedulable: str = ""  # the scheduler's words
     disrupted: str = ""  # why the pod was taken away, from the DisruptionTarget condition
+    leaves: str = ""  # when it was told to go, or has to be gone; empty while nobody takes it away
     waiting: str = ""  # why the container does not start
     waiting_message: str = ""
     started: str = ""  # when the container started
@@ -45,6 +48,8 @@ class JobState:
     finished: bool
     message: str = ""  # of the condition that finished it
     at: str = ""  # when it did
+    suspended: bool = False  # by a queue, or by a person: it has no pod until it is released
+    queue: str = ""  # the queue that decides when it may have a pod
 
 
 def pod_state(pod: Mapping[str, Any]) -> PodState:
@@ -66,6 +71,7 @@ def pod_state(pod: Mapping[str, Any]) -> PodState:
         node=spec.get("nodeName", ""),
         unschedulable=_message(conditions.get("PodScheduled"), "False"),
         disrupted=_message(conditions.get("DisruptionTarget"), "True"),
+        leaves=metadata.get("deletionTimestamp") or _since(conditions.get("DisruptionTarget")),
         waiting=waiting.get("reason", ""),
         waiting_message=waiting.get("message", ""),
         started=running.get("startedAt") or ended.get("startedAt") or "",
@@ -82,13 +88,20 @@ def _message(condition: Mapping[str, Any] | None, status: str) -> str:
     return condition.get("message") or condition.get("reason") or "no reason given"
 
 
+def _since(condition: Mapping[str, Any] | None) -> str:
+    holds = condition is not None and condition.get("status") == "True"
+    return str(condition.get("lastTransitionTime", "")) if condition and holds else ""
+
+
 def job_state(job: Mapping[str, Any]) -> JobState:
     """Read a Job's raw form."""
+    name = job["metadata"]["name"]
     for condition in job.get("status", {}).get("conditions", ()):
         if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
             at = condition.get("lastTransitionTime", "")
-            return JobState(job["metadata"]["name"], finished=True, message=condition.get("message", ""), at=at)
-    return JobState(job["metadata"]["name"], finished=False)
+            return JobState(name, finished=True, message=condition.get("message", ""), at=at)
+    queue = job["metadata"].get("labels", {}).get(QUEUE, "")
+    return JobState(name, finished=False, suspended=bool(job.get("spec", {}).get("suspend")), queue=queue)
 
 
 def decisive(pods: Iterable[PodState]) -> PodState | None:

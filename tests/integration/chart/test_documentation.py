@@ -70,7 +70,7 @@ def test_every_reason_is_explained(kind: Kind) -> None:
     outcomes = {str(outcome) for outcome in TABLE} - {str(AttemptOutcome.SUCCEEDED)}
     if name == "transformerproject":
         own |= {code.value for code in FindingCode}
-        outcomes -= {str(AttemptOutcome.HOPELESS)}
+        outcomes -= {str(AttemptOutcome.HOPELESS), str(AttemptOutcome.PREEMPTED), str(AttemptOutcome.SUSPENDED)}
         shared -= {"Starting"}  # a project says Resolving
     else:
         own |= HOPELESS_FAILURES
@@ -82,8 +82,8 @@ def test_every_reason_is_explained(kind: Kind) -> None:
 def test_every_reason_of_the_trainer_is_explained() -> None:
     page = (DOCUMENTS / "api" / "trainer-reasons.md").read_text()
     given = {*_problems(TRAINER), *_problems(SOURCES / "contract")}
-    # A pod that was told to stop is a PodLost to the operator.
-    assert {reason for reason in given - {"Terminated"} if f"`{reason}`" not in page} == set()
+    # Of a pod that was told to stop: outcomes of an attempt to the operator.
+    assert {reason for reason in given - {"Terminated", "Preempted"} if f"`{reason}`" not in page} == set()
     told = set(re.findall(r"`([A-Z][A-Za-z]+)`", "".join(re.findall(r"^\| (`.+?) \|", page, re.MULTILINE))))
     assert told - given == set()
     assert {"BaseMissing", "StorageFull", "EmptyLabel", "InputChanged"} <= given

@@ -9,6 +9,7 @@ from tests import builders
 from tests.unit.kinds.world import TERMINAL, World
 
 RETRIES = 2
+CHECKPOINT_STEPS = st.integers(1, 30)
 
 REPORTS = st.sampled_from(
     [
@@ -19,6 +20,7 @@ REPORTS = st.sampled_from(
         ({"outcome": "Failed"}, 70, "Error"),
         (None, 137, "OOMKilled"),
         (None, 1, "Error"),
+        ({"outcome": "Terminated"}, 70, "Error"),
         (None, 0, "Completed"),
     ]
 )
@@ -27,11 +29,19 @@ REPORTS = st.sampled_from(
 class FineTuneRuns(RuleBasedStateMachine):
     """A run, its project, its Jobs, and everything that can happen to them."""
 
+    queue: str | None = None
+
     def __init__(self) -> None:
         super().__init__()
         run = builders.stored(builders.run(retries=RETRIES))
-        self.world = World(CONTROLLER, run, builders.ready_project(records=True))
+        self.world = World(CONTROLLER, run, self.project())
         self.removed: set[str] = set()
+
+    def project(self, records: bool = True) -> builders.Object:
+        """Return the project, with the queue of this machine."""
+        project = builders.ready_project(records)
+        project["spec"]["pods"] = {"queue": self.queue} if self.queue else {}
+        return project
 
     @rule(age=st.integers(0, 3), writes=st.integers(0, 4))
     def the_operator_looks_and_may_crash(self, age: int, writes: int) -> None:
@@ -53,6 +63,22 @@ class FineTuneRuns(RuleBasedStateMachine):
     def a_node_goes(self) -> None:
         self.world.lose_pods()
 
+    @rule(step=CHECKPOINT_STEPS)
+    def a_pod_is_preempted_and_saves_itself(self, step: int) -> None:
+        self.world.end_pods({"outcome": "Preempted", "checkpoint": step}, 75, "Error")
+
+    @rule(step=CHECKPOINT_STEPS)
+    def a_pod_tells_of_a_checkpoint(self, step: int) -> None:
+        self.world.checkpoint = step
+
+    @rule(suspend=st.booleans())
+    def somebody_suspends_or_resumes(self, suspend: bool) -> None:
+        self.world.set_spec(suspend=suspend)
+
+    @rule(admitted=st.booleans())
+    def the_queue_admits_or_evicts(self, admitted: bool) -> None:
+        self.world.admit(admitted)
+
     @rule(data=st.data())
     @precondition(lambda self: self.world.job_objects)
     def somebody_deletes_a_job(self, data: st.DataObject) -> None:
@@ -62,7 +88,7 @@ class FineTuneRuns(RuleBasedStateMachine):
 
     @rule(there=st.booleans(), records=st.booleans())
     def the_project_comes_and_goes(self, there: bool, records: bool) -> None:
-        self.world.project = builders.ready_project(records) if there else None
+        self.world.project = self.project(records) if there else None
 
     @rule(seconds=st.sampled_from([1, 30, 700, 100_000]))
     def time_passes(self, seconds: int) -> None:
@@ -74,12 +100,34 @@ class FineTuneRuns(RuleBasedStateMachine):
 
     @invariant()
     def nothing_twice(self) -> None:
-        ended = {attempt["job"] for attempt in self.world.status.get("attempts", []) if attempt.get("end")}
+        attempts = self.world.status.get("attempts", [])
+        current = {attempt["job"] for attempt in attempts if not attempt.get("end")}
+        ended = self.world.intended() - current
         for name, count in self.world.creations.items():
             assert count == 1 or name in self.removed | ended, f"Job {name} was made {count} times"
-        trained = [item for item in self.world.status.get("attempts", []) if item["intent"] == "Train"]
-        assert len(trained) <= RETRIES + 1
-        assert sum("end" not in item for item in self.world.status.get("attempts", [])) <= 1
+        assert len(current) <= 1
+        assert current <= {attempts[-1]["job"]} if attempts else not current
+
+    @invariant()
+    def attempts_are_bounded_and_counted(self) -> None:
+        attempts, totals = self.world.status.get("attempts", []), self.world.status.get("totals", {})
+        assert len(attempts) <= 10
+        numbers = [attempt["number"] for attempt in attempts]
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers))) if numbers else True
+        listed = sum(attempt.get("counted", False) for attempt in attempts)
+        assert listed <= totals.get("failures", 0) <= RETRIES + 1
+        assert totals.get("idleInterruptions", 0) <= 3
+        assert totals.get("checkpoint", 0) >= max([item.get("checkpoint", 0) for item in attempts], default=0)
+
+    @invariant()
+    def nothing_runs_that_is_suspended(self) -> None:
+        suspended = self.world.stored["spec"].get("suspend") and self.world.status.get("phase") == "Suspended"
+        assert not suspended or all("end" in item for item in self.world.status.get("attempts", []))
+
+    @invariant()
+    def time_is_not_lost(self) -> None:
+        seconds = [version.get("status", {}).get("totals", {}).get("seconds", 0) for version in self.world.history]
+        assert seconds == sorted(seconds)
 
     @invariant()
     def inputs_never_change(self) -> None:
@@ -89,9 +137,11 @@ class FineTuneRuns(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Nothing is stuck: when the accidents stop, the run comes to an end, and then nothing is left running."""
         world = self.world
-        world.project = builders.ready_project()
+        world.project = self.project(records=False)
+        world.set_spec(suspend=False)
         for _ in range(40):
             world.reconcile()
+            world.admit(True)
             world.start_pods()
             world.run_pods()
             world.reconcile()
@@ -104,5 +154,17 @@ class FineTuneRuns(RuleBasedStateMachine):
         assert world.status_writes == writes, "a run that has ended is written no more"
 
 
+class QueuedFineTuneRuns(FineTuneRuns):
+    """The same with a queue that decides when a Job has a pod."""
+
+    queue = "gpu"
+
+    @invariant()
+    def only_the_queue_releases(self) -> None:
+        assert all("suspend" in job["spec"] for job in self.world.job_objects.values())
+
+
 TestFineTuneRuns = FineTuneRuns.TestCase
-TestFineTuneRuns.settings = settings(max_examples=150, stateful_step_count=40, deadline=None, derandomize=True)
+TestFineTuneRuns.settings = settings(max_examples=100, stateful_step_count=50, deadline=None, derandomize=True)
+TestQueuedFineTuneRuns = QueuedFineTuneRuns.TestCase
+TestQueuedFineTuneRuns.settings = settings(max_examples=50, stateful_step_count=50, deadline=None, derandomize=True)

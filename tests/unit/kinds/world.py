@@ -32,6 +32,7 @@ class World:
         self.job_objects: dict[str, Object] = {}
         self.pod_objects: dict[str, Object] = {}
         self.warnings: dict[str, str] = {}
+        self.checkpoint: int | None = None  # of the newest progress line
         self.creations: Counter[str] = Counter()
         self.status_writes = 0
 
@@ -50,7 +51,10 @@ class World:
         return list(self.pod_objects.values())
 
     def progress(self, _pod_uid: str) -> Progress | None:
-        return None
+        if self.checkpoint is None:
+            return None
+        at = self.now.isoformat()
+        return Progress(step=self.checkpoint, steps=1000, percent=1, checkpoint=self.checkpoint, at=at)
 
     def warning(self, pod_uid: str) -> str | None:
         return self.warnings.get(pod_uid)
@@ -108,7 +112,8 @@ class World:
 
     def start_pods(self) -> None:
         for name, job in self.job_objects.items():
-            if name not in self.pod_objects and "conditions" not in job.get("status", {}):
+            waits = job["spec"].get("suspend") or "conditions" in job.get("status", {})
+            if name not in self.pod_objects and not waits:
                 self.pod_objects[name] = {
                     "metadata": {
                         "name": f"{name}-x",
@@ -144,6 +149,23 @@ class World:
         for name in list(self.pod_objects):
             del self.pod_objects[name]
             self._finish_job(name, "Failed")
+
+    def admit(self, admitted: bool) -> None:
+        """Let the queue release all Jobs, or take their pods away."""
+        for name, job in self.job_objects.items():
+            if "suspend" in job["spec"] and "conditions" not in job.get("status", {}):
+                job["spec"]["suspend"] = not admitted
+                if not admitted:
+                    self.pod_objects.pop(name, None)
+
+    def set_spec(self, **changes: Any) -> None:
+        """Change the stored spec, as a person does."""
+        self.stored = copy.deepcopy(self.stored)
+        self.stored["spec"] |= changes
+        metadata = self.stored["metadata"]
+        metadata["generation"] += 1
+        metadata["resourceVersion"] = str(int(metadata["resourceVersion"]) + 1)
+        self.history.append(copy.deepcopy(self.stored))
 
     def _finish_job(self, name: str, phase: str) -> None:
         if name in self.job_objects:

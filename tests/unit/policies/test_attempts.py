@@ -41,12 +41,23 @@ def report(outcome: str, reason: str = "SomeReason") -> str:
     return json.dumps({"outcome": outcome, "problem": problem})
 
 
+def leaving(raw: dict[str, Any], at: datetime) -> dict[str, Any]:
+    raw["metadata"]["deletionTimestamp"] = at.isoformat()
+    return raw
+
+
 def waiting(reason: str, message: str = "words") -> dict[str, Any]:
     return {"containerStatuses": [{"name": "trainer", "state": {"waiting": {"reason": reason, "message": message}}}]}
 
 
-def condition(kind: str, status: str, message: str) -> dict[str, Any]:
-    return {"conditions": [{"type": kind, "status": status, "reason": "R", "message": message}]}
+def condition(kind: str, status: str, message: str, at: datetime | None = None) -> dict[str, Any]:
+    since = {"lastTransitionTime": at.isoformat()} if at else {}
+    return {"conditions": [{"type": kind, "status": status, "reason": "R", "message": message} | since]}
+
+
+RUNS: dict[str, Any] = {
+    "containerStatuses": [{"name": "trainer", "state": {"running": {"startedAt": "2026-01-02T03:00:00Z"}}}]
+}
 
 
 def observe(
@@ -60,7 +71,10 @@ def observe(
 
 
 DONE = json.dumps({"outcome": "Done"})
+SAVED = json.dumps({"outcome": "Preempted", "checkpoint": 40})
 LONG_AGO = NOW - timedelta(minutes=11)
+QUEUED = JobState("run-abc-1", finished=False, queue="gpu")
+HELD = JobState("run-abc-1", finished=False, suspended=True, queue="gpu")
 
 ENDED = [
     ("done", observe(pod("Succeeded", **terminated(0, "Completed", DONE))), AttemptOutcome.SUCCEEDED, False),
@@ -76,9 +90,16 @@ ENDED = [
     ("zero without report", observe(pod("Succeeded", **terminated(0, "Completed"))), AttemptOutcome.PROGRAM_FAILED, True),
     ("broken report", observe(pod("Failed", **terminated(0, message='{"outcome": "Done"'))), AttemptOutcome.PROGRAM_FAILED, True),
     ("unknown report", observe(pod("Failed", **terminated(0, message='{"outcome": "Great"}'))), AttemptOutcome.PROGRAM_FAILED, True),
+    ("preempted", observe(pod("Failed", **terminated(75, message=SAVED))), AttemptOutcome.PREEMPTED, True),
+    ("evicted and saved", observe(pod("Failed", reason="Evicted", **terminated(75, message=SAVED))), AttemptOutcome.PREEMPTED, True),
+    ("deadline though saved", observe(pod("Failed", reason="DeadlineExceeded", **terminated(75, message=SAVED))), AttemptOutcome.DEADLINE_EXCEEDED, False),
     ("told to stop", observe(pod("Failed", **terminated(143, message=report("Terminated")))), AttemptOutcome.POD_LOST, True),
     ("evicted", observe(pod("Failed", reason="Evicted", message="disk")), AttemptOutcome.POD_LOST, True),
-    ("disrupted", observe(pod("Running", **condition("DisruptionTarget", "True", "preempted"))), AttemptOutcome.POD_LOST, True),
+    ("disrupted before it ran", observe(pod("Pending", **condition("DisruptionTarget", "True", "preempted"))), AttemptOutcome.POD_LOST, True),
+    ("disrupted for long", observe(pod("Running", **RUNS, **condition("DisruptionTarget", "True", "preempted", LONG_AGO))), AttemptOutcome.POD_LOST, True),
+    ("deleted on a dead node", observe(leaving(pod("Running", **RUNS), LONG_AGO)), AttemptOutcome.POD_LOST, True),
+    ("failed before the queue took it", observe(pod("Failed", **terminated(64, message=report("BadInput"))), HELD), AttemptOutcome.BAD_INPUT, False),
+    ("done before the queue took it", observe(pod("Succeeded", **terminated(0, message=DONE)), HELD), AttemptOutcome.SUCCEEDED, False),
     ("pod gone", observe(None, JobState("j", finished=True, message="BackoffLimitExceeded")), AttemptOutcome.POD_LOST, True),
     ("job gone", observe(None, None, started=True), AttemptOutcome.POD_LOST, True),
     ("bad image", observe(pod("Pending", **waiting("InvalidImageName"))), AttemptOutcome.BAD_IMAGE, False),
@@ -92,10 +113,28 @@ def test_an_end_is_classified(seen: Observation, outcome: AttemptOutcome, retrie
     assert isinstance(end, Ended)
     assert (end.outcome, end.retried) == (outcome, retried)
     assert outcome is AttemptOutcome.SUCCEEDED or end.words.strip(), "every failure speaks"
+    interrupted = outcome in (AttemptOutcome.POD_LOST, AttemptOutcome.PREEMPTED)
+    assert end.counted == (retried and not interrupted)
 
 
 def test_every_row_of_the_table_has_a_case() -> None:
-    assert {row[2] for row in ENDED} == set(AttemptOutcome) == set(TABLE)
+    told_by_the_spec = {AttemptOutcome.SUSPENDED}
+    assert {row[2] for row in ENDED} | told_by_the_spec == set(AttemptOutcome) == set(TABLE)
+    assert not Ended(AttemptOutcome.SUSPENDED, "").counted
+
+
+LEAVING = [
+    ("disrupted", observe(pod("Running", **RUNS, **condition("DisruptionTarget", "True", "preempted", NOW))), "preempted"),
+    ("deleted", observe(leaving(pod("Running", **RUNS), NOW + timedelta(seconds=120))), "it was deleted"),
+    ("suspended", observe(leaving(pod("Running", **RUNS), NOW), HELD), "it was deleted"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("seen", "why"), [row[1:] for row in LEAVING], ids=[row[0] for row in LEAVING])
+def test_a_pod_that_is_taken_away_is_given_the_time_to_save_itself(seen: Observation, why: str) -> None:
+    runs = judge(seen)
+    assert isinstance(runs, Running)
+    assert why in runs.leaving
 
 
 WAITING = [
@@ -105,6 +144,11 @@ WAITING = [
     ("unschedulable", observe(pod("Pending", node="", **condition("PodScheduled", "False", "0/1 nodes"))), "Unschedulable", "0/1 nodes"),
     ("image pull", observe(pod("Pending", **waiting("ErrImagePull", "no such host"))), "ImagePullFailed", "no such host"),
     ("mount", observe(pod("Pending"), warning='configmap "x" not found'), "PodNotStarting", 'configmap "x" not found'),
+    ("not admitted", observe(None, HELD), "WaitingForQueue", "queue 'gpu' to admit it"),
+    ("held by hand", observe(None, JobState("j", finished=False, suspended=True)), "WaitingForQueue", "somebody to release it"),
+    ("evicted by its queue", observe(pod("Failed", **terminated(75, message=SAVED)), HELD), "WaitingForQueue", "queue 'gpu'"),
+    ("evicted and killed", observe(pod("Failed", **terminated(137)), HELD), "WaitingForQueue", "queue 'gpu'"),
+    ("admitted again", observe(leaving(pod("Failed", **terminated(75, message=SAVED)), NOW), QUEUED), "Starting", "no pod yet"),
     ("starting", observe(pod("Pending", **waiting("ContainerCreating"))), "Starting", "starting"),
 ]  # fmt: skip
 

@@ -4,6 +4,10 @@ import sys
 
 import pytest
 
+from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, GRACE_SECONDS
+from stagecoach_trainer import parent
+from stagecoach_trainer.__main__ import main
+
 
 def run(*arguments: str, job: str | None = None) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -22,4 +26,11 @@ def test_help(arguments: tuple[str, ...]) -> None:
 def test_a_command_that_is_not_the_documents_is_refused() -> None:
     ended = run("lookup", job='{"kind": "Train"}')
     assert ended.returncode == 64
-    assert "holds a train document; the command is lookup" in ended.stderr
+    assert "holds a Train document; the command is lookup" in ended.stderr
+
+
+@pytest.mark.parametrize(("kind", "seconds"), [("Train", 110), ("Resolve", 20), ("Unknown", 20)])
+def test_the_work_has_less_time_to_stop_than_its_pod(kind: str, seconds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parent, "run", lambda _environment, grace: grace)
+    assert main([], {ENVIRONMENT_VARIABLE: f'{{"kind": "{kind}"}}'}) == seconds
+    assert seconds < GRACE_SECONDS.get(kind, 30)

@@ -15,7 +15,7 @@ from stagecoach.contract.inputs import (
     LoraMethod,
     RunInputs,
 )
-from stagecoach.contract.jobs import Owner, TrainJob
+from stagecoach.contract.jobs import Checkpoints, Owner, TrainJob
 from stagecoach.kinds import contracts
 
 DEFAULT_EPOCHS = 3
@@ -130,6 +130,7 @@ def run_inputs(run: FineTuneRun, project: TransformerProject, inputs: Inputs) ->
         tokenization=contracts.tokenization(project.spec),
         method=_method(run),
         hyperparameters=_hyperparameters(run),
+        best=run.spec.checkpoints.best.value if run.spec.checkpoints.best else None,
         devices=run.spec.resources.gpus_per_node,
     )
 
@@ -185,6 +186,7 @@ def train_job(run: FineTuneRun, project: TransformerProject, inputs: Inputs, att
         train=tuple(contracts.data_source(specs[item.name], item.digest) for item in inputs.train),
         validation=tuple(contracts.data_source(specs[item.name], item.digest) for item in inputs.validation),
         image=inputs.image,
+        checkpoints=Checkpoints(every_steps=run.spec.checkpoints.every_steps, keep=run.spec.checkpoints.keep),
         threads=threads(run.spec.resources.cpu),
     )
 

@@ -10,6 +10,7 @@ from stagecoach.contract.reports import Progress
 from stagecoach.kinds.children import Child, child, unfinished
 from stagecoach.kinds.plan import Key, Object
 from stagecoach.kinds.view import View
+from stagecoach.policies.pods import pod_state
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Observed:
     unfinished: tuple[Object, ...]  # Jobs, of whatever attempt
     current: Child  # the current attempt's
     progress: Progress | None
+    stopping: bool  # a pod of an attempt that has ended still runs: it may be saving a checkpoint
 
 
 def project_key(run: Object) -> Key:
@@ -39,6 +41,7 @@ def observe(view: View, raw: Object) -> Observed:
         unfinished=unfinished(view, uid),
         current=current,
         progress=view.progress(current.pod.uid) if current.pod else None,
+        stopping=any(pod.phase == "Running" and not pod.ended for pod in map(pod_state, view.pods(uid))),
     )
 
 

@@ -1,23 +1,36 @@
 """What a FineTuneRun needs next. Pure: everything that counts is in the run's status, its Job and its pod."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from pydantic import ValidationError
 
 from stagecoach.api.common import duration
-from stagecoach.api.finetunerun import Attempt, FineTuneRun, Inputs, Intent, Phase
+from stagecoach.api.finetunerun import Attempt, FineTuneRun, Inputs, Intent, Phase, Totals
 from stagecoach.build import jobs
 from stagecoach.contract.jobs import LookupJob
 from stagecoach.kinds import contracts
 from stagecoach.kinds.conditions import timestamp
 from stagecoach.kinds.controller import Controller, Settings
-from stagecoach.kinds.finetunerun import status
+from stagecoach.kinds.finetunerun import attempts, status, suspension
 from stagecoach.kinds.finetunerun.inputs import Blocked, demand, freeze, train_job
 from stagecoach.kinds.finetunerun.observe import Observed, observe, project_key
 from stagecoach.kinds.invalid import invalid_spec
 from stagecoach.kinds.plan import Event, Key, Object, Plan
 from stagecoach.kinds.view import View
-from stagecoach.policies.attempts import STARTING, AttemptOutcome, Ended, Observation, Running, Waiting, judge, retry_at
+from stagecoach.policies.attempts import (
+    LEAVING_PATIENCE,
+    MAX_IDLE_INTERRUPTIONS,
+    STARTING,
+    WAITING_FOR_QUEUE,
+    AttemptOutcome,
+    Ended,
+    Observation,
+    Running,
+    Waiting,
+    judge,
+    retry_at,
+)
 
 # At most one write of progress in this time.
 PROGRESS_INTERVAL = timedelta(seconds=30)
@@ -42,12 +55,14 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
         return Plan()  # the Jobs are owned by the run and go with it
     if run.status.phase in (Phase.SUCCEEDED, Phase.FAILED):
         return Plan(delete=observed.unfinished)
-    if run.status.inputs is None:
-        return _start(observed, now, settings)
-    current = run.status.attempts[-1]
-    if current.end is None:
+    current = run.status.attempts[-1] if run.status.attempts else None
+    if run.status.inputs and current and current.end is None:
         return _follow(observed, run.status.inputs, current, now, settings)
-    return _again(observed, now)
+    if run.spec.suspend:
+        return suspension.idle(observed, now)
+    if run.status.inputs is None or current is None:
+        return _start(observed, now, settings)
+    return _again(observed, current, now)
 
 
 def _start(observed: Observed, now: datetime, settings: Settings) -> Plan:
@@ -59,7 +74,7 @@ def _start(observed: Observed, now: datetime, settings: Settings) -> Plan:
         return _blocked(run, blocked, now)
     storage = observed.project.status.storage if observed.project else None
     look = storage is not None and storage.records and not run.spec.force
-    first = _attempt(run, Intent.LOOKUP if look else Intent.TRAIN, 1, now)
+    first = attempts.decided(run, Intent.LOOKUP if look else Intent.TRAIN, 1, now)
     message = "Looks for a record of the same inputs." if look else "The first attempt is decided."
     changes = {"inputs": inputs, "attempts": [first], "start_time": timestamp(now)}
     return Plan(
@@ -83,12 +98,16 @@ def _follow(observed: Observed, inputs: Inputs, current: Attempt, now: datetime,
     seen = judge(Observation(child.job, child.pod, child.warning, started=current.start is not None, now=now))
     if isinstance(seen, Ended):
         return _ended(observed, inputs, current, seen, now)
+    if run.spec.suspend:
+        return suspension.stop(observed, current, now)
+    if isinstance(seen, Running) and current.intent is Intent.LOOKUP:
+        return Plan(requeue_after=PATIENCE)  # it takes seconds: only its end is worth a write
     if isinstance(seen, Running):
-        # A lookup takes seconds: only its end is worth a write.
-        return Plan() if current.intent is Intent.LOOKUP else _running(observed, current, seen, now)
+        return _running(observed, inputs, current, seen, now)
     if child.job is None:
         return _create(observed, inputs, current, seen, now, settings)
-    return Plan(status=_waiting(run, seen, now), delete=_left_over(observed), requeue_after=PATIENCE)
+    told = _waiting(observed, current, seen, now)
+    return Plan(status=told, delete=attempts.left_over(observed), requeue_after=PATIENCE)
 
 
 def _create(
@@ -102,80 +121,112 @@ def _create(
         return _blocked(run, blocked, now)
     except jobs.TooLarge as error:
         return _blocked(run, Blocked("SpecTooLarge", str(error), waits=False), now)
-    return Plan(status=_waiting(run, seen, now), create=(job,), delete=_left_over(observed))
+    told = _waiting(observed, current, seen, now)
+    return Plan(status=told, create=(job,), delete=attempts.left_over(observed))
 
 
-def _waiting(run: FineTuneRun, seen: Waiting, now: datetime) -> Object | None:
+def _waiting(observed: Observed, current: Attempt, seen: Waiting, now: datetime) -> Object | None:
     """Return the status of a pod that does not run yet; the ordinary steps of a start are not worth a write each."""
+    run = observed.run
+    if current.start and seen.reason == WAITING_FOR_QUEUE:
+        listed, totals = attempts.waits_again(observed, current, now)
+        return status.waiting(run, seen.reason, seen.message, now, attempts=listed, totals=totals)
     told = next((condition.reason for condition in run.status.conditions if condition.type == "Ready"), "")
     if told == seen.reason == STARTING:
         return None
     return status.waiting(run, seen.reason, seen.message, now)
 
 
-def _running(observed: Observed, current: Attempt, seen: Running, now: datetime) -> Plan:
+def _running(observed: Observed, inputs: Inputs, current: Attempt, seen: Running, now: datetime) -> Plan:
     run, progress = observed.run, observed.progress
+    # The kubelet ends the first pod of a Job in time. Another pod of the same Job would get all of the time again.
+    left = (attempts.remaining(run, now) + LEAVING_PATIENCE).total_seconds()
+    if left <= 0:
+        late = Ended(AttemptOutcome.DEADLINE_EXCEEDED, "The time of maxDuration is used up.")
+        return _ended(observed, inputs, current, late, now)
     last = run.status.progress
     fresh = last is None or now - datetime.fromisoformat(last.at) >= PROGRESS_INTERVAL
     shown = progress.model_copy(update={"at": timestamp(now)}) if progress and fresh else None
     started = current.model_copy(update={"start": current.start or seen.pod.started or timestamp(now)})
-    attempts = [*run.status.attempts[:-1], started]
-    return Plan(status=status.running(run, shown, now, attempts=attempts), delete=_left_over(observed))
+    listed = [*run.status.attempts[:-1], started]
+    return Plan(
+        status=status.running(run, shown, seen.leaving, now, attempts=listed),
+        delete=attempts.left_over(observed),
+        requeue_after=min(left, PATIENCE) if seen.leaving else left,
+    )
 
 
 def _ended(observed: Observed, inputs: Inputs, current: Attempt, end: Ended, now: datetime) -> Plan:
     """Close the attempt: the run is done, tries again, or gives up."""
     run = observed.run
-    attempts = [*run.status.attempts[:-1], status.ended(current, end, now)]
+    listed, totals = attempts.closed(observed, current, end, now)
+    changes = {"attempts": listed, "totals": totals}
     if end.outcome is AttemptOutcome.SUCCEEDED:
-        return _done(run, inputs, attempts, end, now)
+        return _done(run, inputs, end, now, **changes)
     reason = end.reason or str(end.outcome)
-    failures = sum(attempt.counted is True for attempt in attempts)
     event = Event(reason, f"Attempt {current.number}: {end.words}", warning=True)
-    if not end.retried or failures > run.spec.retries:
-        words = end.words if not end.retried else f"{end.words} All {run.spec.retries} retries are used up."
-        return Plan(status=status.failed(run, reason, words, now, attempts=attempts), events=(event,))
+    if not end.retried:
+        return Plan(status=status.failed(run, reason, end.words, now, **changes), events=(event,))
+    if totals.failures > run.spec.retries:
+        words = f"{end.words} All {run.spec.retries} retries are used up."
+        return Plan(status=status.failed(run, reason, words, now, **changes), events=(event,))
+    if totals.idle_interruptions >= MAX_IDLE_INTERRUPTIONS:
+        words = f"{end.message} {_no_progress(totals)}"
+        return Plan(status=status.failed(run, "NoProgress", words, now, **changes), events=(event,))
     message = f"Attempt {current.number} ended with {reason}: {end.words} Attempt {current.number + 1} follows."
-    return Plan(status=status.waiting(run, "Retrying", message, now, attempts=attempts), events=(event,))
+    return Plan(status=status.waiting(run, "Retrying", message, now, **changes), events=(event,))
 
 
-def _done(run: FineTuneRun, inputs: Inputs, attempts: list[Attempt], end: Ended, now: datetime) -> Plan:
+def _no_progress(totals: Totals) -> str:
+    newest = f"than that of step {totals.checkpoint}" if totals.checkpoint else "at all"
+    return (
+        f"{totals.idle_interruptions} interruptions in a row left no newer checkpoint {newest}. Lower"
+        " checkpoints.everySteps, or give the project's pods a priority class that is not preempted, in a new run."
+    )
+
+
+def _done(run: FineTuneRun, inputs: Inputs, end: Ended, now: datetime, **changes: Any) -> Plan:
     """The Job did its work: there is an artifact, or a lookup that found none."""
     found = end.report.artifact if end.report else None
     if found is not None:
         event = Event("Succeeded", f"Adapter {found.digest} {'adopted' if found.adopted else 'trained'}.")
-        return Plan(status=status.succeeded(run, inputs, found, attempts, now), events=(event,))
-    last = attempts[-1]
+        return Plan(status=status.succeeded(run, inputs, found, now, **changes), events=(event,))
+    last = changes["attempts"][-1]
     if last.intent is Intent.LOOKUP:
-        train = _attempt(run, Intent.TRAIN, last.number + 1, now)
+        train = attempts.decided(run, Intent.TRAIN, last.number + 1, now)
+        changes["attempts"] = attempts.listed([*changes["attempts"], train])
         message = "There is no record of these inputs yet; the training is decided."
-        return Plan(status=status.waiting(run, STARTING, message, now, attempts=[*attempts, train]))
+        return Plan(status=status.waiting(run, STARTING, message, now, **changes))
     message = "The trainer reported success and no artifact. Its image does not fit this operator's version."
     event = Event("ArtifactMissing", message, warning=True)
-    return Plan(status=status.failed(run, "ArtifactMissing", message, now, attempts=attempts), events=(event,))
+    return Plan(status=status.failed(run, "ArtifactMissing", message, now, **changes), events=(event,))
 
 
-def _again(observed: Observed, now: datetime) -> Plan:
-    """Decide the next attempt once its delay is over."""
+def _again(observed: Observed, last: Attempt, now: datetime) -> Plan:
+    """Decide the next attempt once its delay is over, and the pod before it had time to save a checkpoint."""
     run = observed.run
-    last = run.status.attempts[-1]
-    failures = sum(attempt.counted is True for attempt in run.status.attempts)
-    due = retry_at(datetime.fromisoformat(last.end or timestamp(now)), failures)
+    end = datetime.fromisoformat(last.end or timestamp(now))
+    resumed = run.status.phase is Phase.SUSPENDED
+    totals = attempts.totals(run)
+    waits = not resumed and last.outcome != AttemptOutcome.SUSPENDED
+    due = retry_at(end, totals.failures + totals.idle_interruptions) if waits else end
     if now < due:
-        return Plan(delete=_left_over(observed), requeue_after=(due - now).total_seconds())
-    if _remaining(run, now) <= timedelta(0):
+        return Plan(delete=attempts.left_over(observed), requeue_after=(due - now).total_seconds())
+    if attempts.remaining(run, now) <= timedelta(0):
         message = "The time of maxDuration is used up. Raise maxDuration, or train fewer steps, in a new run."
         return Plan(status=status.failed(run, "DeadlineExceeded", message, now))
-    following = _attempt(run, last.intent, last.number + 1, now)
+    if observed.stopping and now < end + LEAVING_PATIENCE:
+        message = f"The pod of attempt {last.number} is given the time to save a checkpoint."
+        told = status.waiting(run, "Stopping", message, now)
+        return Plan(status=told, delete=attempts.left_over(observed), requeue_after=PATIENCE)
+    following = attempts.decided(run, last.intent, last.number + 1, now)
     message = f"Attempt {following.number} is decided, after {last.outcome}: {last.message}"
+    listed = attempts.listed([*run.status.attempts, following])
     return Plan(
-        status=status.waiting(run, STARTING, message, now, attempts=[*run.status.attempts, following]),
-        delete=_left_over(observed),
+        status=status.waiting(run, STARTING, message, now, attempts=listed),
+        events=(Event("Resumed", message),) if not waits else (),
+        delete=attempts.left_over(observed),
     )
-
-
-def _attempt(run: FineTuneRun, intent: Intent, number: int, now: datetime) -> Attempt:
-    return Attempt(number=number, intent=intent, job=jobs.job_name(run, str(number)), decided=timestamp(now))
 
 
 def _job(observed: Observed, inputs: Inputs, attempt: Attempt, now: datetime, settings: Settings) -> Object:
@@ -210,27 +261,11 @@ def _job(observed: Observed, inputs: Inputs, attempt: Attempt, now: datetime, se
         sources=(document.base.uri, *(source.uri for source in (*document.train, *document.validation))),
         demand=demand(run),
         pods=project.spec.pods,
-        seconds=max(1, int(_remaining(run, now).total_seconds())),
+        seconds=max(1, int(attempts.remaining(run, now).total_seconds())),
         keep_seconds=keep,
         reports_progress=True,
     )
     return jobs.job(run, work)
-
-
-def _remaining(run: FineTuneRun, now: datetime) -> timedelta:
-    """Return what is left of maxDuration after the attempts so far."""
-    used = timedelta(0)
-    for attempt in run.status.attempts:
-        if attempt.start and attempt.intent is Intent.TRAIN:
-            end = datetime.fromisoformat(attempt.end) if attempt.end else now
-            used += end - datetime.fromisoformat(attempt.start)
-    return duration(run.spec.max_duration) - used
-
-
-def _left_over(observed: Observed) -> tuple[Object, ...]:
-    """Return unfinished Jobs of attempts that have ended: an old writer's late work, or a pod that never started."""
-    ended = {attempt.job for attempt in observed.run.status.attempts if attempt.end}
-    return tuple(job for job in observed.unfinished if job["metadata"]["name"] in ended)
 
 
 def _references(raw: Object) -> tuple[Key, ...]:

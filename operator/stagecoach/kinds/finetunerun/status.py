@@ -6,7 +6,6 @@ from typing import Any
 
 from stagecoach.api.finetunerun import (
     Artifact,
-    Attempt,
     Cost,
     FineTuneRun,
     FineTuneRunStatus,
@@ -20,7 +19,6 @@ from stagecoach.contract.digests import short
 from stagecoach.contract.layout import artifact_folder, record_file
 from stagecoach.kinds.conditions import Fact, dated, in_progress, ready, stalled, timestamp
 from stagecoach.kinds.plan import Object
-from stagecoach.policies.attempts import Ended
 
 NOT_FIXED = Fact("InputsResolved", False, "NotYet", "The inputs are fixed when the project is ready.")
 FIXED = Fact("InputsResolved", True, "Fixed", "Data, base model, prompt and settings are fixed by digest.")
@@ -38,9 +36,16 @@ def waiting(run: FineTuneRun, reason: str, message: str, now: datetime, **change
     return _status(run, Phase.QUEUED, facts, now, progress=None, **changes)
 
 
-def running(run: FineTuneRun, progress: reports.Progress | None, now: datetime, **changes: Any) -> Object:
-    """The pod of the current attempt runs."""
-    facts = (*in_progress("Running", "The training pod runs; status.progress tells how far it is."), FIXED)
+def suspended(run: FineTuneRun, message: str, now: datetime, **changes: Any) -> Object:
+    """Somebody has set spec.suspend."""
+    inputs = FIXED if run.status.inputs else NOT_FIXED
+    return _status(run, Phase.SUSPENDED, (Fact("Ready", False, "Suspended", message), inputs), now, **changes)
+
+
+def running(run: FineTuneRun, progress: reports.Progress | None, leaving: str, now: datetime, **changes: Any) -> Object:
+    """The pod of the current attempt runs, or is about to leave."""
+    told = in_progress("Running", "The training pod runs; status.progress tells how far it is.")
+    facts = (*(in_progress("Stopping", leaving) if leaving else told), FIXED)
     shown = Progress.model_validate(progress.document()) if progress else run.status.progress
     return _status(run, Phase.RUNNING, facts, now, progress=shown, **changes)
 
@@ -59,9 +64,7 @@ def failed(run: FineTuneRun, reason: str, message: str, now: datetime, **changes
     )
 
 
-def succeeded(
-    run: FineTuneRun, inputs: Inputs, found: reports.ArtifactReport, attempts: list[Attempt], now: datetime
-) -> Object:
+def succeeded(run: FineTuneRun, inputs: Inputs, found: reports.ArtifactReport, now: datetime, **changes: Any) -> Object:
     """The artifact is there, trained or adopted."""
     reason = "Adopted" if found.adopted else "Trained"
     how = "was found under these inputs, nothing was trained" if found.adopted else "was trained"
@@ -72,7 +75,6 @@ def succeeded(
         Phase.SUCCEEDED,
         (*ready(reason, message), Fact("Complete", True, reason, message), FIXED),
         now,
-        attempts=attempts,
         completion_time=done,
         progress=_complete(run, done),
         artifact=_artifact(inputs, found),
@@ -82,19 +84,7 @@ def succeeded(
         cost=None
         if found.adopted
         else Cost(seconds=found.seconds, cpu_hours=found.cpu_hours, gpu_hours=found.gpu_hours),
-    )
-
-
-def ended(attempt: Attempt, end: Ended, now: datetime) -> Attempt:
-    """Return the attempt with its outcome."""
-    return attempt.model_copy(
-        update={
-            "start": attempt.start or end.started or None,
-            "end": end.finished or timestamp(now),
-            "outcome": str(end.outcome),
-            "counted": end.retried,
-            "message": end.words[:2048] or None,
-        }
+        **changes,
     )
 
 

@@ -1,0 +1,96 @@
+"""The bookkeeping of attempts: what a later decision needs is in the status, however many attempts there were."""
+
+from datetime import datetime, timedelta
+
+from stagecoach.api.common import duration
+from stagecoach.api.finetunerun import MAX_ATTEMPTS, Attempt, FineTuneRun, Intent, Totals
+from stagecoach.build import jobs
+from stagecoach.kinds.conditions import timestamp
+from stagecoach.kinds.finetunerun.observe import Observed
+from stagecoach.kinds.plan import Object
+from stagecoach.policies.attempts import AttemptOutcome, Ended
+
+
+def decided(run: FineTuneRun, intent: Intent, number: int, now: datetime) -> Attempt:
+    """Return a new attempt."""
+    return Attempt(number=number, intent=intent, job=jobs.job_name(run, str(number)), decided=timestamp(now))
+
+
+def listed(attempts: list[Attempt]) -> list[Attempt]:
+    """Return as many attempts as a status may hold, the newest."""
+    return attempts[-MAX_ATTEMPTS:]
+
+
+def totals(run: FineTuneRun) -> Totals:
+    """Return what the attempts so far came to."""
+    return run.status.totals or Totals()
+
+
+def closed(observed: Observed, current: Attempt, end: Ended, now: datetime) -> tuple[list[Attempt], Totals]:
+    """Return the attempts with the current one ended, and what all of them came to."""
+    run, before = observed.run, totals(observed.run)
+    start = current.start or end.started or None
+    seen = newest_checkpoint(observed)
+    attempt = current.model_copy(
+        update={
+            "start": start,
+            "end": end.finished or timestamp(now),
+            "outcome": str(end.outcome),
+            "counted": end.counted,
+            "checkpoint": seen,
+            "message": end.words[:2048] or None,
+        }
+    )
+    interrupted = end.retried and not end.counted and end.outcome is not AttemptOutcome.SUSPENDED
+    idle = before.idle_interruptions + interrupted
+    if end.outcome is AttemptOutcome.SUCCEEDED or (seen or 0) > (before.checkpoint or 0):
+        idle = 0
+    after = Totals(
+        failures=before.failures + end.counted,
+        interruptions=before.interruptions + interrupted,
+        idle_interruptions=idle,
+        seconds=before.seconds + _seconds(attempt, now),
+        checkpoint=seen,
+    )
+    return [*run.status.attempts[:-1], attempt], after
+
+
+def waits_again(observed: Observed, current: Attempt, now: datetime) -> tuple[list[Attempt], Totals]:
+    """Return attempts and totals when the queue took the pod of the current attempt away: the same Job gets another."""
+    run, before = observed.run, totals(observed.run)
+    seconds = before.seconds + _seconds(current, now)
+    update = {"seconds": seconds, "checkpoint": newest_checkpoint(observed)}
+    waiting = current.model_copy(update={"start": None})
+    return [*run.status.attempts[:-1], waiting], before.model_copy(update=update)
+
+
+def newest_checkpoint(observed: Observed) -> int | None:
+    """Return the step of the newest checkpoint that was seen: in the pod's last words, in progress, or before."""
+    status, pod = observed.run.status, observed.current.pod
+    told = (pod.report if pod else None, observed.progress, status.progress, status.totals)
+    steps = [item.checkpoint for item in told if item and item.checkpoint is not None]
+    return max(steps, default=None)
+
+
+def remaining(run: FineTuneRun, now: datetime) -> timedelta:
+    """Return what is left of maxDuration after the attempts so far."""
+    last = run.status.attempts[-1] if run.status.attempts else None
+    running = _seconds(last, now) if last and last.end is None else 0.0
+    return duration(run.spec.max_duration) - timedelta(seconds=totals(run).seconds + running)
+
+
+def left_over(observed: Observed) -> tuple[Object, ...]:
+    """Return unfinished Jobs of attempts that have ended: an old writer's late work, or a pod that never started."""
+    run = observed.run
+    attempts = run.status.attempts
+    ended = {attempt.job for attempt in attempts if attempt.end}
+    forgotten = {jobs.job_name(run, str(number)) for number in range(1, attempts[0].number if attempts else 1)}
+    return tuple(job for job in observed.unfinished if job["metadata"]["name"] in ended | forgotten)
+
+
+def _seconds(attempt: Attempt, now: datetime) -> float:
+    """Return how long an attempt's pod trained."""
+    if attempt.intent is not Intent.TRAIN or attempt.start is None:
+        return 0.0
+    end = datetime.fromisoformat(attempt.end) if attempt.end else now
+    return max(0.0, (end - datetime.fromisoformat(attempt.start)).total_seconds())
