@@ -1,4 +1,5 @@
 import errno
+import io
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -212,3 +213,25 @@ def test_a_stale_mount_does_not_look_empty(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(LocalFileSystem, "info", stale)
     with pytest.raises(StorageFailed, match="stale"):
         Store.local(str(tmp_path)).exists("runs")
+
+
+def test_a_stream_is_copied_in_and_out_and_hashed_on_the_way(tmp_path: Path) -> None:
+    store = Store.local(str(tmp_path))
+    content = bytes(range(256)) * 9000  # more than one chunk
+    entry = store.copy_in("runs/x/weights.bin", io.BytesIO(content), "uid")
+    assert (entry.path, entry.size) == ("weights.bin", len(content))
+    target = io.BytesIO()
+    assert store.copy_out("runs/x/weights.bin", target) == entry
+    assert target.getvalue() == content
+    assert (tmp_path / "runs" / "x" / "weights.bin").stat().st_mode & 0o777 == 0o644
+    with pytest.raises(FileNotFoundError):
+        store.copy_out("runs/x/absent", io.BytesIO())
+
+
+def test_removing_takes_all_of_a_folder_and_once_more_is_a_no_op(tmp_path: Path) -> None:
+    store = Store.local(str(tmp_path))
+    store.write("runs/x/checkpoints/a/b", b"b", "uid")
+    store.write("runs/x/record.json", b"{}", "uid")
+    for _ in range(2):
+        store.remove("runs/x/checkpoints")
+    assert (store.folders("runs/x"), store.names("runs/x")) == ([], ["record.json"])

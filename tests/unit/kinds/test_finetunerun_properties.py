@@ -63,6 +63,10 @@ class FineTuneRuns(RuleBasedStateMachine):
     def a_node_goes(self) -> None:
         self.world.lose_pods()
 
+    @rule()
+    def a_pod_is_told_to_go(self) -> None:
+        self.world.tell_pods_to_go()
+
     @rule(step=CHECKPOINT_STEPS)
     def a_pod_is_preempted_and_saves_itself(self, step: int) -> None:
         self.world.end_pods({"outcome": "Preempted", "checkpoint": step}, 75, "Error")

@@ -145,6 +145,10 @@ class World:
             pod["status"] = {"phase": phase, "containerStatuses": [{"name": "trainer", "state": {"terminated": state}}]}
             self._finish_job(pod["metadata"]["labels"]["batch.kubernetes.io/job-name"], phase)
 
+    def tell_pods_to_go(self) -> None:
+        for pod in self.live_pods():
+            pod["metadata"].setdefault("deletionTimestamp", self.now.isoformat())
+
     def lose_pods(self) -> None:
         for name in list(self.pod_objects):
             del self.pod_objects[name]
