@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -11,7 +12,7 @@ from stagecoach.contract.digests import Digest, FileEntry
 from stagecoach.contract.jobs import TrainJob
 from stagecoach.contract.model import ContractModel
 from stagecoach.contract.records import Stretch
-from stagecoach.contract.store import Store
+from stagecoach.contract.store import StorageFailed, Store
 from stagecoach_trainer import places
 
 # A pickle that is never read back: a checkpoint holds tensors and JSON only.
@@ -92,8 +93,12 @@ class Checkpoints:
         return next((folder for folder in folders if folder is not None), None)
 
     def remove(self) -> None:
-        """Remove all checkpoints of these inputs, those of other runs too: the record is there."""
-        self._storage.remove(layout.checkpoints_folder(self._job.inputs.digest))
+        """Remove all checkpoints of these inputs, those of other runs too: the record is there.
+
+        What cannot be removed stays: the work itself is done.
+        """
+        with suppress(StorageFailed):
+            self._storage.remove(layout.checkpoints_folder(self._job.inputs.digest))
 
     def _known(self) -> Iterator[Checkpoint]:
         """Return what has a manifest, the newest first."""
@@ -124,11 +129,12 @@ class Checkpoints:
         return local
 
     def _prune(self, newest: Checkpoint) -> None:
-        """Keep the newest ones and the best one."""
+        """Keep the newest ones and the best one. What cannot be removed now is tried again after the next one."""
         best = newest.best.step if newest.best else None
-        for checkpoint in list(self._known())[self._job.checkpoints.keep :]:
-            if checkpoint.step != best:
-                self._drop(checkpoint.name)
+        with suppress(StorageFailed):
+            for checkpoint in list(self._known())[self._job.checkpoints.keep :]:
+                if checkpoint.step != best:
+                    self._drop(checkpoint.name)
 
     def _drop(self, name: str) -> None:
         # The manifest goes first: without it nobody takes what is left for a checkpoint.

@@ -155,7 +155,7 @@ def judge(seen: Observation) -> Waiting | Running | Ended:
         return _without_pod(seen)
     if pod.ended:
         if _may_say_more(pod):
-            return Running(pod)
+            return Running(pod, leaving=_taken_away(pod) if pod.leaves else "")
         return replace(_failed(pod), started=pod.started, finished=pod.finished)
     if pod.leaves and pod.started:
         return _leaving(pod, seen.now)
@@ -181,10 +181,15 @@ def _waits_for_queue(pod: PodState, job: JobState | None) -> bool:
 
 
 def _leaving(pod: PodState, now: datetime) -> Running | Ended:
-    why = pod.disrupted or "it was deleted"
     if now - datetime.fromisoformat(pod.leaves) < LEAVING_PATIENCE:
-        return Running(pod, leaving=f"Pod {pod.name} is being taken away: {why}. It is given the time to save itself.")
-    return Ended(AttemptOutcome.POD_LOST, f"Pod {pod.name} was taken away: {why}.", started=pod.started)
+        return Running(pod, leaving=_taken_away(pod))
+    message = f"Pod {pod.name} was taken away and did not end in time."
+    return Ended(AttemptOutcome.POD_LOST, message, started=pod.started)
+
+
+def _taken_away(pod: PodState) -> str:
+    why = pod.disrupted or "it was deleted"
+    return f"Pod {pod.name} is being taken away: {why}. It is given the time to save itself."
 
 
 def _without_pod(seen: Observation) -> Waiting | Ended:
