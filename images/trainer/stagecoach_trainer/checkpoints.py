@@ -15,9 +15,6 @@ from stagecoach.contract.records import Stretch
 from stagecoach.contract.store import StorageFailed, Store
 from stagecoach_trainer import places
 
-# A pickle that is never read back: a checkpoint holds tensors and JSON only.
-LEFT_OUT = {"training_args.bin"}
-
 
 class LossSums(ContractModel):
     """The Trainer's sums, which it does not save itself: without them the loss curve would have other points."""
@@ -67,10 +64,9 @@ class Checkpoints:
         self._drop(checkpoint.name)
         entries = []
         for path in sorted(folder.iterdir()):
-            if path.name not in LEFT_OUT:
-                with path.open("rb") as stream:
-                    target = f"{self._folder}/{checkpoint.name}/{path.name}"
-                    entries.append(self._storage.copy_in(target, stream, self._staging))
+            with path.open("rb") as stream:
+                target = f"{self._folder}/{checkpoint.name}/{path.name}"
+                entries.append(self._storage.copy_in(target, stream, self._staging))
         complete = checkpoint.model_copy(update={"files": tuple(entries)})
         self._storage.write(f"{self._folder}/{complete.name}.json", complete.line().encode(), self._staging)
         self._prune(complete)

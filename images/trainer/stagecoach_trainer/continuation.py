@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
-from transformers import TrainerCallback
+from transformers import Trainer, TrainerCallback
 
 from stagecoach.contract.jobs import TrainJob
 from stagecoach.contract.records import Stretch
@@ -24,6 +25,7 @@ from stagecoach_trainer.interruption import Preempted, Request, Terminated
 
 # Without spec.checkpoints.everySteps: what an interruption without a warning may cost.
 SAVE_SECONDS = 600.0
+WEIGHTS = "trained.safetensors"
 
 
 class Meter:
@@ -48,6 +50,35 @@ class Meter:
     def rate(self) -> float:
         """Tokens per second in this attempt."""
         return (self.tokens - self._tokens_before) / max(1e-9, self.seconds())
+
+
+class Resumable(Trainer):  # type: ignore[misc]
+    """Saves and loads exactly the parameters that are trained, by their names in the model.
+
+    PEFT's own files are for using an adapter: they hold what a prompt encoder puts out, and not what it is made of.
+    """
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        Trainer._save_checkpoint(self, model, trial)  # TRL's would add a model card
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:  # noqa: ARG002 - its signature
+        folder = Path(output_dir or self.args.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {name: parameter.detach().cpu().contiguous() for name, parameter in _trained(self.model).items()}
+        safetensors.torch.save_file(tensors, folder / WEIGHTS)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        tensors = safetensors.torch.load_file(Path(resume_from_checkpoint) / WEIGHTS)
+        parameters = _trained(model or self.model)
+        if tensors.keys() != parameters.keys():
+            raise ValueError(f"the checkpoint in {resume_from_checkpoint} is of another model")
+        with torch.no_grad():
+            for name, tensor in tensors.items():
+                parameters[name].copy_(tensor)
+
+
+def _trained(model: Any) -> dict[str, Any]:
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 class Continuation(TrainerCallback):  # type: ignore[misc]

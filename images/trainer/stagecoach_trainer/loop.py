@@ -12,7 +12,7 @@ import torch
 import trl.trainer.utils
 from datasets import Dataset
 from peft import LoraConfig
-from transformers import AutoModelForCausalLM, PrinterCallback, ProgressCallback, Trainer, TrainerCallback
+from transformers import AutoModelForCausalLM, PrinterCallback, ProgressCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from stagecoach.contract.inputs import LoraMethod
@@ -20,7 +20,7 @@ from stagecoach.contract.records import Stretch
 from stagecoach.contract.reports import Problem, Progress, ProgressLine
 from stagecoach_trainer import places
 from stagecoach_trainer.checkpoints import Checkpoints
-from stagecoach_trainer.continuation import Continuation, Meter
+from stagecoach_trainer.continuation import Continuation, Meter, Resumable
 from stagecoach_trainer.encoding import Encoding, Example
 from stagecoach_trainer.failures import WorkFailed
 from stagecoach_trainer.interruption import Request
@@ -50,7 +50,7 @@ class Result:
     exceptions: tuple[str, ...]
 
 
-class _Trainer(SFTTrainer):  # type: ignore[misc]
+class _Trainer(Resumable, SFTTrainer):  # type: ignore[misc]
     """Counts tokens and stops at the first loss that is not a number."""
 
     def __init__(self, meter: Meter, **options: Any) -> None:
@@ -63,9 +63,6 @@ class _Trainer(SFTTrainer):  # type: ignore[misc]
         if not torch.isfinite(loss):
             raise WorkFailed(_not_finite(self.state.global_step + 1))
         return loss
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        Trainer._save_checkpoint(self, model, trial)  # TRL's own would add a model card
 
 
 class _Teller(TrainerCallback):  # type: ignore[misc]
