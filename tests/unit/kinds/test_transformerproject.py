@@ -196,7 +196,7 @@ def test_a_changed_spec_is_resolved_anew_and_until_then_not_ready() -> None:
 def test_a_succeeded_run_makes_lookups_worth_their_while() -> None:
     here = world()
     resolve(here)
-    here.referrers = lambda _key: [{"status": {"phase": "Succeeded"}}]  # type: ignore[method-assign]
+    here.referrers = lambda key: [{"status": {"phase": "Succeeded"}}]  # type: ignore[method-assign]  # noqa: ARG005
     here.reconcile()
     assert here.status["storage"] == {"records": True}
 

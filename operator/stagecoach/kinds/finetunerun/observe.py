@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from stagecoach.api.finetunerun import FineTuneRun
+from stagecoach.api.finetunerun import FineTuneRun, Phase
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract.reports import Progress
 from stagecoach.kinds.children import Child, child, unfinished
 from stagecoach.kinds.plan import Key, Object
 from stagecoach.kinds.view import View
+from stagecoach.policies.twins import Twin
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,20 @@ class Observed:
     unfinished: tuple[Object, ...]  # Jobs, of whatever attempt
     current: Child  # the current attempt's
     progress: Progress | None
+    twins: tuple[Twin, ...] = ()  # runs of the same inputs; none before these are fixed
 
 
 def project_key(run: Object) -> Key:
     """Return the project that a run names."""
     return Key("TransformerProject", run["metadata"]["namespace"], run["spec"].get("project", ""))
+
+
+def inputs_key(run: Object) -> Key | None:
+    """Return what a run computes and where it keeps it, once that is fixed: the same for all runs that are twins."""
+    inputs = run.get("status", {}).get("inputs")
+    if not inputs:
+        return None
+    return Key("Inputs", run["metadata"]["namespace"], f"{inputs['digest']} in {inputs['storage']}")
 
 
 def observe(view: View, raw: Object) -> Observed:
@@ -39,6 +49,27 @@ def observe(view: View, raw: Object) -> Observed:
         unfinished=unfinished(view, uid),
         current=current,
         progress=view.progress(current.pod.uid) if current.pod else None,
+        twins=twins(view, raw),
+    )
+
+
+def twins(view: View, raw: Object) -> tuple[Twin, ...]:
+    """Return the other runs of the same inputs that are not being deleted."""
+    key, uid = inputs_key(raw), raw["metadata"]["uid"]
+    others = [item for item in view.referrers(key) if item["metadata"]["uid"] != uid] if key else []
+    return tuple(_twin(view, item) for item in others if "deletionTimestamp" not in item["metadata"])
+
+
+def _twin(view: View, raw: Object) -> Twin:
+    metadata, status = raw["metadata"], raw["status"]
+    phase = status.get("phase")
+    return Twin(
+        name=metadata["name"],
+        order=(metadata["creationTimestamp"], metadata["uid"]),
+        ended=phase in (Phase.SUCCEEDED.value, Phase.FAILED.value),
+        succeeded=phase == Phase.SUCCEEDED.value,
+        decided=next((attempt["decided"] for attempt in status.get("attempts", ())), ""),
+        has_job=bool(view.jobs(metadata["uid"])),
     )
 
 

@@ -13,11 +13,12 @@ from stagecoach.kinds.conditions import timestamp
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.finetunerun import status
 from stagecoach.kinds.finetunerun.inputs import Blocked, demand, freeze, train_job
-from stagecoach.kinds.finetunerun.observe import Observed, observe, project_key
+from stagecoach.kinds.finetunerun.observe import Observed, inputs_key, observe, project_key
 from stagecoach.kinds.invalid import invalid_spec
 from stagecoach.kinds.plan import Event, Key, Object, Plan
 from stagecoach.kinds.view import View
 from stagecoach.policies.attempts import STARTING, AttemptOutcome, Ended, Observation, Running, Waiting, judge, retry_at
+from stagecoach.policies.twins import ahead, undecided
 
 # At most one write of progress in this time.
 PROGRESS_INTERVAL = timedelta(seconds=30)
@@ -44,6 +45,8 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
         return Plan(delete=observed.unfinished)
     if run.status.inputs is None:
         return _start(observed, now, settings)
+    if not run.status.attempts:
+        return _first(observed, run.status.inputs, now)
     current = run.status.attempts[-1]
     if current.end is None:
         return _follow(observed, run.status.inputs, current, now, settings)
@@ -57,15 +60,39 @@ def _start(observed: Observed, now: datetime, settings: Settings) -> Plan:
         inputs = freeze(run, observed.project, settings.trainer_image)
     except Blocked as blocked:
         return _blocked(run, blocked, now)
-    storage = observed.project.status.storage if observed.project else None
-    look = storage is not None and storage.records and not run.spec.force
+    return _decided(observed, inputs, now, Event("InputsFixed", f"Inputs are fixed as {inputs.digest}."))
+
+
+def _decided(observed: Observed, inputs: Inputs, now: datetime, *events: Event) -> Plan:
+    """Decide the first attempt: to look for a record where there may be one, else to train."""
+    run, storage = observed.run, observed.project.status.storage if observed.project else None
+    records = (storage is not None and storage.records) or any(twin.succeeded for twin in observed.twins)
+    look = records and not run.spec.force
     first = _attempt(run, Intent.LOOKUP if look else Intent.TRAIN, 1, now)
     message = "Looks for a record of the same inputs." if look else "The first attempt is decided."
-    changes = {"inputs": inputs, "attempts": [first], "start_time": timestamp(now)}
-    return Plan(
-        status=status.waiting(run, STARTING, message, now, **changes),
-        events=(Event("InputsFixed", f"Inputs are fixed as {inputs.digest}."),),
+    changes = {"inputs": inputs, "attempts": [first], "start_time": run.status.start_time or timestamp(now)}
+    return Plan(status=status.waiting(run, STARTING, message, now, **changes), events=events)
+
+
+def _first(observed: Observed, inputs: Inputs, now: datetime) -> Plan:
+    """Decide the first attempt once no other run of the same inputs is before this one."""
+    return _lets_pass(observed, now) or _decided(observed, inputs, now)
+
+
+def _lets_pass(observed: Observed, now: datetime) -> Plan | None:
+    """Wait for another run of the same inputs; what this one decided and has no Job for is taken back."""
+    run = observed.run
+    if run.spec.force:
+        return None
+    twin = ahead((run.metadata.creation_timestamp, run.metadata.uid), observed.twins)
+    if twin is None:
+        return Plan(requeue_after=1.0) if undecided(observed.twins, now) else None
+    message = (
+        f"Waits for FineTuneRun {twin.name!r}, which has the same inputs, to adopt what it makes. To train them a"
+        " second time all the same, create a run with force: true."
     )
+    told = status.blocked(run, "SameInputs", message, now, attempts=[])
+    return Plan(status=told, events=(Event("SameInputs", message),))
 
 
 def _blocked(run: FineTuneRun, blocked: Blocked, now: datetime) -> Plan:
@@ -96,6 +123,8 @@ def _create(
 ) -> Plan:
     """Make the Job of an attempt that stands in the observed status."""
     run = observed.run
+    if current.number == 1 and current.start is None and (plan := _lets_pass(observed, now)):
+        return plan
     try:
         job = _job(observed, inputs, current, now, settings)
     except Blocked as blocked:
@@ -234,7 +263,8 @@ def _left_over(observed: Observed) -> tuple[Object, ...]:
 
 
 def _references(raw: Object) -> tuple[Key, ...]:
-    return (project_key(raw),)
+    inputs = inputs_key(raw)
+    return (project_key(raw), inputs) if inputs else (project_key(raw),)
 
 
 def _wakes(raw: Object) -> tuple[Key, ...]:

@@ -26,10 +26,10 @@ NOT_FIXED = Fact("InputsResolved", False, "NotYet", "The inputs are fixed when t
 FIXED = Fact("InputsResolved", True, "Fixed", "Data, base model, prompt and settings are fixed by digest.")
 
 
-def blocked(run: FineTuneRun, reason: str, message: str, now: datetime) -> Object:
+def blocked(run: FineTuneRun, reason: str, message: str, now: datetime, **changes: Any) -> Object:
     """The run waits for something outside of it."""
     inputs = FIXED if run.status.inputs else NOT_FIXED
-    return _status(run, Phase.BLOCKED, (*in_progress(reason, message), inputs), now)
+    return _status(run, Phase.BLOCKED, (*in_progress(reason, message), inputs), now, **changes)
 
 
 def waiting(run: FineTuneRun, reason: str, message: str, now: datetime, **changes: Any) -> Object:

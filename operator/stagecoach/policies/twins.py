@@ -1,0 +1,35 @@
+"""Runs of the same inputs: one of them trains, the others wait for it and adopt what it made."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+# A Job that was decided is made, and seen, within this time; after it the decision no longer holds others up.
+DECISION_HOLDS = timedelta(seconds=10)
+
+
+@dataclass(frozen=True)
+class Twin:
+    """Another run of the same inputs in the same storage."""
+
+    name: str
+    order: tuple[str, str]  # the elder comes first
+    ended: bool
+    succeeded: bool
+    decided: str  # when its first attempt was decided, empty before that
+    has_job: bool
+
+
+def ahead(order: tuple[str, str], twins: Iterable[Twin]) -> Twin | None:
+    """Return the twin that a run which has no Job yet waits for: an elder one, or one that has its Job already."""
+    waiting = sorted((twin for twin in twins if not twin.ended), key=lambda twin: twin.order)
+    return next((twin for twin in waiting if twin.order < order or twin.has_job), None)
+
+
+def undecided(twins: Iterable[Twin], now: datetime) -> bool:
+    """Whether a twin may have its Job in a moment: when it decided, it may not have known of the others."""
+    return any(
+        now - datetime.fromisoformat(twin.decided) < DECISION_HOLDS
+        for twin in twins
+        if twin.decided and not twin.ended and not twin.has_job
+    )
