@@ -161,6 +161,33 @@ def test_bad_input_is_not_retried() -> None:
     assert here.status["attempts"][0]["counted"] is False
 
 
+OUT_OF_MEMORY = {"phase": "Failed", "containerStatuses": [{"name": "trainer", "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]}  # fmt: skip
+OUT_OF_TIME = {"phase": "Failed", "reason": "DeadlineExceeded"}
+OF_A_TRAINING = ("resources.memory", "perDeviceBatchSize", "maxDuration", "fewer steps")
+
+
+@pytest.mark.parametrize(
+    ("records", "pod", "words"),
+    [
+        (False, OUT_OF_MEMORY, "raise resources.memory"),
+        (False, OUT_OF_TIME, "Raise maxDuration"),
+        (True, OUT_OF_MEMORY, "A lookup has 2Gi of memory"),
+        (True, OUT_OF_TIME, "A lookup may take 30 minutes"),
+    ],
+)
+def test_the_advice_fits_what_the_attempt_was_for(records: bool, pod: builders.Object, words: str) -> None:
+    here = world(project=builders.ready_project(records))
+    start(here)
+    here.live_pods()[0]["status"] = pod
+    here.reconcile()
+    assert here.status["phase"] == "Failed"
+    message = here.condition("Ready")["message"]
+    assert words in message
+    assert ("force: true" in message) is records
+    assert not records or not any(each in message for each in OF_A_TRAINING)
+    assert here.status["attempts"][0]["message"] == message
+
+
 def test_a_success_without_an_artifact_is_a_failure() -> None:
     here = world()
     start(here)

@@ -91,7 +91,7 @@ def test_an_end_is_classified(seen: Observation, outcome: AttemptOutcome, retrie
     end = judge(seen)
     assert isinstance(end, Ended)
     assert (end.outcome, end.retried) == (outcome, retried)
-    assert outcome is AttemptOutcome.SUCCEEDED or end.words.strip(), "every failure speaks"
+    assert outcome is AttemptOutcome.SUCCEEDED or end.words(), "every failure speaks"
 
 
 def test_every_row_of_the_table_has_a_case() -> None:
@@ -129,7 +129,7 @@ def test_a_running_pod_is_running() -> None:
 def test_the_programs_own_words_and_reason_are_kept() -> None:
     end = judge(observe(pod("Failed", **terminated(64, message=report("BadInput", "UnknownColumn")))))
     assert isinstance(end, Ended)
-    assert (end.reason, end.words) == ("UnknownColumn", "spec.x: It is wrong. Mend it.")
+    assert (end.reason, end.words()) == ("UnknownColumn", "spec.x: It is wrong. Mend it.")
 
 
 def test_of_several_pods_the_one_that_is_done_decides() -> None:

@@ -167,7 +167,7 @@ def _ended(observed: Observed, resolution: Resolution, end: Ended, now: datetime
         return Plan(status=status.resolved(project, told, records, now, **changes), events=(event,))
     if end.outcome is AttemptOutcome.SUCCEEDED:
         end = Ended(AttemptOutcome.PROGRAM_FAILED, "The trainer reported success and no resolution.")
-    reason, words = end.reason or str(end.outcome), f"{end.message} {ADVICE.get(end.outcome, end.advice)}".strip()
+    reason, words = end.reason or str(end.outcome), end.words(ADVICE)
     event = Event(reason, words, warning=True)
     if end.retried:
         closed = status.closed(resolution, end.outcome, words, resolution.failures + 1, now)
