@@ -118,7 +118,7 @@ class Observation:
 
 def judge(seen: Observation) -> Waiting | Running | Ended:
     """Say what an attempt came to, from what Kubernetes shows of it."""
-    if seen.pod is None:
+    if seen.pod is None or _never_to_start(seen.pod, seen):
         return _without_pod(seen)
     pod = seen.pod
     if pod.report is not None and pod.report.outcome is Outcome.DONE:
@@ -138,6 +138,14 @@ def retry_at(end: datetime, failures: int) -> datetime:
     """Return when the next attempt is due after so many failures; computed from status, so it survives restarts."""
     delay: timedelta = RETRY_DELAY * 2 ** max(0, failures - 1)
     return end + min(delay, MAX_RETRY_DELAY)
+
+
+def _never_to_start(pod: PodState, seen: Observation) -> bool:
+    """Whether the pod is on its way out and did nothing, mostly because its Job was deleted.
+
+    The kubelet ends the container of such a pod with code 137, as if it had run.
+    """
+    return pod.deleted and not (pod.started or seen.started or pod.disrupted or pod.reason or pod.report)
 
 
 def _without_pod(seen: Observation) -> Waiting | Ended:

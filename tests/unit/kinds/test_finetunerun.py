@@ -299,6 +299,40 @@ def test_a_pod_that_cannot_start_is_told_with_the_kubelets_words() -> None:
     assert 'configmap "desk" not found' in here.condition("Ready")["message"]
 
 
+def test_a_job_that_waits_is_made_anew_with_what_the_project_says_now() -> None:
+    here = world()
+    here.reconcile()
+    here.reconcile()
+    here.start_pods()
+    [(name, pod)] = here.pod_objects.items()
+    taint = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available: untolerated taint."}
+    pod["status"]["conditions"] = [taint]
+    here.reconcile()
+    assert here.condition("Ready")["reason"] == "Unschedulable"
+    assert "untolerated taint" in here.condition("Ready")["message"]
+    assert f"kubectl delete job {name} -n team;" in here.condition("Ready")["message"]
+
+    changed = copy.deepcopy(builders.ready_project())
+    changed["spec"]["pods"] = {"nodeSelector": {"pool": "batch"}}
+    here.project = changed
+    del here.job_objects[name]
+    pod["metadata"]["deletionTimestamp"] = builders.CREATED
+    here.reconcile()
+    assert here.job_objects[name]["spec"]["template"]["spec"]["nodeSelector"] == {"pool": "batch"}
+
+    never_started = {"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": None}
+    pod["status"] = {
+        "phase": "Failed",
+        "containerStatuses": [{"name": "trainer", "state": {"terminated": never_started}}],
+    }
+    here.reconcile()
+    here.pod_objects.clear()
+    start(here)
+    assert here.status["phase"] == "Running"
+    assert here.creations[name] == 2
+    assert [attempt["number"] for attempt in here.status["attempts"]] == [1], "no retry was counted"
+
+
 def test_equal_inputs_have_equal_digests_and_others_have_others() -> None:
     def inputs(**changes: Any) -> str:
         here = world(builders.run(**changes))

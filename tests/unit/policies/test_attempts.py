@@ -59,6 +59,17 @@ def observe(
     return Observation(job=job, pod=pod_state(raw) if raw else None, warning=warning, started=started, now=now)
 
 
+def deleted(raw: dict[str, Any]) -> dict[str, Any]:
+    raw["metadata"]["deletionTimestamp"] = NOW.isoformat()
+    return raw
+
+
+def never_started() -> dict[str, Any]:
+    """What the kubelet says of a pod that is deleted before its container started."""
+    state = {"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": None, "finishedAt": None}
+    return {"containerStatuses": [{"name": "trainer", "state": {"terminated": state}}]}
+
+
 DONE = json.dumps({"outcome": "Done"})
 LONG_AGO = NOW - timedelta(minutes=11)
 
@@ -81,6 +92,8 @@ ENDED = [
     ("disrupted", observe(pod("Running", **condition("DisruptionTarget", "True", "preempted"))), AttemptOutcome.POD_LOST, True),
     ("pod gone", observe(None, JobState("j", finished=True, message="BackoffLimitExceeded")), AttemptOutcome.POD_LOST, True),
     ("job gone", observe(None, None, started=True), AttemptOutcome.POD_LOST, True),
+    ("pod deleted before it started", observe(deleted(pod("Failed", **never_started())), JobState("j", finished=True, message="BackoffLimitExceeded")), AttemptOutcome.POD_LOST, True),
+    ("pod deleted while it ran", observe(deleted(pod("Failed", **never_started())), None, started=True), AttemptOutcome.PROGRAM_FAILED, True),
     ("bad image", observe(pod("Pending", **waiting("InvalidImageName"))), AttemptOutcome.BAD_IMAGE, False),
     ("image pull for long", observe(pod("Pending", LONG_AGO, **waiting("ImagePullBackOff"))), AttemptOutcome.IMAGE_PULL_FAILED, True),
 ]  # fmt: skip
@@ -101,6 +114,9 @@ def test_every_row_of_the_table_has_a_case() -> None:
 WAITING = [
     ("no job", observe(None, None), "Starting", "being made"),
     ("no pod", observe(None), "Starting", "no pod yet"),
+    ("job deleted, its pod waits", observe(deleted(pod("Pending", node="", **condition("PodScheduled", "False", "0/1 nodes"))), None), "Starting", "being made"),
+    ("job deleted, its pod ends", observe(deleted(pod("Failed", **never_started())), None), "Starting", "being made"),
+    ("made again, old pod ends", observe(deleted(pod("Failed", **never_started()))), "Starting", "no pod yet"),
     ("pod refused", observe(None, warning="exceeded quota"), "PodRefused", "exceeded quota"),
     ("unschedulable", observe(pod("Pending", node="", **condition("PodScheduled", "False", "0/1 nodes"))), "Unschedulable", "0/1 nodes"),
     ("image pull", observe(pod("Pending", **waiting("ErrImagePull", "no such host"))), "ImagePullFailed", "no such host"),

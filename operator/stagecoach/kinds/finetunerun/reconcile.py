@@ -30,6 +30,11 @@ LOOKUP_ADVICE = {
     AttemptOutcome.OUT_OF_MEMORY: f"A lookup has {jobs.SMALL.memory} of memory, whatever the run asks for. {FORCE}",
     AttemptOutcome.DEADLINE_EXCEEDED: f"A lookup may take {LOOKUP_SECONDS // 60} minutes: see to the storage. {FORCE}",
 }
+# What a Job was made with stays, and a change of the project's pod settings is no change of the run.
+MADE_ANEW = (
+    "It starts by itself once the cluster lets it. After a change of the project's pods: kubectl delete job {job} -n"
+    " {namespace}; the operator makes it anew with what the project says then, and counts no retry."
+)
 
 
 def reconcile(view: View, raw: Object, now: datetime, settings: Settings) -> Plan:
@@ -116,7 +121,10 @@ def _waiting(run: FineTuneRun, seen: Waiting, now: datetime) -> Object | None:
     told = next((condition.reason for condition in run.status.conditions if condition.type == "Ready"), "")
     if told == seen.reason == STARTING:
         return None
-    return status.waiting(run, seen.reason, seen.message, now)
+    if seen.reason == STARTING:
+        return status.waiting(run, seen.reason, seen.message, now)
+    made_anew = MADE_ANEW.format(job=run.status.attempts[-1].job, namespace=run.metadata.namespace)
+    return status.waiting(run, seen.reason, f"{seen.message} {made_anew}", now)
 
 
 def _running(observed: Observed, current: Attempt, seen: Running, now: datetime) -> Plan:

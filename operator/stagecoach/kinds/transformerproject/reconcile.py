@@ -26,6 +26,7 @@ ADVICE = {
     AttemptOutcome.OUT_OF_MEMORY: f"The pod has {jobs.SMALL.memory} of memory: split the largest data set.",
     AttemptOutcome.DEADLINE_EXCEEDED: f"It may take {RESOLVE_SECONDS // 3600} hours: use less data or faster storage.",
 }
+MENDED = "It starts by itself once the cluster lets it; a change of spec.pods is tried at once."
 RESOLVING = "Resolving"
 BEING_RESOLVED = "Data sets and candidates are being hashed and checked."
 AGAIN = 'After mending it: kubectl annotate txp {name} -n {namespace} stagecoach.dev/requested-at="$(date)" --overwrite'
@@ -128,7 +129,7 @@ def _follow(
     if isinstance(seen, Running) or seen.reason == STARTING:
         told = status.resolving(project, RESOLVING, BEING_RESOLVED, now)
     else:
-        told = status.resolving(project, seen.reason, seen.message, now)
+        told = status.resolving(project, seen.reason, f"{seen.message} {MENDED}", now)
     if child.job is not None:
         return Plan(status=told, delete=_left_over(observed), requeue_after=PATIENCE)
     try:
