@@ -9,6 +9,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -344,6 +345,19 @@ def test_truncation_with_a_real_tokenizer(real: Project, text: str) -> None:
     assert text.startswith(encoded.kept)
     assert not encoded.truncated or len(encoded.ids) > 96 - 18
     assert tokenizer.decode(list(encoder.completion("card_lost"))) == "card_lost<|end|>"
+
+
+def test_a_tokenizer_is_read_from_files_of_its_digest_only(real: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    import transformers.tokenization_utils_base as transformers
+
+    from stagecoach_trainer import bases
+
+    reader = Mock(wraps=transformers.cached_file)
+    monkeypatch.setattr(transformers, "cached_file", reader)
+    bases.load_tokenizer(bases.read(real.resolve_job().candidates[0], mismatch="", remedy=""))
+    asked = {call.args[1] for call in reader.call_args_list}
+    assert "tokenizer.json" in asked
+    assert asked <= bases.TOKENIZER_FILES
 
 
 def test_a_template_that_knows_no_system_turn(real: Project) -> None:
