@@ -14,10 +14,12 @@ from stagecoach_trainer import places
 CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
 TOKENIZER = "tokenizer.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+TEMPLATES = "additional_chat_templates"
 ADAPTER = "adapter_config.json"
 TOKENIZER_FILES = {
     TOKENIZER,
-    "tokenizer_config.json",
+    TOKENIZER_CONFIG,
     "tokenizer.model",
     "special_tokens_map.json",
     "added_tokens.json",
@@ -27,6 +29,7 @@ TOKENIZER_FILES = {
     "chat_template.json",
 }
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "seq_length", "n_ctx")
+ONE_TEMPLATE = "Keep one template, in chat_template.jinja."
 CAUSAL_SUFFIXES = ("ForCausalLM", "LMHeadModel")
 
 
@@ -52,7 +55,8 @@ def read(source: ModelSource, *, mismatch: str, remedy: str, folder: str | None 
     config = _config(store, source)
     names = store.names()
     architecture = _architecture(config, source)
-    _check_files(store, names, source)
+    _check_weights(store, names, source)
+    _check_tokenizer(store, names, source)
     base = Base(
         source,
         folder,
@@ -84,8 +88,7 @@ def load_tokenizer(base: Base) -> Tokenizer:
     except Exception as error:  # the tokenizers library raises bare Exceptions
         _refuse(base.source, f"its tokenizer cannot be read: {error}", "Save the tokenizer again with transformers.")
     if isinstance(tokenizer.chat_template, dict):
-        remedy = "Keep one template, named default, in chat_template.jinja."
-        _refuse(base.source, "it has several chat templates, and which one to use is not said.", remedy)
+        _refuse(base.source, "it has several chat templates, and which one to use is not said.", ONE_TEMPLATE)
     found: Tokenizer = tokenizer
     return found
 
@@ -119,6 +122,12 @@ def _architecture(config: dict[str, Any], source: ModelSource) -> str:
         )
     if config.get("quantization_config"):
         _refuse(source, "its weights are quantized.", "Use the checkpoint with float16, bfloat16 or float32 weights.")
+    if config.get("transformers_weights"):
+        message = (
+            f"its config.json names the file of its weights (transformers_weights): {config['transformers_weights']}."
+        )
+        remedy = f"Name the file model.safetensors, or list it in {INDEX}, and remove transformers_weights."
+        _refuse(source, message, remedy)
     named = config.get("architectures") or ["nothing"]
     architecture = str(named[0])
     if not architecture.endswith(CAUSAL_SUFFIXES):
@@ -137,7 +146,7 @@ def _context(config: dict[str, Any], source: ModelSource) -> int:
     _refuse(source, "its config.json does not say how long its context is.", "Set max_position_embeddings in it.")
 
 
-def _check_files(store: Store, names: list[str], source: ModelSource) -> None:
+def _check_weights(store: Store, names: list[str], source: ModelSource) -> None:
     weights = {name for name in names if name.endswith(".safetensors")}
     if not weights:
         others = ", ".join([name for name in names if name.endswith((".bin", ".pt", ".pth", ".gguf"))][:5])
@@ -152,9 +161,29 @@ def _check_files(store: Store, names: list[str], source: ModelSource) -> None:
     if ADAPTER in names:
         # transformers would load it on top of the base, and nothing of it is in the base's digest.
         _refuse(source, f"it holds an {ADAPTER} beside the model.", "Remove the adapter, or merge it into the model.")
+
+
+def _check_tokenizer(store: Store, names: list[str], source: ModelSource) -> None:
+    """Refuse what would make transformers read a file that is not in the tokenizer's digest."""
     if TOKENIZER not in names:
         remedy = "Load the tokenizer with transformers and save it into the folder again."
         _refuse(source, "it has no tokenizer.json.", remedy)
+    if TOKENIZER_CONFIG in names and (versions := _versions(store, source)):
+        # transformers takes the newest of them that is not newer than itself.
+        message = f"its {TOKENIZER_CONFIG} names other tokenizers by version (fast_tokenizer_files): {versions}."
+        remedy = f"Copy the version you mean to {TOKENIZER}, and remove fast_tokenizer_files."
+        _refuse(source, message, remedy)
+    if TEMPLATES in store.folders():
+        _refuse(source, f"it has a folder {TEMPLATES}, and which template to use is not said.", ONE_TEMPLATE)
+
+
+def _versions(store: Store, source: ModelSource) -> str:
+    """Return the tokenizer files other than tokenizer.json that its settings name."""
+    try:
+        named = json.loads(store.read(TOKENIZER_CONFIG)).get("fast_tokenizer_files", [])
+        return ", ".join(name for name in named if name != TOKENIZER)
+    except (ValueError, AttributeError, TypeError) as error:
+        _refuse(source, f"its {TOKENIZER_CONFIG} is broken: {error}", "Save the tokenizer again with transformers.")
 
 
 def _indexed(store: Store, source: ModelSource) -> set[str]:

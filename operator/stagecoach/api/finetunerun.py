@@ -249,7 +249,6 @@ IMMUTABLE = rules(
 class Phase(Enum):
     """Where a run is, in one word."""
 
-    PENDING = "Pending"
     BLOCKED = "Blocked"
     QUEUED = "Queued"
     RUNNING = "Running"
@@ -346,7 +345,7 @@ class FineTuneRunStatus(BaseModel):
     observed_generation: Optional[int] = Field(None, description="The metadata.generation that this status is about.")
     phase: Optional[Phase] = Field(
         None,
-        description="Pending: not looked at yet. Blocked: waits for something else, see Ready. Queued: its pod does not"
+        description="Empty: not looked at yet. Blocked: waits for something else, see Ready. Queued: its pod does not"
         " run yet. Running. Succeeded. Failed: see Ready.",
     )
     start_time: Optional[Time] = Field(None, description="When the first attempt was decided.")

@@ -172,6 +172,28 @@ def document_of(job: builders.Object) -> str:
     return str(variable["value"])
 
 
+def test_a_waiting_job_that_is_deleted_comes_back_with_the_pod_settings_of_now(desk: Desk) -> None:
+    desk.make_ready_project()
+    desk.kube.create(builders.run(namespace=desk.kube.namespace))
+    job = desk.job_of("FineTuneRun", "first")
+    old = desk.kubelet.pod_of(job)
+    desk.kubelet.bind(old)
+    desk.kubelet.waiting(old, "ContainerCreating")
+    desk.kubelet.complain(old, "FailedMount", 'configmap "desk" not found')
+    eventually(lambda: desk.reason("FineTuneRun", "first")[0] == "PodNotStarting", 30, "PodNotStarting")
+    assert f"kubectl delete job {job} -n {desk.kube.namespace};" in desk.reason("FineTuneRun", "first")[1]
+
+    desk.kube.patch("TransformerProject", "desk", {"spec": {"pods": {"nodeSelector": {"pool": "batch"}}}})
+    desk.kube.delete("Job", job)
+    eventually(lambda: desk.kube.get("Pod", old)["metadata"].get("deletionTimestamp"), 15, "its pod is going")
+    desk.kubelet.ended_unstarted(old)
+    pod = eventually(lambda: next((name for name in [desk.kubelet.pod_of(job)] if name != old), ""), 30, "a new pod")
+    assert desk.kube.get("Pod", pod)["spec"]["nodeSelector"] == {"pool": "batch"}
+    desk.kubelet.succeeded(pod, TRAINED)
+    run = desk.awaits("FineTuneRun", "first", "Succeeded")
+    assert [item["outcome"] for item in run["status"]["attempts"]] == ["Succeeded"]
+
+
 def test_what_a_run_trained_on_stays_what_its_status_says(desk: Desk) -> None:
     desk.make_ready_project()
     desk.kube.create(builders.run(namespace=desk.kube.namespace))

@@ -25,6 +25,17 @@ PROGRESS_INTERVAL = timedelta(seconds=30)
 # How often a pod that does not start is looked at, for what only time tells.
 PATIENCE = 30.0
 LOOKUP_SECONDS = 1800
+# What a run asks for is for its training: it decides nothing about a lookup.
+FORCE = "A new run with force: true trains without it."
+LOOKUP_ADVICE = {
+    AttemptOutcome.OUT_OF_MEMORY: f"A lookup has {jobs.SMALL.memory} of memory, whatever the run asks for. {FORCE}",
+    AttemptOutcome.DEADLINE_EXCEEDED: f"A lookup may take {LOOKUP_SECONDS // 60} minutes: see to the storage. {FORCE}",
+}
+# What a Job was made with stays, and a change of the project's pod settings is no change of the run.
+MADE_ANEW = (
+    "It starts by itself once the cluster lets it. After a change of the project's pods: kubectl delete job {job} -n"
+    " {namespace}; the operator makes it anew with what the project says then, and counts no retry."
+)
 
 
 def reconcile(view: View, raw: Object, now: datetime, settings: Settings) -> Plan:
@@ -139,7 +150,10 @@ def _waiting(run: FineTuneRun, seen: Waiting, now: datetime) -> Object | None:
     told = next((condition.reason for condition in run.status.conditions if condition.type == "Ready"), "")
     if told == seen.reason == STARTING:
         return None
-    return status.waiting(run, seen.reason, seen.message, now)
+    if seen.reason == STARTING:
+        return status.waiting(run, seen.reason, seen.message, now)
+    made_anew = MADE_ANEW.format(job=run.status.attempts[-1].job, namespace=run.metadata.namespace)
+    return status.waiting(run, seen.reason, f"{seen.message} {made_anew}", now)
 
 
 def _running(observed: Observed, current: Attempt, seen: Running, now: datetime) -> Plan:
@@ -155,16 +169,17 @@ def _running(observed: Observed, current: Attempt, seen: Running, now: datetime)
 def _ended(observed: Observed, inputs: Inputs, current: Attempt, end: Ended, now: datetime) -> Plan:
     """Close the attempt: the run is done, tries again, or gives up."""
     run = observed.run
-    attempts = [*run.status.attempts[:-1], status.ended(current, end, now)]
+    words = end.words(LOOKUP_ADVICE if current.intent is Intent.LOOKUP else None)
+    attempts = [*run.status.attempts[:-1], status.ended(current, end, words, now)]
     if end.outcome is AttemptOutcome.SUCCEEDED:
         return _done(run, inputs, attempts, end, now)
     reason = end.reason or str(end.outcome)
     failures = sum(attempt.counted is True for attempt in attempts)
-    event = Event(reason, f"Attempt {current.number}: {end.words}", warning=True)
+    event = Event(reason, f"Attempt {current.number}: {words}", warning=True)
     if not end.retried or failures > run.spec.retries:
-        words = end.words if not end.retried else f"{end.words} All {run.spec.retries} retries are used up."
-        return Plan(status=status.failed(run, reason, words, now, attempts=attempts), events=(event,))
-    message = f"Attempt {current.number} ended with {reason}: {end.words} Attempt {current.number + 1} follows."
+        message = f"{words} All {run.spec.retries} retries are used up." if end.retried else words
+        return Plan(status=status.failed(run, reason, message, now, attempts=attempts), events=(event,))
+    message = f"Attempt {current.number} ended with {reason}: {words} Attempt {current.number + 1} follows."
     return Plan(status=status.waiting(run, "Retrying", message, now, attempts=attempts), events=(event,))
 
 

@@ -85,7 +85,7 @@ def succeeded(
     )
 
 
-def ended(attempt: Attempt, end: Ended, now: datetime) -> Attempt:
+def ended(attempt: Attempt, end: Ended, words: str, now: datetime) -> Attempt:
     """Return the attempt with its outcome."""
     return attempt.model_copy(
         update={
@@ -93,7 +93,7 @@ def ended(attempt: Attempt, end: Ended, now: datetime) -> Attempt:
             "end": end.finished or timestamp(now),
             "outcome": str(end.outcome),
             "counted": end.retried,
-            "message": end.words[:2048] or None,
+            "message": words[:2048] or None,
         }
     )
 
