@@ -122,7 +122,7 @@ def _architecture(config: dict[str, Any], source: ModelSource) -> str:
         )
     if config.get("quantization_config"):
         _refuse(source, "its weights are quantized.", "Use the checkpoint with float16, bfloat16 or float32 weights.")
-    if config.get("transformers_weights"):
+    if config.get("transformers_weights") is not None:
         message = (
             f"its config.json names the file of its weights (transformers_weights): {config['transformers_weights']}."
         )
