@@ -65,8 +65,8 @@ class Buildah:
         """Push an image that was built or can be pulled; return its reference by digest."""
         source = self._find(name)
         repository = f"{registry}/{repository_of(name)}"
-        with tempfile.NamedTemporaryFile("r") as digest:
-            run(
+        with tempfile.NamedTemporaryFile("r") as digest, Step(f"loading the image {name}") as step:
+            step.run(
                 [
                     *prefix,
                     *self.command,
