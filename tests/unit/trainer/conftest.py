@@ -11,6 +11,7 @@ from stagecoach.contract.inputs import (
     BaseInput,
     Columns,
     DataInput,
+    Family,
     Hyperparameters,
     LabelsInput,
     LoraMethod,
@@ -30,6 +31,7 @@ EXAMPLES = [
     for start in ("please help:", "hello,", "hi, I ask about", "urgent:", "again:", "sorry,", "well,", "so,")
     for what, label in (("my card is lost", "card_lost"), ("the parcel is late", "parcel_late"))
 ]
+LORA = {"rank": 16, "alpha": 32, "dropout": 0.0, "target_modules": "all-linear"}
 SETTINGS = Hyperparameters(
     learning_rate=1e-2,
     learning_rate_schedule="constant",
@@ -79,22 +81,27 @@ class Project:
         return job.model_copy(update=changes)
 
     def train_job(self, **changes: Any) -> TrainJob:
-        """Return the document that trains; hyperparameters and method may be changed by name."""
+        """Return the document that trains; hyperparameters and method may be changed by name, a method also whole."""
         from stagecoach_trainer import bases, sources
 
         digests = {name: sources.read(self.source(name), mismatch="", remedy="").digest for name in ("train", "valid")}
-        base = bases.read(ModelSource(name="tiny", uri="pvc://models/tiny"), mismatch="", remedy="")
-        method = {"rank": 16, "alpha": 32, "dropout": 0.0, "target_modules": "all-linear"} | changes.pop("method", {})
+        architecture = changes.pop("architecture", None)
+        family = architecture or Family.DECODER
+        base = bases.read(ModelSource(name="tiny", uri="pvc://models/tiny"), mismatch="", remedy="", family=family)
+        method = changes.pop("method", {})
+        if isinstance(method, dict):
+            method = LoraMethod.model_validate(LORA | method)
         settings = SETTINGS.model_copy(update=changes.pop("settings", {}))
         inputs = RunInputs(
             task="Classification",
+            architecture=architecture,
             labels=LabelsInput(from_data=digests["train"]),
             base=BaseInput(model=base.model, tokenizer=base.tokenizer),
             train=(DataInput(digest=digests["train"], columns=Columns()),),
             validation=(DataInput(digest=digests["valid"], columns=Columns()),),
             prompt=PROMPT,
             tokenization=Tokenization(max_length=96, overflow=Overflow.REJECT),
-            method=LoraMethod.model_validate(method),
+            method=method,
             hyperparameters=settings,
             devices=0,
         )

@@ -1,6 +1,7 @@
 import pytest
 
-from stagecoach_trainer.compare import Chooser, Score, overall, table
+from stagecoach_trainer.chooser import Chooser
+from stagecoach_trainer.compare import Score, overall, table
 
 # As tokens with an end: "ab", "abc", "ad", "x".
 CHOICES = [(1, 2, 9), (1, 2, 3, 9), (1, 4, 9), (7, 9)]
@@ -29,7 +30,7 @@ def test_choosing_ends_where_one_choice_is_left(written: list[int], left: list[i
 def test_the_table() -> None:
     scores = {"card_lost": Score(4, 1, 3), "é": Score(1, 0, 1)}
     assert overall(scores) == Score(5, 1, 4)
-    assert table(scores).splitlines() == [
+    assert table(scores, "adapter").splitlines() == [
         "             rows    base  adapter",
         "accuracy        5   0.200    0.800",
         "card_lost       4   0.250    0.750",

@@ -12,7 +12,7 @@ from stagecoach.kinds import contracts
 from stagecoach.kinds.conditions import timestamp
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.finetunerun import status
-from stagecoach.kinds.finetunerun.inputs import Blocked, demand, freeze, train_job
+from stagecoach.kinds.finetunerun.inputs import Blocked, demand, freeze, ready_project, servable, train_job
 from stagecoach.kinds.finetunerun.observe import Observed, observe, project_key
 from stagecoach.kinds.invalid import invalid_spec
 from stagecoach.kinds.plan import Event, Key, Object, Plan
@@ -54,16 +54,17 @@ def _start(observed: Observed, now: datetime, settings: Settings) -> Plan:
     """Fix the inputs and decide the first attempt, both in one status; the Job is made when that is seen."""
     run = observed.run
     try:
-        inputs = freeze(run, observed.project, settings.trainer_image)
+        project = ready_project(run, observed.project)
+        inputs = freeze(run, project, settings.trainer_image)
     except Blocked as blocked:
         return _blocked(run, blocked, now)
-    storage = observed.project.status.storage if observed.project else None
+    storage = project.status.storage
     look = storage is not None and storage.records and not run.spec.force
     first = _attempt(run, Intent.LOOKUP if look else Intent.TRAIN, 1, now)
     message = "Looks for a record of the same inputs." if look else "The first attempt is decided."
     changes = {"inputs": inputs, "attempts": [first], "start_time": timestamp(now)}
     return Plan(
-        status=status.waiting(run, STARTING, message, now, **changes),
+        status=status.fixed(run, servable(run, project, inputs), message, now, **changes),
         events=(Event("InputsFixed", f"Inputs are fixed as {inputs.digest}."),),
     )
 
@@ -143,7 +144,7 @@ def _done(run: FineTuneRun, inputs: Inputs, attempts: list[Attempt], end: Ended,
     """The Job did its work: there is an artifact, or a lookup that found none."""
     found = end.report.artifact if end.report else None
     if found is not None:
-        event = Event("Succeeded", f"Adapter {found.digest} {'adopted' if found.adopted else 'trained'}.")
+        event = Event("Succeeded", f"{found.type} {found.digest} {'adopted' if found.adopted else 'trained'}.")
         return Plan(status=status.succeeded(run, inputs, found, attempts, now), events=(event,))
     last = attempts[-1]
     if last.intent is Intent.LOOKUP:
