@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from stagecoach.contract.digests import Manifest, short
+from stagecoach.contract.inputs import Family, Tokenization
 from stagecoach.contract.jobs import ModelSource
 from stagecoach.contract.prompts import Tokenizer
 from stagecoach.contract.reports import BadInput, Problem
@@ -31,6 +32,17 @@ TOKENIZER_FILES = {
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "seq_length", "n_ctx")
 ONE_TEMPLATE = "Keep one template, in chat_template.jinja."
 CAUSAL_SUFFIXES = ("ForCausalLM", "LMHeadModel")
+# Encoders that become sequence classifiers: by model_type, how their classes are called.
+ENCODERS = {
+    "bert": "Bert",
+    "roberta": "Roberta",
+    "xlm-roberta": "XLMRoberta",
+    "modernbert": "ModernBert",
+    "distilbert": "DistilBert",
+    "deberta": "Deberta",
+    "deberta-v2": "DebertaV2",
+}
+ENCODER_SUFFIXES = ("ForMaskedLM", "Model", "ForSequenceClassification", "ForPreTraining")
 
 
 @dataclass(frozen=True)
@@ -45,8 +57,15 @@ class Base:
     context: int
 
 
-def read(source: ModelSource, *, mismatch: str, remedy: str, folder: str | None = None) -> Base:
-    """Hash and check a base model, where its URI says or in another folder.
+def read(
+    source: ModelSource,
+    *,
+    mismatch: str,
+    remedy: str,
+    folder: str | None = None,
+    family: Family = Family.DECODER,
+) -> Base:
+    """Hash and check a base model of a family, where its URI says or in another folder.
 
     Raises BadInput: `mismatch` is the reason when it is not what its digests say.
     """
@@ -54,7 +73,7 @@ def read(source: ModelSource, *, mismatch: str, remedy: str, folder: str | None 
     store = Store.local(folder)
     config = _config(store, source)
     names = store.names()
-    architecture = _architecture(config, source)
+    architecture = _architecture(config, source, family)
     _check_weights(store, names, source)
     _check_tokenizer(store, names, source)
     base = Base(
@@ -71,6 +90,17 @@ def read(source: ModelSource, *, mismatch: str, remedy: str, folder: str | None 
             field = f"{field_of(source)}.uri"
             raise BadInput(Problem.of(mismatch, message, field=field, value=source.uri, remedy=remedy))
     return base
+
+
+def check_length(base: Base, family: Family, rule: Tokenization) -> None:
+    """Raise BadInput when an encoder has no positions for the longest input; a decoder may be longer than it likes."""
+    if family is Family.ENCODER and rule.max_length > base.context:
+        message = f"{base.source.name} reads at most {base.context} tokens."
+        remedy = f"Set at most {base.context}, or select another candidate."
+        value = str(rule.max_length)
+        raise BadInput(
+            Problem.of("MaxLengthTooLong", message, field="tokenization.maxLength", value=value, remedy=remedy)
+        )
 
 
 def field_of(source: ModelSource) -> str:
@@ -113,7 +143,7 @@ def _config(store: Store, source: ModelSource) -> dict[str, Any]:
     return config
 
 
-def _architecture(config: dict[str, Any], source: ModelSource) -> str:
+def _architecture(config: dict[str, Any], source: ModelSource, family: Family) -> str:
     if config.get("auto_map"):
         _refuse(
             source,
@@ -129,21 +159,47 @@ def _architecture(config: dict[str, Any], source: ModelSource) -> str:
         remedy = f"Name the file model.safetensors, or list it in {INDEX}, and remove transformers_weights."
         _refuse(source, message, remedy)
     named = config.get("architectures") or ["nothing"]
+    if family is Family.ENCODER:
+        return _encoder(config, str(named[0]), source)
     architecture = str(named[0])
     if not architecture.endswith(CAUSAL_SUFFIXES):
         _refuse(
             source,
-            f"its architecture is {architecture[:64]}, which is not a causal language model.",
-            "Use a decoder whose architecture in config.json ends in ForCausalLM.",
+            f"its architecture is {architecture[:64]}, which is not a causal language model, and problem.architecture"
+            " is Decoder.",
+            "Use a decoder whose architecture in config.json ends in ForCausalLM, or make the project's"
+            " problem.architecture Encoder if it is one.",
         )
     return architecture[:64]
+
+
+def _encoder(config: dict[str, Any], architecture: str, source: ModelSource) -> str:
+    """Return the class of an encoder; some checkpoints name a model_type only."""
+    name = ENCODERS.get(str(config.get("model_type")))
+    if name and architecture == "nothing":
+        return f"{name}Model"
+    if name is None or architecture not in {f"{name}{suffix}" for suffix in ENCODER_SUFFIXES}:
+        _refuse(
+            source,
+            f"its architecture is {architecture[:64]}, which is not an encoder that can get a classification head, and"
+            " problem.architecture is Encoder.",
+            f"Use a checkpoint of {', '.join(ENCODERS.values())} that ends in {', '.join(ENCODER_SUFFIXES[:3])}, or"
+            " make the project's problem.architecture Decoder if it is a causal language model.",
+        )
+    return architecture
 
 
 def _context(config: dict[str, Any], source: ModelSource) -> int:
     for key in CONTEXT_KEYS:
         if isinstance(value := config.get(key), int) and value > 0:
-            return value
+            return value - _reserved(config)
     _refuse(source, "its config.json does not say how long its context is.", "Set max_position_embeddings in it.")
+
+
+def _reserved(config: dict[str, Any]) -> int:
+    """Return how many positions no token gets: RoBERTa counts its positions from behind that of padding."""
+    counted = config.get("model_type") in ("roberta", "xlm-roberta")
+    return int(config.get("pad_token_id", 1)) + 1 if counted else 0
 
 
 def _check_weights(store: Store, names: list[str], source: ModelSource) -> None:

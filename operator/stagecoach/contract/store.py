@@ -8,9 +8,11 @@ import errno
 import io
 import os
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import IO, Any, Self
+from pathlib import Path
+from typing import IO, Any, BinaryIO, Self
 
 import fsspec
 from pydantic import ValidationError
@@ -33,6 +35,10 @@ _WORDS = {
     errno.ENOTCONN: ("StorageStale", "the mount is not connected", "See that the file server of the claim is up."),
 }
 _OTHER = ("StorageFailed", "the storage refused", "See that the claim is bound and its volume healthy.")
+
+
+# What is published: bytes, or a local file that may be larger than memory.
+Content = bytes | Path
 
 
 class StorageFailed(Exception):
@@ -159,9 +165,9 @@ class Store:
         found = Manifest.of(self.entry(f"{folder}/{entry.path}", entry.path) for entry in manifest.files)
         return manifest if found.digest == digest else None
 
-    def publish(self, files: Mapping[str, bytes], uid: str) -> Manifest:
+    def publish(self, files: Mapping[str, Content], uid: str) -> Manifest:
         """Publish files (name → content) as one artifact and return its manifest. Once more is a no-op."""
-        manifest = Manifest.of(file_entry(name, io.BytesIO(content)) for name, content in files.items())
+        manifest = Manifest.of(_entry(name, content) for name, content in files.items())
         digest = manifest.digest
         if self.verified(digest):
             return manifest
@@ -180,15 +186,14 @@ class Store:
             )
         return manifest
 
-    def write(self, relative: str, content: bytes, uid: str) -> None:
+    def write(self, relative: str, content: Content, uid: str) -> None:
         """Write a file so that a reader sees the old content or the new one, never a part."""
         staged = f"{layout.staging_folder(uid)}/{secrets.token_hex(8)}"
         with _told(self.path(relative)):
             self._make_folder(staged.rpartition("/")[0])
             self._make_folder(relative.rpartition("/")[0])
-            with self._fs.open(self.path(staged), "wb") as stream:
-                for start in range(0, len(content), CHUNK):
-                    stream.write(content[start : start + CHUNK])
+            with _opened(content) as source, self._fs.open(self.path(staged), "wb") as stream:
+                shutil.copyfileobj(source, stream, CHUNK)
                 self._sync(stream)
             self._allow(staged, FILE_MODE)
             self._rename(self.path(staged), self.path(relative))
@@ -231,6 +236,15 @@ class Store:
         if getattr(self._fs, "local_file", False):
             stream.flush()
             os.fsync(stream.fileno())
+
+
+def _opened(content: Content) -> BinaryIO:
+    return content.open("rb") if isinstance(content, Path) else io.BytesIO(content)
+
+
+def _entry(name: str, content: Content) -> FileEntry:
+    with _opened(content) as stream:
+        return file_entry(name, stream)
 
 
 def require_storage(store: Store) -> None:

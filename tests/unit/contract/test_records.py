@@ -64,6 +64,11 @@ def test_a_record_is_read_as_it_was_written() -> None:
     assert Record.model_validate_json(record().model_dump_json(by_alias=True, exclude_none=True)) == record()
 
 
+def test_the_inputs_of_a_run_of_before_keep_their_digest() -> None:
+    """Pinned as computed when LoRA on decoders was all there was: a record that exists must still be found."""
+    assert record().inputs.digest == "sha256:970c7f3891c422c64464ea54f79bf298436fa82765e41705456d88d088c6d861"
+
+
 def test_a_record_of_another_schema_is_refused() -> None:
     with pytest.raises(ValidationError, match="schemaVersion"):
         Record.model_validate(record().document() | {"schemaVersion": 2})

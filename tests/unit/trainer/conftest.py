@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stagecoach.contract.inputs import BaseInput, Columns, DataInput, LabelsInput
+from stagecoach.contract.inputs import BaseInput, Columns, DataInput, Family, LabelsInput
 from stagecoach.contract.jobs import DataSource, Labels, ModelSource, ResolveJob, Split, Subject, TrainJob
 from stagecoach.contract.records import Record
 from stagecoach.contract.reports import ArtifactReport
@@ -58,17 +58,21 @@ class Project:
         return job.model_copy(update=changes)
 
     def train_job(self, **changes: Any) -> TrainJob:
-        """Return the document that trains; hyperparameters and method may be changed by name."""
+        """Return the document that trains; hyperparameters and method may be changed by name, a method also whole."""
         from stagecoach_trainer import bases, sources
 
         digests = {name: sources.read(self.source(name), mismatch="", remedy="").digest for name in ("train", "valid")}
-        base = bases.read(ModelSource(name="tiny", uri="pvc://models/tiny"), mismatch="", remedy="")
+        architecture = changes.pop("architecture", None)
+        family = architecture or Family.DECODER
+        base = bases.read(ModelSource(name="tiny", uri="pvc://models/tiny"), mismatch="", remedy="", family=family)
+        method = changes.pop("method", {})
         inputs = run_inputs(
+            architecture=architecture,
             labels=LabelsInput(from_data=digests["train"]),
             base=BaseInput(model=base.model, tokenizer=base.tokenizer),
             train=(DataInput(digest=digests["train"], columns=Columns()),),
             validation=(DataInput(digest=digests["valid"], columns=Columns()),),
-            method=METHOD.model_copy(update=changes.pop("method", {})),
+            method=METHOD.model_copy(update=method) if isinstance(method, dict) else method,
             hyperparameters=SETTINGS.model_copy(update=changes.pop("settings", {})),
         )
         job = TrainJob(

@@ -7,7 +7,8 @@ import pytest
 
 from stagecoach.contract.reports import ArtifactReport
 from stagecoach_trainer import compare
-from stagecoach_trainer.compare import Chooser, Score, overall, table
+from stagecoach_trainer.chooser import Chooser
+from stagecoach_trainer.compare import Score, overall, table
 
 from .conftest import Project
 
@@ -40,7 +41,7 @@ def test_choosing_ends_where_one_choice_is_left(written: list[int], left: list[i
 def test_the_table() -> None:
     scores = {"card_lost": Score(4, 1, 3), "é": Score(1, 0, 1)}
     assert overall(scores) == Score(5, 1, 4)
-    assert table(scores).splitlines() == [
+    assert table(scores, "adapter").splitlines() == [
         "             rows    base  adapter",
         "accuracy        5   0.200    0.800",
         "card_lost       4   0.250    0.750",
@@ -52,7 +53,7 @@ def test_the_table() -> None:
 
 
 def comparing(project: Project, **changes: Any) -> Namespace:
-    inputs = project.train_job().inputs.digest
+    inputs = changes.pop("inputs", None) or project.train_job().inputs.digest
     values = {"inputs": inputs, "data": None, "base": None, "limit": None, "batch_size": 3, "threads": 1, "json": None}
     return Namespace(**(values | changes))
 

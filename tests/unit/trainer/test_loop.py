@@ -15,13 +15,14 @@ def test_only_positions_with_a_label_are_scored(real: Project, monkeypatch: pyte
     import trl.trainer.utils
     from torch.utils.flop_counter import FlopCounterMode
 
-    from stagecoach_trainer import loop, modules
+    from stagecoach_trainer import loop
+    from stagecoach_trainer.families import decoder
     from stagecoach_trainer.train import prepare
 
     prepared = prepare(real.train_job())
     monkeypatch.setattr(trl.trainer.utils, "_use_triton", trl.trainer.utils._use_triton)  # to be put back
     loop._settle(1, 0)
-    trainer = loop._trainer(prepared, modules.resolve(prepared.base, "all-linear"), "float32", loop.Meter())
+    trainer = loop._trainer(prepared, "float32", loop.Meter())
     batch = next(iter(trainer.get_train_dataloader()))
 
     def scored() -> tuple[float, int]:
@@ -35,6 +36,6 @@ def test_only_positions_with_a_label_are_scored(real: Project, monkeypatch: pyte
     same, all_of_them = scored()
     assert loss == pytest.approx(same)
     vocabulary, width = trainer.model.get_output_embeddings().weight.shape
-    without = int((batch["labels"][:, 1:] == loop.IGNORED).sum())
+    without = int((batch["labels"][:, 1:] == decoder.IGNORED).sum())
     assert without > batch["labels"].numel() / 2
     assert all_of_them - fewer == 2 * without * vocabulary * width

@@ -98,14 +98,15 @@ def test_peft_loads_the_adapter_and_computes_the_same(real: Project) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    from stagecoach_trainer import artifact, loop, modules
+    from stagecoach_trainer import artifact, loop
     from stagecoach_trainer.train import prepare
 
     prepared = prepare(real.train_job())
-    result = loop.run(prepared, modules.resolve(prepared.base, "all-linear"))
+    result = loop.run(prepared)
     folder = real.root / "adapter"
     folder.mkdir()
-    for name, content in artifact.files(result.model, prepared.base).items():
+    for name, content in artifact.files(result.model, prepared.base, result.precision).items():
+        assert isinstance(content, bytes)
         (folder / name).write_bytes(content)
     ids = torch.tensor([prepared.train[0].examples[0].prompt])
     with torch.no_grad():

@@ -12,7 +12,7 @@ from stagecoach.kinds import contracts
 from stagecoach.kinds.conditions import timestamp
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.finetunerun import status
-from stagecoach.kinds.finetunerun.inputs import Blocked, demand, freeze, train_job
+from stagecoach.kinds.finetunerun.inputs import Blocked, demand, freeze, ready_project, servable, train_job
 from stagecoach.kinds.finetunerun.observe import Observed, inputs_key, observe, project_key
 from stagecoach.kinds.invalid import invalid_spec
 from stagecoach.kinds.plan import Event, Key, Object, Plan
@@ -57,7 +57,7 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     if run.status.inputs is None:
         return _start(observed, now, settings)
     if not run.status.attempts:
-        return _first(observed, run.status.inputs, now)
+        return _first(observed, now)
     current = run.status.attempts[-1]
     if current.end is None:
         return _follow(observed, run.status.inputs, current, now, settings)
@@ -68,26 +68,33 @@ def _start(observed: Observed, now: datetime, settings: Settings) -> Plan:
     """Fix the inputs and decide the first attempt, both in one status; the Job is made when that is seen."""
     run = observed.run
     try:
-        inputs = freeze(run, observed.project, settings.trainer_image)
+        project = ready_project(run, observed.project)
+        inputs = freeze(run, project, settings.trainer_image)
     except Blocked as blocked:
         return _blocked(run, blocked, now)
-    return _decided(observed, inputs, now, Event("InputsFixed", f"Inputs are fixed as {inputs.digest}."))
+    first, message = _first_attempt(observed, now)
+    changes = {"inputs": inputs, "attempts": [first], "start_time": timestamp(now)}
+    return Plan(
+        status=status.fixed(run, servable(run, project, inputs), message, now, **changes),
+        events=(Event("InputsFixed", f"Inputs are fixed as {inputs.digest}."),),
+    )
 
 
-def _decided(observed: Observed, inputs: Inputs, now: datetime, *events: Event) -> Plan:
-    """Decide the first attempt: to look for a record where there may be one, else to train."""
+def _first_attempt(observed: Observed, now: datetime) -> tuple[Attempt, str]:
+    """Return the first attempt, and it in words: to look for a record where there may be one, else to train."""
     run, storage = observed.run, observed.project.status.storage if observed.project else None
     records = (storage is not None and storage.records) or any(twin.succeeded for twin in observed.twins)
-    look = records and not run.spec.force
-    first = _attempt(run, Intent.LOOKUP if look else Intent.TRAIN, 1, now)
-    message = "Looks for a record of the same inputs." if look else "The first attempt is decided."
-    changes = {"inputs": inputs, "attempts": [first], "start_time": run.status.start_time or timestamp(now)}
-    return Plan(status=status.waiting(run, STARTING, message, now, **changes), events=events)
+    if records and not run.spec.force:
+        return _attempt(run, Intent.LOOKUP, 1, now), "Looks for a record of the same inputs."
+    return _attempt(run, Intent.TRAIN, 1, now), "The first attempt is decided."
 
 
-def _first(observed: Observed, inputs: Inputs, now: datetime) -> Plan:
+def _first(observed: Observed, now: datetime) -> Plan:
     """Decide the first attempt once no other run of the same inputs is before this one."""
-    return _lets_pass(observed, now) or _decided(observed, inputs, now)
+    if plan := _lets_pass(observed, now):
+        return plan
+    first, message = _first_attempt(observed, now)
+    return Plan(status=status.waiting(observed.run, STARTING, message, now, attempts=[first]))
 
 
 def _lets_pass(observed: Observed, now: datetime) -> Plan | None:
@@ -187,7 +194,7 @@ def _done(run: FineTuneRun, inputs: Inputs, attempts: list[Attempt], end: Ended,
     """The Job did its work: there is an artifact, or a lookup that found none."""
     found = end.report.artifact if end.report else None
     if found is not None:
-        event = Event("Succeeded", f"Adapter {found.digest} {'adopted' if found.adopted else 'trained'}.")
+        event = Event("Succeeded", f"{found.type} {found.digest} {'adopted' if found.adopted else 'trained'}.")
         return Plan(status=status.succeeded(run, inputs, found, attempts, now), events=(event,))
     last = attempts[-1]
     if last.intent is Intent.LOOKUP:
