@@ -208,7 +208,7 @@ def test_comparing(trained: Trained, capsys: pytest.CaptureFixture[str], tmp_pat
     "method", [LOW_RANK, FullMethod(freeze=Freeze(embeddings=True, layers=1))], ids=lambda m: m.type
 )
 def test_every_family_is_trained(project: Project, architecture: str, method: Method) -> None:
-    import torch
+    torch = pytest.importorskip("torch", reason="needs the trainer's libraries: runs inside the trainer image")
 
     job = encoder_job(with_base(project, architecture), method, settings={"max_steps": 2, "epochs": None})
     report = train(job)
