@@ -17,7 +17,7 @@ from stagecoach.contract.reports import ArtifactReport, BadInput
 from stagecoach_trainer import lookup, places
 
 from .conftest import EXAMPLES, LORA, PROMPT, Project, make_project
-from .test_training import comparing
+from .test_training import comparing, in_a_pod
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -268,6 +268,25 @@ def rows_losses(job: TrainJob) -> list[tuple[float, str]]:
             )
             for row, example in rows
         ]
+
+
+@pytest.mark.parametrize("method", [LOW_RANK, FullMethod()], ids=lambda method: method.type)
+def test_a_run_as_in_a_pod(project: Project, method: Method) -> None:
+    job = encoder_job(with_base(project, "BertForMaskedLM"), method, settings={"max_steps": 2, "epochs": None})
+    code, report, _, log = in_a_pod(project, job.line())
+    assert code == 0, log
+    assert report is not None
+    assert report.artifact is not None
+    # People read this log: it says what happens, and nothing of heads that are missing in the base.
+    assert log.splitlines() == ["reading data and base model", "Done"]
+
+
+def test_an_encoder_in_bfloat16_with_checkpointing(project: Project) -> None:
+    settings = {"max_steps": 2, "epochs": None, "precision": "bfloat16", "gradient_checkpointing": True}
+    for method in (LOW_RANK, FullMethod()):
+        job = encoder_job(with_base(project, "BertForMaskedLM"), method, settings=settings)
+        report = train(job)
+        assert report.digest == train(job.model_copy(update={"force": True, "subject": ANOTHER})).digest
 
 
 def test_resolving_an_encoder_reads_the_template_alone(project: Project) -> None:
