@@ -18,6 +18,10 @@ WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 
 
+MODEL_CONFIG = "config.json"
+GENERATION_CONFIG = "generation_config.json"
+# What a trainer sets in a model's configuration for its own ends; a user of the model needs the base's.
+OF_THE_TRAINER = ("use_cache", "pad_token_id", "bos_token_id", "eos_token_id")
 # A whole model is copied from a device and written piece by piece.
 MAX_SHARD = "2GB"
 
@@ -37,18 +41,26 @@ def _whole(model: Any, base: Base, precision: str) -> dict[str, Content]:
     folder = places.scratch() / "model"
     shutil.rmtree(folder, ignore_errors=True)
     model.to(getattr(torch, precision)).save_pretrained(folder, max_shard_size=MAX_SHARD)
-    documents: dict[str, Content] = {path.name: _document(path, base) for path in folder.glob("*config.json")}
+    documents: dict[str, Content] = {MODEL_CONFIG: _model_config(folder, base)}
+    if (generation := Path(base.folder) / GENERATION_CONFIG).exists():
+        documents[GENERATION_CONFIG] = _json(_unversioned(generation))
     weights: dict[str, Content] = {path.name: path for path in folder.glob("model*.safetensors*")}
     return documents | weights
 
 
-def _document(path: Path, base: Base) -> bytes:
-    document = json.loads(path.read_text())
-    # The library's version decides nothing about the model; it is in the record.
+def _model_config(folder: Path, base: Base) -> bytes:
+    found, before = _unversioned(folder / MODEL_CONFIG), _unversioned(Path(base.folder) / MODEL_CONFIG)
+    for key in OF_THE_TRAINER:
+        found.pop(key, None)
+    kept = {key: before[key] for key in OF_THE_TRAINER if key in before}
+    return _json(found | kept | {"stagecoach": {"base_model": base.model, "tokenizer": base.tokenizer}})
+
+
+def _unversioned(path: Path) -> dict[str, Any]:
+    """Return a configuration without the library's version: it decides nothing, and it is in the record."""
+    document: dict[str, Any] = json.loads(path.read_text())
     document.pop("transformers_version", None)
-    if path.name == "config.json":
-        document["stagecoach"] = {"base_model": base.model, "tokenizer": base.tokenizer}
-    return _json(document)
+    return document
 
 
 def _json(document: Any) -> bytes:

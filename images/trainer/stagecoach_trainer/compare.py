@@ -22,7 +22,9 @@ from stagecoach.contract.store import StorageFailed, require_storage
 from stagecoach.contract.uris import BadUri
 from stagecoach_trainer import bases, cgroup, lookup, places, quiet, sources
 
-UNTRAINED_HEAD = "The base's head is untrained: its accuracy is chance, and only shows what was there to win."
+UNTRAINED_HEAD = (
+    "The base's head was never trained on these labels: its accuracy is chance, and only shows what was there to win."
+)
 ANY_DIFFERENCE = "Use the content that the record names."
 
 

@@ -19,6 +19,7 @@ from tests.unit.contract.documents import METHOD, PROMPT
 
 from .conftest import ANOTHER, EXAMPLES, Project, make_project
 from .test_compare import comparing
+from .test_in_a_pod import in_a_pod
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -198,7 +199,7 @@ def test_comparing(trained: Trained, capsys: pytest.CaptureFixture[str], tmp_pat
     assert compare.main(options) == 0
     output = capsys.readouterr().out
     assert output.splitlines()[0].split() == ["rows", "base", report.type.lower()]
-    assert "The base's head is untrained: its accuracy is chance" in output
+    assert "The base's head was never trained on these labels: its accuracy is chance" in output
     accuracy = json.loads((tmp_path / "n.json").read_text())["accuracy"]
     assert accuracy[report.type.lower()] >= 0.9
 
@@ -270,6 +271,25 @@ def rows_losses(job: TrainJob) -> list[tuple[float, str]]:
             )
             for row, example in rows
         ]
+
+
+@pytest.mark.parametrize("method", [LOW_RANK, FullMethod()], ids=lambda method: method.type)
+def test_a_run_as_in_a_pod(project: Project, method: Method) -> None:
+    job = encoder_job(with_base(project, "BertForMaskedLM"), method, settings={"max_steps": 2, "epochs": None})
+    code, report, _, log = in_a_pod(project, job.line())
+    assert code == 0, log
+    assert report is not None
+    assert report.artifact is not None
+    # People read this log: it says what happens, and nothing of heads that are missing in the base.
+    assert log.splitlines() == ["reading data and base model", "Done"]
+
+
+def test_an_encoder_in_bfloat16_with_checkpointing(project: Project) -> None:
+    settings = {"max_steps": 2, "epochs": None, "precision": "bfloat16", "gradient_checkpointing": True}
+    for method in (LOW_RANK, FullMethod()):
+        job = encoder_job(with_base(project, "BertForMaskedLM"), method, settings=settings)
+        report = train(job)
+        assert report.digest == train(job.model_copy(update={"force": True, "subject": ANOTHER})).digest
 
 
 def test_resolving_an_encoder_reads_the_template_alone(project: Project) -> None:

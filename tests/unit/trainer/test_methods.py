@@ -187,6 +187,9 @@ def test_a_whole_model_is_in_canonical_form(real: Project) -> None:
     assert (config["architectures"], config["dtype"]) == (["LlamaForCausalLM"], "bfloat16")
     assert config["stagecoach"] == {"base_model": base.model, "tokenizer": base.tokenizer}
     assert "transformers_version" not in config
+    original = json.loads((real.root / "pvc" / "models" / "tiny" / "config.json").read_text())
+    changed = {key for key in original if config.get(key) != original[key]}
+    assert changed == {"dtype", "transformers_version"}, "a trainer's own settings are not the model's"
     assert (folder / "model.safetensors").stat().st_mode & 0o044 == 0o044, "another user serves it"
     assert sum(path.stat().st_size for path in folder.iterdir()) == report.bytes
 
