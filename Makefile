@@ -10,6 +10,8 @@ export PYTHONPATH := operator:images/trainer:.
 export PATH := $(STATE)/bin:$(PATH)
 TORCH_VERSION ?= 2.13.0
 export TORCH_VERSION
+# Most tests wait most of the time; on a small machine, too, several of them run beside each other.
+PROCESSES ?= -n 4
 
 .PHONY: help
 help:  ## list the targets
@@ -32,15 +34,15 @@ lint: setup  ## formatting, style, types, layering, generated files
 
 .PHONY: test-unit
 test-unit: setup  ## pure functions and small programs, no cluster
-	$(PY) -m pytest tests/unit
+	$(PY) -m pytest $(PROCESSES) --dist loadfile tests/unit
 
 .PHONY: test-integration
 test-integration: setup  ## the operator and the chart against a real API server, no nodes
-	$(PY) -m pytest tests/integration
+	$(PY) -m pytest $(PROCESSES) --dist loadfile tests/integration
 
 .PHONY: test-e2e
 test-e2e: setup  ## real nodes, containers and training
-	$(PY) -m pytest tests/e2e
+	$(PY) -m pytest $(PROCESSES) --maxschedchunk 1 tests/e2e
 
 .PHONY: check-banking77
 check-banking77: setup  ## a run on real data: BANKING77=<folder with train.csv and test.csv>

@@ -42,8 +42,8 @@ class Step:
 
     def _show(self, detail: str, end: str) -> None:
         elapsed = time.monotonic() - self._started
-        line = f"{self.name:<44} {elapsed:6.1f} s  {detail}"
-        print(f"\r\x1b[2K{line[:110]}" if self._live else line, end=end, file=sys.stderr, flush=True)
+        line = f"{self.name:<44} {elapsed:6.1f} s  {detail}"[:110]
+        print(f"\r\x1b[2K{line}" if self._live else line, end=end, file=sys.stderr, flush=True)
 
     def run(
         self,

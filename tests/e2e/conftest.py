@@ -3,11 +3,12 @@
 import itertools
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from tests import builders, deploy
 from tests.integration.support.eventually import eventually
@@ -20,6 +21,29 @@ DATA = {"train.csv": f"text,label\n{ROWS}", "valid.csv": "text,label\nwhere is i
 TINY_BASE = Path(__file__).with_name("tiny_base.py")
 
 
+@dataclass(frozen=True)
+class Once:
+    """What several processes of one test run share: the first one makes it, the others wait and read."""
+
+    folder: Path
+
+    def get(self, name: str, make: Callable[[], Any]) -> Any:
+        """Return what `make` returned, in whichever process it ran; it has to have a JSON form."""
+        answer = self.folder / f"{name}.json"
+        with FileLock(answer.with_suffix(".lock")):
+            if not answer.exists():
+                answer.write_text(json.dumps(make()))
+            return json.loads(answer.read_text())
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory, testrun_uid: str) -> Once:
+    """What this test run makes once."""
+    folder = tmp_path_factory.getbasetemp().parent / f"once-{testrun_uid}"
+    folder.mkdir(exist_ok=True)
+    return Once(folder)
+
+
 @pytest.fixture(scope="session")
 def tools() -> deploy.Tools:
     """The cluster; it is left up, so that the next session starts fast."""
@@ -27,16 +51,16 @@ def tools() -> deploy.Tools:
 
 
 @pytest.fixture(scope="session")
-def images(tools: deploy.Tools) -> deploy.Images:
+def images(tools: deploy.Tools, once: Once) -> deploy.Images:
     """The images of this checkout."""
     assert tools
-    return deploy.build_images()
+    return deploy.Images(**once.get("images", lambda: asdict(deploy.build_images())))
 
 
 @pytest.fixture(scope="session")
-def installed(tools: deploy.Tools, images: deploy.Images) -> deploy.Tools:
+def installed(tools: deploy.Tools, images: deploy.Images, once: Once) -> deploy.Tools:
     """The operator, installed by its chart."""
-    deploy.install(tools, images)
+    once.get("operator", lambda: deploy.install(tools, images))
     return tools
 
 
@@ -121,12 +145,12 @@ class Desk:
 
 
 @pytest.fixture
-def make_desk(installed: deploy.Tools, images: deploy.Images) -> Iterator[Callable[[], Desk]]:
+def make_desk(installed: deploy.Tools, images: deploy.Images, worker_id: str) -> Iterator[Callable[[], Desk]]:
     """Make namespaces in which only restricted pods run; they go with the test."""
     made = []
 
     def make() -> Desk:
-        desk = Desk(installed, f"e2e-{next(_numbers)}", images)
+        desk = Desk(installed, f"e2e-{worker_id}-{next(_numbers)}", images)
         installed.kubectl("delete", "namespace", desk.namespace, "--ignore-not-found", "--wait")
         deploy.make_namespace(installed, desk.namespace)
         made.append(desk)

@@ -7,15 +7,15 @@ import pytest
 
 from stagecoach.contract import layout, mounts
 from tests import builders, deploy
-from tests.e2e.conftest import SMALL, Desk
+from tests.e2e.conftest import SMALL, Desk, Once
 
 RUN, PROJECT = "support-desk-lora", "support-desk"
 
 
 @pytest.fixture(scope="module")
-def base_model(images: deploy.Images) -> str:
+def base_model(images: deploy.Images, once: Once) -> str:
     assert images
-    return deploy.build_base_model_image()
+    return str(once.get("base-model", deploy.build_base_model_image))
 
 
 @pytest.fixture

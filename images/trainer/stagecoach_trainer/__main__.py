@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="command")
     for name, text in JOB_COMMANDS.items():
         commands.add_parser(name, help=text, description=text, epilog=EPILOG)
-    text = "measure a base model against its adapter, both with the same prompt"
+    text = "measure a base model against what was trained from it, both with the same prompt"
     compare = commands.add_parser("compare", help=text, description=text)
     compare.add_argument("--inputs", required=True, metavar="DIGEST", help="inputs digest of the run")
     compare.add_argument("--data", metavar="PATH-OR-URI", help="a .csv or .jsonl file; default: the validation sets")

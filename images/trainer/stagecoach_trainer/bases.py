@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from stagecoach.contract.digests import Manifest, short
+from stagecoach.contract.inputs import Family, Tokenization
 from stagecoach.contract.jobs import ModelSource
 from stagecoach.contract.prompts import Tokenizer
 from stagecoach.contract.reports import BadInput, Problem
@@ -14,10 +15,12 @@ from stagecoach_trainer import places
 CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
 TOKENIZER = "tokenizer.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+TEMPLATES = "additional_chat_templates"
 ADAPTER = "adapter_config.json"
 TOKENIZER_FILES = {
     TOKENIZER,
-    "tokenizer_config.json",
+    TOKENIZER_CONFIG,
     "tokenizer.model",
     "special_tokens_map.json",
     "added_tokens.json",
@@ -27,7 +30,19 @@ TOKENIZER_FILES = {
     "chat_template.json",
 }
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "seq_length", "n_ctx")
+ONE_TEMPLATE = "Keep one template, in chat_template.jinja."
 CAUSAL_SUFFIXES = ("ForCausalLM", "LMHeadModel")
+# Encoders that become sequence classifiers: by model_type, how their classes are called.
+ENCODERS = {
+    "bert": "Bert",
+    "roberta": "Roberta",
+    "xlm-roberta": "XLMRoberta",
+    "modernbert": "ModernBert",
+    "distilbert": "DistilBert",
+    "deberta": "Deberta",
+    "deberta-v2": "DebertaV2",
+}
+ENCODER_SUFFIXES = ("ForMaskedLM", "Model", "ForSequenceClassification", "ForPreTraining")
 
 
 @dataclass(frozen=True)
@@ -42,8 +57,15 @@ class Base:
     context: int
 
 
-def read(source: ModelSource, *, mismatch: str, remedy: str, folder: str | None = None) -> Base:
-    """Hash and check a base model, where its URI says or in another folder.
+def read(
+    source: ModelSource,
+    *,
+    mismatch: str,
+    remedy: str,
+    folder: str | None = None,
+    family: Family = Family.DECODER,
+) -> Base:
+    """Hash and check a base model of a family, where its URI says or in another folder.
 
     Raises BadInput: `mismatch` is the reason when it is not what its digests say.
     """
@@ -51,8 +73,9 @@ def read(source: ModelSource, *, mismatch: str, remedy: str, folder: str | None 
     store = Store.local(folder)
     config = _config(store, source)
     names = store.names()
-    architecture = _architecture(config, source)
-    _check_files(store, names, source)
+    architecture = _architecture(config, source, family)
+    _check_weights(store, names, source)
+    _check_tokenizer(store, names, source)
     base = Base(
         source,
         folder,
@@ -67,6 +90,17 @@ def read(source: ModelSource, *, mismatch: str, remedy: str, folder: str | None 
             field = f"{field_of(source)}.uri"
             raise BadInput(Problem.of(mismatch, message, field=field, value=source.uri, remedy=remedy))
     return base
+
+
+def check_length(base: Base, family: Family, rule: Tokenization) -> None:
+    """Raise BadInput when an encoder has no positions for the longest input; a decoder may be longer than it likes."""
+    if family is Family.ENCODER and rule.max_length > base.context:
+        message = f"{base.source.name} reads at most {base.context} tokens."
+        remedy = f"Set at most {base.context}, or select another candidate."
+        value = str(rule.max_length)
+        raise BadInput(
+            Problem.of("MaxLengthTooLong", message, field="tokenization.maxLength", value=value, remedy=remedy)
+        )
 
 
 def field_of(source: ModelSource) -> str:
@@ -84,8 +118,7 @@ def load_tokenizer(base: Base) -> Tokenizer:
     except Exception as error:  # the tokenizers library raises bare Exceptions
         _refuse(base.source, f"its tokenizer cannot be read: {error}", "Save the tokenizer again with transformers.")
     if isinstance(tokenizer.chat_template, dict):
-        remedy = "Keep one template, named default, in chat_template.jinja."
-        _refuse(base.source, "it has several chat templates, and which one to use is not said.", remedy)
+        _refuse(base.source, "it has several chat templates, and which one to use is not said.", ONE_TEMPLATE)
     found: Tokenizer = tokenizer
     return found
 
@@ -110,7 +143,7 @@ def _config(store: Store, source: ModelSource) -> dict[str, Any]:
     return config
 
 
-def _architecture(config: dict[str, Any], source: ModelSource) -> str:
+def _architecture(config: dict[str, Any], source: ModelSource, family: Family) -> str:
     if config.get("auto_map"):
         _refuse(
             source,
@@ -119,25 +152,57 @@ def _architecture(config: dict[str, Any], source: ModelSource) -> str:
         )
     if config.get("quantization_config"):
         _refuse(source, "its weights are quantized.", "Use the checkpoint with float16, bfloat16 or float32 weights.")
+    if config.get("transformers_weights") is not None:
+        message = (
+            f"its config.json names the file of its weights (transformers_weights): {config['transformers_weights']}."
+        )
+        remedy = f"Name the file model.safetensors, or list it in {INDEX}, and remove transformers_weights."
+        _refuse(source, message, remedy)
     named = config.get("architectures") or ["nothing"]
+    if family is Family.ENCODER:
+        return _encoder(config, str(named[0]), source)
     architecture = str(named[0])
     if not architecture.endswith(CAUSAL_SUFFIXES):
         _refuse(
             source,
-            f"its architecture is {architecture[:64]}, which is not a causal language model.",
-            "Use a decoder whose architecture in config.json ends in ForCausalLM.",
+            f"its architecture is {architecture[:64]}, which is not a causal language model, and problem.architecture"
+            " is Decoder.",
+            "Use a decoder whose architecture in config.json ends in ForCausalLM, or make the project's"
+            " problem.architecture Encoder if it is one.",
         )
     return architecture[:64]
+
+
+def _encoder(config: dict[str, Any], architecture: str, source: ModelSource) -> str:
+    """Return the class of an encoder; some checkpoints name a model_type only."""
+    name = ENCODERS.get(str(config.get("model_type")))
+    if name and architecture == "nothing":
+        return f"{name}Model"
+    if name is None or architecture not in {f"{name}{suffix}" for suffix in ENCODER_SUFFIXES}:
+        _refuse(
+            source,
+            f"its architecture is {architecture[:64]}, which is not an encoder that can get a classification head, and"
+            " problem.architecture is Encoder.",
+            f"Use a checkpoint of {', '.join(ENCODERS.values())} that ends in {', '.join(ENCODER_SUFFIXES[:3])}, or"
+            " make the project's problem.architecture Decoder if it is a causal language model.",
+        )
+    return architecture
 
 
 def _context(config: dict[str, Any], source: ModelSource) -> int:
     for key in CONTEXT_KEYS:
         if isinstance(value := config.get(key), int) and value > 0:
-            return value
+            return value - _reserved(config)
     _refuse(source, "its config.json does not say how long its context is.", "Set max_position_embeddings in it.")
 
 
-def _check_files(store: Store, names: list[str], source: ModelSource) -> None:
+def _reserved(config: dict[str, Any]) -> int:
+    """Return how many positions no token gets: RoBERTa counts its positions from behind that of padding."""
+    counted = config.get("model_type") in ("roberta", "xlm-roberta")
+    return int(config.get("pad_token_id", 1)) + 1 if counted else 0
+
+
+def _check_weights(store: Store, names: list[str], source: ModelSource) -> None:
     weights = {name for name in names if name.endswith(".safetensors")}
     if not weights:
         others = ", ".join([name for name in names if name.endswith((".bin", ".pt", ".pth", ".gguf"))][:5])
@@ -152,9 +217,29 @@ def _check_files(store: Store, names: list[str], source: ModelSource) -> None:
     if ADAPTER in names:
         # transformers would load it on top of the base, and nothing of it is in the base's digest.
         _refuse(source, f"it holds an {ADAPTER} beside the model.", "Remove the adapter, or merge it into the model.")
+
+
+def _check_tokenizer(store: Store, names: list[str], source: ModelSource) -> None:
+    """Refuse what would make transformers read a file that is not in the tokenizer's digest."""
     if TOKENIZER not in names:
         remedy = "Load the tokenizer with transformers and save it into the folder again."
         _refuse(source, "it has no tokenizer.json.", remedy)
+    if TOKENIZER_CONFIG in names and (versions := _versions(store, source)):
+        # transformers takes the newest of them that is not newer than itself.
+        message = f"its {TOKENIZER_CONFIG} names other tokenizers by version (fast_tokenizer_files): {versions}."
+        remedy = f"Copy the version you mean to {TOKENIZER}, and remove fast_tokenizer_files."
+        _refuse(source, message, remedy)
+    if TEMPLATES in store.folders():
+        _refuse(source, f"it has a folder {TEMPLATES}, and which template to use is not said.", ONE_TEMPLATE)
+
+
+def _versions(store: Store, source: ModelSource) -> str:
+    """Return the tokenizer files other than tokenizer.json that its settings name."""
+    try:
+        named = json.loads(store.read(TOKENIZER_CONFIG)).get("fast_tokenizer_files", [])
+        return ", ".join(name for name in named if name != TOKENIZER)
+    except (ValueError, AttributeError, TypeError) as error:
+        _refuse(source, f"its {TOKENIZER_CONFIG} is broken: {error}", "Save the tokenizer again with transformers.")
 
 
 def _indexed(store: Store, source: ModelSource) -> set[str]:

@@ -1,8 +1,19 @@
 """The model card: the record for people."""
 
+from collections.abc import Iterator
+
 from huggingface_hub import ModelCardData
 
 from stagecoach.contract.digests import short
+from stagecoach.contract.inputs import (
+    Family,
+    Hyperparameters,
+    LoraMethod,
+    Method,
+    PrefixTuningMethod,
+    PromptTuningMethod,
+    PTuningMethod,
+)
 from stagecoach.contract.records import Record, TrainingRecord
 
 
@@ -10,9 +21,9 @@ def text(record: Record) -> str:
     """Return the card in Markdown, with the metadata block that model hubs read."""
     data = ModelCardData(
         base_model=record.base.name,
-        library_name="peft",
+        library_name="peft" if record.artifact.type == "Adapter" else "transformers",
         pipeline_tag="text-classification",
-        tags=["lora", "stagecoach"],
+        tags=[record.inputs.method.type.lower(), "stagecoach"],
         datasets=[item.name for item in record.data],
     )
     sections = (_heading(record), _method(record), _data(record), _results(record), _reproduction(record))
@@ -24,9 +35,8 @@ def _heading(record: Record) -> str:
     contact = f" ({owner.contact})" if owner.contact else ""
     return "\n".join(
         (
-            f"# {record.project}: adapter {short(record.artifact.digest)}\n",
-            f"A {record.inputs.method.type} adapter for {record.base.name}, trained for the task {record.inputs.task}"
-            f" with {len(record.labels)} labels.\n",
+            f"# {record.project}: {record.artifact.type.lower()} {short(record.artifact.digest)}\n",
+            f"{_what(record)}, trained for the task {record.inputs.task} with {len(record.labels)} labels.\n",
             _table(
                 ("Owner", f"{owner.name}{contact}"),
                 ("Run", f"{record.subject.namespace}/{record.subject.name}, attempt {record.attempt}"),
@@ -42,11 +52,47 @@ def _heading(record: Record) -> str:
     )
 
 
+def _what(record: Record) -> str:
+    if record.artifact.type == "Model":
+        return f"A whole model made from {record.base.name}"
+    return f"A {record.inputs.method.type} adapter for {record.base.name}"
+
+
+def _parameters(method: Method) -> str:
+    """Return a method with its own parameters, in words; the modules have a row of their own."""
+    match method:
+        case LoraMethod():
+            return f"{method.type}, rank {method.rank}, alpha {method.alpha}, dropout {method.dropout}"
+        case PromptTuningMethod(init_text=str()):
+            return f"{method.type}, {method.virtual_tokens} virtual tokens that began as {method.init_text!r}"
+        case PTuningMethod():
+            width = method.encoder_hidden_size
+            return f"{method.type}, {method.virtual_tokens} virtual tokens, encoder of width {width}"
+        case PrefixTuningMethod() | PromptTuningMethod():
+            return f"{method.type}, {method.virtual_tokens} virtual tokens"
+        case _:
+            return method.type
+
+
+def _modules(training: TrainingRecord) -> Iterator[tuple[str, str]]:
+    if training.target_modules:
+        yield "Adapted modules", f"{', '.join(training.target_modules)} ({training.adapted_layers} layers)"
+    if training.whole_modules:
+        yield "Modules trained whole", ", ".join(training.whole_modules)
+
+
+def _options(settings: Hyperparameters) -> Iterator[tuple[str, str]]:
+    if settings.gradient_checkpointing:
+        yield "Gradient checkpointing", "on"
+    if settings.class_weights:
+        yield "Class weights", settings.class_weights
+
+
 def _method(record: Record) -> str:
     method, settings, training = record.inputs.method, record.inputs.hyperparameters, record.training
     return "\n## How it was trained\n\n" + _table(
-        ("Method", f"{method.type}, rank {method.rank}, alpha {method.alpha}, dropout {method.dropout}"),
-        ("Adapted modules", f"{', '.join(training.target_modules)} ({training.adapted_layers} layers)"),
+        ("Method", _parameters(method)),
+        *_modules(training),
         ("Frozen", training.frozen),
         ("Trained parameters", f"{training.trainable_parameters} ({100 * training.trainable_share:.2f} %)"),
         ("Learning rate", f"{settings.learning_rate:g}, {settings.learning_rate_schedule}"),
@@ -60,6 +106,7 @@ def _method(record: Record) -> str:
         ("Optimizer", f"{settings.optimizer}, weight decay {settings.weight_decay:g}"),
         ("Gradient clipping", f"{settings.max_grad_norm:g}"),
         ("Precision", training.precision),
+        *_options(settings),
         ("Seed", str(settings.seed)),
     )
 
@@ -68,8 +115,10 @@ def _data(record: Record) -> str:
     lines = ["\n## Data\n", "| set | split | rows | cut | digest |", "|---|---|---|---|---|"]
     lines += [f"| {d.name} | {d.split} | {d.examples} | {d.truncated} | {d.digest} |" for d in record.data]
     prompt, rule = record.inputs.prompt, record.inputs.tokenization
+    # An encoder reads the template alone.
+    system = prompt.system if record.inputs.family is Family.DECODER else None
     lines += ["", f"Prompt (at most {rule.max_length} tokens, {rule.overflow} beyond that):", ""]
-    lines += ["    " + line for line in f"{prompt.system or ''}\n{prompt.template}".strip().splitlines()]
+    lines += ["    " + line for line in f"{system or ''}\n{prompt.template}".strip().splitlines()]
     return "\n".join(lines) + "\n"
 
 

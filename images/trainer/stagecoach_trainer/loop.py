@@ -1,4 +1,4 @@
-"""The training itself: TRL's SFTTrainer on rows that are tokens already, and what came of it."""
+"""The training itself, on rows that are tokens already, and what came of it."""
 
 import math
 import resource
@@ -10,25 +10,22 @@ from typing import Any
 
 import torch
 import trl.trainer.utils
-from datasets import Dataset
-from peft import LoraConfig
-from transformers import AutoModelForCausalLM, PrinterCallback, ProgressCallback, TrainerCallback
+from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-from stagecoach.contract.inputs import LoraMethod
+from stagecoach.contract.inputs import Family
 from stagecoach.contract.records import Stretch
 from stagecoach.contract.reports import Problem, Progress, ProgressLine
 from stagecoach_trainer import places
 from stagecoach_trainer.checkpoints import Checkpoints
 from stagecoach_trainer.continuation import Continuation, Meter, Resumable
-from stagecoach_trainer.encoding import Encoding, Example
 from stagecoach_trainer.failures import WorkFailed
+from stagecoach_trainer.families import decoder, encoder
 from stagecoach_trainer.interruption import Request
 from stagecoach_trainer.train import Prepared, now
 
 PROGRESS_SECONDS = 10.0
 MAX_LOSS_POINTS = 200
-IGNORED = -100  # the label of a token that takes no part in the loss
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ class Result:
     exceptions: tuple[str, ...]
 
 
-class _Trainer(Resumable, SFTTrainer):  # type: ignore[misc]
+class _Metered(Resumable):
     """Counts tokens and stops at the first loss that is not a number."""
 
     def __init__(self, meter: Meter, **options: Any) -> None:
@@ -63,6 +60,10 @@ class _Trainer(Resumable, SFTTrainer):  # type: ignore[misc]
         if not torch.isfinite(loss):
             raise WorkFailed(_not_finite(self.state.global_step + 1))
         return loss
+
+
+class _Writing(_Metered, SFTTrainer):  # type: ignore[misc]
+    """Trains a decoder on what it writes after the prompt."""
 
 
 class _Teller(TrainerCallback):  # type: ignore[misc]
@@ -103,10 +104,11 @@ class _Teller(TrainerCallback):  # type: ignore[misc]
         print(ProgressLine(progress=progress).line(), flush=True)
 
 
-def run(prepared: Prepared, targets: tuple[str, ...], saved: Checkpoints, request: Request) -> Result:
-    """Train adapters on these modules, or go on training them, and return the model.
+def run(prepared: Prepared, saved: Checkpoints, request: Request) -> Result:
+    """Train, or go on training, and return the model.
 
-    Raises WorkFailed when the loss is not finite, and Preempted once a request to stop has led to a checkpoint.
+    Raises WorkFailed when the loss is not finite, BadInput when the base lacks parts, and Preempted once a request to
+    stop has led to a checkpoint.
     """
     job = prepared.job
     _settle(job.threads, job.inputs.devices)
@@ -114,7 +116,7 @@ def run(prepared: Prepared, targets: tuple[str, ...], saved: Checkpoints, reques
     meter = Meter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("once")
-        trainer = _trainer(prepared, targets, precision, meter)
+        trainer = _trainer(prepared, precision, meter)
         continuation = Continuation(trainer, job, meter, saved, request)
         folder = continuation.begin()
         meter.started = time.monotonic()
@@ -169,57 +171,19 @@ def _precision(asked: str, devices: int) -> str:
     return "bfloat16" if devices and torch.cuda.is_bf16_supported() else "float32"
 
 
-def _trainer(prepared: Prepared, targets: tuple[str, ...], precision: str, meter: Meter) -> Any:
-    model = AutoModelForCausalLM.from_pretrained(
-        prepared.base.folder,
-        dtype=getattr(torch, precision),
-        local_files_only=True,
-        trust_remote_code=False,
-        use_safetensors=True,
-    )
-    validation = _dataset(prepared.validation) if prepared.validation else None
-    trainer = _Trainer(
+def _trainer(prepared: Prepared, precision: str, meter: Meter) -> Any:
+    reads = prepared.job.inputs.family is Family.ENCODER
+    parts = (encoder if reads else decoder).build(prepared, precision)
+    trainer = (_Metered if reads else _Writing)(
         meter,
-        model=model,
+        model=parts.model,
         args=_arguments(prepared, precision),
-        train_dataset=_dataset(prepared.train),
-        eval_dataset=validation,
-        processing_class=_with_padding(prepared.tokenizer),
-        peft_config=_lora(prepared.job.inputs.method, targets),
         callbacks=[_Teller(meter)],
+        **parts.options,
     )
     for noisy in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(noisy)
     return trainer
-
-
-def _with_padding(tokenizer: Any) -> Any:
-    # Padding is masked: which token it is decides nothing.
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token_id = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else 0
-    return tokenizer
-
-
-def _dataset(encodings: tuple[Encoding, ...]) -> Any:
-    return Dataset.from_list([_features(example) for encoding in encodings for example in encoding.examples])
-
-
-def _features(example: Example) -> dict[str, list[int]]:
-    return {
-        "input_ids": [*example.prompt, *example.completion],
-        "labels": [IGNORED] * len(example.prompt) + list(example.completion),
-    }
-
-
-def _lora(method: LoraMethod, targets: tuple[str, ...]) -> Any:
-    return LoraConfig(
-        r=method.rank,
-        lora_alpha=method.alpha,
-        lora_dropout=method.dropout,
-        target_modules=list(targets),
-        bias="none",
-        task_type="CAUSAL_LM",
-    )
 
 
 def _arguments(prepared: Prepared, precision: str) -> Any:
@@ -245,7 +209,7 @@ def _arguments(prepared: Prepared, precision: str) -> Any:
         bf16=precision == "bfloat16",
         fp16=False,
         use_cpu=not prepared.job.inputs.devices,
-        gradient_checkpointing=False,
+        gradient_checkpointing=bool(settings.gradient_checkpointing),
         packing=False,
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},

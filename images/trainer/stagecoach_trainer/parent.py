@@ -123,8 +123,8 @@ def judged(report: Report | None, status: int, *, asked: bool, killed: bool) -> 
         return report
     if status == -signal.SIGKILL and killed:
         message = "the kernel killed the work because it needed more memory than the container may use."
-        remedy = "Raise resources.memory, or lower perDeviceBatchSize or maxLength."
-        return Report(outcome=Outcome.OUT_OF_MEMORY, problem=Problem.of("OutOfMemory", message, remedy=remedy))
+        # What gives the work more memory depends on whose Job it is: the operator knows.
+        return Report(outcome=Outcome.OUT_OF_MEMORY, problem=Problem.of("OutOfMemory", message))
     if asked or status == -signal.SIGTERM:
         problem = Problem.of("Terminated", "the pod was asked to stop before the work was done.")
         return Report(outcome=Outcome.TERMINATED, problem=problem)

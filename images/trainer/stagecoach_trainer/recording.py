@@ -6,6 +6,7 @@ import torch
 
 from stagecoach.contract import layout
 from stagecoach.contract.digests import Manifest, hex_of
+from stagecoach.contract.inputs import FullMethod, Method
 from stagecoach.contract.records import (
     ArtifactRecord,
     BaseRecord,
@@ -20,11 +21,13 @@ from stagecoach.contract.reports import ArtifactReport
 from stagecoach.contract.store import Store
 from stagecoach_trainer import artifact, card, hardware, lookup
 from stagecoach_trainer.bases import Base
+from stagecoach_trainer.families import freezing
 from stagecoach_trainer.loop import Result, peak_memory
 from stagecoach_trainer.train import Prepared, now, staging
 
 CARD = "README.md"
 FROZEN = "Every weight of the base model; only the adapter's matrices were trained."
+FROZEN_BUT = "Every weight of the base model; only the adapter's matrices and the modules {} were trained."
 DETERMINISTIC = (
     "The same inputs give the same bytes on the same CPU or GPU model with the same number of threads and the same"
     " library versions: all randomness is seeded and only deterministic operations ran."
@@ -74,6 +77,7 @@ def build(prepared: Prepared, result: Result, manifest: Manifest) -> Record:
         artifact=ArtifactRecord(
             digest=manifest.digest,
             path=layout.artifact_folder(manifest.digest),
+            type="Adapter" if artifact.is_adapter(result.model) else "Model",
             bytes=manifest.size,
             files=manifest.files,
         ),
@@ -117,8 +121,9 @@ def _training(prepared: Prepared, result: Result) -> TrainingRecord:
         warmup_steps=result.warmup_steps,
         precision=result.precision,
         target_modules=artifact.target_modules(result.model),
-        adapted_layers=len(result.model.targeted_module_names),
-        frozen=FROZEN,
+        adapted_layers=len(getattr(result.model, "targeted_module_names", ())),
+        whole_modules=artifact.whole_modules(result.model),
+        frozen=_frozen(prepared.job.inputs.method, result.model),
         trainable_parameters=trained,
         total_parameters=total,
         trainable_share=trained / total,
@@ -141,6 +146,13 @@ def _training(prepared: Prepared, result: Result) -> TrainingRecord:
 def _published_loss(evaluations: tuple[EvalPoint, ...], best_step: int | None) -> float | None:
     losses = [point.loss for point in evaluations if best_step in (None, point.step)]
     return losses[-1] if losses else None
+
+
+def _frozen(method: Method, model: Any) -> str:
+    if isinstance(method, FullMethod):
+        return freezing.told(model, method.freeze)
+    whole = artifact.whole_modules(model)
+    return FROZEN_BUT.format(", ".join(whole)) if whole else FROZEN
 
 
 def _parameters(model: Any) -> tuple[int, int]:

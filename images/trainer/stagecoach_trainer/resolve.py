@@ -1,9 +1,10 @@
 """ResolveJob: digests, labels and findings of a project's data and candidates."""
 
 from stagecoach.contract.digests import digest_of_document
+from stagecoach.contract.inputs import Family
 from stagecoach.contract.jobs import Labels, ResolveJob
 from stagecoach.contract.layout import RUNS
-from stagecoach.contract.prompts import Encoder
+from stagecoach.contract.prompts import encoder_for
 from stagecoach.contract.reports import (
     BadInput,
     Problem,
@@ -27,9 +28,13 @@ def resolve(job: ResolveJob) -> Resolution:
     require_storage(storage)
     datasets = [sources.read(source, mismatch="DigestMismatch", remedy=PINNED) for source in job.datasets]
     labels = _labels(job.labels, datasets)
-    candidates = [bases.read(source, mismatch="DigestMismatch", remedy=PINNED) for source in job.candidates]
+    family = job.architecture or Family.DECODER
+    candidates = [
+        bases.read(source, mismatch="DigestMismatch", remedy=PINNED, family=family) for source in job.candidates
+    ]
     selected = next(base for base in candidates if base.source.name == job.selected)
-    encoder = Encoder(bases.load_tokenizer(selected), job.prompt, job.tokenization)
+    bases.check_length(selected, family, job.tokenization)
+    encoder = encoder_for(family, bases.load_tokenizer(selected), job.prompt, job.tokenization)
     encodings = [encoding.encode(dataset, encoder) for dataset in datasets]
     return Resolution(
         datasets=tuple(

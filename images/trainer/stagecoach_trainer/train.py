@@ -1,4 +1,4 @@
-"""TrainJob: from inputs that are fixed by digest to a published adapter and its record."""
+"""TrainJob: from inputs that are fixed by digest to a published adapter or model and its record."""
 
 import sys
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from stagecoach.contract.inputs import TRAINER_REVISION
 from stagecoach.contract.jobs import DataSource, Split, TrainJob
-from stagecoach.contract.prompts import Encoder, Tokenizer
+from stagecoach.contract.prompts import Encoder, Tokenizer, encoder_for
 from stagecoach.contract.reports import ArtifactReport, BadInput, Problem
 from stagecoach.contract.store import Store, require_storage
 from stagecoach_trainer import bases, encoding, interruption, lookup, places, sources
@@ -64,11 +64,12 @@ def prepare(job: TrainJob) -> Prepared:
         [sources.read(source, mismatch="InputChanged", remedy=CHANGED) for source in group]
         for group in (job.train, job.validation)
     )
-    base = bases.read(job.base, mismatch="InputChanged", remedy=CHANGED)
+    base = bases.read(job.base, mismatch="InputChanged", remedy=CHANGED, family=job.inputs.family)
+    bases.check_length(base, job.inputs.family, job.inputs.tokenization)
     labels = sources.run_labels(job.inputs.labels, train_sets)
     sources.check_labels([*train_sets, *validation_sets], labels)
     tokenizer = bases.load_tokenizer(base)
-    encoder = Encoder(tokenizer, job.inputs.prompt, job.inputs.tokenization)
+    encoder = encoder_for(job.inputs.family, tokenizer, job.inputs.prompt, job.inputs.tokenization)
     return Prepared(
         job,
         base,
@@ -88,14 +89,14 @@ def now() -> str:
 
 def _trained(prepared: Prepared, storage: Store) -> ArtifactReport:
     # torch and all that is built on it: seconds and hundreds of megabytes, so not before it is needed.
-    from stagecoach_trainer import artifact, loop, modules, recording
+    from stagecoach_trainer import artifact, loop, recording
 
-    targets = modules.resolve(prepared.base, prepared.job.inputs.method.target_modules)
     saved = Checkpoints(storage, prepared.job)
     # From here a request to stop leads to a checkpoint; once all steps are done, publishing takes no longer.
     with interruption.noted() as request:
-        result = loop.run(prepared, targets, saved, request)
-        manifest = storage.publish(artifact.files(result.model, prepared.base), staging(prepared.job))
+        result = loop.run(prepared, saved, request)
+        files = artifact.files(result.model, prepared.base, result.precision)
+        manifest = storage.publish(files, staging(prepared.job))
         report = recording.publish(prepared, result, manifest, storage)
         saved.remove()
     return report

@@ -81,8 +81,8 @@ def _failed(error: Exception) -> Report:
     # torch's own out-of-memory errors are RuntimeErrors that differ by device; only their words are common.
     words = f"{type(error).__name__}: {error}"
     if isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words:
-        remedy = "Raise resources.memory, use a larger GPU, or lower perDeviceBatchSize or maxLength."
-        return Report(outcome=Outcome.OUT_OF_MEMORY, problem=Problem.of("OutOfMemory", words, remedy=remedy))
+        # What gives the work more memory depends on whose Job it is: the operator knows.
+        return Report(outcome=Outcome.OUT_OF_MEMORY, problem=Problem.of("OutOfMemory", words))
     return Report(outcome=Outcome.FAILED, problem=Problem.of("Unexpected", words, remedy="See the pod's log."))
 
 

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from annotated_types import Len
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from stagecoach.api.common import (
     DURATION,
@@ -22,12 +22,11 @@ from stagecoach.api.common import (
     keyed,
     rules,
 )
+from stagecoach.api.methods import METHOD_RULES, Method
 from stagecoach.api.transformerproject import PromptRef
 
 MAX_RETRIES = 5
 MAX_ATTEMPTS = 10
-
-ModuleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+){0,8}$", max_length=128)]
 
 
 class BaseRef(BaseModel):
@@ -35,55 +34,6 @@ class BaseRef(BaseModel):
 
     candidate: Optional[Name] = Field(
         None, description="Name of one of the project's candidates. Default: the project's selected one."
-    )
-
-
-class MethodType(Enum):
-    """How the model is tuned."""
-
-    LORA = "LoRA"
-
-
-class TargetPreset(Enum):
-    """A named choice of modules."""
-
-    ALL_LINEAR = "all-linear"
-
-
-class TargetModules(BaseModel):
-    """The modules that get an adapter."""
-
-    preset: Optional[TargetPreset] = Field(None, description="all-linear: every linear layer but the output head.")
-    names: Optional[list[ModuleName]] = Field(
-        None,
-        min_length=1,
-        max_length=32,
-        description="Module names, or their last parts, such as q_proj.",
-        json_schema_extra={"x-kubernetes-list-type": "set"},
-    )
-
-
-class Method(BaseModel):
-    """How the model is tuned."""
-
-    type: MethodType = Field(description="LoRA: low-rank adaptation; the base's weights stay as they are.")
-    rank: int = Field(16, ge=1, le=512, description="Rank of the adapter matrices. Default: 16.")
-    alpha: int = Field(
-        32, ge=1, le=2048, description="Scale of the adapter: its output counts alpha/rank. Default: 32."
-    )
-    dropout: float = Field(
-        0.0, ge=0, le=0.9, description="Share of the adapter's input dropped in training. Default: 0."
-    )
-    target_modules: TargetModules = Field(
-        default_factory=lambda: TargetModules(preset=TargetPreset.ALL_LINEAR),
-        description="The modules that get an adapter. Default: preset all-linear.",
-        json_schema_extra={"default": {"preset": "all-linear"}}
-        | rules(
-            cel(
-                "has(self.preset) != has(self.names)",
-                "give exactly one of targetModules.preset and targetModules.names",
-            )
-        ),
     )
 
 
@@ -135,6 +85,13 @@ class Precision(Enum):
     BFLOAT16 = "bfloat16"
 
 
+class ClassWeights(Enum):
+    """How rows count in the loss of a classification head."""
+
+    NONE = "none"
+    BALANCED = "balanced"
+
+
 class Hyperparameters(BaseModel):
     """The optimizer's settings."""
 
@@ -176,6 +133,16 @@ class Hyperparameters(BaseModel):
         Precision.AUTO, description="Number format. auto: bfloat16 on a GPU that has it, else float32. Default: auto."
     )
     seed: int = Field(17, ge=0, le=2147483647, description="Seed of all randomness. Default: 17.")
+    gradient_checkpointing: Optional[bool] = Field(
+        None,
+        description="Compute activations again instead of keeping them: less memory, about a third slower."
+        " Default: false.",
+    )
+    class_weights: Optional[ClassWeights] = Field(
+        None,
+        description="balanced: the rows of a label count in inverse proportion to their number. For the head of an"
+        " Encoder only: a decoder writes its label as text. Default: none.",
+    )
 
 
 class Resources(BaseModel):
@@ -222,7 +189,7 @@ class FineTuneRunSpec(BaseModel):
     base: BaseRef = Field(
         default_factory=BaseRef, description="Which base model is tuned.", json_schema_extra={"default": {}}
     )
-    method: Method = Field(description="How the model is tuned.")
+    method: Method = Field(description="How the model is tuned.", json_schema_extra=METHOD_RULES)
     data: RunData = Field(description="Which of the project's data sets are used.")
     hyperparameters: Hyperparameters = Field(
         default_factory=Hyperparameters,
@@ -295,13 +262,18 @@ SPEC_RULES = rules(
         "!has(self.checkpoints.best) || (has(self.data.validation) && size(self.data.validation) > 0)",
         "checkpoints.best needs data.validation: name the data sets whose loss decides",
     ),
+    cel(
+        "self.method.type != 'PrefixTuning' || !has(self.hyperparameters.gradientCheckpointing) ||"
+        " !self.hyperparameters.gradientCheckpointing",
+        "hyperparameters.gradientCheckpointing does not go with PrefixTuning, whose prefix is a cache of activations:"
+        " leave it out",
+    ),
 )
 
 
 class Phase(Enum):
     """Where a run is, in one word."""
 
-    PENDING = "Pending"
     BLOCKED = "Blocked"
     QUEUED = "Queued"
     RUNNING = "Running"
@@ -389,7 +361,7 @@ class Artifact(BaseModel):
     short: str = Field(max_length=12, description="The first 12 hex digits of the digest, for tables.")
     uri: str = Field(max_length=1024, description="Where it is.")
     bytes: int = Field(description="Size of its files.")
-    type: str = Field(max_length=16, description="Adapter: to be used with its base.")
+    type: str = Field(max_length=16, description="Adapter: to be used with its base. Model: a whole model.")
 
 
 class RecordRef(BaseModel):
@@ -413,7 +385,7 @@ class FineTuneRunStatus(BaseModel):
     observed_generation: Optional[int] = Field(None, description="The metadata.generation that this status is about.")
     phase: Optional[Phase] = Field(
         None,
-        description="Pending: not looked at yet. Blocked: waits for something else, see Ready. Queued: its pod does not"
+        description="Empty: not looked at yet. Blocked: waits for something else, see Ready. Queued: its pod does not"
         " run yet. Running. Suspended: by spec.suspend. Succeeded. Failed: see Ready.",
     )
     start_time: Optional[Time] = Field(None, description="When the first attempt was decided.")
@@ -421,7 +393,7 @@ class FineTuneRunStatus(BaseModel):
     conditions: list[Condition] = Field(
         [],
         max_length=8,
-        description="Ready, InputsResolved, Complete; Reconciling and Stalled as kstatus means them.",
+        description="Ready, InputsResolved, Servable, Complete; Reconciling and Stalled as kstatus means them.",
         json_schema_extra=keyed("type"),
     )
     inputs: Optional[Inputs] = Field(None, description="Everything that decides the result, fixed once.")

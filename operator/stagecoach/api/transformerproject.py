@@ -43,6 +43,7 @@ class Architecture(Enum):
     """The transformer family."""
 
     DECODER = "Decoder"
+    ENCODER = "Encoder"
 
 
 class Split(Enum):
@@ -106,7 +107,10 @@ class Problem(BaseModel):
             )
         ),
     )
-    architecture: Architecture = Field(description="The transformer family. Decoder: a causal language model.")
+    architecture: Architecture = Field(
+        description="The transformer family. Decoder: a causal language model that writes the label. Encoder: a model"
+        " such as BERT that gets a classification head."
+    )
     rationale: Optional[Text] = Field(
         None,
         description="Why this architecture. Asked for where it is unusual, as is a decoder that classifies.",
@@ -189,12 +193,13 @@ class Prompt(BaseModel, json_schema_extra=PROMPT_RULES):
     name: Name = Field(max_length=40, description="Name of the prompt.")
     version: int = Field(ge=1, le=100000, description="Version of the prompt, counted from 1.")
     system: Optional[Annotated[str, StringConstraints(max_length=8192)]] = Field(
-        None, description="The system's turn. Default: none."
+        None, description="The system's turn; an Encoder has none. Default: none."
     )
     template: str = Field(
         min_length=6,
         max_length=8192,
-        description="The user's turn; {text} stands for the row's text, and has to occur exactly once.",
+        description="The user's turn, and all that an Encoder reads; {text} stands for the row's text, and has to occur"
+        " exactly once.",
         json_schema_extra=rules(
             cel(
                 "self.indexOf('{text}') >= 0 && self.indexOf('{text}') == self.lastIndexOf('{text}')",
@@ -282,6 +287,11 @@ SPEC_RULES = rules(
     cel(
         "self.prompts.exists(p, p.name == self.inference.prompt.name && p.version == self.inference.prompt.version)",
         "inference.prompt must be the name and version of one of prompts",
+    ),
+    cel(
+        "self.problem.architecture != 'Encoder' || !self.prompts.exists(p, p.name == self.inference.prompt.name &&"
+        " p.version == self.inference.prompt.version && has(p.system))",
+        "an Encoder reads a prompt's template alone: leave out system in the prompt in force",
     ),
     cel(
         "!has(self.problem.labels.fromDataset) ||"

@@ -1,7 +1,7 @@
 """Everything that decides the result of a fine-tuning run, and its digest."""
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -61,16 +61,74 @@ class Tokenization(ContractModel):
     overflow: Overflow
 
 
-class LoraMethod(ContractModel):
-    """Low-rank adaptation (Hu et al. 2021), all base weights frozen."""
+class Family(StrEnum):
+    """The transformer family of a base model."""
 
-    type: Literal["LoRA"] = "LoRA"
+    DECODER = "Decoder"
+    ENCODER = "Encoder"
+
+
+class LoraMethod(ContractModel):
+    """Low-rank adaptation (Hu et al. 2021), all base weights frozen; RsLoRA scales, and DoRA splits, otherwise."""
+
+    type: Literal["LoRA", "RsLoRA", "DoRA"] = "LoRA"
     rank: int
     alpha: int
     dropout: float
     target_modules: tuple[str, ...] | Literal["all-linear"] = Field(
         description="Module name suffixes, or every linear layer but the output head."
     )
+
+
+class Ia3Method(ContractModel):
+    """Learned factors of activations (Liu et al. 2022), all base weights frozen."""
+
+    type: Literal["IA3"] = "IA3"
+    target_modules: tuple[str, ...] | None = Field(None, description="None: those that PEFT knows for the base.")
+    feedforward_modules: tuple[str, ...] | None = Field(
+        None, description="Those of the target modules whose input is scaled instead of the output."
+    )
+
+
+class PrefixTuningMethod(ContractModel):
+    """Learned keys and values before those of the input, in every layer (Li and Liang 2021)."""
+
+    type: Literal["PrefixTuning"] = "PrefixTuning"
+    virtual_tokens: int
+
+
+class PromptTuningMethod(ContractModel):
+    """Learned embeddings before those of the input (Lester et al. 2021)."""
+
+    type: Literal["PromptTuning"] = "PromptTuning"
+    virtual_tokens: int
+    init_text: str | None = Field(None, description="None: tokens of the vocabulary, drawn by the seed.")
+
+
+class PTuningMethod(ContractModel):
+    """Learned embeddings before those of the input, made by a small network in training (Liu et al. 2021)."""
+
+    type: Literal["PTuning"] = "PTuning"
+    virtual_tokens: int
+    encoder_hidden_size: int
+
+
+class Freeze(ContractModel):
+    """What stays as it is while the rest of a model is trained."""
+
+    embeddings: bool
+    layers: int = Field(ge=0, description="Counted from the input.")
+
+
+class FullMethod(ContractModel):
+    """All weights are trained, but for those that are frozen."""
+
+    type: Literal["Full"] = "Full"
+    freeze: Freeze | None = None
+
+
+AdapterMethod = LoraMethod | Ia3Method | PrefixTuningMethod | PromptTuningMethod | PTuningMethod
+Method = Annotated[AdapterMethod | FullMethod, Field(discriminator="type")]
 
 
 class Hyperparameters(ContractModel):
@@ -88,6 +146,8 @@ class Hyperparameters(ContractModel):
     optimizer: str
     precision: str
     seed: int
+    gradient_checkpointing: Literal[True] | None = None
+    class_weights: Literal["balanced"] | None = None
 
 
 class RunInputs(ContractModel):
@@ -95,18 +155,24 @@ class RunInputs(ContractModel):
 
     revision: int = TRAINER_REVISION
     task: str
+    architecture: Literal[Family.ENCODER] | None = Field(None, description="None is a decoder, all there once was.")
     labels: LabelsInput
     base: BaseInput
     train: tuple[DataInput, ...]
     validation: tuple[DataInput, ...]
     prompt: Prompt
     tokenization: Tokenization
-    method: LoraMethod
+    method: Method
     hyperparameters: Hyperparameters
     best: Literal["eval_loss"] | None = Field(
         None, description="Publish what the model was when this was lowest, of all evaluations. None: as it ended."
     )
     devices: int = Field(ge=0, description="GPUs that take part; 0 is a CPU. It decides precision and reduction order.")
+
+    @property
+    def family(self) -> Family:
+        """The transformer family of the base."""
+        return self.architecture or Family.DECODER
 
     @property
     def digest(self) -> str:

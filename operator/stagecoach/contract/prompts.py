@@ -2,7 +2,8 @@
 
 A prompt is a conversation (system turn, user turn) through the base's chat template, with the opening of the
 assistant's turn at its end; without a chat template it is the same text, one turn to a paragraph. The completion is
-the raw label and what ends a turn. Prompt and completion are tokenized apart, as an engine sees them.
+the raw label and what ends a turn. Prompt and completion are tokenized apart, as an engine sees them. An encoder model
+reads the template alone, see PlainEncoder.
 
 Nothing but a tokenizer is needed: neither torch nor a model.
 """
@@ -13,7 +14,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Protocol
 
-from stagecoach.contract.inputs import Overflow, Prompt, Tokenization
+from stagecoach.contract.inputs import Family, Overflow, Prompt, Tokenization
 from stagecoach.contract.reports import BadInput, Problem
 
 PLACEHOLDER = "{text}"
@@ -138,7 +139,36 @@ class Encoder:
         return str(rendered)
 
 
+class PlainEncoder(Encoder):
+    """For encoder models: the template alone with the row's text in it, and the special tokens of the base around it.
+
+    An encoder reads no conversation: there is no system turn, no chat template, and no completion to write.
+    """
+
+    def completion(self, label: str) -> tuple[int, ...]:
+        """Return nothing: the label is a number of the head, not a text."""
+        del label
+        return ()
+
+    def render(self, text: str) -> str:
+        """Return the template with the text in it."""
+        return _filled(self.prompt, text)
+
+    def _ids(self, text: str) -> tuple[int, ...]:
+        return self._tokenized(self.render(text), special=True)
+
+
+def encoder_for(family: Family, tokenizer: Tokenizer, prompt: Prompt, tokenization: Tokenization) -> Encoder:
+    """Return what turns texts into tokens for a family of models."""
+    kind = PlainEncoder if family is Family.ENCODER else Encoder
+    return kind(tokenizer, prompt, tokenization)
+
+
+def _filled(prompt: Prompt, text: str) -> str:
+    return prompt.template.replace(PLACEHOLDER, text)
+
+
 def messages(prompt: Prompt, text: str) -> list[dict[str, str]]:
     """Return the conversation for a text. Braces in the text are data; only the template's `{text}` is replaced."""
     system = [{"role": "system", "content": prompt.system}] if prompt.system else []
-    return [*system, {"role": "user", "content": prompt.template.replace(PLACEHOLDER, text)}]
+    return [*system, {"role": "user", "content": _filled(prompt, text)}]

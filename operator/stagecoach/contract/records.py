@@ -69,6 +69,9 @@ class TrainingRecord(ContractModel):
     precision: str = Field(description="float32 or bfloat16.")
     target_modules: tuple[str, ...] = Field(description="The module names that got an adapter, sorted.")
     adapted_layers: int = Field(description="Number of modules that got an adapter.")
+    whole_modules: tuple[str, ...] | None = Field(
+        None, description="Modules that were trained whole beside the adapter, such as an encoder's new head."
+    )
     frozen: str = Field(description="What was not trained, in words.")
     trainable_parameters: int
     total_parameters: int
@@ -120,7 +123,7 @@ class ArtifactRecord(ContractModel):
 
     digest: Digest
     path: str = Field(description="Folder relative to the storage's root.")
-    type: Literal["Adapter"] = "Adapter"
+    type: Literal["Adapter", "Model"] = "Adapter"
     bytes: int
     files: tuple[FileEntry, ...]
 

@@ -10,6 +10,7 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO, Any, BinaryIO, Self
 
 import fsspec
@@ -33,6 +34,10 @@ _WORDS = {
     errno.ENOTCONN: ("StorageStale", "the mount is not connected", "See that the file server of the claim is up."),
 }
 _OTHER = ("StorageFailed", "the storage refused", "See that the claim is bound and its volume healthy.")
+
+
+# What is published: bytes, or a local file that may be larger than memory.
+Content = bytes | Path
 
 
 class StorageFailed(Exception):
@@ -159,9 +164,9 @@ class Store:
         found = Manifest.of(self.entry(f"{folder}/{entry.path}", entry.path) for entry in manifest.files)
         return manifest if found.digest == digest else None
 
-    def publish(self, files: Mapping[str, bytes], uid: str) -> Manifest:
+    def publish(self, files: Mapping[str, Content], uid: str) -> Manifest:
         """Publish files (name → content) as one artifact and return its manifest. Once more is a no-op."""
-        manifest = Manifest.of(file_entry(name, io.BytesIO(content)) for name, content in files.items())
+        manifest = Manifest.of(_entry(name, content) for name, content in files.items())
         digest = manifest.digest
         if self.verified(digest):
             return manifest
@@ -180,9 +185,10 @@ class Store:
             )
         return manifest
 
-    def write(self, relative: str, content: bytes, uid: str) -> None:
+    def write(self, relative: str, content: Content, uid: str) -> None:
         """Write a file so that a reader sees the old content or the new one, never a part."""
-        self.copy_in(relative, io.BytesIO(content), uid)
+        with _opened(content) as source:
+            self.copy_in(relative, source, uid)
 
     def copy_in(self, relative: str, source: BinaryIO, uid: str) -> FileEntry:
         """Write a file from a stream, as `write` does, and return its entry under its own name."""
@@ -247,6 +253,15 @@ class Store:
         if getattr(self._fs, "local_file", False):
             stream.flush()
             os.fsync(stream.fileno())
+
+
+def _opened(content: Content) -> BinaryIO:
+    return content.open("rb") if isinstance(content, Path) else io.BytesIO(content)
+
+
+def _entry(name: str, content: Content) -> FileEntry:
+    with _opened(content) as stream:
+        return file_entry(name, stream)
 
 
 def require_storage(store: Store) -> None:

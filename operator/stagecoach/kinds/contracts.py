@@ -1,5 +1,7 @@
 """From specs to what Jobs are told."""
 
+from typing import Literal
+
 from stagecoach.api.common import CustomObject
 from stagecoach.api.transformerproject import Candidate, DataSet, TransformerProjectSpec
 from stagecoach.contract import inputs
@@ -47,6 +49,17 @@ def labels(spec: TransformerProjectSpec) -> Labels:
     """Return where the labels come from."""
     given = spec.problem.labels
     return Labels(values=tuple(given.values) if given.values else None, from_dataset=given.from_dataset)
+
+
+def family(spec: TransformerProjectSpec) -> inputs.Family:
+    """Return the transformer family of the project's models."""
+    return inputs.Family(spec.problem.architecture.value)
+
+
+def encoder(spec: TransformerProjectSpec) -> Literal[inputs.Family.ENCODER] | None:
+    """Return the family as documents tell it: they are older than the choice, and say nothing of a decoder."""
+    found = family(spec)
+    return found if found is inputs.Family.ENCODER else None
 
 
 def tokenization(spec: TransformerProjectSpec) -> inputs.Tokenization:

@@ -30,7 +30,8 @@ class Controller:
 
     kind: str
     plural: str
-    # The objects that this one names: when one of them changes, this one is reconciled.
+    # What this one names: objects, and what it shares with others of its kind. When a named object, or another that
+    # shares the same, changes, this one is reconciled.
     references: Callable[[Object], tuple[Key, ...]]
     # The objects to reconcile because this one changed (beyond those that name it).
     wakes: Callable[[Object], tuple[Key, ...]]

@@ -14,7 +14,7 @@ class View(Protocol):
         """Return one of our own objects, or None."""
 
     def referrers(self, key: Key) -> Iterable[Object]:
-        """Return the objects that name this one in their spec."""
+        """Return the objects that refer to this one, or that share it."""
 
     def jobs(self, uid: str) -> Sequence[Object]:
         """Return the Jobs made for the object with this uid."""

@@ -1,5 +1,6 @@
 """What an attempt came to: the one table from which retries, counts and words follow."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -47,7 +48,7 @@ class AttemptOutcome(StrEnum):
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table: whether another attempt may do better, and what to tell a person.
+    """A row of the table: whether another attempt may do better, and what to tell the person whose training it was.
 
     What is retried counts against `retries`, unless the attempt was interrupted through no fault of its own.
     """
@@ -62,8 +63,8 @@ TABLE = {
     AttemptOutcome.BAD_INPUT: Row(retried=False, advice=""),  # the program's own words hold the remedy
     AttemptOutcome.OUT_OF_MEMORY: Row(
         retried=False,
-        advice="The same work would need the same memory: raise resources.memory, or lower perDeviceBatchSize or"
-        " maxLength, in a new run.",
+        advice="The same work would need the same memory: raise resources.memory, use a larger GPU, or lower"
+        " perDeviceBatchSize or maxLength, in a new run.",
     ),
     AttemptOutcome.BAD_IMAGE: Row(
         retried=False, advice="The operator's trainer image has to be set right in its chart."
@@ -122,15 +123,9 @@ class Ended:
         """Whether it counts against `retries`."""
         return self.retried and TABLE[self.outcome].counted
 
-    @property
-    def advice(self) -> str:
-        """What a person can do about it."""
-        return TABLE[self.outcome].advice
-
-    @property
-    def words(self) -> str:
-        """What to tell a person: what happened and what to do."""
-        return f"{self.message} {self.advice}".strip()
+    def words(self, advice: Mapping[AttemptOutcome, str] | None = None) -> str:
+        """Return what to tell a person: what happened, and what to do; `advice` goes before the table's."""
+        return f"{self.message} {(advice or {}).get(self.outcome, TABLE[self.outcome].advice)}".strip()
 
 
 @dataclass(frozen=True)
@@ -146,7 +141,7 @@ class Observation:
 
 def judge(seen: Observation) -> Waiting | Running | Ended:
     """Say what an attempt came to, from what Kubernetes shows of it."""
-    if seen.pod is None:
+    if seen.pod is None or _never_to_start(seen.pod, seen):
         return _without_pod(seen)
     pod = seen.pod
     if pod.report is not None and pod.report.outcome is Outcome.DONE:
@@ -192,6 +187,14 @@ def _taken_away(pod: PodState) -> str:
     return f"Pod {pod.name} is being taken away: {why}. It is given the time to save itself."
 
 
+def _never_to_start(pod: PodState, seen: Observation) -> bool:
+    """Whether the pod is on its way out and did nothing, mostly because its Job was deleted.
+
+    The kubelet ends the container of such a pod with code 137, as if it had run.
+    """
+    return pod.deleted and not (pod.started or seen.started or pod.disrupted or pod.reason or pod.report)
+
+
 def _without_pod(seen: Observation) -> Waiting | Ended:
     if seen.job is not None and seen.job.suspended and not seen.job.finished:
         whom = f"queue {seen.job.queue!r} to admit it" if seen.job.queue else "somebody to release it"
@@ -218,7 +221,7 @@ def _may_say_more(pod: PodState) -> bool:
 def _failed(pod: PodState) -> Ended:
     """Classify a pod that has ended without having done its work."""
     if pod.reason == "DeadlineExceeded":
-        return Ended(AttemptOutcome.DEADLINE_EXCEEDED, "The time of maxDuration is used up.")
+        return Ended(AttemptOutcome.DEADLINE_EXCEEDED, f"Pod {pod.name} reached its time limit.")
     if pod.end_reason == "OOMKilled":
         return Ended(AttemptOutcome.OUT_OF_MEMORY, f"Pod {pod.name} was killed at its memory limit.")
     if pod.report is not None and pod.report.outcome is Outcome.PREEMPTED:

@@ -23,6 +23,7 @@ class PodState:
     reason: str = ""  # of the pod: Evicted, DeadlineExceeded, NodeLost, …
     message: str = ""
     node: str = ""
+    deleted: bool = False  # somebody asked for its deletion
     unschedulable: str = ""  # the scheduler's words
     disrupted: str = ""  # why the pod was taken away, from the DisruptionTarget condition
     leaves: str = ""  # when it was told to go, or has to be gone; empty while nobody takes it away
@@ -69,6 +70,7 @@ def pod_state(pod: Mapping[str, Any]) -> PodState:
         reason=status.get("reason", ""),
         message=status.get("message", ""),
         node=spec.get("nodeName", ""),
+        deleted="deletionTimestamp" in metadata,
         unschedulable=_message(conditions.get("PodScheduled"), "False"),
         disrupted=_message(conditions.get("DisruptionTarget"), "True"),
         leaves=metadata.get("deletionTimestamp") or _since(conditions.get("DisruptionTarget")),

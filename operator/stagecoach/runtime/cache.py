@@ -77,7 +77,7 @@ class Cache:
         return self._objects.get(key)
 
     def referrers(self, key: Key) -> Iterable[Object]:
-        """Return the objects that name this one in their spec."""
+        """Return the objects that refer to this one, or that share it."""
         return [self._objects[each] for each in self._referrers.get(key, ())]
 
     def jobs(self, uid: str) -> Sequence[Object]:
@@ -106,6 +106,11 @@ class Cache:
     def referrer_keys(self, key: Key) -> set[Key]:
         """Return the keys of the objects that name this one."""
         return set(self._referrers.get(key, ()))
+
+    def companion_keys(self, key: Key) -> set[Key]:
+        """Return the keys of the objects that share something with this one which is no object itself."""
+        shared = (target for target in self._refers.get(key, ()) if target.kind not in self._references)
+        return {each for target in shared for each in self._referrers[target]} - {key}
 
     def live(self) -> list[Object]:
         """Return the pods that have not ended, and the Jobs that should have a pod and have none.

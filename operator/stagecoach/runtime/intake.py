@@ -23,12 +23,13 @@ class Intake:
     def own(self, obj: Object, *, listed: bool = False) -> None:
         """Take in an object of ours; what is already known makes no work."""
         if self._cache.store(obj, listed=listed):
-            self._spread(obj)
+            self._spread(obj, self._cache.companion_keys(key_of(obj)))
 
     def own_deleted(self, obj: Object) -> None:
         """Take in that an object of ours is gone."""
+        companions = self._cache.companion_keys(key_of(obj))
         if self._cache.remove(obj):
-            self._spread(obj)
+            self._spread(obj, companions)
 
     def child(self, resource: Resource, obj: Object, *, listed: bool = False) -> None:
         """Take in a Job or Pod."""
@@ -51,10 +52,7 @@ class Intake:
         for key in self._cache.keys():  # noqa: SIM118 - not a dictionary
             self._enqueue(key)
 
-    def _spread(self, obj: Object) -> None:
+    def _spread(self, obj: Object, companions: Iterable[Key]) -> None:
         key = key_of(obj)
-        self._enqueue(key)
-        for each in self._cache.referrer_keys(key):
-            self._enqueue(each)
-        for each in self._wakes[key.kind](obj):
+        for each in (key, *self._cache.referrer_keys(key), *companions, *self._wakes[key.kind](obj)):
             self._enqueue(each)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from stagecoach.api.methods import MethodType
 from tests import builders
 from tests.integration.support.kube import Kube, KubeError
 
@@ -63,6 +64,8 @@ PROJECTS = [
     ("a template with two texts", put("prompts.0.template", "{text} {text}"), "must hold {text} exactly once"),
     ("a prompt that is not there", put("inference.prompt.version", 2), "must be the name and version of one of prompts"),
     ("two candidates, none selected", put("candidates", [{"name": n, "model": {"uri": "pvc://m/a"}} for n in "ab"]), "selected is required with more than one candidate"),
+    ("an encoder with a system turn", lambda spec: (spec["problem"].update(architecture="Encoder"), spec["prompts"][0].update(system="Route.")), "an Encoder reads a prompt's template alone: leave out system"),
+    ("unknown architecture", put("problem.architecture", "Brain"), 'supported values: "Decoder", "Encoder"'),
     ("selected is not there", put("selected", "big"), "selected must be the name of one of candidates"),
     ("unknown finding", put("accepted", [{"finding": "Dirt", "reason": "r", "by": "b"}]), "supported values"),
     ("no owner", put("owner", None), "spec.owner"),
@@ -74,7 +77,23 @@ RUNS = [
     ("modules twice", put("method.targetModules", {"preset": "all-linear", "names": ["q_proj"]}), "give exactly one of targetModules"),
     ("no modules", put("method.targetModules", {}), "give exactly one of targetModules"),
     ("odd module", put("method.targetModules", {"names": ["../q"]}), "should match"),
-    ("unknown method", put("method.type", "Magic"), 'supported values: "LoRA"'),
+    ("unknown method", put("method.type", "Magic"), 'supported values: "LoRA", "RsLoRA", "DoRA", "IA3", "PrefixTuning", "PromptTuning", "PTuning", "Full"'),
+    ("a rank of a full training", put("method", {"type": "Full", "rank": 8}), "method.rank is a parameter of LoRA, RsLoRA and DoRA: leave it out, or choose such a type"),
+    ("alpha of IA3", put("method", {"type": "IA3", "alpha": 8}), "method.alpha is a parameter of LoRA, RsLoRA and DoRA"),
+    ("dropout of a prefix", put("method", {"type": "PrefixTuning", "dropout": 0.1}), "method.dropout is a parameter of LoRA"),
+    ("modules of a prompt", put("method", {"type": "PromptTuning", "targetModules": {"names": ["q_proj"]}}), "method.targetModules is a parameter of LoRA, RsLoRA, DoRA and IA3"),
+    ("feed-forward modules of LoRA", put("method.feedforwardModules", ["down_proj"]), "method.feedforwardModules is a parameter of IA3"),
+    ("virtual tokens of LoRA", put("method.virtualTokens", 8), "method.virtualTokens is a parameter of PrefixTuning, PromptTuning and PTuning"),
+    ("a text for a prefix", put("method", {"type": "PrefixTuning", "initText": "Which?"}), "method.initText is a parameter of PromptTuning"),
+    ("an encoder of a prompt", put("method", {"type": "PromptTuning", "encoderHiddenSize": 8}), "method.encoderHiddenSize is a parameter of PTuning"),
+    ("frozen layers of LoRA", put("method.freeze", {"layers": 2}), "method.freeze is a parameter of Full"),
+    ("nothing frozen", put("method", {"type": "Full", "freeze": {}}), "give freeze.embeddings, freeze.layers or both"),
+    ("no virtual tokens", put("method", {"type": "PTuning", "virtualTokens": 0}), "should be greater than or equal to 1"),
+    ("IA3 with half of its modules", put("method", {"type": "IA3", "targetModules": {"names": ["k_proj"]}}), "method.targetModules and method.feedforwardModules together, or neither"),
+    ("IA3 of all linear layers", put("method", {"type": "IA3", "targetModules": {"preset": "all-linear"}, "feedforwardModules": ["down_proj"]}), "IA3 takes method.targetModules.names"),
+    ("IA3 with a stray module", put("method", {"type": "IA3", "targetModules": {"names": ["k_proj"]}, "feedforwardModules": ["down_proj"]}), "every one of method.feedforwardModules must be among them"),
+    ("a prefix with checkpointing", lambda spec: spec.update(method={"type": "PrefixTuning"}, hyperparameters={"gradientCheckpointing": True}), "does not go with PrefixTuning"),
+    ("unknown weights", put("hyperparameters.classWeights", "fair"), 'supported values: "none", "balanced"'),
     ("rank 0", put("method.rank", 0), "should be greater than or equal to 1"),
     ("negative rate", put("hyperparameters.learningRate", -0.1), "should be greater than or equal to 1e-09"),
     ("a rate as YAML 1.1 reads it", put("hyperparameters.learningRate", "2e-4"), "must be of type number"),
@@ -109,6 +128,33 @@ def test_a_project_is_refused_with_the_remedy(kube: Kube, change: Change, words:
 @pytest.mark.parametrize(("change", "words"), [case[1:] for case in RUNS], ids=[case[0] for case in RUNS])
 def test_a_run_is_refused_with_the_remedy(kube: Kube, change: Change, words: str) -> None:
     assert words in refused(kube, written(builders.run, kube.namespace, change))
+
+
+METHODS: list[dict[str, Any]] = [
+    *({"type": kind.value} for kind in MethodType),
+    {"type": "DoRA", "rank": 8, "alpha": 16, "dropout": 0.1, "targetModules": {"names": ["q_proj"]}},
+    {"type": "IA3", "targetModules": {"names": ["k_proj", "down_proj"]}, "feedforwardModules": ["down_proj"]},
+    {"type": "IA3", "targetModules": {"names": ["k_proj"]}, "feedforwardModules": []},
+    {"type": "PromptTuning", "virtualTokens": 8, "initText": "Which queue?"},
+    {"type": "PTuning", "virtualTokens": 8, "encoderHiddenSize": 64},
+    {"type": "Full", "freeze": {"embeddings": True, "layers": 6}},
+]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_every_method_can_be_written(kube: Kube, method: dict[str, Any]) -> None:
+    hyperparameters = {"gradientCheckpointing": method["type"] != "PrefixTuning", "classWeights": "balanced"}
+    created = kube.create(builders.run(namespace=kube.namespace, method=method, hyperparameters=hyperparameters))
+    assert created["spec"]["method"] == method
+
+
+def test_an_encoder_reads_a_template(kube: Kube) -> None:
+    obj = builders.project(namespace=kube.namespace)
+    obj["spec"]["problem"]["architecture"] = "Encoder"
+    obj["spec"]["prompts"].append({"name": "old", "version": 1, "system": "Route.", "template": "{text}"})
+    assert kube.create(obj)["spec"]["problem"]["architecture"] == "Encoder", (
+        "a prompt that is not in force may have one"
+    )
 
 
 @pytest.mark.parametrize("builder", [builders.project, builders.run])
@@ -153,6 +199,6 @@ def test_what_is_not_said_is_written_out(kube: Kube) -> None:
     spec = kube.create(builders.run(namespace=kube.namespace))["spec"]
     assert spec["maxDuration"] == "24h"
     assert spec["hyperparameters"]["learningRateSchedule"] == "cosine"
-    assert spec["method"]["targetModules"] == {"preset": "all-linear"}
+    assert set(spec["method"]) == {"type", "rank", "alpha"}, "what most types do not take has no default here"
     assert spec["resources"]["gpuResource"] == "nvidia.com/gpu"
     assert "maxSteps" not in spec["hyperparameters"]

@@ -1,6 +1,7 @@
 """The operator's promises about runs, on a real API server: the tests play the kubelet."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tests.integration.support.operator import OperatorProcess
 
 DONE = json.dumps({"outcome": "Done", "resolution": builders.resolution()})
 TRAINED = json.dumps(builders.artifact_report())
+ADOPTED = json.dumps(builders.artifact_report(adopted=True))
 
 
 class Desk:
@@ -132,6 +134,64 @@ def test_a_lost_pod_is_another_attempt_with_another_job(desk: Desk) -> None:
     desk.kubelet.succeeded(second, TRAINED)
     run = desk.awaits("FineTuneRun", "first", "Succeeded")
     assert [item["outcome"] for item in run["status"]["attempts"]] == ["PodLost", "Succeeded"]
+
+
+def test_runs_of_the_same_inputs_are_computed_once(desk: Desk) -> None:
+    names = {"first", "second", "third"}
+    for name in names:
+        desk.kube.create(builders.run(name, desk.kube.namespace))
+        desk.awaits("FineTuneRun", name, "Blocked")
+    desk.make_ready_project()  # they all start at this moment
+    eventually(lambda: len(same_inputs(desk, names)) == 2, 20, "two of them wait for the third")
+    waiting = same_inputs(desk, names)
+    [trains] = names - waiting
+    desk.kubelet.succeeded(desk.kubelet.pod_of(desk.job_of("FineTuneRun", trains)), TRAINED)
+    desk.awaits("FineTuneRun", trains, "Succeeded")
+    while waiting:
+        [name] = eventually(partial(going_on, desk, waiting), 20, "one of them goes on")
+        desk.kubelet.succeeded(desk.kubelet.pod_of(desk.job_of("FineTuneRun", name)), ADOPTED)
+        desk.awaits("FineTuneRun", name, "Succeeded")
+        assert desk.reason("FineTuneRun", name)[0] == "Adopted"
+        waiting -= {name}
+    jobs = desk.kube.select("Job", "stagecoach.dev/kind=FineTuneRun")
+    assert sorted(json.loads(document_of(job))["kind"] for job in jobs) == ["Lookup", "Lookup", "Train"]
+
+
+def same_inputs(desk: Desk, names: set[str]) -> set[str]:
+    """Return the runs that wait for another of the same inputs."""
+    return {name for name in names if desk.reason("FineTuneRun", name)[0] == "SameInputs"}
+
+
+def going_on(desk: Desk, waiting: set[str]) -> set[str]:
+    """Return those of them that wait no more."""
+    return waiting - same_inputs(desk, waiting)
+
+
+def document_of(job: builders.Object) -> str:
+    [variable] = job["spec"]["template"]["spec"]["containers"][0]["env"]
+    return str(variable["value"])
+
+
+def test_a_waiting_job_that_is_deleted_comes_back_with_the_pod_settings_of_now(desk: Desk) -> None:
+    desk.make_ready_project()
+    desk.kube.create(builders.run(namespace=desk.kube.namespace))
+    job = desk.job_of("FineTuneRun", "first")
+    old = desk.kubelet.pod_of(job)
+    desk.kubelet.bind(old)
+    desk.kubelet.waiting(old, "ContainerCreating")
+    desk.kubelet.complain(old, "FailedMount", 'configmap "desk" not found')
+    eventually(lambda: desk.reason("FineTuneRun", "first")[0] == "PodNotStarting", 30, "PodNotStarting")
+    assert f"kubectl delete job {job} -n {desk.kube.namespace};" in desk.reason("FineTuneRun", "first")[1]
+
+    desk.kube.patch("TransformerProject", "desk", {"spec": {"pods": {"nodeSelector": {"pool": "batch"}}}})
+    desk.kube.delete("Job", job)
+    eventually(lambda: desk.kube.get("Pod", old)["metadata"].get("deletionTimestamp"), 15, "its pod is going")
+    desk.kubelet.ended_unstarted(old)
+    pod = eventually(lambda: next((name for name in [desk.kubelet.pod_of(job)] if name != old), ""), 30, "a new pod")
+    assert desk.kube.get("Pod", pod)["spec"]["nodeSelector"] == {"pool": "batch"}
+    desk.kubelet.succeeded(pod, TRAINED)
+    run = desk.awaits("FineTuneRun", "first", "Succeeded")
+    assert [item["outcome"] for item in run["status"]["attempts"]] == ["Succeeded"]
 
 
 def test_what_a_run_trained_on_stays_what_its_status_says(desk: Desk) -> None:

@@ -51,6 +51,11 @@ class FakeKubelet:
         terminated = {"exitCode": code, "reason": reason, "message": message, "startedAt": _now(), "finishedAt": _now()}
         self._status(pod, "Failed" if code else "Succeeded", {"terminated": terminated})
 
+    def ended_unstarted(self, pod: str) -> None:
+        """End a pod that is deleted before its container started."""
+        unknown = {"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": None, "finishedAt": None}
+        self._status(pod, "Failed", {"terminated": unknown})
+
     def failed_pod(self, pod: str, reason: str, message: str = "") -> None:
         """End the pod without a container status: evicted, deadline exceeded, node lost."""
         status = {"phase": "Failed", "reason": reason, "message": message}

@@ -1,19 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from stagecoach.contract.inputs import (
-    BaseInput,
-    Columns,
-    DataInput,
-    Hyperparameters,
-    LabelsInput,
-    LoraMethod,
-    Overflow,
-    Prompt,
-    RunInputs,
-    Tokenization,
-)
-from stagecoach.contract.jobs import Owner, Split, Subject
+from stagecoach.contract.jobs import Split
 from stagecoach.contract.records import (
     ArtifactRecord,
     BaseRecord,
@@ -25,35 +13,11 @@ from stagecoach.contract.records import (
     Software,
     TrainingRecord,
 )
-
-DIGEST = "sha256:" + "ab" * 32
+from tests.unit.contract.documents import DIGEST, OWNER, SUBJECT, run_inputs
 
 
 def record() -> Record:
-    inputs = RunInputs(
-        task="Classification",
-        labels=LabelsInput(values=("a", "größe")),
-        base=BaseInput(model=DIGEST, tokenizer=DIGEST),
-        train=(DataInput(digest=DIGEST, columns=Columns()),),
-        validation=(),
-        prompt=Prompt(template="{text}"),
-        tokenization=Tokenization(max_length=64, overflow=Overflow.REJECT),
-        method=LoraMethod(rank=8, alpha=16, dropout=0.0, target_modules="all-linear"),
-        hyperparameters=Hyperparameters(
-            learning_rate=1e-3,
-            learning_rate_schedule="cosine",
-            per_device_batch_size=8,
-            gradient_accumulation_steps=1,
-            epochs=1,
-            warmup_ratio=0.0,
-            weight_decay=0.0,
-            max_grad_norm=1.0,
-            optimizer="adamw_torch",
-            precision="auto",
-            seed=1,
-        ),
-        devices=0,
-    )
+    inputs = run_inputs()
     training = TrainingRecord(
         steps=2,
         epochs=1.0,
@@ -80,8 +44,8 @@ def record() -> Record:
         inputs_digest=inputs.digest,
         inputs=inputs,
         project="p",
-        owner=Owner(name="o"),
-        subject=Subject(kind="FineTuneRun", namespace="n", name="r", uid="u"),
+        owner=OWNER,
+        subject=SUBJECT,
         attempt=1,
         started="2026-01-01T00:00:00Z",
         finished="2026-01-01T00:00:01Z",
@@ -98,6 +62,11 @@ def record() -> Record:
 
 def test_a_record_is_read_as_it_was_written() -> None:
     assert Record.model_validate_json(record().model_dump_json(by_alias=True, exclude_none=True)) == record()
+
+
+def test_the_inputs_of_a_run_of_before_keep_their_digest() -> None:
+    """Pinned as computed when LoRA on decoders was all there was: a record that exists must still be found."""
+    assert record().inputs.digest == "sha256:658d16b88402e5eb1d3666df6d7394a74f251f1462bade501e99b28ecb958c5a"
 
 
 def test_a_record_of_another_schema_is_refused() -> None:

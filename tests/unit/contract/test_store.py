@@ -215,6 +215,18 @@ def test_a_stale_mount_does_not_look_empty(tmp_path: Path, monkeypatch: pytest.M
         Store.local(str(tmp_path)).exists("runs")
 
 
+def test_a_local_file_is_published_as_its_bytes_are(store: Store, tmp_path_factory: pytest.TempPathFactory) -> None:
+    file = tmp_path_factory.mktemp("scratch") / "weights"
+    file.write_bytes(FILES["adapter_model.safetensors"])
+    file.chmod(0o600)
+    manifest = store.publish(FILES | {"adapter_model.safetensors": file}, "uid")
+    place = Path(store.path(f"{layout.artifact_folder(manifest.digest)}/adapter_model.safetensors"))
+    assert manifest == store.publish(FILES, "uid")
+    assert place.read_bytes() == FILES["adapter_model.safetensors"]
+    assert place.stat().st_mode & 0o777 == 0o644
+    assert file.exists()
+
+
 def test_a_stream_is_copied_in_and_out_and_hashed_on_the_way(tmp_path: Path) -> None:
     store = Store.local(str(tmp_path))
     content = bytes(range(256)) * 9000  # more than one chunk

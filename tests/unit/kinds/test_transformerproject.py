@@ -127,6 +127,24 @@ def test_a_storage_or_pod_setting_that_is_mended_is_tried_at_once() -> None:
     assert here.status["phase"] == "Ready", "what is resolved needs no other pod"
 
 
+def test_a_pod_that_waits_says_that_other_pod_settings_are_tried_at_once() -> None:
+    here = world()
+    here.reconcile()
+    here.reconcile()
+    here.start_pods()
+    [pod] = here.pod_objects.values()
+    taint = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available: untolerated taint."}
+    pod["status"]["conditions"] = [taint]
+    here.reconcile()
+    assert here.condition("Ready")["reason"] == "Unschedulable"
+    assert "a change of spec.pods is tried at once" in here.condition("Ready")["message"]
+    edit(here, pods={"nodeSelector": {"pool": "cpu"}})
+    for _ in range(3):
+        here.reconcile()
+    [job] = here.job_objects.values()
+    assert job["spec"]["template"]["spec"]["nodeSelector"] == {"pool": "cpu"}
+
+
 def test_an_edit_that_mends_nothing_is_seen() -> None:
     here = world()
     problem = {"reason": "UnknownColumn", "message": "No column."}
@@ -196,7 +214,7 @@ def test_a_changed_spec_is_resolved_anew_and_until_then_not_ready() -> None:
 def test_a_succeeded_run_makes_lookups_worth_their_while() -> None:
     here = world()
     resolve(here)
-    here.referrers = lambda _key: [{"status": {"phase": "Succeeded"}}]  # type: ignore[method-assign]
+    here.referrers = lambda key: [{"status": {"phase": "Succeeded"}}]  # type: ignore[method-assign]  # noqa: ARG005
     here.reconcile()
     assert here.status["storage"] == {"records": True}
 

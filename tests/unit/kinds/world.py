@@ -33,6 +33,7 @@ class World:
         self.pod_objects: dict[str, Object] = {}
         self.warnings: dict[str, str] = {}
         self.checkpoint: int | None = None  # of the newest progress line
+        self.twins: tuple[World, ...] = ()  # objects of the same kind that compute the same
         self.creations: Counter[str] = Counter()
         self.status_writes = 0
 
@@ -41,11 +42,13 @@ class World:
     def get(self, key: Key) -> Object | None:
         return self.project if key.kind == "TransformerProject" else None
 
-    def referrers(self, _key: Key) -> Iterable[Object]:
-        return ()
+    def referrers(self, key: Key) -> Iterable[Object]:
+        stored = [world.stored for world in (self, *self.twins)]
+        return [item for item in stored if key in self.controller.references(item)]
 
-    def jobs(self, _uid: str) -> Sequence[Object]:
-        return list(self.job_objects.values())
+    def jobs(self, uid: str) -> Sequence[Object]:
+        owner = next(world for world in (self, *self.twins) if world.stored["metadata"]["uid"] == uid)
+        return list(owner.job_objects.values())
 
     def pods(self, _uid: str) -> Sequence[Object]:
         return list(self.pod_objects.values())

@@ -70,6 +70,17 @@ def observe(
     return Observation(job=job, pod=pod_state(raw) if raw else None, warning=warning, started=started, now=now)
 
 
+def deleted(raw: dict[str, Any]) -> dict[str, Any]:
+    raw["metadata"]["deletionTimestamp"] = NOW.isoformat()
+    return raw
+
+
+def never_started() -> dict[str, Any]:
+    """What the kubelet says of a pod that is deleted before its container started."""
+    state = {"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": None, "finishedAt": None}
+    return {"containerStatuses": [{"name": "trainer", "state": {"terminated": state}}]}
+
+
 DONE = json.dumps({"outcome": "Done"})
 SAVED = json.dumps({"outcome": "Preempted", "checkpoint": 40})
 LONG_AGO = NOW - timedelta(minutes=11)
@@ -102,6 +113,8 @@ ENDED = [
     ("done before the queue took it", observe(pod("Succeeded", **terminated(0, message=DONE)), HELD), AttemptOutcome.SUCCEEDED, False),
     ("pod gone", observe(None, JobState("j", finished=True, message="BackoffLimitExceeded")), AttemptOutcome.POD_LOST, True),
     ("job gone", observe(None, None, started=True), AttemptOutcome.POD_LOST, True),
+    ("pod deleted before it started", observe(deleted(pod("Failed", **never_started())), JobState("j", finished=True, message="BackoffLimitExceeded")), AttemptOutcome.POD_LOST, True),
+    ("pod deleted while it ran", observe(deleted(pod("Failed", **never_started())), None, started=True), AttemptOutcome.PROGRAM_FAILED, True),
     ("bad image", observe(pod("Pending", **waiting("InvalidImageName"))), AttemptOutcome.BAD_IMAGE, False),
     ("image pull for long", observe(pod("Pending", LONG_AGO, **waiting("ImagePullBackOff"))), AttemptOutcome.IMAGE_PULL_FAILED, True),
 ]  # fmt: skip
@@ -112,7 +125,7 @@ def test_an_end_is_classified(seen: Observation, outcome: AttemptOutcome, retrie
     end = judge(seen)
     assert isinstance(end, Ended)
     assert (end.outcome, end.retried) == (outcome, retried)
-    assert outcome is AttemptOutcome.SUCCEEDED or end.words.strip(), "every failure speaks"
+    assert outcome is AttemptOutcome.SUCCEEDED or end.words(), "every failure speaks"
     interrupted = outcome in (AttemptOutcome.POD_LOST, AttemptOutcome.PREEMPTED)
     assert end.counted == (retried and not interrupted)
 
@@ -140,6 +153,9 @@ def test_a_pod_that_is_taken_away_is_given_the_time_to_save_itself(seen: Observa
 WAITING = [
     ("no job", observe(None, None), "Starting", "being made"),
     ("no pod", observe(None), "Starting", "no pod yet"),
+    ("job deleted, its pod waits", observe(deleted(pod("Pending", node="", **condition("PodScheduled", "False", "0/1 nodes"))), None), "Starting", "being made"),
+    ("job deleted, its pod ends", observe(deleted(pod("Failed", **never_started())), None), "Starting", "being made"),
+    ("made again, old pod ends", observe(deleted(pod("Failed", **never_started()))), "Starting", "no pod yet"),
     ("pod refused", observe(None, warning="exceeded quota"), "PodRefused", "exceeded quota"),
     ("unschedulable", observe(pod("Pending", node="", **condition("PodScheduled", "False", "0/1 nodes"))), "Unschedulable", "0/1 nodes"),
     ("image pull", observe(pod("Pending", **waiting("ErrImagePull", "no such host"))), "ImagePullFailed", "no such host"),
@@ -173,7 +189,7 @@ def test_a_running_pod_is_running() -> None:
 def test_the_programs_own_words_and_reason_are_kept() -> None:
     end = judge(observe(pod("Failed", **terminated(64, message=report("BadInput", "UnknownColumn")))))
     assert isinstance(end, Ended)
-    assert (end.reason, end.words) == ("UnknownColumn", "spec.x: It is wrong. Mend it.")
+    assert (end.reason, end.words()) == ("UnknownColumn", "spec.x: It is wrong. Mend it.")
 
 
 def test_of_several_pods_the_one_that_is_done_decides() -> None:

@@ -1,48 +1,27 @@
 """A project in a folder: storage, data and a tiny random Llama, as a pod of the trainer would find them."""
 
 import csv
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stagecoach.contract.inputs import (
-    BaseInput,
-    Columns,
-    DataInput,
-    Hyperparameters,
-    LabelsInput,
-    LoraMethod,
-    Overflow,
-    Prompt,
-    RunInputs,
-    Tokenization,
-)
-from stagecoach.contract.jobs import DataSource, Labels, ModelSource, Owner, ResolveJob, Split, Subject, TrainJob
+from stagecoach.contract.inputs import BaseInput, Columns, DataInput, Family, LabelsInput
+from stagecoach.contract.jobs import DataSource, Labels, ModelSource, ResolveJob, Split, Subject, TrainJob
+from stagecoach.contract.records import Record
+from stagecoach.contract.reports import ArtifactReport
 from stagecoach.contract.store import Store
-from stagecoach_trainer import places
+from stagecoach_trainer import lookup, places
+from tests.unit.contract.documents import LENGTHS, METHOD, OWNER, PROMPT, SETTINGS, SUBJECT, run_inputs
 
-SUBJECT = Subject(kind="FineTuneRun", namespace="team", name="run", uid="uid-1")
-PROMPT = Prompt(system="Route.", template="{text}")
+ANOTHER = Subject(kind="FineTuneRun", namespace="team", name="another", uid="uid-2")
 EXAMPLES = [
     (f"{start} {what}", label)
     for start in ("please help:", "hello,", "hi, I ask about", "urgent:", "again:", "sorry,", "well,", "so,")
     for what, label in (("my card is lost", "card_lost"), ("the parcel is late", "parcel_late"))
 ]
-SETTINGS = Hyperparameters(
-    learning_rate=1e-2,
-    learning_rate_schedule="constant",
-    per_device_batch_size=4,
-    gradient_accumulation_steps=1,
-    epochs=12,
-    warmup_ratio=0.0,
-    weight_decay=0.0,
-    max_grad_norm=1.0,
-    optimizer="adamw_torch",
-    precision="auto",
-    seed=17,
-)
 
 
 @dataclass(frozen=True)
@@ -74,34 +53,32 @@ class Project:
             candidates=(ModelSource(name="tiny", uri="pvc://models/tiny"),),
             selected="tiny",
             prompt=PROMPT,
-            tokenization=Tokenization(max_length=96, overflow=Overflow.REJECT),
+            tokenization=LENGTHS,
         )
         return job.model_copy(update=changes)
 
     def train_job(self, **changes: Any) -> TrainJob:
-        """Return the document that trains; hyperparameters and method may be changed by name."""
+        """Return the document that trains; hyperparameters and method may be changed by name, a method also whole."""
         from stagecoach_trainer import bases, sources
 
         digests = {name: sources.read(self.source(name), mismatch="", remedy="").digest for name in ("train", "valid")}
-        base = bases.read(ModelSource(name="tiny", uri="pvc://models/tiny"), mismatch="", remedy="")
-        method = {"rank": 16, "alpha": 32, "dropout": 0.0, "target_modules": "all-linear"} | changes.pop("method", {})
-        settings = SETTINGS.model_copy(update=changes.pop("settings", {}))
-        inputs = RunInputs(
-            task="Classification",
+        architecture = changes.pop("architecture", None)
+        family = architecture or Family.DECODER
+        base = bases.read(ModelSource(name="tiny", uri="pvc://models/tiny"), mismatch="", remedy="", family=family)
+        method = changes.pop("method", {})
+        inputs = run_inputs(
+            architecture=architecture,
             labels=LabelsInput(from_data=digests["train"]),
             base=BaseInput(model=base.model, tokenizer=base.tokenizer),
             train=(DataInput(digest=digests["train"], columns=Columns()),),
             validation=(DataInput(digest=digests["valid"], columns=Columns()),),
-            prompt=PROMPT,
-            tokenization=Tokenization(max_length=96, overflow=Overflow.REJECT),
-            method=LoraMethod.model_validate(method),
-            hyperparameters=settings,
-            devices=0,
+            method=METHOD.model_copy(update=method) if isinstance(method, dict) else method,
+            hyperparameters=SETTINGS.model_copy(update=changes.pop("settings", {})),
         )
         job = TrainJob(
             subject=SUBJECT,
             project="desk",
-            owner=Owner(name="team", contact="#team"),
+            owner=OWNER,
             attempt=1,
             force=False,
             inputs=inputs,
@@ -188,3 +165,51 @@ def _save_model(folder: Path) -> None:
     # The head stays frozen: as initialized, its logits are too close together for any label to be likely.
     model.lm_head.weight.data.mul_(20)
     model.save_pretrained(folder)
+
+
+def train(job: TrainJob) -> ArtifactReport:
+    """Carry out a run."""
+    from stagecoach_trainer.train import train as work
+
+    return work(job)
+
+
+def fit(prepared: Any) -> Any:
+    """Train what was prepared, as `train` does, without publishing it."""
+    from stagecoach_trainer import loop
+    from stagecoach_trainer.checkpoints import Checkpoints
+    from stagecoach_trainer.interruption import Request
+
+    return loop.run(prepared, Checkpoints(places.storage(), prepared.job), Request())
+
+
+def record_of(project: Project) -> Record:
+    """Return the record of the project's plain run."""
+    known = lookup.read_record(project.storage, project.train_job().inputs.digest)
+    assert known is not None
+    return known[0]
+
+
+@pytest.fixture
+def real(project: Project, tiny_base: Path) -> Project:
+    """A project with a base that can be trained."""
+    shutil.copytree(tiny_base, project.root / "pvc" / "models" / "tiny", dirs_exist_ok=True)
+    return project
+
+
+@pytest.fixture(scope="session")
+def _trained(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, ArtifactReport]:
+    project = make_project(tmp_path_factory.mktemp("trained") / "root")
+    shutil.copytree(tiny_base, project.root / "pvc" / "models" / "tiny", dirs_exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(places.ROOT_VARIABLE, str(project.root))
+        return project, train(project.train_job())
+
+
+@pytest.fixture
+def trained(
+    _trained: tuple[Project, ArtifactReport], monkeypatch: pytest.MonkeyPatch
+) -> tuple[Project, ArtifactReport]:
+    """A project whose run was trained, once for all tests, and its report."""
+    monkeypatch.setenv(places.ROOT_VARIABLE, str(_trained[0].root))
+    return _trained

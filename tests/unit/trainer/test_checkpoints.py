@@ -13,14 +13,18 @@ from typing import Any
 
 import pytest
 
-from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, Checkpoints, Subject, TrainJob
+from stagecoach.contract.inputs import FullMethod
+from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, Checkpoints, TrainJob
 from stagecoach.contract.layout import checkpoints_folder, run_folder
 from stagecoach.contract.records import Record
 from stagecoach.contract.reports import ExitCode, Outcome, Problem, ProgressLine, Report
 from stagecoach.contract.store import StorageFailed
 from stagecoach_trainer import checkpoints, lookup, places
+from tests.unit.contract.documents import SUBJECT
 
-from .conftest import SUBJECT, Project, make_project
+from .conftest import ANOTHER, Project, make_project
+from .test_encoders import RUNS, encoder_job, with_base
+from .test_methods import METHODS
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -33,12 +37,12 @@ def asked(trainer):
     os.kill(os.getppid(), signal.SIGTERM)
     while not request.asked:
         time.sleep(0.01)
-inner = loop._Trainer.training_step
+inner = loop._Metered.training_step
 def step(trainer, *arguments, **options):
     if trainer.state.global_step == {step}:
         {happens}
     return inner(trainer, *arguments, **options)
-loop._Trainer.training_step = step
+loop._Metered.training_step = step
 sys.exit(work.main())
 """
 PARENT = "import sys; from stagecoach_trainer import parent; sys.exit(parent.run(command=[sys.executable, '-c', {!r}]))"
@@ -46,7 +50,6 @@ ASKED = "asked(trainer)"
 KILLED = "os.kill(os.getpid(), signal.SIGKILL)"
 # Dropout draws random numbers, and a step has several batches: both have to go on exactly. 2 steps are an epoch.
 SETTINGS = {"epochs": 6, "learning_rate_schedule": "cosine", "warmup_ratio": 0.1, "gradient_accumulation_steps": 2}
-OTHER = Subject(kind="FineTuneRun", namespace="team", name="other", uid="uid-2")
 
 
 class Killed(BaseException):
@@ -65,13 +68,6 @@ def undisturbed(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         yield record_of(project, job)
 
 
-@pytest.fixture
-def real(project: Project, tiny_base: Path) -> Project:
-    """A project with a base that can be trained."""
-    shutil.copytree(tiny_base, project.root / "pvc" / "models" / "tiny", dirs_exist_ok=True)
-    return project
-
-
 def job_of(project: Project, number: int = 1, every: int | None = None, keep: int = 2, **changes: Any) -> TrainJob:
     settings = SETTINGS | changes.pop("settings", {})
     method = {"dropout": 0.1} | changes.pop("method", {})
@@ -84,7 +80,7 @@ def attempt(project: Project, job: TrainJob, *, asked: int | None = None, killed
     from stagecoach_trainer import interruption, loop
     from stagecoach_trainer.train import train
 
-    inner = loop._Trainer.training_step
+    inner = loop._Metered.training_step
 
     def step(trainer: Any, *arguments: Any, **options: Any) -> Any:
         if trainer.state.global_step == killed:
@@ -95,7 +91,7 @@ def attempt(project: Project, job: TrainJob, *, asked: int | None = None, killed
 
     shutil.rmtree(project.root / "scratch", ignore_errors=True)  # another pod has another
     with pytest.MonkeyPatch.context() as patch, suppress(Killed, interruption.Preempted):
-        patch.setattr(loop._Trainer, "training_step", step)
+        patch.setattr(loop._Metered, "training_step", step)
         train(job)
 
 
@@ -210,21 +206,45 @@ def test_with_several_steps_between_two_points_of_the_loss_curve(
     attempt(real, job)
     expected = record_of(real, job)
     assert [point.step for point in expected.training.losses] == [1, 7, 14]
-    job = job.model_copy(update={"subject": OTHER, "force": True})
+    job = job.model_copy(update={"subject": ANOTHER, "force": True})
     attempt(real, job, asked=10)
     attempt(real, job.model_copy(update={"attempt": 2}))
     assert first_steps(record_of(real, job)) == [0, 11]
     same(record_of(real, job), expected)
 
 
+def check_going_on(project: Project, job: TrainJob) -> None:
+    """Check that a job gives the same whether it is interrupted or not."""
+    attempt(project, job)
+    expected = record_of(project, job)
+    job = job.model_copy(update={"subject": ANOTHER, "force": True})
+    attempt(project, job, asked=2)
+    attempt(project, job.model_copy(update={"attempt": 2}))
+    assert first_steps(record_of(project, job)) == [0, 3]
+    same(record_of(project, job), expected)
+
+
 def test_in_bfloat16_too(real: Project) -> None:
-    job = job_of(real, settings={"precision": "bfloat16", "epochs": 3})
-    attempt(real, job)
-    expected = record_of(real, job)
-    job = job.model_copy(update={"subject": OTHER, "force": True})
-    attempt(real, job, asked=2)
-    attempt(real, job.model_copy(update={"attempt": 2}))
-    same(record_of(real, job), expected)
+    check_going_on(real, job_of(real, settings={"precision": "bfloat16", "epochs": 3}))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_by_every_method(real: Project, name: str) -> None:
+    method, changes = METHODS[name]
+    check_going_on(real, real.train_job(method=method, settings=SETTINGS | changes | {"epochs": 3}))
+
+
+@pytest.mark.parametrize("name", ["bert-lora", "bert-dora", "modernbert-full"])
+def test_of_encoders(project: Project, name: str) -> None:
+    architecture, method, changes = RUNS[name]
+    settings = SETTINGS | {"learning_rate": changes["learning_rate"], "epochs": 3, "class_weights": "balanced"}
+    check_going_on(with_base(project, architecture), encoder_job(project, method, settings=settings))
+
+
+def test_of_whole_models_in_bfloat16(real: Project) -> None:
+    check_going_on(
+        real, real.train_job(method=FullMethod(), settings=SETTINGS | {"precision": "bfloat16", "epochs": 3})
+    )
 
 
 @pytest.mark.parametrize("damage", ["bytes", "file", "manifest"])
@@ -285,7 +305,7 @@ def test_without_a_number_of_steps_it_saves_by_time(real: Project, monkeypatch: 
 def test_a_checkpoint_of_another_run_is_not_used(real: Project) -> None:
     job = job_of(real, every=3)
     attempt(real, job, killed=7)
-    attempt(real, job_of(real, subject=OTHER))
+    attempt(real, job_of(real, subject=ANOTHER))
     assert first_steps(record_of(real, job)) == [0]
 
 
@@ -333,10 +353,10 @@ def test_the_best_model_is_published_whenever_it_was(real: Project, overfitting:
     assert best < expected.training.steps - 8, losses
     assert (expected.training.best_step, expected.training.eval_loss) == (best, losses[best])
     # Interrupted long after the best step, it still publishes that one.
-    other = best_job(real, overfitting, subject=OTHER, force=True)
+    other = best_job(real, overfitting, subject=ANOTHER, force=True)
     attempt(real, other, killed=best + 7)
     assert saved(real, other) == sorted([f"step-{best}.1", f"step-{best + 6}.1"])
-    attempt(real, best_job(real, overfitting, subject=OTHER, force=True, attempt=2))
+    attempt(real, best_job(real, overfitting, subject=ANOTHER, force=True, attempt=2))
     assert first_steps(record_of(real, job)) == [0, best + 6]
     same(record_of(real, job), expected)
     # It is the model of a training that ends there.

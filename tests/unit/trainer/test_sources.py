@@ -148,13 +148,18 @@ def test_a_base_that_changed_is_told(project: Project) -> None:
 
 
 def write(name: str, content: Any) -> Any:
-    return lambda place: (place / name).write_text(content if isinstance(content, str) else json.dumps(content))
+    def change(place: Path) -> None:
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).write_text(content if isinstance(content, str) else json.dumps(content))
+
+    return change
 
 
 def remove(name: str) -> Any:
     return lambda place: (place / name).unlink()
 
 
+VERSIONED = {"fast_tokenizer_files": ["tokenizer.5.2.json", "tokenizer.json", "tokenizer.4.0.json"]}
 LLAMA = {"architectures": ["LlamaForCausalLM"], "max_position_embeddings": 128}
 
 
@@ -172,7 +177,13 @@ LLAMA = {"architectures": ["LlamaForCausalLM"], "max_position_embeddings": 128}
         (remove("model.safetensors"), "BaseUnusable", "no .safetensors weights"),
         (write("model.safetensors.index.json", INDEX), "BaseMissing", "model-1.safetensors, model-2.safetensors"),
         (write("model.safetensors.index.json", "{}"), "BaseUnusable", "broken"),
+        (write("config.json", LLAMA | {"transformers_weights": "w"}), "BaseUnusable", "transformers_weights"),
         (remove("tokenizer.json"), "BaseUnusable", "no tokenizer.json"),
+        (write("tokenizer_config.json", VERSIONED), "BaseUnusable", "tokenizer.5.2.json, tokenizer.4.0.json"),
+        (write("tokenizer_config.json", {"fast_tokenizer_files": 4}), "BaseUnusable", "broken"),
+        (write("tokenizer_config.json", "{"), "BaseUnusable", "broken"),
+        (write("tokenizer_config.json", "[]"), "BaseUnusable", "broken"),
+        (write("additional_chat_templates/default.jinja", "{{ x }}"), "BaseUnusable", "additional_chat_templates"),
     ],
 )
 def test_a_base_that_cannot_be_used(project: Project, change: Any, reason: str, words: str) -> None:
@@ -182,6 +193,12 @@ def test_a_base_that_cannot_be_used(project: Project, change: Any, reason: str, 
     assert caught.value.problem.reason == reason
     assert caught.value.problem.field == "candidates[tiny].model.uri"
     assert caught.value.problem.remedy
+
+
+@pytest.mark.parametrize("settings", [{}, {"fast_tokenizer_files": []}, {"fast_tokenizer_files": ["tokenizer.json"]}])
+def test_settings_of_a_tokenizer_that_name_no_other_file(project: Project, settings: Any) -> None:
+    write("tokenizer_config.json", settings)(folder(project))
+    assert base().context == 128
 
 
 def test_pickled_weights_are_named(project: Project) -> None:

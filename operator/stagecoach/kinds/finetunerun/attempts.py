@@ -26,7 +26,7 @@ def totals(run: FineTuneRun) -> Totals:
     return run.status.totals or Totals()
 
 
-def closed(observed: Observed, current: Attempt, end: Ended, now: datetime) -> tuple[list[Attempt], Totals]:
+def closed(observed: Observed, current: Attempt, end: Ended, words: str, now: datetime) -> tuple[list[Attempt], Totals]:
     """Return the attempts with the current one ended, and what all of them came to."""
     run, before = observed.run, totals(observed.run)
     start = current.start or end.started or None
@@ -38,7 +38,7 @@ def closed(observed: Observed, current: Attempt, end: Ended, now: datetime) -> t
             "outcome": str(end.outcome),
             "counted": end.counted,
             "checkpoint": seen,
-            "message": end.words[:2048] or None,
+            "message": words[:2048] or None,
         }
     )
     interrupted = end.retried and not end.counted and end.outcome is not AttemptOutcome.SUSPENDED
@@ -62,6 +62,15 @@ def waits_again(observed: Observed, current: Attempt, now: datetime) -> tuple[li
     update = {"seconds": seconds, "checkpoint": newest_checkpoint(observed)}
     waiting = current.model_copy(update={"start": None})
     return [*run.status.attempts[:-1], waiting], before.model_copy(update=update)
+
+
+def no_progress(found: Totals) -> str:
+    """Say why a run gives up that is interrupted again and again, and what to do."""
+    newest = f"than that of step {found.checkpoint}" if found.checkpoint else "at all"
+    return (
+        f"{found.idle_interruptions} interruptions in a row left no newer checkpoint {newest}. Lower"
+        " checkpoints.everySteps, or give the project's pods a priority class that is not preempted, in a new run."
+    )
 
 
 def newest_checkpoint(observed: Observed) -> int | None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from stagecoach.api.common import ConditionStatus
-from stagecoach.api.finetunerun import FineTuneRun, InputDataset, Inputs
+from stagecoach.api.finetunerun import ClassWeights, FineTuneRun, InputDataset, Inputs
 from stagecoach.api.transformerproject import DataSet, Split, TransformerProject
 from stagecoach.build.jobs import Demand
 from stagecoach.contract.inputs import (
@@ -12,11 +12,13 @@ from stagecoach.contract.inputs import (
     DataInput,
     Hyperparameters,
     LabelsInput,
-    LoraMethod,
     RunInputs,
 )
 from stagecoach.contract.jobs import Checkpoints, Owner, TrainJob
 from stagecoach.kinds import contracts
+from stagecoach.kinds.conditions import Fact
+from stagecoach.kinds.finetunerun import methods
+from stagecoach.policies import servable as policies
 
 DEFAULT_EPOCHS = 3
 
@@ -30,9 +32,8 @@ class Blocked(Exception):
     waits: bool = True
 
 
-def freeze(run: FineTuneRun, project: TransformerProject | None, image: str) -> Inputs:
+def freeze(run: FineTuneRun, project: TransformerProject, image: str) -> Inputs:
     """Fix everything that decides the run's result. Raises Blocked."""
-    project = _resolved(run, project)
     candidate = run.spec.base.candidate or contracts.selected_name(project.spec)
     base = next((item for item in project.status.candidates if item.name == candidate), None)
     if base is None:
@@ -42,6 +43,8 @@ def freeze(run: FineTuneRun, project: TransformerProject | None, image: str) -> 
             f"spec.base.candidate: project {project.metadata.name!r} has no candidate {candidate!r}; it has {names}."
             " Create the run with one of them, or add it to the project.",
         )
+    if unsuited := methods.misfit(run, contracts.family(project.spec)):
+        raise Blocked(*unsuited, waits=False)
     inputs = Inputs(
         digest="sha256:" + "0" * 64,
         revision=TRAINER_REVISION,
@@ -58,7 +61,8 @@ def freeze(run: FineTuneRun, project: TransformerProject | None, image: str) -> 
     return inputs.model_copy(update={"digest": run_inputs(run, project, inputs).digest})
 
 
-def _resolved(run: FineTuneRun, project: TransformerProject | None) -> TransformerProject:
+def ready_project(run: FineTuneRun, project: TransformerProject | None) -> TransformerProject:
+    """Return the run's project when it is Ready. Raises Blocked."""
     if project is None:
         raise Blocked(
             "ProjectMissing",
@@ -107,6 +111,13 @@ def _check_split(field: str, dataset: DataSet | None, split: Split, specs: dict[
         )
 
 
+def servable(run: FineTuneRun, project: TransformerProject, inputs: Inputs) -> Fact:
+    """Return whether an engine can serve what this run will train. It stops nothing: a person decides."""
+    base = next(item for item in project.status.candidates if item.name == inputs.candidate)
+    verdict = policies.servable(contracts.family(project.spec), base.architecture, run.spec.method.type.value)
+    return Fact("Servable", verdict.holds, verdict.reason, verdict.message)
+
+
 def run_inputs(run: FineTuneRun, project: TransformerProject, inputs: Inputs) -> RunInputs:
     """Return everything that decides the result, from the fixed digests. Raises Blocked when the project changed."""
     specs = {item.name: item for item in project.spec.data.sets}
@@ -122,13 +133,14 @@ def run_inputs(run: FineTuneRun, project: TransformerProject, inputs: Inputs) ->
     return RunInputs(
         revision=inputs.revision,
         task=project.spec.problem.task.value,
+        architecture=contracts.encoder(project.spec),
         labels=LabelsInput(values=tuple(values) if values else None, from_data=inputs.labels),
         base=BaseInput(model=inputs.base, tokenizer=inputs.tokenizer),
         train=data(inputs.train),
         validation=data(inputs.validation),
         prompt=prompt,
         tokenization=contracts.tokenization(project.spec),
-        method=_method(run),
+        method=methods.method(run.spec.method),
         hyperparameters=_hyperparameters(run),
         best=run.spec.checkpoints.best.value if run.spec.checkpoints.best else None,
         devices=run.spec.resources.gpus_per_node,
@@ -149,28 +161,20 @@ def _label_source(project: TransformerProject) -> str | None:
     return next((item.digest for item in project.status.datasets if item.name == name), None)
 
 
-def _method(run: FineTuneRun) -> LoraMethod:
-    method = run.spec.method
-    names = method.target_modules.names
-    return LoraMethod(
-        rank=method.rank,
-        alpha=method.alpha,
-        dropout=method.dropout,
-        target_modules=tuple(sorted(names)) if names else "all-linear",
-    )
-
-
 def _hyperparameters(run: FineTuneRun) -> Hyperparameters:
     given = run.spec.hyperparameters
     epochs = given.epochs if given.epochs or given.max_steps else DEFAULT_EPOCHS
-    return Hyperparameters.model_validate(given.document() | {"epochs": epochs})
+    # What is as it was before there was a choice is not in the document, so that the digest is what it was.
+    weights = given.class_weights.value if given.class_weights is ClassWeights.BALANCED else None
+    optional = {"gradientCheckpointing": given.gradient_checkpointing or None, "classWeights": weights}
+    return Hyperparameters.model_validate(given.document() | optional | {"epochs": epochs})
 
 
 def train_job(run: FineTuneRun, project: TransformerProject, inputs: Inputs, attempt: int) -> TrainJob:
     """Return what the trainer is told. Raises Blocked when the project no longer gives the inputs that were fixed."""
     decided = run_inputs(run, project, inputs)
     if decided.digest != inputs.digest:
-        raise _changed("its task, labels, columns or tokenization")
+        raise _changed("its task, architecture, labels, columns or tokenization")
     specs = {item.name: item for item in project.spec.data.sets}
     candidates = {item.name: item for item in project.spec.candidates}
     if inputs.candidate not in candidates:

@@ -4,13 +4,17 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from stagecoach.api.finetunerun import FineTuneRun
+from stagecoach.api.finetunerun import FineTuneRun, Phase
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract.reports import Progress
 from stagecoach.kinds.children import Child, child, unfinished
 from stagecoach.kinds.plan import Key, Object
 from stagecoach.kinds.view import View
 from stagecoach.policies.pods import pod_state
+from stagecoach.policies.twins import Twin
+
+# Why a run is blocked that waits for another one.
+SAME_INPUTS = "SameInputs"
 
 
 @dataclass(frozen=True)
@@ -23,11 +27,20 @@ class Observed:
     current: Child  # the current attempt's
     progress: Progress | None
     stopping: bool  # a pod of an attempt that has ended still runs: it may be saving a checkpoint
+    twins: tuple[Twin, ...] = ()  # runs of the same inputs; none before these are fixed
 
 
 def project_key(run: Object) -> Key:
     """Return the project that a run names."""
     return Key("TransformerProject", run["metadata"]["namespace"], run["spec"].get("project", ""))
+
+
+def inputs_key(run: Object) -> Key | None:
+    """Return what a run computes and where it keeps it, once that is fixed: the same for all runs that are twins."""
+    inputs = run.get("status", {}).get("inputs")
+    if not inputs:
+        return None
+    return Key("Inputs", run["metadata"]["namespace"], f"{inputs['digest']} in {inputs['storage']}")
 
 
 def observe(view: View, raw: Object) -> Observed:
@@ -42,6 +55,31 @@ def observe(view: View, raw: Object) -> Observed:
         current=current,
         progress=view.progress(current.pod.uid) if current.pod else None,
         stopping=any(pod.phase == "Running" and not pod.ended for pod in map(pod_state, view.pods(uid))),
+        twins=twins(view, raw),
+    )
+
+
+def twins(view: View, raw: Object) -> tuple[Twin, ...]:
+    """Return the other runs of the same inputs that are not being deleted."""
+    key, uid = inputs_key(raw), raw["metadata"]["uid"]
+    others = [item for item in view.referrers(key) if item["metadata"]["uid"] != uid] if key else []
+    return tuple(_twin(view, item) for item in others if "deletionTimestamp" not in item["metadata"])
+
+
+def _twin(view: View, raw: Object) -> Twin:
+    metadata, status = raw["metadata"], raw["status"]
+    phase, uid = status.get("phase"), metadata["uid"]
+    last = next(reversed(status.get("attempts", ())), None)
+    waits = any(item["reason"] == SAME_INPUTS for item in status.get("conditions", ()) if item["type"] == "Ready")
+    return Twin(
+        name=metadata["name"],
+        order=(metadata["creationTimestamp"], uid),
+        ended=phase in (Phase.SUCCEEDED.value, Phase.FAILED.value),
+        succeeded=phase == Phase.SUCCEEDED.value,
+        suspended=phase == Phase.SUSPENDED.value,
+        decided=last["decided"] if last and "end" not in last else "",
+        # The Jobs of attempts that have ended hold the turn for the next one, unless it was given up.
+        has_job=bool(unfinished(view, uid) if waits else view.jobs(uid)),
     )
 
 

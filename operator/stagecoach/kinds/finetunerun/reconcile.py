@@ -6,15 +6,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from stagecoach.api.common import duration
-from stagecoach.api.finetunerun import Attempt, FineTuneRun, Inputs, Intent, Phase, Totals
+from stagecoach.api.finetunerun import Attempt, FineTuneRun, Inputs, Intent, Phase
 from stagecoach.build import jobs
 from stagecoach.contract.jobs import LookupJob
 from stagecoach.kinds import contracts
 from stagecoach.kinds.conditions import timestamp
 from stagecoach.kinds.controller import Controller, Settings
-from stagecoach.kinds.finetunerun import attempts, status, suspension
-from stagecoach.kinds.finetunerun.inputs import Blocked, demand, freeze, train_job
-from stagecoach.kinds.finetunerun.observe import Observed, observe, project_key
+from stagecoach.kinds.finetunerun import attempts, status, suspension, turns
+from stagecoach.kinds.finetunerun.inputs import Blocked, demand, freeze, ready_project, servable, train_job
+from stagecoach.kinds.finetunerun.observe import Observed, inputs_key, observe, project_key
 from stagecoach.kinds.invalid import invalid_spec
 from stagecoach.kinds.plan import Event, Key, Object, Plan
 from stagecoach.kinds.view import View
@@ -37,6 +37,17 @@ PROGRESS_INTERVAL = timedelta(seconds=30)
 # How often a pod that does not start is looked at, for what only time tells.
 PATIENCE = 30.0
 LOOKUP_SECONDS = 1800
+# What a run asks for is for its training: it decides nothing about a lookup.
+FORCE = "A new run with force: true trains without it."
+LOOKUP_ADVICE = {
+    AttemptOutcome.OUT_OF_MEMORY: f"A lookup has {jobs.SMALL.memory} of memory, whatever the run asks for. {FORCE}",
+    AttemptOutcome.DEADLINE_EXCEEDED: f"A lookup may take {LOOKUP_SECONDS // 60} minutes: see to the storage. {FORCE}",
+}
+# What a Job was made with stays, and a change of the project's pod settings is no change of the run.
+MADE_ANEW = (
+    "It starts by itself once the cluster lets it. After a change of the project's pods: kubectl delete job {job} -n"
+    " {namespace}; the operator makes it anew with what the project says then, and counts no retry."
+)
 
 
 def reconcile(view: View, raw: Object, now: datetime, settings: Settings) -> Plan:
@@ -60,8 +71,10 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
         return _follow(observed, run.status.inputs, current, now, settings)
     if run.spec.suspend:
         return suspension.idle(observed, now)
-    if run.status.inputs is None or current is None:
+    if run.status.inputs is None:
         return _start(observed, now, settings)
+    if current is None:
+        return turns.first(observed, now)
     return _again(observed, current, now)
 
 
@@ -69,16 +82,14 @@ def _start(observed: Observed, now: datetime, settings: Settings) -> Plan:
     """Fix the inputs and decide the first attempt, both in one status; the Job is made when that is seen."""
     run = observed.run
     try:
-        inputs = freeze(run, observed.project, settings.trainer_image)
+        project = ready_project(run, observed.project)
+        inputs = freeze(run, project, settings.trainer_image)
     except Blocked as blocked:
         return _blocked(run, blocked, now)
-    storage = observed.project.status.storage if observed.project else None
-    look = storage is not None and storage.records and not run.spec.force
-    first = attempts.decided(run, Intent.LOOKUP if look else Intent.TRAIN, 1, now)
-    message = "Looks for a record of the same inputs." if look else "The first attempt is decided."
+    first, message = turns.first_attempt(observed, now)
     changes = {"inputs": inputs, "attempts": [first], "start_time": timestamp(now)}
     return Plan(
-        status=status.waiting(run, STARTING, message, now, **changes),
+        status=status.fixed(run, servable(run, project, inputs), message, now, **changes),
         events=(Event("InputsFixed", f"Inputs are fixed as {inputs.digest}."),),
     )
 
@@ -115,6 +126,8 @@ def _create(
 ) -> Plan:
     """Make the Job of an attempt that stands in the observed status."""
     run = observed.run
+    if turns.open_to_others(observed, current) and (plan := turns.lets_pass(observed, now)):
+        return plan
     try:
         job = _job(observed, inputs, current, now, settings)
     except Blocked as blocked:
@@ -134,7 +147,10 @@ def _waiting(observed: Observed, current: Attempt, seen: Waiting, now: datetime)
     told = next((condition.reason for condition in run.status.conditions if condition.type == "Ready"), "")
     if told == seen.reason == STARTING:
         return None
-    return status.waiting(run, seen.reason, seen.message, now)
+    if seen.reason == STARTING:
+        return status.waiting(run, seen.reason, seen.message, now)
+    made_anew = MADE_ANEW.format(job=run.status.attempts[-1].job, namespace=run.metadata.namespace)
+    return status.waiting(run, seen.reason, f"{seen.message} {made_anew}", now)
 
 
 def _running(observed: Observed, inputs: Inputs, current: Attempt, seen: Running, now: datetime) -> Plan:
@@ -159,37 +175,30 @@ def _running(observed: Observed, inputs: Inputs, current: Attempt, seen: Running
 def _ended(observed: Observed, inputs: Inputs, current: Attempt, end: Ended, now: datetime) -> Plan:
     """Close the attempt: the run is done, tries again, or gives up."""
     run = observed.run
-    listed, totals = attempts.closed(observed, current, end, now)
+    words = end.words(LOOKUP_ADVICE if current.intent is Intent.LOOKUP else None)
+    listed, totals = attempts.closed(observed, current, end, words, now)
     changes = {"attempts": listed, "totals": totals}
     if end.outcome is AttemptOutcome.SUCCEEDED:
         return _done(run, inputs, end, now, **changes)
     reason = end.reason or str(end.outcome)
-    event = Event(reason, f"Attempt {current.number}: {end.words}", warning=True)
+    event = Event(reason, f"Attempt {current.number}: {words}", warning=True)
     if not end.retried:
-        return Plan(status=status.failed(run, reason, end.words, now, **changes), events=(event,))
+        return Plan(status=status.failed(run, reason, words, now, **changes), events=(event,))
     if totals.failures > run.spec.retries:
-        words = f"{end.words} All {run.spec.retries} retries are used up."
+        words = f"{words} All {run.spec.retries} retries are used up."
         return Plan(status=status.failed(run, reason, words, now, **changes), events=(event,))
     if totals.idle_interruptions >= MAX_IDLE_INTERRUPTIONS:
-        words = f"{end.message} {_no_progress(totals)}"
+        words = f"{end.message} {attempts.no_progress(totals)}"
         return Plan(status=status.failed(run, "NoProgress", words, now, **changes), events=(event,))
-    message = f"Attempt {current.number} ended with {reason}: {end.words} Attempt {current.number + 1} follows."
+    message = f"Attempt {current.number} ended with {reason}: {words} Attempt {current.number + 1} follows."
     return Plan(status=status.waiting(run, "Retrying", message, now, **changes), events=(event,))
-
-
-def _no_progress(totals: Totals) -> str:
-    newest = f"than that of step {totals.checkpoint}" if totals.checkpoint else "at all"
-    return (
-        f"{totals.idle_interruptions} interruptions in a row left no newer checkpoint {newest}. Lower"
-        " checkpoints.everySteps, or give the project's pods a priority class that is not preempted, in a new run."
-    )
 
 
 def _done(run: FineTuneRun, inputs: Inputs, end: Ended, now: datetime, **changes: Any) -> Plan:
     """The Job did its work: there is an artifact, or a lookup that found none."""
     found = end.report.artifact if end.report else None
     if found is not None:
-        event = Event("Succeeded", f"Adapter {found.digest} {'adopted' if found.adopted else 'trained'}.")
+        event = Event("Succeeded", f"{found.type} {found.digest} {'adopted' if found.adopted else 'trained'}.")
         return Plan(status=status.succeeded(run, inputs, found, now, **changes), events=(event,))
     last = changes["attempts"][-1]
     if last.intent is Intent.LOOKUP:
@@ -206,10 +215,10 @@ def _again(observed: Observed, last: Attempt, now: datetime) -> Plan:
     """Decide the next attempt once its delay is over, and the pod before it had time to save a checkpoint."""
     run = observed.run
     end = datetime.fromisoformat(last.end or timestamp(now))
-    resumed = run.status.phase is Phase.SUSPENDED
     totals = attempts.totals(run)
-    waits = not resumed and last.outcome != AttemptOutcome.SUSPENDED
-    due = retry_at(end, totals.failures + totals.idle_interruptions) if waits else end
+    # Whoever was suspended has lost its turn, and goes on without a delay. Blocked is who waits for a turn.
+    resumed = run.status.phase in (Phase.SUSPENDED, Phase.BLOCKED) or last.outcome == AttemptOutcome.SUSPENDED
+    due = end if resumed else retry_at(end, totals.failures + totals.idle_interruptions)
     if now < due:
         return Plan(delete=attempts.left_over(observed), requeue_after=(due - now).total_seconds())
     if attempts.remaining(run, now) <= timedelta(0):
@@ -219,12 +228,15 @@ def _again(observed: Observed, last: Attempt, now: datetime) -> Plan:
         message = f"The pod of attempt {last.number} is given the time to save a checkpoint."
         told = status.waiting(run, "Stopping", message, now)
         return Plan(status=told, delete=attempts.left_over(observed), requeue_after=PATIENCE)
-    following = attempts.decided(run, last.intent, last.number + 1, now)
+    if resumed and (plan := turns.lets_pass(observed, now)):
+        return plan
+    intent = turns.next_intent(observed, last.intent) if resumed else last.intent
+    following = attempts.decided(run, intent, last.number + 1, now)
     message = f"Attempt {following.number} is decided, after {last.outcome}: {last.message}"
     listed = attempts.listed([*run.status.attempts, following])
     return Plan(
         status=status.waiting(run, STARTING, message, now, attempts=listed),
-        events=(Event("Resumed", message),) if not waits else (),
+        events=(Event("Resumed", message),) if resumed else (),
         delete=attempts.left_over(observed),
     )
 
@@ -269,7 +281,8 @@ def _job(observed: Observed, inputs: Inputs, attempt: Attempt, now: datetime, se
 
 
 def _references(raw: Object) -> tuple[Key, ...]:
-    return (project_key(raw),)
+    inputs = inputs_key(raw)
+    return (project_key(raw), inputs) if inputs else (project_key(raw),)
 
 
 def _wakes(raw: Object) -> tuple[Key, ...]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from stagecoach.api.common import ConditionStatus
 from stagecoach.api.finetunerun import (
     Artifact,
     Cost,
@@ -19,15 +20,22 @@ from stagecoach.contract.digests import short
 from stagecoach.contract.layout import artifact_folder, record_file
 from stagecoach.kinds.conditions import Fact, dated, in_progress, ready, stalled, timestamp
 from stagecoach.kinds.plan import Object
+from stagecoach.policies.attempts import STARTING
 
 NOT_FIXED = Fact("InputsResolved", False, "NotYet", "The inputs are fixed when the project is ready.")
 FIXED = Fact("InputsResolved", True, "Fixed", "Data, base model, prompt and settings are fixed by digest.")
 
 
-def blocked(run: FineTuneRun, reason: str, message: str, now: datetime) -> Object:
+def blocked(run: FineTuneRun, reason: str, message: str, now: datetime, **changes: Any) -> Object:
     """The run waits for something outside of it."""
     inputs = FIXED if run.status.inputs else NOT_FIXED
-    return _status(run, Phase.BLOCKED, (*in_progress(reason, message), inputs), now)
+    return _status(run, Phase.BLOCKED, (*in_progress(reason, message), inputs), now, **changes)
+
+
+def fixed(run: FineTuneRun, servable: Fact, message: str, now: datetime, **changes: Any) -> Object:
+    """The inputs are fixed and the first attempt is decided."""
+    facts = (*in_progress(STARTING, message), FIXED, servable)
+    return _status(run, Phase.QUEUED, facts, now, **changes)
 
 
 def waiting(run: FineTuneRun, reason: str, message: str, now: datetime, **changes: Any) -> Object:
@@ -68,7 +76,7 @@ def succeeded(run: FineTuneRun, inputs: Inputs, found: reports.ArtifactReport, n
     """The artifact is there, trained or adopted."""
     reason = "Adopted" if found.adopted else "Trained"
     how = "was found under these inputs, nothing was trained" if found.adopted else "was trained"
-    message = f"Adapter {short(found.digest)} {how}."
+    message = f"{found.type} {short(found.digest)} {how}."
     done = timestamp(now)
     return _status(
         run,
@@ -106,8 +114,18 @@ def _complete(run: FineTuneRun, now: str) -> Progress | None:
     return before.model_copy(update=done)
 
 
+def _known(run: FineTuneRun) -> tuple[Fact, ...]:
+    """Return what was decided when the inputs were fixed and stays true."""
+    return tuple(
+        Fact(item.type, item.status is ConditionStatus.TRUE, item.reason, item.message)
+        for item in run.status.conditions
+        if item.type == "Servable"
+    )
+
+
 def _status(run: FineTuneRun, phase: Phase, facts: Sequence[Fact], now: datetime, **changes: Any) -> Object:
     generation = run.metadata.generation
+    facts = (*facts, *_known(run))
     update = {
         "observed_generation": generation,
         "phase": phase,

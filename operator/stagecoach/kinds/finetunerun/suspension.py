@@ -7,15 +7,15 @@ from stagecoach.kinds.finetunerun import status
 from stagecoach.kinds.finetunerun.attempts import closed, left_over
 from stagecoach.kinds.finetunerun.observe import Observed
 from stagecoach.kinds.plan import Event, Plan
-from stagecoach.policies.attempts import TABLE, AttemptOutcome, Ended
+from stagecoach.policies.attempts import AttemptOutcome, Ended
 
 
 def stop(observed: Observed, current: Attempt, now: datetime) -> Plan:
     """End the current attempt because of spec.suspend; its Job is deleted when that is seen in the status."""
     run = observed.run
     end = Ended(AttemptOutcome.SUSPENDED, "spec.suspend was set.")
-    listed, totals = closed(observed, current, end, now)
-    message = f"Attempt {current.number} is stopped. {end.advice}"
+    listed, totals = closed(observed, current, end, end.words(), now)
+    message = Ended(AttemptOutcome.SUSPENDED, f"Attempt {current.number} is stopped.").words()
     told = status.suspended(run, message, now, attempts=listed, totals=totals)
     return Plan(status=told, events=(Event("Suspended", message),))
 
@@ -25,6 +25,6 @@ def idle(observed: Observed, now: datetime) -> Plan:
     run = observed.run
     if run.status.phase is Phase.SUSPENDED:
         return Plan(delete=left_over(observed))
-    message = f"Nothing is started. {TABLE[AttemptOutcome.SUSPENDED].advice}"
+    message = Ended(AttemptOutcome.SUSPENDED, "Nothing is started.").words()
     told = status.suspended(run, message, now)
     return Plan(status=told, events=(Event("Suspended", message),), delete=left_over(observed))

@@ -1,6 +1,12 @@
 """What a person should know about a project before the next stage: each a code, a sentence, the remedy."""
 
-from stagecoach.api.transformerproject import FindingCode, FindingStatus, ReportedFinding, TransformerProjectSpec
+from stagecoach.api.transformerproject import (
+    Architecture,
+    FindingCode,
+    FindingStatus,
+    ReportedFinding,
+    TransformerProjectSpec,
+)
 from stagecoach.kinds import contracts
 
 REMEDIES = {
@@ -16,7 +22,7 @@ def of_spec(spec: TransformerProjectSpec) -> list[ReportedFinding]:
     """Return what can be seen in the spec alone."""
     selected = contracts.selected_name(spec)
     found = []
-    if spec.problem.rationale is None:
+    if spec.problem.rationale is None and spec.problem.architecture is Architecture.DECODER:
         message = f"A {spec.problem.architecture} is unusual for {spec.problem.task}: an encoder is smaller and faster."
         found.append(ReportedFinding(code=FindingCode.ARCHITECTURE_UNUSUAL, message=message))
     for candidate in spec.candidates:

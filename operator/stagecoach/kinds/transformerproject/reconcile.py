@@ -26,6 +26,7 @@ ADVICE = {
     AttemptOutcome.OUT_OF_MEMORY: f"The pod has {jobs.SMALL.memory} of memory: split the largest data set.",
     AttemptOutcome.DEADLINE_EXCEEDED: f"It may take {RESOLVE_SECONDS // 3600} hours: use less data or faster storage.",
 }
+MENDED = "It starts by itself once the cluster lets it; a change of spec.pods is tried at once."
 RESOLVING = "Resolving"
 BEING_RESOLVED = "Data sets and candidates are being hashed and checked."
 AGAIN = 'After mending it: kubectl annotate txp {name} -n {namespace} stagecoach.dev/requested-at="$(date)" --overwrite'
@@ -70,6 +71,7 @@ def resolve_job(project: TransformerProject) -> ResolveJob:
         raise AssertionError("the schema refuses an inference.prompt that is not among prompts")
     return ResolveJob(
         subject=contracts.subject(project),
+        architecture=contracts.encoder(spec),
         datasets=tuple(contracts.data_source(item, item.digest) for item in spec.data.sets),
         labels=contracts.labels(spec),
         # A licence changes nothing that has to be hashed again.
@@ -128,7 +130,7 @@ def _follow(
     if isinstance(seen, Running) or seen.reason == STARTING:
         told = status.resolving(project, RESOLVING, BEING_RESOLVED, now)
     else:
-        told = status.resolving(project, seen.reason, seen.message, now)
+        told = status.resolving(project, seen.reason, f"{seen.message} {MENDED}", now)
     if child.job is not None:
         return Plan(status=told, delete=_left_over(observed), requeue_after=PATIENCE)
     try:
@@ -167,7 +169,7 @@ def _ended(observed: Observed, resolution: Resolution, end: Ended, now: datetime
         return Plan(status=status.resolved(project, told, records, now, **changes), events=(event,))
     if end.outcome is AttemptOutcome.SUCCEEDED:
         end = Ended(AttemptOutcome.PROGRAM_FAILED, "The trainer reported success and no resolution.")
-    reason, words = end.reason or str(end.outcome), f"{end.message} {ADVICE.get(end.outcome, end.advice)}".strip()
+    reason, words = end.reason or str(end.outcome), end.words(ADVICE)
     event = Event(reason, words, warning=True)
     if end.retried:
         closed = status.closed(resolution, end.outcome, words, resolution.failures + 1, now)

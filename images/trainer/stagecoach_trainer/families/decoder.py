@@ -1,0 +1,55 @@
+"""Decoders: causal language models that write the label after the prompt. Trained by TRL's SFTTrainer."""
+
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import AutoModelForCausalLM
+
+from stagecoach.contract.inputs import FullMethod
+from stagecoach_trainer.encoding import Encoding, Example
+from stagecoach_trainer.families import Parts, adapters, freezing, with_padding
+from stagecoach_trainer.train import Prepared
+
+IGNORED = -100  # the label of a token that takes no part in the loss
+
+
+def build(prepared: Prepared, precision: str) -> Parts:
+    """Return model, data and adapter. Raises BadInput when the method does not fit the base."""
+    method = prepared.job.inputs.method
+    adapter = None if isinstance(method, FullMethod) else adapters.for_decoder(prepared.base, method)
+    # Weights that are trained themselves are kept in float32: in bfloat16 most steps would be rounded away.
+    model = load(prepared.base.folder, precision if adapter else "float32")
+    if isinstance(method, FullMethod):
+        freezing.freeze(model, method.freeze)
+    return Parts(
+        model,
+        {
+            "train_dataset": _dataset(prepared.train),
+            "eval_dataset": _dataset(prepared.validation) if prepared.validation else None,
+            "processing_class": with_padding(prepared.tokenizer),
+            "peft_config": adapter,
+        },
+    )
+
+
+def load(folder: str, precision: str) -> Any:
+    """Return the model in a folder."""
+    return AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=getattr(torch, precision),
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+    )
+
+
+def _dataset(encodings: tuple[Encoding, ...]) -> Any:
+    return Dataset.from_list([_features(example) for encoding in encodings for example in encoding.examples])
+
+
+def _features(example: Example) -> dict[str, list[int]]:
+    return {
+        "input_ids": [*example.prompt, *example.completion],
+        "labels": [IGNORED] * len(example.prompt) + list(example.completion),
+    }

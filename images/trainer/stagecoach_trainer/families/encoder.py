@@ -1,0 +1,118 @@
+"""Encoders: models that read a text and choose a label with a head. Trained by transformers' Trainer."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import get_peft_model
+from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding, set_seed
+
+from stagecoach.contract.inputs import LoraMethod
+from stagecoach.contract.reports import BadInput, Problem
+from stagecoach_trainer import modules
+from stagecoach_trainer.encoding import Encoding
+from stagecoach_trainer.families import Parts, adapters, freezing, with_padding
+from stagecoach_trainer.train import Prepared
+
+# What transformers calls the head of a sequence classifier; PEFT trains and saves modules of these names by itself.
+HEADS = ("classifier", "score")
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A sequence classifier, and the modules that its checkpoint had no weights for: they were drawn by the seed."""
+
+    model: Any
+    fresh: tuple[str, ...]
+
+
+def build(prepared: Prepared, precision: str) -> Parts:
+    """Return model and data. Raises BadInput when the method does not fit the base."""
+    inputs = prepared.job.inputs
+    method = inputs.method
+    low_rank = isinstance(method, LoraMethod)
+    loaded = load(
+        prepared.base.folder, prepared.labels, precision if low_rank else "float32", inputs.hyperparameters.seed
+    )
+    model = loaded.model
+    if isinstance(method, LoraMethod):
+        targets = modules.choose(model, method.target_modules, without=loaded.fresh)
+        model = get_peft_model(model, adapters.low_rank(method, targets, "SEQ_CLS", loaded.fresh))
+    elif method.type == "Full":
+        freezing.freeze(model, method.freeze)
+    else:
+        _refuse(method.type)
+    return Parts(
+        model,
+        {
+            "train_dataset": _dataset(prepared.train, prepared.labels),
+            "eval_dataset": _dataset(prepared.validation, prepared.labels) if prepared.validation else None,
+            "processing_class": with_padding(prepared.tokenizer),
+            "data_collator": DataCollatorWithPadding(prepared.tokenizer),
+            "compute_loss_func": _balanced(prepared) if inputs.hyperparameters.class_weights else None,
+        },
+    )
+
+
+def load(folder: str, labels: tuple[str, ...], precision: str, seed: int) -> Classifier:
+    """Return the base in a folder as a classifier of these labels, its head new unless it has one for as many."""
+    set_seed(seed)
+    model, found = AutoModelForSequenceClassification.from_pretrained(
+        folder,
+        id2label=dict(enumerate(labels)),
+        label2id={label: index for index, label in enumerate(labels)},
+        problem_type="single_label_classification",
+        dtype=getattr(torch, precision),
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+    )
+    names = {*found["missing_keys"], *(item[0] for item in found["mismatched_keys"])}
+    return Classifier(model, tuple(sorted({_module(name) for name in names} | _heads(model))))
+
+
+def _heads(model: Any) -> set[str]:
+    return {name for name, _ in model.named_children() if name in HEADS}
+
+
+def _module(parameter: str) -> str:
+    """Return the module to train whole for a parameter that the checkpoint lacks: a head as one, else its own."""
+    parts = parameter.split(".")
+    return parts[0] if parts[0] in HEADS else ".".join(parts[:-1])
+
+
+def _dataset(encodings: tuple[Encoding, ...], labels: tuple[str, ...]) -> Any:
+    numbers = {label: index for index, label in enumerate(labels)}
+    return Dataset.from_list(
+        [
+            {"input_ids": list(example.prompt), "labels": numbers[row.label]}
+            for encoding in encodings
+            for row, example in zip(encoding.dataset.rows, encoding.examples, strict=True)
+        ]
+    )
+
+
+def _balanced(prepared: Prepared) -> Callable[..., Any]:
+    """Return a loss in which every label counts as much as every other, and a mean row counts 1."""
+    counts = Counter(row.label for encoding in prepared.train for row in encoding.dataset.rows)
+    rows = sum(counts.values())
+    weights = [rows / (len(counts) * counts[label]) if label in counts else 0.0 for label in prepared.labels]
+
+    def loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
+        logits = outputs["logits"].float()
+        weight = torch.tensor(weights, device=logits.device)
+        total = torch.nn.functional.cross_entropy(logits, labels, weight=weight, reduction="sum")
+        return total / (len(labels) if num_items_in_batch is None else num_items_in_batch)
+
+    return loss
+
+
+def _refuse(method: str) -> None:
+    remedy = "Create a run with LoRA, RsLoRA, DoRA or Full."
+    message = "this method is for decoders, and the base is an encoder."
+    raise BadInput(Problem.of("MethodUnsuited", message, field="method.type", value=method, remedy=remedy))

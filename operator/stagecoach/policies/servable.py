@@ -1,0 +1,78 @@
+"""Whether an engine can serve what a run trains: known before anything is trained.
+
+The engine is vLLM; the tables are what it documents of itself. An architecture is the class that config.json names.
+"""
+
+from dataclasses import dataclass
+
+from stagecoach.contract.inputs import Family
+
+_CAUSAL = "ForCausalLM"
+# Decoders that vLLM serves with LoRA adapters.
+WITH_ADAPTERS = {
+    f"{name}{_CAUSAL}"
+    for name in (
+        *("Apertus", "Arcee", "Cohere", "Cohere2", "Deepseek", "DeepseekV2", "DeepseekV3", "Ernie4_5", "Ernie4_5_Moe"),
+        *("Exaone4", "FalconH1", "FlexOlmo", "Gemma", "Gemma2", "Gemma3", "Glm", "Glm4", "Glm4Moe", "GptOss"),
+        *("GPTBigCode", "Granite", "GraniteMoe", "GraniteMoeHybrid", "GraniteMoeShared", "HunYuanDenseV1", "Jamba"),
+        *("Lfm2", "Llama", "Mistral", "Mixtral", "Nemotron", "Olmo", "Olmo2", "Olmo3", "OPT", "Phi", "Phi3", "PhiMoE"),
+        *("Qwen2", "Qwen2Moe", "Qwen3", "Qwen3Moe", "Qwen3Next", "SeedOss", "SmolLM3", "Starcoder2", "VaultGemma"),
+    )
+}
+# Decoders that vLLM serves as whole models only.
+WHOLE_ONLY = {"GPT2LMHeadModel"} | {
+    f"{name}{_CAUSAL}"
+    for name in ("Bloom", "Dbrx", "Falcon", "GPTJ", "GPTNeoX", "Mamba", "Mamba2", "Mpt", "MPT", "Olmoe", "StableLm")
+}
+# Encoders whose sequence classifiers vLLM serves, by the beginning of the class's name.
+CLASSIFIERS = ("Bert", "Roberta", "XLMRoberta", "ModernBert")
+
+_MERGE = "It can be served once it is merged into its base, as a whole model."
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether it can be served, and why."""
+
+    holds: bool
+    reason: str
+    message: str
+
+
+def servable(family: Family, architecture: str, method: str) -> Verdict:
+    """Return whether vLLM can serve what this method makes of this base."""
+    if method in ("PrefixTuning", "PromptTuning", "PTuning"):
+        return Verdict(
+            False,
+            "PromptLearning",
+            f"vLLM serves no virtual tokens, and they cannot be merged: {method} is for transformers alone.",
+        )
+    if family is Family.ENCODER:
+        return _encoder(architecture, method)
+    return _decoder(architecture, method)
+
+
+def _encoder(architecture: str, method: str) -> Verdict:
+    if not architecture.startswith(CLASSIFIERS):
+        return _unknown(f"sequence classifiers of {architecture}'s family")
+    if method != "Full":
+        message = f"vLLM takes no adapter of a sequence classifier, whose head is part of it. {_MERGE}"
+        return Verdict(False, "NeedsMerging", message)
+    return Verdict(True, "WholeModel", f"vLLM serves sequence classifiers of {architecture}'s family.")
+
+
+def _decoder(architecture: str, method: str) -> Verdict:
+    if architecture not in WITH_ADAPTERS | WHOLE_ONLY:
+        return _unknown(architecture)
+    if method == "Full":
+        return Verdict(True, "WholeModel", f"vLLM serves {architecture}.")
+    if method in ("DoRA", "IA3"):
+        return Verdict(False, "NeedsMerging", f"vLLM takes no adapter of type {method}. {_MERGE}")
+    if architecture in WHOLE_ONLY:
+        return Verdict(False, "NeedsMerging", f"vLLM serves {architecture} without adapters. {_MERGE}")
+    return Verdict(True, "Adapter", f"vLLM serves {method} adapters beside a {architecture}.")
+
+
+def _unknown(what: str) -> Verdict:
+    message = f"vLLM is not known to serve {what}. It trains all the same; to serve it with vLLM, select another base."
+    return Verdict(False, "ArchitectureNotServed", message)

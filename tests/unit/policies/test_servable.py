@@ -1,0 +1,49 @@
+"""What vLLM can serve of what a run trains."""
+
+import pytest
+
+from stagecoach.api.methods import MethodType
+from stagecoach.contract.inputs import Family
+from stagecoach.policies.servable import WHOLE_ONLY, WITH_ADAPTERS, servable
+
+DECODER, ENCODER = Family.DECODER, Family.ENCODER
+CASES = [
+    (DECODER, "LlamaForCausalLM", "LoRA", True, "Adapter", "LoRA adapters beside a LlamaForCausalLM"),
+    (DECODER, "Qwen3ForCausalLM", "RsLoRA", True, "Adapter", "RsLoRA"),
+    (DECODER, "LlamaForCausalLM", "Full", True, "WholeModel", "LlamaForCausalLM"),
+    (DECODER, "LlamaForCausalLM", "DoRA", False, "NeedsMerging", "merged into its base"),
+    (DECODER, "LlamaForCausalLM", "IA3", False, "NeedsMerging", "merged into its base"),
+    (DECODER, "LlamaForCausalLM", "PrefixTuning", False, "PromptLearning", "transformers alone"),
+    (DECODER, "LlamaForCausalLM", "PromptTuning", False, "PromptLearning", "transformers alone"),
+    (DECODER, "NewForCausalLM", "PTuning", False, "PromptLearning", "transformers alone"),
+    (DECODER, "GPT2LMHeadModel", "LoRA", False, "NeedsMerging", "without adapters"),
+    (DECODER, "GPT2LMHeadModel", "Full", True, "WholeModel", "GPT2LMHeadModel"),
+    (DECODER, "NewForCausalLM", "LoRA", False, "ArchitectureNotServed", "select another base"),
+    (DECODER, "NewForCausalLM", "Full", False, "ArchitectureNotServed", "NewForCausalLM"),
+    (ENCODER, "BertForMaskedLM", "Full", True, "WholeModel", "sequence classifiers"),
+    (ENCODER, "RobertaForMaskedLM", "Full", True, "WholeModel", "sequence classifiers"),
+    (ENCODER, "XLMRobertaModel", "Full", True, "WholeModel", "sequence classifiers"),
+    (ENCODER, "ModernBertForMaskedLM", "Full", True, "WholeModel", "sequence classifiers"),
+    (ENCODER, "BertForMaskedLM", "LoRA", False, "NeedsMerging", "whose head is part of it"),
+    (ENCODER, "DistilBertForMaskedLM", "Full", False, "ArchitectureNotServed", "DistilBertForMaskedLM's family"),
+    (ENCODER, "DebertaV2Model", "LoRA", False, "ArchitectureNotServed", "DebertaV2Model's family"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("family", "architecture", "method", "holds", "reason", "words"), CASES)
+def test_what_can_be_served(
+    family: Family, architecture: str, method: str, holds: bool, reason: str, words: str
+) -> None:
+    verdict = servable(family, architecture, method)
+    assert (verdict.holds, verdict.reason) == (holds, reason)
+    assert words in verdict.message
+
+
+@pytest.mark.parametrize("method", MethodType)
+@pytest.mark.parametrize("family", Family)
+def test_every_method_has_a_verdict(family: Family, method: MethodType) -> None:
+    assert servable(family, "LlamaForCausalLM", method.value).message.endswith(".")
+
+
+def test_an_architecture_is_in_one_table() -> None:
+    assert not WITH_ADAPTERS & WHOLE_ONLY

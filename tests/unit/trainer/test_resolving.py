@@ -1,0 +1,92 @@
+"""What is found before a training, with a real tokenizer. Needs the trainer's libraries: runs inside its image."""
+
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+
+from stagecoach.contract.inputs import Overflow, Tokenization
+from stagecoach.contract.prompts import Encoder
+from stagecoach.contract.reports import ArtifactReport, BadInput
+from tests.unit.contract.documents import PROMPT
+
+from .conftest import EXAMPLES, Project
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def test_resolving(real: Project) -> None:
+    from stagecoach_trainer.resolve import resolve
+
+    real.write("valid.csv", [EXAMPLES[0], ("new", "card_lost")])
+    found = resolve(real.resolve_job())
+    assert [(item.name, item.examples) for item in found.datasets] == [("train", 16), ("valid", 2)]
+    assert (found.labels.count, found.labels.first) == (2, ("card_lost", "parcel_late"))
+    assert (found.candidates[0].architecture, found.candidates[0].context) == ("LlamaForCausalLM", 256)
+    assert [item.code for item in found.findings] == ["Leakage"]
+    assert not found.has_records
+
+
+def test_resolving_finds_records(trained: tuple[Project, ArtifactReport]) -> None:
+    from stagecoach_trainer.resolve import resolve
+
+    assert resolve(trained[0].resolve_job()).has_records
+
+
+def test_a_row_that_is_too_long_is_named(real: Project) -> None:
+    from stagecoach_trainer.resolve import resolve
+
+    real.write("valid.csv", [("short", "card_lost"), ("long " * 50, "card_lost")])
+    with pytest.raises(BadInput, match="row 3 has") as caught:
+        resolve(real.resolve_job())
+    problem = caught.value.problem
+    assert (problem.reason, problem.field, problem.value) == ("RowTooLong", "data.sets[valid]", "valid.csv:3")
+
+
+def test_cut_rows_and_a_short_context_are_findings(real: Project) -> None:
+    from stagecoach_trainer.resolve import resolve
+
+    real.write("valid.csv", [("short", "card_lost"), ("long " * 500, "card_lost")])
+    found = resolve(real.resolve_job(tokenization=Tokenization(max_length=300, overflow=Overflow.TRUNCATE)))
+    assert {item.code: item.message for item in found.findings} == {
+        "OverflowAboveOnePercent": "1 of 2 rows of valid are cut (50.0 %).",
+        "LongerThanContext": "tokenization.maxLength is 300, and tiny has a context of 256.",
+    }
+
+
+@pytest.mark.parametrize("text", ["{text}", "dé 👋🏽 <|end|>", "x" * 300, "Ω" * 300, "👋🏽" * 100])
+def test_truncation_with_a_real_tokenizer(real: Project, text: str) -> None:
+    from stagecoach_trainer import bases
+
+    base = bases.read(real.resolve_job().candidates[0], mismatch="", remedy="")
+    tokenizer: Any = bases.load_tokenizer(base)
+    encoder = Encoder(tokenizer, PROMPT, Tokenization(max_length=96, overflow=Overflow.TRUNCATE))
+    encoded = encoder.encode(text)
+    assert len(encoded.ids) <= 96
+    assert encoded.truncated == (len(text) >= 100)
+    assert tokenizer.decode(list(encoded.ids)) == encoder.render(encoded.kept)
+    assert text.startswith(encoded.kept)
+    assert not encoded.truncated or len(encoded.ids) > 96 - 18
+    assert tokenizer.decode(list(encoder.completion("card_lost"))) == "card_lost<|end|>"
+
+
+def test_a_tokenizer_is_read_from_files_of_its_digest_only(real: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    import transformers.tokenization_utils_base as transformers
+
+    from stagecoach_trainer import bases
+
+    reader = Mock(wraps=transformers.cached_file)
+    monkeypatch.setattr(transformers, "cached_file", reader)
+    bases.load_tokenizer(bases.read(real.resolve_job().candidates[0], mismatch="", remedy=""))
+    asked = {call.args[1] for call in reader.call_args_list}
+    assert "tokenizer.json" in asked
+    assert asked <= bases.TOKENIZER_FILES
+
+
+def test_a_template_that_knows_no_system_turn(real: Project) -> None:
+    from stagecoach_trainer.resolve import resolve
+
+    template = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    (real.root / "pvc" / "models" / "tiny" / "chat_template.jinja").write_text(template)
+    with pytest.raises(BadInput, match="System role not supported"):
+        resolve(real.resolve_job())
