@@ -4,12 +4,13 @@ import json
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from stagecoach.contract.digests import Manifest, short
+from stagecoach.contract.digests import short
 from stagecoach.contract.jobs import ModelSource
 from stagecoach.contract.prompts import Tokenizer
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import Store
-from stagecoach_trainer import places
+from stagecoach_trainer import copies, places
+from stagecoach_trainer.failures import at
 
 CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
@@ -45,28 +46,33 @@ class Base:
 def read(source: ModelSource, *, mismatch: str, remedy: str, folder: str | None = None) -> Base:
     """Hash and check a base model, where its URI says or in another folder.
 
-    Raises BadInput: `mismatch` is the reason when it is not what its digests say.
+    One that is not mounted is copied into the scratch folder once, and hashed on the way. Raises BadInput: `mismatch`
+    is the reason when it is not what its digests say.
     """
-    folder = folder or places.path_of(source.uri)
-    store = Store.local(folder)
-    config = _config(store, source)
-    names = store.names()
-    architecture = _architecture(config, source)
-    _check_files(store, names, source)
-    base = Base(
-        source,
-        folder,
-        _digest(store, [name for name in names if _is_model_file(name)]),
-        _digest(store, [name for name in names if name in TOKENIZER_FILES]),
-        architecture,
-        _context(config, source),
-    )
+    with at(f"{field_of(source)}.uri"):
+        base = _read(source, Store.local(folder) if folder else places.store(source.uri))
     for what, expected, found in (("model", source.model, base.model), ("tokenizer", source.tokenizer, base.tokenizer)):
         if expected is not None and expected != found:
             message = f"the {what}'s files have digest {short(found)}, and {short(expected)} was expected."
             field = f"{field_of(source)}.uri"
             raise BadInput(Problem.of(mismatch, message, field=field, value=source.uri, remedy=remedy))
     return base
+
+
+def _read(source: ModelSource, store: Store) -> Base:
+    config = _config(store, source)
+    names = store.names()
+    architecture, context = _architecture(config, source), _context(config, source)
+    _check_files(store, names, source)
+    copy = copies.of(store, source.uri)
+    return Base(
+        source,
+        copy.folder,
+        copy.digest([name for name in names if _is_model_file(name)]),
+        copy.digest([name for name in names if name in TOKENIZER_FILES]),
+        architecture,
+        context,
+    )
 
 
 def field_of(source: ModelSource) -> str:
@@ -166,7 +172,3 @@ def _indexed(store: Store, source: ModelSource) -> set[str]:
 
 def _is_model_file(name: str) -> bool:
     return name in (CONFIG, "generation_config.json", INDEX) or name.endswith(".safetensors")
-
-
-def _digest(store: Store, names: list[str]) -> str:
-    return Manifest.of(store.entry(name, name) for name in names).digest

@@ -20,7 +20,7 @@ from stagecoach.contract.reports import BadInput
 from stagecoach.contract.rows import File, Row, read_rows
 from stagecoach.contract.store import StorageFailed, require_storage
 from stagecoach.contract.uris import BadUri
-from stagecoach_trainer import bases, cgroup, lookup, places, quiet, sources
+from stagecoach_trainer import bases, cgroup, copies, lookup, places, quiet, sources
 
 ANY_DIFFERENCE = "Use the content that the record names."
 
@@ -51,12 +51,13 @@ def _compare(options: argparse.Namespace) -> None:
     storage = places.storage()
     require_storage(storage)
     known = lookup.read_record(storage, options.inputs)
-    if known is None or storage.verified(known[0].artifact.digest) is None:
+    manifest = storage.verified(known[0].artifact.digest) if known else None
+    if known is None or manifest is None:
         raise FileNotFoundError(f"{storage.path()} holds no complete run with the inputs {options.inputs}")
     record = known[0]
     quiet.prepare(options.threads or min(record.hardware.threads, cgroup.cpus()))
     rows = list(_rows(options.data, record))[: options.limit]
-    scores = _measure(record, storage.path(record.artifact.path), rows, options)
+    scores = _measure(record, copies.artifact(storage, manifest), rows, options)
     print(table(scores))
     if options.json:
         Path(options.json).write_text(json.dumps(numbers(record, scores), ensure_ascii=False, indent=2) + "\n")

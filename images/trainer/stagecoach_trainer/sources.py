@@ -11,6 +11,7 @@ from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.rows import File, Row, read_rows, suffix_of
 from stagecoach.contract.store import Store
 from stagecoach_trainer import places
+from stagecoach_trainer.failures import at
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,13 @@ def read(source: DataSource, *, mismatch: str, remedy: str) -> Dataset:
 
 
 def _content(source: DataSource) -> bytes:
-    folder, _, name = places.path_of(source.uri).rpartition("/")
-    store = Store.local(folder)
-    try:
-        return store.read(name)
-    except FileNotFoundError as error:
-        field = f"{field_of(source)}.uri"
-        raise BadInput(_missing(source, field, _beside(store))) from error
+    field = f"{field_of(source)}.uri"
+    with at(field):
+        store, name = places.beside(source.uri)
+        try:
+            return store.read(name)
+        except FileNotFoundError as error:
+            raise BadInput(_missing(source, field, _beside(store))) from error
 
 
 def _missing(source: DataSource, field: str, beside: list[str]) -> Problem:

@@ -67,15 +67,26 @@ Cpu = Annotated[
     Matches(r"^([1-9][0-9]{0,5}m|[1-9][0-9]{0,3}([.][0-9]{1,3})?)$", "must be a number of CPUs such as 500m, 1.5 or 2"),
 ]
 URI_RULE = "path segments start with a letter, digit or underscore, without '..', percent signs or credentials"
-ClaimUri = Annotated[
+StorageUri = Annotated[
     str,
     StringConstraints(max_length=uris.MAX_LENGTH),
-    Matches(uris.CLAIM_URI_PATTERN, f"must be pvc://<claim>/<folder>; {URI_RULE}"),
+    Matches(uris.STORAGE_URI_PATTERN, f"must be pvc://<claim>/<folder> or s3://<bucket>/<folder>; {URI_RULE}"),
 ]
 FileUri = Annotated[
     str,
     StringConstraints(max_length=uris.MAX_LENGTH),
-    Matches(uris.FILE_URI_PATTERN, f"must be pvc://<claim>/<file> or configmap://<name>/<key>; {URI_RULE}"),
+    Matches(
+        uris.FILE_URI_PATTERN,
+        f"must be pvc://<claim>/<file>, configmap://<name>/<key> or s3://<bucket>/<file>; {URI_RULE}",
+    ),
+]
+UriBeginning = Annotated[
+    str,
+    StringConstraints(max_length=uris.MAX_LENGTH),
+    Matches(
+        uris.MATCH_PATTERN,
+        f"must be the beginning of URIs: s3://, s3://<bucket>/ or s3://<bucket>/<folder>/; {URI_RULE}",
+    ),
 ]
 Time = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
 LabelMap = Annotated[dict[str, str], Len(max_length=32)]

@@ -3,6 +3,7 @@
 from stagecoach.api.common import CustomObject
 from stagecoach.api.transformerproject import Candidate, DataSet, TransformerProjectSpec
 from stagecoach.contract import inputs
+from stagecoach.contract.access import Credential
 from stagecoach.contract.jobs import DataSource, Labels, ModelSource, Split, Subject
 
 
@@ -67,3 +68,8 @@ def prompt(spec: TransformerProjectSpec, name: str, version: int) -> inputs.Prom
 def selected_name(spec: TransformerProjectSpec) -> str:
     """Return the name of the candidate in force."""
     return spec.selected or spec.candidates[0].name
+
+
+def credentials(spec: TransformerProjectSpec) -> tuple[Credential, ...]:
+    """Return which Secret is for which places."""
+    return tuple(Credential(match=item.match, secret=item.secret.name) for item in spec.credentials)

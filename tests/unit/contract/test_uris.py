@@ -1,13 +1,14 @@
 """URIs: what is taken, and that nothing gets out of its folder."""
 
 import posixpath
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stagecoach.contract import mounts
-from stagecoach.contract.uris import BadUri, parse
+from stagecoach.contract.uris import MATCH_PATTERN, BadUri, parse
 
 TAKEN = [
     "pvc://store",
@@ -15,12 +16,20 @@ TAKEN = [
     "pvc://my-store.v2/a/b/c_1.csv",
     "configmap://desk/train.csv",
     "configmap://desk/_key-1.jsonl",
+    "s3://lake",
+    "s3://lake.example/desk/a=1/c_1.csv",
 ]
 
 REFUSED = [
     ("", "known kind"),
     ("desk/train.csv", "known kind"),
-    ("s3://lake/train.csv", "known kind"),
+    ("gs://lake/train.csv", "known kind"),
+    ("s3://key:word@lake/a.csv", "credentials"),
+    ("s3://lake/../a.csv", "'..'"),
+    ("s3://lake/%2e%2e/a.csv", "percent-encoded"),
+    ("s3://lake/a.csv?versionId=1", "refused"),
+    ("s3:///a.csv", "refused"),
+    ("s3://Lake/a.csv", "refused"),
     ("file:///etc/passwd", "known kind"),
     ("PVC://store/a", "known kind"),
     ("pvc://user:word@store/a", "credentials"),
@@ -50,6 +59,25 @@ def test_a_plain_uri_is_taken(text: str) -> None:
 def test_an_odd_uri_is_refused_with_the_reason(text: str, words: str) -> None:
     with pytest.raises(BadUri, match=words):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "taken"),
+    [
+        ("s3://", True),
+        ("s3://lake", True),
+        ("s3://lake/", True),
+        ("s3://lake/a/b", True),
+        ("s3://lake//", False),
+        ("s3://lake/..", False),
+        ("s3:", False),
+        ("pvc://claim/", False),
+        ("://", False),
+        ("", False),
+    ],
+)
+def test_what_credentials_may_be_for(text: str, taken: bool) -> None:
+    assert bool(re.match(MATCH_PATTERN, text)) is taken
 
 
 @given(st.text(alphabet="abc./%2e\\_-@:~", max_size=30))
