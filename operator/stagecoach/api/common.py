@@ -77,7 +77,8 @@ FileUri = Annotated[
     StringConstraints(max_length=uris.MAX_LENGTH),
     Matches(
         uris.FILE_URI_PATTERN,
-        f"must be pvc://<claim>/<file>, configmap://<name>/<key> or s3://<bucket>/<file>; {URI_RULE}",
+        "must be pvc://<claim>/<file>, configmap://<name>/<key>, s3://<bucket>/<file> or"
+        f" https://<full host name>/<file>; {URI_RULE}",
     ),
 ]
 UriBeginning = Annotated[
@@ -85,7 +86,7 @@ UriBeginning = Annotated[
     StringConstraints(max_length=uris.MAX_LENGTH),
     Matches(
         uris.MATCH_PATTERN,
-        f"must be the beginning of URIs: s3://, s3://<bucket>/ or s3://<bucket>/<folder>/; {URI_RULE}",
+        f"must be the beginning of URIs: s3://, s3://<bucket>/<folder>/ or https://<host>/<folder>/; {URI_RULE}",
     ),
 ]
 Time = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]

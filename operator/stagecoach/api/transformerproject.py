@@ -129,7 +129,7 @@ class DataSet(BaseModel):
     name: Name = Field(max_length=40, description="Name by which runs refer to it.")
     uri: FileUri = Field(
         description="A .csv or .jsonl file: pvc://<claim>/<path> or configmap://<name>/<key> in the project's"
-        " namespace, or s3://<bucket>/<path>.",
+        " namespace, s3://<bucket>/<path> or https://<host>/<path>.",
     )
     digest: Optional[Digest] = Field(
         None, description="Pin: the content must have this digest. Default: whatever is there when it is resolved."
@@ -248,7 +248,7 @@ class Credential(BaseModel):
     secret: LocalSecret = Field(
         description="Secret of the project's namespace, mounted as files into the pods that read or write there; the"
         " operator never reads it. Keys: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION,"
-        " AWS_ENDPOINT_URL.",
+        " AWS_ENDPOINT_URL (s3); username and password, or token (https).",
     )
 
 

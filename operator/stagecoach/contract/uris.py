@@ -7,22 +7,25 @@ from urllib.parse import unquote
 # Also read by the API server, whose engine allows no nested counts: lengths are bounded beside the pattern.
 NAME = r"[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?"
 SEGMENT = r"[A-Za-z0-9_][A-Za-z0-9_.+=@-]*"
+# A name with a dot in it whose last part begins with a letter: no address, and no name that only the cluster knows.
+HOST = r"(?:[a-z0-9][a-z0-9-]*[.])+[a-z][a-z0-9-]*(?::[1-9][0-9]*)?"
 
 _CLAIM = rf"pvc://{NAME}"
 _BUCKET = rf"s3://{NAME}"
 _BELOW = rf"(?:/{SEGMENT})"
 STORAGE_URI_PATTERN = rf"^(?:{_CLAIM}|{_BUCKET}){_BELOW}*$"
-FILE_URI_PATTERN = rf"^(?:(?:{_CLAIM}|{_BUCKET}){_BELOW}+|configmap://{NAME}/{SEGMENT})$"
-# What credentials are for: every bucket, or all below a bucket or folder.
-MATCH_PATTERN = rf"^(?:s3://|{_BUCKET}{_BELOW}*/?)$"
+FILE_URI_PATTERN = rf"^(?:(?:{_CLAIM}|{_BUCKET}|https://{HOST}){_BELOW}+|configmap://{NAME}/{SEGMENT})$"
+# What credentials are for: every bucket, or all below a bucket, host or folder. No password is for every host.
+MATCH_PATTERN = rf"^(?:s3://|(?:{_BUCKET}|https://{HOST}){_BELOW}*/?)$"
 MAX_LENGTH = 512
 
 _PATTERNS = {
     "pvc": STORAGE_URI_PATTERN,
     "configmap": FILE_URI_PATTERN,
     "s3": STORAGE_URI_PATTERN,
+    "https": FILE_URI_PATTERN,
 }
-_FORMS = "pvc://<claim>/<path>, configmap://<name>/<key> or s3://<bucket>/<path>"
+_FORMS = "pvc://<claim>/<path>, configmap://<name>/<key>, s3://<bucket>/<path> or https://<host>/<path>"
 
 
 class BadUri(ValueError):
@@ -31,7 +34,7 @@ class BadUri(ValueError):
 
 @dataclass(frozen=True)
 class Uri:
-    """A parsed URI: the name is that of a claim, ConfigMap or bucket."""
+    """A parsed URI: the name is that of a claim, ConfigMap, bucket or host."""
 
     scheme: str
     name: str
@@ -64,7 +67,7 @@ def parse(text: str) -> Uri:
     if not re.match(_PATTERNS[scheme].removesuffix("$") + r"\Z", text):
         raise BadUri(
             f"{text!r} is refused: write {_FORMS}; path segments start with a letter, digit or underscore, hold no"
-            " '..', and are separated by single slashes"
+            " '..', and are separated by single slashes; a host is a full name, not an address"
         )
     name, _, path = rest.partition("/")
     return Uri(scheme, name, path)
