@@ -9,6 +9,7 @@ from stagecoach.contract.jobs import ModelSource
 from stagecoach.contract.prompts import Tokenizer
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import Store
+from stagecoach.contract.uris import parse
 from stagecoach_trainer import copies, places
 from stagecoach_trainer.failures import at
 
@@ -41,6 +42,7 @@ class Base:
     tokenizer: str
     architecture: str
     context: int
+    revision: str | None = None  # the commit of a hub's model
 
 
 def read(source: ModelSource, *, mismatch: str, remedy: str, folder: str | None = None) -> Base:
@@ -50,7 +52,8 @@ def read(source: ModelSource, *, mismatch: str, remedy: str, folder: str | None 
     is the reason when it is not what its digests say.
     """
     with at(f"{field_of(source)}.uri"):
-        base = _read(source, Store.local(folder) if folder else places.store(source.uri))
+        store, commit = (Store.local(folder), source.revision) if folder else _store(source)
+        base = _read(source, store, commit)
     for what, expected, found in (("model", source.model, base.model), ("tokenizer", source.tokenizer, base.tokenizer)):
         if expected is not None and expected != found:
             message = f"the {what}'s files have digest {short(found)}, and {short(expected)} was expected."
@@ -59,7 +62,18 @@ def read(source: ModelSource, *, mismatch: str, remedy: str, folder: str | None 
     return base
 
 
-def _read(source: ModelSource, store: Store) -> Base:
+def _store(source: ModelSource) -> tuple[Store, str | None]:
+    """Return where a base model lies, and its commit when that is a hub."""
+    if not source.uri.startswith("hf://"):
+        return places.store(source.uri), None
+    from stagecoach_trainer.hub import HubModel
+
+    folder = copies.folder(f"{source.uri}@{source.revision}")
+    model = HubModel(parse(source.uri), source.revision, places.keys(source.uri), folder)
+    return model, model.commit
+
+
+def _read(source: ModelSource, store: Store, commit: str | None) -> Base:
     config = _config(store, source)
     names = store.names()
     architecture, context = _architecture(config, source), _context(config, source)
@@ -72,6 +86,7 @@ def _read(source: ModelSource, store: Store) -> Base:
         copy.digest([name for name in names if name in TOKENIZER_FILES]),
         architecture,
         context,
+        commit,
     )
 
 

@@ -30,7 +30,7 @@ def _heading(record: Record) -> str:
             _table(
                 ("Owner", f"{owner.name}{contact}"),
                 ("Run", f"{record.subject.namespace}/{record.subject.name}, attempt {record.attempt}"),
-                ("Base model", f"{record.base.uri} ({record.base.architecture})"),
+                ("Base model", f"{record.base.uri}{_commit(record)} ({record.base.architecture})"),
                 ("Base licence", record.base.license or "unknown"),
                 ("Base digest", record.base.model),
                 ("Tokenizer digest", record.base.tokenizer),
@@ -40,6 +40,10 @@ def _heading(record: Record) -> str:
             ),
         )
     )
+
+
+def _commit(record: Record) -> str:
+    return f" at {record.base.revision}" if record.base.revision else ""
 
 
 def _method(record: Record) -> str:

@@ -106,7 +106,11 @@ def _measure(record: Record, adapter: str, rows: list[Row], options: argparse.Na
 
 def _base(record: Record, folder: str | None) -> bases.Base:
     source = ModelSource(
-        name=record.base.name, uri=record.base.uri, model=record.base.model, tokenizer=record.base.tokenizer
+        name=record.base.name,
+        uri=record.base.uri,
+        revision=record.base.revision,
+        model=record.base.model,
+        tokenizer=record.base.tokenizer,
     )
     return bases.read(source, mismatch="InputChanged", remedy=ANY_DIFFERENCE, folder=folder)
 

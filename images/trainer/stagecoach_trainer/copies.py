@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,22 +40,27 @@ def of(store: Store, uri: str) -> Copy:
     """Return the folder of a store for libraries: itself when it is a folder of the pod."""
     if store.local_folder is not None:
         return Copy(store, store.local_folder, copied=False)
-    folder = places.scratch() / "copies" / hashlib.sha256(uri.encode()).hexdigest()[:16]
-    with _told(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    return Copy(store, str(folder), copied=True)
+    return Copy(store, str(folder(uri)), copied=True)
+
+
+def folder(uri: str) -> Path:
+    """Return the scratch folder for a copy of what a URI names."""
+    place = places.scratch() / "copies" / hashlib.sha256(uri.encode()).hexdigest()[:16]
+    with _told(place):
+        place.mkdir(parents=True, exist_ok=True)
+    return place
 
 
 def artifact(storage: Store, manifest: Manifest) -> str:
     """Return a path at which the files of a verified artifact are found."""
-    folder = layout.artifact_folder(manifest.digest)
+    place = layout.artifact_folder(manifest.digest)
     if storage.local_folder is not None:
-        return storage.path(folder)
-    copy = Copy(storage, str(places.scratch() / folder), copied=True)
+        return storage.path(place)
+    copy = folder(place)
     for entry in manifest.files:
-        with storage.open(f"{folder}/{entry.path}") as stream, _written(Path(copy.folder) / entry.path) as target:
-            file_entry(entry.path, _Tee(stream, target))  # type: ignore[arg-type]
-    return copy.folder
+        with storage.open(f"{place}/{entry.path}") as stream, _written(copy / entry.path) as target:
+            shutil.copyfileobj(stream, target)
+    return str(copy)
 
 
 class _Tee:

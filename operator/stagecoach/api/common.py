@@ -81,12 +81,21 @@ FileUri = Annotated[
         f" https://<full host name>/<file>; {URI_RULE}",
     ),
 ]
+ModelUri = Annotated[
+    str,
+    StringConstraints(max_length=uris.MAX_LENGTH),
+    Matches(
+        uris.MODEL_URI_PATTERN,
+        f"must be pvc://<claim>/<folder>, s3://<bucket>/<folder> or hf://<organization>/<name>; {URI_RULE}",
+    ),
+]
 UriBeginning = Annotated[
     str,
     StringConstraints(max_length=uris.MAX_LENGTH),
     Matches(
         uris.MATCH_PATTERN,
-        f"must be the beginning of URIs: s3://, s3://<bucket>/<folder>/ or https://<host>/<folder>/; {URI_RULE}",
+        "must be the beginning of URIs: s3://, s3://<bucket>/<folder>/, https://<host>/<folder>/, hf:// or"
+        f" hf://<organization>; {URI_RULE}",
     ),
 ]
 Time = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]

@@ -13,6 +13,7 @@ from stagecoach.api.common import (
     Enum,
     FileUri,
     LocalSecret,
+    ModelUri,
     Name,
     Optional,
     PodSettings,
@@ -162,12 +163,27 @@ class Tokenization(BaseModel):
     )
 
 
-class Model(BaseModel):
+MODEL_RULES = rules(
+    cel(
+        "!has(self.revision) || self.uri.startsWith('hf://')",
+        "revision is for a model of a hub, hf://<organization>/<name>: leave it out for a folder",
+    )
+)
+
+
+class Model(BaseModel, json_schema_extra=MODEL_RULES):
     """A base model's place."""
 
-    uri: StorageUri = Field(
+    uri: ModelUri = Field(
         description="pvc://<claim>/<folder> or s3://<bucket>/<folder> with config.json, tokenizer and safetensors"
-        " weights.",
+        " weights, or hf://<organization>/<name> of a model hub.",
+    )
+    revision: Optional[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=128)]] = (
+        Field(
+            None,
+            description="Commit, branch or tag of a model of a hub. Runs use the commit that it stood for when the"
+            " project was resolved. Default: main.",
+        )
     )
 
 
@@ -243,12 +259,12 @@ class Credential(BaseModel):
     """What opens a place that is not in the cluster."""
 
     match: UriBeginning = Field(
-        description="The beginning of the URIs that it is for, such as s3://lake/. The longest match counts.",
+        description="The beginning of the URIs that it is for, such as s3://lake/ or hf://. The longest match counts.",
     )
     secret: LocalSecret = Field(
         description="Secret of the project's namespace, mounted as files into the pods that read or write there; the"
         " operator never reads it. Keys: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION,"
-        " AWS_ENDPOINT_URL (s3); username and password, or token (https).",
+        " AWS_ENDPOINT_URL (s3); username and password, or token (https); token, HF_ENDPOINT (hf).",
     )
 
 
@@ -340,6 +356,7 @@ class ResolvedCandidate(BaseModel):
     tokenizer: Digest = Field(description="Identity of tokenizer and chat template.")
     architecture: str = Field(max_length=64, description="Class of the model in transformers.")
     context: int = Field(description="Longest native context, in tokens.")
+    revision: Optional[str] = Field(None, max_length=64, description="Commit of a model of a hub.")
 
 
 class ResolvedLabels(BaseModel):

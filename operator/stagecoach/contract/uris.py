@@ -9,14 +9,17 @@ NAME = r"[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?"
 SEGMENT = r"[A-Za-z0-9_][A-Za-z0-9_.+=@-]*"
 # A name with a dot in it whose last part begins with a letter: no address, and no name that only the cluster knows.
 HOST = r"(?:[a-z0-9][a-z0-9-]*[.])+[a-z][a-z0-9-]*(?::[1-9][0-9]*)?"
+HUB_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 
 _CLAIM = rf"pvc://{NAME}"
 _BUCKET = rf"s3://{NAME}"
 _BELOW = rf"(?:/{SEGMENT})"
 STORAGE_URI_PATTERN = rf"^(?:{_CLAIM}|{_BUCKET}){_BELOW}*$"
 FILE_URI_PATTERN = rf"^(?:(?:{_CLAIM}|{_BUCKET}|https://{HOST}){_BELOW}+|configmap://{NAME}/{SEGMENT})$"
-# What credentials are for: every bucket, or all below a bucket, host or folder. No password is for every host.
-MATCH_PATTERN = rf"^(?:s3://|(?:{_BUCKET}|https://{HOST}){_BELOW}*/?)$"
+MODEL_URI_PATTERN = rf"^(?:(?:{_CLAIM}|{_BUCKET}){_BELOW}*|hf://{HUB_NAME}/{HUB_NAME})$"
+# What credentials are for: all of S3 or of the hub, or all at a bucket, host, organization or below. No password is for
+# every host.
+MATCH_PATTERN = rf"^(?:(?:s3|hf)://|(?:{_BUCKET}|https://{HOST}){_BELOW}*/?|hf://{HUB_NAME}(?:/{HUB_NAME})?/?)$"
 MAX_LENGTH = 512
 
 _PATTERNS = {
@@ -24,8 +27,12 @@ _PATTERNS = {
     "configmap": FILE_URI_PATTERN,
     "s3": STORAGE_URI_PATTERN,
     "https": FILE_URI_PATTERN,
+    "hf": MODEL_URI_PATTERN,
 }
-_FORMS = "pvc://<claim>/<path>, configmap://<name>/<key>, s3://<bucket>/<path> or https://<host>/<path>"
+_FORMS = (
+    "pvc://<claim>/<path>, configmap://<name>/<key>, s3://<bucket>/<path>, https://<host>/<path>"
+    " or hf://<organization>/<name>"
+)
 
 
 class BadUri(ValueError):
@@ -34,7 +41,7 @@ class BadUri(ValueError):
 
 @dataclass(frozen=True)
 class Uri:
-    """A parsed URI: the name is that of a claim, ConfigMap, bucket or host."""
+    """A parsed URI: the name is that of a claim, ConfigMap, bucket, host or organization."""
 
     scheme: str
     name: str

@@ -33,11 +33,14 @@ def columns(dataset: DataSet) -> inputs.Columns:
     return inputs.Columns(text=dataset.columns.text, label=dataset.columns.label)
 
 
-def model_source(candidate: Candidate, model: str | None = None, tokenizer: str | None = None) -> ModelSource:
-    """Return a base model with the digests that it must have."""
+def model_source(
+    candidate: Candidate, model: str | None = None, tokenizer: str | None = None, commit: str | None = None
+) -> ModelSource:
+    """Return a base model with the digests that it must have, and the commit at which it has them."""
     return ModelSource(
         name=candidate.name,
         uri=candidate.model.uri,
+        revision=commit or candidate.model.revision,
         license=candidate.license,
         model=model,
         tokenizer=tokenizer,

@@ -36,6 +36,7 @@ def written(builder: Callable[..., builders.Object], namespace: str, change: Cha
 
 
 URI = "data.sets.0.uri"
+MODEL = "candidates.0.model"
 PROJECTS = [
     ("neither labels", put("problem.labels", {}), "give exactly one of labels.fromDataset"),
     ("both labels", put("problem.labels.values", ["a", "b"]), "give exactly one of labels.fromDataset"),
@@ -55,6 +56,10 @@ PROJECTS = [
     ("keys in a URI", put(URI, "s3://key:word@lake/a.csv"), "without '..', percent signs or credentials"),
     ("an address instead of a host", put(URI, "https://127.0.0.1/a.csv"), "https://<full host name>/<file>"),
     ("a query", put(URI, "https://data.example.com/a.csv?key=1"), "https://<full host name>/<file>"),
+    ("data of a hub", put(URI, "hf://desk/rows"), "https://<full host name>/<file>"),
+    ("a model that is a file of a server", put(MODEL, {"uri": "https://data.example.com/a"}), "hf://<organization>/<name>"),
+    ("a revision of a folder", put(MODEL, {"uri": "pvc://models/a", "revision": "main"}), "revision is for a model of a hub"),
+    ("an odd revision", put(MODEL, {"uri": "hf://desk/a", "revision": "../x"}), "should match"),
     ("credentials for every host", put("credentials", [{"match": "https://", "secret": {"name": "s"}}]), "must be the beginning of"),
     ("credentials for a claim", put("credentials", [{"match": "pvc://lake/", "secret": {"name": "s"}}]), "must be the beginning of"),
     ("credentials without a Secret", put("credentials", [{"match": "s3://lake/"}]), "secret: Required value"),
