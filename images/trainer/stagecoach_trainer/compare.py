@@ -17,7 +17,7 @@ from stagecoach.contract.jobs import DataSource, ModelSource, Split
 from stagecoach.contract.prompts import Encoder, TooLong
 from stagecoach.contract.records import Record
 from stagecoach.contract.reports import BadInput
-from stagecoach.contract.rows import File, Row, read_rows
+from stagecoach.contract.rows import File, Row
 from stagecoach.contract.store import StorageFailed, require_storage
 from stagecoach.contract.uris import BadUri
 from stagecoach_trainer import bases, cgroup, copies, lookup, places, quiet, sources
@@ -66,8 +66,7 @@ def _compare(options: argparse.Namespace) -> None:
 def _rows(place: str | None, record: Record) -> Iterator[Row]:
     columns = (record.inputs.validation or record.inputs.train)[0].columns
     if place is not None and "://" not in place:
-        with Path(place).open("rb") as lines:
-            yield from read_rows(lines, File(Path(place).name, columns))
+        yield from sources.rows(Path(place).read_bytes(), File(Path(place).name, columns))
         return
     for source in _sources(place, columns, record):
         yield from sources.read(source, mismatch="InputChanged", remedy=ANY_DIFFERENCE).rows

@@ -1,7 +1,7 @@
 """Data sets as they lie in the pod: their identity and their rows, from one reading of the file."""
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from stagecoach.contract.digests import Manifest, file_entry, short
@@ -43,7 +43,16 @@ def read(source: DataSource, *, mismatch: str, remedy: str) -> Dataset:
         message = f"the content has digest {short(digest)}, and {short(source.digest)} was expected."
         raise BadInput(Problem.of(mismatch, message, field=f"{field}.digest", value=digest, remedy=remedy))
     file = File(source.uri.rpartition("/")[2], source.columns, field)
-    return Dataset(source, digest, tuple(read_rows(io.BytesIO(content), file)))
+    return Dataset(source, digest, tuple(rows(content, file)))
+
+
+def rows(content: bytes, file: File) -> Iterator[Row]:
+    """Yield the rows of a file of any format. Raises BadInput at the first that is not right."""
+    if suffix_of(file.name, file.field) != ".parquet":
+        return read_rows(io.BytesIO(content), file)
+    from stagecoach_trainer import parquet
+
+    return parquet.read_rows(content, file)
 
 
 def _content(source: DataSource) -> bytes:
@@ -97,9 +106,9 @@ def _refuse_label(dataset: Dataset, row: Row, labels: tuple[str, ...]) -> None:
     )
 
 
-def labels_of(rows: Iterable[Row]) -> tuple[str, ...]:
+def labels_of(labelled: Iterable[Row]) -> tuple[str, ...]:
     """Return the labels that occur, in code point order."""
-    return tuple(sorted({row.label for row in rows}))
+    return tuple(sorted({row.label for row in labelled}))
 
 
 def run_labels(labels: LabelsInput, datasets: Iterable[Dataset]) -> tuple[str, ...]:

@@ -129,7 +129,7 @@ class DataSet(BaseModel):
 
     name: Name = Field(max_length=40, description="Name by which runs refer to it.")
     uri: FileUri = Field(
-        description="A .csv or .jsonl file: pvc://<claim>/<path> or configmap://<name>/<key> in the project's"
+        description="A .csv, .jsonl or .parquet file: pvc://<claim>/<path> or configmap://<name>/<key> in the project's"
         " namespace, s3://<bucket>/<path> or https://<host>/<path>.",
     )
     digest: Optional[Digest] = Field(
