@@ -58,7 +58,8 @@ def artifact(storage: Store, manifest: Manifest) -> str:
         return storage.path(place)
     copy = folder(place)
     for entry in manifest.files:
-        with storage.open(f"{place}/{entry.path}") as stream, _written(copy / entry.path) as target:
+        # Its name alone: what somebody wrote into a manifest must not choose the folder.
+        with storage.open(f"{place}/{entry.path}") as stream, _written(copy / Path(entry.path).name) as target:
             shutil.copyfileobj(stream, target)
     return str(copy)
 

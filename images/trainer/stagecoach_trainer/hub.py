@@ -97,22 +97,21 @@ def _problem(error: BaseException, repository: str, revision: str) -> BadInput |
     answer = getattr(error, "response", None)
     status = answer.status_code if answer is not None else 0
 
-    def wrong(reason: str, message: str, remedy: str) -> BadInput:
-        return BadInput(Problem.of(reason, message, value=repository, remedy=remedy))
-
     if isinstance(error, errors.GatedRepoError) or status == 403:
-        return wrong("AccessDenied", f"access is denied: {error}", _TOKEN)
-    if isinstance(error, errors.RevisionNotFoundError):
-        return wrong(
-            "RevisionMissing", f"there is no revision {revision!r}.", "Correct revision: a commit or a branch."
-        )
-    if isinstance(error, errors.RepositoryNotFoundError) or status in (401, 404):
+        problem = Problem.of("AccessDenied", f"access is denied: {error}", value=repository, remedy=_TOKEN)
+    elif isinstance(error, errors.RevisionNotFoundError):
+        message, remedy = f"there is no revision {revision!r}.", "Correct revision: a commit, a branch or a tag."
+        problem = Problem.of("RevisionMissing", message, value=repository, remedy=remedy)
+    elif isinstance(error, errors.RepositoryNotFoundError) or status in (401, 404):
         # A hub does not tell strangers which repositories there are.
-        message = "there is no such repository, or it is not for everyone."
-        return wrong("BaseMissing", message, f"Correct the URI. {_TOKEN}")
-    if status in (400, 405, 410, 451):
-        return wrong("SourceRefused", f"the hub refuses: {error}", "Correct the URI.")
-    reason, message = (
-        ("ServerFailed", "the hub fails") if status else ("EndpointUnreachable", "the hub does not answer")
-    )
-    return StorageFailed(Problem.of(reason, f"{message}: {error}", value=repository, remedy=_UP))
+        message, remedy = "there is no such repository, or it is not for everyone.", f"Correct the URI. {_TOKEN}"
+        problem = Problem.of("BaseMissing", message, value=repository, remedy=remedy)
+    elif status in (400, 405, 410, 451):
+        message, remedy = f"the hub refuses: {error}", "Correct the URI."
+        problem = Problem.of("SourceRefused", message, value=repository, remedy=remedy)
+    elif status:
+        return StorageFailed(Problem.of("ServerFailed", f"the hub fails: {error}", value=repository, remedy=_UP))
+    else:
+        message = f"the hub does not answer: {error}"
+        return StorageFailed(Problem.of("EndpointUnreachable", message, value=repository, remedy=_UP))
+    return BadInput(problem)

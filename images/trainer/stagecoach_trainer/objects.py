@@ -14,54 +14,19 @@ from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import islice
-from typing import IO, Any, NoReturn, Self
+from typing import IO, Any, Self
 
 from stagecoach.contract import layout
 from stagecoach.contract.digests import Manifest
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import PROBE, StorageFailed, Store
 from stagecoach.contract.uris import Uri
+from stagecoach_trainer.object_errors import EmptyObject, told
 
 READ_PART = 16 << 20
 WRITE_PART = 64 << 20
 PARALLEL = 8
 TRIES = 4
-
-_CORRECT_KEYS = "Correct the keys in the Secret that spec.credentials names for this place."
-# What only a person can mend.
-_WRONG = {
-    "NoSuchBucket": ("BucketMissing", "there is no such bucket", "Create the bucket, or correct the URI."),
-    "InvalidBucketName": ("BucketMissing", "there can be no such bucket", "Correct the URI."),
-    "InvalidAccessKeyId": ("KeysRefused", "the access key is not known there", _CORRECT_KEYS),
-    "XAdminUserNotFound": ("KeysRefused", "the access key is not known there", _CORRECT_KEYS),  # versitygw's word
-    "SignatureDoesNotMatch": ("KeysRefused", "the secret key is not that of the access key", _CORRECT_KEYS),
-    "InvalidToken": ("KeysRefused", "the session token is not valid", _CORRECT_KEYS),
-    "AccessDenied": (
-        "AccessDenied",
-        "access is denied",
-        "Let spec.credentials name a Secret whose keys may list and read there, and write to the storage.",
-    ),
-    "PermanentRedirect": ("WrongRegion", "the bucket is in another region", "Set AWS_REGION in the Secret."),
-    "AuthorizationHeaderMalformed": ("WrongRegion", "it is another region", "Set AWS_REGION in the Secret."),
-}
-# What may pass.
-_FAILED = {
-    "ExpiredToken": ("KeysExpired", "the session token has expired", "Renew the keys in the Secret."),
-    "QuotaExceeded": ("StorageFull", "the storage's quota is used up", "Make room, or raise the quota."),
-    "XMinioAdminBucketQuotaExceeded": ("StorageFull", "the bucket's quota is used up", "Make room, or raise it."),
-    "XMinioStorageFull": ("StorageFull", "the storage is full", "Make room, or add to it."),
-    "InsufficientStorage": ("StorageFull", "the storage is full", "Make room, or add to it."),
-    "PreconditionFailed": ("SourceChanged", "the object was replaced while it was read", "Replace it at rest."),
-}
-_UNREACHABLE = (
-    "EndpointUnreachable",
-    "the object store does not answer",
-    "See that AWS_ENDPOINT_URL in the Secret is right, that the store is up, and that pods may reach it.",
-)
-_OTHER = ("StorageFailed", "the object store refused", "See the message, and the store's own log.")
-_BY_STATUS = {403: "AccessDenied", 301: "PermanentRedirect", 412: "PreconditionFailed", 507: "InsufficientStorage"}
-_MISSING = ("NoSuchKey", "404")
-_EMPTY = ("InvalidRange", "416")
 
 
 class ObjectStore(Store):
@@ -100,6 +65,8 @@ class ObjectStore(Store):
             config_kwargs=config,
             skip_instance_cache=True,
         )
+        # The client below has tried again already.
+        filesystem.retries = 2
         return cls(filesystem, place)
 
     # Reading
@@ -198,7 +165,7 @@ class ObjectStore(Store):
         return f"{self._prefix}{relative}"
 
     def _call(self, operation: str, relative: str, **arguments: Any) -> dict[str, Any]:
-        with _told(self.path(relative)):
+        with told(self.path(relative)):
             answer: dict[str, Any] = self._fs.call_s3(operation, Bucket=self._bucket, **arguments)
             return answer
 
@@ -238,7 +205,7 @@ class ObjectStore(Store):
         """Return the first part of an object, its size and its version."""
         try:
             answer, content = self._get(relative, 0)
-        except _EmptyObject:
+        except EmptyObject:
             return b"", 0, ""
         size = re.search(r"/([0-9]+)$", answer.get("ContentRange", ""))
         return content, int(size.group(1)) if size else len(content), answer["ETag"]
@@ -252,7 +219,7 @@ class ObjectStore(Store):
         from fsspec.asyn import sync
 
         span = f"bytes={start}-{start + READ_PART - 1}"
-        with _told(self.path(relative)):
+        with told(self.path(relative)):
             for left in reversed(range(TRIES)):
                 try:
                     found: tuple[dict[str, Any], bytes] = sync(
@@ -271,10 +238,6 @@ class ObjectStore(Store):
         answer = await self._fs._call_s3("get_object", Bucket=self._bucket, **arguments)
         async with answer["Body"] as body:
             return answer, await body.read()
-
-
-class _EmptyObject(Exception):
-    """There is no first byte."""
 
 
 class _Stream(io.RawIOBase):
@@ -310,38 +273,3 @@ def _check(keys: Mapping[str, str]) -> None:
         message = "AWS_ENDPOINT_URL in the Secret is no address of a server."
         remedy = "Write it as https://<host> or http://<host>:<port>."
         raise BadInput(Problem.of("EndpointInvalid", message, field="credentials", value=endpoint[:60], remedy=remedy))
-
-
-@contextmanager
-def _told(place: str) -> Iterator[None]:
-    """Turn the object store's errors into words; a missing object is the caller's to judge."""
-    from aiohttp import ClientError
-    from botocore.exceptions import BotoCoreError
-
-    try:
-        yield
-    except (OSError, BotoCoreError, ClientError) as error:
-        _tell(error, place)
-
-
-def _tell(error: Exception, place: str) -> NoReturn:
-    code, status = _code_of(error)
-    if code in _EMPTY:
-        raise _EmptyObject from error
-    if code in _MISSING or code == "NoSuchUpload":
-        raise FileNotFoundError(errno.ENOENT, "no such object", place) from error
-    known = _WRONG | _FAILED
-    code = code if code in known else _BY_STATUS.get(status, code)
-    reason, what, remedy = known.get(code, _OTHER) if status else _UNREACHABLE
-    problem = Problem.of(reason, f"{what}: {error}", value=place, remedy=remedy)
-    raise (BadInput(problem) if code in _WRONG else StorageFailed(problem)) from error
-
-
-def _code_of(error: BaseException) -> tuple[str, int]:
-    """Return the store's error code and HTTP status; no status when there was no answer."""
-    if type(error).__name__ == "ParamValidationError":
-        return "InvalidBucketName", 400
-    answer = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
-    if not isinstance(answer, dict):
-        return "", 0
-    return str(answer["Error"].get("Code", "")), int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 500))

@@ -16,7 +16,7 @@ from stagecoach.contract.jobs import DataSource, ModelSource, Split
 from stagecoach.contract.reports import BadInput
 from stagecoach.contract.store import StorageFailed, Store, require_storage
 from stagecoach.contract.uris import parse
-from stagecoach_trainer import bases, copies, lookup, objects, places, sources
+from stagecoach_trainer import bases, copies, lookup, object_errors, objects, places, sources
 from stagecoach_trainer.objects import ObjectStore
 
 from .conftest import SUBJECT, Project
@@ -206,7 +206,7 @@ def test_the_words_of_a_store(code: str, status: int, kind: type[Exception], rea
     from s3fs.errors import translate_boto_error
 
     answer = {"Error": {"Code": code, "Message": "m"}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    with pytest.raises(kind) as caught, objects._told("s3://lake"):
+    with pytest.raises(kind) as caught, object_errors.told("s3://lake"):
         raise translate_boto_error(ClientError(answer, "PutObject"))
     assert not reason or caught.value.problem.reason == reason  # type: ignore[attr-defined]
 
