@@ -54,7 +54,7 @@ class EmptyObject(Exception):
 
 
 @contextmanager
-def told(place: str) -> Iterator[None]:
+def told(place: str, field: str = "") -> Iterator[None]:
     """Turn the object store's errors into words; a missing object is the caller's to judge."""
     from aiohttp import ClientError
     from botocore.exceptions import BotoCoreError
@@ -62,10 +62,10 @@ def told(place: str) -> Iterator[None]:
     try:
         yield
     except (OSError, BotoCoreError, ClientError) as error:
-        _tell(error, place)
+        _tell(error, place, field)
 
 
-def _tell(error: Exception, place: str) -> NoReturn:
+def _tell(error: Exception, place: str, field: str) -> NoReturn:
     code, status = _code_of(error)
     if code in _EMPTY:
         raise EmptyObject from error
@@ -74,7 +74,7 @@ def _tell(error: Exception, place: str) -> NoReturn:
     known = _WRONG | _FAILED
     code = code if code in known else _BY_STATUS.get(status, code)
     reason, what, remedy = known.get(code, _OTHER) if status else _UNREACHABLE
-    problem = Problem.of(reason, f"{what}: {error}", value=place, remedy=remedy)
+    problem = Problem.of(reason, f"{what}: {error}", field=field, value=place, remedy=remedy)
     raise (BadInput(problem) if code in _WRONG else StorageFailed(problem)) from error
 
 

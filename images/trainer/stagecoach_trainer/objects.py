@@ -23,8 +23,9 @@ from stagecoach.contract.store import PROBE, StorageFailed, Store
 from stagecoach.contract.uris import Uri
 from stagecoach_trainer.object_errors import EmptyObject, told
 
+# Times PARALLEL, this is what reading or writing takes of the pod's memory.
 READ_PART = 16 << 20
-WRITE_PART = 64 << 20
+WRITE_PART = 16 << 20
 PARALLEL = 8
 TRIES = 4
 
@@ -32,14 +33,18 @@ TRIES = 4
 class ObjectStore(Store):
     """The objects of a bucket whose keys begin with a prefix."""
 
-    def __init__(self, filesystem: Any, place: Uri) -> None:
+    def __init__(self, filesystem: Any, place: Uri, field: str) -> None:
         super().__init__(filesystem, str(place))
+        self._field = field
         self._bucket = place.name
         self._prefix = f"{place.path}/" if place.path else ""
 
     @classmethod
-    def connect(cls, place: Uri, keys: Mapping[str, str]) -> Self:
-        """Return the store at a URI, given the content of its Secret. Raises BadInput when that cannot be used."""
+    def connect(cls, place: Uri, keys: Mapping[str, str], field: str = "") -> Self:
+        """Return the store at a URI that a field of the spec names, given the content of its Secret.
+
+        Raises BadInput when that cannot be used.
+        """
         import s3fs
 
         _check(keys)
@@ -67,7 +72,7 @@ class ObjectStore(Store):
         )
         # The client below has tried again already.
         filesystem.retries = 2
-        return cls(filesystem, place)
+        return cls(filesystem, place, field)
 
     # Reading
 
@@ -165,7 +170,7 @@ class ObjectStore(Store):
         return f"{self._prefix}{relative}"
 
     def _call(self, operation: str, relative: str, **arguments: Any) -> dict[str, Any]:
-        with told(self.path(relative)):
+        with told(self.path(relative), self._field):
             answer: dict[str, Any] = self._fs.call_s3(operation, Bucket=self._bucket, **arguments)
             return answer
 
@@ -219,7 +224,7 @@ class ObjectStore(Store):
         from fsspec.asyn import sync
 
         span = f"bytes={start}-{start + READ_PART - 1}"
-        with told(self.path(relative)):
+        with told(self.path(relative), self._field):
             for left in reversed(range(TRIES)):
                 try:
                     found: tuple[dict[str, Any], bytes] = sync(

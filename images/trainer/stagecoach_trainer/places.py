@@ -21,7 +21,7 @@ def rebased(path: str) -> str:
 def storage() -> Store:
     """Return the project's storage, opened with the keys as they are now: they may be renewed while a Job runs."""
     uri = access.read_access().storage
-    return store(uri) if uri else Store.local(rebased(mounts.STORAGE))
+    return _opened(uris.parse(uri), uri, "storage.uri") if uri else Store.local(rebased(mounts.STORAGE))
 
 
 def store(uri: str) -> Store:
@@ -36,12 +36,12 @@ def beside(uri: str) -> tuple[Store, str]:
     return _opened(Uri(place.scheme, place.name, folder), uri), name
 
 
-def _opened(place: Uri, uri: str) -> Store:
+def _opened(place: Uri, uri: str, field: str = "") -> Store:
     if place.mounted:
         return Store.local(rebased(mounts.path_of(place)))
     from stagecoach_trainer.objects import ObjectStore
 
-    return ObjectStore.connect(place, keys(uri))
+    return ObjectStore.connect(place, keys(uri), field)
 
 
 def keys(uri: str) -> dict[str, str]:

@@ -179,6 +179,20 @@ def test_a_bucket_that_is_not_there(server: Server) -> None:
         assert caught.value.problem.reason == "BucketMissing"
 
 
+def test_a_problem_of_the_storage_names_its_field(
+    project: Project, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_keys(project, server, monkeypatch, storage="s3://no-such-bucket/desk")
+    with pytest.raises(BadInput) as caught:
+        lookup.found(places.storage(), "sha256:" + "0" * 64, SUBJECT)
+    problem = caught.value.problem
+    assert (problem.reason, problem.field, problem.value) == (
+        "BucketMissing",
+        "storage.uri",
+        "s3://no-such-bucket/desk",
+    )
+
+
 def test_a_server_that_does_not_answer(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(objects, "TRIES", 1)
     with pytest.raises(StorageFailed) as caught:
