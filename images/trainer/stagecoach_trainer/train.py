@@ -8,7 +8,7 @@ from stagecoach.contract.inputs import TRAINER_REVISION
 from stagecoach.contract.jobs import DataSource, Split, TrainJob
 from stagecoach.contract.prompts import Encoder, Tokenizer, encoder_for
 from stagecoach.contract.reports import ArtifactReport, BadInput, Problem
-from stagecoach.contract.store import Store, require_storage
+from stagecoach.contract.store import require_storage
 from stagecoach_trainer import bases, encoding, lookup, places, sources
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.encoding import Encoding
@@ -42,8 +42,9 @@ def train(job: TrainJob) -> ArtifactReport:
         _say("the storage holds a record of these inputs: nothing is trained")
         return known
     storage.clean(staging(job))
+    storage.probe(staging(job))
     try:
-        return _trained(prepare(job), storage)
+        return _trained(prepare(job))
     finally:
         storage.clean(staging(job))
 
@@ -86,11 +87,12 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _trained(prepared: Prepared, storage: Store) -> ArtifactReport:
+def _trained(prepared: Prepared) -> ArtifactReport:
     # torch and all that is built on it: seconds and hundreds of megabytes, so not before it is needed.
     from stagecoach_trainer import artifact, loop, recording
 
     result = loop.run(prepared)
+    storage = places.storage()
     manifest = storage.publish(artifact.files(result.model, prepared.base, result.precision), staging(prepared.job))
     return recording.publish(prepared, result, manifest, storage)
 
