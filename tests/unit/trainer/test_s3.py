@@ -107,13 +107,16 @@ def test_a_damaged_artifact_is_not_complete_and_is_published_anew(store: ObjectS
 
 
 @pytest.mark.parametrize("size", [0, 1, MIB, MIB + 1, 20 * MIB + 7])
+@pytest.mark.parametrize("from_file", [False, True])
 def test_an_object_is_read_in_parts_as_it_was_written(
-    store: ObjectStore, monkeypatch: pytest.MonkeyPatch, size: int
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, size: int, from_file: bool
 ) -> None:
     monkeypatch.setattr(objects, "READ_PART", MIB)
     monkeypatch.setattr(objects, "WRITE_PART", 5 * MIB)
     content = os.urandom(size)
-    store.write("a/b", content, "")
+    file = tmp_path / "b"
+    file.write_bytes(content)
+    store.write("a/b", file if from_file else content, "")
     assert store.read("a/b") == content
     assert store.entry("a/b", "b").size == store.size("a/b") == size
     with store.open("a/b") as stream:
