@@ -15,10 +15,15 @@ from tests.integration.support.eventually import eventually
 
 _numbers = itertools.count(1)
 # What the pods of a test ask for: several fit beside each other on a small machine.
-SMALL = {"cpu": "200m", "memory": "3Gi"}
+SMALL = {"cpu": "100m", "memory": "2Gi"}
 ROWS = "".join(f"where is parcel {number},delivery\nmy bill {number} is wrong,billing\n" for number in range(20))
 DATA = {"train.csv": f"text,label\n{ROWS}", "valid.csv": "text,label\nwhere is it,delivery\nwrong bill,billing\n"}
 TINY_BASE = Path(__file__).with_name("tiny_base.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest test, so that the others run beside it."""
+    items.sort(key=lambda item: item.path.name != "test_trainer_image.py")
 
 
 @dataclass(frozen=True)

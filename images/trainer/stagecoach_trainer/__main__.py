@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     text = "measure a base model against what was trained from it, both with the same prompt"
     compare = commands.add_parser("compare", help=text, description=text)
     compare.add_argument("--inputs", required=True, metavar="DIGEST", help="inputs digest of the run")
-    compare.add_argument("--data", metavar="PATH-OR-URI", help="a .csv or .jsonl file; default: the validation sets")
+    compare.add_argument("--data", metavar="PATH-OR-URI", help="a file of rows; default: the validation sets")
     compare.add_argument("--base", metavar="FOLDER", help="the base model; default: where the record says it lies")
     compare.add_argument("--limit", type=int, metavar="N", help="only the first N rows")
     compare.add_argument("--batch-size", type=int, default=16, metavar="N", help="rows at a time (default: 16)")

@@ -4,13 +4,15 @@ import json
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from stagecoach.contract.digests import Manifest, short
+from stagecoach.contract.digests import short
 from stagecoach.contract.inputs import Family, Tokenization
 from stagecoach.contract.jobs import ModelSource
 from stagecoach.contract.prompts import Tokenizer
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import Store
-from stagecoach_trainer import places
+from stagecoach.contract.uris import parse
+from stagecoach_trainer import copies, places
+from stagecoach_trainer.failures import at
 
 CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
@@ -55,6 +57,7 @@ class Base:
     tokenizer: str
     architecture: str
     context: int
+    revision: str | None = None  # the commit of a hub's model
 
 
 def read(
@@ -67,23 +70,12 @@ def read(
 ) -> Base:
     """Hash and check a base model of a family, where its URI says or in another folder.
 
-    Raises BadInput: `mismatch` is the reason when it is not what its digests say.
+    One that is not mounted is copied into the scratch folder once, and hashed on the way. Raises BadInput: `mismatch`
+    is the reason when it is not what its digests say.
     """
-    folder = folder or places.path_of(source.uri)
-    store = Store.local(folder)
-    config = _config(store, source)
-    names = store.names()
-    architecture = _architecture(config, source, family)
-    _check_weights(store, names, source)
-    _check_tokenizer(store, names, source)
-    base = Base(
-        source,
-        folder,
-        _digest(store, [name for name in names if _is_model_file(name)]),
-        _digest(store, [name for name in names if name in TOKENIZER_FILES]),
-        architecture,
-        _context(config, source),
-    )
+    with at(f"{field_of(source)}.uri"):
+        store, commit = (Store.local(folder), source.revision) if folder else _store(source)
+        base = _read(source, store, commit, family)
     for what, expected, found in (("model", source.model, base.model), ("tokenizer", source.tokenizer, base.tokenizer)):
         if expected is not None and expected != found:
             message = f"the {what}'s files have digest {short(found)}, and {short(expected)} was expected."
@@ -101,6 +93,35 @@ def check_length(base: Base, family: Family, rule: Tokenization) -> None:
         raise BadInput(
             Problem.of("MaxLengthTooLong", message, field="tokenization.maxLength", value=value, remedy=remedy)
         )
+
+
+def _store(source: ModelSource) -> tuple[Store, str | None]:
+    """Return where a base model lies, and its commit when that is a hub."""
+    if not source.uri.startswith("hf://"):
+        return places.store(source.uri), None
+    from stagecoach_trainer.hub import HubModel
+
+    folder = copies.folder(f"{source.uri}@{source.revision}")
+    model = HubModel(parse(source.uri), source.revision, places.keys(source.uri), folder)
+    return model, model.commit
+
+
+def _read(source: ModelSource, store: Store, commit: str | None, family: Family) -> Base:
+    config = _config(store, source)
+    names = store.names()
+    architecture, context = _architecture(config, source, family), _context(config, source)
+    _check_weights(store, names, source)
+    _check_tokenizer(store, names, source)
+    copy = copies.of(store, source.uri)
+    return Base(
+        source,
+        copy.folder,
+        copy.digest([name for name in names if _is_model_file(name)]),
+        copy.digest([name for name in names if name in TOKENIZER_FILES]),
+        architecture,
+        context,
+        commit,
+    )
 
 
 def field_of(source: ModelSource) -> str:
@@ -251,7 +272,3 @@ def _indexed(store: Store, source: ModelSource) -> set[str]:
 
 def _is_model_file(name: str) -> bool:
     return name in (CONFIG, "generation_config.json", INDEX) or name.endswith(".safetensors")
-
-
-def _digest(store: Store, names: list[str]) -> str:
-    return Manifest.of(store.entry(name, name) for name in names).digest

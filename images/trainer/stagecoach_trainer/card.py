@@ -40,7 +40,7 @@ def _heading(record: Record) -> str:
             _table(
                 ("Owner", f"{owner.name}{contact}"),
                 ("Run", f"{record.subject.namespace}/{record.subject.name}, attempt {record.attempt}"),
-                ("Base model", f"{record.base.uri} ({record.base.architecture})"),
+                ("Base model", f"{record.base.uri}{_commit(record)} ({record.base.architecture})"),
                 ("Base licence", record.base.license or "unknown"),
                 ("Base digest", record.base.model),
                 ("Tokenizer digest", record.base.tokenizer),
@@ -86,6 +86,10 @@ def _options(settings: Hyperparameters) -> Iterator[tuple[str, str]]:
         yield "Gradient checkpointing", "on"
     if settings.class_weights:
         yield "Class weights", settings.class_weights
+
+
+def _commit(record: Record) -> str:
+    return f" at {record.base.revision}" if record.base.revision else ""
 
 
 def _method(record: Record) -> str:

@@ -17,10 +17,10 @@ from stagecoach.contract.jobs import DataSource, ModelSource, Split
 from stagecoach.contract.prompts import TooLong
 from stagecoach.contract.records import Record
 from stagecoach.contract.reports import BadInput
-from stagecoach.contract.rows import File, Row, read_rows
+from stagecoach.contract.rows import File, Row
 from stagecoach.contract.store import StorageFailed, require_storage
 from stagecoach.contract.uris import BadUri
-from stagecoach_trainer import bases, cgroup, lookup, places, quiet, sources
+from stagecoach_trainer import bases, cgroup, copies, lookup, places, quiet, sources
 
 UNTRAINED_HEAD = (
     "The base's head was never trained on these labels: its accuracy is chance, and only shows what was there to win."
@@ -54,12 +54,13 @@ def _compare(options: argparse.Namespace) -> None:
     storage = places.storage()
     require_storage(storage)
     known = lookup.read_record(storage, options.inputs)
-    if known is None or storage.verified(known[0].artifact.digest) is None:
+    manifest = storage.verified(known[0].artifact.digest) if known else None
+    if known is None or manifest is None:
         raise FileNotFoundError(f"{storage.path()} holds no complete run with the inputs {options.inputs}")
     record = known[0]
     quiet.prepare(options.threads or min(record.hardware.threads, cgroup.cpus()))
     rows = list(_rows(options.data, record))[: options.limit]
-    scores = _measure(record, storage.path(record.artifact.path), rows, options)
+    scores = _measure(record, copies.artifact(storage, manifest), rows, options)
     print(table(scores, _name(record)))
     if record.inputs.family is Family.ENCODER:
         print(UNTRAINED_HEAD)
@@ -70,8 +71,7 @@ def _compare(options: argparse.Namespace) -> None:
 def _rows(place: str | None, record: Record) -> Iterator[Row]:
     columns = (record.inputs.validation or record.inputs.train)[0].columns
     if place is not None and "://" not in place:
-        with Path(place).open("rb") as lines:
-            yield from read_rows(lines, File(Path(place).name, columns))
+        yield from sources.rows(Path(place).read_bytes(), File(Path(place).name, columns))
         return
     for source in _sources(place, columns, record):
         yield from sources.read(source, mismatch="InputChanged", remedy=ANY_DIFFERENCE).rows
@@ -99,7 +99,11 @@ def _measure(record: Record, artifact: str, rows: list[Row], options: argparse.N
 
 def _base(record: Record, folder: str | None) -> bases.Base:
     source = ModelSource(
-        name=record.base.name, uri=record.base.uri, model=record.base.model, tokenizer=record.base.tokenizer
+        name=record.base.name,
+        uri=record.base.uri,
+        revision=record.base.revision,
+        model=record.base.model,
+        tokenizer=record.base.tokenizer,
     )
     family = record.inputs.family
     return bases.read(source, mismatch="InputChanged", remedy=ANY_DIFFERENCE, folder=folder, family=family)

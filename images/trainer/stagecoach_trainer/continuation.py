@@ -20,7 +20,7 @@ from stagecoach.contract.records import Stretch
 from stagecoach.contract.reports import Problem
 from stagecoach.contract.store import StorageFailed
 from stagecoach_trainer import hardware
-from stagecoach_trainer.checkpoints import Best, Checkpoint, Checkpoints, LossSums
+from stagecoach_trainer.checkpoints import REFUSALS, Best, Checkpoint, Checkpoints, LossSums
 from stagecoach_trainer.interruption import Preempted, Request, Terminated
 
 # Without spec.checkpoints.everySteps: what an interruption without a warning may cost.
@@ -114,7 +114,7 @@ class Continuation(TrainerCallback):  # type: ignore[misc]
             return
         folder = self._saved.at_step(self._best.step)
         if folder is None:
-            remedy = "See that the claim's volume is healthy."
+            remedy = "See that the volume or object store is healthy."
             message = f"the best checkpoint, of step {self._best.step}, does not read back as it was written."
             raise StorageFailed(Problem.of("StorageCorrupts", message, remedy=remedy))
         self._trainer._load_from_checkpoint(str(folder))
@@ -205,7 +205,7 @@ class Continuation(TrainerCallback):  # type: ignore[misc]
         )
         try:
             self._saved.publish(folder, checkpoint)
-        except StorageFailed as error:
+        except REFUSALS as error:
             print(f"no checkpoint at step {step}: {error}", file=sys.stderr, flush=True)
             if self._request.asked:
                 raise Terminated from error

@@ -1,6 +1,10 @@
 """How work ends without a result when neither the input nor a service is at fault."""
 
-from stagecoach.contract.reports import Problem
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from stagecoach.contract.reports import BadInput, Problem
+from stagecoach.contract.store import StorageFailed
 
 
 class WorkFailed(Exception):
@@ -9,3 +13,15 @@ class WorkFailed(Exception):
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.sentence)
         self.problem = problem
+
+
+@contextmanager
+def at(field: str) -> Iterator[None]:
+    """Name the spec field for problems of a place that do not know which field named it."""
+    try:
+        yield
+    except (BadInput, StorageFailed) as error:
+        problem = error.problem
+        if problem.field:
+            raise
+        raise type(error)(problem.model_copy(update={"field": field})) from error

@@ -3,8 +3,9 @@
 import os
 from pathlib import Path
 
-from stagecoach.contract import mounts, uris
+from stagecoach.contract import access, mounts, uris
 from stagecoach.contract.store import Store
+from stagecoach.contract.uris import Uri
 
 ROOT_VARIABLE = "STAGECOACH_ROOT"
 TERMINATION_LOG_VARIABLE = "STAGECOACH_TERMINATION_LOG"
@@ -18,15 +19,40 @@ def rebased(path: str) -> str:
 
 
 def storage() -> Store:
-    """Return the project's storage."""
-    return Store.local(rebased(mounts.STORAGE))
+    """Return the project's storage, opened with the keys as they are now: they may be renewed while a Job runs."""
+    uri = access.read_access().storage
+    return _opened(uris.parse(uri), uri, "storage.uri") if uri else Store.local(rebased(mounts.STORAGE))
+
+
+def store(uri: str) -> Store:
+    """Return the store at a URI. Raises BadUri, and BadInput when its keys cannot be used."""
+    return _opened(uris.parse(uri), uri)
+
+
+def beside(uri: str) -> tuple[Store, str]:
+    """Return the store in which a file lies, opened with the file's own keys, and the file's name there."""
+    place = uris.parse(uri)
+    folder, _, name = place.path.rpartition("/")
+    return _opened(Uri(place.scheme, place.name, folder), uri), name
+
+
+def _opened(place: Uri, uri: str, field: str = "") -> Store:
+    if place.mounted:
+        return Store.local(rebased(mounts.path_of(place)))
+    from stagecoach_trainer.objects import ObjectStore
+
+    return ObjectStore.connect(place, keys(uri), field)
+
+
+def keys(uri: str) -> dict[str, str]:
+    """Return what the Secret for a URI holds, by key; nothing when there is none."""
+    secret = access.secret_of(uri, access.read_access().credentials)
+    if secret is None:
+        return {}
+    files = Path(rebased(mounts.secret_folder(secret))).iterdir()
+    return {file.name: file.read_text().strip() for file in files if not file.name.startswith(".")}
 
 
 def scratch() -> Path:
     """Return a folder for what nobody needs afterwards."""
     return Path(rebased(mounts.SCRATCH))
-
-
-def path_of(uri: str) -> str:
-    """Return the path of what a URI names. Raises BadUri."""
-    return rebased(mounts.path_of(uris.parse(uri)))

@@ -88,6 +88,7 @@ def _base(base: Base) -> BaseRecord:
     return BaseRecord(
         name=base.source.name,
         uri=base.source.uri,
+        revision=base.revision,
         license=base.source.license,
         model=base.model,
         tokenizer=base.tokenizer,

@@ -50,6 +50,7 @@ def resolve(job: ResolveJob) -> Resolution:
                 tokenizer=base.tokenizer,
                 architecture=base.architecture,
                 context=base.context,
+                revision=base.revision,
             )
             for base in candidates
         ),

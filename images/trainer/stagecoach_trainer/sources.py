@@ -1,7 +1,7 @@
 """Data sets as they lie in the pod: their identity and their rows, from one reading of the file."""
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from stagecoach.contract.digests import Manifest, file_entry, short
@@ -11,6 +11,7 @@ from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.rows import File, Row, read_rows, suffix_of
 from stagecoach.contract.store import Store
 from stagecoach_trainer import places
+from stagecoach_trainer.failures import at
 
 
 @dataclass(frozen=True)
@@ -42,17 +43,30 @@ def read(source: DataSource, *, mismatch: str, remedy: str) -> Dataset:
         message = f"the content has digest {short(digest)}, and {short(source.digest)} was expected."
         raise BadInput(Problem.of(mismatch, message, field=f"{field}.digest", value=digest, remedy=remedy))
     file = File(source.uri.rpartition("/")[2], source.columns, field)
-    return Dataset(source, digest, tuple(read_rows(io.BytesIO(content), file)))
+    return Dataset(source, digest, tuple(rows(content, file)))
+
+
+def rows(content: bytes, file: File) -> Iterator[Row]:
+    """Yield the rows of a file of any format. Raises BadInput at the first that is not right."""
+    if suffix_of(file.name, file.field) != ".parquet":
+        return read_rows(io.BytesIO(content), file)
+    from stagecoach_trainer import parquet
+
+    return parquet.read_rows(content, file)
 
 
 def _content(source: DataSource) -> bytes:
-    folder, _, name = places.path_of(source.uri).rpartition("/")
-    store = Store.local(folder)
-    try:
-        return store.read(name)
-    except FileNotFoundError as error:
-        field = f"{field_of(source)}.uri"
-        raise BadInput(_missing(source, field, _beside(store))) from error
+    field = f"{field_of(source)}.uri"
+    with at(field):
+        if source.uri.startswith("https://"):
+            from stagecoach_trainer import web
+
+            return web.read(source.uri, places.keys(source.uri))
+        store, name = places.beside(source.uri)
+        try:
+            return store.read(name)
+        except FileNotFoundError as error:
+            raise BadInput(_missing(source, field, _beside(store))) from error
 
 
 def _missing(source: DataSource, field: str, beside: list[str]) -> Problem:
@@ -92,9 +106,9 @@ def _refuse_label(dataset: Dataset, row: Row, labels: tuple[str, ...]) -> None:
     )
 
 
-def labels_of(rows: Iterable[Row]) -> tuple[str, ...]:
+def labels_of(labelled: Iterable[Row]) -> tuple[str, ...]:
     """Return the labels that occur, in code point order."""
-    return tuple(sorted({row.label for row in rows}))
+    return tuple(sorted({row.label for row in labelled}))
 
 
 def run_labels(labels: LabelsInput, datasets: Iterable[Dataset]) -> tuple[str, ...]:

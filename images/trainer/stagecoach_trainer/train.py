@@ -8,7 +8,7 @@ from stagecoach.contract.inputs import TRAINER_REVISION
 from stagecoach.contract.jobs import DataSource, Split, TrainJob
 from stagecoach.contract.prompts import Encoder, Tokenizer, encoder_for
 from stagecoach.contract.reports import ArtifactReport, BadInput, Problem
-from stagecoach.contract.store import Store, require_storage
+from stagecoach.contract.store import require_storage
 from stagecoach_trainer import bases, encoding, interruption, lookup, places, sources
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.checkpoints import Checkpoints
@@ -43,8 +43,9 @@ def train(job: TrainJob) -> ArtifactReport:
         _say("the storage holds a record of these inputs: nothing is trained")
         return known
     storage.clean(staging(job))
+    storage.probe(staging(job))
     try:
-        return _trained(prepare(job), storage)
+        return _trained(prepare(job))
     finally:
         storage.clean(staging(job))
 
@@ -87,14 +88,15 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _trained(prepared: Prepared, storage: Store) -> ArtifactReport:
+def _trained(prepared: Prepared) -> ArtifactReport:
     # torch and all that is built on it: seconds and hundreds of megabytes, so not before it is needed.
     from stagecoach_trainer import artifact, loop, recording
 
-    saved = Checkpoints(storage, prepared.job)
+    saved = Checkpoints(places.storage, prepared.job)
     # From here a request to stop leads to a checkpoint; once all steps are done, publishing takes no longer.
     with interruption.noted() as request:
         result = loop.run(prepared, saved, request)
+        storage = places.storage()
         files = artifact.files(result.model, prepared.base, result.precision)
         manifest = storage.publish(files, staging(prepared.job))
         report = recording.publish(prepared, result, manifest, storage)

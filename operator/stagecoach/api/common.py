@@ -67,15 +67,36 @@ Cpu = Annotated[
     Matches(r"^([1-9][0-9]{0,5}m|[1-9][0-9]{0,3}([.][0-9]{1,3})?)$", "must be a number of CPUs such as 500m, 1.5 or 2"),
 ]
 URI_RULE = "path segments start with a letter, digit or underscore, without '..', percent signs or credentials"
-ClaimUri = Annotated[
+StorageUri = Annotated[
     str,
     StringConstraints(max_length=uris.MAX_LENGTH),
-    Matches(uris.CLAIM_URI_PATTERN, f"must be pvc://<claim>/<folder>; {URI_RULE}"),
+    Matches(uris.STORAGE_URI_PATTERN, f"must be pvc://<claim>/<folder> or s3://<bucket>/<folder>; {URI_RULE}"),
 ]
 FileUri = Annotated[
     str,
     StringConstraints(max_length=uris.MAX_LENGTH),
-    Matches(uris.FILE_URI_PATTERN, f"must be pvc://<claim>/<file> or configmap://<name>/<key>; {URI_RULE}"),
+    Matches(
+        uris.FILE_URI_PATTERN,
+        "must be pvc://<claim>/<file>, configmap://<name>/<key>, s3://<bucket>/<file> or"
+        f" https://<full host name>/<file>; {URI_RULE}",
+    ),
+]
+ModelUri = Annotated[
+    str,
+    StringConstraints(max_length=uris.MAX_LENGTH),
+    Matches(
+        uris.MODEL_URI_PATTERN,
+        f"must be pvc://<claim>/<folder>, s3://<bucket>/<folder> or hf://<organization>/<name>; {URI_RULE}",
+    ),
+]
+UriBeginning = Annotated[
+    str,
+    StringConstraints(max_length=uris.MAX_LENGTH),
+    Matches(
+        uris.MATCH_PATTERN,
+        "must be the beginning of URIs: s3://, s3://<bucket>/<folder>/, https://<host>/<folder>/, hf:// or"
+        f" hf://<organization>; {URI_RULE}",
+    ),
 ]
 Time = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
 LabelMap = Annotated[dict[str, str], Len(max_length=32)]

@@ -298,6 +298,7 @@ class Inputs(BaseModel):
     candidate: Name = Field(description="The base model's name in the project.")
     base: Digest = Field(description="Identity of the base model.")
     tokenizer: Digest = Field(description="Identity of its tokenizer and chat template.")
+    base_revision: Optional[str] = Field(None, max_length=64, description="Commit of a base model of a hub.")
     train: list[InputDataset] = Field(max_length=8, description="Training data.", json_schema_extra=keyed("name"))
     validation: list[InputDataset] = Field(
         [], max_length=4, description="Validation data.", json_schema_extra=keyed("name")

@@ -7,18 +7,21 @@ from pydantic import Field, StringConstraints
 
 from stagecoach.api.common import (
     BaseModel,
-    ClaimUri,
     Condition,
     CustomObject,
     Digest,
     Enum,
     FileUri,
+    LocalSecret,
+    ModelUri,
     Name,
     Optional,
     PodSettings,
     ShortText,
+    StorageUri,
     Text,
     Time,
+    UriBeginning,
     cel,
     keyed,
     rules,
@@ -26,6 +29,7 @@ from stagecoach.api.common import (
 
 MAX_DATASETS = 12
 MAX_CANDIDATES = 4
+MAX_CREDENTIALS = 16
 # Set to a new value, this annotation makes the project hash its data again.
 REQUESTED_AT = "stagecoach.dev/requested-at"
 
@@ -129,7 +133,8 @@ class DataSet(BaseModel):
 
     name: Name = Field(max_length=40, description="Name by which runs refer to it.")
     uri: FileUri = Field(
-        description="A .csv or .jsonl file in the project's namespace: pvc://<claim>/<path> or configmap://<name>/<key>.",
+        description="A .csv, .jsonl or .parquet file: pvc://<claim>/<path> or configmap://<name>/<key> in the project's"
+        " namespace, s3://<bucket>/<path> or https://<host>/<path>.",
     )
     digest: Optional[Digest] = Field(
         None, description="Pin: the content must have this digest. Default: whatever is there when it is resolved."
@@ -162,11 +167,27 @@ class Tokenization(BaseModel):
     )
 
 
-class Model(BaseModel):
+MODEL_RULES = rules(
+    cel(
+        "!has(self.revision) || self.uri.startsWith('hf://')",
+        "revision is for a model of a hub, hf://<organization>/<name>: leave it out for a folder",
+    )
+)
+
+
+class Model(BaseModel, json_schema_extra=MODEL_RULES):
     """A base model's place."""
 
-    uri: ClaimUri = Field(
-        description="pvc://<claim>/<folder> with config.json, tokenizer and safetensors weights.",
+    uri: ModelUri = Field(
+        description="pvc://<claim>/<folder> or s3://<bucket>/<folder> with config.json, tokenizer and safetensors"
+        " weights, or hf://<organization>/<name> of a model hub.",
+    )
+    revision: Optional[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=128)]] = (
+        Field(
+            None,
+            description="Commit, branch or tag of a model of a hub. Runs use the commit that it stood for when the"
+            " project was resolved. Default: main.",
+        )
     )
 
 
@@ -233,8 +254,22 @@ class Accepted(BaseModel):
 class Storage(BaseModel):
     """Where artifacts and records are kept. They outlive the cluster."""
 
-    uri: ClaimUri = Field(
-        description="pvc://<claim>/<folder>, in the project's namespace. The folder is made when it is missing.",
+    uri: StorageUri = Field(
+        description="pvc://<claim>/<folder> in the project's namespace, where the folder is made when it is missing, or"
+        " s3://<bucket>/<folder>, where the bucket must exist.",
+    )
+
+
+class Credential(BaseModel):
+    """What opens a place that is not in the cluster."""
+
+    match: UriBeginning = Field(
+        description="The beginning of the URIs that it is for, such as s3://lake/ or hf://. The longest match counts.",
+    )
+    secret: LocalSecret = Field(
+        description="Secret of the project's namespace, mounted as files into the pods that read or write there; the"
+        " operator never reads it. Keys: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION,"
+        " AWS_ENDPOINT_URL (s3); username and password, or token (https); token, HF_ENDPOINT (hf).",
     )
 
 
@@ -268,6 +303,12 @@ class TransformerProjectSpec(BaseModel):
         json_schema_extra=keyed("finding"),
     )
     storage: Storage = Field(description="Where artifacts and records are kept.")
+    credentials: list[Credential] = Field(
+        [],
+        max_length=MAX_CREDENTIALS,
+        description="Secrets for places that ask for them. Default: none, every place is read without.",
+        json_schema_extra=keyed("match"),
+    )
     pods: PodSettings = Field(
         default_factory=PodSettings,
         description="Settings of every pod of the project.",
@@ -325,6 +366,7 @@ class ResolvedCandidate(BaseModel):
     tokenizer: Digest = Field(description="Identity of tokenizer and chat template.")
     architecture: str = Field(max_length=64, description="Class of the model in transformers.")
     context: int = Field(description="Longest native context, in tokens.")
+    revision: Optional[str] = Field(None, max_length=64, description="Commit of a model of a hub.")
 
 
 class ResolvedLabels(BaseModel):
@@ -347,7 +389,7 @@ class Resolution(BaseModel):
 
     inputs: Digest = Field(description="Identity of the part of the spec that this resolution is of.")
     requested_at: Optional[str] = Field(None, max_length=256, description="Value of the annotation that asked for it.")
-    pods: Digest = Field(description="Identity of the pods' settings that the Job was made with.")
+    pods: Digest = Field(description="Identity of the pods' settings and credentials that the Job was made with.")
     number: int = Field(description="Jobs of this kind so far; the name of the Job ends with it.")
     failures: int = Field(description="How often this resolution failed for what may pass.")
     job: str = Field(max_length=63, description="Name of the Job of the current attempt.")

@@ -6,7 +6,8 @@ from typing import Any
 
 from stagecoach.api.common import CustomObject, PodSettings
 from stagecoach.build.labels import API_VERSION, MANAGED_BY, OWNER_KIND, OWNER_NAME, OWNER_UID, REPORTS_PROGRESS
-from stagecoach.contract import mounts, uris
+from stagecoach.contract import access, mounts, uris
+from stagecoach.contract.access import Access, Credential
 from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, GRACE_SECONDS, MAX_BYTES, LookupJob, ResolveJob, TrainJob
 from stagecoach.contract.model import ContractModel
 from stagecoach.contract.reports import TERMINATION_LOG
@@ -15,6 +16,8 @@ from stagecoach.policies.pods import CONTAINER, QUEUE
 Object = dict[str, Any]
 
 USER = 65532
+# For the pod's own group, fsGroup, and for nobody else.
+SECRET_MODE = 0o440
 
 
 class TooLarge(ValueError):
@@ -53,6 +56,7 @@ class Work:
     pods: PodSettings
     seconds: int  # longest time the pod may run
     keep_seconds: int  # how long the Job stays after its end
+    credentials: tuple[Credential, ...] = ()  # those of the project; what no URI needs is not mounted
     reports_progress: bool = False
 
 
@@ -143,7 +147,7 @@ def _container(work: Work, volume_mounts: list[Object]) -> Object:
         "name": CONTAINER,
         "image": work.image,
         "imagePullPolicy": work.pull_policy,
-        "env": [{"name": ENVIRONMENT_VARIABLE, "value": _document(work.document)}],
+        "env": _environment(work),
         "resources": work.demand.resources(),
         "terminationMessagePath": TERMINATION_LOG,
         "terminationMessagePolicy": "File",
@@ -154,6 +158,14 @@ def _container(work: Work, volume_mounts: list[Object]) -> Object:
         },
         "volumeMounts": volume_mounts,
     }
+
+
+def _environment(work: Work) -> list[Object]:
+    environment = [{"name": ENVIRONMENT_VARIABLE, "value": _document(work.document)}]
+    told = Access(storage=None if uris.parse(work.storage).mounted else work.storage, credentials=work.credentials)
+    if told != Access():
+        environment.append({"name": access.ENVIRONMENT_VARIABLE, "value": _document(told)})
+    return environment
 
 
 def _document(document: ContractModel) -> str:
@@ -168,15 +180,18 @@ def _document(document: ContractModel) -> str:
 
 
 def _volumes(work: Work) -> tuple[list[Object], list[Object]]:
-    """Return volumes and mounts: storage writable, sources read-only, scratch in memory of the node's disk."""
+    """Return volumes and mounts: storage writable, sources and Secrets read-only, scratch on the node's disk."""
     storage = uris.parse(work.storage)
     volumes: dict[str, Object] = {"scratch": {"emptyDir": {}}}
     places: list[Object] = [{"name": "scratch", "mountPath": mounts.SCRATCH}]
-    claims = {storage.name: "storage"}
-    volumes["storage"] = {"persistentVolumeClaim": {"claimName": storage.name}}
-    place: Object = {"name": "storage", "mountPath": mounts.STORAGE}
-    places.append(place | ({"subPath": storage.path} if storage.path else {}))
-    for folder, uri in sorted({mounts.folder_of(uri): uri for uri in map(uris.parse, work.sources)}.items()):
+    claims: dict[str, str] = {}
+    if storage.mounted:
+        claims[storage.name] = "storage"
+        volumes["storage"] = {"persistentVolumeClaim": {"claimName": storage.name}}
+        place: Object = {"name": "storage", "mountPath": mounts.STORAGE}
+        places.append(place | ({"subPath": storage.path} if storage.path else {}))
+    sources = [uri for uri in map(uris.parse, work.sources) if uri.mounted]
+    for folder, uri in sorted({mounts.folder_of(uri): uri for uri in sources}.items()):
         if uri.scheme == "configmap":
             name = f"source-{len(volumes)}"
             volumes[name] = {"configMap": {"name": uri.name}}
@@ -186,4 +201,8 @@ def _volumes(work: Work) -> tuple[list[Object], list[Object]]:
         else:
             name = claims[uri.name]
         places.append({"name": name, "mountPath": folder, "readOnly": True})
+    for secret in access.used((work.storage, *work.sources), work.credentials):
+        name = f"secret-{len(volumes)}"
+        volumes[name] = {"secret": {"secretName": secret, "defaultMode": SECRET_MODE}}
+        places.append({"name": name, "mountPath": mounts.secret_folder(secret), "readOnly": True})
     return [{"name": name} | source for name, source in volumes.items()], places

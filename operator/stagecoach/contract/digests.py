@@ -48,14 +48,12 @@ def digest_of_document(document: Any) -> str:
     return "sha256:" + hashlib.sha256(canonical_json(document)).hexdigest()
 
 
-def file_entry(path: str, stream: BinaryIO, copy: BinaryIO | None = None) -> FileEntry:
-    """Read a stream to its end, copy it if asked to, and return its manifest entry."""
+def file_entry(path: str, stream: BinaryIO) -> FileEntry:
+    """Read a stream to its end and return its manifest entry."""
     sha256, size = hashlib.sha256(), 0
     while chunk := stream.read(CHUNK):
         sha256.update(chunk)
         size += len(chunk)
-        if copy is not None:
-            copy.write(chunk)
     return FileEntry(path=path, size=size, sha256=sha256.hexdigest())
 
 

@@ -51,6 +51,7 @@ class ModelSource(ContractModel):
 
     name: str
     uri: str
+    revision: str | None = Field(None, description="Of a hub's model: what to take, a commit once it is resolved.")
     license: str | None = None
     model: Digest | None = None
     tokenizer: Digest | None = None

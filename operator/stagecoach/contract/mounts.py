@@ -5,6 +5,7 @@ from stagecoach.contract.uris import Uri
 ROOT = "/stagecoach"
 STORAGE = f"{ROOT}/storage"
 SCRATCH = f"{ROOT}/scratch"
+CREDENTIALS = f"{ROOT}/credentials"
 
 
 def folder_of(uri: Uri) -> str:
@@ -15,3 +16,8 @@ def folder_of(uri: Uri) -> str:
 def path_of(uri: Uri) -> str:
     """Return the path of what a URI names, inside the pod."""
     return f"{folder_of(uri)}/{uri.path}" if uri.path else folder_of(uri)
+
+
+def secret_folder(secret: str) -> str:
+    """Return the folder at which a Secret is mounted, a file for each of its keys."""
+    return f"{CREDENTIALS}/{secret}"

@@ -16,6 +16,7 @@ class BaseRecord(ContractModel):
 
     name: str
     uri: str
+    revision: str | None = Field(None, description="Commit of a hub's model.")
     license: str | None = Field(None, description="As the project says; nothing when it does not.")
     model: Digest
     tokenizer: Digest

@@ -93,6 +93,7 @@ class ResolvedModel(ContractModel):
     tokenizer: Digest
     architecture: str = Field(max_length=64, description="transformers' class name, such as LlamaForCausalLM.")
     context: int = Field(description="Longest native context in tokens.")
+    revision: str | None = Field(None, description="Commit of a hub's model.")
 
 
 class ResolvedLabels(ContractModel):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, NoReturn
 from stagecoach.contract.inputs import Columns
 from stagecoach.contract.reports import BadInput, Problem
 
-SUFFIXES = (".csv", ".jsonl")
+SUFFIXES = (".csv", ".jsonl", ".parquet")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -44,18 +44,18 @@ def suffix_of(name: str, field: str = "") -> str:
     """Return the suffix that says how to read a file. Raises BadInput when it is none that is known."""
     suffix = name[name.rfind(".") :].lower() if "." in name else ""
     if suffix not in SUFFIXES:
-        message = f"{name!r} is neither a .csv nor a .jsonl file."
-        remedy = "Give the file that has rows, and let its name end in .csv or .jsonl."
+        message = f"{name!r} is neither a .csv, nor a .jsonl, nor a .parquet file."
+        remedy = "Give the file that has rows, and let its name end in .csv, .jsonl or .parquet."
         raise BadInput(Problem.of("UnknownFormat", message, field=field, value=name, remedy=remedy))
     return suffix
 
 
 def read_rows(lines: Iterable[bytes], file: File) -> Iterator[Row]:
-    """Yield the rows of a file, given its lines as bytes. Raises BadInput at the first that is not right."""
-    records = _csv_records if suffix_of(file.name, file.field) == ".csv" else _json_records
+    """Yield the rows of a .csv or .jsonl file, given its lines as bytes. Raises BadInput at the first not right."""
+    records = {".csv": _csv_records, ".jsonl": _json_records}[suffix_of(file.name, file.field)]
     number = None
     for number, record in records(_decoded(lines, file), file):
-        yield _row(record, number, file)
+        yield row(record, number, file)
     if number is None:
         remedy = "Give a file with at least one row." if file.name.endswith("l") else "Give a header and rows below it."
         file.refuse("NoRows", "there is no row in this file.", remedy)
@@ -74,7 +74,8 @@ def _decoded(lines: Iterable[bytes], file: File) -> Iterator[str]:
             file.refuse("WrongEncoding", message, "Save the file as UTF-8.", number=number)
 
 
-def _row(record: dict[str, Any], number: int, file: File) -> Row:
+def row(record: dict[str, Any], number: int, file: File) -> Row:
+    """Return the row in a record, column by name. Raises BadInput when it has no text or label."""
     text, label = (_cell(record, use, number, file) for use in ("text", "label"))
     return Row(text, label, number)
 
@@ -82,7 +83,7 @@ def _row(record: dict[str, Any], number: int, file: File) -> Row:
 def _cell(record: dict[str, Any], use: str, number: int, file: File) -> str:
     column = getattr(file.columns, use)
     if column not in record:
-        _refuse_column(column, list(record), use, number, file)
+        unknown_column(column, list(record), use, number, file)
     value = record[column]
     if not isinstance(value, str) or not _encodable(value):
         message = f"row {number}: column {column!r} holds {_shown(value)}, which is not a string of Unicode characters."
@@ -94,8 +95,10 @@ def _cell(record: dict[str, Any], use: str, number: int, file: File) -> str:
     return value
 
 
-def _refuse_column(column: str, there: Sequence[str], use: str, number: int, file: File) -> NoReturn:
-    message = f"row {number}: there is no column {column!r}; there are {', '.join(map(repr, there)) or 'none'}."
+def unknown_column(column: str, there: Sequence[str], use: str, number: int | None, file: File) -> NoReturn:
+    """Raise BadInput that names the columns there are."""
+    where = "" if number is None else f"row {number}: "
+    message = f"{where}there is no column {column!r}; there are {', '.join(map(repr, there)) or 'none'}."
     remedy = f"Set columns.{use} to one of them, or rename the column."
     if len(there) == 1 and any(mark in there[0] for mark in ";\t|"):
         remedy = "Separate columns by commas."
@@ -150,7 +153,7 @@ def _header(cells: list[str], number: int, file: File) -> list[str]:
         file.refuse("BrokenCsv", message, "Give every column its own name.", number=number)
     for use in ("text", "label"):
         if (column := getattr(file.columns, use)) not in cells:
-            _refuse_column(column, cells, use, number, file)
+            unknown_column(column, cells, use, number, file)
     return cells
 
 

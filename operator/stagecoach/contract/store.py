@@ -1,4 +1,4 @@
-"""Files of a project's storage and of its sources, through fsspec; publishing that is all or nothing.
+"""Files of a mounted storage and of mounted sources, through fsspec; publishing that is all or nothing.
 
 A publication is written below `staging/<uid>/`, then each file is renamed to its place, and the manifest is renamed
 last. Without the manifest an artifact is not there, so a crash between any two steps leaves nothing or all of it.
@@ -8,6 +8,7 @@ import errno
 import io
 import os
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,9 +18,11 @@ import fsspec
 from pydantic import ValidationError
 
 from stagecoach.contract import layout
-from stagecoach.contract.digests import FileEntry, Manifest, file_entry, short
+from stagecoach.contract.digests import CHUNK, FileEntry, Manifest, file_entry, short
 from stagecoach.contract.reports import Problem
 
+# Written to see whether writing is possible.
+PROBE = "probe"
 # safetensors and tempfile write 0600; a reader has another uid.
 FILE_MODE = 0o644
 FOLDER_MODE = 0o755
@@ -72,7 +75,7 @@ def _told_unless_missing(path: str) -> Iterator[None]:
 
 
 class Store:
-    """Files below one root of one filesystem.
+    """Files below one folder of this machine; the trainer has the same for object stores.
 
     Paths are relative to the root. Every method raises StorageFailed when the filesystem does, and those that read
     raise FileNotFoundError when there is no such file.
@@ -86,6 +89,11 @@ class Store:
     def local(cls, root: str) -> Self:
         """Return the store of a mounted folder."""
         return cls(fsspec.filesystem("file"), root)
+
+    @property
+    def local_folder(self) -> str | None:
+        """The root as a folder of this machine, or None when it is none."""
+        return self._root if getattr(self._fs, "local_file", False) else None
 
     def path(self, relative: str = "") -> str:
         """Return the filesystem's own path of a file."""
@@ -180,40 +188,33 @@ class Store:
                     "StorageCorrupts",
                     f"artifact {short(digest)} reads back differently from what was written",
                     value=self.path(folder),
-                    remedy="See that the claim's volume is healthy.",
+                    remedy="See that the volume or object store is healthy.",
                 )
             )
         return manifest
 
     def write(self, relative: str, content: Content, uid: str) -> None:
         """Write a file so that a reader sees the old content or the new one, never a part."""
-        with _opened(content) as source:
-            self.copy_in(relative, source, uid)
-
-    def copy_in(self, relative: str, source: BinaryIO, uid: str) -> FileEntry:
-        """Write a file from a stream, as `write` does, and return its entry under its own name."""
-        name = relative.rpartition("/")[2]
         staged = f"{layout.staging_folder(uid)}/{secrets.token_hex(8)}"
         with _told(self.path(relative)):
             self._make_folder(staged.rpartition("/")[0])
             self._make_folder(relative.rpartition("/")[0])
-            with self._fs.open(self.path(staged), "wb") as stream:
-                entry = file_entry(name, source, stream)
+            with _opened(content) as source, self._fs.open(self.path(staged), "wb") as stream:
+                shutil.copyfileobj(source, stream, CHUNK)
                 self._sync(stream)
             self._allow(staged, FILE_MODE)
             self._rename(self.path(staged), self.path(relative))
-        return entry
-
-    def copy_out(self, relative: str, target: BinaryIO) -> FileEntry:
-        """Copy a file into a stream and return its entry under its own name."""
-        with self.open(relative) as stream:
-            return file_entry(relative.rpartition("/")[2], stream, target)  # type: ignore[arg-type]
 
     def remove(self, relative: str) -> None:
         """Remove a file, or a folder with all that is in it; once more is a no-op."""
         if self._kind(relative) is not None:
             with _told(self.path(relative)):
                 self._fs.rm(self.path(relative), recursive=True)
+
+    def probe(self, uid: str) -> None:
+        """Raise StorageFailed or BadInput when nothing can be written: better before the work than after it."""
+        self.write(f"{layout.staging_folder(uid)}/{PROBE}", b"", uid)
+        self.clean(uid)
 
     def clean(self, uid: str) -> None:
         """Remove what a Job left in staging. What cannot be removed stays: the work itself is done."""
@@ -239,20 +240,15 @@ class Store:
 
     def _rename(self, source: str, target: str) -> None:
         """Move a file. fsspec's local `mv` would fall back to copying, which readers could see half done."""
-        if getattr(self._fs, "local_file", False):
-            os.replace(source, target)  # noqa: PTH105 - the store speaks in fsspec's paths
-        else:
-            self._fs.mv(source, target)
+        os.replace(source, target)  # noqa: PTH105 - the store speaks in fsspec's paths
 
     def _allow(self, relative: str, mode: int) -> None:
-        if getattr(self._fs, "local_file", False):
-            self._fs.chmod(self.path(relative), mode)
+        self._fs.chmod(self.path(relative), mode)
 
     def _sync(self, stream: Any) -> None:
         """Have the bytes on the disk before the rename is: a power cut must not leave an empty file in its place."""
-        if getattr(self._fs, "local_file", False):
-            stream.flush()
-            os.fsync(stream.fileno())
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def _opened(content: Content) -> BinaryIO:

@@ -7,9 +7,32 @@ from urllib.parse import unquote
 # Also read by the API server, whose engine allows no nested counts: lengths are bounded beside the pattern.
 NAME = r"[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?"
 SEGMENT = r"[A-Za-z0-9_][A-Za-z0-9_.+=@-]*"
-CLAIM_URI_PATTERN = rf"^pvc://{NAME}(?:/{SEGMENT})*$"
-FILE_URI_PATTERN = rf"^(?:pvc://{NAME}(?:/{SEGMENT})+|configmap://{NAME}/{SEGMENT})$"
+# A name with a dot in it whose last part begins with a letter: no address, and no name that only the cluster knows.
+HOST = r"(?:[a-z0-9][a-z0-9-]*[.])+[a-z][a-z0-9-]*(?::[1-9][0-9]*)?"
+HUB_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
+
+_CLAIM = rf"pvc://{NAME}"
+_BUCKET = rf"s3://{NAME}"
+_BELOW = rf"(?:/{SEGMENT})"
+STORAGE_URI_PATTERN = rf"^(?:{_CLAIM}|{_BUCKET}){_BELOW}*$"
+FILE_URI_PATTERN = rf"^(?:(?:{_CLAIM}|{_BUCKET}|https://{HOST}){_BELOW}+|configmap://{NAME}/{SEGMENT})$"
+MODEL_URI_PATTERN = rf"^(?:(?:{_CLAIM}|{_BUCKET}){_BELOW}*|hf://{HUB_NAME}/{HUB_NAME})$"
+# What credentials are for: all of S3 or of the hub, or all at a bucket, host, organization or below. No password is for
+# every host.
+MATCH_PATTERN = rf"^(?:(?:s3|hf)://|(?:{_BUCKET}|https://{HOST}){_BELOW}*/?|hf://{HUB_NAME}(?:/{HUB_NAME})?/?)$"
 MAX_LENGTH = 512
+
+_PATTERNS = {
+    "pvc": STORAGE_URI_PATTERN,
+    "configmap": FILE_URI_PATTERN,
+    "s3": STORAGE_URI_PATTERN,
+    "https": FILE_URI_PATTERN,
+    "hf": MODEL_URI_PATTERN,
+}
+_FORMS = (
+    "pvc://<claim>/<path>, configmap://<name>/<key>, s3://<bucket>/<path>, https://<host>/<path>"
+    " or hf://<organization>/<name>"
+)
 
 
 class BadUri(ValueError):
@@ -18,7 +41,7 @@ class BadUri(ValueError):
 
 @dataclass(frozen=True)
 class Uri:
-    """A parsed URI: `pvc://<claim>/<path>` or `configmap://<name>/<key>`."""
+    """A parsed URI: the name is that of a claim, ConfigMap, bucket, host or organization."""
 
     scheme: str
     name: str
@@ -26,6 +49,11 @@ class Uri:
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.name}" + (f"/{self.path}" if self.path else "")
+
+    @property
+    def mounted(self) -> bool:
+        """Whether a pod finds it in its file system; everything else is reached over the network."""
+        return self.scheme in ("pvc", "configmap")
 
 
 def parse(text: str) -> Uri:
@@ -35,19 +63,18 @@ def parse(text: str) -> Uri:
     any encoding: percent signs are refused altogether.
     """
     scheme, separator, rest = text.partition("://")
-    if not separator or scheme not in ("pvc", "configmap"):
-        raise BadUri(f"{text!r} is not a URI of a known kind; write pvc://<claim>/<path> or configmap://<name>/<key>")
+    if not separator or scheme not in _PATTERNS:
+        raise BadUri(f"{text!r} is not a URI of a known kind; write {_FORMS}")
     if "@" in rest.partition("/")[0]:
         raise BadUri(f"{text!r} holds user information; credentials never belong in a URI")
     if "%" in text:
         raise BadUri(f"{text!r} holds a percent-encoded character ({unquote(text)!r}); write plain path segments")
     if len(text) > MAX_LENGTH:
         raise BadUri(f"{text[:40]!r}… has {len(text)} characters; at most {MAX_LENGTH} are allowed")
-    pattern = CLAIM_URI_PATTERN if scheme == "pvc" else FILE_URI_PATTERN
-    if not re.match(pattern.removesuffix("$") + r"\Z", text):
+    if not re.match(_PATTERNS[scheme].removesuffix("$") + r"\Z", text):
         raise BadUri(
-            f"{text!r} is refused: path segments start with a letter, digit or underscore, hold no '..', and are"
-            " separated by single slashes"
+            f"{text!r} is refused: write {_FORMS}; path segments start with a letter, digit or underscore, hold no"
+            " '..', and are separated by single slashes; a host is a full name, not an address"
         )
     name, _, path = rest.partition("/")
     return Uri(scheme, name, path)

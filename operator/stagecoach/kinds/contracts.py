@@ -5,6 +5,7 @@ from typing import Literal
 from stagecoach.api.common import CustomObject
 from stagecoach.api.transformerproject import Candidate, DataSet, TransformerProjectSpec
 from stagecoach.contract import inputs
+from stagecoach.contract.access import Credential
 from stagecoach.contract.jobs import DataSource, Labels, ModelSource, Split, Subject
 
 
@@ -34,11 +35,14 @@ def columns(dataset: DataSet) -> inputs.Columns:
     return inputs.Columns(text=dataset.columns.text, label=dataset.columns.label)
 
 
-def model_source(candidate: Candidate, model: str | None = None, tokenizer: str | None = None) -> ModelSource:
-    """Return a base model with the digests that it must have."""
+def model_source(
+    candidate: Candidate, model: str | None = None, tokenizer: str | None = None, commit: str | None = None
+) -> ModelSource:
+    """Return a base model with the digests that it must have, and the commit at which it has them."""
     return ModelSource(
         name=candidate.name,
         uri=candidate.model.uri,
+        revision=commit or candidate.model.revision,
         license=candidate.license,
         model=model,
         tokenizer=tokenizer,
@@ -80,3 +84,8 @@ def prompt(spec: TransformerProjectSpec, name: str, version: int) -> inputs.Prom
 def selected_name(spec: TransformerProjectSpec) -> str:
     """Return the name of the candidate in force."""
     return spec.selected or spec.candidates[0].name
+
+
+def credentials(spec: TransformerProjectSpec) -> tuple[Credential, ...]:
+    """Return which Secret is for which places."""
+    return tuple(Credential(match=item.match, secret=item.secret.name) for item in spec.credentials)

@@ -37,6 +37,7 @@ def written(builder: Callable[..., builders.Object], namespace: str, change: Cha
 
 
 URI = "data.sets.0.uri"
+MODEL = "candidates.0.model"
 PROJECTS = [
     ("neither labels", put("problem.labels", {}), "give exactly one of labels.fromDataset"),
     ("both labels", put("problem.labels.values", ["a", "b"]), "give exactly one of labels.fromDataset"),
@@ -51,10 +52,23 @@ PROJECTS = [
     ("parent folder", put(URI, "pvc://lake/../secret.csv"), "without '..'"),
     ("encoded parent folder", put(URI, "pvc://lake/%2e%2e/secret.csv"), "percent signs"),
     ("twice encoded", put(URI, "pvc://lake/%252e%252e/secret.csv"), "percent signs"),
+    ("a parent folder of a bucket", put(URI, "s3://lake/../a.csv"), "without '..'"),
+    ("a bucket without a file", put(URI, "s3://lake"), "s3://<bucket>/<file>"),
+    ("keys in a URI", put(URI, "s3://key:word@lake/a.csv"), "without '..', percent signs or credentials"),
+    ("an address instead of a host", put(URI, "https://127.0.0.1/a.csv"), "https://<full host name>/<file>"),
+    ("a query", put(URI, "https://data.example.com/a.csv?key=1"), "https://<full host name>/<file>"),
+    ("data of a hub", put(URI, "hf://desk/rows"), "https://<full host name>/<file>"),
+    ("a model that is a file of a server", put(MODEL, {"uri": "https://data.example.com/a"}), "hf://<organization>/<name>"),
+    ("a revision of a folder", put(MODEL, {"uri": "pvc://models/a", "revision": "main"}), "revision is for a model of a hub"),
+    ("an odd revision", put(MODEL, {"uri": "hf://desk/a", "revision": "../x"}), "should match"),
+    ("credentials for every host", put("credentials", [{"match": "https://", "secret": {"name": "s"}}]), "must be the beginning of"),
+    ("credentials for a claim", put("credentials", [{"match": "pvc://lake/", "secret": {"name": "s"}}]), "must be the beginning of"),
+    ("credentials without a Secret", put("credentials", [{"match": "s3://lake/"}]), "secret: Required value"),
+    ("credentials twice", put("credentials", [{"match": "s3://a/", "secret": {"name": n}} for n in "ab"]), "Duplicate value"),
     ("credentials", put(URI, "pvc://me:word@lake/a.csv"), "without '..', percent signs or credentials"),
-    ("another scheme", put(URI, "ftp://lake/a.csv"), "must be pvc://<claim>/<file> or configmap://<name>/<key>"),
+    ("another scheme", put(URI, "ftp://lake/a.csv"), "must be pvc://<claim>/<file>, configmap://<name>/<key>, s3://"),
     ("line break", put(URI, "pvc://lake/a\n.csv"), "must be pvc://"),
-    ("a folder of a ConfigMap", put("storage.uri", "configmap://desk/a"), "must be pvc://<claim>/<folder>"),
+    ("a folder of a ConfigMap", put("storage.uri", "configmap://desk/a"), "must be pvc://<claim>/<folder> or s3://"),
     ("a very long URI", put(URI, "pvc://lake/" + "a" * 600), "may not be more than 512"),
     ("bad digest", put("data.sets.0.digest", "md5:1"), "sha256"),
     ("no room", put("tokenization.maxLength", 0), "should be greater than or equal to 8"),

@@ -72,8 +72,8 @@ def test_jsonl(content: bytes, expected: list[Row]) -> None:
         ("d.jsonl", b'{"text": null, "label": "a"}\n', "BrokenJson", "d.jsonl:1", "holds None"),
         ("d.jsonl", b'{"text": "\\ud800", "label": "a"}\n', "BrokenJson", "d.jsonl:1", "Unicode"),
         ("d.jsonl", b"[" * 100_000 + b"\n", "BrokenJson", "d.jsonl:1", "not JSON"),
-        ("d.parquet", b"PAR1", "UnknownFormat", "d.parquet", ".csv nor"),
-        ("d", b"text,label\n", "UnknownFormat", "d", ".csv nor"),
+        ("d.txt", b"hi", "UnknownFormat", "d.txt", ".csv, nor"),
+        ("d", b"text,label\n", "UnknownFormat", "d", ".csv, nor"),
     ],
 )
 def test_what_is_not_right_is_told(name: str, content: bytes, reason: str, value: str, said: str) -> None:

@@ -1,5 +1,4 @@
 import errno
-import io
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -225,19 +224,6 @@ def test_a_local_file_is_published_as_its_bytes_are(store: Store, tmp_path_facto
     assert place.read_bytes() == FILES["adapter_model.safetensors"]
     assert place.stat().st_mode & 0o777 == 0o644
     assert file.exists()
-
-
-def test_a_stream_is_copied_in_and_out_and_hashed_on_the_way(tmp_path: Path) -> None:
-    store = Store.local(str(tmp_path))
-    content = bytes(range(256)) * 9000  # more than one chunk
-    entry = store.copy_in("runs/x/weights.bin", io.BytesIO(content), "uid")
-    assert (entry.path, entry.size) == ("weights.bin", len(content))
-    target = io.BytesIO()
-    assert store.copy_out("runs/x/weights.bin", target) == entry
-    assert target.getvalue() == content
-    assert (tmp_path / "runs" / "x" / "weights.bin").stat().st_mode & 0o777 == 0o644
-    with pytest.raises(FileNotFoundError):
-        store.copy_out("runs/x/absent", io.BytesIO())
 
 
 def test_removing_takes_all_of_a_folder_and_once_more_is_a_no_op(tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
 """URIs: what is taken, and that nothing gets out of its folder."""
 
 import posixpath
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stagecoach.contract import mounts
-from stagecoach.contract.uris import BadUri, parse
+from stagecoach.contract.uris import MATCH_PATTERN, BadUri, parse
 
 TAKEN = [
     "pvc://store",
@@ -15,12 +16,40 @@ TAKEN = [
     "pvc://my-store.v2/a/b/c_1.csv",
     "configmap://desk/train.csv",
     "configmap://desk/_key-1.jsonl",
+    "s3://lake",
+    "hf://HuggingFaceTB/SmolLM2-135M-Instruct",
+    "https://data.example.com/a/rows.csv",
+    "https://data.example.com:8443/rows.jsonl",
+    "s3://lake.example/desk/a=1/c_1.csv",
 ]
 
 REFUSED = [
     ("", "known kind"),
     ("desk/train.csv", "known kind"),
-    ("s3://lake/train.csv", "known kind"),
+    ("gs://lake/train.csv", "known kind"),
+    ("s3://key:word@lake/a.csv", "credentials"),
+    ("s3://lake/../a.csv", "'..'"),
+    ("s3://lake/%2e%2e/a.csv", "percent-encoded"),
+    ("s3://lake/a.csv?versionId=1", "refused"),
+    ("s3:///a.csv", "refused"),
+    ("hf://desk", "refused"),
+    ("hf://desk/tiny/file", "refused"),
+    ("hf://desk/..", "'..'"),
+    ("hf://desk/tiny@main", "refused"),
+    ("http://data.example.com/a.csv", "known kind"),
+    ("https://me:word@data.example.com/a.csv", "credentials"),
+    ("https://data.example.com", "refused"),
+    ("https://data.example.com/a.csv?key=1", "refused"),
+    ("https://data.example.com/a.csv#1", "refused"),
+    ("https://data.example.com/../a.csv", "'..'"),
+    ("https://localhost/a.csv", "not an address"),
+    ("https://127.0.0.1/a.csv", "not an address"),
+    ("https://10.1/a.csv", "not an address"),
+    ("https://0x7f.0x1/a.csv", "not an address"),
+    ("https://[::1]/a.csv", "not an address"),
+    ("https://data.example.com:/a.csv", "refused"),
+    ("https://ｅxample.com/a.csv", "refused"),
+    ("s3://Lake/a.csv", "refused"),
     ("file:///etc/passwd", "known kind"),
     ("PVC://store/a", "known kind"),
     ("pvc://user:word@store/a", "credentials"),
@@ -50,6 +79,34 @@ def test_a_plain_uri_is_taken(text: str) -> None:
 def test_an_odd_uri_is_refused_with_the_reason(text: str, words: str) -> None:
     with pytest.raises(BadUri, match=words):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "taken"),
+    [
+        ("s3://", True),
+        ("s3://lake", True),
+        ("s3://lake/", True),
+        ("s3://lake/a/b", True),
+        ("s3://lake//", False),
+        ("s3://lake/..", False),
+        ("s3:", False),
+        ("https://", False),
+        ("hf://", True),
+        ("hf://desk", True),
+        ("hf://desk/", True),
+        ("hf://desk/tiny", True),
+        ("hf://desk/..", False),
+        ("https://data.example.com", True),
+        ("https://data.example.com/desk/", True),
+        ("https://localhost/", False),
+        ("pvc://claim/", False),
+        ("://", False),
+        ("", False),
+    ],
+)
+def test_what_credentials_may_be_for(text: str, taken: bool) -> None:
+    assert bool(re.match(MATCH_PATTERN, text)) is taken
 
 
 @given(st.text(alphabet="abc./%2e\\_-@:~", max_size=30))

@@ -180,7 +180,7 @@ def fit(prepared: Any) -> Any:
     from stagecoach_trainer.checkpoints import Checkpoints
     from stagecoach_trainer.interruption import Request
 
-    return loop.run(prepared, Checkpoints(places.storage(), prepared.job), Request())
+    return loop.run(prepared, Checkpoints(places.storage, prepared.job), Request())
 
 
 def record_of(project: Project) -> Record:

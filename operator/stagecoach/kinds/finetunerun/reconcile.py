@@ -261,6 +261,7 @@ def _job(observed: Observed, inputs: Inputs, attempt: Attempt, now: datetime, se
             pods=project.spec.pods,
             seconds=LOOKUP_SECONDS,
             keep_seconds=keep,
+            credentials=contracts.credentials(project.spec),
         )
         return jobs.job(run, work)
     document = train_job(run, project, inputs, attempt.number)
@@ -275,6 +276,7 @@ def _job(observed: Observed, inputs: Inputs, attempt: Attempt, now: datetime, se
         pods=project.spec.pods,
         seconds=max(1, int(attempts.remaining(run, now).total_seconds())),
         keep_seconds=keep,
+        credentials=contracts.credentials(project.spec),
         reports_progress=True,
     )
     return jobs.job(run, work)

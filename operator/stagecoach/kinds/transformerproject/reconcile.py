@@ -96,7 +96,9 @@ def _identity(project: TransformerProject, document: ResolveJob) -> str:
 
 
 def _pods_identity(project: TransformerProject) -> str:
-    return digest_of_document(project.spec.pods.document())
+    pods = project.spec.pods.document()
+    given = [item.document() for item in project.spec.credentials]
+    return digest_of_document({"pods": pods, "credentials": given} if given else pods)
 
 
 def _resolve(observed: Observed, document: ResolveJob, now: datetime, settings: Settings, failures: int) -> Plan:
@@ -153,6 +155,7 @@ def _work(project: TransformerProject, resolution: Resolution, document: Resolve
         pods=project.spec.pods,
         seconds=RESOLVE_SECONDS,
         keep_seconds=KEEP_SECONDS,
+        credentials=contracts.credentials(project.spec),
     )
 
 

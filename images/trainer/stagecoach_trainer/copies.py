@@ -1,0 +1,104 @@
+"""Folders that libraries read by path: as they lie in the pod, or copied into scratch and hashed on the way."""
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from stagecoach.contract import layout
+from stagecoach.contract.digests import FileEntry, Manifest, file_entry
+from stagecoach.contract.reports import Problem
+from stagecoach.contract.store import StorageFailed, Store
+from stagecoach_trainer import places
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A folder of a store, and the path at which its files are found once they were hashed."""
+
+    store: Store
+    folder: str
+    copied: bool
+
+    def digest(self, names: Iterable[str]) -> str:
+        """Return the digest of these files, each copied while it is hashed if it has to be."""
+        return Manifest.of(self._entry(name) for name in names).digest
+
+    def _entry(self, name: str) -> FileEntry:
+        if not self.copied:
+            return self.store.entry(name, name)
+        return fetched(self.store, name, name, Path(self.folder) / name)
+
+
+def of(store: Store, uri: str) -> Copy:
+    """Return the folder of a store for libraries: itself when it is a folder of the pod."""
+    if store.local_folder is not None:
+        return Copy(store, store.local_folder, copied=False)
+    return Copy(store, str(folder(uri)), copied=True)
+
+
+def folder(uri: str) -> Path:
+    """Return the scratch folder for a copy of what a URI names."""
+    place = places.scratch() / "copies" / hashlib.sha256(uri.encode()).hexdigest()[:16]
+    with _told(place):
+        place.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+def artifact(storage: Store, manifest: Manifest) -> str:
+    """Return a path at which the files of a verified artifact are found."""
+    place = layout.artifact_folder(manifest.digest)
+    if storage.local_folder is not None:
+        return storage.path(place)
+    copy = folder(place)
+    for entry in manifest.files:
+        # Its name alone: what somebody wrote into a manifest must not choose the folder.
+        with storage.open(f"{place}/{entry.path}") as stream, _written(copy / Path(entry.path).name) as target:
+            shutil.copyfileobj(stream, target)
+    return str(copy)
+
+
+def fetched(store: Store, relative: str, name: str, target: Path) -> FileEntry:
+    """Copy a file of a store to a path, and return what was read as the manifest entry of this name."""
+    with store.open(relative) as stream, _written(target) as copy:
+        return file_entry(name, _Tee(stream, copy))  # type: ignore[arg-type]
+
+
+class _Tee:
+    """A stream that writes down what is read from it."""
+
+    def __init__(self, stream: IO[bytes], target: IO[bytes]) -> None:
+        self._stream = stream
+        self._target = target
+
+    def read(self, size: int) -> bytes:
+        content = self._stream.read(size)
+        with _told(Path(self._target.name)):
+            self._target.write(content)
+        return content
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[IO[bytes]]:
+    with _told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = path.open("wb")
+    with stream:
+        yield stream
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "Let the pod run on a node with more room for its scratch volume." if full else "See the message."
+        reason = "ScratchFull" if full else "ScratchUnusable"
+        message = f"the scratch folder cannot take a copy: {os.strerror(error.errno or 0)}."
+        raise StorageFailed(Problem.of(reason, message, value=str(path), remedy=remedy)) from error

@@ -1,0 +1,117 @@
+"""Base models from a model hub: one commit of a repository, its files copied into scratch when they are first read."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import fsspec
+
+from stagecoach.contract.reports import BadInput, Problem
+from stagecoach.contract.store import StorageFailed, Store
+from stagecoach.contract.uris import Uri
+
+DEFAULT_REVISION = "main"
+_TOKEN = "Let spec.credentials name a Secret with a token that may read it; for a gated model, accept its terms first."  # noqa: S105
+_UP = "See that the hub is up, and that pods may reach it; HF_ENDPOINT in the Secret names another hub."
+
+
+class HubModel(Store):
+    """The files of a repository at one commit."""
+
+    def __init__(self, place: Uri, revision: str | None, keys: Mapping[str, str], folder: Path) -> None:
+        super().__init__(fsspec.filesystem("file"), str(folder))
+        self._repository = f"{place.name}/{place.path}"
+        self._hub: dict[str, Any] = {"endpoint": _endpoint(keys), "token": keys.get("token") or False}
+        self.commit, self._names = self._look(revision or DEFAULT_REVISION)
+
+    def _look(self, revision: str) -> tuple[str, list[str]]:
+        from huggingface_hub import HfApi
+
+        with _told(self._repository, revision), _online():
+            found = HfApi(**self._hub).model_info(self._repository, revision=revision, timeout=60)
+        if not re.fullmatch(r"[0-9a-f]{40}", found.sha or ""):
+            message = f"the hub names no commit for revision {revision!r}."
+            raise StorageFailed(Problem.of("ServerFailed", message, value=self._repository, remedy=_UP))
+        return str(found.sha), sorted(item.rfilename for item in found.siblings or () if "/" not in item.rfilename)
+
+    def names(self, folder: str = "") -> list[str]:
+        """Return the sorted names of the repository's own files, without those in folders."""
+        return [] if folder else self._names
+
+    @contextmanager
+    def open(self, relative: str) -> Iterator[IO[bytes]]:
+        """Copy a file into scratch, and open it for reading."""
+        if relative in self._names:
+            self._fetch(relative)
+        with super().open(relative) as stream:
+            yield stream
+
+    def _fetch(self, name: str) -> None:
+        from huggingface_hub import hf_hub_download
+
+        with _told(self._repository, self.commit), _online():
+            hf_hub_download(self._repository, name, revision=self.commit, local_dir=self.path(), **self._hub)
+
+
+def _endpoint(keys: Mapping[str, str]) -> str | None:
+    endpoint = keys.get("HF_ENDPOINT") or None
+    if endpoint and not re.match(r"https?://[A-Za-z0-9._:\[\]-]+(/[A-Za-z0-9._/-]*)?\Z", endpoint):
+        message = "HF_ENDPOINT in the Secret is no address of a server."
+        remedy = "Write it as https://<host>."
+        raise BadInput(Problem.of("EndpointInvalid", message, field="credentials", value=endpoint[:60], remedy=remedy))
+    return endpoint.rstrip("/") if endpoint else None
+
+
+@contextmanager
+def _online() -> Iterator[None]:
+    """Let the library use the network, which it otherwise must not."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = False
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+@contextmanager
+def _told(repository: str, revision: str) -> Iterator[None]:
+    """Turn the library's errors into words."""
+    from httpx2 import HTTPError
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except (HTTPError, OSError) as error:
+        # A download hides why it could not ask behind an error of its own cache.
+        cause = error.__cause__ if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__ else error
+        raise _problem(cause, repository, revision) from error
+
+
+def _problem(error: BaseException, repository: str, revision: str) -> BadInput | StorageFailed:
+    from huggingface_hub import errors
+
+    answer = getattr(error, "response", None)
+    status = answer.status_code if answer is not None else 0
+
+    if isinstance(error, errors.GatedRepoError) or status == 403:
+        problem = Problem.of("AccessDenied", f"access is denied: {error}", value=repository, remedy=_TOKEN)
+    elif isinstance(error, errors.RevisionNotFoundError):
+        message, remedy = f"there is no revision {revision!r}.", "Correct revision: a commit, a branch or a tag."
+        problem = Problem.of("RevisionMissing", message, value=repository, remedy=remedy)
+    elif isinstance(error, errors.RepositoryNotFoundError) or status in (401, 404):
+        # A hub does not tell strangers which repositories there are.
+        message, remedy = "there is no such repository, or it is not for everyone.", f"Correct the URI. {_TOKEN}"
+        problem = Problem.of("BaseMissing", message, value=repository, remedy=remedy)
+    elif status in (400, 405, 410, 451):
+        message, remedy = f"the hub refuses: {error}", "Correct the URI."
+        problem = Problem.of("SourceRefused", message, value=repository, remedy=remedy)
+    elif status:
+        return StorageFailed(Problem.of("ServerFailed", f"the hub fails: {error}", value=repository, remedy=_UP))
+    else:
+        message = f"the hub does not answer: {error}"
+        return StorageFailed(Problem.of("EndpointUnreachable", message, value=repository, remedy=_UP))
+    return BadInput(problem)

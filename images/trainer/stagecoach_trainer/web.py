@@ -1,0 +1,153 @@
+"""Files from web servers: over TLS, from public addresses only, and no larger than a pod can hold."""
+
+import asyncio
+import base64
+import socket
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Any, NoReturn
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from aiohttp.resolver import ThreadedResolver
+from yarl import URL
+
+from stagecoach.contract.reports import BadInput, Problem
+from stagecoach.contract.store import StorageFailed
+
+SCHEME = "https"
+MAX_BYTES = 512 << 20
+MAX_REDIRECTS = 5
+TIMEOUT = aiohttp.ClientTimeout(total=3600, sock_connect=20, sock_read=60)
+REDIRECTS = (301, 302, 303, 307, 308)
+# Addresses of version 6 that stand for one of version 4, which need not be public.
+_TRANSLATED = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"), ip_network("2002::/16"))
+_PUT_ELSEWHERE = "Copy the file to a claim or a bucket: a pod must not be made to read what only the cluster can reach."
+
+
+def read(url: str, keys: Mapping[str, str]) -> bytes:
+    """Return the file at a URL, asked for with the content of its Secret. Raises BadInput and StorageFailed."""
+    try:
+        return asyncio.run(_read(URL(url), _authorization(keys)))
+    except aiohttp.ClientConnectorCertificateError as error:
+        remedy = "Use a server whose certificate an authority has signed that the trainer's image knows."
+        _refuse("CertificateRefused", f"the server's certificate is not accepted: {error}", url, remedy)
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        message = f"the server does not answer, or not to the end: {type(error).__name__}: {error}"
+        remedy = "See that the server is up, and that pods may reach it."
+        raise StorageFailed(Problem.of("EndpointUnreachable", message, value=url, remedy=remedy)) from error
+
+
+def is_public(address: str) -> bool:
+    """Whether an address is one of the internet, and none of a cluster, a machine, a cloud's own services."""
+    ip: IPv4Address | IPv6Address = ip_address(address.partition("%")[0])
+    if isinstance(ip, IPv6Address):
+        if ip.ipv4_mapped:
+            return is_public(str(ip.ipv4_mapped))
+        if ip.teredo or any(ip in network for network in _TRANSLATED):
+            return False
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved
+
+
+class PublicResolver(AbstractResolver):
+    """Resolves names, and refuses one that leads anywhere but to public addresses.
+
+    What it returns is what is connected to: a name cannot lead elsewhere a moment later.
+    """
+
+    def __init__(self) -> None:
+        self._resolver = ThreadedResolver()
+
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[Any]:
+        """Return the addresses of a host. Raises BadInput."""
+        found: list[Any] = await self._resolver.resolve(host, port, family)
+        for each in found:
+            _check_address(host, each["host"])
+        return found
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+async def _read(url: URL, authorization: Mapping[str, str]) -> bytes:
+    connector = aiohttp.TCPConnector(resolver=PublicResolver())
+    async with aiohttp.ClientSession(
+        connector=connector, timeout=TIMEOUT, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+    ) as session:
+        place = url
+        for _ in range(MAX_REDIRECTS + 1):
+            _check(place)
+            # What was given for one server is no other's business.
+            headers = authorization if place.origin() == url.origin() else {}
+            async with session.get(place, headers=headers, allow_redirects=False) as answer:
+                if answer.status not in REDIRECTS:
+                    return await _content(answer, url)
+                place = _following(place, answer.headers.get("Location", ""))
+    message = f"more than {MAX_REDIRECTS} redirects follow each other."
+    raise BadInput(Problem.of("RedirectRefused", message, value=str(url), remedy="Correct the URI."))
+
+
+def _following(place: URL, location: str) -> URL:
+    try:
+        return place.join(URL(location))
+    except ValueError:
+        _refuse("RedirectRefused", f"it leads to {location!r}.", str(place.host), "Correct the URI.")
+
+
+def _check(place: URL) -> None:
+    if place.scheme != SCHEME or not place.host or place.user or place.password:
+        remedy = "Use a URI that leads to https and to nothing else."
+        _refuse("RedirectRefused", f"it leads to {place.scheme}://{place.host}.", str(place.host), remedy)
+    try:
+        ip_address(place.host)
+    except ValueError:
+        return  # a name, which the resolver judges
+    _check_address(place.host, place.host)
+
+
+def _check_address(host: str, address: str) -> None:
+    if not is_public(address):
+        message = f"{host} has the address {address}, which is not one of the public internet."
+        _refuse("AddressRefused", message, host, _PUT_ELSEWHERE)
+
+
+async def _content(answer: aiohttp.ClientResponse, url: URL) -> bytes:
+    _check_status(answer.status, str(url))
+    parts, size = [], 0
+    async for part in answer.content.iter_chunked(1 << 20):
+        parts.append(part)
+        size += len(part)
+        if size > MAX_BYTES:
+            message = f"the file has more than {MAX_BYTES >> 20} MiB."
+            _refuse("SourceTooLarge", message, str(url), "Copy it to a claim or a bucket.")
+    return b"".join(parts)
+
+
+def _check_status(status: int, url: str) -> None:
+    if status == 200:
+        return
+    message = f"the server answers {status}."
+    if status in (404, 410):
+        _refuse("SourceMissing", message, url, "Correct the URI, or put the file there.")
+    if status in (401, 403, 407):
+        remedy = "Let spec.credentials name a Secret with a username and a password, or a token, for this place."
+        _refuse("AccessDenied", message, url, remedy)
+    if status in (408, 425, 429) or status >= 500:
+        raise StorageFailed(Problem.of("ServerFailed", message, value=url, remedy="See the server's own log."))
+    _refuse("SourceRefused", message, url, "Correct the URI.")
+
+
+def _authorization(keys: Mapping[str, str]) -> dict[str, str]:
+    if token := keys.get("token"):
+        return {"Authorization": f"Bearer {token}"}
+    if bool(keys.get("username")) != bool(keys.get("password")):
+        message = "the Secret has one of username and password."
+        raise BadInput(Problem.of("CredentialsIncomplete", message, field="credentials", remedy="Give it both."))
+    if keys.get("username"):
+        pair = f"{keys['username']}:{keys['password']}".encode()
+        return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+    return {}
+
+
+def _refuse(reason: str, message: str, url: str, remedy: str) -> NoReturn:
+    raise BadInput(Problem.of(reason, message, value=url, remedy=remedy))

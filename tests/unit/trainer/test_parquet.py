@@ -1,0 +1,90 @@
+"""Rows of .parquet files."""
+
+import io
+from typing import Any
+
+import pytest
+
+from stagecoach.contract.inputs import Columns
+from stagecoach.contract.reports import BadInput
+from stagecoach.contract.rows import File, Row
+from stagecoach_trainer import sources
+
+from .conftest import EXAMPLES, Project
+
+pa = pytest.importorskip("pyarrow", reason="needs the trainer's libraries: runs inside the trainer image")
+
+
+def written(table: Any, **options: Any) -> bytes:
+    from pyarrow import parquet
+
+    stream = io.BytesIO()
+    parquet.write_table(table, stream, **options)
+    return stream.getvalue()
+
+
+def rows(content: bytes, columns: Columns | None = None) -> list[Row]:
+    return list(sources.rows(content, File("rows.parquet", columns or Columns(), "data.sets[d]")))
+
+
+TEXTS = ["a", "  b\n", "ü👋"]
+LABELS = ["x", "y", "x"]
+
+
+@pytest.mark.parametrize("kind", ["string", "large_string", "string_view", "dictionary"])
+def test_texts_of_every_kind_are_read(kind: str) -> None:
+    texts = pa.array(TEXTS).dictionary_encode() if kind == "dictionary" else pa.array(TEXTS, getattr(pa, kind)())
+    table = pa.table({"id": [1, 2, 3], "text": texts, "label": LABELS})
+    expected = [Row(text, label, number) for number, (text, label) in enumerate(zip(TEXTS, LABELS, strict=True), 1)]
+    assert rows(written(table)) == expected
+    assert rows(written(table, row_group_size=1, compression="zstd")) == expected
+
+
+def test_columns_by_name() -> None:
+    table = pa.table({"body": TEXTS, "class": LABELS, "text": [1, 2, 3]})
+    found = rows(written(table), Columns(text="body", label="class"))
+    assert [row.text for row in found] == TEXTS
+    assert [row.text for row in rows(written(table), Columns(text="class", label="class"))] == LABELS
+
+
+@pytest.mark.parametrize(
+    ("table", "reason", "words"),
+    [
+        ({"text": ["a"]}, "UnknownColumn", "there is no column 'label'; there are 'text'"),
+        ({"text": [1], "label": ["x"]}, "BrokenParquet", "holds int64, not text"),
+        ({"text": [["a"]], "label": ["x"]}, "BrokenParquet", "holds list"),
+        ({"text": [b"a"], "label": ["x"]}, "BrokenParquet", "holds binary, not text"),
+        ({"text": ["a", None], "label": ["x", "y"]}, "EmptyText", "row 2"),
+        ({"text": ["a", "b"], "label": ["x", " "]}, "EmptyLabel", "row 2"),
+        ({"text": [], "label": []}, "NoRows", "no row"),
+    ],
+)
+def test_what_is_not_right_is_told(table: dict[str, Any], reason: str, words: str) -> None:
+    columns = {name: pa.array(values, pa.string() if not values else None) for name, values in table.items()}
+    with pytest.raises(BadInput, match=words) as caught:
+        rows(written(pa.table(columns)))
+    assert caught.value.problem.reason == reason
+    assert caught.value.problem.field.startswith("data.sets[d]")
+    assert caught.value.problem.remedy
+
+
+def test_a_name_twice_and_bytes_that_are_none() -> None:
+    twice = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"]), pa.array(["x"])], ["text", "text", "label"])
+    good = written(pa.table({"text": TEXTS, "label": LABELS}), compression="none")
+    at = good.index(b"  b\n")
+    not_text = good[:at] + b"\xff" + good[at + 1 :]
+    for content in (written(twice), b"", b"PAR1", good[:-20], b"text,label\n", not_text):
+        with pytest.raises(BadInput) as caught:
+            rows(content)
+        assert caught.value.problem.reason == "BrokenParquet"
+
+
+def test_a_data_set_of_parquet_has_its_own_identity_and_the_same_rows(project: Project) -> None:
+    texts, labels = zip(*EXAMPLES, strict=True)
+    content = written(pa.table({"text": texts, "label": labels}))
+    (project.root / "pvc" / "data" / "train.parquet").write_bytes(content)
+    source = project.source("train").model_copy(update={"uri": "pvc://data/train.parquet"})
+    found = sources.read(source, mismatch="", remedy="")
+    mounted = sources.read(project.source("train"), mismatch="", remedy="")
+    assert [row[:2] for row in found.rows] == [row[:2] for row in mounted.rows]
+    assert found.digest != mounted.digest
