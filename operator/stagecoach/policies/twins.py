@@ -13,12 +13,13 @@ class Twin:
     """Another run of the same inputs in the same storage."""
 
     name: str
+    reason: str  # of its condition Ready, empty before it has one
     order: tuple[str, str]  # the elder comes first
     ended: bool
     succeeded: bool
     suspended: bool  # it holds nobody up: when it goes on, it waits for its turn as if it were new
-    decided: str  # when its current attempt was decided, empty if there is none
-    has_job: bool
+    decided: str  # when the training was decided that is under way, empty if there is none
+    has_job: bool  # that of a training
 
     @property
     def at_work(self) -> bool:

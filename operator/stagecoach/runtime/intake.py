@@ -22,8 +22,11 @@ class Intake:
 
     def own(self, obj: Object, *, listed: bool = False) -> None:
         """Take in an object of ours; what is already known makes no work."""
+        key = key_of(obj)
+        # Those of before too: an object of the same name may have come in its place.
+        companions = self._cache.companion_keys(key)
         if self._cache.store(obj, listed=listed):
-            self._spread(obj, self._cache.companion_keys(key_of(obj)))
+            self._spread(obj, companions | self._cache.companion_keys(key))
 
     def own_deleted(self, obj: Object) -> None:
         """Take in that an object of ours is gone."""

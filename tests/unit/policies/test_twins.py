@@ -16,7 +16,8 @@ ELDER, YOUNGER = ("2026-01-01T00:00:01Z", "z"), ("2026-01-01T00:00:09Z", "a")
 
 def twin(name: str, order: tuple[str, str], **changes: Any) -> Twin:
     return replace(
-        Twin(name, order, ended=False, succeeded=False, suspended=False, decided="", has_job=False), **changes
+        Twin(name, "Starting", order, ended=False, succeeded=False, suspended=False, decided="", has_job=False),
+        **changes,
     )
 
 

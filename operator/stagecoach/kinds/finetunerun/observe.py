@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from stagecoach.api.finetunerun import FineTuneRun, Phase
+from stagecoach.api.finetunerun import FineTuneRun, Intent, Phase
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract.reports import Progress
 from stagecoach.kinds.children import Child, child, unfinished
@@ -15,6 +15,7 @@ from stagecoach.policies.twins import Twin
 
 # Why a run is blocked that waits for another one.
 SAME_INPUTS = "SameInputs"
+TRAIN = Intent.TRAIN.value
 
 
 @dataclass(frozen=True)
@@ -68,19 +69,26 @@ def twins(view: View, raw: Object) -> tuple[Twin, ...]:
 
 def _twin(view: View, raw: Object) -> Twin:
     metadata, status = raw["metadata"], raw["status"]
-    phase, uid = status.get("phase"), metadata["uid"]
-    last = next(reversed(status.get("attempts", ())), None)
-    waits = any(item["reason"] == SAME_INPUTS for item in status.get("conditions", ()) if item["type"] == "Ready")
+    phase, attempts = status.get("phase"), status.get("attempts", [])
+    reason = next((item["reason"] for item in status.get("conditions", ()) if item["type"] == "Ready"), "")
+    current = attempts[-1] if attempts else {}
     return Twin(
         name=metadata["name"],
-        order=(metadata["creationTimestamp"], uid),
+        reason=reason,
+        order=(metadata["creationTimestamp"], metadata["uid"]),
         ended=phase in (Phase.SUCCEEDED.value, Phase.FAILED.value),
         succeeded=phase == Phase.SUCCEEDED.value,
         suspended=phase == Phase.SUSPENDED.value,
-        decided=last["decided"] if last and "end" not in last else "",
-        # The Jobs of attempts that have ended hold the turn for the next one, unless it was given up.
-        has_job=bool(unfinished(view, uid) if waits else view.jobs(uid)),
+        decided=current.get("decided", "") if current.get("intent") == TRAIN and "end" not in current else "",
+        has_job=_has_job(view, metadata["uid"], attempts, waits=reason == SAME_INPUTS),
     )
+
+
+def _has_job(view: View, uid: str, attempts: list[Object], *, waits: bool) -> bool:
+    """Whether a run has the Job of a training; that of one that failed holds the turn for the next, until given up."""
+    trainings = {attempt["job"] for attempt in attempts if attempt["intent"] == TRAIN}
+    held = unfinished(view, uid) if waits else view.jobs(uid)
+    return any(job["metadata"]["name"] in trainings for job in held)
 
 
 def _project(view: View, raw: Object) -> TransformerProject | None:

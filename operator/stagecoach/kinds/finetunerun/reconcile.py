@@ -230,9 +230,10 @@ def _again(observed: Observed, last: Attempt, now: datetime) -> Plan:
         return Plan(status=told, delete=attempts.left_over(observed), requeue_after=PATIENCE)
     if resumed and (plan := turns.lets_pass(observed, now)):
         return plan
-    intent = turns.next_intent(observed, last.intent) if resumed else last.intent
-    following = attempts.decided(run, intent, last.number + 1, now)
-    message = f"Attempt {following.number} is decided, after {last.outcome}: {last.message}"
+    nothing_found = last.intent is Intent.LOOKUP and last.outcome == AttemptOutcome.SUCCEEDED
+    intent = Intent.TRAIN if nothing_found else last.intent
+    following = attempts.decided(run, turns.next_intent(observed, intent) if resumed else intent, last.number + 1, now)
+    message = f"Attempt {following.number} is decided, after {last.outcome}: {last.message or 'no record was found.'}"
     listed = attempts.listed([*run.status.attempts, following])
     return Plan(
         status=status.waiting(run, STARTING, message, now, attempts=listed),

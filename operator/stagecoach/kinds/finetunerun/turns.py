@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from stagecoach.api.finetunerun import Attempt, Intent
+from stagecoach.kinds.conditions import timestamp
 from stagecoach.kinds.finetunerun import attempts, status
 from stagecoach.kinds.finetunerun.observe import SAME_INPUTS, Observed
 from stagecoach.kinds.plan import Event, Plan
@@ -26,18 +27,20 @@ def next_intent(observed: Observed, otherwise: Intent) -> Intent:
 
 
 def first(observed: Observed, now: datetime) -> Plan:
-    """Decide the first attempt once no other run of the same inputs is before this one."""
-    if plan := lets_pass(observed, now):
-        return plan
+    """Decide the first attempt: a lookup at once, a training when no run of the same inputs is before this one."""
     attempt, message = first_attempt(observed, now)
-    return Plan(status=status.waiting(observed.run, STARTING, message, now, attempts=[attempt]))
+    if attempt.intent is Intent.TRAIN and (plan := lets_pass(observed, now)):
+        return plan
+    changes = {"attempts": [attempt], "start_time": timestamp(now)}
+    return Plan(status=status.waiting(observed.run, STARTING, message, now, **changes))
 
 
 def open_to_others(observed: Observed, current: Attempt) -> bool:
-    """Whether an attempt that has no Job has to let others pass: the first one, and the first after a suspension."""
-    before = observed.run.status.attempts[-2:-1]
-    resumes = any(attempt.outcome == AttemptOutcome.SUSPENDED for attempt in before)
-    return current.start is None and (current.number == 1 or resumes)
+    """Whether an attempt that has no Job has to let others pass: the first training, and the first one resumed."""
+    before = observed.run.status.attempts[:-1]
+    only_looked = all(attempt.intent is Intent.LOOKUP for attempt in before)
+    resumes = bool(before) and before[-1].outcome == AttemptOutcome.SUSPENDED
+    return current.intent is Intent.TRAIN and current.start is None and (only_looked or resumes)
 
 
 def lets_pass(observed: Observed, now: datetime) -> Plan | None:
@@ -48,10 +51,12 @@ def lets_pass(observed: Observed, now: datetime) -> Plan | None:
     twin = ahead((run.metadata.creation_timestamp, run.metadata.uid), observed.twins)
     if twin is None:
         return Plan(requeue_after=1.0) if undecided(observed.twins, now) else None
-    message = (
-        f"Waits for FineTuneRun {twin.name!r}, which has the same inputs, to adopt what it makes. To train them a"
-        " second time all the same, create a run with force: true."
+    waits = f"Waits for FineTuneRun {twin.name!r}, which has the same inputs, to adopt what it makes."
+    remedy = (
+        f"If nothing will come of it: kubectl delete ftr {twin.name} -n {run.metadata.namespace}. To train the same a"
+        " second time, create a run with force: true."
     )
     ended = [attempt for attempt in run.status.attempts if attempt.end]
+    message = f"{waits} It says {twin.reason or 'nothing yet'}. {remedy}"
     told = status.blocked(run, SAME_INPUTS, message, now, attempts=ended)
-    return Plan(status=told, events=(Event(SAME_INPUTS, message),), delete=attempts.left_over(observed))
+    return Plan(status=told, events=(Event(SAME_INPUTS, f"{waits} {remedy}"),), delete=attempts.left_over(observed))
