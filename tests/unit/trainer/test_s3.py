@@ -214,7 +214,9 @@ def test_a_server_that_does_not_answer(server: Server, monkeypatch: pytest.Monke
         ("SlowDown", 503, StorageFailed, "StorageFailed"),
         ("InternalError", 500, StorageFailed, "StorageFailed"),
         ("403", 403, BadInput, "AccessDenied"),
-        ("AllAccessDisabled", 403, BadInput, "AccessDenied"),
+        ("AccessDenied", 403, BadInput, "AccessDenied"),
+        ("RequestTimeTooSkewed", 403, StorageFailed, "StorageFailed"),
+        ("AllAccessDisabled", 403, StorageFailed, "StorageFailed"),
         ("301", 301, BadInput, "WrongRegion"),
         ("NoSuchKey", 404, FileNotFoundError, ""),
     ],
@@ -227,6 +229,16 @@ def test_the_words_of_a_store(code: str, status: int, kind: type[Exception], rea
     with pytest.raises(kind) as caught, object_errors.told("s3://lake"):
         raise translate_boto_error(ClientError(answer, "PutObject"))
     assert not reason or caught.value.problem.reason == reason  # type: ignore[attr-defined]
+
+
+def test_an_answer_that_is_no_object_stores_is_not_quoted() -> None:
+    from botocore.parsers import ResponseParserError
+
+    with pytest.raises(StorageFailed) as caught, object_errors.told("s3://lake", "storage.uri"):
+        raise ResponseParserError("unable to parse: b'<html>inner page</html>'")
+    assert caught.value.problem.reason == "EndpointUnreachable"
+    assert "inner page" not in caught.value.problem.line()
+    assert caught.value.__suppress_context__, "nor is it in the log"
 
 
 def test_a_server_that_is_killed_in_mid_upload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
