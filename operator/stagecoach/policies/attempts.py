@@ -31,6 +31,7 @@ class AttemptOutcome(StrEnum):
     BAD_IMAGE = "BadImage"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     POD_LOST = "PodLost"
+    NODE_DISK_FULL = "NodeDiskFull"
     SERVICE_FAILED = "ServiceFailed"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     HOPELESS = "TrainingFailed"
@@ -60,6 +61,12 @@ TABLE = {
         retried=True, advice="See that the image exists and that the project's pods.imagePullSecrets may pull it."
     ),
     AttemptOutcome.POD_LOST: Row(retried=True, advice="Nothing to do: nodes drain and pods get evicted."),
+    AttemptOutcome.NODE_DISK_FULL: Row(
+        retried=True,
+        advice="Base models from s3 and hf are copied to the node's disk: let the project's pods.nodeSelector choose"
+        " nodes with more room for them, put the model on a claim, or raise the namespace's limit of"
+        " ephemeral-storage if there is one.",
+    ),
     AttemptOutcome.SERVICE_FAILED: Row(retried=True, advice=""),
     AttemptOutcome.DEADLINE_EXCEEDED: Row(
         retried=False, advice="Raise maxDuration, or train fewer steps, in a new run."
@@ -176,6 +183,8 @@ def _failed(pod: PodState) -> Ended:
         return Ended(AttemptOutcome.OUT_OF_MEMORY, f"Pod {pod.name} was killed at its memory limit.")
     if pod.report is not None and pod.report.outcome is not Outcome.TERMINATED:
         return _reported(pod.report)
+    if pod.reason == "Evicted" and "ephemeral" in pod.message:
+        return Ended(AttemptOutcome.NODE_DISK_FULL, f"Pod {pod.name} was evicted: {pod.message.rstrip('. ')}.")
     if pod.disrupted or pod.reason:
         return Ended(
             AttemptOutcome.POD_LOST, f"Pod {pod.name} was taken away: {pod.disrupted or pod.message or pod.reason}."

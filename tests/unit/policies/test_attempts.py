@@ -71,6 +71,9 @@ def never_started() -> dict[str, Any]:
 
 
 DONE = json.dumps({"outcome": "Done"})
+# The kubelet's words.
+DISK_FULL = "The node was low on resource: ephemeral-storage. Threshold quantity: 1Gi, available: 900Mi. "
+DISK_LIMIT = "Pod ephemeral local storage usage exceeds the total limit of containers 1Gi. "
 LONG_AGO = NOW - timedelta(minutes=11)
 
 ENDED = [
@@ -89,6 +92,8 @@ ENDED = [
     ("unknown report", observe(pod("Failed", **terminated(0, message='{"outcome": "Great"}'))), AttemptOutcome.PROGRAM_FAILED, True),
     ("told to stop", observe(pod("Failed", **terminated(143, message=report("Terminated")))), AttemptOutcome.POD_LOST, True),
     ("evicted", observe(pod("Failed", reason="Evicted", message="disk")), AttemptOutcome.POD_LOST, True),
+    ("evicted for the disk", observe(pod("Failed", reason="Evicted", message=DISK_FULL, **terminated(143, message=report("Terminated")))), AttemptOutcome.NODE_DISK_FULL, True),
+    ("evicted for its use of the disk", observe(pod("Failed", reason="Evicted", message=DISK_LIMIT)), AttemptOutcome.NODE_DISK_FULL, True),
     ("disrupted", observe(pod("Running", **condition("DisruptionTarget", "True", "preempted"))), AttemptOutcome.POD_LOST, True),
     ("pod gone", observe(None, JobState("j", finished=True, message="BackoffLimitExceeded")), AttemptOutcome.POD_LOST, True),
     ("job gone", observe(None, None, started=True), AttemptOutcome.POD_LOST, True),
@@ -109,6 +114,12 @@ def test_an_end_is_classified(seen: Observation, outcome: AttemptOutcome, retrie
 
 def test_every_row_of_the_table_has_a_case() -> None:
     assert {row[2] for row in ENDED} == set(AttemptOutcome) == set(TABLE)
+
+
+def test_a_full_disk_says_whose_room_it_is() -> None:
+    end = judge(observe(pod("Failed", reason="Evicted", message=DISK_FULL)))
+    assert isinstance(end, Ended)
+    assert "available: 900Mi. Base models from s3 and hf are copied to the node's disk" in end.words()
 
 
 WAITING = [
