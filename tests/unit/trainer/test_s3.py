@@ -3,7 +3,8 @@
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -269,6 +270,7 @@ def test_a_server_that_is_killed_in_mid_upload(tmp_path: Path, monkeypatch: pyte
         assert following.names(f"artifacts/sha256/{folder}") == ["adapter_config.json"]
         assert following.complete(f"sha256:{folder}") is None
         assert len(begun(following)) == 1
+        monkeypatch.setattr(objects, "ABANDONED", timedelta(0))
         manifest = following.publish(files, "uid-2")
         assert manifest.digest == f"sha256:{folder}"
         assert following.verified(manifest.digest) == manifest
@@ -278,8 +280,55 @@ def test_a_server_that_is_killed_in_mid_upload(tmp_path: Path, monkeypatch: pyte
 
 
 def begun(store: ObjectStore) -> list[Any]:
-    found: list[Any] = store._call("list_multipart_uploads", "").get("Uploads") or []
+    return begun_by(store._call)
+
+
+def begun_by(call: Callable[..., Any]) -> list[Any]:
+    found: list[Any] = call("list_multipart_uploads", "").get("Uploads") or []
     return found
+
+
+def test_the_upload_of_another_writer_is_left_alone(store: ObjectStore) -> None:
+    digest = store.publish(FILES, "uid").digest
+    key = store._key(f"{layout.artifact_folder(digest)}/adapter_model.safetensors")
+    store._call("create_multipart_upload", "", Key=key)
+    store.publish(FILES, "another")
+    assert [upload["Key"] for upload in begun(store)] == [key]
+
+
+@pytest.mark.parametrize(
+    ("operation", "there"),
+    [
+        ("upload_part", "the same"),
+        ("upload_part", "another"),
+        ("upload_part", "nothing"),
+        # This server takes any object that is there for the upload's; publishing verifies what was written.
+        ("complete_multipart_upload", "the same"),
+        ("complete_multipart_upload", "nothing"),
+    ],
+)
+def test_an_upload_that_somebody_gave_up(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch, operation: str, there: str
+) -> None:
+    monkeypatch.setattr(objects, "WRITE_PART", 5 * MIB)
+    content, call = os.urandom(6 * MIB), store._call
+
+    def given_up(asked: str, relative: str, **given: Any) -> dict[str, Any]:
+        if asked == operation:
+            for upload in begun_by(call):
+                call("abort_multipart_upload", "", Key=upload["Key"], UploadId=upload["UploadId"])
+            if there != "nothing":
+                call("put_object", "", Key=given["Key"], Body=content if there == "the same" else bytes(6 * MIB))
+        return call(asked, relative, **given)
+
+    monkeypatch.setattr(store, "_call", given_up)
+    if there == "the same":
+        store.write("a", content, "")
+        assert store.read("a") == content
+    else:
+        with pytest.raises(StorageFailed) as caught:
+            store.write("a", content, "")
+        assert caught.value.problem.reason == "UploadLost"
 
 
 def test_an_upload_that_is_interrupted_is_given_up(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
