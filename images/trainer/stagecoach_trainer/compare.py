@@ -60,9 +60,10 @@ def _compare(options: argparse.Namespace) -> None:
     record = known[0]
     quiet.prepare(options.threads or min(record.hardware.threads, cgroup.cpus()))
     rows = list(_rows(options.data, record))[: options.limit]
-    scores = _measure(record, copies.artifact(storage, manifest), rows, options)
+    base = _base(record, options.base)
+    scores = _measure(record, base, copies.artifact(storage, manifest), rows, options)
     print(table(scores, _name(record)))
-    if record.inputs.family is Family.ENCODER:
+    if _has_new_head(record, base):
         print(UNTRAINED_HEAD)
     if options.json:
         Path(options.json).write_text(json.dumps(numbers(record, scores), ensure_ascii=False, indent=2) + "\n")
@@ -89,12 +90,21 @@ def _sources(uri: str | None, columns: Columns, record: Record) -> list[DataSour
     ]
 
 
-def _measure(record: Record, artifact: str, rows: list[Row], options: argparse.Namespace) -> dict[str, Score]:
+def _measure(
+    record: Record, base: bases.Base, artifact: str, rows: list[Row], options: argparse.Namespace
+) -> dict[str, Score]:
     from stagecoach_trainer import choosing
 
-    base = _base(record, options.base)
     chosen = choosing.choices(record, base, artifact, [row.text for row in rows], options.batch_size)
     return _scores(record, rows, *chosen)
+
+
+def _has_new_head(record: Record, base: bases.Base) -> bool:
+    if record.inputs.family is not Family.ENCODER:
+        return False
+    from stagecoach_trainer.families import encoder
+
+    return not encoder.keeps_head(base.folder, record.labels)
 
 
 def _base(record: Record, folder: str | None) -> bases.Base:

@@ -8,6 +8,11 @@ from typing import NoReturn
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import StorageFailed
 
+_DENIED = (
+    "AccessDenied",
+    "access is denied",
+    "Let spec.credentials name a Secret whose keys may list and read there, and write to the storage.",
+)
 # What only a person can mend.
 _WRONG = {
     "NoSuchBucket": ("BucketMissing", "there is no such bucket", "Create the bucket, or correct the URI."),
@@ -21,11 +26,9 @@ _WRONG = {
         "Correct the keys in the Secret.",
     ),
     "InvalidToken": ("KeysRefused", "the session token is not valid", "Correct the keys in the Secret."),
-    "AccessDenied": (
-        "AccessDenied",
-        "access is denied",
-        "Let spec.credentials name a Secret whose keys may list and read there, and write to the storage.",
-    ),
+    "AccessDenied": _DENIED,
+    # Of a HEAD: no body says more. With one, a status of 403 may also mean a clock that is wrong, and pass.
+    "403": _DENIED,
     "PermanentRedirect": ("WrongRegion", "the bucket is in another region", "Set AWS_REGION in the Secret."),
     "AuthorizationHeaderMalformed": ("WrongRegion", "it is another region", "Set AWS_REGION in the Secret."),
 }
@@ -44,7 +47,7 @@ _UNREACHABLE = (
     "See that AWS_ENDPOINT_URL in the Secret is right, that the store is up, and that pods may reach it.",
 )
 _OTHER = ("StorageFailed", "the object store refused", "See the message, and the store's own log.")
-_BY_STATUS = {403: "AccessDenied", 301: "PermanentRedirect", 412: "PreconditionFailed", 507: "InsufficientStorage"}
+_BY_STATUS = {301: "PermanentRedirect", 412: "PreconditionFailed", 507: "InsufficientStorage"}
 _MISSING = ("NoSuchKey", "404")
 _EMPTY = ("InvalidRange", "416")
 
@@ -58,11 +61,17 @@ def told(place: str, field: str = "") -> Iterator[None]:
     """Turn the object store's errors into words; a missing object is the caller's to judge."""
     from aiohttp import ClientError
     from botocore.exceptions import BotoCoreError
+    from botocore.parsers import ResponseParserError
 
     try:
         yield
     except (OSError, BotoCoreError, ClientError) as error:
         _tell(error, place, field)
+    except ResponseParserError:
+        # Its text is all of the answer, which is nobody's to see: mostly a page of some other server.
+        reason, what, remedy = _UNREACHABLE
+        problem = Problem.of(reason, f"{what} in its protocol.", field=field, value=place, remedy=remedy)
+        raise StorageFailed(problem) from None
 
 
 def _tell(error: Exception, place: str, field: str) -> NoReturn:

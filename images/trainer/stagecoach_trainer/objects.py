@@ -13,11 +13,13 @@ from collections import deque
 from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from itertools import islice
+from pathlib import Path
 from typing import IO, Any, Self
 
 from stagecoach.contract import layout
-from stagecoach.contract.digests import Manifest
+from stagecoach.contract.digests import Manifest, file_entry
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import PROBE, Content, StorageFailed, Store
 from stagecoach.contract.uris import Uri
@@ -28,6 +30,8 @@ READ_PART = 16 << 20
 WRITE_PART = 16 << 20
 PARALLEL = 8
 TRIES = 4
+# An upload that was begun this long ago has nobody who goes on with it; a younger one may be another writer's.
+ABANDONED = timedelta(days=1)
 
 
 class ObjectStore(Store):
@@ -117,9 +121,9 @@ class ObjectStore(Store):
     # Writing
 
     def publish(self, files: Mapping[str, Content], uid: str) -> Manifest:
-        """Publish files as one artifact. What interrupted attempts had begun to send of it is given up."""
+        """Publish files as one artifact. What others began to send of it long ago, and never ended, is given up."""
         manifest = super().publish(files, uid)
-        self._give_up(f"{self._key(layout.artifact_folder(manifest.digest))}/")
+        self._give_up(f"{self._key(layout.artifact_folder(manifest.digest))}/", older=ABANDONED)
         return manifest
 
     def write(self, relative: str, content: Content, uid: str) -> None:  # noqa: ARG002 - nothing is staged
@@ -148,6 +152,34 @@ class ObjectStore(Store):
     def _send(self, relative: str, content: Content) -> None:
         key = self._key(relative)
         upload = self._call("create_multipart_upload", relative, Key=key)["UploadId"]
+        try:
+            self._send_parts(relative, content, upload)
+        except BaseException as error:
+            with suppress(BadInput, StorageFailed):
+                self._abort(key, upload)
+            if not isinstance(error, (FileNotFoundError, StorageFailed)):
+                raise
+            # Another writer of the same content may have been first, or the answer to the last request was lost.
+            if self._holds(relative, content):
+                return
+            if isinstance(error, StorageFailed):
+                raise
+            message, remedy = "the upload was given up by somebody else.", "See the bucket's lifecycle rules."
+            problem = Problem.of("UploadLost", message, field=self._field, value=self.path(relative), remedy=remedy)
+            raise StorageFailed(problem) from error
+
+    def _holds(self, relative: str, content: Content) -> bool:
+        """Whether there is an object with this content."""
+        try:
+            if self.size(relative) != _length(content):
+                return False
+            with content.open("rb") if isinstance(content, Path) else io.BytesIO(content) as stream:
+                return self.entry(relative, "content") == file_entry("content", stream)
+        except (FileNotFoundError, BadInput, StorageFailed):
+            return False
+
+    def _send_parts(self, relative: str, content: Content, upload: str) -> None:
+        key = self._key(relative)
 
         def part(number: int) -> dict[str, Any]:
             body = _piece(content, (number - 1) * WRITE_PART)
@@ -159,19 +191,15 @@ class ObjectStore(Store):
             parts = list(pool.map(part, range(1, 1 + -(-_length(content) // WRITE_PART))))
             finished = {"MultipartUpload": {"Parts": parts}}
             self._call("complete_multipart_upload", relative, Key=key, UploadId=upload, **finished)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            with suppress(BadInput, StorageFailed):
-                self._abort(key, upload)
-            raise
         finally:
-            pool.shutdown()
+            pool.shutdown(cancel_futures=True)
 
-    def _give_up(self, prefix: str) -> None:
+    def _give_up(self, prefix: str, *, older: timedelta = timedelta(0)) -> None:
         """Give up what interrupted attempts had begun to send: it is no object, and takes its room all the same."""
         with suppress(BadInput, StorageFailed):
             for upload in self._call("list_multipart_uploads", "", Prefix=prefix).get("Uploads", ()):
-                self._abort(upload["Key"], upload["UploadId"])
+                if datetime.now(UTC) - upload["Initiated"] >= older:
+                    self._abort(upload["Key"], upload["UploadId"])
 
     def _abort(self, key: str, upload: str) -> None:
         with suppress(FileNotFoundError):

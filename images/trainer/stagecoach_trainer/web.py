@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import io
 import socket
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -16,12 +17,15 @@ from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import StorageFailed
 
 SCHEME = "https"
-MAX_BYTES = 512 << 20
+# With its rows it has to fit into the 2 GiB of a pod that reads.
+MAX_BYTES = 256 << 20
 MAX_REDIRECTS = 5
 TIMEOUT = aiohttp.ClientTimeout(total=3600, sock_connect=20, sock_read=60)
 REDIRECTS = (301, 302, 303, 307, 308)
 # Addresses of version 6 that stand for one of version 4, which need not be public.
 _TRANSLATED = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"), ip_network("2002::/16"))
+# Addresses that count as global and are not: the IETF's own, and that of Azure's services for each machine.
+_NOT_PUBLIC = (ip_network("192.0.0.0/24"), ip_network("168.63.129.16/32"))
 _PUT_ELSEWHERE = "Copy the file to a claim or a bucket: a pod must not be made to read what only the cluster can reach."
 
 
@@ -44,8 +48,10 @@ def is_public(address: str) -> bool:
     if isinstance(ip, IPv6Address):
         if ip.ipv4_mapped:
             return is_public(str(ip.ipv4_mapped))
-        if ip.teredo or any(ip in network for network in _TRANSLATED):
+        if ip.teredo or ip.is_site_local or any(ip in network for network in _TRANSLATED):
             return False
+    elif any(ip in network for network in _NOT_PUBLIC):
+        return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 
@@ -113,14 +119,13 @@ def _check_address(host: str, address: str) -> None:
 
 async def _content(answer: aiohttp.ClientResponse, url: URL) -> bytes:
     _check_status(answer.status, str(url))
-    parts, size = [], 0
+    content = io.BytesIO()  # which gives away what it holds without copying it
     async for part in answer.content.iter_chunked(1 << 20):
-        parts.append(part)
-        size += len(part)
-        if size > MAX_BYTES:
+        content.write(part)
+        if content.tell() > MAX_BYTES:
             message = f"the file has more than {MAX_BYTES >> 20} MiB."
             _refuse("SourceTooLarge", message, str(url), "Copy it to a claim or a bucket.")
-    return b"".join(parts)
+    return content.getvalue()
 
 
 def _check_status(status: int, url: str) -> None:

@@ -40,6 +40,7 @@ class AttemptOutcome(StrEnum):
     POD_LOST = "PodLost"
     PREEMPTED = "Preempted"
     SUSPENDED = "Suspended"
+    NODE_DISK_FULL = "NodeDiskFull"
     SERVICE_FAILED = "ServiceFailed"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     HOPELESS = "TrainingFailed"
@@ -77,6 +78,12 @@ TABLE = {
     ),
     AttemptOutcome.PREEMPTED: Row(retried=True, counted=False, advice="The next attempt goes on from there."),
     AttemptOutcome.SUSPENDED: Row(retried=True, counted=False, advice="Set spec.suspend to false to go on."),
+    AttemptOutcome.NODE_DISK_FULL: Row(
+        retried=True,
+        advice="Base models from s3 and hf are copied to the node's disk: let the project's pods.nodeSelector choose"
+        " nodes with more room for them, put the model on a claim, or raise the namespace's limit of"
+        " ephemeral-storage if there is one.",
+    ),
     AttemptOutcome.SERVICE_FAILED: Row(retried=True, advice=""),
     AttemptOutcome.DEADLINE_EXCEEDED: Row(
         retried=False, advice="Raise maxDuration, or train fewer steps, in a new run."
@@ -228,6 +235,8 @@ def _failed(pod: PodState) -> Ended:
         return _preempted(pod, pod.report)
     if pod.report is not None and pod.report.outcome is not Outcome.TERMINATED:
         return _reported(pod.report)
+    if pod.reason == "Evicted" and "ephemeral" in pod.message:
+        return Ended(AttemptOutcome.NODE_DISK_FULL, f"Pod {pod.name} was evicted: {pod.message.rstrip('. ')}.")
     if pod.disrupted or pod.reason:
         return Ended(
             AttemptOutcome.POD_LOST, f"Pod {pod.name} was taken away: {pod.disrupted or pod.message or pod.reason}."

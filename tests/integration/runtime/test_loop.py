@@ -48,7 +48,9 @@ def test_a_life_that_goes_well_costs_three_status_writes_one_job_and_two_events(
     kube.create(toy("thrifty", job="a"))
     kubelet.succeeded(kubelet.pod_of("thrifty-a"))
     wait_phase(kube, "thrifty", "Complete")
-    made = eventually(lambda: writes(control_plane, kube))
+    # The last event is told after the status that it is about was written.
+    eventually(lambda: writes(control_plane, kube).count(("create", "events", "")) == 2, what="two events")
+    made = writes(control_plane, kube)
     by_sort = {each: made.count(each) for each in set(made)}
     assert by_sort.pop(("update", "leases", ""), 0) == 0  # leases are not audited here
     assert by_sort == {

@@ -83,6 +83,9 @@ def never_started() -> dict[str, Any]:
 
 DONE = json.dumps({"outcome": "Done"})
 SAVED = json.dumps({"outcome": "Preempted", "checkpoint": 40})
+# The kubelet's words.
+DISK_FULL = "The node was low on resource: ephemeral-storage. Threshold quantity: 1Gi, available: 900Mi. "
+DISK_LIMIT = "Pod ephemeral local storage usage exceeds the total limit of containers 1Gi. "
 LONG_AGO = NOW - timedelta(minutes=11)
 QUEUED = JobState("run-abc-1", finished=False, queue="gpu")
 HELD = JobState("run-abc-1", finished=False, suspended=True, queue="gpu")
@@ -111,6 +114,8 @@ ENDED = [
     ("deleted on a dead node", observe(leaving(pod("Running", **RUNS), LONG_AGO)), AttemptOutcome.POD_LOST, True),
     ("failed before the queue took it", observe(pod("Failed", **terminated(64, message=report("BadInput"))), HELD), AttemptOutcome.BAD_INPUT, False),
     ("done before the queue took it", observe(pod("Succeeded", **terminated(0, message=DONE)), HELD), AttemptOutcome.SUCCEEDED, False),
+    ("evicted for the disk", observe(pod("Failed", reason="Evicted", message=DISK_FULL, **terminated(143, message=report("Terminated")))), AttemptOutcome.NODE_DISK_FULL, True),
+    ("evicted for its use of the disk", observe(pod("Failed", reason="Evicted", message=DISK_LIMIT)), AttemptOutcome.NODE_DISK_FULL, True),
     ("pod gone", observe(None, JobState("j", finished=True, message="BackoffLimitExceeded")), AttemptOutcome.POD_LOST, True),
     ("job gone", observe(None, None, started=True), AttemptOutcome.POD_LOST, True),
     ("pod deleted before it started", observe(deleted(pod("Failed", **never_started())), JobState("j", finished=True, message="BackoffLimitExceeded")), AttemptOutcome.POD_LOST, True),
@@ -148,6 +153,12 @@ def test_a_pod_that_is_taken_away_is_given_the_time_to_save_itself(seen: Observa
     runs = judge(seen)
     assert isinstance(runs, Running)
     assert why in runs.leaving
+
+
+def test_a_full_disk_says_whose_room_it_is() -> None:
+    end = judge(observe(pod("Failed", reason="Evicted", message=DISK_FULL)))
+    assert isinstance(end, Ended)
+    assert "available: 900Mi. Base models from s3 and hf are copied to the node's disk" in end.words()
 
 
 WAITING = [

@@ -203,6 +203,59 @@ def test_comparing(trained: Trained, capsys: pytest.CaptureFixture[str], tmp_pat
     assert accuracy[report.type.lower()] >= 0.9
 
 
+@pytest.mark.parametrize(
+    ("named", "kept"),
+    [
+        (("card_lost", "parcel_late"), True),
+        (("parcel_late", "card_lost"), False),
+        (("joy", "anger"), False),
+        (("card_lost", "parcel_late", "other"), False),
+    ],
+)
+@pytest.mark.parametrize("architecture", ["BertForSequenceClassification", "RobertaForSequenceClassification"])
+def test_a_head_is_kept_for_just_these_labels(
+    tmp_path: Path, architecture: str, named: tuple[str, ...], kept: bool
+) -> None:
+    torch = pytest.importorskip("torch", reason="needs the trainer's libraries: runs inside the trainer image")
+    import transformers
+
+    from stagecoach_trainer.families import encoder
+
+    labels = ("card_lost", "parcel_late")
+    torch.manual_seed(1)  # not what the head is drawn by
+    name = architecture.replace("ForSequenceClassification", "Config")
+    config = getattr(transformers, name)(**SIZES, id2label=dict(enumerate(named)))
+    base = getattr(transformers, architecture)(config)
+    base.save_pretrained(tmp_path)
+    loaded, again = (encoder.load(str(tmp_path), labels, "float32", 0) for _ in range(2))
+    theirs, ours = base.state_dict(), loaded.model.state_dict()
+    assert ours.keys() == theirs.keys()
+    last = "classifier.weight" if "classifier.weight" in ours else "classifier.out_proj.weight"
+    assert torch.equal(ours[last], theirs[last]) is kept
+    assert encoder.keeps_head(str(tmp_path), labels) is kept
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours if not key.startswith("classifier"))
+    assert all(torch.equal(ours[key], value) for key, value in again.model.state_dict().items()), "drawn by the seed"
+    assert "classifier" in loaded.fresh
+
+
+def test_comparing_with_a_base_whose_head_knows_the_labels(
+    project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch", reason="needs the trainer's libraries: runs inside the trainer image")
+    from stagecoach_trainer import compare
+
+    monkeypatch.setitem(BASES, "BertForSequenceClassification", ("BertConfig", SIZES))
+    with_base(project, "BertForSequenceClassification")
+    config = project.root / "pvc" / "models" / "tiny" / "config.json"
+    for named, untrained in ((("card_lost", "parcel_late"), False), (("no", "yes"), True)):
+        ids = {"id2label": dict(enumerate(named)), "label2id": {name: at for at, name in enumerate(named)}}
+        config.write_text(json.dumps(json.loads(config.read_text()) | ids))
+        job = encoder_job(project, LOW_RANK, settings={"max_steps": 1, "epochs": None})
+        train(job)
+        assert compare.main(comparing(project, inputs=job.inputs.digest, data="pvc://data/valid.csv")) == 0
+        assert (compare.UNTRAINED_HEAD in capsys.readouterr().out) is untrained
+
+
 @pytest.mark.parametrize("architecture", BASES)
 @pytest.mark.parametrize(
     "method", [LOW_RANK, FullMethod(freeze=Freeze(embeddings=True, layers=1))], ids=lambda m: m.type

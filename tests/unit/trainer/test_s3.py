@@ -3,7 +3,8 @@
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +216,9 @@ def test_a_server_that_does_not_answer(server: Server, monkeypatch: pytest.Monke
         ("SlowDown", 503, StorageFailed, "StorageFailed"),
         ("InternalError", 500, StorageFailed, "StorageFailed"),
         ("403", 403, BadInput, "AccessDenied"),
-        ("AllAccessDisabled", 403, BadInput, "AccessDenied"),
+        ("AccessDenied", 403, BadInput, "AccessDenied"),
+        ("RequestTimeTooSkewed", 403, StorageFailed, "StorageFailed"),
+        ("AllAccessDisabled", 403, StorageFailed, "StorageFailed"),
         ("301", 301, BadInput, "WrongRegion"),
         ("NoSuchKey", 404, FileNotFoundError, ""),
     ],
@@ -228,6 +231,16 @@ def test_the_words_of_a_store(code: str, status: int, kind: type[Exception], rea
     with pytest.raises(kind) as caught, object_errors.told("s3://lake"):
         raise translate_boto_error(ClientError(answer, "PutObject"))
     assert not reason or caught.value.problem.reason == reason  # type: ignore[attr-defined]
+
+
+def test_an_answer_that_is_no_object_stores_is_not_quoted() -> None:
+    from botocore.parsers import ResponseParserError
+
+    with pytest.raises(StorageFailed) as caught, object_errors.told("s3://lake", "storage.uri"):
+        raise ResponseParserError("unable to parse: b'<html>inner page</html>'")
+    assert caught.value.problem.reason == "EndpointUnreachable"
+    assert "inner page" not in caught.value.problem.line()
+    assert caught.value.__suppress_context__, "nor is it in the log"
 
 
 def test_a_server_that_is_killed_in_mid_upload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
@@ -258,6 +271,7 @@ def test_a_server_that_is_killed_in_mid_upload(tmp_path: Path, monkeypatch: pyte
         assert following.names(f"artifacts/sha256/{folder}") == ["adapter_config.json"]
         assert following.complete(f"sha256:{folder}") is None
         assert len(begun(following)) == 1
+        monkeypatch.setattr(objects, "ABANDONED", timedelta(0))
         manifest = following.publish(files, "uid-2")
         assert manifest.digest == f"sha256:{folder}"
         assert following.verified(manifest.digest) == manifest
@@ -282,8 +296,55 @@ def test_removing_takes_all_below_a_name_and_nothing_else(store: ObjectStore) ->
 
 
 def begun(store: ObjectStore) -> list[Any]:
-    found: list[Any] = store._call("list_multipart_uploads", "").get("Uploads") or []
+    return begun_by(store._call)
+
+
+def begun_by(call: Callable[..., Any]) -> list[Any]:
+    found: list[Any] = call("list_multipart_uploads", "").get("Uploads") or []
     return found
+
+
+def test_the_upload_of_another_writer_is_left_alone(store: ObjectStore) -> None:
+    digest = store.publish(FILES, "uid").digest
+    key = store._key(f"{layout.artifact_folder(digest)}/adapter_model.safetensors")
+    store._call("create_multipart_upload", "", Key=key)
+    store.publish(FILES, "another")
+    assert [upload["Key"] for upload in begun(store)] == [key]
+
+
+@pytest.mark.parametrize(
+    ("operation", "there"),
+    [
+        ("upload_part", "the same"),
+        ("upload_part", "another"),
+        ("upload_part", "nothing"),
+        # This server takes any object that is there for the upload's; publishing verifies what was written.
+        ("complete_multipart_upload", "the same"),
+        ("complete_multipart_upload", "nothing"),
+    ],
+)
+def test_an_upload_that_somebody_gave_up(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch, operation: str, there: str
+) -> None:
+    monkeypatch.setattr(objects, "WRITE_PART", 5 * MIB)
+    content, call = os.urandom(6 * MIB), store._call
+
+    def given_up(asked: str, relative: str, **given: Any) -> dict[str, Any]:
+        if asked == operation:
+            for upload in begun_by(call):
+                call("abort_multipart_upload", "", Key=upload["Key"], UploadId=upload["UploadId"])
+            if there != "nothing":
+                call("put_object", "", Key=given["Key"], Body=content if there == "the same" else bytes(6 * MIB))
+        return call(asked, relative, **given)
+
+    monkeypatch.setattr(store, "_call", given_up)
+    if there == "the same":
+        store.write("a", content, "")
+        assert store.read("a") == content
+    else:
+        with pytest.raises(StorageFailed) as caught:
+            store.write("a", content, "")
+        assert caught.value.problem.reason == "UploadLost"
 
 
 def test_an_upload_that_is_interrupted_is_given_up(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,6 +53,13 @@ web = pytest.importorskip("stagecoach_trainer.web")
         ("2002:7f00:1::", False),
         ("2001:0:4136:e378:8000:63bf:3fff:fdd2", False),
         ("2001:db8::1", False),
+        ("fec0::1", False),
+        ("feff:ffff::1", False),
+        ("192.0.0.9", False),
+        ("192.0.0.10", False),
+        ("168.63.129.16", False),
+        ("::ffff:168.63.129.16", False),
+        ("168.63.129.17", True),
     ],
 )
 def test_what_is_a_public_address(address: str, public: bool) -> None:
@@ -181,7 +188,11 @@ def test_what_may_pass(port: int, path: str, host: str, reason: str) -> None:
 
 
 def test_a_file_may_not_be_larger_than_a_pod_can_hold(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web, "MAX_BYTES", 10)
+    assert web.MAX_BYTES == 256 << 20
+    content = read("rows.csv", port)
+    monkeypatch.setattr(web, "MAX_BYTES", len(content))
+    assert read("rows.csv", port) == content
+    monkeypatch.setattr(web, "MAX_BYTES", len(content) - 1)
     with pytest.raises(BadInput) as caught:
         read("rows.csv", port)
     assert caught.value.problem.reason == "SourceTooLarge"

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import get_peft_model
-from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding, set_seed
+from transformers import AutoConfig, AutoModelForSequenceClassification, DataCollatorWithPadding, set_seed
 
 from stagecoach.contract.inputs import LoraMethod
 from stagecoach.contract.reports import BadInput, Problem
@@ -58,7 +58,7 @@ def build(prepared: Prepared, precision: str) -> Parts:
 
 
 def load(folder: str, labels: tuple[str, ...], precision: str, seed: int) -> Classifier:
-    """Return the base in a folder as a classifier of these labels, its head new unless it has one for as many."""
+    """Return the base in a folder as a classifier of these labels, its head new unless it was trained on just these."""
     set_seed(seed)
     model, found = AutoModelForSequenceClassification.from_pretrained(
         folder,
@@ -73,7 +73,21 @@ def load(folder: str, labels: tuple[str, ...], precision: str, seed: int) -> Cla
         output_loading_info=True,
     )
     names = {*found["missing_keys"], *(item[0] for item in found["mismatched_keys"])}
-    return Classifier(model, tuple(sorted({_module(name) for name in names} | _heads(model))))
+    drawn = {_module(name) for name in names}
+    if not keeps_head(folder, labels) and not drawn & _heads(model):
+        # As many labels, and others: what the head knows is not about these.
+        set_seed(seed)
+        new = AutoModelForSequenceClassification.from_config(model.config, dtype=model.dtype)
+        for head in _heads(model):
+            setattr(model, head, getattr(new, head))
+    return Classifier(model, tuple(sorted(drawn | _heads(model))))
+
+
+def keeps_head(folder: str, labels: tuple[str, ...]) -> bool:
+    """Whether the base in a folder has a head for exactly these labels, in this order."""
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    named = tuple(config.id2label[index] for index in sorted(config.id2label))
+    return named == labels and str((config.architectures or [""])[0]).endswith("ForSequenceClassification")
 
 
 def _heads(model: Any) -> set[str]:
