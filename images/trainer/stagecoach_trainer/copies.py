@@ -45,7 +45,7 @@ def of(store: Store, uri: str) -> Copy:
 def folder(uri: str) -> Path:
     """Return the scratch folder for a copy of what a URI names."""
     place = places.scratch() / "copies" / hashlib.sha256(uri.encode()).hexdigest()[:16]
-    with _told(place):
+    with told(place):
         place.mkdir(parents=True, exist_ok=True)
     return place
 
@@ -78,14 +78,14 @@ class _Tee:
 
     def read(self, size: int) -> bytes:
         content = self._stream.read(size)
-        with _told(Path(self._target.name)):
+        with told(Path(self._target.name)):
             self._target.write(content)
         return content
 
 
 @contextmanager
 def _written(path: Path) -> Iterator[IO[bytes]]:
-    with _told(path):
+    with told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = path.open("wb")
     with stream:
@@ -93,7 +93,8 @@ def _written(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def told(path: Path) -> Iterator[None]:
+    """Turn the errors of the scratch folder into words."""
     try:
         yield
     except OSError as error:

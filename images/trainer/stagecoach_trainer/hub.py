@@ -1,5 +1,6 @@
 """Base models from a model hub: one commit of a repository, its files copied into scratch when they are first read."""
 
+import errno
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +12,10 @@ import fsspec
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import StorageFailed, Store
 from stagecoach.contract.uris import Uri
+from stagecoach_trainer import copies
 
+# What a download fails with when it is the disk's fault.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 DEFAULT_REVISION = "main"
 _TOKEN = "Let spec.credentials name a Secret with a token that may read it; for a gated model, accept its terms first."  # noqa: S105
 _UP = "See that the hub is up, and that pods may reach it; HF_ENDPOINT in the Secret names another hub."
@@ -23,7 +27,10 @@ class HubModel(Store):
     def __init__(self, place: Uri, revision: str | None, keys: Mapping[str, str], folder: Path) -> None:
         super().__init__(fsspec.filesystem("file"), str(folder))
         self._repository = f"{place.name}/{place.path}"
-        self._hub: dict[str, Any] = {"endpoint": _endpoint(keys), "token": keys.get("token") or False}
+        self._hub: dict[str, Any] = {
+            "endpoint": keys.get("HF_ENDPOINT", "").rstrip("/") or None,
+            "token": keys.get("token") or False,
+        }
         self.commit, self._names = self._look(revision or DEFAULT_REVISION)
 
     def _look(self, revision: str) -> tuple[str, list[str]]:
@@ -51,17 +58,8 @@ class HubModel(Store):
     def _fetch(self, name: str) -> None:
         from huggingface_hub import hf_hub_download
 
-        with _told(self._repository, self.commit), _online():
+        with copies.told(Path(self.path())), _told(self._repository, self.commit), _online():
             hf_hub_download(self._repository, name, revision=self.commit, local_dir=self.path(), **self._hub)
-
-
-def _endpoint(keys: Mapping[str, str]) -> str | None:
-    endpoint = keys.get("HF_ENDPOINT") or None
-    if endpoint and not re.match(r"https?://[A-Za-z0-9._:\[\]-]+(/[A-Za-z0-9._/-]*)?\Z", endpoint):
-        message = "HF_ENDPOINT in the Secret is no address of a server."
-        remedy = "Write it as https://<host>."
-        raise BadInput(Problem.of("EndpointInvalid", message, field="credentials", value=endpoint[:60], remedy=remedy))
-    return endpoint.rstrip("/") if endpoint else None
 
 
 @contextmanager
@@ -86,6 +84,8 @@ def _told(repository: str, revision: str) -> Iterator[None]:
     try:
         yield
     except (HTTPError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in _DISK:
+            raise  # of the folder that is written to
         # A download hides why it could not ask behind an error of its own cache.
         cause = error.__cause__ if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__ else error
         raise _problem(cause, repository, revision) from error

@@ -6,6 +6,7 @@ from pathlib import Path
 from stagecoach.contract import access, mounts, uris
 from stagecoach.contract.store import Store
 from stagecoach.contract.uris import Uri
+from stagecoach_trainer import credentials
 
 ROOT_VARIABLE = "STAGECOACH_ROOT"
 TERMINATION_LOG_VARIABLE = "STAGECOACH_TERMINATION_LOG"
@@ -45,12 +46,11 @@ def _opened(place: Uri, uri: str, field: str = "") -> Store:
 
 
 def keys(uri: str) -> dict[str, str]:
-    """Return what the Secret for a URI holds, by key; nothing when there is none."""
+    """Return what the Secret for a URI holds, by key; nothing when there is none. Raises BadInput."""
     secret = access.secret_of(uri, access.read_access().credentials)
     if secret is None:
         return {}
-    files = Path(rebased(mounts.secret_folder(secret))).iterdir()
-    return {file.name: file.read_text().strip() for file in files if not file.name.startswith(".")}
+    return credentials.read(uris.parse(uri).scheme, Path(rebased(mounts.secret_folder(secret))), secret)
 
 
 def scratch() -> Path:

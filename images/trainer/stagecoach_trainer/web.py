@@ -145,9 +145,6 @@ def _check_status(status: int, url: str) -> None:
 def _authorization(keys: Mapping[str, str]) -> dict[str, str]:
     if token := keys.get("token"):
         return {"Authorization": f"Bearer {token}"}
-    if bool(keys.get("username")) != bool(keys.get("password")):
-        message = "the Secret has one of username and password."
-        raise BadInput(Problem.of("CredentialsIncomplete", message, field="credentials", remedy="Give it both."))
     if keys.get("username"):
         pair = f"{keys['username']}:{keys['password']}".encode()
         return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}

@@ -13,7 +13,7 @@ from stagecoach.contract.jobs import DataSource, Labels, ModelSource, ResolveJob
 from stagecoach.contract.records import Record
 from stagecoach.contract.reports import ArtifactReport
 from stagecoach.contract.store import Store
-from stagecoach_trainer import lookup, places
+from stagecoach_trainer import credentials, lookup, places
 from tests.unit.contract.documents import LENGTHS, METHOD, OWNER, PROMPT, SETTINGS, SUBJECT, run_inputs
 
 ANOTHER = Subject(kind="FineTuneRun", namespace="team", name="another", uid="uid-2")
@@ -99,6 +99,11 @@ def make_project(root: Path) -> Project:
     project.write("train.csv", EXAMPLES)
     project.write("valid.csv", [(f"{text}!", label) for text, label in EXAMPLES[:4]])
     return project
+
+
+@pytest.fixture(autouse=True)
+def _servers_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(credentials.LOOPBACK_VARIABLE, "1")
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Base models from a hub: a small server that speaks as much of its protocol as a download needs."""
 
+import errno
 import hashlib
 import json
 import threading
@@ -159,6 +160,7 @@ def test_a_model_that_cannot_be_had(changes: dict[str, Any], reason: str, words:
         read(**changes)
     assert caught.value.problem.reason == reason
     assert caught.value.problem.field == "candidates[tiny].model.uri"
+    assert "t0ken" not in caught.value.problem.line()
 
 
 def test_a_file_that_is_missing_is_the_models_fault(hub: Hub) -> None:
@@ -172,6 +174,7 @@ def test_a_hub_that_fails(hub: Hub) -> None:
     with pytest.raises(StorageFailed) as caught:
         read()
     assert caught.value.problem.reason == "ServerFailed"
+    assert "t0ken" not in caught.value.problem.line()
 
 
 @pytest.mark.usefixtures("hub")
@@ -184,6 +187,27 @@ def test_a_hub_that_does_not_answer(project: Project) -> None:
     with pytest.raises(BadInput) as refused:
         read()
     assert refused.value.problem.reason == "EndpointInvalid"
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        (errno.ENOSPC, "ScratchFull"),
+        (errno.EDQUOT, "ScratchFull"),
+        (errno.EACCES, "ScratchUnusable"),
+        (errno.EROFS, "ScratchUnusable"),
+    ],
+)
+@pytest.mark.usefixtures("hub")
+def test_a_disk_that_takes_no_copy(monkeypatch: pytest.MonkeyPatch, number: int, reason: str) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise OSError(number, "no")
+
+    monkeypatch.setattr("huggingface_hub.file_download.http_get", fails)
+    with pytest.raises(StorageFailed) as caught:
+        read()
+    assert caught.value.problem.reason == reason
+    assert "hub" not in caught.value.problem.message
 
 
 @pytest.mark.usefixtures("hub")

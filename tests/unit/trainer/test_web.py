@@ -198,12 +198,6 @@ def test_a_file_may_not_be_larger_than_a_pod_can_hold(port: int, monkeypatch: py
     assert caught.value.problem.reason == "SourceTooLarge"
 
 
-def test_half_a_password_is_none(port: int) -> None:
-    with pytest.raises(BadInput) as caught:
-        read("rows.csv", port, username="me")
-    assert caught.value.problem.reason == "CredentialsIncomplete"
-
-
 def test_a_data_set_has_its_secret_and_its_field(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = project.root / "credentials" / "web"
     secret.mkdir(parents=True)

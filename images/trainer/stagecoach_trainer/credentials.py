@@ -1,0 +1,94 @@
+"""What a Secret holds for a place: the keys that are known for its scheme, and nothing of what lies beside them.
+
+No message says what a key holds: what is wrong with it ends in the status, which more people read than Secrets.
+"""
+
+import os
+import re
+import socket
+from collections.abc import Mapping
+from ipaddress import IPv6Address, ip_address
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+from stagecoach.contract.reports import BadInput, Problem
+
+KEYS = {
+    "s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL"),
+    "https": ("username", "password", "token"),
+    "hf": ("token", "HF_ENDPOINT"),
+}
+PAIRS = (("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ("username", "password"))
+ENDPOINTS = {
+    "AWS_ENDPOINT_URL": r"https?://[A-Za-z0-9._:\[\]-]+/?",
+    "HF_ENDPOINT": r"https?://[A-Za-z0-9._:\[\]-]+(/[A-Za-z0-9._/-]*)?",
+}
+# These are sent encoded; all others as they are, in headers and addresses.
+_ANY_TEXT = ("username", "password")
+# For tests alone, whose servers are on their own machine. No Secret and no custom resource can set it.
+LOOPBACK_VARIABLE = "STAGECOACH_TESTS_USE_LOOPBACK"
+
+
+def read(scheme: str, folder: Path, secret: str) -> dict[str, str]:
+    """Return what a mounted Secret holds for a scheme, by key. Raises BadInput when that cannot be used."""
+    there = {file.name for file in folder.iterdir()}
+    keys = {name: _text(folder / name, secret) for name in KEYS[scheme] if name in there}
+    check(keys, secret)
+    return keys
+
+
+def check(keys: Mapping[str, str], secret: str) -> None:
+    """Raise BadInput when a key is missing beside another, or an endpoint is none."""
+    for pair in PAIRS:
+        if len(given := [name for name in pair if keys.get(name)]) == 1:
+            absent = next(name for name in pair if name not in given)
+            _refuse("CredentialsIncomplete", f"Secret {secret} has {given[0]} and not {absent}.", "Give it both.")
+    for name, pattern in ENDPOINTS.items():
+        if keys.get(name):
+            _check_endpoint(name, keys[name], pattern, secret)
+
+
+def _text(file: Path, secret: str) -> str:
+    try:
+        text = file.read_bytes().decode().strip()
+    except UnicodeDecodeError:
+        text = None
+    if text is None or not (file.name in _ANY_TEXT or re.fullmatch(r"[!-~]*", text)):
+        message = f"key {file.name} of Secret {secret} is not what it can be: text without spaces or line breaks."
+        _refuse("CredentialsUnreadable", message, "Write the key again, as plain text.")
+    return text
+
+
+def _check_endpoint(name: str, endpoint: str, pattern: str, secret: str) -> None:
+    addresses = _addresses(endpoint) if re.fullmatch(pattern, endpoint) else None
+    if addresses is None:
+        message = f"{name} in Secret {secret} is no address of a server."
+        _refuse("EndpointInvalid", message, "Write it as https://<host> or http://<host>:<port>.")
+    if any(is_of_a_machine(address) for address in addresses) and not os.environ.get(LOOPBACK_VARIABLE):
+        message = f"{name} in Secret {secret} leads to an address that only a machine itself can mean."
+        _refuse("AddressRefused", message, "Use the address of a server, not a loopback or link-local one.")
+
+
+def _addresses(endpoint: str) -> list[str] | None:
+    """Return the addresses of a URL's host; None when that can be none."""
+    try:
+        parts = urlsplit(endpoint)
+        return [str(item[4][0]) for item in socket.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)]
+    except ValueError:
+        return None
+    except OSError:
+        return []  # a name that is not known now: connecting says so, and it may pass
+
+
+def is_of_a_machine(address: str) -> bool:
+    """Whether an address is loopback or link-local: the pod's own, or a cloud's services for the node."""
+    ip = ip_address(address.partition("%")[0])
+    if isinstance(ip, IPv6Address) and ip.ipv4_mapped:
+        ip = ip.ipv4_mapped
+    return ip.is_loopback or ip.is_link_local or ip.is_unspecified
+
+
+def _refuse(reason: str, message: str, remedy: str) -> NoReturn:
+    # Without what led here: the log shows no content either.
+    raise BadInput(Problem.of(reason, message, field="credentials", remedy=remedy)) from None

@@ -1,0 +1,99 @@
+"""What is read of a Secret, and that no message says what it holds."""
+
+import traceback
+from pathlib import Path
+
+import pytest
+
+from stagecoach.contract.reports import BadInput
+from stagecoach_trainer import credentials
+
+S3 = {"AWS_ACCESS_KEY_ID": b"hidden-id", "AWS_SECRET_ACCESS_KEY": b"hidden-key\n"}
+
+
+def mounted(folder: Path, content: dict[str, bytes]) -> Path:
+    """Mount a Secret as the kubelet does."""
+    (folder / "..data").mkdir()
+    for name, value in content.items():
+        (folder / "..data" / name).write_bytes(value)
+        (folder / name).symlink_to(f"..data/{name}")
+    return folder
+
+
+def test_only_what_is_known_is_read(tmp_path: Path) -> None:
+    folder = mounted(tmp_path, {**S3, "keystore.jks": b"\xff\xfe\x00", "token": b"\xff"})
+    assert credentials.read("s3", folder, "lake") == {
+        "AWS_ACCESS_KEY_ID": "hidden-id",
+        "AWS_SECRET_ACCESS_KEY": "hidden-key",
+    }
+
+
+def test_passwords_are_any_text(tmp_path: Path) -> None:
+    folder = mounted(tmp_path, {"username": b"me", "password": "ein wörd".encode()})
+    assert credentials.read("https", folder, "web") == {"username": "me", "password": "ein wörd"}
+
+
+@pytest.mark.parametrize(
+    ("scheme", "content", "reason", "words"),
+    [
+        ("s3", {"AWS_ACCESS_KEY_ID": b"hidden-id"}, "CredentialsIncomplete", "not AWS_SECRET_ACCESS_KEY"),
+        ("s3", {"AWS_SECRET_ACCESS_KEY": b"hidden-key"}, "CredentialsIncomplete", "not AWS_ACCESS_KEY_ID"),
+        ("https", {"password": b"hidden"}, "CredentialsIncomplete", "not username"),
+        ("https", {"username": b"hidden", "password": b""}, "CredentialsIncomplete", "not password"),
+        ("hf", {"token": b"hidden\xff"}, "CredentialsUnreadable", "key token"),
+        ("hf", {"token": b"hidden\r\nX-More: hidden"}, "CredentialsUnreadable", "key token"),
+        ("https", {"token": "hidden-wörd".encode()}, "CredentialsUnreadable", "key token"),
+        ("https", {"username": b"me", "password": b"hidden\xff"}, "CredentialsUnreadable", "key password"),
+        ("s3", {**S3, "AWS_REGION": b"hidden region"}, "CredentialsUnreadable", "key AWS_REGION"),
+        ("s3", {"AWS_ENDPOINT_URL": b"10.0.0.1/hidden"}, "EndpointInvalid", "AWS_ENDPOINT_URL"),
+        ("s3", {"AWS_ENDPOINT_URL": b"http://me:hidden@10.0.0.1"}, "EndpointInvalid", "AWS_ENDPOINT_URL"),
+        ("s3", {"AWS_ENDPOINT_URL": b"http://hidden:port"}, "EndpointInvalid", "AWS_ENDPOINT_URL"),
+        ("s3", {"AWS_ENDPOINT_URL": b"http://[hidden"}, "EndpointInvalid", "AWS_ENDPOINT_URL"),
+        ("hf", {"HF_ENDPOINT": b"https://me:hidden@hub.example"}, "EndpointInvalid", "HF_ENDPOINT"),
+        ("hf", {"HF_ENDPOINT": b"https://hub.example/?token=hidden"}, "EndpointInvalid", "HF_ENDPOINT"),
+        ("hf", {"HF_ENDPOINT": b"file:///hidden"}, "EndpointInvalid", "HF_ENDPOINT"),
+    ],
+)
+def test_what_cannot_be_used_is_not_told(
+    tmp_path: Path, scheme: str, content: dict[str, bytes], reason: str, words: str
+) -> None:
+    with pytest.raises(BadInput, match=words) as caught:
+        credentials.read(scheme, mounted(tmp_path, content), "lake")
+    problem = caught.value.problem
+    assert (problem.reason, problem.field, problem.value) == (reason, "credentials", "")
+    assert "lake" in problem.message
+    assert problem.remedy
+    for told in (problem.line(), "".join(traceback.format_exception(caught.value))):
+        assert not [word for word in ("hidden", r"\xff", "0xff") if word in told]
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "HF_ENDPOINT"])
+@pytest.mark.parametrize(
+    ("host", "refused"),
+    [
+        ("127.0.0.1:9000", True),
+        ("localhost", True),
+        ("[::1]:9000", True),
+        ("[::ffff:127.0.0.1]", True),
+        ("2130706433", True),
+        ("0.0.0.0", True),  # noqa: S104
+        ("169.254.169.254", True),
+        ("[fe80::1]", True),
+        ("[::ffff:169.254.169.254]", True),
+        ("10.0.0.1:9000", False),
+        ("192.168.1.1", False),
+        ("[fd00::1]:9000", False),
+        ("203.0.113.1", False),
+        ("not-known.invalid", False),
+    ],
+)
+def test_an_endpoint_is_a_server(monkeypatch: pytest.MonkeyPatch, name: str, host: str, refused: bool) -> None:
+    monkeypatch.delenv(credentials.LOOPBACK_VARIABLE)
+    keys = {name: f"http://{host}"}
+    if not refused:
+        credentials.check(keys, "lake")
+        return
+    with pytest.raises(BadInput, match="loopback or link-local") as caught:
+        credentials.check(keys, "lake")
+    assert caught.value.problem.reason == "AddressRefused"
+    assert host not in caught.value.problem.line()
