@@ -77,7 +77,8 @@ def test_an_upgrade_upgrades_the_definitions(cluster: Cluster, installer: Instal
     older = shutil.copytree(CHART, tmp_path / "older")
     file = older / "files" / "crds" / "finetuneruns.yaml"
     definition = yaml.safe_load(file.read_text())
-    del definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["force"]
+    spec = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    del spec["properties"]["force"], spec["x-kubernetes-validations"]
     file.write_text(yaml.safe_dump(definition, sort_keys=False))
     installer.install("sc", "stagecoach", chart=older)
     assert "force" not in _spec(cluster)

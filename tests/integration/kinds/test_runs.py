@@ -1,7 +1,6 @@
 """The operator's promises about runs, on a real API server: the tests play the kubelet."""
 
 import json
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -147,12 +146,11 @@ def test_runs_of_the_same_inputs_are_computed_once(desk: Desk) -> None:
     [trains] = names - waiting
     desk.kubelet.succeeded(desk.kubelet.pod_of(desk.job_of("FineTuneRun", trains)), TRAINED)
     desk.awaits("FineTuneRun", trains, "Succeeded")
-    while waiting:
-        [name] = eventually(partial(going_on, desk, waiting), 20, "one of them goes on")
+    eventually(lambda: not same_inputs(desk, names), 20, "both look for its record")
+    for name in waiting:
         desk.kubelet.succeeded(desk.kubelet.pod_of(desk.job_of("FineTuneRun", name)), ADOPTED)
         desk.awaits("FineTuneRun", name, "Succeeded")
         assert desk.reason("FineTuneRun", name)[0] == "Adopted"
-        waiting -= {name}
     jobs = desk.kube.select("Job", "stagecoach.dev/kind=FineTuneRun")
     assert sorted(json.loads(document_of(job))["kind"] for job in jobs) == ["Lookup", "Lookup", "Train"]
 
@@ -160,11 +158,6 @@ def test_runs_of_the_same_inputs_are_computed_once(desk: Desk) -> None:
 def same_inputs(desk: Desk, names: set[str]) -> set[str]:
     """Return the runs that wait for another of the same inputs."""
     return {name for name in names if desk.reason("FineTuneRun", name)[0] == "SameInputs"}
-
-
-def going_on(desk: Desk, waiting: set[str]) -> set[str]:
-    """Return those of them that wait no more."""
-    return waiting - same_inputs(desk, waiting)
 
 
 def document_of(job: builders.Object) -> str:
