@@ -120,7 +120,8 @@ def test_deleting_a_run_takes_its_jobs_along(desk: Desk) -> None:
     job = desk.job_of("FineTuneRun", "first")
     desk.kubelet.pod_of(job)
     desk.kube.delete("FineTuneRun", "first")
-    eventually(lambda: desk.kube.find("Job", job) is None, 20, "the Job is gone")
+    # The garbage collector of a new control plane learns of new kinds every 30 seconds.
+    eventually(lambda: desk.kube.find("Job", job) is None, 60, "the Job is gone")
 
 
 def test_a_lost_pod_is_another_attempt_with_another_job(desk: Desk) -> None:
