@@ -16,6 +16,8 @@ from tests.integration.support.eventually import eventually
 _numbers = itertools.count(1)
 # What the pods of a test ask for: several fit beside each other on a small machine.
 SMALL = {"cpu": "100m", "memory": "2Gi"}
+# Each look is a kubectl, whose start takes a third of a second of CPU from the trainings that are waited for.
+POLL_SECONDS = 1.0
 ROWS = "".join(f"where is parcel {number},delivery\nmy bill {number} is wrong,billing\n" for number in range(20))
 DATA = {"train.csv": f"text,label\n{ROWS}", "valid.csv": "text,label\nwhere is it,delivery\nwrong bill,billing\n"}
 TINY_BASE = Path(__file__).with_name("tiny_base.py")
@@ -110,7 +112,7 @@ class Desk:
             return obj if obj.get("status", {}).get("phase") in phases else None
 
         try:
-            found = eventually(look, seconds, f"{kind} {name} is {' or '.join(phases)}")
+            found = eventually(look, seconds, f"{kind} {name} is {' or '.join(phases)}", every=POLL_SECONDS)
         except AssertionError as error:
             raise AssertionError(f"{error}; it says {self.ready(kind, name)}") from None
         assert found
@@ -124,7 +126,7 @@ class Desk:
             return str(ready["message"]) if ready.get("reason") == reason else ""
 
         try:
-            return str(eventually(look, seconds, f"{kind} {name} says {reason}"))
+            return str(eventually(look, seconds, f"{kind} {name} says {reason}", every=POLL_SECONDS))
         except AssertionError as error:
             raise AssertionError(f"{error}; it says {self.ready(kind, name)}") from None
 

@@ -4,7 +4,7 @@ import random
 import time
 
 from tests import builders, deploy
-from tests.e2e.conftest import SMALL, Desk
+from tests.e2e.conftest import POLL_SECONDS, SMALL, Desk
 from tests.integration.support.eventually import eventually
 
 RUNS = 10
@@ -22,6 +22,7 @@ def kill_operator(tools: deploy.Tools) -> None:
         "app.kubernetes.io/name=stagecoach",
         "--grace-period=0",
         "--force",
+        "--ignore-not-found",  # the one before it may still be going
     )
 
 
@@ -56,7 +57,9 @@ def test_a_pod_that_is_deleted_is_another_attempt(desk: Desk) -> None:
     desk.apply(run)
     desk.awaits("ftr", "first", "Running")
     desk.tools.kubectl("delete", "pod", "-n", desk.namespace, "-l", "stagecoach.dev/name=first", "--wait=false")
-    eventually(lambda: len(desk.object("ftr", "first")["status"]["attempts"]) == 2, 120, "a second attempt")
+    eventually(
+        lambda: len(desk.object("ftr", "first")["status"]["attempts"]) == 2, 120, "a second attempt", every=POLL_SECONDS
+    )
     attempts = desk.object("ftr", "first")["status"]["attempts"]
     assert (attempts[0]["outcome"], attempts[0]["counted"]) == ("Preempted", False)
 
@@ -64,10 +67,10 @@ def test_a_pod_that_is_deleted_is_another_attempt(desk: Desk) -> None:
         progress = desk.object("ftr", "first")["status"].get("progress", {})
         return bool(progress.get("step", 0) >= progress.get("checkpoint", 1) >= attempts[0]["checkpoint"])
 
-    eventually(goes_on, 120, "the second attempt goes on from the checkpoint")
+    eventually(goes_on, 120, "the second attempt goes on from the checkpoint", every=POLL_SECONDS)
 
     desk.tools.kubectl("delete", "ftr", "first", "-n", desk.namespace)
-    eventually(lambda: not _pods(desk, "first"), 120, "deleting the run stops its pods")
+    eventually(lambda: not _pods(desk, "first"), 120, "deleting the run stops its pods", every=POLL_SECONDS)
 
 
 def _pods(desk: Desk, name: str) -> list[builders.Object]:

@@ -7,8 +7,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(look: Callable[[], T], seconds: float = 15.0, what: str = "") -> T:
-    """Return the first true answer of `look`; an AssertionError in it counts as "not yet"."""
+def eventually(look: Callable[[], T], seconds: float = 15.0, what: str = "", every: float = 0.05) -> T:
+    """Return the first true answer of `look`, asked every so many seconds; an AssertionError in it is "not yet"."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -19,7 +19,7 @@ def eventually(look: Callable[[], T], seconds: float = 15.0, what: str = "") -> 
             return answer
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds:g} s: {what or look} (last: {error or answer!r})")
-        time.sleep(0.05)
+        time.sleep(every)
 
 
 def stays(look: Callable[[], object], seconds: float) -> None:
