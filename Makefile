@@ -10,9 +10,9 @@ export PYTHONPATH := operator:images/trainer:.
 export PATH := $(STATE)/bin:$(PATH)
 TORCH_VERSION ?= 2.13.0
 export TORCH_VERSION
-# Most tests wait most of the time; on a small machine, too, several of them run beside each other. Those of e2e train.
+# Most tests wait most of the time; on a small machine, too, several of them run beside each other. Not those of e2e: they
+# train, and one after the other is as fast.
 PROCESSES ?= -n 4
-E2E_PROCESSES ?= -n 2
 
 .PHONY: help
 help:  ## list the targets
@@ -43,7 +43,7 @@ test-integration: setup  ## the operator and the chart against a real API server
 
 .PHONY: test-e2e
 test-e2e: setup  ## real nodes, containers and training
-	$(PY) -m pytest $(E2E_PROCESSES) --maxschedchunk 1 tests/e2e
+	$(PY) -m pytest tests/e2e
 
 .PHONY: check-banking77
 check-banking77: setup  ## a run on real data: BANKING77=<folder with train.csv and test.csv>

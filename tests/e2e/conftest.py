@@ -23,11 +23,6 @@ DATA = {"train.csv": f"text,label\n{ROWS}", "valid.csv": "text,label\nwhere is i
 TINY_BASE = Path(__file__).with_name("tiny_base.py")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest test, so that the others run beside it."""
-    items.sort(key=lambda item: item.path.name != "test_trainer_image.py")
-
-
 @dataclass(frozen=True)
 class Once:
     """What several processes of one test run share: the first one makes it, the others wait and read."""
@@ -118,7 +113,7 @@ class Desk:
         assert found
         return found
 
-    def awaits_reason(self, kind: str, name: str, reason: str, seconds: float = 120) -> str:
+    def awaits_reason(self, kind: str, name: str, reason: str, seconds: float = 240) -> str:
         """Return the Ready condition's message once it has this reason."""
 
         def look() -> str:
@@ -148,7 +143,7 @@ class Desk:
         self.claim("models")
         self.data({TINY_BASE.name: TINY_BASE.read_text()}, name="tiny-base")
         self.apply(_tiny_base_job(self.images.trainer))
-        self.tools.kubectl("wait", "-n", self.namespace, "--for=condition=complete", "job/tiny-base", "--timeout=3m")
+        self.tools.kubectl("wait", "-n", self.namespace, "--for=condition=complete", "job/tiny-base", "--timeout=9m")
 
 
 @pytest.fixture

@@ -56,6 +56,8 @@ def test_a_pod_that_is_deleted_is_another_attempt(desk: Desk) -> None:
     run = builders.run(namespace=desk.namespace, resources=SMALL, hyperparameters={"maxSteps": 100_000})
     desk.apply(run)
     desk.awaits("ftr", "first", "Running")
+    # Before the first step there is nothing to save, and the pod is only lost.
+    eventually(lambda: step(desk) > 0, 180, "it trains", every=POLL_SECONDS)
     desk.tools.kubectl("delete", "pod", "-n", desk.namespace, "-l", "stagecoach.dev/name=first", "--wait=false")
     eventually(
         lambda: len(desk.object("ftr", "first")["status"]["attempts"]) == 2, 120, "a second attempt", every=POLL_SECONDS
@@ -71,6 +73,11 @@ def test_a_pod_that_is_deleted_is_another_attempt(desk: Desk) -> None:
 
     desk.tools.kubectl("delete", "ftr", "first", "-n", desk.namespace)
     eventually(lambda: not _pods(desk, "first"), 120, "deleting the run stops its pods", every=POLL_SECONDS)
+
+
+def step(desk: Desk) -> int:
+    """Return how far the run is, as its status tells."""
+    return int(desk.object("ftr", "first")["status"].get("progress", {}).get("step", 0))
 
 
 def _pods(desk: Desk, name: str) -> list[builders.Object]:
