@@ -36,8 +36,9 @@ def test_the_api_server_may_go_and_come_back(
     for name in (*(f"before-{number}" for number in range(5)), "after"):
         kubelet.succeeded(kubelet.pod_of(f"{name}-a", 40))
         wait_phase(kube, name, "Complete", 40)
-    made = writes(control_plane, kube)
-    assert made.count(("create", "jobs", "")) == 6
+    # Not exactly six: what the killed one had done but not yet noted is missing in its audit log.
+    made = writes(control_plane, kube).count(("create", "jobs", ""))
+    assert made <= len(kube.select("Job")) == 6
 
 
 def test_a_frozen_api_server_does_not_freeze_the_operator(
