@@ -2,15 +2,18 @@
 
 import itertools
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 
 from tests import builders, deploy
+from tests.cluster import build_image, load_image, programs
+from tests.cluster.paths import State
 from tests.integration.support.eventually import eventually
 
 _numbers = itertools.count(1)
@@ -20,30 +23,8 @@ SMALL = {"cpu": "100m", "memory": "2Gi"}
 POLL_SECONDS = 1.0
 ROWS = "".join(f"where is parcel {number},delivery\nmy bill {number} is wrong,billing\n" for number in range(20))
 DATA = {"train.csv": f"text,label\n{ROWS}", "valid.csv": "text,label\nwhere is it,delivery\nwrong bill,billing\n"}
+TRAINER_TESTS = "trainer-tests"
 TINY_BASE = Path(__file__).with_name("tiny_base.py")
-
-
-@dataclass(frozen=True)
-class Once:
-    """What several processes of one test run share: the first one makes it, the others wait and read."""
-
-    folder: Path
-
-    def get(self, name: str, make: Callable[[], Any]) -> Any:
-        """Return what `make` returned, in whichever process it ran; it has to have a JSON form."""
-        answer = self.folder / f"{name}.json"
-        with FileLock(answer.with_suffix(".lock")):
-            if not answer.exists():
-                answer.write_text(json.dumps(make()))
-            return json.loads(answer.read_text())
-
-
-@pytest.fixture(scope="session")
-def once(tmp_path_factory: pytest.TempPathFactory, testrun_uid: str) -> Once:
-    """What this test run makes once."""
-    folder = tmp_path_factory.getbasetemp().parent / f"once-{testrun_uid}"
-    folder.mkdir(exist_ok=True)
-    return Once(folder)
 
 
 @pytest.fixture(scope="session")
@@ -53,16 +34,16 @@ def tools() -> deploy.Tools:
 
 
 @pytest.fixture(scope="session")
-def images(tools: deploy.Tools, once: Once) -> deploy.Images:
+def images(tools: deploy.Tools) -> deploy.Images:
     """The images of this checkout."""
     assert tools
-    return deploy.Images(**once.get("images", lambda: asdict(deploy.build_images())))
+    return deploy.build_images()
 
 
 @pytest.fixture(scope="session")
-def installed(tools: deploy.Tools, images: deploy.Images, once: Once) -> deploy.Tools:
+def installed(tools: deploy.Tools, images: deploy.Images) -> deploy.Tools:
     """The operator, installed by its chart."""
-    once.get("operator", lambda: deploy.install(tools, images))
+    deploy.install(tools, images)
     return tools
 
 
@@ -130,14 +111,6 @@ class Desk:
         listed = self.tools.get("jobs", "-n", self.namespace, "-l", "app.kubernetes.io/managed-by=stagecoach")
         return list(listed["items"])
 
-    def tiny_project(self) -> None:
-        """Create the project `desk` on the tiny base, with small data in a ConfigMap, and wait until it is ready."""
-        self.tiny_base()
-        self.claim("store")
-        self.data(DATA)
-        self.apply(tiny_project(self.namespace))
-        self.awaits("txp", "desk", "Ready")
-
     def tiny_base(self) -> None:
         """Write a random model of some thousand weights into the claim `models`."""
         self.claim("models")
@@ -146,27 +119,62 @@ class Desk:
         self.tools.kubectl("wait", "-n", self.namespace, "--for=condition=complete", "job/tiny-base", "--timeout=9m")
 
 
+@contextmanager
+def new_desk(installed: deploy.Tools, images: deploy.Images) -> Iterator[Desk]:
+    """Make a namespace in which only restricted pods run; it goes in the end."""
+    made = Desk(installed, f"e2e-{next(_numbers)}", images)
+    installed.kubectl("delete", "namespace", made.namespace, "--ignore-not-found", "--wait")
+    deploy.make_namespace(installed, made.namespace)
+    yield made
+    installed.kubectl("delete", "namespace", made.namespace, "--wait=false")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def trainer_tests(
+    request: pytest.FixtureRequest, installed: deploy.Tools, images: deploy.Images
+) -> Iterator[Desk | None]:
+    """A namespace with the Job of the trainer's own tests, where they are asked for.
+
+    They need some CPU minutes and no cluster: started first, they take what the other tests leave while these wait.
+    """
+    if not any(item.path.name == "test_images.py" for item in request.session.items):
+        yield None
+        return
+    place = deploy.ROOT / "tests/unit/trainer/build"
+    place.mkdir(exist_ok=True)
+    shutil.copy2(programs.object_store(State.from_environment()), place / "versitygw")
+    build_image("stagecoach/trainer-tests", deploy.ROOT / "tests/unit/trainer", context=deploy.ROOT)
+    resources = {"requests": {"cpu": "100m", "memory": "2Gi"}, "limits": {"memory": "4Gi"}}
+    container = {"image": load_image("stagecoach/trainer-tests"), "resources": resources}
+    job = deploy.restricted_job(TRAINER_TESTS, container, [])
+    with new_desk(installed, images) as made:
+        installed.kubectl("create", "-n", made.namespace, "-f", "-", stdin=json.dumps(job))
+        yield made
+
+
 @pytest.fixture
-def make_desk(installed: deploy.Tools, images: deploy.Images, worker_id: str) -> Iterator[Callable[[], Desk]]:
-    """Make namespaces in which only restricted pods run; they go with the test."""
-    made = []
-
-    def make() -> Desk:
-        desk = Desk(installed, f"e2e-{worker_id}-{next(_numbers)}", images)
-        installed.kubectl("delete", "namespace", desk.namespace, "--ignore-not-found", "--wait")
-        deploy.make_namespace(installed, desk.namespace)
-        made.append(desk)
-        return desk
-
-    yield make
-    for desk in made:
-        installed.kubectl("delete", "namespace", desk.namespace, "--wait=false")
-
-
-@pytest.fixture
-def desk(make_desk: Callable[[], Desk]) -> Desk:
+def desk(installed: deploy.Tools, images: deploy.Images) -> Iterator[Desk]:
     """A namespace of the test's own."""
-    return make_desk()
+    with new_desk(installed, images) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shelf(installed: deploy.Tools, images: deploy.Images) -> Iterator[Desk]:
+    """A namespace that the tests of a module share, with the tiny base and a claim for storage."""
+    with new_desk(installed, images) as made:
+        made.tiny_base()
+        made.claim("store")
+        yield made
+
+
+@pytest.fixture(scope="module")
+def office(shelf: Desk) -> Desk:
+    """The same, with the project `desk` on it, which is ready."""
+    shelf.data(DATA)
+    shelf.apply(tiny_project(shelf.namespace))
+    shelf.awaits("txp", "desk", "Ready")
+    return shelf
 
 
 def tiny_project(namespace: str, name: str = "desk", **changes: Any) -> builders.Object:

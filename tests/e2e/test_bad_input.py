@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import pytest
-
 from tests import builders
 from tests.e2e.conftest import DATA, SMALL, Desk, tiny_project
 
@@ -32,13 +30,6 @@ CASES: dict[str, tuple[str, builders.Object, str, tuple[str, ...]]] = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def shelf(desk: Desk) -> Desk:
-    desk.tiny_base()
-    desk.claim("store")
-    return desk
-
-
 def test_bad_data_ends_in_words(shelf: Desk) -> None:
     for name, (content, changes, _, _) in CASES.items():
         key = "train.jsonl" if name == "broken-json" else "train.csv"
@@ -61,20 +52,20 @@ def test_bytes_that_are_not_text_end_in_words(shelf: Desk) -> None:
     config = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": "desk"},
+        "metadata": {"name": "bytes"},
         "binaryData": {"train.csv": "dGV4dCxsYWJlbAr/"},
     }
-    shelf.apply(config, tiny_project(shelf.namespace, **sets()))
-    assert "Save the file as UTF-8" in shelf.awaits_reason("txp", "desk", "WrongEncoding")
+    shelf.apply(config, tiny_project(shelf.namespace, "bytes", **sets("configmap://bytes/train.csv")))
+    assert "Save the file as UTF-8" in shelf.awaits_reason("txp", "bytes", "WrongEncoding")
 
 
 def test_mended_data_is_read_again_when_asked_for(shelf: Desk) -> None:
-    shelf.data({"train.csv": "text,label\nhello,\n"})
-    shelf.apply(tiny_project(shelf.namespace, **sets()))
-    shelf.awaits_reason("txp", "desk", "EmptyLabel")
-    shelf.data({"train.csv": GOOD})
-    shelf.tools.kubectl("annotate", "txp", "desk", "-n", shelf.namespace, "stagecoach.dev/requested-at=now")
-    shelf.awaits("txp", "desk", "Ready")
+    shelf.data({"train.csv": "text,label\nhello,\n"}, name="mended")
+    shelf.apply(tiny_project(shelf.namespace, "mended", **sets("configmap://mended/train.csv")))
+    shelf.awaits_reason("txp", "mended", "EmptyLabel")
+    shelf.data({"train.csv": GOOD}, name="mended")
+    shelf.tools.kubectl("annotate", "txp", "mended", "-n", shelf.namespace, "stagecoach.dev/requested-at=now")
+    shelf.awaits("txp", "mended", "Ready")
 
 
 def test_what_is_missing_is_waited_for(desk: Desk) -> None:
@@ -87,31 +78,28 @@ def test_what_is_missing_is_waited_for(desk: Desk) -> None:
     desk.awaits("txp", "desk", "Ready", seconds=240)
 
 
-def test_bad_runs_end_in_words(desk: Desk) -> None:
-    desk.tiny_project()
+def test_bad_runs_end_in_words(office: Desk) -> None:
     modules = {"type": "LoRA", "targetModules": {"names": ["nothing_proj"]}}
-    desk.apply(
-        builders.run("modules", desk.namespace, method=modules, resources=SMALL),
-        builders.run("huge", desk.namespace, resources={"cpu": "500", "memory": "1Gi"}),
-        builders.run("test", desk.namespace, data={"train": [{"name": "valid"}]}),
+    office.apply(
+        builders.run("modules", office.namespace, method=modules, resources=SMALL),
+        builders.run("memory", office.namespace, resources={"cpu": "200m", "memory": "100Mi"}, force=True),
+        builders.run("huge", office.namespace, resources={"cpu": "500", "memory": "1Gi"}, force=True),
+        builders.run("test", office.namespace, data={"train": [{"name": "valid"}]}),
     )
-    assert "q_proj" in desk.awaits_reason("ftr", "modules", "UnknownTargetModule"), "what there is instead"
-    assert "Insufficient cpu" in desk.awaits_reason("ftr", "huge", "Unschedulable")
-    assert "split Validation, not Train" in desk.awaits_reason("ftr", "test", "WrongSplit")
-    assert len(desk.object("ftr", "modules")["status"]["attempts"]) == 1, "bad input is not retried"
+    assert "q_proj" in office.awaits_reason("ftr", "modules", "UnknownTargetModule"), "what there is instead"
+    assert "resources.memory" in office.awaits_reason("ftr", "memory", "OutOfMemory")
+    assert "Insufficient cpu" in office.awaits_reason("ftr", "huge", "Unschedulable")
+    assert "split Validation, not Train" in office.awaits_reason("ftr", "test", "WrongSplit")
+    assert len(office.object("ftr", "modules")["status"]["attempts"]) == 1, "bad input is not retried"
 
 
-def test_data_that_changed_after_it_was_resolved_ends_the_run(desk: Desk) -> None:
-    desk.tiny_project()
-    desk.data(DATA | {"train.csv": GOOD + "one row more,delivery\n"})
-    desk.apply(builders.run(namespace=desk.namespace, resources=SMALL))
-    message = desk.awaits_reason("ftr", "first", "InputChanged")
+def test_data_that_changed_after_it_was_resolved_ends_the_run(shelf: Desk) -> None:
+    shelf.data({"train.csv": GOOD}, name="changed")
+    shelf.apply(tiny_project(shelf.namespace, "changed", **sets("configmap://changed/train.csv")))
+    shelf.awaits("txp", "changed", "Ready")
+    shelf.data({"train.csv": GOOD + "one row more,delivery\n"}, name="changed")
+    data = {"train": [{"name": "train"}]}
+    shelf.apply(builders.run("changed", shelf.namespace, project="changed", data=data, resources=SMALL))
+    message = shelf.awaits_reason("ftr", "changed", "InputChanged")
     assert "data.sets[train].digest" in message
     assert "stagecoach.dev/requested-at" in message, "the project has to read it again before another run"
-
-
-def test_a_pod_that_needs_more_memory_than_it_may_have_is_told(desk: Desk) -> None:
-    desk.tiny_project()
-    desk.apply(builders.run(namespace=desk.namespace, resources={"cpu": "200m", "memory": "100Mi"}))
-    message = desk.awaits_reason("ftr", "first", "OutOfMemory")
-    assert "resources.memory" in message

@@ -31,7 +31,7 @@ def test_warnings_about_a_pod_reach_its_owner(toys: OperatorProcess, kube: Kube,
     kubelet.bind(pod)
     kubelet.waiting(pod, "ContainerCreating")
     kubelet.complain(pod, "FailedMount", "no such claim")
-    eventually(lambda: kube.get("Toy", "ill")["status"].get("warning") == "FailedMount: no such claim", 20)
+    eventually(lambda: kube.get("Toy", "ill")["status"].get("warning") == "FailedMount: no such claim", 45)
     kubelet.running(pod)
     eventually(lambda: "warning" not in kube.get("Toy", "ill")["status"])
     assert toys.metric("stagecoach_api_requests_total", verb="list", resource="events") >= 1

@@ -1,0 +1,12 @@
+"""The trainer's own tests, in its image and with its libraries: real trainings of a tiny model."""
+
+from tests import deploy
+from tests.e2e.conftest import TRAINER_TESTS, Desk
+
+
+def test_the_trainers_tests_pass_in_its_image(trainer_tests: Desk) -> None:
+    output = deploy.await_job(trainer_tests.tools, trainer_tests.namespace, TRAINER_TESTS, seconds=1200)
+    last = output.strip().splitlines()[-1]
+    assert " passed" in last, output
+    assert "failed" not in last
+    assert "skipped" not in last, "in its image every one of them runs"
