@@ -67,6 +67,7 @@ def start_operator(kube: Kube, tmp_path: Path) -> Iterator[StartOperator]:
     yield start
     for each in started:
         each.end()
+        print(f"the operator's log:\n{each.text()[-4000:]}")  # shown with a test that fails
 
 
 @pytest.fixture

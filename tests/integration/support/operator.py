@@ -36,7 +36,7 @@ class OperatorProcess:
         environment |= {"KUBECONFIG": str(kubeconfig), "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}"}
         command = [
             *(sys.executable, "-W", "default", "-m", module, "--trainer-image", TRAINER_IMAGE),
-            *("--metrics-address", "127.0.0.1", "--metrics-port", str(self.port)),
+            *("--metrics-address", "127.0.0.1", "--metrics-port", str(self.port), "--log-level", "DEBUG"),
             *arguments,
         ]
         with log.open("ab") as output:
