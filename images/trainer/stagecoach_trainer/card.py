@@ -16,6 +16,9 @@ from stagecoach.contract.inputs import (
 )
 from stagecoach.contract.records import Record, TrainingRecord
 
+# The picture of the losses, beside the card.
+CURVE = "loss.svg"
+
 
 def text(record: Record) -> str:
     """Return the card in Markdown, with the metadata block that model hubs read."""
@@ -128,7 +131,13 @@ def _data(record: Record) -> str:
 
 def _results(record: Record) -> str:
     training = record.training
-    lines = ["\n## What came of it\n", "| epoch | step | loss on the validation sets |", "|---|---|---|"]
+    lines = [
+        "\n## What came of it\n",
+        f"![Loss and learning rate over steps]({CURVE})",
+        "",
+        "| epoch | step | loss on the validation sets |",
+        "|---|---|---|",
+    ]
     lines += [f"| {point.epoch:g} | {point.step} | {point.loss:.4f} |" for point in training.evaluations]
     if training.best_step is not None:
         lines += ["", f"Published is the model of step {training.best_step}, where this loss was lowest."]

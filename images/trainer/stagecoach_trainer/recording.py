@@ -19,7 +19,7 @@ from stagecoach.contract.records import (
 )
 from stagecoach.contract.reports import ArtifactReport
 from stagecoach.contract.store import Store
-from stagecoach_trainer import artifact, card, hardware, lookup
+from stagecoach_trainer import artifact, card, curve, hardware, lookup
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.families import freezing
 from stagecoach_trainer.loop import Result, peak_memory
@@ -36,7 +36,7 @@ NOT_DETERMINISTIC = "Some operations have no deterministic form: the same inputs
 
 
 def publish(prepared: Prepared, result: Result, manifest: Manifest, storage: Store) -> ArtifactReport:
-    """Write card and record, the record last, and return what to report. An earlier record is kept beside it."""
+    """Write loss curve, card and record, the record last, and return what to report. An earlier record stays."""
     job = prepared.job
     record = build(prepared, result, manifest)
     content = (record.model_dump_json(by_alias=True, exclude_none=True, indent=2) + "\n").encode()
@@ -46,6 +46,7 @@ def publish(prepared: Prepared, result: Result, manifest: Manifest, storage: Sto
         earlier = storage.read(place)
         name = hex_of(lookup.digest_of_content(earlier))[:12]
         storage.write(f"{folder}/record.{name}.json", earlier, staging(job))
+    storage.write(f"{folder}/{card.CURVE}", curve.svg(record.training), staging(job))
     storage.write(f"{folder}/{CARD}", card.text(record).encode(), staging(job))
     storage.write(place, content, staging(job))
     return record.report(lookup.digest_of_content(content), adopted=False)

@@ -4,6 +4,7 @@ artifacts/sha256/<hex>/          the files of a model or adapter
 artifacts/sha256/<hex>.manifest.json   written last: without it the artifact is not there
 runs/<inputs hex>/record.json    what a run with these inputs produced
 runs/<inputs hex>/README.md      the same for people (a model card)
+runs/<inputs hex>/loss.svg       the losses of its training, a picture in the card
 runs/<inputs hex>/checkpoints/<run uid>/
     step-<step>.<attempt>/       a training in progress, from which another attempt goes on
     step-<step>.<attempt>.json   written last: without it the checkpoint is not there
