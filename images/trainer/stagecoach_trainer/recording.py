@@ -14,6 +14,7 @@ from stagecoach.contract.records import (
     Determinism,
     EvalPoint,
     LossPoint,
+    ProfileRecord,
     Record,
     TrainingRecord,
 )
@@ -38,7 +39,8 @@ NOT_DETERMINISTIC = "Some operations have no deterministic form: the same inputs
 def publish(prepared: Prepared, result: Result, manifest: Manifest, storage: Store) -> ArtifactReport:
     """Write loss curve, card and record, the record last, and return what to report. An earlier record stays."""
     job = prepared.job
-    record = build(prepared, result, manifest)
+    profile = _profile(prepared)
+    record = build(prepared, result, manifest, profile)
     content = (record.model_dump_json(by_alias=True, exclude_none=True, indent=2) + "\n").encode()
     place = layout.record_file(job.inputs.digest)
     folder = layout.run_folder(job.inputs.digest)
@@ -46,13 +48,14 @@ def publish(prepared: Prepared, result: Result, manifest: Manifest, storage: Sto
         earlier = storage.read(place)
         name = hex_of(lookup.digest_of_content(earlier))[:12]
         storage.write(f"{folder}/record.{name}.json", earlier, staging(job))
+    storage.write(layout.profile_file(job.inputs.digest), profile, staging(job))
     storage.write(f"{folder}/{card.CURVE}", curve.svg(record.training), staging(job))
     storage.write(f"{folder}/{CARD}", card.text(record).encode(), staging(job))
     storage.write(place, content, staging(job))
     return record.report(lookup.digest_of_content(content), adopted=False)
 
 
-def build(prepared: Prepared, result: Result, manifest: Manifest) -> Record:
+def build(prepared: Prepared, result: Result, manifest: Manifest, profile: bytes) -> Record:
     """Return the record of a training."""
     job = prepared.job
     return Record(
@@ -82,7 +85,14 @@ def build(prepared: Prepared, result: Result, manifest: Manifest) -> Record:
             bytes=manifest.size,
             files=manifest.files,
         ),
+        profile=ProfileRecord(path=layout.profile_file(job.inputs.digest), digest=lookup.digest_of_content(profile)),
     )
+
+
+def _profile(prepared: Prepared) -> bytes:
+    """Return what the texts of all training sets look like together."""
+    first, *others = (encoding.profile for encoding in prepared.train)
+    return (sum(others, first).line() + "\n").encode()
 
 
 def _base(base: Base) -> BaseRecord:

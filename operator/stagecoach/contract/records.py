@@ -129,6 +129,13 @@ class ArtifactRecord(ContractModel):
     files: tuple[FileEntry, ...]
 
 
+class ProfileRecord(ContractModel):
+    """Where the profile of the training texts is: their lengths and vocabulary, for comparison with what is served."""
+
+    path: str = Field(description="File relative to the storage's root; what it holds is in contract/profiles.py.")
+    digest: Digest = Field(description="Digest of the file's content.")
+
+
 class Record(ContractModel):
     """The record of a run."""
 
@@ -149,6 +156,7 @@ class Record(ContractModel):
     software: Software
     determinism: Determinism
     artifact: ArtifactRecord
+    profile: ProfileRecord | None = Field(None, description="None in a record of before there were profiles.")
 
     def report(self, digest: str, *, adopted: bool) -> ArtifactReport:
         """Return what a Job reports of this record, whose content has the given digest."""
