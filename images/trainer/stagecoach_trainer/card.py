@@ -16,7 +16,8 @@ from stagecoach.contract.inputs import (
 )
 from stagecoach.contract.records import Record, TrainingRecord
 
-# The picture of the losses, beside the card.
+# The card, and the picture of the losses beside it.
+NAME = "README.md"
 CURVE = "loss.svg"
 
 
@@ -133,7 +134,7 @@ def _results(record: Record) -> str:
     training = record.training
     lines = [
         "\n## What came of it\n",
-        f"![Loss and learning rate over steps]({CURVE})",
+        picture(),
         "",
         "| epoch | step | loss on the validation sets |",
         "|---|---|---|",
@@ -143,6 +144,11 @@ def _results(record: Record) -> str:
         lines += ["", f"Published is the model of step {training.best_step}, where this loss was lowest."]
     lines += ["", f"Mean training loss {training.train_loss:.4f}. A loss is not a verdict: that is the gate's.", ""]
     return "\n".join(lines)
+
+
+def picture() -> str:
+    """Return the line that shows the losses."""
+    return f"![Loss and learning rate over steps]({CURVE})"
 
 
 def _reproduction(record: Record) -> str:

@@ -20,13 +20,13 @@ from stagecoach.contract.records import (
 )
 from stagecoach.contract.reports import ArtifactReport
 from stagecoach.contract.store import Store
-from stagecoach_trainer import artifact, card, curve, hardware, lookup
+from stagecoach_trainer import artifact, card, curve, hardware, lookup, tracking
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.families import freezing
 from stagecoach_trainer.loop import Result, peak_memory
+from stagecoach_trainer.tracking import Tracker
 from stagecoach_trainer.train import Prepared, now, staging
 
-CARD = "README.md"
 FROZEN = "Every weight of the base model; only the adapter's matrices were trained."
 FROZEN_BUT = "Every weight of the base model; only the adapter's matrices and the modules {} were trained."
 DETERMINISTIC = (
@@ -36,11 +36,15 @@ DETERMINISTIC = (
 NOT_DETERMINISTIC = "Some operations have no deterministic form: the same inputs may give slightly different weights."
 
 
-def publish(prepared: Prepared, result: Result, manifest: Manifest, storage: Store) -> ArtifactReport:
+def publish(
+    prepared: Prepared, result: Result, manifest: Manifest, storage: Store, tracker: Tracker | None = None
+) -> ArtifactReport:
     """Write loss curve, card and record, the record last, and return what to report. An earlier record stays."""
     job = prepared.job
     profile = _profile(prepared)
     record = build(prepared, result, manifest, profile)
+    if tracker is not None:
+        record = record.model_copy(update={"tracking": tracker.settle()})
     content = (record.model_dump_json(by_alias=True, exclude_none=True, indent=2) + "\n").encode()
     place = layout.record_file(job.inputs.digest)
     folder = layout.run_folder(job.inputs.digest)
@@ -50,9 +54,13 @@ def publish(prepared: Prepared, result: Result, manifest: Manifest, storage: Sto
         storage.write(f"{folder}/record.{name}.json", earlier, staging(job))
     storage.write(layout.profile_file(job.inputs.digest), profile, staging(job))
     storage.write(f"{folder}/{card.CURVE}", curve.svg(record.training), staging(job))
-    storage.write(f"{folder}/{CARD}", card.text(record).encode(), staging(job))
+    storage.write(f"{folder}/{card.NAME}", card.text(record).encode(), staging(job))
     storage.write(place, content, staging(job))
-    return record.report(lookup.digest_of_content(content), adopted=False)
+    digest = lookup.digest_of_content(content)
+    report = record.report(digest, adopted=False)
+    if tracker is None:
+        return report
+    return report.model_copy(update={"tracking": tracking.finished(tracker, record, digest)})
 
 
 def build(prepared: Prepared, result: Result, manifest: Manifest, profile: bytes) -> Record:

@@ -6,11 +6,12 @@ from typing import Any
 
 from stagecoach.api.common import CustomObject, PodSettings
 from stagecoach.build.labels import API_VERSION, MANAGED_BY, OWNER_KIND, OWNER_NAME, OWNER_UID, REPORTS_PROGRESS
-from stagecoach.contract import access, mounts, uris
+from stagecoach.contract import access, mounts, tracking, uris
 from stagecoach.contract.access import Access, Credential
 from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, GRACE_SECONDS, MAX_BYTES, LookupJob, ResolveJob, TrainJob
 from stagecoach.contract.model import ContractModel
 from stagecoach.contract.reports import TERMINATION_LOG
+from stagecoach.contract.tracking import Tracking
 from stagecoach.policies.pods import CONTAINER, QUEUE
 
 Object = dict[str, Any]
@@ -58,6 +59,7 @@ class Work:
     keep_seconds: int  # how long the Job stays after its end
     credentials: tuple[Credential, ...] = ()  # those of the project; what no URI needs is not mounted
     reports_progress: bool = False
+    tracking: Tracking | None = None
 
 
 def job_name(owner: CustomObject, suffix: str) -> str:
@@ -165,6 +167,8 @@ def _environment(work: Work) -> list[Object]:
     told = Access(storage=None if uris.parse(work.storage).mounted else work.storage, credentials=work.credentials)
     if told != Access():
         environment.append({"name": access.ENVIRONMENT_VARIABLE, "value": _document(told)})
+    if work.tracking:
+        environment.append({"name": tracking.ENVIRONMENT_VARIABLE, "value": _document(work.tracking)})
     return environment
 
 
@@ -201,8 +205,12 @@ def _volumes(work: Work) -> tuple[list[Object], list[Object]]:
         else:
             name = claims[uri.name]
         places.append({"name": name, "mountPath": folder, "readOnly": True})
-    for secret in access.used((work.storage, *work.sources), work.credentials):
+    needed = access.used((work.storage, *work.sources), work.credentials)
+    useful = access.used((work.tracking.mlflow,), work.credentials) if work.tracking else ()
+    for secret in sorted({*needed, *useful}):
         name = f"secret-{len(volumes)}"
-        volumes[name] = {"secret": {"secretName": secret, "defaultMode": SECRET_MODE}}
+        # A pod does not start without a Secret that it needs; for tracking alone it starts.
+        optional = {} if secret in needed else {"optional": True}
+        volumes[name] = {"secret": {"secretName": secret, "defaultMode": SECRET_MODE} | optional}
         places.append({"name": name, "mountPath": mounts.secret_folder(secret), "readOnly": True})
     return [{"name": name} | source for name, source in volumes.items()], places

@@ -279,6 +279,7 @@ def _job(observed: Observed, inputs: Inputs, attempt: Attempt, now: datetime, se
         keep_seconds=keep,
         credentials=contracts.credentials(project.spec),
         reports_progress=True,
+        tracking=contracts.tracking(project.spec),
     )
     return jobs.job(run, work)
 
