@@ -1,7 +1,7 @@
 """Jobs of the trainer image."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from stagecoach.api.common import CustomObject, PodSettings
@@ -40,6 +40,31 @@ class Demand:
         return {"requests": {"cpu": self.cpu, "memory": self.memory} | gpus, "limits": {"memory": self.memory} | gpus}
 
 
+@dataclass(frozen=True)
+class Network:
+    """How pods reach what is not in the cluster. The ConfigMap is one of the pod's own namespace."""
+
+    http_proxy: str = ""
+    https_proxy: str = ""
+    no_proxy: str = ""
+    ca_config_map: str = ""
+    ca_key: str = ""
+
+    def environment(self) -> list[Object]:
+        """Return the variables that name the proxies; none without one."""
+        if not (self.http_proxy or self.https_proxy):
+            return []
+        named = {"HTTP_PROXY": self.http_proxy, "HTTPS_PROXY": self.https_proxy, "NO_PROXY": self.no_proxy}
+        return [{"name": name, "value": value} for name, value in named.items() if value]
+
+    def volume(self) -> Object | None:
+        """Return the volume with the certificate authorities, if there are any beside those of the image."""
+        if not self.ca_config_map:
+            return None
+        items = [{"key": self.ca_key, "path": mounts.AUTHORITIES_FILE}]
+        return {"configMap": {"name": self.ca_config_map, "items": items}}
+
+
 SMALL = Demand(cpu="100m", memory="2Gi")
 
 
@@ -60,6 +85,7 @@ class Work:
     credentials: tuple[Credential, ...] = ()  # those of the project; what no URI needs is not mounted
     reports_progress: bool = False
     tracking: Tracking | None = None
+    network: Network = field(default_factory=Network)
 
 
 def job_name(owner: CustomObject, suffix: str) -> str:
@@ -169,7 +195,7 @@ def _environment(work: Work) -> list[Object]:
         environment.append({"name": access.ENVIRONMENT_VARIABLE, "value": _document(told)})
     if work.tracking:
         environment.append({"name": tracking.ENVIRONMENT_VARIABLE, "value": _document(work.tracking)})
-    return environment
+    return environment + work.network.environment()
 
 
 def _document(document: ContractModel) -> str:
@@ -213,4 +239,7 @@ def _volumes(work: Work) -> tuple[list[Object], list[Object]]:
         optional = {} if secret in needed else {"optional": True}
         volumes[name] = {"secret": {"secretName": secret, "defaultMode": SECRET_MODE} | optional}
         places.append({"name": name, "mountPath": mounts.secret_folder(secret), "readOnly": True})
+    if authorities := work.network.volume():
+        volumes["authorities"] = authorities
+        places.append({"name": "authorities", "mountPath": mounts.AUTHORITIES, "readOnly": True})
     return [{"name": name} | source for name, source in volumes.items()], places
