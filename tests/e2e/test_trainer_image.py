@@ -14,7 +14,10 @@ def test_the_trainers_tests_pass_in_its_image(desk: Desk) -> None:
     place.mkdir(exist_ok=True)
     shutil.copy2(programs.object_store(State.from_environment()), place / "versitygw")
     build_image("stagecoach/trainer-tests", deploy.ROOT / "tests/unit/trainer", context=deploy.ROOT)
-    job = deploy.restricted_job("trainer-tests", {"image": load_image("stagecoach/trainer-tests")}, [])
+    # Two processes that train, what they start, and the servers of S3 and MLflow.
+    resources = {"requests": {"cpu": "500m", "memory": "2Gi"}, "limits": {"memory": "5Gi"}}
+    container = {"image": load_image("stagecoach/trainer-tests"), "resources": resources}
+    job = deploy.restricted_job("trainer-tests", container, [])
     desk.tools.kubectl("create", "-n", desk.namespace, "-f", "-", stdin=json.dumps(job))
     output = deploy.await_job(desk.tools, desk.namespace, "trainer-tests", seconds=900)
     last = output.strip().splitlines()[-1]

@@ -64,6 +64,8 @@ class Server:
             headers={"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {token}"} if token else {}),
             auth=(user, keys["password"]) if user and not token else None,
             timeout=TIMEOUT,
+            # For one batch: a server closes what was idle until the next one.
+            limits=httpx2.Limits(keepalive_expiry=2),
             follow_redirects=False,
         )
 

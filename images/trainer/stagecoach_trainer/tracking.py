@@ -64,7 +64,8 @@ class Tracker:
     def note(self, step: int, values: Mapping[str, float]) -> None:
         """Take metrics of a step, to be sent later."""
         now = _now()
-        found = [Point(key, float(values[key]), step, now) for key in values if math.isfinite(values[key])]
+        numbers = {key: float(value) for key, value in values.items() if isinstance(value, int | float)}
+        found = [Point(key, value, step, now) for key, value in numbers.items() if math.isfinite(value)]
         with self._changed:
             self._told.points += found
 
