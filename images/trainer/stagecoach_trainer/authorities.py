@@ -18,15 +18,14 @@ def trust() -> None:
     own = Path(places.rebased(mounts.AUTHORITIES)) / mounts.AUTHORITIES_FILE
     if not own.exists():
         return
-    text = own.read_bytes().decode(errors="replace")
     try:
-        ssl.create_default_context(cadata=text)
-    except (ssl.SSLError, ValueError) as error:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(own)
+    except ssl.SSLError as error:
         message = f"the bundle of certificate authorities in this pod cannot be used: {error}."
         remedy = (
             "Whoever installed the operator mends the ConfigMap of caBundle: certificates in PEM, one after another."
         )
         raise BadInput(Problem.of("AuthoritiesInvalid", message, remedy=remedy)) from error
     both = places.scratch() / "authorities.pem"
-    both.write_text(f"{SYSTEM.read_text()}\n{text}\n")
+    both.write_bytes(SYSTEM.read_bytes() + b"\n" + own.read_bytes())
     os.environ.update(dict.fromkeys(VARIABLES, str(both)))

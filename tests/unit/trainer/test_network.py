@@ -142,7 +142,7 @@ def test_the_usual_authorities_are_trusted_beside_it(
     authorities.trust()
     assert "SSL_CERT_FILE" not in os.environ, "nothing is mounted"
     usual = len(ssl.create_default_context(cafile=str(authorities.SYSTEM)).get_ca_certs())
-    mount(project, own[0].read_bytes())
+    mount(project, "# Stelle für Zertifikate\n".encode() + own[0].read_bytes())
     authorities.trust()
     [both] = {os.environ[name] for name in authorities.VARIABLES}
     assert len(ssl.create_default_context(cafile=both).get_ca_certs()) == usual + 1 > 50
