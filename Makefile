@@ -71,12 +71,18 @@ LOCK := $(VENV)/bin/uv pip compile pyproject.toml --quiet --generate-hashes --no
 LOCK_TRAINER = $(VENV)/bin/uv pip compile pyproject.toml --quiet --generate-hashes --no-emit-index-url --no-header \
 	--no-emit-find-links --no-annotate --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
 	--extra trainer --find-links $(WHEELS) --no-emit-package torch --no-emit-package triton
+# Of a server that only takes what it is told, in the trainer's image of tests: the rest is for training and for drawing.
+LOCK_MLFLOW := $(VENV)/bin/uv pip compile pyproject.toml --quiet --generate-hashes --no-emit-index-url --no-header \
+	--no-annotate --python-version 3.11 --python-platform x86_64-manylinux_2_28 --extra mlflow \
+	$(addprefix --no-emit-package=,scikit-learn scipy skops joblib threadpoolctl narwhals matplotlib contourpy cycler \
+	fonttools kiwisolver pillow pyparsing docker prettytable wcwidth gunicorn pyarrow)
 .PHONY: lock
 lock: setup  ## pin the dependencies in locks/ anew, with hashes
 	$(LOCK) --extra operator -o locks/operator.txt
 	$(LOCK) --extra operator --extra dev -c locks/operator.txt -o locks/dev.txt
 	@ls $(WHEELS)/torch-$(TORCH_VERSION)+cpu-*.whl > /dev/null || { echo "set WHEELS to a folder with a CPU build of torch"; exit 1; }
 	$(LOCK_TRAINER) -c <(echo "torch==$(TORCH_VERSION)+cpu") -o locks/trainer.txt
+	$(LOCK_MLFLOW) -o locks/mlflow.txt
 
 .PHONY: cluster-up
 cluster-up: setup  ## the cluster that test-e2e and demo use

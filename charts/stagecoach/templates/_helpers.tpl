@@ -41,18 +41,32 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
-{{/* An image by digest, or by tag where that is allowed. Takes a dict: name (of the value), image, allowTags. */}}
+{{/* A repository, from the registry of `global` if there is one. The first part of a name is a registry if it can be a host. */}}
+{{- define "stagecoach.repository" -}}
+{{- $parts := splitList "/" .repository }}
+{{- if and .registry (gt (len $parts) 1) (regexMatch "[.:]|^localhost$" (first $parts)) }}
+{{- printf "%s/%s" .registry (rest $parts | join "/") }}
+{{- else if .registry }}
+{{- printf "%s/%s" .registry .repository }}
+{{- else }}
+{{- .repository }}
+{{- end }}
+{{- end }}
+
+{{/* An image by digest, or by tag where that is allowed. Takes a dict: name (of the value), image, values. */}}
 {{- define "stagecoach.image" -}}
 {{- $image := .image }}
+{{- $allowTags := .values.allowTags }}
+{{- $repository := include "stagecoach.repository" (dict "repository" $image.repository "registry" .values.global.imageRegistry) }}
 {{- if not $image.repository }}
 {{- fail (printf "%s.repository is required: an image without tag or digest, such as registry.example.com/stagecoach/operator" .name) }}
 {{- end }}
 {{- if and $image.digest $image.tag }}
 {{- fail (printf "give only one of %s.digest and %s.tag" .name .name) }}
 {{- else if $image.digest }}
-{{- printf "%s@%s" $image.repository $image.digest }}
-{{- else if and $image.tag .allowTags }}
-{{- printf "%s:%s" $image.repository $image.tag }}
+{{- printf "%s@%s" $repository $image.digest }}
+{{- else if and $image.tag $allowTags }}
+{{- printf "%s:%s" $repository $image.tag }}
 {{- else if $image.tag }}
 {{- fail (printf "%s.tag can be moved to another image: give %s.digest instead, or set allowTags=true to try things out" .name .name) }}
 {{- else }}

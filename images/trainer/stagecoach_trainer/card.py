@@ -16,6 +16,10 @@ from stagecoach.contract.inputs import (
 )
 from stagecoach.contract.records import Record, TrainingRecord
 
+# The card, and the picture of the losses beside it.
+NAME = "README.md"
+CURVE = "loss.svg"
+
 
 def text(record: Record) -> str:
     """Return the card in Markdown, with the metadata block that model hubs read."""
@@ -128,12 +132,23 @@ def _data(record: Record) -> str:
 
 def _results(record: Record) -> str:
     training = record.training
-    lines = ["\n## What came of it\n", "| epoch | step | loss on the validation sets |", "|---|---|---|"]
+    lines = [
+        "\n## What came of it\n",
+        picture(),
+        "",
+        "| epoch | step | loss on the validation sets |",
+        "|---|---|---|",
+    ]
     lines += [f"| {point.epoch:g} | {point.step} | {point.loss:.4f} |" for point in training.evaluations]
     if training.best_step is not None:
         lines += ["", f"Published is the model of step {training.best_step}, where this loss was lowest."]
     lines += ["", f"Mean training loss {training.train_loss:.4f}. A loss is not a verdict: that is the gate's.", ""]
     return "\n".join(lines)
+
+
+def picture() -> str:
+    """Return the line that shows the losses."""
+    return f"![Loss and learning rate over steps]({CURVE})"
 
 
 def _reproduction(record: Record) -> str:

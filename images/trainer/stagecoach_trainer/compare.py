@@ -20,7 +20,7 @@ from stagecoach.contract.reports import BadInput
 from stagecoach.contract.rows import File, Row
 from stagecoach.contract.store import StorageFailed, require_storage
 from stagecoach.contract.uris import BadUri
-from stagecoach_trainer import bases, cgroup, copies, lookup, places, quiet, sources
+from stagecoach_trainer import authorities, bases, cgroup, copies, lookup, places, quiet, sources
 
 UNTRAINED_HEAD = (
     "The base's head was never trained on these labels: its accuracy is chance, and only shows what was there to win."
@@ -51,6 +51,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> None:
+    authorities.trust()
     storage = places.storage()
     require_storage(storage)
     known = lookup.read_record(storage, options.inputs)

@@ -6,7 +6,7 @@ No message says what a key holds: what is wrong with it ends in the status, whic
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import NoReturn
@@ -18,6 +18,7 @@ KEYS = {
     "s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL"),
     "https": ("username", "password", "token"),
     "hf": ("token", "HF_ENDPOINT"),
+    "mlflow": ("username", "password", "token"),
 }
 PAIRS = (("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ("username", "password"))
 ENDPOINTS = {
@@ -61,16 +62,16 @@ def _text(file: Path, secret: str) -> str:
 
 
 def _check_endpoint(name: str, endpoint: str, pattern: str, secret: str) -> None:
-    addresses = _addresses(endpoint) if re.fullmatch(pattern, endpoint) else None
-    if addresses is None:
+    found = addresses(endpoint) if re.fullmatch(pattern, endpoint) else None
+    if found is None:
         message = f"{name} in Secret {secret} is no address of a server."
         _refuse("EndpointInvalid", message, "Write it as https://<host> or http://<host>:<port>.")
-    if any(is_of_a_machine(address) for address in addresses) and not os.environ.get(LOOPBACK_VARIABLE):
+    if not may_be_asked(found):
         message = f"{name} in Secret {secret} leads to an address that only a machine itself can mean."
         _refuse("AddressRefused", message, "Use the address of a server, not a loopback or link-local one.")
 
 
-def _addresses(endpoint: str) -> list[str] | None:
+def addresses(endpoint: str) -> list[str] | None:
     """Return the addresses of a URL's host; None when that can be none."""
     try:
         parts = urlsplit(endpoint)
@@ -79,6 +80,11 @@ def _addresses(endpoint: str) -> list[str] | None:
         return None
     except OSError:
         return []  # a name that is not known now: connecting says so, and it may pass
+
+
+def may_be_asked(found: Iterable[str]) -> bool:
+    """Whether a server may have these addresses."""
+    return bool(os.environ.get(LOOPBACK_VARIABLE)) or not any(map(is_of_a_machine, found))
 
 
 def is_of_a_machine(address: str) -> bool:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from stagecoach.contract.profiles import Profile, Profiler
 from stagecoach.contract.prompts import Encoder, TooLong
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach_trainer.sources import Dataset
@@ -17,25 +18,27 @@ class Example:
 
 @dataclass(frozen=True)
 class Encoding:
-    """A data set as tokens, and how many of its rows were cut."""
+    """A data set as tokens, how many of its rows were cut, and what its texts look like."""
 
     dataset: Dataset
     examples: tuple[Example, ...]
     truncated: int
+    profile: Profile
 
 
 def encode(dataset: Dataset, encoder: Encoder) -> Encoding:
     """Tokenize every row. Raises BadInput RowTooLong for one that is too long and may not be cut."""
     completions = {label: encoder.completion(label) for label in {row.label for row in dataset.rows}}
-    examples, truncated = [], 0
+    examples, truncated, profiler = [], 0, Profiler.of(encoder)
     for row in dataset.rows:
         try:
             encoded = encoder.encode(row.text)
         except TooLong as error:
             raise BadInput(_too_long(dataset, row.number, error)) from error
         truncated += encoded.truncated
+        profiler.add(encoded)
         examples.append(Example(encoded.ids, completions[row.label]))
-    return Encoding(dataset, tuple(examples), truncated)
+    return Encoding(dataset, tuple(examples), truncated, profiler.profile())
 
 
 def _too_long(dataset: Dataset, number: int, error: TooLong) -> Problem:

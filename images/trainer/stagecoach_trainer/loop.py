@@ -22,6 +22,7 @@ from stagecoach_trainer.continuation import Continuation, Meter, Resumable
 from stagecoach_trainer.failures import WorkFailed
 from stagecoach_trainer.families import decoder, encoder
 from stagecoach_trainer.interruption import Request
+from stagecoach_trainer.tracking import Listener, Tracker
 from stagecoach_trainer.train import Prepared, now
 
 PROGRESS_SECONDS = 10.0
@@ -104,7 +105,7 @@ class _Teller(TrainerCallback):  # type: ignore[misc]
         print(ProgressLine(progress=progress).line(), flush=True)
 
 
-def run(prepared: Prepared, saved: Checkpoints, request: Request) -> Result:
+def run(prepared: Prepared, saved: Checkpoints, request: Request, tracker: Tracker | None = None) -> Result:
     """Train, or go on training, and return the model.
 
     Raises WorkFailed when the loss is not finite, BadInput when the base lacks parts, and Preempted once a request to
@@ -117,6 +118,8 @@ def run(prepared: Prepared, saved: Checkpoints, request: Request) -> Result:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("once")
         trainer = _trainer(prepared, precision, meter)
+        if tracker is not None:
+            trainer.add_callback(Listener(tracker))
         continuation = Continuation(trainer, job, meter, saved, request)
         folder = continuation.begin()
         meter.started = time.monotonic()

@@ -14,18 +14,19 @@ from stagecoach.contract.records import (
     Determinism,
     EvalPoint,
     LossPoint,
+    ProfileRecord,
     Record,
     TrainingRecord,
 )
 from stagecoach.contract.reports import ArtifactReport
 from stagecoach.contract.store import Store
-from stagecoach_trainer import artifact, card, hardware, lookup
+from stagecoach_trainer import artifact, card, curve, hardware, lookup, tracking
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.families import freezing
 from stagecoach_trainer.loop import Result, peak_memory
+from stagecoach_trainer.tracking import Tracker
 from stagecoach_trainer.train import Prepared, now, staging
 
-CARD = "README.md"
 FROZEN = "Every weight of the base model; only the adapter's matrices were trained."
 FROZEN_BUT = "Every weight of the base model; only the adapter's matrices and the modules {} were trained."
 DETERMINISTIC = (
@@ -35,10 +36,15 @@ DETERMINISTIC = (
 NOT_DETERMINISTIC = "Some operations have no deterministic form: the same inputs may give slightly different weights."
 
 
-def publish(prepared: Prepared, result: Result, manifest: Manifest, storage: Store) -> ArtifactReport:
-    """Write card and record, the record last, and return what to report. An earlier record is kept beside it."""
+def publish(
+    prepared: Prepared, result: Result, manifest: Manifest, storage: Store, tracker: Tracker | None = None
+) -> ArtifactReport:
+    """Write loss curve, card and record, the record last, and return what to report. An earlier record stays."""
     job = prepared.job
-    record = build(prepared, result, manifest)
+    profile = _profile(prepared)
+    record = build(prepared, result, manifest, profile)
+    if tracker is not None:
+        record = record.model_copy(update={"tracking": tracker.settle()})
     content = (record.model_dump_json(by_alias=True, exclude_none=True, indent=2) + "\n").encode()
     place = layout.record_file(job.inputs.digest)
     folder = layout.run_folder(job.inputs.digest)
@@ -46,12 +52,18 @@ def publish(prepared: Prepared, result: Result, manifest: Manifest, storage: Sto
         earlier = storage.read(place)
         name = hex_of(lookup.digest_of_content(earlier))[:12]
         storage.write(f"{folder}/record.{name}.json", earlier, staging(job))
-    storage.write(f"{folder}/{CARD}", card.text(record).encode(), staging(job))
+    storage.write(layout.profile_file(job.inputs.digest), profile, staging(job))
+    storage.write(f"{folder}/{card.CURVE}", curve.svg(record.training), staging(job))
+    storage.write(f"{folder}/{card.NAME}", card.text(record).encode(), staging(job))
     storage.write(place, content, staging(job))
-    return record.report(lookup.digest_of_content(content), adopted=False)
+    digest = lookup.digest_of_content(content)
+    report = record.report(digest, adopted=False)
+    if tracker is None:
+        return report
+    return report.model_copy(update={"tracking": tracking.finished(tracker, record, digest)})
 
 
-def build(prepared: Prepared, result: Result, manifest: Manifest) -> Record:
+def build(prepared: Prepared, result: Result, manifest: Manifest, profile: bytes) -> Record:
     """Return the record of a training."""
     job = prepared.job
     return Record(
@@ -81,7 +93,14 @@ def build(prepared: Prepared, result: Result, manifest: Manifest) -> Record:
             bytes=manifest.size,
             files=manifest.files,
         ),
+        profile=ProfileRecord(path=layout.profile_file(job.inputs.digest), digest=lookup.digest_of_content(profile)),
     )
+
+
+def _profile(prepared: Prepared) -> bytes:
+    """Return what the texts of all training sets look like together."""
+    first, *others = (encoding.profile for encoding in prepared.train)
+    return (sum(others, first).line() + "\n").encode()
 
 
 def _base(base: Base) -> BaseRecord:

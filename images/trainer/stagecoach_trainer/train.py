@@ -90,16 +90,16 @@ def now() -> str:
 
 def _trained(prepared: Prepared) -> ArtifactReport:
     # torch and all that is built on it: seconds and hundreds of megabytes, so not before it is needed.
-    from stagecoach_trainer import artifact, loop, recording
+    from stagecoach_trainer import artifact, loop, recording, tracking
 
     saved = Checkpoints(places.storage, prepared.job)
     # From here a request to stop leads to a checkpoint; once all steps are done, publishing takes no longer.
-    with interruption.noted() as request:
-        result = loop.run(prepared, saved, request)
+    with interruption.noted() as request, tracking.told(prepared.job) as tracker:
+        result = loop.run(prepared, saved, request, tracker)
         storage = places.storage()
         files = artifact.files(result.model, prepared.base, result.precision)
         manifest = storage.publish(files, staging(prepared.job))
-        report = recording.publish(prepared, result, manifest, storage)
+        report = recording.publish(prepared, result, manifest, storage, tracker)
         saved.remove()
     return report
 

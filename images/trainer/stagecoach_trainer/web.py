@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import os
 import socket
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -26,6 +27,7 @@ REDIRECTS = (301, 302, 303, 307, 308)
 _TRANSLATED = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"), ip_network("2002::/16"))
 # Addresses that count as global and are not: the IETF's own, and that of Azure's services for each machine.
 _NOT_PUBLIC = (ip_network("192.0.0.0/24"), ip_network("168.63.129.16/32"))
+BYPASSED = " directly: what lies behind a proxy cannot be checked, so none is used; a bucket is reached through it"
 _PUT_ELSEWHERE = "Copy the file to a claim or a bucket: a pod must not be made to read what only the cluster can reach."
 
 
@@ -34,11 +36,11 @@ def read(url: str, keys: Mapping[str, str]) -> bytes:
     try:
         return asyncio.run(_read(URL(url), _authorization(keys)))
     except aiohttp.ClientConnectorCertificateError as error:
-        remedy = "Use a server whose certificate an authority has signed that the trainer's image knows."
+        remedy = "Use a server whose certificate an authority has signed that pods trust: see caBundle of the chart."
         _refuse("CertificateRefused", f"the server's certificate is not accepted: {error}", url, remedy)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         message = f"the server does not answer, or not to the end: {type(error).__name__}: {error}"
-        remedy = "See that the server is up, and that pods may reach it."
+        remedy = f"See that the server is up, and that pods may reach it{'' if not _behind_proxy() else BYPASSED}."
         raise StorageFailed(Problem.of("EndpointUnreachable", message, value=url, remedy=remedy)) from error
 
 
@@ -58,7 +60,8 @@ def is_public(address: str) -> bool:
 class PublicResolver(AbstractResolver):
     """Resolves names, and refuses one that leads anywhere but to public addresses.
 
-    What it returns is what is connected to: a name cannot lead elsewhere a moment later.
+    What it returns is what is connected to: a name cannot lead elsewhere a moment later. A proxy would resolve the name
+    itself, where nobody here sees to what, so these files are never asked for through one.
     """
 
     def __init__(self) -> None:
@@ -149,6 +152,10 @@ def _authorization(keys: Mapping[str, str]) -> dict[str, str]:
         pair = f"{keys['username']}:{keys['password']}".encode()
         return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
     return {}
+
+
+def _behind_proxy() -> bool:
+    return bool(os.environ.get("HTTPS_PROXY"))
 
 
 def _refuse(reason: str, message: str, url: str, remedy: str) -> NoReturn:

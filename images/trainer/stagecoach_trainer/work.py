@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, LookupJob, ResolveJob, TrainJob, read_job
 from stagecoach.contract.reports import BadInput, Outcome, Problem, Report
 from stagecoach.contract.store import StorageFailed
-from stagecoach_trainer import cgroup, interruption, places, quiet
+from stagecoach_trainer import authorities, cgroup, interruption, places, quiet
 from stagecoach_trainer.failures import WorkFailed
 from stagecoach_trainer.interruption import Preempted, Terminated
 
@@ -64,6 +64,7 @@ def _job() -> ResolveJob | LookupJob | TrainJob:
 
 def _dispatch(job: ResolveJob | LookupJob | TrainJob) -> Report:
     quiet.prepare(job.threads if isinstance(job, TrainJob) else cgroup.cpus())
+    authorities.trust()
     if isinstance(job, ResolveJob):
         from stagecoach_trainer.resolve import resolve
 

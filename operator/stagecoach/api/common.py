@@ -94,9 +94,14 @@ UriBeginning = Annotated[
     StringConstraints(max_length=uris.MAX_LENGTH),
     Matches(
         uris.MATCH_PATTERN,
-        "must be the beginning of URIs: s3://, s3://<bucket>/<folder>/, https://<host>/<folder>/, hf:// or"
-        f" hf://<organization>; {URI_RULE}",
+        "must be the beginning of URIs: s3://, s3://<bucket>/<folder>/, https://<host>/<folder>/, http://<host>/, hf://"
+        f" or hf://<organization>; {URI_RULE}",
     ),
+]
+TrackingUri = Annotated[
+    str,
+    StringConstraints(max_length=uris.MAX_LENGTH),
+    Matches(uris.TRACKING_URI_PATTERN, f"must be https://<host>[:<port>] or http://<host>[:<port>]; {URI_RULE}"),
 ]
 Time = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
 LabelMap = Annotated[dict[str, str], Len(max_length=32)]

@@ -394,7 +394,7 @@ class FineTuneRunStatus(BaseModel):
     conditions: list[Condition] = Field(
         [],
         max_length=8,
-        description="Ready, InputsResolved, Servable, Complete; Reconciling and Stalled as kstatus means them.",
+        description="Ready, InputsResolved, Servable, Complete, Tracked; Reconciling and Stalled as kstatus has them.",
         json_schema_extra=keyed("type"),
     )
     inputs: Optional[Inputs] = Field(None, description="Everything that decides the result, fixed once.")

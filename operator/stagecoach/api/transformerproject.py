@@ -21,6 +21,7 @@ from stagecoach.api.common import (
     StorageUri,
     Text,
     Time,
+    TrackingUri,
     UriBeginning,
     cel,
     keyed,
@@ -269,8 +270,23 @@ class Credential(BaseModel):
     secret: LocalSecret = Field(
         description="Secret of the project's namespace, mounted as files into the pods that read or write there; the"
         " operator never reads it. Keys: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION,"
-        " AWS_ENDPOINT_URL (s3); username and password, or token (https); token, HF_ENDPOINT (hf).",
+        " AWS_ENDPOINT_URL (s3); username and password, or token (https, tracking); token, HF_ENDPOINT (hf).",
     )
+
+
+class Mlflow(BaseModel):
+    """An MLflow tracking server."""
+
+    uri: TrackingUri = Field(
+        description="http:// or https://, as in MLFLOW_TRACKING_URI; the server may be in the cluster. Its Secret, if"
+        " it asks for one, is that of spec.credentials.",
+    )
+
+
+class Tracking(BaseModel):
+    """Where trainings are told beside their records."""
+
+    mlflow: Mlflow = Field(description="An MLflow tracking server.")
 
 
 class TransformerProjectSpec(BaseModel):
@@ -308,6 +324,11 @@ class TransformerProjectSpec(BaseModel):
         max_length=MAX_CREDENTIALS,
         description="Secrets for places that ask for them. Default: none, every place is read without.",
         json_schema_extra=keyed("match"),
+    )
+    tracking: Optional[Tracking] = Field(
+        None,
+        description="Where trainings are told beside their records: parameters, metrics by step, digests. It decides"
+        " nothing about a run and fails none; a run's condition Tracked says how it went. Default: nowhere.",
     )
     pods: PodSettings = Field(
         default_factory=PodSettings,

@@ -1,16 +1,17 @@
 """Jobs of the trainer image."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from stagecoach.api.common import CustomObject, PodSettings
 from stagecoach.build.labels import API_VERSION, MANAGED_BY, OWNER_KIND, OWNER_NAME, OWNER_UID, REPORTS_PROGRESS
-from stagecoach.contract import access, mounts, uris
+from stagecoach.contract import access, mounts, tracking, uris
 from stagecoach.contract.access import Access, Credential
 from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, GRACE_SECONDS, MAX_BYTES, LookupJob, ResolveJob, TrainJob
 from stagecoach.contract.model import ContractModel
 from stagecoach.contract.reports import TERMINATION_LOG
+from stagecoach.contract.tracking import Tracking
 from stagecoach.policies.pods import CONTAINER, QUEUE
 
 Object = dict[str, Any]
@@ -39,6 +40,31 @@ class Demand:
         return {"requests": {"cpu": self.cpu, "memory": self.memory} | gpus, "limits": {"memory": self.memory} | gpus}
 
 
+@dataclass(frozen=True)
+class Network:
+    """How pods reach what is not in the cluster. The ConfigMap is one of the pod's own namespace."""
+
+    http_proxy: str = ""
+    https_proxy: str = ""
+    no_proxy: str = ""
+    ca_config_map: str = ""
+    ca_key: str = ""
+
+    def environment(self) -> list[Object]:
+        """Return the variables that name the proxies; none without one."""
+        if not (self.http_proxy or self.https_proxy):
+            return []
+        named = {"HTTP_PROXY": self.http_proxy, "HTTPS_PROXY": self.https_proxy, "NO_PROXY": self.no_proxy}
+        return [{"name": name, "value": value} for name, value in named.items() if value]
+
+    def volume(self) -> Object | None:
+        """Return the volume with the certificate authorities, if there are any beside those of the image."""
+        if not self.ca_config_map:
+            return None
+        items = [{"key": self.ca_key, "path": mounts.AUTHORITIES_FILE}]
+        return {"configMap": {"name": self.ca_config_map, "items": items}}
+
+
 SMALL = Demand(cpu="100m", memory="2Gi")
 
 
@@ -58,6 +84,8 @@ class Work:
     keep_seconds: int  # how long the Job stays after its end
     credentials: tuple[Credential, ...] = ()  # those of the project; what no URI needs is not mounted
     reports_progress: bool = False
+    tracking: Tracking | None = None
+    network: Network = field(default_factory=Network)
 
 
 def job_name(owner: CustomObject, suffix: str) -> str:
@@ -165,7 +193,9 @@ def _environment(work: Work) -> list[Object]:
     told = Access(storage=None if uris.parse(work.storage).mounted else work.storage, credentials=work.credentials)
     if told != Access():
         environment.append({"name": access.ENVIRONMENT_VARIABLE, "value": _document(told)})
-    return environment
+    if work.tracking:
+        environment.append({"name": tracking.ENVIRONMENT_VARIABLE, "value": _document(work.tracking)})
+    return environment + work.network.environment()
 
 
 def _document(document: ContractModel) -> str:
@@ -201,8 +231,15 @@ def _volumes(work: Work) -> tuple[list[Object], list[Object]]:
         else:
             name = claims[uri.name]
         places.append({"name": name, "mountPath": folder, "readOnly": True})
-    for secret in access.used((work.storage, *work.sources), work.credentials):
+    needed = access.used((work.storage, *work.sources), work.credentials)
+    useful = access.used((work.tracking.mlflow,), work.credentials) if work.tracking else ()
+    for secret in sorted({*needed, *useful}):
         name = f"secret-{len(volumes)}"
-        volumes[name] = {"secret": {"secretName": secret, "defaultMode": SECRET_MODE}}
+        # A pod does not start without a Secret that it needs; for tracking alone it starts.
+        optional = {} if secret in needed else {"optional": True}
+        volumes[name] = {"secret": {"secretName": secret, "defaultMode": SECRET_MODE} | optional}
         places.append({"name": name, "mountPath": mounts.secret_folder(secret), "readOnly": True})
+    if authorities := work.network.volume():
+        volumes["authorities"] = authorities
+        places.append({"name": "authorities", "mountPath": mounts.AUTHORITIES, "readOnly": True})
     return [{"name": name} | source for name, source in volumes.items()], places

@@ -3,7 +3,9 @@
 artifacts/sha256/<hex>/          the files of a model or adapter
 artifacts/sha256/<hex>.manifest.json   written last: without it the artifact is not there
 runs/<inputs hex>/record.json    what a run with these inputs produced
+runs/<inputs hex>/profile.json   what the texts look like that it trained on
 runs/<inputs hex>/README.md      the same for people (a model card)
+runs/<inputs hex>/loss.svg       the losses of its training, a picture in the card
 runs/<inputs hex>/checkpoints/<run uid>/
     step-<step>.<attempt>/       a training in progress, from which another attempt goes on
     step-<step>.<attempt>.json   written last: without it the checkpoint is not there
@@ -37,6 +39,11 @@ def run_folder(inputs_digest: str) -> str:
 def record_file(inputs_digest: str) -> str:
     """Return the record of the run with these inputs."""
     return f"{run_folder(inputs_digest)}/record.json"
+
+
+def profile_file(inputs_digest: str) -> str:
+    """Return the profile of the texts that the run with these inputs trained on."""
+    return f"{run_folder(inputs_digest)}/profile.json"
 
 
 def checkpoints_folder(inputs_digest: str, uid: str = "") -> str:

@@ -6,6 +6,9 @@ ROOT = "/stagecoach"
 STORAGE = f"{ROOT}/storage"
 SCRATCH = f"{ROOT}/scratch"
 CREDENTIALS = f"{ROOT}/credentials"
+# Certificate authorities that are trusted beside those of the image.
+AUTHORITIES = f"{ROOT}/authorities"
+AUTHORITIES_FILE = "ca.crt"
 
 
 def folder_of(uri: Uri) -> str:

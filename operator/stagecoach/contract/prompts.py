@@ -92,6 +92,11 @@ class Encoder:
             raise BadInput(Problem.of("BaseUnusable", message, remedy="Use a base whose tokenizer has an eos_token."))
         return (self.tokenizer.eos_token_id,)
 
+    @cached_property
+    def frame(self) -> tuple[int, ...]:
+        """The prompt of an empty text: what every prompt has."""
+        return self._ids("")
+
     def render(self, text: str) -> str:
         """Return the whole prompt of a text as a string, the opening of the answer included."""
         conversation = messages(self.prompt, text)

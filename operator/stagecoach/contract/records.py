@@ -8,7 +8,7 @@ from stagecoach.contract.digests import Digest, FileEntry
 from stagecoach.contract.inputs import RunInputs
 from stagecoach.contract.jobs import Owner, Split, Subject
 from stagecoach.contract.model import ContractModel
-from stagecoach.contract.reports import ArtifactReport
+from stagecoach.contract.reports import ArtifactReport, TrackingReport
 
 
 class BaseRecord(ContractModel):
@@ -129,6 +129,13 @@ class ArtifactRecord(ContractModel):
     files: tuple[FileEntry, ...]
 
 
+class ProfileRecord(ContractModel):
+    """Where the profile of the training texts is: their lengths and vocabulary, for comparison with what is served."""
+
+    path: str = Field(description="File relative to the storage's root; what it holds is in contract/profiles.py.")
+    digest: Digest = Field(description="Digest of the file's content.")
+
+
 class Record(ContractModel):
     """The record of a run."""
 
@@ -149,6 +156,10 @@ class Record(ContractModel):
     software: Software
     determinism: Determinism
     artifact: ArtifactRecord
+    profile: ProfileRecord | None = Field(None, description="None in a record of before there were profiles.")
+    tracking: TrackingReport | None = Field(
+        None, description="What a tracking server had of it just before this record was written."
+    )
 
     def report(self, digest: str, *, adopted: bool) -> ArtifactReport:
         """Return what a Job reports of this record, whose content has the given digest."""
@@ -164,4 +175,5 @@ class Record(ContractModel):
             seconds=training.seconds,
             cpu_hours=training.cpu_hours,
             gpu_hours=training.gpu_hours,
+            tracking=None if adopted else self.tracking,
         )

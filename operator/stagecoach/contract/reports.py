@@ -121,6 +121,19 @@ class Resolution(ContractModel):
     has_records: bool = Field(description="Whether the storage holds records of earlier runs.")
 
 
+class TrackingReport(ContractModel):
+    """What a tracking server was told of a training."""
+
+    mlflow: str = Field(description="URI of the server.")
+    run: str | None = Field(None, description="Id of the run there; None when there is none that is known.")
+    problem: str | None = Field(None, max_length=500, description="Why the server does not have all of it.")
+
+    @classmethod
+    def of(cls, mlflow: str, run: str | None, problem: str | None) -> Self:
+        """Return a report whose problem is shortened to what it may hold."""
+        return cls(mlflow=mlflow, run=run, problem=_shortened(problem, 500) if problem else None)
+
+
 class ArtifactReport(ContractModel):
     """What a run published."""
 
@@ -134,6 +147,7 @@ class ArtifactReport(ContractModel):
     seconds: float | None = Field(None, description="Training time.")
     cpu_hours: float | None = None
     gpu_hours: float | None = None
+    tracking: TrackingReport | None = Field(None, description="None when nobody asked for it, and when adopted.")
 
 
 class Report(ContractModel):

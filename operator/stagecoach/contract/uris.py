@@ -9,6 +9,8 @@ NAME = r"[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?"
 SEGMENT = r"[A-Za-z0-9_][A-Za-z0-9_.+=@-]*"
 # A name with a dot in it whose last part begins with a letter: no address, and no name that only the cluster knows.
 HOST = r"(?:[a-z0-9][a-z0-9-]*[.])+[a-z][a-z0-9-]*(?::[1-9][0-9]*)?"
+# Of a tracking server, which may be one that only the cluster knows.
+SERVER = r"[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?(?::[1-9][0-9]*)?"
 HUB_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 
 _CLAIM = rf"pvc://{NAME}"
@@ -17,9 +19,10 @@ _BELOW = rf"(?:/{SEGMENT})"
 STORAGE_URI_PATTERN = rf"^(?:{_CLAIM}|{_BUCKET}){_BELOW}*$"
 FILE_URI_PATTERN = rf"^(?:(?:{_CLAIM}|{_BUCKET}|https://{HOST}){_BELOW}+|configmap://{NAME}/{SEGMENT})$"
 MODEL_URI_PATTERN = rf"^(?:(?:{_CLAIM}|{_BUCKET}){_BELOW}*|hf://{HUB_NAME}/{HUB_NAME})$"
-# What credentials are for: all of S3 or of the hub, or all at a bucket, host, organization or below. No password is for
-# every host.
-MATCH_PATTERN = rf"^(?:(?:s3|hf)://|(?:{_BUCKET}|https://{HOST}){_BELOW}*/?|hf://{HUB_NAME}(?:/{HUB_NAME})?/?)$"
+TRACKING_URI_PATTERN = rf"^https?://{SERVER}{_BELOW}*/?$"
+# What credentials are for: all of S3 or of the hub, or all at a bucket, server, organization or below. No password is
+# for every server.
+MATCH_PATTERN = rf"^(?:(?:s3|hf)://|(?:{_BUCKET}|https?://{SERVER}){_BELOW}*/?|hf://{HUB_NAME}(?:/{HUB_NAME})?/?)$"
 MAX_LENGTH = 512
 
 _PATTERNS = {

@@ -7,6 +7,7 @@ from stagecoach.api.transformerproject import Candidate, DataSet, TransformerPro
 from stagecoach.contract import inputs
 from stagecoach.contract.access import Credential
 from stagecoach.contract.jobs import DataSource, Labels, ModelSource, Split, Subject
+from stagecoach.contract.tracking import Tracking
 
 
 def subject(owner: CustomObject) -> Subject:
@@ -89,3 +90,8 @@ def selected_name(spec: TransformerProjectSpec) -> str:
 def credentials(spec: TransformerProjectSpec) -> tuple[Credential, ...]:
     """Return which Secret is for which places."""
     return tuple(Credential(match=item.match, secret=item.secret.name) for item in spec.credentials)
+
+
+def tracking(spec: TransformerProjectSpec) -> Tracking | None:
+    """Return where trainings are told, if anywhere."""
+    return Tracking(mlflow=spec.tracking.mlflow.uri) if spec.tracking else None

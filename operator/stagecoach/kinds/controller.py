@@ -1,9 +1,10 @@
 """What the runtime needs to know of a kind."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from stagecoach.build.jobs import Network
 from stagecoach.build.labels import API_VERSION as API_VERSION
 from stagecoach.build.labels import GROUP as GROUP
 from stagecoach.build.labels import MANAGED_BY as MANAGED_BY
@@ -22,6 +23,7 @@ class Settings:
 
     trainer_image: str
     trainer_pull_policy: str = "IfNotPresent"
+    network: Network = field(default_factory=Network)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stagecoach.build.jobs import Network
 from stagecoach.kinds.controller import Settings
 from stagecoach.runtime.version import VERSION
 
@@ -59,7 +60,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
             " Give it as NAME@sha256:DIGEST, or pass --allow-unpinned-images to try things out."
         )
     return Options(
-        settings=Settings(given.trainer_image, given.trainer_pull_policy),
+        settings=Settings(given.trainer_image, given.trainer_pull_policy, _network(given)),
         namespaces=tuple(dict.fromkeys(given.namespace)),
         lease_namespace=given.lease_namespace or _own_namespace(),
         lease_name=given.lease_name,
@@ -71,6 +72,17 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
         workers=given.workers,
         log_level=given.log_level,
     )
+
+
+def _network(given: argparse.Namespace) -> Network:
+    name, _, key = given.ca_bundle.partition("/")
+    return Network(given.http_proxy, given.https_proxy, given.no_proxy, ca_config_map=name, ca_key=key)
+
+
+def _bundle(text: str) -> str:
+    if text and not re.fullmatch(r"[^/]+/[^/]+", text):
+        raise argparse.ArgumentTypeError(f"{text} is not CONFIGMAP/KEY")
+    return text
 
 
 def _at_least(least: float) -> Callable[[str], float]:
@@ -96,6 +108,15 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--allow-unpinned-images": {
         "action": "store_true",
         "help": "accept an image tag; what runs is then not on record",
+    },
+    "--http-proxy": {"metavar": "URL", "default": "", "help": "HTTP_PROXY of the jobs (default: none)"},
+    "--https-proxy": {"metavar": "URL", "default": "", "help": "HTTPS_PROXY of the jobs (default: none)"},
+    "--no-proxy": {"metavar": "HOSTS", "default": "", "help": "NO_PROXY of the jobs, with a proxy (default: none)"},
+    "--ca-bundle": {
+        "metavar": "CONFIGMAP/KEY",
+        "type": _bundle,
+        "default": "",
+        "help": "certificate authorities that the jobs trust as well, from a ConfigMap of their own namespace",
     },
     "--namespace": {
         "metavar": "NAME",

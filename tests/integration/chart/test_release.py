@@ -35,6 +35,9 @@ CLUSTERWIDE = ("clusterrole,clusterrolebinding", "-l", "app.kubernetes.io/manage
             "podLabels": {"team": "platform"},
             "podAnnotations": {"example.com/scan": "no"},
             "serviceAccount": {"annotations": {"example.com/identity": "x"}},
+            "global": {"imageRegistry": "mirror.example.com"},
+            "proxy": {"https": "http://proxy.example.com:3128"},
+            "caBundle": {"configMap": "corporate-ca"},
             "metrics": {"port": 9090, "service": {"annotations": {"prometheus.io/scrape": "true"}}},
         },
         {

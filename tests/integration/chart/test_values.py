@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from stagecoach.build.jobs import Network
 from stagecoach.runtime import options
 from tests.integration.chart.tools import CHART, DIGEST, IMAGES, Refused, run, template, values
 
@@ -57,6 +58,12 @@ def test_what_is_missing_is_named(tmp_path: Path, given: dict[str, Any], expecte
         ({"logLevel": "info"}, "at '/logLevel': value must be one of"),
         ({"metrics": {"port": 80}}, "at '/metrics/port': minimum: got 80, want 1,024"),
         ({"resources": {"limits": None}}, "at '/resources'"),
+        ({"proxy": {"https": "http://me:word@proxy.example.com"}}, "at '/proxy/https'"),
+        ({"proxy": {"https": "proxy.example.com:3128"}}, "at '/proxy/https'"),
+        ({"proxy": {"noProxy": "a b"}}, "at '/proxy/noProxy'"),
+        ({"caBundle": {"configMap": "../x"}}, "at '/caBundle/configMap'"),
+        ({"caBundle": {"key": ""}}, "at '/caBundle/key'"),
+        ({"global": {"imageRegistry": "https://mirror"}}, "at '/global/imageRegistry'"),
     ],
 )
 def test_the_schema_names_the_value(tmp_path: Path, given: dict[str, Any], expected: str) -> None:
@@ -94,6 +101,41 @@ def test_options_that_the_operator_knows(tmp_path: Path) -> None:
     assert chosen.settings.trainer_image == f"registry.example.com/stagecoach/trainer@{DIGEST}"
     assert (chosen.lease_namespace, chosen.lease_name) == ("stagecoach", "sc-stagecoach")
     assert (chosen.metrics_port, chosen.workers, chosen.log_level) == (8080, 4, "DEBUG")
+
+
+def test_what_jobs_need_for_the_network_reaches_the_operator(tmp_path: Path) -> None:
+    proxy = {"http": "http://proxy.example.com:3128", "https": "http://proxy.example.com:3128/"}
+    rendered = template(tmp_path / "values.yaml", proxy=proxy, caBundle={"configMap": "corporate-ca"})
+    container = _container(rendered)
+    assert options.parse(container["args"], {}).settings.network == Network(
+        http_proxy="http://proxy.example.com:3128",
+        https_proxy="http://proxy.example.com:3128/",
+        no_proxy=".svc,.cluster.local",
+        ca_config_map="corporate-ca",
+        ca_key="ca.crt",
+    )
+    assert "env" not in container, "the operator itself talks to the API server, and to nothing else"
+    plain = options.parse(_container(template(tmp_path / "values.yaml"))["args"], {})
+    assert plain.settings.network == Network()
+
+
+@pytest.mark.parametrize(
+    ("repository", "registry", "expected"),
+    [
+        ("registry.example.com/stagecoach/operator", "", "registry.example.com/stagecoach/operator"),
+        ("registry.example.com/stagecoach/operator", "mirror.example.com", "mirror.example.com/stagecoach/operator"),
+        ("registry:5000/operator", "mirror.example.com/all", "mirror.example.com/all/operator"),
+        ("localhost/operator", "mirror.example.com", "mirror.example.com/operator"),
+        ("stagecoach/operator", "mirror.example.com", "mirror.example.com/stagecoach/operator"),
+        ("operator", "mirror.example.com:5000", "mirror.example.com:5000/operator"),
+    ],
+)
+def test_one_registry_for_all_images(tmp_path: Path, repository: str, registry: str, expected: str) -> None:
+    image = {"repository": repository, "digest": DIGEST}
+    given = {"image": image, "trainer": {"image": image}, "global": {"imageRegistry": registry, "ofAnotherChart": 1}}
+    container = _container(template(tmp_path / "values.yaml", **given))
+    assert container["image"] == f"{expected}@{DIGEST}"
+    assert f"--trainer-image={expected}@{DIGEST}" in container["args"]
 
 
 def test_the_charts_objects_are_not_taken_for_the_operators(tmp_path: Path) -> None:

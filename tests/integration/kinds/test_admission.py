@@ -61,6 +61,8 @@ PROJECTS = [
     ("a model that is a file of a server", put(MODEL, {"uri": "https://data.example.com/a"}), "hf://<organization>/<name>"),
     ("a revision of a folder", put(MODEL, {"uri": "pvc://models/a", "revision": "main"}), "revision is for a model of a hub"),
     ("an odd revision", put(MODEL, {"uri": "hf://desk/a", "revision": "../x"}), "should match"),
+    ("keys in the URI of a tracking server", put("tracking", {"mlflow": {"uri": "https://me:word@mlflow"}}), "must be https://<host>[:<port>] or http://"),
+    ("tracking without a server", put("tracking", {}), "mlflow: Required value"),
     ("credentials for every host", put("credentials", [{"match": "https://", "secret": {"name": "s"}}]), "must be the beginning of"),
     ("credentials for a claim", put("credentials", [{"match": "pvc://lake/", "secret": {"name": "s"}}]), "must be the beginning of"),
     ("credentials without a Secret", put("credentials", [{"match": "s3://lake/"}]), "secret: Required value"),

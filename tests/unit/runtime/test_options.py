@@ -2,6 +2,7 @@
 
 import pytest
 
+from stagecoach.build.jobs import Network
 from stagecoach.runtime import options
 
 PINNED = "registry.example/trainer@sha256:" + "a" * 64
@@ -43,12 +44,28 @@ def test_an_image_that_can_change_is_refused_with_the_way_out(image: str, capsys
 
 @pytest.mark.parametrize(
     "arguments",
-    [(), ("--workers", "0"), ("--lease-duration", "1"), ("--log-level", "LOUD"), ("--trainer-pull-policy", "Maybe")],
+    [
+        (),
+        ("--workers", "0"),
+        ("--lease-duration", "1"),
+        ("--log-level", "LOUD"),
+        ("--trainer-pull-policy", "Maybe"),
+        ("--ca-bundle", "bundle"),
+    ],
 )
 def test_what_makes_no_sense_is_refused(arguments: tuple[str, ...]) -> None:
     image = ("--trainer-image", PINNED) if arguments else ()
     with pytest.raises(SystemExit):
         parse(*image, *arguments)
+
+
+def test_what_the_jobs_need_for_the_network() -> None:
+    chosen = parse(
+        "--trainer-image", PINNED, "--https-proxy=http://p:1", "--no-proxy=.svc", "--ca-bundle=bundle/ca.pem"
+    )
+    expected = Network(https_proxy="http://p:1", no_proxy=".svc", ca_config_map="bundle", ca_key="ca.pem")
+    assert chosen.settings.network == expected
+    assert parse("--trainer-image", PINNED).settings.network == Network()
 
 
 def test_no_two_processes_are_alike() -> None:

@@ -144,6 +144,8 @@ def first_steps(record: Record) -> list[int]:
 def test_a_pod_that_is_asked_to_stop_saves_itself_and_goes_on_to_the_same_result(
     real: Project, undisturbed: Record
 ) -> None:
+    from stagecoach_trainer import curve
+
     job = job_of(real)
     code, report, output = pod(real, job, ASKED)
     assert (code, report.outcome, report.checkpoint) == (ExitCode.PREEMPTED, Outcome.PREEMPTED, 8), output
@@ -160,6 +162,8 @@ def test_a_pod_that_is_asked_to_stop_saves_itself_and_goes_on_to_the_same_result
     stretches = record.training.stretches
     assert [(each.attempt, each.first_step, each.last_step) for each in stretches] == [(1, 0, 8), (2, 8, 12)]
     assert record.training.seconds == sum(each.seconds for each in stretches)
+    drawn = real.storage.read(f"{run_folder(job.inputs.digest)}/loss.svg")
+    assert drawn == curve.svg(undisturbed.training), "of all attempts"
     assert real.storage.folders(run_folder(job.inputs.digest)) == [], "checkpoints go when the record is there"
 
 

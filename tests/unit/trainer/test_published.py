@@ -7,6 +7,7 @@ import pytest
 
 from stagecoach.contract.jobs import Split
 from stagecoach.contract.layout import run_folder, served_base_path
+from stagecoach.contract.profiles import Profile, Profiler
 from stagecoach.contract.prompts import Encoder
 from stagecoach.contract.records import Record
 from stagecoach.contract.reports import ArtifactReport
@@ -67,6 +68,26 @@ def test_the_loss_falls(trained: tuple[Project, ArtifactReport]) -> None:
     assert len(training.losses) == 48
     assert training.losses[-1].loss < training.losses[0].loss * 0.2
     assert training.evaluations[-1].loss < training.evaluations[0].loss
+
+
+def test_the_profile_of_the_training_texts_is_beside_the_record(trained: tuple[Project, ArtifactReport]) -> None:
+    from stagecoach_trainer import bases
+
+    project = trained[0]
+    named = record_of(project).profile
+    assert named is not None
+    content = project.storage.read(named.path)
+    assert lookup.digest_of_content(content) == named.digest
+    base = bases.read(project.resolve_job().candidates[0], mismatch="", remedy="")
+    # As a gateway counts that has the record's prompt and tokenizer, in two replicas.
+    encoder = Encoder(bases.load_tokenizer(base), PROMPT, LENGTHS)
+    replicas = [Profiler.of(encoder), Profiler.of(encoder)]
+    for number, (text, _) in enumerate(EXAMPLES):
+        replicas[number % 2].add(encoder.encode(text))
+    profile = Profile.model_validate_json(content)
+    assert profile == replicas[0].profile() + replicas[1].profile()
+    # The tokenizer of this test has a token for each byte, and a text is all that its prompt has of its own.
+    assert sum(profile.vocabulary) == sum(len(text) for text, _ in EXAMPLES)
 
 
 def test_the_card_is_for_people(trained: tuple[Project, ArtifactReport]) -> None:
@@ -159,7 +180,7 @@ def test_the_same_inputs_give_the_same_bytes(trained: tuple[Project, ArtifactRep
     again = train(project.train_job(force=True, subject=ANOTHER))
     assert (again.digest, again.adopted) == (report.digest, False)
     folder = run_folder(earlier.inputs_digest)
-    kept = [name for name in project.storage.names(folder) if name not in ("README.md", "record.json")]
+    kept = [name for name in project.storage.names(folder) if name.startswith("record.") and name != "record.json"]
     assert len(kept) == 1
     assert Record.model_validate_json(project.storage.read(f"{folder}/{kept[0]}")) == earlier
 

@@ -256,6 +256,7 @@ def _job(observed: Observed, inputs: Inputs, attempt: Attempt, now: datetime, se
             document=LookupJob(subject=contracts.subject(run), inputs_digest=inputs.digest),
             image=inputs.image,
             pull_policy=settings.trainer_pull_policy,
+            network=settings.network,
             storage=inputs.storage,
             sources=(),
             demand=jobs.SMALL,
@@ -271,6 +272,7 @@ def _job(observed: Observed, inputs: Inputs, attempt: Attempt, now: datetime, se
         document=document,
         image=inputs.image,
         pull_policy=settings.trainer_pull_policy,
+        network=settings.network,
         storage=inputs.storage,
         sources=(document.base.uri, *(source.uri for source in (*document.train, *document.validation))),
         demand=demand(run),
@@ -279,6 +281,7 @@ def _job(observed: Observed, inputs: Inputs, attempt: Attempt, now: datetime, se
         keep_seconds=keep,
         credentials=contracts.credentials(project.spec),
         reports_progress=True,
+        tracking=contracts.tracking(project.spec),
     )
     return jobs.job(run, work)
 

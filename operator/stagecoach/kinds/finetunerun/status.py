@@ -81,7 +81,7 @@ def succeeded(run: FineTuneRun, inputs: Inputs, found: reports.ArtifactReport, n
     return _status(
         run,
         Phase.SUCCEEDED,
-        (*ready(reason, message), Fact("Complete", True, reason, message), FIXED),
+        (*ready(reason, message), Fact("Complete", True, reason, message), FIXED, *_tracked(found)),
         now,
         completion_time=done,
         progress=_complete(run, done),
@@ -94,6 +94,16 @@ def succeeded(run: FineTuneRun, inputs: Inputs, found: reports.ArtifactReport, n
         else Cost(seconds=found.seconds, cpu_hours=found.cpu_hours, gpu_hours=found.gpu_hours),
         **changes,
     )
+
+
+def _tracked(found: reports.ArtifactReport) -> tuple[Fact, ...]:
+    """Return what the tracking server was told; nothing when nobody asked for it, or nothing was trained."""
+    told = found.tracking
+    if told is None:
+        return ()
+    if told.problem:
+        return (Fact("Tracked", False, "TrackingFailed", told.problem),)
+    return (Fact("Tracked", True, "Told", f"MLflow at {told.mlflow} has this training as run {told.run}."),)
 
 
 def _artifact(inputs: Inputs, found: reports.ArtifactReport) -> Artifact:

@@ -149,6 +149,7 @@ def _work(project: TransformerProject, resolution: Resolution, document: Resolve
         document=document,
         image=resolution.image,
         pull_policy=settings.trainer_pull_policy,
+        network=settings.network,
         storage=project.spec.storage.uri,
         sources=(*(item.uri for item in document.datasets), *(item.uri for item in document.candidates)),
         demand=jobs.SMALL,

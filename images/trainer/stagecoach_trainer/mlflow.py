@@ -1,0 +1,165 @@
+"""The few calls of MLflow's REST API that tell a training, each bounded in time and size.
+
+MLflow's own client takes seconds to import and a hundred megabytes of the training's memory, and waits for minutes.
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import httpx2
+
+from stagecoach_trainer import credentials
+
+# For connecting, and for each piece of an answer; and for all of it, however slowly the pieces come.
+TIMEOUT = 10.0
+DEADLINE = 30.0
+MAX_ANSWER = 4 << 20
+# What the API takes at once.
+MAX_METRICS = 1000
+MAX_PARAMETERS = 100
+# What servers of all versions take.
+MAX_VALUE = 500
+MAX_NOTE = 5000
+NOTHING: Mapping[str, str] = {}
+
+
+class MlflowFailed(Exception):
+    """The server does not do what it should; the text says what."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A metric at a step."""
+
+    key: str
+    value: float
+    step: int
+    timestamp: int
+
+    def document(self) -> dict[str, Any]:
+        """Return it as the API takes it."""
+        return {"key": self.key, "value": self.value, "step": self.step, "timestamp": self.timestamp}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run at the server, and the newest step that it has of each metric."""
+
+    id: str
+    steps: Mapping[str, int]
+
+
+class Server:
+    """A tracking server, asked with the content of its Secret."""
+
+    def __init__(self, uri: str, keys: Mapping[str, str]) -> None:
+        if not credentials.may_be_asked(credentials.addresses(uri) or ()):
+            raise MlflowFailed("it has an address that only a machine itself can mean.")
+        token, user = keys.get("token"), keys.get("username")
+        self._client = httpx2.Client(
+            base_url=f"{uri.rstrip('/')}/api/2.0/mlflow/",
+            headers={"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {token}"} if token else {}),
+            auth=(user, keys["password"]) if user and not token else None,
+            timeout=TIMEOUT,
+            # For one batch: a server closes what was idle until the next one.
+            limits=httpx2.Limits(keepalive_expiry=2),
+            follow_redirects=False,
+        )
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._client.close()
+
+    def experiment(self, name: str) -> str:
+        """Return the id of an experiment, which is made when it is missing."""
+        found = self._call("GET", "experiments/get-by-name", {"experiment_name": name}, missing=True)
+        if found is None:
+            made = self._call("POST", "experiments/create", {"name": name}, missing=False, there=True)
+            found = made or self._call("GET", "experiments/get-by-name", {"experiment_name": name})
+        return str(found["experiment_id"] if "experiment_id" in found else found["experiment"]["experiment_id"])
+
+    def find(self, experiment: str, tag: str, value: str) -> Run | None:
+        """Return the oldest run of an experiment with a tag."""
+        asked = {
+            "experiment_ids": [experiment],
+            "filter": f"tags.`{tag}` = '{value}'",
+            "order_by": ["attributes.start_time ASC"],
+            "max_results": 1,
+        }
+        runs = self._call("POST", "runs/search", asked).get("runs") or ()
+        return _run(runs[0]) if runs else None
+
+    def create(self, experiment: str, name: str, tags: Mapping[str, str], started: int) -> Run:
+        """Make a run."""
+        asked = {"experiment_id": experiment, "run_name": name, "start_time": started, "tags": _pairs(tags)}
+        return _run(self._call("POST", "runs/create", asked)["run"])
+
+    def log(
+        self,
+        run: str,
+        points: Sequence[Point] = (),
+        parameters: Mapping[str, str] = NOTHING,
+        tags: Mapping[str, str] = NOTHING,
+    ) -> None:
+        """Add metrics, parameters and tags to a run; the same once more changes nothing."""
+        metrics = [point.document() for point in points]
+        asked = {"run_id": run, "metrics": metrics, "params": _pairs(parameters), "tags": _pairs(tags)}
+        self._call("POST", "runs/log-batch", asked)
+
+    def update(self, run: str, status: str, ended: int | None = None) -> None:
+        """Say where a run is."""
+        end = {} if ended is None else {"end_time": ended}
+        self._call("POST", "runs/update", {"run_id": run, "status": status} | end)
+
+    def _call(
+        self, method: str, path: str, asked: dict[str, Any], *, missing: bool = False, there: bool = False
+    ) -> Any:
+        """Return the answer; None to what is missing, or is there already, where the caller knows what to do then."""
+        what = {"params": asked} if method == "GET" else {"json": asked}
+        try:
+            with self._client.stream(method, path, **what) as answer:
+                content = _content(answer)
+        except (httpx2.HTTPError, OSError) as error:
+            raise MlflowFailed(f"it does not answer: {type(error).__name__}: {error}") from error
+        code = _document(content).get("error_code") if answer.status_code >= 400 else None
+        if (missing and code == "RESOURCE_DOES_NOT_EXIST") or (there and code == "RESOURCE_ALREADY_EXISTS"):
+            return None
+        if answer.status_code != 200:
+            _refused(path, answer.status_code, content)
+        return _document(content)
+
+
+def _content(answer: Any) -> bytes:
+    content, deadline = bytearray(), time.monotonic() + DEADLINE
+    for part in answer.iter_raw():
+        content += part
+        if len(content) > MAX_ANSWER:
+            raise MlflowFailed("its answer does not end.")
+        if time.monotonic() > deadline:
+            raise MlflowFailed(f"its answer took more than {DEADLINE:g} seconds.")
+    return bytes(content)
+
+
+def _document(content: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(content)
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {}
+
+
+def _refused(path: str, status: int, content: bytes) -> NoReturn:
+    words = " ".join(str(_document(content).get("message", "")).split())[:200]
+    raise MlflowFailed(f"it answers {status} to {path}{': ' if words else '.'}{words}")
+
+
+def _run(found: dict[str, Any]) -> Run:
+    metrics = found.get("data", {}).get("metrics", ())
+    return Run(found["info"]["run_id"], {item["key"]: int(item.get("step", 0)) for item in metrics})
+
+
+def _pairs(values: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"key": key, "value": value} for key, value in values.items()]
