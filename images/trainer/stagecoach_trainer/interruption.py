@@ -30,6 +30,11 @@ def ends_the_work() -> None:
     signal.signal(signal.SIGTERM, _terminate)
 
 
+def changes_nothing() -> None:
+    """Have a request to stop do nothing: the work has ended, and its word must not be lost."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
 @contextmanager
 def noted() -> Iterator[Request]:
     """Only note a request to stop; whoever works looks at it. When that takes too long, the first process ends it."""
