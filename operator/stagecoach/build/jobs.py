@@ -58,6 +58,8 @@ class Work:
     keep_seconds: int  # how long the Job stays after its end
     credentials: tuple[Credential, ...] = ()  # those of the project; what no URI needs is not mounted
     reports_progress: bool = False
+    nodes: int = 1  # pods that work together, each on a node of its own if the scheduler will
+    service: str = ""  # that gives them names, where there are several
 
 
 def job_name(owner: CustomObject, suffix: str) -> str:
@@ -95,9 +97,14 @@ def job(owner: CustomObject, work: Work) -> Object:
             "ttlSecondsAfterFinished": work.keep_seconds,
             # The queue releases it, never we.
             **({"suspend": True} if queue else {}),
+            **(_indexed(work.nodes) if work.nodes > 1 else {}),
             "template": {"metadata": {"labels": pod_labels}, "spec": _pod(work)},
         },
     }
+
+
+def _indexed(nodes: int) -> Object:
+    return {"completionMode": "Indexed", "completions": nodes, "parallelism": nodes}
 
 
 def owner_reference(owner: CustomObject) -> Object:
@@ -116,6 +123,7 @@ def _pod(work: Work) -> Object:
     volumes, volume_mounts = _volumes(work)
     settings = work.pods
     optional = {
+        "subdomain": work.service,
         "serviceAccountName": settings.service_account_name,
         "imagePullSecrets": [secret.document() for secret in settings.image_pull_secrets],
         "priorityClassName": settings.priority_class_name,
@@ -205,4 +213,8 @@ def _volumes(work: Work) -> tuple[list[Object], list[Object]]:
         name = f"secret-{len(volumes)}"
         volumes[name] = {"secret": {"secretName": secret, "defaultMode": SECRET_MODE}}
         places.append({"name": name, "mountPath": mounts.secret_folder(secret), "readOnly": True})
+    if work.demand.gpus > 1:
+        # By default a container has 64 MiB of it, too little for what GPUs of one node exchange.
+        volumes["shared-memory"] = {"emptyDir": {"medium": "Memory"}}
+        places.append({"name": "shared-memory", "mountPath": "/dev/shm"})  # noqa: S108 - it is this very place
     return [{"name": name} | source for name, source in volumes.items()], places
