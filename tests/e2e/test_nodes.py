@@ -36,7 +36,7 @@ def test_two_pods_train_one_model_and_go_on_after_one_was_deleted(desk: Desk) ->
     assert run["status"]["phase"] == "Succeeded", desk.ready("ftr", "first")
     attempts = run["status"]["attempts"]
     assert [(item["outcome"], item["counted"]) for item in attempts] == [("Preempted", False), ("Succeeded", False)]
-    assert "(index 1)" in attempts[0]["message"]
+    assert "index 1" in attempts[0]["message"]
     assert attempts[0]["checkpoint"] >= 20
     services = ("services", "-n", desk.namespace, "-l", "app.kubernetes.io/managed-by=stagecoach")
     eventually(lambda: not desk.tools.get(*services)["items"], 60, "the Service goes", every=POLL_SECONDS)

@@ -8,6 +8,7 @@ the evaluation at the end of an epoch, which therefore comes before the checkpoi
 import shutil
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,14 @@ class Resumable(Trainer):  # type: ignore[misc]
 
 def _trained(model: Any) -> dict[str, Any]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Whether any pod was asked to stop, and the index of the first of them, where there are several."""
+
+    any: bool
+    index: int | None
 
 
 class Continuation(TrainerCallback):  # type: ignore[misc]
@@ -200,8 +209,8 @@ class Continuation(TrainerCallback):  # type: ignore[misc]
             if self._members.leads_node:
                 shutil.rmtree(folder, ignore_errors=True)
         self._saved_at = time.monotonic()
-        if self._asked():
-            raise Preempted(state.global_step)
+        if (asked := self._asked()).any:
+            raise Preempted(state.global_step, asked.index)
 
     def _due(self, step: int) -> bool:
         """Whether to save now. Any pod may be asked to stop, and the first one's clock counts: all decide alike."""
@@ -210,8 +219,10 @@ class Continuation(TrainerCallback):  # type: ignore[misc]
         due = self._request.asked or (by_time and self._members.leads) or (every is not None and step % every == 0)
         return bool(self._members.highest(due))
 
-    def _asked(self) -> bool:
-        return bool(self._members.highest(self._request.asked))
+    def _asked(self) -> "_Asked":
+        """Return what all know together of who was asked to stop."""
+        ranks = [rank for rank, asked in enumerate(self._members.each(self._request.asked)) if asked]
+        return _Asked(bool(ranks), self._members.index_of(ranks[0]) if ranks else None)
 
     def _publish(self, folder: Path, step: int) -> None:
         trainer = self._trainer
@@ -237,8 +248,8 @@ class Continuation(TrainerCallback):  # type: ignore[misc]
         refused = self._members.first(f"refused/{step}", lambda: self._refused(folder, checkpoint))
         if not refused:
             self._meter.checkpoint = step
-        elif self._asked():
-            raise Terminated
+        elif (asked := self._asked()).any:
+            raise Terminated(asked.index)
 
     def _refused(self, folder: Path, checkpoint: Checkpoint) -> str:
         """Publish a checkpoint; return why the storage refuses it, or nothing."""

@@ -61,6 +61,10 @@ class Members:
         """Return, to the first process, the content that each of the others has."""
         return {}
 
+    def index_of(self, _rank: int) -> int | None:
+        """Return the index of the pod in which a process is, where there are several."""
+        return None
+
     def part(self) -> None:
         """Go on alone if this is the first process: the others have done their part and wait for its word."""
 
@@ -128,6 +132,10 @@ class Joined(Members):
             self._store.delete_key(key)
         return found
 
+    def index_of(self, rank: int) -> int | None:
+        """Return the index of the pod in which a process is."""
+        return rank // int(os.environ[launch.PER_NODE])
+
     def part(self) -> None:
         """Go on alone if this is the first process; another one waits here for its word, which ends it."""
         self._needs_others = False
@@ -157,7 +165,7 @@ class Joined(Members):
             return told
 
     def _from_here(self, report: Report) -> Report:
-        return report.model_copy(update={"index": self.node})
+        return report if report.index is not None else report.model_copy(update={"index": self.node})
 
     def _await_hearers(self) -> None:
         # The store ends with the first process; and errors come as soon as a process ends.

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, INDEX_VARIABLE, Group
 from stagecoach.contract.reports import Outcome, Problem, Report
 
-# Set by torchrun in the processes that it starts: number among all, number in this pod, index of the pod.
-RANK, LOCAL_RANK, NODE = "RANK", "LOCAL_RANK", "GROUP_RANK"
+# Set by torchrun in the processes that it starts: number among all, number in this pod, index of the pod, and how many
+# there are in a pod.
+RANK, LOCAL_RANK, NODE, PER_NODE = "RANK", "LOCAL_RANK", "GROUP_RANK", "LOCAL_WORLD_SIZE"
 # Pods that do not meet in this time end: a queue that admits all of them or none makes them start together.
 MEETING_SECONDS = 600
 # torchrun waits for the other pods' ends once its own work is done; we do not, for one of them may be gone.

@@ -62,10 +62,11 @@ def perform(members: "Members | None" = None) -> Report:
         return Report(outcome=Outcome.FAILED, problem=error.problem)
     except Preempted as error:
         message = f"the pod was asked to stop; a checkpoint was saved at step {error.step}."
-        return Report(outcome=Outcome.PREEMPTED, problem=Problem.of("Preempted", message), checkpoint=error.step)
-    except Terminated:
+        problem = Problem.of("Preempted", message)
+        return Report(outcome=Outcome.PREEMPTED, problem=problem, checkpoint=error.step, index=error.index)
+    except Terminated as error:
         problem = Problem.of("Terminated", "the pod was asked to stop before the work was done.")
-        return Report(outcome=Outcome.TERMINATED, problem=problem)
+        return Report(outcome=Outcome.TERMINATED, problem=problem, index=error.index)
     except Exception as error:
         traceback.print_exc()
         return _failed(error, together=members is not None)

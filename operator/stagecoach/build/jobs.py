@@ -11,7 +11,7 @@ from stagecoach.contract.access import Access, Credential
 from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, GRACE_SECONDS, MAX_BYTES, LookupJob, ResolveJob, TrainJob
 from stagecoach.contract.model import ContractModel
 from stagecoach.contract.reports import TERMINATION_LOG
-from stagecoach.policies.pods import CONTAINER, QUEUE
+from stagecoach.policies.pods import CONTAINER, JOB_NAME, QUEUE
 
 Object = dict[str, Any]
 
@@ -103,6 +103,16 @@ def job(owner: CustomObject, work: Work) -> Object:
     }
 
 
+def _spread(job: str) -> Object:
+    """Return the wish that each of a Job's pods gets a node of its own; where there are too few they share one."""
+    return {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": {JOB_NAME: job}},
+    }
+
+
 def _indexed(nodes: int) -> Object:
     return {"completionMode": "Indexed", "completions": nodes, "parallelism": nodes}
 
@@ -124,6 +134,7 @@ def _pod(work: Work) -> Object:
     settings = work.pods
     optional = {
         "subdomain": work.service,
+        "topologySpreadConstraints": [_spread(work.name)] if work.nodes > 1 else [],
         "serviceAccountName": settings.service_account_name,
         "imagePullSecrets": [secret.document() for secret in settings.image_pull_secrets],
         "priorityClassName": settings.priority_class_name,

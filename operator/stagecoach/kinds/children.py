@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from stagecoach.kinds.plan import Object
 from stagecoach.kinds.view import View
 from stagecoach.policies import groups
-from stagecoach.policies.pods import JobState, PodState, decisive, job_state, pod_state
-
-JOB_NAME = "batch.kubernetes.io/job-name"
+from stagecoach.policies.pods import JOB_NAME, JobState, PodState, decisive, job_state, pod_state
 
 
 @dataclass(frozen=True)

@@ -249,7 +249,8 @@ def _failed(pod: PodState) -> Ended:
 
 def _preempted(pod: PodState, report: Report) -> Ended:
     why = pod.disrupted or pod.message or pod.reason
-    message = f"{pod.title} was {f'taken away ({why})' if why else 'told to stop'}"
+    who = pod.title if report.index in (None, pod.index) else f"The pod of index {report.index}"
+    message = f"{who} was {f'taken away ({why})' if why else 'told to stop'}"
     return Ended(AttemptOutcome.PREEMPTED, f"{message}, and saved a checkpoint at step {report.checkpoint}.", report)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 from stagecoach.contract.reports import Outcome, Report
 
 CONTAINER = "trainer"
-# Kubernetes' label of a pod of an Indexed Job.
+# Kubernetes' labels of a Job's pod, and of that of an Indexed Job.
+JOB_NAME = "batch.kubernetes.io/job-name"
 INDEX = "batch.kubernetes.io/job-completion-index"
 # Kueue's label of a Job: the queue that decides when it may start.
 QUEUE = "kueue.x-k8s.io/queue-name"

@@ -58,6 +58,8 @@ def test_several_nodes_are_an_indexed_job_whose_pods_have_names() -> None:
     labels = job["spec"]["template"]["metadata"]["labels"]
     assert service["spec"]["selector"].items() <= labels.items()
     assert service["metadata"]["ownerReferences"][0]["uid"] == world.stored["metadata"]["uid"]
+    [spread] = job["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert (spread["topologyKey"], spread["whenUnsatisfiable"]) == ("kubernetes.io/hostname", "ScheduleAnyway")
     told = document(job)
     address = f"{job['metadata']['name']}-0.{name}.team.svc"
     assert told.group == Group(nodes=3, processes=2, address=address)

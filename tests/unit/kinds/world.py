@@ -12,10 +12,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from stagecoach.contract.reports import Progress
-from stagecoach.kinds.children import JOB_NAME
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.plan import Key, Object, Plan
-from stagecoach.policies.pods import INDEX
+from stagecoach.policies.pods import INDEX, JOB_NAME
 from stagecoach.policies.sharing import Claim
 from tests import builders
 

@@ -129,6 +129,7 @@ JUDGED = [
     ("told by another", [ended(0, 70, report("Failed", index=1))], AttemptOutcome.PROGRAM_FAILED, "Index 1: It is Failed."),
     ("memory", [ended(0, 70, LOST), ended(1, 137, end="OOMKilled")], AttemptOutcome.OUT_OF_MEMORY, "(index 1) was killed at its memory limit"),
     ("saved", [ended(0, 75, SAVED), ended(1, 75, SAVED, leaves=9)], AttemptOutcome.PREEMPTED, "(index 1)"),
+    ("saved by another's wish", [ended(0, 75, json.dumps({"outcome": "Preempted", "checkpoint": 40, "index": 1}))], AttemptOutcome.PREEMPTED, "The pod of index 1 was told to stop, and saved a checkpoint at step 40"),
     ("stopped", [ended(0, 70, report("Terminated", index=1))], AttemptOutcome.POD_LOST, "index 1 was told to stop"),
     ("gone", [ended(0, 70, LOST)], AttemptOutcome.POD_LOST, "(index 0) lost another pod: It is PeerLost."),
     ("a dead node", [ended(0, 70, LOST), runs(1, leaves=-200)], AttemptOutcome.POD_LOST, "(index 1) was taken away and did not end in time"),

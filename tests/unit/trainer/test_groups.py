@@ -14,13 +14,15 @@ from typing import Any
 
 import pytest
 
+from stagecoach.contract.inputs import FullMethod, PTuningMethod
 from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, INDEX_VARIABLE, Group, TrainJob
 from stagecoach.contract.records import Record
 from stagecoach.contract.reports import ExitCode, Outcome, Problem, ProgressLine, Report
 from stagecoach_trainer import launch, places
 
 from .conftest import Project, make_project
-from .test_checkpoints import PARENT, first_steps, job_of, record_of, same, saved
+from .test_checkpoints import PARENT, attempt, first_steps, job_of, record_of, same, saved
+from .test_encoders import LOW_RANK, encoder_job, with_base
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -45,7 +47,6 @@ ASKED = """os.kill({pid}, signal.SIGTERM)
 # is waited for.
 BOUND = 60.0
 # Shorter than outside of a test.
-SILENT = 10.0
 MEETING = "from stagecoach_trainer import launch; launch.MEETING_SECONDS = 5; "
 
 
@@ -69,17 +70,28 @@ class Pod:
 
 
 def group_job(project: Project, nodes: int, processes: int = 1, number: int = 1, **changes: Any) -> TrainJob:
+    return grouped(job_of(project, number, **changes), nodes, processes)
+
+
+def grouped(job: TrainJob, nodes: int, processes: int = 1) -> TrainJob:
     with socket.socket() as chosen:
         chosen.bind(("127.0.0.1", 0))
         port = chosen.getsockname()[1]
-    job = job_of(project, number, **changes)
     inputs = job.inputs.model_copy(update={"processes": nodes * processes})
     group = Group(nodes=nodes, processes=processes, address="127.0.0.1", port=port)
     return job.model_copy(update={"inputs": inputs, "group": group})
 
 
 def start(
-    project: Project, job: TrainJob, index: int, happens: str = "pass", step: int = 7, rank: int = 1, meeting: str = ""
+    project: Project,
+    job: TrainJob,
+    index: int,
+    happens: str = "pass",
+    step: int = 7,
+    rank: int = 1,
+    *,
+    silent: float = 60.0,
+    meeting: str = "",
 ) -> Pod:
     root = project.root / f"pod-{index}"
     shutil.rmtree(root, ignore_errors=True)
@@ -95,7 +107,7 @@ def start(
         ENVIRONMENT_VARIABLE: job.line(),
         INDEX_VARIABLE: str(index),
     }
-    work = WORK.format(step=step, rank=rank, happens=happens, silent=SILENT)
+    work = WORK.format(step=step, rank=rank, happens=happens, silent=silent)
     command = [sys.executable, "-c", meeting + PARENT.format(work)]
     with (root / "output").open("w") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, text=True)
@@ -158,6 +170,46 @@ def test_two_processes_of_one_pod_make_the_same(real: Project, undisturbed: Reco
     same(record_of(real, job), undisturbed)
 
 
+ONE_EPOCH = {"epochs": 2, "gradient_accumulation_steps": 1, "learning_rate": 1e-3}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"method": {"dropout": 0.0}},
+        {"method": FullMethod(), "settings": {"gradient_checkpointing": True}},
+        {"method": PTuningMethod(virtual_tokens=4, encoder_hidden_size=16)},
+    ],
+    ids=["lora", "full and activations computed again", "p-tuning"],
+)
+def test_two_processes_make_of_half_a_batch_each_what_one_makes_of_it(real: Project, changes: dict[str, Any]) -> None:
+    settings = ONE_EPOCH | changes.pop("settings", {})
+    together = group_job(real, 1, 2, settings=settings | {"per_device_batch_size": 4}, **changes)
+    alone = job_of(real, settings=settings | {"per_device_batch_size": 8}, **changes)
+    assert codes(ended := pods(real, together)) == [0], ended[0].output
+    attempt(real, alone)
+    nearly_the_same(record_of(real, together), record_of(real, alone))
+
+
+def test_an_encoder_with_weights_of_labels_does_the_same(project: Project) -> None:
+    with_base(project, "BertForMaskedLM")
+    settings = ONE_EPOCH | {"class_weights": "balanced"}
+    alone = encoder_job(project, LOW_RANK, settings=settings | {"per_device_batch_size": 8})
+    together = grouped(encoder_job(project, LOW_RANK, settings=settings | {"per_device_batch_size": 4}), 1, 2)
+    assert codes(ended := pods(project, together)) == [0], ended[0].output
+    attempt(project, alone)
+    nearly_the_same(record_of(project, together), record_of(project, alone))
+
+
+def nearly_the_same(one: Record, other: Record) -> None:
+    """Check that two trainings are the same but for the order in which numbers were added."""
+    assert one.training.effective_batch_size == other.training.effective_batch_size
+    losses = [[point.loss for point in record.training.losses] for record in (one, other)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert one.training.eval_loss == pytest.approx(other.training.eval_loss, rel=1e-3)
+    assert one.training.tokens == other.training.tokens
+
+
 def test_a_pod_that_is_asked_to_stop_has_all_save_a_checkpoint_and_go_on_to_the_same(
     real: Project, undisturbed: Record
 ) -> None:
@@ -166,6 +218,7 @@ def test_a_pod_that_is_asked_to_stop_has_all_save_a_checkpoint_and_go_on_to_the_
     ended = pods(real, job, ASKED.format(pid=parent), step=3, rank=1)
     assert codes(ended) == [ExitCode.PREEMPTED] * 2, [pod.output for pod in ended]
     assert [(pod.told().outcome, pod.told().checkpoint) for pod in ended] == [(Outcome.PREEMPTED, 4)] * 2
+    assert [pod.told().index for pod in ended] == [1, 1], "the one that was asked"
     assert saved(real, job) == ["step-4.1"]
     again = group_job(real, nodes=2, number=2)
     ended = pods(real, again)
@@ -231,7 +284,7 @@ def test_a_process_that_gives_no_sign_of_life_is_missed(real: Project) -> None:
     job = group_job(real, nodes=2)
     place = real.root / "frozen"
     frozen = f"open({str(place)!r}, 'w').write(str(os.getpid())); os.kill(os.getpid(), signal.SIGSTOP)"
-    first, second = (start(real, job, index, frozen, step=2) for index in range(2))
+    first, second = (start(real, job, index, frozen, step=2, silent=15.0) for index in range(2))
     try:
         first.process.wait(600)
         problem = first.told().problem
