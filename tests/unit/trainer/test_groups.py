@@ -19,6 +19,7 @@ from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, INDEX_VARIABLE, Group
 from stagecoach.contract.records import Record
 from stagecoach.contract.reports import ExitCode, Outcome, Problem, ProgressLine, Report
 from stagecoach_trainer import launch, places
+from tests.unit.contract.documents import METHOD
 
 from .conftest import Project, make_project
 from .test_checkpoints import PARENT, attempt, first_steps, job_of, record_of, same, saved
@@ -170,33 +171,39 @@ def test_two_processes_of_one_pod_make_the_same(real: Project, undisturbed: Reco
     same(record_of(real, job), undisturbed)
 
 
-ONE_EPOCH = {"epochs": 2, "gradient_accumulation_steps": 1, "learning_rate": 1e-3}
+TWO_EPOCHS = {"epochs": 2, "gradient_accumulation_steps": 1, "learning_rate": 1e-3}
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("method", "settings"),
     [
-        {"method": {"dropout": 0.0}},
-        {"method": FullMethod(), "settings": {"gradient_checkpointing": True}},
-        {"method": PTuningMethod(virtual_tokens=4, encoder_hidden_size=16)},
+        (METHOD, {}),
+        (FullMethod(), {"gradient_checkpointing": True}),
+        (PTuningMethod(virtual_tokens=4, encoder_hidden_size=16), {}),
     ],
     ids=["lora", "full and activations computed again", "p-tuning"],
 )
-def test_two_processes_make_of_half_a_batch_each_what_one_makes_of_it(real: Project, changes: dict[str, Any]) -> None:
-    settings = ONE_EPOCH | changes.pop("settings", {})
-    together = group_job(real, 1, 2, settings=settings | {"per_device_batch_size": 4}, **changes)
-    alone = job_of(real, settings=settings | {"per_device_batch_size": 8}, **changes)
-    assert codes(ended := pods(real, together)) == [0], ended[0].output
+def test_two_processes_make_of_half_a_batch_each_what_one_makes_of_it(
+    real: Project, method: Any, settings: dict[str, Any]
+) -> None:
+    alone, half = (
+        real.train_job(method=method, settings=TWO_EPOCHS | settings | {"per_device_batch_size": rows})
+        for rows in (8, 4)
+    )
+    together = grouped(half, 1, 2)
+    ended = pods(real, together)
+    assert codes(ended) == [0], ended[0].output
     attempt(real, alone)
     nearly_the_same(record_of(real, together), record_of(real, alone))
 
 
 def test_an_encoder_with_weights_of_labels_does_the_same(project: Project) -> None:
     with_base(project, "BertForMaskedLM")
-    settings = ONE_EPOCH | {"class_weights": "balanced"}
+    settings = TWO_EPOCHS | {"class_weights": "balanced"}
     alone = encoder_job(project, LOW_RANK, settings=settings | {"per_device_batch_size": 8})
     together = grouped(encoder_job(project, LOW_RANK, settings=settings | {"per_device_batch_size": 4}), 1, 2)
-    assert codes(ended := pods(project, together)) == [0], ended[0].output
+    ended = pods(project, together)
+    assert codes(ended) == [0], ended[0].output
     attempt(project, alone)
     nearly_the_same(record_of(project, together), record_of(project, alone))
 
@@ -240,7 +247,8 @@ def test_a_process_that_is_killed_ends_all_and_hides_behind_no_other(real: Proje
     assert problems[1] is not None
     assert "left no report" in problems[1].message
     again = group_job(real, nodes=2, number=2, every=2)
-    assert codes(pods(real, again)) == [0, 0]
+    ended = pods(real, again)
+    assert codes(ended) == [0, 0], [pod.output for pod in ended]
     record = record_of(real, again)
     same(record, undisturbed)
     assert first_steps(record) == [0, 4]
