@@ -66,9 +66,9 @@ class Desk:
         """Create a ConfigMap of files by key."""
         self.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": files})
 
-    def claim(self, name: str) -> None:
+    def claim(self, name: str, mode: str = "ReadWriteOnce") -> None:
         """Create a claim."""
-        spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+        spec = {"accessModes": [mode], "resources": {"requests": {"storage": "1Gi"}}}
         self.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec})
 
     def object(self, kind: str, name: str) -> builders.Object:
@@ -111,9 +111,15 @@ class Desk:
         listed = self.tools.get("jobs", "-n", self.namespace, "-l", "app.kubernetes.io/managed-by=stagecoach")
         return list(listed["items"])
 
-    def tiny_base(self) -> None:
+    def ready_project(self) -> None:
+        """Create the project `desk` on the tiny base, with small data in a ConfigMap, and wait until it is ready."""
+        self.data(DATA)
+        self.apply(tiny_project(self.namespace))
+        self.awaits("txp", "desk", "Ready")
+
+    def tiny_base(self, mode: str = "ReadWriteOnce") -> None:
         """Write a random model of some thousand weights into the claim `models`."""
-        self.claim("models")
+        self.claim("models", mode)
         self.data({TINY_BASE.name: TINY_BASE.read_text()}, name="tiny-base")
         self.apply(_tiny_base_job(self.images.trainer))
         self.tools.kubectl("wait", "-n", self.namespace, "--for=condition=complete", "job/tiny-base", "--timeout=9m")
@@ -171,9 +177,7 @@ def shelf(installed: deploy.Tools, images: deploy.Images) -> Iterator[Desk]:
 @pytest.fixture(scope="module")
 def office(shelf: Desk) -> Desk:
     """The same, with the project `desk` on it, which is ready."""
-    shelf.data(DATA)
-    shelf.apply(tiny_project(shelf.namespace))
-    shelf.awaits("txp", "desk", "Ready")
+    shelf.ready_project()
     return shelf
 
 

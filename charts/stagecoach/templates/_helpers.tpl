@@ -86,6 +86,13 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   resources: [jobs]
   verbs: [create, delete, get, list, watch]
 - apiGroups: [""]
+  resources: [services]
+  verbs: [create, delete, get, list, watch]
+# By name: whether the claims of a training on several nodes have an access mode that lets all of them in.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get]
+- apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]
 - apiGroups: [""]

@@ -4,13 +4,15 @@ import json
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from pydantic import TypeAdapter
+
+from stagecoach.contract import uris
 from stagecoach.contract.digests import short
 from stagecoach.contract.inputs import Family, Tokenization
 from stagecoach.contract.jobs import ModelSource
 from stagecoach.contract.prompts import Tokenizer
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import Store
-from stagecoach.contract.uris import parse
 from stagecoach_trainer import copies, places
 from stagecoach_trainer.failures import at
 
@@ -60,6 +62,19 @@ class Base:
     revision: str | None = None  # the commit of a hub's model
 
 
+_BASE: TypeAdapter[Base] = TypeAdapter(Base)
+
+
+def line(base: Base) -> str:
+    """Return a base model as text, for other processes of the same pod."""
+    return _BASE.dump_json(base).decode()
+
+
+def parse(text: str) -> Base:
+    """Return the base model that was made a text."""
+    return _BASE.validate_json(text)
+
+
 def read(
     source: ModelSource,
     *,
@@ -102,7 +117,7 @@ def _store(source: ModelSource) -> tuple[Store, str | None]:
     from stagecoach_trainer.hub import HubModel
 
     folder = copies.folder(f"{source.uri}@{source.revision}")
-    model = HubModel(parse(source.uri), source.revision, places.keys(source.uri), folder)
+    model = HubModel(uris.parse(source.uri), source.revision, places.keys(source.uri), folder)
     return model, model.commit
 
 

@@ -12,7 +12,7 @@ from stagecoach.contract.digests import Digest, FileEntry, file_entry
 from stagecoach.contract.jobs import TrainJob
 from stagecoach.contract.model import ContractModel
 from stagecoach.contract.records import Stretch
-from stagecoach.contract.reports import BadInput
+from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import StorageFailed, Store
 from stagecoach_trainer import copies, places
 
@@ -24,6 +24,7 @@ class LossSums(ContractModel):
     """The Trainer's sums, which it does not save itself: without them the loss curve would have other points."""
 
     since_logged: float
+    by_process: tuple[float, ...] | None = Field(None, description="The same of each process, where there are several.")
     logged: float
     logged_step: int
 
@@ -89,6 +90,15 @@ class Checkpoints:
                 return checkpoint, folder
             print(f"checkpoint {checkpoint.name} is damaged: an older one is looked for", file=sys.stderr, flush=True)
         return None
+
+    def fetched(self, checkpoint: Checkpoint) -> Path:
+        """Return the local folder to which this checkpoint was copied. Raises StorageFailed when it is damaged."""
+        folder = self._verified(self._opened(), checkpoint)
+        if folder is None:
+            message = f"checkpoint {checkpoint.name} does not read back here as it does in the pod of index 0."
+            remedy = "See that all pods see the same storage."
+            raise StorageFailed(Problem.of("StorageDiffers", message, remedy=remedy))
+        return folder
 
     def at_step(self, step: int) -> Path | None:
         """Return the local folder of a whole checkpoint of this step, or None."""

@@ -8,6 +8,7 @@ the evaluation at the end of an epoch, which therefore comes before the checkpoi
 import shutil
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from stagecoach.contract.reports import Problem
 from stagecoach.contract.store import StorageFailed
 from stagecoach_trainer import hardware
 from stagecoach_trainer.checkpoints import REFUSALS, Best, Checkpoint, Checkpoints, LossSums
+from stagecoach_trainer.group import Members
 from stagecoach_trainer.interruption import Preempted, Request, Terminated
 
 # Without spec.checkpoints.everySteps: what an interruption without a warning may cost.
@@ -29,19 +31,19 @@ WEIGHTS = "trained.safetensors"
 
 
 class Meter:
-    """Counts the tokens that are trained on, padding not counted, and the time; over all attempts and in this one."""
+    """Counts the tokens of this process, padding not counted, with those of the attempts before, and the time."""
 
     def __init__(self) -> None:
         self.tokens = 0
         self.started = time.monotonic()
         self.first_step = 0
         self.checkpoint: int | None = None
-        self._tokens_before = 0
+        self.tokens_before = 0
 
     def go_on(self, step: int, tokens: int) -> None:
         """Count from a checkpoint on."""
         self.first_step = self.checkpoint = step
-        self.tokens = self._tokens_before = tokens
+        self.tokens = self.tokens_before = tokens
 
     def seconds(self) -> float:
         """Seconds of this attempt's training."""
@@ -49,7 +51,7 @@ class Meter:
 
     def rate(self) -> float:
         """Tokens per second in this attempt."""
-        return (self.tokens - self._tokens_before) / max(1e-9, self.seconds())
+        return (self.tokens - self.tokens_before) / max(1e-9, self.seconds())
 
 
 class Resumable(Trainer):  # type: ignore[misc]
@@ -81,15 +83,26 @@ def _trained(model: Any) -> dict[str, Any]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """Whether any pod was asked to stop, and the index of the first of them, where there are several."""
+
+    any: bool
+    index: int | None
+
+
 class Continuation(TrainerCallback):  # type: ignore[misc]
     """Decides when to save, publishes what was saved, and restores it."""
 
-    def __init__(self, trainer: Any, job: TrainJob, meter: Meter, saved: Checkpoints, request: Request) -> None:
+    def __init__(
+        self, trainer: Any, job: TrainJob, meter: Meter, saved: Checkpoints, request: Request, members: Members
+    ) -> None:
         self._trainer = trainer
         self._job = job
         self._meter = meter
         self._saved = saved
         self._request = request
+        self._members = members
         self._from: Checkpoint | None = None
         self._best: Best | None = None
         self._at_epoch_end = False
@@ -98,7 +111,7 @@ class Continuation(TrainerCallback):  # type: ignore[misc]
 
     def begin(self) -> str | None:
         """Return the folder of the checkpoint to go on from, or None to begin at step 0."""
-        found = self._saved.newest()
+        found = self._found()
         if found is None:
             return None
         self._from, folder = found
@@ -106,7 +119,19 @@ class Continuation(TrainerCallback):  # type: ignore[misc]
         self._meter.go_on(self._from.step, self._from.tokens)
         where = f"step {self._from.step}, saved by attempt {self._from.attempt}"
         print(f"going on from the checkpoint of {where}", file=sys.stderr, flush=True)
-        return str(folder)
+        return folder
+
+    def _found(self) -> tuple[Checkpoint, str] | None:
+        """Return the newest checkpoint and its local folder; the first process chooses it for all."""
+        mine = self._saved.newest() if self._members.leads else None
+        line = self._members.first("checkpoint", lambda: mine[0].line() if mine else "")
+        if not line:
+            return None
+        chosen = Checkpoint.model_validate_json(line)
+        folder = self._members.once_per_node(
+            "checkpoint", lambda: str(mine[1] if mine else self._saved.fetched(chosen))
+        )
+        return chosen, folder
 
     def finish(self) -> None:
         """Bring back the best model, if that is what is to be published."""
@@ -136,7 +161,12 @@ class Continuation(TrainerCallback):  # type: ignore[misc]
 
     def cpu_hours(self) -> float:
         """CPU time of all attempts, as far as it was not lost."""
-        return hardware.cpu_hours() + (self._from.cpu_hours if self._from else 0.0)
+        return self._members.total(hardware.cpu_hours()) + (self._from.cpu_hours if self._from else 0.0)
+
+    def tokens(self) -> int:
+        """Tokens of all attempts and processes, as far as they were not lost."""
+        before = self._meter.tokens_before
+        return before + int(self._members.total(self._meter.tokens - before))
 
     # Called by the Trainer, in this order.
 
@@ -145,7 +175,8 @@ class Continuation(TrainerCallback):  # type: ignore[misc]
         self._saved_at = time.monotonic()
         if self._from is not None:
             sums = self._from.sums
-            self._trainer._tr_loss = torch.tensor(sums.since_logged, device=args.device)
+            own = sums.by_process[self._members.rank] if sums.by_process else sums.since_logged
+            self._trainer._tr_loss = torch.tensor(own, device=args.device)
             self._trainer._total_loss_scalar = sums.logged
             self._trainer._globalstep_last_logged = sums.logged_step
             self._trainer._initial_global_step = 0
@@ -175,20 +206,30 @@ class Continuation(TrainerCallback):  # type: ignore[misc]
         try:
             self._publish(folder, state.global_step)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            if self._members.leads_node:
+                shutil.rmtree(folder, ignore_errors=True)
         self._saved_at = time.monotonic()
-        if self._request.asked:
-            raise Preempted(state.global_step)
+        if (asked := self._asked()).any:
+            raise Preempted(state.global_step, asked.index)
 
     def _due(self, step: int) -> bool:
+        """Whether to save now. Any pod may be asked to stop, and the first one's clock counts: all decide alike."""
         every = self._job.checkpoints.every_steps
         by_time = every is None and time.monotonic() - self._saved_at >= SAVE_SECONDS
-        return self._request.asked or by_time or (every is not None and step % every == 0)
+        due = self._request.asked or (by_time and self._members.leads) or (every is not None and step % every == 0)
+        return bool(self._members.highest(due))
+
+    def _asked(self) -> "_Asked":
+        """Return what all know together of who was asked to stop."""
+        ranks = [rank for rank, asked in enumerate(self._members.each(self._request.asked)) if asked]
+        return _Asked(bool(ranks), self._members.index_of(ranks[0]) if ranks else None)
 
     def _publish(self, folder: Path, step: int) -> None:
         trainer = self._trainer
+        since_logged = self._members.each(trainer._tr_loss.item())
         sums = LossSums(
-            since_logged=trainer._tr_loss.item(),
+            since_logged=since_logged[0],
+            by_process=since_logged if len(since_logged) > 1 else None,
             logged=trainer._total_loss_scalar,
             logged_step=trainer._globalstep_last_logged,
         )
@@ -200,17 +241,31 @@ class Continuation(TrainerCallback):  # type: ignore[misc]
             sums=sums,
             best=self._best,
             stretches=self.stretches(),
-            tokens=self._meter.tokens,
+            tokens=self.tokens(),
             cpu_hours=self.cpu_hours(),
         )
+        self._gather_randomness(folder)
+        refused = self._members.first(f"refused/{step}", lambda: self._refused(folder, checkpoint))
+        if not refused:
+            self._meter.checkpoint = step
+        elif (asked := self._asked()).any:
+            raise Terminated(asked.index)
+
+    def _refused(self, folder: Path, checkpoint: Checkpoint) -> str:
+        """Publish a checkpoint; return why the storage refuses it, or nothing."""
         try:
             self._saved.publish(folder, checkpoint)
         except REFUSALS as error:
-            print(f"no checkpoint at step {step}: {error}", file=sys.stderr, flush=True)
-            if self._request.asked:
-                raise Terminated from error
+            print(f"no checkpoint at step {checkpoint.step}: {error}", file=sys.stderr, flush=True)
             # A storage that is away for a moment must not end a training that needs it only at its end.
-            if self.best_step == step:
+            if self.best_step == checkpoint.step and not self._request.asked:
                 raise
-        else:
-            self._meter.checkpoint = step
+            return str(error) or "refused"
+        return ""
+
+    def _gather_randomness(self, folder: Path) -> None:
+        """Have the random numbers of all processes in the first one's folder: each has written its own on its node."""
+        name = "rng_state_{}.pth"
+        own = folder / name.format(self._members.rank)
+        for rank, content in self._members.collect("rng", own.read_bytes).items():
+            (folder / name.format(rank)).write_bytes(content)

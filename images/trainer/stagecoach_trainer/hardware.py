@@ -13,13 +13,14 @@ from stagecoach_trainer import cgroup
 PACKAGES = ("torch", "transformers", "peft", "trl", "accelerate", "datasets", "tokenizers", "safetensors", "numpy")
 
 
-def hardware(threads: int, devices: int) -> Hardware:
+def hardware(threads: int, devices: int, nodes: int = 1) -> Hardware:
     """Return the machine's description as far as it decides speed and numbers."""
     gpu = torch.cuda.get_device_properties(0) if devices else None
     return Hardware(
         cpu=_cpu_name(),
         threads=threads,
         memory_bytes=cgroup.memory_limit(),
+        nodes=nodes if nodes > 1 else None,
         gpu=gpu.name if gpu else None,
         gpu_memory_bytes=gpu.total_memory if gpu else None,
     )

@@ -8,15 +8,20 @@ from typing import NoReturn
 
 
 class Terminated(BaseException):
-    """The pod was asked to stop. Not an Exception: no library may swallow it."""
+    """The pod, or of several the one of this index, was asked to stop. Not an Exception: no library may swallow it."""
+
+    def __init__(self, index: int | None = None) -> None:
+        super().__init__(index)
+        self.index = index
 
 
 class Preempted(BaseException):
-    """The pod was asked to stop, and the training saved itself. Not an Exception either."""
+    """The pod, or one of several, was asked to stop, and the training saved itself. Not an Exception either."""
 
-    def __init__(self, step: int) -> None:
-        super().__init__(step)
+    def __init__(self, step: int, index: int | None = None) -> None:
+        super().__init__(step, index)
         self.step = step
+        self.index = index
 
 
 class Request:
@@ -28,6 +33,11 @@ class Request:
 def ends_the_work() -> None:
     """Have a request to stop raise Terminated."""
     signal.signal(signal.SIGTERM, _terminate)
+
+
+def changes_nothing() -> None:
+    """Have a request to stop do nothing: the work has ended, and its word must not be lost."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 @contextmanager

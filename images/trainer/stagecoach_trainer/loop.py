@@ -21,6 +21,7 @@ from stagecoach_trainer.checkpoints import Checkpoints
 from stagecoach_trainer.continuation import Continuation, Meter, Resumable
 from stagecoach_trainer.failures import WorkFailed
 from stagecoach_trainer.families import decoder, encoder
+from stagecoach_trainer.group import ALONE, Members
 from stagecoach_trainer.interruption import Request
 from stagecoach_trainer.tracking import Listener, Tracker
 from stagecoach_trainer.train import Prepared, now
@@ -46,6 +47,7 @@ class Result:
     stretches: tuple[Stretch, ...]
     best_step: int | None
     exceptions: tuple[str, ...]
+    processes: int = 1
 
 
 class _Metered(Resumable):
@@ -70,8 +72,9 @@ class _Writing(_Metered, SFTTrainer):  # type: ignore[misc]
 class _Teller(TrainerCallback):  # type: ignore[misc]
     """Prints a progress line at the start, every ten seconds, and at the end."""
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, meter: Meter, members: Members) -> None:
         self._meter = meter
+        self._members = members
         self._told = 0.0
         self._loss: float | None = None
 
@@ -89,6 +92,8 @@ class _Teller(TrainerCallback):  # type: ignore[misc]
         self._tell(state)
 
     def _tell(self, state: Any) -> None:
+        if not self._members.leads:
+            return
         self._told = time.monotonic()
         done, steps = state.global_step, state.max_steps
         here = done - self._meter.first_step
@@ -97,7 +102,7 @@ class _Teller(TrainerCallback):  # type: ignore[misc]
             steps=steps,
             percent=100 * done // max(1, steps),
             remaining_seconds=round(self._meter.seconds() / here * (steps - done)) if here else None,
-            tokens_per_second=round(self._meter.rate(), 1) if here else None,
+            tokens_per_second=round(self._members.size * self._meter.rate(), 1) if here else None,
             loss=None if self._loss is None else round(self._loss, 4),
             checkpoint=self._meter.checkpoint,
             at=now(),
@@ -105,8 +110,14 @@ class _Teller(TrainerCallback):  # type: ignore[misc]
         print(ProgressLine(progress=progress).line(), flush=True)
 
 
-def run(prepared: Prepared, saved: Checkpoints, request: Request, tracker: Tracker | None = None) -> Result:
-    """Train, or go on training, and return the model.
+def run(
+    prepared: Prepared,
+    saved: Checkpoints,
+    request: Request,
+    members: Members = ALONE,
+    tracker: Tracker | None = None,
+) -> Result:
+    """Train, or go on training, and return the model; to the first process alone, if there are several.
 
     Raises WorkFailed when the loss is not finite, BadInput when the base lacks parts, and Preempted once a request to
     stop has led to a checkpoint.
@@ -117,14 +128,16 @@ def run(prepared: Prepared, saved: Checkpoints, request: Request, tracker: Track
     meter = Meter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("once")
-        trainer = _trainer(prepared, precision, meter)
+        trainer = _trainer(prepared, precision, meter, members)
         if tracker is not None:
             trainer.add_callback(Listener(tracker))
-        continuation = Continuation(trainer, job, meter, saved, request)
+        members.meet()
+        continuation = Continuation(trainer, job, meter, saved, request, members)
         folder = continuation.begin()
         meter.started = time.monotonic()
         output = trainer.train(resume_from_checkpoint=folder)
-        stretches, cpu_hours = continuation.stretches(), continuation.cpu_hours()
+        stretches, tokens, cpu_hours = continuation.stretches(), continuation.tokens(), continuation.cpu_hours()
+    members.part()
     losses = [
         output.training_loss,
         *(point["eval_loss"] for point in trainer.state.log_history if "eval_loss" in point),
@@ -141,11 +154,12 @@ def run(prepared: Prepared, saved: Checkpoints, request: Request, tracker: Track
         train_loss=output.training_loss,
         history=trainer.state.log_history,
         seconds=sum(stretch.seconds for stretch in stretches),
-        tokens=meter.tokens,
+        tokens=tokens,
         cpu_hours=cpu_hours,
         stretches=stretches,
         best_step=continuation.best_step,
         exceptions=_exceptions(caught),
+        processes=members.size,
     )
 
 
@@ -174,14 +188,14 @@ def _precision(asked: str, devices: int) -> str:
     return "bfloat16" if devices and torch.cuda.is_bf16_supported() else "float32"
 
 
-def _trainer(prepared: Prepared, precision: str, meter: Meter) -> Any:
+def _trainer(prepared: Prepared, precision: str, meter: Meter, members: Members = ALONE) -> Any:
     reads = prepared.job.inputs.family is Family.ENCODER
     parts = (encoder if reads else decoder).build(prepared, precision)
     trainer = (_Metered if reads else _Writing)(
         meter,
         model=parts.model,
-        args=_arguments(prepared, precision),
-        callbacks=[_Teller(meter)],
+        args=_arguments(prepared, precision, members.size),
+        callbacks=[_Teller(meter, members)],
         **parts.options,
     )
     for noisy in (PrinterCallback, ProgressCallback):
@@ -189,10 +203,10 @@ def _trainer(prepared: Prepared, precision: str, meter: Meter) -> Any:
     return trainer
 
 
-def _arguments(prepared: Prepared, precision: str) -> Any:
+def _arguments(prepared: Prepared, precision: str, processes: int) -> Any:
     settings = prepared.job.inputs.hyperparameters
     rows = sum(len(encoding.examples) for encoding in prepared.train)
-    per_step = settings.per_device_batch_size * settings.gradient_accumulation_steps
+    per_step = settings.per_device_batch_size * settings.gradient_accumulation_steps * processes
     steps = settings.max_steps or math.ceil(rows / per_step) * (settings.epochs or 1)
     return SFTConfig(
         output_dir=str(places.scratch() / "trainer"),
@@ -221,6 +235,9 @@ def _arguments(prepared: Prepared, precision: str) -> Any:
         logging_steps=math.ceil(steps / MAX_LOSS_POINTS),
         logging_first_step=True,
         logging_nan_inf_filter=False,
+        ddp_backend="gloo" if processes > 1 and not prepared.job.inputs.devices else None,
+        # Looking for unused parameters does not go with computing activations again.
+        ddp_find_unused_parameters=not settings.gradient_checkpointing if processes > 1 else None,
         dataloader_pin_memory=bool(prepared.job.inputs.devices),
         disable_tqdm=True,
         report_to=[],

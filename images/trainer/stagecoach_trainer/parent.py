@@ -8,14 +8,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from stagecoach.contract.jobs import GRACE_SECONDS
+from stagecoach.contract.jobs import GRACE_SECONDS, Group
 from stagecoach.contract.reports import TERMINATION_LOG, ExitCode, Outcome, Problem, Report
-from stagecoach_trainer import cgroup, places, termination
+from stagecoach_trainer import cgroup, launch, places, termination
 
 COMMAND = (sys.executable, "-m", "stagecoach_trainer.work")
 # Of the pod's grace period: the work that has not ended by then is ended, and there is still time to say so.
@@ -80,6 +81,8 @@ def run(
         report = _worked(child, command, environment, kills)
     finally:
         signal.alarm(0)
+    if report.outcome is Outcome.DONE and launch.index_of(environment):
+        return int(ExitCode.DONE)  # the pod of index 0 tells what was done
     _tell(report, Path(environment.get(places.TERMINATION_LOG_VARIABLE, TERMINATION_LOG)))
     return int(CODES.get(report.outcome, ExitCode.FAILED))
 
@@ -93,17 +96,49 @@ def _worked(child: _Child, command: Sequence[str], environment: Mapping[str, str
         message = f"the scratch folder cannot be written: {error}"
         remedy = f"Mount a writable emptyDir at {place.parent}."
         return Report(outcome=Outcome.FAILED, problem=Problem.of("ScratchUnusable", message, remedy=remedy))
-    pid = child.start(command, {**environment, places.REPORT_VARIABLE: str(place)})
-    status = _reap(pid)
-    return judged(_read(place), status, asked=child.asked, killed=cgroup.oom_kills() > kills)
+    told = {**environment, places.REPORT_VARIABLE: str(place)}
+    if group := launch.group_of(environment):
+        report, status = _worked_together(child, group, command, told, place)
+    else:
+        status = _reap(child.start(command, told))
+        report = _read(place)
+    killed = cgroup.oom_kills() > kills
+    if group and killed and report is None:
+        status = -signal.SIGKILL  # of one of its processes; torchrun's own status does not tell
+    return judged(report, status, asked=child.asked, killed=killed)
 
 
-def _reap(pid: int) -> int:
-    """Wait for a child, and for whatever else ends meanwhile; return its exit code, or minus its signal."""
+def _worked_together(
+    child: _Child, group: Group, command: Sequence[str], environment: Mapping[str, str], place: Path
+) -> tuple[Report | None, int]:
+    """Have torchrun start this pod's processes, and return what they come to, and its status."""
+    files = [launch.report_file(place, rank) for rank in range(group.processes)]
+    for file in files:
+        file.unlink(missing_ok=True)
+    started = launch.command(group, launch.index_of(environment), command, child.grace)
+    status = _reap(child.start(started, environment), lambda: all(map(_read, files)), child)
+    begun = any(file.exists() for file in files)
+    if child.asked and not begun:
+        return None, status
+    return launch.together([_read(file) for file in files], group, begun=begun), status
+
+
+def _reap(pid: int, done: Callable[[], bool] | None = None, child: _Child | None = None) -> int:
+    """Wait for a child, and for whatever else ends meanwhile; return its exit code, or minus its signal.
+
+    A child that goes on for long after its work is done is ended.
+    """
+    since: float | None = None
     while True:
-        ended, status = os.wait()
+        ended, status = os.waitpid(-1, os.WNOHANG if done else 0)
         if ended == pid:
             return os.waitstatus_to_exitcode(status)
+        if done is None or ended:
+            continue
+        time.sleep(0.2)
+        since = since or (time.monotonic() if done() else None)
+        if child and since and time.monotonic() - since > launch.PARTING_SECONDS:
+            child.end(signal.SIGKILL, None)
 
 
 def _read(place: Path) -> Report | None:

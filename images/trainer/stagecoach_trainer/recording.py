@@ -33,6 +33,11 @@ DETERMINISTIC = (
     "The same inputs give the same bytes on the same CPU or GPU model with the same number of threads and the same"
     " library versions: all randomness is seeded and only deterministic operations ran."
 )
+ORDER = (
+    "Every pass shuffles all rows by the seed and deals batches of {rows} to the {processes} processes in turn, the"
+    " first one to process 0. The last round of a pass is filled up with rows from its beginning. Gradients are"
+    " means over the tokens, or rows, of all processes."
+)
 NOT_DETERMINISTIC = "Some operations have no deterministic form: the same inputs may give slightly different weights."
 
 
@@ -79,7 +84,7 @@ def build(prepared: Prepared, result: Result, manifest: Manifest, profile: bytes
         data=_data(prepared),
         labels=prepared.labels,
         training=_training(prepared, result),
-        hardware=hardware.hardware(job.threads, job.inputs.devices),
+        hardware=hardware.hardware(job.threads, job.inputs.devices, job.group.nodes if job.group else 1),
         software=hardware.software(job.image),
         determinism=Determinism(
             deterministic=not result.exceptions,
@@ -137,7 +142,9 @@ def _training(prepared: Prepared, result: Result) -> TrainingRecord:
     return TrainingRecord(
         steps=result.steps,
         epochs=result.epochs,
-        effective_batch_size=settings.per_device_batch_size * settings.gradient_accumulation_steps,
+        effective_batch_size=settings.per_device_batch_size * settings.gradient_accumulation_steps * result.processes,
+        processes=result.processes if result.processes > 1 else None,
+        data_order=_order(settings.per_device_batch_size, result.processes) if result.processes > 1 else None,
         warmup_steps=result.warmup_steps,
         precision=result.precision,
         target_modules=artifact.target_modules(result.model),
@@ -161,6 +168,10 @@ def _training(prepared: Prepared, result: Result) -> TrainingRecord:
         peak_memory_bytes=peak_memory(),
         peak_gpu_memory_bytes=torch.cuda.max_memory_allocated() if devices else None,
     )
+
+
+def _order(rows: int, processes: int) -> str:
+    return ORDER.format(rows=rows, processes=processes)
 
 
 def _published_loss(evaluations: tuple[EvalPoint, ...], best_step: int | None) -> float | None:

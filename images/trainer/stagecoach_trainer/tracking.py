@@ -174,13 +174,16 @@ class Listener(TrainerCallback):  # type: ignore[misc]
 
 
 @contextmanager
-def told(job: TrainJob) -> Iterator[Tracker | None]:
-    """Return what tells this training, or None when nobody has asked for it; say so when the training ends badly."""
+def told(job: TrainJob, *, leads: bool = True) -> Iterator[Tracker | None]:
+    """Return what tells this training, or None when nobody has asked for it; say so when the training ends badly.
+
+    Of several processes the first one tells.
+    """
     try:
         asked = read_tracking()
     except ValidationError:
         asked = None
-    if asked is None:
+    if asked is None or not leads:
         yield None
         return
     tracker = Tracker(asked.mlflow, job, lambda: Server(asked.mlflow, _keys(asked.mlflow)))

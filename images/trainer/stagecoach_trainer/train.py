@@ -13,6 +13,7 @@ from stagecoach_trainer import bases, encoding, interruption, lookup, places, so
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.checkpoints import Checkpoints
 from stagecoach_trainer.encoding import Encoding
+from stagecoach_trainer.group import ALONE, Members
 
 CHANGED = (
     "Have the project read it again (set its annotation stagecoach.dev/requested-at) and create another run, or bring"
@@ -34,8 +35,13 @@ class Prepared:
     started: str
 
 
-def train(job: TrainJob) -> ArtifactReport:
-    """Train unless it has been done, publish, and return what was published."""
+def train(job: TrainJob, members: Members = ALONE) -> ArtifactReport:
+    """Train unless it has been done, publish, and return what was published.
+
+    Of several processes the first one does what is done once; the others never return, and end when it has ended.
+    """
+    if not members.leads:
+        return _trained(prepare(job, members), members)
     storage = places.storage()
     require_storage(storage)
     known = lookup.found(storage, job.inputs.digest, job.subject, force=job.force)
@@ -45,7 +51,7 @@ def train(job: TrainJob) -> ArtifactReport:
     storage.clean(staging(job))
     storage.probe(staging(job))
     try:
-        return _trained(prepare(job))
+        return _trained(prepare(job, members), members)
     finally:
         storage.clean(staging(job))
 
@@ -55,7 +61,7 @@ def staging(job: TrainJob) -> str:
     return f"{job.subject.uid}-{job.attempt}"
 
 
-def prepare(job: TrainJob) -> Prepared:
+def prepare(job: TrainJob, members: Members = ALONE) -> Prepared:
     """Read and check everything that decides the result. Raises BadInput."""
     started = now()
     _check_revision(job)
@@ -65,7 +71,7 @@ def prepare(job: TrainJob) -> Prepared:
         [sources.read(source, mismatch="InputChanged", remedy=CHANGED) for source in group]
         for group in (job.train, job.validation)
     )
-    base = bases.read(job.base, mismatch="InputChanged", remedy=CHANGED, family=job.inputs.family)
+    base = bases.parse(members.once_per_node("base", lambda: bases.line(_base(job))))
     bases.check_length(base, job.inputs.family, job.inputs.tokenization)
     labels = sources.run_labels(job.inputs.labels, train_sets)
     sources.check_labels([*train_sets, *validation_sets], labels)
@@ -83,19 +89,23 @@ def prepare(job: TrainJob) -> Prepared:
     )
 
 
+def _base(job: TrainJob) -> Base:
+    return bases.read(job.base, mismatch="InputChanged", remedy=CHANGED, family=job.inputs.family)
+
+
 def now() -> str:
     """Return the time as RFC 3339, UTC, to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _trained(prepared: Prepared) -> ArtifactReport:
+def _trained(prepared: Prepared, members: Members) -> ArtifactReport:
     # torch and all that is built on it: seconds and hundreds of megabytes, so not before it is needed.
     from stagecoach_trainer import artifact, loop, recording, tracking
 
     saved = Checkpoints(places.storage, prepared.job)
     # From here a request to stop leads to a checkpoint; once all steps are done, publishing takes no longer.
-    with interruption.noted() as request, tracking.told(prepared.job) as tracker:
-        result = loop.run(prepared, saved, request, tracker)
+    with interruption.noted() as request, tracking.told(prepared.job, leads=members.leads) as tracker:
+        result = loop.run(prepared, saved, request, members, tracker)
         storage = places.storage()
         files = artifact.files(result.model, prepared.base, result.precision)
         manifest = storage.publish(files, staging(prepared.job))

@@ -4,32 +4,55 @@ import os
 import sys
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, LookupJob, ResolveJob, TrainJob, read_job
 from stagecoach.contract.reports import BadInput, Outcome, Problem, Report
 from stagecoach.contract.store import StorageFailed
-from stagecoach_trainer import authorities, cgroup, interruption, places, quiet
+from stagecoach_trainer import authorities, cgroup, interruption, launch, places, quiet
 from stagecoach_trainer.failures import WorkFailed
 from stagecoach_trainer.interruption import Preempted, Terminated
+
+if TYPE_CHECKING:
+    from stagecoach_trainer.group import Members
 
 
 def main() -> int:
     """Work, and write the Report where the parent reads it."""
     interruption.ends_the_work()
-    report = perform()
-    place = Path(os.environ[places.REPORT_VARIABLE])
-    part = place.with_suffix(".part")
-    part.write_text(report.line())
-    part.replace(place)
+    if launch.RANK in os.environ:
+        return _together()
+    _leave(perform(), Path(os.environ[places.REPORT_VARIABLE]))
     return 0
 
 
-def perform() -> Report:
+def _together() -> int:
+    """Work as one of several processes, which end together."""
+    place = launch.report_file(Path(os.environ[places.REPORT_VARIABLE]), os.environ[launch.LOCAL_RANK])
+    place.touch()
+    quiet.prepare(1)  # before torch; the document says how many threads it will be
+    from stagecoach_trainer import group
+
+    members = group.Joined(lambda report: _leave(report, place))
+    report = perform(members)
+    interruption.changes_nothing()
+    report = members.end(report)
+    _leave(report, place)
+    return group.exit_code(report)
+
+
+def _leave(report: Report, place: Path) -> None:
+    part = place.with_suffix(".part")
+    part.write_text(report.line())
+    part.replace(place)
+
+
+def perform(members: "Members | None" = None) -> Report:
     """Do the work and say how it ended, whatever happens."""
     try:
-        return _dispatch(_job())
+        return _dispatch(_job(), members)
     except BadInput as error:
         return Report(outcome=Outcome.BAD_INPUT, problem=error.problem)
     except StorageFailed as error:
@@ -39,13 +62,14 @@ def perform() -> Report:
         return Report(outcome=Outcome.FAILED, problem=error.problem)
     except Preempted as error:
         message = f"the pod was asked to stop; a checkpoint was saved at step {error.step}."
-        return Report(outcome=Outcome.PREEMPTED, problem=Problem.of("Preempted", message), checkpoint=error.step)
-    except Terminated:
+        problem = Problem.of("Preempted", message)
+        return Report(outcome=Outcome.PREEMPTED, problem=problem, checkpoint=error.step, index=error.index)
+    except Terminated as error:
         problem = Problem.of("Terminated", "the pod was asked to stop before the work was done.")
-        return Report(outcome=Outcome.TERMINATED, problem=problem)
+        return Report(outcome=Outcome.TERMINATED, problem=problem, index=error.index)
     except Exception as error:
         traceback.print_exc()
-        return _failed(error)
+        return _failed(error, together=members is not None)
 
 
 def _job() -> ResolveJob | LookupJob | TrainJob:
@@ -62,7 +86,7 @@ def _job() -> ResolveJob | LookupJob | TrainJob:
     raise BadInput(Problem.of("UnknownDocument", message, remedy=remedy))
 
 
-def _dispatch(job: ResolveJob | LookupJob | TrainJob) -> Report:
+def _dispatch(job: ResolveJob | LookupJob | TrainJob, members: "Members | None") -> Report:
     quiet.prepare(job.threads if isinstance(job, TrainJob) else cgroup.cpus())
     authorities.trust()
     if isinstance(job, ResolveJob):
@@ -73,17 +97,23 @@ def _dispatch(job: ResolveJob | LookupJob | TrainJob) -> Report:
         from stagecoach_trainer.lookup import found
 
         return Report(outcome=Outcome.DONE, artifact=found(places.storage(), job.inputs_digest, job.subject))
+    from stagecoach_trainer.group import ALONE
     from stagecoach_trainer.train import train
 
-    return Report(outcome=Outcome.DONE, artifact=train(job))
+    return Report(outcome=Outcome.DONE, artifact=train(job, members or ALONE))
 
 
-def _failed(error: Exception) -> Report:
+def _failed(error: Exception, *, together: bool) -> Report:
     # torch's own out-of-memory errors are RuntimeErrors that differ by device; only their words are common.
     words = f"{type(error).__name__}: {error}"
     if isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words:
         # What gives the work more memory depends on whose Job it is: the operator knows.
         return Report(outcome=Outcome.OUT_OF_MEMORY, problem=Problem.of("OutOfMemory", words))
+    if together:
+        from stagecoach_trainer import group
+
+        if group.is_of_a_peer(error):
+            return group.peer_lost(words)
     return Report(outcome=Outcome.FAILED, problem=Problem.of("Unexpected", words, remedy="See the pod's log."))
 
 

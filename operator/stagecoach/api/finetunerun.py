@@ -105,7 +105,10 @@ class Hyperparameters(BaseModel):
         Schedule.COSINE, description="How the learning rate changes after the warm-up. Default: cosine."
     )
     per_device_batch_size: int = Field(
-        8, ge=1, le=4096, description="Rows in one forward pass on one device. Default: 8."
+        8,
+        ge=1,
+        le=4096,
+        description="Rows in one forward pass of one process: of a GPU, or of a pod on the CPU. Default: 8.",
     )
     gradient_accumulation_steps: int = Field(
         1, ge=1, le=4096, description="Forward passes before one step of the optimizer. Default: 1."
@@ -146,16 +149,26 @@ class Hyperparameters(BaseModel):
 
 
 class Resources(BaseModel):
-    """What the training pod asks for."""
+    """What the training pods ask for."""
 
-    gpus_per_node: int = Field(0, ge=0, le=1, description="GPUs of the pod; 0 trains on the CPU. Default: 0.")
+    nodes: int = Field(
+        1,
+        ge=1,
+        le=32,
+        description="Pods that train together, each asking for all that is said here. Each of their processes (one for"
+        " a GPU, or one on the CPU) takes perDeviceBatchSize rows of its own, so their number is part of what decides"
+        " the result. The claims that they mount have to be ReadWriteMany. Default: 1.",
+    )
+    gpus_per_node: int = Field(
+        0, ge=0, le=16, description="GPUs of a pod, each with a process of its own; 0 trains on the CPU. Default: 0."
+    )
     gpu_resource: str = Field(
         "nvidia.com/gpu",
         pattern=r"^[a-z0-9.-]{1,200}/[a-zA-Z0-9._-]{1,63}$",
         description="Name of the GPU resource. Default: nvidia.com/gpu.",
     )
-    cpu: Cpu = Field("2", description="CPUs asked for; on a CPU run also its threads. Default: 2.")
-    memory: Memory = Field("8Gi", description="Memory asked for, and the limit. Default: 8Gi.")
+    cpu: Cpu = Field("2", description="CPUs a pod asks for; also its threads. Default: 2.")
+    memory: Memory = Field("8Gi", description="Memory a pod asks for, and its limit. Default: 8Gi.")
 
 
 class BestBy(Enum):
@@ -203,7 +216,7 @@ class FineTuneRunSpec(BaseModel):
         ),
     )
     resources: Resources = Field(
-        default_factory=Resources, description="What the training pod asks for.", json_schema_extra={"default": {}}
+        default_factory=Resources, description="What the training pods ask for.", json_schema_extra={"default": {}}
     )
     checkpoints: Checkpoints = Field(
         default_factory=Checkpoints,

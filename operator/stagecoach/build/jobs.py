@@ -12,7 +12,7 @@ from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, GRACE_SECONDS, MAX_BY
 from stagecoach.contract.model import ContractModel
 from stagecoach.contract.reports import TERMINATION_LOG
 from stagecoach.contract.tracking import Tracking
-from stagecoach.policies.pods import CONTAINER, QUEUE
+from stagecoach.policies.pods import CONTAINER, JOB_NAME, QUEUE
 
 Object = dict[str, Any]
 
@@ -86,6 +86,8 @@ class Work:
     reports_progress: bool = False
     tracking: Tracking | None = None
     network: Network = field(default_factory=Network)
+    nodes: int = 1  # pods that work together, each on a node of its own if the scheduler will
+    service: str = ""  # that gives them names, where there are several
 
 
 def job_name(owner: CustomObject, suffix: str) -> str:
@@ -123,9 +125,24 @@ def job(owner: CustomObject, work: Work) -> Object:
             "ttlSecondsAfterFinished": work.keep_seconds,
             # The queue releases it, never we.
             **({"suspend": True} if queue else {}),
+            **(_indexed(work.nodes) if work.nodes > 1 else {}),
             "template": {"metadata": {"labels": pod_labels}, "spec": _pod(work)},
         },
     }
+
+
+def _spread(job: str) -> Object:
+    """Return the wish that each of a Job's pods gets a node of its own; where there are too few they share one."""
+    return {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": {JOB_NAME: job}},
+    }
+
+
+def _indexed(nodes: int) -> Object:
+    return {"completionMode": "Indexed", "completions": nodes, "parallelism": nodes}
 
 
 def owner_reference(owner: CustomObject) -> Object:
@@ -144,6 +161,8 @@ def _pod(work: Work) -> Object:
     volumes, volume_mounts = _volumes(work)
     settings = work.pods
     optional = {
+        "subdomain": work.service,
+        "topologySpreadConstraints": [_spread(work.name)] if work.nodes > 1 else [],
         "serviceAccountName": settings.service_account_name,
         "imagePullSecrets": [secret.document() for secret in settings.image_pull_secrets],
         "priorityClassName": settings.priority_class_name,
@@ -242,4 +261,8 @@ def _volumes(work: Work) -> tuple[list[Object], list[Object]]:
     if authorities := work.network.volume():
         volumes["authorities"] = authorities
         places.append({"name": "authorities", "mountPath": mounts.AUTHORITIES, "readOnly": True})
+    if work.demand.gpus > 1:
+        # By default a container has 64 MiB of it, too little for what GPUs of one node exchange.
+        volumes["shared-memory"] = {"emptyDir": {"medium": "Memory"}}
+        places.append({"name": "shared-memory", "mountPath": "/dev/shm"})  # noqa: S108 - it is this very place
     return [{"name": name} | source for name, source in volumes.items()], places

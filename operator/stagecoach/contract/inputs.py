@@ -168,6 +168,11 @@ class RunInputs(ContractModel):
         None, description="Publish what the model was when this was lowest, of all evaluations. None: as it ended."
     )
     devices: int = Field(ge=0, description="GPUs that take part; 0 is a CPU. It decides precision and reduction order.")
+    processes: int | None = Field(
+        None,
+        ge=2,
+        description="Processes that train together, each on rows of its own: it decides the batch. None is one.",
+    )
 
     @property
     def family(self) -> Family:

@@ -3,9 +3,9 @@
 import os
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, model_validator
 
 from stagecoach.contract.digests import Digest
 from stagecoach.contract.inputs import Columns, Family, Prompt, RunInputs, Tokenization
@@ -14,6 +14,11 @@ from stagecoach.contract.model import ContractModel
 ENVIRONMENT_VARIABLE = "STAGECOACH_JOB"
 # Linux refuses an environment string above 128 KiB; the rest is head room for its name and for the Job around it.
 MAX_BYTES = 120_000
+
+# Where the processes of a training meet, at the pod of index 0.
+GROUP_PORT = 29500
+# Set by Kubernetes in every pod of an Indexed Job.
+INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 
 # By kind of Job: how long a pod may take to stop once it is asked to. A training saves a checkpoint in this time.
 GRACE_SECONDS = {"Resolve": 30, "Lookup": 30, "Train": 120}
@@ -100,6 +105,20 @@ class Checkpoints(ContractModel):
     keep: int = Field(2, ge=1, description="How many stay; the best one is kept beside them.")
 
 
+class Group(ContractModel):
+    """The processes that train together, as many in each pod, and where they meet. How many decides the result."""
+
+    nodes: int = Field(ge=1, description="Pods, each of which knows its index from its Job.")
+    processes: int = Field(ge=1, description="Of one pod.")
+    address: str = Field(description="Name or address of the pod of index 0.")
+    port: int = GROUP_PORT
+
+    @property
+    def size(self) -> int:
+        """All processes."""
+        return self.nodes * self.processes
+
+
 class TrainJob(ContractModel):
     """Train, publish the artifact and the record, report both."""
 
@@ -115,7 +134,14 @@ class TrainJob(ContractModel):
     validation: tuple[DataSource, ...]
     image: str = Field(description="The image as the operator asked for it; the record keeps it.")
     checkpoints: Checkpoints = Field(default_factory=Checkpoints)
-    threads: int = Field(1, ge=1, description="CPU threads to train with: whole CPUs that the run asked for.")
+    threads: int = Field(1, ge=1, description="CPU threads of a process: whole CPUs that the run asked for.")
+    group: Group | None = Field(None, description="None: one process trains alone.")
+
+    @model_validator(mode="after")
+    def _as_many_as_decided(self) -> Self:
+        if (self.group.size if self.group else 1) != (self.inputs.processes or 1):
+            raise ValueError("the group is not of as many processes as the inputs say")
+        return self
 
 
 Job = Annotated[ResolveJob | LookupJob | TrainJob, Field(discriminator="kind")]

@@ -65,7 +65,9 @@ class TrainingRecord(ContractModel):
 
     steps: int
     epochs: float
-    effective_batch_size: int = Field(description="Rows in one step of the optimizer.")
+    effective_batch_size: int = Field(description="Rows in one step of the optimizer, over all processes.")
+    processes: int | None = Field(None, description="Processes that trained together; nothing when it was one.")
+    data_order: str | None = Field(None, description="With several processes: which rows each of them got, in words.")
     warmup_steps: int
     precision: str = Field(description="float32 or bfloat16.")
     target_modules: tuple[str, ...] = Field(description="The module names that got an adapter, sorted.")
@@ -98,6 +100,7 @@ class Hardware(ContractModel):
     cpu: str
     threads: int
     memory_bytes: int
+    nodes: int | None = Field(None, description="Pods; nothing when it was one. All of them ask for the same.")
     gpu: str | None = None
     gpu_memory_bytes: int | None = None
 

@@ -32,6 +32,7 @@ class Outcome(StrEnum):
     OUT_OF_MEMORY = "OutOfMemory"  # the kernel killed the work, not this reporter
     TERMINATED = "Terminated"  # the pod was asked to stop
     PREEMPTED = "Preempted"  # the pod was asked to stop, and saved a checkpoint from which another attempt goes on
+    PEER_LOST = "PeerLost"  # another process of the same training is gone: its own pod may say why
     FAILED = "Failed"  # anything else, the traceback is in the log
 
 
@@ -158,6 +159,9 @@ class Report(ContractModel):
     resolution: Resolution | None = None
     artifact: ArtifactReport | None = Field(None, description="Of a Train, or of a Lookup that found a record.")
     checkpoint: int | None = Field(None, description="Step of the checkpoint that a Preempted work saved.")
+    index: int | None = Field(
+        None, description="Of a training in several pods: the pod that this comes from. All of them tell it."
+    )
 
     @classmethod
     def parse(cls, text: str | None) -> Self | None:

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 from stagecoach.kinds.plan import Object
 from stagecoach.kinds.view import View
-from stagecoach.policies.pods import JobState, PodState, decisive, job_state, pod_state
-
-JOB_NAME = "batch.kubernetes.io/job-name"
+from stagecoach.policies import groups
+from stagecoach.policies.pods import JOB_NAME, JobState, PodState, decisive, job_state, pod_state
 
 
 @dataclass(frozen=True)
@@ -16,23 +15,35 @@ class Child:
     job: JobState | None = None
     pod: PodState | None = None
     warning: str | None = None
+    lead: PodState | None = None  # the pod that tells progress: of several, that of index 0
+    checkpoint: int | None = None  # the newest of which a pod's last word tells
 
 
-def child(view: View, owner_uid: str, name: str) -> Child:
-    """Return the Job of this name with its pod, as far as they are there."""
+def child(view: View, owner_uid: str, name: str, nodes: int = 1, *, started: bool = False) -> Child:
+    """Return the Job of this name with its pod, or the one of its pods that speaks, as far as they are there."""
     job = next((job for job in view.jobs(owner_uid) if job["metadata"]["name"] == name), None)
-    pods = (pod for pod in view.pods(owner_uid) if _job_of(pod) == name)
-    pod = decisive(map(pod_state, pods))
+    pods = [pod_state(pod) for pod in view.pods(owner_uid) if _job_of(pod) == name]
+    pod = decisive(pods) if nodes == 1 else groups.speaker(pods, nodes, started=started)
     uid = pod.uid if pod else job["metadata"]["uid"] if job else None
-    return Child(job=job_state(job) if job else None, pod=pod, warning=view.warning(uid) if uid else None)
+    saved = [item.report.checkpoint for item in pods if item.report and item.report.checkpoint is not None]
+    return Child(
+        job=job_state(job) if job else None,
+        pod=pod,
+        warning=view.warning(uid) if uid else None,
+        lead=pod if nodes == 1 else decisive(item for item in pods if not item.index),
+        checkpoint=max(saved, default=None),
+    )
 
 
 def unfinished(view: View, owner_uid: str) -> tuple[Object, ...]:
-    """Return the Jobs that would go on: neither ended nor being deleted, and without a pod that has ended.
+    """Return the Jobs that would go on: neither ended nor being deleted, and with a pod, if any, that goes on.
 
-    The Job controller sees the end of a pod a moment after we do; such a Job ends by itself and is kept for its logs.
+    The Job controller sees the end of a pod a moment after we do, and ends the other pods of a Job one of which failed;
+    such a Job ends by itself and is kept for its logs.
     """
-    ended = {_job_of(pod) for pod in view.pods(owner_uid) if pod_state(pod).ended}
+    pods = [(_job_of(pod), pod_state(pod)) for pod in view.pods(owner_uid)]
+    failed = {job for job, pod in pods if pod.ended and pod.exit_code != 0}
+    ended = failed | ({job for job, _ in pods} - {job for job, pod in pods if not pod.ended})
     return tuple(
         job
         for job in view.jobs(owner_uid)

@@ -29,7 +29,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do now, in this order: write the status, then emit events, then delete, then create.
+    """What to do now, in this order: write the status, then emit events, then delete, then create, then look.
 
     A refused status write ends the plan: the decision was taken on an old state and is taken anew. Whatever spends or
     cannot be undone is in `create` only when its intent stands in the *observed* status, so that a crash between two
@@ -41,3 +41,5 @@ class Plan:
     delete: tuple[Object, ...] = ()  # observed objects; deleted with their uid and resourceVersion as preconditions
     create: tuple[Object, ...] = ()  # POSTed under deterministic names; a name that exists is success
     requeue_after: float | None = None  # seconds
+    # PersistentVolumeClaims to look at, by namespace and name; the object is reconciled again when that is done.
+    look: tuple[tuple[str, str], ...] = ()

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from stagecoach.contract.reports import Progress
 from stagecoach.kinds.plan import Key, Object
+from stagecoach.policies.sharing import Claim
 
 
 class View(Protocol):
@@ -18,6 +19,12 @@ class View(Protocol):
 
     def jobs(self, uid: str) -> Sequence[Object]:
         """Return the Jobs made for the object with this uid."""
+
+    def services(self, uid: str) -> Sequence[Object]:
+        """Return the Services made for the object with this uid."""
+
+    def claim(self, namespace: str, name: str) -> Claim | None:
+        """Return what was lately seen of a PersistentVolumeClaim that a plan asked for, or None."""
 
     def pods(self, uid: str) -> Sequence[Object]:
         """Return the pods of these Jobs."""

@@ -24,7 +24,7 @@ WAITING_FOR_QUEUE = "WaitingForQueue"
 IMAGE_PULL_REASONS = {"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError"}
 BAD_IMAGE_REASONS = {"InvalidImageName", "ErrImageNeverPull"}
 # What a pod says that was asked to stop, as everybody may ask it.
-INTERRUPTED = {Outcome.TERMINATED, Outcome.PREEMPTED}
+INTERRUPTED = {Outcome.TERMINATED, Outcome.PREEMPTED, Outcome.PEER_LOST}
 # The numbers of what went wrong would be the same again.
 HOPELESS_FAILURES = {"LossNotFinite"}
 
@@ -162,7 +162,7 @@ def judge(seen: Observation) -> Waiting | Running | Ended:
     if pod.leaves and pod.started:
         return _leaving(pod, seen.now)
     if pod.disrupted:
-        return Ended(AttemptOutcome.POD_LOST, f"Pod {pod.name} was taken away: {pod.disrupted}.")
+        return Ended(AttemptOutcome.POD_LOST, f"{pod.title} was taken away: {pod.disrupted}.")
     if pod.phase == "Running":
         return Running(pod)
     return _not_started(pod, seen)
@@ -185,13 +185,13 @@ def _waits_for_queue(pod: PodState, job: JobState | None) -> bool:
 def _leaving(pod: PodState, now: datetime) -> Running | Ended:
     if now - datetime.fromisoformat(pod.leaves) < LEAVING_PATIENCE:
         return Running(pod, leaving=_taken_away(pod))
-    message = f"Pod {pod.name} was taken away and did not end in time."
+    message = f"{pod.title} was taken away and did not end in time."
     return Ended(AttemptOutcome.POD_LOST, message, started=pod.started)
 
 
 def _taken_away(pod: PodState) -> str:
     why = pod.disrupted or "it was deleted"
-    return f"Pod {pod.name} is being taken away: {why}. It is given the time to save itself."
+    return f"{pod.title} is being taken away: {why}. It is given the time to save itself."
 
 
 def _never_to_start(pod: PodState, seen: Observation) -> bool:
@@ -228,32 +228,42 @@ def _may_say_more(pod: PodState) -> bool:
 def _failed(pod: PodState) -> Ended:
     """Classify a pod that has ended without having done its work."""
     if pod.reason == "DeadlineExceeded":
-        return Ended(AttemptOutcome.DEADLINE_EXCEEDED, f"Pod {pod.name} reached its time limit.")
+        return Ended(AttemptOutcome.DEADLINE_EXCEEDED, f"{pod.title} reached its time limit.")
     if pod.end_reason == "OOMKilled":
-        return Ended(AttemptOutcome.OUT_OF_MEMORY, f"Pod {pod.name} was killed at its memory limit.")
+        return Ended(AttemptOutcome.OUT_OF_MEMORY, f"{pod.title} was killed at its memory limit.")
     if pod.report is not None and pod.report.outcome is Outcome.PREEMPTED:
         return _preempted(pod, pod.report)
-    if pod.report is not None and pod.report.outcome is not Outcome.TERMINATED:
-        return _reported(pod.report)
+    if pod.report is not None and pod.report.outcome not in INTERRUPTED:
+        return _reported(pod, pod.report)
     if pod.reason == "Evicted" and "ephemeral" in pod.message:
-        return Ended(AttemptOutcome.NODE_DISK_FULL, f"Pod {pod.name} was evicted: {pod.message.rstrip('. ')}.")
+        return Ended(AttemptOutcome.NODE_DISK_FULL, f"{pod.title} was evicted: {pod.message.rstrip('. ')}.")
     if pod.disrupted or pod.reason:
         return Ended(
-            AttemptOutcome.POD_LOST, f"Pod {pod.name} was taken away: {pod.disrupted or pod.message or pod.reason}."
+            AttemptOutcome.POD_LOST, f"{pod.title} was taken away: {pod.disrupted or pod.message or pod.reason}."
         )
     if pod.report is not None:
-        return Ended(AttemptOutcome.POD_LOST, f"Pod {pod.name} was told to stop.")
+        return _without_a_cause(pod, pod.report)
     code = "without an exit code" if pod.exit_code is None else f"with exit code {pod.exit_code}"
-    return Ended(AttemptOutcome.PROGRAM_FAILED, f"Pod {pod.name} ended {code} and without a report.")
+    return Ended(AttemptOutcome.PROGRAM_FAILED, f"{pod.title} ended {code} and without a report.")
 
 
 def _preempted(pod: PodState, report: Report) -> Ended:
     why = pod.disrupted or pod.message or pod.reason
-    message = f"Pod {pod.name} was {f'taken away ({why})' if why else 'told to stop'}"
+    who = pod.title if report.index in (None, pod.index) else f"The pod of index {report.index}"
+    message = f"{who} was {f'taken away ({why})' if why else 'told to stop'}"
     return Ended(AttemptOutcome.PREEMPTED, f"{message}, and saved a checkpoint at step {report.checkpoint}.", report)
 
 
-def _reported(report: Report) -> Ended:
+def _without_a_cause(pod: PodState, report: Report) -> Ended:
+    """Say what became of a pod that was told to stop, or of a group one of whose pods went without a word."""
+    if report.outcome is Outcome.PEER_LOST and report.problem:
+        return Ended(AttemptOutcome.POD_LOST, f"{pod.title} lost another pod: {report.problem.message}")
+    if report.index is not None and report.index != pod.index:
+        return Ended(AttemptOutcome.POD_LOST, f"The pod of index {report.index} was told to stop.")
+    return Ended(AttemptOutcome.POD_LOST, f"{pod.title} was told to stop.")
+
+
+def _reported(pod: PodState, report: Report) -> Ended:
     problem = report.problem or Problem(reason="Unexplained", message="The program gave no reason.")
     outcome = {
         Outcome.BAD_INPUT: AttemptOutcome.BAD_INPUT,
@@ -262,7 +272,8 @@ def _reported(report: Report) -> Ended:
     }.get(report.outcome, AttemptOutcome.PROGRAM_FAILED)
     if problem.reason in HOPELESS_FAILURES:
         outcome = AttemptOutcome.HOPELESS
-    return Ended(outcome, problem.sentence, report, reason=problem.reason)
+    where = f"Index {pod.index if report.index is None else report.index}: " if pod.index is not None else ""
+    return Ended(outcome, f"{where}{problem.sentence}", report, reason=problem.reason)
 
 
 def _not_started(pod: PodState, seen: Observation) -> Waiting | Ended:
@@ -276,5 +287,5 @@ def _not_started(pod: PodState, seen: Observation) -> Waiting | Ended:
     if pod.unschedulable:
         return Waiting("Unschedulable", f"No node takes pod {pod.name}: {pod.unschedulable}")
     if seen.warning:
-        return Waiting("PodNotStarting", f"Pod {pod.name} does not start: {seen.warning}")
-    return Waiting(STARTING, f"Pod {pod.name} is starting.")
+        return Waiting("PodNotStarting", f"{pod.title} does not start: {seen.warning}")
+    return Waiting(STARTING, f"{pod.title} is starting.")

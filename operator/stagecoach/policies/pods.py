@@ -7,6 +7,9 @@ from typing import Any
 from stagecoach.contract.reports import Outcome, Report
 
 CONTAINER = "trainer"
+# Kubernetes' labels of a Job's pod, and of that of an Indexed Job.
+JOB_NAME = "batch.kubernetes.io/job-name"
+INDEX = "batch.kubernetes.io/job-completion-index"
 # Kueue's label of a Job: the queue that decides when it may start.
 QUEUE = "kueue.x-k8s.io/queue-name"
 
@@ -34,6 +37,17 @@ class PodState:
     exit_code: int | None = None  # None while the container has not ended
     end_reason: str = ""  # OOMKilled, Error, Completed, …
     report: Report | None = None
+    index: int | None = None  # of an Indexed Job's pod
+
+    @property
+    def title(self) -> str:
+        """How it is called in sentences."""
+        return f"Pod {self.name}" if self.index is None else f"Pod {self.name} (index {self.index})"
+
+    @property
+    def taken_away(self) -> bool:
+        """Whether somebody or something outside of it ended it, or is about to."""
+        return bool(self.leaves or self.disrupted or self.reason)
 
     @property
     def ended(self) -> bool:
@@ -81,6 +95,7 @@ def pod_state(pod: Mapping[str, Any]) -> PodState:
         exit_code=ended.get("exitCode"),
         end_reason=ended.get("reason", ""),
         report=Report.parse(ended.get("message")),
+        index=int(index) if (index := metadata.get("labels", {}).get(INDEX)) else None,
     )
 
 

@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterable, Sequence
 from stagecoach.contract.reports import Progress
 from stagecoach.kinds.controller import OWNER_KIND, OWNER_NAME, OWNER_UID, Controller
 from stagecoach.kinds.plan import Key, Object
+from stagecoach.policies.sharing import Claim
 from stagecoach.runtime import trim
 from stagecoach.runtime.guard import guarded
-from stagecoach.runtime.resources import JOBS, PODS, Resource
+from stagecoach.runtime.resources import JOBS, PODS, SERVICES, Resource
 
 # A progress line older than this says nothing about now.
 PROGRESS_AGE = 60.0
+# Nor does a claim that was looked at before this time: it may have been made anew.
+CLAIM_AGE = 30.0
 TOMBSTONES = 4096
 
 
@@ -68,6 +71,7 @@ class Cache:
         self._live: dict[str, Object] = {}
         self._progress: dict[str, tuple[float, Progress]] = {}
         self._warnings: dict[str, str] = {}
+        self._claims: dict[tuple[str, str], tuple[float, Claim]] = {}
         self._gone = Tombstones()
 
     # What the pure part reads.
@@ -87,6 +91,15 @@ class Cache:
     def pods(self, uid: str) -> Sequence[Object]:
         """Return the pods of these Jobs."""
         return self._owned(PODS, uid)
+
+    def services(self, uid: str) -> Sequence[Object]:
+        """Return the Services made for the object with this uid."""
+        return self._owned(SERVICES, uid)
+
+    def claim(self, namespace: str, name: str) -> Claim | None:
+        """Return what was lately seen of a PersistentVolumeClaim that a plan asked for, or None."""
+        seen, claim = self._claims.get((namespace, name), (0.0, None))
+        return claim if claim is not None and self._clock() - seen <= CLAIM_AGE else None
 
     def progress(self, pod_uid: str) -> Progress | None:
         """Return the last progress line of a running pod, or None when none was read lately."""
@@ -160,7 +173,7 @@ class Cache:
         return True
 
     def store_child(self, resource: Resource, obj: Object, *, listed: bool = False) -> bool:
-        """Remember a Job or Pod; return False when that is not news."""
+        """Remember a child; return False when that is not news."""
         metadata = obj["metadata"]
         uid = metadata["uid"]
         known = self._children.get(uid)
@@ -174,7 +187,7 @@ class Cache:
         return True
 
     def remove_child(self, resource: Resource, obj: Object) -> None:
-        """Forget a Job or Pod and the facts about it."""
+        """Forget a child and the facts about it."""
         uid = obj["metadata"]["uid"]
         self._gone.add(uid)
         self._progress.pop(uid, None)
@@ -188,6 +201,12 @@ class Cache:
         before = self._progress.get(pod_uid)
         self._progress[pod_uid] = (self._clock(), progress)
         return before is None or before[1] != progress
+
+    def set_claim(self, namespace: str, name: str, claim: Claim) -> None:
+        """Remember a claim as seen now, and forget those that were seen long ago."""
+        now = self._clock()
+        self._claims = {key: each for key, each in self._claims.items() if now - each[0] <= CLAIM_AGE}
+        self._claims[namespace, name] = now, claim
 
     def set_warning(self, pod_uid: str, message: str | None) -> bool:
         """Remember, or with None forget, a pod's warning; return whether it differs from the last."""
@@ -245,5 +264,8 @@ def _is_live(child: Object) -> bool:
     status = child["status"]
     if child["kind"] == "Pod":
         return status.get("phase") not in ("Succeeded", "Failed")
-    busy = status.get("active") or status.get("terminating") or status.get("conditions")
+    if child["kind"] != "Job":
+        return False
+    several = child["spec"].get("parallelism", 1)
+    busy = status.get("active", 0) >= several or status.get("terminating") or status.get("conditions")
     return not busy and not child["spec"].get("suspend")

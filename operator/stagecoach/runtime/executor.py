@@ -6,6 +6,7 @@ from typing import Any
 
 from stagecoach.kinds.controller import OWNER_UID
 from stagecoach.kinds.plan import Object, Plan
+from stagecoach.policies.sharing import Claim
 from stagecoach.runtime import metrics
 from stagecoach.runtime.client import Client
 from stagecoach.runtime.errors import AlreadyExists, Conflict, NameTaken, NotFound
@@ -13,15 +14,15 @@ from stagecoach.runtime.intake import Intake
 from stagecoach.runtime.merge import merge_patch
 from stagecoach.runtime.problems import Problem, overlay
 from stagecoach.runtime.recorder import Recorder
-from stagecoach.runtime.resources import JOBS, PODS, Resource, Resources
+from stagecoach.runtime.resources import CLAIMS, JOBS, PODS, SERVICES, Resource, Resources
 
 logger = logging.getLogger(__name__)
 
-_WATCHED = (JOBS, PODS)
+_WATCHED = (JOBS, PODS, SERVICES)
 
 
 class Executor:
-    """Status, then events, then deletions, then creations; its client sends nothing for a former leader."""
+    """Status, then events, deletions, creations, and questions; its client sends nothing for a former leader."""
 
     def __init__(self, client: Client, resources: Resources, intake: Intake, recorder: Recorder) -> None:
         self._client = client
@@ -42,6 +43,8 @@ class Executor:
             await self._delete(each)
         for each in plan.create:
             await self._create(obj, each)
+        for namespace, name in plan.look:
+            await self._look(obj, namespace, name)
 
     async def write_status(self, obj: Object, status: Object | None, problem: Problem | None, now: datetime) -> bool:
         """Write the status if it differs from the observed one; return whether it was written."""
@@ -74,6 +77,14 @@ class Executor:
             )
         except NotFound:
             logger.debug("already gone: %s/%s", child["kind"], metadata["name"])
+
+    async def _look(self, owner: Object, namespace: str, name: str) -> None:
+        try:
+            found = await self._client.get(CLAIMS, namespace, name)
+            claim = Claim(modes=tuple(found["spec"].get("accessModes") or ()))
+        except NotFound:
+            claim = Claim(modes=None)
+        self._intake.claim(owner, namespace, name, claim)
 
     async def _create(self, owner: Object, child: Object) -> None:
         resource, namespace = self._resources.of(child), child["metadata"]["namespace"]

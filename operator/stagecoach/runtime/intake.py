@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 
 from stagecoach.kinds.controller import Controller
 from stagecoach.kinds.plan import Key, Object
+from stagecoach.policies.sharing import Claim
 from stagecoach.runtime.cache import Cache, key_of, owner_key
 from stagecoach.runtime.guard import guarded
 from stagecoach.runtime.resources import Resource
@@ -35,12 +36,17 @@ class Intake:
             self._spread(obj, companions)
 
     def child(self, resource: Resource, obj: Object, *, listed: bool = False) -> None:
-        """Take in a Job or Pod."""
+        """Take in a child."""
         if self._cache.store_child(resource, obj, listed=listed):
             self.wake_owner(obj)
 
+    def claim(self, owner: Object, namespace: str, name: str, claim: Claim) -> None:
+        """Take in what a claim is like, and reconcile the object that asked for it."""
+        self._cache.set_claim(namespace, name, claim)
+        self._enqueue(key_of(owner))
+
     def child_deleted(self, resource: Resource, obj: Object) -> None:
-        """Take in that a Job or Pod is gone."""
+        """Take in that a child is gone."""
         self._cache.remove_child(resource, obj)
         self.wake_owner(obj)
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from stagecoach.contract.reports import Progress, ProgressLine
 from stagecoach.kinds.controller import REPORTS_PROGRESS
 from stagecoach.kinds.plan import Object
-from stagecoach.policies.pods import CONTAINER
+from stagecoach.policies.pods import CONTAINER, INDEX
 from stagecoach.runtime import metrics
 from stagecoach.runtime.cache import Cache
 from stagecoach.runtime.client import Client
@@ -133,9 +133,9 @@ class ProgressFact:
         self._cache = cache
 
     def concerns(self, pod: Object) -> bool:
-        """Running pods that say that they report."""
+        """Running pods that say that they report; of several, that of index 0 does."""
         labels = pod["metadata"].get("labels") or {}
-        return REPORTS_PROGRESS in labels and pod["status"].get("phase") == "Running"
+        return labels.get(INDEX, "0") == "0" and REPORTS_PROGRESS in labels and pod["status"].get("phase") == "Running"
 
     async def fetch(self, pod: Object) -> bool:
         """Read the end of the log. A log without a progress line leaves the fact to grow old."""

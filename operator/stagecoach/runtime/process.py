@@ -25,7 +25,7 @@ from stagecoach.runtime.options import Options
 from stagecoach.runtime.pollers import Poller, ProgressFact, WarningFact
 from stagecoach.runtime.queue import WorkQueue
 from stagecoach.runtime.recorder import Recorder
-from stagecoach.runtime.resources import JOBS, PODS, Resources
+from stagecoach.runtime.resources import JOBS, PODS, SERVICES, Resources
 from stagecoach.runtime.tasks import Tasks
 from stagecoach.runtime.version import VERSION
 
@@ -63,7 +63,7 @@ class Operator:
         self._elector = self._make_elector()
         self._children = [
             ChildWatch(self._reader, resource, namespace, cache, intake)
-            for resource, namespace in itertools.product((JOBS, PODS), options.namespaces or (None,))
+            for resource, namespace in itertools.product((JOBS, PODS, SERVICES), options.namespaces or (None,))
         ]
         self._watch = OwnWatch(connection, self._reader, self._own.values(), options.namespaces, cache, intake)
         executor = Executor(self._writer, resources, intake, Recorder(self._writer, options.identity))

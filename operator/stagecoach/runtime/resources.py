@@ -34,17 +34,19 @@ class Resource:
 
 JOBS = Resource("batch/v1", "Job", "jobs")
 PODS = Resource("v1", "Pod", "pods")
+SERVICES = Resource("v1", "Service", "services")
+CLAIMS = Resource("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 EVENTS = Resource("v1", "Event", "events")
 LEASES = Resource("coordination.k8s.io/v1", "Lease", "leases")
 
 _BUILT_IN = (
     JOBS,
     PODS,
+    SERVICES,
+    CLAIMS,
     EVENTS,
     LEASES,
     Resource("v1", "ConfigMap", "configmaps"),
-    Resource("v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
-    Resource("v1", "Service", "services"),
     Resource("apps/v1", "Deployment", "deployments"),
     Resource("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"),
 )

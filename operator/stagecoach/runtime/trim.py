@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from stagecoach.kinds.plan import Object
-from stagecoach.runtime.resources import JOBS, PODS, Resource
+from stagecoach.runtime.resources import JOBS, PODS, SERVICES, Resource
 
 _METADATA = (
     "name",
@@ -44,7 +44,7 @@ def own(obj: Object) -> Object:
 
 
 def child(resource: Resource, obj: Object) -> Object:
-    """Return what the pure part reads of a Job or a Pod."""
+    """Return what the pure part reads of a Job, a Pod or a Service."""
     return {
         "apiVersion": resource.api_version,  # items of a list do not carry these two
         "kind": resource.kind,
@@ -68,10 +68,14 @@ def _pod_status(status: Object) -> Object:
     return _only(status, _POD_STATUS)
 
 
+def _nothing(_: Object) -> Object:
+    return {}
+
+
 def _only(document: Object, fields: tuple[str, ...]) -> dict[str, Any]:
     return {field: document[field] for field in fields if field in document}
 
 
 _Part = Callable[[Object], Object]
-_SPECS: dict[Resource, _Part] = {JOBS: _job_spec, PODS: _pod_spec}
-_STATUSES: dict[Resource, _Part] = {JOBS: dict, PODS: _pod_status}
+_SPECS: dict[Resource, _Part] = {JOBS: _job_spec, PODS: _pod_spec, SERVICES: _nothing}
+_STATUSES: dict[Resource, _Part] = {JOBS: dict, PODS: _pod_status, SERVICES: _nothing}

@@ -22,7 +22,9 @@ STATUS = {("patch", "stagecoach.dev", f"{kind.plural}/status", "") for kind in K
 JOBS = {(verb, "batch", "jobs", "") for verb in ("create", "delete", "get", "list", "watch")}
 PODS = {("list", "", "pods", ""), ("watch", "", "pods", ""), ("get", "", "pods/log", "")}
 EVENTS = {("create", "", "events", ""), ("list", "", "events", "")}
-WORK = OWN | STATUS | JOBS | PODS | EVENTS
+SERVICES = {(verb, "", "services", "") for verb in ("create", "delete", "get", "list", "watch")}
+CLAIMS = {("get", "", "persistentvolumeclaims", "")}
+WORK = OWN | STATUS | JOBS | PODS | EVENTS | SERVICES | CLAIMS
 
 
 def lease(name: str) -> set[Right]:
@@ -107,6 +109,8 @@ def test_no_cluster_roles_for_named_namespaces(tmp_path: Path) -> None:
         ("get", "secrets", "-A"),
         ("get", "configmaps", "-n", "team-a"),
         ("get", "namespaces"),
+        ("get", "persistentvolumeclaims", "-n", "team-a"),
+        ("delete", "persistentvolumeclaim", "any", "-n", "team-a"),
         ("get", "customresourcedefinitions"),
         ("get", "lease", "somebody-else", "-n", "stagecoach"),
         ("create", "token", "sc-stagecoach", "-n", "stagecoach"),

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from stagecoach.kinds.finetunerun.reconcile import CONTROLLER
+from stagecoach.policies.pods import INDEX
 from tests import builders
 from tests.unit.kinds.world import TERMINAL, World
 
@@ -30,10 +31,11 @@ class FineTuneRuns(RuleBasedStateMachine):
     """A run, its project, its Jobs, and everything that can happen to them."""
 
     queue: str | None = None
+    nodes = 1
 
     def __init__(self) -> None:
         super().__init__()
-        run = builders.stored(builders.run(retries=RETRIES))
+        run = builders.stored(builders.run(retries=RETRIES, resources={"nodes": self.nodes}))
         self.world = World(CONTROLLER, run, self.project())
         self.removed: set[str] = set()
 
@@ -143,6 +145,7 @@ class FineTuneRuns(RuleBasedStateMachine):
         world = self.world
         world.project = self.project(records=False)
         world.set_spec(suspend=False)
+        world.modes = ("ReadWriteMany",)
         for _ in range(40):
             world.reconcile()
             world.admit(True)
@@ -153,6 +156,8 @@ class FineTuneRuns(RuleBasedStateMachine):
             world.wait(400)
         assert world.status["phase"] in TERMINAL
         assert not world.live_pods()
+        world.reconcile()
+        assert not world.service_objects
         writes = world.status_writes
         world.reconcile()
         assert world.status_writes == writes, "a run that has ended is written no more"
@@ -168,7 +173,55 @@ class QueuedFineTuneRuns(FineTuneRuns):
         assert all("suspend" in job["spec"] for job in self.world.job_objects.values())
 
 
+class FineTuneRunsOnNodes(FineTuneRuns):
+    """The same with two pods to an attempt, to each of which something may happen."""
+
+    nodes = 2
+
+    def pods_of_index(self, index: int) -> list[builders.Object]:
+        """Return the pods of an index that have not ended."""
+        return [pod for pod in self.world.live_pods() if pod["metadata"]["labels"].get(INDEX, "0") == str(index)]
+
+    @rule(index=st.integers(0, 1), end=REPORTS)
+    def one_of_the_pods_ends(self, index: int, end: tuple[builders.Object | None, int, str]) -> None:
+        for pod in self.pods_of_index(index):
+            self.world.end_pod(pod, *end)
+
+    @rule(index=st.integers(0, 1))
+    def one_of_the_pods_misses_the_other(self, index: int) -> None:
+        lost = {"outcome": "PeerLost", "problem": {"reason": "PeerLost", "message": "It is gone."}}
+        for pod in self.pods_of_index(index):
+            self.world.end_pod(pod, lost, 70, "Error")
+
+    @rule(index=st.integers(0, 1))
+    def one_of_the_pods_is_told_to_go(self, index: int) -> None:
+        for pod in self.pods_of_index(index):
+            pod["metadata"].setdefault("deletionTimestamp", self.world.now.isoformat())
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.world.pod_objects)
+    def one_of_the_nodes_goes(self, data: st.DataObject) -> None:
+        self.world.lose_pod(data.draw(st.sampled_from(sorted(self.world.pod_objects))))
+
+    @rule(many=st.booleans())
+    def the_claim_is_made_anew(self, many: bool) -> None:
+        self.world.modes = ("ReadWriteMany",) if many else ("ReadWriteOnce",)
+
+    @invariant()
+    def pods_that_train_have_names(self) -> None:
+        trainings = [job for job in self.world.job_objects.values() if job["spec"].get("completions") == 2]
+        over = self.world.status.get("phase") in TERMINAL
+        assert over or not trainings or self.world.service_objects
+
+    @invariant()
+    def success_is_that_of_the_first_pod(self) -> None:
+        if self.world.status.get("phase") == "Succeeded":
+            assert self.world.status["artifact"]["digest"] == builders.digest("7")
+
+
 TestFineTuneRuns = FineTuneRuns.TestCase
 TestFineTuneRuns.settings = settings(max_examples=100, stateful_step_count=50, deadline=None, derandomize=True)
 TestQueuedFineTuneRuns = QueuedFineTuneRuns.TestCase
 TestQueuedFineTuneRuns.settings = settings(max_examples=50, stateful_step_count=50, deadline=None, derandomize=True)
+TestFineTuneRunsOnNodes = FineTuneRunsOnNodes.TestCase
+TestFineTuneRunsOnNodes.settings = settings(max_examples=60, stateful_step_count=50, deadline=None, derandomize=True)

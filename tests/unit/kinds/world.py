@@ -14,6 +14,8 @@ from typing import Any
 from stagecoach.contract.reports import Progress
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.plan import Key, Object, Plan
+from stagecoach.policies.pods import INDEX, JOB_NAME
+from stagecoach.policies.sharing import Claim
 from tests import builders
 
 SETTINGS = Settings(trainer_image=builders.IMAGE)
@@ -30,7 +32,10 @@ class World:
         self.stored = obj
         self.history = [copy.deepcopy(obj)]
         self.job_objects: dict[str, Object] = {}
-        self.pod_objects: dict[str, Object] = {}
+        self.pod_objects: dict[str, Object] = {}  # by the Job's name; of several pods, with the index behind it
+        self.service_objects: dict[str, Object] = {}
+        self.modes: tuple[str, ...] | None = ("ReadWriteMany",)  # of all claims
+        self.seen_claims: dict[str, Claim] = {}
         self.warnings: dict[str, str] = {}
         self.checkpoint: int | None = None  # of the newest progress line
         self.twins: tuple[World, ...] = ()  # objects of the same kind that compute the same
@@ -53,6 +58,12 @@ class World:
     def pods(self, _uid: str) -> Sequence[Object]:
         return list(self.pod_objects.values())
 
+    def services(self, _uid: str) -> Sequence[Object]:
+        return list(self.service_objects.values())
+
+    def claim(self, _namespace: str, name: str) -> Claim | None:
+        return self.seen_claims.get(name)
+
     def progress(self, _pod_uid: str) -> Progress | None:
         if self.checkpoint is None:
             return None
@@ -73,14 +84,15 @@ class World:
             if writes == 0 or not self._write_status(seen, plan.status or {}):
                 return plan
             writes -= 1
-        for job in plan.delete:
+        for child in plan.delete:
             if writes > 0:
-                self.remove_job(job["metadata"]["name"])
+                self._remove(child)
                 writes -= 1
-        for job in plan.create:
+        for child in plan.create:
             if writes > 0:
-                self._create(job)
+                self._create(child)
                 writes -= 1
+        self.seen_claims = {name: Claim(self.modes) for _, name in plan.look if writes > 0}
         return plan
 
     def _write_status(self, seen: Object, status: Object) -> bool:
@@ -96,8 +108,18 @@ class World:
         self.status_writes += 1
         return True
 
+    def _remove(self, child: Object) -> None:
+        if child["kind"] == "Service":
+            self.service_objects.pop(child["metadata"]["name"], None)
+        else:
+            self.remove_job(child["metadata"]["name"])
+
     def _create(self, job: Object) -> None:
         name = job["metadata"]["name"]
+        if job["kind"] == "Service":
+            assert self.intended(), "a Service was made without an intent in the stored status"
+            self.service_objects[name] = copy.deepcopy(job)
+            return
         if name in self.job_objects:
             return
         assert name in self.intended(), f"Job {name} was made without an intent in the stored status"
@@ -116,17 +138,30 @@ class World:
     def start_pods(self) -> None:
         for name, job in self.job_objects.items():
             waits = job["spec"].get("suspend") or "conditions" in job.get("status", {})
-            if name not in self.pod_objects and not waits:
-                self.pod_objects[name] = {
-                    "metadata": {
-                        "name": f"{name}-x",
-                        "uid": f"pod-{name}",
-                        "creationTimestamp": self.now.isoformat(),
-                        "labels": {"batch.kubernetes.io/job-name": name},
-                    },
-                    "spec": {"nodeName": "node-1"},
-                    "status": {"phase": "Pending"},
-                }
+            if waits:
+                continue
+            for key, index in self._keys(name):
+                if key not in self.pod_objects:
+                    self.pod_objects[key] = self._pod(name, key, index)
+
+    def _keys(self, job: str) -> list[tuple[str, dict[str, str]]]:
+        """Return the keys of a Job's pods, and the labels that tell them apart."""
+        pods = self.job_objects[job]["spec"].get("completions", 1)
+        if pods == 1:
+            return [(job, {})]
+        return [(f"{job}-{number}", {INDEX: str(number)}) for number in range(pods)]
+
+    def _pod(self, job: str, key: str, index: dict[str, str]) -> Object:
+        return {
+            "metadata": {
+                "name": f"{key}-x",
+                "uid": f"pod-{key}",
+                "creationTimestamp": self.now.isoformat(),
+                "labels": {JOB_NAME: job} | index,
+            },
+            "spec": {"nodeName": "node-1"},
+            "status": {"phase": "Pending"},
+        }
 
     def live_pods(self) -> list[Object]:
         return [pod for pod in self.pod_objects.values() if pod["status"]["phase"] in ("Pending", "Running")]
@@ -141,21 +176,33 @@ class World:
 
     def end_pods(self, report: Object | None, code: int = 0, reason: str = "Completed") -> None:
         for pod in self.live_pods():
-            state: dict[str, Any] = {"exitCode": code, "reason": reason, "startedAt": self.now.isoformat()}
-            if report is not None:
-                state["message"] = json.dumps(report)
-            phase = "Succeeded" if code == 0 else "Failed"
-            pod["status"] = {"phase": phase, "containerStatuses": [{"name": "trainer", "state": {"terminated": state}}]}
-            self._finish_job(pod["metadata"]["labels"]["batch.kubernetes.io/job-name"], phase)
+            self.end_pod(pod, report, code, reason)
+
+    def end_pod(self, pod: Object, report: Object | None, code: int = 0, reason: str = "Completed") -> None:
+        labels = pod["metadata"]["labels"]
+        state: dict[str, Any] = {"exitCode": code, "reason": reason, "startedAt": self.now.isoformat()}
+        if report is not None and not (code == 0 and labels.get(INDEX, "0") != "0"):
+            state["message"] = json.dumps(report)
+        phase = "Succeeded" if code == 0 else "Failed"
+        pod["status"] = {"phase": phase, "containerStatuses": [{"name": "trainer", "state": {"terminated": state}}]}
+        others = [each for each in self.live_pods() if each["metadata"]["labels"][JOB_NAME] == labels[JOB_NAME]]
+        if code:  # the Job controller ends the others
+            for each in others:
+                each["metadata"].setdefault("deletionTimestamp", self.now.isoformat())
+        if code or not others:
+            self._finish_job(labels[JOB_NAME], phase)
 
     def tell_pods_to_go(self) -> None:
         for pod in self.live_pods():
             pod["metadata"].setdefault("deletionTimestamp", self.now.isoformat())
 
     def lose_pods(self) -> None:
-        for name in list(self.pod_objects):
-            del self.pod_objects[name]
-            self._finish_job(name, "Failed")
+        for key in list(self.pod_objects):
+            self.lose_pod(key)
+
+    def lose_pod(self, key: str) -> None:
+        name = self.pod_objects.pop(key)["metadata"]["labels"][JOB_NAME]
+        self._finish_job(name, "Failed")
 
     def admit(self, admitted: bool) -> None:
         """Let the queue release all Jobs, or take their pods away."""
@@ -163,7 +210,7 @@ class World:
             if "suspend" in job["spec"] and "conditions" not in job.get("status", {}):
                 job["spec"]["suspend"] = not admitted
                 if not admitted:
-                    self.pod_objects.pop(name, None)
+                    self._remove_pods(name)
 
     def set_spec(self, **changes: Any) -> None:
         """Change the stored spec, as a person does."""
@@ -181,8 +228,13 @@ class World:
             self.job_objects[name]["status"] = {"conditions": [condition]}
 
     def remove_job(self, name: str) -> None:
+        self._remove_pods(name)
         self.job_objects.pop(name, None)
-        self.pod_objects.pop(name, None)
+
+    def _remove_pods(self, job: str) -> None:
+        of_job = [key for key, pod in self.pod_objects.items() if pod["metadata"]["labels"][JOB_NAME] == job]
+        for key in of_job:
+            del self.pod_objects[key]
 
     def wait(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)

@@ -2,7 +2,7 @@
 
 from stagecoach.contract.reports import Progress
 from stagecoach.runtime.cache import Cache, Tombstones
-from stagecoach.runtime.resources import JOBS, PODS
+from stagecoach.runtime.resources import JOBS, PODS, SERVICES
 from tests.unit.runtime.fakes import Clock, controller, key, pod, toy
 
 PROGRESS = Progress(step=1, steps=10, percent=10, at="2026-01-01T00:00:00Z")
@@ -125,6 +125,18 @@ def test_ended_pods_are_not_live() -> None:
     assert len(memory.live()) == 1
     memory.store_child(PODS, pod("p", version=2, phase="Succeeded"))
     assert memory.live() == []
+
+
+def test_a_job_that_lacks_one_of_its_pods_is_live_and_a_service_never() -> None:
+    memory = cache()
+    job = pod("j") | {"spec": {"parallelism": 2}}
+    memory.store_child(JOBS, job | {"status": {"active": 1}})
+    memory.store_child(SERVICES, pod("s") | {"spec": {}, "status": {}})
+    assert [each["metadata"]["name"] for each in memory.live()] == ["j"]
+    job["metadata"]["resourceVersion"] = "2"
+    memory.store_child(JOBS, job | {"status": {"active": 2}})
+    assert memory.live() == []
+    assert [each["metadata"]["name"] for each in memory.services("uid-a")] == ["s"]
 
 
 def test_old_progress_is_unknown() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from stagecoach.kinds.controller import OWNER_UID, Settings
 from stagecoach.kinds.plan import Event, Object, Plan
+from stagecoach.policies.sharing import Claim
 from stagecoach.runtime.backoff import Backoff
 from stagecoach.runtime.cache import Cache
 from stagecoach.runtime.errors import Conflict, Forbidden, Rejected, ServerError, Throttled, Unreachable
@@ -18,7 +19,7 @@ from stagecoach.runtime.lease import Leadership
 from stagecoach.runtime.loop import Loop
 from stagecoach.runtime.queue import WorkQueue
 from stagecoach.runtime.recorder import Recorder
-from stagecoach.runtime.resources import Resources
+from stagecoach.runtime.resources import CLAIMS, Resources
 from tests.unit.runtime.fakes import NAMESPACE, Clock, FakeServer, controller, key, toy
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -104,6 +105,24 @@ async def test_the_order_is_status_events_deletions_creations() -> None:
     await world.settle()
     assert [verb for verb, _, _ in world.server.calls] == ["patch", "create", "delete", "create"]
     assert [kind for _, kind, _ in world.server.calls] == ["Toy", "Event", "Job", "Job"]
+
+
+async def test_a_claim_that_a_plan_asks_for_is_looked_at_and_known_for_a_while() -> None:
+    def decide(_: Object) -> Plan:
+        asked = ("store", "missing")
+        return Plan(look=tuple((NAMESPACE, name) for name in asked if world.cache.claim(NAMESPACE, name) is None))
+
+    world = World(decide)
+    metadata = {"name": "store", "namespace": NAMESPACE}
+    spec = {"accessModes": ["ReadWriteMany"]}
+    world.server.add({"apiVersion": "v1", "kind": CLAIMS.kind, "metadata": metadata, "spec": spec})
+    world.see(toy("a"))
+    assert await world.settle() == 2  # once more when the answers are there
+    assert world.cache.claim(NAMESPACE, "store") == Claim(("ReadWriteMany",))
+    assert world.cache.claim(NAMESPACE, "missing") == Claim(None)
+    assert world.cache.claim("elsewhere", "store") is None
+    world.clock.now += 100
+    assert world.cache.claim(NAMESPACE, "store") is None, "it may be another by now"
 
 
 async def test_a_refused_status_write_ends_the_plan() -> None:

@@ -87,6 +87,15 @@ async def test_only_running_pods_are_asked_for_progress(progress: World, phase: 
     assert progress.logs.asked == []
 
 
+async def test_of_several_pods_that_of_index_0_is_asked_for_progress(progress: World) -> None:
+    for index in ("0", "1"):
+        each = pod(f"p-{index}")
+        each["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"] = index
+        progress.see(each)
+    await progress.pass_time(3)
+    assert progress.logs.asked == ["p-0"]
+
+
 async def test_unreadable_progress_stays_unknown_and_is_asked_for_less_often(progress: World) -> None:
     progress.see(pod("p"))
     progress.logs.down = True

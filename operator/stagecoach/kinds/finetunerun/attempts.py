@@ -75,8 +75,8 @@ def no_progress(found: Totals) -> str:
 
 def newest_checkpoint(observed: Observed) -> int | None:
     """Return the step of the newest checkpoint that was seen: in the pod's last words, in progress, or before."""
-    status, pod = observed.run.status, observed.current.pod
-    told = (pod.report if pod else None, observed.progress, status.progress, status.totals)
+    status = observed.run.status
+    told = (observed.current, observed.progress, status.progress, status.totals)
     steps = [item.checkpoint for item in told if item and item.checkpoint is not None]
     return max(steps, default=None)
 

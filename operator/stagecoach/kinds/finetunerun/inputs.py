@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from stagecoach.api.common import ConditionStatus
 from stagecoach.api.finetunerun import ClassWeights, FineTuneRun, InputDataset, Inputs
 from stagecoach.api.transformerproject import DataSet, Split, TransformerProject
-from stagecoach.build.jobs import Demand
+from stagecoach.build import services
+from stagecoach.build.jobs import Demand, job_name
 from stagecoach.contract.inputs import (
     TRAINER_REVISION,
     BaseInput,
@@ -14,13 +15,14 @@ from stagecoach.contract.inputs import (
     LabelsInput,
     RunInputs,
 )
-from stagecoach.contract.jobs import Checkpoints, Owner, TrainJob
+from stagecoach.contract.jobs import Checkpoints, Group, Owner, TrainJob
 from stagecoach.kinds import contracts
 from stagecoach.kinds.conditions import Fact
 from stagecoach.kinds.finetunerun import methods
 from stagecoach.policies import servable as policies
 
 DEFAULT_EPOCHS = 3
+ALONE_IN_ITS_POD = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,8 @@ def run_inputs(run: FineTuneRun, project: TransformerProject, inputs: Inputs) ->
         method=methods.method(run.spec.method),
         hyperparameters=_hyperparameters(run),
         best=run.spec.checkpoints.best.value if run.spec.checkpoints.best else None,
-        devices=run.spec.resources.gpus_per_node,
+        devices=run.spec.resources.nodes * run.spec.resources.gpus_per_node,
+        processes=processes if (processes := run.spec.resources.nodes * _per_node(run)) > 1 else None,
     )
 
 
@@ -192,8 +195,22 @@ def train_job(run: FineTuneRun, project: TransformerProject, inputs: Inputs, att
         validation=tuple(contracts.data_source(specs[item.name], item.digest) for item in inputs.validation),
         image=inputs.image,
         checkpoints=Checkpoints(every_steps=run.spec.checkpoints.every_steps, keep=run.spec.checkpoints.keep),
-        threads=threads(run.spec.resources.cpu),
+        threads=max(1, threads(run.spec.resources.cpu) // _per_node(run)),
+        group=_group(run, attempt),
     )
+
+
+def _per_node(run: FineTuneRun) -> int:
+    """Return the processes of a pod: one for each GPU, or one on the CPU."""
+    return max(1, run.spec.resources.gpus_per_node)
+
+
+def _group(run: FineTuneRun, attempt: int) -> Group | None:
+    nodes, processes = run.spec.resources.nodes, _per_node(run)
+    if nodes * processes == 1:
+        return None
+    address = services.address(run, job_name(run, str(attempt))) if nodes > 1 else ALONE_IN_ITS_POD
+    return Group(nodes=nodes, processes=processes, address=address)
 
 
 def demand(run: FineTuneRun) -> Demand:

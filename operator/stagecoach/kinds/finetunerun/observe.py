@@ -1,16 +1,19 @@
 """What a FineTuneRun's reconcile looks at."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from stagecoach.api.finetunerun import FineTuneRun, Intent, Phase
+from stagecoach.api.finetunerun import Attempt, FineTuneRun, Intent, Phase
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract.reports import Progress
 from stagecoach.kinds.children import Child, child, unfinished
+from stagecoach.kinds.finetunerun import nodes
 from stagecoach.kinds.plan import Key, Object
 from stagecoach.kinds.view import View
 from stagecoach.policies.pods import pod_state
+from stagecoach.policies.sharing import Claim
 from stagecoach.policies.twins import Twin
 
 # Why a run is blocked that waits for another one.
@@ -28,6 +31,8 @@ class Observed:
     current: Child  # the current attempt's
     progress: Progress | None
     stopping: bool  # a pod of an attempt that has ended still runs: it may be saving a checkpoint
+    services: tuple[Object, ...] = ()
+    claims: Mapping[str, Claim | None] = field(default_factory=dict)  # that pods on several nodes share; None: not seen
     twins: tuple[Twin, ...] = ()  # runs of the same inputs; none before these are fixed
 
 
@@ -48,16 +53,24 @@ def observe(view: View, raw: Object) -> Observed:
     """Collect what is in memory. Raises ValidationError for a run that its model refuses."""
     run = FineTuneRun.model_validate(raw)
     uid, attempts = run.metadata.uid, run.status.attempts
-    current = child(view, uid, attempts[-1].job) if attempts else Child()
+    project = _project(view, raw)
+    current = _current(view, run, attempts[-1]) if attempts else Child()
     return Observed(
         run=run,
-        project=_project(view, raw),
+        project=project,
         unfinished=unfinished(view, uid),
         current=current,
-        progress=view.progress(current.pod.uid) if current.pod else None,
+        progress=view.progress(current.lead.uid) if current.lead else None,
         stopping=any(pod.phase == "Running" and not pod.ended for pod in map(pod_state, view.pods(uid))),
+        services=tuple(view.services(uid)),
+        claims={name: view.claim(run.metadata.namespace, name) for name in nodes.claims(run, project)},
         twins=twins(view, raw),
     )
+
+
+def _current(view: View, run: FineTuneRun, attempt: Attempt) -> Child:
+    several = run.spec.resources.nodes if attempt.intent is Intent.TRAIN else 1
+    return child(view, run.metadata.uid, attempt.job, several, started=attempt.start is not None)
 
 
 def twins(view: View, raw: Object) -> tuple[Twin, ...]:

@@ -7,12 +7,12 @@ from pydantic import ValidationError
 
 from stagecoach.api.common import duration
 from stagecoach.api.finetunerun import Attempt, FineTuneRun, Inputs, Intent, Phase
-from stagecoach.build import jobs
+from stagecoach.build import jobs, services
 from stagecoach.contract.jobs import LookupJob
 from stagecoach.kinds import contracts
 from stagecoach.kinds.conditions import timestamp
 from stagecoach.kinds.controller import Controller, Settings
-from stagecoach.kinds.finetunerun import attempts, status, suspension, turns
+from stagecoach.kinds.finetunerun import attempts, nodes, status, suspension, turns
 from stagecoach.kinds.finetunerun.inputs import Blocked, demand, freeze, ready_project, servable, train_job
 from stagecoach.kinds.finetunerun.observe import Observed, inputs_key, observe, project_key
 from stagecoach.kinds.invalid import invalid_spec
@@ -65,7 +65,7 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     if run.metadata.deletion_timestamp:
         return Plan()  # the Jobs are owned by the run and go with it
     if run.status.phase in (Phase.SUCCEEDED, Phase.FAILED):
-        return Plan(delete=observed.unfinished)
+        return Plan(delete=(*observed.unfinished, *observed.services))
     current = run.status.attempts[-1] if run.status.attempts else None
     if run.status.inputs and current and current.end is None:
         return _follow(observed, run.status.inputs, current, now, settings)
@@ -128,6 +128,10 @@ def _create(
     run = observed.run
     if turns.open_to_others(observed, current) and (plan := turns.lets_pass(observed, now)):
         return plan
+    training = current.intent is Intent.TRAIN
+    shared = nodes.claims(run, observed.project) if training else {}
+    if plan := nodes.refused(run, shared, observed.claims, now):
+        return plan
     try:
         job = _job(observed, inputs, current, now, settings)
     except Blocked as blocked:
@@ -135,7 +139,8 @@ def _create(
     except jobs.TooLarge as error:
         return _blocked(run, Blocked("SpecTooLarge", str(error), waits=False), now)
     told = _waiting(observed, current, seen, now)
-    return Plan(status=told, create=(job,), delete=attempts.left_over(observed))
+    made = (*nodes.beside(run), job) if training else (job,)
+    return Plan(status=told, create=made, delete=attempts.left_over(observed))
 
 
 def _waiting(observed: Observed, current: Attempt, seen: Waiting, now: datetime) -> Object | None:
@@ -282,6 +287,8 @@ def _job(observed: Observed, inputs: Inputs, attempt: Attempt, now: datetime, se
         credentials=contracts.credentials(project.spec),
         reports_progress=True,
         tracking=contracts.tracking(project.spec),
+        nodes=run.spec.resources.nodes,
+        service=services.service_name(run) if run.spec.resources.nodes > 1 else "",
     )
     return jobs.job(run, work)
 

@@ -52,7 +52,9 @@ def suspended(run: FineTuneRun, message: str, now: datetime, **changes: Any) -> 
 
 def running(run: FineTuneRun, progress: reports.Progress | None, leaving: str, now: datetime, **changes: Any) -> Object:
     """The pod of the current attempt runs, or is about to leave."""
-    told = in_progress("Running", "The training pod runs; status.progress tells how far it is.")
+    several = run.spec.resources.nodes > 1
+    who = f"All {run.spec.resources.nodes} training pods run" if several else "The training pod runs"
+    told = in_progress("Running", f"{who}; status.progress tells how far it is.")
     facts = (*(in_progress("Stopping", leaving) if leaving else told), FIXED)
     shown = Progress.model_validate(progress.document()) if progress else run.status.progress
     return _status(run, Phase.RUNNING, facts, now, progress=shown, **changes)

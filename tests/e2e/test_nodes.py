@@ -1,0 +1,50 @@
+"""Trainings by several pods, on real nodes: on a cluster of one node, both pods on that."""
+
+from tests import builders
+from tests.e2e.conftest import POLL_SECONDS, SMALL, Desk
+from tests.integration.support.eventually import eventually
+
+STEPS = 400
+
+
+def pods(desk: Desk) -> dict[str, builders.Object]:
+    """Return the run's pods that train, by index."""
+    listed = desk.tools.get("pods", "-n", desk.namespace, "-l", "batch.kubernetes.io/job-completion-index")["items"]
+    live = [pod for pod in listed if pod["status"]["phase"] == "Running" and "deletionTimestamp" not in pod["metadata"]]
+    return {pod["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"]: pod for pod in live}
+
+
+def test_two_pods_train_one_model_and_go_on_after_one_was_deleted(desk: Desk) -> None:
+    desk.tiny_base("ReadWriteMany")
+    desk.claim("store", "ReadWriteMany")
+    desk.ready_project()
+    resources = SMALL | {"nodes": 2}
+    settings = {"maxSteps": STEPS, "learningRate": 1.0e-3}
+    desk.apply(
+        builders.run(
+            namespace=desk.namespace, resources=resources, hyperparameters=settings, checkpoints={"everySteps": 20}
+        )
+    )
+    desk.awaits("ftr", "first", "Running", seconds=300)
+
+    def saved() -> bool:
+        progress = desk.object("ftr", "first")["status"].get("progress", {})
+        return bool(progress.get("checkpoint", 0) >= 20)
+
+    eventually(saved, 300, "it trains, and has saved itself", every=POLL_SECONDS)
+    second = pods(desk)["1"]["metadata"]["name"]
+    desk.tools.kubectl("delete", "pod", second, "-n", desk.namespace, "--wait=false")
+    run = desk.awaits("ftr", "first", "Succeeded", "Failed", seconds=900)
+    assert run["status"]["phase"] == "Succeeded", desk.ready("ftr", "first")
+    attempts = run["status"]["attempts"]
+    assert [(item["outcome"], item["counted"]) for item in attempts] == [("Preempted", False), ("Succeeded", False)]
+    assert "index 1" in attempts[0]["message"]
+    assert attempts[0]["checkpoint"] >= 20
+    services = ("services", "-n", desk.namespace, "-l", "app.kubernetes.io/managed-by=stagecoach")
+    eventually(lambda: not desk.tools.get(*services)["items"], 60, "the Service goes", every=POLL_SECONDS)
+
+
+def test_a_claim_for_one_node_is_refused(office: Desk) -> None:
+    office.apply(builders.run("nodes", office.namespace, resources=SMALL | {"nodes": 2}))
+    assert "ReadWriteMany" in office.awaits_reason("ftr", "nodes", "StorageNotShared")
+    assert "nodes" not in [job["metadata"]["labels"]["stagecoach.dev/name"] for job in office.jobs()]

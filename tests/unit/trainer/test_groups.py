@@ -1,0 +1,341 @@
+"""Trainings by several processes, started by torchrun as in pods: gloo over this machine's own loopback."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stagecoach.contract.inputs import FullMethod, PTuningMethod
+from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, INDEX_VARIABLE, Group, TrainJob
+from stagecoach.contract.records import Record
+from stagecoach.contract.reports import ExitCode, Outcome, Problem, ProgressLine, Report
+from stagecoach_trainer import launch, places
+from tests.unit.contract.documents import METHOD
+
+from .conftest import Project, make_project
+from .test_checkpoints import PARENT, attempt, first_steps, job_of, record_of, same, saved
+from .test_encoders import LOW_RANK, encoder_job, with_base
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+# A pod in which something happens at the beginning of a step of one process.
+WORK = """\
+import os, signal, sys, time
+from stagecoach_trainer import group, loop, work
+group.SILENT_SECONDS = {silent}
+inner = loop._Metered.training_step
+def step(trainer, *arguments, **options):
+    if trainer.state.global_step == {step} and os.environ["RANK"] == "{rank}":
+        {happens}
+    return inner(trainer, *arguments, **options)
+loop._Metered.training_step = step
+sys.exit(work.main())
+"""
+KILLED = "os.kill(os.getpid(), signal.SIGKILL)"
+ASKED = """os.kill({pid}, signal.SIGTERM)
+        [request] = [each._request for each in trainer.callback_handler.callbacks if hasattr(each, "_request")]
+        while not request.asked: time.sleep(0.01)"""
+# From the end of one process to the end of the others, with torch's own time to notice and the time in which a cause
+# is waited for.
+BOUND = 60.0
+# Shorter than outside of a test.
+MEETING = "from stagecoach_trainer import launch; launch.MEETING_SECONDS = 5; "
+
+
+@dataclass
+class Pod:
+    """A pod of a training, and what became of it."""
+
+    root: Path
+    process: subprocess.Popen[str]
+    output: str = ""
+    ended: float = 0.0
+
+    @property
+    def report(self) -> Report | None:
+        log = self.root / "termination-log"
+        return Report.parse(log.read_text()) if log.exists() else None
+
+    def told(self) -> Report:
+        assert self.report is not None, self.output
+        return self.report
+
+
+def group_job(project: Project, nodes: int, processes: int = 1, number: int = 1, **changes: Any) -> TrainJob:
+    return grouped(job_of(project, number, **changes), nodes, processes)
+
+
+def grouped(job: TrainJob, nodes: int, processes: int = 1) -> TrainJob:
+    with socket.socket() as chosen:
+        chosen.bind(("127.0.0.1", 0))
+        port = chosen.getsockname()[1]
+    inputs = job.inputs.model_copy(update={"processes": nodes * processes})
+    group = Group(nodes=nodes, processes=processes, address="127.0.0.1", port=port)
+    return job.model_copy(update={"inputs": inputs, "group": group})
+
+
+def start(
+    project: Project,
+    job: TrainJob,
+    index: int,
+    happens: str = "pass",
+    step: int = 7,
+    rank: int = 1,
+    *,
+    silent: float = 60.0,
+    meeting: str = "",
+) -> Pod:
+    root = project.root / f"pod-{index}"
+    shutil.rmtree(root, ignore_errors=True)
+    (root / "scratch").mkdir(parents=True)
+    for shared in ("storage", "pvc", "configmap"):
+        (root / shared).symlink_to(project.root / shared)
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "GLOO_SOCKET_IFNAME": "lo",
+        places.ROOT_VARIABLE: str(root),
+        places.TERMINATION_LOG_VARIABLE: str(root / "termination-log"),
+        ENVIRONMENT_VARIABLE: job.line(),
+        INDEX_VARIABLE: str(index),
+    }
+    work = WORK.format(step=step, rank=rank, happens=happens, silent=silent)
+    command = [sys.executable, "-c", meeting + PARENT.format(work)]
+    with (root / "output").open("w") as output:
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, text=True)
+    return Pod(root, process)
+
+
+def pods(project: Project, job: TrainJob, happens: str = "pass", step: int = 7, rank: int = 1) -> list[Pod]:
+    """Run all pods of a training to their ends."""
+    assert job.group is not None
+    started = [start(project, job, index, happens, step, rank) for index in range(job.group.nodes)]
+    deadline = time.monotonic() + 900
+    while any(pod.process.poll() is None for pod in started) and time.monotonic() < deadline:
+        for pod in started:
+            pod.ended = pod.ended or (time.monotonic() if pod.process.poll() is not None else 0.0)
+        time.sleep(0.1)
+    for pod in started:
+        pod.ended = pod.ended or time.monotonic()
+        pod.process.kill()
+        pod.output = (pod.root / "output").read_text()
+    return started
+
+
+def codes(ended: list[Pod]) -> list[int]:
+    return [pod.process.returncode for pod in ended]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Record]:
+    """The record of a training by two pods that nothing happened to."""
+    project = make_project(tmp_path_factory.mktemp("undisturbed") / "root")
+    shutil.copytree(tiny_base, project.root / "pvc" / "models" / "tiny", dirs_exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(places.ROOT_VARIABLE, str(project.root))
+        job = group_job(project, nodes=2)
+        ended = pods(project, job)
+        assert codes(ended) == [0, 0], [pod.output for pod in ended]
+        assert ended[0].told().outcome is Outcome.DONE
+        assert ended[1].report is None, "the pod of index 0 tells what was done"
+        told = [ProgressLine.parse(line) for line in ended[1].output.splitlines() if '"progress"' in line]
+        assert not told, "the pod of index 0 tells how far it is"
+        yield record_of(project, job)
+
+
+def test_two_pods_train_one_model(undisturbed: Record) -> None:
+    training = undisturbed.training
+    losses = [point.loss for point in training.losses]
+    assert losses[-1] < losses[0] / 2
+    # 16 rows; 4 in a batch, twice, in each of two processes.
+    assert (training.processes, training.effective_batch_size, training.steps) == (2, 16, 6)
+    assert undisturbed.inputs.processes == 2
+    assert "2 processes in turn" in str(training.data_order)
+    assert undisturbed.hardware.nodes == 2
+    assert undisturbed.determinism.deterministic
+
+
+def test_two_processes_of_one_pod_make_the_same(real: Project, undisturbed: Record) -> None:
+    job = group_job(real, nodes=1, processes=2)
+    ended = pods(real, job)
+    assert codes(ended) == [0], ended[0].output
+    same(record_of(real, job), undisturbed)
+
+
+TWO_EPOCHS = {"epochs": 2, "gradient_accumulation_steps": 1, "learning_rate": 1e-3}
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        (METHOD, {}),
+        (FullMethod(), {"gradient_checkpointing": True}),
+        (PTuningMethod(virtual_tokens=4, encoder_hidden_size=16), {}),
+    ],
+    ids=["lora", "full and activations computed again", "p-tuning"],
+)
+def test_two_processes_make_of_half_a_batch_each_what_one_makes_of_it(
+    real: Project, method: Any, settings: dict[str, Any]
+) -> None:
+    alone, half = (
+        real.train_job(method=method, settings=TWO_EPOCHS | settings | {"per_device_batch_size": rows})
+        for rows in (8, 4)
+    )
+    together = grouped(half, 1, 2)
+    ended = pods(real, together)
+    assert codes(ended) == [0], ended[0].output
+    attempt(real, alone)
+    nearly_the_same(record_of(real, together), record_of(real, alone))
+
+
+def test_an_encoder_with_weights_of_labels_does_the_same(project: Project) -> None:
+    with_base(project, "BertForMaskedLM")
+    settings = TWO_EPOCHS | {"class_weights": "balanced"}
+    alone = encoder_job(project, LOW_RANK, settings=settings | {"per_device_batch_size": 8})
+    together = grouped(encoder_job(project, LOW_RANK, settings=settings | {"per_device_batch_size": 4}), 1, 2)
+    ended = pods(project, together)
+    assert codes(ended) == [0], ended[0].output
+    attempt(project, alone)
+    nearly_the_same(record_of(project, together), record_of(project, alone))
+
+
+def nearly_the_same(one: Record, other: Record) -> None:
+    """Check that two trainings are the same but for the order in which numbers were added."""
+    assert one.training.effective_batch_size == other.training.effective_batch_size
+    losses = [[point.loss for point in record.training.losses] for record in (one, other)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert one.training.eval_loss == pytest.approx(other.training.eval_loss, rel=1e-3)
+    assert one.training.tokens == other.training.tokens
+
+
+def test_a_pod_that_is_asked_to_stop_has_all_save_a_checkpoint_and_go_on_to_the_same(
+    real: Project, undisturbed: Record
+) -> None:
+    job = group_job(real, nodes=2)
+    parent = "int(open('/proc/%d/stat' % os.getppid()).read().split()[3])"
+    ended = pods(real, job, ASKED.format(pid=parent), step=3, rank=1)
+    assert codes(ended) == [ExitCode.PREEMPTED] * 2, [pod.output for pod in ended]
+    assert [(pod.told().outcome, pod.told().checkpoint) for pod in ended] == [(Outcome.PREEMPTED, 4)] * 2
+    assert [pod.told().index for pod in ended] == [1, 1], "the one that was asked"
+    assert saved(real, job) == ["step-4.1"]
+    again = group_job(real, nodes=2, number=2)
+    ended = pods(real, again)
+    assert codes(ended) == [0, 0], [pod.output for pod in ended]
+    record = record_of(real, again)
+    same(record, undisturbed)
+    assert first_steps(record) == [0, 4]
+    assert saved(real, again) == []
+
+
+def test_a_process_that_is_killed_ends_all_and_hides_behind_no_other(real: Project, undisturbed: Record) -> None:
+    job = group_job(real, nodes=2, every=2)
+    ended = pods(real, job, KILLED, step=4, rank=1)
+    assert codes(ended) == [ExitCode.FAILED] * 2
+    assert ended[0].ended - ended[1].ended < BOUND
+    assert ended[1].ended < ended[0].ended, "the cause comes before its effects"
+    problems = [pod.told().problem for pod in ended]
+    assert [pod.told().outcome for pod in ended] == [Outcome.PEER_LOST, Outcome.FAILED], [pod.output for pod in ended]
+    assert problems[1] is not None
+    assert "left no report" in problems[1].message
+    again = group_job(real, nodes=2, number=2, every=2)
+    ended = pods(real, again)
+    assert codes(ended) == [0, 0], [pod.output for pod in ended]
+    record = record_of(real, again)
+    same(record, undisturbed)
+    assert first_steps(record) == [0, 4]
+
+
+def test_the_first_pod_killed_ends_the_others(real: Project) -> None:
+    job = group_job(real, nodes=2)
+    ended = pods(real, job, KILLED, step=2, rank=0)
+    assert [pod.told().outcome for pod in ended] == [Outcome.FAILED, Outcome.PEER_LOST], [pod.output for pod in ended]
+    assert 0 < ended[1].ended - ended[0].ended < BOUND
+
+
+def test_what_fails_in_one_process_is_what_all_tell(real: Project) -> None:
+    job = group_job(real, nodes=2)
+    ended = pods(real, job, "raise ValueError('of this one')", step=1, rank=1)
+    assert codes(ended) == [ExitCode.FAILED] * 2, [pod.output for pod in ended]
+    for pod in ended:
+        problem = pod.told().problem
+        assert problem is not None
+        assert (pod.told().index, problem.message) == (1, "ValueError: of this one")
+    assert abs(ended[1].ended - ended[0].ended) < BOUND
+
+
+def test_bad_input_is_told_by_all(real: Project) -> None:
+    job = group_job(real, nodes=2, settings={"learning_rate": 1e30})
+    ended = pods(real, job)
+    reasons = [pod.told().problem.reason for pod in ended if pod.told().problem is not None]  # type: ignore[union-attr]
+    assert reasons == ["LossNotFinite"] * 2, [pod.output for pod in ended]
+
+
+def test_a_record_of_before_ends_all_at_once(real: Project) -> None:
+    job = group_job(real, nodes=2, settings={"epochs": 1})
+    assert codes(pods(real, job)) == [0, 0]
+    again = group_job(real, nodes=2, number=2, settings={"epochs": 1})
+    ended = pods(real, again, "raise ValueError('trained again')", step=0)
+    assert codes(ended) == [0, 0], [pod.output for pod in ended]
+    assert ended[0].told().artifact is not None
+
+
+def test_a_process_that_gives_no_sign_of_life_is_missed(real: Project) -> None:
+    job = group_job(real, nodes=2)
+    place = real.root / "frozen"
+    frozen = f"open({str(place)!r}, 'w').write(str(os.getpid())); os.kill(os.getpid(), signal.SIGSTOP)"
+    first, second = (start(real, job, index, frozen, step=2, silent=15.0) for index in range(2))
+    try:
+        first.process.wait(600)
+        problem = first.told().problem
+        assert first.told().outcome is Outcome.PEER_LOST, (first.root / "output").read_text()
+        assert problem is not None
+        assert "process 1 gave no sign of life" in problem.message
+    finally:
+        second.process.kill()
+        os.kill(int(place.read_text()), signal.SIGKILL)
+
+
+def test_pods_that_do_not_meet_end(real: Project) -> None:
+    alone = start(real, group_job(real, nodes=2), 0, meeting=MEETING)
+    assert alone.process.wait(120) == ExitCode.SERVICE_FAILED
+    problem = alone.told().problem
+    assert problem is not None
+    assert problem.reason == "PeersMissing"
+
+
+GROUP = Group(nodes=2, processes=2, address="somewhere")
+FAILED = Report(outcome=Outcome.FAILED, problem=Problem(reason="X", message="x"))
+LOST = Report(outcome=Outcome.PEER_LOST, problem=Problem(reason="PeerLost", message="x"))
+DONE = Report(outcome=Outcome.DONE)
+
+
+@pytest.mark.parametrize(
+    ("reports", "expected"),
+    [
+        ([DONE, DONE], DONE),
+        ([LOST, FAILED], FAILED),
+        ([None, FAILED], FAILED),
+        ([LOST, LOST], LOST),
+        ([LOST, None], None),
+        ([None, None], None),
+    ],
+)
+def test_what_a_pod_tells_of_its_processes(reports: list[Report | None], expected: Report | None) -> None:
+    assert launch.together(reports, GROUP, begun=True) == expected
+
+
+def test_the_group_of_a_document() -> None:
+    assert launch.group_of({}) is None
+    assert launch.group_of({ENVIRONMENT_VARIABLE: "{"}) is None
+    assert launch.group_of({ENVIRONMENT_VARIABLE: "[]"}) is None
+    assert launch.group_of({ENVIRONMENT_VARIABLE: '{"kind": "Lookup"}'}) is None
+    assert launch.group_of({ENVIRONMENT_VARIABLE: f'{{"group": {GROUP.line()}}}'}) == GROUP
