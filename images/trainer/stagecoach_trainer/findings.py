@@ -60,5 +60,9 @@ def _overflows(encodings: Iterable[Encoding]) -> Iterator[str]:
 
 
 def _context(base: Base, rule: Tokenization) -> Iterator[str]:
-    if rule.max_length > base.context:
-        yield f"tokenization.maxLength is {rule.max_length}, and {base.source.name} has a context of {base.context}."
+    longest = rule.max_length + (rule.max_target_length or 0)
+    if longest > base.context:
+        what = f"tokenization.maxLength is {rule.max_length}"
+        if rule.max_target_length:
+            what = f"{what} and maxTargetLength {rule.max_target_length}"
+        yield f"{what}, and {base.source.name} has a context of {base.context}."

@@ -160,8 +160,8 @@ def _settle(threads: int, devices: int) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     # By default every new tensor is filled with NaN to show reads of what was never written: half the time on a CPU.
     torch.utils.deterministic.fill_uninitialized_memory = False
-    # TRL scores only the positions that have a label where there is Triton, and all positions elsewhere. A row here has
-    # one label of a few tokens, so on a CPU the output head would cost a third of the time for nothing.
+    # TRL scores only the positions that have a label where there is Triton, and all positions elsewhere. Of a row
+    # here the prompt has no label, so on a CPU the output head would cost a third of the time for nothing.
     trl.trainer.utils._use_triton = lambda _device: True
 
 

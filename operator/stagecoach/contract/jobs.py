@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from stagecoach.contract.digests import Digest
-from stagecoach.contract.inputs import Columns, Family, Prompt, RunInputs, Tokenization
+from stagecoach.contract.inputs import AnyColumns, Family, Prompt, RunInputs, Tokenization
 from stagecoach.contract.model import ContractModel
 
 ENVIRONMENT_VARIABLE = "STAGECOACH_JOB"
@@ -42,7 +42,7 @@ class DataSource(ContractModel):
     name: str
     uri: str
     split: Split
-    columns: Columns
+    columns: AnyColumns
     digest: Digest | None = Field(None, description="What the content must be; None before it is resolved.")
 
 
@@ -71,7 +71,7 @@ class ResolveJob(ContractModel):
     subject: Subject
     architecture: Literal[Family.ENCODER] | None = Field(None, description="None is a decoder.")
     datasets: tuple[DataSource, ...]
-    labels: Labels
+    labels: Labels | None = Field(None, description="None: the task has no labels.")
     candidates: tuple[ModelSource, ...]
     selected: str
     prompt: Prompt
