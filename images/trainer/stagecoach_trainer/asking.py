@@ -11,7 +11,7 @@ from peft import PeftModel
 from stagecoach.contract.inputs import Family
 from stagecoach.contract.records import Record
 from stagecoach_trainer.bases import Base
-from stagecoach_trainer.families import decoder, encoder
+from stagecoach_trainer.families import decoder, encoder, encoder_decoder
 
 Answer = TypeVar("Answer")
 Prompts = Sequence[tuple[int, ...]]
@@ -48,10 +48,13 @@ def _models(record: Record, base: Base, artifact: str) -> Iterator[tuple[str, An
 
 def _load(record: Record, folder: str) -> Any:
     precision = record.training.precision
-    if record.inputs.family is Family.ENCODER:
-        model = encoder.load(folder, record.labels, precision, record.inputs.hyperparameters.seed).model
-    else:
-        model = decoder.load(folder, precision)
+    match record.inputs.family:
+        case Family.ENCODER:
+            model = encoder.load(folder, record.labels, precision, record.inputs.hyperparameters.seed).model
+        case Family.ENCODER_DECODER:
+            model = encoder_decoder.load(folder, precision)
+        case Family.DECODER:
+            model = decoder.load(folder, precision)
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
 

@@ -28,27 +28,27 @@ def texts(record: Record, base: Base, artifact: str, rows: Sequence[AnyRow], bat
 
 def _writer(model: Any, tokens: Encoder, limit: int) -> Ask[str]:
     end, tokenizer = tokens.end[-1], tokens.tokenizer
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     # A base's own settings, such as beams or penalties for what was said already, are left out: plain for both.
-    _set(model, GenerationConfig(eos_token_id=end, pad_token_id=end))
+    start = inner.config.decoder_start_token_id if inner.config.is_encoder_decoder else None
+    settings = GenerationConfig(eos_token_id=end, pad_token_id=end, decoder_start_token_id=start)
+    inner.generation_config = model.generation_config = settings
 
     def write(prompts: Prompts) -> list[str]:
         width = max(map(len, prompts))
-        ids = [[end] * (width - len(prompt)) + list(prompt) for prompt in prompts]
-        mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+        ids, mask = (torch.full((len(prompts), width), value) for value in (end, 0))
+        for row, prompt in enumerate(prompts):
+            # A decoder writes right behind what it reads: padding comes before that.
+            place = slice(len(prompt)) if start is not None else slice(width - len(prompt), width)
+            ids[row, place], mask[row, place] = torch.tensor(prompt), 1
         with torch.inference_mode():
             output = model.generate(
-                input_ids=torch.tensor(ids, device=model.device),
-                attention_mask=torch.tensor(mask, device=model.device),
+                input_ids=ids.to(model.device),
+                attention_mask=mask.to(model.device),
                 do_sample=False,
                 max_new_tokens=limit,
             )
-        return [tokenizer.decode(written[width:].tolist(), skip_special_tokens=True) for written in output]
+        written = output if start is not None else output[:, width:]
+        return [tokenizer.decode(each.tolist(), skip_special_tokens=True) for each in written]
 
     return write
-
-
-def _set(model: Any, settings: Any) -> None:
-    """Give a model, and the one inside an adapter, these settings."""
-    model.generation_config = settings
-    if hasattr(model, "get_base_model"):
-        model.get_base_model().generation_config = settings

@@ -56,13 +56,14 @@ class Prompt(BaseModel, json_schema_extra=PROMPT_RULES):
     name: Name = Field(max_length=40, description="Name of the prompt.")
     version: int = Field(ge=1, le=100000, description="Version of the prompt, counted from 1.")
     system: Optional[Annotated[str, StringConstraints(max_length=8192)]] = Field(
-        None, description="The system's turn; an Encoder has none. Default: none."
+        None, description="The system's turn; an Encoder or EncoderDecoder has none. Default: none."
     )
     template: str = Field(
         min_length=6,
         max_length=8192,
-        description="The user's turn, and all that an Encoder reads; {text} stands for the row's text, input or prompt,"
-        " and has to occur exactly once. A task's prefix is written here. With conversations it is {text} alone.",
+        description="The user's turn, and all that an Encoder or EncoderDecoder reads; {text} stands for the row's"
+        " text, input or prompt, and has to occur exactly once. A task's prefix is written here. With conversations it"
+        " is {text} alone.",
         json_schema_extra=rules(
             cel(
                 "self.indexOf('{text}') >= 0 && self.indexOf('{text}') == self.lastIndexOf('{text}')",

@@ -23,6 +23,7 @@ class Architecture(Enum):
 
     DECODER = "Decoder"
     ENCODER = "Encoder"
+    ENCODER_DECODER = "EncoderDecoder"
 
 
 class Labels(BaseModel):
@@ -47,7 +48,12 @@ PROBLEM_RULES = rules(
     ),
     cel(
         "self.architecture != 'Encoder' || self.task == 'Classification'",
-        "an Encoder chooses a label and writes no text: set architecture Decoder, or task Classification",
+        "an Encoder chooses a label and writes no text: set architecture Decoder or EncoderDecoder, or task"
+        " Classification",
+    ),
+    cel(
+        "self.architecture != 'EncoderDecoder' || self.task != 'Classification'",
+        "an EncoderDecoder writes a text for a text: set architecture Encoder or Decoder, or a task that writes",
     ),
 )
 
@@ -72,7 +78,8 @@ class Problem(BaseModel, json_schema_extra=PROBLEM_RULES):
     )
     architecture: Architecture = Field(
         description="The transformer family. Decoder: a causal language model that writes the label or text. Encoder: a"
-        " model such as BERT that gets a classification head."
+        " model such as BERT that gets a classification head. EncoderDecoder: a model such as T5 that reads a text"
+        " whole and then writes another."
     )
     rationale: Optional[Text] = Field(
         None,

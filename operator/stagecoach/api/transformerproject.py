@@ -123,9 +123,9 @@ SPEC_RULES = rules(
         "inference.prompt must be the name and version of one of prompts",
     ),
     cel(
-        "self.problem.architecture != 'Encoder' || !self.prompts.exists(p, p.name == self.inference.prompt.name &&"
+        "self.problem.architecture == 'Decoder' || !self.prompts.exists(p, p.name == self.inference.prompt.name &&"
         " p.version == self.inference.prompt.version && has(p.system))",
-        "an Encoder reads a prompt's template alone: leave out system in the prompt in force",
+        "an Encoder or EncoderDecoder reads a prompt's template alone: leave out system in the prompt in force",
     ),
     cel(
         "!has(self.problem.labels) || !has(self.problem.labels.fromDataset) ||"
@@ -146,6 +146,10 @@ SPEC_RULES = rules(
     cel(
         "self.problem.task != 'Classification' || !has(self.tokenization.maxTargetLength)",
         "tokenization.maxTargetLength is for tasks that write texts: leave it out, a label is never too long",
+    ),
+    cel(
+        "self.problem.architecture != 'EncoderDecoder' || !self.data.sets.exists(s, has(s.columns.messages))",
+        "an EncoderDecoder reads one text and knows no turns: name columns.input and columns.target",
     ),
     cel(
         "!self.data.sets.exists(s, has(s.columns.messages)) || self.prompts.exists(p, p.template == '{text}' &&"

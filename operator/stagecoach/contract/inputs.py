@@ -93,6 +93,11 @@ class Family(StrEnum):
 
     DECODER = "Decoder"
     ENCODER = "Encoder"
+    ENCODER_DECODER = "EncoderDecoder"
+
+
+# As documents tell it: they are older than the choice, and say nothing of a decoder.
+Architecture = Literal[Family.ENCODER, Family.ENCODER_DECODER]
 
 
 class LoraMethod(ContractModel):
@@ -182,7 +187,7 @@ class RunInputs(ContractModel):
 
     revision: int = TRAINER_REVISION
     task: str
-    architecture: Literal[Family.ENCODER] | None = Field(None, description="None is a decoder, all there once was.")
+    architecture: Architecture | None = Field(None, description="None is a decoder, all there once was.")
     labels: LabelsInput | None = Field(None, description="None: the task has no labels.")
     base: BaseInput
     train: tuple[DataInput, ...]

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from stagecoach.contract.digests import Digest
-from stagecoach.contract.inputs import AnyColumns, Family, Prompt, RunInputs, Tokenization
+from stagecoach.contract.inputs import AnyColumns, Architecture, Prompt, RunInputs, Tokenization
 from stagecoach.contract.model import ContractModel
 
 ENVIRONMENT_VARIABLE = "STAGECOACH_JOB"
@@ -69,7 +69,7 @@ class ResolveJob(ContractModel):
 
     kind: Literal["Resolve"] = "Resolve"
     subject: Subject
-    architecture: Literal[Family.ENCODER] | None = Field(None, description="None is a decoder.")
+    architecture: Architecture | None = Field(None, description="None is a decoder.")
     datasets: tuple[DataSource, ...]
     labels: Labels | None = Field(None, description="None: the task has no labels.")
     candidates: tuple[ModelSource, ...]

@@ -114,6 +114,9 @@ class Encoder:
         for position, token in enumerate(tail):
             if token in special:
                 return tail[: position + 1]
+        return self._end_of_sequence()
+
+    def _end_of_sequence(self) -> tuple[int, ...]:
         if self.tokenizer.eos_token_id is None:
             message = "the base's tokenizer has neither an end-of-turn nor an end-of-sequence token."
             raise BadInput(Problem.of("BaseUnusable", message, remedy="Use a base whose tokenizer has an eos_token."))
@@ -202,6 +205,12 @@ class PlainEncoder(Encoder):
         del target
         return ()
 
+    def converse(self, turns: Sequence[Turn]) -> Encoded:
+        """Refuse a conversation: raises BadInput."""
+        message = f"{len(turns)} turns of a conversation cannot be told apart by a model that reads one text."
+        remedy = "Select a decoder with a chat template, or give columns input and target."
+        raise BadInput(Problem.of("BaseUnusable", message, field="candidates", remedy=remedy))
+
     def render(self, text: str) -> str:
         """Return the template with the text in it."""
         return _filled(self.prompt, text)
@@ -210,10 +219,27 @@ class PlainEncoder(Encoder):
         return self._tokenized(self.render(text), special=True)
 
 
+class PairEncoder(PlainEncoder):
+    """For encoder-decoder models: the encoder reads the template alone, the decoder writes the target.
+
+    Both have the special tokens that the base's tokenizer puts around a text; the target always has one at its end.
+    """
+
+    def completion(self, target: str) -> tuple[int, ...]:
+        """Return the tokens of a target."""
+        ids = self._tokenized(target, special=True)
+        return ids if ids[-1:] == self.end else (*ids, *self.end)
+
+    @cached_property
+    def end(self) -> tuple[int, ...]:
+        """The token that ends a target. Raises BadInput when the base has none."""
+        return self._end_of_sequence()
+
+
 def encoder_for(family: Family, tokenizer: Tokenizer, prompt: Prompt, tokenization: Tokenization) -> Encoder:
     """Return what turns texts into tokens for a family of models."""
-    kind = PlainEncoder if family is Family.ENCODER else Encoder
-    return kind(tokenizer, prompt, tokenization)
+    kinds = {Family.ENCODER: PlainEncoder, Family.DECODER: Encoder, Family.ENCODER_DECODER: PairEncoder}
+    return kinds[family](tokenizer, prompt, tokenization)
 
 
 def _filled(prompt: Prompt, text: str) -> str:

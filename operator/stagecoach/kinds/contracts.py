@@ -1,7 +1,5 @@
 """From specs to what Jobs are told."""
 
-from typing import Literal
-
 from stagecoach.api.candidates import Candidate
 from stagecoach.api.common import CustomObject
 from stagecoach.api.data import DataSet
@@ -72,10 +70,10 @@ def family(spec: TransformerProjectSpec) -> inputs.Family:
     return inputs.Family(spec.problem.architecture.value)
 
 
-def encoder(spec: TransformerProjectSpec) -> Literal[inputs.Family.ENCODER] | None:
+def architecture(spec: TransformerProjectSpec) -> inputs.Architecture | None:
     """Return the family as documents tell it: they are older than the choice, and say nothing of a decoder."""
     found = family(spec)
-    return found if found is inputs.Family.ENCODER else None
+    return None if found is inputs.Family.DECODER else found
 
 
 def tokenization(spec: TransformerProjectSpec) -> inputs.Tokenization:

@@ -281,3 +281,20 @@ def test_the_labels_of_a_task_that_has_none_any_more_are_gone() -> None:
     edit(here, problem=spec["problem"], data=spec["data"])
     resolve(here, {"outcome": "Done", "resolution": {**builders.resolution(), "labels": None}})
     assert "labels" not in here.status
+
+
+@pytest.mark.parametrize(
+    ("task", "architecture", "unusual"),
+    [
+        ("Generation", "Decoder", False),
+        ("Generation", "EncoderDecoder", True),
+        ("Summarization", "EncoderDecoder", False),
+        ("Translation", "Decoder", False),
+    ],
+)
+def test_what_is_unusual_for_a_task_that_writes(task: str, architecture: str, unusual: bool) -> None:
+    spec = writing_spec()
+    spec["problem"] |= {"task": task, "architecture": architecture}
+    here = world(**spec)
+    resolve(here, {"outcome": "Done", "resolution": {**builders.resolution(), "labels": None}})
+    assert ["ArchitectureUnusual"] * unusual == [item["code"] for item in here.status["findings"]]

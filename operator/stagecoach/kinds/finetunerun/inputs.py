@@ -137,7 +137,7 @@ def run_inputs(run: FineTuneRun, project: TransformerProject, inputs: Inputs) ->
     return RunInputs(
         revision=inputs.revision,
         task=task.value,
-        architecture=contracts.encoder(project.spec),
+        architecture=contracts.architecture(project.spec),
         labels=_labels(project, inputs),
         base=BaseInput(model=inputs.base, tokenizer=inputs.tokenizer),
         train=data(inputs.train),

@@ -17,6 +17,9 @@ UNUSUAL = {
     (Task.CLASSIFICATION, Architecture.DECODER): (
         "A Decoder is unusual for Classification: an encoder is smaller and faster."
     ),
+    (Task.GENERATION, Architecture.ENCODER_DECODER): (
+        "An EncoderDecoder is unusual for Generation: it rewrites what it reads, and a decoder writes more freely."
+    ),
 }
 
 

@@ -72,7 +72,7 @@ def resolve_job(project: TransformerProject) -> ResolveJob:
         raise AssertionError("the schema refuses an inference.prompt that is not among prompts")
     return ResolveJob(
         subject=contracts.subject(project),
-        architecture=contracts.encoder(spec),
+        architecture=contracts.architecture(spec),
         datasets=tuple(contracts.data_source(item, spec.problem.task, item.digest) for item in spec.data.sets),
         labels=contracts.labels(spec),
         # A licence changes nothing that has to be hashed again.
