@@ -48,6 +48,17 @@ ENCODERS = {
 }
 ENCODER_SUFFIXES = ("ForMaskedLM", "Model", "ForSequenceClassification", "ForPreTraining")
 
+# Models that read a text whole and then write another: by model_type, the classes of theirs that can be loaded as such.
+ENCODER_DECODERS = {
+    "t5": ("T5ForConditionalGeneration",),
+    "mt5": ("MT5ForConditionalGeneration",),
+    "bart": ("BartForConditionalGeneration", "BartModel"),
+    "marian": ("MarianMTModel",),
+    "pegasus": ("PegasusForConditionalGeneration",),
+}
+# These know how far tokens are apart, not where they stand: there is no end to it, only what they were trained on.
+RELATIVE = {"T5ForConditionalGeneration": 512, "MT5ForConditionalGeneration": 512}
+
 
 @dataclass(frozen=True)
 class Base:
@@ -100,14 +111,18 @@ def read(
 
 
 def check_length(base: Base, family: Family, rule: Tokenization) -> None:
-    """Raise BadInput when an encoder has no positions for the longest input; a decoder may be longer than it likes."""
-    if family is Family.ENCODER and rule.max_length > base.context:
-        message = f"{base.source.name} reads at most {base.context} tokens."
-        remedy = f"Set at most {base.context}, or select another candidate."
-        value = str(rule.max_length)
-        raise BadInput(
-            Problem.of("MaxLengthTooLong", message, field="tokenization.maxLength", value=value, remedy=remedy)
-        )
+    """Raise BadInput when a model has no positions for the longest input or target.
+
+    A decoder may be longer than it likes, and so may what counts no positions.
+    """
+    if family is Family.DECODER or base.architecture in RELATIVE:
+        return
+    for field, length in (("maxLength", rule.max_length), ("maxTargetLength", rule.max_target_length or 0)):
+        if length > base.context:
+            message = f"{base.source.name} reads and writes at most {base.context} tokens."
+            remedy = f"Set at most {base.context}, or select another candidate."
+            field = f"tokenization.{field}"
+            raise BadInput(Problem.of("MaxLengthTooLong", message, field=field, value=str(length), remedy=remedy))
 
 
 def _store(source: ModelSource) -> tuple[Store, str | None]:
@@ -124,7 +139,8 @@ def _store(source: ModelSource) -> tuple[Store, str | None]:
 def _read(source: ModelSource, store: Store, commit: str | None, family: Family) -> Base:
     config = _config(store, source)
     names = store.names()
-    architecture, context = _architecture(config, source, family), _context(config, source)
+    architecture = _architecture(config, source, family)
+    context = _context(config, source, architecture)
     _check_weights(store, names, source)
     _check_tokenizer(store, names, source)
     copy = copies.of(store, source.uri)
@@ -197,6 +213,8 @@ def _architecture(config: dict[str, Any], source: ModelSource, family: Family) -
     named = config.get("architectures") or ["nothing"]
     if family is Family.ENCODER:
         return _encoder(config, str(named[0]), source)
+    if family is Family.ENCODER_DECODER:
+        return _encoder_decoder(config, str(named[0]), source)
     architecture = str(named[0])
     if not architecture.endswith(CAUSAL_SUFFIXES):
         _refuse(
@@ -204,7 +222,7 @@ def _architecture(config: dict[str, Any], source: ModelSource, family: Family) -
             f"its architecture is {architecture[:64]}, which is not a causal language model, and problem.architecture"
             " is Decoder.",
             "Use a decoder whose architecture in config.json ends in ForCausalLM, or make the project's"
-            " problem.architecture Encoder if it is one.",
+            " problem.architecture Encoder or EncoderDecoder if it is one.",
         )
     return architecture[:64]
 
@@ -225,10 +243,25 @@ def _encoder(config: dict[str, Any], architecture: str, source: ModelSource) -> 
     return architecture
 
 
-def _context(config: dict[str, Any], source: ModelSource) -> int:
+def _encoder_decoder(config: dict[str, Any], architecture: str, source: ModelSource) -> str:
+    if architecture not in ENCODER_DECODERS.get(str(config.get("model_type")), ()):
+        known = ", ".join(name for names in ENCODER_DECODERS.values() for name in names)
+        _refuse(
+            source,
+            f"its architecture is {architecture[:64]}, which is not an encoder-decoder that can be trained here, and"
+            " problem.architecture is EncoderDecoder.",
+            f"Use a checkpoint of {known}, or make the project's problem.architecture Decoder if it is a causal"
+            " language model.",
+        )
+    return architecture
+
+
+def _context(config: dict[str, Any], source: ModelSource, architecture: str) -> int:
     for key in CONTEXT_KEYS:
         if isinstance(value := config.get(key), int) and value > 0:
             return value - _reserved(config)
+    if architecture in RELATIVE:
+        return RELATIVE[architecture]
     _refuse(source, "its config.json does not say how long its context is.", "Set max_position_embeddings in it.")
 
 

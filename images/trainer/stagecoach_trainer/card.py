@@ -19,6 +19,13 @@ from stagecoach.contract.records import Record, TrainingRecord
 # The card, and the picture of the losses beside it.
 NAME = "README.md"
 CURVE = "loss.svg"
+# The words of model hubs for the tasks.
+PIPELINES = {
+    "Classification": "text-classification",
+    "Generation": "text-generation",
+    "Summarization": "summarization",
+    "Translation": "translation",
+}
 
 
 def text(record: Record) -> str:
@@ -26,7 +33,7 @@ def text(record: Record) -> str:
     data = ModelCardData(
         base_model=record.base.name,
         library_name="peft" if record.artifact.type == "Adapter" else "transformers",
-        pipeline_tag="text-classification",
+        pipeline_tag=PIPELINES[record.inputs.task],
         tags=[record.inputs.method.type.lower(), "stagecoach"],
         datasets=[item.name for item in record.data],
     )
@@ -40,7 +47,7 @@ def _heading(record: Record) -> str:
     return "\n".join(
         (
             f"# {record.project}: {record.artifact.type.lower()} {short(record.artifact.digest)}\n",
-            f"{_what(record)}, trained for the task {record.inputs.task} with {len(record.labels)} labels.\n",
+            f"{_what(record)}, trained for the task {record.inputs.task}{_number_of(record.labels)}.\n",
             _table(
                 ("Owner", f"{owner.name}{contact}"),
                 ("Run", f"{record.subject.namespace}/{record.subject.name}, attempt {record.attempt}"),
@@ -50,10 +57,14 @@ def _heading(record: Record) -> str:
                 ("Tokenizer digest", record.base.tokenizer),
                 ("Artifact", f"{record.artifact.digest}, {record.artifact.bytes} bytes"),
                 ("Inputs", record.inputs_digest),
-                ("Labels", ", ".join(_code(label) for label in record.labels)),
+                *((("Labels", ", ".join(_code(label) for label in record.labels)),) if record.labels else ()),
             ),
         )
     )
+
+
+def _number_of(labels: tuple[str, ...]) -> str:
+    return f" with {len(labels)} labels" if labels else ""
 
 
 def _what(record: Record) -> str:
@@ -125,7 +136,8 @@ def _data(record: Record) -> str:
     prompt, rule = record.inputs.prompt, record.inputs.tokenization
     # An encoder reads the template alone.
     system = prompt.system if record.inputs.family is Family.DECODER else None
-    lines += ["", f"Prompt (at most {rule.max_length} tokens, {rule.overflow} beyond that):", ""]
+    target = f"; targets of at most {rule.max_target_length}" if rule.max_target_length else ""
+    lines += ["", f"Prompt (at most {rule.max_length} tokens, {rule.overflow} beyond that{target}):", ""]
     lines += ["    " + line for line in f"{system or ''}\n{prompt.template}".strip().splitlines()]
     return "\n".join(lines) + "\n"
 

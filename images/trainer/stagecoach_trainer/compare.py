@@ -1,4 +1,4 @@
-"""`compare`: how often the base and what was trained choose the right label, of the same prompt and among the labels.
+"""`compare`: how often base and tuned model choose the right label, or how like the targets is what they write.
 
 It is a look at a run for people. Whether a model may be served is decided by a gate, on data that no run has seen.
 """
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stagecoach.contract.inputs import Columns, Family
+from stagecoach.contract.inputs import AnyColumns, Family
 from stagecoach.contract.jobs import DataSource, ModelSource, Split
 from stagecoach.contract.prompts import TooLong
 from stagecoach.contract.records import Record
 from stagecoach.contract.reports import BadInput
-from stagecoach.contract.rows import File, Row
+from stagecoach.contract.rows import AnyRow, File, Row
 from stagecoach.contract.store import StorageFailed, require_storage
 from stagecoach.contract.uris import BadUri
 from stagecoach_trainer import authorities, bases, cgroup, copies, lookup, places, quiet, sources
@@ -62,15 +62,14 @@ def _compare(options: argparse.Namespace) -> None:
     quiet.prepare(options.threads or min(record.hardware.threads, cgroup.cpus()))
     rows = list(_rows(options.data, record))[: options.limit]
     base = _base(record, options.base)
-    scores = _measure(record, base, copies.artifact(storage, manifest), rows, options)
-    print(table(scores, _name(record)))
-    if _has_new_head(record, base):
-        print(UNTRAINED_HEAD)
+    measure = _choosing if record.inputs.labels else _writing
+    found = measure(record, base, copies.artifact(storage, manifest), rows, options.batch_size)
     if options.json:
-        Path(options.json).write_text(json.dumps(numbers(record, scores), ensure_ascii=False, indent=2) + "\n")
+        document = {"inputs": record.inputs_digest, "artifact": record.artifact.digest} | found
+        Path(options.json).write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
 
 
-def _rows(place: str | None, record: Record) -> Iterator[Row]:
+def _rows(place: str | None, record: Record) -> Iterator[AnyRow]:
     columns = (record.inputs.validation or record.inputs.train)[0].columns
     if place is not None and "://" not in place:
         yield from sources.rows(Path(place).read_bytes(), File(Path(place).name, columns))
@@ -79,7 +78,7 @@ def _rows(place: str | None, record: Record) -> Iterator[Row]:
         yield from sources.read(source, mismatch="InputChanged", remedy=ANY_DIFFERENCE).rows
 
 
-def _sources(uri: str | None, columns: Columns, record: Record) -> list[DataSource]:
+def _sources(uri: str | None, columns: AnyColumns, record: Record) -> list[DataSource]:
     if uri is not None:
         return [DataSource(name="data", uri=uri, split=Split.VALIDATION, columns=columns)]
     used = [item for item in record.data if item.split is Split.VALIDATION]
@@ -91,13 +90,27 @@ def _sources(uri: str | None, columns: Columns, record: Record) -> list[DataSour
     ]
 
 
-def _measure(
-    record: Record, base: bases.Base, artifact: str, rows: list[Row], options: argparse.Namespace
-) -> dict[str, Score]:
+def _choosing(record: Record, base: bases.Base, artifact: str, rows: list[AnyRow], batch: int) -> dict[str, Any]:
+    """Print how often the right label is chosen, and return it for programs."""
     from stagecoach_trainer import choosing
 
-    chosen = choosing.choices(record, base, artifact, [row.text for row in rows], options.batch_size)
-    return _scores(record, rows, *chosen)
+    labelled = [row for row in rows if isinstance(row, Row)]
+    chosen = choosing.choices(record, base, artifact, [row.text for row in labelled], batch)
+    scores = _scores(record, labelled, *chosen)
+    print(table(scores, _name(record)))
+    if _has_new_head(record, base):
+        print(UNTRAINED_HEAD)
+    return numbers(record, scores)
+
+
+def _writing(record: Record, base: bases.Base, artifact: str, rows: list[AnyRow], batch: int) -> dict[str, Any]:
+    """Print how like the targets is what is written, and return it for programs."""
+    from stagecoach_trainer import likeness, writing
+
+    targets = [row.target for row in rows]
+    before, after = (likeness.likeness(texts, targets) for texts in writing.texts(record, base, artifact, rows, batch))
+    print(likeness.table(len(rows), before, after, _name(record)))
+    return likeness.numbers(len(rows), before, after, _name(record))
 
 
 def _has_new_head(record: Record, base: bases.Base) -> bool:
@@ -159,8 +172,6 @@ def numbers(record: Record, scores: dict[str, Score]) -> dict[str, Any]:
         return {"rows": score.rows, "base": score.base / score.rows, name: score.tuned / score.rows}
 
     return {
-        "inputs": record.inputs_digest,
-        "artifact": record.artifact.digest,
         "accuracy": accuracy(overall(scores)),
         "labels": {label: accuracy(score) for label, score in scores.items()},
     }

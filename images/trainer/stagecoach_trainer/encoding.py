@@ -27,17 +27,21 @@ class Encoding:
 
 
 def encode(dataset: Dataset, encoder: Encoder) -> Encoding:
-    """Tokenize every row. Raises BadInput RowTooLong for one that is too long and may not be cut."""
-    completions = {label: encoder.completion(label) for label in {row.label for row in dataset.rows}}
+    """Tokenize every row. Raises BadInput for a prompt that is too long and may not be cut, or a target too long."""
+    completions = {target: encoder.completion(target) for target in {row.target for row in dataset.rows}}
+    limit = encoder.tokenization.max_target_length
     examples, truncated, profiler = [], 0, Profiler.of(encoder)
     for row in dataset.rows:
         try:
-            encoded = encoder.encode(row.text)
+            encoded = encoder.of(row)
         except TooLong as error:
             raise BadInput(_too_long(dataset, row.number, error)) from error
+        completion = completions[row.target]
+        if limit is not None and len(completion) > limit:
+            raise BadInput(_target_too_long(dataset, row.number, len(completion), limit))
         truncated += encoded.truncated
         profiler.add(encoded)
-        examples.append(Example(encoded.ids, completions[row.label]))
+        examples.append(Example(encoded.ids, completion))
     return Encoding(dataset, tuple(examples), truncated, profiler.profile())
 
 
@@ -49,4 +53,16 @@ def _too_long(dataset: Dataset, number: int, error: TooLong) -> Problem:
         field=dataset.field,
         value=f"{file}:{number}",
         remedy="Raise tokenization.maxLength, set tokenization.overflow to Truncate, or shorten the row or the prompt.",
+    )
+
+
+def _target_too_long(dataset: Dataset, number: int, tokens: int, limit: int) -> Problem:
+    file = dataset.source.uri.rpartition("/")[2]
+    return Problem.of(
+        "TargetTooLong",
+        f"the target of row {number} has {tokens} tokens with its end, and tokenization.maxTargetLength is {limit}; a"
+        " target is never cut.",
+        field=dataset.field,
+        value=f"{file}:{number}",
+        remedy="Raise tokenization.maxTargetLength, or shorten or remove the row.",
     )

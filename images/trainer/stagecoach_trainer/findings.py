@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from stagecoach.contract.inputs import Tokenization
 from stagecoach.contract.jobs import Split
 from stagecoach.contract.reports import Finding
-from stagecoach_trainer.bases import Base
+from stagecoach_trainer.bases import CAUSAL_SUFFIXES, Base
 from stagecoach_trainer.encoding import Encoding
 from stagecoach_trainer.sources import Dataset
 
@@ -60,5 +60,11 @@ def _overflows(encodings: Iterable[Encoding]) -> Iterator[str]:
 
 
 def _context(base: Base, rule: Tokenization) -> Iterator[str]:
-    if rule.max_length > base.context:
-        yield f"tokenization.maxLength is {rule.max_length}, and {base.source.name} has a context of {base.context}."
+    lengths = (rule.max_length, rule.max_target_length or 0)
+    # A decoder writes behind what it reads; other models read the one and write the other.
+    longest = sum(lengths) if base.architecture.endswith(CAUSAL_SUFFIXES) else max(lengths)
+    if longest > base.context:
+        what = f"tokenization.maxLength is {rule.max_length}"
+        if rule.max_target_length:
+            what = f"{what} and maxTargetLength {rule.max_target_length}"
+        yield f"{what}, and {base.source.name} has a context of {base.context}."

@@ -20,7 +20,7 @@ from stagecoach_trainer import places
 from stagecoach_trainer.checkpoints import Checkpoints
 from stagecoach_trainer.continuation import Continuation, Meter, Resumable
 from stagecoach_trainer.failures import WorkFailed
-from stagecoach_trainer.families import decoder, encoder
+from stagecoach_trainer.families import decoder, encoder, encoder_decoder
 from stagecoach_trainer.group import ALONE, Members
 from stagecoach_trainer.interruption import Request
 from stagecoach_trainer.tracking import Listener, Tracker
@@ -58,15 +58,33 @@ class _Metered(Resumable):
         self._meter = meter
 
     def training_step(self, model: Any, inputs: dict[str, Any], *arguments: Any, **options: Any) -> Any:
-        self._meter.tokens += int(inputs["attention_mask"].sum())
+        self._meter.tokens += self._tokens(inputs)
         loss = super().training_step(model, inputs, *arguments, **options)
         if not torch.isfinite(loss):
             raise WorkFailed(_not_finite(self.state.global_step + 1))
         return loss
 
+    def _tokens(self, inputs: dict[str, Any]) -> int:
+        return int(inputs["attention_mask"].sum())
+
+
+class _Rewriting(_Metered):
+    """Trains an encoder-decoder: what its decoder writes is not in what its encoder reads."""
+
+    def _tokens(self, inputs: dict[str, Any]) -> int:
+        return super()._tokens(inputs) + int((inputs["labels"] >= 0).sum())
+
 
 class _Writing(_Metered, SFTTrainer):  # type: ignore[misc]
     """Trains a decoder on what it writes after the prompt."""
+
+
+# How models of a family are built, and what trains them.
+FAMILIES = {
+    Family.DECODER: (decoder.build, _Writing),
+    Family.ENCODER: (encoder.build, _Metered),
+    Family.ENCODER_DECODER: (encoder_decoder.build, _Rewriting),
+}
 
 
 class _Teller(TrainerCallback):  # type: ignore[misc]
@@ -177,8 +195,8 @@ def _settle(threads: int, devices: int) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     # By default every new tensor is filled with NaN to show reads of what was never written: half the time on a CPU.
     torch.utils.deterministic.fill_uninitialized_memory = False
-    # TRL scores only the positions that have a label where there is Triton, and all positions elsewhere. A row here has
-    # one label of a few tokens, so on a CPU the output head would cost a third of the time for nothing.
+    # TRL scores only the positions that have a label where there is Triton, and all positions elsewhere. Of a row
+    # here the prompt has no label, so on a CPU the output head would cost a third of the time for nothing.
     trl.trainer.utils._use_triton = lambda _device: True
 
 
@@ -189,9 +207,9 @@ def _precision(asked: str, devices: int) -> str:
 
 
 def _trainer(prepared: Prepared, precision: str, meter: Meter, members: Members = ALONE) -> Any:
-    reads = prepared.job.inputs.family is Family.ENCODER
-    parts = (encoder if reads else decoder).build(prepared, precision)
-    trainer = (_Metered if reads else _Writing)(
+    build, trains = FAMILIES[prepared.job.inputs.family]
+    parts = build(prepared, precision)
+    trainer = trains(
         meter,
         model=parts.model,
         args=_arguments(prepared, precision, members.size),

@@ -27,7 +27,7 @@ def resolve(job: ResolveJob) -> Resolution:
     storage = places.storage()
     require_storage(storage)
     datasets = [sources.read(source, mismatch="DigestMismatch", remedy=PINNED) for source in job.datasets]
-    labels = _labels(job.labels, datasets)
+    labels = _labels(job.labels, datasets) if job.labels else None
     family = job.architecture or Family.DECODER
     candidates = [
         bases.read(source, mismatch="DigestMismatch", remedy=PINNED, family=family) for source in job.candidates
@@ -40,9 +40,7 @@ def resolve(job: ResolveJob) -> Resolution:
         datasets=tuple(
             ResolvedDataset(name=item.source.name, digest=item.digest, examples=len(item.rows)) for item in datasets
         ),
-        labels=ResolvedLabels(
-            count=len(labels), digest=digest_of_document(list(labels)), first=labels[:MAX_SHOWN_LABELS]
-        ),
+        labels=_resolved(labels) if labels else None,
         candidates=tuple(
             ResolvedModel(
                 name=base.source.name,
@@ -57,6 +55,10 @@ def resolve(job: ResolveJob) -> Resolution:
         findings=findings.find(datasets, encodings, selected, job.tokenization),
         has_records=_has_records(storage),
     )
+
+
+def _resolved(labels: tuple[str, ...]) -> ResolvedLabels:
+    return ResolvedLabels(count=len(labels), digest=digest_of_document(list(labels)), first=labels[:MAX_SHOWN_LABELS])
 
 
 def _labels(labels: Labels, datasets: list[Dataset]) -> tuple[str, ...]:
@@ -74,10 +76,10 @@ def _labels_of_dataset(name: str, datasets: list[Dataset]) -> tuple[str, ...]:
         raise BadInput(
             Problem.of("UnknownDataset", "no data set has this name.", field=field, value=name, remedy=remedy)
         )
-    found = sources.labels_of(dataset.rows)
+    found = sources.labels_of([dataset])
     if not 2 <= len(found) <= MAX_LABELS:
         reason = "TooFewLabels" if len(found) < 2 else "TooManyLabels"
-        message = f"column {dataset.source.columns.label!r} of {name} has {len(found)} different labels."
+        message = f"column {dataset.source.columns.document()['label']!r} of {name} has {len(found)} different labels."
         remedy = f"Give between 2 and {MAX_LABELS} labels; is it the right column?"
         raise BadInput(Problem.of(reason, message, field=field, value=name, remedy=remedy))
     return found

@@ -8,8 +8,9 @@ from stagecoach.contract.digests import Manifest, file_entry, short
 from stagecoach.contract.inputs import LabelsInput
 from stagecoach.contract.jobs import DataSource
 from stagecoach.contract.reports import BadInput, Problem
-from stagecoach.contract.rows import File, Row, read_rows, suffix_of
+from stagecoach.contract.rows import AnyRow, File, Row, suffix_of
 from stagecoach.contract.store import Store
+from stagecoach.contract.tables import read_rows
 from stagecoach_trainer import places
 from stagecoach_trainer.failures import at
 
@@ -20,7 +21,12 @@ class Dataset:
 
     source: DataSource
     digest: str
-    rows: tuple[Row, ...]
+    rows: tuple[AnyRow, ...]
+
+    @property
+    def labelled(self) -> tuple[Row, ...]:
+        """Its rows of text and label; those of a task without labels are of another kind."""
+        return tuple(row for row in self.rows if isinstance(row, Row))
 
     @property
     def field(self) -> str:
@@ -46,7 +52,7 @@ def read(source: DataSource, *, mismatch: str, remedy: str) -> Dataset:
     return Dataset(source, digest, tuple(rows(content, file)))
 
 
-def rows(content: bytes, file: File) -> Iterator[Row]:
+def rows(content: bytes, file: File) -> Iterator[AnyRow]:
     """Yield the rows of a file of any format. Raises BadInput at the first that is not right."""
     if suffix_of(file.name, file.field) != ".parquet":
         return read_rows(io.BytesIO(content), file)
@@ -87,7 +93,7 @@ def check_labels(datasets: Iterable[Dataset], labels: tuple[str, ...]) -> None:
     """Raise BadInput when a row has a label that is not among these."""
     known = set(labels)
     for dataset in datasets:
-        for row in dataset.rows:
+        for row in dataset.labelled:
             if row.label not in known:
                 _refuse_label(dataset, row, labels)
 
@@ -106,18 +112,20 @@ def _refuse_label(dataset: Dataset, row: Row, labels: tuple[str, ...]) -> None:
     )
 
 
-def labels_of(labelled: Iterable[Row]) -> tuple[str, ...]:
+def labels_of(datasets: Iterable[Dataset]) -> tuple[str, ...]:
     """Return the labels that occur, in code point order."""
-    return tuple(sorted({row.label for row in labelled}))
+    return tuple(sorted({row.label for dataset in datasets for row in dataset.labelled}))
 
 
-def run_labels(labels: LabelsInput, datasets: Iterable[Dataset]) -> tuple[str, ...]:
-    """Return a run's labels: those given, or those of the data set they are taken from.
+def run_labels(labels: LabelsInput | None, datasets: Iterable[Dataset]) -> tuple[str, ...]:
+    """Return a run's labels: those given, or those of the data set they are taken from; none for a task without.
 
     A run may leave that data set out; then they are those of the rows that it trains on.
     """
+    if labels is None:
+        return ()
     if labels.values is not None:
         return labels.values
     read_ones = list(datasets)
     named = [dataset for dataset in read_ones if dataset.digest == labels.from_data]
-    return labels_of(row for dataset in named or read_ones for row in dataset.rows)
+    return labels_of(named or read_ones)

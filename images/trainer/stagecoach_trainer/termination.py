@@ -35,7 +35,7 @@ def _shorter(report: Report) -> Iterator[Report]:
 
 def _shorter_resolutions(resolution: Resolution) -> Iterator[Resolution]:
     """Yield ever shorter forms: fewer labels first, then shorter findings, then fewer of them."""
-    count = min(len(resolution.labels.first), MAX_LABELS)
+    count = min(len(resolution.labels.first), MAX_LABELS) if resolution.labels else 0
     while count:
         yield (resolution := _with_labels(resolution, count))
         count = count * 3 // 4
@@ -47,6 +47,8 @@ def _shorter_resolutions(resolution: Resolution) -> Iterator[Resolution]:
 
 
 def _with_labels(resolution: Resolution, count: int) -> Resolution:
+    if resolution.labels is None:
+        return resolution
     labels = resolution.labels.model_copy(update={"first": resolution.labels.first[:count]})
     return resolution.model_copy(update={"labels": labels})
 

@@ -74,7 +74,8 @@ def prepare(job: TrainJob, members: Members = ALONE) -> Prepared:
     base = bases.parse(members.once_per_node("base", lambda: bases.line(_base(job))))
     bases.check_length(base, job.inputs.family, job.inputs.tokenization)
     labels = sources.run_labels(job.inputs.labels, train_sets)
-    sources.check_labels([*train_sets, *validation_sets], labels)
+    if job.inputs.labels is not None:
+        sources.check_labels([*train_sets, *validation_sets], labels)
     tokenizer = bases.load_tokenizer(base)
     encoder = encoder_for(job.inputs.family, tokenizer, job.inputs.prompt, job.inputs.tokenization)
     return Prepared(

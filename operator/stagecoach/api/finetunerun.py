@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from annotated_types import Len
 from pydantic import Field
 
+from stagecoach.api.candidates import PromptRef
 from stagecoach.api.common import (
     DURATION,
     BaseModel,
@@ -23,7 +24,6 @@ from stagecoach.api.common import (
     rules,
 )
 from stagecoach.api.methods import METHOD_RULES, Method
-from stagecoach.api.transformerproject import PromptRef
 
 MAX_RETRIES = 5
 MAX_ATTEMPTS = 10

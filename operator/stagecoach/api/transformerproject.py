@@ -1,79 +1,33 @@
 """TransformerProject: stages 1 to 3 of the workflow, and what every other kind refers to."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from annotated_types import Len
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
+from stagecoach.api.candidates import MAX_CANDIDATES, Candidate, Inference, Prompt
 from stagecoach.api.common import (
     BaseModel,
-    Condition,
     CustomObject,
-    Digest,
-    Enum,
-    FileUri,
     LocalSecret,
-    ModelUri,
     Name,
     Optional,
     PodSettings,
     ShortText,
     StorageUri,
     Text,
-    Time,
     TrackingUri,
     UriBeginning,
     cel,
     keyed,
     rules,
 )
+from stagecoach.api.data import Data, Tokenization
+from stagecoach.api.problem import Problem
+from stagecoach.api.resolved import FindingCode, TransformerProjectStatus
 
-MAX_DATASETS = 12
-MAX_CANDIDATES = 4
 MAX_CREDENTIALS = 16
 # Set to a new value, this annotation makes the project hash its data again.
 REQUESTED_AT = "stagecoach.dev/requested-at"
-
-Column = Annotated[str, StringConstraints(min_length=1, max_length=128)]
-Label = Annotated[str, StringConstraints(min_length=1, max_length=128)]
-
-
-class Task(Enum):
-    """What the model does."""
-
-    CLASSIFICATION = "Classification"
-
-
-class Architecture(Enum):
-    """The transformer family."""
-
-    DECODER = "Decoder"
-    ENCODER = "Encoder"
-
-
-class Split(Enum):
-    """What a data set may be used for."""
-
-    TRAIN = "Train"
-    VALIDATION = "Validation"
-    TEST = "Test"
-
-
-class Overflow(Enum):
-    """What happens to an input that is too long."""
-
-    TRUNCATE = "Truncate"
-    REJECT = "Reject"
-
-
-class FindingCode(Enum):
-    """What the operator can find about a project."""
-
-    ARCHITECTURE_UNUSUAL = "ArchitectureUnusual"
-    LEAKAGE = "Leakage"
-    LICENSE_UNKNOWN = "LicenseUnknown"
-    LONGER_THAN_CONTEXT = "LongerThanContext"
-    OVERFLOW_ABOVE_ONE_PERCENT = "OverflowAboveOnePercent"
 
 
 class Owner(BaseModel):
@@ -81,167 +35,6 @@ class Owner(BaseModel):
 
     name: ShortText = Field(description="Team or person. It is kept in every record.")
     contact: Optional[ShortText] = Field(None, description="Where to reach them: an e-mail address, a channel.")
-
-
-class Labels(BaseModel):
-    """The label set; its order is fixed once resolved."""
-
-    from_dataset: Optional[Name] = Field(
-        None, description="Take the labels that occur in this data set, in code point order."
-    )
-    values: Optional[list[Label]] = Field(
-        None,
-        min_length=2,
-        max_length=500,
-        description="The labels, in this order. A row with another label is refused.",
-        json_schema_extra={"x-kubernetes-list-type": "set"},
-    )
-
-
-class Problem(BaseModel):
-    """Stage 1: what is to be solved, and with which kind of model."""
-
-    statement: Text = Field(description="What the model is for, in a sentence or two.")
-    task: Task = Field(description="What the model does. Classification: one label for one text.")
-    labels: Labels = Field(
-        description="The labels, given or taken from a data set.",
-        json_schema_extra=rules(
-            cel(
-                "has(self.fromDataset) != has(self.values)",
-                "give exactly one of labels.fromDataset (a data set's name) and labels.values (the list)",
-            )
-        ),
-    )
-    architecture: Architecture = Field(
-        description="The transformer family. Decoder: a causal language model that writes the label. Encoder: a model"
-        " such as BERT that gets a classification head."
-    )
-    rationale: Optional[Text] = Field(
-        None,
-        description="Why this architecture. Asked for where it is unusual, as is a decoder that classifies.",
-    )
-
-
-class Columns(BaseModel):
-    """Which columns hold what."""
-
-    text: Column = Field("text", description="Column of the input text. Default: text.")
-    label: Column = Field("label", description="Column of the label. Default: label.")
-
-
-class DataSet(BaseModel):
-    """A data set: where it lies and what it may be used for."""
-
-    name: Name = Field(max_length=40, description="Name by which runs refer to it.")
-    uri: FileUri = Field(
-        description="A .csv, .jsonl or .parquet file: pvc://<claim>/<path> or configmap://<name>/<key> in the project's"
-        " namespace, s3://<bucket>/<path> or https://<host>/<path>.",
-    )
-    digest: Optional[Digest] = Field(
-        None, description="Pin: the content must have this digest. Default: whatever is there when it is resolved."
-    )
-    split: Split = Field(
-        description="Train; Validation (tuning and comparison); or Test, which no run may name: it is for judging."
-    )
-    columns: Columns = Field(
-        default_factory=Columns, description="Which columns hold text and label.", json_schema_extra={"default": {}}
-    )
-    provenance: Optional[Text] = Field(None, description="Where the data came from, and under which terms.")
-
-
-class Data(BaseModel):
-    """Stage 2: the data."""
-
-    sets: list[DataSet] = Field(
-        min_length=1, max_length=MAX_DATASETS, description="The data sets.", json_schema_extra=keyed("name")
-    )
-
-
-class Tokenization(BaseModel):
-    """How long an input may be, and what happens to longer ones."""
-
-    max_length: int = Field(
-        ge=8, le=32768, description="Longest prompt in tokens, chat template included; the label comes on top."
-    )
-    overflow: Overflow = Field(
-        description="Truncate cuts the row's text until the prompt fits; Reject refuses a data set with such a row."
-    )
-
-
-MODEL_RULES = rules(
-    cel(
-        "!has(self.revision) || self.uri.startsWith('hf://')",
-        "revision is for a model of a hub, hf://<organization>/<name>: leave it out for a folder",
-    )
-)
-
-
-class Model(BaseModel, json_schema_extra=MODEL_RULES):
-    """A base model's place."""
-
-    uri: ModelUri = Field(
-        description="pvc://<claim>/<folder> or s3://<bucket>/<folder> with config.json, tokenizer and safetensors"
-        " weights, or hf://<organization>/<name> of a model hub.",
-    )
-    revision: Optional[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=128)]] = (
-        Field(
-            None,
-            description="Commit, branch or tag of a model of a hub. Runs use the commit that it stood for when the"
-            " project was resolved. Default: main.",
-        )
-    )
-
-
-class Candidate(BaseModel):
-    """Stage 3: a base model that could be chosen."""
-
-    name: Name = Field(max_length=40, description="Name by which runs refer to it.")
-    model: Model = Field(description="The base model.")
-    license: Optional[ShortText] = Field(None, description="SPDX identifier, such as Apache-2.0. Unknown is a finding.")
-    provenance: Optional[Text] = Field(None, description="Where the model came from.")
-
-
-PROMPT_RULES = rules(
-    cel(
-        "self == oldSelf",
-        "a prompt's version cannot change, for runs and verdicts refer to it: add the prompt with the next version",
-    )
-)
-
-
-class Prompt(BaseModel, json_schema_extra=PROMPT_RULES):
-    """One version of a prompt. A version is never edited: add the next one."""
-
-    name: Name = Field(max_length=40, description="Name of the prompt.")
-    version: int = Field(ge=1, le=100000, description="Version of the prompt, counted from 1.")
-    system: Optional[Annotated[str, StringConstraints(max_length=8192)]] = Field(
-        None, description="The system's turn; an Encoder has none. Default: none."
-    )
-    template: str = Field(
-        min_length=6,
-        max_length=8192,
-        description="The user's turn, and all that an Encoder reads; {text} stands for the row's text, and has to occur"
-        " exactly once.",
-        json_schema_extra=rules(
-            cel(
-                "self.indexOf('{text}') >= 0 && self.indexOf('{text}') == self.lastIndexOf('{text}')",
-                "template must hold {text} exactly once: there the row's text is put in",
-            )
-        ),
-    )
-
-
-class PromptRef(BaseModel):
-    """A version of a prompt."""
-
-    name: Name = Field(description="Name of the prompt.")
-    version: int = Field(ge=1, description="Version of the prompt.")
-
-
-class Inference(BaseModel):
-    """How the model is asked, in training, evaluation and serving alike."""
-
-    prompt: PromptRef = Field(description="The prompt in force: one of spec.prompts.")
 
 
 class Accepted(BaseModel):
@@ -351,116 +144,41 @@ SPEC_RULES = rules(
         "inference.prompt must be the name and version of one of prompts",
     ),
     cel(
-        "self.problem.architecture != 'Encoder' || !self.prompts.exists(p, p.name == self.inference.prompt.name &&"
+        "self.problem.architecture == 'Decoder' || !self.prompts.exists(p, p.name == self.inference.prompt.name &&"
         " p.version == self.inference.prompt.version && has(p.system))",
-        "an Encoder reads a prompt's template alone: leave out system in the prompt in force",
+        "an Encoder or EncoderDecoder reads a prompt's template alone: leave out system in the prompt in force",
     ),
     cel(
-        "!has(self.problem.labels.fromDataset) ||"
+        "!has(self.problem.labels) || !has(self.problem.labels.fromDataset) ||"
         " self.data.sets.exists(s, s.name == self.problem.labels.fromDataset && s.split == 'Train')",
         "problem.labels.fromDataset must be the name of one of data.sets with split Train",
     ),
+    cel(
+        "self.problem.task == 'Classification' ||"
+        " !self.data.sets.exists(s, has(s.columns.text) || has(s.columns.label))",
+        "columns.text and columns.label are for Classification: name input and target, prompt and completion, or"
+        " messages",
+    ),
+    cel(
+        "self.problem.task != 'Classification' || self.data.sets.all(s, !has(s.columns.input) && !has(s.columns.target)"
+        " && !has(s.columns.prompt) && !has(s.columns.completion) && !has(s.columns.messages))",
+        "a Classification learns labels: name columns.text and columns.label, or set a task that writes texts",
+    ),
+    cel(
+        "self.problem.task != 'Classification' || !has(self.tokenization.maxTargetLength)",
+        "tokenization.maxTargetLength is for tasks that write texts: leave it out, a label is never too long",
+    ),
+    cel(
+        "self.problem.architecture != 'EncoderDecoder' || !self.data.sets.exists(s, has(s.columns.messages))",
+        "an EncoderDecoder reads one text and knows no turns: name columns.input and columns.target",
+    ),
+    cel(
+        "!self.data.sets.exists(s, has(s.columns.messages)) || self.prompts.exists(p, p.template == '{text}' &&"
+        " p.name == self.inference.prompt.name && p.version == self.inference.prompt.version)",
+        "a conversation in columns.messages has its own turns: let the template of the prompt in force be {text}, and"
+        " write instructions into its system turn",
+    ),
 )
-
-
-class Phase(Enum):
-    """Where a project is, in one word."""
-
-    INCOMPLETE = "Incomplete"
-    RESOLVING = "Resolving"
-    READY = "Ready"
-
-
-class ResolvedDataset(BaseModel):
-    """A data set as it was found."""
-
-    name: Name = Field(description="Name in spec.data.sets.")
-    digest: Digest = Field(description="Identity of its content.")
-    examples: int = Field(description="Rows.")
-
-
-class ResolvedCandidate(BaseModel):
-    """A base model as it was found."""
-
-    name: Name = Field(description="Name in spec.candidates.")
-    model: Digest = Field(description="Identity of weights and configuration.")
-    tokenizer: Digest = Field(description="Identity of tokenizer and chat template.")
-    architecture: str = Field(max_length=64, description="Class of the model in transformers.")
-    context: int = Field(description="Longest native context, in tokens.")
-    revision: Optional[str] = Field(None, max_length=64, description="Commit of a model of a hub.")
-
-
-class ResolvedLabels(BaseModel):
-    """The label set as it was found."""
-
-    count: int = Field(description="How many labels there are.")
-    digest: Digest = Field(description="Identity of the ordered list.")
-    first: Annotated[list[str], Len(max_length=100)] = Field(description="The first of them, in order.")
-
-
-class ReportedFinding(BaseModel):
-    """What the resolving Job found."""
-
-    code: FindingCode = Field(description="What was found.")
-    message: str = Field(max_length=512, description="The same in words.")
-
-
-class Resolution(BaseModel):
-    """The Job that hashes and checks data and models."""
-
-    inputs: Digest = Field(description="Identity of the part of the spec that this resolution is of.")
-    requested_at: Optional[str] = Field(None, max_length=256, description="Value of the annotation that asked for it.")
-    pods: Digest = Field(description="Identity of the pods' settings and credentials that the Job was made with.")
-    number: int = Field(description="Jobs of this kind so far; the name of the Job ends with it.")
-    failures: int = Field(description="How often this resolution failed for what may pass.")
-    job: str = Field(max_length=63, description="Name of the Job of the current attempt.")
-    image: str = Field(max_length=512, description="Image of the Job.")
-    start_time: Time = Field(description="When the current attempt was decided.")
-    completion_time: Optional[Time] = Field(None, description="When the current attempt ended.")
-    outcome: Optional[str] = Field(None, max_length=64, description="How the current attempt ended.")
-    message: Optional[str] = Field(None, max_length=2048, description="The same in words.")
-    findings: list[ReportedFinding] = Field(
-        [], max_length=16, description="What the Job found.", json_schema_extra=keyed("code")
-    )
-
-
-class FindingStatus(BaseModel):
-    """Something that a person should know before the next stage."""
-
-    code: FindingCode = Field(description="What was found.")
-    message: str = Field(max_length=1024, description="The same in words, with what to do about it.")
-    accepted: bool = Field(description="Whether spec.accepted names it.")
-
-
-class StorageStatus(BaseModel):
-    """What is known of the storage."""
-
-    records: bool = Field(description="It holds records: a new run is first looked up there.")
-
-
-class TransformerProjectStatus(BaseModel):
-    """What the operator found."""
-
-    observed_generation: Optional[int] = Field(None, description="The metadata.generation that this status is about.")
-    phase: Optional[Phase] = Field(
-        None,
-        description="Incomplete: something needs you, see Ready. Resolving: hashing and checking. Ready: runs start.",
-    )
-    conditions: list[Condition] = Field(
-        [], max_length=8, description="Ready and Resolved.", json_schema_extra=keyed("type")
-    )
-    resolution: Optional[Resolution] = Field(None, description="The Job that hashes and checks data and models.")
-    datasets: list[ResolvedDataset] = Field(
-        [], max_length=MAX_DATASETS, description="Data sets by digest.", json_schema_extra=keyed("name")
-    )
-    labels: Optional[ResolvedLabels] = Field(None, description="The label set.")
-    candidates: list[ResolvedCandidate] = Field(
-        [], max_length=MAX_CANDIDATES, description="Base models by digest.", json_schema_extra=keyed("name")
-    )
-    findings: list[FindingStatus] = Field(
-        [], max_length=16, description="What a person should know.", json_schema_extra=keyed("code")
-    )
-    storage: Optional[StorageStatus] = Field(None, description="What is known of the storage.")
 
 
 COLUMNS: list[dict[str, Any]] = [

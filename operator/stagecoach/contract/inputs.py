@@ -26,11 +26,35 @@ class Columns(ContractModel):
     label: str = "label"
 
 
+class PairColumns(ContractModel):
+    """Which columns of a file hold what is read and what is to be written."""
+
+    input: str
+    target: str
+
+
+class CompletionColumns(ContractModel):
+    """The same by the other usual names."""
+
+    prompt: str
+    completion: str
+
+
+class MessagesColumns(ContractModel):
+    """Which column of a file holds conversations, whose last turn is to be written."""
+
+    messages: str
+
+
+# What a document holds of them tells which it is: none has the keys of another.
+AnyColumns = Columns | PairColumns | CompletionColumns | MessagesColumns
+
+
 class DataInput(ContractModel):
     """A data set by its content: neither its name nor its place decides a result."""
 
     digest: Digest
-    columns: Columns
+    columns: AnyColumns
 
 
 class BaseInput(ContractModel):
@@ -55,9 +79,12 @@ class Prompt(ContractModel):
 
 
 class Tokenization(ContractModel):
-    """How long an input may be."""
+    """How long an input may be, and a target."""
 
     max_length: int = Field(ge=8, description="Tokens of the whole rendered prompt, chat template included.")
+    max_target_length: int | None = Field(
+        None, ge=1, description="Tokens of a target, its end included; None where labels are written."
+    )
     overflow: Overflow
 
 
@@ -66,6 +93,11 @@ class Family(StrEnum):
 
     DECODER = "Decoder"
     ENCODER = "Encoder"
+    ENCODER_DECODER = "EncoderDecoder"
+
+
+# As documents tell it: they are older than the choice, and say nothing of a decoder.
+Architecture = Literal[Family.ENCODER, Family.ENCODER_DECODER]
 
 
 class LoraMethod(ContractModel):
@@ -155,8 +187,8 @@ class RunInputs(ContractModel):
 
     revision: int = TRAINER_REVISION
     task: str
-    architecture: Literal[Family.ENCODER] | None = Field(None, description="None is a decoder, all there once was.")
-    labels: LabelsInput
+    architecture: Architecture | None = Field(None, description="None is a decoder, all there once was.")
+    labels: LabelsInput | None = Field(None, description="None: the task has no labels.")
     base: BaseInput
     train: tuple[DataInput, ...]
     validation: tuple[DataInput, ...]

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, TypeAdapter, model_validator
 
 from stagecoach.contract.digests import Digest
-from stagecoach.contract.inputs import Columns, Family, Prompt, RunInputs, Tokenization
+from stagecoach.contract.inputs import AnyColumns, Architecture, Prompt, RunInputs, Tokenization
 from stagecoach.contract.model import ContractModel
 
 ENVIRONMENT_VARIABLE = "STAGECOACH_JOB"
@@ -47,7 +47,7 @@ class DataSource(ContractModel):
     name: str
     uri: str
     split: Split
-    columns: Columns
+    columns: AnyColumns
     digest: Digest | None = Field(None, description="What the content must be; None before it is resolved.")
 
 
@@ -74,9 +74,9 @@ class ResolveJob(ContractModel):
 
     kind: Literal["Resolve"] = "Resolve"
     subject: Subject
-    architecture: Literal[Family.ENCODER] | None = Field(None, description="None is a decoder.")
+    architecture: Architecture | None = Field(None, description="None is a decoder.")
     datasets: tuple[DataSource, ...]
-    labels: Labels
+    labels: Labels | None = Field(None, description="None: the task has no labels.")
     candidates: tuple[ModelSource, ...]
     selected: str
     prompt: Prompt

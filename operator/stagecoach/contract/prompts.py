@@ -2,13 +2,16 @@
 
 A prompt is a conversation (system turn, user turn) through the base's chat template, with the opening of the
 assistant's turn at its end; without a chat template it is the same text, one turn to a paragraph. The completion is
-the raw label and what ends a turn. Prompt and completion are tokenized apart, as an engine sees them. An encoder model
-reads the template alone, see PlainEncoder.
+the raw label or target and what ends a turn. Prompt and completion are tokenized apart, as an engine sees them. An
+encoder model reads the template alone, see PlainEncoder.
+
+A row that is a conversation brings its own turns: they are the prompt, behind the project's system turn unless they
+begin with one. The template is of no use then, and has to be the bare text.
 
 Nothing but a tokenizer is needed: neither torch nor a model.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,6 +19,8 @@ from typing import Any, Protocol
 
 from stagecoach.contract.inputs import Family, Overflow, Prompt, Tokenization
 from stagecoach.contract.reports import BadInput, Problem
+from stagecoach.contract.rows import AnyRow, Conversation
+from stagecoach.contract.turns import SYSTEM, USER, Turn
 
 PLACEHOLDER = "{text}"
 # Some templates print today's date unless they are given one: the same row must be the same tokens on every day.
@@ -38,6 +43,9 @@ class Tokenizer(Protocol):
     def apply_chat_template(self, conversation: list[dict[str, str]], **options: Any) -> Any:
         """Return the conversation as one string."""
 
+    def decode(self, token_ids: list[int], *, skip_special_tokens: bool) -> str:
+        """Return the text of tokens."""
+
 
 class TooLong(ValueError):
     """A prompt has more tokens than are allowed, and it may not be cut, or cutting all its text is not enough."""
@@ -50,7 +58,7 @@ class TooLong(ValueError):
 
 @dataclass(frozen=True)
 class Encoded:
-    """A prompt as token ids. `kept` is the part of the row's text that is in it."""
+    """A prompt as token ids. `kept` is the part of the row's text, or of the last turn of the user, that is in it."""
 
     ids: tuple[int, ...]
     kept: str
@@ -68,16 +76,35 @@ class Encoder:
     def encode(self, text: str) -> Encoded:
         """Return the prompt of a text. Raises TooLong, and BadInput when the template refuses the conversation."""
         ids = self._ids(text)
-        limit = self.tokenization.max_length
-        if len(ids) <= limit:
-            return Encoded(ids, text, truncated=False)
-        if self.tokenization.overflow is Overflow.REJECT:
-            raise TooLong(len(ids), limit)
-        return self._truncated(text, ids)
+        return self._whole(ids, text) or self._truncated(text, ids, self._ids)
 
-    def completion(self, label: str) -> tuple[int, ...]:
-        """Return the tokens of a label and of the end of the turn."""
-        return (*self._tokenized(label, special=False), *self.end)
+    def converse(self, turns: Sequence[Turn]) -> Encoded:
+        """Return the prompt of a conversation whose last turn is the user's. Raises as `encode` does.
+
+        Where it is too long and may be cut, the oldest turns go first, a question and its answer at a time, and then
+        the end of the user's last turn; the system's turn stays.
+        """
+        self._check_template()
+        own = turns[0].role == SYSTEM
+        system = [turns[0]] if own else [Turn(SYSTEM, self.prompt.system)] if self.prompt.system else []
+        *earlier, last = turns[1:] if own else turns
+        ids = self._ids_of([*system, *earlier, last])
+        if whole := self._whole(ids, last.content):
+            return whole
+        while earlier:
+            del earlier[:2]
+            ids = self._ids_of([*system, *earlier, last])
+            if len(ids) <= self.tokenization.max_length:
+                return Encoded(ids, last.content, truncated=True)
+        return self._truncated(last.content, ids, lambda kept: self._ids_of([*system, Turn(USER, kept)]))
+
+    def of(self, row: AnyRow) -> Encoded:
+        """Return the prompt of a row, whatever it is. Raises as `encode` does."""
+        return self.converse(row.turns) if isinstance(row, Conversation) else self.encode(row.text)
+
+    def completion(self, target: str) -> tuple[int, ...]:
+        """Return the tokens of a label or target and of the end of the turn."""
+        return (*self._tokenized(target, special=False), *self.end)
 
     @cached_property
     def end(self) -> tuple[int, ...]:
@@ -87,6 +114,9 @@ class Encoder:
         for position, token in enumerate(tail):
             if token in special:
                 return tail[: position + 1]
+        return self._end_of_sequence()
+
+    def _end_of_sequence(self) -> tuple[int, ...]:
         if self.tokenizer.eos_token_id is None:
             message = "the base's tokenizer has neither an end-of-turn nor an end-of-sequence token."
             raise BadInput(Problem.of("BaseUnusable", message, remedy="Use a base whose tokenizer has an eos_token."))
@@ -99,7 +129,9 @@ class Encoder:
 
     def render(self, text: str) -> str:
         """Return the whole prompt of a text as a string, the opening of the answer included."""
-        conversation = messages(self.prompt, text)
+        return self._rendered(messages(self.prompt, text))
+
+    def _rendered(self, conversation: list[dict[str, str]]) -> str:
         if self.tokenizer.chat_template:
             return self._through_template(conversation, add_generation_prompt=True)
         return "\n\n".join(turn["content"] for turn in conversation) + "\n"
@@ -108,10 +140,33 @@ class Encoder:
         # A chat template writes the special tokens itself; a plain text gets those that the tokenizer puts first.
         return self._tokenized(self.render(text), special=not self.tokenizer.chat_template)
 
+    def _ids_of(self, turns: Sequence[Turn]) -> tuple[int, ...]:
+        return self._tokenized(self._rendered([turn._asdict() for turn in turns]), special=False)
+
+    def _whole(self, ids: tuple[int, ...], text: str) -> Encoded | None:
+        """Return a prompt that fits; None when it must be cut. Raises TooLong when it may not be."""
+        limit = self.tokenization.max_length
+        if len(ids) <= limit:
+            return Encoded(ids, text, truncated=False)
+        if self.tokenization.overflow is Overflow.REJECT:
+            raise TooLong(len(ids), limit)
+        return None
+
+    def _check_template(self) -> None:
+        """Raise BadInput when turns cannot be told apart, or the template would be passed over."""
+        if not self.tokenizer.chat_template:
+            message = "the base has no chat template, and a conversation is written by one."
+            remedy = "Select a base with a chat template, or give columns input and target."
+            raise BadInput(Problem.of("BaseUnusable", message, field="candidates", remedy=remedy))
+        if self.prompt.template != PLACEHOLDER:
+            message = "a conversation brings its own turns, so the prompt's template would be passed over."
+            remedy = f"Let the template be {PLACEHOLDER}, and write instructions into the system's turn."
+            raise BadInput(Problem.of("TemplateUnused", message, field="prompts", remedy=remedy))
+
     def _tokenized(self, text: str, *, special: bool) -> tuple[int, ...]:
         return tuple(self.tokenizer(text, add_special_tokens=special)["input_ids"])
 
-    def _truncated(self, text: str, ids: Sequence[int]) -> Encoded:
+    def _truncated(self, text: str, ids: Sequence[int], ids_of: Callable[[str], tuple[int, ...]]) -> Encoded:
         """Cut the text at a token's end until the prompt fits.
 
         Tokens at the cut may split otherwise than before, so the result is counted, not computed.
@@ -121,11 +176,11 @@ class Encoder:
         keep = len(offsets) - (len(ids) - limit)
         while keep > 0:
             kept = text[: offsets[keep - 1][1]]
-            shorter = self._ids(kept)
+            shorter = ids_of(kept)
             if kept.strip() and len(shorter) <= limit:
                 return Encoded(shorter, kept, truncated=True)
             keep -= max(1, len(shorter) - limit)
-        raise TooLong(len(self._ids("")), limit)
+        raise TooLong(len(ids_of("")), limit)
 
     def _after_label(self) -> str:
         conversation = [*messages(self.prompt, _MARK), {"role": "assistant", "content": _MARK}]
@@ -150,10 +205,16 @@ class PlainEncoder(Encoder):
     An encoder reads no conversation: there is no system turn, no chat template, and no completion to write.
     """
 
-    def completion(self, label: str) -> tuple[int, ...]:
+    def completion(self, target: str) -> tuple[int, ...]:
         """Return nothing: the label is a number of the head, not a text."""
-        del label
+        del target
         return ()
+
+    def converse(self, turns: Sequence[Turn]) -> Encoded:
+        """Refuse a conversation: raises BadInput."""
+        message = f"{len(turns)} turns of a conversation cannot be told apart by a model that reads one text."
+        remedy = "Select a decoder with a chat template, or give columns input and target."
+        raise BadInput(Problem.of("BaseUnusable", message, field="candidates", remedy=remedy))
 
     def render(self, text: str) -> str:
         """Return the template with the text in it."""
@@ -163,10 +224,27 @@ class PlainEncoder(Encoder):
         return self._tokenized(self.render(text), special=True)
 
 
+class PairEncoder(PlainEncoder):
+    """For encoder-decoder models: the encoder reads the template alone, the decoder writes the target.
+
+    Both have the special tokens that the base's tokenizer puts around a text; the target always has one at its end.
+    """
+
+    def completion(self, target: str) -> tuple[int, ...]:
+        """Return the tokens of a target."""
+        ids = self._tokenized(target, special=True)
+        return ids if ids[-1:] == self.end else (*ids, *self.end)
+
+    @cached_property
+    def end(self) -> tuple[int, ...]:
+        """The token that ends a target. Raises BadInput when the base has none."""
+        return self._end_of_sequence()
+
+
 def encoder_for(family: Family, tokenizer: Tokenizer, prompt: Prompt, tokenization: Tokenization) -> Encoder:
     """Return what turns texts into tokens for a family of models."""
-    kind = PlainEncoder if family is Family.ENCODER else Encoder
-    return kind(tokenizer, prompt, tokenization)
+    kinds = {Family.ENCODER: PlainEncoder, Family.DECODER: Encoder, Family.ENCODER_DECODER: PairEncoder}
+    return kinds[family](tokenizer, prompt, tokenization)
 
 
 def _filled(prompt: Prompt, text: str) -> str:
@@ -175,5 +253,5 @@ def _filled(prompt: Prompt, text: str) -> str:
 
 def messages(prompt: Prompt, text: str) -> list[dict[str, str]]:
     """Return the conversation for a text. Braces in the text are data; only the template's `{text}` is replaced."""
-    system = [{"role": "system", "content": prompt.system}] if prompt.system else []
-    return [*system, {"role": "user", "content": _filled(prompt, text)}]
+    system = [{"role": SYSTEM, "content": prompt.system}] if prompt.system else []
+    return [*system, {"role": USER, "content": _filled(prompt, text)}]

@@ -153,7 +153,7 @@ class Record(ContractModel):
     finished: str
     base: BaseRecord
     data: tuple[DataRecord, ...]
-    labels: tuple[str, ...]
+    labels: tuple[str, ...] = Field(description="Empty for a task without labels.")
     training: TrainingRecord
     hardware: Hardware
     software: Software

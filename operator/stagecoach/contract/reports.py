@@ -116,7 +116,7 @@ class Resolution(ContractModel):
     """The result of a ResolveJob."""
 
     datasets: tuple[ResolvedDataset, ...]
-    labels: ResolvedLabels
+    labels: ResolvedLabels | None = Field(None, description="None: the task has no labels.")
     candidates: tuple[ResolvedModel, ...]
     findings: tuple[Finding, ...] = ()
     has_records: bool = Field(description="Whether the storage holds records of earlier runs.")

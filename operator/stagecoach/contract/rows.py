@@ -1,28 +1,56 @@
-"""Rows of text and label, read strictly: whatever is not clearly right is told, with its row and a remedy.
+"""What a row of a data set is, by its columns, and how it is made from a record of whatever file.
 
-Text is UTF-8; a byte order mark at the start, as spreadsheets write it, is accepted and dropped. Rows are counted as a
-spreadsheet shows them: in a .csv file the header is row 1. Blank lines are passed over. Nothing is trimmed.
+Read strictly: whatever is not clearly right is told, with its row and a remedy. Nothing is trimmed.
 """
 
-import csv
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, NoReturn
 
-from stagecoach.contract.inputs import Columns
+from stagecoach.contract.cells import is_text, shown
+from stagecoach.contract.inputs import AnyColumns, Columns, MessagesColumns
 from stagecoach.contract.reports import BadInput, Problem
+from stagecoach.contract.turns import BadTurns, Turn, parse
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
-_BOM = b"\xef\xbb\xbf"
 
 
 class Row(NamedTuple):
-    """One example: its text, its label, and its row number in the file."""
+    """One example of a Classification: its text, its label, and its row number in the file."""
 
     text: str
     label: str
     number: int
+
+    @property
+    def target(self) -> str:
+        """What a model that writes is to write."""
+        return self.label
+
+
+class Pair(NamedTuple):
+    """One example of a task that writes: what is read, what is to be written, and its row number."""
+
+    text: str
+    target: str
+    number: int
+
+
+class Conversation(NamedTuple):
+    """One example that is a conversation: the turns before the last one, what that one says, and its row number."""
+
+    turns: tuple[Turn, ...]
+    target: str
+    number: int
+
+    @property
+    def text(self) -> str:
+        """The turns as one text, to see whether two conversations are the same."""
+        return "\n".join(f"{turn.role}: {turn.content}" for turn in self.turns)
+
+
+AnyRow = Row | Pair | Conversation
 
 
 @dataclass(frozen=True)
@@ -30,8 +58,13 @@ class File:
     """A file of rows: its name and columns, and the spec field that names it, for messages."""
 
     name: str
-    columns: Columns
+    columns: AnyColumns
     field: str = ""
+
+    @cached_property
+    def uses(self) -> dict[str, str]:
+        """The columns by what they are used for."""
+        return dict(self.columns.document())
 
     def refuse(self, reason: str, message: str, remedy: str, *, number: int | None = None, field: str = "") -> NoReturn:
         """Raise BadInput that names the field and the row."""
@@ -50,49 +83,41 @@ def suffix_of(name: str, field: str = "") -> str:
     return suffix
 
 
-def read_rows(lines: Iterable[bytes], file: File) -> Iterator[Row]:
-    """Yield the rows of a .csv or .jsonl file, given its lines as bytes. Raises BadInput at the first not right."""
-    records = {".csv": _csv_records, ".jsonl": _json_records}[suffix_of(file.name, file.field)]
-    number = None
-    for number, record in records(_decoded(lines, file), file):
-        yield row(record, number, file)
-    if number is None:
-        remedy = "Give a file with at least one row." if file.name.endswith("l") else "Give a header and rows below it."
-        file.refuse("NoRows", "there is no row in this file.", remedy)
-
-
-def _decoded(lines: Iterable[bytes], file: File) -> Iterator[str]:
-    for number, raw in enumerate(lines, start=1):
-        line = raw.removeprefix(_BOM) if number == 1 else raw
-        if b"\0" in line or (number == 1 and line[:2] in (b"\xff\xfe", b"\xfe\xff")):
-            message = f"line {number} holds a NUL byte or a UTF-16 mark: this is not UTF-8 text."
-            file.refuse("WrongEncoding", message, "Save the file as UTF-8.", number=number)
-        try:
-            yield line.decode()
-        except UnicodeDecodeError as error:
-            message = f"line {number} is not UTF-8: byte 0x{line[error.start]:02x} at position {error.start + 1}."
-            file.refuse("WrongEncoding", message, "Save the file as UTF-8.", number=number)
-
-
-def row(record: dict[str, Any], number: int, file: File) -> Row:
-    """Return the row in a record, column by name. Raises BadInput when it has no text or label."""
-    text, label = (_cell(record, use, number, file) for use in ("text", "label"))
-    return Row(text, label, number)
+def row(record: dict[str, Any], number: int, file: File) -> AnyRow:
+    """Return the row in a record, column by name. Raises BadInput when it lacks a part, or has a wrong one."""
+    if isinstance(file.columns, MessagesColumns):
+        return _conversation(record, number, file)
+    first, second = (_cell(record, use, number, file) for use in file.uses)
+    return Row(first, second, number) if isinstance(file.columns, Columns) else Pair(first, second, number)
 
 
 def _cell(record: dict[str, Any], use: str, number: int, file: File) -> str:
-    column = getattr(file.columns, use)
-    if column not in record:
-        unknown_column(column, list(record), use, number, file)
-    value = record[column]
-    if not isinstance(value, str) or not _encodable(value):
-        message = f"row {number}: column {column!r} holds {_shown(value)}, which is not a string of Unicode characters."
+    value, column = _value(record, use, number, file), file.uses[use]
+    if not is_text(value):
+        message = f"row {number}: column {column!r} holds {shown(value)}, which is not a string of Unicode characters."
         file.refuse("BrokenJson", message, "Write it as a string in quotes.", number=number)
     if not value.strip():
-        reason = "EmptyText" if use == "text" else "EmptyLabel"
         message = f"row {number}: column {column!r} is empty."
+        reason = {"label": "EmptyLabel", "target": "EmptyTarget", "completion": "EmptyTarget"}.get(use, "EmptyText")
         file.refuse(reason, message, f"Give the row a {use}, or remove it.", number=number)
-    return value
+    return str(value)
+
+
+def _conversation(record: dict[str, Any], number: int, file: File) -> Conversation:
+    value = _value(record, "messages", number, file)
+    try:
+        turns, target = parse(value)
+    except BadTurns as error:
+        message = f"row {number}: column {file.uses['messages']!r}: {error.message}"
+        file.refuse(error.reason, message, error.remedy, number=number)
+    return Conversation(turns, target, number)
+
+
+def _value(record: dict[str, Any], use: str, number: int, file: File) -> Any:
+    column = file.uses[use]
+    if column not in record:
+        unknown_column(column, list(record), use, number, file)
+    return record[column]
 
 
 def unknown_column(column: str, there: Sequence[str], use: str, number: int | None, file: File) -> NoReturn:
@@ -103,70 +128,3 @@ def unknown_column(column: str, there: Sequence[str], use: str, number: int | No
     if len(there) == 1 and any(mark in there[0] for mark in ";\t|"):
         remedy = "Separate columns by commas."
     file.refuse("UnknownColumn", message, remedy, number=number, field=f"columns.{use}")
-
-
-def _encodable(value: str) -> bool:
-    """Whether a string has a UTF-8 form; JSON can spell half of a surrogate pair, which has none."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _shown(value: Any) -> str:
-    text = ascii(value)
-    return text if len(text) <= 60 else text[:59] + "…"
-
-
-def _csv_records(lines: Iterator[str], file: File) -> Iterator[tuple[int, dict[str, str]]]:
-    reader = csv.reader(lines, strict=True)
-    header: list[str] = []
-    number = 0
-    for cells in _csv_cells(reader, file):
-        number += 1
-        if not cells:
-            continue
-        if not header:
-            header = _header(cells, number, file)
-        elif len(cells) != len(header):
-            message = f"row {number} has {len(cells)} cells, and the header has {len(header)}."
-            remedy = "Put a cell that holds a comma or a line break in double quotes."
-            file.refuse("BrokenCsv", message, remedy, number=number)
-        else:
-            yield number, dict(zip(header, cells, strict=True))
-
-
-def _csv_cells(reader: Any, file: File) -> Iterator[list[str]]:
-    try:
-        yield from reader
-    except csv.Error as error:
-        message = f"near line {reader.line_num}: {error}."
-        remedy = "Close every quote, and double those inside a quoted cell."
-        file.refuse("BrokenCsv", message, remedy, number=reader.line_num)
-
-
-def _header(cells: list[str], number: int, file: File) -> list[str]:
-    twice = sorted({cell for cell in cells if cells.count(cell) > 1})
-    if twice:
-        message = f"the header names {', '.join(map(repr, twice))} twice."
-        file.refuse("BrokenCsv", message, "Give every column its own name.", number=number)
-    for use in ("text", "label"):
-        if (column := getattr(file.columns, use)) not in cells:
-            unknown_column(column, cells, use, number, file)
-    return cells
-
-
-def _json_records(lines: Iterator[str], file: File) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            message = f"line {number} is not JSON: {error}."
-            file.refuse("BrokenJson", message, "Write one JSON object on each line.", number=number)
-        if not isinstance(record, dict):
-            message = f"line {number} is {_shown(record)}, not an object."
-            file.refuse("BrokenJson", message, "Write one JSON object on each line.", number=number)
-        yield number, record

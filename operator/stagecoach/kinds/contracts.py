@@ -1,9 +1,10 @@
 """From specs to what Jobs are told."""
 
-from typing import Literal
-
+from stagecoach.api.candidates import Candidate
 from stagecoach.api.common import CustomObject
-from stagecoach.api.transformerproject import Candidate, DataSet, TransformerProjectSpec
+from stagecoach.api.data import DataSet
+from stagecoach.api.problem import Task
+from stagecoach.api.transformerproject import TransformerProjectSpec
 from stagecoach.contract import inputs
 from stagecoach.contract.access import Credential
 from stagecoach.contract.jobs import DataSource, Labels, ModelSource, Split, Subject
@@ -20,20 +21,27 @@ def subject(owner: CustomObject) -> Subject:
     )
 
 
-def data_source(dataset: DataSet, digest: str | None) -> DataSource:
+def data_source(dataset: DataSet, task: Task, digest: str | None) -> DataSource:
     """Return a data set with the digest that its content must have."""
     return DataSource(
         name=dataset.name,
         uri=dataset.uri,
         split=Split(dataset.split.value),
-        columns=columns(dataset),
+        columns=columns(dataset, task),
         digest=digest,
     )
 
 
-def columns(dataset: DataSet) -> inputs.Columns:
-    """Return which columns hold what."""
-    return inputs.Columns(text=dataset.columns.text, label=dataset.columns.label)
+def columns(dataset: DataSet, task: Task) -> inputs.AnyColumns:
+    """Return which columns hold what, with the defaults of the task."""
+    given = dataset.columns
+    if task is Task.CLASSIFICATION:
+        return inputs.Columns(text=given.text or "text", label=given.label or "label")
+    if given.messages:
+        return inputs.MessagesColumns(messages=given.messages)
+    if given.prompt or given.completion:
+        return inputs.CompletionColumns(prompt=given.prompt or "prompt", completion=given.completion or "completion")
+    return inputs.PairColumns(input=given.input or "input", target=given.target or "target")
 
 
 def model_source(
@@ -50,9 +58,11 @@ def model_source(
     )
 
 
-def labels(spec: TransformerProjectSpec) -> Labels:
-    """Return where the labels come from."""
+def labels(spec: TransformerProjectSpec) -> Labels | None:
+    """Return where the labels come from; None for a task that has none."""
     given = spec.problem.labels
+    if given is None:
+        return None
     return Labels(values=tuple(given.values) if given.values else None, from_dataset=given.from_dataset)
 
 
@@ -61,16 +71,20 @@ def family(spec: TransformerProjectSpec) -> inputs.Family:
     return inputs.Family(spec.problem.architecture.value)
 
 
-def encoder(spec: TransformerProjectSpec) -> Literal[inputs.Family.ENCODER] | None:
+def architecture(spec: TransformerProjectSpec) -> inputs.Architecture | None:
     """Return the family as documents tell it: they are older than the choice, and say nothing of a decoder."""
     found = family(spec)
-    return found if found is inputs.Family.ENCODER else None
+    return None if found is inputs.Family.DECODER else found
 
 
 def tokenization(spec: TransformerProjectSpec) -> inputs.Tokenization:
-    """Return how long an input may be."""
+    """Return how long an input may be, and a target where there is one."""
+    given = spec.tokenization
+    writes = spec.problem.task is not Task.CLASSIFICATION
     return inputs.Tokenization(
-        max_length=spec.tokenization.max_length, overflow=inputs.Overflow(spec.tokenization.overflow.value)
+        max_length=given.max_length,
+        max_target_length=(given.max_target_length or given.max_length) if writes else None,
+        overflow=inputs.Overflow(given.overflow.value),
     )
 
 

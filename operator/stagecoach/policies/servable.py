@@ -49,6 +49,9 @@ def servable(family: Family, architecture: str, method: str) -> Verdict:
         )
     if family is Family.ENCODER:
         return _encoder(architecture, method)
+    if family is Family.ENCODER_DECODER:
+        message = f"vLLM serves no text models with encoder and decoder: {architecture} is for transformers alone."
+        return Verdict(False, "ArchitectureNotServed", message)
     return _decoder(architecture, method)
 
 

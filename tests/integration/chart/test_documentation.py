@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from stagecoach.api.crds import KINDS, Kind, definition
-from stagecoach.api.transformerproject import FindingCode
+from stagecoach.api.resolved import FindingCode
 from stagecoach.policies.attempts import HOPELESS_FAILURES, TABLE, AttemptOutcome
 from tests.integration.chart.conftest import Installer
 from tests.integration.chart.tools import CHART, DOCUMENTS, REPOSITORY, Cluster, Object, template, walk

@@ -36,6 +36,17 @@ def written(builder: Callable[..., builders.Object], namespace: str, change: Cha
     return obj
 
 
+def writing(change: Change) -> Change:
+    """Return a change of a project whose task is to write texts."""
+
+    def changed(spec: builders.Object) -> None:
+        spec["problem"] |= {"task": "Summarization"}
+        del spec["problem"]["labels"]
+        change(spec)
+
+    return changed
+
+
 URI = "data.sets.0.uri"
 MODEL = "candidates.0.model"
 PROJECTS = [
@@ -44,7 +55,20 @@ PROJECTS = [
     ("one label", put("problem.labels", {"values": ["a"]}), "should have at least 2 items"),
     ("labels of no set", put("problem.labels.fromDataset", "more"), "must be the name of one of data.sets"),
     ("labels of the test split", put("problem.labels.fromDataset", "test"), "with split Train"),
-    ("unknown task", put("problem.task", "Guessing"), 'supported values: "Classification"'),
+    ("unknown task", put("problem.task", "Guessing"), 'supported values: "Classification", "Generation", "Summarization", "Translation"'),
+    ("a classification without labels", put("problem.labels", None), "labels are what a Classification chooses from: give them for this task"),
+    ("labels of a task that writes", writing(put("problem.labels", {"values": ["a", "b"]})), "and leave them out for any other"),
+    ("an encoder that writes", writing(put("problem.architecture", "Encoder")), "an Encoder chooses a label and writes no text: set architecture Decoder or EncoderDecoder"),
+    ("texts and targets", put("data.sets.0.columns", {"text": "a", "target": "b"}), "give columns of one kind: text and label, or input and target"),
+    ("inputs and messages", writing(put("data.sets.0.columns", {"input": "a", "messages": "b"})), "give columns of one kind"),
+    ("prompts and targets", writing(put("data.sets.0.columns", {"prompt": "a", "target": "b"})), "give columns of one kind"),
+    ("an empty column", writing(put("data.sets.0.columns", {"input": ""})), "should be at least 1 chars long"),
+    ("labels of a summary", writing(put("data.sets.1.columns", {"label": "a"})), "columns.text and columns.label are for Classification: name input and target"),
+    ("targets of a classification", put("data.sets.1.columns", {"target": "a"}), "a Classification learns labels: name columns.text and columns.label"),
+    ("conversations of a classification", put("data.sets.1.columns", {"messages": "a"}), "a Classification learns labels"),
+    ("the length of a label", put("tokenization.maxTargetLength", 8), "tokenization.maxTargetLength is for tasks that write texts"),
+    ("no target", writing(put("tokenization.maxTargetLength", 0)), "should be greater than or equal to 1"),
+    ("a template for conversations", writing(put("data.sets.0.columns", {"messages": "turns"})), "let the template of the prompt in force be {text}"),
     ("unknown split", put("data.sets.0.split", "Dev"), 'supported values: "Train", "Validation", "Test"'),
     ("no sets", put("data.sets", []), "should have at least 1 items"),
     ("two sets of a name", put("data.sets.1.name", "train"), "Duplicate value"),
@@ -80,8 +104,11 @@ PROJECTS = [
     ("a template with two texts", put("prompts.0.template", "{text} {text}"), "must hold {text} exactly once"),
     ("a prompt that is not there", put("inference.prompt.version", 2), "must be the name and version of one of prompts"),
     ("two candidates, none selected", put("candidates", [{"name": n, "model": {"uri": "pvc://m/a"}} for n in "ab"]), "selected is required with more than one candidate"),
-    ("an encoder with a system turn", lambda spec: (spec["problem"].update(architecture="Encoder"), spec["prompts"][0].update(system="Route.")), "an Encoder reads a prompt's template alone: leave out system"),
-    ("unknown architecture", put("problem.architecture", "Brain"), 'supported values: "Decoder", "Encoder"'),
+    ("an encoder with a system turn", lambda spec: (spec["problem"].update(architecture="Encoder"), spec["prompts"][0].update(system="Route.")), "an Encoder or EncoderDecoder reads a prompt's template alone: leave out system"),
+    ("unknown architecture", put("problem.architecture", "Brain"), 'supported values: "Decoder", "Encoder", "EncoderDecoder"'),
+    ("a classifying encoder-decoder", put("problem.architecture", "EncoderDecoder"), "an EncoderDecoder writes a text for a text: set architecture Encoder or Decoder"),
+    ("an encoder-decoder with a system turn", writing(lambda spec: (spec["problem"].update(architecture="EncoderDecoder"), spec["prompts"][0].update(system="Be brief."))), "reads a prompt's template alone: leave out system"),
+    ("an encoder-decoder that talks", writing(lambda spec: (spec["problem"].update(architecture="EncoderDecoder"), spec["data"]["sets"][0].update(columns={"messages": "m"}))), "an EncoderDecoder reads one text and knows no turns"),
     ("selected is not there", put("selected", "big"), "selected must be the name of one of candidates"),
     ("unknown finding", put("accepted", [{"finding": "Dirt", "reason": "r", "by": "b"}]), "supported values"),
     ("no owner", put("owner", None), "spec.owner"),
@@ -144,6 +171,28 @@ def test_a_project_is_refused_with_the_remedy(kube: Kube, change: Change, words:
 @pytest.mark.parametrize(("change", "words"), [case[1:] for case in RUNS], ids=[case[0] for case in RUNS])
 def test_a_run_is_refused_with_the_remedy(kube: Kube, change: Change, words: str) -> None:
     assert words in refused(kube, written(builders.run, kube.namespace, change))
+
+
+WRITING = {
+    "pairs by their usual names": put("data.sets.0.columns", {}),
+    "pairs by other names": put("data.sets.0.columns", {"input": "article", "target": "summary"}),
+    "one name of a pair": put("data.sets.0.columns", {"completion": "answer"}),
+    "a length of targets": put("tokenization.maxTargetLength", 64),
+    "an encoder-decoder with a prefix": lambda spec: (
+        spec["problem"].update(architecture="EncoderDecoder"),
+        spec["prompts"][0].update(template="summarize: {text}"),
+    ),
+    "conversations": lambda spec: (
+        spec["data"]["sets"][0].update(columns={"messages": "turns"}),
+        spec["prompts"][0].update(template="{text}", system="Be brief."),
+    ),
+}
+
+
+@pytest.mark.parametrize("change", WRITING.values(), ids=WRITING)
+def test_a_project_of_a_task_that_writes_is_taken(kube: Kube, change: Change) -> None:
+    obj = written(builders.project, kube.namespace, writing(change))
+    kube.request("POST", kube.path(obj["kind"]) + "?fieldValidation=Strict&dryRun=All", obj)
 
 
 METHODS: list[dict[str, Any]] = [

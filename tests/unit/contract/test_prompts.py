@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from stagecoach.contract.inputs import Overflow, Prompt, Tokenization
 from stagecoach.contract.prompts import TEMPLATE_ARGUMENTS, Encoder, TooLong, messages
 from stagecoach.contract.reports import BadInput
+from stagecoach.contract.turns import Turn
 
 SPECIAL = ("<s>", "<turn>", "<end>")
 
@@ -37,6 +38,9 @@ class FakeTokenizer:
         assert options["date_string"] == TEMPLATE_ARGUMENTS["date_string"]
         text = "<s>" + "".join(f"<turn>{turn['role']}\n{turn['content'].strip()}{self.end}" for turn in conversation)
         return text + ("<turn>assistant\n" if options["add_generation_prompt"] else "")
+
+    def decode(self, token_ids: list[int], *, skip_special_tokens: bool) -> str:
+        return self.text(tuple(token for token in token_ids if not (skip_special_tokens and token < len(SPECIAL))))
 
     def text(self, ids: tuple[int, ...]) -> str:
         names = {index: piece for piece, index in self.vocabulary.items()}
@@ -130,3 +134,65 @@ def test_truncation_keeps_as_much_as_fits() -> None:
     cutting = encoder(length=40)
     encoded = cutting.encode("abc" * 200)
     assert 38 <= len(encoded.ids) <= 40
+
+
+def talking(
+    length: int = 64, overflow: Overflow = Overflow.TRUNCATE, system: str | None = "Route.", template: str = "{text}"
+) -> tuple[FakeTokenizer, Encoder]:
+    tokenizer = FakeTokenizer()
+    return tokenizer, encoder(tokenizer, length, overflow, Prompt(system=system, template=template))
+
+
+OWN = [Turn("system", "Own.")]
+TALK = [Turn("user", "one"), Turn("assistant", "two"), Turn("user", "thr")]
+
+
+@pytest.mark.parametrize(
+    ("turns", "system", "expected"),
+    [
+        (TALK[:1], None, "<s><turn>user\none<end>\n"),
+        (TALK[:1], "Route.", "<s><turn>system\nRoute.<end>\n<turn>user\none<end>\n"),
+        ([*OWN, *TALK[:1]], "Route.", "<s><turn>system\nOwn.<end>\n<turn>user\none<end>\n"),
+        (TALK, None, "<s><turn>user\none<end>\n<turn>assistant\ntwo<end>\n<turn>user\nthr<end>\n"),
+    ],
+)
+def test_a_conversation_brings_its_own_turns(turns: list[Turn], system: str | None, expected: str) -> None:
+    tokenizer, talks = talking(system=system)
+    encoded = talks.converse(turns)
+    assert tokenizer.text(encoded.ids) == f"{expected}<turn>assistant\n"
+    assert (encoded.kept, encoded.truncated) == (turns[-1].content, False)
+
+
+def test_a_conversation_of_one_turn_is_the_same_tokens_as_its_text() -> None:
+    _, talks = talking()
+    assert talks.converse(TALK[:1]) == talks.encode("one")
+
+
+def test_the_oldest_turns_are_left_out_first_and_then_the_end_of_the_last() -> None:
+    tokenizer, talks = talking()
+    whole, short = len(talks.converse([*OWN, *TALK]).ids), len(talks.converse([*OWN, TALK[2]]).ids)
+    for length in (whole - 1, short):
+        tokenizer, talks = talking(length)
+        cut = talks.converse([*OWN, *TALK])
+        assert tokenizer.text(cut.ids) == "<s><turn>system\nOwn.<end>\n<turn>user\nthr<end>\n<turn>assistant\n"
+        assert (cut.kept, cut.truncated) == ("thr", True)
+    tokenizer, talks = talking(short)
+    cut = talks.converse([*OWN, *TALK[:2], Turn("user", "abcdef")])
+    assert (cut.kept, cut.truncated, len(cut.ids)) == ("abc", True, short)
+    with pytest.raises(TooLong):
+        talking(short - 2)[1].converse([*OWN, *TALK])
+
+
+def test_a_conversation_that_may_not_be_cut_is_refused() -> None:
+    with pytest.raises(TooLong) as caught:
+        talking(20, Overflow.REJECT)[1].converse(TALK)
+    assert caught.value.tokens > 20
+
+
+def test_a_conversation_needs_a_chat_template_and_a_bare_prompt() -> None:
+    with pytest.raises(BadInput, match="no chat template") as caught:
+        encoder(FakeTokenizer(chat=False), prompt=Prompt(template="{text}")).converse(TALK)
+    assert caught.value.problem.reason == "BaseUnusable"
+    with pytest.raises(BadInput, match="would be passed over") as caught:
+        talking(template="Say: {text}")[1].converse(TALK)
+    assert (caught.value.problem.reason, caught.value.problem.field) == ("TemplateUnused", "prompts")

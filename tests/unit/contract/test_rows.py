@@ -4,12 +4,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stagecoach.contract.inputs import Columns
+from stagecoach.contract.inputs import (
+    AnyColumns,
+    Columns,
+    CompletionColumns,
+    DataInput,
+    MessagesColumns,
+    PairColumns,
+)
 from stagecoach.contract.reports import BadInput
-from stagecoach.contract.rows import File, Row, read_rows, suffix_of
+from stagecoach.contract.rows import AnyRow, Conversation, File, Pair, Row, suffix_of
+from stagecoach.contract.tables import read_rows
+from stagecoach.contract.turns import Turn
 
 
-def rows(content: bytes, name: str = "d.csv", columns: Columns | None = None) -> list[Row]:
+def rows(content: bytes, name: str = "d.csv", columns: AnyColumns | None = None) -> list[AnyRow]:
     return list(read_rows(content.splitlines(keepends=True), File(name, columns or Columns(), "data.sets[d]")))
 
 
@@ -105,4 +114,77 @@ words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 def test_any_unicode_survives(examples: list[tuple[str, str]]) -> None:
     content = b"".join(json.dumps({"text": t, "label": n}, ensure_ascii=False).encode() + b"\n" for t, n in examples)
     lines = [line + b"\n" for line in content.split(b"\n")]
-    assert [(row.text, row.label) for row in read_rows(lines, File("d.jsonl", Columns()))] == examples
+    assert [(row.text, row.target) for row in read_rows(lines, File("d.jsonl", Columns()))] == examples
+
+
+PAIR = PairColumns(input="input", target="target")
+MESSAGES = MessagesColumns(messages="messages")
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "columns", "expected"),
+    [
+        (b"input,target\nlong text,short\n", "d.csv", PAIR, Pair("long text", "short", 2)),
+        (b'{"input": "a", "target": "b", "text": 1}\n', "d.jsonl", PAIR, Pair("a", "b", 1)),
+        (b'{"q": "a", "a": "b\\n"}\n', "d.jsonl", CompletionColumns(prompt="q", completion="a"), Pair("a", "b\n", 1)),
+        (
+            b'{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}\n',
+            "d.jsonl",
+            MESSAGES,
+            Conversation((Turn("user", "q"),), "a", 1),
+        ),
+    ],
+)
+def test_rows_of_tasks_that_write(content: bytes, name: str, columns: AnyColumns, expected: AnyRow) -> None:
+    assert rows(content, name, columns) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "columns", "reason", "words"),
+    [
+        (b"text,label\na,b\n", "d.csv", PAIR, "UnknownColumn", "Set columns.input to one of them"),
+        (b"input\na\n", "d.csv", PAIR, "UnknownColumn", "Set columns.target to one of them"),
+        (
+            b'{"prompt": "a"}\n',
+            "d.jsonl",
+            CompletionColumns(prompt="prompt", completion="answer"),
+            "UnknownColumn",
+            "Set columns.completion",
+        ),
+        (b"input,target\na, \n", "d.csv", PAIR, "EmptyTarget", "row 2: column 'target' is empty"),
+        (b"input,target\n,b\n", "d.csv", PAIR, "EmptyText", "row 2: column 'input' is empty"),
+        (
+            b'{"prompt": "a", "completion": ""}\n',
+            "d.jsonl",
+            CompletionColumns(prompt="prompt", completion="completion"),
+            "EmptyTarget",
+            "Give the row a completion",
+        ),
+        (b'{"input": "a", "target": ["b"]}\n', "d.jsonl", PAIR, "BrokenJson", "holds ['b']"),
+        (b"messages\n[]\n", "d.csv", MESSAGES, "UnknownFormat", "Give a .jsonl or .parquet file"),
+        (b'{"turns": []}\n', "d.jsonl", MESSAGES, "UnknownColumn", "Set columns.messages"),
+        (b'{"messages": "hi"}\n', "d.jsonl", MESSAGES, "BrokenConversation", "row 1: column 'messages': it holds 'hi'"),
+    ],
+)
+def test_what_a_task_that_writes_cannot_learn_is_told(
+    content: bytes, name: str, columns: AnyColumns, reason: str, words: str
+) -> None:
+    with pytest.raises(BadInput) as caught:
+        rows(content, name, columns)
+    problem = caught.value.problem
+    assert problem.reason == reason
+    assert words in problem.sentence
+    assert problem.field.startswith("data.sets[d]")
+    assert problem.value.startswith(name)
+    assert problem.remedy
+
+
+@pytest.mark.parametrize("columns", [Columns(), PAIR, CompletionColumns(prompt="p", completion="c"), MESSAGES])
+def test_columns_are_read_as_what_they_were_written(columns: AnyColumns) -> None:
+    written = DataInput(digest="sha256:" + "0" * 64, columns=columns)
+    assert DataInput.model_validate_json(written.line()) == written
+
+
+def test_conversations_are_the_same_when_all_their_turns_are() -> None:
+    one = Conversation((Turn("user", "a"), Turn("assistant", "b"), Turn("user", "c")), "d", 1)
+    assert one.text == "user: a\nassistant: b\nuser: c"

@@ -50,6 +50,15 @@ def encoder_project() -> builders.Object:
     return project
 
 
+def rewriting_project() -> builders.Object:
+    project = builders.ready_project()
+    project["spec"]["problem"] |= {"architecture": "EncoderDecoder", "task": "Summarization"}
+    del project["spec"]["problem"]["labels"]
+    del project["status"]["labels"]
+    project["status"]["candidates"][0]["architecture"] = "T5ForConditionalGeneration"
+    return project
+
+
 def frozen_inputs(run: builders.Object, project: builders.Object) -> Any:
     parsed = FineTuneRun.model_validate(builders.stored(run)), TransformerProject.model_validate(project)
     return run_inputs(*parsed, freeze(*parsed, builders.IMAGE))
@@ -88,6 +97,16 @@ def test_an_encoder_is_told_to_the_trainer() -> None:
     assert json.loads(env_of(job))["inputs"]["architecture"] == "Encoder"
 
 
+def test_an_encoder_decoder_is_told_to_the_trainer_without_labels() -> None:
+    here = world(project=rewriting_project())
+    start(here)
+    [job] = here.job_objects.values()
+    inputs = json.loads(env_of(job))["inputs"]
+    assert (inputs["architecture"], inputs["task"]) == ("EncoderDecoder", "Summarization")
+    assert "labels" not in inputs
+    assert inputs["train"][0]["columns"] == {"input": "input", "target": "target"}
+
+
 BALANCED = {"learningRate": 1.0e-3, "epochs": 1, "classWeights": "balanced"}
 UNSUITED = [
     (
@@ -97,6 +116,13 @@ UNSUITED = [
     ),
     (builders.run(method={"type": "IA3"}), encoder_project(), "one of LoRA, RsLoRA, DoRA, Full"),
     (builders.run(hyperparameters=BALANCED), builders.ready_project(), "spec.hyperparameters.classWeights"),
+    (
+        builders.run(method={"type": "PTuning"}),
+        rewriting_project(),
+        "PTuning is for decoders, and the project's problem.architecture is EncoderDecoder",
+    ),
+    (builders.run(method={"type": "IA3"}), rewriting_project(), "one of LoRA, RsLoRA, DoRA, Full"),
+    (builders.run(hyperparameters=BALANCED), rewriting_project(), "EncoderDecoder writes texts and has no"),
 ]
 
 
@@ -123,6 +149,7 @@ def servable(here: World) -> tuple[str, str]:
         (builders.run(method={"type": "PTuning"}), builders.ready_project(), ("False", "PromptLearning")),
         (builders.run(method={"type": "Full"}), encoder_project(), ("True", "WholeModel")),
         (builders.run(), encoder_project(), ("False", "NeedsMerging")),
+        (builders.run(), rewriting_project(), ("False", "ArchitectureNotServed")),
     ],
 )
 def test_whether_it_can_be_served_is_said_before_a_pod_starts_and_stops_nothing(

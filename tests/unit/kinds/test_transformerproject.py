@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from stagecoach.kinds.transformerproject.reconcile import CONTROLLER
+from stagecoach.api.transformerproject import TransformerProject
+from stagecoach.kinds.transformerproject.reconcile import CONTROLLER, resolve_job
 from tests import builders
 from tests.unit.kinds.world import World
 
@@ -238,3 +239,62 @@ def test_dollar_signs_in_prompts_reach_the_job_as_they_are() -> None:
     # The kubelet turns $$ into $ and would replace $(HOME).
     document = json.loads(variable["value"].replace("$$", "$"))
     assert document["prompt"]["template"] == "$(HOME) $$ {text}"
+
+
+def writing_spec(**columns: str) -> builders.Object:
+    spec = builders.project_spec()
+    spec["problem"] = {"statement": "Answer.", "task": "Generation", "architecture": "Decoder"}
+    for item in spec["data"]["sets"]:
+        item["columns"] = columns
+    return spec
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, {"input": "input", "target": "target"}),
+        ({"target": "summary"}, {"input": "input", "target": "summary"}),
+        ({"prompt": "q"}, {"prompt": "q", "completion": "completion"}),
+        ({"completion": "a"}, {"prompt": "prompt", "completion": "a"}),
+        ({"messages": "turns"}, {"messages": "turns"}),
+    ],
+)
+def test_a_task_that_writes_has_columns_and_lengths_of_its_own_and_no_labels(
+    given: dict[str, str], told: dict[str, str]
+) -> None:
+    spec = writing_spec(**given)
+    here = world(**spec)
+    resolve(here, {"outcome": "Done", "resolution": {**builders.resolution(), "labels": None}})
+    assert (here.status["phase"], here.status.get("labels"), here.status["findings"]) == ("Ready", None, [])
+    project = TransformerProject.model_validate(here.stored)
+    job = resolve_job(project).document()
+    assert [item["columns"] for item in job["datasets"]] == [told] * 3
+    assert "labels" not in job
+    assert job["tokenization"] == {"maxLength": 128, "maxTargetLength": 128, "overflow": "Truncate"}
+
+
+def test_the_labels_of_a_task_that_has_none_any_more_are_gone() -> None:
+    here = world()
+    resolve(here)
+    assert here.status["labels"]["count"] == 2
+    spec = writing_spec()
+    edit(here, problem=spec["problem"], data=spec["data"])
+    resolve(here, {"outcome": "Done", "resolution": {**builders.resolution(), "labels": None}})
+    assert "labels" not in here.status
+
+
+@pytest.mark.parametrize(
+    ("task", "architecture", "unusual"),
+    [
+        ("Generation", "Decoder", False),
+        ("Generation", "EncoderDecoder", True),
+        ("Summarization", "EncoderDecoder", False),
+        ("Translation", "Decoder", False),
+    ],
+)
+def test_what_is_unusual_for_a_task_that_writes(task: str, architecture: str, unusual: bool) -> None:
+    spec = writing_spec()
+    spec["problem"] |= {"task": task, "architecture": architecture}
+    here = world(**spec)
+    resolve(here, {"outcome": "Done", "resolution": {**builders.resolution(), "labels": None}})
+    assert ["ArchitectureUnusual"] * unusual == [item["code"] for item in here.status["findings"]]

@@ -26,6 +26,8 @@ CASES = [
     (ENCODER, "ModernBertForMaskedLM", "Full", True, "WholeModel", "sequence classifiers"),
     (ENCODER, "BertForMaskedLM", "LoRA", False, "NeedsMerging", "whose head is part of it"),
     (ENCODER, "DistilBertForMaskedLM", "Full", False, "ArchitectureNotServed", "DistilBertForMaskedLM's family"),
+    (Family.ENCODER_DECODER, "T5ForConditionalGeneration", "LoRA", False, "ArchitectureNotServed", "T5ForConditionalGeneration is for transformers alone"),
+    (Family.ENCODER_DECODER, "BartForConditionalGeneration", "Full", False, "ArchitectureNotServed", "no text models with encoder and decoder"),
     (ENCODER, "DebertaV2Model", "LoRA", False, "ArchitectureNotServed", "DebertaV2Model's family"),
 ]  # fmt: skip
 

@@ -1,14 +1,26 @@
 """A project in a folder: storage, data and a tiny random Llama, as a pod of the trainer would find them."""
 
 import csv
+import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stagecoach.contract.inputs import BaseInput, Columns, DataInput, Family, LabelsInput
+from stagecoach.contract.inputs import (
+    AnyColumns,
+    BaseInput,
+    Columns,
+    DataInput,
+    Family,
+    LabelsInput,
+    MessagesColumns,
+    Overflow,
+    PairColumns,
+    Tokenization,
+)
 from stagecoach.contract.jobs import DataSource, Labels, ModelSource, ResolveJob, Split, Subject, TrainJob
 from stagecoach.contract.records import Record
 from stagecoach.contract.reports import ArtifactReport
@@ -23,17 +35,27 @@ EXAMPLES = [
     for what, label in (("my card is lost", "card_lost"), ("the parcel is late", "parcel_late"))
 ]
 
+CLASSIFIED = Columns()
+
 
 @dataclass(frozen=True)
 class Project:
     """A folder that stands for the mounts of a pod, and the documents that fit it."""
 
     root: Path
+    task: str = "Classification"
+    columns: AnyColumns = CLASSIFIED
+    suffix: str = "csv"
 
     @property
     def storage(self) -> Store:
         """The project's storage."""
         return Store.local(str(self.root / "storage"))
+
+    @property
+    def lengths(self) -> Tokenization:
+        """How long a prompt may be, and a target where there is one."""
+        return LENGTHS if self.task == "Classification" else WRITING_LENGTHS
 
     def write(self, name: str, rows: list[tuple[str, str]]) -> None:
         """Write a data set as a .csv file."""
@@ -42,18 +64,20 @@ class Project:
 
     def source(self, name: str, split: Split = Split.TRAIN, digest: str | None = None) -> DataSource:
         """Return the source of a data set."""
-        return DataSource(name=name, uri=f"pvc://data/{name}.csv", split=split, columns=Columns(), digest=digest)
+        return DataSource(
+            name=name, uri=f"pvc://data/{name}.{self.suffix}", split=split, columns=self.columns, digest=digest
+        )
 
     def resolve_job(self, **changes: Any) -> ResolveJob:
         """Return the document that resolves the project."""
         job = ResolveJob(
             subject=SUBJECT,
             datasets=(self.source("train"), self.source("valid", Split.VALIDATION)),
-            labels=Labels(from_dataset="train"),
+            labels=Labels(from_dataset="train") if self.task == "Classification" else None,
             candidates=(ModelSource(name="tiny", uri="pvc://models/tiny"),),
             selected="tiny",
             prompt=PROMPT,
-            tokenization=LENGTHS,
+            tokenization=self.lengths,
         )
         return job.model_copy(update=changes)
 
@@ -68,10 +92,12 @@ class Project:
         method = changes.pop("method", {})
         inputs = run_inputs(
             architecture=architecture,
-            labels=LabelsInput(from_data=digests["train"]),
+            task=self.task,
+            labels=LabelsInput(from_data=digests["train"]) if self.task == "Classification" else None,
             base=BaseInput(model=base.model, tokenizer=base.tokenizer),
-            train=(DataInput(digest=digests["train"], columns=Columns()),),
-            validation=(DataInput(digest=digests["valid"], columns=Columns()),),
+            train=(DataInput(digest=digests["train"], columns=self.columns),),
+            validation=(DataInput(digest=digests["valid"], columns=self.columns),),
+            tokenization=self.lengths,
             method=METHOD.model_copy(update=method) if isinstance(method, dict) else method,
             hyperparameters=SETTINGS.model_copy(update=changes.pop("settings", {})),
         )
@@ -89,6 +115,30 @@ class Project:
             threads=1,
         )
         return job.model_copy(update=changes)
+
+
+ANSWERS = {"card_lost": "it is blocked", "parcel_late": "on Monday"}
+WRITING_LENGTHS = Tokenization(max_length=128, max_target_length=16, overflow=Overflow.REJECT)
+
+
+def writing_pairs(project: Project, task: str) -> Project:
+    """Return the project with inputs and targets instead of texts and labels."""
+    for name, examples in (("train", EXAMPLES), ("valid", EXAMPLES[:4])):
+        with (project.root / "pvc" / "data" / f"{name}.csv").open("w", newline="") as stream:
+            rows = [(text, ANSWERS[label]) for text, label in examples]
+            csv.writer(stream).writerows([("input", "target"), *rows])
+    return replace(project, task=task, columns=PairColumns(input="input", target="target"))
+
+
+def writing_messages(project: Project) -> Project:
+    """Return the project with conversations instead of texts and labels."""
+    for name, examples in (("train", EXAMPLES), ("valid", EXAMPLES[:4])):
+        with (project.root / "pvc" / "data" / f"{name}.jsonl").open("w") as stream:
+            for text, label in examples:
+                said = [("user", "hi"), ("assistant", "yes?"), ("user", text), ("assistant", ANSWERS[label])]
+                turns = [{"role": role, "content": content} for role, content in said]
+                stream.write(json.dumps({"messages": turns}) + "\n")
+    return replace(project, task="Generation", columns=MessagesColumns(messages="messages"), suffix="jsonl")
 
 
 def make_project(root: Path) -> Project:

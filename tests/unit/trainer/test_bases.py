@@ -50,6 +50,12 @@ REFUSED = [
     (Family.ENCODER, "bert", ["BertForTokenClassification"], "BertForTokenClassification", "ForSequenceClassification"),
     (Family.ENCODER, "t5", ["T5EncoderModel"], "its architecture is T5EncoderModel", "Use a checkpoint of Bert, Roberta"),
     (Family.ENCODER, "llama", [], "its architecture is nothing", "Use a checkpoint of Bert, Roberta"),
+    (Family.DECODER, "t5", ["T5ForConditionalGeneration"], "not a causal language model", "Encoder or EncoderDecoder"),
+    (Family.ENCODER_DECODER, "llama", ["LlamaForCausalLM"], "its architecture is LlamaForCausalLM", "problem.architecture Decoder"),
+    (Family.ENCODER_DECODER, "t5", ["T5EncoderModel"], "its architecture is T5EncoderModel", "T5ForConditionalGeneration, MT5ForConditionalGeneration"),
+    (Family.ENCODER_DECODER, "bart", ["BartForSequenceClassification"], "BartForSequenceClassification", "MarianMTModel"),
+    (Family.ENCODER_DECODER, "mbart", ["MBartForConditionalGeneration"], "MBartForConditionalGeneration", "PegasusForConditionalGeneration"),
+    (Family.ENCODER_DECODER, "t5", [], "its architecture is nothing", "Use a checkpoint of T5ForConditionalGeneration"),
 ]  # fmt: skip
 
 
@@ -64,6 +70,22 @@ def test_a_base_that_does_not_fit_the_projects_architecture(
     assert words in problem.message
     assert remedy in problem.remedy
     assert not problem.remedy.endswith("…")
+
+
+@pytest.mark.parametrize(
+    ("kind", "lengths", "context"),
+    [
+        ("t5", {"max_position_embeddings": None}, 512),
+        ("t5", {"max_position_embeddings": None, "n_positions": 1024}, 1024),
+        ("bart", {}, 128),
+    ],
+)
+def test_how_far_an_encoder_decoder_reaches(
+    project: Project, kind: str, lengths: dict[str, int | None], context: int
+) -> None:
+    architecture = {"t5": "T5ForConditionalGeneration", "bart": "BartForConditionalGeneration"}[kind]
+    found = read(project, Family.ENCODER_DECODER, model_type=kind, architectures=[architecture], **lengths)
+    assert (found.architecture, found.context) == (architecture, context)
 
 
 @pytest.mark.parametrize(

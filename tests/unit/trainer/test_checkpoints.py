@@ -22,6 +22,7 @@ from stagecoach.contract.store import StorageFailed
 from stagecoach_trainer import checkpoints, lookup, places
 from tests.unit.contract.documents import SUBJECT
 
+from . import test_encoder_decoders
 from .conftest import ANOTHER, Project, make_project
 from .test_encoders import RUNS, encoder_job, with_base
 from .test_methods import METHODS
@@ -243,6 +244,14 @@ def test_of_encoders(project: Project, name: str) -> None:
     architecture, method, changes = RUNS[name]
     settings = SETTINGS | {"learning_rate": changes["learning_rate"], "epochs": 3, "class_weights": "balanced"}
     check_going_on(with_base(project, architecture), encoder_job(project, method, settings=settings))
+
+
+@pytest.mark.parametrize("name", ["t5-lora", "bart-full"])
+def test_of_encoder_decoders(project: Project, name: str) -> None:
+    architecture, method, changes = test_encoder_decoders.RUNS[name]
+    settings = SETTINGS | {"learning_rate": changes["learning_rate"], "epochs": 3}
+    made = test_encoder_decoders.with_base(project, architecture)
+    check_going_on(made, test_encoder_decoders.rewriting_job(made, method, settings=settings))
 
 
 def test_of_whole_models_in_bfloat16(real: Project) -> None:

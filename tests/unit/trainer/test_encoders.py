@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,13 @@ import pytest
 
 from stagecoach.contract.inputs import Family, Freeze, FullMethod, LoraMethod, Method, Overflow, Tokenization
 from stagecoach.contract.jobs import TrainJob
-from stagecoach.contract.layout import run_folder
 from stagecoach.contract.prompts import PlainEncoder
 from stagecoach.contract.records import Record
 from stagecoach.contract.reports import ArtifactReport, BadInput
-from stagecoach_trainer import lookup, places
+from stagecoach_trainer import lookup
 from tests.unit.contract.documents import METHOD, PROMPT
 
-from .conftest import ANOTHER, EXAMPLES, Project, fit, make_project
+from .conftest import ANOTHER, EXAMPLES, Project
 from .test_compare import comparing
 from .test_in_a_pod import in_a_pod
 
@@ -115,50 +113,6 @@ def record_of(project: Project, job: TrainJob) -> Record:
     return known[0]
 
 
-Trained = tuple[Project, TrainJob, ArtifactReport]
-
-
-@pytest.fixture(scope="module", params=RUNS)
-def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
-    """A project with a trained run of an encoder."""
-    architecture, method, settings = RUNS[request.param]
-    project = with_base(make_project(tmp_path_factory.mktemp(request.param) / "root"), architecture)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(places.ROOT_VARIABLE, str(project.root))
-        job = encoder_job(project, method, settings=settings)
-        yield project, job, train(job)
-
-
-def test_the_loss_falls(trained: Trained) -> None:
-    project, job, _ = trained
-    training = record_of(project, job).training
-    assert training.losses[-1].loss < training.losses[0].loss * 0.5
-    assert training.evaluations[-1].loss < training.losses[0].loss
-
-
-def test_the_same_inputs_give_the_same_bytes(trained: Trained) -> None:
-    _, job, report = trained
-    again = train(job.model_copy(update={"force": True, "subject": ANOTHER}))
-    assert (again.digest, again.adopted) == (report.digest, False)
-
-
-def test_the_record_and_the_card_tell_the_head(trained: Trained) -> None:
-    project, job, report = trained
-    record = record_of(project, job)
-    card = project.storage.read(f"{run_folder(job.inputs.digest)}/README.md").decode()
-    if report.type == "Model":
-        assert record.training.whole_modules is None
-        assert "library_name: transformers" in card
-        assert record.training.trainable_share == 1
-    else:
-        assert "classifier" in (record.training.whole_modules or ())
-        assert "| Modules trained whole | " in card
-        assert record.training.target_modules
-    assert "Route." not in card, "an encoder reads no system turn"
-    tokens = sum(len(text.encode()) + 2 for text, _ in EXAMPLES)
-    assert record.training.tokens == 20 * tokens
-
-
 def loaded(project: Project, job: TrainJob, report: ArtifactReport) -> Any:
     """Load what was published as its user would: nothing of the training is at hand but labels and base."""
     import torch
@@ -174,33 +128,6 @@ def loaded(project: Project, job: TrainJob, report: ArtifactReport) -> Any:
     options = {"num_labels": len(labels), "dtype": torch.float32, "ignore_mismatched_sizes": True}
     model = AutoModelForSequenceClassification.from_pretrained(base, **options)
     return PeftModel.from_pretrained(model, folder).eval()
-
-
-def test_what_is_published_computes_what_was_trained(trained: Trained) -> None:
-    import torch
-
-    from stagecoach_trainer.train import prepare
-
-    project, job, report = trained
-    prepared = prepare(job)
-    model = fit(prepared).model.eval()
-    ids = torch.tensor([prepared.train[0].examples[0].prompt])
-    with torch.no_grad():
-        expected = model(input_ids=ids).logits
-        assert torch.allclose(loaded(project, job, report)(input_ids=ids).logits, expected, atol=1e-5)
-
-
-def test_comparing(trained: Trained, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    from stagecoach_trainer import compare
-
-    project, job, report = trained
-    options = comparing(project, inputs=job.inputs.digest, data="pvc://data/train.csv", json=str(tmp_path / "n.json"))
-    assert compare.main(options) == 0
-    output = capsys.readouterr().out
-    assert output.splitlines()[0].split() == ["rows", "base", report.type.lower()]
-    assert "The base's head was never trained on these labels: its accuracy is chance" in output
-    accuracy = json.loads((tmp_path / "n.json").read_text())["accuracy"]
-    assert accuracy[report.type.lower()] >= 0.9
 
 
 @pytest.mark.parametrize(
@@ -309,7 +236,7 @@ def rows_losses(job: TrainJob) -> list[tuple[float, str]]:
 
     prepared = prepare(job)
     model = encoder.load(prepared.base.folder, prepared.labels, "float32", job.inputs.hyperparameters.seed).model.eval()
-    rows = zip(prepared.train[0].dataset.rows, prepared.train[0].examples, strict=True)
+    rows = zip(prepared.train[0].dataset.labelled, prepared.train[0].examples, strict=True)
     with torch.no_grad():
         return [
             (

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,10 @@ from stagecoach.contract.jobs import TrainJob
 from stagecoach.contract.layout import run_folder, served_base_path
 from stagecoach.contract.records import Record
 from stagecoach.contract.reports import ArtifactReport, BadInput
-from stagecoach_trainer import lookup, places
+from stagecoach_trainer import lookup
 from tests.unit.contract.documents import METHOD
 
-from .conftest import ANOTHER, Project, fit, make_project
-from .test_compare import comparing
+from .conftest import Project
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -62,113 +60,6 @@ def record_of(project: Project, job: TrainJob) -> Record:
     known = lookup.read_record(project.storage, job.inputs.digest)
     assert known is not None
     return known[0]
-
-
-Trained = tuple[Project, TrainJob, ArtifactReport]
-
-
-@pytest.fixture(scope="module")
-def taught_base(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A base that writes labels, and does not know yet which: few parameters teach a random model nothing."""
-    project = make_project(tmp_path_factory.mktemp("taught") / "root")
-    base = project.root / "pvc" / "models" / "tiny"
-    shutil.copytree(tiny_base, base, dirs_exist_ok=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(places.ROOT_VARIABLE, str(project.root))
-        report = train(project.train_job(method=FullMethod(), settings={"learning_rate": 3e-3, "epochs": TAUGHT}))
-    for path in Path(project.storage.path(f"artifacts/sha256/{report.digest[7:]}")).iterdir():
-        shutil.copy(path, base)
-    return base
-
-
-@pytest.fixture(scope="module", params=METHODS)
-def trained(
-    request: pytest.FixtureRequest, taught_base: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Trained]:
-    """A project with a run of each method."""
-    method, settings = METHODS[request.param]
-    project = make_project(tmp_path_factory.mktemp(request.param) / "root")
-    shutil.copytree(taught_base, project.root / "pvc" / "models" / "tiny", dirs_exist_ok=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(places.ROOT_VARIABLE, str(project.root))
-        job = project.train_job(method=method, settings=settings)
-        yield project, job, train(job)
-
-
-def test_the_loss_falls(trained: Trained) -> None:
-    project, job, _ = trained
-    training = record_of(project, job).training
-    assert training.losses[-1].loss < training.losses[0].loss * 0.8
-    assert training.evaluations[-1].loss < training.losses[0].loss
-
-
-def test_the_same_inputs_give_the_same_bytes(trained: Trained) -> None:
-    _, job, report = trained
-    again = train(job.model_copy(update={"force": True, "subject": ANOTHER}))
-    assert (again.digest, again.adopted) == (report.digest, False)
-
-
-def test_the_record_and_the_card_tell_the_method(trained: Trained) -> None:
-    project, job, report = trained
-    record = record_of(project, job)
-    assert record.inputs.method == job.inputs.method
-    assert record.artifact.type == report.type == ("Model" if isinstance(job.inputs.method, FullMethod) else "Adapter")
-    assert 0 < record.training.trainable_share <= 1
-    card = project.storage.read(f"{run_folder(job.inputs.digest)}/README.md").decode()
-    method = job.inputs.method
-    words = {
-        "IA3": "| Adapted modules | down_proj, k_proj, v_proj (6 layers) |",
-        "PrefixTuning": "PrefixTuning, 4 virtual tokens",
-        "PromptTuning": "PromptTuning, 8 virtual tokens",
-        "PTuning": "PTuning, 8 virtual tokens, encoder of width 32",
-        "Full": "| Frozen | ",
-    }.get(method.type, f"{method.type}, rank 16, alpha 32, dropout 0.0")
-    assert words in card
-    assert "lora" not in card.lower().replace("rslora", "").replace("dora", "")
-
-
-def test_what_is_published_computes_what_was_trained(trained: Trained) -> None:
-    """Loaded again by the libraries themselves, and asked through `compare`."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    from stagecoach_trainer.train import prepare
-
-    project, job, report = trained
-    prepared = prepare(job)
-    result = fit(prepared)
-    folder = Path(project.storage.path(f"artifacts/sha256/{report.digest[7:]}"))
-    ids = torch.tensor([prepared.train[0].examples[0].prompt])
-    with torch.no_grad():
-        expected = result.model.eval()(input_ids=ids).logits
-        loaded = _loaded(folder, prepared.base.folder, report.type)(input_ids=ids).logits
-        before = AutoModelForCausalLM.from_pretrained(prepared.base.folder, dtype=torch.float32)(input_ids=ids).logits
-    assert torch.allclose(loaded, expected, atol=1e-5)
-    assert not torch.allclose(before, expected[:, -before.shape[1] :], atol=1e-2)
-
-
-def _loaded(folder: Path, base: str, kind: str) -> Any:
-    import torch
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM
-
-    if kind == "Model":
-        return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    return PeftModel.from_pretrained(model, folder).eval()
-
-
-def test_comparing(trained: Trained, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    from stagecoach_trainer import compare
-
-    project, job, report = trained
-    options = comparing(project, inputs=job.inputs.digest, data="pvc://data/train.csv", json=str(tmp_path / "n.json"))
-    assert compare.main(options) == 0
-    name = report.type.lower()
-    assert capsys.readouterr().out.splitlines()[0].split() == ["rows", "base", name]
-    accuracy = json.loads((tmp_path / "n.json").read_text())["accuracy"]
-    assert accuracy["rows"] == 16
-    assert accuracy[name] >= 0.9
 
 
 def test_a_whole_model_is_in_canonical_form(real: Project) -> None:

@@ -1,13 +1,15 @@
 """Rows of .parquet files."""
 
 import io
+import re
 from typing import Any
 
 import pytest
 
-from stagecoach.contract.inputs import Columns
+from stagecoach.contract.inputs import Columns, MessagesColumns
 from stagecoach.contract.reports import BadInput
-from stagecoach.contract.rows import File, Row
+from stagecoach.contract.rows import AnyRow, Conversation, File, Row
+from stagecoach.contract.turns import Turn
 from stagecoach_trainer import sources
 
 from .conftest import EXAMPLES, Project
@@ -23,7 +25,7 @@ def written(table: Any, **options: Any) -> bytes:
     return stream.getvalue()
 
 
-def rows(content: bytes, columns: Columns | None = None) -> list[Row]:
+def rows(content: bytes, columns: Columns | None = None) -> list[AnyRow]:
     return list(sources.rows(content, File("rows.parquet", columns or Columns(), "data.sets[d]")))
 
 
@@ -66,6 +68,38 @@ def test_what_is_not_right_is_told(table: dict[str, Any], reason: str, words: st
     assert caught.value.problem.reason == reason
     assert caught.value.problem.field.startswith("data.sets[d]")
     assert caught.value.problem.remedy
+
+
+TALK = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "I."}]
+
+
+def conversations(values: list[Any], kind: Any = None) -> list[AnyRow]:
+    content = written(pa.table({"messages": pa.array(values, kind)}))
+    return list(sources.rows(content, File("rows.parquet", MessagesColumns(messages="messages"), "data.sets[d]")))
+
+
+@pytest.mark.parametrize("more", [{}, {"name": None}])
+def test_conversations(more: dict[str, Any]) -> None:
+    assert conversations([[turn | more for turn in TALK]] * 2) == [
+        Conversation((Turn("user", "Who?"),), "I.", number) for number in (1, 2)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "reason", "words"),
+    [
+        ([TALK, None], "BrokenConversation", "row 2: column 'messages': it holds '', which is not a list"),
+        ([TALK, []], "BrokenConversation", "row 2: column 'messages': it holds"),
+        (["Who?"], "BrokenConversation", "it holds 'Who?', which is not a list"),
+        ([[1, 2]], "BrokenConversation", "turn 1 is 1, not an object"),
+        ([TALK[:1]], "BrokenConversation", "ends with a turn of user"),
+        ([[TALK[0], {"role": "assistant", "content": None}]], "BrokenConversation", "turn 2 has the content None"),
+    ],
+)
+def test_what_is_no_conversation_is_told(values: list[Any], reason: str, words: str) -> None:
+    with pytest.raises(BadInput, match=re.escape(words)) as caught:
+        conversations(values)
+    assert (caught.value.problem.reason, caught.value.problem.remedy != "") == (reason, True)
 
 
 def test_a_name_twice_and_bytes_that_are_none() -> None:

@@ -1,16 +1,17 @@
 """What is found before a training, with a real tokenizer. Needs the trainer's libraries: runs inside its image."""
 
+from collections.abc import Callable
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 
-from stagecoach.contract.inputs import Overflow, Tokenization
+from stagecoach.contract.inputs import Overflow, Prompt, Tokenization
 from stagecoach.contract.prompts import Encoder
 from stagecoach.contract.reports import ArtifactReport, BadInput
 from tests.unit.contract.documents import PROMPT
 
-from .conftest import EXAMPLES, Project
+from .conftest import EXAMPLES, Project, writing_messages, writing_pairs
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -21,6 +22,7 @@ def test_resolving(real: Project) -> None:
     real.write("valid.csv", [EXAMPLES[0], ("new", "card_lost")])
     found = resolve(real.resolve_job())
     assert [(item.name, item.examples) for item in found.datasets] == [("train", 16), ("valid", 2)]
+    assert found.labels is not None
     assert (found.labels.count, found.labels.first) == (2, ("card_lost", "parcel_late"))
     assert (found.candidates[0].architecture, found.candidates[0].context) == ("LlamaForCausalLM", 256)
     assert [item.code for item in found.findings] == ["Leakage"]
@@ -90,3 +92,50 @@ def test_a_template_that_knows_no_system_turn(real: Project) -> None:
     (real.root / "pvc" / "models" / "tiny" / "chat_template.jinja").write_text(template)
     with pytest.raises(BadInput, match="System role not supported"):
         resolve(real.resolve_job())
+
+
+@pytest.mark.parametrize("writing", [writing_messages, lambda project: writing_pairs(project, "Summarization")])
+def test_resolving_a_task_that_writes(real: Project, writing: Callable[[Project], Project]) -> None:
+    from stagecoach_trainer.resolve import resolve
+
+    project = writing(real)
+    found = resolve(project.resolve_job())
+    assert found.labels is None
+    assert [(item.name, item.examples) for item in found.datasets] == [("train", 16), ("valid", 4)]
+    # The validation rows of these projects are training rows.
+    assert [item.code for item in found.findings] == ["Leakage"]
+    assert found.findings[0].message.startswith("4 of 4 rows of valid are training rows too (valid:")
+    rule = Tokenization(max_length=250, max_target_length=16, overflow=Overflow.TRUNCATE)
+    found = resolve(project.resolve_job(tokenization=rule))
+    assert found.findings[1].message == (
+        "tokenization.maxLength is 250 and maxTargetLength 16, and tiny has a context of 256."
+    )
+
+
+@pytest.mark.parametrize("overflow", list(Overflow))
+def test_a_target_is_never_cut(real: Project, overflow: Overflow) -> None:
+    from stagecoach_trainer.resolve import resolve
+
+    rule = Tokenization(max_length=128, max_target_length=13, overflow=overflow)
+    with pytest.raises(BadInput) as caught:
+        resolve(writing_messages(real).resolve_job(tokenization=rule))
+    problem = caught.value.problem
+    assert (problem.reason, problem.field, problem.value) == ("TargetTooLong", "data.sets[train]", "train.jsonl:1")
+    assert "the target of row 1 has 14 tokens with its end, and tokenization.maxTargetLength is 13" in problem.message
+
+
+def test_a_conversation_with_a_template_is_refused(real: Project) -> None:
+    from stagecoach_trainer.resolve import resolve
+
+    prompt = Prompt(template="Answer: {text}")
+    with pytest.raises(BadInput) as caught:
+        resolve(writing_messages(real).resolve_job(prompt=prompt))
+    assert caught.value.problem.reason == "TemplateUnused"
+
+
+def test_long_conversations_are_cut_and_counted(real: Project) -> None:
+    from stagecoach_trainer.resolve import resolve
+
+    rule = Tokenization(max_length=80, max_target_length=16, overflow=Overflow.TRUNCATE)
+    found = resolve(writing_messages(real).resolve_job(tokenization=rule))
+    assert "16 of 16 rows of train are cut (100.0 %)" in found.findings[1].message

@@ -62,7 +62,7 @@ def test_labels_of_a_run(project: Project) -> None:
 
 def test_labels_are_in_code_point_order(project: Project) -> None:
     project.write("train.csv", [("x", label) for label in ("é", "b", "B", "a", "ß", "👋", "_")])
-    assert sources.labels_of(read(project, "train").rows) == ("B", "_", "a", "b", "ß", "é", "👋")
+    assert sources.labels_of([read(project, "train")]) == ("B", "_", "a", "b", "ß", "é", "👋")
 
 
 def resolved_labels(project: Project, labels: Labels) -> tuple[str, ...]:

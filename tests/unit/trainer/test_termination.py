@@ -63,6 +63,8 @@ def test_every_resolution_fits(datasets: int, candidates: int, labels: int, labe
     assert parsed.outcome is Outcome.DONE
     assert parsed.resolution.datasets == whole.resolution.datasets
     assert parsed.resolution.candidates == whole.resolution.candidates
+    assert parsed.resolution.labels is not None
+    assert whole.resolution.labels is not None
     assert parsed.resolution.labels.digest == DIGEST
     first = parsed.resolution.labels.first
     assert first == whole.resolution.labels.first[: len(first)]

@@ -1,4 +1,4 @@
-"""Decoders: causal language models that write the label after the prompt. Trained by TRL's SFTTrainer."""
+"""Decoders: causal language models that write a label or text after the prompt. Trained by TRL's SFTTrainer."""
 
 from typing import Any
 

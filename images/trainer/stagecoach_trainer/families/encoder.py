@@ -106,14 +106,14 @@ def _dataset(encodings: tuple[Encoding, ...], labels: tuple[str, ...]) -> Any:
         [
             {"input_ids": list(example.prompt), "labels": numbers[row.label]}
             for encoding in encodings
-            for row, example in zip(encoding.dataset.rows, encoding.examples, strict=True)
+            for row, example in zip(encoding.dataset.labelled, encoding.examples, strict=True)
         ]
     )
 
 
 def _balanced(prepared: Prepared) -> Callable[..., Any]:
     """Return a loss in which every label counts as much as every other, and a mean row counts 1."""
-    counts = Counter(row.label for encoding in prepared.train for row in encoding.dataset.rows)
+    counts = Counter(row.label for encoding in prepared.train for row in encoding.dataset.labelled)
     rows = sum(counts.values())
     weights = [rows / (len(counts) * counts[label]) if label in counts else 0.0 for label in prepared.labels]
 

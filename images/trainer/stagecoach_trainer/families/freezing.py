@@ -39,10 +39,16 @@ def told(model: Any, asked: Freeze | None) -> str:
 
 
 def _layers(model: Any) -> Any:
-    """Return the transformer's layers, from the input on."""
+    """Return the transformer's layers, from the input on: those of an encoder, then those of its decoder."""
+    if model.config.is_encoder_decoder:
+        return [layer for half in (model.get_encoder(), model.get_decoder()) for layer in _stack(half)]
     count = model.config.num_hidden_layers
     lists = [module for module in model.modules() if isinstance(module, torch.nn.ModuleList) and len(module) == count]
     return lists[0] if lists else torch.nn.ModuleList()
+
+
+def _stack(half: Any) -> Any:
+    return next(module for module in half.modules() if isinstance(module, torch.nn.ModuleList))
 
 
 def _embeddings(model: Any) -> list[Any]:

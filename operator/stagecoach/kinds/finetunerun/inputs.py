@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from stagecoach.api.common import ConditionStatus
+from stagecoach.api.data import DataSet, Split
 from stagecoach.api.finetunerun import ClassWeights, FineTuneRun, InputDataset, Inputs
-from stagecoach.api.transformerproject import DataSet, Split, TransformerProject
+from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build import services
 from stagecoach.build.jobs import Demand, job_name
 from stagecoach.contract.inputs import (
@@ -124,20 +125,22 @@ def servable(run: FineTuneRun, project: TransformerProject, inputs: Inputs) -> F
 def run_inputs(run: FineTuneRun, project: TransformerProject, inputs: Inputs) -> RunInputs:
     """Return everything that decides the result, from the fixed digests. Raises Blocked when the project changed."""
     specs = {item.name: item for item in project.spec.data.sets}
+    task = project.spec.problem.task
     prompt = contracts.prompt(project.spec, inputs.prompt.name, inputs.prompt.version)
     missing = [item.name for item in (*inputs.train, *inputs.validation) if item.name not in specs]
     if prompt is None or missing:
         raise _changed(f"data set {missing[0]!r}" if missing else f"prompt {inputs.prompt.name!r}")
 
     def data(datasets: list[InputDataset]) -> tuple[DataInput, ...]:
-        return tuple(DataInput(digest=item.digest, columns=contracts.columns(specs[item.name])) for item in datasets)
+        return tuple(
+            DataInput(digest=item.digest, columns=contracts.columns(specs[item.name], task)) for item in datasets
+        )
 
-    values = project.spec.problem.labels.values
     return RunInputs(
         revision=inputs.revision,
-        task=project.spec.problem.task.value,
-        architecture=contracts.encoder(project.spec),
-        labels=LabelsInput(values=tuple(values) if values else None, from_data=inputs.labels),
+        task=task.value,
+        architecture=contracts.architecture(project.spec),
+        labels=_labels(project, inputs),
         base=BaseInput(model=inputs.base, tokenizer=inputs.tokenizer),
         train=data(inputs.train),
         validation=data(inputs.validation),
@@ -160,8 +163,16 @@ def _changed(what: str) -> Blocked:
     )
 
 
+def _labels(project: TransformerProject, inputs: Inputs) -> LabelsInput | None:
+    given = project.spec.problem.labels
+    if given is None:
+        return None
+    return LabelsInput(values=tuple(given.values) if given.values else None, from_data=inputs.labels)
+
+
 def _label_source(project: TransformerProject) -> str | None:
-    name = project.spec.problem.labels.from_dataset
+    given = project.spec.problem.labels
+    name = given.from_dataset if given else None
     return next((item.digest for item in project.status.datasets if item.name == name), None)
 
 
@@ -181,6 +192,7 @@ def train_job(run: FineTuneRun, project: TransformerProject, inputs: Inputs, att
         raise _changed("its task, architecture, labels, columns or tokenization")
     specs = {item.name: item for item in project.spec.data.sets}
     candidates = {item.name: item for item in project.spec.candidates}
+    task = project.spec.problem.task
     if inputs.candidate not in candidates:
         raise _changed(f"candidate {inputs.candidate!r}")
     return TrainJob(
@@ -191,8 +203,8 @@ def train_job(run: FineTuneRun, project: TransformerProject, inputs: Inputs, att
         force=run.spec.force,
         inputs=decided,
         base=contracts.model_source(candidates[inputs.candidate], inputs.base, inputs.tokenizer, inputs.base_revision),
-        train=tuple(contracts.data_source(specs[item.name], item.digest) for item in inputs.train),
-        validation=tuple(contracts.data_source(specs[item.name], item.digest) for item in inputs.validation),
+        train=tuple(contracts.data_source(specs[item.name], task, item.digest) for item in inputs.train),
+        validation=tuple(contracts.data_source(specs[item.name], task, item.digest) for item in inputs.validation),
         image=inputs.image,
         checkpoints=Checkpoints(every_steps=run.spec.checkpoints.every_steps, keep=run.spec.checkpoints.keep),
         threads=max(1, threads(run.spec.resources.cpu) // _per_node(run)),

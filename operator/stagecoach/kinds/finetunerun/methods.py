@@ -20,21 +20,22 @@ DEFAULT_ALPHA = 32
 DEFAULT_DROPOUT = 0.0
 DEFAULT_VIRTUAL_TOKENS = 20
 DEFAULT_ENCODER_HIDDEN_SIZE = 128
+# What goes with models that are no decoders.
 FOR_ENCODERS = (*LOW_RANK, MethodType.FULL)
 
 
 def misfit(run: FineTuneRun, family: Family) -> tuple[str, str] | None:
     """Return reason and message when the run asks for what models of this family do not have."""
     kind = run.spec.method.type
-    if family is Family.ENCODER and kind not in FOR_ENCODERS:
+    if family is not Family.DECODER and kind not in FOR_ENCODERS:
         return "MethodUnsuited", (
-            f"spec.method.type: {kind} is for decoders, and the project's problem.architecture is Encoder. Create the"
-            f" run with one of {', '.join(item.value for item in FOR_ENCODERS)}."
+            f"spec.method.type: {kind} is for decoders, and the project's problem.architecture is {family}. Create"
+            f" the run with one of {', '.join(item.value for item in FOR_ENCODERS)}."
         )
-    if family is Family.DECODER and run.spec.hyperparameters.class_weights is ClassWeights.BALANCED:
+    if family is not Family.ENCODER and run.spec.hyperparameters.class_weights is ClassWeights.BALANCED:
         return "MethodUnsuited", (
-            "spec.hyperparameters.classWeights: a decoder writes its label as text and has no classification head to"
-            " weigh. Create the run without it, or balance the data set."
+            f"spec.hyperparameters.classWeights: a model of problem.architecture {family} writes texts and has no"
+            " classification head to weigh. Create the run without it, or balance the data set."
         )
     return None
 

@@ -1,12 +1,8 @@
 """What a person should know about a project before the next stage: each a code, a sentence, the remedy."""
 
-from stagecoach.api.transformerproject import (
-    Architecture,
-    FindingCode,
-    FindingStatus,
-    ReportedFinding,
-    TransformerProjectSpec,
-)
+from stagecoach.api.problem import Architecture, Task
+from stagecoach.api.resolved import FindingCode, FindingStatus, ReportedFinding
+from stagecoach.api.transformerproject import TransformerProjectSpec
 from stagecoach.kinds import contracts
 
 REMEDIES = {
@@ -17,14 +13,23 @@ REMEDIES = {
     FindingCode.OVERFLOW_ABOVE_ONE_PERCENT: "Raise tokenization.maxLength.",
 }
 
+UNUSUAL = {
+    (Task.CLASSIFICATION, Architecture.DECODER): (
+        "A Decoder is unusual for Classification: an encoder is smaller and faster."
+    ),
+    (Task.GENERATION, Architecture.ENCODER_DECODER): (
+        "An EncoderDecoder is unusual for Generation: it rewrites what it reads, and a decoder writes more freely."
+    ),
+}
+
 
 def of_spec(spec: TransformerProjectSpec) -> list[ReportedFinding]:
     """Return what can be seen in the spec alone."""
     selected = contracts.selected_name(spec)
     found = []
-    if spec.problem.rationale is None and spec.problem.architecture is Architecture.DECODER:
-        message = f"A {spec.problem.architecture} is unusual for {spec.problem.task}: an encoder is smaller and faster."
-        found.append(ReportedFinding(code=FindingCode.ARCHITECTURE_UNUSUAL, message=message))
+    usual = UNUSUAL.get((spec.problem.task, spec.problem.architecture))
+    if usual and spec.problem.rationale is None:
+        found.append(ReportedFinding(code=FindingCode.ARCHITECTURE_UNUSUAL, message=usual))
     for candidate in spec.candidates:
         if candidate.name == selected and candidate.license is None:
             message = f"The licence of candidate {candidate.name!r} is not known."

@@ -4,7 +4,8 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from stagecoach.api.transformerproject import FindingCode, ReportedFinding, Resolution, TransformerProject
+from stagecoach.api.resolved import FindingCode, ReportedFinding, Resolution
+from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build import jobs
 from stagecoach.contract.digests import digest_of_document
 from stagecoach.contract.jobs import ResolveJob
@@ -71,8 +72,8 @@ def resolve_job(project: TransformerProject) -> ResolveJob:
         raise AssertionError("the schema refuses an inference.prompt that is not among prompts")
     return ResolveJob(
         subject=contracts.subject(project),
-        architecture=contracts.encoder(spec),
-        datasets=tuple(contracts.data_source(item, item.digest) for item in spec.data.sets),
+        architecture=contracts.architecture(spec),
+        datasets=tuple(contracts.data_source(item, spec.problem.task, item.digest) for item in spec.data.sets),
         labels=contracts.labels(spec),
         # A licence changes nothing that has to be hashed again.
         candidates=tuple(contracts.model_source(item.model_copy(update={"license": None})) for item in spec.candidates),

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from stagecoach.api.common import ConditionStatus
-from stagecoach.api.transformerproject import (
+from stagecoach.api.resolved import (
     FindingStatus,
     Phase,
     Resolution,
@@ -13,9 +13,9 @@ from stagecoach.api.transformerproject import (
     ResolvedDataset,
     ResolvedLabels,
     StorageStatus,
-    TransformerProject,
     TransformerProjectStatus,
 )
+from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract import reports
 from stagecoach.kinds.conditions import Fact, dated, in_progress, ready, stalled, timestamp
 from stagecoach.kinds.plan import Object
@@ -38,7 +38,7 @@ def resolved(
 ) -> Object:
     """Everything has a digest; findings that nobody accepted keep runs from starting."""
     examples = sum(item.examples for item in changes.get("datasets", project.status.datasets))
-    fact = Fact("Resolved", True, "Resolved", "Data sets, labels and candidates are known by digest.")
+    fact = Fact("Resolved", True, "Resolved", "Data sets, candidates and labels, if any, are known by digest.")
     changes |= {"findings": findings, "storage": StorageStatus(records=records)}
     if open_findings := [item for item in findings if not item.accepted]:
         reason, message = open_findings[0].code.value, " ".join(item.message for item in open_findings)
@@ -58,7 +58,7 @@ def facts_of(found: reports.Resolution) -> dict[str, Any]:
     """Return the parts of the status that a resolution decides."""
     return {
         "datasets": [ResolvedDataset.model_validate(item.document()) for item in found.datasets],
-        "labels": ResolvedLabels.model_validate(found.labels.document()),
+        "labels": ResolvedLabels.model_validate(found.labels.document()) if found.labels else None,
         "candidates": [ResolvedCandidate.model_validate(item.document()) for item in found.candidates],
     }
 

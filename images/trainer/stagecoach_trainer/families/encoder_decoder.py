@@ -1,0 +1,81 @@
+"""Encoder-decoders: models that read a text whole and then write another. Trained by transformers' Trainer."""
+
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import get_peft_model
+from transformers import AutoModelForSeq2SeqLM, DataCollatorForSeq2Seq, set_seed
+
+from stagecoach.contract.inputs import FullMethod, LoraMethod
+from stagecoach.contract.reports import BadInput, Problem
+from stagecoach_trainer import modules
+from stagecoach_trainer.encoding import Encoding
+from stagecoach_trainer.families import Parts, adapters, freezing, with_padding
+from stagecoach_trainer.train import Prepared
+
+
+def build(prepared: Prepared, precision: str) -> Parts:
+    """Return model and data. Raises BadInput when the method does not fit the base."""
+    inputs = prepared.job.inputs
+    method = inputs.method
+    # Weights that are trained themselves are kept in float32: in bfloat16 most steps would be rounded away.
+    model = load(prepared.base.folder, precision if isinstance(method, LoraMethod) else "float32")
+    _check_start(model, prepared)
+    if isinstance(method, LoraMethod):
+        targets = modules.choose(model, method.target_modules)
+        set_seed(inputs.hyperparameters.seed)
+        model = get_peft_model(model, adapters.low_rank(method, targets, "SEQ_2_SEQ_LM"))
+    elif isinstance(method, FullMethod):
+        freezing.freeze(model, method.freeze)
+    else:
+        _refuse(method.type)
+    tokenizer = with_padding(prepared.tokenizer)
+    tokenizer.padding_side = "right"  # a decoder counts its positions from the first token
+    return Parts(
+        model,
+        {
+            "train_dataset": _dataset(prepared.train),
+            "eval_dataset": _dataset(prepared.validation) if prepared.validation else None,
+            "processing_class": tokenizer,
+            "data_collator": DataCollatorForSeq2Seq(tokenizer),
+        },
+    )
+
+
+def load(folder: str, precision: str) -> Any:
+    """Return the model in a folder."""
+    return AutoModelForSeq2SeqLM.from_pretrained(
+        folder,
+        dtype=getattr(torch, precision),
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+    )
+
+
+def _dataset(encodings: tuple[Encoding, ...]) -> Any:
+    return Dataset.from_list(
+        [
+            {"input_ids": list(example.prompt), "labels": list(example.completion)}
+            for encoding in encodings
+            for example in encoding.examples
+        ]
+    )
+
+
+def _check_start(model: Any, prepared: Prepared) -> None:
+    """Raise BadInput when the base does not say by which tokens its decoder begins and is padded."""
+    for key in ("decoder_start_token_id", "pad_token_id"):
+        if getattr(model.config, key, None) is None:
+            source = prepared.base.source
+            message = f"its config.json has no {key}, without which its decoder cannot begin."
+            remedy = f"Set {key} in it, as the model's publisher says."
+            field = f"candidates[{source.name}].model.uri"
+            raise BadInput(Problem.of("BaseUnusable", message, field=field, value=source.uri, remedy=remedy))
+
+
+def _refuse(method: str) -> None:
+    remedy = "Create a run with LoRA, RsLoRA, DoRA or Full."
+    message = "this method is for decoders, and the base is an encoder-decoder."
+    raise BadInput(Problem.of("MethodUnsuited", message, field="method.type", value=method, remedy=remedy))

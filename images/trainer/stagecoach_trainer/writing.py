@@ -1,0 +1,54 @@
+"""What base and tuned model write for a row: what `compare` holds against the targets of tasks that write."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import GenerationConfig
+
+from stagecoach.contract.prompts import Encoder, encoder_for
+from stagecoach.contract.records import Record
+from stagecoach.contract.rows import AnyRow
+from stagecoach_trainer import asking, bases
+from stagecoach_trainer.asking import Ask, Prompts
+from stagecoach_trainer.bases import Base
+
+
+def texts(record: Record, base: Base, artifact: str, rows: Sequence[AnyRow], batch: int) -> tuple[list[str], list[str]]:
+    """Return what the base, and what was trained from it, write for each row, the likeliest token at each step."""
+    inputs = record.inputs
+    tokens = encoder_for(inputs.family, bases.load_tokenizer(base), inputs.prompt, inputs.tokenization)
+    prompts = [tokens.of(row).ids for row in rows]
+
+    def asks(model: Any) -> Ask[str]:
+        return _writer(model, tokens, inputs.tokenization.max_target_length or 0)
+
+    return asking.both(record, base, artifact, prompts, batch, asks)
+
+
+def _writer(model: Any, tokens: Encoder, limit: int) -> Ask[str]:
+    end, tokenizer = tokens.end[-1], tokens.tokenizer
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    # A base's own settings, such as beams or penalties for what was said already, are left out: plain for both.
+    start = inner.config.decoder_start_token_id if inner.config.is_encoder_decoder else None
+    settings = GenerationConfig(eos_token_id=end, pad_token_id=end, decoder_start_token_id=start)
+    inner.generation_config = model.generation_config = settings
+
+    def write(prompts: Prompts) -> list[str]:
+        width = max(map(len, prompts))
+        ids, mask = (torch.full((len(prompts), width), value) for value in (end, 0))
+        for row, prompt in enumerate(prompts):
+            # A decoder writes right behind what it reads: padding comes before that.
+            place = slice(len(prompt)) if start is not None else slice(width - len(prompt), width)
+            ids[row, place], mask[row, place] = torch.tensor(prompt), 1
+        with torch.inference_mode():
+            output = model.generate(
+                input_ids=ids.to(model.device),
+                attention_mask=mask.to(model.device),
+                do_sample=False,
+                max_new_tokens=limit,
+            )
+        written = output if start is not None else output[:, width:]
+        return [tokenizer.decode(each.tolist(), skip_special_tokens=True) for each in written]
+
+    return write

@@ -1,0 +1,86 @@
+"""Stage 3 of a project: base models to choose from, and prompts."""
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from stagecoach.api.common import BaseModel, ModelUri, Name, Optional, ShortText, Text, cel, rules
+
+MAX_CANDIDATES = 4
+
+
+MODEL_RULES = rules(
+    cel(
+        "!has(self.revision) || self.uri.startsWith('hf://')",
+        "revision is for a model of a hub, hf://<organization>/<name>: leave it out for a folder",
+    )
+)
+
+
+class Model(BaseModel, json_schema_extra=MODEL_RULES):
+    """A base model's place."""
+
+    uri: ModelUri = Field(
+        description="pvc://<claim>/<folder> or s3://<bucket>/<folder> with config.json, tokenizer and safetensors"
+        " weights, or hf://<organization>/<name> of a model hub.",
+    )
+    revision: Optional[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=128)]] = (
+        Field(
+            None,
+            description="Commit, branch or tag of a model of a hub. Runs use the commit that it stood for when the"
+            " project was resolved. Default: main.",
+        )
+    )
+
+
+class Candidate(BaseModel):
+    """Stage 3: a base model that could be chosen."""
+
+    name: Name = Field(max_length=40, description="Name by which runs refer to it.")
+    model: Model = Field(description="The base model.")
+    license: Optional[ShortText] = Field(None, description="SPDX identifier, such as Apache-2.0. Unknown is a finding.")
+    provenance: Optional[Text] = Field(None, description="Where the model came from.")
+
+
+PROMPT_RULES = rules(
+    cel(
+        "self == oldSelf",
+        "a prompt's version cannot change, for runs and verdicts refer to it: add the prompt with the next version",
+    )
+)
+
+
+class Prompt(BaseModel, json_schema_extra=PROMPT_RULES):
+    """One version of a prompt. A version is never edited: add the next one."""
+
+    name: Name = Field(max_length=40, description="Name of the prompt.")
+    version: int = Field(ge=1, le=100000, description="Version of the prompt, counted from 1.")
+    system: Optional[Annotated[str, StringConstraints(max_length=8192)]] = Field(
+        None, description="The system's turn; an Encoder or EncoderDecoder has none. Default: none."
+    )
+    template: str = Field(
+        min_length=6,
+        max_length=8192,
+        description="The user's turn, and all that an Encoder or EncoderDecoder reads; {text} stands for the row's"
+        " text, input or prompt, and has to occur exactly once. A task's prefix is written here. With conversations it"
+        " is {text} alone.",
+        json_schema_extra=rules(
+            cel(
+                "self.indexOf('{text}') >= 0 && self.indexOf('{text}') == self.lastIndexOf('{text}')",
+                "template must hold {text} exactly once: there the row's text is put in",
+            )
+        ),
+    )
+
+
+class PromptRef(BaseModel):
+    """A version of a prompt."""
+
+    name: Name = Field(description="Name of the prompt.")
+    version: int = Field(ge=1, description="Version of the prompt.")
+
+
+class Inference(BaseModel):
+    """How the model is asked, in training, evaluation and serving alike."""
+
+    prompt: PromptRef = Field(description="The prompt in force: one of spec.prompts.")

@@ -1,0 +1,105 @@
+"""Stage 2 of a project: its data sets, and how long a row may be."""
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from stagecoach.api.common import BaseModel, Digest, Enum, FileUri, Name, Optional, Text, cel, keyed, rules
+
+MAX_DATASETS = 12
+
+Column = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+
+
+class Split(Enum):
+    """What a data set may be used for."""
+
+    TRAIN = "Train"
+    VALIDATION = "Validation"
+    TEST = "Test"
+
+
+class Overflow(Enum):
+    """What happens to an input that is too long."""
+
+    TRUNCATE = "Truncate"
+    REJECT = "Reject"
+
+
+COLUMN_RULES = rules(
+    cel(
+        "[has(self.text) || has(self.label), has(self.input) || has(self.target),"
+        " has(self.prompt) || has(self.completion), has(self.messages)].filter(given, given).size() <= 1",
+        "give columns of one kind: text and label, or input and target, or prompt and completion, or messages",
+    )
+)
+
+
+class Columns(BaseModel, json_schema_extra=COLUMN_RULES):
+    """Which columns hold what."""
+
+    text: Optional[Column] = Field(None, description="Column of the text to classify. Default: text.")
+    label: Optional[Column] = Field(None, description="Column of its label. Default: label.")
+    input: Optional[Column] = Field(
+        None, description="Column of the text that is read, for a task that writes. Default: input."
+    )
+    target: Optional[Column] = Field(None, description="Column of the text to write. Default: target.")
+    prompt: Optional[Column] = Field(None, description="As input, by the other usual name. Default: prompt.")
+    completion: Optional[Column] = Field(
+        None, description="As target, by the other usual name; goes with prompt. Default: completion."
+    )
+    messages: Optional[Column] = Field(
+        None,
+        description="Column of conversations, in a .jsonl or .parquet file: lists of {role, content}. The last turn, of"
+        " the assistant, is what is learned, and the turns before it are the prompt.",
+    )
+
+
+class DataSet(BaseModel):
+    """A data set: where it lies and what it may be used for."""
+
+    name: Name = Field(max_length=40, description="Name by which runs refer to it.")
+    uri: FileUri = Field(
+        description="A .csv, .jsonl or .parquet file: pvc://<claim>/<path> or configmap://<name>/<key> in the project's"
+        " namespace, s3://<bucket>/<path> or https://<host>/<path>.",
+    )
+    digest: Optional[Digest] = Field(
+        None, description="Pin: the content must have this digest. Default: whatever is there when it is resolved."
+    )
+    split: Split = Field(
+        description="Train; Validation (tuning and comparison); or Test, which no run may name: it is for judging."
+    )
+    columns: Columns = Field(
+        default_factory=Columns,
+        description="Which columns hold what: text and label for Classification; for other tasks input and target,"
+        " prompt and completion, or messages. Default: text and label, or input and target.",
+        json_schema_extra={"default": {}},
+    )
+    provenance: Optional[Text] = Field(None, description="Where the data came from, and under which terms.")
+
+
+class Data(BaseModel):
+    """Stage 2: the data."""
+
+    sets: list[DataSet] = Field(
+        min_length=1, max_length=MAX_DATASETS, description="The data sets.", json_schema_extra=keyed("name")
+    )
+
+
+class Tokenization(BaseModel):
+    """How long an input may be, and what happens to longer ones."""
+
+    max_length: int = Field(
+        ge=8, le=32768, description="Longest prompt in tokens, chat template included; what is written comes on top."
+    )
+    max_target_length: Optional[int] = Field(
+        None,
+        ge=1,
+        le=32768,
+        description="Longest target in tokens, its end included, for tasks that write texts. A longer one refuses the"
+        " data set, whatever overflow says: a target is never cut. Default: as maxLength.",
+    )
+    overflow: Overflow = Field(
+        description="Truncate cuts the row's text until the prompt fits, and leaves out a conversation's oldest turns"
+        " before that; Reject refuses a data set with such a row."
+    )
