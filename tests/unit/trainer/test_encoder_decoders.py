@@ -25,6 +25,7 @@ from tests.unit.contract.documents import METHOD
 
 from .conftest import ANOTHER, EXAMPLES, Project, train, writing_messages, writing_pairs
 
+pytest.importorskip("torch", reason="needs the trainer's libraries: runs inside the trainer image")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 LORA = METHOD.model_dump()
@@ -81,7 +82,6 @@ def _tokenizer(around: str) -> Any:
 
 
 def with_base(project: Project, architecture: str) -> Project:
-    pytest.importorskip("torch", reason="needs the trainer's libraries: runs inside the trainer image")
     folder = project.root / "pvc" / "models" / "tiny"
     shutil.rmtree(folder)
     save_base(folder, architecture)
