@@ -135,6 +135,17 @@ def new_desk(installed: deploy.Tools, images: deploy.Images) -> Iterator[Desk]:
     installed.kubectl("delete", "namespace", made.namespace, "--wait=false")
 
 
+@pytest.fixture(scope="session")
+def tests_image(images: deploy.Images) -> str:
+    """The image of the trainer's own tests: the trainer's, with the servers that these need."""
+    assert images
+    place = deploy.ROOT / "tests/unit/trainer/build"
+    place.mkdir(exist_ok=True)
+    shutil.copy2(programs.object_store(State.from_environment()), place / "versitygw")
+    build_image("stagecoach/trainer-tests", deploy.ROOT / "tests/unit/trainer", context=deploy.ROOT)
+    return load_image("stagecoach/trainer-tests")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def trainer_tests(
     request: pytest.FixtureRequest, installed: deploy.Tools, images: deploy.Images
@@ -146,12 +157,9 @@ def trainer_tests(
     if not any(item.path.name == "test_images.py" for item in request.session.items):
         yield None
         return
-    place = deploy.ROOT / "tests/unit/trainer/build"
-    place.mkdir(exist_ok=True)
-    shutil.copy2(programs.object_store(State.from_environment()), place / "versitygw")
-    build_image("stagecoach/trainer-tests", deploy.ROOT / "tests/unit/trainer", context=deploy.ROOT)
-    resources = {"requests": {"cpu": "100m", "memory": "2Gi"}, "limits": {"memory": "4Gi"}}
-    container = {"image": load_image("stagecoach/trainer-tests"), "resources": resources}
+    # Two processes that train, what they start, and the servers of S3 and MLflow.
+    resources = {"requests": {"cpu": "100m", "memory": "2Gi"}, "limits": {"memory": "5Gi"}}
+    container = {"image": request.getfixturevalue("tests_image"), "resources": resources}
     job = deploy.restricted_job(TRAINER_TESTS, container, [])
     with new_desk(installed, images) as made:
         installed.kubectl("create", "-n", made.namespace, "-f", "-", stdin=json.dumps(job))

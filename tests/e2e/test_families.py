@@ -1,0 +1,164 @@
+"""Models of every family, with all that a project may reach over the network: an object store and a tracking server."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests import builders, deploy
+from tests.e2e.conftest import DATA, SMALL, Desk, new_desk
+
+SERVERS = "servers"
+STORE_PORT, TRACKING_PORT = 7070, 5000
+KEYS = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "not-a-secret"}
+# The models of the trainer's own tests, which are in the image of these.
+BASES = """
+from pathlib import Path
+from tests.unit.trainer import test_encoder_decoders, test_encoders
+test_encoders.save_base(Path("/models/bert"), "BertForMaskedLM")
+test_encoder_decoders.save_base(Path("/models/t5"), "T5ForConditionalGeneration")
+"""
+STORE = f"""
+mkdir -p /data/meta /data/buckets/lake/desk
+cp /rows/*.csv /data/buckets/lake/desk/
+exec versitygw --port :{STORE_PORT} posix --sidecar /data/meta /data/buckets
+"""
+TRACKING = f"""
+exec mlflow server --host 0.0.0.0 --port {TRACKING_PORT} --workers 1 --allowed-hosts '*' \
+  --backend-store-uri sqlite:////data/mlflow.db --artifacts-destination /data/artifacts
+"""
+RUNS = f"""
+import json, urllib.request
+def ask(path, **asked):
+    body = json.dumps(asked).encode() if asked else None
+    request = urllib.request.Request("http://127.0.0.1:{TRACKING_PORT}/api/2.0/mlflow/" + path, body)
+    request.add_header("Content-Type", "application/json")
+    return json.load(urllib.request.urlopen(request))
+import sys
+found = ask("experiments/get-by-name?experiment_name=" + sys.argv[1])["experiment"]["experiment_id"]
+print(json.dumps(ask("runs/search", experiment_ids=[found])["runs"]))
+"""
+
+
+@pytest.fixture(scope="module")
+def harbour(installed: deploy.Tools, images: deploy.Images, tests_image: str) -> Iterator[Desk]:
+    """A namespace with an S3 server that holds the data, an MLflow server, and bases of two families."""
+    with new_desk(installed, images) as made:
+        made.data(DATA | {"pairs.csv": pairs()}, name="rows")
+        made.claim("models")
+        models = {"name": "models", "persistentVolumeClaim": {"claimName": "models"}}
+        container = {
+            "image": tests_image,
+            "command": ["python3", "-c", BASES],
+            "volumeMounts": [{"name": "models", "mountPath": "/models"}],
+        }
+        made.apply(servers(tests_image), service(), deploy.restricted_job("bases", container, [models]))
+        made.apply(secret("lake", made.namespace), secret("stolen", made.namespace, AWS_SECRET_ACCESS_KEY="another"))
+        made.tools.kubectl("wait", "-n", made.namespace, "--for=condition=complete", "job/bases", "--timeout=5m")
+        made.tools.kubectl("wait", "-n", made.namespace, "--for=condition=ready", f"pod/{SERVERS}", "--timeout=5m")
+        yield made
+
+
+def pairs() -> str:
+    """Return rows of a text and what is to be made of it."""
+    return "input,target\n" + "".join(f"parcel {number} is late,late\n" for number in range(20))
+
+
+def servers(image: str) -> builders.Object:
+    """Return the pod of both servers, from the pod of a Job that restricted namespaces admit."""
+    data = {"name": "data", "mountPath": "/data"}
+    rows = {"name": "rows", "mountPath": "/rows"}
+    store = {
+        "image": image,
+        "command": ["sh", "-ec", STORE],
+        "volumeMounts": [data, rows],
+        "env": [
+            {"name": "ROOT_ACCESS_KEY", "value": KEYS["AWS_ACCESS_KEY_ID"]},
+            {"name": "ROOT_SECRET_KEY", "value": KEYS["AWS_SECRET_ACCESS_KEY"]},
+        ],
+        "resources": {"requests": {"cpu": "10m"}},
+        "readinessProbe": {"tcpSocket": {"port": STORE_PORT}},
+    }
+    volumes = [{"name": "data", "emptyDir": {}}, {"name": "rows", "configMap": {"name": "rows"}}]
+    spec = deploy.restricted_job(SERVERS, store, volumes)["spec"]["template"]["spec"]
+    tracking = {
+        "name": "tracking",
+        "command": ["sh", "-ec", TRACKING],
+        "env": [{"name": "MLFLOW_DISABLE_TELEMETRY", "value": "true"}, {"name": "HOME", "value": "/data"}],
+        "readinessProbe": {"httpGet": {"path": "/health", "port": TRACKING_PORT}},
+    }
+    spec["containers"].append(spec["containers"][0] | tracking)
+    metadata = {"name": SERVERS, "labels": {"app": SERVERS}}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def service() -> builders.Object:
+    """Return the Service in front of both servers."""
+    ports = [{"name": f"port-{port}", "port": port} for port in (STORE_PORT, TRACKING_PORT)]
+    spec = {"selector": {"app": SERVERS}, "ports": ports}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": SERVERS}, "spec": spec}
+
+
+def secret(name: str, namespace: str, **changes: str) -> builders.Object:
+    """Return the Secret for the object store."""
+    keys = KEYS | {"AWS_ENDPOINT_URL": f"http://{SERVERS}.{namespace}.svc:{STORE_PORT}"} | changes
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": keys}
+
+
+def project(desk: Desk, name: str, keys: str = "lake") -> builders.Object:
+    """Return a project whose data and storage are in the object store, on an encoder."""
+    spec = builders.project_spec()
+    sets = [
+        {"name": "train", "uri": "s3://lake/desk/train.csv", "split": "Train"},
+        {"name": "valid", "uri": "s3://lake/desk/valid.csv", "split": "Validation"},
+    ]
+    return builders.project(
+        name,
+        desk.namespace,
+        problem=spec["problem"] | {"architecture": "Encoder"},
+        data={"sets": sets},
+        candidates=[{"name": "small", "model": {"uri": "pvc://models/bert"}, "license": "Apache-2.0"}],
+        storage={"uri": f"s3://lake/{name}"},
+        credentials=[{"match": "s3://lake/", "secret": {"name": keys}}],
+        tracking={"mlflow": {"uri": f"http://{SERVERS}.{desk.namespace}.svc:{TRACKING_PORT}"}},
+    )
+
+
+def test_an_encoder_is_trained_whole_into_an_object_store_and_told_to_a_tracking_server(harbour: Desk) -> None:
+    harbour.apply(
+        project(harbour, "desk"), builders.run("whole", harbour.namespace, method={"type": "Full"}, resources=SMALL)
+    )
+    run = harbour.awaits("ftr", "whole", "Succeeded", "Failed", seconds=300)
+    assert run["status"]["phase"] == "Succeeded", harbour.ready("ftr", "whole")
+    assert run["status"]["artifact"]["uri"].startswith("s3://lake/desk/artifacts/")
+    [tracked] = [item for item in run["status"]["conditions"] if item["type"] == "Tracked"]
+    assert tracked["status"] == "True", tracked["message"]
+    command = ("exec", "-n", harbour.namespace, SERVERS, "-c", "tracking", "--", "python3", "-c", RUNS)
+    [told] = json.loads(harbour.tools.kubectl(*command, f"{harbour.namespace}/desk"))
+    tags = {item["key"]: item["value"] for item in told["data"]["tags"]}
+    assert told["info"]["status"] == "FINISHED"
+    assert tags["stagecoach.artifact"] == run["status"]["artifact"]["digest"]
+
+
+def test_an_encoder_decoder_is_trained(harbour: Desk) -> None:
+    problem = builders.project_spec()["problem"] | {"task": "Summarization", "architecture": "EncoderDecoder"}
+    del problem["labels"]
+    made = project(harbour, "summaries")
+    made["spec"] |= {
+        "problem": problem,
+        "data": {"sets": [{"name": "train", "uri": "s3://lake/desk/pairs.csv", "split": "Train"}]},
+        "candidates": [{"name": "small", "model": {"uri": "pvc://models/t5"}, "license": "Apache-2.0"}],
+    }
+    made["spec"]["data"]["sets"][0]["columns"] = {"input": "input", "target": "target"}
+    run = builders.run(
+        "shorter", harbour.namespace, project="summaries", data={"train": [{"name": "train"}]}, resources=SMALL
+    )
+    harbour.apply(made, run)
+    run = harbour.awaits("ftr", "shorter", "Succeeded", "Failed", seconds=300)
+    assert run["status"]["phase"] == "Succeeded", harbour.ready("ftr", "shorter")
+
+
+def test_wrong_keys_are_told(harbour: Desk) -> None:
+    harbour.apply(project(harbour, "thief", keys="stolen"))
+    message = harbour.awaits_reason("txp", "thief", "KeysRefused")
+    assert "credentials" in message
