@@ -27,5 +27,8 @@ def trust() -> None:
         )
         raise BadInput(Problem.of("AuthoritiesInvalid", message, remedy=remedy)) from error
     both = places.scratch() / "authorities.pem"
-    both.write_bytes(SYSTEM.read_bytes() + b"\n" + own.read_bytes())
+    # In one step, for of several processes of a pod one may be reading it.
+    part = both.with_suffix(f".{os.getpid()}")
+    part.write_bytes(SYSTEM.read_bytes() + b"\n" + own.read_bytes())
+    part.replace(both)
     os.environ.update(dict.fromkeys(VARIABLES, str(both)))

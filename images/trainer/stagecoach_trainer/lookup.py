@@ -15,7 +15,8 @@ def read_record(storage: Store, inputs_digest: str) -> tuple[Record, str] | None
     """Return the record of the run with these inputs and its content's digest, or None when there is none to use."""
     try:
         content = storage.read(layout.record_file(inputs_digest))
-        record = Record.model_validate_json(content)
+        # A record of a later version may have more in it: what it has of ours stays true.
+        record = Record.model_validate_json(content, extra="ignore")
     except (FileNotFoundError, ValidationError):
         return None
     return (record, digest_of_content(content)) if record.inputs_digest == inputs_digest else None

@@ -46,10 +46,11 @@ class Point:
 
 @dataclass(frozen=True)
 class Run:
-    """A run at the server, and the newest step that it has of each metric."""
+    """A run at the server, the newest step that it has of each metric, and the names of its parameters."""
 
     id: str
     steps: Mapping[str, int]
+    parameters: frozenset[str]
 
 
 class Server:
@@ -157,8 +158,9 @@ def _refused(path: str, status: int, content: bytes) -> NoReturn:
 
 
 def _run(found: dict[str, Any]) -> Run:
-    metrics = found.get("data", {}).get("metrics", ())
-    return Run(found["info"]["run_id"], {item["key"]: int(item.get("step", 0)) for item in metrics})
+    data = found.get("data", {})
+    steps = {item["key"]: int(item.get("step", 0)) for item in data.get("metrics", ())}
+    return Run(found["info"]["run_id"], steps, frozenset(item["key"] for item in data.get("params", ())))
 
 
 def _pairs(values: Mapping[str, str]) -> list[dict[str, str]]:

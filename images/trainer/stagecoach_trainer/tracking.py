@@ -135,7 +135,8 @@ class Tracker:
 
     def _tell(self, server: Server, told: _Told) -> None:
         run = self._run = self._run or self._found(server)
-        given = list(told.parameters.items())
+        # A parameter cannot change: an earlier attempt may have had the same base from another place.
+        given = [item for item in told.parameters.items() if item[0] not in run.parameters]
         for start in range(0, len(given), MAX_PARAMETERS):
             server.log(run.id, parameters=dict(given[start : start + MAX_PARAMETERS]))
         # An earlier attempt has told steps that it could not keep.
@@ -239,8 +240,8 @@ def parameters(job: TrainJob) -> dict[str, str]:
     """Return all that decides the result, and the names of what is known by digest, as parameters of MLflow."""
     names = {
         "base": {"name": job.base.name, "uri": job.base.uri, "revision": job.base.revision},
-        "train": ", ".join(source.name for source in job.train),
-        "validation": ", ".join(source.name for source in job.validation),
+        "train.names": ", ".join(source.name for source in job.train),
+        "validation.names": ", ".join(source.name for source in job.validation),
     }
     found = dict(_flat("", {"inputs": job.inputs.document(), **names}))
     return {key.removeprefix("inputs."): value[:MAX_VALUE] for key, value in found.items()}

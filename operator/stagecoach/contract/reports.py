@@ -167,7 +167,8 @@ class Report(ContractModel):
     def parse(cls, text: str | None) -> Self | None:
         """Return the Report in a termination message, or None when there is none that can be read."""
         try:
-            return cls.model_validate_json(text) if text else None
+            # A later trainer, frozen into a run before the operator was rolled back, may say more.
+            return cls.model_validate_json(text, extra="ignore") if text else None
         except ValidationError:
             return None
 
@@ -194,6 +195,6 @@ class ProgressLine(ContractModel):
     def parse(cls, text: str) -> Progress | None:
         """Return the progress on this line, or None."""
         try:
-            return cls.model_validate_json(text).progress
+            return cls.model_validate_json(text, extra="ignore").progress
         except ValidationError:
             return None

@@ -7,8 +7,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from stagecoach.contract.reports import ExitCode, Outcome, Problem, ProgressLine
 from stagecoach_trainer import launch, places
 from tests.unit.contract.documents import METHOD
 
+from . import test_encoder_decoders
 from .conftest import Project, make_project
 from .test_checkpoints import PARENT, attempt, first_steps, job_of, record_of, same, saved
 from .test_encoders import LOW_RANK, encoder_job, with_base
@@ -197,15 +199,33 @@ def test_two_processes_make_of_half_a_batch_each_what_one_makes_of_it(
     nearly_the_same(record_of(real, together), record_of(real, alone))
 
 
-def test_an_encoder_with_weights_of_labels_does_the_same(project: Project) -> None:
-    with_base(project, "BertForMaskedLM")
-    settings = TWO_EPOCHS | {"class_weights": "balanced"}
-    alone = encoder_job(project, LOW_RANK, settings=settings | {"per_device_batch_size": 8})
-    together = grouped(encoder_job(project, LOW_RANK, settings=settings | {"per_device_batch_size": 4}), 1, 2)
+FAMILIES: dict[str, tuple[Callable[[Project], Project], Callable[..., TrainJob]]] = {
+    "an encoder": (lambda project: with_base(project, "BertForMaskedLM"), partial(encoder_job, method=LOW_RANK)),
+    "with weights of labels": (
+        lambda project: with_base(project, "BertForMaskedLM"),
+        lambda project, settings: encoder_job(project, LOW_RANK, settings=settings | {"class_weights": "balanced"}),
+    ),
+    "an encoder-decoder": (
+        lambda project: test_encoder_decoders.with_base(project, "T5ForConditionalGeneration"),
+        test_encoder_decoders.rewriting_job,
+    ),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_of_other_families_too(project: Project, family: str) -> None:
+    prepare, job = FAMILIES[family]
+    prepare(project)
+    alone = job(project, settings=TWO_EPOCHS | {"per_device_batch_size": 8})
+    half = TWO_EPOCHS | {"per_device_batch_size": 4}
+    parts = job(project, settings=half | {"gradient_accumulation_steps": 2})
+    together = grouped(job(project, settings=half), 1, 2)
     ended = pods(project, together)
     assert codes(ended) == [0], ended[0].output
-    attempt(project, alone)
+    for each in (alone, parts):
+        attempt(project, each)
     nearly_the_same(record_of(project, together), record_of(project, alone))
+    nearly_the_same(record_of(project, parts), record_of(project, alone))
 
 
 def nearly_the_same(one: Record, other: Record) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stagecoach.contract.jobs import Split
-from stagecoach.contract.layout import run_folder, served_base_path
+from stagecoach.contract.layout import record_file, run_folder, served_base_path
 from stagecoach.contract.profiles import Profile, Profiler
 from stagecoach.contract.prompts import Encoder
 from stagecoach.contract.records import Record
@@ -50,6 +50,16 @@ def test_the_record_says_how_it_was_trained(trained: tuple[Project, ArtifactRepo
     assert record.determinism.deterministic
     assert set(record.software.packages) >= {"torch", "transformers", "peft", "trl"}
     assert "absent" not in record.software.packages.values()
+
+
+def test_a_record_of_a_later_version_is_adopted_too(
+    trained: tuple[Project, ArtifactReport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, report = trained
+    storage = project.storage
+    later = json.loads(storage.read(record_file(record_of(project).inputs_digest))) | {"weather": {"is": "fine"}}
+    monkeypatch.setattr(type(storage), "read", lambda *_: json.dumps(later).encode())
+    assert record_of(project).artifact.digest == report.digest
 
 
 def test_the_tokens_are_those_of_the_rows(trained: tuple[Project, ArtifactReport]) -> None:

@@ -74,7 +74,8 @@ def test_a_training_is_told_with_all_that_belongs_to_it(
     assert record.tracking == report.tracking
     parameters = {item["key"]: item["value"] for item in run["data"]["params"]}
     assert (parameters["method.rank"], parameters["hyperparameters.learningRate"]) == ("16", "0.01")
-    assert (parameters["base.name"], parameters["train"]) == ("tiny", "train")
+    assert (parameters["base.name"], parameters["train.names"]) == ("tiny", "train")
+    assert job.train[0].digest in parameters["train"], "what it was trained on, by digest"
     found = tags_of(run)
     assert (
         found.items()

@@ -52,7 +52,7 @@ def build(prepared: Prepared, precision: str) -> Parts:
             "eval_dataset": _dataset(prepared.validation, prepared.labels) if prepared.validation else None,
             "processing_class": with_padding(prepared.tokenizer),
             "data_collator": DataCollatorWithPadding(prepared.tokenizer),
-            "compute_loss_func": _balanced(prepared) if inputs.hyperparameters.class_weights else None,
+            "compute_loss_func": _loss(_balanced(prepared) if inputs.hyperparameters.class_weights else None),
         },
     )
 
@@ -111,15 +111,22 @@ def _dataset(encodings: tuple[Encoding, ...], labels: tuple[str, ...]) -> Any:
     )
 
 
-def _balanced(prepared: Prepared) -> Callable[..., Any]:
-    """Return a loss in which every label counts as much as every other, and a mean row counts 1."""
+def _balanced(prepared: Prepared) -> list[float]:
+    """Return the weight of each label: every label counts as much as every other, and a mean row counts 1."""
     counts = Counter(row.label for encoding in prepared.train for row in encoding.dataset.labelled)
     rows = sum(counts.values())
-    weights = [rows / (len(counts) * counts[label]) if label in counts else 0.0 for label in prepared.labels]
+    return [rows / (len(counts) * counts[label]) if label in counts else 0.0 for label in prepared.labels]
+
+
+def _loss(weights: list[float] | None) -> Callable[..., Any]:
+    """Return the loss of a batch: the mean over the rows of all batches of a step, of all processes.
+
+    The model's own is a mean over its own batch, which the Trainer would take for a share of the step's.
+    """
 
     def loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
         logits = outputs["logits"].float()
-        weight = torch.tensor(weights, device=logits.device)
+        weight = None if weights is None else torch.tensor(weights, device=logits.device)
         total = torch.nn.functional.cross_entropy(logits, labels, weight=weight, reduction="sum")
         return total / (len(labels) if num_items_in_batch is None else num_items_in_batch)
 

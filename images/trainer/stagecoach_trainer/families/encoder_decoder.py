@@ -38,7 +38,9 @@ def build(prepared: Prepared, precision: str) -> Parts:
             "train_dataset": _dataset(prepared.train),
             "eval_dataset": _dataset(prepared.validation) if prepared.validation else None,
             "processing_class": tokenizer,
-            "data_collator": DataCollatorForSeq2Seq(tokenizer),
+            # Given the model, it also lays out what the decoder reads: the loss below takes the labels away.
+            "data_collator": DataCollatorForSeq2Seq(tokenizer, model=model),
+            "compute_loss_func": _loss,
         },
     )
 
@@ -52,6 +54,16 @@ def load(folder: str, precision: str) -> Any:
         trust_remote_code=False,
         use_safetensors=True,
     )
+
+
+def _loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
+    """Return the loss of a batch: the mean over the tokens of all batches of a step, of all processes.
+
+    The model's own is a mean over its own batch, which the Trainer would take for a share of the step's.
+    """
+    logits = outputs["logits"].float()
+    total = torch.nn.functional.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="sum")
+    return total / ((labels >= 0).sum() if num_items_in_batch is None else num_items_in_batch)
 
 
 def _dataset(encodings: tuple[Encoding, ...]) -> Any:
