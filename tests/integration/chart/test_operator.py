@@ -11,7 +11,11 @@ from tests.integration.chart.conftest import Installer
 from tests.integration.chart.test_rights import WORK, lease
 from tests.integration.chart.tools import Cluster, Object
 from tests.integration.chart.yaml_blocks import example
+from tests.integration.kinds.test_nodes import make_run, running, succeed
+from tests.integration.kinds.test_runs import Desk
 from tests.integration.support.eventually import eventually
+from tests.integration.support.kube import Kube
+from tests.integration.support.kubelet import FakeKubelet
 from tests.integration.support.operator import OperatorProcess
 
 EXPECTED = WORK | lease("sc-stagecoach")
@@ -87,6 +91,7 @@ def operator(
     # Before the definitions go: without them the garbage collector no longer knows that the owners are gone.
     cluster.kubectl("delete", "jobs", "-n", "support", "-l", "app.kubernetes.io/managed-by=stagecoach")
     cluster.kubectl("delete", "pod", "work", "-n", "support", "--ignore-not-found", "--force")
+    cluster.kubectl("delete", "pvc", "--all", "-n", "support")
     cluster.kubectl("delete", "lease", "sc-stagecoach", "-n", "stagecoach")
 
 
@@ -99,7 +104,9 @@ def _kubeconfig(cluster: Cluster, folder: Path) -> Path:
     return file
 
 
-def test_it_needs_no_other_rights(operator: OperatorProcess, cluster: Cluster, requests: Requests) -> None:
+def test_it_needs_no_other_rights(
+    operator: OperatorProcess, cluster: Cluster, requests: Requests, chart_control_plane: ControlPlane
+) -> None:
     operator.wait_ready().wait_leading()
     # A run that waits: a status, and an Event.
     cluster.apply(example("finetunerun"))
@@ -116,10 +123,18 @@ def test_it_needs_no_other_rights(operator: OperatorProcess, cluster: Cluster, r
     running = '{"status": {"phase": "Running"}}'
     cluster.kubectl("patch", "pod", "work", "-n", "support", "--subresource=status", "--type=merge", "-p", running)
     eventually(lambda: ("get", "", "pods/log") in requests.rights(), what="a look at the pod's log")
+    # A training on several nodes: its claims are looked at, and its Service comes and goes.
+    kube = Kube(chart_control_plane.kubeconfig, "support")
+    desk = Desk(kube, FakeKubelet(kube))
+    desk.make_ready_project()
+    make_run(desk)
+    succeed(desk, running(desk))
+    eventually(lambda: not kube.select("Service"), 30, "the Service goes")
     operator.end()
     assert [each for each in requests.events() if each["responseStatus"]["code"] == 403] == []
-    # It asks for a Job by name only when that name is taken by somebody else.
-    assert requests.rights() | {("get", "batch", "jobs")} == {right[:3] for right in EXPECTED}
+    # It asks for a Job or a Service by name only when that name is taken by somebody else.
+    taken = {("get", "batch", "jobs"), ("get", "", "services")}
+    assert requests.rights() | taken == {right[:3] for right in EXPECTED}
 
 
 def _phase(cluster: Cluster, kind: str, name: str) -> str:

@@ -153,6 +153,7 @@ NEEDED = (
     right("stagecoach.dev", "toys/status", "patch"),
     right("", "pods", "get list watch"),
     right("", "pods/log", "get"),
+    right("", "services", "list watch"),
     right("", "events", "list create"),
     right("coordination.k8s.io", "leases", "get create update"),
 )

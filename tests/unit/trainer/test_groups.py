@@ -215,7 +215,7 @@ FAMILIES: dict[str, tuple[Callable[[Project], Project], Callable[..., TrainJob]]
 @pytest.mark.parametrize("family", FAMILIES)
 def test_of_other_families_too(project: Project, family: str) -> None:
     prepare, job = FAMILIES[family]
-    prepare(project)
+    project = prepare(project)
     alone = job(project, settings=TWO_EPOCHS | {"per_device_batch_size": 8})
     half = TWO_EPOCHS | {"per_device_batch_size": 4}
     parts = job(project, settings=half | {"gradient_accumulation_steps": 2})

@@ -56,9 +56,10 @@ def test_a_record_of_a_later_version_is_adopted_too(
     trained: tuple[Project, ArtifactReport], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project, report = trained
-    storage = project.storage
-    later = json.loads(storage.read(record_file(record_of(project).inputs_digest))) | {"weather": {"is": "fine"}}
-    monkeypatch.setattr(type(storage), "read", lambda *_: json.dumps(later).encode())
+    store = type(project.storage)
+    file, read = record_file(record_of(project).inputs_digest), store.read
+    later = json.dumps(json.loads(project.storage.read(file)) | {"weather": {"is": "fine"}}).encode()
+    monkeypatch.setattr(store, "read", lambda self, path: later if path == file else read(self, path))
     assert record_of(project).artifact.digest == report.digest
 
 
