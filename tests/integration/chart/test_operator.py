@@ -120,8 +120,8 @@ def test_it_needs_no_other_rights(
     # A pod that does not start: its events. One that runs: its log.
     cluster.apply(POD)
     eventually(lambda: ("list", "", "events") in requests.rights(), what="a look at the pod's events")
-    running = '{"status": {"phase": "Running"}}'
-    cluster.kubectl("patch", "pod", "work", "-n", "support", "--subresource=status", "--type=merge", "-p", running)
+    runs = '{"status": {"phase": "Running"}}'
+    cluster.kubectl("patch", "pod", "work", "-n", "support", "--subresource=status", "--type=merge", "-p", runs)
     eventually(lambda: ("get", "", "pods/log") in requests.rights(), what="a look at the pod's log")
     # A training on several nodes: its claims are looked at, and its Service comes and goes.
     kube = Kube(chart_control_plane.kubeconfig, "support")
