@@ -21,6 +21,8 @@ SILENT_SECONDS = 60.0
 FIRST_BEAT_SECONDS = 300.0
 # Who only knows that another one is gone lets it end first, so that the cause is seen before its effects.
 LINGER_SECONDS = 10.0
+# As long as the last acts of a process may take that ends by the word of another one.
+LAST_ACTS_SECONDS = 10.0
 # As long as rank 0 may take for something that all wait for, such as a checkpoint.
 PATIENCE = timedelta(hours=2)
 OVER = "over"
@@ -68,6 +70,9 @@ class Members:
     def part(self) -> None:
         """Go on alone if this is the first process: the others have done their part and wait for its word."""
 
+    def at_word(self, _act: Callable[[Report], None]) -> None:
+        """Have this done when the word of another process ends this one: nothing that it began is unwound then."""
+
 
 ALONE = Members()
 
@@ -84,6 +89,7 @@ class Joined(Members):
         self._parent = os.getppid()
         self._ending = threading.Lock()
         self._needs_others = True
+        self._last_acts: list[Callable[[Report], None]] = []
         self._beats: dict[int, tuple[bytes, float]] = {}
         # Connections of their own: a process that waits for a key keeps its connection busy.
         self._store, self._watched = _store(PATIENCE), _store(timedelta(seconds=SILENT_SECONDS))
@@ -141,6 +147,10 @@ class Joined(Members):
         self._needs_others = False
         while not self.leads:
             time.sleep(BEAT_SECONDS)  # the word of the first process ends this one
+
+    def at_word(self, act: Callable[[Report], None]) -> None:
+        """Have this done, from a thread, when the word of another process ends this one."""
+        self._last_acts.append(act)
 
     def _shared(self, key: str, make: Callable[[], str], *, makes: bool) -> str:
         if makes:
@@ -214,7 +224,17 @@ class Joined(Members):
 
     def _go(self, report: Report) -> NoReturn:
         self._leave(report)
+        self._act(report)
         os._exit(exit_code(report))
+
+    def _act(self, report: Report) -> None:
+        """Do the last acts, each in a thread of its own: none can hold up the end, nor the others by its failure."""
+        acts = [threading.Thread(target=act, args=(report,), daemon=True) for act in self._last_acts]
+        for act in acts:
+            act.start()
+        until = time.monotonic() + LAST_ACTS_SECONDS
+        for act in acts:
+            act.join(max(0.0, until - time.monotonic()))
 
 
 def exit_code(report: Report) -> int:

@@ -1,5 +1,6 @@
 """Trainings by several processes, started by torchrun as in pods: gloo over this machine's own loopback."""
 
+import json
 import os
 import shutil
 import signal
@@ -9,28 +10,33 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stagecoach.contract import layout, tracking
 from stagecoach.contract.inputs import FullMethod, PTuningMethod
 from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, INDEX_VARIABLE, Group, TrainJob
 from stagecoach.contract.records import Record
 from stagecoach.contract.reports import ExitCode, Outcome, Problem, ProgressLine, Report
 from stagecoach_trainer import launch, places
+from stagecoach_trainer.train import staging
 from tests.unit.contract.documents import METHOD
 
 from .conftest import Project, make_project
 from .test_checkpoints import PARENT, attempt, first_steps, job_of, record_of, same, saved
 from .test_encoders import LOW_RANK, encoder_job, with_base
+from .test_tracking import server, told_to
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 # A pod in which something happens at the beginning of a step of one process.
 WORK = """\
 import os, signal, sys, time
-from stagecoach_trainer import group, loop, work
+from stagecoach_trainer import credentials, group, loop, work
+credentials.may_be_asked = lambda _: True  # a tracking server on this machine
 group.SILENT_SECONDS = {silent}
 inner = loop._Metered.training_step
 def step(trainer, *arguments, **options):
@@ -107,6 +113,7 @@ def start(
         places.TERMINATION_LOG_VARIABLE: str(root / "termination-log"),
         ENVIRONMENT_VARIABLE: job.line(),
         INDEX_VARIABLE: str(index),
+        tracking.ENVIRONMENT_VARIABLE: os.environ.get(tracking.ENVIRONMENT_VARIABLE, ""),
     }
     work = WORK.format(step=step, rank=rank, happens=happens, silent=silent)
     command = [sys.executable, "-c", meeting + PARENT.format(work)]
@@ -270,6 +277,31 @@ def test_what_fails_in_one_process_is_what_all_tell(real: Project) -> None:
         assert problem is not None
         assert (pod.told().index, problem.message) == (1, "ValueError: of this one")
     assert abs(ended[1].ended - ended[0].ended) < BOUND
+
+
+def test_what_fails_in_another_process_leaves_neither_staging_nor_a_run_that_seems_to_go_on(
+    real: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def note(handler: BaseHTTPRequestHandler) -> None:
+        asked = json.loads(handler.rfile.read(int(handler.headers.get("Content-Length") or 0)) or b"{}")
+        seen.extend(filter(None, [asked.get("status")]))
+        content = b'{"experiment_id": "1", "run": {"info": {"run_id": "r"}}}'
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content)
+
+    job = group_job(real, nodes=2)
+    left = real.root / "storage" / layout.staging_folder(staging(job)) / "left"
+    happens = f"os.makedirs({str(left)!r}); raise ValueError('of this one')"
+    with server(note) as uri:
+        told_to(monkeypatch, uri)
+        ended = pods(real, job, happens, step=1, rank=1)
+    assert codes(ended) == [ExitCode.FAILED] * 2, [pod.output for pod in ended]
+    assert seen[-1:] == ["FAILED"], [pod.output for pod in ended]
+    assert not left.parent.exists()
 
 
 def test_bad_input_is_told_by_all(real: Project) -> None:
