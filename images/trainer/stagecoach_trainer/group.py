@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from stagecoach.contract.reports import Outcome, Problem, Report
 from stagecoach_trainer import launch
+from stagecoach_trainer.interruption import Request
 
 BEAT_SECONDS = 1.0
 # A process whose beats stop for this long is gone, even if the network does not say so.
@@ -67,7 +68,7 @@ class Members:
         """Return the index of the pod in which a process is, where there are several."""
         return None
 
-    def part(self) -> None:
+    def part(self, _request: Request) -> None:
         """Go on alone if this is the first process: the others have done their part and wait for its word."""
 
     def at_word(self, _act: Callable[[Report], None]) -> None:
@@ -142,10 +143,17 @@ class Joined(Members):
         """Return the index of the pod in which a process is."""
         return rank // int(os.environ[launch.PER_NODE])
 
-    def part(self) -> None:
-        """Go on alone if this is the first process; another one waits here for its word, which ends it."""
+    def part(self, request: Request) -> None:
+        """Go on alone if this is the first process; another one waits here for its word, which ends it.
+
+        The work of another pod is done: asked to stop, it leaves. A process of the first pod stays, for what the pod
+        tells is what was published.
+        """
         self._needs_others = False
         while not self.leads:
+            if request.asked and self.node:
+                self._ending.acquire()
+                self._go(Report(outcome=Outcome.DONE))
             time.sleep(BEAT_SECONDS)  # the word of the first process ends this one
 
     def at_word(self, act: Callable[[Report], None]) -> None:

@@ -155,7 +155,7 @@ def run(
         meter.started = time.monotonic()
         output = trainer.train(resume_from_checkpoint=folder)
         stretches, tokens, cpu_hours = continuation.stretches(), continuation.tokens(), continuation.cpu_hours()
-    members.part()
+    members.part(request)
     losses = [
         output.training_loss,
         *(point["eval_loss"] for point in trainer.state.log_history if "eval_loss" in point),

@@ -47,6 +47,7 @@ loop._Metered.training_step = step
 sys.exit(work.main())
 """
 KILLED = "os.kill(os.getpid(), signal.SIGKILL)"
+PARENT_ID = "int(open('/proc/%d/stat' % os.getppid()).read().split()[3])"
 ASKED = """os.kill({pid}, signal.SIGTERM)
         [request] = [each._request for each in trainer.callback_handler.callbacks if hasattr(each, "_request")]
         while not request.asked: time.sleep(0.01)"""
@@ -228,8 +229,7 @@ def test_a_pod_that_is_asked_to_stop_has_all_save_a_checkpoint_and_go_on_to_the_
     real: Project, undisturbed: Record
 ) -> None:
     job = group_job(real, nodes=2)
-    parent = "int(open('/proc/%d/stat' % os.getppid()).read().split()[3])"
-    ended = pods(real, job, ASKED.format(pid=parent), step=3, rank=1)
+    ended = pods(real, job, ASKED.format(pid=PARENT_ID), step=3, rank=1)
     assert codes(ended) == [ExitCode.PREEMPTED] * 2, [pod.output for pod in ended]
     assert [(pod.told().outcome, pod.told().checkpoint) for pod in ended] == [(Outcome.PREEMPTED, 4)] * 2
     assert [pod.told().index for pod in ended] == [1, 1], "the one that was asked"
@@ -266,6 +266,31 @@ def test_the_first_pod_killed_ends_the_others(real: Project) -> None:
     ended = pods(real, job, KILLED, step=2, rank=0)
     assert [pod.told().outcome for pod in ended] == [Outcome.FAILED, Outcome.PEER_LOST], [pod.output for pod in ended]
     assert 0 < ended[1].ended - ended[0].ended < BOUND
+
+
+def test_a_pod_that_is_asked_to_stop_while_the_first_one_publishes_has_done_its_part(real: Project) -> None:
+    job = group_job(real, nodes=2)
+    gone = real.root / "gone"
+    publishes = f"""from stagecoach_trainer import artifact
+        files = artifact.files
+        def late(*arguments):
+            while not os.path.exists({str(gone)!r}): time.sleep(0.1)
+            return files(*arguments)
+        artifact.files = late"""
+    asked = f"""part = group.Joined.part
+        def asked(*arguments):
+            os.kill({PARENT_ID}, signal.SIGTERM)
+            part(*arguments)
+        group.Joined.part = asked"""
+    first, second = start(real, job, 0, publishes, rank=0, step=0), start(real, job, 1, asked, step=0)
+    try:
+        assert second.process.wait(120) == ExitCode.DONE, (second.root / "output").read_text()
+        assert first.process.poll() is None
+    finally:
+        gone.touch()
+        first.process.wait(120)
+    assert first.process.returncode == ExitCode.DONE, (first.root / "output").read_text()
+    assert first.told().artifact is not None
 
 
 def test_what_fails_in_one_process_is_what_all_tell(real: Project) -> None:
