@@ -373,21 +373,26 @@ GROUP = Group(nodes=2, processes=2, address="somewhere")
 FAILED = Report(outcome=Outcome.FAILED, problem=Problem(reason="X", message="x"))
 LOST = Report(outcome=Outcome.PEER_LOST, problem=Problem(reason="PeerLost", message="x"))
 DONE = Report(outcome=Outcome.DONE)
+STOPPED = Report(outcome=Outcome.TERMINATED, problem=Problem(reason="Terminated", message="x"))
 
 
 @pytest.mark.parametrize(
-    ("reports", "expected"),
+    ("reports", "asked", "expected"),
     [
-        ([DONE, DONE], DONE),
-        ([LOST, FAILED], FAILED),
-        ([None, FAILED], FAILED),
-        ([LOST, LOST], LOST),
-        ([LOST, None], None),
-        ([None, None], None),
+        ([DONE, DONE], False, DONE),
+        ([LOST, FAILED], False, FAILED),
+        ([None, FAILED], False, FAILED),
+        ([LOST, LOST], False, LOST),
+        ([LOST, None], False, None),
+        ([None, None], False, None),
+        ([STOPPED, None], False, None),
+        ([STOPPED, FAILED], False, FAILED),
+        ([STOPPED, STOPPED], False, STOPPED),
+        ([STOPPED, None], True, STOPPED),
     ],
 )
-def test_what_a_pod_tells_of_its_processes(reports: list[Report | None], expected: Report | None) -> None:
-    assert launch.together(reports, GROUP, begun=True) == expected
+def test_what_a_pod_tells_of_its_processes(reports: list[Report | None], asked: bool, expected: Report | None) -> None:
+    assert launch.together(reports, GROUP, begun=True, asked=asked) == expected
 
 
 def test_the_group_of_a_document() -> None:
