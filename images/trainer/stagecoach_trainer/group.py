@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, NoReturn
 
@@ -212,9 +213,12 @@ class Joined(Members):
         return f"process {', '.join(silent)} gave no sign of life for {SILENT_SECONDS:.0f} seconds." if silent else ""
 
     def _hear(self) -> None:
-        if self._watched.check([OVER]) and self._ending.acquire(blocking=False):
-            report = Report.parse(self._watched.get(OVER).decode())
-            self._watched.add("heard", 1)
+        if not self._watched.check([OVER]):
+            return
+        report = Report.parse(self._watched.get(OVER).decode())
+        if self._ending.acquire(blocking=False):
+            with suppress(Exception):  # torch's errors of a store that went with who has told it
+                self._watched.add("heard", 1)
             self._go(report or Report(outcome=Outcome.FAILED))
 
     def _silent(self, rank: int) -> bool:

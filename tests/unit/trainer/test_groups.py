@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -367,6 +368,41 @@ def test_pods_that_do_not_meet_end(real: Project) -> None:
     problem = alone.told().problem
     assert problem is not None
     assert problem.reason == "PeersMissing"
+
+
+class Left(Exception):
+    """A process has ended."""
+
+
+@pytest.mark.parametrize("fails", ["get", "add"])
+def test_a_store_that_goes_while_the_end_is_heard_holds_nobody_up(fails: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stagecoach_trainer import group
+
+    class Store:
+        def check(self, _keys: list[str]) -> bool:
+            return True
+
+        def get(self, _key: str) -> bytes:
+            return self._answer("get", FAILED.line().encode())
+
+        def add(self, _key: str, _number: int) -> int:
+            return self._answer("add", 1)
+
+        def _answer(self, call: str, answer: Any) -> Any:
+            if call == fails:
+                raise RuntimeError("connection reset by peer")
+            return answer
+
+    def leave(report: Report) -> None:
+        raise Left(report)
+
+    members = group.Joined.__new__(group.Joined)
+    monkeypatch.setattr(members, "_watched", Store(), raising=False)
+    monkeypatch.setattr(members, "_ending", threading.Lock(), raising=False)
+    monkeypatch.setattr(members, "_leave", leave, raising=False)
+    with pytest.raises(RuntimeError if fails == "get" else Left):
+        members._hear()
+    assert members._ending.locked() == (fails == "add"), "only who leaves keeps others from leaving"
 
 
 GROUP = Group(nodes=2, processes=2, address="somewhere")
