@@ -370,6 +370,13 @@ def test_pods_that_do_not_meet_end(real: Project) -> None:
     assert problem.reason == "PeersMissing"
 
 
+def test_what_all_wait_for_may_take_as_long_as_the_first_one_is_waited_for(real: Project) -> None:
+    from stagecoach_trainer import group, loop, train
+
+    prepared = train.prepare(real.train_job())
+    assert loop._arguments(prepared, "float32", 1).ddp_timeout == group.PATIENCE.total_seconds()
+
+
 class Left(Exception):
     """A process has ended."""
 
