@@ -201,16 +201,19 @@ class Continuation(TrainerCallback):  # type: ignore[misc]
             self._at_epoch_end, control.should_save = False, True
 
     def on_save(self, args: Any, state: Any, _control: Any, **_: Any) -> None:
-        """Publish what the Trainer has written. Raises Preempted when the pod was asked to stop."""
+        """Publish what the Trainer has written. Raises Preempted when the pod was asked to stop.
+
+        Raises Terminated instead when the storage has refused it.
+        """
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         try:
-            self._publish(folder, state.global_step)
+            saved = self._publish(folder, state.global_step)
         finally:
             if self._members.leads_node:
                 shutil.rmtree(folder, ignore_errors=True)
         self._saved_at = time.monotonic()
         if (asked := self._asked()).any:
-            raise Preempted(state.global_step, asked.index)
+            raise Preempted(state.global_step, asked.index) if saved else Terminated(asked.index)
 
     def _due(self, step: int) -> bool:
         """Whether to save now. Any pod may be asked to stop, and the first one's clock counts: all decide alike."""
@@ -224,7 +227,8 @@ class Continuation(TrainerCallback):  # type: ignore[misc]
         ranks = [rank for rank, asked in enumerate(self._members.each(self._request.asked)) if asked]
         return _Asked(bool(ranks), self._members.index_of(ranks[0]) if ranks else None)
 
-    def _publish(self, folder: Path, step: int) -> None:
+    def _publish(self, folder: Path, step: int) -> bool:
+        """Return whether the storage has the checkpoint."""
         trainer = self._trainer
         since_logged = self._members.each(trainer._tr_loss.item())
         sums = LossSums(
@@ -246,10 +250,10 @@ class Continuation(TrainerCallback):  # type: ignore[misc]
         )
         self._gather_randomness(folder)
         refused = self._members.first(f"refused/{step}", lambda: self._refused(folder, checkpoint))
-        if not refused:
-            self._meter.checkpoint = step
-        elif (asked := self._asked()).any:
-            raise Terminated(asked.index)
+        if refused:
+            return False
+        self._meter.checkpoint = step
+        return True
 
     def _refused(self, folder: Path, checkpoint: Checkpoint) -> str:
         """Publish a checkpoint; return why the storage refuses it, or nothing."""

@@ -8,11 +8,13 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, NoReturn
 
 from stagecoach.contract.reports import Outcome, Problem, Report
 from stagecoach_trainer import launch
+from stagecoach_trainer.interruption import Request
 
 BEAT_SECONDS = 1.0
 # A process whose beats stop for this long is gone, even if the network does not say so.
@@ -21,6 +23,8 @@ SILENT_SECONDS = 60.0
 FIRST_BEAT_SECONDS = 300.0
 # Who only knows that another one is gone lets it end first, so that the cause is seen before its effects.
 LINGER_SECONDS = 10.0
+# As long as the last acts of a process may take that ends by the word of another one.
+LAST_ACTS_SECONDS = 10.0
 # As long as rank 0 may take for something that all wait for, such as a checkpoint.
 PATIENCE = timedelta(hours=2)
 OVER = "over"
@@ -65,8 +69,11 @@ class Members:
         """Return the index of the pod in which a process is, where there are several."""
         return None
 
-    def part(self) -> None:
+    def part(self, _request: Request) -> None:
         """Go on alone if this is the first process: the others have done their part and wait for its word."""
+
+    def at_word(self, _act: Callable[[Report], None]) -> None:
+        """Have this done when the word of another process ends this one: nothing that it began is unwound then."""
 
 
 ALONE = Members()
@@ -84,6 +91,7 @@ class Joined(Members):
         self._parent = os.getppid()
         self._ending = threading.Lock()
         self._needs_others = True
+        self._last_acts: list[Callable[[Report], None]] = []
         self._beats: dict[int, tuple[bytes, float]] = {}
         # Connections of their own: a process that waits for a key keeps its connection busy.
         self._store, self._watched = _store(PATIENCE), _store(timedelta(seconds=SILENT_SECONDS))
@@ -136,11 +144,22 @@ class Joined(Members):
         """Return the index of the pod in which a process is."""
         return rank // int(os.environ[launch.PER_NODE])
 
-    def part(self) -> None:
-        """Go on alone if this is the first process; another one waits here for its word, which ends it."""
+    def part(self, request: Request) -> None:
+        """Go on alone if this is the first process; another one waits here for its word, which ends it.
+
+        The work of another pod is done: asked to stop, it leaves. A process of the first pod stays, for what the pod
+        tells is what was published.
+        """
         self._needs_others = False
         while not self.leads:
+            if request.asked and self.node:
+                self._ending.acquire()
+                self._go(Report(outcome=Outcome.DONE))
             time.sleep(BEAT_SECONDS)  # the word of the first process ends this one
+
+    def at_word(self, act: Callable[[Report], None]) -> None:
+        """Have this done, from a thread, when the word of another process ends this one."""
+        self._last_acts.append(act)
 
     def _shared(self, key: str, make: Callable[[], str], *, makes: bool) -> str:
         if makes:
@@ -194,9 +213,12 @@ class Joined(Members):
         return f"process {', '.join(silent)} gave no sign of life for {SILENT_SECONDS:.0f} seconds." if silent else ""
 
     def _hear(self) -> None:
-        if self._watched.check([OVER]) and self._ending.acquire(blocking=False):
-            report = Report.parse(self._watched.get(OVER).decode())
-            self._watched.add("heard", 1)
+        if not self._watched.check([OVER]):
+            return
+        report = Report.parse(self._watched.get(OVER).decode())
+        if self._ending.acquire(blocking=False):
+            with suppress(Exception):  # torch's errors of a store that went with who has told it
+                self._watched.add("heard", 1)
             self._go(report or Report(outcome=Outcome.FAILED))
 
     def _silent(self, rank: int) -> bool:
@@ -214,7 +236,17 @@ class Joined(Members):
 
     def _go(self, report: Report) -> NoReturn:
         self._leave(report)
+        self._act(report)
         os._exit(exit_code(report))
+
+    def _act(self, report: Report) -> None:
+        """Do the last acts, each in a thread of its own: none can hold up the end, nor the others by its failure."""
+        acts = [threading.Thread(target=act, args=(report,), daemon=True) for act in self._last_acts]
+        for act in acts:
+            act.start()
+        until = time.monotonic() + LAST_ACTS_SECONDS
+        for act in acts:
+            act.join(max(0.0, until - time.monotonic()))
 
 
 def exit_code(report: Report) -> int:

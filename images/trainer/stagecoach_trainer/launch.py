@@ -52,12 +52,14 @@ def report_file(place: Path, local_rank: int | str) -> Path:
     return place.with_name(f"{place.stem}-{local_rank}{place.suffix}")
 
 
-def together(reports: Sequence[Report | None], group: Group, *, begun: bool) -> Report | None:
+def together(reports: Sequence[Report | None], group: Group, *, begun: bool, asked: bool) -> Report | None:
     """Return what the processes of a pod come to, or None when one was ended before it could report.
 
-    That another one is gone is what the others say of it: it does not hide the cause.
+    That another one is gone is what the others say of it: it does not hide the cause. Nor does it that they were told
+    to stop when the pod was not `asked` to: torchrun tells them when one has ended.
     """
-    own = [report for report in reports if report is not None and report.outcome is not Outcome.PEER_LOST]
+    effects = (Outcome.PEER_LOST,) if asked else (Outcome.PEER_LOST, Outcome.TERMINATED)
+    own = [report for report in reports if report is not None and report.outcome not in effects]
     if own:
         return own[0]
     if not begun:

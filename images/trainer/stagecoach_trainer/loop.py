@@ -21,7 +21,7 @@ from stagecoach_trainer.checkpoints import Checkpoints
 from stagecoach_trainer.continuation import Continuation, Meter, Resumable
 from stagecoach_trainer.failures import WorkFailed
 from stagecoach_trainer.families import decoder, encoder, encoder_decoder
-from stagecoach_trainer.group import ALONE, Members
+from stagecoach_trainer.group import ALONE, PATIENCE, Members
 from stagecoach_trainer.interruption import Request
 from stagecoach_trainer.tracking import Listener, Tracker
 from stagecoach_trainer.train import Prepared, now
@@ -155,7 +155,7 @@ def run(
         meter.started = time.monotonic()
         output = trainer.train(resume_from_checkpoint=folder)
         stretches, tokens, cpu_hours = continuation.stretches(), continuation.tokens(), continuation.cpu_hours()
-    members.part()
+    members.part(request)
     losses = [
         output.training_loss,
         *(point["eval_loss"] for point in trainer.state.log_history if "eval_loss" in point),
@@ -254,6 +254,7 @@ def _arguments(prepared: Prepared, precision: str, processes: int) -> Any:
         logging_first_step=True,
         logging_nan_inf_filter=False,
         ddp_backend="gloo" if processes > 1 and not prepared.job.inputs.devices else None,
+        ddp_timeout=int(PATIENCE.total_seconds()),
         # Looking for unused parameters does not go with computing activations again.
         ddp_find_unused_parameters=not settings.gradient_checkpointing if processes > 1 else None,
         dataloader_pin_memory=bool(prepared.job.inputs.devices),

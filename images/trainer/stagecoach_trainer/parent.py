@@ -120,7 +120,7 @@ def _worked_together(
     begun = any(file.exists() for file in files)
     if child.asked and not begun:
         return None, status
-    return launch.together([_read(file) for file in files], group, begun=begun), status
+    return launch.together([_read(file) for file in files], group, begun=begun, asked=child.asked), status
 
 
 def _reap(pid: int, done: Callable[[], bool] | None = None, child: _Child | None = None) -> int:

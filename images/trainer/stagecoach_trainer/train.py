@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from stagecoach.contract.inputs import TRAINER_REVISION
 from stagecoach.contract.jobs import DataSource, Split, TrainJob
 from stagecoach.contract.prompts import Encoder, Tokenizer, encoder_for
-from stagecoach.contract.reports import ArtifactReport, BadInput, Problem
+from stagecoach.contract.reports import ArtifactReport, BadInput, Outcome, Problem, Report
 from stagecoach.contract.store import require_storage
 from stagecoach_trainer import bases, encoding, interruption, lookup, places, sources
 from stagecoach_trainer.bases import Base
@@ -50,6 +50,7 @@ def train(job: TrainJob, members: Members = ALONE) -> ArtifactReport:
         return known
     storage.clean(staging(job))
     storage.probe(staging(job))
+    members.at_word(lambda _: places.storage().clean(staging(job)))
     try:
         return _trained(prepare(job, members), members)
     finally:
@@ -106,6 +107,8 @@ def _trained(prepared: Prepared, members: Members) -> ArtifactReport:
     saved = Checkpoints(places.storage, prepared.job)
     # From here a request to stop leads to a checkpoint; once all steps are done, publishing takes no longer.
     with interruption.noted() as request, tracking.told(prepared.job, leads=members.leads) as tracker:
+        if tracker is not None:
+            members.at_word(lambda report: tracker.finish(_status(report), tracking.HASTE))
         result = loop.run(prepared, saved, request, members, tracker)
         storage = places.storage()
         files = artifact.files(result.model, prepared.base, result.precision)
@@ -113,6 +116,11 @@ def _trained(prepared: Prepared, members: Members) -> ArtifactReport:
         report = recording.publish(prepared, result, manifest, storage, tracker)
         saved.remove()
     return report
+
+
+def _status(report: Report) -> str:
+    """Return what the tracking server is told of a training that ends by the word of another process."""
+    return "KILLED" if report.outcome in (Outcome.PREEMPTED, Outcome.TERMINATED) else "FAILED"
 
 
 def _check_revision(job: TrainJob) -> None:

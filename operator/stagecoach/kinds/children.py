@@ -1,10 +1,12 @@
 """What is in memory about the Jobs of an object."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from stagecoach.kinds.plan import Object
 from stagecoach.kinds.view import View
 from stagecoach.policies import groups
+from stagecoach.policies.attempts import LEAVING_PATIENCE
 from stagecoach.policies.pods import JOB_NAME, JobState, PodState, decisive, job_state, pod_state
 
 
@@ -35,15 +37,17 @@ def child(view: View, owner_uid: str, name: str, nodes: int = 1, *, started: boo
     )
 
 
-def unfinished(view: View, owner_uid: str) -> tuple[Object, ...]:
+def unfinished(view: View, owner_uid: str, now: datetime) -> tuple[Object, ...]:
     """Return the Jobs that would go on: neither ended nor being deleted, and with a pod, if any, that goes on.
 
     The Job controller sees the end of a pod a moment after we do, and ends the other pods of a Job one of which failed;
-    such a Job ends by itself and is kept for its logs.
+    once the pod of index 0 has done its work, the others hear of it and have time to end. Such a Job ends by itself and
+    is kept for its logs.
     """
     pods = [(_job_of(pod), pod_state(pod)) for pod in view.pods(owner_uid)]
     failed = {job for job, pod in pods if pod.ended and pod.exit_code != 0}
-    ended = failed | ({job for job, _ in pods} - {job for job, pod in pods if not pod.ended})
+    led = {job for job, pod in pods if _has_led(pod, now)}
+    ended = failed | led | ({job for job, _ in pods} - {job for job, pod in pods if not pod.ended})
     return tuple(
         job
         for job in view.jobs(owner_uid)
@@ -51,6 +55,13 @@ def unfinished(view: View, owner_uid: str) -> tuple[Object, ...]:
         and not job_state(job).finished
         and "deletionTimestamp" not in job["metadata"]
     )
+
+
+def _has_led(pod: PodState, now: datetime) -> bool:
+    """Whether this is the pod of index 0, which did its work so lately that others may still be ending."""
+    if pod.index != 0 or pod.exit_code != 0 or not pod.finished:
+        return False
+    return now - datetime.fromisoformat(pod.finished) < LEAVING_PATIENCE
 
 
 def _job_of(pod: Object) -> str:

@@ -42,9 +42,9 @@ def voice(pod: PodState) -> Voice:
     if pod.report is not None:
         left_by_its_node = pod.report.outcome is Outcome.PEER_LOST and pod.taken_away
         return Voice.STOPPED if left_by_its_node else OF_ITS_END.get(pod.report.outcome, Voice.CAUSE)
-    if pod.taken_away:
-        return Voice.STOPPED
-    return Voice.FINISHED if pod.index and pod.exit_code == 0 else Voice.SILENT
+    if pod.index and pod.exit_code == 0:
+        return Voice.FINISHED
+    return Voice.STOPPED if pod.taken_away else Voice.SILENT
 
 
 def _of_a_living(pod: PodState) -> Voice:

@@ -7,6 +7,7 @@ import pytest
 
 from stagecoach.contract.jobs import Group, TrainJob
 from stagecoach.kinds.finetunerun.reconcile import CONTROLLER
+from stagecoach.policies.attempts import LEAVING_PATIENCE
 from stagecoach.policies.sharing import Claim
 from tests import builders
 from tests.unit.kinds.world import World
@@ -158,6 +159,24 @@ def test_the_service_goes_when_the_run_has_ended() -> None:
     assert world.service_objects, "only once its end is seen in the status"
     world.reconcile()
     assert not world.service_objects
+
+
+def test_the_job_of_a_run_that_is_done_stays_while_its_other_pods_end_and_no_longer() -> None:
+    world = world_of(nodes=2)
+    started(world)
+    world.start_pods()
+    world.run_pods()
+    world.reconcile()
+    first, _ = world.live_pods()
+    world.end_pod(first, builders.artifact_report())
+    world.reconcile()
+    assert world.status["phase"] == "Succeeded"
+    plan = world.reconcile()
+    assert world.job_objects, "its logs are kept"
+    assert plan.requeue_after, "nothing else may tell that the other pod goes on"
+    world.wait(LEAVING_PATIENCE.total_seconds())
+    world.reconcile()
+    assert not world.job_objects
 
 
 def test_progress_is_that_of_the_first_pod_and_the_failed_index_is_told() -> None:

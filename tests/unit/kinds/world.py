@@ -180,7 +180,8 @@ class World:
 
     def end_pod(self, pod: Object, report: Object | None, code: int = 0, reason: str = "Completed") -> None:
         labels = pod["metadata"]["labels"]
-        state: dict[str, Any] = {"exitCode": code, "reason": reason, "startedAt": self.now.isoformat()}
+        state: dict[str, Any] = {"exitCode": code, "reason": reason}
+        state |= {"startedAt": self.now.isoformat(), "finishedAt": self.now.isoformat()}
         if report is not None and not (code == 0 and labels.get(INDEX, "0") != "0"):
             state["message"] = json.dumps(report)
         phase = "Succeeded" if code == 0 else "Failed"

@@ -54,6 +54,7 @@ UNSCHEDULABLE: dict[str, Any] = {"conditions": [{"type": "PodScheduled", "status
 VOICES = [
     ("done", ended(0, 0, DONE), Voice.DONE),
     ("done elsewhere", ended(1, 0), Voice.FINISHED),
+    ("done elsewhere before its node goes", ended(1, 0, leaves=100), Voice.FINISHED),
     ("failed", ended(1, 70, report("Failed")), Voice.CAUSE),
     ("bad input", ended(0, 64, report("BadInput")), Voice.CAUSE),
     ("memory", ended(1, 137, end="OOMKilled"), Voice.CAUSE),

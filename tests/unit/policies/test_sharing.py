@@ -28,7 +28,7 @@ def test_a_claim_is_shared_or_refused(modes: tuple[str, ...] | None, written: bo
 def test_the_remedies_of_a_claim() -> None:
     told = refusal("store", Claim(("ReadWriteOnce",)), written=True, nodes=2)
     assert "s3://" in told
-    assert "resources.nodes 1" in told
+    assert "delete this run and create one with resources.nodes 1" in told, "else that may wait for this one"
 
 
 def test_one_refused_claim_is_enough() -> None:

@@ -342,6 +342,20 @@ def test_asked_to_stop_without_a_storage_it_has_saved_nothing(real: Project, mon
         attempt(real, job_of(real), asked=5)
 
 
+def test_asked_to_stop_just_after_a_refusal_it_has_saved_nothing(
+    real: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stagecoach_trainer import continuation
+    from stagecoach_trainer.interruption import Terminated
+
+    answers = iter([continuation._Asked(any=False, index=None)])
+    asked = continuation._Asked(any=True, index=None)
+    monkeypatch.setattr(checkpoints.Checkpoints, "publish", refuse)
+    monkeypatch.setattr(continuation.Continuation, "_asked", lambda _: next(answers, asked))
+    with pytest.raises(Terminated):
+        attempt(real, job_of(real, every=1))
+
+
 @pytest.fixture
 def overfitting(real: Project) -> dict[str, Any]:
     """Settings whose evaluation loss is lowest before the end: the validation labels contradict the others."""

@@ -1,38 +1,45 @@
 """Trainings by several processes, started by torchrun as in pods: gloo over this machine's own loopback."""
 
+import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stagecoach.contract import layout, tracking
 from stagecoach.contract.inputs import FullMethod, PTuningMethod
 from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, INDEX_VARIABLE, Group, TrainJob
 from stagecoach.contract.records import Record
 from stagecoach.contract.reports import ExitCode, Outcome, Problem, ProgressLine, Report
 from stagecoach_trainer import launch, places
+from stagecoach_trainer.train import staging
 from tests.unit.contract.documents import METHOD
 
 from . import test_encoder_decoders
 from .conftest import Project, make_project
 from .test_checkpoints import PARENT, attempt, first_steps, job_of, record_of, same, saved
 from .test_encoders import LOW_RANK, encoder_job, with_base
+from .test_tracking import server, told_to
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 # A pod in which something happens at the beginning of a step of one process.
 WORK = """\
 import os, signal, sys, time
-from stagecoach_trainer import group, loop, work
+from stagecoach_trainer import credentials, group, loop, work
+credentials.may_be_asked = lambda _: True  # a tracking server on this machine
 group.SILENT_SECONDS = {silent}
 inner = loop._Metered.training_step
 def step(trainer, *arguments, **options):
@@ -43,6 +50,7 @@ loop._Metered.training_step = step
 sys.exit(work.main())
 """
 KILLED = "os.kill(os.getpid(), signal.SIGKILL)"
+PARENT_ID = "int(open('/proc/%d/stat' % os.getppid()).read().split()[3])"
 ASKED = """os.kill({pid}, signal.SIGTERM)
         [request] = [each._request for each in trainer.callback_handler.callbacks if hasattr(each, "_request")]
         while not request.asked: time.sleep(0.01)"""
@@ -109,6 +117,7 @@ def start(
         places.TERMINATION_LOG_VARIABLE: str(root / "termination-log"),
         ENVIRONMENT_VARIABLE: job.line(),
         INDEX_VARIABLE: str(index),
+        tracking.ENVIRONMENT_VARIABLE: os.environ.get(tracking.ENVIRONMENT_VARIABLE, ""),
     }
     work = WORK.format(step=step, rank=rank, happens=happens, silent=silent)
     command = [sys.executable, "-c", meeting + PARENT.format(work)]
@@ -241,8 +250,7 @@ def test_a_pod_that_is_asked_to_stop_has_all_save_a_checkpoint_and_go_on_to_the_
     real: Project, undisturbed: Record
 ) -> None:
     job = group_job(real, nodes=2)
-    parent = "int(open('/proc/%d/stat' % os.getppid()).read().split()[3])"
-    ended = pods(real, job, ASKED.format(pid=parent), step=3, rank=1)
+    ended = pods(real, job, ASKED.format(pid=PARENT_ID), step=3, rank=1)
     assert codes(ended) == [ExitCode.PREEMPTED] * 2, [pod.output for pod in ended]
     assert [(pod.told().outcome, pod.told().checkpoint) for pod in ended] == [(Outcome.PREEMPTED, 4)] * 2
     assert [pod.told().index for pod in ended] == [1, 1], "the one that was asked"
@@ -281,6 +289,31 @@ def test_the_first_pod_killed_ends_the_others(real: Project) -> None:
     assert 0 < ended[1].ended - ended[0].ended < BOUND
 
 
+def test_a_pod_that_is_asked_to_stop_while_the_first_one_publishes_has_done_its_part(real: Project) -> None:
+    job = group_job(real, nodes=2)
+    gone = real.root / "gone"
+    publishes = f"""from stagecoach_trainer import artifact
+        files = artifact.files
+        def late(*arguments):
+            while not os.path.exists({str(gone)!r}): time.sleep(0.1)
+            return files(*arguments)
+        artifact.files = late"""
+    asked = f"""part = group.Joined.part
+        def asked(*arguments):
+            os.kill({PARENT_ID}, signal.SIGTERM)
+            part(*arguments)
+        group.Joined.part = asked"""
+    first, second = start(real, job, 0, publishes, rank=0, step=0), start(real, job, 1, asked, step=0)
+    try:
+        assert second.process.wait(120) == ExitCode.DONE, (second.root / "output").read_text()
+        assert first.process.poll() is None
+    finally:
+        gone.touch()
+        first.process.wait(120)
+    assert first.process.returncode == ExitCode.DONE, (first.root / "output").read_text()
+    assert first.told().artifact is not None
+
+
 def test_what_fails_in_one_process_is_what_all_tell(real: Project) -> None:
     job = group_job(real, nodes=2)
     ended = pods(real, job, "raise ValueError('of this one')", step=1, rank=1)
@@ -290,6 +323,31 @@ def test_what_fails_in_one_process_is_what_all_tell(real: Project) -> None:
         assert problem is not None
         assert (pod.told().index, problem.message) == (1, "ValueError: of this one")
     assert abs(ended[1].ended - ended[0].ended) < BOUND
+
+
+def test_what_fails_in_another_process_leaves_neither_staging_nor_a_run_that_seems_to_go_on(
+    real: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def note(handler: BaseHTTPRequestHandler) -> None:
+        asked = json.loads(handler.rfile.read(int(handler.headers.get("Content-Length") or 0)) or b"{}")
+        seen.extend(filter(None, [asked.get("status")]))
+        content = b'{"experiment_id": "1", "run": {"info": {"run_id": "r"}}}'
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content)
+
+    job = group_job(real, nodes=2)
+    left = real.root / "storage" / layout.staging_folder(staging(job)) / "left"
+    happens = f"os.makedirs({str(left)!r}); raise ValueError('of this one')"
+    with server(note) as uri:
+        told_to(monkeypatch, uri)
+        ended = pods(real, job, happens, step=1, rank=1)
+    assert codes(ended) == [ExitCode.FAILED] * 2, [pod.output for pod in ended]
+    assert seen[-1:] == ["FAILED"], [pod.output for pod in ended]
+    assert not left.parent.exists()
 
 
 def test_bad_input_is_told_by_all(real: Project) -> None:
@@ -332,25 +390,72 @@ def test_pods_that_do_not_meet_end(real: Project) -> None:
     assert problem.reason == "PeersMissing"
 
 
+def test_what_all_wait_for_may_take_as_long_as_the_first_one_is_waited_for(real: Project) -> None:
+    from stagecoach_trainer import group, loop, train
+
+    prepared = train.prepare(real.train_job())
+    assert loop._arguments(prepared, "float32", 1).ddp_timeout == group.PATIENCE.total_seconds()
+
+
+class Left(Exception):
+    """A process has ended."""
+
+
+@pytest.mark.parametrize("fails", ["get", "add"])
+def test_a_store_that_goes_while_the_end_is_heard_holds_nobody_up(fails: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stagecoach_trainer import group
+
+    class Store:
+        def check(self, _keys: list[str]) -> bool:
+            return True
+
+        def get(self, _key: str) -> bytes:
+            return self._answer("get", FAILED.line().encode())
+
+        def add(self, _key: str, _number: int) -> int:
+            return self._answer("add", 1)
+
+        def _answer(self, call: str, answer: Any) -> Any:
+            if call == fails:
+                raise RuntimeError("connection reset by peer")
+            return answer
+
+    def leave(report: Report) -> None:
+        raise Left(report)
+
+    members = group.Joined.__new__(group.Joined)
+    monkeypatch.setattr(members, "_watched", Store(), raising=False)
+    monkeypatch.setattr(members, "_ending", threading.Lock(), raising=False)
+    monkeypatch.setattr(members, "_leave", leave, raising=False)
+    with pytest.raises(RuntimeError if fails == "get" else Left):
+        members._hear()
+    assert members._ending.locked() == (fails == "add"), "only who leaves keeps others from leaving"
+
+
 GROUP = Group(nodes=2, processes=2, address="somewhere")
 FAILED = Report(outcome=Outcome.FAILED, problem=Problem(reason="X", message="x"))
 LOST = Report(outcome=Outcome.PEER_LOST, problem=Problem(reason="PeerLost", message="x"))
 DONE = Report(outcome=Outcome.DONE)
+STOPPED = Report(outcome=Outcome.TERMINATED, problem=Problem(reason="Terminated", message="x"))
 
 
 @pytest.mark.parametrize(
-    ("reports", "expected"),
+    ("reports", "asked", "expected"),
     [
-        ([DONE, DONE], DONE),
-        ([LOST, FAILED], FAILED),
-        ([None, FAILED], FAILED),
-        ([LOST, LOST], LOST),
-        ([LOST, None], None),
-        ([None, None], None),
+        ([DONE, DONE], False, DONE),
+        ([LOST, FAILED], False, FAILED),
+        ([None, FAILED], False, FAILED),
+        ([LOST, LOST], False, LOST),
+        ([LOST, None], False, None),
+        ([None, None], False, None),
+        ([STOPPED, None], False, None),
+        ([STOPPED, FAILED], False, FAILED),
+        ([STOPPED, STOPPED], False, STOPPED),
+        ([STOPPED, None], True, STOPPED),
     ],
 )
-def test_what_a_pod_tells_of_its_processes(reports: list[Report | None], expected: Report | None) -> None:
-    assert launch.together(reports, GROUP, begun=True) == expected
+def test_what_a_pod_tells_of_its_processes(reports: list[Report | None], asked: bool, expected: Report | None) -> None:
+    assert launch.together(reports, GROUP, begun=True, asked=asked) == expected
 
 
 def test_the_group_of_a_document() -> None:

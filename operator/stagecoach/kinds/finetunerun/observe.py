@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from pydantic import ValidationError
 
@@ -49,7 +50,7 @@ def inputs_key(run: Object) -> Key | None:
     return Key("Inputs", run["metadata"]["namespace"], f"{inputs['digest']} in {inputs['storage']}")
 
 
-def observe(view: View, raw: Object) -> Observed:
+def observe(view: View, raw: Object, now: datetime) -> Observed:
     """Collect what is in memory. Raises ValidationError for a run that its model refuses."""
     run = FineTuneRun.model_validate(raw)
     uid, attempts = run.metadata.uid, run.status.attempts
@@ -58,13 +59,13 @@ def observe(view: View, raw: Object) -> Observed:
     return Observed(
         run=run,
         project=project,
-        unfinished=unfinished(view, uid),
+        unfinished=unfinished(view, uid, now),
         current=current,
         progress=view.progress(current.lead.uid) if current.lead else None,
         stopping=any(pod.phase == "Running" and not pod.ended for pod in map(pod_state, view.pods(uid))),
         services=tuple(view.services(uid)),
         claims={name: view.claim(run.metadata.namespace, name) for name in nodes.claims(run, project)},
-        twins=twins(view, raw),
+        twins=twins(view, raw, now),
     )
 
 
@@ -73,14 +74,14 @@ def _current(view: View, run: FineTuneRun, attempt: Attempt) -> Child:
     return child(view, run.metadata.uid, attempt.job, several, started=attempt.start is not None)
 
 
-def twins(view: View, raw: Object) -> tuple[Twin, ...]:
+def twins(view: View, raw: Object, now: datetime) -> tuple[Twin, ...]:
     """Return the other runs of the same inputs that are not being deleted."""
     key, uid = inputs_key(raw), raw["metadata"]["uid"]
     others = [item for item in view.referrers(key) if item["metadata"]["uid"] != uid] if key else []
-    return tuple(_twin(view, item) for item in others if "deletionTimestamp" not in item["metadata"])
+    return tuple(_twin(view, item, now) for item in others if "deletionTimestamp" not in item["metadata"])
 
 
-def _twin(view: View, raw: Object) -> Twin:
+def _twin(view: View, raw: Object, now: datetime) -> Twin:
     metadata, status = raw["metadata"], raw["status"]
     phase, attempts = status.get("phase"), status.get("attempts", [])
     reason = next((item["reason"] for item in status.get("conditions", ()) if item["type"] == "Ready"), "")
@@ -93,14 +94,14 @@ def _twin(view: View, raw: Object) -> Twin:
         succeeded=phase == Phase.SUCCEEDED.value,
         suspended=phase == Phase.SUSPENDED.value,
         decided=current.get("decided", "") if current.get("intent") == TRAIN and "end" not in current else "",
-        has_job=_has_job(view, metadata["uid"], attempts, waits=reason == SAME_INPUTS),
+        has_job=_has_job(view, metadata["uid"], attempts, now, waits=reason == SAME_INPUTS),
     )
 
 
-def _has_job(view: View, uid: str, attempts: list[Object], *, waits: bool) -> bool:
+def _has_job(view: View, uid: str, attempts: list[Object], now: datetime, *, waits: bool) -> bool:
     """Whether a run has the Job of a training; that of one that failed holds the turn for the next, until given up."""
     trainings = {attempt["job"] for attempt in attempts if attempt["intent"] == TRAIN}
-    held = unfinished(view, uid) if waits else view.jobs(uid)
+    held = unfinished(view, uid, now) if waits else view.jobs(uid)
     return any(job["metadata"]["name"] in trainings for job in held)
 
 

@@ -53,7 +53,7 @@ MADE_ANEW = (
 def reconcile(view: View, raw: Object, now: datetime, settings: Settings) -> Plan:
     """Observe and decide."""
     try:
-        observed = observe(view, raw)
+        observed = observe(view, raw, now)
     except ValidationError as error:
         return invalid_spec(raw, error, now)
     return decide(observed, now, settings)
@@ -65,7 +65,9 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     if run.metadata.deletion_timestamp:
         return Plan()  # the Jobs are owned by the run and go with it
     if run.status.phase in (Phase.SUCCEEDED, Phase.FAILED):
-        return Plan(delete=(*observed.unfinished, *observed.services))
+        # What still ends by itself is looked at again: not all of it may.
+        again = PATIENCE if observed.stopping else None
+        return Plan(delete=(*observed.unfinished, *observed.services), requeue_after=again)
     current = run.status.attempts[-1] if run.status.attempts else None
     if run.status.inputs and current and current.end is None:
         return _follow(observed, run.status.inputs, current, now, settings)

@@ -1,6 +1,7 @@
 """What a TransformerProject's reconcile looks at."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.kinds.children import Child, child, unfinished
@@ -18,14 +19,14 @@ class Observed:
     current: Child  # the current resolution's
 
 
-def observe(view: View, raw: Object) -> Observed:
+def observe(view: View, raw: Object, now: datetime) -> Observed:
     """Collect what is in memory. Raises ValidationError for a project that its model refuses."""
     project = TransformerProject.model_validate(raw)
     uid, resolution = project.metadata.uid, project.status.resolution
     return Observed(
         project=project,
         has_succeeded_run=_has_succeeded_run(view, project),
-        unfinished=unfinished(view, uid),
+        unfinished=unfinished(view, uid, now),
         current=child(view, uid, resolution.job) if resolution else Child(),
     )
 

@@ -36,7 +36,7 @@ AGAIN = 'After mending it: kubectl annotate txp {name} -n {namespace} stagecoach
 def reconcile(view: View, raw: Object, now: datetime, settings: Settings) -> Plan:
     """Observe and decide."""
     try:
-        observed = observe(view, raw)
+        observed = observe(view, raw, now)
     except ValidationError as error:
         return invalid_spec(raw, error, now)
     return decide(observed, now, settings)
