@@ -72,7 +72,7 @@ class Members:
     def part(self, _request: Request) -> None:
         """Go on alone if this is the first process: the others have done their part and wait for its word."""
 
-    def at_word(self, _act: Callable[[Report], None]) -> None:
+    def at_word(self, _act: Callable[[Report], object]) -> None:
         """Have this done when the word of another process ends this one: nothing that it began is unwound then."""
 
 
@@ -91,7 +91,7 @@ class Joined(Members):
         self._parent = os.getppid()
         self._ending = threading.Lock()
         self._needs_others = True
-        self._last_acts: list[Callable[[Report], None]] = []
+        self._last_acts: list[Callable[[Report], object]] = []
         self._beats: dict[int, tuple[bytes, float]] = {}
         # Connections of their own: a process that waits for a key keeps its connection busy.
         self._store, self._watched = _store(PATIENCE), _store(timedelta(seconds=SILENT_SECONDS))
@@ -157,7 +157,7 @@ class Joined(Members):
                 self._go(Report(outcome=Outcome.DONE))
             time.sleep(BEAT_SECONDS)  # the word of the first process ends this one
 
-    def at_word(self, act: Callable[[Report], None]) -> None:
+    def at_word(self, act: Callable[[Report], object]) -> None:
         """Have this done, from a thread, when the word of another process ends this one."""
         self._last_acts.append(act)
 

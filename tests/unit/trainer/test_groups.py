@@ -409,10 +409,10 @@ def test_a_store_that_goes_while_the_end_is_heard_holds_nobody_up(fails: str, mo
         def check(self, _keys: list[str]) -> bool:
             return True
 
-        def get(self, _key: str) -> bytes:
+        def get(self, _key: str) -> Any:
             return self._answer("get", FAILED.line().encode())
 
-        def add(self, _key: str, _number: int) -> int:
+        def add(self, _key: str, _number: int) -> Any:
             return self._answer("add", 1)
 
         def _answer(self, call: str, answer: Any) -> Any:
