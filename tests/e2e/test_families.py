@@ -18,10 +18,18 @@ from tests.unit.trainer import test_encoder_decoders, test_encoders
 test_encoders.save_base(Path("/models/bert"), "BertForMaskedLM")
 test_encoder_decoders.save_base(Path("/models/t5"), "T5ForConditionalGeneration")
 """
+# What is put there by other ways than its own has not all that the store should know of it.
 STORE = f"""
-mkdir -p /data/meta /data/buckets/lake/desk
-cp /rows/*.csv /data/buckets/lake/desk/
-exec versitygw --port :{STORE_PORT} posix --sidecar /data/meta /data/buckets
+mkdir -p /data/meta /data/buckets/lake
+versitygw --port :{STORE_PORT} posix --sidecar /data/meta /data/buckets &
+until python3 -c '
+import os, s3fs
+secret = os.environ["ROOT_SECRET_KEY"]
+store = s3fs.S3FileSystem(key=os.environ["ROOT_ACCESS_KEY"], secret=secret, endpoint_url="http://127.0.0.1:{STORE_PORT}")
+store.put("/rows/*.csv", "lake/desk/")
+'; do sleep 1; done
+touch /data/ready
+wait
 """
 TRACKING = f"""
 exec mlflow server --host 0.0.0.0 --port {TRACKING_PORT} --workers 1 --allowed-hosts '*' \
@@ -77,7 +85,7 @@ def servers(image: str) -> builders.Object:
             {"name": "ROOT_SECRET_KEY", "value": KEYS["AWS_SECRET_ACCESS_KEY"]},
         ],
         "resources": {"requests": {"cpu": "10m"}},
-        "readinessProbe": {"tcpSocket": {"port": STORE_PORT}},
+        "readinessProbe": {"exec": {"command": ["test", "-e", "/data/ready"]}},
     }
     volumes = [{"name": "data", "emptyDir": {}}, {"name": "rows", "configMap": {"name": "rows"}}]
     spec = deploy.restricted_job(SERVERS, store, volumes)["spec"]["template"]["spec"]
