@@ -4,7 +4,7 @@ from tests import builders
 from tests.e2e.conftest import POLL_SECONDS, SMALL, Desk
 from tests.integration.support.eventually import eventually
 
-STEPS = 400
+STEPS = 1500
 
 
 def pods(desk: Desk) -> dict[str, builders.Object]:
@@ -22,14 +22,14 @@ def test_two_pods_train_one_model_and_go_on_after_one_was_deleted(desk: Desk) ->
     settings = {"maxSteps": STEPS, "learningRate": 1.0e-3}
     desk.apply(
         builders.run(
-            namespace=desk.namespace, resources=resources, hyperparameters=settings, checkpoints={"everySteps": 20}
+            namespace=desk.namespace, resources=resources, hyperparameters=settings, checkpoints={"everySteps": 100}
         )
     )
     desk.awaits("ftr", "first", "Running", seconds=300)
 
     def saved() -> bool:
         progress = desk.object("ftr", "first")["status"].get("progress", {})
-        return bool(progress.get("checkpoint", 0) >= 20)
+        return bool(progress.get("checkpoint", 0) >= 100)
 
     eventually(saved, 300, "it trains, and has saved itself", every=POLL_SECONDS)
     second = pods(desk)["1"]["metadata"]["name"]
@@ -39,7 +39,7 @@ def test_two_pods_train_one_model_and_go_on_after_one_was_deleted(desk: Desk) ->
     attempts = run["status"]["attempts"]
     assert [(item["outcome"], item["counted"]) for item in attempts] == [("Preempted", False), ("Succeeded", False)]
     assert "index 1" in attempts[0]["message"]
-    assert attempts[0]["checkpoint"] >= 20
+    assert attempts[0]["checkpoint"] >= 100
     services = ("services", "-n", desk.namespace, "-l", "app.kubernetes.io/managed-by=stagecoach")
     eventually(lambda: not desk.tools.get(*services)["items"], 60, "the Service goes", every=POLL_SECONDS)
 
