@@ -84,7 +84,8 @@ def servers(image: str) -> builders.Object:
             {"name": "ROOT_ACCESS_KEY", "value": KEYS["AWS_ACCESS_KEY_ID"]},
             {"name": "ROOT_SECRET_KEY", "value": KEYS["AWS_SECRET_ACCESS_KEY"]},
         ],
-        "resources": {"requests": {"cpu": "10m"}},
+        # More than the trainings beside them: who is told of a training in vain waits ten seconds at most.
+        "resources": {"requests": {"cpu": "500m"}},
         "readinessProbe": {"exec": {"command": ["test", "-e", "/data/ready"]}},
     }
     volumes = [{"name": "data", "emptyDir": {}}, {"name": "rows", "configMap": {"name": "rows"}}]
