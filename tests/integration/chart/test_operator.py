@@ -19,8 +19,8 @@ from tests.integration.support.kubelet import FakeKubelet
 from tests.integration.support.operator import OperatorProcess
 
 EXPECTED = WORK | lease("sc-stagecoach")
-# Made to look like one of the operator's, on a node that is not there.
-POD = {
+# Made to look like one of the operator's.
+POD: Object = {
     "apiVersion": "v1",
     "kind": "Pod",
     "metadata": {
@@ -34,7 +34,7 @@ POD = {
             "stagecoach.dev/reports-progress": "true",
         },
     },
-    "spec": {"nodeName": "absent", "containers": [{"name": "trainer", "image": "trainer"}]},
+    "spec": {"containers": [{"name": "trainer", "image": "trainer"}]},
 }
 
 
@@ -118,7 +118,8 @@ def test_it_needs_no_other_rights(
     cluster.kubectl("annotate", "txp", "support-desk", "-n", "support", "stagecoach.dev/requested-at=now")
     eventually(lambda: _jobs(cluster) == {"2"}, what="the project's second Job, alone")
     # A pod that does not start: its events. One that runs: its log.
-    cluster.apply(POD)
+    # On a node of its own: pods of one that has been missing for a while are collected.
+    cluster.apply(POD | {"spec": POD["spec"] | {"nodeName": f"absent-{operator.port}"}})
     eventually(lambda: ("list", "", "events") in requests.rights(), what="a look at the pod's events")
     runs = '{"status": {"phase": "Running"}}'
     cluster.kubectl("patch", "pod", "work", "-n", "support", "--subresource=status", "--type=merge", "-p", runs)

@@ -125,7 +125,7 @@ def test_a_quota_is_said_and_waited_for(kube: Kube) -> None:
     kube.create(quota)
     eventually(lambda: "hard" in kube.get("ResourceQuota", "none").get("status", {}), 90, "the quota is counted")
     kube.create(toy("poor", job="a"))
-    eventually(lambda: "exceeded quota" in ready(kube, "poor").get("message", ""))
+    eventually(lambda: "exceeded quota" in ready(kube, "poor").get("message", ""), 30)
     kube.delete("ResourceQuota", "none")
     eventually(lambda: kube.find("Job", "poor-a"), 30)
     eventually(lambda: ready(kube, "poor").get("reason") == "Fine")
