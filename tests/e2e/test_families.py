@@ -36,13 +36,12 @@ exec mlflow server --host 0.0.0.0 --port {TRACKING_PORT} --workers 1 --allowed-h
   --backend-store-uri sqlite:////data/mlflow.db --artifacts-destination /data/artifacts
 """
 RUNS = f"""
-import json, urllib.request
+import json, sys, urllib.request
 def ask(path, **asked):
     body = json.dumps(asked).encode() if asked else None
     request = urllib.request.Request("http://127.0.0.1:{TRACKING_PORT}/api/2.0/mlflow/" + path, body)
     request.add_header("Content-Type", "application/json")
     return json.load(urllib.request.urlopen(request))
-import sys
 found = ask("experiments/get-by-name?experiment_name=" + sys.argv[1])["experiment"]["experiment_id"]
 print(json.dumps(ask("runs/search", experiment_ids=[found])["runs"]))
 """

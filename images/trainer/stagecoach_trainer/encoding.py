@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from stagecoach.contract.profiles import Profile, Profiler
+from stagecoach.contract.profiles import Profiler
 from stagecoach.contract.prompts import Encoder, TooLong
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach_trainer.sources import Dataset
@@ -18,19 +18,21 @@ class Example:
 
 @dataclass(frozen=True)
 class Encoding:
-    """A data set as tokens, how many of its rows were cut, and what its texts look like."""
+    """A data set as tokens, and how many of its rows were cut."""
 
     dataset: Dataset
     examples: tuple[Example, ...]
     truncated: int
-    profile: Profile
 
 
-def encode(dataset: Dataset, encoder: Encoder) -> Encoding:
-    """Tokenize every row. Raises BadInput for a prompt that is too long and may not be cut, or a target too long."""
+def encode(dataset: Dataset, encoder: Encoder, profiler: Profiler | None = None) -> Encoding:
+    """Tokenize every row, and have the profiler, if any, count its prompt.
+
+    Raises BadInput for a prompt that is too long and may not be cut, or a target too long.
+    """
     completions = {target: encoder.completion(target) for target in {row.target for row in dataset.rows}}
     limit = encoder.tokenization.max_target_length
-    examples, truncated, profiler = [], 0, Profiler.of(encoder)
+    examples, truncated = [], 0
     for row in dataset.rows:
         try:
             encoded = encoder.of(row)
@@ -40,9 +42,10 @@ def encode(dataset: Dataset, encoder: Encoder) -> Encoding:
         if limit is not None and len(completion) > limit:
             raise BadInput(_target_too_long(dataset, row.number, len(completion), limit))
         truncated += encoded.truncated
-        profiler.add(encoded)
+        if profiler is not None:
+            profiler.add(encoded)
         examples.append(Example(encoded.ids, completion))
-    return Encoding(dataset, tuple(examples), truncated, profiler.profile())
+    return Encoding(dataset, tuple(examples), truncated)
 
 
 def _too_long(dataset: Dataset, number: int, error: TooLong) -> Problem:

@@ -78,7 +78,7 @@ class Server:
         """Return the id of an experiment, which is made when it is missing."""
         found = self._call("GET", "experiments/get-by-name", {"experiment_name": name}, missing=True)
         if found is None:
-            made = self._call("POST", "experiments/create", {"name": name}, missing=False, there=True)
+            made = self._call("POST", "experiments/create", {"name": name}, there=True)
             found = made or self._call("GET", "experiments/get-by-name", {"experiment_name": name})
         return str(found["experiment_id"] if "experiment_id" in found else found["experiment"]["experiment_id"])
 

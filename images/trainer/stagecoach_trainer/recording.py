@@ -46,7 +46,7 @@ def publish(
 ) -> ArtifactReport:
     """Write loss curve, card and record, the record last, and return what to report. An earlier record stays."""
     job = prepared.job
-    profile = _profile(prepared)
+    profile = (prepared.profile.line() + "\n").encode()
     record = build(prepared, result, manifest, profile)
     if tracker is not None:
         record = record.model_copy(update={"tracking": tracker.settle()})
@@ -102,12 +102,6 @@ def build(prepared: Prepared, result: Result, manifest: Manifest, profile: bytes
     )
 
 
-def _profile(prepared: Prepared) -> bytes:
-    """Return what the texts of all training sets look like together."""
-    first, *others = (encoding.profile for encoding in prepared.train)
-    return (sum(others, first).line() + "\n").encode()
-
-
 def _base(base: Base) -> BaseRecord:
     return BaseRecord(
         name=base.source.name,
@@ -144,7 +138,9 @@ def _training(prepared: Prepared, result: Result) -> TrainingRecord:
         epochs=result.epochs,
         effective_batch_size=settings.per_device_batch_size * settings.gradient_accumulation_steps * result.processes,
         processes=result.processes if result.processes > 1 else None,
-        data_order=_order(settings.per_device_batch_size, result.processes) if result.processes > 1 else None,
+        data_order=ORDER.format(rows=settings.per_device_batch_size, processes=result.processes)
+        if result.processes > 1
+        else None,
         warmup_steps=result.warmup_steps,
         precision=result.precision,
         target_modules=artifact.target_modules(result.model),
@@ -168,10 +164,6 @@ def _training(prepared: Prepared, result: Result) -> TrainingRecord:
         peak_memory_bytes=peak_memory(),
         peak_gpu_memory_bytes=torch.cuda.max_memory_allocated() if devices else None,
     )
-
-
-def _order(rows: int, processes: int) -> str:
-    return ORDER.format(rows=rows, processes=processes)
 
 
 def _published_loss(evaluations: tuple[EvalPoint, ...], best_step: int | None) -> float | None:

@@ -20,9 +20,10 @@ from transformers import TrainerCallback
 from stagecoach.contract import access, layout, mounts
 from stagecoach.contract.jobs import TrainJob
 from stagecoach.contract.records import Record
-from stagecoach.contract.reports import BadInput, TrackingReport
+from stagecoach.contract.reports import BadInput, Outcome, TrackingReport
 from stagecoach.contract.tracking import read_tracking
 from stagecoach_trainer import card, credentials, places
+from stagecoach_trainer.group import ALONE, Members
 from stagecoach_trainer.interruption import Preempted, Terminated
 from stagecoach_trainer.mlflow import MAX_METRICS, MAX_NOTE, MAX_PARAMETERS, MAX_VALUE, MlflowFailed, Point, Run, Server
 
@@ -175,24 +176,28 @@ class Listener(TrainerCallback):  # type: ignore[misc]
 
 
 @contextmanager
-def told(job: TrainJob, *, leads: bool = True) -> Iterator[Tracker | None]:
+def told(job: TrainJob, members: Members = ALONE) -> Iterator[Tracker | None]:
     """Return what tells this training, or None when nobody has asked for it; say so when the training ends badly.
 
-    Of several processes the first one tells.
+    Of several processes the first one tells, also when the word of another one ends it.
     """
     try:
         asked = read_tracking()
     except ValidationError:
         asked = None
-    if asked is None or not leads:
+    if asked is None or not members.leads:
         yield None
         return
     tracker = Tracker(asked.mlflow, job, lambda: Server(asked.mlflow, _keys(asked.mlflow)))
+
+    def ended(*, interrupted: bool) -> None:
+        tracker.finish("KILLED" if interrupted else "FAILED", HASTE)
+
+    members.at_word(lambda report: ended(interrupted=report.outcome in (Outcome.PREEMPTED, Outcome.TERMINATED)))
     try:
         yield tracker
     except BaseException as error:
-        interrupted = isinstance(error, Preempted | Terminated)
-        tracker.finish("KILLED" if interrupted else "FAILED", HASTE)
+        ended(interrupted=isinstance(error, Preempted | Terminated))
         raise
 
 

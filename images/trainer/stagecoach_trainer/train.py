@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 from stagecoach.contract.inputs import TRAINER_REVISION
 from stagecoach.contract.jobs import DataSource, Split, TrainJob
+from stagecoach.contract.profiles import Profile, Profiler
 from stagecoach.contract.prompts import Encoder, Tokenizer, encoder_for
-from stagecoach.contract.reports import ArtifactReport, BadInput, Outcome, Problem, Report
+from stagecoach.contract.reports import ArtifactReport, BadInput, Problem
 from stagecoach.contract.store import require_storage
 from stagecoach_trainer import bases, encoding, interruption, lookup, places, sources
 from stagecoach_trainer.bases import Base
@@ -31,6 +32,7 @@ class Prepared:
     encoder: Encoder
     train: tuple[Encoding, ...]
     validation: tuple[Encoding, ...]
+    profile: Profile  # of the texts of all training sets
     labels: tuple[str, ...]
     started: str
 
@@ -79,13 +81,15 @@ def prepare(job: TrainJob, members: Members = ALONE) -> Prepared:
         sources.check_labels([*train_sets, *validation_sets], labels)
     tokenizer = bases.load_tokenizer(base)
     encoder = encoder_for(job.inputs.family, tokenizer, job.inputs.prompt, job.inputs.tokenization)
+    profiler = Profiler.of(encoder)
     return Prepared(
         job,
         base,
         tokenizer,
         encoder,
-        tuple(encoding.encode(dataset, encoder) for dataset in train_sets),
+        tuple(encoding.encode(dataset, encoder, profiler) for dataset in train_sets),
         tuple(encoding.encode(dataset, encoder) for dataset in validation_sets),
+        profiler.profile(),
         labels,
         started,
     )
@@ -106,9 +110,7 @@ def _trained(prepared: Prepared, members: Members) -> ArtifactReport:
 
     saved = Checkpoints(places.storage, prepared.job)
     # From here a request to stop leads to a checkpoint; once all steps are done, publishing takes no longer.
-    with interruption.noted() as request, tracking.told(prepared.job, leads=members.leads) as tracker:
-        if tracker is not None:
-            members.at_word(lambda report: tracker.finish(_status(report), tracking.HASTE))
+    with interruption.noted() as request, tracking.told(prepared.job, members) as tracker:
         result = loop.run(prepared, saved, request, members, tracker)
         storage = places.storage()
         files = artifact.files(result.model, prepared.base, result.precision)
@@ -116,11 +118,6 @@ def _trained(prepared: Prepared, members: Members) -> ArtifactReport:
         report = recording.publish(prepared, result, manifest, storage, tracker)
         saved.remove()
     return report
-
-
-def _status(report: Report) -> str:
-    """Return what the tracking server is told of a training that ends by the word of another process."""
-    return "KILLED" if report.outcome in (Outcome.PREEMPTED, Outcome.TERMINATED) else "FAILED"
 
 
 def _check_revision(job: TrainJob) -> None:

@@ -238,9 +238,9 @@ def fit(prepared: Any) -> Any:
     return loop.run(prepared, Checkpoints(places.storage, prepared.job), Request())
 
 
-def record_of(project: Project) -> Record:
-    """Return the record of the project's plain run."""
-    known = lookup.read_record(project.storage, project.train_job().inputs.digest)
+def record_of(project: Project, job: TrainJob | None = None) -> Record:
+    """Return the record of a run, by default of the project's plain one."""
+    known = lookup.read_record(project.storage, (job or project.train_job()).inputs.digest)
     assert known is not None
     return known[0]
 

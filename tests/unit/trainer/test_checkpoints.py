@@ -19,11 +19,11 @@ from stagecoach.contract.layout import checkpoints_folder, run_folder
 from stagecoach.contract.records import Record
 from stagecoach.contract.reports import ExitCode, Outcome, Problem, ProgressLine, Report
 from stagecoach.contract.store import StorageFailed
-from stagecoach_trainer import checkpoints, lookup, places
+from stagecoach_trainer import checkpoints, places
 from tests.unit.contract.documents import SUBJECT
 
 from . import test_encoder_decoders
-from .conftest import ANOTHER, Project, make_project
+from .conftest import ANOTHER, Project, make_project, record_of
 from .test_encoders import RUNS, encoder_job, with_base
 from .test_methods import METHODS
 
@@ -112,12 +112,6 @@ def pod(project: Project, job: TrainJob, happens: str = "pass", step: int = 7) -
     report = Report.parse(log.read_text())
     assert report is not None, ended.stderr
     return ended.returncode, report, ended.stdout + ended.stderr
-
-
-def record_of(project: Project, job: TrainJob) -> Record:
-    known = lookup.read_record(project.storage, job.inputs.digest)
-    assert known is not None
-    return known[0]
 
 
 def saved(project: Project, job: TrainJob) -> list[str]:

@@ -18,12 +18,10 @@ from stagecoach.contract.inputs import (
     Tokenization,
 )
 from stagecoach.contract.jobs import TrainJob
-from stagecoach.contract.records import Record
 from stagecoach.contract.reports import BadInput
-from stagecoach_trainer import lookup
 from tests.unit.contract.documents import METHOD
 
-from .conftest import ANOTHER, EXAMPLES, Project, train, writing_messages, writing_pairs
+from .conftest import ANOTHER, EXAMPLES, Project, record_of, train, writing_messages, writing_pairs
 
 pytest.importorskip("torch", reason="needs the trainer's libraries: runs inside the trainer image")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -90,12 +88,6 @@ def with_base(project: Project, architecture: str) -> Project:
 
 def rewriting_job(project: Project, method: Method = METHOD, **changes: Any) -> TrainJob:
     return project.train_job(architecture=Family.ENCODER_DECODER, method=method, **changes)
-
-
-def record_of(project: Project, job: TrainJob) -> Record:
-    known = lookup.read_record(project.storage, job.inputs.digest)
-    assert known is not None
-    return known[0]
 
 
 FROZEN = FullMethod(freeze=Freeze(embeddings=True, layers=3))

@@ -10,12 +10,10 @@ import pytest
 from stagecoach.contract.inputs import Family, Freeze, FullMethod, LoraMethod, Method, Overflow, Tokenization
 from stagecoach.contract.jobs import TrainJob
 from stagecoach.contract.prompts import PlainEncoder
-from stagecoach.contract.records import Record
 from stagecoach.contract.reports import ArtifactReport, BadInput
-from stagecoach_trainer import lookup
 from tests.unit.contract.documents import METHOD, PROMPT
 
-from .conftest import ANOTHER, EXAMPLES, Project
+from .conftest import ANOTHER, EXAMPLES, Project, record_of, train
 from .test_compare import comparing
 from .test_in_a_pod import in_a_pod
 
@@ -99,18 +97,6 @@ def with_base(project: Project, architecture: str) -> Project:
 
 def encoder_job(project: Project, method: Method, **changes: Any) -> TrainJob:
     return project.train_job(architecture=Family.ENCODER, method=method, **changes)
-
-
-def train(job: TrainJob) -> ArtifactReport:
-    from stagecoach_trainer.train import train as work
-
-    return work(job)
-
-
-def record_of(project: Project, job: TrainJob) -> Record:
-    known = lookup.read_record(project.storage, job.inputs.digest)
-    assert known is not None
-    return known[0]
 
 
 def loaded(project: Project, job: TrainJob, report: ArtifactReport) -> Any:

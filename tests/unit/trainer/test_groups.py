@@ -28,8 +28,8 @@ from stagecoach_trainer.train import staging
 from tests.unit.contract.documents import METHOD
 
 from . import test_encoder_decoders
-from .conftest import Project, make_project
-from .test_checkpoints import PARENT, attempt, first_steps, job_of, record_of, same, saved
+from .conftest import Project, make_project, record_of
+from .test_checkpoints import PARENT, attempt, first_steps, job_of, same, saved
 from .test_encoders import LOW_RANK, encoder_job, with_base
 from .test_tracking import server, told_to
 

@@ -1,7 +1,6 @@
 """Real runs of every method for decoders on a tiny model."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,11 @@ from stagecoach.contract.inputs import (
     PromptTuningMethod,
     PTuningMethod,
 )
-from stagecoach.contract.jobs import TrainJob
 from stagecoach.contract.layout import run_folder, served_base_path
-from stagecoach.contract.records import Record
-from stagecoach.contract.reports import ArtifactReport, BadInput
-from stagecoach_trainer import lookup
+from stagecoach.contract.reports import BadInput
 from tests.unit.contract.documents import METHOD
 
-from .conftest import Project
+from .conftest import Project, record_of, train
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -42,24 +38,6 @@ METHODS: dict[str, tuple[Method, dict[str, Any]]] = {
     "Full": (FullMethod(), {"learning_rate": 3e-3}),
     "FullFrozen": (FullMethod(freeze=Freeze(embeddings=True, layers=1)), {"learning_rate": 3e-3}),
 }
-
-
-@pytest.fixture
-def real(project: Project, tiny_base: Path) -> Project:
-    shutil.copytree(tiny_base, project.root / "pvc" / "models" / "tiny", dirs_exist_ok=True)
-    return project
-
-
-def train(job: TrainJob) -> ArtifactReport:
-    from stagecoach_trainer.train import train as work
-
-    return work(job)
-
-
-def record_of(project: Project, job: TrainJob) -> Record:
-    known = lookup.read_record(project.storage, job.inputs.digest)
-    assert known is not None
-    return known[0]
 
 
 def test_a_whole_model_is_in_canonical_form(real: Project) -> None:

@@ -14,11 +14,11 @@ from stagecoach.contract.jobs import TrainJob
 from stagecoach.contract.layout import run_folder
 from stagecoach.contract.records import Record
 from stagecoach.contract.reports import ArtifactReport
-from stagecoach_trainer import lookup, places
+from stagecoach_trainer import places
 from tests.unit.contract.documents import METHOD
 
 from . import test_encoder_decoders, test_encoders, test_methods
-from .conftest import ANOTHER, EXAMPLES, Project, fit, make_project, train, writing_messages, writing_pairs
+from .conftest import ANOTHER, EXAMPLES, Project, fit, make_project, record_of, train, writing_messages, writing_pairs
 from .test_compare import comparing
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -145,9 +145,7 @@ class Trained:
     @property
     def record(self) -> Record:
         """Its record."""
-        known = lookup.read_record(self.project.storage, self.job.inputs.digest)
-        assert known is not None
-        return known[0]
+        return record_of(self.project, self.job)
 
 
 @pytest.fixture(scope="session")

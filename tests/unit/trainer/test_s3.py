@@ -21,9 +21,9 @@ from stagecoach_trainer import bases, copies, lookup, object_errors, objects, pl
 from stagecoach_trainer.objects import ObjectStore
 from tests.unit.contract.documents import SUBJECT
 
-from .conftest import Project
+from .conftest import Project, record_of
 from .object_store import KEYS, Server, program
-from .test_checkpoints import attempt, record_of
+from .test_checkpoints import attempt
 
 pytest.importorskip("s3fs", reason="needs the trainer's libraries: runs inside the trainer image")
 pytestmark = pytest.mark.filterwarnings("ignore")

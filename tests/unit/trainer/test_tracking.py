@@ -22,8 +22,8 @@ from stagecoach.contract.tracking import Tracking
 from stagecoach_trainer import credentials, lookup
 
 from . import mlflow_server
-from .conftest import ANOTHER, Project, train
-from .test_checkpoints import attempt, job_of, record_of
+from .conftest import ANOTHER, Project, record_of, train
+from .test_checkpoints import attempt, job_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 pytest.importorskip("transformers", reason="needs the trainer's libraries: runs inside the trainer image")

@@ -1,7 +1,11 @@
 """How models of each transformer family are built for a training: one module a family."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
+
+import torch
+
+from stagecoach.contract.reports import BadInput, Problem
 
 
 @dataclass(frozen=True)
@@ -10,6 +14,25 @@ class Parts:
 
     model: Any
     options: dict[str, Any]
+
+
+def pretrained(kind: Any, folder: str, precision: str, **options: Any) -> Any:
+    """Return what a class of transformers makes of a folder: safetensors alone, no code, nothing from the network."""
+    return kind.from_pretrained(
+        folder,
+        dtype=getattr(torch, precision),
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+        **options,
+    )
+
+
+def refuse(method: str, what: str) -> NoReturn:
+    """Raise BadInput for a method that only decoders take."""
+    remedy = "Create a run with LoRA, RsLoRA, DoRA or Full."
+    message = f"this method is for decoders, and the base is an {what}."
+    raise BadInput(Problem.of("MethodUnsuited", message, field="method.type", value=method, remedy=remedy))
 
 
 def with_padding(tokenizer: Any) -> Any:

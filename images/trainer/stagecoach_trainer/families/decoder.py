@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM
 
 from stagecoach.contract.inputs import FullMethod
 from stagecoach_trainer.encoding import Encoding, Example
-from stagecoach_trainer.families import Parts, adapters, freezing, with_padding
+from stagecoach_trainer.families import Parts, adapters, freezing, pretrained, with_padding
 from stagecoach_trainer.train import Prepared
 
 IGNORED = -100  # the label of a token that takes no part in the loss
@@ -35,13 +34,7 @@ def build(prepared: Prepared, precision: str) -> Parts:
 
 def load(folder: str, precision: str) -> Any:
     """Return the model in a folder."""
-    return AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype=getattr(torch, precision),
-        local_files_only=True,
-        trust_remote_code=False,
-        use_safetensors=True,
-    )
+    return pretrained(AutoModelForCausalLM, folder, precision)
 
 
 def _dataset(encodings: tuple[Encoding, ...]) -> Any:

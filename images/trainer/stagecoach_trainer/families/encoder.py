@@ -11,10 +11,9 @@ from peft import get_peft_model
 from transformers import AutoConfig, AutoModelForSequenceClassification, DataCollatorWithPadding, set_seed
 
 from stagecoach.contract.inputs import LoraMethod
-from stagecoach.contract.reports import BadInput, Problem
 from stagecoach_trainer import modules
 from stagecoach_trainer.encoding import Encoding
-from stagecoach_trainer.families import Parts, adapters, freezing, with_padding
+from stagecoach_trainer.families import Parts, adapters, freezing, pretrained, refuse, with_padding
 from stagecoach_trainer.train import Prepared
 
 # What transformers calls the head of a sequence classifier; PEFT trains and saves modules of these names by itself.
@@ -44,7 +43,7 @@ def build(prepared: Prepared, precision: str) -> Parts:
     elif method.type == "Full":
         freezing.freeze(model, method.freeze)
     else:
-        _refuse(method.type)
+        refuse(method.type, "encoder")
     return Parts(
         model,
         {
@@ -60,15 +59,13 @@ def build(prepared: Prepared, precision: str) -> Parts:
 def load(folder: str, labels: tuple[str, ...], precision: str, seed: int) -> Classifier:
     """Return the base in a folder as a classifier of these labels, its head new unless it was trained on just these."""
     set_seed(seed)
-    model, found = AutoModelForSequenceClassification.from_pretrained(
+    model, found = pretrained(
+        AutoModelForSequenceClassification,
         folder,
+        precision,
         id2label=dict(enumerate(labels)),
         label2id={label: index for index, label in enumerate(labels)},
         problem_type="single_label_classification",
-        dtype=getattr(torch, precision),
-        local_files_only=True,
-        trust_remote_code=False,
-        use_safetensors=True,
         ignore_mismatched_sizes=True,
         output_loading_info=True,
     )
@@ -131,9 +128,3 @@ def _loss(weights: list[float] | None) -> Callable[..., Any]:
         return total / (len(labels) if num_items_in_batch is None else num_items_in_batch)
 
     return loss
-
-
-def _refuse(method: str) -> None:
-    remedy = "Create a run with LoRA, RsLoRA, DoRA or Full."
-    message = "this method is for decoders, and the base is an encoder."
-    raise BadInput(Problem.of("MethodUnsuited", message, field="method.type", value=method, remedy=remedy))

@@ -11,7 +11,7 @@ from stagecoach.contract.inputs import FullMethod, LoraMethod
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach_trainer import modules
 from stagecoach_trainer.encoding import Encoding
-from stagecoach_trainer.families import Parts, adapters, freezing, with_padding
+from stagecoach_trainer.families import Parts, adapters, freezing, pretrained, refuse, with_padding
 from stagecoach_trainer.train import Prepared
 
 
@@ -29,7 +29,7 @@ def build(prepared: Prepared, precision: str) -> Parts:
     elif isinstance(method, FullMethod):
         freezing.freeze(model, method.freeze)
     else:
-        _refuse(method.type)
+        refuse(method.type, "encoder-decoder")
     tokenizer = with_padding(prepared.tokenizer)
     tokenizer.padding_side = "right"  # a decoder counts its positions from the first token
     return Parts(
@@ -47,13 +47,7 @@ def build(prepared: Prepared, precision: str) -> Parts:
 
 def load(folder: str, precision: str) -> Any:
     """Return the model in a folder."""
-    return AutoModelForSeq2SeqLM.from_pretrained(
-        folder,
-        dtype=getattr(torch, precision),
-        local_files_only=True,
-        trust_remote_code=False,
-        use_safetensors=True,
-    )
+    return pretrained(AutoModelForSeq2SeqLM, folder, precision)
 
 
 def _loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
@@ -85,9 +79,3 @@ def _check_start(model: Any, prepared: Prepared) -> None:
             remedy = f"Set {key} in it, as the model's publisher says."
             field = f"candidates[{source.name}].model.uri"
             raise BadInput(Problem.of("BaseUnusable", message, field=field, value=source.uri, remedy=remedy))
-
-
-def _refuse(method: str) -> None:
-    remedy = "Create a run with LoRA, RsLoRA, DoRA or Full."
-    message = "this method is for decoders, and the base is an encoder-decoder."
-    raise BadInput(Problem.of("MethodUnsuited", message, field="method.type", value=method, remedy=remedy))
