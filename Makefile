@@ -43,7 +43,7 @@ test-integration: setup  ## the operator and the chart against a real API server
 
 .PHONY: test-e2e
 test-e2e: setup  ## real nodes, containers and training
-	$(PY) -m pytest --durations=10 tests/e2e
+	$(PY) -m pytest -rs --durations=10 tests/e2e
 
 .PHONY: check-banking77
 check-banking77: setup  ## a run on real data: BANKING77=<folder with train.csv and test.csv>

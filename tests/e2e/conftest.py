@@ -146,15 +146,21 @@ def tests_image(images: deploy.Images) -> str:
     return load_image("stagecoach/trainer-tests")
 
 
+def passed(image: str) -> Path:
+    """Return the file that says that the tests of an image have passed: its digest is over all that they depend on."""
+    return State.from_environment().cache / "passed" / image.rpartition(":")[2]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def trainer_tests(
     request: pytest.FixtureRequest, installed: deploy.Tools, images: deploy.Images
 ) -> Iterator[Desk | None]:
-    """A namespace with the Job of the trainer's own tests, where they are asked for.
+    """A namespace with the Job of the trainer's own tests, where they are asked for and have not passed before.
 
     They need some CPU minutes and no cluster: started first, they take what the other tests leave while these wait.
     """
-    if not any(item.path.name == "test_images.py" for item in request.session.items):
+    asked = any(item.path.name == "test_images.py" for item in request.session.items)
+    if not asked or passed(request.getfixturevalue("tests_image")).exists():
         yield None
         return
     # Two processes that train, what they start, and the servers of S3 and MLflow.

@@ -47,7 +47,6 @@ SETTINGS = {"learning_rate": 2e-2, "learning_rate_schedule": "linear", "epochs":
 FULL_SETTINGS = SETTINGS | {"learning_rate": 5e-3, "epochs": 25}
 RUNS: dict[str, tuple[str, Method, dict[str, Any]]] = {
     "t5-lora": ("T5ForConditionalGeneration", METHOD, SETTINGS),
-    "t5-dora": ("T5ForConditionalGeneration", DORA, SETTINGS),
     "t5-full": ("T5ForConditionalGeneration", FullMethod(), FULL_SETTINGS),
     "bart-full": ("BartForConditionalGeneration", FullMethod(), FULL_SETTINGS | {"learning_rate": 1e-2}),
 }

@@ -9,9 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -146,9 +145,17 @@ def codes(ended: list[Pod]) -> list[int]:
     return [pod.process.returncode for pod in ended]
 
 
+@dataclass(frozen=True)
+class Undisturbed:
+    """A training by two pods that nothing happened to."""
+
+    project: Project
+    record: Record
+
+
 @pytest.fixture(scope="module")
-def undisturbed(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Record]:
-    """The record of a training by two pods that nothing happened to."""
+def undisturbed(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """A project with such a training, for all tests."""
     project = make_project(tmp_path_factory.mktemp("undisturbed") / "root")
     shutil.copytree(tiny_base, project.root / "pvc" / "models" / "tiny", dirs_exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
@@ -160,26 +167,27 @@ def undisturbed(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         assert ended[1].report is None, "the pod of index 0 tells what was done"
         told = [ProgressLine.parse(line) for line in ended[1].output.splitlines() if '"progress"' in line]
         assert not told, "the pod of index 0 tells how far it is"
-        yield record_of(project, job)
+        return Undisturbed(project, record_of(project, job))
 
 
-def test_two_pods_train_one_model(undisturbed: Record) -> None:
-    training = undisturbed.training
+def test_two_pods_train_one_model(undisturbed: Undisturbed) -> None:
+    record = undisturbed.record
+    training = record.training
     losses = [point.loss for point in training.losses]
     assert losses[-1] < losses[0] / 2
     # 16 rows; 4 in a batch, twice, in each of two processes.
     assert (training.processes, training.effective_batch_size, training.steps) == (2, 16, 6)
-    assert undisturbed.inputs.processes == 2
+    assert record.inputs.processes == 2
     assert "2 processes in turn" in str(training.data_order)
-    assert undisturbed.hardware.nodes == 2
-    assert undisturbed.determinism.deterministic
+    assert record.hardware.nodes == 2
+    assert record.determinism.deterministic
 
 
-def test_two_processes_of_one_pod_make_the_same(real: Project, undisturbed: Record) -> None:
+def test_two_processes_of_one_pod_make_the_same(real: Project, undisturbed: Undisturbed) -> None:
     job = group_job(real, nodes=1, processes=2)
     ended = pods(real, job)
     assert codes(ended) == [0], ended[0].output
-    same(record_of(real, job), undisturbed)
+    same(record_of(real, job), undisturbed.record)
 
 
 TWO_EPOCHS = {"epochs": 2, "gradient_accumulation_steps": 1, "learning_rate": 1e-3}
@@ -209,8 +217,7 @@ def test_two_processes_make_of_half_a_batch_each_what_one_makes_of_it(
 
 
 FAMILIES: dict[str, tuple[Callable[[Project], Project], Callable[..., TrainJob]]] = {
-    "an encoder": (lambda project: with_base(project, "BertForMaskedLM"), partial(encoder_job, method=LOW_RANK)),
-    "with weights of labels": (
+    "an encoder, with weights of labels": (
         lambda project: with_base(project, "BertForMaskedLM"),
         lambda project, settings: encoder_job(project, LOW_RANK, settings=settings | {"class_weights": "balanced"}),
     ),
@@ -247,7 +254,7 @@ def nearly_the_same(one: Record, other: Record) -> None:
 
 
 def test_a_pod_that_is_asked_to_stop_has_all_save_a_checkpoint_and_go_on_to_the_same(
-    real: Project, undisturbed: Record
+    real: Project, undisturbed: Undisturbed
 ) -> None:
     job = group_job(real, nodes=2)
     ended = pods(real, job, ASKED.format(pid=PARENT_ID), step=3, rank=1)
@@ -259,12 +266,12 @@ def test_a_pod_that_is_asked_to_stop_has_all_save_a_checkpoint_and_go_on_to_the_
     ended = pods(real, again)
     assert codes(ended) == [0, 0], [pod.output for pod in ended]
     record = record_of(real, again)
-    same(record, undisturbed)
+    same(record, undisturbed.record)
     assert first_steps(record) == [0, 4]
     assert saved(real, again) == []
 
 
-def test_a_process_that_is_killed_ends_all_and_hides_behind_no_other(real: Project, undisturbed: Record) -> None:
+def test_a_process_that_is_killed_ends_all_and_hides_behind_no_other(real: Project, undisturbed: Undisturbed) -> None:
     job = group_job(real, nodes=2, every=2)
     ended = pods(real, job, KILLED, step=4, rank=1)
     assert codes(ended) == [ExitCode.FAILED] * 2
@@ -278,7 +285,7 @@ def test_a_process_that_is_killed_ends_all_and_hides_behind_no_other(real: Proje
     ended = pods(real, again)
     assert codes(ended) == [0, 0], [pod.output for pod in ended]
     record = record_of(real, again)
-    same(record, undisturbed)
+    same(record, undisturbed.record)
     assert first_steps(record) == [0, 4]
 
 
@@ -314,18 +321,7 @@ def test_a_pod_that_is_asked_to_stop_while_the_first_one_publishes_has_done_its_
     assert first.told().artifact is not None
 
 
-def test_what_fails_in_one_process_is_what_all_tell(real: Project) -> None:
-    job = group_job(real, nodes=2)
-    ended = pods(real, job, "raise ValueError('of this one')", step=1, rank=1)
-    assert codes(ended) == [ExitCode.FAILED] * 2, [pod.output for pod in ended]
-    for pod in ended:
-        problem = pod.told().problem
-        assert problem is not None
-        assert (pod.told().index, problem.message) == (1, "ValueError: of this one")
-    assert abs(ended[1].ended - ended[0].ended) < BOUND
-
-
-def test_what_fails_in_another_process_leaves_neither_staging_nor_a_run_that_seems_to_go_on(
+def test_what_fails_in_one_process_is_told_by_all_and_leaves_neither_staging_nor_a_run_that_seems_to_go_on(
     real: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
@@ -346,6 +342,11 @@ def test_what_fails_in_another_process_leaves_neither_staging_nor_a_run_that_see
         told_to(monkeypatch, uri)
         ended = pods(real, job, happens, step=1, rank=1)
     assert codes(ended) == [ExitCode.FAILED] * 2, [pod.output for pod in ended]
+    for pod in ended:
+        problem = pod.told().problem
+        assert problem is not None
+        assert (pod.told().index, problem.message) == (1, "ValueError: of this one")
+    assert abs(ended[1].ended - ended[0].ended) < BOUND
     assert seen[-1:] == ["FAILED"], [pod.output for pod in ended]
     assert not left.parent.exists()
 
@@ -357,11 +358,10 @@ def test_bad_input_is_told_by_all(real: Project) -> None:
     assert reasons == ["LossNotFinite"] * 2, [pod.output for pod in ended]
 
 
-def test_a_record_of_before_ends_all_at_once(real: Project) -> None:
-    job = group_job(real, nodes=2, settings={"epochs": 1})
-    assert codes(pods(real, job)) == [0, 0]
-    again = group_job(real, nodes=2, number=2, settings={"epochs": 1})
-    ended = pods(real, again, "raise ValueError('trained again')", step=0)
+def test_a_record_of_before_ends_all_at_once(undisturbed: Undisturbed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(places.ROOT_VARIABLE, str(undisturbed.project.root))
+    again = group_job(undisturbed.project, nodes=2, number=2)
+    ended = pods(undisturbed.project, again, "raise ValueError('trained again')", step=0)
     assert codes(ended) == [0, 0], [pod.output for pod in ended]
     assert ended[0].told().artifact is not None
 

@@ -18,7 +18,7 @@ from stagecoach_trainer import places
 from tests.unit.contract.documents import METHOD
 
 from . import test_encoder_decoders, test_encoders, test_methods
-from .conftest import ANOTHER, EXAMPLES, Project, fit, make_project, record_of, train, writing_messages, writing_pairs
+from .conftest import ANOTHER, EXAMPLES, Project, make_project, record_of, train, writing_messages, writing_pairs
 from .test_compare import comparing
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -117,6 +117,7 @@ CASES: dict[str, Case] = {
         for name, (base, method, settings) in {
             **test_encoder_decoders.RUNS,
             "bart-lora": ("taught_bart", METHOD, WRITING),
+            "bart-dora": ("taught_bart", test_encoder_decoders.DORA, WRITING),
         }.items()
     },
     "translation": Case(
@@ -202,9 +203,35 @@ def test_the_loss_falls(trained: Trained) -> None:
     assert training.evaluations[-1].loss < training.losses[0].loss
 
 
-def test_the_same_inputs_give_the_same_bytes(trained: Trained) -> None:
-    again = train(trained.job.model_copy(update={"force": True, "subject": ANOTHER}))
-    assert (again.digest, again.adopted) == (trained.report.digest, False)
+@dataclass(frozen=True)
+class Again:
+    """The same training once more: its report, and the model as it is in the end of the training."""
+
+    report: ArtifactReport
+    model: Any
+
+
+@pytest.fixture(scope="module")
+def again(trained: Trained) -> Again:
+    """Each case, trained anew by another run."""
+    from stagecoach_trainer import loop
+
+    models: list[Any] = []
+
+    def kept(*arguments: Any) -> Any:
+        result = run(*arguments)
+        models.append(result.model)
+        return result
+
+    run = loop.run
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "run", kept)
+        report = train(trained.job.model_copy(update={"force": True, "subject": ANOTHER}))
+    return Again(report, models[0])
+
+
+def test_the_same_inputs_give_the_same_bytes(trained: Trained, again: Again) -> None:
+    assert (again.report.digest, again.report.adopted) == (trained.report.digest, False)
 
 
 def test_the_record_and_the_card_tell_what_was_done(trained: Trained) -> None:
@@ -217,14 +244,14 @@ def test_the_record_and_the_card_tell_what_was_done(trained: Trained) -> None:
     trained.case.check(record, card)
 
 
-def test_what_is_published_computes_what_was_trained(trained: Trained) -> None:
+def test_what_is_published_computes_what_was_trained(trained: Trained, again: Again) -> None:
     """Loaded again by the libraries themselves, as its user would: nothing of the training is at hand but the base."""
     import torch
 
     from stagecoach_trainer.train import prepare
 
     prepared = prepare(trained.job)
-    model = fit(prepared).model.eval()
+    model = again.model.eval()
     torch.manual_seed(99)  # whatever the base lacks is drawn otherwise than in the training
     folder = Path(trained.project.storage.path(f"artifacts/sha256/{trained.report.digest[7:]}"))
     example = prepared.train[0].examples[0]
