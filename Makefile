@@ -10,8 +10,7 @@ export PYTHONPATH := operator:images/trainer:.
 export PATH := $(STATE)/bin:$(PATH)
 TORCH_VERSION ?= 2.13.0
 export TORCH_VERSION
-# Most tests wait most of the time; on a small machine, too, several of them run beside each other. Not those of e2e: they
-# train, and one after the other is as fast.
+# Most tests wait most of the time; on a small machine, too, several of them run beside each other.
 PROCESSES ?= -n 4
 
 .PHONY: help
@@ -43,11 +42,15 @@ test-integration: setup  ## the operator and the chart against a real API server
 
 .PHONY: test-e2e
 test-e2e: setup  ## real nodes, containers and training
-	$(PY) -m pytest -rs --durations=10 tests/e2e
+	$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -rs --durations=10 tests/e2e
 
 .PHONY: check-banking77
 check-banking77: setup  ## a run on real data: BANKING77=<folder with train.csv and test.csv>
 	$(PY) -m tests.banking77 "$(BANKING77)"
+
+.PHONY: bench-training
+bench-training: setup  ## tokens per second of the trainer, as a ratio to a bare script: TURNS=8
+	$(PY) -m tests.bench --turns $(or $(TURNS),8)
 
 .PHONY: setup
 setup: $(VENV)/.ready  ## the developer's environment in .venv

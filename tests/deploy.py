@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Sequence
@@ -11,7 +12,8 @@ from typing import Any
 
 from stagecoach.contract import mounts
 from stagecoach.contract.uris import Uri, parse
-from tests.cluster import Cluster, build_image, cluster_up, load_image
+from tests.cluster import Cluster, build_image, cluster_up, load_image, programs
+from tests.cluster.paths import State
 
 ROOT = Path(__file__).parents[1]
 OPERATOR_NAMESPACE = "stagecoach-system"
@@ -74,6 +76,15 @@ def build_base_model_image() -> str:
     """Build the image that writes the example's base model, on top of the trainer's."""
     build_image("stagecoach/base-model", ROOT / "examples/support-desk/base-model", context=ROOT)
     return load_image("stagecoach/base-model")
+
+
+def build_tests_image() -> str:
+    """Build the image of the trainer's own tests: the trainer's, with the servers that these need."""
+    place = ROOT / "tests/unit/trainer/build"
+    place.mkdir(exist_ok=True)
+    shutil.copy2(programs.object_store(State.from_environment()), place / "versitygw")
+    build_image("stagecoach/trainer-tests", ROOT / "tests/unit/trainer", context=ROOT)
+    return load_image("stagecoach/trainer-tests")
 
 
 def install(tools: Tools, images: Images) -> None:

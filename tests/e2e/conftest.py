@@ -2,7 +2,8 @@
 
 import itertools
 import json
-import shutil
+import os
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,39 +13,67 @@ from typing import Any
 import pytest
 
 from tests import builders, deploy
-from tests.cluster import build_image, load_image, programs
-from tests.cluster.paths import State
+from tests.cluster.errors import ClusterError
 from tests.integration.support.eventually import eventually
 
 _numbers = itertools.count(1)
 # What the pods of a test ask for: several fit beside each other on a small machine.
-SMALL = {"cpu": "100m", "memory": "2Gi"}
+SMALL = {"cpu": "100m", "memory": "1Gi"}
 # Each look is a kubectl, whose start takes a third of a second of CPU from the trainings that are waited for.
 POLL_SECONDS = 1.0
 ROWS = "".join(f"where is parcel {number},delivery\nmy bill {number} is wrong,billing\n" for number in range(20))
 DATA = {"train.csv": f"text,label\n{ROWS}", "valid.csv": "text,label\nwhere is it,delivery\nwrong bill,billing\n"}
-TRAINER_TESTS = "trainer-tests"
 TINY_BASE = Path(__file__).with_name("tiny_base.py")
 
 
-@pytest.fixture(scope="session")
-def tools() -> deploy.Tools:
-    """The cluster; it is left up, so that the next session starts fast."""
-    return deploy.up()
+@dataclass(frozen=True)
+class Ground:
+    """What all tests stand on, made once and before the processes that run them: cluster, images, operator."""
+
+    tools: deploy.Tools
+    images: deploy.Images
+    tests_image: str
+
+    @classmethod
+    def make(cls) -> "Ground":
+        """Make it, or find it made. The cluster is left up, so that the next time is fast."""
+        tools = deploy.up()
+        images = deploy.build_images()
+        tests_image = deploy.build_tests_image()
+        deploy.install(tools, images)
+        return cls(tools, images, tests_image)
+
+
+GROUND = pytest.StashKey[Ground]()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Make the ground, in the process that others are started by."""
+    config = session.config
+    if hasattr(config, "workerinput"):
+        config.stash[GROUND] = pickle.loads(config.workerinput["ground"])  # noqa: S301 - from the process that started it
+    elif not config.option.collectonly:
+        try:
+            config.stash[GROUND] = Ground.make()
+        except (ClusterError, RuntimeError) as error:
+            pytest.exit(f"there is nothing to test on: {error}", returncode=1)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Hand the ground to a process that runs tests."""
+    node.workerinput["ground"] = pickle.dumps(node.config.stash[GROUND])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what only waits for long at the end: a process is handed its second file while it is at its first."""
+    items.sort(key=lambda item: item.path.name == "test_images.py")
 
 
 @pytest.fixture(scope="session")
-def images(tools: deploy.Tools) -> deploy.Images:
-    """The images of this checkout."""
-    assert tools
-    return deploy.build_images()
-
-
-@pytest.fixture(scope="session")
-def installed(tools: deploy.Tools, images: deploy.Images) -> deploy.Tools:
-    """The operator, installed by its chart."""
-    deploy.install(tools, images)
-    return tools
+def ground(pytestconfig: pytest.Config) -> Ground:
+    """What all tests stand on."""
+    return pytestconfig.stash[GROUND]
 
 
 @dataclass(frozen=True)
@@ -126,63 +155,27 @@ class Desk:
 
 
 @contextmanager
-def new_desk(installed: deploy.Tools, images: deploy.Images) -> Iterator[Desk]:
+def new_desk(ground: Ground) -> Iterator[Desk]:
     """Make a namespace in which only restricted pods run; it goes in the end."""
-    made = Desk(installed, f"e2e-{next(_numbers)}", images)
-    installed.kubectl("delete", "namespace", made.namespace, "--ignore-not-found", "--wait")
-    deploy.make_namespace(installed, made.namespace)
+    process = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+    made = Desk(ground.tools, f"e2e-{process}-{next(_numbers)}", ground.images)
+    made.tools.kubectl("delete", "namespace", made.namespace, "--ignore-not-found", "--wait")
+    deploy.make_namespace(made.tools, made.namespace)
     yield made
-    installed.kubectl("delete", "namespace", made.namespace, "--wait=false")
-
-
-@pytest.fixture(scope="session")
-def tests_image(images: deploy.Images) -> str:
-    """The image of the trainer's own tests: the trainer's, with the servers that these need."""
-    assert images
-    place = deploy.ROOT / "tests/unit/trainer/build"
-    place.mkdir(exist_ok=True)
-    shutil.copy2(programs.object_store(State.from_environment()), place / "versitygw")
-    build_image("stagecoach/trainer-tests", deploy.ROOT / "tests/unit/trainer", context=deploy.ROOT)
-    return load_image("stagecoach/trainer-tests")
-
-
-def passed(image: str) -> Path:
-    """Return the file that says that the tests of an image have passed: its digest is over all that they depend on."""
-    return State.from_environment().cache / "passed" / image.rpartition(":")[2]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def trainer_tests(
-    request: pytest.FixtureRequest, installed: deploy.Tools, images: deploy.Images
-) -> Iterator[Desk | None]:
-    """A namespace with the Job of the trainer's own tests, where they are asked for and have not passed before.
-
-    They need some CPU minutes and no cluster: started first, they take what the other tests leave while these wait.
-    """
-    asked = any(item.path.name == "test_images.py" for item in request.session.items)
-    if not asked or passed(request.getfixturevalue("tests_image")).exists():
-        yield None
-        return
-    # Two processes that train, what they start, and the servers of S3 and MLflow.
-    resources = {"requests": {"cpu": "100m", "memory": "2Gi"}, "limits": {"memory": "5Gi"}}
-    container = {"image": request.getfixturevalue("tests_image"), "resources": resources}
-    job = deploy.restricted_job(TRAINER_TESTS, container, [])
-    with new_desk(installed, images) as made:
-        installed.kubectl("create", "-n", made.namespace, "-f", "-", stdin=json.dumps(job))
-        yield made
+    made.tools.kubectl("delete", "namespace", made.namespace, "--wait=false")
 
 
 @pytest.fixture
-def desk(installed: deploy.Tools, images: deploy.Images) -> Iterator[Desk]:
+def desk(ground: Ground) -> Iterator[Desk]:
     """A namespace of the test's own."""
-    with new_desk(installed, images) as made:
+    with new_desk(ground) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def shelf(installed: deploy.Tools, images: deploy.Images) -> Iterator[Desk]:
+def shelf(ground: Ground) -> Iterator[Desk]:
     """A namespace that the tests of a module share, with the tiny base and a claim for storage."""
-    with new_desk(installed, images) as made:
+    with new_desk(ground) as made:
         made.tiny_base()
         made.claim("store")
         yield made

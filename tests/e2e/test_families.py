@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests import builders, deploy
-from tests.e2e.conftest import DATA, SMALL, Desk, new_desk
+from tests.e2e.conftest import DATA, SMALL, Desk, Ground, new_desk
 
 SERVERS = "servers"
 STORE_PORT, TRACKING_PORT = 7070, 5000
@@ -48,18 +48,18 @@ print(json.dumps(ask("runs/search", experiment_ids=[found])["runs"]))
 
 
 @pytest.fixture(scope="module")
-def harbour(installed: deploy.Tools, images: deploy.Images, tests_image: str) -> Iterator[Desk]:
+def harbour(ground: Ground) -> Iterator[Desk]:
     """A namespace with an S3 server that holds the data, an MLflow server, and bases of two families."""
-    with new_desk(installed, images) as made:
+    with new_desk(ground) as made:
         made.data(DATA | {"pairs.csv": pairs()}, name="rows")
         made.claim("models")
         models = {"name": "models", "persistentVolumeClaim": {"claimName": "models"}}
         container = {
-            "image": tests_image,
+            "image": ground.tests_image,
             "command": ["python3", "-c", BASES],
             "volumeMounts": [{"name": "models", "mountPath": "/models"}],
         }
-        made.apply(servers(tests_image), service(), deploy.restricted_job("bases", container, [models]))
+        made.apply(servers(ground.tests_image), service(), deploy.restricted_job("bases", container, [models]))
         made.apply(secret("lake", made.namespace), secret("stolen", made.namespace, AWS_SECRET_ACCESS_KEY="another"))
         made.tools.kubectl("wait", "-n", made.namespace, "--for=condition=complete", "job/bases", "--timeout=5m")
         made.tools.kubectl("wait", "-n", made.namespace, "--for=condition=ready", f"pod/{SERVERS}", "--timeout=5m")

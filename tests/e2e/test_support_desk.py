@@ -7,18 +7,18 @@ import pytest
 
 from stagecoach.contract import layout, mounts
 from tests import builders, deploy
-from tests.e2e.conftest import SMALL, Desk, new_desk
+from tests.e2e.conftest import SMALL, Desk, Ground, new_desk
 
 RUN, PROJECT = "support-desk-lora", "support-desk"
 STEPS = 12
 
 
 @pytest.fixture(scope="module")
-def example(installed: deploy.Tools, images: deploy.Images) -> Iterator[Desk]:
+def example(ground: Ground) -> Iterator[Desk]:
     """A namespace with the example's base model."""
     base_model = deploy.build_base_model_image()
-    with new_desk(installed, images) as made:
-        deploy.make_base_model(installed, made.namespace, base_model)
+    with new_desk(ground) as made:
+        deploy.make_base_model(ground.tools, made.namespace, base_model)
         yield made
 
 

@@ -173,8 +173,8 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a random Llama of two layers and a byte-level tokenizer with a chat template."""
     pytest.importorskip("torch", reason="needs the trainer's libraries: runs inside the trainer image")
     folder = tmp_path_factory.mktemp("tiny")
-    _save_tokenizer(folder)
-    _save_model(folder)
+    save_tokenizer(folder)
+    save_model(folder)
     return folder
 
 
@@ -184,7 +184,8 @@ TEMPLATE = (
 )
 
 
-def _save_tokenizer(folder: Path) -> None:
+def save_tokenizer(folder: Path) -> None:
+    """Save a tokenizer of bytes with a chat template."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -199,7 +200,8 @@ def _save_tokenizer(folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def _save_model(folder: Path) -> None:
+def save_model(folder: Path) -> None:
+    """Save a random Llama of two layers for that tokenizer."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 

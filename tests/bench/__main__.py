@@ -1,0 +1,35 @@
+"""Run a benchmark where its libraries are: in a pod, in the image of the trainer's tests."""
+
+import json
+import sys
+
+from rich.console import Console
+
+from tests import deploy
+
+NAMESPACE = "bench"
+RESOURCES = {"requests": {"cpu": "1", "memory": "4Gi"}, "limits": {"memory": "6Gi"}}
+
+
+def main(arguments: list[str]) -> int:
+    """Run the benchmark of training and print what it prints."""
+    tools = deploy.up()
+    deploy.build_images()
+    container = {
+        "image": deploy.build_tests_image(),
+        "command": ["python3", "-m", "tests.bench.training", *arguments],
+        "resources": RESOURCES,
+    }
+    deploy.make_namespace(tools, NAMESPACE)
+    tools.kubectl("delete", "job", "training", "-n", NAMESPACE, "--ignore-not-found")
+    tools.kubectl(
+        "create", "-n", NAMESPACE, "-f", "-", stdin=json.dumps(deploy.restricted_job("training", container, []))
+    )
+    console = Console(highlight=False)
+    console.print(f"measuring; to follow it: kubectl logs -n {NAMESPACE} job/training -f")
+    console.print(deploy.await_job(tools, NAMESPACE, "training", seconds=3600), markup=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
