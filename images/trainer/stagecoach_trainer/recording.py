@@ -120,6 +120,7 @@ def _data(prepared: Prepared) -> tuple[DataRecord, ...]:
         DataRecord(
             name=encoding.dataset.source.name,
             uri=encoding.dataset.source.uri,
+            revision=encoding.dataset.revision,
             split=encoding.dataset.source.split,
             digest=encoding.dataset.digest,
             examples=len(encoding.examples),

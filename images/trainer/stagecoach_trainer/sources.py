@@ -22,6 +22,7 @@ class Dataset:
     source: DataSource
     digest: str
     rows: tuple[AnyRow, ...]
+    revision: str | None = None  # the commit of a hub's data set
 
     @property
     def labelled(self) -> tuple[Row, ...]:
@@ -43,13 +44,13 @@ def read(source: DataSource, *, mismatch: str, remedy: str) -> Dataset:
     """Read a data set. Raises BadInput: `mismatch` is the reason when its content is not what the digest says."""
     field = field_of(source)
     suffix = suffix_of(source.uri, f"{field}.uri")
-    content = _content(source)
+    content, commit = _content(source)
     digest = Manifest.of([file_entry(f"rows{suffix}", io.BytesIO(content))]).digest
     if source.digest is not None and source.digest != digest:
         message = f"the content has digest {short(digest)}, and {short(source.digest)} was expected."
         raise BadInput(Problem.of(mismatch, message, field=f"{field}.digest", value=digest, remedy=remedy))
     file = File(source.uri.rpartition("/")[2], source.columns, field)
-    return Dataset(source, digest, tuple(rows(content, file)))
+    return Dataset(source, digest, tuple(rows(content, file)), commit)
 
 
 def rows(content: bytes, file: File) -> Iterator[AnyRow]:
@@ -61,16 +62,21 @@ def rows(content: bytes, file: File) -> Iterator[AnyRow]:
     return parquet.read_rows(content, file)
 
 
-def _content(source: DataSource) -> bytes:
+def _content(source: DataSource) -> tuple[bytes, str | None]:
+    """Return a data set's file, and the commit when that is in a hub."""
     field = f"{field_of(source)}.uri"
+    if source.uri.startswith("hf://"):
+        from stagecoach_trainer import hub_data
+
+        return hub_data.read(source, field_of(source))
     with at(field):
         if source.uri.startswith("https://"):
             from stagecoach_trainer import web
 
-            return web.read(source.uri, places.keys(source.uri))
+            return web.read(source.uri, places.keys(source.uri)), None
         store, name = places.beside(source.uri)
         try:
-            return store.read(name)
+            return store.read(name), None
         except FileNotFoundError as error:
             raise BadInput(_missing(source, field, _beside(store))) from error
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from stagecoach.api.common import BaseModel, Digest, Enum, FileUri, Name, Optional, Text, cel, keyed, rules
+from stagecoach.api.common import BaseModel, Digest, Enum, FileUri, Name, Optional, Revision, Text, cel, keyed, rules
 
 MAX_DATASETS = 12
 
@@ -55,13 +55,34 @@ class Columns(BaseModel, json_schema_extra=COLUMN_RULES):
     )
 
 
-class DataSet(BaseModel):
+HUB_RULES = rules(
+    cel(
+        "!has(self.hub) || self.uri.startsWith('hf://')",
+        "hub is for a file of a hub, hf://datasets/<organization>/<name>/<path>: leave it out for other places",
+    )
+)
+
+
+class HubData(BaseModel):
+    """What is to be taken of a hub's data set."""
+
+    revision: Revision = Field(
+        description="Commit, branch or tag. Runs use the commit that it stood for when the project was resolved."
+        " Without hub it is main."
+    )
+
+
+class DataSet(BaseModel, json_schema_extra=HUB_RULES):
     """A data set: where it lies and what it may be used for."""
 
     name: Name = Field(max_length=40, description="Name by which runs refer to it.")
     uri: FileUri = Field(
         description="A .csv, .jsonl or .parquet file: pvc://<claim>/<path> or configmap://<name>/<key> in the project's"
-        " namespace, s3://<bucket>/<path> or https://<host>/<path>.",
+        " namespace, s3://<bucket>/<path>, https://<host>/<path>, or in a hub"
+        " hf://datasets/<organization>/<name>/<path>.",
+    )
+    hub: Optional[HubData] = Field(
+        None, description="What is to be taken of a hub's data set. Default: its branch main."
     )
     digest: Optional[Digest] = Field(
         None, description="Pin: the content must have this digest. Default: whatever is there when it is resolved."

@@ -46,6 +46,7 @@ class DataSource(ContractModel):
 
     name: str
     uri: str
+    revision: str | None = Field(None, description="Of a hub's data set: what to take, a commit once it is resolved.")
     split: Split
     columns: AnyColumns
     digest: Digest | None = Field(None, description="What the content must be; None before it is resolved.")

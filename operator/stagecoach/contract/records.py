@@ -29,6 +29,7 @@ class DataRecord(ContractModel):
 
     name: str
     uri: str
+    revision: str | None = Field(None, description="Commit of a hub's data set.")
     split: Split
     digest: Digest
     examples: int

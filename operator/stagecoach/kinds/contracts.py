@@ -21,11 +21,12 @@ def subject(owner: CustomObject) -> Subject:
     )
 
 
-def data_source(dataset: DataSet, task: Task, digest: str | None) -> DataSource:
-    """Return a data set with the digest that its content must have."""
+def data_source(dataset: DataSet, task: Task, digest: str | None, commit: str | None = None) -> DataSource:
+    """Return a data set with the digest that its content must have, and the commit at which a hub's has it."""
     return DataSource(
         name=dataset.name,
         uri=dataset.uri,
+        revision=commit or (dataset.hub.revision if dataset.hub else None),
         split=Split(dataset.split.value),
         columns=columns(dataset, task),
         digest=digest,

@@ -1,15 +1,11 @@
 """Base models from a hub."""
 
 import errno
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stagecoach.contract import access
-from stagecoach.contract.access import Access, Credential
 from stagecoach.contract.jobs import ModelSource
 from stagecoach.contract.reports import BadInput
 from stagecoach.contract.store import StorageFailed
@@ -24,23 +20,6 @@ constants = pytest.importorskip(
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 SOURCE = ModelSource(name="tiny", uri="hf://desk/tiny")
-
-
-@pytest.fixture
-def hub(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A hub with the project's base model, its address and a token in a Secret; the library is offline, as in a pod."""
-    server = Hub(project.root / "pvc" / "models" / "tiny")
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    secret = project.root / "credentials" / "hub"
-    secret.mkdir(parents=True)
-    (secret / "token").write_text("t0ken\n")
-    (secret / "HF_ENDPOINT").write_text(f"http://127.0.0.1:{server.server_port}\n")
-    told = Access(credentials=(Credential(match="hf://", secret="hub"),))
-    monkeypatch.setenv(access.ENVIRONMENT_VARIABLE, told.line())
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    yield server
-    server.shutdown()
-    server.server_close()
 
 
 def read(source: ModelSource = SOURCE, **changes: Any) -> bases.Base:
