@@ -43,7 +43,9 @@ def _classes(schema: pa.Schema) -> dict[str, list[str]]:
         kinds = {name: kind for name, kind in features.items() if isinstance(kind, dict)}
     except (KeyError, ValueError, TypeError, AttributeError):
         return {}
-    told = {name: kind.get("names") for name, kind in kinds.items() if kind.get("_type") == "ClassLabel"}
+    told: dict[str, Any] = {
+        name: kind.get("names") for name, kind in kinds.items() if kind.get("_type") == "ClassLabel"
+    }
     numbers = {item.name for item in schema if pa.types.is_integer(item.type)}
     return {name: names for name, names in told.items() if name in numbers and _are_names(names)}
 
