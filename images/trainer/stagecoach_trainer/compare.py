@@ -89,6 +89,7 @@ def _sources(uri: str | None, columns: AnyColumns, record: Record) -> list[DataS
             name=item.name,
             uri=item.uri,
             revision=item.revision,
+            hub=item.hub,
             split=item.split,
             columns=given.columns,
             digest=item.digest,

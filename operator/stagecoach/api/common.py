@@ -79,7 +79,7 @@ FileUri = Annotated[
     Matches(
         uris.FILE_URI_PATTERN,
         "must be pvc://<claim>/<file>, configmap://<name>/<key>, s3://<bucket>/<file> https://<full"
-        f" host name>/<file> or hf://datasets/<organization>/<name>/<file>; {URI_RULE}",
+        f" host name>/<file> or hf://datasets/<organization>/<name>[/<file>]; {URI_RULE}",
     ),
 ]
 ModelUri = Annotated[

@@ -55,20 +55,39 @@ class Columns(BaseModel, json_schema_extra=COLUMN_RULES):
     )
 
 
+WHOLE = "^hf://datasets/[^/]+/[^/]+$"
 HUB_RULES = rules(
     cel(
         "!has(self.hub) || self.uri.startsWith('hf://')",
-        "hub is for a file of a hub, hf://datasets/<organization>/<name>/<path>: leave it out for other places",
-    )
+        "hub is for data of a hub, hf://datasets/<organization>/<name>: leave it out for other places",
+    ),
+    cel(
+        f"!self.uri.matches('{WHOLE}') || has(self.hub) && has(self.hub.split)",
+        "a whole data set of a hub has splits: name one by hub.split, such as train, or name a file in the URI",
+    ),
+    cel(
+        f"self.uri.matches('{WHOLE}') || !has(self.hub) || !has(self.hub.config) && !has(self.hub.split)",
+        "hub.config and hub.split choose from a whole data set of a hub: leave them out for a file",
+    ),
 )
 
 
 class HubData(BaseModel):
     """What is to be taken of a hub's data set."""
 
-    revision: Revision = Field(
+    config: Optional[Revision] = Field(
+        None,
+        description="Config of a whole data set, by the name in its card. Default: the default one, or the only one.",
+    )
+    split: Optional[Revision] = Field(
+        None,
+        description="Split of a whole data set, as the hub calls it, such as train or validation. It says nothing of"
+        " what the rows may be used for: that is the split beside hub.",
+    )
+    revision: Optional[Revision] = Field(
+        None,
         description="Commit, branch or tag. Runs use the commit that it stood for when the project was resolved."
-        " Without hub it is main."
+        " Default: main.",
     )
 
 
@@ -79,7 +98,7 @@ class DataSet(BaseModel, json_schema_extra=HUB_RULES):
     uri: FileUri = Field(
         description="A .csv, .jsonl or .parquet file: pvc://<claim>/<path> or configmap://<name>/<key> in the project's"
         " namespace, s3://<bucket>/<path>, https://<host>/<path>, or in a hub"
-        " hf://datasets/<organization>/<name>/<path>.",
+        " hf://datasets/<organization>/<name>/<path>; or a whole data set of a hub, hf://datasets/<organization>/<name>.",
     )
     hub: Optional[HubData] = Field(
         None, description="What is to be taken of a hub's data set. Default: its branch main."
