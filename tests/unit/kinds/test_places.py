@@ -21,6 +21,8 @@ def project() -> builders.Object:
     result["spec"]["credentials"] = CREDENTIALS
     place = {"uri": "hf://datasets/desk/cards/train.csv", "hub": {"revision": "main"}}
     result["spec"]["data"]["sets"][0] |= place
+    whole = {"uri": "hf://datasets/desk/cards", "hub": {"config": "en", "split": "dev"}}
+    result["spec"]["data"]["sets"][1] |= whole
     result["status"]["candidates"][0]["revision"] = COMMIT
     result["status"]["datasets"][0]["revision"] = DATA_COMMIT
     return result
@@ -49,6 +51,8 @@ def test_it_trains_on_the_commits_that_were_resolved() -> None:
     assert here.status["inputs"]["baseRevision"] == COMMIT
     assert [item["revision"] for item in document["train"]] == [DATA_COMMIT]
     assert [item.get("revision") for item in here.status["inputs"]["train"]] == [DATA_COMMIT]
+    assert "hub" not in document["train"][0], "it is one file"
+    assert document["validation"][0]["hub"] == {"config": "en", "split": "dev"}
     assert "revision" not in document["validation"][0]
 
 

@@ -137,13 +137,14 @@ def test_a_project_is_resolved_and_trained(hub: Hub, real: Project) -> None:
     from stagecoach_trainer.resolve import resolve
 
     halves = {f"data/train-0000{n}-of-00002.csv": table(*EXAMPLES[8 * n : 8 * n + 8]) for n in (0, 1)}
-    hub.add("desk/cards", halves | {"data/validation-00000-of-00001.csv": table(("my card?", "card_lost"))})
+    hub.add("desk/cards", halves | {"data/validation-00000-of-00001.csv": table(EXAMPLES[8])})
     listed = (source(), source("validation").model_copy(update={"name": "valid", "split": Split.VALIDATION}))
     found = resolve(real.resolve_job(datasets=listed))
     assert [(item.name, item.examples, item.revision) for item in found.datasets] == [
         ("train", 16, NEW),
         ("valid", 1, NEW),
     ]
+    assert "(valid:2 = train:data/train-00001-of-00002.csv:2)" in found.findings[0].message
     taken = [
         item.model_copy(update={"digest": known.digest, "revision": known.revision})
         for item, known in zip(listed, found.datasets, strict=True)
