@@ -85,7 +85,15 @@ def _sources(uri: str | None, columns: AnyColumns, record: Record) -> list[DataS
     if not used:
         raise FileNotFoundError("the run had no validation set: name a file by --data")
     return [
-        DataSource(name=item.name, uri=item.uri, split=item.split, columns=given.columns, digest=item.digest)
+        DataSource(
+            name=item.name,
+            uri=item.uri,
+            revision=item.revision,
+            hub=item.hub,
+            split=item.split,
+            columns=given.columns,
+            digest=item.digest,
+        )
         for item, given in zip(used, record.inputs.validation, strict=True)
     ]
 

@@ -33,14 +33,14 @@ def encode(dataset: Dataset, encoder: Encoder, profiler: Profiler | None = None)
     completions = {target: encoder.completion(target) for target in {row.target for row in dataset.rows}}
     limit = encoder.tokenization.max_target_length
     examples, truncated = [], 0
-    for row in dataset.rows:
+    for position, row in enumerate(dataset.rows):
         try:
             encoded = encoder.of(row)
         except TooLong as error:
-            raise BadInput(_too_long(dataset, row.number, error)) from error
+            raise BadInput(_too_long(dataset, position, error)) from error
         completion = completions[row.target]
         if limit is not None and len(completion) > limit:
-            raise BadInput(_target_too_long(dataset, row.number, len(completion), limit))
+            raise BadInput(_target_too_long(dataset, position, len(completion), limit))
         truncated += encoded.truncated
         if profiler is not None:
             profiler.add(encoded)
@@ -48,24 +48,23 @@ def encode(dataset: Dataset, encoder: Encoder, profiler: Profiler | None = None)
     return Encoding(dataset, tuple(examples), truncated)
 
 
-def _too_long(dataset: Dataset, number: int, error: TooLong) -> Problem:
-    file = dataset.source.uri.rpartition("/")[2]
+def _too_long(dataset: Dataset, position: int, error: TooLong) -> Problem:
     return Problem.of(
         "RowTooLong",
-        f"the prompt of row {number} has {error.tokens} tokens, and tokenization.maxLength is {error.limit}.",
+        f"the prompt of row {dataset.rows[position].number} has {error.tokens} tokens, and tokenization.maxLength is"
+        f" {error.limit}.",
         field=dataset.field,
-        value=f"{file}:{number}",
+        value=dataset.place(position),
         remedy="Raise tokenization.maxLength, set tokenization.overflow to Truncate, or shorten the row or the prompt.",
     )
 
 
-def _target_too_long(dataset: Dataset, number: int, tokens: int, limit: int) -> Problem:
-    file = dataset.source.uri.rpartition("/")[2]
+def _target_too_long(dataset: Dataset, position: int, tokens: int, limit: int) -> Problem:
     return Problem.of(
         "TargetTooLong",
-        f"the target of row {number} has {tokens} tokens with its end, and tokenization.maxTargetLength is {limit}; a"
-        " target is never cut.",
+        f"the target of row {dataset.rows[position].number} has {tokens} tokens with its end, and"
+        f" tokenization.maxTargetLength is {limit}; a target is never cut.",
         field=dataset.field,
-        value=f"{file}:{number}",
+        value=dataset.place(position),
         remedy="Raise tokenization.maxTargetLength, or shorten or remove the row.",
     )

@@ -37,18 +37,25 @@ def _joined(sentences: list[str]) -> str:
 def _leaks(datasets: Iterable[Dataset]) -> Iterator[str]:
     all_sets = list(datasets)
     trained = {
-        normalized(row.text): f"{dataset.source.name}:{row.number}"
+        normalized(row.text): _place(dataset, position)
         for dataset in reversed(all_sets)
         if dataset.source.split is Split.TRAIN
-        for row in reversed(dataset.rows)
+        for position, row in reversed(list(enumerate(dataset.rows)))
     }
     for dataset in all_sets:
         if dataset.source.split is Split.TRAIN:
             continue
-        same = [row for row in dataset.rows if normalized(row.text) in trained]
+        same = [place for place, row in enumerate(dataset.rows) if normalized(row.text) in trained]
         if same:
-            first = f"{dataset.source.name}:{same[0].number} = {trained[normalized(same[0].text)]}"
+            first = f"{_place(dataset, same[0])} = {trained[normalized(dataset.rows[same[0]].text)]}"
             yield f"{len(same)} of {len(dataset.rows)} rows of {dataset.source.name} are training rows too ({first})."
+
+
+def _place(dataset: Dataset, position: int) -> str:
+    """Return where a row is, in few words: of one file the data set's name says enough."""
+    if len(dataset.files) > 1:
+        return f"{dataset.source.name}:{dataset.place(position)}"
+    return f"{dataset.source.name}:{dataset.rows[position].number}"
 
 
 def _overflows(encodings: Iterable[Encoding]) -> Iterator[str]:

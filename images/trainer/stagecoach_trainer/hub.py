@@ -1,4 +1,4 @@
-"""Base models from a model hub: one commit of a repository, its files copied into scratch when they are first read."""
+"""Base models and data sets from a hub: one commit of a repository, its files copied into scratch when read."""
 
 import errno
 import re
@@ -17,40 +17,41 @@ from stagecoach_trainer import copies
 # What a download fails with when it is the disk's fault.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 DEFAULT_REVISION = "main"
-_TOKEN = "Let spec.credentials name a Secret with a token that may read it; for a gated model, accept its terms first."  # noqa: S105
+_TOKEN = "Let spec.credentials name a Secret with a token that may read it; if it is gated, accept its terms first."  # noqa: S105
 _UP = "See that the hub is up, and that pods may reach it; HF_ENDPOINT in the Secret names another hub."
 
 
-class HubModel(Store):
-    """The files of a repository at one commit."""
+class HubRepository(Store):
+    """The files of a repository at one commit; its kind is as the hub calls it, model or dataset."""
 
-    def __init__(self, place: Uri, revision: str | None, keys: Mapping[str, str], folder: Path) -> None:
+    def __init__(self, name: str, kind: str, revision: str | None, keys: Mapping[str, str], folder: Path) -> None:
         super().__init__(fsspec.filesystem("file"), str(folder))
-        self._repository = f"{place.name}/{place.path}"
+        self._repository, self._kind_there = name, kind
         self._hub: dict[str, Any] = {
             "endpoint": keys.get("HF_ENDPOINT", "").rstrip("/") or None,
             "token": keys.get("token") or False,
         }
-        self.commit, self._names = self._look(revision or DEFAULT_REVISION)
+        self.commit, self.files = self._look(revision or DEFAULT_REVISION)
 
     def _look(self, revision: str) -> tuple[str, list[str]]:
         from huggingface_hub import HfApi
 
-        with _told(self._repository, revision), _online():
-            found = HfApi(**self._hub).model_info(self._repository, revision=revision, timeout=60)
+        kind = self._kind_there
+        with _told(self._repository, revision, kind), _online():
+            found = HfApi(**self._hub).repo_info(self._repository, revision=revision, repo_type=kind, timeout=60)
         if not re.fullmatch(r"[0-9a-f]{40}", found.sha or ""):
             message = f"the hub names no commit for revision {revision!r}."
             raise StorageFailed(Problem.of("ServerFailed", message, value=self._repository, remedy=_UP))
-        return str(found.sha), sorted(item.rfilename for item in found.siblings or () if "/" not in item.rfilename)
+        return str(found.sha), sorted(item.rfilename for item in found.siblings or ())
 
     def names(self, folder: str = "") -> list[str]:
-        """Return the sorted names of the repository's own files, without those in folders."""
-        return [] if folder else self._names
+        """Return the sorted names of the files right in a folder."""
+        return [name for path in self.files for above, _, name in [path.rpartition("/")] if above == folder]
 
     @contextmanager
     def open(self, relative: str) -> Iterator[IO[bytes]]:
         """Copy a file into scratch, and open it for reading."""
-        if relative in self._names:
+        if relative in self.files:
             self._fetch(relative)
         with super().open(relative) as stream:
             yield stream
@@ -58,8 +59,18 @@ class HubModel(Store):
     def _fetch(self, name: str) -> None:
         from huggingface_hub import hf_hub_download
 
-        with copies.told(Path(self.path())), _told(self._repository, self.commit), _online():
-            hf_hub_download(self._repository, name, revision=self.commit, local_dir=self.path(), **self._hub)
+        kind = self._kind_there
+        with copies.told(Path(self.path())), _told(self._repository, self.commit, kind), _online():
+            hf_hub_download(
+                self._repository, name, repo_type=kind, revision=self.commit, local_dir=self.path(), **self._hub
+            )
+
+
+class HubModel(HubRepository):
+    """The files of a model at one commit."""
+
+    def __init__(self, place: Uri, revision: str | None, keys: Mapping[str, str], folder: Path) -> None:
+        super().__init__(f"{place.name}/{place.path}", "model", revision, keys, folder)
 
 
 @contextmanager
@@ -76,7 +87,7 @@ def _online() -> Iterator[None]:
 
 
 @contextmanager
-def _told(repository: str, revision: str) -> Iterator[None]:
+def _told(repository: str, revision: str, kind: str) -> Iterator[None]:
     """Turn the library's errors into words."""
     from httpx2 import HTTPError
     from huggingface_hub import errors
@@ -88,10 +99,10 @@ def _told(repository: str, revision: str) -> Iterator[None]:
             raise  # of the folder that is written to
         # A download hides why it could not ask behind an error of its own cache.
         cause = error.__cause__ if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__ else error
-        raise _problem(cause, repository, revision) from error
+        raise _problem(cause, repository, revision, kind) from error
 
 
-def _problem(error: BaseException, repository: str, revision: str) -> BadInput | StorageFailed:
+def _problem(error: BaseException, repository: str, revision: str, kind: str) -> BadInput | StorageFailed:
     from huggingface_hub import errors
 
     answer = getattr(error, "response", None)
@@ -105,7 +116,8 @@ def _problem(error: BaseException, repository: str, revision: str) -> BadInput |
     elif isinstance(error, errors.RepositoryNotFoundError) or status in (401, 404):
         # A hub does not tell strangers which repositories there are.
         message, remedy = "there is no such repository, or it is not for everyone.", f"Correct the URI. {_TOKEN}"
-        problem = Problem.of("BaseMissing", message, value=repository, remedy=remedy)
+        reason = "BaseMissing" if kind == "model" else "SourceMissing"
+        problem = Problem.of(reason, message, value=repository, remedy=remedy)
     elif status in (400, 405, 410, 451):
         message, remedy = f"the hub refuses: {error}", "Correct the URI."
         problem = Problem.of("SourceRefused", message, value=repository, remedy=remedy)

@@ -1,7 +1,9 @@
 """Rows of a .parquet file, read as strictly as others. Rows are counted from 1."""
 
 import io
+import json
 from collections.abc import Iterator
+from typing import Any
 
 import pyarrow as pa
 from pyarrow import parquet
@@ -21,18 +23,50 @@ def read_rows(content: bytes, file: File) -> Iterator[AnyRow]:
 
 
 def _rows(table: parquet.ParquetFile, file: File) -> Iterator[AnyRow]:
-    _check(table.schema_arrow, file)
+    schema = table.schema_arrow
+    classes = _classes(schema)
+    _check(schema, file, classes)
     if not table.metadata.num_rows:
         file.refuse("NoRows", "there is no row in this file.", "Give a file with at least one row.")
     number = 0
     for batch in table.iter_batches(columns=list(dict.fromkeys(file.uses.values()))):
         for record in batch.to_pylist():
             number += 1
-            # What is null is as empty as an empty text.
-            yield row({name: "" if value is None else value for name, value in record.items()}, number, file)
+            read = {name: _value(value, classes.get(name), name, number, file) for name, value in record.items()}
+            yield row(read, number, file)
 
 
-def _check(schema: pa.Schema, file: File) -> None:
+def _classes(schema: pa.Schema) -> dict[str, list[str]]:
+    """Return what the numbers of a column stand for, as the library `datasets` writes it into a file (ClassLabel)."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        kinds = {name: kind for name, kind in features.items() if isinstance(kind, dict)}
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return {}
+    told: dict[str, Any] = {
+        name: kind.get("names") for name, kind in kinds.items() if kind.get("_type") == "ClassLabel"
+    }
+    numbers = {item.name for item in schema if pa.types.is_integer(item.type)}
+    return {name: names for name, names in told.items() if name in numbers and _are_names(names)}
+
+
+def _are_names(names: Any) -> bool:
+    return isinstance(names, list) and all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
+
+
+def _value(value: Any, names: list[str] | None, column: str, number: int, file: File) -> Any:
+    # What is null is as empty as an empty text; with names, so is -1, which says that it is not known.
+    if value is None or (names is not None and value == -1):
+        return ""
+    if names is None:
+        return value
+    if not 0 <= value < len(names):
+        message = f"row {number}: column {column!r} holds {value}, and the file names {len(names)} classes, from 0."
+        file.refuse("BrokenParquet", message, "Write the file again, with strings.", number=number)
+    return names[value]
+
+
+def _check(schema: pa.Schema, file: File, classes: dict[str, list[str]]) -> None:
     for use, column in file.uses.items():
         if column not in schema.names:
             unknown_column(column, schema.names, use, None, file)
@@ -41,6 +75,8 @@ def _check(schema: pa.Schema, file: File) -> None:
             file.refuse("BrokenParquet", message, "Give every column its own name.", field=f"columns.{use}")
         if isinstance(file.columns, MessagesColumns):
             continue  # what each turn holds is looked at row by row
+        if column in classes:
+            continue
         kind = schema.field(column).type
         plain = kind.value_type if pa.types.is_dictionary(kind) else kind
         if not any(is_text(plain) for is_text in _TEXTS):

@@ -120,6 +120,8 @@ def _data(prepared: Prepared) -> tuple[DataRecord, ...]:
         DataRecord(
             name=encoding.dataset.source.name,
             uri=encoding.dataset.source.uri,
+            revision=encoding.dataset.revision,
+            hub=encoding.dataset.source.hub,
             split=encoding.dataset.source.split,
             digest=encoding.dataset.digest,
             examples=len(encoding.examples),

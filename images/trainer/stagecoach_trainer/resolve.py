@@ -38,7 +38,8 @@ def resolve(job: ResolveJob) -> Resolution:
     encodings = [encoding.encode(dataset, encoder) for dataset in datasets]
     return Resolution(
         datasets=tuple(
-            ResolvedDataset(name=item.source.name, digest=item.digest, examples=len(item.rows)) for item in datasets
+            ResolvedDataset(name=item.source.name, digest=item.digest, examples=len(item.rows), revision=item.revision)
+            for item in datasets
         ),
         labels=_resolved(labels) if labels else None,
         candidates=tuple(

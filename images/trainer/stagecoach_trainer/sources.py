@@ -1,7 +1,7 @@
 """Data sets as they lie in the pod: their identity and their rows, from one reading of the file."""
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from stagecoach.contract.digests import Manifest, file_entry, short
@@ -22,11 +22,22 @@ class Dataset:
     source: DataSource
     digest: str
     rows: tuple[AnyRow, ...]
+    files: tuple[tuple[str, int], ...]  # names and how many rows each has, in order
+    revision: str | None = None  # the commit of a hub's data set
 
     @property
     def labelled(self) -> tuple[Row, ...]:
         """Its rows of text and label; those of a task without labels are of another kind."""
         return tuple(row for row in self.rows if isinstance(row, Row))
+
+    def place(self, position: int) -> str:
+        """Return where a row is, by file and number; positions count from 0 over all files."""
+        number, left = self.rows[position].number, position
+        for name, count in self.files:
+            if left < count:
+                return f"{name}:{number}"
+            left -= count
+        raise IndexError(position)
 
     @property
     def field(self) -> str:
@@ -42,14 +53,27 @@ def field_of(source: DataSource) -> str:
 def read(source: DataSource, *, mismatch: str, remedy: str) -> Dataset:
     """Read a data set. Raises BadInput: `mismatch` is the reason when its content is not what the digest says."""
     field = field_of(source)
-    suffix = suffix_of(source.uri, f"{field}.uri")
-    content = _content(source)
-    digest = Manifest.of([file_entry(f"rows{suffix}", io.BytesIO(content))]).digest
+    if source.hub is None:
+        suffix_of(source.uri, f"{field}.uri")
+    files, commit = _content(source)
+    digest = _digest(files, f"{field}.uri")
     if source.digest is not None and source.digest != digest:
         message = f"the content has digest {short(digest)}, and {short(source.digest)} was expected."
         raise BadInput(Problem.of(mismatch, message, field=f"{field}.digest", value=digest, remedy=remedy))
-    file = File(source.uri.rpartition("/")[2], source.columns, field)
-    return Dataset(source, digest, tuple(rows(content, file)))
+    parts = {name: tuple(rows(content, File(name, source.columns, field))) for name, content in files}
+    counts = tuple((name, len(part)) for name, part in parts.items())
+    return Dataset(source, digest, tuple(row for part in parts.values() for row in part), counts, commit)
+
+
+def _digest(files: Sequence[tuple[str, bytes]], field: str) -> str:
+    """Return the identity of files in their order: what they are called does not matter."""
+    names = (
+        f"rows{suffix_of(name, field)}" if len(files) == 1 else f"rows-{number:05}{suffix_of(name, field)}"
+        for number, (name, _) in enumerate(files)
+    )
+    return Manifest.of(
+        file_entry(called, io.BytesIO(content)) for called, (_, content) in zip(names, files, strict=True)
+    ).digest
 
 
 def rows(content: bytes, file: File) -> Iterator[AnyRow]:
@@ -61,16 +85,22 @@ def rows(content: bytes, file: File) -> Iterator[AnyRow]:
     return parquet.read_rows(content, file)
 
 
-def _content(source: DataSource) -> bytes:
+def _content(source: DataSource) -> tuple[list[tuple[str, bytes]], str | None]:
+    """Return a data set's files by name, and the commit when they are in a hub."""
+    called = source.uri.rpartition("/")[2]
     field = f"{field_of(source)}.uri"
+    if source.uri.startswith("hf://"):
+        from stagecoach_trainer import hub_data
+
+        return hub_data.read(source, field_of(source))
     with at(field):
         if source.uri.startswith("https://"):
             from stagecoach_trainer import web
 
-            return web.read(source.uri, places.keys(source.uri))
+            return [(called, web.read(source.uri, places.keys(source.uri)))], None
         store, name = places.beside(source.uri)
         try:
-            return store.read(name)
+            return [(called, store.read(name))], None
         except FileNotFoundError as error:
             raise BadInput(_missing(source, field, _beside(store))) from error
 
@@ -93,20 +123,19 @@ def check_labels(datasets: Iterable[Dataset], labels: tuple[str, ...]) -> None:
     """Raise BadInput when a row has a label that is not among these."""
     known = set(labels)
     for dataset in datasets:
-        for row in dataset.labelled:
+        for position, row in enumerate(dataset.labelled):
             if row.label not in known:
-                _refuse_label(dataset, row, labels)
+                _refuse_label(dataset, position, row, labels)
 
 
-def _refuse_label(dataset: Dataset, row: Row, labels: tuple[str, ...]) -> None:
-    file = dataset.source.uri.rpartition("/")[2]
+def _refuse_label(dataset: Dataset, position: int, row: Row, labels: tuple[str, ...]) -> None:
     message = f"row {row.number} has the label {row.label[:80]!r}, which is none of the {len(labels)} labels."
     raise BadInput(
         Problem.of(
             "LabelUnknown",
             message,
             field=dataset.field,
-            value=f"{file}:{row.number}",
+            value=dataset.place(position),
             remedy="Correct the row, or add the label to problem.labels.",
         )
     )

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from stagecoach.api.common import BaseModel, ModelUri, Name, Optional, ShortText, Text, cel, rules
+from stagecoach.api.common import BaseModel, ModelUri, Name, Optional, Revision, ShortText, Text, cel, rules
 
 MAX_CANDIDATES = 4
 
@@ -24,12 +24,10 @@ class Model(BaseModel, json_schema_extra=MODEL_RULES):
         description="pvc://<claim>/<folder> or s3://<bucket>/<folder> with config.json, tokenizer and safetensors"
         " weights, or hf://<organization>/<name> of a model hub.",
     )
-    revision: Optional[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=128)]] = (
-        Field(
-            None,
-            description="Commit, branch or tag of a model of a hub. Runs use the commit that it stood for when the"
-            " project was resolved. Default: main.",
-        )
+    revision: Optional[Revision] = Field(
+        None,
+        description="Commit, branch or tag of a model of a hub. Runs use the commit that it stood for when the"
+        " project was resolved. Default: main.",
     )
 
 

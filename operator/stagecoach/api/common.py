@@ -67,6 +67,7 @@ Cpu = Annotated[
     Matches(r"^([1-9][0-9]{0,5}m|[1-9][0-9]{0,3}([.][0-9]{1,3})?)$", "must be a number of CPUs such as 500m, 1.5 or 2"),
 ]
 URI_RULE = "path segments start with a letter, digit or underscore, without '..', percent signs or credentials"
+Revision = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=128)]
 StorageUri = Annotated[
     str,
     StringConstraints(max_length=uris.MAX_LENGTH),
@@ -77,8 +78,8 @@ FileUri = Annotated[
     StringConstraints(max_length=uris.MAX_LENGTH),
     Matches(
         uris.FILE_URI_PATTERN,
-        "must be pvc://<claim>/<file>, configmap://<name>/<key>, s3://<bucket>/<file> or"
-        f" https://<full host name>/<file>; {URI_RULE}",
+        "must be pvc://<claim>/<file>, configmap://<name>/<key>, s3://<bucket>/<file> https://<full"
+        f" host name>/<file> or hf://datasets/<organization>/<name>[/<file>]; {URI_RULE}",
     ),
 ]
 ModelUri = Annotated[

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from stagecoach.api.common import BaseModel, Digest, Enum, FileUri, Name, Optional, Text, cel, keyed, rules
+from stagecoach.api.common import BaseModel, Digest, Enum, FileUri, Name, Optional, Revision, Text, cel, keyed, rules
 
 MAX_DATASETS = 12
 
@@ -55,13 +55,53 @@ class Columns(BaseModel, json_schema_extra=COLUMN_RULES):
     )
 
 
-class DataSet(BaseModel):
+WHOLE = "^hf://datasets/[^/]+/[^/]+$"
+HUB_RULES = rules(
+    cel(
+        "!has(self.hub) || self.uri.startsWith('hf://')",
+        "hub is for data of a hub, hf://datasets/<organization>/<name>: leave it out for other places",
+    ),
+    cel(
+        f"!self.uri.matches('{WHOLE}') || has(self.hub) && has(self.hub.split)",
+        "a whole data set of a hub has splits: name one by hub.split, such as train, or name a file in the URI",
+    ),
+    cel(
+        f"self.uri.matches('{WHOLE}') || !has(self.hub) || !has(self.hub.config) && !has(self.hub.split)",
+        "hub.config and hub.split choose from a whole data set of a hub: leave them out for a file",
+    ),
+)
+
+
+class HubData(BaseModel):
+    """What is to be taken of a hub's data set."""
+
+    config: Optional[Revision] = Field(
+        None,
+        description="Config of a whole data set, by the name in its card. Default: the default one, or the only one.",
+    )
+    split: Optional[Revision] = Field(
+        None,
+        description="Split of a whole data set, as the hub calls it, such as train or validation. It says nothing of"
+        " what the rows may be used for: that is the split beside hub.",
+    )
+    revision: Optional[Revision] = Field(
+        None,
+        description="Commit, branch or tag. Runs use the commit that it stood for when the project was resolved."
+        " Default: main.",
+    )
+
+
+class DataSet(BaseModel, json_schema_extra=HUB_RULES):
     """A data set: where it lies and what it may be used for."""
 
     name: Name = Field(max_length=40, description="Name by which runs refer to it.")
     uri: FileUri = Field(
         description="A .csv, .jsonl or .parquet file: pvc://<claim>/<path> or configmap://<name>/<key> in the project's"
-        " namespace, s3://<bucket>/<path> or https://<host>/<path>.",
+        " namespace, s3://<bucket>/<path>, https://<host>/<path>, or in a hub"
+        " hf://datasets/<organization>/<name>/<path>; or a whole data set of a hub, hf://datasets/<organization>/<name>.",
+    )
+    hub: Optional[HubData] = Field(
+        None, description="What is to be taken of a hub's data set. Default: its branch main."
     )
     digest: Optional[Digest] = Field(
         None, description="Pin: the content must have this digest. Default: whatever is there when it is resolved."

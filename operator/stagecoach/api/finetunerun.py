@@ -300,6 +300,7 @@ class InputDataset(BaseModel):
 
     name: Name = Field(description="Name in the project.")
     digest: Digest = Field(description="Identity of its content.")
+    revision: Optional[str] = Field(None, max_length=64, description="Commit of a data set of a hub.")
 
 
 class Inputs(BaseModel):

@@ -34,6 +34,7 @@ class ResolvedDataset(BaseModel):
     name: Name = Field(description="Name in spec.data.sets.")
     digest: Digest = Field(description="Identity of its content.")
     examples: int = Field(description="Rows.")
+    revision: Optional[str] = Field(None, max_length=64, description="Commit of a data set of a hub.")
 
 
 class ResolvedCandidate(BaseModel):

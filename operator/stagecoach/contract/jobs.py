@@ -41,11 +41,20 @@ class Subject(ContractModel):
     uid: str
 
 
+class HubPart(ContractModel):
+    """Which part of a hub's data set."""
+
+    config: str | None = Field(None, description="None: the default one, or the only one.")
+    split: str
+
+
 class DataSource(ContractModel):
     """A data set and where it lies."""
 
     name: str
     uri: str
+    revision: str | None = Field(None, description="Of a hub's data set: what to take, a commit once it is resolved.")
+    hub: HubPart | None = Field(None, description="None: the URI names one file.")
     split: Split
     columns: AnyColumns
     digest: Digest | None = Field(None, description="What the content must be; None before it is resolved.")

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from stagecoach.contract.digests import Digest, FileEntry
 from stagecoach.contract.inputs import RunInputs
-from stagecoach.contract.jobs import Owner, Split, Subject
+from stagecoach.contract.jobs import HubPart, Owner, Split, Subject
 from stagecoach.contract.model import ContractModel
 from stagecoach.contract.reports import ArtifactReport, TrackingReport
 
@@ -29,6 +29,8 @@ class DataRecord(ContractModel):
 
     name: str
     uri: str
+    revision: str | None = Field(None, description="Commit of a hub's data set.")
+    hub: HubPart | None = Field(None, description="Part of a hub's data set; nothing for one file.")
     split: Split
     digest: Digest
     examples: int

@@ -84,6 +84,7 @@ class ResolvedDataset(ContractModel):
     name: str
     digest: Digest
     examples: int
+    revision: str | None = Field(None, description="Commit of a hub's data set.")
 
 
 class ResolvedModel(ContractModel):

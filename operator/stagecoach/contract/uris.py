@@ -16,13 +16,18 @@ HUB_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 _CLAIM = rf"pvc://{NAME}"
 _BUCKET = rf"s3://{NAME}"
 _BELOW = rf"(?:/{SEGMENT})"
+_HUB_DATA = rf"hf://datasets/{HUB_NAME}/{HUB_NAME}"
 STORAGE_URI_PATTERN = rf"^(?:{_CLAIM}|{_BUCKET}){_BELOW}*$"
-FILE_URI_PATTERN = rf"^(?:(?:{_CLAIM}|{_BUCKET}|https://{HOST}){_BELOW}+|configmap://{NAME}/{SEGMENT})$"
+FILE_URI_PATTERN = (
+    rf"^(?:(?:{_CLAIM}|{_BUCKET}|https://{HOST}){_BELOW}+|{_HUB_DATA}{_BELOW}*|configmap://{NAME}/{SEGMENT})$"
+)
 MODEL_URI_PATTERN = rf"^(?:(?:{_CLAIM}|{_BUCKET}){_BELOW}*|hf://{HUB_NAME}/{HUB_NAME})$"
 TRACKING_URI_PATTERN = rf"^https?://{SERVER}{_BELOW}*/?$"
 # What credentials are for: all of S3 or of the hub, or all at a bucket, server, organization or below. No password is
 # for every server.
-MATCH_PATTERN = rf"^(?:(?:s3|hf)://|(?:{_BUCKET}|https?://{SERVER}){_BELOW}*/?|hf://{HUB_NAME}(?:/{HUB_NAME})?/?)$"
+MATCH_PATTERN = (
+    rf"^(?:(?:s3|hf)://|(?:{_BUCKET}|https?://{SERVER}){_BELOW}*/?|hf://(?:datasets/)?{HUB_NAME}(?:/{HUB_NAME})?/?)$"
+)
 MAX_LENGTH = 512
 
 _PATTERNS = {
@@ -30,11 +35,11 @@ _PATTERNS = {
     "configmap": FILE_URI_PATTERN,
     "s3": STORAGE_URI_PATTERN,
     "https": FILE_URI_PATTERN,
-    "hf": MODEL_URI_PATTERN,
+    "hf": rf"^(?:hf://{HUB_NAME}/{HUB_NAME}|{_HUB_DATA}{_BELOW}*)$",
 }
 _FORMS = (
     "pvc://<claim>/<path>, configmap://<name>/<key>, s3://<bucket>/<path>, https://<host>/<path>"
-    " or hf://<organization>/<name>"
+    ", hf://<organization>/<name> or hf://datasets/<organization>/<name>[/<path>]"
 )
 
 

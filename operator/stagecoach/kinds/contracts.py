@@ -7,7 +7,7 @@ from stagecoach.api.problem import Task
 from stagecoach.api.transformerproject import TransformerProjectSpec
 from stagecoach.contract import inputs
 from stagecoach.contract.access import Credential
-from stagecoach.contract.jobs import DataSource, Labels, ModelSource, Split, Subject
+from stagecoach.contract.jobs import DataSource, HubPart, Labels, ModelSource, Split, Subject
 from stagecoach.contract.tracking import Tracking
 
 
@@ -21,11 +21,13 @@ def subject(owner: CustomObject) -> Subject:
     )
 
 
-def data_source(dataset: DataSet, task: Task, digest: str | None) -> DataSource:
-    """Return a data set with the digest that its content must have."""
+def data_source(dataset: DataSet, task: Task, digest: str | None, commit: str | None = None) -> DataSource:
+    """Return a data set with the digest that its content must have, and the commit at which a hub's has it."""
     return DataSource(
         name=dataset.name,
         uri=dataset.uri,
+        revision=commit or (dataset.hub.revision if dataset.hub else None),
+        hub=HubPart(config=dataset.hub.config, split=dataset.hub.split) if dataset.hub and dataset.hub.split else None,
         split=Split(dataset.split.value),
         columns=columns(dataset, task),
         digest=digest,

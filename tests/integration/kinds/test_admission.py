@@ -49,6 +49,8 @@ def writing(change: Change) -> Change:
 
 URI = "data.sets.0.uri"
 MODEL = "candidates.0.model"
+HUB_SET = {"name": "train", "uri": "hf://datasets/desk/cards/data/train.parquet", "split": "Train"}
+HUB_WHOLE = HUB_SET | {"uri": "hf://datasets/desk/cards"}
 PROJECTS = [
     ("neither labels", put("problem.labels", {}), "give exactly one of labels.fromDataset"),
     ("both labels", put("problem.labels.values", ["a", "b"]), "give exactly one of labels.fromDataset"),
@@ -82,6 +84,12 @@ PROJECTS = [
     ("an address instead of a host", put(URI, "https://127.0.0.1/a.csv"), "https://<full host name>/<file>"),
     ("a query", put(URI, "https://data.example.com/a.csv?key=1"), "https://<full host name>/<file>"),
     ("data of a hub", put(URI, "hf://desk/rows"), "https://<full host name>/<file>"),
+    ("a whole data set of a hub", put(URI, "hf://datasets/desk/cards"), "name one by hub.split"),
+    ("a parent folder in a hub", put(URI, "hf://datasets/desk/cards/../a.csv"), "without '..'"),
+    ("a revision of what is in no hub", put("data.sets.0.hub", {"revision": "main"}), "hub is for data of a hub"),
+    ("an odd revision of a data set", put("data.sets.0", HUB_SET | {"hub": {"revision": "../x"}}), "should match"),
+    ("a split of a file", put("data.sets.0", HUB_SET | {"hub": {"split": "train"}}), "leave them out for a file"),
+    ("a config alone", put("data.sets.0", HUB_WHOLE | {"hub": {"config": "en"}}), "name one by hub.split"),
     ("a model that is a file of a server", put(MODEL, {"uri": "https://data.example.com/a"}), "hf://<organization>/<name>"),
     ("a revision of a folder", put(MODEL, {"uri": "pvc://models/a", "revision": "main"}), "revision is for a model of a hub"),
     ("an odd revision", put(MODEL, {"uri": "hf://desk/a", "revision": "../x"}), "should match"),
@@ -192,6 +200,14 @@ WRITING = {
 @pytest.mark.parametrize("change", WRITING.values(), ids=WRITING)
 def test_a_project_of_a_task_that_writes_is_taken(kube: Kube, change: Change) -> None:
     obj = written(builders.project, kube.namespace, writing(change))
+    kube.request("POST", kube.path(obj["kind"]) + "?fieldValidation=Strict&dryRun=All", obj)
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"hub": {"revision": "v1.0"}}, HUB_WHOLE | {"hub": {"split": "train", "config": "en"}}], ids=str
+)
+def test_a_file_of_a_hub_is_taken(kube: Kube, more: dict[str, Any]) -> None:
+    obj = written(builders.project, kube.namespace, put("data.sets.0", HUB_SET | more))
     kube.request("POST", kube.path(obj["kind"]) + "?fieldValidation=Strict&dryRun=All", obj)
 
 

@@ -6,7 +6,7 @@ from stagecoach.kinds.finetunerun.reconcile import CONTROLLER
 from tests import builders
 from tests.unit.kinds.world import World
 
-COMMIT = "c" * 40
+COMMIT, DATA_COMMIT = "c" * 40, "d" * 40
 CREDENTIALS = [
     {"match": "s3://", "secret": {"name": "lake"}},
     {"match": "hf://", "secret": {"name": "hub"}},
@@ -19,7 +19,12 @@ def project() -> builders.Object:
     result["spec"]["storage"] = {"uri": "s3://store/desk"}
     result["spec"]["candidates"][0]["model"] = {"uri": "hf://desk/small", "revision": "main"}
     result["spec"]["credentials"] = CREDENTIALS
+    place = {"uri": "hf://datasets/desk/cards/train.csv", "hub": {"revision": "main"}}
+    result["spec"]["data"]["sets"][0] |= place
+    whole = {"uri": "hf://datasets/desk/cards", "hub": {"config": "en", "split": "dev"}}
+    result["spec"]["data"]["sets"][1] |= whole
     result["status"]["candidates"][0]["revision"] = COMMIT
+    result["status"]["datasets"][0]["revision"] = DATA_COMMIT
     return result
 
 
@@ -39,11 +44,16 @@ def test_it_gets_the_secrets_that_it_needs_and_no_claim() -> None:
     assert not any("persistentVolumeClaim" in item for item in pod["volumes"])
 
 
-def test_it_trains_on_the_commit_that_was_resolved() -> None:
+def test_it_trains_on_the_commits_that_were_resolved() -> None:
     here = World(CONTROLLER, builders.stored(builders.run()), project())
     _, document = run_of(here)
     assert document["base"]["revision"] == COMMIT
     assert here.status["inputs"]["baseRevision"] == COMMIT
+    assert [item["revision"] for item in document["train"]] == [DATA_COMMIT]
+    assert [item.get("revision") for item in here.status["inputs"]["train"]] == [DATA_COMMIT]
+    assert "hub" not in document["train"][0], "it is one file"
+    assert document["validation"][0]["hub"] == {"config": "en", "split": "dev"}
+    assert "revision" not in document["validation"][0]
 
 
 def test_neither_place_nor_commit_is_part_of_its_identity() -> None:

@@ -3,12 +3,16 @@
 import csv
 import json
 import shutil
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stagecoach.contract import access
+from stagecoach.contract.access import Access, Credential
 from stagecoach.contract.inputs import (
     AnyColumns,
     BaseInput,
@@ -27,6 +31,8 @@ from stagecoach.contract.reports import ArtifactReport
 from stagecoach.contract.store import Store
 from stagecoach_trainer import credentials, lookup, places
 from tests.unit.contract.documents import LENGTHS, METHOD, OWNER, PROMPT, SETTINGS, SUBJECT, run_inputs
+
+from .hub_server import Hub
 
 ANOTHER = Subject(kind="FineTuneRun", namespace="team", name="another", uid="uid-2")
 EXAMPLES = [
@@ -270,3 +276,21 @@ def trained(
     """A project whose run was trained, once for all tests, and its report."""
     monkeypatch.setenv(places.ROOT_VARIABLE, str(_trained[0].root))
     return _trained
+
+
+@pytest.fixture
+def hub(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A hub with the project's base model, its address and a token in a Secret; the library is offline, as in a pod."""
+    constants = pytest.importorskip("huggingface_hub.constants", reason="needs the trainer's libraries")
+    server = Hub(project.root / "pvc" / "models" / "tiny")
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    secret = project.root / "credentials" / "hub"
+    secret.mkdir(parents=True)
+    (secret / "token").write_text("t0ken\n")
+    (secret / "HF_ENDPOINT").write_text(f"http://127.0.0.1:{server.server_port}\n")
+    told = Access(credentials=(Credential(match="hf://", secret="hub"),))
+    monkeypatch.setenv(access.ENVIRONMENT_VARIABLE, told.line())
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    yield server
+    server.shutdown()
+    server.server_close()

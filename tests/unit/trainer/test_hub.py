@@ -1,105 +1,25 @@
-"""Base models from a hub: a small server that speaks as much of its protocol as a download needs."""
+"""Base models from a hub."""
 
 import errno
-import hashlib
-import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import pytest
 
-from stagecoach.contract import access
-from stagecoach.contract.access import Access, Credential
 from stagecoach.contract.jobs import ModelSource
 from stagecoach.contract.reports import BadInput
 from stagecoach.contract.store import StorageFailed
 from stagecoach_trainer import bases
 
 from .conftest import Project
+from .hub_server import NEW, OLD, Handler, Hub
 
 constants = pytest.importorskip(
     "huggingface_hub.constants", reason="needs the trainer's libraries: runs inside the trainer image"
 )
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-OLD, NEW = "a" * 40, "b" * 40
 SOURCE = ModelSource(name="tiny", uri="hf://desk/tiny")
-
-
-class Hub(ThreadingHTTPServer):
-    """Repository desk/tiny with two commits; what is gated or secret is so by its name."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        files = {file.name: file.read_bytes() for file in folder.iterdir()} | {"README.md": b"# Tiny"}
-        self.commits = {OLD: files, NEW: files | {"model.safetensors": b"newer weights"}}
-        self.refs = {"main": NEW, "v1": OLD} | {commit: commit for commit in self.commits}
-        self.down = 0
-        self.asked: list[tuple[str, str, str | None]] = []
-
-
-class Handler(BaseHTTPRequestHandler):
-    """GET /api/models/<repository>/revision/<revision>, HEAD and GET /<repository>/resolve/<commit>/<file>."""
-
-    server: Hub
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def do_GET(self) -> None:
-        path = unquote(self.path.partition("?")[0])
-        self.server.asked.append((self.command, path, self.headers.get("Authorization")))
-        match path.strip("/").split("/"):
-            case _ if self.server.down:
-                self.answer(self.server.down, b"")
-            case ["api", "models", "desk", "secret", *_]:
-                self.answer(401, b"", {"X-Error-Message": "Invalid credentials"})
-            case ["api", "models", "desk", "gated", *_]:
-                self.answer(403, b"", {"X-Error-Code": "GatedRepo"})
-            case ["api", "models", "desk", "tiny", "revision", revision] if revision in self.server.refs:
-                commit = self.server.refs[revision]
-                names = [{"rfilename": name} for name in self.server.commits[commit]]
-                self.answer(200, json.dumps({"id": "desk/tiny", "sha": commit, "siblings": names}).encode())
-            case ["api", "models", "desk", "tiny", *_]:
-                self.answer(404, b"", {"X-Error-Code": "RevisionNotFound"})
-            case ["desk", "tiny", "resolve", commit, name] if name in self.server.commits.get(commit, ()):
-                content = self.server.commits[commit][name]
-                tag = hashlib.sha256(content).hexdigest()
-                self.answer(200, content, {"ETag": f'"{tag}"', "X-Repo-Commit": commit})
-            case _:
-                self.answer(404, b"", {"X-Error-Code": "RepoNotFound"})
-
-    def answer(self, status: int, content: bytes, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(content)), **(headers or {})}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(content)
-
-    def log_message(self, *_: Any) -> None:
-        """Nothing."""
-
-
-@pytest.fixture
-def hub(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A hub with the project's base model, its address and a token in a Secret; the library is offline, as in a pod."""
-    server = Hub(project.root / "pvc" / "models" / "tiny")
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    secret = project.root / "credentials" / "hub"
-    secret.mkdir(parents=True)
-    (secret / "token").write_text("t0ken\n")
-    (secret / "HF_ENDPOINT").write_text(f"http://127.0.0.1:{server.server_port}\n")
-    told = Access(credentials=(Credential(match="hf://", secret="hub"),))
-    monkeypatch.setenv(access.ENVIRONMENT_VARIABLE, told.line())
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    yield server
-    server.shutdown()
-    server.server_close()
 
 
 def read(source: ModelSource = SOURCE, **changes: Any) -> bases.Base:
@@ -137,7 +57,7 @@ def test_two_commits_are_not_mixed() -> None:
 
 def test_a_run_takes_the_commit_that_was_resolved(hub: Hub) -> None:
     resolved = read(revision="main")
-    hub.refs["main"] = OLD
+    hub.model.refs["main"] = OLD
     source = SOURCE.model_copy(update={"model": resolved.model, "tokenizer": resolved.tokenizer})
     assert read(source, revision=resolved.revision).revision == NEW
     with pytest.raises(BadInput) as caught:
@@ -164,7 +84,7 @@ def test_a_model_that_cannot_be_had(changes: dict[str, Any], reason: str, words:
 
 
 def test_a_file_that_is_missing_is_the_models_fault(hub: Hub) -> None:
-    del hub.commits[NEW]["tokenizer.json"]
+    del hub.model.commits[NEW]["tokenizer.json"]
     with pytest.raises(BadInput, match=r"no tokenizer\.json"):
         read()
 

@@ -1,7 +1,9 @@
 """Rows of .parquet files."""
 
 import io
+import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -67,6 +69,51 @@ def test_what_is_not_right_is_told(table: dict[str, Any], reason: str, words: st
         rows(written(pa.table(columns)))
     assert caught.value.problem.reason == reason
     assert caught.value.problem.field.startswith("data.sets[d]")
+    assert caught.value.problem.remedy
+
+
+def classes(values: list[int | None], names: Any) -> bytes:
+    """Return a file with numbers for labels, and what they stand for as the library `datasets` tells it."""
+    told = {
+        "info": {
+            "features": {
+                "label": {"names": names, "_type": "ClassLabel"},
+                "text": {"_type": "Value"},
+                "tags": [{"_type": "Value"}],
+            }
+        }
+    }
+    table = pa.table({"text": ["a"] * len(values), "label": pa.array(values, pa.int64())})
+    return written(table.replace_schema_metadata({"huggingface": json.dumps(told)}))
+
+
+def test_numbers_that_the_file_names_are_read_as_their_names() -> None:
+    assert [row.target for row in rows(classes([1, 0], ["billing", "delivery"]))] == ["delivery", "billing"]
+
+
+def test_the_library_datasets_names_them_so(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    kinds = datasets.Features(text=datasets.Value("string"), label=datasets.ClassLabel(names=["x", "y"]))
+    datasets.Dataset.from_dict({"text": TEXTS, "label": LABELS}, features=kinds).to_parquet(tmp_path / "a.parquet")
+    assert [row.target for row in rows((tmp_path / "a.parquet").read_bytes())] == LABELS
+
+
+@pytest.mark.parametrize(
+    ("values", "names", "reason", "words"),
+    [
+        ([0, 2], ["x", "y"], "BrokenParquet", "row 2: column 'label' holds 2, and the file names 2 classes"),
+        ([0, -2], ["x", "y"], "BrokenParquet", "row 2: column 'label' holds -2"),
+        ([0, -1], ["x", "y"], "EmptyLabel", "row 2"),
+        ([0, None], ["x", "y"], "EmptyLabel", "row 2"),
+        ([0, 1], None, "BrokenParquet", "holds int64, not text"),
+        ([0, 1], ["x", 1], "BrokenParquet", "holds int64, not text"),
+        ([0, 1], ["x", "x"], "BrokenParquet", "holds int64, not text"),
+    ],
+)
+def test_numbers_that_stand_for_nothing_are_told(values: list[int | None], names: Any, reason: str, words: str) -> None:
+    with pytest.raises(BadInput, match=words) as caught:
+        rows(classes(values, names))
+    assert caught.value.problem.reason == reason
     assert caught.value.problem.remedy
 
 

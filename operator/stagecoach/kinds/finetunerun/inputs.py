@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from stagecoach.api.common import ConditionStatus
 from stagecoach.api.data import DataSet, Split
 from stagecoach.api.finetunerun import ClassWeights, FineTuneRun, InputDataset, Inputs
+from stagecoach.api.problem import Task
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build import services
 from stagecoach.build.jobs import Demand, job_name
@@ -16,7 +17,7 @@ from stagecoach.contract.inputs import (
     LabelsInput,
     RunInputs,
 )
-from stagecoach.contract.jobs import Checkpoints, Group, Owner, TrainJob
+from stagecoach.contract.jobs import Checkpoints, DataSource, Group, Owner, TrainJob
 from stagecoach.kinds import contracts
 from stagecoach.kinds.conditions import Fact
 from stagecoach.kinds.finetunerun import methods
@@ -89,7 +90,8 @@ def _datasets(run: FineTuneRun, project: TransformerProject, use: str, split: Sp
     found = []
     for reference in getattr(run.spec.data, use):
         _check_split(f"spec.data.{use}[{reference.name}]", specs.get(reference.name), split, specs)
-        found.append(InputDataset(name=reference.name, digest=resolved[reference.name].digest))
+        known = resolved[reference.name]
+        found.append(InputDataset(name=reference.name, digest=known.digest, revision=known.revision))
     return found
 
 
@@ -203,13 +205,17 @@ def train_job(run: FineTuneRun, project: TransformerProject, inputs: Inputs, att
         force=run.spec.force,
         inputs=decided,
         base=contracts.model_source(candidates[inputs.candidate], inputs.base, inputs.tokenizer, inputs.base_revision),
-        train=tuple(contracts.data_source(specs[item.name], task, item.digest) for item in inputs.train),
-        validation=tuple(contracts.data_source(specs[item.name], task, item.digest) for item in inputs.validation),
+        train=_sources(inputs.train, specs, task),
+        validation=_sources(inputs.validation, specs, task),
         image=inputs.image,
         checkpoints=Checkpoints(every_steps=run.spec.checkpoints.every_steps, keep=run.spec.checkpoints.keep),
         threads=max(1, threads(run.spec.resources.cpu) // _per_node(run)),
         group=_group(run, attempt),
     )
+
+
+def _sources(datasets: list[InputDataset], specs: dict[str, DataSet], task: Task) -> tuple[DataSource, ...]:
+    return tuple(contracts.data_source(specs[item.name], task, item.digest, item.revision) for item in datasets)
 
 
 def _per_node(run: FineTuneRun) -> int:
