@@ -6,8 +6,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 from pyarrow import parquet
 
-from stagecoach.contract.inputs import MessagesColumns
-from stagecoach.contract.rows import AnyRow, File, row, unknown_column
+from stagecoach.contract.rows import LISTS, AnyRow, File, row, unknown_column
 
 _TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 
@@ -39,8 +38,8 @@ def _check(schema: pa.Schema, file: File) -> None:
         if schema.names.count(column) > 1:
             message = f"the file has {schema.names.count(column)} columns {column!r}."
             file.refuse("BrokenParquet", message, "Give every column its own name.", field=f"columns.{use}")
-        if isinstance(file.columns, MessagesColumns):
-            continue  # what each turn holds is looked at row by row
+        if use in LISTS:
+            continue  # what they hold is looked at row by row
         kind = schema.field(column).type
         plain = kind.value_type if pa.types.is_dictionary(kind) else kind
         if not any(is_text(plain) for is_text in _TEXTS):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from stagecoach.api.common import ConditionStatus
 from stagecoach.api.data import DataSet, Split
 from stagecoach.api.finetunerun import ClassWeights, FineTuneRun, InputDataset, Inputs
+from stagecoach.api.problem import Task
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build import services
 from stagecoach.build.jobs import Demand, job_name
@@ -118,7 +119,10 @@ def _check_split(field: str, dataset: DataSet | None, split: Split, specs: dict[
 def servable(run: FineTuneRun, project: TransformerProject, inputs: Inputs) -> Fact:
     """Return whether an engine can serve what this run will train. It stops nothing: a person decides."""
     base = next(item for item in project.status.candidates if item.name == inputs.candidate)
-    verdict = policies.servable(contracts.family(project.spec), base.architecture, run.spec.method.type.value)
+    if project.spec.problem.task is Task.TOKEN_CLASSIFICATION:
+        verdict = policies.tags(base.architecture)
+    else:
+        verdict = policies.servable(contracts.family(project.spec), base.architecture, run.spec.method.type.value)
     return Fact("Servable", verdict.holds, verdict.reason, verdict.message)
 
 
