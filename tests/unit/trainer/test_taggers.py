@@ -84,8 +84,8 @@ def tagging(columns: AnyColumns) -> Callable[[Project], Project]:
 
 RUNS: dict[str, tuple[str, Callable[[Project], Project], Method, dict[str, Any]]] = {
     "words-lora": ("BertForMaskedLM", tagging(WORDS), LOW_RANK, SETTINGS),
-    "words-full": ("DistilBertForMaskedLM", tagging(WORDS), FullMethod(), FULL_SETTINGS),
-    "spans-dora": ("BertForMaskedLM", tagging(SPANS), DORA, SETTINGS | {"learning_rate": 6e-3}),
+    "words-dora": ("BertForMaskedLM", tagging(WORDS), DORA, SETTINGS | {"learning_rate": 6e-3}),
+    "spans-full": ("ModernBertForMaskedLM", tagging(SPANS), FullMethod(), FULL_SETTINGS | {"per_device_batch_size": 2}),
 }
 
 
