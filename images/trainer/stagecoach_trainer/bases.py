@@ -237,7 +237,7 @@ def _encoder(config: dict[str, Any], architecture: str, source: ModelSource) -> 
             source,
             f"its architecture is {architecture[:64]}, which is not an encoder that can get a classification head, and"
             " problem.architecture is Encoder.",
-            f"Use a checkpoint of {', '.join(ENCODERS.values())} that ends in {', '.join(ENCODER_SUFFIXES[:3])}, or"
+            f"Use a checkpoint of {', '.join(ENCODERS.values())} that ends in {', '.join(ENCODER_SUFFIXES[:4])}, or"
             " make the project's problem.architecture Decoder if it is a causal language model.",
         )
     return architecture

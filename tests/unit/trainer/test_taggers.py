@@ -306,6 +306,23 @@ def test_a_head_is_kept_for_just_these_tags(
     assert loaded.fresh == ("classifier",)
 
 
+def test_a_head_of_tokens_is_none_of_texts(tmp_path: Path) -> None:
+    """Their weights may have the same names and shapes."""
+    torch = pytest.importorskip("torch", reason="needs the trainer's libraries: runs inside the trainer image")
+    import transformers
+
+    from stagecoach_trainer.families import encoder
+
+    torch.manual_seed(1)
+    config = transformers.BertConfig(**SIZES, id2label=dict(enumerate(labels(SPANS))))
+    base = transformers.BertForTokenClassification(config)
+    base.save_pretrained(tmp_path)
+    loaded = encoder.load(str(tmp_path), labels(SPANS), "float32", 0)
+    assert loaded.model.classifier.weight.shape == base.classifier.weight.shape
+    assert not torch.equal(loaded.model.classifier.weight, base.classifier.weight)
+    assert not encoder.keeps_head(str(tmp_path), labels(SPANS))
+
+
 @pytest.mark.parametrize("batch", [16, 4, 3])
 def test_the_loss_is_the_mean_over_all_tokens_that_have_a_tag(project: Project, batch: int) -> None:
     """However many rows are in a batch, and however long they are: what is accumulated to one step is one mean."""
