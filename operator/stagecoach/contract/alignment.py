@@ -1,10 +1,10 @@
 """From a row's words or spans to a tag for each token, and back: the one implementation for training and use.
 
-A token lies where its characters are in the row's text; white space at its ends is not counted. What has no place there
-has no tag: the template's tokens, the tokenizer's own, and white space. Of a word, the first token has its tag, and
-the others have none. Of a span, the first token has B- and the others I-, also a token of which only a part is in the
-span; a token with parts of two words or spans is of the first. Every other token has O. A word or span that has no
-token of its own is not learned, and not found.
+A token lies where its characters are in the row's text, white space at its ends not counted. What has no place there,
+the template's tokens and the tokenizer's own, has no tag. Of a word, the first token has its tag, and the others have
+none. Of a span, the first token has B- and the others I-, also a token of which only a part is in the span; a token
+with parts of two words or spans is of the first. Outside of spans a token has O, and outside of words none. A word or
+span that has no token of its own is not learned, and not found.
 """
 
 from bisect import bisect_right
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from stagecoach.contract.entities import entities
 from stagecoach.contract.prompts import PLACEHOLDER, Encoded, Encoder
-from stagecoach.contract.tagged import OUTSIDE, Marked, Span, Words
+from stagecoach.contract.tagged import OUTSIDE, Marked, Span, Words, without_space
 
 Place = tuple[int, int]
 Places = Sequence[Place | None]
@@ -26,8 +26,11 @@ def places(encoder: Encoder, encoded: Encoded) -> tuple[Place | None, ...]:
 
 
 def _place(start: int, end: int, text: str) -> Place | None:
-    solid = [place for place in range(max(0, start), min(end, len(text))) if not text[place].isspace()]
-    return (solid[0], solid[-1] + 1) if solid else None
+    start, end = max(0, start), min(end, len(text))
+    if start >= end:
+        return None
+    begin, stop = without_space(start, end, text)
+    return (begin, stop) if begin < stop else (start, end)
 
 
 def tags(row: Words | Marked, where: Places) -> tuple[str | None, ...]:
@@ -53,23 +56,16 @@ def found(row: Words | Marked, where: Places, chosen: Sequence[str]) -> set[Span
         by_word = {number: tag for number, tag in zip(_firsts(row, where), chosen, strict=True) if number is not None}
         return set(entities([by_word.get(number, OUTSIDE) for number in range(len(row.tokens))]))
     tagged = [(place, tag) for place, tag in zip(where, chosen, strict=True) if place is not None]
-    return {
-        Span(tagged[span.start][0][0], tagged[span.end - 1][0][1], span.label)
+    said = {
+        Span(*without_space(tagged[span.start][0][0], tagged[span.end - 1][0][1], row.text), span.label)
         for span in entities([tag for _, tag in tagged])
     }
+    return {span for span in said if span.start < span.end}
 
 
 def given(row: Words | Marked) -> set[Span]:
     """Return what is in the row, as `found` returns it. What was cut off is in it, and cannot be found."""
-    if isinstance(row, Words):
-        return set(entities(row.tags))
-    return {_stripped(span, row.text) for span in row.spans}
-
-
-def _stripped(span: Span, text: str) -> Span:
-    inside = text[span.start : span.end]
-    start = span.end - len(inside.lstrip())
-    return Span(start, start + len(inside.strip()), span.label)
+    return set(entities(row.tags) if isinstance(row, Words) else row.spans)
 
 
 def _owners(row: Words | Marked, where: Places) -> list[int | None]:

@@ -45,7 +45,10 @@ class Words(NamedTuple):
 
 
 class Marked(NamedTuple):
-    """One example: a text, what is marked in it in the order of the text, and its row number."""
+    """One example: a text, what is marked in it in the order of the text, and its row number.
+
+    No span begins or ends with white space: that is left out, whoever marked it.
+    """
 
     text: str
     spans: tuple[Span, ...]
@@ -121,7 +124,14 @@ def _span(item: Any, place: int, text: str) -> Span:
         message = f"span {place} has the label {shown(label)}, which is not a string with something in it."
         _refuse_span(message, "Write what the span is, as a string in quotes.")
     _check_place(start, end, place, text)
-    return Span(start, end, label)
+    return Span(*without_space(start, end, text), label)
+
+
+def without_space(start: int, end: int, text: str) -> tuple[int, int]:
+    """Return a part of a text without white space at its ends; nothing, at the end, where there is nothing else."""
+    inside = text[start:end]
+    begin = end - len(inside.lstrip())
+    return begin, begin + len(inside.strip())
 
 
 def _check_place(start: Any, end: Any, place: int, text: str) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from stagecoach.contract import alignment
 from stagecoach.contract.inputs import Family, Overflow, Prompt, Tokenization
 from stagecoach.contract.prompts import Encoder, encoder_for
-from stagecoach.contract.tagged import Marked, Span, Words
+from stagecoach.contract.tagged import Marked, Span, Words, marked
 
 
 class Tokenizer:
@@ -92,11 +92,13 @@ def test_words_that_a_tokenizer_takes_otherwise(words: tuple[str, ...], expected
         ("Alice in Rome", [(0, 1, "p"), (1, 2, "q")], ["B-p", "O", "O", "O", "O"]),
         ("Alice in Rome", [(0, 3, "p"), (3, 5, "p")], ["B-p", "B-p", "O", "O", "O"]),
         ("a~b c", [(0, 3, "p")], ["B-p", "I-p", "O"]),
-        ("ab  c", [(0, 5, "p")], ["B-p", None, "I-p"]),  # white space between two
+        ("ab  c", [(0, 5, "p")], ["B-p", "I-p", "I-p"]),  # white space between two
+        ("ab  c", [(3, 5, "p")], ["O", "O", "B-p"]),
     ],
 )
 def test_tokens_in_a_span(text: str, spans: list[tuple[int, int, str]], expected: list[str | None]) -> None:
-    assert aligned(Marked(text, tuple(Span(*span) for span in spans), 1), "Find: {text}")[1][2:] == expected
+    row = marked(text, [Span(*span)._asdict() for span in spans], 1)
+    assert aligned(row, "Find: {text}")[1][2:] == expected
 
 
 def test_what_is_cut_off_has_no_tags_and_is_not_found() -> None:
@@ -117,8 +119,12 @@ def found(row: Words | Marked, length: int = 64) -> set[Span]:
 
 
 def test_white_space_at_the_ends_of_a_span_is_not_counted() -> None:
-    row = Marked(" Alice in Rome", (Span(0, 7, "p"), Span(9, 14, "l")), 1)
+    spans = [{"start": 0, "end": 7, "label": "p"}, {"start": 9, "end": 14, "label": "l"}]
+    row = marked(" Alice in Rome", spans, 1)
     assert alignment.given(row) == found(row) == {Span(1, 6, "p"), Span(10, 14, "l")}
+    where = ((0, 1), (1, 6), (6, 7), (7, 9), (9, 10))
+    chosen = ["B-p", "I-p", "I-p", "O", "B-l"]
+    assert alignment.found(row, where, chosen) == {Span(1, 6, "p")}, "nor what is said of it"
 
 
 words = st.text("ab ~é👋", min_size=1, max_size=9).filter(lambda text: text.strip(" ~"))
@@ -135,5 +141,5 @@ def test_what_is_learned_of_words_is_what_is_found(pairs: list[tuple[str, str]])
 def test_what_is_learned_of_spans_is_what_is_found(pairs: list[tuple[str, str]]) -> None:
     row = Words(tuple(word for word, _ in pairs), ("O",) * len(pairs), 1)
     spans = [Span(*place, label) for place, (_, label) in zip(row.places, pairs, strict=True) if label]
-    marked = Marked(row.text, tuple(spans), 1)
-    assert found(marked, 1000) == alignment.given(marked) == set(spans)
+    text = Marked(row.text, tuple(spans), 1)
+    assert found(text, 1000) == alignment.given(text) == set(spans)

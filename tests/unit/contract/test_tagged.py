@@ -39,7 +39,7 @@ def test_words_and_tags_are_taken_as_they_are() -> None:
         ([ADA], (Span(0, 3, "person"),)),
         ([ROME, ADA], (Span(0, 3, "person"), Span(7, 11, "place"))),
         ([ADA | {"score": None}], (Span(0, 3, "person"),)),
-        ([ADA, {"start": 3, "end": 6, "label": "x"}], (Span(0, 3, "person"), Span(3, 6, "x"))),
+        ([ADA, {"start": 3, "end": 7, "label": "x"}], (Span(0, 3, "person"), Span(4, 6, "x"))),
     ],
 )
 def test_spans_are_taken_in_the_order_of_the_text(spans: list[Any], expected: tuple[Span, ...]) -> None:

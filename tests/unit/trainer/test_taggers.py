@@ -281,6 +281,20 @@ def test_every_family_is_trained(project: Project, architecture: str) -> None:
         assert model(input_ids=torch.tensor([[1, 40, 41, 2]])).logits.shape == (1, 4, 5)
 
 
+def test_the_pipeline_of_transformers_finds_what_is_marked(project: Project) -> None:
+    """As its user would ask it: by the library alone, with the model that was published and the base's tokenizer."""
+    transformers = pytest.importorskip("transformers", reason="needs the trainer's libraries")
+    architecture, change, method, settings = RUNS["spans-full"]
+    made = change(with_base(project, architecture))
+    report = train(encoder_job(made, method, settings=settings))
+    tokenizer = transformers.AutoTokenizer.from_pretrained(made.root / "pvc" / "models" / "tiny")
+    folder = made.storage.path(f"artifacts/sha256/{report.digest[7:]}")
+    asks = transformers.pipeline("token-classification", folder, tokenizer=tokenizer, aggregation_strategy="simple")
+    for text, _ in EXAMPLES[:2]:
+        found = [{"start": item["start"], "end": item["end"], "label": item["entity_group"]} for item in asks(text)]
+        assert found == marked(text)["spans"]
+
+
 @pytest.mark.parametrize(
     ("architecture", "named", "kept"),
     [
