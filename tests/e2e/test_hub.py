@@ -1,7 +1,7 @@
 """A base model from a hub that asks for a token."""
 
 from tests import builders, deploy
-from tests.e2e.conftest import DATA, SMALL, TINY_BASE, Desk, tiny_project
+from tests.e2e.conftest import DATA, SMALL, TINY_BASE, Desk, Ground, tiny_project
 
 HUB = "hub"
 PORT = 8000
@@ -50,12 +50,12 @@ def project(namespace: str, name: str, keys: str) -> builders.Object:
     )
 
 
-def test_a_base_model_of_a_hub_is_trained_with_a_token_of_a_secret(desk: Desk, tests_image: str) -> None:
+def test_a_base_model_of_a_hub_is_trained_with_a_token_of_a_secret(ground: Ground, desk: Desk) -> None:
     desk.data(DATA)
     desk.data({TINY_BASE.name: TINY_BASE.read_text()}, name="tiny-base")
     desk.claim("store")
     desk.apply(secret(HUB, desk.namespace), secret("stolen", desk.namespace, token="another"))
-    desk.apply(server(tests_image), service())
+    desk.apply(server(ground.tests_image), service())
     desk.tools.kubectl("wait", "-n", desk.namespace, "--for=condition=ready", f"pod/{HUB}", "--timeout=5m")
 
     desk.apply(project(desk.namespace, "desk", HUB), project(desk.namespace, "thief", "stolen"))

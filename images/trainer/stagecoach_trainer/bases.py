@@ -36,7 +36,7 @@ TOKENIZER_FILES = {
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "seq_length", "n_ctx")
 ONE_TEMPLATE = "Keep one template, in chat_template.jinja."
 CAUSAL_SUFFIXES = ("ForCausalLM", "LMHeadModel")
-# Encoders that become sequence classifiers: by model_type, how their classes are called.
+# Encoders that get a classification head: by model_type, how their classes are called.
 ENCODERS = {
     "bert": "Bert",
     "roberta": "Roberta",
@@ -46,7 +46,7 @@ ENCODERS = {
     "deberta": "Deberta",
     "deberta-v2": "DebertaV2",
 }
-ENCODER_SUFFIXES = ("ForMaskedLM", "Model", "ForSequenceClassification", "ForPreTraining")
+ENCODER_SUFFIXES = ("ForMaskedLM", "Model", "ForSequenceClassification", "ForTokenClassification", "ForPreTraining")
 
 # Models that read a text whole and then write another: by model_type, the classes of theirs that can be loaded as such.
 ENCODER_DECODERS = {
@@ -237,7 +237,7 @@ def _encoder(config: dict[str, Any], architecture: str, source: ModelSource) -> 
             source,
             f"its architecture is {architecture[:64]}, which is not an encoder that can get a classification head, and"
             " problem.architecture is Encoder.",
-            f"Use a checkpoint of {', '.join(ENCODERS.values())} that ends in {', '.join(ENCODER_SUFFIXES[:3])}, or"
+            f"Use a checkpoint of {', '.join(ENCODERS.values())} that ends in {', '.join(ENCODER_SUFFIXES[:4])}, or"
             " make the project's problem.architecture Decoder if it is a causal language model.",
         )
     return architecture

@@ -6,6 +6,7 @@ from huggingface_hub import ModelCardData
 
 from stagecoach.contract.digests import short
 from stagecoach.contract.inputs import (
+    TAGGING,
     Family,
     Hyperparameters,
     LoraMethod,
@@ -13,6 +14,7 @@ from stagecoach.contract.inputs import (
     PrefixTuningMethod,
     PromptTuningMethod,
     PTuningMethod,
+    WordColumns,
 )
 from stagecoach.contract.records import Record, TrainingRecord
 
@@ -22,6 +24,7 @@ CURVE = "loss.svg"
 # The words of model hubs for the tasks.
 PIPELINES = {
     "Classification": "text-classification",
+    TAGGING: "token-classification",
     "Generation": "text-generation",
     "Summarization": "summarization",
     "Translation": "translation",
@@ -96,6 +99,12 @@ def _modules(training: TrainingRecord) -> Iterator[tuple[str, str]]:
         yield "Modules trained whole", ", ".join(training.whole_modules)
 
 
+def _tags(record: Record) -> Iterator[tuple[str, str]]:
+    if record.inputs.tags:
+        words = isinstance(record.inputs.train[0].columns, WordColumns)
+        yield "Tags", "of the first token of each word" if words else "of every token; the first of a span has B-"
+
+
 def _options(settings: Hyperparameters) -> Iterator[tuple[str, str]]:
     if settings.gradient_checkpointing:
         yield "Gradient checkpointing", "on"
@@ -112,6 +121,7 @@ def _method(record: Record) -> str:
     return "\n## How it was trained\n\n" + _table(
         ("Method", _parameters(method)),
         *_modules(training),
+        *_tags(record),
         ("Frozen", training.frozen),
         ("Trained parameters", f"{training.trainable_parameters} ({100 * training.trainable_share:.2f} %)"),
         ("Learning rate", f"{settings.learning_rate:g}, {settings.learning_rate_schedule}"),

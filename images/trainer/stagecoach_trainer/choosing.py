@@ -28,16 +28,16 @@ def choices(record: Record, base: Base, artifact: str, texts: list[str], batch: 
 
 def _reader(model: Any) -> Ask[int]:
     """Return what chooses by the head of a sequence classifier."""
+    return lambda prompts: [int(index) for index in logits(model, prompts).argmax(dim=-1)]
 
-    def choose(prompts: Prompts) -> list[int]:
-        width = max(map(len, prompts))
-        padding = model.config.pad_token_id or 0
-        ids = [[*prompt, *[padding] * (width - len(prompt))] for prompt in prompts]
-        mask = [[1] * len(prompt) + [0] * (width - len(prompt)) for prompt in prompts]
-        with torch.inference_mode():
-            logits = model(
-                input_ids=torch.tensor(ids, device=model.device), attention_mask=torch.tensor(mask, device=model.device)
-            ).logits
-        return [int(index) for index in logits.argmax(dim=-1)]
 
-    return choose
+def logits(model: Any, prompts: Prompts) -> Any:
+    """Return what a classifier says of prompts, which are padded at their ends to the longest one."""
+    width = max(map(len, prompts))
+    padding = model.config.pad_token_id or 0
+    ids = [[*prompt, *[padding] * (width - len(prompt))] for prompt in prompts]
+    mask = [[1] * len(prompt) + [0] * (width - len(prompt)) for prompt in prompts]
+    with torch.inference_mode():
+        return model(
+            input_ids=torch.tensor(ids, device=model.device), attention_mask=torch.tensor(mask, device=model.device)
+        ).logits

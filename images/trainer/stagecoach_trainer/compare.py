@@ -1,4 +1,5 @@
-"""`compare`: how often base and tuned model choose the right label, or how like the targets is what they write.
+"""`compare`: how often base and tuned model choose the right label, what they find in a text, or how like the
+targets is what they write.
 
 It is a look at a run for people. Whether a model may be served is decided by a gate, on data that no run has seen.
 """
@@ -19,11 +20,12 @@ from stagecoach.contract.records import Record
 from stagecoach.contract.reports import BadInput
 from stagecoach.contract.rows import AnyRow, File, Row
 from stagecoach.contract.store import StorageFailed, require_storage
+from stagecoach.contract.tagged import Marked, Words
 from stagecoach.contract.uris import BadUri
 from stagecoach_trainer import authorities, bases, cgroup, copies, lookup, places, quiet, sources
 
 UNTRAINED_HEAD = (
-    "The base's head was never trained on these labels: its accuracy is chance, and only shows what was there to win."
+    "The base's head was never trained on these labels: its numbers are chance, and only show what was there to win."
 )
 ANY_DIFFERENCE = "Use the content that the record names."
 
@@ -62,7 +64,7 @@ def _compare(options: argparse.Namespace) -> None:
     quiet.prepare(options.threads or min(record.hardware.threads, cgroup.cpus()))
     rows = list(_rows(options.data, record))[: options.limit]
     base = _base(record, options.base)
-    measure = _choosing if record.inputs.labels else _writing
+    measure = _tagging if record.inputs.tags else _choosing if record.inputs.labels else _writing
     found = measure(record, base, copies.artifact(storage, manifest), rows, options.batch_size)
     if options.json:
         document = {"inputs": record.inputs_digest, "artifact": record.artifact.digest} | found
@@ -111,6 +113,18 @@ def _choosing(record: Record, base: bases.Base, artifact: str, rows: list[AnyRow
     return numbers(record, scores)
 
 
+def _tagging(record: Record, base: bases.Base, artifact: str, rows: list[AnyRow], batch: int) -> dict[str, Any]:
+    """Print how much of what is marked is found, and return it for programs."""
+    from stagecoach_trainer import tagging
+
+    tagged = [row for row in rows if isinstance(row, Words | Marked)]
+    before, after = tagging.found(record, base, artifact, tagged, batch)
+    print(tagging.table(before, after, _name(record)))
+    if _has_new_head(record, base):
+        print(UNTRAINED_HEAD)
+    return tagging.numbers(before, after, _name(record))
+
+
 def _writing(record: Record, base: bases.Base, artifact: str, rows: list[AnyRow], batch: int) -> dict[str, Any]:
     """Print how like the targets is what is written, and return it for programs."""
     from stagecoach_trainer import likeness, writing
@@ -124,9 +138,10 @@ def _writing(record: Record, base: bases.Base, artifact: str, rows: list[AnyRow]
 def _has_new_head(record: Record, base: bases.Base) -> bool:
     if record.inputs.family is not Family.ENCODER:
         return False
+    from stagecoach_trainer.asking import head_of
     from stagecoach_trainer.families import encoder
 
-    return not encoder.keeps_head(base.folder, record.labels)
+    return not encoder.keeps_head(base.folder, record.labels, head_of(record))
 
 
 def _base(record: Record, folder: str | None) -> bases.Base:

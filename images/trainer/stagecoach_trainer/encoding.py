@@ -2,18 +2,21 @@
 
 from dataclasses import dataclass
 
+from stagecoach.contract import alignment
 from stagecoach.contract.profiles import Profiler
-from stagecoach.contract.prompts import Encoder, TooLong
+from stagecoach.contract.prompts import Encoded, Encoder, TooLong
 from stagecoach.contract.reports import BadInput, Problem
+from stagecoach.contract.tagged import Marked, Words
 from stagecoach_trainer.sources import Dataset
 
 
 @dataclass(frozen=True)
 class Example:
-    """One row: tokens of the prompt and of the completion."""
+    """One row: tokens of the prompt and of the completion, or a tag for some tokens of the prompt."""
 
     prompt: tuple[int, ...]
     completion: tuple[int, ...]
+    tags: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Encoding:
 def encode(dataset: Dataset, encoder: Encoder, profiler: Profiler | None = None) -> Encoding:
     """Tokenize every row, and have the profiler, if any, count its prompt.
 
-    Raises BadInput for a prompt that is too long and may not be cut, or a target too long.
+    Raises BadInput for a prompt that is too long and may not be cut, a target too long, or nothing to tag.
     """
     completions = {target: encoder.completion(target) for target in {row.target for row in dataset.rows}}
     limit = encoder.tokenization.max_target_length
@@ -44,8 +47,28 @@ def encode(dataset: Dataset, encoder: Encoder, profiler: Profiler | None = None)
         truncated += encoded.truncated
         if profiler is not None:
             profiler.add(encoded)
-        examples.append(Example(encoded.ids, completion))
+        examples.append(Example(encoded.ids, completion, _tags(dataset, position, encoder, encoded)))
     return Encoding(dataset, tuple(examples), truncated)
+
+
+def _tags(dataset: Dataset, position: int, encoder: Encoder, encoded: Encoded) -> tuple[str | None, ...]:
+    row = dataset.rows[position]
+    if not isinstance(row, Words | Marked):
+        return ()
+    tags = alignment.tags(row, alignment.places(encoder, encoded))
+    if not any(tags):
+        raise BadInput(_nothing_to_tag(dataset, position))
+    return tags
+
+
+def _nothing_to_tag(dataset: Dataset, position: int) -> Problem:
+    return Problem.of(
+        "EmptyText",
+        f"the base's tokenizer leaves nothing of row {dataset.rows[position].number} that could have a tag.",
+        field=dataset.field,
+        value=dataset.place(position),
+        remedy="Remove the row, or select a base whose tokenizer knows its characters.",
+    )
 
 
 def _too_long(dataset: Dataset, position: int, error: TooLong) -> Problem:

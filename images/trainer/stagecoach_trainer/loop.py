@@ -13,14 +13,14 @@ import trl.trainer.utils
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-from stagecoach.contract.inputs import Family
+from stagecoach.contract.inputs import TAGGING, Family
 from stagecoach.contract.records import Stretch
 from stagecoach.contract.reports import Problem, Progress, ProgressLine
 from stagecoach_trainer import places
 from stagecoach_trainer.checkpoints import Checkpoints
 from stagecoach_trainer.continuation import Continuation, Meter, Resumable
 from stagecoach_trainer.failures import WorkFailed
-from stagecoach_trainer.families import decoder, encoder, encoder_decoder
+from stagecoach_trainer.families import decoder, encoder, encoder_decoder, tagger
 from stagecoach_trainer.group import ALONE, PATIENCE, Members
 from stagecoach_trainer.interruption import Request
 from stagecoach_trainer.tracking import Listener, Tracker
@@ -85,6 +85,8 @@ FAMILIES = {
     Family.ENCODER: (encoder.build, _Metered),
     Family.ENCODER_DECODER: (encoder_decoder.build, _Rewriting),
 }
+# The same for tasks that have their own way with a family.
+TASKS = {TAGGING: (tagger.build, _Metered)}
 
 
 class _Teller(TrainerCallback):  # type: ignore[misc]
@@ -207,7 +209,8 @@ def _precision(asked: str, devices: int) -> str:
 
 
 def _trainer(prepared: Prepared, precision: str, meter: Meter, members: Members = ALONE) -> Any:
-    build, trains = FAMILIES[prepared.job.inputs.family]
+    inputs = prepared.job.inputs
+    build, trains = TASKS.get(inputs.task) or FAMILIES[inputs.family]
     parts = build(prepared, precision)
     trainer = trains(
         meter,

@@ -8,8 +8,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from stagecoach.contract.inputs import MessagesColumns
-from stagecoach.contract.rows import AnyRow, File, row, unknown_column
+from stagecoach.contract.rows import LISTS, AnyRow, File, row, unknown_column
 
 _TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 
@@ -73,8 +72,8 @@ def _check(schema: pa.Schema, file: File, classes: dict[str, list[str]]) -> None
         if schema.names.count(column) > 1:
             message = f"the file has {schema.names.count(column)} columns {column!r}."
             file.refuse("BrokenParquet", message, "Give every column its own name.", field=f"columns.{use}")
-        if isinstance(file.columns, MessagesColumns):
-            continue  # what each turn holds is looked at row by row
+        if use in LISTS:
+            continue  # what they hold is looked at row by row
         if column in classes:
             continue
         kind = schema.field(column).type

@@ -80,7 +80,8 @@ def _labels_of_dataset(name: str, datasets: list[Dataset]) -> tuple[str, ...]:
     found = sources.labels_of([dataset])
     if not 2 <= len(found) <= MAX_LABELS:
         reason = "TooFewLabels" if len(found) < 2 else "TooManyLabels"
-        message = f"column {dataset.source.columns.document()['label']!r} of {name} has {len(found)} different labels."
+        *_, column = dataset.source.columns.document().values()
+        message = f"column {column!r} of {name} has {len(found)} different labels."
         remedy = f"Give between 2 and {MAX_LABELS} labels; is it the right column?"
         raise BadInput(Problem.of(reason, message, field=field, value=name, remedy=remedy))
     return found

@@ -8,9 +8,10 @@ from stagecoach.contract.digests import Manifest, file_entry, short
 from stagecoach.contract.inputs import LabelsInput
 from stagecoach.contract.jobs import DataSource
 from stagecoach.contract.reports import BadInput, Problem
-from stagecoach.contract.rows import AnyRow, File, Row, suffix_of
+from stagecoach.contract.rows import AnyRow, File, Row, labels_in, suffix_of
 from stagecoach.contract.store import Store
 from stagecoach.contract.tables import read_rows
+from stagecoach.contract.tagged import Marked, bio
 from stagecoach_trainer import places
 from stagecoach_trainer.failures import at
 
@@ -27,7 +28,7 @@ class Dataset:
 
     @property
     def labelled(self) -> tuple[Row, ...]:
-        """Its rows of text and label; those of a task without labels are of another kind."""
+        """Its rows of text and label; those of other tasks are of another kind."""
         return tuple(row for row in self.rows if isinstance(row, Row))
 
     def place(self, position: int) -> str:
@@ -123,27 +124,36 @@ def check_labels(datasets: Iterable[Dataset], labels: tuple[str, ...]) -> None:
     """Raise BadInput when a row has a label that is not among these."""
     known = set(labels)
     for dataset in datasets:
-        for position, row in enumerate(dataset.labelled):
-            if row.label not in known:
-                _refuse_label(dataset, position, row, labels)
+        for position, row in enumerate(dataset.rows):
+            for label in labels_in(row):
+                if label not in known:
+                    _refuse_label(dataset, position, label, labels)
 
 
-def _refuse_label(dataset: Dataset, position: int, row: Row, labels: tuple[str, ...]) -> None:
-    message = f"row {row.number} has the label {row.label[:80]!r}, which is none of the {len(labels)} labels."
+def _refuse_label(dataset: Dataset, position: int, label: str, labels: tuple[str, ...]) -> None:
+    row = dataset.rows[position]
+    message = f"row {row.number} has the label {label[:80]!r}, which is none of the {len(labels)} labels."
+    remedy = "Correct the row, or add the label to problem.labels."
+    if isinstance(row, Marked):
+        remedy += " Spans are learned as tags: problem.labels.values has O, and B- and I- for each label of a span."
     raise BadInput(
         Problem.of(
             "LabelUnknown",
             message,
             field=dataset.field,
             value=dataset.place(position),
-            remedy="Correct the row, or add the label to problem.labels.",
+            remedy=remedy,
         )
     )
 
 
 def labels_of(datasets: Iterable[Dataset]) -> tuple[str, ...]:
-    """Return the labels that occur, in code point order."""
-    return tuple(sorted({row.label for dataset in datasets for row in dataset.labelled}))
+    """Return the labels that occur, in code point order; the tags of spans as `bio` has them."""
+    rows = [row for dataset in datasets for row in dataset.rows]
+    spans = [span for row in rows if isinstance(row, Marked) for span in row.spans]
+    if spans:
+        return bio(span.label for span in spans)
+    return tuple(sorted({label for row in rows for label in labels_in(row)}))
 
 
 def run_labels(labels: LabelsInput | None, datasets: Iterable[Dataset]) -> tuple[str, ...]:

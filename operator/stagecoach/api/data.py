@@ -28,9 +28,11 @@ class Overflow(Enum):
 
 COLUMN_RULES = rules(
     cel(
-        "[has(self.text) || has(self.label), has(self.input) || has(self.target),"
+        "[has(self.label) || (has(self.text) && !has(self.spans)), has(self.tokens) || has(self.tags), has(self.spans),"
+        " has(self.input) || has(self.target),"
         " has(self.prompt) || has(self.completion), has(self.messages)].filter(given, given).size() <= 1",
-        "give columns of one kind: text and label, or input and target, or prompt and completion, or messages",
+        "give columns of one kind: text and label, or input and target, or prompt and completion, or messages, or"
+        " tokens and tags, or text and spans",
     )
 )
 
@@ -38,7 +40,9 @@ COLUMN_RULES = rules(
 class Columns(BaseModel, json_schema_extra=COLUMN_RULES):
     """Which columns hold what."""
 
-    text: Optional[Column] = Field(None, description="Column of the text to classify. Default: text.")
+    text: Optional[Column] = Field(
+        None, description="Column of the text to classify, or in which spans are. Default: text."
+    )
     label: Optional[Column] = Field(None, description="Column of its label. Default: label.")
     input: Optional[Column] = Field(
         None, description="Column of the text that is read, for a task that writes. Default: input."
@@ -52,6 +56,20 @@ class Columns(BaseModel, json_schema_extra=COLUMN_RULES):
         None,
         description="Column of conversations, in a .jsonl or .parquet file: lists of {role, content}. The last turn, of"
         " the assistant, is what is learned, and the turns before it are the prompt.",
+    )
+    tokens: Optional[Column] = Field(
+        None,
+        description="Column of the words of a TokenClassification, in a .jsonl or .parquet file: lists of strings."
+        " Default: tokens.",
+    )
+    tags: Optional[Column] = Field(
+        None,
+        description="Column of their tags: lists of as many strings, such as B-person, I-person, O. Default: tags.",
+    )
+    spans: Optional[Column] = Field(
+        None,
+        description="Column of what is marked in the text of a TokenClassification, in a .jsonl or .parquet file: lists"
+        " of {start, end, label}, in Unicode characters from 0, the end exclusive. Goes with text. Default: spans.",
     )
 
 
@@ -111,8 +129,9 @@ class DataSet(BaseModel, json_schema_extra=HUB_RULES):
     )
     columns: Columns = Field(
         default_factory=Columns,
-        description="Which columns hold what: text and label for Classification; for other tasks input and target,"
-        " prompt and completion, or messages. Default: text and label, or input and target.",
+        description="Which columns hold what: text and label for Classification; tokens and tags, or text and spans,"
+        " for TokenClassification; for other tasks input and target, prompt and completion, or messages. Default: text"
+        " and label, tokens and tags, or input and target.",
         json_schema_extra={"default": {}},
     )
     provenance: Optional[Text] = Field(None, description="Where the data came from, and under which terms.")

@@ -143,8 +143,8 @@ class Hyperparameters(BaseModel):
     )
     class_weights: Optional[ClassWeights] = Field(
         None,
-        description="balanced: the rows of a label count in inverse proportion to their number. For the head of an"
-        " Encoder only: a decoder writes its label as text. Default: none.",
+        description="balanced: the rows of a label, or the tokens of a tag, count in inverse proportion to their"
+        " number. For the head of an Encoder only: a decoder writes its label as text. Default: none.",
     )
 
 

@@ -13,6 +13,7 @@ class Task(Enum):
     """What the model does."""
 
     CLASSIFICATION = "Classification"
+    TOKEN_CLASSIFICATION = "TokenClassification"  # noqa: S105 - a task, no password
     GENERATION = "Generation"
     SUMMARIZATION = "Summarization"
     TRANSLATION = "Translation"
@@ -30,7 +31,9 @@ class Labels(BaseModel):
     """The label set; its order is fixed once resolved."""
 
     from_dataset: Optional[Name] = Field(
-        None, description="Take the labels that occur in this data set, in code point order."
+        None,
+        description="Take the labels that occur in this data set, in code point order; of columns.spans O, and then B-"
+        " and I- for each label of a span.",
     )
     values: Optional[list[Label]] = Field(
         None,
@@ -43,13 +46,18 @@ class Labels(BaseModel):
 
 PROBLEM_RULES = rules(
     cel(
-        "has(self.labels) == (self.task == 'Classification')",
-        "labels are what a Classification chooses from: give them for this task, and leave them out for any other",
+        "has(self.labels) == (self.task in ['Classification', 'TokenClassification'])",
+        "labels are what a Classification or TokenClassification chooses from: give them for these tasks, and leave"
+        " them out for any other",
     ),
     cel(
-        "self.architecture != 'Encoder' || self.task == 'Classification'",
+        "self.architecture != 'Encoder' || self.task in ['Classification', 'TokenClassification']",
         "an Encoder chooses a label and writes no text: set architecture Decoder or EncoderDecoder, or task"
-        " Classification",
+        " Classification or TokenClassification",
+    ),
+    cel(
+        "self.task != 'TokenClassification' || self.architecture == 'Encoder'",
+        "the tags of a TokenClassification are chosen by the head of an Encoder: set architecture Encoder",
     ),
     cel(
         "self.architecture != 'EncoderDecoder' || self.task != 'Classification'",
@@ -63,12 +71,14 @@ class Problem(BaseModel, json_schema_extra=PROBLEM_RULES):
 
     statement: Text = Field(description="What the model is for, in a sentence or two.")
     task: Task = Field(
-        description="What the model does. Classification: one label for one text. Generation, Summarization,"
+        description="What the model does. Classification: one label for one text. TokenClassification: a tag for each"
+        " token of a text, such as for names in it. Generation, Summarization,"
         " Translation: a text for a text; the three are trained alike, and told apart in card and record."
     )
     labels: Optional[Labels] = Field(
         None,
-        description="The labels of a Classification, given or taken from a data set; no other task has any.",
+        description="The labels of a Classification, or the tags of a TokenClassification, given or taken from a data"
+        " set; no other task has any.",
         json_schema_extra=rules(
             cel(
                 "has(self.fromDataset) != has(self.values)",
@@ -78,8 +88,8 @@ class Problem(BaseModel, json_schema_extra=PROBLEM_RULES):
     )
     architecture: Architecture = Field(
         description="The transformer family. Decoder: a causal language model that writes the label or text. Encoder: a"
-        " model such as BERT that gets a classification head. EncoderDecoder: a model such as T5 that reads a text"
-        " whole and then writes another."
+        " model such as BERT that gets a classification head, for the text or for each token. EncoderDecoder: a model"
+        " such as T5 that reads a text whole and then writes another."
     )
     rationale: Optional[Text] = Field(
         None,

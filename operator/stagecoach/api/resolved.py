@@ -111,7 +111,9 @@ class TransformerProjectStatus(BaseModel):
     datasets: list[ResolvedDataset] = Field(
         [], max_length=MAX_DATASETS, description="Data sets by digest.", json_schema_extra=keyed("name")
     )
-    labels: Optional[ResolvedLabels] = Field(None, description="The label set of a Classification.")
+    labels: Optional[ResolvedLabels] = Field(
+        None, description="The label set of a Classification or TokenClassification."
+    )
     candidates: list[ResolvedCandidate] = Field(
         [], max_length=MAX_CANDIDATES, description="Base models by digest.", json_schema_extra=keyed("name")
     )

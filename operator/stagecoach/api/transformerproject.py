@@ -130,6 +130,28 @@ class TransformerProjectSpec(BaseModel):
     )
 
 
+TAGGING_RULES = (
+    cel(
+        "self.problem.task == 'TokenClassification' ||"
+        " !self.data.sets.exists(s, has(s.columns.tokens) || has(s.columns.tags) || has(s.columns.spans))",
+        "columns.tokens, columns.tags and columns.spans are for TokenClassification: set this task, or name the columns"
+        " of yours",
+    ),
+    cel(
+        "self.problem.task != 'TokenClassification' || self.data.sets.all(s, !has(s.columns.label) &&"
+        " !has(s.columns.input) && !has(s.columns.target) && !has(s.columns.prompt) && !has(s.columns.completion) &&"
+        " !has(s.columns.messages))",
+        "a TokenClassification learns tags of words, or spans of texts: name columns.tokens and columns.tags, or"
+        " columns.text and columns.spans",
+    ),
+    cel(
+        "self.problem.task != 'TokenClassification' || self.data.sets.all(s, has(s.columns.text) ||"
+        " has(s.columns.spans)) || !self.data.sets.exists(s, has(s.columns.text) || has(s.columns.spans))",
+        "words and spans are learned in two ways: name columns.tokens and columns.tags in all data sets of the project,"
+        " or columns.text and columns.spans in all",
+    ),
+)
+
 SPEC_RULES = rules(
     cel(
         "size(self.candidates) == 1 || has(self.selected)",
@@ -154,7 +176,7 @@ SPEC_RULES = rules(
         "problem.labels.fromDataset must be the name of one of data.sets with split Train",
     ),
     cel(
-        "self.problem.task == 'Classification' ||"
+        "self.problem.task in ['Classification', 'TokenClassification'] ||"
         " !self.data.sets.exists(s, has(s.columns.text) || has(s.columns.label))",
         "columns.text and columns.label are for Classification: name input and target, prompt and completion, or"
         " messages",
@@ -164,8 +186,9 @@ SPEC_RULES = rules(
         " && !has(s.columns.prompt) && !has(s.columns.completion) && !has(s.columns.messages))",
         "a Classification learns labels: name columns.text and columns.label, or set a task that writes texts",
     ),
+    *TAGGING_RULES,
     cel(
-        "self.problem.task != 'Classification' || !has(self.tokenization.maxTargetLength)",
+        "!(self.problem.task in ['Classification', 'TokenClassification']) || !has(self.tokenization.maxTargetLength)",
         "tokenization.maxTargetLength is for tasks that write texts: leave it out, a label is never too long",
     ),
     cel(

@@ -3,6 +3,16 @@
 from typing import Any
 
 
+class BadCell(ValueError):
+    """A value is not what its column is for."""
+
+    def __init__(self, reason: str, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.remedy = remedy
+
+
 def is_text(value: Any) -> bool:
     """Whether it is a string with a UTF-8 form; JSON can spell half of a surrogate pair, which has none."""
     if not isinstance(value, str):

@@ -10,6 +10,8 @@ from stagecoach.contract.model import ContractModel
 
 # Raised only when the trainer, given the same inputs, would produce another result.
 TRAINER_REVISION = 1
+# The task whose models choose a tag for each token.
+TAGGING = "TokenClassification"
 
 
 class Overflow(StrEnum):
@@ -46,8 +48,22 @@ class MessagesColumns(ContractModel):
     messages: str
 
 
+class WordColumns(ContractModel):
+    """Which columns of a file hold lists of words, and lists of as many tags."""
+
+    tokens: str
+    tags: str
+
+
+class SpanColumns(ContractModel):
+    """Which columns of a file hold texts, and lists of what is marked in them."""
+
+    text: str
+    spans: str
+
+
 # What a document holds of them tells which it is: none has the keys of another.
-AnyColumns = Columns | PairColumns | CompletionColumns | MessagesColumns
+AnyColumns = Columns | PairColumns | CompletionColumns | MessagesColumns | WordColumns | SpanColumns
 
 
 class DataInput(ContractModel):
@@ -210,6 +226,11 @@ class RunInputs(ContractModel):
     def family(self) -> Family:
         """The transformer family of the base."""
         return self.architecture or Family.DECODER
+
+    @property
+    def tags(self) -> bool:
+        """Whether the model chooses a tag for each token."""
+        return self.task == TAGGING
 
     @property
     def digest(self) -> str:

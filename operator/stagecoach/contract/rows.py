@@ -3,17 +3,21 @@
 Read strictly: whatever is not clearly right is told, with its row and a remedy. Nothing is trimmed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, NoReturn
 
-from stagecoach.contract.cells import is_text, shown
-from stagecoach.contract.inputs import AnyColumns, Columns, MessagesColumns
+from stagecoach.contract.cells import BadCell, is_text, shown
+from stagecoach.contract.inputs import AnyColumns, Columns, MessagesColumns, SpanColumns, WordColumns
 from stagecoach.contract.reports import BadInput, Problem
-from stagecoach.contract.turns import BadTurns, Turn, parse
+from stagecoach.contract.tagged import Marked, Words, marked, words
+from stagecoach.contract.turns import Turn, parse
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
+# Columns that hold lists, which a .csv file has none of, and what these are lists of.
+LISTS = {"messages": "turns", "tokens": "words", "tags": "tags", "spans": "spans"}
 
 
 class Row(NamedTuple):
@@ -50,7 +54,18 @@ class Conversation(NamedTuple):
         return "\n".join(f"{turn.role}: {turn.content}" for turn in self.turns)
 
 
-AnyRow = Row | Pair | Conversation
+AnyRow = Row | Pair | Conversation | Words | Marked
+
+
+def labels_in(row: AnyRow) -> tuple[str, ...]:
+    """Return the labels that a row needs: none where the task has no labels."""
+    match row:
+        case Row():
+            return (row.label,)
+        case Words() | Marked():
+            return row.tags
+        case _:
+            return ()
 
 
 @dataclass(frozen=True)
@@ -87,6 +102,10 @@ def row(record: dict[str, Any], number: int, file: File) -> AnyRow:
     """Return the row in a record, column by name. Raises BadInput when it lacks a part, or has a wrong one."""
     if isinstance(file.columns, MessagesColumns):
         return _conversation(record, number, file)
+    if isinstance(file.columns, WordColumns):
+        return _words(record, number, file)
+    if isinstance(file.columns, SpanColumns):
+        return _marked(record, number, file)
     first, second = (_cell(record, use, number, file) for use in file.uses)
     return Row(first, second, number) if isinstance(file.columns, Columns) else Pair(first, second, number)
 
@@ -105,12 +124,32 @@ def _cell(record: dict[str, Any], use: str, number: int, file: File) -> str:
 
 def _conversation(record: dict[str, Any], number: int, file: File) -> Conversation:
     value = _value(record, "messages", number, file)
-    try:
+    with _told("messages", number, file):
         turns, target = parse(value)
-    except BadTurns as error:
-        message = f"row {number}: column {file.uses['messages']!r}: {error.message}"
-        file.refuse(error.reason, message, error.remedy, number=number)
     return Conversation(turns, target, number)
+
+
+def _words(record: dict[str, Any], number: int, file: File) -> Words:
+    tokens, tags = (_value(record, use, number, file) for use in file.uses)
+    with _told("tags", number, file):
+        return words(tokens, tags, number)
+
+
+def _marked(record: dict[str, Any], number: int, file: File) -> Marked:
+    text = _cell(record, "text", number, file)
+    spans = _value(record, "spans", number, file)
+    with _told("spans", number, file):
+        return marked(text, spans, number)
+
+
+@contextmanager
+def _told(use: str, number: int, file: File) -> Iterator[None]:
+    """Turn what is wrong with a value into BadInput that names the row and the column."""
+    try:
+        yield
+    except BadCell as error:
+        message = f"row {number}: column {file.uses[use]!r}: {error.message}"
+        file.refuse(error.reason, message, error.remedy, number=number)
 
 
 def _value(record: dict[str, Any], use: str, number: int, file: File) -> Any:

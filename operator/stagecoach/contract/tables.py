@@ -10,8 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from stagecoach.contract.cells import shown
-from stagecoach.contract.inputs import MessagesColumns
-from stagecoach.contract.rows import AnyRow, File, row, suffix_of, unknown_column
+from stagecoach.contract.rows import LISTS, AnyRow, File, row, suffix_of, unknown_column
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -19,9 +18,11 @@ _BOM = b"\xef\xbb\xbf"
 def read_rows(lines: Iterable[bytes], file: File) -> Iterator[AnyRow]:
     """Yield the rows of a .csv or .jsonl file, given its lines as bytes. Raises BadInput at the first not right."""
     suffix = suffix_of(file.name, file.field)
-    if suffix == ".csv" and isinstance(file.columns, MessagesColumns):
-        remedy = "Give a .jsonl or .parquet file, or columns input and target."
-        file.refuse("UnknownFormat", "a .csv file holds no lists of turns.", remedy, field="columns.messages")
+    lists = next((use for use in file.uses if use in LISTS), None)
+    if suffix == ".csv" and lists is not None:
+        other = ", or columns input and target" if lists == "messages" else ""
+        message, remedy = f"a .csv file holds no lists of {LISTS[lists]}.", f"Give a .jsonl or .parquet file{other}."
+        file.refuse("UnknownFormat", message, remedy, field=f"columns.{lists}")
     records = {".csv": _csv_records, ".jsonl": _json_records}[suffix]
     number = None
     for number, record in records(_decoded(lines, file), file):

@@ -7,7 +7,7 @@ word. That one is what is learned, and all before it is the prompt.
 from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from stagecoach.contract.cells import is_text, shown
+from stagecoach.contract.cells import BadCell, is_text, shown
 
 SYSTEM, USER, ASSISTANT = ROLES = ("system", "user", "assistant")
 ORDER = "Begin with user, or with system and then user; let user and assistant alternate, and end with assistant."
@@ -20,18 +20,8 @@ class Turn(NamedTuple):
     content: str
 
 
-class BadTurns(ValueError):
-    """A value is no conversation that can be learned from."""
-
-    def __init__(self, reason: str, message: str, remedy: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
-        self.remedy = remedy
-
-
 def parse(value: Any) -> tuple[tuple[Turn, ...], str]:
-    """Return the turns of the prompt, and what the assistant says last. Raises BadTurns."""
+    """Return the turns of the prompt, and what the assistant says last. Raises BadCell."""
     if not isinstance(value, list) or not value:
         message = f"it holds {shown(value)}, which is not a list of turns."
         _refuse(message, 'Write a list of {"role": …, "content": …}.')
@@ -74,4 +64,4 @@ def _check_order(turns: Sequence[Turn]) -> None:
 
 
 def _refuse(message: str, remedy: str, reason: str = "BrokenConversation") -> NoReturn:
-    raise BadTurns(reason, message, remedy)
+    raise BadCell(reason, message, remedy)

@@ -2,7 +2,7 @@
 
 from stagecoach.api.candidates import Candidate
 from stagecoach.api.common import CustomObject
-from stagecoach.api.data import DataSet
+from stagecoach.api.data import Columns, DataSet
 from stagecoach.api.problem import Task
 from stagecoach.api.transformerproject import TransformerProjectSpec
 from stagecoach.contract import inputs
@@ -39,11 +39,19 @@ def columns(dataset: DataSet, task: Task) -> inputs.AnyColumns:
     given = dataset.columns
     if task is Task.CLASSIFICATION:
         return inputs.Columns(text=given.text or "text", label=given.label or "label")
+    if task is Task.TOKEN_CLASSIFICATION:
+        return _tagged(given)
     if given.messages:
         return inputs.MessagesColumns(messages=given.messages)
     if given.prompt or given.completion:
         return inputs.CompletionColumns(prompt=given.prompt or "prompt", completion=given.completion or "completion")
     return inputs.PairColumns(input=given.input or "input", target=given.target or "target")
+
+
+def _tagged(given: Columns) -> inputs.AnyColumns:
+    if given.text or given.spans:
+        return inputs.SpanColumns(text=given.text or "text", spans=given.spans or "spans")
+    return inputs.WordColumns(tokens=given.tokens or "tokens", tags=given.tags or "tags")
 
 
 def model_source(
@@ -82,7 +90,7 @@ def architecture(spec: TransformerProjectSpec) -> inputs.Architecture | None:
 def tokenization(spec: TransformerProjectSpec) -> inputs.Tokenization:
     """Return how long an input may be, and a target where there is one."""
     given = spec.tokenization
-    writes = spec.problem.task is not Task.CLASSIFICATION
+    writes = spec.problem.task not in (Task.CLASSIFICATION, Task.TOKEN_CLASSIFICATION)
     return inputs.Tokenization(
         max_length=given.max_length,
         max_target_length=(given.max_target_length or given.max_length) if writes else None,

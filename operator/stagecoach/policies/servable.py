@@ -55,6 +55,15 @@ def servable(family: Family, architecture: str, method: str) -> Verdict:
     return _decoder(architecture, method)
 
 
+def tags(architecture: str) -> Verdict:
+    """Return whether vLLM can serve the tags of what is made of this encoder: some it may, but none has been tried."""
+    message = (
+        f"vLLM has not been shown to serve token classifiers of {architecture}'s family. What is trained is for"
+        " transformers, as a whole model or with PEFT."
+    )
+    return Verdict(False, "TaskUnproven", message)
+
+
 def _encoder(architecture: str, method: str) -> Verdict:
     if not architecture.startswith(CLASSIFIERS):
         return _unknown(f"sequence classifiers of {architecture}'s family")

@@ -47,6 +47,16 @@ def writing(change: Change) -> Change:
     return changed
 
 
+def tagging(change: Change) -> Change:
+    """Return a change of a project whose task is to tag tokens."""
+
+    def changed(spec: builders.Object) -> None:
+        spec["problem"] |= {"task": "TokenClassification", "architecture": "Encoder"}
+        change(spec)
+
+    return changed
+
+
 URI = "data.sets.0.uri"
 MODEL = "candidates.0.model"
 HUB_SET = {"name": "train", "uri": "hf://datasets/desk/cards/data/train.parquet", "split": "Train"}
@@ -57,8 +67,8 @@ PROJECTS = [
     ("one label", put("problem.labels", {"values": ["a"]}), "should have at least 2 items"),
     ("labels of no set", put("problem.labels.fromDataset", "more"), "must be the name of one of data.sets"),
     ("labels of the test split", put("problem.labels.fromDataset", "test"), "with split Train"),
-    ("unknown task", put("problem.task", "Guessing"), 'supported values: "Classification", "Generation", "Summarization", "Translation"'),
-    ("a classification without labels", put("problem.labels", None), "labels are what a Classification chooses from: give them for this task"),
+    ("unknown task", put("problem.task", "Guessing"), 'supported values: "Classification", "TokenClassification", "Generation", "Summarization", "Translation"'),
+    ("a classification without labels", put("problem.labels", None), "labels are what a Classification or TokenClassification chooses from: give them for these tasks"),
     ("labels of a task that writes", writing(put("problem.labels", {"values": ["a", "b"]})), "and leave them out for any other"),
     ("an encoder that writes", writing(put("problem.architecture", "Encoder")), "an Encoder chooses a label and writes no text: set architecture Decoder or EncoderDecoder"),
     ("texts and targets", put("data.sets.0.columns", {"text": "a", "target": "b"}), "give columns of one kind: text and label, or input and target"),
@@ -68,6 +78,19 @@ PROJECTS = [
     ("labels of a summary", writing(put("data.sets.1.columns", {"label": "a"})), "columns.text and columns.label are for Classification: name input and target"),
     ("targets of a classification", put("data.sets.1.columns", {"target": "a"}), "a Classification learns labels: name columns.text and columns.label"),
     ("conversations of a classification", put("data.sets.1.columns", {"messages": "a"}), "a Classification learns labels"),
+    ("tags without labels", tagging(put("problem.labels", None)), "labels are what a Classification or TokenClassification chooses from: give them"),
+    ("tags by a decoder", tagging(put("problem.architecture", "Decoder")), "the tags of a TokenClassification are chosen by the head of an Encoder: set architecture Encoder"),
+    ("tags by an encoder-decoder", tagging(put("problem.architecture", "EncoderDecoder")), "are chosen by the head of an Encoder: set architecture Encoder"),
+    ("labels of a text for tags", tagging(put("data.sets.0.columns", {"label": "a"})), "a TokenClassification learns tags of words, or spans of texts: name columns.tokens and columns.tags"),
+    ("targets for tags", tagging(put("data.sets.0.columns", {"target": "a"})), "a TokenClassification learns tags of words, or spans of texts"),
+    ("words and a text", tagging(put("data.sets.0.columns", {"text": "a", "tags": "b"})), "give columns of one kind"),
+    ("tags and spans", tagging(put("data.sets.0.columns", {"spans": "a", "tags": "b"})), "give columns of one kind: text and label"),
+    ("a label and spans", tagging(put("data.sets.0.columns", {"spans": "a", "label": "b"})), "or tokens and tags, or text and spans"),
+    ("words in one set and spans in another", tagging(put("data.sets.0.columns", {"text": "a", "spans": "b"})), "or columns.text and columns.spans in all"),
+    ("tags of a classification", put("data.sets.0.columns", {"tags": "a"}), "columns.tokens, columns.tags and columns.spans are for TokenClassification: set this task"),
+    ("spans of a classification", put("data.sets.0.columns", {"text": "a", "spans": "a"}), "columns.spans are for TokenClassification: set this task"),
+    ("tags of a summary", writing(put("data.sets.0.columns", {"tokens": "a"})), "columns.spans are for TokenClassification: set this task"),
+    ("the length of a tag", tagging(put("tokenization.maxTargetLength", 8)), "tokenization.maxTargetLength is for tasks that write texts"),
     ("the length of a label", put("tokenization.maxTargetLength", 8), "tokenization.maxTargetLength is for tasks that write texts"),
     ("no target", writing(put("tokenization.maxTargetLength", 0)), "should be greater than or equal to 1"),
     ("a template for conversations", writing(put("data.sets.0.columns", {"messages": "turns"})), "let the template of the prompt in force be {text}"),
@@ -208,6 +231,25 @@ def test_a_project_of_a_task_that_writes_is_taken(kube: Kube, change: Change) ->
 )
 def test_a_file_of_a_hub_is_taken(kube: Kube, more: dict[str, Any]) -> None:
     obj = written(builders.project, kube.namespace, put("data.sets.0", HUB_SET | more))
+    kube.request("POST", kube.path(obj["kind"]) + "?fieldValidation=Strict&dryRun=All", obj)
+
+
+TAGGING: dict[str, dict[str, str]] = {
+    "words by their usual names": {},
+    "words by other names": {"tokens": "words", "tags": "ner"},
+    "one name of two": {"tags": "ner"},
+    "spans": {"text": "body", "spans": "marks"},
+    "a text, and spans by their usual name": {"text": "body"},
+}
+
+
+@pytest.mark.parametrize("columns", TAGGING.values(), ids=TAGGING)
+def test_a_project_that_tags_tokens_is_taken(kube: Kube, columns: dict[str, str]) -> None:
+    def named(spec: builders.Object) -> None:
+        for dataset in spec["data"]["sets"]:
+            dataset["columns"] = columns
+
+    obj = written(builders.project, kube.namespace, tagging(named))
     kube.request("POST", kube.path(obj["kind"]) + "?fieldValidation=Strict&dryRun=All", obj)
 
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from stagecoach.contract.turns import BadTurns, Turn, parse
+from stagecoach.contract.cells import BadCell
+from stagecoach.contract.turns import Turn, parse
 
 
 def turn(role: Any, content: Any, **more: Any) -> dict[str, Any]:
@@ -58,7 +59,7 @@ def test_the_last_turn_is_learned(value: Any, turns: list[tuple[str, str]], targ
     ],
 )
 def test_what_is_no_conversation_is_told(value: Any, words: str) -> None:
-    with pytest.raises(BadTurns) as caught:
+    with pytest.raises(BadCell) as caught:
         parse(value)
     assert caught.value.reason == "BrokenConversation"
     assert words in caught.value.message
@@ -66,6 +67,6 @@ def test_what_is_no_conversation_is_told(value: Any, words: str) -> None:
 
 
 def test_an_empty_answer_is_told_as_an_empty_target() -> None:
-    with pytest.raises(BadTurns, match="turn 2, which is to be learned, is empty") as caught:
+    with pytest.raises(BadCell, match="turn 2, which is to be learned, is empty") as caught:
         parse([U, turn("assistant", " ")])
     assert caught.value.reason == "EmptyTarget"

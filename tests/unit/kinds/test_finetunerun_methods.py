@@ -50,6 +50,14 @@ def encoder_project() -> builders.Object:
     return project
 
 
+def tagging_project(**columns: str) -> builders.Object:
+    project = encoder_project()
+    project["spec"]["problem"] |= {"task": "TokenClassification"}
+    for dataset in project["spec"]["data"]["sets"]:
+        dataset["columns"] = columns
+    return project
+
+
 def rewriting_project() -> builders.Object:
     project = builders.ready_project()
     project["spec"]["problem"] |= {"architecture": "EncoderDecoder", "task": "Summarization"}
@@ -74,6 +82,23 @@ def test_what_there_was_before_keeps_its_digest() -> None:
     assert frozen_inputs(run, project).digest == expected, "a default that is written out changes nothing"
     resolving = resolve_job(TransformerProject.model_validate(project)).document()
     assert digest_of_document(resolving) == "sha256:20a5b82ac1efc9ec23732b7fe9b18338409db0e757e8b922eb1f3914be87a959"
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({}, {"tokens": "tokens", "tags": "tags"}),
+        ({"tags": "ner"}, {"tokens": "tokens", "tags": "ner"}),
+        ({"text": "body"}, {"text": "body", "spans": "spans"}),
+        ({"spans": "marks"}, {"text": "text", "spans": "marks"}),
+    ],
+)
+def test_columns_of_tags(columns: dict[str, str], expected: dict[str, str]) -> None:
+    inputs = frozen_inputs(builders.run(), tagging_project(**columns))
+    assert inputs.tags
+    assert inputs.train[0].columns.document() == expected
+    assert inputs.tokenization.max_target_length is None
+    assert inputs.labels is not None
 
 
 def test_what_is_new_decides_the_digest() -> None:
@@ -149,6 +174,7 @@ def servable(here: World) -> tuple[str, str]:
         (builders.run(method={"type": "PTuning"}), builders.ready_project(), ("False", "PromptLearning")),
         (builders.run(method={"type": "Full"}), encoder_project(), ("True", "WholeModel")),
         (builders.run(), encoder_project(), ("False", "NeedsMerging")),
+        (builders.run(method={"type": "Full"}), tagging_project(), ("False", "TaskUnproven")),
         (builders.run(), rewriting_project(), ("False", "ArchitectureNotServed")),
     ],
 )

@@ -4,7 +4,7 @@ import pytest
 
 from stagecoach.api.methods import MethodType
 from stagecoach.contract.inputs import Family
-from stagecoach.policies.servable import WHOLE_ONLY, WITH_ADAPTERS, servable
+from stagecoach.policies.servable import WHOLE_ONLY, WITH_ADAPTERS, servable, tags
 
 DECODER, ENCODER = Family.DECODER, Family.ENCODER
 CASES = [
@@ -45,6 +45,13 @@ def test_what_can_be_served(
 @pytest.mark.parametrize("family", Family)
 def test_every_method_has_a_verdict(family: Family, method: MethodType) -> None:
     assert servable(family, "LlamaForCausalLM", method.value).message.endswith(".")
+
+
+def test_that_tags_can_be_served_is_not_claimed() -> None:
+    verdict = tags("BertForMaskedLM")
+    assert (verdict.holds, verdict.reason) == (False, "TaskUnproven")
+    assert "BertForMaskedLM's family" in verdict.message
+    assert "transformers, as a whole model or with PEFT" in verdict.message
 
 
 def test_an_architecture_is_in_one_table() -> None:

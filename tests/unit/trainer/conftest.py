@@ -42,6 +42,7 @@ EXAMPLES = [
 ]
 
 CLASSIFIED = Columns()
+WITH_LABELS = ("Classification", "TokenClassification")
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Project:
     @property
     def lengths(self) -> Tokenization:
         """How long a prompt may be, and a target where there is one."""
-        return LENGTHS if self.task == "Classification" else WRITING_LENGTHS
+        return LENGTHS if self.task in WITH_LABELS else WRITING_LENGTHS
 
     def write(self, name: str, rows: list[tuple[str, str]]) -> None:
         """Write a data set as a .csv file."""
@@ -79,7 +80,7 @@ class Project:
         job = ResolveJob(
             subject=SUBJECT,
             datasets=(self.source("train"), self.source("valid", Split.VALIDATION)),
-            labels=Labels(from_dataset="train") if self.task == "Classification" else None,
+            labels=Labels(from_dataset="train") if self.task in WITH_LABELS else None,
             candidates=(ModelSource(name="tiny", uri="pvc://models/tiny"),),
             selected="tiny",
             prompt=PROMPT,
@@ -99,7 +100,7 @@ class Project:
         inputs = run_inputs(
             architecture=architecture,
             task=self.task,
-            labels=LabelsInput(from_data=digests["train"]) if self.task == "Classification" else None,
+            labels=LabelsInput(from_data=digests["train"]) if self.task in WITH_LABELS else None,
             base=BaseInput(model=base.model, tokenizer=base.tokenizer),
             train=(DataInput(digest=digests["train"], columns=self.columns),),
             validation=(DataInput(digest=digests["valid"], columns=self.columns),),

@@ -47,7 +47,7 @@ REFUSED = [
     (Family.DECODER, "bert", [], "its architecture is nothing", "problem.architecture Encoder"),
     (Family.ENCODER, "llama", ["LlamaForCausalLM"], "its architecture is LlamaForCausalLM", "problem.architecture Decoder"),
     (Family.ENCODER, "bert", ["BertLMHeadModel"], "its architecture is BertLMHeadModel", "problem.architecture Decoder"),
-    (Family.ENCODER, "bert", ["BertForTokenClassification"], "BertForTokenClassification", "ForSequenceClassification"),
+    (Family.ENCODER, "bert", ["BertForQuestionAnswering"], "BertForQuestionAnswering", "ForTokenClassification"),
     (Family.ENCODER, "t5", ["T5EncoderModel"], "its architecture is T5EncoderModel", "Use a checkpoint of Bert, Roberta"),
     (Family.ENCODER, "llama", [], "its architecture is nothing", "Use a checkpoint of Bert, Roberta"),
     (Family.DECODER, "t5", ["T5ForConditionalGeneration"], "not a causal language model", "Encoder or EncoderDecoder"),

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from . import test_encoder_decoders
 from .conftest import Project, make_project, record_of
 from .test_checkpoints import PARENT, attempt, first_steps, job_of, same, saved
 from .test_encoders import LOW_RANK, encoder_job, with_base
+from .test_taggers import WORDS, tagging
 from .test_tracking import server, told_to
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -220,6 +222,10 @@ FAMILIES: dict[str, tuple[Callable[[Project], Project], Callable[..., TrainJob]]
     "an encoder, with weights of labels": (
         lambda project: with_base(project, "BertForMaskedLM"),
         lambda project, settings: encoder_job(project, LOW_RANK, settings=settings | {"class_weights": "balanced"}),
+    ),
+    "tags of words": (
+        lambda project: tagging(WORDS)(with_base(project, "BertForMaskedLM")),
+        partial(encoder_job, method=LOW_RANK),
     ),
     "an encoder-decoder": (
         lambda project: test_encoder_decoders.with_base(project, "T5ForConditionalGeneration"),

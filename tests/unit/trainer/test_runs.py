@@ -17,7 +17,7 @@ from stagecoach.contract.reports import ArtifactReport
 from stagecoach_trainer import places
 from tests.unit.contract.documents import METHOD
 
-from . import test_encoder_decoders, test_encoders, test_methods
+from . import test_encoder_decoders, test_encoders, test_methods, test_taggers
 from .conftest import ANOTHER, EXAMPLES, Project, make_project, record_of, train, writing_messages, writing_pairs
 from .test_compare import comparing
 
@@ -40,6 +40,7 @@ class Case:
     family: Family = Family.DECODER
     falls: float = 0.8  # the last loss by the first
     metric: str = "accuracy"
+    counts: str = "rows"
 
 
 def same(project: Project) -> Project:
@@ -79,6 +80,14 @@ def check_head(record: Record, card: str) -> None:
     assert record.training.tokens == 20 * tokens
 
 
+def check_tags(record: Record, card: str) -> None:
+    check_head(record, card)
+    assert "pipeline_tag: token-classification" in card
+    assert "trained for the task TokenClassification with 5 labels." in card
+    assert "| Tags | of the first token of each word |" in card or "| Tags | of every token; the first of" in card
+    assert record.labels == test_taggers.labels(record.inputs.train[0].columns)
+
+
 def check_task(pipeline: str) -> Check:
     def check(record: Record, card: str) -> None:
         assert record.labels == ()
@@ -102,6 +111,21 @@ CASES: dict[str, Case] = {
             base, same, method, settings, check_head, "AutoModelForSequenceClassification", Family.ENCODER, falls=0.5
         )
         for name, (base, method, settings) in test_encoders.RUNS.items()
+    },
+    **{
+        name: Case(
+            base,
+            data,
+            method,
+            settings,
+            check_tags,
+            "AutoModelForTokenClassification",
+            Family.ENCODER,
+            falls=0.5,
+            metric="f1",
+            counts="entities",
+        )
+        for name, (base, data, method, settings) in test_taggers.RUNS.items()
     },
     **{
         name: Case(
@@ -292,13 +316,13 @@ def test_comparing(trained: Trained, capsys: pytest.CaptureFixture[str], tmp_pat
     )
     assert compare.main(options) == 0
     name, output = trained.report.type.lower(), capsys.readouterr().out
-    assert output.splitlines()[0].split() == ["rows", "base", name]
-    new_head = "The base's head was never trained on these labels: its accuracy is chance"
+    assert output.splitlines()[0].split() == [trained.case.counts, "base", name]
+    new_head = "The base's head was never trained on these labels: its numbers are chance"
     assert (new_head in output) == (trained.case.family is Family.ENCODER)
     numbers = json.loads((tmp_path / "n.json").read_text())
     assert numbers["inputs"] == trained.job.inputs.digest
     measured = numbers[trained.case.metric]
-    assert measured["rows"] == 16
+    assert measured[trained.case.counts] == 16
     assert measured[name] >= 0.9
     if trained.case.metric == "exactMatch":
         assert measured["base"] <= 0.5

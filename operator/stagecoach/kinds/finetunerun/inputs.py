@@ -120,7 +120,10 @@ def _check_split(field: str, dataset: DataSet | None, split: Split, specs: dict[
 def servable(run: FineTuneRun, project: TransformerProject, inputs: Inputs) -> Fact:
     """Return whether an engine can serve what this run will train. It stops nothing: a person decides."""
     base = next(item for item in project.status.candidates if item.name == inputs.candidate)
-    verdict = policies.servable(contracts.family(project.spec), base.architecture, run.spec.method.type.value)
+    if project.spec.problem.task is Task.TOKEN_CLASSIFICATION:
+        verdict = policies.tags(base.architecture)
+    else:
+        verdict = policies.servable(contracts.family(project.spec), base.architecture, run.spec.method.type.value)
     return Fact("Servable", verdict.holds, verdict.reason, verdict.message)
 
 

@@ -1,0 +1,84 @@
+"""What base and tuned model find in a row by the tags of its tokens: what `compare` counts for a TokenClassification.
+
+An entity is right when its place and its label are. What was cut off a row is there and cannot be found.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from stagecoach.contract import alignment
+from stagecoach.contract.entities import Score, overall, scores
+from stagecoach.contract.prompts import encoder_for
+from stagecoach.contract.records import Record
+from stagecoach.contract.tagged import Marked, Words
+from stagecoach_trainer import asking, bases
+from stagecoach_trainer.asking import Ask, Prompts
+from stagecoach_trainer.bases import Base
+from stagecoach_trainer.choosing import logits
+
+Scores = dict[str, Score]
+
+
+def found(record: Record, base: Base, artifact: str, rows: Sequence[Words | Marked], batch: int) -> list[Scores]:
+    """Return by label how much the base, and what was trained from it, find."""
+    inputs = record.inputs
+    tokens = encoder_for(inputs.family, bases.load_tokenizer(base), inputs.prompt, inputs.tokenization)
+    encoded = [tokens.of(row) for row in rows]
+    places = [alignment.places(tokens, each) for each in encoded]
+
+    def asks(model: Any) -> Ask[list[str]]:
+        return _reader(model, record.labels)
+
+    prompts = [each.ids for each in encoded]
+    return [
+        scores(
+            (alignment.given(row), alignment.found(row, where, chosen))
+            for row, where, chosen in zip(rows, places, answers, strict=True)
+        )
+        for answers in asking.both(record, base, artifact, prompts, batch, asks)
+    ]
+
+
+def _reader(model: Any, labels: tuple[str, ...]) -> Ask[list[str]]:
+    def read(prompts: Prompts) -> list[list[str]]:
+        best = logits(model, prompts).argmax(dim=-1).tolist()
+        return [[labels[index] for index in row[: len(prompt)]] for row, prompt in zip(best, prompts, strict=True)]
+
+    return read
+
+
+def table(base: Scores, tuned: Scores, name: str) -> str:
+    """Return F1, precision and recall of all entities and F1 by label, as plain text; `name` is what was trained."""
+    one, other = overall(base), overall(tuned)
+    lines = [
+        ("F1", one.given, one.f1, other.f1),
+        ("precision", one.given, one.precision, other.precision),
+        ("recall", one.given, one.recall, other.recall),
+        *((label, score.given, score.f1, after.f1) for label, score, after in _by_label(base, tuned)),
+    ]
+    width = max(len(line[0]) for line in lines)
+    head = f"{'':{width}}  {'entities':>8}  {'base':>6}  {name:>7}"
+    return "\n".join(
+        (head, *(f"{what:{width}}  {given:>8}  {before:>6.3f}  {after:>7.3f}" for what, given, before, after in lines))
+    )
+
+
+def numbers(base: Scores, tuned: Scores, name: str) -> dict[str, Any]:
+    """Return the same for programs."""
+    one, other = overall(base), overall(tuned)
+
+    def pair(before: float, after: float, given: int) -> dict[str, Any]:
+        return {"entities": given, "base": before, name: after}
+
+    return {
+        "f1": pair(one.f1, other.f1, one.given),
+        "precision": pair(one.precision, other.precision, one.given),
+        "recall": pair(one.recall, other.recall, one.given),
+        "labels": {label: pair(score.f1, after.f1, score.given) for label, score, after in _by_label(base, tuned)},
+    }
+
+
+def _by_label(base: Scores, tuned: Scores) -> list[tuple[str, Score, Score]]:
+    """Return both scores of each label that is in the rows; what is found of another is in the precision."""
+    there = sorted({label for scored in (base, tuned) for label, score in scored.items() if score.given})
+    return [(label, base[label], tuned[label]) for label in there]

@@ -1,0 +1,90 @@
+"""From a row's words or spans to a tag for each token, and back: the one implementation for training and use.
+
+A token lies where its characters are in the row's text, white space at its ends not counted. What has no place there,
+the template's tokens and the tokenizer's own, has no tag. Of a word, the first token has its tag, and the others have
+none. Of a span, the first token has B- and the others I-, also a token of which only a part is in the span; a token
+with parts of two words or spans is of the first. Outside of spans a token has O, and outside of words none. A word or
+span that has no token of its own is not learned, and not found.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from stagecoach.contract.entities import entities
+from stagecoach.contract.prompts import PLACEHOLDER, Encoded, Encoder
+from stagecoach.contract.tagged import OUTSIDE, Marked, Span, Words, without_space
+
+Place = tuple[int, int]
+Places = Sequence[Place | None]
+
+
+def places(encoder: Encoder, encoded: Encoded) -> tuple[Place | None, ...]:
+    """Return where in the row's text each token of a prompt lies; None for a token that has no tag."""
+    before = encoder.prompt.template.index(PLACEHOLDER)
+    offsets = encoder.tokenizer(encoder.render(encoded.kept), add_special_tokens=True, return_offsets_mapping=True)
+    return tuple(_place(start - before, end - before, encoded.kept) for start, end in offsets["offset_mapping"])
+
+
+def _place(start: int, end: int, text: str) -> Place | None:
+    start, end = max(0, start), min(end, len(text))
+    if start >= end:
+        return None
+    begin, stop = without_space(start, end, text)
+    return (begin, stop) if begin < stop else (start, end)
+
+
+def tags(row: Words | Marked, where: Places) -> tuple[str | None, ...]:
+    """Return the tag of each token; None for one that has none."""
+    if isinstance(row, Words):
+        return tuple(None if number is None else row.tags[number] for number in _firsts(row, where))
+    owners, firsts = _owners(row, where), _firsts(row, where)
+    return tuple(
+        None if place is None else _tag(row, owner, first)
+        for place, owner, first in zip(where, owners, firsts, strict=True)
+    )
+
+
+def _tag(row: Marked, owner: int | None, first: int | None) -> str:
+    if owner is None:
+        return OUTSIDE
+    return f"{'I' if first is None else 'B'}-{row.spans[owner].label}"
+
+
+def found(row: Words | Marked, where: Places, chosen: Sequence[str]) -> set[Span]:
+    """Return what the tags that were chosen for the tokens say is in the row."""
+    if isinstance(row, Words):
+        by_word = {number: tag for number, tag in zip(_firsts(row, where), chosen, strict=True) if number is not None}
+        return set(entities([by_word.get(number, OUTSIDE) for number in range(len(row.tokens))]))
+    tagged = [(place, tag) for place, tag in zip(where, chosen, strict=True) if place is not None]
+    said = {
+        Span(*without_space(tagged[span.start][0][0], tagged[span.end - 1][0][1], row.text), span.label)
+        for span in entities([tag for _, tag in tagged])
+    }
+    return {span for span in said if span.start < span.end}
+
+
+def given(row: Words | Marked) -> set[Span]:
+    """Return what is in the row, as `found` returns it. What was cut off is in it, and cannot be found."""
+    return set(entities(row.tags) if isinstance(row, Words) else row.spans)
+
+
+def _owners(row: Words | Marked, where: Places) -> list[int | None]:
+    """Return in which word or span each token lies, the first one where there are two."""
+    borders = row.places
+    ends = [end for _, end in borders]
+    owners: list[int | None] = []
+    for place in where:
+        number = bisect_right(ends, place[0]) if place else len(borders)
+        inside = place is not None and number < len(borders) and borders[number][0] < place[1]
+        owners.append(number if inside else None)
+    return owners
+
+
+def _firsts(row: Words | Marked, where: Places) -> list[int | None]:
+    """Return the word or span of which each token is the first."""
+    last: int | None = None
+    found: list[int | None] = []
+    for owner in _owners(row, where):
+        found.append(None if owner == last else owner)
+        last = last if owner is None else owner
+    return found
