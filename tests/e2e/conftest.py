@@ -17,8 +17,8 @@ from tests.cluster.errors import ClusterError
 from tests.integration.support.eventually import eventually
 
 _numbers = itertools.count(1)
-# What the pods of a test ask for: several fit beside each other on a small machine.
-SMALL = {"cpu": "100m", "memory": "1Gi"}
+# What the pods of a test ask for: those of several tests, and an operator that was killed, fit on a small machine.
+SMALL = {"cpu": "50m", "memory": "1Gi"}
 # Each look is a kubectl, whose start takes a third of a second of CPU from the trainings that are waited for.
 POLL_SECONDS = 1.0
 ROWS = "".join(f"where is parcel {number},delivery\nmy bill {number} is wrong,billing\n" for number in range(20))

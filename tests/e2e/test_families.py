@@ -84,7 +84,7 @@ def servers(image: str) -> builders.Object:
             {"name": "ROOT_SECRET_KEY", "value": KEYS["AWS_SECRET_ACCESS_KEY"]},
         ],
         # More than the trainings beside them: who is told of a training in vain waits ten seconds at most.
-        "resources": {"requests": {"cpu": "500m"}},
+        "resources": {"requests": {"cpu": "250m"}},
         "readinessProbe": {"exec": {"command": ["test", "-e", "/data/ready"]}},
     }
     volumes = [{"name": "data", "emptyDir": {}}, {"name": "rows", "configMap": {"name": "rows"}}]

@@ -9,7 +9,7 @@ from tests.cluster.paths import State
 from tests.e2e.conftest import Desk, Ground
 
 # Two processes that train, what they start, and the servers of S3 and MLflow.
-RESOURCES = {"requests": {"cpu": "100m", "memory": "2Gi"}, "limits": {"memory": "5Gi"}}
+RESOURCES = {"requests": {"cpu": "50m", "memory": "2Gi"}, "limits": {"memory": "5Gi"}}
 
 
 def test_the_trainers_tests_pass_in_its_image(ground: Ground, desk: Desk) -> None:
