@@ -109,7 +109,7 @@ class Desk:
         conditions = self.object(kind, name).get("status", {}).get("conditions", [])
         return next((item for item in conditions if item["type"] == "Ready"), {})
 
-    def awaits(self, kind: str, name: str, *phases: str, seconds: float = 180) -> builders.Object:
+    def awaits(self, kind: str, name: str, *phases: str, seconds: float = 420) -> builders.Object:
         """Return the object once it is in one of these phases."""
 
         def look() -> builders.Object | None:
@@ -123,7 +123,7 @@ class Desk:
         assert found
         return found
 
-    def awaits_reason(self, kind: str, name: str, reason: str, seconds: float = 240) -> str:
+    def awaits_reason(self, kind: str, name: str, reason: str, seconds: float = 420) -> str:
         """Return the Ready condition's message once it has this reason."""
 
         def look() -> str:

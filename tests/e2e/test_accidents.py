@@ -57,9 +57,9 @@ def test_a_pod_that_is_deleted_is_another_attempt(office: Desk) -> None:
     office.apply(run)
     office.awaits("ftr", "first", "Running")
     # Before the first step there is nothing to save, and the pod is only lost.
-    eventually(lambda: step(office) > 0, 180, "it trains", every=POLL_SECONDS)
+    eventually(lambda: step(office) > 0, 300, "it trains", every=POLL_SECONDS)
     office.tools.kubectl("delete", "pod", "-n", office.namespace, "-l", "stagecoach.dev/name=first", "--wait=false")
-    eventually(lambda: len(trainings(office, "first")) == 2, 120, "a second attempt", every=POLL_SECONDS)
+    eventually(lambda: len(trainings(office, "first")) == 2, 300, "a second attempt", every=POLL_SECONDS)
     lost = trainings(office, "first")[0]
     assert (lost["outcome"], lost["counted"]) == ("Preempted", False)
 
@@ -67,10 +67,10 @@ def test_a_pod_that_is_deleted_is_another_attempt(office: Desk) -> None:
         progress = office.object("ftr", "first")["status"].get("progress", {})
         return bool(progress.get("step", 0) >= progress.get("checkpoint", 1) >= lost["checkpoint"])
 
-    eventually(goes_on, 120, "the second attempt goes on from the checkpoint", every=POLL_SECONDS)
+    eventually(goes_on, 300, "the second attempt goes on from the checkpoint", every=POLL_SECONDS)
 
     office.tools.kubectl("delete", "ftr", "first", "-n", office.namespace)
-    eventually(lambda: not _pods(office, "first"), 120, "deleting the run stops its pods", every=POLL_SECONDS)
+    eventually(lambda: not _pods(office, "first"), 300, "deleting the run stops its pods", every=POLL_SECONDS)
 
 
 def trainings(office: Desk, name: str) -> list[builders.Object]:

@@ -38,7 +38,7 @@ def test_bad_data_ends_in_words(shelf: Desk) -> None:
         data["uri"] = data["uri"].replace("configmap://desk/", f"configmap://{name}/")
         shelf.apply(tiny_project(shelf.namespace, name, **changes))
     for name, (_, _, reason, words) in CASES.items():
-        project = shelf.awaits("txp", name, "Incomplete", "Ready", seconds=240)
+        project = shelf.awaits("txp", name, "Incomplete", "Ready")
         ready = shelf.ready("txp", name)
         assert project["status"]["phase"] == ("Incomplete" if reason else "Ready"), ready
         assert ready["reason"] == (reason or "Resolved"), ready
@@ -75,7 +75,7 @@ def test_what_is_missing_is_waited_for(desk: Desk) -> None:
     desk.tiny_base()
     assert 'configmap "desk" not found' in desk.awaits_reason("txp", "desk", "PodNotStarting")
     desk.data(DATA)
-    desk.awaits("txp", "desk", "Ready", seconds=240)
+    desk.awaits("txp", "desk", "Ready")
 
 
 def test_bad_runs_end_in_words(office: Desk) -> None:

@@ -136,7 +136,7 @@ def test_an_encoder_is_trained_whole_into_an_object_store_and_told_to_a_tracking
     harbour.apply(
         project(harbour, "desk"), builders.run("whole", harbour.namespace, method={"type": "Full"}, resources=SMALL)
     )
-    run = harbour.awaits("ftr", "whole", "Succeeded", "Failed", seconds=300)
+    run = harbour.awaits("ftr", "whole", "Succeeded", "Failed", seconds=600)
     assert run["status"]["phase"] == "Succeeded", harbour.ready("ftr", "whole")
     assert run["status"]["artifact"]["uri"].startswith("s3://lake/desk/artifacts/")
     [tracked] = [item for item in run["status"]["conditions"] if item["type"] == "Tracked"]
@@ -162,7 +162,7 @@ def test_an_encoder_decoder_is_trained(harbour: Desk) -> None:
         "shorter", harbour.namespace, project="summaries", data={"train": [{"name": "train"}]}, resources=SMALL
     )
     harbour.apply(made, run)
-    run = harbour.awaits("ftr", "shorter", "Succeeded", "Failed", seconds=300)
+    run = harbour.awaits("ftr", "shorter", "Succeeded", "Failed", seconds=600)
     assert run["status"]["phase"] == "Succeeded", harbour.ready("ftr", "shorter")
 
 

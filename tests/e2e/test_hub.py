@@ -64,6 +64,6 @@ def test_a_base_model_of_a_hub_is_trained_with_a_token_of_a_secret(ground: Groun
     assert [item["revision"] for item in resolved["status"]["candidates"]] == [COMMIT]
 
     desk.apply(builders.run("first", desk.namespace, resources=SMALL))
-    run = desk.awaits("ftr", "first", "Succeeded", "Failed", seconds=300)
+    run = desk.awaits("ftr", "first", "Succeeded", "Failed", seconds=600)
     assert run["status"]["phase"] == "Succeeded", desk.ready("ftr", "first")
     assert run["status"]["inputs"]["baseRevision"] == COMMIT

@@ -19,7 +19,7 @@ def test_the_trainers_tests_pass_in_its_image(ground: Ground, desk: Desk) -> Non
         pytest.skip(f"they have passed in this very image; to run them again, remove {passed}")
     job = deploy.restricted_job("trainer-tests", {"image": ground.tests_image, "resources": RESOURCES}, [])
     desk.tools.kubectl("create", "-n", desk.namespace, "-f", "-", stdin=json.dumps(job))
-    output = deploy.await_job(desk.tools, desk.namespace, "trainer-tests", seconds=1500)
+    output = deploy.await_job(desk.tools, desk.namespace, "trainer-tests", seconds=2700)
     last = output.strip().splitlines()[-1]
     assert " passed" in last, output
     assert "failed" not in last
