@@ -26,7 +26,7 @@ class HubRepository(Store):
 
     def __init__(self, name: str, kind: str, revision: str | None, keys: Mapping[str, str], folder: Path) -> None:
         super().__init__(fsspec.filesystem("file"), str(folder))
-        self._repository, self._kind_there = name, kind
+        self._repository, self._repo_type = name, kind
         self._hub: dict[str, Any] = {
             "endpoint": keys.get("HF_ENDPOINT", "").rstrip("/") or None,
             "token": keys.get("token") or False,
@@ -36,7 +36,7 @@ class HubRepository(Store):
     def _look(self, revision: str) -> tuple[str, list[str]]:
         from huggingface_hub import HfApi
 
-        kind = self._kind_there
+        kind = self._repo_type
         with _told(self._repository, revision, kind), _online():
             found = HfApi(**self._hub).repo_info(self._repository, revision=revision, repo_type=kind, timeout=60)
         if not re.fullmatch(r"[0-9a-f]{40}", found.sha or ""):
@@ -59,7 +59,7 @@ class HubRepository(Store):
     def _fetch(self, name: str) -> None:
         from huggingface_hub import hf_hub_download
 
-        kind = self._kind_there
+        kind = self._repo_type
         with copies.told(Path(self.path())), _told(self._repository, self.commit, kind), _online():
             hf_hub_download(
                 self._repository, name, repo_type=kind, revision=self.commit, local_dir=self.path(), **self._hub

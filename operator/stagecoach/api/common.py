@@ -78,8 +78,8 @@ FileUri = Annotated[
     StringConstraints(max_length=uris.MAX_LENGTH),
     Matches(
         uris.FILE_URI_PATTERN,
-        "must be pvc://<claim>/<file>, configmap://<name>/<key>, s3://<bucket>/<file> https://<full"
-        f" host name>/<file> or hf://datasets/<organization>/<name>[/<file>]; {URI_RULE}",
+        "must be pvc://<claim>/<file>, configmap://<name>/<key>, s3://<bucket>/<file>,"
+        f" https://<full host name>/<file> or hf://datasets/<organization>/<name>[/<file>]; {URI_RULE}",
     ),
 ]
 ModelUri = Annotated[

@@ -146,9 +146,9 @@ def _check_place(start: Any, end: Any, place: int, text: str) -> None:
         _refuse_span(f"{where}, where there is nothing or white space only.", remedy)
 
 
-def _refuse(message: str, remedy: str, reason: str = "BrokenTags") -> NoReturn:
-    raise BadCell(reason, message, remedy)
+def _refuse(message: str, remedy: str) -> NoReturn:
+    raise BadCell("BrokenTags", message, remedy)
 
 
-def _refuse_span(message: str, remedy: str, reason: str = "BrokenSpans") -> NoReturn:
-    raise BadCell(reason, message, remedy)
+def _refuse_span(message: str, remedy: str) -> NoReturn:
+    raise BadCell("BrokenSpans", message, remedy)

@@ -38,8 +38,8 @@ _PATTERNS = {
     "hf": rf"^(?:hf://{HUB_NAME}/{HUB_NAME}|{_HUB_DATA}{_BELOW}*)$",
 }
 _FORMS = (
-    "pvc://<claim>/<path>, configmap://<name>/<key>, s3://<bucket>/<path>, https://<host>/<path>"
-    ", hf://<organization>/<name> or hf://datasets/<organization>/<name>[/<path>]"
+    "pvc://<claim>/<path>, configmap://<name>/<key>, s3://<bucket>/<path>, https://<host>/<path>,"
+    " hf://<organization>/<name> or hf://datasets/<organization>/<name>[/<path>]"
 )
 
 
