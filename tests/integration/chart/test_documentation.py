@@ -100,7 +100,7 @@ def _problems(place: Path) -> Iterator[str]:
 def _candidates(node: ast.AST) -> list[ast.expr]:
     """Return where a reason may stand: an argument, what is assigned to `reason`, a default, a row of a table."""
     match node:
-        case ast.Call() if _called(node) in ("of", "refuse", "_refuse"):
+        case ast.Call() if _called(node) in ("of", "refuse", "_refuse", "BadCell"):
             return [*node.args, *(each.value for each in node.keywords)]
         case ast.Call():
             return [each.value for each in node.keywords if each.arg in ("mismatch", "reason")]
