@@ -1,5 +1,6 @@
 """What is in memory about the Jobs of an object."""
 
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -42,12 +43,12 @@ def unfinished(view: View, owner_uid: str, now: datetime) -> tuple[Object, ...]:
 
     The Job controller sees the end of a pod a moment after we do, and ends the other pods of a Job one of which failed;
     once the pod of index 0 has done its work, the others hear of it and have time to end. Such a Job ends by itself and
-    is kept for its logs.
+    is kept for its logs. One with a pod that lingers does not.
     """
-    pods = [(_job_of(pod), pod_state(pod)) for pod in view.pods(owner_uid)]
-    failed = {job for job, pod in pods if pod.ended and pod.exit_code != 0}
-    led = {job for job, pod in pods if _has_led(pod, now)}
-    ended = failed | led | ({job for job, _ in pods} - {job for job, pod in pods if not pod.ended})
+    pods: defaultdict[str, list[PodState]] = defaultdict(list)
+    for pod in view.pods(owner_uid):
+        pods[_job_of(pod)].append(pod_state(pod))
+    ended = {job for job, its_pods in pods.items() if _ends_by_itself(its_pods, now)}
     return tuple(
         job
         for job in view.jobs(owner_uid)
@@ -55,6 +56,18 @@ def unfinished(view: View, owner_uid: str, now: datetime) -> tuple[Object, ...]:
         and not job_state(job).finished
         and "deletionTimestamp" not in job["metadata"]
     )
+
+
+def ending(view: View, owner_uid: str) -> bool:
+    """Whether there is a pod whose trainer has ended and which has not ended as a whole."""
+    return any(pod.ended and pod.phase == "Running" for pod in map(pod_state, view.pods(owner_uid)))
+
+
+def _ends_by_itself(pods: list[PodState], now: datetime) -> bool:
+    over = [pod for pod in pods if pod.ended and not (pod.lingers and pod.settled(now))]
+    if len(over) == len(pods) or any(pod.exit_code != 0 for pod in over):
+        return True
+    return any(_has_led(pod, now) for pod in pods) and not all(pod.ended for pod in pods)
 
 
 def _has_led(pod: PodState, now: datetime) -> bool:

@@ -1,7 +1,7 @@
 """What a reconcile decided: the only way in which the pure part of the operator speaks to the part that does I/O."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 Object = dict[str, Any]
 
@@ -43,3 +43,7 @@ class Plan:
     requeue_after: float | None = None  # seconds
     # PersistentVolumeClaims to look at, by namespace and name; the object is reconciled again when that is done.
     look: tuple[tuple[str, str], ...] = ()
+
+    def within(self, seconds: float) -> Self:
+        """Return the same plan, with the object looked at again in this time at the latest."""
+        return replace(self, requeue_after=min(seconds, self.requeue_after or seconds))

@@ -156,7 +156,7 @@ def judge(seen: Observation) -> Waiting | Running | Ended:
     if _waits_for_queue(pod, seen.job):
         return _without_pod(seen)
     if pod.ended:
-        if _may_say_more(pod):
+        if _may_say_more(pod) and not pod.settled(seen.now):
             return Running(pod, leaving=_taken_away(pod) if pod.leaves else "")
         return replace(_failed(pod), started=pod.started, finished=pod.finished)
     if pod.leaves and pod.started:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from stagecoach.contract.reports import Outcome, Report
@@ -12,6 +13,9 @@ JOB_NAME = "batch.kubernetes.io/job-name"
 INDEX = "batch.kubernetes.io/job-completion-index"
 # Kueue's label of a Job: the queue that decides when it may start.
 QUEUE = "kueue.x-k8s.io/queue-name"
+# After its trainer a pod gets this time to end as a whole, and its kubelet to say why. What was injected beside the
+# trainer mostly ends when it is told to; some of it would go on for ever, and keep the pod's GPUs.
+SETTLING = timedelta(seconds=20)
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class PodState:
     end_reason: str = ""  # OOMKilled, Error, Completed, …
     report: Report | None = None
     index: int | None = None  # of an Indexed Job's pod
+    accompanied: bool = False  # a container that was injected beside the trainer's has not ended
 
     @property
     def title(self) -> str:
@@ -53,6 +58,15 @@ class PodState:
     def ended(self) -> bool:
         """Whether its container has ended; the kubelet says so before it gives the pod its last phase."""
         return self.phase in ("Succeeded", "Failed") or self.exit_code is not None
+
+    @property
+    def lingers(self) -> bool:
+        """Whether it goes on although its trainer has ended, because of what was injected beside it."""
+        return self.ended and self.accompanied
+
+    def settled(self, now: datetime) -> bool:
+        """Whether its trainer ended so long ago that nothing more can be waited for."""
+        return bool(self.finished) and now - datetime.fromisoformat(self.finished) >= SETTLING
 
 
 @dataclass(frozen=True)
@@ -96,7 +110,12 @@ def pod_state(pod: Mapping[str, Any]) -> PodState:
         end_reason=ended.get("reason", ""),
         report=Report.parse(ended.get("message")),
         index=int(index) if (index := metadata.get("labels", {}).get(INDEX)) else None,
+        accompanied=status.get("phase") == "Running" and any(map(_goes_on, containers)),
     )
+
+
+def _goes_on(container: Mapping[str, Any]) -> bool:
+    return container.get("name") != CONTAINER and "terminated" not in container.get("state", {})
 
 
 def _message(condition: Mapping[str, Any] | None, status: str) -> str:

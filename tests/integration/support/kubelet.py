@@ -54,6 +54,12 @@ class FakeKubelet:
         terminated = {"exitCode": code, "reason": reason, "message": message, "startedAt": _now(), "finishedAt": _now()}
         self._status(pod, "Failed" if code else "Succeeded", {"terminated": terminated})
 
+    def ended_beside_another(self, pod: str, code: int, message: str = "") -> None:
+        """End the first container with a termination message, and not one that was injected beside it."""
+        terminated = {"exitCode": code, "reason": "Error" if code else "Completed", "message": message}
+        terminated |= {"startedAt": _now(), "finishedAt": _now()}
+        self._status(pod, "Running", {"terminated": terminated}, beside="istio-proxy")
+
     def ended_unstarted(self, pod: str) -> None:
         """End a pod that is deleted before its container started."""
         unknown = {"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": None, "finishedAt": None}
@@ -97,20 +103,26 @@ class FakeKubelet:
             }
         )
 
-    def _status(self, pod: str, phase: str, state: Object, *, ready: bool = False) -> None:
-        spec = self._kube.get("Pod", pod)["spec"]
-        first = spec["containers"][0]
-        container = {
-            "name": first["name"],
-            "image": first["image"],
-            "imageID": first["image"],
-            "ready": ready,
-            "started": ready,
-            "restartCount": 0,
-            "state": state,
-        }
-        status = {"phase": phase, "startTime": _now(), "containerStatuses": [container]}
+    def _status(self, pod: str, phase: str, state: Object, *, ready: bool = False, beside: str = "") -> None:
+        first = self._kube.get("Pod", pod)["spec"]["containers"][0]
+        containers = [_container(first["name"], first["image"], state, ready=ready)]
+        if beside:
+            running = {"running": {"startedAt": _now()}}
+            containers.append(_container(beside, "registry.example/proxy", running, ready=True))
+        status = {"phase": phase, "startTime": _now(), "containerStatuses": containers}
         self._kube.patch("Pod", pod, {"status": status}, "status")
+
+
+def _container(name: str, image: str, state: Object, *, ready: bool) -> Object:
+    return {
+        "name": name,
+        "image": image,
+        "imageID": image,
+        "ready": ready,
+        "started": ready,
+        "restartCount": 0,
+        "state": state,
+    }
 
 
 def _now() -> str:

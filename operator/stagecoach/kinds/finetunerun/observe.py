@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from stagecoach.api.finetunerun import Attempt, FineTuneRun, Intent, Phase
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract.reports import Progress
-from stagecoach.kinds.children import Child, child, unfinished
+from stagecoach.kinds.children import Child, child, ending, unfinished
 from stagecoach.kinds.finetunerun import nodes
 from stagecoach.kinds.plan import Key, Object
 from stagecoach.kinds.view import View
@@ -32,6 +32,7 @@ class Observed:
     current: Child  # the current attempt's
     progress: Progress | None
     stopping: bool  # a pod of an attempt that has ended still runs: it may be saving a checkpoint
+    ending: bool = False  # a pod whose trainer has ended goes on, because of what was injected beside it
     services: tuple[Object, ...] = ()
     claims: Mapping[str, Claim | None] = field(default_factory=dict)  # that pods on several nodes share; None: not seen
     twins: tuple[Twin, ...] = ()  # runs of the same inputs; none before these are fixed
@@ -63,6 +64,7 @@ def observe(view: View, raw: Object, now: datetime) -> Observed:
         current=current,
         progress=view.progress(current.lead.uid) if current.lead else None,
         stopping=any(pod.phase == "Running" and not pod.ended for pod in map(pod_state, view.pods(uid))),
+        ending=ending(view, uid),
         services=tuple(view.services(uid)),
         claims={name: view.claim(run.metadata.namespace, name) for name in nodes.claims(run, project)},
         twins=twins(view, raw, now),

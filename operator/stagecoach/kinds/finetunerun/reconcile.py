@@ -56,7 +56,8 @@ def reconcile(view: View, raw: Object, now: datetime, settings: Settings) -> Pla
         observed = observe(view, raw, now)
     except ValidationError as error:
         return invalid_spec(raw, error, now)
-    return decide(observed, now, settings)
+    plan = decide(observed, now, settings)
+    return plan.within(PATIENCE) if observed.ending else plan
 
 
 def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from stagecoach.api.transformerproject import TransformerProject
-from stagecoach.kinds.children import Child, child, unfinished
+from stagecoach.kinds.children import Child, child, ending, unfinished
 from stagecoach.kinds.plan import Key, Object
 from stagecoach.kinds.view import View
 
@@ -17,6 +17,7 @@ class Observed:
     has_succeeded_run: bool
     unfinished: tuple[Object, ...]  # Jobs, of whatever attempt
     current: Child  # the current resolution's
+    ending: bool  # a pod whose trainer has ended goes on, because of what was injected beside it
 
 
 def observe(view: View, raw: Object, now: datetime) -> Observed:
@@ -28,6 +29,7 @@ def observe(view: View, raw: Object, now: datetime) -> Observed:
         has_succeeded_run=_has_succeeded_run(view, project),
         unfinished=unfinished(view, uid, now),
         current=child(view, uid, resolution.job) if resolution else Child(),
+        ending=ending(view, uid),
     )
 
 
