@@ -59,6 +59,8 @@ def _compare(options: argparse.Namespace) -> None:
     if known is None or manifest is None:
         raise FileNotFoundError(f"{storage.path()} holds no complete run with the inputs {options.inputs}")
     record = known[0]
+    if not isinstance(record, Record):
+        raise FileNotFoundError(f"the run with the inputs {options.inputs} is an import: it has no training to look at")
     quiet.prepare(options.threads or min(record.hardware.threads, cgroup.cpus()))
     rows = list(_rows(options.data, record))[: options.limit]
     base = _base(record, options.base)
