@@ -120,9 +120,10 @@ def _method(config: Any) -> str:
 
 def _weights(job: ImportJob, place: Path) -> dict[str, torch.Tensor]:
     try:
-        return safetensors.torch.load_file(place)
+        tensors: dict[str, torch.Tensor] = safetensors.torch.load_file(place)
     except safetensors.SafetensorError as error:
         refuse(job, "ImportUnusable", f"its {place.name} is broken: {error}", "Copy the adapter again.")
+    return tensors
 
 
 def _model(job: ImportJob, config: Any, base: Base, labels: tuple[str, ...]) -> Any:

@@ -12,7 +12,7 @@ from tests import builders
 from tests.unit.kinds.test_finetunerun import env_of, start, world
 
 IMPORT = {"type": "Import", "uri": "pvc://made/adapter", "digest": builders.digest("a")}
-TRAINED_ON = {"trainedOn": [{"name": "train"}]}
+TRAINED_ON: dict[str, Any] = {"trainedOn": [{"name": "train"}]}
 
 
 def importing(**changes: Any) -> builders.Object:
