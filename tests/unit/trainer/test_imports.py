@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from stagecoach.contract.inputs import BaseInput, ImportInputs, ImportMethod, LabelsInput
+from stagecoach.contract.inputs import Family, FullMethod, ImportInputs, ImportMethod
 from stagecoach.contract.jobs import ImportJob, ImportSource, Split
 from stagecoach.contract.layout import artifact_folder, run_folder
 from stagecoach.contract.records import ImportRecord
 from stagecoach.contract.reports import ArtifactReport, BadInput
 from stagecoach_trainer import lookup
-from tests.unit.contract.documents import DIGEST, LENGTHS, OWNER, PROMPT, SUBJECT
+from tests.unit.contract.documents import DIGEST, METHOD, OWNER, PROMPT, SUBJECT
 
+from . import test_encoder_decoders, test_encoders
 from .conftest import ANOTHER, Project, train
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -23,15 +24,15 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 def import_job(project: Project, digest: str = DIGEST, **changes: Any) -> ImportJob:
     """Return the document that imports pvc://made/it for the project's tiny base."""
-    given = project.train_job()
+    given = changes.pop("like", None) or project.train_job()
     known = changes.pop("trained_on", None)
     inputs = ImportInputs(
-        task="Classification",
-        labels=changes.pop("labels", LabelsInput(from_data=given.train[0].digest)),
-        architecture=changes.pop("architecture", None),
-        base=BaseInput(model=given.inputs.base.model, tokenizer=given.inputs.base.tokenizer),
+        task=given.inputs.task,
+        labels=given.inputs.labels,
+        architecture=given.inputs.architecture,
+        base=given.inputs.base,
         prompt=PROMPT,
-        tokenization=LENGTHS,
+        tokenization=given.inputs.tokenization,
         method=ImportMethod(source=digest, trained_on=known),
     )
     job = ImportJob(
@@ -44,7 +45,7 @@ def import_job(project: Project, digest: str = DIGEST, **changes: Any) -> Import
         base=given.base,
         source=ImportSource(uri="pvc://made/it"),
         trained_on=(given.train[0],) if known else (),
-        labels_from=given.train[0],
+        labels_from=given.train[0] if given.inputs.labels else None,
         image=given.image,
     )
     return job.model_copy(update=changes)
@@ -278,3 +279,49 @@ def test_an_adapter_of_an_own_method_is_the_same_artifact(real: Project) -> None
         shutil.copytree(real.storage.path(artifact_folder(trained.digest)), folder)
         report = work(import_job(real, trained.digest))
         assert (report.digest, report.method) == (trained.digest, method.type)
+
+
+def imported_again(project: Project, method: Any, architecture: Family) -> None:
+    """Train a step, import what came of it, and see the same artifact."""
+    given = project.train_job(
+        architecture=architecture, method=method, settings={"max_steps": 1, "epochs": None, "learning_rate": 1e-3}
+    )
+    trained = train(given)
+    folder = project.root / "pvc" / "made" / "it"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(project.storage.path(artifact_folder(trained.digest)), folder)
+    report = work(import_job(project, trained.digest, like=given))
+    assert (report.digest, report.method) == (trained.digest, method.type)
+
+
+ENCODERS = [("BertForMaskedLM", METHOD), ("BertForMaskedLM", FullMethod()), ("DistilBertForMaskedLM", METHOD)]
+
+
+@pytest.mark.parametrize(("architecture", "method"), ENCODERS, ids=["lora", "full", "distil"])
+def test_what_was_made_of_an_encoder_is_the_same_artifact(project: Project, architecture: str, method: Any) -> None:
+    imported_again(test_encoders.with_base(project, architecture), method, Family.ENCODER)
+
+
+@pytest.mark.parametrize("method", [METHOD, FullMethod()], ids=["lora", "full"])
+def test_what_was_made_of_an_encoder_decoder_is_the_same_artifact(project: Project, method: Any) -> None:
+    made_of = test_encoder_decoders.with_base(project, "T5ForConditionalGeneration")
+    imported_again(made_of, method, Family.ENCODER_DECODER)
+
+
+def test_a_head_for_other_labels_is_refused(project: Project) -> None:
+    real = test_encoders.with_base(project, "BertForMaskedLM")
+    imported_again(real, FullMethod(), Family.ENCODER)
+    given = real.train_job(architecture=Family.ENCODER)
+    labels = {"id2label": {"0": "parcel_late", "1": "card_lost"}, "label2id": {"parcel_late": 0, "card_lost": 1}}
+    for key, value in labels.items():
+        change(key, value)(real.root / "pvc" / "made" / "it")
+    refusal(real, "ImportUnfit", "the project's labels in their order", like=given)
+
+
+def test_an_adapter_without_a_head_is_refused(project: Project) -> None:
+    real = test_encoders.with_base(project, "BertForMaskedLM")
+    imported_again(real, METHOD, Family.ENCODER)
+    given = real.train_job(architecture=Family.ENCODER)
+    folder = real.root / "pvc" / "made" / "it"
+    change("modules_to_save", ["classifier", "score"])(folder)
+    refusal(real, "ImportUnfit", "the base has no weights for", like=given)
