@@ -19,6 +19,7 @@ from typing import Any
 
 from stagecoach.contract.inputs import BaseInput, Columns, DataInput, LabelsInput, Overflow, Prompt, Tokenization
 from stagecoach.contract.jobs import DataSource, ModelSource, Split, TrainJob
+from stagecoach.contract.records import Record
 from tests.unit.contract.documents import METHOD, OWNER, SETTINGS, SUBJECT, run_inputs
 
 LABELS = ("card_lost", "parcel_late", "refund", "other")
@@ -76,6 +77,7 @@ def arm_stagecoach(root: Path, threads: int) -> dict[str, float]:
     train.train(job)
     found = lookup.read_record(places.storage(), inputs.digest)
     assert found is not None
+    assert isinstance(found[0], Record)
     training = found[0].training
     return {"tokens": training.tokens, "seconds": training.seconds}
 

@@ -13,11 +13,12 @@ JOB_COMMANDS = {
     "resolve": "hash data sets and candidates, check every row, report digests and findings",
     "lookup": "look whether the storage holds a record of these inputs",
     "train": "train, publish the artifact and the record",
+    "import": "check an adapter or a model that was made elsewhere, publish it and the record",
 }
 EPILOG = f"""\
-resolve, lookup and train read their document from the environment variable {ENVIRONMENT_VARIABLE}, and answer in the
-termination log; without a command the document's kind decides. Exit codes: 0 done, 64 the input is wrong, 69 storage
-or another service failed, 75 asked to stop and saved a checkpoint, 70 anything else.
+resolve, lookup, train and import read their document from the environment variable {ENVIRONMENT_VARIABLE},
+and answer in the termination log; without a command the document's kind decides. Exit codes: 0 done, 64 the input is
+wrong, 69 storage or another service failed, 75 asked to stop and saved a checkpoint, 70 anything else.
 """
 
 

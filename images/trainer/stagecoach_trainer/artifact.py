@@ -68,12 +68,16 @@ def _json(document: Any) -> bytes:
 
 
 def _adapter(model: Any, base: Base) -> dict[str, Content]:
-    """Return the adapter's files (name → content) as PEFT and vLLM read them."""
-    weights = {name: tensor.contiguous().cpu() for name, tensor in get_peft_model_state_dict(model).items()}
+    return adapter_files(get_peft_model_state_dict(model), model.peft_config["default"], base)
+
+
+def adapter_files(state: dict[str, Any], config: Any, base: Base) -> dict[str, Content]:
+    """Return the files (name → content) of an adapter's weights and settings as PEFT and vLLM read them."""
+    weights = {name: tensor.contiguous().cpu() for name, tensor in state.items()}
     metadata = {"format": "pt", "base_model": base.model, "tokenizer": base.tokenizer}
     return {
         WEIGHTS: _with_metadata(safetensors.torch.save(weights), metadata),
-        CONFIG: _config(model.peft_config["default"], base),
+        CONFIG: _config(config, base),
     }
 
 

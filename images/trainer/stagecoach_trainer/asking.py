@@ -12,7 +12,6 @@ from stagecoach.contract.inputs import Family
 from stagecoach.contract.records import Record
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.families import decoder, encoder, encoder_decoder, tagger
-from stagecoach_trainer.families.encoder import Head
 
 Answer = TypeVar("Answer")
 Prompts = Sequence[tuple[int, ...]]
@@ -52,17 +51,12 @@ def _load(record: Record, folder: str) -> Any:
     match record.inputs.family:
         case Family.ENCODER:
             seed = record.inputs.hyperparameters.seed
-            model = encoder.load(folder, record.labels, precision, seed, head_of(record)).model
+            model = encoder.load(folder, record.labels, precision, seed, tagger.head_of(record.inputs)).model
         case Family.ENCODER_DECODER:
             model = encoder_decoder.load(folder, precision)
         case Family.DECODER:
             model = decoder.load(folder, precision)
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-
-
-def head_of(record: Record) -> Head:
-    """Return what kind of head an encoder was given."""
-    return tagger.TOKENS if record.inputs.tags else encoder.SEQUENCES
 
 
 def _batches(prompts: Prompts, batch: int, *, padded: bool) -> Iterator[list[int]]:

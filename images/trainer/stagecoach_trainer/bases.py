@@ -100,7 +100,7 @@ def read(
     is the reason when it is not what its digests say.
     """
     with at(f"{field_of(source)}.uri"):
-        store, commit = (Store.local(folder), source.revision) if folder else _store(source)
+        store, commit = (Store.local(folder), source.revision) if folder else store_of(source)
         base = _read(source, store, commit, family)
     for what, expected, found in (("model", source.model, base.model), ("tokenizer", source.tokenizer, base.tokenizer)):
         if expected is not None and expected != found:
@@ -125,7 +125,7 @@ def check_length(base: Base, family: Family, rule: Tokenization) -> None:
             raise BadInput(Problem.of("MaxLengthTooLong", message, field=field, value=str(length), remedy=remedy))
 
 
-def _store(source: ModelSource) -> tuple[Store, str | None]:
+def store_of(source: ModelSource) -> tuple[Store, str | None]:
     """Return where a base model lies, and its commit when that is a hub."""
     if not source.uri.startswith("hf://"):
         return places.store(source.uri), None
@@ -137,17 +137,17 @@ def _store(source: ModelSource) -> tuple[Store, str | None]:
 
 
 def _read(source: ModelSource, store: Store, commit: str | None, family: Family) -> Base:
-    config = _config(store, source)
+    config = read_config(store, source)
     names = store.names()
-    architecture = _architecture(config, source, family)
-    context = _context(config, source, architecture)
-    _check_weights(store, names, source)
+    architecture = architecture_of(config, source, family)
+    context = context_of(config, source, architecture)
+    check_weights(store, names, source)
     _check_tokenizer(store, names, source)
     copy = copies.of(store, source.uri)
     return Base(
         source,
         copy.folder,
-        copy.digest([name for name in names if _is_model_file(name)]),
+        copy.digest([name for name in names if is_model_file(name)]),
         copy.digest([name for name in names if name in TOKENIZER_FILES]),
         architecture,
         context,
@@ -180,7 +180,8 @@ def _refuse(source: ModelSource, message: str, remedy: str, reason: str = "BaseU
     raise BadInput(Problem.of(reason, message, field=field, value=source.uri, remedy=remedy))
 
 
-def _config(store: Store, source: ModelSource) -> dict[str, Any]:
+def read_config(store: Store, source: ModelSource) -> dict[str, Any]:
+    """Return what a model's config.json says. Raises BadInput."""
     try:
         config = json.loads(store.read(CONFIG))
     except FileNotFoundError:
@@ -195,7 +196,8 @@ def _config(store: Store, source: ModelSource) -> dict[str, Any]:
     return config
 
 
-def _architecture(config: dict[str, Any], source: ModelSource, family: Family) -> str:
+def architecture_of(config: dict[str, Any], source: ModelSource, family: Family) -> str:
+    """Return the class of a model of a family. Raises BadInput when it cannot be used."""
     if config.get("auto_map"):
         _refuse(
             source,
@@ -256,7 +258,8 @@ def _encoder_decoder(config: dict[str, Any], architecture: str, source: ModelSou
     return architecture
 
 
-def _context(config: dict[str, Any], source: ModelSource, architecture: str) -> int:
+def context_of(config: dict[str, Any], source: ModelSource, architecture: str) -> int:
+    """Return the longest context in tokens. Raises BadInput when it is not said."""
     for key in CONTEXT_KEYS:
         if isinstance(value := config.get(key), int) and value > 0:
             return value - _reserved(config)
@@ -271,7 +274,8 @@ def _reserved(config: dict[str, Any]) -> int:
     return int(config.get("pad_token_id", 1)) + 1 if counted else 0
 
 
-def _check_weights(store: Store, names: list[str], source: ModelSource) -> None:
+def check_weights(store: Store, names: list[str], source: ModelSource) -> None:
+    """Raise BadInput when a model has not all of its weights as safetensors."""
     weights = {name for name in names if name.endswith(".safetensors")}
     if not weights:
         others = ", ".join([name for name in names if name.endswith((".bin", ".pt", ".pth", ".gguf"))][:5])
@@ -318,5 +322,6 @@ def _indexed(store: Store, source: ModelSource) -> set[str]:
         _refuse(source, f"its {INDEX} is broken.", "Copy the checkpoint again.")
 
 
-def _is_model_file(name: str) -> bool:
+def is_model_file(name: str) -> bool:
+    """Whether a file is part of a model's identity."""
     return name in (CONFIG, "generation_config.json", INDEX) or name.endswith(".safetensors")

@@ -61,6 +61,8 @@ def _compare(options: argparse.Namespace) -> None:
     if known is None or manifest is None:
         raise FileNotFoundError(f"{storage.path()} holds no complete run with the inputs {options.inputs}")
     record = known[0]
+    if not isinstance(record, Record):
+        raise FileNotFoundError(f"the run with the inputs {options.inputs} is an import: it has no training to look at")
     quiet.prepare(options.threads or min(record.hardware.threads, cgroup.cpus()))
     rows = list(_rows(options.data, record))[: options.limit]
     base = _base(record, options.base)
@@ -138,10 +140,9 @@ def _writing(record: Record, base: bases.Base, artifact: str, rows: list[AnyRow]
 def _has_new_head(record: Record, base: bases.Base) -> bool:
     if record.inputs.family is not Family.ENCODER:
         return False
-    from stagecoach_trainer.asking import head_of
-    from stagecoach_trainer.families import encoder
+    from stagecoach_trainer.families import encoder, tagger
 
-    return not encoder.keeps_head(base.folder, record.labels, head_of(record))
+    return not encoder.keeps_head(base.folder, record.labels, tagger.head_of(record.inputs))
 
 
 def _base(record: Record, folder: str | None) -> bases.Base:

@@ -2,21 +2,23 @@
 
 import hashlib
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from stagecoach.contract import layout
 from stagecoach.contract.jobs import Subject
-from stagecoach.contract.records import Record
+from stagecoach.contract.records import ImportRecord, Record
 from stagecoach.contract.reports import ArtifactReport
 from stagecoach.contract.store import Store, require_storage
 
+_RECORD: TypeAdapter[Record | ImportRecord] = TypeAdapter(Record | ImportRecord)
 
-def read_record(storage: Store, inputs_digest: str) -> tuple[Record, str] | None:
+
+def read_record(storage: Store, inputs_digest: str) -> tuple[Record | ImportRecord, str] | None:
     """Return the record of the run with these inputs and its content's digest, or None when there is none to use."""
     try:
         content = storage.read(layout.record_file(inputs_digest))
         # A record of a later version may have more in it: what it has of ours stays true.
-        record = Record.model_validate_json(content, extra="ignore")
+        record = _RECORD.validate_json(content, extra="ignore")
     except (FileNotFoundError, ValidationError):
         return None
     return (record, digest_of_content(content)) if record.inputs_digest == inputs_digest else None

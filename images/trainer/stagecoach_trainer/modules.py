@@ -24,7 +24,7 @@ def resolve(base: Base, targets: Targets) -> tuple[str, ...]:
 
     Raises BadInput when a target names no linear layer, or something that is none.
     """
-    return choose(_skeleton(base), targets)
+    return choose(skeleton(base), targets)
 
 
 def scaled(base: Base, method: Ia3Method) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -32,7 +32,7 @@ def scaled(base: Base, method: Ia3Method) -> tuple[tuple[str, ...], tuple[str, .
 
     Raises BadInput when a target names no linear layer, or when none are named and PEFT knows none for the base.
     """
-    model = _skeleton(base)
+    model = skeleton(base)
     kind = model.config.model_type
     known = TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING.get(kind)
     targets = method.target_modules or (tuple(known) if known else None)
@@ -82,12 +82,12 @@ def _check(targets: tuple[str, ...], names: set[str], linear: set[str], there: s
             _refuse(target, f"{other[0]} is not a linear layer that can be adapted", there)
 
 
-def _skeleton(base: Base) -> Any:
+def skeleton(base: Base, kind: Any = AutoModelForCausalLM) -> Any:
     """Return the model on the meta device: all modules, no weights."""
     try:
         config = AutoConfig.from_pretrained(base.folder, local_files_only=True, trust_remote_code=False)
         with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+            return kind.from_config(config, trust_remote_code=False)
     except (ValueError, KeyError, ImportError, AttributeError, TypeError) as error:
         message = f"transformers cannot build {base.architecture} from its config.json: {error}"
         problem = Problem.of(

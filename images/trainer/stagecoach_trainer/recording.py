@@ -53,10 +53,7 @@ def publish(
     content = (record.model_dump_json(by_alias=True, exclude_none=True, indent=2) + "\n").encode()
     place = layout.record_file(job.inputs.digest)
     folder = layout.run_folder(job.inputs.digest)
-    if storage.exists(place):
-        earlier = storage.read(place)
-        name = hex_of(lookup.digest_of_content(earlier))[:12]
-        storage.write(f"{folder}/record.{name}.json", earlier, staging(job))
+    keep_earlier(storage, job.inputs.digest, staging(job))
     storage.write(layout.profile_file(job.inputs.digest), profile, staging(job))
     storage.write(f"{folder}/{card.CURVE}", curve.svg(record.training), staging(job))
     storage.write(f"{folder}/{card.NAME}", card.text(record).encode(), staging(job))
@@ -66,6 +63,15 @@ def publish(
     if tracker is None:
         return report
     return report.model_copy(update={"tracking": tracking.finished(tracker, record, digest)})
+
+
+def keep_earlier(storage: Store, inputs_digest: str, uid: str) -> None:
+    """Give an earlier record of the same inputs a name of its own, before another takes its place."""
+    place = layout.record_file(inputs_digest)
+    if storage.exists(place):
+        earlier = storage.read(place)
+        name = hex_of(lookup.digest_of_content(earlier))[:12]
+        storage.write(f"{layout.run_folder(inputs_digest)}/record.{name}.json", earlier, uid)
 
 
 def build(prepared: Prepared, result: Result, manifest: Manifest, profile: bytes) -> Record:
@@ -80,7 +86,7 @@ def build(prepared: Prepared, result: Result, manifest: Manifest, profile: bytes
         attempt=job.attempt,
         started=prepared.started,
         finished=now(),
-        base=_base(prepared.base),
+        base=base_record(prepared.base),
         data=_data(prepared),
         labels=prepared.labels,
         training=_training(prepared, result),
@@ -102,7 +108,8 @@ def build(prepared: Prepared, result: Result, manifest: Manifest, profile: bytes
     )
 
 
-def _base(base: Base) -> BaseRecord:
+def base_record(base: Base) -> BaseRecord:
+    """Return what a record says of the base."""
     return BaseRecord(
         name=base.source.name,
         uri=base.source.uri,

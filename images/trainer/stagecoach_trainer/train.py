@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from stagecoach.contract.inputs import TRAINER_REVISION
-from stagecoach.contract.jobs import DataSource, Split, TrainJob
+from stagecoach.contract.jobs import DataSource, ImportJob, Split, TrainJob
 from stagecoach.contract.profiles import Profile, Profiler
 from stagecoach.contract.prompts import Encoder, Tokenizer, encoder_for
 from stagecoach.contract.reports import ArtifactReport, BadInput, Problem
@@ -48,7 +48,7 @@ def train(job: TrainJob, members: Members = ALONE) -> ArtifactReport:
     require_storage(storage)
     known = lookup.found(storage, job.inputs.digest, job.subject, force=job.force)
     if known is not None:
-        _say("the storage holds a record of these inputs: nothing is trained")
+        say("the storage holds a record of these inputs: nothing is trained")
         return known
     storage.clean(staging(job))
     storage.probe(staging(job))
@@ -59,7 +59,7 @@ def train(job: TrainJob, members: Members = ALONE) -> ArtifactReport:
         storage.clean(staging(job))
 
 
-def staging(job: TrainJob) -> str:
+def staging(job: TrainJob | ImportJob) -> str:
     """Return the name of the attempt's own staging: an earlier one that was thought lost may still be ending."""
     return f"{job.subject.uid}-{job.attempt}"
 
@@ -67,14 +67,14 @@ def staging(job: TrainJob) -> str:
 def prepare(job: TrainJob, members: Members = ALONE) -> Prepared:
     """Read and check everything that decides the result. Raises BadInput."""
     started = now()
-    _check_revision(job)
-    _check_splits(job.train)
-    _say("reading data and base model")
+    check_revision(job.inputs.revision)
+    check_splits(job.train, "data.train")
+    say("reading data and base model")
     train_sets, validation_sets = (
         [sources.read(source, mismatch="InputChanged", remedy=CHANGED) for source in group]
         for group in (job.train, job.validation)
     )
-    base = bases.parse(members.once_per_node("base", lambda: bases.line(_base(job))))
+    base = bases.parse(members.once_per_node("base", lambda: bases.line(read_base(job))))
     bases.check_length(base, job.inputs.family, job.inputs.tokenization)
     labels = sources.run_labels(job.inputs.labels, train_sets)
     if job.inputs.labels is not None:
@@ -95,7 +95,8 @@ def prepare(job: TrainJob, members: Members = ALONE) -> Prepared:
     )
 
 
-def _base(job: TrainJob) -> Base:
+def read_base(job: TrainJob | ImportJob) -> Base:
+    """Return the base as the inputs say. Raises BadInput."""
     return bases.read(job.base, mismatch="InputChanged", remedy=CHANGED, family=job.inputs.family)
 
 
@@ -120,21 +121,24 @@ def _trained(prepared: Prepared, members: Members) -> ArtifactReport:
     return report
 
 
-def _check_revision(job: TrainJob) -> None:
-    if job.inputs.revision != TRAINER_REVISION:
-        message = f"the run asks for trainer revision {job.inputs.revision}, and this image has {TRAINER_REVISION}."
+def check_revision(revision: int) -> None:
+    """Raise BadInput when the inputs are for a trainer that computes otherwise."""
+    if revision != TRAINER_REVISION:
+        message = f"the run asks for trainer revision {revision}, and this image has {TRAINER_REVISION}."
         remedy = "Set the operator's trainer image to the one of its own version, and create another run."
         raise BadInput(Problem.of("RevisionDiffers", message, remedy=remedy))
 
 
-def _check_splits(train_sources: tuple[DataSource, ...]) -> None:
+def check_splits(train_sources: tuple[DataSource, ...], what: str) -> None:
+    """Raise BadInput when a model that is published saw what it is judged by."""
     for source in train_sources:
         if source.split is Split.TEST:
             message = "this data set has split Test: what a model is judged by must not be seen in training."
-            field = f"data.train[{source.name}]"
+            field = f"{what}[{source.name}]"
             remedy = "Create a run with data sets of split Train."
             raise BadInput(Problem.of("TestSplitUsed", message, field=field, value=source.name, remedy=remedy))
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Write a line into the log."""
     print(text, file=sys.stderr, flush=True)

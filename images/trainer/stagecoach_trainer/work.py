@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, LookupJob, ResolveJob, TrainJob, read_job
+from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, AnyJob, ImportJob, LookupJob, ResolveJob, TrainJob, read_job
 from stagecoach.contract.reports import BadInput, Outcome, Problem, Report
 from stagecoach.contract.store import StorageFailed
 from stagecoach_trainer import authorities, cgroup, interruption, launch, places, quiet
@@ -72,7 +72,7 @@ def perform(members: "Members | None" = None) -> Report:
         return _failed(error, together=members is not None)
 
 
-def _job() -> ResolveJob | LookupJob | TrainJob:
+def _job() -> AnyJob:
     try:
         return read_job()
     except KeyError:
@@ -86,8 +86,8 @@ def _job() -> ResolveJob | LookupJob | TrainJob:
     raise BadInput(Problem.of("UnknownDocument", message, remedy=remedy))
 
 
-def _dispatch(job: ResolveJob | LookupJob | TrainJob, members: "Members | None") -> Report:
-    quiet.prepare(job.threads if isinstance(job, TrainJob) else cgroup.cpus())
+def _dispatch(job: AnyJob, members: "Members | None") -> Report:
+    quiet.prepare(job.threads if isinstance(job, TrainJob | ImportJob) else cgroup.cpus())
     authorities.trust()
     if isinstance(job, ResolveJob):
         from stagecoach_trainer.resolve import resolve
@@ -97,6 +97,10 @@ def _dispatch(job: ResolveJob | LookupJob | TrainJob, members: "Members | None")
         from stagecoach_trainer.lookup import found
 
         return Report(outcome=Outcome.DONE, artifact=found(places.storage(), job.inputs_digest, job.subject))
+    if isinstance(job, ImportJob):
+        from stagecoach_trainer.importing import import_artifact
+
+        return Report(outcome=Outcome.DONE, artifact=import_artifact(job))
     from stagecoach_trainer.group import ALONE
     from stagecoach_trainer.train import train
 

@@ -23,7 +23,8 @@ from stagecoach.api.common import (
     keyed,
     rules,
 )
-from stagecoach.api.methods import METHOD_RULES, Method
+from stagecoach.api.imports import import_rules
+from stagecoach.api.methods import METHOD_RULES, DataRef, Method
 
 MAX_RETRIES = 5
 MAX_ATTEMPTS = 10
@@ -35,12 +36,6 @@ class BaseRef(BaseModel):
     candidate: Optional[Name] = Field(
         None, description="Name of one of the project's candidates. Default: the project's selected one."
     )
-
-
-class DataRef(BaseModel):
-    """A data set of the project."""
-
-    name: Name = Field(description="Name of one of the project's data sets.")
 
 
 class RunData(BaseModel):
@@ -203,7 +198,9 @@ class FineTuneRunSpec(BaseModel):
         default_factory=BaseRef, description="Which base model is tuned.", json_schema_extra={"default": {}}
     )
     method: Method = Field(description="How the model is tuned.", json_schema_extra=METHOD_RULES)
-    data: RunData = Field(description="Which of the project's data sets are used.")
+    data: Optional[RunData] = Field(
+        None, description="Which of the project's data sets are used. Every method needs it, but Import takes none."
+    )
     hyperparameters: Hyperparameters = Field(
         default_factory=Hyperparameters,
         description="The optimizer's settings.",
@@ -260,7 +257,9 @@ class FineTuneRunSpec(BaseModel):
 
 
 def _unchanged(field: str) -> str:
-    # Every field has a value: it is required, or has a default.
+    # Every other field has a value: it is required, or has a default.
+    if field == "data":
+        return "has(self.data) == has(oldSelf.data) && (!has(self.data) || self.data == oldSelf.data)"
     return f"self.{field} == oldSelf.{field}"
 
 
@@ -272,7 +271,8 @@ SPEC_RULES = rules(
         "a run's spec cannot change, apart from suspend, so that it stays true of what ran: create another FineTuneRun",
     ),
     cel(
-        "!has(self.checkpoints.best) || (has(self.data.validation) && size(self.data.validation) > 0)",
+        "!has(self.checkpoints.best) || !has(self.data) ||"
+        " (has(self.data.validation) && size(self.data.validation) > 0)",
         "checkpoints.best needs data.validation: name the data sets whose loss decides",
     ),
     cel(
@@ -281,6 +281,7 @@ SPEC_RULES = rules(
         "hyperparameters.gradientCheckpointing does not go with PrefixTuning, whose prefix is a cache of activations:"
         " leave it out",
     ),
+    *import_rules(Hyperparameters, Checkpoints),
 )
 
 
@@ -317,6 +318,13 @@ class Inputs(BaseModel):
     validation: list[InputDataset] = Field(
         [], max_length=4, description="Validation data.", json_schema_extra=keyed("name")
     )
+    source: Optional[Digest] = Field(None, description="Of an import: identity of what is imported.")
+    trained_on: Optional[list[InputDataset]] = Field(
+        None,
+        max_length=12,
+        description="Of an import: what it was trained on, as the run says. Absent: unknown.",
+        json_schema_extra=keyed("name"),
+    )
     prompt: PromptRef = Field(description="The prompt in force when the inputs were fixed.")
     storage: str = Field(max_length=512, description="The project's storage when the inputs were fixed.")
     image: str = Field(max_length=512, description="The trainer image of all attempts.")
@@ -333,7 +341,7 @@ class Attempt(BaseModel):
     """One Job. It is written here before it is made."""
 
     number: int = Field(description="Counted from 1.")
-    intent: Intent = Field(description="Lookup: ask the storage for a record. Train: train.")
+    intent: Intent = Field(description="Lookup: ask the storage for a record. Train: train, or import.")
     job: str = Field(max_length=63, description="Name of the Job.")
     decided: Time = Field(description="When the attempt was decided.")
     start: Optional[Time] = Field(None, description="When its pod started; nothing while it waits for a queue.")
@@ -370,7 +378,7 @@ class Totals(BaseModel):
 
 
 class Artifact(BaseModel):
-    """What was trained."""
+    """What was trained or imported."""
 
     digest: Digest = Field(description="Identity of weights and configuration.")
     short: str = Field(max_length=12, description="The first 12 hex digits of the digest, for tables.")
@@ -417,15 +425,16 @@ class FineTuneRunStatus(BaseModel):
     )
     totals: Optional[Totals] = Field(None, description="What all attempts came to, also those no longer listed.")
     progress: Optional[Progress] = Field(None, description="How far the training is.")
-    artifact: Optional[Artifact] = Field(None, description="What was trained, or adopted.")
+    artifact: Optional[Artifact] = Field(None, description="What was trained, imported or adopted.")
     record: Optional[RecordRef] = Field(None, description="The record of all that was done.")
     train_loss: Optional[float] = Field(None, description="Mean training loss.")
     eval_loss: Optional[float] = Field(None, description="Loss on the validation data at the end.")
-    cost: Optional[Cost] = Field(None, description="What the training took; nothing when it was adopted.")
+    cost: Optional[Cost] = Field(None, description="What the training took; nothing when it was adopted or imported.")
 
 
 COLUMNS: list[dict[str, Any]] = [
     {"name": "Project", "type": "string", "jsonPath": ".spec.project"},
+    {"name": "Method", "type": "string", "jsonPath": ".spec.method.type"},
     {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},
     {"name": "Reason", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].reason'},
     {"name": "Progress", "type": "integer", "jsonPath": ".status.progress.percent"},

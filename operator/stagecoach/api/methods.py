@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from stagecoach.api.common import BaseModel, Enum, Optional, cel, rules
+from stagecoach.api.common import BaseModel, Digest, Enum, ModelUri, Name, Optional, cel, keyed, rules
 
 ModuleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+){0,8}$", max_length=128)]
 
@@ -20,6 +20,7 @@ class MethodType(Enum):
     PROMPT_TUNING = "PromptTuning"
     P_TUNING = "PTuning"
     FULL = "Full"
+    IMPORT = "Import"
 
 
 LOW_RANK = (MethodType.LORA, MethodType.RS_LORA, MethodType.DORA)
@@ -35,7 +36,17 @@ TAKEN_BY = {
     "initText": (MethodType.PROMPT_TUNING,),
     "encoderHiddenSize": (MethodType.P_TUNING,),
     "freeze": (MethodType.FULL,),
+    "uri": (MethodType.IMPORT,),
+    "revision": (MethodType.IMPORT,),
+    "digest": (MethodType.IMPORT,),
+    "trainedOn": (MethodType.IMPORT,),
 }
+
+
+class DataRef(BaseModel):
+    """A data set of the project."""
+
+    name: Name = Field(description="Name of one of the project's data sets.")
 
 
 class TargetPreset(Enum):
@@ -79,6 +90,16 @@ def _taken_by(parameter: str) -> dict[str, str]:
 
 METHOD_RULES = rules(
     *map(_taken_by, TAKEN_BY),
+    cel("self.type != 'Import' || has(self.uri)", "Import needs method.uri: the folder that is imported"),
+    cel(
+        "self.type != 'Import' || has(self.digest)",
+        "Import needs method.digest, for a run's artifact its status.artifact.digest; if you do not know it, give"
+        " sha256: and 64 zeros, and the run ends with a message that says what the folder's digest is",
+    ),
+    cel(
+        "!has(self.revision) || !has(self.uri) || self.uri.startsWith('hf://')",
+        "method.revision is for a model hub, hf://<organization>/<name>: leave it out for a folder",
+    ),
     cel(
         "self.type != 'IA3' || has(self.targetModules) == has(self.feedforwardModules)",
         "IA3 takes method.targetModules and method.feedforwardModules together, or neither: then those that PEFT knows"
@@ -99,7 +120,8 @@ class Method(BaseModel):
         description="LoRA: low-rank adaptation; the base's weights stay as they are. RsLoRA: the same, scaled by"
         " alpha/√rank, for high ranks. DoRA: direction and size apart; slower. IA3: learned factors, very few. "
         "PrefixTuning, PromptTuning, PTuning: learned virtual tokens before the input. Full: all weights are trained"
-        " and a whole model is published; it takes about a tenth of LoRA's learning rate."
+        " and a whole model is published; it takes about a tenth of LoRA's learning rate. Import: nothing is trained;"
+        " an adapter or a model that was made elsewhere is checked, recorded and published."
     )
     rank: Optional[int] = Field(
         None, ge=1, le=512, description="Of LoRA, RsLoRA, DoRA: rank of the adapter matrices. Default: 16."
@@ -163,4 +185,25 @@ class Method(BaseModel):
                 "give freeze.embeddings, freeze.layers or both, or leave out method.freeze",
             )
         ),
+    )
+    uri: Optional[ModelUri] = Field(
+        None,
+        description="Of Import: pvc://<claim>/<folder>, s3://<bucket>/<folder> or hf://<organization>/<name>, with"
+        " adapter_config.json and adapter_model.safetensors, or with config.json and safetensors weights.",
+    )
+    revision: Optional[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=128)]] = (
+        Field(None, description="Of Import: commit, branch or tag of a model hub's repository. Default: main.")
+    )
+    digest: Optional[Digest] = Field(
+        None,
+        description="Of Import: identity of what is imported; other content is refused, with its digest in the message."
+        " That of a run's artifact is in its status.artifact.",
+    )
+    trained_on: Optional[list[DataRef]] = Field(
+        None,
+        min_length=1,
+        max_length=12,
+        description="Of Import: the project's data sets of split Train that it was trained on. Default: recorded as"
+        " Unknown.",
+        json_schema_extra=keyed("name"),
     )

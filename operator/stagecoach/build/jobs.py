@@ -8,7 +8,7 @@ from stagecoach.api.common import CustomObject, PodSettings
 from stagecoach.build.labels import API_VERSION, MANAGED_BY, OWNER_KIND, OWNER_NAME, OWNER_UID, REPORTS_PROGRESS
 from stagecoach.contract import access, mounts, tracking, uris
 from stagecoach.contract.access import Access, Credential
-from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, GRACE_SECONDS, MAX_BYTES, LookupJob, ResolveJob, TrainJob
+from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, GRACE_SECONDS, MAX_BYTES, AnyJob
 from stagecoach.contract.model import ContractModel
 from stagecoach.contract.reports import TERMINATION_LOG
 from stagecoach.contract.tracking import Tracking
@@ -73,7 +73,7 @@ class Work:
     """One attempt at something, as the operator decided it."""
 
     name: str
-    document: ResolveJob | LookupJob | TrainJob
+    document: AnyJob
     image: str
     pull_policy: str
     storage: str  # URI of the project's storage

@@ -198,29 +198,16 @@ class Hyperparameters(ContractModel):
     class_weights: Literal["balanced"] | None = None
 
 
-class RunInputs(ContractModel):
-    """Everything that decides the result of a run. Equal digests mean the same artifact, so it is computed once."""
+class Decided(ContractModel):
+    """What decides the result of any run: the task and what it is done with, whether it is trained or imported."""
 
     revision: int = TRAINER_REVISION
     task: str
     architecture: Architecture | None = Field(None, description="None is a decoder, all there once was.")
     labels: LabelsInput | None = Field(None, description="None: the task has no labels.")
     base: BaseInput
-    train: tuple[DataInput, ...]
-    validation: tuple[DataInput, ...]
     prompt: Prompt
     tokenization: Tokenization
-    method: Method
-    hyperparameters: Hyperparameters
-    best: Literal["eval_loss"] | None = Field(
-        None, description="Publish what the model was when this was lowest, of all evaluations. None: as it ended."
-    )
-    devices: int = Field(ge=0, description="GPUs that take part; 0 is a CPU. It decides precision and reduction order.")
-    processes: int | None = Field(
-        None,
-        ge=2,
-        description="Processes that train together, each on rows of its own: it decides the batch. None is one.",
-    )
 
     @property
     def family(self) -> Family:
@@ -236,3 +223,37 @@ class RunInputs(ContractModel):
     def digest(self) -> str:
         """The inputs digest."""
         return digest_of_document(self.document())
+
+
+class RunInputs(Decided):
+    """Everything that decides the result of a training. Equal digests mean the same artifact: it is computed once."""
+
+    train: tuple[DataInput, ...]
+    validation: tuple[DataInput, ...]
+    method: Method
+    hyperparameters: Hyperparameters
+    best: Literal["eval_loss"] | None = Field(
+        None, description="Publish what the model was when this was lowest, of all evaluations. None: as it ended."
+    )
+    devices: int = Field(ge=0, description="GPUs that take part; 0 is a CPU. It decides precision and reduction order.")
+    processes: int | None = Field(
+        None,
+        ge=2,
+        description="Processes that train together, each on rows of its own: it decides the batch. None is one.",
+    )
+
+
+class ImportMethod(ContractModel):
+    """Nothing is trained: the adapter or model was made elsewhere."""
+
+    type: Literal["Import"] = "Import"
+    source: Digest = Field(description="Identity of what was imported: its place decides nothing.")
+    trained_on: tuple[Digest, ...] | None = Field(
+        None, description="The data sets that it was trained on, sorted, as the run says. None: unknown."
+    )
+
+
+class ImportInputs(Decided):
+    """Everything that decides the result of an import, and what its record says of it."""
+
+    method: ImportMethod

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, TypeAdapter, model_validator
 
 from stagecoach.contract.digests import Digest
-from stagecoach.contract.inputs import AnyColumns, Architecture, Prompt, RunInputs, Tokenization
+from stagecoach.contract.inputs import AnyColumns, Architecture, ImportInputs, Prompt, RunInputs, Tokenization
 from stagecoach.contract.model import ContractModel
 
 ENVIRONMENT_VARIABLE = "STAGECOACH_JOB"
@@ -21,7 +21,7 @@ GROUP_PORT = 29500
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 
 # By kind of Job: how long a pod may take to stop once it is asked to. A training saves a checkpoint in this time.
-GRACE_SECONDS = {"Resolve": 30, "Lookup": 30, "Train": 120}
+GRACE_SECONDS = {"Resolve": 30, "Lookup": 30, "Train": 120, "Import": 30}
 
 
 class Split(StrEnum):
@@ -153,10 +153,38 @@ class TrainJob(ContractModel):
         return self
 
 
-Job = Annotated[ResolveJob | LookupJob | TrainJob, Field(discriminator="kind")]
-_JOB: TypeAdapter[ResolveJob | LookupJob | TrainJob] = TypeAdapter(Job)
+class ImportSource(ContractModel):
+    """An adapter or a model that was made elsewhere, and where it lies; what it must be is in the inputs."""
+
+    uri: str
+    revision: str | None = Field(None, description="Of a hub's model: what to take.")
 
 
-def read_job(environment: Mapping[str, str] = os.environ) -> ResolveJob | LookupJob | TrainJob:
+class ImportJob(ContractModel):
+    """Check what was made elsewhere, publish it and its record, report both. CPU only."""
+
+    kind: Literal["Import"] = "Import"
+    subject: Subject
+    project: str
+    owner: Owner
+    attempt: int
+    force: bool = Field(description="Import although the storage holds a record of these inputs.")
+    inputs: ImportInputs
+    base: ModelSource
+    source: ImportSource
+    trained_on: tuple[DataSource, ...] = Field(
+        description="The data sets of inputs.method.trainedOn; nobody reads them."
+    )
+    labels_from: DataSource | None = Field(None, description="The data set that the labels are taken from, if any.")
+    image: str = Field(description="The image as the operator asked for it; the record keeps it.")
+    threads: int = Field(1, ge=1, description="CPU threads: whole CPUs that the run asked for.")
+
+
+AnyJob = ResolveJob | LookupJob | TrainJob | ImportJob
+Job = Annotated[AnyJob, Field(discriminator="kind")]
+_JOB: TypeAdapter[AnyJob] = TypeAdapter(Job)
+
+
+def read_job(environment: Mapping[str, str] = os.environ) -> AnyJob:
     """Return the Job that this pod was started for. Raises KeyError or pydantic's ValidationError."""
     return _JOB.validate_json(environment[ENVIRONMENT_VARIABLE])

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from stagecoach.contract.digests import Digest, FileEntry
-from stagecoach.contract.inputs import RunInputs
+from stagecoach.contract.inputs import Decided, ImportInputs, RunInputs
 from stagecoach.contract.jobs import HubPart, Owner, Split, Subject
 from stagecoach.contract.model import ContractModel
 from stagecoach.contract.reports import ArtifactReport, TrackingReport
@@ -141,12 +141,12 @@ class ProfileRecord(ContractModel):
     digest: Digest = Field(description="Digest of the file's content.")
 
 
-class Record(ContractModel):
-    """The record of a run."""
+class AnyRecord(ContractModel):
+    """What the record of any run says, whether it was a training or an import."""
 
     schema_version: Literal[1] = 1
     inputs_digest: Digest
-    inputs: RunInputs
+    inputs: Decided
     project: str
     owner: Owner
     subject: Subject
@@ -154,13 +154,19 @@ class Record(ContractModel):
     started: str = Field(description="RFC 3339 time, UTC.")
     finished: str
     base: BaseRecord
-    data: tuple[DataRecord, ...]
     labels: tuple[str, ...] = Field(description="Empty for a task without labels.")
+    software: Software
+    artifact: ArtifactRecord
+
+
+class Record(AnyRecord):
+    """The record of a training."""
+
+    inputs: RunInputs
+    data: tuple[DataRecord, ...]
     training: TrainingRecord
     hardware: Hardware
-    software: Software
     determinism: Determinism
-    artifact: ArtifactRecord
     profile: ProfileRecord | None = Field(None, description="None in a record of before there were profiles.")
     tracking: TrackingReport | None = Field(
         None, description="What a tracking server had of it just before this record was written."
@@ -181,4 +187,47 @@ class Record(ContractModel):
             cpu_hours=training.cpu_hours,
             gpu_hours=training.gpu_hours,
             tracking=None if adopted else self.tracking,
+        )
+
+
+class KnownData(ContractModel):
+    """A data set that an import is said to have been trained on. It was not read for the import."""
+
+    name: str
+    uri: str
+    split: Split
+    digest: Digest
+
+
+class Imported(ContractModel):
+    """Where an adapter or a model comes from that was made elsewhere, and what it turned out to be."""
+
+    uri: str
+    revision: str | None = Field(None, description="Commit of a hub's model.")
+    source: Digest = Field(description="Identity of what lay there; the artifact is the same in canonical form.")
+    method: str = Field(description="The method whose result it is, such as LoRA; Full is a whole model.")
+    target_modules: tuple[str, ...] = Field(description="The modules with an adapter, as its configuration names them.")
+    whole_modules: tuple[str, ...] | None = Field(None, description="Modules that it brings whole beside the adapter.")
+    parameters: int = Field(description="Numbers in its weights.")
+    precision: str = Field(description="float32, bfloat16 or float16: as its weights are.")
+    trained_on: tuple[KnownData, ...] | Literal["Unknown"] = Field(
+        description="The project's data sets that it was trained on, as the run says; Unknown when it does not."
+    )
+
+
+class ImportRecord(AnyRecord):
+    """The record of an import: there was no training that it could tell of."""
+
+    inputs: ImportInputs
+    imported: Imported
+
+    def report(self, digest: str, *, adopted: bool) -> ArtifactReport:
+        """Return what a Job reports of this record, whose content has the given digest."""
+        return ArtifactReport(
+            digest=self.artifact.digest,
+            bytes=self.artifact.bytes,
+            type=self.artifact.type,
+            method=self.imported.method,
+            record=digest,
+            adopted=adopted,
         )

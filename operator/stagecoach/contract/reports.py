@@ -142,6 +142,7 @@ class ArtifactReport(ContractModel):
     digest: Digest
     bytes: int
     type: str = Field("Adapter", description="Adapter or Model.")
+    method: str | None = Field(None, description="Of an import: the method whose result it is, such as LoRA or Full.")
     record: Digest = Field(description="Digest of the record's content.")
     adopted: bool = Field(False, description="The record was there already; nothing was trained.")
     train_loss: float | None = None

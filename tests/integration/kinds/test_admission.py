@@ -151,7 +151,7 @@ RUNS = [
     ("modules twice", put("method.targetModules", {"preset": "all-linear", "names": ["q_proj"]}), "give exactly one of targetModules"),
     ("no modules", put("method.targetModules", {}), "give exactly one of targetModules"),
     ("odd module", put("method.targetModules", {"names": ["../q"]}), "should match"),
-    ("unknown method", put("method.type", "Magic"), 'supported values: "LoRA", "RsLoRA", "DoRA", "IA3", "PrefixTuning", "PromptTuning", "PTuning", "Full"'),
+    ("unknown method", put("method.type", "Magic"), 'supported values: "LoRA", "RsLoRA", "DoRA", "IA3", "PrefixTuning", "PromptTuning", "PTuning", "Full", "Import"'),
     ("a rank of a full training", put("method", {"type": "Full", "rank": 8}), "method.rank is a parameter of LoRA, RsLoRA and DoRA: leave it out, or choose such a type"),
     ("alpha of IA3", put("method", {"type": "IA3", "alpha": 8}), "method.alpha is a parameter of LoRA, RsLoRA and DoRA"),
     ("dropout of a prefix", put("method", {"type": "PrefixTuning", "dropout": 0.1}), "method.dropout is a parameter of LoRA"),
@@ -254,7 +254,7 @@ def test_a_project_that_tags_tokens_is_taken(kube: Kube, columns: dict[str, str]
 
 
 METHODS: list[dict[str, Any]] = [
-    *({"type": kind.value} for kind in MethodType),
+    *({"type": kind.value} for kind in MethodType if kind is not MethodType.IMPORT),
     {"type": "DoRA", "rank": 8, "alpha": 16, "dropout": 0.1, "targetModules": {"names": ["q_proj"]}},
     {"type": "IA3", "targetModules": {"names": ["k_proj", "down_proj"]}, "feedforwardModules": ["down_proj"]},
     {"type": "IA3", "targetModules": {"names": ["k_proj"]}, "feedforwardModules": []},
@@ -325,3 +325,60 @@ def test_what_is_not_said_is_written_out(kube: Kube) -> None:
     assert set(spec["method"]) == {"type", "rank", "alpha"}, "what most types do not take has no default here"
     assert spec["resources"]["gpuResource"] == "nvidia.com/gpu"
     assert "maxSteps" not in spec["hyperparameters"]
+
+
+IMPORT: dict[str, Any] = {"type": "Import", "uri": "pvc://models/made", "digest": builders.digest("a")}
+
+
+def importing(**changes: Any) -> Change:
+    """Return a change of a run that imports: nothing else is said, but for the changes; None removes."""
+
+    def change(spec: builders.Object) -> None:
+        method = IMPORT | changes.pop("method", {})
+        spec.clear()
+        spec.update(project="desk", method={key: value for key, value in method.items() if value is not None})
+        spec.update(changes)
+
+    return change
+
+
+IMPORTS = [
+    ("no folder", importing(method={"uri": None}), "Import needs method.uri"),
+    ("no digest", importing(method={"digest": None}), "Import needs method.digest, for a run's artifact its status"),
+    ("an odd digest", importing(method={"digest": "latest"}), "should match"),
+    ("a file", importing(method={"uri": "https://data.example.com/a"}), "hf://<organization>/<name>"),
+    ("a revision of a folder", importing(method={"revision": "main"}), "method.revision is for a model hub"),
+    ("trained on nothing", importing(method={"trainedOn": []}), "should have at least 1 items"),
+    ("a rank", importing(method={"rank": 8}), "method.rank is a parameter of LoRA, RsLoRA and DoRA"),
+    ("data", importing(data={"train": [{"name": "train"}]}), "leave out data, and name what it was trained on in"),
+    ("a learning rate", importing(hyperparameters={"learningRate": 1.0e-3}), "leave out hyperparameters"),
+    ("epochs", importing(hyperparameters={"epochs": 3}), "leave out hyperparameters"),
+    ("checkpoints", importing(checkpoints={"keep": 3}), "leave out checkpoints"),
+    ("the best checkpoint", importing(checkpoints={"best": "eval_loss"}), "leave out checkpoints"),
+    ("a GPU", importing(resources={"gpusPerNode": 1}), "leave out resources.nodes and resources.gpusPerNode"),
+    ("nodes", importing(resources={"nodes": 2}), "leave out resources.nodes and resources.gpusPerNode"),
+    ("a folder to train from", put("method.uri", "pvc://models/made"), "method.uri is a parameter of Import"),
+    ("a training without data", put("data", None), "data.train is required"),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), [case[1:] for case in IMPORTS], ids=[case[0] for case in IMPORTS])
+def test_an_import_is_refused_with_the_remedy(kube: Kube, change: Change, words: str) -> None:
+    assert words in refused(kube, written(builders.run, kube.namespace, change))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        importing(),
+        importing(method={"uri": "hf://desk/made", "revision": "main", "trainedOn": [{"name": "train"}]}),
+        importing(resources={"cpu": "4", "memory": "16Gi"}, force=True, retries=0, maxDuration="1h"),
+    ],
+)
+def test_an_import_says_little(kube: Kube, change: Change) -> None:
+    created = kube.create(written(builders.run, kube.namespace, change))
+    assert created["spec"]["method"]["type"] == "Import"
+    assert "data" not in created["spec"]
+    with pytest.raises(KubeError, match="create another FineTuneRun"):
+        kube.patch("FineTuneRun", "first", {"spec": {"method": {"digest": builders.digest("b")}}})
+    kube.patch("FineTuneRun", "first", {"spec": {"suspend": True}})

@@ -39,8 +39,9 @@ def test_a_method_is_frozen_with_the_defaults_of_its_type(given: Any, expected: 
 
 
 def test_every_type_can_be_frozen() -> None:
-    frozen = {methods.method(Method(type=kind)).type for kind in MethodType}
-    assert frozen == {kind.value for kind in MethodType}
+    trained = [kind for kind in MethodType if kind is not MethodType.IMPORT]
+    frozen = {methods.method(Method(type=kind)).type for kind in trained}
+    assert frozen == {kind.value for kind in trained}
 
 
 def encoder_project() -> builders.Object:

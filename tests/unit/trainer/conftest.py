@@ -251,6 +251,7 @@ def record_of(project: Project, job: TrainJob | None = None) -> Record:
     """Return the record of a run, by default of the project's plain one."""
     known = lookup.read_record(project.storage, (job or project.train_job()).inputs.digest)
     assert known is not None
+    assert isinstance(known[0], Record)
     return known[0]
 
 

@@ -14,6 +14,7 @@ from stagecoach.contract import access, layout
 from stagecoach.contract.access import Access, Credential
 from stagecoach.contract.inputs import Columns
 from stagecoach.contract.jobs import Checkpoints, DataSource, ModelSource, Split
+from stagecoach.contract.records import Record
 from stagecoach.contract.reports import BadInput
 from stagecoach.contract.store import StorageFailed, Store, require_storage
 from stagecoach.contract.uris import parse
@@ -420,6 +421,7 @@ def test_a_training_goes_on_from_a_checkpoint_in_a_bucket(
     attempt(project, job.model_copy(update={"attempt": 3}))
     known = lookup.read_record(storage, job.inputs.digest)
     assert known is not None
+    assert isinstance(known[0], Record)
     assert [stretch.first_step for stretch in known[0].training.stretches] == [0, 4, 7]
     assert known[0].artifact == expected.artifact
     assert storage.folders(layout.run_folder(job.inputs.digest)) == [], "checkpoints go when the record is there"

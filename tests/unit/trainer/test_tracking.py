@@ -19,7 +19,7 @@ from stagecoach.contract.jobs import TrainJob
 from stagecoach.contract.layout import record_file
 from stagecoach.contract.reports import TrackingReport
 from stagecoach.contract.tracking import Tracking
-from stagecoach_trainer import credentials, lookup
+from stagecoach_trainer import credentials
 
 from . import mlflow_server
 from .conftest import ANOTHER, Project, record_of, train
@@ -289,9 +289,7 @@ def test_a_server_that_hangs_fails_no_training_and_holds_it_up_for_seconds(
     assert report.tracking is not None
     assert report.tracking.problem is not None
     assert "did not answer in time" in report.tracking.problem
-    known = lookup.read_record(real.storage, job.inputs.digest)
-    assert known is not None
-    assert known[0].tracking == report.tracking
+    assert record_of(real, job).tracking == report.tracking
     assert len(waited) == 2
     assert sum(waited) < 30
     assert real.storage.verified(report.digest) is not None

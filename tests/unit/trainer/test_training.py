@@ -4,9 +4,8 @@ import pytest
 
 from stagecoach.contract.jobs import Split
 from stagecoach.contract.reports import BadInput
-from stagecoach_trainer import lookup
 
-from .conftest import EXAMPLES, Project, train
+from .conftest import EXAMPLES, Project, record_of, train
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -14,9 +13,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 def test_steps_may_be_given_instead_of_epochs(real: Project) -> None:
     job = real.train_job(settings={"epochs": None, "max_steps": 6, "gradient_accumulation_steps": 2})
     train(job)
-    known = lookup.read_record(real.storage, job.inputs.digest)
-    assert known is not None
-    training = known[0].training
+    training = record_of(real, job).training
     assert (training.steps, training.effective_batch_size) == (6, 8)
     assert [point.step for point in training.evaluations] == [2, 4, 6]
 
@@ -56,10 +53,9 @@ def test_unknown_target_modules(real: Project, targets: tuple[str, ...], words: 
 def test_named_target_modules(real: Project) -> None:
     job = real.train_job(method={"target_modules": ("q_proj", "v_proj")}, settings={"epochs": 1})
     train(job)
-    known = lookup.read_record(real.storage, job.inputs.digest)
-    assert known is not None
-    assert known[0].training.target_modules == ("q_proj", "v_proj")
-    assert known[0].training.adapted_layers == 4
+    training = record_of(real, job).training
+    assert training.target_modules == ("q_proj", "v_proj")
+    assert training.adapted_layers == 4
 
 
 def test_an_architecture_that_transformers_does_not_know(real: Project) -> None:

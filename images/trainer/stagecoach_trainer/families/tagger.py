@@ -5,13 +5,19 @@ from typing import Any
 from datasets import Dataset
 from transformers import AutoModelForTokenClassification, DataCollatorForTokenClassification
 
+from stagecoach.contract.inputs import Decided
 from stagecoach_trainer.encoding import Encoding
 from stagecoach_trainer.families import Parts, with_padding
 from stagecoach_trainer.families.decoder import IGNORED
-from stagecoach_trainer.families.encoder import Head, balanced, loss_of, trainable
+from stagecoach_trainer.families.encoder import SEQUENCES, Head, balanced, loss_of, trainable
 from stagecoach_trainer.train import Prepared
 
 TOKENS = Head(AutoModelForTokenClassification, "ForTokenClassification", "TOKEN_CLS")
+
+
+def head_of(inputs: Decided) -> Head:
+    """Return what the head of these inputs' encoder chooses for."""
+    return TOKENS if inputs.tags else SEQUENCES
 
 
 def build(prepared: Prepared, precision: str) -> Parts:

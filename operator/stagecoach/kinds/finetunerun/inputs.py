@@ -1,10 +1,9 @@
 """Fixing a run's inputs: from names in specs to digests, or the reason why not yet."""
 
-from dataclasses import dataclass
-
 from stagecoach.api.common import ConditionStatus
 from stagecoach.api.data import DataSet, Split
 from stagecoach.api.finetunerun import ClassWeights, FineTuneRun, InputDataset, Inputs
+from stagecoach.api.methods import DataRef, MethodType
 from stagecoach.api.problem import Task
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build import services
@@ -13,27 +12,20 @@ from stagecoach.contract.inputs import (
     TRAINER_REVISION,
     BaseInput,
     DataInput,
+    Decided,
     Hyperparameters,
     LabelsInput,
     RunInputs,
 )
-from stagecoach.contract.jobs import Checkpoints, DataSource, Group, Owner, TrainJob
+from stagecoach.contract.jobs import Checkpoints, DataSource, Group, ImportJob, Owner, TrainJob
 from stagecoach.kinds import contracts
 from stagecoach.kinds.conditions import Fact
-from stagecoach.kinds.finetunerun import methods
+from stagecoach.kinds.finetunerun import imports, methods
+from stagecoach.kinds.finetunerun.blocked import Blocked, changed
 from stagecoach.policies import servable as policies
 
 DEFAULT_EPOCHS = 3
 ALONE_IN_ITS_POD = "127.0.0.1"
-
-
-@dataclass(frozen=True)
-class Blocked(Exception):
-    """Why a run's inputs cannot be fixed. `waits`: it may pass without a change of this run."""
-
-    reason: str
-    message: str
-    waits: bool = True
 
 
 def freeze(run: FineTuneRun, project: TransformerProject, image: str) -> Inputs:
@@ -49,6 +41,7 @@ def freeze(run: FineTuneRun, project: TransformerProject, image: str) -> Inputs:
         )
     if unsuited := methods.misfit(run, contracts.family(project.spec)):
         raise Blocked(*unsuited, waits=False)
+    data, given = run.spec.data, run.spec.method
     inputs = Inputs(
         digest="sha256:" + "0" * 64,
         revision=TRAINER_REVISION,
@@ -57,13 +50,15 @@ def freeze(run: FineTuneRun, project: TransformerProject, image: str) -> Inputs:
         base=base.model,
         tokenizer=base.tokenizer,
         base_revision=base.revision,
-        train=_datasets(run, project, "train", Split.TRAIN),
-        validation=_datasets(run, project, "validation", Split.VALIDATION),
+        train=_datasets("data.train", data.train if data else [], project, Split.TRAIN),
+        validation=_datasets("data.validation", data.validation if data else [], project, Split.VALIDATION),
+        source=given.digest,
+        trained_on=_datasets("method.trainedOn", given.trained_on, project, Split.TRAIN) if given.trained_on else None,
         prompt=project.spec.inference.prompt,
         storage=project.spec.storage.uri,
         image=image,
     )
-    return inputs.model_copy(update={"digest": run_inputs(run, project, inputs).digest})
+    return inputs.model_copy(update={"digest": decided(run, project, inputs).digest})
 
 
 def ready_project(run: FineTuneRun, project: TransformerProject | None) -> TransformerProject:
@@ -84,12 +79,12 @@ def ready_project(run: FineTuneRun, project: TransformerProject | None) -> Trans
     return project
 
 
-def _datasets(run: FineTuneRun, project: TransformerProject, use: str, split: Split) -> list[InputDataset]:
+def _datasets(field: str, given: list[DataRef], project: TransformerProject, split: Split) -> list[InputDataset]:
     specs = {item.name: item for item in project.spec.data.sets}
     resolved = {item.name: item for item in project.status.datasets}
     found = []
-    for reference in getattr(run.spec.data, use):
-        _check_split(f"spec.data.{use}[{reference.name}]", specs.get(reference.name), split, specs)
+    for reference in given:
+        _check_split(f"spec.{field}[{reference.name}]", specs.get(reference.name), split, specs)
         known = resolved[reference.name]
         found.append(InputDataset(name=reference.name, digest=known.digest, revision=known.revision))
     return found
@@ -117,14 +112,35 @@ def _check_split(field: str, dataset: DataSet | None, split: Split, specs: dict[
         )
 
 
-def servable(run: FineTuneRun, project: TransformerProject, inputs: Inputs) -> Fact:
-    """Return whether an engine can serve what this run will train. It stops nothing: a person decides."""
-    base = next(item for item in project.status.candidates if item.name == inputs.candidate)
+def servable(run: FineTuneRun, project: TransformerProject, inputs: Inputs, found: str | None = None) -> Fact | None:
+    """Return whether an engine can serve what this run makes. It stops nothing: a person decides.
+
+    Of an import nothing is known before it has `found` by which method that was made.
+    """
+    base = next((item for item in project.status.candidates if item.name == inputs.candidate), None)
+    method = found if run.spec.method.type is MethodType.IMPORT else run.spec.method.type.value
+    if base is None or method is None:
+        return None
     if project.spec.problem.task is Task.TOKEN_CLASSIFICATION:
         verdict = policies.tags(base.architecture)
     else:
-        verdict = policies.servable(contracts.family(project.spec), base.architecture, run.spec.method.type.value)
+        verdict = policies.servable(contracts.family(project.spec), base.architecture, method)
     return Fact("Servable", verdict.holds, verdict.reason, verdict.message)
+
+
+def decided(run: FineTuneRun, project: TransformerProject, inputs: Inputs) -> Decided:
+    """Return everything that decides the result of a training or an import. Raises Blocked as run_inputs does."""
+    if run.spec.method.type is MethodType.IMPORT:
+        return imports.import_inputs(project, inputs, _labels(project, inputs))
+    return run_inputs(run, project, inputs)
+
+
+def work_job(run: FineTuneRun, project: TransformerProject, inputs: Inputs, attempt: int) -> TrainJob | ImportJob:
+    """Return what the pod is told that makes the artifact. Raises Blocked when the project changed."""
+    if run.spec.method.type is not MethodType.IMPORT:
+        return train_job(run, project, inputs, attempt)
+    labels = _labels(project, inputs)
+    return imports.import_job(run, project, inputs, labels, attempt, threads(run.spec.resources.cpu))
 
 
 def run_inputs(run: FineTuneRun, project: TransformerProject, inputs: Inputs) -> RunInputs:
@@ -134,7 +150,7 @@ def run_inputs(run: FineTuneRun, project: TransformerProject, inputs: Inputs) ->
     prompt = contracts.prompt(project.spec, inputs.prompt.name, inputs.prompt.version)
     missing = [item.name for item in (*inputs.train, *inputs.validation) if item.name not in specs]
     if prompt is None or missing:
-        raise _changed(f"data set {missing[0]!r}" if missing else f"prompt {inputs.prompt.name!r}")
+        raise changed(f"data set {missing[0]!r}" if missing else f"prompt {inputs.prompt.name!r}")
 
     def data(datasets: list[InputDataset]) -> tuple[DataInput, ...]:
         return tuple(
@@ -156,15 +172,6 @@ def run_inputs(run: FineTuneRun, project: TransformerProject, inputs: Inputs) ->
         best=run.spec.checkpoints.best.value if run.spec.checkpoints.best else None,
         devices=run.spec.resources.nodes * run.spec.resources.gpus_per_node,
         processes=processes if (processes := run.spec.resources.nodes * _per_node(run)) > 1 else None,
-    )
-
-
-def _changed(what: str) -> Blocked:
-    return Blocked(
-        "ProjectChanged",
-        f"The project changed after this run's inputs were fixed: {what} is not what it was. Create another run for"
-        " what the project says now.",
-        waits=False,
     )
 
 
@@ -194,12 +201,12 @@ def train_job(run: FineTuneRun, project: TransformerProject, inputs: Inputs, att
     """Return what the trainer is told. Raises Blocked when the project no longer gives the inputs that were fixed."""
     decided = run_inputs(run, project, inputs)
     if decided.digest != inputs.digest:
-        raise _changed("its task, architecture, labels, columns or tokenization")
+        raise changed("its task, architecture, labels, columns or tokenization")
     specs = {item.name: item for item in project.spec.data.sets}
     candidates = {item.name: item for item in project.spec.candidates}
     task = project.spec.problem.task
     if inputs.candidate not in candidates:
-        raise _changed(f"candidate {inputs.candidate!r}")
+        raise changed(f"candidate {inputs.candidate!r}")
     return TrainJob(
         subject=contracts.subject(run),
         project=project.metadata.name,

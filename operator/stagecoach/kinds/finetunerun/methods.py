@@ -27,7 +27,7 @@ FOR_ENCODERS = (*LOW_RANK, MethodType.FULL)
 def misfit(run: FineTuneRun, family: Family) -> tuple[str, str] | None:
     """Return reason and message when the run asks for what models of this family do not have."""
     kind = run.spec.method.type
-    if family is not Family.DECODER and kind not in FOR_ENCODERS:
+    if family is not Family.DECODER and kind not in (*FOR_ENCODERS, MethodType.IMPORT):
         return "MethodUnsuited", (
             f"spec.method.type: {kind} is for decoders, and the project's problem.architecture is {family}. Create"
             f" the run with one of {', '.join(item.value for item in FOR_ENCODERS)}."
@@ -41,7 +41,7 @@ def misfit(run: FineTuneRun, family: Family) -> tuple[str, str] | None:
 
 
 def method(given: Given) -> Method:
-    """Return a method with the defaults of its type."""
+    """Return a method that trains with the defaults of its type."""
     match given.type:
         case MethodType.IA3:
             return _ia3(given)

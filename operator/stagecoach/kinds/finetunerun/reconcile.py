@@ -1,5 +1,6 @@
 """What a FineTuneRun needs next. Pure: everything that counts is in the run's status, its Job and its pod."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -7,13 +8,15 @@ from pydantic import ValidationError
 
 from stagecoach.api.common import duration
 from stagecoach.api.finetunerun import Attempt, FineTuneRun, Inputs, Intent, Phase
+from stagecoach.api.methods import MethodType
 from stagecoach.build import jobs, services
-from stagecoach.contract.jobs import LookupJob
+from stagecoach.contract.jobs import ImportJob, LookupJob, TrainJob
 from stagecoach.kinds import contracts
 from stagecoach.kinds.conditions import timestamp
 from stagecoach.kinds.controller import Controller, Settings
-from stagecoach.kinds.finetunerun import attempts, nodes, status, suspension, turns
-from stagecoach.kinds.finetunerun.inputs import Blocked, demand, freeze, ready_project, servable, train_job
+from stagecoach.kinds.finetunerun import attempts, imports, nodes, status, suspension, turns
+from stagecoach.kinds.finetunerun.blocked import Blocked
+from stagecoach.kinds.finetunerun.inputs import demand, freeze, ready_project, servable, work_job
 from stagecoach.kinds.finetunerun.observe import Observed, inputs_key, observe, project_key
 from stagecoach.kinds.invalid import invalid_spec
 from stagecoach.kinds.plan import Event, Key, Object, Plan
@@ -183,11 +186,11 @@ def _running(observed: Observed, inputs: Inputs, current: Attempt, seen: Running
 def _ended(observed: Observed, inputs: Inputs, current: Attempt, end: Ended, now: datetime) -> Plan:
     """Close the attempt: the run is done, tries again, or gives up."""
     run = observed.run
-    words = end.words(LOOKUP_ADVICE if current.intent is Intent.LOOKUP else None)
+    words = end.words(_advice(run, current))
     listed, totals = attempts.closed(observed, current, end, words, now)
     changes = {"attempts": listed, "totals": totals}
     if end.outcome is AttemptOutcome.SUCCEEDED:
-        return _done(run, inputs, end, now, **changes)
+        return _done(observed, inputs, end, now, **changes)
     reason = end.reason or str(end.outcome)
     event = Event(reason, f"Attempt {current.number}: {words}", warning=True)
     if not end.retried:
@@ -202,17 +205,25 @@ def _ended(observed: Observed, inputs: Inputs, current: Attempt, end: Ended, now
     return Plan(status=status.waiting(run, "Retrying", message, now, **changes), events=(event,))
 
 
-def _done(run: FineTuneRun, inputs: Inputs, end: Ended, now: datetime, **changes: Any) -> Plan:
+def _advice(run: FineTuneRun, current: Attempt) -> Mapping[AttemptOutcome, str] | None:
+    if current.intent is Intent.LOOKUP:
+        return LOOKUP_ADVICE
+    return imports.ADVICE if run.spec.method.type is MethodType.IMPORT else None
+
+
+def _done(observed: Observed, inputs: Inputs, end: Ended, now: datetime, **changes: Any) -> Plan:
     """The Job did its work: there is an artifact, or a lookup that found none."""
+    run, project = observed.run, observed.project
     found = end.report.artifact if end.report else None
     if found is not None:
-        event = Event("Succeeded", f"{found.type} {found.digest} {'adopted' if found.adopted else 'trained'}.")
-        return Plan(status=status.succeeded(run, inputs, found, now, **changes), events=(event,))
+        event = Event("Succeeded", f"{found.type} {found.digest} {imports.how(found).lower()}.")
+        fact = servable(run, project, inputs, found.method) if project and found.method else None
+        return Plan(status=status.succeeded(run, inputs, found, now, fact, **changes), events=(event,))
     last = changes["attempts"][-1]
     if last.intent is Intent.LOOKUP:
         train = attempts.decided(run, Intent.TRAIN, last.number + 1, now)
         changes["attempts"] = attempts.listed([*changes["attempts"], train])
-        message = "There is no record of these inputs yet; the training is decided."
+        message = "There is no record of these inputs yet; the next attempt is decided."
         return Plan(status=status.waiting(run, STARTING, message, now, **changes))
     message = "The trainer reported success and no artifact. Its image does not fit this operator's version."
     event = Event("ArtifactMissing", message, warning=True)
@@ -274,7 +285,8 @@ def _job(observed: Observed, inputs: Inputs, attempt: Attempt, now: datetime, se
             credentials=contracts.credentials(project.spec),
         )
         return jobs.job(run, work)
-    document = train_job(run, project, inputs, attempt.number)
+    document = work_job(run, project, inputs, attempt.number)
+    imported = isinstance(document, ImportJob)
     work = jobs.Work(
         name=attempt.job,
         document=document,
@@ -282,18 +294,25 @@ def _job(observed: Observed, inputs: Inputs, attempt: Attempt, now: datetime, se
         pull_policy=settings.trainer_pull_policy,
         network=settings.network,
         storage=inputs.storage,
-        sources=(document.base.uri, *(source.uri for source in (*document.train, *document.validation))),
+        sources=_sources(document),
         demand=demand(run),
         pods=project.spec.pods,
         seconds=max(1, int(attempts.remaining(run, now).total_seconds())),
         keep_seconds=keep,
         credentials=contracts.credentials(project.spec),
-        reports_progress=True,
-        tracking=contracts.tracking(project.spec),
+        reports_progress=not imported,
+        tracking=None if imported else contracts.tracking(project.spec),
         nodes=run.spec.resources.nodes,
         service=services.service_name(run) if run.spec.resources.nodes > 1 else "",
     )
     return jobs.job(run, work)
+
+
+def _sources(document: TrainJob | ImportJob) -> tuple[str, ...]:
+    """Return the URIs that the pod reads."""
+    if isinstance(document, ImportJob):
+        return imports.sources(document)
+    return (document.base.uri, *(source.uri for source in (*document.train, *document.validation)))
 
 
 def _references(raw: Object) -> tuple[Key, ...]:

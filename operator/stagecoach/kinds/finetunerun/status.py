@@ -15,10 +15,12 @@ from stagecoach.api.finetunerun import (
     Progress,
     RecordRef,
 )
+from stagecoach.api.methods import MethodType
 from stagecoach.contract import reports
 from stagecoach.contract.digests import short
 from stagecoach.contract.layout import artifact_folder, record_file
 from stagecoach.kinds.conditions import Fact, dated, in_progress, ready, stalled, timestamp
+from stagecoach.kinds.finetunerun import imports
 from stagecoach.kinds.plan import Object
 from stagecoach.policies.attempts import STARTING
 
@@ -32,9 +34,9 @@ def blocked(run: FineTuneRun, reason: str, message: str, now: datetime, **change
     return _status(run, Phase.BLOCKED, (*in_progress(reason, message), inputs), now, **changes)
 
 
-def fixed(run: FineTuneRun, servable: Fact, message: str, now: datetime, **changes: Any) -> Object:
+def fixed(run: FineTuneRun, servable: Fact | None, message: str, now: datetime, **changes: Any) -> Object:
     """The inputs are fixed and the first attempt is decided."""
-    facts = (*in_progress(STARTING, message), FIXED, servable)
+    facts = (*in_progress(STARTING, message), FIXED, *_if_any(servable))
     return _status(run, Phase.QUEUED, facts, now, **changes)
 
 
@@ -54,7 +56,10 @@ def running(run: FineTuneRun, progress: reports.Progress | None, leaving: str, n
     """The pod of the current attempt runs, or is about to leave."""
     several = run.spec.resources.nodes > 1
     who = f"All {run.spec.resources.nodes} training pods run" if several else "The training pod runs"
-    told = in_progress("Running", f"{who}; status.progress tells how far it is.")
+    words = f"{who}; status.progress tells how far it is."
+    if run.spec.method.type is MethodType.IMPORT:
+        words = "The pod that checks and imports runs."
+    told = in_progress("Running", words)
     facts = (*(in_progress("Stopping", leaving) if leaving else told), FIXED)
     shown = Progress.model_validate(progress.document()) if progress else run.status.progress
     return _status(run, Phase.RUNNING, facts, now, progress=shown, **changes)
@@ -74,16 +79,23 @@ def failed(run: FineTuneRun, reason: str, message: str, now: datetime, **changes
     )
 
 
-def succeeded(run: FineTuneRun, inputs: Inputs, found: reports.ArtifactReport, now: datetime, **changes: Any) -> Object:
-    """The artifact is there, trained or adopted."""
-    reason = "Adopted" if found.adopted else "Trained"
-    how = "was found under these inputs, nothing was trained" if found.adopted else "was trained"
+def succeeded(
+    run: FineTuneRun,
+    inputs: Inputs,
+    found: reports.ArtifactReport,
+    now: datetime,
+    servable: Fact | None = None,
+    **changes: Any,
+) -> Object:
+    """The artifact is there: trained, imported or adopted."""
+    reason = imports.how(found)
+    how = "was found under these inputs, nothing was trained" if found.adopted else f"was {reason.lower()}"
     message = f"{found.type} {short(found.digest)} {how}."
     done = timestamp(now)
     return _status(
         run,
         Phase.SUCCEEDED,
-        (*ready(reason, message), Fact("Complete", True, reason, message), FIXED, *_tracked(found)),
+        (*ready(reason, message), Fact("Complete", True, reason, message), FIXED, *_tracked(found), *_if_any(servable)),
         now,
         completion_time=done,
         progress=_complete(run, done),
@@ -92,10 +104,14 @@ def succeeded(run: FineTuneRun, inputs: Inputs, found: reports.ArtifactReport, n
         train_loss=found.train_loss,
         eval_loss=found.eval_loss,
         cost=None
-        if found.adopted
+        if found.adopted or found.method
         else Cost(seconds=found.seconds, cpu_hours=found.cpu_hours, gpu_hours=found.gpu_hours),
         **changes,
     )
+
+
+def _if_any(fact: Fact | None) -> tuple[Fact, ...]:
+    return (fact,) if fact else ()
 
 
 def _tracked(found: reports.ArtifactReport) -> tuple[Fact, ...]:

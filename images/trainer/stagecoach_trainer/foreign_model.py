@@ -1,0 +1,106 @@
+"""A whole model that was made elsewhere: of the project's family, for its labels, and with the base's vocabulary."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+from stagecoach.contract.inputs import Family, ImportInputs
+from stagecoach.contract.reports import BadInput
+from stagecoach.contract.store import Store
+from stagecoach_trainer import artifact, bases
+from stagecoach_trainer.bases import Base
+from stagecoach_trainer.families import encoder, tagger
+from stagecoach_trainer.importing import URI, Folder, Found, check_finite, refuse
+
+FORMATS = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+ANOTHER = "Name the base that it was made from in base.candidate; add it to the project if it is not there."
+
+
+def found(folder: Folder, base: Base, labels: tuple[str, ...]) -> Found:
+    """Return the model in canonical form. Raises BadInput when it does not fit the project."""
+    job, family = folder.job, folder.job.inputs.family
+    _check_config(folder, base)
+    if family is Family.ENCODER and not encoder.keeps_head(folder.path, labels, tagger.head_of(job.inputs)):
+        message = (
+            "its config.json names no classification head for just the project's labels in their order (id2label)."
+        )
+        remedy = f"The labels are {', '.join(labels)[:200]}: import a model with these, or correct problem.labels."
+        refuse(job, "ImportUnfit", message, remedy)
+    model = _load(folder)
+    precision = check_finite(job, dict(model.state_dict()))
+    return Found(
+        files=artifact.files(model, base, precision),
+        method="Full",
+        precision=precision,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+    )
+
+
+def _check_config(folder: Folder, base: Base) -> None:
+    job, family, store = folder.job, folder.job.inputs.family, Store.local(folder.path)
+    try:
+        config = bases.read_config(store, folder.source)
+        architecture = bases.architecture_of(config, folder.source, family)
+        bases.check_weights(store, list(folder.names), folder.source)
+        context = bases.context_of(config, folder.source, architecture)
+    except BadInput as error:
+        reason = "ImportMissing" if error.problem.reason == "BaseMissing" else "ImportUnusable"
+        raise BadInput(error.problem.model_copy(update={"field": URI, "reason": reason})) from error
+    bases.check_length(replace(base, architecture=architecture, context=context), family, job.inputs.tokenization)
+    of_base = json.loads(Path(base.folder, bases.CONFIG).read_text())
+    for key in ("model_type", "vocab_size"):
+        if config.get(key) != of_base.get(key):
+            message = f"its {key} is {config.get(key)}, and that of the base {base.source.name} is {of_base.get(key)}."
+            refuse(job, "ImportUnfit", message, ANOTHER)
+
+
+def _load(folder: Folder) -> Any:
+    try:
+        model, told = _kind(folder.job.inputs).from_pretrained(
+            folder.path,
+            dtype=_dtype(folder),
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except (ValueError, KeyError, RuntimeError, OSError, safetensors.SafetensorError) as error:
+        message = f"transformers cannot load it: {error}"
+        refuse(folder.job, "ImportUnusable", message, "Save it again with transformers.")
+    wrong = {what: sorted(map(str, told[f"{what}_keys"])) for what in ("missing", "unexpected", "mismatched")}
+    words = [f"{len(names)} weights are {what}, such as {names[0]}" for what, names in wrong.items() if names]
+    if words:
+        message = f"its weights are not those of its config.json: {'; '.join(words)}."
+        refuse(folder.job, "ImportUnfit", message, "Save it again with save_pretrained, in the class of its training.")
+    return model
+
+
+def _kind(inputs: ImportInputs) -> Any:
+    """Return the class of transformers whose models these are."""
+    match inputs.family:
+        case Family.DECODER:
+            return AutoModelForCausalLM
+        case Family.ENCODER:
+            return tagger.head_of(inputs).auto
+        case Family.ENCODER_DECODER:
+            return AutoModelForSeq2SeqLM
+
+
+def _dtype(folder: Folder) -> Any:
+    """Return the number format of the weights as they lie there: nothing is converted."""
+    kinds: set[str] = set()
+    for name in folder.names:
+        if name.endswith(".safetensors"):
+            with safetensors.safe_open(Path(folder.path, name), "pt") as weights:
+                kinds |= {weights.get_slice(key).get_dtype() for key in weights.keys()}  # noqa: SIM118 - no mapping
+    floats = {kind for kind in kinds if kind.startswith(("F", "BF"))}
+    if len(floats) != 1 or not floats <= FORMATS.keys():
+        message = f"its weights are {', '.join(sorted(kinds))}, and have to be all of one of {', '.join(FORMATS)}."
+        remedy = "Load it, convert it with .to(torch.bfloat16), and save it again."
+        refuse(folder.job, "ImportUnusable", message, remedy)
+    return FORMATS[floats.pop()]

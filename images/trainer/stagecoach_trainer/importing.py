@@ -1,0 +1,232 @@
+"""ImportJob: an adapter or a model that was made elsewhere is checked, brought into canonical form and recorded."""
+
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from stagecoach.contract import layout
+from stagecoach.contract.digests import Manifest
+from stagecoach.contract.jobs import DataSource, ImportJob, ModelSource
+from stagecoach.contract.records import ArtifactRecord, Imported, ImportRecord, KnownData
+from stagecoach.contract.reports import ArtifactReport, BadInput, Problem
+from stagecoach.contract.store import Content, Store, require_storage
+from stagecoach_trainer import bases, copies, lookup, places, sources
+from stagecoach_trainer.bases import Base
+from stagecoach_trainer.failures import at
+from stagecoach_trainer.train import CHANGED, check_revision, check_splits, now, read_base, say, staging
+
+URI = "method.uri"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What is imported, as it lies in the pod once it was hashed."""
+
+    job: ImportJob
+    path: str
+    names: tuple[str, ...]
+    digest: str
+    commit: str | None
+
+    @property
+    def source(self) -> ModelSource:
+        """The folder as a model's."""
+        return ModelSource(name=self.job.subject.name, uri=self.job.source.uri)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the folder turned out to hold: files in canonical form, and what the record says of them."""
+
+    files: dict[str, Content]
+    method: str
+    precision: str
+    parameters: int
+    target_modules: tuple[str, ...] = ()
+    whole_modules: tuple[str, ...] | None = None
+
+
+def import_artifact(job: ImportJob) -> ArtifactReport:
+    """Import unless it has been done, publish, and return what was published. Raises BadInput."""
+    storage = places.storage()
+    require_storage(storage)
+    known = lookup.found(storage, job.inputs.digest, job.subject, force=job.force)
+    if known is not None:
+        say("the storage holds a record of these inputs: nothing is imported")
+        return known
+    storage.clean(staging(job))
+    storage.probe(staging(job))
+    try:
+        return _imported(job, storage)
+    finally:
+        storage.clean(staging(job))
+
+
+def _imported(job: ImportJob, storage: Store) -> ArtifactReport:
+    started = now()
+    check_revision(job.inputs.revision)
+    check_splits(job.trained_on, "method.trainedOn")
+    folder = read(job)
+    base = read_base(job)
+    bases.check_length(base, job.inputs.family, job.inputs.tokenization)
+    _check_tokenizer(folder, base)
+    labels = _labels(job)
+    found = _found(folder, base, labels)
+    manifest = storage.publish(found.files, staging(job))
+    return _publish(job, _record(folder, base, labels, found, manifest, started), storage)
+
+
+def read(job: ImportJob) -> Folder:
+    """Hash what is imported. Raises BadInput when it is not there, or not what the run says."""
+    source = ModelSource(name=job.subject.name, uri=job.source.uri, revision=job.source.revision)
+    with at(URI):
+        store, commit = bases.store_of(source)
+        names = _names(store, job)
+        copy = copies.of(store, job.source.uri)
+        digest = copy.digest(_identity(names, job))
+        if digest != job.inputs.method.source:
+            message = f"what lies there has the digest {digest}, and not {job.inputs.method.source}."
+            remedy = f"If it is what you mean, create a run with method.digest {digest}; or bring back what it was."
+            problem = Problem.of("DigestMismatch", message, field="method.digest", value=job.source.uri, remedy=remedy)
+            raise BadInput(problem)
+        copy.digest([name for name in names if name in bases.TOKENIZER_FILES])
+    return Folder(job, copy.folder, tuple(names), digest, commit)
+
+
+def _names(store: Store, job: ImportJob) -> list[str]:
+    try:
+        return store.names()
+    except FileNotFoundError:
+        refuse(job, "ImportMissing", "there is no such folder.", "Correct method.uri, or put the files there.")
+
+
+def _identity(names: list[str], job: ImportJob) -> list[str]:
+    """Return the files that what is imported consists of: the same as those that a run publishes."""
+    if bases.ADAPTER not in names and bases.CONFIG not in names:
+        message = f"there is neither {bases.ADAPTER} nor {bases.CONFIG}."
+        refuse(job, "ImportMissing", message, "Correct method.uri, or put the files there.")
+    if bases.ADAPTER not in names:
+        return [name for name in names if bases.is_model_file(name)]
+    if bases.CONFIG in names:
+        message = f"there are both {bases.ADAPTER} and {bases.CONFIG}, and which is meant is not said."
+        refuse(job, "ImportUnusable", message, "Put the adapter, or the whole model, into a folder of its own.")
+    if ADAPTER_WEIGHTS not in names:
+        others = (
+            ", ".join(name for name in names if name.endswith((".bin", ".pt", ".pth", ".pkl"))) or "nothing like it"
+        )
+        message = f"there is no {ADAPTER_WEIGHTS}; there is {others}, and what may hold code is never read."
+        remedy = "Load the adapter where you trust it, and save it again with save_pretrained."
+        refuse(job, "ImportUnusable", message, remedy)
+    return [bases.ADAPTER, ADAPTER_WEIGHTS]
+
+
+def _check_tokenizer(folder: Folder, base: Base) -> None:
+    names = [name for name in folder.names if name in bases.TOKENIZER_FILES]
+    if not names:
+        return
+    store = Store.local(folder.path)
+    if Manifest.of(store.entry(name, name) for name in names).digest != base.tokenizer:
+        message = f"its tokenizer ({', '.join(names)}) is not that of the base {base.source.name}, file by file."
+        remedy = "Use a base with this tokenizer; if both are the same but for their form, remove these files."
+        refuse(folder.job, "TokenizerDiffers", message, remedy)
+
+
+def _labels(job: ImportJob) -> tuple[str, ...]:
+    if job.labels_from is None:
+        return sources.run_labels(job.inputs.labels, ())
+    read_from = sources.read(job.labels_from, mismatch="InputChanged", remedy=CHANGED)
+    return sources.run_labels(job.inputs.labels, [read_from])
+
+
+def _found(folder: Folder, base: Base, labels: tuple[str, ...]) -> Found:
+    # torch: seconds and hundreds of megabytes, so not before it is needed.
+    if bases.ADAPTER in folder.names:
+        from stagecoach_trainer import foreign_adapter
+
+        return foreign_adapter.found(folder, base, labels)
+    from stagecoach_trainer import foreign_model
+
+    return foreign_model.found(folder, base, labels)
+
+
+def check_finite(job: ImportJob, tensors: dict[str, Any]) -> str:
+    """Return the number format of weights. Raises BadInput when it is none that is served, or a number is none."""
+    import torch
+
+    floats = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
+    kinds = {tensor.dtype for tensor in floats.values()}
+    if len(kinds) != 1 or not kinds <= {torch.float32, torch.bfloat16, torch.float16}:
+        named = ", ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds)) or "no numbers"
+        message = f"its weights are {named}, and have to be all of float32, of bfloat16 or of float16."
+        refuse(job, "ImportUnusable", message, "Load it, convert it with .to(torch.bfloat16), and save it again.")
+    for name, tensor in floats.items():
+        if not bool(torch.isfinite(tensor).all()):
+            message = f"{name} holds numbers that are infinite or not a number."
+            refuse(job, "NotFinite", message, "Take a checkpoint from before its training went wrong.")
+    return str(kinds.pop()).removeprefix("torch.")
+
+
+def refuse(job: ImportJob, reason: str, message: str, remedy: str) -> NoReturn:
+    """Raise BadInput for what is imported."""
+    raise BadInput(Problem.of(reason, message, field=URI, value=job.source.uri, remedy=remedy))
+
+
+def _record(
+    folder: Folder, base: Base, labels: tuple[str, ...], found: Found, manifest: Manifest, started: str
+) -> ImportRecord:
+    from stagecoach_trainer import hardware, recording
+
+    job = folder.job
+    return ImportRecord(
+        inputs_digest=job.inputs.digest,
+        inputs=job.inputs,
+        project=job.project,
+        owner=job.owner,
+        subject=job.subject,
+        attempt=job.attempt,
+        started=started,
+        finished=now(),
+        base=recording.base_record(base),
+        labels=labels,
+        software=hardware.software(job.image),
+        artifact=ArtifactRecord(
+            digest=manifest.digest,
+            path=layout.artifact_folder(manifest.digest),
+            type="Model" if found.method == "Full" else "Adapter",
+            bytes=manifest.size,
+            files=manifest.files,
+        ),
+        imported=Imported(
+            uri=job.source.uri,
+            revision=folder.commit,
+            source=folder.digest,
+            method=found.method,
+            target_modules=found.target_modules,
+            whole_modules=found.whole_modules,
+            parameters=found.parameters,
+            precision=found.precision,
+            trained_on=_known(job),
+        ),
+    )
+
+
+def _known(job: ImportJob) -> Any:
+    if job.inputs.method.trained_on is None:
+        return "Unknown"
+    return tuple(_named(source) for source in job.trained_on)
+
+
+def _named(source: DataSource) -> KnownData:
+    return KnownData(name=source.name, uri=source.uri, split=source.split, digest=source.digest or "")
+
+
+def _publish(job: ImportJob, record: ImportRecord, storage: Store) -> ArtifactReport:
+    """Write card and record, the record last, and return what to report. An earlier record stays."""
+    from stagecoach_trainer import card, import_card, recording
+
+    content = (record.model_dump_json(by_alias=True, exclude_none=True, indent=2) + "\n").encode()
+    recording.keep_earlier(storage, job.inputs.digest, staging(job))
+    folder = layout.run_folder(job.inputs.digest)
+    storage.write(f"{folder}/{card.NAME}", import_card.text(record).encode(), staging(job))
+    storage.write(layout.record_file(job.inputs.digest), content, staging(job))
+    return record.report(lookup.digest_of_content(content), adopted=False)
