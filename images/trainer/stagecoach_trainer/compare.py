@@ -1,4 +1,5 @@
-"""`compare`: how often base and tuned model choose the right label, or how like the targets is what they write.
+"""`compare`: how often base and tuned model choose the right label, how like the targets is what they write, or at
+which rank they find what answers a query.
 
 It is a look at a run for people. Whether a model may be served is decided by a gate, on data that no run has seen.
 """
@@ -17,7 +18,7 @@ from stagecoach.contract.jobs import DataSource, ModelSource, Split
 from stagecoach.contract.prompts import TooLong
 from stagecoach.contract.records import Record
 from stagecoach.contract.reports import BadInput
-from stagecoach.contract.rows import AnyRow, File, Row
+from stagecoach.contract.rows import AnyRow, File, Match, Row
 from stagecoach.contract.store import StorageFailed, require_storage
 from stagecoach.contract.uris import BadUri
 from stagecoach_trainer import authorities, bases, cgroup, copies, lookup, places, quiet, sources
@@ -62,7 +63,7 @@ def _compare(options: argparse.Namespace) -> None:
     quiet.prepare(options.threads or min(record.hardware.threads, cgroup.cpus()))
     rows = list(_rows(options.data, record))[: options.limit]
     base = _base(record, options.base)
-    measure = _choosing if record.inputs.labels else _writing
+    measure = _finding if record.inputs.embeds else _choosing if record.inputs.labels else _writing
     found = measure(record, base, copies.artifact(storage, manifest), rows, options.batch_size)
     if options.json:
         document = {"inputs": record.inputs_digest, "artifact": record.artifact.digest} | found
@@ -113,6 +114,16 @@ def _writing(record: Record, base: bases.Base, artifact: str, rows: list[AnyRow]
     return likeness.numbers(len(rows), before, after, _name(record))
 
 
+def _finding(record: Record, base: bases.Base, artifact: str, rows: list[AnyRow], batch: int) -> dict[str, Any]:
+    """Print how well passages are found, and return it for programs."""
+    from stagecoach_trainer import finding
+
+    matches = [row for row in rows if isinstance(row, Match)]
+    ranks = finding.ranks(record, base, artifact, matches, batch)
+    print(finding.table(*ranks, _name(record)))
+    return finding.numbers(*ranks, _name(record))
+
+
 def _has_new_head(record: Record, base: bases.Base) -> bool:
     if record.inputs.family is not Family.ENCODER:
         return False
@@ -129,8 +140,15 @@ def _base(record: Record, folder: str | None) -> bases.Base:
         model=record.base.model,
         tokenizer=record.base.tokenizer,
     )
-    family = record.inputs.family
-    return bases.read(source, mismatch="InputChanged", remedy=ANY_DIFFERENCE, folder=folder, family=family)
+    inputs = record.inputs
+    return bases.read(
+        source,
+        mismatch="InputChanged",
+        remedy=ANY_DIFFERENCE,
+        folder=folder,
+        family=inputs.family,
+        embeds=inputs.embeds,
+    )
 
 
 def _name(record: Record) -> str:

@@ -10,10 +10,11 @@ from stagecoach_trainer.sources import Dataset
 
 @dataclass(frozen=True)
 class Example:
-    """One row: tokens of the prompt and of the completion."""
+    """One row: tokens of the prompt and of the completion; or of query, positive and maybe negative."""
 
     prompt: tuple[int, ...]
     completion: tuple[int, ...]
+    negative: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def encode(dataset: Dataset, encoder: Encoder, profiler: Profiler | None = None)
         try:
             encoded = encoder.of(row)
         except TooLong as error:
-            raise BadInput(_too_long(dataset, row.number, error)) from error
+            raise BadInput(too_long(dataset, row.number, error)) from error
         completion = completions[row.target]
         if limit is not None and len(completion) > limit:
             raise BadInput(_target_too_long(dataset, row.number, len(completion), limit))
@@ -48,11 +49,12 @@ def encode(dataset: Dataset, encoder: Encoder, profiler: Profiler | None = None)
     return Encoding(dataset, tuple(examples), truncated)
 
 
-def _too_long(dataset: Dataset, number: int, error: TooLong) -> Problem:
+def too_long(dataset: Dataset, number: int, error: TooLong, what: str = "prompt") -> Problem:
+    """Return what is wrong with a row one of whose texts is too long."""
     file = dataset.source.uri.rpartition("/")[2]
     return Problem.of(
         "RowTooLong",
-        f"the prompt of row {number} has {error.tokens} tokens, and tokenization.maxLength is {error.limit}.",
+        f"the {what} of row {number} has {error.tokens} tokens, and tokenization.maxLength is {error.limit}.",
         field=dataset.field,
         value=f"{file}:{number}",
         remedy="Raise tokenization.maxLength, set tokenization.overflow to Truncate, or shorten the row or the prompt.",

@@ -41,11 +41,11 @@ class HubModel(Store):
         if not re.fullmatch(r"[0-9a-f]{40}", found.sha or ""):
             message = f"the hub names no commit for revision {revision!r}."
             raise StorageFailed(Problem.of("ServerFailed", message, value=self._repository, remedy=_UP))
-        return str(found.sha), sorted(item.rfilename for item in found.siblings or () if "/" not in item.rfilename)
+        return str(found.sha), sorted(item.rfilename for item in found.siblings or ())
 
     def names(self, folder: str = "") -> list[str]:
         """Return the sorted names of the repository's own files, without those in folders."""
-        return [] if folder else self._names
+        return [] if folder else [name for name in self._names if "/" not in name]
 
     @contextmanager
     def open(self, relative: str) -> Iterator[IO[bytes]]:

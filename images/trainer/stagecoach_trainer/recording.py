@@ -112,6 +112,7 @@ def _base(base: Base) -> BaseRecord:
         tokenizer=base.tokenizer,
         architecture=base.architecture,
         context=base.context,
+        pooling=base.pooling,
     )
 
 

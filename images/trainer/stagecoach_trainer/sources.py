@@ -8,7 +8,7 @@ from stagecoach.contract.digests import Manifest, file_entry, short
 from stagecoach.contract.inputs import LabelsInput
 from stagecoach.contract.jobs import DataSource
 from stagecoach.contract.reports import BadInput, Problem
-from stagecoach.contract.rows import AnyRow, File, Row, suffix_of
+from stagecoach.contract.rows import AnyRow, File, Match, Row, suffix_of
 from stagecoach.contract.store import Store
 from stagecoach.contract.tables import read_rows
 from stagecoach_trainer import places
@@ -27,6 +27,11 @@ class Dataset:
     def labelled(self) -> tuple[Row, ...]:
         """Its rows of text and label; those of a task without labels are of another kind."""
         return tuple(row for row in self.rows if isinstance(row, Row))
+
+    @property
+    def matches(self) -> tuple[Match, ...]:
+        """Its rows of queries and passages."""
+        return tuple(row for row in self.rows if isinstance(row, Match))
 
     @property
     def field(self) -> str:

@@ -29,8 +29,10 @@ class Overflow(Enum):
 COLUMN_RULES = rules(
     cel(
         "[has(self.text) || has(self.label), has(self.input) || has(self.target),"
-        " has(self.prompt) || has(self.completion), has(self.messages)].filter(given, given).size() <= 1",
-        "give columns of one kind: text and label, or input and target, or prompt and completion, or messages",
+        " has(self.prompt) || has(self.completion), has(self.messages),"
+        " has(self.query) || has(self.positive) || has(self.negative)].filter(given, given).size() <= 1",
+        "give columns of one kind: text and label, or input and target, or prompt and completion, or messages, or query"
+        " and positive",
     )
 )
 
@@ -53,6 +55,15 @@ class Columns(BaseModel, json_schema_extra=COLUMN_RULES):
         description="Column of conversations, in a .jsonl or .parquet file: lists of {role, content}. The last turn, of"
         " the assistant, is what is learned, and the turns before it are the prompt.",
     )
+    query: Optional[Column] = Field(None, description="Column of what is asked, for an Embedding. Default: query.")
+    positive: Optional[Column] = Field(
+        None, description="Column of a passage that answers it and is to be found. Default: positive."
+    )
+    negative: Optional[Column] = Field(
+        None,
+        description="Column of a passage that is like an answer and is none. Default: none, the positives of other rows"
+        " of the batch are the negatives.",
+    )
 
 
 class DataSet(BaseModel):
@@ -72,7 +83,8 @@ class DataSet(BaseModel):
     columns: Columns = Field(
         default_factory=Columns,
         description="Which columns hold what: text and label for Classification; for other tasks input and target,"
-        " prompt and completion, or messages. Default: text and label, or input and target.",
+        " prompt and completion, or messages; query and positive for Embedding. Default: text and label, or input and"
+        " target, or query and positive.",
         json_schema_extra={"default": {}},
     )
     provenance: Optional[Text] = Field(None, description="Where the data came from, and under which terms.")

@@ -16,6 +16,7 @@ class Task(Enum):
     GENERATION = "Generation"
     SUMMARIZATION = "Summarization"
     TRANSLATION = "Translation"
+    EMBEDDING = "Embedding"
 
 
 class Architecture(Enum):
@@ -47,9 +48,13 @@ PROBLEM_RULES = rules(
         "labels are what a Classification chooses from: give them for this task, and leave them out for any other",
     ),
     cel(
-        "self.architecture != 'Encoder' || self.task == 'Classification'",
-        "an Encoder chooses a label and writes no text: set architecture Decoder or EncoderDecoder, or task"
-        " Classification",
+        "self.architecture != 'Encoder' || self.task in ['Classification', 'Embedding']",
+        "an Encoder chooses a label or makes a vector, and writes no text: set architecture Decoder or EncoderDecoder,"
+        " or task Classification or Embedding",
+    ),
+    cel(
+        "self.task != 'Embedding' || self.architecture == 'Encoder'",
+        "the vectors of an Embedding are made by an Encoder: set architecture Encoder",
     ),
     cel(
         "self.architecture != 'EncoderDecoder' || self.task != 'Classification'",
@@ -64,7 +69,8 @@ class Problem(BaseModel, json_schema_extra=PROBLEM_RULES):
     statement: Text = Field(description="What the model is for, in a sentence or two.")
     task: Task = Field(
         description="What the model does. Classification: one label for one text. Generation, Summarization,"
-        " Translation: a text for a text; the three are trained alike, and told apart in card and record."
+        " Translation: a text for a text; the three are trained alike, and told apart in card and record. Embedding: a"
+        " vector for a text, such that queries are near the passages that answer them."
     )
     labels: Optional[Labels] = Field(
         None,
@@ -78,8 +84,8 @@ class Problem(BaseModel, json_schema_extra=PROBLEM_RULES):
     )
     architecture: Architecture = Field(
         description="The transformer family. Decoder: a causal language model that writes the label or text. Encoder: a"
-        " model such as BERT that gets a classification head. EncoderDecoder: a model such as T5 that reads a text"
-        " whole and then writes another."
+        " model such as BERT that gets a classification head, or makes vectors. EncoderDecoder: a model such as T5 that"
+        " reads a text whole and then writes another."
     )
     rationale: Optional[Text] = Field(
         None,

@@ -10,6 +10,8 @@ from stagecoach.contract.model import ContractModel
 
 # Raised only when the trainer, given the same inputs, would produce another result.
 TRAINER_REVISION = 1
+# The task whose models make vectors of texts.
+EMBEDDING = "Embedding"
 
 
 class Overflow(StrEnum):
@@ -46,8 +48,16 @@ class MessagesColumns(ContractModel):
     messages: str
 
 
+class MatchColumns(ContractModel):
+    """Which columns of a file hold queries, the passages that answer them, and passages that do not."""
+
+    query: str
+    positive: str
+    negative: str | None = Field(None, description="None: the positives of other rows are all the negatives there are.")
+
+
 # What a document holds of them tells which it is: none has the keys of another.
-AnyColumns = Columns | PairColumns | CompletionColumns | MessagesColumns
+AnyColumns = Columns | PairColumns | CompletionColumns | MessagesColumns | MatchColumns
 
 
 class DataInput(ContractModel):
@@ -76,6 +86,7 @@ class Prompt(ContractModel):
 
     system: str | None = None
     template: str = Field(description="The user's turn; `{text}` stands for the row's text.")
+    passage_template: str | None = Field(None, description="The same of a passage of an Embedding. None: `{text}`.")
 
 
 class Tokenization(ContractModel):
@@ -210,6 +221,11 @@ class RunInputs(ContractModel):
     def family(self) -> Family:
         """The transformer family of the base."""
         return self.architecture or Family.DECODER
+
+    @property
+    def embeds(self) -> bool:
+        """Whether the model makes vectors of texts."""
+        return self.task == EMBEDDING
 
     @property
     def digest(self) -> str:

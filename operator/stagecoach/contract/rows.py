@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, NamedTuple, NoReturn
 
 from stagecoach.contract.cells import is_text, shown
-from stagecoach.contract.inputs import AnyColumns, Columns, MessagesColumns
+from stagecoach.contract.inputs import AnyColumns, Columns, MatchColumns, MessagesColumns
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.turns import BadTurns, Turn, parse
 
@@ -50,7 +50,26 @@ class Conversation(NamedTuple):
         return "\n".join(f"{turn.role}: {turn.content}" for turn in self.turns)
 
 
-AnyRow = Row | Pair | Conversation
+class Match(NamedTuple):
+    """One example of an Embedding: a query, a passage that answers it, maybe one that does not, and its row number."""
+
+    query: str
+    positive: str
+    number: int
+    negative: str | None = None
+
+    @property
+    def text(self) -> str:
+        """Query and positive as one text, to see whether two rows are the same."""
+        return f"{self.query}\n{self.positive}"
+
+    @property
+    def target(self) -> str:
+        """What is to be found."""
+        return self.positive
+
+
+AnyRow = Row | Pair | Conversation | Match
 
 
 @dataclass(frozen=True)
@@ -87,6 +106,8 @@ def row(record: dict[str, Any], number: int, file: File) -> AnyRow:
     """Return the row in a record, column by name. Raises BadInput when it lacks a part, or has a wrong one."""
     if isinstance(file.columns, MessagesColumns):
         return _conversation(record, number, file)
+    if isinstance(file.columns, MatchColumns):
+        return _match(record, number, file)
     first, second = (_cell(record, use, number, file) for use in file.uses)
     return Row(first, second, number) if isinstance(file.columns, Columns) else Pair(first, second, number)
 
@@ -111,6 +132,14 @@ def _conversation(record: dict[str, Any], number: int, file: File) -> Conversati
         message = f"row {number}: column {file.uses['messages']!r}: {error.message}"
         file.refuse(error.reason, message, error.remedy, number=number)
     return Conversation(turns, target, number)
+
+
+def _match(record: dict[str, Any], number: int, file: File) -> Match:
+    cells = {use: _cell(record, use, number, file) for use in file.uses}
+    if cells["positive"] == cells.get("negative"):
+        message = f"row {number}: positive and negative are the same text, which cannot be found and not be found."
+        file.refuse("NegativeIsPositive", message, "Give the row another negative, or remove it.", number=number)
+    return Match(cells["query"], cells["positive"], number, cells.get("negative"))
 
 
 def _value(record: dict[str, Any], use: str, number: int, file: File) -> Any:

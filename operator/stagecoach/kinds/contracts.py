@@ -37,6 +37,10 @@ def columns(dataset: DataSet, task: Task) -> inputs.AnyColumns:
     given = dataset.columns
     if task is Task.CLASSIFICATION:
         return inputs.Columns(text=given.text or "text", label=given.label or "label")
+    if task is Task.EMBEDDING:
+        return inputs.MatchColumns(
+            query=given.query or "query", positive=given.positive or "positive", negative=given.negative
+        )
     if given.messages:
         return inputs.MessagesColumns(messages=given.messages)
     if given.prompt or given.completion:
@@ -80,7 +84,7 @@ def architecture(spec: TransformerProjectSpec) -> inputs.Architecture | None:
 def tokenization(spec: TransformerProjectSpec) -> inputs.Tokenization:
     """Return how long an input may be, and a target where there is one."""
     given = spec.tokenization
-    writes = spec.problem.task is not Task.CLASSIFICATION
+    writes = spec.problem.task not in (Task.CLASSIFICATION, Task.EMBEDDING)
     return inputs.Tokenization(
         max_length=given.max_length,
         max_target_length=(given.max_target_length or given.max_length) if writes else None,
@@ -92,7 +96,11 @@ def prompt(spec: TransformerProjectSpec, name: str, version: int) -> inputs.Prom
     """Return a version of a prompt, or None when the project has it no more."""
     for candidate in spec.prompts:
         if (candidate.name, candidate.version) == (name, version):
-            return inputs.Prompt(system=candidate.system, template=candidate.template)
+            return inputs.Prompt(
+                system=candidate.system,
+                template=candidate.template,
+                passage_template=candidate.passage_template,
+            )
     return None
 
 

@@ -55,7 +55,7 @@ class Project:
     @property
     def lengths(self) -> Tokenization:
         """How long a prompt may be, and a target where there is one."""
-        return LENGTHS if self.task == "Classification" else WRITING_LENGTHS
+        return LENGTHS if self.task in ("Classification", "Embedding") else WRITING_LENGTHS
 
     def write(self, name: str, rows: list[tuple[str, str]]) -> None:
         """Write a data set as a .csv file."""
@@ -88,7 +88,8 @@ class Project:
         digests = {name: sources.read(self.source(name), mismatch="", remedy="").digest for name in ("train", "valid")}
         architecture = changes.pop("architecture", None)
         family = architecture or Family.DECODER
-        base = bases.read(ModelSource(name="tiny", uri="pvc://models/tiny"), mismatch="", remedy="", family=family)
+        source = ModelSource(name="tiny", uri="pvc://models/tiny")
+        base = bases.read(source, mismatch="", remedy="", family=family, embeds=self.task == "Embedding")
         method = changes.pop("method", {})
         inputs = run_inputs(
             architecture=architecture,

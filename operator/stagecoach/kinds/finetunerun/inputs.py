@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from stagecoach.api.common import ConditionStatus
 from stagecoach.api.data import DataSet, Split
 from stagecoach.api.finetunerun import ClassWeights, FineTuneRun, InputDataset, Inputs
+from stagecoach.api.problem import Task
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build import services
 from stagecoach.build.jobs import Demand, job_name
@@ -19,7 +20,7 @@ from stagecoach.contract.inputs import (
 from stagecoach.contract.jobs import Checkpoints, Group, Owner, TrainJob
 from stagecoach.kinds import contracts
 from stagecoach.kinds.conditions import Fact
-from stagecoach.kinds.finetunerun import methods
+from stagecoach.kinds.finetunerun import embedding, methods
 from stagecoach.policies import servable as policies
 
 DEFAULT_EPOCHS = 3
@@ -46,7 +47,8 @@ def freeze(run: FineTuneRun, project: TransformerProject, image: str) -> Inputs:
             f"spec.base.candidate: project {project.metadata.name!r} has no candidate {candidate!r}; it has {names}."
             " Create the run with one of them, or add it to the project.",
         )
-    if unsuited := methods.misfit(run, contracts.family(project.spec)):
+    unsuited = methods.misfit(run, contracts.family(project.spec)) or embedding.misfit(run, project)
+    if unsuited:
         raise Blocked(*unsuited, waits=False)
     inputs = Inputs(
         digest="sha256:" + "0" * 64,
@@ -118,7 +120,11 @@ def _check_split(field: str, dataset: DataSet | None, split: Split, specs: dict[
 def servable(run: FineTuneRun, project: TransformerProject, inputs: Inputs) -> Fact:
     """Return whether an engine can serve what this run will train. It stops nothing: a person decides."""
     base = next(item for item in project.status.candidates if item.name == inputs.candidate)
-    verdict = policies.servable(contracts.family(project.spec), base.architecture, run.spec.method.type.value)
+    method = run.spec.method.type.value
+    if project.spec.problem.task is Task.EMBEDDING:
+        verdict = policies.embeds(base.architecture, method)
+    else:
+        verdict = policies.servable(contracts.family(project.spec), base.architecture, method)
     return Fact("Servable", verdict.holds, verdict.reason, verdict.message)
 
 
