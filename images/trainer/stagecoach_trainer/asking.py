@@ -11,7 +11,7 @@ from peft import PeftModel
 from stagecoach.contract.inputs import Family
 from stagecoach.contract.records import Record
 from stagecoach_trainer.bases import Base
-from stagecoach_trainer.families import decoder, encoder, encoder_decoder, tagger
+from stagecoach_trainer.families import decoder, embedding, encoder, encoder_decoder, tagger
 
 Answer = TypeVar("Answer")
 Prompts = Sequence[tuple[int, ...]]
@@ -37,18 +37,20 @@ def _models(record: Record, base: Base, artifact: str) -> Iterator[tuple[str, An
     """Yield base and tuned model by name, one after the other: two whole models are never in memory at once."""
     name = record.artifact.type.lower()
     if record.artifact.type == "Model":
-        yield "base", _load(record, base.folder)
-        yield name, _load(record, artifact)
+        yield "base", _load(record, base, base.folder)
+        yield name, _load(record, base, artifact)
         return
-    model = PeftModel.from_pretrained(_load(record, base.folder), artifact).eval()
+    model = PeftModel.from_pretrained(_load(record, base, base.folder), artifact).eval()
     with model.disable_adapter():
         yield "base", model
     yield name, model
 
 
-def _load(record: Record, folder: str) -> Any:
+def _load(record: Record, base: Base, folder: str) -> Any:
     precision = record.training.precision
     match record.inputs.family:
+        case Family.ENCODER if record.inputs.embeds:
+            model = embedding.load(base, folder, precision)
         case Family.ENCODER:
             seed = record.inputs.hyperparameters.seed
             model = encoder.load(folder, record.labels, precision, seed, tagger.head_of(record.inputs)).model

@@ -13,7 +13,7 @@ from stagecoach.contract.jobs import ModelSource
 from stagecoach.contract.prompts import Tokenizer
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import Store
-from stagecoach_trainer import copies, places
+from stagecoach_trainer import copies, places, pooling
 from stagecoach_trainer.failures import at
 
 CONFIG = "config.json"
@@ -36,7 +36,7 @@ TOKENIZER_FILES = {
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "seq_length", "n_ctx")
 ONE_TEMPLATE = "Keep one template, in chat_template.jinja."
 CAUSAL_SUFFIXES = ("ForCausalLM", "LMHeadModel")
-# Encoders that get a classification head: by model_type, how their classes are called.
+# Encoders that get a classification head or make vectors: by model_type, how their classes are called.
 ENCODERS = {
     "bert": "Bert",
     "roberta": "Roberta",
@@ -71,6 +71,7 @@ class Base:
     architecture: str
     context: int
     revision: str | None = None  # the commit of a hub's model
+    pooling: str | None = None  # of one that makes vectors of texts
 
 
 _BASE: TypeAdapter[Base] = TypeAdapter(Base)
@@ -93,15 +94,16 @@ def read(
     remedy: str,
     folder: str | None = None,
     family: Family = Family.DECODER,
+    embeds: bool = False,
 ) -> Base:
     """Hash and check a base model of a family, where its URI says or in another folder.
 
-    One that is not mounted is copied into the scratch folder once, and hashed on the way. Raises BadInput: `mismatch`
-    is the reason when it is not what its digests say.
+    One that is not mounted is copied into the scratch folder once, and hashed on the way. How tokens become a vector
+    is part of it where it `embeds`. Raises BadInput: `mismatch` is the reason when it is not what its digests say.
     """
     with at(f"{field_of(source)}.uri"):
         store, commit = (Store.local(folder), source.revision) if folder else store_of(source)
-        base = _read(source, store, commit, family)
+        base = _read(source, store, commit, family, embeds=embeds)
     for what, expected, found in (("model", source.model, base.model), ("tokenizer", source.tokenizer, base.tokenizer)):
         if expected is not None and expected != found:
             message = f"the {what}'s files have digest {short(found)}, and {short(expected)} was expected."
@@ -136,22 +138,24 @@ def store_of(source: ModelSource) -> tuple[Store, str | None]:
     return model, model.commit
 
 
-def _read(source: ModelSource, store: Store, commit: str | None, family: Family) -> Base:
+def _read(source: ModelSource, store: Store, commit: str | None, family: Family, *, embeds: bool) -> Base:
     config = read_config(store, source)
     names = store.names()
     architecture = architecture_of(config, source, family)
     context = context_of(config, source, architecture)
     check_weights(store, names, source)
     _check_tokenizer(store, names, source)
+    pooled = pooling.read(store, names, source) if embeds else None
     copy = copies.of(store, source.uri)
     return Base(
         source,
         copy.folder,
-        copy.digest([name for name in names if is_model_file(name)]),
+        copy.digest([*(name for name in names if is_model_file(name)), *(pooled.files if pooled else ())]),
         copy.digest([name for name in names if name in TOKENIZER_FILES]),
         architecture,
         context,
         commit,
+        pooled.mode if pooled else None,
     )
 
 
@@ -237,7 +241,7 @@ def _encoder(config: dict[str, Any], architecture: str, source: ModelSource) -> 
     if name is None or architecture not in {f"{name}{suffix}" for suffix in ENCODER_SUFFIXES}:
         _refuse(
             source,
-            f"its architecture is {architecture[:64]}, which is not an encoder that can get a classification head, and"
+            f"its architecture is {architecture[:64]}, which is not an encoder that can be trained here, and"
             " problem.architecture is Encoder.",
             f"Use a checkpoint of {', '.join(ENCODERS.values())} that ends in {', '.join(ENCODER_SUFFIXES[:4])}, or"
             " make the project's problem.architecture Decoder if it is a causal language model.",

@@ -6,6 +6,7 @@ from huggingface_hub import ModelCardData
 
 from stagecoach.contract.digests import short
 from stagecoach.contract.inputs import (
+    EMBEDDING,
     TAGGING,
     Family,
     Hyperparameters,
@@ -16,6 +17,7 @@ from stagecoach.contract.inputs import (
     PTuningMethod,
     WordColumns,
 )
+from stagecoach.contract.prompts import PLACEHOLDER
 from stagecoach.contract.records import Record, TrainingRecord
 
 # The card, and the picture of the losses beside it.
@@ -28,20 +30,28 @@ PIPELINES = {
     "Generation": "text-generation",
     "Summarization": "summarization",
     "Translation": "translation",
+    EMBEDDING: "sentence-similarity",
 }
+POOLINGS = {"mean": "mean of the tokens' vectors", "cls": "vector of the first token"}
 
 
 def text(record: Record) -> str:
     """Return the card in Markdown, with the metadata block that model hubs read."""
     data = ModelCardData(
         base_model=record.base.name,
-        library_name="peft" if record.artifact.type == "Adapter" else "transformers",
+        library_name=_library(record),
         pipeline_tag=PIPELINES[record.inputs.task],
         tags=[record.inputs.method.type.lower(), "stagecoach"],
         datasets=[item.name for item in record.data],
     )
     sections = (_heading(record), _method(record), _data(record), _results(record), _reproduction(record))
     return f"---\n{data.to_yaml()}\n---\n" + "\n".join(sections)
+
+
+def _library(record: Record) -> str:
+    if record.artifact.type == "Adapter":
+        return "peft"
+    return "sentence-transformers" if record.inputs.embeds else "transformers"
 
 
 def _heading(record: Record) -> str:
@@ -105,6 +115,12 @@ def _tags(record: Record) -> Iterator[tuple[str, str]]:
         yield "Tags", "of the first token of each word" if words else "of every token; the first of a span has B-"
 
 
+def _vectors(record: Record) -> Iterator[tuple[str, str]]:
+    if record.base.pooling:
+        yield "Vectors", f"{POOLINGS[record.base.pooling]}, made of length 1"
+        yield "Negatives", "the passages of the other rows of a batch, and the row's own where it has one"
+
+
 def _options(settings: Hyperparameters) -> Iterator[tuple[str, str]]:
     if settings.gradient_checkpointing:
         yield "Gradient checkpointing", "on"
@@ -122,6 +138,7 @@ def _method(record: Record) -> str:
         ("Method", _parameters(method)),
         *_modules(training),
         *_tags(record),
+        *_vectors(record),
         ("Frozen", training.frozen),
         ("Trained parameters", f"{training.trainable_parameters} ({100 * training.trainable_share:.2f} %)"),
         ("Learning rate", f"{settings.learning_rate:g}, {settings.learning_rate_schedule}"),
@@ -149,6 +166,9 @@ def _data(record: Record) -> str:
     target = f"; targets of at most {rule.max_target_length}" if rule.max_target_length else ""
     lines += ["", f"Prompt (at most {rule.max_length} tokens, {rule.overflow} beyond that{target}):", ""]
     lines += ["    " + line for line in f"{system or ''}\n{prompt.template}".strip().splitlines()]
+    if record.inputs.embeds:
+        passage = (prompt.passage_template or PLACEHOLDER).strip().splitlines()
+        lines += ["", "Of a passage:", "", *("    " + line for line in passage)]
     return "\n".join(lines) + "\n"
 
 

@@ -1,5 +1,5 @@
-"""`compare`: how often base and tuned model choose the right label, what they find in a text, or how like the
-targets is what they write.
+"""`compare`: how often base and tuned model choose the right label, what they find in a text, how like the targets is
+what they write, or at which rank they find what answers a query.
 
 It is a look at a run for people. Whether a model may be served is decided by a gate, on data that no run has seen.
 """
@@ -8,7 +8,7 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from stagecoach.contract.jobs import DataSource, ModelSource, Split
 from stagecoach.contract.prompts import TooLong
 from stagecoach.contract.records import Record
 from stagecoach.contract.reports import BadInput
-from stagecoach.contract.rows import AnyRow, File, Row
+from stagecoach.contract.rows import AnyRow, File, Match, Row
 from stagecoach.contract.store import StorageFailed, require_storage
 from stagecoach.contract.tagged import Marked, Words
 from stagecoach.contract.uris import BadUri
@@ -66,11 +66,20 @@ def _compare(options: argparse.Namespace) -> None:
     quiet.prepare(options.threads or min(record.hardware.threads, cgroup.cpus()))
     rows = list(_rows(options.data, record))[: options.limit]
     base = _base(record, options.base)
-    measure = _tagging if record.inputs.tags else _choosing if record.inputs.labels else _writing
+    measure = _measure(record)
     found = measure(record, base, copies.artifact(storage, manifest), rows, options.batch_size)
     if options.json:
         document = {"inputs": record.inputs_digest, "artifact": record.artifact.digest} | found
         Path(options.json).write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+
+
+def _measure(record: Record) -> Callable[..., dict[str, Any]]:
+    """Return what there is to compare in models of the record's task."""
+    if record.inputs.embeds:
+        return _finding
+    if record.inputs.tags:
+        return _tagging
+    return _choosing if record.inputs.labels else _writing
 
 
 def _rows(place: str | None, record: Record) -> Iterator[AnyRow]:
@@ -137,6 +146,16 @@ def _writing(record: Record, base: bases.Base, artifact: str, rows: list[AnyRow]
     return likeness.numbers(len(rows), before, after, _name(record))
 
 
+def _finding(record: Record, base: bases.Base, artifact: str, rows: list[AnyRow], batch: int) -> dict[str, Any]:
+    """Print how well passages are found, and return it for programs."""
+    from stagecoach_trainer import finding
+
+    matches = [row for row in rows if isinstance(row, Match)]
+    ranks = finding.ranks(record, base, artifact, matches, batch)
+    print(finding.table(*ranks, _name(record)))
+    return finding.numbers(*ranks, _name(record))
+
+
 def _has_new_head(record: Record, base: bases.Base) -> bool:
     if record.inputs.family is not Family.ENCODER:
         return False
@@ -153,8 +172,15 @@ def _base(record: Record, folder: str | None) -> bases.Base:
         model=record.base.model,
         tokenizer=record.base.tokenizer,
     )
-    family = record.inputs.family
-    return bases.read(source, mismatch="InputChanged", remedy=ANY_DIFFERENCE, folder=folder, family=family)
+    inputs = record.inputs
+    return bases.read(
+        source,
+        mismatch="InputChanged",
+        remedy=ANY_DIFFERENCE,
+        folder=folder,
+        family=inputs.family,
+        embeds=inputs.embeds,
+    )
 
 
 def _name(record: Record) -> str:

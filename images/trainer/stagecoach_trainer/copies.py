@@ -56,7 +56,8 @@ def artifact(storage: Store, manifest: Manifest) -> str:
     if storage.local_folder is not None:
         return storage.path(place)
     copy = folder(place)
-    for entry in manifest.files:
+    # Those right in it: libraries are told by us what files in folders say.
+    for entry in (entry for entry in manifest.files if "/" not in entry.path):
         # Its name alone: what somebody wrote into a manifest must not choose the folder.
         with storage.open(f"{place}/{entry.path}") as stream, _written(copy / Path(entry.path).name) as target:
             shutil.copyfileobj(stream, target)

@@ -12,11 +12,14 @@ from stagecoach_trainer.sources import Dataset
 
 @dataclass(frozen=True)
 class Example:
-    """One row: tokens of the prompt and of the completion, or a tag for some tokens of the prompt."""
+    """One row: tokens of the prompt and of the completion; or a tag for some tokens of the prompt; or tokens of query,
+    positive and maybe negative.
+    """
 
     prompt: tuple[int, ...]
     completion: tuple[int, ...]
     tags: tuple[str | None, ...] = ()
+    negative: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def encode(dataset: Dataset, encoder: Encoder, profiler: Profiler | None = None)
         try:
             encoded = encoder.of(row)
         except TooLong as error:
-            raise BadInput(_too_long(dataset, position, error)) from error
+            raise BadInput(too_long(dataset, position, error)) from error
         completion = completions[row.target]
         if limit is not None and len(completion) > limit:
             raise BadInput(_target_too_long(dataset, position, len(completion), limit))
@@ -71,10 +74,11 @@ def _nothing_to_tag(dataset: Dataset, position: int) -> Problem:
     )
 
 
-def _too_long(dataset: Dataset, position: int, error: TooLong) -> Problem:
+def too_long(dataset: Dataset, position: int, error: TooLong, what: str = "prompt") -> Problem:
+    """Return what is wrong with a row one of whose texts is too long."""
     return Problem.of(
         "RowTooLong",
-        f"the prompt of row {dataset.rows[position].number} has {error.tokens} tokens, and tokenization.maxLength is"
+        f"the {what} of row {dataset.rows[position].number} has {error.tokens} tokens, and tokenization.maxLength is"
         f" {error.limit}.",
         field=dataset.field,
         value=dataset.place(position),

@@ -13,14 +13,14 @@ import trl.trainer.utils
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-from stagecoach.contract.inputs import TAGGING, Family
+from stagecoach.contract.inputs import EMBEDDING, TAGGING, Family
 from stagecoach.contract.records import Stretch
 from stagecoach.contract.reports import Problem, Progress, ProgressLine
 from stagecoach_trainer import places
 from stagecoach_trainer.checkpoints import Checkpoints
 from stagecoach_trainer.continuation import Continuation, Meter, Resumable
 from stagecoach_trainer.failures import WorkFailed
-from stagecoach_trainer.families import decoder, encoder, encoder_decoder, tagger
+from stagecoach_trainer.families import decoder, embedding, encoder, encoder_decoder, tagger
 from stagecoach_trainer.group import ALONE, PATIENCE, Members
 from stagecoach_trainer.interruption import Request
 from stagecoach_trainer.tracking import Listener, Tracker
@@ -75,6 +75,27 @@ class _Rewriting(_Metered):
         return super()._tokens(inputs) + int((inputs["labels"] >= 0).sum())
 
 
+class _Matching(_Metered):
+    """Trains an encoder to make vectors, of queries and of passages apart: neither is padded to the other's length."""
+
+    def __init__(self, *arguments: Any, pooling: str, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._pooling = pooling
+        # Columns and labels are none that the model knows.
+        self.args.remove_unused_columns = False
+        self.label_names = ["labels"]
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *arguments: Any, **options: Any) -> Any:
+        def outputs(queries: Any, passages: Any, known: Any, **_: Any) -> dict[str, Any]:
+            asked, there = (embedding.vectors(model, self._pooling, texts) for texts in (queries, passages))
+            return {"logits": embedding.scores(asked, there, known)}
+
+        return super().compute_loss(outputs, inputs, *arguments, **options)
+
+    def _tokens(self, inputs: dict[str, Any]) -> int:
+        return sum(int(inputs[texts]["attention_mask"].sum()) for texts in ("queries", "passages"))
+
+
 class _Writing(_Metered, SFTTrainer):  # type: ignore[misc]
     """Trains a decoder on what it writes after the prompt."""
 
@@ -86,7 +107,7 @@ FAMILIES = {
     Family.ENCODER_DECODER: (encoder_decoder.build, _Rewriting),
 }
 # The same for tasks that have their own way with a family.
-TASKS = {TAGGING: (tagger.build, _Metered)}
+TASKS = {TAGGING: (tagger.build, _Metered), EMBEDDING: (embedding.build, _Matching)}
 
 
 class _Teller(TrainerCallback):  # type: ignore[misc]

@@ -119,6 +119,7 @@ def base_record(base: Base) -> BaseRecord:
         tokenizer=base.tokenizer,
         architecture=base.architecture,
         context=base.context,
+        pooling=base.pooling,
     )
 
 

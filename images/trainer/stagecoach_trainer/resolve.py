@@ -14,7 +14,7 @@ from stagecoach.contract.reports import (
     ResolvedModel,
 )
 from stagecoach.contract.store import Store, require_storage
-from stagecoach_trainer import bases, encoding, findings, places, sources
+from stagecoach_trainer import bases, encoding, findings, matching, places, sources
 from stagecoach_trainer.sources import Dataset
 
 PINNED = "Correct the pinned digest, or bring back the content that it names."
@@ -30,12 +30,14 @@ def resolve(job: ResolveJob) -> Resolution:
     labels = _labels(job.labels, datasets) if job.labels else None
     family = job.architecture or Family.DECODER
     candidates = [
-        bases.read(source, mismatch="DigestMismatch", remedy=PINNED, family=family) for source in job.candidates
+        bases.read(source, mismatch="DigestMismatch", remedy=PINNED, family=family, embeds=job.embeds)
+        for source in job.candidates
     ]
     selected = next(base for base in candidates if base.source.name == job.selected)
     bases.check_length(selected, family, job.tokenization)
     encoder = encoder_for(family, bases.load_tokenizer(selected), job.prompt, job.tokenization)
-    encodings = [encoding.encode(dataset, encoder) for dataset in datasets]
+    encode = matching.encode if job.embeds else encoding.encode
+    encodings = [encode(dataset, encoder) for dataset in datasets]
     return Resolution(
         datasets=tuple(
             ResolvedDataset(name=item.source.name, digest=item.digest, examples=len(item.rows), revision=item.revision)

@@ -8,7 +8,7 @@ from stagecoach.contract.digests import Manifest, file_entry, short
 from stagecoach.contract.inputs import LabelsInput
 from stagecoach.contract.jobs import DataSource
 from stagecoach.contract.reports import BadInput, Problem
-from stagecoach.contract.rows import AnyRow, File, Row, labels_in, suffix_of
+from stagecoach.contract.rows import AnyRow, File, Match, Row, labels_in, suffix_of
 from stagecoach.contract.store import Store
 from stagecoach.contract.tables import read_rows
 from stagecoach.contract.tagged import Marked, bio
@@ -39,6 +39,11 @@ class Dataset:
                 return f"{name}:{number}"
             left -= count
         raise IndexError(position)
+
+    @property
+    def matches(self) -> tuple[Match, ...]:
+        """Its rows of queries and passages."""
+        return tuple(row for row in self.rows if isinstance(row, Match))
 
     @property
     def field(self) -> str:

@@ -10,7 +10,7 @@ from stagecoach.contract.profiles import Profile, Profiler
 from stagecoach.contract.prompts import Encoder, Tokenizer, encoder_for
 from stagecoach.contract.reports import ArtifactReport, BadInput, Problem
 from stagecoach.contract.store import require_storage
-from stagecoach_trainer import bases, encoding, interruption, lookup, places, sources
+from stagecoach_trainer import bases, encoding, interruption, lookup, matching, places, sources
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.checkpoints import Checkpoints
 from stagecoach_trainer.encoding import Encoding
@@ -82,13 +82,14 @@ def prepare(job: TrainJob, members: Members = ALONE) -> Prepared:
     tokenizer = bases.load_tokenizer(base)
     encoder = encoder_for(job.inputs.family, tokenizer, job.inputs.prompt, job.inputs.tokenization)
     profiler = Profiler.of(encoder)
+    encode = matching.encode if job.inputs.embeds else encoding.encode
     return Prepared(
         job,
         base,
         tokenizer,
         encoder,
-        tuple(encoding.encode(dataset, encoder, profiler) for dataset in train_sets),
-        tuple(encoding.encode(dataset, encoder) for dataset in validation_sets),
+        tuple(encode(dataset, encoder, profiler) for dataset in train_sets),
+        tuple(encode(dataset, encoder) for dataset in validation_sets),
         profiler.profile(),
         labels,
         started,
@@ -97,7 +98,8 @@ def prepare(job: TrainJob, members: Members = ALONE) -> Prepared:
 
 def read_base(job: TrainJob | ImportJob) -> Base:
     """Return the base as the inputs say. Raises BadInput."""
-    return bases.read(job.base, mismatch="InputChanged", remedy=CHANGED, family=job.inputs.family)
+    inputs = job.inputs
+    return bases.read(job.base, mismatch="InputChanged", remedy=CHANGED, family=inputs.family, embeds=inputs.embeds)
 
 
 def now() -> str:
@@ -107,7 +109,7 @@ def now() -> str:
 
 def _trained(prepared: Prepared, members: Members) -> ArtifactReport:
     # torch and all that is built on it: seconds and hundreds of megabytes, so not before it is needed.
-    from stagecoach_trainer import artifact, loop, recording, tracking
+    from stagecoach_trainer import artifact, loop, recording, sentences, tracking
 
     saved = Checkpoints(places.storage, prepared.job)
     # From here a request to stop leads to a checkpoint; once all steps are done, publishing takes no longer.
@@ -115,6 +117,9 @@ def _trained(prepared: Prepared, members: Members) -> ArtifactReport:
         result = loop.run(prepared, saved, request, members, tracker)
         storage = places.storage()
         files = artifact.files(result.model, prepared.base, result.precision)
+        if prepared.job.inputs.embeds:
+            width, whole = result.model.config.hidden_size, not artifact.is_adapter(result.model)
+            files |= sentences.files(prepared, width=width, whole=whole)
         manifest = storage.publish(files, staging(prepared.job))
         report = recording.publish(prepared, result, manifest, storage, tracker)
         saved.remove()

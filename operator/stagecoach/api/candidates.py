@@ -1,6 +1,6 @@
 """Stage 3 of a project: base models to choose from, and prompts."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
@@ -48,6 +48,15 @@ PROMPT_RULES = rules(
 )
 
 
+def _holds_text(field: str) -> dict[str, Any]:
+    return rules(
+        cel(
+            "self.indexOf('{text}') >= 0 && self.indexOf('{text}') == self.lastIndexOf('{text}')",
+            f"{field} must hold {{text}} exactly once: there the row's text is put in",
+        )
+    )
+
+
 class Prompt(BaseModel, json_schema_extra=PROMPT_RULES):
     """One version of a prompt. A version is never edited: add the next one."""
 
@@ -60,14 +69,17 @@ class Prompt(BaseModel, json_schema_extra=PROMPT_RULES):
         min_length=6,
         max_length=8192,
         description="The user's turn, and all that an Encoder or EncoderDecoder reads; {text} stands for the row's"
-        " text, input or prompt, and has to occur exactly once. A task's prefix is written here. With conversations it"
-        " is {text} alone.",
-        json_schema_extra=rules(
-            cel(
-                "self.indexOf('{text}') >= 0 && self.indexOf('{text}') == self.lastIndexOf('{text}')",
-                "template must hold {text} exactly once: there the row's text is put in",
-            )
-        ),
+        " text, input, prompt or query, and has to occur exactly once. A task's prefix is written here. With"
+        " conversations it is {text} alone.",
+        json_schema_extra=_holds_text("template"),
+    )
+    passage_template: Optional[str] = Field(
+        None,
+        min_length=6,
+        max_length=8192,
+        description="All that is read of a passage, for task Embedding, whose template is for queries alone; {text}"
+        " stands for the passage, and has to occur exactly once. Default: {text}, the passage without a prefix.",
+        json_schema_extra=_holds_text("passageTemplate"),
     )
 
 

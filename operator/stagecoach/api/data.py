@@ -30,9 +30,10 @@ COLUMN_RULES = rules(
     cel(
         "[has(self.label) || (has(self.text) && !has(self.spans)), has(self.tokens) || has(self.tags), has(self.spans),"
         " has(self.input) || has(self.target),"
-        " has(self.prompt) || has(self.completion), has(self.messages)].filter(given, given).size() <= 1",
+        " has(self.prompt) || has(self.completion), has(self.messages),"
+        " has(self.query) || has(self.positive) || has(self.negative)].filter(given, given).size() <= 1",
         "give columns of one kind: text and label, or input and target, or prompt and completion, or messages, or"
-        " tokens and tags, or text and spans",
+        " tokens and tags, or text and spans, or query and positive",
     )
 )
 
@@ -70,6 +71,15 @@ class Columns(BaseModel, json_schema_extra=COLUMN_RULES):
         None,
         description="Column of what is marked in the text of a TokenClassification, in a .jsonl or .parquet file: lists"
         " of {start, end, label}, in Unicode characters from 0, the end exclusive. Goes with text. Default: spans.",
+    )
+    query: Optional[Column] = Field(None, description="Column of what is asked, for an Embedding. Default: query.")
+    positive: Optional[Column] = Field(
+        None, description="Column of a passage that answers it and is to be found. Default: positive."
+    )
+    negative: Optional[Column] = Field(
+        None,
+        description="Column of a passage that is like an answer and is none. Default: none, the positives of other rows"
+        " of the batch are the negatives.",
     )
 
 
@@ -130,8 +140,8 @@ class DataSet(BaseModel, json_schema_extra=HUB_RULES):
     columns: Columns = Field(
         default_factory=Columns,
         description="Which columns hold what: text and label for Classification; tokens and tags, or text and spans,"
-        " for TokenClassification; for other tasks input and target, prompt and completion, or messages. Default: text"
-        " and label, tokens and tags, or input and target.",
+        " for TokenClassification; query and positive for Embedding; for other tasks input and target, prompt and"
+        " completion, or messages. Default: text and label, tokens and tags, query and positive, or input and target.",
         json_schema_extra={"default": {}},
     )
     provenance: Optional[Text] = Field(None, description="Where the data came from, and under which terms.")

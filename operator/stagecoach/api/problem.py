@@ -17,6 +17,7 @@ class Task(Enum):
     GENERATION = "Generation"
     SUMMARIZATION = "Summarization"
     TRANSLATION = "Translation"
+    EMBEDDING = "Embedding"
 
 
 class Architecture(Enum):
@@ -51,13 +52,17 @@ PROBLEM_RULES = rules(
         " them out for any other",
     ),
     cel(
-        "self.architecture != 'Encoder' || self.task in ['Classification', 'TokenClassification']",
-        "an Encoder chooses a label and writes no text: set architecture Decoder or EncoderDecoder, or task"
-        " Classification or TokenClassification",
+        "self.architecture != 'Encoder' || self.task in ['Classification', 'TokenClassification', 'Embedding']",
+        "an Encoder chooses a label or makes a vector, and writes no text: set architecture Decoder or EncoderDecoder,"
+        " or task Classification, TokenClassification or Embedding",
     ),
     cel(
         "self.task != 'TokenClassification' || self.architecture == 'Encoder'",
         "the tags of a TokenClassification are chosen by the head of an Encoder: set architecture Encoder",
+    ),
+    cel(
+        "self.task != 'Embedding' || self.architecture == 'Encoder'",
+        "the vectors of an Embedding are made by an Encoder: set architecture Encoder",
     ),
     cel(
         "self.architecture != 'EncoderDecoder' || self.task != 'Classification'",
@@ -73,7 +78,8 @@ class Problem(BaseModel, json_schema_extra=PROBLEM_RULES):
     task: Task = Field(
         description="What the model does. Classification: one label for one text. TokenClassification: a tag for each"
         " token of a text, such as for names in it. Generation, Summarization,"
-        " Translation: a text for a text; the three are trained alike, and told apart in card and record."
+        " Translation: a text for a text; the three are trained alike, and told apart in card and record. Embedding: a"
+        " vector for a text, such that queries are near the passages that answer them."
     )
     labels: Optional[Labels] = Field(
         None,
@@ -88,8 +94,8 @@ class Problem(BaseModel, json_schema_extra=PROBLEM_RULES):
     )
     architecture: Architecture = Field(
         description="The transformer family. Decoder: a causal language model that writes the label or text. Encoder: a"
-        " model such as BERT that gets a classification head, for the text or for each token. EncoderDecoder: a model"
-        " such as T5 that reads a text whole and then writes another."
+        " model such as BERT that gets a classification head, for the text or for each token, or makes vectors."
+        " EncoderDecoder: a model such as T5 that reads a text whole and then writes another."
     )
     rationale: Optional[Text] = Field(
         None,

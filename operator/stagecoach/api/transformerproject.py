@@ -152,6 +152,26 @@ TAGGING_RULES = (
     ),
 )
 
+EMBEDDING_RULES = (
+    cel(
+        "self.problem.task == 'Embedding' || !self.data.sets.exists(s, has(s.columns.query) || has(s.columns.positive)"
+        " || has(s.columns.negative))",
+        "columns.query, columns.positive and columns.negative are for Embedding: set this task, or name the columns of"
+        " yours",
+    ),
+    cel(
+        "self.problem.task != 'Embedding' || self.data.sets.all(s, !has(s.columns.text) && !has(s.columns.label)"
+        " && !has(s.columns.input) && !has(s.columns.target) && !has(s.columns.prompt) && !has(s.columns.completion)"
+        " && !has(s.columns.messages))",
+        "an Embedding learns from queries and passages: name columns.query and columns.positive",
+    ),
+    cel(
+        "self.problem.task == 'Embedding' || !self.prompts.exists(p, p.name == self.inference.prompt.name &&"
+        " p.version == self.inference.prompt.version && has(p.passageTemplate))",
+        "passageTemplate is for the passages of an Embedding: leave it out in the prompt in force",
+    ),
+)
+
 SPEC_RULES = rules(
     cel(
         "size(self.candidates) == 1 || has(self.selected)",
@@ -176,7 +196,7 @@ SPEC_RULES = rules(
         "problem.labels.fromDataset must be the name of one of data.sets with split Train",
     ),
     cel(
-        "self.problem.task in ['Classification', 'TokenClassification'] ||"
+        "self.problem.task in ['Classification', 'TokenClassification', 'Embedding'] ||"
         " !self.data.sets.exists(s, has(s.columns.text) || has(s.columns.label))",
         "columns.text and columns.label are for Classification: name input and target, prompt and completion, or"
         " messages",
@@ -187,9 +207,11 @@ SPEC_RULES = rules(
         "a Classification learns labels: name columns.text and columns.label, or set a task that writes texts",
     ),
     *TAGGING_RULES,
+    *EMBEDDING_RULES,
     cel(
-        "!(self.problem.task in ['Classification', 'TokenClassification']) || !has(self.tokenization.maxTargetLength)",
-        "tokenization.maxTargetLength is for tasks that write texts: leave it out, a label is never too long",
+        "!(self.problem.task in ['Classification', 'TokenClassification', 'Embedding']) ||"
+        " !has(self.tokenization.maxTargetLength)",
+        "tokenization.maxTargetLength is for tasks that write texts: leave it out",
     ),
     cel(
         "self.problem.architecture != 'EncoderDecoder' || !self.data.sets.exists(s, has(s.columns.messages))",

@@ -12,6 +12,8 @@ from stagecoach.contract.model import ContractModel
 TRAINER_REVISION = 1
 # The task whose models choose a tag for each token.
 TAGGING = "TokenClassification"
+# The task whose models make vectors of texts.
+EMBEDDING = "Embedding"
 
 
 class Overflow(StrEnum):
@@ -62,8 +64,16 @@ class SpanColumns(ContractModel):
     spans: str
 
 
+class MatchColumns(ContractModel):
+    """Which columns of a file hold queries, the passages that answer them, and passages that do not."""
+
+    query: str
+    positive: str
+    negative: str | None = Field(None, description="None: the positives of other rows are all the negatives there are.")
+
+
 # What a document holds of them tells which it is: none has the keys of another.
-AnyColumns = Columns | PairColumns | CompletionColumns | MessagesColumns | WordColumns | SpanColumns
+AnyColumns = Columns | PairColumns | CompletionColumns | MessagesColumns | WordColumns | SpanColumns | MatchColumns
 
 
 class DataInput(ContractModel):
@@ -92,6 +102,7 @@ class Prompt(ContractModel):
 
     system: str | None = None
     template: str = Field(description="The user's turn; `{text}` stands for the row's text.")
+    passage_template: str | None = Field(None, description="The same of a passage of an Embedding. None: `{text}`.")
 
 
 class Tokenization(ContractModel):
@@ -218,6 +229,11 @@ class Decided(ContractModel):
     def tags(self) -> bool:
         """Whether the model chooses a tag for each token."""
         return self.task == TAGGING
+
+    @property
+    def embeds(self) -> bool:
+        """Whether the model makes vectors of texts."""
+        return self.task == EMBEDDING
 
     @property
     def digest(self) -> str:

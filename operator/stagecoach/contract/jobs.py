@@ -8,7 +8,15 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, TypeAdapter, model_validator
 
 from stagecoach.contract.digests import Digest
-from stagecoach.contract.inputs import AnyColumns, Architecture, ImportInputs, Prompt, RunInputs, Tokenization
+from stagecoach.contract.inputs import (
+    AnyColumns,
+    Architecture,
+    ImportInputs,
+    MatchColumns,
+    Prompt,
+    RunInputs,
+    Tokenization,
+)
 from stagecoach.contract.model import ContractModel
 
 ENVIRONMENT_VARIABLE = "STAGECOACH_JOB"
@@ -90,6 +98,11 @@ class ResolveJob(ContractModel):
     selected: str
     prompt: Prompt
     tokenization: Tokenization
+
+    @property
+    def embeds(self) -> bool:
+        """Whether the project's models make vectors of texts: nothing else has such columns."""
+        return any(isinstance(item.columns, MatchColumns) for item in self.datasets)
 
 
 class LookupJob(ContractModel):

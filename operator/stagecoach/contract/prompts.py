@@ -12,14 +12,14 @@ Nothing but a tokenizer is needed: neither torch nor a model.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Protocol
 
 from stagecoach.contract.inputs import Family, Overflow, Prompt, Tokenization
 from stagecoach.contract.reports import BadInput, Problem
-from stagecoach.contract.rows import AnyRow, Conversation
+from stagecoach.contract.rows import AnyRow, Conversation, Match
 from stagecoach.contract.turns import SYSTEM, USER, Turn
 
 PLACEHOLDER = "{text}"
@@ -100,7 +100,9 @@ class Encoder:
 
     def of(self, row: AnyRow) -> Encoded:
         """Return the prompt of a row, whatever it is. Raises as `encode` does."""
-        return self.converse(row.turns) if isinstance(row, Conversation) else self.encode(row.text)
+        if isinstance(row, Conversation):
+            return self.converse(row.turns)
+        return self.encode(row.query if isinstance(row, Match) else row.text)
 
     def completion(self, target: str) -> tuple[int, ...]:
         """Return the tokens of a label or target and of the end of the turn."""
@@ -245,6 +247,11 @@ def encoder_for(family: Family, tokenizer: Tokenizer, prompt: Prompt, tokenizati
     """Return what turns texts into tokens for a family of models."""
     kinds = {Family.ENCODER: PlainEncoder, Family.DECODER: Encoder, Family.ENCODER_DECODER: PairEncoder}
     return kinds[family](tokenizer, prompt, tokenization)
+
+
+def for_passages(queries: Encoder) -> Encoder:
+    """Return what turns the passages of an Embedding into tokens: as queries, by a template of their own."""
+    return replace(queries, prompt=Prompt(template=queries.prompt.passage_template or PLACEHOLDER))
 
 
 def _filled(prompt: Prompt, text: str) -> str:

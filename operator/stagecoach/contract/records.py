@@ -22,6 +22,9 @@ class BaseRecord(ContractModel):
     tokenizer: Digest
     architecture: str
     context: int = Field(description="Longest native context in tokens.")
+    pooling: Literal["mean", "cls"] | None = Field(
+        None, description="Of an Embedding: how the tokens' vectors become one, which is then made of length 1."
+    )
 
 
 class DataRecord(ContractModel):

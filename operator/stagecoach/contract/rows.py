@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, NamedTuple, NoReturn
 
 from stagecoach.contract.cells import BadCell, is_text, shown
-from stagecoach.contract.inputs import AnyColumns, Columns, MessagesColumns, SpanColumns, WordColumns
+from stagecoach.contract.inputs import AnyColumns, Columns, MatchColumns, MessagesColumns, SpanColumns, WordColumns
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.tagged import Marked, Words, marked, words
 from stagecoach.contract.turns import Turn, parse
@@ -54,7 +54,26 @@ class Conversation(NamedTuple):
         return "\n".join(f"{turn.role}: {turn.content}" for turn in self.turns)
 
 
-AnyRow = Row | Pair | Conversation | Words | Marked
+class Match(NamedTuple):
+    """One example of an Embedding: a query, a passage that answers it, maybe one that does not, and its row number."""
+
+    query: str
+    positive: str
+    number: int
+    negative: str | None = None
+
+    @property
+    def text(self) -> str:
+        """Query and positive as one text, to see whether two rows are the same."""
+        return f"{self.query}\n{self.positive}"
+
+    @property
+    def target(self) -> str:
+        """What is to be found."""
+        return self.positive
+
+
+AnyRow = Row | Pair | Conversation | Words | Marked | Match
 
 
 def labels_in(row: AnyRow) -> tuple[str, ...]:
@@ -106,6 +125,8 @@ def row(record: dict[str, Any], number: int, file: File) -> AnyRow:
         return _words(record, number, file)
     if isinstance(file.columns, SpanColumns):
         return _marked(record, number, file)
+    if isinstance(file.columns, MatchColumns):
+        return _match(record, number, file)
     first, second = (_cell(record, use, number, file) for use in file.uses)
     return Row(first, second, number) if isinstance(file.columns, Columns) else Pair(first, second, number)
 
@@ -150,6 +171,14 @@ def _told(use: str, number: int, file: File) -> Iterator[None]:
     except BadCell as error:
         message = f"row {number}: column {file.uses[use]!r}: {error.message}"
         file.refuse(error.reason, message, error.remedy, number=number)
+
+
+def _match(record: dict[str, Any], number: int, file: File) -> Match:
+    cells = {use: _cell(record, use, number, file) for use in file.uses}
+    if cells["positive"] == cells.get("negative"):
+        message = f"row {number}: positive and negative are the same text, which cannot be found and not be found."
+        file.refuse("NegativeIsPositive", message, "Give the row another negative, or remove it.", number=number)
+    return Match(cells["query"], cells["positive"], number, cells.get("negative"))
 
 
 def _value(record: dict[str, Any], use: str, number: int, file: File) -> Any:

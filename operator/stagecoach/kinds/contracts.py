@@ -41,6 +41,10 @@ def columns(dataset: DataSet, task: Task) -> inputs.AnyColumns:
         return inputs.Columns(text=given.text or "text", label=given.label or "label")
     if task is Task.TOKEN_CLASSIFICATION:
         return _tagged(given)
+    if task is Task.EMBEDDING:
+        return inputs.MatchColumns(
+            query=given.query or "query", positive=given.positive or "positive", negative=given.negative
+        )
     if given.messages:
         return inputs.MessagesColumns(messages=given.messages)
     if given.prompt or given.completion:
@@ -90,7 +94,7 @@ def architecture(spec: TransformerProjectSpec) -> inputs.Architecture | None:
 def tokenization(spec: TransformerProjectSpec) -> inputs.Tokenization:
     """Return how long an input may be, and a target where there is one."""
     given = spec.tokenization
-    writes = spec.problem.task not in (Task.CLASSIFICATION, Task.TOKEN_CLASSIFICATION)
+    writes = spec.problem.task not in (Task.CLASSIFICATION, Task.TOKEN_CLASSIFICATION, Task.EMBEDDING)
     return inputs.Tokenization(
         max_length=given.max_length,
         max_target_length=(given.max_target_length or given.max_length) if writes else None,
@@ -102,7 +106,11 @@ def prompt(spec: TransformerProjectSpec, name: str, version: int) -> inputs.Prom
     """Return a version of a prompt, or None when the project has it no more."""
     for candidate in spec.prompts:
         if (candidate.name, candidate.version) == (name, version):
-            return inputs.Prompt(system=candidate.system, template=candidate.template)
+            return inputs.Prompt(
+                system=candidate.system,
+                template=candidate.template,
+                passage_template=candidate.passage_template,
+            )
     return None
 
 

@@ -24,8 +24,8 @@ WHOLE_ONLY = {"GPT2LMHeadModel"} | {
     f"{name}{_CAUSAL}"
     for name in ("Bloom", "Dbrx", "Falcon", "GPTJ", "GPTNeoX", "Mamba", "Mamba2", "Mpt", "MPT", "Olmoe", "StableLm")
 }
-# Encoders whose sequence classifiers vLLM serves, by the beginning of the class's name.
-CLASSIFIERS = ("Bert", "Roberta", "XLMRoberta", "ModernBert")
+# Encoders whose sequence classifiers and embeddings vLLM serves, by the beginning of the class's name.
+SERVED_ENCODERS = ("Bert", "Roberta", "XLMRoberta", "ModernBert")
 
 _MERGE = "It can be served once it is merged into its base, as a whole model."
 
@@ -64,8 +64,18 @@ def tags(architecture: str) -> Verdict:
     return Verdict(False, "TaskUnproven", message)
 
 
+def embeds(architecture: str, method: str) -> Verdict:
+    """Return whether vLLM can serve the vectors of what this method makes of this encoder."""
+    if not architecture.startswith(SERVED_ENCODERS):
+        return _unknown(f"embeddings of {architecture}'s family")
+    if method != "Full":
+        message = f"vLLM takes no adapter of an encoder that makes embeddings. {_MERGE}"
+        return Verdict(False, "NeedsMerging", message)
+    return Verdict(True, "WholeModel", f"vLLM serves embeddings of {architecture}'s family, with --runner pooling.")
+
+
 def _encoder(architecture: str, method: str) -> Verdict:
-    if not architecture.startswith(CLASSIFIERS):
+    if not architecture.startswith(SERVED_ENCODERS):
         return _unknown(f"sequence classifiers of {architecture}'s family")
     if method != "Full":
         message = f"vLLM takes no adapter of a sequence classifier, whose head is part of it. {_MERGE}"

@@ -57,6 +57,17 @@ def tagging(change: Change) -> Change:
     return changed
 
 
+def embedding(change: Change) -> Change:
+    """Return a change of a project whose task is to make vectors."""
+
+    def changed(spec: builders.Object) -> None:
+        spec["problem"] |= {"task": "Embedding", "architecture": "Encoder"}
+        del spec["problem"]["labels"]
+        change(spec)
+
+    return changed
+
+
 URI = "data.sets.0.uri"
 MODEL = "candidates.0.model"
 HUB_SET = {"name": "train", "uri": "hf://datasets/desk/cards/data/train.parquet", "split": "Train"}
@@ -67,10 +78,10 @@ PROJECTS = [
     ("one label", put("problem.labels", {"values": ["a"]}), "should have at least 2 items"),
     ("labels of no set", put("problem.labels.fromDataset", "more"), "must be the name of one of data.sets"),
     ("labels of the test split", put("problem.labels.fromDataset", "test"), "with split Train"),
-    ("unknown task", put("problem.task", "Guessing"), 'supported values: "Classification", "TokenClassification", "Generation", "Summarization", "Translation"'),
+    ("unknown task", put("problem.task", "Guessing"), 'supported values: "Classification", "TokenClassification", "Generation", "Summarization", "Translation", "Embedding"'),
     ("a classification without labels", put("problem.labels", None), "labels are what a Classification or TokenClassification chooses from: give them for these tasks"),
     ("labels of a task that writes", writing(put("problem.labels", {"values": ["a", "b"]})), "and leave them out for any other"),
-    ("an encoder that writes", writing(put("problem.architecture", "Encoder")), "an Encoder chooses a label and writes no text: set architecture Decoder or EncoderDecoder"),
+    ("an encoder that writes", writing(put("problem.architecture", "Encoder")), "an Encoder chooses a label or makes a vector, and writes no text: set architecture Decoder or EncoderDecoder"),
     ("texts and targets", put("data.sets.0.columns", {"text": "a", "target": "b"}), "give columns of one kind: text and label, or input and target"),
     ("inputs and messages", writing(put("data.sets.0.columns", {"input": "a", "messages": "b"})), "give columns of one kind"),
     ("prompts and targets", writing(put("data.sets.0.columns", {"prompt": "a", "target": "b"})), "give columns of one kind"),
@@ -94,6 +105,19 @@ PROJECTS = [
     ("the length of a label", put("tokenization.maxTargetLength", 8), "tokenization.maxTargetLength is for tasks that write texts"),
     ("no target", writing(put("tokenization.maxTargetLength", 0)), "should be greater than or equal to 1"),
     ("a template for conversations", writing(put("data.sets.0.columns", {"messages": "turns"})), "let the template of the prompt in force be {text}"),
+    ("labels of an embedding", embedding(put("problem.labels", {"values": ["a", "b"]})), "labels are what a Classification chooses from"),
+    ("an embedding of a decoder", embedding(put("problem.architecture", "Decoder")), "the vectors of an Embedding are made by an Encoder: set architecture Encoder"),
+    ("an embedding of an encoder-decoder", embedding(put("problem.architecture", "EncoderDecoder")), "set architecture Encoder"),
+    ("queries and labels", embedding(put("data.sets.0.columns", {"query": "a", "label": "b"})), "give columns of one kind"),
+    ("negatives and targets", embedding(put("data.sets.0.columns", {"negative": "a", "target": "b"})), "or query and positive"),
+    ("labels of queries", embedding(put("data.sets.1.columns", {"text": "a"})), "an Embedding learns from queries and passages: name columns.query and columns.positive"),
+    ("targets of queries", embedding(put("data.sets.1.columns", {"completion": "a"})), "an Embedding learns from queries and passages"),
+    ("conversations of queries", embedding(put("data.sets.1.columns", {"messages": "a"})), "an Embedding learns from queries and passages"),
+    ("queries of a classification", put("data.sets.1.columns", {"query": "a"}), "columns.query, columns.positive and columns.negative are for Embedding"),
+    ("negatives of a summary", writing(put("data.sets.1.columns", {"negative": "a"})), "are for Embedding: set this task"),
+    ("a target length of queries", embedding(put("tokenization.maxTargetLength", 8)), "tokenization.maxTargetLength is for tasks that write texts"),
+    ("passages of a classification", put("prompts.0.passageTemplate", "passage: {text}"), "passageTemplate is for the passages of an Embedding"),
+    ("passages without a text", embedding(put("prompts.0.passageTemplate", "passage")), "passageTemplate must hold {text} exactly once"),
     ("unknown split", put("data.sets.0.split", "Dev"), 'supported values: "Train", "Validation", "Test"'),
     ("no sets", put("data.sets", []), "should have at least 1 items"),
     ("two sets of a name", put("data.sets.1.name", "train"), "Duplicate value"),
@@ -250,6 +274,20 @@ def test_a_project_that_tags_tokens_is_taken(kube: Kube, columns: dict[str, str]
             dataset["columns"] = columns
 
     obj = written(builders.project, kube.namespace, tagging(named))
+    kube.request("POST", kube.path(obj["kind"]) + "?fieldValidation=Strict&dryRun=All", obj)
+
+
+EMBEDDING = {
+    "columns by their usual names": put("data.sets.0.columns", {}),
+    "columns by other names": put("data.sets.0.columns", {"query": "q", "positive": "p", "negative": "n"}),
+    "negatives alone named": put("data.sets.0.columns", {"negative": "n"}),
+    "prefixes": lambda spec: spec["prompts"][0].update(template="query: {text}", passageTemplate="passage: {text}"),
+}
+
+
+@pytest.mark.parametrize("change", EMBEDDING.values(), ids=EMBEDDING)
+def test_a_project_of_an_embedding_is_taken(kube: Kube, change: Change) -> None:
+    obj = written(builders.project, kube.namespace, embedding(change))
     kube.request("POST", kube.path(obj["kind"]) + "?fieldValidation=Strict&dryRun=All", obj)
 
 

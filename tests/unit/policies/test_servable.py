@@ -4,7 +4,7 @@ import pytest
 
 from stagecoach.api.methods import MethodType
 from stagecoach.contract.inputs import Family
-from stagecoach.policies.servable import WHOLE_ONLY, WITH_ADAPTERS, servable, tags
+from stagecoach.policies.servable import WHOLE_ONLY, WITH_ADAPTERS, embeds, servable, tags
 
 DECODER, ENCODER = Family.DECODER, Family.ENCODER
 CASES = [
@@ -37,6 +37,28 @@ def test_what_can_be_served(
     family: Family, architecture: str, method: str, holds: bool, reason: str, words: str
 ) -> None:
     verdict = servable(family, architecture, method)
+    assert (verdict.holds, verdict.reason) == (holds, reason)
+    assert words in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("architecture", "method", "holds", "reason", "words"),
+    [
+        (
+            "BertForMaskedLM",
+            "Full",
+            True,
+            "WholeModel",
+            "embeddings of BertForMaskedLM's family, with --runner pooling",
+        ),
+        ("XLMRobertaModel", "Full", True, "WholeModel", "XLMRobertaModel's family"),
+        ("ModernBertModel", "LoRA", False, "NeedsMerging", "merged into its base"),
+        ("RobertaModel", "DoRA", False, "NeedsMerging", "merged into its base"),
+        ("DistilBertModel", "Full", False, "ArchitectureNotServed", "embeddings of DistilBertModel's family"),
+    ],
+)
+def test_which_embeddings_can_be_served(architecture: str, method: str, holds: bool, reason: str, words: str) -> None:
+    verdict = embeds(architecture, method)
     assert (verdict.holds, verdict.reason) == (holds, reason)
     assert words in verdict.message
 

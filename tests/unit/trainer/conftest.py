@@ -43,6 +43,7 @@ EXAMPLES = [
 
 CLASSIFIED = Columns()
 WITH_LABELS = ("Classification", "TokenClassification")
+WITHOUT_TARGETS = (*WITH_LABELS, "Embedding")
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Project:
     @property
     def lengths(self) -> Tokenization:
         """How long a prompt may be, and a target where there is one."""
-        return LENGTHS if self.task in WITH_LABELS else WRITING_LENGTHS
+        return LENGTHS if self.task in WITHOUT_TARGETS else WRITING_LENGTHS
 
     def write(self, name: str, rows: list[tuple[str, str]]) -> None:
         """Write a data set as a .csv file."""
@@ -95,7 +96,8 @@ class Project:
         digests = {name: sources.read(self.source(name), mismatch="", remedy="").digest for name in ("train", "valid")}
         architecture = changes.pop("architecture", None)
         family = architecture or Family.DECODER
-        base = bases.read(ModelSource(name="tiny", uri="pvc://models/tiny"), mismatch="", remedy="", family=family)
+        source = ModelSource(name="tiny", uri="pvc://models/tiny")
+        base = bases.read(source, mismatch="", remedy="", family=family, embeds=self.task == "Embedding")
         method = changes.pop("method", {})
         inputs = run_inputs(
             architecture=architecture,

@@ -20,7 +20,7 @@ from stagecoach.contract.inputs import (
 from stagecoach.contract.jobs import Checkpoints, DataSource, Group, ImportJob, Owner, TrainJob
 from stagecoach.kinds import contracts
 from stagecoach.kinds.conditions import Fact
-from stagecoach.kinds.finetunerun import imports, methods
+from stagecoach.kinds.finetunerun import embedding, imports, methods
 from stagecoach.kinds.finetunerun.blocked import Blocked, changed
 from stagecoach.policies import servable as policies
 
@@ -39,7 +39,8 @@ def freeze(run: FineTuneRun, project: TransformerProject, image: str) -> Inputs:
             f"spec.base.candidate: project {project.metadata.name!r} has no candidate {candidate!r}; it has {names}."
             " Create the run with one of them, or add it to the project.",
         )
-    if unsuited := methods.misfit(run, contracts.family(project.spec)):
+    unsuited = methods.misfit(run, contracts.family(project.spec)) or embedding.misfit(run, project)
+    if unsuited:
         raise Blocked(*unsuited, waits=False)
     data, given = run.spec.data, run.spec.method
     inputs = Inputs(
@@ -123,6 +124,8 @@ def servable(run: FineTuneRun, project: TransformerProject, inputs: Inputs, foun
         return None
     if project.spec.problem.task is Task.TOKEN_CLASSIFICATION:
         verdict = policies.tags(base.architecture)
+    elif project.spec.problem.task is Task.EMBEDDING:
+        verdict = policies.embeds(base.architecture, method)
     else:
         verdict = policies.servable(contracts.family(project.spec), base.architecture, method)
     return Fact("Servable", verdict.holds, verdict.reason, verdict.message)

@@ -1,0 +1,96 @@
+"""How well base and tuned model find what answers a query: what `compare` counts for an Embedding.
+
+Every passage that is an answer in any of the rows stands among the candidates; an answer to the same query that another
+row has is neither right nor wrong. The rank of the one right passage is all that the usual numbers are made of.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from stagecoach.contract.prompts import encoder_for, for_passages
+from stagecoach.contract.records import Record
+from stagecoach.contract.rows import Match
+from stagecoach_trainer import asking, bases
+from stagecoach_trainer.asking import Ask, Prompts
+from stagecoach_trainer.bases import Base
+from stagecoach_trainer.families import embedding, with_padding
+
+CUT = 10
+# By rank, from 1 on; each is the mean over all rows.
+MEASURES: dict[str, Callable[[int], float]] = {
+    "recall@1": lambda rank: float(rank == 1),
+    f"recall@{CUT}": lambda rank: float(rank <= CUT),
+    f"MRR@{CUT}": lambda rank: 1 / rank if rank <= CUT else 0.0,
+    f"nDCG@{CUT}": lambda rank: 1 / math.log2(1 + rank) if rank <= CUT else 0.0,
+}
+
+
+def ranks(
+    record: Record, base: Base, artifact: str, rows: Sequence[Match], batch: int
+) -> tuple[list[int], list[int], int]:
+    """Return at which rank the base, and what was trained from it, find each row's passage, and among how many."""
+    inputs = record.inputs
+    tokenizer = bases.load_tokenizer(base)
+    queries = encoder_for(inputs.family, tokenizer, inputs.prompt, inputs.tokenization)
+    passages = for_passages(queries)
+    asked, there = (list(dict.fromkeys(texts)) for texts in ((r.query for r in rows), (r.positive for r in rows)))
+    prompts = [queries.encode(text).ids for text in asked] + [passages.encode(text).ids for text in there]
+    pad = with_padding(tokenizer).pad
+
+    def asks(model: Any) -> Ask[Any]:
+        return _embedder(model, base.pooling, pad)
+
+    before, after = (
+        _ranks(rows, dict(zip(asked, vectors, strict=False)), dict(zip(there, vectors[len(asked) :], strict=True)))
+        for vectors in asking.both(record, base, artifact, prompts, batch, asks)
+    )
+    return before, after, len(there)
+
+
+def _embedder(model: Any, mode: str | None, pad: Callable[..., Any]) -> Ask[Any]:
+    def embed(prompts: Prompts) -> list[Any]:
+        texts = pad({"input_ids": [list(prompt) for prompt in prompts]}, return_tensors="pt").to(model.device)
+        with torch.inference_mode():
+            return list(embedding.vectors(model, mode, texts).cpu())
+
+    return embed
+
+
+def _ranks(rows: Sequence[Match], queries: dict[str, Any], passages: dict[str, Any]) -> list[int]:
+    """Return the rank of each row's passage. Equal ones stand before it: to tell nothing apart is to find nothing."""
+    right: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        right[row.query].add(row.positive)
+    matrix, columns = torch.stack(list(passages.values())), {text: index for index, text in enumerate(passages)}
+    found = []
+    for row in rows:
+        cosines = matrix @ queries[row.query]
+        own = cosines[columns[row.positive]].item()
+        cosines[[columns[text] for text in right[row.query]]] = -torch.inf
+        found.append(1 + int((cosines >= own).sum()))
+    return found
+
+
+def mean(measure: Callable[[int], float], found: Sequence[int]) -> float:
+    """Return the mean of a measure over ranks."""
+    return sum(map(measure, found)) / len(found)
+
+
+def table(base: Sequence[int], tuned: Sequence[int], passages: int, name: str) -> str:
+    """Return both as plain text; `name` is what was trained: adapter or model."""
+    lines = [f"{'':9}  {'rows':>6}  {'base':>6}  {name:>7}"]
+    for title, measure in MEASURES.items():
+        lines.append(f"{title:9}  {len(base):>6}  {mean(measure, base):>6.3f}  {mean(measure, tuned):>7.3f}")
+    return "\n".join((*lines, f"Each row's positive is looked for among {passages} passages."))
+
+
+def numbers(base: Sequence[int], tuned: Sequence[int], passages: int, name: str) -> dict[str, Any]:
+    """Return both for programs."""
+    return {"passages": passages} | {
+        title: {"rows": len(base), "base": mean(measure, base), name: mean(measure, tuned)}
+        for title, measure in MEASURES.items()
+    }

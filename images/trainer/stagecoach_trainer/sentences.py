@@ -1,0 +1,49 @@
+"""The files that make an encoder, or its adapter, one that sentence-transformers and vLLM's pooling runner can load."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from stagecoach.contract.inputs import Prompt
+from stagecoach.contract.prompts import PLACEHOLDER
+from stagecoach.contract.store import Content
+from stagecoach_trainer import pooling
+from stagecoach_trainer.bases import TOKENIZER_FILES
+from stagecoach_trainer.train import Prepared
+
+POOLING, NORMALIZE = "1_Pooling", "2_Normalize"
+PATHS = {"Transformer": "", "Pooling": POOLING, "Normalize": NORMALIZE}
+# Both look for these names.
+PACKAGE = "sentence_transformers.models"
+
+
+def files(prepared: Prepared, *, width: int, whole: bool) -> dict[str, Content]:
+    """Return what is published beside the weights: how tokens become vectors; beside a whole model its tokenizer."""
+    inputs = prepared.job.inputs
+    modules = [
+        {"idx": index, "name": str(index), "path": path, "type": f"{PACKAGE}.{kind}"}
+        for index, (kind, path) in enumerate(PATHS.items())
+    ]
+    documents: dict[str, Any] = {
+        pooling.MODULES: modules,
+        f"{POOLING}/{pooling.CONFIG}": pooling.document(prepared.base.pooling or pooling.MEAN, width),
+        "sentence_bert_config.json": {"max_seq_length": inputs.tokenization.max_length, "do_lower_case": False},
+        "config_sentence_transformers.json": {"prompts": _prompts(inputs.prompt), "similarity_fn_name": "cosine"},
+    }
+    written: dict[str, Content] = {
+        name: (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+        for name, document in documents.items()
+    }
+    return written | (_tokenizer(Path(prepared.base.folder)) if whole else {})
+
+
+def _prompts(prompt: Prompt) -> dict[str, str]:
+    """Return the templates as prefixes, where they are no more than that: there is nothing else to say it by."""
+    templates = {"query": prompt.template, "document": prompt.passage_template or PLACEHOLDER}
+    return {
+        use: template.removesuffix(PLACEHOLDER) for use, template in templates.items() if template.endswith(PLACEHOLDER)
+    }
+
+
+def _tokenizer(base: Path) -> dict[str, Content]:
+    return {name: base / name for name in sorted(TOKENIZER_FILES) if (base / name).is_file()}
