@@ -105,7 +105,7 @@ PROJECTS = [
     ("the length of a label", put("tokenization.maxTargetLength", 8), "tokenization.maxTargetLength is for tasks that write texts"),
     ("no target", writing(put("tokenization.maxTargetLength", 0)), "should be greater than or equal to 1"),
     ("a template for conversations", writing(put("data.sets.0.columns", {"messages": "turns"})), "let the template of the prompt in force be {text}"),
-    ("labels of an embedding", embedding(put("problem.labels", {"values": ["a", "b"]})), "labels are what a Classification chooses from"),
+    ("labels of an embedding", embedding(put("problem.labels", {"values": ["a", "b"]})), "labels are what a Classification or TokenClassification chooses from"),
     ("an embedding of a decoder", embedding(put("problem.architecture", "Decoder")), "the vectors of an Embedding are made by an Encoder: set architecture Encoder"),
     ("an embedding of an encoder-decoder", embedding(put("problem.architecture", "EncoderDecoder")), "set architecture Encoder"),
     ("queries and labels", embedding(put("data.sets.0.columns", {"query": "a", "label": "b"})), "give columns of one kind"),
