@@ -11,7 +11,7 @@ from tests.cluster import cgroups, packages
 from tests.cluster.api import Api
 from tests.cluster.credentials import NODE, Credentials
 from tests.cluster.network import Network
-from tests.cluster.paths import State
+from tests.cluster.paths import State, remove_tree
 from tests.cluster.processes import Processes
 from tests.cluster.shell import run, succeeds
 
@@ -69,7 +69,11 @@ class Node:
         self.processes.wait(REGISTRY_PROGRAM, lambda: succeeds(probe))
 
     def start_containerd(self) -> None:
-        """Start the container runtime."""
+        """Start the container runtime: with nothing of one that ended, the machine's restart or an accident, as it is
+        not whole where the disk kept one part and lost another. The registry has the images.
+        """
+        if not any(process.component == CONTAINERD for process in self.processes.all()):
+            remove_tree(self.directory / CONTAINERD)
         cni = self.directory / "cni"
         self._write("cni/10-pods.conflist", _cni(self.network, cni / "leases"))
         config = self.directory / "containerd.toml"
