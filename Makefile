@@ -38,7 +38,7 @@ test-unit: setup  ## pure functions and small programs, no cluster
 
 .PHONY: test-integration
 test-integration: setup  ## the operator and the chart against a real API server, no nodes
-	$(PY) -m pytest $(PROCESSES) --dist loadfile tests/integration
+	$(PY) -m pytest $(PROCESSES) --dist loadfile --no-loadscope-reorder tests/integration
 
 .PHONY: test-e2e
 test-e2e: setup  ## real nodes, containers and training

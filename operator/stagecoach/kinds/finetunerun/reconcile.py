@@ -34,6 +34,7 @@ from stagecoach.policies.attempts import (
     judge,
     retry_at,
 )
+from stagecoach.policies.pods import SETTLING
 
 # At most one write of progress in this time.
 PROGRESS_INTERVAL = timedelta(seconds=30)
@@ -60,7 +61,7 @@ def reconcile(view: View, raw: Object, now: datetime, settings: Settings) -> Pla
     except ValidationError as error:
         return invalid_spec(raw, error, now)
     plan = decide(observed, now, settings)
-    return plan.within(PATIENCE) if observed.ending else plan
+    return plan.within(SETTLING.total_seconds()) if observed.ending else plan
 
 
 def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:

@@ -18,6 +18,7 @@ from stagecoach.kinds.transformerproject import findings, status
 from stagecoach.kinds.transformerproject.observe import Observed, observe
 from stagecoach.kinds.view import View
 from stagecoach.policies.attempts import STARTING, TABLE, AttemptOutcome, Ended, Observation, Running, judge, retry_at
+from stagecoach.policies.pods import SETTLING
 
 PATIENCE = 30.0
 RESOLVE_SECONDS = 6 * 3600
@@ -40,7 +41,7 @@ def reconcile(view: View, raw: Object, now: datetime, settings: Settings) -> Pla
     except ValidationError as error:
         return invalid_spec(raw, error, now)
     plan = decide(observed, now, settings)
-    return plan.within(PATIENCE) if observed.ending else plan
+    return plan.within(SETTLING.total_seconds()) if observed.ending else plan
 
 
 def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
