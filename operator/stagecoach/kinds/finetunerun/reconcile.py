@@ -14,7 +14,7 @@ from stagecoach.contract.jobs import ImportJob, LookupJob, TrainJob
 from stagecoach.kinds import contracts
 from stagecoach.kinds.conditions import timestamp
 from stagecoach.kinds.controller import Controller, Settings
-from stagecoach.kinds.finetunerun import attempts, imports, nodes, status, suspension, turns
+from stagecoach.kinds.finetunerun import attempts, imports, nodes, status, suspension, turns, unread
 from stagecoach.kinds.finetunerun.blocked import Blocked
 from stagecoach.kinds.finetunerun.inputs import demand, freeze, ready_project, servable, work_job
 from stagecoach.kinds.finetunerun.observe import Observed, inputs_key, observe, project_key
@@ -113,10 +113,12 @@ def _follow(observed: Observed, inputs: Inputs, current: Attempt, now: datetime,
     run = observed.run
     child = observed.current
     seen = judge(Observation(child.job, child.pod, child.warning, started=current.start is not None, now=now))
-    if isinstance(seen, Ended):
+    if isinstance(seen, Ended) and seen.outcome is not AttemptOutcome.REPORT_UNKNOWN:
         return _ended(observed, inputs, current, seen, now)
     if run.spec.suspend:
         return suspension.stop(observed, current, now)
+    if isinstance(seen, Ended):
+        return unread.wait(observed, inputs, current, seen, now)
     if isinstance(seen, Running) and current.intent is Intent.LOOKUP:
         return Plan(requeue_after=PATIENCE)  # it takes seconds: only its end is worth a write
     if isinstance(seen, Running):

@@ -27,6 +27,10 @@ ADVICE = {
     AttemptOutcome.OUT_OF_MEMORY: f"The pod has {jobs.SMALL.memory} of memory: split the largest data set.",
     AttemptOutcome.DEADLINE_EXCEEDED: f"It may take {RESOLVE_SECONDS // 3600} hours: use less data or faster storage.",
 }
+LATER_TRAINER = (
+    "The trainer image, {image}, is not of the operator's version: whoever installed the operator sets both images of"
+    " the chart to one version."
+)
 MENDED = "It starts by itself once the cluster lets it; a change of spec.pods is tried at once."
 RESOLVING = "Resolving"
 BEING_RESOLVED = "Data sets and candidates are being hashed and checked."
@@ -175,7 +179,8 @@ def _ended(observed: Observed, resolution: Resolution, end: Ended, now: datetime
         return Plan(status=status.resolved(project, told, records, now, **changes), events=(event,))
     if end.outcome is AttemptOutcome.SUCCEEDED:
         end = Ended(AttemptOutcome.PROGRAM_FAILED, "The trainer reported success and no resolution.")
-    reason, words = end.reason or str(end.outcome), end.words(ADVICE)
+    advice = ADVICE | {AttemptOutcome.REPORT_UNKNOWN: LATER_TRAINER.format(image=resolution.image)}
+    reason, words = end.reason or str(end.outcome), end.words(advice)
     event = Event(reason, words, warning=True)
     if end.retried:
         closed = status.closed(resolution, end.outcome, words, resolution.failures + 1, now)
