@@ -18,7 +18,7 @@ from stagecoach.kinds.finetunerun import attempts, imports, nodes, status, suspe
 from stagecoach.kinds.finetunerun.blocked import Blocked
 from stagecoach.kinds.finetunerun.inputs import demand, freeze, ready_project, servable, work_job
 from stagecoach.kinds.finetunerun.observe import Observed, inputs_key, observe, project_key
-from stagecoach.kinds.invalid import invalid_spec
+from stagecoach.kinds.invalid import unreadable
 from stagecoach.kinds.plan import Event, Key, Object, Plan
 from stagecoach.kinds.view import View
 from stagecoach.policies.attempts import (
@@ -58,7 +58,7 @@ def reconcile(view: View, raw: Object, now: datetime, settings: Settings) -> Pla
     try:
         observed = observe(view, raw, now)
     except ValidationError as error:
-        return invalid_spec(raw, error, now)
+        return unreadable(raw, error, now)
     plan = decide(observed, now, settings)
     return plan.within(PATIENCE) if observed.ending else plan
 

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from stagecoach.api.resolved import FindingCode, ReportedFinding, Resolution
+from stagecoach.api.resolved import ReportedFinding, Resolution
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build import jobs
 from stagecoach.contract.digests import digest_of_document
@@ -12,7 +12,7 @@ from stagecoach.contract.jobs import ResolveJob
 from stagecoach.kinds import contracts
 from stagecoach.kinds.conditions import timestamp
 from stagecoach.kinds.controller import Controller, Settings
-from stagecoach.kinds.invalid import invalid_spec
+from stagecoach.kinds.invalid import unreadable
 from stagecoach.kinds.plan import Event, Key, Object, Plan
 from stagecoach.kinds.transformerproject import findings, status
 from stagecoach.kinds.transformerproject.observe import Observed, observe
@@ -42,7 +42,7 @@ def reconcile(view: View, raw: Object, now: datetime, settings: Settings) -> Pla
     try:
         observed = observe(view, raw, now)
     except ValidationError as error:
-        return invalid_spec(raw, error, now)
+        return unreadable(raw, error, now)
     plan = decide(observed, now, settings)
     return plan.within(PATIENCE) if observed.ending else plan
 
@@ -92,6 +92,8 @@ def _current(project: TransformerProject, resolution: Resolution, document: Reso
     """Whether the resolution is of the spec as it is now, and no newer one was asked for."""
     if resolution.inputs != _identity(project, document) or resolution.requested_at != project.requested_at:
         return False
+    if resolution.outcome not in (None, *AttemptOutcome):
+        return False  # a word of a later version: another resolution tells it in ours
     # What has succeeded needs no other pod; what has not may need just that.
     return resolution.outcome == AttemptOutcome.SUCCEEDED or resolution.pods == _pods_identity(project)
 
@@ -170,7 +172,7 @@ def _ended(observed: Observed, resolution: Resolution, end: Ended, now: datetime
     project = observed.project
     found = end.report.resolution if end.report else None
     if end.outcome is AttemptOutcome.SUCCEEDED and found is not None:
-        reported = [ReportedFinding(code=FindingCode(item.code), message=item.message) for item in found.findings]
+        reported = [ReportedFinding(code=item.code, message=item.message) for item in found.findings]
         closed = status.closed(resolution, end.outcome, "", 0, now).model_copy(update={"findings": reported})
         changes = status.facts_of(found) | {"resolution": closed}
         records = found.has_records or observed.has_succeeded_run
