@@ -170,4 +170,4 @@ def test_wrong_keys_are_told(harbour: Desk) -> None:
     harbour.apply(project(harbour, "thief", keys="stolen"))
     message = harbour.awaits_reason("txp", "thief", "KeysRefused")
     assert "secret key" in message
-    assert "Correct the keys in the Secret" in message
+    assert "Correct the keys in Secret stolen" in message

@@ -37,15 +37,15 @@ ABANDONED = timedelta(days=1)
 class ObjectStore(Store):
     """The objects of a bucket whose keys begin with a prefix."""
 
-    def __init__(self, filesystem: Any, place: Uri, field: str) -> None:
+    def __init__(self, filesystem: Any, place: Uri, field: str, secret: str) -> None:
         super().__init__(filesystem, str(place))
-        self._field = field
+        self._field, self._secret = field, secret
         self._bucket = place.name
         self._prefix = f"{place.path}/" if place.path else ""
 
     @classmethod
-    def connect(cls, place: Uri, keys: Mapping[str, str], field: str = "") -> Self:
-        """Return the store at a URI that a field of the spec names, given the content of its Secret."""
+    def connect(cls, place: Uri, keys: Mapping[str, str], field: str = "", secret: str = "") -> Self:
+        """Return the store at a URI that a field of the spec names, given the content of its Secret and its name."""
         import s3fs
 
         endpoint = keys.get("AWS_ENDPOINT_URL") or None
@@ -72,7 +72,7 @@ class ObjectStore(Store):
         )
         # The client below has tried again already.
         filesystem.retries = 2
-        return cls(filesystem, place, field)
+        return cls(filesystem, place, field, secret)
 
     # Reading
 
@@ -207,7 +207,7 @@ class ObjectStore(Store):
         return f"{self._prefix}{relative}"
 
     def _call(self, operation: str, relative: str, **arguments: Any) -> dict[str, Any]:
-        with told(self.path(relative), self._field):
+        with told(self.path(relative), self._field, self._secret):
             answer: dict[str, Any] = self._fs.call_s3(operation, Bucket=self._bucket, **arguments)
             return answer
 
@@ -267,7 +267,7 @@ class ObjectStore(Store):
         from fsspec.asyn import sync
 
         span = f"bytes={start}-{start + READ_PART - 1}"
-        with told(self.path(relative), self._field):
+        with told(self.path(relative), self._field, self._secret):
             for left in reversed(range(TRIES)):
                 try:
                     found: tuple[dict[str, Any], bytes] = sync(

@@ -177,6 +177,19 @@ def test_keys_that_open_nothing(server: Server, bucket: str, keys: dict[str, str
     assert "0000wrong" not in str(caught.value)
 
 
+def test_refused_keys_are_those_of_a_secret_that_is_named(
+    project: Project, server: Server, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_keys(project, server, monkeypatch, storage=f"s3://{bucket}/desk")
+    (project.root / "credentials" / "lake" / "..data" / "AWS_SECRET_ACCESS_KEY").write_text("0000wrong")
+    with pytest.raises(BadInput) as caught:
+        require_storage(places.storage())
+    problem = caught.value.problem
+    assert (problem.reason, problem.field) == ("KeysRefused", "storage.uri")
+    assert problem.remedy == "Correct the keys in Secret lake."
+    assert "0000wrong" not in problem.line()
+
+
 def test_a_bucket_that_is_not_there(server: Server) -> None:
     for use in (require_storage, lambda store: store.probe("uid"), lambda store: store.read("a")):
         with pytest.raises(BadInput) as caught:
@@ -230,6 +243,21 @@ def test_the_words_of_a_store(code: str, status: int, kind: type[Exception], rea
     with pytest.raises(kind) as caught, object_errors.told("s3://lake"):
         raise translate_boto_error(ClientError(answer, "PutObject"))
     assert not reason or caught.value.problem.reason == reason  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("code", ["InvalidAccessKeyId", "AccessDenied", "PermanentRedirect", "ExpiredToken", ""])
+@pytest.mark.parametrize(("secret", "words"), [("lake", "Secret lake"), ("", "Secret")])
+def test_what_a_secret_is_to_blame_for_names_it(code: str, secret: str, words: str) -> None:
+    from botocore.exceptions import ClientError, EndpointConnectionError
+    from s3fs.errors import translate_boto_error
+
+    answer = {"Error": {"Code": code, "Message": "m"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
+    error = ClientError(answer, "PutObject") if code else EndpointConnectionError(endpoint_url="http://lake")
+    with pytest.raises((BadInput, StorageFailed)) as caught, object_errors.told("s3://lake", "storage.uri", secret):
+        raise translate_boto_error(error)
+    remedy: str = caught.value.problem.remedy  # type: ignore[attr-defined]
+    assert words in remedy
+    assert "{" not in remedy
 
 
 def test_an_answer_that_is_no_object_stores_is_not_quoted() -> None:
