@@ -180,7 +180,7 @@ class ObjectStore(Store):
         def part(number: int) -> dict[str, Any]:
             body = _piece(content, (number - 1) * WRITE_PART)
             sent = self._call("upload_part", relative, Key=key, UploadId=upload, PartNumber=number, Body=body)
-            return {"PartNumber": number, "ETag": sent["ETag"]}
+            return {"PartNumber": number, "ETag": self._etag(sent, relative)}
 
         pool = ThreadPoolExecutor(PARALLEL)
         try:
@@ -255,8 +255,20 @@ class ObjectStore(Store):
             answer, content = self._get(relative, 0)
         except EmptyObject:
             return b"", 0, ""
-        size = re.search(r"/([0-9]+)$", answer.get("ContentRange", ""))
-        return content, int(size.group(1)) if size else len(content), answer["ETag"]
+        found = re.search(r"/([0-9]+)$", answer.get("ContentRange", ""))
+        size = int(found.group(1)) if found else len(content)
+        # Only between parts does it matter which version they are of.
+        return content, size, self._etag(answer, relative) if size > len(content) else ""
+
+    def _etag(self, answer: Mapping[str, Any], relative: str) -> str:
+        """Return the store's word for a version or a part. Raises BadInput when it has none."""
+        if etag := answer.get("ETag"):
+            return str(etag)
+        message = (
+            f"the object store gives no ETag, without which objects above {READ_PART >> 20} MiB cannot be trusted."
+        )
+        remedy = "Use a store that answers with ETags (a proxy before it may drop them), or a claim."
+        raise BadInput(Problem.of("EtagMissing", message, field=self._field, value=self.path(relative), remedy=remedy))
 
     def _part(self, relative: str, start: int, version: str) -> bytes:
         return self._get(relative, start, IfMatch=version)[1]

@@ -374,6 +374,46 @@ def test_an_upload_that_somebody_gave_up(
         assert caught.value.problem.reason == "UploadLost"
 
 
+def test_of_a_store_without_etags_an_object_is_read_that_is_one_part(
+    store: ObjectStore, server: Server, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects, "READ_PART", MIB)
+    fetch = ObjectStore._fetch
+
+    async def without(store: ObjectStore, **arguments: str) -> tuple[dict[str, Any], bytes]:
+        answer, content = await fetch(store, **arguments)
+        del answer["ETag"]
+        return answer, content
+
+    monkeypatch.setattr(ObjectStore, "_fetch", without)
+    for size in (0, 7, MIB):
+        store.write("a", bytes(size), "")
+        assert store.read("a") == bytes(size)
+    store = ObjectStore.connect(parse(f"s3://{bucket}/desk"), server.keys, "storage.uri")
+    store.write("a", bytes(MIB + 1), "")
+    with pytest.raises(BadInput) as caught:
+        store.read("a")
+    problem = caught.value.problem
+    assert (problem.reason, problem.field, problem.value) == ("EtagMissing", "storage.uri", f"s3://{bucket}/desk/a")
+    assert problem.remedy
+
+
+def test_a_store_without_etags_takes_no_object_in_parts(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objects, "WRITE_PART", 5 * MIB)
+    call = store._call
+
+    def without(operation: str, relative: str, **given: Any) -> dict[str, Any]:
+        return {key: value for key, value in call(operation, relative, **given).items() if key != "ETag"}
+
+    monkeypatch.setattr(store, "_call", without)
+    store.write("small", bytes(MIB), "")
+    with pytest.raises(BadInput) as caught:
+        store.write("large", bytes(6 * MIB), "")
+    assert caught.value.problem.reason == "EtagMissing"
+    assert not store.exists("large")
+    assert begun(store) == []
+
+
 def test_an_upload_that_is_interrupted_is_given_up(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(objects, "WRITE_PART", 5 * MIB)
     call = store._call
