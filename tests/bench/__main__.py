@@ -27,7 +27,11 @@ def main(arguments: list[str]) -> int:
     )
     console = Console(highlight=False)
     console.print(f"measuring; to follow it: kubectl logs -n {NAMESPACE} job/training -f")
-    console.print(deploy.await_job(tools, NAMESPACE, "training", seconds=3600), markup=False)
+    try:
+        console.print(deploy.await_job(tools, NAMESPACE, "training", seconds=3600), markup=False)
+    except RuntimeError as error:  # its text is the log, whose last line says what was missed
+        console.print(str(error).rstrip(), markup=False)
+        return 1
     return 0
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests import builders, deploy
+from tests.e2e import servers
 from tests.e2e.conftest import DATA, SMALL, Desk, Ground, new_desk
 
 SERVERS = "servers"
@@ -59,10 +60,13 @@ def harbour(ground: Ground) -> Iterator[Desk]:
             "command": ["python3", "-c", BASES],
             "volumeMounts": [{"name": "models", "mountPath": "/models"}],
         }
-        made.apply(servers(ground.tests_image), service(), deploy.restricted_job("bases", container, [models]))
-        made.apply(secret("lake", made.namespace), secret("stolen", made.namespace, AWS_SECRET_ACCESS_KEY="another"))
+        start_servers(made, ground.tests_image)
+        made.apply(deploy.restricted_job("bases", container, [models]))
+        keys = KEYS | {"AWS_ENDPOINT_URL": servers.url(made, SERVERS, STORE_PORT)}
+        servers.secret(made, "lake", keys)
+        servers.secret(made, "stolen", keys | {"AWS_SECRET_ACCESS_KEY": "another"})
         made.tools.kubectl("wait", "-n", made.namespace, "--for=condition=complete", "job/bases", "--timeout=5m")
-        made.tools.kubectl("wait", "-n", made.namespace, "--for=condition=ready", f"pod/{SERVERS}", "--timeout=5m")
+        servers.await_ready(made, SERVERS)
         yield made
 
 
@@ -71,14 +75,12 @@ def pairs() -> str:
     return "input,target\n" + "".join(f"parcel {number} is late,late\n" for number in range(20))
 
 
-def servers(image: str) -> builders.Object:
-    """Return the pod of both servers, from the pod of a Job that restricted namespaces admit."""
-    data = {"name": "data", "mountPath": "/data"}
-    rows = {"name": "rows", "mountPath": "/rows"}
+def start_servers(desk: Desk, image: str) -> None:
+    """Start both servers, in one pod."""
     store = {
         "image": image,
         "command": ["sh", "-ec", STORE],
-        "volumeMounts": [data, rows],
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "rows", "mountPath": "/rows"}],
         "env": [
             {"name": "ROOT_ACCESS_KEY", "value": KEYS["AWS_ACCESS_KEY_ID"]},
             {"name": "ROOT_SECRET_KEY", "value": KEYS["AWS_SECRET_ACCESS_KEY"]},
@@ -87,30 +89,14 @@ def servers(image: str) -> builders.Object:
         "resources": {"requests": {"cpu": "250m"}},
         "readinessProbe": {"exec": {"command": ["test", "-e", "/data/ready"]}},
     }
-    volumes = [{"name": "data", "emptyDir": {}}, {"name": "rows", "configMap": {"name": "rows"}}]
-    spec = deploy.restricted_job(SERVERS, store, volumes)["spec"]["template"]["spec"]
     tracking = {
         "name": "tracking",
         "command": ["sh", "-ec", TRACKING],
         "env": [{"name": "MLFLOW_DISABLE_TELEMETRY", "value": "true"}, {"name": "HOME", "value": "/data"}],
         "readinessProbe": {"httpGet": {"path": "/health", "port": TRACKING_PORT}},
     }
-    spec["containers"].append(spec["containers"][0] | tracking)
-    metadata = {"name": SERVERS, "labels": {"app": SERVERS}}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
-
-
-def service() -> builders.Object:
-    """Return the Service in front of both servers."""
-    ports = [{"name": f"port-{port}", "port": port} for port in (STORE_PORT, TRACKING_PORT)]
-    spec = {"selector": {"app": SERVERS}, "ports": ports}
-    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": SERVERS}, "spec": spec}
-
-
-def secret(name: str, namespace: str, **changes: str) -> builders.Object:
-    """Return the Secret for the object store."""
-    keys = KEYS | {"AWS_ENDPOINT_URL": f"http://{SERVERS}.{namespace}.svc:{STORE_PORT}"} | changes
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": keys}
+    volumes = [{"name": "data", "emptyDir": {}}, {"name": "rows", "configMap": {"name": "rows"}}]
+    servers.start(desk, SERVERS, [STORE_PORT, TRACKING_PORT], store, volumes, tracking)
 
 
 def project(desk: Desk, name: str, keys: str = "lake") -> builders.Object:
@@ -128,7 +114,7 @@ def project(desk: Desk, name: str, keys: str = "lake") -> builders.Object:
         candidates=[{"name": "small", "model": {"uri": "pvc://models/bert"}, "license": "Apache-2.0"}],
         storage={"uri": f"s3://lake/{name}"},
         credentials=[{"match": "s3://lake/", "secret": {"name": keys}}],
-        tracking={"mlflow": {"uri": f"http://{SERVERS}.{desk.namespace}.svc:{TRACKING_PORT}"}},
+        tracking={"mlflow": {"uri": servers.url(desk, SERVERS, TRACKING_PORT)}},
     )
 
 
@@ -170,4 +156,4 @@ def test_wrong_keys_are_told(harbour: Desk) -> None:
     harbour.apply(project(harbour, "thief", keys="stolen"))
     message = harbour.awaits_reason("txp", "thief", "KeysRefused")
     assert "secret key" in message
-    assert "Correct the keys in the Secret" in message
+    assert "Correct the keys in Secret stolen" in message

@@ -1,6 +1,7 @@
 """A base model from a hub that asks for a token."""
 
-from tests import builders, deploy
+from tests import builders
+from tests.e2e import servers
 from tests.e2e.conftest import DATA, SMALL, TINY_BASE, Desk, Ground, tiny_project
 
 HUB = "hub"
@@ -11,8 +12,8 @@ SERVE = f"python3 /script/{TINY_BASE.name} /data/tiny; exec python3 -m tests.uni
 COMMIT = "b" * 40  # what that server's branch main stands for
 
 
-def server(image: str) -> builders.Object:
-    """Return the pod of the hub, from the pod of a Job that restricted namespaces admit."""
+def start_hub(desk: Desk, image: str) -> None:
+    """Start the hub; it asks for the token of the Secret of its name."""
     reference = {"secretKeyRef": {"name": HUB, "key": "token"}}
     container = {
         "image": image,
@@ -22,21 +23,7 @@ def server(image: str) -> builders.Object:
         "readinessProbe": {"tcpSocket": {"port": PORT}},
     }
     volumes = [{"name": "data", "emptyDir": {}}, {"name": "script", "configMap": {"name": "tiny-base"}}]
-    spec = deploy.restricted_job(HUB, container, volumes)["spec"]["template"]["spec"]
-    metadata = {"name": HUB, "labels": {"app": HUB}}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
-
-
-def service() -> builders.Object:
-    """Return the Service in front of the hub."""
-    spec = {"selector": {"app": HUB}, "ports": [{"port": PORT}]}
-    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": HUB}, "spec": spec}
-
-
-def secret(name: str, namespace: str, **changes: str) -> builders.Object:
-    """Return a Secret for the hub."""
-    keys = TOKEN | {"HF_ENDPOINT": f"http://{HUB}.{namespace}.svc:{PORT}"} | changes
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": keys}
+    servers.start(desk, HUB, [PORT], container, volumes)
 
 
 def project(namespace: str, name: str, keys: str) -> builders.Object:
@@ -54,9 +41,11 @@ def test_a_base_model_of_a_hub_is_trained_with_a_token_of_a_secret(ground: Groun
     desk.data(DATA)
     desk.data({TINY_BASE.name: TINY_BASE.read_text()}, name="tiny-base")
     desk.claim("store")
-    desk.apply(secret(HUB, desk.namespace), secret("stolen", desk.namespace, token="another"))
-    desk.apply(server(ground.tests_image), service())
-    desk.tools.kubectl("wait", "-n", desk.namespace, "--for=condition=ready", f"pod/{HUB}", "--timeout=5m")
+    keys = TOKEN | {"HF_ENDPOINT": servers.url(desk, HUB, PORT)}
+    servers.secret(desk, HUB, keys)
+    servers.secret(desk, "stolen", keys | {"token": "another"})
+    start_hub(desk, ground.tests_image)
+    servers.await_ready(desk, HUB)
 
     desk.apply(project(desk.namespace, "desk", HUB), project(desk.namespace, "thief", "stolen"))
     assert "token" in desk.awaits_reason("txp", "thief", "BaseMissing"), "the hub tells strangers nothing"

@@ -1,6 +1,7 @@
 """The trainer's own tests, in its image and with its libraries: real trainings of a tiny model."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -12,11 +13,17 @@ from tests.e2e.conftest import Desk, Ground
 RESOURCES = {"requests": {"cpu": "50m", "memory": "2Gi"}, "limits": {"memory": "5Gi"}}
 
 
-def test_the_trainers_tests_pass_in_its_image(ground: Ground, desk: Desk) -> None:
-    # An image's digest is over all that its tests depend on.
-    passed = State.from_environment().cache / "passed" / ground.tests_image.rpartition(":")[2]
-    if passed.exists():
-        pytest.skip(f"they have passed in this very image; to run them again, remove {passed}")
+@pytest.fixture
+def passed(ground: Ground) -> Path:
+    """The file that is there once an image's tests have passed: its digest is over all that they depend on."""
+    found = State.from_environment().cache / "passed" / ground.tests_image.rpartition(":")[2]
+    if found.exists():
+        pytest.skip(f"they have passed in this very image; to run them again, remove {found}")
+    return found
+
+
+# The order counts: what is skipped makes no namespace.
+def test_the_trainers_tests_pass_in_its_image(passed: Path, desk: Desk, ground: Ground) -> None:
     job = deploy.restricted_job("trainer-tests", {"image": ground.tests_image, "resources": RESOURCES}, [])
     desk.tools.kubectl("create", "-n", desk.namespace, "-f", "-", stdin=json.dumps(job))
     output = deploy.await_job(desk.tools, desk.namespace, "trainer-tests", seconds=2700)

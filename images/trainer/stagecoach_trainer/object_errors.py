@@ -11,30 +11,31 @@ from stagecoach.contract.store import StorageFailed
 _DENIED = (
     "AccessDenied",
     "access is denied",
-    "Let spec.credentials name a Secret whose keys may list and read there, and write to the storage.",
+    "Let the keys in {secret} list and read there, and write to the storage; or name another in spec.credentials.",
 )
+_UNKNOWN = "Let spec.credentials name a Secret whose keys may list and read there, and write to the storage."
 # What only a person can mend.
 _WRONG = {
     "NoSuchBucket": ("BucketMissing", "there is no such bucket", "Create the bucket, or correct the URI."),
     "InvalidBucketName": ("BucketMissing", "there can be no such bucket", "Correct the URI."),
-    "InvalidAccessKeyId": ("KeysRefused", "the access key is not known there", "Correct the keys in the Secret."),
+    "InvalidAccessKeyId": ("KeysRefused", "the access key is not known there", "Correct the keys in {secret}."),
     # The same in versitygw's words.
-    "XAdminUserNotFound": ("KeysRefused", "the access key is not known there", "Correct the keys in the Secret."),
+    "XAdminUserNotFound": ("KeysRefused", "the access key is not known there", "Correct the keys in {secret}."),
     "SignatureDoesNotMatch": (
         "KeysRefused",
         "the secret key is not that of the access key",
-        "Correct the keys in the Secret.",
+        "Correct the keys in {secret}.",
     ),
-    "InvalidToken": ("KeysRefused", "the session token is not valid", "Correct the keys in the Secret."),
+    "InvalidToken": ("KeysRefused", "the session token is not valid", "Correct the keys in {secret}."),
     "AccessDenied": _DENIED,
     # Of a HEAD: no body says more. With one, a status of 403 may also mean a clock that is wrong, and pass.
     "403": _DENIED,
-    "PermanentRedirect": ("WrongRegion", "the bucket is in another region", "Set AWS_REGION in the Secret."),
-    "AuthorizationHeaderMalformed": ("WrongRegion", "it is another region", "Set AWS_REGION in the Secret."),
+    "PermanentRedirect": ("WrongRegion", "the bucket is in another region", "Set AWS_REGION in {secret}."),
+    "AuthorizationHeaderMalformed": ("WrongRegion", "it is another region", "Set AWS_REGION in {secret}."),
 }
 # What may pass.
 _FAILED = {
-    "ExpiredToken": ("KeysExpired", "the session token has expired", "Renew the keys in the Secret."),
+    "ExpiredToken": ("KeysExpired", "the session token has expired", "Renew the keys in {secret}."),
     "QuotaExceeded": ("StorageFull", "the storage's quota is used up", "Make room, or raise the quota."),
     "XMinioAdminBucketQuotaExceeded": ("StorageFull", "the bucket's quota is used up", "Make room, or raise it."),
     "XMinioStorageFull": ("StorageFull", "the storage is full", "Make room, or add to it."),
@@ -44,7 +45,7 @@ _FAILED = {
 _UNREACHABLE = (
     "EndpointUnreachable",
     "the object store does not answer",
-    "See that AWS_ENDPOINT_URL in the Secret is right, that the store is up, and that pods may reach it.",
+    "See that AWS_ENDPOINT_URL in {secret} is right, that the store is up, and that pods may reach it.",
 )
 _OTHER = ("StorageFailed", "the object store refused", "See the message, and the store's own log.")
 _BY_STATUS = {301: "PermanentRedirect", 412: "PreconditionFailed", 507: "InsufficientStorage"}
@@ -57,8 +58,11 @@ class EmptyObject(Exception):
 
 
 @contextmanager
-def told(place: str, field: str = "") -> Iterator[None]:
-    """Turn the object store's errors into words; a missing object is the caller's to judge."""
+def told(place: str, field: str = "", secret: str = "") -> Iterator[None]:
+    """Turn the object store's errors into words; a missing object is the caller's to judge.
+
+    `secret` is the name of the Secret with whose keys it is asked.
+    """
     from aiohttp import ClientError
     from botocore.exceptions import BotoCoreError
     from botocore.parsers import ResponseParserError
@@ -66,15 +70,16 @@ def told(place: str, field: str = "") -> Iterator[None]:
     try:
         yield
     except (OSError, BotoCoreError, ClientError) as error:
-        _tell(error, place, field)
+        _tell(error, place, field, secret)
     except ResponseParserError:
         # Its text is all of the answer, which is nobody's to see: mostly a page of some other server.
         reason, what, remedy = _UNREACHABLE
+        remedy = _naming(secret, remedy)
         problem = Problem.of(reason, f"{what} in its protocol.", field=field, value=place, remedy=remedy)
         raise StorageFailed(problem) from None
 
 
-def _tell(error: Exception, place: str, field: str) -> NoReturn:
+def _tell(error: Exception, place: str, field: str, secret: str) -> NoReturn:
     code, status = _code_of(error)
     if code in _EMPTY:
         raise EmptyObject from error
@@ -83,8 +88,13 @@ def _tell(error: Exception, place: str, field: str) -> NoReturn:
     known = _WRONG | _FAILED
     code = code if code in known else _BY_STATUS.get(status, code)
     reason, what, remedy = known.get(code, _OTHER) if status else _UNREACHABLE
+    remedy = _naming(secret, _UNKNOWN if reason == "AccessDenied" and not secret else remedy)
     problem = Problem.of(reason, f"{what}: {error}", field=field, value=place, remedy=remedy)
     raise (BadInput(problem) if code in _WRONG else StorageFailed(problem)) from error
+
+
+def _naming(secret: str, remedy: str) -> str:
+    return remedy.format(secret=f"Secret {secret}" if secret else "the Secret")
 
 
 def _code_of(error: BaseException) -> tuple[str, int]:

@@ -37,15 +37,15 @@ ABANDONED = timedelta(days=1)
 class ObjectStore(Store):
     """The objects of a bucket whose keys begin with a prefix."""
 
-    def __init__(self, filesystem: Any, place: Uri, field: str) -> None:
+    def __init__(self, filesystem: Any, place: Uri, field: str, secret: str) -> None:
         super().__init__(filesystem, str(place))
-        self._field = field
+        self._field, self._secret = field, secret
         self._bucket = place.name
         self._prefix = f"{place.path}/" if place.path else ""
 
     @classmethod
-    def connect(cls, place: Uri, keys: Mapping[str, str], field: str = "") -> Self:
-        """Return the store at a URI that a field of the spec names, given the content of its Secret."""
+    def connect(cls, place: Uri, keys: Mapping[str, str], field: str = "", secret: str = "") -> Self:
+        """Return the store at a URI that a field of the spec names, given the content of its Secret and its name."""
         import s3fs
 
         endpoint = keys.get("AWS_ENDPOINT_URL") or None
@@ -72,7 +72,7 @@ class ObjectStore(Store):
         )
         # The client below has tried again already.
         filesystem.retries = 2
-        return cls(filesystem, place, field)
+        return cls(filesystem, place, field, secret)
 
     # Reading
 
@@ -180,7 +180,7 @@ class ObjectStore(Store):
         def part(number: int) -> dict[str, Any]:
             body = _piece(content, (number - 1) * WRITE_PART)
             sent = self._call("upload_part", relative, Key=key, UploadId=upload, PartNumber=number, Body=body)
-            return {"PartNumber": number, "ETag": sent["ETag"]}
+            return {"PartNumber": number, "ETag": self._etag(sent, relative)}
 
         pool = ThreadPoolExecutor(PARALLEL)
         try:
@@ -207,7 +207,7 @@ class ObjectStore(Store):
         return f"{self._prefix}{relative}"
 
     def _call(self, operation: str, relative: str, **arguments: Any) -> dict[str, Any]:
-        with told(self.path(relative), self._field):
+        with told(self.path(relative), self._field, self._secret):
             answer: dict[str, Any] = self._fs.call_s3(operation, Bucket=self._bucket, **arguments)
             return answer
 
@@ -255,8 +255,20 @@ class ObjectStore(Store):
             answer, content = self._get(relative, 0)
         except EmptyObject:
             return b"", 0, ""
-        size = re.search(r"/([0-9]+)$", answer.get("ContentRange", ""))
-        return content, int(size.group(1)) if size else len(content), answer["ETag"]
+        found = re.search(r"/([0-9]+)$", answer.get("ContentRange", ""))
+        size = int(found.group(1)) if found else len(content)
+        # Only between parts does it matter which version they are of.
+        return content, size, self._etag(answer, relative) if size > len(content) else ""
+
+    def _etag(self, answer: Mapping[str, Any], relative: str) -> str:
+        """Return the store's word for a version or a part. Raises BadInput when it has none."""
+        if etag := answer.get("ETag"):
+            return str(etag)
+        message = (
+            f"the object store gives no ETag, without which objects above {READ_PART >> 20} MiB cannot be trusted."
+        )
+        remedy = "Use a store that answers with ETags (a proxy before it may drop them), or a claim."
+        raise BadInput(Problem.of("EtagMissing", message, field=self._field, value=self.path(relative), remedy=remedy))
 
     def _part(self, relative: str, start: int, version: str) -> bytes:
         return self._get(relative, start, IfMatch=version)[1]
@@ -267,7 +279,7 @@ class ObjectStore(Store):
         from fsspec.asyn import sync
 
         span = f"bytes={start}-{start + READ_PART - 1}"
-        with told(self.path(relative), self._field):
+        with told(self.path(relative), self._field, self._secret):
             for left in reversed(range(TRIES)):
                 try:
                     found: tuple[dict[str, Any], bytes] = sync(

@@ -42,15 +42,19 @@ def _opened(place: Uri, uri: str, field: str = "") -> Store:
         return Store.local(rebased(mounts.path_of(place)))
     from stagecoach_trainer.objects import ObjectStore
 
-    return ObjectStore.connect(place, keys(uri), field)
+    return ObjectStore.connect(place, keys(uri), field, _secret(uri) or "")
 
 
 def keys(uri: str) -> dict[str, str]:
     """Return what the Secret for a URI holds, by key; nothing when there is none. Raises BadInput."""
-    secret = access.secret_of(uri, access.read_access().credentials)
+    secret = _secret(uri)
     if secret is None:
         return {}
     return credentials.read(uris.parse(uri).scheme, Path(rebased(mounts.secret_folder(secret))), secret)
+
+
+def _secret(uri: str) -> str | None:
+    return access.secret_of(uri, access.read_access().credentials)
 
 
 def scratch() -> Path:

@@ -121,6 +121,16 @@ class BaseModel(schema.BaseModel):
         return result
 
 
+class Told(BaseModel, extra="allow"):
+    """A part of a status: what a later version of the operator wrote into it, and this one does not know, stays."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        document = super().__get_pydantic_json_schema__(core_schema, handler)
+        # The API server itself keeps no more than the definitions know.
+        return {key: value for key, value in document.items() if key != "x-kubernetes-preserve-unknown-fields"}
+
+
 class Enum(schema.Enum):
     """One of a few words."""
 
@@ -162,7 +172,7 @@ class ConditionStatus(Enum):
     UNKNOWN = "Unknown"
 
 
-class Condition(BaseModel):
+class Condition(Told):
     """One aspect of an object's state."""
 
     type: str = Field(max_length=64, description="Name of the aspect, in CamelCase.")

@@ -19,6 +19,7 @@ from stagecoach.api.common import (
     Name,
     Optional,
     Time,
+    Told,
     cel,
     keyed,
     rules,
@@ -296,7 +297,7 @@ class Phase(Enum):
     FAILED = "Failed"
 
 
-class InputDataset(BaseModel):
+class InputDataset(Told):
     """A data set as it was when the run's inputs were fixed."""
 
     name: Name = Field(description="Name in the project.")
@@ -304,7 +305,7 @@ class InputDataset(BaseModel):
     revision: Optional[str] = Field(None, max_length=64, description="Commit of a data set of a hub.")
 
 
-class Inputs(BaseModel):
+class Inputs(Told):
     """Everything that decides the result, fixed once."""
 
     digest: Digest = Field(description="Identity of all of it. Runs with equal inputs are trained once.")
@@ -337,7 +338,7 @@ class Intent(Enum):
     TRAIN = "Train"
 
 
-class Attempt(BaseModel):
+class Attempt(Told):
     """One Job. It is written here before it is made."""
 
     number: int = Field(description="Counted from 1.")
@@ -352,7 +353,7 @@ class Attempt(BaseModel):
     message: Optional[str] = Field(None, max_length=2048, description="How it ended, in words.")
 
 
-class Progress(BaseModel):
+class Progress(Told):
     """How far the training is."""
 
     step: int = Field(description="Steps of the optimizer so far.")
@@ -365,7 +366,7 @@ class Progress(BaseModel):
     at: Time = Field(description="When this was read.")
 
 
-class Totals(BaseModel):
+class Totals(Told):
     """What all attempts came to, also those that are no longer listed."""
 
     failures: int = Field(0, description="Attempts that count against spec.retries.")
@@ -377,7 +378,7 @@ class Totals(BaseModel):
     checkpoint: Optional[int] = Field(None, description="Step of the newest checkpoint that was seen.")
 
 
-class Artifact(BaseModel):
+class Artifact(Told):
     """What was trained or imported."""
 
     digest: Digest = Field(description="Identity of weights and configuration.")
@@ -387,14 +388,14 @@ class Artifact(BaseModel):
     type: str = Field(max_length=16, description="Adapter: to be used with its base. Model: a whole model.")
 
 
-class RecordRef(BaseModel):
+class RecordRef(Told):
     """The record of all that was done."""
 
     uri: str = Field(max_length=1024, description="Where the JSON is; a model card for people is beside it.")
     digest: Digest = Field(description="Identity of the JSON.")
 
 
-class Cost(BaseModel):
+class Cost(Told):
     """What the training took."""
 
     seconds: Optional[float] = Field(None, description="Training time.")
@@ -402,7 +403,7 @@ class Cost(BaseModel):
     gpu_hours: Optional[float] = Field(None, description="GPU time held.")
 
 
-class FineTuneRunStatus(BaseModel):
+class FineTuneRunStatus(Told):
     """What became of the run."""
 
     observed_generation: Optional[int] = Field(None, description="The metadata.generation that this status is about.")

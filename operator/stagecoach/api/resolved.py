@@ -1,12 +1,12 @@
 """What the operator found of a project."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from annotated_types import Len
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from stagecoach.api.candidates import MAX_CANDIDATES
-from stagecoach.api.common import BaseModel, Condition, Digest, Enum, Name, Optional, Time, keyed
+from stagecoach.api.common import Condition, Digest, Enum, Name, Optional, Time, Told, keyed
 from stagecoach.api.data import MAX_DATASETS
 
 
@@ -28,7 +28,7 @@ class Phase(Enum):
     READY = "Ready"
 
 
-class ResolvedDataset(BaseModel):
+class ResolvedDataset(Told):
     """A data set as it was found."""
 
     name: Name = Field(description="Name in spec.data.sets.")
@@ -37,7 +37,7 @@ class ResolvedDataset(BaseModel):
     revision: Optional[str] = Field(None, max_length=64, description="Commit of a data set of a hub.")
 
 
-class ResolvedCandidate(BaseModel):
+class ResolvedCandidate(Told):
     """A base model as it was found."""
 
     name: Name = Field(description="Name in spec.candidates.")
@@ -48,7 +48,7 @@ class ResolvedCandidate(BaseModel):
     revision: Optional[str] = Field(None, max_length=64, description="Commit of a model of a hub.")
 
 
-class ResolvedLabels(BaseModel):
+class ResolvedLabels(Told):
     """The label set as it was found."""
 
     count: int = Field(description="How many labels there are.")
@@ -56,14 +56,15 @@ class ResolvedLabels(BaseModel):
     first: Annotated[list[str], Len(max_length=100)] = Field(description="The first of them, in order.")
 
 
-class ReportedFinding(BaseModel):
+class ReportedFinding(Told):
     """What the resolving Job found."""
 
-    code: FindingCode = Field(description="What was found.")
+    # Not only those of FindingCode: a Job of a later trainer may have found it.
+    code: str = Field(max_length=64, description="What was found.")
     message: str = Field(max_length=512, description="The same in words.")
 
 
-class Resolution(BaseModel):
+class Resolution(Told):
     """The Job that hashes and checks data and models."""
 
     inputs: Digest = Field(description="Identity of the part of the spec that this resolution is of.")
@@ -82,21 +83,21 @@ class Resolution(BaseModel):
     )
 
 
-class FindingStatus(BaseModel):
+class FindingStatus(Told):
     """Something that a person should know before the next stage."""
 
-    code: FindingCode = Field(description="What was found.")
+    code: str = Field(max_length=64, description="What was found.")
     message: str = Field(max_length=1024, description="The same in words, with what to do about it.")
     accepted: bool = Field(description="Whether spec.accepted names it.")
 
 
-class StorageStatus(BaseModel):
+class StorageStatus(Told):
     """What is known of the storage."""
 
     records: bool = Field(description="It holds records: a new run is first looked up there.")
 
 
-class TransformerProjectStatus(BaseModel):
+class TransformerProjectStatus(Told):
     """What the operator found."""
 
     observed_generation: Optional[int] = Field(None, description="The metadata.generation that this status is about.")
@@ -121,3 +122,9 @@ class TransformerProjectStatus(BaseModel):
         [], max_length=16, description="What a person should know.", json_schema_extra=keyed("code")
     )
     storage: Optional[StorageStatus] = Field(None, description="What is known of the storage.")
+
+    @field_validator("phase", mode="before")
+    @classmethod
+    def _known(cls, word: Any) -> Any:
+        """Forget a word of a later version: it is only for people, and said anew."""
+        return None if isinstance(word, str) and word not in {each.value for each in Phase} else word

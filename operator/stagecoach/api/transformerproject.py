@@ -58,7 +58,8 @@ class Credential(BaseModel):
     """What opens a place that is not in the cluster."""
 
     match: UriBeginning = Field(
-        description="The beginning of the URIs that it is for, such as s3://lake/ or hf://. The longest match counts.",
+        description="The beginning of the URIs that it is for, such as s3://lake/ or hf://; one on https:// or http://"
+        " is that of a data set or of tracking. The longest match counts.",
     )
     secret: LocalSecret = Field(
         description="Secret of the project's namespace, mounted as files into the pods that read or write there; the"
@@ -172,6 +173,17 @@ EMBEDDING_RULES = (
     ),
 )
 
+# What contract/access.py calls opening, of a credential `c`.
+_BEGINNING = "(c.match.endsWith('/') ? c.match : c.match + '/')"
+# Only data sets and the tracking server are asked over HTTP, and both are in the spec.
+CREDENTIAL_RULE = cel(
+    "self.credentials.all(c, !c.match.startsWith('http') ||"
+    f" self.data.sets.exists(s, (s.uri + '/').startsWith({_BEGINNING})) ||"
+    f" (has(self.tracking) && (self.tracking.mlflow.uri + '/').startsWith({_BEGINNING})))",
+    "credentials[].match on https:// or http:// must be the beginning of a data set's uri or of tracking.mlflow.uri, in"
+    " whole segments: nothing else is asked with it. Correct it, set tracking, or leave it out",
+)
+
 SPEC_RULES = rules(
     cel(
         "size(self.candidates) == 1 || has(self.selected)",
@@ -208,6 +220,7 @@ SPEC_RULES = rules(
     ),
     *TAGGING_RULES,
     *EMBEDDING_RULES,
+    CREDENTIAL_RULE,
     cel(
         "!(self.problem.task in ['Classification', 'TokenClassification', 'Embedding']) ||"
         " !has(self.tokenization.maxTargetLength)",

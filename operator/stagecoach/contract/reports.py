@@ -1,7 +1,9 @@
 """What a Job tells: one Report as the container's termination message, and progress lines on stdout."""
 
+import json
+from contextlib import suppress
 from enum import IntEnum, StrEnum
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, ValidationError
 
@@ -34,6 +36,7 @@ class Outcome(StrEnum):
     PREEMPTED = "Preempted"  # the pod was asked to stop, and saved a checkpoint from which another attempt goes on
     PEER_LOST = "PeerLost"  # another process of the same training is gone: its own pod may say why
     FAILED = "Failed"  # anything else, the traceback is in the log
+    UNKNOWN = "Unknown"  # no trainer says it: what a later one said cannot be read
 
 
 class Problem(ContractModel):
@@ -167,12 +170,33 @@ class Report(ContractModel):
 
     @classmethod
     def parse(cls, text: str | None) -> Self | None:
-        """Return the Report in a termination message, or None when there is none that can be read."""
+        """Return the Report in a termination message, or None when there is none.
+
+        A later trainer, frozen into a run before the operator was rolled back, may say more than is known here, which
+        is passed over; or what cannot be read, which has the outcome Unknown.
+        """
         try:
-            # A later trainer, frozen into a run before the operator was rolled back, may say more.
             return cls.model_validate_json(text, extra="ignore") if text else None
-        except ValidationError:
-            return None
+        except ValidationError as error:
+            said = _read(text or "")
+            return cls._unknown(said, error) if "outcome" in said else None
+
+    @classmethod
+    def _unknown(cls, said: dict[str, Any], error: ValidationError) -> Self:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        message = f"{place} of its report is {_shortened(repr(first['input']), 200)}, which is not known here."
+        with suppress(ValidationError):
+            message += f" {Problem.model_validate(said.get('problem'), extra='ignore').sentence}"
+        return cls(outcome=Outcome.UNKNOWN, problem=Problem.of("ReportUnknown", message))
+
+
+def _read(text: str) -> dict[str, Any]:
+    try:
+        said = json.loads(text)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 class Progress(ContractModel):

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from stagecoach.api.common import Condition, ConditionStatus
 
 MAX_MESSAGE = 2048
+# The types that come and go; one that is not among them is a later version's, and stays.
+TYPES = {"Ready", "Reconciling", "Stalled", "Resolved", "InputsResolved", "Servable", "Complete", "Tracked"}
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ def dated(facts: Sequence[Fact], before: Sequence[Condition], generation: int, n
     Reconciling and Stalled are there only while they hold, as kstatus has it.
     """
     known = {condition.type: condition for condition in before}
-    return [_dated(fact, known.get(fact.type), generation, now) for fact in facts]
+    later = [condition for condition in before if condition.type not in TYPES]
+    return [*(_dated(fact, known.get(fact.type), generation, now) for fact in facts), *later]
 
 
 def _dated(fact: Fact, before: Condition | None, generation: int, now: datetime) -> Condition:

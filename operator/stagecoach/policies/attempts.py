@@ -34,6 +34,7 @@ class AttemptOutcome(StrEnum):
 
     SUCCEEDED = "Succeeded"
     BAD_INPUT = "BadInput"
+    REPORT_UNKNOWN = "ReportUnknown"
     OUT_OF_MEMORY = "OutOfMemory"
     BAD_IMAGE = "BadImage"
     IMAGE_PULL_FAILED = "ImagePullFailed"
@@ -62,6 +63,9 @@ class Row:
 TABLE = {
     AttemptOutcome.SUCCEEDED: Row(retried=False, advice=""),
     AttemptOutcome.BAD_INPUT: Row(retried=False, advice=""),  # the program's own words hold the remedy
+    AttemptOutcome.REPORT_UNKNOWN: Row(
+        retried=False, advice="The trainer image is not of the operator's version: another attempt would say the same."
+    ),
     AttemptOutcome.OUT_OF_MEMORY: Row(
         retried=False,
         advice="The same work would need the same memory: raise resources.memory, use a larger GPU, or lower"
@@ -269,6 +273,7 @@ def _reported(pod: PodState, report: Report) -> Ended:
         Outcome.BAD_INPUT: AttemptOutcome.BAD_INPUT,
         Outcome.SERVICE_FAILED: AttemptOutcome.SERVICE_FAILED,
         Outcome.OUT_OF_MEMORY: AttemptOutcome.OUT_OF_MEMORY,
+        Outcome.UNKNOWN: AttemptOutcome.REPORT_UNKNOWN,
     }.get(report.outcome, AttemptOutcome.PROGRAM_FAILED)
     if problem.reason in HOPELESS_FAILURES:
         outcome = AttemptOutcome.HOPELESS

@@ -22,6 +22,8 @@ SELECTOR = ",".join(f"{name}={value}" for name, value in MANAGED_BY.items())
 WATCH_SECONDS = (300, 600)
 # Bookmarks come every minute: a stream that is silent for longer is dead, whatever TCP thinks.
 SILENCE = 90.0
+# A stream that ends sooner, and brought nothing, is no stream.
+SHORTEST = 1.0
 # A watch that shows no sign of life for this long, not even of a failed try, hangs in a way nobody foresaw.
 STUCK = 300.0
 
@@ -43,9 +45,11 @@ class ChildWatch:
         self._namespace = namespace
         self._cache = cache
         self._intake = intake
-        self._backoff = backoff or Backoff(first=0.5, longest=30.0)
+        # All work in these namespaces waits for it.
+        self._backoff = backoff or Backoff(first=0.5, longest=10.0)
         self._since: str | None = None
         self._alive_at = time.monotonic()
+        # What exists is known: from the end of a list on, until the watch breaks.
         self.synced = asyncio.Event()
 
     @property
@@ -53,13 +57,22 @@ class ChildWatch:
         """What is watched, for logs and health."""
         return f"{self._resource} in {self._namespace or 'all namespaces'}"
 
+    def covers(self, namespace: str) -> bool:
+        """Whether children in this namespace are among those that are watched."""
+        return self._namespace in (None, namespace)
+
     @property
     def stuck(self) -> bool:
         """Whether the watch hangs: an unreachable server does not count, it is tried again and again."""
         return time.monotonic() - self._alive_at > STUCK
 
     async def run(self) -> None:
-        """List, watch, and begin again whenever something ends."""
+        """List and watch; when the server ends the stream, go on where it was; after a break, begin again.
+
+        A break may last, and this process may become the leader meanwhile. On children of before it would take a Job
+        that was made since for one that is gone, and the training in it for lost: until the next list is complete,
+        nothing is decided.
+        """
         while True:
             self._beat()
             try:
@@ -75,9 +88,8 @@ class ChildWatch:
 
     async def _recover(self, error: ApiError) -> None:
         metrics.WATCH_RESTARTS.labels(self._resource.plural, type(error).__name__).inc()
-        # A server error may mean a version from the future, after a restore of etcd: listing again mends that too.
-        if isinstance(error, Gone | ServerError):
-            self._since = None
+        self.synced.clear()
+        self._since = None
         delay = self._backoff.next(error.retry_after if isinstance(error, Throttled) else 0.0)
         level = logging.ERROR if isinstance(error, Forbidden) else logging.WARNING
         logger.log(level, "watch interrupted: %s", error, extra={"watch": self.name, "retry_in": round(delay, 1)})
@@ -107,13 +119,15 @@ class ChildWatch:
             seconds=random.randint(*WATCH_SECONDS),  # noqa: S311 - no secret
             silence=SILENCE,
         )
+        began, empty = time.monotonic(), True
         async for event in events:
+            empty = False
             self._beat()
-            self._backoff.reset()
             self._take(event["type"], event["object"])
+            self._backoff.reset()
+        if empty and time.monotonic() - began < SHORTEST:
+            raise ServerError(f"watch {self._resource}: the stream ended at once")
         metrics.WATCH_RESTARTS.labels(self._resource.plural, "ended").inc()
-        if time.monotonic() - self._alive_at < 1.0:  # a server that ends streams at once must not make us spin
-            await asyncio.sleep(self._backoff.next())
 
     def _take(self, sort: str, obj: Object) -> None:
         if sort == "ERROR":

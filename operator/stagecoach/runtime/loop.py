@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 WORKERS = 16
 RESYNC_SECONDS = 600.0
+# How soon a key is taken up again whose children were not known.
+UNKNOWN_SECONDS = 1.0
 
 
 def utc_now() -> datetime:
@@ -47,6 +49,7 @@ class Loop:
         queue: WorkQueue,
         executor: Executor,
         leadership: Leadership,
+        current: Callable[[str], bool],
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._controllers = {each.kind: each for each in controllers}
@@ -55,6 +58,7 @@ class Loop:
         self._queue = queue
         self._executor = executor
         self._leadership = leadership
+        self._current = current  # whether the children in a namespace are known as they are now
         self._now = now
         self._problems = Problems()
 
@@ -86,6 +90,9 @@ class Loop:
         if obj is None or obj["metadata"].get("deletionTimestamp"):
             # Children go with their owner, by the garbage collector: nothing is left to do, with us or without.
             self._drop(key)
+            return
+        if not self._current(key.namespace):
+            self._queue.put_after(key, UNKNOWN_SECONDS)
             return
         try:
             await self._reconcile(key, obj)

@@ -33,7 +33,9 @@ WATCH_RESTARTS = Counter(
     "stagecoach_watch_restarts_total", "Watches of children that had to start again, by cause.", ["resource", "cause"]
 )
 LEADER = Gauge("stagecoach_leader", "1 while this process holds the lease.")
-SYNCED = Gauge("stagecoach_synced", "1 once every watch has delivered what exists.")
+SYNCED = Gauge(
+    "stagecoach_synced", "1 while every watch has delivered what exists; nothing is decided where one has not."
+)
 OBJECTS = Gauge("stagecoach_objects", "Objects by kind and phase.", ["kind", "phase"])
 EVENTS_FAILED = Counter("stagecoach_events_failed_total", "Kubernetes Events that could not be written.")
 FACTS_FAILED = Counter("stagecoach_facts_failed_total", "Facts that could not be fetched, by sort.", ["fact"])

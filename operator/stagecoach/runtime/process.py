@@ -67,10 +67,15 @@ class Operator:
         ]
         self._watch = OwnWatch(connection, self._reader, self._own.values(), options.namespaces, cache, intake)
         executor = Executor(self._writer, resources, intake, Recorder(self._writer, options.identity))
-        self._loop = Loop(controllers, options.settings, cache, self._queue, executor, leadership)
+        self._loop = Loop(controllers, options.settings, cache, self._queue, executor, leadership, self._current)
         self._health = HealthServer(cache, self._children, self._synced.is_set)
         metrics.QUEUE_DEPTH.set_function(lambda: self._queue.depth)
-        metrics.SYNCED.set_function(self._synced.is_set)
+        metrics.SYNCED.set_function(
+            lambda: self._synced.is_set() and all(each.synced.is_set() for each in self._children)
+        )
+
+    def _current(self, namespace: str) -> bool:
+        return all(each.synced.is_set() for each in self._children if each.covers(namespace))
 
     async def run(self) -> int:
         """Run until a signal (0) or until a part fails (1)."""

@@ -68,6 +68,21 @@ def embedding(change: Change) -> Change:
     return changed
 
 
+def credential(match: str) -> builders.Object:
+    return {"match": match, "secret": {"name": "s"}}
+
+
+def with_web(*matches: str) -> Change:
+    """Return a change of a project that reads from a web server, tells a tracking server, and has credentials."""
+
+    def changed(spec: builders.Object) -> None:
+        spec["data"]["sets"][0]["uri"] = "https://data.example.com/a/rows.csv"
+        spec["tracking"] = {"mlflow": {"uri": "http://mlflow.lab:5000/"}}
+        spec["credentials"] = [credential(match) for match in matches]
+
+    return changed
+
+
 URI = "data.sets.0.uri"
 MODEL = "candidates.0.model"
 HUB_SET = {"name": "train", "uri": "hf://datasets/desk/cards/data/train.parquet", "split": "Train"}
@@ -145,6 +160,10 @@ PROJECTS = [
     ("credentials for every host", put("credentials", [{"match": "https://", "secret": {"name": "s"}}]), "must be the beginning of"),
     ("credentials for a claim", put("credentials", [{"match": "pvc://lake/", "secret": {"name": "s"}}]), "must be the beginning of"),
     ("credentials without a Secret", put("credentials", [{"match": "s3://lake/"}]), "secret: Required value"),
+    ("credentials that nothing is asked with", put("credentials", [credential("http://mlflow.lab:5000")]), "nothing else is asked with it. Correct it, set tracking"),
+    ("credentials of a host that is named otherwise", with_web("https://data.example.co/"), "the beginning of a data set's uri or of tracking.mlflow.uri"),
+    ("credentials of half a name", with_web("https://data.example.com/a/ro"), "the beginning of a data set's uri"),
+    ("credentials of another scheme", with_web("http://data.example.com"), "the beginning of a data set's uri"),
     ("credentials twice", put("credentials", [{"match": "s3://a/", "secret": {"name": n}} for n in "ab"]), "Duplicate value"),
     ("credentials", put(URI, "pvc://me:word@lake/a.csv"), "without '..', percent signs or credentials"),
     ("another scheme", put(URI, "ftp://lake/a.csv"), "must be pvc://<claim>/<file>, configmap://<name>/<key>, s3://"),
@@ -256,6 +275,19 @@ def test_a_project_of_a_task_that_writes_is_taken(kube: Kube, change: Change) ->
 def test_a_file_of_a_hub_is_taken(kube: Kube, more: dict[str, Any]) -> None:
     obj = written(builders.project, kube.namespace, put("data.sets.0", HUB_SET | more))
     kube.request("POST", kube.path(obj["kind"]) + "?fieldValidation=Strict&dryRun=All", obj)
+
+
+@pytest.mark.parametrize(
+    "matches",
+    [
+        ("https://data.example.com", "http://mlflow.lab:5000"),
+        ("https://data.example.com/a/", "http://mlflow.lab:5000/", "s3://made/elsewhere/", "hf://"),
+        ("https://data.example.com/a/rows.csv",),
+    ],
+    ids=str,
+)
+def test_credentials_of_what_is_asked_are_taken(kube: Kube, matches: tuple[str, ...]) -> None:
+    kube.create(written(builders.project, kube.namespace, with_web(*matches)))
 
 
 TAGGING: dict[str, dict[str, str]] = {

@@ -57,6 +57,7 @@ VOICES = [
     ("done elsewhere before its node goes", ended(1, 0, leaves=100), Voice.FINISHED),
     ("failed", ended(1, 70, report("Failed")), Voice.CAUSE),
     ("bad input", ended(0, 64, report("BadInput")), Voice.CAUSE),
+    ("a word that is not known", ended(1, 0, report("Splendid")), Voice.CAUSE),
     ("memory", ended(1, 137, end="OOMKilled"), Voice.CAUSE),
     ("memory though another is missed", ended(1, 137, LOST, end="OOMKilled"), Voice.CAUSE),
     ("deadline", ended(1, 75, SAVED, reason="DeadlineExceeded"), Voice.CAUSE),

@@ -1,7 +1,7 @@
 """Lists and watches of children, when the server does as it likes."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from stagecoach.runtime import children
 from stagecoach.runtime.backoff import Backoff
 from stagecoach.runtime.cache import Cache
 from stagecoach.runtime.children import ChildWatch
-from stagecoach.runtime.errors import ApiError, Gone, ServerError, Unreachable
+from stagecoach.runtime.errors import ApiError, Forbidden, Gone, ServerError, Throttled, Unreachable
 from stagecoach.runtime.intake import Intake
 from stagecoach.runtime.resources import PODS
 from tests.unit.runtime.fakes import controller, key, pod
@@ -27,25 +27,34 @@ class Script:
         self.watches: list[list[Step]] = []
         self.since: list[str] = []
         self.listed = 0
+        self.look: Callable[[], bool] = lambda: True
+        self.looks: list[bool] = []  # from the first break on
 
     async def pages(self, *_: Any, labels: str) -> AsyncIterator[tuple[list[Object], str]]:
         assert labels == "app.kubernetes.io/managed-by=stagecoach"
         self.listed += 1
         items = self.lists.pop(0)
+        self._see()
         if isinstance(items, ApiError):
             raise items
         for obj in items:
             yield [obj], "1000"
+            self._see()
         yield [], "1000"
 
     async def watch(self, *_: Any, since: str, **__: Any) -> AsyncIterator[Object]:
         self.since.append(since)
+        self._see()
         if not self.watches:
             await asyncio.Event().wait()
         for step in self.watches.pop(0):
             if isinstance(step, ApiError):
                 raise step
             yield step
+
+    def _see(self) -> None:
+        if self.listed > 1:
+            self.looks.append(self.look())
 
 
 class World:
@@ -103,14 +112,35 @@ async def test_events_are_taken_in(world: World) -> None:
     assert len(world.woken) == 4
 
 
-async def test_a_cut_watch_goes_on_where_it_was(world: World) -> None:
+async def test_a_watch_that_the_server_ends_goes_on_where_it_was(world: World) -> None:
     bookmark = event("BOOKMARK", {"metadata": {"resourceVersion": "1500"}})
     world.script.lists = [[]]
-    world.script.watches = [[bookmark, Unreachable("reset")], [event("ADDED", pod("p", version=1600))]]
+    world.script.watches = [[bookmark], [event("ADDED", pod("p", version=1600))]]
     await world.play()
     assert world.script.since == ["1000", "1500", "1600"]
     assert world.script.listed == 1
     assert world.names == {"p"}
+    assert world.watch.synced.is_set()
+
+
+@pytest.mark.parametrize(
+    "end", [Unreachable("reset"), Throttled("later", 0.0), Forbidden("no more", 403), error(410), error(500)]
+)
+async def test_from_a_break_to_the_end_of_the_next_list_nothing_is_decided(world: World, end: Step) -> None:
+    world.script.lists = [[pod("p")], Unreachable("still away"), [pod("q")]]
+    world.script.watches = [[end]]
+    world.script.look = world.watch.synced.is_set
+    await world.play()
+    assert world.script.looks == [False, False, False, True], "at each page, and at the watch after the last"
+    assert world.names == {"q"}, "what happened meanwhile is known when it is decided again"
+
+
+async def test_a_server_that_ends_streams_at_once_is_waited_for_like_one_that_is_away(world: World) -> None:
+    world.script.lists = [[pod("p")], [pod("q")]]
+    world.script.watches = [[]]
+    await world.play()
+    assert world.script.listed == 2
+    assert world.names == {"q"}
 
 
 @pytest.mark.parametrize("end", [error(410), Gone("expired", 410), ServerError("too large version", 504), error(500)])
@@ -143,3 +173,10 @@ async def test_not_synced_before_the_first_list(world: World) -> None:
 async def test_a_watch_without_a_sign_of_life_is_stuck(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(children, "STUCK", -1.0)
     assert world.watch.stuck
+
+
+@pytest.mark.parametrize(("watched", "covered"), [(None, True), ("ns", True), ("another", False)])
+def test_whose_work_waits_for_a_watch(world: World, watched: str | None, covered: bool) -> None:
+    intake = Intake(world.cache, (controller(),), world.woken.append)
+    client: Any = world.script
+    assert ChildWatch(client, PODS, watched, world.cache, intake).covers("ns") is covered

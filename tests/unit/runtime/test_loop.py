@@ -52,7 +52,9 @@ class World:
         self.leadership.extend(self.clock.now + 1e9)
         executor = Executor(client, Resources(kinds), self.intake, Recorder(client, "me"))
         settings = Settings("image")
-        self.loop = Loop(kinds, settings, self.cache, self.queue, executor, self.leadership, lambda: NOW)
+        self.current = {NAMESPACE: True}
+        current = self.current.__getitem__
+        self.loop = Loop(kinds, settings, self.cache, self.queue, executor, self.leadership, current, lambda: NOW)
 
     def _reconcile(self, _view: object, obj: Object, now: datetime, _settings: Settings) -> Plan:
         assert now == NOW
@@ -85,6 +87,19 @@ async def test_a_status_is_written_and_seen_without_a_watch() -> None:
     assert await world.settle() == 3  # A, B, and once more to find nothing to do
     assert world.stored["status"] == {"phase": "B"}
     assert world.server.made("patch") == ["a", "a"]
+
+
+async def test_nothing_is_decided_while_the_children_of_a_namespace_are_not_known() -> None:
+    world = World(lambda _: Plan(status={"phase": "A"}, create=(job(),)))
+    world.current[NAMESPACE] = False
+    world.see(toy("a"))
+    for _ in range(3):
+        assert await world.settle() == 0
+        world.clock.now += 10
+    assert world.server.calls == []
+    world.current[NAMESPACE] = True
+    assert await world.settle() > 0
+    assert set(world.server.made("create")) == {"a-1"}
 
 
 async def test_an_equal_status_is_not_written_and_its_events_are_not_told() -> None:

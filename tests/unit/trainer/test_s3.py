@@ -177,6 +177,19 @@ def test_keys_that_open_nothing(server: Server, bucket: str, keys: dict[str, str
     assert "0000wrong" not in str(caught.value)
 
 
+def test_refused_keys_are_those_of_a_secret_that_is_named(
+    project: Project, server: Server, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_keys(project, server, monkeypatch, storage=f"s3://{bucket}/desk")
+    (project.root / "credentials" / "lake" / "..data" / "AWS_SECRET_ACCESS_KEY").write_text("0000wrong")
+    with pytest.raises(BadInput) as caught:
+        require_storage(places.storage())
+    problem = caught.value.problem
+    assert (problem.reason, problem.field) == ("KeysRefused", "storage.uri")
+    assert problem.remedy == "Correct the keys in Secret lake."
+    assert "0000wrong" not in problem.line()
+
+
 def test_a_bucket_that_is_not_there(server: Server) -> None:
     for use in (require_storage, lambda store: store.probe("uid"), lambda store: store.read("a")):
         with pytest.raises(BadInput) as caught:
@@ -230,6 +243,21 @@ def test_the_words_of_a_store(code: str, status: int, kind: type[Exception], rea
     with pytest.raises(kind) as caught, object_errors.told("s3://lake"):
         raise translate_boto_error(ClientError(answer, "PutObject"))
     assert not reason or caught.value.problem.reason == reason  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("code", ["InvalidAccessKeyId", "AccessDenied", "PermanentRedirect", "ExpiredToken", ""])
+@pytest.mark.parametrize(("secret", "words"), [("lake", "Secret lake"), ("", "Secret")])
+def test_what_a_secret_is_to_blame_for_names_it(code: str, secret: str, words: str) -> None:
+    from botocore.exceptions import ClientError, EndpointConnectionError
+    from s3fs.errors import translate_boto_error
+
+    answer = {"Error": {"Code": code, "Message": "m"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
+    error = ClientError(answer, "PutObject") if code else EndpointConnectionError(endpoint_url="http://lake")
+    with pytest.raises((BadInput, StorageFailed)) as caught, object_errors.told("s3://lake", "storage.uri", secret):
+        raise translate_boto_error(error)
+    remedy: str = caught.value.problem.remedy  # type: ignore[attr-defined]
+    assert words in remedy
+    assert "{" not in remedy
 
 
 def test_an_answer_that_is_no_object_stores_is_not_quoted() -> None:
@@ -344,6 +372,46 @@ def test_an_upload_that_somebody_gave_up(
         with pytest.raises(StorageFailed) as caught:
             store.write("a", content, "")
         assert caught.value.problem.reason == "UploadLost"
+
+
+def test_of_a_store_without_etags_an_object_is_read_that_is_one_part(
+    store: ObjectStore, server: Server, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects, "READ_PART", MIB)
+    fetch = ObjectStore._fetch
+
+    async def without(store: ObjectStore, **arguments: str) -> tuple[dict[str, Any], bytes]:
+        answer, content = await fetch(store, **arguments)
+        del answer["ETag"]
+        return answer, content
+
+    monkeypatch.setattr(ObjectStore, "_fetch", without)
+    for size in (0, 7, MIB):
+        store.write("a", bytes(size), "")
+        assert store.read("a") == bytes(size)
+    store = ObjectStore.connect(parse(f"s3://{bucket}/desk"), server.keys, "storage.uri")
+    store.write("a", bytes(MIB + 1), "")
+    with pytest.raises(BadInput) as caught:
+        store.read("a")
+    problem = caught.value.problem
+    assert (problem.reason, problem.field, problem.value) == ("EtagMissing", "storage.uri", f"s3://{bucket}/desk/a")
+    assert problem.remedy
+
+
+def test_a_store_without_etags_takes_no_object_in_parts(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objects, "WRITE_PART", 5 * MIB)
+    call = store._call
+
+    def without(operation: str, relative: str, **given: Any) -> dict[str, Any]:
+        return {key: value for key, value in call(operation, relative, **given).items() if key != "ETag"}
+
+    monkeypatch.setattr(store, "_call", without)
+    store.write("small", bytes(MIB), "")
+    with pytest.raises(BadInput) as caught:
+        store.write("large", bytes(6 * MIB), "")
+    assert caught.value.problem.reason == "EtagMissing"
+    assert not store.exists("large")
+    assert begun(store) == []
 
 
 def test_an_upload_that_is_interrupted_is_given_up(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,7 +92,7 @@ def _twin(view: View, raw: Object, now: datetime) -> Twin:
         name=metadata["name"],
         reason=reason,
         order=(metadata["creationTimestamp"], metadata["uid"]),
-        ended=phase in (Phase.SUCCEEDED.value, Phase.FAILED.value),
+        ended="completionTime" in status,
         succeeded=phase == Phase.SUCCEEDED.value,
         suspended=phase == Phase.SUSPENDED.value,
         decided=current.get("decided", "") if current.get("intent") == TRAIN and "end" not in current else "",

@@ -14,11 +14,11 @@ from stagecoach.contract.jobs import ImportJob, LookupJob, TrainJob
 from stagecoach.kinds import contracts
 from stagecoach.kinds.conditions import timestamp
 from stagecoach.kinds.controller import Controller, Settings
-from stagecoach.kinds.finetunerun import attempts, imports, nodes, status, suspension, turns
+from stagecoach.kinds.finetunerun import attempts, imports, nodes, status, suspension, turns, unread
 from stagecoach.kinds.finetunerun.blocked import Blocked
 from stagecoach.kinds.finetunerun.inputs import demand, freeze, ready_project, servable, work_job
 from stagecoach.kinds.finetunerun.observe import Observed, inputs_key, observe, project_key
-from stagecoach.kinds.invalid import invalid_spec
+from stagecoach.kinds.invalid import unreadable
 from stagecoach.kinds.plan import Event, Key, Object, Plan
 from stagecoach.kinds.view import View
 from stagecoach.policies.attempts import (
@@ -59,7 +59,7 @@ def reconcile(view: View, raw: Object, now: datetime, settings: Settings) -> Pla
     try:
         observed = observe(view, raw, now)
     except ValidationError as error:
-        return invalid_spec(raw, error, now)
+        return unreadable(raw, error, now)
     plan = decide(observed, now, settings)
     return plan.within(SETTLING.total_seconds()) if observed.ending else plan
 
@@ -114,10 +114,12 @@ def _follow(observed: Observed, inputs: Inputs, current: Attempt, now: datetime,
     run = observed.run
     child = observed.current
     seen = judge(Observation(child.job, child.pod, child.warning, started=current.start is not None, now=now))
-    if isinstance(seen, Ended):
+    if isinstance(seen, Ended) and seen.outcome is not AttemptOutcome.REPORT_UNKNOWN:
         return _ended(observed, inputs, current, seen, now)
     if run.spec.suspend:
         return suspension.stop(observed, current, now)
+    if isinstance(seen, Ended):
+        return unread.wait(observed, inputs, current, seen, now)
     if isinstance(seen, Running) and current.intent is Intent.LOOKUP:
         return Plan(requeue_after=PATIENCE)  # it takes seconds: only its end is worth a write
     if isinstance(seen, Running):

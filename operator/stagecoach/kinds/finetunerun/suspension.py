@@ -13,7 +13,8 @@ from stagecoach.policies.attempts import AttemptOutcome, Ended
 def stop(observed: Observed, current: Attempt, now: datetime) -> Plan:
     """End the current attempt because of spec.suspend; its Job is deleted when that is seen in the status."""
     run = observed.run
-    end = Ended(AttemptOutcome.SUSPENDED, "spec.suspend was set.")
+    pod = observed.current.pod  # which may have ended long before, and nobody could read how
+    end = Ended(AttemptOutcome.SUSPENDED, "spec.suspend was set.", finished=pod.finished if pod else "")
     listed, totals = closed(observed, current, end, end.words(), now)
     message = Ended(AttemptOutcome.SUSPENDED, f"Attempt {current.number} is stopped.").words()
     told = status.suspended(run, message, now, attempts=listed, totals=totals)

@@ -13,6 +13,12 @@ REMEDIES = {
     FindingCode.OVERFLOW_ABOVE_ONE_PERCENT: "Raise tokenization.maxLength.",
 }
 
+# Of a code that is not known here.
+LATER = (
+    "A later trainer than the operator's found it: upgrade the operator, or have its own trainer look again, by the"
+    " annotation stagecoach.dev/requested-at."
+)
+
 UNUSUAL = {
     (Task.CLASSIFICATION, Architecture.DECODER): (
         "A Decoder is unusual for Classification: an encoder is smaller and faster."
@@ -29,25 +35,26 @@ def of_spec(spec: TransformerProjectSpec) -> list[ReportedFinding]:
     found = []
     usual = UNUSUAL.get((spec.problem.task, spec.problem.architecture))
     if usual and spec.problem.rationale is None:
-        found.append(ReportedFinding(code=FindingCode.ARCHITECTURE_UNUSUAL, message=usual))
+        found.append(ReportedFinding(code=FindingCode.ARCHITECTURE_UNUSUAL.value, message=usual))
     for candidate in spec.candidates:
         if candidate.name == selected and candidate.license is None:
             message = f"The licence of candidate {candidate.name!r} is not known."
-            found.append(ReportedFinding(code=FindingCode.LICENSE_UNKNOWN, message=message))
+            found.append(ReportedFinding(code=FindingCode.LICENSE_UNKNOWN.value, message=message))
     return found
 
 
 def statuses(spec: TransformerProjectSpec, reported: list[ReportedFinding]) -> list[FindingStatus]:
     """Return all findings, each with its remedy and whether it is accepted."""
-    accepted = {item.finding for item in spec.accepted}
-    merged: dict[FindingCode, list[str]] = {}
+    accepted = {item.finding.value for item in spec.accepted}
+    merged: dict[str, list[str]] = {}
     for finding in (*of_spec(spec), *reported):
         merged.setdefault(finding.code, []).append(finding.message)
     return [
-        FindingStatus(
-            code=code,
-            message=f"{' '.join(messages)} {REMEDIES[code]} Or accept it by name in spec.accepted."[:1024],
-            accepted=code in accepted,
-        )
-        for code, messages in sorted(merged.items(), key=lambda item: item[0].value)
+        FindingStatus(code=code, message=f"{' '.join(messages)} {_remedy(code)}"[:1024], accepted=code in accepted)
+        for code, messages in sorted(merged.items())
     ]
+
+
+def _remedy(code: str) -> str:
+    known = {each.value: remedy for each, remedy in REMEDIES.items()}
+    return f"{known[code]} Or accept it by name in spec.accepted." if code in known else LATER

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from stagecoach.api.resolved import FindingCode, ReportedFinding, Resolution
+from stagecoach.api.resolved import ReportedFinding, Resolution
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build import jobs
 from stagecoach.contract.digests import digest_of_document
@@ -12,7 +12,7 @@ from stagecoach.contract.jobs import ResolveJob
 from stagecoach.kinds import contracts
 from stagecoach.kinds.conditions import timestamp
 from stagecoach.kinds.controller import Controller, Settings
-from stagecoach.kinds.invalid import invalid_spec
+from stagecoach.kinds.invalid import unreadable
 from stagecoach.kinds.plan import Event, Key, Object, Plan
 from stagecoach.kinds.transformerproject import findings, status
 from stagecoach.kinds.transformerproject.observe import Observed, observe
@@ -28,6 +28,10 @@ ADVICE = {
     AttemptOutcome.OUT_OF_MEMORY: f"The pod has {jobs.SMALL.memory} of memory: split the largest data set.",
     AttemptOutcome.DEADLINE_EXCEEDED: f"It may take {RESOLVE_SECONDS // 3600} hours: use less data or faster storage.",
 }
+LATER_TRAINER = (
+    "The trainer image, {image}, is not of the operator's version: whoever installed the operator sets both images of"
+    " the chart to one version."
+)
 MENDED = "It starts by itself once the cluster lets it; a change of spec.pods is tried at once."
 RESOLVING = "Resolving"
 BEING_RESOLVED = "Data sets and candidates are being hashed and checked."
@@ -39,7 +43,7 @@ def reconcile(view: View, raw: Object, now: datetime, settings: Settings) -> Pla
     try:
         observed = observe(view, raw, now)
     except ValidationError as error:
-        return invalid_spec(raw, error, now)
+        return unreadable(raw, error, now)
     plan = decide(observed, now, settings)
     return plan.within(SETTLING.total_seconds()) if observed.ending else plan
 
@@ -89,6 +93,8 @@ def _current(project: TransformerProject, resolution: Resolution, document: Reso
     """Whether the resolution is of the spec as it is now, and no newer one was asked for."""
     if resolution.inputs != _identity(project, document) or resolution.requested_at != project.requested_at:
         return False
+    if resolution.outcome not in (None, *AttemptOutcome):
+        return False  # a word of a later version: another resolution tells it in ours
     # What has succeeded needs no other pod; what has not may need just that.
     return resolution.outcome == AttemptOutcome.SUCCEEDED or resolution.pods == _pods_identity(project)
 
@@ -167,7 +173,7 @@ def _ended(observed: Observed, resolution: Resolution, end: Ended, now: datetime
     project = observed.project
     found = end.report.resolution if end.report else None
     if end.outcome is AttemptOutcome.SUCCEEDED and found is not None:
-        reported = [ReportedFinding(code=FindingCode(item.code), message=item.message) for item in found.findings]
+        reported = [ReportedFinding(code=item.code, message=item.message) for item in found.findings]
         closed = status.closed(resolution, end.outcome, "", 0, now).model_copy(update={"findings": reported})
         changes = status.facts_of(found) | {"resolution": closed}
         records = found.has_records or observed.has_succeeded_run
@@ -176,7 +182,8 @@ def _ended(observed: Observed, resolution: Resolution, end: Ended, now: datetime
         return Plan(status=status.resolved(project, told, records, now, **changes), events=(event,))
     if end.outcome is AttemptOutcome.SUCCEEDED:
         end = Ended(AttemptOutcome.PROGRAM_FAILED, "The trainer reported success and no resolution.")
-    reason, words = end.reason or str(end.outcome), end.words(ADVICE)
+    advice = ADVICE | {AttemptOutcome.REPORT_UNKNOWN: LATER_TRAINER.format(image=resolution.image)}
+    reason, words = end.reason or str(end.outcome), end.words(advice)
     event = Event(reason, words, warning=True)
     if end.retried:
         closed = status.closed(resolution, end.outcome, words, resolution.failures + 1, now)

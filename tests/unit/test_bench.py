@@ -1,0 +1,42 @@
+"""How a benchmark ends whose ratio is missed."""
+
+import argparse
+from typing import Any
+
+import pytest
+
+from tests import deploy
+from tests.bench import __main__ as bench
+from tests.bench import training
+
+OPTIONS = argparse.Namespace(turns=3, threads=2)
+
+
+@pytest.mark.parametrize(("speed", "status"), [(99.0, 0), (90.0, 1)])
+def test_a_ratio_that_is_missed_is_the_last_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], speed: float, status: int
+) -> None:
+    rates = {"stagecoach": [speed] * 3, "script": [100.0] * 3, "slower": [50.0] * 3}
+    monkeypatch.setattr(training, "measure", lambda *_: rates)
+    assert training.main(OPTIONS) == status
+    lines = capsys.readouterr().out.splitlines()
+    missed = ["Missed: 0.900 of the speed of script, where 0.98 is to be reached."]
+    assert lines[4:] == (missed if status else [])
+
+
+def test_the_pod_s_words_are_printed_and_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failed(*_: Any, **__: Any) -> str:
+        raise RuntimeError("Job training did not complete: | a table |\nMissed: by far.")
+
+    class Tools:
+        def kubectl(self, *_: str, **__: str) -> str:
+            return ""
+
+    for name in ("build_images", "build_tests_image", "make_namespace"):
+        monkeypatch.setattr(deploy, name, lambda *_: "image")
+    monkeypatch.setattr(deploy, "up", Tools)
+    monkeypatch.setattr(deploy, "await_job", failed)
+    assert bench.main([]) == 1
+    assert capsys.readouterr().out.endswith("| a table |\nMissed: by far.\n")
