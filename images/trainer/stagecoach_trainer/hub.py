@@ -11,7 +11,6 @@ import fsspec
 
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import StorageFailed, Store
-from stagecoach.contract.uris import Uri
 from stagecoach_trainer import copies
 
 # What a download fails with when it is the disk's fault.
@@ -64,13 +63,6 @@ class HubRepository(Store):
             hf_hub_download(
                 self._repository, name, repo_type=kind, revision=self.commit, local_dir=self.path(), **self._hub
             )
-
-
-class HubModel(HubRepository):
-    """The files of a model at one commit."""
-
-    def __init__(self, place: Uri, revision: str | None, keys: Mapping[str, str], folder: Path) -> None:
-        super().__init__(f"{place.name}/{place.path}", "model", revision, keys, folder)
 
 
 @contextmanager
