@@ -131,10 +131,12 @@ def store_of(source: ModelSource) -> tuple[Store, str | None]:
     """Return where a base model lies, and its commit when that is a hub."""
     if not source.uri.startswith("hf://"):
         return places.store(source.uri), None
-    from stagecoach_trainer.hub import HubModel
+    from stagecoach_trainer.hub import HubRepository
 
+    place = uris.parse(source.uri)
     folder = copies.folder(f"{source.uri}@{source.revision}")
-    model = HubModel(uris.parse(source.uri), source.revision, places.keys(source.uri), folder)
+    name = f"{place.name}/{place.path}"
+    model = HubRepository(name, "model", source.revision, places.keys(source.uri), folder)
     return model, model.commit
 
 

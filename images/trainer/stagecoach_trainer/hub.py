@@ -11,7 +11,6 @@ import fsspec
 
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import StorageFailed, Store
-from stagecoach.contract.uris import Uri
 from stagecoach_trainer import copies
 
 # What a download fails with when it is the disk's fault.
@@ -31,18 +30,22 @@ class HubRepository(Store):
             "endpoint": keys.get("HF_ENDPOINT", "").rstrip("/") or None,
             "token": keys.get("token") or False,
         }
-        self.commit, self.files = self._look(revision or DEFAULT_REVISION)
+        self.commit, self.sizes = self._look(revision or DEFAULT_REVISION)
+        self.files = sorted(self.sizes)
 
-    def _look(self, revision: str) -> tuple[str, list[str]]:
+    def _look(self, revision: str) -> tuple[str, dict[str, int]]:
+        """Return the commit, and its files with their sizes, which are 0 where the hub does not tell them."""
         from huggingface_hub import HfApi
 
         kind = self._repo_type
         with _told(self._repository, revision, kind), _online():
-            found = HfApi(**self._hub).repo_info(self._repository, revision=revision, repo_type=kind, timeout=60)
+            found = HfApi(**self._hub).repo_info(
+                self._repository, revision=revision, repo_type=kind, timeout=60, files_metadata=kind == "dataset"
+            )
         if not re.fullmatch(r"[0-9a-f]{40}", found.sha or ""):
             message = f"the hub names no commit for revision {revision!r}."
             raise StorageFailed(Problem.of("ServerFailed", message, value=self._repository, remedy=_UP))
-        return str(found.sha), sorted(item.rfilename for item in found.siblings or ())
+        return str(found.sha), {item.rfilename: item.size or 0 for item in found.siblings or ()}
 
     def names(self, folder: str = "") -> list[str]:
         """Return the sorted names of the files right in a folder."""
@@ -64,13 +67,6 @@ class HubRepository(Store):
             hf_hub_download(
                 self._repository, name, repo_type=kind, revision=self.commit, local_dir=self.path(), **self._hub
             )
-
-
-class HubModel(HubRepository):
-    """The files of a model at one commit."""
-
-    def __init__(self, place: Uri, revision: str | None, keys: Mapping[str, str], folder: Path) -> None:
-        super().__init__(f"{place.name}/{place.path}", "model", revision, keys, folder)
 
 
 @contextmanager

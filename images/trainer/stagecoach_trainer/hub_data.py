@@ -3,9 +3,11 @@
 from stagecoach.contract import uris
 from stagecoach.contract.jobs import DataSource
 from stagecoach.contract.reports import BadInput, Problem
+from stagecoach.contract.rows import suffix_of
 from stagecoach_trainer import copies, hub_splits, places
 from stagecoach_trainer.failures import at
 from stagecoach_trainer.hub import HubRepository
+from stagecoach_trainer.web import MAX_BYTES
 
 
 def read(source: DataSource, field: str) -> tuple[list[tuple[str, bytes]], str]:
@@ -13,21 +15,48 @@ def read(source: DataSource, field: str) -> tuple[list[tuple[str, bytes]], str]:
 
     Raises BadInput, and StorageFailed when the hub may do better.
     """
-    owner, name, *path = uris.parse(source.uri).path.split("/", 2)
+    owner, *rest = uris.parse(source.uri).path.split("/", 2)
+    if not rest:
+        raise uris.BadUri(f"{source.uri!r} names no data set: write hf://datasets/<organization>/<name>[/<path>]")
+    name, *path = rest
     try:
         with at(f"{field}.uri"):
             folder = copies.folder(f"hf://datasets/{owner}/{name}@{source.revision}")
             found = HubRepository(f"{owner}/{name}", "dataset", source.revision, places.keys(source.uri), folder)
-            if not path:
-                chosen = hub_splits.files(found, source, field)
-                return [(item, found.read(item)) for item in chosen], found.commit
-            if path[0] not in found.files:
-                raise _missing(source, path[0], found.files)
-            return [(path[0].rpartition("/")[2], found.read(path[0]))], found.commit
+            if path:
+                if path[0] not in found.files:
+                    raise _missing(source, path[0], found.files)
+                [content] = _contents(found, path, source)
+                return [(path[0].rpartition("/")[2], content)], found.commit
+            chosen = hub_splits.files(found, source, field)
+            for item in chosen:
+                suffix_of(item)
+            return list(zip(chosen, _contents(found, chosen, source), strict=True)), found.commit
     except BadInput as error:
         if error.problem.reason != "RevisionMissing":
             raise
         raise BadInput(error.problem.model_copy(update={"field": f"{field}.hub.revision"})) from error
+
+
+def _contents(repository: HubRepository, names: list[str], source: DataSource) -> list[bytes]:
+    """Return what is in files. Raises BadInput when together they are more than a pod can hold."""
+    contents: list[bytes] = []
+    left = MAX_BYTES
+    if sum(repository.sizes[name] for name in names) > left:
+        raise _too_large(source)
+    for name in names:
+        with repository.open(name) as stream:
+            contents.append(stream.read(left + 1))  # no hub has to tell sizes
+        left -= len(contents[-1])
+        if left < 0:
+            raise _too_large(source)
+    return contents
+
+
+def _too_large(source: DataSource) -> BadInput:
+    message = f"what it names has more than {MAX_BYTES >> 20} MiB in all."
+    remedy = "Copy it to a claim or a bucket; or name a smaller file, hf://datasets/<organization>/<name>/<path>."
+    return BadInput(Problem.of("SourceTooLarge", message, value=source.uri, remedy=remedy))
 
 
 def _missing(source: DataSource, path: str, files: list[str]) -> BadInput:

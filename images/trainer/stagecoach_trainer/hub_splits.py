@@ -5,6 +5,8 @@ Nothing of the repository is run. The library looks at empty files of the same n
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,6 +17,9 @@ from stagecoach_trainer.hub import HubRepository
 
 CARD = "README.md"
 MAX_FILES = 10_000
+MAX_PATH = 512
+# Of a pattern, which is matched by trying all that its wildcards may stand for.
+MAX_DEEP, MAX_STARS = 2, 6
 # What a config says that does not change how its files are read.
 HARMLESS = {"data_files", "data_dir", "default", "description", "version"}
 ONE_FILE = "Name one file instead, hf://datasets/<organization>/<name>/<path>."
@@ -27,21 +32,30 @@ def files(repository: HubRepository, source: DataSource, field: str) -> list[str
     if len(repository.files) > MAX_FILES:
         message = f"it has {len(repository.files)} files, and at most {MAX_FILES} are looked through for a split."
         _refuse("SourceRefused", message, ONE_FILE, source, field)
-    config = _config(_configs(repository, source, field), source, field)
-    scratch = places.scratch()
-    with copies.told(scratch), tempfile.TemporaryDirectory(dir=scratch) as folder:
-        for name in repository.files:
-            empty = Path(folder, name)
-            empty.parent.mkdir(parents=True, exist_ok=True)
-            empty.touch()
-        found = _found(folder, config, source, field)
+    if outside := [name for name in repository.files if not _is_inside(name)]:
+        message = f"the hub names a file {outside[0]!r}, which would lie outside of the repository."
+        _refuse("SourceRefused", message, "See that the hub is the one that is meant.", source, field)
+    with _followed(source, field):
+        config = _config(_configs(repository), source, field)
+        found = _among(repository.files, config, source, field)
     if strange := [name for name in found if name not in repository.files]:
         _broken(f"it names {strange[0]}, which is not in the repository.", source, field)
     return found
 
 
+def _among(names: list[str], config: dict[str, Any], source: DataSource, field: str) -> list[str]:
+    scratch = places.scratch()
+    with copies.told(scratch), tempfile.TemporaryDirectory(dir=scratch) as folder:
+        for name in names:
+            empty = Path(folder, name)
+            empty.parent.mkdir(parents=True, exist_ok=True)
+            empty.touch()
+        return _found(folder, config, source, field)
+
+
 def _found(folder: str, config: dict[str, Any], source: DataSource, field: str) -> list[str]:
     from datasets.data_files import DataFilesList
+    from datasets.packaged_modules import _ALL_ALLOWED_EXTENSIONS
 
     base = str(Path(folder, config.get("data_dir") or "."))
     patterns = _patterns(base, config, source, field)
@@ -50,48 +64,64 @@ def _found(folder: str, config: dict[str, Any], source: DataSource, field: str) 
         message = f"there is no split {split!r}; there are {', '.join(patterns) or 'no files of data'}."
         _refuse("SplitMissing", message, "Set hub.split to one of them.", source, f"{field}.hub.split", split)
     try:
-        found = DataFilesList.from_patterns(patterns[split], base_path=base)
+        found = DataFilesList.from_patterns(patterns[split], base_path=base, allowed_extensions=_ALL_ALLOWED_EXTENSIONS)
     except FileNotFoundError:
-        found = []
+        found = DataFilesList([], [])
+    if config.get("data_files") is None:
+        found = _of_one_format(found)
     if not found:
-        message = f"no file of the repository is what its card names for split {split!r}: {', '.join(patterns[split])}."
+        message = f"there is no file of data where split {split!r} is looked for: {', '.join(patterns[split])}."
         _refuse("SplitMissing", message, ONE_FILE, source, f"{field}.hub.split", split)
     return list(dict.fromkeys(os.path.relpath(path, folder) for path in found))
+
+
+def _of_one_format(found: Any) -> Any:
+    """Return those of the format that most have: where no card names files, the library passes over the others."""
+    from datasets.load import infer_module_for_data_files_list
+    from datasets.packaged_modules import _MODULE_TO_EXTENSIONS
+
+    # It would open archives, which are empty here.
+    module, _ = infer_module_for_data_files_list([item for item in found if not item.endswith(".zip")])
+    return found.filter(extensions=_MODULE_TO_EXTENSIONS[module]) if module else found
 
 
 def _patterns(base: str, config: dict[str, Any], source: DataSource, field: str) -> dict[str, list[str]]:
     from datasets.data_files import EmptyDatasetError, get_data_patterns, sanitize_patterns
 
+    given = config.get("data_files")
     try:
-        given = config.get("data_files")
         found = sanitize_patterns(given) if given is not None else get_data_patterns(base)
     except EmptyDatasetError:
         found = {}
-    except ValueError as error:
-        _broken(str(error), source, field)
     patterns = {str(split): [str(pattern) for pattern in listed] for split, listed in found.items()}
-    if odd := [item for listed in patterns.values() for item in listed if not _is_plain(item)]:
-        _broken(f"{odd[0]!r} is no path in the repository.", source, field)
+    for pattern in (pattern for listed in patterns.values() for pattern in listed):
+        if not _is_plain(pattern):
+            _broken(f"{pattern[:80]!r} is no path in the repository.", source, field)
+        if given is not None and (pattern.count("**") > MAX_DEEP or pattern.count("*") > MAX_STARS):
+            message = f"{pattern[:80]!r} has more wildcards than {MAX_DEEP} '**', or {MAX_STARS} '*' in all."
+            _broken(message, source, field)
     return patterns
 
 
-def _is_plain(path: str) -> bool:
-    return not path.startswith(("/", "~")) and ":" not in path and ".." not in path.split("/") and "\\" not in path
+def _is_plain(path: Any) -> bool:
+    if not isinstance(path, str) or len(path) > MAX_PATH or path.startswith("~"):
+        return False
+    return _is_inside(path) and ":" not in path and "\\" not in path
 
 
-def _configs(repository: HubRepository, source: DataSource, field: str) -> dict[str, dict[str, Any]]:
+def _is_inside(path: str) -> bool:
+    return not path.startswith("/") and ".." not in path.split("/") and "\0" not in path
+
+
+def _configs(repository: HubRepository) -> dict[str, dict[str, Any]]:
     """Return the configs of a data set's card by name; none when it has no card, or one that lists none."""
-    import yaml
     from datasets.utils.metadata import MetadataConfigs
     from huggingface_hub import DatasetCard
 
     if CARD not in repository.files:
         return {}
-    try:
-        card = DatasetCard(repository.read(CARD).decode(), ignore_metadata_errors=False)
-        return dict(MetadataConfigs.from_dataset_card_data(card.data))
-    except (ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
-        _broken(str(error), source, field)
+    card = DatasetCard(repository.read(CARD).decode(), ignore_metadata_errors=False)
+    return {str(name): told for name, told in MetadataConfigs.from_dataset_card_data(card.data).items()}
 
 
 def _config(configs: dict[str, dict[str, Any]], source: DataSource, field: str) -> dict[str, Any]:
@@ -106,11 +136,23 @@ def _config(configs: dict[str, dict[str, Any]], source: DataSource, field: str) 
         message = f"{message}; there are {', '.join(configs) or 'none, and hub.config may be left out'}."
         _refuse("ConfigMissing", message, "Set hub.config to one of them.", source, f"{field}.hub.config", name or "")
     config = configs[name]
-    if others := sorted(set(config) - HARMLESS):
+    if others := sorted(map(str, set(config) - HARMLESS)):
         _broken(f"config {name!r} sets {', '.join(others)}, which would be passed over here.", source, field)
-    if not _is_plain(str(config.get("data_dir") or "")):
-        _broken(f"{config['data_dir']!r} is no folder in the repository.", source, field)
+    folder = config.get("data_dir") or ""
+    if not _is_plain(folder) or "*" in folder:
+        _broken(f"{str(folder)[:80]!r} is no folder in the repository.", source, field)
     return config
+
+
+@contextmanager
+def _followed(source: DataSource, field: str) -> Iterator[None]:
+    """Tell as the card's fault whatever it makes the libraries raise: it would do so again."""
+    import yaml
+
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError, yaml.YAMLError) as error:
+        _broken(f"{type(error).__name__}: {error}", source, field)
 
 
 def _broken(message: str, source: DataSource, field: str) -> NoReturn:

@@ -10,6 +10,7 @@ from pyarrow import parquet
 
 from stagecoach.contract.rows import LISTS, AnyRow, File, row, unknown_column
 
+_LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 _TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 
 
@@ -39,14 +40,27 @@ def _classes(schema: pa.Schema) -> dict[str, list[str]]:
     """Return what the numbers of a column stand for, as the library `datasets` writes it into a file (ClassLabel)."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        kinds = {name: kind for name, kind in features.items() if isinstance(kind, dict)}
+        kinds = {name: _item(kind) for name, kind in features.items()}
     except (KeyError, ValueError, TypeError, AttributeError):
         return {}
     told: dict[str, Any] = {
-        name: kind.get("names") for name, kind in kinds.items() if kind.get("_type") == "ClassLabel"
+        name: kind.get("names")
+        for name, kind in kinds.items()
+        if isinstance(kind, dict) and kind.get("_type") == "ClassLabel"
     }
-    numbers = {item.name for item in schema if pa.types.is_integer(item.type)}
+    numbers = {item.name for item in schema if pa.types.is_integer(_item_type(item.type))}
     return {name: names for name, names in told.items() if name in numbers and _are_names(names)}
+
+
+def _item(kind: Any) -> Any:
+    """Return what a list is a list of, or the feature itself."""
+    if isinstance(kind, list):
+        return kind[0] if len(kind) == 1 else None
+    return kind.get("feature", kind) if isinstance(kind, dict) else None
+
+
+def _item_type(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if any(is_list(kind) for is_list in _LISTS) else kind
 
 
 def _are_names(names: Any) -> bool:
@@ -54,6 +68,8 @@ def _are_names(names: Any) -> bool:
 
 
 def _value(value: Any, names: list[str] | None, column: str, number: int, file: File) -> Any:
+    if names is not None and isinstance(value, list):
+        return [_value(item, names, column, number, file) for item in value]
     # What is null is as empty as an empty text; with names, so is -1, which says that it is not known.
     if value is None or (names is not None and value == -1):
         return ""
@@ -74,9 +90,9 @@ def _check(schema: pa.Schema, file: File, classes: dict[str, list[str]]) -> None
             file.refuse("BrokenParquet", message, "Give every column its own name.", field=f"columns.{use}")
         if use in LISTS:
             continue  # what they hold is looked at row by row
-        if column in classes:
-            continue
         kind = schema.field(column).type
+        if column in classes and pa.types.is_integer(kind):
+            continue
         plain = kind.value_type if pa.types.is_dictionary(kind) else kind
         if not any(is_text(plain) for is_text in _TEXTS):
             message = f"column {column!r} holds {kind}, not text."

@@ -35,12 +35,12 @@ def _place(start: int, end: int, text: str) -> Place | None:
 
 def tags(row: Words | Marked, where: Places) -> tuple[str | None, ...]:
     """Return the tag of each token; None for one that has none."""
+    owners = _owners(row, where)
     if isinstance(row, Words):
-        return tuple(None if number is None else row.tags[number] for number in _firsts(row, where))
-    owners, firsts = _owners(row, where), _firsts(row, where)
+        return tuple(None if number is None else row.tags[number] for number in _firsts(owners))
     return tuple(
         None if place is None else _tag(row, owner, first)
-        for place, owner, first in zip(where, owners, firsts, strict=True)
+        for place, owner, first in zip(where, owners, _firsts(owners), strict=True)
     )
 
 
@@ -53,7 +53,8 @@ def _tag(row: Marked, owner: int | None, first: int | None) -> str:
 def found(row: Words | Marked, where: Places, chosen: Sequence[str]) -> set[Span]:
     """Return what the tags that were chosen for the tokens say is in the row."""
     if isinstance(row, Words):
-        by_word = {number: tag for number, tag in zip(_firsts(row, where), chosen, strict=True) if number is not None}
+        firsts = _firsts(_owners(row, where))
+        by_word = {number: tag for number, tag in zip(firsts, chosen, strict=True) if number is not None}
         return set(entities([by_word.get(number, OUTSIDE) for number in range(len(row.tokens))]))
     tagged = [(place, tag) for place, tag in zip(where, chosen, strict=True) if place is not None]
     said = {
@@ -80,11 +81,11 @@ def _owners(row: Words | Marked, where: Places) -> list[int | None]:
     return owners
 
 
-def _firsts(row: Words | Marked, where: Places) -> list[int | None]:
+def _firsts(owners: Sequence[int | None]) -> list[int | None]:
     """Return the word or span of which each token is the first."""
     last: int | None = None
     found: list[int | None] = []
-    for owner in _owners(row, where):
+    for owner in owners:
         found.append(None if owner == last else owner)
         last = last if owner is None else owner
     return found

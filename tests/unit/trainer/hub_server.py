@@ -38,6 +38,7 @@ class Hub(ThreadingHTTPServer):
         self.repositories = {"models/desk/tiny": self.model}
         self.token = token
         self.down = 0
+        self.tells_sizes = True
         self.asked: list[tuple[str, str, str | None]] = []
 
     def add(self, name: str, files: dict[str, bytes], old: dict[str, bytes] | None = None) -> Repository:
@@ -83,7 +84,9 @@ class Handler(BaseHTTPRequestHandler):
         if repository is None:
             self.answer(404, b"", {"X-Error-Code": "RepoNotFound"})
         elif commit := repository.commit(revision):
-            names = [{"rfilename": name} for name in repository.commits[commit]]
+            files = repository.commits[commit]
+            told_too = "blobs=true" in self.path and self.server.tells_sizes
+            names = [{"rfilename": name} | ({"size": len(files[name])} if told_too else {}) for name in files]
             told = {"id": place.partition("/")[2], "sha": commit, "siblings": names}
             self.answer(200, json.dumps(told).encode())
         else:

@@ -86,6 +86,7 @@ def test_comparing_uses_the_validation_sets_by_default(
         ({"data": "absent.csv"}, "absent.csv"),
         ({"data": "pvc://data/absent.csv"}, "no such file"),
         ({"data": "ftp://x/y.csv"}, "not a URI"),
+        ({"data": "hf://datasets/desk.csv"}, "names no data set"),
     ],
 )
 def test_what_cannot_be_compared(

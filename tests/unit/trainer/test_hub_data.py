@@ -8,7 +8,8 @@ from stagecoach.contract.inputs import Columns
 from stagecoach.contract.jobs import DataSource, Split
 from stagecoach.contract.reports import BadInput
 from stagecoach.contract.store import StorageFailed
-from stagecoach_trainer import sources
+from stagecoach.contract.uris import BadUri
+from stagecoach_trainer import hub_data, sources
 
 from .conftest import Project, record_of, train
 from .hub_server import NEW, OLD, Hub
@@ -94,6 +95,24 @@ def test_a_hub_that_fails_may_do_better(hub: Hub) -> None:
     with pytest.raises(StorageFailed) as caught:
         read(source())
     assert (caught.value.problem.reason, caught.value.problem.field) == ("ServerFailed", "data.sets[train].uri")
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_what_is_more_than_a_pod_can_hold(hub: Hub, monkeypatch: pytest.MonkeyPatch, told: bool) -> None:
+    hub.tells_sizes = told
+    monkeypatch.setattr(hub_data, "MAX_BYTES", len(OTHER) - 1)
+    with pytest.raises(BadInput, match="more than") as caught:
+        read(source(revision="v1"))
+    problem = caught.value.problem
+    assert (problem.reason, problem.field) == ("SourceTooLarge", "data.sets[train].uri")
+    assert any("/resolve/" in path for _, path, _ in hub.asked) is not told, "what is told is not downloaded"
+    monkeypatch.setattr(hub_data, "MAX_BYTES", len(OTHER))
+    assert len(read(source(revision="v1")).rows) == 1
+
+
+def test_an_organization_is_no_data_set() -> None:
+    with pytest.raises(BadUri, match="names no data set"):
+        read(source(uri="hf://datasets/desk.csv"))
 
 
 def test_a_project_is_resolved_and_trained(real: Project) -> None:

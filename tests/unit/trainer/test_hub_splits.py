@@ -1,5 +1,6 @@
 """Splits of a hub's data set: which files they are, and what is told of those that cannot be had."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from stagecoach.contract.inputs import Columns
 from stagecoach.contract.jobs import DataSource, HubPart, Split
 from stagecoach.contract.reports import BadInput
-from stagecoach_trainer import sources
+from stagecoach_trainer import hub_data, sources
 
 from .conftest import EXAMPLES, Project, record_of, train
 from .hub_server import NEW, Hub
@@ -24,6 +25,8 @@ def card(configs: str) -> bytes:
     return f"---\nconfigs:\n{configs}---\n# Cards\n".encode()
 
 
+NUMBERED = card("- config_name: 1\n  data_dir: a\n- config_name: 2\n  data_dir: b\n")
+NAMED = {"README.md": card("- config_name: x\n  data_files: [a.csv, rows.txt]\n"), "a.csv": b""}
 ONE, TWO, THREE = (table((text, "a")) for text in ("one", "two", "three"))
 TWO_CONFIGS = card(
     "- config_name: en\n  data_files:\n  - split: train\n    path: [z.csv, a.csv]\n  - split: test\n    path: gone-*.csv\n"
@@ -61,6 +64,9 @@ def read(given: DataSource) -> sources.Dataset:
         ),
         ({"README.md": card("- config_name: x\n  data_files: b.csv\n"), "b.csv": ONE}, "train", None, ["one"]),
         ({"rows.csv": ONE}, "train", None, ["one"]),
+        ({"rows.csv": ONE, "LICENSE": b"", "LICENSE.txt": b"", ".gitattributes": b""}, "train", None, ["one"]),
+        ({"train.csv": ONE, "test.csv": TWO, "train.md": b"# Rows"}, "train", None, ["one"]),
+        (FILES | {"german/train": b"not data"}, "train", "de", ["three"]),
     ],
 )
 def test_the_rows_of_a_split_in_order(
@@ -88,11 +94,21 @@ def test_only_its_files_count_and_their_order_does(hub: Hub) -> None:
         (FILES, "train", None, "ConfigMissing", "hub.config", "several configs; there are en, de"),
         (FILES, "train", "fr", "ConfigMissing", "hub.config", "no config 'fr'; there are en, de"),
         ({"train.csv": ONE}, "train", "fr", "ConfigMissing", "hub.config", "no config 'fr'; there are none"),
+        ({"README.md": NUMBERED}, "train", None, "ConfigMissing", "hub.config", "there are 1, 2"),
         (FILES, "dev", "en", "SplitMissing", "hub.split", "no split 'dev'; there are train, test"),
         (FILES, "test", "en", "SplitMissing", "hub.split", r"gone-\*.csv"),
         ({"README.md": b"# Cards"}, "train", None, "SplitMissing", "hub.split", "no files of data"),
         ({"cards.py": b"", "train.csv": ONE}, "train", None, "SourceRefused", "uri", "never run"),
         ({"train.txt": b"one"}, "train", None, "UnknownFormat", "uri", "train.txt"),
+        ({"a.csv": ONE, "b.csv.gz": b""}, "train", None, "UnknownFormat", "uri", "b.csv.gz"),
+        ({"a.csv": ONE, "b.json": b"", "c.json": b""}, "train", None, "UnknownFormat", "uri", "b.json"),
+        ({"rows.zip": b""}, "train", None, "UnknownFormat", "uri", "rows.zip"),
+        ({"LICENSE": b""}, "train", None, "SplitMissing", "hub.split", "looked for"),
+        (NAMED | {"rows.txt": ONE}, "train", None, "UnknownFormat", "uri", "rows.txt"),
+        (NAMED, "train", None, "SplitMissing", "hub.split", "looked for: a.csv, rows.txt"),
+        (FILES | {"../../x.csv": ONE}, "train", "en", "SourceRefused", "uri", "'../../x.csv'"),
+        (FILES | {"/etc/x.csv": ONE}, "train", "en", "SourceRefused", "uri", "'/etc/x.csv'"),
+        (FILES | {"\0": ONE}, "train", "en", "SourceRefused", "uri", "outside"),
         ({"README.md": b"---\n: : [\n---\n", "train.csv": ONE}, "train", None, "CardUnusable", "uri", "card"),
         ({"README.md": b"---\nconfigs: 3\n---\n"}, "train", None, "CardUnusable", "uri", "to be a list"),
         ({"README.md": card("- config_name: x\n  sep: ;\n")}, "train", None, "CardUnusable", "uri", "sets sep"),
@@ -118,6 +134,67 @@ def test_a_card_leads_nowhere_else(hub: Hub, key: str, path: str) -> None:
     with pytest.raises(BadInput) as caught:
         read(source())
     assert caught.value.problem.reason == "CardUnusable"
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ("data_files: data/train**.csv", "entire path component"),
+        ("data_files: '**/**/**/a.csv'", "more wildcards"),
+        ("data_files: '*a*a*a*a*a*a*a.csv'", "more wildcards"),
+        ("data_files: [{split: [train], path: a.csv}]", "card"),
+        ("data_files: 3", "card"),
+        ("data_dir: 3", "is no folder"),
+        ("features: [1]", "card"),
+        ("data_files: " + "x" * 5000 + "/*", "is no path"),
+        ("data_dir: " + "x" * 5000, "is no folder"),
+        ("data_dir: {a: [b]}", "is no folder"),
+        ("data_dir: '**/**/**'", "is no folder"),
+        ("data_files: " + "[" * 5000, "card"),
+    ],
+)
+def test_a_card_that_makes_no_sense_is_told(hub: Hub, config: str, words: str) -> None:
+    hub.add("desk/cards", {"README.md": card(f"- config_name: x\n  {config}\n"), "a.csv": ONE})
+    with pytest.raises(BadInput, match=words) as caught:
+        read(source())
+    assert caught.value.problem.reason == "CardUnusable"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"rows.csv": ONE, "LICENSE": b"", "LICENSE.txt": b"x", "logo.png": b""},
+        {"train.csv": ONE, "train.txt": b"x", "test.csv": TWO},
+        {"train/a.csv": ONE, "train/b.csv": TWO, "train/notes.txt": b"x", "test/c.csv": THREE},
+        {"data/train-00000-of-00001.csv": ONE, "data/LICENSE": b"", "rows.csv": TWO},
+        FILES | {"README.md": card("- config_name: de\n  data_dir: german\n")},
+    ],
+)
+def test_files_are_those_that_the_library_reads(hub: Hub, files: dict[str, bytes], tmp_path: Path) -> None:
+    import datasets
+
+    for name, content in files.items():
+        (tmp_path / "cards" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "cards" / name).write_bytes(content)
+    built = datasets.load_dataset_builder(str(tmp_path / "cards"), cache_dir=str(tmp_path / "cache"))
+    hub.add("desk/cards", files)
+    expected = [str(Path(name).relative_to(tmp_path / "cards")) for name in built.config.data_files["train"]]
+    assert [name for name, _ in read(source()).files] == expected
+
+
+def test_nothing_is_downloaded_that_cannot_be_read_or_held(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.add("desk/cards", {"train-1.csv": ONE, "train-2.csv.gz": TWO})
+    with pytest.raises(BadInput) as caught:
+        read(source())
+    assert caught.value.problem.reason == "UnknownFormat"
+    hub.add("desk/pair", {"train-1.csv": ONE, "train-2.csv": TWO})
+    monkeypatch.setattr(hub_data, "MAX_BYTES", len(ONE + TWO) - 1)
+    with pytest.raises(BadInput) as caught:
+        read(source(uri="hf://datasets/desk/pair"))
+    assert caught.value.problem.reason == "SourceTooLarge"
+    assert not any("/resolve/" in path for _, path, _ in hub.asked)
+    monkeypatch.setattr(hub_data, "MAX_BYTES", len(ONE + TWO))
+    assert texts(read(source(uri="hf://datasets/desk/pair"))) == ["one", "two"]
 
 
 def test_a_row_is_named_by_its_file(hub: Hub) -> None:

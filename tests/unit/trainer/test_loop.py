@@ -17,7 +17,7 @@ def test_only_positions_with_a_label_are_scored(real: Project, monkeypatch: pyte
 
     from stagecoach_trainer import loop
     from stagecoach_trainer.continuation import Meter
-    from stagecoach_trainer.families import decoder
+    from stagecoach_trainer.families import IGNORED
     from stagecoach_trainer.train import prepare
 
     prepared = prepare(real.train_job())
@@ -37,6 +37,6 @@ def test_only_positions_with_a_label_are_scored(real: Project, monkeypatch: pyte
     same, all_of_them = scored()
     assert loss == pytest.approx(same)
     vocabulary, width = trainer.model.get_output_embeddings().weight.shape
-    without = int((batch["labels"][:, 1:] == decoder.IGNORED).sum())
+    without = int((batch["labels"][:, 1:] == IGNORED).sum())
     assert without > batch["labels"].numel() / 2
     assert all_of_them - fewer == 2 * without * vocabulary * width

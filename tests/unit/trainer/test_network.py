@@ -32,7 +32,7 @@ from stagecoach_trainer import authorities
 authorities.trust()
 import aiohttp
 from stagecoach.contract.uris import Uri
-from stagecoach_trainer.hub import HubModel
+from stagecoach_trainer.hub import HubRepository
 from stagecoach_trainer.mlflow import Server
 from stagecoach_trainer.objects import ObjectStore
 
@@ -50,7 +50,7 @@ def said(work):
 
 print(json.dumps({
     "s3": said(lambda: ObjectStore.connect(Uri("s3", "lake", ""), {"AWS_ENDPOINT_URL": s3}).exists()),
-    "hub": said(lambda: HubModel(Uri("hf", "desk", "tiny"), None, {"HF_ENDPOINT": hub}, Path("nowhere"))),
+    "hub": said(lambda: HubRepository("desk/tiny", "model", None, {"HF_ENDPOINT": hub}, Path("nowhere"))),
     "mlflow": said(lambda: Server(mlflow, {}).experiment("team/desk")),
     "web": said(lambda: asyncio.run(read())),
 }))

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from stagecoach.contract.inputs import Columns, MessagesColumns
+from stagecoach.contract.inputs import Columns, MessagesColumns, WordColumns
 from stagecoach.contract.reports import BadInput
 from stagecoach.contract.rows import AnyRow, Conversation, File, Row
+from stagecoach.contract.tagged import Words
 from stagecoach.contract.turns import Turn
 from stagecoach_trainer import sources
 
@@ -115,6 +116,71 @@ def test_numbers_that_stand_for_nothing_are_told(values: list[int | None], names
         rows(classes(values, names))
     assert caught.value.problem.reason == reason
     assert caught.value.problem.remedy
+
+
+TAGS = {"names": ["O", "B-x"], "_type": "ClassLabel"}
+
+
+def tagged(values: list[Any], told: Any, kind: Any = None) -> list[AnyRow]:
+    """Return the rows of words with numbers for tags, and what the file tells of them."""
+    table = pa.table({"tokens": [["a", "b"]] * len(values), "tags": pa.array(values, kind or pa.list_(pa.int64()))})
+    content = written(table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": told}})}))
+    return list(sources.rows(content, File("rows.parquet", WordColumns(tokens="tokens", tags="tags"), "data.sets[d]")))
+
+
+@pytest.mark.parametrize(
+    ("told", "kind"),
+    [
+        ({"feature": TAGS, "_type": "List"}, None),
+        ({"feature": TAGS, "_type": "LargeList"}, pa.large_list(pa.int8())),
+        ({"feature": TAGS, "length": -1, "_type": "Sequence"}, None),
+        ({"feature": TAGS, "length": 2, "_type": "List"}, pa.list_(pa.int64(), 2)),
+        ([TAGS], None),
+    ],
+)
+def test_lists_of_numbers_that_the_file_names_are_read_as_their_names(told: Any, kind: Any) -> None:
+    features = {"tokens": {"feature": [{"x": 1}], "_type": "Sequence"}, "tags": told}
+    assert tagged([[1, 0]], features, kind) == [Words(("a", "b"), ("B-x", "O"), 1)]
+
+
+def test_the_library_datasets_names_tags_so(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    kinds = datasets.Features(
+        tokens=datasets.List(datasets.Value("string")), tags=datasets.List(datasets.ClassLabel(names=["O", "B-x"]))
+    )
+    datasets.Dataset.from_dict({"tokens": [["a"]], "tags": [["B-x"]]}, features=kinds).to_parquet(
+        tmp_path / "a.parquet"
+    )
+    file = File("a.parquet", WordColumns(tokens="tokens", tags="tags"))
+    assert list(sources.rows((tmp_path / "a.parquet").read_bytes(), file)) == [Words(("a",), ("B-x",), 1)]
+
+
+@pytest.mark.parametrize(
+    ("values", "told", "reason", "words"),
+    [
+        ([[0, 1], [0, 2]], {"feature": TAGS}, "BrokenParquet", "row 2: column 'tags' holds 2, and the file names 2"),
+        ([[0, 1], [0, -1]], {"feature": TAGS}, "BrokenTags", "row 2: column 'tags': tag 2 is empty"),
+        ([[0, 1], [0, None]], {"feature": TAGS}, "BrokenTags", "row 2: column 'tags': tag 2 is empty"),
+        ([[0, 1], None], {"feature": TAGS}, "BrokenTags", "row 2: column 'tags': the tags are ''"),
+        ([[0, 1]], {"feature": {"_type": "Value"}}, "BrokenTags", "tag 1 is 0, which is not a string"),
+        ([[0, 1]], [], "BrokenTags", "tag 1 is 0, which is not a string"),
+    ],
+)
+def test_lists_of_numbers_that_stand_for_nothing_are_told(
+    values: list[Any], told: Any, reason: str, words: str
+) -> None:
+    with pytest.raises(BadInput, match=re.escape(words)) as caught:
+        tagged(values, {"tags": told})
+    assert caught.value.problem.reason == reason
+    assert caught.value.problem.remedy
+
+
+def test_a_list_of_classes_is_no_label() -> None:
+    table = pa.table({"text": ["a"], "label": [[0]]})
+    told = {"info": {"features": {"label": {"feature": TAGS, "_type": "List"}}}}
+    with pytest.raises(BadInput, match="holds list<") as caught:
+        rows(written(table.replace_schema_metadata({"huggingface": json.dumps(told)})))
+    assert caught.value.problem.reason == "BrokenParquet"
 
 
 TALK = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "I."}]

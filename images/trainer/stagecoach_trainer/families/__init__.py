@@ -7,6 +7,8 @@ import torch
 
 from stagecoach.contract.reports import BadInput, Problem
 
+IGNORED = -100  # the label of a token that takes no part in the loss
+
 
 @dataclass(frozen=True)
 class Parts:

@@ -7,10 +7,8 @@ from transformers import AutoModelForCausalLM
 
 from stagecoach.contract.inputs import FullMethod
 from stagecoach_trainer.encoding import Encoding, Example
-from stagecoach_trainer.families import Parts, adapters, freezing, pretrained, with_padding
+from stagecoach_trainer.families import IGNORED, Parts, adapters, freezing, pretrained, with_padding
 from stagecoach_trainer.train import Prepared
-
-IGNORED = -100  # the label of a token that takes no part in the loss
 
 
 def build(prepared: Prepared, precision: str) -> Parts:

@@ -7,8 +7,7 @@ from transformers import AutoModelForTokenClassification, DataCollatorForTokenCl
 
 from stagecoach.contract.inputs import Decided
 from stagecoach_trainer.encoding import Encoding
-from stagecoach_trainer.families import Parts, with_padding
-from stagecoach_trainer.families.decoder import IGNORED
+from stagecoach_trainer.families import IGNORED, Parts, with_padding
 from stagecoach_trainer.families.encoder import SEQUENCES, Head, balanced, loss_of, trainable
 from stagecoach_trainer.train import Prepared
 
