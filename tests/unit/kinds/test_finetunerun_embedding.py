@@ -59,7 +59,7 @@ def settings(**changes: Any) -> builders.Object:
         (importing(), {}, "MethodUnsuited", "Import takes no model of an Embedding"),
     ],
 )
-def test_what_does_not_go_with_it(run: builders.Object, columns: dict[str, str], reason: str, words: str) -> None:
+def test_what_does_not_go_with_it(run: builders.Object, columns: dict[str, Any], reason: str, words: str) -> None:
     here = world(run, embedding_project(**columns))
     here.reconcile()
     assert (here.status["phase"], here.condition("Ready")["reason"]) == ("Failed", reason)
