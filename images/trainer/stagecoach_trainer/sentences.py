@@ -1,4 +1,4 @@
-"""The files that make an encoder, or its adapter, one that sentence-transformers and vLLM's pooling runner can load."""
+"""How an encoder, or its adapter, makes vectors, in the files that sentence-transformers and vLLM look for."""
 
 import json
 from pathlib import Path
