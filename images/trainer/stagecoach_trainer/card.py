@@ -13,12 +13,14 @@ from stagecoach.contract.inputs import (
     LoraMethod,
     Method,
     PrefixTuningMethod,
+    Prompt,
     PromptTuningMethod,
     PTuningMethod,
     WordColumns,
 )
 from stagecoach.contract.prompts import PLACEHOLDER
 from stagecoach.contract.records import Record, TrainingRecord
+from stagecoach_trainer import sentences
 
 # The card, and the picture of the losses beside it.
 NAME = "README.md"
@@ -168,8 +170,18 @@ def _data(record: Record) -> str:
     lines += ["    " + line for line in f"{system or ''}\n{prompt.template}".strip().splitlines()]
     if record.inputs.embeds:
         passage = (prompt.passage_template or PLACEHOLDER).strip().splitlines()
-        lines += ["", "Of a passage:", "", *("    " + line for line in passage)]
+        lines += ["", "Of a passage:", "", *("    " + line for line in passage), *_unsaid(prompt)]
     return "\n".join(lines) + "\n"
+
+
+def _unsaid(prompt: Prompt) -> Iterator[str]:
+    """Yield the lines on templates that are more than a prefix: sentence-transformers leaves them out in silence."""
+    missing = [use for use in ("query", "document") if use not in sentences.prompts(prompt)]
+    if missing:
+        file = "config_sentence_transformers.json"
+        names = " and ".join(f"`{use}`" for use in missing)
+        yield ""
+        yield f"`{file}` has no prompt for {names}: the template is more than a prefix. Put texts into it yourself."
 
 
 def _results(record: Record) -> str:

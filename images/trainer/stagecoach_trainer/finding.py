@@ -39,10 +39,9 @@ def ranks(
     passages = for_passages(queries)
     asked, there = (list(dict.fromkeys(texts)) for texts in ((r.query for r in rows), (r.positive for r in rows)))
     prompts = [queries.encode(text).ids for text in asked] + [passages.encode(text).ids for text in there]
-    pad = with_padding(tokenizer).pad
 
     def asks(model: Any) -> Ask[Any]:
-        return _embedder(model, base.pooling, pad)
+        return _embedder(model, base.pooling, tokenizer)
 
     before, after = (
         _ranks(rows, dict(zip(asked, vectors, strict=False)), dict(zip(there, vectors[len(asked) :], strict=True)))
@@ -51,7 +50,9 @@ def ranks(
     return before, after, len(there)
 
 
-def _embedder(model: Any, mode: str | None, pad: Callable[..., Any]) -> Ask[Any]:
+def _embedder(model: Any, mode: str | None, tokenizer: Any) -> Ask[Any]:
+    pad = with_padding(tokenizer).pad
+
     def embed(prompts: Prompts) -> list[Any]:
         texts = pad({"input_ids": [list(prompt) for prompt in prompts]}, return_tensors="pt").to(model.device)
         with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""The files that make an encoder, or its adapter, one that sentence-transformers and vLLM's pooling runner can load."""
+"""How an encoder, or its adapter, makes vectors, in the files that sentence-transformers and vLLM look for."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ def files(prepared: Prepared, *, width: int, whole: bool) -> dict[str, Content]:
         pooling.MODULES: modules,
         f"{POOLING}/{pooling.CONFIG}": pooling.document(prepared.base.pooling or pooling.MEAN, width),
         "sentence_bert_config.json": {"max_seq_length": inputs.tokenization.max_length, "do_lower_case": False},
-        "config_sentence_transformers.json": {"prompts": _prompts(inputs.prompt), "similarity_fn_name": "cosine"},
+        "config_sentence_transformers.json": {"prompts": prompts(inputs.prompt), "similarity_fn_name": "cosine"},
     }
     written: dict[str, Content] = {
         name: (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
@@ -37,7 +37,7 @@ def files(prepared: Prepared, *, width: int, whole: bool) -> dict[str, Content]:
     return written | (_tokenizer(Path(prepared.base.folder)) if whole else {})
 
 
-def _prompts(prompt: Prompt) -> dict[str, str]:
+def prompts(prompt: Prompt) -> dict[str, str]:
     """Return the templates as prefixes, where they are no more than that: there is nothing else to say it by."""
     templates = {"query": prompt.template, "document": prompt.passage_template or PLACEHOLDER}
     return {

@@ -5,6 +5,7 @@ The engine is vLLM; the tables are what it documents of itself. An architecture 
 
 from dataclasses import dataclass
 
+from stagecoach.api.problem import Task
 from stagecoach.contract.inputs import Family
 
 _CAUSAL = "ForCausalLM"
@@ -39,8 +40,18 @@ class Verdict:
     message: str
 
 
-def servable(family: Family, architecture: str, method: str) -> Verdict:
-    """Return whether vLLM can serve what this method makes of this base."""
+def servable(task: Task, family: Family, architecture: str, method: str) -> Verdict:
+    """Return whether vLLM can serve what this method makes of this base for this task."""
+    match task:
+        case Task.TOKEN_CLASSIFICATION:
+            return _tagger(architecture)
+        case Task.EMBEDDING:
+            return _embedder(architecture, method)
+        case _:
+            return _by_family(family, architecture, method)
+
+
+def _by_family(family: Family, architecture: str, method: str) -> Verdict:
     if method in ("PrefixTuning", "PromptTuning", "PTuning"):
         return Verdict(
             False,
@@ -55,8 +66,8 @@ def servable(family: Family, architecture: str, method: str) -> Verdict:
     return _decoder(architecture, method)
 
 
-def tags(architecture: str) -> Verdict:
-    """Return whether vLLM can serve the tags of what is made of this encoder: some it may, but none has been tried."""
+def _tagger(architecture: str) -> Verdict:
+    # Some it may, but none has been tried.
     message = (
         f"vLLM has not been shown to serve token classifiers of {architecture}'s family. What is trained is for"
         " transformers, as a whole model or with PEFT."
@@ -64,14 +75,17 @@ def tags(architecture: str) -> Verdict:
     return Verdict(False, "TaskUnproven", message)
 
 
-def embeds(architecture: str, method: str) -> Verdict:
-    """Return whether vLLM can serve the vectors of what this method makes of this encoder."""
+def _embedder(architecture: str, method: str) -> Verdict:
     if not architecture.startswith(SERVED_ENCODERS):
         return _unknown(f"embeddings of {architecture}'s family")
     if method != "Full":
         message = f"vLLM takes no adapter of an encoder that makes embeddings. {_MERGE}"
         return Verdict(False, "NeedsMerging", message)
-    return Verdict(True, "WholeModel", f"vLLM serves embeddings of {architecture}'s family, with --runner pooling.")
+    message = (
+        f"vLLM documents that it serves embeddings of {architecture}'s family, with --runner pooling. This has not been"
+        " tested with what runs publish."
+    )
+    return Verdict(True, "WholeModel", message)
 
 
 def _encoder(architecture: str, method: str) -> Verdict:

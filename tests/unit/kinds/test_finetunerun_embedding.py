@@ -12,14 +12,17 @@ from tests import builders
 from tests.unit.kinds.test_finetunerun import start, world
 from tests.unit.kinds.test_finetunerun_imports import importing
 
+NEGATIVES = {"negative": "n"}
 
-def embedding_project(**columns: str) -> builders.Object:
+
+def embedding_project(validation: builders.Object | None = None, **columns: str) -> builders.Object:
     project = builders.ready_project()
     project["spec"]["problem"] |= {"architecture": "Encoder", "task": "Embedding"}
     del project["spec"]["problem"]["labels"]
     del project["status"]["labels"]
     project["spec"]["prompts"][0] |= {"template": "query: {text}", "passageTemplate": "passage: {text}"}
-    project["spec"]["data"]["sets"][0]["columns"] = columns
+    train, valid = project["spec"]["data"]["sets"][:2]
+    train["columns"], valid["columns"] = columns, validation or {}
     project["status"]["candidates"][0]["architecture"] = "BertModel"
     return project
 
@@ -50,12 +53,13 @@ def settings(**changes: Any) -> builders.Object:
     [
         (settings(perDeviceBatchSize=1), {}, "BatchTooSmall", "perDeviceBatchSize: 1: the negatives of a query"),
         (settings(perDeviceBatchSize=1, gradientAccumulationSteps=64), {}, "BatchTooSmall", "with 2 or more"),
+        (settings(perDeviceBatchSize=1), NEGATIVES, "BatchTooSmall", "a row of valid alone teaches and tells"),
         (settings(classWeights="balanced"), {}, "MethodUnsuited", "classWeights: an Embedding has no labels"),
         (builders.run(method={"type": "IA3"}), {}, "MethodUnsuited", "IA3 is for decoders"),
         (importing(), {}, "MethodUnsuited", "Import takes no model of an Embedding"),
     ],
 )
-def test_what_does_not_go_with_it(run: builders.Object, columns: dict[str, str], reason: str, words: str) -> None:
+def test_what_does_not_go_with_it(run: builders.Object, columns: dict[str, Any], reason: str, words: str) -> None:
     here = world(run, embedding_project(**columns))
     here.reconcile()
     assert (here.status["phase"], here.condition("Ready")["reason"]) == ("Failed", reason)
@@ -66,12 +70,12 @@ def test_what_does_not_go_with_it(run: builders.Object, columns: dict[str, str],
 @pytest.mark.parametrize(
     ("run", "columns", "expected"),
     [
-        (settings(perDeviceBatchSize=1), {"negative": "n"}, ("False", "NeedsMerging")),
+        (settings(perDeviceBatchSize=1), {"validation": NEGATIVES, **NEGATIVES}, ("False", "NeedsMerging")),
         (settings(perDeviceBatchSize=2), {}, ("False", "NeedsMerging")),
         (builders.run(method={"type": "Full"}), {}, ("True", "WholeModel")),
     ],
 )
-def test_what_goes_with_it(run: builders.Object, columns: dict[str, str], expected: tuple[str, str]) -> None:
+def test_what_goes_with_it(run: builders.Object, columns: dict[str, Any], expected: tuple[str, str]) -> None:
     here = world(run, embedding_project(**columns))
     start(here)
     assert here.status["phase"] == "Running"

@@ -3,8 +3,9 @@
 import pytest
 
 from stagecoach.api.methods import MethodType
+from stagecoach.api.problem import Task
 from stagecoach.contract.inputs import Family
-from stagecoach.policies.servable import WHOLE_ONLY, WITH_ADAPTERS, embeds, servable, tags
+from stagecoach.policies.servable import WHOLE_ONLY, WITH_ADAPTERS, servable
 
 DECODER, ENCODER = Family.DECODER, Family.ENCODER
 CASES = [
@@ -36,7 +37,7 @@ CASES = [
 def test_what_can_be_served(
     family: Family, architecture: str, method: str, holds: bool, reason: str, words: str
 ) -> None:
-    verdict = servable(family, architecture, method)
+    verdict = servable(Task.CLASSIFICATION, family, architecture, method)
     assert (verdict.holds, verdict.reason) == (holds, reason)
     assert words in verdict.message
 
@@ -51,6 +52,7 @@ def test_what_can_be_served(
             "WholeModel",
             "embeddings of BertForMaskedLM's family, with --runner pooling",
         ),
+        ("BertForMaskedLM", "Full", True, "WholeModel", "has not been tested"),
         ("XLMRobertaModel", "Full", True, "WholeModel", "XLMRobertaModel's family"),
         ("ModernBertModel", "LoRA", False, "NeedsMerging", "merged into its base"),
         ("RobertaModel", "DoRA", False, "NeedsMerging", "merged into its base"),
@@ -58,19 +60,20 @@ def test_what_can_be_served(
     ],
 )
 def test_which_embeddings_can_be_served(architecture: str, method: str, holds: bool, reason: str, words: str) -> None:
-    verdict = embeds(architecture, method)
+    verdict = servable(Task.EMBEDDING, ENCODER, architecture, method)
     assert (verdict.holds, verdict.reason) == (holds, reason)
     assert words in verdict.message
 
 
 @pytest.mark.parametrize("method", MethodType)
 @pytest.mark.parametrize("family", Family)
-def test_every_method_has_a_verdict(family: Family, method: MethodType) -> None:
-    assert servable(family, "LlamaForCausalLM", method.value).message.endswith(".")
+@pytest.mark.parametrize("task", Task)
+def test_every_method_has_a_verdict(task: Task, family: Family, method: MethodType) -> None:
+    assert servable(task, family, "LlamaForCausalLM", method.value).message.endswith(".")
 
 
 def test_that_tags_can_be_served_is_not_claimed() -> None:
-    verdict = tags("BertForMaskedLM")
+    verdict = servable(Task.TOKEN_CLASSIFICATION, ENCODER, "BertForMaskedLM", "Full")
     assert (verdict.holds, verdict.reason) == (False, "TaskUnproven")
     assert "BertForMaskedLM's family" in verdict.message
     assert "transformers, as a whole model or with PEFT" in verdict.message

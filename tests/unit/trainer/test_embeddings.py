@@ -3,6 +3,8 @@
 import csv
 import json
 import math
+import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -27,10 +29,11 @@ from stagecoach.contract.reports import ArtifactReport, BadInput
 from .conftest import Project, record_of, train
 from .test_checkpoints import check_going_on
 from .test_compare import comparing
-from .test_encoders import LOW_RANK, with_base
-from .test_groups import codes, grouped, pods
+from .test_encoders import BASES, LOW_RANK, SIZES, encoder_job, with_base
+from .test_groups import codes, grouped, nearly_the_same, pods
 from .test_in_a_pod import in_a_pod
 from .test_pooling import OLD_CLS
+from .test_taggers import WORDS, tagging
 
 torch = pytest.importorskip("torch", reason="needs the trainer's libraries: runs inside the trainer image")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -162,6 +165,30 @@ def test_padding_is_in_no_vector(project: Project, mode: str) -> None:
     assert float(one.norm()) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("layers", [2, 4], ids="{} layers".format)
+def test_an_adapter_finds_its_modules_in_a_model_with_a_pooler(
+    project: Project, layers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from peft import PeftModel
+    from transformers import AutoModel
+
+    # From 20 names on PEFT shortens them.
+    monkeypatch.setitem(BASES, "BertModel", ("BertConfig", SIZES | {"num_hidden_layers": layers}))
+    made = matching(project, "BertModel")
+    job = embedding_job(made, settings={"epochs": None, "max_steps": 1})
+    report = train(job)
+    base = AutoModel.from_pretrained(made.root / "pvc" / "models" / "tiny")
+    assert base.pooler is not None, "or the test shows nothing"
+    folder = made.storage.path(f"artifacts/sha256/{report.digest[7:]}")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = PeftModel.from_pretrained(base, folder)
+    assert not [str(warning.message) for warning in caught if "missing" in str(warning.message)]
+    adapted = {name for name, module in model.get_base_model().named_modules() if hasattr(module, "lora_A")}
+    assert len(adapted) == 6 * layers
+    assert not [name for name in adapted if "pooler" in name]
+
+
 @pytest.mark.parametrize("method", [LOW_RANK, FullMethod()], ids=lambda method: method.type)
 def test_a_run(project: Project, method: Method, capsys: pytest.CaptureFixture[str]) -> None:
     from stagecoach_trainer import compare
@@ -175,7 +202,6 @@ def test_a_run(project: Project, method: Method, capsys: pytest.CaptureFixture[s
     assert losses[-1] < losses[0] / 2, losses
     assert record.training.eval_loss is not None
     assert (record.base.pooling, record.labels, record.training.whole_modules) == ("mean", (), None)
-    assert not [name for name in record.training.target_modules if "pooler" in name]
 
     texts = [f"query: {query}" for query, _ in HELD_OUT] + [f"passage: {passage}" for passage in ANSWERS.values()]
     vectors = reloaded(made, report, texts)
@@ -191,10 +217,38 @@ def test_a_run(project: Project, method: Method, capsys: pytest.CaptureFixture[s
     assert "among 8 passages" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("family", ["encoder", "tagger", "embedding"])
+def test_padding_comes_after_a_text_whatever_the_base_says(project: Project, family: str) -> None:
+    from stagecoach_trainer import loop
+    from stagecoach_trainer.train import prepare
+
+    prepared_as: dict[str, Callable[[Project], Project]] = {
+        "encoder": lambda made: with_base(made, "BertModel"),
+        "tagger": lambda made: tagging(WORDS)(with_base(made, "BertModel")),
+        "embedding": lambda made: matching(made, "BertModel"),
+    }
+    made = prepared_as[family](project)
+    pads_before(made)
+    prepared = prepare((embedding_job if family == "embedding" else encoder_job)(made, LOW_RANK))
+    assert prepared.tokenizer.padding_side == "left", "or the test shows nothing"  # type: ignore[attr-defined]
+    build, _ = loop.TASKS.get(prepared.job.inputs.task) or loop.FAMILIES[Family.ENCODER]
+    options = build(prepared, "float32").options
+    rows = [options["train_dataset"][index] for index in range(8)]
+    batch = options["data_collator"](rows)
+    texts = batch["queries"] if family == "embedding" else batch
+    assert not texts["attention_mask"].all(), "texts have different lengths"
+    assert texts["attention_mask"][:, 0].all()
+
+
+def pads_before(project: Project) -> None:
+    """Let the base's tokenizer pad before a text."""
+    place = project.root / "pvc" / "models" / "tiny" / "tokenizer_config.json"
+    place.write_text(json.dumps(json.loads(place.read_text()) | {"padding_side": "left"}))
+
+
 def trained_vectors(project: Project, job: TrainJob, report: ArtifactReport) -> Any:
     """Return the same vectors by the trainer's own way: batches, padding and templates."""
     from stagecoach_trainer import asking, bases, finding
-    from stagecoach_trainer.families import with_padding
 
     record = record_of(project, job)
     base = bases.read(job.base, mismatch="", remedy="", family=Family.ENCODER, embeds=True)
@@ -202,8 +256,9 @@ def trained_vectors(project: Project, job: TrainJob, report: ArtifactReport) -> 
     texts = [f"query: {query}" for query, _ in HELD_OUT] + [f"passage: {passage}" for passage in ANSWERS.values()]
     prompts = [tuple(tokenizer(text)["input_ids"]) for text in texts]
     folder = project.storage.path(f"artifacts/sha256/{report.digest[7:]}")
-    pad = with_padding(tokenizer).pad
-    found = asking.both(record, base, folder, prompts, 5, lambda model: finding._embedder(model, base.pooling, pad))
+    found = asking.both(
+        record, base, folder, prompts, 5, lambda model: finding._embedder(model, base.pooling, tokenizer)
+    )
     return torch.stack(found[1])
 
 
@@ -215,9 +270,12 @@ def test_what_is_published_beside_the_weights(project: Project) -> None:
     kinds = [("", "Transformer"), ("1_Pooling", "Pooling")]
     modules = [{"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in kinds]
     (folder / "modules.json").write_text(json.dumps(modules))
+    pads_before(made)
     for method in (FullMethod(freeze=Freeze(embeddings=True, layers=1)), LOW_RANK):
         job = embedding_job(made, method, settings={"epochs": None, "max_steps": 1})
         report = train(job)
+        texts = [f"query: {query}" for query, _ in HELD_OUT] + [f"passage: {passage}" for passage in ANSWERS.values()]
+        assert torch.allclose(reloaded(made, report, texts), trained_vectors(made, job, report), atol=1e-5)
         types = [(item["path"], item["type"].rpartition(".")[2]) for item in published(made, report, "modules.json")]
         assert types == [*kinds, ("2_Normalize", "Normalize")]
         config = published(made, report, "1_Pooling/config.json")
@@ -235,7 +293,18 @@ def test_what_is_published_beside_the_weights(project: Project) -> None:
         assert "| Vectors | vector of the first token, made of length 1 |" in card
         assert "    passage: {text}" in card
         assert "pipeline_tag: sentence-similarity" in card
-        reloaded(made, report, ["query: a"])
+        assert "has no prompt" not in card
+
+
+def test_a_template_that_is_more_than_a_prefix_is_told_by_the_card(project: Project) -> None:
+    made = matching(project)
+    prompt = Prompt(template="query: {text} </q>", passage_template="passage: {text}")
+    job = embedding_job(made, settings={"epochs": None, "max_steps": 1})
+    job = job.model_copy(update={"inputs": job.inputs.model_copy(update={"prompt": prompt})})
+    report = train(job)
+    assert published(made, report, "config_sentence_transformers.json")["prompts"] == {"document": "passage: "}
+    card = made.storage.read(f"runs/{job.inputs.digest[7:]}/README.md").decode()
+    assert "`config_sentence_transformers.json` has no prompt for `query`: the template is more than a prefix." in card
 
 
 @pytest.mark.parametrize(
@@ -257,12 +326,27 @@ def test_interrupted_it_goes_on_to_the_same(project: Project, method: Method) ->
     check_going_on(project, embedding_job(matching(project, negatives=True), method))
 
 
-def test_several_processes_train_one_model(project: Project) -> None:
+@pytest.mark.parametrize("method", [LOW_RANK, FullMethod()], ids=lambda method: method.type)
+def test_several_processes_make_what_one_makes_of_the_same_batches(project: Project, method: Method) -> None:
     made = matching(project)
-    job = grouped(embedding_job(made, settings={"per_device_batch_size": 4}), 1, 2)
-    ended = pods(made, job)
+
+    def job(accumulated: int) -> TrainJob:
+        settings = {"epochs": 2, "per_device_batch_size": 4, "gradient_accumulation_steps": accumulated}
+        found = embedding_job(made, method, settings=settings)
+        return found.model_copy(update={"inputs": found.inputs.model_copy(update={"best": "eval_loss"})})
+
+    alone, together = job(2), grouped(job(1), 1, 2)
+    ended = pods(made, together)
     assert codes(ended) == [0], ended[0].output
-    assert record_of(made, job).training.effective_batch_size == 8
+    train(alone)
+    records = [record_of(made, each) for each in (together, alone)]
+    nearly_the_same(*records)
+    for training in (record.training for record in records):
+        losses = {point.step: point.loss for point in training.evaluations}
+        best = min(losses, key=losses.__getitem__)
+        assert (training.best_step, training.eval_loss) == (best, losses[best])
+    assert records[0].training.processes == 2
+    assert records[0].training.best_step == records[1].training.best_step
 
 
 def test_as_in_a_pod(project: Project) -> None:

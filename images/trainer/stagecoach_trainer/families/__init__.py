@@ -38,7 +38,12 @@ def refuse(method: str, what: str) -> NoReturn:
 
 
 def with_padding(tokenizer: Any) -> Any:
-    """Return the tokenizer with a token to pad with. Padding is masked: which token it is decides nothing."""
+    """Return the tokenizer with a token to pad with, which comes after a text: its first token is at the first place.
+
+    Heads and vectors are made of that place, and models count their positions from it. Padding is masked: which token
+    it is decides nothing.
+    """
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token_id = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else 0
+    tokenizer.padding_side = "right"
     return tokenizer

@@ -36,11 +36,14 @@ def build(prepared: Prepared, precision: str) -> Parts:
     # Weights that are trained themselves are kept in float32: in bfloat16 most steps would be rounded away.
     model = load(prepared.base, prepared.base.folder, precision if isinstance(method, LoraMethod) else "float32")
     if isinstance(method, LoraMethod):
-        set_seed(inputs.hyperparameters.seed)
-        # By their whole names: in another model, which has a pooler, a suffix would mean a module of that as well.
+        # PEFT shortens names as far as they tell modules apart. The user of an adapter has a model with a pooler, where
+        # too short a name would mean a module as well: so the pooler goes when all have their names.
         targets = modules.choose(model, method.target_modules, without=(POOLER,))
+        set_seed(inputs.hyperparameters.seed)
         model = get_peft_model(model, adapters.low_rank(method, targets, "FEATURE_EXTRACTION"))
+        _drop_pooler(model.get_base_model())
     elif isinstance(method, FullMethod):
+        _drop_pooler(model)
         freezing.freeze(model, method.freeze)
     else:
         refuse(method.type, "encoder")
@@ -59,7 +62,7 @@ def build(prepared: Prepared, precision: str) -> Parts:
 
 
 def load(base: Base, folder: str, precision: str) -> Any:
-    """Return the encoder in a folder, without a pooler. Raises BadInput when weights are missing."""
+    """Return the encoder in a folder. Raises BadInput when weights are missing; those of a pooler may."""
     model, found = pretrained(AutoModel, folder, precision, output_loading_info=True)
     missing = sorted(name for name in found["missing_keys"] if not name.startswith(f"{POOLER}."))
     if missing:
@@ -67,9 +70,12 @@ def load(base: Base, folder: str, precision: str) -> Any:
         message = f"its checkpoint has no weights for {', '.join(missing[:3])}."
         problem = Problem.of("BaseUnusable", message, field=field, value=base.source.uri, remedy="Copy it again.")
         raise BadInput(problem)
+    return model
+
+
+def _drop_pooler(model: Any) -> None:
     if getattr(model, POOLER, None) is not None:
         setattr(model, POOLER, None)
-    return model
 
 
 def vectors(model: Any, mode: str | None, batch: dict[str, Any]) -> Any:

@@ -31,7 +31,6 @@ def build(prepared: Prepared, precision: str) -> Parts:
     else:
         refuse(method.type, "encoder-decoder")
     tokenizer = with_padding(prepared.tokenizer)
-    tokenizer.padding_side = "right"  # a decoder counts its positions from the first token
     return Parts(
         model,
         {

@@ -20,8 +20,9 @@ from stagecoach.contract.inputs import (
 from stagecoach.contract.jobs import Checkpoints, DataSource, Group, ImportJob, Owner, TrainJob
 from stagecoach.kinds import contracts
 from stagecoach.kinds.conditions import Fact
-from stagecoach.kinds.finetunerun import embedding, imports, methods
+from stagecoach.kinds.finetunerun import imports, methods
 from stagecoach.kinds.finetunerun.blocked import Blocked, changed
+from stagecoach.kinds.finetunerun.misfit import misfit
 from stagecoach.policies import servable as policies
 
 DEFAULT_EPOCHS = 3
@@ -39,8 +40,7 @@ def freeze(run: FineTuneRun, project: TransformerProject, image: str) -> Inputs:
             f"spec.base.candidate: project {project.metadata.name!r} has no candidate {candidate!r}; it has {names}."
             " Create the run with one of them, or add it to the project.",
         )
-    unsuited = methods.misfit(run, contracts.family(project.spec)) or embedding.misfit(run, project)
-    if unsuited:
+    if unsuited := misfit(run, project):
         raise Blocked(*unsuited, waits=False)
     data, given = run.spec.data, run.spec.method
     inputs = Inputs(
@@ -122,12 +122,8 @@ def servable(run: FineTuneRun, project: TransformerProject, inputs: Inputs, foun
     method = found if run.spec.method.type is MethodType.IMPORT else run.spec.method.type.value
     if base is None or method is None:
         return None
-    if project.spec.problem.task is Task.TOKEN_CLASSIFICATION:
-        verdict = policies.tags(base.architecture)
-    elif project.spec.problem.task is Task.EMBEDDING:
-        verdict = policies.embeds(base.architecture, method)
-    else:
-        verdict = policies.servable(contracts.family(project.spec), base.architecture, method)
+    problem = project.spec.problem
+    verdict = policies.servable(problem.task, contracts.family(project.spec), base.architecture, method)
     return Fact("Servable", verdict.holds, verdict.reason, verdict.message)
 
 

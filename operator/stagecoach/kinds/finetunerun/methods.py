@@ -1,10 +1,8 @@
-"""From a run's method to what the trainer is told: the defaults of each type, and what does not go with the project."""
+"""From a run's method to what the trainer is told: the defaults of each type."""
 
-from stagecoach.api.finetunerun import ClassWeights, FineTuneRun
-from stagecoach.api.methods import LOW_RANK, MethodType
 from stagecoach.api.methods import Method as Given
+from stagecoach.api.methods import MethodType
 from stagecoach.contract.inputs import (
-    Family,
     Freeze,
     FullMethod,
     Ia3Method,
@@ -20,24 +18,6 @@ DEFAULT_ALPHA = 32
 DEFAULT_DROPOUT = 0.0
 DEFAULT_VIRTUAL_TOKENS = 20
 DEFAULT_ENCODER_HIDDEN_SIZE = 128
-# What goes with models that are no decoders.
-FOR_ENCODERS = (*LOW_RANK, MethodType.FULL)
-
-
-def misfit(run: FineTuneRun, family: Family) -> tuple[str, str] | None:
-    """Return reason and message when the run asks for what models of this family do not have."""
-    kind = run.spec.method.type
-    if family is not Family.DECODER and kind not in (*FOR_ENCODERS, MethodType.IMPORT):
-        return "MethodUnsuited", (
-            f"spec.method.type: {kind} is for decoders, and the project's problem.architecture is {family}. Create"
-            f" the run with one of {', '.join(item.value for item in FOR_ENCODERS)}."
-        )
-    if family is not Family.ENCODER and run.spec.hyperparameters.class_weights is ClassWeights.BALANCED:
-        return "MethodUnsuited", (
-            f"spec.hyperparameters.classWeights: a model of problem.architecture {family} writes texts and has no"
-            " classification head to weigh. Create the run without it, or balance the data set."
-        )
-    return None
 
 
 def method(given: Given) -> Method:

@@ -1,0 +1,67 @@
+"""What a run may ask for that does not go with its project: nothing is trained, and the message says what would go."""
+
+from stagecoach.api.finetunerun import ClassWeights, FineTuneRun
+from stagecoach.api.methods import LOW_RANK, MethodType
+from stagecoach.api.problem import Task
+from stagecoach.api.transformerproject import TransformerProject
+from stagecoach.contract.inputs import Family
+from stagecoach.kinds import contracts
+
+# What goes with models that are no decoders.
+FOR_ENCODERS = (*LOW_RANK, MethodType.FULL)
+
+
+def misfit(run: FineTuneRun, project: TransformerProject) -> tuple[str, str] | None:
+    """Return reason and message when the run asks for what models of the project do not have, or would learn nothing.
+
+    The family comes first, then the task.
+    """
+    found = _of_family(run, contracts.family(project.spec))
+    if found is None and project.spec.problem.task is Task.EMBEDDING:
+        return _of_embedding(run, project)
+    return found
+
+
+def _of_family(run: FineTuneRun, family: Family) -> tuple[str, str] | None:
+    kind = run.spec.method.type
+    if family is not Family.DECODER and kind not in (*FOR_ENCODERS, MethodType.IMPORT):
+        return "MethodUnsuited", (
+            f"spec.method.type: {kind} is for decoders, and the project's problem.architecture is {family}. Create"
+            f" the run with one of {', '.join(item.value for item in FOR_ENCODERS)}."
+        )
+    if family is not Family.ENCODER and _weighs(run):
+        return "MethodUnsuited", (
+            f"spec.hyperparameters.classWeights: a model of problem.architecture {family} writes texts and has no"
+            " classification head to weigh. Create the run without it, or balance the data set."
+        )
+    return None
+
+
+def _of_embedding(run: FineTuneRun, project: TransformerProject) -> tuple[str, str] | None:
+    if run.spec.method.type is MethodType.IMPORT:
+        return "MethodUnsuited", (
+            "spec.method.type: Import takes no model of an Embedding, for how its vectors are made lies in more files"
+            " than are imported. Create a run that trains one; a base may be whatever was made elsewhere."
+        )
+    if _weighs(run):
+        return "MethodUnsuited", (
+            "spec.hyperparameters.classWeights: an Embedding has no labels to weigh. Create the run without it."
+        )
+    if run.spec.hyperparameters.per_device_batch_size == 1 and (bare := _bare(run, project)):
+        return "BatchTooSmall", (
+            f"spec.hyperparameters.perDeviceBatchSize: 1: the negatives of a query are the passages of the other rows"
+            f" of its batch, and without columns.negative a row of {bare} alone teaches and tells nothing: its loss is"
+            " always 0. Create the run with 2 or more; the more, the better. gradientAccumulationSteps adds no"
+            " negatives."
+        )
+    return None
+
+
+def _weighs(run: FineTuneRun) -> bool:
+    return run.spec.hyperparameters.class_weights is ClassWeights.BALANCED
+
+
+def _bare(run: FineTuneRun, project: TransformerProject) -> str | None:
+    """Return the first data set of the run, of training or validation, whose rows bring no negative of their own."""
+    used = {item.name for item in (*run.spec.data.train, *run.spec.data.validation)} if run.spec.data else set()
+    return next((item.name for item in project.spec.data.sets if item.name in used and not item.columns.negative), None)
