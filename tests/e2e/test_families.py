@@ -1,7 +1,7 @@
-"""Models of every family, with all that a project may reach over the network: an object store and a tracking server."""
+"""Models of every family and task, with all that a project may reach over the network: an object store and a tracking server."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -28,6 +28,7 @@ import os, s3fs
 secret = os.environ["ROOT_SECRET_KEY"]
 store = s3fs.S3FileSystem(key=os.environ["ROOT_ACCESS_KEY"], secret=secret, endpoint_url="http://127.0.0.1:{STORE_PORT}")
 store.put("/rows/*.csv", "lake/desk/")
+store.put("/rows/*.jsonl", "lake/desk/")
 '; do sleep 1; done
 touch /data/ready
 wait
@@ -52,7 +53,7 @@ print(json.dumps(ask("runs/search", experiment_ids=[found])["runs"]))
 def harbour(ground: Ground) -> Iterator[Desk]:
     """A namespace with an S3 server that holds the data, an MLflow server, and bases of two families."""
     with new_desk(ground) as made:
-        made.data(DATA | {"pairs.csv": pairs()}, name="rows")
+        made.data(DATA | MORE, name="rows")
         made.claim("models")
         models = {"name": "models", "persistentVolumeClaim": {"claimName": "models"}}
         container = {
@@ -70,9 +71,24 @@ def harbour(ground: Ground) -> Iterator[Desk]:
         yield made
 
 
-def pairs() -> str:
-    """Return rows of a text and what is to be made of it."""
-    return "input,target\n" + "".join(f"parcel {number} is late,late\n" for number in range(20))
+def rows(of: Callable[[int], builders.Object]) -> str:
+    """Return a .jsonl file of some rows."""
+    return "".join(json.dumps(of(number)) + "\n" for number in range(20))
+
+
+MORE = {
+    "pairs.jsonl": rows(lambda number: {"input": f"parcel {number} is late", "target": "late"}),
+    "words.jsonl": rows(
+        lambda number: {"tokens": ["parcel", str(number), "late"], "tags": ["B-thing", "I-thing", "O"]}
+    ),
+    "matches.jsonl": rows(lambda number: {"query": f"where is {number}", "positive": f"parcel {number} is late"}),
+}
+# By task: of which family a base is, its data, and their columns.
+TASKS = {
+    "Summarization": ("EncoderDecoder", "pairs.jsonl", {"input": "input", "target": "target"}),
+    "TokenClassification": ("Encoder", "words.jsonl", {"tokens": "tokens", "tags": "tags"}),
+    "Embedding": ("Encoder", "matches.jsonl", {"query": "query", "positive": "positive"}),
+}
 
 
 def start_servers(desk: Desk, image: str) -> None:
@@ -118,38 +134,63 @@ def project(desk: Desk, name: str, keys: str = "lake") -> builders.Object:
     )
 
 
-def test_an_encoder_is_trained_whole_into_an_object_store_and_told_to_a_tracking_server(harbour: Desk) -> None:
-    harbour.apply(
-        project(harbour, "desk"), builders.run("whole", harbour.namespace, method={"type": "Full"}, resources=SMALL)
-    )
+@pytest.fixture(scope="module")
+def whole(harbour: Desk) -> builders.Object:
+    """A run of the project `desk` that trained its encoder whole."""
+    run = builders.run("whole", harbour.namespace, method={"type": "Full"}, resources=SMALL)
+    harbour.apply(project(harbour, "desk"), run)
     run = harbour.awaits("ftr", "whole", "Succeeded", "Failed", seconds=600)
     assert run["status"]["phase"] == "Succeeded", harbour.ready("ftr", "whole")
-    assert run["status"]["artifact"]["uri"].startswith("s3://lake/desk/artifacts/")
-    [tracked] = [item for item in run["status"]["conditions"] if item["type"] == "Tracked"]
+    return run
+
+
+def test_an_encoder_is_trained_whole_into_an_object_store_and_told_to_a_tracking_server(
+    harbour: Desk, whole: builders.Object
+) -> None:
+    status = whole["status"]
+    assert status["artifact"]["uri"].startswith("s3://lake/desk/artifacts/")
+    [tracked] = [item for item in status["conditions"] if item["type"] == "Tracked"]
     assert tracked["status"] == "True", tracked["message"]
     command = ("exec", "-n", harbour.namespace, SERVERS, "-c", "tracking", "--", "python3", "-c", RUNS)
     [told] = json.loads(harbour.tools.kubectl(*command, f"{harbour.namespace}/desk"))
     tags = {item["key"]: item["value"] for item in told["data"]["tags"]}
     assert told["info"]["status"] == "FINISHED"
-    assert tags["stagecoach.artifact"] == run["status"]["artifact"]["digest"]
+    assert tags["stagecoach.artifact"] == status["artifact"]["digest"]
 
 
-def test_an_encoder_decoder_is_trained(harbour: Desk) -> None:
-    problem = builders.project_spec()["problem"] | {"task": "Summarization", "architecture": "EncoderDecoder"}
-    del problem["labels"]
-    made = project(harbour, "summaries")
+def test_what_lies_in_an_object_store_is_imported(harbour: Desk, whole: builders.Object) -> None:
+    artifact = whole["status"]["artifact"]
+    method = {"type": "Import", "uri": artifact["uri"], "digest": artifact["digest"], "trainedOn": [{"name": "train"}]}
+    run = builders.run("imported", harbour.namespace, method=method, resources=SMALL)
+    del run["spec"]["data"], run["spec"]["hyperparameters"]
+    harbour.apply(run)
+    run = harbour.awaits("ftr", "imported", "Succeeded", "Failed", seconds=600)
+    assert harbour.ready("ftr", "imported")["reason"] == "Imported"
+    assert run["status"]["artifact"]["digest"] == artifact["digest"]
+
+
+def of_task(desk: Desk, task: str) -> builders.Object:
+    """Return the project of a task, by the task's name in small letters."""
+    architecture, file, columns = TASKS[task]
+    made = project(desk, task.lower())
+    labels = {"labels": {"fromDataset": "train"}} if task == "TokenClassification" else {}
     made["spec"] |= {
-        "problem": problem,
-        "data": {"sets": [{"name": "train", "uri": "s3://lake/desk/pairs.csv", "split": "Train"}]},
-        "candidates": [{"name": "small", "model": {"uri": "pvc://models/t5"}, "license": "Apache-2.0"}],
+        "problem": {"statement": "Something small.", "task": task, "architecture": architecture} | labels,
+        "data": {"sets": [{"name": "train", "uri": f"s3://lake/desk/{file}", "split": "Train", "columns": columns}]},
     }
-    made["spec"]["data"]["sets"][0]["columns"] = {"input": "input", "target": "target"}
-    run = builders.run(
-        "shorter", harbour.namespace, project="summaries", data={"train": [{"name": "train"}]}, resources=SMALL
-    )
-    harbour.apply(made, run)
-    run = harbour.awaits("ftr", "shorter", "Succeeded", "Failed", seconds=600)
-    assert run["status"]["phase"] == "Succeeded", harbour.ready("ftr", "shorter")
+    if architecture == "EncoderDecoder":
+        made["spec"]["candidates"][0]["model"] = {"uri": "pvc://models/t5"}
+    return made
+
+
+def test_models_of_other_tasks_are_trained(harbour: Desk) -> None:
+    data = {"train": [{"name": "train"}]}
+    for task in TASKS:
+        run = builders.run(task.lower(), harbour.namespace, project=task.lower(), data=data, resources=SMALL)
+        harbour.apply(of_task(harbour, task), run)
+    for task in TASKS:
+        run = harbour.awaits("ftr", task.lower(), "Succeeded", "Failed", seconds=600)
+        assert run["status"]["phase"] == "Succeeded", harbour.ready("ftr", task.lower())
 
 
 def test_wrong_keys_are_told(harbour: Desk) -> None:

@@ -1,4 +1,4 @@
-"""A base model from a hub that asks for a token."""
+"""A base model and a data set from a hub that asks for a token."""
 
 from tests import builders
 from tests.e2e import servers
@@ -8,7 +8,7 @@ HUB = "hub"
 PORT = 8000
 TOKEN = {"token": "not-a-secret"}
 # The hub-compatible server of the trainer's own tests, which is in the image of these.
-SERVE = f"python3 /script/{TINY_BASE.name} /data/tiny; exec python3 -m tests.unit.trainer.hub_server /data/tiny {PORT}"
+SERVE = f"python3 /script/{TINY_BASE.name} /data/tiny; exec python3 -m tests.unit.trainer.hub_server /data/tiny {PORT} /rows"
 COMMIT = "b" * 40  # what that server's branch main stands for
 
 
@@ -19,25 +19,29 @@ def start_hub(desk: Desk, image: str) -> None:
         "image": image,
         "command": ["sh", "-ec", SERVE],
         "env": [{"name": "HUB_TOKEN", "valueFrom": reference}],
-        "volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "script", "mountPath": "/script"}],
+        "volumeMounts": [{"name": name, "mountPath": f"/{name}"} for name in ("data", "script", "rows")],
         "readinessProbe": {"tcpSocket": {"port": PORT}},
     }
-    volumes = [{"name": "data", "emptyDir": {}}, {"name": "script", "configMap": {"name": "tiny-base"}}]
+    maps = {"script": "tiny-base", "rows": "desk"}
+    volumes = [{"name": "data", "emptyDir": {}}, *({"name": name, "configMap": {"name": maps[name]}} for name in maps)]
     servers.start(desk, HUB, [PORT], container, volumes)
 
 
 def project(namespace: str, name: str, keys: str) -> builders.Object:
-    """Return a project whose base model is in the hub."""
+    """Return a project whose base model and training set are in the hub."""
     model = {"uri": "hf://desk/tiny", "revision": "main"}
+    train, valid = builders.project_spec()["data"]["sets"][:2]
+    train |= {"uri": "hf://datasets/desk/rows", "hub": {"split": "train"}}
     return tiny_project(
         namespace,
         name,
+        data={"sets": [train, valid]},
         candidates=[{"name": "small", "model": model, "license": "Apache-2.0"}],
         credentials=[{"match": "hf://", "secret": {"name": keys}}],
     )
 
 
-def test_a_base_model_of_a_hub_is_trained_with_a_token_of_a_secret(ground: Ground, desk: Desk) -> None:
+def test_a_hub_gives_model_and_data_for_a_token_of_a_secret(ground: Ground, desk: Desk) -> None:
     desk.data(DATA)
     desk.data({TINY_BASE.name: TINY_BASE.read_text()}, name="tiny-base")
     desk.claim("store")
@@ -48,11 +52,13 @@ def test_a_base_model_of_a_hub_is_trained_with_a_token_of_a_secret(ground: Groun
     servers.await_ready(desk, HUB)
 
     desk.apply(project(desk.namespace, "desk", HUB), project(desk.namespace, "thief", "stolen"))
-    assert "token" in desk.awaits_reason("txp", "thief", "BaseMissing"), "the hub tells strangers nothing"
-    resolved = desk.awaits("txp", "desk", "Ready")
-    assert [item["revision"] for item in resolved["status"]["candidates"]] == [COMMIT]
+    assert "token" in desk.awaits_reason("txp", "thief", "SourceMissing"), "the hub tells strangers nothing"
+    resolved = desk.awaits("txp", "desk", "Ready")["status"]
+    assert [item["revision"] for item in resolved["candidates"]] == [COMMIT]
+    assert [item.get("revision") for item in resolved["datasets"]] == [COMMIT, None]
 
     desk.apply(builders.run("first", desk.namespace, resources=SMALL))
     run = desk.awaits("ftr", "first", "Succeeded", "Failed", seconds=600)
     assert run["status"]["phase"] == "Succeeded", desk.ready("ftr", "first")
     assert run["status"]["inputs"]["baseRevision"] == COMMIT
+    assert run["status"]["inputs"]["train"][0]["revision"] == COMMIT

@@ -5,7 +5,7 @@ from tests import builders
 from tests.e2e.conftest import POLL_SECONDS, SMALL, Desk
 from tests.integration.support.eventually import eventually
 
-STEPS = 1000
+STEPS = 500
 
 
 def pods(desk: Desk) -> dict[str, builders.Object]:
@@ -23,7 +23,7 @@ def test_two_pods_train_one_model_and_go_on_after_one_was_deleted(desk: Desk) ->
     settings = {"maxSteps": STEPS, "learningRate": 1.0e-3}
     desk.apply(
         builders.run(
-            namespace=desk.namespace, resources=resources, hyperparameters=settings, checkpoints={"everySteps": 100}
+            namespace=desk.namespace, resources=resources, hyperparameters=settings, checkpoints={"everySteps": 50}
         )
     )
     desk.awaits("ftr", "first", "Running", seconds=300)
@@ -34,7 +34,7 @@ def test_two_pods_train_one_model_and_go_on_after_one_was_deleted(desk: Desk) ->
             return False
         log = desk.tools.kubectl("logs", found["0"]["metadata"]["name"], "-n", desk.namespace)
         told = [ProgressLine.parse(line) for line in log.splitlines() if '"progress"' in line]
-        return bool(told and told[-1] and (told[-1].checkpoint or 0) >= 100)
+        return bool(told and told[-1] and (told[-1].checkpoint or 0) >= 50)
 
     eventually(saved, 300, "it trains, and has saved itself", every=POLL_SECONDS)
     second = pods(desk)["1"]["metadata"]["name"]
@@ -44,7 +44,7 @@ def test_two_pods_train_one_model_and_go_on_after_one_was_deleted(desk: Desk) ->
     attempts = run["status"]["attempts"]
     assert [(item["outcome"], item["counted"]) for item in attempts] == [("Preempted", False), ("Succeeded", False)]
     assert "index 1" in attempts[0]["message"]
-    assert attempts[0]["checkpoint"] >= 100
+    assert attempts[0]["checkpoint"] >= 50
     services = ("services", "-n", desk.namespace, "-l", "app.kubernetes.io/managed-by=stagecoach")
     eventually(lambda: not desk.tools.get(*services)["items"], 60, "the Service goes", every=POLL_SECONDS)
 

@@ -1,6 +1,7 @@
 """A small server that speaks as much of a hub's protocol as a download needs.
 
-As a program: `python3 -m tests.unit.trainer.hub_server <folder of a model> <port>`, which takes the token in HUB_TOKEN only.
+As a program: `python3 -m tests.unit.trainer.hub_server <folder of a model> <port> <folder of .csv files>`, which takes the
+token in HUB_TOKEN only, and has the files as the splits of data set desk/rows, each by its name.
 """
 
 import hashlib
@@ -115,10 +116,11 @@ class Handler(BaseHTTPRequestHandler):
         """Nothing."""
 
 
-def main(folder: str, port: str) -> None:
-    """Serve a model at both commits."""
+def main(folder: str, port: str, rows: str) -> None:
+    """Serve a model and a data set, each at both commits."""
     hub = Hub(Path(folder), ("0.0.0.0", int(port)), os.environ["HUB_TOKEN"])  # noqa: S104 - in a pod
     hub.model.commits[NEW] = hub.model.commits[OLD]
+    hub.add("desk/rows", {file.name: file.read_bytes() for file in Path(rows).glob("*.csv")})
     hub.serve_forever()
 
 
