@@ -8,7 +8,7 @@ from stagecoach.contract.inputs import Prompt
 from stagecoach.contract.prompts import PLACEHOLDER
 from stagecoach.contract.store import Content
 from stagecoach_trainer import pooling
-from stagecoach_trainer.bases import TOKENIZER_FILES
+from stagecoach_trainer.bases import TOKENIZER_CONFIG, TOKENIZER_FILES
 from stagecoach_trainer.train import Prepared
 
 POOLING, NORMALIZE = "1_Pooling", "2_Normalize"
@@ -30,10 +30,7 @@ def files(prepared: Prepared, *, width: int, whole: bool) -> dict[str, Content]:
         "sentence_bert_config.json": {"max_seq_length": inputs.tokenization.max_length, "do_lower_case": False},
         "config_sentence_transformers.json": {"prompts": prompts(inputs.prompt), "similarity_fn_name": "cosine"},
     }
-    written: dict[str, Content] = {
-        name: (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
-        for name, document in documents.items()
-    }
+    written: dict[str, Content] = {name: _json(document) for name, document in documents.items()}
     return written | (_tokenizer(Path(prepared.base.folder)) if whole else {})
 
 
@@ -46,4 +43,13 @@ def prompts(prompt: Prompt) -> dict[str, str]:
 
 
 def _tokenizer(base: Path) -> dict[str, Content]:
-    return {name: base / name for name in sorted(TOKENIZER_FILES) if (base / name).is_file()}
+    found: dict[str, Content] = {name: base / name for name in sorted(TOKENIZER_FILES) if (base / name).is_file()}
+    settings = json.loads((base / TOKENIZER_CONFIG).read_text()) if TOKENIZER_CONFIG in found else {}
+    if settings.get("padding_side") == "left":
+        # Padding before a text would move it to other positions than those that it was trained at.
+        found[TOKENIZER_CONFIG] = _json(settings | {"padding_side": "right"})
+    return found
+
+
+def _json(document: Any) -> bytes:
+    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()

@@ -289,6 +289,7 @@ def test_what_is_published_beside_the_weights(project: Project) -> None:
         assert {"tokenizer.json", "config.json"} <= files or report.type == "Adapter"
         if report.type == "Model":
             assert published(made, report, "config.json")["architectures"] == ["BertModel"]
+            assert published(made, report, "tokenizer_config.json")["padding_side"] == "right", "as it was trained"
         card = made.storage.read(f"runs/{job.inputs.digest[7:]}/README.md").decode()
         assert "| Vectors | vector of the first token, made of length 1 |" in card
         assert "    passage: {text}" in card
