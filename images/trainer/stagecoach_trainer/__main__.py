@@ -57,6 +57,11 @@ def _parser() -> argparse.ArgumentParser:
     compare = commands.add_parser("compare", help=text, description=text)
     compare.add_argument("--inputs", required=True, metavar="DIGEST", help="inputs digest of the run")
     compare.add_argument("--data", metavar="PATH-OR-URI", help="a file of rows; default: the validation sets")
+    compare.add_argument(
+        "--columns",
+        metavar="JSON",
+        help='which of its columns hold what: {"text": "…", "label": "…"}; default: as in the data of the run',
+    )
     compare.add_argument("--base", metavar="FOLDER", help="the base model; default: where the record says it lies")
     compare.add_argument("--limit", type=int, metavar="N", help="only the first N rows")
     compare.add_argument("--batch-size", type=int, default=16, metavar="N", help="rows at a time (default: 16)")

@@ -9,7 +9,7 @@ import torch
 from peft import PeftModel
 
 from stagecoach.contract.inputs import Family
-from stagecoach.contract.records import Record
+from stagecoach.contract.records import Record, RunRecord
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.families import decoder, embedding, encoder, encoder_decoder, tagger
 
@@ -21,10 +21,10 @@ UNPADDED = {"PrefixTuning", "PromptTuning", "PTuning"}
 
 
 def both(
-    record: Record, base: Base, artifact: str, prompts: Prompts, batch: int, asks: Callable[[Any], Ask[Answer]]
+    record: RunRecord, base: Base, artifact: str, prompts: Prompts, batch: int, asks: Callable[[Any], Ask[Answer]]
 ) -> tuple[list[Answer], list[Answer]]:
     """Return the answers of the base and of what was trained; `asks` makes of a model what asks it."""
-    padded = record.inputs.method.type not in UNPADDED
+    padded = record.method not in UNPADDED
     found = []
     for name, model in _models(record, base, artifact):
         ask = asks(model)
@@ -33,7 +33,7 @@ def both(
     return found[0], found[1]
 
 
-def _models(record: Record, base: Base, artifact: str) -> Iterator[tuple[str, Any]]:
+def _models(record: RunRecord, base: Base, artifact: str) -> Iterator[tuple[str, Any]]:
     """Yield base and tuned model by name, one after the other: two whole models are never in memory at once."""
     name = record.artifact.type.lower()
     if record.artifact.type == "Model":
@@ -46,13 +46,13 @@ def _models(record: Record, base: Base, artifact: str) -> Iterator[tuple[str, An
     yield name, model
 
 
-def _load(record: Record, base: Base, folder: str) -> Any:
-    precision = record.training.precision
+def _load(record: RunRecord, base: Base, folder: str) -> Any:
+    precision = record.precision
     match record.inputs.family:
         case Family.ENCODER if record.inputs.embeds:
             model = embedding.load(base, folder, precision)
         case Family.ENCODER:
-            seed = record.inputs.hyperparameters.seed
+            seed = record.inputs.hyperparameters.seed if isinstance(record, Record) else 0
             model = encoder.load(folder, record.labels, precision, seed, tagger.head_of(record.inputs)).model
         case Family.ENCODER_DECODER:
             model = encoder_decoder.load(folder, precision)

@@ -146,7 +146,7 @@ def _read(source: ModelSource, store: Store, commit: str | None, family: Family,
     architecture = architecture_of(config, source, family)
     context = context_of(config, source, architecture)
     check_weights(store, names, source)
-    _check_tokenizer(store, names, source)
+    check_tokenizer(store, names, source)
     pooled = pooling.read(store, names, source) if embeds else None
     copy = copies.of(store, source.uri)
     return Base(
@@ -298,7 +298,7 @@ def check_weights(store: Store, names: list[str], source: ModelSource) -> None:
         _refuse(source, f"it holds an {ADAPTER} beside the model.", "Remove the adapter, or merge it into the model.")
 
 
-def _check_tokenizer(store: Store, names: list[str], source: ModelSource) -> None:
+def check_tokenizer(store: Store, names: list[str], source: ModelSource) -> None:
     """Refuse what would make transformers read a file that is not in the tokenizer's digest."""
     if TOKENIZER not in names:
         remedy = "Load the tokenizer with transformers and save it into the folder again."

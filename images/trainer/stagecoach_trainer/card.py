@@ -8,6 +8,7 @@ from stagecoach.contract.digests import short
 from stagecoach.contract.inputs import (
     EMBEDDING,
     TAGGING,
+    Decided,
     Family,
     Hyperparameters,
     LoraMethod,
@@ -163,15 +164,19 @@ def _data(record: Record) -> str:
     lines = ["\n## Data\n", "| set | split | rows | cut | digest |", "|---|---|---|---|---|"]
     lines += [f"| {d.name} | {d.split} | {d.examples} | {d.truncated} | {d.digest} |" for d in record.data]
     prompt, rule = record.inputs.prompt, record.inputs.tokenization
-    # An encoder reads the template alone.
-    system = prompt.system if record.inputs.family is Family.DECODER else None
     target = f"; targets of at most {rule.max_target_length}" if rule.max_target_length else ""
     lines += ["", f"Prompt (at most {rule.max_length} tokens, {rule.overflow} beyond that{target}):", ""]
-    lines += ["    " + line for line in f"{system or ''}\n{prompt.template}".strip().splitlines()]
+    lines += prompt_lines(record.inputs)
     if record.inputs.embeds:
         passage = (prompt.passage_template or PLACEHOLDER).strip().splitlines()
         lines += ["", "Of a passage:", "", *("    " + line for line in passage), *_unsaid(prompt)]
     return "\n".join(lines) + "\n"
+
+
+def prompt_lines(inputs: Decided) -> list[str]:
+    """Return the prompt as it stands in a card. An encoder reads the template alone."""
+    system = inputs.prompt.system if inputs.family is Family.DECODER else None
+    return ["    " + line for line in f"{system or ''}\n{inputs.prompt.template}".strip().splitlines()]
 
 
 def _unsaid(prompt: Prompt) -> Iterator[str]:

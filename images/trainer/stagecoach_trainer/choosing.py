@@ -6,14 +6,14 @@ import torch
 
 from stagecoach.contract.inputs import Family
 from stagecoach.contract.prompts import encoder_for
-from stagecoach.contract.records import Record
+from stagecoach.contract.records import RunRecord
 from stagecoach_trainer import asking, bases
 from stagecoach_trainer.asking import Ask, Prompts
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.chooser import Chooser
 
 
-def choices(record: Record, base: Base, artifact: str, texts: list[str], batch: int) -> tuple[list[int], list[int]]:
+def choices(record: RunRecord, base: Base, artifact: str, texts: list[str], batch: int) -> tuple[list[int], list[int]]:
     """Return the indices of the labels that the base, and what was trained from it, choose for each text."""
     inputs = record.inputs
     tokens = encoder_for(inputs.family, bases.load_tokenizer(base), inputs.prompt, inputs.tokenization)

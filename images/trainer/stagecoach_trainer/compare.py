@@ -13,10 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stagecoach.contract.inputs import AnyColumns, Family
+from pydantic import BaseModel, ValidationError
+
+from stagecoach.contract.inputs import (
+    AnyColumns,
+    Columns,
+    CompletionColumns,
+    Family,
+    MatchColumns,
+    MessagesColumns,
+    PairColumns,
+    SpanColumns,
+    WordColumns,
+)
 from stagecoach.contract.jobs import DataSource, ModelSource, Split
 from stagecoach.contract.prompts import TooLong
-from stagecoach.contract.records import Record
+from stagecoach.contract.records import Record, RunRecord
 from stagecoach.contract.reports import BadInput
 from stagecoach.contract.rows import AnyRow, File, Match, Row
 from stagecoach.contract.store import StorageFailed, require_storage
@@ -28,6 +40,10 @@ UNTRAINED_HEAD = (
     "The base's head was never trained on these labels: its numbers are chance, and only show what was there to win."
 )
 ANY_DIFFERENCE = "Use the content that the record names."
+
+
+class Unsaid(Exception):
+    """What there is to say on the command line; the text says what."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +62,7 @@ def main(options: argparse.Namespace) -> int:
     except (BadInput, StorageFailed) as error:
         print(error, file=sys.stderr)
         return 64 if isinstance(error, BadInput) else 69
-    except (BadUri, OSError, TooLong) as error:
+    except (BadUri, OSError, TooLong, Unsaid) as error:
         print(error, file=sys.stderr)
         return 64
     return 0
@@ -61,42 +77,70 @@ def _compare(options: argparse.Namespace) -> None:
     if known is None or manifest is None:
         raise FileNotFoundError(f"{storage.path()} holds no complete run with the inputs {options.inputs}")
     record = known[0]
-    if not isinstance(record, Record):
-        raise FileNotFoundError(f"the run with the inputs {options.inputs} is an import: it has no training to look at")
-    quiet.prepare(options.threads or min(record.hardware.threads, cgroup.cpus()))
-    rows = list(_rows(options.data, record))[: options.limit]
+    threads = record.hardware.threads if isinstance(record, Record) else cgroup.cpus()
+    quiet.prepare(options.threads or min(threads, cgroup.cpus()))
+    measure, kinds = _measure(record)
+    rows = list(_rows(options.data, options.columns, record, kinds))[: options.limit]
     base = _base(record, options.base)
-    measure = _measure(record)
     found = measure(record, base, copies.artifact(storage, manifest), rows, options.batch_size)
     if options.json:
         document = {"inputs": record.inputs_digest, "artifact": record.artifact.digest} | found
         Path(options.json).write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
 
 
-def _measure(record: Record) -> Callable[..., dict[str, Any]]:
-    """Return what there is to compare in models of the record's task."""
+def _measure(record: RunRecord) -> tuple[Callable[..., dict[str, Any]], tuple[type[BaseModel], ...]]:
+    """Return what there is to compare in models of the record's task, and which columns such rows may have."""
     if record.inputs.embeds:
-        return _finding
+        return _finding, (MatchColumns,)
     if record.inputs.tags:
-        return _tagging
-    return _choosing if record.inputs.labels else _writing
+        return _tagging, (WordColumns, SpanColumns)
+    if record.inputs.labels:
+        return _choosing, (Columns,)
+    return _writing, (PairColumns, CompletionColumns, MessagesColumns)
 
 
-def _rows(place: str | None, record: Record) -> Iterator[AnyRow]:
-    columns = (record.inputs.validation or record.inputs.train)[0].columns
-    if place is not None and "://" not in place:
-        yield from sources.rows(Path(place).read_bytes(), File(Path(place).name, columns))
+def _rows(
+    place: str | None, columns: str | None, record: RunRecord, kinds: tuple[type[BaseModel], ...]
+) -> Iterator[AnyRow]:
+    if place is None:
+        if columns is not None:
+            raise Unsaid("--columns is for the file of --data: name that too")
+        found = _validation(record)
+    elif "://" in place:
+        known = _columns(columns, record, kinds)
+        found = [DataSource(name="data", uri=place, split=Split.VALIDATION, columns=known)]
+    else:
+        file = File(Path(place).name, _columns(columns, record, kinds))
+        yield from sources.rows(Path(place).read_bytes(), file)
         return
-    for source in _sources(place, columns, record):
+    for source in found:
         yield from sources.read(source, mismatch="InputChanged", remedy=ANY_DIFFERENCE).rows
 
 
-def _sources(uri: str | None, columns: AnyColumns, record: Record) -> list[DataSource]:
-    if uri is not None:
-        return [DataSource(name="data", uri=uri, split=Split.VALIDATION, columns=columns)]
+def _columns(given: str | None, record: RunRecord, kinds: tuple[type[BaseModel], ...]) -> AnyColumns:
+    """Return what the columns of a named file are called: as it is said, or as those of the record's own data."""
+    forms = " or ".join(json.dumps(dict.fromkeys(kind.model_fields, "…"), ensure_ascii=False) for kind in kinds)
+    if given is not None:
+        for kind in kinds:
+            try:
+                found: AnyColumns = kind.model_validate_json(given)  # type: ignore[assignment]
+            except ValidationError:
+                continue
+            return found
+        raise Unsaid(f"--columns {given} does not name the columns of a {record.inputs.task}, as {forms} does")
+    if isinstance(record, Record):
+        return (record.inputs.validation or record.inputs.train)[0].columns
+    if record.inputs.label_columns is None:
+        raise Unsaid(f"the record of an import does not know the columns of other data: name them by --columns {forms}")
+    return record.inputs.label_columns
+
+
+def _validation(record: RunRecord) -> list[DataSource]:
+    if not isinstance(record, Record):
+        raise Unsaid("the run is an import, and its record names no validation set: name a file of rows by --data")
     used = [item for item in record.data if item.split is Split.VALIDATION]
     if not used:
-        raise FileNotFoundError("the run had no validation set: name a file by --data")
+        raise Unsaid("the run had no validation set: name a file of rows by --data")
     return [
         DataSource(
             name=item.name,
@@ -111,7 +155,7 @@ def _sources(uri: str | None, columns: AnyColumns, record: Record) -> list[DataS
     ]
 
 
-def _choosing(record: Record, base: bases.Base, artifact: str, rows: list[AnyRow], batch: int) -> dict[str, Any]:
+def _choosing(record: RunRecord, base: bases.Base, artifact: str, rows: list[AnyRow], batch: int) -> dict[str, Any]:
     """Print how often the right label is chosen, and return it for programs."""
     from stagecoach_trainer import choosing
 
@@ -124,7 +168,7 @@ def _choosing(record: Record, base: bases.Base, artifact: str, rows: list[AnyRow
     return numbers(record, scores)
 
 
-def _tagging(record: Record, base: bases.Base, artifact: str, rows: list[AnyRow], batch: int) -> dict[str, Any]:
+def _tagging(record: RunRecord, base: bases.Base, artifact: str, rows: list[AnyRow], batch: int) -> dict[str, Any]:
     """Print how much of what is marked is found, and return it for programs."""
     from stagecoach_trainer import tagging
 
@@ -136,7 +180,7 @@ def _tagging(record: Record, base: bases.Base, artifact: str, rows: list[AnyRow]
     return tagging.numbers(before, after, _name(record))
 
 
-def _writing(record: Record, base: bases.Base, artifact: str, rows: list[AnyRow], batch: int) -> dict[str, Any]:
+def _writing(record: RunRecord, base: bases.Base, artifact: str, rows: list[AnyRow], batch: int) -> dict[str, Any]:
     """Print how like the targets is what is written, and return it for programs."""
     from stagecoach_trainer import likeness, writing
 
@@ -156,7 +200,7 @@ def _finding(record: Record, base: bases.Base, artifact: str, rows: list[AnyRow]
     return finding.numbers(*ranks, _name(record))
 
 
-def _has_new_head(record: Record, base: bases.Base) -> bool:
+def _has_new_head(record: RunRecord, base: bases.Base) -> bool:
     if record.inputs.family is not Family.ENCODER:
         return False
     from stagecoach_trainer.families import encoder, tagger
@@ -164,7 +208,7 @@ def _has_new_head(record: Record, base: bases.Base) -> bool:
     return not encoder.keeps_head(base.folder, record.labels, tagger.head_of(record.inputs))
 
 
-def _base(record: Record, folder: str | None) -> bases.Base:
+def _base(record: RunRecord, folder: str | None) -> bases.Base:
     source = ModelSource(
         name=record.base.name,
         uri=record.base.uri,
@@ -183,11 +227,11 @@ def _base(record: Record, folder: str | None) -> bases.Base:
     )
 
 
-def _name(record: Record) -> str:
+def _name(record: RunRecord) -> str:
     return record.artifact.type.lower()
 
 
-def _scores(record: Record, rows: list[Row], before: list[int], after: list[int]) -> dict[str, Score]:
+def _scores(record: RunRecord, rows: list[Row], before: list[int], after: list[int]) -> dict[str, Score]:
     total = Counter(row.label for row in rows)
     right = [
         Counter(row.label for row, choice in zip(rows, chosen, strict=True) if record.labels[choice] == row.label)
@@ -213,7 +257,7 @@ def table(scores: dict[str, Score], tuned: str) -> str:
     return "\n".join(lines)
 
 
-def numbers(record: Record, scores: dict[str, Score]) -> dict[str, Any]:
+def numbers(record: RunRecord, scores: dict[str, Score]) -> dict[str, Any]:
     """Return the same for programs."""
 
     name = _name(record)

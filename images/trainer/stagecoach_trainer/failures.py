@@ -15,6 +15,14 @@ class WorkFailed(Exception):
         self.problem = problem
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether work failed for want of memory. Libraries have no common class for it; only their words are alike."""
+    words = str(error).lower()
+    return isinstance(error, MemoryError) or any(
+        want in words for want in ("out of memory", "can't allocate memory", "cannot allocate memory")
+    )
+
+
 @contextmanager
 def at(field: str) -> Iterator[None]:
     """Name the spec field for problems of a place that do not know which field named it."""

@@ -17,23 +17,9 @@ from stagecoach.contract.jobs import ImportJob
 from stagecoach_trainer import artifact, modules
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.families import encoder, tagger
-from stagecoach_trainer.importing import Folder, Found, check_finite, refuse
+from stagecoach_trainer.foreign_settings import OF_THE_BASE, SETTINGS, misformed
+from stagecoach_trainer.importing import Folder, Found, check_finite, loading, refuse
 
-# What the base decides, and PEFT writes down.
-OF_THE_BASE = ("token_dim", "num_transformer_submodules", "num_attention_heads", "num_layers")
-_MODULES = ("target_modules", "exclude_modules", "fan_in_fan_out", "modules_to_save")
-_TOKENS = ("num_virtual_tokens", *OF_THE_BASE)
-_ENCODER = ("encoder_reparameterization_type", "encoder_hidden_size", "encoder_num_layers", "encoder_dropout")
-_RANKED = ("r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "layers_to_transform", "layers_pattern")
-# By PEFT's name of a type, the settings that may be other than PEFT's default. Any other changes what is computed in
-# a way that is not known here, or not to the engine.
-SETTINGS = {
-    "LORA": (*_MODULES, *_RANKED),
-    "IA3": (*_MODULES, "feedforward_modules"),
-    "PREFIX_TUNING": (*_TOKENS, "encoder_hidden_size"),
-    "PROMPT_TUNING": (*_TOKENS, "prompt_tuning_init", "prompt_tuning_init_text", "tokenizer_name_or_path"),
-    "P_TUNING": (*_TOKENS, *_ENCODER),
-}
 METHODS = {"IA3": "IA3", "PREFIX_TUNING": "PrefixTuning", "PROMPT_TUNING": "PromptTuning", "P_TUNING": "PTuning"}
 # What is checked by itself, or decides nothing once there are weights.
 _NAMES = ("peft_type", "task_type", "base_model_name_or_path", "revision", "auto_mapping", "peft_version")
@@ -71,19 +57,20 @@ def _config(job: ImportJob, place: Path) -> Any:
     try:
         document = json.loads(place.read_text())
         kind = document["peft_type"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         refuse(job, "ImportUnusable", f"its {place.name} is broken: {error!r}", SAVE)
     allowed = tuple(SETTINGS) if job.inputs.family is Family.DECODER else tuple(SETTINGS)[:1]
     if kind not in allowed:
         message = f"its peft_type is {kind}; for an {job.inputs.family} it has to be one of {', '.join(allowed)}."
         refuse(job, "ImportUnusable", message, RESAVE)
     _check_settings(job, kind, document)
-    given = {key: document[key] for key in SETTINGS[kind] if key in document}
+    given = {key: document[key] for key in SETTINGS[kind].model_fields if key in document}
+    if odd := misformed(kind, given):
+        message = f"its {place.name} has {odd}: {json.dumps(given[odd])[:80]}, which is not of the form that is taken."
+        refuse(job, "ImportUnusable", message, "Name the modules one by one; numbers have to be finite.")
     given |= {"task_type": _task(job.inputs), "inference_mode": True}
-    try:
+    with loading(job, f"PEFT does not accept its {place.name}", SAVE):
         return PEFT_TYPE_TO_CONFIG_MAPPING[kind](**given)
-    except (TypeError, ValueError, KeyError) as error:
-        refuse(job, "ImportUnusable", f"PEFT does not accept its {place.name}: {error}", SAVE)
 
 
 def _check_settings(job: ImportJob, kind: str, document: dict[str, Any]) -> None:
@@ -92,7 +79,9 @@ def _check_settings(job: ImportJob, kind: str, document: dict[str, Any]) -> None
     odd = {
         key: value
         for key, value in document.items()
-        if key not in {*SETTINGS[kind], *ASIDE} and value not in (None, False, [], {}, "") and value != usual.get(key)
+        if key not in {*SETTINGS[kind].model_fields, *ASIDE}
+        and value not in (None, False, [], {}, "")
+        and value != usual.get(key)
     }
     if document.get("init_lora_weights") not in BEGINNINGS:
         odd["init_lora_weights"] = document["init_lora_weights"]
@@ -157,13 +146,11 @@ def _expected(job: ImportJob, config: Any, model: Any) -> dict[str, Any]:
     for key in OF_THE_BASE:
         if hasattr(fresh, key):
             setattr(fresh, key, None)
-    try:
+    remedy = "Name the base that it was trained for in base.candidate."
+    with loading(job, "the adapter cannot be put onto the base", remedy, "ImportUnfit"):
         with torch.device(model.device):
             built = get_peft_model(model, fresh)
         state = get_peft_model_state_dict(built, save_embedding_layers=False)
-    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        message = f"the adapter cannot be put onto the base: {error}"
-        refuse(job, "ImportUnfit", message, "Name the base that it was trained for in base.candidate.")
     for key in (*OF_THE_BASE, "target_modules", "feedforward_modules"):
         if hasattr(config, key):
             _complete(job, config, key, getattr(fresh, key))

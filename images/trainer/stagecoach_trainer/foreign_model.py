@@ -15,7 +15,7 @@ from stagecoach.contract.store import Store
 from stagecoach_trainer import artifact, bases
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.families import encoder, tagger
-from stagecoach_trainer.importing import URI, Folder, Found, check_finite, refuse
+from stagecoach_trainer.importing import URI, Folder, Found, check_finite, loading, refuse
 
 FORMATS = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 ANOTHER = "Name the base that it was made from in base.candidate; add it to the project if it is not there."
@@ -23,15 +23,12 @@ ANOTHER = "Name the base that it was made from in base.candidate; add it to the 
 
 def found(folder: Folder, base: Base, labels: tuple[str, ...]) -> Found:
     """Return the model in canonical form. Raises BadInput when it does not fit the project."""
-    job, family = folder.job, folder.job.inputs.family
-    _check_config(folder, base)
-    if family is Family.ENCODER and not encoder.keeps_head(folder.path, labels, tagger.head_of(job.inputs)):
-        message = (
-            "its config.json names no classification head for just the project's labels in their order (id2label)."
-        )
-        remedy = f"The labels are {', '.join(labels)[:200]}: import a model with these, or correct problem.labels."
-        refuse(job, "ImportUnfit", message, remedy)
-    model = _load(folder)
+    job = folder.job
+    config = _check_config(folder, base)
+    with loading(job, "transformers cannot load it", "Save it again with transformers."):
+        if job.inputs.family is Family.ENCODER:
+            _check_head(folder, config, labels)
+        model = _load(folder)
     precision = check_finite(job, dict(model.state_dict()))
     return Found(
         files=artifact.files(model, base, precision),
@@ -41,7 +38,7 @@ def found(folder: Folder, base: Base, labels: tuple[str, ...]) -> Found:
     )
 
 
-def _check_config(folder: Folder, base: Base) -> None:
+def _check_config(folder: Folder, base: Base) -> dict[str, Any]:
     job, family, store = folder.job, folder.job.inputs.family, Store.local(folder.path)
     try:
         config = bases.read_config(store, folder.source)
@@ -57,21 +54,33 @@ def _check_config(folder: Folder, base: Base) -> None:
         if config.get(key) != of_base.get(key):
             message = f"its {key} is {config.get(key)}, and that of the base {base.source.name} is {of_base.get(key)}."
             refuse(job, "ImportUnfit", message, ANOTHER)
+    return config
+
+
+def _check_head(folder: Folder, config: dict[str, Any], labels: tuple[str, ...]) -> None:
+    """Refuse an encoder whose head does not choose one of the project's labels."""
+    job, head = folder.job, tagger.head_of(folder.job.inputs)
+    if not encoder.keeps_head(folder.path, labels, head):
+        message = (
+            "its config.json names no classification head for just the project's labels in their order (id2label)."
+        )
+        remedy = f"The labels are {', '.join(labels)[:200]}: import a model with these, or correct problem.labels."
+        refuse(job, "ImportUnfit", message, remedy)
+    for key, value in head.options.items():
+        if config.get(key) not in (None, value):
+            message = f"its {key} is {config[key]}: it does not choose one label for a text."
+            refuse(job, "ImportUnfit", message, f"Import a model whose {key} is {value}, as it was trained.")
 
 
 def _load(folder: Folder) -> Any:
-    try:
-        model, told = _kind(folder.job.inputs).from_pretrained(
-            folder.path,
-            dtype=_dtype(folder),
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
-    except (ValueError, KeyError, RuntimeError, OSError, safetensors.SafetensorError) as error:
-        message = f"transformers cannot load it: {error}"
-        refuse(folder.job, "ImportUnusable", message, "Save it again with transformers.")
+    model, told = _kind(folder.job.inputs).from_pretrained(
+        folder.path,
+        dtype=_dtype(folder),
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+        output_loading_info=True,
+    )
     wrong = {what: sorted(map(str, told[f"{what}_keys"])) for what in ("missing", "unexpected", "mismatched")}
     words = [f"{len(names)} weights are {what}, such as {names[0]}" for what, names in wrong.items() if names]
     if words:

@@ -4,7 +4,7 @@ from huggingface_hub import ModelCardData
 
 from stagecoach.contract.digests import short
 from stagecoach.contract.records import ImportRecord, KnownData
-from stagecoach_trainer.card import PIPELINES
+from stagecoach_trainer.card import PIPELINES, prompt_lines
 
 UNKNOWN = "Unknown: the run does not say what it was trained on, so nobody knows whether it has seen the test data."
 
@@ -22,7 +22,8 @@ def text(record: ImportRecord) -> str:
     )
     title = f"# {record.project}: {record.artifact.type.lower()} {short(record.artifact.digest)}"
     what = f"Made elsewhere and imported for the task {record.inputs.task}. How it was trained is not known here."
-    parts = (title, what, _table(record), f"## Trained on\n\n{_data(known)}", _prompt(record))
+    prompt = "\n".join(("## Prompt\n", *prompt_lines(record.inputs)))
+    parts = (title, what, _table(record), f"## Trained on\n\n{_data(known)}", prompt)
     return f"---\n{data.to_yaml()}\n---\n" + "\n\n".join(parts) + "\n"
 
 
@@ -56,9 +57,3 @@ def _data(known: tuple[KnownData, ...]) -> str:
         return UNKNOWN
     lines = (f"| {item.name} | {item.split} | {item.digest} |" for item in known)
     return "\n".join(("As the run says:\n", "| set | split | digest |", "|---|---|---|", *lines))
-
-
-def _prompt(record: ImportRecord) -> str:
-    prompt = record.inputs.prompt
-    lines = f"{prompt.system or ''}\n{prompt.template}".strip().splitlines()
-    return "\n".join(("## Prompt\n", *(f"    {line}" for line in lines)))

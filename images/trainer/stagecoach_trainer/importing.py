@@ -1,21 +1,31 @@
 """ImportJob: an adapter or a model that was made elsewhere is checked, brought into canonical form and recorded."""
 
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from stagecoach.contract import layout
 from stagecoach.contract.digests import Manifest
+from stagecoach.contract.inputs import Family
 from stagecoach.contract.jobs import DataSource, ImportJob, ModelSource
 from stagecoach.contract.records import ArtifactRecord, Imported, ImportRecord, KnownData
 from stagecoach.contract.reports import ArtifactReport, BadInput, Problem
-from stagecoach.contract.store import Content, Store, require_storage
+from stagecoach.contract.store import Content, StorageFailed, Store, require_storage
 from stagecoach_trainer import bases, copies, lookup, places, sources
 from stagecoach_trainer.bases import Base
-from stagecoach_trainer.failures import at
+from stagecoach_trainer.failures import at, is_out_of_memory
 from stagecoach_trainer.train import CHANGED, check_revision, check_splits, now, read_base, say, staging
 
 URI = "method.uri"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
+# What a tokenizer does for a batch, and its version: they decide no tokens.
+OF_BATCHES = ("truncation", "padding", "version")
+WITHOUT_TOKENIZER = (
+    "Use a base with this tokenizer; or, if what is imported belongs to the base's own, copy it without the tokenizer's"
+    " files into a folder of your own."
+)
 
 
 @dataclass(frozen=True)
@@ -23,15 +33,11 @@ class Folder:
     """What is imported, as it lies in the pod once it was hashed."""
 
     job: ImportJob
+    source: ModelSource
     path: str
     names: tuple[str, ...]
     digest: str
     commit: str | None
-
-    @property
-    def source(self) -> ModelSource:
-        """The folder as a model's."""
-        return ModelSource(name=self.job.subject.name, uri=self.job.source.uri)
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,7 @@ def _imported(job: ImportJob, storage: Store) -> ArtifactReport:
     bases.check_length(base, job.inputs.family, job.inputs.tokenization)
     _check_tokenizer(folder, base)
     labels = _labels(job)
+    _check_labels(folder, labels)
     found = _found(folder, base, labels)
     manifest = storage.publish(found.files, staging(job))
     return _publish(job, _record(folder, base, labels, found, manifest, started), storage)
@@ -90,7 +97,7 @@ def read(job: ImportJob) -> Folder:
             problem = Problem.of("DigestMismatch", message, field="method.digest", value=job.source.uri, remedy=remedy)
             raise BadInput(problem)
         copy.digest([name for name in names if name in bases.TOKENIZER_FILES])
-    return Folder(job, copy.folder, tuple(names), digest, commit)
+    return Folder(job, source, copy.folder, tuple(names), digest, commit)
 
 
 def _names(store: Store, job: ImportJob) -> list[str]:
@@ -121,14 +128,27 @@ def _identity(names: list[str], job: ImportJob) -> list[str]:
 
 
 def _check_tokenizer(folder: Folder, base: Base) -> None:
-    names = [name for name in folder.names if name in bases.TOKENIZER_FILES]
-    if not names:
+    """Refuse a tokenizer that does not make the base's tokens. In what form it was saved is no matter."""
+    if not set(folder.names) & bases.TOKENIZER_FILES:
         return
-    store = Store.local(folder.path)
-    if Manifest.of(store.entry(name, name) for name in names).digest != base.tokenizer:
-        message = f"its tokenizer ({', '.join(names)}) is not that of the base {base.source.name}, file by file."
-        remedy = "Use a base with this tokenizer; if both are the same but for their form, remove these files."
-        refuse(folder.job, "TokenizerDiffers", message, remedy)
+    try:
+        bases.check_tokenizer(Store.local(folder.path), list(folder.names), folder.source)
+        brought = bases.load_tokenizer(replace(base, source=folder.source, folder=folder.path))
+    except BadInput as error:
+        refuse(folder.job, "TokenizerDiffers", error.problem.message, WITHOUT_TOKENIZER)
+    if odd := _differences(brought, bases.load_tokenizer(base)):
+        message = f"its tokenizer is not that of the base {base.source.name}: they differ in {', '.join(odd)}."
+        refuse(folder.job, "TokenizerDiffers", message, WITHOUT_TOKENIZER)
+
+
+def _differences(brought: Any, own: Any) -> list[str]:
+    """Return what decides tokens and is not the same; what the brought one does not say is no difference."""
+    one, other = (json.loads(each.backend_tokenizer.to_str()) for each in (brought, own))
+    parts = [key for key in sorted(one.keys() | other.keys()) if one.get(key) != other.get(key)]
+    words = [
+        name for name in ("chat_template", "eos_token") if getattr(brought, name) not in (None, getattr(own, name))
+    ]
+    return [part for part in parts if part not in OF_BATCHES] + words
 
 
 def _labels(job: ImportJob) -> tuple[str, ...]:
@@ -136,6 +156,24 @@ def _labels(job: ImportJob) -> tuple[str, ...]:
         return sources.run_labels(job.inputs.labels, ())
     read_from = sources.read(job.labels_from, mismatch="InputChanged", remedy=CHANGED)
     return sources.run_labels(job.inputs.labels, [read_from])
+
+
+def _check_labels(folder: Folder, labels: tuple[str, ...]) -> None:
+    """Refuse a head whose rows are, or may be, for other labels than the project's."""
+    stated = folder.job.inputs.method.labels
+    if stated == labels:
+        return
+    if stated is not None:
+        message = f"{', '.join(stated)[:200]} are not the project's labels in their order."
+        remedy = "set problem.labels.values to the order of what is imported, or import something else."
+    elif bases.ADAPTER in folder.names and folder.job.inputs.family is Family.ENCODER:
+        message = "an adapter brings its head, and nothing in it says which label each row of that is for."
+        remedy = "give the labels of the head in the order of its training (id2label)."
+    else:
+        return
+    value, those = ", ".join(stated or ()), f"The project's labels are {', '.join(labels)[:200]}: "
+    problem = Problem.of("ImportUnfit", message, field="method.labels", value=value, remedy=those + remedy)
+    raise BadInput(problem)
 
 
 def _found(folder: Folder, base: Base, labels: tuple[str, ...]) -> Found:
@@ -169,6 +207,19 @@ def check_finite(job: ImportJob, tensors: dict[str, Any]) -> str:
 def refuse(job: ImportJob, reason: str, message: str, remedy: str) -> NoReturn:
     """Raise BadInput for what is imported."""
     raise BadInput(Problem.of(reason, message, field=URI, value=job.source.uri, remedy=remedy))
+
+
+@contextmanager
+def loading(job: ImportJob, message: str, remedy: str, reason: str = "ImportUnusable") -> Iterator[None]:
+    """Refuse what a library fails at, whatever error it has for that. Want of memory is not the files' fault."""
+    try:
+        yield
+    except (BadInput, StorageFailed):
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        refuse(job, reason, f"{message}: {error}", remedy)
 
 
 def _record(
@@ -217,7 +268,14 @@ def _known(job: ImportJob) -> Any:
 
 
 def _named(source: DataSource) -> KnownData:
-    return KnownData(name=source.name, uri=source.uri, split=source.split, digest=source.digest or "")
+    return KnownData(
+        name=source.name,
+        uri=source.uri,
+        revision=source.revision,
+        hub=source.hub,
+        split=source.split,
+        digest=source.digest or "",
+    )
 
 
 def _publish(job: ImportJob, record: ImportRecord, storage: Store) -> ArtifactReport:

@@ -9,7 +9,7 @@ from typing import Any
 from stagecoach.contract import alignment
 from stagecoach.contract.entities import Score, overall, scores
 from stagecoach.contract.prompts import encoder_for
-from stagecoach.contract.records import Record
+from stagecoach.contract.records import RunRecord
 from stagecoach.contract.tagged import Marked, Words
 from stagecoach_trainer import asking, bases
 from stagecoach_trainer.asking import Ask, Prompts
@@ -19,7 +19,7 @@ from stagecoach_trainer.choosing import logits
 Scores = dict[str, Score]
 
 
-def found(record: Record, base: Base, artifact: str, rows: Sequence[Words | Marked], batch: int) -> list[Scores]:
+def found(record: RunRecord, base: Base, artifact: str, rows: Sequence[Words | Marked], batch: int) -> list[Scores]:
     """Return by label how much the base, and what was trained from it, find."""
     inputs = record.inputs
     tokens = encoder_for(inputs.family, bases.load_tokenizer(base), inputs.prompt, inputs.tokenization)

@@ -12,7 +12,7 @@ from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, AnyJob, ImportJob, Lo
 from stagecoach.contract.reports import BadInput, Outcome, Problem, Report
 from stagecoach.contract.store import StorageFailed
 from stagecoach_trainer import authorities, cgroup, interruption, launch, places, quiet
-from stagecoach_trainer.failures import WorkFailed
+from stagecoach_trainer.failures import WorkFailed, is_out_of_memory
 from stagecoach_trainer.interruption import Preempted, Terminated
 
 if TYPE_CHECKING:
@@ -108,9 +108,8 @@ def _dispatch(job: AnyJob, members: "Members | None") -> Report:
 
 
 def _failed(error: Exception, *, together: bool) -> Report:
-    # torch's own out-of-memory errors are RuntimeErrors that differ by device; only their words are common.
     words = f"{type(error).__name__}: {error}"
-    if isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words:
+    if is_out_of_memory(error):
         # What gives the work more memory depends on whose Job it is: the operator knows.
         return Report(outcome=Outcome.OUT_OF_MEMORY, problem=Problem.of("OutOfMemory", words))
     if together:

@@ -7,14 +7,16 @@ import torch
 from transformers import GenerationConfig
 
 from stagecoach.contract.prompts import Encoder, encoder_for
-from stagecoach.contract.records import Record
+from stagecoach.contract.records import RunRecord
 from stagecoach.contract.rows import AnyRow
 from stagecoach_trainer import asking, bases
 from stagecoach_trainer.asking import Ask, Prompts
 from stagecoach_trainer.bases import Base
 
 
-def texts(record: Record, base: Base, artifact: str, rows: Sequence[AnyRow], batch: int) -> tuple[list[str], list[str]]:
+def texts(
+    record: RunRecord, base: Base, artifact: str, rows: Sequence[AnyRow], batch: int
+) -> tuple[list[str], list[str]]:
     """Return what the base, and what was trained from it, write for each row, the likeliest token at each step."""
     inputs = record.inputs
     tokens = encoder_for(inputs.family, bases.load_tokenizer(base), inputs.prompt, inputs.tokenization)

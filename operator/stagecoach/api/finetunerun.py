@@ -311,6 +311,9 @@ class Inputs(Told):
     digest: Digest = Field(description="Identity of all of it. Runs with equal inputs are trained once.")
     revision: int = Field(description="Revision of the trainer: raised when equal inputs would give another result.")
     labels: Optional[Digest] = Field(None, description="Data set that the labels are taken from, unless listed.")
+    labels_revision: Optional[str] = Field(
+        None, max_length=64, description="Commit of a hub's data set that the labels are taken from."
+    )
     candidate: Name = Field(description="The base model's name in the project.")
     base: Digest = Field(description="Identity of the base model.")
     tokenizer: Digest = Field(description="Identity of its tokenizer and chat template.")

@@ -1,12 +1,10 @@
 """How a FineTuneRun tunes its model: the types, and which parameters each of them takes."""
 
-from typing import Annotated
+from pydantic import Field
 
-from pydantic import Field, StringConstraints
-
-from stagecoach.api.common import BaseModel, Digest, Enum, ModelUri, Name, Optional, cel, keyed, rules
-
-ModuleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+){0,8}$", max_length=128)]
+from stagecoach.api.common import BaseModel, Digest, Enum, ModelUri, Name, Optional, Revision, cel, keyed, rules
+from stagecoach.api.problem import Label
+from stagecoach.contract.inputs import ModuleName
 
 
 class MethodType(Enum):
@@ -40,6 +38,7 @@ TAKEN_BY = {
     "revision": (MethodType.IMPORT,),
     "digest": (MethodType.IMPORT,),
     "trainedOn": (MethodType.IMPORT,),
+    "labels": (MethodType.IMPORT,),
 }
 
 
@@ -191,8 +190,8 @@ class Method(BaseModel):
         description="Of Import: pvc://<claim>/<folder>, s3://<bucket>/<folder> or hf://<organization>/<name>, with"
         " adapter_config.json and adapter_model.safetensors, or with config.json and safetensors weights.",
     )
-    revision: Optional[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=128)]] = (
-        Field(None, description="Of Import: commit, branch or tag of a model hub's repository. Default: main.")
+    revision: Optional[Revision] = Field(
+        None, description="Of Import: commit, branch or tag of a model hub's repository. Default: main."
     )
     digest: Optional[Digest] = Field(
         None,
@@ -206,4 +205,12 @@ class Method(BaseModel):
         description="Of Import: the project's data sets of split Train that it was trained on. Default: recorded as"
         " Unknown.",
         json_schema_extra=keyed("name"),
+    )
+    labels: Optional[list[Label]] = Field(
+        None,
+        min_length=2,
+        max_length=500,
+        description="Of Import: the labels of the classification head, in the order of its training (id2label). They"
+        " have to be the project's, in its order. Needed for an adapter of an Encoder, in which nothing names them.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
     )

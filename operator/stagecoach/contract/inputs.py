@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from stagecoach.contract.digests import Digest, digest_of_document
 from stagecoach.contract.model import ContractModel
@@ -14,6 +14,8 @@ TRAINER_REVISION = 1
 TAGGING = "TokenClassification"
 # The task whose models make vectors of texts.
 EMBEDDING = "Embedding"
+# A module of a model, or the last parts of its name: never a pattern.
+ModuleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+){0,8}$", max_length=128)]
 
 
 class Overflow(StrEnum):
@@ -267,9 +269,15 @@ class ImportMethod(ContractModel):
     trained_on: tuple[Digest, ...] | None = Field(
         None, description="The data sets that it was trained on, sorted, as the run says. None: unknown."
     )
+    labels: tuple[str, ...] | None = Field(
+        None, description="Those of an adapter's head in its order, as the run says: nothing in an adapter names them."
+    )
 
 
 class ImportInputs(Decided):
     """Everything that decides the result of an import, and what its record says of it."""
 
     method: ImportMethod
+    label_columns: AnyColumns | None = Field(
+        None, description="The columns of the data set that the labels are taken from. None: they are given."
+    )

@@ -175,6 +175,16 @@ class Record(AnyRecord):
         None, description="What a tracking server had of it just before this record was written."
     )
 
+    @property
+    def method(self) -> str:
+        """The method whose result the artifact is."""
+        return self.inputs.method.type
+
+    @property
+    def precision(self) -> str:
+        """The number format in which base and artifact belong together."""
+        return self.training.precision
+
     def report(self, digest: str, *, adopted: bool) -> ArtifactReport:
         """Return what a Job reports of this record, whose content has the given digest."""
         training = self.training
@@ -198,6 +208,8 @@ class KnownData(ContractModel):
 
     name: str
     uri: str
+    revision: str | None = Field(None, description="Commit of a hub's data set.")
+    hub: HubPart | None = Field(None, description="Part of a hub's data set; nothing for one file.")
     split: Split
     digest: Digest
 
@@ -224,6 +236,16 @@ class ImportRecord(AnyRecord):
     inputs: ImportInputs
     imported: Imported
 
+    @property
+    def method(self) -> str:
+        """The method whose result the artifact is."""
+        return self.imported.method
+
+    @property
+    def precision(self) -> str:
+        """The number format in which base and artifact belong together."""
+        return self.imported.precision
+
     def report(self, digest: str, *, adopted: bool) -> ArtifactReport:
         """Return what a Job reports of this record, whose content has the given digest."""
         return ArtifactReport(
@@ -234,3 +256,6 @@ class ImportRecord(AnyRecord):
             record=digest,
             adopted=adopted,
         )
+
+
+RunRecord = Record | ImportRecord

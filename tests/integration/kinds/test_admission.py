@@ -428,6 +428,8 @@ IMPORTS = [
     ("a GPU", importing(resources={"gpusPerNode": 1}), "leave out resources.nodes and resources.gpusPerNode"),
     ("nodes", importing(resources={"nodes": 2}), "leave out resources.nodes and resources.gpusPerNode"),
     ("a folder to train from", put("method.uri", "pvc://models/made"), "method.uri is a parameter of Import"),
+    ("labels to train with", put("method.labels", ["a", "b"]), "method.labels is a parameter of Import"),
+    ("one label", importing(method={"labels": ["a"]}), "should have at least 2 items"),
     ("a training without data", put("data", None), "data.train is required"),
 ]
 
@@ -442,6 +444,7 @@ def test_an_import_is_refused_with_the_remedy(kube: Kube, change: Change, words:
     [
         importing(),
         importing(method={"uri": "hf://desk/made", "revision": "main", "trainedOn": [{"name": "train"}]}),
+        importing(method={"labels": [f"label {number}" for number in range(500)]}),
         importing(resources={"cpu": "4", "memory": "16Gi"}, force=True, retries=0, maxDuration="1h"),
     ],
 )

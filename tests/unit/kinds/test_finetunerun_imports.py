@@ -101,7 +101,53 @@ def test_what_is_in_the_folder_decides_and_not_its_place() -> None:
     other = builders.ready_project()
     other["status"]["candidates"][0]["model"] = builders.digest("b")
     assert digest() == digest(uri="s3://lake/elsewhere")
-    assert len({digest(), digest(digest=builders.digest("b")), digest(**TRAINED_ON), digest(other)}) == 4
+    labels: list[dict[str, Any]] = [{"labels": ["billing", "delivery"]}, {"labels": ["delivery", "billing"]}]
+    different = [{"digest": builders.digest("b")}, TRAINED_ON, *labels]
+    assert len({digest(), digest(other), *(digest(**changes) for changes in different)}) == 6
+
+
+def with_label_column(project: builders.Object, name: str) -> builders.Object:
+    project["spec"]["data"]["sets"][0]["columns"] = {"label": name}
+    return project
+
+
+def test_the_columns_of_the_labels_decide() -> None:
+    def digest(project: builders.Object) -> str:
+        parsed = TransformerProject.model_validate(project)
+        return freeze(FineTuneRun.model_validate(builders.stored(importing())), parsed, "image").digest
+
+    plain = builders.ready_project()
+    intents, teams = (with_label_column(builders.ready_project(), name) for name in ("intent", "team"))
+    assert len({digest(plain), digest(intents), digest(teams)}) == 3, "each takes other labels from the same file"
+    given, elsewhere = builders.ready_project(), with_label_column(builders.ready_project(), "intent")
+    for project in (given, elsewhere):
+        project["spec"]["problem"]["labels"] = {"values": ["billing", "delivery"]}
+    assert digest(given) == digest(elsewhere), "no column decides labels that are given"
+
+
+def test_a_change_of_the_columns_of_the_labels_ends_the_run() -> None:
+    here = world(importing())
+    here.reconcile()
+    here.project = with_label_column(builders.ready_project(), "team")
+    here.reconcile()
+    assert here.condition("Ready")["reason"] == "ProjectChanged"
+    assert "columns" in here.condition("Ready")["message"]
+
+
+def test_what_lies_in_a_hub_is_read_at_the_commit_that_was_resolved() -> None:
+    project, commit = builders.ready_project(), "c" * 40
+    project["spec"]["data"]["sets"][0] |= {
+        "uri": "hf://datasets/desk/cards",
+        "hub": {"revision": "main", "split": "train"},
+    }
+    project["status"]["datasets"][0]["revision"] = commit
+    here = world(importing(**TRAINED_ON), project)
+    start(here)
+    assert here.status["inputs"]["labelsRevision"] == commit
+    [job] = here.job_objects.values()
+    document = json.loads(env_of(job))
+    for source in (document["labelsFrom"], *document["trainedOn"]):
+        assert (source["revision"], source["hub"]) == (commit, {"split": "train"})
 
 
 def test_out_of_memory_is_told_without_words_of_training() -> None:

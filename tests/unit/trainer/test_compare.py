@@ -54,8 +54,8 @@ def test_the_table() -> None:
 
 def comparing(project: Project, **changes: Any) -> Namespace:
     inputs = changes.pop("inputs", None) or project.train_job().inputs.digest
-    values = {"inputs": inputs, "data": None, "base": None, "limit": None, "batch_size": 3, "threads": 1, "json": None}
-    return Namespace(**(values | changes))
+    values = {"inputs": inputs, "data": None, "base": None, "limit": None, "batch_size": 3, "threads": 1}
+    return Namespace(**(values | {"columns": None, "json": None} | changes))
 
 
 def test_comparing_base_and_adapter(
@@ -87,6 +87,8 @@ def test_comparing_uses_the_validation_sets_by_default(
         ({"data": "pvc://data/absent.csv"}, "no such file"),
         ({"data": "ftp://x/y.csv"}, "not a URI"),
         ({"data": "hf://datasets/desk.csv"}, "names no data set"),
+        ({"columns": '{"text": "text"}'}, "--columns is for the file of --data"),
+        ({"data": "pvc://data/train.csv", "columns": "text"}, "--columns text does not name the columns of a Class"),
     ],
 )
 def test_what_cannot_be_compared(

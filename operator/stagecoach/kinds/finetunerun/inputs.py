@@ -5,6 +5,7 @@ from stagecoach.api.data import DataSet, Split
 from stagecoach.api.finetunerun import ClassWeights, FineTuneRun, InputDataset, Inputs
 from stagecoach.api.methods import DataRef, MethodType
 from stagecoach.api.problem import Task
+from stagecoach.api.resolved import ResolvedDataset
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build import services
 from stagecoach.build.jobs import Demand, job_name
@@ -42,11 +43,12 @@ def freeze(run: FineTuneRun, project: TransformerProject, image: str) -> Inputs:
         )
     if unsuited := misfit(run, project):
         raise Blocked(*unsuited, waits=False)
-    data, given = run.spec.data, run.spec.method
+    data, given, labelled = run.spec.data, run.spec.method, _label_source(project)
     inputs = Inputs(
         digest="sha256:" + "0" * 64,
         revision=TRAINER_REVISION,
-        labels=_label_source(project),
+        labels=labelled.digest if labelled else None,
+        labels_revision=labelled.revision if labelled else None,
         candidate=candidate,
         base=base.model,
         tokenizer=base.tokenizer,
@@ -130,7 +132,7 @@ def servable(run: FineTuneRun, project: TransformerProject, inputs: Inputs, foun
 def decided(run: FineTuneRun, project: TransformerProject, inputs: Inputs) -> Decided:
     """Return everything that decides the result of a training or an import. Raises Blocked as run_inputs does."""
     if run.spec.method.type is MethodType.IMPORT:
-        return imports.import_inputs(project, inputs, _labels(project, inputs))
+        return imports.import_inputs(run, project, inputs, _labels(project, inputs))
     return run_inputs(run, project, inputs)
 
 
@@ -181,10 +183,10 @@ def _labels(project: TransformerProject, inputs: Inputs) -> LabelsInput | None:
     return LabelsInput(values=tuple(given.values) if given.values else None, from_data=inputs.labels)
 
 
-def _label_source(project: TransformerProject) -> str | None:
+def _label_source(project: TransformerProject) -> ResolvedDataset | None:
     given = project.spec.problem.labels
     name = given.from_dataset if given else None
-    return next((item.digest for item in project.status.datasets if item.name == name), None)
+    return next((item for item in project.status.datasets if item.name == name), None)
 
 
 def _hyperparameters(run: FineTuneRun) -> Hyperparameters:

@@ -1,6 +1,7 @@
 """What a FineTuneRun needs next. Pure: everything that counts is in the run's status, its Job and its pod."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 from stagecoach.api.common import duration
 from stagecoach.api.finetunerun import Attempt, FineTuneRun, Inputs, Intent, Phase
 from stagecoach.api.methods import MethodType
+from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build import jobs, services
 from stagecoach.contract.jobs import ImportJob, LookupJob, TrainJob
 from stagecoach.kinds import contracts
@@ -271,44 +273,41 @@ def _job(observed: Observed, inputs: Inputs, attempt: Attempt, now: datetime, se
             "ProjectMissing",
             f"spec.project: TransformerProject {run.spec.project!r} is gone or not valid. Bring it back as it was.",
         )
-    keep = int(duration(run.spec.clean_up_after).total_seconds())
-    if attempt.intent is Intent.LOOKUP:
-        work = jobs.Work(
-            name=attempt.job,
-            document=LookupJob(subject=contracts.subject(run), inputs_digest=inputs.digest),
-            image=inputs.image,
-            pull_policy=settings.trainer_pull_policy,
-            network=settings.network,
-            storage=inputs.storage,
-            sources=(),
-            demand=jobs.SMALL,
-            pods=project.spec.pods,
-            seconds=LOOKUP_SECONDS,
-            keep_seconds=keep,
-            credentials=contracts.credentials(project.spec),
-        )
-        return jobs.job(run, work)
-    document = work_job(run, project, inputs, attempt.number)
-    imported = isinstance(document, ImportJob)
     work = jobs.Work(
         name=attempt.job,
-        document=document,
+        document=LookupJob(subject=contracts.subject(run), inputs_digest=inputs.digest),
         image=inputs.image,
         pull_policy=settings.trainer_pull_policy,
         network=settings.network,
         storage=inputs.storage,
+        sources=(),
+        demand=jobs.SMALL,
+        pods=project.spec.pods,
+        seconds=LOOKUP_SECONDS,
+        keep_seconds=int(duration(run.spec.clean_up_after).total_seconds()),
+        credentials=contracts.credentials(project.spec),
+    )
+    if attempt.intent is Intent.LOOKUP:
+        return jobs.job(run, work)
+    return jobs.job(run, _makes(work, run, project, work_job(run, project, inputs, attempt.number), now))
+
+
+def _makes(
+    lookup: jobs.Work, run: FineTuneRun, project: TransformerProject, document: TrainJob | ImportJob, now: datetime
+) -> jobs.Work:
+    """Return the work that makes the artifact: as a lookup, but for what it is told, asks for and may take."""
+    imported = isinstance(document, ImportJob)
+    return replace(
+        lookup,
+        document=document,
         sources=_sources(document),
         demand=demand(run),
-        pods=project.spec.pods,
         seconds=max(1, int(attempts.remaining(run, now).total_seconds())),
-        keep_seconds=keep,
-        credentials=contracts.credentials(project.spec),
         reports_progress=not imported,
         tracking=None if imported else contracts.tracking(project.spec),
         nodes=run.spec.resources.nodes,
         service=services.service_name(run) if run.spec.resources.nodes > 1 else "",
     )
-    return jobs.job(run, work)
 
 
 def _sources(document: TrainJob | ImportJob) -> tuple[str, ...]:
