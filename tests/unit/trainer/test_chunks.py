@@ -2,23 +2,26 @@
 
 import json
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stagecoach.contract import alignment
 from stagecoach.contract.inputs import AnyColumns, Chunk, Combine, Family, FullMethod, Overflow, Tokenization
 from stagecoach.contract.jobs import TrainJob
 from stagecoach.contract.profiles import Profile
 from stagecoach.contract.records import Record
 from stagecoach.contract.reports import BadInput
+from stagecoach.contract.tagged import Marked, Span, Words
 from stagecoach_trainer import encoding, sources
 from tests.unit.contract import test_chunks
 
 from .conftest import Project, record_of, train
 from .test_compare import comparing
 from .test_encoders import encoder_job, with_base
-from .test_taggers import SPANS, WORDS, marked, tagged, tagging, write
+from .test_taggers import SPANS, WORDS, marked, real_tokenizer, tagged, tagging, write
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -95,6 +98,26 @@ def test_a_chunk_without_a_tag_is_no_example(project: Project) -> None:
     assert [[tag for tag in example.tags if tag] for example in found.examples] == [["x", "y"], ["z"]]
     assert all(len(example.tags) == len(example.prompt) for example in found.examples)
     assert (found.chunked, found.chunks) == (1, 2)
+
+
+@pytest.mark.parametrize("template", ["{text}", "Who is in: {text} ?"])
+@pytest.mark.parametrize("kind", ["wordpiece", "metaspace", "bytes", "bytes trimmed"])
+def test_chunks_by_real_tokenizers(kind: str, template: str) -> None:
+    """Words that begin in one chunk and end in the next are learned, and found, as of one text."""
+    words = ("Alice", "met", "größe,", "👋🏽", "in", "你好", "and", "it's", "Wonderland", "über") * 4
+    row = Words(words, ("B-p", "O", "B-x", "S-e", "O", "B-l", "I-l", "E-l", "B-p", "I-p") * 4, 1)
+    spans = Marked(row.text, tuple(Span(*place, "x") for place in row.places[::2]), 1)
+    tokenizer = real_tokenizer(kind)
+    for length, stride in ((48, 0), (48, 1), (48, 5), (64, 20)):
+        reads = test_chunks.reader(test_chunks.rule(length, stride), tokenizer, template)
+        for each in (row, spans):
+            chunks = reads.all_of(each)
+            assert all(len(chunk.ids) <= length for chunk in chunks)
+            where = list(chain(*alignment.places_of_all(reads, chunks)))
+            tags = alignment.tags(each, where)
+            assert alignment.found(each, where, [tag or "B-no" for tag in tags]) == alignment.given(each)
+            whole = test_chunks.reader(test_chunks.truncating(1000), tokenizer, template).all_of(each)[0]
+            assert len(chunks) > 1 or len(whole.ids) <= length
 
 
 # With real models, so inside the trainer's image.
