@@ -2,13 +2,14 @@
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any, TypeVar
 
 import torch
 from peft import PeftModel
 
 from stagecoach.contract.inputs import Family
+from stagecoach.contract.prompts import Encoded
 from stagecoach.contract.records import Record, RunRecord
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.families import decoder, embedding, encoder, encoder_decoder, tagger
@@ -31,6 +32,20 @@ def both(
         found.append(_answers(ask, prompts, list(_batches(prompts, batch, padded=padded)), name))
         del model, ask  # before the next one is loaded
     return found[0], found[1]
+
+
+def by_row(
+    record: RunRecord,
+    base: Base,
+    artifact: str,
+    rows: Sequence[Sequence[Encoded]],
+    batch: int,
+    asks: Callable[[Any], Ask[Answer]],
+) -> tuple[list[list[Answer]], list[list[Answer]]]:
+    """Return what `both` does, of rows that may be of several chunks: the answers for each row's chunks."""
+    prompts = [chunk.ids for chunks in rows for chunk in chunks]
+    before, after = (iter(answers) for answers in both(record, base, artifact, prompts, batch, asks))
+    return [list(islice(before, len(row))) for row in rows], [list(islice(after, len(row))) for row in rows]
 
 
 def _models(record: RunRecord, base: Base, artifact: str) -> Iterator[tuple[str, Any]]:
@@ -74,5 +89,5 @@ def _answers(ask: Ask[Answer], prompts: Prompts, batches: list[list[int]], name:
     found: dict[int, Answer] = {}
     for part in batches:
         found |= zip(part, ask([prompts[index] for index in part]), strict=True)
-        print(f"{name}: {len(found)} of {len(prompts)} rows", file=sys.stderr, flush=True)
+        print(f"{name}: {len(found)} of {len(prompts)} prompts", file=sys.stderr, flush=True)
     return [found[index] for index in range(len(prompts))]

@@ -8,6 +8,7 @@ from stagecoach.contract.digests import short
 from stagecoach.contract.inputs import (
     EMBEDDING,
     TAGGING,
+    Combine,
     Decided,
     Family,
     Hyperparameters,
@@ -35,6 +36,7 @@ PIPELINES = {
     "Translation": "translation",
     EMBEDDING: "sentence-similarity",
 }
+COMBINED = {Combine.MEAN: "mean", Combine.MAX: "maximum"}
 POOLINGS = {"mean": "mean of the tokens' vectors", "cls": "vector of the first token"}
 
 
@@ -148,7 +150,7 @@ def _method(record: Record) -> str:
         ("Warm-up", f"{training.warmup_steps} of {training.steps} steps"),
         (
             "Batch",
-            f"{training.effective_batch_size} rows"
+            f"{training.effective_batch_size} {'rows' if training.weighting is None else 'rows or chunks'}"
             f" ({settings.per_device_batch_size} × {settings.gradient_accumulation_steps} accumulated)",
         ),
         ("Length", f"{training.epochs:g} epochs, {training.steps} steps"),
@@ -163,6 +165,7 @@ def _method(record: Record) -> str:
 def _data(record: Record) -> str:
     lines = ["\n## Data\n", "| set | split | rows | cut | digest |", "|---|---|---|---|---|"]
     lines += [f"| {d.name} | {d.split} | {d.examples} | {d.truncated} | {d.digest} |" for d in record.data]
+    lines += _chunks(record)
     prompt, rule = record.inputs.prompt, record.inputs.tokenization
     target = f"; targets of at most {rule.max_target_length}" if rule.max_target_length else ""
     lines += ["", f"Prompt (at most {rule.max_length} tokens, {rule.overflow} beyond that{target}):", ""]
@@ -171,6 +174,18 @@ def _data(record: Record) -> str:
         passage = (prompt.passage_template or PLACEHOLDER).strip().splitlines()
         lines += ["", "Of a passage:", "", *("    " + line for line in passage), *_unsaid(prompt)]
     return "\n".join(lines) + "\n"
+
+
+def _chunks(record: Record) -> Iterator[str]:
+    """Yield how long rows were read, where that was in chunks."""
+    chunk = record.inputs.tokenization.chunk
+    if chunk is None:
+        return
+    counts = (f"{d.chunked} of {d.examples} rows of {d.name}, as {d.chunks}" for d in record.data)
+    yield from ("", f"Read in chunks, {chunk.stride} tokens of which are those before: {'; '.join(counts)}.")
+    yield record.training.weighting or ""
+    if chunk.combine:
+        yield f"A text has the label with the highest {COMBINED[chunk.combine]} of the probabilities in its chunks."
 
 
 def prompt_lines(inputs: Decided) -> list[str]:

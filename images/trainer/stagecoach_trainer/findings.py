@@ -60,7 +60,7 @@ def _place(dataset: Dataset, position: int) -> str:
 
 def _overflows(encodings: Iterable[Encoding]) -> Iterator[str]:
     for encoding in encodings:
-        rows = len(encoding.examples)
+        rows = len(encoding.dataset.rows)
         if encoding.truncated > MAX_OVERFLOW * rows:
             share = 100 * encoding.truncated / rows
             yield f"{encoding.truncated} of {rows} rows of {encoding.dataset.source.name} are cut ({share:.1f} %)."

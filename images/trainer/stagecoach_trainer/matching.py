@@ -21,7 +21,7 @@ def encode(dataset: Dataset, queries: Encoder, profiler: Profiler | None = None)
         truncated += any(text.truncated for text in (query, positive, negative) if text)
         if profiler is not None:
             profiler.add(query)
-        examples.append(Example(query.ids, positive.ids, negative=negative.ids if negative else ()))
+        examples.append(Example(query.ids, positive.ids, negative=negative.ids if negative else (), row=position))
     return Encoding(dataset, tuple(examples), truncated)
 
 

@@ -6,7 +6,7 @@ import torch
 
 from stagecoach.contract import layout
 from stagecoach.contract.digests import Manifest, hex_of
-from stagecoach.contract.inputs import FullMethod, Method
+from stagecoach.contract.inputs import FullMethod, Method, RunInputs
 from stagecoach.contract.records import (
     ArtifactRecord,
     BaseRecord,
@@ -37,6 +37,14 @@ ORDER = (
     "Every pass shuffles all rows by the seed and deals batches of {rows} to the {processes} processes in turn, the"
     " first one to process 0. The last round of a pass is filled up with rows from its beginning. Gradients are"
     " means over the tokens, or rows, of all processes."
+)
+CHUNKS_OF_LABELS = (
+    "Every chunk is an example with the label of its row, and counts as much as any other: a row counts as often as it"
+    " has chunks, in training, in the losses and in balanced class weights."
+)
+CHUNKS_OF_TAGS = (
+    "Every token that has a tag counts once: one that is in two chunks is learned in the one in which it is further"
+    " from an end of the chunk."
 )
 NOT_DETERMINISTIC = "Some operations have no deterministic form: the same inputs may give slightly different weights."
 
@@ -124,6 +132,7 @@ def base_record(base: Base) -> BaseRecord:
 
 
 def _data(prepared: Prepared) -> tuple[DataRecord, ...]:
+    in_chunks = prepared.job.inputs.tokenization.chunk is not None
     return tuple(
         DataRecord(
             name=encoding.dataset.source.name,
@@ -132,11 +141,19 @@ def _data(prepared: Prepared) -> tuple[DataRecord, ...]:
             hub=encoding.dataset.source.hub,
             split=encoding.dataset.source.split,
             digest=encoding.dataset.digest,
-            examples=len(encoding.examples),
+            examples=len(encoding.dataset.rows),
             truncated=encoding.truncated,
+            chunked=encoding.chunked if in_chunks else None,
+            chunks=encoding.chunks if in_chunks else None,
         )
         for encoding in (*prepared.train, *prepared.validation)
     )
+
+
+def _weighting(inputs: RunInputs) -> str | None:
+    if inputs.tokenization.chunk is None:
+        return None
+    return CHUNKS_OF_TAGS if inputs.tags else CHUNKS_OF_LABELS
 
 
 def _training(prepared: Prepared, result: Result) -> TrainingRecord:
@@ -151,6 +168,7 @@ def _training(prepared: Prepared, result: Result) -> TrainingRecord:
         data_order=ORDER.format(rows=settings.per_device_batch_size, processes=result.processes)
         if result.processes > 1
         else None,
+        weighting=_weighting(prepared.job.inputs),
         warmup_steps=result.warmup_steps,
         precision=result.precision,
         target_modules=artifact.target_modules(result.model),

@@ -1,9 +1,11 @@
 """What base and tuned model find in a row by the tags of its tokens: what `compare` counts for a TokenClassification.
 
-An entity is right when its place and its label are. What was cut off a row is there and cannot be found.
+An entity is right when its place and its label are. What was cut off a row is there and cannot be found. A row that is
+read in chunks is one row all the same.
 """
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from stagecoach.contract import alignment
@@ -23,19 +25,18 @@ def found(record: RunRecord, base: Base, artifact: str, rows: Sequence[Words | M
     """Return by label how much the base, and what was trained from it, find."""
     inputs = record.inputs
     tokens = encoder_for(inputs.family, bases.load_tokenizer(base), inputs.prompt, inputs.tokenization)
-    encoded = [tokens.of(row) for row in rows]
-    places = [alignment.places(tokens, each) for each in encoded]
+    chunks = [tokens.all_of(row) for row in rows]
+    places = [list(chain(*alignment.places_of_all(tokens, each))) for each in chunks]
 
     def asks(model: Any) -> Ask[list[str]]:
         return _reader(model, record.labels)
 
-    prompts = [each.ids for each in encoded]
     return [
         scores(
-            (alignment.given(row), alignment.found(row, where, chosen))
+            (alignment.given(row), alignment.found(row, where, list(chain(*chosen))))
             for row, where, chosen in zip(rows, places, answers, strict=True)
         )
-        for answers in asking.both(record, base, artifact, prompts, batch, asks)
+        for answers in asking.by_row(record, base, artifact, chunks, batch, asks)
     ]
 
 

@@ -24,6 +24,14 @@ class Overflow(Enum):
 
     TRUNCATE = "Truncate"
     REJECT = "Reject"
+    CHUNK = "Chunk"
+
+
+class Combine(Enum):
+    """How the probabilities of a label in the chunks of a text become one."""
+
+    MEAN = "Mean"
+    MAX = "Max"
 
 
 COLUMN_RULES = rules(
@@ -155,7 +163,38 @@ class Data(BaseModel):
     )
 
 
-class Tokenization(BaseModel):
+class Chunk(BaseModel):
+    """How a text that is too long is cut into chunks."""
+
+    stride: int = Field(
+        ge=0,
+        le=16384,
+        description="Tokens of the text that a chunk has in common with the one before, as in Hugging Face's"
+        " tokenizers; not how far it is from one to the next. At most half of the tokens that the prompt leaves for the"
+        " text, so that no token is in more than two chunks.",
+    )
+    combine: Optional[Combine] = Field(
+        None,
+        description="How a text gets its label from its chunks, for Classification: by the Mean of the probabilities"
+        " that they give each label, or by the Max, for what a single chunk shows. The tag of a token comes from one"
+        " chunk alone. Default: Mean.",
+    )
+
+
+TOKENIZATION_RULES = rules(
+    cel(
+        "has(self.chunk) == (self.overflow == 'Chunk')",
+        "tokenization.chunk says how chunks are cut: give it, with a stride, for overflow Chunk, and leave it out for"
+        " any other",
+    ),
+    cel(
+        "!has(self.chunk) || self.chunk.stride <= self.maxLength / 2",
+        "tokenization.chunk.stride may be at most half of maxLength: lower it, or raise maxLength",
+    ),
+)
+
+
+class Tokenization(BaseModel, json_schema_extra=TOKENIZATION_RULES):
     """How long an input may be, and what happens to longer ones."""
 
     max_length: int = Field(
@@ -170,5 +209,7 @@ class Tokenization(BaseModel):
     )
     overflow: Overflow = Field(
         description="Truncate cuts the row's text until the prompt fits, and leaves out a conversation's oldest turns"
-        " before that; Reject refuses a data set with such a row."
+        " before that; Reject refuses a data set with such a row; Chunk, for an Encoder that classifies texts or"
+        " tokens, reads a longer text as several chunks with the prompt around each."
     )
+    chunk: Optional[Chunk] = Field(None, description="How chunks are cut, with overflow Chunk and with no other.")

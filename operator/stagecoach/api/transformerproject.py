@@ -173,6 +173,24 @@ EMBEDDING_RULES = (
     ),
 )
 
+CHUNK_RULES = (
+    cel(
+        "self.tokenization.overflow != 'Chunk' || self.problem.task in ['Classification', 'TokenClassification']",
+        "overflow Chunk is for Classification and TokenClassification, where chunks have the label or tags of their"
+        " text: set overflow Truncate or Reject, or raise maxLength",
+    ),
+    cel(
+        "self.tokenization.overflow != 'Chunk' || self.problem.architecture != 'Decoder'",
+        "overflow Chunk is for an Encoder: a Decoder writes a label, and gives no probabilities to combine over"
+        " chunks; set architecture Encoder, or overflow Truncate or Reject",
+    ),
+    cel(
+        "self.problem.task != 'TokenClassification' || !has(self.tokenization.chunk) ||"
+        " !has(self.tokenization.chunk.combine)",
+        "tokenization.chunk.combine is for Classification: the tag of a token comes from one chunk, so leave it out",
+    ),
+)
+
 # What contract/access.py calls opening, of a credential `c`.
 _BEGINNING = "(c.match.endsWith('/') ? c.match : c.match + '/')"
 # Only data sets and the tracking server are asked over HTTP, and both are in the spec.
@@ -220,6 +238,7 @@ SPEC_RULES = rules(
     ),
     *TAGGING_RULES,
     *EMBEDDING_RULES,
+    *CHUNK_RULES,
     CREDENTIAL_RULE,
     cel(
         "!(self.problem.task in ['Classification', 'TokenClassification', 'Embedding']) ||"

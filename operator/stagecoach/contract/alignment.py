@@ -5,10 +5,15 @@ the template's tokens and the tokenizer's own, has no tag. Of a word, the first 
 none. Of a span, the first token has B- and the others I-, also a token of which only a part is in the span; a token
 with parts of two words or spans is of the first. Outside of spans a token has O, and outside of words none. A word or
 span that has no token of its own is not learned, and not found.
+
+Of a text that is read in chunks, every token has its tag from one chunk, that in which it is further from an end of the
+chunk, or the later one where it is as far. In the other one it has no place: it is read, and neither learned nor asked.
+The tokens of all chunks, one after the other, are then tokens of one text.
 """
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 
 from stagecoach.contract.entities import entities
 from stagecoach.contract.prompts import PLACEHOLDER, Encoded, Encoder
@@ -22,15 +27,31 @@ def places(encoder: Encoder, encoded: Encoded) -> tuple[Place | None, ...]:
     """Return where in the row's text each token of a prompt lies; None for a token that has no tag."""
     before = encoder.prompt.template.index(PLACEHOLDER)
     offsets = encoder.tokenizer(encoder.render(encoded.kept), add_special_tokens=True, return_offsets_mapping=True)
-    return tuple(_place(start - before, end - before, encoded.kept) for start, end in offsets["offset_mapping"])
+    return tuple(_place(start - before, end - before, encoded) for start, end in offsets["offset_mapping"])
 
 
-def _place(start: int, end: int, text: str) -> Place | None:
+def _place(start: int, end: int, encoded: Encoded) -> Place | None:
+    text, shift = encoded.kept, encoded.start
     start, end = max(0, start), min(end, len(text))
     if start >= end:
         return None
     begin, stop = without_space(start, end, text)
-    return (begin, stop) if begin < stop else (start, end)
+    return (shift + begin, shift + stop) if begin < stop else (shift + start, shift + end)
+
+
+def places_of_all(encoder: Encoder, chunks: Sequence[Encoded]) -> list[Places]:
+    """Return where in the row's text the tokens of each of its chunks lie; a token of two has a place in one."""
+    each = [places(encoder, chunk) for chunk in chunks]
+    borders = [0]
+    for (one, other), later in zip(pairwise(each), chunks[1:], strict=True):
+        # Between the tokens that both have, where they split alike.
+        both = sorted({place[0] for place in one if place} & {place[0] for place in other if place})
+        borders.append(max(borders[-1], both[len(both) // 2] if both else later.start))
+    ends = [*borders[1:], len(chunks[-1].kept) + chunks[-1].start]
+    return [
+        [place if place and begin <= place[0] < end else None for place in where]
+        for where, begin, end in zip(each, borders, ends, strict=True)
+    ]
 
 
 def tags(row: Words | Marked, where: Places) -> tuple[str | None, ...]:

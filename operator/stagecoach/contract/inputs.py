@@ -1,9 +1,9 @@
 """Everything that decides the result of a fine-tuning run, and its digest."""
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from stagecoach.contract.digests import Digest, digest_of_document
 from stagecoach.contract.model import ContractModel
@@ -23,6 +23,14 @@ class Overflow(StrEnum):
 
     TRUNCATE = "Truncate"
     REJECT = "Reject"
+    CHUNK = "Chunk"
+
+
+class Combine(StrEnum):
+    """How the probabilities of a label in the chunks of a text become one."""
+
+    MEAN = "Mean"
+    MAX = "Max"
 
 
 class Columns(ContractModel):
@@ -107,6 +115,13 @@ class Prompt(ContractModel):
     passage_template: str | None = Field(None, description="The same of a passage of an Embedding. None: `{text}`.")
 
 
+class Chunk(ContractModel):
+    """How a text that is too long is cut into chunks."""
+
+    stride: int = Field(ge=0, description="Tokens that a chunk has in common with the one before.")
+    combine: Combine | None = Field(None, description="Of a Classification. None: a tag is of one chunk alone.")
+
+
 class Tokenization(ContractModel):
     """How long an input may be, and a target."""
 
@@ -115,6 +130,13 @@ class Tokenization(ContractModel):
         None, ge=1, description="Tokens of a target, its end included; None where labels are written."
     )
     overflow: Overflow
+    chunk: Chunk | None = Field(None, description="With the overflow of this name only.")
+
+    @model_validator(mode="after")
+    def _chunk_goes_with_its_overflow(self) -> Self:
+        if (self.chunk is not None) != (self.overflow is Overflow.CHUNK):
+            raise ValueError("chunk goes with the overflow Chunk, and with no other")
+        return self
 
 
 class Family(StrEnum):

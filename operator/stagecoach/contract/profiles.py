@@ -4,11 +4,13 @@ Counted is what a text adds to its prompt: the tokens between those at the begin
 has, so that a long system turn hides nothing.
 
 - Lengths: how many prompts have how many tokens of text, in bins whose bounds grow by the square root of 2 up to
-  `maxLength`, and one more bin for those that were cut. At most 32 bins; the bounds follow from `maxLength` alone.
+  `maxLength`, and one more bin for those that were cut, or read in chunks. At most 32 bins; the bounds follow from
+  `maxLength` alone.
 - Vocabulary: how often a token occurs, hashed into 1024 buckets. Tokens next to each other in the vocabulary come into
-  different buckets, and the bucket of a token is the same everywhere and for ever.
+  different buckets, and the bucket of a token is the same everywhere and for ever. Of chunks all tokens are counted,
+  so that those of two count twice, as they are read.
 
-Both are sums over prompts. Counts of the same bounds are merged by adding them: of several replicas, of the hours of a
+Both are sums over texts. Counts of the same bounds are merged by adding them: of several replicas, of the hours of a
 window, of several data sets. Two such counts are what a population stability index (lengths) and a Jensen-Shannon
 divergence (vocabulary) are computed from.
 """
@@ -16,7 +18,7 @@ divergence (vocabulary) are computed from.
 from bisect import bisect_left
 from collections.abc import Sequence
 from functools import cache
-from itertools import takewhile
+from itertools import chain, takewhile
 from typing import Literal, Self
 
 from pydantic import Field
@@ -34,9 +36,9 @@ class Profile(ContractModel):
 
     schema_version: Literal[1] = 1
     max_length: int = Field(ge=1, description="Tokens that a prompt may have; it decides the bins.")
-    prompts: int = Field(ge=0, description="How many prompts were counted.")
+    prompts: int = Field(ge=0, description="How many prompts were counted; all chunks of a text as one.")
     bounds: tuple[int, ...] = Field(description="The highest number of tokens of text in each bin but the last.")
-    lengths: tuple[int, ...] = Field(description="Prompts by bin; in the last bin those whose text was cut.")
+    lengths: tuple[int, ...] = Field(description="Prompts by bin; in the last bin texts that were cut, or in chunks.")
     vocabulary: tuple[int, ...] = Field(description="Tokens by bucket.")
 
     def __add__(self, other: "Profile") -> "Profile":
@@ -67,12 +69,12 @@ class Profiler:
         """Return what counts the prompts of an encoder."""
         return cls(encoder.frame, encoder.tokenization.max_length)
 
-    def add(self, encoded: Encoded) -> None:
-        """Count a prompt."""
-        tokens = text_tokens(encoded.ids, self._frame)
-        place = len(self._bounds) if encoded.truncated else bisect_left(self._bounds, len(tokens))
-        self._lengths[place] += 1
-        for token in tokens:
+    def add(self, first: Encoded, *others: Encoded) -> None:
+        """Count a prompt, or all chunks of a text as one."""
+        parts = [text_tokens(encoded.ids, self._frame) for encoded in (first, *others)]
+        longer = first.truncated or others
+        self._lengths[len(self._bounds) if longer else bisect_left(self._bounds, len(parts[0]))] += 1
+        for token in chain(*parts):
             self._vocabulary[bucket(token)] += 1
 
     def profile(self) -> Profile:

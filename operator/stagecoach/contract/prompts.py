@@ -5,6 +5,11 @@ assistant's turn at its end; without a chat template it is the same text, one tu
 the raw label or target and what ends a turn. Prompt and completion are tokenized apart, as an engine sees them. An
 encoder model reads the template alone, see PlainEncoder.
 
+With the overflow Chunk, a text that is too long is read in chunks: each is a part of the text in a prompt of its own,
+as long as fits, and begins `stride` of the text's tokens before the end of the one before. Where tokens at a cut split
+otherwise than in the whole text, or a character is of several tokens, the common part may be another, but every token
+is in a chunk. A chunk of white space alone is left out.
+
 A row that is a conversation brings its own turns: they are the prompt, behind the project's system turn unless they
 begin with one. The template is of no use then, and has to be the bare text.
 
@@ -15,11 +20,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from stagecoach.contract.inputs import Family, Overflow, Prompt, Tokenization
 from stagecoach.contract.reports import BadInput, Problem
-from stagecoach.contract.rows import AnyRow, Conversation, Match
+from stagecoach.contract.rows import AnyRow, Conversation, Match, Row
+from stagecoach.contract.tagged import Marked, Words
 from stagecoach.contract.turns import SYSTEM, USER, Turn
 
 PLACEHOLDER = "{text}"
@@ -28,6 +34,7 @@ FIXED_DAY = datetime(2024, 7, 26, tzinfo=UTC)
 TEMPLATE_ARGUMENTS = {"date_string": FIXED_DAY.strftime("%d %b %Y"), "strftime_now": FIXED_DAY.strftime}
 # Stands for the label where the template is asked what it writes after one.
 _MARK = "LabelMark"
+IdsOf = Callable[[str], tuple[int, ...]]
 
 
 class Tokenizer(Protocol):
@@ -63,6 +70,7 @@ class Encoded:
     ids: tuple[int, ...]
     kept: str
     truncated: bool
+    start: int = 0  # where in the text `kept` begins
 
 
 @dataclass(frozen=True)
@@ -103,6 +111,53 @@ class Encoder:
         if isinstance(row, Conversation):
             return self.converse(row.turns)
         return self.encode(row.query if isinstance(row, Match) else row.text)
+
+    def all_of(self, row: AnyRow) -> tuple[Encoded, ...]:
+        """Return the prompts of a row: one, or one for each of its chunks. Raises as `encode` does."""
+        return self.chunks(row.text) if isinstance(row, Row | Words | Marked) else (self.of(row),)
+
+    def chunks(self, text: str) -> tuple[Encoded, ...]:
+        """Return the prompts of a text: one if it fits, or may not be read in chunks. Raises as `encode` does.
+
+        Raises BadInput, too, when chunks would have more in common than half of their text.
+        """
+        if self.tokenization.overflow is not Overflow.CHUNK:
+            return (self.encode(text),)
+        stride, limit = self._stride, self.tokenization.max_length
+        ids = self._ids(text)
+        if len(ids) <= limit:
+            return (Encoded(ids, text, truncated=False),)
+        offsets = self._offsets(text)
+        room = len(offsets) - (len(ids) - limit)
+        found: list[Encoded] = []
+        end, common = 0, 0
+        while end < len(offsets):
+            first = next(at for at in range(end - common, end + 1) if _begins(at, offsets))
+            chunk, reached = self._longest(text, offsets, first, first + room, self._ids)
+            if reached <= end:
+                common //= 2  # it would not go on: with less in common, at last none, it does
+                continue
+            found.append(chunk)
+            end, common = reached, min(stride, reached)
+        found = [chunk for chunk in found if chunk.kept.strip()]
+        if not found:
+            raise TooLong(len(self.frame), limit)
+        return tuple(found)
+
+    @cached_property
+    def _stride(self) -> int:
+        """How many tokens chunks have in common. Raises BadInput when chunks would hardly go on."""
+        stride = self.tokenization.chunk.stride if self.tokenization.chunk else 0
+        room = max(0, self.tokenization.max_length - len(self.frame))
+        if stride > room // 2:
+            message = (
+                f"of the {self.tokenization.max_length} tokens of tokenization.maxLength the prompt leaves {room} for a"
+                " chunk of a text, and no more than half of them may be those of the chunk before."
+            )
+            remedy = f"Set at most {room // 2}, raise tokenization.maxLength, or shorten the prompt's template."
+            field = "tokenization.chunk.stride"
+            raise BadInput(Problem.of("StrideTooLarge", message, field=field, value=str(stride), remedy=remedy))
+        return stride
 
     def completion(self, target: str) -> tuple[int, ...]:
         """Return the tokens of a label or target and of the end of the turn."""
@@ -150,7 +205,7 @@ class Encoder:
         limit = self.tokenization.max_length
         if len(ids) <= limit:
             return Encoded(ids, text, truncated=False)
-        if self.tokenization.overflow is Overflow.REJECT:
+        if self.tokenization.overflow is not Overflow.TRUNCATE:
             raise TooLong(len(ids), limit)
         return None
 
@@ -168,20 +223,35 @@ class Encoder:
     def _tokenized(self, text: str, *, special: bool) -> tuple[int, ...]:
         return tuple(self.tokenizer(text, add_special_tokens=special)["input_ids"])
 
-    def _truncated(self, text: str, ids: Sequence[int], ids_of: Callable[[str], tuple[int, ...]]) -> Encoded:
-        """Cut the text at a token's end until the prompt fits.
+    def _offsets(self, text: str) -> Sequence[tuple[int, int]]:
+        """Return where the tokens of a text alone are in it."""
+        found = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        return cast(Sequence[tuple[int, int]], found)
 
-        Tokens at the cut may split otherwise than before, so the result is counted, not computed.
+    def _truncated(self, text: str, ids: Sequence[int], ids_of: IdsOf) -> Encoded:
+        """Cut the text at a token's end until the prompt fits."""
+        offsets = self._offsets(text)
+        part, _ = self._longest(text, offsets, 0, len(offsets) - (len(ids) - self.tokenization.max_length), ids_of)
+        if not part.kept.strip():
+            raise TooLong(len(ids_of("")), self.tokenization.max_length)
+        return replace(part, truncated=True)
+
+    def _longest(
+        self, text: str, offsets: Sequence[tuple[int, int]], first: int, end: int, ids_of: IdsOf
+    ) -> tuple[Encoded, int]:
+        """Return the longest prompt that fits with the tokens from the first one up to, at most, the end; and its end.
+
+        Tokens at a cut may split otherwise than before, so the result is counted, not computed.
         """
-        limit = self.tokenization.max_length
-        offsets = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-        keep = len(offsets) - (len(ids) - limit)
-        while keep > 0:
-            kept = text[: offsets[keep - 1][1]]
-            shorter = ids_of(kept)
-            if kept.strip() and len(shorter) <= limit:
-                return Encoded(shorter, kept, truncated=True)
-            keep -= max(1, len(shorter) - limit)
+        limit, begin = self.tokenization.max_length, offsets[first][0] if first else 0
+        keep = min(end, len(offsets))
+        while keep > first:
+            kept = text[begin : offsets[keep - 1][1]]
+            ids = ids_of(kept)
+            if len(ids) <= limit:
+                reached = next(at for at in range(keep, len(offsets) + 1) if _begins(at, offsets))
+                return Encoded(ids, kept, truncated=False, start=begin), reached
+            keep = max(first + 1, keep - len(ids) + limit) if keep > first + 1 else first
         raise TooLong(len(ids_of("")), limit)
 
     def _after_label(self) -> str:
@@ -252,6 +322,11 @@ def encoder_for(family: Family, tokenizer: Tokenizer, prompt: Prompt, tokenizati
 def for_passages(queries: Encoder) -> Encoder:
     """Return what turns the passages of an Embedding into tokens: as queries, by a template of their own."""
     return replace(queries, prompt=Prompt(template=queries.prompt.passage_template or PLACEHOLDER))
+
+
+def _begins(place: int, offsets: Sequence[tuple[int, int]]) -> bool:
+    """Whether a token is the first of a character, or there is none any more."""
+    return place in (0, len(offsets)) or offsets[place][0] >= offsets[place - 1][1]
 
 
 def _filled(prompt: Prompt, text: str) -> str:

@@ -36,8 +36,10 @@ class DataRecord(ContractModel):
     hub: HubPart | None = Field(None, description="Part of a hub's data set; nothing for one file.")
     split: Split
     digest: Digest
-    examples: int
+    examples: int = Field(description="Rows.")
     truncated: int = Field(description="Rows whose text was cut to fit.")
+    chunked: int | None = Field(None, description="Rows that were read in chunks; nothing where none would have been.")
+    chunks: int | None = Field(None, description="Examples that came of these rows.")
 
 
 class LossPoint(ContractModel):
@@ -70,7 +72,10 @@ class TrainingRecord(ContractModel):
 
     steps: int
     epochs: float
-    effective_batch_size: int = Field(description="Rows in one step of the optimizer, over all processes.")
+    effective_batch_size: int = Field(
+        description="Rows, or chunks of rows, in one step of the optimizer, over all processes."
+    )
+    weighting: str | None = Field(None, description="Where rows are read in chunks: what each counts, in words.")
     processes: int | None = Field(None, description="Processes that trained together; nothing when it was one.")
     data_order: str | None = Field(None, description="With several processes: which rows each of them got, in words.")
     warmup_steps: int

@@ -2,7 +2,7 @@
 
 from stagecoach.api.candidates import Candidate
 from stagecoach.api.common import CustomObject
-from stagecoach.api.data import Columns, DataSet
+from stagecoach.api.data import Chunk, Columns, DataSet
 from stagecoach.api.problem import Task
 from stagecoach.api.transformerproject import TransformerProjectSpec
 from stagecoach.contract import inputs
@@ -99,7 +99,14 @@ def tokenization(spec: TransformerProjectSpec) -> inputs.Tokenization:
         max_length=given.max_length,
         max_target_length=(given.max_target_length or given.max_length) if writes else None,
         overflow=inputs.Overflow(given.overflow.value),
+        chunk=_chunk(given.chunk, spec.problem.task) if given.chunk else None,
     )
+
+
+def _chunk(given: Chunk, task: Task) -> inputs.Chunk:
+    """Return how chunks are cut, with the default of the task."""
+    combine = inputs.Combine(given.combine.value) if given.combine else inputs.Combine.MEAN
+    return inputs.Chunk(stride=given.stride, combine=combine if task is Task.CLASSIFICATION else None)
 
 
 def prompt(spec: TransformerProjectSpec, name: str, version: int) -> inputs.Prompt | None:

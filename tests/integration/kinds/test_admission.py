@@ -83,6 +83,20 @@ def with_web(*matches: str) -> Change:
     return changed
 
 
+CHUNKS = {"maxLength": 128, "overflow": "Chunk", "chunk": {"stride": 64}}
+
+
+def chunking(change: Change) -> Change:
+    """Return a change of a project of an encoder whose long texts are read in chunks."""
+
+    def changed(spec: builders.Object) -> None:
+        spec["problem"] |= {"architecture": "Encoder"}
+        spec["tokenization"] = copy.deepcopy(CHUNKS)
+        change(spec)
+
+    return changed
+
+
 URI = "data.sets.0.uri"
 MODEL = "candidates.0.model"
 HUB_SET = {"name": "train", "uri": "hf://datasets/desk/cards/data/train.parquet", "split": "Train"}
@@ -174,6 +188,18 @@ PROJECTS = [
     ("no room", put("tokenization.maxLength", 0), "should be greater than or equal to 8"),
     ("negative", put("tokenization.maxLength", -5), "should be greater than or equal to 8"),
     ("huge", put("tokenization.maxLength", 10**9), "should be less than or equal to 32768"),
+    ("chunks of no kind", chunking(put("tokenization.chunk", None)), "tokenization.chunk says how chunks are cut: give it, with a stride, for overflow Chunk"),
+    ("chunks without a stride", chunking(put("tokenization.chunk", {"combine": "Max"})), "tokenization.chunk.stride: Required value"),
+    ("chunks of what is cut", put("tokenization.chunk", {"stride": 8}), "and leave it out for any other"),
+    ("chunks of what is refused", put("tokenization", {"maxLength": 64, "overflow": "Reject", "chunk": {"stride": 8}}), "and leave it out for any other"),
+    ("a stride of more than half", chunking(put("tokenization.chunk.stride", 65)), "tokenization.chunk.stride may be at most half of maxLength"),
+    ("a negative stride", chunking(put("tokenization.chunk.stride", -1)), "should be greater than or equal to 0"),
+    ("a vote of chunks", chunking(put("tokenization.chunk.combine", "Vote")), 'supported values: "Mean", "Max"'),
+    ("chunks of chunks", chunking(put("tokenization.overflow", "Hierarchical")), 'supported values: "Truncate", "Reject", "Chunk"'),
+    ("chunks of a decoder", chunking(put("problem.architecture", "Decoder")), "overflow Chunk is for an Encoder: a Decoder writes a label"),
+    ("chunks of a summary", writing(put("tokenization", CHUNKS)), "overflow Chunk is for Classification and TokenClassification"),
+    ("chunks of a query", embedding(put("tokenization", CHUNKS)), "set overflow Truncate or Reject, or raise maxLength"),
+    ("combined tags", tagging(put("tokenization", CHUNKS | {"chunk": {"stride": 8, "combine": "Mean"}})), "tokenization.chunk.combine is for Classification: the tag of a token comes from one chunk"),
     ("a template without text", put("prompts.0.template", "Which queue?"), "must hold {text} exactly once"),
     ("a template with two texts", put("prompts.0.template", "{text} {text}"), "must hold {text} exactly once"),
     ("a prompt that is not there", put("inference.prompt.version", 2), "must be the name and version of one of prompts"),
@@ -320,6 +346,19 @@ EMBEDDING = {
 @pytest.mark.parametrize("change", EMBEDDING.values(), ids=EMBEDDING)
 def test_a_project_of_an_embedding_is_taken(kube: Kube, change: Change) -> None:
     obj = written(builders.project, kube.namespace, embedding(change))
+    kube.request("POST", kube.path(obj["kind"]) + "?fieldValidation=Strict&dryRun=All", obj)
+
+
+IN_CHUNKS = {
+    "texts": chunking(put("tokenization.chunk.combine", "Max")),
+    "texts by default": chunking(put("tokenization.chunk.stride", 0)),
+    "tags": tagging(put("tokenization", CHUNKS)),
+}
+
+
+@pytest.mark.parametrize("change", IN_CHUNKS.values(), ids=IN_CHUNKS)
+def test_a_project_that_reads_in_chunks_is_taken(kube: Kube, change: Change) -> None:
+    obj = written(builders.project, kube.namespace, change)
     kube.request("POST", kube.path(obj["kind"]) + "?fieldValidation=Strict&dryRun=All", obj)
 
 

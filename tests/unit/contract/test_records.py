@@ -1,6 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
+from stagecoach.contract.inputs import Chunk, Combine, Overflow, Tokenization
 from stagecoach.contract.jobs import Split
 from stagecoach.contract.records import (
     ArtifactRecord,
@@ -67,6 +68,14 @@ def test_a_record_is_read_as_it_was_written() -> None:
 def test_the_inputs_of_a_run_of_before_keep_their_digest() -> None:
     """Pinned as computed when LoRA on decoders was all there was: a record that exists must still be found."""
     assert record().inputs.digest == "sha256:658d16b88402e5eb1d3666df6d7394a74f251f1462bade501e99b28ecb958c5a"
+
+
+def test_how_chunks_are_cut_decides_the_digest() -> None:
+    def digest(stride: int, combine: Combine) -> str:
+        chunk = Chunk(stride=stride, combine=combine)
+        return run_inputs(tokenization=Tokenization(max_length=96, overflow=Overflow.CHUNK, chunk=chunk)).digest
+
+    assert len({digest(8, Combine.MEAN), digest(16, Combine.MEAN), digest(8, Combine.MAX), run_inputs().digest}) == 4
 
 
 def test_a_record_of_another_schema_is_refused() -> None:

@@ -273,6 +273,22 @@ def test_a_task_that_writes_has_columns_and_lengths_of_its_own_and_no_labels(
     assert job["tokenization"] == {"maxLength": 128, "maxTargetLength": 128, "overflow": "Truncate"}
 
 
+@pytest.mark.parametrize(
+    ("task", "given", "told"),
+    [
+        ("Classification", {"stride": 16}, {"stride": 16, "combine": "Mean"}),
+        ("Classification", {"stride": 0, "combine": "Max"}, {"stride": 0, "combine": "Max"}),
+        ("TokenClassification", {"stride": 16}, {"stride": 16}),
+    ],
+)
+def test_chunks_are_told_with_the_default_of_the_task(task: str, given: dict[str, Any], told: dict[str, Any]) -> None:
+    spec = builders.project_spec()
+    spec["problem"] |= {"task": task, "architecture": "Encoder"}
+    spec["tokenization"] = {"maxLength": 64, "overflow": "Chunk", "chunk": given}
+    job = resolve_job(TransformerProject.model_validate(world(**spec).stored)).document()
+    assert job["tokenization"] == {"maxLength": 64, "overflow": "Chunk", "chunk": told}
+
+
 def test_the_labels_of_a_task_that_has_none_any_more_are_gone() -> None:
     here = world()
     resolve(here)

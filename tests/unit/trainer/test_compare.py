@@ -65,7 +65,7 @@ def test_comparing_base_and_adapter(
     assert compare.main(comparing(project, data="pvc://data/train.csv", json=str(tmp_path / "n.json"))) == 0
     output = capsys.readouterr()
     assert output.out.splitlines()[0].split() == ["rows", "base", "adapter"]
-    assert "adapter: 16 of 16 rows" in output.err
+    assert "adapter: 16 of 16 prompts" in output.err
     numbers = json.loads((tmp_path / "n.json").read_text())
     assert numbers["accuracy"]["rows"] == 16
     assert numbers["accuracy"]["adapter"] > max(0.8, numbers["accuracy"]["base"])
@@ -76,7 +76,7 @@ def test_comparing_uses_the_validation_sets_by_default(
     trained: tuple[Project, ArtifactReport], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert compare.main(comparing(trained[0], limit=3)) == 0
-    assert "base: 3 of 3 rows" in capsys.readouterr().err
+    assert "base: 3 of 3 prompts" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

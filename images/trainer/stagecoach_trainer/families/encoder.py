@@ -1,7 +1,7 @@
 """Encoders: models that read a text and choose a label with a head. Trained by transformers' Trainer."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, DataCol
 
 from stagecoach.contract.inputs import FullMethod, LoraMethod
 from stagecoach_trainer import modules
-from stagecoach_trainer.encoding import Encoding
+from stagecoach_trainer.encoding import Encoding, Example
 from stagecoach_trainer.families import Parts, adapters, freezing, pretrained, refuse, with_padding
 from stagecoach_trainer.train import Prepared
 
@@ -50,8 +50,7 @@ def build(prepared: Prepared, precision: str) -> Parts:
     """Return model and data. Raises BadInput when the method does not fit the base."""
     weights = None
     if prepared.job.inputs.hyperparameters.class_weights:
-        rows = (row.label for encoding in prepared.train for row in encoding.dataset.labelled)
-        weights = balanced(rows, prepared.labels)
+        weights = balanced((label for label, _ in _labelled(prepared.train)), prepared.labels)
     return Parts(
         trainable(prepared, precision, SEQUENCES),
         {
@@ -124,12 +123,15 @@ def _module(parameter: str) -> str:
 def _dataset(encodings: tuple[Encoding, ...], labels: tuple[str, ...]) -> Any:
     numbers = {label: index for index, label in enumerate(labels)}
     return Dataset.from_list(
-        [
-            {"input_ids": list(example.prompt), "labels": numbers[row.label]}
-            for encoding in encodings
-            for row, example in zip(encoding.dataset.labelled, encoding.examples, strict=True)
-        ]
+        [{"input_ids": list(example.prompt), "labels": numbers[label]} for label, example in _labelled(encodings)]
     )
+
+
+def _labelled(encodings: tuple[Encoding, ...]) -> Iterator[tuple[str, Example]]:
+    """Yield all examples, each with the label of its row."""
+    for encoding in encodings:
+        rows = encoding.dataset.labelled
+        yield from ((rows[example.row].label, example) for example in encoding.examples)
 
 
 def balanced(given: Iterable[str], labels: tuple[str, ...]) -> list[float]:

@@ -10,7 +10,9 @@ REMEDIES = {
     FindingCode.LICENSE_UNKNOWN: "Set the candidate's license.",
     FindingCode.LEAKAGE: "Remove these rows from one of the data sets.",
     FindingCode.LONGER_THAN_CONTEXT: "Lower tokenization.maxLength, or select another candidate.",
-    FindingCode.OVERFLOW_ABOVE_ONE_PERCENT: "Raise tokenization.maxLength.",
+    FindingCode.OVERFLOW_ABOVE_ONE_PERCENT: (
+        "Raise tokenization.maxLength, or set overflow Chunk where an Encoder classifies texts or tokens."
+    ),
 }
 
 # Of a code that is not known here.
