@@ -330,7 +330,7 @@ def test_an_imported_model_is_compared_with_its_base(real: Project, capsys: pyte
     code, words = compared(data=data, columns='{"text": "input"}')
     assert (code, "does not name the columns of a Generation" in words) == (64, True)
     code, words = compared(data=data, columns='{"input": "input", "target": "target"}')
-    assert (code, "model: 4 of 4 rows" in words) == (0, True)
+    assert (code, "model: 4 of 4 prompts" in words) == (0, True)
 
 
 MODELS: dict[str, tuple[Callable[[Path], object], str, str]] = {
