@@ -203,7 +203,7 @@ ADAPTERS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "a pattern of modules": (change("target_modules", ".*_proj"), "ImportUnusable", 'target_modules: ".*_proj"'),
     "patterns of modules": (change("target_modules", ["(q|k)_proj"]), "ImportUnusable", "target_modules"),
     "a pattern of what is left out": (change("exclude_modules", ".*k_proj"), "ImportUnusable", "exclude_modules"),
-    "a pattern of layers": (change("layers_pattern", "(.+)+"), "ImportUnusable", "layers_pattern"),
+    "a pattern of layers": (change("layers_pattern", "(.+)+"), "ImportUnusable", 'layers_pattern: "(.+)+"'),
     "a scale that is none": (change("lora_alpha", float("nan")), "ImportUnusable", "lora_alpha: NaN"),
     "an infinite scale": (change("lora_alpha", float("inf")), "ImportUnusable", "lora_alpha: Infinity"),
     "a rank in words": (change("r", "16"), "ImportUnusable", 'r: "16"'),
