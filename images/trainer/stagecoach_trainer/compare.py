@@ -9,11 +9,12 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from stagecoach.contract.inputs import (
     AnyColumns,
@@ -121,12 +122,10 @@ def _columns(given: str | None, record: RunRecord, kinds: tuple[type[BaseModel],
     """Return what the columns of a named file are called: as it is said, or as those of the record's own data."""
     forms = " or ".join(json.dumps(dict.fromkeys(kind.model_fields, "…"), ensure_ascii=False) for kind in kinds)
     if given is not None:
-        for kind in kinds:
-            try:
-                found: AnyColumns = kind.model_validate_json(given)  # type: ignore[assignment]
-            except ValidationError:
-                continue
-            return found
+        with suppress(ValidationError):
+            found = TypeAdapter[AnyColumns](AnyColumns).validate_json(given)
+            if isinstance(found, kinds):
+                return found
         raise Unsaid(f"--columns {given} does not name the columns of a {record.inputs.task}, as {forms} does")
     if isinstance(record, Record):
         return (record.inputs.validation or record.inputs.train)[0].columns

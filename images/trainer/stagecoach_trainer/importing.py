@@ -10,13 +10,13 @@ from stagecoach.contract import layout
 from stagecoach.contract.digests import Manifest
 from stagecoach.contract.inputs import Family
 from stagecoach.contract.jobs import DataSource, ImportJob, ModelSource
-from stagecoach.contract.records import ArtifactRecord, Imported, ImportRecord, KnownData
+from stagecoach.contract.records import Imported, ImportRecord, KnownData
 from stagecoach.contract.reports import ArtifactReport, BadInput, Problem
 from stagecoach.contract.store import Content, StorageFailed, Store, require_storage
 from stagecoach_trainer import bases, copies, lookup, places, sources
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.failures import at, is_out_of_memory
-from stagecoach_trainer.train import CHANGED, check_revision, check_splits, now, read_base, say, staging
+from stagecoach_trainer.train import CHANGED, check_revision, check_splits, now, own_staging, read_base, say, staging
 
 URI = "method.uri"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -60,12 +60,8 @@ def import_artifact(job: ImportJob) -> ArtifactReport:
     if known is not None:
         say("the storage holds a record of these inputs: nothing is imported")
         return known
-    storage.clean(staging(job))
-    storage.probe(staging(job))
-    try:
+    with own_staging(job, storage):
         return _imported(job, storage)
-    finally:
-        storage.clean(staging(job))
 
 
 def _imported(job: ImportJob, storage: Store) -> ArtifactReport:
@@ -240,13 +236,7 @@ def _record(
         base=recording.base_record(base),
         labels=labels,
         software=hardware.software(job.image),
-        artifact=ArtifactRecord(
-            digest=manifest.digest,
-            path=layout.artifact_folder(manifest.digest),
-            type="Model" if found.method == "Full" else "Adapter",
-            bytes=manifest.size,
-            files=manifest.files,
-        ),
+        artifact=recording.artifact_record(manifest, whole=found.method == "Full"),
         imported=Imported(
             uri=job.source.uri,
             revision=folder.commit,
@@ -279,12 +269,10 @@ def _named(source: DataSource) -> KnownData:
 
 
 def _publish(job: ImportJob, record: ImportRecord, storage: Store) -> ArtifactReport:
-    """Write card and record, the record last, and return what to report. An earlier record stays."""
+    """Write card and record, and return what to report."""
     from stagecoach_trainer import card, import_card, recording
 
-    content = (record.model_dump_json(by_alias=True, exclude_none=True, indent=2) + "\n").encode()
-    recording.keep_earlier(storage, job.inputs.digest, staging(job))
-    folder = layout.run_folder(job.inputs.digest)
-    storage.write(f"{folder}/{card.NAME}", import_card.text(record).encode(), staging(job))
-    storage.write(layout.record_file(job.inputs.digest), content, staging(job))
-    return record.report(lookup.digest_of_content(content), adopted=False)
+    beside: dict[str, Content] = {
+        f"{layout.run_folder(job.inputs.digest)}/{card.NAME}": import_card.text(record).encode()
+    }
+    return record.report(recording.write(record, beside, storage, staging(job)), adopted=False)

@@ -1,5 +1,6 @@
 """The record of a run, and its card for people: what stage 4 of the workflow asks to be kept."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from stagecoach.contract import layout
 from stagecoach.contract.digests import Manifest, hex_of
 from stagecoach.contract.inputs import FullMethod, Method, RunInputs
 from stagecoach.contract.records import (
+    AnyRecord,
     ArtifactRecord,
     BaseRecord,
     DataRecord,
@@ -19,7 +21,7 @@ from stagecoach.contract.records import (
     TrainingRecord,
 )
 from stagecoach.contract.reports import ArtifactReport
-from stagecoach.contract.store import Store
+from stagecoach.contract.store import Content, Store
 from stagecoach_trainer import artifact, card, curve, hardware, lookup, tracking
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.families import freezing
@@ -58,22 +60,30 @@ def publish(
     record = build(prepared, result, manifest, profile)
     if tracker is not None:
         record = record.model_copy(update={"tracking": tracker.settle()})
-    content = (record.model_dump_json(by_alias=True, exclude_none=True, indent=2) + "\n").encode()
-    place = layout.record_file(job.inputs.digest)
     folder = layout.run_folder(job.inputs.digest)
-    keep_earlier(storage, job.inputs.digest, staging(job))
-    storage.write(layout.profile_file(job.inputs.digest), profile, staging(job))
-    storage.write(f"{folder}/{card.CURVE}", curve.svg(record.training), staging(job))
-    storage.write(f"{folder}/{card.NAME}", card.text(record).encode(), staging(job))
-    storage.write(place, content, staging(job))
-    digest = lookup.digest_of_content(content)
+    beside: dict[str, Content] = {
+        layout.profile_file(job.inputs.digest): profile,
+        f"{folder}/{card.CURVE}": curve.svg(record.training),
+        f"{folder}/{card.NAME}": card.text(record).encode(),
+    }
+    digest = write(record, beside, storage, staging(job))
     report = record.report(digest, adopted=False)
     if tracker is None:
         return report
     return report.model_copy(update={"tracking": tracking.finished(tracker, record, digest)})
 
 
-def keep_earlier(storage: Store, inputs_digest: str, uid: str) -> None:
+def write(record: AnyRecord, beside: Mapping[str, Content], storage: Store, uid: str) -> str:
+    """Write what belongs beside a record, and the record last; return its digest. An earlier record stays."""
+    content = (record.model_dump_json(by_alias=True, exclude_none=True, indent=2) + "\n").encode()
+    _keep_earlier(storage, record.inputs_digest, uid)
+    for place, what in beside.items():
+        storage.write(place, what, uid)
+    storage.write(layout.record_file(record.inputs_digest), content, uid)
+    return lookup.digest_of_content(content)
+
+
+def _keep_earlier(storage: Store, inputs_digest: str, uid: str) -> None:
     """Give an earlier record of the same inputs a name of its own, before another takes its place."""
     place = layout.record_file(inputs_digest)
     if storage.exists(place):
@@ -105,14 +115,19 @@ def build(prepared: Prepared, result: Result, manifest: Manifest, profile: bytes
             statement=NOT_DETERMINISTIC if result.exceptions else DETERMINISTIC,
             exceptions=result.exceptions,
         ),
-        artifact=ArtifactRecord(
-            digest=manifest.digest,
-            path=layout.artifact_folder(manifest.digest),
-            type="Adapter" if artifact.is_adapter(result.model) else "Model",
-            bytes=manifest.size,
-            files=manifest.files,
-        ),
+        artifact=artifact_record(manifest, whole=not artifact.is_adapter(result.model)),
         profile=ProfileRecord(path=layout.profile_file(job.inputs.digest), digest=lookup.digest_of_content(profile)),
+    )
+
+
+def artifact_record(manifest: Manifest, *, whole: bool) -> ArtifactRecord:
+    """Return what a record says of what was published: a whole model, or an adapter."""
+    return ArtifactRecord(
+        digest=manifest.digest,
+        path=layout.artifact_folder(manifest.digest),
+        type="Model" if whole else "Adapter",
+        bytes=manifest.size,
+        files=manifest.files,
     )
 
 

@@ -1,6 +1,8 @@
 """TrainJob: from inputs that are fixed by digest to a published adapter or model and its record."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -9,7 +11,7 @@ from stagecoach.contract.jobs import DataSource, ImportJob, Split, TrainJob
 from stagecoach.contract.profiles import Profile, Profiler
 from stagecoach.contract.prompts import Encoder, Tokenizer, encoder_for
 from stagecoach.contract.reports import ArtifactReport, BadInput, Problem
-from stagecoach.contract.store import require_storage
+from stagecoach.contract.store import Store, require_storage
 from stagecoach_trainer import bases, encoding, interruption, lookup, matching, places, sources
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.checkpoints import Checkpoints
@@ -50,11 +52,18 @@ def train(job: TrainJob, members: Members = ALONE) -> ArtifactReport:
     if known is not None:
         say("the storage holds a record of these inputs: nothing is trained")
         return known
+    with own_staging(job, storage):
+        members.at_word(lambda _: places.storage().clean(staging(job)))
+        return _trained(prepare(job, members), members)
+
+
+@contextmanager
+def own_staging(job: TrainJob | ImportJob, storage: Store) -> Iterator[None]:
+    """Let the attempt write to its staging, empty in the beginning and gone in the end, in a storage that takes it."""
     storage.clean(staging(job))
     storage.probe(staging(job))
-    members.at_word(lambda _: places.storage().clean(staging(job)))
     try:
-        return _trained(prepare(job, members), members)
+        yield
     finally:
         storage.clean(staging(job))
 

@@ -27,8 +27,8 @@ class BaseRecord(ContractModel):
     )
 
 
-class DataRecord(ContractModel):
-    """A data set that was used."""
+class KnownData(ContractModel):
+    """A data set of the project, by its name, place and content."""
 
     name: str
     uri: str
@@ -36,6 +36,11 @@ class DataRecord(ContractModel):
     hub: HubPart | None = Field(None, description="Part of a hub's data set; nothing for one file.")
     split: Split
     digest: Digest
+
+
+class DataRecord(KnownData):
+    """A data set that was used."""
+
     examples: int = Field(description="Rows.")
     truncated: int = Field(description="Rows whose text was cut to fit.")
     chunked: int | None = Field(None, description="Rows that were read in chunks; nothing where none would have been.")
@@ -208,17 +213,6 @@ class Record(AnyRecord):
         )
 
 
-class KnownData(ContractModel):
-    """A data set that an import is said to have been trained on. It was not read for the import."""
-
-    name: str
-    uri: str
-    revision: str | None = Field(None, description="Commit of a hub's data set.")
-    hub: HubPart | None = Field(None, description="Part of a hub's data set; nothing for one file.")
-    split: Split
-    digest: Digest
-
-
 class Imported(ContractModel):
     """Where an adapter or a model comes from that was made elsewhere, and what it turned out to be."""
 
@@ -231,7 +225,8 @@ class Imported(ContractModel):
     parameters: int = Field(description="Numbers in its weights.")
     precision: str = Field(description="float32, bfloat16 or float16: as its weights are.")
     trained_on: tuple[KnownData, ...] | Literal["Unknown"] = Field(
-        description="The project's data sets that it was trained on, as the run says; Unknown when it does not."
+        description="The project's data sets that it was trained on, as the run says, not read for the import; Unknown"
+        " when it does not say."
     )
 
 

@@ -42,7 +42,8 @@ def dated(facts: Sequence[Fact], before: Sequence[Condition], generation: int, n
     Reconciling and Stalled are there only while they hold, as kstatus has it.
     """
     known = {condition.type: condition for condition in before}
-    later = [condition for condition in before if condition.type not in TYPES]
+    told = {fact.type for fact in facts}
+    later = [condition for condition in before if condition.type not in TYPES | told]
     return [*(_dated(fact, known.get(fact.type), generation, now) for fact in facts), *later]
 
 

@@ -3,7 +3,8 @@
 from datetime import datetime, timedelta
 
 from stagecoach.api.common import duration
-from stagecoach.api.finetunerun import MAX_ATTEMPTS, Attempt, FineTuneRun, Intent, Totals
+from stagecoach.api.finetunerun import FineTuneRun
+from stagecoach.api.run_status import MAX_ATTEMPTS, Attempt, Intent, Totals
 from stagecoach.build import jobs
 from stagecoach.kinds.conditions import timestamp
 from stagecoach.kinds.finetunerun.observe import Observed

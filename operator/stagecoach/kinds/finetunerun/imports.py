@@ -1,7 +1,8 @@
 """What the pod of an import is told: from names in specs to digests and places."""
 
 from stagecoach.api.data import DataSet
-from stagecoach.api.finetunerun import FineTuneRun, InputDataset, Inputs
+from stagecoach.api.finetunerun import FineTuneRun
+from stagecoach.api.run_status import InputDataset, Inputs
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract.inputs import BaseInput, ImportInputs, ImportMethod, LabelsInput
 from stagecoach.contract.jobs import DataSource, ImportJob, ImportSource, Owner

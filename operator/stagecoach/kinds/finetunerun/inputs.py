@@ -2,10 +2,11 @@
 
 from stagecoach.api.common import ConditionStatus
 from stagecoach.api.data import DataSet, Split
-from stagecoach.api.finetunerun import ClassWeights, FineTuneRun, InputDataset, Inputs
+from stagecoach.api.finetunerun import ClassWeights, FineTuneRun
 from stagecoach.api.methods import DataRef, MethodType
 from stagecoach.api.problem import Task
 from stagecoach.api.resolved import ResolvedDataset
+from stagecoach.api.run_status import InputDataset, Inputs
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build import services
 from stagecoach.build.jobs import Demand, job_name

@@ -6,7 +6,8 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from stagecoach.api.finetunerun import Attempt, FineTuneRun, Intent, Phase
+from stagecoach.api.finetunerun import FineTuneRun
+from stagecoach.api.run_status import Attempt, Intent, Phase
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract.reports import Progress
 from stagecoach.kinds.children import Child, child, ending, unfinished

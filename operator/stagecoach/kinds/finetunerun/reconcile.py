@@ -8,8 +8,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from stagecoach.api.common import duration
-from stagecoach.api.finetunerun import Attempt, FineTuneRun, Inputs, Intent, Phase
+from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.api.methods import MethodType
+from stagecoach.api.run_status import Attempt, Inputs, Intent, Phase
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build import jobs, services
 from stagecoach.contract.jobs import ImportJob, LookupJob, TrainJob

@@ -5,17 +5,9 @@ from datetime import datetime
 from typing import Any
 
 from stagecoach.api.common import ConditionStatus
-from stagecoach.api.finetunerun import (
-    Artifact,
-    Cost,
-    FineTuneRun,
-    FineTuneRunStatus,
-    Inputs,
-    Phase,
-    Progress,
-    RecordRef,
-)
+from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.api.methods import MethodType
+from stagecoach.api.run_status import Artifact, Cost, FineTuneRunStatus, Inputs, Phase, Progress, RecordRef
 from stagecoach.contract import reports
 from stagecoach.contract.digests import short
 from stagecoach.contract.layout import artifact_folder, record_file

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from stagecoach.api.finetunerun import Attempt, Phase
+from stagecoach.api.run_status import Attempt, Phase
 from stagecoach.kinds.finetunerun import status
 from stagecoach.kinds.finetunerun.attempts import closed, left_over
 from stagecoach.kinds.finetunerun.observe import Observed

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from stagecoach.api.finetunerun import Attempt, Intent
+from stagecoach.api.run_status import Attempt, Intent
 from stagecoach.kinds.conditions import timestamp
 from stagecoach.kinds.finetunerun import attempts, status
 from stagecoach.kinds.finetunerun.observe import SAME_INPUTS, Observed

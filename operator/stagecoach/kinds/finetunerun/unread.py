@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from stagecoach.api.finetunerun import Attempt, Inputs
+from stagecoach.api.run_status import Attempt, Inputs
 from stagecoach.kinds.conditions import timestamp
 from stagecoach.kinds.finetunerun import status
 from stagecoach.kinds.finetunerun.attempts import left_over
