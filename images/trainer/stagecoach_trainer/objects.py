@@ -21,7 +21,7 @@ from typing import IO, Any, Self
 from stagecoach.contract import layout
 from stagecoach.contract.digests import Manifest, file_entry
 from stagecoach.contract.reports import BadInput, Problem
-from stagecoach.contract.store import PROBE, Content, StorageFailed, Store
+from stagecoach.contract.store import PROBE, Content, StorageFailed, Store, Stored
 from stagecoach.contract.uris import Uri
 from stagecoach_trainer.object_errors import EmptyObject, told
 
@@ -99,6 +99,12 @@ class ObjectStore(Store):
         """Return the sorted names of the next parts of the keys below a prefix."""
         return self._list(folder)[1]
 
+    def files(self, folder: str) -> list[Stored]:
+        """Return all objects below a prefix."""
+        prefix = f"{self._key(folder)}/"
+        found = [item for page in self._pages(folder, Prefix=prefix) for item in page.get("Contents", ())]
+        return [Stored(item["Key"].removeprefix(prefix), item["Size"], item["LastModified"]) for item in found]
+
     def size(self, relative: str) -> int:
         """Return an object's length in bytes."""
         return int(self._call("head_object", relative, Key=self._key(relative))["ContentLength"])
@@ -138,6 +144,9 @@ class ObjectStore(Store):
                 if item["Key"] == key or item["Key"].startswith(f"{key}/"):
                     self._call("delete_object", relative, Key=item["Key"])
         self._give_up(f"{key}/")
+
+    def remove_empty(self, folder: str) -> None:
+        """There are no folders."""
 
     def clean(self, uid: str) -> None:
         """Remove what probing has left: nothing else is ever staged."""
