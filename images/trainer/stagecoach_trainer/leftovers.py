@@ -20,7 +20,7 @@ def _checkpoints(storage: Store, job: RetainJob, before: datetime) -> int:
         above = f"{layout.checkpoints_folder(run)}"
         for uid in storage.folders(above):
             folder = f"{above}/{uid}"
-            files = storage.files(folder)
+            files = storage.listing(folder)
             if uid.startswith(tuple(job.known_runs)) or not _is_old(files, before):
                 continue
             manifests = [item.path for item in files if "/" not in item.path]
@@ -38,7 +38,7 @@ def _staged(storage: Store, before: datetime) -> int:
     freed = 0
     for uid in storage.folders(layout.STAGING):
         folder = layout.staging_folder(uid)
-        files = storage.files(folder)
+        files = storage.listing(folder)
         if files and _is_old(files, before):
             for item in files:
                 storage.remove(f"{folder}/{item.path}")

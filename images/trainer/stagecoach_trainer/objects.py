@@ -99,7 +99,7 @@ class ObjectStore(Store):
         """Return the sorted names of the next parts of the keys below a prefix."""
         return self._list(folder)[1]
 
-    def files(self, folder: str) -> list[Stored]:
+    def listing(self, folder: str) -> list[Stored]:
         """Return all objects below a prefix."""
         prefix = f"{self._key(folder)}/"
         found = [item for page in self._pages(folder, Prefix=prefix) for item in page.get("Contents", ())]

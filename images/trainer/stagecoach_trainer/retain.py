@@ -115,7 +115,7 @@ class Pass:
         self.storage.remove(layout.leaving_file(digest))
 
     def _is_there(self, manifest: Manifest) -> bool:
-        found = {item.path: item.size for item in self.storage.files(layout.artifact_folder(manifest.digest))}
+        found = {item.path: item.size for item in self.storage.listing(layout.artifact_folder(manifest.digest))}
         return all(found.get(entry.path) == entry.size for entry in manifest.files)
 
     def _announce(self, digest: str, found: Survey) -> None:
@@ -144,7 +144,7 @@ class Pass:
             self._note(digest, "there is more in its folder than its files")
             return
         folder = layout.artifact_folder(digest)
-        files = self.storage.files(folder)
+        files = self.storage.listing(folder)
         if any(item.modified > uses.moment(told.since) for item in files):
             # Somebody publishes it again, or tried: as if it were announced now.
             self._announce_again(told)
@@ -182,7 +182,7 @@ class Pass:
 
     def _only_its_own(self, manifest: Manifest) -> bool:
         own = {entry.path for entry in manifest.files}
-        files = self.storage.files(layout.artifact_folder(manifest.digest))
+        files = self.storage.listing(layout.artifact_folder(manifest.digest))
         return all(item.path in own and not item.link for item in files)
 
     def _note(self, digest: str, why: str) -> None:

@@ -58,7 +58,7 @@ def survey(storage: Store) -> Survey:
 
 def pins(storage: Store) -> frozenset[str]:
     """Return the digits by which the storage pins artifacts and runs."""
-    names = {item.path.partition("/")[0] for item in storage.files(layout.PINS)} | set(storage.folders(layout.PINS))
+    names = {item.path.partition("/")[0] for item in storage.listing(layout.PINS)} | set(storage.folders(layout.PINS))
     return frozenset(_pin(storage, name) for name in names if not _NO_PINS.fullmatch(name))
 
 
@@ -103,7 +103,7 @@ def _one(storage: Store, artifact: str, names: set[str]) -> Held:
 
 
 def _records(storage: Store) -> Iterator[Told]:
-    for item in storage.files(layout.RUNS):
+    for item in storage.listing(layout.RUNS):
         place = f"{layout.RUNS}/{item.path}"
         _, _, name = item.path.partition("/")
         if item.link and not name.startswith("checkpoints/"):

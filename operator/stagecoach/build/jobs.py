@@ -6,7 +6,7 @@ from typing import Any
 
 from stagecoach.api.common import CustomObject, PodSettings
 from stagecoach.build.labels import API_VERSION, MANAGED_BY, OWNER_KIND, OWNER_NAME, OWNER_UID, REPORTS_PROGRESS
-from stagecoach.contract import access, mounts, tracking, uris
+from stagecoach.contract import access, mounts, retention, tracking, uris
 from stagecoach.contract.access import Access, Credential
 from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, GRACE_SECONDS, MAX_BYTES, AnyJob
 from stagecoach.contract.model import ContractModel
@@ -86,6 +86,7 @@ class Work:
     reports_progress: bool = False
     tracking: Tracking | None = None
     network: Network = field(default_factory=Network)
+    project_uid: str = ""  # of whose artifacts the work makes
     nodes: int = 1  # pods that work together, each on a node of its own if the scheduler will
     service: str = ""  # that gives them names, where there are several
 
@@ -214,6 +215,8 @@ def _environment(work: Work) -> list[Object]:
         environment.append({"name": access.ENVIRONMENT_VARIABLE, "value": _document(told)})
     if work.tracking:
         environment.append({"name": tracking.ENVIRONMENT_VARIABLE, "value": _document(work.tracking)})
+    if work.project_uid:
+        environment.append({"name": retention.PROJECT_VARIABLE, "value": work.project_uid})
     return environment + work.network.environment()
 
 

@@ -133,7 +133,7 @@ class Store:
             found = [str(item) for item in self._fs.ls(path, detail=False)]
             return sorted(item.rsplit("/", 1)[1] for item in found if self._fs.isdir(item))
 
-    def files(self, folder: str) -> list[Stored]:
+    def listing(self, folder: str) -> list[Stored]:
         """Return all files below a folder; none when it does not exist. Links are shown and not followed."""
         path = self.path(folder)
         if self._kind(folder) is None:

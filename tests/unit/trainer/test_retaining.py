@@ -157,7 +157,7 @@ def test_what_is_protected_never_goes(
     after = {
         artifact: replace(
             item,
-            whole=found[artifact].fate is Fate.KEEP and item.whole or found[artifact].fate is Fate.BRING_BACK,
+            whole=(found[artifact].fate is Fate.KEEP and item.whole) or found[artifact].fate is Fate.BRING_BACK,
             since=NOW if found[artifact].fate is Fate.ANNOUNCE else item.since,
         )
         for artifact, item in held.items()

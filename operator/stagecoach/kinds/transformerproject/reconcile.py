@@ -14,7 +14,7 @@ from stagecoach.kinds.conditions import timestamp
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.invalid import unreadable
 from stagecoach.kinds.plan import Event, Key, Object, Plan
-from stagecoach.kinds.transformerproject import findings, status
+from stagecoach.kinds.transformerproject import findings, retention, status
 from stagecoach.kinds.transformerproject.observe import Observed, observe
 from stagecoach.kinds.view import View
 from stagecoach.policies.attempts import STARTING, TABLE, AttemptOutcome, Ended, Observation, Running, judge, retry_at
@@ -44,7 +44,7 @@ def reconcile(view: View, raw: Object, now: datetime, settings: Settings) -> Pla
         observed = observe(view, raw, now)
     except ValidationError as error:
         return unreadable(raw, error, now)
-    plan = decide(observed, now, settings)
+    plan = retention.beside(observed, decide(observed, now, settings), now, settings)
     return plan.within(SETTLING.total_seconds()) if observed.ending else plan
 
 
