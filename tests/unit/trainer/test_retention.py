@@ -56,15 +56,15 @@ def test_an_artifact_without_its_folder_is_adopted_by_nobody(here: Storehouse) -
 
 
 KEEPING: dict[str, Callable[[Storehouse], dict[str, Any]]] = {
-    "a file pins it": lambda here: here.pin(here.artifacts[0]) or {},
-    "a file with an ending pins it": lambda here: here.pin(here.artifacts[0], ".json") or {},
-    "a file pins its inputs": lambda here: here.pin(inputs_of(1)) or {},
-    "a file whose name is shorter pins it": lambda here: here.pin(here.artifacts[0][:20]) or {},
+    "a file pins it": lambda here: pin(here, here.artifacts[0]),
+    "a file with an ending pins it": lambda here: pin(here, here.artifacts[0], ".json"),
+    "a file pins its inputs": lambda here: pin(here, inputs_of(1)),
+    "a file whose name is shorter pins it": lambda here: pin(here, here.artifacts[0][:20]),
     "a link pins it": lambda here: link(here, f"{layout.PINS}/{hex_of(here.artifacts[0])}"),
     "an object names it": lambda here: {"protected": (hex_of(here.artifacts[0])[:12],)},
     "an object names its inputs": lambda _: {"protected": (hex_of(inputs_of(1))[:12],)},
     "there are enough": lambda _: {"runs": 3},
-    "it was adopted": lambda here: uses.note(here.store, here.artifacts[0], ANOTHER) or {},
+    "it was adopted": lambda here: use(here),
     "another project has it too": lambda here: copy_record(here, "9" * 64, "another"),
     "a project of before has it too": lambda here: copy_record(here, "9" * 64, None),
     "there is more in its folder": lambda here: put(here, f"{layout.artifact_folder(here.artifacts[0])}/merged.bin"),
@@ -73,6 +73,16 @@ KEEPING: dict[str, Callable[[Storehouse], dict[str, Any]]] = {
     "its use cannot be read": lambda here: put(here, layout.used_file(here.artifacts[0])),
     "a record that stays names it": lambda here: name_in(here, 3, here.artifacts[0]),
 }
+
+
+def pin(here: Storehouse, digest: str, suffix: str = "") -> dict[str, Any]:
+    here.pin(digest, suffix)
+    return {}
+
+
+def use(here: Storehouse) -> dict[str, Any]:
+    uses.note(here.store, here.artifacts[0], ANOTHER)
+    return {}
 
 
 def put(here: Storehouse, place: str) -> dict[str, Any]:
