@@ -41,19 +41,7 @@ def test_a_storage_is_looked_through_after_a_run_and_stopped_with_its_rule(
     eventually(lambda: told(kube).get("outcome") == "Succeeded", 15, "it has ended")
     assert {key: told(kube)[key] for key in ("kept", "leaving", "removed")} == {"kept": 3, "leaving": 1, "removed": 2}
     assert desk.awaits("TransformerProject", "desk", "Ready")
-    events = eventually(
-        lambda: (
-            {
-                event["reason"]
-                for event in kube.select("Event", "")
-                if event.get("regarding", event.get("involvedObject", {})).get("name") == "desk"
-            }
-            >= {"ArtifactsLeave", "ArtifactsRemoved"}
-        ),
-        15,
-        "events tell it",
-    )
-    assert events
+    eventually(lambda: events(kube) >= {"ArtifactsLeave", "ArtifactsRemoved"}, 15, "events tell it")
 
     kube.patch("TransformerProject", "desk", {"spec": {"storage": {"retention": {"runs": 2}}}})
     second = eventually(lambda: told(kube)["job"] != job and told(kube)["job"], 15, "it is decided anew")
@@ -67,3 +55,7 @@ def test_a_storage_is_looked_through_after_a_run_and_stopped_with_its_rule(
 def told(kube: Kube) -> builders.Object:
     found: builders.Object = kube.get("TransformerProject", "desk")["status"].get("retention", {})
     return found
+
+
+def events(kube: Kube) -> set[str]:
+    return {event["reason"] for event in kube.select("Event") if event["involvedObject"]["name"] == "desk"}
