@@ -1,5 +1,6 @@
 """Put the operator of this checkout on a cluster: what `make demo` and the end-to-end tests share."""
 
+import functools
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from stagecoach.contract import mounts
 from stagecoach.contract.uris import Uri, parse
 from tests.cluster import Cluster, build_image, cluster_up, load_image, programs
 from tests.cluster.paths import State
+from tests.kube import Kube
 
 ROOT = Path(__file__).parents[1]
 OPERATOR_NAMESPACE = "stagecoach-system"
@@ -38,10 +40,9 @@ class Tools:
         helm = self.cluster.kubectl.parent / "helm"
         return self._run([str(helm) if helm.exists() else "helm", *arguments], None)
 
-    def get(self, *arguments: str) -> Object:
-        """Return an object or a list."""
-        result: Object = json.loads(self.kubectl("get", *arguments, "-o", "json"))
-        return result
+    def kube(self, namespace: str) -> Kube:
+        """Return a client for looking often: each start of kubectl takes a third of a second of CPU."""
+        return _kube(self.cluster.kubeconfig, namespace)
 
     def environment(self) -> dict[str, str]:
         """Return the environment in which kubectl finds the cluster."""
@@ -54,6 +55,11 @@ class Tools:
         if check and done.returncode:
             raise RuntimeError(f"{' '.join(command)} failed: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout if check else done.stdout + done.stderr
+
+
+@functools.cache
+def _kube(kubeconfig: Path, namespace: str) -> Kube:
+    return Kube(kubeconfig, namespace)
 
 
 @dataclass(frozen=True)
@@ -182,8 +188,9 @@ def _volume(name: str, uri: Uri) -> Object:
 
 def run_trainer(tools: Tools, namespace: str, run_name: str, name: str, command: Object) -> str:
     """Run a command in the trainer's image beside a run that has succeeded, and return what it prints on stdout."""
-    run = tools.get("ftr", run_name, "-n", namespace)
-    project = tools.get("txp", run["spec"]["project"], "-n", namespace)
+    kube = tools.kube(namespace)
+    run = kube.get("FineTuneRun", run_name)
+    project = kube.get("TransformerProject", run["spec"]["project"])
     tools.kubectl("delete", "job", name, "-n", namespace, "--ignore-not-found", "--cascade=foreground")
     job = trainer_job(name, run, project, command)
     tools.kubectl("create", "-n", namespace, "-f", "-", stdin=json.dumps(job))
@@ -195,8 +202,8 @@ def await_job(tools: Tools, namespace: str, name: str, seconds: float = 1800) ->
     end = time.monotonic() + seconds
     conditions: list[Object] = []
     while not conditions and time.monotonic() < end:
-        time.sleep(2)
-        found = tools.get("job", name, "-n", namespace).get("status", {}).get("conditions", [])
+        time.sleep(1)
+        found = tools.kube(namespace).get("Job", name).get("status", {}).get("conditions", [])
         conditions = [item for item in found if item["type"] in ("Complete", "Failed") and item["status"] == "True"]
     log = tools.kubectl("logs", f"job/{name}", "-n", namespace, check=False)
     if [item["type"] for item in conditions] != ["Complete"]:
