@@ -34,8 +34,8 @@ def main() -> int:
     with step("A cluster (the first time, it is built: some minutes)"):
         tools = deploy.up()
     with step("The images of operator, trainer and base model"):
-        images = deploy.build_images()
-        base_model = deploy.build_base_model_image()
+        images = deploy.images()
+        base_model = deploy.image("base-model")
     with step("The operator, by its chart"):
         deploy.install(tools, images)
     with step("A small base model, written into a claim"):

@@ -38,8 +38,8 @@ console = Console(highlight=False)
 def main(folder: Path) -> int:
     """Run the check; return the exit code."""
     tools = deploy.up()
-    images = deploy.build_images()
-    base_model = deploy.build_base_model_image()
+    images = deploy.images()
+    base_model = deploy.image("base-model")
     deploy.install(tools, images)
     deploy.make_namespace(tools, NAMESPACE)
     deploy.make_base_model(tools, NAMESPACE, base_model)

@@ -1,4 +1,7 @@
-"""Put the operator of this checkout on a cluster: what `make demo` and the end-to-end tests share."""
+"""Put the operator of this checkout on a cluster: what `make demo` and the end-to-end tests share.
+
+As a program it builds all images.
+"""
 
 import functools
 import json
@@ -21,6 +24,13 @@ ROOT = Path(__file__).parents[1]
 OPERATOR_NAMESPACE = "stagecoach-system"
 RELEASE = "stagecoach"
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
+# Where our images are described, each after those that it is built on.
+DOCKERFILES = {
+    "operator": ROOT / "images/operator",
+    "trainer": ROOT / "images/trainer",
+    "base-model": ROOT / "examples/support-desk/base-model",
+    "trainer-tests": ROOT / "tests/unit/trainer",
+}
 
 Object = dict[str, Any]
 
@@ -70,27 +80,27 @@ class Images:
     trainer: str
 
 
-def build_images() -> Images:
-    """Build the operator's and the trainer's image and make them available to pods."""
-    build_image("stagecoach/operator", ROOT / "images/operator", context=ROOT)
-    torch = {"TORCH_VERSION": os.environ["TORCH_VERSION"]} if os.environ.get("TORCH_VERSION") else {}
-    build_image("stagecoach/trainer", ROOT / "images/trainer", context=ROOT, arguments=torch)
-    return Images(operator=load_image("stagecoach/operator"), trainer=load_image("stagecoach/trainer"))
+def build(name: str) -> None:
+    """Build one of our images."""
+    arguments = {}
+    if name == "trainer" and os.environ.get("TORCH_VERSION"):
+        arguments = {"TORCH_VERSION": os.environ["TORCH_VERSION"]}
+    if name == "trainer-tests":
+        place = DOCKERFILES[name] / "build"
+        place.mkdir(exist_ok=True)
+        shutil.copy2(programs.object_store(State.from_environment()), place / "versitygw")
+    build_image(f"stagecoach/{name}", DOCKERFILES[name], context=ROOT, arguments=arguments)
 
 
-def build_base_model_image() -> str:
-    """Build the image that writes the example's base model, on top of the trainer's."""
-    build_image("stagecoach/base-model", ROOT / "examples/support-desk/base-model", context=ROOT)
-    return load_image("stagecoach/base-model")
+def image(name: str) -> str:
+    """Build one of our images, make it available to pods, and return its reference by digest."""
+    build(name)
+    return load_image(f"stagecoach/{name}")
 
 
-def build_tests_image() -> str:
-    """Build the image of the trainer's own tests: the trainer's, with the servers that these need."""
-    place = ROOT / "tests/unit/trainer/build"
-    place.mkdir(exist_ok=True)
-    shutil.copy2(programs.object_store(State.from_environment()), place / "versitygw")
-    build_image("stagecoach/trainer-tests", ROOT / "tests/unit/trainer", context=ROOT)
-    return load_image("stagecoach/trainer-tests")
+def images() -> Images:
+    """Do so with what the chart installs."""
+    return Images(operator=image("operator"), trainer=image("trainer"))
 
 
 def install(tools: Tools, images: Images) -> None:
@@ -209,3 +219,8 @@ def await_job(tools: Tools, namespace: str, name: str, seconds: float = 1800) ->
     if [item["type"] for item in conditions] != ["Complete"]:
         raise RuntimeError(f"Job {name} did not complete: {log}")
     return log
+
+
+if __name__ == "__main__":
+    for each in DOCKERFILES:
+        build(each)

@@ -33,17 +33,16 @@ class Ground:
     """What all tests stand on, made once and before the processes that run them: cluster, images, operator."""
 
     tools: deploy.Tools
-    images: deploy.Images
     tests_image: str
 
     @classmethod
     def make(cls) -> "Ground":
         """Make it, or find it made. The cluster is left up, so that the next time is fast."""
         tools = deploy.up()
-        images = deploy.build_images()
-        tests_image = deploy.build_tests_image()
+        images = deploy.images()
+        tests_image = deploy.image("trainer-tests")
         deploy.install(tools, images)
-        return cls(tools, images, tests_image)
+        return cls(tools, tests_image)
 
 
 GROUND = pytest.StashKey[Ground]()
