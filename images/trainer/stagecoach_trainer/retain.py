@@ -17,7 +17,7 @@ from stagecoach.contract.retention import Leaving, Removed
 from stagecoach.contract.store import Store, require_storage
 from stagecoach_trainer import leftovers, places, survey, uses
 from stagecoach_trainer.failures import WorkFailed
-from stagecoach_trainer.retaining import SHORT, Fate, Held, Rules, Verdict, decide, is_pinned
+from stagecoach_trainer.retaining import IN_USE, SHORT, Fate, Held, Rules, Verdict, decide, is_pinned
 from stagecoach_trainer.survey import Survey
 
 # A clock that is further off than the first, or a decision that is older than the second, is not trusted.
@@ -47,7 +47,7 @@ class Pass:
     makers: dict[str, set[str]] = field(default_factory=dict)  # the inputs of the runs that made each artifact
 
     def run(self) -> RetentionReport:
-        """Look, decide, bring back, announce, remove: in this order, so that what is wanted is safe first."""
+        """Look, decide, bring back, remove, announce: in this order, so that what is wanted is safe first."""
         now = self._time()
         found = survey.survey(self.storage)
         rules = self._rules(now, found)
@@ -71,10 +71,20 @@ class Pass:
             # Whole, although it was announced: it was published again, or bringing it back was cut off.
             if found.held[hex_of(digest)].since is not None:
                 self.storage.remove(layout.leaving_file(digest))
-        for digest in fates[Fate.ANNOUNCE]:
-            self._announce(digest, found)
+        # A storage may be full: what is removed makes room for what is written about others.
         for digest in fates[Fate.REMOVE]:
             self._remove(digest, found)
+        for digest in fates[Fate.ANNOUNCE]:
+            self._announce(digest, found)
+        self._note_uses(found, verdicts)
+
+    def _note_uses(self, found: Survey, verdicts: dict[str, Verdict]) -> None:
+        """Say of what objects of the cluster have that it is in use, for the time after them and for other clusters."""
+        before = self.clock - timedelta(seconds=self.job.keep_seconds) / 4
+        for artifact, verdict in verdicts.items():
+            used = found.held[artifact].used
+            if verdict.why == IN_USE and (used is None or used < before):
+                uses.note(self.storage, f"sha256:{artifact}", self.job.subject, self.clock)
 
     @property
     def _staging(self) -> str:

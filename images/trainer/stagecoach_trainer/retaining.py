@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 SHORT = 12
+IN_USE = "an object of the cluster names it"
 
 
 @dataclass(frozen=True)
@@ -93,13 +94,14 @@ def _reason(artifact: str, item: Held, its: list[Told], newest: set[str], rules:
         return item.strange, None
     if not its:
         return "no record names it", None
+    names = {artifact, *(record.inputs for record in its)}
+    if any(name[:SHORT] in rules.protected for name in names):
+        # To be noted as in use now and then: who deletes the object by mistake has time to bring it back.
+        return IN_USE, rules.now + rules.keep / 2
     if any(record.project != rules.project for record in its):
         return "it is another project's, or older than retention", None
-    names = {artifact, *(record.inputs for record in its)}
     if is_pinned(names, rules.pins):
         return "it is pinned", None
-    if any(name[:SHORT] in rules.protected for name in names):
-        return "an object of the cluster names it", None
     if artifact in newest:
         return f"it is of the newest {rules.runs} records", None
     end = max(filter(None, (*(record.finished for record in its), item.used))) + rules.keep

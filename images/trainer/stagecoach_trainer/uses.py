@@ -1,4 +1,4 @@
-"""When an artifact was last adopted: retention, of whatever cluster, leaves alone what was lately."""
+"""When an artifact was last adopted, or in use: retention, of whatever cluster, leaves alone what was lately."""
 
 from datetime import UTC, datetime
 
@@ -10,14 +10,14 @@ from stagecoach.contract.retention import Use
 from stagecoach.contract.store import Store
 
 
-def note(storage: Store, digest: str, subject: Subject) -> None:
-    """Say that a run is about to adopt an artifact.
+def note(storage: Store, digest: str, subject: Subject, now: datetime | None = None) -> None:
+    """Say that a run is about to adopt an artifact, or that it is in use.
 
-    Before it looks whether the artifact is there: retention first takes the manifest away and then looks for this, so
-    that one of the two sees the other.
+    A run does so before it looks whether the artifact is there: retention first takes the manifest away and then looks
+    for this, so that one of the two sees the other.
     """
     staging = f"{subject.uid}-used"
-    use = Use(at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), by=subject)
+    use = Use(at=(now or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ"), by=subject)
     storage.write(layout.used_file(digest), use.line().encode(), staging)
     storage.clean(staging)
 

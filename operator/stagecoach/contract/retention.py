@@ -19,7 +19,7 @@ def project_uid(environment: Mapping[str, str] = os.environ) -> str | None:
 
 
 class Use(ContractModel):
-    """That a run adopted an artifact."""
+    """That a run adopted an artifact, or that objects of a project's cluster had it."""
 
     at: str = Field(description="RFC 3339 time, UTC.")
     by: Subject

@@ -5,9 +5,9 @@ import json
 from tests import builders
 from tests.integration.kinds.test_runs import DONE, TRAINED, Desk
 from tests.integration.support.eventually import eventually
-from tests.integration.support.kube import Kube
 from tests.integration.support.kubelet import FakeKubelet
 from tests.integration.support.operator import OperatorProcess
+from tests.kube import Kube
 
 FOUND = {"kept": 3, "leaving": 1, "announced": 1, "removed": 2, "bytes": 1000, "message": "Of 4 artifacts 3 stay."}
 

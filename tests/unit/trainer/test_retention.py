@@ -10,7 +10,7 @@ import pytest
 
 from stagecoach.contract import layout, retention
 from stagecoach.contract.digests import hex_of
-from stagecoach.contract.reports import BadInput
+from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import StorageFailed, Store
 from stagecoach_trainer import lookup, retain, survey, uses
 from stagecoach_trainer.failures import WorkFailed
@@ -174,6 +174,41 @@ def test_links_among_the_records_keep_everything(here: Storehouse, place: str) -
     with pytest.raises(BadInput, match="link"):
         here.look(runs=1)
     assert here.states() == ["whole"] * 3
+
+
+def test_what_an_object_had_is_kept_for_a_while_after_it(here: Storehouse) -> None:
+    named = (hex_of(here.artifacts[0])[:12],)
+    report = here.look(runs=2, protected=named)
+    assert report.again == (NOW + 15 * DAY).strftime("%Y-%m-%dT%H:%M:%SZ"), "it is noted again and again"
+    before = here.store.read(layout.used_file(here.artifacts[0]))
+    here.look(5, runs=2, protected=named)
+    assert here.store.read(layout.used_file(here.artifacts[0])) == before, "not at every look"
+    here.look(15, runs=2, protected=named)
+    report = here.look(16, runs=2)
+    assert (report.announced, report.again) == (0, (NOW + 45 * DAY).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    assert here.look(45, runs=2).announced == 1
+
+
+def test_what_another_project_made_and_an_object_here_has_is_noted_for_that_project(here: Storehouse) -> None:
+    digest = here.make(4, days=100, project="another")
+    here.look(runs=3, protected=(hex_of(digest)[:12],))
+    assert uses.last(here.store, digest) == NOW
+    here.look(29, runs=1, subject=PROJECT.model_copy(update={"uid": "another"}))
+    assert here.state(digest) == "whole"
+
+
+def test_a_full_storage_gets_room_first(here: Storehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    here.look(runs=2)
+    write = Store.write
+
+    def full(store: Store, place: str, *more: Any) -> None:
+        if store.listing(layout.artifact_folder(here.artifacts[0])):
+            raise StorageFailed(Problem.of("StorageFull", "the storage is full"))
+        write(store, place, *more)
+
+    monkeypatch.setattr(Store, "write", full)
+    report = here.look(4, runs=1)
+    assert (report.removed, report.announced) == (1, 1)
 
 
 def test_what_people_note_beside_pins_is_none(here: Storehouse) -> None:
