@@ -35,7 +35,7 @@ class Storehouse:
     store: Store
     artifacts: list[str] = field(default_factory=list)
 
-    def make(self, number: int, days: int = 100, project: str | None = PROJECT.uid, **more: Any) -> str:
+    def make(self, number: int, days: float = 100, project: str | None = PROJECT.uid, **more: Any) -> str:
         """Publish an artifact and the record of its training some days ago, and return its digest."""
         files = {"adapter_config.json": b"{}\n", "adapter_model.safetensors": bytes([number]) * 1000}
         digest = self.store.publish(files, "test").digest
@@ -48,7 +48,7 @@ class Storehouse:
         }
         record |= ({"projectUid": project} if project else {}) | more
         self.write(layout.record_file(inputs_of(number)), json.dumps(record))
-        self.age(days)
+        self.age(days, layout.artifact_folder(digest))
         self.artifacts.append(digest)
         return digest
 
@@ -101,3 +101,32 @@ class Storehouse:
 
     def held(self) -> set[str]:
         return set(survey.held(self.store))
+
+
+class Crash(Exception):
+    """The process is gone."""
+
+
+class Crashing(Store):
+    """A store that is gone at one of its writing steps: before it, or after it."""
+
+    def __init__(self, store: Store, at: int) -> None:
+        super().__init__(store._fs, store.path())
+        self.at, self.steps = at, 0
+
+    def _step(self) -> None:
+        self.steps += 1
+        if self.steps >= self.at:
+            raise Crash
+
+    def write(self, *arguments: Any) -> None:
+        self._step()
+        super().write(*arguments)
+
+    def remove(self, relative: str) -> None:
+        self._step()
+        super().remove(relative)
+
+    def remove_empty(self, folder: str) -> None:
+        self._step()
+        super().remove_empty(folder)

@@ -16,7 +16,7 @@ from stagecoach_trainer import lookup, retain, survey, uses
 from stagecoach_trainer.failures import WorkFailed
 
 from .conftest import ANOTHER, Project, record_of
-from .storehouse import DAY, NOW, PROJECT, Storehouse, inputs_of
+from .storehouse import DAY, NOW, PROJECT, Crash, Crashing, Storehouse, inputs_of
 
 
 @pytest.fixture
@@ -333,35 +333,6 @@ class Racing(Store):
 
 
 # Crashes
-
-
-class Crash(Exception):
-    """The process is gone."""
-
-
-class Crashing(Store):
-    """A store that is gone at one of its writing steps: before it, or after it."""
-
-    def __init__(self, store: Store, at: int) -> None:
-        super().__init__(store._fs, store.path())
-        self.at, self.steps = at, 0
-
-    def _step(self) -> None:
-        self.steps += 1
-        if self.steps >= self.at:
-            raise Crash
-
-    def write(self, *arguments: Any) -> None:
-        self._step()
-        super().write(*arguments)
-
-    def remove(self, relative: str) -> None:
-        self._step()
-        super().remove(relative)
-
-    def remove_empty(self, folder: str) -> None:
-        self._step()
-        super().remove_empty(folder)
 
 
 @pytest.mark.parametrize("pinned", [False, True])
