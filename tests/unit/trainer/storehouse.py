@@ -25,7 +25,7 @@ def written(time: datetime) -> str:
 
 
 def inputs_of(number: int) -> str:
-    return f"sha256:{number:064x}"
+    return f"sha256:{f'{number:x}' * 64}"
 
 
 @dataclass
