@@ -13,10 +13,19 @@ from stagecoach.contract.jobs import DataSource, ImportJob, ModelSource
 from stagecoach.contract.records import Imported, ImportRecord, KnownData
 from stagecoach.contract.reports import ArtifactReport, BadInput, Problem
 from stagecoach.contract.store import Content, StorageFailed, Store, require_storage
-from stagecoach_trainer import bases, copies, lookup, places, sources
+from stagecoach_trainer import bases, copies, lookup, places
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.failures import at, is_out_of_memory
-from stagecoach_trainer.train import CHANGED, check_revision, check_splits, now, own_staging, read_base, say, staging
+from stagecoach_trainer.train import (
+    check_revision,
+    check_splits,
+    labels_of,
+    now,
+    own_staging,
+    read_base,
+    say,
+    staging,
+)
 
 URI = "method.uri"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -72,7 +81,7 @@ def _imported(job: ImportJob, storage: Store) -> ArtifactReport:
     base = read_base(job)
     bases.check_length(base, job.inputs.family, job.inputs.tokenization)
     _check_tokenizer(folder, base)
-    labels = _labels(job)
+    labels = labels_of(job)
     _check_labels(folder, labels)
     found = _found(folder, base, labels)
     manifest = storage.publish(found.files, staging(job))
@@ -145,13 +154,6 @@ def _differences(brought: Any, own: Any) -> list[str]:
         name for name in ("chat_template", "eos_token") if getattr(brought, name) not in (None, getattr(own, name))
     ]
     return [part for part in parts if part not in OF_BATCHES] + words
-
-
-def _labels(job: ImportJob) -> tuple[str, ...]:
-    if job.labels_from is None:
-        return sources.run_labels(job.inputs.labels, ())
-    read_from = sources.read(job.labels_from, mismatch="InputChanged", remedy=CHANGED)
-    return sources.run_labels(job.inputs.labels, [read_from])
 
 
 def _check_labels(folder: Folder, labels: tuple[str, ...]) -> None:

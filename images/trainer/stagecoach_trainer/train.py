@@ -1,7 +1,7 @@
 """TrainJob: from inputs that are fixed by digest to a published adapter or model and its record."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from stagecoach_trainer.bases import Base
 from stagecoach_trainer.checkpoints import Checkpoints
 from stagecoach_trainer.encoding import Encoding
 from stagecoach_trainer.group import ALONE, Members
+from stagecoach_trainer.sources import Dataset
 
 CHANGED = (
     "Have the project read it again (set its annotation stagecoach.dev/requested-at) and create another run, or bring"
@@ -79,13 +80,10 @@ def prepare(job: TrainJob, members: Members = ALONE) -> Prepared:
     check_revision(job.inputs.revision)
     check_splits(job.train, "data.train")
     say("reading data and base model")
-    train_sets, validation_sets = (
-        [sources.read(source, mismatch="InputChanged", remedy=CHANGED) for source in group]
-        for group in (job.train, job.validation)
-    )
+    train_sets, validation_sets = ([read_data(source) for source in group] for group in (job.train, job.validation))
     base = bases.parse(members.once_per_node("base", lambda: bases.line(read_base(job))))
     bases.check_length(base, job.inputs.family, job.inputs.tokenization)
-    labels = sources.run_labels(job.inputs.labels, train_sets)
+    labels = labels_of(job, train_sets)
     if job.inputs.labels is not None:
         sources.check_labels([*train_sets, *validation_sets], labels)
     tokenizer = bases.load_tokenizer(base)
@@ -103,6 +101,16 @@ def prepare(job: TrainJob, members: Members = ALONE) -> Prepared:
         labels,
         started,
     )
+
+
+def read_data(source: DataSource) -> Dataset:
+    """Return a data set as the inputs say. Raises BadInput."""
+    return sources.read(source, mismatch="InputChanged", remedy=CHANGED)
+
+
+def labels_of(job: TrainJob | ImportJob, trained_on: Sequence[Dataset] = ()) -> tuple[str, ...]:
+    """Return the labels of the job's project: maybe of a set that is trained on, maybe of one read for them alone."""
+    return sources.run_labels(job.inputs.labels, [read_data(job.labels_from)] if job.labels_from else trained_on)
 
 
 def read_base(job: TrainJob | ImportJob) -> Base:

@@ -57,7 +57,8 @@ def test_labels_of_a_run(project: Project) -> None:
     train, valid = read(project, "train"), read(project, "valid")
     assert sources.run_labels(LabelsInput(values=("b", "a")), [train]) == ("b", "a")
     assert sources.run_labels(LabelsInput(from_data=train.digest), [valid, train]) == ("card_lost", "parcel_late")
-    assert sources.run_labels(LabelsInput(from_data="sha256:" + "0" * 64), [valid]) == ("card_lost", "parcel_late")
+    assert sources.run_labels(LabelsInput(from_data="sha256:" + "0" * 64), [valid]) == (), "never those of another set"
+    assert sources.run_labels(None, [train]) == ()
 
 
 def test_labels_are_in_code_point_order(project: Project) -> None:
