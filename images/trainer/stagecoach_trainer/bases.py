@@ -102,7 +102,8 @@ def read(
     is part of it where it `embeds`. Raises BadInput: `mismatch` is the reason when it is not what its digests say.
     """
     with at(f"{field_of(source)}.uri"):
-        store, commit = (Store.local(folder), source.revision) if folder else store_of(source)
+        # A folder that a person names at a command line: links lead wherever they do.
+        store, commit = (Store.local(folder, within="/"), source.revision) if folder else store_of(source)
         base = _read(source, store, commit, family, embeds=embeds)
     for what, expected, found in (("model", source.model, base.model), ("tokenizer", source.tokenizer, base.tokenizer)):
         if expected is not None and expected != found:

@@ -25,6 +25,11 @@ class Copy:
     folder: str
     copied: bool
 
+    @property
+    def local(self) -> Store:
+        """The store of the files as they lie in the pod."""
+        return Store.local(self.folder) if self.copied else self.store
+
     def digest(self, names: Iterable[str]) -> str:
         """Return the digest of these files, each copied while it is hashed if it has to be."""
         return Manifest.of(self._entry(name) for name in names).digest

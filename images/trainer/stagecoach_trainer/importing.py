@@ -43,6 +43,7 @@ class Folder:
 
     job: ImportJob
     source: ModelSource
+    store: Store
     path: str
     names: tuple[str, ...]
     digest: str
@@ -102,7 +103,7 @@ def read(job: ImportJob) -> Folder:
             problem = Problem.of("DigestMismatch", message, field="method.digest", value=job.source.uri, remedy=remedy)
             raise BadInput(problem)
         copy.digest([name for name in names if name in bases.TOKENIZER_FILES])
-    return Folder(job, source, copy.folder, tuple(names), digest, commit)
+    return Folder(job, source, copy.local, copy.folder, tuple(names), digest, commit)
 
 
 def _names(store: Store, job: ImportJob) -> list[str]:
@@ -137,7 +138,7 @@ def _check_tokenizer(folder: Folder, base: Base) -> None:
     if not set(folder.names) & bases.TOKENIZER_FILES:
         return
     try:
-        bases.check_tokenizer(Store.local(folder.path), list(folder.names), folder.source)
+        bases.check_tokenizer(folder.store, list(folder.names), folder.source)
         brought = bases.load_tokenizer(replace(base, source=folder.source, folder=folder.path))
     except BadInput as error:
         refuse(folder.job, "TokenizerDiffers", error.problem.message, WITHOUT_TOKENIZER)
