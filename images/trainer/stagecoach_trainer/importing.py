@@ -19,6 +19,7 @@ from stagecoach_trainer.failures import at, is_out_of_memory
 from stagecoach_trainer.train import (
     check_revision,
     check_splits,
+    clear_staging,
     labels_of,
     now,
     own_staging,
@@ -66,6 +67,7 @@ def import_artifact(job: ImportJob) -> ArtifactReport:
     """Import unless it has been done, publish, and return what was published. Raises BadInput."""
     storage = places.storage()
     require_storage(storage)
+    clear_staging(job, storage)
     known = lookup.found(storage, job.inputs.digest, job.subject, force=job.force)
     if known is not None:
         say("the storage holds a record of these inputs: nothing is imported")

@@ -2,16 +2,17 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from stagecoach.contract import layout
 from stagecoach.contract.inputs import TRAINER_REVISION
 from stagecoach.contract.jobs import DataSource, ImportJob, Split, TrainJob
 from stagecoach.contract.profiles import Profile, Profiler
 from stagecoach.contract.prompts import Encoder, Tokenizer, encoder_for
 from stagecoach.contract.reports import ArtifactReport, BadInput, Problem
-from stagecoach.contract.store import Store, require_storage
+from stagecoach.contract.store import StorageFailed, Store, require_storage
 from stagecoach_trainer import bases, encoding, interruption, lookup, matching, places, sources
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.checkpoints import Checkpoints
@@ -49,29 +50,42 @@ def train(job: TrainJob, members: Members = ALONE) -> ArtifactReport:
         return _trained(prepare(job, members), members)
     storage = places.storage()
     require_storage(storage)
+    clear_staging(job, storage)
     known = lookup.found(storage, job.inputs.digest, job.subject, force=job.force)
     if known is not None:
         say("the storage holds a record of these inputs: nothing is trained")
         return known
     with own_staging(job, storage):
-        members.at_word(lambda _: places.storage().clean(staging(job)))
+        members.at_word(lambda _: clear_staging(job, places.storage()))
         return _trained(prepare(job, members), members)
 
 
 @contextmanager
 def own_staging(job: TrainJob | ImportJob, storage: Store) -> Iterator[None]:
-    """Let the attempt write to its staging, empty in the beginning and gone in the end, in a storage that takes it."""
-    storage.clean(staging(job))
+    """Let the attempt write to its staging, gone in the end, in a storage that takes it."""
     storage.probe(staging(job))
     try:
         yield
     finally:
-        storage.clean(staging(job))
+        clear_staging(job, storage)
 
 
 def staging(job: TrainJob | ImportJob) -> str:
     """Return the name of the attempt's own staging: an earlier one that was thought lost may still be ending."""
     return f"{job.subject.uid}-{job.attempt}"
+
+
+def clear_staging(job: TrainJob | ImportJob, storage: Store) -> None:
+    """Remove what this attempt left in staging, and those before it that were killed.
+
+    One that was thought lost and still writes fails then, and nothing is half written: only whole files are renamed to
+    their place. A later attempt's is never removed. What cannot be removed stays: the work itself is done.
+    """
+    with suppress(BadInput, StorageFailed):
+        for name in storage.folders(layout.STAGING):
+            of, _, attempt = name.rpartition("-")
+            if of == job.subject.uid and attempt.isdecimal() and int(attempt) <= job.attempt:
+                storage.clean(name)
 
 
 def prepare(job: TrainJob, members: Members = ALONE) -> Prepared:
