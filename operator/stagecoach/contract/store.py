@@ -71,7 +71,11 @@ def _told_unless_missing(path: str) -> Iterator[None]:
         try:
             yield
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-            missing = error
+            missing: OSError = error
+        except OSError as error:
+            if error.errno not in (errno.ENAMETOOLONG, errno.ELOOP):
+                raise
+            missing = error  # there can be none
         else:
             return
     raise FileNotFoundError(errno.ENOENT, "no such file", path) from missing
