@@ -17,11 +17,11 @@ def _shorter(report: Report) -> Iterator[str]:
     """Yield ever shorter forms. Those that people can read come first; the last one is a constant that fits."""
     yield report.line()
     if report.resolution:
-        for resolution in _shorter_resolutions(report.resolution):
-            report = report.model_copy(update={"resolution": resolution})
+        for shorter in _shorter_resolutions(report.resolution):
+            report = report.model_copy(update={"resolution": shorter})
             yield report.line()
         yield report.packed
-        yield report.model_copy(update={"resolution": _with_codes(report.resolution)}).packed
+        yield report.model_copy(update={"resolution": _with_codes(shorter)}).packed
     if report.problem:
         for problem in (_shorter_problem(report.problem), _reason_alone(report.problem)):
             yield report.model_copy(update={"problem": problem}).line()

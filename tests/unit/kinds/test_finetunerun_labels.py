@@ -25,11 +25,9 @@ def told(given: builders.Object, **run: Any) -> tuple[TrainJob, set[str]]:
     start(here)
     [job] = here.job_objects.values()
     volumes = job["spec"]["template"]["spec"]["volumes"]
-    found = {
-        (item.get("persistentVolumeClaim") or {}).get("claimName") or (item.get("configMap") or {}).get("name")
-        for item in volumes
-    }
-    return TrainJob.model_validate_json(env_of(job)), found - {None}
+    names = [(item.get("persistentVolumeClaim") or {}).get("claimName") for item in volumes]
+    names += [(item.get("configMap") or {}).get("name") for item in volumes]
+    return TrainJob.model_validate_json(env_of(job)), {name for name in names if name}
 
 
 def test_a_set_that_is_not_trained_on_is_read_for_its_labels() -> None:
