@@ -39,7 +39,7 @@ def beside(uri: str) -> tuple[Store, str]:
 
 def _opened(place: Uri, uri: str, field: str = "") -> Store:
     if place.mounted:
-        return Store.local(rebased(mounts.path_of(place)))
+        return Store.local(rebased(mounts.path_of(place)), within=rebased(mounts.folder_of(place)))
     from stagecoach_trainer.objects import ObjectStore
 
     return ObjectStore.connect(place, keys(uri), field, _secret(uri) or "")

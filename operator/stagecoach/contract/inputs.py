@@ -275,6 +275,11 @@ class RunInputs(Decided):
     best: Literal["eval_loss"] | None = Field(
         None, description="Publish what the model was when this was lowest, of all evaluations. None: as it ended."
     )
+    label_columns: AnyColumns | None = Field(
+        None,
+        description="The columns of the data set that the labels are taken from, when it is not trained on with these."
+        " None: the labels are given, or of what is trained on.",
+    )
     devices: int = Field(ge=0, description="GPUs that take part; 0 is a CPU. It decides precision and reduction order.")
     processes: int | None = Field(
         None,

@@ -62,6 +62,16 @@ def test_a_branch_that_has_moved_is_read_anew_and_the_commit_as_it_was(hub: Hub)
     assert caught.value.problem.reason == "InputChanged"
 
 
+@pytest.mark.parametrize("length", [300, 250])
+def test_a_name_that_no_file_system_takes(hub: Hub, length: int) -> None:
+    # The library keeps files of its own beside, whose names are longer.
+    name = "a" * (length - 4) + ".csv"
+    hub.add("desk/cards", {name: OTHER})
+    with pytest.raises(BadInput, match="longer than a file system takes") as caught:
+        read(source(uri=f"hf://datasets/desk/cards/{name}"))
+    assert (caught.value.problem.reason, caught.value.problem.field) == ("SourceRefused", "data.sets[train].uri")
+
+
 @pytest.mark.parametrize(
     ("changes", "reason", "field", "words"),
     [

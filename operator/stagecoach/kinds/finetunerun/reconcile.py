@@ -313,9 +313,10 @@ def _makes(
 
 def _sources(document: TrainJob | ImportJob) -> tuple[str, ...]:
     """Return the URIs that the pod reads."""
+    labels = (document.labels_from.uri,) if document.labels_from else ()
     if isinstance(document, ImportJob):
-        return imports.sources(document)
-    return (document.base.uri, *(source.uri for source in (*document.train, *document.validation)))
+        return (document.base.uri, document.source.uri, *labels)
+    return (document.base.uri, *(source.uri for source in (*document.train, *document.validation)), *labels)
 
 
 def _references(raw: Object) -> tuple[Key, ...]:
