@@ -119,6 +119,13 @@ IMPORTS = [
     ("a GPU", importing(resources={"gpusPerNode": 1}), "leave out resources.nodes and resources.gpusPerNode"),
     ("nodes", importing(resources={"nodes": 2}), "leave out resources.nodes and resources.gpusPerNode"),
     ("a folder to train from", put("method.uri", "pvc://models/made"), "method.uri is a parameter of Import"),
+    ("a digest to train from", put("method.digest", builders.digest("a")), "method.digest is a parameter of Import"),
+    ("a revision to train from", put("method.revision", "main"), "method.revision is a parameter of Import"),
+    (
+        "trained on, of a training",
+        put("method.trainedOn", [{"name": "train"}]),
+        "method.trainedOn is a parameter of Import",
+    ),
     ("labels to train with", put("method.labels", ["a", "b"]), "method.labels is a parameter of Import"),
     ("one label", importing(method={"labels": ["a"]}), "should have at least 2 items"),
     ("a training without data", put("data", None), "data.train is required"),
