@@ -59,12 +59,18 @@ Duration = Annotated[str, StringConstraints(max_length=8), DURATION]
 Memory = Annotated[
     str,
     StringConstraints(max_length=20),
-    Matches(r"^[1-9][0-9]{0,11}(k|M|G|T|Ki|Mi|Gi|Ti)?$", "must be an amount of memory such as 512Mi or 8Gi"),
+    Matches(
+        r"^([1-9][0-9]{6,13}|[1-9][0-9]{3,10}(k|Ki)|[1-9][0-9]{0,7}(M|Mi)|[1-9][0-9]{0,4}(G|Gi)|[1-9][0-9]?(T|Ti))$",
+        "must be an amount of memory such as 512Mi or 8Gi, of at least 1M and at most 99Ti",
+    ),
 ]
 Cpu = Annotated[
     str,
     StringConstraints(max_length=12),
-    Matches(r"^([1-9][0-9]{0,5}m|[1-9][0-9]{0,3}([.][0-9]{1,3})?)$", "must be a number of CPUs such as 500m, 1.5 or 2"),
+    Matches(
+        r"^([1-9][0-9]{0,5}m|[1-9][0-9]{0,2}([.][0-9]{1,3})?|0[.][0-9]{0,2}[1-9])$",
+        "must be a number of CPUs such as 500m, 1.5 or 2, and less than 1000",
+    ),
 ]
 URI_RULE = "path segments start with a letter, digit or underscore, without '..', percent signs or credentials"
 Revision = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=128)]

@@ -6,7 +6,7 @@ import pytest
 
 from stagecoach.api.methods import MethodType
 from tests import builders
-from tests.integration.kinds.admission import Change, put, refused, written
+from tests.integration.kinds.admission import Change, put, refused, take, written
 from tests.integration.support.kube import Kube, KubeError
 
 RUNS = [
@@ -43,7 +43,15 @@ RUNS = [
     ("cleaned up too early", put("cleanUpAfter", "9m"), "cleanUpAfter must be at least 10m"),
     ("odd CPUs", put("resources.cpu", "two"), "must be a number of CPUs"),
     ("no CPUs", put("resources.cpu", "0"), "must be a number of CPUs"),
+    ("all CPUs of the world", put("resources.cpu", "1000"), "must be a number of CPUs such as 500m, 1.5 or 2, and less than 1000"),
+    ("as many in parts", put("resources.cpu", "1000000m"), "less than 1000"),
+    ("a part of no CPU", put("resources.cpu", "0.000"), "must be a number of CPUs"),
     ("odd memory", put("resources.memory", "8 GB"), "must be an amount of memory"),
+    ("all memory of the world", put("resources.memory", "999999999999Ti"), "of at least 1M and at most 99Ti"),
+    ("more than 99Ti", put("resources.memory", "100Ti"), "of at least 1M and at most 99Ti"),
+    ("as much in Gi", put("resources.memory", "100000Gi"), "of at least 1M and at most 99Ti"),
+    ("as much in bytes", put("resources.memory", "100000000000000"), "of at least 1M and at most 99Ti"),
+    ("eight bytes", put("resources.memory", "8"), "of at least 1M and at most 99Ti"),
     ("no training data", put("data.train", []), "should have at least 1 items"),
     ("odd project", put("project", "Desk"), "should match"),
     ("unknown field", put("method.rnak", 8), "unknown field"),
@@ -71,6 +79,22 @@ def test_every_method_can_be_written(kube: Kube, method: dict[str, Any]) -> None
     hyperparameters = {"gradientCheckpointing": method["type"] != "PrefixTuning", "classWeights": "balanced"}
     created = kube.create(builders.run(namespace=kube.namespace, method=method, hyperparameters=hyperparameters))
     assert created["spec"]["method"] == method
+
+
+@pytest.mark.parametrize(
+    ("cpu", "memory"),
+    [
+        ("999", "99Ti"),
+        ("999.999", "99999G"),
+        ("999999m", "99999999Mi"),
+        ("1.5", "99999999999k"),
+        ("0.5", "1M"),
+        ("0.001", "1000Ki"),
+        ("1m", "1000000"),
+    ],
+)
+def test_resources_are_those_that_a_machine_may_have(kube: Kube, cpu: str, memory: str) -> None:
+    take(kube, written(builders.run, kube.namespace, put("resources", {"cpu": cpu, "memory": memory})))
 
 
 def test_a_run_cannot_change(kube: Kube) -> None:
