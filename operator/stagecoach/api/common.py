@@ -73,7 +73,11 @@ Cpu = Annotated[
     ),
 ]
 URI_RULE = "path segments start with a letter, digit or underscore, without '..', percent signs or credentials"
-Revision = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=128)]
+_WORD = r"[A-Za-z0-9_]([.]?[A-Za-z0-9_-])*"
+# A config or a split of a hub's data set.
+HubWord = Annotated[str, StringConstraints(pattern=f"^{_WORD}$", max_length=128)]
+# Branches may have folders, such as refs/convert/parquet.
+Revision = Annotated[str, StringConstraints(pattern=f"^{_WORD}(/{_WORD})*$", max_length=128)]
 StorageUri = Annotated[
     str,
     StringConstraints(max_length=uris.MAX_LENGTH),

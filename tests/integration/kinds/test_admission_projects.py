@@ -142,6 +142,12 @@ PROJECTS = [
     ("a config alone", put("data.sets.0", HUB_WHOLE | {"hub": {"config": "en"}}), "name one by hub.split"),
     ("a model that is a file of a server", put(MODEL, {"uri": "https://data.example.com/a"}), "hf://<organization>/<name>"),
     ("a revision of a folder", put(MODEL, {"uri": "pvc://models/a", "revision": "main"}), "revision is for a model of a hub"),
+    ("a revision with a parent folder", put(MODEL, {"uri": "hf://desk/a", "revision": "refs/../x"}), "should match"),
+    ("a revision with dots", put(MODEL, {"uri": "hf://desk/a", "revision": "a..b"}), "should match"),
+    ("a revision with an empty part", put(MODEL, {"uri": "hf://desk/a", "revision": "refs//x"}), "should match"),
+    ("a revision from a root", put(MODEL, {"uri": "hf://desk/a", "revision": "/x"}), "should match"),
+    ("an encoded revision", put(MODEL, {"uri": "hf://desk/a", "revision": "refs%2Fx"}), "should match"),
+    ("a split with a slash", put("data.sets.0", HUB_WHOLE | {"hub": {"split": "a/b"}}), "should match"),
     ("an odd revision", put(MODEL, {"uri": "hf://desk/a", "revision": "../x"}), "should match"),
     ("keys in the URI of a tracking server", put("tracking", {"mlflow": {"uri": "https://me:word@mlflow"}}), "must be https://<host>[:<port>] or http://"),
     ("tracking without a server", put("tracking", {}), "mlflow: Required value"),
@@ -217,10 +223,22 @@ def test_a_project_of_a_task_that_writes_is_taken(kube: Kube, change: Change) ->
 
 
 @pytest.mark.parametrize(
-    "more", [{}, {"hub": {"revision": "v1.0"}}, HUB_WHOLE | {"hub": {"split": "train", "config": "en"}}], ids=str
+    "more",
+    [
+        {},
+        {"hub": {"revision": "v1.0"}},
+        {"hub": {"revision": "refs/convert/parquet"}},
+        HUB_WHOLE | {"hub": {"split": "train", "config": "en"}},
+    ],
+    ids=str,
 )
 def test_a_file_of_a_hub_is_taken(kube: Kube, more: dict[str, Any]) -> None:
     take(kube, written(builders.project, kube.namespace, put("data.sets.0", HUB_SET | more)))
+
+
+@pytest.mark.parametrize("revision", ["main", "v1.0-rc.1", "feature/new_words", "refs/pr/1", "0" * 40])
+def test_a_model_of_a_hub_is_taken(kube: Kube, revision: str) -> None:
+    take(kube, written(builders.project, kube.namespace, put(MODEL, {"uri": "hf://desk/a", "revision": revision})))
 
 
 @pytest.mark.parametrize(
