@@ -11,7 +11,6 @@ from stagecoach.api.common import (
     LocalSecret,
     Name,
     Optional,
-    PodSettings,
     ShortText,
     StorageUri,
     Text,
@@ -22,6 +21,7 @@ from stagecoach.api.common import (
     rules,
 )
 from stagecoach.api.data import Data, Tokenization
+from stagecoach.api.pods import PodSettings
 from stagecoach.api.problem import Problem
 from stagecoach.api.resolved import FindingCode, TransformerProjectStatus
 

@@ -4,7 +4,8 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from stagecoach.api.common import CustomObject, PodSettings
+from stagecoach.api.common import CustomObject
+from stagecoach.api.pods import PodSettings
 from stagecoach.build.labels import API_VERSION, MANAGED_BY, OWNER_KIND, OWNER_NAME, OWNER_UID, REPORTS_PROGRESS
 from stagecoach.contract import access, mounts, tracking, uris
 from stagecoach.contract.access import Access, Credential

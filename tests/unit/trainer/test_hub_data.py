@@ -51,6 +51,7 @@ def test_a_revision_and_its_copy_are_not_mixed_with_another() -> None:
     assert [row[:2] for row in read(source(revision="v1")).rows] == [("my card is gone", "card_lost")]
     assert len(read(source()).rows) == 16
     assert read(source(revision="v1")).revision == OLD
+    assert read(source(revision="refs/pr/1")).revision == OLD, "a branch may have a slash in its name"
 
 
 def test_a_branch_that_has_moved_is_read_anew_and_the_commit_as_it_was(hub: Hub) -> None:
