@@ -151,16 +151,31 @@ class Family(StrEnum):
 Architecture = Literal[Family.ENCODER, Family.ENCODER_DECODER]
 
 
-class LoraMethod(ContractModel):
-    """Low-rank adaptation (Hu et al. 2021), all base weights frozen; RsLoRA scales, and DoRA splits, otherwise."""
+class LowRankMethod(ContractModel):
+    """What all kinds of low-rank adaptation have in common."""
 
-    type: Literal["LoRA", "RsLoRA", "DoRA"] = "LoRA"
     rank: int
     alpha: int
     dropout: float
     target_modules: tuple[str, ...] | Literal["all-linear"] = Field(
         description="Module name suffixes, or every linear layer but the output head."
     )
+
+
+class LoraMethod(LowRankMethod):
+    """Low-rank adaptation (Hu et al. 2021), all base weights frozen; RsLoRA scales, and DoRA splits, otherwise."""
+
+    type: Literal["LoRA", "RsLoRA", "DoRA"] = "LoRA"
+
+
+class QloraMethod(LowRankMethod):
+    """LoRA beside weights that are quantized to 4 bits for the training (Dettmers et al. 2023).
+
+    How they are quantized is the trainer's: NF4, and the scales once more. It is no LoraMethod, so that a family that
+    does not know of it refuses it.
+    """
+
+    type: Literal["QLoRA"] = "QLoRA"
 
 
 class Ia3Method(ContractModel):
@@ -210,7 +225,7 @@ class FullMethod(ContractModel):
     freeze: Freeze | None = None
 
 
-AdapterMethod = LoraMethod | Ia3Method | PrefixTuningMethod | PromptTuningMethod | PTuningMethod
+AdapterMethod = LoraMethod | QloraMethod | Ia3Method | PrefixTuningMethod | PromptTuningMethod | PTuningMethod
 Method = Annotated[AdapterMethod | FullMethod, Field(discriminator="type")]
 
 

@@ -47,9 +47,9 @@ def settings(folder: str) -> Any:
 
 
 def refuse(method: str, what: str) -> NoReturn:
-    """Raise BadInput for a method that only decoders take."""
+    """Raise BadInput for a method that the models of a family do not take."""
     remedy = "Create a run with LoRA, RsLoRA, DoRA or Full."
-    message = f"this method is for decoders, and the base is an {what}."
+    message = f"the base is an {what}, and this method is not for such models."
     raise BadInput(Problem.of("MethodUnsuited", message, field="method.type", value=method, remedy=remedy))
 
 
