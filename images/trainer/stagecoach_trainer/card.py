@@ -12,12 +12,13 @@ from stagecoach.contract.inputs import (
     Decided,
     Family,
     Hyperparameters,
-    LowRankMethod,
+    LoraMethod,
     Method,
     PrefixTuningMethod,
     Prompt,
     PromptTuningMethod,
     PTuningMethod,
+    QloraMethod,
     WordColumns,
 )
 from stagecoach.contract.prompts import PLACEHOLDER
@@ -94,7 +95,7 @@ def _what(record: Record) -> str:
 def _parameters(method: Method) -> str:
     """Return a method with its own parameters, in words; the modules have a row of their own."""
     match method:
-        case LowRankMethod():
+        case LoraMethod() | QloraMethod():
             return f"{method.type}, rank {method.rank}, alpha {method.alpha}, dropout {method.dropout}"
         case PromptTuningMethod(init_text=str()):
             return f"{method.type}, {method.virtual_tokens} virtual tokens that began as {method.init_text!r}"

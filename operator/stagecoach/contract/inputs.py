@@ -151,7 +151,7 @@ class Family(StrEnum):
 Architecture = Literal[Family.ENCODER, Family.ENCODER_DECODER]
 
 
-class LowRankMethod(ContractModel):
+class _LowRank(ContractModel):
     """What all kinds of low-rank adaptation have in common."""
 
     rank: int
@@ -162,13 +162,13 @@ class LowRankMethod(ContractModel):
     )
 
 
-class LoraMethod(LowRankMethod):
+class LoraMethod(_LowRank):
     """Low-rank adaptation (Hu et al. 2021), all base weights frozen; RsLoRA scales, and DoRA splits, otherwise."""
 
     type: Literal["LoRA", "RsLoRA", "DoRA"] = "LoRA"
 
 
-class QloraMethod(LowRankMethod):
+class QloraMethod(_LowRank):
     """LoRA beside weights that are quantized to 4 bits for the training (Dettmers et al. 2023).
 
     How they are quantized is the trainer's: NF4, and the scales once more. It is no LoraMethod, so that a family that
@@ -176,6 +176,9 @@ class QloraMethod(LowRankMethod):
     """
 
     type: Literal["QLoRA"] = "QLoRA"
+
+
+LowRankMethod = LoraMethod | QloraMethod
 
 
 class Ia3Method(ContractModel):

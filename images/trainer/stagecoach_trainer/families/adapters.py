@@ -8,10 +8,12 @@ from peft import IA3Config, LoraConfig, PrefixTuningConfig, PromptEncoderConfig,
 from stagecoach.contract.inputs import (
     AdapterMethod,
     Ia3Method,
+    LoraMethod,
     LowRankMethod,
     PrefixTuningMethod,
     PromptTuningMethod,
     PTuningMethod,
+    QloraMethod,
 )
 from stagecoach_trainer import modules
 from stagecoach_trainer.bases import Base
@@ -22,7 +24,7 @@ CAUSAL = "CAUSAL_LM"
 def for_decoder(base: Base, method: AdapterMethod) -> Any:
     """Return the configuration of an adapter for a decoder. Raises BadInput when the base lacks a target module."""
     match method:
-        case LowRankMethod():
+        case LoraMethod() | QloraMethod():
             return low_rank(method, modules.resolve(base, method.target_modules), CAUSAL)
         case Ia3Method():
             targets, feedforward = modules.scaled(base, method)
