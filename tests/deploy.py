@@ -82,7 +82,8 @@ def build_tests_image() -> str:
     """Build the image of the trainer's own tests: the trainer's, with the servers that these need."""
     place = ROOT / "tests/unit/trainer/build"
     place.mkdir(exist_ok=True)
-    shutil.copy2(programs.object_store(State.from_environment()), place / "versitygw")
+    for name in programs.OBJECT_STORES:
+        shutil.copy2(programs.object_store(State.from_environment(), name), place / name)
     build_image("stagecoach/trainer-tests", ROOT / "tests/unit/trainer", context=ROOT)
     return load_image("stagecoach/trainer-tests")
 
