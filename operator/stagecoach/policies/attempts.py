@@ -85,8 +85,8 @@ TABLE = {
     AttemptOutcome.NODE_DISK_FULL: Row(
         retried=True,
         advice="Base models from s3, gs and hf are copied to the node's disk, and checkpoints and the finished model"
-        " are written there first: let the project's pods.nodeSelector choose nodes with more room, put the base model on"
-        " a claim, or raise the namespace's limit of ephemeral-storage if there is one.",
+        " are written there first: let the project's pods.nodeSelector choose nodes with more room, put the base model"
+        " on a claim, or raise the namespace's limit of ephemeral-storage if there is one.",
     ),
     AttemptOutcome.SERVICE_FAILED: Row(retried=True, advice=""),
     AttemptOutcome.DEADLINE_EXCEEDED: Row(
