@@ -135,13 +135,17 @@ class Gate:
             return 499, {}, b""
         span = request.headers["content-range"]
         if not span.startswith("bytes */"):
-            first, last = map(int, re.findall(r"\d+", span)[:2])
-            assert first == self.arrived[upload], "a gap, or bytes that have arrived already"
-            reply = self._forward(request)
-            assert reply is not None
+            first, last, size = map(int, re.findall(r"\d+", span))
+            have = self.arrived[upload]
+            if first > have:
+                return refusal(400, "invalid", "a gap")
+            # Bytes that have arrived already count once.
+            left = {**request.headers, "content-range": f"bytes {have}-{last}/{size}"}
+            reply = self._forward(Request("PUT", request.path, left, request.content[have - first :]))
             self.arrived[upload] = last + 1
-            if reply[0] == 200:
+            if reply and reply[0] == 200:
                 self.ended[upload] = reply
+                del self.arrived[upload]
             return reply
         have = self.arrived[upload]
         return 308, {"Range": f"bytes=0-{have - 1}"} if have else {}, b""
@@ -149,7 +153,8 @@ class Gate:
     def _forward(self, request: Request) -> Reply:
         connection = HTTPConnection("127.0.0.1", self.server_port, timeout=60)
         try:
-            connection.request(request.method, request.path, request.content, request.headers)
+            headers = {name: value for name, value in request.headers.items() if name != "content-length"}
+            connection.request(request.method, request.path, request.content, headers)
             answer: HTTPResponse = connection.getresponse()
             return answer.status, dict(answer.getheaders()), answer.read()
         finally:
