@@ -5,6 +5,7 @@ for and given up. Listings are of the moment; nothing of them is kept here.
 """
 
 import errno
+import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -13,13 +14,14 @@ from typing import Any, Self
 from stagecoach.contract.store import Content
 from stagecoach.contract.uris import Uri
 from stagecoach_trainer import objects
-from stagecoach_trainer.gs_client import Answer, Client
+from stagecoach_trainer.gs_client import Answer, Client, rest
 from stagecoach_trainer.gs_errors import CHANGED, GIVEN_UP, MISSING, Refused, may_pass, told
 from stagecoach_trainer.objects import ObjectStore, Page, Part, length, piece
 
 _OBJECTS, _OBJECT, _UPLOAD = "/storage/v1/b/{}/o", "/storage/v1/b/{}/o/{}", "/upload/storage/v1/b/{}/o"
 # As it lies there: otherwise the store unpacks what was written with Content-Encoding gzip, and ignores ranges.
 _RAW = {"Accept-Encoding": "gzip"}
+_JSON = {"Content-Type": "application/json"}
 # Of an upload that has not all its bytes yet.
 _GO_ON = 308
 
@@ -71,8 +73,8 @@ class GoogleStorage(ObjectStore):
 
     def _send(self, relative: str, content: Content) -> None:
         with self._told(relative):
-            named = {"uploadType": "resumable", "name": self._key(relative)}
-            begun = self._fs.ask("POST", _UPLOAD, self._bucket, **named)
+            named = json.dumps({"name": self._key(relative)}).encode()
+            begun = self._fs.ask("POST", _UPLOAD, self._bucket, headers=_JSON, content=named, uploadType="resumable")
             upload = self._fs.here(begun.header("Location"))
             try:
                 self._send_parts(upload, content)
@@ -101,6 +103,8 @@ class GoogleStorage(ObjectStore):
             stuck = 0 if arrived > start else stuck + 1
             if stuck == objects.TRIES:
                 raise failed
+            if stuck:
+                rest(stuck)
             start = arrived
 
     # The store's own words

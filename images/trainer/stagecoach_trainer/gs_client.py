@@ -27,7 +27,7 @@ from stagecoach_trainer.gs_errors import Foreign, Refused, may_pass
 from stagecoach_trainer.service_accounts import ENDPOINT, KEY
 
 SCOPES = ("https://www.googleapis.com/auth/devstorage.read_write",)
-# Seconds before a request is repeated; each time twice as many.
+# Seconds before a request is repeated for the first time; then twice as many each time.
 PAUSE = 1.0
 
 
@@ -103,17 +103,16 @@ class Client:
     ) -> Answer:
         """Return the answer to a request, which is repeated if that may help. Raises Refused and what libraries do."""
         url = URL(self._endpoint + path.format(*(quote(name, safe="") for name in names)), encoded=True)
-        left = tries or objects.TRIES
-        pause = PAUSE
+        url = url.update_query(asked) if asked else url
+        tries, failures = tries or objects.TRIES, 0
         while True:
-            left -= 1
             try:
-                return self._once(method, url.update_query(asked) if asked else url, headers or {}, content)
+                return self._once(method, url, headers or {}, content)
             except Exception as error:
-                if not left or not may_pass(error):
+                failures += 1
+                if failures == tries or not may_pass(error):
                     raise
-            time.sleep(pause)
-            pause *= 2
+            rest(failures)
 
     def _once(self, method: str, url: URL, headers: Mapping[str, str], content: bytes) -> Answer:
         # Here, where a token may be waited for, and not on the loop of all requests.
@@ -127,9 +126,14 @@ class Client:
         session = await self._fs._set_session()
         sent = self._fs._get_headers({"Accept-Encoding": "identity", **headers})
         async with session.request(
-            method, url, headers=sent, data=content, allow_redirects=False, timeout=self._fs.requests_timeout
+            method, url, headers=sent, data=content or None, allow_redirects=False, timeout=self._fs.requests_timeout
         ) as answer:
             return Answer(answer.status, answer.headers, await answer.read())
+
+
+def rest(failures: int) -> None:
+    """Wait before a request is repeated that has failed so many times."""
+    time.sleep(PAUSE * 2 ** (failures - 1))
 
 
 def _account(key: str, secret: str) -> Any:

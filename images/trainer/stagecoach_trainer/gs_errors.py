@@ -123,7 +123,8 @@ def told(place: str, field: str = "", secret: str = "") -> Iterator[None]:
 def _tell(code: str, words: tuple[str, str, str], said: str, about: tuple[str, str, str]) -> NoReturn:
     reason, what, remedy = words
     place, field, secret = about
-    remedy = remedy.format(secret=f"Secret {secret}") if secret else _OF_THE_POD.get(reason, remedy)
+    if "{secret}" in remedy:
+        remedy = remedy.format(secret=f"Secret {secret}") if secret else _OF_THE_POD[reason]
     problem = Problem.of(reason, f"{what}{said}", field=field, value=place, remedy=remedy)
     raise BadInput(problem) if code in _WRONG else StorageFailed(problem)
 
@@ -142,7 +143,7 @@ def _of_a_token(error: Exception, secret: str) -> tuple[str, tuple[str, str, str
     """Return code, words and quotation for a token that could not be had."""
     cause = error if isinstance(error, RefreshError) else error.__cause__
     if not secret:
-        return "", _NO_IDENTITY, "."
+        return "", _NO_IDENTITY, f": {cause or error}"
     if not isinstance(cause, RefreshError):
         return "", _UNREACHABLE, f": {error}"
     said = str(cause.args[0]) if cause.args else ""

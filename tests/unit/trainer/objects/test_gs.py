@@ -392,7 +392,8 @@ def test_the_words_of_a_store(
     problem = caught.value.problem  # type: ignore[attr-defined]
     assert (problem.reason, problem.field, problem.value) == (told, "storage.uri", "gs://lake")
     assert problem.remedy
-    assert "{" not in problem.line().replace('{"', "")
+    assert "{" not in problem.remedy
+    assert ("Secret lake" in problem.remedy) <= bool(secret)
 
 
 @pytest.mark.parametrize(
