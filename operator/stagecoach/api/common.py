@@ -88,14 +88,17 @@ Revision = Annotated[str, StringConstraints(pattern=f"^{_WORD}(/{_WORD})*$", max
 StorageUri = Annotated[
     str,
     StringConstraints(max_length=uris.MAX_LENGTH),
-    Matches(uris.STORAGE_URI_PATTERN, f"must be pvc://<claim>/<folder> or s3://<bucket>/<folder>; {URI_RULE}"),
+    Matches(
+        uris.STORAGE_URI_PATTERN,
+        f"must be pvc://<claim>/<folder>, s3://<bucket>/<folder> or gs://<bucket>/<folder>; {URI_RULE}",
+    ),
 ]
 FileUri = Annotated[
     str,
     StringConstraints(max_length=uris.MAX_LENGTH),
     Matches(
         uris.FILE_URI_PATTERN,
-        "must be pvc://<claim>/<file>, configmap://<name>/<key>, s3://<bucket>/<file>,"
+        "must be pvc://<claim>/<file>, configmap://<name>/<key>, s3://<bucket>/<file>, gs://<bucket>/<file>,"
         f" https://<full host name>/<file> or hf://datasets/<organization>/<name>[/<file>]; {URI_RULE}",
     ),
 ]
@@ -104,7 +107,8 @@ ModelUri = Annotated[
     StringConstraints(max_length=uris.MAX_LENGTH),
     Matches(
         uris.MODEL_URI_PATTERN,
-        f"must be pvc://<claim>/<folder>, s3://<bucket>/<folder> or hf://<organization>/<name>; {URI_RULE}",
+        "must be pvc://<claim>/<folder>, s3://<bucket>/<folder>, gs://<bucket>/<folder> or"
+        f" hf://<organization>/<name>; {URI_RULE}",
     ),
 ]
 UriBeginning = Annotated[
@@ -112,8 +116,8 @@ UriBeginning = Annotated[
     StringConstraints(max_length=uris.MAX_LENGTH),
     Matches(
         uris.MATCH_PATTERN,
-        "must be the beginning of URIs: s3://, s3://<bucket>/<folder>/, https://<host>/<folder>/, http://<host>/, hf://"
-        f" or hf://<organization>; {URI_RULE}",
+        "must be the beginning of URIs: s3://, s3://<bucket>/<folder>/, gs://, gs://<bucket>/<folder>/,"
+        f" https://<host>/<folder>/, http://<host>/, hf:// or hf://<organization>; {URI_RULE}",
     ),
 ]
 TrackingUri = Annotated[

@@ -146,7 +146,7 @@ class DataSet(BaseModel, json_schema_extra=HUB_RULES):
     name: Name = Field(max_length=40, description="Name by which runs refer to it.")
     uri: FileUri = Field(
         description="A .csv, .jsonl or .parquet file: pvc://<claim>/<path> or configmap://<name>/<key> in the project's"
-        " namespace, s3://<bucket>/<path>, https://<host>/<path>, or in a hub"
+        " namespace, s3://<bucket>/<path>, gs://<bucket>/<path>, https://<host>/<path>, or in a hub"
         " hf://datasets/<organization>/<name>/<path>; or a whole data set of a hub, hf://datasets/<organization>/<name>.",
     )
     hub: Optional[HubData] = Field(

@@ -189,7 +189,8 @@ class Method(BaseModel):
     )
     uri: Optional[ModelUri] = Field(
         None,
-        description="Of Import: pvc://<claim>/<folder>, s3://<bucket>/<folder> or hf://<organization>/<name>, with"
+        description="Of Import: pvc://<claim>/<folder>, s3://<bucket>/<folder>, gs://<bucket>/<folder> or"
+        " hf://<organization>/<name>, with"
         " adapter_config.json and adapter_model.safetensors, or with config.json and safetensors weights.",
     )
     revision: Optional[Revision] = Field(
