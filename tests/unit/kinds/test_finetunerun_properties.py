@@ -97,6 +97,11 @@ class FineTuneRuns(RuleBasedStateMachine):
     def the_project_comes_and_goes(self, there: bool, records: bool) -> None:
         self.world.project = self.project(records) if there else None
 
+    @rule()
+    @precondition(lambda self: self.world.status)
+    def a_problem_is_shown(self) -> None:
+        self.world.show_problem()
+
     @rule(seconds=st.sampled_from([1, 30, 700, 100_000]))
     def time_passes(self, seconds: int) -> None:
         self.world.wait(seconds)
@@ -159,6 +164,8 @@ class FineTuneRuns(RuleBasedStateMachine):
                 world.remove_job(world.status["attempts"][-1]["job"])  # as its time to live does
             world.wait(400)
         assert world.status["phase"] in TERMINAL
+        assert world.condition("Ready")["reason"] == world.condition("Complete")["reason"]
+        assert world.status["observedGeneration"] == world.stored["metadata"]["generation"]
         assert not world.live_pods()
         world.reconcile()
         assert not world.service_objects

@@ -2,7 +2,7 @@
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from stagecoach.kinds.transformerproject.reconcile import CONTROLLER
 from tests import builders
@@ -56,6 +56,11 @@ class TransformerProjects(RuleBasedStateMachine):
     def somebody_asks_again(self, when: str) -> None:
         self._edit("metadata", {"annotations": {"stagecoach.dev/requested-at": when}})
 
+    @rule()
+    @precondition(lambda self: self.world.status)
+    def a_problem_is_shown(self) -> None:
+        self.world.show_problem()
+
     @rule(seconds=st.sampled_from([1, 30, 700]))
     def time_passes(self, seconds: int) -> None:
         self.world.wait(seconds)
@@ -71,8 +76,8 @@ class TransformerProjects(RuleBasedStateMachine):
 
     @invariant()
     def every_failure_speaks(self) -> None:
-        if self.world.status:
-            ready = self.world.condition("Ready")
+        ready = self.world.condition("Ready")
+        if self.world.status and ready["reason"] != "InternalError":
             assert ready["reason"]
             assert ready["message"].strip()
             assert (ready["status"] == "True") == (self.world.status["phase"] == "Ready")

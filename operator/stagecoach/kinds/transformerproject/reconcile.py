@@ -64,10 +64,10 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     if TABLE[AttemptOutcome(resolution.outcome or "")].retried:
         due = retry_at(datetime.fromisoformat(resolution.completion_time), resolution.failures)
         if now < due:
-            told = status.unchanged(project, now)
+            told = status.resolving(project, *status.said(project), now)
             return Plan(status=told, delete=_left_over(observed), requeue_after=(due - now).total_seconds())
         return _resolve(observed, document, now, settings, failures=resolution.failures)
-    return Plan(status=status.unchanged(project, now), delete=_left_over(observed))
+    return Plan(status=status.incomplete(project, *status.said(project), now), delete=_left_over(observed))
 
 
 def resolve_job(project: TransformerProject) -> ResolveJob:
