@@ -1,5 +1,6 @@
 """What a TransformerProject does, case by case."""
 
+import copy
 import json
 from typing import Any
 
@@ -218,6 +219,31 @@ def test_a_succeeded_run_makes_lookups_worth_their_while() -> None:
     here.referrers = lambda key: [{"status": {"phase": "Succeeded"}}]  # type: ignore[method-assign]  # noqa: ARG005
     here.reconcile()
     assert here.status["storage"] == {"records": True}
+
+
+@pytest.mark.parametrize("name", ["{job}-debug", "{job}0", "debug", "desk-r1", "desk-0-r1", "{job}-r1"])
+def test_a_job_that_a_person_copied_is_left_alone(name: str) -> None:
+    here = world()
+    resolve(here)
+    [(job, original)] = here.job_objects.items()
+    copied = copy.deepcopy(original)
+    copied["metadata"]["name"] = name.format(job=job)
+    copied.pop("status")
+    here.job_objects[copied["metadata"]["name"]] = copied
+    edit(here, tokenization={"maxLength": 64, "overflow": "Truncate"})
+    resolve(here)
+    assert here.status["phase"] == "Ready"
+    assert copied["metadata"]["name"] in here.job_objects
+
+
+def test_an_old_job_is_deleted_at_sight() -> None:
+    here = world()
+    here.reconcile()
+    here.reconcile()
+    edit(here, tokenization={"maxLength": 64, "overflow": "Truncate"})
+    for _ in range(3):
+        here.reconcile()
+    assert [name.rpartition("-")[2] for name in here.job_objects] == ["r2"]
 
 
 def test_a_spec_that_does_not_fit_into_a_job_is_told() -> None:

@@ -203,16 +203,23 @@ def _settled(observed: Observed, resolution: Resolution, now: datetime) -> Plan:
 
 
 def _left_over(observed: Observed) -> tuple[Object, ...]:
-    """Return unfinished Jobs of earlier resolutions; a later one than the status knows is not ours to judge."""
-    resolution = observed.project.status.resolution
+    """Return unfinished Jobs of earlier resolutions.
+
+    A later one than the status knows is not ours to judge, nor is one that a person copied, labels and all.
+    """
+    project = observed.project
+    resolution = project.status.resolution
     if resolution is None:
         return ()
     past = resolution.number + (resolution.completion_time is not None)
-    return tuple(job for job in observed.unfinished if _number(job) < past)
+    return tuple(job for job in observed.unfinished if _number(project, job["metadata"]["name"]) in range(1, past))
 
 
-def _number(job: Object) -> int:
-    return int(job["metadata"]["name"].rpartition("-r")[2])
+def _number(project: TransformerProject, job: str) -> int | None:
+    """Return the number of the resolution whose Job has this name; None of a name that the operator does not give."""
+    digits = job.rpartition("-r")[2]
+    number = int(digits) if digits.isdecimal() else 0
+    return number if job == jobs.job_name(project, f"r{number}") else None
 
 
 def _references(_raw: Object) -> tuple[Key, ...]:
