@@ -216,9 +216,31 @@ def test_a_changed_spec_is_resolved_anew_and_until_then_not_ready() -> None:
 def test_a_succeeded_run_makes_lookups_worth_their_while() -> None:
     here = world()
     resolve(here)
-    here.referrers = lambda key: [{"status": {"phase": "Succeeded"}}]  # type: ignore[method-assign]  # noqa: ARG005
+    has_runs(here, {"phase": "Succeeded", "inputs": {"storage": "pvc://another/desk"}}, {"phase": "Failed"}, {})
+    here.reconcile()
+    assert here.status["storage"] == {"records": False}
+    has_runs(here, {"phase": "Succeeded", "inputs": {"storage": "pvc://store/desk"}})
     here.reconcile()
     assert here.status["storage"] == {"records": True}
+    has_runs(here)
+    here.reconcile()
+    assert here.status["storage"] == {"records": True}, "the record outlives the run"
+
+
+def has_runs(here: World, *statuses: builders.Object) -> None:
+    here.referrers = lambda key: [{"status": each} for each in statuses]  # type: ignore[method-assign]  # noqa: ARG005
+
+
+def test_what_was_known_of_one_storage_is_not_said_of_another() -> None:
+    here = world()
+    resolve(here, {"outcome": "Done", "resolution": builders.resolution(records=True)})
+    assert here.status["storage"] == {"records": True}
+    has_runs(here, {"phase": "Succeeded", "inputs": {"storage": "pvc://store/desk"}})
+    edit(here, storage={"uri": "pvc://other/desk"})
+    here.reconcile()
+    assert "storage" not in here.status
+    resolve(here)
+    assert (here.status["phase"], here.status["storage"]) == ("Ready", {"records": False})
 
 
 @pytest.mark.parametrize("name", ["{job}-debug", "{job}0", "debug", "desk-r1", "desk-0-r1", "{job}-r1"])

@@ -115,8 +115,11 @@ def _resolve(observed: Observed, document: ResolveJob, now: datetime, settings: 
     project = observed.project
     before = project.status.resolution
     number = before.number + 1 if before else 1
+    identity = _identity(project, document)
+    # Other inputs may lie in another storage: what was known of the old one is worth nothing.
+    known = project.status.storage if before and before.inputs == identity else None
     resolution = Resolution(
-        inputs=_identity(project, document),
+        inputs=identity,
         requested_at=project.requested_at,
         pods=_pods_identity(project),
         number=number,
@@ -125,7 +128,7 @@ def _resolve(observed: Observed, document: ResolveJob, now: datetime, settings: 
         image=settings.trainer_image,
         start_time=timestamp(now),
     )
-    told = status.resolving(project, RESOLVING, BEING_RESOLVED, now, resolution=resolution)
+    told = status.resolving(project, RESOLVING, BEING_RESOLVED, now, resolution=resolution, storage=known)
     return Plan(status=told, delete=_left_over(observed))
 
 
