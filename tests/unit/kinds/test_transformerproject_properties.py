@@ -1,4 +1,4 @@
-"""Any order of events, a stale view, a crash between any two writes: what a TransformerProject promises holds."""
+"""Any order of events, stale views, a crash between any two writes: what a TransformerProject promises holds."""
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -28,9 +28,9 @@ class TransformerProjects(RuleBasedStateMachine):
         super().__init__()
         self.world = World(CONTROLLER, builders.stored(builders.project()))
 
-    @rule(age=st.integers(0, 3), writes=st.integers(0, 4))
-    def the_operator_looks_and_may_crash(self, age: int, writes: int) -> None:
-        self.world.reconcile(age, writes)
+    @rule(age=st.integers(0, 3), writes=st.integers(0, 4), jobs_lag=st.integers(0, 4), pods_lag=st.integers(0, 4))
+    def the_operator_looks_and_may_crash(self, age: int, writes: int, jobs_lag: int, pods_lag: int) -> None:
+        self.world.reconcile(age, writes, jobs_lag, pods_lag)
 
     @rule()
     def a_pod_is_made(self) -> None:
@@ -75,6 +75,10 @@ class TransformerProjects(RuleBasedStateMachine):
         self.world.history.append(stored)
 
     @invariant()
+    def watches_bring_what_happened(self) -> None:
+        self.world.note()
+
+    @invariant()
     def every_failure_speaks(self) -> None:
         ready = self.world.condition("Ready")
         if self.world.status and ready["reason"] != "InternalError":
@@ -87,6 +91,8 @@ class TransformerProjects(RuleBasedStateMachine):
         current = self.world.status.get("resolution", {}).get("job")
         for name, count in self.world.creations.items():
             assert count == 1 or name != current, f"Job {name} was made {count} times"
+            in_time = count - self.world.late_creations[name]
+            assert in_time <= 1, f"Job {name} was made {in_time} times by who knew better"
 
     def teardown(self) -> None:
         """Nothing is stuck: when the accidents stop and somebody asks again, the project gets ready."""
