@@ -8,7 +8,7 @@ import pytest
 
 from stagecoach.api.methods import MethodType
 from tests import builders
-from tests.integration.support.kube import Kube, KubeError
+from tests.kube import Kube, KubeError
 
 Change = Callable[[builders.Object], Any]
 
