@@ -11,9 +11,9 @@ from tests.integration.conftest import StartOperator
 from tests.integration.kinds.test_runs import TRAINED, Desk
 from tests.integration.runtime.test_leadership import DURATION
 from tests.integration.support.eventually import eventually
-from tests.integration.support.kube import Kube
 from tests.integration.support.kubelet import FakeKubelet
 from tests.integration.support.proxy import HoldingProxy
+from tests.kube import Kube
 
 IN_HAND = r"PATCH \S+/finetuneruns/told/status |POST \S+/jobs "
 
