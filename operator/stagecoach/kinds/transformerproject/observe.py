@@ -14,7 +14,7 @@ class Observed:
     """A project and all that its next step depends on."""
 
     project: TransformerProject
-    has_succeeded_run: bool
+    has_succeeded_run: bool  # whose record is in the storage that the spec names
     unfinished: tuple[Object, ...]  # Jobs, of whatever attempt
     current: Child  # the current resolution's
     ending: bool  # a pod whose trainer has ended goes on, because of what was injected beside it
@@ -38,4 +38,8 @@ def _has_succeeded_run(view: View, project: TransformerProject) -> bool:
     if project.status.storage and project.status.storage.records:
         return True
     key = Key("TransformerProject", project.metadata.namespace, project.metadata.name)
-    return any(run.get("status", {}).get("phase") == "Succeeded" for run in view.referrers(key))
+    return any(_has_record_in(project.spec.storage.uri, run.get("status", {})) for run in view.referrers(key))
+
+
+def _has_record_in(storage: str, run: Object) -> bool:
+    return run.get("phase") == "Succeeded" and run.get("inputs", {}).get("storage") == storage
