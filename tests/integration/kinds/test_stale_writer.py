@@ -31,10 +31,14 @@ def decide_three_writes(desk: Desk, proxy: HoldingProxy) -> None:
     desk.kubelet.bind(pod)
     proxy.hold(IN_HAND)
     desk.kubelet.running(pod)
-    eventually(lambda: len(proxy.held) == 1, 20, "a status is on its way")
+    await_held(proxy, 1)
     for number, name in ((2, "made"), (3, "undone")):
         run(desk, name, number)
-        eventually(lambda number=number: len(proxy.held) == number, 20, "a Job is on its way")
+        await_held(proxy, number)
+
+
+def await_held(proxy: HoldingProxy, number: int) -> None:
+    eventually(lambda: len(proxy.held) == number, 20, f"{number} writes are on their way")
 
 
 def train(desk: Desk, name: str) -> None:
