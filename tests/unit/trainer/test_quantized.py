@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 
 from stagecoach.contract.inputs import LoraMethod, Method, QloraMethod
-from stagecoach.contract.jobs import Checkpoints
 from stagecoach.contract.layout import artifact_folder, run_folder, served_base_path
 from stagecoach.contract.reports import ArtifactReport, BadInput
 from stagecoach_trainer import compare, places
 
 from . import test_encoder_decoders, test_encoders
 from .conftest import Project, fit, make_project, record_of, save_tokenizer, train
-from .test_checkpoints import attempt, first_steps, same
+from .test_checkpoints import SETTINGS, attempt, check_going_on
 from .test_compare import comparing
 from .test_embeddings import embedding_job, matching
 from .test_groups import codes, grouped, nearly_the_same, pods
@@ -193,16 +192,7 @@ def test_evaluations_leave_the_weights_as_they_are(real: Project) -> None:
 
 def test_a_training_that_was_interrupted_ends_the_same(real: Project) -> None:
     method = QLORA.model_copy(update={"dropout": 0.1})
-    changes: dict[str, Any] = {"method": method, "settings": {"epochs": 3, "learning_rate_schedule": "cosine"}}
-    undisturbed = real.train_job(**changes)
-    attempt(real, undisturbed)
-    before = record_of(real, undisturbed)
-    for number, end in ((1, {"killed": 6}), (2, {"asked": 9}), (3, {})):
-        saving = Checkpoints(every_steps=2, keep=2)
-        attempt(real, real.train_job(**changes, attempt=number, force=True, checkpoints=saving), **end)
-    after = record_of(real, undisturbed)
-    assert (first_steps(after), after.attempt) == ([0, 6, 10], 3)
-    same(after, before)
+    check_going_on(real, real.train_job(method=method, settings=SETTINGS | {"epochs": 3}))
 
 
 def test_activations_computed_again_and_another_precision(real: Project) -> None:
