@@ -32,9 +32,10 @@ def decide_three_writes(desk: Desk, proxy: HoldingProxy) -> None:
     proxy.hold(IN_HAND)
     desk.kubelet.running(pod)
     eventually(lambda: len(proxy.held) == 1, 20, "a status is on its way")
-    for number, name in ((2, "made"), (3, "undone")):
-        run(desk, name, number)
-        eventually(lambda number=number: len(proxy.held) == number, 20, "a Job is on its way")
+    run(desk, "made", 2)
+    eventually(lambda: len(proxy.held) == 2, 20, "a Job is on its way")
+    run(desk, "undone", 3)
+    eventually(lambda: len(proxy.held) == 3, 20, "another Job is on its way")
 
 
 def train(desk: Desk, name: str) -> None:
