@@ -22,7 +22,10 @@ demo: setup  ## a cluster, the operator, the example: from nothing to a fine-tun
 	$(PY) examples/demo.py
 
 .PHONY: test
-test: lint test-unit test-integration test-e2e  ## everything that has to hold, as continuous integration runs it
+test: lint test-unit  ## everything that has to hold, as continuous integration runs it
+	@# Images mostly wait for the network and the disk: they are built beside tests that need the CPU.
+	$(MAKE) --jobs=2 test-integration images
+	$(MAKE) test-e2e
 
 .PHONY: lint
 lint: setup  ## formatting, style, types, layering, generated files
@@ -43,6 +46,10 @@ test-integration: setup  ## the operator and the chart against a real API server
 .PHONY: test-e2e
 test-e2e: setup  ## real nodes, containers and training
 	$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -rs --durations=10 tests/e2e
+
+.PHONY: images
+images: setup  ## build the images that demo and test-e2e use
+	nice $(PY) -m tests.deploy
 
 .PHONY: check-banking77
 check-banking77: setup  ## a run on real data: BANKING77=<folder with train.csv and test.csv>

@@ -34,8 +34,8 @@ def main() -> int:
     with step("A cluster (the first time, it is built: some minutes)"):
         tools = deploy.up()
     with step("The images of operator, trainer and base model"):
-        images = deploy.build_images()
-        base_model = deploy.build_base_model_image()
+        images = deploy.images()
+        base_model = deploy.image("base-model")
     with step("The operator, by its chart"):
         deploy.install(tools, images)
     with step("A small base model, written into a claim"):
@@ -62,7 +62,7 @@ def follow(tools: deploy.Tools) -> str:
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(f"    {RUN}", total=100, words="")
         while True:
-            status = tools.get("ftr", RUN, "-n", NAMESPACE).get("status", {})
+            status = tools.kube(NAMESPACE).get("FineTuneRun", RUN).get("status", {})
             words = describe(status)
             if words != last and not console.is_terminal:
                 console.print(f"    {words}")
@@ -93,7 +93,7 @@ def show(tools: deploy.Tools) -> None:
 
 def compare(tools: deploy.Tools) -> None:
     """Show the record, and what the training was worth."""
-    inputs = tools.get("ftr", RUN, "-n", NAMESPACE)["status"]["inputs"]["digest"]
+    inputs = tools.kube(NAMESPACE).get("FineTuneRun", RUN)["status"]["inputs"]["digest"]
     record = f"{mounts.STORAGE}/{layout.run_folder(inputs)}"
     console.print(f"[bold]The record[/bold] ({record.replace(mounts.STORAGE, 'pvc://stagecoach/support-desk')})")
     card = {"command": ["cat", f"{record}/README.md"]}

@@ -38,8 +38,8 @@ console = Console(highlight=False)
 def main(folder: Path) -> int:
     """Run the check; return the exit code."""
     tools = deploy.up()
-    images = deploy.build_images()
-    base_model = deploy.build_base_model_image()
+    images = deploy.images()
+    base_model = deploy.image("base-model")
     deploy.install(tools, images)
     deploy.make_namespace(tools, NAMESPACE)
     deploy.make_base_model(tools, NAMESPACE, base_model)
@@ -47,7 +47,7 @@ def main(folder: Path) -> int:
     console.print("training; to follow it: kubectl get ftr -n banking77 -w")
     waited = "jsonpath={.status.conditions[?(@.type=='Complete')].status}=True"
     tools.kubectl("wait", "-n", NAMESPACE, f"--for={waited}", "ftr/intents", "--timeout=60m", seconds=3700)
-    inputs = tools.get("ftr", "intents", "-n", NAMESPACE)["status"]["inputs"]["digest"]
+    inputs = tools.kube(NAMESPACE).get("FineTuneRun", "intents")["status"]["inputs"]["digest"]
     arguments = ["compare", "--inputs", inputs, "--data", "configmap://banking77/test.csv"]
     printed = deploy.run_trainer(tools, NAMESPACE, "intents", "compare", {"args": arguments})
     console.print(printed)

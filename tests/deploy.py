@@ -1,5 +1,9 @@
-"""Put the operator of this checkout on a cluster: what `make demo` and the end-to-end tests share."""
+"""Put the operator of this checkout on a cluster: what `make demo` and the end-to-end tests share.
 
+As a program it builds all images.
+"""
+
+import functools
 import json
 import os
 import shutil
@@ -14,11 +18,19 @@ from stagecoach.contract import mounts
 from stagecoach.contract.uris import Uri, parse
 from tests.cluster import Cluster, build_image, cluster_up, load_image, programs
 from tests.cluster.paths import State
+from tests.kube import Kube
 
 ROOT = Path(__file__).parents[1]
 OPERATOR_NAMESPACE = "stagecoach-system"
 RELEASE = "stagecoach"
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
+# Where our images are described, each after those that it is built on.
+DOCKERFILES = {
+    "operator": ROOT / "images/operator",
+    "trainer": ROOT / "images/trainer",
+    "base-model": ROOT / "examples/support-desk/base-model",
+    "trainer-tests": ROOT / "tests/unit/trainer",
+}
 
 Object = dict[str, Any]
 
@@ -38,10 +50,9 @@ class Tools:
         helm = self.cluster.kubectl.parent / "helm"
         return self._run([str(helm) if helm.exists() else "helm", *arguments], None)
 
-    def get(self, *arguments: str) -> Object:
-        """Return an object or a list."""
-        result: Object = json.loads(self.kubectl("get", *arguments, "-o", "json"))
-        return result
+    def kube(self, namespace: str) -> Kube:
+        """Return a client for looking often: each start of kubectl takes a third of a second of CPU."""
+        return _kube(self.cluster.kubeconfig, namespace)
 
     def environment(self) -> dict[str, str]:
         """Return the environment in which kubectl finds the cluster."""
@@ -56,6 +67,11 @@ class Tools:
         return done.stdout if check else done.stdout + done.stderr
 
 
+@functools.cache
+def _kube(kubeconfig: Path, namespace: str) -> Kube:
+    return Kube(kubeconfig, namespace)
+
+
 @dataclass(frozen=True)
 class Images:
     """References by digest."""
@@ -64,27 +80,27 @@ class Images:
     trainer: str
 
 
-def build_images() -> Images:
-    """Build the operator's and the trainer's image and make them available to pods."""
-    build_image("stagecoach/operator", ROOT / "images/operator", context=ROOT)
-    torch = {"TORCH_VERSION": os.environ["TORCH_VERSION"]} if os.environ.get("TORCH_VERSION") else {}
-    build_image("stagecoach/trainer", ROOT / "images/trainer", context=ROOT, arguments=torch)
-    return Images(operator=load_image("stagecoach/operator"), trainer=load_image("stagecoach/trainer"))
+def build(name: str) -> None:
+    """Build one of our images."""
+    arguments = {}
+    if name == "trainer" and os.environ.get("TORCH_VERSION"):
+        arguments = {"TORCH_VERSION": os.environ["TORCH_VERSION"]}
+    if name == "trainer-tests":
+        place = DOCKERFILES[name] / "build"
+        place.mkdir(exist_ok=True)
+        shutil.copy2(programs.object_store(State.from_environment()), place / "versitygw")
+    build_image(f"stagecoach/{name}", DOCKERFILES[name], context=ROOT, arguments=arguments)
 
 
-def build_base_model_image() -> str:
-    """Build the image that writes the example's base model, on top of the trainer's."""
-    build_image("stagecoach/base-model", ROOT / "examples/support-desk/base-model", context=ROOT)
-    return load_image("stagecoach/base-model")
+def image(name: str) -> str:
+    """Build one of our images, make it available to pods, and return its reference by digest."""
+    build(name)
+    return load_image(f"stagecoach/{name}")
 
 
-def build_tests_image() -> str:
-    """Build the image of the trainer's own tests: the trainer's, with the servers that these need."""
-    place = ROOT / "tests/unit/trainer/build"
-    place.mkdir(exist_ok=True)
-    shutil.copy2(programs.object_store(State.from_environment()), place / "versitygw")
-    build_image("stagecoach/trainer-tests", ROOT / "tests/unit/trainer", context=ROOT)
-    return load_image("stagecoach/trainer-tests")
+def images() -> Images:
+    """Do so with what the chart installs."""
+    return Images(operator=image("operator"), trainer=image("trainer"))
 
 
 def install(tools: Tools, images: Images) -> None:
@@ -182,8 +198,9 @@ def _volume(name: str, uri: Uri) -> Object:
 
 def run_trainer(tools: Tools, namespace: str, run_name: str, name: str, command: Object) -> str:
     """Run a command in the trainer's image beside a run that has succeeded, and return what it prints on stdout."""
-    run = tools.get("ftr", run_name, "-n", namespace)
-    project = tools.get("txp", run["spec"]["project"], "-n", namespace)
+    kube = tools.kube(namespace)
+    run = kube.get("FineTuneRun", run_name)
+    project = kube.get("TransformerProject", run["spec"]["project"])
     tools.kubectl("delete", "job", name, "-n", namespace, "--ignore-not-found", "--cascade=foreground")
     job = trainer_job(name, run, project, command)
     tools.kubectl("create", "-n", namespace, "-f", "-", stdin=json.dumps(job))
@@ -195,10 +212,15 @@ def await_job(tools: Tools, namespace: str, name: str, seconds: float = 1800) ->
     end = time.monotonic() + seconds
     conditions: list[Object] = []
     while not conditions and time.monotonic() < end:
-        time.sleep(2)
-        found = tools.get("job", name, "-n", namespace).get("status", {}).get("conditions", [])
+        time.sleep(1)
+        found = tools.kube(namespace).get("Job", name).get("status", {}).get("conditions", [])
         conditions = [item for item in found if item["type"] in ("Complete", "Failed") and item["status"] == "True"]
     log = tools.kubectl("logs", f"job/{name}", "-n", namespace, check=False)
     if [item["type"] for item in conditions] != ["Complete"]:
         raise RuntimeError(f"Job {name} did not complete: {log}")
     return log
+
+
+if __name__ == "__main__":
+    for each in DOCKERFILES:
+        build(each)

@@ -14,9 +14,9 @@ RESOURCES = {"requests": {"cpu": "1", "memory": "4Gi"}, "limits": {"memory": "6G
 def main(arguments: list[str]) -> int:
     """Run the benchmark of training and print what it prints."""
     tools = deploy.up()
-    deploy.build_images()
+    deploy.images()
     container = {
-        "image": deploy.build_tests_image(),
+        "image": deploy.image("trainer-tests"),
         "command": ["python3", "-m", "tests.bench.training", *arguments],
         "resources": RESOURCES,
     }

@@ -41,7 +41,7 @@ class Buildah:
         """Build an image from a Dockerfile, reusing unchanged layers."""
         packages.ensure(packages.FOR_A_NODE)
         disk.need(self._state.cache, _GIBIBYTES_TO_BUILD, f"Building the image {name}")
-        with locked(self._state):
+        with locked(self._state, "-base-image"):
             baseimage.ensure(self._state, self.command)
         passed = [part for key, value in arguments.items() for part in ("--build-arg", f"{key}={value}")]
         command = [

@@ -1,4 +1,4 @@
-"""One change to a state directory at a time."""
+"""One change at a time to a state directory, or to a part of it that others do not touch."""
 
 import contextlib
 import fcntl
@@ -9,10 +9,10 @@ from tests.cluster.paths import State
 
 
 @contextlib.contextmanager
-def locked(state: State) -> Iterator[None]:
+def locked(state: State, part: str = "") -> Iterator[None]:
     """Wait for whoever is at it; a killed holder lets go by itself."""
     state.root.mkdir(parents=True, exist_ok=True)
-    with state.lock.open("w") as handle:
+    with state.lock.with_name(f"{state.lock.name}{part}").open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

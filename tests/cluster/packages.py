@@ -37,7 +37,8 @@ def ensure(programs: dict[str, str]) -> None:
     quiet = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     with Step("installing Debian packages") as step:
         step.run(["apt-get", "update", "-q"], env=quiet)
-        step.run(["apt-get", "install", "-q", "-y", "--no-install-recommends", *missing], env=quiet)
+        patient = ["-o", "DPkg::Lock::Timeout=600"]
+        step.run(["apt-get", *patient, "install", "-q", "-y", "--no-install-recommends", *missing], env=quiet)
 
 
 def need_root(purpose: str) -> None:

@@ -66,7 +66,8 @@ class State:
         """Remove everything that this package has ever put here, and nothing else."""
         for directory in (self.root / "run", self.bin, self.cache):
             remove_tree(directory)
-        self.lock.unlink(missing_ok=True)
+        for lock in self.root.glob(f"{self.lock.name}*"):
+            lock.unlink()
         with contextlib.suppress(OSError):
             self.root.rmdir()
 

@@ -7,7 +7,6 @@ import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,15 +14,18 @@ import pytest
 from tests import builders, deploy
 from tests.cluster.errors import ClusterError
 from tests.integration.support.eventually import eventually
+from tests.kube import Kube
 
 _numbers = itertools.count(1)
 # What the pods of a test ask for: those of several tests, and an operator that was killed, fit on a small machine.
 SMALL = {"cpu": "50m", "memory": "1Gi"}
-# Each look is a kubectl, whose start takes a third of a second of CPU from the trainings that are waited for.
-POLL_SECONDS = 1.0
+POLL_SECONDS = 0.5
+# Our kinds by their short names.
+KINDS = {"ftr": "FineTuneRun", "txp": "TransformerProject"}
 ROWS = "".join(f"where is parcel {number},delivery\nmy bill {number} is wrong,billing\n" for number in range(20))
 DATA = {"train.csv": f"text,label\n{ROWS}", "valid.csv": "text,label\nwhere is it,delivery\nwrong bill,billing\n"}
-TINY_BASE = Path(__file__).with_name("tiny_base.py")
+# Where the tests' image has tiny base models (bases.py).
+BASES = "/opt/bases"
 
 
 @dataclass(frozen=True)
@@ -31,17 +33,16 @@ class Ground:
     """What all tests stand on, made once and before the processes that run them: cluster, images, operator."""
 
     tools: deploy.Tools
-    images: deploy.Images
     tests_image: str
 
     @classmethod
     def make(cls) -> "Ground":
         """Make it, or find it made. The cluster is left up, so that the next time is fast."""
         tools = deploy.up()
-        images = deploy.build_images()
-        tests_image = deploy.build_tests_image()
+        images = deploy.images()
+        tests_image = deploy.image("trainer-tests")
         deploy.install(tools, images)
-        return cls(tools, images, tests_image)
+        return cls(tools, tests_image)
 
 
 GROUND = pytest.StashKey[Ground]()
@@ -86,7 +87,12 @@ class Desk:
 
     tools: deploy.Tools
     namespace: str
-    images: deploy.Images
+    tests_image: str
+
+    @property
+    def kube(self) -> Kube:
+        """A client for looking often."""
+        return self.tools.kube(self.namespace)
 
     def apply(self, *objects: builders.Object) -> None:
         """Create objects, or make them so."""
@@ -106,7 +112,7 @@ class Desk:
 
     def object(self, kind: str, name: str) -> builders.Object:
         """Return one of our objects."""
-        return self.tools.get(kind, name, "-n", self.namespace)
+        return self.kube.get(KINDS[kind], name)
 
     def ready(self, kind: str, name: str) -> builders.Object:
         """Return the Ready condition, empty before there is one."""
@@ -141,8 +147,7 @@ class Desk:
 
     def jobs(self) -> list[builders.Object]:
         """Return the operator's Jobs in this namespace."""
-        listed = self.tools.get("jobs", "-n", self.namespace, "-l", "app.kubernetes.io/managed-by=stagecoach")
-        return list(listed["items"])
+        return self.kube.select("Job", "app.kubernetes.io/managed-by=stagecoach")
 
     def ready_project(self) -> None:
         """Create the project `desk` on the tiny base, with small data in a ConfigMap, and wait until it is ready."""
@@ -150,19 +155,24 @@ class Desk:
         self.apply(tiny_project(self.namespace))
         self.awaits("txp", "desk", "Ready")
 
-    def tiny_base(self, mode: str = "ReadWriteOnce") -> None:
-        """Write a random model of some thousand weights into the claim `models`."""
+    def bases(self, mode: str = "ReadWriteOnce") -> None:
+        """Copy the tiny base models into the claim `models`."""
         self.claim("models", mode)
-        self.data({TINY_BASE.name: TINY_BASE.read_text()}, name="tiny-base")
-        self.apply(_tiny_base_job(self.images.trainer))
-        self.tools.kubectl("wait", "-n", self.namespace, "--for=condition=complete", "job/tiny-base", "--timeout=9m")
+        models = {"name": "models", "persistentVolumeClaim": {"claimName": "models"}}
+        container = {
+            "image": self.tests_image,
+            "command": ["cp", "-r", f"{BASES}/.", "/models"],
+            "volumeMounts": [{"name": "models", "mountPath": "/models"}],
+        }
+        self.apply(deploy.restricted_job("bases", container, [models]))
+        self.tools.kubectl("wait", "-n", self.namespace, "--for=condition=complete", "job/bases", "--timeout=9m")
 
 
 @contextmanager
 def new_desk(ground: Ground) -> Iterator[Desk]:
     """Make a namespace in which only restricted pods run; it goes in the end."""
     process = os.environ.get("PYTEST_XDIST_WORKER", "alone")
-    made = Desk(ground.tools, f"e2e-{process}-{next(_numbers)}", ground.images)
+    made = Desk(ground.tools, f"e2e-{process}-{next(_numbers)}", ground.tests_image)
     made.tools.kubectl("delete", "namespace", made.namespace, "--ignore-not-found", "--wait")
     deploy.make_namespace(made.tools, made.namespace)
     yield made
@@ -180,7 +190,7 @@ def desk(ground: Ground) -> Iterator[Desk]:
 def shelf(ground: Ground) -> Iterator[Desk]:
     """A namespace that the tests of a module share, with the tiny base and a claim for storage."""
     with new_desk(ground) as made:
-        made.tiny_base()
+        made.bases()
         made.claim("store")
         yield made
 
@@ -196,16 +206,3 @@ def tiny_project(namespace: str, name: str = "desk", **changes: Any) -> builders
     """Return a project on the tiny base, with small data in a ConfigMap."""
     data = {"sets": builders.project_spec()["data"]["sets"][:2]}
     return builders.project(name, namespace, **({"data": data} | changes))
-
-
-def _tiny_base_job(image: str) -> builders.Object:
-    container = {
-        "image": image,
-        "command": ["python3", f"/script/{TINY_BASE.name}", "/models/small"],
-        "volumeMounts": [{"name": "models", "mountPath": "/models"}, {"name": "script", "mountPath": "/script"}],
-    }
-    volumes = [
-        {"name": "models", "persistentVolumeClaim": {"claimName": "models"}},
-        {"name": "script", "configMap": {"name": "tiny-base"}},
-    ]
-    return deploy.restricted_job("tiny-base", container, volumes)

@@ -85,7 +85,7 @@ def step(office: Desk) -> int:
 
 
 def _pods(office: Desk, name: str) -> list[builders.Object]:
-    return list(office.tools.get("pods", "-n", office.namespace, "-l", f"stagecoach.dev/name={name}")["items"])
+    return office.kube.select("Pod", f"stagecoach.dev/name={name}")
 
 
 def test_the_time_of_a_run_is_bounded(office: Desk) -> None:

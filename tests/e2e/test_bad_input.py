@@ -72,7 +72,7 @@ def test_what_is_missing_is_waited_for(desk: Desk) -> None:
     desk.claim("store")
     desk.apply(tiny_project(desk.namespace))
     assert '"models" not found' in desk.awaits_reason("txp", "desk", "Unschedulable")
-    desk.tiny_base()
+    desk.bases()
     assert 'configmap "desk" not found' in desk.awaits_reason("txp", "desk", "PodNotStarting")
     desk.data(DATA)
     desk.awaits("txp", "desk", "Ready")

@@ -5,20 +5,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests import builders, deploy
+from tests import builders
 from tests.e2e import servers
 from tests.e2e.conftest import DATA, SMALL, Desk, Ground, new_desk
 
 SERVERS = "servers"
 STORE_PORT, TRACKING_PORT = 7070, 5000
 KEYS = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "not-a-secret"}
-# The models of the trainer's own tests, which are in the image of these.
-BASES = """
-from pathlib import Path
-from tests.unit.trainer import test_encoder_decoders, test_encoders
-test_encoders.save_base(Path("/models/bert"), "BertForMaskedLM")
-test_encoder_decoders.save_base(Path("/models/t5"), "T5ForConditionalGeneration")
-"""
 # What is put there by other ways than its own has not all that the store should know of it.
 STORE = f"""
 mkdir -p /data/meta /data/buckets/lake
@@ -54,19 +47,11 @@ def harbour(ground: Ground) -> Iterator[Desk]:
     """A namespace with an S3 server that holds the data, an MLflow server, and bases of two families."""
     with new_desk(ground) as made:
         made.data(DATA | MORE, name="rows")
-        made.claim("models")
-        models = {"name": "models", "persistentVolumeClaim": {"claimName": "models"}}
-        container = {
-            "image": ground.tests_image,
-            "command": ["python3", "-c", BASES],
-            "volumeMounts": [{"name": "models", "mountPath": "/models"}],
-        }
         start_servers(made, ground.tests_image)
-        made.apply(deploy.restricted_job("bases", container, [models]))
+        made.bases()
         keys = KEYS | {"AWS_ENDPOINT_URL": servers.url(made, SERVERS, STORE_PORT)}
         servers.secret(made, "lake", keys)
         servers.secret(made, "stolen", keys | {"AWS_SECRET_ACCESS_KEY": "another"})
-        made.tools.kubectl("wait", "-n", made.namespace, "--for=condition=complete", "job/bases", "--timeout=5m")
         servers.await_ready(made, SERVERS)
         yield made
 

@@ -2,13 +2,13 @@
 
 from tests import builders
 from tests.e2e import servers
-from tests.e2e.conftest import DATA, SMALL, TINY_BASE, Desk, Ground, tiny_project
+from tests.e2e.conftest import BASES, DATA, SMALL, Desk, Ground, tiny_project
 
 HUB = "hub"
 PORT = 8000
 TOKEN = {"token": "not-a-secret"}
 # The hub-compatible server of the trainer's own tests, which is in the image of these.
-SERVE = f"python3 /script/{TINY_BASE.name} /data/tiny; exec python3 -m tests.unit.trainer.hub_server /data/tiny {PORT} /rows"
+SERVE = f"exec python3 -m tests.unit.trainer.hub_server {BASES}/small {PORT} /rows"
 COMMIT = "b" * 40  # what that server's branch main stands for
 
 
@@ -19,12 +19,10 @@ def start_hub(desk: Desk, image: str) -> None:
         "image": image,
         "command": ["sh", "-ec", SERVE],
         "env": [{"name": "HUB_TOKEN", "valueFrom": reference}],
-        "volumeMounts": [{"name": name, "mountPath": f"/{name}"} for name in ("data", "script", "rows")],
+        "volumeMounts": [{"name": "rows", "mountPath": "/rows"}],
         "readinessProbe": {"tcpSocket": {"port": PORT}},
     }
-    maps = {"script": "tiny-base", "rows": "desk"}
-    volumes = [{"name": "data", "emptyDir": {}}, *({"name": name, "configMap": {"name": maps[name]}} for name in maps)]
-    servers.start(desk, HUB, [PORT], container, volumes)
+    servers.start(desk, HUB, [PORT], container, [{"name": "rows", "configMap": {"name": "desk"}}])
 
 
 def project(namespace: str, name: str, keys: str) -> builders.Object:
@@ -43,7 +41,6 @@ def project(namespace: str, name: str, keys: str) -> builders.Object:
 
 def test_a_hub_gives_model_and_data_for_a_token_of_a_secret(ground: Ground, desk: Desk) -> None:
     desk.data(DATA)
-    desk.data({TINY_BASE.name: TINY_BASE.read_text()}, name="tiny-base")
     desk.claim("store")
     keys = TOKEN | {"HF_ENDPOINT": servers.url(desk, HUB, PORT)}
     servers.secret(desk, HUB, keys)

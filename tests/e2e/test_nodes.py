@@ -10,13 +10,13 @@ STEPS = 500
 
 def pods(desk: Desk) -> dict[str, builders.Object]:
     """Return the run's pods that train, by index."""
-    listed = desk.tools.get("pods", "-n", desk.namespace, "-l", "batch.kubernetes.io/job-completion-index")["items"]
+    listed = desk.kube.select("Pod", "batch.kubernetes.io/job-completion-index")
     live = [pod for pod in listed if pod["status"]["phase"] == "Running" and "deletionTimestamp" not in pod["metadata"]]
     return {pod["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"]: pod for pod in live}
 
 
 def test_two_pods_train_one_model_and_go_on_after_one_was_deleted(desk: Desk) -> None:
-    desk.tiny_base("ReadWriteMany")
+    desk.bases("ReadWriteMany")
     desk.claim("store", "ReadWriteMany")
     desk.ready_project()
     resources = SMALL | {"nodes": 2}
@@ -32,7 +32,7 @@ def test_two_pods_train_one_model_and_go_on_after_one_was_deleted(desk: Desk) ->
         # The status tells it later, and the training would have to be longer for it.
         if "0" not in (found := pods(desk)):
             return False
-        log = desk.tools.kubectl("logs", found["0"]["metadata"]["name"], "-n", desk.namespace)
+        log = desk.kube.log(found["0"]["metadata"]["name"])
         told = [ProgressLine.parse(line) for line in log.splitlines() if '"progress"' in line]
         return bool(told and told[-1] and (told[-1].checkpoint or 0) >= 50)
 
@@ -45,8 +45,8 @@ def test_two_pods_train_one_model_and_go_on_after_one_was_deleted(desk: Desk) ->
     assert [(item["outcome"], item["counted"]) for item in attempts] == [("Preempted", False), ("Succeeded", False)]
     assert "index 1" in attempts[0]["message"]
     assert attempts[0]["checkpoint"] >= 50
-    services = ("services", "-n", desk.namespace, "-l", "app.kubernetes.io/managed-by=stagecoach")
-    eventually(lambda: not desk.tools.get(*services)["items"], 60, "the Service goes", every=POLL_SECONDS)
+    services = "app.kubernetes.io/managed-by=stagecoach"
+    eventually(lambda: not desk.kube.select("Service", services), 60, "the Service goes", every=POLL_SECONDS)
 
 
 def test_a_claim_for_one_node_is_refused(office: Desk) -> None:

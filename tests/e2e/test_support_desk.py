@@ -16,7 +16,7 @@ STEPS = 12
 @pytest.fixture(scope="module")
 def example(ground: Ground) -> Iterator[Desk]:
     """A namespace with the example's base model."""
-    base_model = deploy.build_base_model_image()
+    base_model = deploy.image("base-model")
     with new_desk(ground) as made:
         deploy.make_base_model(ground.tools, made.namespace, base_model)
         yield made

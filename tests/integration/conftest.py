@@ -10,9 +10,9 @@ import yaml
 
 from tests.cluster import ControlPlane
 from tests.integration.support.eventually import eventually
-from tests.integration.support.kube import Kube
 from tests.integration.support.kubelet import FakeKubelet
 from tests.integration.support.operator import ROOT, OperatorProcess
+from tests.kube import Kube
 
 StartOperator = Callable[..., OperatorProcess]
 

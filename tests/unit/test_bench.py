@@ -34,7 +34,7 @@ def test_the_pod_s_words_are_printed_and_no_traceback(
         def kubectl(self, *_: str, **__: str) -> str:
             return ""
 
-    for name in ("build_images", "build_tests_image", "make_namespace"):
+    for name in ("images", "image", "make_namespace"):
         monkeypatch.setattr(deploy, name, lambda *_: "image")
     monkeypatch.setattr(deploy, "up", Tools)
     monkeypatch.setattr(deploy, "await_job", failed)

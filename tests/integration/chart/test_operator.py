@@ -14,9 +14,9 @@ from tests.integration.chart.yaml_blocks import example
 from tests.integration.kinds.test_nodes import make_run, running, succeed
 from tests.integration.kinds.test_runs import Desk
 from tests.integration.support.eventually import eventually
-from tests.integration.support.kube import Kube
 from tests.integration.support.kubelet import FakeKubelet
 from tests.integration.support.operator import OperatorProcess
+from tests.kube import Kube
 
 EXPECTED = WORK | lease("sc-stagecoach")
 # Made to look like one of the operator's.

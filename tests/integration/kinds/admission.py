@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests import builders
-from tests.integration.support.kube import Kube, KubeError
+from tests.kube import Kube, KubeError
 
 Change = Callable[[builders.Object], Any]
 

@@ -12,7 +12,7 @@ from stagecoach.kinds import contracts
 from stagecoach.policies import pods
 from tests import builders
 from tests.integration.kinds.admission import put, refused, take, written
-from tests.integration.support.kube import Kube
+from tests.kube import Kube
 
 LONGEST = ".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 61])
 OBJECT = "must be the name of an object: lower-case letters, digits, '-' and '.'"

@@ -7,7 +7,7 @@ import pytest
 
 from tests import builders
 from tests.integration.kinds.admission import Change, put, refused, take, written
-from tests.integration.support.kube import Kube, KubeError
+from tests.kube import Kube, KubeError
 
 
 def writing(change: Change) -> Change:

@@ -7,7 +7,7 @@ import pytest
 from stagecoach.api.methods import MethodType
 from tests import builders
 from tests.integration.kinds.admission import Change, put, refused, take, written
-from tests.integration.support.kube import Kube, KubeError
+from tests.kube import Kube, KubeError
 
 RUNS = [
     ("epochs and steps", put("hyperparameters.maxSteps", 5), "give only one of hyperparameters.epochs and"),

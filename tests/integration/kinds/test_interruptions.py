@@ -7,7 +7,7 @@ import pytest
 from tests import builders
 from tests.integration.kinds.test_runs import DONE, TRAINED, Desk, desk
 from tests.integration.support.eventually import eventually
-from tests.integration.support.kube import Kube, KubeError
+from tests.kube import Kube, KubeError
 
 __all__ = ["desk"]
 

@@ -9,7 +9,7 @@ from tests import builders
 from tests.integration.kinds.test_interruptions import SAVED, admit, make_queued_project, remove
 from tests.integration.kinds.test_runs import TRAINED, Desk, desk
 from tests.integration.support.eventually import eventually
-from tests.integration.support.kube import Kube, KubeError
+from tests.kube import Kube, KubeError
 
 __all__ = ["desk"]
 

@@ -3,9 +3,9 @@
 from tests import builders
 from tests.integration.kinds.test_runs import DONE, Desk
 from tests.integration.support.eventually import eventually
-from tests.integration.support.kube import Kube
 from tests.integration.support.kubelet import FakeKubelet
 from tests.integration.support.operator import OperatorProcess
+from tests.kube import Kube
 
 MISSING = 'MountVolume.SetUp failed for volume "secret-1" : secret "lake" not found'
 

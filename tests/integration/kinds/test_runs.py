@@ -8,9 +8,9 @@ import pytest
 from tests import builders
 from tests.cluster import ControlPlane
 from tests.integration.support.eventually import eventually
-from tests.integration.support.kube import Kube
 from tests.integration.support.kubelet import FakeKubelet
 from tests.integration.support.operator import OperatorProcess
+from tests.kube import Kube
 
 DONE = json.dumps({"outcome": "Done", "resolution": builders.resolution()})
 TRAINED = json.dumps(builders.artifact_report())

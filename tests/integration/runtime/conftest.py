@@ -7,8 +7,8 @@ import pytest
 from tests.cluster import ControlPlane
 from tests.integration.conftest import StartOperator, install_kind
 from tests.integration.runtime import toy
-from tests.integration.support.kube import Kube
 from tests.integration.support.operator import OperatorProcess
+from tests.kube import Kube
 
 StartToys = Callable[..., OperatorProcess]
 

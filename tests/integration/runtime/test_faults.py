@@ -10,9 +10,9 @@ from tests.integration.runtime.conftest import StartToys
 from tests.integration.runtime.test_loop import wait_job, wait_phase, writes
 from tests.integration.runtime.toy import toy
 from tests.integration.support.eventually import eventually, stays
-from tests.integration.support.kube import Kube, Object
 from tests.integration.support.kubelet import FakeKubelet
 from tests.integration.support.operator import OperatorProcess
+from tests.kube import Kube, Object
 
 
 def ready(kube: Kube, name: str) -> Object:

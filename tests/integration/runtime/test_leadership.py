@@ -7,8 +7,8 @@ from tests.integration.runtime.conftest import StartToys
 from tests.integration.runtime.test_loop import wait_phase, writes
 from tests.integration.runtime.toy import toy
 from tests.integration.support.eventually import eventually
-from tests.integration.support.kube import Kube
 from tests.integration.support.operator import OperatorProcess
+from tests.kube import Kube
 
 DURATION = ("--lease-duration", "6")
 

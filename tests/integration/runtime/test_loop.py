@@ -5,9 +5,9 @@ import pytest
 from tests.cluster import ControlPlane
 from tests.integration.runtime.toy import toy
 from tests.integration.support.eventually import eventually, stays
-from tests.integration.support.kube import Kube
 from tests.integration.support.kubelet import FakeKubelet
 from tests.integration.support.operator import OperatorProcess
+from tests.kube import Kube
 
 
 def phase(kube: Kube, name: str) -> str:

@@ -4,9 +4,9 @@ from tests.integration.runtime.conftest import StartToys
 from tests.integration.runtime.test_loop import wait_phase
 from tests.integration.runtime.toy import CRD, toy
 from tests.integration.support.eventually import eventually
-from tests.integration.support.kube import Kube
 from tests.integration.support.kubelet import FakeKubelet
 from tests.integration.support.operator import OperatorProcess
+from tests.kube import Kube
 
 
 def test_it_waits_for_its_kinds_and_says_so(start_toys: StartToys, kube: Kube) -> None:

@@ -12,8 +12,8 @@ from tests.integration.runtime.test_leadership import DURATION
 from tests.integration.runtime.test_loop import wait_job, wait_phase
 from tests.integration.runtime.toy import toy
 from tests.integration.support.eventually import eventually
-from tests.integration.support.kube import Kube
 from tests.integration.support.proxy import HoldingProxy
+from tests.kube import Kube
 
 IN_HAND = r"PATCH \S+/toys/told/status |POST \S+/jobs |DELETE \S+/jobs/"
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.builders import project_spec
 from tests.integration.support.eventually import eventually
-from tests.integration.support.kube import Kube
+from tests.kube import Kube
 
 
 @pytest.mark.usefixtures("operator")

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tests.integration.support.eventually import eventually
-from tests.integration.support.kube import Kube
+from tests.kube import Kube
 
 Object = dict[str, Any]
 

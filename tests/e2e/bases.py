@@ -1,10 +1,16 @@
-"""Write a random Llama of some thousand weights, with a tokenizer of bytes, into a folder: a base that trains in seconds."""
+"""Write random models of some thousand weights into a folder: bases that train in seconds, one of each family.
+
+It runs when the image of the trainer's tests is made, so that no test waits for it.
+"""
 
 import sys
+from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from tests.unit.trainer import test_encoder_decoders, test_encoders
 
 SPECIAL = ["<|im_start|>", "<|im_end|>"]
 TEMPLATE = (
@@ -13,8 +19,15 @@ TEMPLATE = (
 )
 
 
-def main(folder: str) -> None:
-    """Write the model."""
+def main(folder: Path) -> None:
+    """Write the models."""
+    save_decoder(folder / "small")
+    test_encoders.save_base(folder / "bert", "BertForMaskedLM")
+    test_encoder_decoders.save_base(folder / "t5", "T5ForConditionalGeneration")
+
+
+def save_decoder(folder: Path) -> None:
+    """Write a Llama with a tokenizer of bytes."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     words = {word: number for number, word in enumerate([*SPECIAL, *alphabet])}
     tokenizer = Tokenizer(models.BPE(vocab=words, merges=[]))
@@ -42,4 +55,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(Path(sys.argv[1]))

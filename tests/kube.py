@@ -1,13 +1,11 @@
 """A small synchronous client for tests, apart from the operator's own."""
 
-import base64
 import json
-import ssl
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlencode
+
+from kubernetes import config
 
 from stagecoach.runtime.resources import Resource, Resources
 
@@ -36,17 +34,12 @@ class KubeError(AssertionError):
 
 
 class Kube:
-    """Requests by kind and name; the namespace is that of the test unless given."""
+    """Requests by kind and name, over connections that are kept; the namespace is that of the test unless given."""
 
     def __init__(self, kubeconfig: Path, namespace: str = "default") -> None:
         self.kubeconfig = kubeconfig
         self.namespace = namespace
-        config = json.loads(kubeconfig.read_text())
-        cluster = config["clusters"][0]["cluster"]
-        self.server = cast(str, cluster["server"])
-        self._token = cast(str, config["users"][0]["user"]["token"])
-        authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
-        self._tls = ssl.create_default_context(cadata=authority)
+        self._api = config.new_client_from_config(str(kubeconfig))  # type: ignore[no-untyped-call]
         self._kinds = {each.kind: each for each in (*Resources().all(), *_MORE)}
 
     def within(self, namespace: str) -> "Kube":
@@ -70,6 +63,10 @@ class Kube:
         """Return the objects that a label selector chooses."""
         query = "?" + urlencode({"labelSelector": selector}) if selector else ""
         return cast(list[Object], self.request("GET", self.path(kind) + query)["items"])
+
+    def log(self, pod: str) -> str:
+        """Return what a pod's container has printed."""
+        return self._send("GET", self.path("Pod", pod, "log")).decode(errors="replace")
 
     def create(self, obj: Object) -> Object:
         """Create an object, in the test's namespace if it names none."""
@@ -96,14 +93,14 @@ class Kube:
         return resource.path(None if cluster_wide else self.namespace, name, subresource)
 
     def request(self, method: str, path: str, body: Object | None = None, content: str = "application/json") -> Object:
-        """Send one request."""
-        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": content}
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.server + path, data, headers, method=method)  # noqa: S310 - always https
-        try:
-            with urllib.request.urlopen(request, timeout=15, context=self._tls) as response:  # noqa: S310
-                return cast(Object, json.loads(response.read()))
-        except urllib.error.HTTPError as error:
-            with error:
-                text = error.read().decode(errors="replace")
-            raise KubeError(f"{method} {path}: {error.code} {text}", error.code) from None
+        """Send one request and return the answer's object."""
+        return cast(Object, json.loads(self._send(method, path, body, content)))
+
+    def _send(self, method: str, path: str, body: Object | None = None, content: str = "application/json") -> bytes:
+        headers = {"Content-Type": content}
+        asked = self._api.param_serialize(method, path, None, [], headers, body, auth_settings=["BearerToken"])
+        answer = self._api.call_api(*asked, _request_timeout=15)
+        text = cast(bytes, answer.read())
+        if not 200 <= answer.status < 300:
+            raise KubeError(f"{method} {path}: {answer.status} {text.decode(errors='replace')}", answer.status)
+        return text
