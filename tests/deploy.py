@@ -88,7 +88,8 @@ def build(name: str) -> None:
     if name == "trainer-tests":
         place = DOCKERFILES[name] / "build"
         place.mkdir(exist_ok=True)
-        shutil.copy2(programs.object_store(State.from_environment()), place / "versitygw")
+        for store in programs.OBJECT_STORES:
+            shutil.copy2(programs.object_store(State.from_environment(), store), place / store)
     build_image(f"stagecoach/{name}", DOCKERFILES[name], context=ROOT, arguments=arguments)
 
 

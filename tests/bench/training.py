@@ -2,6 +2,7 @@
 
 The arms take turns on the same machine, each in a process of its own; what is compared is tokens per second of the
 training alone. Of each turn the ratio is taken, and of all turns the mean with a 95 % confidence interval (bootstrap).
+Arms that do not train on equally many tokens do not do the same, and nothing is compared.
 """
 
 import argparse
@@ -150,9 +151,11 @@ def make_base(folder: Path) -> None:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from tests.unit.trainer.conftest import save_tokenizer
+    from tests.unit.trainer.conftest import TEMPLATE, save_tokenizer
 
     save_tokenizer(folder)
+    # Nothing comes after the end of a turn: the script would train on that too, the trainer does not.
+    (folder / "chat_template.jinja").write_text(TEMPLATE.replace("<|end|>\n", "<|end|>"))
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=16_000,
@@ -180,8 +183,8 @@ def make_project(root: Path) -> None:
     (root / "pvc/data/train.csv").write_text("\n".join(["text,label", *rows]) + "\n")
 
 
-def turn(arm: str, root: Path, threads: int) -> float:
-    """Run an arm in a process of its own; return its tokens per second."""
+def turn(arm: str, root: Path, threads: int) -> tuple[int, float]:
+    """Run an arm in a process of its own; return how many tokens it trained on, and its seconds."""
     command = [
         sys.executable,
         "-m",
@@ -198,7 +201,7 @@ def turn(arm: str, root: Path, threads: int) -> float:
     if done.returncode:
         raise RuntimeError(f"{arm} failed: {done.stderr[-2000:]}")
     numbers = json.loads(done.stdout.splitlines()[-1])
-    return float(numbers["tokens"] / numbers["seconds"])
+    return int(numbers["tokens"]), float(numbers["seconds"])
 
 
 def interval(ratios: list[float]) -> tuple[float, float, float]:
@@ -212,18 +215,28 @@ def interval(ratios: list[float]) -> tuple[float, float, float]:
 def measure(turns: int, threads: int) -> dict[str, list[float]]:
     """Let the arms take turns, in an order that changes, and return their rates."""
     rates: dict[str, list[float]] = {arm: [] for arm in ARMS}
+    counts: dict[str, int] = {}
     with tempfile.TemporaryDirectory(dir=".") as folder:
         root = Path(folder).resolve()
         make_project(root)
         for number in range(turns):
             order = list(ARMS) if number % 2 == 0 else list(reversed(ARMS))
             for arm in order:
-                rates[arm].append(turn(arm, root, threads))
+                counts[arm], seconds = turn(arm, root, threads)
+                rates[arm].append(counts[arm] / seconds)
                 shutil.rmtree(root / "storage")
                 (root / "storage").mkdir()
+            check_same(counts)
             told = ", ".join(f"{arm} {rates[arm][-1]:.0f}" for arm in ARMS)
             print(f"turn {number + 1} of {turns}: {told} tokens/s", file=sys.stderr, flush=True)
     return rates
+
+
+def check_same(counts: dict[str, int]) -> None:
+    """Raise RuntimeError when arms have not trained on equally many tokens."""
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{arm} {count}" for arm, count in counts.items())
+        raise RuntimeError(f"the arms trained on different numbers of tokens: {told}")
 
 
 def main(options: argparse.Namespace) -> int:

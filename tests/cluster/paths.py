@@ -11,7 +11,6 @@ from tests.cluster.errors import ClusterError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SOURCES = Path(__file__).resolve().parent / "k8s"
-OBJECT_STORE_SOURCES = Path(__file__).resolve().parent / "s3"
 BASE_IMAGE_SOURCES = REPOSITORY / "images" / "base"
 
 # A unix socket's path has at most 107 bytes; the longest suffix below a run directory takes 40 of them.

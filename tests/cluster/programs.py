@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from tests.cluster import disk, toolchain
-from tests.cluster.paths import OBJECT_STORE_SOURCES, SOURCES, State
+from tests.cluster.paths import SOURCES, State
 from tests.cluster.progress import Step
 
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
@@ -15,7 +15,11 @@ _FOR_PEOPLE = ("kubectl", "helm")
 # The name under which the compiler leaves the one binary of all components: its folder's module.
 _ALL_COMPONENTS = "cluster"
 _PACKAGES = (".", "./coredns", "./pause", "./volumes", "helm.sh/helm/v3/cmd/helm")
-_OBJECT_STORE = "github.com/versity/versitygw/cmd/versitygw"
+# The tests' object stores by their programs: the folder of the module, and the package.
+OBJECT_STORES = {
+    "versitygw": ("s3", "github.com/versity/versitygw/cmd/versitygw"),
+    "fake-gcs-server": ("gs", "github.com/fsouza/fake-gcs-server"),
+}
 _GIBIBYTES_TO_BUILD = 8
 
 
@@ -28,18 +32,20 @@ def ensure(state: State) -> None:
     _link(state)
 
 
-def object_store(state: State) -> Path:
-    """Build the S3 server of the tests, unless it is there, and return it. It has a module of its own: few need it."""
-    sums = hashlib.sha256((OBJECT_STORE_SOURCES / "go.sum").read_bytes()).hexdigest()[:12]
-    program = state.built / f"versitygw-{sums}"
+def object_store(state: State, name: str) -> Path:
+    """Build an object store of the tests, unless it is there, and return it. Each has a module: few need them."""
+    folder, package = OBJECT_STORES[name]
+    sources = SOURCES.parent / folder
+    sums = hashlib.sha256((sources / "go.sum").read_bytes()).hexdigest()[:12]
+    program = state.built / f"{name}-{sums}"
     if not program.exists():
-        disk.need(state.cache, 2, "Building the S3 server")
+        disk.need(state.cache, 2, f"Building {name}")
         go = toolchain.ensure(state)
         state.built.mkdir(parents=True, exist_ok=True)
         part = program.with_suffix(".part")
-        command: list[str | Path] = [go, "build", "-trimpath", "-ldflags", "-s -w", "-o", part, _OBJECT_STORE]
-        with Step("building the S3 server from source") as step:
-            step.run(command, cwd=OBJECT_STORE_SOURCES, env=_environment(state), describe=_describe)
+        command: list[str | Path] = [go, "build", "-trimpath", "-ldflags", "-s -w", "-o", part, package]
+        with Step(f"building {name} from source") as step:
+            step.run(command, cwd=sources, env=_environment(state), describe=_describe)
         part.rename(program)
     return program
 

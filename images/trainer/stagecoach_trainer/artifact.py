@@ -12,14 +12,13 @@ from peft import get_peft_model_state_dict
 from stagecoach.contract.layout import served_base_path
 from stagecoach.contract.store import Content
 from stagecoach_trainer import places
-from stagecoach_trainer.bases import Base
+from stagecoach_trainer.bases import GENERATION_CONFIG, Base
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 
 
 MODEL_CONFIG = "config.json"
-GENERATION_CONFIG = "generation_config.json"
 # What a trainer sets in a model's configuration for its own ends; a user of the model needs the base's.
 OF_THE_TRAINER = ("use_cache", "pad_token_id", "bos_token_id", "eos_token_id")
 # A whole model is copied from a device and written piece by piece.

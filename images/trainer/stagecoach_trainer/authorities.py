@@ -8,7 +8,7 @@ from stagecoach.contract import mounts
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach_trainer import places
 
-# Python itself and the hub's, MLflow's and web servers' clients; requests; S3.
+# Python itself and the hub's, MLflow's, Cloud Storage's and web servers' clients; requests, as for its tokens; S3.
 VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE")
 SYSTEM = Path("/etc/ssl/certs/ca-certificates.crt")
 

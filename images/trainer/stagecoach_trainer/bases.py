@@ -17,6 +17,7 @@ from stagecoach_trainer import copies, places, pooling
 from stagecoach_trainer.failures import at
 
 CONFIG = "config.json"
+GENERATION_CONFIG = "generation_config.json"
 INDEX = "model.safetensors.index.json"
 TOKENIZER = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
@@ -102,7 +103,8 @@ def read(
     is part of it where it `embeds`. Raises BadInput: `mismatch` is the reason when it is not what its digests say.
     """
     with at(f"{field_of(source)}.uri"):
-        store, commit = (Store.local(folder), source.revision) if folder else store_of(source)
+        # A folder that a person names at a command line: links lead wherever they do.
+        store, commit = (Store.local(folder, within="/"), source.revision) if folder else store_of(source)
         base = _read(source, store, commit, family, embeds=embeds)
     for what, expected, found in (("model", source.model, base.model), ("tokenizer", source.tokenizer, base.tokenizer)):
         if expected is not None and expected != found:
@@ -146,6 +148,7 @@ def _read(source: ModelSource, store: Store, commit: str | None, family: Family,
     architecture = architecture_of(config, source, family)
     context = context_of(config, source, architecture)
     check_weights(store, names, source)
+    _check_generation(store, names, source)
     check_tokenizer(store, names, source)
     pooled = pooling.read(store, names, source) if embeds else None
     copy = copies.of(store, source.uri)
@@ -219,6 +222,8 @@ def architecture_of(config: dict[str, Any], source: ModelSource, family: Family)
         remedy = f"Name the file model.safetensors, or list it in {INDEX}, and remove transformers_weights."
         _refuse(source, message, remedy)
     named = config.get("architectures") or ["nothing"]
+    if not isinstance(named, list):
+        _refuse(source, "in its config.json, architectures is not a list of names.", "Copy the checkpoint again.")
     if family is Family.ENCODER:
         return _encoder(config, str(named[0]), source)
     if family is Family.ENCODER_DECODER:
@@ -268,16 +273,20 @@ def context_of(config: dict[str, Any], source: ModelSource, architecture: str) -
     """Return the longest context in tokens. Raises BadInput when it is not said."""
     for key in CONTEXT_KEYS:
         if isinstance(value := config.get(key), int) and value > 0:
-            return value - _reserved(config)
+            return value - _reserved(config, source)
     if architecture in RELATIVE:
         return RELATIVE[architecture]
     _refuse(source, "its config.json does not say how long its context is.", "Set max_position_embeddings in it.")
 
 
-def _reserved(config: dict[str, Any]) -> int:
+def _reserved(config: dict[str, Any], source: ModelSource) -> int:
     """Return how many positions no token gets: RoBERTa counts its positions from behind that of padding."""
-    counted = config.get("model_type") in ("roberta", "xlm-roberta")
-    return int(config.get("pad_token_id", 1)) + 1 if counted else 0
+    if config.get("model_type") not in ("roberta", "xlm-roberta"):
+        return 0
+    padding = config.get("pad_token_id", 1)
+    if not isinstance(padding, int):
+        _refuse(source, "in its config.json, pad_token_id is not a number.", "Copy the checkpoint again.")
+    return padding + 1
 
 
 def check_weights(store: Store, names: list[str], source: ModelSource) -> None:
@@ -296,6 +305,18 @@ def check_weights(store: Store, names: list[str], source: ModelSource) -> None:
     if ADAPTER in names:
         # transformers would load it on top of the base, and nothing of it is in the base's digest.
         _refuse(source, f"it holds an {ADAPTER} beside the model.", "Remove the adapter, or merge it into the model.")
+
+
+def _check_generation(store: Store, names: list[str], source: ModelSource) -> None:
+    """Refuse settings of generation that could not be published with a whole model: that is hours later."""
+    if GENERATION_CONFIG not in names:
+        return
+    try:
+        usable = isinstance(json.loads(store.read(GENERATION_CONFIG)), dict)
+    except ValueError:
+        usable = False
+    if not usable:
+        _refuse(source, f"its {GENERATION_CONFIG} is not a JSON object.", "Copy it again, or remove it.")
 
 
 def check_tokenizer(store: Store, names: list[str], source: ModelSource) -> None:
@@ -323,11 +344,11 @@ def _versions(store: Store, source: ModelSource) -> str:
 
 def _indexed(store: Store, source: ModelSource) -> set[str]:
     try:
-        return set(json.loads(store.read(INDEX))["weight_map"].values())
+        return set(map(str, json.loads(store.read(INDEX))["weight_map"].values()))
     except (ValueError, KeyError, AttributeError, TypeError):
         _refuse(source, f"its {INDEX} is broken.", "Copy the checkpoint again.")
 
 
 def is_model_file(name: str) -> bool:
     """Whether a file is part of a model's identity."""
-    return name in (CONFIG, "generation_config.json", INDEX) or name.endswith(".safetensors")
+    return name in (CONFIG, GENERATION_CONFIG, INDEX) or name.endswith(".safetensors")

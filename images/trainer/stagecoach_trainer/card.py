@@ -18,6 +18,7 @@ from stagecoach.contract.inputs import (
     Prompt,
     PromptTuningMethod,
     PTuningMethod,
+    QloraMethod,
     WordColumns,
 )
 from stagecoach.contract.prompts import PLACEHOLDER
@@ -94,7 +95,7 @@ def _what(record: Record) -> str:
 def _parameters(method: Method) -> str:
     """Return a method with its own parameters, in words; the modules have a row of their own."""
     match method:
-        case LoraMethod():
+        case LoraMethod() | QloraMethod():
             return f"{method.type}, rank {method.rank}, alpha {method.alpha}, dropout {method.dropout}"
         case PromptTuningMethod(init_text=str()):
             return f"{method.type}, {method.virtual_tokens} virtual tokens that began as {method.init_text!r}"
@@ -112,6 +113,13 @@ def _modules(training: TrainingRecord) -> Iterator[tuple[str, str]]:
         yield "Adapted modules", f"{', '.join(training.target_modules)} ({training.adapted_layers} layers)"
     if training.whole_modules:
         yield "Modules trained whole", ", ".join(training.whole_modules)
+
+
+def _quantization(training: TrainingRecord) -> Iterator[tuple[str, str]]:
+    if found := training.quantization:
+        how = f"{found.type}, {'scales quantized too' if found.double else 'plain scales'}, by {found.library}"
+        yield "Quantized in training", f"{found.layers} layers with {found.parameters} parameters: {how}"
+        yield "For which base", found.statement
 
 
 def _tags(record: Record) -> Iterator[tuple[str, str]]:
@@ -145,6 +153,7 @@ def _method(record: Record) -> str:
         *_tags(record),
         *_vectors(record),
         ("Frozen", training.frozen),
+        *_quantization(training),
         ("Trained parameters", f"{training.trainable_parameters} ({100 * training.trainable_share:.2f} %)"),
         ("Learning rate", f"{settings.learning_rate:g}, {settings.learning_rate_schedule}"),
         ("Warm-up", f"{training.warmup_steps} of {training.steps} steps"),

@@ -12,7 +12,7 @@ from typing import IO
 
 from stagecoach.contract import layout
 from stagecoach.contract.digests import FileEntry, Manifest, file_entry
-from stagecoach.contract.reports import Problem
+from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import StorageFailed, Store
 from stagecoach_trainer import places
 
@@ -24,6 +24,11 @@ class Copy:
     store: Store
     folder: str
     copied: bool
+
+    @property
+    def local(self) -> Store:
+        """The store of the files as they lie in the pod."""
+        return Store.local(self.folder) if self.copied else self.store
 
     def digest(self, names: Iterable[str]) -> str:
         """Return the digest of these files, each copied while it is hashed if it has to be."""
@@ -99,6 +104,11 @@ def told(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            message = "the name of a file is longer than a file system takes."
+            remedy = "Give it a name of at most 200 bytes, or name another file or folder."
+            value = Path(str(error.filename or path)).name
+            raise BadInput(Problem.of("SourceRefused", message, value=value, remedy=remedy)) from error
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         remedy = "Let the pod run on a node with more room for its scratch volume." if full else "See the message."
         reason = "ScratchFull" if full else "ScratchUnusable"

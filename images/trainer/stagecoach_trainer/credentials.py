@@ -13,9 +13,12 @@ from typing import NoReturn
 from urllib.parse import urlsplit
 
 from stagecoach.contract.reports import BadInput, Problem
+from stagecoach_trainer import service_accounts
+from stagecoach_trainer.service_accounts import ENDPOINT, KEY
 
 KEYS = {
     "s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL"),
+    "gs": (KEY, ENDPOINT),
     "https": ("username", "password", "token"),
     "hf": ("token", "HF_ENDPOINT"),
     "mlflow": ("username", "password", "token"),
@@ -23,10 +26,11 @@ KEYS = {
 PAIRS = (("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ("username", "password"))
 ENDPOINTS = {
     "AWS_ENDPOINT_URL": r"https?://[A-Za-z0-9._:\[\]-]+/?",
+    ENDPOINT: r"https?://[A-Za-z0-9._:\[\]-]+/?",
     "HF_ENDPOINT": r"https?://[A-Za-z0-9._:\[\]-]+(/[A-Za-z0-9._/-]*)?",
 }
-# These are sent encoded; all others as they are, in headers and addresses.
-_ANY_TEXT = ("username", "password")
+# These are sent encoded, or a signature made with them; all others as they are, in headers and addresses.
+_ANY_TEXT = ("username", "password", KEY)
 # For tests alone, whose servers are on their own machine. No Secret and no custom resource can set it.
 LOOPBACK_VARIABLE = "STAGECOACH_TESTS_USE_LOOPBACK"
 
@@ -36,6 +40,8 @@ def read(scheme: str, folder: Path, secret: str) -> dict[str, str]:
     there = {file.name for file in folder.iterdir()}
     keys = {name: _text(folder / name, secret) for name in KEYS[scheme] if name in there}
     check(keys, secret)
+    if scheme == "gs":
+        _check_service_account(keys, secret)
     return keys
 
 
@@ -48,6 +54,15 @@ def check(keys: Mapping[str, str], secret: str) -> None:
     for name, pattern in ENDPOINTS.items():
         if keys.get(name):
             _check_endpoint(name, keys[name], pattern, secret)
+
+
+def _check_service_account(keys: Mapping[str, str], secret: str) -> None:
+    if not keys.get(KEY):
+        # Whoever names a Secret does not mean the pod's own identity.
+        _refuse("CredentialsIncomplete", f"Secret {secret} has no {KEY}.", service_accounts.ANEW)
+    if refusal := service_accounts.refusal(keys[KEY], keys.get(ENDPOINT, "")):
+        reason, message, remedy = refusal
+        _refuse(reason, message.format(secret=f"Secret {secret}"), remedy)
 
 
 def _text(file: Path, secret: str) -> str:

@@ -11,7 +11,6 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from stagecoach.contract.inputs import Family, ImportInputs
 from stagecoach.contract.reports import BadInput
-from stagecoach.contract.store import Store
 from stagecoach_trainer import artifact, bases
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.families import encoder, tagger
@@ -39,7 +38,7 @@ def found(folder: Folder, base: Base, labels: tuple[str, ...]) -> Found:
 
 
 def _check_config(folder: Folder, base: Base) -> dict[str, Any]:
-    job, family, store = folder.job, folder.job.inputs.family, Store.local(folder.path)
+    job, family, store = folder.job, folder.job.inputs.family, folder.store
     try:
         config = bases.read_config(store, folder.source)
         architecture = bases.architecture_of(config, folder.source, family)

@@ -14,7 +14,7 @@ from stagecoach.contract.store import StorageFailed, Store
 from stagecoach_trainer import copies
 
 # What a download fails with when it is the disk's fault.
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
 DEFAULT_REVISION = "main"
 _TOKEN = "Let spec.credentials name a Secret with a token that may read it; if it is gated, accept its terms first."  # noqa: S105
 _UP = "See that the hub is up, and that pods may reach it; HF_ENDPOINT in the Secret names another hub."

@@ -16,6 +16,7 @@ from stagecoach_trainer import copies, places
 from stagecoach_trainer.hub import HubRepository
 
 CARD = "README.md"
+MAX_CARD = 1 << 20
 MAX_FILES = 10_000
 MAX_PATH = 512
 # Of a pattern, which is matched by trying all that its wildcards may stand for.
@@ -36,7 +37,7 @@ def files(repository: HubRepository, source: DataSource, field: str) -> list[str
         message = f"the hub names a file {outside[0]!r}, which would lie outside of the repository."
         _refuse("SourceRefused", message, "See that the hub is the one that is meant.", source, field)
     with _followed(source, field):
-        config = _config(_configs(repository), source, field)
+        config = _config(_configs(repository, source, field), source, field)
         found = _among(repository.files, config, source, field)
     if strange := [name for name in found if name not in repository.files]:
         _broken(f"it names {strange[0]}, which is not in the repository.", source, field)
@@ -113,14 +114,20 @@ def _is_inside(path: str) -> bool:
     return not path.startswith("/") and ".." not in path.split("/") and "\0" not in path
 
 
-def _configs(repository: HubRepository) -> dict[str, dict[str, Any]]:
+def _configs(repository: HubRepository, source: DataSource, field: str) -> dict[str, dict[str, Any]]:
     """Return the configs of a data set's card by name; none when it has no card, or one that lists none."""
     from datasets.utils.metadata import MetadataConfigs
     from huggingface_hub import DatasetCard
 
     if CARD not in repository.files:
         return {}
-    card = DatasetCard(repository.read(CARD).decode(), ignore_metadata_errors=False)
+    content = b""
+    if (size := repository.sizes[CARD]) <= MAX_CARD:
+        with repository.open(CARD) as stream:
+            content = stream.read(MAX_CARD + 1)  # no hub has to tell sizes
+    if max(size, len(content)) > MAX_CARD:
+        _broken(f"it has more than {MAX_CARD >> 20} MiB.", source, field)
+    card = DatasetCard(content.decode(), ignore_metadata_errors=False)
     return {str(name): told for name, told in MetadataConfigs.from_dataset_card_data(card.data).items()}
 
 

@@ -13,10 +13,20 @@ from stagecoach.contract.jobs import DataSource, ImportJob, ModelSource
 from stagecoach.contract.records import Imported, ImportRecord, KnownData
 from stagecoach.contract.reports import ArtifactReport, BadInput, Problem
 from stagecoach.contract.store import Content, StorageFailed, Store, require_storage
-from stagecoach_trainer import bases, copies, lookup, places, sources
+from stagecoach_trainer import bases, copies, lookup, places
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.failures import at, is_out_of_memory
-from stagecoach_trainer.train import CHANGED, check_revision, check_splits, now, own_staging, read_base, say, staging
+from stagecoach_trainer.train import (
+    check_revision,
+    check_splits,
+    clear_staging,
+    labels_of,
+    now,
+    own_staging,
+    read_base,
+    say,
+    staging,
+)
 
 URI = "method.uri"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -34,6 +44,7 @@ class Folder:
 
     job: ImportJob
     source: ModelSource
+    store: Store
     path: str
     names: tuple[str, ...]
     digest: str
@@ -56,6 +67,7 @@ def import_artifact(job: ImportJob) -> ArtifactReport:
     """Import unless it has been done, publish, and return what was published. Raises BadInput."""
     storage = places.storage()
     require_storage(storage)
+    clear_staging(job, storage)
     known = lookup.found(storage, job.inputs.digest, job.subject, force=job.force)
     if known is not None:
         say("the storage holds a record of these inputs: nothing is imported")
@@ -72,7 +84,7 @@ def _imported(job: ImportJob, storage: Store) -> ArtifactReport:
     base = read_base(job)
     bases.check_length(base, job.inputs.family, job.inputs.tokenization)
     _check_tokenizer(folder, base)
-    labels = _labels(job)
+    labels = labels_of(job)
     _check_labels(folder, labels)
     found = _found(folder, base, labels)
     manifest = storage.publish(found.files, staging(job))
@@ -93,7 +105,7 @@ def read(job: ImportJob) -> Folder:
             problem = Problem.of("DigestMismatch", message, field="method.digest", value=job.source.uri, remedy=remedy)
             raise BadInput(problem)
         copy.digest([name for name in names if name in bases.TOKENIZER_FILES])
-    return Folder(job, source, copy.folder, tuple(names), digest, commit)
+    return Folder(job, source, copy.local, copy.folder, tuple(names), digest, commit)
 
 
 def _names(store: Store, job: ImportJob) -> list[str]:
@@ -128,7 +140,7 @@ def _check_tokenizer(folder: Folder, base: Base) -> None:
     if not set(folder.names) & bases.TOKENIZER_FILES:
         return
     try:
-        bases.check_tokenizer(Store.local(folder.path), list(folder.names), folder.source)
+        bases.check_tokenizer(folder.store, list(folder.names), folder.source)
         brought = bases.load_tokenizer(replace(base, source=folder.source, folder=folder.path))
     except BadInput as error:
         refuse(folder.job, "TokenizerDiffers", error.problem.message, WITHOUT_TOKENIZER)
@@ -145,13 +157,6 @@ def _differences(brought: Any, own: Any) -> list[str]:
         name for name in ("chat_template", "eos_token") if getattr(brought, name) not in (None, getattr(own, name))
     ]
     return [part for part in parts if part not in OF_BATCHES] + words
-
-
-def _labels(job: ImportJob) -> tuple[str, ...]:
-    if job.labels_from is None:
-        return sources.run_labels(job.inputs.labels, ())
-    read_from = sources.read(job.labels_from, mismatch="InputChanged", remedy=CHANGED)
-    return sources.run_labels(job.inputs.labels, [read_from])
 
 
 def _check_labels(folder: Folder, labels: tuple[str, ...]) -> None:

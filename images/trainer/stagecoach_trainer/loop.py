@@ -99,6 +99,16 @@ class _Matching(_Metered):
 class _Writing(_Metered, SFTTrainer):  # type: ignore[misc]
     """Trains a decoder on what it writes after the prompt."""
 
+    def __init__(self, meter: Meter, model: Any, **options: Any) -> None:
+        # Of an adapter that is there already, beside quantized weights, TRL makes bfloat16: most steps would be rounded
+        # away in that.
+        kept = [
+            (item, item.data) for item in model.parameters() if item.requires_grad and hasattr(model, "peft_config")
+        ]
+        super().__init__(meter, model=model, **options)
+        for parameter, data in kept:
+            parameter.data = data
+
 
 # How models of a family are built, and what trains them.
 FAMILIES = {

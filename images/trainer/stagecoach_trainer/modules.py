@@ -8,12 +8,14 @@ from peft.utils.constants import (
     TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING,
     TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING,
 )
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
 
 from stagecoach.contract.inputs import Ia3Method
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach_trainer.bases import Base
+from stagecoach_trainer.failures import at
+from stagecoach_trainer.families import settings
 
 Targets = tuple[str, ...] | Literal["all-linear"]
 FIELD = "method.targetModules.names"
@@ -84,16 +86,20 @@ def _check(targets: tuple[str, ...], names: set[str], linear: set[str], there: s
 
 def skeleton(base: Base, kind: Any = AutoModelForCausalLM) -> Any:
     """Return the model on the meta device: all modules, no weights."""
+    field = f"candidates[{base.source.name}].model.uri"
+    with at(field):
+        config = settings(base.folder)
     try:
-        config = AutoConfig.from_pretrained(base.folder, local_files_only=True, trust_remote_code=False)
         with torch.device("meta"):
             return kind.from_config(config, trust_remote_code=False)
-    except (ValueError, KeyError, ImportError, AttributeError, TypeError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever follows of numbers that do not go together
         message = f"transformers cannot build {base.architecture} from its config.json: {error}"
         problem = Problem.of(
             "BaseUnusable",
             message,
-            field=f"candidates[{base.source.name}].model.uri",
+            field=field,
             value=base.source.uri,
             remedy="Use a base whose architecture this version of transformers knows.",
         )

@@ -83,8 +83,10 @@ def run(
         signal.alarm(0)
     if report.outcome is Outcome.DONE and launch.index_of(environment):
         return int(ExitCode.DONE)  # the pod of index 0 tells what was done
-    _tell(report, Path(environment.get(places.TERMINATION_LOG_VARIABLE, TERMINATION_LOG)))
-    return int(CODES.get(report.outcome, ExitCode.FAILED))
+    text = termination.message(report)
+    told = Report.parse(text) or report
+    _tell(told, text, Path(environment.get(places.TERMINATION_LOG_VARIABLE, TERMINATION_LOG)))
+    return int(CODES.get(told.outcome, ExitCode.FAILED))
 
 
 def _worked(child: _Child, command: Sequence[str], environment: Mapping[str, str], kills: int) -> Report:
@@ -172,10 +174,10 @@ def judged(report: Report | None, status: int, *, asked: bool, killed: bool) -> 
     return Report(outcome=Outcome.FAILED, problem=problem)
 
 
-def _tell(report: Report, log: Path) -> None:
+def _tell(report: Report, text: str, log: Path) -> None:
     sentence = report.problem.sentence if report.problem else ""
     print(f"{report.outcome}: {sentence}" if sentence else str(report.outcome), file=sys.stderr, flush=True)
     try:
-        log.write_text(termination.message(report))
+        log.write_text(text)
     except OSError as error:
         print(f"the termination message was not written: {error}", file=sys.stderr)

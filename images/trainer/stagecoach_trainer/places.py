@@ -39,10 +39,15 @@ def beside(uri: str) -> tuple[Store, str]:
 
 def _opened(place: Uri, uri: str, field: str = "") -> Store:
     if place.mounted:
-        return Store.local(rebased(mounts.path_of(place)))
-    from stagecoach_trainer.objects import ObjectStore
+        return Store.local(rebased(mounts.path_of(place)), within=rebased(mounts.folder_of(place)))
+    # Each with libraries of its own, which take seconds to import.
+    if place.scheme == "gs":
+        from stagecoach_trainer.gs import GoogleStorage
 
-    return ObjectStore.connect(place, keys(uri), field, _secret(uri) or "")
+        return GoogleStorage.connect(place, keys(uri), field, _secret(uri) or "")
+    from stagecoach_trainer.s3 import S3
+
+    return S3.connect(place, keys(uri), field, _secret(uri) or "")
 
 
 def keys(uri: str) -> dict[str, str]:

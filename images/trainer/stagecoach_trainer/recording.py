@@ -25,7 +25,7 @@ from stagecoach.contract.retention import project_uid
 from stagecoach.contract.store import Content, Store
 from stagecoach_trainer import artifact, card, curve, hardware, lookup, tracking
 from stagecoach_trainer.bases import Base
-from stagecoach_trainer.families import freezing
+from stagecoach_trainer.families import freezing, quantized
 from stagecoach_trainer.loop import Result, peak_memory
 from stagecoach_trainer.tracking import Tracker
 from stagecoach_trainer.train import Prepared, now, staging
@@ -188,6 +188,7 @@ def _training(prepared: Prepared, result: Result) -> TrainingRecord:
         weighting=_weighting(prepared.job.inputs),
         warmup_steps=result.warmup_steps,
         precision=result.precision,
+        quantization=quantized.told(result.model, result.precision),
         target_modules=artifact.target_modules(result.model),
         adapted_layers=len(getattr(result.model, "targeted_module_names", ())),
         whole_modules=artifact.whole_modules(result.model),
@@ -224,7 +225,7 @@ def _frozen(method: Method, model: Any) -> str:
 
 
 def _parameters(model: Any) -> tuple[int, int]:
-    counts = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    counts = [(quantized.size(parameter), parameter.requires_grad) for parameter in model.parameters()]
     return sum(count for count, trained in counts if trained), sum(count for count, _ in counts)
 
 

@@ -162,14 +162,9 @@ def labels_of(datasets: Iterable[Dataset]) -> tuple[str, ...]:
 
 
 def run_labels(labels: LabelsInput | None, datasets: Iterable[Dataset]) -> tuple[str, ...]:
-    """Return a run's labels: those given, or those of the data set they are taken from; none for a task without.
-
-    A run may leave that data set out; then they are those of the rows that it trains on.
-    """
+    """Return a run's labels: those given, or those of the data set they are taken from; none for a task without."""
     if labels is None:
         return ()
     if labels.values is not None:
         return labels.values
-    read_ones = list(datasets)
-    named = [dataset for dataset in read_ones if dataset.digest == labels.from_data]
-    return labels_of(named or read_ones)
+    return labels_of(dataset for dataset in datasets if dataset.digest == labels.from_data)

@@ -10,40 +10,43 @@ SHORT_FINDING = 90
 
 def message(report: Report) -> str:
     """Return the report's text, at most MAX_BYTES of UTF-8."""
-    for shorter in _shorter(report):
-        if len((text := shorter.line()).encode()) <= MAX_BYTES:
-            return text
-    raise AssertionError("the last form is a constant that fits")
+    return next(text for text in _shorter(report) if len(text.encode()) <= MAX_BYTES)
 
 
-def _shorter(report: Report) -> Iterator[Report]:
-    yield report
+def _shorter(report: Report) -> Iterator[str]:
+    """Yield ever shorter forms. Those that people can read come first; the last one is a constant that fits."""
+    yield report.line()
     if report.resolution:
-        for resolution in _shorter_resolutions(report.resolution):
-            report = report.model_copy(update={"resolution": resolution})
-            yield report
+        for shorter in _shorter_resolutions(report.resolution):
+            report = report.model_copy(update={"resolution": shorter})
+            yield report.line()
+        yield report.packed
+        yield report.model_copy(update={"resolution": _with_codes(shorter)}).packed
     if report.problem:
         for problem in (_shorter_problem(report.problem), _reason_alone(report.problem)):
-            yield report.model_copy(update={"problem": problem})
+            yield report.model_copy(update={"problem": problem}).line()
     problem = Problem.of(
         "ReportTooLarge",
         f"the result does not fit into the {MAX_BYTES} bytes of a termination message.",
         remedy="Use fewer data sets and candidates, or shorter names.",
     )
-    yield Report(outcome=Outcome.FAILED, problem=problem)
+    # The same would not fit again.
+    yield Report(outcome=Outcome.BAD_INPUT, problem=problem).line()
 
 
 def _shorter_resolutions(resolution: Resolution) -> Iterator[Resolution]:
-    """Yield ever shorter forms: fewer labels first, then shorter findings, then fewer of them."""
+    """Yield ever shorter forms: fewer labels first, then shorter findings."""
     count = min(len(resolution.labels.first), MAX_LABELS) if resolution.labels else 0
     while count:
         yield (resolution := _with_labels(resolution, count))
         count = count * 3 // 4
     yield (resolution := _with_labels(resolution, 0))
-    brief = tuple(_brief(finding) for finding in resolution.findings)
-    yield (resolution := resolution.model_copy(update={"findings": brief}))
+    yield resolution.model_copy(update={"findings": tuple(_brief(finding) for finding in resolution.findings)})
+
+
+def _with_codes(resolution: Resolution) -> Resolution:
     codes = tuple(Finding(code=finding.code, message="See the Job's log.") for finding in resolution.findings)
-    yield resolution.model_copy(update={"findings": codes})
+    return resolution.model_copy(update={"findings": codes})
 
 
 def _with_labels(resolution: Resolution, count: int) -> Resolution:

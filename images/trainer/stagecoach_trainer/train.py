@@ -1,22 +1,24 @@
 """TrainJob: from inputs that are fixed by digest to a published adapter or model and its record."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from stagecoach.contract import layout
 from stagecoach.contract.inputs import TRAINER_REVISION
 from stagecoach.contract.jobs import DataSource, ImportJob, Split, TrainJob
 from stagecoach.contract.profiles import Profile, Profiler
 from stagecoach.contract.prompts import Encoder, Tokenizer, encoder_for
 from stagecoach.contract.reports import ArtifactReport, BadInput, Problem
-from stagecoach.contract.store import Store, require_storage
+from stagecoach.contract.store import StorageFailed, Store, require_storage
 from stagecoach_trainer import bases, encoding, interruption, lookup, matching, places, sources
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.checkpoints import Checkpoints
 from stagecoach_trainer.encoding import Encoding
 from stagecoach_trainer.group import ALONE, Members
+from stagecoach_trainer.sources import Dataset
 
 CHANGED = (
     "Have the project read it again (set its annotation stagecoach.dev/requested-at) and create another run, or bring"
@@ -48,29 +50,42 @@ def train(job: TrainJob, members: Members = ALONE) -> ArtifactReport:
         return _trained(prepare(job, members), members)
     storage = places.storage()
     require_storage(storage)
+    clear_staging(job, storage)
     known = lookup.found(storage, job.inputs.digest, job.subject, force=job.force)
     if known is not None:
         say("the storage holds a record of these inputs: nothing is trained")
         return known
     with own_staging(job, storage):
-        members.at_word(lambda _: places.storage().clean(staging(job)))
+        members.at_word(lambda _: clear_staging(job, places.storage()))
         return _trained(prepare(job, members), members)
 
 
 @contextmanager
 def own_staging(job: TrainJob | ImportJob, storage: Store) -> Iterator[None]:
-    """Let the attempt write to its staging, empty in the beginning and gone in the end, in a storage that takes it."""
-    storage.clean(staging(job))
+    """Let the attempt write to its staging, gone in the end, in a storage that takes it."""
     storage.probe(staging(job))
     try:
         yield
     finally:
-        storage.clean(staging(job))
+        clear_staging(job, storage)
 
 
 def staging(job: TrainJob | ImportJob) -> str:
     """Return the name of the attempt's own staging: an earlier one that was thought lost may still be ending."""
     return f"{job.subject.uid}-{job.attempt}"
+
+
+def clear_staging(job: TrainJob | ImportJob, storage: Store) -> None:
+    """Remove what this attempt left in staging, and those before it that were killed.
+
+    One that was thought lost and still writes fails then, and nothing is half written: only whole files are renamed to
+    their place. A later attempt's is never removed. What cannot be removed stays: the work itself is done.
+    """
+    with suppress(BadInput, StorageFailed):
+        for name in storage.folders(layout.STAGING):
+            of, _, attempt = name.rpartition("-")
+            if of == job.subject.uid and attempt.isdecimal() and int(attempt) <= job.attempt:
+                storage.clean(name)
 
 
 def prepare(job: TrainJob, members: Members = ALONE) -> Prepared:
@@ -79,13 +94,10 @@ def prepare(job: TrainJob, members: Members = ALONE) -> Prepared:
     check_revision(job.inputs.revision)
     check_splits(job.train, "data.train")
     say("reading data and base model")
-    train_sets, validation_sets = (
-        [sources.read(source, mismatch="InputChanged", remedy=CHANGED) for source in group]
-        for group in (job.train, job.validation)
-    )
+    train_sets, validation_sets = ([read_data(source) for source in group] for group in (job.train, job.validation))
     base = bases.parse(members.once_per_node("base", lambda: bases.line(read_base(job))))
     bases.check_length(base, job.inputs.family, job.inputs.tokenization)
-    labels = sources.run_labels(job.inputs.labels, train_sets)
+    labels = labels_of(job, train_sets)
     if job.inputs.labels is not None:
         sources.check_labels([*train_sets, *validation_sets], labels)
     tokenizer = bases.load_tokenizer(base)
@@ -103,6 +115,16 @@ def prepare(job: TrainJob, members: Members = ALONE) -> Prepared:
         labels,
         started,
     )
+
+
+def read_data(source: DataSource) -> Dataset:
+    """Return a data set as the inputs say. Raises BadInput."""
+    return sources.read(source, mismatch="InputChanged", remedy=CHANGED)
+
+
+def labels_of(job: TrainJob | ImportJob, trained_on: Sequence[Dataset] = ()) -> tuple[str, ...]:
+    """Return the labels of the job's project: maybe of a set that is trained on, maybe of one read for them alone."""
+    return sources.run_labels(job.inputs.labels, [read_data(job.labels_from)] if job.labels_from else trained_on)
 
 
 def read_base(job: TrainJob | ImportJob) -> Base:

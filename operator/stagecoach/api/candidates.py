@@ -21,8 +21,8 @@ class Model(BaseModel, json_schema_extra=MODEL_RULES):
     """A base model's place."""
 
     uri: ModelUri = Field(
-        description="pvc://<claim>/<folder> or s3://<bucket>/<folder> with config.json, tokenizer and safetensors"
-        " weights, or hf://<organization>/<name> of a model hub.",
+        description="pvc://<claim>/<folder>, s3://<bucket>/<folder> or gs://<bucket>/<folder> with config.json,"
+        " tokenizer and safetensors weights, or hf://<organization>/<name> of a model hub.",
     )
     revision: Optional[Revision] = Field(
         None,

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any
 
-from annotated_types import Len
 from kube_custom_resource import schema
 from kube_custom_resource.schema import Optional
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, StringConstraints, WithJsonSchema
@@ -48,6 +47,14 @@ class Matches:
 
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=MAX_NAME)]
+SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+# What Kubernetes allows for most of its own kinds.
+OBJECT_NAME = Matches(
+    f"^{SUBDOMAIN}$",
+    "must be the name of an object: lower-case letters, digits, '-' and '.', with a letter or digit at both ends and"
+    " beside each '.'",
+)
+ObjectName = Annotated[str, StringConstraints(max_length=253), OBJECT_NAME]
 Digest = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=256)]
@@ -59,26 +66,39 @@ Duration = Annotated[str, StringConstraints(max_length=8), DURATION]
 Memory = Annotated[
     str,
     StringConstraints(max_length=20),
-    Matches(r"^[1-9][0-9]{0,11}(k|M|G|T|Ki|Mi|Gi|Ti)?$", "must be an amount of memory such as 512Mi or 8Gi"),
+    Matches(
+        r"^([1-9][0-9]{6,13}|[1-9][0-9]{3,10}(k|Ki)|[1-9][0-9]{0,7}(M|Mi)|[1-9][0-9]{0,4}(G|Gi)|[1-9][0-9]?(T|Ti))$",
+        "must be an amount of memory such as 512Mi or 8Gi, of at least 1M and at most 99Ti",
+    ),
 ]
 Cpu = Annotated[
     str,
     StringConstraints(max_length=12),
-    Matches(r"^([1-9][0-9]{0,5}m|[1-9][0-9]{0,3}([.][0-9]{1,3})?)$", "must be a number of CPUs such as 500m, 1.5 or 2"),
+    Matches(
+        r"^([1-9][0-9]{0,5}m|[1-9][0-9]{0,2}([.][0-9]{1,3})?|0[.][0-9]{0,2}[1-9])$",
+        "must be a number of CPUs such as 500m, 1.5 or 2, and less than 1000",
+    ),
 ]
 URI_RULE = "path segments start with a letter, digit or underscore, without '..', percent signs or credentials"
-Revision = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=128)]
+_WORD = r"[A-Za-z0-9_]([.]?[A-Za-z0-9_-])*"
+# A config or a split of a hub's data set.
+HubWord = Annotated[str, StringConstraints(pattern=f"^{_WORD}$", max_length=128)]
+# Branches may have folders, such as refs/convert/parquet.
+Revision = Annotated[str, StringConstraints(pattern=f"^{_WORD}(/{_WORD})*$", max_length=128)]
 StorageUri = Annotated[
     str,
     StringConstraints(max_length=uris.MAX_LENGTH),
-    Matches(uris.STORAGE_URI_PATTERN, f"must be pvc://<claim>/<folder> or s3://<bucket>/<folder>; {URI_RULE}"),
+    Matches(
+        uris.STORAGE_URI_PATTERN,
+        f"must be pvc://<claim>/<folder>, s3://<bucket>/<folder> or gs://<bucket>/<folder>; {URI_RULE}",
+    ),
 ]
 FileUri = Annotated[
     str,
     StringConstraints(max_length=uris.MAX_LENGTH),
     Matches(
         uris.FILE_URI_PATTERN,
-        "must be pvc://<claim>/<file>, configmap://<name>/<key>, s3://<bucket>/<file>,"
+        "must be pvc://<claim>/<file>, configmap://<name>/<key>, s3://<bucket>/<file>, gs://<bucket>/<file>,"
         f" https://<full host name>/<file> or hf://datasets/<organization>/<name>[/<file>]; {URI_RULE}",
     ),
 ]
@@ -87,7 +107,8 @@ ModelUri = Annotated[
     StringConstraints(max_length=uris.MAX_LENGTH),
     Matches(
         uris.MODEL_URI_PATTERN,
-        f"must be pvc://<claim>/<folder>, s3://<bucket>/<folder> or hf://<organization>/<name>; {URI_RULE}",
+        "must be pvc://<claim>/<folder>, s3://<bucket>/<folder>, gs://<bucket>/<folder> or"
+        f" hf://<organization>/<name>; {URI_RULE}",
     ),
 ]
 UriBeginning = Annotated[
@@ -95,8 +116,8 @@ UriBeginning = Annotated[
     StringConstraints(max_length=uris.MAX_LENGTH),
     Matches(
         uris.MATCH_PATTERN,
-        "must be the beginning of URIs: s3://, s3://<bucket>/<folder>/, https://<host>/<folder>/, http://<host>/, hf://"
-        f" or hf://<organization>; {URI_RULE}",
+        "must be the beginning of URIs: s3://, s3://<bucket>/<folder>/, gs://, gs://<bucket>/<folder>/,"
+        f" https://<host>/<folder>/, http://<host>/, hf:// or hf://<organization>; {URI_RULE}",
     ),
 ]
 TrackingUri = Annotated[
@@ -105,7 +126,6 @@ TrackingUri = Annotated[
     Matches(uris.TRACKING_URI_PATTERN, f"must be https://<host>[:<port>] or http://<host>[:<port>]; {URI_RULE}"),
 ]
 Time = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
-LabelMap = Annotated[dict[str, str], Len(max_length=32)]
 
 
 class BaseModel(schema.BaseModel):
@@ -186,54 +206,7 @@ class Condition(Told):
 class LocalSecret(BaseModel):
     """A Secret of the same namespace."""
 
-    name: str = Field(min_length=1, max_length=253, description="Name of the Secret.")
-
-
-class TolerationOperator(Enum):
-    """How a toleration compares."""
-
-    EXISTS = "Exists"
-    EQUAL = "Equal"
-
-
-class TaintEffect(Enum):
-    """What a taint does to pods that do not tolerate it."""
-
-    NO_SCHEDULE = "NoSchedule"
-    PREFER_NO_SCHEDULE = "PreferNoSchedule"
-    NO_EXECUTE = "NoExecute"
-
-
-class Toleration(BaseModel):
-    """A toleration, as in a pod's spec."""
-
-    key: Optional[str] = Field(None, max_length=316, description="Taint key; empty with Exists matches every taint.")
-    operator: Optional[TolerationOperator] = Field(None, description="Exists or Equal. Default: Equal.")
-    value: Optional[str] = Field(None, max_length=63, description="Taint value, for Equal.")
-    effect: Optional[TaintEffect] = Field(None, description="Taint effect; empty matches every effect.")
-    toleration_seconds: Optional[int] = Field(None, ge=0, description="How long NoExecute is tolerated, in seconds.")
-
-
-class PodSettings(BaseModel):
-    """What every pod of a project gets."""
-
-    queue: Optional[Name] = Field(
-        None,
-        description="Kueue's LocalQueue, in the same namespace. Every Job is made suspended and starts when the queue"
-        " admits it. Default: none, Jobs start at once.",
-    )
-    service_account_name: Optional[Name] = Field(
-        None, description="ServiceAccount of the pods. Its token is not mounted. Default: the namespace's default."
-    )
-    image_pull_secrets: list[LocalSecret] = Field(
-        [], max_length=8, description="Secrets to pull images with. Default: none."
-    )
-    priority_class_name: Optional[ShortText] = Field(None, description="PriorityClass of the pods. Default: none.")
-    node_selector: LabelMap = Field({}, description="Labels that a node must have. Default: none.")
-    tolerations: list[Toleration] = Field(
-        [], max_length=16, description="Taints that the pods tolerate. Default: none."
-    )
-    labels: LabelMap = Field({}, description="Labels added to the Jobs and pods. Default: none.")
+    name: ObjectName = Field(description="Name of the Secret.")
 
 
 class Metadata(BaseModel):

@@ -4,7 +4,20 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from stagecoach.api.common import BaseModel, Digest, Enum, FileUri, Name, Optional, Revision, Text, cel, keyed, rules
+from stagecoach.api.common import (
+    BaseModel,
+    Digest,
+    Enum,
+    FileUri,
+    HubWord,
+    Name,
+    Optional,
+    Revision,
+    Text,
+    cel,
+    keyed,
+    rules,
+)
 
 MAX_DATASETS = 12
 
@@ -111,19 +124,19 @@ HUB_RULES = rules(
 class HubData(BaseModel):
     """What is to be taken of a hub's data set."""
 
-    config: Optional[Revision] = Field(
+    config: Optional[HubWord] = Field(
         None,
         description="Config of a whole data set, by the name in its card. Default: the default one, or the only one.",
     )
-    split: Optional[Revision] = Field(
+    split: Optional[HubWord] = Field(
         None,
         description="Split of a whole data set, as the hub calls it, such as train or validation. It says nothing of"
         " what the rows may be used for: that is the split beside hub.",
     )
     revision: Optional[Revision] = Field(
         None,
-        description="Commit, branch or tag. Runs use the commit that it stood for when the project was resolved."
-        " Default: main.",
+        description="Commit, branch or tag, such as main or refs/convert/parquet. Runs use the commit that it stood for"
+        " when the project was resolved. Default: main.",
     )
 
 
@@ -133,7 +146,7 @@ class DataSet(BaseModel, json_schema_extra=HUB_RULES):
     name: Name = Field(max_length=40, description="Name by which runs refer to it.")
     uri: FileUri = Field(
         description="A .csv, .jsonl or .parquet file: pvc://<claim>/<path> or configmap://<name>/<key> in the project's"
-        " namespace, s3://<bucket>/<path>, https://<host>/<path>, or in a hub"
+        " namespace, s3://<bucket>/<path>, gs://<bucket>/<path>, https://<host>/<path>, or in a hub"
         " hf://datasets/<organization>/<name>/<path>; or a whole data set of a hub, hf://datasets/<organization>/<name>.",
     )
     hub: Optional[HubData] = Field(

@@ -157,8 +157,10 @@ class Resources(BaseModel):
         pattern=r"^[a-z0-9.-]{1,200}/[a-zA-Z0-9._-]{1,63}$",
         description="Name of the GPU resource. Default: nvidia.com/gpu.",
     )
-    cpu: Cpu = Field("2", description="CPUs a pod asks for; also its threads. Default: 2.")
-    memory: Memory = Field("8Gi", description="Memory a pod asks for, and its limit. Default: 8Gi.")
+    cpu: Cpu = Field("2", description="CPUs a pod asks for, less than 1000; also its threads. Default: 2.")
+    memory: Memory = Field(
+        "8Gi", description="Memory a pod asks for, and its limit; at least 1M and at most 99Ti. Default: 8Gi."
+    )
 
 
 class BestBy(Enum):

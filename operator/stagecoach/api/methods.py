@@ -13,6 +13,7 @@ class MethodType(Enum):
     LORA = "LoRA"
     RS_LORA = "RsLoRA"
     DORA = "DoRA"
+    QLORA = "QLoRA"
     IA3 = "IA3"
     PREFIX_TUNING = "PrefixTuning"
     PROMPT_TUNING = "PromptTuning"
@@ -21,7 +22,7 @@ class MethodType(Enum):
     IMPORT = "Import"
 
 
-LOW_RANK = (MethodType.LORA, MethodType.RS_LORA, MethodType.DORA)
+LOW_RANK = (MethodType.LORA, MethodType.RS_LORA, MethodType.DORA, MethodType.QLORA)
 PROMPT_LEARNING = (MethodType.PREFIX_TUNING, MethodType.PROMPT_TUNING, MethodType.P_TUNING)
 # The types that take a parameter; with any other type it is refused.
 TAKEN_BY = {
@@ -117,30 +118,31 @@ class Method(BaseModel):
 
     type: MethodType = Field(
         description="LoRA: low-rank adaptation; the base's weights stay as they are. RsLoRA: the same, scaled by"
-        " alpha/√rank, for high ranks. DoRA: direction and size apart; slower. IA3: learned factors, very few. "
-        "PrefixTuning, PromptTuning, PTuning: learned virtual tokens before the input. Full: all weights are trained"
-        " and a whole model is published; it takes about a tenth of LoRA's learning rate. Import: nothing is trained;"
-        " an adapter or a model that was made elsewhere is checked, recorded and published."
+        " alpha/√rank, for high ranks. DoRA: direction and size apart; slower. QLoRA: as LoRA, while the base's"
+        " weights are held in 4 bits: least memory, slower. IA3: learned factors, very few. PrefixTuning, PromptTuning,"
+        " PTuning: learned virtual tokens before the input. Full: all weights are trained and a whole model is"
+        " published; it takes about a tenth of LoRA's learning rate. Import: nothing is trained; an adapter or a model"
+        " that was made elsewhere is checked, recorded and published."
     )
     rank: Optional[int] = Field(
-        None, ge=1, le=512, description="Of LoRA, RsLoRA, DoRA: rank of the adapter matrices. Default: 16."
+        None, ge=1, le=512, description="Of LoRA, RsLoRA, DoRA, QLoRA: rank of the adapter matrices. Default: 16."
     )
     alpha: Optional[int] = Field(
         None,
         ge=1,
         le=2048,
-        description="Of LoRA, RsLoRA, DoRA: scale of the adapter: its output counts alpha/rank. Default: 32.",
+        description="Of LoRA, RsLoRA, DoRA, QLoRA: scale of the adapter: its output counts alpha/rank. Default: 32.",
     )
     dropout: Optional[float] = Field(
         None,
         ge=0,
         le=0.9,
-        description="Of LoRA, RsLoRA, DoRA: share of the adapter's input dropped in training. Default: 0.",
+        description="Of LoRA, RsLoRA, DoRA, QLoRA: share of the adapter's input dropped in training. Default: 0.",
     )
     target_modules: Optional[TargetModules] = Field(
         None,
-        description="Of LoRA, RsLoRA, DoRA, IA3: the modules that get an adapter. Default: preset all-linear; with IA3"
-        " those that PEFT knows for the base.",
+        description="Of LoRA, RsLoRA, DoRA, QLoRA, IA3: the modules that get an adapter. Default: preset all-linear;"
+        " with IA3 those that PEFT knows for the base.",
         json_schema_extra=rules(
             cel(
                 "has(self.preset) != has(self.names)",
@@ -187,7 +189,8 @@ class Method(BaseModel):
     )
     uri: Optional[ModelUri] = Field(
         None,
-        description="Of Import: pvc://<claim>/<folder>, s3://<bucket>/<folder> or hf://<organization>/<name>, with"
+        description="Of Import: pvc://<claim>/<folder>, s3://<bucket>/<folder>, gs://<bucket>/<folder> or"
+        " hf://<organization>/<name>, with"
         " adapter_config.json and adapter_model.safetensors, or with config.json and safetensors weights.",
     )
     revision: Optional[Revision] = Field(

@@ -13,7 +13,6 @@ from stagecoach.api.common import (
     Matches,
     Name,
     Optional,
-    PodSettings,
     ShortText,
     StorageUri,
     Text,
@@ -24,6 +23,7 @@ from stagecoach.api.common import (
     rules,
 )
 from stagecoach.api.data import Data, Tokenization
+from stagecoach.api.pods import PodSettings
 from stagecoach.api.problem import Problem
 from stagecoach.api.resolved import FindingCode, TransformerProjectStatus
 
@@ -77,8 +77,8 @@ class Storage(BaseModel):
     """Where artifacts and records are kept. They outlive the cluster."""
 
     uri: StorageUri = Field(
-        description="pvc://<claim>/<folder> in the project's namespace, where the folder is made when it is missing, or"
-        " s3://<bucket>/<folder>, where the bucket must exist.",
+        description="pvc://<claim>/<folder> in the project's namespace, where the folder is made when it is missing;"
+        " s3://<bucket>/<folder> or gs://<bucket>/<folder>, where the bucket must exist.",
     )
     retention: Optional[Retention] = Field(
         None,
@@ -91,13 +91,14 @@ class Credential(BaseModel):
     """What opens a place that is not in the cluster."""
 
     match: UriBeginning = Field(
-        description="The beginning of the URIs that it is for, such as s3://lake/ or hf://; one on https:// or http://"
+        description="The beginning of the URIs that it is for, such as s3://lake/, gs:// or hf://; one on https:// or http://"
         " is that of a data set or of tracking. The longest match counts.",
     )
     secret: LocalSecret = Field(
         description="Secret of the project's namespace, mounted as files into the pods that read or write there; the"
         " operator never reads it. Keys: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION,"
-        " AWS_ENDPOINT_URL (s3); username and password, or token (https, tracking); token, HF_ENDPOINT (hf).",
+        " AWS_ENDPOINT_URL (s3); GOOGLE_APPLICATION_CREDENTIALS_JSON, GCS_ENDPOINT_URL (gs);"
+        " username and password, or token (https, tracking); token, HF_ENDPOINT (hf).",
     )
 
 
@@ -149,7 +150,8 @@ class TransformerProjectSpec(BaseModel):
     credentials: list[Credential] = Field(
         [],
         max_length=MAX_CREDENTIALS,
-        description="Secrets for places that ask for them. Default: none, every place is read without.",
+        description="Secrets for places that ask for them. Default: none. Then every place is read without, and"
+        " gs:// with the identity that the pod has of its ServiceAccount, or on some clusters of its node.",
         json_schema_extra=keyed("match"),
     )
     tracking: Optional[Tracking] = Field(

@@ -4,7 +4,8 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from stagecoach.api.common import CustomObject, PodSettings
+from stagecoach.api.common import CustomObject
+from stagecoach.api.pods import PodSettings
 from stagecoach.build.labels import API_VERSION, MANAGED_BY, OWNER_KIND, OWNER_NAME, OWNER_UID, REPORTS_PROGRESS
 from stagecoach.contract import access, mounts, retention, tracking, uris
 from stagecoach.contract.access import Access, Credential
@@ -94,6 +95,16 @@ class Work:
 def job_name(owner: CustomObject, suffix: str) -> str:
     """Return the name of a Job: the same for the same attempt, another for another object of the same name."""
     return f"{owner.metadata.name}-{hashlib.sha256(owner.metadata.uid.encode()).hexdigest()[:5]}-{suffix}"
+
+
+def number_of(owner: CustomObject, letter: str, name: str) -> int | None:
+    """Return the number in the name of a Job of a kind; None of a name that is not given to its owner's Jobs.
+
+    A person may copy a Job, labels and all: that is not ours to judge.
+    """
+    digits = name.rpartition(f"-{letter}")[2]
+    number = int(digits) if digits.isdecimal() else 0
+    return number if number and name == job_name(owner, f"{letter}{number}") else None
 
 
 def owner_labels(owner: CustomObject) -> dict[str, str]:

@@ -151,16 +151,34 @@ class Family(StrEnum):
 Architecture = Literal[Family.ENCODER, Family.ENCODER_DECODER]
 
 
-class LoraMethod(ContractModel):
-    """Low-rank adaptation (Hu et al. 2021), all base weights frozen; RsLoRA scales, and DoRA splits, otherwise."""
+class _LowRank(ContractModel):
+    """What all kinds of low-rank adaptation have in common."""
 
-    type: Literal["LoRA", "RsLoRA", "DoRA"] = "LoRA"
     rank: int
     alpha: int
     dropout: float
     target_modules: tuple[str, ...] | Literal["all-linear"] = Field(
         description="Module name suffixes, or every linear layer but the output head."
     )
+
+
+class LoraMethod(_LowRank):
+    """Low-rank adaptation (Hu et al. 2021), all base weights frozen; RsLoRA scales, and DoRA splits, otherwise."""
+
+    type: Literal["LoRA", "RsLoRA", "DoRA"] = "LoRA"
+
+
+class QloraMethod(_LowRank):
+    """LoRA beside weights that are quantized to 4 bits for the training (Dettmers et al. 2023).
+
+    How they are quantized is the trainer's: NF4, and the scales once more. It is no LoraMethod, so that a family that
+    does not know of it refuses it.
+    """
+
+    type: Literal["QLoRA"] = "QLoRA"
+
+
+LowRankMethod = LoraMethod | QloraMethod
 
 
 class Ia3Method(ContractModel):
@@ -210,7 +228,7 @@ class FullMethod(ContractModel):
     freeze: Freeze | None = None
 
 
-AdapterMethod = LoraMethod | Ia3Method | PrefixTuningMethod | PromptTuningMethod | PTuningMethod
+AdapterMethod = LoraMethod | QloraMethod | Ia3Method | PrefixTuningMethod | PromptTuningMethod | PTuningMethod
 Method = Annotated[AdapterMethod | FullMethod, Field(discriminator="type")]
 
 
@@ -274,6 +292,11 @@ class RunInputs(Decided):
     hyperparameters: Hyperparameters
     best: Literal["eval_loss"] | None = Field(
         None, description="Publish what the model was when this was lowest, of all evaluations. None: as it ended."
+    )
+    label_columns: AnyColumns | None = Field(
+        None,
+        description="The columns of the data set that the labels are taken from, when it is not trained on with these."
+        " None: the labels are given, or of what is trained on.",
     )
     devices: int = Field(ge=0, description="GPUs that take part; 0 is a CPU. It decides precision and reduction order.")
     processes: int | None = Field(

@@ -154,6 +154,9 @@ class TrainJob(ContractModel):
     base: ModelSource
     train: tuple[DataSource, ...]
     validation: tuple[DataSource, ...]
+    labels_from: DataSource | None = Field(
+        None, description="The data set of inputs.labelColumns, which is read for its labels and not trained on."
+    )
     image: str = Field(description="The image as the operator asked for it; the record keeps it.")
     checkpoints: Checkpoints = Field(default_factory=Checkpoints)
     threads: int = Field(1, ge=1, description="CPU threads of a process: whole CPUs that the run asked for.")
@@ -163,6 +166,16 @@ class TrainJob(ContractModel):
     def _as_many_as_decided(self) -> Self:
         if (self.group.size if self.group else 1) != (self.inputs.processes or 1):
             raise ValueError("the group is not of as many processes as the inputs say")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_where_decided(self) -> Self:
+        inputs, source = self.inputs, self.labels_from
+        digest = inputs.labels.from_data if inputs.labels else None
+        if (source.columns if source else None) != inputs.label_columns or (source and source.digest != digest):
+            raise ValueError("the labels are not taken from where the inputs say")
+        if digest and not source and digest not in {item.digest for item in inputs.train}:
+            raise ValueError("nobody says where the data set of the labels lies")
         return self
 
 

@@ -13,7 +13,7 @@ runs/<inputs hex>/loss.svg       the losses of its training, a picture in the ca
 runs/<inputs hex>/checkpoints/<run uid>/
     step-<step>.<attempt>/       a training in progress, from which another attempt goes on
     step-<step>.<attempt>.json   written last: without it the checkpoint is not there
-staging/<uid>/                   work of a Job that has not published yet
+staging/<run uid>-<attempt>/     work of an attempt that has not published yet; the next removes what a killed one left
 
 Checkpoints are a run's own, and of the attempt that wrote them: one that was thought lost may still be writing. All
 checkpoints of the same inputs go when a record of these inputs is published: nobody needs them any more.

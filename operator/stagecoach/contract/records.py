@@ -72,6 +72,20 @@ class Stretch(ContractModel):
     seconds: float
 
 
+class Quantization(ContractModel):
+    """How the base's weights were held while an adapter was trained."""
+
+    type: str = Field(description="The number format of the weights, such as nf4.")
+    double: bool = Field(description="Whether the scales of the weights were quantized too.")
+    block: int = Field(description="Numbers that have a scale in common.")
+    storage: str = Field(description="The number format in which they lay in memory, packed.")
+    compute: str = Field(description="The number format in which was computed with them.")
+    library: str = Field(description="What quantized them, with its version.")
+    layers: int = Field(description="Linear layers that were quantized.")
+    parameters: int = Field(description="Numbers in their weights.")
+    statement: str = Field(description="Of which base the losses are, and for which base the adapter is.")
+
+
 class TrainingRecord(ContractModel):
     """How the training went. What was asked for is in `inputs`; here is what came of it."""
 
@@ -85,6 +99,7 @@ class TrainingRecord(ContractModel):
     data_order: str | None = Field(None, description="With several processes: which rows each of them got, in words.")
     warmup_steps: int
     precision: str = Field(description="float32 or bfloat16.")
+    quantization: Quantization | None = Field(None, description="Of a base that was quantized for the training.")
     target_modules: tuple[str, ...] = Field(description="The module names that got an adapter, sorted.")
     adapted_layers: int = Field(description="Number of modules that got an adapter.")
     whole_modules: tuple[str, ...] | None = Field(

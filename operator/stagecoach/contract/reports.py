@@ -1,6 +1,8 @@
 """What a Job tells: one Report as the container's termination message, and progress lines on stdout."""
 
+import base64
 import json
+import zlib
 from contextlib import suppress
 from enum import IntEnum, StrEnum
 from typing import Any, Self
@@ -13,6 +15,8 @@ from stagecoach.contract.model import ContractModel
 # The kubelet cuts a termination message at this length.
 MAX_BYTES = 4096
 TERMINATION_LOG = "/dev/termination-log"
+# Before a report that is told compressed, in base 85.
+PACKED = "deflate:"
 
 
 class ExitCode(IntEnum):
@@ -188,11 +192,17 @@ class Report(ContractModel):
         A later trainer, frozen into a run before the operator was rolled back, may say more than is known here, which
         is passed over; or what cannot be read, which has the outcome Unknown.
         """
+        text = _unpacked(text or "")
         try:
             return cls.model_validate_json(text, extra="ignore") if text else None
         except ValidationError as error:
-            said = _read(text or "")
+            said = _read(text)
             return cls._unknown(said, error) if "outcome" in said else None
+
+    @property
+    def packed(self) -> str:
+        """The text of one that would be too long as it is: most of it are digests in hexadecimal."""
+        return PACKED + base64.b85encode(zlib.compress(self.line().encode(), 9)).decode()
 
     @classmethod
     def _unknown(cls, said: dict[str, Any], error: ValidationError) -> Self:
@@ -202,6 +212,15 @@ class Report(ContractModel):
         with suppress(ValidationError):
             message += f" {Problem.model_validate(said.get('problem'), extra='ignore').sentence}"
         return cls(outcome=Outcome.UNKNOWN, problem=Problem.of("ReportUnknown", message))
+
+
+def _unpacked(text: str) -> str:
+    if not text.startswith(PACKED):
+        return text
+    try:
+        return zlib.decompress(base64.b85decode(text.removeprefix(PACKED).strip())).decode()
+    except (ValueError, zlib.error):
+        return ""
 
 
 def _read(text: str) -> dict[str, Any]:

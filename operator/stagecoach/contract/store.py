@@ -2,6 +2,9 @@
 
 A publication is written below `staging/<uid>/`, then each file is renamed to its place, and the manifest is renamed
 last. Without the manifest an artifact is not there, so a crash between any two steps leaves nothing or all of it.
+
+Whoever may write into a claim may put links there, and a pod has more in its file system than the claim, Secrets among
+it: what a link names is used only if it is in the same mount.
 """
 
 import errno
@@ -21,7 +24,7 @@ from pydantic import ValidationError
 
 from stagecoach.contract import layout
 from stagecoach.contract.digests import CHUNK, FileEntry, Manifest, file_entry, short
-from stagecoach.contract.reports import Problem
+from stagecoach.contract.reports import BadInput, Problem
 
 # Written to see whether writing is possible.
 PROBE = "probe"
@@ -80,7 +83,11 @@ def _told_unless_missing(path: str) -> Iterator[None]:
         try:
             yield
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-            missing = error
+            missing: OSError = error
+        except OSError as error:
+            if error.errno not in (errno.ENAMETOOLONG, errno.ELOOP):
+                raise
+            missing = error  # there can be none
         else:
             return
     raise FileNotFoundError(errno.ENOENT, "no such file", path) from missing
@@ -93,14 +100,15 @@ class Store:
     raise FileNotFoundError when there is no such file.
     """
 
-    def __init__(self, filesystem: fsspec.AbstractFileSystem, root: str) -> None:
+    def __init__(self, filesystem: fsspec.AbstractFileSystem, root: str, within: str | None = None) -> None:
         self._fs = filesystem
         self._root = root.rstrip("/")
+        self._within = self._root if within is None else within
 
     @classmethod
-    def local(cls, root: str) -> Self:
-        """Return the store of a mounted folder."""
-        return cls(fsspec.filesystem("file"), root)
+    def local(cls, root: str, within: str | None = None) -> Self:
+        """Return the store of a folder whose links may lead `within` another, its mount; by default within itself."""
+        return cls(fsspec.filesystem("file"), root, within)
 
     @property
     def local_folder(self) -> str | None:
@@ -119,14 +127,14 @@ class Store:
 
     def names(self, folder: str = "") -> list[str]:
         """Return the sorted names of the files right in a folder; links to files count as files."""
-        path = self.path(folder)
+        path = self._inside(folder)
         with _told_unless_missing(path):
             found = [str(item) for item in self._fs.ls(path, detail=False)]
             return sorted(item.rsplit("/", 1)[1] for item in found if self._fs.isfile(item))
 
     def folders(self, folder: str = "") -> list[str]:
         """Return the sorted names of the folders right in a folder; none when it does not exist."""
-        path = self.path(folder)
+        path = self._inside(folder)
         if self._kind(folder) != "directory":
             return []
         with _told(path):
@@ -134,14 +142,23 @@ class Store:
             return sorted(item.rsplit("/", 1)[1] for item in found if self._fs.isdir(item))
 
     def listing(self, folder: str) -> list[Stored]:
-        """Return all files below a folder; none when it does not exist. Links are shown and not followed."""
+        """Return all files below a folder; none when it does not exist.
+
+        Links are shown and not followed: a folder that is one, or is below one, is shown as a link.
+        """
         path = self.path(folder)
+        with _told(path):
+            if self._is_linked(folder):
+                return [Stored("", 0, datetime.now(UTC), link=True)]
         if self._kind(folder) is None:
             return []
         with _told(path):
-            if self._fs.info(path).get("islink"):
-                return [Stored("", 0, datetime.now(UTC), link=True)]
             return sorted(self._below(path, path), key=lambda item: item.path)
+
+    def _is_linked(self, relative: str) -> bool:
+        """Whether a link of the storage leads to this file or folder."""
+        parts = relative.split("/")
+        return any(Path(self.path("/".join(parts[: end + 1]))).is_symlink() for end in range(len(parts)))
 
     def _below(self, root: str, path: str) -> Iterator[Stored]:
         for info in self._fs.ls(path, detail=True):
@@ -154,14 +171,17 @@ class Store:
 
     def size(self, relative: str) -> int:
         """Return a file's length in bytes."""
-        with _told_unless_missing(self.path(relative)):
-            return int(self._fs.size(self.path(relative)))
+        path = self._inside(relative)
+        with _told_unless_missing(path):
+            return int(self._fs.size(path))
 
     @contextmanager
     def open(self, relative: str) -> Iterator[IO[bytes]]:
         """Open a file for reading; errors while reading are told like all others."""
-        path = self.path(relative)
+        path = self._inside(relative)
         with _told_unless_missing(path), self._fs.open(path, "rb") as stream:
+            # Once more, of what was opened: a link may have been put there meanwhile.
+            self._check(f"/proc/self/fd/{stream.fileno()}", path)
             yield stream
 
     def read(self, relative: str) -> bytes:
@@ -227,6 +247,8 @@ class Store:
     def write(self, relative: str, content: Content, uid: str) -> None:
         """Write a file so that a reader sees the old content or the new one, never a part."""
         staged = f"{layout.staging_folder(uid)}/{secrets.token_hex(8)}"
+        self._inside(relative)
+        self._inside(staged)
         with _told(self.path(relative)):
             self._make_folder(staged.rpartition("/")[0])
             self._make_folder(relative.rpartition("/")[0])
@@ -237,15 +259,19 @@ class Store:
             self._rename(self.path(staged), self.path(relative))
 
     def remove(self, relative: str) -> None:
-        """Remove a file, or a folder with all that is in it; once more is a no-op."""
+        """Remove a file, or a folder with all that is in it; once more is a no-op.
+
+        Raises BadInput when links lead out of the storage: others may have their files in the same claim.
+        """
         if self._kind(relative) is not None:
-            with _told(self.path(relative)):
-                self._fs.rm(self.path(relative), recursive=True)
+            path = self._of_storage(relative)
+            with _told(path):
+                self._fs.rm(path, recursive=True)
 
     def remove_empty(self, folder: str) -> None:
         """Remove a folder in which nothing is; any other stays."""
-        with suppress(OSError):
-            self._fs.rmdir(self.path(folder))
+        with suppress(OSError, BadInput):
+            self._fs.rmdir(self._of_storage(folder))
 
     def probe(self, uid: str) -> None:
         """Raise StorageFailed or BadInput when nothing can be written: better before the work than after it."""
@@ -254,8 +280,8 @@ class Store:
 
     def clean(self, uid: str) -> None:
         """Remove what a Job left in staging. What cannot be removed stays: the work itself is done."""
-        with suppress(OSError):
-            self._fs.rm(self.path(layout.staging_folder(uid)), recursive=True)
+        with suppress(OSError, BadInput):
+            self._fs.rm(self._inside(layout.staging_folder(uid)), recursive=True)
 
     def _make_folder(self, relative: str) -> None:
         """Make a folder and those above it; folders that were there keep their mode."""
@@ -269,10 +295,32 @@ class Store:
     def _kind(self, relative: str) -> str | None:
         """Return `file`, `directory` or None. fsspec's own `exists` takes a stale mount for an absent file."""
         try:
-            with _told_unless_missing(self.path(relative)):
-                return str(self._fs.info(self.path(relative))["type"])
+            path = self._inside(relative)
+            with _told_unless_missing(path):
+                return str(self._fs.info(path)["type"])
         except FileNotFoundError:
             return None
+
+    def _inside(self, relative: str) -> str:
+        """Return the path of a file or folder. Raises BadInput when links lead out of where it may be."""
+        path = self.path(relative)
+        self._check(path, path)
+        return path
+
+    def _of_storage(self, relative: str) -> str:
+        """Return the path of what is to be removed. Raises BadInput when it is in another place than it seems."""
+        path = self._inside(relative)
+        if not _is_below(str(Path(path).parent), self._root):
+            message = "this is below a link that leads out of the storage, where nothing is removed."
+            raise _outside(message, path, "Put the folder itself there.")
+        return path
+
+    def _check(self, where: str, path: str) -> None:
+        if not _is_below(where, self._within):
+            message = "this is a link, or below one, that leads out of the claim or ConfigMap that is mounted."
+            raise _outside(
+                message, path, "Put the file itself there, or let the link lead to a file of the same claim."
+            )
 
     def _rename(self, source: str, target: str) -> None:
         """Move a file. fsspec's local `mv` would fall back to copying, which readers could see half done."""
@@ -285,6 +333,14 @@ class Store:
         """Have the bytes on the disk before the rename is: a power cut must not leave an empty file in its place."""
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+def _outside(message: str, path: str, remedy: str) -> BadInput:
+    return BadInput(Problem.of("LinkLeadsOutside", message, value=path, remedy=remedy))
 
 
 def _opened(content: Content) -> BinaryIO:

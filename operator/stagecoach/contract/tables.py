@@ -13,6 +13,9 @@ from stagecoach.contract.cells import shown
 from stagecoach.contract.rows import LISTS, AnyRow, File, row, suffix_of, unknown_column
 
 _BOM = b"\xef\xbb\xbf"
+# The library's own limit is 128 KiB, and a document may be longer; a file is read whole, so its cells fit as well. The
+# limit is the process's, and nobody else in it reads .csv files.
+csv.field_size_limit(2**31 - 1)
 
 
 def read_rows(lines: Iterable[bytes], file: File) -> Iterator[AnyRow]:

@@ -14,7 +14,8 @@ SERVER = r"[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?(?::[1-9][0-9]*)?"
 HUB_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 
 _CLAIM = rf"pvc://{NAME}"
-_BUCKET = rf"s3://{NAME}"
+# Cloud Storage alone has names with an underscore in them.
+_BUCKET = rf"(?:s3://{NAME}|gs://[a-z0-9](?:[-_a-z0-9.]*[a-z0-9])?)"
 _BELOW = rf"(?:/{SEGMENT})"
 _HUB_DATA = rf"hf://datasets/{HUB_NAME}/{HUB_NAME}"
 STORAGE_URI_PATTERN = rf"^(?:{_CLAIM}|{_BUCKET}){_BELOW}*$"
@@ -23,10 +24,10 @@ FILE_URI_PATTERN = (
 )
 MODEL_URI_PATTERN = rf"^(?:(?:{_CLAIM}|{_BUCKET}){_BELOW}*|hf://{HUB_NAME}/{HUB_NAME})$"
 TRACKING_URI_PATTERN = rf"^https?://{SERVER}{_BELOW}*/?$"
-# What credentials are for: all of S3 or of the hub, or all at a bucket, server, organization or below. No password is
-# for every server.
+# What credentials are for: all of S3, Cloud Storage or the hub, or all at a bucket, server, organization or below. No
+# password is for every server.
 MATCH_PATTERN = (
-    rf"^(?:(?:s3|hf)://|(?:{_BUCKET}|https?://{SERVER}){_BELOW}*/?|hf://(?:datasets/)?{HUB_NAME}(?:/{HUB_NAME})?/?)$"
+    rf"^(?:(?:s3|gs|hf)://|(?:{_BUCKET}|https?://{SERVER}){_BELOW}*/?|hf://(?:datasets/)?{HUB_NAME}(?:/{HUB_NAME})?/?)$"
 )
 MAX_LENGTH = 512
 
@@ -34,12 +35,13 @@ _PATTERNS = {
     "pvc": STORAGE_URI_PATTERN,
     "configmap": FILE_URI_PATTERN,
     "s3": STORAGE_URI_PATTERN,
+    "gs": STORAGE_URI_PATTERN,
     "https": FILE_URI_PATTERN,
     "hf": rf"^(?:hf://{HUB_NAME}/{HUB_NAME}|{_HUB_DATA}{_BELOW}*)$",
 }
 _FORMS = (
-    "pvc://<claim>/<path>, configmap://<name>/<key>, s3://<bucket>/<path>, https://<host>/<path>,"
-    " hf://<organization>/<name> or hf://datasets/<organization>/<name>[/<path>]"
+    "pvc://<claim>/<path>, configmap://<name>/<key>, s3://<bucket>/<path>, gs://<bucket>/<path>,"
+    " https://<host>/<path>, hf://<organization>/<name> or hf://datasets/<organization>/<name>[/<path>]"
 )
 
 

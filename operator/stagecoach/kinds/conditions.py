@@ -21,6 +21,17 @@ class Fact:
     message: str
 
 
+def of(conditions: Sequence[Condition], kind: str) -> Condition | None:
+    """Return the condition of a type."""
+    return next((condition for condition in conditions if condition.type == kind), None)
+
+
+def said(condition: Condition) -> Fact:
+    """Return what a condition says, to say it again."""
+    holds = {ConditionStatus.TRUE: True, ConditionStatus.FALSE: False}.get(condition.status)
+    return Fact(condition.type, holds, condition.reason, condition.message)
+
+
 def in_progress(reason: str, message: str) -> tuple[Fact, ...]:
     """Return the conditions of an object that the operator, or something it waits for, is still working on."""
     return Fact("Ready", False, reason, message), Fact("Reconciling", True, reason, message)

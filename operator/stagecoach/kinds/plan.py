@@ -36,7 +36,9 @@ class Plan:
     writes repeats and never doubles.
     """
 
-    status: Object | None = None  # the whole new status; None leaves it as it is
+    # The whole new status. None leaves it as it is, and with it the problem that Ready may show: not for a state that
+    # lasts, unless Ready is known to say what it should.
+    status: Object | None = None
     events: tuple[Event, ...] = ()  # emitted only when the status was written
     delete: tuple[Object, ...] = ()  # observed objects; deleted with their uid and resourceVersion as preconditions
     create: tuple[Object, ...] = ()  # POSTed under deterministic names; a name that exists is success

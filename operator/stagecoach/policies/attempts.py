@@ -84,9 +84,9 @@ TABLE = {
     AttemptOutcome.SUSPENDED: Row(retried=True, counted=False, advice="Set spec.suspend to false to go on."),
     AttemptOutcome.NODE_DISK_FULL: Row(
         retried=True,
-        advice="Base models from s3 and hf are copied to the node's disk, and checkpoints and the finished model are"
-        " written there first: let the project's pods.nodeSelector choose nodes with more room, put the base model on a"
-        " claim, or raise the namespace's limit of ephemeral-storage if there is one.",
+        advice="Base models from s3, gs and hf are copied to the node's disk, and checkpoints and the finished model"
+        " are written there first: let the project's pods.nodeSelector choose nodes with more room, put the base model"
+        " on a claim, or raise the namespace's limit of ephemeral-storage if there is one.",
     ),
     AttemptOutcome.SERVICE_FAILED: Row(retried=True, advice=""),
     AttemptOutcome.DEADLINE_EXCEEDED: Row(

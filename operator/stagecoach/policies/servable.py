@@ -106,7 +106,12 @@ def _decoder(architecture: str, method: str) -> Verdict:
         return Verdict(False, "NeedsMerging", f"vLLM takes no adapter of type {method}. {_MERGE}")
     if architecture in WHOLE_ONLY:
         return Verdict(False, "NeedsMerging", f"vLLM serves {architecture} without adapters. {_MERGE}")
-    return Verdict(True, "Adapter", f"vLLM serves {method} adapters beside a {architecture}.")
+    message = f"vLLM serves {method} adapters beside a {architecture}."
+    if method == "QLoRA":
+        # It is no other adapter than one of LoRA. What weights become in 4 bits depends on the library and the device,
+        # and has no digest: the base that has one is what is compared and served.
+        message += " The base is served as it is, not in the 4 bits of the training."
+    return Verdict(True, "Adapter", message)
 
 
 def _unknown(what: str) -> Verdict:

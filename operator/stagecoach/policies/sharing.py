@@ -29,8 +29,8 @@ def refusal(name: str, claim: Claim, *, written: bool, nodes: int) -> str:
     return (
         f"PersistentVolumeClaim {name!r} has accessModes [{', '.join(claim.modes)}], and it is {use}: with"
         f" resources.nodes {nodes} it has to be [{MANY}]{or_else}, of a StorageClass that has it. Move what is in it to"
-        " such a claim, or to an s3:// place; or delete this run and create one with resources.nodes 1: of as many"
-        " processes it has the same inputs, and would wait for this one."
+        " such a claim, or to an s3:// or gs:// place; or delete this run and create one with resources.nodes 1: of as"
+        " many processes it has the same inputs, and would wait for this one."
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from stagecoach.kinds.controller import Controller, Settings
-from stagecoach.kinds.plan import Key, Object, Plan
+from stagecoach.kinds.plan import Key, Object
 from stagecoach.runtime import metrics
 from stagecoach.runtime.cache import Cache
 from stagecoach.runtime.errors import (
@@ -115,21 +115,14 @@ class Loop:
     async def _reconcile(self, key: Key, obj: Object) -> None:
         now = self._now()
         plan = self._controllers[key.kind].reconcile(self._cache, obj, now, self._settings)
-        problem = self._problems.get(key)
+        problem = self._problems.shown(obj)
         await self._executor.execute(obj, plan, problem, now)
+        self._problems.clear(key)
         if problem is not None:
-            await self._lift(key, plan, now)
+            self._queue.add(key)  # it is over: the next plan says what is true, and nothing is laid over that
         self._queue.forget(key)
         if plan.requeue_after is not None:
             self._queue.put_after(key, max(plan.requeue_after, 0.0))
-
-    async def _lift(self, key: Key, plan: Plan, now: datetime) -> None:
-        """Take a problem that is no more out of the status."""
-        obj = self._cache.get(key)
-        if obj is not None:
-            status = self._problems.lift(key, obj.get("status") or {}) if plan.status is None else plan.status
-            await self._executor.write_status(obj, status, None, now)
-        self._problems.clear(key)
 
     def _failed(self, key: Key, cause: str, at_least: float = 0.0) -> None:
         metrics.RECONCILE_ERRORS.labels(key.kind, cause).inc()

@@ -1,7 +1,8 @@
 """What stands in the way of an object for reasons of the operator or the API server, shown in its `Ready` condition.
 
 The pure part cannot know that a right is missing or a name is taken. The condition is laid over what it wants to write,
-so that the two do not overwrite each other in turn for ever.
+so that the two do not overwrite each other in turn for ever. When the problem is over, the pure part says again what is
+true: nothing of what the condition said before is kept here.
 """
 
 import time
@@ -26,16 +27,16 @@ class Problem:
 
 
 class Problems:
-    """The problem of each object that has one now."""
+    """The problem of each object that had one when it was last tried: it saves writes, and decides nothing."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._all: dict[Key, tuple[float, Problem]] = {}
-        self._before: dict[Key, Object | None] = {}  # the Ready condition over which the problem was laid
 
-    def get(self, key: Key) -> Problem | None:
-        """Return what stands in the way of this object."""
-        return self._all[key][1] if key in self._all else None
+    def shown(self, obj: Object) -> Problem | None:
+        """Return what stands in the way of this object, if its status says so: another leader may have got on since."""
+        _, problem = self._all.get(key_of(obj), (0.0, None))
+        return problem if problem is not None and _says(obj, problem) else None
 
     def note(self, obj: Object, problem: Problem) -> Problem:
         """Remember a problem and return the one to show.
@@ -44,7 +45,6 @@ class Problems:
         every change would itself be the next event.
         """
         key = key_of(obj)
-        self._before.setdefault(key, _ready_of(obj.get("status") or {}))
         since, known = self._all.get(key, (0.0, None))
         if known is not None and known.reason == problem.reason and self._clock() - since < WORDS_STAY:
             return known
@@ -54,17 +54,6 @@ class Problems:
     def clear(self, key: Key) -> None:
         """Forget an object's problem."""
         self._all.pop(key, None)
-        self._before.pop(key, None)
-
-    def lift(self, key: Key, status: Object) -> Object:
-        """Return the status with the Ready condition that it had before its problem."""
-        conditions = {each["type"]: each for each in status.get("conditions") or ()}
-        before = self._before.get(key)
-        if before is not None:
-            conditions["Ready"] = before
-        else:
-            conditions.pop("Ready", None)
-        return status | {"conditions": list(conditions.values())}
 
 
 def overlay(obj: Object, status: Object, problem: Problem, now: datetime) -> Object:
@@ -86,6 +75,12 @@ def _ready(obj: Object, problem: Problem, now: datetime) -> Object:
     }
     generation = obj["metadata"].get("generation")
     return condition if generation is None else condition | {"observedGeneration": generation}
+
+
+def _says(obj: Object, problem: Problem) -> bool:
+    ready = _ready_of(obj.get("status") or {}) or {}
+    said = ready.get("reason"), ready.get("message")
+    return said == (problem.reason, problem.message[:MESSAGE_LENGTH])
 
 
 def _ready_of(status: Object) -> Object | None:

@@ -1,10 +1,10 @@
-"""Kubernetes Events about our objects, each told once."""
+"""Kubernetes Events about our objects, each told once in the time that the API server keeps it."""
 
 import hashlib
 import logging
 import socket
 from collections import OrderedDict
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from stagecoach.kinds.plan import Event, Object
 from stagecoach.runtime import metrics
@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 COMPONENT = "stagecoach"
 MESSAGE_LENGTH = 1000
 REMEMBERED = 4096
+# The API server's default. Where it keeps them longer, the name is found taken, which is as good.
+TIME_TO_LIVE = timedelta(hours=1)
 
 
 class Recorder:
@@ -25,13 +27,13 @@ class Recorder:
     def __init__(self, client: Client, instance: str = "") -> None:
         self._client = client
         self._instance = instance or socket.gethostname()
-        self._told: OrderedDict[str, None] = OrderedDict()
+        self._told: OrderedDict[str, datetime] = OrderedDict()  # the longest ago first
 
     async def tell(self, obj: Object, event: Event, now: datetime) -> None:
         """Write one Event. A failure is counted and logged, never raised: what it is about has already happened."""
         document = self._document(obj, event, now)
         name = document["metadata"]["name"]
-        if name in self._told:
+        if name in self._told and now - self._told[name] < TIME_TO_LIVE:
             return
         try:
             await self._client.create(EVENTS, obj["metadata"]["namespace"], document)
@@ -41,10 +43,11 @@ class Recorder:
             metrics.EVENTS_FAILED.inc()
             logger.warning("event not written: %s", error, extra={"reason": event.reason})
             return
-        self._remember(name)
+        self._remember(name, now)
 
-    def _remember(self, name: str) -> None:
-        self._told[name] = None
+    def _remember(self, name: str, now: datetime) -> None:
+        self._told[name] = now
+        self._told.move_to_end(name)
         if len(self._told) > REMEMBERED:
             self._told.popitem(last=False)
 

@@ -8,7 +8,7 @@ import yaml
 
 from stagecoach.api.crds import GROUP, KINDS, VERSION, Kind, definition
 from tests.integration.chart.conftest import Installer
-from tests.integration.chart.tools import CHART, Cluster, Object, template, walk
+from tests.integration.chart.tools import CHART, REPOSITORY, Cluster, Object, template, walk
 from tests.integration.support.eventually import eventually
 
 MAX_BYTES = 100_000
@@ -43,6 +43,12 @@ def test_kubectl_can_apply_it(kind: Kind) -> None:
     assert len(json.dumps(definition(kind)).encode()) < MAX_BYTES
 
 
+def test_the_api_server_takes_the_definitions_by_themselves(cluster: Cluster) -> None:
+    folder = str(REPOSITORY / "crds")
+    applied = cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", folder)
+    assert applied.count("(server dry run)") == len(KINDS)
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.plural)
 def test_every_field_is_explained(installed: Cluster, kind: Kind) -> None:
     name = kind.model.__name__
@@ -58,9 +64,10 @@ def test_every_field_is_explained(installed: Cluster, kind: Kind) -> None:
 def test_kubectl_explains_it(installed: Cluster, kind: Kind) -> None:
     eventually(lambda: _published(installed, kind.model.__name__), what="the OpenAPI document")
     for path in ("", ".spec", ".status"):
-        text = installed.kubectl("explain", f"{kind.plural}.{GROUP}{path}")
-        assert "<no description>" not in text
-        assert "<empty>" not in text
+        for more in ((), ("--recursive",)):
+            text = installed.kubectl("explain", f"{kind.plural}.{GROUP}{path}", *more)
+            assert "<no description>" not in text
+            assert "<empty>" not in text
 
 
 def test_conditions_of_the_definitions_are_good(installed: Cluster) -> None:

@@ -40,6 +40,13 @@ def test_the_api_server_takes_the_example(installed: Cluster, kind: Kind) -> Non
     installed.kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", document=document)
 
 
+@pytest.mark.parametrize("part", [".", "base-model"])
+def test_the_api_server_takes_what_people_copy(installed: Cluster, part: str) -> None:
+    strictly = ("--server-side", "--dry-run=server", "--validate=strict")
+    folder = REPOSITORY / "examples" / "support-desk" / part
+    assert "(server dry run)" in installed.kubectl("apply", *strictly, "-n", "support", "-k", str(folder))
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.plural)
 def test_the_example_is_complete(kind: Kind) -> None:
     page = (DOCUMENTS / "api" / f"{kind.model.__name__.lower()}.md").read_text()

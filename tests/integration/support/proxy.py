@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 
 class HoldingProxy:
@@ -26,6 +27,7 @@ class HoldingProxy:
         authority = base64.b64decode(cluster.pop("certificate-authority-data")).decode()
         self._tls = ssl.create_default_context(cadata=authority)
         self.held: dict[str, str] = {}  # request lines by Audit-ID
+        self._name = uuid4().hex[:8]  # several proxies write into one audit log
         self._pattern = ""
         self._open = asyncio.Event()
         self._stop = asyncio.Event()
@@ -94,7 +96,7 @@ class HoldingProxy:
         line, end, rest = data.partition(b"\r\n")
         if not self._pattern or not re.match(self._pattern, line.decode(errors="replace")):
             return data
-        number = f"held-{len(self.held) + 1}"
+        number = f"held-{self._name}-{len(self.held) + 1}"
         self.held[number] = line.decode()
         await self._open.wait()
         return line + end + f"Audit-ID: {number}\r\n".encode() + rest

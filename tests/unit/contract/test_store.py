@@ -8,6 +8,7 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from stagecoach.contract import layout
+from stagecoach.contract.reports import BadInput
 from stagecoach.contract.store import StorageFailed, Store, require_storage
 
 FILES = {"adapter_config.json": b"{}\n", "adapter_model.safetensors": bytes(range(256)) * 10}
@@ -124,6 +125,87 @@ def test_a_crash_between_any_two_steps_leaves_nothing_or_all(
             assert at > 10
             return
     raise AssertionError("publishing never succeeded")
+
+
+@pytest.fixture
+def linked(tmp_path: Path) -> Store:
+    """A folder of a mount with links to a file and a folder outside of the mount, and some that stay inside."""
+    outside, folder = tmp_path / "credentials", tmp_path / "mount" / "folder"
+    outside.mkdir()
+    folder.mkdir(parents=True)
+    (outside / "key").write_text("secret")
+    (folder.parent / "shared").mkdir()
+    (folder.parent / "shared" / "rows.csv").write_text("rows")
+    for name, target in (
+        ("file", "../../credentials/key"),
+        ("absolute", str(outside / "key")),
+        ("gone", "../../credentials/gone"),
+        ("below", "../../credentials"),
+        ("twice", "file"),
+        ("inside", "../shared/rows.csv"),
+        ("shared", "../shared"),
+    ):
+        (folder / name).symlink_to(target)
+    return Store.local(str(folder), within=str(folder.parent))
+
+
+READING: list[Callable[[Store, str], Any]] = [Store.read, Store.size, Store.exists, Store.names, Store.folders]
+
+
+@pytest.mark.parametrize("name", ["file", "absolute", "gone", "below", "below/key", "twice"])
+@pytest.mark.parametrize("reads", READING, ids=lambda read: read.__name__)
+def test_what_a_link_leads_to_outside_is_not_looked_at(
+    linked: Store, name: str, reads: Callable[[Store, str], Any]
+) -> None:
+    with pytest.raises(BadInput) as caught:
+        reads(linked, name)
+    problem = caught.value.problem
+    assert (problem.reason, problem.value) == ("LinkLeadsOutside", linked.path(name))
+    assert "same claim" in problem.remedy
+
+
+@pytest.mark.parametrize("change", [lambda store, name: store.write(name, b"x", "uid"), Store.remove])
+def test_nothing_is_written_or_removed_through_a_link(
+    linked: Store, tmp_path: Path, change: Callable[[Store, str], Any]
+) -> None:
+    for name in ("below/key", "below"):
+        with pytest.raises(BadInput):
+            change(linked, name)
+    (tmp_path / "mount" / "folder" / layout.STAGING).symlink_to(tmp_path / "credentials")
+    (tmp_path / "credentials" / "uid").mkdir()
+    linked.clean("uid")
+    assert sorted(path.name for path in (tmp_path / "credentials").iterdir()) == ["key", "uid"]
+
+
+@pytest.mark.parametrize("name", ["file", "gone", "below", "below/key", "inside", "shared", "shared/rows.csv"])
+def test_a_listing_shows_links_and_follows_none(linked: Store, name: str) -> None:
+    [found] = linked.listing(name)
+    assert (found.path, found.link) == ("", True)
+
+
+def test_nothing_is_removed_through_a_link_to_another_folder_of_the_claim(linked: Store, tmp_path: Path) -> None:
+    (tmp_path / "mount" / "shared" / "empty").mkdir()
+    with pytest.raises(BadInput, match="out of the storage"):
+        linked.remove("shared/rows.csv")
+    linked.remove_empty("shared/empty")
+    assert sorted(path.name for path in (tmp_path / "mount" / "shared").iterdir()) == ["empty", "rows.csv"]
+
+
+def test_links_within_a_mount_are_followed(linked: Store, tmp_path: Path) -> None:
+    assert linked.read("inside") == linked.read("shared/rows.csv") == b"rows"
+    assert linked.names("shared") == ["rows.csv"]
+    (tmp_path / "mount" / "..data").symlink_to("folder")  # as the kubelet mounts a ConfigMap
+    (tmp_path / "mount" / "key.csv").symlink_to("..data/inside")
+    assert Store.local(str(tmp_path / "mount")).read("key.csv") == b"rows"
+
+
+def test_a_link_that_is_put_there_while_a_file_is_opened(linked: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.path.realpath
+    monkeypatch.setattr(
+        os.path, "realpath", lambda path: real(linked.path("inside") if "folder/file" in path else path)
+    )
+    with pytest.raises(BadInput, match="leads out"):
+        linked.read("file")
 
 
 @pytest.mark.parametrize(

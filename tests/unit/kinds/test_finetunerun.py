@@ -246,6 +246,24 @@ def test_a_job_of_an_attempt_that_has_ended_is_deleted_at_sight() -> None:
     assert not here.job_objects
 
 
+@pytest.mark.parametrize("succeeds", [True, False])
+def test_a_job_that_a_person_copied_is_left_alone(succeeds: bool) -> None:
+    here = world(builders.run(retries=0))
+    start(here)
+    [(job, original)] = here.job_objects.items()
+    copied = copy.deepcopy(original)
+    copied["metadata"]["name"] = f"{job}-debug"
+    here.job_objects[f"{job}-debug"] = copied
+    if succeeds:
+        here.end_pods(builders.artifact_report())
+    else:
+        here.end_pods(SERVICE_FAILED, 69, "Error")
+    for _ in range(2):
+        here.reconcile()
+    assert here.status["phase"] == ("Succeeded" if succeeds else "Failed")
+    assert f"{job}-debug" in here.job_objects
+
+
 def test_a_job_whose_pod_has_done_its_work_is_kept_though_the_job_controller_has_not_seen_it() -> None:
     here = world()
     start(here)

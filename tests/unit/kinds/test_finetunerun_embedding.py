@@ -56,6 +56,7 @@ def settings(**changes: Any) -> builders.Object:
         (settings(perDeviceBatchSize=1), NEGATIVES, "BatchTooSmall", "a row of valid alone teaches and tells"),
         (settings(classWeights="balanced"), {}, "MethodUnsuited", "classWeights: an Embedding has no labels"),
         (builders.run(method={"type": "IA3"}), {}, "MethodUnsuited", "IA3 is for decoders"),
+        (builders.run(method={"type": "QLoRA"}), {}, "MethodUnsuited", "with one of LoRA, RsLoRA, DoRA, Full."),
         (importing(), {}, "MethodUnsuited", "Import takes no model of an Embedding"),
     ],
 )

@@ -22,6 +22,8 @@ FROZEN = [
     ({"type": "LoRA", "targetModules": {"preset": "all-linear"}, "dropout": 0.1}, {"type": "LoRA", "rank": 16, "alpha": 32, "dropout": 0.1, "targetModules": "all-linear"}),
     ({"type": "RsLoRA", "rank": 64, "targetModules": NAMES}, {"type": "RsLoRA", "rank": 64, "alpha": 32, "dropout": 0.0, "targetModules": ["down_proj", "v_proj"]}),
     ({"type": "DoRA", "alpha": 8}, {"type": "DoRA", "rank": 16, "alpha": 8, "dropout": 0.0, "targetModules": "all-linear"}),
+    ({"type": "QLoRA"}, {"type": "QLoRA", "rank": 16, "alpha": 32, "dropout": 0.0, "targetModules": "all-linear"}),
+    ({"type": "QLoRA", "rank": 8, "targetModules": NAMES}, {"type": "QLoRA", "rank": 8, "alpha": 32, "dropout": 0.0, "targetModules": ["down_proj", "v_proj"]}),
     ({"type": "IA3"}, {"type": "IA3"}),
     ({"type": "IA3", "targetModules": NAMES, "feedforwardModules": ["down_proj"]}, {"type": "IA3", "targetModules": ["down_proj", "v_proj"], "feedforwardModules": ["down_proj"]}),
     ({"type": "PrefixTuning"}, {"type": "PrefixTuning", "virtualTokens": 20}),
@@ -147,7 +149,14 @@ UNSUITED = [
         rewriting_project(),
         "PTuning is for decoders, and the project's problem.architecture is EncoderDecoder",
     ),
-    (builders.run(method={"type": "IA3"}), rewriting_project(), "one of LoRA, RsLoRA, DoRA, Full"),
+    (builders.run(method={"type": "IA3"}), rewriting_project(), "one of LoRA, RsLoRA, DoRA, QLoRA, Full"),
+    (
+        builders.run(method={"type": "QLoRA"}),
+        encoder_project(),
+        "QLoRA is for decoders and encoder-decoders, and the project's problem.architecture is Encoder. Create the run"
+        " with one of LoRA, RsLoRA, DoRA, Full.",
+    ),
+    (builders.run(method={"type": "QLoRA"}), tagging_project(), "Create the run with one of LoRA, RsLoRA, DoRA, Full."),
     (builders.run(hyperparameters=BALANCED), rewriting_project(), "EncoderDecoder writes texts and has no"),
 ]
 
@@ -172,6 +181,7 @@ def servable(here: World) -> tuple[str, str]:
     ("run", "project", "expected"),
     [
         (builders.run(), builders.ready_project(), ("True", "Adapter")),
+        (builders.run(method={"type": "QLoRA"}), builders.ready_project(), ("True", "Adapter")),
         (builders.run(method={"type": "PTuning"}), builders.ready_project(), ("False", "PromptLearning")),
         (builders.run(method={"type": "Full"}), encoder_project(), ("True", "WholeModel")),
         (builders.run(), encoder_project(), ("False", "NeedsMerging")),

@@ -1,4 +1,4 @@
-"""Any order of events, a stale view, a crash between any two writes: what a FineTuneRun promises holds."""
+"""Any order of events, stale views, a crash between any two writes: what a FineTuneRun promises holds."""
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from stagecoach.kinds.finetunerun.reconcile import CONTROLLER
 from stagecoach.policies.pods import INDEX
 from tests import builders
-from tests.unit.kinds.world import TERMINAL, World
+from tests.unit.kinds.world import TERMINAL, World, artifact_of
 
 RETRIES = 2
 CHECKPOINT_STEPS = st.integers(1, 30)
@@ -46,9 +46,9 @@ class FineTuneRuns(RuleBasedStateMachine):
         project["spec"]["pods"] = {"queue": self.queue} if self.queue else {}
         return project
 
-    @rule(age=st.integers(0, 3), writes=st.integers(0, 4))
-    def the_operator_looks_and_may_crash(self, age: int, writes: int) -> None:
-        self.world.reconcile(age, writes)
+    @rule(age=st.integers(0, 3), writes=st.integers(0, 4), jobs_lag=st.integers(0, 4), pods_lag=st.integers(0, 4))
+    def the_operator_looks_and_may_crash(self, age: int, writes: int, jobs_lag: int, pods_lag: int) -> None:
+        self.world.reconcile(age, writes, jobs_lag, pods_lag)
 
     @rule()
     def a_pod_is_made(self) -> None:
@@ -97,9 +97,18 @@ class FineTuneRuns(RuleBasedStateMachine):
     def the_project_comes_and_goes(self, there: bool, records: bool) -> None:
         self.world.project = self.project(records) if there else None
 
+    @rule()
+    @precondition(lambda self: self.world.status)
+    def a_problem_is_shown(self) -> None:
+        self.world.show_problem()
+
     @rule(seconds=st.sampled_from([1, 30, 700, 100_000]))
     def time_passes(self, seconds: int) -> None:
         self.world.wait(seconds)
+
+    @invariant()
+    def watches_bring_what_happened(self) -> None:
+        self.world.note()
 
     @invariant()
     def every_failure_speaks(self) -> None:
@@ -112,8 +121,18 @@ class FineTuneRuns(RuleBasedStateMachine):
         ended = self.world.intended() - current
         for name, count in self.world.creations.items():
             assert count == 1 or name in self.removed | ended, f"Job {name} was made {count} times"
+            in_time = count - self.world.late_creations[name]
+            assert in_time <= 1 or name in self.removed, f"Job {name} was made {in_time} times by who knew better"
         assert len(current) <= 1
         assert current <= {attempts[-1]["job"]} if attempts else not current
+
+    @invariant()
+    def a_pod_that_is_there_is_not_taken_for_gone(self) -> None:
+        for attempt in self.world.status.get("attempts", []):
+            job = attempt["job"]
+            again = job in self.removed or self.world.late_creations[job]
+            if attempt.get("message", "").startswith("The pod of Job") and not again:
+                assert not {job, f"{job}-0"} & self.world.pod_objects.keys()
 
     @invariant()
     def attempts_are_bounded_and_counted(self) -> None:
@@ -159,6 +178,8 @@ class FineTuneRuns(RuleBasedStateMachine):
                 world.remove_job(world.status["attempts"][-1]["job"])  # as its time to live does
             world.wait(400)
         assert world.status["phase"] in TERMINAL
+        assert world.condition("Ready")["reason"] == world.condition("Complete")["reason"]
+        assert world.status["observedGeneration"] == world.stored["metadata"]["generation"]
         assert not world.live_pods()
         world.reconcile()
         assert not world.service_objects
@@ -220,7 +241,7 @@ class FineTuneRunsOnNodes(FineTuneRuns):
     @invariant()
     def success_is_that_of_the_first_pod(self) -> None:
         if self.world.status.get("phase") == "Succeeded":
-            assert self.world.status["artifact"]["digest"] == builders.digest("7")
+            assert self.world.status["artifact"]["digest"] == artifact_of("0")
 
 
 TestFineTuneRuns = FineTuneRuns.TestCase

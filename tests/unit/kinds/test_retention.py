@@ -1,5 +1,6 @@
 """How a project looks through its storage for what may leave it."""
 
+import copy
 import json
 from typing import Any
 
@@ -197,6 +198,50 @@ def test_a_change_of_mind_stops_the_job(here: Storehouse, change: builders.Objec
     assert here.told.get("outcome", "Cancelled") == "Cancelled"
     if "retention" not in change.get("storage", STORE):
         assert "retention" not in here.status
+
+
+def test_a_retention_that_is_back_takes_no_earlier_job_for_an_answer(here: Storehouse) -> None:
+    here.end()
+    edit(here, storage={"uri": "pvc://store/desk"})
+    here.reconcile()
+    edit(here, storage={"uri": "pvc://store/desk", "retention": {"runs": 1}})
+    here.reconcile()
+    assert (here.told["number"], here.told.get("outcome")) == (2, None)
+    here.end()
+    assert jobs_of(here) == ["k1", "k2", "r1"]
+
+
+def test_what_was_found_in_another_storage_is_not_said_of_this_one(here: Storehouse) -> None:
+    here.end()
+    edit(here, storage={"uri": "pvc://store/other", "retention": {"runs": 20}})
+    here.reconcile()
+    resolve(here)
+    assert here.told["number"] == 2
+    assert not {"kept", "leaving", "removed", "at", "message"} & here.told.keys()
+
+
+@pytest.mark.parametrize("name", ["{job}-again", "copy-k1", "desk-k7"])
+def test_a_job_that_a_person_copied_is_left_alone(here: Storehouse, name: str) -> None:
+    here.reconcile()
+    copied = copy.deepcopy(here.job_objects[here.told["job"]])
+    copied["metadata"]["name"] = name.format(job=here.told["job"])
+    here.job_objects[copied["metadata"]["name"]] = copied
+    edit(here, storage={"uri": "pvc://store/desk"})
+    here.reconcile()
+    assert [job for job in here.job_objects if "-k" in job] == [copied["metadata"]["name"]]
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_problem_in_ready_is_over_without_a_word_about_the_storage(here: Storehouse, ended: bool) -> None:
+    if ended:
+        here.end(again="2026-03-01T00:00:00Z")
+    here.reconcile()
+    told, writes = here.told, here.status_writes
+    here.show_problem()
+    here.reconcile()
+    assert here.condition("Ready")["reason"] == "Resolved"
+    here.reconcile()
+    assert (here.told, here.status_writes) == (told, writes + 1)
 
 
 def test_a_project_that_is_not_ready_looks_through_nothing(here: Storehouse) -> None:

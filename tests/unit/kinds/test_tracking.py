@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from stagecoach.api.common import PodSettings
+from stagecoach.api.pods import PodSettings
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build import jobs
 from stagecoach.contract.access import Credential

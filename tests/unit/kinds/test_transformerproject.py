@@ -1,5 +1,6 @@
 """What a TransformerProject does, case by case."""
 
+import copy
 import json
 from typing import Any
 
@@ -215,9 +216,56 @@ def test_a_changed_spec_is_resolved_anew_and_until_then_not_ready() -> None:
 def test_a_succeeded_run_makes_lookups_worth_their_while() -> None:
     here = world()
     resolve(here)
-    here.referrers = lambda key: [{"status": {"phase": "Succeeded"}}]  # type: ignore[method-assign]  # noqa: ARG005
+    has_runs(here, {"phase": "Succeeded", "inputs": {"storage": "pvc://another/desk"}}, {"phase": "Failed"}, {})
+    here.reconcile()
+    assert here.status["storage"] == {"records": False}
+    has_runs(here, {"phase": "Succeeded", "inputs": {"storage": "pvc://store/desk"}})
     here.reconcile()
     assert here.status["storage"] == {"records": True}
+    has_runs(here)
+    here.reconcile()
+    assert here.status["storage"] == {"records": True}, "the record outlives the run"
+
+
+def has_runs(here: World, *statuses: builders.Object) -> None:
+    here.referrers = lambda key: [{"status": each} for each in statuses]  # type: ignore[method-assign]  # noqa: ARG005
+
+
+def test_what_was_known_of_one_storage_is_not_said_of_another() -> None:
+    here = world()
+    resolve(here, {"outcome": "Done", "resolution": builders.resolution(records=True)})
+    assert here.status["storage"] == {"records": True}
+    has_runs(here, {"phase": "Succeeded", "inputs": {"storage": "pvc://store/desk"}})
+    edit(here, storage={"uri": "pvc://other/desk"})
+    here.reconcile()
+    assert "storage" not in here.status
+    resolve(here)
+    assert (here.status["phase"], here.status["storage"]) == ("Ready", {"records": False})
+
+
+@pytest.mark.parametrize("name", ["{job}-debug", "{job}0", "debug", "desk-r1", "desk-0-r1", "{job}-r1"])
+def test_a_job_that_a_person_copied_is_left_alone(name: str) -> None:
+    here = world()
+    resolve(here)
+    [(job, original)] = here.job_objects.items()
+    copied = copy.deepcopy(original)
+    copied["metadata"]["name"] = name.format(job=job)
+    copied.pop("status")
+    here.job_objects[copied["metadata"]["name"]] = copied
+    edit(here, tokenization={"maxLength": 64, "overflow": "Truncate"})
+    resolve(here)
+    assert here.status["phase"] == "Ready"
+    assert copied["metadata"]["name"] in here.job_objects
+
+
+def test_an_old_job_is_deleted_at_sight() -> None:
+    here = world()
+    here.reconcile()
+    here.reconcile()
+    edit(here, tokenization={"maxLength": 64, "overflow": "Truncate"})
+    for _ in range(3):
+        here.reconcile()
+    assert [name.rpartition("-")[2] for name in here.job_objects] == ["r2"]
 
 
 def test_a_spec_that_does_not_fit_into_a_job_is_told() -> None:

@@ -1,8 +1,8 @@
-"""Any order of events, a stale view, a crash between any two writes: what a TransformerProject promises holds."""
+"""Any order of events, stale views, a crash between any two writes: what a TransformerProject promises holds."""
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from stagecoach.kinds.transformerproject.reconcile import CONTROLLER
 from tests import builders
@@ -28,9 +28,9 @@ class TransformerProjects(RuleBasedStateMachine):
         super().__init__()
         self.world = World(CONTROLLER, builders.stored(builders.project()))
 
-    @rule(age=st.integers(0, 3), writes=st.integers(0, 4))
-    def the_operator_looks_and_may_crash(self, age: int, writes: int) -> None:
-        self.world.reconcile(age, writes)
+    @rule(age=st.integers(0, 3), writes=st.integers(0, 4), jobs_lag=st.integers(0, 4), pods_lag=st.integers(0, 4))
+    def the_operator_looks_and_may_crash(self, age: int, writes: int, jobs_lag: int, pods_lag: int) -> None:
+        self.world.reconcile(age, writes, jobs_lag, pods_lag)
 
     @rule()
     def a_pod_is_made(self) -> None:
@@ -56,6 +56,11 @@ class TransformerProjects(RuleBasedStateMachine):
     def somebody_asks_again(self, when: str) -> None:
         self._edit("metadata", {"annotations": {"stagecoach.dev/requested-at": when}})
 
+    @rule()
+    @precondition(lambda self: self.world.status)
+    def a_problem_is_shown(self) -> None:
+        self.world.show_problem()
+
     @rule(seconds=st.sampled_from([1, 30, 700]))
     def time_passes(self, seconds: int) -> None:
         self.world.wait(seconds)
@@ -70,9 +75,13 @@ class TransformerProjects(RuleBasedStateMachine):
         self.world.history.append(stored)
 
     @invariant()
+    def watches_bring_what_happened(self) -> None:
+        self.world.note()
+
+    @invariant()
     def every_failure_speaks(self) -> None:
-        if self.world.status:
-            ready = self.world.condition("Ready")
+        ready = self.world.condition("Ready")
+        if self.world.status and ready["reason"] != "InternalError":
             assert ready["reason"]
             assert ready["message"].strip()
             assert (ready["status"] == "True") == (self.world.status["phase"] == "Ready")
@@ -82,6 +91,8 @@ class TransformerProjects(RuleBasedStateMachine):
         current = self.world.status.get("resolution", {}).get("job")
         for name, count in self.world.creations.items():
             assert count == 1 or name != current, f"Job {name} was made {count} times"
+            in_time = count - self.world.late_creations[name]
+            assert in_time <= 1, f"Job {name} was made {in_time} times by who knew better"
 
     def teardown(self) -> None:
         """Nothing is stuck: when the accidents stop and somebody asks again, the project gets ready."""

@@ -8,6 +8,7 @@ import copy
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,14 +17,42 @@ from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.plan import Key, Object, Plan
 from stagecoach.policies.pods import INDEX, JOB_NAME
 from stagecoach.policies.sharing import Claim
+from stagecoach.runtime.problems import Problem, overlay
 from tests import builders
 
 SETTINGS = Settings(trainer_image=builders.IMAGE)
 TERMINAL = ("Succeeded", "Failed")
+# A watch that is later than this has broken, and nothing is decided until its next list.
+LAG = timedelta(seconds=30)
+READINESS = ("Ready", "Stalled", "Reconciling")
+
+
+def lasting(status: Object) -> Object:
+    """Return what of the status of a run that has ended never changes: all but what is said again of a later spec."""
+    conditions = [{**each, "observedGeneration": 0} for each in status["conditions"] if each["type"] not in READINESS]
+    return status | {"observedGeneration": 0, "conditions": conditions}
+
+
+def artifact_of(index: str) -> str:
+    """Return the digest of what the pod of an index tells of: that of index 0 alone is published."""
+    return builders.digest("7bcdef"[int(index)])
+
+
+@dataclass(frozen=True)
+class Moment:
+    """How the children were at a time."""
+
+    at: datetime
+    jobs: dict[str, Object]
+    pods: dict[str, Object]
 
 
 class World:
-    """One object of ours with its Jobs and pods, and possibly the project it names."""
+    """One object of ours with its Jobs and pods, and possibly the project it names.
+
+    What the operator sees of the object may be of any age, as a former leader sees it. Of Jobs and pods it sees what two
+    watches brought, each as late as it is and never earlier than before, and the answers to what it created itself.
+    """
 
     def __init__(self, controller: Controller, obj: Object, project: Object | None = None) -> None:
         self.controller = controller
@@ -40,6 +69,12 @@ class World:
         self.checkpoint: int | None = None  # of the newest progress line
         self.twins: tuple[World, ...] = ()  # objects of the same kind that compute the same
         self.creations: Counter[str] = Counter()
+        self.late_creations: Counter[str] = Counter()  # those that were decided on an old version of the object
+        self.moments: list[Moment] = []
+        self.answers: list[tuple[int, Object]] = []  # Jobs as they were made, and how many moments were before that
+        self.brought = {"jobs": 0, "pods": 0}  # the moment up to which each watch was seen to be
+        self.seen_jobs: list[Object] | None = None  # None: as they are
+        self.seen_pods: list[Object] | None = None
         self.status_writes = 0
 
     # What the reconcilers look at.
@@ -56,10 +91,10 @@ class World:
 
     def jobs(self, uid: str) -> Sequence[Object]:
         owner = next(world for world in (self, *self.twins) if world.stored["metadata"]["uid"] == uid)
-        return list(owner.job_objects.values())
+        return list(owner.job_objects.values()) if owner.seen_jobs is None else owner.seen_jobs
 
     def pods(self, _uid: str) -> Sequence[Object]:
-        return list(self.pod_objects.values())
+        return list(self.pod_objects.values()) if self.seen_pods is None else self.seen_pods
 
     def services(self, _uid: str) -> Sequence[Object]:
         return list(self.service_objects.values())
@@ -78,31 +113,65 @@ class World:
 
     # What the operator does.
 
-    def reconcile(self, age: int = 0, writes: int = 99) -> Plan:
-        """Decide on the state of some versions ago, and carry out only the first writes of the plan: then crash."""
+    def reconcile(self, age: int = 0, writes: int = 99, jobs_lag: int = 0, pods_lag: int = 0) -> Plan:
+        """Decide on the object of some versions ago, and carry out only the first writes of the plan: then crash.
+
+        The lags are how many moments the watches of Jobs and of pods are behind.
+        """
         seen = copy.deepcopy(self.history[max(0, len(self.history) - 1 - age)])
+        self.seen_jobs, self.seen_pods = self._jobs_behind(jobs_lag), self._pods_behind(pods_lag)
         plan = self.controller.reconcile(self, seen, self.now, SETTINGS)
+        self.seen_jobs = self.seen_pods = None
+        self._carry_out(plan, seen, writes)
+        return plan
+
+    def note(self) -> None:
+        """Remember this moment, for watches that are late."""
+        self.moments.append(Moment(self.now, copy.deepcopy(self.job_objects), copy.deepcopy(self.pod_objects)))
+
+    def _behind(self, watch: str, lag: int) -> int | None:
+        """Return the number of the moment up to which a watch has come; None: it brought everything."""
+        last = len(self.moments) - 1
+        number = max(self.brought[watch], last - lag)
+        while number < last and self.now - self.moments[number].at > LAG:
+            number += 1
+        self.brought[watch] = max(0, number)
+        return number if number < last else None
+
+    def _jobs_behind(self, lag: int) -> list[Object] | None:
+        number = self._behind("jobs", lag)
+        if number is None:
+            return None
+        known = {job["metadata"]["uid"]: job for job in self.moments[number].jobs.values()}
+        known |= {job["metadata"]["uid"]: job for before, job in self.answers if before > number}
+        return copy.deepcopy(list(known.values()))
+
+    def _pods_behind(self, lag: int) -> list[Object] | None:
+        number = self._behind("pods", lag)
+        return None if number is None else copy.deepcopy(list(self.moments[number].pods.values()))
+
+    def _carry_out(self, plan: Plan, seen: Object, writes: int) -> None:
         changed = plan.status is not None and plan.status != seen.get("status", {})
         if changed:
             if writes == 0 or not self._write_status(seen, plan.status or {}):
-                return plan
+                return
             writes -= 1
-        for child in plan.delete:
-            if writes > 0:
-                self._remove(child)
-                writes -= 1
-        for child in plan.create:
-            if writes > 0:
-                self._create(child)
-                writes -= 1
+        for child in plan.delete[:writes]:
+            if not self._remove(child):
+                return
+        writes -= len(plan.delete)
+        late = seen["metadata"]["resourceVersion"] != self.history[-1 - changed]["metadata"]["resourceVersion"]
+        for child in plan.create[: max(0, writes)]:
+            self._create(child, late=late)
+        writes -= len(plan.create)
         self.seen_claims = {name: Claim(self.modes) for _, name in plan.look if writes > 0}
-        return plan
 
     def _write_status(self, seen: Object, status: Object) -> bool:
         if seen["metadata"]["resourceVersion"] != self.stored["metadata"]["resourceVersion"]:
             return False
         before = self.stored.get("status", {})
-        assert before.get("phase") not in TERMINAL or self.controller.kind != "FineTuneRun", "a terminal run changed"
+        ended = before.get("phase") in TERMINAL and self.controller.kind == "FineTuneRun"
+        assert not ended or lasting(before) == lasting(status), "a terminal run changed"
         json.dumps(status)  # what cannot be sent cannot be meant
         self.stored = copy.deepcopy(self.stored)
         self.stored["status"] = copy.deepcopy(status)
@@ -111,24 +180,31 @@ class World:
         self.status_writes += 1
         return True
 
-    def _remove(self, child: Object) -> None:
+    def _remove(self, child: Object) -> bool:
+        """Delete a child; return False when it is not as it was seen: such a deletion is refused."""
+        name = child["metadata"]["name"]
         if child["kind"] == "Service":
-            self.service_objects.pop(child["metadata"]["name"], None)
-        else:
-            self.remove_job(child["metadata"]["name"])
+            self.service_objects.pop(name, None)
+            return True
+        if self.job_objects.get(name, child) != child:
+            return False
+        self.remove_job(name)
+        return True
 
-    def _create(self, job: Object) -> None:
+    def _create(self, job: Object, *, late: bool) -> None:
         name = job["metadata"]["name"]
         if job["kind"] == "Service":
             assert self.intended(), "a Service was made without an intent in the stored status"
             self.service_objects[name] = copy.deepcopy(job)
             return
-        if name in self.job_objects:
-            return
-        assert name in self.intended(), f"Job {name} was made without an intent in the stored status"
-        self.creations[name] += 1
-        self.job_objects[name] = copy.deepcopy(job)
-        self.job_objects[name]["metadata"] |= {"uid": f"job-{name}", "creationTimestamp": self.now.isoformat()}
+        if name not in self.job_objects:
+            assert name in self.intended(), f"Job {name} was made without an intent in the stored status"
+            self.creations[name] += 1
+            self.late_creations[name] += late
+            self.job_objects[name] = copy.deepcopy(job)
+            uid = f"job-{name}-{self.creations[name]}"
+            self.job_objects[name]["metadata"] |= {"uid": uid, "creationTimestamp": self.now.isoformat()}
+        self.answers.append((len(self.moments), copy.deepcopy(self.job_objects[name])))
 
     def intended(self) -> set[str]:
         """Return the Jobs that ever stood in the stored status; of those, only an old writer makes a past one."""
@@ -160,7 +236,7 @@ class World:
         return {
             "metadata": {
                 "name": f"{key}-x",
-                "uid": f"pod-{key}",
+                "uid": f"pod-{key}-of-{self.creations[job]}",
                 "creationTimestamp": self.now.isoformat(),
                 "labels": {JOB_NAME: job} | index,
             },
@@ -187,8 +263,8 @@ class World:
         labels = pod["metadata"]["labels"]
         state: dict[str, Any] = {"exitCode": code, "reason": reason}
         state |= {"startedAt": self.now.isoformat(), "finishedAt": self.now.isoformat()}
-        if report is not None and not (code == 0 and labels.get(INDEX, "0") != "0"):
-            state["message"] = json.dumps(report)
+        if report is not None:
+            state["message"] = json.dumps(report).replace(builders.digest("7"), artifact_of(labels.get(INDEX, "0")))
         phase = "Succeeded" if code == 0 else "Failed"
         pod["status"] = {"phase": phase, "containerStatuses": [{"name": "trainer", "state": {"terminated": state}}]}
         others = [each for each in self.live_pods() if each["metadata"]["labels"][JOB_NAME] == labels[JOB_NAME]]
@@ -197,6 +273,14 @@ class World:
                 each["metadata"].setdefault("deletionTimestamp", self.now.isoformat())
         if code or not others:
             self._finish_job(labels[JOB_NAME], phase)
+
+    def show_problem(self) -> None:
+        """Lay a problem over what Ready says, as the runtime does, and forget what it said before."""
+        problem = Problem("InternalError", "This is a bug.")
+        self.stored = copy.deepcopy(self.stored)
+        self.stored["status"] = overlay(self.stored, self.status, problem, self.now)
+        self.stored["metadata"]["resourceVersion"] = str(int(self.stored["metadata"]["resourceVersion"]) + 1)
+        self.history.append(copy.deepcopy(self.stored))
 
     def tell_pods_to_go(self) -> None:
         for pod in self.live_pods():
@@ -231,6 +315,7 @@ class World:
         if name in self.job_objects:
             kind = "Complete" if phase == "Succeeded" else "Failed"
             condition = {"type": kind, "status": "True", "message": "words of the Job controller"}
+            condition["lastTransitionTime"] = self.now.isoformat()
             self.job_objects[name]["status"] = {"conditions": [condition]}
 
     def remove_job(self, name: str) -> None:
@@ -259,6 +344,8 @@ class World:
         if not self.status:
             return
         ready = self.condition("Ready")
+        if ready["reason"] == "InternalError":
+            return  # until the operator looks again
         assert ready["reason"]
         assert ready["message"].strip()
         if self.status["phase"] == "Failed":

@@ -159,7 +159,7 @@ def test_a_pod_that_is_taken_away_is_given_the_time_to_save_itself(seen: Observa
 def test_a_full_disk_says_whose_room_it_is() -> None:
     end = judge(observe(pod("Failed", reason="Evicted", message=DISK_FULL)))
     assert isinstance(end, Ended)
-    assert "available: 900Mi. Base models from s3 and hf are copied to the node's disk" in end.words()
+    assert "available: 900Mi. Base models from s3, gs and hf are copied to the node's disk" in end.words()
 
 
 WAITING = [

@@ -11,6 +11,9 @@ DECODER, ENCODER = Family.DECODER, Family.ENCODER
 CASES = [
     (DECODER, "LlamaForCausalLM", "LoRA", True, "Adapter", "LoRA adapters beside a LlamaForCausalLM"),
     (DECODER, "Qwen3ForCausalLM", "RsLoRA", True, "Adapter", "RsLoRA"),
+    (DECODER, "LlamaForCausalLM", "QLoRA", True, "Adapter", "beside a LlamaForCausalLM. The base is served as it is, not in the 4 bits of the training."),
+    (DECODER, "GPT2LMHeadModel", "QLoRA", False, "NeedsMerging", "merged into its base"),
+    (Family.ENCODER_DECODER, "T5ForConditionalGeneration", "QLoRA", False, "ArchitectureNotServed", "transformers alone"),
     (DECODER, "LlamaForCausalLM", "Full", True, "WholeModel", "LlamaForCausalLM"),
     (DECODER, "LlamaForCausalLM", "DoRA", False, "NeedsMerging", "merged into its base"),
     (DECODER, "LlamaForCausalLM", "IA3", False, "NeedsMerging", "merged into its base"),

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -38,12 +38,12 @@ def ready(obj: Object) -> Object:
 class World:
     """One loop with its queue, its cache and its server; `decide` is what the pure part does."""
 
-    def __init__(self, decide: Decide) -> None:
+    def __init__(self, decide: Decide, server: FakeServer | None = None) -> None:
         self.decide = decide
         self.reconciles = 0
         kinds = (controller(self._reconcile),)
         self.clock = Clock()
-        self.server = FakeServer()
+        self.server = server or FakeServer()
         client: Any = self.server
         self.queue = WorkQueue(self.clock, lambda: Backoff(first=1.0, spread=lambda: 0.5))
         self.cache = Cache(kinds, self.clock)
@@ -196,7 +196,7 @@ async def test_a_bug_is_shown_kept_apart_and_tried_again() -> None:
     def decide(_obj: Object) -> Plan:
         if failing:
             raise ZeroDivisionError("by zero")
-        return Plan()
+        return Plan(status={"phase": "A", "conditions": [kept]})
 
     world = World(decide)
     world.see(toy("a", status={"phase": "A", "conditions": [kept]}))
@@ -210,6 +210,46 @@ async def test_a_bug_is_shown_kept_apart_and_tried_again() -> None:
     world.clock.now += 10
     await world.settle()
     assert world.stored["status"] == {"phase": "A", "conditions": [kept]}
+
+
+async def test_what_a_leader_remembers_of_a_problem_is_worth_nothing_once_another_has_got_on() -> None:
+    done = {"type": "Ready", "status": "True", "reason": "Done", "message": "", "lastTransitionTime": "t"}
+    starting = done | {"status": "False", "reason": "Starting"}
+
+    def decide(obj: Object) -> Plan:
+        if (obj.get("status") or {}).get("phase") == "Done":
+            return Plan(status=obj["status"])
+        return Plan(status={"phase": "Going", "conditions": [starting]}, create=(job(),))
+
+    first = World(decide)
+    first.server.fail("create", *[Rejected("the quota says no", 403, "Forbidden")] * 5)
+    first.see(toy("a"))
+    await first.settle()
+    assert ready(first.stored)["reason"] == "Forbidden"
+    first.leadership.extend(first.clock.now)
+
+    second = World(lambda _: Plan(status={"phase": "Done", "conditions": [done]}), first.server)
+    second.see(first.stored)
+    await second.settle()
+    assert ready(second.stored) == done
+
+    first.clock.now += 10
+    first.leadership.extend(first.clock.now + 1e9)
+    writes = len(first.server.made("patch"))
+    first.see(first.stored)
+    await first.settle()
+    assert ready(first.stored) == done
+    assert len(first.server.made("patch")) == writes, "not even for a moment does it say anything else"
+
+
+async def test_a_new_process_finds_a_problem_that_is_over_and_says_what_is_true() -> None:
+    fine = {"type": "Ready", "status": "True", "reason": "Fine", "message": "", "lastTransitionTime": "t"}
+    old = fine | {"status": "False", "reason": "InternalError", "message": "This is a bug."}
+    world = World(lambda _: Plan(status={"phase": "A", "conditions": [fine]}))
+    world.see(toy("a", status={"phase": "A", "conditions": [old]}))
+    await world.settle()
+    assert ready(world.stored) == fine
+    assert world.server.made("patch") == ["a"]
 
 
 async def test_changing_words_of_one_problem_are_no_endless_writes() -> None:
@@ -289,6 +329,16 @@ async def test_events_are_told_once_under_a_name_of_their_content() -> None:
     written = world.server.objects["Event", made[0]]
     assert written["involvedObject"]["uid"] == "uid-a"
     assert written["reportingComponent"] == "stagecoach"
+
+
+async def test_an_event_is_told_again_once_the_server_has_forgotten_it() -> None:
+    server, obj, event = FakeServer(), toy("a"), Event("Suspended", "Nothing is started.")
+    client: Any = server
+    recorder = Recorder(client, "me")
+    for minutes, told in ((0, 1), (59, 1), (61, 2), (119, 2), (121, 3)):
+        server.objects.clear()
+        await recorder.tell(obj, event, NOW + timedelta(minutes=minutes))
+        assert len(server.made("create")) == told, minutes
 
 
 async def test_an_event_that_cannot_be_written_does_not_stop_the_plan() -> None:

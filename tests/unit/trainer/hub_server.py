@@ -22,7 +22,7 @@ class Repository:
     """The files of a repository by commit, and what its branches and tags stand for."""
 
     commits: dict[str, dict[str, bytes]]
-    refs: dict[str, str] = field(default_factory=lambda: {"main": NEW, "v1": OLD})
+    refs: dict[str, str] = field(default_factory=lambda: {"main": NEW, "v1": OLD, "refs/pr/1": OLD})
 
     def commit(self, revision: str) -> str | None:
         """Return the commit that a revision stands for, or None."""
@@ -58,10 +58,11 @@ class Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self) -> None:
-        path = unquote(self.path.partition("?")[0])
+        # A slash of a revision is written as %2F: one that is not begins the next part.
+        parts = [unquote(part) for part in self.path.partition("?")[0].strip("/").split("/")]
         token = self.headers.get("Authorization")
-        self.server.asked.append((self.command, path, token))
-        match path.strip("/").split("/"):
+        self.server.asked.append((self.command, "/".join(["", *parts]), token))
+        match parts:
             case _ if self.server.down:
                 self.answer(self.server.down, b"")
             case _ if self.server.token is not None and token != f"Bearer {self.server.token}":
@@ -70,12 +71,12 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer(401, b"", {"X-Error-Message": "Invalid credentials"})
             case ["api", _, "desk", "gated", *_]:
                 self.answer(403, b"", {"X-Error-Code": "GatedRepo"})
-            case ["api", kind, owner, name, "revision", *revision]:
-                self.tell(f"{kind}/{owner}/{name}", "/".join(revision))
-            case ["datasets", owner, name, "resolve", commit, *parts]:
-                self.give(f"datasets/{owner}/{name}", commit, "/".join(parts))
-            case [owner, name, "resolve", commit, *parts]:
-                self.give(f"models/{owner}/{name}", commit, "/".join(parts))
+            case ["api", kind, owner, name, "revision", revision]:
+                self.tell(f"{kind}/{owner}/{name}", revision)
+            case ["datasets", owner, name, "resolve", commit, *path]:
+                self.give(f"datasets/{owner}/{name}", commit, "/".join(path))
+            case [owner, name, "resolve", commit, *path]:
+                self.give(f"models/{owner}/{name}", commit, "/".join(path))
             case _:
                 self.answer(404, b"", {"X-Error-Code": "RepoNotFound"})
 

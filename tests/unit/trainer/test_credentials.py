@@ -1,14 +1,28 @@
 """What is read of a Secret, and that no message says what it holds."""
 
+import json
 import traceback
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stagecoach.contract.reports import BadInput
 from stagecoach_trainer import credentials
+from stagecoach_trainer.service_accounts import ENDPOINT, KEY, TOKENS
 
 S3 = {"AWS_ACCESS_KEY_ID": b"hidden-id", "AWS_SECRET_ACCESS_KEY": b"hidden-key\n"}
+
+
+def key(**changes: Any) -> bytes:
+    """Return a key of a service account, as far as it is looked at."""
+    given = {
+        "type": "service_account",
+        "client_email": "hidden@desk.iam.gserviceaccount.com",
+        "private_key": "-----BEGIN PRIVATE KEY-----\nhidden",
+        "token_uri": TOKENS[0],
+    }
+    return json.dumps({name: value for name, value in (given | changes).items() if value}, indent=2).encode()
 
 
 def mounted(folder: Path, content: dict[str, bytes]) -> Path:
@@ -52,6 +66,25 @@ def test_passwords_are_any_text(tmp_path: Path) -> None:
         ("hf", {"HF_ENDPOINT": b"https://me:hidden@hub.example"}, "EndpointInvalid", "HF_ENDPOINT"),
         ("hf", {"HF_ENDPOINT": b"https://hub.example/?token=hidden"}, "EndpointInvalid", "HF_ENDPOINT"),
         ("hf", {"HF_ENDPOINT": b"file:///hidden"}, "EndpointInvalid", "HF_ENDPOINT"),
+        ("gs", {}, "CredentialsIncomplete", f"has no {KEY}"),
+        ("gs", {"key.json": b"hidden"}, "CredentialsIncomplete", f"has no {KEY}"),
+        ("gs", {ENDPOINT: b"https://storage.googleapis.com"}, "CredentialsIncomplete", f"has no {KEY}"),
+        ("gs", {KEY: b""}, "CredentialsIncomplete", f"has no {KEY}"),
+        ("gs", {KEY: b"hidden"}, "CredentialsUnreadable", "is not the JSON of a key"),
+        ("gs", {KEY: b"\xff{}"}, "CredentialsUnreadable", f"key {KEY}"),
+        ("gs", {KEY: b'["hidden"]'}, "CredentialsUnreadable", "is not the JSON of a key"),
+        ("gs", {KEY: key(type="authorized_user")}, "CredentialsUnreadable", "its type is another"),
+        ("gs", {KEY: key(type="external_account")}, "CredentialsUnreadable", "its type is another"),
+        ("gs", {KEY: key(private_key="")}, "CredentialsIncomplete", "has no private_key"),
+        ("gs", {KEY: key(client_email=["hidden"])}, "CredentialsIncomplete", "has no client_email"),
+        ("gs", {KEY: key(), ENDPOINT: b"storage.hidden"}, "EndpointInvalid", ENDPOINT),
+        ("gs", {KEY: key(token_uri="https://hidden.example/token")}, "EndpointInvalid", "token_uri of"),
+        ("gs", {KEY: key(token_uri="http://oauth2.googleapis.com/token")}, "EndpointInvalid", "token_uri of"),
+        ("gs", {KEY: key(token_uri="https://oauth2.googleapis.com@hidden/token")}, "EndpointInvalid", "token_uri of"),
+        ("gs", {KEY: key(), ENDPOINT: b"https://hidden.example"}, "EndpointInvalid", "token_uri of"),
+        ("gs", {KEY: key(), ENDPOINT: b"http://storage.googleapis.com"}, "EndpointInvalid", "token_uri of"),
+        ("gs", {KEY: key(), ENDPOINT: b"https://hiddengoogleapis.com"}, "EndpointInvalid", "token_uri of"),
+        ("gs", {KEY: key(token_uri="https://["), ENDPOINT: b"https://x.example"}, "EndpointInvalid", "token_uri of"),
     ],
 )
 def test_what_cannot_be_used_is_not_told(
@@ -67,7 +100,25 @@ def test_what_cannot_be_used_is_not_told(
         assert not [word for word in ("hidden", r"\xff", "0xff") if word in told]
 
 
-@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "HF_ENDPOINT"])
+@pytest.mark.parametrize(
+    ("tokens", "endpoint"),
+    [
+        (TOKENS[0], ""),
+        (TOKENS[1], ""),
+        (TOKENS[0], "https://storage.googleapis.com"),
+        (TOKENS[0], "https://storage-desk.p.googleapis.com/"),
+        ("http://10.0.0.1:4443/token", "http://10.0.0.1:4443"),
+        ("https://10.0.0.1/a/token", "https://10.0.0.1/"),
+    ],
+)
+def test_tokens_and_storage_of_one_party_belong_together(tmp_path: Path, tokens: str, endpoint: str) -> None:
+    content = {KEY: key(token_uri=tokens)} | ({ENDPOINT: endpoint.encode()} if endpoint else {})
+    assert credentials.read("gs", mounted(tmp_path, content), "lake") == {
+        name: value.decode() for name, value in content.items()
+    }
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "HF_ENDPOINT", ENDPOINT])
 @pytest.mark.parametrize(
     ("host", "refused"),
     [

@@ -361,7 +361,7 @@ def test_as_in_a_pod(project: Project) -> None:
 
 def test_a_method_for_decoders_is_refused(project: Project) -> None:
     job = embedding_job(matching(project), PromptTuningMethod(virtual_tokens=4))
-    with pytest.raises(BadInput, match="this method is for decoders"):
+    with pytest.raises(BadInput, match="this method is not for such models"):
         train(job)
 
 

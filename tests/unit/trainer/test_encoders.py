@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from stagecoach.contract.inputs import Family, Freeze, FullMethod, LoraMethod, Method, Overflow, Tokenization
+from stagecoach.contract.inputs import DataInput, Family, Freeze, FullMethod, LoraMethod, Method, Overflow, Tokenization
 from stagecoach.contract.jobs import TrainJob
 from stagecoach.contract.prompts import PlainEncoder
 from stagecoach.contract.reports import ArtifactReport, BadInput
+from stagecoach_trainer import sources
 from tests.unit.contract.documents import METHOD, PROMPT
 
 from .conftest import ANOTHER, EXAMPLES, Project, record_of, train
@@ -236,6 +237,20 @@ def rows_losses(job: TrainJob) -> list[tuple[float, str]]:
             )
             for row, example in rows
         ]
+
+
+def test_the_labels_are_the_projects_whatever_is_trained_on(project: Project) -> None:
+    with_base(project, "BertForMaskedLM").write("few.csv", [row for row in EXAMPLES if row[1] == "parcel_late"])
+    job = encoder_job(project, FullMethod(), settings={"max_steps": 1, "epochs": None})
+    few, columns = job.train[0].model_copy(update={"name": "few", "uri": "pvc://data/few.csv"}), project.columns
+    few = few.model_copy(update={"digest": sources.read(project.source("few"), mismatch="", remedy="").digest})
+    train_inputs = (DataInput(digest=few.digest or "", columns=columns),)
+    inputs = job.inputs.model_copy(update={"train": train_inputs, "label_columns": columns})
+    job = job.model_copy(update={"train": (few,), "labels_from": job.train[0], "inputs": inputs})
+    report = train(TrainJob.model_validate_json(job.line()))
+    assert record_of(project, job).labels == ("card_lost", "parcel_late")
+    assert loaded(project, job, report).config.id2label == {0: "card_lost", 1: "parcel_late"}
+    assert [item.name for item in record_of(project, job).data] == ["few", "valid"], "only its labels are of the other"
 
 
 @pytest.mark.parametrize("method", [LOW_RANK, FullMethod()], ids=lambda method: method.type)

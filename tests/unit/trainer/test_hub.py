@@ -48,6 +48,11 @@ def test_without_a_revision_it_is_what_main_stands_for() -> None:
 
 
 @pytest.mark.usefixtures("hub")
+def test_a_branch_may_have_a_slash_in_its_name() -> None:
+    assert read(revision="refs/pr/1").revision == OLD
+
+
+@pytest.mark.usefixtures("hub")
 def test_two_commits_are_not_mixed() -> None:
     one, other = read(revision="v1"), read()
     assert one.folder != other.folder
@@ -72,6 +77,7 @@ def test_a_run_takes_the_commit_that_was_resolved(hub: Hub) -> None:
         ({"uri": "hf://desk/secret"}, "BaseMissing", "not for everyone"),
         ({"uri": "hf://desk/gated"}, "AccessDenied", "accept its terms"),
         ({"revision": "v2"}, "RevisionMissing", "'v2'"),
+        ({"revision": "refs/pr/2"}, "RevisionMissing", "'refs/pr/2'"),
     ],
 )
 @pytest.mark.usefixtures("hub")

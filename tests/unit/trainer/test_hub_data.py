@@ -51,6 +51,7 @@ def test_a_revision_and_its_copy_are_not_mixed_with_another() -> None:
     assert [row[:2] for row in read(source(revision="v1")).rows] == [("my card is gone", "card_lost")]
     assert len(read(source()).rows) == 16
     assert read(source(revision="v1")).revision == OLD
+    assert read(source(revision="refs/pr/1")).revision == OLD, "a branch may have a slash in its name"
 
 
 def test_a_branch_that_has_moved_is_read_anew_and_the_commit_as_it_was(hub: Hub) -> None:
@@ -60,6 +61,16 @@ def test_a_branch_that_has_moved_is_read_anew_and_the_commit_as_it_was(hub: Hub)
     with pytest.raises(BadInput) as caught:
         read(source(digest=before.digest))
     assert caught.value.problem.reason == "InputChanged"
+
+
+@pytest.mark.parametrize("length", [300, 250])
+def test_a_name_that_no_file_system_takes(hub: Hub, length: int) -> None:
+    # The library keeps files of its own beside, whose names are longer.
+    name = "a" * (length - 4) + ".csv"
+    hub.add("desk/cards", {name: OTHER})
+    with pytest.raises(BadInput, match="longer than a file system takes") as caught:
+        read(source(uri=f"hf://datasets/desk/cards/{name}"))
+    assert (caught.value.problem.reason, caught.value.problem.field) == ("SourceRefused", "data.sets[train].uri")
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,9 @@ def test_only_its_files_count_and_their_order_does(hub: Hub) -> None:
         (FILES | {"../../x.csv": ONE}, "train", "en", "SourceRefused", "uri", "'../../x.csv'"),
         (FILES | {"/etc/x.csv": ONE}, "train", "en", "SourceRefused", "uri", "'/etc/x.csv'"),
         (FILES | {"\0": ONE}, "train", "en", "SourceRefused", "uri", "outside"),
+        (FILES | {f"{'a' * 300}.csv": ONE}, "train", "en", "SourceRefused", "uri", "longer than a file system takes"),
+        (FILES | {"folder/" * 700 + "a.csv": ONE}, "train", "en", "SourceRefused", "uri", "longer than a file system"),
+        ({"README.md": b"#" * (1 << 20) + b"#"}, "train", None, "CardUnusable", "uri", "more than 1 MiB"),
         ({"README.md": b"---\n: : [\n---\n", "train.csv": ONE}, "train", None, "CardUnusable", "uri", "card"),
         ({"README.md": b"---\nconfigs: 3\n---\n"}, "train", None, "CardUnusable", "uri", "to be a list"),
         ({"README.md": card("- config_name: x\n  sep: ;\n")}, "train", None, "CardUnusable", "uri", "sets sep"),
@@ -195,6 +198,14 @@ def test_nothing_is_downloaded_that_cannot_be_read_or_held(hub: Hub, monkeypatch
     assert not any("/resolve/" in path for _, path, _ in hub.asked)
     monkeypatch.setattr(hub_data, "MAX_BYTES", len(ONE + TWO))
     assert texts(read(source(uri="hf://datasets/desk/pair"))) == ["one", "two"]
+
+
+def test_a_card_whose_size_the_hub_does_not_tell(hub: Hub) -> None:
+    hub.tells_sizes = False
+    hub.add("desk/cards", {"README.md": b"#" * (1 << 20) + b"#", "train.csv": ONE})
+    with pytest.raises(BadInput, match="more than 1 MiB") as caught:
+        read(source())
+    assert caught.value.problem.reason == "CardUnusable"
 
 
 def test_a_row_is_named_by_its_file(hub: Hub) -> None:

@@ -31,12 +31,24 @@ from pathlib import Path
 from stagecoach_trainer import authorities
 authorities.trust()
 import aiohttp
+from cryptography.hazmat.primitives import serialization as form
+from cryptography.hazmat.primitives.asymmetric import rsa
 from stagecoach.contract.uris import Uri
+from stagecoach_trainer.gs import GoogleStorage
 from stagecoach_trainer.hub import HubRepository
 from stagecoach_trainer.mlflow import Server
-from stagecoach_trainer.objects import ObjectStore
+from stagecoach_trainer.s3 import S3
 
-s3, hub, mlflow, web = sys.argv[1:]
+s3, hub, mlflow, web, gs, tokens = sys.argv[1:]
+made = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+private = made.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption()).decode()
+account = {"client_email": "a@b", "private_key": private, "token_uri": tokens}
+cloud = {"GOOGLE_APPLICATION_CREDENTIALS_JSON": json.dumps(account), "GCS_ENDPOINT_URL": gs}
+
+def storage(token):
+    store = GoogleStorage.connect(Uri("gs", "lake", ""), cloud, secret="lake")
+    store._fs._fs.credentials.credentials.token = token
+    return store.exists()
 
 async def read():
     async with aiohttp.ClientSession() as session, session.get(web) as answer:
@@ -49,9 +61,11 @@ def said(work):
         return f"{type(error).__name__}: {error}"
 
 print(json.dumps({
-    "s3": said(lambda: ObjectStore.connect(Uri("s3", "lake", ""), {"AWS_ENDPOINT_URL": s3}).exists()),
+    "s3": said(lambda: S3.connect(Uri("s3", "lake", ""), {"AWS_ENDPOINT_URL": s3}).exists()),
     "hub": said(lambda: HubRepository("desk/tiny", "model", None, {"HF_ENDPOINT": hub}, Path("nowhere"))),
     "mlflow": said(lambda: Server(mlflow, {}).experiment("team/desk")),
+    "gs": said(lambda: storage("any")),
+    "tokens": said(lambda: storage(None)),
     "web": said(lambda: asyncio.run(read())),
 }))
 """
@@ -124,14 +138,14 @@ def test_what_an_authority_of_ones_own_has_signed_is_trusted_by_every_client(
 ) -> None:
     certificate, context = own
     with server(context) as (port, asked):
-        places_ = [f"https://localhost:{port}"] * 4
+        places_ = [f"https://localhost:{port}"] * 6
         refused = clients(project.root, *places_)
         assert {name: words for name, words in refused.items() if "certificate" not in words.lower()} == {}
         assert asked == []
         mount(project, certificate.read_bytes())
         trusted = clients(project.root, *places_)
     assert {name: words for name, words in trusted.items() if "certificate" in words.lower()} == {}
-    assert len(asked) >= 4
+    assert len(asked) >= 6
 
 
 def test_the_usual_authorities_are_trusted_beside_it(
@@ -158,7 +172,7 @@ def test_a_bundle_that_is_none_is_refused(project: Project, content: bytes) -> N
     assert caught.value.problem.reason == "AuthoritiesInvalid"
 
 
-PLACES = ("http://objects.example", "http://hub.example", "http://mlflow.example", "http://data.example")
+PLACES = tuple(f"http://{name}.example" for name in ("objects", "hub", "mlflow", "data", "gs", "tokens"))
 
 
 def test_a_proxy_is_used_and_left_out_where_it_should_be(project: Project) -> None:
@@ -166,7 +180,7 @@ def test_a_proxy_is_used_and_left_out_where_it_should_be(project: Project) -> No
         proxy = {"HTTP_PROXY": f"http://127.0.0.1:{port}", "NO_PROXY": ".svc"}
         clients(project.root, *PLACES, **proxy)
         hosts = {urlsplit(each).hostname for each in asked}
-        assert hosts == {"objects.example", "hub.example", "mlflow.example"}
+        assert hosts == {f"{name}.example" for name in ("objects", "hub", "mlflow", "gs", "tokens")}
         asked.clear()
         clients(project.root, *PLACES, **proxy | {"NO_PROXY": ".example"})
         assert asked == []

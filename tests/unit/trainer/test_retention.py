@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -399,6 +400,41 @@ def test_what_was_staged_long_ago_goes(here: Storehouse) -> None:
         here.age(days, layout.staging_folder(uid))
     assert here.look(runs=3).bytes == 100
     assert here.store.folders(layout.STAGING) == ["new"]
+
+
+@pytest.mark.parametrize("target", ["../storage/runs/moved", "../another", "../../outside"])
+@pytest.mark.parametrize(
+    "what", ["an artifact", "a file of it", "all artifacts", "checkpoints", "a step", "staged", "all staged"]
+)
+def test_no_link_leads_removal_elsewhere(tmp_path: Path, what: str, target: str) -> None:
+    claim = tmp_path / "claim"
+    (claim / "storage" / "runs").mkdir(parents=True)
+    here = Storehouse(Store.local(str(claim / "storage"), within=str(claim)))
+    for number in (1, 2, 3):
+        here.make(number, days=200 - number)
+    checkpoints = checkpoint(here, "aaaaaaaa-1111-2222")
+    here.write(f"{layout.staging_folder('old')}/0123", "x")
+    here.age(100)
+    artifact = layout.artifact_folder(here.artifacts[0])
+    place = {
+        "an artifact": artifact,
+        "a file of it": f"{artifact}/adapter_model.safetensors",
+        "all artifacts": layout.ARTIFACTS,
+        "checkpoints": checkpoints,
+        "a step": f"{checkpoints}/step-1.1",
+        "staged": layout.staging_folder("old"),
+        "all staged": layout.STAGING,
+    }[what]
+    path, moved = Path(here.store.path(place)), (claim / "storage" / target).resolve()
+    path.rename(moved)
+    path.symlink_to(moved)
+    before = sorted((str(item), item.stat().st_size) for item in (moved, *moved.rglob("*")) if item.is_file())
+    assert before
+    for days in (1, 5, 9):
+        with suppress(BadInput, StorageFailed):
+            here.look(days, runs=2)
+    after = {(str(item), item.stat().st_size) for item in (moved, *moved.rglob("*")) if item.is_file()}
+    assert set(before) <= after
 
 
 # What else changes

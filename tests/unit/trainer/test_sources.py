@@ -53,11 +53,40 @@ def test_a_source_that_is_not_there(project: Project, uri: str, words: str) -> N
     assert caught.value.problem.value == uri
 
 
+def test_a_secret_is_not_read_through_a_link_in_a_claim(project: Project) -> None:
+    key = project.root / "credentials" / "lake" / "AWS_SECRET_ACCESS_KEY"
+    key.parent.mkdir(parents=True)
+    key.write_text("verysecret")
+    (project.root / "pvc" / "data" / "rows.csv").symlink_to(key)
+    (project.root / "pvc" / "data" / "folder").symlink_to(key.parent)
+    for name in ("rows", "folder/AWS_SECRET_ACCESS_KEY"):
+        with pytest.raises(BadInput, match="leads out of the claim") as caught:
+            read(project, name)
+        problem = caught.value.problem
+        assert (problem.reason, problem.field) == ("LinkLeadsOutside", f"data.sets[{name}].uri")
+        assert "verysecret" not in problem.sentence
+    (folder(project) / "config.json").unlink()
+    (folder(project) / "config.json").symlink_to(key)
+    with pytest.raises(BadInput, match="leads out of the claim") as caught:
+        base()
+    assert caught.value.problem.field == "candidates[tiny].model.uri"
+
+
+def test_a_base_may_share_files_with_others_of_its_claim(project: Project) -> None:
+    digest = base().model
+    (project.root / "pvc" / "models" / "blobs").mkdir()
+    weights = folder(project) / "model.safetensors"
+    weights.rename(project.root / "pvc" / "models" / "blobs" / "1234")
+    weights.symlink_to("../blobs/1234")  # as a hub's own cache has it
+    assert base().model == digest
+
+
 def test_labels_of_a_run(project: Project) -> None:
     train, valid = read(project, "train"), read(project, "valid")
     assert sources.run_labels(LabelsInput(values=("b", "a")), [train]) == ("b", "a")
     assert sources.run_labels(LabelsInput(from_data=train.digest), [valid, train]) == ("card_lost", "parcel_late")
-    assert sources.run_labels(LabelsInput(from_data="sha256:" + "0" * 64), [valid]) == ("card_lost", "parcel_late")
+    assert sources.run_labels(LabelsInput(from_data="sha256:" + "0" * 64), [valid]) == (), "never those of another set"
+    assert sources.run_labels(None, [train]) == ()
 
 
 def test_labels_are_in_code_point_order(project: Project) -> None:
@@ -173,6 +202,11 @@ LLAMA = {"architectures": ["LlamaForCausalLM"], "max_position_embeddings": 128}
         (write("config.json", LLAMA | {"architectures": ["BertForMaskedLM"]}), "BaseUnusable", "BertForMaskedLM"),
         (write("config.json", {"max_position_embeddings": 1}), "BaseUnusable", "nothing"),
         (write("config.json", {"architectures": ["LlamaForCausalLM"]}), "BaseUnusable", "how long its context"),
+        (write("config.json", LLAMA | {"architectures": {"a": 1}}), "BaseUnusable", "architectures is not a list"),
+        (write("config.json", LLAMA | {"model_type": "roberta", "pad_token_id": None}), "BaseUnusable", "pad_token_id"),
+        (write("generation_config.json", "{"), "BaseUnusable", "generation_config.json is not a JSON object"),
+        (write("generation_config.json", "[]"), "BaseUnusable", "generation_config.json is not a JSON object"),
+        (write("model.safetensors.index.json", {"weight_map": {"a": 1}}), "BaseMissing", "not there: 1"),
         (write("config.json", LLAMA | {"quantization_config": {"bits": 4}}), "BaseUnusable", "quantized"),
         (remove("model.safetensors"), "BaseUnusable", "no .safetensors weights"),
         (write("model.safetensors.index.json", INDEX), "BaseMissing", "model-1.safetensors, model-2.safetensors"),

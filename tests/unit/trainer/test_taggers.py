@@ -154,7 +154,6 @@ def test_labels(project: Project, columns: AnyColumns) -> None:
     train_set, valid = read(made, "train"), read(made, "valid")
     assert sources.labels_of([train_set]) == labels(columns)
     assert sources.run_labels(LabelsInput(from_data=train_set.digest), [valid, train_set]) == labels(columns)
-    assert sources.run_labels(LabelsInput(from_data="sha256:" + "0" * 64), [valid]) == labels(columns)
     sources.check_labels([train_set, valid], labels(columns))
 
 

@@ -1,9 +1,11 @@
 import json
+import random
 
 import pytest
 
 from stagecoach.contract.reports import (
     MAX_BYTES,
+    PACKED,
     Finding,
     Outcome,
     Problem,
@@ -19,25 +21,35 @@ DIGEST = "sha256:" + "a1" * 32
 
 
 def resolution(datasets: int, candidates: int, labels: int, label: str, finding: str = "short.") -> Report:
+    """Return a result whose names and digests have nothing in common that could be told in fewer bytes."""
+    draw = random.Random(17)  # noqa: S311 - nothing is kept secret with it
+
+    def named(length: int) -> str:
+        return "".join(draw.choices("abcdefghijklmnopqrstuvwxyz0123456789-", k=length))
+
+    def digest() -> str:
+        return f"sha256:{draw.randbytes(32).hex()}"
+
     return Report(
         outcome=Outcome.DONE,
         resolution=Resolution(
             datasets=tuple(
-                ResolvedDataset(name=f"d{number}".ljust(40, "x"), digest=DIGEST, examples=10**9)
-                for number in range(datasets)
+                ResolvedDataset(name=named(40), digest=digest(), examples=10**9, revision=draw.randbytes(20).hex())
+                for _ in range(datasets)
             ),
             labels=ResolvedLabels(
                 count=labels, digest=DIGEST, first=tuple(f"{label}{number}" for number in range(min(labels, 100)))
             ),
             candidates=tuple(
                 ResolvedModel(
-                    name=f"c{number}".ljust(40, "x"),
-                    model=DIGEST,
-                    tokenizer=DIGEST,
-                    architecture="A" * 64,
+                    name=named(40),
+                    model=digest(),
+                    tokenizer=digest(),
+                    architecture=named(64),
                     context=10**7,
+                    revision=draw.randbytes(20).hex(),
                 )
-                for number in range(candidates)
+                for _ in range(candidates)
             ),
             findings=tuple(
                 Finding(code=code, message=finding)
@@ -71,6 +83,22 @@ def test_every_resolution_fits(datasets: int, candidates: int, labels: int, labe
     assert [item.code for item in parsed.resolution.findings] == [item.code for item in whole.resolution.findings]
 
 
+@pytest.mark.parametrize("finding", ["é" * 300, "ok."])
+def test_the_largest_project_tells_what_was_found(finding: str) -> None:
+    text = termination.message(resolution(12, 4, 500, "größe_" * 20, finding))
+    assert text.startswith(PACKED), "it would not fit as it is"
+    parsed = Report.parse(text)
+    assert parsed is not None
+    assert parsed.resolution is not None
+    assert all(item.message[:90] == finding[:90] for item in parsed.resolution.findings)
+
+
+def test_a_packed_message_that_is_damaged_is_none() -> None:
+    text = termination.message(resolution(12, 4, 500, "a"))
+    for damaged in (text[:-9], PACKED, f"{PACKED}\t\n,", f"{PACKED}{'a' * 40}"):
+        assert Report.parse(damaged) is None
+
+
 def test_what_fits_is_left_as_it_is() -> None:
     whole = resolution(1, 1, 8, "label_")
     assert Report.parse(termination.message(whole)) == whole
@@ -89,5 +117,5 @@ def test_every_problem_fits(character: str) -> None:
 
 
 def test_what_cannot_fit_says_so() -> None:
-    text = termination.message(resolution(60, 4, 2, "a"))
-    assert json.loads(text)["problem"]["reason"] == "ReportTooLarge"
+    told = json.loads(termination.message(resolution(60, 4, 2, "a")))
+    assert (told["outcome"], told["problem"]["reason"]) == ("BadInput", "ReportTooLarge"), "it would not fit again"

@@ -1,7 +1,11 @@
 """What a real run reports and refuses. Needs the trainer's libraries: runs inside its image."""
 
+import json
+from typing import Any
+
 import pytest
 
+from stagecoach.contract.inputs import FullMethod
 from stagecoach.contract.jobs import Split
 from stagecoach.contract.reports import BadInput
 
@@ -64,6 +68,24 @@ def test_an_architecture_that_transformers_does_not_know(real: Project) -> None:
     with pytest.raises(BadInput) as caught:
         train(real.train_job())
     assert caught.value.problem.reason == "BaseUnusable"
+
+
+@pytest.mark.parametrize("method", [{}, FullMethod()], ids=["LoRA", "Full"])
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"hidden_size": "32"}, "expected int, got str"),
+        ({"num_attention_heads": 0}, "zero"),
+        ({"id2label": 5}, "'int' object"),
+    ],
+)
+def test_a_base_whose_settings_have_wrong_values(real: Project, method: Any, changes: Any, words: str) -> None:
+    config = real.root / "pvc" / "models" / "tiny" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | changes))
+    with pytest.raises(BadInput, match=words) as caught:
+        train(real.train_job(method=method))
+    assert caught.value.problem.reason == "BaseUnusable"
+    assert str(config) in caught.value.problem.message
 
 
 @pytest.mark.parametrize("what", ["train.csv", "valid.csv"])

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import torch
+from transformers import AutoConfig
 
 from stagecoach.contract.reports import BadInput, Problem
 
@@ -20,6 +21,7 @@ class Parts:
 
 def pretrained(kind: Any, folder: str, precision: str, **options: Any) -> Any:
     """Return what a class of transformers makes of a folder: safetensors alone, no code, nothing from the network."""
+    settings(folder)
     return kind.from_pretrained(
         folder,
         dtype=getattr(torch, precision),
@@ -30,10 +32,24 @@ def pretrained(kind: Any, folder: str, precision: str, **options: Any) -> Any:
     )
 
 
+def settings(folder: str) -> Any:
+    """Return what transformers makes of a model's config.json. Raises BadInput when that is nothing."""
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, MemoryError):
+        raise
+    except (
+        Exception
+    ) as error:  # it has an error of its own for a wrong type, and those of Python for what follows of it
+        message = f"transformers cannot use {folder}/config.json: {error}"
+        remedy = "Use a base whose architecture this version of transformers knows, and copy its config.json again."
+        raise BadInput(Problem.of("BaseUnusable", message, value=f"{folder}/config.json", remedy=remedy)) from error
+
+
 def refuse(method: str, what: str) -> NoReturn:
-    """Raise BadInput for a method that only decoders take."""
+    """Raise BadInput for a method that the models of a family do not take."""
     remedy = "Create a run with LoRA, RsLoRA, DoRA or Full."
-    message = f"this method is for decoders, and the base is an {what}."
+    message = f"the base is an {what}, and this method is not for such models."
     raise BadInput(Problem.of("MethodUnsuited", message, field="method.type", value=method, remedy=remedy))
 
 

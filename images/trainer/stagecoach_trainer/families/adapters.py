@@ -9,9 +9,11 @@ from stagecoach.contract.inputs import (
     AdapterMethod,
     Ia3Method,
     LoraMethod,
+    LowRankMethod,
     PrefixTuningMethod,
     PromptTuningMethod,
     PTuningMethod,
+    QloraMethod,
 )
 from stagecoach_trainer import modules
 from stagecoach_trainer.bases import Base
@@ -22,7 +24,7 @@ CAUSAL = "CAUSAL_LM"
 def for_decoder(base: Base, method: AdapterMethod) -> Any:
     """Return the configuration of an adapter for a decoder. Raises BadInput when the base lacks a target module."""
     match method:
-        case LoraMethod():
+        case LoraMethod() | QloraMethod():
             return low_rank(method, modules.resolve(base, method.target_modules), CAUSAL)
         case Ia3Method():
             targets, feedforward = modules.scaled(base, method)
@@ -39,8 +41,8 @@ def for_decoder(base: Base, method: AdapterMethod) -> Any:
             )
 
 
-def low_rank(method: LoraMethod, targets: Sequence[str], task: str, whole: Sequence[str] | None = None) -> Any:
-    """Return the configuration of LoRA, RsLoRA or DoRA; the modules in `whole` are trained as they are."""
+def low_rank(method: LowRankMethod, targets: Sequence[str], task: str, whole: Sequence[str] | None = None) -> Any:
+    """Return the configuration of LoRA, RsLoRA, DoRA or QLoRA; the modules in `whole` are trained as they are."""
     return LoraConfig(
         r=method.rank,
         lora_alpha=method.alpha,

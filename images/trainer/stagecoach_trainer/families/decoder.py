@@ -3,22 +3,34 @@
 from typing import Any
 
 from datasets import Dataset
-from transformers import AutoModelForCausalLM
+from peft import get_peft_model
+from transformers import AutoModelForCausalLM, set_seed
 
-from stagecoach.contract.inputs import FullMethod
+from stagecoach.contract.inputs import FullMethod, QloraMethod
+from stagecoach_trainer import modules
 from stagecoach_trainer.encoding import Encoding, Example
-from stagecoach_trainer.families import IGNORED, Parts, adapters, freezing, pretrained, with_padding
+from stagecoach_trainer.families import IGNORED, Parts, adapters, freezing, pretrained, quantized, with_padding
 from stagecoach_trainer.train import Prepared
 
 
 def build(prepared: Prepared, precision: str) -> Parts:
     """Return model, data and adapter. Raises BadInput when the method does not fit the base."""
-    method = prepared.job.inputs.method
-    adapter = None if isinstance(method, FullMethod) else adapters.for_decoder(prepared.base, method)
+    inputs, base = prepared.job.inputs, prepared.base
+    method = inputs.method
+    adapter = None
     # Weights that are trained themselves are kept in float32: in bfloat16 most steps would be rounded away.
-    model = load(prepared.base.folder, precision if adapter else "float32")
     if isinstance(method, FullMethod):
+        model = load(base.folder, "float32")
         freezing.freeze(model, method.freeze)
+    elif isinstance(method, QloraMethod):
+        skeleton = modules.skeleton(base)
+        targets = modules.choose(skeleton, method.target_modules)
+        model = quantized.load(AutoModelForCausalLM, skeleton, base, precision, inputs.devices)
+        set_seed(inputs.hyperparameters.seed)
+        model = get_peft_model(model, adapters.low_rank(method, targets, adapters.CAUSAL))
+    else:
+        adapter = adapters.for_decoder(base, method)
+        model = load(base.folder, precision)
     return Parts(
         model,
         {

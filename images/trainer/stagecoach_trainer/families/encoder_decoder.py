@@ -7,22 +7,26 @@ from datasets import Dataset
 from peft import get_peft_model
 from transformers import AutoModelForSeq2SeqLM, DataCollatorForSeq2Seq, set_seed
 
-from stagecoach.contract.inputs import FullMethod, LoraMethod
+from stagecoach.contract.inputs import FullMethod, LowRankMethod, QloraMethod
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach_trainer import modules
 from stagecoach_trainer.encoding import Encoding
-from stagecoach_trainer.families import Parts, adapters, freezing, pretrained, refuse, with_padding
+from stagecoach_trainer.families import Parts, adapters, freezing, pretrained, quantized, refuse, with_padding
 from stagecoach_trainer.train import Prepared
 
 
 def build(prepared: Prepared, precision: str) -> Parts:
     """Return model and data. Raises BadInput when the method does not fit the base."""
-    inputs = prepared.job.inputs
+    inputs, base = prepared.job.inputs, prepared.base
     method = inputs.method
-    # Weights that are trained themselves are kept in float32: in bfloat16 most steps would be rounded away.
-    model = load(prepared.base.folder, precision if isinstance(method, LoraMethod) else "float32")
+    if isinstance(method, QloraMethod):
+        kind = AutoModelForSeq2SeqLM
+        model = quantized.load(kind, modules.skeleton(base, kind), base, precision, inputs.devices)
+    else:
+        # Weights that are trained themselves are kept in float32: in bfloat16 most steps would be rounded away.
+        model = load(base.folder, precision if isinstance(method, LowRankMethod) else "float32")
     _check_start(model, prepared)
-    if isinstance(method, LoraMethod):
+    if isinstance(method, LowRankMethod):
         targets = modules.choose(model, method.target_modules)
         set_seed(inputs.hyperparameters.seed)
         model = get_peft_model(model, adapters.low_rank(method, targets, "SEQ_2_SEQ_LM"))

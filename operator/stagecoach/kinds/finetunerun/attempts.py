@@ -90,10 +90,13 @@ def remaining(run: FineTuneRun, now: datetime) -> timedelta:
 
 
 def left_over(observed: Observed) -> tuple[Object, ...]:
-    """Return unfinished Jobs of attempts that have ended: an old writer's late work, or a pod that never started."""
+    """Return unfinished Jobs of attempts that have ended: an old writer's late work, or a pod that never started.
+
+    Of a run that has ended these are all of its own, and none that a person copied from them, labels and all.
+    """
     run = observed.run
-    attempts = run.status.attempts
-    ended = {attempt.job for attempt in attempts if attempt.end}
+    attempts, over = run.status.attempts, run.status.completion_time is not None
+    ended = {attempt.job for attempt in attempts if over or attempt.end}
     forgotten = {jobs.job_name(run, str(number)) for number in range(1, attempts[0].number if attempts else 1)}
     return tuple(job for job in observed.unfinished if job["metadata"]["name"] in ended | forgotten)
 

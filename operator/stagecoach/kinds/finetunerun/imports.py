@@ -1,13 +1,13 @@
 """What the pod of an import is told: from names in specs to digests and places."""
 
-from stagecoach.api.data import DataSet
 from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.api.run_status import InputDataset, Inputs
 from stagecoach.api.transformerproject import TransformerProject
-from stagecoach.contract.inputs import BaseInput, ImportInputs, ImportMethod, LabelsInput
+from stagecoach.contract.inputs import BaseInput, ImportInputs, ImportMethod
 from stagecoach.contract.jobs import DataSource, ImportJob, ImportSource, Owner
 from stagecoach.contract.reports import ArtifactReport
 from stagecoach.kinds import contracts
+from stagecoach.kinds.finetunerun import labels
 from stagecoach.kinds.finetunerun.blocked import changed
 from stagecoach.policies.attempts import AttemptOutcome
 
@@ -17,44 +17,35 @@ ADVICE = {
 }
 
 
-def import_inputs(
-    run: FineTuneRun, project: TransformerProject, inputs: Inputs, labels: LabelsInput | None
-) -> ImportInputs:
+def import_inputs(run: FineTuneRun, project: TransformerProject, inputs: Inputs) -> ImportInputs:
     """Return everything that decides the result, from the fixed digests. Raises Blocked when the project changed."""
     prompt = contracts.prompt(project.spec, inputs.prompt.name, inputs.prompt.version)
     if prompt is None:
         raise changed(f"prompt {inputs.prompt.name!r}")
-    labelled, stated = _labelled(project), run.spec.method.labels
+    stated = run.spec.method.labels
     known = None if inputs.trained_on is None else tuple(sorted(item.digest for item in inputs.trained_on))
     return ImportInputs(
         revision=inputs.revision,
         task=project.spec.problem.task.value,
         architecture=contracts.architecture(project.spec),
-        labels=labels,
+        labels=labels.given(project, inputs),
         base=BaseInput(model=inputs.base, tokenizer=inputs.tokenizer),
         prompt=prompt,
         tokenization=contracts.tokenization(project.spec),
         method=ImportMethod(source=inputs.source or "", trained_on=known, labels=tuple(stated) if stated else None),
-        label_columns=contracts.columns(labelled, project.spec.problem.task) if labelled else None,
+        label_columns=labels.columns(project),
     )
 
 
-def import_job(
-    run: FineTuneRun,
-    project: TransformerProject,
-    inputs: Inputs,
-    labels: LabelsInput | None,
-    attempt: int,
-    threads: int,
-) -> ImportJob:
+def import_job(run: FineTuneRun, project: TransformerProject, inputs: Inputs, attempt: int, threads: int) -> ImportJob:
     """Return what the trainer is told. Raises Blocked when the project no longer gives the inputs that were fixed."""
-    decided = import_inputs(run, project, inputs, labels)
+    decided = import_inputs(run, project, inputs)
     if decided.digest != inputs.digest:
         raise changed("its task, architecture, labels, columns or tokenization")
     candidate = next((item for item in project.spec.candidates if item.name == inputs.candidate), None)
     if candidate is None:
         raise changed(f"candidate {inputs.candidate!r}")
-    given, task, labelled = run.spec.method, project.spec.problem.task, _labelled(project)
+    given = run.spec.method
     return ImportJob(
         subject=contracts.subject(run),
         project=project.metadata.name,
@@ -65,34 +56,17 @@ def import_job(
         base=contracts.model_source(candidate, inputs.base, inputs.tokenizer, inputs.base_revision),
         source=ImportSource(uri=given.uri or "", revision=given.revision),
         trained_on=tuple(_source(project, item) for item in inputs.trained_on or ()),
-        labels_from=contracts.data_source(labelled, task, inputs.labels, inputs.labels_revision) if labelled else None,
+        labels_from=labels.source(project, inputs),
         image=inputs.image,
         threads=threads,
     )
 
 
-def _labelled(project: TransformerProject) -> DataSet | None:
-    """Return the data set that the labels are taken from, if any."""
-    given = project.spec.problem.labels
-    return _dataset(project, given.from_dataset) if given and given.from_dataset else None
-
-
-def _dataset(project: TransformerProject, name: str) -> DataSet:
-    found = next((item for item in project.spec.data.sets if item.name == name), None)
-    if found is None:
-        raise changed(f"data set {name!r}")
-    return found
-
-
 def _source(project: TransformerProject, known: InputDataset) -> DataSource:
-    dataset = _dataset(project, known.name)
+    dataset = next((item for item in project.spec.data.sets if item.name == known.name), None)
+    if dataset is None:
+        raise changed(f"data set {known.name!r}")
     return contracts.data_source(dataset, project.spec.problem.task, known.digest, known.revision)
-
-
-def sources(job: ImportJob) -> tuple[str, ...]:
-    """Return the URIs that the pod reads."""
-    labels = (job.labels_from.uri,) if job.labels_from else ()
-    return (job.base.uri, job.source.uri, *labels)
 
 
 def how(found: ArtifactReport) -> str:

@@ -5,7 +5,6 @@ from stagecoach.api.data import DataSet, Split
 from stagecoach.api.finetunerun import ClassWeights, FineTuneRun
 from stagecoach.api.methods import DataRef, MethodType
 from stagecoach.api.problem import Task
-from stagecoach.api.resolved import ResolvedDataset
 from stagecoach.api.run_status import InputDataset, Inputs
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build import services
@@ -16,13 +15,12 @@ from stagecoach.contract.inputs import (
     DataInput,
     Decided,
     Hyperparameters,
-    LabelsInput,
     RunInputs,
 )
 from stagecoach.contract.jobs import Checkpoints, DataSource, Group, ImportJob, Owner, TrainJob
 from stagecoach.kinds import contracts
 from stagecoach.kinds.conditions import Fact
-from stagecoach.kinds.finetunerun import imports, methods
+from stagecoach.kinds.finetunerun import imports, labels, methods
 from stagecoach.kinds.finetunerun.blocked import Blocked, changed
 from stagecoach.kinds.finetunerun.misfit import misfit
 from stagecoach.policies import servable as policies
@@ -44,7 +42,7 @@ def freeze(run: FineTuneRun, project: TransformerProject, image: str) -> Inputs:
         )
     if unsuited := misfit(run, project):
         raise Blocked(*unsuited, waits=False)
-    data, given, labelled = run.spec.data, run.spec.method, _label_source(project)
+    data, given, labelled = run.spec.data, run.spec.method, labels.resolved(project)
     inputs = Inputs(
         digest="sha256:" + "0" * 64,
         revision=TRAINER_REVISION,
@@ -133,7 +131,7 @@ def servable(run: FineTuneRun, project: TransformerProject, inputs: Inputs, foun
 def decided(run: FineTuneRun, project: TransformerProject, inputs: Inputs) -> Decided:
     """Return everything that decides the result of a training or an import. Raises Blocked as run_inputs does."""
     if run.spec.method.type is MethodType.IMPORT:
-        return imports.import_inputs(run, project, inputs, _labels(project, inputs))
+        return imports.import_inputs(run, project, inputs)
     return run_inputs(run, project, inputs)
 
 
@@ -141,8 +139,7 @@ def work_job(run: FineTuneRun, project: TransformerProject, inputs: Inputs, atte
     """Return what the pod is told that makes the artifact. Raises Blocked when the project changed."""
     if run.spec.method.type is not MethodType.IMPORT:
         return train_job(run, project, inputs, attempt)
-    labels = _labels(project, inputs)
-    return imports.import_job(run, project, inputs, labels, attempt, threads(run.spec.resources.cpu))
+    return imports.import_job(run, project, inputs, attempt, threads(run.spec.resources.cpu))
 
 
 def run_inputs(run: FineTuneRun, project: TransformerProject, inputs: Inputs) -> RunInputs:
@@ -159,35 +156,24 @@ def run_inputs(run: FineTuneRun, project: TransformerProject, inputs: Inputs) ->
             DataInput(digest=item.digest, columns=contracts.columns(specs[item.name], task)) for item in datasets
         )
 
+    train = data(inputs.train)
     return RunInputs(
         revision=inputs.revision,
         task=task.value,
         architecture=contracts.architecture(project.spec),
-        labels=_labels(project, inputs),
+        labels=labels.given(project, inputs),
         base=BaseInput(model=inputs.base, tokenizer=inputs.tokenizer),
-        train=data(inputs.train),
+        train=train,
         validation=data(inputs.validation),
         prompt=prompt,
         tokenization=contracts.tokenization(project.spec),
         method=methods.method(run.spec.method),
         hyperparameters=_hyperparameters(run),
         best=run.spec.checkpoints.best.value if run.spec.checkpoints.best else None,
+        label_columns=labels.columns_beside(project, inputs, train),
         devices=run.spec.resources.nodes * run.spec.resources.gpus_per_node,
         processes=processes if (processes := run.spec.resources.nodes * _per_node(run)) > 1 else None,
     )
-
-
-def _labels(project: TransformerProject, inputs: Inputs) -> LabelsInput | None:
-    given = project.spec.problem.labels
-    if given is None:
-        return None
-    return LabelsInput(values=tuple(given.values) if given.values else None, from_data=inputs.labels)
-
-
-def _label_source(project: TransformerProject) -> ResolvedDataset | None:
-    given = project.spec.problem.labels
-    name = given.from_dataset if given else None
-    return next((item for item in project.status.datasets if item.name == name), None)
 
 
 def _hyperparameters(run: FineTuneRun) -> Hyperparameters:
@@ -219,6 +205,7 @@ def train_job(run: FineTuneRun, project: TransformerProject, inputs: Inputs, att
         base=contracts.model_source(candidates[inputs.candidate], inputs.base, inputs.tokenizer, inputs.base_revision),
         train=_sources(inputs.train, specs, task),
         validation=_sources(inputs.validation, specs, task),
+        labels_from=labels.source(project, inputs) if decided.label_columns else None,
         image=inputs.image,
         checkpoints=Checkpoints(every_steps=run.spec.checkpoints.every_steps, keep=run.spec.checkpoints.keep),
         threads=max(1, threads(run.spec.resources.cpu) // _per_node(run)),

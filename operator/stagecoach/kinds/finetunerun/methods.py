@@ -7,10 +7,12 @@ from stagecoach.contract.inputs import (
     FullMethod,
     Ia3Method,
     LoraMethod,
+    LowRankMethod,
     Method,
     PrefixTuningMethod,
     PromptTuningMethod,
     PTuningMethod,
+    QloraMethod,
 )
 
 DEFAULT_RANK = 16
@@ -38,9 +40,10 @@ def method(given: Given) -> Method:
             return _low_rank(given)
 
 
-def _low_rank(given: Given) -> LoraMethod:
+def _low_rank(given: Given) -> LowRankMethod:
     names = given.target_modules.names if given.target_modules else None
-    return LoraMethod.model_validate(
+    kind = QloraMethod if given.type is MethodType.QLORA else LoraMethod
+    return kind.model_validate(
         {
             "type": given.type.value,
             "rank": given.rank or DEFAULT_RANK,

@@ -1,14 +1,18 @@
 """What a run may ask for that does not go with its project: nothing is trained, and the message says what would go."""
 
 from stagecoach.api.finetunerun import ClassWeights, FineTuneRun
-from stagecoach.api.methods import LOW_RANK, MethodType
+from stagecoach.api.methods import MethodType
 from stagecoach.api.problem import Task
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract.inputs import Family
 from stagecoach.kinds import contracts
 
-# What goes with models that are no decoders.
-FOR_ENCODERS = (*LOW_RANK, MethodType.FULL)
+# What goes with models that are no decoders, one by one: what takes LoRA's parameters need not go with all of them.
+# QLoRA is for models too large to be held as they are, which encoders are not.
+SUITED = {
+    Family.ENCODER: (MethodType.LORA, MethodType.RS_LORA, MethodType.DORA, MethodType.FULL),
+    Family.ENCODER_DECODER: (MethodType.LORA, MethodType.RS_LORA, MethodType.DORA, MethodType.QLORA, MethodType.FULL),
+}
 
 
 def misfit(run: FineTuneRun, project: TransformerProject) -> tuple[str, str] | None:
@@ -24,10 +28,12 @@ def misfit(run: FineTuneRun, project: TransformerProject) -> tuple[str, str] | N
 
 def _of_family(run: FineTuneRun, family: Family) -> tuple[str, str] | None:
     kind = run.spec.method.type
-    if family is not Family.DECODER and kind not in (*FOR_ENCODERS, MethodType.IMPORT):
+    suited = SUITED.get(family)
+    if suited and kind not in (*suited, MethodType.IMPORT):
+        others = "decoders and encoder-decoders" if kind in SUITED[Family.ENCODER_DECODER] else "decoders"
         return "MethodUnsuited", (
-            f"spec.method.type: {kind} is for decoders, and the project's problem.architecture is {family}. Create"
-            f" the run with one of {', '.join(item.value for item in FOR_ENCODERS)}."
+            f"spec.method.type: {kind} is for {others}, and the project's problem.architecture is {family}. Create"
+            f" the run with one of {', '.join(item.value for item in suited)}."
         )
     if family is not Family.ENCODER and _weighs(run):
         return "MethodUnsuited", (

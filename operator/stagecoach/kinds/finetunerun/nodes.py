@@ -26,7 +26,9 @@ def claims(run: FineTuneRun, project: TransformerProject | None) -> dict[str, bo
     inputs = run.status.inputs
     if run.spec.resources.nodes == 1 or inputs is None or project is None:
         return {}
-    read = {item.name for item in (*inputs.train, *inputs.validation)}
+    labels = project.spec.problem.labels
+    # The last is read when it is not trained on.
+    read = {item.name for item in (*inputs.train, *inputs.validation)} | {labels.from_dataset if labels else None}
     sources = [item.uri for item in project.spec.data.sets if item.name in read]
     sources += [item.model.uri for item in project.spec.candidates if item.name == inputs.candidate]
     found = {uri.name: False for uri in map(uris.parse, sources) if uri.scheme == "pvc"}

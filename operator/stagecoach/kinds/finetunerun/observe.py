@@ -97,7 +97,7 @@ def _twin(view: View, raw: Object, now: datetime) -> Twin:
         succeeded=phase == Phase.SUCCEEDED.value,
         suspended=phase == Phase.SUSPENDED.value,
         decided=current.get("decided", "") if current.get("intent") == TRAIN and "end" not in current else "",
-        has_job=_has_job(view, metadata["uid"], attempts, now, waits=reason == SAME_INPUTS),
+        has_job=_has_job(view, metadata["uid"], attempts, now, waits=phase == Phase.BLOCKED.value and "end" in current),
     )
 
 

@@ -44,6 +44,7 @@ PROGRESS_INTERVAL = timedelta(seconds=30)
 # How often a pod that does not start is looked at, for what only time tells.
 PATIENCE = 30.0
 LOOKUP_SECONDS = 1800
+RETRYING = "Retrying"
 # What a run asks for is for its training: it decides nothing about a lookup.
 FORCE = "A new run with force: true trains without it."
 LOOKUP_ADVICE = {
@@ -75,7 +76,8 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     if run.status.phase in (Phase.SUCCEEDED, Phase.FAILED):
         # What still ends by itself is looked at again: not all of it may.
         again = PATIENCE if observed.stopping else None
-        return Plan(delete=(*observed.unfinished, *observed.services), requeue_after=again)
+        gone = (*attempts.left_over(observed), *observed.services)
+        return Plan(status=status.ended(run, now), delete=gone, requeue_after=again)
     current = run.status.attempts[-1] if run.status.attempts else None
     if run.status.inputs and current and current.end is None:
         return _follow(observed, run.status.inputs, current, now, settings)
@@ -124,7 +126,8 @@ def _follow(observed: Observed, inputs: Inputs, current: Attempt, now: datetime,
     if isinstance(seen, Ended):
         return unread.wait(observed, inputs, current, seen, now)
     if isinstance(seen, Running) and current.intent is Intent.LOOKUP:
-        return Plan(requeue_after=PATIENCE)  # it takes seconds: only its end is worth a write
+        told = _starting(run, "A record is being looked for.", now)
+        return Plan(status=told, requeue_after=PATIENCE)
     if isinstance(seen, Running):
         return _running(observed, inputs, current, seen, now)
     if child.job is None:
@@ -156,18 +159,20 @@ def _create(
 
 
 def _waiting(observed: Observed, current: Attempt, seen: Waiting, now: datetime) -> Object | None:
-    """Return the status of a pod that does not run yet; the ordinary steps of a start are not worth a write each."""
+    """Return the status of a pod that does not run yet."""
     run = observed.run
     if current.start and seen.reason == WAITING_FOR_QUEUE:
         listed, totals = attempts.waits_again(observed, current, now)
         return status.waiting(run, seen.reason, seen.message, now, attempts=listed, totals=totals)
-    told = next((condition.reason for condition in run.status.conditions if condition.type == "Ready"), "")
-    if told == seen.reason == STARTING:
-        return None
     if seen.reason == STARTING:
-        return status.waiting(run, seen.reason, seen.message, now)
+        return _starting(run, seen.message, now)
     made_anew = MADE_ANEW.format(job=run.status.attempts[-1].job, namespace=run.metadata.namespace)
     return status.waiting(run, seen.reason, f"{seen.message} {made_anew}", now)
+
+
+def _starting(run: FineTuneRun, message: str, now: datetime) -> Object | None:
+    """Return the status of what takes seconds; its ordinary steps are not worth a write each."""
+    return None if status.says(run, STARTING) else status.waiting(run, STARTING, message, now)
 
 
 def _running(observed: Observed, inputs: Inputs, current: Attempt, seen: Running, now: datetime) -> Plan:
@@ -207,8 +212,12 @@ def _ended(observed: Observed, inputs: Inputs, current: Attempt, end: Ended, now
     if totals.idle_interruptions >= MAX_IDLE_INTERRUPTIONS:
         words = f"{end.message} {attempts.no_progress(totals)}"
         return Plan(status=status.failed(run, "NoProgress", words, now, **changes), events=(event,))
-    message = f"Attempt {current.number} ended with {reason}: {words} Attempt {current.number + 1} follows."
-    return Plan(status=status.waiting(run, "Retrying", message, now, **changes), events=(event,))
+    message = _follows(current.number, reason, words)
+    return Plan(status=status.waiting(run, RETRYING, message, now, **changes), events=(event,))
+
+
+def _follows(number: int, reason: str, words: str) -> str:
+    return f"Attempt {number} ended with {reason}: {words} Attempt {number + 1} follows."
 
 
 def _advice(run: FineTuneRun, current: Attempt) -> Mapping[AttemptOutcome, str] | None:
@@ -245,7 +254,9 @@ def _again(observed: Observed, last: Attempt, now: datetime) -> Plan:
     resumed = run.status.phase in (Phase.SUSPENDED, Phase.BLOCKED) or last.outcome == AttemptOutcome.SUSPENDED
     due = end if resumed else retry_at(end, totals.failures + totals.idle_interruptions)
     if now < due:
-        return Plan(delete=attempts.left_over(observed), requeue_after=(due - now).total_seconds())
+        message = _follows(last.number, last.outcome or "", last.message or "")
+        told = None if status.says(run, RETRYING) else status.waiting(run, RETRYING, message, now)
+        return Plan(status=told, delete=attempts.left_over(observed), requeue_after=(due - now).total_seconds())
     if attempts.remaining(run, now) <= timedelta(0):
         message = "The time of maxDuration is used up. Raise maxDuration, or train fewer steps, in a new run."
         return Plan(status=status.failed(run, "DeadlineExceeded", message, now))
@@ -314,9 +325,10 @@ def _makes(
 
 def _sources(document: TrainJob | ImportJob) -> tuple[str, ...]:
     """Return the URIs that the pod reads."""
+    labels = (document.labels_from.uri,) if document.labels_from else ()
     if isinstance(document, ImportJob):
-        return imports.sources(document)
-    return (document.base.uri, *(source.uri for source in (*document.train, *document.validation)))
+        return (document.base.uri, document.source.uri, *labels)
+    return (document.base.uri, *(source.uri for source in (*document.train, *document.validation)), *labels)
 
 
 def _references(raw: Object) -> tuple[Key, ...]:

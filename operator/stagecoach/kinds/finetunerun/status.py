@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from stagecoach.api.common import ConditionStatus
 from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.api.methods import MethodType
 from stagecoach.api.run_status import Artifact, Cost, FineTuneRunStatus, Inputs, Phase, Progress, RecordRef
 from stagecoach.contract import reports
 from stagecoach.contract.digests import short
 from stagecoach.contract.layout import artifact_folder, record_file
-from stagecoach.kinds.conditions import Fact, dated, in_progress, ready, stalled, timestamp
+from stagecoach.kinds.conditions import Fact, dated, in_progress, of, ready, said, stalled, timestamp
 from stagecoach.kinds.finetunerun import imports
 from stagecoach.kinds.plan import Object
 from stagecoach.policies.attempts import STARTING
@@ -102,6 +101,23 @@ def succeeded(
     )
 
 
+def ended(run: FineTuneRun, now: datetime) -> Object | None:
+    """Say again how the run ended, about the spec as it is now; whatever was said of Ready meanwhile is over."""
+    complete = of(run.status.conditions, "Complete")
+    if complete is None or run.status.phase is None:
+        return None
+    tell = ready if run.status.phase is Phase.SUCCEEDED else stalled
+    facts = tell(complete.reason, complete.message)
+    others = (item for item in run.status.conditions if item.type in ("Complete", "InputsResolved", "Tracked"))
+    return _status(run, run.status.phase, (*facts, *map(said, others)), now)
+
+
+def says(run: FineTuneRun, reason: str) -> bool:
+    """Whether this stands in Ready, about the spec as it is now: then other words for it are not worth a write."""
+    told = of(run.status.conditions, "Ready")
+    return told is not None and (told.reason, told.observed_generation) == (reason, run.metadata.generation)
+
+
 def _if_any(fact: Fact | None) -> tuple[Fact, ...]:
     return (fact,) if fact else ()
 
@@ -136,11 +152,8 @@ def _complete(run: FineTuneRun, now: str) -> Progress | None:
 
 def _known(run: FineTuneRun) -> tuple[Fact, ...]:
     """Return what was decided when the inputs were fixed and stays true."""
-    return tuple(
-        Fact(item.type, item.status is ConditionStatus.TRUE, item.reason, item.message)
-        for item in run.status.conditions
-        if item.type == "Servable"
-    )
+    servable = of(run.status.conditions, "Servable")
+    return (said(servable),) if servable else ()
 
 
 def _status(run: FineTuneRun, phase: Phase, facts: Sequence[Fact], now: datetime, **changes: Any) -> Object:

@@ -16,7 +16,7 @@ def stop(observed: Observed, current: Attempt, now: datetime) -> Plan:
     pod = observed.current.pod  # which may have ended long before, and nobody could read how
     end = Ended(AttemptOutcome.SUSPENDED, "spec.suspend was set.", finished=pod.finished if pod else "")
     listed, totals = closed(observed, current, end, end.words(), now)
-    message = Ended(AttemptOutcome.SUSPENDED, f"Attempt {current.number} is stopped.").words()
+    message = _message(f"Attempt {current.number} is stopped.")
     told = status.suspended(run, message, now, attempts=listed, totals=totals)
     return Plan(status=told, events=(Event("Suspended", message),))
 
@@ -24,8 +24,12 @@ def stop(observed: Observed, current: Attempt, now: datetime) -> Plan:
 def idle(observed: Observed, now: datetime) -> Plan:
     """Do nothing while spec.suspend is set and no attempt is under way."""
     run = observed.run
-    if run.status.phase is Phase.SUSPENDED:
-        return Plan(delete=left_over(observed))
-    message = Ended(AttemptOutcome.SUSPENDED, "Nothing is started.").words()
-    told = status.suspended(run, message, now)
-    return Plan(status=told, events=(Event("Suspended", message),), delete=left_over(observed))
+    last = run.status.attempts[-1] if run.status.attempts else None
+    stopped = last is not None and last.outcome == AttemptOutcome.SUSPENDED
+    message = _message(f"Attempt {last.number} is stopped." if last and stopped else "Nothing is started.")
+    events = () if run.status.phase is Phase.SUSPENDED else (Event("Suspended", message),)
+    return Plan(status=status.suspended(run, message, now), events=events, delete=left_over(observed))
+
+
+def _message(what: str) -> str:
+    return Ended(AttemptOutcome.SUSPENDED, what).words()

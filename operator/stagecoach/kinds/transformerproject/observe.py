@@ -1,10 +1,10 @@
 """What a TransformerProject's reconcile looks at."""
 
-import re
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from stagecoach.api.transformerproject import TransformerProject
+from stagecoach.build import jobs
 from stagecoach.contract.digests import digest_of_document
 from stagecoach.kinds.children import Child, child, ending, unfinished
 from stagecoach.kinds.plan import Key, Object
@@ -20,12 +20,13 @@ class Observed:
     """A project and all that its next step depends on."""
 
     project: TransformerProject
-    has_succeeded_run: bool
-    unfinished: tuple[Object, ...]  # Jobs that resolve, of whatever attempt
+    has_succeeded_run: bool  # whose record is in the storage that the spec names
+    unfinished: tuple[Object, ...]  # Jobs, of whatever attempt
     current: Child  # the current resolution's
     ending: bool  # a pod whose trainer has ended goes on, because of what was injected beside it
     # Of retention:
     passes: tuple[Object, ...] = ()  # its unfinished Jobs
+    last_pass: int = 0  # the highest number of a Job of it that is still there
     current_pass: Child = field(default_factory=Child)
     made: str = ""  # identity of the artifacts that the project's runs have
     named: tuple[str, ...] = ()  # what is in use, when a Job has to be told
@@ -37,13 +38,15 @@ def observe(view: View, raw: Object, now: datetime) -> Observed:
     project = TransformerProject.model_validate(raw)
     uid, resolution = project.metadata.uid, project.status.resolution
     going_on = unfinished(view, uid, now)
+    numbers = [_pass(project, job) or 0 for job in view.jobs(uid)]
     observed = Observed(
         project=project,
         has_succeeded_run=_has_succeeded_run(view, project),
-        unfinished=tuple(job for job in going_on if not _retains(job)),
+        unfinished=going_on,
         current=child(view, uid, resolution.job) if resolution else Child(),
         ending=ending(view, uid),
-        passes=tuple(job for job in going_on if _retains(job)),
+        passes=tuple(job for job in going_on if _pass(project, job)),
+        last_pass=max(numbers, default=0),
     )
     return _with_storage(observed, view) if project.spec.storage.retention else observed
 
@@ -63,8 +66,8 @@ def _with_storage(observed: Observed, view: View) -> Observed:
     return replace(seen, current_pass=current, named=retention.named(view.everything()), run_uids=uids)
 
 
-def _retains(job: Object) -> bool:
-    return re.search("-k[0-9]+$", job["metadata"]["name"]) is not None
+def _pass(project: TransformerProject, job: Object) -> int | None:
+    return jobs.number_of(project, "k", job["metadata"]["name"])
 
 
 def _key(project: TransformerProject) -> Key:
@@ -75,4 +78,8 @@ def _has_succeeded_run(view: View, project: TransformerProject) -> bool:
     """Look through the project's runs, unless it is known already that the storage holds records."""
     if project.status.storage and project.status.storage.records:
         return True
-    return any(run.get("status", {}).get("phase") == "Succeeded" for run in view.referrers(_key(project)))
+    return any(_has_record_in(project.spec.storage.uri, run.get("status", {})) for run in view.referrers(_key(project)))
+
+
+def _has_record_in(storage: str, run: Object) -> bool:
+    return run.get("phase") == "Succeeded" and run.get("inputs", {}).get("storage") == storage

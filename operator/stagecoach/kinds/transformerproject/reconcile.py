@@ -64,10 +64,10 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     if TABLE[AttemptOutcome(resolution.outcome or "")].retried:
         due = retry_at(datetime.fromisoformat(resolution.completion_time), resolution.failures)
         if now < due:
-            told = status.unchanged(project, now)
+            told = status.resolving(project, *status.said(project), now)
             return Plan(status=told, delete=_left_over(observed), requeue_after=(due - now).total_seconds())
         return _resolve(observed, document, now, settings, failures=resolution.failures)
-    return Plan(status=status.unchanged(project, now), delete=_left_over(observed))
+    return Plan(status=status.incomplete(project, *status.said(project), now), delete=_left_over(observed))
 
 
 def resolve_job(project: TransformerProject) -> ResolveJob:
@@ -115,8 +115,11 @@ def _resolve(observed: Observed, document: ResolveJob, now: datetime, settings: 
     project = observed.project
     before = project.status.resolution
     number = before.number + 1 if before else 1
+    identity = _identity(project, document)
+    # Other inputs may lie in another storage: what was known of the old one is worth nothing.
+    known = project.status.storage if before and before.inputs == identity else None
     resolution = Resolution(
-        inputs=_identity(project, document),
+        inputs=identity,
         requested_at=project.requested_at,
         pods=_pods_identity(project),
         number=number,
@@ -125,7 +128,7 @@ def _resolve(observed: Observed, document: ResolveJob, now: datetime, settings: 
         image=settings.trainer_image,
         start_time=timestamp(now),
     )
-    told = status.resolving(project, RESOLVING, BEING_RESOLVED, now, resolution=resolution)
+    told = status.resolving(project, RESOLVING, BEING_RESOLVED, now, resolution=resolution, storage=known)
     return Plan(status=told, delete=_left_over(observed))
 
 
@@ -203,16 +206,17 @@ def _settled(observed: Observed, resolution: Resolution, now: datetime) -> Plan:
 
 
 def _left_over(observed: Observed) -> tuple[Object, ...]:
-    """Return unfinished Jobs of earlier resolutions; a later one than the status knows is not ours to judge."""
-    resolution = observed.project.status.resolution
+    """Return unfinished Jobs of earlier resolutions.
+
+    A later one than the status knows is not ours to judge, nor is one that a person copied, labels and all.
+    """
+    project = observed.project
+    resolution = project.status.resolution
     if resolution is None:
         return ()
     past = resolution.number + (resolution.completion_time is not None)
-    return tuple(job for job in observed.unfinished if _number(job) < past)
-
-
-def _number(job: Object) -> int:
-    return int(job["metadata"]["name"].rpartition("-r")[2])
+    numbers = ((jobs.number_of(project, "r", job["metadata"]["name"]), job) for job in observed.unfinished)
+    return tuple(job for number, job in numbers if number in range(1, past))
 
 
 def _references(_raw: Object) -> tuple[Key, ...]:

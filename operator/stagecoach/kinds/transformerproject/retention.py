@@ -69,7 +69,8 @@ def _next(observed: Observed, plan: Plan, told: RetentionStatus | None, now: dat
         return _with(plan, told, delete=observed.passes)
     if now < due:
         return _with(plan, told, delete=observed.passes).within((due - now).total_seconds())
-    number, asked = told.number + 1 if told else 1, _asked(project)
+    # Of a retention that was taken away and is back, the ended Job of before is no answer.
+    number, asked = max(told.number if told else 0, observed.last_pass) + 1, _asked(project)
     begun = RetentionStatus(
         number=number,
         job=jobs.job_name(project, f"k{number}"),
@@ -79,7 +80,7 @@ def _next(observed: Observed, plan: Plan, told: RetentionStatus | None, now: dat
         failures=told.failures if told and told.asked == asked else 0,
         start_time=timestamp(now),
     )
-    if told:  # what the last look came to is still said
+    if told and told.asked == asked:  # what the last look came to is still said, unless it was at another storage
         facts = {name: getattr(begun, name) for name in (*begun.model_fields_set, "completion_time", "outcome")}
         begun = told.model_copy(update=facts)
     return _with(plan, begun, delete=observed.passes)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from stagecoach.api.common import ConditionStatus
 from stagecoach.api.resolved import (
     FindingStatus,
     Phase,
@@ -17,7 +16,7 @@ from stagecoach.api.resolved import (
 )
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract import reports
-from stagecoach.kinds.conditions import Fact, dated, in_progress, ready, stalled, timestamp
+from stagecoach.kinds.conditions import Fact, dated, in_progress, of, ready, stalled, timestamp
 from stagecoach.kinds.plan import Object
 
 
@@ -47,11 +46,15 @@ def resolved(
     return _status(project, Phase.READY, (*ready("Resolved", message), fact), now, **changes)
 
 
-def unchanged(project: TransformerProject, now: datetime) -> Object:
-    """Say the same again about the spec as it is now: an edit that mends nothing has been seen."""
-    before = project.status.conditions
-    facts = [Fact(item.type, item.status is ConditionStatus.TRUE, item.reason, item.message) for item in before]
-    return _status(project, project.status.phase or Phase.INCOMPLETE, facts, now)
+def said(project: TransformerProject) -> tuple[str, str]:
+    """Return why the resolution that ended did not succeed, to say it again about the spec as it is now.
+
+    Not from Ready, which may tell of something that stood in the way since.
+    """
+    resolution, told = project.status.resolution, of(project.status.conditions, "Resolved")
+    if told is not None:
+        return told.reason, told.message
+    return (resolution.outcome or "", resolution.message or "") if resolution else ("", "")
 
 
 def facts_of(found: reports.Resolution) -> dict[str, Any]:

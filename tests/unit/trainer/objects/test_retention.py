@@ -1,5 +1,6 @@
-"""Retention in a real S3 server."""
+"""Retention in real object stores."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,13 +10,10 @@ from stagecoach.contract.digests import hex_of
 from stagecoach.contract.reports import BadInput
 from stagecoach_trainer import uses
 from stagecoach_trainer.objects import ObjectStore
+from tests.unit.trainer.conftest import ANOTHER
+from tests.unit.trainer.storehouse import Storehouse, inputs_of
 
-from .conftest import ANOTHER
-from .storehouse import Storehouse, inputs_of
-from .test_s3 import bucket, server, store
-
-__all__ = ["bucket", "server", "store"]
-
+pytest.importorskip("s3fs", reason="needs the trainer's libraries: runs inside the trainer image")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
@@ -25,6 +23,16 @@ def here(store: ObjectStore) -> Storehouse:
     for number in (1, 2, 3):
         made.make(number, days=200 - number)
     return made
+
+
+def test_a_listing_tells_sizes_and_when_what_is_there_was_written(store: ObjectStore) -> None:
+    begun = datetime.now(UTC) - timedelta(seconds=2)
+    for place, text in (("pins/a", ""), ("pins/b/c", "xy"), ("pins-of-others", "z")):
+        store.write(place, text.encode(), "test")
+    found = store.listing("pins")
+    assert [(item.path, item.size, item.link) for item in found] == [("a", 0, False), ("b/c", 2, False)]
+    assert all(begun <= item.modified <= datetime.now(UTC) + timedelta(seconds=2) for item in found)
+    assert store.listing("nothing") == []
 
 
 def test_what_may_leave_is_announced_and_after_the_notice_removed(here: Storehouse) -> None:

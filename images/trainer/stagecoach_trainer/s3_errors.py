@@ -1,4 +1,4 @@
-"""An object store's errors in words, and which of them may pass."""
+"""S3's errors in words, and which of them may pass."""
 
 import errno
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import StorageFailed
+from stagecoach_trainer.objects import EmptyObject
 
 _DENIED = (
     "AccessDenied",
@@ -51,10 +52,6 @@ _OTHER = ("StorageFailed", "the object store refused", "See the message, and the
 _BY_STATUS = {301: "PermanentRedirect", 412: "PreconditionFailed", 507: "InsufficientStorage"}
 _MISSING = ("NoSuchKey", "404")
 _EMPTY = ("InvalidRange", "416")
-
-
-class EmptyObject(Exception):
-    """There is no first byte."""
 
 
 @contextmanager
