@@ -259,19 +259,15 @@ class Store:
             self._rename(self.path(staged), self.path(relative))
 
     def remove(self, relative: str) -> None:
-        """Remove a file, or a folder with all that is in it; once more is a no-op.
-
-        Raises BadInput when links lead out of the storage: others may have their files in the same claim.
-        """
+        """Remove a file, or a folder with all that is in it; once more is a no-op."""
         if self._kind(relative) is not None:
-            path = self._of_storage(relative)
-            with _told(path):
-                self._fs.rm(path, recursive=True)
+            with _told(self.path(relative)):
+                self._fs.rm(self._inside(relative), recursive=True)
 
     def remove_empty(self, folder: str) -> None:
         """Remove a folder in which nothing is; any other stays."""
         with suppress(OSError, BadInput):
-            self._fs.rmdir(self._of_storage(folder))
+            self._fs.rmdir(self._inside(folder))
 
     def probe(self, uid: str) -> None:
         """Raise StorageFailed or BadInput when nothing can be written: better before the work than after it."""
@@ -307,20 +303,11 @@ class Store:
         self._check(path, path)
         return path
 
-    def _of_storage(self, relative: str) -> str:
-        """Return the path of what is to be removed. Raises BadInput when it is in another place than it seems."""
-        path = self._inside(relative)
-        if not _is_below(str(Path(path).parent), self._root):
-            message = "this is below a link that leads out of the storage, where nothing is removed."
-            raise _outside(message, path, "Put the folder itself there.")
-        return path
-
     def _check(self, where: str, path: str) -> None:
-        if not _is_below(where, self._within):
+        if not Path(os.path.realpath(where)).is_relative_to(os.path.realpath(self._within)):
             message = "this is a link, or below one, that leads out of the claim or ConfigMap that is mounted."
-            raise _outside(
-                message, path, "Put the file itself there, or let the link lead to a file of the same claim."
-            )
+            remedy = "Put the file itself there, or let the link lead to a file of the same claim."
+            raise BadInput(Problem.of("LinkLeadsOutside", message, value=path, remedy=remedy))
 
     def _rename(self, source: str, target: str) -> None:
         """Move a file. fsspec's local `mv` would fall back to copying, which readers could see half done."""
@@ -333,14 +320,6 @@ class Store:
         """Have the bytes on the disk before the rename is: a power cut must not leave an empty file in its place."""
         stream.flush()
         os.fsync(stream.fileno())
-
-
-def _is_below(path: str, folder: str) -> bool:
-    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
-
-
-def _outside(message: str, path: str, remedy: str) -> BadInput:
-    return BadInput(Problem.of("LinkLeadsOutside", message, value=path, remedy=remedy))
 
 
 def _opened(content: Content) -> BinaryIO:
