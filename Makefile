@@ -102,6 +102,10 @@ cluster-up: setup  ## the cluster that test-e2e and demo use
 cluster-down: setup  ## stop it and remove all that it left
 	$(PY) -m tests.cluster down
 
+.PHONY: clean-caches
+clean-caches: setup  ## the same, and what was built and downloaded for it
+	$(PY) -m tests.cluster down --purge
+
 .PHONY: clean
 clean:  ## remove what was generated here (not the cluster)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

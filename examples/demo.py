@@ -44,12 +44,13 @@ def main() -> int:
     with step("kubectl apply -k examples/support-desk"):
         deploy.apply_example(tools, ".", NAMESPACE)
     phase = follow(tools)
-    show(tools)
+    console.print(f"\n[bold]kubectl get stagecoach -n {NAMESPACE}[/bold]")
+    show(tools.kubectl("get", "stagecoach", "-n", NAMESPACE))
     if phase != "Succeeded":
         return 1
     compare(tools)
     console.print(f"\nAll of it took {(time.monotonic() - started) / 60:.1f} minutes. To look around:")
-    console.print(f"  export KUBECONFIG={tools.cluster.kubeconfig} PATH={tools.cluster.kubectl.parent}:$PATH")
+    show(f"  export KUBECONFIG={tools.cluster.kubeconfig} PATH={tools.cluster.kubectl.parent}:$PATH")
     console.print(f"  kubectl describe ftr {RUN} -n {NAMESPACE}")
     console.print("To remove the cluster: make cluster-down")
     return 0
@@ -85,22 +86,22 @@ def describe(status: deploy.Object) -> str:
     return f"{phase}: {ready['message']}" if ready else str(phase)
 
 
-def show(tools: deploy.Tools) -> None:
-    """Show what people see of the objects."""
-    console.print(f"\n[bold]kubectl get stagecoach -n {NAMESPACE}[/bold]")
-    console.print(tools.kubectl("get", "stagecoach", "-n", NAMESPACE))
+def show(text: str) -> None:
+    """Show a text as it is: tables, paths and what is to be copied keep their lines."""
+    console.print(text, soft_wrap=True, markup=False)
 
 
 def compare(tools: deploy.Tools) -> None:
     """Show the record, and what the training was worth."""
     inputs = tools.kube(NAMESPACE).get("FineTuneRun", RUN)["status"]["inputs"]["digest"]
     record = f"{mounts.STORAGE}/{layout.run_folder(inputs)}"
-    console.print(f"[bold]The record[/bold] ({record.replace(mounts.STORAGE, 'pvc://stagecoach/support-desk')})")
+    console.print("[bold]The record[/bold], and the card beside it:")
+    show(record.replace(mounts.STORAGE, "pvc://stagecoach/support-desk"))
     card = {"command": ["cat", f"{record}/README.md"]}
-    console.print(deploy.run_trainer(tools, NAMESPACE, RUN, "show-record", card))
-    with step("The base against the adapter, on the validation rows"):
-        table = deploy.run_trainer(tools, NAMESPACE, RUN, "compare", {"args": ["compare", "--inputs", inputs]})
-    console.print(table)
+    show(deploy.run_trainer(tools, NAMESPACE, RUN, "show-record", card))
+    with step("The base against the adapter, on the validation rows (minutes, on a CPU)"):
+        arguments = {"args": ["compare", "--inputs", inputs]}
+        deploy.run_trainer(tools, NAMESPACE, RUN, "compare", arguments, lambda line: show(f"    {line}"))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from stagecoach.contract import mounts
 from stagecoach.contract.uris import Uri, parse
 from tests.cluster import Cluster, build_image, cluster_up, load_image, programs
 from tests.cluster.paths import State
-from tests.kube import Kube
+from tests.kube import Kube, KubeError
 
 ROOT = Path(__file__).parents[1]
 OPERATOR_NAMESPACE = "stagecoach-system"
@@ -197,29 +197,45 @@ def _volume(name: str, uri: Uri) -> Object:
     return {"name": name, "persistentVolumeClaim": {"claimName": uri.name}}
 
 
-def run_trainer(tools: Tools, namespace: str, run_name: str, name: str, command: Object) -> str:
-    """Run a command in the trainer's image beside a run that has succeeded, and return what it prints on stdout."""
+def run_trainer(
+    tools: Tools, namespace: str, run_name: str, name: str, command: Object, tell: Callable[[str], object] | None = None
+) -> str:
+    """Run a command in the trainer's image beside a run that has succeeded, tell and return what it prints."""
     kube = tools.kube(namespace)
     run = kube.get("FineTuneRun", run_name)
     project = kube.get("TransformerProject", run["spec"]["project"])
     tools.kubectl("delete", "job", name, "-n", namespace, "--ignore-not-found", "--cascade=foreground")
     job = trainer_job(name, run, project, command)
     tools.kubectl("create", "-n", namespace, "-f", "-", stdin=json.dumps(job))
-    return await_job(tools, namespace, name)
+    return await_job(tools, namespace, name, tell=tell)
 
 
-def await_job(tools: Tools, namespace: str, name: str, seconds: float = 1800) -> str:
-    """Wait for a Job to complete and return its log; one that fails shows its log."""
-    end = time.monotonic() + seconds
+def await_job(
+    tools: Tools, namespace: str, name: str, seconds: float = 1800, tell: Callable[[str], object] | None = None
+) -> str:
+    """Wait for a Job to complete, tell each line of its log as it comes, and return it; one that fails shows its log."""
+    end, told = time.monotonic() + seconds, 0
     conditions: list[Object] = []
     while not conditions and time.monotonic() < end:
         time.sleep(1)
         found = tools.kube(namespace).get("Job", name).get("status", {}).get("conditions", [])
         conditions = [item for item in found if item["type"] in ("Complete", "Failed") and item["status"] == "True"]
+        if tell:
+            lines = _log(tools.kube(namespace), name).splitlines()
+            for line in lines[told:]:
+                tell(line)
+            told = len(lines)
     log = tools.kubectl("logs", f"job/{name}", "-n", namespace, check=False)
     if [item["type"] for item in conditions] != ["Complete"]:
         raise RuntimeError(f"Job {name} did not complete: {log}")
     return log
+
+
+def _log(kube: Kube, job: str) -> str:
+    try:
+        return "".join(kube.log(pod["metadata"]["name"]) for pod in kube.select("Pod", f"job-name={job}"))
+    except KubeError:
+        return ""  # its container is being made
 
 
 if __name__ == "__main__":

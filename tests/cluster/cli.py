@@ -112,6 +112,8 @@ def _down(arguments: argparse.Namespace, state: State) -> None:
         usage.separate_control_plane(state).remove()
     else:
         usage.cluster_down(purge=arguments.purge)
+    left = "" if arguments.purge else f"; what was built and downloaded stays in {state.root}: --purge removes it"
+    print(f"nothing runs any more{left}", file=sys.stderr)
 
 
 def _kubeconfig(arguments: argparse.Namespace, state: State) -> None:

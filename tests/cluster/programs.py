@@ -80,7 +80,11 @@ def _build(state: State) -> None:
 
 
 def _describe(count: int, line: str) -> str:
-    return line if line.startswith("go: downloading") else f"{count} modules downloaded and packages compiled"
+    return (
+        line
+        if line.startswith("go: downloading")
+        else f"{count} of about 3300 modules downloaded and packages compiled"
+    )
 
 
 def _environment(state: State) -> dict[str, str]:

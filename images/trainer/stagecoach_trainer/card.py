@@ -225,7 +225,11 @@ def _results(record: Record) -> str:
     lines += [f"| {point.epoch:g} | {point.step} | {point.loss:.4f} |" for point in training.evaluations]
     if training.best_step is not None:
         lines += ["", f"Published is the model of step {training.best_step}, where this loss was lowest."]
-    lines += ["", f"Mean training loss {training.train_loss:.4f}. A loss is not a verdict: that is the gate's.", ""]
+    lines += [
+        "",
+        f"Mean training loss {training.train_loss:.4f}. A loss says little of answers: `compare` counts them.",
+        "",
+    ]
     return "\n".join(lines)
 
 

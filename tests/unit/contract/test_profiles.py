@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stagecoach.contract.profiles import BUCKETS, Profile, Profiler, bucket, length_bounds, text_tokens
@@ -29,7 +29,6 @@ def profile_of(found: Iterable[Encoded], limit: int = LIMIT) -> Profile:
     return profiler.profile()
 
 
-@settings(deadline=None)
 @given(prompts, prompts, prompts)
 def test_merging_parts_equals_the_whole(one: list[Encoded], two: list[Encoded], three: list[Encoded]) -> None:
     whole = profile_of([*one, *two, *three])
@@ -38,7 +37,6 @@ def test_merging_parts_equals_the_whole(one: list[Encoded], two: list[Encoded], 
     assert profile_of([]) + whole == whole
 
 
-@settings(deadline=None)
 @given(prompts)
 def test_everything_is_counted_once(found: list[Encoded]) -> None:
     profile = profile_of(found)
@@ -48,7 +46,6 @@ def test_everything_is_counted_once(found: list[Encoded]) -> None:
     assert Profile.model_validate_json(profile.line()) == profile
 
 
-@settings(deadline=None)
 @given(st.lists(tokens), st.lists(tokens), st.lists(tokens))
 def test_the_frame_is_not_counted(before: list[int], text: list[int], after: list[int]) -> None:
     assert Counter(text_tokens([*before, *text, *after], [*before, *after])) == Counter(text)
@@ -68,7 +65,6 @@ def test_the_tokens_of_a_text(ids: list[int], frame: list[int], expected: list[i
     assert text_tokens(ids, frame) == expected
 
 
-@settings(deadline=None)
 @given(st.integers(1, 32768))
 def test_the_bins_reach_the_limit_and_are_few(limit: int) -> None:
     bounds = length_bounds(limit)

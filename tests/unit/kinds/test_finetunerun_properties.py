@@ -245,8 +245,8 @@ class FineTuneRunsOnNodes(FineTuneRuns):
 
 
 TestFineTuneRuns = FineTuneRuns.TestCase
-TestFineTuneRuns.settings = settings(max_examples=100, stateful_step_count=50, deadline=None, derandomize=True)
+TestFineTuneRuns.settings = settings(max_examples=100, stateful_step_count=50, derandomize=True)
 TestQueuedFineTuneRuns = QueuedFineTuneRuns.TestCase
-TestQueuedFineTuneRuns.settings = settings(max_examples=50, stateful_step_count=50, deadline=None, derandomize=True)
+TestQueuedFineTuneRuns.settings = settings(max_examples=50, stateful_step_count=50, derandomize=True)
 TestFineTuneRunsOnNodes = FineTuneRunsOnNodes.TestCase
-TestFineTuneRunsOnNodes.settings = settings(max_examples=60, stateful_step_count=50, deadline=None, derandomize=True)
+TestFineTuneRunsOnNodes.settings = settings(max_examples=60, stateful_step_count=50, derandomize=True)

@@ -255,4 +255,4 @@ class Twins(RuleBasedStateMachine):
 
 
 TestTwins = Twins.TestCase
-TestTwins.settings = settings(max_examples=50, stateful_step_count=30, deadline=None, derandomize=True)
+TestTwins.settings = settings(max_examples=50, stateful_step_count=30, derandomize=True)

@@ -113,4 +113,4 @@ class TransformerProjects(RuleBasedStateMachine):
 
 
 TestTransformerProjects = TransformerProjects.TestCase
-TestTransformerProjects.settings = settings(max_examples=100, stateful_step_count=30, deadline=None, derandomize=True)
+TestTransformerProjects.settings = settings(max_examples=100, stateful_step_count=30, derandomize=True)

@@ -274,4 +274,4 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 TestAnyOrder = QueueMachine.TestCase
-TestAnyOrder.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestAnyOrder.settings = settings(max_examples=200, stateful_step_count=40)
