@@ -101,8 +101,8 @@ def link(here: Storehouse, place: str) -> dict[str, Any]:
 
 def move_away(here: Storehouse, place: str) -> dict[str, Any]:
     path = Path(here.store.path(place))
-    path.rename(path.parents[3] / "elsewhere")
-    path.symlink_to(path.parents[3] / "elsewhere")
+    path.rename(path.parents[2] / "elsewhere")
+    path.symlink_to(path.parents[2] / "elsewhere")
     return {}
 
 
