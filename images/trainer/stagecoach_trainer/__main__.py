@@ -14,9 +14,10 @@ JOB_COMMANDS = {
     "lookup": "look whether the storage holds a record of these inputs",
     "train": "train, publish the artifact and the record",
     "import": "check an adapter or a model that was made elsewhere, publish it and the record",
+    "retain": "announce and remove artifacts that nobody needs any more",
 }
 EPILOG = f"""\
-resolve, lookup, train and import read their document from the environment variable {ENVIRONMENT_VARIABLE},
+resolve, lookup, train, import and retain read their document from the environment variable {ENVIRONMENT_VARIABLE},
 and answer in the termination log; without a command the document's kind decides. Exit codes: 0 done, 64 the input is
 wrong, 69 storage or another service failed, 75 asked to stop and saved a checkpoint, 70 anything else.
 """

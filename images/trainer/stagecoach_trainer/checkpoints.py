@@ -13,6 +13,7 @@ from stagecoach.contract.jobs import TrainJob
 from stagecoach.contract.model import ContractModel
 from stagecoach.contract.records import Stretch
 from stagecoach.contract.reports import BadInput, Problem
+from stagecoach.contract.retention import project_uid
 from stagecoach.contract.store import StorageFailed, Store
 from stagecoach_trainer import copies, places
 
@@ -40,6 +41,7 @@ class Checkpoint(ContractModel):
     """A training after a step. The Trainer's own files have weights, optimizer, schedule, randomness and history."""
 
     inputs_digest: Digest
+    project_uid: str | None = Field(None, description="Whose run wrote it, for retention.")
     step: int
     attempt: int
     files: tuple[FileEntry, ...]
@@ -73,7 +75,7 @@ class Checkpoints:
             with path.open("rb") as stream:
                 entries.append(file_entry(path.name, stream))
             storage.write(f"{self._folder}/{checkpoint.name}/{path.name}", path, self._staging)
-        complete = checkpoint.model_copy(update={"files": tuple(entries)})
+        complete = checkpoint.model_copy(update={"files": tuple(entries), "project_uid": project_uid()})
         storage.write(f"{self._folder}/{complete.name}.json", complete.line().encode(), self._staging)
         self._prune(storage, complete)
 

@@ -74,10 +74,12 @@ def _compare(options: argparse.Namespace) -> None:
     storage = places.storage()
     require_storage(storage)
     known = lookup.read_record(storage, options.inputs)
-    manifest = storage.verified(known[0].artifact.digest) if known else None
-    if known is None or manifest is None:
+    if known is None:
         raise FileNotFoundError(f"{storage.path()} holds no complete run with the inputs {options.inputs}")
     record = known[0]
+    manifest = storage.verified(record.artifact.digest)
+    if manifest is None:
+        raise FileNotFoundError(lookup.absent(storage, record))
     threads = record.hardware.threads if isinstance(record, Record) else cgroup.cpus()
     quiet.prepare(options.threads or min(threads, cgroup.cpus()))
     measure, kinds = _measure(record)

@@ -9,9 +9,10 @@ import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, Self
 
-from stagecoach.contract.store import Content
+from stagecoach.contract.store import Content, Stored
 from stagecoach.contract.uris import Uri
 from stagecoach_trainer import objects
 from stagecoach_trainer.gs_client import Answer, Client, rest
@@ -43,10 +44,13 @@ class GoogleStorage(ObjectStore):
         asked = {"prefix": prefix, "delimiter": delimiter, "pageToken": following, "maxResults": str(most or "")}
         given = {name: value for name, value in asked.items() if value}
         with self._told(relative):
-            fields = "items/name,prefixes,nextPageToken"
+            fields = "items(name,size,timeCreated),prefixes,nextPageToken"
             page = self._fs.ask("GET", _OBJECTS, self._bucket, fields=fields, **given).document()
-        keys = tuple(item["name"] for item in page.get("items", ()))
-        return Page(keys, tuple(page.get("prefixes", ())), page.get("nextPageToken", ""))
+            found = tuple(
+                Stored(item["name"], int(item["size"]), datetime.fromisoformat(item["timeCreated"]))
+                for item in page.get("items", ())
+            )
+        return Page(found, tuple(page.get("prefixes", ())), page.get("nextPageToken", ""))
 
     def _get(self, relative: str, start: int, version: str = "") -> Part:
         span = {"Range": f"bytes={start}-{start + objects.READ_PART - 1}"}

@@ -5,10 +5,12 @@ import hashlib
 from pydantic import TypeAdapter, ValidationError
 
 from stagecoach.contract import layout
+from stagecoach.contract.digests import hex_of
 from stagecoach.contract.jobs import Subject
-from stagecoach.contract.records import ImportRecord, Record
+from stagecoach.contract.records import AnyRecord, ImportRecord, Record
 from stagecoach.contract.reports import ArtifactReport
 from stagecoach.contract.store import Store, require_storage
+from stagecoach_trainer import uses
 
 _RECORD: TypeAdapter[Record | ImportRecord] = TypeAdapter(Record | ImportRecord)
 
@@ -32,12 +34,29 @@ def digest_of_content(content: bytes) -> str:
 def found(storage: Store, inputs_digest: str, subject: Subject, *, force: bool = False) -> ArtifactReport | None:
     """Return what the run with these inputs published, when its record is there and its artifact intact.
 
-    What an earlier attempt of the same run published is its own, not adopted; with `force` nothing else counts.
+    What an earlier attempt of the same run published is its own, not adopted; with `force` nothing else counts. An
+    artifact that retention has removed, or announced to, is not there.
     """
     require_storage(storage)
     known = read_record(storage, inputs_digest)
-    if known is None or storage.verified(known[0].artifact.digest) is None:
+    if known is None or storage.manifest(known[0].artifact.digest) is None:
         return None
     record, digest = known
     own = record.subject.uid == subject.uid
-    return None if force and not own else record.report(digest, adopted=not own)
+    if force and not own:
+        return None
+    if not own:
+        uses.note(storage, record.artifact.digest, subject)
+    return record.report(digest, adopted=not own) if storage.verified(record.artifact.digest) else None
+
+
+def absent(storage: Store, record: AnyRecord) -> str:
+    """Return a sentence for people about a record whose artifact cannot be used."""
+    digest = record.artifact.digest
+    if storage.exists(layout.leaving_file(digest)):
+        why = f"is about to be removed by the project's retention; a file pins/{hex_of(digest)} brings it back"
+    elif storage.exists(layout.removed_file(digest)):
+        why = "was removed by the project's retention; a run with the same inputs trains it anew"
+    else:
+        why = "is not there, or is damaged; a run with the same inputs trains it anew"
+    return f"the record of the inputs {record.inputs_digest} is there, and its artifact {digest} {why}"

@@ -21,7 +21,7 @@ from typing import IO, Any
 from stagecoach.contract import layout
 from stagecoach.contract.digests import file_entry
 from stagecoach.contract.reports import BadInput, Problem
-from stagecoach.contract.store import PROBE, Content, StorageFailed, Store
+from stagecoach.contract.store import PROBE, Content, StorageFailed, Store, Stored
 from stagecoach.contract.uris import Uri
 
 # Times PARALLEL, this is what reading or writing takes of the pod's memory.
@@ -46,11 +46,16 @@ class Part:
 
 @dataclass(frozen=True)
 class Page:
-    """What a listing names: keys, and with a delimiter what comes next below; and how to go on, if there is more."""
+    """What a listing names: objects by their keys, and with a delimiter what comes next below; and how to go on."""
 
-    keys: tuple[str, ...]
+    objects: tuple[Stored, ...]
     prefixes: tuple[str, ...]
-    following: str
+    following: str  # empty when there is no more
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of the objects."""
+        return [item.path for item in self.objects]
 
 
 class ObjectStore(Store, ABC):
@@ -115,6 +120,12 @@ class ObjectStore(Store, ABC):
         """Return the sorted names of the next parts of the keys below a prefix."""
         return self._list(folder)[1]
 
+    def listing(self, folder: str) -> list[Stored]:
+        """Return all objects below a prefix."""
+        prefix = f"{self._key(folder)}/"
+        found = [item for page in self._pages(folder, prefix) for item in page.objects]
+        return [Stored(item.path.removeprefix(prefix), item.size, item.modified) for item in found]
+
     @contextmanager
     def open(self, relative: str) -> Iterator[IO[bytes]]:
         """Open an object for reading, in parts that are fetched ahead."""
@@ -154,6 +165,9 @@ class ObjectStore(Store, ABC):
                 if found == key or found.startswith(f"{key}/"):
                     self._delete(found)
         self._give_up(f"{key}/")
+
+    def remove_empty(self, folder: str) -> None:
+        """There are no folders."""
 
     def clean(self, uid: str) -> None:
         """Remove what probing has left: nothing else is ever staged."""

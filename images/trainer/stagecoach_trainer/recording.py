@@ -21,6 +21,7 @@ from stagecoach.contract.records import (
     TrainingRecord,
 )
 from stagecoach.contract.reports import ArtifactReport
+from stagecoach.contract.retention import project_uid
 from stagecoach.contract.store import Content, Store
 from stagecoach_trainer import artifact, card, curve, hardware, lookup, tracking
 from stagecoach_trainer.bases import Base
@@ -75,6 +76,7 @@ def publish(
 
 def write(record: AnyRecord, beside: Mapping[str, Content], storage: Store, uid: str) -> str:
     """Write what belongs beside a record, and the record last; return its digest. An earlier record stays."""
+    record = record.model_copy(update={"project_uid": project_uid()})
     content = (record.model_dump_json(by_alias=True, exclude_none=True, indent=2) + "\n").encode()
     _keep_earlier(storage, record.inputs_digest, uid)
     for place, what in beside.items():

@@ -11,7 +11,7 @@ from typing import Any, Self
 from stagecoach.contract import layout
 from stagecoach.contract.digests import Manifest
 from stagecoach.contract.reports import BadInput, Problem
-from stagecoach.contract.store import Content, StorageFailed
+from stagecoach.contract.store import Content, StorageFailed, Stored
 from stagecoach.contract.uris import Uri
 from stagecoach_trainer import objects
 from stagecoach_trainer.objects import ObjectStore, Page, Part, length, piece
@@ -70,7 +70,7 @@ class S3(ObjectStore):
         given = {name: value for name, value in asked.items() if value}
         page = self._call("list_objects_v2", relative, Prefix=prefix, **given)
         return Page(
-            tuple(item["Key"] for item in page.get("Contents", ())),
+            tuple(Stored(item["Key"], item["Size"], item["LastModified"]) for item in page.get("Contents", ())),
             tuple(item["Prefix"] for item in page.get("CommonPrefixes", ())),
             page["NextContinuationToken"] if page.get("IsTruncated") else "",
         )

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, AnyJob, ImportJob, LookupJob, ResolveJob, TrainJob, read_job
+from stagecoach.contract.jobs import (
+    ENVIRONMENT_VARIABLE,
+    AnyJob,
+    ImportJob,
+    LookupJob,
+    ResolveJob,
+    RetainJob,
+    TrainJob,
+    read_job,
+)
 from stagecoach.contract.reports import BadInput, Outcome, Problem, Report
 from stagecoach.contract.store import StorageFailed
 from stagecoach_trainer import authorities, cgroup, interruption, launch, places, quiet
@@ -101,6 +110,10 @@ def _dispatch(job: AnyJob, members: "Members | None") -> Report:
         from stagecoach_trainer.importing import import_artifact
 
         return Report(outcome=Outcome.DONE, artifact=import_artifact(job))
+    if isinstance(job, RetainJob):
+        from stagecoach_trainer.retain import retain
+
+        return Report(outcome=Outcome.DONE, retention=retain(job))
     from stagecoach_trainer.group import ALONE
     from stagecoach_trainer.train import train
 

@@ -97,6 +97,27 @@ class StorageStatus(Told):
     records: bool = Field(description="It holds records: a new run is first looked up there.")
 
 
+class RetentionStatus(Told):
+    """What may leave the storage, and what did."""
+
+    number: int = Field(description="Jobs of this kind so far; the name of the Job ends with it.")
+    job: str = Field(max_length=63, description="Name of the last Job.")
+    image: str = Field(max_length=512, description="Image of the Job.")
+    asked: Digest = Field(description="Identity of what spec.storage said when the Job was decided.")
+    made: Digest = Field(description="Identity of the artifacts that the project's runs had then.")
+    failures: int = Field(description="How often it failed in a row for what may pass.")
+    start_time: Time = Field(description="When the Job was decided.")
+    completion_time: Optional[Time] = Field(None, description="When it ended.")
+    outcome: Optional[str] = Field(None, max_length=64, description="How it ended.")
+    message: Optional[str] = Field(None, max_length=2048, description="What stays, what leaves and why, in words.")
+    at: Optional[Time] = Field(None, description="When the storage was last looked through; what follows is of then.")
+    kept: Optional[int] = Field(None, description="Artifacts that are there and stay, whoever's.")
+    leaving: Optional[int] = Field(None, description="Artifacts that are announced to be removed; a pin brings back.")
+    removed: Optional[int] = Field(None, description="Artifacts that were removed then.")
+    bytes: Optional[int] = Field(None, description="What that freed, with checkpoints and staged files of the past.")
+    again: Optional[Time] = Field(None, description="When there may be more to do by time alone.")
+
+
 class TransformerProjectStatus(Told):
     """What the operator found."""
 
@@ -122,6 +143,9 @@ class TransformerProjectStatus(Told):
         [], max_length=16, description="What a person should know.", json_schema_extra=keyed("code")
     )
     storage: Optional[StorageStatus] = Field(None, description="What is known of the storage.")
+    retention: Optional[RetentionStatus] = Field(
+        None, description="What spec.storage.retention came to. It says nothing about whether the project is Ready."
+    )
 
     @field_validator("phase", mode="before")
     @classmethod

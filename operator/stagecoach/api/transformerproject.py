@@ -1,14 +1,16 @@
 """TransformerProject: stages 1 to 3 of the workflow, and what every other kind refers to."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from stagecoach.api.candidates import MAX_CANDIDATES, Candidate, Inference, Prompt
 from stagecoach.api.common import (
     BaseModel,
     CustomObject,
+    Digest,
     LocalSecret,
+    Matches,
     Name,
     Optional,
     ShortText,
@@ -45,12 +47,43 @@ class Accepted(BaseModel):
     by: ShortText = Field(description="Who accepts it.")
 
 
+class Pin(BaseModel):
+    """Something that retention leaves alone."""
+
+    digest: Digest = Field(description="Of an artifact, or of the inputs of a run, which stands for its artifacts.")
+    reason: ShortText = Field(description="Why it is kept, such as where it is served.")
+
+
+class Retention(BaseModel):
+    """Which artifacts may be removed. It is destructive, so nothing of it is there by default."""
+
+    runs: int = Field(
+        ge=1, le=1000, description="How many of the project's newest records keep their artifacts, whatever their age."
+    )
+    keep_for: Annotated[
+        str,
+        StringConstraints(max_length=4),
+        Matches("^[1-9][0-9]{0,2}d$", "must be a number of days such as 30d, and at least 1d"),
+    ] = Field("30d", description="An artifact that was made or adopted in this time stays as well. Default: 30d.")
+    pinned: list[Pin] = Field(
+        [],
+        max_length=100,
+        description="What stays although no FineTuneRun has it any more. Default: none.",
+        json_schema_extra=keyed("digest"),
+    )
+
+
 class Storage(BaseModel):
     """Where artifacts and records are kept. They outlive the cluster."""
 
     uri: StorageUri = Field(
         description="pvc://<claim>/<folder> in the project's namespace, where the folder is made when it is missing;"
         " s3://<bucket>/<folder> or gs://<bucket>/<folder>, where the bucket must exist.",
+    )
+    retention: Optional[Retention] = Field(
+        None,
+        description="What may be removed there: artifacts of this project's own runs that no object of the cluster"
+        " names, each after a notice. Records stay. Default: nothing is ever removed.",
     )
 
 

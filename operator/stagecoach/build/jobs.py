@@ -7,7 +7,7 @@ from typing import Any
 from stagecoach.api.common import CustomObject
 from stagecoach.api.pods import PodSettings
 from stagecoach.build.labels import API_VERSION, MANAGED_BY, OWNER_KIND, OWNER_NAME, OWNER_UID, REPORTS_PROGRESS
-from stagecoach.contract import access, mounts, tracking, uris
+from stagecoach.contract import access, mounts, retention, tracking, uris
 from stagecoach.contract.access import Access, Credential
 from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, GRACE_SECONDS, MAX_BYTES, AnyJob
 from stagecoach.contract.model import ContractModel
@@ -87,6 +87,7 @@ class Work:
     reports_progress: bool = False
     tracking: Tracking | None = None
     network: Network = field(default_factory=Network)
+    project_uid: str = ""  # of whose artifacts the work makes
     nodes: int = 1  # pods that work together, each on a node of its own if the scheduler will
     service: str = ""  # that gives them names, where there are several
 
@@ -94,6 +95,16 @@ class Work:
 def job_name(owner: CustomObject, suffix: str) -> str:
     """Return the name of a Job: the same for the same attempt, another for another object of the same name."""
     return f"{owner.metadata.name}-{hashlib.sha256(owner.metadata.uid.encode()).hexdigest()[:5]}-{suffix}"
+
+
+def number_of(owner: CustomObject, letter: str, name: str) -> int | None:
+    """Return the number in the name of a Job of a kind; None of a name that is not given to its owner's Jobs.
+
+    A person may copy a Job, labels and all: that is not ours to judge.
+    """
+    digits = name.rpartition(f"-{letter}")[2]
+    number = int(digits) if digits.isdecimal() else 0
+    return number if number and name == job_name(owner, f"{letter}{number}") else None
 
 
 def owner_labels(owner: CustomObject) -> dict[str, str]:
@@ -215,6 +226,8 @@ def _environment(work: Work) -> list[Object]:
         environment.append({"name": access.ENVIRONMENT_VARIABLE, "value": _document(told)})
     if work.tracking:
         environment.append({"name": tracking.ENVIRONMENT_VARIABLE, "value": _document(work.tracking)})
+    if work.project_uid:
+        environment.append({"name": retention.PROJECT_VARIABLE, "value": work.project_uid})
     return environment + work.network.environment()
 
 

@@ -29,7 +29,7 @@ GROUP_PORT = 29500
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 
 # By kind of Job: how long a pod may take to stop once it is asked to. A training saves a checkpoint in this time.
-GRACE_SECONDS = {"Resolve": 30, "Lookup": 30, "Train": 120, "Import": 30}
+GRACE_SECONDS = {"Resolve": 30, "Lookup": 30, "Train": 120, "Import": 30, "Retain": 30}
 
 
 class Split(StrEnum):
@@ -206,7 +206,26 @@ class ImportJob(ContractModel):
     threads: int = Field(1, ge=1, description="CPU threads: whole CPUs that the run asked for.")
 
 
-AnyJob = ResolveJob | LookupJob | TrainJob | ImportJob
+class RetainJob(ContractModel):
+    """Remove artifacts that nobody needs any more, after a notice. CPU only.
+
+    The pod may start long after this was decided: what is announced is adopted by nobody, so that what has come into
+    use since then is not among what may be removed.
+    """
+
+    kind: Literal["Retain"] = "Retain"
+    subject: Subject = Field(description="The project. Only what its own runs made is ever removed.")
+    runs: int = Field(ge=1, description="How many of the newest records keep their artifacts.")
+    keep_seconds: int = Field(ge=86400, description="What was made or adopted in this time stays.")
+    notice_seconds: int = Field(ge=0, description="From the announcement to the removal.")
+    decided: str = Field(description="RFC 3339 time, UTC: when the two lists were made.")
+    protected: tuple[str, ...] = Field(
+        description="The first 12 hex digits of every digest that an object of the cluster names: artifacts, inputs."
+    )
+    known_runs: tuple[str, ...] = Field(description="How the uids of the project's runs begin; their checkpoints stay.")
+
+
+AnyJob = ResolveJob | LookupJob | TrainJob | ImportJob | RetainJob
 Job = Annotated[AnyJob, Field(discriminator="kind")]
 _JOB: TypeAdapter[AnyJob] = TypeAdapter(Job)
 

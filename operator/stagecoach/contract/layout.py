@@ -2,6 +2,10 @@
 
 artifacts/sha256/<hex>/          the files of a model or adapter
 artifacts/sha256/<hex>.manifest.json   written last: without it the artifact is not there
+artifacts/sha256/<hex>.used.json       when a run last adopted the artifact
+artifacts/sha256/<hex>.leaving.json    in the manifest's stead: retention removes the artifact after a notice
+artifacts/sha256/<hex>.removed.json    retention removed it; its records stay
+pins/<hex>                       whatever its content, it keeps retention from the artifact or the run of these digits
 runs/<inputs hex>/record.json    what a run with these inputs produced
 runs/<inputs hex>/profile.json   what the texts look like that it trained on
 runs/<inputs hex>/README.md      the same for people (a model card)
@@ -17,18 +21,35 @@ checkpoints of the same inputs go when a record of these inputs is published: no
 
 from stagecoach.contract.digests import hex_of
 
+ARTIFACTS = "artifacts/sha256"
+PINS = "pins"
 RUNS = "runs"
 STAGING = "staging"
 
 
 def artifact_folder(digest: str) -> str:
     """Return the folder of an artifact, relative to the storage's root."""
-    return f"artifacts/sha256/{hex_of(digest)}"
+    return f"{ARTIFACTS}/{hex_of(digest)}"
 
 
 def manifest_file(digest: str) -> str:
     """Return the file whose presence says that the artifact is complete."""
     return f"{artifact_folder(digest)}.manifest.json"
+
+
+def used_file(digest: str) -> str:
+    """Return the file that says when a run last adopted an artifact."""
+    return f"{artifact_folder(digest)}.used.json"
+
+
+def leaving_file(digest: str) -> str:
+    """Return the file that stands in the manifest's stead while an artifact is about to be removed."""
+    return f"{artifact_folder(digest)}.leaving.json"
+
+
+def removed_file(digest: str) -> str:
+    """Return the file that says when retention removed an artifact."""
+    return f"{artifact_folder(digest)}.removed.json"
 
 
 def run_folder(inputs_digest: str) -> str:

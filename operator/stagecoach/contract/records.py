@@ -176,6 +176,7 @@ class AnyRecord(ContractModel):
     inputs_digest: Digest
     inputs: Decided
     project: str
+    project_uid: str | None = Field(None, description="None in a record of before retention: it keeps its artifact.")
     owner: Owner
     subject: Subject
     attempt: int

@@ -160,6 +160,18 @@ class ArtifactReport(ContractModel):
     tracking: TrackingReport | None = Field(None, description="None when nobody asked for it, and when adopted.")
 
 
+class RetentionReport(ContractModel):
+    """What a RetainJob did."""
+
+    kept: int = Field(description="Artifacts that are there, whoever's, but for those that leave.")
+    leaving: int = Field(description="Artifacts that are announced to be removed.")
+    announced: int = Field(description="Those of them that this Job announced.")
+    removed: int = Field(description="Artifacts that this Job removed.")
+    bytes: int = Field(description="What they took, with the checkpoints and staged files that it removed.")
+    again: str | None = Field(None, description="RFC 3339 time at which there is more to do, by time alone.")
+    message: str = Field(max_length=1500, description="The same in words.")
+
+
 class Report(ContractModel):
     """A Job's last word."""
 
@@ -167,6 +179,7 @@ class Report(ContractModel):
     problem: Problem | None = None
     resolution: Resolution | None = None
     artifact: ArtifactReport | None = Field(None, description="Of a Train, or of a Lookup that found a record.")
+    retention: RetentionReport | None = Field(None, description="Of a Retain.")
     checkpoint: int | None = Field(None, description="Step of the checkpoint that a Preempted work saved.")
     index: int | None = Field(
         None, description="Of a training in several pods: the pod that this comes from. All of them tell it."

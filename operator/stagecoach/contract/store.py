@@ -14,6 +14,8 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Self
 
@@ -44,6 +46,16 @@ _OTHER = ("StorageFailed", "the storage refused", "See that the claim is bound a
 
 # What is published: bytes, or a local file that may be larger than memory.
 Content = bytes | Path
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A file as a listing shows it."""
+
+    path: str  # below the folder that was listed
+    size: int
+    modified: datetime
+    link: bool = False
 
 
 class StorageFailed(Exception):
@@ -128,6 +140,34 @@ class Store:
         with _told(path):
             found = [str(item) for item in self._fs.ls(path, detail=False)]
             return sorted(item.rsplit("/", 1)[1] for item in found if self._fs.isdir(item))
+
+    def listing(self, folder: str) -> list[Stored]:
+        """Return all files below a folder; none when it does not exist.
+
+        Links are shown and not followed: a folder that is one, or is below one, is shown as a link.
+        """
+        path = self.path(folder)
+        with _told(path):
+            if self._is_linked(folder):
+                return [Stored("", 0, datetime.now(UTC), link=True)]
+        if self._kind(folder) is None:
+            return []
+        with _told(path):
+            return sorted(self._below(path, path), key=lambda item: item.path)
+
+    def _is_linked(self, relative: str) -> bool:
+        """Whether a link of the storage leads to this file or folder."""
+        parts = relative.split("/")
+        return any(Path(self.path("/".join(parts[: end + 1]))).is_symlink() for end in range(len(parts)))
+
+    def _below(self, root: str, path: str) -> Iterator[Stored]:
+        for info in self._fs.ls(path, detail=True):
+            name, link = str(info["name"]), bool(info.get("islink"))
+            if info["type"] == "directory" and not link:
+                yield from self._below(root, name)
+            else:
+                modified = datetime.fromtimestamp(info["mtime"], UTC)
+                yield Stored(name.removeprefix(f"{root}/"), int(info["size"] or 0), modified, link)
 
     def size(self, relative: str) -> int:
         """Return a file's length in bytes."""
@@ -223,6 +263,11 @@ class Store:
         if self._kind(relative) is not None:
             with _told(self.path(relative)):
                 self._fs.rm(self._inside(relative), recursive=True)
+
+    def remove_empty(self, folder: str) -> None:
+        """Remove a folder in which nothing is; any other stays."""
+        with suppress(OSError, BadInput):
+            self._fs.rmdir(self._inside(folder))
 
     def probe(self, uid: str) -> None:
         """Raise StorageFailed or BadInput when nothing can be written: better before the work than after it."""

@@ -17,6 +17,9 @@ class View(Protocol):
     def referrers(self, key: Key) -> Iterable[Object]:
         """Return the objects that refer to this one, or that share it."""
 
+    def everything(self) -> Iterable[Object]:
+        """Return all of our own objects, of every kind and namespace that is served."""
+
     def jobs(self, uid: str) -> Sequence[Object]:
         """Return the Jobs made for the object with this uid."""
 

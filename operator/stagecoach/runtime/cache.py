@@ -84,6 +84,10 @@ class Cache:
         """Return the objects that refer to this one, or that share it."""
         return [self._objects[each] for each in self._referrers.get(key, ())]
 
+    def everything(self) -> Iterable[Object]:
+        """Return all of our own objects, of every kind and namespace that is served."""
+        return list(self._objects.values())
+
     def jobs(self, uid: str) -> Sequence[Object]:
         """Return the Jobs made for the object with this uid."""
         return self._owned(JOBS, uid)

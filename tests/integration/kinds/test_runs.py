@@ -162,7 +162,7 @@ def same_inputs(desk: Desk, names: set[str]) -> set[str]:
 
 
 def document_of(job: builders.Object) -> str:
-    [variable] = job["spec"]["template"]["spec"]["containers"][0]["env"]
+    variable, *_ = job["spec"]["template"]["spec"]["containers"][0]["env"]
     return str(variable["value"])
 
 

@@ -174,7 +174,14 @@ def test_nothing_is_written_or_removed_through_a_link(
     (tmp_path / "mount" / "folder" / layout.STAGING).symlink_to(tmp_path / "credentials")
     (tmp_path / "credentials" / "uid").mkdir()
     linked.clean("uid")
+    linked.remove_empty("below/uid")
     assert sorted(path.name for path in (tmp_path / "credentials").iterdir()) == ["key", "uid"]
+
+
+@pytest.mark.parametrize("name", ["file", "gone", "below", "below/key", "inside", "shared", "shared/rows.csv"])
+def test_a_listing_shows_links_and_follows_none(linked: Store, name: str) -> None:
+    [found] = linked.listing(name)
+    assert (found.path, found.link) == ("", True)
 
 
 def test_links_within_a_mount_are_followed(linked: Store, tmp_path: Path) -> None:

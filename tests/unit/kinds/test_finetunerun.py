@@ -76,7 +76,7 @@ def test_force_looks_nothing_up() -> None:
 
 
 def env_of(job: builders.Object) -> str:
-    [variable] = job["spec"]["template"]["spec"]["containers"][0]["env"]
+    variable, *_ = job["spec"]["template"]["spec"]["containers"][0]["env"]
     value: str = variable["value"]
     return value.replace("$$", "$")
 

@@ -30,7 +30,7 @@ def intents(world: World) -> list[str]:
 
 
 def document_of(job: builders.Object) -> builders.Object:
-    [variable] = job["spec"]["template"]["spec"]["containers"][0]["env"]
+    variable, *_ = job["spec"]["template"]["spec"]["containers"][0]["env"]
     document: builders.Object = json.loads(variable["value"].replace("$$", "$"))
     return document
 

@@ -86,6 +86,9 @@ class World:
         stored = [world.stored for world in (self, *self.twins)]
         return [item for item in stored if key in self.controller.references(item)]
 
+    def everything(self) -> Iterable[Object]:
+        return [item for item in (self.project, *(world.stored for world in (self, *self.twins))) if item]
+
     def jobs(self, uid: str) -> Sequence[Object]:
         owner = next(world for world in (self, *self.twins) if world.stored["metadata"]["uid"] == uid)
         return list(owner.job_objects.values()) if owner.seen_jobs is None else owner.seen_jobs
@@ -206,7 +209,9 @@ class World:
     def intended(self) -> set[str]:
         """Return the Jobs that ever stood in the stored status; of those, only an old writer makes a past one."""
         statuses = [version.get("status", {}) for version in self.history]
-        resolutions = {status["resolution"]["job"] for status in statuses if "resolution" in status}
+        resolutions = {
+            status[part]["job"] for status in statuses for part in ("resolution", "retention") if part in status
+        }
         return resolutions | {attempt["job"] for status in statuses for attempt in status.get("attempts", [])}
 
     # What everybody else does.

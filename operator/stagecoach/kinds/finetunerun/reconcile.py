@@ -316,6 +316,7 @@ def _makes(
         demand=demand(run),
         seconds=max(1, int(attempts.remaining(run, now).total_seconds())),
         reports_progress=not imported,
+        project_uid=project.metadata.uid,
         tracking=None if imported else contracts.tracking(project.spec),
         nodes=run.spec.resources.nodes,
         service=services.service_name(run) if run.spec.resources.nodes > 1 else "",

@@ -1,12 +1,18 @@
 """What a TransformerProject's reconcile looks at."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from stagecoach.api.transformerproject import TransformerProject
+from stagecoach.build import jobs
+from stagecoach.contract.digests import digest_of_document
 from stagecoach.kinds.children import Child, child, ending, unfinished
 from stagecoach.kinds.plan import Key, Object
 from stagecoach.kinds.view import View
+from stagecoach.policies import retention
+
+# Enough to tell runs apart; where two begin alike, one too many keeps its checkpoints.
+UID_BEGINS = 13
 
 
 @dataclass(frozen=True)
@@ -18,27 +24,61 @@ class Observed:
     unfinished: tuple[Object, ...]  # Jobs, of whatever attempt
     current: Child  # the current resolution's
     ending: bool  # a pod whose trainer has ended goes on, because of what was injected beside it
+    # Of retention:
+    passes: tuple[Object, ...] = ()  # its unfinished Jobs
+    last_pass: int = 0  # the highest number of a Job of it that is still there
+    current_pass: Child = field(default_factory=Child)
+    made: str = ""  # identity of the artifacts that the project's runs have
+    named: tuple[str, ...] = ()  # what is in use, when a Job has to be told
+    run_uids: tuple[str, ...] = ()  # likewise
 
 
 def observe(view: View, raw: Object, now: datetime) -> Observed:
     """Collect what is in memory. Raises ValidationError for a project that its model refuses."""
     project = TransformerProject.model_validate(raw)
     uid, resolution = project.metadata.uid, project.status.resolution
-    return Observed(
+    going_on = unfinished(view, uid, now)
+    numbers = [_pass(project, job) or 0 for job in view.jobs(uid)]
+    observed = Observed(
         project=project,
         has_succeeded_run=_has_succeeded_run(view, project),
-        unfinished=unfinished(view, uid, now),
+        unfinished=going_on,
         current=child(view, uid, resolution.job) if resolution else Child(),
         ending=ending(view, uid),
+        passes=tuple(job for job in going_on if _pass(project, job)),
+        last_pass=max(numbers, default=0),
     )
+    return _with_storage(observed, view) if project.spec.storage.retention else observed
+
+
+def _with_storage(observed: Observed, view: View) -> Observed:
+    """Add what retention has to know. What is in use is looked for only when a Job is told, for it takes time."""
+    project, told = observed.project, observed.project.status.retention
+    runs = list(view.referrers(_key(project)))
+    artifacts = {run.get("status", {}).get("artifact", {}).get("digest", "") for run in runs}
+    seen = replace(observed, made=digest_of_document(sorted(artifacts)))
+    if told is None or told.completion_time is not None:
+        return seen
+    current = child(view, project.metadata.uid, told.job)
+    if current.job is not None:
+        return replace(seen, current_pass=current)
+    uids = tuple(sorted(str(run["metadata"]["uid"])[:UID_BEGINS] for run in runs))
+    return replace(seen, current_pass=current, named=retention.named(view.everything()), run_uids=uids)
+
+
+def _pass(project: TransformerProject, job: Object) -> int | None:
+    return jobs.number_of(project, "k", job["metadata"]["name"])
+
+
+def _key(project: TransformerProject) -> Key:
+    return Key("TransformerProject", project.metadata.namespace, project.metadata.name)
 
 
 def _has_succeeded_run(view: View, project: TransformerProject) -> bool:
     """Look through the project's runs, unless it is known already that the storage holds records."""
     if project.status.storage and project.status.storage.records:
         return True
-    key = Key("TransformerProject", project.metadata.namespace, project.metadata.name)
-    return any(_has_record_in(project.spec.storage.uri, run.get("status", {})) for run in view.referrers(key))
+    return any(_has_record_in(project.spec.storage.uri, run.get("status", {})) for run in view.referrers(_key(project)))
 
 
 def _has_record_in(storage: str, run: Object) -> bool:

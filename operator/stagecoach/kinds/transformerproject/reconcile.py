@@ -14,7 +14,7 @@ from stagecoach.kinds.conditions import timestamp
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.invalid import unreadable
 from stagecoach.kinds.plan import Event, Key, Object, Plan
-from stagecoach.kinds.transformerproject import findings, status
+from stagecoach.kinds.transformerproject import findings, retention, status
 from stagecoach.kinds.transformerproject.observe import Observed, observe
 from stagecoach.kinds.view import View
 from stagecoach.policies.attempts import STARTING, TABLE, AttemptOutcome, Ended, Observation, Running, judge, retry_at
@@ -44,7 +44,7 @@ def reconcile(view: View, raw: Object, now: datetime, settings: Settings) -> Pla
         observed = observe(view, raw, now)
     except ValidationError as error:
         return unreadable(raw, error, now)
-    plan = decide(observed, now, settings)
+    plan = retention.beside(observed, decide(observed, now, settings), now, settings)
     return plan.within(SETTLING.total_seconds()) if observed.ending else plan
 
 
@@ -215,14 +215,8 @@ def _left_over(observed: Observed) -> tuple[Object, ...]:
     if resolution is None:
         return ()
     past = resolution.number + (resolution.completion_time is not None)
-    return tuple(job for job in observed.unfinished if _number(project, job["metadata"]["name"]) in range(1, past))
-
-
-def _number(project: TransformerProject, job: str) -> int | None:
-    """Return the number of the resolution whose Job has this name; None of a name that the operator does not give."""
-    digits = job.rpartition("-r")[2]
-    number = int(digits) if digits.isdecimal() else 0
-    return number if job == jobs.job_name(project, f"r{number}") else None
+    numbers = ((jobs.number_of(project, "r", job["metadata"]["name"]), job) for job in observed.unfinished)
+    return tuple(job for number, job in numbers if number in range(1, past))
 
 
 def _references(_raw: Object) -> tuple[Key, ...]:

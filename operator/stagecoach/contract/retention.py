@@ -1,0 +1,42 @@
+"""What retention leaves beside an artifact, and how a Job knows whose artifacts it makes."""
+
+import os
+from collections.abc import Mapping
+
+from pydantic import Field
+
+from stagecoach.contract.digests import Manifest
+from stagecoach.contract.jobs import Subject
+from stagecoach.contract.model import ContractModel
+
+# The uid of the project; beside the Job's document, which an older trainer that a run began with could not read.
+PROJECT_VARIABLE = "STAGECOACH_PROJECT_UID"
+
+
+def project_uid(environment: Mapping[str, str] = os.environ) -> str | None:
+    """Return the uid of the project whose run this is, if it is said."""
+    return environment.get(PROJECT_VARIABLE) or None
+
+
+class Use(ContractModel):
+    """That a run adopted an artifact, or that objects of a project's cluster had it."""
+
+    at: str = Field(description="RFC 3339 time, UTC.")
+    by: Subject
+
+
+class Leaving(ContractModel):
+    """That an artifact is about to be removed. It is not there for adoption; its files are."""
+
+    since: str = Field(description="RFC 3339 time, UTC.")
+    by: Subject
+    manifest: Manifest = Field(description="To be put back if it stays after all.")
+
+
+class Removed(ContractModel):
+    """That an artifact was removed."""
+
+    at: str = Field(description="RFC 3339 time, UTC.")
+    announced: str = Field(description="RFC 3339 time, UTC.")
+    by: Subject
+    bytes: int

@@ -1,0 +1,60 @@
+"""When a storage is looked through for what may leave it, and what must not."""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+# From the announcement of an artifact to its removal: longer than a weekend.
+NOTICE = timedelta(days=3)
+# Between two looks, however many runs end meanwhile.
+PAUSE = timedelta(hours=1)
+# After an end that only a person can mend. Who mended it need not say so.
+AFTER_FAULT = timedelta(days=1)
+SHORT = 12
+
+_DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+
+
+@dataclass(frozen=True)
+class Look:
+    """The last time that the storage was looked through, and what has changed since."""
+
+    end: datetime
+    succeeded: bool
+    retry_at: datetime | None  # of what failed and may pass
+    asked_anew: bool  # the spec says something else
+    made_anew: bool  # a run has an artifact now, or has it no more
+    again: datetime | None  # when time alone may have changed something
+
+
+def due(last: Look) -> datetime | None:
+    """Return when the next look is due, or None as long as nothing happens."""
+    if last.asked_anew:
+        return last.end
+    if last.retry_at is not None:
+        return last.retry_at
+    times = [last.end + PAUSE] if last.made_anew else []
+    if not last.succeeded:
+        times.append(last.end + AFTER_FAULT)
+    elif last.again is not None:
+        times.append(max(last.again, last.end + PAUSE))
+    return min(times, default=None)
+
+
+def named(objects: Iterable[dict[str, Any]]) -> tuple[str, ...]:
+    """Return how the digests begin that these objects name: what they have, and what they may ask for.
+
+    All that looks like a digest counts, wherever it stands: a pin, the source of an import, an artifact that is the
+    base of another. Twelve digits are enough; where two digests begin alike, one too many stays.
+    """
+    return tuple(sorted({digest[:SHORT] for item in objects for digest in _DIGEST.findall(_text(item))}))
+
+
+def _text(item: dict[str, Any]) -> str:
+    """Return the parts of an object in which it names what it needs; the others would only take room."""
+    status = item.get("status") or {}
+    parts = [item.get("spec"), item["metadata"].get("annotations")]
+    return json.dumps([*parts, *(status.get(name) for name in ("inputs", "artifact", "candidates"))])

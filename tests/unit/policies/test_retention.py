@@ -1,0 +1,51 @@
+"""When a storage is looked through, and what the cluster's objects keep in it."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from stagecoach.policies.retention import AFTER_FAULT, PAUSE, Look, due, named
+from tests import builders
+
+END = datetime(2026, 1, 2, tzinfo=UTC)
+SOON, LATER = END + timedelta(minutes=1), END + timedelta(days=2)
+
+
+def look(**changes: Any) -> Look:
+    facts = {"succeeded": True, "retry_at": None, "asked_anew": False, "made_anew": False, "again": None}
+    return Look(end=END, **(facts | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, None),
+        ({"asked_anew": True}, END),
+        ({"made_anew": True}, END + PAUSE),
+        ({"again": LATER}, LATER),
+        ({"again": SOON}, END + PAUSE),
+        ({"again": LATER, "made_anew": True}, END + PAUSE),
+        ({"succeeded": False, "retry_at": SOON}, SOON),
+        ({"succeeded": False, "retry_at": SOON, "made_anew": True}, SOON),
+        ({"succeeded": False, "retry_at": SOON, "asked_anew": True}, END),
+        ({"succeeded": False}, END + AFTER_FAULT),
+        ({"succeeded": False, "again": SOON}, END + AFTER_FAULT),
+        ({"succeeded": False, "made_anew": True}, END + PAUSE),
+    ],
+)
+def test_when_it_is_looked_through_again(changes: dict[str, Any], expected: datetime | None) -> None:
+    assert due(look(**changes)) == expected
+
+
+def test_all_digests_that_an_object_names_are_kept() -> None:
+    run = builders.stored(
+        builders.run(method={"type": "Import", "uri": f"pvc://store/desk/artifacts/sha256/{'1' * 64}"})
+    )
+    run["metadata"]["annotations"] = {"note": f"served since May: {builders.digest('2')}"}
+    run["status"] = {"artifact": {"digest": builders.digest("3")}, "inputs": {"digest": builders.digest("4")}}
+    run["status"]["record"] = {"digest": builders.digest("5")}  # no artifact is called like that
+    project = builders.stored(builders.project())
+    project["spec"]["storage"]["retention"] = {"runs": 1, "pinned": [{"digest": builders.digest("6"), "reason": "x"}]}
+    project["status"] = {"candidates": [{"model": builders.digest("7")}]}
+    assert named([run, project, builders.stored(builders.run())]) == tuple(digit * 12 for digit in "123467")
