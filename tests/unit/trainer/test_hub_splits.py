@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from stagecoach.contract.inputs import Columns
+from stagecoach.contract.inputs import Columns, LabelsInput
 from stagecoach.contract.jobs import DataSource, HubPart, Split
 from stagecoach.contract.reports import BadInput
 from stagecoach_trainer import hub_data, sources
@@ -238,6 +238,8 @@ def test_a_project_is_resolved_and_trained(hub: Hub, real: Project) -> None:
         for item, known in zip(listed, found.datasets, strict=True)
     ]
     job = real.train_job(train=(taken[0],), validation=(taken[1],))
+    labels = LabelsInput(from_data=taken[0].digest)
+    job = job.model_copy(update={"inputs": job.inputs.model_copy(update={"labels": labels})})
     train(job)
     told = [(item.hub, item.revision, item.examples) for item in record_of(real, job).data]
     assert told == [(HubPart(split="train"), NEW, 16), (HubPart(split="validation"), NEW, 1)]
