@@ -288,7 +288,7 @@ COLUMNS: list[dict[str, Any]] = [
     {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},
     {"name": "Reason", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].reason'},
     {"name": "Progress", "type": "integer", "jsonPath": ".status.progress.percent"},
-    {"name": "Loss", "type": "number", "jsonPath": ".status.progress.loss"},
+    {"name": "Loss", "type": "number", "jsonPath": ".status.loss"},
     {"name": "Artifact", "type": "string", "jsonPath": ".status.artifact.short"},
     {"name": "Message", "type": "string", "priority": 1, "jsonPath": '.status.conditions[?(@.type=="Ready")].message'},
 ]
