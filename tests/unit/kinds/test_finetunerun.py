@@ -499,6 +499,7 @@ def test_suspending_stops_and_resuming_goes_on() -> None:
     assert [event.reason for event in plan.events] == ["Suspended"]
     assert here.status["phase"] == "Suspended"
     assert here.condition("Ready")["reason"] == "Suspended"
+    assert "saves a checkpoint before it ends, and the next attempt goes on" in here.condition("Ready")["message"]
     assert not here.condition("Stalled")
     attempt = here.status["attempts"][0]
     assert (attempt["outcome"], attempt["counted"], attempt["checkpoint"]) == ("Suspended", False, 12)
