@@ -517,7 +517,8 @@ def test_suspending_stops_and_resuming_goes_on() -> None:
     assert here.condition("Ready")["reason"] == "Stopping"
     here.pod_objects = {}
     plan = here.reconcile()
-    assert [event.reason for event in plan.events] == ["Resumed"]
+    told = [(event.reason, event.message) for event in plan.events]
+    assert told == [("Resumed", "Attempt 2 goes on from the newest checkpoint, of step 12 or later.")]
     start(here)
     assert here.status["phase"] == "Running"
     assert numbers(here) == [1, 2]

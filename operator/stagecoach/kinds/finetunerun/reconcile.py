@@ -270,12 +270,26 @@ def _again(observed: Observed, last: Attempt, now: datetime) -> Plan:
     intent = Intent.TRAIN if nothing_found else last.intent
     following = attempts.decided(run, turns.next_intent(observed, intent) if resumed else intent, last.number + 1, now)
     message = f"Attempt {following.number} is decided, after {last.outcome}: {last.message or 'no record was found.'}"
+    if resumed:
+        message = _goes_on(run, following)
     listed = attempts.listed([*run.status.attempts, following])
     return Plan(
         status=status.waiting(run, STARTING, message, now, attempts=listed),
         events=(Event("Resumed", message),) if resumed else (),
         delete=attempts.left_over(observed),
     )
+
+
+def _goes_on(run: FineTuneRun, following: Attempt) -> str:
+    """Say where a run begins again that was suspended, or had lost its turn."""
+    if following.intent is Intent.LOOKUP:
+        return f"Attempt {following.number} looks for a record of the same inputs."
+    if run.spec.method.type is MethodType.IMPORT:
+        return f"Attempt {following.number} checks and imports."
+    # What was saved after the pod was told to stop is newer than what was seen.
+    seen = attempts.totals(run).checkpoint
+    which = f"of step {seen} or later" if seen is not None else "if there is one"
+    return f"Attempt {following.number} goes on from the newest checkpoint, {which}."
 
 
 def _job(observed: Observed, inputs: Inputs, attempt: Attempt, now: datetime, settings: Settings) -> Object:
