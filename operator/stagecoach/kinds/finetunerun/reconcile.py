@@ -28,6 +28,7 @@ from stagecoach.policies.attempts import (
     LEAVING_PATIENCE,
     MAX_IDLE_INTERRUPTIONS,
     STARTING,
+    UNSCHEDULABLE,
     WAITING_FOR_QUEUE,
     AttemptOutcome,
     Ended,
@@ -56,6 +57,7 @@ MADE_ANEW = (
     "It starts by itself once the cluster lets it. After a change of the project's pods: kubectl delete job {job} -n"
     " {namespace}; the operator makes it anew with what the project says then, and counts no retry."
 )
+ASKS_FOR_LESS = "Or create a run that asks for less in spec.resources."
 
 
 def reconcile(view: View, raw: Object, now: datetime, settings: Settings) -> Plan:
@@ -167,7 +169,10 @@ def _waiting(observed: Observed, current: Attempt, seen: Waiting, now: datetime)
     if seen.reason == STARTING:
         return _starting(run, seen.message, now)
     made_anew = MADE_ANEW.format(job=run.status.attempts[-1].job, namespace=run.metadata.namespace)
-    return status.waiting(run, seen.reason, f"{seen.message} {made_anew}", now)
+    # A lookup has its own share, whatever the run asks for.
+    unschedulable = seen.reason == UNSCHEDULABLE and current.intent is Intent.TRAIN
+    advice = f"{made_anew} {ASKS_FOR_LESS}" if unschedulable else made_anew
+    return status.waiting(run, seen.reason, f"{seen.message} {advice}", now)
 
 
 def _starting(run: FineTuneRun, message: str, now: datetime) -> Object | None:
