@@ -62,10 +62,12 @@ DURATION = Matches(
     r"^([1-9][0-9]{0,6}s|[1-9][0-9]{0,5}m|[1-9][0-9]{0,3}h|[1-9][0-9]{0,2}d)$",
     "must be a length of time such as 90s, 30m, 24h or 7d, and at most 999d",
 )
-Duration = Annotated[str, StringConstraints(max_length=8), DURATION]
+# Longer than what is valid: whatever is written instead is told by the rule, which says what to write.
+ODD = 32
+Duration = Annotated[str, StringConstraints(max_length=ODD), DURATION]
 Memory = Annotated[
     str,
-    StringConstraints(max_length=20),
+    StringConstraints(max_length=ODD),
     Matches(
         r"^([1-9][0-9]{6,13}|[1-9][0-9]{3,10}(k|Ki)|[1-9][0-9]{0,7}(M|Mi)|[1-9][0-9]{0,4}(G|Gi)|[1-9][0-9]?(T|Ti))$",
         "must be an amount of memory such as 512Mi or 8Gi, of at least 1M and at most 99Ti",
@@ -73,7 +75,7 @@ Memory = Annotated[
 ]
 Cpu = Annotated[
     str,
-    StringConstraints(max_length=12),
+    StringConstraints(max_length=ODD),
     Matches(
         r"^([1-9][0-9]{0,5}m|[1-9][0-9]{0,2}([.][0-9]{1,3})?|0[.][0-9]{0,2}[1-9])$",
         "must be a number of CPUs such as 500m, 1.5 or 2, and less than 1000",

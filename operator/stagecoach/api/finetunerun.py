@@ -89,7 +89,8 @@ class Hyperparameters(BaseModel):
         2.0e-4,
         ge=1e-9,
         le=1,
-        description="Highest learning rate. Write 2.0e-4: YAML takes 2e-4 for a string. Default: 2.0e-4.",
+        description="Highest learning rate. Write 2.0e-4: readers of YAML 1.1, not kubectl, take 2e-4 for a string."
+        " Default: 2.0e-4.",
     )
     learning_rate_schedule: Schedule = Field(
         Schedule.COSINE, description="How the learning rate changes after the warm-up. Default: cosine."
@@ -157,7 +158,9 @@ class Resources(BaseModel):
         pattern=r"^[a-z0-9.-]{1,200}/[a-zA-Z0-9._-]{1,63}$",
         description="Name of the GPU resource. Default: nvidia.com/gpu.",
     )
-    cpu: Cpu = Field("2", description="CPUs a pod asks for, less than 1000; also its threads. Default: 2.")
+    cpu: Cpu = Field(
+        "2", description='CPUs a pod asks for, less than 1000, in quotes: "1"; also its threads. Default: 2.'
+    )
     memory: Memory = Field(
         "8Gi", description="Memory a pod asks for, and its limit; at least 1M and at most 99Ti. Default: 8Gi."
     )
@@ -239,7 +242,7 @@ class FineTuneRunSpec(BaseModel):
             cel(f"self.matches('{DURATION.pattern}')", DURATION.message),
             cel(
                 # An odd string is the other rule's matter: here it must only not be an error.
-                "!self.matches('^[0-9]+[sm]$') || int(self.substring(0, size(self) - 1)) >="
+                "!self.matches('^[0-9]{1,7}[sm]$') || int(self.substring(0, size(self) - 1)) >="
                 " (self.endsWith('m') ? 10 : 600)",
                 "cleanUpAfter must be at least 10m: the Job's name protects against a second start",
             ),
@@ -288,7 +291,7 @@ COLUMNS: list[dict[str, Any]] = [
     {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},
     {"name": "Reason", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].reason'},
     {"name": "Progress", "type": "integer", "jsonPath": ".status.progress.percent"},
-    {"name": "Loss", "type": "number", "jsonPath": ".status.progress.loss"},
+    {"name": "Loss", "type": "number", "jsonPath": ".status.loss"},
     {"name": "Artifact", "type": "string", "jsonPath": ".status.artifact.short"},
     {"name": "Message", "type": "string", "priority": 1, "jsonPath": '.status.conditions[?(@.type=="Ready")].message'},
 ]

@@ -163,6 +163,11 @@ class FineTuneRunStatus(Told):
     )
     totals: Optional[Totals] = Field(None, description="What all attempts came to, also those no longer listed.")
     progress: Optional[Progress] = Field(None, description="How far the training is.")
+    loss: Optional[float] = Field(
+        None,
+        description="For tables: the training loss last logged; of a run that succeeded, evalLoss, or trainLoss"
+        " where it has no validation data.",
+    )
     artifact: Optional[Artifact] = Field(None, description="What was trained, imported or adopted.")
     record: Optional[RecordRef] = Field(None, description="The record of all that was done.")
     train_loss: Optional[float] = Field(None, description="Mean training loss.")

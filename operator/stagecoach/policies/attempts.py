@@ -21,6 +21,7 @@ MAX_RETRY_DELAY = timedelta(minutes=5)
 
 STARTING = "Starting"
 WAITING_FOR_QUEUE = "WaitingForQueue"
+UNSCHEDULABLE = "Unschedulable"
 IMAGE_PULL_REASONS = {"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError"}
 BAD_IMAGE_REASONS = {"InvalidImageName", "ErrImageNeverPull"}
 # What a pod says that was asked to stop, as everybody may ask it.
@@ -219,7 +220,7 @@ def _without_pod(seen: Observation) -> Waiting | Ended:
             return Waiting(STARTING, f"Job {seen.job.name} has ended; its pod is looked for.")
         return Ended(AttemptOutcome.POD_LOST, f"The pod of Job {seen.job.name} is gone: {seen.job.message}")
     if seen.warning:
-        return Waiting("PodRefused", seen.warning)
+        return Waiting("PodRefused", _sentence(seen.warning))
     return Waiting(STARTING, f"Job {seen.job.name} has no pod yet.")
 
 
@@ -283,14 +284,19 @@ def _reported(pod: PodState, report: Report) -> Ended:
 
 def _not_started(pod: PodState, seen: Observation) -> Waiting | Ended:
     if pod.waiting in BAD_IMAGE_REASONS:
-        return Ended(AttemptOutcome.BAD_IMAGE, f"{pod.waiting}: {pod.waiting_message}")
+        return Ended(AttemptOutcome.BAD_IMAGE, _sentence(f"{pod.waiting}: {pod.waiting_message}"))
     if pod.waiting in IMAGE_PULL_REASONS:
-        message = f"The image cannot be pulled: {pod.waiting_message or pod.waiting}."
+        message = _sentence(f"The image cannot be pulled: {pod.waiting_message or pod.waiting}")
         if seen.now - datetime.fromisoformat(pod.accepted) > IMAGE_PULL_PATIENCE:
             return Ended(AttemptOutcome.IMAGE_PULL_FAILED, message)
         return Waiting("ImagePullFailed", f"{message} {TABLE[AttemptOutcome.IMAGE_PULL_FAILED].advice}")
     if pod.unschedulable:
-        return Waiting("Unschedulable", f"No node takes pod {pod.name}: {pod.unschedulable}")
+        return Waiting(UNSCHEDULABLE, _sentence(f"No node takes pod {pod.name}: {pod.unschedulable}"))
     if seen.warning:
-        return Waiting("PodNotStarting", f"{pod.title} does not start: {seen.warning}")
+        return Waiting("PodNotStarting", _sentence(f"{pod.title} does not start: {seen.warning}"))
     return Waiting(STARTING, f"{pod.title} is starting.")
+
+
+def _sentence(words: str) -> str:
+    """End somebody else's words with one full stop: what to do follows them."""
+    return f"{words.rstrip('. :')}."

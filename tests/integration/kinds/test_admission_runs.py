@@ -40,6 +40,8 @@ RUNS = [
     ("negative retries", put("retries", -1), "should be greater than or equal to 0"),
     ("many retries", put("retries", 99), "should be less than or equal to 5"),
     ("odd duration", put("maxDuration", "1h30m"), "must be a length of time such as 90s, 30m, 24h or 7d"),
+    ("a duration in words", put("maxDuration", "5 minutes"), "must be a length of time such as 90s, 30m, 24h or 7d"),
+    ("a number too long for one", put("cleanUpAfter", "9" * 31 + "s"), "must be a length of time"),
     ("no duration", put("maxDuration", "0h"), "must be a length of time"),
     ("cleaned up too early", put("cleanUpAfter", "9m"), "cleanUpAfter must be at least 10m"),
     ("odd CPUs", put("resources.cpu", "two"), "must be a number of CPUs"),

@@ -170,6 +170,47 @@ def test_a_success_without_an_artifact_is_a_failure() -> None:
     assert here.status["phase"] == "Failed"
 
 
+@pytest.mark.parametrize(
+    ("reported", "shown"),
+    [({"trainLoss": 0.7, "evalLoss": 0.5}, 0.5), ({"trainLoss": 0.7, "evalLoss": None}, 0.7), ({"evalLoss": 0.0}, 0.0)],
+)
+@pytest.mark.parametrize("told", [True, False])
+def test_the_loss_of_a_run_that_succeeded_is_its_result(reported: dict[str, Any], shown: float, told: bool) -> None:
+    here = world()
+    start(here)
+    if told:
+        here.checkpoint, here.loss = 900, 2.5
+        here.wait(100)
+        here.reconcile()
+        assert (here.status["loss"], here.status["progress"]["loss"]) == (2.5, 2.5)
+    found = builders.artifact_report()
+    found["artifact"] |= reported
+    here.end_pods(found)
+    here.reconcile()
+    assert here.status["loss"] == shown
+    if told:
+        assert here.status["progress"]["percent"] == 100
+        assert "loss" not in here.status["progress"], "what was logged last is of an earlier step"
+
+
+def test_the_loss_of_an_adopted_run_is_that_of_the_record() -> None:
+    here = world()
+    start(here)
+    here.end_pods(builders.artifact_report(adopted=True))
+    here.reconcile()
+    assert (here.status["loss"], here.status["evalLoss"]) == (0.5, 0.5)
+
+
+def test_an_attempt_that_begins_anew_shows_no_loss() -> None:
+    here = world()
+    start(here)
+    here.checkpoint, here.loss = 12, 2.5
+    here.wait(100)
+    here.reconcile()
+    fail(here, SERVICE_FAILED)
+    assert "loss" not in here.status
+
+
 def test_the_time_of_all_attempts_counts() -> None:
     here = world(builders.run(maxDuration="1h"))
     start(here)
@@ -458,6 +499,7 @@ def test_suspending_stops_and_resuming_goes_on() -> None:
     assert [event.reason for event in plan.events] == ["Suspended"]
     assert here.status["phase"] == "Suspended"
     assert here.condition("Ready")["reason"] == "Suspended"
+    assert "saves a checkpoint before it ends, and the next attempt goes on" in here.condition("Ready")["message"]
     assert not here.condition("Stalled")
     attempt = here.status["attempts"][0]
     assert (attempt["outcome"], attempt["counted"], attempt["checkpoint"]) == ("Suspended", False, 12)
@@ -475,7 +517,8 @@ def test_suspending_stops_and_resuming_goes_on() -> None:
     assert here.condition("Ready")["reason"] == "Stopping"
     here.pod_objects = {}
     plan = here.reconcile()
-    assert [event.reason for event in plan.events] == ["Resumed"]
+    told = [(event.reason, event.message) for event in plan.events]
+    assert told == [("Resumed", "Attempt 2 goes on from the newest checkpoint, of step 12 or later.")]
     start(here)
     assert here.status["phase"] == "Running"
     assert numbers(here) == [1, 2]

@@ -46,6 +46,7 @@ def test_a_job_that_waits_is_made_anew_with_what_the_project_says_now() -> None:
     assert here.condition("Ready")["reason"] == "Unschedulable"
     assert "untolerated taint" in here.condition("Ready")["message"]
     assert f"kubectl delete job {name} -n team;" in here.condition("Ready")["message"]
+    assert "create a run that asks for less in spec.resources" in here.condition("Ready")["message"]
 
     changed = copy.deepcopy(builders.ready_project())
     changed["spec"]["pods"] = {"nodeSelector": {"pool": "batch"}}

@@ -184,7 +184,9 @@ def test_findings_block_until_they_are_accepted_and_nothing_is_hashed_again() ->
     resolve(here, {"outcome": "Done", "resolution": report})
     assert here.status["phase"] == "Incomplete"
     assert here.condition("Resolved")["status"] == "True"
-    assert "3 rows of test are in train" in here.condition("Ready")["message"]
+    message = here.condition("Ready")["message"]
+    assert message.startswith("Leakage: 3 rows of test are in train.")
+    assert message.endswith("Or accept it: add {finding: Leakage, reason: …, by: …} to spec.accepted.")
     edit(here, accepted=[{"finding": "Leakage", "reason": "Known duplicates.", "by": "ana"}])
     here.reconcile()
     assert here.status["phase"] == "Ready"

@@ -67,6 +67,7 @@ class World:
         self.seen_claims: dict[str, Claim] = {}
         self.warnings: dict[str, str] = {}
         self.checkpoint: int | None = None  # of the newest progress line
+        self.loss: float | None = None  # of the same
         self.twins: tuple[World, ...] = ()  # objects of the same kind that compute the same
         self.creations: Counter[str] = Counter()
         self.late_creations: Counter[str] = Counter()  # those that were decided on an old version of the object
@@ -106,7 +107,7 @@ class World:
         if self.checkpoint is None:
             return None
         at = self.now.isoformat()
-        return Progress(step=self.checkpoint, steps=1000, percent=1, checkpoint=self.checkpoint, at=at)
+        return Progress(step=self.checkpoint, steps=1000, percent=1, loss=self.loss, checkpoint=self.checkpoint, at=at)
 
     def warning(self, pod_uid: str) -> str | None:
         return self.warnings.get(pod_uid)

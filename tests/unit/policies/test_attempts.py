@@ -170,6 +170,7 @@ WAITING = [
     ("made again, old pod ends", observe(deleted(pod("Failed", **never_started()))), "Starting", "no pod yet"),
     ("pod refused", observe(None, warning="exceeded quota"), "PodRefused", "exceeded quota"),
     ("unschedulable", observe(pod("Pending", node="", **condition("PodScheduled", "False", "0/1 nodes"))), "Unschedulable", "0/1 nodes"),
+    ("a claim that is missing", observe(pod("Pending", node="", **condition("PodScheduled", "False", 'persistentvolumeclaim "models" not found.'))), "Unschedulable", '"models" not found.'),
     ("image pull", observe(pod("Pending", **waiting("ErrImagePull", "no such host"))), "ImagePullFailed", "no such host"),
     ("mount", observe(pod("Pending"), warning='configmap "x" not found'), "PodNotStarting", 'configmap "x" not found'),
     ("not admitted", observe(None, HELD), "WaitingForQueue", "queue 'gpu' to admit it"),
@@ -187,6 +188,8 @@ def test_a_wait_says_for_what(seen: Observation, reason: str, words: str) -> Non
     assert isinstance(waits, Waiting)
     assert waits.reason == reason
     assert words in waits.message
+    assert waits.message.endswith(".")
+    assert not waits.message.endswith("..")
 
 
 def test_a_running_pod_is_running() -> None:

@@ -28,6 +28,7 @@ from stagecoach.policies.attempts import (
     LEAVING_PATIENCE,
     MAX_IDLE_INTERRUPTIONS,
     STARTING,
+    UNSCHEDULABLE,
     WAITING_FOR_QUEUE,
     AttemptOutcome,
     Ended,
@@ -56,6 +57,7 @@ MADE_ANEW = (
     "It starts by itself once the cluster lets it. After a change of the project's pods: kubectl delete job {job} -n"
     " {namespace}; the operator makes it anew with what the project says then, and counts no retry."
 )
+ASKS_FOR_LESS = "Or create a run that asks for less in spec.resources."
 
 
 def reconcile(view: View, raw: Object, now: datetime, settings: Settings) -> Plan:
@@ -167,7 +169,10 @@ def _waiting(observed: Observed, current: Attempt, seen: Waiting, now: datetime)
     if seen.reason == STARTING:
         return _starting(run, seen.message, now)
     made_anew = MADE_ANEW.format(job=run.status.attempts[-1].job, namespace=run.metadata.namespace)
-    return status.waiting(run, seen.reason, f"{seen.message} {made_anew}", now)
+    # A lookup has its own share, whatever the run asks for.
+    unschedulable = seen.reason == UNSCHEDULABLE and current.intent is Intent.TRAIN
+    advice = f"{made_anew} {ASKS_FOR_LESS}" if unschedulable else made_anew
+    return status.waiting(run, seen.reason, f"{seen.message} {advice}", now)
 
 
 def _starting(run: FineTuneRun, message: str, now: datetime) -> Object | None:
@@ -270,12 +275,26 @@ def _again(observed: Observed, last: Attempt, now: datetime) -> Plan:
     intent = Intent.TRAIN if nothing_found else last.intent
     following = attempts.decided(run, turns.next_intent(observed, intent) if resumed else intent, last.number + 1, now)
     message = f"Attempt {following.number} is decided, after {last.outcome}: {last.message or 'no record was found.'}"
+    if resumed:
+        message = _goes_on(run, following)
     listed = attempts.listed([*run.status.attempts, following])
     return Plan(
         status=status.waiting(run, STARTING, message, now, attempts=listed),
         events=(Event("Resumed", message),) if resumed else (),
         delete=attempts.left_over(observed),
     )
+
+
+def _goes_on(run: FineTuneRun, following: Attempt) -> str:
+    """Say where a run begins again that was suspended, or had lost its turn."""
+    if following.intent is Intent.LOOKUP:
+        return f"Attempt {following.number} looks for a record of the same inputs."
+    if run.spec.method.type is MethodType.IMPORT:
+        return f"Attempt {following.number} checks and imports."
+    # What was saved after the pod was told to stop is newer than what was seen.
+    seen = attempts.totals(run).checkpoint
+    which = f"of step {seen} or later" if seen is not None else "if there is one"
+    return f"Attempt {following.number} goes on from the newest checkpoint, {which}."
 
 
 def _job(observed: Observed, inputs: Inputs, attempt: Attempt, now: datetime, settings: Settings) -> Object:

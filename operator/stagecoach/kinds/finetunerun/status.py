@@ -34,7 +34,7 @@ def fixed(run: FineTuneRun, servable: Fact | None, message: str, now: datetime, 
 def waiting(run: FineTuneRun, reason: str, message: str, now: datetime, **changes: Any) -> Object:
     """An attempt is decided and its pod does not run yet."""
     facts = (*in_progress(reason, message), FIXED)
-    return _status(run, Phase.QUEUED, facts, now, progress=None, **changes)
+    return _status(run, Phase.QUEUED, facts, now, progress=None, loss=None, **changes)
 
 
 def suspended(run: FineTuneRun, message: str, now: datetime, **changes: Any) -> Object:
@@ -53,7 +53,7 @@ def running(run: FineTuneRun, progress: reports.Progress | None, leaving: str, n
     told = in_progress("Running", words)
     facts = (*(in_progress("Stopping", leaving) if leaving else told), FIXED)
     shown = Progress.model_validate(progress.document()) if progress else run.status.progress
-    return _status(run, Phase.RUNNING, facts, now, progress=shown, **changes)
+    return _status(run, Phase.RUNNING, facts, now, progress=shown, loss=shown and shown.loss, **changes)
 
 
 def failed(run: FineTuneRun, reason: str, message: str, now: datetime, **changes: Any) -> Object:
@@ -94,6 +94,7 @@ def succeeded(
         record=RecordRef(uri=f"{inputs.storage}/{record_file(inputs.digest)}", digest=found.record),
         train_loss=found.train_loss,
         eval_loss=found.eval_loss,
+        loss=found.train_loss if found.eval_loss is None else found.eval_loss,
         cost=None
         if found.adopted or found.method
         else Cost(seconds=found.seconds, cpu_hours=found.cpu_hours, gpu_hours=found.gpu_hours),
@@ -146,7 +147,8 @@ def _complete(run: FineTuneRun, now: str) -> Progress | None:
     before = run.status.progress
     if before is None:
         return None
-    done = {"step": before.steps, "percent": 100, "remaining_seconds": 0, "at": now}
+    # The loss that was logged last is of an earlier step: what came out stands beside the progress.
+    done = {"step": before.steps, "percent": 100, "remaining_seconds": 0, "loss": None, "at": now}
     return before.model_copy(update=done)
 
 

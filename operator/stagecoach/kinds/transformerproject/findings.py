@@ -59,4 +59,6 @@ def statuses(spec: TransformerProjectSpec, reported: list[ReportedFinding]) -> l
 
 def _remedy(code: str) -> str:
     known = {each.value: remedy for each, remedy in REMEDIES.items()}
-    return f"{known[code]} Or accept it by name in spec.accepted." if code in known else LATER
+    if code not in known:
+        return LATER
+    return f"{known[code]} Or accept it: add {{finding: {code}, reason: …, by: …}} to spec.accepted."

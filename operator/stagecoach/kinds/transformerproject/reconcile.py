@@ -35,7 +35,10 @@ LATER_TRAINER = (
 MENDED = "It starts by itself once the cluster lets it; a change of spec.pods is tried at once."
 RESOLVING = "Resolving"
 BEING_RESOLVED = "Data sets and candidates are being hashed and checked."
-AGAIN = 'After mending it: kubectl annotate txp {name} -n {namespace} stagecoach.dev/requested-at="$(date)" --overwrite'
+AGAIN = (
+    "A change of the spec starts another reading; after a change of anything else, such as a file: kubectl annotate txp"
+    ' {name} -n {namespace} stagecoach.dev/requested-at="$(date)" --overwrite'
+)
 
 
 def reconcile(view: View, raw: Object, now: datetime, settings: Settings) -> Plan:

@@ -40,7 +40,7 @@ def resolved(
     fact = Fact("Resolved", True, "Resolved", "Data sets, candidates and labels, if any, are known by digest.")
     changes |= {"findings": findings, "storage": StorageStatus(records=records)}
     if open_findings := [item for item in findings if not item.accepted]:
-        reason, message = open_findings[0].code, " ".join(item.message for item in open_findings)
+        reason, message = open_findings[0].code, " ".join(f"{item.code}: {item.message}" for item in open_findings)
         return _status(project, Phase.INCOMPLETE, (*stalled(reason, message), fact), now, **changes)
     message = f"{len(project.spec.data.sets)} data sets with {examples} examples are resolved; runs can start."
     return _status(project, Phase.READY, (*ready("Resolved", message), fact), now, **changes)
