@@ -21,7 +21,6 @@ MAX_RETRY_DELAY = timedelta(minutes=5)
 
 STARTING = "Starting"
 WAITING_FOR_QUEUE = "WaitingForQueue"
-UNSCHEDULABLE = "Unschedulable"
 IMAGE_PULL_REASONS = {"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError"}
 BAD_IMAGE_REASONS = {"InvalidImageName", "ErrImageNeverPull"}
 # What a pod says that was asked to stop, as everybody may ask it.
@@ -291,7 +290,7 @@ def _not_started(pod: PodState, seen: Observation) -> Waiting | Ended:
             return Ended(AttemptOutcome.IMAGE_PULL_FAILED, message)
         return Waiting("ImagePullFailed", f"{message} {TABLE[AttemptOutcome.IMAGE_PULL_FAILED].advice}")
     if pod.unschedulable:
-        return Waiting(UNSCHEDULABLE, _sentence(f"No node takes pod {pod.name}: {pod.unschedulable}"))
+        return Waiting("Unschedulable", _sentence(f"No node takes pod {pod.name}: {pod.unschedulable}"))
     if seen.warning:
         return Waiting("PodNotStarting", _sentence(f"{pod.title} does not start: {seen.warning}"))
     return Waiting(STARTING, f"{pod.title} is starting.")

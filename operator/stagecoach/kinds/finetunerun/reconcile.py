@@ -28,7 +28,6 @@ from stagecoach.policies.attempts import (
     LEAVING_PATIENCE,
     MAX_IDLE_INTERRUPTIONS,
     STARTING,
-    UNSCHEDULABLE,
     WAITING_FOR_QUEUE,
     AttemptOutcome,
     Ended,
@@ -170,7 +169,7 @@ def _waiting(observed: Observed, current: Attempt, seen: Waiting, now: datetime)
         return _starting(run, seen.message, now)
     made_anew = MADE_ANEW.format(job=run.status.attempts[-1].job, namespace=run.metadata.namespace)
     # A lookup has its own share, whatever the run asks for.
-    unschedulable = seen.reason == UNSCHEDULABLE and current.intent is Intent.TRAIN
+    unschedulable = seen.reason == "Unschedulable" and current.intent is Intent.TRAIN
     advice = f"{made_anew} {ASKS_FOR_LESS}" if unschedulable else made_anew
     return status.waiting(run, seen.reason, f"{seen.message} {advice}", now)
 
