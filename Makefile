@@ -103,7 +103,7 @@ cluster-down: setup  ## stop it and remove all that it left
 	$(PY) -m tests.cluster down
 
 .PHONY: clean-caches
-clean-caches: setup  ## the same, and what was built and downloaded for it
+clean-caches: setup  ## stop the cluster, and remove what was built and downloaded for it
 	$(PY) -m tests.cluster down --purge
 
 .PHONY: clean

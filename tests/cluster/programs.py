@@ -75,16 +75,12 @@ def _build(state: State) -> None:
         f"{state.built}/",
         *_PACKAGES,
     ]
-    with Step("building Kubernetes from source") as step:
+    with Step("building Kubernetes from source (about 3300 modules and packages)") as step:
         step.run(command, cwd=SOURCES, env=environment, describe=_describe)
 
 
 def _describe(count: int, line: str) -> str:
-    return (
-        line
-        if line.startswith("go: downloading")
-        else f"{count} of about 3300 modules downloaded and packages compiled"
-    )
+    return line if line.startswith("go: downloading") else f"{count} modules downloaded and packages compiled"
 
 
 def _environment(state: State) -> dict[str, str]:

@@ -13,11 +13,11 @@ from stagecoach.contract import layout
 from stagecoach.contract.digests import Manifest, hex_of
 from stagecoach.contract.jobs import RetainJob
 from stagecoach.contract.reports import Problem, RetentionReport
-from stagecoach.contract.retention import Leaving, Removed
+from stagecoach.contract.retention import SHORT, Leaving, Removed
 from stagecoach.contract.store import Store, require_storage
 from stagecoach_trainer import leftovers, places, survey, uses
 from stagecoach_trainer.failures import WorkFailed
-from stagecoach_trainer.retaining import IN_USE, SHORT, Fate, Held, Rules, Verdict, decide, is_pinned
+from stagecoach_trainer.retaining import IN_USE, Fate, Held, Rules, Verdict, decide, is_pinned
 from stagecoach_trainer.survey import Survey
 
 # A clock that is further off than the first, or a decision that is older than the second, is not trusted.

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-SHORT = 12
+from stagecoach.contract.retention import SHORT
+
 IN_USE = "an object of the cluster names it"
 
 

@@ -12,12 +12,12 @@ from pydantic.alias_generators import to_camel
 from stagecoach.contract import layout
 from stagecoach.contract.digests import hex_of
 from stagecoach.contract.reports import BadInput, Problem
-from stagecoach.contract.retention import Leaving
+from stagecoach.contract.retention import Leaving, digests_in
 from stagecoach.contract.store import Store
 from stagecoach_trainer import uses
 from stagecoach_trainer.retaining import Held, Told
 
-_HEX = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+_HEX = re.compile(r"[0-9a-f]{64}")
 _MANIFEST, _LEAVING, _USED = ".manifest.json", ".leaving.json", ".used.json"
 _RECORD = re.compile(r"record(?:[.][0-9a-f]{12})?[.]json")
 _PIN = re.compile(r"(?:sha256[:-])?([0-9a-f]{12,64})(?:[._-].*)?")
@@ -60,11 +60,6 @@ def pins(storage: Store) -> frozenset[str]:
     """Return the digits by which the storage pins artifacts and runs."""
     names = {item.path.partition("/")[0] for item in storage.listing(layout.PINS)} | set(storage.folders(layout.PINS))
     return frozenset(_pin(storage, name) for name in names if not _NO_PINS.fullmatch(name))
-
-
-def digests_in(text: str) -> frozenset[str]:
-    """Return all that look like a digest."""
-    return frozenset(_HEX.findall(text))
 
 
 def leaving(storage: Store, digest: str) -> Leaving | None:

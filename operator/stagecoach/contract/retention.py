@@ -1,6 +1,7 @@
-"""What retention leaves beside an artifact, and how a Job knows whose artifacts it makes."""
+"""What retention leaves beside an artifact, how a Job knows whose artifacts it makes, and what names a digest."""
 
 import os
+import re
 from collections.abc import Mapping
 
 from pydantic import Field
@@ -11,11 +12,20 @@ from stagecoach.contract.model import ContractModel
 
 # The uid of the project; beside the Job's document, which an older trainer that a run began with could not read.
 PROJECT_VARIABLE = "STAGECOACH_PROJECT_UID"
+# The first digits by which a Job is told what is in use. Where two digests begin alike, one too many stays.
+SHORT = 12
+
+_DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
 
 def project_uid(environment: Mapping[str, str] = os.environ) -> str | None:
     """Return the uid of the project whose run this is, if it is said."""
     return environment.get(PROJECT_VARIABLE) or None
+
+
+def digests_in(text: str) -> frozenset[str]:
+    """Return all that look like a digest, by their 64 hex digits."""
+    return frozenset(_DIGEST.findall(text))
 
 
 class Use(ContractModel):

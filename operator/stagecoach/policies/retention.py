@@ -1,11 +1,12 @@
 """When a storage is looked through for what may leave it, and what must not."""
 
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+
+from stagecoach.contract.retention import SHORT, digests_in
 
 # From the announcement of an artifact to its removal: longer than a weekend.
 NOTICE = timedelta(days=3)
@@ -13,9 +14,6 @@ NOTICE = timedelta(days=3)
 PAUSE = timedelta(hours=1)
 # After an end that only a person can mend. Who mended it need not say so.
 AFTER_FAULT = timedelta(days=1)
-SHORT = 12
-
-_DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
 
 @dataclass(frozen=True)
@@ -48,9 +46,9 @@ def named(objects: Iterable[dict[str, Any]]) -> tuple[str, ...]:
     """Return how the digests begin that these objects name: what they have, and what they may ask for.
 
     All that looks like a digest counts, wherever it stands: a pin, the source of an import, an artifact that is the
-    base of another. Twelve digits are enough; where two digests begin alike, one too many stays.
+    base of another.
     """
-    return tuple(sorted({digest[:SHORT] for item in objects for digest in _DIGEST.findall(_text(item))}))
+    return tuple(sorted({digest[:SHORT] for item in objects for digest in digests_in(_text(item))}))
 
 
 def _text(item: dict[str, Any]) -> str:
