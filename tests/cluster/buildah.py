@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.cluster import baseimage, disk, packages
+from tests.cluster import baseimage, disk, ingredients, packages
 from tests.cluster.errors import ClusterError
 from tests.cluster.locking import locked
 from tests.cluster.paths import State
@@ -38,11 +38,21 @@ class Buildah:
         ]
 
     def build(self, name: str, dockerfile: Path, context: Path, arguments: Mapping[str, str]) -> None:
-        """Build an image from a Dockerfile, reusing unchanged layers."""
+        """Build an image from a Dockerfile, reusing unchanged layers; not if it is made of the same as the last time.
+
+        Only to find that every layer is unchanged, buildah reads gigabytes.
+        """
         packages.ensure(packages.FOR_A_NODE)
         disk.need(self._state.cache, _GIBIBYTES_TO_BUILD, f"Building the image {name}")
         with locked(self._state, "-base-image"):
             baseimage.ensure(self._state, self.command)
+        wheels = Path(os.environ["WHEELS"]) if os.environ.get("WHEELS") else None
+        if wheels and not wheels.is_dir():
+            raise ClusterError(f"WHEELS={wheels} is not a directory")
+        made_of = ingredients.digest_of(dockerfile, context, arguments, self._id, wheels)
+        known = self._state.cache / "images" / repository_of(name)
+        if known.exists() and known.read_text() == f"{made_of} {self._id(name)}":
+            return
         passed = [part for key, value in arguments.items() for part in ("--build-arg", f"{key}={value}")]
         command = [
             *self.command,
@@ -52,7 +62,7 @@ class Buildah:
             *("--runtime", packages.path_of("runc")),
             *("--network", "host"),
             *("--format", "oci"),
-            *self._mounts(),
+            *self._mounts(wheels),
             *passed,
             *("--file", dockerfile),
             *("--tag", _local(name)),
@@ -60,6 +70,8 @@ class Buildah:
         ]
         with Step(f"building the image {name}") as step:
             step.run(command)
+        known.parent.mkdir(parents=True, exist_ok=True)
+        known.write_text(f"{made_of} {self._id(name)}")
 
     def push(self, name: str, registry: str, *, prefix: Sequence[str] = (), insecure: bool = False) -> str:
         """Push an image that was built or can be pulled; return its reference by digest."""
@@ -80,9 +92,8 @@ class Buildah:
             return f"{repository}@{digest.read().strip()}"
 
     def _find(self, name: str) -> str:
-        for candidate in (_local(name), name):
-            if succeeds([*self.command, "inspect", "--type=image", candidate]):
-                return candidate
+        if found := self._found(name):
+            return found
         if not _names_a_registry(name):
             raise ClusterError(
                 f"There is no image {name}. Build it first: python -m tests.cluster build {name} DOCKERFILE"
@@ -91,15 +102,25 @@ class Buildah:
             step.run([*self.command, "pull", name])
         return name
 
-    def _mounts(self) -> list[str]:
+    def _found(self, name: str) -> str | None:
+        candidates = (_local(name), name)
+        return next((each for each in candidates if succeeds([*self._inspect, each])), None)
+
+    def _id(self, name: str) -> str | None:
+        """Return what is the same as long as an image is, or None without one."""
+        found = self._found(name)
+        return run([*self._inspect, "--format", "{{.FromImageID}}", found]).strip() if found else None
+
+    @property
+    def _inspect(self) -> list[str | Path]:
+        return [*self.command, "inspect", "--type=image"]
+
+    def _mounts(self, wheels: Path | None) -> list[str]:
         """Lend a build what this machine knows about reaching package indexes, and keep what it downloads."""
         certificates = Path("/etc/ssl/certs")
         mounts = [f"{certificates}:{certificates}:ro"] if certificates.exists() else []
-        wheels = os.environ.get("WHEELS")
         if wheels:
-            if not Path(wheels).is_dir():
-                raise ClusterError(f"WHEELS={wheels} is not a directory")
-            mounts.append(f"{Path(wheels).resolve()}:/wheels:ro")
+            mounts.append(f"{wheels.resolve()}:/wheels:ro")
         if configuration := pip_configuration(Path("/etc/pip.conf"), wheels="/wheels" if wheels else None):
             path = self._state.cache / "pip.conf"
             path.write_text(configuration)

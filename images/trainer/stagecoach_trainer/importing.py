@@ -13,7 +13,7 @@ from stagecoach.contract.jobs import DataSource, ImportJob, ModelSource
 from stagecoach.contract.records import Imported, ImportRecord, KnownData
 from stagecoach.contract.reports import ArtifactReport, BadInput, Problem
 from stagecoach.contract.store import Content, StorageFailed, Store, require_storage
-from stagecoach_trainer import bases, copies, lookup, places
+from stagecoach_trainer import bases, copies, lookup, places, quiet
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.failures import at, is_out_of_memory
 from stagecoach_trainer.train import (
@@ -180,10 +180,12 @@ def _check_labels(folder: Folder, labels: tuple[str, ...]) -> None:
 def _found(folder: Folder, base: Base, labels: tuple[str, ...]) -> Found:
     # torch: seconds and hundreds of megabytes, so not before it is needed.
     if bases.ADAPTER in folder.names:
-        from stagecoach_trainer import foreign_adapter
+        with quiet.importing():
+            from stagecoach_trainer import foreign_adapter
 
         return foreign_adapter.found(folder, base, labels)
-    from stagecoach_trainer import foreign_model
+    with quiet.importing():
+        from stagecoach_trainer import foreign_model
 
     return foreign_model.found(folder, base, labels)
 

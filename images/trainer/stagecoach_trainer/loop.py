@@ -27,6 +27,8 @@ from stagecoach_trainer.tracking import Listener, Tracker
 from stagecoach_trainer.train import Prepared, now
 
 PROGRESS_SECONDS = 10.0
+# News of a checkpoint do not wait for so long: people stop runs on it.
+NEWS_SECONDS = 1.0
 MAX_LOSS_POINTS = 200
 
 
@@ -121,12 +123,13 @@ TASKS = {TAGGING: (tagger.build, _Metered), EMBEDDING: (embedding.build, _Matchi
 
 
 class _Teller(TrainerCallback):  # type: ignore[misc]
-    """Prints a progress line at the start, every ten seconds, and at the end."""
+    """Prints a progress line at the start, every ten seconds and after checkpoints, and at the end."""
 
     def __init__(self, meter: Meter, members: Members) -> None:
         self._meter = meter
         self._members = members
         self._told = 0.0
+        self._checkpoint: int | None = None
         self._loss: float | None = None
 
     def on_train_begin(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
@@ -136,7 +139,8 @@ class _Teller(TrainerCallback):  # type: ignore[misc]
         self._loss = logs.get("loss", self._loss)
 
     def on_step_end(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
-        if time.monotonic() - self._told >= PROGRESS_SECONDS:
+        silence = NEWS_SECONDS if self._meter.checkpoint != self._checkpoint else PROGRESS_SECONDS
+        if time.monotonic() - self._told >= silence:
             self._tell(state)
 
     def on_train_end(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
@@ -145,7 +149,7 @@ class _Teller(TrainerCallback):  # type: ignore[misc]
     def _tell(self, state: Any) -> None:
         if not self._members.leads:
             return
-        self._told = time.monotonic()
+        self._told, self._checkpoint = time.monotonic(), self._meter.checkpoint
         done, steps = state.global_step, state.max_steps
         here = done - self._meter.first_step
         progress = Progress(

@@ -13,7 +13,7 @@ from stagecoach.contract.profiles import Profile, Profiler
 from stagecoach.contract.prompts import Encoder, Tokenizer, encoder_for
 from stagecoach.contract.reports import ArtifactReport, BadInput, Problem
 from stagecoach.contract.store import StorageFailed, Store, require_storage
-from stagecoach_trainer import bases, encoding, interruption, lookup, matching, places, sources
+from stagecoach_trainer import bases, encoding, interruption, lookup, matching, places, quiet, sources
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.checkpoints import Checkpoints
 from stagecoach_trainer.encoding import Encoding
@@ -140,7 +140,8 @@ def now() -> str:
 
 def _trained(prepared: Prepared, members: Members) -> ArtifactReport:
     # torch and all that is built on it: seconds and hundreds of megabytes, so not before it is needed.
-    from stagecoach_trainer import artifact, loop, recording, sentences, tracking
+    with quiet.importing():
+        from stagecoach_trainer import artifact, loop, recording, sentences, tracking
 
     saved = Checkpoints(places.storage, prepared.job)
     # From here a request to stop leads to a checkpoint; once all steps are done, publishing takes no longer.

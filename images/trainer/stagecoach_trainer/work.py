@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from stagecoach.contract.inputs import QloraMethod
 from stagecoach.contract.jobs import (
     ENVIRONMENT_VARIABLE,
     AnyJob,
@@ -96,7 +97,8 @@ def _job() -> AnyJob:
 
 
 def _dispatch(job: AnyJob, members: "Members | None") -> Report:
-    quiet.prepare(job.threads if isinstance(job, TrainJob | ImportJob) else cgroup.cpus())
+    threads = job.threads if isinstance(job, TrainJob | ImportJob) else cgroup.cpus()
+    quiet.prepare(threads, quantizes=isinstance(job, TrainJob) and isinstance(job.inputs.method, QloraMethod))
     authorities.trust()
     if isinstance(job, ResolveJob):
         from stagecoach_trainer.resolve import resolve
