@@ -22,8 +22,9 @@ demo: setup  ## a cluster, the operator, the example: from nothing to a fine-tun
 	$(PY) examples/demo.py
 
 .PHONY: test
-test: lint test-unit  ## everything that has to hold, as continuous integration runs it
-	@# Images mostly wait for the network and the disk: they are built beside tests that need the CPU.
+test: setup  ## everything that has to hold, as continuous integration runs it
+	@# What uses one processor, or mostly waits for the network and the disk, goes beside tests that use them all.
+	$(MAKE) --jobs=2 lint test-unit
 	$(MAKE) --jobs=2 test-integration images
 	$(MAKE) test-e2e
 

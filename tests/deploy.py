@@ -23,7 +23,7 @@ from tests.kube import Kube, KubeError
 ROOT = Path(__file__).parents[1]
 OPERATOR_NAMESPACE = "stagecoach-system"
 RELEASE = "stagecoach"
-RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 # Where our images are described, each after those that it is built on.
 DOCKERFILES = {
     "operator": ROOT / "images/operator",
@@ -122,9 +122,7 @@ def install(tools: Tools, images: Images) -> None:
 
 def make_namespace(tools: Tools, name: str) -> None:
     """Make a namespace in which only restricted pods may run."""
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-    tools.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(namespace))
-    tools.kubectl("label", "--overwrite", "namespace", name, RESTRICTED)
+    tools.kube(name).apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": RESTRICTED}})
 
 
 def make_base_model(tools: Tools, namespace: str, image: str) -> None:
@@ -225,7 +223,7 @@ def await_job(
             for line in lines[told:]:
                 tell(line)
             told = len(lines)
-    log = tools.kubectl("logs", f"job/{name}", "-n", namespace, check=False)
+    log = _log(tools.kube(namespace), name)
     if [item["type"] for item in conditions] != ["Complete"]:
         raise RuntimeError(f"Job {name} did not complete: {log}")
     return log

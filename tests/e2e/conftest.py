@@ -1,7 +1,6 @@
 """A real cluster with the operator of this checkout on it."""
 
 import itertools
-import json
 import os
 import pickle
 from collections.abc import Iterator
@@ -96,10 +95,8 @@ class Desk:
 
     def apply(self, *objects: builders.Object) -> None:
         """Create objects, or make them so."""
-        listed = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
-        self.tools.kubectl(
-            "apply", "--server-side", "--force-conflicts", "-n", self.namespace, "-f", "-", stdin=json.dumps(listed)
-        )
+        for each in objects:
+            self.kube.apply(each)
 
     def data(self, files: dict[str, str], name: str = "desk") -> None:
         """Create a ConfigMap of files by key."""
@@ -165,7 +162,7 @@ class Desk:
             "volumeMounts": [{"name": "models", "mountPath": "/models"}],
         }
         self.apply(deploy.restricted_job("bases", container, [models]))
-        self.tools.kubectl("wait", "-n", self.namespace, "--for=condition=complete", "job/bases", "--timeout=9m")
+        deploy.await_job(self.tools, self.namespace, "bases", seconds=540)
 
 
 @contextmanager
@@ -176,7 +173,7 @@ def new_desk(ground: Ground) -> Iterator[Desk]:
     made.tools.kubectl("delete", "namespace", made.namespace, "--ignore-not-found", "--wait")
     deploy.make_namespace(made.tools, made.namespace)
     yield made
-    made.tools.kubectl("delete", "namespace", made.namespace, "--wait=false")
+    made.kube.delete("Namespace", made.namespace)
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from tests import builders, deploy
-from tests.e2e.conftest import Desk
+from tests.e2e.conftest import POLL_SECONDS, Desk
+from tests.integration.support.eventually import eventually
 
 Object = builders.Object
 
@@ -22,7 +23,12 @@ def start(
 
 def await_ready(desk: Desk, name: str) -> None:
     """Return once all servers of a pod answer."""
-    desk.tools.kubectl("wait", "-n", desk.namespace, "--for=condition=ready", f"pod/{name}", "--timeout=5m")
+
+    def answers() -> bool:
+        conditions = desk.kube.get("Pod", name)["status"].get("conditions", [])
+        return ("Ready", "True") in [(item["type"], item["status"]) for item in conditions]
+
+    eventually(answers, 300, f"the servers of pod {name} answer", every=POLL_SECONDS)
 
 
 def url(desk: Desk, name: str, port: int) -> str:

@@ -93,7 +93,12 @@ def start_servers(desk: Desk, image: str) -> None:
     tracking = {
         "name": "tracking",
         "command": ["sh", "-ec", TRACKING],
-        "env": [{"name": "MLFLOW_DISABLE_TELEMETRY", "value": "true"}, {"name": "HOME", "value": "/data"}],
+        "env": [
+            {"name": "MLFLOW_DISABLE_TELEMETRY", "value": "true"},
+            # Half a dozen processes, for what nobody asks of it here.
+            {"name": "MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "value": "false"},
+            {"name": "HOME", "value": "/data"},
+        ],
         "readinessProbe": {"httpGet": {"path": "/health", "port": TRACKING_PORT}},
     }
     volumes = [{"name": "data", "emptyDir": {}}, {"name": "rows", "configMap": {"name": "rows"}}]

@@ -22,11 +22,13 @@ def wait_job(kube: Kube, name: str) -> None:
     eventually(lambda: kube.find("Job", name), what=f"Job {name} is there")
 
 
-def writes(control_plane: ControlPlane, kube: Kube) -> list[tuple[str, str, str]]:
-    """Return (verb, resource, subresource) of what operators wrote in this test's namespace."""
+def writes(control_plane: ControlPlane, kube: Kube, code: int | None = None) -> list[tuple[str, str, str]]:
+    """Return (verb, resource, subresource) of what operators wrote in this test's namespace, as far as answered so."""
     found = []
     for event in control_plane.audit_events():
         target = event.get("objectRef", {})
+        if code is not None and event.get("responseStatus", {}).get("code") != code:
+            continue
         if target.get("namespace") == kube.namespace and event["userAgent"].startswith("stagecoach-operator"):
             found.append((event["verb"], target["resource"], target.get("subresource", "")))
     return found
