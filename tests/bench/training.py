@@ -40,7 +40,7 @@ WORDS = (
     "who",
     "pays",
 )
-ROWS, EPOCHS, BATCH = 128, 1, 8
+ROWS, EPOCHS, BATCH = 384, 1, 8
 PROMPT = Prompt(template="{text}")
 TO_REACH = 0.98
 
@@ -258,7 +258,7 @@ def main(options: argparse.Namespace) -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--turns", type=int, default=8, help="of each arm (default: 8; half a minute each)")
+    parser.add_argument("--turns", type=int, default=8, help="of each arm (default: 8; a minute and a half each)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of a training (default: 2)")
     parser.add_argument("--arm", choices=ARMS, help=argparse.SUPPRESS)
     parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
