@@ -218,7 +218,6 @@ class Metadata(BaseModel):
     namespace: str
     uid: str
     generation: int
-    resource_version: str
     creation_timestamp: str
     deletion_timestamp: Optional[str] = None
     annotations: dict[str, str] = Field(default_factory=dict)

@@ -26,8 +26,7 @@ Places = Sequence[Place | None]
 def places(encoder: Encoder, encoded: Encoded) -> tuple[Place | None, ...]:
     """Return where in the row's text each token of a prompt lies; None for a token that has no tag."""
     before = encoder.prompt.template.index(PLACEHOLDER)
-    offsets = encoder.tokenizer(encoder.render(encoded.kept), add_special_tokens=True, return_offsets_mapping=True)
-    return tuple(_place(start - before, end - before, encoded) for start, end in offsets["offset_mapping"])
+    return tuple(_place(start - before, end - before, encoded) for start, end in encoded.offsets)
 
 
 def _place(start: int, end: int, encoded: Encoded) -> Place | None:

@@ -34,7 +34,6 @@ FIXED_DAY = datetime(2024, 7, 26, tzinfo=UTC)
 TEMPLATE_ARGUMENTS = {"date_string": FIXED_DAY.strftime("%d %b %Y"), "strftime_now": FIXED_DAY.strftime}
 # Stands for the label where the template is asked what it writes after one.
 _MARK = "LabelMark"
-IdsOf = Callable[[str], tuple[int, ...]]
 
 
 class Tokenizer(Protocol):
@@ -71,6 +70,10 @@ class Encoded:
     kept: str
     truncated: bool
     start: int = 0  # where in the text `kept` begins
+    offsets: tuple[tuple[int, int], ...] = ()  # where in the rendered prompt its tokens are; of rows with tags only
+
+
+Reads = Callable[[str], Encoded]
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,7 @@ class Encoder:
 
     def encode(self, text: str) -> Encoded:
         """Return the prompt of a text. Raises TooLong, and BadInput when the template refuses the conversation."""
-        ids = self._ids(text)
-        return self._whole(ids, text) or self._truncated(text, ids, self._ids)
+        return self._encoded(text, self._read)
 
     def converse(self, turns: Sequence[Turn]) -> Encoded:
         """Return the prompt of a conversation whose last turn is the user's. Raises as `encode` does.
@@ -96,44 +98,53 @@ class Encoder:
         own = turns[0].role == SYSTEM
         system = [turns[0]] if own else [Turn(SYSTEM, self.prompt.system)] if self.prompt.system else []
         *earlier, last = turns[1:] if own else turns
-        ids = self._ids_of([*system, *earlier, last])
-        if whole := self._whole(ids, last.content):
+
+        def read(kept: str) -> Encoded:
+            return Encoded(self._ids_of([*system, *earlier, Turn(USER, kept)]), kept, truncated=False)
+
+        whole = read(last.content)
+        if self._fits(whole):
             return whole
         while earlier:
             del earlier[:2]
-            ids = self._ids_of([*system, *earlier, last])
-            if len(ids) <= self.tokenization.max_length:
-                return Encoded(ids, last.content, truncated=True)
-        return self._truncated(last.content, ids, lambda kept: self._ids_of([*system, Turn(USER, kept)]))
+            whole = read(last.content)
+            if len(whole.ids) <= self.tokenization.max_length:
+                return replace(whole, truncated=True)
+        return self._truncated(whole, read)
 
     def of(self, row: AnyRow) -> Encoded:
         """Return the prompt of a row, whatever it is. Raises as `encode` does."""
         if isinstance(row, Conversation):
             return self.converse(row.turns)
-        return self.encode(row.query if isinstance(row, Match) else row.text)
+        return self._encoded(row.query if isinstance(row, Match) else row.text, self._reads(row))
 
     def all_of(self, row: AnyRow) -> tuple[Encoded, ...]:
         """Return the prompts of a row: one, or one for each of its chunks. Raises as `encode` does."""
-        return self.chunks(row.text) if isinstance(row, Row | Words | Marked) else (self.of(row),)
+        if isinstance(row, Row | Words | Marked):
+            return self._chunks(row.text, self._reads(row))
+        return (self.of(row),)
 
     def chunks(self, text: str) -> tuple[Encoded, ...]:
         """Return the prompts of a text: one if it fits, or may not be read in chunks. Raises as `encode` does.
 
         Raises BadInput, too, when chunks would have more in common than half of their text.
         """
+        return self._chunks(text, self._read)
+
+    def _chunks(self, text: str, reads: Reads) -> tuple[Encoded, ...]:
         if self.tokenization.overflow is not Overflow.CHUNK:
-            return (self.encode(text),)
+            return (self._encoded(text, reads),)
         stride, limit = self._stride, self.tokenization.max_length
-        ids = self._ids(text)
-        if len(ids) <= limit:
-            return (Encoded(ids, text, truncated=False),)
+        whole = reads(text)
+        if len(whole.ids) <= limit:
+            return (whole,)
         offsets = self._offsets(text)
-        room = len(offsets) - (len(ids) - limit)
+        room = len(offsets) - (len(whole.ids) - limit)
         found: list[Encoded] = []
         end, common = 0, 0
         while end < len(offsets):
             first = next(at for at in range(end - common, end + 1) if _begins(at, offsets))
-            chunk, reached = self._longest(text, offsets, first, first + room, self._ids)
+            chunk, reached = self._longest(text, offsets, first, first + room, reads)
             if reached <= end:
                 common //= 2  # it would not go on: with less in common, at last none, it does
                 continue
@@ -182,7 +193,7 @@ class Encoder:
     @cached_property
     def frame(self) -> tuple[int, ...]:
         """The prompt of an empty text: what every prompt has."""
-        return self._ids("")
+        return self._read("").ids
 
     def render(self, text: str) -> str:
         """Return the whole prompt of a text as a string, the opening of the answer included."""
@@ -193,21 +204,37 @@ class Encoder:
             return self._through_template(conversation, add_generation_prompt=True)
         return "\n\n".join(turn["content"] for turn in conversation) + "\n"
 
-    def _ids(self, text: str) -> tuple[int, ...]:
+    @property
+    def _special(self) -> bool:
         # A chat template writes the special tokens itself; a plain text gets those that the tokenizer puts first.
-        return self._tokenized(self.render(text), special=not self.tokenizer.chat_template)
+        return not self.tokenizer.chat_template
+
+    def _reads(self, row: AnyRow) -> Reads:
+        return self._read_located if isinstance(row, Words | Marked) else self._read
+
+    def _read(self, text: str) -> Encoded:
+        """Return the prompt of a text, however long it is."""
+        return Encoded(self._tokenized(self.render(text), special=self._special), text, truncated=False)
+
+    def _read_located(self, text: str) -> Encoded:
+        """Return the same, and where its tokens are: that takes longer, and much memory."""
+        prompt = self.render(text)
+        found = self.tokenizer(prompt, add_special_tokens=self._special, return_offsets_mapping=True)
+        return Encoded(tuple(found["input_ids"]), text, truncated=False, offsets=tuple(found["offset_mapping"]))
 
     def _ids_of(self, turns: Sequence[Turn]) -> tuple[int, ...]:
         return self._tokenized(self._rendered([turn._asdict() for turn in turns]), special=False)
 
-    def _whole(self, ids: tuple[int, ...], text: str) -> Encoded | None:
-        """Return a prompt that fits; None when it must be cut. Raises TooLong when it may not be."""
-        limit = self.tokenization.max_length
-        if len(ids) <= limit:
-            return Encoded(ids, text, truncated=False)
-        if self.tokenization.overflow is not Overflow.TRUNCATE:
-            raise TooLong(len(ids), limit)
-        return None
+    def _encoded(self, text: str, reads: Reads) -> Encoded:
+        whole = reads(text)
+        return whole if self._fits(whole) else self._truncated(whole, reads)
+
+    def _fits(self, whole: Encoded) -> bool:
+        """Return whether a prompt fits, or must be cut. Raises TooLong when it may not be."""
+        tokens, limit = len(whole.ids), self.tokenization.max_length
+        if tokens > limit and self.tokenization.overflow is not Overflow.TRUNCATE:
+            raise TooLong(tokens, limit)
+        return tokens <= limit
 
     def _check_template(self) -> None:
         """Raise BadInput when turns cannot be told apart, or the template would be passed over."""
@@ -228,16 +255,17 @@ class Encoder:
         found = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
         return cast(Sequence[tuple[int, int]], found)
 
-    def _truncated(self, text: str, ids: Sequence[int], ids_of: IdsOf) -> Encoded:
+    def _truncated(self, whole: Encoded, reads: Reads) -> Encoded:
         """Cut the text at a token's end until the prompt fits."""
+        text, limit = whole.kept, self.tokenization.max_length
         offsets = self._offsets(text)
-        part, _ = self._longest(text, offsets, 0, len(offsets) - (len(ids) - self.tokenization.max_length), ids_of)
+        part, _ = self._longest(text, offsets, 0, len(offsets) - (len(whole.ids) - limit), reads)
         if not part.kept.strip():
-            raise TooLong(len(ids_of("")), self.tokenization.max_length)
+            raise TooLong(len(reads("").ids), limit)
         return replace(part, truncated=True)
 
     def _longest(
-        self, text: str, offsets: Sequence[tuple[int, int]], first: int, end: int, ids_of: IdsOf
+        self, text: str, offsets: Sequence[tuple[int, int]], first: int, end: int, reads: Reads
     ) -> tuple[Encoded, int]:
         """Return the longest prompt that fits with the tokens from the first one up to, at most, the end; and its end.
 
@@ -246,13 +274,12 @@ class Encoder:
         limit, begin = self.tokenization.max_length, offsets[first][0] if first else 0
         keep = min(end, len(offsets))
         while keep > first:
-            kept = text[begin : offsets[keep - 1][1]]
-            ids = ids_of(kept)
-            if len(ids) <= limit:
+            part = reads(text[begin : offsets[keep - 1][1]])
+            if len(part.ids) <= limit:
                 reached = next(at for at in range(keep, len(offsets) + 1) if _begins(at, offsets))
-                return Encoded(ids, kept, truncated=False, start=begin), reached
-            keep = max(first + 1, keep - len(ids) + limit) if keep > first + 1 else first
-        raise TooLong(len(ids_of("")), limit)
+                return replace(part, start=begin), reached
+            keep = max(first + 1, keep - len(part.ids) + limit) if keep > first + 1 else first
+        raise TooLong(len(reads("").ids), limit)
 
     def _after_label(self) -> str:
         conversation = [*messages(self.prompt, _MARK), {"role": "assistant", "content": _MARK}]
@@ -292,8 +319,9 @@ class PlainEncoder(Encoder):
         """Return the template with the text in it."""
         return _filled(self.prompt, text)
 
-    def _ids(self, text: str) -> tuple[int, ...]:
-        return self._tokenized(self.render(text), special=True)
+    @property
+    def _special(self) -> bool:
+        return True
 
 
 class PairEncoder(PlainEncoder):

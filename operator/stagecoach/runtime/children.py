@@ -48,6 +48,7 @@ class ChildWatch:
         # All work in these namespaces waits for it.
         self._backoff = backoff or Backoff(first=0.5, longest=10.0)
         self._since: str | None = None
+        self._turn: asyncio.Task[None] | None = None
         self._alive_at = time.monotonic()
         # What exists is known: from the end of a list on, until the watch breaks.
         self.synced = asyncio.Event()
@@ -75,10 +76,25 @@ class ChildWatch:
         """
         while True:
             self._beat()
+            self._turn = asyncio.create_task(self._round(), name=f"watch {self.name}, one turn")
             try:
-                await self._round()
+                await self._turn
             except ApiError as error:
                 await self._recover(error)
+            except asyncio.CancelledError:
+                if _is_cancelled():
+                    raise
+
+    def renew(self) -> None:
+        """Hold what is known for unknown, until a list that has yet to begin is complete.
+
+        This is for the moment at which this process begins to lead. Before, another one may have made Jobs of which a
+        stream that died in silence has told nothing.
+        """
+        self.synced.clear()
+        self._since = None
+        if self._turn is not None:
+            self._turn.cancel()  # from here on it takes nothing in: neither from a stream nor from a list
 
     async def _round(self) -> None:
         if self._since is None:
@@ -140,6 +156,12 @@ class ChildWatch:
 
     def _beat(self) -> None:
         self._alive_at = time.monotonic()
+
+
+def _is_cancelled() -> bool:
+    """Whether it is the task itself that was cancelled, and not another for which it waits."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _error(status: Object) -> ApiError:

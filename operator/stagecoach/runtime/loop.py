@@ -27,7 +27,6 @@ from stagecoach.runtime.queue import QueueClosed, WorkQueue
 
 logger = logging.getLogger(__name__)
 
-WORKERS = 16
 RESYNC_SECONDS = 600.0
 # How soon a key is taken up again whose children were not known.
 UNKNOWN_SECONDS = 1.0

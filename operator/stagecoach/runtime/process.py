@@ -49,6 +49,7 @@ class Operator:
         self._connection = connection
         self._stop = asyncio.Event()
         self._synced = asyncio.Event()
+        self._gained = asyncio.Event()
         self._tasks = Tasks()
         resources = Resources(controllers)
         self._own = resources.own
@@ -106,6 +107,7 @@ class Operator:
             start(f"worker {number}", self._loop.work())
         start("resync", resync(self._intake.everything, self._leadership))
         start("elector", self._lead())
+        start("haste", self._hasten())
         start("exactness", self._watch.keep_exact())
         start("kopf", self._watch_own())
 
@@ -136,6 +138,22 @@ class Operator:
         self._synced.set()
         logger.info("synced", extra={"objects": len(self._cache.keys())})
         await self._elector.run()
+
+    def _begin(self) -> None:
+        """Take everything up, on what the former leader left: on lists that begin when this process leads."""
+        for watch in self._children:
+            watch.renew()
+        self._intake.everything()
+        self._gained.set()
+
+    async def _hasten(self) -> None:
+        """Work at once on what waits for the lists of a new leader, when they are complete."""
+        while True:
+            await self._gained.wait()
+            self._gained.clear()
+            for watch in self._children:
+                await watch.synced.wait()
+            self._intake.everything()
 
     def _take_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -169,6 +187,6 @@ class Operator:
             namespace=options.lease_namespace,
             name=options.lease_name,
             identity=options.identity,
-            on_gained=self._intake.everything,
+            on_gained=self._begin,
             timing=Timing.of(options.lease_duration),
         )

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stagecoach.kinds.plan import Key, Object
 from stagecoach.runtime import children
@@ -62,9 +64,9 @@ class World:
         self.script = Script()
         self.woken: list[Key] = []
         self.cache = Cache((controller(),))
-        intake = Intake(self.cache, (controller(),), self.woken.append)
+        self.intake = Intake(self.cache, (controller(),), self.woken.append)
         client: Any = self.script
-        self.watch = ChildWatch(client, PODS, None, self.cache, intake, Backoff(first=0.0, longest=0.0))
+        self.watch = ChildWatch(client, PODS, None, self.cache, self.intake, Backoff(first=0.0, longest=0.0))
 
     async def play(self) -> None:
         task = asyncio.create_task(self.watch.run())
@@ -175,8 +177,61 @@ async def test_a_watch_without_a_sign_of_life_is_stuck(world: World, monkeypatch
     assert world.watch.stuck
 
 
+class Silent:
+    """Serves lists page by page, while pods come and go; its streams bring nothing, or end."""
+
+    def __init__(self) -> None:
+        self.pods: list[str] = []
+        self.history = [frozenset[str]()]
+        self.streams: list[asyncio.Event] = []
+
+    def change(self, name: str) -> None:
+        self.pods = [each for each in self.pods if each != name] if name in self.pods else [*self.pods, name]
+        self.history.append(frozenset(self.pods))
+
+    async def pages(self, *_: Any, **__: Any) -> AsyncIterator[tuple[list[Object], str]]:
+        listed, version = list(self.pods), str(len(self.history))
+        for name in listed:
+            yield [pod(name)], version
+            await asyncio.sleep(0)
+        yield [], version
+
+    async def watch(self, *_: Any, **__: Any) -> AsyncIterator[Object]:
+        self.streams.append(asyncio.Event())
+        yield event("BOOKMARK", {"metadata": {"resourceVersion": str(len(self.history))}})
+        await self.streams[-1].wait()
+        yield event("BOOKMARK", {"metadata": {"resourceVersion": str(len(self.history))}})
+
+
+@given(st.lists(st.sampled_from(["p", "q", "r", "lead", "end", "turn", "turn"]), max_size=30))
+def test_whoever_leads_knows_children_as_they_were_at_some_time_since(steps: list[str]) -> None:
+    async def live() -> None:
+        world, server, since = World(), Silent(), 0
+        client: Any = server
+        world.watch = ChildWatch(client, PODS, None, world.cache, world.intake, Backoff(first=0.0, longest=0.0))
+        task = asyncio.create_task(world.watch.run())
+        for step in [*steps, *["turn"] * 20]:
+            if step == "lead":
+                world.watch.renew()
+                since = len(server.history) - 1
+            elif step == "end":
+                for stream in server.streams:
+                    stream.set()
+            elif step == "turn":
+                await asyncio.sleep(0)
+            else:
+                server.change(step)
+            assert not world.watch.synced.is_set() or world.names in server.history[since:], step
+        assert world.watch.synced.is_set()
+        assert not task.done()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert task.cancelled()
+
+    asyncio.run(live())
+
+
 @pytest.mark.parametrize(("watched", "covered"), [(None, True), ("ns", True), ("another", False)])
 def test_whose_work_waits_for_a_watch(world: World, watched: str | None, covered: bool) -> None:
-    intake = Intake(world.cache, (controller(),), world.woken.append)
     client: Any = world.script
-    assert ChildWatch(client, PODS, watched, world.cache, intake).covers("ns") is covered
+    assert ChildWatch(client, PODS, watched, world.cache, world.intake).covers("ns") is covered

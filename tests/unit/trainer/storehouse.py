@@ -5,7 +5,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from stagecoach.contract import layout
 from stagecoach.contract.digests import hex_of
@@ -130,3 +133,13 @@ class Crashing(Store):
     def remove_empty(self, folder: str) -> None:
         self._step()
         super().remove_empty(folder)
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Storehouse:
+    """A storage with three artifacts, the first of which is the oldest."""
+    made = Storehouse(Store.local(str(tmp_path / "storage")))
+    Path(made.store.path()).mkdir()
+    for number in (1, 2, 3):
+        made.make(number, days=200 - number)
+    return made

@@ -26,7 +26,6 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 LORA = METHOD.model_dump()
 
-TAUGHT = 6  # epochs
 METHODS: dict[str, tuple[Method, dict[str, Any]]] = {
     "RsLoRA": (LoraMethod.model_validate(LORA | {"type": "RsLoRA"}), {"learning_rate": 2e-3}),
     "DoRA": (LoraMethod.model_validate(LORA | {"type": "DoRA"}), {}),

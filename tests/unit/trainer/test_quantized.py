@@ -14,12 +14,12 @@ from stagecoach_trainer import compare, places
 
 from . import test_encoder_decoders, test_encoders
 from .conftest import Project, fit, make_project, record_of, save_tokenizer, train
+from .elsewhere import import_job
+from .elsewhere import work as imports
 from .test_checkpoints import SETTINGS, attempt, check_going_on
 from .test_compare import comparing
 from .test_embeddings import embedding_job, matching
 from .test_groups import codes, grouped, nearly_the_same, pods
-from .test_imports import import_job
-from .test_imports import work as imports
 
 pytest.importorskip("torch", reason="needs the trainer's libraries: runs inside the trainer image")
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -14,7 +14,7 @@ from stagecoach.api.run_status import Attempt, Inputs, Intent, Phase
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build import jobs, services
 from stagecoach.contract.jobs import ImportJob, LookupJob, TrainJob
-from stagecoach.kinds import contracts
+from stagecoach.kinds import contracts, small
 from stagecoach.kinds.conditions import timestamp
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.finetunerun import attempts, imports, nodes, status, suspension, turns, unread
@@ -303,19 +303,15 @@ def _job(observed: Observed, inputs: Inputs, attempt: Attempt, now: datetime, se
             "ProjectMissing",
             f"spec.project: TransformerProject {run.spec.project!r} is gone or not valid. Bring it back as it was.",
         )
-    work = jobs.Work(
+    work = small.work(
+        project,
+        settings,
         name=attempt.job,
         document=LookupJob(subject=contracts.subject(run), inputs_digest=inputs.digest),
         image=inputs.image,
-        pull_policy=settings.trainer_pull_policy,
-        network=settings.network,
-        storage=inputs.storage,
-        sources=(),
-        demand=jobs.SMALL,
-        pods=project.spec.pods,
         seconds=LOOKUP_SECONDS,
+        storage=inputs.storage,
         keep_seconds=int(duration(run.spec.clean_up_after).total_seconds()),
-        credentials=contracts.credentials(project.spec),
     )
     if attempt.intent is Intent.LOOKUP:
         return jobs.job(run, work)

@@ -9,7 +9,7 @@ from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build import jobs
 from stagecoach.contract.digests import digest_of_document
 from stagecoach.contract.jobs import ResolveJob
-from stagecoach.kinds import contracts
+from stagecoach.kinds import contracts, small
 from stagecoach.kinds.conditions import timestamp
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.invalid import unreadable
@@ -22,7 +22,6 @@ from stagecoach.policies.pods import SETTLING
 
 PATIENCE = 30.0
 RESOLVE_SECONDS = 6 * 3600
-KEEP_SECONDS = 3600
 # Where the advice for runs does not fit.
 ADVICE = {
     AttemptOutcome.OUT_OF_MEMORY: f"The pod has {jobs.SMALL.memory} of memory: split the largest data set.",
@@ -159,19 +158,14 @@ def _follow(
 
 
 def _work(project: TransformerProject, resolution: Resolution, document: ResolveJob, settings: Settings) -> jobs.Work:
-    return jobs.Work(
+    return small.work(
+        project,
+        settings,
         name=resolution.job,
         document=document,
         image=resolution.image,
-        pull_policy=settings.trainer_pull_policy,
-        network=settings.network,
-        storage=project.spec.storage.uri,
-        sources=(*(item.uri for item in document.datasets), *(item.uri for item in document.candidates)),
-        demand=jobs.SMALL,
-        pods=project.spec.pods,
         seconds=RESOLVE_SECONDS,
-        keep_seconds=KEEP_SECONDS,
-        credentials=contracts.credentials(project.spec),
+        sources=(*(item.uri for item in document.datasets), *(item.uri for item in document.candidates)),
     )
 
 

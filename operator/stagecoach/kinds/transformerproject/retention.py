@@ -14,7 +14,7 @@ from stagecoach.build import jobs
 from stagecoach.contract.digests import digest_of_document
 from stagecoach.contract.jobs import RetainJob
 from stagecoach.contract.reports import RetentionReport
-from stagecoach.kinds import contracts
+from stagecoach.kinds import contracts, small
 from stagecoach.kinds.conditions import timestamp
 from stagecoach.kinds.controller import Settings
 from stagecoach.kinds.plan import Event, Object, Plan
@@ -23,7 +23,6 @@ from stagecoach.policies import retention as policy
 from stagecoach.policies.attempts import STARTING, TABLE, AttemptOutcome, Ended, Observation, Running, judge, retry_at
 
 SECONDS = 2 * 3600
-KEEP_SECONDS = 3600
 PATIENCE = 30.0
 CANCELLED = "Cancelled"
 TOO_MANY = (
@@ -125,7 +124,9 @@ def _follow(
 
 def _work(observed: Observed, wanted: Retention, told: RetentionStatus, now: datetime, settings: Settings) -> jobs.Work:
     project = observed.project
-    return jobs.Work(
+    return small.work(
+        project,
+        settings,
         name=told.job,
         document=RetainJob(
             subject=contracts.subject(project),
@@ -138,15 +139,7 @@ def _work(observed: Observed, wanted: Retention, told: RetentionStatus, now: dat
             known_runs=observed.run_uids,
         ),
         image=told.image,
-        pull_policy=settings.trainer_pull_policy,
-        network=settings.network,
-        storage=project.spec.storage.uri,
-        sources=(),
-        demand=jobs.SMALL,
-        pods=project.spec.pods,
         seconds=SECONDS,
-        keep_seconds=KEEP_SECONDS,
-        credentials=contracts.credentials(project.spec),
     )
 
 

@@ -1,0 +1,188 @@
+"""Attempts of a run: which are retried, what counts, and which Jobs go."""
+
+import copy
+import json
+
+import pytest
+
+from tests import builders
+from tests.unit.kinds.test_finetunerun import SERVICE_FAILED, fail, numbers, preempt, start, world
+
+
+def test_failures_that_may_pass_are_retried_after_a_delay_and_not_for_ever() -> None:
+    here = world(builders.run(retries=1))
+    start(here)
+    fail(here, SERVICE_FAILED)
+    assert here.condition("Ready")["reason"] == "Retrying"
+    assert "StorageAway" in here.condition("Ready")["message"]
+    assert here.reconcile().requeue_after == 10
+    here.wait(11)
+    start(here)
+    assert [attempt["number"] for attempt in here.status["attempts"]] == [1, 2]
+    fail(here, SERVICE_FAILED)
+    assert here.status["phase"] == "Failed"
+    assert "All 1 retries are used up" in here.condition("Ready")["message"]
+
+
+def test_bad_input_is_not_retried() -> None:
+    here = world()
+    start(here)
+    problem = {"reason": "UnknownColumn", "field": "data", "message": "No column.", "remedy": "Name another."}
+    fail(here, {"outcome": "BadInput", "problem": problem}, 64)
+    assert here.status["phase"] == "Failed"
+    assert here.condition("Ready")["reason"] == "UnknownColumn"
+    assert here.condition("Ready")["message"] == "data: No column. Name another."
+    assert here.status["attempts"][0]["counted"] is False
+
+
+def test_a_success_without_an_artifact_is_a_failure() -> None:
+    here = world()
+    start(here)
+    here.end_pods({"outcome": "Done"})
+    here.reconcile()
+    assert here.condition("Ready")["reason"] == "ArtifactMissing"
+    assert here.status["phase"] == "Failed"
+
+
+def test_the_time_of_all_attempts_counts() -> None:
+    here = world(builders.run(maxDuration="1h"))
+    start(here)
+    [first] = here.job_objects.values()
+    assert first["spec"]["template"]["spec"]["activeDeadlineSeconds"] == 3600
+    here.wait(1800)
+    fail(here, SERVICE_FAILED)
+    here.wait(11)
+    start(here)
+    second = list(here.job_objects.values())[-1]
+    assert second["spec"]["template"]["spec"]["activeDeadlineSeconds"] == pytest.approx(1800, abs=2)
+
+
+def test_a_project_that_changed_before_a_retry_ends_the_run() -> None:
+    here = world()
+    start(here)
+    fail(here, SERVICE_FAILED)
+    here.wait(11)
+    here.reconcile()
+    changed = copy.deepcopy(builders.ready_project())
+    changed["spec"]["tokenization"]["maxLength"] = 64
+    here.project = changed
+    here.reconcile()
+    assert here.condition("Ready")["reason"] == "ProjectChanged"
+    assert here.status["phase"] == "Failed"
+
+
+def test_a_project_that_is_made_again_before_a_retry_goes_on() -> None:
+    here = world()
+    start(here)
+    fail(here, SERVICE_FAILED)
+    here.wait(11)
+    here.project = None
+    here.reconcile()
+    here.reconcile()
+    assert here.condition("Ready")["reason"] == "ProjectMissing"
+    here.project = builders.stored(builders.project())  # not resolved yet
+    here.reconcile()
+    assert len(here.job_objects) == 2
+    assert here.status["phase"] == "Queued"
+
+
+def test_the_kubelet_is_given_time_to_say_that_the_deadline_passed() -> None:
+    here = world()
+    start(here)
+    [pod] = here.pod_objects.values()
+    stopped = {"exitCode": 143, "reason": "Error", "message": json.dumps({"outcome": "Terminated"})}
+    pod["status"] = {"phase": "Running", "containerStatuses": [{"name": "trainer", "state": {"terminated": stopped}}]}
+    here.reconcile()
+    assert here.status["phase"] == "Running"
+    pod["status"] |= {"phase": "Failed", "reason": "DeadlineExceeded"}
+    here.reconcile()
+    assert here.status["phase"] == "Failed"
+    assert here.condition("Ready")["reason"] == "DeadlineExceeded"
+
+
+def test_a_job_of_an_attempt_that_has_ended_is_deleted_at_sight() -> None:
+    here = world()
+    start(here)
+    fail(here, SERVICE_FAILED)
+    late = copy.deepcopy(next(iter(here.job_objects.values())))
+    late.pop("status")
+    here.job_objects = {late["metadata"]["name"]: late}
+    here.pod_objects.clear()  # cleaned up with the first Job of this name
+    here.reconcile()
+    assert not here.job_objects
+
+
+@pytest.mark.parametrize("succeeds", [True, False])
+def test_a_job_that_a_person_copied_is_left_alone(succeeds: bool) -> None:
+    here = world(builders.run(retries=0))
+    start(here)
+    [(job, original)] = here.job_objects.items()
+    copied = copy.deepcopy(original)
+    copied["metadata"]["name"] = f"{job}-debug"
+    here.job_objects[f"{job}-debug"] = copied
+    if succeeds:
+        here.end_pods(builders.artifact_report())
+    else:
+        here.end_pods(SERVICE_FAILED, 69, "Error")
+    for _ in range(2):
+        here.reconcile()
+    assert here.status["phase"] == ("Succeeded" if succeeds else "Failed")
+    assert f"{job}-debug" in here.job_objects
+
+
+def test_a_job_whose_pod_has_done_its_work_is_kept_though_the_job_controller_has_not_seen_it() -> None:
+    here = world()
+    start(here)
+    here.end_pods(builders.artifact_report())
+    for job in here.job_objects.values():
+        job.pop("status")
+    for pod in here.pod_objects.values():
+        pod["status"]["phase"] = "Running"  # as the kubelet has it for a moment
+    here.reconcile()
+    assert here.status["phase"] == "Succeeded"
+    here.reconcile()
+    assert len(here.job_objects) == 1, "its logs are kept"
+
+
+def test_failures_count_though_their_attempts_are_no_longer_listed() -> None:
+    here = world(builders.run(retries=1))
+    start(here)
+    fail(here, SERVICE_FAILED)
+    here.wait(400)
+    for step in range(1, 13):
+        preempt(here, step)
+    start(here)
+    assert numbers(here)[0] > 1
+    fail(here, SERVICE_FAILED)
+    assert "All 1 retries are used up" in here.condition("Ready")["message"]
+
+
+def test_a_job_of_an_attempt_that_is_no_longer_listed_is_deleted_at_sight() -> None:
+    here = world()
+    start(here)
+    [late] = copy.deepcopy(list(here.job_objects.values()))
+    here.end_pods({"outcome": "Preempted", "checkpoint": 1}, 75, "Error")
+    here.reconcile()
+    here.wait(400)
+    for step in range(2, 14):
+        preempt(here, step)
+    start(here)
+    name = late["metadata"]["name"]
+    here.remove_job(name)
+    here.job_objects[name] = late
+    here.reconcile()
+    assert name not in here.job_objects
+
+
+def test_the_time_of_attempts_that_are_no_longer_listed_counts() -> None:
+    here = world(builders.run(maxDuration="2h"))
+    for step in range(1, 13):
+        start(here)
+        here.wait(400)
+        here.end_pods({"outcome": "Preempted", "checkpoint": step}, 75, "Error")
+        here.reconcile()
+        here.wait(20)
+    assert here.status["totals"]["seconds"] == 12 * 400
+    start(here)
+    job = list(here.job_objects.values())[-1]
+    assert job["spec"]["template"]["spec"]["activeDeadlineSeconds"] == 7200 - 4800

@@ -1,0 +1,178 @@
+"""A run whose pod is taken away, that is suspended, or that waits in a queue."""
+
+from tests import builders
+from tests.unit.kinds.test_finetunerun import SERVICE_FAILED, fail, lose, numbers, preempt, start, world
+from tests.unit.kinds.world import World
+
+
+def test_interruptions_that_get_on_are_never_too_many() -> None:
+    here = world(builders.run(retries=0))
+    for step in range(1, 15):
+        preempt(here, 10 * step)
+        assert here.condition("Ready")["reason"] == "Retrying"
+    start(here)
+    assert numbers(here) == list(range(6, 16)), "the oldest are dropped"
+    totals = here.status["totals"]
+    assert (totals["failures"], totals["interruptions"], totals["checkpoint"]) == (0, 14, 140)
+    assert [attempt.get("checkpoint") for attempt in here.status["attempts"][-3:]] == [130, 140, None]
+    assert [attempt["counted"] for attempt in here.status["attempts"][:-1]] == [False] * 9
+    here.end_pods(builders.artifact_report())
+    here.reconcile()
+    assert here.status["phase"] == "Succeeded"
+
+
+def test_three_interruptions_without_a_newer_checkpoint_are_too_many() -> None:
+    here = world(builders.run(retries=5))
+    preempt(here, 10)
+    lose(here)
+    preempt(here, 10)
+    assert here.condition("Ready")["reason"] == "Retrying"
+    lose(here)
+    assert here.status["phase"] == "Failed"
+    assert here.condition("Ready")["reason"] == "NoProgress"
+    assert (
+        "3 interruptions in a row left no newer checkpoint than that of step 10" in here.condition("Ready")["message"]
+    )
+
+
+def test_a_checkpoint_that_only_progress_told_of_counts() -> None:
+    here = world()
+    for step in (10, 20, 30, 40):
+        here.checkpoint = step
+        lose(here)
+    assert here.status["totals"]["idleInterruptions"] == 0
+    assert here.status["attempts"][-1]["checkpoint"] == 40
+
+
+def test_a_pod_that_is_taken_away_may_save_itself_before_the_next_attempt() -> None:
+    here = world()
+    start(here)
+    [pod] = here.pod_objects.values()
+    pod["metadata"]["deletionTimestamp"] = here.now.isoformat()
+    assert here.reconcile().requeue_after == 30
+    assert (here.status["phase"], here.condition("Ready")["reason"]) == ("Running", "Stopping")
+    here.end_pods({"outcome": "Preempted", "checkpoint": 7}, 75, "Error")
+    here.reconcile()
+    assert here.status["attempts"][0]["outcome"] == "Preempted"
+    assert "saved a checkpoint at step 7" in here.condition("Ready")["message"]
+
+
+def test_suspending_stops_and_resuming_goes_on() -> None:
+    here = world()
+    start(here)
+    here.checkpoint = 12
+    here.wait(100)
+    here.set_spec(suspend=True)
+    plan = here.reconcile()
+    assert [event.reason for event in plan.events] == ["Suspended"]
+    assert here.status["phase"] == "Suspended"
+    assert here.condition("Ready")["reason"] == "Suspended"
+    assert "saves a checkpoint before it ends, and the next attempt goes on" in here.condition("Ready")["message"]
+    assert not here.condition("Stalled")
+    attempt = here.status["attempts"][0]
+    assert (attempt["outcome"], attempt["counted"], attempt["checkpoint"]) == ("Suspended", False, 12)
+    pods = dict(here.pod_objects)
+    here.reconcile()
+    assert not here.job_objects, "the Job is deleted once the end stands in the status"
+    writes = here.status_writes
+    here.wait(100_000)
+    here.reconcile()
+    assert here.status_writes == writes
+    here.pod_objects = pods  # its grace period is long
+    here.set_spec(suspend=False)
+    here.wait(-100_000)
+    here.reconcile()
+    assert here.condition("Ready")["reason"] == "Stopping"
+    here.pod_objects = {}
+    plan = here.reconcile()
+    told = [(event.reason, event.message) for event in plan.events]
+    assert told == [("Resumed", "Attempt 2 goes on from the newest checkpoint, of step 12 or later.")]
+    start(here)
+    assert here.status["phase"] == "Running"
+    assert numbers(here) == [1, 2]
+    assert here.status["totals"]["seconds"] == 100
+    assert here.status["totals"]["idleInterruptions"] == 0
+
+
+def test_a_run_made_suspended_starts_nothing() -> None:
+    here = world(builders.run(suspend=True))
+    start(here)
+    assert here.status["phase"] == "Suspended"
+    assert "inputs" not in here.status
+    assert not here.job_objects
+    here.set_spec(suspend=False)
+    start(here)
+    assert here.status["phase"] == "Running"
+
+
+def test_a_run_that_ended_before_it_was_suspended_has_succeeded() -> None:
+    here = world()
+    start(here)
+    here.end_pods(builders.artifact_report())
+    here.set_spec(suspend=True)
+    here.reconcile()
+    assert here.status["phase"] == "Succeeded"
+
+
+def test_a_retry_waits_while_the_run_is_suspended() -> None:
+    here = world()
+    start(here)
+    fail(here, SERVICE_FAILED)
+    here.set_spec(suspend=True)
+    here.reconcile()
+    here.wait(1000)
+    here.reconcile()
+    assert here.status["phase"] == "Suspended"
+    assert numbers(here) == [1]
+    here.set_spec(suspend=False)
+    start(here)
+    assert numbers(here) == [1, 2]
+
+
+def queued() -> World:
+    project = builders.ready_project()
+    project["spec"]["pods"] = {"queue": "gpu"}
+    here = world(project=project, run=builders.run(maxDuration="1h"))
+    start(here)
+    return here
+
+
+def test_with_a_queue_the_job_waits_to_be_admitted() -> None:
+    here = queued()
+    [job] = here.job_objects.values()
+    assert job["spec"]["suspend"] is True
+    assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpu"
+    assert (here.status["phase"], here.condition("Ready")["reason"]) == ("Queued", "WaitingForQueue")
+    assert "'gpu'" in here.condition("Ready")["message"]
+    here.admit(True)
+    start(here)
+    assert here.status["phase"] == "Running"
+
+
+def test_a_job_that_its_queue_takes_back_goes_on_as_the_same_attempt() -> None:
+    here = queued()
+    here.admit(True)
+    start(here)
+    here.checkpoint = 5
+    here.reconcile()
+    here.checkpoint = None  # forgotten with the pod
+    here.wait(1000)
+    here.admit(False)
+    here.reconcile()
+    assert here.condition("Ready")["reason"] == "WaitingForQueue"
+    here.wait(50_000)
+    here.admit(True)
+    start(here)
+    [attempt] = here.status["attempts"]
+    assert "end" not in attempt
+    assert here.status["phase"] == "Running"
+    assert (here.status["totals"]["seconds"], here.status["totals"]["checkpoint"]) == (1000, 5)
+    # The new pod has the deadline of the first: the operator holds maxDuration.
+    here.wait(2600)
+    here.reconcile()
+    assert here.status["phase"] == "Running"
+    here.wait(200)
+    here.reconcile()
+    assert here.condition("Ready")["reason"] == "DeadlineExceeded"
+    here.reconcile()
+    assert not here.job_objects
