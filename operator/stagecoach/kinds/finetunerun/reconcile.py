@@ -14,8 +14,8 @@ from stagecoach.api.run_status import Attempt, Inputs, Intent, Phase
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build import jobs, services
 from stagecoach.contract.jobs import ImportJob, LookupJob, TrainJob
+from stagecoach.contract.times import timestamp
 from stagecoach.kinds import contracts
-from stagecoach.kinds.conditions import timestamp
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.finetunerun import attempts, imports, nodes, status, suspension, turns, unread
 from stagecoach.kinds.finetunerun.blocked import Blocked
