@@ -79,6 +79,8 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
         again = PATIENCE if observed.stopping else None
         gone = (*attempts.left_over(observed), *observed.services)
         return Plan(status=status.ended(run, now), delete=gone, requeue_after=again)
+    observed = suspension.with_last_word(observed)
+    run = observed.run
     current = run.status.attempts[-1] if run.status.attempts else None
     if run.status.inputs and current and current.end is None:
         return _follow(observed, run.status.inputs, current, now, settings)
