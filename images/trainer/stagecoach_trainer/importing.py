@@ -13,6 +13,7 @@ from stagecoach.contract.jobs import DataSource, ImportJob, ModelSource
 from stagecoach.contract.records import Imported, ImportRecord, KnownData
 from stagecoach.contract.reports import ArtifactReport, BadInput, Problem
 from stagecoach.contract.store import Content, StorageFailed, Store, require_storage
+from stagecoach.contract.times import now
 from stagecoach_trainer import bases, copies, lookup, places, quiet
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.failures import at, is_out_of_memory
@@ -21,7 +22,6 @@ from stagecoach_trainer.train import (
     check_splits,
     clear_staging,
     labels_of,
-    now,
     own_staging,
     read_base,
     say,

@@ -16,6 +16,7 @@ from trl import SFTConfig, SFTTrainer
 from stagecoach.contract.inputs import EMBEDDING, TAGGING, Family
 from stagecoach.contract.records import Stretch
 from stagecoach.contract.reports import Problem, Progress, ProgressLine
+from stagecoach.contract.times import now
 from stagecoach_trainer import places
 from stagecoach_trainer.checkpoints import Checkpoints
 from stagecoach_trainer.continuation import Continuation, Meter, Resumable
@@ -24,7 +25,7 @@ from stagecoach_trainer.families import decoder, embedding, encoder, encoder_dec
 from stagecoach_trainer.group import ALONE, PATIENCE, Members
 from stagecoach_trainer.interruption import Request
 from stagecoach_trainer.tracking import Listener, Tracker
-from stagecoach_trainer.train import Prepared, now
+from stagecoach_trainer.train import Prepared
 
 PROGRESS_SECONDS = 10.0
 # News of a checkpoint do not wait for so long: people stop runs on it.

@@ -23,12 +23,13 @@ from stagecoach.contract.records import (
 from stagecoach.contract.reports import ArtifactReport
 from stagecoach.contract.retention import project_uid
 from stagecoach.contract.store import Content, Store
+from stagecoach.contract.times import now
 from stagecoach_trainer import artifact, card, curve, hardware, lookup, tracking
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.families import freezing, quantized
 from stagecoach_trainer.loop import Result, peak_memory
 from stagecoach_trainer.tracking import Tracker
-from stagecoach_trainer.train import Prepared, now, staging
+from stagecoach_trainer.train import Prepared, staging
 
 FROZEN = "Every weight of the base model; only the adapter's matrices were trained."
 FROZEN_BUT = "Every weight of the base model; only the adapter's matrices and the modules {} were trained."

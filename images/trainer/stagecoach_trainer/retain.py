@@ -15,6 +15,7 @@ from stagecoach.contract.jobs import RetainJob
 from stagecoach.contract.reports import Problem, RetentionReport
 from stagecoach.contract.retention import SHORT, Leaving, Removed
 from stagecoach.contract.store import Store, require_storage
+from stagecoach.contract.times import moment, timestamp
 from stagecoach_trainer import leftovers, places, survey, uses
 from stagecoach_trainer.failures import WorkFailed
 from stagecoach_trainer.retaining import IN_USE, Fate, Held, Rules, Verdict, decide, is_pinned
@@ -92,9 +93,9 @@ class Pass:
 
     def _time(self) -> datetime:
         """Return the time that counts: what has come into use since the decision is not in that."""
-        decided = uses.moment(self.job.decided)
+        decided = moment(self.job.decided)
         if not -CLOCKS_DIFFER <= self.clock - decided <= DECISION_HOLDS:
-            message = f"this was decided at {self.job.decided}, and here it is {_written(self.clock)}."
+            message = f"this was decided at {self.job.decided}, and here it is {timestamp(self.clock)}."
             remedy = "Nothing was removed. See to the clocks of the nodes; after a long wait in a queue, just wait."
             raise WorkFailed(Problem.of("DecisionStale", message, remedy=remedy))
         return min(decided, self.clock)
@@ -133,7 +134,7 @@ class Pass:
         if manifest is None or not self._only_its_own(manifest):
             self._note(digest, "its manifest cannot be read, or there is more in its folder than its files")
             return
-        since = _written(max(self.clock, uses.moment(self.job.decided)))
+        since = timestamp(max(self.clock, moment(self.job.decided)))
         told = Leaving(since=since, by=self.job.subject, manifest=manifest)
         self.storage.write(layout.leaving_file(digest), told.line().encode(), self._staging)
         self.storage.remove(layout.manifest_file(digest))
@@ -155,7 +156,7 @@ class Pass:
             return
         folder = layout.artifact_folder(digest)
         files = self.storage.listing(folder)
-        if any(item.modified > uses.moment(told.since) for item in files):
+        if any(item.modified > moment(told.since) for item in files):
             # Somebody publishes it again, or tried: as if it were announced now.
             self._announce_again(told)
             return
@@ -168,7 +169,7 @@ class Pass:
     def _gone(self, told: Leaving) -> None:
         digest = told.manifest.digest
         self.storage.remove_empty(layout.artifact_folder(digest))
-        done = Removed(at=_written(self.clock), announced=told.since, by=self.job.subject, bytes=told.manifest.size)
+        done = Removed(at=timestamp(self.clock), announced=told.since, by=self.job.subject, bytes=told.manifest.size)
         self.storage.write(layout.removed_file(digest), done.line().encode(), self._staging)
         self.storage.remove(layout.used_file(digest))
         self.storage.remove(layout.leaving_file(digest))
@@ -176,7 +177,7 @@ class Pass:
         self.bytes += told.manifest.size
 
     def _announce_again(self, told: Leaving) -> None:
-        again = told.model_copy(update={"since": _written(self.clock)})
+        again = told.model_copy(update={"since": timestamp(self.clock)})
         place = layout.leaving_file(told.manifest.digest)
         self.storage.write(place, again.line().encode(), self._staging)
 
@@ -209,7 +210,7 @@ class Pass:
             announced=len(self.announced),
             removed=len(self.removed),
             bytes=self.bytes,
-            again=_written(min(times)) if times else None,
+            again=timestamp(min(times)) if times else None,
             message=self._words(found, verdicts, away, rules)[:1500],
         )
 
@@ -219,7 +220,7 @@ class Pass:
         said = [f"Of {len(found.held)} artifacts {sum(reasons.values())} stay{f': {kept}' if kept else ''}."]
         if times := [item.since for item in away.values() if item.since]:
             said.append(
-                f"From {_written(min(times) + rules.notice)} on leave, unless they are pinned: {_listed(away)}."
+                f"From {timestamp(min(times) + rules.notice)} on leave, unless they are pinned: {_listed(away)}."
             )
         if self.removed:
             said.append(f"Removed: {_listed(map(hex_of, self.removed))}.")
@@ -230,7 +231,3 @@ def _listed(artifacts: Iterable[str]) -> str:
     shorts = [artifact[:SHORT] for artifact in artifacts]
     more = f" and {len(shorts) - SHOWN} more" if len(shorts) > SHOWN else ""
     return ", ".join(shorts[:SHOWN]) + more
-
-
-def _written(time: datetime) -> str:
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -14,6 +14,7 @@ from stagecoach.contract.digests import hex_of
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.retention import Leaving, digests_in
 from stagecoach.contract.store import Store
+from stagecoach.contract.times import moment
 from stagecoach_trainer import uses
 from stagecoach_trainer.retaining import Held, Told
 
@@ -92,7 +93,7 @@ def _one(storage: Store, artifact: str, names: set[str]) -> Held:
     try:
         told = leaving(storage, digest) if f"{artifact}{_LEAVING}" in names else None
         used = uses.last(storage, digest) if f"{artifact}{_USED}" in names else None
-        return Held(whole, uses.moment(told.since) if told else None, used)
+        return Held(whole, moment(told.since) if told else None, used)
     except ValueError as error:
         return Held(whole, strange=str(error))
 

@@ -4,9 +4,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-from stagecoach.contract import layout
+from stagecoach.contract import layout, times
 from stagecoach.contract.inputs import TRAINER_REVISION
 from stagecoach.contract.jobs import DataSource, ImportJob, Split, TrainJob
 from stagecoach.contract.profiles import Profile, Profiler
@@ -90,7 +89,7 @@ def clear_staging(job: TrainJob | ImportJob, storage: Store) -> None:
 
 def prepare(job: TrainJob, members: Members = ALONE) -> Prepared:
     """Read and check everything that decides the result. Raises BadInput."""
-    started = now()
+    started = times.now()
     check_revision(job.inputs.revision)
     check_splits(job.train, "data.train")
     say("reading data and base model")
@@ -131,11 +130,6 @@ def read_base(job: TrainJob | ImportJob) -> Base:
     """Return the base as the inputs say. Raises BadInput."""
     inputs = job.inputs
     return bases.read(job.base, mismatch="InputChanged", remedy=CHANGED, family=inputs.family, embeds=inputs.embeds)
-
-
-def now() -> str:
-    """Return the time as RFC 3339, UTC, to the second."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _trained(prepared: Prepared, members: Members) -> ArtifactReport:

@@ -8,6 +8,7 @@ from stagecoach.contract import layout
 from stagecoach.contract.jobs import Subject
 from stagecoach.contract.retention import Use
 from stagecoach.contract.store import Store
+from stagecoach.contract.times import moment, timestamp
 
 
 def note(storage: Store, digest: str, subject: Subject, now: datetime | None = None) -> None:
@@ -17,7 +18,7 @@ def note(storage: Store, digest: str, subject: Subject, now: datetime | None = N
     for this, so that one of the two sees the other.
     """
     staging = f"{subject.uid}-used"
-    use = Use(at=(now or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ"), by=subject)
+    use = Use(at=timestamp(now or datetime.now(UTC)), by=subject)
     storage.write(layout.used_file(digest), use.line().encode(), staging)
     storage.clean(staging)
 
@@ -32,11 +33,3 @@ def last(storage: Store, digest: str) -> datetime | None:
         return moment(Use.model_validate_json(content, extra="ignore").at)
     except ValidationError as error:
         raise ValueError(f"{layout.used_file(digest)} cannot be read") from error
-
-
-def moment(text: str) -> datetime:
-    """Return an RFC 3339 time. Raises ValueError for one without a zone."""
-    found = datetime.fromisoformat(text)
-    if found.tzinfo is None:
-        raise ValueError(f"{text!r} has no time zone")
-    return found

@@ -86,7 +86,7 @@ class Attempt(Told):
     end: Optional[Time] = Field(None, description="When it was found to have ended.")
     outcome: Optional[str] = Field(None, max_length=64, description="How it ended.")
     counted: Optional[bool] = Field(None, description="Whether it counts against spec.retries.")
-    checkpoint: Optional[int] = Field(None, description="Step of the newest checkpoint that was seen when it ended.")
+    checkpoint: Optional[int] = Field(None, description="Step of the newest checkpoint that was seen at its end.")
     message: Optional[str] = Field(None, max_length=2048, description="How it ended, in words.")
 
 
@@ -112,7 +112,9 @@ class Totals(Told):
         0, description="Interruptions in a row without a newer checkpoint; the run fails at three."
     )
     seconds: float = Field(0, description="How long training pods ran; counts against spec.maxDuration.")
-    checkpoint: Optional[int] = Field(None, description="Step of the newest checkpoint that was seen.")
+    checkpoint: Optional[int] = Field(
+        None, description="Step of the newest checkpoint that was seen: from there the next attempt goes on."
+    )
 
 
 class Artifact(Told):

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from stagecoach.api.common import Condition, ConditionStatus
+from stagecoach.contract.times import timestamp
 
 MAX_MESSAGE = 2048
 # The types that come and go; one that is not among them is a later version's, and stays.
@@ -73,8 +74,3 @@ def _dated(fact: Fact, before: Condition | None, generation: int, now: datetime)
 
 def _shortened(message: str) -> str:
     return message if len(message) <= MAX_MESSAGE else f"{message[: MAX_MESSAGE - 1]}…"
-
-
-def timestamp(time: datetime) -> str:
-    """Return a time as Kubernetes writes it: UTC, whole seconds."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from stagecoach.contract.times import timestamp
 from stagecoach.kinds.plan import Object
 from stagecoach.runtime import metrics
 from stagecoach.runtime.client import Client
@@ -171,7 +172,7 @@ class Elector:
 
     def _record(self, spec: Object, *, taken: bool) -> dict[str, Any]:
         # These times are for people who read the Lease; nothing is decided by them.
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        now = timestamp(datetime.now(UTC), "microseconds")
         record = {
             "holderIdentity": self._identity,
             "leaseDurationSeconds": round(self._timing.duration),

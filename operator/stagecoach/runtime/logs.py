@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
+from stagecoach.contract.times import timestamp
+
 _FIELDS = ("asctime", "levelname", "message", "name")
 _NAMES = {"asctime": "time", "levelname": "level", "name": "logger", "exc_info": "traceback"}
 # kopf attaches whole objects of its own to its records.
@@ -16,7 +18,7 @@ _FRAMEWORKS = ("kopf", "aiohttp", "asyncio", "kubernetes")
 
 class _Formatter(JsonFormatter):
     def formatTime(self, record: logging.LogRecord, _datefmt: str | None = None) -> str:  # noqa: N802 - logging's name
-        return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        return timestamp(datetime.fromtimestamp(record.created, UTC), "milliseconds")
 
 
 def configure(level: str) -> None:

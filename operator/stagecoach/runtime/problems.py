@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from stagecoach.contract.times import timestamp
 from stagecoach.kinds.plan import Key, Object
 from stagecoach.runtime.cache import key_of
 
@@ -71,7 +72,7 @@ def _ready(obj: Object, problem: Problem, now: datetime) -> Object:
         "status": "False",
         "reason": problem.reason,
         "message": problem.message[:MESSAGE_LENGTH],
-        "lastTransitionTime": since or now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "lastTransitionTime": since or timestamp(now),
     }
     generation = obj["metadata"].get("generation")
     return condition if generation is None else condition | {"observedGeneration": generation}

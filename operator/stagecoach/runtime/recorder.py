@@ -6,6 +6,7 @@ import socket
 from collections import OrderedDict
 from datetime import datetime, timedelta
 
+from stagecoach.contract.times import timestamp
 from stagecoach.kinds.plan import Event, Object
 from stagecoach.runtime import metrics
 from stagecoach.runtime.client import Client
@@ -53,7 +54,7 @@ class Recorder:
 
     def _document(self, obj: Object, event: Event, now: datetime) -> Object:
         metadata = obj["metadata"]
-        time = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+        time = timestamp(now)
         return {
             "apiVersion": EVENTS.api_version,
             "kind": EVENTS.kind,

@@ -68,6 +68,25 @@ def test_suspending_deletes_the_job_and_resuming_makes_the_next(desk: Desk) -> N
     assert {"Suspended", "Resumed"} <= about
 
 
+def test_a_suspended_run_says_from_which_step_it_will_go_on(desk: Desk) -> None:
+    desk.make_ready_project()
+    desk.kube.create(builders.run(namespace=desk.kube.namespace))
+    first = running(desk)
+    desk.kube.patch("FineTuneRun", "first", {"spec": {"suspend": True}})
+    assert "checkpoint" not in desk.awaits("FineTuneRun", "first", "Suspended")["status"]["totals"]
+    eventually(lambda: leaves(desk, first), 30, "the pod is told to go")
+    desk.kubelet.ended(first, 75, SAVED)
+
+    def saved() -> int | None:
+        return desk.kube.get("FineTuneRun", "first")["status"]["totals"].get("checkpoint")  # type: ignore[no-any-return]
+
+    eventually(lambda: saved() == 40, 20, "what was saved is told")
+    remove(desk.kube, first)
+    status = desk.kube.get("FineTuneRun", "first")["status"]
+    assert (status["phase"], status["attempts"][0]["checkpoint"]) == ("Suspended", 40)
+    assert "of step 40" in desk.reason("FineTuneRun", "first")[1]
+
+
 def test_a_run_made_suspended_starts_nothing(desk: Desk) -> None:
     desk.make_ready_project()
     desk.kube.create(builders.run(namespace=desk.kube.namespace, suspend=True))

@@ -11,6 +11,7 @@ from stagecoach.contract import layout
 from stagecoach.contract.digests import hex_of
 from stagecoach.contract.jobs import RetainJob
 from stagecoach.contract.store import Store
+from stagecoach.contract.times import moment
 from stagecoach_trainer import uses
 from stagecoach_trainer.retain import Pass
 
@@ -71,7 +72,7 @@ class Storehouses(RuleBasedStateMachine):
     @rule(at=st.integers(1, 30), late=st.booleans())
     def a_job_runs_and_may_crash(self, at: int, late: bool) -> None:
         clock = NOW + self.days * DAY
-        held = [job for job in self.decided if clock - uses.moment(job.decided) <= 7 * DAY]
+        held = [job for job in self.decided if clock - moment(job.decided) <= 7 * DAY]
         job = held[0] if held and late else self._job(1)
         try:
             Pass(Crashing(self.here.store, at), job, clock).run()

@@ -6,7 +6,7 @@ from stagecoach.api.common import duration
 from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.api.run_status import MAX_ATTEMPTS, Attempt, Intent, Totals
 from stagecoach.build import jobs
-from stagecoach.kinds.conditions import timestamp
+from stagecoach.contract.times import timestamp
 from stagecoach.kinds.finetunerun.observe import Observed
 from stagecoach.kinds.plan import Object
 from stagecoach.policies.attempts import AttemptOutcome, Ended

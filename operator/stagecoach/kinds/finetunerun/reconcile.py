@@ -14,8 +14,8 @@ from stagecoach.api.run_status import Attempt, Inputs, Intent, Phase
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build import jobs, services
 from stagecoach.contract.jobs import ImportJob, LookupJob, TrainJob
+from stagecoach.contract.times import timestamp
 from stagecoach.kinds import contracts, small
-from stagecoach.kinds.conditions import timestamp
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.finetunerun import attempts, imports, nodes, status, suspension, turns, unread
 from stagecoach.kinds.finetunerun.blocked import Blocked
@@ -79,6 +79,8 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
         again = PATIENCE if observed.stopping else None
         gone = (*attempts.left_over(observed), *observed.services)
         return Plan(status=status.ended(run, now), delete=gone, requeue_after=again)
+    observed = suspension.with_last_word(observed)
+    run = observed.run
     current = run.status.attempts[-1] if run.status.attempts else None
     if run.status.inputs and current and current.end is None:
         return _follow(observed, run.status.inputs, current, now, settings)

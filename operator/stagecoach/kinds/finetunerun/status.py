@@ -10,7 +10,8 @@ from stagecoach.api.run_status import Artifact, Cost, FineTuneRunStatus, Inputs,
 from stagecoach.contract import reports
 from stagecoach.contract.digests import short
 from stagecoach.contract.layout import artifact_folder, record_file
-from stagecoach.kinds.conditions import Fact, dated, in_progress, of, ready, said, stalled, timestamp
+from stagecoach.contract.times import timestamp
+from stagecoach.kinds.conditions import Fact, dated, in_progress, of, ready, said, stalled
 from stagecoach.kinds.finetunerun import imports
 from stagecoach.kinds.plan import Object
 from stagecoach.policies.attempts import STARTING

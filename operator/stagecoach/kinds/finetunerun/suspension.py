@@ -1,12 +1,14 @@
 """spec.suspend: an attempt is stopped uncounted, and nothing is started; resuming is the next attempt."""
 
+from dataclasses import replace
 from datetime import datetime
 
 from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.api.methods import MethodType
-from stagecoach.api.run_status import Attempt, Intent, Phase
+from stagecoach.api.run_status import Attempt, Intent, Phase, Progress
+from stagecoach.contract.times import timestamp
 from stagecoach.kinds.finetunerun import status
-from stagecoach.kinds.finetunerun.attempts import closed, left_over
+from stagecoach.kinds.finetunerun.attempts import closed, left_over, totals
 from stagecoach.kinds.finetunerun.observe import Observed
 from stagecoach.kinds.plan import Event, Plan
 from stagecoach.policies.attempts import AttemptOutcome, Ended
@@ -17,9 +19,10 @@ def stop(observed: Observed, current: Attempt, now: datetime) -> Plan:
     run = observed.run
     pod = observed.current.pod  # which may have ended long before, and nobody could read how
     end = Ended(AttemptOutcome.SUSPENDED, "spec.suspend was set.", finished=pod.finished if pod else "")
-    listed, totals = closed(observed, current, end, end.words(), now)
-    message = _message(_stopped(run, current))
-    told = status.suspended(run, message, now, attempts=listed, totals=totals)
+    listed, after = closed(observed, current, end, end.words(), now)
+    message = _message(_stopped(run, current, after.checkpoint))
+    reached = _reached(_progress(observed, now), after.checkpoint)
+    told = status.suspended(run, message, now, attempts=listed, totals=after, progress=reached)
     return Plan(status=told, events=(Event("Suspended", message),))
 
 
@@ -28,19 +31,54 @@ def idle(observed: Observed, now: datetime) -> Plan:
     run = observed.run
     last = run.status.attempts[-1] if run.status.attempts else None
     stopped = last is not None and last.outcome == AttemptOutcome.SUSPENDED
-    message = _message(_stopped(run, last) if last and stopped else "Nothing is started.")
+    message = _message(_stopped(run, last, last.checkpoint) if last and stopped else "Nothing is started.")
     events = () if run.status.phase is Phase.SUSPENDED else (Event("Suspended", message),)
     return Plan(status=status.suspended(run, message, now), events=events, delete=left_over(observed))
 
 
-def _stopped(run: FineTuneRun, attempt: Attempt) -> str:
+def with_last_word(observed: Observed) -> Observed:
+    """Return what is observed, with the checkpoint in the status that a stopped pod saved after its attempt had ended.
+
+    A run that stays suspended is written once more for it; else it comes with what is written anyway.
+    """
+    run = observed.run
+    last = run.status.attempts[-1] if run.status.attempts else None
+    saved = observed.current.checkpoint
+    if last is None or last.outcome != AttemptOutcome.SUSPENDED or saved is None or saved <= (last.checkpoint or 0):
+        return observed
+    update = {
+        "attempts": [*run.status.attempts[:-1], last.model_copy(update={"checkpoint": saved})],
+        "totals": totals(run).model_copy(update={"checkpoint": saved, "idle_interruptions": 0}),
+        "progress": _reached(run.status.progress, saved),
+    }
+    return replace(observed, run=run.model_copy(update={"status": run.status.model_copy(update=update)}))
+
+
+def _progress(observed: Observed, now: datetime) -> Progress | None:
+    """Return how far the training is that is stopped now: what its pod told last is newer than the last write of it."""
+    told = observed.progress
+    return Progress.model_validate(told.document() | {"at": timestamp(now)}) if told else observed.run.status.progress
+
+
+def _reached(progress: Progress | None, checkpoint: int | None) -> Progress | None:
+    """Return the progress of a training that has saved this checkpoint, maybe after it told its progress."""
+    if progress is None or checkpoint is None:
+        return progress
+    step = max(progress.step, checkpoint)
+    return progress.model_copy(
+        update={"checkpoint": checkpoint, "step": step, "percent": 100 * step // max(1, progress.steps)}
+    )
+
+
+def _stopped(run: FineTuneRun, attempt: Attempt, checkpoint: int | None) -> str:
     """Say what becomes of the work; of a lookup and of an import there is nothing to save."""
     stopped = f"Attempt {attempt.number} is stopped."
     if attempt.intent is Intent.LOOKUP or run.spec.method.type is MethodType.IMPORT or attempt.start is None:
         return stopped
+    known = "none is known yet" if checkpoint is None else f"the newest that is known is of step {checkpoint}"
     return (
         f"{stopped} If it has done a step, the training saves a checkpoint before it ends, and the next attempt goes on"
-        " from there."
+        f" from there; {known} (status.totals.checkpoint)."
     )
 
 

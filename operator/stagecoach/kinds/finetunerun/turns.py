@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from stagecoach.api.run_status import Attempt, Intent
-from stagecoach.kinds.conditions import timestamp
+from stagecoach.contract.times import timestamp
 from stagecoach.kinds.finetunerun import attempts, status
 from stagecoach.kinds.finetunerun.observe import SAME_INPUTS, Observed
 from stagecoach.kinds.plan import Event, Plan

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from stagecoach.api.run_status import Attempt, Inputs
-from stagecoach.kinds.conditions import timestamp
+from stagecoach.contract.times import timestamp
 from stagecoach.kinds.finetunerun import status
 from stagecoach.kinds.finetunerun.attempts import left_over
 from stagecoach.kinds.finetunerun.observe import Observed

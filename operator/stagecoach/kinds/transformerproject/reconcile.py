@@ -9,8 +9,8 @@ from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build import jobs
 from stagecoach.contract.digests import digest_of_document
 from stagecoach.contract.jobs import ResolveJob
+from stagecoach.contract.times import timestamp
 from stagecoach.kinds import contracts, small
-from stagecoach.kinds.conditions import timestamp
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.invalid import unreadable
 from stagecoach.kinds.plan import Event, Key, Object, Plan

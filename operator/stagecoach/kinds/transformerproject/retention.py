@@ -14,8 +14,8 @@ from stagecoach.build import jobs
 from stagecoach.contract.digests import digest_of_document
 from stagecoach.contract.jobs import RetainJob
 from stagecoach.contract.reports import RetentionReport
+from stagecoach.contract.times import timestamp
 from stagecoach.kinds import contracts, small
-from stagecoach.kinds.conditions import timestamp
 from stagecoach.kinds.controller import Settings
 from stagecoach.kinds.plan import Event, Object, Plan
 from stagecoach.kinds.transformerproject.observe import Observed

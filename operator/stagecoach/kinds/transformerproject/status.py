@@ -16,7 +16,8 @@ from stagecoach.api.resolved import (
 )
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract import reports
-from stagecoach.kinds.conditions import Fact, dated, in_progress, of, ready, stalled, timestamp
+from stagecoach.contract.times import timestamp
+from stagecoach.kinds.conditions import Fact, dated, in_progress, of, ready, stalled
 from stagecoach.kinds.plan import Object
 
 
