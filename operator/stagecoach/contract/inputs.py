@@ -306,7 +306,7 @@ class RunInputs(Decided):
     )
     sharding: Literal["Full"] | None = Field(
         None,
-        description="Each of the processes holds a part of the model: it decides the order of sums. None: each the whole.",
+        description="Each of the processes holds a part of the model: it decides the order of sums. None: all of it.",
     )
 
     @model_validator(mode="after")
