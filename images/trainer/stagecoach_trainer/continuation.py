@@ -20,14 +20,16 @@ from stagecoach.contract.jobs import TrainJob
 from stagecoach.contract.records import Stretch
 from stagecoach.contract.reports import Problem
 from stagecoach.contract.store import StorageFailed
-from stagecoach_trainer import hardware
+from stagecoach_trainer import hardware, sharding
 from stagecoach_trainer.checkpoints import REFUSALS, Best, Checkpoint, Checkpoints, LossSums
 from stagecoach_trainer.group import Members
 from stagecoach_trainer.interruption import Preempted, Request, Terminated
 
 # Without spec.checkpoints.everySteps: what an interruption without a warning may cost.
 SAVE_SECONDS = 600.0
-WEIGHTS = "trained.safetensors"
+# Their file has this name; where processes hold parts of them, there are several, with numbers.
+WEIGHTS = "trained"
+SCHEDULER = "scheduler.pt"
 
 
 class Meter:
@@ -66,20 +68,56 @@ class Resumable(Trainer):  # type: ignore[misc]
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:  # noqa: ARG002 - its signature
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        tensors = {name: parameter.detach().cpu().contiguous() for name, parameter in _trained(self.model).items()}
-        safetensors.torch.save_file(tensors, folder / WEIGHTS)
+        parameters = trained(self.model)
+        if self.shares:
+            sharding.write(folder, WEIGHTS, parameters.items(), writes=self.args.should_save)
+            return
+        tensors = {name: parameter.detach().cpu().contiguous() for name, parameter in parameters.items()}
+        safetensors.torch.save_file(tensors, folder / f"{WEIGHTS}.safetensors")
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        tensors = safetensors.torch.load_file(Path(resume_from_checkpoint) / WEIGHTS)
-        parameters = _trained(model or self.model)
-        if tensors.keys() != parameters.keys():
-            raise ValueError(f"the checkpoint in {resume_from_checkpoint} is of another model")
-        with torch.no_grad():
-            for name, tensor in tensors.items():
-                parameters[name].copy_(tensor)
+        restore(model or self.model, Path(resume_from_checkpoint))
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if not self.shares:
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        folder = Path(output_dir)
+        sharding.save_optimizer(self.optimizer, folder, writes=self.args.should_save)
+        if self.args.should_save:
+            torch.save(self.lr_scheduler.state_dict(), folder / SCHEDULER)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is None or not self.shares:
+            super()._load_optimizer_and_scheduler(checkpoint)
+            return
+        folder = Path(checkpoint)
+        sharding.load_optimizer(self.optimizer, folder)
+        self.lr_scheduler.load_state_dict(torch.load(folder / SCHEDULER, weights_only=True))
+
+    @property
+    def shares(self) -> bool:
+        """Whether each process holds a part of what is trained."""
+        return sharding.shares(trained(self.model).values())
 
 
-def _trained(model: Any) -> dict[str, Any]:
+def restore(model: Any, folder: Path) -> None:
+    """Give a model the weights that were saved: all that are trained, and no others."""
+    parameters = trained(model)
+    missing = set(parameters)
+    with torch.no_grad():
+        for name, tensor in sharding.read(folder, WEIGHTS):
+            if name not in missing:
+                raise ValueError(f"the checkpoint in {folder} is of another model")
+            parameters[name].copy_(sharding.like(tensor, parameters[name]))
+            missing.remove(name)
+    if missing:
+        raise ValueError(f"the checkpoint in {folder} is of another model")
+
+
+def trained(model: Any) -> dict[str, Any]:
+    """Return the parameters that are trained, by their names."""
+    sharding.settle(model)
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 

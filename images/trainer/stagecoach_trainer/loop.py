@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,13 +14,13 @@ import trl.trainer.utils
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-from stagecoach.contract.inputs import EMBEDDING, TAGGING, Family
+from stagecoach.contract.inputs import EMBEDDING, TAGGING, Family, FullMethod
 from stagecoach.contract.records import Stretch
 from stagecoach.contract.reports import Problem, Progress, ProgressLine
 from stagecoach.contract.times import now
 from stagecoach_trainer import places
 from stagecoach_trainer.checkpoints import Checkpoints
-from stagecoach_trainer.continuation import Continuation, Meter, Resumable
+from stagecoach_trainer.continuation import Continuation, Meter, Resumable, restore
 from stagecoach_trainer.failures import WorkFailed
 from stagecoach_trainer.families import decoder, embedding, encoder, encoder_decoder, tagger
 from stagecoach_trainer.group import ALONE, PATIENCE, Members
@@ -193,6 +194,7 @@ def run(
         meter.started = time.monotonic()
         output = trainer.train(resume_from_checkpoint=folder)
         stretches, tokens, cpu_hours = continuation.stretches(), continuation.tokens(), continuation.cpu_hours()
+        ended = _gathered(trainer)
     members.part(request)
     losses = [
         output.training_loss,
@@ -200,6 +202,9 @@ def run(
     ]
     if not all(map(math.isfinite, losses)):
         raise WorkFailed(_not_finite(output.global_step))
+    if ended is not None and isinstance(job.inputs.method, FullMethod):
+        trainer.model = decoder.whole(prepared.base, job.inputs.method, precision)
+        restore(trainer.model, ended)
     continuation.finish()
     return Result(
         model=trainer.model,
@@ -217,6 +222,15 @@ def run(
         exceptions=_exceptions(caught),
         processes=members.size,
     )
+
+
+def _gathered(trainer: Any) -> Path | None:
+    """Have the first process write what was trained, where each holds a part of it, and return the folder."""
+    if not trainer.shares:
+        return None
+    folder = places.scratch() / "trained"
+    trainer._save(str(folder))
+    return folder
 
 
 def peak_memory() -> int:
@@ -247,11 +261,13 @@ def _precision(asked: str, devices: int) -> str:
 def _trainer(prepared: Prepared, precision: str, meter: Meter, members: Members = ALONE) -> Any:
     inputs = prepared.job.inputs
     build, trains = TASKS.get(inputs.task) or FAMILIES[inputs.family]
+    # First: they connect the processes, without which none can hold a part of the model.
+    arguments = _arguments(prepared, precision, members.size)
     parts = build(prepared, precision)
     trainer = trains(
         meter,
         model=parts.model,
-        args=_arguments(prepared, precision, members.size),
+        args=arguments,
         callbacks=[_Teller(meter, members)],
         **parts.options,
     )

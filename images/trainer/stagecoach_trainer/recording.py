@@ -24,7 +24,7 @@ from stagecoach.contract.reports import ArtifactReport
 from stagecoach.contract.retention import project_uid
 from stagecoach.contract.store import Content, Store
 from stagecoach.contract.times import now
-from stagecoach_trainer import artifact, card, curve, hardware, lookup, tracking
+from stagecoach_trainer import artifact, card, curve, hardware, lookup, sharding, tracking
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.families import freezing, quantized
 from stagecoach_trainer.loop import Result, peak_memory
@@ -186,6 +186,7 @@ def _training(prepared: Prepared, result: Result) -> TrainingRecord:
         data_order=ORDER.format(rows=settings.per_device_batch_size, processes=result.processes)
         if result.processes > 1
         else None,
+        sharding=sharding.told(prepared.job.inputs, adapter=artifact.is_adapter(result.model)),
         weighting=_weighting(prepared.job.inputs),
         warmup_steps=result.warmup_steps,
         precision=result.precision,

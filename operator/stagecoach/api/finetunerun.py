@@ -139,6 +139,13 @@ class Hyperparameters(BaseModel):
     )
 
 
+class Sharding(Enum):
+    """What of a model each of several processes holds."""
+
+    NONE = "None"
+    FULL = "Full"
+
+
 class Resources(BaseModel):
     """What the training pods ask for."""
 
@@ -163,6 +170,12 @@ class Resources(BaseModel):
     )
     memory: Memory = Field(
         "8Gi", description="Memory a pod asks for, and its limit; at least 1M and at most 99Ti. Default: 8Gi."
+    )
+    sharding: Optional[Sharding] = Field(
+        None,
+        description="Full: each of several processes holds a part of the model (FSDP), for a Decoder that is too large"
+        " for one GPU, with Full, LoRA or RsLoRA. It is part of what decides the result. None: each holds all of it"
+        " (DDP). Default: None.",
     )
 
 
@@ -213,7 +226,16 @@ class FineTuneRunSpec(BaseModel):
         ),
     )
     resources: Resources = Field(
-        default_factory=Resources, description="What the training pods ask for.", json_schema_extra={"default": {}}
+        default_factory=Resources,
+        description="What the training pods ask for.",
+        json_schema_extra={"default": {}}
+        | rules(
+            cel(
+                "!has(self.sharding) || self.sharding != 'Full' || self.nodes > 1 || self.gpusPerNode > 1",
+                "resources.sharding: Full shares a model out among several processes, and this is one: raise"
+                " resources.nodes or resources.gpusPerNode, or leave it out",
+            )
+        ),
     )
     checkpoints: Checkpoints = Field(
         default_factory=Checkpoints,
@@ -263,6 +285,7 @@ def _unchanged(field: str) -> str:
     return f"self.{field} == oldSelf.{field}"
 
 
+SHARDED = "has(self.resources.sharding) && self.resources.sharding == 'Full'"
 SPEC_RULES = rules(
     cel(
         " && ".join(
@@ -280,6 +303,15 @@ SPEC_RULES = rules(
         " !self.hyperparameters.gradientCheckpointing",
         "hyperparameters.gradientCheckpointing does not go with PrefixTuning, whose prefix is a cache of activations:"
         " leave it out",
+    ),
+    cel(
+        f"!({SHARDED}) || self.method.type in ['Full', 'LoRA', 'RsLoRA']",
+        "resources.sharding: Full goes with method.type Full, LoRA and RsLoRA: take one of these, or leave it out",
+    ),
+    cel(
+        f"!({SHARDED}) || self.hyperparameters.optimizer != 'adafactor'",
+        "resources.sharding: Full does not go with hyperparameters.optimizer adafactor, whose factors are of whole"
+        " weights: take adamw_torch or sgd, or leave it out",
     ),
     *import_rules(Hyperparameters, Checkpoints),
 )

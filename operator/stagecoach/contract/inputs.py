@@ -304,6 +304,16 @@ class RunInputs(Decided):
         ge=2,
         description="Processes that train together, each on rows of its own: it decides the batch. None is one.",
     )
+    sharding: Literal["Full"] | None = Field(
+        None,
+        description="Each of the processes holds a part of the model: it decides the order of sums. None: all of it.",
+    )
+
+    @model_validator(mode="after")
+    def _shared_out_among_several(self) -> Self:
+        if self.sharding is not None and self.processes is None:
+            raise ValueError("sharding goes with several processes")
+        return self
 
 
 class ImportMethod(ContractModel):

@@ -97,6 +97,7 @@ class TrainingRecord(ContractModel):
     weighting: str | None = Field(None, description="Where rows are read in chunks: what each counts, in words.")
     processes: int | None = Field(None, description="Processes that trained together; nothing when it was one.")
     data_order: str | None = Field(None, description="With several processes: which rows each of them got, in words.")
+    sharding: str | None = Field(None, description="Where each of them held a part of the model: of what, in words.")
     warmup_steps: int
     precision: str = Field(description="float32 or bfloat16.")
     quantization: Quantization | None = Field(None, description="Of a base that was quantized for the training.")

@@ -32,6 +32,11 @@ RUNS = [
     ("IA3 with a stray module", put("method", {"type": "IA3", "targetModules": {"names": ["k_proj"]}, "feedforwardModules": ["down_proj"]}), "every one of method.feedforwardModules must be among them"),
     ("a prefix with checkpointing", lambda spec: spec.update(method={"type": "PrefixTuning"}, hyperparameters={"gradientCheckpointing": True}), "does not go with PrefixTuning"),
     ("unknown weights", put("hyperparameters.classWeights", "fair"), 'supported values: "none", "balanced"'),
+    ("one process that shares", put("resources.sharding", "Full"), "this is one: raise resources.nodes or resources.gpusPerNode"),
+    ("half of a model", put("resources", {"nodes": 2, "sharding": "Half"}), 'supported values: "None", "Full"'),
+    ("shared 4 bits", lambda spec: spec.update(method={"type": "QLoRA"}, resources={"nodes": 2, "sharding": "Full"}), "goes with method.type Full, LoRA and RsLoRA"),
+    ("shared virtual tokens", lambda spec: spec.update(method={"type": "PTuning"}, resources={"nodes": 2, "sharding": "Full"}), "goes with method.type Full, LoRA and RsLoRA"),
+    ("shared factors", lambda spec: spec.update(hyperparameters={"optimizer": "adafactor"}, resources={"nodes": 2, "sharding": "Full"}), "does not go with hyperparameters.optimizer adafactor"),
     ("rank 0", put("method.rank", 0), "should be greater than or equal to 1"),
     ("negative rate", put("hyperparameters.learningRate", -0.1), "should be greater than or equal to 1e-09"),
     ("a rate as YAML 1.1 reads it", put("hyperparameters.learningRate", "2e-4"), "must be of type number"),
@@ -99,6 +104,16 @@ def test_every_method_can_be_written(kube: Kube, method: dict[str, Any]) -> None
 )
 def test_resources_are_those_that_a_machine_may_have(kube: Kube, cpu: str, memory: str) -> None:
     take(kube, written(builders.run, kube.namespace, put("resources", {"cpu": cpu, "memory": memory})))
+
+
+@pytest.mark.parametrize("method", ["Full", "LoRA", "RsLoRA"])
+def test_a_model_may_be_shared_out_among_several(kube: Kube, method: str) -> None:
+    resources = {"gpusPerNode": 2, "sharding": "Full"}
+    kube.create(builders.run(namespace=kube.namespace, method={"type": method}, resources=resources))
+
+
+def test_one_process_may_say_that_it_shares_nothing(kube: Kube) -> None:
+    take(kube, written(builders.run, kube.namespace, put("resources.sharding", "None")))
 
 
 def test_a_run_cannot_change(kube: Kube) -> None:

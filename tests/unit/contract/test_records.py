@@ -78,6 +78,12 @@ def test_how_chunks_are_cut_decides_the_digest() -> None:
     assert len({digest(8, Combine.MEAN), digest(16, Combine.MEAN), digest(8, Combine.MAX), run_inputs().digest}) == 4
 
 
+def test_a_model_is_shared_out_among_several_processes_alone() -> None:
+    assert run_inputs(processes=2, sharding="Full").digest != run_inputs(processes=2).digest
+    with pytest.raises(ValidationError, match="several processes"):
+        run_inputs(sharding="Full")
+
+
 def test_a_record_of_another_schema_is_refused() -> None:
     with pytest.raises(ValidationError, match="schemaVersion"):
         Record.model_validate(record().document() | {"schemaVersion": 2})

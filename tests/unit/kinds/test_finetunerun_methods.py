@@ -145,6 +145,12 @@ UNSUITED = [
     (builders.run(method={"type": "IA3"}), encoder_project(), "one of LoRA, RsLoRA, DoRA, Full"),
     (builders.run(hyperparameters=BALANCED), builders.ready_project(), "spec.hyperparameters.classWeights"),
     (
+        builders.run(resources={"nodes": 2, "sharding": "Full"}),
+        encoder_project(),
+        "spec.resources.sharding: Full is for decoders, and the project's problem.architecture is Encoder",
+    ),
+    (builders.run(resources={"nodes": 2, "sharding": "Full"}), rewriting_project(), "spec.resources.sharding"),
+    (
         builders.run(method={"type": "PTuning"}),
         rewriting_project(),
         "PTuning is for decoders, and the project's problem.architecture is EncoderDecoder",

@@ -36,7 +36,7 @@ def test_one_process_is_told_and_hashed_as_ever() -> None:
     job = started(world)
     told = json.loads(document(job).line())
     assert "group" not in told
-    assert "processes" not in told["inputs"]
+    assert not {"processes", "sharding"} & set(told["inputs"])
     assert not {"completionMode", "completions", "parallelism"} & set(job["spec"])
     assert "subdomain" not in job["spec"]["template"]["spec"]
     assert not world.service_objects
@@ -88,6 +88,17 @@ def test_the_number_of_processes_decides_the_result_and_nothing_else_of_them() -
         digests.append(world.status["inputs"]["digest"])
     assert digests[3] == digests[4], "four GPUs are four GPUs"
     assert len(set(digests)) == 4
+
+
+def test_sharing_out_the_model_decides_the_result_and_is_told_to_the_trainer() -> None:
+    digests = []
+    asked: list[dict[str, Any]] = [{}, {"sharding": "None"}, {"sharding": "Full"}]
+    for resources in asked:
+        told = document(started(world_of(gpusPerNode=4, **resources)))
+        assert told.inputs.sharding == ("Full" if resources == {"sharding": "Full"} else None)
+        digests.append(told.inputs.digest)
+    assert digests[0] == digests[1], "a default that is written out changes nothing"
+    assert digests[0] != digests[2]
 
 
 def test_the_name_of_a_service_is_one_for_the_longest_run() -> None:

@@ -209,14 +209,14 @@ def save_tokenizer(folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def save_model(folder: Path) -> None:
+def save_model(folder: Path, **changes: Any) -> None:
     """Save a random Llama of two layers for that tokenizer."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=259,
+        vocab_size=changes.pop("vocab_size", 259),
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=2,
@@ -226,6 +226,7 @@ def save_model(folder: Path) -> None:
         bos_token_id=1,
         eos_token_id=2,
         pad_token_id=0,
+        **changes,
     )
     model = LlamaForCausalLM(config)
     # The head stays frozen: as initialized, its logits are too close together for any label to be likely.

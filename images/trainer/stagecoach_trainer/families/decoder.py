@@ -7,7 +7,8 @@ from peft import get_peft_model
 from transformers import AutoModelForCausalLM, set_seed
 
 from stagecoach.contract.inputs import FullMethod, QloraMethod
-from stagecoach_trainer import modules
+from stagecoach_trainer import modules, sharding
+from stagecoach_trainer.bases import Base
 from stagecoach_trainer.encoding import Encoding, Example
 from stagecoach_trainer.families import IGNORED, Parts, adapters, freezing, pretrained, quantized, with_padding
 from stagecoach_trainer.train import Prepared
@@ -20,8 +21,7 @@ def build(prepared: Prepared, precision: str) -> Parts:
     adapter = None
     # Weights that are trained themselves are kept in float32: in bfloat16 most steps would be rounded away.
     if isinstance(method, FullMethod):
-        model = load(base.folder, "float32")
-        freezing.freeze(model, method.freeze)
+        model = whole(base, method, "float32", **sharding.options(inputs, base))
     elif isinstance(method, QloraMethod):
         skeleton = modules.skeleton(base)
         targets = modules.choose(skeleton, method.target_modules)
@@ -30,7 +30,7 @@ def build(prepared: Prepared, precision: str) -> Parts:
         model = get_peft_model(model, adapters.low_rank(method, targets, adapters.CAUSAL))
     else:
         adapter = adapters.for_decoder(base, method)
-        model = load(base.folder, precision)
+        model = load(base.folder, precision, **sharding.options(inputs, base))
     return Parts(
         model,
         {
@@ -42,9 +42,16 @@ def build(prepared: Prepared, precision: str) -> Parts:
     )
 
 
-def load(folder: str, precision: str) -> Any:
+def load(folder: str, precision: str, **options: Any) -> Any:
     """Return the model in a folder."""
-    return pretrained(AutoModelForCausalLM, folder, precision)
+    return pretrained(AutoModelForCausalLM, folder, precision, **options)
+
+
+def whole(base: Base, method: FullMethod, precision: str, **options: Any) -> Any:
+    """Return the base to be trained itself, but for what the method freezes."""
+    model = load(base.folder, precision, **options)
+    freezing.freeze(model, method.freeze)
+    return model
 
 
 def _dataset(encodings: tuple[Encoding, ...]) -> Any:

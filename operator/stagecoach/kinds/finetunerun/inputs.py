@@ -2,7 +2,7 @@
 
 from stagecoach.api.common import ConditionStatus
 from stagecoach.api.data import DataSet, Split
-from stagecoach.api.finetunerun import ClassWeights, FineTuneRun
+from stagecoach.api.finetunerun import ClassWeights, FineTuneRun, Sharding
 from stagecoach.api.methods import DataRef, MethodType
 from stagecoach.api.problem import Task
 from stagecoach.api.run_status import InputDataset, Inputs
@@ -173,6 +173,8 @@ def run_inputs(run: FineTuneRun, project: TransformerProject, inputs: Inputs) ->
         label_columns=labels.columns_beside(project, inputs, train),
         devices=run.spec.resources.nodes * run.spec.resources.gpus_per_node,
         processes=processes if (processes := run.spec.resources.nodes * _per_node(run)) > 1 else None,
+        # As it was before there was a choice, it is not in the document, so that the digest is what it was.
+        sharding="Full" if run.spec.resources.sharding is Sharding.FULL else None,
     )
 
 

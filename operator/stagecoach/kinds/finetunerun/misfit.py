@@ -1,6 +1,6 @@
 """What a run may ask for that does not go with its project: nothing is trained, and the message says what would go."""
 
-from stagecoach.api.finetunerun import ClassWeights, FineTuneRun
+from stagecoach.api.finetunerun import ClassWeights, FineTuneRun, Sharding
 from stagecoach.api.methods import MethodType
 from stagecoach.api.problem import Task
 from stagecoach.api.transformerproject import TransformerProject
@@ -34,6 +34,11 @@ def _of_family(run: FineTuneRun, family: Family) -> tuple[str, str] | None:
         return "MethodUnsuited", (
             f"spec.method.type: {kind} is for {others}, and the project's problem.architecture is {family}. Create"
             f" the run with one of {', '.join(item.value for item in suited)}."
+        )
+    if family is not Family.DECODER and run.spec.resources.sharding is Sharding.FULL:
+        return "MethodUnsuited", (
+            f"spec.resources.sharding: Full is for decoders, and the project's problem.architecture is {family}. Create"
+            " the run without it: each process then holds the whole model."
         )
     if family is not Family.ENCODER and _weighs(run):
         return "MethodUnsuited", (

@@ -1,0 +1,146 @@
+"""A model of which several processes hold a part each: FSDP2, as transformers shards a base while it is read.
+
+Of an adapter's base only the frozen weights are shared out: the adapter is whole in each process, and saved as ever.
+Where the weights are trained themselves, none of the processes ever holds all of them: checkpoints are written tensor
+by tensor. transformers itself has no way to save and resume such a training.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import safe_open
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor, distribute_tensor
+from transformers.distributed import DistributedConfig
+
+from stagecoach.contract.inputs import RunInputs
+from stagecoach.contract.reports import BadInput, Problem
+from stagecoach_trainer import modules
+from stagecoach_trainer.bases import Base
+from stagecoach_trainer.families import freezing
+
+FIELD = "resources.sharding"
+# What the writing process holds of a checkpoint at a time.
+PART_BYTES = 2 * 10**9
+OPTIMIZER, GROUPS = "optimizer", "optimizer-groups.pt"
+ADAPTER_TOLD = (
+    "Full: of every weight of the base each of the {} processes held a part, by PyTorch's FSDP2; each held the whole"
+    " adapter and its optimizer's state."
+)
+MODEL_TOLD = (
+    "Full: of every weight, its gradient and its optimizer's state each of the {} processes held a part, by PyTorch's"
+    " FSDP2."
+)
+
+
+def options(inputs: RunInputs, base: Base) -> dict[str, Any]:
+    """Return how a decoder is loaded where its weights are shared out. Raises BadInput when they cannot be."""
+    if inputs.sharding is None or inputs.processes is None:
+        return {}
+    _check(modules.skeleton(base), inputs, base)
+    return {"distributed_config": DistributedConfig(fsdp_size=inputs.processes)}
+
+
+def told(inputs: RunInputs, *, adapter: bool) -> str | None:
+    """Return in words what was shared out."""
+    if inputs.sharding is None:
+        return None
+    return (ADAPTER_TOLD if adapter else MODEL_TOLD).format(inputs.processes)
+
+
+def shares(trained: Iterable[Any]) -> bool:
+    """Whether of the parameters that are trained each process holds a part."""
+    return any(isinstance(parameter, DTensor) for parameter in trained)
+
+
+def settle(model: Any) -> None:
+    """Give up what an evaluation has left gathered: then parameters are those that the optimizer knows."""
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
+
+
+def write(folder: Path, name: str, tensors: Iterable[tuple[str, Any]], *, writes: bool) -> None:
+    """Write tensors whole, in files of limited size: all processes bring their parts, and one of them `writes`."""
+    part: dict[str, Any] = {}
+    number = size = 0
+    for key, tensor in tensors:
+        whole = (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).detach()
+        if not writes:
+            continue
+        if part and size + whole.nbytes > PART_BYTES:
+            safetensors.torch.save_file(part, folder / f"{name}-{number:05}.safetensors")
+            part, number, size = {}, number + 1, 0
+        part[key] = whole.cpu().contiguous()
+        size += whole.nbytes
+    if part:
+        safetensors.torch.save_file(part, folder / f"{name}-{number:05}.safetensors")
+
+
+def read(folder: Path, name: str) -> Iterator[tuple[str, Any]]:
+    """Return the tensors in the files of this name, one after the other."""
+    for path in sorted(folder.glob(f"{name}*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for key in file.keys():  # noqa: SIM118 - it is no dictionary
+                yield key, file.get_tensor(key)
+
+
+def like(whole: Any, parameter: Any) -> Any:
+    """Return of a tensor what this process holds of the parameter that it is for."""
+    if not isinstance(parameter, DTensor) or whole.shape != parameter.shape:
+        return whole
+    mesh, placements = parameter.device_mesh, parameter.placements
+    # Every process has read it itself: nothing has to be sent.
+    return distribute_tensor(whole.to(parameter.device), mesh, placements, src_data_rank=None)
+
+
+def save_optimizer(optimizer: Any, folder: Path, *, writes: bool) -> None:
+    """Write the optimizer's state, with parameters by their numbers as in torch's own."""
+    state = optimizer.state_dict()
+    tensors = ((f"{number}.{key}", value) for number, values in state["state"].items() for key, value in values.items())
+    write(folder, OPTIMIZER, tensors, writes=writes)
+    if writes:
+        torch.save(state["param_groups"], folder / GROUPS)
+
+
+def load_optimizer(optimizer: Any, folder: Path) -> None:
+    """Restore the optimizer's state."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    state: dict[int, dict[str, Any]] = {}
+    for name, whole in read(folder, OPTIMIZER):
+        number, _, key = name.partition(".")
+        state.setdefault(int(number), {})[key] = like(whole, parameters[int(number)])
+    groups = torch.load(folder / GROUPS, weights_only=True)
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _check(skeleton: Any, inputs: RunInputs, base: Base) -> None:
+    if not skeleton.fsdp_plan:
+        message = f"transformers has no plan of how to shard {base.architecture}."
+        remedy = "Create a run without sharding, or select another candidate; Llama, Mistral, Qwen and Gemma have one."
+        raise BadInput(Problem.of("ShardingUnsuited", message, field=FIELD, value="Full", remedy=remedy))
+    if inputs.method.type != "Full":
+        return
+    freezing.freeze(skeleton, inputs.method.freeze)
+    for name in _uneven(skeleton, inputs.processes or 1):
+        # FSDP2 pads such parts, each place of the weight apart: one of them would never see what the other has learned.
+        message = (
+            f"{name} is used in two places of {base.architecture}, and its rows are no multiple of"
+            f" {inputs.processes} processes."
+        )
+        remedy = "Create a run with another number of processes, with method.freeze.embeddings, or without sharding."
+        raise BadInput(Problem.of("ShardingUnsuited", message, field=FIELD, value="Full", remedy=remedy))
+
+
+def _uneven(model: Any, processes: int) -> list[str]:
+    """Return the trained weights that several modules have in common and that do not divide evenly."""
+    seen: set[int] = set()
+    found = []
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if id(parameter) in seen and parameter.requires_grad and parameter.shape[0] % processes:
+            found.append(name)
+        seen.add(id(parameter))
+    return found
