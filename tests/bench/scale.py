@@ -29,7 +29,7 @@ Object = dict[str, Any]
 Name = TypeVar("Name")
 
 RATIO, MEBIBYTES, MILLISECONDS, RESTART_SECONDS = 0.60, 512, 250, 30
-BLOCKS, SMALLEST_BLOCK = 10, 50
+BLOCKS, SMALLEST_BLOCK = 10, 100
 ACTIVE, CHANGES = 1000, 200
 # Between two pods that end: a crowd that ends at once is what the blocks measure.
 PACE = 0.05
