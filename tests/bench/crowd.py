@@ -28,7 +28,7 @@ PROJECTS = Resource(API_VERSION, "TransformerProject", "transformerprojects")
 _RESOURCES = {each.kind: each for each in (RUNS, PROJECTS, JOBS)}
 _ENDED_JOB = ("Complete", "Failed")
 AT_ONCE = 16
-SECONDS = 6 * 3600
+WATCH_SECONDS = 600
 
 
 class Crowd:
@@ -137,12 +137,20 @@ class Crowd:
     async def _watch(self, resource: Resource, labels: str, phase: Callable[[Object], str]) -> None:
         pages = self._client.pages(resource, NAMESPACE, labels=labels)
         [(_, since)] = [page async for page in pages]  # of a namespace in which there is nothing yet
-        async for event in self._client.watch(
-            resource, NAMESPACE, since=since, labels=labels, seconds=SECONDS, silence=SECONDS
-        ):
-            key, now = (resource.kind, event["object"]["metadata"].get("name", "")), phase(event["object"])
-            if event["type"] in ("ADDED", "MODIFIED") and self._phase(key) != now:
-                self._phases[key] = now, time.monotonic()
+        while True:  # the server may end it at any time, and does when a definition changes
+            async for event in self._client.watch(
+                resource, NAMESPACE, since=since, labels=labels, seconds=WATCH_SECONDS, silence=2 * WATCH_SECONDS
+            ):
+                obj = event["object"]
+                if event["type"] == "ERROR":
+                    raise RuntimeError(f"the watch of {resource} was interrupted: {obj.get('message')}")
+                since = obj["metadata"]["resourceVersion"]
+                if event["type"] != "BOOKMARK":
+                    self._note((resource.kind, obj["metadata"]["name"]), phase(obj))
+
+    def _note(self, key: tuple[str, str], phase: str) -> None:
+        if self._phase(key) != phase:
+            self._phases[key] = phase, time.monotonic()
 
     async def _await(self, what: Callable[[], bool], seconds: float, words: str) -> None:
         # What is measured are the times at which the watch told it.
