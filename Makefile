@@ -60,6 +60,10 @@ check-banking77: setup  ## a run on real data: BANKING77=<folder with train.csv 
 bench-training: setup  ## tokens per second of the trainer, as a ratio to a bare script: TURNS=8
 	$(PY) -m tests.bench --turns $(or $(TURNS),8)
 
+.PHONY: bench-scale
+bench-scale: setup  ## many runs beside as many bare Jobs, on nodes that are simulated: RUNS=1000
+	$(PY) -m tests.bench.scale --runs $(or $(RUNS),1000)
+
 .PHONY: setup
 setup: $(VENV)/.ready  ## the developer's environment in .venv
 

@@ -89,7 +89,7 @@ def build(name: str) -> None:
         place = DOCKERFILES[name] / "build"
         place.mkdir(exist_ok=True)
         for store in programs.OBJECT_STORES:
-            shutil.copy2(programs.object_store(State.from_environment(), store), place / store)
+            shutil.copy2(programs.single(State.from_environment(), store), place / store)
     build_image(f"stagecoach/{name}", DOCKERFILES[name], context=ROOT, arguments=arguments)
 
 

@@ -20,6 +20,7 @@ from tests.cluster.paths import State
 APISERVER = "kube-apiserver"
 ETCD = "etcd"
 CONTROLLER_MANAGER = "kube-controller-manager"
+SCHEDULER = "kube-scheduler"
 _ATTEMPTS = 3
 
 
@@ -36,6 +37,7 @@ class ControlPlane:
         *,
         state: State | None = None,
         controllers: bool = True,
+        scheduler: bool = False,
         audit_policy: dict[str, Any] | None = None,
         apiserver_arguments: tuple[str, ...] = (),
         outlives_this_process: bool = False,
@@ -43,6 +45,7 @@ class ControlPlane:
         self.directory = directory.resolve()
         self._state = state or State.from_environment()
         self._controllers = controllers
+        self._scheduler = scheduler
         self._audit_policy = audit_policy
         self._apiserver_arguments = apiserver_arguments
         owner = "" if outlives_this_process else processes.this_process()
@@ -75,7 +78,7 @@ class ControlPlane:
         """Start what does not run yet; return when the API server is ready."""
         processes.end_orphans()
         disk.need(self.directory, 0.5, "A control plane")
-        found = _find_programs(self._state, controllers=self._controllers)
+        found = self._programs()
         self._credentials.create()
         for attempt in range(_ATTEMPTS):
             try:
@@ -121,7 +124,7 @@ class ControlPlane:
 
     def start(self) -> None:
         """Start whatever was stopped or killed, on the same ports and data."""
-        startup.start(self._settings(_find_programs(self._state, controllers=self._controllers)), self._processes)
+        startup.start(self._settings(self._programs()), self._processes)
 
     def restart(self, component: str = APISERVER) -> None:
         """Kill a component and start it again."""
@@ -144,6 +147,9 @@ class ControlPlane:
         if process is None:
             raise ClusterError(f"{component} does not run")
         process.signal(number)
+
+    def _programs(self) -> Programs:
+        return _find_programs(self._state, controllers=self._controllers, scheduler=self._scheduler)
 
     def _settings(self, found: Programs) -> Settings:
         return Settings(
@@ -189,10 +195,10 @@ def _ports(addresses: Addresses) -> tuple[int, int, int]:
     return addresses.etcd, addresses.etcd_peer, addresses.api
 
 
-def _find_programs(state: State, *, controllers: bool) -> Programs:
-    """Take the binaries that KUBEBUILDER_ASSETS names, else our own, built when needed."""
+def _find_programs(state: State, *, controllers: bool, scheduler: bool) -> Programs:
+    """Take the binaries that KUBEBUILDER_ASSETS names, else our own, built when needed; a scheduler is only ours."""
     packages.ensure(packages.FOR_A_CONTROL_PLANE)
-    if named := os.environ.get("KUBEBUILDER_ASSETS"):
+    if (named := os.environ.get("KUBEBUILDER_ASSETS")) and not scheduler:
         assets = Path(named)
         etcd, apiserver = assets / ETCD, assets / APISERVER
         if not (etcd.exists() and apiserver.exists()):
@@ -204,7 +210,10 @@ def _find_programs(state: State, *, controllers: bool) -> Programs:
     with locked(state):
         programs.ensure(state)
     return Programs(
-        state.built / ETCD, state.built / APISERVER, state.built / CONTROLLER_MANAGER if controllers else None
+        state.built / ETCD,
+        state.built / APISERVER,
+        state.built / CONTROLLER_MANAGER if controllers else None,
+        state.built / SCHEDULER if scheduler else None,
     )
 
 

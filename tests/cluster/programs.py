@@ -15,11 +15,12 @@ _FOR_PEOPLE = ("kubectl", "helm")
 # The name under which the compiler leaves the one binary of all components: its folder's module.
 _ALL_COMPONENTS = "cluster"
 _PACKAGES = (".", "./coredns", "./pause", "./volumes", "helm.sh/helm/v3/cmd/helm")
-# The tests' object stores by their programs: the folder of the module, and the package.
+# What few need has a module of its own: the program's folder, and its package.
 OBJECT_STORES = {
     "versitygw": ("s3", "github.com/versity/versitygw/cmd/versitygw"),
     "fake-gcs-server": ("gs", "github.com/fsouza/fake-gcs-server"),
 }
+_SINGLE = OBJECT_STORES | {"kwok": ("kwok", "sigs.k8s.io/kwok/cmd/kwok")}
 _GIBIBYTES_TO_BUILD = 8
 
 
@@ -32,9 +33,9 @@ def ensure(state: State) -> None:
     _link(state)
 
 
-def object_store(state: State, name: str) -> Path:
-    """Build an object store of the tests, unless it is there, and return it. Each has a module: few need them."""
-    folder, package = OBJECT_STORES[name]
+def single(state: State, name: str) -> Path:
+    """Build a program that has a module of its own, unless it is there, and return it."""
+    folder, package = _SINGLE[name]
     sources = SOURCES.parent / folder
     sums = hashlib.sha256((sources / "go.sum").read_bytes()).hexdigest()[:12]
     program = state.built / f"{name}-{sums}"

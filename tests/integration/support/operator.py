@@ -63,13 +63,13 @@ class OperatorProcess:
 
     def metric(self, name: str, **labels: str) -> float:
         """Return the sum of a metric over the series that have these labels."""
-        total = 0.0
-        for line in self._fetch("/metrics")[1].splitlines():
-            series, _, value = line.rpartition(" ")
-            matches = series.partition("{")[0] == name
-            if matches and all(f'{label}="{wanted}"' in series for label, wanted in labels.items()):
-                total += float(value)
-        return total
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        return sum(value for told, value in self.series(name).items() if all(each in told for each in wanted))
+
+    def series(self, name: str) -> dict[str, float]:
+        """Return the series of a metric by their labels, as Prometheus writes them."""
+        lines = [line.rpartition(" ") for line in self._fetch("/metrics")[1].splitlines()]
+        return {labels: float(value) for labels, _, value in lines if labels.partition("{")[0] == name}
 
     def records(self, message: str = "") -> list[dict[str, Any]]:
         """Return the log records whose message contains this text."""

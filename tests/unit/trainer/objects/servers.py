@@ -29,7 +29,7 @@ def program(name: str) -> str:
         from tests.cluster import programs
         from tests.cluster.paths import State
 
-        return str(programs.object_store(State.from_environment(), name))
+        return str(programs.single(State.from_environment(), name))
     pytest.skip(f"needs {name}, or Go to build it")
 
 

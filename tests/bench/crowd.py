@@ -1,0 +1,172 @@
+"""A crowd of objects in one namespace: made many at once, and watched until they end.
+
+With the operator's own client, which takes less of the machine than what it measures.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from kubernetes.aio import config
+from kubernetes.aio.client import Configuration
+
+from stagecoach.build.labels import API_VERSION, OWNER_KIND, OWNER_NAME
+from stagecoach.runtime.client import Client
+from stagecoach.runtime.connection import Connection
+from stagecoach.runtime.resources import JOBS, PODS, Resource
+from tests import builders
+from tests.bench.simulated import NAMESPACE, TRAINED
+
+Object = dict[str, Any]
+
+RUNS = Resource(API_VERSION, "FineTuneRun", "finetuneruns")
+PROJECTS = Resource(API_VERSION, "TransformerProject", "transformerprojects")
+_RESOURCES = {each.kind: each for each in (RUNS, PROJECTS, JOBS)}
+_ENDED_JOB = ("Complete", "Failed")
+AT_ONCE = 16
+WATCH_SECONDS = 600
+
+
+class Crowd:
+    """Makes runs and bare Jobs, and knows when each came to its end."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        self._kubeconfig = kubeconfig
+        self._phases: dict[tuple[str, str], tuple[str, float]] = {}  # kind and name: the last phase, and since when
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._watches: list[asyncio.Task[None]] = []
+        self.runs: set[str] = set()
+
+    async def __aenter__(self) -> Self:
+        configuration = Configuration()
+        await config.load_kube_config(str(self._kubeconfig), client_configuration=configuration)  # type: ignore[no-untyped-call]
+        self._connection = Connection(configuration)
+        self._client = Client(self._connection, agent="bench", timeout=60)
+        told = [(RUNS, "", _phase), (PROJECTS, "", _phase), (JOBS, "bench=bare", _job_phase)]
+        self._watches = [asyncio.create_task(self._watch(*each)) for each in told]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        for each in self._watches:
+            each.cancel()
+        await asyncio.gather(*self._watches, return_exceptions=True)
+        await self._client.close()
+        await self._connection.close()
+
+    @property
+    def failed(self) -> list[str]:
+        """The names of what ended badly."""
+        return [name for (_, name), (phase, _) in self._phases.items() if phase == "Failed"]
+
+    async def make_ready_project(self, name: str, **spec: Any) -> None:
+        """Make a project, and wait until it is Ready."""
+        await self.make([builders.project(name, **spec)])
+        await self._await(lambda: self._is("TransformerProject", name, "Ready"), 60, f"project {name} is Ready")
+
+    async def make(self, objects: Sequence[Object]) -> None:
+        """Create objects, many at once."""
+        self.runs |= {obj["metadata"]["name"] for obj in objects if obj["kind"] == RUNS.kind}
+        await asyncio.gather(*map(self._create, objects))
+
+    async def see_through(self, objects: Sequence[Object], within: float) -> float:
+        """Create objects and wait for the end of all; return the seconds that this took."""
+        began = time.monotonic()
+        await self.make(objects)
+        keys = [(obj["kind"], obj["metadata"]["name"]) for obj in objects]
+        missing = set(keys)
+
+        def all_ended() -> bool:
+            missing.difference_update([key for key in missing if self._phase(key) in ("Succeeded", "Failed")])
+            return not missing
+
+        await self._await(all_ended, within, f"{len(objects)} objects have ended")
+        return max(self._phases[key][1] for key in keys) - began
+
+    async def pods_at_work(self, runs: Sequence[str], within: float) -> dict[str, Object]:
+        """Wait until these runs say that they run; return the pod of each."""
+        missing = set(runs)
+
+        def all_run() -> bool:
+            missing.difference_update([name for name in missing if self._is(RUNS.kind, name, "Running")])
+            return not missing
+
+        await self._await(all_run, within, f"{len(runs)} runs are at work")
+        pods = await self._client.list_all(PODS, NAMESPACE, fields="status.phase=Running")
+        return {pod["metadata"]["labels"].get(OWNER_NAME, ""): pod for pod in pods}
+
+    async def end_pod(self, pod: Object, run: str, within: float) -> float:
+        """End a pod as its kubelet would; return the seconds until its run's status tells it."""
+        before = pod["status"]["containerStatuses"][0]
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        terminated = {"exitCode": 0, "reason": "Completed", "message": TRAINED}
+        terminated |= {"startedAt": before["state"]["running"]["startedAt"], "finishedAt": now}
+        ended = before | {"ready": False, "started": False, "state": {"terminated": terminated}}
+        began = time.monotonic()
+        status = {"phase": "Succeeded", "containerStatuses": [ended]}
+        await self._client.patch_status(PODS, NAMESPACE, pod["metadata"]["name"], {"status": status})
+        await self._await(lambda: self._is(RUNS.kind, run, "Succeeded"), within, f"{run} has succeeded")
+        return self._phases[RUNS.kind, run][1] - began
+
+    async def job_of(self, run: str) -> Object:
+        """Return the Job of a run."""
+        [job] = await self._client.list_all(JOBS, NAMESPACE, labels=f"{OWNER_NAME}={run}")
+        return job
+
+    async def surplus_jobs(self) -> int:
+        """Return how many more Jobs the operator has made than there are runs."""
+        pages = self._client.pages(JOBS, NAMESPACE, labels=f"{OWNER_KIND}={RUNS.kind}", metadata_only=True)
+        return sum([len(jobs) async for jobs, _ in pages]) - len(self.runs)
+
+    async def _create(self, obj: Object) -> None:
+        async with self._slots:
+            body = obj | {"metadata": obj["metadata"] | {"namespace": NAMESPACE}}
+            await self._client.create(_RESOURCES[obj["kind"]], NAMESPACE, body)
+
+    def _phase(self, key: tuple[str, str]) -> str:
+        return self._phases.get(key, ("", 0.0))[0]
+
+    def _is(self, kind: str, name: str, phase: str) -> bool:
+        return self._phase((kind, name)) == phase
+
+    async def _watch(self, resource: Resource, labels: str, phase: Callable[[Object], str]) -> None:
+        pages = self._client.pages(resource, NAMESPACE, labels=labels)
+        [(_, since)] = [page async for page in pages]  # of a namespace in which there is nothing yet
+        while True:  # the server may end it at any time, and does when a definition changes
+            async for event in self._client.watch(
+                resource, NAMESPACE, since=since, labels=labels, seconds=WATCH_SECONDS, silence=2 * WATCH_SECONDS
+            ):
+                obj = event["object"]
+                if event["type"] == "ERROR":
+                    raise RuntimeError(f"the watch of {resource} was interrupted: {obj.get('message')}")
+                since = obj["metadata"]["resourceVersion"]
+                if event["type"] != "BOOKMARK":
+                    self._note((resource.kind, obj["metadata"]["name"]), phase(obj))
+
+    def _note(self, key: tuple[str, str], phase: str) -> None:
+        if self._phase(key) != phase:
+            self._phases[key] = phase, time.monotonic()
+
+    async def _await(self, what: Callable[[], bool], seconds: float, words: str) -> None:
+        # What is measured are the times at which the watch told it.
+        deadline = time.monotonic() + seconds
+        while not what():
+            broken = [str(each.exception()) for each in self._watches if each.done()]
+            if broken or time.monotonic() > deadline:
+                raise RuntimeError(f"not within {seconds:.0f} s: {words}. {' '.join(broken)}")
+            await asyncio.sleep(0.05)
+
+
+def _phase(obj: Object) -> str:
+    return str(obj.get("status", {}).get("phase", ""))
+
+
+def _job_phase(job: Object) -> str:
+    conditions = job.get("status", {}).get("conditions") or ()
+    ended = [each["type"] for each in conditions if each["type"] in _ENDED_JOB and each["status"] == "True"]
+    return {"Complete": "Succeeded", "Failed": "Failed"}[ended[0]] if ended else ""

@@ -1,0 +1,238 @@
+"""`make bench-scale`: what many runs cost, and how fast they end, beside as many bare Jobs in the same control plane.
+
+Runs and Jobs take turns in blocks: of each pair of blocks the ratio of the rates is taken, of all pairs the mean with a
+95 % confidence interval. A bare Job has the very pod of a run, and its pod ends alike. Runs have `force: true`: each is
+one Job. Then many runs are held at work, and pods are ended one after the other, to see how soon the status tells it;
+at last the operator is restarted beside all of them.
+"""
+
+import argparse
+import asyncio
+import signal
+import statistics
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from stagecoach.runtime.resources import JOBS
+from tests import builders
+from tests.bench import usage
+from tests.bench.crowd import Crowd
+from tests.bench.simulated import HOLD, Simulated, progress_line, simulated
+from tests.bench.training import interval
+from tests.integration.support.eventually import eventually
+from tests.integration.support.operator import OperatorProcess
+
+Object = dict[str, Any]
+Name = TypeVar("Name")
+
+RATIO, MEBIBYTES, MILLISECONDS, RESTART_SECONDS = 0.60, 512, 250, 30
+BLOCKS, SMALLEST_BLOCK = 10, 100
+ACTIVE, CHANGES = 1000, 200
+# Between two pods that end: a crowd that ends at once is what the blocks measure.
+PACE = 0.05
+PATIENCE = 120.0
+
+
+@dataclass
+class Arm:
+    """What one sort of object came to."""
+
+    rates: list[float] = field(default_factory=list)  # of its blocks, in objects that ended per second
+    milliseconds: dict[str, float] = field(default_factory=dict)  # of CPU, by process
+    ended: int = 0
+
+
+@dataclass
+class Measured:
+    """All that was measured."""
+
+    arms: dict[str, Arm] = field(default_factory=lambda: {"runs": Arm(), "jobs": Arm()})
+    failures: int = 0
+    requests: dict[tuple[str, str], float] = field(default_factory=dict)  # of the operator, in the blocks of runs
+    mebibytes: float = 0.0
+    active: int = 0
+    latencies: list[float] = field(default_factory=list)
+    objects: int = 0
+    restart: float = 0.0
+    writes_after_restart: float = 0.0
+
+
+async def measure(running: Simulated, runs: int) -> Measured:
+    """Measure everything, on a control plane on which nothing happened yet."""
+    found = Measured()
+    operator = await asyncio.to_thread(lambda: running.start_operator().wait_ready().wait_leading())
+    async with Crowd(running.plane.kubeconfig) as crowd:
+        await crowd.make_ready_project("desk")
+        await crowd.make_ready_project("held", pods={"labels": {HOLD: "true"}})
+        bare = await _bare_job(crowd)
+        await _blocks(running, operator, crowd, bare, runs, found)
+        found.active = min(ACTIVE, max(1, runs // 10))
+        await _latencies(running, crowd, found)
+        found.mebibytes = usage.most_memory(operator.process.pid)
+        found.failures += len(crowd.failed) + await crowd.surplus_jobs()
+        found.objects = len(crowd.runs)
+    await asyncio.to_thread(_restart, running, operator, found)
+    return found
+
+
+async def _blocks(
+    running: Simulated, operator: OperatorProcess, crowd: Crowd, bare: Object, runs: int, found: Measured
+) -> None:
+    blocks = min(BLOCKS, max(2, runs // SMALLEST_BLOCK))
+    size = -(-runs // blocks)
+    for number in range(blocks):
+        order = ["runs", "jobs"] if number % 2 == 0 else ["jobs", "runs"]
+        for arm in order:
+            names = [f"{arm[:-1]}-{number * size + each}" for each in range(size)]
+            made = [_run(name, seed) if arm == "runs" else bare | _named(name) for seed, name in enumerate(names, 1)]
+            before, asked = _spent(running, operator), usage.requests(operator)
+            seconds = await crowd.see_through(made, within=PATIENCE + size)
+            _add(found.arms[arm].milliseconds, before, _spent(running, operator))
+            found.arms[arm].rates.append(size / seconds)
+            found.arms[arm].ended += size
+            if arm == "runs":
+                _add(found.requests, asked, usage.requests(operator))
+        told = ", ".join(f"{arm} {found.arms[arm].rates[-1]:.1f}" for arm in found.arms)
+        print(f"block {number + 1} of {blocks}: {told} per second", file=sys.stderr, flush=True)
+
+
+def _run(name: str, seed: int, project: str = "desk") -> Object:
+    # Runs of the same inputs would wait for one another.
+    settings = {"learningRate": 1.0e-3, "epochs": 1, "seed": seed}
+    return builders.run(name, project=project, hyperparameters=settings, force=True)
+
+
+def _named(name: str) -> Object:
+    return {"metadata": {"name": name, "labels": {"bench": "bare"}}}
+
+
+async def _bare_job(crowd: Crowd) -> Object:
+    """Return a Job as a run's, without a name and without whatever makes it one of the operator's."""
+    await crowd.see_through([_run("first", 0)], within=PATIENCE)
+    spec = (await crowd.job_of("first"))["spec"]
+    chosen = {name: spec[name] for name in ("backoffLimit", "podReplacementPolicy", "ttlSecondsAfterFinished")}
+    template = {"metadata": {"labels": {"bench": "bare"}}, "spec": spec["template"]["spec"]}
+    return {"apiVersion": JOBS.api_version, "kind": JOBS.kind, "spec": chosen | {"template": template}}
+
+
+async def _latencies(running: Simulated, crowd: Crowd, found: Measured) -> None:
+    """Hold runs at work, end the pods of some, and take the time from the change of a pod to the status of its run."""
+    names = [f"held-{number}" for number in range(found.active)]
+    printing = asyncio.create_task(_print_progress(running.log))
+    try:
+        await crowd.make([_run(name, seed, "held") for seed, name in enumerate(names)])
+        pods = await crowd.pods_at_work(names, within=PATIENCE + len(names))
+        ends = []
+        for name in names[:CHANGES]:
+            ends.append(asyncio.create_task(crowd.end_pod(pods[name], name, within=PATIENCE)))
+            await asyncio.sleep(PACE)
+        found.latencies = await asyncio.gather(*ends)
+    finally:
+        printing.cancel()
+
+
+async def _print_progress(log: Path) -> None:
+    step = 0
+    while True:
+        step += 1
+        await asyncio.to_thread(log.write_text, progress_line(step))
+        await asyncio.sleep(1)
+
+
+def _restart(running: Simulated, operator: OperatorProcess, found: Measured) -> None:
+    """Replace the operator as an upgrade does, and wait until it has looked at everything and has nothing to do."""
+    operator.stop()
+    began = time.monotonic()
+    again = running.start_operator()
+
+    def idle() -> bool:
+        looked = again.metric("stagecoach_reconcile_seconds_count", kind="FineTuneRun") >= found.objects
+        return looked and again.metric("stagecoach_queue_depth") == 0
+
+    eventually(idle, 10 * RESTART_SECONDS, "the operator is idle", every=0.1)
+    found.restart = time.monotonic() - began
+    found.writes_after_restart = again.metric("stagecoach_status_writes_total")
+    found.mebibytes = max(found.mebibytes, usage.most_memory(again.process.pid))
+
+
+def _spent(running: Simulated, operator: OperatorProcess) -> dict[str, float]:
+    return {name: usage.milliseconds(pid) for name, pid in running.pids().items()} | {
+        "operator": usage.milliseconds(operator.process.pid)
+    }
+
+
+def _add(total: dict[Name, float], before: dict[Name, float], after: dict[Name, float]) -> None:
+    for name, value in after.items():
+        total[name] = total.get(name, 0.0) + value - before.get(name, 0.0)
+
+
+def report(found: Measured) -> tuple[list[str], list[str]]:
+    """Return the lines of the table, and what was missed."""
+    runs, jobs = found.arms["runs"], found.arms["jobs"]
+    mean, low, high = interval([one / other for one, other in zip(runs.rates, jobs.rates, strict=True)])
+    cuts = statistics.quantiles(found.latencies, n=100, method="inclusive")
+    median, worst = 1000 * cuts[49], 1000 * cuts[98]
+    rows = [
+        ("runs that ended, per second", f"{statistics.fmean(runs.rates):.1f}", "", True),
+        ("bare Jobs that ended, per second", f"{statistics.fmean(jobs.rates):.1f}", "", True),
+        ("ratio (95 % interval)", f"{mean:.3f} ({low:.3f} to {high:.3f})", f"≥ {RATIO:.2f}", mean >= RATIO),
+        ("failures, and Jobs too many", f"{found.failures}", "0", found.failures == 0),
+        ("the operator's memory, MiB", f"{found.mebibytes:.0f}", f"< {MEBIBYTES}", found.mebibytes < MEBIBYTES),
+        ("CPU ms of a run, of a bare Job", "", "", True),
+        *_by_process(runs, jobs),
+        ("the operator's requests for a run", f"{sum(found.requests.values()) / runs.ended:.2f}", "", True),
+        *_by_verb(found.requests, runs.ended),
+        (f"pod changed → status, ms, p50 at {found.active} at work", f"{median:.0f}", "", True),
+        ("pod changed → status, ms, p99", f"{worst:.0f}", f"< {MILLISECONDS}", worst < MILLISECONDS),
+        (
+            f"restart beside {found.objects} runs → idle, s",
+            f"{found.restart:.1f}",
+            f"< {RESTART_SECONDS}",
+            found.restart < RESTART_SECONDS,
+        ),
+        ("status writes after that", f"{found.writes_after_restart:.0f}", "", True),
+    ]
+    lines = ["| what | measured | to reach |", "|---|---|---|"]
+    lines += [f"| {what} | {value} | {target} |" for what, value, target, _ in rows]
+    return lines, [f"{what}: {value}, to reach {target}" for what, value, target, reached in rows if not reached]
+
+
+def _by_process(runs: Arm, jobs: Arm) -> list[tuple[str, str, str, bool]]:
+    def each(arm: Arm, name: str) -> str:
+        return f"{arm.milliseconds.get(name, 0.0) / arm.ended:.1f}"
+
+    names = sorted(runs.milliseconds, key=lambda name: -runs.milliseconds[name])
+    return [(f"- {name}", f"{each(runs, name)}, {each(jobs, name)}", "", True) for name in names]
+
+
+def _by_verb(requests: dict[tuple[str, str], float], ended: int) -> list[tuple[str, str, str, bool]]:
+    counts = sorted(requests.items(), key=lambda item: -item[1])
+    return [
+        (f"- {' '.join(name)}", f"{count / ended:.2f}", "", True) for name, count in counts if count / ended >= 0.005
+    ]
+
+
+def main(options: argparse.Namespace) -> int:
+    """Measure, and print a table and what was missed."""
+    # So that whoever is told to stop leaves nothing behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with simulated() as running:
+        found = asyncio.run(measure(running, options.runs))
+    lines, missed = report(found)
+    print("\n".join(lines))
+    for each in missed:
+        print(f"Missed: {each}.")
+    return 1 if missed else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=1000, help="and as many bare Jobs (default: 1000)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main(_options()))
