@@ -11,7 +11,7 @@ from peft import get_peft_model_state_dict
 
 from stagecoach.contract.layout import served_base_path
 from stagecoach.contract.store import Content
-from stagecoach_trainer import places
+from stagecoach_trainer import places, sharding
 from stagecoach_trainer.bases import GENERATION_CONFIG, Base
 
 WEIGHTS = "adapter_model.safetensors"
@@ -67,7 +67,8 @@ def _json(document: Any) -> bytes:
 
 
 def _adapter(model: Any, base: Base) -> dict[str, Content]:
-    return adapter_files(get_peft_model_state_dict(model), model.peft_config["default"], base)
+    state = get_peft_model_state_dict(model, sharding.beside_parts(model))
+    return adapter_files(state, model.peft_config["default"], base)
 
 
 def adapter_files(state: dict[str, Any], config: Any, base: Base) -> dict[str, Content]:

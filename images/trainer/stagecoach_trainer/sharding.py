@@ -51,9 +51,19 @@ def told(inputs: RunInputs, *, adapter: bool) -> str | None:
     return (ADAPTER_TOLD if adapter else MODEL_TOLD).format(inputs.processes)
 
 
-def shares(trained: Iterable[Any]) -> bool:
-    """Whether of the parameters that are trained each process holds a part."""
-    return any(isinstance(parameter, DTensor) for parameter in trained)
+def shares(parameters: Iterable[Any]) -> bool:
+    """Whether of some of these parameters each process holds a part."""
+    return any(isinstance(parameter, DTensor) for parameter in parameters)
+
+
+def beside_parts(model: Any) -> dict[str, Any] | None:
+    """Return the state of a model without the weights that are shared out; None when none are.
+
+    To take an adapter out of it PEFT would gather all of the base, for which the other processes are no longer there.
+    """
+    if not shares(model.parameters()):
+        return None
+    return {name: tensor for name, tensor in model.state_dict().items() if not isinstance(tensor, DTensor)}
 
 
 def settle(model: Any) -> None:

@@ -21,6 +21,7 @@ from stagecoach.api.common import (
 from stagecoach.api.imports import import_rules
 from stagecoach.api.methods import METHOD_RULES, DataRef, Method
 from stagecoach.api.run_status import FineTuneRunStatus
+from stagecoach.contract.inputs import SHARDABLE
 
 MAX_RETRIES = 5
 
@@ -305,7 +306,7 @@ SPEC_RULES = rules(
         " leave it out",
     ),
     cel(
-        f"!({SHARDED}) || self.method.type in ['Full', 'LoRA', 'RsLoRA']",
+        f"!({SHARDED}) || self.method.type in {list(SHARDABLE)}",
         "resources.sharding: Full goes with method.type Full, LoRA and RsLoRA: take one of these, or leave it out",
     ),
     cel(

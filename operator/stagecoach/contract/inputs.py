@@ -232,6 +232,10 @@ AdapterMethod = LoraMethod | QloraMethod | Ia3Method | PrefixTuningMethod | Prom
 Method = Annotated[AdapterMethod | FullMethod, Field(discriminator="type")]
 
 
+# Methods that train a model of which each process holds a part.
+SHARDABLE = ("Full", "LoRA", "RsLoRA")
+
+
 class Hyperparameters(ContractModel):
     """The optimizer's settings; names as in transformers' TrainingArguments."""
 
@@ -313,6 +317,8 @@ class RunInputs(Decided):
     def _shared_out_among_several(self) -> Self:
         if self.sharding is not None and self.processes is None:
             raise ValueError("sharding goes with several processes")
+        if self.sharding is not None and (self.architecture is not None or self.method.type not in SHARDABLE):
+            raise ValueError("sharding goes with decoders and some methods")
         return self
 
 

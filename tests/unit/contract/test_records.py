@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from stagecoach.contract.inputs import Chunk, Combine, Overflow, Tokenization
+from stagecoach.contract.inputs import Chunk, Combine, Ia3Method, Overflow, Tokenization
 from stagecoach.contract.jobs import Split
 from stagecoach.contract.records import (
     ArtifactRecord,
@@ -82,6 +82,10 @@ def test_a_model_is_shared_out_among_several_processes_alone() -> None:
     assert run_inputs(processes=2, sharding="Full").digest != run_inputs(processes=2).digest
     with pytest.raises(ValidationError, match="several processes"):
         run_inputs(sharding="Full")
+    with pytest.raises(ValidationError, match="decoders and some methods"):
+        run_inputs(processes=2, sharding="Full", architecture="Encoder")
+    with pytest.raises(ValidationError, match="decoders and some methods"):
+        run_inputs(processes=2, sharding="Full", method=Ia3Method())
 
 
 def test_a_record_of_another_schema_is_refused() -> None:
