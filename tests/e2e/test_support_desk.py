@@ -55,6 +55,8 @@ def test_the_example_is_trained_recorded_and_adopted_when_it_comes_back(example:
     assert example.ready("ftr", RUN)["reason"] == "Adopted"
     assert again["status"]["artifact"] == run["status"]["artifact"]
     assert again["status"]["record"] == run["status"]["record"]
+    made = {"namespace": example.namespace, "name": RUN, "at": found["finished"]}
+    assert again["status"]["adoptedFrom"] == made, "the run of that name which was there before"
     assert [attempt["intent"] for attempt in again["status"]["attempts"]] == ["Lookup"], "no training pod started"
 
 
