@@ -63,9 +63,8 @@ def test_the_example_is_trained_recorded_and_adopted_when_it_comes_back(example:
 def test_the_adapter_is_compared_with_its_base(example: Desk) -> None:
     apply(example)
     example.awaits("ftr", RUN, "Succeeded", seconds=900)
-    inputs = example.object("ftr", RUN)["status"]["inputs"]["digest"]
-    command = {"args": ["compare", "--inputs", inputs, "--limit", "16"]}
-    table = deploy.run_trainer(example.tools, example.namespace, RUN, "compare", command)
+    command = {"args": ["compare", "--inputs", "$(INPUTS)", "--limit", "16"]}
+    table = deploy.run_trainer(example.tools, example.namespace, RUN, command=command)
     assert "base" in table
     assert "adapter" in table
 

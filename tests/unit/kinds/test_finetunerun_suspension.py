@@ -36,7 +36,7 @@ def told(here: World) -> tuple[int | None, int | None, int | None]:
     status = here.status
     return tuple(
         part.get("checkpoint") for part in (status["attempts"][-1], status["totals"], status.get("progress", {}))
-    )  # type: ignore[return-value]
+    )
 
 
 def ends(here: World, report: builders.Object | None, code: int = 75) -> None:
