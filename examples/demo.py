@@ -100,8 +100,7 @@ def compare(tools: deploy.Tools) -> None:
     card = {"command": ["cat", f"{record}/README.md"]}
     show(deploy.run_trainer(tools, NAMESPACE, RUN, "show-record", card))
     with step("The base against the adapter, on the validation rows (minutes, on a CPU)"):
-        arguments = {"args": ["compare", "--inputs", inputs]}
-        deploy.run_trainer(tools, NAMESPACE, RUN, "compare", arguments, lambda line: show(f"    {line}"))
+        deploy.run_trainer(tools, NAMESPACE, RUN, tell=lambda line: show(f"    {line}"))
 
 
 if __name__ == "__main__":

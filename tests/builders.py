@@ -129,7 +129,6 @@ def ready_project(records: bool = False) -> Object:
 
 def artifact_report(adopted: bool = False) -> Object:
     """Return what a training, or a lookup that found a record, reports."""
-    return {
-        "outcome": "Done",
-        "artifact": {"digest": digest("7"), "bytes": 1000, "record": digest("8"), "adopted": adopted, "evalLoss": 0.5},
-    }
+    artifact = {"digest": digest("7"), "bytes": 1000, "record": digest("8"), "adopted": adopted, "evalLoss": 0.5}
+    maker = {"namespace": "elsewhere", "name": "earlier", "at": "2025-12-31T23:59:59Z"}
+    return {"outcome": "Done", "artifact": artifact | ({"maker": maker} if adopted else {})}

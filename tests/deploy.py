@@ -9,13 +9,12 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stagecoach.contract import mounts
-from stagecoach.contract.uris import Uri, parse
 from tests.cluster import Cluster, build_image, cluster_up, load_image, programs
 from tests.cluster.paths import State
 from tests.kube import Kube, KubeError
@@ -172,38 +171,38 @@ def restricted_job(name: str, container: Object, volumes: Sequence[Object]) -> O
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": spec}
 
 
-def trainer_job(name: str, run: Object, project: Object, command: Object) -> Object:
-    """Return a Job that runs something (`command` or `args`) in the trainer's image with a run's volumes mounted."""
-    inputs = run["status"]["inputs"]
-    candidate = next(item for item in project["spec"]["candidates"] if item["name"] == inputs["candidate"])
-    uris = [parse(candidate["model"]["uri"]), *(parse(item["uri"]) for item in project["spec"]["data"]["sets"])]
-    storage = parse(inputs["storage"])
-    volumes = [_volume("storage", storage)]
-    places: list[Object] = [{"name": "storage", "mountPath": mounts.STORAGE, "subPath": storage.path, "readOnly": True}]
-    for number, uri in enumerate({mounts.folder_of(uri): uri for uri in uris}.values()):
-        volumes.append(_volume(f"source-{number}", uri))
-        places.append({"name": f"source-{number}", "mountPath": mounts.folder_of(uri), "readOnly": True})
-    # As many threads as the machine has: nothing else is going on while people wait for this.
-    resources = {"requests": {"cpu": "1", "memory": "2Gi"}, "limits": {"memory": "4Gi"}}
-    container = {"image": inputs["image"], "volumeMounts": places, "resources": resources}
-    return restricted_job(name, container | command, volumes)
+def trainer_job(
+    tools: Tools, name: str, inputs: Object, command: Object | None = None, adapted: Mapping[str, str] | None = None
+) -> Object:
+    """Return the example's Job `compare` for a run's inputs, as docs/compare.md has it made.
 
-
-def _volume(name: str, uri: Uri) -> Object:
-    if uri.scheme == "configmap":
-        return {"name": name, "configMap": {"name": uri.name}}
-    return {"name": name, "persistentVolumeClaim": {"claimName": uri.name}}
+    `command` (`command` or `args`) is something else to do in its place, `adapted` what is to be called otherwise.
+    """
+    text = tools.kubectl("kustomize", str(ROOT / "examples/support-desk/compare"))
+    for ours, theirs in (adapted or {}).items():
+        text = text.replace(ours, theirs)
+    for what, setting in (("image", f"compare={inputs['image']}"), ("env", f"INPUTS={inputs['digest']}")):
+        text = tools.kubectl("set", what, "--local", "-f", "-", setting, "-o", "json", stdin=text)
+    job: Object = json.loads(text)
+    job["metadata"]["name"] = name
+    job["spec"]["template"]["spec"]["containers"][0] |= command or {}
+    return job
 
 
 def run_trainer(
-    tools: Tools, namespace: str, run_name: str, name: str, command: Object, tell: Callable[[str], object] | None = None
+    tools: Tools,
+    namespace: str,
+    run: str,
+    name: str = "compare",
+    command: Object | None = None,
+    *,
+    adapted: Mapping[str, str] | None = None,
+    tell: Callable[[str], object] | None = None,
 ) -> str:
-    """Run a command in the trainer's image beside a run that has succeeded, tell and return what it prints."""
-    kube = tools.kube(namespace)
-    run = kube.get("FineTuneRun", run_name)
-    project = kube.get("TransformerProject", run["spec"]["project"])
+    """Compare a run that has succeeded with its base, or do something else there; tell and return what is printed."""
+    inputs = tools.kube(namespace).get("FineTuneRun", run)["status"]["inputs"]
+    job = trainer_job(tools, name, inputs, command, adapted)
     tools.kubectl("delete", "job", name, "-n", namespace, "--ignore-not-found", "--cascade=foreground")
-    job = trainer_job(name, run, project, command)
     tools.kubectl("create", "-n", namespace, "-f", "-", stdin=json.dumps(job))
     return await_job(tools, namespace, name, tell=tell)
 

@@ -55,15 +55,16 @@ def test_the_example_is_trained_recorded_and_adopted_when_it_comes_back(example:
     assert example.ready("ftr", RUN)["reason"] == "Adopted"
     assert again["status"]["artifact"] == run["status"]["artifact"]
     assert again["status"]["record"] == run["status"]["record"]
+    made = {"namespace": example.namespace, "name": RUN, "at": found["finished"]}
+    assert again["status"]["adoptedFrom"] == made, "the run of that name which was there before"
     assert [attempt["intent"] for attempt in again["status"]["attempts"]] == ["Lookup"], "no training pod started"
 
 
 def test_the_adapter_is_compared_with_its_base(example: Desk) -> None:
     apply(example)
     example.awaits("ftr", RUN, "Succeeded", seconds=900)
-    inputs = example.object("ftr", RUN)["status"]["inputs"]["digest"]
-    command = {"args": ["compare", "--inputs", inputs, "--limit", "16"]}
-    table = deploy.run_trainer(example.tools, example.namespace, RUN, "compare", command)
+    command = {"args": ["compare", "--inputs", "$(INPUTS)", "--limit", "16"]}
+    table = deploy.run_trainer(example.tools, example.namespace, RUN, command=command)
     assert "base" in table
     assert "adapter" in table
 

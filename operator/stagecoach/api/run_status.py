@@ -134,6 +134,14 @@ class RecordRef(Told):
     digest: Digest = Field(description="Identity of the JSON.")
 
 
+class AdoptedFrom(Told):
+    """The run that made what was adopted."""
+
+    namespace: str = Field(max_length=63, description="Its namespace, maybe of another cluster.")
+    name: str = Field(max_length=253, description="Its name. It may be gone.")
+    at: Time = Field(description="When it had made it.")
+
+
 class Cost(Told):
     """What the training took."""
 
@@ -172,6 +180,9 @@ class FineTuneRunStatus(Told):
     )
     artifact: Optional[Artifact] = Field(None, description="What was trained, imported or adopted.")
     record: Optional[RecordRef] = Field(None, description="The record of all that was done.")
+    adopted_from: Optional[AdoptedFrom] = Field(
+        None, description="Of an adopted artifact: the run that made it, as the record says."
+    )
     train_loss: Optional[float] = Field(None, description="Mean training loss.")
     eval_loss: Optional[float] = Field(None, description="Loss on the validation data at the end.")
     cost: Optional[Cost] = Field(None, description="What the training took; nothing when it was adopted or imported.")

@@ -8,7 +8,7 @@ from stagecoach.contract.digests import Digest, FileEntry
 from stagecoach.contract.inputs import Decided, ImportInputs, RunInputs
 from stagecoach.contract.jobs import HubPart, Owner, Split, Subject
 from stagecoach.contract.model import ContractModel
-from stagecoach.contract.reports import ArtifactReport, TrackingReport
+from stagecoach.contract.reports import ArtifactReport, Maker, TrackingReport
 
 
 class BaseRecord(ContractModel):
@@ -188,6 +188,11 @@ class AnyRecord(ContractModel):
     software: Software
     artifact: ArtifactRecord
 
+    @property
+    def maker(self) -> Maker:
+        """The run that made the artifact."""
+        return Maker(namespace=self.subject.namespace, name=self.subject.name, at=self.finished)
+
 
 class Record(AnyRecord):
     """The record of a training."""
@@ -221,6 +226,7 @@ class Record(AnyRecord):
             type=self.artifact.type,
             record=digest,
             adopted=adopted,
+            maker=self.maker if adopted else None,
             train_loss=training.train_loss,
             eval_loss=training.eval_loss,
             seconds=training.seconds,
@@ -272,6 +278,7 @@ class ImportRecord(AnyRecord):
             method=self.imported.method,
             record=digest,
             adopted=adopted,
+            maker=self.maker if adopted else None,
         )
 
 

@@ -143,6 +143,14 @@ class TrackingReport(ContractModel):
         return cls(mlflow=mlflow, run=run, problem=_shortened(problem, 500) if problem else None)
 
 
+class Maker(ContractModel):
+    """The run that made an artifact: it may be of another cluster, or gone."""
+
+    namespace: str
+    name: str
+    at: str = Field(description="RFC 3339 time at which it had.")
+
+
 class ArtifactReport(ContractModel):
     """What a run published."""
 
@@ -152,6 +160,7 @@ class ArtifactReport(ContractModel):
     method: str | None = Field(None, description="Of an import: the method whose result it is, such as LoRA or Full.")
     record: Digest = Field(description="Digest of the record's content.")
     adopted: bool = Field(False, description="The record was there already; nothing was trained.")
+    maker: Maker | None = Field(None, description="When adopted. None from a trainer that does not tell.")
     train_loss: float | None = None
     eval_loss: float | None = None
     seconds: float | None = Field(None, description="Training time.")

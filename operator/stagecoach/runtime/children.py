@@ -26,6 +26,8 @@ SILENCE = 90.0
 SHORTEST = 1.0
 # A watch that shows no sign of life for this long, not even of a failed try, hangs in a way nobody foresaw.
 STUCK = 300.0
+# Only a missing right needs somebody; that an old version is no longer served is usual.
+_LEVELS = {Forbidden: logging.ERROR, Gone: logging.INFO}
 
 
 class ChildWatch:
@@ -107,8 +109,8 @@ class ChildWatch:
         self.synced.clear()
         self._since = None
         delay = self._backoff.next(error.retry_after if isinstance(error, Throttled) else 0.0)
-        level = logging.ERROR if isinstance(error, Forbidden) else logging.WARNING
-        logger.log(level, "watch interrupted: %s", error, extra={"watch": self.name, "retry_in": round(delay, 1)})
+        extra = {"watch": self.name, "retry_in": round(delay, 1)}
+        logger.log(_LEVELS.get(type(error), logging.WARNING), "watch interrupted: %s", error, extra=extra)
         await asyncio.sleep(delay)
 
     async def _list(self) -> str:

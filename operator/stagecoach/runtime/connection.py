@@ -96,7 +96,7 @@ async def _keep_fresh(loader: Any, configuration: Configuration) -> None:
             await config.refresh_token(loader, configuration)  # type: ignore[no-untyped-call]
             return
         except Exception:  # whatever a plugin may do: the old token may still be good, and the next try better
-            logger.exception("the token could not be refreshed")
+            logger.warning("the token could not be refreshed, will be tried again", exc_info=True)
             await asyncio.sleep(REFRESH_RETRY)
 
 

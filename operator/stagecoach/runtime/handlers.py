@@ -21,7 +21,7 @@ from stagecoach.runtime.backoff import Backoff
 from stagecoach.runtime.cache import Cache
 from stagecoach.runtime.client import Client
 from stagecoach.runtime.connection import Connection
-from stagecoach.runtime.errors import ApiError
+from stagecoach.runtime.errors import ApiError, Forbidden
 from stagecoach.runtime.intake import Intake
 from stagecoach.runtime.resources import Resource
 
@@ -122,7 +122,8 @@ class OwnWatch:
             try:
                 missing = set(await self._uids())
             except ApiError as error:
-                logger.warning("waiting for the first list: %s", error)
+                level = logging.ERROR if isinstance(error, Forbidden) else logging.WARNING
+                logger.log(level, "waiting for the first list: %s", error)
                 await asyncio.sleep(backoff.next())
                 continue
             if await self._seen(missing):

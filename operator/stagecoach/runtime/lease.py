@@ -20,7 +20,7 @@ from stagecoach.contract.times import timestamp
 from stagecoach.kinds.plan import Object
 from stagecoach.runtime import metrics
 from stagecoach.runtime.client import Client
-from stagecoach.runtime.errors import AlreadyExists, ApiError, Conflict, Fenced, NotFound
+from stagecoach.runtime.errors import AlreadyExists, ApiError, Conflict, Fenced, Forbidden, NotFound
 from stagecoach.runtime.resources import LEASES
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,9 @@ class Leadership:
     def valid(self) -> bool:
         """Whether the right to write still holds; noticing that it ended ends it for all."""
         if self.gained.is_set() and self._clock() >= self._until:
-            logger.error("leadership lost: the lease could not be renewed in time")
+            logger.warning(
+                "leadership lost: the Lease was not renewed in time; nothing is written until it is held again"
+            )
             self.end()
         return self.gained.is_set()
 
@@ -99,8 +101,13 @@ class Elector:
         self._identity = identity
         self._on_gained = on_gained
         self._timing = timing or Timing()
+        self._duration = self._timing.duration  # how long the Lease holds when it is not renewed
         self._clock = clock
         self._seen: tuple[str, float] = ("", 0.0)  # the version last seen, and when first
+        self._title = f"Lease {namespace}/{name}"  # how it is called in the log
+        self._holder = ""  # another process that held it when it was last looked at
+        self._told = ""  # the one of which the log says that it is waited for
+        self._how = ""  # the words for how it was got
 
     async def run(self) -> None:
         """Try to get or to keep the lease, for ever."""
@@ -117,14 +124,15 @@ class Elector:
         except (Conflict, AlreadyExists):
             held = False  # somebody was faster; the next look tells who
         except (ApiError, TimeoutError) as error:
-            logger.warning("lease not renewed: %s", str(error) or "no answer", extra={"lease": self._name})
-            self._leadership.valid()
+            self._failed(error)
             return
         if held:
             self._hold(began)
-        elif self._leadership.gained.is_set():
-            logger.error("leadership lost: another process holds the lease", extra={"lease": self._name})
+            return
+        if self._leadership.gained.is_set():
+            logger.warning("leadership lost: %s holds the %s", self._holder or "another process", self._title)
             self._leadership.end()
+        self._wait()
 
     async def release(self) -> None:
         """Give the lease back, so that the next leader need not wait for its end."""
@@ -136,39 +144,67 @@ class Elector:
             if lease["spec"].get("holderIdentity") == self._identity:
                 lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
                 await self._client.update(LEASES, self._namespace, self._name, lease)
-                logger.info("lease released", extra={"lease": self._name})
+                logger.info("the %s is given back", self._title)
         except ApiError as error:
-            logger.warning("lease not released, it will run out: %s", error)
+            logger.warning("the %s is not given back, it will run out: %s", self._title, error)
 
     def _hold(self, began: float) -> None:
         was_leading = self._leadership.valid()
         self._leadership.extend(began + self._timing.deadline)
+        self._told = ""
         if not was_leading and self._leadership.valid():
-            logger.info("leading", extra={"lease": self._name, "identity": self._identity})
+            logger.info("leading: %s", self._how, extra={"lease": self._name, "identity": self._identity})
             self._on_gained()
+
+    def _failed(self, error: Exception) -> None:
+        """Tell that the Lease could not be asked for; it is tried again, and only a missing right needs somebody."""
+        level = logging.ERROR if isinstance(error, Forbidden) else logging.WARNING
+        what = "not renewed" if self._leadership.valid() else "not to be had"
+        logger.log(level, "%s %s, will be tried again: %s", self._title, what, str(error) or "no answer")
+
+    def _wait(self) -> None:
+        """Tell once for each holder that it is waited for."""
+        if self._holder in ("", self._told):
+            return
+        self._told = self._holder
+        logger.info(
+            "waiting for the %s: %s holds it, until it gives it back or does not renew it for %g seconds",
+            *(self._title, self._holder, self._duration),
+            extra={"lease": self._name, "holder": self._holder, "identity": self._identity},
+        )
 
     async def _acquire(self, now: float) -> bool:
         try:
             lease = await self._client.get(LEASES, self._namespace, self._name)
         except NotFound:
             await self._client.create(LEASES, self._namespace, self._fresh())
+            self._how = f"made the {self._title}"
             return True
         spec = lease.get("spec") or {}
-        holder = spec.get("holderIdentity")
-        if holder not in (None, "", self._identity) and not self._run_out(lease, now):
+        holder = spec.get("holderIdentity") or ""
+        self._holder = holder if holder != self._identity else ""
+        # The holder's own duration counts: its settings may differ from ours.
+        self._duration = float(spec.get("leaseDurationSeconds") or self._timing.duration)
+        if self._holder and not self._run_out(lease, now):
             return False
         lease["spec"] = spec | self._record(spec, taken=holder != self._identity)
         # The version in the body is the guard: of two candidates one gets a conflict.
         await self._client.update(LEASES, self._namespace, self._name, lease)
+        self._how = self._taken_from(holder)
         return True
+
+    def _taken_from(self, holder: str) -> str:
+        if holder == self._identity:
+            return f"the {self._title} is still ours"
+        if not holder:
+            return f"took the {self._title}, which nobody held"
+        return f"took the {self._title} from {holder}, which had not renewed it for {self._duration:g} seconds"
 
     def _run_out(self, lease: Object, now: float) -> bool:
         version = lease["metadata"]["resourceVersion"]
         if version != self._seen[0]:
             self._seen = (version, now)
-        # The holder's own duration counts: its settings may differ from ours.
-        duration = float((lease.get("spec") or {}).get("leaseDurationSeconds") or self._timing.duration)
-        return now - self._seen[1] >= duration
+        return now - self._seen[1] >= self._duration
 
     def _record(self, spec: Object, *, taken: bool) -> dict[str, Any]:
         # These times are for people who read the Lease; nothing is decided by them.

@@ -21,11 +21,21 @@ class _Formatter(JsonFormatter):
         return timestamp(datetime.fromtimestamp(record.created, UTC), "milliseconds")
 
 
+class _Patience(logging.Filter):
+    """kopf calls every request an error that it will try again; when it gives up, its end is told as what it is."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith("kopf._cogs.clients.") and record.levelno == logging.ERROR:
+            record.levelno, record.levelname = logging.WARNING, logging.getLevelName(logging.WARNING)
+        return record.levelno >= logging.getLogger().level
+
+
 def configure(level: str) -> None:
     """Send everything to stdout at this level; frameworks speak up only when something is wrong."""
     handler = logging.StreamHandler(sys.stdout)
     reserved = [*RESERVED_ATTRS, *_KOPF_EXTRAS]
     handler.setFormatter(_Formatter(_FIELDS, rename_fields=_NAMES, reserved_attrs=reserved))
+    handler.addFilter(_Patience())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for name in _FRAMEWORKS:
         logging.getLogger(name).setLevel(max(logging.getLogger().level, logging.WARNING))

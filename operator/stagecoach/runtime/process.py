@@ -39,6 +39,9 @@ LEASE_TIMEOUT = 5.0
 # The default collects the oldest generation, and with it every cached object, far too often: 100 ms each at 10,000.
 GC_THRESHOLDS = (20_000, 50, 100)
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+NO_KINDS = (
+    "waiting for the custom resource definitions of %s: apply crds/ of this version, or set crds.install in the chart"
+)
 
 
 class Operator:
@@ -84,7 +87,10 @@ class Operator:
         self._take_signals()
         await self._health.start(self._options.metrics_address, self._options.metrics_port)
         self._start()
-        logger.info("started", extra={"version": VERSION, "namespaces": self._options.namespaces or "all"})
+        logger.info(
+            "started: reading all objects first",
+            extra={"version": VERSION, "namespaces": self._options.namespaces or "all"},
+        )
         ended = asyncio.create_task(self._tasks.any_ended(), name="any ended")
         stopped = asyncio.create_task(self._stop.wait(), name="stop signal")
         await asyncio.wait((ended, stopped), return_when=asyncio.FIRST_COMPLETED)
@@ -92,6 +98,8 @@ class Operator:
         if failed:
             await asyncio.sleep(0)  # let what failed at the same moment be reported too
             self._tasks.report()
+        else:
+            logger.info("stopping, as asked to by a signal")
         ended.cancel()
         stopped.cancel()
         await self._shut_down()
@@ -118,8 +126,18 @@ class Operator:
     async def _kinds_installed(self) -> None:
         """Wait for the custom resource definitions; kopf would not notice when they come later."""
         backoff = Backoff(first=0.5, longest=10.0)
-        while missing := await self._missing():
-            logger.error("waiting for custom resource definitions: kubectl apply -f crds/", extra={"missing": missing})
+        told: list[str] = []
+        while True:
+            try:
+                missing = await self._missing()
+            except ApiError as error:
+                logger.warning("waiting for the API server to say which kinds it serves: %s", error)
+            else:
+                if not missing:
+                    return
+                if missing != told:
+                    logger.error(NO_KINDS, ", ".join(missing), extra={"missing": missing})
+                told = missing
             await asyncio.sleep(backoff.next())
 
     async def _missing(self) -> list[str]:
@@ -128,15 +146,13 @@ class Operator:
             return sorted(wanted - await self._reader.served_plurals(API_VERSION))
         except NotFound:
             return sorted(wanted)
-        except ApiError as error:
-            return [f"not known yet: {error}"]
 
     async def _lead(self) -> None:
         # Whoever has not seen everything must not keep the lease from those who have.
         for synced in (*(each.synced for each in self._children), self._watch.synced):
             await synced.wait()
         self._synced.set()
-        logger.info("synced", extra={"objects": len(self._cache.keys())})
+        logger.info("synced: all objects are read, asking for the Lease", extra={"objects": len(self._cache.keys())})
         await self._elector.run()
 
     def _begin(self) -> None:
@@ -161,7 +177,6 @@ class Operator:
             loop.add_signal_handler(each, self._stop.set)
 
     async def _shut_down(self) -> None:
-        logger.info("stopping")
         self._queue.close()
         # Without the lease the workers wait for it, and not for the queue.
         if not (self._leadership.valid() and await self._tasks.wait("worker", WORKERS_STOP)):

@@ -10,6 +10,8 @@ import yaml
 
 from stagecoach.api.crds import KINDS, Kind, definition
 from stagecoach.api.resolved import FindingCode
+from stagecoach.contract.access import ENVIRONMENT_VARIABLE, Access
+from stagecoach.contract.mounts import SCRATCH, secret_folder
 from stagecoach.policies.attempts import HOPELESS_FAILURES, TABLE, AttemptOutcome
 from tests.integration.chart.conftest import Installer
 from tests.integration.chart.tools import CHART, DOCUMENTS, REPOSITORY, Cluster, Object, template, walk
@@ -40,11 +42,22 @@ def test_the_api_server_takes_the_example(installed: Cluster, kind: Kind) -> Non
     installed.kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", document=document)
 
 
-@pytest.mark.parametrize("part", [".", "base-model"])
+@pytest.mark.parametrize("part", [".", "base-model", "compare"])
 def test_the_api_server_takes_what_people_copy(installed: Cluster, part: str) -> None:
     strictly = ("--server-side", "--dry-run=server", "--validate=strict")
     folder = REPOSITORY / "examples" / "support-desk" / part
     assert "(server dry run)" in installed.kubectl("apply", *strictly, "-n", "support", "-k", str(folder))
+
+
+def test_the_job_that_compares_is_that_of_the_example() -> None:
+    job, for_buckets = blocks("compare")
+    assert job == yaml.safe_load((REPOSITORY / "examples" / "support-desk" / "compare" / "job.yaml").read_text())
+    [container] = for_buckets["containers"]
+    told = Access.model_validate_json(container["env"][1]["value"])
+    assert container["env"][1]["name"] == ENVIRONMENT_VARIABLE
+    mounted = {item["mountPath"] for item in container["volumeMounts"]}
+    assert mounted == {SCRATCH, *(secret_folder(item.secret) for item in told.credentials)}
+    assert {item["name"] for item in container["volumeMounts"]} == {item["name"] for item in for_buckets["volumes"]}
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.plural)

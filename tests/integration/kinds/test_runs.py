@@ -150,8 +150,9 @@ def test_runs_of_the_same_inputs_are_computed_once(desk: Desk) -> None:
     eventually(lambda: not same_inputs(desk, names), 20, "both look for its record")
     for name in waiting:
         desk.kubelet.succeeded(desk.kubelet.pod_of(desk.job_of("FineTuneRun", name)), ADOPTED)
-        desk.awaits("FineTuneRun", name, "Succeeded")
+        run = desk.awaits("FineTuneRun", name, "Succeeded")
         assert desk.reason("FineTuneRun", name)[0] == "Adopted"
+        assert run["status"]["adoptedFrom"] == json.loads(ADOPTED)["artifact"]["maker"]
     jobs = desk.kube.select("Job", "stagecoach.dev/kind=FineTuneRun")
     assert sorted(json.loads(document_of(job))["kind"] for job in jobs) == ["Lookup", "Lookup", "Train"]
 

@@ -26,7 +26,7 @@ def test_the_api_server_may_go_and_come_back(
     for number in range(5):
         kube.create(toy(f"before-{number}", job="a"))
     control_plane.kill()
-    eventually(lambda: toys.records("lease not renewed"), 20, "the operator notices")
+    eventually(lambda: toys.records("not renewed"), 20, "the operator notices")
     eventually(lambda: toys.metric("stagecoach_leader") == 0, 20, "it stops in time")
     assert toys.probe("/healthz") == 200
     assert toys.process.poll() is None

@@ -17,8 +17,15 @@ def pair(start_toys: StartToys) -> tuple[OperatorProcess, OperatorProcess]:
     """Return a leader, and a second one that is ready and does nothing."""
     leader = start_toys(*DURATION).wait_ready().wait_leading()
     other = start_toys(*DURATION).wait_ready()
+    eventually(lambda: other.records("waiting for the Lease"), 10, "it says what it waits for")
     assert other.metric("stagecoach_leader") == 0
     return leader, other
+
+
+def loud(operator: OperatorProcess) -> list[str]:
+    """Return what the log holds to be worth a look."""
+    ours = [record for record in operator.records() if record["logger"].startswith("stagecoach.")]
+    return [record["message"] for record in ours if record["level"] not in ("DEBUG", "INFO")]
 
 
 def test_a_replica_that_does_not_lead_is_ready_and_does_nothing(start_toys: StartToys, kube: Kube) -> None:
@@ -72,6 +79,9 @@ def test_a_graceful_stop_hands_over_at_once(start_toys: StartToys, kube: Kube) -
     assert leader.stop() == 0
     assert time.monotonic() - began < 10
     other.wait_leading(4)
+    assert loud(leader) == loud(other) == [], "nothing of this is worth a look"
+    words = [record["message"].split()[0].rstrip(":") for record in other.records() if record["level"] == "INFO"]
+    assert words == ["started", "synced", "waiting", "leading"]
     spec = kube.get("Lease", "stagecoach-operator")["spec"]
     assert spec["leaseTransitions"] == 2
 

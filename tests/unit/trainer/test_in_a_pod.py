@@ -11,7 +11,7 @@ from stagecoach.contract.reports import Outcome, ProgressLine, Report
 from stagecoach_trainer import places
 from tests.unit.contract.documents import SUBJECT
 
-from .conftest import ANOTHER, Project
+from .conftest import ANOTHER, Project, record_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -43,7 +43,8 @@ def test_a_run_as_in_a_pod(real: Project) -> None:
     # People read this log: it says what happens, and nothing else.
     assert log.splitlines() == ["reading data and base model", "Done"]
     looked_up = in_a_pod(real, LookupJob(subject=ANOTHER, inputs_digest=job.inputs.digest).line())[1]
-    assert looked_up == Report(outcome=Outcome.DONE, artifact=report.artifact.model_copy(update={"adopted": True}))
+    adopted = report.artifact.model_copy(update={"adopted": True, "maker": record_of(real).maker})
+    assert looked_up == Report(outcome=Outcome.DONE, artifact=adopted)
 
 
 def test_resolving_and_looking_up_do_not_load_torch(real: Project) -> None:

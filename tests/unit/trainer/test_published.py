@@ -10,9 +10,9 @@ from stagecoach.contract.layout import record_file, run_folder, served_base_path
 from stagecoach.contract.profiles import Profile, Profiler
 from stagecoach.contract.prompts import Encoder
 from stagecoach.contract.records import Record
-from stagecoach.contract.reports import ArtifactReport
+from stagecoach.contract.reports import ArtifactReport, Maker
 from stagecoach_trainer import lookup
-from tests.unit.contract.documents import LENGTHS, PROMPT
+from tests.unit.contract.documents import LENGTHS, PROMPT, SUBJECT
 
 from .conftest import ANOTHER, EXAMPLES, Project, fit, record_of, train
 
@@ -153,7 +153,8 @@ def test_peft_loads_the_adapter_and_computes_the_same(real: Project) -> None:
 def test_once_more_is_adopted(trained: tuple[Project, ArtifactReport]) -> None:
     project, report = trained
     again = train(project.train_job(subject=ANOTHER))
-    assert again == report.model_copy(update={"adopted": True})
+    maker = Maker(namespace=SUBJECT.namespace, name=SUBJECT.name, at=record_of(project).finished)
+    assert again == report.model_copy(update={"adopted": True, "maker": maker})
     assert lookup.found(project.storage, project.train_job().inputs.digest, ANOTHER) == again
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.api.methods import MethodType
-from stagecoach.api.run_status import Artifact, Cost, FineTuneRunStatus, Inputs, Phase, Progress, RecordRef
+from stagecoach.api.run_status import AdoptedFrom, Artifact, Cost, FineTuneRunStatus, Inputs, Phase, Progress, RecordRef
 from stagecoach.contract import reports
 from stagecoach.contract.digests import short
 from stagecoach.contract.layout import artifact_folder, record_file
@@ -81,8 +81,7 @@ def succeeded(
 ) -> Object:
     """The artifact is there: trained, imported or adopted."""
     reason = imports.how(found)
-    how = "was found under these inputs, nothing was trained" if found.adopted else f"was {reason.lower()}"
-    message = f"{found.type} {short(found.digest)} {how}."
+    message = f"{found.type} {short(found.digest)} {_came(found)}."
     done = timestamp(now)
     return _status(
         run,
@@ -93,6 +92,7 @@ def succeeded(
         progress=_complete(run, done),
         artifact=_artifact(inputs, found),
         record=RecordRef(uri=f"{inputs.storage}/{record_file(inputs.digest)}", digest=found.record),
+        adopted_from=AdoptedFrom.model_validate(found.maker.document()) if found.maker else None,
         train_loss=found.train_loss,
         eval_loss=found.eval_loss,
         loss=found.train_loss if found.eval_loss is None else found.eval_loss,
@@ -118,6 +118,15 @@ def says(run: FineTuneRun, reason: str) -> bool:
     """Whether this stands in Ready, about the spec as it is now: then other words for it are not worth a write."""
     told = of(run.status.conditions, "Ready")
     return told is not None and (told.reason, told.observed_generation) == (reason, run.metadata.generation)
+
+
+def _came(found: reports.ArtifactReport) -> str:
+    """Say how a run came to its artifact."""
+    if not found.adopted:
+        return f"was {imports.how(found).lower()}"
+    maker = found.maker
+    by = f"; run {maker.namespace}/{maker.name} had made it at {maker.at}" if maker else ""
+    return f"was found under these inputs, nothing was trained{by}"
 
 
 def _if_any(fact: Fact | None) -> tuple[Fact, ...]:
