@@ -5,6 +5,7 @@ Where the weights are trained themselves, none of the processes ever holds all o
 by tensor. transformers itself has no way to save and resume such a training.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -128,9 +129,9 @@ def load_optimizer(optimizer: Any, folder: Path) -> None:
 
 
 def _check(skeleton: Any, inputs: RunInputs, base: Base) -> None:
-    if not skeleton.fsdp_plan:
-        message = f"transformers has no plan of how to shard {base.architecture}."
-        remedy = "Create a run without sharding, or select another candidate; Llama, Mistral, Qwen and Gemma have one."
+    if not _has_layers(skeleton):
+        message = f"transformers' plan of how to shard {base.architecture} finds no layers in it."
+        remedy = "Create a run without sharding, or with another candidate, such as a Llama, Mistral, Qwen or Gemma."
         raise BadInput(Problem.of("ShardingUnsuited", message, field=FIELD, value="Full", remedy=remedy))
     if inputs.method.type != "Full":
         return
@@ -143,6 +144,12 @@ def _check(skeleton: Any, inputs: RunInputs, base: Base) -> None:
         )
         remedy = "Create a run with another number of processes, with method.freeze.embeddings, or without sharding."
         raise BadInput(Problem.of("ShardingUnsuited", message, field=FIELD, value="Full", remedy=remedy))
+
+
+def _has_layers(model: Any) -> bool:
+    """Whether the plan names the layers of a model: else it would be gathered as one, and none of it be saved."""
+    layers = [re.escape(rule).replace(r"\*", r"\d+") for rule in model.fsdp_plan if rule.endswith(".*")]
+    return any(re.fullmatch(layer, name) for name, _ in model.named_modules() for layer in layers)
 
 
 def _uneven(model: Any, processes: int) -> list[str]:

@@ -230,7 +230,8 @@ def save_model(folder: Path, **changes: Any) -> None:
     )
     model = LlamaForCausalLM(config)
     # The head stays frozen: as initialized, its logits are too close together for any label to be likely.
-    model.lm_head.weight.data.mul_(20)
+    if not config.tie_word_embeddings:
+        model.lm_head.weight.data.mul_(20)
     model.save_pretrained(folder)
 
 

@@ -127,7 +127,7 @@ CASES: list[tuple[Any, Method, int, str | None]] = [
     (lambda: llama(tie_word_embeddings=True), FullMethod(), 7, None),
     (lambda: llama(tie_word_embeddings=True), FullMethod(freeze=Freeze(embeddings=True, layers=0)), 2, None),
     (lambda: llama(tie_word_embeddings=True), METHOD, 2, None),
-    (gpt2, METHOD, 2, "no plan of how to shard"),
+    (gpt2, METHOD, 2, "finds no layers in it"),
 ]
 
 
