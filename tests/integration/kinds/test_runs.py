@@ -82,6 +82,8 @@ def test_a_run_goes_well_in_three_status_writes(desk: Desk, control_plane: Contr
     desk.kubelet.succeeded(pod, TRAINED)
     run = desk.awaits("FineTuneRun", "first", "Succeeded")
     assert run["status"]["artifact"]["digest"] == builders.digest("7")
+    # The audit log tells of a request a moment after its answer.
+    eventually(lambda: status_writes(control_plane, desk.kube, "first") >= 3, 5, "three writes")
     assert status_writes(control_plane, desk.kube, "first") == 3
     assert "finalizers" not in run["metadata"]
 
