@@ -185,7 +185,10 @@ def trainer_job(
         text = tools.kubectl("set", what, "--local", "-f", "-", setting, "-o", "json", stdin=text)
     job: Object = json.loads(text)
     job["metadata"]["name"] = name
-    job["spec"]["template"]["spec"]["containers"][0] |= command or {}
+    container = job["spec"]["template"]["spec"]["containers"][0]
+    if command:
+        del container["args"]
+        container |= command
     return job
 
 

@@ -75,7 +75,9 @@ class Kube:
     def apply(self, obj: Object) -> Object:
         """Create an object, or make it so, under a field manager of the tests."""
         path = self.path(obj["kind"], obj["metadata"]["name"]) + "?fieldManager=tests&force=true"
-        return self.request("PATCH", path, obj, "application/apply-patch+yaml")
+        # What the server reads as YAML may be no escape of half a character, as JSON has them.
+        text = json.dumps(obj, ensure_ascii=False).encode()
+        return self.request("PATCH", path, text, "application/apply-patch+yaml")
 
     def patch(self, kind: str, name: str, patch: Object, subresource: str = "") -> Object:
         """Merge a patch into an object."""
@@ -92,11 +94,15 @@ class Kube:
         cluster_wide = kind in ("Namespace", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition")
         return resource.path(None if cluster_wide else self.namespace, name, subresource)
 
-    def request(self, method: str, path: str, body: Object | None = None, content: str = "application/json") -> Object:
+    def request(
+        self, method: str, path: str, body: Object | bytes | None = None, content: str = "application/json"
+    ) -> Object:
         """Send one request and return the answer's object."""
         return cast(Object, json.loads(self._send(method, path, body, content)))
 
-    def _send(self, method: str, path: str, body: Object | None = None, content: str = "application/json") -> bytes:
+    def _send(
+        self, method: str, path: str, body: Object | bytes | None = None, content: str = "application/json"
+    ) -> bytes:
         headers = {"Content-Type": content}
         asked = self._api.param_serialize(method, path, None, [], headers, body, auth_settings=["BearerToken"])
         answer = self._api.call_api(*asked, _request_timeout=15)

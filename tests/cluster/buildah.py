@@ -51,7 +51,7 @@ class Buildah:
             raise ClusterError(f"WHEELS={wheels} is not a directory")
         made_of = ingredients.digest_of(dockerfile, context, arguments, self._id, wheels)
         known = self._state.cache / "images" / repository_of(name)
-        if known.exists() and known.read_text() == f"{made_of} {self._id(name)}":
+        if made_of and known.exists() and known.read_text() == f"{made_of} {self._id(name)}":
             return
         passed = [part for key, value in arguments.items() for part in ("--build-arg", f"{key}={value}")]
         command = [

@@ -13,13 +13,14 @@ FROM debian AS made
 RUN echo --from=nothing
 FROM ${PARENT}
 COPY --from=made /etc/hosts /etc/
+COPY --from=tools /bin/tool /bin/
 COPY --chmod=644 sources/a.txt sources/folder /opt/
 ENTRYPOINT ["sleep"]
 """
-IDS = {"debian": "1", "team/parent": "2", "team/other": "3"}
+IDS = {"debian": "1", "tools": "1", "team/parent": "2", "team/other": "3"}
 
 
-def digest(context: Path, arguments: dict[str, str], ids: dict[str, str]) -> str:
+def digest(context: Path, arguments: dict[str, str], ids: dict[str, str]) -> str | None:
     return digest_of(context / "Dockerfile", context, arguments, ids.get, context / "wheels")
 
 
@@ -46,11 +47,13 @@ def write(name: str) -> Callable[[Path], object]:
         (write("sources/folder/new.txt"), {}, {}),
         (lambda context: (context / "sources/folder/deep/b.txt").rename(context / "sources/folder/b.txt"), {}, {}),
         (lambda context: (context / "sources/a.txt").chmod(0o700), {}, {}),
-        (lambda context: (context / "sources/a.txt").unlink(), {}, {}),
+        (lambda context: (context / "sources/folder/deep/b.txt").unlink(), {}, {}),
+        (write(".dockerignore"), {}, {}),
         (write("wheels/torch-2.whl"), {}, {}),
         (lambda _: None, {"PARENT": "team/other"}, {}),
         (lambda _: None, {}, {"team/parent": "4"}),
         (lambda _: None, {}, {"debian": "4"}),
+        (lambda _: None, {}, {"tools": "4"}),
     ],
 )
 def test_what_it_is_made_of_has_changed(
@@ -74,3 +77,23 @@ def test_it_is_made_of_the_same(context: Path, name: str, ids: dict[str, str]) -
     (context / name).parent.mkdir(exist_ok=True)
     write(name)(context)
     assert digest(context, {}, IDS | ids) == before
+
+
+@pytest.mark.parametrize(
+    "instruction",
+    [
+        'COPY ["sources/a.txt", "/opt/"]',
+        "COPY ${PLACE} /opt/",
+        "COPY . /opt/",
+        "COPY ./ /opt/",
+        "COPY /sources/a.txt /opt/",
+        "COPY sources/absent /opt/",
+        "COPY --from=${PLACE} /etc/hosts /opt/",
+        "COPY <<END /opt/a.txt",
+        "ADD https://example.com/a.txt /opt/",
+        "RUN --mount=type=bind,source=sources,target=/sources ls /sources",
+    ],
+)
+def test_what_cannot_be_seen_is_built(context: Path, instruction: str) -> None:
+    (context / "Dockerfile").write_text(f"{DOCKERFILE}{instruction}\n")
+    assert digest(context, {}, IDS) is None
