@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, GRACE_SECONDS
-from stagecoach_trainer import parent
+from stagecoach_trainer import parent, quiet
 
 JOB_COMMANDS = {
     "resolve": "hash data sets and candidates, check every row, report digests and findings",
@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     """Run a command and return its exit code."""
     options = _parser().parse_args(arguments)
     if options.command == "compare":
+        quiet.leave_out_quantization()  # no base is measured in 4 bits
         from stagecoach_trainer.compare import main as compare
 
         return compare(options)

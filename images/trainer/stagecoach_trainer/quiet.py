@@ -23,7 +23,7 @@ SETTINGS = {
 }
 
 
-def prepare(threads: int, *, quantizes: bool = False) -> None:
+def prepare(threads: int) -> None:
     """Set up the environment of this process for libraries that are imported later."""
     scratch = places.scratch()
     homes = {"HOME": scratch, "HF_HOME": scratch / "huggingface", "TMPDIR": scratch, "MPLCONFIGDIR": scratch}
@@ -32,9 +32,11 @@ def prepare(threads: int, *, quantizes: bool = False) -> None:
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), str(threads)))
     warnings.simplefilter("ignore")
     logging.getLogger().setLevel(logging.ERROR)
-    if not quantizes:
-        # PEFT imports it wherever it is installed, and it compiles things then: a second of every start.
-        sys.modules["bitsandbytes"] = None  # type: ignore[assignment] # the import system's way to say: there is none
+
+
+def leave_out_quantization() -> None:
+    """Have PEFT, once it is imported, not import bitsandbytes, which compiles things then: a second of every start."""
+    sys.modules["bitsandbytes"] = None  # type: ignore[assignment] # the import system's way to say: there is none
 
 
 @contextmanager

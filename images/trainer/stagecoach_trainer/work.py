@@ -97,8 +97,9 @@ def _job() -> AnyJob:
 
 
 def _dispatch(job: AnyJob, members: "Members | None") -> Report:
-    threads = job.threads if isinstance(job, TrainJob | ImportJob) else cgroup.cpus()
-    quiet.prepare(threads, quantizes=isinstance(job, TrainJob) and isinstance(job.inputs.method, QloraMethod))
+    quiet.prepare(job.threads if isinstance(job, TrainJob | ImportJob) else cgroup.cpus())
+    if not (isinstance(job, TrainJob) and isinstance(job.inputs.method, QloraMethod)):
+        quiet.leave_out_quantization()
     authorities.trust()
     if isinstance(job, ResolveJob):
         from stagecoach_trainer.resolve import resolve

@@ -36,19 +36,24 @@ from .test_tracking import server, told_to
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-# A pod in which something happens at the beginning of a step of one process.
+# What a pod does, and what may happen in it at the beginning of a step of one process. For that the libraries are
+# imported sooner than they are in a pod.
 WORK = """\
 import os, signal, sys, time
-from stagecoach_trainer import credentials, group, loop, work
+from stagecoach_trainer import credentials, group, work
 credentials.may_be_asked = lambda _: True  # a tracking server on this machine
 group.SILENT_SECONDS = {silent}
+{disturbance}
+sys.exit(work.main())
+"""
+DISTURBANCE = """\
+from stagecoach_trainer import loop
 inner = loop._Metered.training_step
 def step(trainer, *arguments, **options):
     if trainer.state.global_step == {step} and os.environ["RANK"] == "{rank}":
         {happens}
     return inner(trainer, *arguments, **options)
 loop._Metered.training_step = step
-sys.exit(work.main())
 """
 KILLED = "os.kill(os.getpid(), signal.SIGKILL)"
 PARENT_ID = "int(open('/proc/%d/stat' % os.getppid()).read().split()[3])"
@@ -98,7 +103,7 @@ def start(
     project: Project,
     job: TrainJob,
     index: int,
-    happens: str = "pass",
+    happens: str = "",
     step: int = 7,
     rank: int = 1,
     *,
@@ -120,14 +125,15 @@ def start(
         INDEX_VARIABLE: str(index),
         tracking.ENVIRONMENT_VARIABLE: os.environ.get(tracking.ENVIRONMENT_VARIABLE, ""),
     }
-    work = WORK.format(step=step, rank=rank, happens=happens, silent=silent)
+    disturbance = DISTURBANCE.format(step=step, rank=rank, happens=happens) if happens else ""
+    work = WORK.format(disturbance=disturbance, silent=silent)
     command = [sys.executable, "-c", meeting + PARENT.format(work)]
     with (root / "output").open("w") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, text=True)
     return Pod(root, process)
 
 
-def pods(project: Project, job: TrainJob, happens: str = "pass", step: int = 7, rank: int = 1) -> list[Pod]:
+def pods(project: Project, job: TrainJob, happens: str = "", step: int = 7, rank: int = 1) -> list[Pod]:
     """Run all pods of a training to their ends."""
     assert job.group is not None
     started = [start(project, job, index, happens, step, rank) for index in range(job.group.nodes)]
