@@ -32,7 +32,7 @@ RATIO, MEBIBYTES, MILLISECONDS, RESTART_SECONDS = 0.60, 512, 250, 30
 BLOCKS, SMALLEST_BLOCK = 10, 100
 ACTIVE, CHANGES = 1000, 200
 # Between two pods that end: a crowd that ends at once is what the blocks measure.
-PACE = 0.05
+PACE = 0.1
 PATIENCE = 120.0
 
 
