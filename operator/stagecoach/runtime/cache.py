@@ -177,7 +177,7 @@ class Cache:
         return True
 
     def store_child(self, resource: Resource, obj: Object, *, listed: bool = False) -> bool:
-        """Remember a child; return False when that is not news."""
+        """Remember a child; return False when that is not news, or nothing that a decision could depend on."""
         metadata = obj["metadata"]
         uid = metadata["uid"]
         known = self._children.get(uid)
@@ -188,7 +188,7 @@ class Cache:
         self._children[uid] = (resource, trimmed)
         self._by_owner[resource, _owner_uid(trimmed)][uid] = trimmed
         self._mark_live(uid, trimmed)
-        return True
+        return known is None or not trim.same(known[1], trimmed)
 
     def remove_child(self, resource: Resource, obj: Object) -> None:
         """Forget a child and the facts about it."""

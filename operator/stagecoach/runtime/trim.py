@@ -19,15 +19,12 @@ _METADATA = (
     "ownerReferences",
 )
 _JOB_SPEC = ("suspend", "parallelism")
-_POD_STATUS = (
-    "phase",
-    "reason",
-    "message",
-    "conditions",
-    "containerStatuses",
-    "initContainerStatuses",
-    "startTime",
-)
+_JOB_STATUS = ("active", "terminating", "conditions")
+_POD_STATUS = ("phase", "reason", "message", "startTime")
+_POD_CONDITIONS = ("PodScheduled", "DisruptionTarget")
+_CONTAINERS = ("containerStatuses", "initContainerStatuses")
+# What only the pollers read, and they look for themselves.
+_COUNTERS = ("active", "terminating")
 
 
 def own(obj: Object) -> Object:
@@ -54,6 +51,19 @@ def child(resource: Resource, obj: Object) -> Object:
     }
 
 
+def same(one: Object, other: Object) -> bool:
+    """Whether two states of a child, as they are remembered, are the same to whoever decides by them.
+
+    Every write of a Job's or a pod's keeper is another version, and most of them are about what nobody here reads.
+    """
+    return _told(one) == _told(other)
+
+
+def _told(child: Object) -> tuple[Object, Object, Object]:
+    status = {field: value for field, value in child["status"].items() if field not in _COUNTERS}
+    return child["metadata"] | {"resourceVersion": ""}, child["spec"], status
+
+
 def _job_spec(spec: Object) -> Object:
     return _only(spec, _JOB_SPEC)
 
@@ -64,8 +74,18 @@ def _pod_spec(spec: Object) -> Object:
     return _only(spec, ("nodeName",)) | {"containers": containers}
 
 
+def _job_status(status: Object) -> Object:
+    return _only(status, _JOB_STATUS)
+
+
 def _pod_status(status: Object) -> Object:
-    return _only(status, _POD_STATUS)
+    told: dict[str, Any] = _only(status, _POD_STATUS)
+    if conditions := [each for each in status.get("conditions") or () if each["type"] in _POD_CONDITIONS]:
+        told["conditions"] = conditions
+    for field in _CONTAINERS:
+        if field in status:
+            told[field] = [_only(each, ("name", "state")) for each in status[field]]
+    return told
 
 
 def _nothing(_: Object) -> Object:
@@ -78,4 +98,4 @@ def _only(document: Object, fields: tuple[str, ...]) -> dict[str, Any]:
 
 _Part = Callable[[Object], Object]
 _SPECS: dict[Resource, _Part] = {JOBS: _job_spec, PODS: _pod_spec, SERVICES: _nothing}
-_STATUSES: dict[Resource, _Part] = {JOBS: dict, PODS: _pod_status, SERVICES: _nothing}
+_STATUSES: dict[Resource, _Part] = {JOBS: _job_status, PODS: _pod_status, SERVICES: _nothing}

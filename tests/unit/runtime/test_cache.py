@@ -1,6 +1,9 @@
 """The operator's memory."""
 
+import pytest
+
 from stagecoach.contract.reports import Progress
+from stagecoach.kinds.plan import Object
 from stagecoach.runtime.cache import Cache, Tombstones
 from stagecoach.runtime.resources import JOBS, PODS, SERVICES
 from tests.unit.runtime.fakes import Clock, controller, key, pod, toy
@@ -109,6 +112,39 @@ def test_of_a_pod_only_what_is_read_is_kept() -> None:
     assert found["spec"] == {"nodeName": "node", "containers": [{"name": "trainer"}]}
     assert found["status"] == {"phase": "Running", "containerStatuses": [{"name": "trainer"}]}
     assert (found["apiVersion"], found["kind"]) == ("v1", "Pod")
+
+
+@pytest.mark.parametrize(
+    ("change", "news"),
+    [
+        ({}, False),
+        ({"conditions": [{"type": "Ready", "status": "True"}]}, False),
+        ({"containerStatuses": [{"name": "trainer", "ready": True, "state": {"waiting": {}}}]}, False),
+        ({"containerStatuses": [{"name": "trainer", "state": {"running": {}}}]}, True),
+        ({"conditions": [{"type": "DisruptionTarget", "status": "True"}]}, True),
+        ({"phase": "Failed"}, True),
+        ({"reason": "Evicted"}, True),
+    ],
+)
+def test_a_version_of_a_pod_is_news_when_it_says_something(change: Object, news: bool) -> None:
+    memory = cache()
+    before: Object = {"containerStatuses": [{"name": "trainer", "state": {"waiting": {}}}]}
+    assert memory.store_child(PODS, pod("p", **before))
+    assert memory.store_child(PODS, pod("p", version=2, **(before | change))) is news
+    assert memory.pods("uid-a")[0]["metadata"]["resourceVersion"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("change", "news"),
+    [
+        ({"active": 1, "ready": 1, "uncountedTerminatedPods": {}}, False),
+        ({"conditions": [{"type": "Complete", "status": "True"}]}, True),
+    ],
+)
+def test_what_a_job_counts_is_no_news(change: Object, news: bool) -> None:
+    memory = cache()
+    assert memory.store_child(JOBS, pod("j") | {"status": {}})
+    assert memory.store_child(JOBS, pod("j", version=2) | {"status": change}) is news
 
 
 def test_a_child_whose_label_changes_changes_its_owner() -> None:
