@@ -1,6 +1,7 @@
 """What is in memory about the Jobs of an object."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,7 +9,7 @@ from stagecoach.kinds.plan import Object
 from stagecoach.kinds.view import View
 from stagecoach.policies import groups
 from stagecoach.policies.attempts import LEAVING_PATIENCE
-from stagecoach.policies.pods import JOB_NAME, JobState, PodState, decisive, job_state, pod_state
+from stagecoach.policies.pods import JobState, PodState, decisive, job_state, pod_state
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,17 @@ class Child:
     checkpoint: int | None = None  # the newest of which a pod's last word tells
 
 
-def child(view: View, owner_uid: str, name: str, nodes: int = 1, *, started: bool = False) -> Child:
+def pods_of(view: View, owner_uid: str) -> tuple[PodState, ...]:
+    """Return the pods of all Jobs, to be read once for whoever asks about them."""
+    return tuple(map(pod_state, view.pods(owner_uid)))
+
+
+def child(
+    view: View, owner_uid: str, name: str, pods: Iterable[PodState], nodes: int = 1, *, started: bool = False
+) -> Child:
     """Return the Job of this name with its pod, or the one of its pods that speaks, as far as they are there."""
     job = next((job for job in view.jobs(owner_uid) if job["metadata"]["name"] == name), None)
-    pods = [pod_state(pod) for pod in view.pods(owner_uid) if _job_of(pod) == name]
+    pods = [pod for pod in pods if pod.job == name]
     pod = decisive(pods) if nodes == 1 else groups.speaker(pods, nodes, started=started)
     uid = pod.uid if pod else job["metadata"]["uid"] if job else None
     saved = [item.report.checkpoint for item in pods if item.report and item.report.checkpoint is not None]
@@ -38,17 +46,17 @@ def child(view: View, owner_uid: str, name: str, nodes: int = 1, *, started: boo
     )
 
 
-def unfinished(view: View, owner_uid: str, now: datetime) -> tuple[Object, ...]:
+def unfinished(view: View, owner_uid: str, pods: Iterable[PodState], now: datetime) -> tuple[Object, ...]:
     """Return the Jobs that would go on: neither ended nor being deleted, and with a pod, if any, that goes on.
 
     The Job controller sees the end of a pod a moment after we do, and ends the other pods of a Job one of which failed;
     once the pod of index 0 has done its work, the others hear of it and have time to end. Such a Job ends by itself and
     is kept for its logs. One with a pod that lingers does not.
     """
-    pods: defaultdict[str, list[PodState]] = defaultdict(list)
-    for pod in view.pods(owner_uid):
-        pods[_job_of(pod)].append(pod_state(pod))
-    ended = {job for job, its_pods in pods.items() if _ends_by_itself(its_pods, now)}
+    by_job: defaultdict[str, list[PodState]] = defaultdict(list)
+    for pod in pods:
+        by_job[pod.job].append(pod)
+    ended = {job for job, its_pods in by_job.items() if _ends_by_itself(its_pods, now)}
     return tuple(
         job
         for job in view.jobs(owner_uid)
@@ -58,9 +66,9 @@ def unfinished(view: View, owner_uid: str, now: datetime) -> tuple[Object, ...]:
     )
 
 
-def ending(view: View, owner_uid: str) -> bool:
+def ending(pods: Iterable[PodState]) -> bool:
     """Whether there is a pod whose trainer has ended and which has not ended as a whole."""
-    return any(pod.ended and pod.phase == "Running" for pod in map(pod_state, view.pods(owner_uid)))
+    return any(pod.ended and pod.phase == "Running" for pod in pods)
 
 
 def _ends_by_itself(pods: list[PodState], now: datetime) -> bool:
@@ -75,7 +83,3 @@ def _has_led(pod: PodState, now: datetime) -> bool:
     if pod.index != 0 or pod.exit_code != 0 or not pod.finished:
         return False
     return now - datetime.fromisoformat(pod.finished) < LEAVING_PATIENCE
-
-
-def _job_of(pod: Object) -> str:
-    return str(pod["metadata"].get("labels", {}).get(JOB_NAME, ""))

@@ -1,11 +1,13 @@
 """What a reconcile may look at: indices and facts in memory, no I/O."""
 
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol, TypeVar
 
 from stagecoach.contract.reports import Progress
 from stagecoach.kinds.plan import Key, Object
 from stagecoach.policies.sharing import Claim
+
+Read = TypeVar("Read")
 
 
 class View(Protocol):
@@ -13,6 +15,12 @@ class View(Protocol):
 
     def get(self, key: Key) -> Object | None:
         """Return one of our own objects, or None."""
+
+    def read(self, key: Key, read: Callable[[Object], Read]) -> Read | None:
+        """Return one of our own objects as `read` has it, the same for each kind, or None; each is read once.
+
+        Whatever `read` raises is raised.
+        """
 
     def referrers(self, key: Key) -> Iterable[Object]:
         """Return the objects that refer to this one, or that share it."""

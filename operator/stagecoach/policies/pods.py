@@ -27,6 +27,7 @@ class PodState:
     created: str
     accepted: str  # when a node took it; when it was created, before that
     phase: str  # Pending, Running, Succeeded, Failed or Unknown
+    job: str = ""  # the name of its Job
     reason: str = ""  # of the pod: Evicted, DeadlineExceeded, NodeLost, …
     message: str = ""
     node: str = ""
@@ -87,6 +88,7 @@ def pod_state(pod: Mapping[str, Any]) -> PodState:
     conditions = {condition["type"]: condition for condition in status.get("conditions", ())}
     containers: list[dict[str, Any]] = status.get("containerStatuses", [])
     # By name: what a mesh injects beside it is not ours to judge.
+    labels = metadata.get("labels", {})
     state: dict[str, Any] = next((item.get("state", {}) for item in containers if item.get("name") == CONTAINER), {})
     waiting, running, ended = state.get("waiting", {}), state.get("running", {}), state.get("terminated", {})
     return PodState(
@@ -95,6 +97,7 @@ def pod_state(pod: Mapping[str, Any]) -> PodState:
         created=metadata.get("creationTimestamp", ""),
         accepted=status.get("startTime") or metadata.get("creationTimestamp", ""),
         phase=status.get("phase", "Pending"),
+        job=labels.get(JOB_NAME, ""),
         reason=status.get("reason", ""),
         message=status.get("message", ""),
         node=spec.get("nodeName", ""),
@@ -109,7 +112,7 @@ def pod_state(pod: Mapping[str, Any]) -> PodState:
         exit_code=ended.get("exitCode"),
         end_reason=ended.get("reason", ""),
         report=Report.parse(ended.get("message")),
-        index=int(index) if (index := metadata.get("labels", {}).get(INDEX)) else None,
+        index=int(index) if (index := labels.get(INDEX)) else None,
         accompanied=status.get("phase") == "Running" and any(map(_goes_on, containers)),
     )
 

@@ -3,10 +3,12 @@
 import time
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from stagecoach.contract.reports import Progress
 from stagecoach.kinds.controller import OWNER_KIND, OWNER_NAME, OWNER_UID, Controller
 from stagecoach.kinds.plan import Key, Object
+from stagecoach.kinds.view import Read
 from stagecoach.policies.sharing import Claim
 from stagecoach.runtime import trim
 from stagecoach.runtime.guard import guarded
@@ -64,6 +66,7 @@ class Cache:
         self._clock = clock
         self._references = {each.kind: guarded(each.references) for each in controllers}
         self._objects: dict[Key, Object] = {}
+        self._read: dict[Key, Any] = {}
         self._refers: dict[Key, tuple[Key, ...]] = {}
         self._referrers: defaultdict[Key, set[Key]] = defaultdict(set)
         self._children: dict[str, tuple[Resource, Object]] = {}
@@ -79,6 +82,16 @@ class Cache:
     def get(self, key: Key) -> Object | None:
         """Return one of our own objects, or None."""
         return self._objects.get(key)
+
+    def read(self, key: Key, read: Callable[[Object], Read]) -> Read | None:
+        """Return one of our own objects as `read` has it, or None: a project is read once, not for each of its runs."""
+        obj = self._objects.get(key)
+        if obj is None:
+            return None
+        if key not in self._read:
+            self._read[key] = read(obj)
+        found: Read = self._read[key]
+        return found
 
     def referrers(self, key: Key) -> Iterable[Object]:
         """Return the objects that refer to this one, or that share it."""
@@ -162,6 +175,7 @@ class Cache:
         if not self._is_news(self._objects.get(key), metadata, listed=listed):
             return False
         self._objects[key] = trimmed = trim.own(obj)
+        self._read.pop(key, None)
         self._point(key, self._references[key.kind](trimmed))
         return True
 
@@ -173,6 +187,7 @@ class Cache:
         if known is None or known["metadata"]["uid"] != uid:
             return False
         del self._objects[key]
+        self._read.pop(key, None)
         self._point(key, ())
         return True
 

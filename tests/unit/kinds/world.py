@@ -7,7 +7,7 @@ are tested against a real API server in tests/integration.
 import copy
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from stagecoach.contract.reports import Progress
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.plan import Key, Object, Plan
+from stagecoach.kinds.view import Read
 from stagecoach.policies.pods import INDEX, JOB_NAME
 from stagecoach.policies.sharing import Claim
 from stagecoach.runtime.problems import Problem, overlay
@@ -82,6 +83,10 @@ class World:
 
     def get(self, key: Key) -> Object | None:
         return self.project if key.kind == "TransformerProject" else None
+
+    def read(self, key: Key, read: Callable[[Object], Read]) -> Read | None:
+        found = self.get(key)
+        return read(found) if found else None
 
     def referrers(self, key: Key) -> Iterable[Object]:
         stored = [world.stored for world in (self, *self.twins)]

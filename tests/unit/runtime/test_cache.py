@@ -219,3 +219,21 @@ def test_tombstones_are_bounded() -> None:
     for uid in "abc":
         graves.add(uid)
     assert ["a" in graves, "b" in graves, "c" in graves] == [False, True, True]
+
+
+def test_an_object_is_read_once_for_each_of_its_versions() -> None:
+    memory = cache()
+    versions: list[str] = []
+
+    def read(obj: Object) -> str:
+        versions.append(obj["metadata"]["resourceVersion"])
+        return versions[-1]
+
+    assert memory.read(key("a"), read) is None
+    memory.store(toy("a", version=1))
+    assert [memory.read(key("a"), read), memory.read(key("a"), read)] == ["1", "1"]
+    memory.store(toy("a", version=2))
+    assert memory.read(key("a"), read) == "2"
+    memory.remove(toy("a", version=3))
+    assert memory.read(key("a"), read) is None
+    assert versions == ["1", "2"]

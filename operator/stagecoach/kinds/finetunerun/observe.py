@@ -1,6 +1,6 @@
 """What a FineTuneRun's reconcile looks at."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -10,11 +10,11 @@ from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.api.run_status import Attempt, Intent, Phase
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract.reports import Progress
-from stagecoach.kinds.children import Child, child, ending, unfinished
+from stagecoach.kinds.children import Child, child, ending, pods_of, unfinished
 from stagecoach.kinds.finetunerun import nodes
 from stagecoach.kinds.plan import Key, Object
 from stagecoach.kinds.view import View
-from stagecoach.policies.pods import pod_state
+from stagecoach.policies.pods import PodState
 from stagecoach.policies.sharing import Claim
 from stagecoach.policies.twins import Twin
 
@@ -57,24 +57,25 @@ def observe(view: View, raw: Object, now: datetime) -> Observed:
     run = FineTuneRun.model_validate(raw)
     uid, attempts = run.metadata.uid, run.status.attempts
     project = _project(view, raw)
-    current = _current(view, run, attempts[-1]) if attempts else Child()
+    pods = pods_of(view, uid)
+    current = _current(view, run, attempts[-1], pods) if attempts else Child()
     return Observed(
         run=run,
         project=project,
-        unfinished=unfinished(view, uid, now),
+        unfinished=unfinished(view, uid, pods, now),
         current=current,
         progress=view.progress(current.lead.uid) if current.lead else None,
-        stopping=any(pod.phase == "Running" and not pod.ended for pod in map(pod_state, view.pods(uid))),
-        ending=ending(view, uid),
+        stopping=any(pod.phase == "Running" and not pod.ended for pod in pods),
+        ending=ending(pods),
         services=tuple(view.services(uid)),
         claims={name: view.claim(run.metadata.namespace, name) for name in nodes.claims(run, project)},
         twins=twins(view, raw, now),
     )
 
 
-def _current(view: View, run: FineTuneRun, attempt: Attempt) -> Child:
+def _current(view: View, run: FineTuneRun, attempt: Attempt, pods: Iterable[PodState]) -> Child:
     several = run.spec.resources.nodes if attempt.intent is Intent.TRAIN else 1
-    return child(view, run.metadata.uid, attempt.job, several, started=attempt.start is not None)
+    return child(view, run.metadata.uid, attempt.job, pods, several, started=attempt.start is not None)
 
 
 def twins(view: View, raw: Object, now: datetime) -> tuple[Twin, ...]:
@@ -104,14 +105,13 @@ def _twin(view: View, raw: Object, now: datetime) -> Twin:
 def _has_job(view: View, uid: str, attempts: list[Object], now: datetime, *, waits: bool) -> bool:
     """Whether a run has the Job of a training; that of one that failed holds the turn for the next, until given up."""
     trainings = {attempt["job"] for attempt in attempts if attempt["intent"] == TRAIN}
-    held = unfinished(view, uid, now) if waits else view.jobs(uid)
+    held = unfinished(view, uid, pods_of(view, uid), now) if waits else view.jobs(uid)
     return any(job["metadata"]["name"] in trainings for job in held)
 
 
 def _project(view: View, raw: Object) -> TransformerProject | None:
-    found = view.get(project_key(raw))
     try:
-        return TransformerProject.model_validate(found) if found else None
+        return view.read(project_key(raw), TransformerProject.model_validate)
     except ValidationError:
         # The project's own status says what is wrong with it; to a run it is as good as absent.
         return None

@@ -6,7 +6,7 @@ from datetime import datetime
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build import jobs
 from stagecoach.contract.digests import digest_of_document
-from stagecoach.kinds.children import Child, child, ending, unfinished
+from stagecoach.kinds.children import Child, child, ending, pods_of, unfinished
 from stagecoach.kinds.plan import Key, Object
 from stagecoach.kinds.view import View
 from stagecoach.policies import retention
@@ -37,14 +37,15 @@ def observe(view: View, raw: Object, now: datetime) -> Observed:
     """Collect what is in memory. Raises ValidationError for a project that its model refuses."""
     project = TransformerProject.model_validate(raw)
     uid, resolution = project.metadata.uid, project.status.resolution
-    going_on = unfinished(view, uid, now)
+    pods = pods_of(view, uid)
+    going_on = unfinished(view, uid, pods, now)
     numbers = [_pass(project, job) or 0 for job in view.jobs(uid)]
     observed = Observed(
         project=project,
         has_succeeded_run=_has_succeeded_run(view, project),
         unfinished=going_on,
-        current=child(view, uid, resolution.job) if resolution else Child(),
-        ending=ending(view, uid),
+        current=child(view, uid, resolution.job, pods) if resolution else Child(),
+        ending=ending(pods),
         passes=tuple(job for job in going_on if _pass(project, job)),
         last_pass=max(numbers, default=0),
     )
@@ -59,7 +60,7 @@ def _with_storage(observed: Observed, view: View) -> Observed:
     seen = replace(observed, made=digest_of_document(sorted(artifacts)))
     if told is None or told.completion_time is not None:
         return seen
-    current = child(view, project.metadata.uid, told.job)
+    current = child(view, project.metadata.uid, told.job, pods_of(view, project.metadata.uid))
     if current.job is not None:
         return replace(seen, current_pass=current)
     uids = tuple(sorted(str(run["metadata"]["uid"])[:UID_BEGINS] for run in runs))
