@@ -156,22 +156,24 @@ class Client:
                 self._fence()  # here and not before the wait for a slot: leadership may have ended meanwhile
             began = time.monotonic()
             code, reply_headers, reply = await self._send(
-                f"{verb} {resource}", method, path, params=params, data=data, headers=headers
+                verb, resource, method, path, params=params, data=data, headers=headers
             )
         _measure(verb, resource, code, time.monotonic() - began)
         if code >= 400:
             raise from_response(code, reply_headers, reply, f"{verb} {resource} at {path}")
         return reply
 
-    async def _send(self, what: str, method: str, path: str, **arguments: Any) -> tuple[int, Mapping[str, str], bytes]:
+    async def _send(
+        self, verb: str, resource: Resource, method: str, path: str, **arguments: Any
+    ) -> tuple[int, Mapping[str, str], bytes]:
         try:
             async with self._session.request(
                 method, self._server + path, timeout=self._timeout, **arguments
             ) as response:
                 return response.status, response.headers, await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
-            metrics.API_REQUESTS.labels(*what.split(" ", 1), "none").inc()
-            raise Unreachable(f"{what}: {str(error) or type(error).__name__}") from error
+            metrics.API_REQUESTS.labels(verb, resource.plural, "none").inc()
+            raise Unreachable(f"{verb} {resource}: {str(error) or type(error).__name__}") from error
 
 
 def _measure(verb: str, resource: Resource, code: int, seconds: float) -> None:
