@@ -289,7 +289,9 @@ def _unchanged(field: str) -> str:
 SHARDED = "has(self.resources.sharding) && self.resources.sharding == 'Full'"
 SPEC_RULES = rules(
     cel(
-        " && ".join(
+        # A status write changes nothing of the spec, and this is asked at each: at once for all fields is cheaper.
+        "self == oldSelf || "
+        + " && ".join(
             _unchanged(field.alias or name) for name, field in FineTuneRunSpec.model_fields.items() if name != "suspend"
         ),
         "a run's spec cannot change, apart from suspend, so that it stays true of what ran: create another FineTuneRun",
