@@ -113,7 +113,10 @@ class Totals(Told):
     )
     seconds: float = Field(0, description="How long training pods ran; counts against spec.maxDuration.")
     checkpoint: Optional[int] = Field(
-        None, description="Step of the newest checkpoint that was seen: from there the next attempt goes on."
+        None,
+        description="Step of the newest checkpoint that was seen when an attempt ended or had to wait again; while one"
+        " trains, see progress.checkpoint. The next attempt goes on from the newest one in the storage: mostly this,"
+        " or a later one that was saved and not seen.",
     )
 
 

@@ -92,7 +92,7 @@ class OwnWatch:
             try:
                 await self.prune()
             except ApiError as error:
-                logger.warning("deletions could not be looked for: %s", error)
+                logger.log(_level(error), "deletions could not be looked for: %s", error)
                 await asyncio.sleep(PRUNE_DELAY)
                 self._relisted.set()
 
@@ -122,8 +122,7 @@ class OwnWatch:
             try:
                 missing = set(await self._uids())
             except ApiError as error:
-                level = logging.ERROR if isinstance(error, Forbidden) else logging.WARNING
-                logger.log(level, "waiting for the first list: %s", error)
+                logger.log(_level(error), "waiting for the first list: %s", error)
                 await asyncio.sleep(backoff.next())
                 continue
             if await self._seen(missing):
@@ -162,3 +161,8 @@ class OwnWatch:
         else:
             self._login_backoff.reset()
         return kopf.AiohttpSession(server=self._connection.server, aiohttp_session=self._connection.session("kopf"))
+
+
+def _level(error: ApiError) -> int:
+    """Return how loudly to tell of what is tried again: only a missing right needs somebody."""
+    return logging.ERROR if isinstance(error, Forbidden) else logging.WARNING

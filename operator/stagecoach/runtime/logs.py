@@ -13,6 +13,8 @@ _FIELDS = ("asctime", "levelname", "message", "name")
 _NAMES = {"asctime": "time", "levelname": "level", "name": "logger", "exc_info": "traceback"}
 # kopf attaches whole objects of its own to its records.
 _KOPF_EXTRAS = ("settings", "k8s_ref", "k8s_skip")
+# How kopf's records of a request end that was answered with 403; the error itself is not in them.
+_FORBIDDEN = "-> APIForbiddenError("
 _FRAMEWORKS = ("kopf", "aiohttp", "asyncio", "kubernetes")
 
 
@@ -22,10 +24,14 @@ class _Formatter(JsonFormatter):
 
 
 class _Patience(logging.Filter):
-    """kopf calls every request an error that it will try again; when it gives up, its end is told as what it is."""
+    """kopf calls every request an error that it will try again; of these only a missing right needs somebody.
+
+    When it gives up, its end is told as what it is.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.name.startswith("kopf._cogs.clients.") and record.levelno == logging.ERROR:
+        of_request = record.name.startswith("kopf._cogs.clients.") and record.levelno == logging.ERROR
+        if of_request and _FORBIDDEN not in record.getMessage():
             record.levelno, record.levelname = logging.WARNING, logging.getLevelName(logging.WARNING)
         return record.levelno >= logging.getLogger().level
 

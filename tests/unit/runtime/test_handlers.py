@@ -8,8 +8,9 @@ import kopf
 import pytest
 
 from stagecoach.kinds.plan import Key, Object
-from stagecoach.runtime import kopf_settings
+from stagecoach.runtime import handlers, kopf_settings
 from stagecoach.runtime.cache import Cache
+from stagecoach.runtime.errors import ApiError, Forbidden, Unreachable
 from stagecoach.runtime.handlers import OwnWatch
 from stagecoach.runtime.intake import Intake
 from stagecoach.runtime.resources import Resources
@@ -21,9 +22,12 @@ class Names:
 
     def __init__(self) -> None:
         self.objects: list[Object] = []
+        self.errors: list[ApiError] = []
 
     async def pages(self, *_: Any, metadata_only: bool) -> AsyncIterator[tuple[list[Object], str]]:
         assert metadata_only
+        if self.errors:
+            raise self.errors.pop(0)
         objects = list(self.objects)
         yield objects[:1], "1"
         await asyncio.sleep(0)
@@ -106,6 +110,25 @@ async def test_a_list_after_the_first_asks_for_a_look(world: World) -> None:
     world.watch.synced.set()
     await world.event(None, toy("a"))
     assert world.watch._relisted.is_set()
+
+
+async def test_only_a_right_that_is_missing_is_an_error(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(handlers, "PRUNE_DELAY", 0.001)
+    world.watch._started.set()
+    keeping = asyncio.create_task(world.watch.keep_exact())
+    await asyncio.wait_for(world.watch.synced.wait(), 5)
+    await world.event(None, toy("goes"))
+    world.names.errors = [Unreachable("refused"), Forbidden("list toys is forbidden", 403)]
+    async with asyncio.timeout(5):
+        while world.cache.keys():  # noqa: ASYNC110 - a deletion sets no event
+            await asyncio.sleep(0.001)
+    keeping.cancel()
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "deletions could not be looked for: refused"),
+        ("ERROR", "deletions could not be looked for: list toys is forbidden"),
+    ]
 
 
 async def test_a_bug_in_a_question_about_neighbours_does_not_lose_the_event(world: World) -> None:

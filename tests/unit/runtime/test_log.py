@@ -4,9 +4,14 @@ import json
 import logging
 from collections.abc import Iterator
 
+import aiohttp
+import kopf
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from kopf._cogs.clients import api, auth
 
-from stagecoach.runtime import logs
+from stagecoach.runtime import kopf_settings, logs
 from stagecoach.runtime.errors import Forbidden, Unreachable
 from tests.unit.runtime.fakes import FakeServer
 from tests.unit.runtime.test_lease import Candidate
@@ -45,6 +50,7 @@ def log(caplog: pytest.LogCaptureFixture) -> Log:
     return Log(caplog)
 
 
+FORBIDDEN = {"kind": "Status", "code": 403, "message": "finetuneruns.stagecoach.dev is forbidden"}
 WAITS = "waiting for the Lease ns/lease: {} holds it, until it gives it back or does not renew it for 15 seconds"
 
 
@@ -124,3 +130,27 @@ def test_what_kopf_will_try_again_is_no_error(capsys: pytest.CaptureFixture[str]
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["level"] for line in lines] == shown
     assert all(line["time"].endswith("Z") for line in lines)
+
+
+@pytest.mark.usefixtures("configured")
+async def test_a_right_that_kopf_misses_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("INFO")
+    answers = iter((web.Response(status=503), web.json_response(FORBIDDEN, status=403), web.json_response({})))
+
+    async def answer(_: web.Request) -> web.Response:
+        return next(answers)
+
+    app = web.Application()
+    app.router.add_get("/apis", answer)
+    settings = kopf_settings.quiet()
+    settings.networking.error_backoffs = (0.0, 0.0)
+    async with TestServer(app) as there, aiohttp.ClientSession() as session:
+        info = kopf.AiohttpSession(server=str(there.make_url("/")), aiohttp_session=session)
+        context = auth.APIContext(info)
+        logger = logging.getLogger("kopf._cogs.clients.watching")
+        await api.request("get", "/apis", settings=settings, context=context, logger=logger)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["level"], "APIForbiddenError" in line["message"]) for line in lines] == [
+        ("WARNING", False),
+        ("ERROR", True),
+    ]

@@ -79,7 +79,7 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
         again = PATIENCE if observed.stopping else None
         gone = (*attempts.left_over(observed), *observed.services)
         return Plan(status=status.ended(run, now), delete=gone, requeue_after=again)
-    observed = suspension.with_last_word(observed)
+    observed = suspension.with_last_word(observed, now)
     run = observed.run
     current = run.status.attempts[-1] if run.status.attempts else None
     if run.status.inputs and current and current.end is None:
@@ -125,7 +125,7 @@ def _follow(observed: Observed, inputs: Inputs, current: Attempt, now: datetime,
     if isinstance(seen, Ended) and seen.outcome is not AttemptOutcome.REPORT_UNKNOWN:
         return _ended(observed, inputs, current, seen, now)
     if run.spec.suspend:
-        return suspension.stop(observed, current, now)
+        return suspension.stop(observed, current, seen, now)
     if isinstance(seen, Ended):
         return unread.wait(observed, inputs, current, seen, now)
     if isinstance(seen, Running) and current.intent is Intent.LOOKUP:

@@ -11,18 +11,22 @@ from stagecoach.kinds.finetunerun import status
 from stagecoach.kinds.finetunerun.attempts import closed, left_over, totals
 from stagecoach.kinds.finetunerun.observe import Observed
 from stagecoach.kinds.plan import Event, Plan
-from stagecoach.policies.attempts import AttemptOutcome, Ended
+from stagecoach.policies.attempts import AttemptOutcome, Ended, Running, Waiting
 
 
-def stop(observed: Observed, current: Attempt, now: datetime) -> Plan:
+def stop(observed: Observed, current: Attempt, seen: Waiting | Running | Ended, now: datetime) -> Plan:
     """End the current attempt because of spec.suspend; its Job is deleted when that is seen in the status."""
     run = observed.run
     pod = observed.current.pod  # which may have ended long before, and nobody could read how
-    end = Ended(AttemptOutcome.SUSPENDED, "spec.suspend was set.", finished=pod.finished if pod else "")
+    # It may run although the status does not say so yet. What a queue took back is there for a while, and was counted.
+    started = pod.started if pod and not isinstance(seen, Waiting) else ""
+    finished = pod.finished if pod else ""
+    end = Ended(AttemptOutcome.SUSPENDED, "spec.suspend was set.", started=started, finished=finished)
     listed, after = closed(observed, current, end, end.words(), now)
-    message = _message(_stopped(run, current, after.checkpoint))
-    reached = _reached(_progress(observed, now), after.checkpoint)
-    told = status.suspended(run, message, now, attempts=listed, totals=after, progress=reached)
+    message = _message(_stopped(run, listed[-1], after.checkpoint))
+    reached = _reached(_progress(observed, now), after.checkpoint, now)
+    changes = {"attempts": listed, "totals": after, "progress": reached, "loss": reached and reached.loss}
+    told = status.suspended(run, message, now, **changes)
     return Plan(status=told, events=(Event("Suspended", message),))
 
 
@@ -36,7 +40,7 @@ def idle(observed: Observed, now: datetime) -> Plan:
     return Plan(status=status.suspended(run, message, now), events=events, delete=left_over(observed))
 
 
-def with_last_word(observed: Observed) -> Observed:
+def with_last_word(observed: Observed, now: datetime) -> Observed:
     """Return what is observed, with the checkpoint in the status that a stopped pod saved after its attempt had ended.
 
     A run that stays suspended is written once more for it; else it comes with what is written anyway.
@@ -46,10 +50,12 @@ def with_last_word(observed: Observed) -> Observed:
     saved = observed.current.checkpoint
     if last is None or last.outcome != AttemptOutcome.SUSPENDED or saved is None or saved <= (last.checkpoint or 0):
         return observed
+    reached = _reached(run.status.progress, saved, now)
     update = {
         "attempts": [*run.status.attempts[:-1], last.model_copy(update={"checkpoint": saved})],
         "totals": totals(run).model_copy(update={"checkpoint": saved, "idle_interruptions": 0}),
-        "progress": _reached(run.status.progress, saved),
+        "progress": reached,
+        "loss": reached and reached.loss,
     }
     return replace(observed, run=run.model_copy(update={"status": run.status.model_copy(update=update)}))
 
@@ -60,20 +66,25 @@ def _progress(observed: Observed, now: datetime) -> Progress | None:
     return Progress.model_validate(told.document() | {"at": timestamp(now)}) if told else observed.run.status.progress
 
 
-def _reached(progress: Progress | None, checkpoint: int | None) -> Progress | None:
+def _reached(progress: Progress | None, checkpoint: int | None, now: datetime) -> Progress | None:
     """Return the progress of a training that has saved this checkpoint, maybe after it told its progress."""
     if progress is None or checkpoint is None:
         return progress
-    step = max(progress.step, checkpoint)
-    return progress.model_copy(
-        update={"checkpoint": checkpoint, "step": step, "percent": 100 * step // max(1, progress.steps)}
-    )
+    update: dict[str, int | None] = {"checkpoint": checkpoint}
+    if checkpoint > progress.step:
+        percent = 100 * checkpoint // max(1, progress.steps)
+        # The loss that was told, and the time to go, are of an earlier step.
+        update |= {"step": checkpoint, "percent": percent, "loss": None, "remaining_seconds": None}
+    reached = progress.model_copy(update=update)
+    return progress if reached == progress else reached.model_copy(update={"at": timestamp(now)})
 
 
 def _stopped(run: FineTuneRun, attempt: Attempt, checkpoint: int | None) -> str:
     """Say what becomes of the work; of a lookup and of an import there is nothing to save."""
     stopped = f"Attempt {attempt.number} is stopped."
-    if attempt.intent is Intent.LOOKUP or run.spec.method.type is MethodType.IMPORT or attempt.start is None:
+    if attempt.intent is Intent.LOOKUP or run.spec.method.type is MethodType.IMPORT:
+        return stopped
+    if attempt.start is None and checkpoint is None:
         return stopped
     known = "none is known yet" if checkpoint is None else f"the newest that is known is of step {checkpoint}"
     return (
