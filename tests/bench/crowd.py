@@ -26,6 +26,7 @@ Object = dict[str, Any]
 RUNS = Resource(API_VERSION, "FineTuneRun", "finetuneruns")
 PROJECTS = Resource(API_VERSION, "TransformerProject", "transformerprojects")
 _RESOURCES = {each.kind: each for each in (RUNS, PROJECTS, JOBS)}
+BARE = {"bench": "bare"}  # the label of Jobs that are not the operator's
 _ENDED_JOB = ("Complete", "Failed")
 AT_ONCE = 16
 WATCH_SECONDS = 600
@@ -46,7 +47,11 @@ class Crowd:
         await config.load_kube_config(str(self._kubeconfig), client_configuration=configuration)  # type: ignore[no-untyped-call]
         self._connection = Connection(configuration)
         self._client = Client(self._connection, agent="bench", timeout=60)
-        told = [(RUNS, "", _phase), (PROJECTS, "", _phase), (JOBS, "bench=bare", _job_phase)]
+        told = [
+            (RUNS, "", _phase),
+            (PROJECTS, "", _phase),
+            (JOBS, ",".join(f"{name}={value}" for name, value in BARE.items()), _job_phase),
+        ]
         self._watches = [asyncio.create_task(self._watch(*each)) for each in told]
         return self
 

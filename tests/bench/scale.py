@@ -1,9 +1,10 @@
 """`make bench-scale`: what many runs cost, and how fast they end, beside as many bare Jobs in the same control plane.
 
 Runs and Jobs take turns in blocks: of each pair of blocks the ratio of the rates is taken, of all pairs the mean with a
-95 % confidence interval. A bare Job has the very pod of a run, and its pod ends alike. Runs have `force: true`: each is
-one Job. Then many runs are held at work, and pods are ended one after the other, to see how soon the status tells it;
-at last the operator is restarted beside all of them.
+95 % confidence interval. A bare Job is the Job of a run, with the same pod, which ends alike, and as many labels; it has
+no owner, and is not the operator's. Runs have `force: true`: each is one Job. Then many runs are held at work, and pods
+are ended one after the other, to see how soon the status tells it; at last the operator is restarted beside all of
+them.
 """
 
 import argparse
@@ -12,14 +13,16 @@ import signal
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from stagecoach.build.labels import MANAGED_BY
 from stagecoach.runtime.resources import JOBS
 from tests import builders
 from tests.bench import usage
-from tests.bench.crowd import Crowd
+from tests.bench.crowd import BARE, Crowd
 from tests.bench.simulated import HOLD, Simulated, progress_line, simulated
 from tests.bench.training import interval
 from tests.integration.support.eventually import eventually
@@ -30,7 +33,11 @@ Name = TypeVar("Name")
 
 RATIO, MEBIBYTES, MILLISECONDS, RESTART_SECONDS = 0.60, 512, 250, 30
 BLOCKS, SMALLEST_BLOCK = 10, 100
+# One run in each of two blocks: an interval is of two ratios at least.
+FEWEST = 2
 ACTIVE, CHANGES = 1000, 200
+# What the server labels the pods of a Job with.
+GIVEN = [f"{domain}{name}" for domain in ("", "batch.kubernetes.io/") for name in ("controller-uid", "job-name")]
 # Between two pods that end: a crowd that ends at once is what the blocks measure.
 PACE = 0.1
 PATIENCE = 120.0
@@ -69,7 +76,7 @@ async def measure(running: Simulated, runs: int) -> Measured:
         await crowd.make_ready_project("held", pods={"labels": {HOLD: "true"}})
         bare = await _bare_job(crowd)
         await _blocks(running, operator, crowd, bare, runs, found)
-        found.active = min(ACTIVE, max(1, runs // 10))
+        found.active = min(ACTIVE, max(FEWEST, runs // 10))
         await _latencies(running, crowd, found)
         found.mebibytes = usage.most_memory(operator.process.pid)
         found.failures += len(crowd.failed) + await crowd.surplus_jobs()
@@ -81,13 +88,13 @@ async def measure(running: Simulated, runs: int) -> Measured:
 async def _blocks(
     running: Simulated, operator: OperatorProcess, crowd: Crowd, bare: Object, runs: int, found: Measured
 ) -> None:
-    blocks = min(BLOCKS, max(2, runs // SMALLEST_BLOCK))
+    blocks = min(BLOCKS, max(FEWEST, runs // SMALLEST_BLOCK))
     size = -(-runs // blocks)
     for number in range(blocks):
         order = ["runs", "jobs"] if number % 2 == 0 else ["jobs", "runs"]
         for arm in order:
             names = [f"{arm[:-1]}-{number * size + each}" for each in range(size)]
-            made = [_run(name, seed) if arm == "runs" else bare | _named(name) for seed, name in enumerate(names, 1)]
+            made = [_run(name, seed) if arm == "runs" else _named(bare, name) for seed, name in enumerate(names, 1)]
             before, asked = _spent(running, operator), usage.requests(operator)
             seconds = await crowd.see_through(made, within=PATIENCE + size)
             _add(found.arms[arm].milliseconds, before, _spent(running, operator))
@@ -105,17 +112,33 @@ def _run(name: str, seed: int, project: str = "desk") -> Object:
     return builders.run(name, project=project, hyperparameters=settings, force=True)
 
 
-def _named(name: str) -> Object:
-    return {"metadata": {"name": name, "labels": {"bench": "bare"}}}
+def _named(bare: Object, name: str) -> Object:
+    return bare | {"metadata": bare["metadata"] | {"name": name}}
 
 
 async def _bare_job(crowd: Crowd) -> Object:
-    """Return a Job as a run's, without a name and without whatever makes it one of the operator's."""
     await crowd.see_through([_run("first", 0)], within=PATIENCE)
-    spec = (await crowd.job_of("first"))["spec"]
-    chosen = {name: spec[name] for name in ("backoffLimit", "podReplacementPolicy", "ttlSecondsAfterFinished")}
-    template = {"metadata": {"labels": {"bench": "bare"}}, "spec": spec["template"]["spec"]}
-    return {"apiVersion": JOBS.api_version, "kind": JOBS.kind, "spec": chosen | {"template": template}}
+    return bare_job(await crowd.job_of("first"))
+
+
+def bare_job(job: Object) -> Object:
+    """Return a Job as a run's, without a name and without whatever makes it one of the operator's."""
+    spec = {name: value for name, value in job["spec"].items() if name != "selector"}
+    template = spec["template"] | {"metadata": _bare(spec["template"]["metadata"])}
+    metadata = _bare(job["metadata"])
+    return {
+        "apiVersion": JOBS.api_version,
+        "kind": JOBS.kind,
+        "metadata": metadata,
+        "spec": spec | {"template": template},
+    }
+
+
+def _bare(metadata: Object) -> Object:
+    """Return the annotations and as many labels, under other names; the server gives each Job's pods its own."""
+    labels = {name: value for name, value in metadata["labels"].items() if name not in (*MANAGED_BY, *GIVEN)}
+    renamed = {f"bare.{name}": value for name, value in labels.items()}
+    return {"labels": BARE | renamed, "annotations": metadata.get("annotations") or {}}
 
 
 async def _latencies(running: Simulated, crowd: Crowd, found: Measured) -> None:
@@ -150,7 +173,8 @@ def _restart(running: Simulated, operator: OperatorProcess, found: Measured) -> 
 
     def idle() -> bool:
         looked = again.metric("stagecoach_reconcile_seconds_count", kind="FineTuneRun") >= found.objects
-        return looked and again.metric("stagecoach_queue_depth") == 0
+        # What is put off until a new leader's lists are complete is not in the queue.
+        return looked and again.metric("stagecoach_synced") == 1 and again.metric("stagecoach_queue_depth") == 0
 
     eventually(idle, 10 * RESTART_SECONDS, "the operator is idle", every=0.1)
     found.restart = time.monotonic() - began
@@ -228,11 +252,14 @@ def main(options: argparse.Namespace) -> int:
     return 1 if missed else 0
 
 
-def _options() -> argparse.Namespace:
+def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=1000, help="and as many bare Jobs (default: 1000)")
-    return parser.parse_args()
+    options = parser.parse_args(arguments)
+    if options.runs < FEWEST:
+        parser.error(f"--runs is {options.runs}, and has to be {FEWEST} or more: one run in each of {FEWEST} blocks")
+    return options
 
 
 if __name__ == "__main__":
-    sys.exit(main(_options()))
+    sys.exit(main(options_of()))

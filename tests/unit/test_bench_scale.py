@@ -1,6 +1,9 @@
 """What the benchmark of scale says, and what it calls missed."""
 
-from tests.bench.scale import Arm, Measured, report
+import pytest
+
+from stagecoach.build.labels import MANAGED_BY, OWNER_KIND, OWNER_UID, REPORTS_PROGRESS
+from tests.bench.scale import Arm, Measured, bare_job, options_of, report
 
 
 def measured() -> Measured:
@@ -40,3 +43,35 @@ def test_each_target_that_is_missed_is_named() -> None:
         "pod changed → status, ms, p99: 300, to reach < 250",
         "restart beside 110 runs → idle, s: 31.0, to reach < 30",
     ]
+
+
+def test_a_bare_job_is_as_a_runs_and_not_the_operators() -> None:
+    labels = MANAGED_BY | {OWNER_KIND: "FineTuneRun", OWNER_UID: "u"}
+    given = {"controller-uid": "j", "batch.kubernetes.io/controller-uid": "j", "job-name": "n"}
+    pod_labels = labels | {REPORTS_PROGRESS: "true"}
+    template = {"metadata": {"labels": pod_labels | given, "annotations": {"a": "b"}}, "spec": {"containers": []}}
+    spec = {"backoffLimit": 0, "completions": 1, "selector": {"matchLabels": {"controller-uid": "j"}}}
+    owners = [{"kind": "FineTuneRun", "name": "first", "uid": "u"}]
+    metadata = {"name": "n", "uid": "j", "ownerReferences": owners, "labels": labels}
+    job = {"metadata": metadata, "spec": spec | {"template": template}, "status": {"succeeded": 1}}
+    bare = bare_job(job)
+    of_pod = bare["spec"]["template"]["metadata"]
+    assert bare["spec"] == {
+        "backoffLimit": 0,
+        "completions": 1,
+        "template": {"metadata": of_pod, "spec": {"containers": []}},
+    }
+    assert of_pod["annotations"] == {"a": "b"}
+    assert set(bare) == {"apiVersion", "kind", "metadata", "spec"}
+    assert set(bare["metadata"]) == {"labels", "annotations"}
+    for made, was in ((bare["metadata"]["labels"], labels), (of_pod["labels"], pod_labels)):
+        assert len(made) == len(was)
+        assert made["bench"] == "bare"
+        assert not made.keys() & (was.keys() | given.keys())
+
+
+def test_too_few_runs_are_refused_before_anything_is_started(capsys: pytest.CaptureFixture[str]) -> None:
+    assert options_of(["--runs", "2"]).runs == 2
+    with pytest.raises(SystemExit):
+        options_of(["--runs", "1"])
+    assert "--runs is 1, and has to be 2 or more" in capsys.readouterr().err

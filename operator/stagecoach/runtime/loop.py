@@ -80,6 +80,9 @@ class Loop:
         if not self._leadership.valid():
             self._queue.add(key)
             return
+        if not self._current(key.namespace):
+            self._queue.put_after(key, UNKNOWN_SECONDS)
+            return  # and nothing is counted: it was not looked at
         began = time.perf_counter()
         await self._attempt(key)
         metrics.RECONCILE_SECONDS.labels(key.kind).observe(time.perf_counter() - began)
@@ -89,9 +92,6 @@ class Loop:
         if obj is None or obj["metadata"].get("deletionTimestamp"):
             # Children go with their owner, by the garbage collector: nothing is left to do, with us or without.
             self._drop(key)
-            return
-        if not self._current(key.namespace):
-            self._queue.put_after(key, UNKNOWN_SECONDS)
             return
         try:
             await self._reconcile(key, obj)
