@@ -18,7 +18,7 @@ from stagecoach.contract.inputs import EMBEDDING, TAGGING, Family, FullMethod
 from stagecoach.contract.records import Stretch
 from stagecoach.contract.reports import Problem, Progress, ProgressLine
 from stagecoach.contract.times import now
-from stagecoach_trainer import places
+from stagecoach_trainer import places, sharding
 from stagecoach_trainer.checkpoints import Checkpoints
 from stagecoach_trainer.continuation import Continuation, Meter, Resumable, restore
 from stagecoach_trainer.failures import WorkFailed
@@ -225,11 +225,15 @@ def run(
 
 
 def _gathered(trainer: Any) -> Path | None:
-    """Have the first process write what was trained, where each holds a part of it, and return the folder."""
+    """Have the first process write what was trained, where each holds a part of it, and return the folder.
+
+    None keeps its part: the first process, and others that wait for it in its pod, need the memory.
+    """
     if not trainer.shares:
         return None
     folder = places.scratch() / "trained"
     trainer._save(str(folder))
+    sharding.let_go(trainer)
     return folder
 
 
