@@ -125,7 +125,10 @@ TASKS = {TAGGING: (tagger.build, _Metered), EMBEDDING: (embedding.build, _Matchi
 
 
 class _Teller(TrainerCallback):  # type: ignore[misc]
-    """Prints a progress line at the start, every ten seconds and after checkpoints, and at the end."""
+    """Prints a progress line at the start, every ten seconds and after checkpoints, and at the end.
+
+    Between two steps it tells before the next one begins: a checkpoint of the one before has been published by then.
+    """
 
     def __init__(self, meter: Meter, members: Members) -> None:
         self._meter = meter
@@ -140,7 +143,7 @@ class _Teller(TrainerCallback):  # type: ignore[misc]
     def on_log(self, _args: Any, _state: Any, _control: Any, logs: Mapping[str, float], **_: Any) -> None:
         self._loss = logs.get("loss", self._loss)
 
-    def on_step_end(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+    def on_step_begin(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
         silence = NEWS_SECONDS if self._meter.checkpoint != self._checkpoint else PROGRESS_SECONDS
         if time.monotonic() - self._told >= silence:
             self._tell(state)
