@@ -18,7 +18,7 @@ from stagecoach.contract.inputs import EMBEDDING, TAGGING, Family, FullMethod
 from stagecoach.contract.records import Stretch
 from stagecoach.contract.reports import Problem, Progress, ProgressLine
 from stagecoach.contract.times import now
-from stagecoach_trainer import places
+from stagecoach_trainer import places, sharding
 from stagecoach_trainer.checkpoints import Checkpoints
 from stagecoach_trainer.continuation import Continuation, Meter, Resumable, restore
 from stagecoach_trainer.failures import WorkFailed
@@ -125,7 +125,10 @@ TASKS = {TAGGING: (tagger.build, _Metered), EMBEDDING: (embedding.build, _Matchi
 
 
 class _Teller(TrainerCallback):  # type: ignore[misc]
-    """Prints a progress line at the start, every ten seconds and after checkpoints, and at the end."""
+    """Prints a progress line at the start, every ten seconds and after checkpoints, and at the end.
+
+    Between two steps it tells before the next one begins: a checkpoint of the one before has been published by then.
+    """
 
     def __init__(self, meter: Meter, members: Members) -> None:
         self._meter = meter
@@ -140,7 +143,7 @@ class _Teller(TrainerCallback):  # type: ignore[misc]
     def on_log(self, _args: Any, _state: Any, _control: Any, logs: Mapping[str, float], **_: Any) -> None:
         self._loss = logs.get("loss", self._loss)
 
-    def on_step_end(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+    def on_step_begin(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
         silence = NEWS_SECONDS if self._meter.checkpoint != self._checkpoint else PROGRESS_SECONDS
         if time.monotonic() - self._told >= silence:
             self._tell(state)
@@ -225,11 +228,15 @@ def run(
 
 
 def _gathered(trainer: Any) -> Path | None:
-    """Have the first process write what was trained, where each holds a part of it, and return the folder."""
+    """Have the first process write what was trained, where each holds a part of it, and return the folder.
+
+    None keeps its part: the first process, and others that wait for it in its pod, need the memory.
+    """
     if not trainer.shares:
         return None
     folder = places.scratch() / "trained"
     trainer._save(str(folder))
+    sharding.let_go(trainer)
     return folder
 
 

@@ -5,10 +5,12 @@ Where the weights are trained themselves, none of the processes ever holds all o
 by tensor. transformers itself has no way to save and resume such a training.
 """
 
+import gc
+import math
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import safetensors.torch
 import torch
@@ -19,11 +21,13 @@ from transformers.distributed import DistributedConfig
 
 from stagecoach.contract.inputs import RunInputs
 from stagecoach.contract.reports import BadInput, Problem
-from stagecoach_trainer import modules
+from stagecoach_trainer import cgroup, modules
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.families import freezing
 
 FIELD = "resources.sharding"
+# What a pod has in its memory beside a model, at the least: the libraries.
+BESIDE_BYTES = 2**30
 # What the writing process holds of a checkpoint at a time.
 PART_BYTES = 2 * 10**9
 OPTIMIZER, GROUPS = "optimizer", "optimizer-groups.pt"
@@ -37,11 +41,11 @@ MODEL_TOLD = (
 )
 
 
-def options(inputs: RunInputs, base: Base) -> dict[str, Any]:
+def options(inputs: RunInputs, base: Base, precision: str) -> dict[str, Any]:
     """Return how a decoder is loaded where its weights are shared out. Raises BadInput when they cannot be."""
-    if inputs.sharding is None or inputs.processes is None:
+    if inputs.sharding is None:
         return {}
-    _check(modules.skeleton(base), inputs, base)
+    _check(modules.skeleton(base), inputs, base, precision)
     return {"distributed_config": DistributedConfig(fsdp_size=inputs.processes)}
 
 
@@ -65,6 +69,15 @@ def beside_parts(model: Any) -> dict[str, Any] | None:
     if not shares(model.parameters()):
         return None
     return {name: tensor for name, tensor in model.state_dict().items() if not isinstance(tensor, DTensor)}
+
+
+def let_go(trainer: Any) -> None:
+    """Free what a trainer has in memory, when the training is over: its model, and the optimizer's state."""
+    handler = trainer.callback_handler
+    trainer.model = trainer.model_wrapped = trainer.optimizer = trainer.lr_scheduler = None
+    handler.model = handler.optimizer = handler.lr_scheduler = None
+    trainer.accelerator.free_memory()
+    gc.collect()  # FSDP2's hooks refer to what they belong to
 
 
 def settle(model: Any) -> None:
@@ -128,15 +141,16 @@ def load_optimizer(optimizer: Any, folder: Path) -> None:
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
-def _check(skeleton: Any, inputs: RunInputs, base: Base) -> None:
+def _check(skeleton: Any, inputs: RunInputs, base: Base, precision: str) -> None:
     if not _has_layers(skeleton):
         message = f"transformers' plan of how to shard {base.architecture} finds no layers in it."
         remedy = "Create a run without sharding, or with another candidate, such as a Llama, Mistral, Qwen or Gemma."
         raise BadInput(Problem.of("ShardingUnsuited", message, field=FIELD, value="Full", remedy=remedy))
     if inputs.method.type != "Full":
         return
+    _check_memory(skeleton, precision)
     freezing.freeze(skeleton, inputs.method.freeze)
-    for name in _uneven(skeleton, inputs.processes or 1):
+    for name in _uneven(skeleton, cast(int, inputs.processes)):
         # FSDP2 pads such parts, each place of the weight apart: one of them would never see what the other has learned.
         message = (
             f"{name} is used in two places of {base.architecture}, and its rows are no multiple of"
@@ -144,6 +158,27 @@ def _check(skeleton: Any, inputs: RunInputs, base: Base) -> None:
         )
         remedy = "Create a run with another number of processes, with method.freeze.embeddings, or without sharding."
         raise BadInput(Problem.of("ShardingUnsuited", message, field=FIELD, value="Full", remedy=remedy))
+
+
+def _check_memory(skeleton: Any, precision: str) -> None:
+    """Raise BadInput when what is published would not fit in memory: that is after the last step, and loses them all.
+
+    No pod but that of index 0 needs it, and all have the same.
+    """
+    weights = sum(parameter.numel() for parameter in skeleton.parameters())
+    needed, there = weights * getattr(torch, precision).itemsize + BESIDE_BYTES, cgroup.memory_limit()
+    if needed <= there:
+        return
+    message = (
+        f"in the end the pod of index 0 has the whole model in its memory, {weights:,} weights in {precision}: with the"
+        f" libraries that is {needed / 2**30:.1f} GiB."
+    )
+    remedy = f"Create a run with a memory of {math.ceil(needed / 2**30)}Gi or more"
+    remedy += (
+        ", or with LoRA." if precision == "bfloat16" else ", with hyperparameters.precision bfloat16, or with LoRA."
+    )
+    value = f"{there / 2**30:.1f}Gi"
+    raise BadInput(Problem.of("MemoryTooSmall", message, field="resources.memory", value=value, remedy=remedy))
 
 
 def _has_layers(model: Any) -> bool:

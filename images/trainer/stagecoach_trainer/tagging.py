@@ -5,12 +5,14 @@ read in chunks is one row all the same.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
 from stagecoach.contract import alignment
+from stagecoach.contract.alignment import Places
 from stagecoach.contract.entities import Score, overall, scores
-from stagecoach.contract.prompts import encoder_for
+from stagecoach.contract.prompts import Encoded, encoder_for
 from stagecoach.contract.records import RunRecord
 from stagecoach.contract.tagged import Marked, Words
 from stagecoach_trainer import asking, bases
@@ -25,8 +27,13 @@ def found(record: RunRecord, base: Base, artifact: str, rows: Sequence[Words | M
     """Return by label how much the base, and what was trained from it, find."""
     inputs = record.inputs
     tokens = encoder_for(inputs.family, bases.load_tokenizer(base), inputs.prompt, inputs.tokenization)
-    chunks = [tokens.all_of(row) for row in rows]
-    places = [list(chain(*alignment.places_of_all(tokens, each))) for each in chunks]
+    chunks: list[list[Encoded]] = []
+    places: list[Places] = []
+    for row in rows:
+        read = tokens.all_of(row)
+        places.append(list(chain(*alignment.places_of_all(tokens, read))))
+        # The chunks stay while both models are asked, and what places were made of is much memory.
+        chunks.append([replace(chunk, offsets=None) for chunk in read])
 
     def asks(model: Any) -> Ask[list[str]]:
         return _reader(model, record.labels)

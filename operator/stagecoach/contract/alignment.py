@@ -24,7 +24,12 @@ Places = Sequence[Place | None]
 
 
 def places(encoder: Encoder, encoded: Encoded) -> tuple[Place | None, ...]:
-    """Return where in the row's text each token of a prompt lies; None for a token that has no tag."""
+    """Return where in the row's text each token of a prompt lies; None for a token that has no tag.
+
+    Raises ValueError for a prompt that was not made of a row with tags: nobody has looked where its tokens are.
+    """
+    if encoded.offsets is None or len(encoded.offsets) != len(encoded.ids):
+        raise ValueError("the prompt does not say where each of its tokens is")
     before = encoder.prompt.template.index(PLACEHOLDER)
     return tuple(_place(start - before, end - before, encoded) for start, end in encoded.offsets)
 

@@ -319,6 +319,8 @@ class RunInputs(Decided):
             raise ValueError("sharding goes with several processes")
         if self.sharding is not None and (self.architecture is not None or self.method.type not in SHARDABLE):
             raise ValueError("sharding goes with decoders and some methods")
+        if self.sharding is not None and self.hyperparameters.optimizer == "adafactor":
+            raise ValueError("sharding does not go with adafactor")
         return self
 
 

@@ -70,7 +70,8 @@ class Encoded:
     kept: str
     truncated: bool
     start: int = 0  # where in the text `kept` begins
-    offsets: tuple[tuple[int, int], ...] = ()  # where in the rendered prompt its tokens are; of rows with tags only
+    # Where in the rendered prompt its tokens are; of rows with tags only.
+    offsets: tuple[tuple[int, int], ...] | None = None
 
 
 Reads = Callable[[str], Encoded]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -116,6 +117,15 @@ def found(row: Words | Marked, length: int = 64) -> set[Span]:
     tokens = encoder(length=length)
     where = alignment.places(tokens, tokens.of(row))
     return alignment.found(row, where, [tag or "B-NO" for tag in alignment.tags(row, where)])
+
+
+def test_a_prompt_that_does_not_say_where_its_tokens_are_has_no_places() -> None:
+    tokens = encoder()
+    located = tokens.of(PEOPLE)
+    assert tokens.encode(PEOPLE.text).offsets is None
+    for other in (tokens.encode(PEOPLE.text), replace(located, offsets=None), replace(located, offsets=())):
+        with pytest.raises(ValueError, match="where each of its tokens is"):
+            alignment.places(tokens, other)
 
 
 def test_white_space_at_the_ends_of_a_span_is_not_counted() -> None:

@@ -86,6 +86,10 @@ def test_a_model_is_shared_out_among_several_processes_alone() -> None:
         run_inputs(processes=2, sharding="Full", architecture="Encoder")
     with pytest.raises(ValidationError, match="decoders and some methods"):
         run_inputs(processes=2, sharding="Full", method=Ia3Method())
+    factored = run_inputs(processes=2).hyperparameters.model_copy(update={"optimizer": "adafactor"})
+    assert run_inputs(processes=2, hyperparameters=factored).sharding is None
+    with pytest.raises(ValidationError, match="adafactor"):
+        run_inputs(processes=2, sharding="Full", hyperparameters=factored)
 
 
 def test_a_record_of_another_schema_is_refused() -> None:

@@ -24,6 +24,24 @@ PARTS = """parts = [p.to_local().numel() for p in trainer.model.parameters() if 
         whole = sum(p.numel() for n, p in trainer.model.named_parameters() if 'lora' not in n)
         assert 0.49 * whole < sum(parts) < 0.51 * whole, (sum(parts), whole)"""
 
+# When the whole model is loaded, nothing is left of the one that was trained.
+NOTHING_KEPT = """
+        import gc
+        from torch.distributed.fsdp import FSDPModule
+        from torch.distributed.tensor import DTensor
+        from stagecoach_trainer.families import decoder
+        def whole(*arguments, load=decoder.whole):
+            kept = [type(each) for each in gc.get_objects() if issubclass(type(each), (DTensor, FSDPModule))]
+            assert not kept, kept
+            return load(*arguments)
+        decoder.whole = whole"""
+# From here on evaluations of one process are bad, and so is what both have together.
+WORSE = """predicted = type(trainer).prediction_step
+        def worse(*arguments, **options):
+            loss, *others = predicted(trainer, *arguments, **options)
+            return loss + 100, *others
+        trainer.prediction_step = worse"""
+
 
 def sharded(job: TrainJob, number: int = 1) -> TrainJob:
     """Return the job for two processes of a pod, each with a part of the model."""
@@ -32,10 +50,11 @@ def sharded(job: TrainJob, number: int = 1) -> TrainJob:
     return together.model_copy(update={"inputs": inputs, "attempt": number})
 
 
-def jobs(project: Project, method: Method) -> tuple[TrainJob, TrainJob]:
+def jobs(project: Project, method: Method, **changes: Any) -> tuple[TrainJob, TrainJob]:
     """Return a job for one process, and one of as many rows in a step for processes that have half of them each."""
+    settings = TWO_EPOCHS | changes
     alone, half = (
-        project.train_job(method=method, settings=TWO_EPOCHS | {"per_device_batch_size": rows}) for rows in (8, 4)
+        project.train_job(method=method, settings=settings | {"per_device_batch_size": rows}) for rows in (8, 4)
     )
     return alone, half
 
@@ -56,6 +75,10 @@ def nearly_the_same_artifact(project: Project, one: Record, other: Record) -> No
     assert [(file.path, file.size) for file in one.artifact.files] == [
         (file.path, file.size) for file in other.artifact.files
     ]
+    nearly_the_same_weights(project, one, other)
+
+
+def nearly_the_same_weights(project: Project, one: Record, other: Record) -> None:
     mine, others = weights(project, one), weights(project, other)
     assert mine.keys() == others.keys()
     for name, tensor in mine.items():
@@ -72,7 +95,7 @@ def test_a_sharded_model_that_was_interrupted_is_what_one_process_makes(real: Pr
     assert codes(ended) != [0], ended[0].output
     assert saved(real, sharded(half)) == ["step-2.1"]
     again = sharded(half, number=2)
-    ended = pods(real, again, PARTS, step=3)
+    ended = pods(real, again, PARTS + NOTHING_KEPT, step=3, rank=0)
     assert codes(ended) == [0], ended[0].output
     record = record_of(real, again)
     assert first_steps(record) == [0, 2]
@@ -85,6 +108,22 @@ def test_a_sharded_model_that_was_interrupted_is_what_one_process_makes(real: Pr
     assert record.inputs.sharding == "Full"
     config = real.storage.read(f"artifacts/sha256/{record.artifact.digest[7:]}/config.json")
     assert "distributed_config" not in json.loads(config)
+
+
+def test_the_best_of_a_sharded_model_is_published(real: Project) -> None:
+    same_pace = {"learning_rate_schedule": "constant", "warmup_ratio": 0.0}
+    _, half = jobs(real, FullMethod(), **same_pace)
+    half = half.model_copy(update={"inputs": half.inputs.model_copy(update={"best": "eval_loss"})})
+    together = sharded(half)
+    ended = pods(real, together, WORSE, step=7)
+    assert codes(ended) == [0], ended[0].output
+    record = record_of(real, together)
+    assert (record.training.best_step, record.training.steps) == (4, 8)
+    # It is what half of the training makes.
+    shorter, _ = jobs(real, FullMethod(), epochs=1, **same_pace)
+    attempt(real, shorter)
+    assert record_of(real, shorter).training.steps == 4
+    nearly_the_same_weights(real, record, record_of(real, shorter))
 
 
 def test_an_adapter_of_a_sharded_base_is_what_one_process_makes(real: Project) -> None:
@@ -141,10 +180,10 @@ def test_what_cannot_be_shared_out_rightly_is_refused(
     base = base_of(tmp_path, config())
     inputs = run_inputs(method=method, processes=processes, sharding="Full")
     if refused is None:
-        assert sharding.options(inputs, base)["distributed_config"].fsdp_size == processes
+        assert sharding.options(inputs, base, "float32")["distributed_config"].fsdp_size == processes
         return
     with pytest.raises(BadInput) as error:
-        sharding.options(inputs, base)
+        sharding.options(inputs, base, "float32")
     assert error.value.problem.reason == "ShardingUnsuited"
     assert refused in error.value.problem.message
 
@@ -153,7 +192,43 @@ def test_without_it_a_base_is_loaded_as_ever(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="needs the trainer's libraries: runs inside the trainer image")
     from stagecoach_trainer import sharding
 
-    assert sharding.options(run_inputs(processes=2), replace(base_of(tmp_path, llama()), folder="nowhere")) == {}
+    nowhere = replace(base_of(tmp_path, llama()), folder="nowhere")
+    assert sharding.options(run_inputs(processes=2), nowhere, "float32") == {}
+
+
+GIB = 2**30
+# The weights of llama(): embeddings and output head, what is in two layers, and the last normalization.
+WEIGHTS = 2 * 259 * 32 + 2 * (4 * 32 * 32 + 3 * 32 * 64 + 2 * 32) + 32
+
+
+@pytest.mark.parametrize(
+    ("method", "precision", "limit", "refused"),
+    [
+        (FullMethod(), "float32", GIB + 4 * WEIGHTS, False),
+        (FullMethod(), "float32", GIB + 4 * WEIGHTS - 1, True),
+        (FullMethod(), "bfloat16", GIB + 2 * WEIGHTS, False),
+        (FullMethod(), "bfloat16", GIB + 2 * WEIGHTS - 1, True),
+        (METHOD, "float32", GIB, False),
+    ],
+)
+def test_a_model_that_would_not_fit_when_it_is_published_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: Method, precision: str, limit: int, refused: bool
+) -> None:
+    pytest.importorskip("torch", reason="needs the trainer's libraries: runs inside the trainer image")
+    from stagecoach_trainer import cgroup, sharding
+
+    monkeypatch.setattr(cgroup, "memory_limit", lambda: limit)
+    inputs = run_inputs(method=method, processes=2, sharding="Full")
+    base = base_of(tmp_path, llama())
+    if not refused:
+        assert sharding.options(inputs, base, precision)
+        return
+    with pytest.raises(BadInput) as error:
+        sharding.options(inputs, base, precision)
+    problem = error.value.problem
+    assert (problem.reason, problem.field, problem.value) == ("MemoryTooSmall", "resources.memory", "1.0Gi")
+    assert "2Gi or more" in str(problem.remedy)
+    assert ("precision bfloat16" in str(problem.remedy)) is (precision == "float32")
 
 
 def test_tensors_are_written_in_files_of_limited_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ def build(prepared: Prepared, precision: str) -> Parts:
     adapter = None
     # Weights that are trained themselves are kept in float32: in bfloat16 most steps would be rounded away.
     if isinstance(method, FullMethod):
-        model = whole(base, method, "float32", **sharding.options(inputs, base))
+        model = whole(base, method, "float32", **sharding.options(inputs, base, precision))
     elif isinstance(method, QloraMethod):
         skeleton = modules.skeleton(base)
         targets = modules.choose(skeleton, method.target_modules)
@@ -30,7 +30,7 @@ def build(prepared: Prepared, precision: str) -> Parts:
         model = get_peft_model(model, adapters.low_rank(method, targets, adapters.CAUSAL))
     else:
         adapter = adapters.for_decoder(base, method)
-        model = load(base.folder, precision, **sharding.options(inputs, base))
+        model = load(base.folder, precision, **sharding.options(inputs, base, precision))
     return Parts(
         model,
         {
