@@ -26,11 +26,13 @@ def test_the_api_server_may_go_and_come_back(
     for number in range(5):
         kube.create(toy(f"before-{number}", job="a"))
     control_plane.kill()
-    eventually(lambda: toys.records("not renewed"), 20, "the operator notices")
-    eventually(lambda: toys.metric("stagecoach_leader") == 0, 20, "it stops in time")
-    assert toys.probe("/healthz") == 200
-    assert toys.process.poll() is None
-    control_plane.start()
+    try:
+        eventually(lambda: toys.records("not renewed"), 20, "the operator notices")
+        eventually(lambda: toys.metric("stagecoach_leader") == 0, 20, "it stops in time")
+        assert toys.probe("/healthz") == 200
+        assert toys.process.poll() is None
+    finally:
+        control_plane.start()
     toys.wait_leading(60)
     kube.create(toy("after", job="a"))
     for name in (*(f"before-{number}" for number in range(5)), "after"):

@@ -73,7 +73,8 @@ class OperatorProcess:
 
     def records(self, message: str = "") -> list[dict[str, Any]]:
         """Return the log records whose message contains this text."""
-        lines = [line for line in self.text().splitlines() if line.startswith("{")]
+        whole = self.text().rpartition("\n")[0]  # it may be writing the next one
+        lines = [line for line in whole.split("\n") if line.startswith("{")]
         records = [cast(dict[str, Any], json.loads(line)) for line in lines]
         return [record for record in records if message in record["message"]]
 
