@@ -35,12 +35,6 @@ NOTHING_KEPT = """
             assert not kept, kept
             return load(*arguments)
         decoder.whole = whole"""
-# From here on evaluations of one process are bad, and so is what both have together.
-WORSE = """predicted = type(trainer).prediction_step
-        def worse(*arguments, **options):
-            loss, *others = predicted(trainer, *arguments, **options)
-            return loss + 100, *others
-        trainer.prediction_step = worse"""
 
 
 def sharded(job: TrainJob, number: int = 1) -> TrainJob:
@@ -108,22 +102,6 @@ def test_a_sharded_model_that_was_interrupted_is_what_one_process_makes(real: Pr
     assert record.inputs.sharding == "Full"
     config = real.storage.read(f"artifacts/sha256/{record.artifact.digest[7:]}/config.json")
     assert "distributed_config" not in json.loads(config)
-
-
-def test_the_best_of_a_sharded_model_is_published(real: Project) -> None:
-    same_pace = {"learning_rate_schedule": "constant", "warmup_ratio": 0.0}
-    _, half = jobs(real, FullMethod(), **same_pace)
-    half = half.model_copy(update={"inputs": half.inputs.model_copy(update={"best": "eval_loss"})})
-    together = sharded(half)
-    ended = pods(real, together, WORSE, step=7)
-    assert codes(ended) == [0], ended[0].output
-    record = record_of(real, together)
-    assert (record.training.best_step, record.training.steps) == (4, 8)
-    # It is what half of the training makes.
-    shorter, _ = jobs(real, FullMethod(), epochs=1, **same_pace)
-    attempt(real, shorter)
-    assert record_of(real, shorter).training.steps == 4
-    nearly_the_same_weights(real, record, record_of(real, shorter))
 
 
 def test_an_adapter_of_a_sharded_base_is_what_one_process_makes(real: Project) -> None:
