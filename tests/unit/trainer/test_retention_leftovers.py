@@ -11,7 +11,7 @@ from stagecoach.contract.reports import BadInput
 from stagecoach.contract.store import StorageFailed, Store
 from stagecoach_trainer import lookup, survey, uses
 
-from .conftest import ANOTHER, Project, record_of
+from .conftest import Project, record_of
 from .storehouse import PROJECT, Storehouse, here, inputs_of
 
 __all__ = ["here"]
@@ -130,11 +130,14 @@ def test_an_adoption_is_noted_and_what_leaves_is_not_adopted(trained: tuple[Proj
     project, report = trained
     record = record_of(project)
     store = project.storage
+    # Other tests have adopted it, or made it anew.
+    store.remove(layout.used_file(report.digest))
+    stranger = record.subject.model_copy(update={"uid": "of-a-stranger"})
     assert lookup.found(store, record.inputs_digest, record.subject) is not None
     assert not store.exists(layout.used_file(report.digest)), "its own run adopts nothing"
-    assert lookup.found(store, record.inputs_digest, ANOTHER, force=True) is None
+    assert lookup.found(store, record.inputs_digest, stranger, force=True) is None
     assert not store.exists(layout.used_file(report.digest))
-    found = lookup.found(store, record.inputs_digest, ANOTHER)
+    found = lookup.found(store, record.inputs_digest, stranger)
     assert found is not None
     assert found.adopted
     used = uses.last(store, report.digest)
@@ -144,7 +147,7 @@ def test_an_adoption_is_noted_and_what_leaves_is_not_adopted(trained: tuple[Proj
     store.remove(layout.manifest_file(report.digest))
     store.remove(layout.used_file(report.digest))
     try:
-        assert lookup.found(store, record.inputs_digest, ANOTHER) is None
+        assert lookup.found(store, record.inputs_digest, stranger) is None
         assert not store.exists(layout.used_file(report.digest))
     finally:
         store.write(layout.manifest_file(report.digest), manifest, "test")
