@@ -309,7 +309,8 @@ SPEC_RULES = rules(
     ),
     cel(
         f"!({SHARDED}) || self.method.type in {list(SHARDABLE)}",
-        "resources.sharding: Full goes with method.type Full, LoRA and RsLoRA: take one of these, or leave it out",
+        f"resources.sharding: Full goes with method.type {', '.join(SHARDABLE[:-1])} and {SHARDABLE[-1]}: take one of"
+        " these, or leave it out",
     ),
     cel(
         f"!({SHARDED}) || self.hyperparameters.optimizer != 'adafactor'",

@@ -5,53 +5,8 @@ from typing import Any
 import pytest
 
 from stagecoach.runtime.errors import Fenced, ServerError, Unreachable
-from stagecoach.runtime.lease import Elector, Leadership, Timing
-from tests.unit.runtime.fakes import Clock, FakeServer
-
-TIMING = Timing(duration=15, deadline=10, retry=2)
-
-
-class Candidate:
-    """A process with a clock of its own."""
-
-    def __init__(self, server: FakeServer, name: str, start: float) -> None:
-        self.clock = Clock(start)
-        self.gained = 0
-        self.leadership = Leadership(self.clock)
-        client: Any = server
-        self.elector = Elector(
-            client,
-            self.leadership,
-            namespace="ns",
-            name="lease",
-            identity=name,
-            on_gained=self._count,
-            timing=TIMING,
-            clock=self.clock,
-        )
-
-    def _count(self) -> None:
-        self.gained += 1
-
-    async def tick(self, after: float = 0.0) -> bool:
-        self.clock.now += after
-        await self.elector.tick()
-        return self.leadership.valid()
-
-
-@pytest.fixture
-def server() -> FakeServer:
-    return FakeServer()
-
-
-@pytest.fixture
-def one(server: FakeServer) -> Candidate:
-    return Candidate(server, "one", 1000.0)
-
-
-@pytest.fixture
-def two(server: FakeServer) -> Candidate:
-    return Candidate(server, "two", 5.0)  # clocks have nothing to do with each other
+from tests.unit.runtime.candidates import Candidate
+from tests.unit.runtime.fakes import FakeServer
 
 
 async def test_the_first_leads_and_the_second_waits(one: Candidate, two: Candidate) -> None:

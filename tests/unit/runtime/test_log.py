@@ -13,23 +13,8 @@ from kopf._cogs.clients import api, auth
 
 from stagecoach.runtime import kopf_settings, logs
 from stagecoach.runtime.errors import Forbidden, Unreachable
+from tests.unit.runtime.candidates import Candidate
 from tests.unit.runtime.fakes import FakeServer
-from tests.unit.runtime.test_lease import Candidate
-
-
-@pytest.fixture
-def server() -> FakeServer:
-    return FakeServer()
-
-
-@pytest.fixture
-def one(server: FakeServer) -> Candidate:
-    return Candidate(server, "one", 1000.0)
-
-
-@pytest.fixture
-def two(server: FakeServer) -> Candidate:
-    return Candidate(server, "two", 5.0)
 
 
 class Log:

@@ -15,7 +15,7 @@ from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build import jobs, services
 from stagecoach.contract.jobs import ImportJob, LookupJob, TrainJob
 from stagecoach.contract.times import timestamp
-from stagecoach.kinds import contracts, small
+from stagecoach.kinds import contracts, small_jobs
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.finetunerun import attempts, imports, nodes, status, suspension, turns, unread
 from stagecoach.kinds.finetunerun.blocked import Blocked
@@ -305,7 +305,7 @@ def _job(observed: Observed, inputs: Inputs, attempt: Attempt, now: datetime, se
             "ProjectMissing",
             f"spec.project: TransformerProject {run.spec.project!r} is gone or not valid. Bring it back as it was.",
         )
-    work = small.work(
+    work = small_jobs.work(
         project,
         settings,
         name=attempt.job,

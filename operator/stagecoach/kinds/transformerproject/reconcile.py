@@ -10,7 +10,7 @@ from stagecoach.build import jobs
 from stagecoach.contract.digests import digest_of_document
 from stagecoach.contract.jobs import ResolveJob
 from stagecoach.contract.times import timestamp
-from stagecoach.kinds import contracts, small
+from stagecoach.kinds import contracts, small_jobs
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.invalid import unreadable
 from stagecoach.kinds.plan import Event, Key, Object, Plan
@@ -158,7 +158,7 @@ def _follow(
 
 
 def _work(project: TransformerProject, resolution: Resolution, document: ResolveJob, settings: Settings) -> jobs.Work:
-    return small.work(
+    return small_jobs.work(
         project,
         settings,
         name=resolution.job,

@@ -15,7 +15,7 @@ from stagecoach.contract.digests import digest_of_document
 from stagecoach.contract.jobs import RetainJob
 from stagecoach.contract.reports import RetentionReport
 from stagecoach.contract.times import timestamp
-from stagecoach.kinds import contracts, small
+from stagecoach.kinds import contracts, small_jobs
 from stagecoach.kinds.controller import Settings
 from stagecoach.kinds.plan import Event, Object, Plan
 from stagecoach.kinds.transformerproject.observe import Observed
@@ -124,7 +124,7 @@ def _follow(
 
 def _work(observed: Observed, wanted: Retention, told: RetentionStatus, now: datetime, settings: Settings) -> jobs.Work:
     project = observed.project
-    return small.work(
+    return small_jobs.work(
         project,
         settings,
         name=told.job,
