@@ -103,8 +103,8 @@ def images() -> Images:
     return Images(operator=image("operator"), trainer=image("trainer"))
 
 
-def install(tools: Tools, images: Images, **more: str) -> None:
-    """Install the chart, or upgrade it to this checkout, with `more` values, and wait until the operator is ready."""
+def install(tools: Tools, images: Images) -> None:
+    """Install the chart, or upgrade it to this checkout, and wait until the operator is ready."""
     make_namespace(tools, OPERATOR_NAMESPACE)
     operator_repository, operator_digest = images.operator.split("@")
     trainer_repository, trainer_digest = images.trainer.split("@")
@@ -113,7 +113,6 @@ def install(tools: Tools, images: Images, **more: str) -> None:
         "image.digest": operator_digest,
         "trainer.image.repository": trainer_repository,
         "trainer.image.digest": trainer_digest,
-        **more,
     }
     settings = [part for name, value in values.items() for part in ("--set", f"{name}={value}")]
     chart = str(ROOT / "charts/stagecoach")

@@ -46,7 +46,7 @@ def main(options: argparse.Namespace, console: Console) -> int:
         for words in wrong[:SHOWN]:
             console.print(f"{name}: {words}", markup=False)
     for words in faults.errors:
-        console.print(f"a fault that could not be done: {words}", markup=False)
+        console.print(f"not done: {words}", markup=False)
     return 1 if any(verdict.values()) or faults.errors else 0
 
 
@@ -65,6 +65,7 @@ def _soaked(made: Ground, seconds: float, chance: random.Random, console: Consol
             while (left := seconds - (time.monotonic() - began)) > 0:
                 time.sleep(min(60.0, left))
                 tell(f"so far {len(real.made)} real runs, {len(simulated.made)} simulated ones")
+    faults.errors += filter(None, (real.error, simulated.error))
     tell("no more faults and runs; what was begun may end")
     kubes = [made.kube(REAL), made.kube(SIMULATED)]
 

@@ -13,12 +13,13 @@ _BODIES = ({"group": "stagecoach.dev"}, {"group": "coordination.k8s.io", "resour
 
 def policy(users: Iterable[str]) -> Object:
     """Return a policy by which all writes of these users are written down, with what the server made of them."""
+    named = list(users)
     return {
         "omitStages": ["RequestReceived"],
         "rules": [
             {"level": "None", "verbs": ["get", "list", "watch"]},
-            {"level": "RequestResponse", "users": list(users), "resources": list(_BODIES)},
-            {"level": "Request", "users": list(users)},
+            {"level": "RequestResponse", "users": named, "resources": list(_BODIES)},
+            {"level": "Request", "users": named},
             {"level": "None"},
         ],
     }

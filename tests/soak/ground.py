@@ -64,7 +64,11 @@ def ground(directory: Path) -> Iterator[Ground]:
     backend = Local(state)
     images = deploy.images()
     tests_image = deploy.image("trainer-tests")
-    deploy.install(tools, images, replicas="0")
+    deploy.install(tools, images)
+    operator = ("-n", deploy.OPERATOR_NAMESPACE, "deployment", deploy.RELEASE)
+    # The soak's own operators are processes outside of the cluster, with the rights of the chart.
+    tools.kubectl("scale", *operator, "--replicas=0")
+    tools.kubectl("wait", "-n", deploy.OPERATOR_NAMESPACE, "pods", "--all", "--for=delete", "--timeout=2m")
     with contextlib.ExitStack() as stack:
         _clear(tools)
         stack.callback(_clear, tools)

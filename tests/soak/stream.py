@@ -23,7 +23,7 @@ EVERY = 1.0
 TWINS = 2
 STEPS, CHECKPOINT_EVERY = 120, 10
 # A real run is not to fail by the storage's refusals, however many there are.
-RETRIES = 10
+RETRIES = 5
 PATIENCE = 180.0
 
 
@@ -32,6 +32,7 @@ class Stream:
 
     def __init__(self, ground: Ground, namespace: str, at_once: int, make: Callable[[int], Object]) -> None:
         self.made: set[tuple[str, str]] = set()
+        self.error = ""  # why it ended before it was told to
         self._kube = ground.kube(namespace)
         self._at_once = at_once
         self._make = make
@@ -47,11 +48,17 @@ class Stream:
         self._thread.join()
 
     def _go_on(self) -> None:
-        while not self._stop.wait(EVERY):
-            if len(unfinished(runs(self._kube))) < self._at_once:
-                run = self._make(len(self.made))
-                create(self._kube, run)
-                self.made.add((self._kube.namespace, run["metadata"]["name"]))
+        try:
+            while not self._stop.wait(EVERY):
+                self._add()
+        except (KubeError, HTTPError, OSError) as error:
+            self.error = f"no more runs in {self._kube.namespace}: {error}"
+
+    def _add(self) -> None:
+        if len(unfinished(runs(self._kube))) < self._at_once:
+            run = self._make(len(self.made))
+            create(self._kube, run)
+            self.made.add((self._kube.namespace, run["metadata"]["name"]))
 
 
 def real(chance: random.Random) -> Callable[[int], Object]:
