@@ -79,6 +79,8 @@ class HoldingProxy:
         self._listening.set()
         async with server:
             await self._stop.wait()
+            self._cut()  # a TLS connection that is only closed waits for the other side's farewell
+            await asyncio.sleep(0)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host, port = self._server.hostname, self._server.port
@@ -87,11 +89,11 @@ class HoldingProxy:
         except OSError:
             writer.close()
             return
-        self._connections.add(writer)
+        self._connections |= {writer, requests}
         try:
             await asyncio.gather(self._pass_on(reader, requests, may_hold=True), self._pass_on(answers, writer))
         finally:
-            self._connections.discard(writer)
+            self._connections -= {writer, requests}
 
     async def _pass_on(
         self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, may_hold: bool = False
