@@ -2,6 +2,7 @@
 
 import json
 import typing
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ RESOLVED = json.dumps({"outcome": "Done", "resolution": builders.resolution(reco
 NOTHING_FOUND = json.dumps({"outcome": "Done"})
 SECRETS = [{"match": "http://mlflow:5000", "secret": {"name": "tracking"}}]
 # All that adds to a pod: volumes, settings, a rule by which the storage is looked through.
-PROJECT = {
+PROJECT: dict[str, Any] = {
     "storage": {"uri": "pvc://store/desk", "retention": {"runs": 1}},
     "tracking": {"mlflow": {"uri": "http://mlflow:5000"}},
     "credentials": SECRETS,
@@ -68,7 +69,8 @@ def test_every_pod_is_restricted_and_says_what_it_asks_for(
     wanted = {(typing.get_type_hints(kind)["kind"].__args__[0], 0) for kind in typing.get_args(AnyJob)} | {("Train", 2)}
     made = eventually(lambda: pods(kube) if set(pods(kube)) >= wanted else {}, 60, f"pods of {wanted}")
     for (kind, gpus), pod in made.items():
-        [container] = [*pod["spec"]["containers"], *pod["spec"].get("initContainers", [])]
+        containers: list[builders.Object] = pod["spec"]["containers"] + pod["spec"].get("initContainers", [])
+        [container] = containers
         asked = container["resources"]
         also = {"nvidia.com/gpu"} if gpus else set()
         assert set(asked["requests"]) == {"cpu", "memory"} | also, kind

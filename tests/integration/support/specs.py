@@ -8,7 +8,7 @@ it does not, nothing, or something that nobody knows.
 import copy
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -165,7 +165,7 @@ def _pattern(schema: Object, rule: re.Pattern[str] = _WHOLE) -> str:
 
 def _list(schema: Object) -> Values:
     keys = schema.get("x-kubernetes-list-map-keys")
-    unique = (lambda item: tuple(item.get(key) for key in keys)) if keys else None
+    unique: Callable[[Any], Any] | None = (lambda item: tuple(item.get(key) for key in keys)) if keys else None
     if schema.get("x-kubernetes-list-type") == "set":
         unique = repr
     least, most = schema.get("minItems", 0), schema.get("maxItems", 8)
