@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from urllib3.exceptions import HTTPError
+
 from tests.cluster.errors import ClusterError
 from tests.kube import KubeError
 from tests.soak.ground import REAL, SIMULATED, Ground
@@ -62,7 +64,9 @@ class Faults:
                     try:
                         fault(victim)
                         self.done[name] += 1
-                    except (ClusterError, KubeError, OSError, RuntimeError) as error:
+                    except (KubeError, HTTPError) as error:
+                        self.tell(f"{name}: not now, the API server is away: {error}"[:120])
+                    except (ClusterError, OSError, RuntimeError) as error:
                         self.errors.append(f"{name} of {victim}: {error}")
             self._stop.wait(self.chance.uniform(*PAUSES))
 
@@ -133,7 +137,7 @@ class Faults:
 
     def _refuse_storage(self, _victim: str) -> None:
         """Take the right to use the volume away from all but root."""
-        folder = self.ground.storage()
+        folder = self.ground.storage
         mode = stat.S_IMODE(folder.stat().st_mode)
         folder.chmod(0)
         try:

@@ -39,6 +39,7 @@ class Ground:
     backend: Local
     operators: tuple[Operator, ...]
     audit_log: Path
+    storage: Path  # the folder of the real runs' storage
 
     def kube(self, namespace: str) -> Kube:
         """Return a client of an administrator, not shared with other threads."""
@@ -47,11 +48,6 @@ class Ground:
     def policy(self) -> Object:
         """Return the audit policy, for an API server that is started again."""
         return audit.policy(f"system:serviceaccount:{deploy.OPERATOR_NAMESPACE}:{each}" for each in ACCOUNTS)
-
-    def storage(self) -> Path:
-        """Return the folder of the real runs' storage."""
-        claim = self.kube(REAL).get("PersistentVolumeClaim", "store")
-        return self.backend.volume(claim["spec"]["volumeName"])
 
 
 @contextlib.contextmanager
@@ -82,9 +78,10 @@ def ground(directory: Path) -> Iterator[Ground]:
             stack.enter_context(Operator(name, _kubeconfig(tools, name, directory), directory, images.trainer))
             for name in ACCOUNTS
         )
-        made = Ground(tools, backend, operators, log)
-        _projects(made, tests_image)
-        yield made
+        operators[0].start().wait_leading()
+        _projects(tools, tests_image)
+        claim = tools.kube(REAL).get("PersistentVolumeClaim", "store")
+        yield Ground(tools, backend, operators, log, backend.volume(claim["spec"]["volumeName"]))
 
 
 def look_into(storage: Path, runs: list[Object]) -> dict[str, str]:
@@ -174,11 +171,10 @@ def _kubeconfig(tools: deploy.Tools, account: str, directory: Path) -> Path:
     return path
 
 
-def _projects(made: Ground, tests_image: str) -> None:
+def _projects(tools: deploy.Tools, tests_image: str) -> None:
     for name in (REAL, SIMULATED):
-        deploy.make_namespace(made.tools, name)
-    real, simulated = made.kube(REAL), made.kube(SIMULATED)
-    made.operators[0].start().wait_leading()
+        deploy.make_namespace(tools, name)
+    real, simulated = tools.kube(REAL), tools.kube(SIMULATED)
     simulation.bind_claims(simulated, CLAIMS)
     simulated.apply(builders.project(namespace=SIMULATED, pods=simulation.pods()))
     for claim in ("models", "store"):
@@ -189,7 +185,7 @@ def _projects(made: Ground, tests_image: str) -> None:
     mount = {"name": "models", "mountPath": "/models"}
     copy = {"image": tests_image, "command": ["cp", "-r", f"{BASES}/.", "/models"], "volumeMounts": [mount]}
     real.create(deploy.restricted_job("bases", copy, [models]))
-    deploy.await_job(made.tools, REAL, "bases", seconds=300)
+    deploy.await_job(tools, REAL, "bases", seconds=300)
     real.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "desk"}, "data": DATA})
     real.apply(tiny_project(REAL))
     for kube in (real, simulated):

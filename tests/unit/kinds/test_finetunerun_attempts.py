@@ -24,6 +24,16 @@ def test_failures_that_may_pass_are_retried_after_a_delay_and_not_for_ever() -> 
     assert "All 1 retries are used up" in here.condition("Ready")["message"]
 
 
+def test_a_clock_that_was_an_hour_ahead_holds_nothing_up() -> None:
+    here = world(builders.run(retries=1))
+    start(here)
+    here.wait(3600)
+    fail(here, SERVICE_FAILED)
+    here.wait(-3600)
+    start(here)
+    assert numbers(here) == [1, 2]
+
+
 def test_bad_input_is_not_retried() -> None:
     here = world()
     start(here)
