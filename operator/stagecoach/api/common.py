@@ -130,12 +130,19 @@ TrackingUri = Annotated[
 Time = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
 
 
-class BaseModel(schema.BaseModel):
-    """A part of an object. What people read about it is the description of the field that holds it."""
+class BaseModel(schema.BaseModel, extra="forbid"):
+    """A part of an object. What people read about it is the description of the field that holds it.
+
+    Definitions that are newer than the operator let fields through that it does not know, and which may change what is
+    asked for: they are refused. A new field therefore has no default in the definitions, or an operator that still
+    leads while they are upgraded would refuse every object.
+    """
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return _undescribed(super().__get_pydantic_json_schema__(core_schema, handler))
+        document = _undescribed(super().__get_pydantic_json_schema__(core_schema, handler))
+        # The API server drops what the definitions do not know, and refuses none of it.
+        return {key: value for key, value in document.items() if (key, value) != ("additionalProperties", False)}
 
     def document(self) -> dict[str, Any]:
         """Return the JSON form, as the API server takes it: nothing that is unset."""
@@ -211,7 +218,7 @@ class LocalSecret(BaseModel):
     name: ObjectName = Field(description="Name of the Secret.")
 
 
-class Metadata(BaseModel):
+class Metadata(BaseModel, extra="ignore"):
     """What the operator reads of an object's metadata."""
 
     name: str
@@ -223,7 +230,7 @@ class Metadata(BaseModel):
     annotations: dict[str, str] = Field(default_factory=dict)
 
 
-class CustomObject(BaseModel):
+class CustomObject(BaseModel, extra="ignore"):
     """An object as the API server keeps it."""
 
     metadata: Metadata

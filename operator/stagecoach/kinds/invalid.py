@@ -33,7 +33,7 @@ def _facts(error: ValidationError) -> Sequence[Fact]:
     wrong = [(".".join(map(str, item["loc"])), item) for item in error.errors()]
     of_status = [f"{place}: {_value(item)}" for place, item in wrong if item["loc"][0] == "status"]
     if len(of_status) < len(wrong):
-        problems = "; ".join(f"{place}: {item['msg']}" for place, item in wrong[:5])
+        problems = "; ".join(_problem(place, item) for place, item in wrong[:5])
         message = (
             f"{problems}. Correct the object; the CustomResourceDefinition may be older or newer than the operator."
         )
@@ -43,6 +43,12 @@ def _facts(error: ValidationError) -> Sequence[Fact]:
         " operator again: it goes on from there. Until then nothing is done."
     )
     return stalled("StatusUnknown", message)
+
+
+def _problem(place: str, item: Any) -> str:
+    if item["type"] == "extra_forbidden":
+        return f"{place} is not known to this version of the operator"
+    return f"{place}: {item['msg']}"
 
 
 def _value(item: Any) -> str:

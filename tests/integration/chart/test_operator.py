@@ -5,12 +5,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-import yaml
 
 from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.build import services
 from tests.cluster.controlplane import ControlPlane
 from tests.integration.chart.conftest import Installer
+from tests.integration.chart.process import Requests, start_operator
 from tests.integration.chart.test_rights import OPERATOR, rights
 from tests.integration.chart.tools import Cluster, Object
 from tests.integration.chart.yaml_blocks import example
@@ -40,30 +40,6 @@ POD: Object = {
 }
 
 
-class Requests:
-    """What the operator itself has asked for since this was made; discovery aside, which everybody may read."""
-
-    def __init__(self, control_plane: ControlPlane) -> None:
-        self._control_plane = control_plane
-        self._earlier = len(control_plane.audit_events())
-
-    def events(self) -> list[Object]:
-        """Return the API server's records."""
-        later = self._control_plane.audit_events()[self._earlier :]
-        return [each for each in later if "objectRef" in each and "impersonatedUser" not in each]
-
-    def rights(self) -> set[tuple[str, str, str]]:
-        """Return verb, group and resource of each."""
-        return {
-            (
-                event["verb"],
-                event["objectRef"].get("apiGroup", ""),
-                "/".join(filter(None, (event["objectRef"].get("resource"), event["objectRef"].get("subresource")))),
-            )
-            for event in self.events()
-        }
-
-
 @pytest.fixture
 def requests(chart_control_plane: ControlPlane) -> Requests:
     """What is asked for from now on."""
@@ -79,14 +55,7 @@ def operator(
     cluster.namespace("support")
     installer.install("sc", "stagecoach", watchNamespaces=request.param)
     cluster.kubectl("-n", "stagecoach", "scale", "deployment/sc-stagecoach", "--replicas=0")
-    options = [
-        each
-        for each in cluster.get("deployment", "sc-stagecoach", "-n", "stagecoach")["spec"]["template"]["spec"][
-            "containers"
-        ][0]["args"]
-        if not each.startswith(("--metrics", "--trainer-image"))
-    ]
-    process = OperatorProcess(_kubeconfig(cluster, tmp_path), tmp_path / "operator.log", options)
+    process = start_operator(cluster, tmp_path)
     yield process
     process.end()
     cluster.kubectl("delete", "stagecoach", "--all", "-n", "support")
@@ -95,15 +64,6 @@ def operator(
     cluster.kubectl("delete", "pod", "work", "-n", "support", "--ignore-not-found", "--force")
     cluster.kubectl("delete", "pvc", "--all", "-n", "support")
     cluster.kubectl("delete", "lease", "sc-stagecoach", "-n", "stagecoach")
-
-
-def _kubeconfig(cluster: Cluster, folder: Path) -> Path:
-    config = yaml.safe_load(cluster.kubeconfig.read_text())
-    token = cluster.kubectl("create", "token", "sc-stagecoach", "-n", "stagecoach").strip()
-    config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
-    file = folder / "kubeconfig"
-    file.write_text(yaml.safe_dump(config))
-    return file
 
 
 def test_it_uses_every_right_and_needs_no_other(

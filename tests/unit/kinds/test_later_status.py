@@ -125,6 +125,23 @@ def test_a_spec_that_is_not_known_leaves_the_other_conditions() -> None:
     assert here.condition("Reconciling") == {}
 
 
+def test_a_run_that_asks_for_what_is_not_known_yet_is_not_trained_without_it() -> None:
+    here = runs.world()
+    here.stored["spec"]["resources"] = {"later": "Full"}
+    here.history = [copy.deepcopy(here.stored)]
+    for _ in range(3):
+        here.reconcile()
+    told = here.condition("Ready")
+    assert told["reason"] == "InvalidSpec"
+    assert "spec.resources.later is not known to this version of the operator" in told["message"]
+    assert "inputs" not in here.status
+    assert not here.creations
+    del here.stored["spec"]["resources"]["later"]  # as if the operator that knows it had come
+    here.history = [copy.deepcopy(here.stored)]
+    runs.start(here)
+    assert here.condition("Stalled") == {}
+
+
 def test_a_run_that_ended_in_a_later_way_holds_up_no_other() -> None:
     ended = succeeded()
     rewritten(ended, phase="Evaluated")
