@@ -253,6 +253,7 @@ class Continuation(TrainerCallback):  # type: ignore[misc]
             if self._members.leads_node:
                 shutil.rmtree(folder, ignore_errors=True)
         self._saved_at = time.monotonic()
+        progress.begins(f"training, after step {state.global_step}")
         if (asked := self._asked()).any:
             raise Preempted(state.global_step, asked.index) if saved else Terminated(asked.index)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from stagecoach.contract import layout, tracking
+from stagecoach.contract import layout, progress, tracking
 from stagecoach.contract.inputs import FullMethod, PTuningMethod
 from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, INDEX_VARIABLE, Group, TrainJob
 from stagecoach.contract.records import Record
@@ -109,6 +109,7 @@ def start(
     *,
     silent: float = 60.0,
     meeting: str = "",
+    deadline: str = "",
 ) -> Pod:
     root = project.root / f"pod-{index}"
     shutil.rmtree(root, ignore_errors=True)
@@ -123,6 +124,7 @@ def start(
         places.TERMINATION_LOG_VARIABLE: str(root / "termination-log"),
         ENVIRONMENT_VARIABLE: job.line(),
         INDEX_VARIABLE: str(index),
+        progress.DEADLINE_VARIABLE: deadline,
         tracking.ENVIRONMENT_VARIABLE: os.environ.get(tracking.ENVIRONMENT_VARIABLE, ""),
     }
     disturbance = DISTURBANCE.format(step=step, rank=rank, happens=happens) if happens else ""
@@ -392,6 +394,42 @@ def test_a_process_that_gives_no_sign_of_life_is_missed(real: Project) -> None:
     finally:
         second.process.kill()
         os.kill(int(place.read_text()), signal.SIGKILL)
+
+
+SLOW = """from stagecoach.contract import progress
+        def slow():
+            for _ in range(80):
+                time.sleep(0.25)
+                progress.made()
+        {}"""
+LATE = """from stagecoach_trainer import artifact
+        files = artifact.files
+        artifact.files = lambda *arguments: (slow(), files(*arguments))[1]"""
+DEADLINE = "12"
+
+
+def test_who_waits_for_one_that_moves_is_not_taken_for_one_that_hangs(real: Project) -> None:
+    job = group_job(real, nodes=2)
+    happens = (SLOW.format(LATE), SLOW.format("slow()"))  # the first publishes slowly, the other takes a slow step
+    started = [start(real, job, index, happens[index], rank=index, step=0, deadline=DEADLINE) for index in range(2)]
+    for pod in started:
+        assert pod.process.wait(300) == ExitCode.DONE, (pod.root / "output").read_text()
+    assert started[0].told().artifact is not None
+
+
+@pytest.mark.parametrize(("nodes", "processes"), [(2, 1), (1, 2)])
+def test_one_process_that_hangs_has_all_ended(real: Project, nodes: int, processes: int) -> None:
+    job = group_job(real, nodes=nodes, processes=processes)
+    started = [start(real, job, index, "time.sleep(600)", step=2, deadline=DEADLINE) for index in range(nodes)]
+    for pod in started:
+        assert pod.process.wait(300) == ExitCode.FAILED
+        pod.output = (pod.root / "output").read_text()
+    reasons = [found.reason if (found := pod.told().problem) else "" for pod in started]
+    assert "Stalled" in reasons, started[0].output
+    assert set(reasons) <= {"Stalled", "PeerLost"}
+    stacks = started[-1].output.partition("The stacks")[2]
+    assert " in step" in stacks, "of the one that hangs"
+    assert stacks.count("Current thread") == processes
 
 
 def test_pods_that_do_not_meet_end(real: Project) -> None:
