@@ -29,7 +29,7 @@ from tests.unit.contract.documents import METHOD
 
 from . import test_encoder_decoders
 from .conftest import Project, make_project, record_of
-from .test_checkpoints import PARENT, attempt, first_steps, job_of, same, saved
+from .test_checkpoints import HANGS, MARKED, PARENT, attempt, first_steps, job_of, same, saved
 from .test_encoders import LOW_RANK, encoder_job, with_base
 from .test_taggers import WORDS, tagging
 from .test_tracking import server, told_to
@@ -111,6 +111,7 @@ def start(
     meeting: str = "",
     deadline: str = "",
 ) -> Pod:
+    marked = MARKED.format(str(project.root / "hangs"))
     root = project.root / f"pod-{index}"
     shutil.rmtree(root, ignore_errors=True)
     (root / "scratch").mkdir(parents=True)
@@ -129,7 +130,7 @@ def start(
     }
     disturbance = DISTURBANCE.format(step=step, rank=rank, happens=happens) if happens else ""
     work = WORK.format(disturbance=disturbance, silent=silent)
-    command = [sys.executable, "-c", meeting + PARENT.format(work)]
+    command = [sys.executable, "-c", marked + meeting + PARENT.format(work)]
     with (root / "output").open("w") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, text=True)
     return Pod(root, process)
@@ -398,10 +399,12 @@ def test_a_process_that_gives_no_sign_of_life_is_missed(real: Project) -> None:
 
 SLOW = """from stagecoach.contract import progress
         def slow():
+            open({mark!r}, "w").close()
             for _ in range(80):
                 time.sleep(0.25)
                 progress.made()
-        {}"""
+            os.remove({mark!r})
+        {then}"""
 LATE = """from stagecoach_trainer import artifact
         files = artifact.files
         artifact.files = lambda *arguments: (slow(), files(*arguments))[1]"""
@@ -410,7 +413,8 @@ DEADLINE = "12"
 
 def test_who_waits_for_one_that_moves_is_not_taken_for_one_that_hangs(real: Project) -> None:
     job = group_job(real, nodes=2)
-    happens = (SLOW.format(LATE), SLOW.format("slow()"))  # the first publishes slowly, the other takes a slow step
+    # The first publishes slowly, the other takes a slow step.
+    happens = [SLOW.format(mark=str(real.root / "hangs"), then=then) for then in (LATE, "slow()")]
     started = [start(real, job, index, happens[index], rank=index, step=0, deadline=DEADLINE) for index in range(2)]
     for pod in started:
         assert pod.process.wait(300) == ExitCode.DONE, (pod.root / "output").read_text()
@@ -420,7 +424,8 @@ def test_who_waits_for_one_that_moves_is_not_taken_for_one_that_hangs(real: Proj
 @pytest.mark.parametrize(("nodes", "processes"), [(2, 1), (1, 2)])
 def test_one_process_that_hangs_has_all_ended(real: Project, nodes: int, processes: int) -> None:
     job = group_job(real, nodes=nodes, processes=processes)
-    started = [start(real, job, index, "time.sleep(600)", step=2, deadline=DEADLINE) for index in range(nodes)]
+    hangs = HANGS.format(str(real.root / "hangs"))
+    started = [start(real, job, index, hangs, step=2, deadline="5") for index in range(nodes)]
     for pod in started:
         assert pod.process.wait(300) == ExitCode.FAILED
         pod.output = (pod.root / "output").read_text()
