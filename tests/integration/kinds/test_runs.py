@@ -7,6 +7,7 @@ import pytest
 
 from tests import builders
 from tests.cluster import ControlPlane
+from tests.integration.support import quota
 from tests.integration.support.eventually import eventually
 from tests.integration.support.kubelet import FakeKubelet
 from tests.integration.support.operator import OperatorProcess
@@ -106,11 +107,7 @@ def test_a_claim_that_is_missing_is_told_in_the_schedulers_words(desk: Desk) -> 
 
 
 def test_a_pod_that_the_quota_refuses_is_told_in_the_servers_words(desk: Desk) -> None:
-    metadata = {"name": "none"}
-    desk.kube.create(
-        {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": {"hard": {"pods": "0"}}}
-    )
-    eventually(lambda: "used" in desk.kube.get("ResourceQuota", "none").get("status", {}), 90, "the quota is counted")
+    quota.allow_none(desk.kube, "pods", quota.pod("x"))
     desk.kube.create(builders.project(namespace=desk.kube.namespace))
     eventually(lambda: desk.reason("TransformerProject", "desk")[0] == "PodRefused", 60, "PodRefused")
     assert "exceeded quota" in desk.reason("TransformerProject", "desk")[1]
@@ -123,7 +120,7 @@ def test_deleting_a_run_takes_its_jobs_along(desk: Desk) -> None:
     desk.kubelet.pod_of(job)
     desk.kube.delete("FineTuneRun", "first")
     # The garbage collector of a new control plane learns of new kinds every 30 seconds.
-    eventually(lambda: desk.kube.find("Job", job) is None, 60, "the Job is gone")
+    eventually(lambda: desk.kube.find("Job", job) is None, 90, "the Job is gone")
 
 
 def test_a_lost_pod_is_another_attempt_with_another_job(desk: Desk) -> None:

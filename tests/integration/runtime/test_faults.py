@@ -9,15 +9,11 @@ from tests.cluster import ControlPlane
 from tests.integration.runtime.conftest import StartToys
 from tests.integration.runtime.test_loop import wait_job, wait_phase, writes
 from tests.integration.runtime.toy import toy
+from tests.integration.support import quota
 from tests.integration.support.eventually import eventually, stays
 from tests.integration.support.kubelet import FakeKubelet
 from tests.integration.support.operator import OperatorProcess
-from tests.kube import Kube, KubeError, Object
-
-
-def job(name: str) -> Object:
-    pod = {"restartPolicy": "Never", "containers": [{"name": "x", "image": "x"}]}
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": {"template": {"spec": pod}}}
+from tests.kube import Kube, Object
 
 
 def ready(kube: Kube, name: str) -> Object:
@@ -107,7 +103,7 @@ def test_a_bug_shows_in_the_object_and_in_the_log_and_nowhere_else(toys: Operato
 
 @pytest.mark.usefixtures("toys")
 def test_a_name_that_somebody_else_has_taken_is_said_and_mended(kube: Kube) -> None:
-    kube.create(job("taken-a"))
+    kube.create(quota.job("taken-a"))
     kube.create(toy("taken", job="a"))
     eventually(lambda: ready(kube, "taken").get("reason") == "NameTaken")
     assert "Delete it, or give the Toy another name" in ready(kube, "taken")["message"]
@@ -123,25 +119,12 @@ def test_a_job_that_the_api_server_refuses_is_said(kube: Kube) -> None:
     assert "restartPolicy" in ready(kube, "bad")["message"]
 
 
-def enforced(kube: Kube) -> bool:
-    """Whether the quota holds already: the API server's own copy of it is a moment behind."""
-    try:
-        kube.request("POST", kube.path("Job") + "?dryRun=All", job("x"))
-    except KubeError as error:
-        return "exceeded quota" in str(error)
-    return False
-
-
 @pytest.mark.usefixtures("toys")
 def test_a_quota_is_said_and_waited_for(kube: Kube) -> None:
-    hard = {"count/jobs.batch": "0"}
-    kube.create({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": hard}})
-    # As the quota controller will: after an API server's restart (the tests above) it may need minutes for it.
-    kube.patch("ResourceQuota", "none", {"status": {"hard": hard, "used": hard}}, "status")
-    eventually(lambda: enforced(kube), 30, "the quota holds")
+    quota.allow_none(kube, "count/jobs.batch", quota.job("x"))
     kube.create(toy("poor", job="a"))
     eventually(lambda: "exceeded quota" in ready(kube, "poor").get("message", ""), 30)
-    kube.delete("ResourceQuota", "none")
+    kube.delete("ResourceQuota", quota.NAME)
     eventually(lambda: kube.find("Job", "poor-a"), 30)
     eventually(lambda: ready(kube, "poor").get("reason") == "Fine")
 

@@ -1,0 +1,35 @@
+"""Quotas that hold at once."""
+
+from tests.integration.support.eventually import eventually
+from tests.kube import Kube, KubeError, Object
+
+NAME = "none"
+_POD = {"restartPolicy": "Never", "containers": [{"name": "x", "image": "x"}]}
+
+
+def job(name: str) -> Object:
+    """Return the smallest Job."""
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": {"template": {"spec": _POD}}}
+
+
+def allow_none(kube: Kube, resource: str, example: Object) -> None:
+    """Make the quota NAME, by which the namespace may have nothing of this resource, and wait until it holds."""
+    hard = {resource: "0"}
+    kube.create({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": NAME}, "spec": {"hard": hard}})
+    # As the quota controller will: after an API server's restart, or with new kinds, it may need minutes for it.
+    kube.patch("ResourceQuota", NAME, {"status": {"hard": hard, "used": hard}}, "status")
+    eventually(lambda: _refused(kube, example), 30, "the quota holds")
+
+
+def pod(name: str) -> Object:
+    """Return the smallest pod."""
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": _POD}
+
+
+def _refused(kube: Kube, example: Object) -> bool:
+    # The API server's own copy of a quota is a moment behind.
+    try:
+        kube.request("POST", kube.path(example["kind"]) + "?dryRun=All", example)
+    except KubeError as error:
+        return "exceeded quota" in str(error)
+    return False
