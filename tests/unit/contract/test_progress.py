@@ -2,6 +2,7 @@
 
 import io
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def words(file: Path) -> str:
 
 def test_what_is_done_is_told_at_most_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     progress.tell(file := tmp_path / "progress")
     assert file.read_text().strip() == f"{os.getpid()} starting"
     before, told = progress.count(), file.stat().st_mtime_ns

@@ -119,7 +119,7 @@ class Clock:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, files: int, *, meets: bool = False) -> None:
         self.now = 0.0
-        monkeypatch.setattr(stalls.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
         self.files = tuple(folder / str(number) for number in range(files))
         self.watch = Watch(60, self.files, meets)
         self.watch.begin()
