@@ -193,7 +193,7 @@ def test_a_training_that_hangs_is_ended_and_goes_on_from_its_last_checkpoint(
     assert report.problem is not None
     assert report.problem.reason == "Stalled", output
     assert "no progress for 5 seconds while training, " in report.problem.message
-    assert "in training_step" in output.partition("The stacks")[2], "of transformers, above where it hangs"
+    assert "in step" in output.partition("The stacks")[2]
     assert saved(real, job) == ["step-3.1", "step-6.1"]
     code, report, output = pod(real, job_of(real, number=2, every=3))
     assert code == 0, output
