@@ -19,7 +19,8 @@ from stagecoach.runtime.client import Client
 from stagecoach.runtime.connection import Connection
 from stagecoach.runtime.resources import JOBS, PODS, Resource
 from tests import builders
-from tests.bench.simulated import NAMESPACE, TRAINED
+from tests.bench.simulated import NAMESPACE
+from tests.simulation import TRAINED
 
 Object = dict[str, Any]
 

@@ -23,10 +23,11 @@ from stagecoach.runtime.resources import JOBS
 from tests import builders
 from tests.bench import usage
 from tests.bench.crowd import BARE, Crowd
-from tests.bench.simulated import HOLD, Simulated, progress_line, simulated
+from tests.bench.simulated import Simulated, progress_line, simulated
 from tests.bench.training import interval
 from tests.integration.support.eventually import eventually
 from tests.integration.support.operator import OperatorProcess
+from tests.simulation import HOLD
 
 Object = dict[str, Any]
 Name = TypeVar("Name")

@@ -1,20 +1,15 @@
-"""A control plane whose nodes only say what kubelets would: pods run for a moment, and end with the trainer's Report.
-
-Nothing runs, and nothing outside of the loopback interface is dialled: pods get no address, the nodes have that of this
-machine itself.
-"""
+"""A control plane whose nodes are simulated, and the operators on it."""
 
 import contextlib
 import json
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tests import builders
-from tests.cluster import credentials, ports, processes, programs
+from tests import simulation
+from tests.cluster import credentials, ports, processes
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.locking import locked
 from tests.cluster.paths import State, remove_tree
@@ -28,57 +23,7 @@ NAMESPACE = "bench"
 ACCOUNT = "operator"
 NODES = 10
 RUN_MILLISECONDS = 500
-# A pod with this label runs until somebody else ends it.
-HOLD = "bench/hold"
-RESOLVED = json.dumps({"outcome": "Done", "resolution": builders.resolution()})
-TRAINED = json.dumps(builders.artifact_report())
-
-_RUNNING = """
-{{ $now := Now }}
-phase: Running
-startTime: {{ $now | Quote }}
-conditions:
-- {type: Initialized, status: "True", lastTransitionTime: {{ $now | Quote }}}
-- {type: Ready, status: "True", lastTransitionTime: {{ $now | Quote }}}
-- {type: ContainersReady, status: "True", lastTransitionTime: {{ $now | Quote }}}
-containerStatuses:
-{{ range .spec.containers }}
-- name: {{ .name | Quote }}
-  image: {{ .image | Quote }}
-  imageID: {{ .image | Quote }}
-  ready: true
-  started: true
-  restartCount: 0
-  state:
-    running:
-      startedAt: {{ $now | Quote }}
-{{ end }}
-"""
-_ENDED = """
-{{ $now := Now }}
-{{ $root := . }}
-phase: Succeeded
-conditions:
-- {type: Ready, status: "False", reason: PodCompleted, lastTransitionTime: {{ $now | Quote }}}
-- {type: ContainersReady, status: "False", reason: PodCompleted, lastTransitionTime: {{ $now | Quote }}}
-containerStatuses:
-{{ range $index, $item := .spec.containers }}
-{{ $origin := index $root.status.containerStatuses $index }}
-- name: {{ $item.name | Quote }}
-  image: {{ $item.image | Quote }}
-  imageID: {{ $item.image | Quote }}
-  ready: false
-  started: false
-  restartCount: 0
-  state:
-    terminated:
-      exitCode: 0
-      reason: Completed
-      startedAt: {{ $origin.state.running.startedAt | Quote }}
-      finishedAt: {{ $now | Quote }}
-      message: %s
-{{ end }}
-"""
+CLAIMS = ("store", "models", "lake")
 
 
 class Simulated:
@@ -98,14 +43,13 @@ class Simulated:
         for path in sorted((ROOT / "crds").glob("*.yaml")):
             applied = kube.apply(yaml.safe_load(path.read_text()))
             _await_condition(kube, "CustomResourceDefinition", applied["metadata"]["name"], "Established")
-        self._start_nodes(kube)
+        self.log.touch()
+        nodes = simulation.Nodes(self.directory, self.plane.kubeconfig, simulation.stages(RUN_MILLISECONDS), self.log)
+        nodes.start(kube, self._state, self._processes, ports.free(1)[0], (), NODES)
         kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
         here = kube.within(NAMESPACE)
         eventually(lambda: here.find("ServiceAccount", "default"), 30, "pods can be made")
-        for claim in ("store", "models", "lake"):
-            kube.request("POST", "/api/v1/persistentvolumes", _volume(claim))
-            here.create(_claim(claim))
-        eventually(lambda: _all_bound(here), 60, "the claims are bound")
+        simulation.bind_claims(here, CLAIMS)
 
     def start_operator(self) -> OperatorProcess:
         """Start an operator as a pod's, with a service account: the API server queues administrators' requests never."""
@@ -131,31 +75,6 @@ class Simulated:
         found = {each.component: each.pid for each in self._processes.all()}
         return {"kwok" if name.startswith("kwok") else name: pid for name, pid in found.items()}
 
-    def _start_nodes(self, kube: Kube) -> None:
-        program = programs.single(self._state, "kwok")
-        config = self.directory / "kwok.yaml"
-        config.write_text("\n---\n".join(map(json.dumps, [_options(), *_stages(), _logs(self.log)])))
-        self.log.touch()
-        [port] = ports.free(1)
-        self._processes.start(
-            [
-                program,
-                f"--kubeconfig={self.plane.kubeconfig}",
-                f"--config={config}",
-                "--manage-all-nodes=true",
-                "--node-lease-duration-seconds=40",
-                "--node-ip=127.0.0.1",
-                f"--node-port={port}",
-                f"--server-address=127.0.0.1:{port}",
-                f"--tls-cert-file={self.directory / 'credentials' / 'kubelet-client.crt'}",
-                f"--tls-private-key-file={self.directory / 'credentials' / 'kubelet-client.key'}",
-            ]
-        )
-        for number in range(NODES):
-            metadata = {"name": f"node-{number}", "labels": {"kubernetes.io/hostname": f"node-{number}"}}
-            kube.request("POST", "/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": metadata})
-        eventually(lambda: len(_ready_nodes(kube)) == NODES, 60, "the simulated nodes are ready")
-
 
 @contextlib.contextmanager
 def simulated() -> Iterator[Simulated]:
@@ -170,83 +89,6 @@ def simulated() -> Iterator[Simulated]:
             stack.callback(running.end)
             running.prepare()
             yield running
-
-
-def _options() -> Object:
-    # The default takes up four pods at once, and is slower than the scheduler.
-    options = {"podPlayStageParallelism": 32}
-    return {"apiVersion": "config.kwok.x-k8s.io/v1alpha1", "kind": "KwokConfiguration", "options": options}
-
-
-def _stages() -> list[Object]:
-    here = {"key": ".metadata.deletionTimestamp", "operator": "DoesNotExist"}
-    waits = {"key": ".status.phase", "operator": "In", "values": ["Pending"]}
-    runs = {"key": ".status.phase", "operator": "In", "values": ["Running"]}
-    goes_on = {"key": f'.metadata.labels["{HOLD}"]', "operator": "DoesNotExist"}
-    kind = {"key": '.metadata.labels["stagecoach.dev/kind"]', "values": ["TransformerProject"]}
-    delay = {"durationMilliseconds": RUN_MILLISECONDS}
-    return [
-        _stage("run", [here, waits], _RUNNING),
-        _stage("resolve", [here, runs, kind | {"operator": "In"}], _ended(RESOLVED)),
-        _stage("train", [here, runs, goes_on, kind | {"operator": "NotIn"}], _ended(TRAINED), delay=delay),
-    ]
-
-
-def _stage(name: str, expressions: list[Object], template: str, **more: Object) -> Object:
-    return {
-        "apiVersion": "kwok.x-k8s.io/v1alpha1",
-        "kind": "Stage",
-        "metadata": {"name": name},
-        "spec": {
-            "resourceRef": {"apiGroup": "v1", "kind": "Pod"},
-            "selector": {"matchExpressions": expressions},
-            "next": {"patches": [{"subresource": "status", "root": "status", "template": template}]},
-            **more,
-        },
-    }
-
-
-def _ended(report: str) -> str:
-    return _ENDED % json.dumps(report)
-
-
-def _logs(file: Path) -> Object:
-    return {
-        "apiVersion": "kwok.x-k8s.io/v1alpha1",
-        "kind": "ClusterLogs",
-        "metadata": {"name": "progress"},
-        "spec": {"logs": [{"containers": ["trainer"], "logsFile": str(file)}]},
-    }
-
-
-def _volume(name: str) -> Object:
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolume",
-        "metadata": {"name": name},
-        "spec": {
-            "capacity": {"storage": "1Gi"},
-            "accessModes": ["ReadWriteMany"],
-            "hostPath": {"path": f"/nowhere/{name}"},
-            "claimRef": {"namespace": NAMESPACE, "name": name},
-            "storageClassName": "",
-        },
-    }
-
-
-def _claim(name: str) -> Object:
-    resources = {"requests": {"storage": "1Gi"}}
-    spec = {"accessModes": ["ReadWriteMany"], "resources": resources, "volumeName": name, "storageClassName": ""}
-    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec}
-
-
-def _all_bound(kube: Kube) -> bool:
-    return all(each["status"].get("phase") == "Bound" for each in kube.select("PersistentVolumeClaim"))
-
-
-def _ready_nodes(kube: Kube) -> list[Object]:
-    nodes = kube.request("GET", "/api/v1/nodes")["items"]
-    return [each for each in nodes if _holds(each, "Ready")]
 
 
 def _await_condition(kube: Kube, kind: str, name: str, condition: str) -> None:

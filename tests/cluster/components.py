@@ -1,7 +1,9 @@
 """Command lines of the control plane's components."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, ClassVar
 
 from tests.cluster.credentials import Credentials
 
@@ -42,6 +44,14 @@ class Audit:
 
     policy: Path
     log: Path
+    LOG: ClassVar = "audit.log"
+
+    @classmethod
+    def of(cls, directory: Path, policy: dict[str, Any]) -> "Audit":
+        """Write a policy, given by its rules, into the directory that gets the log."""
+        file = directory / "audit-policy.json"
+        file.write_text(json.dumps({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", **policy}))
+        return cls(file, directory / cls.LOG)
 
 
 @dataclass(frozen=True)
@@ -111,7 +121,13 @@ def _without_loopback_endpoints(addresses: Addresses) -> list[str]:
 def _audit(audit: Audit | None) -> list[str]:
     if audit is None:
         return []
-    return [f"--audit-policy-file={audit.policy}", f"--audit-log-path={audit.log}", "--audit-log-mode=blocking"]
+    return [
+        f"--audit-policy-file={audit.policy}",
+        f"--audit-log-path={audit.log}",
+        "--audit-log-mode=blocking",
+        # In megabytes. By default another file is begun at 100.
+        "--audit-log-maxsize=8192",
+    ]
 
 
 def controller_manager(settings: Settings, program: Path) -> list[str | Path]:

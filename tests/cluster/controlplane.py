@@ -72,7 +72,7 @@ class ControlPlane:
     @property
     def audit_log(self) -> Path:
         """One JSON event a line, when an audit policy was given."""
-        return self.directory / "audit.log"
+        return self.directory / Audit.LOG
 
     def up(self) -> None:
         """Start what does not run yet; return when the API server is ready."""
@@ -157,16 +157,9 @@ class ControlPlane:
             credentials=self._credentials,
             addresses=self._addresses(),
             programs=found,
-            audit=self._audit(),
+            audit=Audit.of(self.directory, self._audit_policy) if self._audit_policy else None,
             apiserver_arguments=self._apiserver_arguments,
         )
-
-    def _audit(self) -> Audit | None:
-        if self._audit_policy is None:
-            return None
-        policy = self.directory / "audit-policy.json"
-        policy.write_text(json.dumps({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", **self._audit_policy}))
-        return Audit(policy, self.audit_log)
 
     @property
     def _addresses_file(self) -> Path:

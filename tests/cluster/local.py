@@ -3,7 +3,9 @@
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tests.cluster import (
     cgroups,
@@ -20,7 +22,7 @@ from tests.cluster import (
 from tests.cluster import node as nodes
 from tests.cluster.api import Api
 from tests.cluster.buildah import Buildah
-from tests.cluster.components import Addresses, Programs, Settings
+from tests.cluster.components import Addresses, Audit, Programs, Settings
 from tests.cluster.errors import ClusterError
 from tests.cluster.locking import locked
 from tests.cluster.network import Network
@@ -89,16 +91,37 @@ class Local:
     def load(self, name: str) -> str:
         """Push an image to the node's registry."""
         with locked(self._state):
-            holder = self._processes.find(namespaces.HOLDER)
-            if holder is None:
-                raise ClusterError("The cluster does not run. Start it first: python -m tests.cluster up")
-            inside = self._node(namespaces.enter(holder.pid)).in_network
-            reference = self._buildah.push(name, nodes.REGISTRY, prefix=inside, insecure=True)
+            in_network = self._node(self.inside()).in_network
+            reference = self._buildah.push(name, nodes.REGISTRY, prefix=in_network, insecure=True)
             return references.remember(self._state, name, reference)
 
     def image_reference(self, name: str) -> str:
         """The reference by digest of an image that was loaded."""
         return references.recall(self._state, name)
+
+    @property
+    def processes(self) -> Processes:
+        """The components' processes."""
+        return self._processes
+
+    def inside(self) -> list[str]:
+        """Return the command prefix that runs a program as one of the node's."""
+        holder = self._processes.find(namespaces.HOLDER)
+        if holder is None:
+            raise ClusterError("The cluster does not run. Start it first: python -m tests.cluster up")
+        return namespaces.enter(holder.pid)
+
+    def restart_api_server(self, audit_policy: dict[str, Any] | None = None) -> Path:
+        """End the API server and start it again, with an audit log if there is a policy; return where the log is."""
+        inside = self.inside()
+        audit = Audit.of(self._directory, audit_policy) if audit_policy else None
+        self._processes.end("kube-apiserver", within=60)
+        startup.start_apiserver(replace(self._settings(), audit=audit), self._processes, inside)
+        return self._directory / Audit.LOG
+
+    def volume(self, name: str) -> Path:
+        """Return the folder of a PersistentVolume of the default StorageClass."""
+        return self._node(()).volumes / name
 
     def status(self) -> dict[str, str]:
         """Facts for people."""

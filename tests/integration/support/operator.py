@@ -8,7 +8,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -29,18 +29,19 @@ class OperatorProcess:
         log: Path,
         arguments: Sequence[str] = (),
         module: str = OPERATOR_MODULE,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.log = log
         self.port = _free_port()
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("STAGECOACH_")}
-        environment |= {"KUBECONFIG": str(kubeconfig), "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}"}
+        own = {"KUBECONFIG": str(kubeconfig), "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}", **(environment or {})}
+        others = {name: value for name, value in os.environ.items() if not name.startswith("STAGECOACH_")}
         command = [
             *(sys.executable, "-W", "default", "-m", module, "--trainer-image", TRAINER_IMAGE),
             *("--metrics-address", "127.0.0.1", "--metrics-port", str(self.port), "--log-level", "DEBUG"),
             *arguments,
         ]
         with log.open("ab") as output:
-            self.process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+            self.process = subprocess.Popen(command, env=others | own, stdout=output, stderr=output)
 
     def wait_ready(self, seconds: float = 40.0) -> "OperatorProcess":
         """Return once the operator has seen everything."""

@@ -29,6 +29,7 @@ class HoldingProxy:
         self.held: dict[str, str] = {}  # request lines by Audit-ID
         self._name = uuid4().hex[:8]  # several proxies write into one audit log
         self._pattern = ""
+        self._connections: set[asyncio.StreamWriter] = set()
         self._open = asyncio.Event()
         self._stop = asyncio.Event()
         self._listening = threading.Event()
@@ -55,6 +56,10 @@ class HoldingProxy:
         """From now on keep requests whose first line matches, such as `PATCH .*/status`."""
         self._pattern = pattern
 
+    def cut(self) -> None:
+        """Break all connections, as the network between a node and the API server may."""
+        self._loop.call_soon_threadsafe(self._cut)
+
     def release(self) -> None:
         """Deliver what was held, and hold nothing more."""
         self._pattern = ""
@@ -64,12 +69,18 @@ class HoldingProxy:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.run(self._serve())
 
+    def _cut(self) -> None:
+        for each in self._connections:
+            each.transport.abort()
+
     async def _serve(self) -> None:
         server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
         self._port = server.sockets[0].getsockname()[1]
         self._listening.set()
         async with server:
             await self._stop.wait()
+            self._cut()  # a TLS connection that is only closed waits for the other side's farewell
+            await asyncio.sleep(0)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host, port = self._server.hostname, self._server.port
@@ -78,7 +89,11 @@ class HoldingProxy:
         except OSError:
             writer.close()
             return
-        await asyncio.gather(self._pass_on(reader, requests, may_hold=True), self._pass_on(answers, writer))
+        self._connections |= {writer, requests}
+        try:
+            await asyncio.gather(self._pass_on(reader, requests, may_hold=True), self._pass_on(answers, writer))
+        finally:
+            self._connections -= {writer, requests}
 
     async def _pass_on(
         self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, may_hold: bool = False

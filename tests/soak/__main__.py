@@ -1,0 +1,153 @@
+"""`make soak`: random faults for a stated time under a stream of real and simulated runs, and a verdict.
+
+Operators are killed, frozen and woken, their connections cut and their clocks set an hour off; the API server is
+restarted, etcd stands still for 30 seconds, pods are deleted, the storage refuses. Then all may end, and what has to
+hold is judged by the API server's audit log, by its objects and by the storage.
+"""
+
+import argparse
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from itertools import pairwise
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.cluster.errors import ClusterError
+from tests.cluster.paths import State, remove_tree
+from tests.integration.support.eventually import eventually
+from tests.soak import audit, stream
+from tests.soak.faults import Faults
+from tests.soak.ground import REAL, SIMULATED, Ground, ground, look_into
+from tests.soak.verdict import LEASES, STATUS, Evidence, judge
+
+# What runs may need to end once nothing goes wrong any more.
+DRAIN_SECONDS = 900.0
+SHOWN = 5
+
+
+def main(options: argparse.Namespace, console: Console) -> int:
+    """Run it; return 0 when everything held."""
+    directory = State.from_environment().run("soak")
+    remove_tree(directory)
+    directory.mkdir(parents=True)
+    seed = options.seed if options.seed is not None else random.randrange(10**6)  # noqa: S311 - no secret
+    console.print(f"soak of {options.minutes:g} minutes with seed {seed}; logs of the operators: {directory}")
+    with ground(directory) as made:
+        evidence, faults, seconds = _soaked(made, options.minutes * 60, random.Random(seed), console)  # noqa: S311
+    verdict = judge(evidence)
+    for table in (_did(faults), _counted(evidence, seconds), _judged(verdict)):
+        console.print(table)
+    for name, wrong in verdict.items():
+        for words in wrong[:SHOWN]:
+            console.print(f"{name}: {words}", markup=False)
+    for words in faults.errors:
+        console.print(f"not done: {words}", markup=False)
+    return 1 if any(verdict.values()) or faults.errors else 0
+
+
+def _soaked(made: Ground, seconds: float, chance: random.Random, console: Console) -> tuple[Evidence, Faults, float]:
+    began = time.monotonic()
+
+    def tell(what: str) -> None:
+        console.print(f"{time.monotonic() - began:6.0f} s  {what}", markup=False, highlight=False)
+
+    made.operators[1].start().wait_ready()
+    faults = Faults(made, random.Random(chance.random()), tell)  # noqa: S311
+    with ExitStack() as streams:
+        real = streams.enter_context(stream.Stream(made, REAL, stream.REAL_AT_ONCE, stream.real(chance)))
+        simulated = streams.enter_context(stream.Stream(made, SIMULATED, stream.SIMULATED_AT_ONCE, stream.simulated))
+        with faults:
+            while (left := seconds - (time.monotonic() - began)) > 0:
+                time.sleep(min(60.0, left))
+                tell(f"so far {len(real.made)} real runs, {len(simulated.made)} simulated ones")
+    faults.errors += filter(None, (real.error, simulated.error))
+    tell("no more faults and runs; what was begun may end")
+    kubes = [made.kube(REAL), made.kube(SIMULATED)]
+
+    def all_ended() -> bool:
+        return not any(stream.unfinished(stream.runs(kube)) for kube in kubes)
+
+    try:
+        eventually(all_ended, DRAIN_SECONDS, "all runs have ended", every=2.0)
+    except AssertionError as error:
+        tell(str(error))
+    took = time.monotonic() - began
+    runs, pods, events = (
+        [obj for kube in kubes for obj in kube.select(kind)] for kind in ("FineTuneRun", "Pod", "Event")
+    )
+    evidence = Evidence(
+        writes=audit.read(made.audit_log),
+        runs=runs,
+        pods=pods,
+        events=events,
+        made=frozenset(real.made | simulated.made),
+        storage=look_into(made.storage(), [run for run in runs if run["metadata"]["namespace"] == REAL]),
+    )
+    return evidence, faults, took
+
+
+def _did(faults: Faults) -> Table:
+    table = Table("fault", "times", title="faults", title_justify="left")
+    for name, count in sorted(faults.done.items()):
+        table.add_row(name.replace("_", " "), str(count))
+    return table
+
+
+def _counted(evidence: Evidence, seconds: float) -> Table:
+    table = Table("what", "count", title="what happened", title_justify="left")
+    for namespace in (REAL, SIMULATED):
+        here = [run for run in evidence.runs if run["metadata"]["namespace"] == namespace]
+        phases = Counter(str(run.get("status", {}).get("phase", "none")) for run in here)
+        words = ", ".join(f"{count} {phase}" for phase, count in sorted(phases.items()))
+        attempts = sum(len(run.get("status", {}).get("attempts", ())) for run in here)
+        table.add_row(f"{namespace}: runs", f"{len(here)}: {words}")
+        table.add_row(f"{namespace}: attempts", str(attempts))
+    leaders = [write.user for write in evidence.accepted if write.resource == LEASES]
+    changes = sum(before != after for before, after in pairwise(leaders))
+    refused = Counter(write.code for write in evidence.writes if not write.accepted)
+    writes = [write for write in evidence.accepted if write.resource != LEASES]
+    table.add_row("changes of the leader", str(changes))
+    table.add_row("writes accepted, without Leases", str(len(writes)))
+    table.add_row(
+        "- of a run's status, for a run",
+        f"{sum(w.resource == STATUS for w in writes) / max(1, len(evidence.runs)):.2f}",
+    )
+    table.add_row("writes refused, by code", ", ".join(f"{count} × {code}" for code, count in sorted(refused.items())))
+    table.add_row("seconds in all", f"{seconds:.0f}")
+    return table
+
+
+def _judged(verdict: dict[str, list[str]]) -> Table:
+    table = Table(
+        "invariant", "verdict", title="verdict, by the audit log, the objects and the storage", title_justify="left"
+    )
+    for name, wrong in verdict.items():
+        table.add_row(name.replace("_", " "), "holds" if not wrong else f"violated {len(wrong)} times")
+    return table
+
+
+def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return what was asked for on the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--minutes", type=float, default=15.0, help="how long things go wrong (default: 15)")
+    parser.add_argument("--seed", type=int, help="of the draw of faults (default: another one each time)")
+    options = parser.parse_args(arguments)
+    if options.minutes <= 0:
+        parser.error(f"--minutes is {options.minutes:g}, and has to be more than 0")
+    return options
+
+
+if __name__ == "__main__":
+    console = Console(highlight=False)
+    try:
+        sys.exit(main(options_of(), console))
+    except (ClusterError, RuntimeError) as error:
+        console.print(str(error), markup=False)
+        sys.exit(1)

@@ -1,0 +1,122 @@
+"""A stream of runs: some train for real, many are simulated."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from urllib3.exceptions import HTTPError
+
+from tests import builders, simulation
+from tests.e2e.conftest import SMALL
+from tests.kube import Kube, KubeError
+from tests.soak.ground import REAL, SIMULATED, Ground
+
+Object = dict[str, Any]
+T = TypeVar("T")
+
+# Runs that have not ended yet, at most, and how often one may be added.
+REAL_AT_ONCE, SIMULATED_AT_ONCE = 3, 30
+EVERY = 1.0
+# Of ten real runs, so many have the inputs of an earlier one.
+TWINS = 2
+STEPS, CHECKPOINT_EVERY = 120, 10
+# A real run is not to fail by the storage's refusals, however many there are.
+RETRIES = 5
+PATIENCE = 180.0
+
+
+class Stream:
+    """Makes runs of one sort until it is told to stop."""
+
+    def __init__(self, ground: Ground, namespace: str, at_once: int, make: Callable[[int], Object]) -> None:
+        self.made: set[tuple[str, str]] = set()
+        self.error = ""  # why it ended before it was told to
+        self._kube = ground.kube(namespace)
+        self._at_once = at_once
+        self._make = make
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._go_on, daemon=True)
+
+    def __enter__(self) -> "Stream":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _go_on(self) -> None:
+        try:
+            while not self._stop.wait(EVERY):
+                self._add()
+        except (KubeError, HTTPError, OSError) as error:
+            self.error = f"no more runs in {self._kube.namespace}: {error}"
+
+    def _add(self) -> None:
+        if len(unfinished(runs(self._kube))) < self._at_once:
+            run = self._make(len(self.made))
+            create(self._kube, run)
+            self.made.add((self._kube.namespace, run["metadata"]["name"]))
+
+
+def real(chance: random.Random) -> Callable[[int], Object]:
+    """Return the maker of real runs: some are the twins of earlier ones."""
+    seeds: list[int] = []
+
+    def make(number: int) -> Object:
+        twin = seeds and chance.randrange(10) < TWINS
+        seeds.append(chance.choice(seeds) if twin else number)
+        return builders.run(
+            f"run-{number}",
+            REAL,
+            resources=SMALL,
+            retries=RETRIES,
+            checkpoints={"everySteps": CHECKPOINT_EVERY},
+            hyperparameters={"maxSteps": STEPS, "seed": seeds[-1]},
+        )
+
+    return make
+
+
+def simulated(number: int) -> Object:
+    """Return a simulated run, each with inputs of its own."""
+    run = builders.run(f"run-{number}", SIMULATED, hyperparameters={"epochs": 1, "seed": number})
+    run["metadata"]["labels"] = simulation.MARK
+    return run
+
+
+def unfinished(runs: list[Object]) -> list[Object]:
+    """Return those that have not ended."""
+    return [run for run in runs if run.get("status", {}).get("phase") not in ("Succeeded", "Failed")]
+
+
+def runs(kube: Kube) -> list[Object]:
+    """Return the runs of the client's namespace, once the API server tells."""
+    return patiently(lambda: kube.select("FineTuneRun"))
+
+
+def create(kube: Kube, obj: Object) -> None:
+    """Create an object, once the API server takes it; one that a broken request has created is there."""
+
+    def once() -> None:
+        try:
+            kube.create(obj)
+        except KubeError as error:
+            if error.code != 409:
+                raise
+
+    patiently(once)
+
+
+def patiently(ask: Callable[[], T]) -> T:
+    """Ask again while the API server is away."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return ask()
+        except (KubeError, HTTPError, OSError) as error:
+            if time.monotonic() > deadline or (isinstance(error, KubeError) and error.code in (400, 403, 422)):
+                raise
+        time.sleep(1)

@@ -1,0 +1,248 @@
+"""What has to hold whatever happens, judged from what the API server and the storage say; never from the operator's word.
+
+Each check returns sentences: what it found wrong. Its name is the invariant's.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from stagecoach.build.labels import OWNER_KIND, OWNER_NAME
+from stagecoach.contract.reports import ArtifactReport
+from stagecoach.policies.pods import pod_state
+from tests.simulation import MARK
+from tests.soak.audit import Write
+
+Object = dict[str, Any]
+
+FINAL = ("Succeeded", "Failed")
+STATUS = "finetuneruns/status"
+LEASES = "leases"
+# What an API server says to a request that it cannot serve now, that was too late, or about what is gone.
+EXPECTED = {404, 409, 429, 500, 503, 504}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that there is to judge by, as it was in the end; runs by namespace and name."""
+
+    writes: Sequence[Write]  # of the operators, in the order in which they were completed
+    runs: Sequence[Object]
+    pods: Sequence[Object]
+    events: Sequence[Object]
+    made: frozenset[tuple[str, str]]  # the runs that people made
+    # By inputs digest: what is wrong with what lies in the storage of the real runs, empty when all is well.
+    storage: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def accepted(self) -> list[Write]:
+        """The writes that changed something."""
+        return [write for write in self.writes if write.accepted]
+
+    def statuses(self) -> Iterator[tuple[str, list[Write]]]:
+        """Yield each run's accepted status writes, in their order."""
+        found: dict[tuple[str, str], list[Write]] = {}
+        for write in self.accepted:
+            if write.resource == STATUS:
+                found.setdefault((write.namespace, write.name), []).append(write)
+        for (namespace, name), writes in found.items():
+            yield f"{namespace}/{name}", writes
+
+
+def every_run_ends(evidence: Evidence) -> Iterator[str]:
+    """NothingStuck: what people made is there, and has ended."""
+    there = {_key(run): run for run in evidence.runs}
+    for namespace, name in sorted(evidence.made - there.keys()):
+        yield f"run {namespace}/{name} is gone"
+    for run in there.values():
+        if _phase(run) not in FINAL:
+            yield f"run {_title(run)} is {_phase(run) or 'without a phase'}: {_ready(run).get('message')}"
+
+
+def every_failure_speaks(evidence: Evidence) -> Iterator[str]:
+    """EveryFailureSpeaks: what did not go well says what happened and what to do."""
+    for run in evidence.runs:
+        ready = _ready(run)
+        if _phase(run) != "Succeeded" and not (ready.get("reason") and ready.get("message")):
+            yield f"run {_title(run)} is {_phase(run)} without words"
+        for attempt in run.get("status", {}).get("attempts", ()):
+            if attempt.get("outcome") not in (None, "Succeeded") and not attempt.get("message"):
+                yield f"run {_title(run)}: attempt {attempt['number']} ended as {attempt['outcome']} without words"
+
+
+def real_runs_succeed(evidence: Evidence) -> Iterator[str]:
+    """No fault of these is a reason for a run to fail whose training would go well."""
+    for run in evidence.runs:
+        if not _is_simulated(run) and _phase(run) == "Failed":
+            yield f"run {_title(run)} failed, {_ready(run).get('reason')}: {_ready(run).get('message')}"
+
+
+def no_job_twice(evidence: Evidence) -> Iterator[str]:
+    """NothingTwice: one attempt is one Job, made once."""
+    jobs = Counter((w.namespace, w.name) for w in evidence.accepted if (w.verb, w.resource) == ("create", "jobs"))
+    for (namespace, name), count in jobs.items():
+        if count > 1:
+            yield f"Job {namespace}/{name} was made {count} times"
+
+
+def same_inputs_once(evidence: Evidence) -> Iterator[str]:
+    """NothingTwice: what real runs of equal inputs come to is computed by one pod, and adopted by the others."""
+    made: dict[str, list[Object]] = {}
+    for run in evidence.runs:
+        if not _is_simulated(run) and _phase(run) == "Succeeded":
+            made.setdefault(run["status"]["inputs"]["digest"], []).append(run)
+    reports = list(_reports(evidence))
+    for digest, runs in made.items():
+        keys = {_key(run) for run in runs}
+        makers = [pod for key, pod, artifact in reports if key in keys and not artifact.adopted]
+        if len(makers) > 1:
+            yield f"{digest} was computed by several pods: {', '.join(makers)}"
+        if len({run["status"]["artifact"]["digest"] for run in runs}) != 1:
+            yield f"{digest} has several artifacts: {', '.join(map(_title, runs))}"
+
+
+def _reports(evidence: Evidence) -> Iterator[tuple[tuple[str, str], str, ArtifactReport]]:
+    """Yield the run, the name and the artifact of each pod that says that it has one."""
+    for pod in evidence.pods:
+        report = pod_state(pod).report
+        if report is not None and report.artifact is not None:
+            metadata = pod["metadata"]
+            yield (metadata["namespace"], metadata["labels"].get(OWNER_NAME, "")), metadata["name"], report.artifact
+
+
+def intent_first(evidence: Evidence) -> Iterator[str]:
+    """A Job is in its run's status before it is made: an operator that dies in between loses nothing."""
+    intended: dict[tuple[str, str], str] = {}
+    for write in evidence.accepted:
+        if write.resource == STATUS:
+            for attempt in write.response.get("status", {}).get("attempts", ()):
+                intended.setdefault((write.namespace, attempt["job"]), write.completed)
+    for write in evidence.accepted:
+        labels = write.request.get("metadata", {}).get("labels", {})
+        if (write.verb, write.resource) == ("create", "jobs") and labels.get(OWNER_KIND) == "FineTuneRun":
+            since = intended.get((write.namespace, write.name))
+            if since is None or since > write.received:
+                yield f"Job {write.namespace}/{write.name} was made before the status of {labels[OWNER_NAME]} named it"
+
+
+def nothing_is_lost(evidence: Evidence) -> Iterator[str]:
+    """FrozenInputs, and what a status once says of attempts, the end and the artifact, it says for ever."""
+    for title, writes in evidence.statuses():
+        statuses = [write.response.get("status", {}) for write in writes]
+        for before, after in pairwise(statuses):
+            yield from (f"run {title}: {words}" for words in _lost(before, after))
+
+
+def _lost(before: Object, after: Object) -> Iterator[str]:
+    for what in ("inputs", "artifact", "record"):
+        if before.get(what) and before[what] != after.get(what):
+            yield f"{what} was {before[what]} and became {after.get(what)}"
+    if before.get("phase") in FINAL and after.get("phase") != before["phase"]:
+        yield f"it was {before['phase']} and became {after.get('phase')}"
+    kept = {attempt["number"]: attempt for attempt in after.get("attempts", ())}
+    for attempt in before.get("attempts", ()):
+        now = kept.get(attempt["number"])
+        if now is None and attempt["number"] >= min(kept, default=0):
+            yield f"attempt {attempt['number']} is missing"
+        elif now is not None and attempt.get("outcome") and now.get("outcome") != attempt["outcome"]:
+            yield f"attempt {attempt['number']} had ended as {attempt['outcome']} and then as {now.get('outcome')}"
+
+
+def stale_writers_are_refused(evidence: Evidence) -> Iterator[str]:
+    """StaleWriterHarmless: what reaches the server after another operator took the Lease changes nothing."""
+    holder = ""
+    taken: list[tuple[str, str]] = []  # when, by whom
+    for write in evidence.accepted:
+        if write.resource == LEASES and write.response.get("spec", {}).get("holderIdentity"):
+            if write.user != holder:
+                taken.append((write.completed, write.user))
+            holder = write.user
+    for write in evidence.accepted:
+        if write.resource != LEASES:
+            leader = next((user for at, user in reversed(taken) if at <= write.received), None)
+            if leader != write.user:
+                yield f"{write.title}, while {leader or 'nobody'} led"
+
+
+def nothing_is_refused_that_should_not_be_asked(evidence: Evidence) -> Iterator[str]:
+    """A right that is missing, or an object that the API server does not take, is a fault of ours."""
+    for write in evidence.writes:
+        if not write.accepted and write.code not in EXPECTED:
+            yield write.title
+
+
+def success_is_the_trainers_word(evidence: Evidence) -> Iterator[str]:
+    """A run succeeds when a pod of it has said so, and only then; or by another run's record."""
+    done = Counter(key for key, _, _ in _reports(evidence))
+    for run in evidence.runs:
+        if _phase(run) == "Succeeded" and not done[_key(run)]:
+            yield f"run {_title(run)} succeeded, and none of its pods says so"
+        if _phase(run) == "Failed" and done[_key(run)]:
+            yield f"run {_title(run)} failed, and one of its pods says that it is done"
+
+
+def no_event_twice(evidence: Evidence) -> Iterator[str]:
+    """`kubectl describe` tells a story: each thing once."""
+    told = Counter(
+        (each["involvedObject"]["namespace"], each["involvedObject"]["name"], each["reason"], each["message"])
+        for each in evidence.events
+        if each["involvedObject"]["kind"] in ("FineTuneRun", "TransformerProject")
+        for _ in range(each.get("count") or 1)
+    )
+    for (namespace, name, reason, message), count in told.items():
+        if count > 1:
+            yield f"{namespace}/{name}: {reason} was told {count} times: {message}"
+
+
+def artifacts_are_whole(evidence: Evidence) -> Iterator[str]:
+    """The storage has record and artifact of each real run that succeeded, and every file is what its digest says."""
+    for run in evidence.runs:
+        if not _is_simulated(run) and _phase(run) == "Succeeded":
+            digest = run["status"]["inputs"]["digest"]
+            if words := evidence.storage.get(digest, "the storage was not looked at"):
+                yield f"run {_title(run)}: {words}"
+
+
+CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
+    every_run_ends,
+    every_failure_speaks,
+    real_runs_succeed,
+    no_job_twice,
+    same_inputs_once,
+    intent_first,
+    nothing_is_lost,
+    stale_writers_are_refused,
+    nothing_is_refused_that_should_not_be_asked,
+    success_is_the_trainers_word,
+    no_event_twice,
+    artifacts_are_whole,
+)
+
+
+def judge(evidence: Evidence) -> dict[str, list[str]]:
+    """Return what each check found wrong."""
+    return {check.__name__: list(check(evidence)) for check in CHECKS}
+
+
+def _is_simulated(run: Object) -> bool:
+    labels: dict[str, str] = run["metadata"].get("labels", {})
+    return MARK.items() <= labels.items()
+
+
+def _key(run: Object) -> tuple[str, str]:
+    return run["metadata"]["namespace"], run["metadata"]["name"]
+
+
+def _title(run: Object) -> str:
+    return "/".join(_key(run))
+
+
+def _phase(run: Object) -> str:
+    return str(run.get("status", {}).get("phase", ""))
+
+
+def _ready(run: Object) -> Object:
+    conditions = run.get("status", {}).get("conditions", ())
+    return next((each for each in conditions if each["type"] == "Ready"), {})

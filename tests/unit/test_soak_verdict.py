@@ -1,0 +1,140 @@
+"""Each check of a soak finds what it is there for."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests import builders
+from tests.simulation import MARK
+from tests.soak import verdict
+from tests.soak.audit import Write
+from tests.soak.verdict import Evidence
+
+Object = dict[str, Any]
+
+
+def run(name: str = "first", phase: str = "Succeeded", **status: Any) -> Object:
+    made = builders.run(name)
+    ready = {"type": "Ready", "status": "True", "reason": "Trained", "message": "Trained."}
+    outcome = phase if phase in verdict.FINAL else None
+    attempts = [{"number": 1, "job": f"{name}-a1", "outcome": outcome, "message": "words"}]
+    made["status"] = {
+        "phase": phase,
+        "conditions": [ready],
+        "inputs": {"digest": builders.digest("1")},
+        "artifact": {"digest": builders.digest("7")},
+        "attempts": attempts,
+        **status,
+    }
+    return made
+
+
+def pod(name: str = "first-pod", of: str = "first", report: Object | None = None) -> Object:
+    message = json.dumps(builders.artifact_report() if report is None else report)
+    ended = {"exitCode": 0, "message": message, "startedAt": builders.CREATED, "finishedAt": builders.CREATED}
+    return {
+        "metadata": {"name": name, "uid": name, "namespace": "team", "labels": {"stagecoach.dev/name": of}},
+        "status": {"phase": "Succeeded", "containerStatuses": [{"name": "trainer", "state": {"terminated": ended}}]},
+    }
+
+
+def write(at: int, verb: str, resource: str, name: str = "first", user: str = "a", **more: Any) -> Write:
+    when = f"2026-01-02T03:04:{at:02}.000000Z"
+    told: Object = {"code": 200, "received": when, "completed": when} | more
+    return Write(user, verb, resource, "team", name, **told)
+
+
+def lease(at: int, user: str) -> Write:
+    return write(at, "update", "leases", "stagecoach", user, response={"spec": {"holderIdentity": user}})
+
+
+def status(at: int, obj: Object, user: str = "a") -> Write:
+    return write(at, "patch", "finetuneruns/status", obj["metadata"]["name"], user, response=obj)
+
+
+def job(at: int, name: str = "first-a1", user: str = "a") -> Write:
+    labels = {"stagecoach.dev/kind": "FineTuneRun", "stagecoach.dev/name": "first"}
+    return write(at, "create", "jobs", name, user, code=201, request={"metadata": {"labels": labels}})
+
+
+GOOD = Evidence(
+    writes=[lease(1, "a"), status(2, run(phase="Queued", artifact=None)), job(3), status(9, run())],
+    runs=[run()],
+    pods=[pod()],
+    events=[],
+    made=frozenset({("team", "first")}),
+    storage={builders.digest("1"): ""},
+)
+
+
+def event(message: str = "Trained.") -> Object:
+    about = {"kind": "FineTuneRun", "namespace": "team", "name": "first"}
+    return {"involvedObject": about, "reason": "Succeeded", "message": message}
+
+
+def test_nothing_is_found_where_all_is_well() -> None:
+    assert not any(verdict.judge(GOOD).values())
+
+
+def simulated(obj: Object) -> Object:
+    obj["metadata"]["labels"] = MARK
+    return obj
+
+
+SILENT: Object = {"conditions": [], "attempts": []}
+FAILED_SILENTLY = [{"number": 1, "job": "first-a1", "outcome": "PodLost"}]
+BEGUN: Object = {"artifact": None, "record": None}
+OTHER_INPUTS: Object = BEGUN | {"inputs": {"digest": builders.digest("2")}}
+OTHER_END = [{"number": 1, "job": "first-a1", "outcome": "PodLost", "message": "words"}]
+
+
+@pytest.mark.parametrize(
+    ("check", "changes"),
+    [
+        ("every_run_ends", {"runs": []}),
+        ("every_run_ends", {"runs": [run(phase="Running")]}),
+        ("every_failure_speaks", {"runs": [run(phase="Failed", **SILENT)]}),
+        ("every_failure_speaks", {"runs": [run(attempts=FAILED_SILENTLY)]}),
+        ("real_runs_succeed", {"runs": [run(phase="Failed")]}),
+        ("no_job_twice", {"writes": [*GOOD.writes, job(5)]}),
+        ("same_inputs_once", {"pods": [pod(), pod("again")]}),
+        ("same_inputs_once", {"runs": [run(), run("twin", artifact={"digest": builders.digest("8")})]}),
+        ("intent_first", {"writes": [lease(1, "a"), job(3)]}),
+        ("intent_first", {"writes": [lease(1, "a"), job(3), status(4, run())]}),
+        ("nothing_is_lost", {"writes": [status(1, run(**BEGUN)), status(2, run(**OTHER_INPUTS))]}),
+        ("nothing_is_lost", {"writes": [status(1, run()), status(2, run(phase="Running"))]}),
+        ("nothing_is_lost", {"writes": [status(1, run()), status(2, run(artifact=None))]}),
+        ("nothing_is_lost", {"writes": [status(1, run()), status(2, run(attempts=OTHER_END))]}),
+        ("nothing_is_lost", {"writes": [status(1, run()), status(2, run(attempts=[]))]}),
+        ("stale_writers_are_refused", {"writes": [lease(1, "a"), lease(2, "b"), status(3, run())]}),
+        ("stale_writers_are_refused", {"writes": [status(3, run())]}),
+        ("nothing_is_refused_that_should_not_be_asked", {"writes": [write(1, "create", "jobs", code=403)]}),
+        ("nothing_is_refused_that_should_not_be_asked", {"writes": [write(1, "create", "jobs", code=422)]}),
+        ("success_is_the_trainers_word", {"pods": []}),
+        ("success_is_the_trainers_word", {"runs": [run(phase="Failed")]}),
+        ("no_event_twice", {"events": [event(), event()]}),
+        ("no_event_twice", {"events": [event() | {"count": 2}]}),
+        ("artifacts_are_whole", {"storage": {}}),
+        ("artifacts_are_whole", {"storage": {builders.digest("1"): "a file is missing"}}),
+    ],
+)
+def test_what_is_wrong_is_found(check: str, changes: Object) -> None:
+    assert verdict.judge(replace(GOOD, **changes))[check]
+
+
+@pytest.mark.parametrize(
+    ("check", "changes"),
+    [
+        ("real_runs_succeed", {"runs": [simulated(run(phase="Failed"))]}),
+        ("same_inputs_once", {"pods": [pod(), pod("twin", report=builders.artifact_report(adopted=True))]}),
+        ("stale_writers_are_refused", {"writes": [lease(1, "a"), lease(3, "b"), status(2, run())]}),
+        ("stale_writers_are_refused", {"writes": [lease(1, "a"), lease(2, "b"), replace(status(3, run()), code=409)]}),
+        ("nothing_is_refused_that_should_not_be_asked", {"writes": [write(1, "create", "jobs", code=409)]}),
+        ("no_event_twice", {"events": [event(), event("Something else.")]}),
+        ("artifacts_are_whole", {"runs": [simulated(run())], "storage": {}}),
+    ],
+)
+def test_what_is_well_is_left_alone(check: str, changes: Object) -> None:
+    assert not verdict.judge(replace(GOOD, **changes))[check]
