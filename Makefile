@@ -44,6 +44,10 @@ test-unit: setup  ## pure functions and small programs, no cluster
 test-integration: setup  ## the operator and the chart against a real API server, no nodes
 	$(PY) -m pytest $(PROCESSES) --dist loadfile --no-loadscope-reorder tests/integration
 
+.PHONY: fuzz
+fuzz: setup  ## many specs of each kind, valid and broken, against a real API server: SPECS=1000 SEED=<the one to repeat>
+	FUZZ_SPECS=$(or $(SPECS),1000) FUZZ_SEED=$(or $(SEED),$$RANDOM) $(PY) -m pytest -s tests/integration/kinds/test_fuzz.py
+
 .PHONY: test-e2e
 test-e2e: setup  ## real nodes, containers and training
 	$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -rs --durations=10 tests/e2e

@@ -37,11 +37,17 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
 
 
 @pytest.fixture
-def kube(control_plane: ControlPlane) -> Iterator[Kube]:
+def namespace_labels() -> dict[str, str]:
+    """Labels of the tests' namespaces."""
+    return {}
+
+
+@pytest.fixture
+def kube(control_plane: ControlPlane, namespace_labels: dict[str, str]) -> Iterator[Kube]:
     """A client whose default is a namespace of this test's own."""
     admin = Kube(control_plane.kubeconfig)
     name = f"test-{next(_numbers)}"
-    admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": namespace_labels}})
     yield admin.within(name)
     admin.delete("Namespace", name)
 

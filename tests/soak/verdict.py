@@ -4,7 +4,7 @@ Each check returns sentences: what it found wrong. Its name is the invariant's.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -129,13 +129,19 @@ def intent_first(evidence: Evidence) -> Iterator[str]:
 
 def nothing_is_lost(evidence: Evidence) -> Iterator[str]:
     """FrozenInputs, and what a status once says of attempts, the end and the artifact, it says for ever."""
+    jobs = [write for write in evidence.accepted if (write.verb, write.resource) == ("create", "jobs")]
+    since = {(write.namespace, write.name): write.completed for write in jobs}
     for title, writes in evidence.statuses():
-        statuses = [write.response.get("status", {}) for write in writes]
-        for before, after in pairwise(statuses):
-            yield from (f"run {title}: {words}" for words in _lost(before, after))
+        for before, after in pairwise(writes):
+            # An attempt that lost its turn before it had a Job never was one.
+            begun = {
+                name for (namespace, name), at in since.items() if namespace == after.namespace and at < after.received
+            }
+            words = _lost(before.response.get("status", {}), after.response.get("status", {}), begun)
+            yield from (f"run {title}: {each}" for each in words)
 
 
-def _lost(before: Object, after: Object) -> Iterator[str]:
+def _lost(before: Object, after: Object, begun: Set[str]) -> Iterator[str]:
     for what in ("inputs", "artifact", "record"):
         if before.get(what) and before[what] != after.get(what):
             yield f"{what} was {before[what]} and became {after.get(what)}"
@@ -144,7 +150,7 @@ def _lost(before: Object, after: Object) -> Iterator[str]:
     kept = {attempt["number"]: attempt for attempt in after.get("attempts", ())}
     for attempt in before.get("attempts", ()):
         now = kept.get(attempt["number"])
-        if now is None and attempt["number"] >= min(kept, default=0):
+        if now is None and attempt["job"] in begun and attempt["number"] >= min(kept, default=0):
             yield f"attempt {attempt['number']} is missing"
         elif now is not None and attempt.get("outcome") and now.get("outcome") != attempt["outcome"]:
             yield f"attempt {attempt['number']} had ended as {attempt['outcome']} and then as {now.get('outcome')}"

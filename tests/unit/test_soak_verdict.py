@@ -107,7 +107,7 @@ OTHER_END = [{"number": 1, "job": "first-a1", "outcome": "PodLost", "message": "
         ("nothing_is_lost", {"writes": [status(1, run()), status(2, run(phase="Running"))]}),
         ("nothing_is_lost", {"writes": [status(1, run()), status(2, run(artifact=None))]}),
         ("nothing_is_lost", {"writes": [status(1, run()), status(2, run(attempts=OTHER_END))]}),
-        ("nothing_is_lost", {"writes": [status(1, run()), status(2, run(attempts=[]))]}),
+        ("nothing_is_lost", {"writes": [status(1, run()), job(2), status(3, run(attempts=[]))]}),
         ("stale_writers_are_refused", {"writes": [lease(1, "a"), lease(2, "b"), status(3, run())]}),
         ("stale_writers_are_refused", {"writes": [status(3, run())]}),
         ("nothing_is_refused_that_should_not_be_asked", {"writes": [write(1, "create", "jobs", code=403)]}),
@@ -129,6 +129,7 @@ def test_what_is_wrong_is_found(check: str, changes: Object) -> None:
     [
         ("real_runs_succeed", {"runs": [simulated(run(phase="Failed"))]}),
         ("same_inputs_once", {"pods": [pod(), pod("twin", report=builders.artifact_report(adopted=True))]}),
+        ("nothing_is_lost", {"writes": [status(1, run(**BEGUN)), status(2, run(**BEGUN, attempts=[])), job(3)]}),
         ("stale_writers_are_refused", {"writes": [lease(1, "a"), lease(3, "b"), status(2, run())]}),
         ("stale_writers_are_refused", {"writes": [lease(1, "a"), lease(2, "b"), replace(status(3, run()), code=409)]}),
         ("nothing_is_refused_that_should_not_be_asked", {"writes": [write(1, "create", "jobs", code=409)]}),

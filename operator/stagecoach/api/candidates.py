@@ -34,7 +34,7 @@ class Model(BaseModel, json_schema_extra=MODEL_RULES):
 class Candidate(BaseModel):
     """Stage 3: a base model that could be chosen."""
 
-    name: Name = Field(max_length=40, description="Name by which runs refer to it.")
+    name: Name = Field(description="Name by which runs refer to it.")
     model: Model = Field(description="The base model.")
     license: Optional[ShortText] = Field(None, description="SPDX identifier, such as Apache-2.0. Unknown is a finding.")
     provenance: Optional[Text] = Field(None, description="Where the model came from.")
@@ -60,7 +60,7 @@ def _holds_text(field: str) -> dict[str, Any]:
 class Prompt(BaseModel, json_schema_extra=PROMPT_RULES):
     """One version of a prompt. A version is never edited: add the next one."""
 
-    name: Name = Field(max_length=40, description="Name of the prompt.")
+    name: Name = Field(description="Name of the prompt.")
     version: int = Field(ge=1, le=100000, description="Version of the prompt, counted from 1.")
     system: Optional[Annotated[str, StringConstraints(max_length=8192)]] = Field(
         None, description="The system's turn; an Encoder or EncoderDecoder has none. Default: none."

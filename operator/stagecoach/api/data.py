@@ -143,7 +143,7 @@ class HubData(BaseModel):
 class DataSet(BaseModel, json_schema_extra=HUB_RULES):
     """A data set: where it lies and what it may be used for."""
 
-    name: Name = Field(max_length=40, description="Name by which runs refer to it.")
+    name: Name = Field(description="Name by which runs refer to it.")
     uri: FileUri = Field(
         description="A .csv, .jsonl or .parquet file: pvc://<claim>/<path> or configmap://<name>/<key> in the project's"
         " namespace, s3://<bucket>/<path>, gs://<bucket>/<path>, https://<host>/<path>, or in a hub"

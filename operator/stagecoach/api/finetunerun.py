@@ -92,6 +92,10 @@ class Hyperparameters(BaseModel):
         le=1,
         description="Highest learning rate. Write 2.0e-4: readers of YAML 1.1, not kubectl, take 2e-4 for a string."
         " Default: 2.0e-4.",
+        # The API server compares whole numbers with the minimum as a whole number, and 1e-9 as such is 0.
+        json_schema_extra=rules(
+            cel("self > 0.0", "hyperparameters.learningRate must be more than 0, at which nothing is learned")
+        ),
     )
     learning_rate_schedule: Schedule = Field(
         Schedule.COSINE, description="How the learning rate changes after the warm-up. Default: cosine."

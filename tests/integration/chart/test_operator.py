@@ -1,14 +1,17 @@
-"""The operator runs with the chart's rights, and uses no others."""
+"""The operator runs with the chart's rights: it needs no others, and uses every one of them."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import yaml
 
+from stagecoach.api.finetunerun import FineTuneRun
+from stagecoach.build import services
 from tests.cluster.controlplane import ControlPlane
 from tests.integration.chart.conftest import Installer
-from tests.integration.chart.test_rights import WORK, lease
+from tests.integration.chart.test_rights import OPERATOR, rights
 from tests.integration.chart.tools import Cluster, Object
 from tests.integration.chart.yaml_blocks import example
 from tests.integration.kinds.test_nodes import make_run, running, succeed
@@ -18,7 +21,6 @@ from tests.integration.support.kubelet import FakeKubelet
 from tests.integration.support.operator import OperatorProcess
 from tests.kube import Kube
 
-EXPECTED = WORK | lease("sc-stagecoach")
 # Made to look like one of the operator's.
 POD: Object = {
     "apiVersion": "v1",
@@ -104,19 +106,26 @@ def _kubeconfig(cluster: Cluster, folder: Path) -> Path:
     return file
 
 
-def test_it_needs_no_other_rights(
+def test_it_uses_every_right_and_needs_no_other(
     operator: OperatorProcess, cluster: Cluster, requests: Requests, chart_control_plane: ControlPlane
 ) -> None:
     operator.wait_ready().wait_leading()
+    kube = Kube(chart_control_plane.kubeconfig, "support")
+    desk = Desk(kube, FakeKubelet(kube))
     # A run that waits: a status, and an Event.
     cluster.apply(example("finetunerun"))
     eventually(lambda: _phase(cluster, "ftr", "support-desk-1") == "Blocked", what="the run is blocked")
     eventually(lambda: "ProjectMissing" in cluster.kubectl("get", "events", "-n", "support"), what="an Event")
-    # A project: a Job; and another, after the first was deleted.
+    # A project: a Job; and another, after the first was deleted. Somebody else has its name at first.
     cluster.apply(example("transformerproject"))
-    eventually(lambda: _jobs(cluster) == {"1"}, what="the project's Job")
+    first = eventually(lambda: _job(cluster), what="the project's Job")
+    second = first.removesuffix("1") + "2"
+    somebody_elses = {"template": {"spec": {"restartPolicy": "Never", "containers": POD["spec"]["containers"]}}}
+    kube.create({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": second}, "spec": somebody_elses})
     cluster.kubectl("annotate", "txp", "support-desk", "-n", "support", "stagecoach.dev/requested-at=now")
-    eventually(lambda: _jobs(cluster) == {"2"}, what="the project's second Job, alone")
+    _awaits_taken_name(desk, "TransformerProject", "support-desk", second)
+    kube.delete("Job", second)
+    eventually(lambda: _job(cluster) == second, 60, what="the project's second Job, alone")
     # A pod that does not start: its events. One that runs: its log.
     # On a node of its own: pods of one that has been missing for a while are collected.
     cluster.apply(POD | {"spec": POD["spec"] | {"nodeName": f"absent-{operator.port}"}})
@@ -124,26 +133,48 @@ def test_it_needs_no_other_rights(
     runs = '{"status": {"phase": "Running"}}'
     cluster.kubectl("patch", "pod", "work", "-n", "support", "--subresource=status", "--type=merge", "-p", runs)
     eventually(lambda: ("get", "", "pods/log") in requests.rights(), what="a look at the pod's log")
-    # A training on several nodes: its claims are looked at, and its Service comes and goes.
-    kube = Kube(chart_control_plane.kubeconfig, "support")
-    desk = Desk(kube, FakeKubelet(kube))
-    desk.make_ready_project()
+    # A training on several nodes: its claims are looked at, and its Service comes, again after somebody else's, and goes.
     make_run(desk)
+    taken = services.service_name(FineTuneRun.model_validate(kube.get("FineTuneRun", "first")))
+    port = {"ports": [{"port": 80}], "clusterIP": "None"}
+    kube.create({"apiVersion": "v1", "kind": "Service", "metadata": {"name": taken}, "spec": port})
+    desk.make_ready_project()
+    _awaits_taken_name(desk, "FineTuneRun", "first", taken)
+    kube.delete("Service", taken)
     succeed(desk, running(desk))
     eventually(lambda: not kube.select("Service"), 30, "the Service goes")
-    # It asks for a Job or a Service by name only when that name is taken by somebody else.
-    taken = {("get", "batch", "jobs"), ("get", "", "services")}
+    granted = {right[:3] for namespace in ("stagecoach", "support") for right in _rights(cluster, namespace)}
     # What has just been done is in the audit log a moment later.
-    eventually(lambda: requests.rights() | taken >= {right[:3] for right in EXPECTED}, what="all rights are used")
+    with suppress(AssertionError):  # what is not used is named below
+        eventually(lambda: requests.rights() >= granted)
     operator.end()
-    assert [each for each in requests.events() if each["responseStatus"]["code"] == 403] == []
-    assert requests.rights() | taken == {right[:3] for right in EXPECTED}
+    used = requests.rights()
+    assert granted - used == set(), "granted by the chart, and used by nothing"
+    assert used - granted == set(), "used, and granted by the chart in no namespace"
+    assert [_words(each) for each in requests.events() if each["responseStatus"]["code"] == 403] == [], "refused"
+
+
+def _rights(cluster: Cluster, namespace: str) -> set[tuple[str, str, str, str]]:
+    return rights(cluster.impersonating(OPERATOR), namespace)
+
+
+def _words(event: Object) -> str:
+    return f"{event['verb']} {event['requestURI']}: {event['responseStatus'].get('message', '')}"
+
+
+def _awaits_taken_name(desk: Desk, kind: str, name: str, taken: str) -> None:
+    def look() -> bool:
+        reason, message = desk.reason(kind, name)
+        return reason == "NameTaken" and taken in message
+
+    eventually(look, 30, f"the name {taken} is taken")
 
 
 def _phase(cluster: Cluster, kind: str, name: str) -> str:
     return str(cluster.get(kind, name, "-n", "support").get("status", {}).get("phase", ""))
 
 
-def _jobs(cluster: Cluster) -> set[str]:
+def _job(cluster: Cluster) -> str:
+    """Return the project's Job, if it has exactly one."""
     found: list[Object] = cluster.get("jobs", "-n", "support", "-l", "stagecoach.dev/name=support-desk")["items"]
-    return {each["metadata"]["name"].rpartition("-r")[2] for each in found}
+    return str(found[0]["metadata"]["name"]) if len(found) == 1 else ""

@@ -74,6 +74,8 @@ def test_install(cluster: Cluster, installer: Installer) -> None:
     # The namespace refuses pods that are not restricted.
     pods = eventually(lambda: cluster.get("pods", "-n", namespace)["items"], what="pods of the operator")
     assert all(pod["metadata"]["labels"]["app.kubernetes.io/component"] == "operator" for pod in pods)
+    [asked] = [each["resources"] for each in pods[0]["spec"]["containers"]]
+    assert {bound: set(asked[bound]) for bound in asked} == {"requests": {"cpu", "memory"}, "limits": {"cpu", "memory"}}
 
 
 def test_an_upgrade_upgrades_the_definitions(cluster: Cluster, installer: Installer, tmp_path: Path) -> None:

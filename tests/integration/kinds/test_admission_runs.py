@@ -39,6 +39,7 @@ RUNS = [
     ("shared factors", lambda spec: spec.update(hyperparameters={"optimizer": "adafactor"}, resources={"nodes": 2, "sharding": "Full"}), "does not go with hyperparameters.optimizer adafactor"),
     ("rank 0", put("method.rank", 0), "should be greater than or equal to 1"),
     ("negative rate", put("hyperparameters.learningRate", -0.1), "should be greater than or equal to 1e-09"),
+    ("no rate", put("hyperparameters.learningRate", 0), "hyperparameters.learningRate must be more than 0"),
     ("a rate as YAML 1.1 reads it", put("hyperparameters.learningRate", "2e-4"), "must be of type number"),
     ("unknown optimizer", put("hyperparameters.optimizer", "luck"), "supported values"),
     ("huge seed", put("hyperparameters.seed", 2**40), "should be less than or equal to 2147483647"),
@@ -106,6 +107,11 @@ def test_every_method_can_be_written(kube: Kube, method: dict[str, Any]) -> None
 )
 def test_resources_are_those_that_a_machine_may_have(kube: Kube, cpu: str, memory: str) -> None:
     take(kube, written(builders.run, kube.namespace, put("resources", {"cpu": cpu, "memory": memory})))
+
+
+@pytest.mark.parametrize("rate", [1, 1.0e-9])
+def test_the_bounds_of_the_learning_rate_are_taken(kube: Kube, rate: float) -> None:
+    take(kube, written(builders.run, kube.namespace, put("hyperparameters.learningRate", rate)))
 
 
 @pytest.mark.parametrize("method", ["Full", "LoRA", "RsLoRA"])
