@@ -16,6 +16,7 @@ import safetensors.torch
 import torch
 from transformers import Trainer, TrainerCallback
 
+from stagecoach.contract import progress
 from stagecoach.contract.jobs import TrainJob
 from stagecoach.contract.records import Stretch
 from stagecoach.contract.reports import Problem
@@ -63,6 +64,7 @@ class Resumable(Trainer):  # type: ignore[misc]
     """
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        progress.begins(f"saving a checkpoint after step {self.state.global_step}")
         Trainer._save_checkpoint(self, model, trial)  # TRL's would add a model card
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:  # noqa: ARG002 - its signature
@@ -149,6 +151,7 @@ class Continuation(TrainerCallback):  # type: ignore[misc]
 
     def begin(self) -> str | None:
         """Return the folder of the checkpoint to go on from, or None to begin at step 0."""
+        progress.begins("looking for a checkpoint")
         found = self._found()
         if found is None:
             return None
@@ -250,6 +253,7 @@ class Continuation(TrainerCallback):  # type: ignore[misc]
             if self._members.leads_node:
                 shutil.rmtree(folder, ignore_errors=True)
         self._saved_at = time.monotonic()
+        progress.begins(f"training, after step {state.global_step}")
         if (asked := self._asked()).any:
             raise Preempted(state.global_step, asked.index) if saved else Terminated(asked.index)
 

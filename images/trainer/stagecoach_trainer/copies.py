@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import os
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import IO
 from stagecoach.contract import layout
 from stagecoach.contract.digests import FileEntry, Manifest, file_entry
 from stagecoach.contract.reports import BadInput, Problem
-from stagecoach.contract.store import StorageFailed, Store
+from stagecoach.contract.store import StorageFailed, Store, copy
 from stagecoach_trainer import places
 
 
@@ -60,19 +59,19 @@ def artifact(storage: Store, manifest: Manifest) -> str:
     place = layout.artifact_folder(manifest.digest)
     if storage.local_folder is not None:
         return storage.path(place)
-    copy = folder(place)
+    local = folder(place)
     # Those right in it: libraries are told by us what files in folders say.
     for entry in (entry for entry in manifest.files if "/" not in entry.path):
         # Its name alone: what somebody wrote into a manifest must not choose the folder.
-        with storage.open(f"{place}/{entry.path}") as stream, _written(copy / Path(entry.path).name) as target:
-            shutil.copyfileobj(stream, target)
-    return str(copy)
+        with storage.open(f"{place}/{entry.path}") as stream, _written(local / Path(entry.path).name) as target:
+            copy(stream, target)
+    return str(local)
 
 
 def fetched(store: Store, relative: str, name: str, target: Path) -> FileEntry:
     """Copy a file of a store to a path, and return what was read as the manifest entry of this name."""
-    with store.open(relative) as stream, _written(target) as copy:
-        return file_entry(name, _Tee(stream, copy))  # type: ignore[arg-type]
+    with store.open(relative) as stream, _written(target) as local:
+        return file_entry(name, _Tee(stream, local))  # type: ignore[arg-type]
 
 
 class _Tee:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
-from stagecoach.contract import alignment
+from stagecoach.contract import alignment, progress
 from stagecoach.contract.profiles import Profiler
 from stagecoach.contract.prompts import Encoded, Encoder, TooLong
 from stagecoach.contract.reports import BadInput, Problem
@@ -51,6 +51,7 @@ def encode(dataset: Dataset, encoder: Encoder, profiler: Profiler | None = None)
     examples: list[Example] = []
     truncated = chunked = 0
     for position, row in enumerate(dataset.rows):
+        progress.made()
         try:
             parts = encoder.all_of(row)
         except TooLong as error:

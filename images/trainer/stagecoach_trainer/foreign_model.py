@@ -13,7 +13,7 @@ from stagecoach.contract.inputs import Family, ImportInputs
 from stagecoach.contract.reports import BadInput
 from stagecoach_trainer import artifact, bases
 from stagecoach_trainer.bases import Base
-from stagecoach_trainer.families import encoder, tagger
+from stagecoach_trainer.families import encoder, tagger, telling
 from stagecoach_trainer.importing import URI, Folder, Found, check_finite, loading, refuse
 
 FORMATS = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
@@ -72,14 +72,15 @@ def _check_head(folder: Folder, config: dict[str, Any], labels: tuple[str, ...])
 
 
 def _load(folder: Folder) -> Any:
-    model, told = _kind(folder.job.inputs).from_pretrained(
-        folder.path,
-        dtype=_dtype(folder),
-        local_files_only=True,
-        trust_remote_code=False,
-        use_safetensors=True,
-        output_loading_info=True,
-    )
+    with telling():
+        model, told = _kind(folder.job.inputs).from_pretrained(
+            folder.path,
+            dtype=_dtype(folder),
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
     wrong = {what: sorted(map(str, told[f"{what}_keys"])) for what in ("missing", "unexpected", "mismatched")}
     words = [f"{len(names)} weights are {what}, such as {names[0]}" for what, names in wrong.items() if names]
     if words:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any, NoReturn
 
+from stagecoach.contract import progress
 from stagecoach.contract.reports import Outcome, Problem, Report
 from stagecoach_trainer import launch
 from stagecoach_trainer.interruption import Request
@@ -93,6 +94,7 @@ class Joined(Members):
         self._needs_others = True
         self._last_acts: list[Callable[[Report], object]] = []
         self._beats: dict[int, tuple[bytes, float]] = {}
+        self._moved: dict[int, int] = {}
         # Connections of their own: a process that waits for a key keeps its connection busy.
         self._store, self._watched = _store(PATIENCE), _store(timedelta(seconds=SILENT_SECONDS))
         self._control: Any = None
@@ -151,6 +153,8 @@ class Joined(Members):
         tells is what was published.
         """
         self._needs_others = False
+        if not self.leads:
+            progress.begins("waiting for process 0")
         while not self.leads:
             if request.asked and self.node:
                 self._ending.acquire()
@@ -206,7 +210,8 @@ class Joined(Members):
 
     def _look(self) -> str:
         """Give a beat, hear what is told, and return who is missed; the first process misses all, the others it."""
-        self._watched.set(f"beat/{self.rank}", str(time.monotonic()))
+        moved = progress.count() + (sum(self._moved.values()) if self.leads else 0)
+        self._watched.set(f"beat/{self.rank}", f"{time.monotonic()} {moved}")
         self._hear()
         others = range(1, self.size) if self.leads else (0,)
         silent = [str(rank) for rank in others if self._silent(rank)]
@@ -226,9 +231,16 @@ class Joined(Members):
         if not self._watched.check([key]):
             return now - self._joined > FIRST_BEAT_SECONDS
         beat: bytes = self._watched.get(key)
+        self._note(rank, int(beat.split()[1]))
         before, since = self._beats.get(rank, (b"", now))
         self._beats[rank] = (beat, since if beat == before else now)
         return now - self._beats[rank][1] > SILENT_SECONDS
+
+    def _note(self, rank: int, moved: int) -> None:
+        """Note how far another process is: this one may be waiting for it. The first one's number stands for all."""
+        if self._moved.get(rank) != moved:
+            self._moved[rank] = moved
+            progress.heard()
 
     def _miss(self, words: str) -> None:
         """End because another process is gone, unless the cause is heard of meanwhile."""

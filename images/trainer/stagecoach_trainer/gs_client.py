@@ -21,6 +21,7 @@ from google.auth.transport.requests import Request
 from google.oauth2 import service_account
 from yarl import URL
 
+from stagecoach.contract import progress
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach_trainer import objects, service_accounts
 from stagecoach_trainer.gs_errors import Foreign, Refused, may_pass
@@ -120,6 +121,7 @@ class Client:
         answer: Answer = sync(self._fs.loop, self._exchange, method, url, headers, content)
         if answer.status >= 300 and answer.status != 308:
             raise Refused.of(answer.status, answer.content)
+        progress.made()
         return answer
 
     async def _exchange(self, method: str, url: URL, headers: Mapping[str, str], content: bytes) -> Answer:

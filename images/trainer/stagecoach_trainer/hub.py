@@ -9,6 +9,7 @@ from typing import IO, Any
 
 import fsspec
 
+from stagecoach.contract import progress
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import StorageFailed, Store
 from stagecoach_trainer import copies
@@ -61,11 +62,25 @@ class HubRepository(Store):
 
     def _fetch(self, name: str) -> None:
         from huggingface_hub import hf_hub_download
+        from huggingface_hub.utils import tqdm
+
+        class Telling(tqdm):  # type: ignore[misc]
+            """The library's bar, which is not shown, and by which it tells of each piece that has come."""
+
+            def update(self, n: float | None = 1) -> bool | None:
+                progress.made()
+                return bool(super().update(n))
 
         kind = self._repo_type
         with copies.told(Path(self.path())), _told(self._repository, self.commit, kind), _online():
             hf_hub_download(
-                self._repository, name, repo_type=kind, revision=self.commit, local_dir=self.path(), **self._hub
+                self._repository,
+                name,
+                repo_type=kind,
+                revision=self.commit,
+                local_dir=self.path(),
+                tqdm_class=Telling,
+                **self._hub,
             )
 
 

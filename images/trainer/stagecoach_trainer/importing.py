@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
-from stagecoach.contract import layout
+from stagecoach.contract import layout, progress
 from stagecoach.contract.digests import Manifest
 from stagecoach.contract.inputs import Family
 from stagecoach.contract.jobs import DataSource, ImportJob, ModelSource
@@ -78,6 +78,7 @@ def import_artifact(job: ImportJob) -> ArtifactReport:
 
 def _imported(job: ImportJob, storage: Store) -> ArtifactReport:
     started = now()
+    progress.begins("reading and checking what is imported")
     check_revision(job.inputs.revision)
     check_splits(job.trained_on, "method.trainedOn")
     folder = read(job)
@@ -87,6 +88,7 @@ def _imported(job: ImportJob, storage: Store) -> ArtifactReport:
     labels = labels_of(job)
     _check_labels(folder, labels)
     found = _found(folder, base, labels)
+    progress.begins("publishing")
     manifest = storage.publish(found.files, staging(job))
     return _publish(job, _record(folder, base, labels, found, manifest, started), storage)
 

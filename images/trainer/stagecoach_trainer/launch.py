@@ -47,8 +47,11 @@ def command(group: Group, index: int, work: Sequence[str], grace: int) -> list[s
     ]
 
 
-def report_file(place: Path, local_rank: int | str) -> Path:
-    """Return where a process of this pod leaves its Report; the file is there, and empty, as soon as it has begun."""
+def own_file(place: Path, local_rank: int | str) -> Path:
+    """Return the file that a process of this pod has where one that works alone has this one.
+
+    That of its Report is there, and empty, as soon as it has begun.
+    """
     return place.with_name(f"{place.stem}-{local_rank}{place.suffix}")
 
 

@@ -14,6 +14,7 @@ import trl.trainer.utils
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
+from stagecoach.contract import progress
 from stagecoach.contract.inputs import EMBEDDING, TAGGING, Family, FullMethod
 from stagecoach.contract.records import Stretch
 from stagecoach.contract.reports import Problem, Progress, ProgressLine
@@ -66,6 +67,7 @@ class _Metered(Resumable):
         loss = super().training_step(model, inputs, *arguments, **options)
         if not torch.isfinite(loss):
             raise WorkFailed(_not_finite(self.state.global_step + 1))
+        progress.made(f"training, at about step {self.state.global_step + 1}")
         return loss
 
     def _tokens(self, inputs: dict[str, Any]) -> int:
@@ -147,6 +149,9 @@ class _Teller(TrainerCallback):  # type: ignore[misc]
         silence = NEWS_SECONDS if self._meter.checkpoint != self._checkpoint else PROGRESS_SECONDS
         if time.monotonic() - self._told >= silence:
             self._tell(state)
+
+    def on_prediction_step(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+        progress.made(f"evaluating after step {state.global_step}")
 
     def on_train_end(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
         self._tell(state)

@@ -1,5 +1,6 @@
 """The rows of an Embedding as tokens: queries, and passages by a template of their own."""
 
+from stagecoach.contract import progress
 from stagecoach.contract.profiles import Profiler
 from stagecoach.contract.prompts import Encoded, Encoder, TooLong, for_passages
 from stagecoach.contract.reports import BadInput
@@ -15,6 +16,7 @@ def encode(dataset: Dataset, queries: Encoder, profiler: Profiler | None = None)
     passages = for_passages(queries)
     examples, truncated = [], 0
     for position, row in enumerate(dataset.matches):
+        progress.made()
         query = _encoded(queries, row.query, "query", position, dataset)
         positive = _encoded(passages, row.positive, "positive", position, dataset)
         negative = row.negative and _encoded(passages, row.negative, "negative", position, dataset)

@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-from stagecoach.contract import layout
+from stagecoach.contract import layout, progress
 from stagecoach.contract.digests import file_entry
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import PROBE, Content, StorageFailed, Store, Stored
@@ -225,6 +225,7 @@ class ObjectStore(Store, ABC):
             yield first.content
             while waiting:
                 part = waiting.popleft().result()
+                progress.made()
                 waiting.extend(ask(1))
                 yield part.content
         finally:

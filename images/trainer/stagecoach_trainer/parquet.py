@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
+from stagecoach.contract import progress
 from stagecoach.contract.rows import LISTS, AnyRow, File, row, unknown_column
 
 _LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
@@ -32,6 +33,7 @@ def _rows(table: parquet.ParquetFile, file: File) -> Iterator[AnyRow]:
     for batch in table.iter_batches(columns=list(dict.fromkeys(file.uses.values()))):
         for record in batch.to_pylist():
             number += 1
+            progress.made()
             read = {name: _value(value, classes.get(name), name, number, file) for name, value in record.items()}
             yield row(read, number, file)
 

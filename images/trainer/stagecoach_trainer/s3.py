@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
-from stagecoach.contract import layout
+from stagecoach.contract import layout, progress
 from stagecoach.contract.digests import Manifest
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import Content, StorageFailed, Stored
@@ -125,6 +125,7 @@ class S3(ObjectStore):
     def _call(self, operation: str, relative: str, **arguments: Any) -> dict[str, Any]:
         with told(self.path(relative), self._field, self._secret):
             answer: dict[str, Any] = self._fs.call_s3(operation, Bucket=self._bucket, **arguments)
+            progress.made()
             return answer
 
     def _etag(self, answer: Mapping[str, Any], relative: str) -> str:

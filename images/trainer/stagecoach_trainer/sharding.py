@@ -19,6 +19,7 @@ from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers.distributed import DistributedConfig
 
+from stagecoach.contract import progress
 from stagecoach.contract.inputs import RunInputs
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach_trainer import cgroup, modules
@@ -93,6 +94,7 @@ def write(folder: Path, name: str, tensors: Iterable[tuple[str, Any]], *, writes
     number = size = 0
     for key, tensor in tensors:
         whole = (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).detach()
+        progress.made()
         if not writes:
             continue
         if part and size + whole.nbytes > PART_BYTES:
@@ -110,6 +112,7 @@ def read(folder: Path, name: str) -> Iterator[tuple[str, Any]]:
         with safe_open(path, framework="pt") as file:
             for key in file.keys():  # noqa: SIM118 - it is no dictionary
                 yield key, file.get_tensor(key)
+                progress.made()
 
 
 def like(whole: Any, parameter: Any) -> Any:

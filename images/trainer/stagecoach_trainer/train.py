@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from stagecoach.contract import layout, times
+from stagecoach.contract import layout, progress, times
 from stagecoach.contract.inputs import TRAINER_REVISION
 from stagecoach.contract.jobs import DataSource, ImportJob, Split, TrainJob
 from stagecoach.contract.profiles import Profile, Profiler
@@ -92,7 +92,8 @@ def prepare(job: TrainJob, members: Members = ALONE) -> Prepared:
     started = times.now()
     check_revision(job.inputs.revision)
     check_splits(job.train, "data.train")
-    say("reading data and base model")
+    say(reading := "reading data and base model")
+    progress.begins(reading)
     train_sets, validation_sets = ([read_data(source) for source in group] for group in (job.train, job.validation))
     base = bases.parse(members.once_per_node("base", lambda: bases.line(read_base(job))))
     bases.check_length(base, job.inputs.family, job.inputs.tokenization)
@@ -102,6 +103,7 @@ def prepare(job: TrainJob, members: Members = ALONE) -> Prepared:
     tokenizer = bases.load_tokenizer(base)
     encoder = encoder_for(job.inputs.family, tokenizer, job.inputs.prompt, job.inputs.tokenization)
     profiler = Profiler.of(encoder)
+    progress.begins("tokenizing rows")
     encode = matching.encode if job.inputs.embeds else encoding.encode
     return Prepared(
         job,
@@ -133,6 +135,7 @@ def read_base(job: TrainJob | ImportJob) -> Base:
 
 
 def _trained(prepared: Prepared, members: Members) -> ArtifactReport:
+    progress.begins("loading libraries and base model")
     # torch and all that is built on it: seconds and hundreds of megabytes, so not before it is needed.
     with quiet.importing():
         from stagecoach_trainer import artifact, loop, recording, sentences, tracking
@@ -141,6 +144,7 @@ def _trained(prepared: Prepared, members: Members) -> ArtifactReport:
     # From here a request to stop leads to a checkpoint; once all steps are done, publishing takes no longer.
     with interruption.noted() as request, tracking.told(prepared.job, members) as tracker:
         result = loop.run(prepared, saved, request, members, tracker)
+        progress.begins("publishing")
         storage = places.storage()
         files = artifact.files(result.model, prepared.base, result.precision)
         if prepared.job.inputs.embeds:

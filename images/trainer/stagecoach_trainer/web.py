@@ -14,6 +14,7 @@ from aiohttp.abc import AbstractResolver
 from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
+from stagecoach.contract import progress
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import StorageFailed
 
@@ -125,6 +126,7 @@ async def _content(answer: aiohttp.ClientResponse, url: URL) -> bytes:
     content = io.BytesIO()  # which gives away what it holds without copying it
     async for part in answer.content.iter_chunked(1 << 20):
         content.write(part)
+        progress.made()
         if content.tell() > MAX_BYTES:
             message = f"the file has more than {MAX_BYTES >> 20} MiB."
             _refuse("SourceTooLarge", message, str(url), "Copy it to a claim or a bucket.")

@@ -1,6 +1,8 @@
 """The child process: does what the Job's document says and leaves a Report in a file."""
 
+import faulthandler
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from stagecoach.contract import progress
 from stagecoach.contract.inputs import QloraMethod
 from stagecoach.contract.jobs import (
     ENVIRONMENT_VARIABLE,
@@ -32,15 +35,22 @@ if TYPE_CHECKING:
 def main() -> int:
     """Work, and write the Report where the parent reads it."""
     interruption.ends_the_work()
+    faulthandler.register(signal.SIGUSR1)  # by which the parent asks one that hangs where it is
+    progress.tell(_own(places.PROGRESS_VARIABLE))
     if launch.RANK in os.environ:
         return _together()
-    _leave(perform(), Path(os.environ[places.REPORT_VARIABLE]))
+    _leave(perform(), _own(places.REPORT_VARIABLE))
     return 0
+
+
+def _own(variable: str) -> Path:
+    place = Path(os.environ[variable])
+    return launch.own_file(place, os.environ[launch.LOCAL_RANK]) if launch.RANK in os.environ else place
 
 
 def _together() -> int:
     """Work as one of several processes, which end together."""
-    place = launch.report_file(Path(os.environ[places.REPORT_VARIABLE]), os.environ[launch.LOCAL_RANK])
+    place = _own(places.REPORT_VARIABLE)
     place.touch()
     quiet.prepare(1)  # before torch; the document says how many threads it will be
     from stagecoach_trainer import group

@@ -253,6 +253,21 @@ class FineTuneRunSpec(BaseModel):
         description="Longest time that training pods may run, over all attempts: 90s, 30m, 24h, 7d. Waiting and being"
         " suspended do not count. Default: 24h.",
     )
+    progress_deadline: Duration = Field(
+        "30m",
+        description="Longest time in which an attempt may make no progress, at least 1m: no step, no batch of an"
+        " evaluation, no row tokenized, no megabyte read, copied, hashed or sent. One that makes none, such as on a"
+        " mount or a GPU that hangs, is ended with the reason Stalled, and counts against retries; the next one goes on"
+        " from the newest checkpoint. It changes nothing about the result. Default: 30m.",
+        json_schema_extra=rules(
+            cel(f"self.matches('{DURATION.pattern}')", DURATION.message),
+            cel(
+                # An odd string is the other rule's matter: here it must only not be an error.
+                "!self.matches('^[0-9]{1,7}s$') || int(self.substring(0, size(self) - 1)) >= 60",
+                "progressDeadline must be at least 1m: loading libraries and model may take that long",
+            ),
+        ),
+    )
     retries: int = Field(
         2,
         ge=0,

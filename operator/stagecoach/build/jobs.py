@@ -7,7 +7,7 @@ from typing import Any
 from stagecoach.api.common import CustomObject
 from stagecoach.api.pods import PodSettings
 from stagecoach.build.labels import API_VERSION, MANAGED_BY, OWNER_KIND, OWNER_NAME, OWNER_UID, REPORTS_PROGRESS
-from stagecoach.contract import access, mounts, retention, tracking, uris
+from stagecoach.contract import access, mounts, progress, retention, tracking, uris
 from stagecoach.contract.access import Access, Credential
 from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, GRACE_SECONDS, MAX_BYTES, AnyJob
 from stagecoach.contract.model import ContractModel
@@ -87,6 +87,7 @@ class Work:
     reports_progress: bool = False
     tracking: Tracking | None = None
     network: Network = field(default_factory=Network)
+    progress_deadline: int | None = None  # seconds without progress after which it is ended; None: never
     project_uid: str = ""  # of whose artifacts the work makes
     nodes: int = 1  # pods that work together, each on a node of its own if the scheduler will
     service: str = ""  # that gives them names, where there are several
@@ -226,6 +227,8 @@ def _environment(work: Work) -> list[Object]:
         environment.append({"name": access.ENVIRONMENT_VARIABLE, "value": _document(told)})
     if work.tracking:
         environment.append({"name": tracking.ENVIRONMENT_VARIABLE, "value": _document(work.tracking)})
+    if work.progress_deadline is not None:
+        environment.append({"name": progress.DEADLINE_VARIABLE, "value": str(work.progress_deadline)})
     if work.project_uid:
         environment.append({"name": retention.PROJECT_VARIABLE, "value": work.project_uid})
     return environment + work.network.environment()

@@ -6,6 +6,7 @@ from typing import Annotated, Any, BinaryIO
 
 from pydantic import Field, StringConstraints
 
+from stagecoach.contract import progress
 from stagecoach.contract.model import ContractModel, canonical_json
 
 DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
@@ -54,6 +55,7 @@ def file_entry(path: str, stream: BinaryIO) -> FileEntry:
     while chunk := stream.read(CHUNK):
         sha256.update(chunk)
         size += len(chunk)
+        progress.made()
     return FileEntry(path=path, size=size, sha256=sha256.hexdigest())
 
 

@@ -11,7 +11,6 @@ import errno
 import io
 import os
 import secrets
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from typing import IO, Any, BinaryIO, Self
 import fsspec
 from pydantic import ValidationError
 
-from stagecoach.contract import layout
+from stagecoach.contract import layout, progress
 from stagecoach.contract.digests import CHUNK, FileEntry, Manifest, file_entry, short
 from stagecoach.contract.reports import BadInput, Problem
 
@@ -187,7 +186,9 @@ class Store:
     def read(self, relative: str) -> bytes:
         """Return a file's content."""
         with self.open(relative) as stream:
-            return stream.read()
+            content = io.BytesIO()  # which gives away what it holds without copying it
+            copy(stream, content)
+            return content.getvalue()
 
     def entry(self, relative: str, name: str) -> FileEntry:
         """Hash a file and return its manifest entry under a name."""
@@ -253,7 +254,7 @@ class Store:
             self._make_folder(staged.rpartition("/")[0])
             self._make_folder(relative.rpartition("/")[0])
             with _opened(content) as source, self._fs.open(self.path(staged), "wb") as stream:
-                shutil.copyfileobj(source, stream, CHUNK)
+                copy(source, stream)
                 self._sync(stream)
             self._allow(staged, FILE_MODE)
             self._rename(self.path(staged), self.path(relative))
@@ -320,6 +321,13 @@ class Store:
         """Have the bytes on the disk before the rename is: a power cut must not leave an empty file in its place."""
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def copy(source: IO[bytes], target: IO[bytes]) -> None:
+    """Copy a stream to its end, and tell that it goes on."""
+    while chunk := source.read(CHUNK):
+        target.write(chunk)
+        progress.made()
 
 
 def _opened(content: Content) -> BinaryIO:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from stagecoach.contract import progress
 from stagecoach.contract.cells import shown
 from stagecoach.contract.rows import LISTS, AnyRow, File, row, suffix_of, unknown_column
 
@@ -29,6 +30,7 @@ def read_rows(lines: Iterable[bytes], file: File) -> Iterator[AnyRow]:
     records = {".csv": _csv_records, ".jsonl": _json_records}[suffix]
     number = None
     for number, record in records(_decoded(lines, file), file):
+        progress.made()
         yield row(record, number, file)
     if number is None:
         remedy = "Give a file with at least one row." if file.name.endswith("l") else "Give a header and rows below it."

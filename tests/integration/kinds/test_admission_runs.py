@@ -50,6 +50,8 @@ RUNS = [
     ("a number too long for one", put("cleanUpAfter", "9" * 31 + "s"), "must be a length of time"),
     ("no duration", put("maxDuration", "0h"), "must be a length of time"),
     ("cleaned up too early", put("cleanUpAfter", "9m"), "cleanUpAfter must be at least 10m"),
+    ("stalled too early", put("progressDeadline", "59s"), "progressDeadline must be at least 1m"),
+    ("stalled after no time that is known", put("progressDeadline", "soon"), "must be a length of time such as 90s, 30m, 24h or 7d"),
     ("odd CPUs", put("resources.cpu", "two"), "must be a number of CPUs"),
     ("no CPUs", put("resources.cpu", "0"), "must be a number of CPUs"),
     ("all CPUs of the world", put("resources.cpu", "1000"), "must be a number of CPUs such as 500m, 1.5 or 2, and less than 1000"),
@@ -124,13 +126,19 @@ def test_one_process_may_say_that_it_shares_nothing(kube: Kube) -> None:
 
 def test_a_run_cannot_change(kube: Kube) -> None:
     kube.create(builders.run(namespace=kube.namespace))
-    with pytest.raises(KubeError, match="create another FineTuneRun"):
-        kube.patch("FineTuneRun", "first", {"spec": {"retries": 1}})
+    for change in ({"retries": 1}, {"progressDeadline": "1h"}):
+        with pytest.raises(KubeError, match="create another FineTuneRun"):
+            kube.patch("FineTuneRun", "first", {"spec": change})
+
+
+@pytest.mark.parametrize("deadline", ["60s", "1m", "2h", "1d"])
+def test_a_run_may_be_without_progress_for_as_long_as_it_says(kube: Kube, deadline: str) -> None:
+    take(kube, written(builders.run, kube.namespace, put("progressDeadline", deadline)))
 
 
 def test_what_is_not_said_is_written_out(kube: Kube) -> None:
     spec = kube.create(builders.run(namespace=kube.namespace))["spec"]
-    assert spec["maxDuration"] == "24h"
+    assert (spec["maxDuration"], spec["progressDeadline"]) == ("24h", "30m")
     assert spec["hyperparameters"]["learningRateSchedule"] == "cosine"
     assert set(spec["method"]) == {"type", "rank", "alpha"}, "what most types do not take has no default here"
     assert spec["resources"]["gpuResource"] == "nvidia.com/gpu"

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from stagecoach.contract.progress import DEADLINE_VARIABLE
 from tests import builders
 from tests.integration.kinds.test_runs import DONE, TRAINED, Desk, desk
 from tests.integration.support.eventually import eventually
@@ -46,6 +47,30 @@ def test_a_preempted_pod_does_not_count(desk: Desk) -> None:
     assert [item["outcome"] for item in status["attempts"]] == ["Preempted", "Succeeded"]
     assert (status["attempts"][0]["counted"], status["attempts"][0]["checkpoint"]) == (False, 40)
     assert (status["totals"]["failures"], status["totals"]["interruptions"]) == (0, 1)
+
+
+STALLED = {
+    "reason": "Stalled",
+    "message": "no progress for 1 minute while training, at about step 41; it was ended.",
+    "remedy": "Where it hung is at the end of the log, as Python stacks.",
+}
+
+
+def test_an_attempt_that_hangs_counts_and_is_made_again(desk: Desk) -> None:
+    desk.make_ready_project()
+    desk.kube.create(builders.run(namespace=desk.kube.namespace, retries=1, progressDeadline="1m"))
+    first = running(desk)
+    [container] = desk.kube.get("Pod", first)["spec"]["containers"]
+    assert {"name": DEADLINE_VARIABLE, "value": "60"} in container["env"]
+    desk.kubelet.ended(first, 70, json.dumps({"outcome": "Failed", "problem": STALLED}))
+    eventually(lambda: desk.reason("FineTuneRun", "first")[0] == "Retrying", 20, "another attempt follows")
+    assert "Attempt 1 ended with Stalled: no progress for 1 minute" in desk.reason("FineTuneRun", "first")[1]
+    desk.kubelet.ended(running(desk, 2), 70, json.dumps({"outcome": "Failed", "problem": STALLED}))
+    status = desk.awaits("FineTuneRun", "first", "Failed")["status"]
+    assert desk.reason("FineTuneRun", "first")[0] == "Stalled"
+    assert "at about step 41" in desk.reason("FineTuneRun", "first")[1]
+    assert [item["counted"] for item in status["attempts"]] == [True, True]
+    assert (status["totals"]["failures"], status["totals"]["interruptions"]) == (2, 0)
 
 
 def test_suspending_deletes_the_job_and_resuming_makes_the_next(desk: Desk) -> None:

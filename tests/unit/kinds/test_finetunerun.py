@@ -223,7 +223,9 @@ def test_equal_inputs_have_equal_digests_and_others_have_others() -> None:
         digest: str = here.status["inputs"]["digest"]
         return digest
 
-    assert inputs() == inputs(retries=5, maxDuration="1h", cleanUpAfter="1d", resources={"cpu": "1", "memory": "4Gi"})
+    assert inputs() == inputs(
+        retries=5, maxDuration="1h", progressDeadline="2h", cleanUpAfter="1d", resources={"cpu": "1", "memory": "4Gi"}
+    )
     assert len({inputs(), inputs(hyperparameters={"seed": 1}), inputs(method={"type": "LoRA", "rank": 9})}) == 3
 
 

@@ -5,8 +5,10 @@ import json
 
 import pytest
 
+from stagecoach.contract.progress import DEADLINE_VARIABLE
 from tests import builders
-from tests.unit.kinds.test_finetunerun import SERVICE_FAILED, fail, numbers, preempt, start, world
+from tests.unit.kinds.test_finetunerun import SERVICE_FAILED, env_of, fail, numbers, preempt, start, world
+from tests.unit.kinds.world import World
 
 
 def test_failures_that_may_pass_are_retried_after_a_delay_and_not_for_ever() -> None:
@@ -43,6 +45,44 @@ def test_bad_input_is_not_retried() -> None:
     assert here.condition("Ready")["reason"] == "UnknownColumn"
     assert here.condition("Ready")["message"] == "data: No column. Name another."
     assert here.status["attempts"][0]["counted"] is False
+
+
+STALLED = {"outcome": "Failed", "problem": {"reason": "Stalled", "message": "No progress for 30 minutes."}}
+
+
+def deadlines(here: World) -> list[str | None]:
+    """Return what the pods of each attempt are told of progressDeadline, in seconds."""
+    pods = [job["spec"]["template"]["spec"]["containers"][0]["env"] for job in here.job_objects.values()]
+    return [next((item["value"] for item in env if item["name"] == DEADLINE_VARIABLE), None) for env in pods]
+
+
+def test_an_attempt_that_hangs_counts_and_is_made_again() -> None:
+    here = world(builders.run(retries=1))
+    start(here)
+    fail(here, STALLED, 70)
+    assert here.condition("Ready")["reason"] == "Retrying"
+    assert "ended with Stalled: No progress for 30 minutes." in here.condition("Ready")["message"]
+    assert (here.status["attempts"][0]["counted"], here.status["totals"]["failures"]) == (True, 1)
+    here.wait(11)
+    start(here)
+    fail(here, STALLED, 70)
+    assert (here.status["phase"], here.condition("Ready")["reason"]) == ("Failed", "Stalled")
+
+
+def test_how_long_an_attempt_may_hang_is_told_beside_a_document_that_is_as_ever() -> None:
+    here = world()
+    start(here)
+    assert deadlines(here) == ["1800"]
+    assert "rogressDeadline" not in env_of(next(iter(here.job_objects.values())))
+    given = world(builders.run(progressDeadline="2h"))
+    start(given)
+    assert deadlines(given) == ["7200"]
+
+
+def test_a_lookup_has_no_such_deadline() -> None:
+    here = world(project=builders.ready_project(records=True))
+    start(here)
+    assert deadlines(here) == [None]
 
 
 def test_a_success_without_an_artifact_is_a_failure() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.api.transformerproject import TransformerProject
+from stagecoach.contract.progress import DEADLINE_VARIABLE
 from stagecoach.kinds.finetunerun.inputs import freeze
 from tests import builders
 from tests.unit.kinds.test_finetunerun import env_of, start, world
@@ -34,6 +35,8 @@ def test_an_import_that_goes_well() -> None:
     assert (here.status["phase"], here.condition("Servable")) == ("Running", {}), "nobody knows yet what it is"
     assert "imports" in here.condition("Ready")["message"]
     [job] = here.job_objects.values()
+    told = {item["name"]: item["value"] for item in job["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert told[DEADLINE_VARIABLE] == "1800"
     document = json.loads(env_of(job))
     assert (document["kind"], document["source"]) == ("Import", {"uri": "pvc://made/adapter"})
     assert document["inputs"]["method"] == {

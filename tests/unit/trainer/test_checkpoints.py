@@ -16,6 +16,7 @@ import pytest
 from stagecoach.contract.inputs import FullMethod
 from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, Checkpoints, TrainJob
 from stagecoach.contract.layout import checkpoints_folder, run_folder
+from stagecoach.contract.progress import DEADLINE_VARIABLE
 from stagecoach.contract.records import Record
 from stagecoach.contract.reports import ExitCode, Outcome, Problem, ProgressLine, Report
 from stagecoach.contract.store import StorageFailed
@@ -49,6 +50,14 @@ sys.exit(work.main())
 PARENT = "import sys; from stagecoach_trainer import parent; sys.exit(parent.run(command=[sys.executable, '-c', {!r}]))"
 ASKED = "asked(trainer)"
 KILLED = "os.kill(os.getpid(), signal.SIGKILL)"
+# On a machine that is busy much takes longer than the deadline of a test: only what a mark says to hang is ended.
+MARKED = """\
+import os
+from stagecoach_trainer import stalls
+stalled = stalls.Watch.stalled
+stalls.Watch.stalled = lambda watch: stalled(watch) and os.path.exists({!r})
+"""
+HANGS = "open({!r}, 'w').close(); time.sleep(600)"
 # Dropout draws random numbers, and a step has several batches: both have to go on exactly. 2 steps are an epoch.
 SETTINGS = {"epochs": 6, "learning_rate_schedule": "cosine", "warmup_ratio": 0.1, "gradient_accumulation_steps": 2}
 
@@ -96,7 +105,9 @@ def attempt(project: Project, job: TrainJob, *, asked: int | None = None, killed
         train(job)
 
 
-def pod(project: Project, job: TrainJob, happens: str = "pass", step: int = 7) -> tuple[int, Report, str]:
+def pod(
+    project: Project, job: TrainJob, happens: str = "pass", step: int = 7, deadline: int | None = None
+) -> tuple[int, Report, str]:
     """Train in a process as in a pod, in which something happens; return its exit code, report and output."""
     log = project.root / "termination-log"
     shutil.rmtree(project.root / "scratch", ignore_errors=True)
@@ -106,8 +117,10 @@ def pod(project: Project, job: TrainJob, happens: str = "pass", step: int = 7) -
         places.ROOT_VARIABLE: str(project.root),
         places.TERMINATION_LOG_VARIABLE: str(log),
         ENVIRONMENT_VARIABLE: job.line(),
+        DEADLINE_VARIABLE: str(deadline or ""),
     }
-    command = [sys.executable, "-c", PARENT.format(WORK.format(step=step, happens=happens))]
+    marked = MARKED.format(str(project.root / "hangs"))
+    command = [sys.executable, "-c", marked + PARENT.format(WORK.format(step=step, happens=happens))]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     report = Report.parse(log.read_text())
     assert report is not None, ended.stderr
@@ -169,6 +182,23 @@ def test_a_pod_that_is_killed_goes_on_from_its_last_checkpoint(real: Project, un
     assert saved(real, job) == ["step-3.1", "step-6.1"]
     attempt(real, job_of(real, number=2))
     same(record_of(real, job), undisturbed)
+
+
+def test_a_training_that_hangs_is_ended_and_goes_on_from_its_last_checkpoint(
+    real: Project, undisturbed: Record
+) -> None:
+    job = job_of(real, every=3)
+    code, report, output = pod(real, job, HANGS.format(str(real.root / "hangs")), deadline=5)
+    assert (code, report.outcome) == (ExitCode.FAILED, Outcome.FAILED), output
+    assert report.problem is not None
+    assert report.problem.reason == "Stalled", output
+    assert "no progress for 5 seconds while training, " in report.problem.message
+    assert "in step" in output.partition("The stacks")[2]
+    assert saved(real, job) == ["step-3.1", "step-6.1"]
+    code, report, output = pod(real, job_of(real, number=2, every=3))
+    assert code == 0, output
+    same(record_of(real, job), undisturbed)
+    assert first_steps(record_of(real, job)) == [0, 6]
 
 
 @pytest.mark.parametrize("step", [1, 2, 5, 6, 11])

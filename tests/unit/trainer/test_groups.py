@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from stagecoach.contract import layout, tracking
+from stagecoach.contract import layout, progress, tracking
 from stagecoach.contract.inputs import FullMethod, PTuningMethod
 from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, INDEX_VARIABLE, Group, TrainJob
 from stagecoach.contract.records import Record
@@ -29,7 +29,7 @@ from tests.unit.contract.documents import METHOD
 
 from . import test_encoder_decoders
 from .conftest import Project, make_project, record_of
-from .test_checkpoints import PARENT, attempt, first_steps, job_of, same, saved
+from .test_checkpoints import HANGS, MARKED, PARENT, attempt, first_steps, job_of, same, saved
 from .test_encoders import LOW_RANK, encoder_job, with_base
 from .test_taggers import WORDS, tagging
 from .test_tracking import server, told_to
@@ -109,7 +109,9 @@ def start(
     *,
     silent: float = 60.0,
     meeting: str = "",
+    deadline: str = "",
 ) -> Pod:
+    marked = MARKED.format(str(project.root / "hangs"))
     root = project.root / f"pod-{index}"
     shutil.rmtree(root, ignore_errors=True)
     (root / "scratch").mkdir(parents=True)
@@ -123,11 +125,12 @@ def start(
         places.TERMINATION_LOG_VARIABLE: str(root / "termination-log"),
         ENVIRONMENT_VARIABLE: job.line(),
         INDEX_VARIABLE: str(index),
+        progress.DEADLINE_VARIABLE: deadline,
         tracking.ENVIRONMENT_VARIABLE: os.environ.get(tracking.ENVIRONMENT_VARIABLE, ""),
     }
     disturbance = DISTURBANCE.format(step=step, rank=rank, happens=happens) if happens else ""
     work = WORK.format(disturbance=disturbance, silent=silent)
-    command = [sys.executable, "-c", meeting + PARENT.format(work)]
+    command = [sys.executable, "-c", marked + meeting + PARENT.format(work)]
     with (root / "output").open("w") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, text=True)
     return Pod(root, process)
@@ -392,6 +395,46 @@ def test_a_process_that_gives_no_sign_of_life_is_missed(real: Project) -> None:
     finally:
         second.process.kill()
         os.kill(int(place.read_text()), signal.SIGKILL)
+
+
+SLOW = """from stagecoach.contract import progress
+        def slow():
+            open({mark!r}, "w").close()
+            for _ in range(80):
+                time.sleep(0.25)
+                progress.made()
+            os.remove({mark!r})
+        {then}"""
+LATE = """from stagecoach_trainer import artifact
+        files = artifact.files
+        artifact.files = lambda *arguments: (slow(), files(*arguments))[1]"""
+DEADLINE = "12"
+
+
+def test_who_waits_for_one_that_moves_is_not_taken_for_one_that_hangs(real: Project) -> None:
+    job = group_job(real, nodes=2)
+    # The first publishes slowly, the other takes a slow step.
+    happens = [SLOW.format(mark=str(real.root / "hangs"), then=then) for then in (LATE, "slow()")]
+    started = [start(real, job, index, happens[index], rank=index, step=0, deadline=DEADLINE) for index in range(2)]
+    for pod in started:
+        assert pod.process.wait(300) == ExitCode.DONE, (pod.root / "output").read_text()
+    assert started[0].told().artifact is not None
+
+
+@pytest.mark.parametrize(("nodes", "processes"), [(2, 1), (1, 2)])
+def test_one_process_that_hangs_has_all_ended(real: Project, nodes: int, processes: int) -> None:
+    job = group_job(real, nodes=nodes, processes=processes)
+    hangs = HANGS.format(str(real.root / "hangs"))
+    started = [start(real, job, index, hangs, step=2, deadline="5") for index in range(nodes)]
+    for pod in started:
+        assert pod.process.wait(300) == ExitCode.FAILED
+        pod.output = (pod.root / "output").read_text()
+    reasons = [found.reason if (found := pod.told().problem) else "" for pod in started]
+    assert "Stalled" in reasons, started[0].output
+    assert set(reasons) <= {"Stalled", "PeerLost"}
+    stacks = started[-1].output.partition("The stacks")[2]
+    assert " in step" in stacks, "of the one that hangs"
+    assert stacks.count("Current thread") == processes
 
 
 def test_pods_that_do_not_meet_end(real: Project) -> None:

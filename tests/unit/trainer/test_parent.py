@@ -4,7 +4,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -15,7 +17,8 @@ DONE = Report(outcome=Outcome.DONE)
 LEAVE = "import os, pathlib; pathlib.Path(os.environ['STAGECOACH_REPORT']).write_text({!r});"
 PARENT = """\
 import json, os, pathlib, sys
-from stagecoach_trainer import cgroup, parent
+from stagecoach_trainer import cgroup, parent, stalls
+{patch}
 cgroup.ROOT = pathlib.Path({cgroup!r})
 cgroup.oom_kills.__defaults__ = (cgroup.ROOT,)
 sys.exit(parent.run(command=[sys.executable, "-c", {child!r}], grace={grace}))
@@ -25,16 +28,21 @@ sys.exit(parent.run(command=[sys.executable, "-c", {child!r}], grace={grace}))
 class Started:
     """A parent process around a child program."""
 
-    def __init__(self, folder: Path, child: str, grace: int = 20) -> None:
+    def __init__(
+        self, folder: Path, child: str, grace: int = 20, told: Mapping[str, str] = MappingProxyType({}), patch: str = ""
+    ) -> None:
         self.log = folder / "termination-log"
-        program = PARENT.format(cgroup=str(folder / "cgroup"), child=child, grace=grace)
+        self.errors = ""
+        program = PARENT.format(cgroup=str(folder / "cgroup"), child=child, grace=grace, patch=patch)
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(sys.path),
             "STAGECOACH_ROOT": str(folder),
             "STAGECOACH_TERMINATION_LOG": str(self.log),
+            **told,
         }
-        self.process = subprocess.Popen([sys.executable, "-c", program], env=environment, stderr=subprocess.PIPE)
+        command = [sys.executable, "-c", program]
+        self.process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
     def wait_for(self, file: Path) -> None:
         deadline = time.monotonic() + 30
@@ -42,8 +50,12 @@ class Started:
             time.sleep(0.02)
         assert file.exists()
 
+    def end_errors(self) -> str:
+        self.errors = self.process.communicate(timeout=60)[1]
+        return self.errors
+
     def end(self) -> tuple[int, Report]:
-        self.process.communicate(timeout=60)
+        self.end_errors()
         report = Report.parse(self.log.read_text())
         assert report is not None
         return self.process.returncode, report

@@ -1,11 +1,15 @@
 """How models of each transformer family are built for a training: one module a family."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import torch
+from torch.nn.modules.module import register_module_parameter_registration_hook
 from transformers import AutoConfig
 
+from stagecoach.contract import progress
 from stagecoach.contract.reports import BadInput, Problem
 
 IGNORED = -100  # the label of a token that takes no part in the loss
@@ -22,14 +26,25 @@ class Parts:
 def pretrained(kind: Any, folder: str, precision: str, **options: Any) -> Any:
     """Return what a class of transformers makes of a folder: safetensors alone, no code, nothing from the network."""
     settings(folder)
-    return kind.from_pretrained(
-        folder,
-        dtype=getattr(torch, precision),
-        local_files_only=True,
-        trust_remote_code=False,
-        use_safetensors=True,
-        **options,
-    )
+    with telling():
+        return kind.from_pretrained(
+            folder,
+            dtype=getattr(torch, precision),
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            **options,
+        )
+
+
+@contextmanager
+def telling() -> Iterator[None]:
+    """Have each weight that a model gets count as progress: a large one is read for long."""
+    hook = register_module_parameter_registration_hook(lambda *_: progress.made())
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def settings(folder: str) -> Any:

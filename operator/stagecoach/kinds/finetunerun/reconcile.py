@@ -333,6 +333,7 @@ def _makes(
         demand=demand(run),
         seconds=max(1, int(attempts.remaining(run, now).total_seconds())),
         reports_progress=not imported,
+        progress_deadline=int(duration(run.spec.progress_deadline).total_seconds()),
         project_uid=project.metadata.uid,
         tracking=None if imported else contracts.tracking(project.spec),
         nodes=run.spec.resources.nodes,
