@@ -24,6 +24,8 @@ from stagecoach.api.run_status import FineTuneRunStatus
 from stagecoach.contract.inputs import SHARDABLE
 
 MAX_RETRIES = 5
+# Not a default of the definitions: see common.BaseModel.
+PROGRESS_DEADLINE = "30m"
 
 
 class BaseRef(BaseModel):
@@ -253,12 +255,13 @@ class FineTuneRunSpec(BaseModel):
         description="Longest time that training pods may run, over all attempts: 90s, 30m, 24h, 7d. Waiting and being"
         " suspended do not count. Default: 24h.",
     )
-    progress_deadline: Duration = Field(
-        "30m",
+    progress_deadline: Optional[Duration] = Field(
+        None,
         description="Longest time in which an attempt may make no progress, at least 1m: no step, no batch of an"
         " evaluation, no row tokenized, no megabyte read, copied, hashed or sent. One that makes none, such as on a"
         " mount or a GPU that hangs, is ended with the reason Stalled, and counts against retries; the next one goes on"
-        " from the newest checkpoint. It changes nothing about the result. Default: 30m.",
+        " from the newest checkpoint. It changes nothing about the result. Default:"
+        f" {PROGRESS_DEADLINE}.",
         json_schema_extra=rules(
             cel(f"self.matches('{DURATION.pattern}')", DURATION.message),
             cel(

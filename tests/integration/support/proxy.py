@@ -91,7 +91,9 @@ class HoldingProxy:
             return
         self._connections |= {writer, requests}
         try:
-            await asyncio.gather(self._pass_on(reader, requests, may_hold=True), self._pass_on(answers, writer))
+            # At the end of all it is cancelled, of which there is nothing to be told.
+            with suppress(asyncio.CancelledError):
+                await asyncio.gather(self._pass_on(reader, requests, may_hold=True), self._pass_on(answers, writer))
         finally:
             self._connections -= {writer, requests}
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from stagecoach.api.common import duration
-from stagecoach.api.finetunerun import FineTuneRun
+from stagecoach.api.finetunerun import PROGRESS_DEADLINE, FineTuneRun
 from stagecoach.api.methods import MethodType
 from stagecoach.api.run_status import Attempt, Inputs, Intent, Phase
 from stagecoach.api.transformerproject import TransformerProject
@@ -333,7 +333,7 @@ def _makes(
         demand=demand(run),
         seconds=max(1, int(attempts.remaining(run, now).total_seconds())),
         reports_progress=not imported,
-        progress_deadline=int(duration(run.spec.progress_deadline).total_seconds()),
+        progress_deadline=int(duration(run.spec.progress_deadline or PROGRESS_DEADLINE).total_seconds()),
         project_uid=project.metadata.uid,
         tracking=None if imported else contracts.tracking(project.spec),
         nodes=run.spec.resources.nodes,
