@@ -86,6 +86,7 @@ def _soaked(made: Ground, seconds: float, chance: random.Random, console: Consol
         pods=pods,
         events=events,
         made=frozenset(real.made | simulated.made),
+        bereft=frozenset(faults.bereft),
         storage=look_into(made.storage, [run for run in runs if run["metadata"]["namespace"] == REAL]),
     )
     return evidence, faults, took

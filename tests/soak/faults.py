@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from urllib3.exceptions import HTTPError
 
+from stagecoach.build.labels import OWNER_NAME
 from tests.cluster.errors import ClusterError
 from tests.kube import KubeError
 from tests.soak.ground import REAL, SIMULATED, Ground
@@ -36,6 +37,7 @@ class Faults:
     tell: Callable[[str], None]
     done: Counter[str] = field(default_factory=Counter)
     errors: list[str] = field(default_factory=list)
+    bereft: set[tuple[str, str]] = field(default_factory=set)  # the runs of which a pod was deleted
 
     def __post_init__(self) -> None:
         self._stop = threading.Event()
@@ -149,4 +151,6 @@ class Faults:
         kube = self.ground.kube(namespace)
         running = [pod for pod in kube.select("Pod") if pod["status"].get("phase") == "Running"]
         if running:
-            kube.delete("Pod", self.chance.choice(running)["metadata"]["name"])
+            metadata = self.chance.choice(running)["metadata"]
+            self.bereft.add((namespace, metadata["labels"].get(OWNER_NAME, "")))
+            kube.delete("Pod", metadata["name"])

@@ -6,6 +6,7 @@ Each check returns sentences: what it found wrong. Its name is the invariant's.
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from itertools import pairwise
 from typing import Any
 
@@ -33,6 +34,7 @@ class Evidence:
     pods: Sequence[Object]
     events: Sequence[Object]
     made: frozenset[tuple[str, str]]  # the runs that people made
+    bereft: frozenset[tuple[str, str]] = frozenset()  # those of which a pod was deleted
     # By inputs digest: what is wrong with what lies in the storage of the real runs, empty when all is well.
     storage: Mapping[str, str] = field(default_factory=dict)
 
@@ -115,9 +117,17 @@ def _reports(evidence: Evidence) -> Iterator[tuple[tuple[str, str], str, Artifac
 def intent_first(evidence: Evidence) -> Iterator[str]:
     """A Job is in its run's status before it is made: an operator that dies in between loses nothing."""
     intended: dict[tuple[str, str], str] = {}
-    for write in evidence.accepted:
+    for write in evidence.writes:
+        # What the server could not answer in time may have been written.
+        told = (
+            write.response
+            if write.accepted
+            else write.request
+            if write.code >= HTTPStatus.INTERNAL_SERVER_ERROR
+            else {}
+        )
         if write.resource == STATUS:
-            for attempt in write.response.get("status", {}).get("attempts", ()):
+            for attempt in told.get("status", {}).get("attempts") or ():
                 intended.setdefault((write.namespace, attempt["job"]), write.completed)
     for write in evidence.accepted:
         labels = write.request.get("metadata", {}).get("labels", {})
@@ -180,9 +190,9 @@ def nothing_is_refused_that_should_not_be_asked(evidence: Evidence) -> Iterator[
 
 
 def success_is_the_trainers_word(evidence: Evidence) -> Iterator[str]:
-    """A run succeeds when a pod of it has said so, and only then; or by another run's record."""
+    """A run succeeds when a pod of it has said so, and only then. A pod that was deleted says nothing any more."""
     done = Counter(key for key, _, _ in _reports(evidence))
-    for run in evidence.runs:
+    for run in (run for run in evidence.runs if _key(run) not in evidence.bereft):
         if _phase(run) == "Succeeded" and not done[_key(run)]:
             yield f"run {_title(run)} succeeded, and none of its pods says so"
         if _phase(run) == "Failed" and done[_key(run)]:

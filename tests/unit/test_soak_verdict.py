@@ -54,6 +54,10 @@ def status(at: int, obj: Object, user: str = "a") -> Write:
     return write(at, "patch", "finetuneruns/status", obj["metadata"]["name"], user, response=obj)
 
 
+def unanswered(at: int) -> Write:
+    return write(at, "patch", "finetuneruns/status", code=504, request=run(), response={"status": "Failure"})
+
+
 def job(at: int, name: str = "first-a1", user: str = "a") -> Write:
     labels = {"stagecoach.dev/kind": "FineTuneRun", "stagecoach.dev/name": "first"}
     return write(at, "create", "jobs", name, user, code=201, request={"metadata": {"labels": labels}})
@@ -129,7 +133,9 @@ def test_what_is_wrong_is_found(check: str, changes: Object) -> None:
     [
         ("real_runs_succeed", {"runs": [simulated(run(phase="Failed"))]}),
         ("same_inputs_once", {"pods": [pod(), pod("twin", report=builders.artifact_report(adopted=True))]}),
+        ("intent_first", {"writes": [lease(1, "a"), unanswered(2), job(3)]}),
         ("nothing_is_lost", {"writes": [status(1, run(**BEGUN)), status(2, run(**BEGUN, attempts=[])), job(3)]}),
+        ("success_is_the_trainers_word", {"pods": [], "bereft": frozenset({("team", "first")})}),
         ("stale_writers_are_refused", {"writes": [lease(1, "a"), lease(3, "b"), status(2, run())]}),
         ("stale_writers_are_refused", {"writes": [lease(1, "a"), lease(2, "b"), replace(status(3, run()), code=409)]}),
         ("nothing_is_refused_that_should_not_be_asked", {"writes": [write(1, "create", "jobs", code=409)]}),
