@@ -303,8 +303,8 @@ class FineTuneRunSpec(BaseModel):
 
 def _unchanged(field: str) -> str:
     # Every other field has a value: it is required, or has a default.
-    if field == "data":
-        return "has(self.data) == has(oldSelf.data) && (!has(self.data) || self.data == oldSelf.data)"
+    if field in ("data", "progressDeadline"):
+        return f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})"
     return f"self.{field} == oldSelf.{field}"
 
 
