@@ -7,6 +7,7 @@ hold is judged by the API server's audit log, by its objects and by the storage.
 
 import argparse
 import random
+import signal
 import sys
 import time
 from collections import Counter
@@ -27,6 +28,8 @@ from tests.soak.verdict import LEASES, STATUS, Evidence, judge
 
 # What runs may need to end once nothing goes wrong any more.
 DRAIN_SECONDS = 900.0
+# In so long a soak every fault happens at least once, and so many runs are made.
+LONG_SECONDS, FEWEST_REAL, FEWEST_SIMULATED = 600.0, 20, 100
 SHOWN = 5
 
 
@@ -66,6 +69,12 @@ def _soaked(made: Ground, seconds: float, chance: random.Random, console: Consol
                 time.sleep(min(60.0, left))
                 tell(f"so far {len(real.made)} real runs, {len(simulated.made)} simulated ones")
     faults.errors += filter(None, (real.error, simulated.error))
+    if seconds >= LONG_SECONDS:  # in which everything should have happened, or the verdict is of nothing
+        faults.errors += [f"{name}: it has not happened" for name in sorted(faults.not_done())]
+        short = {real: FEWEST_REAL, simulated: FEWEST_SIMULATED}
+        faults.errors += [
+            f"only {len(each.made)} runs, not {few}" for each, few in short.items() if len(each.made) < few
+        ]
     tell("no more faults and runs; what was begun may end")
     kubes = [made.kube(REAL), made.kube(SIMULATED)]
 
@@ -145,7 +154,13 @@ def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return options
 
 
+def _end(number: int, _frame: object) -> None:
+    """End by an exception: what is frozen, refused and left must be put right again."""
+    raise SystemExit(128 + number)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _end)
     console = Console(highlight=False)
     try:
         sys.exit(main(options_of(), console))

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from urllib3.exceptions import HTTPError
 
 from stagecoach.build.labels import OWNER_NAME
-from tests.cluster.errors import ClusterError
 from tests.kube import KubeError
-from tests.soak.ground import REAL, SIMULATED, Ground
+from tests.soak.ground import POLICY, REAL, SIMULATED, Ground
 from tests.soak.operators import Operator
 
 # Faults at a time, each of another kind and of another victim, and the pause after each.
@@ -43,7 +42,9 @@ class Faults:
         self._stop = threading.Event()
         self._held = threading.Lock()
         self._victims: set[str] = set()
-        self._threads = [threading.Thread(target=self._go_on, daemon=True) for _ in range(AT_ONCE)]
+        # A draw for each of its own, which does not depend on how fast the others are.
+        seeds = [self.chance.random() for _ in range(AT_ONCE)]
+        self._threads = [threading.Thread(target=self._go_on, args=(seed,), daemon=True) for seed in seeds]
 
     def __enter__(self) -> "Faults":
         for each in self._threads:
@@ -56,21 +57,26 @@ class Faults:
         for each in self._threads:
             each.join()
 
-    def _go_on(self) -> None:
+    def _go_on(self, seed: float) -> None:
+        chance = random.Random(seed)  # noqa: S311 - it draws accidents, not secrets
         while not self._stop.is_set():
-            fault, victim = self.chance.choice(self._choices())
+            fault, victim = chance.choice(self._choices())
             with self._taken(victim) as free:
                 if free:
-                    name = fault.__name__.strip("_")
+                    name = _name(fault)
                     self.tell(f"{name}: {victim}")
                     try:
                         fault(victim)
                         self.done[name] += 1
                     except (KubeError, HTTPError) as error:
                         self.tell(f"{name}: not now, the API server is away: {error}"[:120])
-                    except (ClusterError, OSError, RuntimeError) as error:
+                    except Exception as error:  # whatever it is: a soak without this fault would say too much
                         self.errors.append(f"{name} of {victim}: {error}")
-            self._stop.wait(self.chance.uniform(*PAUSES))
+            self._stop.wait(chance.uniform(*PAUSES))
+
+    def not_done(self) -> set[str]:
+        """Return the names of the faults that have not happened."""
+        return {_name(fault) for fault, _ in self._choices()} - self.done.keys()
 
     def _choices(self) -> list[tuple[Callable[[str], None], str]]:
         of_operators = (self._kill_operator, self._freeze_operator, self._cut_watches, self._step_clock)
@@ -125,7 +131,7 @@ class Faults:
             operator.set_clock(0)
 
     def _restart_api_server(self, _victim: str) -> None:
-        self.ground.backend.restart_api_server(self.ground.policy())
+        self.ground.backend.restart_api_server(POLICY)
 
     def _pause_etcd(self, _victim: str) -> None:
         etcd = self.ground.backend.processes.find("etcd")
@@ -154,3 +160,7 @@ class Faults:
             metadata = self.chance.choice(running)["metadata"]
             self.bereft.add((namespace, metadata["labels"].get(OWNER_NAME, "")))
             kube.delete("Pod", metadata["name"])
+
+
+def _name(fault: Callable[[str], None]) -> str:
+    return fault.__name__.strip("_")

@@ -26,6 +26,8 @@ REAL, SIMULATED = "soak-real", "soak-simulated"
 ACCOUNTS = ("soak-a", "soak-b")
 CLAIMS = ("store", "models", "lake")
 NODES = 5
+# For an API server that is started, or started again.
+POLICY = audit.policy(f"system:serviceaccount:{deploy.OPERATOR_NAMESPACE}:{each}" for each in ACCOUNTS)
 # Simulated pods train for at least so long.
 TRAIN_MILLISECONDS = 3000
 SERVICE_FAILED = '{"outcome":"ServiceFailed","problem":{"reason":"StorageFailed","message":"the storage is away."}}'
@@ -45,10 +47,6 @@ class Ground:
         """Return a client of an administrator, not shared with other threads."""
         return Kube(self.tools.cluster.kubeconfig, namespace)
 
-    def policy(self) -> Object:
-        """Return the audit policy, for an API server that is started again."""
-        return audit.policy(f"system:serviceaccount:{deploy.OPERATOR_NAMESPACE}:{each}" for each in ACCOUNTS)
-
 
 @contextlib.contextmanager
 def ground(directory: Path) -> Iterator[Ground]:
@@ -61,27 +59,39 @@ def ground(directory: Path) -> Iterator[Ground]:
     images = deploy.images()
     tests_image = deploy.image("trainer-tests")
     deploy.install(tools, images)
+    with contextlib.ExitStack() as stack:
+        yield _made(tools, backend, state, directory, images.trainer, tests_image, stack)
+
+
+def _made(
+    tools: deploy.Tools,
+    backend: Local,
+    state: State,
+    directory: Path,
+    trainer_image: str,
+    tests_image: str,
+    stack: contextlib.ExitStack,
+) -> Ground:
     operator = ("-n", deploy.OPERATOR_NAMESPACE, "deployment", deploy.RELEASE)
     # The soak's own operators are processes outside of the cluster, with the rights of the chart.
+    stack.callback(tools.kubectl, "scale", *operator, "--replicas=1")
     tools.kubectl("scale", *operator, "--replicas=0")
     tools.kubectl("wait", "-n", deploy.OPERATOR_NAMESPACE, "pods", "--all", "--for=delete", "--timeout=2m")
-    with contextlib.ExitStack() as stack:
-        _clear(tools)
-        stack.callback(_clear, tools)
-        users = audit.policy(f"system:serviceaccount:{deploy.OPERATOR_NAMESPACE}:{each}" for each in ACCOUNTS)
-        log = backend.restart_api_server(users)
-        log.write_text("")  # the server appends; what an earlier soak left is not of this one
-        stack.callback(backend.restart_api_server)
-        stack.callback(backend.processes.end, programs.single(state, "kwok").name)
-        _start_nodes(tools, backend, state)
-        operators = tuple(
-            stack.enter_context(Operator(name, _kubeconfig(tools, name, directory), directory, images.trainer))
-            for name in ACCOUNTS
-        )
-        operators[0].start().wait_leading()
-        _projects(tools, tests_image)
-        claim = tools.kube(REAL).get("PersistentVolumeClaim", "store")
-        yield Ground(tools, backend, operators, log, backend.volume(claim["spec"]["volumeName"]))
+    _clear(tools)
+    stack.callback(_clear, tools)
+    log = backend.restart_api_server(POLICY)
+    log.write_text("")  # the server appends; what an earlier soak left is not of this one
+    stack.callback(backend.restart_api_server)
+    stack.callback(backend.processes.end, programs.single(state, "kwok").name)
+    _start_nodes(tools, backend, state)
+    operators = tuple(
+        stack.enter_context(Operator(name, _kubeconfig(tools, name, directory), directory, trainer_image))
+        for name in ACCOUNTS
+    )
+    operators[0].start().wait_leading()
+    _projects(tools, tests_image)
+    claim = tools.kube(REAL).get("PersistentVolumeClaim", "store")
+    return Ground(tools, backend, operators, log, backend.volume(claim["spec"]["volumeName"]))
 
 
 def look_into(storage: Path, runs: list[Object]) -> dict[str, str]:
@@ -116,9 +126,12 @@ def _clear(tools: deploy.Tools) -> None:
     names = [f"namespace/{name}" for name in (REAL, SIMULATED)]
     nodes = [f"node/simulated-{number}" for number in range(NODES)]
     volumes = [f"persistentvolume/{SIMULATED}-{claim}" for claim in CLAIMS]
+    rights = [f"clusterrolebinding/{account}" for account in ACCOUNTS]
+    accounts = [f"{kind}/{account}" for account in ACCOUNTS for kind in ("serviceaccount", "rolebinding")]
     # Nobody ends the pods of simulated nodes once these are not simulated any more.
     tools.kubectl("delete", "pods", "--all", "-n", SIMULATED, "--force", "--grace-period=0", check=False)
-    tools.kubectl("delete", *names, *nodes, *volumes, "--ignore-not-found", "--timeout=5m")
+    tools.kubectl("delete", *names, *nodes, *volumes, *rights, "--ignore-not-found", "--timeout=5m")
+    tools.kubectl("delete", *accounts, "-n", deploy.OPERATOR_NAMESPACE, "--ignore-not-found")
 
 
 def _start_nodes(tools: deploy.Tools, backend: Local, state: State) -> None:

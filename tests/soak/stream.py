@@ -24,6 +24,8 @@ TWINS = 2
 STEPS, CHECKPOINT_EVERY = 120, 10
 # A real run is not to fail by the storage's refusals, however many there are.
 RETRIES = 5
+# Shorter than what clocks are set wrong by.
+MAX_DURATION = "30m"
 PATIENCE = 180.0
 
 
@@ -51,7 +53,7 @@ class Stream:
         try:
             while not self._stop.wait(EVERY):
                 self._add()
-        except (KubeError, HTTPError, OSError) as error:
+        except Exception as error:  # whatever it is: a soak without runs would say too much
             self.error = f"no more runs in {self._kube.namespace}: {error}"
 
     def _add(self) -> None:
@@ -73,6 +75,7 @@ def real(chance: random.Random) -> Callable[[int], Object]:
             REAL,
             resources=SMALL,
             retries=RETRIES,
+            maxDuration=MAX_DURATION,
             checkpoints={"everySteps": CHECKPOINT_EVERY},
             hyperparameters={"maxSteps": STEPS, "seed": seeds[-1]},
         )
@@ -82,7 +85,9 @@ def real(chance: random.Random) -> Callable[[int], Object]:
 
 def simulated(number: int) -> Object:
     """Return a simulated run, each with inputs of its own."""
-    run = builders.run(f"run-{number}", SIMULATED, hyperparameters={"epochs": 1, "seed": number})
+    run = builders.run(
+        f"run-{number}", SIMULATED, hyperparameters={"epochs": 1, "seed": number}, maxDuration=MAX_DURATION
+    )
     run["metadata"]["labels"] = simulation.MARK
     return run
 

@@ -62,7 +62,7 @@ class Watch:
             "Where it hung is at the end of the log, as Python stacks. If it was only slow, raise progressDeadline in a"
             " new run."
         )
-        return Problem.of("Stalled", message, remedy=remedy)
+        return Problem.of("ProgressDeadlineExceeded", message, remedy=remedy)
 
     def show(self) -> None:
         """Have the processes write the stacks of their threads into the log."""

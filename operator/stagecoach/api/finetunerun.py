@@ -259,8 +259,8 @@ class FineTuneRunSpec(BaseModel):
         None,
         description="Longest time in which an attempt may make no progress, at least 1m: no step, no batch of an"
         " evaluation, no row tokenized, no megabyte read, copied, hashed or sent. One that makes none, such as on a"
-        " mount or a GPU that hangs, is ended with the reason Stalled, and counts against retries; the next one goes on"
-        " from the newest checkpoint. It changes nothing about the result. Default:"
+        " mount or a GPU that hangs, is ended with the reason ProgressDeadlineExceeded, and counts against retries; the"
+        " next one goes on from the newest checkpoint. It changes nothing about the result. Default:"
         f" {PROGRESS_DEADLINE}.",
         json_schema_extra=rules(
             cel(f"self.matches('{DURATION.pattern}')", DURATION.message),

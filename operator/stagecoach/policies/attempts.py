@@ -18,8 +18,6 @@ LEAVING_PATIENCE = timedelta(seconds=150)
 MAX_IDLE_INTERRUPTIONS = 3
 RETRY_DELAY = timedelta(seconds=10)
 MAX_RETRY_DELAY = timedelta(minutes=5)
-# The clocks of two replicas, one of which goes on with what the other wrote, may differ by so much.
-CLOCKS_DIFFER = timedelta(minutes=1)
 
 STARTING = "Starting"
 WAITING_FOR_QUEUE = "WaitingForQueue"
@@ -174,13 +172,8 @@ def judge(seen: Observation) -> Waiting | Running | Ended:
     return _not_started(pod, seen)
 
 
-def retry_at(end: datetime, failures: int, now: datetime) -> datetime:
-    """Return when the next attempt is due after so many failures; computed from status, so it survives restarts.
-
-    An end that is yet to come was written by a clock that was wrong: nobody waits for it.
-    """
-    if end - now > CLOCKS_DIFFER:
-        return now
+def retry_at(end: datetime, failures: int) -> datetime:
+    """Return when the next attempt is due after so many failures; computed from status, so it survives restarts."""
     delay: timedelta = RETRY_DELAY * 2 ** max(0, failures - 1)
     return end + min(delay, MAX_RETRY_DELAY)
 

@@ -36,7 +36,7 @@ def ahead(order: tuple[str, str], twins: Iterable[Twin]) -> Twin | None:
 def undecided(twins: Iterable[Twin], now: datetime) -> bool:
     """Whether a twin may have its Job in a moment: when it decided, it may not have known of the others."""
     return any(
-        abs(now - datetime.fromisoformat(twin.decided)) < DECISION_HOLDS  # or by a clock that was wrong
+        now - datetime.fromisoformat(twin.decided) < DECISION_HOLDS
         for twin in twins
         if twin.decided and twin.at_work and not twin.has_job
     )

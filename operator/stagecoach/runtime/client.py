@@ -40,6 +40,7 @@ class Client:
         fence: Fence | None = None,
     ) -> None:
         self._server = connection.server
+        self._clock = connection.clock
         self._session = connection.session(agent)
         self._slots = asyncio.Semaphore(concurrency)
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=5.0)
@@ -158,7 +159,9 @@ class Client:
             code, reply_headers, reply = await self._send(
                 verb, resource, method, path, params=params, data=data, headers=headers
             )
-        _measure(verb, resource, code, time.monotonic() - began)
+        took = time.monotonic() - began
+        self._clock.heard(reply_headers.get("Date"), took)
+        _measure(verb, resource, code, took)
         if code >= 400:
             raise from_response(code, reply_headers, reply, f"{verb} {resource} at {path}")
         return reply

@@ -16,6 +16,7 @@ import aiohttp
 from kubernetes.aio import config
 from kubernetes.aio.client import Configuration
 
+from stagecoach.runtime.clock import ClusterClock
 from stagecoach.runtime.version import VERSION
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class Connection:
         self._refresh = refresh
         self._ssl = _ssl_context(configuration)
         self.server = str(configuration.host).rstrip("/")
+        self.clock = ClusterClock()
 
     @classmethod
     async def load(cls) -> "Connection":

@@ -10,7 +10,6 @@ duration by its own clock; a leader counts from before it sent the renewal that 
 import asyncio
 import logging
 import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,15 +19,11 @@ from stagecoach.contract.times import timestamp
 from stagecoach.kinds.plan import Object
 from stagecoach.runtime import metrics
 from stagecoach.runtime.client import Client
+from stagecoach.runtime.clock import boot_time
 from stagecoach.runtime.errors import AlreadyExists, ApiError, Conflict, Fenced, Forbidden, NotFound
 from stagecoach.runtime.resources import LEASES
 
 logger = logging.getLogger(__name__)
-
-
-def boot_time() -> float:
-    """Return seconds that also pass while the machine sleeps: a leader that was suspended must know that it was."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @dataclass(frozen=True)

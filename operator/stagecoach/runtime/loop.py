@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.plan import Key, Object
@@ -32,11 +32,6 @@ RESYNC_SECONDS = 600.0
 UNKNOWN_SECONDS = 1.0
 
 
-def utc_now() -> datetime:
-    """Return the time of day for reconciles; deadlines inside the runtime use the monotonic clock."""
-    return datetime.now(UTC)
-
-
 class Loop:
     """Runs workers while this process leads."""
 
@@ -49,7 +44,7 @@ class Loop:
         executor: Executor,
         leadership: Leadership,
         current: Callable[[str], bool],
-        now: Callable[[], datetime] = utc_now,
+        now: Callable[[], datetime],
     ) -> None:
         self._controllers = {each.kind: each for each in controllers}
         self._settings = settings
@@ -58,7 +53,7 @@ class Loop:
         self._executor = executor
         self._leadership = leadership
         self._current = current  # whether the children in a namespace are known as they are now
-        self._now = now
+        self._now = now  # for reconciles; deadlines inside the runtime use the monotonic clock
         self._problems = Problems()
 
     async def work(self) -> None:

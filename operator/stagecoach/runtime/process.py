@@ -71,7 +71,16 @@ class Operator:
         ]
         self._watch = OwnWatch(connection, self._reader, self._own.values(), options.namespaces, cache, intake)
         executor = Executor(self._writer, resources, intake, Recorder(self._writer, options.identity))
-        self._loop = Loop(controllers, options.settings, cache, self._queue, executor, leadership, self._current)
+        self._loop = Loop(
+            controllers,
+            options.settings,
+            cache,
+            self._queue,
+            executor,
+            leadership,
+            self._current,
+            connection.clock.now,
+        )
         self._health = HealthServer(cache, self._children, self._synced.is_set)
         metrics.QUEUE_DEPTH.set_function(lambda: self._queue.depth)
         metrics.SYNCED.set_function(

@@ -108,7 +108,7 @@ def gone(cluster: Cluster, one: Phases, two: Phases) -> None:
         cluster.kubectl(*each, "--timeout=60s")
     cluster_wide = {each for each in found(cluster, "false") if "stagecoach" in each}
     assert cluster_wide <= SERVED
-    assert found(cluster, "true", "-n", NAMESPACE) == EVERYWHERE
+    eventually(lambda: found(cluster, "true", "-n", NAMESPACE) == EVERYWHERE, 90, "nothing is left of the chart")
     # Kubernetes looks again after half of the time that the pods may take to end.
     team = f"namespace/{two.kube.namespace}"
     eventually(lambda: not cluster.names(team), 150, "the namespace is gone", every=1.0)

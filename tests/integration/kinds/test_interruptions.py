@@ -50,7 +50,7 @@ def test_a_preempted_pod_does_not_count(desk: Desk) -> None:
 
 
 STALLED = {
-    "reason": "Stalled",
+    "reason": "ProgressDeadlineExceeded",
     "message": "no progress for 1 minute while training, at about step 41; it was ended.",
     "remedy": "Where it hung is at the end of the log, as Python stacks.",
 }
@@ -64,10 +64,13 @@ def test_an_attempt_that_hangs_counts_and_is_made_again(desk: Desk) -> None:
     assert {"name": DEADLINE_VARIABLE, "value": "60"} in container["env"]
     desk.kubelet.ended(first, 70, json.dumps({"outcome": "Failed", "problem": STALLED}))
     eventually(lambda: desk.reason("FineTuneRun", "first")[0] == "Retrying", 20, "another attempt follows")
-    assert "Attempt 1 ended with Stalled: no progress for 1 minute" in desk.reason("FineTuneRun", "first")[1]
+    assert (
+        "Attempt 1 ended with ProgressDeadlineExceeded: no progress for 1 minute"
+        in desk.reason("FineTuneRun", "first")[1]
+    )
     desk.kubelet.ended(running(desk, 2), 70, json.dumps({"outcome": "Failed", "problem": STALLED}))
     status = desk.awaits("FineTuneRun", "first", "Failed")["status"]
-    assert desk.reason("FineTuneRun", "first")[0] == "Stalled"
+    assert desk.reason("FineTuneRun", "first")[0] == "ProgressDeadlineExceeded"
     assert "at about step 41" in desk.reason("FineTuneRun", "first")[1]
     assert [item["counted"] for item in status["attempts"]] == [True, True]
     assert (status["totals"]["failures"], status["totals"]["interruptions"]) == (2, 0)

@@ -58,6 +58,7 @@ class World:
     def __init__(self, controller: Controller, obj: Object, project: Object | None = None) -> None:
         self.controller = controller
         self.now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+        self.node_is_off = timedelta(0)  # the clock of the nodes, from ours
         self.project = project
         self.stored = obj
         self.history = [copy.deepcopy(obj)]
@@ -255,7 +256,7 @@ class World:
 
     def run_pods(self) -> None:
         for pod in self.live_pods():
-            running = {"startedAt": self.now.isoformat()}
+            running = {"startedAt": (self.now + self.node_is_off).isoformat()}
             pod["status"] = {
                 "phase": "Running",
                 "containerStatuses": [{"name": "trainer", "state": {"running": running}}],
@@ -268,7 +269,8 @@ class World:
     def end_pod(self, pod: Object, report: Object | None, code: int = 0, reason: str = "Completed") -> None:
         labels = pod["metadata"]["labels"]
         state: dict[str, Any] = {"exitCode": code, "reason": reason}
-        state |= {"startedAt": self.now.isoformat(), "finishedAt": self.now.isoformat()}
+        told = (self.now + self.node_is_off).isoformat()
+        state |= {"startedAt": told, "finishedAt": told}
         if report is not None:
             state["message"] = json.dumps(report).replace(builders.digest("7"), artifact_of(labels.get(INDEX, "0")))
         phase = "Succeeded" if code == 0 else "Failed"

@@ -221,7 +221,7 @@ def test_a_job_is_finished_by_its_conditions() -> None:
 
 
 def test_retries_wait_longer_each_time_and_not_for_ever() -> None:
-    waits = [retry_at(NOW, failures, NOW) - NOW for failures in range(1, 12)]
+    waits = [retry_at(NOW, failures) - NOW for failures in range(1, 12)]
     assert waits == sorted(waits)
     assert waits[0] == timedelta(seconds=10)
     assert waits[-1] == MAX_RETRY_DELAY

@@ -27,6 +27,7 @@ class Api:
         self.answers: list[tuple[int, Any]] = []
         self.stream: list[bytes] = []
         self.hangs = False
+        self.headers: dict[str, str] = {}
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(request)
@@ -38,7 +39,7 @@ class Api:
             await asyncio.sleep(0.5)
         code, answer = self.answers.pop(0) if self.answers else (200, {})
         content = answer if isinstance(answer, bytes) else orjson.dumps(answer)
-        return web.Response(status=code, body=content)
+        return web.Response(status=code, body=content, headers=self.headers)
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -80,6 +81,12 @@ async def test_a_status_patch_is_a_merge_patch_with_our_credentials(api: Api, cl
     assert request.headers["Authorization"] == "Bearer secret"
     assert request.headers["User-Agent"].startswith("stagecoach-operator/")
     assert api.bodies == [{"status": {"x": None}}]
+
+
+async def test_the_time_is_that_of_the_answers(api: Api, connection: Connection, client: Client) -> None:
+    api.headers = {"Date": "Fri, 02 Jan 2026 12:00:00 GMT"}
+    await client.get(JOBS, "ns", "a")
+    assert connection.clock.now().isoformat()[:16] == "2026-01-02T12:00"
 
 
 async def test_a_rotated_token_is_used_at_once(api: Api, connection: Connection, client: Client) -> None:

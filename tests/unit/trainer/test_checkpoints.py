@@ -191,7 +191,7 @@ def test_a_training_that_hangs_is_ended_and_goes_on_from_its_last_checkpoint(
     code, report, output = pod(real, job, HANGS.format(str(real.root / "hangs")), deadline=5)
     assert (code, report.outcome) == (ExitCode.FAILED, Outcome.FAILED), output
     assert report.problem is not None
-    assert report.problem.reason == "Stalled", output
+    assert report.problem.reason == "ProgressDeadlineExceeded", output
     assert "no progress for 5 seconds while training, " in report.problem.message
     assert "in step" in output.partition("The stacks")[2]
     assert saved(real, job) == ["step-3.1", "step-6.1"]

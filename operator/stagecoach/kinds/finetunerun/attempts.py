@@ -30,12 +30,12 @@ def totals(run: FineTuneRun) -> Totals:
 def closed(observed: Observed, current: Attempt, end: Ended, words: str, now: datetime) -> tuple[list[Attempt], Totals]:
     """Return the attempts with the current one ended, and what all of them came to."""
     run, before = observed.run, totals(observed.run)
-    start = current.start or end.started or None
+    start = current.start or (begun(current, end.started, now) if end.started else None)
     seen = newest_checkpoint(observed)
     attempt = current.model_copy(
         update={
             "start": start,
-            "end": end.finished or timestamp(now),
+            "end": timestamp(min(now, datetime.fromisoformat(end.finished))) if end.finished else timestamp(now),
             "outcome": str(end.outcome),
             "counted": end.counted,
             "checkpoint": seen,
@@ -54,6 +54,13 @@ def closed(observed: Observed, current: Attempt, end: Ended, words: str, now: da
         checkpoint=seen,
     )
     return [*run.status.attempts[:-1], attempt], after
+
+
+def begun(attempt: Attempt, started: str, now: datetime) -> str:
+    """Return when a pod of an attempt started, which says so by its node's clock: in a time in which it may have."""
+    if not started:
+        return timestamp(now)
+    return timestamp(min(now, max(datetime.fromisoformat(started), datetime.fromisoformat(attempt.decided))))
 
 
 def waits_again(observed: Observed, current: Attempt, now: datetime) -> tuple[list[Attempt], Totals]:

@@ -189,10 +189,9 @@ def _running(observed: Observed, inputs: Inputs, current: Attempt, seen: Running
         late = Ended(AttemptOutcome.DEADLINE_EXCEEDED, "The time of maxDuration is used up.")
         return _ended(observed, inputs, current, late, now)
     last = run.status.progress
-    # A time that is yet to come is of a clock that was wrong.
-    fresh = last is None or abs(now - datetime.fromisoformat(last.at)) >= PROGRESS_INTERVAL
+    fresh = last is None or now - datetime.fromisoformat(last.at) >= PROGRESS_INTERVAL
     shown = progress.model_copy(update={"at": timestamp(now)}) if progress and fresh else None
-    started = current.model_copy(update={"start": current.start or seen.pod.started or timestamp(now)})
+    started = current.model_copy(update={"start": current.start or attempts.begun(current, seen.pod.started, now)})
     listed = [*run.status.attempts[:-1], started]
     return Plan(
         status=status.running(run, shown, seen.leaving, now, attempts=listed),
@@ -259,7 +258,7 @@ def _again(observed: Observed, last: Attempt, now: datetime) -> Plan:
     totals = attempts.totals(run)
     # Whoever was suspended has lost its turn, and goes on without a delay. Blocked is who waits for a turn.
     resumed = run.status.phase in (Phase.SUSPENDED, Phase.BLOCKED) or last.outcome == AttemptOutcome.SUSPENDED
-    due = end if resumed else retry_at(end, totals.failures + totals.idle_interruptions, now)
+    due = end if resumed else retry_at(end, totals.failures + totals.idle_interruptions)
     if now < due:
         message = _follows(last.number, last.outcome or "", last.message or "")
         told = None if status.says(run, RETRYING) else status.waiting(run, RETRYING, message, now)

@@ -64,7 +64,7 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     if resolution.outcome == AttemptOutcome.SUCCEEDED:
         return _settled(observed, resolution, now)
     if TABLE[AttemptOutcome(resolution.outcome or "")].retried:
-        due = retry_at(datetime.fromisoformat(resolution.completion_time), resolution.failures, now)
+        due = retry_at(datetime.fromisoformat(resolution.completion_time), resolution.failures)
         if now < due:
             told = status.resolving(project, *status.said(project), now)
             return Plan(status=told, delete=_left_over(observed), requeue_after=(due - now).total_seconds())

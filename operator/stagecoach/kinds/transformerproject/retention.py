@@ -63,7 +63,7 @@ def _stopped(observed: Observed, plan: Plan, told: RetentionStatus | None, now: 
 def _next(observed: Observed, plan: Plan, told: RetentionStatus | None, now: datetime, settings: Settings) -> Plan:
     """Decide the next Job when it is due; it is made when the decision is seen in the status."""
     project = observed.project
-    due = _due(observed, told, now) if told else now
+    due = _due(observed, told) if told else now
     if due is None or (told is None and not observed.has_succeeded_run):
         return _with(plan, told, delete=observed.passes)
     if now < due:
@@ -85,7 +85,7 @@ def _next(observed: Observed, plan: Plan, told: RetentionStatus | None, now: dat
     return _with(plan, begun, delete=observed.passes)
 
 
-def _due(observed: Observed, told: RetentionStatus, now: datetime) -> datetime | None:
+def _due(observed: Observed, told: RetentionStatus) -> datetime | None:
     end = datetime.fromisoformat(told.completion_time or told.start_time)
     known = told.outcome in set(AttemptOutcome)
     retried = known and TABLE[AttemptOutcome(told.outcome or "")].retried
@@ -94,7 +94,7 @@ def _due(observed: Observed, told: RetentionStatus, now: datetime) -> datetime |
             end=end,
             succeeded=told.outcome == AttemptOutcome.SUCCEEDED,
             # Cancelled, or a word of a later version: as if it had not been.
-            retry_at=retry_at(end, told.failures, now) if retried or not known else None,
+            retry_at=retry_at(end, told.failures) if retried or not known else None,
             asked_anew=told.asked != _asked(observed.project),
             made_anew=told.made != observed.made,
             again=datetime.fromisoformat(told.again) if told.again else None,
