@@ -4,7 +4,17 @@ from tests.integration.support.eventually import eventually
 from tests.kube import Kube, KubeError, Object
 
 NAME = "none"
-_POD = {"restartPolicy": "Never", "containers": [{"name": "x", "image": "x"}]}
+# What is restricted would be refused for that, and not by a quota.
+_CONTAINER = {
+    "name": "x",
+    "image": "x",
+    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+}
+_POD = {
+    "restartPolicy": "Never",
+    "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+    "containers": [_CONTAINER],
+}
 
 
 def job(name: str) -> Object:
