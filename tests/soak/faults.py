@@ -26,6 +26,12 @@ STORAGE_SECONDS = (10.0, 30.0)
 CLOCK_SECONDS = (20.0, 60.0)
 HOUR = 3600
 
+Fault = Callable[[str, random.Random], None]  # what is done to a victim, by draws of its own
+
+
+class NotNow(Exception):
+    """There is nothing to which this fault could be done."""
+
 
 @dataclass
 class Faults:
@@ -66,10 +72,10 @@ class Faults:
                     name = _name(fault)
                     self.tell(f"{name}: {victim}")
                     try:
-                        fault(victim)
+                        fault(victim, chance)
                         self.done[name] += 1
-                    except (KubeError, HTTPError) as error:
-                        self.tell(f"{name}: not now, the API server is away: {error}"[:120])
+                    except (KubeError, HTTPError, NotNow) as error:
+                        self.tell(f"{name}: not now: {error}"[:120])
                     except Exception as error:  # whatever it is: a soak without this fault would say too much
                         self.errors.append(f"{name} of {victim}: {error}")
             self._stop.wait(chance.uniform(*PAUSES))
@@ -78,9 +84,9 @@ class Faults:
         """Return the names of the faults that have not happened."""
         return {_name(fault) for fault, _ in self._choices()} - self.done.keys()
 
-    def _choices(self) -> list[tuple[Callable[[str], None], str]]:
+    def _choices(self) -> list[tuple[Fault, str]]:
         of_operators = (self._kill_operator, self._freeze_operator, self._cut_watches, self._step_clock)
-        others: list[tuple[Callable[[str], None], str]] = [
+        others: list[tuple[Fault, str]] = [
             (self._restart_api_server, "control plane"),
             (self._pause_etcd, "control plane"),
             (self._refuse_storage, "storage"),
@@ -105,35 +111,35 @@ class Faults:
     def _operator(self, name: str) -> Operator:
         return next(each for each in self.ground.operators if each.name == name)
 
-    def _kill_operator(self, name: str) -> None:
+    def _kill_operator(self, name: str, chance: random.Random) -> None:
         operator = self._operator(name)
         operator.running().kill()
-        self._stop.wait(self.chance.uniform(0, 10))
+        self._stop.wait(chance.uniform(0, 10))
         operator.start()
 
-    def _freeze_operator(self, name: str) -> None:
+    def _freeze_operator(self, name: str, chance: random.Random) -> None:
         process = self._operator(name).running()
         process.freeze()
         try:
-            self._stop.wait(self.chance.uniform(*FROZEN_SECONDS))
+            self._stop.wait(chance.uniform(*FROZEN_SECONDS))
         finally:
             process.thaw()
 
-    def _cut_watches(self, name: str) -> None:
+    def _cut_watches(self, name: str, _chance: random.Random) -> None:
         self._operator(name).cut()
 
-    def _step_clock(self, name: str) -> None:
+    def _step_clock(self, name: str, chance: random.Random) -> None:
         operator = self._operator(name)
-        operator.set_clock(self.chance.choice([-HOUR, HOUR]))
+        operator.set_clock(chance.choice([-HOUR, HOUR]))
         try:
-            self._stop.wait(self.chance.uniform(*CLOCK_SECONDS))
+            self._stop.wait(chance.uniform(*CLOCK_SECONDS))
         finally:
             operator.set_clock(0)
 
-    def _restart_api_server(self, _victim: str) -> None:
+    def _restart_api_server(self, _victim: str, _chance: random.Random) -> None:
         self.ground.backend.restart_api_server(POLICY)
 
-    def _pause_etcd(self, _victim: str) -> None:
+    def _pause_etcd(self, _victim: str, _chance: random.Random) -> None:
         etcd = self.ground.backend.processes.find("etcd")
         if etcd is None:
             raise RuntimeError("etcd does not run")
@@ -143,24 +149,25 @@ class Faults:
         finally:
             etcd.signal(signal.SIGCONT)
 
-    def _refuse_storage(self, _victim: str) -> None:
+    def _refuse_storage(self, _victim: str, chance: random.Random) -> None:
         """Take the right to use the volume away from all but root."""
         folder = self.ground.storage
         mode = stat.S_IMODE(folder.stat().st_mode)
         folder.chmod(0)
         try:
-            self._stop.wait(self.chance.uniform(*STORAGE_SECONDS))
+            self._stop.wait(chance.uniform(*STORAGE_SECONDS))
         finally:
             folder.chmod(mode)
 
-    def _delete_pod(self, namespace: str) -> None:
+    def _delete_pod(self, namespace: str, chance: random.Random) -> None:
         kube = self.ground.kube(namespace)
         running = [pod for pod in kube.select("Pod") if pod["status"].get("phase") == "Running"]
-        if running:
-            metadata = self.chance.choice(running)["metadata"]
-            self.bereft.add((namespace, metadata["labels"].get(OWNER_NAME, "")))
-            kube.delete("Pod", metadata["name"])
+        if not running:
+            raise NotNow("no pod runs")
+        metadata = chance.choice(running)["metadata"]
+        self.bereft.add((namespace, metadata["labels"].get(OWNER_NAME, "")))
+        kube.delete("Pod", metadata["name"])
 
 
-def _name(fault: Callable[[str], None]) -> str:
+def _name(fault: Fault) -> str:
     return fault.__name__.strip("_")

@@ -63,6 +63,14 @@ def every_run_ends(evidence: Evidence) -> Iterator[str]:
             yield f"run {_title(run)} is {_phase(run) or 'without a phase'}: {_ready(run).get('message')}"
 
 
+def every_run_is_in_the_log(evidence: Evidence) -> Iterator[str]:
+    """What is judged by the audit log is worth as much as the log is whole."""
+    told = {title for title, _ in evidence.statuses()}
+    for run in evidence.runs:
+        if _title(run) not in told:
+            yield f"the log tells of no status of run {_title(run)}"
+
+
 def every_failure_speaks(evidence: Evidence) -> Iterator[str]:
     """EveryFailureSpeaks: what did not go well says what happened and what to do."""
     for run in evidence.runs:
@@ -223,6 +231,7 @@ def artifacts_are_whole(evidence: Evidence) -> Iterator[str]:
 
 CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
     every_run_ends,
+    every_run_is_in_the_log,
     every_failure_speaks,
     real_runs_succeed,
     no_job_twice,

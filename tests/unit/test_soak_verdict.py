@@ -99,6 +99,7 @@ OTHER_END = [{"number": 1, "job": "first-a1", "outcome": "PodLost", "message": "
     [
         ("every_run_ends", {"runs": []}),
         ("every_run_ends", {"runs": [run(phase="Running")]}),
+        ("every_run_is_in_the_log", {"writes": []}),
         ("every_failure_speaks", {"runs": [run(phase="Failed", **SILENT)]}),
         ("every_failure_speaks", {"runs": [run(attempts=FAILED_SILENTLY)]}),
         ("real_runs_succeed", {"runs": [run(phase="Failed")]}),
