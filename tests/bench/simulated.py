@@ -24,6 +24,8 @@ ACCOUNT = "operator"
 NODES = 10
 RUN_MILLISECONDS = 500
 CLAIMS = ("store", "models", "lake")
+# By default Kubernetes deletes pods that have ended, from 12,500 on: while others are measured.
+KEEPS_PODS = "--terminated-pod-gc-threshold=0"
 
 
 class Simulated:
@@ -85,7 +87,8 @@ def simulated() -> Iterator[Simulated]:
         remove_tree(directory)  # of one that was killed
         with contextlib.ExitStack() as stack:
             stack.callback(remove_tree, directory)
-            running = Simulated(stack.enter_context(ControlPlane(directory, state=state, scheduler=True)), state)
+            plane = ControlPlane(directory, state=state, scheduler=True, controller_manager_arguments=(KEEPS_PODS,))
+            running = Simulated(stack.enter_context(plane), state)
             stack.callback(running.end)
             running.prepare()
             yield running
