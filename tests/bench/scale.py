@@ -9,11 +9,12 @@ them.
 
 import argparse
 import asyncio
+import itertools
 import signal
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -68,58 +69,93 @@ class Measured:
     writes_after_restart: float = 0.0
 
 
+class Runs:
+    """Makes runs of which no two have the same inputs: they would wait for one another, and wake one another."""
+
+    def __init__(self) -> None:
+        self._seeds = itertools.count(1)
+
+    def __call__(self, names: Iterable[str], project: str = "desk") -> list[Object]:
+        return [_run(name, next(self._seeds), project) for name in names]
+
+
 async def measure(running: Simulated, runs: int) -> Measured:
     """Measure everything, on a control plane on which nothing happened yet."""
-    found = Measured()
     operator = await asyncio.to_thread(lambda: running.start_operator().wait_ready().wait_leading())
     async with Crowd(running.plane.kubeconfig) as crowd:
-        await crowd.make_ready_project("desk")
-        await crowd.make_ready_project("held", pods={"labels": {HOLD: "true"}})
-        bare = await _bare_job(crowd)
-        await _blocks(running, operator, crowd, bare, runs, found)
-        found.active = min(ACTIVE, max(FEWEST, runs // 10))
-        await _latencies(running, crowd, found)
-        found.mebibytes = usage.most_memory(operator.process.pid)
-        found.failures += len(crowd.failed) + await crowd.surplus_jobs()
-        found.objects = len(crowd.runs)
-    await asyncio.to_thread(_restart, running, operator, found)
-    return found
+        bench = Bench(running, operator, crowd)
+        await bench.run(runs)
+    await asyncio.to_thread(_restart, running, operator, bench.found)
+    return bench.found
 
 
-async def _blocks(
-    running: Simulated, operator: OperatorProcess, crowd: Crowd, bare: Object, runs: int, found: Measured
-) -> None:
-    blocks = min(BLOCKS, max(FEWEST, runs // SMALLEST_BLOCK))
-    size = -(-runs // blocks)
-    for number in range(blocks):
-        order = ["runs", "jobs"] if number % 2 == 0 else ["jobs", "runs"]
-        for arm in order:
-            names = [f"{arm[:-1]}-{number * size + each}" for each in range(size)]
-            made = [_run(name, seed) if arm == "runs" else _named(bare, name) for seed, name in enumerate(names, 1)]
-            before, asked = _spent(running, operator), usage.requests(operator)
-            seconds = await crowd.see_through(made, within=PATIENCE + size)
-            _add(found.arms[arm].milliseconds, before, _spent(running, operator))
-            found.arms[arm].rates.append(size / seconds)
-            found.arms[arm].ended += size
-            if arm == "runs":
-                _add(found.requests, asked, usage.requests(operator))
-        told = ", ".join(f"{arm} {found.arms[arm].rates[-1]:.1f}" for arm in found.arms)
-        print(f"block {number + 1} of {blocks}: {told} per second", file=sys.stderr, flush=True)
+class Bench:
+    """What is measured with one operator, one after the other."""
+
+    def __init__(self, running: Simulated, operator: OperatorProcess, crowd: Crowd) -> None:
+        self.found = Measured()
+        self._running = running
+        self._operator = operator
+        self._crowd = crowd
+        self._new_runs = Runs()
+
+    async def run(self, runs: int) -> None:
+        """Measure with so many runs, and as many bare Jobs."""
+        await self._crowd.make_ready_project("desk")
+        await self._crowd.make_ready_project("held", pods={"labels": {HOLD: "true"}})
+        await self._blocks(await self._bare_job(), runs)
+        self.found.active = min(ACTIVE, max(FEWEST, runs // 10))
+        await self._latencies()
+        self.found.mebibytes = usage.most_memory(self._operator.process.pid)
+        self.found.failures += len(self._crowd.failed) + await self._crowd.surplus_jobs()
+        self.found.objects = len(self._crowd.runs)
+
+    async def _bare_job(self) -> Object:
+        await self._crowd.see_through(self._new_runs(["first"]), within=PATIENCE)
+        return bare_job(await self._crowd.job_of("first"))
+
+    async def _blocks(self, bare: Object, runs: int) -> None:
+        blocks = min(BLOCKS, max(FEWEST, runs // SMALLEST_BLOCK))
+        size = -(-runs // blocks)
+        arms = self.found.arms
+        for number in range(blocks):
+            order = ["runs", "jobs"] if number % 2 == 0 else ["jobs", "runs"]
+            for arm in order:
+                names = [f"{arm[:-1]}-{number * size + each}" for each in range(size)]
+                made = self._new_runs(names) if arm == "runs" else [_named(bare, name) for name in names]
+                before, asked = _spent(self._running, self._operator), usage.requests(self._operator)
+                seconds = await self._crowd.see_through(made, within=PATIENCE + size)
+                _add(arms[arm].milliseconds, before, _spent(self._running, self._operator))
+                arms[arm].rates.append(size / seconds)
+                arms[arm].ended += size
+                if arm == "runs":
+                    _add(self.found.requests, asked, usage.requests(self._operator))
+            told = ", ".join(f"{arm} {arms[arm].rates[-1]:.1f}" for arm in arms)
+            print(f"block {number + 1} of {blocks}: {told} per second", file=sys.stderr, flush=True)
+
+    async def _latencies(self) -> None:
+        """Hold runs at work, end the pods of some, and take the time from a pod's change to its run's status."""
+        names = [f"held-{number}" for number in range(self.found.active)]
+        printing = asyncio.create_task(_print_progress(self._running.log))
+        try:
+            await self._crowd.make(self._new_runs(names, "held"))
+            pods = await self._crowd.pods_at_work(names, within=PATIENCE + len(names))
+            ends = []
+            for name in names[:CHANGES]:
+                ends.append(asyncio.create_task(self._crowd.end_pod(pods[name], name, within=PATIENCE)))
+                await asyncio.sleep(PACE)
+            self.found.latencies = await asyncio.gather(*ends)
+        finally:
+            printing.cancel()
 
 
-def _run(name: str, seed: int, project: str = "desk") -> Object:
-    # Runs of the same inputs would wait for one another.
+def _run(name: str, seed: int, project: str) -> Object:
     settings = {"learningRate": 1.0e-3, "epochs": 1, "seed": seed}
     return builders.run(name, project=project, hyperparameters=settings, force=True)
 
 
 def _named(bare: Object, name: str) -> Object:
     return bare | {"metadata": bare["metadata"] | {"name": name}}
-
-
-async def _bare_job(crowd: Crowd) -> Object:
-    await crowd.see_through([_run("first", 0)], within=PATIENCE)
-    return bare_job(await crowd.job_of("first"))
 
 
 def bare_job(job: Object) -> Object:
@@ -140,22 +176,6 @@ def _bare(metadata: Object) -> Object:
     labels = {name: value for name, value in metadata["labels"].items() if name not in (*MANAGED_BY, *GIVEN)}
     renamed = {f"bare.{name}": value for name, value in labels.items()}
     return {"labels": BARE | renamed, "annotations": metadata.get("annotations") or {}}
-
-
-async def _latencies(running: Simulated, crowd: Crowd, found: Measured) -> None:
-    """Hold runs at work, end the pods of some, and take the time from the change of a pod to the status of its run."""
-    names = [f"held-{number}" for number in range(found.active)]
-    printing = asyncio.create_task(_print_progress(running.log))
-    try:
-        await crowd.make([_run(name, seed, "held") for seed, name in enumerate(names)])
-        pods = await crowd.pods_at_work(names, within=PATIENCE + len(names))
-        ends = []
-        for name in names[:CHANGES]:
-            ends.append(asyncio.create_task(crowd.end_pod(pods[name], name, within=PATIENCE)))
-            await asyncio.sleep(PACE)
-        found.latencies = await asyncio.gather(*ends)
-    finally:
-        printing.cancel()
 
 
 async def _print_progress(log: Path) -> None:

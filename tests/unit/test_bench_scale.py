@@ -3,7 +3,7 @@
 import pytest
 
 from stagecoach.build.labels import MANAGED_BY, OWNER_KIND, OWNER_UID, REPORTS_PROGRESS
-from tests.bench.scale import Arm, Measured, bare_job, options_of, report
+from tests.bench.scale import Arm, Measured, Runs, bare_job, options_of, report
 
 
 def measured() -> Measured:
@@ -68,6 +68,14 @@ def test_a_bare_job_is_as_a_runs_and_not_the_operators() -> None:
         assert len(made) == len(was)
         assert made["bench"] == "bare"
         assert not made.keys() & (was.keys() | given.keys())
+
+
+def test_no_two_runs_have_the_same_inputs() -> None:
+    new_runs = Runs()
+    made = [*new_runs(["first"]), *new_runs(["run-0", "run-1"]), *new_runs(["held-0"], "held")]
+    assert [each["metadata"]["name"] for each in made] == ["first", "run-0", "run-1", "held-0"]
+    assert [each["spec"]["project"] for each in made] == ["desk", "desk", "desk", "held"]
+    assert [each["spec"]["hyperparameters"]["seed"] for each in made] == [1, 2, 3, 4]
 
 
 def test_too_few_runs_are_refused_before_anything_is_started(capsys: pytest.CaptureFixture[str]) -> None:
