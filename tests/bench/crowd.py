@@ -23,12 +23,14 @@ from tests.bench.simulated import NAMESPACE
 from tests.simulation import TRAINED
 
 Object = dict[str, Any]
+# Kind and name; a run's Job goes by the name of its run.
+Key = tuple[str, str]
 
 RUNS = Resource(API_VERSION, "FineTuneRun", "finetuneruns")
 PROJECTS = Resource(API_VERSION, "TransformerProject", "transformerprojects")
 _RESOURCES = {each.kind: each for each in (RUNS, PROJECTS, JOBS)}
-BARE = {"bench": "bare"}  # the label of Jobs that are not the operator's
 _ENDED_JOB = ("Complete", "Failed")
+ENDED = ("Succeeded", "Failed")
 AT_ONCE = 16
 WATCH_SECONDS = 600
 
@@ -38,7 +40,8 @@ class Crowd:
 
     def __init__(self, kubeconfig: Path) -> None:
         self._kubeconfig = kubeconfig
-        self._phases: dict[tuple[str, str], tuple[str, float]] = {}  # kind and name: the last phase, and since when
+        self._phases: dict[Key, tuple[str, float]] = {}  # the last phase, and since when
+        self._last_event = time.monotonic()
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._watches: list[asyncio.Task[None]] = []
         self.runs: set[str] = set()
@@ -48,11 +51,7 @@ class Crowd:
         await config.load_kube_config(str(self._kubeconfig), client_configuration=configuration)  # type: ignore[no-untyped-call]
         self._connection = Connection(configuration)
         self._client = Client(self._connection, agent="bench", timeout=60)
-        told = [
-            (RUNS, "", _phase),
-            (PROJECTS, "", _phase),
-            (JOBS, ",".join(f"{name}={value}" for name, value in BARE.items()), _job_phase),
-        ]
+        told = [(RUNS, _phase), (PROJECTS, _phase), (JOBS, _job_phase)]
         self._watches = [asyncio.create_task(self._watch(*each)) for each in told]
         return self
 
@@ -64,6 +63,11 @@ class Crowd:
         await asyncio.gather(*self._watches, return_exceptions=True)
         await self._client.close()
         await self._connection.close()
+
+    @property
+    def silence(self) -> float:
+        """For how many seconds nothing has happened to anything."""
+        return time.monotonic() - self._last_event
 
     @property
     def failed(self) -> list[str]:
@@ -81,18 +85,18 @@ class Crowd:
         await asyncio.gather(*map(self._create, objects))
 
     async def see_through(self, objects: Sequence[Object], within: float) -> float:
-        """Create objects and wait for the end of all; return the seconds that this took."""
+        """Create objects and wait for the end of all, and of the Jobs of runs; return the seconds that this took."""
         began = time.monotonic()
         await self.make(objects)
-        keys = [(obj["kind"], obj["metadata"]["name"]) for obj in objects]
+        keys = {key for obj in objects for key in _ends(obj)}
         missing = set(keys)
 
         def all_ended() -> bool:
-            missing.difference_update([key for key in missing if self._phase(key) in ("Succeeded", "Failed")])
+            missing.difference_update([key for key in missing if self._phase(key) in ENDED or self._never_ends(key)])
             return not missing
 
         await self._await(all_ended, within, f"{len(objects)} objects have ended")
-        return max(self._phases[key][1] for key in keys) - began
+        return max(self._phases[key][1] for key in keys if key in self._phases) - began
 
     async def pods_at_work(self, runs: Sequence[str], within: float) -> dict[str, Object]:
         """Wait until these runs say that they run; return the pod of each."""
@@ -134,27 +138,32 @@ class Crowd:
             body = obj | {"metadata": obj["metadata"] | {"namespace": NAMESPACE}}
             await self._client.create(_RESOURCES[obj["kind"]], NAMESPACE, body)
 
-    def _phase(self, key: tuple[str, str]) -> str:
+    def _never_ends(self, key: Key) -> bool:
+        # A run that failed need not have a Job.
+        return key[0] == JOBS.kind and self._is(RUNS.kind, key[1], "Failed") and key not in self._phases
+
+    def _phase(self, key: Key) -> str:
         return self._phases.get(key, ("", 0.0))[0]
 
     def _is(self, kind: str, name: str, phase: str) -> bool:
         return self._phase((kind, name)) == phase
 
-    async def _watch(self, resource: Resource, labels: str, phase: Callable[[Object], str]) -> None:
-        pages = self._client.pages(resource, NAMESPACE, labels=labels)
+    async def _watch(self, resource: Resource, phase: Callable[[Object], str]) -> None:
+        pages = self._client.pages(resource, NAMESPACE)
         [(_, since)] = [page async for page in pages]  # of a namespace in which there is nothing yet
         while True:  # the server may end it at any time, and does when a definition changes
             async for event in self._client.watch(
-                resource, NAMESPACE, since=since, labels=labels, seconds=WATCH_SECONDS, silence=2 * WATCH_SECONDS
+                resource, NAMESPACE, since=since, seconds=WATCH_SECONDS, silence=2 * WATCH_SECONDS
             ):
                 obj = event["object"]
                 if event["type"] == "ERROR":
                     raise RuntimeError(f"the watch of {resource} was interrupted: {obj.get('message')}")
                 since = obj["metadata"]["resourceVersion"]
                 if event["type"] != "BOOKMARK":
-                    self._note((resource.kind, obj["metadata"]["name"]), phase(obj))
+                    self._last_event = time.monotonic()
+                    self._note(_key(obj, resource), phase(obj))
 
-    def _note(self, key: tuple[str, str], phase: str) -> None:
+    def _note(self, key: Key, phase: str) -> None:
         if self._phase(key) != phase:
             self._phases[key] = phase, time.monotonic()
 
@@ -166,6 +175,18 @@ class Crowd:
             if broken or time.monotonic() > deadline:
                 raise RuntimeError(f"not within {seconds:.0f} s: {words}. {' '.join(broken)}")
             await asyncio.sleep(0.05)
+
+
+def _key(obj: Object, resource: Resource) -> Key:
+    metadata = obj["metadata"]
+    labels = metadata.get("labels") or {}
+    return resource.kind, labels.get(OWNER_NAME, metadata["name"]) if resource is JOBS else metadata["name"]
+
+
+def _ends(obj: Object) -> list[Key]:
+    # A run succeeds when its pod has; its Job is behind, and a bare Job has to come as far.
+    kind, name = obj["kind"], obj["metadata"]["name"]
+    return [(kind, name), (JOBS.kind, name)] if kind == RUNS.kind else [(kind, name)]
 
 
 def _phase(obj: Object) -> str:
