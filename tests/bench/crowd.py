@@ -123,6 +123,16 @@ class Crowd:
         await self._await(lambda: self._is(RUNS.kind, run, "Succeeded"), within, f"{run} has succeeded")
         return self._phases[RUNS.kind, run][1] - began
 
+    async def await_records(self, project: str, within: float) -> None:
+        """Wait until a project says that its storage holds records."""
+        async with asyncio.timeout(within):
+            while not await self._has_records(project):
+                await asyncio.sleep(0.5)
+
+    async def _has_records(self, project: str) -> bool:
+        status = (await self._client.get(PROJECTS, NAMESPACE, project)).get("status", {})
+        return bool(status.get("storage", {}).get("records"))
+
     async def job_of(self, run: str) -> Object:
         """Return the Job of a run."""
         [job] = await self._client.list_all(JOBS, NAMESPACE, labels=f"{OWNER_NAME}={run}")
