@@ -69,10 +69,9 @@ class Crowd:
         """For how many seconds nothing has happened to anything."""
         return time.monotonic() - self._last_event
 
-    @property
-    def failed(self) -> list[str]:
-        """The names of what ended badly."""
-        return [name for (_, name), (phase, _) in self._phases.items() if phase == "Failed"]
+    def failed(self, kind: str) -> list[str]:
+        """Return the names of what ended badly; a run's Job goes by the name of its run."""
+        return [name for (of, name), (phase, _) in self._phases.items() if (of, phase) == (kind, "Failed")]
 
     async def make_ready_project(self, name: str, **spec: Any) -> None:
         """Make a project, and wait until it is Ready."""
@@ -138,10 +137,10 @@ class Crowd:
         [job] = await self._client.list_all(JOBS, NAMESPACE, labels=f"{OWNER_NAME}={run}")
         return job
 
-    async def surplus_jobs(self) -> int:
-        """Return how many more Jobs the operator has made than there are runs."""
+    async def owners_of_jobs(self) -> list[str]:
+        """Return the names of the runs that the operator has made Jobs for, each as often as it has one."""
         pages = self._client.pages(JOBS, NAMESPACE, labels=f"{OWNER_KIND}={RUNS.kind}", metadata_only=True)
-        return sum([len(jobs) async for jobs, _ in pages]) - len(self.runs)
+        return [job["metadata"]["labels"][OWNER_NAME] async for jobs, _ in pages for job in jobs]
 
     async def _create(self, obj: Object) -> None:
         async with self._slots:

@@ -12,11 +12,9 @@ import argparse
 import asyncio
 import itertools
 import signal
-import statistics
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,9 +22,9 @@ from stagecoach.build.labels import MANAGED_BY
 from stagecoach.runtime.resources import JOBS
 from tests import builders
 from tests.bench import usage
-from tests.bench.crowd import Crowd
+from tests.bench.crowd import RUNS, Crowd
+from tests.bench.report import RESTART_SECONDS, Failures, Measured, report
 from tests.bench.simulated import Simulated, progress_line, simulated
-from tests.bench.training import interval
 from tests.integration.support.eventually import eventually
 from tests.integration.support.operator import OperatorProcess
 from tests.simulation import HOLD
@@ -34,7 +32,6 @@ from tests.simulation import HOLD
 Object = dict[str, Any]
 Name = TypeVar("Name")
 
-RATIO, MEBIBYTES, MILLISECONDS, RESTART_SECONDS = 0.60, 512, 250, 30
 BLOCKS, SMALLEST_BLOCK = 10, 100
 # One run in each of two blocks: an interval is of two ratios at least.
 FEWEST = 2
@@ -48,30 +45,6 @@ PACE = 0.1
 PATIENCE = 120.0
 # The controller of Jobs lets changes gather for a second: after two of silence it has nothing left to do.
 SILENCE = 2.0
-
-
-@dataclass
-class Arm:
-    """What one sort of object came to."""
-
-    rates: list[float] = field(default_factory=list)  # of its blocks, in objects that ended per second
-    milliseconds: dict[str, float] = field(default_factory=dict)  # of CPU, by process
-    ended: int = 0
-
-
-@dataclass
-class Measured:
-    """All that was measured."""
-
-    arms: dict[str, Arm] = field(default_factory=lambda: {"runs": Arm(), "jobs": Arm()})
-    failures: int = 0
-    requests: dict[tuple[str, str], float] = field(default_factory=dict)  # of the operator, in the blocks of runs
-    mebibytes: float = 0.0
-    active: int = 0
-    latencies: list[float] = field(default_factory=list)
-    objects: int = 0
-    restart: float = 0.0
-    writes_after_restart: float = 0.0
 
 
 class Runs:
@@ -113,8 +86,13 @@ class Bench:
         await self._blocks(bare, runs)
         await self._latencies(min(ACTIVE, max(CHANGES, runs // 10)))
         self.found.mebibytes = usage.most_memory(self._operator.process.pid)
-        self.found.failures += len(self._crowd.failed) + await self._crowd.surplus_jobs()
+        self.found.failures = await self._failures()
         self.found.objects = len(self._crowd.runs)
+
+    async def _failures(self) -> Failures:
+        crowd = self._crowd
+        failed_runs, failed_jobs = crowd.failed(RUNS.kind), crowd.failed(JOBS.kind)
+        return Failures.of(crowd.runs, failed_runs, failed_jobs, await crowd.owners_of_jobs())
 
     async def _bare_job(self) -> Object:
         await self._crowd.see_through(self._new_runs(["first"]), within=PATIENCE)
@@ -246,52 +224,6 @@ def _restart(running: Simulated, operator: OperatorProcess, found: Measured) -> 
 def _add(total: dict[Name, float], before: dict[Name, float], after: dict[Name, float]) -> None:
     for name, value in after.items():
         total[name] = total.get(name, 0.0) + value - before.get(name, 0.0)
-
-
-def report(found: Measured) -> tuple[list[str], list[str]]:
-    """Return the lines of the table, and what was missed."""
-    runs, jobs = found.arms["runs"], found.arms["jobs"]
-    mean, low, high = interval([one / other for one, other in zip(runs.rates, jobs.rates, strict=True)])
-    cuts = statistics.quantiles(found.latencies, n=100, method="inclusive")
-    median, worst = 1000 * cuts[49], 1000 * cuts[98]
-    rows = [
-        ("runs that ended, per second", f"{statistics.fmean(runs.rates):.1f}", "", True),
-        ("bare Jobs that ended, per second", f"{statistics.fmean(jobs.rates):.1f}", "", True),
-        ("ratio (95 % interval)", f"{mean:.3f} ({low:.3f} to {high:.3f})", f"≥ {RATIO:.2f}", mean >= RATIO),
-        ("failures, and Jobs too many", f"{found.failures}", "0", found.failures == 0),
-        ("the operator's memory, MiB", f"{found.mebibytes:.0f}", f"< {MEBIBYTES}", found.mebibytes < MEBIBYTES),
-        ("CPU ms of a run, of a bare Job", "", "", True),
-        *_by_process(runs, jobs),
-        ("the operator's requests for a run", f"{sum(found.requests.values()) / runs.ended:.2f}", "", True),
-        *_by_verb(found.requests, runs.ended),
-        (f"pod changed → status, ms, p50 at {found.active} at work", f"{median:.0f}", "", True),
-        ("pod changed → status, ms, p99", f"{worst:.0f}", f"< {MILLISECONDS}", worst < MILLISECONDS),
-        (
-            f"restart beside {found.objects} runs → idle, s",
-            f"{found.restart:.1f}",
-            f"< {RESTART_SECONDS}",
-            found.restart < RESTART_SECONDS,
-        ),
-        ("status writes after that", f"{found.writes_after_restart:.0f}", "", True),
-    ]
-    lines = ["| what | measured | to reach |", "|---|---|---|"]
-    lines += [f"| {what} | {value} | {target} |" for what, value, target, _ in rows]
-    return lines, [f"{what}: {value}, to reach {target}" for what, value, target, reached in rows if not reached]
-
-
-def _by_process(runs: Arm, jobs: Arm) -> list[tuple[str, str, str, bool]]:
-    def each(arm: Arm, name: str) -> str:
-        return f"{arm.milliseconds.get(name, 0.0) / arm.ended:.1f}"
-
-    names = sorted(runs.milliseconds, key=lambda name: -runs.milliseconds[name])
-    return [(f"- {name}", f"{each(runs, name)}, {each(jobs, name)}", "", True) for name in names]
-
-
-def _by_verb(requests: dict[tuple[str, str], float], ended: int) -> list[tuple[str, str, str, bool]]:
-    counts = sorted(requests.items(), key=lambda item: -item[1])
-    return [
-        (f"- {' '.join(name)}", f"{count / ended:.2f}", "", True) for name, count in counts if count / ended >= 0.005
-    ]
 
 
 def main(options: argparse.Namespace) -> int:

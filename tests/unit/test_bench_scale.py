@@ -3,7 +3,8 @@
 import pytest
 
 from stagecoach.build.labels import MANAGED_BY, OWNER_KIND, OWNER_UID, REPORTS_PROGRESS
-from tests.bench.scale import Arm, Measured, Runs, bare_job, options_of, report
+from tests.bench.report import Arm, Failures, Measured, report
+from tests.bench.scale import Runs, bare_job, options_of
 
 
 def measured() -> Measured:
@@ -34,15 +35,36 @@ def test_what_is_reached_is_in_the_table_and_nothing_is_missed() -> None:
 def test_each_target_that_is_missed_is_named() -> None:
     found = measured()
     found.arms["runs"].rates = [20.0, 25.0]
-    found.failures, found.mebibytes, found.latencies, found.restart = 1, 600.0, [0.3] * 10, 31.0
+    found.mebibytes, found.latencies, found.restart = 600.0, [0.3] * 10, 31.0
+    found.failures = Failures(["run-3"], ["run-3", "job-1"], ["run-4"], [f"run-{number}" for number in range(6)])
     _, missed = report(found)
     assert missed == [
         "ratio (95 % interval): 0.500 (0.500 to 0.500), to reach ≥ 0.60",
-        "failures, and Jobs too many: 1, to reach 0",
+        "runs that failed: 1: run-3, to reach 0",
+        "Jobs that failed: 2: run-3, job-1, to reach 0",
+        "Jobs too many: 1: run-4, to reach 0",
+        "runs without a Job: 6: run-0, run-1, run-2, run-3, run-4, …, to reach 0",
         "the operator's memory, MiB: 600, to reach < 512",
         "pod changed → status, ms, p99: 300, to reach < 250",
         "restart beside 110 runs → idle, s: 31.0, to reach < 30",
     ]
+
+
+@pytest.mark.parametrize(
+    ("owners", "surplus", "missing"),
+    [
+        (["a", "b"], [], []),
+        (["b", "b"], ["b"], ["a"]),
+        (["a", "b", "b", "b"], ["b", "b"], []),
+        (["a", "b", "nobody"], ["nobody"], []),
+        ([], [], ["a", "b"]),
+    ],
+)
+def test_a_job_too_many_does_not_stand_for_one_that_is_missing(
+    owners: list[str], surplus: list[str], missing: list[str]
+) -> None:
+    found = Failures.of({"a", "b"}, ["b"], [], owners)
+    assert found == Failures(["b"], [], surplus, missing)
 
 
 def test_a_bare_job_is_as_a_runs_and_not_the_operators() -> None:
