@@ -26,6 +26,7 @@ from tests.bench.crowd import RUNS, Crowd
 from tests.bench.report import RESTART_SECONDS, Failures, Measured, report
 from tests.bench.simulated import Simulated, progress_line, simulated
 from tests.integration.support.eventually import eventually
+from tests.integration.support.metrics import Metrics
 from tests.integration.support.operator import OperatorProcess
 from tests.simulation import HOLD
 
@@ -43,6 +44,8 @@ GIVEN = [f"{domain}{name}" for domain in ("", "batch.kubernetes.io/") for name i
 # Between two pods that end: a crowd that ends at once is what the blocks measure.
 PACE = 0.1
 PATIENCE = 120.0
+# Between two looks at the operator's metrics: what renders them is what is measured.
+LOOK = 0.5
 # The controller of Jobs lets changes gather for a second: after two of silence it has nothing left to do.
 SILENCE = 2.0
 
@@ -114,14 +117,14 @@ class Bench:
     async def _block(self, name: str, objects: Sequence[Object]) -> None:
         """Have an arm make these and see them end; what it leaves to be done is its own in CPU, and is not timed."""
         arm = self.found.arms[name]
-        asked, before = usage.requests(self._operator), self._spent()
+        asked, before = usage.requests(await self._metrics()), self._spent()
         seconds = await self._crowd.see_through(objects, within=PATIENCE + len(objects))
         arm.rates.append(len(objects) / seconds)
         await self._drain()
         _add(arm.milliseconds, before, self._spent())
         arm.ended += len(objects)
         if name == "runs":
-            _add(self.found.requests, asked, usage.requests(self._operator))
+            _add(self.found.requests, asked, usage.requests(await self._metrics()))
 
     async def _drain(self) -> None:
         """Wait until nothing happens any more: what one leaves to be done must not slow down the next."""
@@ -130,11 +133,14 @@ class Bench:
             if time.monotonic() > deadline:
                 print(f"it goes on, though something happens after {PATIENCE:.0f} s still", file=sys.stderr, flush=True)
                 return
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(LOOK)
 
-    async def _waiting(self) -> float:
-        """Return how many objects wait for the operator."""
-        return await asyncio.to_thread(self._operator.metric, "stagecoach_queue_depth")
+    async def _waiting(self) -> bool:
+        """Tell whether anything waits for the operator."""
+        return (await self._metrics()).total("stagecoach_queue_depth") > 0
+
+    async def _metrics(self) -> Metrics:
+        return await asyncio.to_thread(eventually, lambda: _told(self._operator), PATIENCE, "metrics are told", LOOK)
 
     def _spent(self) -> dict[str, float]:
         pids = self._running.pids() | {"operator": self._operator.process.pid}
@@ -142,11 +148,11 @@ class Bench:
 
     async def _latencies(self, active: int) -> None:
         """Hold runs at work, end the pods of some, and take the time from a pod's change to its run's status."""
-        first, *others = names = [f"held-{number}" for number in range(1 + active)]
+        first, *others = (f"held-{number}" for number in range(1 + active))
         printing = asyncio.create_task(_print_progress(self._running.log))
         try:
-            await self._crowd.make(self._new_runs(names, "held"))
-            pods = await self._crowd.pods_at_work(names, within=PATIENCE + len(names))
+            await self._crowd.make(self._new_runs([first, *others], "held"))
+            pods = await self._crowd.pods_at_work([first, *others], within=PATIENCE + active)
             await self._warm_up(pods[first], first)
             self.found.active = active
             ends = []
@@ -156,6 +162,9 @@ class Bench:
             self.found.latencies = await asyncio.gather(*ends)
         finally:
             printing.cancel()
+        # Those that are left would be written about after the restart.
+        await asyncio.gather(*(self._crowd.end_pod(pods[name], name, PATIENCE) for name in others[CHANGES:]))
+        await self._drain()
 
     async def _warm_up(self, pod: Object, run: str) -> None:
         """End a first pod: with it the storage holds a record, which the project tells all of its runs, once."""
@@ -164,7 +173,7 @@ class Bench:
         deadline = time.monotonic() + PATIENCE
         await asyncio.sleep(SILENCE)
         while await self._waiting() and time.monotonic() < deadline:
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(LOOK)
 
 
 def _run(name: str, seed: int, project: str) -> Object:
@@ -196,6 +205,12 @@ def _bare(metadata: Object) -> Object:
     return {"labels": BARE | renamed, "annotations": metadata.get("annotations") or {}}
 
 
+def _told(operator: OperatorProcess) -> Metrics:
+    found = operator.metrics()
+    assert found.text, "the operator does not answer"
+    return found
+
+
 async def _print_progress(log: Path) -> None:
     step = 0
     while True:
@@ -211,11 +226,12 @@ def _restart(running: Simulated, operator: OperatorProcess, found: Measured) -> 
     again = running.start_operator()
 
     def idle() -> bool:
-        looked = again.metric("stagecoach_reconcile_seconds_count", kind="FineTuneRun") >= found.objects
+        now = again.metrics()
+        looked = now.total("stagecoach_reconcile_seconds_count", kind="FineTuneRun") >= found.objects
         # What is put off until a new leader's lists are complete is not in the queue.
-        return looked and again.metric("stagecoach_synced") == 1 and again.metric("stagecoach_queue_depth") == 0
+        return looked and now.total("stagecoach_synced") == 1 and now.total("stagecoach_queue_depth") == 0
 
-    eventually(idle, 10 * RESTART_SECONDS, "the operator is idle", every=0.1)
+    eventually(idle, 10 * RESTART_SECONDS, "the operator is idle", every=LOOK)
     found.restart = time.monotonic() - began
     found.writes_after_restart = again.metric("stagecoach_status_writes_total")
     found.mebibytes = max(found.mebibytes, usage.most_memory(again.process.pid))

@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from tests.integration.support.operator import OperatorProcess
+from tests.integration.support.metrics import Metrics
 
 _TICK = 1000 / os.sysconf("SC_CLK_TCK")
 
@@ -21,10 +21,10 @@ def most_memory(pid: int) -> float:
     return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 1024
 
 
-def requests(operator: OperatorProcess) -> dict[tuple[str, str], float]:
+def requests(metrics: Metrics) -> dict[tuple[str, str], float]:
     """Return how often an operator has asked what of the API server, by verb and resource."""
     found: dict[tuple[str, str], float] = {}
-    for labels, count in operator.series("stagecoach_api_requests_total").items():
+    for labels, count in metrics.series("stagecoach_api_requests_total").items():
         told = dict(re.findall(r'(\w+)="([^"]*)"', labels))
         name = told["verb"], told["resource"]
         found[name] = found.get(name, 0.0) + count
