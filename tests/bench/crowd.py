@@ -4,8 +4,10 @@ With the operator's own client, which takes less of the machine than what it mea
 """
 
 import asyncio
+import contextlib
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +19,7 @@ from kubernetes.aio.client import Configuration
 from stagecoach.build.labels import API_VERSION, OWNER_KIND, OWNER_NAME
 from stagecoach.runtime.client import Client
 from stagecoach.runtime.connection import Connection
+from stagecoach.runtime.errors import AlreadyExists, ApiError, Gone, ServerError, Throttled, Unreachable
 from stagecoach.runtime.resources import JOBS, PODS, Resource
 from tests import builders
 from tests.bench.simulated import NAMESPACE
@@ -32,6 +35,7 @@ _RESOURCES = {each.kind: each for each in (RUNS, PROJECTS, JOBS)}
 _ENDED_JOB = ("Complete", "Failed")
 ENDED = ("Succeeded", "Failed")
 AT_ONCE = 16
+RETRIES = (0.5, 1.0, 2.0, 4.0, 8.0)
 WATCH_SECONDS = 600
 
 
@@ -94,7 +98,11 @@ class Crowd:
             missing.difference_update([key for key in missing if self._phase(key) in ENDED or self._never_ends(key)])
             return not missing
 
-        await self._await(all_ended, within, f"{len(objects)} objects have ended")
+        try:
+            await self._await(all_ended, within, f"{len(objects)} objects have ended")
+        except RuntimeError as error:
+            error.add_note(f"{len(missing)} have not: {sorted(missing)[:5]}")
+            raise
         return max(self._phases[key][1] for key in keys if key in self._phases) - began
 
     async def pods_at_work(self, runs: Sequence[str], within: float) -> dict[str, Object]:
@@ -116,9 +124,15 @@ class Crowd:
         terminated = {"exitCode": 0, "reason": "Completed", "message": TRAINED}
         terminated |= {"startedAt": before["state"]["running"]["startedAt"], "finishedAt": now}
         ended = before | {"ready": False, "started": False, "state": {"terminated": terminated}}
-        began = time.monotonic()
-        status = {"phase": "Succeeded", "containerStatuses": [ended]}
-        await self._client.patch_status(PODS, NAMESPACE, pod["metadata"]["name"], {"status": status})
+        name, status = pod["metadata"]["name"], {"phase": "Succeeded", "containerStatuses": [ended]}
+        began = 0.0
+
+        async def end() -> Object:
+            nonlocal began
+            began = time.monotonic()
+            return await self._client.patch_status(PODS, NAMESPACE, name, {"status": status})
+
+        await self._insist(end)
         await self._await(lambda: self._is(RUNS.kind, run, "Succeeded"), within, f"{run} has succeeded")
         return self._phases[RUNS.kind, run][1] - began
 
@@ -129,7 +143,7 @@ class Crowd:
                 await asyncio.sleep(0.5)
 
     async def _has_records(self, project: str) -> bool:
-        status = (await self._client.get(PROJECTS, NAMESPACE, project)).get("status", {})
+        status = (await self._insist(lambda: self._client.get(PROJECTS, NAMESPACE, project))).get("status", {})
         return bool(status.get("storage", {}).get("records"))
 
     async def job_of(self, run: str) -> Object:
@@ -145,7 +159,18 @@ class Crowd:
     async def _create(self, obj: Object) -> None:
         async with self._slots:
             body = obj | {"metadata": obj["metadata"] | {"namespace": NAMESPACE}}
-            await self._client.create(_RESOURCES[obj["kind"]], NAMESPACE, body)
+            with contextlib.suppress(AlreadyExists):  # then it was made, and the answer got lost
+                await self._insist(lambda: self._client.create(_RESOURCES[obj["kind"]], NAMESPACE, body))
+
+    async def _insist(self, request: Callable[[], Awaitable[Object]]) -> Object:
+        """Repeat a request that an API server under load could not take: one refusal must not end a measurement."""
+        for seconds in RETRIES:
+            try:
+                return await request()
+            except (Throttled, ServerError, Unreachable) as error:
+                print(f"again in {seconds} s: {error}", file=sys.stderr, flush=True)
+                await asyncio.sleep(seconds)
+        return await request()
 
     def _never_ends(self, key: Key) -> bool:
         # A run that failed need not have a Job.
@@ -158,19 +183,31 @@ class Crowd:
         return self._phase((kind, name)) == phase
 
     async def _watch(self, resource: Resource, phase: Callable[[Object], str]) -> None:
-        pages = self._client.pages(resource, NAMESPACE)
-        [(_, since)] = [page async for page in pages]  # of a namespace in which there is nothing yet
+        since = ""
         while True:  # the server may end it at any time, and does when a definition changes
-            async for event in self._client.watch(
-                resource, NAMESPACE, since=since, seconds=WATCH_SECONDS, silence=2 * WATCH_SECONDS
-            ):
-                obj = event["object"]
-                if event["type"] == "ERROR":
-                    raise RuntimeError(f"the watch of {resource} was interrupted: {obj.get('message')}")
-                since = obj["metadata"]["resourceVersion"]
-                if event["type"] != "BOOKMARK":
-                    self._last_event = time.monotonic()
-                    self._note(_key(obj, resource), phase(obj))
+            try:
+                since = since or await self._list(resource, phase)
+                async for event in self._client.watch(
+                    resource, NAMESPACE, since=since, seconds=WATCH_SECONDS, silence=2 * WATCH_SECONDS
+                ):
+                    if event["type"] == "ERROR":
+                        raise Gone(f"watch {resource}: {event['object'].get('message')}")
+                    since = event["object"]["metadata"]["resourceVersion"]
+                    if event["type"] != "BOOKMARK":
+                        self._last_event = time.monotonic()
+                        self._note(_key(event["object"], resource), phase(event["object"]))
+            except ApiError as error:
+                print(f"watched again from a new list: {error}", file=sys.stderr, flush=True)
+                since = ""
+                await asyncio.sleep(1)
+
+    async def _list(self, resource: Resource, phase: Callable[[Object], str]) -> str:
+        """Take in what there is, as of now; return since when to watch."""
+        since = ""
+        async for objects, since in self._client.pages(resource, NAMESPACE):
+            for obj in objects:
+                self._note(_key(obj, resource), phase(obj))
+        return since
 
     def _note(self, key: Key, phase: str) -> None:
         if self._phase(key) != phase:

@@ -11,6 +11,7 @@ from tests.bench.training import interval
 RATIO, MEBIBYTES, MILLISECONDS, RESTART_SECONDS = 0.60, 512, 250, 30
 # As many names of what went wrong are told.
 NAMED = 5
+NOT_MEASURED = "not measured"
 
 Row = tuple[str, str, str, bool]  # what, its value, what is to be reached, and whether it is
 
@@ -45,74 +46,97 @@ class Failures:
 
 @dataclass
 class Measured:
-    """All that was measured."""
+    """All that was measured so far."""
 
     arms: dict[str, Arm] = field(default_factory=lambda: {"runs": Arm(), "jobs": Arm()})
-    failures: Failures = field(default_factory=Failures)
+    failures: Failures | None = None
     requests: dict[tuple[str, str], float] = field(default_factory=dict)  # of the operator, in the blocks of runs
-    mebibytes: float = 0.0
+    mebibytes: float | None = None
     active: int = 0
     latencies: list[float] = field(default_factory=list)
     objects: int = 0
-    restart: float = 0.0
-    writes_after_restart: float = 0.0
+    restart: float | None = None
+    writes_after_restart: float | None = None
 
 
 def report(found: Measured) -> tuple[list[str], list[str]]:
-    """Return the lines of the table, and what was missed."""
+    """Return the lines of the table, and what was missed; what was not measured is missed where there is a target."""
     runs, jobs = found.arms["runs"], found.arms["jobs"]
-    mean, low, high = interval([one / other for one, other in zip(runs.rates, jobs.rates, strict=True)])
-    cuts = statistics.quantiles(found.latencies, n=100, method="inclusive")
-    median, worst = 1000 * cuts[49], 1000 * cuts[98]
     rows = [
-        ("runs that ended, per second", f"{statistics.fmean(runs.rates):.1f}", "", True),
-        ("bare Jobs that ended, per second", f"{statistics.fmean(jobs.rates):.1f}", "", True),
-        ("ratio (95 % interval)", f"{mean:.3f} ({low:.3f} to {high:.3f})", f"≥ {RATIO:.2f}", mean >= RATIO),
+        *_rates(runs, jobs),
         *_failures(found.failures),
-        ("the operator's memory, MiB", f"{found.mebibytes:.0f}", f"< {MEBIBYTES}", found.mebibytes < MEBIBYTES),
+        _row("the operator's memory, MiB", found.mebibytes, ".0f", MEBIBYTES),
         ("CPU ms of a run, of a bare Job", "", "", True),
         *_by_process(runs, jobs),
-        ("the operator's requests for a run", f"{sum(found.requests.values()) / runs.ended:.2f}", "", True),
         *_by_verb(found.requests, runs.ended),
-        (f"pod changed → status, ms, p50 at {found.active} at work", f"{median:.0f}", "", True),
-        ("pod changed → status, ms, p99", f"{worst:.0f}", f"< {MILLISECONDS}", worst < MILLISECONDS),
-        (
-            f"restart beside {found.objects} runs → idle, s",
-            f"{found.restart:.1f}",
-            f"< {RESTART_SECONDS}",
-            found.restart < RESTART_SECONDS,
-        ),
-        ("status writes after that", f"{found.writes_after_restart:.0f}", "", True),
+        *_latencies(found.latencies, found.active),
+        _row(f"restart beside {found.objects} runs → idle, s", found.restart, ".1f", RESTART_SECONDS),
+        _row("status writes after that", found.writes_after_restart, ".0f"),
     ]
     lines = ["| what | measured | to reach |", "|---|---|---|"]
     lines += [f"| {what} | {value} | {target} |" for what, value, target, _ in rows]
     return lines, [f"{what}: {value}, to reach {target}" for what, value, target, reached in rows if not reached]
 
 
-def _failures(found: Failures) -> list[Row]:
+def _row(what: str, value: float | None, form: str, below: float | None = None) -> Row:
+    target = "" if below is None else f"< {below:g}"
+    if value is None:
+        return what, NOT_MEASURED, target, below is None
+    return what, format(value, form), target, below is None or value < below
+
+
+def _rates(runs: Arm, jobs: Arm) -> list[Row]:
+    def mean_of(numbers: Sequence[float]) -> float | None:
+        return statistics.fmean(numbers) if numbers else None
+
+    # The last block of one arm may be without its like.
+    ratios = [one / other for one, other in zip(runs.rates, jobs.rates, strict=False)]
+    mean, low, high = interval(ratios) if ratios else (0.0, 0.0, 0.0)
+    told = f"{mean:.3f} ({low:.3f} to {high:.3f})" if ratios else NOT_MEASURED
     return [
-        _none("runs that failed", found.runs),
-        _none("Jobs that failed", found.jobs),
-        _none("Jobs too many", found.surplus),
-        _none("runs without a Job", found.missing),
+        _row("runs that ended, per second", mean_of(runs.rates), ".1f"),
+        _row("bare Jobs that ended, per second", mean_of(jobs.rates), ".1f"),
+        ("ratio (95 % interval)", told, f"≥ {RATIO:.2f}", mean >= RATIO),
     ]
 
 
-def _none(what: str, names: Sequence[str]) -> Row:
+def _failures(found: Failures | None) -> list[Row]:
+    sorts: Sequence[Sequence[str] | None] = [None] * 4
+    if found is not None:
+        sorts = [found.runs, found.jobs, found.surplus, found.missing]
+    told = ["runs that failed", "Jobs that failed", "Jobs too many", "runs without a Job"]
+    return [_none(what, names) for what, names in zip(told, sorts, strict=True)]
+
+
+def _none(what: str, names: Sequence[str] | None) -> Row:
+    if names is None:
+        return what, NOT_MEASURED, "0", False
     told = ", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")
     return what, f"{len(names)}: {told}" if names else "0", "0", not names
 
 
 def _by_process(runs: Arm, jobs: Arm) -> list[Row]:
     def each(arm: Arm, name: str) -> str:
-        return f"{arm.milliseconds.get(name, 0.0) / arm.ended:.1f}"
+        return f"{arm.milliseconds.get(name, 0.0) / arm.ended:.1f}" if arm.ended else "–"
 
     names = sorted(runs.milliseconds, key=lambda name: -runs.milliseconds[name])
     return [(f"- {name}", f"{each(runs, name)}, {each(jobs, name)}", "", True) for name in names]
 
 
 def _by_verb(requests: dict[tuple[str, str], float], ended: int) -> list[Row]:
-    counts = sorted(requests.items(), key=lambda item: -item[1])
+    each = {" ".join(name): count / ended for name, count in requests.items()} if ended else {}
+    counts = sorted(each.items(), key=lambda item: -item[1])
     return [
-        (f"- {' '.join(name)}", f"{count / ended:.2f}", "", True) for name, count in counts if count / ended >= 0.005
+        _row("the operator's requests for a run", sum(each.values()) if each else None, ".2f"),
+        *(_row(f"- {name}", count, ".2f") for name, count in counts if count >= 0.005),
+    ]
+
+
+def _latencies(seconds: Sequence[float], active: int) -> list[Row]:
+    cuts = statistics.quantiles(seconds, n=100, method="inclusive") if len(seconds) > 1 else []
+    median, worst = (1000 * cuts[49], 1000 * cuts[98]) if cuts else (None, None)
+    what = "pod changed → status, ms"
+    return [
+        _row(f"{what}, p50 of {len(seconds)} beside {active} at work", median, ".0f"),
+        _row(f"{what}, p99", worst, ".0f", MILLISECONDS),
     ]

@@ -46,6 +46,8 @@ PACE = 0.1
 PATIENCE = 120.0
 # Between two looks at the operator's metrics: what renders them is what is measured.
 LOOK = 0.5
+# The operator takes ten at most, and Kubernetes gives it thirty.
+STOP_SECONDS = 40.0
 # The controller of Jobs lets changes gather for a second: after two of silence it has nothing left to do.
 SILENCE = 2.0
 
@@ -60,24 +62,25 @@ class Runs:
         return [_run(name, next(self._seeds), project) for name in names]
 
 
-async def measure(running: Simulated, runs: int) -> Measured:
-    """Measure everything, on a control plane on which nothing happened yet."""
+async def measure(running: Simulated, runs: int, found: Measured) -> None:
+    """Measure everything, on a control plane on which nothing happened yet; what is found stays, whatever comes next."""
     operator = await asyncio.to_thread(lambda: running.start_operator().wait_ready().wait_leading())
     async with Crowd(running.plane.kubeconfig) as crowd:
-        bench = Bench(running, operator, crowd)
-        await bench.run(runs)
-    await asyncio.to_thread(_restart, running, operator, bench.found)
-    return bench.found
+        try:
+            await Bench(running, operator, crowd, found).run(runs)
+        finally:
+            failed = crowd.failed(RUNS.kind), crowd.failed(JOBS.kind)
+            found.failures = Failures.of(crowd.runs, *failed, await crowd.owners_of_jobs())
 
 
 class Bench:
-    """What is measured with one operator, one after the other."""
+    """What is measured, one after the other."""
 
-    def __init__(self, running: Simulated, operator: OperatorProcess, crowd: Crowd) -> None:
-        self.found = Measured()
+    def __init__(self, running: Simulated, operator: OperatorProcess, crowd: Crowd, found: Measured) -> None:
         self._running = running
         self._operator = operator
         self._crowd = crowd
+        self._found = found
         self._new_runs = Runs()
 
     async def run(self, runs: int) -> None:
@@ -88,14 +91,7 @@ class Bench:
         await self._drain()
         await self._blocks(bare, runs)
         await self._latencies(min(ACTIVE, max(CHANGES, runs // 10)))
-        self.found.mebibytes = usage.most_memory(self._operator.process.pid)
-        self.found.failures = await self._failures()
-        self.found.objects = len(self._crowd.runs)
-
-    async def _failures(self) -> Failures:
-        crowd = self._crowd
-        failed_runs, failed_jobs = crowd.failed(RUNS.kind), crowd.failed(JOBS.kind)
-        return Failures.of(crowd.runs, failed_runs, failed_jobs, await crowd.owners_of_jobs())
+        await self._restart()
 
     async def _bare_job(self) -> Object:
         await self._crowd.see_through(self._new_runs(["first"]), within=PATIENCE)
@@ -104,7 +100,7 @@ class Bench:
     async def _blocks(self, bare: Object, runs: int) -> None:
         blocks = min(BLOCKS, max(FEWEST, runs // SMALLEST_BLOCK))
         size = -(-runs // blocks)
-        arms = self.found.arms
+        arms = self._found.arms
         for number in range(blocks):
             order = ["runs", "jobs"] if number % 2 == 0 else ["jobs", "runs"]
             for arm in order:
@@ -116,7 +112,7 @@ class Bench:
 
     async def _block(self, name: str, objects: Sequence[Object]) -> None:
         """Have an arm make these and see them end; what it leaves to be done is its own in CPU, and is not timed."""
-        arm = self.found.arms[name]
+        arm = self._found.arms[name]
         asked, before = usage.requests(await self._metrics()), self._spent()
         seconds = await self._crowd.see_through(objects, within=PATIENCE + len(objects))
         arm.rates.append(len(objects) / seconds)
@@ -124,14 +120,15 @@ class Bench:
         _add(arm.milliseconds, before, self._spent())
         arm.ended += len(objects)
         if name == "runs":
-            _add(self.found.requests, asked, usage.requests(await self._metrics()))
+            _add(self._found.requests, asked, usage.requests(await self._metrics()))
+        self._note_memory()
 
     async def _drain(self) -> None:
         """Wait until nothing happens any more: what one leaves to be done must not slow down the next."""
         deadline = time.monotonic() + PATIENCE
         while self._crowd.silence < SILENCE or await self._waiting():
             if time.monotonic() > deadline:
-                print(f"it goes on, though something happens after {PATIENCE:.0f} s still", file=sys.stderr, flush=True)
+                print(f"not quiet after {PATIENCE:.0f} s; going on", file=sys.stderr, flush=True)
                 return
             await asyncio.sleep(LOOK)
 
@@ -154,17 +151,20 @@ class Bench:
             await self._crowd.make(self._new_runs([first, *others], "held"))
             pods = await self._crowd.pods_at_work([first, *others], within=PATIENCE + active)
             await self._warm_up(pods[first], first)
-            self.found.active = active
-            ends = []
-            for name in others[:CHANGES]:
-                ends.append(asyncio.create_task(self._crowd.end_pod(pods[name], name, within=PATIENCE)))
-                await asyncio.sleep(PACE)
-            self.found.latencies = await asyncio.gather(*ends)
+            self._found.active = active
+            async with asyncio.TaskGroup() as changes:
+                for name in others[:CHANGES]:
+                    changes.create_task(self._change(pods[name], name))
+                    await asyncio.sleep(PACE)
         finally:
             printing.cancel()
+        self._note_memory()
         # Those that are left would be written about after the restart.
         await asyncio.gather(*(self._crowd.end_pod(pods[name], name, PATIENCE) for name in others[CHANGES:]))
         await self._drain()
+
+    async def _change(self, pod: Object, run: str) -> None:
+        self._found.latencies.append(await self._crowd.end_pod(pod, run, within=PATIENCE))
 
     async def _warm_up(self, pod: Object, run: str) -> None:
         """End a first pod: with it the storage holds a record, which the project tells all of its runs, once."""
@@ -174,6 +174,28 @@ class Bench:
         await asyncio.sleep(SILENCE)
         while await self._waiting() and time.monotonic() < deadline:
             await asyncio.sleep(LOOK)
+
+    async def _restart(self) -> None:
+        """Replace the operator as an upgrade does, and wait until it has looked at everything and has nothing to do."""
+        self._found.objects = objects = len(self._crowd.runs)
+        await asyncio.to_thread(self._operator.stop, STOP_SECONDS)
+        began = time.monotonic()
+        self._operator = again = self._running.start_operator()
+
+        def idle() -> bool:
+            now = again.metrics()
+            looked = now.total("stagecoach_reconcile_seconds_count", kind=RUNS.kind) >= objects
+            # What is put off until a new leader's lists are complete is not in the queue.
+            return looked and now.total("stagecoach_synced") == 1 and now.total("stagecoach_queue_depth") == 0
+
+        await asyncio.to_thread(eventually, idle, 10 * RESTART_SECONDS, "the operator is idle", LOOK)
+        self._found.restart = time.monotonic() - began
+        self._found.writes_after_restart = again.metric("stagecoach_status_writes_total")
+        self._note_memory()
+
+    def _note_memory(self) -> None:
+        most = usage.most_memory(self._operator.process.pid)
+        self._found.mebibytes = max(self._found.mebibytes or 0.0, most)
 
 
 def _run(name: str, seed: int, project: str) -> Object:
@@ -219,24 +241,6 @@ async def _print_progress(log: Path) -> None:
         await asyncio.sleep(1)
 
 
-def _restart(running: Simulated, operator: OperatorProcess, found: Measured) -> None:
-    """Replace the operator as an upgrade does, and wait until it has looked at everything and has nothing to do."""
-    operator.stop()
-    began = time.monotonic()
-    again = running.start_operator()
-
-    def idle() -> bool:
-        now = again.metrics()
-        looked = now.total("stagecoach_reconcile_seconds_count", kind="FineTuneRun") >= found.objects
-        # What is put off until a new leader's lists are complete is not in the queue.
-        return looked and now.total("stagecoach_synced") == 1 and now.total("stagecoach_queue_depth") == 0
-
-    eventually(idle, 10 * RESTART_SECONDS, "the operator is idle", every=LOOK)
-    found.restart = time.monotonic() - began
-    found.writes_after_restart = again.metric("stagecoach_status_writes_total")
-    found.mebibytes = max(found.mebibytes, usage.most_memory(again.process.pid))
-
-
 def _add(total: dict[Name, float], before: dict[Name, float], after: dict[Name, float]) -> None:
     for name, value in after.items():
         total[name] = total.get(name, 0.0) + value - before.get(name, 0.0)
@@ -247,11 +251,12 @@ def main(options: argparse.Namespace) -> int:
     # So that whoever is told to stop leaves nothing behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with simulated() as running:
-        found = asyncio.run(measure(running, options.runs))
-    lines, missed = report(found)
-    print("\n".join(lines))
-    for each in missed:
-        print(f"Missed: {each}.")
+        found = Measured()
+        try:
+            asyncio.run(measure(running, options.runs, found))
+        finally:  # many minutes of measuring are not lost by what fails after them
+            lines, missed = report(found)
+            print("\n".join([*lines, *(f"Missed: {each}." for each in missed)]), flush=True)
     return 1 if missed else 0
 
 

@@ -13,6 +13,7 @@ def measured() -> Measured:
             "runs": Arm(rates=[30.0, 35.0], milliseconds={"operator": 1200.0, "etcd": 900.0}, ended=100),
             "jobs": Arm(rates=[40.0, 50.0], milliseconds={"operator": 0.0, "etcd": 400.0}, ended=100),
         },
+        failures=Failures(),
         requests={("create", "jobs"): 100.0, ("patch", "finetuneruns"): 300.0},
         mebibytes=100.0,
         active=10,
@@ -29,7 +30,9 @@ def test_what_is_reached_is_in_the_table_and_nothing_is_missed() -> None:
     assert "| - operator | 12.0, 0.0 |  |" in lines
     assert "| the operator's requests for a run | 4.00 |  |" in lines
     assert "| - patch finetuneruns | 3.00 |  |" in lines
+    assert "| pod changed → status, ms, p50 of 10 beside 10 at work | 20 |  |" in lines
     assert "| pod changed → status, ms, p99 | 20 | < 250 |" in lines
+    assert "| runs without a Job | 0 | 0 |" in lines
 
 
 def test_each_target_that_is_missed_is_named() -> None:
@@ -48,6 +51,29 @@ def test_each_target_that_is_missed_is_named() -> None:
         "pod changed → status, ms, p99: 300, to reach < 250",
         "restart beside 110 runs → idle, s: 31.0, to reach < 30",
     ]
+
+
+def test_what_was_not_measured_is_told_and_what_was_is_kept() -> None:
+    found = Measured()
+    lines, missed = report(found)
+    assert "| restart beside 0 runs → idle, s | not measured | < 30 |" in lines
+    assert [each.partition(":")[0] for each in missed] == [
+        "ratio (95 % interval)",
+        "runs that failed",
+        "Jobs that failed",
+        "Jobs too many",
+        "runs without a Job",
+        "the operator's memory, MiB",
+        "pod changed → status, ms, p99",
+        "restart beside 0 runs → idle, s",
+    ]
+    found.arms["runs"].rates, found.arms["jobs"].rates = [30.0, 35.0], [40.0]
+    found.arms["runs"].milliseconds, found.arms["runs"].ended = {"operator": 1200.0}, 100
+    found.latencies = [0.02]
+    lines, _ = report(found)
+    assert "| ratio (95 % interval) | 0.750 (0.750 to 0.750) | ≥ 0.60 |" in lines
+    assert "| - operator | 12.0, – |  |" in lines
+    assert "| pod changed → status, ms, p99 | not measured | < 250 |" in lines
 
 
 @pytest.mark.parametrize(
