@@ -1,12 +1,14 @@
 """What a benchmark of scale has measured, and the table that tells it."""
 
+import os
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from tests.bench.training import interval
+from tests.bench.usage import Histogram
 
 RATIO, MEBIBYTES, MILLISECONDS, RESTART_SECONDS = 0.60, 512, 250, 30
 # As many names of what went wrong are told.
@@ -21,6 +23,7 @@ class Arm:
     """What one sort of object came to."""
 
     rates: list[float] = field(default_factory=list)  # of its blocks, in objects that ended per second
+    cores: list[float] = field(default_factory=list)  # how many were busy in its blocks, with whatever
     milliseconds: dict[str, float] = field(default_factory=dict)  # of CPU, by process
     ended: int = 0
 
@@ -51,22 +54,23 @@ class Measured:
     arms: dict[str, Arm] = field(default_factory=lambda: {"runs": Arm(), "jobs": Arm()})
     failures: Failures | None = None
     requests: dict[tuple[str, str], float] = field(default_factory=dict)  # of the operator, in the blocks of runs
+    histograms: dict[str, Histogram] = field(default_factory=dict)  # of the operator, from the first block to the last
     mebibytes: float | None = None
     active: int = 0
     latencies: list[float] = field(default_factory=list)
     objects: int = 0
     restart: float | None = None
     writes_after_restart: float | None = None
+    profile: list[str] = field(default_factory=list)  # the lines that tell it
 
 
 def report(found: Measured) -> tuple[list[str], list[str]]:
-    """Return the lines of the table, and what was missed; what was not measured is missed where there is a target."""
+    """Return the lines of the tables, and what was missed: what was not measured is missed where there is a target."""
     runs, jobs = found.arms["runs"], found.arms["jobs"]
     rows = [
         *_rates(runs, jobs),
         *_failures(found.failures),
         _row("the operator's memory, MiB", found.mebibytes, ".0f", MEBIBYTES),
-        ("CPU ms of a run, of a bare Job", "", "", True),
         *_by_process(runs, jobs),
         *_by_verb(found.requests, runs.ended),
         *_latencies(found.latencies, found.active),
@@ -75,6 +79,7 @@ def report(found: Measured) -> tuple[list[str], list[str]]:
     ]
     lines = ["| what | measured | to reach |", "|---|---|---|"]
     lines += [f"| {what} | {value} | {target} |" for what, value, target, _ in rows]
+    lines += [*_histograms(found.histograms), *found.profile]
     return lines, [f"{what}: {value}, to reach {target}" for what, value, target, reached in rows if not reached]
 
 
@@ -117,10 +122,22 @@ def _none(what: str, names: Sequence[str] | None) -> Row:
 
 def _by_process(runs: Arm, jobs: Arm) -> list[Row]:
     def each(arm: Arm, name: str) -> str:
-        return f"{arm.milliseconds.get(name, 0.0) / arm.ended:.1f}" if arm.ended else "–"
+        if not arm.ended:
+            return "–"
+        own, whole = arm.milliseconds.get(name, 0.0), sum(arm.milliseconds.values()) or 1.0
+        return f"{own / arm.ended:.1f} ({100 * own / whole:.0f} %)"
+
+    def both(form: str, one: Sequence[float], other: Sequence[float]) -> str:
+        return ", ".join(format(statistics.fmean(numbers), form) if numbers else "–" for numbers in (one, other))
 
     names = sorted(runs.milliseconds, key=lambda name: -runs.milliseconds[name])
-    return [(f"- {name}", f"{each(runs, name)}, {each(jobs, name)}", "", True) for name in names]
+    sums = [[sum(arm.milliseconds.values()) / arm.ended] if arm.ended else [] for arm in (runs, jobs)]
+    cores = f"cores busy of {os.cpu_count()}, in blocks of runs, of bare Jobs"
+    return [
+        (cores, both(".2f", runs.cores, jobs.cores), "", True),
+        ("CPU ms of a run, of a bare Job", both(".1f", *sums), "", True),
+        *((f"- {name}", f"{each(runs, name)}, {each(jobs, name)}", "", True) for name in names),
+    ]
 
 
 def _by_verb(requests: dict[tuple[str, str], float], ended: int) -> list[Row]:
@@ -140,3 +157,12 @@ def _latencies(seconds: Sequence[float], active: int) -> list[Row]:
         _row(f"{what}, p50 of {len(seconds)} beside {active} at work", median, ".0f"),
         _row(f"{what}, p99", worst, ".0f", MILLISECONDS),
     ]
+
+
+def _histograms(found: Mapping[str, Histogram]) -> list[str]:
+    heading = "| by the operator's metrics, in all blocks | how many | ms, mean | p50 | p99 |"
+    lines = ["", heading, "|---|---|---|---|---|"]
+    for what, each in sorted(found.items(), key=lambda item: -item[1].total):
+        times = (each.total / each.count, each.quantile(0.5), each.quantile(0.99))
+        lines.append(f"| {what} | {each.count:.0f} | {' | '.join(f'{1000 * time:.1f}' for time in times)} |")
+    return lines

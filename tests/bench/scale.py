@@ -5,12 +5,13 @@ Runs and Jobs take turns in blocks: of each pair of blocks the ratio of the rate
 happens any more. A bare Job is the Job of a run, with the same pod, which ends alike, and as many labels; it has no
 owner, and is not the operator's. Runs have `force: true`: each is one Job. Then many runs are held at work, and pods
 are ended one after the other, to see how soon the status tells it; at last the operator is restarted beside all of
-them.
+them, and sees a last block through with a profiler in it, which counts for nothing else.
 """
 
 import argparse
 import asyncio
 import itertools
+import os
 import signal
 import sys
 import time
@@ -21,7 +22,7 @@ from typing import Any, TypeVar
 from stagecoach.build.labels import MANAGED_BY
 from stagecoach.runtime.resources import JOBS
 from tests import builders
-from tests.bench import usage
+from tests.bench import profiled, usage
 from tests.bench.crowd import RUNS, Crowd
 from tests.bench.report import RESTART_SECONDS, Failures, Measured, report
 from tests.bench.simulated import Simulated, progress_line, simulated
@@ -63,7 +64,7 @@ class Runs:
 
 
 async def measure(running: Simulated, runs: int, found: Measured) -> None:
-    """Measure everything, on a control plane on which nothing happened yet; what is found stays, whatever comes next."""
+    """Measure everything, on a control plane on which nothing happened yet; what is found stays if the rest fails."""
     operator = await asyncio.to_thread(lambda: running.start_operator().wait_ready().wait_leading())
     async with Crowd(running.plane.kubeconfig) as crowd:
         try:
@@ -89,24 +90,26 @@ class Bench:
         await self._crowd.make_ready_project("held", pods={"labels": {HOLD: "true"}})
         bare = await self._bare_job()
         await self._drain()
-        await self._blocks(bare, runs)
+        blocks = min(BLOCKS, max(FEWEST, runs // SMALLEST_BLOCK))
+        size = -(-runs // blocks)
+        await self._blocks(bare, blocks, size)
         await self._latencies(min(ACTIVE, max(CHANGES, runs // 10)))
         await self._restart()
+        await self._profile(size)
 
     async def _bare_job(self) -> Object:
         await self._crowd.see_through(self._new_runs(["first"]), within=PATIENCE)
         return bare_job(await self._crowd.job_of("first"))
 
-    async def _blocks(self, bare: Object, runs: int) -> None:
-        blocks = min(BLOCKS, max(FEWEST, runs // SMALLEST_BLOCK))
-        size = -(-runs // blocks)
-        arms = self._found.arms
+    async def _blocks(self, bare: Object, blocks: int, size: int) -> None:
+        arms, before = self._found.arms, usage.histograms(await self._metrics())
         for number in range(blocks):
             order = ["runs", "jobs"] if number % 2 == 0 else ["jobs", "runs"]
             for arm in order:
                 names = [f"{arm[:-1]}-{number * size + each}" for each in range(size)]
                 made = self._new_runs(names) if arm == "runs" else [_named(bare, name) for name in names]
                 await self._block(arm, made)
+            self._found.histograms = usage.since(usage.histograms(await self._metrics()), before)
             told = ", ".join(f"{arm} {arms[arm].rates[-1]:.1f}" for arm in arms)
             print(f"block {number + 1} of {blocks}: {told} per second", file=sys.stderr, flush=True)
 
@@ -114,8 +117,11 @@ class Bench:
         """Have an arm make these and see them end; what it leaves to be done is its own in CPU, and is not timed."""
         arm = self._found.arms[name]
         asked, before = usage.requests(await self._metrics()), self._spent()
+        began = time.monotonic()
         seconds = await self._crowd.see_through(objects, within=PATIENCE + len(objects))
         arm.rates.append(len(objects) / seconds)
+        busy = sum(self._spent().values()) - sum(before.values())
+        arm.cores.append(busy / 1000 / (time.monotonic() - began))
         await self._drain()
         _add(arm.milliseconds, before, self._spent())
         arm.ended += len(objects)
@@ -140,7 +146,7 @@ class Bench:
         return await asyncio.to_thread(eventually, lambda: _told(self._operator), PATIENCE, "metrics are told", LOOK)
 
     def _spent(self) -> dict[str, float]:
-        pids = self._running.pids() | {"operator": self._operator.process.pid}
+        pids = self._running.pids() | {"operator": self._operator.process.pid, "benchmark": os.getpid()}
         return {name: usage.milliseconds(pid) for name, pid in pids.items()}
 
     async def _latencies(self, active: int) -> None:
@@ -180,7 +186,7 @@ class Bench:
         self._found.objects = objects = len(self._crowd.runs)
         await asyncio.to_thread(self._operator.stop, STOP_SECONDS)
         began = time.monotonic()
-        self._operator = again = self._running.start_operator()
+        self._operator = again = self._running.start_operator(profiled.__name__)
 
         def idle() -> bool:
             now = again.metrics()
@@ -192,6 +198,15 @@ class Bench:
         self._found.restart = time.monotonic() - began
         self._found.writes_after_restart = again.metric("stagecoach_status_writes_total")
         self._note_memory()
+
+    async def _profile(self, size: int) -> None:
+        """See more runs through, with a profiler in the operator; they count for nothing else."""
+        self._operator.process.send_signal(profiled.BEGIN)
+        runs = self._new_runs(f"profiled-{number}" for number in range(size))
+        await self._crowd.see_through(runs, within=PATIENCE + size)
+        await self._drain()
+        await asyncio.to_thread(self._operator.stop, STOP_SECONDS)
+        self._found.profile = profiled.tables(profiled.functions(self._running.profile), size)
 
     def _note_memory(self) -> None:
         most = usage.most_memory(self._operator.process.pid)
