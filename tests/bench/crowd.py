@@ -199,7 +199,7 @@ class Crowd:
             except ApiError as error:
                 print(f"watched again from a new list: {error}", file=sys.stderr, flush=True)
                 since = ""
-                await asyncio.sleep(1)
+                await asyncio.sleep(RETRIES[0])
 
     async def _list(self, resource: Resource, phase: Callable[[Object], str]) -> str:
         """Take in what there is, as of now; return since when to watch."""
