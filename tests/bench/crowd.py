@@ -138,9 +138,11 @@ class Crowd:
 
     async def await_records(self, project: str, within: float) -> None:
         """Wait until a project says that its storage holds records."""
-        async with asyncio.timeout(within):
-            while not await self._has_records(project):
-                await asyncio.sleep(0.5)
+        deadline = time.monotonic() + within
+        while not await self._has_records(project):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"not within {within:.0f} s: project {project} knows of records")
+            await asyncio.sleep(0.5)
 
     async def _has_records(self, project: str) -> bool:
         status = (await self._insist(lambda: self._client.get(PROJECTS, NAMESPACE, project))).get("status", {})
@@ -204,7 +206,8 @@ class Crowd:
     async def _list(self, resource: Resource, phase: Callable[[Object], str]) -> str:
         """Take in what there is, as of now; return since when to watch."""
         since = ""
-        async for objects, since in self._client.pages(resource, NAMESPACE):
+        async for objects, version in self._client.pages(resource, NAMESPACE):
+            since = version
             for obj in objects:
                 self._note(_key(obj, resource), phase(obj))
         return since

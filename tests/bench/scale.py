@@ -131,8 +131,12 @@ class Bench:
 
     async def _drain(self) -> None:
         """Wait until nothing happens any more: what one leaves to be done must not slow down the next."""
+        await self._work_done(silence=SILENCE)
+
+    async def _work_done(self, silence: float = 0.0) -> None:
+        """Wait until nothing waits for the operator, and nothing has happened for a while."""
         deadline = time.monotonic() + PATIENCE
-        while self._crowd.silence < SILENCE or await self._waiting():
+        while self._crowd.silence < silence or await self._waiting():
             if time.monotonic() > deadline:
                 print(f"not quiet after {PATIENCE:.0f} s; going on", file=sys.stderr, flush=True)
                 return
@@ -176,10 +180,8 @@ class Bench:
         """End a first pod: with it the storage holds a record, which the project tells all of its runs, once."""
         await self._crowd.end_pod(pod, run, within=PATIENCE)
         await self._crowd.await_records("held", within=PATIENCE)
-        deadline = time.monotonic() + PATIENCE
         await asyncio.sleep(SILENCE)
-        while await self._waiting() and time.monotonic() < deadline:
-            await asyncio.sleep(LOOK)
+        await self._work_done()
 
     async def _restart(self) -> None:
         """Replace the operator as an upgrade does, and wait until it has looked at everything and has nothing to do."""

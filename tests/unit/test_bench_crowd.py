@@ -30,7 +30,7 @@ class Client:
         self.lists = 0
 
     async def create(self, *_: Any) -> Object:
-        answer = self.answers.pop(0) if self.answers else {}
+        answer = self.answers.pop(0) if self.answers else []
         if isinstance(answer, Exception):
             raise answer
         return {}
@@ -98,7 +98,7 @@ async def test_a_watch_that_breaks_is_taken_up_again() -> None:
     watch = asyncio.create_task(crowd._watch(JOBS, module._job_phase))
     try:
         async with asyncio.timeout(10):
-            while not crowd.failed("Job"):
+            while not crowd.failed("Job"):  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(0.01)
     finally:
         watch.cancel()
