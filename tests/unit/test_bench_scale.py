@@ -181,6 +181,7 @@ def test_a_profile_tells_what_took_longest_and_not_what_waited() -> None:
     lines = profiled.tables(found, runs=10)
     second = lines.index("", 1)
     own, cumulative = lines[:second], lines[second:]
+    assert own[1] == "| profile of the operator: longest in itself | calls for a run | ms for a run | of 1000 ms |"
     assert own[3:] == [
         "| `method 'loads'` | 4.0 | 600.00 | 60 % |",
         "| `stagecoach/runtime/loop.py:1 work` | 2.0 | 300.00 | 30 % |",
