@@ -23,8 +23,8 @@ from stagecoach.runtime.main import run
 FILE = "BENCH_PROFILE"
 BEGIN = signal.SIGUSR1
 TOP = 20
-# What has nothing to do waits in it; whatever it is called by waits too.
-_WAITS = "'poll' of 'select.epoll'"
+# What has nothing to do waits in it, and so does what calls it.
+_WAITS, _CALLS_IT = "'poll' of 'select.epoll'", "selectors.py:"
 _ROOTS = re.compile(r".*/(?:operator|site-packages|lib/python[\d.]+)/")
 
 
@@ -54,7 +54,7 @@ def tables(found: Sequence[Function], runs: int) -> list[str]:
     """Return what took longest in itself, and with what it called; in milliseconds for a run."""
     busy = [each for each in found if _WAITS not in each.name]
     total = sum(each.own for each in busy)
-    with_calls = [each for each in busy if each.cumulative <= total]  # the others waited
+    with_calls = [each for each in busy if _CALLS_IT not in each.name and each.cumulative <= total]
 
     def table(what: str, times: dict[Function, float]) -> list[str]:
         whole = f"of {1000 * total / runs:.0f} ms"
