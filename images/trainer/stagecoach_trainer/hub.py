@@ -122,8 +122,8 @@ def _problem(error: BaseException, repository: str, revision: str, kind: str) ->
     if isinstance(error, errors.GatedRepoError) or status == 403:
         problem = Problem.of("AccessDenied", f"access is denied: {error}", value=repository, remedy=_TOKEN)
     elif isinstance(error, errors.RevisionNotFoundError):
-        message, remedy = f"there is no revision {revision!r}.", "Correct revision: a commit, a branch or a tag."
-        problem = Problem.of("RevisionMissing", message, value=repository, remedy=remedy)
+        message, remedy = f"{repository} has no revision {revision!r}.", "Name a commit, a branch or a tag of it."
+        problem = Problem.of("RevisionMissing", message, value=revision, remedy=remedy)
     elif isinstance(error, errors.RepositoryNotFoundError) or status in (401, 404):
         # A hub does not tell strangers which repositories there are.
         message, remedy = "there is no such repository, or it is not for everyone.", f"Correct the URI. {_TOKEN}"
