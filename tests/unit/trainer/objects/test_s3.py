@@ -150,6 +150,30 @@ def test_removing_a_folder_gives_up_what_was_begun_there(store: S3) -> None:
     assert [upload["Key"] for upload in begun(store)] == [store._key("runs/x/step-1.10/d")]
 
 
+def test_what_was_begun_is_given_up_on_every_page(store: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b", "b", "b", "c", "c", "d"):
+        store._call("create_multipart_upload", "", Key=store._key(f"runs/x/{name}"))
+    store._call("create_multipart_upload", "", Key=store._key("runs/y"))
+    call, pages = store._call, []
+
+    def of_three(operation: str, relative: str, **given: Any) -> dict[str, Any]:
+        if operation != "list_multipart_uploads":
+            return call(operation, relative, **given)
+        pages.append(call(operation, relative, MaxUploads=3, **given))
+        return pages[-1]
+
+    monkeypatch.setattr(store, "_call", of_three)
+    store.remove("runs/x")
+    assert [upload["Key"] for upload in begun_by(call)] == [store._key("runs/y")]
+    assert len(pages) >= 3
+
+
+def test_a_listing_that_does_not_go_on_ends(store: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload = {"Key": "a", "UploadId": "1"}
+    monkeypatch.setattr(store, "_call", lambda *_, **__: {"IsTruncated": True, "Uploads": [upload]})
+    assert list(store._begun("")) == [upload, upload]
+
+
 def test_the_upload_of_another_writer_is_left_alone(store: S3) -> None:
     digest = store.publish(FILES, "uid").digest
     key = store._key(f"{layout.artifact_folder(digest)}/adapter_model.safetensors")
