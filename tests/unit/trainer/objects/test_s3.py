@@ -48,7 +48,8 @@ def test_keys_that_open_nothing(server: S3Server, bucket: str, keys: dict[str, s
 @pytest.mark.parametrize(
     ("code", "status", "kind", "reason"),
     [
-        ("QuotaExceeded", 403, StorageFailed, "StorageFull"),
+        ("QuotaExceeded", 403, StorageFailed, "StorageFull"),  # versitygw's, where its file system has quotas
+        ("InsufficientStorage", 507, StorageFailed, "StorageFull"),  # versitygw's too: see the disk that is full
         ("XMinioStorageFull", 507, StorageFailed, "StorageFull"),
         ("507", 507, StorageFailed, "StorageFull"),
         ("ExpiredToken", 400, StorageFailed, "KeysExpired"),
@@ -95,6 +96,27 @@ def test_an_answer_that_is_no_object_stores_is_not_quoted() -> None:
     assert caught.value.problem.reason == "EndpointUnreachable"
     assert "inner page" not in caught.value.problem.line()
     assert caught.value.__suppress_context__, "nor is it in the log"
+
+
+def test_a_disk_that_is_full(tmp_path: Path) -> None:
+    small = S3Server(tmp_path, room="24m")
+    small.start()
+    try:
+        small.make_bucket("lake")
+        store = small.connect("lake", "/desk")
+        store.write("first", bytes(10 * MIB), "")
+        for size in (16 * MIB, 40 * MIB):  # by one request, and in parts
+            with pytest.raises(StorageFailed) as caught:
+                store.write("more", bytes(size), "")
+            problem = caught.value.problem
+            assert (problem.reason, problem.value) == ("StorageFull", "s3://lake/desk/more")
+            assert problem.remedy
+        assert not store.exists("more")
+        assert begun(store) == [], "what was begun takes no room"
+        store.remove("first")
+        store.write("more", bytes(16 * MIB), "")
+    finally:
+        small.kill()
 
 
 def test_a_server_that_is_killed_in_mid_upload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
