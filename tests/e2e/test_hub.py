@@ -50,7 +50,9 @@ def test_a_hub_gives_model_and_data_for_a_token_of_a_secret(ground: Ground, desk
 
     thief, typo = project(desk.namespace, "thief", "stolen"), project(desk.namespace, "typo", revision="v2")
     desk.apply(project(desk.namespace, "desk"), thief, typo)
-    assert "token" in desk.awaits_reason("txp", "thief", "SourceMissing"), "the hub tells strangers nothing"
+    refused = desk.awaits_reason("txp", "thief", "SourceMissing")  # the hub tells strangers nothing
+    assert "data.sets[train].uri (hf://datasets/desk/rows)" in refused
+    assert "the token in Secret stolen was not accepted" in refused
     missing = desk.awaits_reason("txp", "typo", "RevisionMissing")
     assert "candidates[small].model.revision: " in missing
     assert "desk/tiny has no revision 'v2'" in missing

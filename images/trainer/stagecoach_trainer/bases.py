@@ -138,7 +138,8 @@ def store_of(source: ModelSource) -> tuple[Store, str | None]:
     place = uris.parse(source.uri)
     folder = copies.folder(f"{source.uri}@{source.revision}")
     name = f"{place.name}/{place.path}"
-    model = HubRepository(name, "model", source.revision, places.keys(source.uri), folder)
+    keys, secret = places.keys(source.uri), places.secret(source.uri)
+    model = HubRepository(name, "model", source.revision, keys, folder, secret)
     return model, model.commit
 
 

@@ -21,7 +21,8 @@ def read(source: DataSource, field: str) -> tuple[list[tuple[str, bytes]], str]:
     name, *path = rest
     with at(f"{field}.uri", revision=f"{field}.hub.revision"):
         folder = copies.folder(f"hf://datasets/{owner}/{name}@{source.revision}")
-        found = HubRepository(f"{owner}/{name}", "dataset", source.revision, places.keys(source.uri), folder)
+        keys, secret = places.keys(source.uri), places.secret(source.uri)
+        found = HubRepository(f"{owner}/{name}", "dataset", source.revision, keys, folder, secret)
         if path:
             if path[0] not in found.files:
                 raise _missing(source, path[0], found.files)

@@ -103,7 +103,7 @@ def _content(source: DataSource) -> tuple[list[tuple[str, bytes]], str | None]:
         if source.uri.startswith("https://"):
             from stagecoach_trainer import web
 
-            return [(called, web.read(source.uri, places.keys(source.uri)))], None
+            return [(called, web.read(source.uri, places.keys(source.uri), places.secret(source.uri)))], None
         store, name = places.beside(source.uri)
         try:
             return [(called, store.read(name))], None
