@@ -102,7 +102,7 @@ def read(
     One that is not mounted is copied into the scratch folder once, and hashed on the way. How tokens become a vector
     is part of it where it `embeds`. Raises BadInput: `mismatch` is the reason when it is not what its digests say.
     """
-    with at(f"{field_of(source)}.uri"):
+    with at(f"{field_of(source)}.uri", revision=f"{field_of(source)}.revision"):
         # A folder that a person names at a command line: links lead wherever they do.
         store, commit = (Store.local(folder, within="/"), source.revision) if folder else store_of(source)
         base = _read(source, store, commit, family, embeds=embeds)
@@ -138,7 +138,8 @@ def store_of(source: ModelSource) -> tuple[Store, str | None]:
     place = uris.parse(source.uri)
     folder = copies.folder(f"{source.uri}@{source.revision}")
     name = f"{place.name}/{place.path}"
-    model = HubRepository(name, "model", source.revision, places.keys(source.uri), folder)
+    keys, secret = places.keys(source.uri), places.secret(source.uri)
+    model = HubRepository(name, "model", source.revision, keys, folder, secret)
     return model, model.commit
 
 

@@ -96,7 +96,7 @@ def _imported(job: ImportJob, storage: Store) -> ArtifactReport:
 def read(job: ImportJob) -> Folder:
     """Hash what is imported. Raises BadInput when it is not there, or not what the run says."""
     source = ModelSource(name=job.subject.name, uri=job.source.uri, revision=job.source.revision)
-    with at(URI):
+    with at(URI, revision="method.revision"):
         store, commit = bases.store_of(source)
         names = _names(store, job)
         copy = copies.of(store, job.source.uri)

@@ -37,8 +37,8 @@ def terminated(code: int, reason: str = "Error", message: str = "") -> dict[str,
 
 
 def report(outcome: str, reason: str = "SomeReason") -> str:
-    problem = {"reason": reason, "field": "spec.x", "message": "It is wrong.", "remedy": "Mend it."}
-    return json.dumps({"outcome": outcome, "problem": problem})
+    problem = {"field": "spec.x", "value": "s3://lake", "message": "It is wrong.", "remedy": "Mend it."}
+    return json.dumps({"outcome": outcome, "problem": problem | {"reason": reason}})
 
 
 def leaving(raw: dict[str, Any], at: datetime) -> dict[str, Any]:
@@ -204,7 +204,7 @@ def test_a_running_pod_is_running() -> None:
 def test_the_programs_own_words_and_reason_are_kept() -> None:
     end = judge(observe(pod("Failed", **terminated(64, message=report("BadInput", "UnknownColumn")))))
     assert isinstance(end, Ended)
-    assert (end.reason, end.words()) == ("UnknownColumn", "spec.x: It is wrong. Mend it.")
+    assert (end.reason, end.words()) == ("UnknownColumn", "spec.x (s3://lake): It is wrong. Mend it.")
 
 
 def test_of_several_pods_the_one_that_is_done_decides() -> None:

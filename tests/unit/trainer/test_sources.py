@@ -51,6 +51,7 @@ def test_a_source_that_is_not_there(project: Project, uri: str, words: str) -> N
         sources.read(source, mismatch="", remedy="")
     assert caught.value.problem.reason == "SourceMissing"
     assert caught.value.problem.value == uri
+    assert caught.value.problem.sentence.startswith(f"data.sets[d].uri ({uri}): ")
 
 
 def test_a_secret_is_not_read_through_a_link_in_a_claim(project: Project) -> None:
