@@ -165,7 +165,11 @@ class DataSet(BaseModel, json_schema_extra=HUB_RULES):
         " completion, or messages. Default: text and label, tokens and tags, query and positive, or input and target.",
         json_schema_extra={"default": {}},
     )
-    provenance: Optional[Text] = Field(None, description="Where the data came from, and under which terms.")
+    provenance: Optional[Text] = Field(
+        None,
+        description="Where the data came from, and under which terms: for people who read the object. Nothing computes"
+        " with it, and no record or card has it.",
+    )
 
 
 class Data(BaseModel):

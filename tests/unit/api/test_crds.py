@@ -41,3 +41,14 @@ def test_every_field_is_described_and_bounded(kind: Any) -> None:
         assert part.get("type") != "array" or "maxItems" in part, f"{path} is a list without a bound"
         assert "anyOf" not in part, f"{path} is not structural"
         assert "$ref" not in part
+
+
+# Each of them once promised more than was done with it.
+FOR_PEOPLE = ("spec.problem.statement", "spec.data.sets[].provenance", "spec.candidates[].provenance")
+
+
+@pytest.mark.parametrize("path", FOR_PEOPLE)
+def test_a_field_that_nothing_reads_says_so(path: str) -> None:
+    schema = definition(KINDS[0])["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    words = dict(nodes(schema, ""))[f".{path}"]["description"]
+    assert "for people who read the object. Nothing computes with it" in words
