@@ -14,11 +14,12 @@ from transformers import AutoModelForSeq2SeqLM
 
 from stagecoach.contract.inputs import Family, ImportInputs
 from stagecoach.contract.jobs import ImportJob
-from stagecoach_trainer import artifact, modules
+from stagecoach.contract.reports import BadInput
+from stagecoach_trainer import artifact, lengths, modules
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.families import encoder, tagger
 from stagecoach_trainer.foreign_settings import OF_THE_BASE, SETTINGS, misformed
-from stagecoach_trainer.importing import Folder, Found, check_finite, loading, refuse
+from stagecoach_trainer.importing import URI, Folder, Found, check_finite, loading, refuse
 
 METHODS = {"IA3": "IA3", "PREFIX_TUNING": "PrefixTuning", "PROMPT_TUNING": "PromptTuning", "P_TUNING": "PTuning"}
 # What is checked by itself, or decides nothing once there are weights.
@@ -34,6 +35,7 @@ def found(folder: Folder, base: Base, labels: tuple[str, ...]) -> Found:
     """Return the adapter in canonical form. Raises BadInput when it does not fit the base."""
     job = folder.job
     config = _config(job, Path(folder.path, artifact.CONFIG))
+    _check_virtual(job, config, base, labels)
     weights = _weights(job, Path(folder.path, artifact.WEIGHTS))
     precision = check_finite(job, weights)
     expected = _expected(job, config, _model(job, config, base, labels))
@@ -46,6 +48,15 @@ def found(folder: Folder, base: Base, labels: tuple[str, ...]) -> Found:
         target_modules=_listed(getattr(config, "target_modules", None)),
         whole_modules=_listed(getattr(config, "modules_to_save", None)) or None,
     )
+
+
+def _check_virtual(job: ImportJob, config: Any, base: Base, labels: tuple[str, ...]) -> None:
+    """Refuse more virtual tokens than the base has positions for."""
+    virtual = getattr(config, "num_virtual_tokens", None) or 0
+    try:
+        lengths.check(base, lengths.decided(job.inputs, base, labels, virtual))
+    except BadInput as error:
+        raise BadInput(error.problem.model_copy(update={"field": URI, "value": job.source.uri})) from error
 
 
 def _listed(names: Any) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from stagecoach.contract.inputs import Family, ImportInputs
 from stagecoach.contract.reports import BadInput
-from stagecoach_trainer import artifact, bases
+from stagecoach_trainer import artifact, bases, lengths
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.families import encoder, tagger, telling
 from stagecoach_trainer.importing import URI, Folder, Found, check_finite, loading, refuse
@@ -23,7 +23,7 @@ ANOTHER = "Name the base that it was made from in base.candidate; add it to the 
 def found(folder: Folder, base: Base, labels: tuple[str, ...]) -> Found:
     """Return the model in canonical form. Raises BadInput when it does not fit the project."""
     job = folder.job
-    config = _check_config(folder, base)
+    config = _check_config(folder, base, labels)
     with loading(job, "transformers cannot load it", "Save it again with transformers."):
         if job.inputs.family is Family.ENCODER:
             _check_head(folder, config, labels)
@@ -37,7 +37,7 @@ def found(folder: Folder, base: Base, labels: tuple[str, ...]) -> Found:
     )
 
 
-def _check_config(folder: Folder, base: Base) -> dict[str, Any]:
+def _check_config(folder: Folder, base: Base, labels: tuple[str, ...]) -> dict[str, Any]:
     job, family, store = folder.job, folder.job.inputs.family, folder.store
     try:
         config = bases.read_config(store, folder.source)
@@ -47,7 +47,8 @@ def _check_config(folder: Folder, base: Base) -> dict[str, Any]:
     except BadInput as error:
         reason = "ImportMissing" if error.problem.reason == "BaseMissing" else "ImportUnusable"
         raise BadInput(error.problem.model_copy(update={"field": URI, "reason": reason})) from error
-    bases.check_length(replace(base, architecture=architecture, context=context), family, job.inputs.tokenization)
+    there = replace(base, architecture=architecture, context=context)
+    lengths.check(there, lengths.decided(job.inputs, base, labels))
     of_base = json.loads(Path(base.folder, bases.CONFIG).read_text())
     for key in ("model_type", "vocab_size"):
         if config.get(key) != of_base.get(key):

@@ -14,7 +14,7 @@ from stagecoach.contract.records import Imported, ImportRecord, KnownData
 from stagecoach.contract.reports import ArtifactReport, BadInput, Problem
 from stagecoach.contract.store import Content, StorageFailed, Store, require_storage
 from stagecoach.contract.times import now
-from stagecoach_trainer import bases, copies, lookup, places, quiet
+from stagecoach_trainer import bases, copies, lengths, lookup, places, quiet
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.failures import at, is_out_of_memory
 from stagecoach_trainer.train import (
@@ -83,9 +83,9 @@ def _imported(job: ImportJob, storage: Store) -> ArtifactReport:
     check_splits(job.trained_on, "method.trainedOn")
     folder = read(job)
     base = read_base(job)
-    bases.check_length(base, job.inputs.family, job.inputs.tokenization)
-    _check_tokenizer(folder, base)
     labels = labels_of(job)
+    lengths.check(base, lengths.decided(job.inputs, base, labels))
+    _check_tokenizer(folder, base)
     _check_labels(folder, labels)
     found = _found(folder, base, labels)
     progress.begins("publishing")
