@@ -149,7 +149,7 @@ def _trained(prepared: Prepared, members: Members) -> ArtifactReport:
         files = artifact.files(result.model, prepared.base, result.precision)
         if prepared.job.inputs.embeds:
             width, whole = result.model.config.hidden_size, not artifact.is_adapter(result.model)
-            files |= sentences.files(prepared, width=width, whole=whole)
+            files |= sentences.files(prepared.base, prepared.job.inputs, width=width, whole=whole)
         manifest = storage.publish(files, staging(prepared.job))
         report = recording.publish(prepared, result, manifest, storage, tracker)
         saved.remove()

@@ -74,11 +74,6 @@ def _of_family(run: FineTuneRun, family: Family) -> tuple[str, str] | None:
 
 
 def _of_embedding(run: FineTuneRun, project: TransformerProject) -> tuple[str, str] | None:
-    if run.spec.method.type is MethodType.IMPORT:
-        return "MethodUnsuited", (
-            "spec.method.type: Import takes no model of an Embedding, for how its vectors are made lies in more files"
-            " than are imported. Create a run that trains one; a base may be whatever was made elsewhere."
-        )
     if _weighs(run):
         return "MethodUnsuited", (
             "spec.hyperparameters.classWeights: an Embedding has no labels to weigh. Create the run without it."
