@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from stagecoach.contract import uris
 from stagecoach.contract.digests import short
-from stagecoach.contract.inputs import Family, Tokenization
+from stagecoach.contract.inputs import Family
 from stagecoach.contract.jobs import ModelSource
 from stagecoach.contract.prompts import Tokenizer
 from stagecoach.contract.reports import BadInput, Problem
@@ -57,6 +57,10 @@ ENCODER_DECODERS = {
     "marian": ("MarianMTModel",),
     "pegasus": ("PegasusForConditionalGeneration",),
 }
+# These count their positions from behind that of padding.
+FROM_PADDING = (
+    *("camembert", "data2vec-text", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"),
+)
 # These know how far tokens are apart, not where they stand: there is no end to it, only what they were trained on.
 RELATIVE = {"T5ForConditionalGeneration": 512, "MT5ForConditionalGeneration": 512}
 
@@ -112,21 +116,6 @@ def read(
             field = f"{field_of(source)}.uri"
             raise BadInput(Problem.of(mismatch, message, field=field, value=source.uri, remedy=remedy))
     return base
-
-
-def check_length(base: Base, family: Family, rule: Tokenization) -> None:
-    """Raise BadInput when a model has no positions for the longest input or target.
-
-    A decoder may be longer than it likes, and so may what counts no positions.
-    """
-    if family is Family.DECODER or base.architecture in RELATIVE:
-        return
-    for field, length in (("maxLength", rule.max_length), ("maxTargetLength", rule.max_target_length or 0)):
-        if length > base.context:
-            message = f"{base.source.name} reads and writes at most {base.context} tokens."
-            remedy = f"Set at most {base.context}, or select another candidate."
-            field = f"tokenization.{field}"
-            raise BadInput(Problem.of("MaxLengthTooLong", message, field=field, value=str(length), remedy=remedy))
 
 
 def store_of(source: ModelSource) -> tuple[Store, str | None]:
@@ -281,8 +270,8 @@ def context_of(config: dict[str, Any], source: ModelSource, architecture: str) -
 
 
 def _reserved(config: dict[str, Any], source: ModelSource) -> int:
-    """Return how many positions no token gets: RoBERTa counts its positions from behind that of padding."""
-    if config.get("model_type") not in ("roberta", "xlm-roberta"):
+    """Return how many positions no token gets."""
+    if config.get("model_type") not in FROM_PADDING:
         return 0
     padding = config.get("pad_token_id", 1)
     if not isinstance(padding, int):

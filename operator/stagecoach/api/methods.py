@@ -214,6 +214,7 @@ class Method(BaseModel):
         min_length=2,
         max_length=500,
         description="Of Import: the labels of the classification head, in the order of its training (id2label). They"
-        " have to be the project's, in its order. Needed for an adapter of an Encoder, in which nothing names them.",
+        " have to be the project's, in its order. Needed for an adapter of an Encoder that has any: nothing in it"
+        " names them.",
         json_schema_extra={"x-kubernetes-list-type": "set"},
     )

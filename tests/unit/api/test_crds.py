@@ -41,3 +41,25 @@ def test_every_field_is_described_and_bounded(kind: Any) -> None:
         assert part.get("type") != "array" or "maxItems" in part, f"{path} is a list without a bound"
         assert "anyOf" not in part, f"{path} is not structural"
         assert "$ref" not in part
+
+
+# Each of them once promised more than was done with it.
+FOR_PEOPLE = ("spec.problem.statement", "spec.data.sets[].provenance", "spec.candidates[].provenance")
+
+
+@pytest.mark.parametrize("path", FOR_PEOPLE)
+def test_a_field_that_nothing_reads_says_so(path: str) -> None:
+    schema = definition(KINDS[0])["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    words = dict(nodes(schema, ""))[f".{path}"]["description"]
+    assert "for people who read the object. Nothing computes with it" in words
+
+
+def test_an_overflow_that_is_missing_on_purpose_has_a_rule_that_says_why() -> None:
+    schema = definition(KINDS[0])["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    overflow = dict(nodes(schema, ""))[".spec.tokenization.overflow"]
+    assert "enum" not in overflow, "it would be refused before any rule is asked"
+    told = {each["rule"]: each["message"] for each in overflow["x-kubernetes-validations"]}
+    assert told["self in ['Truncate', 'Reject', 'Chunk']"] == "must be Truncate, Reject or Chunk"
+    why = told["self != 'Hierarchical'"]
+    assert "which no serving engine loads without remote code" in why
+    assert "set overflow Chunk" in why
