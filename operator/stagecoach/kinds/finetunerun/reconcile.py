@@ -37,6 +37,7 @@ from stagecoach.policies.attempts import (
     retry_at,
 )
 from stagecoach.policies.pods import SETTLING
+from stagecoach.policies.twins import ended
 
 # At most one write of progress in this time.
 PROGRESS_INTERVAL = timedelta(seconds=30)
@@ -324,6 +325,7 @@ def _job(observed: Observed, inputs: Inputs, attempt: Attempt, now: datetime, se
         storage=inputs.storage,
         keep_seconds=int(duration(run.spec.clean_up_after).total_seconds()),
     )
+    work = replace(work, project_uid=project.metadata.uid, ended_runs=ended(observed.twins))
     if attempt.intent is Intent.LOOKUP:
         return jobs.job(run, work)
     return jobs.job(run, _makes(work, run, project, work_job(run, project, inputs, attempt.number), now))
@@ -342,7 +344,6 @@ def _makes(
         seconds=max(1, int(attempts.remaining(run, now).total_seconds())),
         reports_progress=not imported,
         progress_deadline=int(duration(run.spec.progress_deadline or PROGRESS_DEADLINE).total_seconds()),
-        project_uid=project.metadata.uid,
         tracking=None if imported else contracts.tracking(project.spec),
         nodes=run.spec.resources.nodes,
         service=services.service_name(run) if run.spec.resources.nodes > 1 else "",
