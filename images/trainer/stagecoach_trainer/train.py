@@ -14,7 +14,7 @@ from stagecoach.contract.reports import ArtifactReport, BadInput, Problem
 from stagecoach.contract.store import StorageFailed, Store, require_storage
 from stagecoach_trainer import bases, encoding, interruption, lengths, lookup, matching, places, quiet, sources
 from stagecoach_trainer.bases import Base
-from stagecoach_trainer.checkpoints import Checkpoints
+from stagecoach_trainer.checkpoints import Checkpoints, forget
 from stagecoach_trainer.encoding import Encoding
 from stagecoach_trainer.group import ALONE, Members
 from stagecoach_trainer.sources import Dataset
@@ -53,6 +53,7 @@ def train(job: TrainJob, members: Members = ALONE) -> ArtifactReport:
     known = lookup.found(storage, job.inputs.digest, job.subject, force=job.force)
     if known is not None:
         say("the storage holds a record of these inputs: nothing is trained")
+        forget(places.storage, job.inputs.digest, job.subject)
         return known
     with own_staging(job, storage):
         members.at_word(lambda _: clear_staging(job, places.storage()))
@@ -152,7 +153,7 @@ def _trained(prepared: Prepared, members: Members) -> ArtifactReport:
             files |= sentences.files(prepared.base, prepared.job.inputs, width=width, whole=whole)
         manifest = storage.publish(files, staging(prepared.job))
         report = recording.publish(prepared, result, manifest, storage, tracker)
-        saved.remove()
+        forget(places.storage, prepared.job.inputs.digest, prepared.job.subject)
     return report
 
 

@@ -7,6 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from stagecoach.contract import retention
 from stagecoach.kinds.finetunerun.reconcile import CONTROLLER
 from tests import builders
 from tests.unit.kinds.world import TERMINAL, World
@@ -27,6 +28,11 @@ def siblings(**changes: Any) -> list[World]:
 
 def intents(world: World) -> list[str]:
     return [document_of(job)["kind"] for job in world.job_objects.values()]
+
+
+def environment(world: World) -> dict[str, str]:
+    [job] = world.job_objects.values()
+    return {item["name"]: item["value"] for item in job["spec"]["template"]["spec"]["containers"][0]["env"]}
 
 
 def document_of(job: builders.Object) -> builders.Object:
@@ -96,6 +102,20 @@ def test_who_is_told_to_train_again_waits_for_nobody() -> None:
         for world in worlds:
             world.reconcile()
     assert [intents(world) for world in worlds] == [["Train"]] * 3
+
+
+def test_a_job_is_told_which_runs_of_its_inputs_have_ended() -> None:
+    elder, younger, youngest = worlds = siblings()
+    youngest.set_spec(suspend=True)
+    all_look(worlds)
+    assert retention.ENDED_VARIABLE not in environment(elder)
+    elder.start_pods()
+    elder.end_pods({"outcome": "BadInput", "problem": {"reason": "Odd", "message": "It is odd."}}, 64, "Error")
+    all_look(worlds)
+    assert elder.status["phase"] == "Failed"
+    told = environment(younger)
+    assert told[retention.ENDED_VARIABLE] == elder.stored["metadata"]["uid"], "one that is suspended may go on"
+    assert told[retention.PROJECT_VARIABLE] == younger.project["metadata"]["uid"]  # type: ignore[index]
 
 
 def test_other_inputs_are_no_reason_to_wait() -> None:

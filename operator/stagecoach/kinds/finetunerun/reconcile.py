@@ -28,7 +28,6 @@ from stagecoach.policies.attempts import (
     LEAVING_PATIENCE,
     MAX_IDLE_INTERRUPTIONS,
     STARTING,
-    WAITING_FOR_QUEUE,
     AttemptOutcome,
     Ended,
     Observation,
@@ -38,6 +37,7 @@ from stagecoach.policies.attempts import (
     retry_at,
 )
 from stagecoach.policies.pods import SETTLING
+from stagecoach.policies.twins import ended
 
 # At most one write of progress in this time.
 PROGRESS_INTERVAL = timedelta(seconds=30)
@@ -135,7 +135,19 @@ def _follow(observed: Observed, inputs: Inputs, current: Attempt, now: datetime,
         return _running(observed, inputs, current, seen, now)
     if child.job is None:
         return _create(observed, inputs, current, seen, now, settings)
-    told = _waiting(observed, current, seen, now)
+    if attempts.taken_back(observed, current, seen):
+        return _taken_back(observed, inputs, current, seen, now)
+    told = _waiting(run, current, seen, now)
+    return Plan(status=told, delete=attempts.left_over(observed), requeue_after=PATIENCE)
+
+
+def _taken_back(observed: Observed, inputs: Inputs, current: Attempt, seen: Waiting, now: datetime) -> Plan:
+    """The Job of a pod that ran was suspended: an interruption like any other, but that the attempt stays."""
+    listed, totals = attempts.waits_again(observed, current, now)
+    if totals.idle_interruptions >= MAX_IDLE_INTERRUPTIONS:
+        lost = Ended(AttemptOutcome.POD_LOST, f"Job {current.job} was suspended while its pod ran.")
+        return _ended(observed, inputs, current, lost, now)
+    told = _waiting(observed.run, current, seen, now, attempts=listed, totals=totals)
     return Plan(status=told, delete=attempts.left_over(observed), requeue_after=PATIENCE)
 
 
@@ -156,29 +168,27 @@ def _create(
         return _blocked(run, blocked, now)
     except jobs.TooLarge as error:
         return _blocked(run, Blocked("SpecTooLarge", str(error), waits=False), now)
-    told = _waiting(observed, current, seen, now)
+    told = _waiting(run, current, seen, now)
     made = (*nodes.beside(run), job) if training else (job,)
     return Plan(status=told, create=made, delete=attempts.left_over(observed))
 
 
-def _waiting(observed: Observed, current: Attempt, seen: Waiting, now: datetime) -> Object | None:
+def _waiting(run: FineTuneRun, current: Attempt, seen: Waiting, now: datetime, **changes: Any) -> Object | None:
     """Return the status of a pod that does not run yet."""
-    run = observed.run
-    if current.start and seen.reason == WAITING_FOR_QUEUE:
-        listed, totals = attempts.waits_again(observed, current, now)
-        return status.waiting(run, seen.reason, seen.message, now, attempts=listed, totals=totals)
     if seen.reason == STARTING:
-        return _starting(run, seen.message, now)
+        return _starting(run, seen.message, now, **changes)
     made_anew = MADE_ANEW.format(job=run.status.attempts[-1].job, namespace=run.metadata.namespace)
     # A lookup has its own share, whatever the run asks for.
     unschedulable = seen.reason == "Unschedulable" and current.intent is Intent.TRAIN
     advice = f"{made_anew} {ASKS_FOR_LESS}" if unschedulable else made_anew
-    return status.waiting(run, seen.reason, f"{seen.message} {advice}", now)
+    return status.waiting(run, seen.reason, f"{seen.message} {advice}", now, **changes)
 
 
-def _starting(run: FineTuneRun, message: str, now: datetime) -> Object | None:
+def _starting(run: FineTuneRun, message: str, now: datetime, **changes: Any) -> Object | None:
     """Return the status of what takes seconds; its ordinary steps are not worth a write each."""
-    return None if status.says(run, STARTING) else status.waiting(run, STARTING, message, now)
+    if status.says(run, STARTING) and not changes:
+        return None
+    return status.waiting(run, STARTING, message, now, **changes)
 
 
 def _running(observed: Observed, inputs: Inputs, current: Attempt, seen: Running, now: datetime) -> Plan:
@@ -315,6 +325,7 @@ def _job(observed: Observed, inputs: Inputs, attempt: Attempt, now: datetime, se
         storage=inputs.storage,
         keep_seconds=int(duration(run.spec.clean_up_after).total_seconds()),
     )
+    work = replace(work, project_uid=project.metadata.uid, ended_runs=ended(observed.twins))
     if attempt.intent is Intent.LOOKUP:
         return jobs.job(run, work)
     return jobs.job(run, _makes(work, run, project, work_job(run, project, inputs, attempt.number), now))
@@ -333,7 +344,6 @@ def _makes(
         seconds=max(1, int(attempts.remaining(run, now).total_seconds())),
         reports_progress=not imported,
         progress_deadline=int(duration(run.spec.progress_deadline or PROGRESS_DEADLINE).total_seconds()),
-        project_uid=project.metadata.uid,
         tracking=None if imported else contracts.tracking(project.spec),
         nodes=run.spec.resources.nodes,
         service=services.service_name(run) if run.spec.resources.nodes > 1 else "",
