@@ -22,9 +22,9 @@ class Desk:
     def __init__(self, kube: Kube, kubelet: FakeKubelet) -> None:
         self.kube, self.kubelet = kube, kubelet
 
-    def make_ready_project(self) -> None:
+    def make_ready_project(self, report: str = DONE) -> None:
         self.kube.create(builders.project(namespace=self.kube.namespace))
-        self.kubelet.succeeded(self.kubelet.pod_of(self.job_of("TransformerProject", "desk")), DONE)
+        self.kubelet.succeeded(self.kubelet.pod_of(self.job_of("TransformerProject", "desk")), report)
         self.awaits("TransformerProject", "desk", "Ready")
 
     def job_of(self, kind: str, name: str, number: int = 1) -> str:

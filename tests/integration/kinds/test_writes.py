@@ -1,15 +1,22 @@
 """What the operator writes for a run that goes well, by the API server's audit log."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 
+import pytest
+
 from tests import builders
 from tests.cluster import ControlPlane
-from tests.integration.kinds.test_runs import TRAINED, Desk, desk
+from tests.integration.kinds.test_runs import ADOPTED, DONE, TRAINED, Desk, desk
 from tests.integration.support.eventually import eventually
 
 __all__ = ["desk"]
 
+NOTHING_FOUND = json.dumps({"outcome": "Done"})
+HAS_RECORDS = json.dumps({"outcome": "Done", "resolution": builders.resolution(records=True)})
+RUN, PROJECT = "patch finetuneruns/status", "patch transformerprojects/status"
+JOB, EVENT = "create jobs", "create events"
 MARKER = "marker"
 
 
@@ -39,15 +46,31 @@ def asked(desk: Desk, control_plane: ControlPlane) -> Iterator[tuple[str, str]]:
             yield f"{event['verb']} {resource}", about.get("name", "")
 
 
-def test_a_run_goes_well_in_three_status_writes(desk: Desk, control_plane: ControlPlane) -> None:
-    desk.make_ready_project()
+@pytest.mark.parametrize(
+    ("resolved", "reports", "expected"),
+    [
+        # The first record of a storage: the project is told that there is something to look for from now on.
+        (DONE, [TRAINED], {RUN: 3, JOB: 1, EVENT: 2, PROJECT: 1}),
+        (HAS_RECORDS, [NOTHING_FOUND, TRAINED], {RUN: 4, JOB: 2, EVENT: 2}),
+        (HAS_RECORDS, [ADOPTED], {RUN: 2, JOB: 1, EVENT: 2}),
+    ],
+    ids=["first", "looked-up", "adopted"],
+)
+def test_what_is_written_for_a_run_that_goes_well(
+    desk: Desk, control_plane: ControlPlane, resolved: str, reports: list[str], expected: dict[str, int]
+) -> None:
+    """The table of docs/benchmarks.md."""
+    desk.make_ready_project(resolved)
+    before = writes(desk, control_plane, 1)
     desk.kube.create(builders.run(namespace=desk.kube.namespace))
-    pod = desk.kubelet.pod_of(desk.job_of("FineTuneRun", "first"))
-    desk.kubelet.bind(pod)
-    desk.kubelet.running(pod)
-    desk.awaits("FineTuneRun", "first", "Running")
-    desk.kubelet.succeeded(pod, TRAINED)
+    for number, report in enumerate(reports, 1):
+        pod = desk.kubelet.pod_of(desk.job_of("FineTuneRun", "first", number))
+        desk.kubelet.bind(pod)
+        desk.kubelet.running(pod)
+        if report == TRAINED:
+            desk.awaits("FineTuneRun", "first", "Running")
+        desk.kubelet.succeeded(pod, report)
     run = desk.awaits("FineTuneRun", "first", "Succeeded")
     assert run["status"]["artifact"]["digest"] == builders.digest("7")
     assert "finalizers" not in run["metadata"]
-    assert writes(desk, control_plane, 1)["patch finetuneruns/status"] == 3
+    assert writes(desk, control_plane, 2) - before == Counter(expected)
