@@ -4,9 +4,9 @@ import logging
 from collections.abc import Callable, Iterable
 
 from stagecoach.kinds.controller import Controller
-from stagecoach.kinds.plan import Key, Object
+from stagecoach.kinds.plan import Key, Object, key_of
 from stagecoach.policies.sharing import Claim
-from stagecoach.runtime.cache import Cache, key_of, owner_key
+from stagecoach.runtime.cache import Cache, owner_key
 from stagecoach.runtime.guard import guarded
 from stagecoach.runtime.resources import Resource
 
@@ -24,16 +24,16 @@ class Intake:
     def own(self, obj: Object, *, listed: bool = False) -> None:
         """Take in an object of ours; what is already known makes no work."""
         key = key_of(obj)
-        # Those of before too: an object of the same name may have come in its place.
-        companions = self._cache.companion_keys(key)
+        before = self._cache.get(key)
         if self._cache.store(obj, listed=listed):
-            self._spread(obj, companions | self._cache.companion_keys(key))
+            self._spread(key, before)
 
     def own_deleted(self, obj: Object) -> None:
         """Take in that an object of ours is gone."""
-        companions = self._cache.companion_keys(key_of(obj))
+        key = key_of(obj)
+        before = self._cache.get(key)
         if self._cache.remove(obj):
-            self._spread(obj, companions)
+            self._spread(key, before)
 
     def child(self, resource: Resource, obj: Object, *, listed: bool = False) -> None:
         """Take in a child."""
@@ -61,7 +61,8 @@ class Intake:
         for key in self._cache.keys():  # noqa: SIM118 - not a dictionary
             self._enqueue(key)
 
-    def _spread(self, obj: Object, companions: Iterable[Key]) -> None:
-        key = key_of(obj)
-        for each in (key, *self._cache.referrer_keys(key), *companions, *self._wakes[key.kind](obj)):
+    def _spread(self, key: Key, before: Object | None) -> None:
+        """Reconcile an object that has changed, and those for whom that counts."""
+        self._enqueue(key)
+        for each in self._wakes[key.kind](key, self._cache, before, self._cache.get(key)):
             self._enqueue(each)

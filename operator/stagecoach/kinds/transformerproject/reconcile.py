@@ -13,7 +13,7 @@ from stagecoach.contract.times import timestamp
 from stagecoach.kinds import contracts, small_jobs
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.invalid import unreadable
-from stagecoach.kinds.plan import Event, Key, Object, Plan
+from stagecoach.kinds.plan import Event, Key, Object, Plan, key_of
 from stagecoach.kinds.transformerproject import findings, retention, status
 from stagecoach.kinds.transformerproject.observe import Observed, observe
 from stagecoach.kinds.view import View
@@ -220,8 +220,8 @@ def _references(_raw: Object) -> tuple[Key, ...]:
     return ()
 
 
-def _wakes(_raw: Object) -> tuple[Key, ...]:
-    return ()  # the runs that name a project are reconciled with it
+def _wakes(key: Key, view: View, _before: Object | None, _after: Object | None) -> tuple[Key, ...]:
+    return tuple(key_of(run) for run in view.referrers(key))
 
 
 CONTROLLER = Controller(
