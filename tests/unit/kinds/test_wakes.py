@@ -29,7 +29,7 @@ class Memory:
             self.see(obj)
 
     def see(self, obj: Object) -> set[str]:
-        """Take in an object, and return who else of its kind is woken."""
+        """Take in an object, and return who else is woken."""
         self.version += 1
         obj = obj | {"metadata": obj["metadata"] | {"resourceVersion": str(self.version)}}
         return self._others(obj, lambda: self.intake.own(obj))
@@ -40,8 +40,7 @@ class Memory:
     def _others(self, obj: Object, happens: Callable[[], None]) -> set[str]:
         before = len(self.woken)
         happens()
-        woken = {key.name for key in self.woken[before:] if key.kind == obj["kind"]}
-        return woken - {obj["metadata"]["name"]}
+        return {key.name for key in self.woken[before:]} - {obj["metadata"]["name"]}
 
 
 def run(name: str, age: int = 0, phase: str = "Blocked", reason: str = "SameInputs", **status: Any) -> Object:
@@ -56,6 +55,12 @@ def run(name: str, age: int = 0, phase: str = "Blocked", reason: str = "SameInpu
 def training(name: str, age: int, phase: str = "Running", reason: str = "Running", **status: Any) -> Object:
     attempt = {"number": 1, "intent": "Train", "job": f"{name}-1", "decided": builders.CREATED}
     return run(name, age, phase, reason, attempts=[attempt], **status)
+
+
+def project(records: bool, **storage: Any) -> Object:
+    made = builders.ready_project(records)
+    made["spec"]["storage"] |= storage
+    return made
 
 
 def family() -> Memory:
@@ -118,3 +123,44 @@ def test_of_many_runs_of_the_same_inputs_few_are_woken_and_looked_at() -> None:
     last = memory.cache.get(Key("FineTuneRun", "team", f"run-{many - 1}"))
     assert last is not None
     assert [twin.name for twin in twins(memory.cache, last, NOW)] == ["run-0"]
+
+
+@pytest.mark.parametrize(
+    ("desk", "woken"),
+    [
+        (project(records=False), {"desk"}),
+        (project(records=True), set()),
+        (project(records=True, retention={"runs": 20}), {"desk"}),
+    ],
+    ids=["the first record", "one of many", "with retention"],
+)
+def test_a_success_wakes_the_project_when_it_is_news_to_it(desk: Object, woken: set[str]) -> None:
+    artifact = {"digest": builders.digest("7")}
+    done = training("first", 70, "Succeeded", "Trained", artifact=artifact)
+    memory = Memory(desk, training("first", 70))
+    assert memory.see(training("first", 70, progress={"step": 7})) == set()
+    assert memory.see(done) == woken
+    assert memory.see(done | {"status": done["status"] | {"observedGeneration": 2}}) == set()
+    assert memory.lose(done) == woken
+
+
+@pytest.mark.parametrize(
+    ("change", "woken"),
+    [
+        ({"status": {"retention": {"number": 1}}}, set()),
+        ({"status": {"storage": {"records": True}}}, {"new", "waits"}),
+        ({"status": {"conditions": []}}, {"new", "waits"}),
+        ({"spec": {"pods": {"priorityClassName": "high"}}}, {"new", "waits"}),
+        ({"metadata": {"generation": 2}}, {"new", "waits"}),
+        ({"metadata": {"annotations": {"stagecoach.dev/requested-at": "now"}}}, {"new", "waits"}),
+    ],
+)
+def test_a_project_wakes_the_runs_that_wait_when_they_read_what_changed(change: Object, woken: set[str]) -> None:
+    desk, new = project(records=False), builders.stored(builders.run("new"), uid="uid-new")
+    ended = run("done", 90, "Succeeded", "Trained")
+    memory = Memory(ended, training("busy", 80), run("waits", 70), new)
+    assert memory.see(desk) == {"new", "waits"}
+    assert memory.see(desk) == set()
+    changed = desk | {part: desk[part] | fields for part, fields in change.items()}
+    assert memory.see(changed) == woken
+    assert memory.lose(changed) == {"new", "waits"}

@@ -17,12 +17,13 @@ from stagecoach.contract.jobs import ImportJob, LookupJob, TrainJob
 from stagecoach.contract.times import timestamp
 from stagecoach.kinds import contracts, small_jobs
 from stagecoach.kinds.controller import Controller, Settings
-from stagecoach.kinds.finetunerun import attempts, imports, nodes, status, suspension, turns, twins, unread
+from stagecoach.kinds.finetunerun import attempts, imports, nodes, status, suspension, turns, unread
 from stagecoach.kinds.finetunerun.blocked import Blocked
 from stagecoach.kinds.finetunerun.inputs import demand, freeze, ready_project, servable, work_job
-from stagecoach.kinds.finetunerun.observe import Observed, observe, project_key
+from stagecoach.kinds.finetunerun.neighbours import references, wakes
+from stagecoach.kinds.finetunerun.observe import Observed, observe
 from stagecoach.kinds.invalid import unreadable
-from stagecoach.kinds.plan import Event, Key, Object, Plan
+from stagecoach.kinds.plan import Event, Object, Plan
 from stagecoach.kinds.view import View
 from stagecoach.policies.attempts import (
     LEAVING_PATIENCE,
@@ -348,21 +349,6 @@ def _sources(document: TrainJob | ImportJob) -> tuple[str, ...]:
     return (document.base.uri, *(source.uri for source in (*document.train, *document.validation)), *labels)
 
 
-def _references(raw: Object) -> tuple[Key, ...]:
-    inputs = twins.inputs_key(raw)
-    return (project_key(raw), inputs) if inputs else (project_key(raw),)
-
-
-def _wakes(_key: Key, view: View, before: Object | None, after: Object | None) -> tuple[Key, ...]:
-    return (*_projects_to_wake(before, after), *twins.to_wake(view, before, after))
-
-
-def _projects_to_wake(before: Object | None, after: Object | None) -> tuple[Key, ...]:
-    # The first record in a storage tells the project that lookups are worth their while from now on.
-    states = [raw for raw in (before, after) if raw is not None]
-    return tuple(project_key(raw) for raw in states if raw.get("status", {}).get("phase") == Phase.SUCCEEDED.value)
-
-
 CONTROLLER = Controller(
-    kind="FineTuneRun", plural="finetuneruns", references=_references, wakes=_wakes, reconcile=reconcile
+    kind="FineTuneRun", plural="finetuneruns", references=references, wakes=wakes, reconcile=reconcile
 )

@@ -11,6 +11,7 @@ from stagecoach.api.run_status import Intent, Phase
 from stagecoach.kinds.children import pods_of, unfinished
 from stagecoach.kinds.plan import Key, Object, key_of
 from stagecoach.kinds.view import View
+from stagecoach.kinds.waiting import waits
 from stagecoach.policies.twins import Twin
 
 TRAIN = Intent.TRAIN.value
@@ -22,12 +23,6 @@ def inputs_key(run: Object) -> Key | None:
     if not inputs:
         return None
     return Key("Inputs", run["metadata"]["namespace"], f"{inputs['digest']} in {inputs['storage']}")
-
-
-def waits(run: Object) -> bool:
-    """Whether a run may wait for something that is not its own: it is neither done nor busy."""
-    status = run.get("status", {})
-    return "completionTime" not in status and status.get("phase") != Phase.RUNNING.value
 
 
 def twins(view: View, raw: Object, now: datetime) -> tuple[Twin, ...]:
