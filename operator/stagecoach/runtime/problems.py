@@ -12,8 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from stagecoach.contract.times import timestamp
-from stagecoach.kinds.plan import Key, Object
-from stagecoach.runtime.cache import key_of
+from stagecoach.kinds.plan import Key, Object, key_of
 
 MESSAGE_LENGTH = 1024
 WORDS_STAY = 60.0

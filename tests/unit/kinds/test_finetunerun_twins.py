@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from stagecoach.contract import retention
 from stagecoach.kinds.finetunerun.reconcile import CONTROLLER
+from stagecoach.kinds.finetunerun.turns import LOOK_AGAIN
 from tests import builders
 from tests.unit.kinds.world import TERMINAL, World
 
@@ -158,6 +159,18 @@ def test_a_suspended_run_holds_nobody_up_and_has_lost_its_turn_when_it_goes_on()
     all_look(worlds)
     assert [attempt["number"] for attempt in elder.status["attempts"]] == [1, 2]
     assert intents(elder) == ["Lookup"], "there is a record now"
+
+
+def test_whether_a_younger_one_still_has_its_job_is_looked_at_again() -> None:
+    elder, younger, youngest = worlds = siblings()
+    elder.set_spec(suspend=True)
+    all_look(worlds)
+    assert intents(younger) == ["Train"]
+    elder.set_spec(suspend=False)
+    elder.reconcile()
+    assert elder.reconcile().requeue_after == LOOK_AGAIN
+    assert elder.condition("Ready")["reason"] == "SameInputs"
+    assert youngest.reconcile().requeue_after is None, "whom the elder's change wakes"
 
 
 def test_who_goes_on_before_another_began_has_its_turn_again() -> None:

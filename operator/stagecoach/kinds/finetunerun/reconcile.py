@@ -20,9 +20,11 @@ from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.finetunerun import attempts, imports, nodes, status, suspension, turns, unread
 from stagecoach.kinds.finetunerun.blocked import Blocked
 from stagecoach.kinds.finetunerun.inputs import demand, freeze, ready_project, servable, work_job
-from stagecoach.kinds.finetunerun.observe import Observed, inputs_key, observe, project_key
+from stagecoach.kinds.finetunerun.neighbours import references, wakes
+from stagecoach.kinds.finetunerun.observe import Observed, observe
+from stagecoach.kinds.finetunerun.rest import rests
 from stagecoach.kinds.invalid import unreadable
-from stagecoach.kinds.plan import Event, Key, Object, Plan
+from stagecoach.kinds.plan import Event, Object, Plan
 from stagecoach.kinds.view import View
 from stagecoach.policies.attempts import (
     LEAVING_PATIENCE,
@@ -358,16 +360,11 @@ def _sources(document: TrainJob | ImportJob) -> tuple[str, ...]:
     return (document.base.uri, *(source.uri for source in (*document.train, *document.validation)), *labels)
 
 
-def _references(raw: Object) -> tuple[Key, ...]:
-    inputs = inputs_key(raw)
-    return (project_key(raw), inputs) if inputs else (project_key(raw),)
-
-
-def _wakes(raw: Object) -> tuple[Key, ...]:
-    # The first record in a storage tells the project that lookups are worth their while from now on.
-    return (project_key(raw),) if raw.get("status", {}).get("phase") == Phase.SUCCEEDED.value else ()
-
-
 CONTROLLER = Controller(
-    kind="FineTuneRun", plural="finetuneruns", references=_references, wakes=_wakes, reconcile=reconcile
+    kind="FineTuneRun",
+    plural="finetuneruns",
+    references=references,
+    wakes=wakes,
+    reconcile=reconcile,
+    rests=rests,
 )

@@ -13,10 +13,11 @@ from stagecoach.contract.times import timestamp
 from stagecoach.kinds import contracts, small_jobs
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.invalid import unreadable
-from stagecoach.kinds.plan import Event, Key, Object, Plan
+from stagecoach.kinds.plan import Event, Key, Object, Plan, key_of
 from stagecoach.kinds.transformerproject import findings, retention, status
 from stagecoach.kinds.transformerproject.observe import Observed, observe
 from stagecoach.kinds.view import View
+from stagecoach.kinds.waiting import waits
 from stagecoach.policies.attempts import STARTING, TABLE, AttemptOutcome, Ended, Observation, Running, judge, retry_at
 from stagecoach.policies.pods import SETTLING
 
@@ -220,8 +221,19 @@ def _references(_raw: Object) -> tuple[Key, ...]:
     return ()
 
 
-def _wakes(_raw: Object) -> tuple[Key, ...]:
-    return ()  # the runs that name a project are reconciled with it
+def _wakes(key: Key, view: View, before: Object | None, after: Object | None) -> tuple[Key, ...]:
+    """Return the runs that may wait for the project, when it is another to them than before."""
+    if _as_runs_read_it(before) == _as_runs_read_it(after):
+        return ()
+    return tuple(key_of(run) for run in view.referrers(key) if waits(run))
+
+
+def _as_runs_read_it(raw: Object | None) -> Object | None:
+    if raw is None:
+        return None
+    metadata = {name: raw["metadata"].get(name) for name in ("uid", "generation", "annotations")}
+    status = {name: value for name, value in raw.get("status", {}).items() if name != "retention"}
+    return {"metadata": metadata, "spec": raw["spec"], "status": status}
 
 
 CONTROLLER = Controller(
