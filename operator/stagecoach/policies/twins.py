@@ -35,9 +35,9 @@ def ahead(order: tuple[str, str], twins: Iterable[Twin]) -> Twin | None:
     return next((twin for twin in waiting if twin.order < order or twin.has_job), None)
 
 
-def ended(twins: Iterable[Twin]) -> tuple[str, ...]:
-    """Return the uids of the newest twins that have ended: they never go on from what they saved."""
-    return tuple(uid for _, uid in sorted(twin.order for twin in twins if twin.ended)[-MAX_ENDED:])
+def newest(orders: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """Return the uids of the newest of many."""
+    return tuple(uid for _, uid in sorted(orders)[-MAX_ENDED:])
 
 
 def undecided(twins: Iterable[Twin], now: datetime) -> bool:

@@ -12,7 +12,7 @@ from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract.reports import Progress
 from stagecoach.kinds.children import Child, child, ending, pods_of, unfinished
 from stagecoach.kinds.finetunerun import nodes
-from stagecoach.kinds.finetunerun.twins import twins
+from stagecoach.kinds.finetunerun.twins import ended_twins, twins
 from stagecoach.kinds.plan import Key, Object
 from stagecoach.kinds.view import View
 from stagecoach.policies.pods import PodState
@@ -37,6 +37,7 @@ class Observed:
     services: tuple[Object, ...] = ()
     claims: Mapping[str, Claim | None] = field(default_factory=dict)  # that pods on several nodes share; None: not seen
     twins: tuple[Twin, ...] = ()  # runs of the same inputs that decide something; none before these are fixed
+    ended_twins: tuple[tuple[str, str], ...] = ()  # those that have ended, each as its `Twin.order`
 
 
 def project_key(run: Object) -> Key:
@@ -62,6 +63,7 @@ def observe(view: View, raw: Object, now: datetime) -> Observed:
         services=tuple(view.services(uid)),
         claims={name: view.claim(run.metadata.namespace, name) for name in nodes.claims(run, project)},
         twins=twins(view, raw, now),
+        ended_twins=ended_twins(view, raw),
     )
 
 

@@ -39,6 +39,13 @@ def twins(view: View, raw: Object, now: datetime) -> tuple[Twin, ...]:
     return tuple(_twin(item, has_job=_has_job(view, item, now)) for item in counted)
 
 
+def ended_twins(view: View, raw: Object) -> tuple[tuple[str, str], ...]:
+    """Return the order of those of the other runs of the same inputs that have ended: they go on from nothing."""
+    key = inputs_key(raw)
+    others = _others(view, key, raw["metadata"]["name"]) if key else []
+    return tuple(_order(item) for item in others if "completionTime" in item["status"])
+
+
 def to_wake(view: View, before: Object | None, after: Object | None) -> tuple[Key, ...]:
     """Return the runs for which it counts that a run of their inputs came, or went, or is another to them than before.
 
