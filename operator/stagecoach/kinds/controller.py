@@ -26,6 +26,10 @@ class Settings:
     network: Network = field(default_factory=Network)
 
 
+def _never(_view: View, _raw: Object) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Controller:
     """One kind: its names, its neighbours and its reconcile."""
@@ -39,3 +43,5 @@ class Controller:
     wakes: Callable[[Key, View, Object | None, Object | None], Iterable[Key]]
     # Observe and decide. Raises nothing that a user can cause.
     reconcile: Callable[[View, Object, datetime, Settings], Plan]
+    # Whether a reconcile would do nothing as long as nothing happens to the object, or to a child of it.
+    rests: Callable[[View, Object], bool] = _never

@@ -1,13 +1,17 @@
 """Any order of events, stale views, a crash between any two writes: what a FineTuneRun promises holds."""
 
+import copy
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from stagecoach.kinds.finetunerun.reconcile import CONTROLLER
+from stagecoach.kinds.finetunerun.rest import rests
+from stagecoach.kinds.plan import Plan
 from stagecoach.policies.pods import INDEX
 from tests import builders
-from tests.unit.kinds.world import TERMINAL, World, artifact_of
+from tests.unit.kinds.world import SETTINGS, TERMINAL, World, artifact_of
 
 RETRIES = 2
 CHECKPOINT_STEPS = st.integers(1, 30)
@@ -160,6 +164,13 @@ class FineTuneRuns(RuleBasedStateMachine):
         fixed = [version["status"]["inputs"] for version in self.world.history if "inputs" in version.get("status", {})]
         assert all(inputs == fixed[0] for inputs in fixed)
 
+    @invariant()
+    def what_rests_has_nothing_to_be_done(self) -> None:
+        world = self.world
+        if rests(world, world.stored):
+            plan = CONTROLLER.reconcile(world, copy.deepcopy(world.stored), world.now, SETTINGS)
+            assert plan in (Plan(), Plan(status=world.status))
+
     def teardown(self) -> None:
         """Nothing is stuck: when the accidents stop, the run comes to an end, and then nothing is left running."""
         world = self.world
@@ -186,6 +197,7 @@ class FineTuneRuns(RuleBasedStateMachine):
         writes = world.status_writes
         world.reconcile()
         assert world.status_writes == writes, "a run that has ended is written no more"
+        assert rests(world, world.stored)
 
 
 class QueuedFineTuneRuns(FineTuneRuns):

@@ -12,6 +12,7 @@ from stagecoach.kinds.registry import CONTROLLERS
 from stagecoach.runtime.cache import Cache
 from stagecoach.runtime.intake import Intake
 from tests import builders
+from tests.unit.runtime.fakes import Woken
 
 INPUTS = {"digest": builders.digest("1"), "storage": "pvc://store/desk"}
 NOW = datetime(2026, 1, 2, 4, tzinfo=UTC)
@@ -22,9 +23,9 @@ class Memory:
 
     def __init__(self, *objects: Object) -> None:
         self.cache = Cache(CONTROLLERS)
-        self.woken: list[Key] = []
+        self.woken = Woken()
         self.version = 1
-        self.intake = Intake(self.cache, CONTROLLERS, self.woken.append)
+        self.intake = Intake(self.cache, CONTROLLERS, self.woken.add)
         for obj in objects:
             self.see(obj)
 
@@ -164,3 +165,10 @@ def test_a_project_wakes_the_runs_that_wait_when_they_read_what_changed(change: 
     changed = desk | {part: desk[part] | fields for part, fields in change.items()}
     assert memory.see(changed) == woken
     assert memory.lose(changed) == {"new", "waits"}
+
+
+def test_who_is_woken_by_another_waits_behind_those_to_whom_something_happened() -> None:
+    memory = family()
+    memory.woken.later.clear()
+    memory.see(training("first", 70, "Failed", "OutOfMemory"))
+    assert {key.name for key in memory.woken.later} == {"second", "third"}

@@ -60,6 +60,19 @@ def controller(reconcile: Callable[..., Plan] = lambda *_: Plan()) -> Controller
     return Controller("Toy", "toys", references, wakes, reconcile)
 
 
+class Woken(list[Key]):
+    """The keys that were put on a queue, and those of them that may wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.later: list[Key] = []
+
+    def add(self, key: Key, *, later: bool = False) -> None:
+        self.append(key)
+        if later:
+            self.later.append(key)
+
+
 class FakeServer:
     """The part of the API server that the executor and the elector use, with its rules about versions."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,7 +22,7 @@ from stagecoach.runtime.loop import Loop
 from stagecoach.runtime.queue import WorkQueue
 from stagecoach.runtime.recorder import Recorder
 from stagecoach.runtime.resources import CLAIMS, Resources
-from tests.unit.runtime.fakes import NAMESPACE, Clock, FakeServer, controller, key, toy
+from tests.unit.runtime.fakes import NAMESPACE, Clock, FakeServer, Woken, controller, key, toy
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 Decide = Callable[[Object], Plan]
@@ -367,6 +368,31 @@ async def test_referrers_and_those_to_wake_are_reconciled() -> None:
     world.see(toy("a", spec={"wakes": "other"}))
     assert world.queue.depth == 3
     await world.settle()
+
+
+async def test_looking_at_everything_again_holds_up_nothing_that_happens() -> None:
+    world = World(lambda _: Plan())
+    for number in range(20):
+        world.see(toy(str(number)))
+    await world.settle()
+    world.intake.everything()
+    assert world.queue.depth == 20
+    world.see(toy("19", version=2))
+    world.see(toy("new"))
+    assert [world.queue.take(), world.queue.take()] == [key("19"), key("new")]
+    for name in ("19", "new"):
+        world.queue.done(key(name))
+    await world.settle()
+
+
+def test_what_rests_is_not_looked_at_again_and_what_cannot_be_told_is() -> None:
+    kinds = (replace(controller(), rests=lambda _, obj: obj["spec"]["rests"]),)
+    cache, woken = Cache(kinds), Woken()
+    intake = Intake(cache, kinds, woken.add)
+    for obj in (toy("rests", spec={"rests": True}), toy("busy", spec={"rests": False}), toy("odd")):
+        cache.store(obj)
+    intake.everything()
+    assert woken == woken.later == [key("busy"), key("odd")]
 
 
 async def test_of_a_thousand_ready_keys_the_loop_lets_others_run() -> None:

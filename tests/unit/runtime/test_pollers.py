@@ -2,14 +2,14 @@
 
 import pytest
 
-from stagecoach.kinds.plan import Key, Object
+from stagecoach.kinds.plan import Object
 from stagecoach.runtime.cache import Cache
 from stagecoach.runtime.errors import ServerError
 from stagecoach.runtime.intake import Intake
 from stagecoach.runtime.lease import Leadership
 from stagecoach.runtime.pollers import RATE, Fact, Poller, ProgressFact, WarningFact, last_progress
 from stagecoach.runtime.resources import PODS
-from tests.unit.runtime.fakes import Clock, controller, key, pod
+from tests.unit.runtime.fakes import Clock, Woken, controller, key, pod
 
 LINE = '{"progress": {"step": %d, "steps": 10, "percent": 10, "at": "2026-01-01T00:00:00Z"}}'
 
@@ -42,9 +42,9 @@ class World:
     def __init__(self, fact: type[ProgressFact | WarningFact]) -> None:
         self.clock = Clock()
         self.logs = Logs()
-        self.woken: list[Key] = []
+        self.woken = Woken()
         self.cache = Cache((controller(),), self.clock)
-        intake = Intake(self.cache, (controller(),), self.woken.append)
+        intake = Intake(self.cache, (controller(),), self.woken.add)
         made: Fact = fact(self.logs, self.cache)  # type: ignore[arg-type]
         self.poller = Poller(made, self.cache, intake, Leadership(self.clock), self.clock)
 

@@ -22,6 +22,7 @@ from stagecoach.kinds.finetunerun.blocked import Blocked
 from stagecoach.kinds.finetunerun.inputs import demand, freeze, ready_project, servable, work_job
 from stagecoach.kinds.finetunerun.neighbours import references, wakes
 from stagecoach.kinds.finetunerun.observe import Observed, observe
+from stagecoach.kinds.finetunerun.rest import rests
 from stagecoach.kinds.invalid import unreadable
 from stagecoach.kinds.plan import Event, Object, Plan
 from stagecoach.kinds.view import View
@@ -350,5 +351,10 @@ def _sources(document: TrainJob | ImportJob) -> tuple[str, ...]:
 
 
 CONTROLLER = Controller(
-    kind="FineTuneRun", plural="finetuneruns", references=references, wakes=wakes, reconcile=reconcile
+    kind="FineTuneRun",
+    plural="finetuneruns",
+    references=references,
+    wakes=wakes,
+    reconcile=reconcile,
+    rests=rests,
 )
