@@ -10,16 +10,7 @@ from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.plan import Key, Object
 from stagecoach.runtime import metrics
 from stagecoach.runtime.cache import Cache
-from stagecoach.runtime.errors import (
-    ApiError,
-    Conflict,
-    Fenced,
-    Forbidden,
-    NameTaken,
-    NotFound,
-    Rejected,
-    Throttled,
-)
+from stagecoach.runtime.errors import ApiError, Conflict, Fenced, Forbidden, NameTaken, NotFound, Rejected
 from stagecoach.runtime.executor import Executor
 from stagecoach.runtime.lease import Leadership
 from stagecoach.runtime.problems import Problem, Problems
@@ -101,7 +92,7 @@ class Loop:
         except (Forbidden, Rejected, NameTaken) as error:
             await self._blocked(key, error)
         except ApiError as error:
-            self._failed(key, type(error).__name__, error.retry_after if isinstance(error, Throttled) else 0.0)
+            self._failed(key, type(error).__name__, error.retry_after)
             logger.warning("not done, will be tried again: %s", error, extra={"key": str(key)})
         except Exception as error:  # a bug; it must not take the other objects down
             await self._bug(key, error)

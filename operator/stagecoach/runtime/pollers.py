@@ -71,6 +71,7 @@ class Poller:
         self._sleep = sleep
         self._next: dict[str, float] = {}  # pod uid: when to ask
         self._failures: dict[str, int] = {}
+        self._resumes = 0.0  # the server wants nothing more to be asked before
         self._slots = asyncio.Semaphore(CONCURRENT)
 
     async def run(self) -> None:
@@ -94,6 +95,8 @@ class Poller:
 
     async def _ask(self, uid: str, pod: Object) -> None:
         async with self._slots:
+            if self._clock() < self._resumes:
+                return  # it stays due
             try:
                 changed = await self._fact.fetch(pod)
             except ApiError as error:
@@ -108,6 +111,7 @@ class Poller:
         metrics.FACTS_FAILED.labels(self._fact.name).inc()
         self._failures[uid] = failures = self._failures.get(uid, 0) + 1
         self._schedule(uid, min(LONGEST_SECONDS, self._fact.seconds * 2 ** min(failures, 8)))
+        self._resumes = max(self._resumes, self._clock() + error.retry_after)
         logger.debug("no %s: %s", self._fact.name, error, extra={"pod_uid": uid})
 
     def _schedule(self, uid: str, seconds: float) -> None:

@@ -10,7 +10,7 @@ import pytest
 from stagecoach.kinds.plan import Object
 from stagecoach.runtime import handlers, kopf_settings
 from stagecoach.runtime.cache import Cache
-from stagecoach.runtime.errors import ApiError, Forbidden, Unreachable
+from stagecoach.runtime.errors import ApiError, Forbidden, Throttled, Unreachable
 from stagecoach.runtime.handlers import OwnWatch
 from stagecoach.runtime.intake import Intake
 from stagecoach.runtime.resources import Resources
@@ -135,6 +135,29 @@ async def test_only_a_right_that_is_missing_is_an_error(
         ("WARNING", "deletions could not be looked for: refused"),
         ("ERROR", "deletions could not be looked for: list toys is forbidden"),
     ]
+
+
+async def test_a_server_that_wants_a_pause_gets_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    real = asyncio.sleep
+
+    async def fast(seconds: float) -> None:
+        slept.append(seconds)
+        await real(0)
+
+    monkeypatch.setattr(asyncio, "sleep", fast)
+    world.names.errors = [Throttled("slow down", 17)]
+    await world.watch._sync()
+    assert max(slept) == 17
+    slept.clear()
+    world.names.errors = [Throttled("slow down", 27)]
+    world.watch._started.set()
+    world.watch._relisted.set()
+    keeping = asyncio.create_task(world.watch.keep_exact())
+    async with asyncio.timeout(5):
+        while 27 not in slept:
+            await real(0)
+    keeping.cancel()
 
 
 async def test_a_bug_in_a_question_about_neighbours_does_not_lose_the_event(world: World) -> None:

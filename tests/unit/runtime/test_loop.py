@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -340,16 +340,6 @@ async def test_events_are_told_once_under_a_name_of_their_content() -> None:
     written = world.server.objects["Event", made[0]]
     assert written["involvedObject"]["uid"] == "uid-a"
     assert written["reportingComponent"] == "stagecoach"
-
-
-async def test_an_event_is_told_again_once_the_server_has_forgotten_it() -> None:
-    server, obj, event = FakeServer(), toy("a"), Event("Suspended", "Nothing is started.")
-    client: Any = server
-    recorder = Recorder(client, "me")
-    for minutes, told in ((0, 1), (59, 1), (61, 2), (119, 2), (121, 3)):
-        server.objects.clear()
-        await recorder.tell(obj, event, NOW + timedelta(minutes=minutes))
-        assert len(server.made("create")) == told, minutes
 
 
 async def test_an_event_that_cannot_be_written_does_not_stop_the_plan() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from stagecoach.kinds.plan import Object
 from stagecoach.runtime.cache import Cache
-from stagecoach.runtime.errors import ServerError
+from stagecoach.runtime.errors import ApiError, ServerError, Throttled
 from stagecoach.runtime.intake import Intake
 from stagecoach.runtime.lease import Leadership
 from stagecoach.runtime.pollers import RATE, Fact, Poller, ProgressFact, WarningFact, last_progress
@@ -21,7 +21,7 @@ class Logs:
         self.log = ""
         self.events: list[Object] = []
         self.asked: list[str] = []
-        self.down = False
+        self.error: ApiError | None = None
 
     async def pod_log(self, _namespace: str, name: str, container: str, lines: int) -> str:
         assert (container, lines) == ("trainer", 5)
@@ -33,8 +33,8 @@ class Logs:
 
     def _answer(self, what: str, answer: str) -> str:
         self.asked.append(what)
-        if self.down:
-            raise ServerError("no kubelet", 502)
+        if self.error:
+            raise self.error
         return answer
 
 
@@ -98,7 +98,7 @@ async def test_of_several_pods_that_of_index_0_is_asked_for_progress(progress: W
 
 async def test_unreadable_progress_stays_unknown_and_is_asked_for_less_often(progress: World) -> None:
     progress.see(pod("p"))
-    progress.logs.down = True
+    progress.logs.error = ServerError("no kubelet", 502)
     await progress.pass_time(120)
     assert progress.cache.progress("uid-p") is None
     assert 3 <= len(progress.logs.asked) <= 5
@@ -112,6 +112,17 @@ async def test_many_pods_are_asked_in_turn_at_a_bounded_rate(progress: World) ->
     assert len(progress.logs.asked) == RATE
     await progress.pass_time(4)
     assert len(set(progress.logs.asked)) == 100
+
+
+async def test_a_server_that_wants_a_pause_gets_it_whatever_pod_it_was_about(progress: World) -> None:
+    for number in range(30):
+        progress.see(pod(f"p{number}"))
+    progress.logs.error = Throttled("slow down", 7)
+    await progress.pass_time(7)
+    assert len(progress.logs.asked) == 1
+    progress.logs.error = None
+    await progress.pass_time(1)
+    assert len(progress.logs.asked) == 1 + RATE
 
 
 @pytest.mark.parametrize("log", ["", "no json", '{"progress": 1}', '{"progress": {"step": 1, "unknown": 2}}'])
