@@ -166,6 +166,11 @@ def document_of(job: builders.Object) -> str:
     return str(variable["value"])
 
 
+def _is_looked_at(desk: Desk, kind: str, name: str) -> bool:
+    found = desk.kube.get(kind, name)
+    return bool(found["status"]["observedGeneration"] == found["metadata"]["generation"])
+
+
 def test_a_waiting_job_that_is_deleted_comes_back_with_the_pod_settings_of_now(desk: Desk) -> None:
     desk.make_ready_project()
     desk.kube.create(builders.run(namespace=desk.kube.namespace))
@@ -178,6 +183,7 @@ def test_a_waiting_job_that_is_deleted_comes_back_with_the_pod_settings_of_now(d
     assert f"kubectl delete job {job} -n {desk.kube.namespace};" in desk.reason("FineTuneRun", "first")[1]
 
     desk.kube.patch("TransformerProject", "desk", {"spec": {"pods": {"nodeSelector": {"pool": "batch"}}}})
+    eventually(lambda: _is_looked_at(desk, "TransformerProject", "desk"), what="the operator has seen the change")
     desk.kube.delete("Job", job)
     eventually(lambda: desk.kube.get("Pod", old)["metadata"].get("deletionTimestamp"), 15, "its pod is going")
     desk.kubelet.ended_unstarted(old)
