@@ -37,13 +37,20 @@ class Matches:
     pattern: str
     message: str
 
+    @property
+    def rule(self) -> dict[str, Any]:
+        """The rule by which the API server asks it."""
+        quoted = self.pattern.replace("\\", "\\\\")
+        return cel(f"self.matches('{quoted}')", self.message)
+
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.chain_schema([handler(source), core_schema.str_schema(pattern=self.pattern)])
+        matching = core_schema.custom_error_schema(
+            core_schema.str_schema(pattern=self.pattern), "does_not_match", custom_error_message=self.message
+        )
+        return core_schema.chain_schema([handler(source), matching])
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        document = handler(core["steps"][0])
-        quoted = self.pattern.replace("\\", "\\\\")
-        return document | {"type": "string"} | rules(cel(f"self.matches('{quoted}')", self.message))
+        return handler(core["steps"][0]) | {"type": "string"} | rules(self.rule)
 
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=MAX_NAME)]

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from stagecoach.api.crds import KINDS, definition, main
+from stagecoach.api.finetunerun import Resources
 
 ROOT = Path(__file__).parents[3]
 FOLDERS = ("crds", "charts/stagecoach/files/crds")
@@ -41,3 +43,8 @@ def test_every_field_is_described_and_bounded(kind: Any) -> None:
         assert part.get("type") != "array" or "maxItems" in part, f"{path} is a list without a bound"
         assert "anyOf" not in part, f"{path} is not structural"
         assert "$ref" not in part
+
+
+def test_the_operator_says_the_same_words() -> None:
+    with pytest.raises(ValidationError, match="must be <domain>/<name>, such as"):
+        Resources.model_validate({"gpuResource": "../gpu"})
