@@ -1,5 +1,6 @@
 """The committed definitions are the generated ones, small, and described."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,11 @@ def test_every_field_is_described_and_bounded(kind: Any) -> None:
         assert part.get("type") != "array" or "maxItems" in part, f"{path} is a list without a bound"
         assert "anyOf" not in part, f"{path} is not structural"
         assert "$ref" not in part
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.plural))
+def test_what_a_text_must_be_is_told_in_words(kind: Any) -> None:
+    assert '"pattern": "' not in json.dumps(definition(kind)), "the API server would show the expression: use Matches"
 
 
 def test_the_operator_says_the_same_words() -> None:
