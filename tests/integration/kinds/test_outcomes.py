@@ -1,4 +1,4 @@
-"""What goes wrong with pods, and what a run says of it: what happened, and what is done next, within seconds."""
+"""EveryFailureSpeaks: what goes wrong with pods is told by their run within seconds, with what to do or what follows."""
 
 import json
 from collections import Counter
