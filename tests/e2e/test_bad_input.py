@@ -80,10 +80,10 @@ def test_what_is_missing_is_waited_for(desk: Desk) -> None:
 
 def test_bad_runs_end_in_words(office: Desk) -> None:
     modules = {"type": "LoRA", "targetModules": {"names": ["nothing_proj"]}}
-    [train, valid] = builders.project_spec()["data"]["sets"][:2]
+    [train, other] = builders.project_spec()["data"]["sets"][:2]
     tuned_on_test = {"train": [{"name": "train"}], "validation": [{"name": "test"}]}
-    judge = {"name": "test", "uri": valid["uri"], "split": "Test"}
-    office.apply(tiny_project(office.namespace, "judged", data={"sets": [train, valid, judge]}))
+    judge = {"name": "test", "uri": other["uri"], "split": "Test"}
+    office.apply(tiny_project(office.namespace, "judged", data={"sets": [train, judge]}))
     office.awaits("txp", "judged", "Ready")
     office.apply(
         builders.run("modules", office.namespace, method=modules, resources=SMALL),

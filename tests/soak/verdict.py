@@ -13,6 +13,7 @@ from typing import Any
 from stagecoach.build.labels import OWNER_KIND, OWNER_NAME
 from stagecoach.contract.reports import ArtifactReport
 from stagecoach.policies.pods import pod_state
+from tests.remedies import speaks
 from tests.simulation import MARK
 from tests.soak.audit import Write
 
@@ -75,11 +76,13 @@ def every_failure_speaks(evidence: Evidence) -> Iterator[str]:
     """EveryFailureSpeaks: what did not go well says what happened and what to do."""
     for run in evidence.runs:
         ready = _ready(run)
-        if _phase(run) != "Succeeded" and not (ready.get("reason") and ready.get("message")):
-            yield f"run {_title(run)} is {_phase(run)} without words"
+        reason, message = ready.get("reason", ""), ready.get("message", "")
+        if _phase(run) != "Succeeded" and not speaks(reason, message):
+            yield f"run {_title(run)} is {_phase(run)} and does not say what to do: {reason}: {message}"
         for attempt in run.get("status", {}).get("attempts", ()):
-            if attempt.get("outcome") not in (None, "Succeeded") and not attempt.get("message"):
-                yield f"run {_title(run)}: attempt {attempt['number']} ended as {attempt['outcome']} without words"
+            outcome, message = attempt.get("outcome", ""), attempt.get("message", "")
+            if outcome not in ("", "Succeeded") and not speaks(outcome, message):
+                yield f"run {_title(run)}: attempt {attempt['number']} does not say what to do: {outcome}: {message}"
 
 
 def real_runs_succeed(evidence: Evidence) -> Iterator[str]:

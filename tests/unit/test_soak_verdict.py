@@ -89,6 +89,9 @@ def simulated(obj: Object) -> Object:
 
 SILENT: Object = {"conditions": [], "attempts": []}
 FAILED_SILENTLY = [{"number": 1, "job": "first-a1", "outcome": "PodLost"}]
+HELPLESS: Object = {"type": "Ready", "status": "False", "reason": "ArtifactMissing", "message": "There is no artifact."}
+LOST_HELPLESSLY = [FAILED_SILENTLY[0] | {"message": "The pod is gone."}]
+LOST = [FAILED_SILENTLY[0] | {"message": "The pod is gone. Nothing to do: nodes drain."}]
 BEGUN: Object = {"artifact": None, "record": None}
 OTHER_INPUTS: Object = BEGUN | {"inputs": {"digest": builders.digest("2")}}
 OTHER_END = [{"number": 1, "job": "first-a1", "outcome": "PodLost", "message": "words"}]
@@ -101,7 +104,9 @@ OTHER_END = [{"number": 1, "job": "first-a1", "outcome": "PodLost", "message": "
         ("every_run_ends", {"runs": [run(phase="Running")]}),
         ("every_run_is_in_the_log", {"writes": []}),
         ("every_failure_speaks", {"runs": [run(phase="Failed", **SILENT)]}),
+        ("every_failure_speaks", {"runs": [run(phase="Failed", conditions=[HELPLESS], attempts=[])]}),
         ("every_failure_speaks", {"runs": [run(attempts=FAILED_SILENTLY)]}),
+        ("every_failure_speaks", {"runs": [run(attempts=LOST_HELPLESSLY)]}),
         ("real_runs_succeed", {"runs": [run(phase="Failed")]}),
         ("no_job_twice", {"writes": [*GOOD.writes, job(5)]}),
         ("same_inputs_once", {"pods": [pod(), pod("again")]}),
@@ -132,6 +137,7 @@ def test_what_is_wrong_is_found(check: str, changes: Object) -> None:
 @pytest.mark.parametrize(
     ("check", "changes"),
     [
+        ("every_failure_speaks", {"runs": [run(attempts=LOST)]}),
         ("real_runs_succeed", {"runs": [simulated(run(phase="Failed"))]}),
         ("same_inputs_once", {"pods": [pod(), pod("twin", report=builders.artifact_report(adopted=True))]}),
         ("intent_first", {"writes": [lease(1, "a"), unanswered(2), job(3)]}),

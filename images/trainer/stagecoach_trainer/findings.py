@@ -12,6 +12,9 @@ from stagecoach_trainer.sources import Dataset
 
 MAX_OVERFLOW = 0.01
 MAX_MESSAGE = 300
+# What a model learns from is not what it is chosen by, and neither is what it is judged by.
+APART = {Split.TRAIN: (Split.VALIDATION, Split.TEST), Split.VALIDATION: (Split.TEST,)}
+KINDS = {Split.TRAIN: "training", Split.VALIDATION: "validation"}
 
 
 def find(datasets: list[Dataset], encodings: list[Encoding], base: Base, needed: Lengths) -> tuple[Finding, ...]:
@@ -36,19 +39,19 @@ def _joined(sentences: list[str]) -> str:
 
 def _leaks(datasets: Iterable[Dataset]) -> Iterator[str]:
     all_sets = list(datasets)
-    trained = {
-        normalized(row.text): _place(dataset, position)
-        for dataset in reversed(all_sets)
-        if dataset.source.split is Split.TRAIN
-        for position, row in reversed(list(enumerate(dataset.rows)))
-    }
-    for dataset in all_sets:
-        if dataset.source.split is Split.TRAIN:
-            continue
-        same = [place for place, row in enumerate(dataset.rows) if normalized(row.text) in trained]
-        if same:
-            first = f"{_place(dataset, same[0])} = {trained[normalized(dataset.rows[same[0]].text)]}"
-            yield f"{len(same)} of {len(dataset.rows)} rows of {dataset.source.name} are training rows too ({first})."
+    for split, others in APART.items():
+        seen = {
+            normalized(row.text): _place(dataset, position)
+            for dataset in reversed(all_sets)
+            if dataset.source.split is split
+            for position, row in reversed(list(enumerate(dataset.rows)))
+        }
+        for dataset in (each for each in all_sets if each.source.split in others):
+            same = [place for place, row in enumerate(dataset.rows) if normalized(row.text) in seen]
+            if same:
+                first = f"{_place(dataset, same[0])} = {seen[normalized(dataset.rows[same[0]].text)]}"
+                what = f"{len(same)} of {len(dataset.rows)} rows of {dataset.source.name}"
+                yield f"{what} are {KINDS[split]} rows too ({first})."
 
 
 def _place(dataset: Dataset, position: int) -> str:

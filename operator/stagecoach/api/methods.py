@@ -1,10 +1,34 @@
 """How a FineTuneRun tunes its model: the types, and which parameters each of them takes."""
 
-from pydantic import Field
+from typing import Annotated
 
-from stagecoach.api.common import BaseModel, Digest, Enum, ModelUri, Name, Optional, Revision, cel, keyed, rules
+from pydantic import Field, StringConstraints
+
+from stagecoach.api.common import (
+    BaseModel,
+    Digest,
+    Enum,
+    Matches,
+    ModelUri,
+    Name,
+    Optional,
+    Revision,
+    cel,
+    keyed,
+    rules,
+)
 from stagecoach.api.problem import Label
-from stagecoach.contract.inputs import ModuleName
+from stagecoach.contract.inputs import MAX_MODULE, MODULE_PATTERN
+
+ModuleName = Annotated[
+    str,
+    StringConstraints(max_length=MAX_MODULE),
+    Matches(
+        MODULE_PATTERN,
+        "must be a module's name or its last parts, such as q_proj or self_attn.q_proj: at most 9 parts of letters,"
+        " digits and '_', with a '.' between two",
+    ),
+]
 
 
 class MethodType(Enum):

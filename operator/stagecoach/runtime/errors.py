@@ -98,6 +98,8 @@ def from_response(code: int, headers: Mapping[str, str], body: bytes, what: str)
         return failed
     if code == 403 and "cannot" in text:
         message = f"{text}. Grant the operator's service account this right: see the chart's ClusterRole."
+    elif code == 403:
+        message = f"{message}. Raise the quota, or meet the rule, that it names."
     return _BY_CODE.get(code, Rejected)(message, code, reason)
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong with pods, and what a run says of it: what happened, and what is done next, within seconds."""
+"""EveryFailureSpeaks: what goes wrong with pods is told by their run within seconds, with what to do or what follows."""
 
 import json
 from collections import Counter
@@ -10,6 +10,7 @@ from tests import builders
 from tests.integration.kinds.test_interruptions import SAVED
 from tests.integration.kinds.test_runs import Desk, desk
 from tests.integration.support.eventually import eventually
+from tests.remedies import speaks
 
 __all__ = ["desk"]
 
@@ -105,7 +106,7 @@ FAULTS = {
     ),
     "not-a-number": Fault(
         lambda desk, pod: desk.kubelet.ended(pod, 70, _report("Failed", "LossNotFinite")),
-        *("LossNotFinite", "It went wrong", ""),
+        *("LossNotFinite", "It went wrong", "Lower hyperparameters.learningRate"),
         outcome="TrainingFailed",
     ),
     "silent": Fault(
@@ -143,6 +144,7 @@ def _is_told(desk: Desk, name: str, fault: Fault) -> bool:
     reason, message = desk.reason("FineTuneRun", name)
     assert fault.says in message, (reason, message)
     assert fault.follows in message, (reason, message)
+    assert speaks(reason, message), (reason, message)
     assert fault.reason == reason or f"ended with {fault.reason}" in message, (reason, message)
     [first, *_] = run["status"]["attempts"]
     assert first.get("outcome", "") == fault.outcome, first

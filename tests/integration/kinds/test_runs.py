@@ -105,6 +105,7 @@ def test_a_lost_pod_is_another_attempt_with_another_job(desk: Desk) -> None:
 
 
 def test_runs_of_the_same_inputs_are_computed_once(desk: Desk) -> None:
+    """NothingTwice: one trains, the others adopt."""
     names = {"first", "second", "third"}
     for name in names:
         desk.kube.create(builders.run(name, desk.kube.namespace))
@@ -164,6 +165,7 @@ def test_a_waiting_job_that_is_deleted_comes_back_with_the_pod_settings_of_now(d
 
 
 def test_what_a_run_trained_on_stays_what_its_status_says(desk: Desk) -> None:
+    """FrozenInputs: whatever the project says later."""
     desk.make_ready_project()
     desk.kube.create(builders.run(namespace=desk.kube.namespace))
     pod = desk.kubelet.pod_of(desk.job_of("FineTuneRun", "first"))

@@ -1,13 +1,16 @@
 """The committed definitions are the generated ones, small, and described."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from stagecoach.api.crds import KINDS, definition, main
+from stagecoach.api.finetunerun import Resources
 
 ROOT = Path(__file__).parents[3]
 FOLDERS = ("crds", "charts/stagecoach/files/crds")
@@ -63,3 +66,13 @@ def test_an_overflow_that_is_missing_on_purpose_has_a_rule_that_says_why() -> No
     why = told["self != 'Hierarchical'"]
     assert "which no serving engine loads without remote code" in why
     assert "set overflow Chunk" in why
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.plural))
+def test_what_a_text_must_be_is_told_in_words(kind: Any) -> None:
+    assert '"pattern": "' not in json.dumps(definition(kind)), "the API server would show the expression: use Matches"
+
+
+def test_the_operator_says_the_same_words() -> None:
+    with pytest.raises(ValidationError, match="must be <domain>/<name>, such as"):
+        Resources.model_validate({"gpuResource": "../gpu"})

@@ -52,6 +52,7 @@ class FineTuneRuns(RuleBasedStateMachine):
 
     @rule(age=st.integers(0, 3), writes=st.integers(0, 4), jobs_lag=st.integers(0, 4), pods_lag=st.integers(0, 4))
     def the_operator_looks_and_may_crash(self, age: int, writes: int, jobs_lag: int, pods_lag: int) -> None:
+        """StaleWriterHarmless: so does a former leader, which knows an older version, and all else here holds."""
         self.world.reconcile(age, writes, jobs_lag, pods_lag)
 
     @rule()
@@ -116,10 +117,12 @@ class FineTuneRuns(RuleBasedStateMachine):
 
     @invariant()
     def every_failure_speaks(self) -> None:
+        """EveryFailureSpeaks: why, and what to do about it."""
         self.world.check_every_failure_speaks()
 
     @invariant()
     def nothing_twice(self) -> None:
+        """NothingTwice: one attempt is one Job, made once, and one at a time."""
         attempts = self.world.status.get("attempts", [])
         current = {attempt["job"] for attempt in attempts if not attempt.get("end")}
         ended = self.world.intended() - current
@@ -161,6 +164,7 @@ class FineTuneRuns(RuleBasedStateMachine):
 
     @invariant()
     def inputs_never_change(self) -> None:
+        """FrozenInputs: what was fixed once is what every later status says."""
         fixed = [version["status"]["inputs"] for version in self.world.history if "inputs" in version.get("status", {})]
         assert all(inputs == fixed[0] for inputs in fixed)
 
@@ -172,7 +176,7 @@ class FineTuneRuns(RuleBasedStateMachine):
             assert plan in (Plan(), Plan(status=world.status))
 
     def teardown(self) -> None:
-        """Nothing is stuck: when the accidents stop, the run comes to an end, and then nothing is left running."""
+        """NothingStuck: when the accidents stop, the run comes to an end, and then nothing is left running."""
         world = self.world
         world.project = self.project(records=False)
         world.set_spec(suspend=False)

@@ -1,4 +1,4 @@
-"""Runs of the same inputs: whatever the order of events, they are computed once."""
+"""NothingTwice, of runs of the same inputs: whatever the order of events, they are computed once."""
 
 import json
 from typing import Any

@@ -18,6 +18,7 @@ from stagecoach.policies.attempts import (
     retry_at,
 )
 from stagecoach.policies.pods import JobState, decisive, job_state, pod_state
+from tests.remedies import speaks
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 JOB = JobState("run-abc-1", finished=False)
@@ -131,7 +132,7 @@ def test_an_end_is_classified(seen: Observation, outcome: AttemptOutcome, retrie
     end = judge(seen)
     assert isinstance(end, Ended)
     assert (end.outcome, end.retried) == (outcome, retried)
-    assert outcome is AttemptOutcome.SUCCEEDED or end.words(), "every failure speaks"
+    assert outcome is AttemptOutcome.SUCCEEDED or speaks(end.outcome, end.words()), end.words()
     interrupted = outcome in (AttemptOutcome.POD_LOST, AttemptOutcome.PREEMPTED)
     assert end.counted == (retried and not interrupted)
 
@@ -188,6 +189,7 @@ def test_a_wait_says_for_what(seen: Observation, reason: str, words: str) -> Non
     assert isinstance(waits, Waiting)
     assert waits.reason == reason
     assert words in waits.message
+    assert speaks(waits.reason, waits.message)
     assert waits.message.endswith(".")
     assert not waits.message.endswith("..")
 

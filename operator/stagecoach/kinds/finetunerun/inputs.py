@@ -71,7 +71,7 @@ def ready_project(run: FineTuneRun, project: TransformerProject | None) -> Trans
         raise Blocked(
             "ProjectMissing",
             f"spec.project: there is no TransformerProject {run.spec.project!r} in namespace"
-            f" {run.metadata.namespace!r}. The run starts when it is created.",
+            f" {run.metadata.namespace!r}. Create it: the run starts then.",
         )
     ready = next((item for item in project.status.conditions if item.type == "Ready"), None)
     resolution = project.status.resolution

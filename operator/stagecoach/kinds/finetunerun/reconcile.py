@@ -36,6 +36,7 @@ from stagecoach.policies.attempts import (
     Running,
     Waiting,
     judge,
+    other_version,
     retry_at,
 )
 from stagecoach.policies.pods import SETTLING
@@ -225,7 +226,7 @@ def _ended(observed: Observed, inputs: Inputs, current: Attempt, end: Ended, now
     if not end.retried:
         return Plan(status=status.failed(run, reason, words, now, **changes), events=(event,))
     if totals.failures > run.spec.retries:
-        words = f"{words} All {run.spec.retries} retries are used up."
+        words = f"{words} All {run.spec.retries} retries are used up: create another run once that is mended."
         return Plan(status=status.failed(run, reason, words, now, **changes), events=(event,))
     if totals.idle_interruptions >= MAX_IDLE_INTERRUPTIONS:
         words = f"{end.message} {attempts.no_progress(totals)}"
@@ -258,7 +259,7 @@ def _done(observed: Observed, inputs: Inputs, end: Ended, now: datetime, **chang
         changes["attempts"] = attempts.listed([*changes["attempts"], train])
         message = "There is no record of these inputs yet; the next attempt is decided."
         return Plan(status=status.waiting(run, STARTING, message, now, **changes))
-    message = "The trainer reported success and no artifact. Its image does not fit this operator's version."
+    message = f"The trainer reported success and no artifact. {other_version(inputs.image)} Then create another run."
     event = Event("ArtifactMissing", message, warning=True)
     return Plan(status=status.failed(run, "ArtifactMissing", message, now, **changes), events=(event,))
 

@@ -18,7 +18,17 @@ from stagecoach.kinds.transformerproject import findings, retention, status
 from stagecoach.kinds.transformerproject.observe import Observed, observe
 from stagecoach.kinds.view import View
 from stagecoach.kinds.waiting import waits
-from stagecoach.policies.attempts import STARTING, TABLE, AttemptOutcome, Ended, Observation, Running, judge, retry_at
+from stagecoach.policies.attempts import (
+    STARTING,
+    TABLE,
+    AttemptOutcome,
+    Ended,
+    Observation,
+    Running,
+    judge,
+    other_version,
+    retry_at,
+)
 from stagecoach.policies.pods import SETTLING
 
 PATIENCE = 30.0
@@ -28,10 +38,6 @@ ADVICE = {
     AttemptOutcome.OUT_OF_MEMORY: f"The pod has {jobs.SMALL.memory} of memory: split the largest data set.",
     AttemptOutcome.DEADLINE_EXCEEDED: f"It may take {RESOLVE_SECONDS // 3600} hours: use less data or faster storage.",
 }
-LATER_TRAINER = (
-    "The trainer image, {image}, is not of the operator's version: whoever installed the operator sets both images of"
-    " the chart to one version."
-)
 MENDED = "It starts by itself once the cluster lets it; a change of spec.pods is tried at once."
 RESOLVING = "Resolving"
 BEING_RESOLVED = "Data sets and candidates are being hashed and checked."
@@ -182,8 +188,9 @@ def _ended(observed: Observed, resolution: Resolution, end: Ended, now: datetime
         event = Event("Resolved", f"{len(found.datasets)} data sets and {len(found.candidates)} candidates resolved.")
         return Plan(status=status.resolved(project, told, records, now, **changes), events=(event,))
     if end.outcome is AttemptOutcome.SUCCEEDED:
-        end = Ended(AttemptOutcome.PROGRAM_FAILED, "The trainer reported success and no resolution.")
-    advice = ADVICE | {AttemptOutcome.REPORT_UNKNOWN: LATER_TRAINER.format(image=resolution.image)}
+        message = f"The trainer reported success and no resolution. {other_version(resolution.image)}"
+        end = Ended(AttemptOutcome.PROGRAM_FAILED, message)
+    advice = ADVICE | {AttemptOutcome.REPORT_UNKNOWN: other_version(resolution.image)}
     reason, words = end.reason or str(end.outcome), end.words(advice)
     event = Event(reason, words, warning=True)
     if end.retried:
