@@ -10,7 +10,7 @@ from tests import builders
 from tests.simulation import MARK
 from tests.soak import verdict
 from tests.soak.audit import Write
-from tests.soak.verdict import Evidence
+from tests.soak.evidence import Evidence
 
 Object = dict[str, Any]
 

@@ -1,0 +1,51 @@
+"""What a long soak has to have reached before its verdict says anything."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.soak.audit import Write
+from tests.soak.enough import FEWEST_RUNS, too_little
+from tests.soak.evidence import Hit
+from tests.unit.test_soak_verdict import GOOD, lease
+
+MADE = frozenset((namespace, f"run-{number}") for namespace, few in FEWEST_RUNS.items() for number in range(few))
+TURNS = [lease(1, "a"), lease(5, "b"), lease(6, "b"), lease(20, "a"), lease(40, "b")]
+
+
+def hit(fault: str, victim: str, began: int, ended: int) -> Hit:
+    return Hit(fault, victim, *(datetime(2026, 1, 2, 3, 4, second, tzinfo=UTC) for second in (began, ended)))
+
+
+FROZEN = hit("freeze_beyond_lease", "b", 10, 30)
+ENOUGH = replace(GOOD, writes=TURNS, made=MADE, hits=[FROZEN])
+
+
+def given_back(at: int, user: str) -> Write:
+    return replace(lease(at, user), response={"spec": {"holderIdentity": ""}})
+
+
+def test_nothing_is_missed_where_there_was_enough() -> None:
+    assert list(too_little(ENOUGH)) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"made": frozenset(sorted(MADE)[1:])}, "only 19 runs in soak-real, not 20"),
+        ({"made": frozenset(sorted(MADE)[:-1])}, "only 99 runs in soak-simulated, not 100"),
+        ({"writes": TURNS[:-1]}, "the leader changed only 2 times"),
+        ({"writes": []}, "the leader changed only 0 times"),
+        # One that takes its own Lease again, or gives it back, changes nothing.
+        ({"writes": [*TURNS[:-1], lease(39, "a"), given_back(40, "b")]}, "the leader changed only 2 times"),
+        ({"hits": []}, "no leader was frozen"),
+        ({"hits": [hit("freeze_beyond_lease", "a", 10, 30)]}, "no leader was frozen"),  # it did not lead
+        ({"hits": [hit("freeze_beyond_lease", "b", 10, 19)]}, "no leader was frozen"),  # it woke before
+        ({"hits": [hit("freeze_beyond_lease", "b", 21, 30)]}, "no leader was frozen"),  # another led already
+        ({"hits": [hit("kill_operator", "b", 10, 30)]}, "no leader was frozen"),
+    ],
+)
+def test_what_there_was_too_little_of_is_said(changes: dict[str, Any], words: str) -> None:
+    assert any(words in said for said in too_little(replace(ENOUGH, **changes)))
