@@ -1,8 +1,10 @@
 """`make soak`: random faults for a stated time under a stream of real and simulated runs, and a verdict.
 
 Operators, mostly the one that leads, are killed, frozen and woken, their connections cut and their clocks set an hour
-off; the API server is restarted, etcd stands still for 30 seconds, pods are deleted, the storage refuses. Then all may
-end, and what has to hold is judged by the API server's audit log, by its objects and by the storage.
+off; the API server is restarted, etcd stands still for 30 seconds, pods are deleted, the storage refuses. Once both
+operators are away for 3 minutes, and once the API server (in less than 10 minutes for as much less), which comes on
+top of the stated time. Then all may end, and what has to hold is judged by the API server's audit log, by its objects
+and by the storage.
 """
 
 import argparse
@@ -23,7 +25,7 @@ from tests.integration.support.eventually import eventually
 from tests.soak import audit, stream
 from tests.soak.enough import LONG_SECONDS, too_little
 from tests.soak.evidence import LEASES, STATUS, Evidence
-from tests.soak.faults import Faults
+from tests.soak.faults import AWAY_SECONDS, Faults
 from tests.soak.ground import REAL, SIMULATED, Ground, ground, look_into
 from tests.soak.verdict import judge
 
@@ -63,10 +65,18 @@ def _soaked(made: Ground, seconds: float, chance: random.Random, console: Consol
     with ExitStack() as streams:
         real = streams.enter_context(stream.Stream(made, REAL, stream.REAL_AT_ONCE, stream.real(chance)))
         simulated = streams.enter_context(stream.Stream(made, SIMULATED, stream.SIMULATED_AT_ONCE, stream.simulated))
-        with faults:
-            while (left := seconds - (time.monotonic() - began)) > 0:
+
+        def go_on(seconds: float) -> None:
+            until = time.monotonic() + seconds
+            while (left := until - time.monotonic()) > 0:
                 time.sleep(min(60.0, left))
                 tell(f"so far {len(real.made)} real runs, {len(simulated.made)} simulated ones")
+
+        with faults:
+            for absence in (faults.operators_away, faults.api_server_away):
+                go_on(seconds / 3)
+                absence(AWAY_SECONDS * min(1.0, seconds / LONG_SECONDS))
+            go_on(seconds / 3)
     faults.errors += filter(None, (real.error, simulated.error))
     tell("no more faults and runs; what was begun may end")
     kubes = [made.kube(REAL), made.kube(SIMULATED)]
@@ -141,7 +151,12 @@ def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tests.soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--minutes", type=float, default=15.0, help="how long things go wrong (default: 15)")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=15.0,
+        help="how long things go wrong, beside two absences of up to 3 minutes (default: 15)",
+    )
     parser.add_argument("--seed", type=int, help="of the draw of faults (default: another one each time)")
     options = parser.parse_args(arguments)
     if options.minutes <= 0:

@@ -14,7 +14,8 @@ from functools import partial
 from urllib3.exceptions import HTTPError
 
 from stagecoach.build.labels import OWNER_NAME
-from tests.kube import KubeError
+from tests.integration.support.eventually import eventually
+from tests.kube import Kube, KubeError, Object
 from tests.soak.deck import Deck, Fault, name_of
 from tests.soak.evidence import Hit
 from tests.soak.ground import POLICY, REAL, SIMULATED, Ground
@@ -31,9 +32,13 @@ KILLED_SECONDS = (0.0, 10.0)
 STORAGE_SECONDS = (10.0, 30.0)
 CLOCK_SECONDS = (20.0, 60.0)
 HOUR = 3600
+# How long operators, or the API server, are away once in a long soak, and what is waited for before that: a training.
+AWAY_SECONDS = 180.0
+TRAINING_SECONDS = 60.0
 
 CONTROL_PLANE, STORAGE = "control plane", "storage"
-LEADER, OTHER = "the leader", "an operator that does not lead"
+LEADER, OTHER, OPERATORS = "the leader", "an operator that does not lead", "both operators"
+OPERATORS_AWAY, API_SERVER_AWAY = "operators_away", "api_server_away"
 
 
 class NotNow(Exception):
@@ -54,8 +59,9 @@ class Faults:
 
     def __post_init__(self) -> None:
         self._stop = threading.Event()
-        self._held = threading.Lock()  # for the deck, the victims and the counts
+        self._held = threading.Condition()  # for the deck, the victims and the counts; told when a victim is free again
         self._victims: set[str] = set()
+        self._kept: set[str] = set()  # who is left alone until it is away
         self._deck = Deck(self._choices(), self.chance)
         self._threads = [threading.Thread(target=self._go_on, daemon=True) for _ in range(AT_ONCE)]
 
@@ -91,6 +97,7 @@ class Faults:
         finally:
             with self._held:
                 self._victims.discard(victim)
+                self._held.notify_all()
         return chance.uniform(*PAUSES)
 
     def _do(self, name: str, whom: str, victims: Sequence[str], act: Callable[[], None]) -> None:
@@ -110,9 +117,46 @@ class Faults:
             self.done[name, whom] += 1
             self.hits += [Hit(name, victim, began, ended) for victim in victims]
 
+    def operators_away(self, seconds: float) -> None:
+        """End all operators, and start them again after so long: they find what ended meanwhile."""
+        names = [each.name for each in self.ground.operators]
+        self._be_away(OPERATORS_AWAY, OPERATORS, names, partial(self._end_operators, seconds))
+
+    def api_server_away(self, seconds: float) -> None:
+        """End the API server, and start it again after so long."""
+        self._be_away(API_SERVER_AWAY, CONTROL_PLANE, [CONTROL_PLANE], partial(self._end_api_server, seconds))
+
+    def _be_away(self, name: str, whom: str, victims: Sequence[str], act: Callable[[], None]) -> None:
+        """Do it while something trains, to victims to whom nothing else is done; nor is anything to what trains."""
+        kept = {*victims, CONTROL_PLANE, REAL}
+        with self._held:
+            self._kept = kept
+            self._held.wait_for(lambda: not self._victims & kept)
+        try:
+            if not self._trains():
+                self.tell(f"{name}: not now: nothing trains")
+                return
+            with self._held:
+                self._victims.update(victims)
+            self._do(name, whom, victims, act)
+        finally:
+            with self._held:
+                self._victims.difference_update(victims)
+                self._kept = set()
+
+    def _trains(self) -> bool:
+        """Wait for a pod that trains for real; return whether there is one."""
+        kube = self.ground.kube(REAL)
+        try:
+            eventually(lambda: _running(kube), TRAINING_SECONDS, every=0.5)
+        except (AssertionError, HTTPError):
+            return False
+        return True
+
     def not_done(self) -> set[str]:
         """Return what has not happened, and to whom."""
         wanted = {(name_of(fault), whom) for fault, whom in self._choices()}
+        wanted |= {(OPERATORS_AWAY, OPERATORS), (API_SERVER_AWAY, CONTROL_PLANE)}
         return {f"{name} of {whom}" for name, whom in wanted - self.done.keys()}
 
     def _choices(self) -> list[tuple[Fault, str]]:
@@ -137,8 +181,9 @@ class Faults:
         """Return who could be a victim now, by how cards call them."""
         # No pod is deleted where the API server does not answer.
         others = (STORAGE,) if CONTROL_PLANE in self._victims else (CONTROL_PLANE, STORAGE, REAL, SIMULATED)
-        free = {each: [each] for each in others if each not in self._victims}
-        operators = [each for each in self.ground.operators if each.name not in self._victims]
+        taken = self._victims | self._kept
+        free = {each: [each] for each in others if each not in taken}
+        operators = [each for each in self.ground.operators if each.name not in taken]
         leads = {each.name: each.leads() for each in operators}
         return free | {
             LEADER: [name for name, leading in leads.items() if leading],
@@ -182,6 +227,20 @@ class Faults:
     def _restart_api_server(self, _victim: str, _chance: random.Random) -> None:
         self.ground.backend.restart_api_server(POLICY)
 
+    def _end_operators(self, seconds: float) -> None:
+        for process in [each.running() for each in self.ground.operators]:
+            process.kill()
+        time.sleep(seconds)
+        for each in self.ground.operators:
+            each.start()
+
+    def _end_api_server(self, seconds: float) -> None:
+        self.ground.backend.end_api_server()
+        try:
+            time.sleep(seconds)
+        finally:
+            self.ground.backend.start_api_server(POLICY)
+
     def _pause_etcd(self, _victim: str, _chance: random.Random) -> None:
         etcd = self.ground.backend.processes.find("etcd")
         if etcd is None:
@@ -204,9 +263,13 @@ class Faults:
 
     def _delete_pod(self, namespace: str, chance: random.Random) -> None:
         kube = self.ground.kube(namespace)
-        running = [pod for pod in kube.select("Pod") if pod["status"].get("phase") == "Running"]
+        running = _running(kube)
         if not running:
             raise NotNow("no pod runs")
         metadata = chance.choice(running)["metadata"]
         self.bereft.add((namespace, metadata["labels"].get(OWNER_NAME, "")))
         kube.delete("Pod", metadata["name"])
+
+
+def _running(kube: Kube) -> list[Object]:
+    return [pod for pod in kube.select("Pod") if pod["status"].get("phase") == "Running"]

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,7 +10,7 @@ import pytest
 
 from tests.integration.support.eventually import eventually
 from tests.soak import faults
-from tests.soak.faults import CONTROL_PLANE, LEADER, OTHER, STORAGE, Faults
+from tests.soak.faults import API_SERVER_AWAY, CONTROL_PLANE, LEADER, OPERATORS, OPERATORS_AWAY, OTHER, STORAGE, Faults
 from tests.soak.ground import REAL, SIMULATED, Ground
 
 POD: dict[str, Any] = {
@@ -76,6 +77,12 @@ class World:
     def restart_api_server(self, _policy: object) -> None:
         self.did.append("restart the API server")
 
+    def end_api_server(self) -> None:
+        self.did.append("end the API server")
+
+    def start_api_server(self, _policy: object) -> None:
+        self.did.append("start the API server")
+
     def find(self, name: str) -> Process:
         return Process(self.did, name)
 
@@ -107,9 +114,11 @@ def test_every_fault_happens_to_each_of_its_victims_and_is_counted_by_them(world
     doing = made(world)
     assert "kill_operator of the leader" in doing.not_done()
     with doing:
+        doing.operators_away(0.0)
+        doing.api_server_away(0.0)
         eventually(lambda: not doing.not_done(), 20)
     assert not doing.errors
-    assert {whom for _, whom in doing.done} == {LEADER, OTHER, CONTROL_PLANE, STORAGE, REAL, SIMULATED}
+    assert {whom for _, whom in doing.done} == {LEADER, OTHER, OPERATORS, CONTROL_PLANE, STORAGE, REAL, SIMULATED}
     assert {(hit.fault, hit.victim) for hit in doing.hits} >= {
         *(("kill_operator", name) for name in ("a", "b")),
         *(("freeze_beyond_lease", name) for name in ("a", "b")),
@@ -117,7 +126,7 @@ def test_every_fault_happens_to_each_of_its_victims_and_is_counted_by_them(world
         ("delete_pod", REAL),
         ("delete_pod", SIMULATED),
     }
-    assert len(doing.hits) == doing.done.total()
+    assert len(doing.hits) == doing.done.total() + 1  # operators are away together
     assert all(hit.began <= hit.ended for hit in doing.hits)
     assert {"kill a", "start a", "freeze b", "thaw b", "cut a", "clock b", "delete pod"} <= set(world.did)
 
@@ -135,7 +144,8 @@ def test_a_fault_that_found_nobody_is_not_counted(world: World) -> None:
     doing = made(world)
     with doing:
         eventually(lambda: doing.done.total() > 50, 20)
-    assert doing.not_done() == {f"delete_pod of {namespace}" for namespace in (REAL, SIMULATED)}
+    missing = {f"delete_pod of {namespace}" for namespace in (REAL, SIMULATED)}
+    assert {what for what in doing.not_done() if "away" not in what} == missing
     assert not doing.errors
     assert not doing.bereft
 
@@ -146,3 +156,50 @@ def test_what_goes_wrong_with_a_fault_is_told(world: World, monkeypatch: pytest.
     with doing:
         eventually(lambda: doing.errors, 20)
     assert doing.errors[0] == "pause_etcd of control plane: etcd does not run"
+
+
+def test_operators_are_away_together_and_nothing_else_is_done_to_them(world: World) -> None:
+    doing = made(world)
+    with doing:
+        eventually(lambda: doing.done.total() > 20, 20)
+        doing.operators_away(0.2)
+        eventually(lambda: doing.hits[-1].fault != OPERATORS_AWAY, 20)
+    away = [hit for hit in doing.hits if hit.fault == OPERATORS_AWAY]
+    assert {hit.victim for hit in away} == {"a", "b"}
+    others = [hit for hit in doing.hits if hit.victim in ("a", "b", CONTROL_PLANE) and hit not in away]
+    assert all(hit.ended <= away[0].began or hit.began >= away[0].ended for hit in others)
+
+
+def test_the_api_server_is_away_while_operators_are_hit(world: World) -> None:
+    doing = made(world)
+    with doing:
+        doing.api_server_away(0.5)
+    [away] = [hit for hit in doing.hits if hit.fault == API_SERVER_AWAY]
+    # What was drawn right before may still come.
+    since = away.began + timedelta(seconds=0.1)
+    meanwhile = {hit.victim for hit in doing.hits if hit.began > since and hit.ended < away.ended}
+    assert meanwhile == {"a", "b", STORAGE}
+    first, second = (world.did.index(f"{what} the API server") for what in ("end", "start"))
+    assert first < second
+    assert "restart the API server" not in world.did[first:second]
+
+
+def test_an_absence_in_which_nothing_would_end_is_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faults, "TRAINING_SECONDS", 0.0)
+    world.pods = []
+    doing = made(world)
+    doing.operators_away(0.0)
+    doing.api_server_away(0.0)
+    assert not world.did
+    assert {"operators_away of both operators", "api_server_away of control plane"} <= doing.not_done()
+
+
+def test_an_operator_that_ended_by_itself_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ended() -> Process:
+        raise RuntimeError("b ended by itself")
+
+    monkeypatch.setattr(world.operators[1], "running", ended)
+    doing = made(world)
+    doing.operators_away(0.0)
+    assert doing.errors == ["operators_away of both operators: b ended by itself"]
+    assert not world.did
