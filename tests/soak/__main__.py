@@ -27,6 +27,7 @@ from tests.soak.enough import LONG_SECONDS, too_little
 from tests.soak.evidence import LEASES, STATUS, Evidence
 from tests.soak.faults import AWAY_SECONDS, Faults
 from tests.soak.ground import REAL, SIMULATED, Ground, ground, look_into
+from tests.soak.telling import taken
 from tests.soak.verdict import judge
 
 # What runs may need to end once nothing goes wrong any more.
@@ -133,6 +134,7 @@ def _counted(evidence: Evidence, seconds: float) -> Table:
         f"{sum(w.resource == STATUS for w in writes) / max(1, len(evidence.runs)):.2f}",
     )
     table.add_row("writes refused, by code", ", ".join(f"{count} × {code}" for code, count in sorted(refused.items())))
+    table.add_row("Events that faults may have taken", str(len(taken(evidence))))
     table.add_row("seconds in all", f"{seconds:.0f}")
     return table
 

@@ -11,6 +11,7 @@ Object = dict[str, Any]
 
 STATUS = "finetuneruns/status"
 LEASES = "leases"
+CONTROL_PLANE = "control plane"  # as a victim
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from stagecoach.build.labels import OWNER_NAME
 from tests.integration.support.eventually import eventually
 from tests.kube import Kube, KubeError, Object
 from tests.soak.deck import Deck, Fault, name_of
-from tests.soak.evidence import Hit
+from tests.soak.evidence import CONTROL_PLANE, Hit
 from tests.soak.ground import POLICY, REAL, SIMULATED, Ground
 from tests.soak.operators import Operator
 
@@ -36,7 +36,7 @@ HOUR = 3600
 AWAY_SECONDS = 180.0
 TRAINING_SECONDS = 60.0
 
-CONTROL_PLANE, STORAGE = "control plane", "storage"
+STORAGE = "storage"
 LEADER, OTHER, OPERATORS = "the leader", "an operator that does not lead", "both operators"
 OPERATORS_AWAY, API_SERVER_AWAY = "operators_away", "api_server_away"
 

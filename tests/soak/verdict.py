@@ -5,7 +5,6 @@ Each check returns sentences: what it found wrong. Its name is the invariant's.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Set
-from http import HTTPStatus
 from itertools import pairwise
 from typing import Any
 
@@ -14,6 +13,7 @@ from stagecoach.contract.reports import ArtifactReport
 from stagecoach.policies.pods import pod_state
 from tests.simulation import MARK
 from tests.soak.evidence import LEASES, STATUS, Evidence, key_of, title_of
+from tests.soak.telling import every_bad_end_has_its_event
 
 Object = dict[str, Any]
 
@@ -95,16 +95,8 @@ def intent_first(evidence: Evidence) -> Iterator[str]:
     """A Job is in its run's status before it is made: an operator that dies in between loses nothing."""
     intended: dict[tuple[str, str], str] = {}
     for write in evidence.writes:
-        # What the server could not answer in time may have been written.
-        told = (
-            write.response
-            if write.accepted
-            else write.request
-            if write.code >= HTTPStatus.INTERNAL_SERVER_ERROR
-            else {}
-        )
         if write.resource == STATUS:
-            for attempt in told.get("status", {}).get("attempts") or ():
+            for attempt in write.told.get("status", {}).get("attempts") or ():
                 intended.setdefault((write.namespace, attempt["job"]), write.completed)
     for write in evidence.accepted:
         labels = write.request.get("metadata", {}).get("labels", {})
@@ -205,6 +197,7 @@ CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
     nothing_is_refused_that_should_not_be_asked,
     success_is_the_trainers_word,
     no_event_twice,
+    every_bad_end_has_its_event,
     artifacts_are_whole,
 )
 

@@ -1,26 +1,18 @@
 """What a long soak has to have reached before its verdict says anything."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from tests.soak.audit import Write
 from tests.soak.enough import FEWEST_RUNS, too_little
-from tests.soak.evidence import Hit
 from tests.soak.faults import API_SERVER_AWAY, OPERATORS_AWAY
 from tests.soak.ground import REAL, SIMULATED
-from tests.unit.test_soak_verdict import GOOD, Object, lease, pod
+from tests.unit.test_soak_verdict import GOOD, Object, hit, lease, pod
 
 MADE = frozenset((namespace, f"run-{number}") for namespace, few in FEWEST_RUNS.items() for number in range(few))
 TURNS = [lease(1, "a"), lease(5, "b"), lease(6, "b"), lease(20, "a"), lease(40, "b")]
-
-
-def hit(fault: str, victim: str, began: int, ended: int) -> Hit:
-    return Hit(fault, victim, *(datetime(2026, 1, 2, 3, 4, second, tzinfo=UTC) for second in (began, ended)))
-
-
 FROZEN = hit("freeze_beyond_lease", "b", 10, 30)
 AWAY = [hit(OPERATORS_AWAY, "a", 2, 8), hit(OPERATORS_AWAY, "b", 2, 8), hit(API_SERVER_AWAY, "control plane", 50, 59)]
 ENDED = ((REAL, 5), (SIMULATED, 5), (REAL, 55))

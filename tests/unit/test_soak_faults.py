@@ -10,7 +10,8 @@ import pytest
 
 from tests.integration.support.eventually import eventually
 from tests.soak import faults
-from tests.soak.faults import API_SERVER_AWAY, CONTROL_PLANE, LEADER, OPERATORS, OPERATORS_AWAY, OTHER, STORAGE, Faults
+from tests.soak.evidence import CONTROL_PLANE
+from tests.soak.faults import API_SERVER_AWAY, LEADER, OPERATORS, OPERATORS_AWAY, OTHER, STORAGE, Faults
 from tests.soak.ground import REAL, SIMULATED, Ground
 
 POD: dict[str, Any] = {
