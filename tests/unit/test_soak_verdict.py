@@ -105,7 +105,7 @@ SILENT: Object = {"conditions": [], "attempts": []}
 FAILED_SILENTLY = [{"number": 1, "job": "first-a1", "outcome": "PodLost"}]
 HELPLESS: Object = {"type": "Ready", "status": "False", "reason": "ArtifactMissing", "message": "There is no artifact."}
 LOST_HELPLESSLY = [FAILED_SILENTLY[0] | {"message": "The pod is gone."}]
-LOST = [FAILED_SILENTLY[0] | {"message": "The pod is gone. Nothing to do: nodes drain."}]
+TOLD = [FAILED_SILENTLY[0] | {"message": "The pod is gone. Nothing to do: nodes drain."}]
 BEGUN: Object = {"artifact": None, "record": None}
 OTHER_INPUTS: Object = BEGUN | {"inputs": {"digest": builders.digest("2")}}
 OTHER_END = [{"number": 1, "job": "first-a1", "outcome": "PodLost", "message": "words"}]
@@ -173,7 +173,7 @@ def test_what_is_wrong_is_found(check: str, changes: Object) -> None:
 @pytest.mark.parametrize(
     ("check", "changes"),
     [
-        ("every_failure_speaks", {"runs": [run(attempts=LOST)]}),
+        ("every_failure_speaks", {"runs": [run(attempts=TOLD)]}),
         ("real_runs_succeed", {"runs": [simulated(run(phase="Failed"))]}),
         ("same_inputs_once", {"pods": [pod(), pod("twin", report=builders.artifact_report(adopted=True))]}),
         ("intent_first", {"writes": [lease(1, "a"), unanswered(2), job(3)]}),
