@@ -9,12 +9,13 @@ from typing import Any
 import yaml
 
 from tests import simulation
+from tests.bench import profiled
 from tests.cluster import credentials, ports, processes
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.locking import locked
 from tests.cluster.paths import State, remove_tree
 from tests.integration.support.eventually import eventually
-from tests.integration.support.operator import ROOT, OperatorProcess
+from tests.integration.support.operator import OPERATOR_MODULE, ROOT, OperatorProcess
 from tests.kube import Kube
 
 Object = dict[str, Any]
@@ -24,6 +25,8 @@ ACCOUNT = "operator"
 NODES = 10
 RUN_MILLISECONDS = 500
 CLAIMS = ("store", "models", "lake")
+# By default Kubernetes deletes pods that have ended, from 12,500 on: while others are measured.
+KEEPS_PODS = "--terminated-pod-gc-threshold=0"
 
 
 class Simulated:
@@ -33,6 +36,7 @@ class Simulated:
         self.plane = plane
         self.directory = plane.directory
         self.log = self.directory / "progress.log"
+        self.profile = self.directory / "operator.profile"
         self._state = state
         self._processes = processes.Processes(plane.directory, owner=processes.this_process())
         self._operators: list[OperatorProcess] = []
@@ -51,7 +55,7 @@ class Simulated:
         eventually(lambda: here.find("ServiceAccount", "default"), 30, "pods can be made")
         simulation.bind_claims(here, CLAIMS)
 
-    def start_operator(self) -> OperatorProcess:
+    def start_operator(self, module: str = OPERATOR_MODULE) -> OperatorProcess:
         """Start an operator as a pod's, with a service account: the API server queues administrators' requests never."""
         kubeconfig = self.directory / "operator.kubeconfig"
         if not kubeconfig.exists():
@@ -61,7 +65,7 @@ class Simulated:
             kubeconfig.write_text(json.dumps(credentials.kubeconfig(self.plane.server, certificate.read_text(), token)))
         arguments = ("--namespace", NAMESPACE, "--lease-namespace", NAMESPACE, "--log-level", "INFO")
         log = self.directory / "logs" / f"operator-{len(self._operators)}.log"
-        operator = OperatorProcess(kubeconfig, log, arguments)
+        operator = OperatorProcess(kubeconfig, log, arguments, module, {profiled.FILE: str(self.profile)})
         self._operators.append(operator)
         return operator
 
@@ -85,7 +89,8 @@ def simulated() -> Iterator[Simulated]:
         remove_tree(directory)  # of one that was killed
         with contextlib.ExitStack() as stack:
             stack.callback(remove_tree, directory)
-            running = Simulated(stack.enter_context(ControlPlane(directory, state=state, scheduler=True)), state)
+            plane = ControlPlane(directory, state=state, scheduler=True, controller_manager_arguments=(KEEPS_PODS,))
+            running = Simulated(stack.enter_context(plane), state)
             stack.callback(running.end)
             running.prepare()
             yield running

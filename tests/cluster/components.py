@@ -64,6 +64,7 @@ class Settings:
     programs: Programs
     audit: Audit | None = None
     apiserver_arguments: tuple[str, ...] = field(default=())
+    controller_manager_arguments: tuple[str, ...] = field(default=())
 
 
 def etcd(settings: Settings) -> list[str | Path]:
@@ -142,6 +143,7 @@ def controller_manager(settings: Settings, program: Path) -> list[str | Path]:
         "--concurrent-job-syncs=50",
         _NO_SERVER,
         *_CLIENT_RATES,
+        *settings.controller_manager_arguments,
     ]
 
 

@@ -40,6 +40,7 @@ class ControlPlane:
         scheduler: bool = False,
         audit_policy: dict[str, Any] | None = None,
         apiserver_arguments: tuple[str, ...] = (),
+        controller_manager_arguments: tuple[str, ...] = (),
         outlives_this_process: bool = False,
     ) -> None:
         self.directory = directory.resolve()
@@ -48,6 +49,7 @@ class ControlPlane:
         self._scheduler = scheduler
         self._audit_policy = audit_policy
         self._apiserver_arguments = apiserver_arguments
+        self._controller_manager_arguments = controller_manager_arguments
         owner = "" if outlives_this_process else processes.this_process()
         self._processes = processes.Processes(self.directory, owner=owner)
         self._credentials = Credentials(self.directory / "credentials")
@@ -159,6 +161,7 @@ class ControlPlane:
             programs=found,
             audit=Audit.of(self.directory, self._audit_policy) if self._audit_policy else None,
             apiserver_arguments=self._apiserver_arguments,
+            controller_manager_arguments=self._controller_manager_arguments,
         )
 
     @property

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from tests.integration.support.eventually import eventually
+from tests.integration.support.metrics import Metrics
 
 ROOT = Path(__file__).parents[3]
 TRAINER_IMAGE = "registry.example/trainer@sha256:" + "a" * 64
@@ -64,13 +65,11 @@ class OperatorProcess:
 
     def metric(self, name: str, **labels: str) -> float:
         """Return the sum of a metric over the series that have these labels."""
-        wanted = [f'{label}="{value}"' for label, value in labels.items()]
-        return sum(value for told, value in self.series(name).items() if all(each in told for each in wanted))
+        return self.metrics().total(name, **labels)
 
-    def series(self, name: str) -> dict[str, float]:
-        """Return the series of a metric by their labels, as Prometheus writes them."""
-        lines = [line.rpartition(" ") for line in self._fetch("/metrics")[1].splitlines()]
-        return {labels: float(value) for labels, _, value in lines if labels.partition("{")[0] == name}
+    def metrics(self) -> Metrics:
+        """Return all of its metrics; its event loop renders them all, whichever is asked for."""
+        return Metrics(self._fetch("/metrics")[1])
 
     def records(self, message: str = "") -> list[dict[str, Any]]:
         """Return the log records whose message contains this text."""
