@@ -10,11 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from stagecoach.contract import layout, mounts
-from tests import deploy
+from tests import deploy, following
 
 NAMESPACE = "support-desk"
-RUN = "support-desk-lora"
-POLL_SECONDS = 2
+PROJECT, RUN = "support-desk", "support-desk-lora"
 
 console = Console(highlight=False)
 
@@ -43,10 +42,11 @@ def main() -> int:
         deploy.make_base_model(tools, NAMESPACE, base_model)
     with step("kubectl apply -k examples/support-desk"):
         deploy.apply_example(tools, ".", NAMESPACE)
-    phase = follow(tools)
+    trouble = follow(tools)
     console.print(f"\n[bold]kubectl get stagecoach -n {NAMESPACE}[/bold]")
     show(tools.kubectl("get", "stagecoach", "-n", NAMESPACE))
-    if phase != "Succeeded":
+    if trouble:
+        show(trouble)
         return 1
     compare(tools)
     console.print(f"\nAll of it took {(time.monotonic() - started) / 60:.1f} minutes. To look around:")
@@ -57,21 +57,21 @@ def main() -> int:
 
 
 def follow(tools: deploy.Tools) -> str:
-    """Show the run's progress until it ends; return its last phase."""
+    """Show the run's progress until it ends; return nothing once it has succeeded, or what is wrong if it will not."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[words]}"), TimeElapsedColumn())
     last = ""
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(f"    {RUN}", total=100, words="")
-        while True:
-            status = tools.kube(NAMESPACE).get("FineTuneRun", RUN).get("status", {})
+
+        def tell(status: deploy.Object) -> None:
+            nonlocal last
             words = describe(status)
             if words != last and not console.is_terminal:
                 console.print(f"    {words}")
             last = words
             bar.update(task, completed=status.get("progress", {}).get("percent", 0), words=words)
-            if status.get("phase") in ("Succeeded", "Failed"):
-                return str(status["phase"])
-            time.sleep(POLL_SECONDS)
+
+        return following.follow(tools.kube(NAMESPACE), PROJECT, RUN, tell)
 
 
 def describe(status: deploy.Object) -> str:

@@ -16,9 +16,6 @@ from tests.cluster.shell import run, succeeds
 
 _GIBIBYTES_TO_BUILD = 3
 
-# Downloads that one build leaves for the next, and where the programs that make them look.
-_KEPT = {"pip": "/root/.cache/pip", "uv": "/root/.cache/uv", "apt": "/var/cache/apt/archives"}
-
 
 class Buildah:
     """buildah with its storage in the state's cache."""
@@ -116,7 +113,7 @@ class Buildah:
         return [*self.command, "inspect", "--type=image"]
 
     def _mounts(self, wheels: Path | None) -> list[str]:
-        """Lend a build what this machine knows about reaching package indexes, and keep what it downloads."""
+        """Lend a build what this machine knows about reaching package indexes."""
         certificates = Path("/etc/ssl/certs")
         mounts = [f"{certificates}:{certificates}:ro"] if certificates.exists() else []
         if wheels:
@@ -125,9 +122,6 @@ class Buildah:
             path = self._state.cache / "pip.conf"
             path.write_text(configuration)
             mounts.append(f"{path}:/etc/pip.conf:ro")
-        for kept, inside in _KEPT.items():
-            (self._state.cache / kept).mkdir(parents=True, exist_ok=True)
-            mounts.append(f"{self._state.cache / kept}:{inside}")
         return [part for mount in mounts for part in ("--volume", mount)]
 
     def _may_overlay(self) -> bool:

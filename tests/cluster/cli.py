@@ -26,7 +26,7 @@ environment:
   REGISTRY           where `load` pushes when CLUSTER=current
   WHEELS             a directory of Python wheels that pip finds while images are built
   DEBIAN_MIRROR      where the base image's packages come from
-  KUBEBUILDER_ASSETS a directory with etcd and kube-apiserver for `up --control-plane`
+  KUBEBUILDER_ASSETS a directory with etcd and kube-apiserver for `up --control-plane`; what it lacks is built
 
 a first session:
   python -m tests.cluster up

@@ -1,7 +1,6 @@
 """A control plane without nodes, for tests that need a real API server and nothing that runs pods."""
 
 import json
-import os
 import shutil
 import signal
 from dataclasses import asdict
@@ -14,7 +13,6 @@ from tests.cluster.api import Api
 from tests.cluster.components import Addresses, Audit, Programs, Settings
 from tests.cluster.credentials import Credentials
 from tests.cluster.errors import ClusterError
-from tests.cluster.locking import locked
 from tests.cluster.paths import State
 
 APISERVER = "kube-apiserver"
@@ -151,7 +149,10 @@ class ControlPlane:
         process.signal(number)
 
     def _programs(self) -> Programs:
-        return _find_programs(self._state, controllers=self._controllers, scheduler=self._scheduler)
+        packages.ensure(packages.FOR_A_CONTROL_PLANE)
+        asked = {CONTROLLER_MANAGER: self._controllers, SCHEDULER: self._scheduler}
+        found = programs.find(self._state, [ETCD, APISERVER, *(name for name, wanted in asked.items() if wanted)])
+        return Programs(found[ETCD], found[APISERVER], found.get(CONTROLLER_MANAGER), found.get(SCHEDULER))
 
     def _settings(self, found: Programs) -> Settings:
         return Settings(
@@ -189,29 +190,3 @@ class ControlPlane:
 
 def _ports(addresses: Addresses) -> tuple[int, int, int]:
     return addresses.etcd, addresses.etcd_peer, addresses.api
-
-
-def _find_programs(state: State, *, controllers: bool, scheduler: bool) -> Programs:
-    """Take the binaries that KUBEBUILDER_ASSETS names, else our own, built when needed; a scheduler is only ours."""
-    packages.ensure(packages.FOR_A_CONTROL_PLANE)
-    if (named := os.environ.get("KUBEBUILDER_ASSETS")) and not scheduler:
-        assets = Path(named)
-        etcd, apiserver = assets / ETCD, assets / APISERVER
-        if not (etcd.exists() and apiserver.exists()):
-            raise ClusterError(f"KUBEBUILDER_ASSETS={named} has no etcd and kube-apiserver. Unset it to build them.")
-        manager = (
-            _first_existing(assets / CONTROLLER_MANAGER, state.built / CONTROLLER_MANAGER) if controllers else None
-        )
-        return Programs(etcd, apiserver, manager)
-    with locked(state):
-        programs.ensure(state)
-    return Programs(
-        state.built / ETCD,
-        state.built / APISERVER,
-        state.built / CONTROLLER_MANAGER if controllers else None,
-        state.built / SCHEDULER if scheduler else None,
-    )
-
-
-def _first_existing(*paths: Path) -> Path | None:
-    return next((path for path in paths if path.exists()), None)

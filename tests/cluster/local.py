@@ -113,11 +113,18 @@ class Local:
 
     def restart_api_server(self, audit_policy: dict[str, Any] | None = None) -> Path:
         """End the API server and start it again, with an audit log if there is a policy; return where the log is."""
-        inside = self.inside()
-        audit = Audit.of(self._directory, audit_policy) if audit_policy else None
+        self.end_api_server()
+        return self.start_api_server(audit_policy)
+
+    def end_api_server(self) -> None:
+        """End the API server alone."""
         # Watches hold its end up for a minute; what else was asked for is answered, and in the audit log, before that.
         self._processes.end("kube-apiserver", within=10)
-        startup.start_apiserver(replace(self._settings(), audit=audit), self._processes, inside)
+
+    def start_api_server(self, audit_policy: dict[str, Any] | None = None) -> Path:
+        """Start the API server, with an audit log if there is a policy; return where the log is."""
+        audit = Audit.of(self._directory, audit_policy) if audit_policy else None
+        startup.start_apiserver(replace(self._settings(), audit=audit), self._processes, self.inside())
         return self._directory / Audit.LOG
 
     def volume(self, name: str) -> Path:

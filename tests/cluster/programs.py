@@ -3,9 +3,12 @@
 import hashlib
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from tests.cluster import disk, toolchain
+from tests.cluster.errors import ClusterError
+from tests.cluster.locking import locked
 from tests.cluster.paths import SOURCES, State
 from tests.cluster.progress import Step
 
@@ -31,6 +34,22 @@ def ensure(state: State) -> None:
         _build(state)
         _stamp(state).write_text(sources)
     _link(state)
+
+
+def find(state: State, names: Collection[str]) -> dict[str, Path]:
+    """Return where components are: in KUBEBUILDER_ASSETS what that has, the rest among ours, built when needed.
+
+    As envtest fills it, it has no controller manager.
+    """
+    given: dict[str, Path] = {}
+    if named := os.environ.get("KUBEBUILDER_ASSETS"):
+        given = {name: Path(named) / name for name in names if (Path(named) / name).exists()}
+        if missing := [name for name in ("etcd", "kube-apiserver") if name not in given]:
+            raise ClusterError(f"KUBEBUILDER_ASSETS={named} has no {' and no '.join(missing)}. Unset it to build them.")
+    if given.keys() < set(names):
+        with locked(state):
+            ensure(state)
+    return {name: given.get(name, state.built / name) for name in names}
 
 
 def single(state: State, name: str) -> Path:

@@ -1,55 +1,108 @@
 """Real runs while the operator is killed, and pods that go."""
 
+import itertools
 import random
+import subprocess
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
+from stagecoach.build.labels import OWNER_NAME
 from tests import builders, deploy
 from tests.e2e.conftest import POLL_SECONDS, SMALL, Desk
 from tests.integration.support.eventually import eventually
 
-RUNS = 10
+RUNS, MORE = 10, 3
 KILLS = 8
+OPERATOR = "app.kubernetes.io/name=stagecoach"
+
+
+def leader(tools: deploy.Tools) -> str:
+    """Return the operator's pod that leads, or nothing when the last one that did is gone."""
+    kube = tools.kube(deploy.OPERATOR_NAMESPACE)
+    holder = kube.get("Lease", deploy.RELEASE)["spec"].get("holderIdentity", "").partition("_")[0]
+    return holder if any(pod["metadata"]["name"] == holder for pod in kube.select("Pod", OPERATOR)) else ""
 
 
 def kill_operator(tools: deploy.Tools) -> None:
     """Kill the operator's pod without a warning."""
-    tools.kubectl(
-        "delete",
-        "pod",
-        "-n",
-        deploy.OPERATOR_NAMESPACE,
-        "-l",
-        "app.kubernetes.io/name=stagecoach",
-        "--grace-period=0",
-        "--force",
-        "--ignore-not-found",  # the one before it may still be going
-    )
+    pods = ("-n", deploy.OPERATOR_NAMESPACE, "-l", OPERATOR)
+    # The one before it may still be going.
+    tools.kubectl("delete", "pod", *pods, "--grace-period=0", "--force", "--ignore-not-found")
 
 
-def test_no_run_is_lost_or_doubled_while_the_operator_is_killed(office: Desk) -> None:
-    names = [f"run-{number}" for number in range(RUNS)]
-    # Other seeds are other inputs: ten trainings and ten artifacts.
-    seeds = ({"hyperparameters": {"epochs": 1, "seed": number}} for number in range(RUNS))
-    office.apply(
-        *(
-            builders.run(name, office.namespace, resources=SMALL, **seed)
-            for name, seed in zip(names, seeds, strict=True)
-        )
-    )
+@contextmanager
+def watched(desk: Desk, plural: str, folder: Path) -> Iterator[Callable[[], dict[str, list[str]]]]:
+    """Write down all of the operator's Jobs, or pods, from now on, also one that is gone a moment later.
+
+    Yields what returns their names by owner: a name is there twice when two had it after each other.
+    """
+    told = folder / plural
+    label = OWNER_NAME.replace(".", r"\.")
+    line = f"jsonpath={{.metadata.labels.{label}}} {{.metadata.name}} {{.metadata.uid}}" + r'{"\n"}'
+    which = ("-n", desk.namespace, "-l", "app.kubernetes.io/managed-by=stagecoach")
+    command = [str(desk.tools.cluster.kubectl), "get", plural, *which, "--watch", "-o", line]
+    with told.open("w") as output:
+        kubectl = subprocess.Popen(command, stdout=output, env=desk.tools.environment())
+
+    def seen() -> dict[str, list[str]]:
+        assert kubectl.poll() is None, f"kubectl has not watched {plural} to the end"
+        complete, _, _partial = told.read_text().rpartition("\n")
+        found: dict[str, list[str]] = {}
+        for owner, name, _uid in sorted({tuple(line.split()) for line in complete.splitlines()}):
+            found.setdefault(owner, []).append(name)
+        return found
+
+    try:
+        # Once it has told of what resolved the project, it misses nothing.
+        eventually(seen, 30, f"kubectl watches {plural}", every=POLL_SECONDS)
+        yield seen
+    finally:
+        kubectl.terminate()
+        kubectl.wait()
+
+
+def unfinished(desk: Desk, names: list[str]) -> list[str]:
+    """Return the runs that have not ended, as far as an operator has noticed."""
+    phases = {name: desk.object("ftr", name).get("status", {}).get("phase") for name in names}
+    return [name for name, phase in phases.items() if phase not in ("Succeeded", "Failed")]
+
+
+def test_no_run_is_lost_or_doubled_while_the_operator_is_killed(office: Desk, tmp_path: Path) -> None:
+    # Other seeds are other inputs: as many trainings and artifacts as runs.
+    specs = ({"resources": SMALL, "hyperparameters": {"epochs": 1, "seed": seed}} for seed in itertools.count())
+    names: list[str] = []
+
+    def create(number: int) -> None:
+        for spec in itertools.islice(specs, number):
+            names.append(f"run-{len(names)}")
+            office.apply(builders.run(names[-1], office.namespace, **spec))
+
     chance = random.Random(20260102)  # noqa: S311 - it draws moments, not secrets
-    for _ in range(KILLS):
-        time.sleep(chance.uniform(1, 12))  # the moment of the kill is what is drawn
-        kill_operator(office.tools)
-    artifacts = set()
-    for name in names:
-        run = office.awaits("ftr", name, "Succeeded", "Failed", seconds=600)
+    with watched(office, "jobs", tmp_path) as jobs, watched(office, "pods", tmp_path) as pods:
+        create(RUNS)
+        kills = 0
+        while kills < KILLS:
+            eventually(lambda: leader(office.tools), 120, "an operator leads", every=POLL_SECONDS)
+            if not unfinished(office, names):
+                create(MORE)
+            time.sleep(chance.uniform(0, 6))  # the moment of the kill is what is drawn
+            if unfinished(office, names):  # else it would show nothing
+                kill_operator(office.tools)
+                kills += 1
+        runs = [office.awaits("ftr", name, "Succeeded", "Failed", seconds=600) for name in names]
+        made, ran = jobs(), pods()
+    for name, run in zip(names, runs, strict=True):
         assert run["status"]["phase"] == "Succeeded", office.ready("ftr", name)
-        assert len(run["status"]["attempts"]) == 1, "the operator's death is no failure of a run"
-        artifacts.add(run["status"]["artifact"]["digest"])
-    assert len(artifacts) == RUNS
-    jobs = [job["metadata"]["labels"]["stagecoach.dev/name"] for job in office.jobs()]
-    assert [jobs.count(name) for name in names] == [1] * RUNS, "one Job for one attempt"
-    assert [len(_pods(office, name)) for name in names] == [1] * RUNS
+        attempts = run["status"]["attempts"]
+        assert {attempt["outcome"] for attempt in attempts} == {"Succeeded"}, (
+            "the operator's death is no failure of a run"
+        )
+        assert len(trainings(office, name)) == 1
+        assert made[name] == sorted(attempt["job"] for attempt in attempts), "one Job for one attempt"
+        assert len(ran[name]) == len(attempts)
+    assert len({run["status"]["artifact"]["digest"] for run in runs}) == len(names)
 
 
 def test_a_pod_that_is_deleted_is_another_attempt(office: Desk) -> None:

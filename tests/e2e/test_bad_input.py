@@ -23,9 +23,9 @@ CASES: dict[str, tuple[str, builders.Object, str, tuple[str, ...]]] = {
     "broken-json": ("{broken\n", sets("configmap://broken-json/train.jsonl"), "BrokenJson", ("line 1 is not JSON", "one JSON object on each line")),
     "one-label": ("text,label\na,b\nc,b\n", sets(), "TooFewLabels", ("1 different labels",)),
     "pinned": (GOOD, sets(digest=builders.digest("0")), "DigestMismatch", ("data.sets[train].digest", "Correct the pinned digest")),
-    "no-file": (GOOD, sets("configmap://no-file/valid.csv"), "SourceMissing", ("data.sets[train].uri",)),
+    "no-file": (GOOD, sets("configmap://no-file/valid.csv"), "SourceMissing", ("data.sets[train].uri (configmap://no-file/valid.csv)",)),
     "too-long": (LONG, sets() | {"tokenization": {"maxLength": 64, "overflow": "Reject"}}, "RowTooLong", ("row 2", "64")),
-    "no-base": (GOOD, sets() | {"candidates": [{"name": "small", "model": {"uri": "pvc://models/none"}}]}, "BaseMissing", ("candidates[small].model.uri",)),
+    "no-base": (GOOD, sets() | {"candidates": [{"name": "small", "model": {"uri": "pvc://models/none"}}]}, "BaseMissing", ("candidates[small].model.uri (pvc://models/none)",)),
     "unicode": ("text,label\nWo ist mein Paket? 📦,доставка\n请退款,退款\n", sets(), "", ()),
 }  # fmt: skip
 
@@ -80,10 +80,10 @@ def test_what_is_missing_is_waited_for(desk: Desk) -> None:
 
 def test_bad_runs_end_in_words(office: Desk) -> None:
     modules = {"type": "LoRA", "targetModules": {"names": ["nothing_proj"]}}
-    [train, valid] = builders.project_spec()["data"]["sets"][:2]
+    [train, other] = builders.project_spec()["data"]["sets"][:2]
     tuned_on_test = {"train": [{"name": "train"}], "validation": [{"name": "test"}]}
-    judge = {"name": "test", "uri": valid["uri"], "split": "Test"}
-    office.apply(tiny_project(office.namespace, "judged", data={"sets": [train, valid, judge]}))
+    judge = {"name": "test", "uri": other["uri"], "split": "Test"}
+    office.apply(tiny_project(office.namespace, "judged", data={"sets": [train, judge]}))
     office.awaits("txp", "judged", "Ready")
     office.apply(
         builders.run("modules", office.namespace, method=modules, resources=SMALL),
@@ -93,7 +93,9 @@ def test_bad_runs_end_in_words(office: Desk) -> None:
         builders.run("test", office.namespace, project="judged", data={"train": [{"name": "train"}, {"name": "test"}]}),
         builders.run("tuned", office.namespace, project="judged", data=tuned_on_test),
     )
-    assert "q_proj" in office.awaits_reason("ftr", "modules", "UnknownTargetModule"), "what there is instead"
+    unknown = office.awaits_reason("ftr", "modules", "UnknownTargetModule")
+    assert "method.targetModules.names (nothing_proj)" in unknown
+    assert "q_proj" in unknown, "what there is instead"
     assert "resources.memory" in office.awaits_reason("ftr", "memory", "OutOfMemory")
     assert "Insufficient cpu" in office.awaits_reason("ftr", "huge", "Unschedulable")
     assert "split Validation, not Train" in office.awaits_reason("ftr", "valid", "WrongSplit")

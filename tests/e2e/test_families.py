@@ -186,5 +186,6 @@ def test_models_of_other_tasks_are_trained(harbour: Desk) -> None:
 def test_wrong_keys_are_told(harbour: Desk) -> None:
     harbour.apply(project(harbour, "thief", keys="stolen"))
     message = harbour.awaits_reason("txp", "thief", "KeysRefused")
+    assert "storage.uri (s3://lake/thief)" in message
     assert "secret key" in message
     assert "Correct the keys in Secret stolen" in message

@@ -25,9 +25,9 @@ def start_hub(desk: Desk, image: str) -> None:
     servers.start(desk, HUB, [PORT], container, [{"name": "rows", "configMap": {"name": "desk"}}])
 
 
-def project(namespace: str, name: str, keys: str) -> builders.Object:
+def project(namespace: str, name: str, keys: str = HUB, revision: str = "main") -> builders.Object:
     """Return a project whose base model and training set are in the hub."""
-    model = {"uri": "hf://desk/tiny", "revision": "main"}
+    model = {"uri": "hf://desk/tiny", "revision": revision}
     train, valid = builders.project_spec()["data"]["sets"][:2]
     train |= {"uri": "hf://datasets/desk/rows", "hub": {"split": "train"}}
     return tiny_project(
@@ -48,8 +48,14 @@ def test_a_hub_gives_model_and_data_for_a_token_of_a_secret(ground: Ground, desk
     start_hub(desk, ground.tests_image)
     servers.await_ready(desk, HUB)
 
-    desk.apply(project(desk.namespace, "desk", HUB), project(desk.namespace, "thief", "stolen"))
-    assert "token" in desk.awaits_reason("txp", "thief", "SourceMissing"), "the hub tells strangers nothing"
+    thief, typo = project(desk.namespace, "thief", "stolen"), project(desk.namespace, "typo", revision="v2")
+    desk.apply(project(desk.namespace, "desk"), thief, typo)
+    refused = desk.awaits_reason("txp", "thief", "SourceMissing")  # the hub tells strangers nothing
+    assert "data.sets[train].uri (hf://datasets/desk/rows)" in refused
+    assert "the token in Secret stolen was not accepted" in refused
+    missing = desk.awaits_reason("txp", "typo", "RevisionMissing")
+    assert "candidates[small].model.revision: " in missing
+    assert "desk/tiny has no revision 'v2'" in missing
     resolved = desk.awaits("txp", "desk", "Ready")["status"]
     assert [item["revision"] for item in resolved["candidates"]] == [COMMIT]
     assert [item.get("revision") for item in resolved["datasets"]] == [COMMIT, None]

@@ -1,11 +1,15 @@
 """The README's promise, on the example as it is: from nothing to an adapter with its record, once and never again."""
 
+import csv
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
 
+from stagecoach.build.labels import OWNER_UID
 from stagecoach.contract import layout, mounts
+from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE
 from tests import builders, deploy
 from tests.e2e.conftest import SMALL, Desk, Ground, new_desk
 
@@ -37,6 +41,21 @@ def record(desk: Desk) -> builders.Object:
     return builders.Object(json.loads(text))
 
 
+def done_by(desk: Desk, kind: str, run: builders.Object) -> list[str]:
+    """Return what each Job, or pod, of this very run does; those of an earlier one of its name may still be there."""
+    found = [each["spec"] for each in desk.kube.select(kind, f"{OWNER_UID}={run['metadata']['uid']}")]
+    pods = [spec["template"]["spec"] for spec in found] if kind == "Job" else found
+    environments = [{item["name"]: item.get("value", "") for item in pod["containers"][0]["env"]} for pod in pods]
+    return [json.loads(environment[ENVIRONMENT_VARIABLE])["kind"] for environment in environments]
+
+
+def scores(printed: str) -> dict[str, tuple[int, float, float]]:
+    """Return the rows of the table that `compare` prints: how many there were, what the base got right and the adapter."""
+    assert ["rows", "base", "adapter"] in [line.split() for line in printed.splitlines()], printed
+    found = re.findall(r"^(\S+) +(\d+) +([01]\.\d{3}) +([01]\.\d{3})$", printed, re.MULTILINE)
+    return {name: (int(rows), float(base), float(adapter)) for name, rows, base, adapter in found}
+
+
 def test_the_example_is_trained_recorded_and_adopted_when_it_comes_back(example: Desk) -> None:
     apply(example)
     project = example.awaits("txp", PROJECT, "Ready", "Incomplete")
@@ -44,6 +63,7 @@ def test_the_example_is_trained_recorded_and_adopted_when_it_comes_back(example:
     assert project["status"]["labels"]["count"] == 8
     run = example.awaits("ftr", RUN, "Succeeded", "Failed", seconds=900)
     assert run["status"]["phase"] == "Succeeded"
+    assert example.ready("ftr", RUN)["reason"] == "Trained"
     found = record(example)
     assert found["inputsDigest"] == run["status"]["inputs"]["digest"]
     losses = [point["loss"] for point in found["training"]["losses"]]
@@ -57,20 +77,29 @@ def test_the_example_is_trained_recorded_and_adopted_when_it_comes_back(example:
     assert again["status"]["record"] == run["status"]["record"]
     made = {"namespace": example.namespace, "name": RUN, "at": found["finished"]}
     assert again["status"]["adoptedFrom"] == made, "the run of that name which was there before"
-    assert [attempt["intent"] for attempt in again["status"]["attempts"]] == ["Lookup"], "no training pod started"
+    assert [attempt["intent"] for attempt in again["status"]["attempts"]] == ["Lookup"]
+    assert done_by(example, "Job", again) == ["Lookup"]
+    assert done_by(example, "Pod", again) == ["Lookup"], "no training pod started"
 
 
 def test_the_adapter_is_compared_with_its_base(example: Desk) -> None:
     apply(example)
     example.awaits("ftr", RUN, "Succeeded", seconds=900)
     command = {"args": ["compare", "--inputs", "$(INPUTS)", "--limit", "16"]}
-    table = deploy.run_trainer(example.tools, example.namespace, RUN, command=command)
-    assert "base" in table
-    assert "adapter" in table
+    found = scores(deploy.run_trainer(example.tools, example.namespace, RUN, command=command))
+    rows, *right = found.pop("accuracy")
+    assert rows == sum(each[0] for each in found.values()) == 16
+    with (deploy.ROOT / "examples/support-desk/data/valid.csv").open(encoding="utf-8", newline="") as stream:
+        assert set(found) <= {row["label"] for row in csv.DictReader(stream)}
+    # Each number has three digits.
+    for number, overall in enumerate(right, 1):
+        assert sum(each[0] * each[number] for each in found.values()) == pytest.approx(16 * overall, abs=0.02)
 
 
 def test_trained_anew_the_same_inputs_give_the_same_artifact(office: Desk) -> None:
     names = ["one", "two"]
     office.apply(*(builders.run(name, office.namespace, force=True, resources=SMALL) for name in names))
-    digests = {office.awaits("ftr", name, "Succeeded", "Failed")["status"]["artifact"]["digest"] for name in names}
+    runs = [office.awaits("ftr", name, "Succeeded", "Failed") for name in names]
+    assert [office.ready("ftr", name)["reason"] for name in names] == ["Trained", "Trained"]
+    digests = {run["status"]["artifact"]["digest"] for run in runs}
     assert len(digests) == 1

@@ -1,8 +1,10 @@
 """`make soak`: random faults for a stated time under a stream of real and simulated runs, and a verdict.
 
-Operators are killed, frozen and woken, their connections cut and their clocks set an hour off; the API server is
-restarted, etcd stands still for 30 seconds, pods are deleted, the storage refuses. Then all may end, and what has to
-hold is judged by the API server's audit log, by its objects and by the storage.
+Operators, mostly the one that leads, are killed, frozen and woken, their connections cut and their clocks set an hour
+off; the API server is restarted, etcd stands still for 30 seconds, pods are deleted, the storage refuses. Once both
+operators are away for 3 minutes, and once the API server (in less than 10 minutes for as much less), which comes on
+top of the stated time. Then all may end, and what has to hold is judged by the API server's audit log, by its objects
+and by the storage.
 """
 
 import argparse
@@ -13,7 +15,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from itertools import pairwise
 
 from rich.console import Console
 from rich.table import Table
@@ -22,14 +23,15 @@ from tests.cluster.errors import ClusterError
 from tests.cluster.paths import State, remove_tree
 from tests.integration.support.eventually import eventually
 from tests.soak import audit, stream
-from tests.soak.faults import Faults
+from tests.soak.enough import LONG_SECONDS, too_little
+from tests.soak.evidence import LEASES, STATUS, Evidence
+from tests.soak.faults import AWAY_SECONDS, Faults
 from tests.soak.ground import REAL, SIMULATED, Ground, ground, look_into
-from tests.soak.verdict import LEASES, STATUS, Evidence, judge
+from tests.soak.telling import taken
+from tests.soak.verdict import judge
 
 # What runs may need to end once nothing goes wrong any more.
 DRAIN_SECONDS = 900.0
-# In so long a soak every fault happens at least once, and so many runs are made.
-LONG_SECONDS, FEWEST_REAL, FEWEST_SIMULATED = 600.0, 20, 100
 SHOWN = 5
 
 
@@ -64,17 +66,19 @@ def _soaked(made: Ground, seconds: float, chance: random.Random, console: Consol
     with ExitStack() as streams:
         real = streams.enter_context(stream.Stream(made, REAL, stream.REAL_AT_ONCE, stream.real(chance)))
         simulated = streams.enter_context(stream.Stream(made, SIMULATED, stream.SIMULATED_AT_ONCE, stream.simulated))
-        with faults:
-            while (left := seconds - (time.monotonic() - began)) > 0:
+
+        def go_on(seconds: float) -> None:
+            until = time.monotonic() + seconds
+            while (left := until - time.monotonic()) > 0:
                 time.sleep(min(60.0, left))
                 tell(f"so far {len(real.made)} real runs, {len(simulated.made)} simulated ones")
+
+        with faults:
+            for absence in (faults.operators_away, faults.api_server_away):
+                go_on(seconds / 3)
+                absence(AWAY_SECONDS * min(1.0, seconds / LONG_SECONDS))
+            go_on(seconds / 3)
     faults.errors += filter(None, (real.error, simulated.error))
-    if seconds >= LONG_SECONDS:  # in which everything should have happened, or the verdict is of nothing
-        faults.errors += [f"{name}: it has not happened" for name in sorted(faults.not_done())]
-        short = {real: FEWEST_REAL, simulated: FEWEST_SIMULATED}
-        faults.errors += [
-            f"only {len(each.made)} runs, not {few}" for each, few in short.items() if len(each.made) < few
-        ]
     tell("no more faults and runs; what was begun may end")
     kubes = [made.kube(REAL), made.kube(SIMULATED)]
 
@@ -96,15 +100,19 @@ def _soaked(made: Ground, seconds: float, chance: random.Random, console: Consol
         events=events,
         made=frozenset(real.made | simulated.made),
         bereft=frozenset(faults.bereft),
+        hits=tuple(faults.hits),
         storage=look_into(made.storage, [run for run in runs if run["metadata"]["namespace"] == REAL]),
     )
+    if seconds >= LONG_SECONDS:
+        faults.errors += [f"{what}: it has not happened" for what in sorted(faults.not_done())]
+        faults.errors += too_little(evidence)
     return evidence, faults, took
 
 
 def _did(faults: Faults) -> Table:
-    table = Table("fault", "times", title="faults", title_justify="left")
-    for name, count in sorted(faults.done.items()):
-        table.add_row(name.replace("_", " "), str(count))
+    table = Table("fault", "of", "times", title="faults", title_justify="left")
+    for (name, whom), count in sorted(faults.done.items()):
+        table.add_row(name.replace("_", " "), whom, str(count))
     return table
 
 
@@ -117,17 +125,16 @@ def _counted(evidence: Evidence, seconds: float) -> Table:
         attempts = sum(len(run.get("status", {}).get("attempts", ())) for run in here)
         table.add_row(f"{namespace}: runs", f"{len(here)}: {words}")
         table.add_row(f"{namespace}: attempts", str(attempts))
-    leaders = [write.user for write in evidence.accepted if write.resource == LEASES]
-    changes = sum(before != after for before, after in pairwise(leaders))
     refused = Counter(write.code for write in evidence.writes if not write.accepted)
     writes = [write for write in evidence.accepted if write.resource != LEASES]
-    table.add_row("changes of the leader", str(changes))
+    table.add_row("changes of the leader", str(len(evidence.holders()) - 1))
     table.add_row("writes accepted, without Leases", str(len(writes)))
     table.add_row(
         "- of a run's status, for a run",
         f"{sum(w.resource == STATUS for w in writes) / max(1, len(evidence.runs)):.2f}",
     )
     table.add_row("writes refused, by code", ", ".join(f"{count} × {code}" for code, count in sorted(refused.items())))
+    table.add_row("Events that faults may have taken", str(len(taken(evidence))))
     table.add_row("seconds in all", f"{seconds:.0f}")
     return table
 
@@ -146,7 +153,12 @@ def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tests.soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--minutes", type=float, default=15.0, help="how long things go wrong (default: 15)")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=15.0,
+        help="how long things go wrong, beside two absences of up to 3 minutes (default: 15)",
+    )
     parser.add_argument("--seed", type=int, help="of the draw of faults (default: another one each time)")
     options = parser.parse_args(arguments)
     if options.minutes <= 0:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,13 @@ class Write:
     def accepted(self) -> bool:
         """Whether it changed something."""
         return 200 <= self.code < 300
+
+    @property
+    def told(self) -> Object:
+        """The object as it is since then, or may be: what could not be answered in time may have been written."""
+        if self.accepted:
+            return self.response
+        return self.request if self.code >= HTTPStatus.INTERNAL_SERVER_ERROR else {}
 
     @property
     def title(self) -> str:

@@ -6,27 +6,39 @@ import stat
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
 
 from urllib3.exceptions import HTTPError
 
 from stagecoach.build.labels import OWNER_NAME
-from tests.kube import KubeError
+from tests.integration.support.eventually import eventually
+from tests.kube import Kube, KubeError, Object
+from tests.soak.deck import Deck, Fault, name_of
+from tests.soak.evidence import CONTROL_PLANE, Hit
 from tests.soak.ground import POLICY, REAL, SIMULATED, Ground
 from tests.soak.operators import Operator
 
-# Faults at a time, each of another kind and of another victim, and the pause after each.
+# Faults at a time, each of another victim, and the pause after each.
 AT_ONCE = 2
 PAUSES = (3.0, 12.0)
+AGAIN = 1.0  # while nobody is free for any fault
 ETCD_SECONDS = 30.0
-FROZEN_SECONDS = (5.0, 40.0)  # shorter and longer than a Lease
+# Shorter than a Lease, and so long that another operator takes it.
+BRIEF_SECONDS, FROZEN_SECONDS = (5.0, 12.0), (20.0, 40.0)
+KILLED_SECONDS = (0.0, 10.0)
 STORAGE_SECONDS = (10.0, 30.0)
 CLOCK_SECONDS = (20.0, 60.0)
 HOUR = 3600
+# How long operators, or the API server, are away once in a long soak, and what is waited for before that: a training.
+AWAY_SECONDS = 180.0
+TRAINING_SECONDS = 60.0
 
-Fault = Callable[[str, random.Random], None]  # what is done to a victim, by draws of its own
+STORAGE = "storage"
+LEADER, OTHER, OPERATORS = "the leader", "an operator that does not lead", "both operators"
+OPERATORS_AWAY, API_SERVER_AWAY = "operators_away", "api_server_away"
 
 
 class NotNow(Exception):
@@ -35,22 +47,23 @@ class NotNow(Exception):
 
 @dataclass
 class Faults:
-    """Draws faults until it is told to stop; what it did is counted by name."""
+    """Does faults in the order of a deck until it is told to stop; what it did is counted by fault and by victim."""
 
     ground: Ground
     chance: random.Random
     tell: Callable[[str], None]
-    done: Counter[str] = field(default_factory=Counter)
+    done: Counter[tuple[str, str]] = field(default_factory=Counter)
+    hits: list[Hit] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     bereft: set[tuple[str, str]] = field(default_factory=set)  # the runs of which a pod was deleted
 
     def __post_init__(self) -> None:
         self._stop = threading.Event()
-        self._held = threading.Lock()
+        self._held = threading.Condition()  # for the deck, the victims and the counts; told when a victim is free again
         self._victims: set[str] = set()
-        # A draw for each of its own, which does not depend on how fast the others are.
-        seeds = [self.chance.random() for _ in range(AT_ONCE)]
-        self._threads = [threading.Thread(target=self._go_on, args=(seed,), daemon=True) for seed in seeds]
+        self._kept: set[str] = set()  # who is left alone until it is away
+        self._deck = Deck(self._choices(), self.chance)
+        self._threads = [threading.Thread(target=self._go_on, daemon=True) for _ in range(AT_ONCE)]
 
     def __enter__(self) -> "Faults":
         for each in self._threads:
@@ -63,50 +76,119 @@ class Faults:
         for each in self._threads:
             each.join()
 
-    def _go_on(self, seed: float) -> None:
-        chance = random.Random(seed)  # noqa: S311 - it draws accidents, not secrets
-        while not self._stop.is_set():
-            fault, victim = chance.choice(self._choices())
-            with self._taken(victim) as free:
-                if free:
-                    name = _name(fault)
-                    self.tell(f"{name}: {victim}")
-                    try:
-                        fault(victim, chance)
-                        self.done[name] += 1
-                    except (KubeError, HTTPError, NotNow) as error:
-                        self.tell(f"{name}: not now: {error}"[:120])
-                    except Exception as error:  # whatever it is: a soak without this fault would say too much
-                        self.errors.append(f"{name} of {victim}: {error}")
-            self._stop.wait(chance.uniform(*PAUSES))
+    def _go_on(self) -> None:
+        try:
+            while not self._stop.is_set():
+                self._stop.wait(self._next())
+        except Exception as error:  # whatever it is: a soak without faults would say too much
+            self.errors.append(f"no more faults: {error}")
+
+    def _next(self) -> float:
+        """Do the fault that is due; return for how long to pause after it."""
+        with self._held:
+            drawn = self._deck.draw(self._free())
+            if drawn is None:
+                return AGAIN
+            card, victim = drawn
+            self._victims.add(victim)
+        chance = card.chance()
+        try:
+            self._do(name_of(card.fault), card.whom, [victim], partial(card.fault, victim, chance))
+        finally:
+            with self._held:
+                self._victims.discard(victim)
+                self._held.notify_all()
+        return chance.uniform(*PAUSES)
+
+    def _do(self, name: str, whom: str, victims: Sequence[str], act: Callable[[], None]) -> None:
+        """Do a fault and count it, if there is something to which it can be done."""
+        self.tell(f"{name}: {', '.join(dict.fromkeys([*victims, whom]))}")
+        began = datetime.now(UTC)
+        try:
+            act()
+        except (KubeError, HTTPError, NotNow) as error:
+            self.tell(f"{name}: not now: {error}"[:120])
+            return
+        except Exception as error:  # whatever it is: a soak without this fault would say too much
+            self.errors.append(f"{name} of {whom}: {error}")
+            return
+        ended = datetime.now(UTC)
+        with self._held:
+            self.done[name, whom] += 1
+            self.hits += [Hit(name, victim, began, ended) for victim in victims]
+
+    def operators_away(self, seconds: float) -> None:
+        """End all operators, and start them again after so long: they find what ended meanwhile."""
+        names = [each.name for each in self.ground.operators]
+        self._be_away(OPERATORS_AWAY, OPERATORS, names, partial(self._end_operators, seconds))
+
+    def api_server_away(self, seconds: float) -> None:
+        """End the API server, and start it again after so long."""
+        self._be_away(API_SERVER_AWAY, CONTROL_PLANE, [CONTROL_PLANE], partial(self._end_api_server, seconds))
+
+    def _be_away(self, name: str, whom: str, victims: Sequence[str], act: Callable[[], None]) -> None:
+        """Do it while something trains, to victims to whom nothing else is done; nor is anything to what trains."""
+        kept = {*victims, CONTROL_PLANE, REAL}
+        with self._held:
+            self._kept = kept
+            self._held.wait_for(lambda: not self._victims & kept)
+        try:
+            if not self._trains():
+                self.tell(f"{name}: not now: nothing trains")
+                return
+            with self._held:
+                self._victims.update(victims)
+            self._do(name, whom, victims, act)
+        finally:
+            with self._held:
+                self._victims.difference_update(victims)
+                self._kept = set()
+
+    def _trains(self) -> bool:
+        """Wait for a pod that trains for real; return whether there is one."""
+        kube = self.ground.kube(REAL)
+        try:
+            eventually(lambda: _running(kube), TRAINING_SECONDS, every=0.5)
+        except (AssertionError, HTTPError):
+            return False
+        return True
 
     def not_done(self) -> set[str]:
-        """Return the names of the faults that have not happened."""
-        return {_name(fault) for fault, _ in self._choices()} - self.done.keys()
+        """Return what has not happened, and to whom."""
+        wanted = {(name_of(fault), whom) for fault, whom in self._choices()}
+        wanted |= {(OPERATORS_AWAY, OPERATORS), (API_SERVER_AWAY, CONTROL_PLANE)}
+        return {f"{name} of {whom}" for name, whom in wanted - self.done.keys()}
 
     def _choices(self) -> list[tuple[Fault, str]]:
-        of_operators = (self._kill_operator, self._freeze_operator, self._cut_watches, self._step_clock)
+        # Mostly to the one whose late writes would do harm.
+        of_operators: tuple[tuple[Fault, tuple[str, ...]], ...] = (
+            (self._kill_operator, (LEADER, LEADER, OTHER)),
+            (self._freeze_beyond_lease, (LEADER, LEADER, OTHER)),
+            (self._cut_watches, (LEADER, LEADER, OTHER)),
+            (self._freeze_briefly, (LEADER, OTHER)),
+            (self._step_clock, (LEADER, OTHER)),
+        )
         others: list[tuple[Fault, str]] = [
-            (self._restart_api_server, "control plane"),
-            (self._pause_etcd, "control plane"),
-            (self._refuse_storage, "storage"),
+            (self._restart_api_server, CONTROL_PLANE),
+            (self._pause_etcd, CONTROL_PLANE),
+            (self._refuse_storage, STORAGE),
             (self._delete_pod, REAL),
             (self._delete_pod, SIMULATED),
         ]
-        return others + [(fault, operator.name) for fault in of_operators for operator in self.ground.operators]
+        return others + [(fault, whom) for fault, each in of_operators for whom in each]
 
-    @contextmanager
-    def _taken(self, victim: str) -> Iterator[bool]:
-        with self._held:
-            free = victim not in self._victims
-            if free:
-                self._victims.add(victim)
-        try:
-            yield free
-        finally:
-            if free:
-                with self._held:
-                    self._victims.discard(victim)
+    def _free(self) -> dict[str, list[str]]:
+        """Return who could be a victim now, by how cards call them."""
+        # No pod is deleted where the API server does not answer.
+        others = (STORAGE,) if CONTROL_PLANE in self._victims else (CONTROL_PLANE, STORAGE, REAL, SIMULATED)
+        taken = self._victims | self._kept
+        free = {each: [each] for each in others if each not in taken}
+        operators = [each for each in self.ground.operators if each.name not in taken]
+        leads = {each.name: each.leads() for each in operators}
+        return free | {
+            LEADER: [name for name, leading in leads.items() if leading],
+            OTHER: [name for name, leading in leads.items() if not leading],
+        }
 
     def _operator(self, name: str) -> Operator:
         return next(each for each in self.ground.operators if each.name == name)
@@ -114,14 +196,20 @@ class Faults:
     def _kill_operator(self, name: str, chance: random.Random) -> None:
         operator = self._operator(name)
         operator.running().kill()
-        self._stop.wait(chance.uniform(0, 10))
+        self._stop.wait(chance.uniform(*KILLED_SECONDS))
         operator.start()
 
-    def _freeze_operator(self, name: str, chance: random.Random) -> None:
+    def _freeze_briefly(self, name: str, chance: random.Random) -> None:
+        self._freeze(name, chance.uniform(*BRIEF_SECONDS))
+
+    def _freeze_beyond_lease(self, name: str, chance: random.Random) -> None:
+        self._freeze(name, chance.uniform(*FROZEN_SECONDS))
+
+    def _freeze(self, name: str, seconds: float) -> None:
         process = self._operator(name).running()
         process.freeze()
         try:
-            self._stop.wait(chance.uniform(*FROZEN_SECONDS))
+            self._stop.wait(seconds)
         finally:
             process.thaw()
 
@@ -138,6 +226,20 @@ class Faults:
 
     def _restart_api_server(self, _victim: str, _chance: random.Random) -> None:
         self.ground.backend.restart_api_server(POLICY)
+
+    def _end_operators(self, seconds: float) -> None:
+        for process in [each.running() for each in self.ground.operators]:
+            process.kill()
+        time.sleep(seconds)
+        for each in self.ground.operators:
+            each.start()
+
+    def _end_api_server(self, seconds: float) -> None:
+        self.ground.backend.end_api_server()
+        try:
+            time.sleep(seconds)
+        finally:
+            self.ground.backend.start_api_server(POLICY)
 
     def _pause_etcd(self, _victim: str, _chance: random.Random) -> None:
         etcd = self.ground.backend.processes.find("etcd")
@@ -161,7 +263,7 @@ class Faults:
 
     def _delete_pod(self, namespace: str, chance: random.Random) -> None:
         kube = self.ground.kube(namespace)
-        running = [pod for pod in kube.select("Pod") if pod["status"].get("phase") == "Running"]
+        running = _running(kube)
         if not running:
             raise NotNow("no pod runs")
         metadata = chance.choice(running)["metadata"]
@@ -169,5 +271,5 @@ class Faults:
         kube.delete("Pod", metadata["name"])
 
 
-def _name(fault: Fault) -> str:
-    return fault.__name__.strip("_")
+def _running(kube: Kube) -> list[Object]:
+    return [pod for pod in kube.select("Pod") if pod["status"].get("phase") == "Running"]

@@ -57,6 +57,10 @@ class Operator:
             raise RuntimeError(f"{self.name} ended by itself: see {self.log}")
         return self.process
 
+    def leads(self) -> bool:
+        """Whether it says that it leads; one that does not answer does not say so."""
+        return self.process is not None and self.process.metric("stagecoach_leader") == 1
+
     def cut(self) -> None:
         """Break its connections."""
         self._proxy.cut()

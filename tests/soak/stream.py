@@ -26,7 +26,8 @@ STEPS, CHECKPOINT_EVERY = 120, 10
 RETRIES = 5
 # Shorter than what clocks are set wrong by.
 MAX_DURATION = "30m"
-PATIENCE = 180.0
+# Longer than the API server is ever away.
+PATIENCE = 300.0
 
 
 class Stream:

@@ -4,89 +4,61 @@ Each check returns sentences: what it found wrong. Its name is the invariant's.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
-from http import HTTPStatus
+from collections.abc import Callable, Iterator, Set
 from itertools import pairwise
 from typing import Any
 
 from stagecoach.build.labels import OWNER_KIND, OWNER_NAME
 from stagecoach.contract.reports import ArtifactReport
 from stagecoach.policies.pods import pod_state
+from tests.remedies import speaks
 from tests.simulation import MARK
-from tests.soak.audit import Write
+from tests.soak.evidence import LEASES, STATUS, Evidence, key_of, title_of
+from tests.soak.telling import every_bad_end_has_its_event
 
 Object = dict[str, Any]
 
 FINAL = ("Succeeded", "Failed")
-STATUS = "finetuneruns/status"
-LEASES = "leases"
 # What an API server says to a request that it cannot serve now, that was too late, or about what is gone.
 EXPECTED = {404, 409, 429, 500, 503, 504}
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """All that there is to judge by, as it was in the end; runs by namespace and name."""
-
-    writes: Sequence[Write]  # of the operators, in the order in which they were completed
-    runs: Sequence[Object]
-    pods: Sequence[Object]
-    events: Sequence[Object]
-    made: frozenset[tuple[str, str]]  # the runs that people made
-    bereft: frozenset[tuple[str, str]] = frozenset()  # those of which a pod was deleted
-    # By inputs digest: what is wrong with what lies in the storage of the real runs, empty when all is well.
-    storage: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def accepted(self) -> list[Write]:
-        """The writes that changed something."""
-        return [write for write in self.writes if write.accepted]
-
-    def statuses(self) -> Iterator[tuple[str, list[Write]]]:
-        """Yield each run's accepted status writes, in their order."""
-        found: dict[tuple[str, str], list[Write]] = {}
-        for write in self.accepted:
-            if write.resource == STATUS:
-                found.setdefault((write.namespace, write.name), []).append(write)
-        for (namespace, name), writes in found.items():
-            yield f"{namespace}/{name}", writes
-
-
 def every_run_ends(evidence: Evidence) -> Iterator[str]:
     """NothingStuck: what people made is there, and has ended."""
-    there = {_key(run): run for run in evidence.runs}
+    there = {key_of(run): run for run in evidence.runs}
     for namespace, name in sorted(evidence.made - there.keys()):
         yield f"run {namespace}/{name} is gone"
     for run in there.values():
         if _phase(run) not in FINAL:
-            yield f"run {_title(run)} is {_phase(run) or 'without a phase'}: {_ready(run).get('message')}"
+            yield f"run {title_of(run)} is {_phase(run) or 'without a phase'}: {_ready(run).get('message')}"
 
 
 def every_run_is_in_the_log(evidence: Evidence) -> Iterator[str]:
     """What is judged by the audit log is worth as much as the log is whole."""
     told = {title for title, _ in evidence.statuses()}
     for run in evidence.runs:
-        if _title(run) not in told:
-            yield f"the log tells of no status of run {_title(run)}"
+        if title_of(run) not in told:
+            yield f"the log tells of no status of run {title_of(run)}"
 
 
 def every_failure_speaks(evidence: Evidence) -> Iterator[str]:
     """EveryFailureSpeaks: what did not go well says what happened and what to do."""
     for run in evidence.runs:
         ready = _ready(run)
-        if _phase(run) != "Succeeded" and not (ready.get("reason") and ready.get("message")):
-            yield f"run {_title(run)} is {_phase(run)} without words"
+        reason, message = ready.get("reason", ""), ready.get("message", "")
+        if _phase(run) != "Succeeded" and not speaks(reason, message):
+            yield f"run {title_of(run)} is {_phase(run)} and does not say what to do: {reason}: {message}"
         for attempt in run.get("status", {}).get("attempts", ()):
-            if attempt.get("outcome") not in (None, "Succeeded") and not attempt.get("message"):
-                yield f"run {_title(run)}: attempt {attempt['number']} ended as {attempt['outcome']} without words"
+            outcome, message = attempt.get("outcome", ""), attempt.get("message", "")
+            if outcome not in ("", "Succeeded") and not speaks(outcome, message):
+                yield f"run {title_of(run)}: attempt {attempt['number']} does not say what to do: {outcome}: {message}"
 
 
 def real_runs_succeed(evidence: Evidence) -> Iterator[str]:
     """No fault of these is a reason for a run to fail whose training would go well."""
     for run in evidence.runs:
         if not _is_simulated(run) and _phase(run) == "Failed":
-            yield f"run {_title(run)} failed, {_ready(run).get('reason')}: {_ready(run).get('message')}"
+            yield f"run {title_of(run)} failed, {_ready(run).get('reason')}: {_ready(run).get('message')}"
 
 
 def no_job_twice(evidence: Evidence) -> Iterator[str]:
@@ -105,12 +77,12 @@ def same_inputs_once(evidence: Evidence) -> Iterator[str]:
             made.setdefault(run["status"]["inputs"]["digest"], []).append(run)
     reports = list(_reports(evidence))
     for digest, runs in made.items():
-        keys = {_key(run) for run in runs}
+        keys = {key_of(run) for run in runs}
         makers = [pod for key, pod, artifact in reports if key in keys and not artifact.adopted]
         if len(makers) > 1:
             yield f"{digest} was computed by several pods: {', '.join(makers)}"
         if len({run["status"]["artifact"]["digest"] for run in runs}) != 1:
-            yield f"{digest} has several artifacts: {', '.join(map(_title, runs))}"
+            yield f"{digest} has several artifacts: {', '.join(map(title_of, runs))}"
 
 
 def _reports(evidence: Evidence) -> Iterator[tuple[tuple[str, str], str, ArtifactReport]]:
@@ -126,16 +98,8 @@ def intent_first(evidence: Evidence) -> Iterator[str]:
     """A Job is in its run's status before it is made: an operator that dies in between loses nothing."""
     intended: dict[tuple[str, str], str] = {}
     for write in evidence.writes:
-        # What the server could not answer in time may have been written.
-        told = (
-            write.response
-            if write.accepted
-            else write.request
-            if write.code >= HTTPStatus.INTERNAL_SERVER_ERROR
-            else {}
-        )
         if write.resource == STATUS:
-            for attempt in told.get("status", {}).get("attempts") or ():
+            for attempt in write.told.get("status", {}).get("attempts") or ():
                 intended.setdefault((write.namespace, attempt["job"]), write.completed)
     for write in evidence.accepted:
         labels = write.request.get("metadata", {}).get("labels", {})
@@ -176,13 +140,7 @@ def _lost(before: Object, after: Object, begun: Set[str]) -> Iterator[str]:
 
 def stale_writers_are_refused(evidence: Evidence) -> Iterator[str]:
     """StaleWriterHarmless: what reaches the server after another operator took the Lease changes nothing."""
-    holder = ""
-    taken: list[tuple[str, str]] = []  # when, by whom
-    for write in evidence.accepted:
-        if write.resource == LEASES and write.response.get("spec", {}).get("holderIdentity"):
-            if write.user != holder:
-                taken.append((write.completed, write.user))
-            holder = write.user
+    taken = evidence.holders()
     for write in evidence.accepted:
         if write.resource != LEASES:
             leader = next((user for at, user in reversed(taken) if at <= write.received), None)
@@ -200,11 +158,11 @@ def nothing_is_refused_that_should_not_be_asked(evidence: Evidence) -> Iterator[
 def success_is_the_trainers_word(evidence: Evidence) -> Iterator[str]:
     """A run succeeds when a pod of it has said so, and only then. A pod that was deleted says nothing any more."""
     done = Counter(key for key, _, _ in _reports(evidence))
-    for run in (run for run in evidence.runs if _key(run) not in evidence.bereft):
-        if _phase(run) == "Succeeded" and not done[_key(run)]:
-            yield f"run {_title(run)} succeeded, and none of its pods says so"
-        if _phase(run) == "Failed" and done[_key(run)]:
-            yield f"run {_title(run)} failed, and one of its pods says that it is done"
+    for run in (run for run in evidence.runs if key_of(run) not in evidence.bereft):
+        if _phase(run) == "Succeeded" and not done[key_of(run)]:
+            yield f"run {title_of(run)} succeeded, and none of its pods says so"
+        if _phase(run) == "Failed" and done[key_of(run)]:
+            yield f"run {title_of(run)} failed, and one of its pods says that it is done"
 
 
 def no_event_twice(evidence: Evidence) -> Iterator[str]:
@@ -226,7 +184,7 @@ def artifacts_are_whole(evidence: Evidence) -> Iterator[str]:
         if not _is_simulated(run) and _phase(run) == "Succeeded":
             digest = run["status"]["inputs"]["digest"]
             if words := evidence.storage.get(digest, "the storage was not looked at"):
-                yield f"run {_title(run)}: {words}"
+                yield f"run {title_of(run)}: {words}"
 
 
 CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
@@ -242,6 +200,7 @@ CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
     nothing_is_refused_that_should_not_be_asked,
     success_is_the_trainers_word,
     no_event_twice,
+    every_bad_end_has_its_event,
     artifacts_are_whole,
 )
 
@@ -254,14 +213,6 @@ def judge(evidence: Evidence) -> dict[str, list[str]]:
 def _is_simulated(run: Object) -> bool:
     labels: dict[str, str] = run["metadata"].get("labels", {})
     return MARK.items() <= labels.items()
-
-
-def _key(run: Object) -> tuple[str, str]:
-    return run["metadata"]["namespace"], run["metadata"]["name"]
-
-
-def _title(run: Object) -> str:
-    return "/".join(_key(run))
 
 
 def _phase(run: Object) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from tests import builders
 from tests.simulation import MARK
 from tests.soak import verdict
 from tests.soak.audit import Write
-from tests.soak.verdict import Evidence
+from tests.soak.evidence import Evidence, Hit
 
 Object = dict[str, Any]
 
@@ -73,9 +74,22 @@ GOOD = Evidence(
 )
 
 
-def event(message: str = "Trained.") -> Object:
-    about = {"kind": "FineTuneRun", "namespace": "team", "name": "first"}
-    return {"involvedObject": about, "reason": "Succeeded", "message": message}
+def event(message: str = "Trained.", of: str = "first", kind: str = "Normal") -> Object:
+    metadata = {"namespace": "team", "name": f"{of}.{message}"}
+    about = {"kind": "FineTuneRun", "namespace": "team", "name": of}
+    return {"metadata": metadata, "involvedObject": about, "type": kind, "reason": "Succeeded", "message": message}
+
+
+def warning(message: str = "Attempt 1: words", of: str = "first") -> Object:
+    return event(message, of, "Warning")
+
+
+def recorded(at: int, told: Object, code: int = 201, user: str = "a") -> Write:
+    return write(at, "create", "events", told["metadata"]["name"], user, code=code, request=told)
+
+
+def hit(fault: str, victim: str, began: int, ended: int) -> Hit:
+    return Hit(fault, victim, *(datetime(2026, 1, 2, 3, 4, second, tzinfo=UTC) for second in (began, ended)))
 
 
 def test_nothing_is_found_where_all_is_well() -> None:
@@ -89,9 +103,19 @@ def simulated(obj: Object) -> Object:
 
 SILENT: Object = {"conditions": [], "attempts": []}
 FAILED_SILENTLY = [{"number": 1, "job": "first-a1", "outcome": "PodLost"}]
+HELPLESS: Object = {"type": "Ready", "status": "False", "reason": "ArtifactMissing", "message": "There is no artifact."}
+LOST_HELPLESSLY = [FAILED_SILENTLY[0] | {"message": "The pod is gone."}]
+TOLD = [FAILED_SILENTLY[0] | {"message": "The pod is gone. Nothing to do: nodes drain."}]
 BEGUN: Object = {"artifact": None, "record": None}
 OTHER_INPUTS: Object = BEGUN | {"inputs": {"digest": builders.digest("2")}}
 OTHER_END = [{"number": 1, "job": "first-a1", "outcome": "PodLost", "message": "words"}]
+# An attempt that was lost at 20 s, and what its run did after it.
+LOST = run(attempts=OTHER_END)
+ENDS: Object = {"runs": [LOST], "writes": [status(20, LOST)]}
+UNTOLD = [status(20, LOST), recorded(26, event())]
+SECOND = run("second", attempts=OTHER_END)
+TWO_ENDS: Object = {"runs": [LOST, SECOND], "writes": [status(20, LOST), status(20, SECOND)]}
+SUSPENDED = [{"number": 1, "job": "first-a1", "outcome": "Suspended", "message": "words"}]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +125,9 @@ OTHER_END = [{"number": 1, "job": "first-a1", "outcome": "PodLost", "message": "
         ("every_run_ends", {"runs": [run(phase="Running")]}),
         ("every_run_is_in_the_log", {"writes": []}),
         ("every_failure_speaks", {"runs": [run(phase="Failed", **SILENT)]}),
+        ("every_failure_speaks", {"runs": [run(phase="Failed", conditions=[HELPLESS], attempts=[])]}),
         ("every_failure_speaks", {"runs": [run(attempts=FAILED_SILENTLY)]}),
+        ("every_failure_speaks", {"runs": [run(attempts=LOST_HELPLESSLY)]}),
         ("real_runs_succeed", {"runs": [run(phase="Failed")]}),
         ("no_job_twice", {"writes": [*GOOD.writes, job(5)]}),
         ("same_inputs_once", {"pods": [pod(), pod("again")]}),
@@ -121,6 +147,21 @@ OTHER_END = [{"number": 1, "job": "first-a1", "outcome": "PodLost", "message": "
         ("success_is_the_trainers_word", {"runs": [run(phase="Failed")]}),
         ("no_event_twice", {"events": [event(), event()]}),
         ("no_event_twice", {"events": [event() | {"count": 2}]}),
+        ("every_bad_end_has_its_event", ENDS),
+        ("every_bad_end_has_its_event", ENDS | {"events": [warning(), warning("Attempt 1: and more")]}),
+        ("every_bad_end_has_its_event", ENDS | {"events": [event("Attempt 1: words")]}),
+        ("every_bad_end_has_its_event", ENDS | {"events": [warning("Attempt 2: words")]}),
+        ("every_bad_end_has_its_event", ENDS | {"events": [warning("Attempt 10: words")]}),
+        ("every_bad_end_has_its_event", ENDS | {"events": [warning(of="second")]}),
+        ("every_bad_end_has_its_event", ENDS | {"writes": [status(20, LOST), recorded(21, warning(), code=403)]}),
+        # Faults that were over before, that came when later Events were written already, of others, and of the clock.
+        ("every_bad_end_has_its_event", ENDS | {"hits": [hit("kill_operator", "a", 10, 14)]}),
+        ("every_bad_end_has_its_event", ENDS | {"writes": UNTOLD, "hits": [hit("kill_operator", "a", 27, 30)]}),
+        ("every_bad_end_has_its_event", ENDS | {"hits": [hit("kill_operator", "b", 20, 30)]}),
+        ("every_bad_end_has_its_event", ENDS | {"hits": [hit("refuse_storage", "storage", 20, 30)]}),
+        ("every_bad_end_has_its_event", ENDS | {"hits": [hit("step_clock", "a", 20, 30)]}),
+        # One fault does not take two Events.
+        ("every_bad_end_has_its_event", TWO_ENDS | {"hits": [hit("kill_operator", "a", 21, 30)]}),
         ("artifacts_are_whole", {"storage": {}}),
         ("artifacts_are_whole", {"storage": {builders.digest("1"): "a file is missing"}}),
     ],
@@ -132,6 +173,7 @@ def test_what_is_wrong_is_found(check: str, changes: Object) -> None:
 @pytest.mark.parametrize(
     ("check", "changes"),
     [
+        ("every_failure_speaks", {"runs": [run(attempts=TOLD)]}),
         ("real_runs_succeed", {"runs": [simulated(run(phase="Failed"))]}),
         ("same_inputs_once", {"pods": [pod(), pod("twin", report=builders.artifact_report(adopted=True))]}),
         ("intent_first", {"writes": [lease(1, "a"), unanswered(2), job(3)]}),
@@ -141,6 +183,18 @@ def test_what_is_wrong_is_found(check: str, changes: Object) -> None:
         ("stale_writers_are_refused", {"writes": [lease(1, "a"), lease(2, "b"), replace(status(3, run()), code=409)]}),
         ("nothing_is_refused_that_should_not_be_asked", {"writes": [write(1, "create", "jobs", code=409)]}),
         ("no_event_twice", {"events": [event(), event("Something else.")]}),
+        ("every_bad_end_has_its_event", ENDS | {"events": [warning(), event("Attempt 1: goes on.")]}),
+        ("every_bad_end_has_its_event", ENDS | {"writes": [status(20, LOST), recorded(20, warning())]}),
+        ("every_bad_end_has_its_event", ENDS | {"writes": [recorded(20, warning())], "events": [warning()]}),
+        ("every_bad_end_has_its_event", {"runs": [run(attempts=SUSPENDED)]}),
+        ("every_bad_end_has_its_event", ENDS | {"writes": [status(20, LOST), recorded(21, warning(), code=503)]}),
+        ("every_bad_end_has_its_event", ENDS | {"writes": [status(20, LOST), recorded(21, warning(), code=429)]}),
+        ("every_bad_end_has_its_event", ENDS | {"writes": [replace(unanswered(20), request=LOST), status(22, LOST)]}),
+        ("every_bad_end_has_its_event", ENDS | {"hits": [hit("kill_operator", "a", 21, 30)]}),
+        ("every_bad_end_has_its_event", ENDS | {"hits": [hit("api_server_away", "control plane", 10, 18)]}),
+        # It may have waited behind others that the API server did not take.
+        ("every_bad_end_has_its_event", ENDS | {"hits": [hit("kill_operator", "a", 40, 45)]}),
+        ("every_bad_end_has_its_event", ENDS | {"writes": UNTOLD, "hits": [hit("kill_operator", "a", 25, 30)]}),
         ("artifacts_are_whole", {"runs": [simulated(run())], "storage": {}}),
     ],
 )

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from stagecoach.contract import uris
 from stagecoach.contract.digests import short
-from stagecoach.contract.inputs import Family, Tokenization
+from stagecoach.contract.inputs import Family
 from stagecoach.contract.jobs import ModelSource
 from stagecoach.contract.prompts import Tokenizer
 from stagecoach.contract.reports import BadInput, Problem
@@ -57,6 +57,10 @@ ENCODER_DECODERS = {
     "marian": ("MarianMTModel",),
     "pegasus": ("PegasusForConditionalGeneration",),
 }
+# These count their positions from behind that of padding.
+FROM_PADDING = (
+    *("camembert", "data2vec-text", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"),
+)
 # These know how far tokens are apart, not where they stand: there is no end to it, only what they were trained on.
 RELATIVE = {"T5ForConditionalGeneration": 512, "MT5ForConditionalGeneration": 512}
 
@@ -102,7 +106,7 @@ def read(
     One that is not mounted is copied into the scratch folder once, and hashed on the way. How tokens become a vector
     is part of it where it `embeds`. Raises BadInput: `mismatch` is the reason when it is not what its digests say.
     """
-    with at(f"{field_of(source)}.uri"):
+    with at(f"{field_of(source)}.uri", revision=f"{field_of(source)}.revision"):
         # A folder that a person names at a command line: links lead wherever they do.
         store, commit = (Store.local(folder, within="/"), source.revision) if folder else store_of(source)
         base = _read(source, store, commit, family, embeds=embeds)
@@ -114,21 +118,6 @@ def read(
     return base
 
 
-def check_length(base: Base, family: Family, rule: Tokenization) -> None:
-    """Raise BadInput when a model has no positions for the longest input or target.
-
-    A decoder may be longer than it likes, and so may what counts no positions.
-    """
-    if family is Family.DECODER or base.architecture in RELATIVE:
-        return
-    for field, length in (("maxLength", rule.max_length), ("maxTargetLength", rule.max_target_length or 0)):
-        if length > base.context:
-            message = f"{base.source.name} reads and writes at most {base.context} tokens."
-            remedy = f"Set at most {base.context}, or select another candidate."
-            field = f"tokenization.{field}"
-            raise BadInput(Problem.of("MaxLengthTooLong", message, field=field, value=str(length), remedy=remedy))
-
-
 def store_of(source: ModelSource) -> tuple[Store, str | None]:
     """Return where a base model lies, and its commit when that is a hub."""
     if not source.uri.startswith("hf://"):
@@ -138,7 +127,8 @@ def store_of(source: ModelSource) -> tuple[Store, str | None]:
     place = uris.parse(source.uri)
     folder = copies.folder(f"{source.uri}@{source.revision}")
     name = f"{place.name}/{place.path}"
-    model = HubRepository(name, "model", source.revision, places.keys(source.uri), folder)
+    keys, secret = places.keys(source.uri), places.secret(source.uri)
+    model = HubRepository(name, "model", source.revision, keys, folder, secret)
     return model, model.commit
 
 
@@ -280,8 +270,8 @@ def context_of(config: dict[str, Any], source: ModelSource, architecture: str) -
 
 
 def _reserved(config: dict[str, Any], source: ModelSource) -> int:
-    """Return how many positions no token gets: RoBERTa counts its positions from behind that of padding."""
-    if config.get("model_type") not in ("roberta", "xlm-roberta"):
+    """Return how many positions no token gets."""
+    if config.get("model_type") not in FROM_PADDING:
         return 0
     padding = config.get("pad_token_id", 1)
     if not isinstance(padding, int):

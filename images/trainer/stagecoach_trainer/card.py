@@ -22,8 +22,8 @@ from stagecoach.contract.inputs import (
     WordColumns,
 )
 from stagecoach.contract.prompts import PLACEHOLDER
-from stagecoach.contract.records import Record, TrainingRecord
-from stagecoach_trainer import sentences
+from stagecoach.contract.records import AnyRecord, Record, TrainingRecord
+from stagecoach_trainer import pooling, sentences
 
 # The card, and the picture of the losses beside it.
 NAME = "README.md"
@@ -38,14 +38,13 @@ PIPELINES = {
     EMBEDDING: "sentence-similarity",
 }
 COMBINED = {Combine.MEAN: "mean", Combine.MAX: "maximum"}
-POOLINGS = {"mean": "mean of the tokens' vectors", "cls": "vector of the first token"}
 
 
 def text(record: Record) -> str:
     """Return the card in Markdown, with the metadata block that model hubs read."""
     data = ModelCardData(
         base_model=record.base.name,
-        library_name=_library(record),
+        library_name=library(record),
         pipeline_tag=PIPELINES[record.inputs.task],
         tags=[record.inputs.method.type.lower(), "stagecoach"],
         datasets=[item.name for item in record.data],
@@ -54,7 +53,8 @@ def text(record: Record) -> str:
     return f"---\n{data.to_yaml()}\n---\n" + "\n".join(sections)
 
 
-def _library(record: Record) -> str:
+def library(record: AnyRecord) -> str:
+    """Return the library that loads the artifact."""
     if record.artifact.type == "Adapter":
         return "peft"
     return "sentence-transformers" if record.inputs.embeds else "transformers"
@@ -130,7 +130,7 @@ def _tags(record: Record) -> Iterator[tuple[str, str]]:
 
 def _vectors(record: Record) -> Iterator[tuple[str, str]]:
     if record.base.pooling:
-        yield "Vectors", f"{POOLINGS[record.base.pooling]}, made of length 1"
+        yield "Vectors", f"{pooling.WORDS[record.base.pooling]}, made of length 1"
         yield "Negatives", "the passages of the other rows of a batch, and the row's own where it has one"
 
 
@@ -175,13 +175,10 @@ def _data(record: Record) -> str:
     lines = ["\n## Data\n", "| set | split | rows | cut | digest |", "|---|---|---|---|---|"]
     lines += [f"| {d.name} | {d.split} | {d.examples} | {d.truncated} | {d.digest} |" for d in record.data]
     lines += _chunks(record)
-    prompt, rule = record.inputs.prompt, record.inputs.tokenization
+    rule = record.inputs.tokenization
     target = f"; targets of at most {rule.max_target_length}" if rule.max_target_length else ""
     lines += ["", f"Prompt (at most {rule.max_length} tokens, {rule.overflow} beyond that{target}):", ""]
     lines += prompt_lines(record.inputs)
-    if record.inputs.embeds:
-        passage = (prompt.passage_template or PLACEHOLDER).strip().splitlines()
-        lines += ["", "Of a passage:", "", *("    " + line for line in passage), *_unsaid(prompt)]
     return "\n".join(lines) + "\n"
 
 
@@ -198,9 +195,17 @@ def _chunks(record: Record) -> Iterator[str]:
 
 
 def prompt_lines(inputs: Decided) -> list[str]:
-    """Return the prompt as it stands in a card. An encoder reads the template alone."""
-    system = inputs.prompt.system if inputs.family is Family.DECODER else None
-    return ["    " + line for line in f"{system or ''}\n{inputs.prompt.template}".strip().splitlines()]
+    """Return the prompt as it stands in a card. An encoder reads the template alone, of a passage that of its own."""
+    prompt = inputs.prompt
+    system = prompt.system if inputs.family is Family.DECODER else None
+    lines = _indented(f"{system or ''}\n{prompt.template}")
+    if not inputs.embeds:
+        return lines
+    return [*lines, "", "Of a passage:", "", *_indented(prompt.passage_template or PLACEHOLDER), *_unsaid(prompt)]
+
+
+def _indented(text: str) -> list[str]:
+    return ["    " + line for line in text.strip().splitlines()]
 
 
 def _unsaid(prompt: Prompt) -> Iterator[str]:

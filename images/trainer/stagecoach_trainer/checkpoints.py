@@ -9,11 +9,11 @@ from pydantic import Field, ValidationError
 
 from stagecoach.contract import layout
 from stagecoach.contract.digests import Digest, FileEntry, file_entry
-from stagecoach.contract.jobs import TrainJob
+from stagecoach.contract.jobs import Subject, TrainJob
 from stagecoach.contract.model import ContractModel
 from stagecoach.contract.records import Stretch
 from stagecoach.contract.reports import BadInput, Problem
-from stagecoach.contract.retention import project_uid
+from stagecoach.contract.retention import ended_runs, project_uid
 from stagecoach.contract.store import StorageFailed, Store
 from stagecoach_trainer import copies, places
 
@@ -42,6 +42,7 @@ class Checkpoint(ContractModel):
 
     inputs_digest: Digest
     project_uid: str | None = Field(None, description="Whose run wrote it, for retention.")
+    run: str | None = Field(None, description="Name of that run.")
     step: int
     attempt: int
     files: tuple[FileEntry, ...]
@@ -75,7 +76,8 @@ class Checkpoints:
             with path.open("rb") as stream:
                 entries.append(file_entry(path.name, stream))
             storage.write(f"{self._folder}/{checkpoint.name}/{path.name}", path, self._staging)
-        complete = checkpoint.model_copy(update={"files": tuple(entries), "project_uid": project_uid()})
+        whose = {"project_uid": project_uid(), "run": self._job.subject.name}
+        complete = checkpoint.model_copy(update={"files": tuple(entries)} | whose)
         storage.write(f"{self._folder}/{complete.name}.json", complete.line().encode(), self._staging)
         self._prune(storage, complete)
 
@@ -105,14 +107,6 @@ class Checkpoints:
     def at_step(self, step: int) -> Path | None:
         """Return the local folder of a whole checkpoint of this step, or None."""
         return self._at_step(self._opened(), step)
-
-    def remove(self) -> None:
-        """Remove all checkpoints of these inputs, those of other runs too: the record is there.
-
-        What cannot be removed stays: the work itself is done.
-        """
-        with suppress(*REFUSALS):
-            self._opened().remove(layout.checkpoints_folder(self._job.inputs.digest))
 
     def _at_step(self, storage: Store, step: int) -> Path | None:
         folders = (self._verified(storage, item) for item in self._known(storage) if item.step == step)
@@ -156,3 +150,30 @@ class Checkpoints:
         # The manifest goes first: without it nobody takes what is left for a checkpoint.
         storage.remove(f"{self._folder}/{name}.json")
         storage.remove(f"{self._folder}/{name}")
+
+
+def forget(opened: Callable[[], Store], inputs_digest: Digest, subject: Subject) -> None:
+    """Remove what a run saved that has its artifact now, and what others saved of which it is known that they are over.
+
+    Any other may be about to go on from its own, in this cluster or another one. What cannot be removed stays: the
+    work itself is done.
+    """
+    above, ended = layout.checkpoints_folder(inputs_digest), ended_runs()
+    with suppress(*REFUSALS):
+        storage = opened()
+        storage.remove(f"{above}/{subject.uid}")
+        for uid in storage.folders(above):
+            if uid in ended or _was_replaced(storage, f"{above}/{uid}", subject):
+                storage.remove(f"{above}/{uid}")
+        storage.remove_empty(above)
+
+
+def _was_replaced(storage: Store, folder: str, subject: Subject) -> bool:
+    """Whether checkpoints are of another run of this name and project: it was gone before this one could be made."""
+    try:
+        texts = [storage.read(f"{folder}/{name}") for name in storage.names(folder)]
+        whose = {(found.project_uid, found.run) for found in map(Checkpoint.model_validate_json, texts)}
+    except (FileNotFoundError, ValidationError):
+        return False
+    project = project_uid()
+    return project is not None and whose == {(project, subject.name)}

@@ -191,7 +191,7 @@ def _writing(record: RunRecord, base: bases.Base, artifact: str, rows: list[AnyR
     return likeness.numbers(len(rows), before, after, _name(record))
 
 
-def _finding(record: Record, base: bases.Base, artifact: str, rows: list[AnyRow], batch: int) -> dict[str, Any]:
+def _finding(record: RunRecord, base: bases.Base, artifact: str, rows: list[AnyRow], batch: int) -> dict[str, Any]:
     """Print how well passages are found, and return it for programs."""
     from stagecoach_trainer import finding
 

@@ -56,6 +56,17 @@ def check(keys: Mapping[str, str], secret: str) -> None:
             _check_endpoint(name, keys[name], pattern, secret)
 
 
+def opening(keys: Mapping[str, str], secret: str, may: str) -> str:
+    """Say what opens a server that has refused what was sent to it, so that one `may` do something there."""
+    if not secret:
+        return "Let spec.credentials name a Secret with a username and a password, or a token, for this place."
+    given = "token" if keys.get("token") else "username and password" if keys.get("username") else ""
+    if not given:
+        return f"Put a username and a password, or a token, into Secret {secret}."
+    refused = f"The server does not accept the {given} in Secret {secret}, or does not let their owner {may}"
+    return f"{refused}: correct the Secret, or name another."
+
+
 def _check_service_account(keys: Mapping[str, str], secret: str) -> None:
     if not keys.get(KEY):
         # Whoever names a Secret does not mean the pod's own identity.

@@ -24,12 +24,13 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 @contextmanager
-def at(field: str) -> Iterator[None]:
-    """Name the spec field for problems of a place that do not know which field named it."""
+def at(field: str, revision: str = "") -> Iterator[None]:
+    """Name the spec field for problems of a place that do not know which field named it, or named its revision."""
     try:
         yield
     except (BadInput, StorageFailed) as error:
         problem = error.problem
         if problem.field:
             raise
-        raise type(error)(problem.model_copy(update={"field": field})) from error
+        named = revision if revision and problem.reason == "RevisionMissing" else field
+        raise type(error)(problem.model_copy(update={"field": named})) from error

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from stagecoach.contract.prompts import encoder_for, for_passages
-from stagecoach.contract.records import Record
+from stagecoach.contract.records import RunRecord
 from stagecoach.contract.rows import Match
 from stagecoach_trainer import asking, bases
 from stagecoach_trainer.asking import Ask, Prompts
@@ -30,7 +30,7 @@ MEASURES: dict[str, Callable[[int], float]] = {
 
 
 def ranks(
-    record: Record, base: Base, artifact: str, rows: Sequence[Match], batch: int
+    record: RunRecord, base: Base, artifact: str, rows: Sequence[Match], batch: int
 ) -> tuple[list[int], list[int], int]:
     """Return at which rank the base, and what was trained from it, find each row's passage, and among how many."""
     inputs = record.inputs

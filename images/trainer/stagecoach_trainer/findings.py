@@ -3,23 +3,26 @@
 import unicodedata
 from collections.abc import Iterable, Iterator
 
-from stagecoach.contract.inputs import Tokenization
 from stagecoach.contract.jobs import Split
 from stagecoach.contract.reports import Finding
-from stagecoach_trainer.bases import CAUSAL_SUFFIXES, Base
+from stagecoach_trainer.bases import Base
 from stagecoach_trainer.encoding import Encoding
+from stagecoach_trainer.lengths import Lengths, is_decoder
 from stagecoach_trainer.sources import Dataset
 
 MAX_OVERFLOW = 0.01
 MAX_MESSAGE = 300
+# What a model learns from is not what it is chosen by, and neither is what it is judged by.
+APART = {Split.TRAIN: (Split.VALIDATION, Split.TEST), Split.VALIDATION: (Split.TEST,)}
+KINDS = {Split.TRAIN: "training", Split.VALIDATION: "validation"}
 
 
-def find(datasets: list[Dataset], encodings: list[Encoding], base: Base, rule: Tokenization) -> tuple[Finding, ...]:
+def find(datasets: list[Dataset], encodings: list[Encoding], base: Base, needed: Lengths) -> tuple[Finding, ...]:
     """Return all findings, at most one of each code."""
     found = (
         ("Leakage", list(_leaks(datasets))),
         ("OverflowAboveOnePercent", list(_overflows(encodings))),
-        ("LongerThanContext", list(_context(base, rule))),
+        ("LongerThanContext", list(_context(base, needed))),
     )
     return tuple(Finding(code=code, message=_joined(sentences)) for code, sentences in found if sentences)
 
@@ -36,19 +39,19 @@ def _joined(sentences: list[str]) -> str:
 
 def _leaks(datasets: Iterable[Dataset]) -> Iterator[str]:
     all_sets = list(datasets)
-    trained = {
-        normalized(row.text): _place(dataset, position)
-        for dataset in reversed(all_sets)
-        if dataset.source.split is Split.TRAIN
-        for position, row in reversed(list(enumerate(dataset.rows)))
-    }
-    for dataset in all_sets:
-        if dataset.source.split is Split.TRAIN:
-            continue
-        same = [place for place, row in enumerate(dataset.rows) if normalized(row.text) in trained]
-        if same:
-            first = f"{_place(dataset, same[0])} = {trained[normalized(dataset.rows[same[0]].text)]}"
-            yield f"{len(same)} of {len(dataset.rows)} rows of {dataset.source.name} are training rows too ({first})."
+    for split, others in APART.items():
+        seen = {
+            normalized(row.text): _place(dataset, position)
+            for dataset in reversed(all_sets)
+            if dataset.source.split is split
+            for position, row in reversed(list(enumerate(dataset.rows)))
+        }
+        for dataset in (each for each in all_sets if each.source.split in others):
+            same = [place for place, row in enumerate(dataset.rows) if normalized(row.text) in seen]
+            if same:
+                first = f"{_place(dataset, same[0])} = {seen[normalized(dataset.rows[same[0]].text)]}"
+                what = f"{len(same)} of {len(dataset.rows)} rows of {dataset.source.name}"
+                yield f"{what} are {KINDS[split]} rows too ({first})."
 
 
 def _place(dataset: Dataset, position: int) -> str:
@@ -66,12 +69,15 @@ def _overflows(encodings: Iterable[Encoding]) -> Iterator[str]:
             yield f"{encoding.truncated} of {rows} rows of {encoding.dataset.source.name} are cut ({share:.1f} %)."
 
 
-def _context(base: Base, rule: Tokenization) -> Iterator[str]:
-    lengths = (rule.max_length, rule.max_target_length or 0)
+def _context(base: Base, needed: Lengths) -> Iterator[str]:
+    rule = needed.rule
+    lengths = (rule.max_length, needed.written)
     # A decoder writes behind what it reads; other models read the one and write the other.
-    longest = sum(lengths) if base.architecture.endswith(CAUSAL_SUFFIXES) else max(lengths)
+    longest = sum(lengths) if is_decoder(base) else max(lengths)
     if longest > base.context:
         what = f"tokenization.maxLength is {rule.max_length}"
         if rule.max_target_length:
             what = f"{what} and maxTargetLength {rule.max_target_length}"
+        elif needed.written:
+            what = f"{what}, the longest label has {needed.written} tokens with its end"
         yield f"{what}, and {base.source.name} has a context of {base.context}."

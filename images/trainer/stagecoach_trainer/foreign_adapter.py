@@ -10,15 +10,16 @@ import safetensors.torch
 import torch
 from peft import get_peft_model, get_peft_model_state_dict
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
-from transformers import AutoModelForSeq2SeqLM
+from transformers import AutoModel, AutoModelForSeq2SeqLM
 
 from stagecoach.contract.inputs import Family, ImportInputs
 from stagecoach.contract.jobs import ImportJob
-from stagecoach_trainer import artifact, modules
+from stagecoach.contract.reports import BadInput
+from stagecoach_trainer import artifact, lengths, modules, sentences
 from stagecoach_trainer.bases import Base
-from stagecoach_trainer.families import encoder, tagger
+from stagecoach_trainer.families import embedding, encoder, tagger
 from stagecoach_trainer.foreign_settings import OF_THE_BASE, SETTINGS, misformed
-from stagecoach_trainer.importing import Folder, Found, check_finite, loading, refuse
+from stagecoach_trainer.importing import URI, Folder, Found, check_finite, has_head, loading, refuse
 
 METHODS = {"IA3": "IA3", "PREFIX_TUNING": "PrefixTuning", "PROMPT_TUNING": "PromptTuning", "P_TUNING": "PTuning"}
 # What is checked by itself, or decides nothing once there are weights.
@@ -34,18 +35,32 @@ def found(folder: Folder, base: Base, labels: tuple[str, ...]) -> Found:
     """Return the adapter in canonical form. Raises BadInput when it does not fit the base."""
     job = folder.job
     config = _config(job, Path(folder.path, artifact.CONFIG))
+    _check_virtual(job, config, base, labels)
     weights = _weights(job, Path(folder.path, artifact.WEIGHTS))
     precision = check_finite(job, weights)
-    expected = _expected(job, config, _model(job, config, base, labels))
+    model = _model(job, config, base, labels)
+    expected = _expected(job, config, model)
     _compare(job, expected, weights, base)
+    files = artifact.adapter_files(weights, config, base)
+    if job.inputs.embeds:
+        files |= sentences.files(base, job.inputs, width=model.config.hidden_size, whole=False)
     return Found(
-        files=artifact.adapter_files(weights, config, base),
+        files=files,
         method=_method(config),
         precision=precision,
         parameters=sum(tensor.numel() for tensor in weights.values()),
         target_modules=_listed(getattr(config, "target_modules", None)),
         whole_modules=_listed(getattr(config, "modules_to_save", None)) or None,
     )
+
+
+def _check_virtual(job: ImportJob, config: Any, base: Base, labels: tuple[str, ...]) -> None:
+    """Refuse more virtual tokens than the base has positions for."""
+    virtual = getattr(config, "num_virtual_tokens", None) or 0
+    try:
+        lengths.check(base, lengths.decided(job.inputs, base, labels, virtual))
+    except BadInput as error:
+        raise BadInput(error.problem.model_copy(update={"field": URI, "value": job.source.uri})) from error
 
 
 def _listed(names: Any) -> tuple[str, ...]:
@@ -87,7 +102,7 @@ def _check_settings(job: ImportJob, kind: str, document: dict[str, Any]) -> None
         odd["init_lora_weights"] = document["init_lora_weights"]
     if document.get("task_type") not in (None, _task(job.inputs)):
         odd["task_type"] = document["task_type"]
-    if document.get("modules_to_save") and job.inputs.family is not Family.ENCODER:
+    if document.get("modules_to_save") and not has_head(job):
         odd["modules_to_save"] = document["modules_to_save"]
     if document.get("use_dora") and document.get("use_rslora"):
         odd["use_dora with use_rslora"] = True
@@ -102,6 +117,8 @@ def _task(inputs: ImportInputs) -> str:
     match inputs.family:
         case Family.DECODER:
             return "CAUSAL_LM"
+        case Family.ENCODER if inputs.embeds:
+            return embedding.TASK
         case Family.ENCODER:
             return tagger.head_of(inputs).task
         case Family.ENCODER_DECODER:
@@ -131,6 +148,9 @@ def _model(job: ImportJob, config: Any, base: Base, labels: tuple[str, ...]) -> 
         return modules.skeleton(base)
     if job.inputs.family is Family.ENCODER_DECODER:
         return modules.skeleton(base, AutoModelForSeq2SeqLM)
+    if job.inputs.embeds:
+        # With its pooler, if it has one: the user of an adapter has it too.
+        return modules.skeleton(base, AutoModel)
     loaded = encoder.load(base.folder, labels, "float32", 0, tagger.head_of(job.inputs))
     brought = {*encoder.HEADS, *(config.modules_to_save or ())}
     lacking = [name for name in loaded.fresh if not any(name == one or name.endswith(f".{one}") for one in brought)]

@@ -7,14 +7,14 @@ from typing import Any
 
 import safetensors
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from stagecoach.contract.inputs import Family, ImportInputs
 from stagecoach.contract.reports import BadInput
-from stagecoach_trainer import artifact, bases
+from stagecoach_trainer import artifact, bases, lengths, sentences
 from stagecoach_trainer.bases import Base
-from stagecoach_trainer.families import encoder, tagger, telling
-from stagecoach_trainer.importing import URI, Folder, Found, check_finite, loading, refuse
+from stagecoach_trainer.families import embedding, encoder, tagger, telling
+from stagecoach_trainer.importing import URI, Folder, Found, check_finite, has_head, loading, refuse
 
 FORMATS = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 ANOTHER = "Name the base that it was made from in base.candidate; add it to the project if it is not there."
@@ -23,21 +23,24 @@ ANOTHER = "Name the base that it was made from in base.candidate; add it to the 
 def found(folder: Folder, base: Base, labels: tuple[str, ...]) -> Found:
     """Return the model in canonical form. Raises BadInput when it does not fit the project."""
     job = folder.job
-    config = _check_config(folder, base)
+    config = _check_config(folder, base, labels)
     with loading(job, "transformers cannot load it", "Save it again with transformers."):
-        if job.inputs.family is Family.ENCODER:
+        if has_head(job):
             _check_head(folder, config, labels)
         model = _load(folder)
     precision = check_finite(job, dict(model.state_dict()))
+    files = artifact.files(model, base, precision)
+    if job.inputs.embeds:
+        files |= sentences.files(base, job.inputs, width=model.config.hidden_size, whole=True)
     return Found(
-        files=artifact.files(model, base, precision),
+        files=files,
         method="Full",
         precision=precision,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
     )
 
 
-def _check_config(folder: Folder, base: Base) -> dict[str, Any]:
+def _check_config(folder: Folder, base: Base, labels: tuple[str, ...]) -> dict[str, Any]:
     job, family, store = folder.job, folder.job.inputs.family, folder.store
     try:
         config = bases.read_config(store, folder.source)
@@ -47,7 +50,8 @@ def _check_config(folder: Folder, base: Base) -> dict[str, Any]:
     except BadInput as error:
         reason = "ImportMissing" if error.problem.reason == "BaseMissing" else "ImportUnusable"
         raise BadInput(error.problem.model_copy(update={"field": URI, "reason": reason})) from error
-    bases.check_length(replace(base, architecture=architecture, context=context), family, job.inputs.tokenization)
+    there = replace(base, architecture=architecture, context=context)
+    lengths.check(there, lengths.decided(job.inputs, base, labels))
     of_base = json.loads(Path(base.folder, bases.CONFIG).read_text())
     for key in ("model_type", "vocab_size"):
         if config.get(key) != of_base.get(key):
@@ -81,6 +85,10 @@ def _load(folder: Folder) -> Any:
             use_safetensors=True,
             output_loading_info=True,
         )
+    if folder.job.inputs.embeds:
+        # It makes no such vector; a folder may have its weights or not.
+        embedding.drop_pooler(model)
+        told["missing_keys"] = [name for name in told["missing_keys"] if not name.startswith(f"{embedding.POOLER}.")]
     wrong = {what: sorted(map(str, told[f"{what}_keys"])) for what in ("missing", "unexpected", "mismatched")}
     words = [f"{len(names)} weights are {what}, such as {names[0]}" for what, names in wrong.items() if names]
     if words:
@@ -94,6 +102,8 @@ def _kind(inputs: ImportInputs) -> Any:
     match inputs.family:
         case Family.DECODER:
             return AutoModelForCausalLM
+        case Family.ENCODER if inputs.embeds:
+            return AutoModel
         case Family.ENCODER:
             return tagger.head_of(inputs).auto
         case Family.ENCODER_DECODER:

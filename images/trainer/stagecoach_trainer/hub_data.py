@@ -19,23 +19,19 @@ def read(source: DataSource, field: str) -> tuple[list[tuple[str, bytes]], str]:
     if not rest:
         raise uris.BadUri(f"{source.uri!r} names no data set: write hf://datasets/<organization>/<name>[/<path>]")
     name, *path = rest
-    try:
-        with at(f"{field}.uri"):
-            folder = copies.folder(f"hf://datasets/{owner}/{name}@{source.revision}")
-            found = HubRepository(f"{owner}/{name}", "dataset", source.revision, places.keys(source.uri), folder)
-            if path:
-                if path[0] not in found.files:
-                    raise _missing(source, path[0], found.files)
-                [content] = _contents(found, path, source)
-                return [(path[0].rpartition("/")[2], content)], found.commit
-            chosen = hub_splits.files(found, source, field)
-            for item in chosen:
-                suffix_of(item)
-            return list(zip(chosen, _contents(found, chosen, source), strict=True)), found.commit
-    except BadInput as error:
-        if error.problem.reason != "RevisionMissing":
-            raise
-        raise BadInput(error.problem.model_copy(update={"field": f"{field}.hub.revision"})) from error
+    with at(f"{field}.uri", revision=f"{field}.hub.revision"):
+        folder = copies.folder(f"hf://datasets/{owner}/{name}@{source.revision}")
+        keys, secret = places.keys(source.uri), places.secret(source.uri)
+        found = HubRepository(f"{owner}/{name}", "dataset", source.revision, keys, folder, secret)
+        if path:
+            if path[0] not in found.files:
+                raise _missing(source, path[0], found.files)
+            [content] = _contents(found, path, source)
+            return [(path[0].rpartition("/")[2], content)], found.commit
+        chosen = hub_splits.files(found, source, field)
+        for item in chosen:
+            suffix_of(item)
+        return list(zip(chosen, _contents(found, chosen, source), strict=True)), found.commit
 
 
 def _contents(repository: HubRepository, names: list[str], source: DataSource) -> list[bytes]:

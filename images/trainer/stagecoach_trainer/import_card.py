@@ -4,7 +4,7 @@ from huggingface_hub import ModelCardData
 
 from stagecoach.contract.digests import short
 from stagecoach.contract.records import ImportRecord, KnownData
-from stagecoach_trainer.card import PIPELINES, prompt_lines
+from stagecoach_trainer.card import PIPELINES, library, prompt_lines
 
 UNKNOWN = "Unknown: the run does not say what it was trained on, so nobody knows whether it has seen the test data."
 
@@ -15,7 +15,7 @@ def text(record: ImportRecord) -> str:
     known = () if isinstance(found.trained_on, str) else found.trained_on
     data = ModelCardData(
         base_model=record.base.name,
-        library_name="peft" if record.artifact.type == "Adapter" else "transformers",
+        library_name=library(record),
         pipeline_tag=PIPELINES[record.inputs.task],
         tags=[found.method.lower(), "imported", "stagecoach"],
         datasets=[item.name for item in known] or None,

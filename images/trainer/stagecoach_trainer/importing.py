@@ -14,9 +14,10 @@ from stagecoach.contract.records import Imported, ImportRecord, KnownData
 from stagecoach.contract.reports import ArtifactReport, BadInput, Problem
 from stagecoach.contract.store import Content, StorageFailed, Store, require_storage
 from stagecoach.contract.times import now
-from stagecoach_trainer import bases, copies, lookup, places, quiet
+from stagecoach_trainer import bases, copies, lengths, lookup, places, pooling, quiet, sentences
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.failures import at, is_out_of_memory
+from stagecoach_trainer.pooling import Pooling
 from stagecoach_trainer.train import (
     check_revision,
     check_splits,
@@ -49,6 +50,7 @@ class Folder:
     names: tuple[str, ...]
     digest: str
     commit: str | None
+    pooling: str | None  # as the folder says it, of what makes vectors
 
 
 @dataclass(frozen=True)
@@ -83,9 +85,10 @@ def _imported(job: ImportJob, storage: Store) -> ArtifactReport:
     check_splits(job.trained_on, "method.trainedOn")
     folder = read(job)
     base = read_base(job)
-    bases.check_length(base, job.inputs.family, job.inputs.tokenization)
-    _check_tokenizer(folder, base)
     labels = labels_of(job)
+    lengths.check(base, lengths.decided(job.inputs, base, labels))
+    _check_pooling(folder, base)
+    _check_tokenizer(folder, base)
     _check_labels(folder, labels)
     found = _found(folder, base, labels)
     progress.begins("publishing")
@@ -96,18 +99,20 @@ def _imported(job: ImportJob, storage: Store) -> ArtifactReport:
 def read(job: ImportJob) -> Folder:
     """Hash what is imported. Raises BadInput when it is not there, or not what the run says."""
     source = ModelSource(name=job.subject.name, uri=job.source.uri, revision=job.source.revision)
-    with at(URI):
+    with at(URI, revision="method.revision"):
         store, commit = bases.store_of(source)
         names = _names(store, job)
         copy = copies.of(store, job.source.uri)
-        digest = copy.digest(_identity(names, job))
+        pooled = _pooled(store, names, source, job) if job.inputs.embeds else None
+        own = _identity(names, job, pooled)
+        digest = copy.digest(own)
         if digest != job.inputs.method.source:
             message = f"what lies there has the digest {digest}, and not {job.inputs.method.source}."
             remedy = f"If it is what you mean, create a run with method.digest {digest}; or bring back what it was."
             problem = Problem.of("DigestMismatch", message, field="method.digest", value=job.source.uri, remedy=remedy)
             raise BadInput(problem)
-        copy.digest([name for name in names if name in bases.TOKENIZER_FILES])
-    return Folder(job, source, copy.local, copy.folder, tuple(names), digest, commit)
+        copy.digest([name for name in names if name in bases.TOKENIZER_FILES and name not in own])
+    return Folder(job, source, copy.local, copy.folder, tuple(names), digest, commit, pooled.mode if pooled else None)
 
 
 def _names(store: Store, job: ImportJob) -> list[str]:
@@ -117,13 +122,24 @@ def _names(store: Store, job: ImportJob) -> list[str]:
         refuse(job, "ImportMissing", "there is no such folder.", "Correct method.uri, or put the files there.")
 
 
-def _identity(names: list[str], job: ImportJob) -> list[str]:
+def _pooled(store: Store, names: list[str], source: ModelSource, job: ImportJob) -> Pooling:
+    """Return how the folder says that tokens become a vector."""
+    try:
+        return pooling.read(store, names, source)
+    except BadInput as error:
+        remedy = "Import what takes the mean of all tokens or the first one, and does nothing to it but Normalize."
+        refuse(job, "ImportUnusable", error.problem.message, remedy)
+
+
+def _identity(names: list[str], job: ImportJob, pooled: Pooling | None) -> list[str]:
     """Return the files that what is imported consists of: the same as those that a run publishes."""
     if bases.ADAPTER not in names and bases.CONFIG not in names:
         message = f"there is neither {bases.ADAPTER} nor {bases.CONFIG}."
         refuse(job, "ImportMissing", message, "Correct method.uri, or put the files there.")
     if bases.ADAPTER not in names:
-        return [name for name in names if bases.is_model_file(name)]
+        own = [name for name in names if bases.is_model_file(name)]
+        tokenizer = [name for name in names if name in bases.TOKENIZER_FILES] if pooled else []
+        return [*own, *_beside(names, pooled), *tokenizer]
     if bases.CONFIG in names:
         message = f"there are both {bases.ADAPTER} and {bases.CONFIG}, and which is meant is not said."
         refuse(job, "ImportUnusable", message, "Put the adapter, or the whole model, into a folder of its own.")
@@ -134,7 +150,29 @@ def _identity(names: list[str], job: ImportJob) -> list[str]:
         message = f"there is no {ADAPTER_WEIGHTS}; there is {others}, and what may hold code is never read."
         remedy = "Load the adapter where you trust it, and save it again with save_pretrained."
         refuse(job, "ImportUnusable", message, remedy)
-    return [bases.ADAPTER, ADAPTER_WEIGHTS]
+    return [bases.ADAPTER, ADAPTER_WEIGHTS, *_beside(names, pooled)]
+
+
+def _beside(names: list[str], pooled: Pooling | None) -> list[str]:
+    """Return the files of sentence-transformers that a run publishes beside what makes vectors."""
+    return [*pooled.files, *(name for name in sentences.SETTINGS if name in names)] if pooled else []
+
+
+def _check_pooling(folder: Folder, base: Base) -> None:
+    """Refuse vectors that are made otherwise than the base's: what compares, or serves, makes both in one way."""
+    if folder.pooling is None or base.pooling is None or folder.pooling == base.pooling:
+        return
+    unsaid = pooling.MODULES not in folder.names
+    how = f"as it is where no {pooling.MODULES} says otherwise" if unsaid else f"as its {pooling.MODULES} says"
+    message = (
+        f"a text's vector is the {pooling.WORDS[folder.pooling]}, {how}, and of the base {base.source.name} it is the"
+        f" {pooling.WORDS[base.pooling]}."
+    )
+    remedy = "Name a base with the same pooling in base.candidate; add it to the project if it is not there."
+    if unsaid:
+        files = f"the base's {pooling.MODULES} and pooling"
+        remedy = f"If it was trained with that of the base, copy {files} beside it. Else: {remedy}"
+    refuse(folder.job, "ImportUnfit", message, remedy)
 
 
 def _check_tokenizer(folder: Folder, base: Base) -> None:
@@ -169,7 +207,7 @@ def _check_labels(folder: Folder, labels: tuple[str, ...]) -> None:
     if stated is not None:
         message = f"{', '.join(stated)[:200]} are not the project's labels in their order."
         remedy = "set problem.labels.values to the order of what is imported, or import something else."
-    elif bases.ADAPTER in folder.names and folder.job.inputs.family is Family.ENCODER:
+    elif bases.ADAPTER in folder.names and has_head(folder.job):
         message = "an adapter brings its head, and nothing in it says which label each row of that is for."
         remedy = "give the labels of the head in the order of its training (id2label)."
     else:
@@ -177,6 +215,11 @@ def _check_labels(folder: Folder, labels: tuple[str, ...]) -> None:
     value, those = ", ".join(stated or ()), f"The project's labels are {', '.join(labels)[:200]}: "
     problem = Problem.of("ImportUnfit", message, field="method.labels", value=value, remedy=those + remedy)
     raise BadInput(problem)
+
+
+def has_head(job: ImportJob) -> bool:
+    """Whether such a model chooses labels by a head of its own."""
+    return job.inputs.family is Family.ENCODER and not job.inputs.embeds
 
 
 def _found(folder: Folder, base: Base, labels: tuple[str, ...]) -> Found:

@@ -24,12 +24,14 @@ def _checkpoints(storage: Store, job: RetainJob, before: datetime) -> int:
             if uid.startswith(tuple(job.known_runs)) or not _is_old(files, before):
                 continue
             manifests = [item.path for item in files if "/" not in item.path]
-            if not manifests or any(_project(storage, f"{folder}/{name}") != job.subject.uid for name in manifests):
+            # Without a manifest it was never a checkpoint, whosever it was: nobody goes on from it.
+            if any(_project(storage, f"{folder}/{name}") != job.subject.uid for name in manifests):
                 continue
             # The manifests go last: they say whose it is. Nobody goes on from what one names and is not there.
             for name in storage.folders(folder):
                 storage.remove(f"{folder}/{name}")
             storage.remove(folder)
+            storage.remove_empty(above)
             freed += sum(item.size for item in files)
     return freed
 
@@ -39,7 +41,7 @@ def _staged(storage: Store, before: datetime) -> int:
     for uid in storage.folders(layout.STAGING):
         folder = layout.staging_folder(uid)
         files = storage.listing(folder)
-        if files and _is_old(files, before):
+        if _is_old(files, before):
             for item in files:
                 storage.remove(f"{folder}/{item.path}")
             storage.remove_empty(folder)
@@ -48,7 +50,8 @@ def _staged(storage: Store, before: datetime) -> int:
 
 
 def _is_old(files: Sequence[Stored], before: datetime) -> bool:
-    return all(item.modified < before and not item.link for item in files)
+    # A folder without files was made this moment: what it is for is still on its way.
+    return bool(files) and all(item.modified < before and not item.link for item in files)
 
 
 def _project(storage: Store, place: str) -> str | None:

@@ -6,13 +6,21 @@ from pydantic import TypeAdapter, ValidationError
 
 from stagecoach.contract import layout
 from stagecoach.contract.digests import hex_of
-from stagecoach.contract.jobs import Subject
+from stagecoach.contract.jobs import LookupJob, Subject
 from stagecoach.contract.records import AnyRecord, ImportRecord, Record
 from stagecoach.contract.reports import ArtifactReport
 from stagecoach.contract.store import Store, require_storage
-from stagecoach_trainer import uses
+from stagecoach_trainer import checkpoints, places, uses
 
 _RECORD: TypeAdapter[Record | ImportRecord] = TypeAdapter(Record | ImportRecord)
+
+
+def look(job: LookupJob) -> ArtifactReport | None:
+    """Return what the run adopts, if there is anything; what it saved before it had to wait for that is of no use."""
+    known = found(places.storage(), job.inputs_digest, job.subject)
+    if known is not None:
+        checkpoints.forget(places.storage, job.inputs_digest, job.subject)
+    return known
 
 
 def read_record(storage: Store, inputs_digest: str) -> tuple[Record | ImportRecord, str] | None:

@@ -5,9 +5,10 @@ MLflow's own client takes seconds to import and a hundred megabytes of the train
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import httpx2
 
@@ -24,10 +25,20 @@ MAX_PARAMETERS = 100
 MAX_VALUE = 500
 MAX_NOTE = 5000
 NOTHING: Mapping[str, str] = {}
+# Of what a server says: a report has room for little more.
+MAX_WORDS = 170
+AWAY = "See that the server is up, and that pods may reach it."
+BUSY = "See the server's own log."
+FOREIGN = "Let the URI be that of an MLflow server itself: redirects are not followed."
+# What MLflow says to whoever calls it by a name that it was not started with.
+UNKNOWN_HOST = b"Invalid Host header"
 
 
 class MlflowFailed(Exception):
-    """The server does not do what it should; the text says what."""
+    """The server does not do what it should; the text says what, and what to do."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(f"{message if len(message) <= MAX_WORDS else f'{message[: MAX_WORDS - 1]}…'} {remedy}")
 
 
 @dataclass(frozen=True)
@@ -56,9 +67,11 @@ class Run:
 class Server:
     """A tracking server, asked with the content of its Secret."""
 
-    def __init__(self, uri: str, keys: Mapping[str, str]) -> None:
+    def __init__(self, uri: str, keys: Mapping[str, str], secret: str = "") -> None:
         if not credentials.may_be_asked(credentials.addresses(uri) or ()):
-            raise MlflowFailed("it has an address that only a machine itself can mean.")
+            message = "it has an address that only a machine itself can mean."
+            raise MlflowFailed(message, "Use the address of a server, not a loopback or link-local one.")
+        self._keys, self._secret = keys, secret
         token, user = keys.get("token"), keys.get("username")
         self._client = httpx2.Client(
             base_url=f"{uri.rstrip('/')}/api/2.0/mlflow/",
@@ -80,7 +93,8 @@ class Server:
         if found is None:
             made = self._call("POST", "experiments/create", {"name": name}, there=True)
             found = made or self._call("GET", "experiments/get-by-name", {"experiment_name": name})
-        return str(found["experiment_id"] if "experiment_id" in found else found["experiment"]["experiment_id"])
+        with _understood():
+            return str(found["experiment_id"] if "experiment_id" in found else found["experiment"]["experiment_id"])
 
     def find(self, experiment: str, tag: str, value: str) -> Run | None:
         """Return the oldest run of an experiment with a tag."""
@@ -91,12 +105,15 @@ class Server:
             "max_results": 1,
         }
         runs = self._call("POST", "runs/search", asked).get("runs") or ()
-        return _run(runs[0]) if runs else None
+        with _understood():
+            return _run(runs[0]) if runs else None
 
     def create(self, experiment: str, name: str, tags: Mapping[str, str], started: int) -> Run:
         """Make a run."""
         asked = {"experiment_id": experiment, "run_name": name, "start_time": started, "tags": _pairs(tags)}
-        return _run(self._call("POST", "runs/create", asked)["run"])
+        made = self._call("POST", "runs/create", asked)
+        with _understood():
+            return _run(made["run"])
 
     def log(
         self,
@@ -124,13 +141,28 @@ class Server:
             with self._client.stream(method, path, **what) as answer:
                 content = _content(answer)
         except (httpx2.HTTPError, OSError) as error:
-            raise MlflowFailed(f"it does not answer: {type(error).__name__}: {error}") from error
-        code = _document(content).get("error_code") if answer.status_code >= 400 else None
+            untrusted = "CERTIFICATE_VERIFY_FAILED" in str(error)
+            remedy = "Use a server whose certificate pods trust: see caBundle of the chart." if untrusted else AWAY
+            raise MlflowFailed(f"it does not answer: {type(error).__name__}: {error}", remedy) from error
+        found = _document(content)
+        code = found.get("error_code") if found and answer.status_code >= 400 else None
         if (missing and code == "RESOURCE_DOES_NOT_EXIST") or (there and code == "RESOURCE_ALREADY_EXISTS"):
             return None
         if answer.status_code != 200:
-            _refused(path, answer.status_code, content)
-        return _document(content)
+            raise self._refused(path, answer.status_code, content)
+        if found is None:
+            raise MlflowFailed(f"it answers {path} as no MLflow server does.", FOREIGN)
+        return found
+
+    def _refused(self, path: str, status: int, content: bytes) -> MlflowFailed:
+        said = _document(content) or {}
+        words = " ".join(str(said.get("message", "")).split()).rstrip(".")
+        message = f"it answers {status} to {path}{': ' if words else ''}{words}."
+        if UNKNOWN_HOST in content:
+            return MlflowFailed(message, "Start the server with --allowed-hosts that has the host and port of the URI.")
+        if status in (401, 403):
+            return MlflowFailed(message, credentials.opening(self._keys, self._secret, "write there"))
+        return MlflowFailed(message, BUSY if status == 429 or status >= 500 or said.get("error_code") else FOREIGN)
 
 
 def _content(answer: Any) -> bytes:
@@ -138,23 +170,27 @@ def _content(answer: Any) -> bytes:
     for part in answer.iter_raw():
         content += part
         if len(content) > MAX_ANSWER:
-            raise MlflowFailed("its answer does not end.")
+            raise MlflowFailed("its answer does not end.", FOREIGN)
         if time.monotonic() > deadline:
-            raise MlflowFailed(f"its answer took more than {DEADLINE:g} seconds.")
+            raise MlflowFailed(f"its answer took more than {DEADLINE:g} seconds.", BUSY)
     return bytes(content)
 
 
-def _document(content: bytes) -> dict[str, Any]:
+def _document(content: bytes) -> dict[str, Any] | None:
     try:
         found = json.loads(content)
     except ValueError:
-        found = None
-    return found if isinstance(found, dict) else {}
+        return None
+    return found if isinstance(found, dict) else None
 
 
-def _refused(path: str, status: int, content: bytes) -> NoReturn:
-    words = " ".join(str(_document(content).get("message", "")).split())[:200]
-    raise MlflowFailed(f"it answers {status} to {path}{': ' if words else '.'}{words}")
+@contextmanager
+def _understood() -> Iterator[None]:
+    """Tell of an answer in which something is missing, or is something else."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise MlflowFailed("its answer is not what an MLflow server says.", FOREIGN) from error
 
 
 def _run(found: dict[str, Any]) -> Run:

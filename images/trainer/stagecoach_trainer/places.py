@@ -45,22 +45,21 @@ def _opened(place: Uri, uri: str, field: str = "") -> Store:
     if place.scheme == "gs":
         from stagecoach_trainer.gs import GoogleStorage
 
-        return GoogleStorage.connect(place, keys(uri), field, _secret(uri) or "")
+        return GoogleStorage.connect(place, keys(uri), field, secret(uri))
     from stagecoach_trainer.s3 import S3
 
-    return S3.connect(place, keys(uri), field, _secret(uri) or "")
+    return S3.connect(place, keys(uri), field, secret(uri))
 
 
 def keys(uri: str) -> dict[str, str]:
     """Return what the Secret for a URI holds, by key; nothing when there is none. Raises BadInput."""
-    secret = _secret(uri)
-    if secret is None:
-        return {}
-    return credentials.read(uris.parse(uri).scheme, Path(rebased(mounts.secret_folder(secret))), secret)
+    name = secret(uri)
+    return credentials.read(uris.parse(uri).scheme, Path(rebased(mounts.secret_folder(name))), name) if name else {}
 
 
-def _secret(uri: str) -> str | None:
-    return access.secret_of(uri, access.read_access().credentials)
+def secret(uri: str) -> str:
+    """Return the name of the Secret for a URI; empty when there is none."""
+    return access.secret_of(uri, access.read_access().credentials) or ""
 
 
 def scratch() -> Path:

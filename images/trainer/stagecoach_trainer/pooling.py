@@ -13,6 +13,7 @@ CONFIG = "config.json"
 MEAN, CLS = "mean", "cls"
 # In a pooling's configuration: one of these keys is true. Newer ones name the mode itself instead.
 KEYS = {MEAN: "pooling_mode_mean_tokens", CLS: "pooling_mode_cls_token"}
+WORDS = {MEAN: "mean of the tokens' vectors", CLS: "vector of the first token"}
 # Vectors are always made of length 1 here, whether the folder says so or not.
 KNOWN = (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"])
 

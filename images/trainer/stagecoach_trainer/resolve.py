@@ -14,7 +14,7 @@ from stagecoach.contract.reports import (
     ResolvedModel,
 )
 from stagecoach.contract.store import Store, require_storage
-from stagecoach_trainer import bases, encoding, findings, matching, places, sources
+from stagecoach_trainer import bases, encoding, findings, lengths, matching, places, sources
 from stagecoach_trainer.sources import Dataset
 
 PINNED = "Correct the pinned digest, or bring back the content that it names."
@@ -34,8 +34,9 @@ def resolve(job: ResolveJob) -> Resolution:
         for source in job.candidates
     ]
     selected = next(base for base in candidates if base.source.name == job.selected)
-    bases.check_length(selected, family, job.tokenization)
     encoder = encoder_for(family, bases.load_tokenizer(selected), job.prompt, job.tokenization)
+    needed = lengths.of(encoder, labels or ())
+    lengths.check(selected, needed)
     encode = matching.encode if job.embeds else encoding.encode
     encodings = [encode(dataset, encoder) for dataset in datasets]
     return Resolution(
@@ -55,7 +56,7 @@ def resolve(job: ResolveJob) -> Resolution:
             )
             for base in candidates
         ),
-        findings=findings.find(datasets, encodings, selected, job.tokenization),
+        findings=findings.find(datasets, encodings, selected, needed),
         has_records=_has_records(storage),
     )
 

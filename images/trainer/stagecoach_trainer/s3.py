@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -112,9 +112,29 @@ class S3(ObjectStore):
     def _give_up(self, prefix: str, *, older: timedelta = timedelta(0)) -> None:
         """Give up what interrupted attempts had begun to send: it is no object, and takes its room all the same."""
         with suppress(BadInput, StorageFailed):
-            for upload in self._call("list_multipart_uploads", "", Prefix=prefix).get("Uploads", ()):
+            for upload in self._begun(prefix):
                 if datetime.now(UTC) - upload["Initiated"] >= older:
                     self._abort(upload["Key"], upload["UploadId"])
+
+    def _begun(self, prefix: str) -> Iterator[dict[str, Any]]:
+        """Yield the uploads below a prefix that nobody has ended.
+
+        Not every store can go on behind an upload, all can behind a key. The last key of a page may have more uploads:
+        the next page begins with it.
+        """
+        behind: dict[str, str] = {}
+        while True:
+            page = self._call("list_multipart_uploads", "", Prefix=prefix, **behind)
+            found = page.get("Uploads", ())
+            if not found or not page.get("IsTruncated"):
+                yield from found
+                return
+            whole = [upload for upload in found if upload["Key"] != found[-1]["Key"]] or found
+            yield from whole
+            following = {"KeyMarker": whole[-1]["Key"]}
+            if following == behind:
+                return  # it does not go on
+            behind = following
 
     def _abort(self, key: str, upload: str) -> None:
         with suppress(FileNotFoundError):

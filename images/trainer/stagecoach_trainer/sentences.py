@@ -4,34 +4,33 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stagecoach.contract.inputs import Prompt
+from stagecoach.contract.inputs import Decided, Prompt
 from stagecoach.contract.prompts import PLACEHOLDER
 from stagecoach.contract.store import Content
 from stagecoach_trainer import pooling
-from stagecoach_trainer.bases import TOKENIZER_CONFIG, TOKENIZER_FILES
-from stagecoach_trainer.train import Prepared
+from stagecoach_trainer.bases import TOKENIZER_CONFIG, TOKENIZER_FILES, Base
 
+SETTINGS = LENGTH, PROMPTS = "sentence_bert_config.json", "config_sentence_transformers.json"
 POOLING, NORMALIZE = "1_Pooling", "2_Normalize"
 PATHS = {"Transformer": "", "Pooling": POOLING, "Normalize": NORMALIZE}
 # Both look for these names.
 PACKAGE = "sentence_transformers.models"
 
 
-def files(prepared: Prepared, *, width: int, whole: bool) -> dict[str, Content]:
+def files(base: Base, inputs: Decided, *, width: int, whole: bool) -> dict[str, Content]:
     """Return what is published beside the weights: how tokens become vectors; beside a whole model its tokenizer."""
-    inputs = prepared.job.inputs
     modules = [
         {"idx": index, "name": str(index), "path": path, "type": f"{PACKAGE}.{kind}"}
         for index, (kind, path) in enumerate(PATHS.items())
     ]
     documents: dict[str, Any] = {
         pooling.MODULES: modules,
-        f"{POOLING}/{pooling.CONFIG}": pooling.document(prepared.base.pooling or pooling.MEAN, width),
-        "sentence_bert_config.json": {"max_seq_length": inputs.tokenization.max_length, "do_lower_case": False},
-        "config_sentence_transformers.json": {"prompts": prompts(inputs.prompt), "similarity_fn_name": "cosine"},
+        f"{POOLING}/{pooling.CONFIG}": pooling.document(base.pooling or pooling.MEAN, width),
+        LENGTH: {"max_seq_length": inputs.tokenization.max_length, "do_lower_case": False},
+        PROMPTS: {"prompts": prompts(inputs.prompt), "similarity_fn_name": "cosine"},
     }
     written: dict[str, Content] = {name: _json(document) for name, document in documents.items()}
-    return written | (_tokenizer(Path(prepared.base.folder)) if whole else {})
+    return written | (_tokenizer(Path(base.folder)) if whole else {})
 
 
 def prompts(prompt: Prompt) -> dict[str, str]:

@@ -64,7 +64,7 @@ def read(source: DataSource, *, mismatch: str, remedy: str) -> Dataset:
     files, commit = _content(source)
     digest = _digest(files, f"{field}.uri")
     if source.digest is not None and source.digest != digest:
-        message = f"the content has digest {short(digest)}, and {short(source.digest)} was expected."
+        message = f"the content has digest {digest}, and {short(source.digest)} was expected."
         raise BadInput(Problem.of(mismatch, message, field=f"{field}.digest", value=digest, remedy=remedy))
     parts = {name: tuple(rows(content, File(name, source.columns, field))) for name, content in files}
     counts = tuple((name, len(part)) for name, part in parts.items())
@@ -103,7 +103,7 @@ def _content(source: DataSource) -> tuple[list[tuple[str, bytes]], str | None]:
         if source.uri.startswith("https://"):
             from stagecoach_trainer import web
 
-            return [(called, web.read(source.uri, places.keys(source.uri)))], None
+            return [(called, web.read(source.uri, places.keys(source.uri), places.secret(source.uri)))], None
         store, name = places.beside(source.uri)
         try:
             return [(called, store.read(name))], None

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 from transformers import TrainerCallback
 
-from stagecoach.contract import access, layout, mounts
+from stagecoach.contract import layout, mounts
 from stagecoach.contract.jobs import TrainJob
 from stagecoach.contract.records import Record
 from stagecoach.contract.reports import BadInput, Outcome, TrackingReport
@@ -25,7 +25,17 @@ from stagecoach.contract.tracking import read_tracking
 from stagecoach_trainer import card, credentials, places
 from stagecoach_trainer.group import ALONE, Members
 from stagecoach_trainer.interruption import Preempted, Terminated
-from stagecoach_trainer.mlflow import MAX_METRICS, MAX_NOTE, MAX_PARAMETERS, MAX_VALUE, MlflowFailed, Point, Run, Server
+from stagecoach_trainer.mlflow import (
+    AWAY,
+    MAX_METRICS,
+    MAX_NOTE,
+    MAX_PARAMETERS,
+    MAX_VALUE,
+    MlflowFailed,
+    Point,
+    Run,
+    Server,
+)
 
 # Between two batches; after a failure it is doubled each time, up to a minute.
 PERIOD = 10.0
@@ -35,7 +45,10 @@ PATIENCE = 5.0
 HASTE = 2.0
 UID = "stagecoach.uid"
 METRICS = ("loss", "eval_loss", "learning_rate", "grad_norm")
-SILENT = "it did not answer in time."
+SILENT = f"it did not answer in time. {AWAY}"
+FIELD = "spec.tracking.mlflow.uri"
+# Of a URI in a sentence, so that what follows has room.
+MAX_URI = 90
 
 
 @dataclass
@@ -80,7 +93,8 @@ class Tracker:
                 self._problem = self._problem or SILENT
             problem = None
             if self._problem:
-                problem = f"MLflow at {self._uri} does not have all of this training: {self._problem}"
+                uri = self._uri if len(self._uri) <= MAX_URI else f"{self._uri[: MAX_URI - 1]}…"
+                problem = f"{FIELD} ({uri}): MLflow does not have all of this training: {self._problem}"
             return TrackingReport.of(self._uri, self._run.id if self._run else None, problem)
 
     def finish(self, status: str, seconds: float, **tags: str) -> TrackingReport:
@@ -188,7 +202,7 @@ def told(job: TrainJob, members: Members = ALONE) -> Iterator[Tracker | None]:
     if asked is None or not members.leads:
         yield None
         return
-    tracker = Tracker(asked.mlflow, job, lambda: Server(asked.mlflow, _keys(asked.mlflow)))
+    tracker = Tracker(asked.mlflow, job, lambda: _server(asked.mlflow))
 
     def ended(*, interrupted: bool) -> None:
         tracker.finish("KILLED" if interrupted else "FAILED", HASTE)
@@ -269,15 +283,16 @@ def _note_of(record: Record) -> str:
     return body if len(body) <= MAX_NOTE else f"The model card is in the project's storage: {place}"
 
 
-def _keys(uri: str) -> dict[str, str]:
-    """Return what the Secret for the server holds, as it is now."""
-    secret = access.secret_of(uri, access.read_access().credentials)
-    return credentials.read("mlflow", Path(places.rebased(mounts.secret_folder(secret))), secret) if secret else {}
+def _server(uri: str) -> Server:
+    """Return the server, to be asked with what its Secret holds now."""
+    secret = places.secret(uri)
+    folder = Path(places.rebased(mounts.secret_folder(secret)))
+    return Server(uri, credentials.read("mlflow", folder, secret) if secret else {}, secret)
 
 
 def _words(error: Exception) -> str:
     known = isinstance(error, MlflowFailed | BadInput)
-    return str(error) if known else f"{type(error).__name__}: {error}"
+    return str(error) if known else f"{type(error).__name__}: {error}. This is a fault of the trainer: report it."
 
 
 def _now() -> int:

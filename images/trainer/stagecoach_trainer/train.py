@@ -12,9 +12,9 @@ from stagecoach.contract.profiles import Profile, Profiler
 from stagecoach.contract.prompts import Encoder, Tokenizer, encoder_for
 from stagecoach.contract.reports import ArtifactReport, BadInput, Problem
 from stagecoach.contract.store import StorageFailed, Store, require_storage
-from stagecoach_trainer import bases, encoding, interruption, lookup, matching, places, quiet, sources
+from stagecoach_trainer import bases, encoding, interruption, lengths, lookup, matching, places, quiet, sources
 from stagecoach_trainer.bases import Base
-from stagecoach_trainer.checkpoints import Checkpoints
+from stagecoach_trainer.checkpoints import Checkpoints, forget
 from stagecoach_trainer.encoding import Encoding
 from stagecoach_trainer.group import ALONE, Members
 from stagecoach_trainer.sources import Dataset
@@ -53,6 +53,7 @@ def train(job: TrainJob, members: Members = ALONE) -> ArtifactReport:
     known = lookup.found(storage, job.inputs.digest, job.subject, force=job.force)
     if known is not None:
         say("the storage holds a record of these inputs: nothing is trained")
+        forget(places.storage, job.inputs.digest, job.subject)
         return known
     with own_staging(job, storage):
         members.at_word(lambda _: clear_staging(job, places.storage()))
@@ -96,12 +97,12 @@ def prepare(job: TrainJob, members: Members = ALONE) -> Prepared:
     progress.begins(reading)
     train_sets, validation_sets = ([read_data(source) for source in group] for group in (job.train, job.validation))
     base = bases.parse(members.once_per_node("base", lambda: bases.line(read_base(job))))
-    bases.check_length(base, job.inputs.family, job.inputs.tokenization)
     labels = labels_of(job, train_sets)
     if job.inputs.labels is not None:
         sources.check_labels([*train_sets, *validation_sets], labels)
     tokenizer = bases.load_tokenizer(base)
     encoder = encoder_for(job.inputs.family, tokenizer, job.inputs.prompt, job.inputs.tokenization)
+    lengths.check(base, lengths.of(encoder, labels, getattr(job.inputs.method, "virtual_tokens", 0)))
     profiler = Profiler.of(encoder)
     progress.begins("tokenizing rows")
     encode = matching.encode if job.inputs.embeds else encoding.encode
@@ -149,10 +150,10 @@ def _trained(prepared: Prepared, members: Members) -> ArtifactReport:
         files = artifact.files(result.model, prepared.base, result.precision)
         if prepared.job.inputs.embeds:
             width, whole = result.model.config.hidden_size, not artifact.is_adapter(result.model)
-            files |= sentences.files(prepared, width=width, whole=whole)
+            files |= sentences.files(prepared.base, prepared.job.inputs, width=width, whole=whole)
         manifest = storage.publish(files, staging(prepared.job))
         report = recording.publish(prepared, result, manifest, storage, tracker)
-        saved.remove()
+        forget(places.storage, prepared.job.inputs.digest, prepared.job.subject)
     return report
 
 

@@ -17,6 +17,7 @@ from yarl import URL
 from stagecoach.contract import progress
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import StorageFailed
+from stagecoach_trainer import credentials
 
 SCHEME = "https"
 # With its rows it has to fit into the 2 GiB of a pod that reads.
@@ -24,6 +25,7 @@ MAX_BYTES = 256 << 20
 MAX_REDIRECTS = 5
 TIMEOUT = aiohttp.ClientTimeout(total=3600, sock_connect=20, sock_read=60)
 REDIRECTS = (301, 302, 303, 307, 308)
+DENIED = (401, 403, 407)
 # Addresses of version 6 that stand for one of version 4, which need not be public.
 _TRANSLATED = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"), ip_network("2002::/16"))
 # Addresses that count as global and are not: the IETF's own, and that of Azure's services for each machine.
@@ -32,10 +34,10 @@ BYPASSED = " directly: what lies behind a proxy cannot be checked, so none is us
 _PUT_ELSEWHERE = "Copy the file to a claim or a bucket: a pod must not be made to read what only the cluster can reach."
 
 
-def read(url: str, keys: Mapping[str, str]) -> bytes:
+def read(url: str, keys: Mapping[str, str], secret: str = "") -> bytes:
     """Return the file at a URL, asked for with the content of its Secret. Raises BadInput and StorageFailed."""
     try:
-        return asyncio.run(_read(URL(url), _authorization(keys)))
+        return asyncio.run(_read(URL(url), keys, secret))
     except aiohttp.ClientConnectorCertificateError as error:
         remedy = "Use a server whose certificate an authority has signed that pods trust: see caBundle of the chart."
         _refuse("CertificateRefused", f"the server's certificate is not accepted: {error}", url, remedy)
@@ -79,7 +81,7 @@ class PublicResolver(AbstractResolver):
         """Nothing is held."""
 
 
-async def _read(url: URL, authorization: Mapping[str, str]) -> bytes:
+async def _read(url: URL, keys: Mapping[str, str], secret: str) -> bytes:
     connector = aiohttp.TCPConnector(resolver=PublicResolver())
     async with aiohttp.ClientSession(
         connector=connector, timeout=TIMEOUT, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
@@ -88,8 +90,12 @@ async def _read(url: URL, authorization: Mapping[str, str]) -> bytes:
         for _ in range(MAX_REDIRECTS + 1):
             _check(place)
             # What was given for one server is no other's business.
-            headers = authorization if place.origin() == url.origin() else {}
+            own = place.origin() == url.origin()
+            headers = _authorization(keys) if own else {}
             async with session.get(place, headers=headers, allow_redirects=False) as answer:
+                if answer.status in DENIED:
+                    remedy = credentials.opening(keys, secret, "read the file") if own else _elsewhere(place, secret)
+                    _refuse("AccessDenied", f"the server answers {answer.status}.", str(url), remedy)
                 if answer.status not in REDIRECTS:
                     return await _content(answer, url)
                 place = _following(place, answer.headers.get("Location", ""))
@@ -139,12 +145,15 @@ def _check_status(status: int, url: str) -> None:
     message = f"the server answers {status}."
     if status in (404, 410):
         _refuse("SourceMissing", message, url, "Correct the URI, or put the file there.")
-    if status in (401, 403, 407):
-        remedy = "Let spec.credentials name a Secret with a username and a password, or a token, for this place."
-        _refuse("AccessDenied", message, url, remedy)
     if status in (408, 425, 429) or status >= 500:
         raise StorageFailed(Problem.of("ServerFailed", message, value=url, remedy="See the server's own log."))
     _refuse("SourceRefused", message, url, "Correct the URI.")
+
+
+def _elsewhere(place: URL, secret: str) -> str:
+    """Say why nothing was sent to the server to which a URL leads."""
+    kept = f", to which what Secret {secret} holds is not sent" if secret else ""
+    return f"It leads to {place.host}{kept}: name the URI that it leads to, or copy the file to a claim or a bucket."
 
 
 def _authorization(keys: Mapping[str, str]) -> dict[str, str]:

@@ -116,9 +116,9 @@ def _dispatch(job: AnyJob, members: "Members | None") -> Report:
 
         return Report(outcome=Outcome.DONE, resolution=resolve(job))
     if isinstance(job, LookupJob):
-        from stagecoach_trainer.lookup import found
+        from stagecoach_trainer.lookup import look
 
-        return Report(outcome=Outcome.DONE, artifact=found(places.storage(), job.inputs_digest, job.subject))
+        return Report(outcome=Outcome.DONE, artifact=look(job))
     if isinstance(job, ImportJob):
         from stagecoach_trainer.importing import import_artifact
 

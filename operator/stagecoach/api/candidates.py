@@ -37,7 +37,11 @@ class Candidate(BaseModel):
     name: Name = Field(description="Name by which runs refer to it.")
     model: Model = Field(description="The base model.")
     license: Optional[ShortText] = Field(None, description="SPDX identifier, such as Apache-2.0. Unknown is a finding.")
-    provenance: Optional[Text] = Field(None, description="Where the model came from.")
+    provenance: Optional[Text] = Field(
+        None,
+        description="Where the model came from: for people who read the object. Nothing computes with it, and no record"
+        " or card has it.",
+    )
 
 
 PROMPT_RULES = rules(

@@ -37,16 +37,30 @@ class Matches:
     pattern: str
     message: str
 
+    @property
+    def rule(self) -> dict[str, Any]:
+        """The rule by which the API server asks it."""
+        quoted = self.pattern.replace("\\", "\\\\")
+        return cel(f"self.matches('{quoted}')", self.message)
+
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.chain_schema([handler(source), core_schema.str_schema(pattern=self.pattern)])
+        matching = core_schema.custom_error_schema(
+            core_schema.str_schema(pattern=self.pattern), "does_not_match", custom_error_message=self.message
+        )
+        return core_schema.chain_schema([handler(source), matching])
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        document = handler(core["steps"][0])
-        quoted = self.pattern.replace("\\", "\\\\")
-        return document | {"type": "string"} | rules(cel(f"self.matches('{quoted}')", self.message))
+        return handler(core["steps"][0]) | {"type": "string"} | rules(self.rule)
 
 
-Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=MAX_NAME)]
+# Longer than what is valid: whatever is written instead is told by the rule, which says what to write.
+ODD = 32
+ODD_DIGEST = 128
+Name = Annotated[
+    str,
+    StringConstraints(max_length=MAX_NAME),
+    Matches(NAME_PATTERN, "must be lower-case letters, digits and '-', with a letter or digit at both ends"),
+]
 SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 # What Kubernetes allows for most of its own kinds.
 OBJECT_NAME = Matches(
@@ -55,15 +69,17 @@ OBJECT_NAME = Matches(
     " beside each '.'",
 )
 ObjectName = Annotated[str, StringConstraints(max_length=253), OBJECT_NAME]
-Digest = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
+Digest = Annotated[
+    str,
+    StringConstraints(max_length=ODD_DIGEST),
+    Matches(DIGEST_PATTERN, "must be sha256: and 64 of the digits 0-9 and a-f: copy it from a status"),
+]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 DURATION = Matches(
     r"^([1-9][0-9]{0,6}s|[1-9][0-9]{0,5}m|[1-9][0-9]{0,3}h|[1-9][0-9]{0,2}d)$",
     "must be a length of time such as 90s, 30m, 24h or 7d, and at most 999d",
 )
-# Longer than what is valid: whatever is written instead is told by the rule, which says what to write.
-ODD = 32
 Duration = Annotated[str, StringConstraints(max_length=ODD), DURATION]
 Memory = Annotated[
     str,
@@ -83,10 +99,19 @@ Cpu = Annotated[
 ]
 URI_RULE = "path segments start with a letter, digit or underscore, without '..', percent signs or credentials"
 _WORD = r"[A-Za-z0-9_]([.]?[A-Za-z0-9_-])*"
+_WORD_RULE = "letters, digits, '_', '-' and single '.', with a letter, digit or '_' at the start and no '.' at the end"
 # A config or a split of a hub's data set.
-HubWord = Annotated[str, StringConstraints(pattern=f"^{_WORD}$", max_length=128)]
-# Branches may have folders, such as refs/convert/parquet.
-Revision = Annotated[str, StringConstraints(pattern=f"^{_WORD}(/{_WORD})*$", max_length=128)]
+HubWord = Annotated[str, StringConstraints(max_length=128), Matches(f"^{_WORD}$", f"must be {_WORD_RULE}")]
+# Branches may have folders.
+Revision = Annotated[
+    str,
+    StringConstraints(max_length=128),
+    Matches(
+        f"^{_WORD}(/{_WORD})*$",
+        "must be a commit, branch or tag such as main, v1.0 or refs/convert/parquet: parts with a '/' between two, each"
+        f" of {_WORD_RULE}",
+    ),
+]
 StorageUri = Annotated[
     str,
     StringConstraints(max_length=uris.MAX_LENGTH),

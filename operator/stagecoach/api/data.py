@@ -2,9 +2,12 @@
 
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, GetJsonSchemaHandler, StringConstraints
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from stagecoach.api.common import (
+    ODD,
     BaseModel,
     Digest,
     Enum,
@@ -32,12 +35,32 @@ class Split(Enum):
     TEST = "Test"
 
 
+NOT_HIERARCHICAL = (
+    "there is no hierarchical overflow: a second-level encoder over the chunks is a model class of its own, which no"
+    " serving engine loads without remote code. For long texts set overflow Chunk, and tokenization.chunk"
+)
+
+
 class Overflow(Enum):
-    """What happens to an input that is too long."""
+    """What happens to an input that is too long.
+
+    In the definitions it is a text with rules: the schema's own enum could say of what is missing on purpose only that
+    it is not supported.
+    """
 
     TRUNCATE = "Truncate"
     REJECT = "Reject"
     CHUNK = "Chunk"
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        document = super().__get_pydantic_json_schema__(core_schema, handler)
+        words = [item.value for item in cls]
+        told = rules(
+            cel(f"self in {words}", f"must be {', '.join(words[:-1])} or {words[-1]}"),
+            cel("self != 'Hierarchical'", NOT_HIERARCHICAL),
+        )
+        return {key: value for key, value in document.items() if key != "enum"} | {"maxLength": ODD} | told
 
 
 class Combine(Enum):
@@ -165,7 +188,11 @@ class DataSet(BaseModel, json_schema_extra=HUB_RULES):
         " completion, or messages. Default: text and label, tokens and tags, query and positive, or input and target.",
         json_schema_extra={"default": {}},
     )
-    provenance: Optional[Text] = Field(None, description="Where the data came from, and under which terms.")
+    provenance: Optional[Text] = Field(
+        None,
+        description="Where the data came from, and under which terms: for people who read the object. Nothing computes"
+        " with it, and no record or card has it.",
+    )
 
 
 class Data(BaseModel):

@@ -20,6 +20,7 @@ from stagecoach.api.common import (
 )
 from stagecoach.api.imports import import_rules
 from stagecoach.api.methods import METHOD_RULES, DataRef, Method
+from stagecoach.api.pods import RESOURCE_RULES, ResourceName
 from stagecoach.api.run_status import FineTuneRunStatus
 from stagecoach.contract.inputs import SHARDABLE
 
@@ -167,10 +168,10 @@ class Resources(BaseModel):
     gpus_per_node: int = Field(
         0, ge=0, le=16, description="GPUs of a pod, each with a process of its own; 0 trains on the CPU. Default: 0."
     )
-    gpu_resource: str = Field(
+    gpu_resource: ResourceName = Field(
         "nvidia.com/gpu",
-        pattern=r"^[a-z0-9.-]{1,200}/[a-zA-Z0-9._-]{1,63}$",
         description="Name of the GPU resource. Default: nvidia.com/gpu.",
+        json_schema_extra=RESOURCE_RULES,
     )
     cpu: Cpu = Field(
         "2", description='CPUs a pod asks for, less than 1000, in quotes: "1"; also its threads. Default: 2.'
@@ -263,7 +264,7 @@ class FineTuneRunSpec(BaseModel):
         " next one goes on from the newest checkpoint. It changes nothing about the result. Default:"
         f" {PROGRESS_DEADLINE}.",
         json_schema_extra=rules(
-            cel(f"self.matches('{DURATION.pattern}')", DURATION.message),
+            DURATION.rule,
             cel(
                 # An odd string is the other rule's matter: here it must only not be an error.
                 "!self.matches('^[0-9]{1,7}s$') || int(self.substring(0, size(self) - 1)) >= 60",
@@ -284,7 +285,7 @@ class FineTuneRunSpec(BaseModel):
         description="How long Jobs and pods (with their logs) stay after their end; at least 10m. The run and its"
         " artifact stay. Default: 7d.",
         json_schema_extra=rules(
-            cel(f"self.matches('{DURATION.pattern}')", DURATION.message),
+            DURATION.rule,
             cel(
                 # An odd string is the other rule's matter: here it must only not be an error.
                 "!self.matches('^[0-9]{1,7}[sm]$') || int(self.substring(0, size(self) - 1)) >="

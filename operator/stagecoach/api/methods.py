@@ -1,10 +1,34 @@
 """How a FineTuneRun tunes its model: the types, and which parameters each of them takes."""
 
-from pydantic import Field
+from typing import Annotated
 
-from stagecoach.api.common import BaseModel, Digest, Enum, ModelUri, Name, Optional, Revision, cel, keyed, rules
+from pydantic import Field, StringConstraints
+
+from stagecoach.api.common import (
+    BaseModel,
+    Digest,
+    Enum,
+    Matches,
+    ModelUri,
+    Name,
+    Optional,
+    Revision,
+    cel,
+    keyed,
+    rules,
+)
 from stagecoach.api.problem import Label
-from stagecoach.contract.inputs import ModuleName
+from stagecoach.contract.inputs import MAX_MODULE, MODULE_PATTERN
+
+ModuleName = Annotated[
+    str,
+    StringConstraints(max_length=MAX_MODULE),
+    Matches(
+        MODULE_PATTERN,
+        "must be a module's name or its last parts, such as q_proj or self_attn.q_proj: at most 9 parts of letters,"
+        " digits and '_', with a '.' between two",
+    ),
+]
 
 
 class MethodType(Enum):
@@ -214,6 +238,7 @@ class Method(BaseModel):
         min_length=2,
         max_length=500,
         description="Of Import: the labels of the classification head, in the order of its training (id2label). They"
-        " have to be the project's, in its order. Needed for an adapter of an Encoder, in which nothing names them.",
+        " have to be the project's, in its order. Needed for an adapter of an Encoder that has any: nothing in it"
+        " names them.",
         json_schema_extra={"x-kubernetes-list-type": "set"},
     )

@@ -24,10 +24,8 @@ MAX_PREFIX = 253
 MAX_KEY = MAX_PREFIX + 1 + MAX_VALUE
 _WORD = f"[A-Za-z0-9]([-A-Za-z0-9_.]{{0,{MAX_VALUE - 2}}}[A-Za-z0-9])?"
 _KEY = f"({SUBDOMAIN}/)?{_WORD}"
-_KEY_WORDS = (
-    f"<name> or <domain>/<name>: the name of at most {MAX_VALUE} letters, digits, '-', '_' and '.', with a letter or"
-    " digit at both ends"
-)
+_NAME_WORDS = f"the name of at most {MAX_VALUE} letters, digits, '-', '_' and '.', with a letter or digit at both ends"
+_KEY_WORDS = f"<name> or <domain>/<name>: {_NAME_WORDS}"
 QueueName = Annotated[str, StringConstraints(max_length=MAX_VALUE), OBJECT_NAME]
 LabelValue = Annotated[
     str,
@@ -37,6 +35,16 @@ LabelValue = Annotated[
     ),
 ]
 TaintKey = Annotated[str, StringConstraints(max_length=MAX_KEY), Matches(f"^({_KEY})?$", f"must be {_KEY_WORDS}")]
+# Quotas call a resource requests.<domain>/<name>, and Kubernetes takes only what they can call so.
+_COUNTED = "requests."
+RESOURCE = Matches(f"^{SUBDOMAIN}/{_WORD}$", f"must be <domain>/<name>, such as nvidia.com/gpu: {_NAME_WORDS}")
+RESOURCE_RULES = rules(
+    RESOURCE.rule,
+    cel(f"!self.startsWith('{_COUNTED}')", f"must be the name that nodes have, which does not begin with {_COUNTED}"),
+)
+# The longest domain that leaves room for that, and a name of one character: whatever is longer may be too long.
+MAX_RESOURCE = MAX_PREFIX - len(_COUNTED) + len("/a")
+ResourceName = Annotated[str, StringConstraints(max_length=MAX_RESOURCE), RESOURCE]
 LabelMap = Annotated[dict[str, LabelValue], Len(max_length=32)]
 KEY_RULE = cel(
     f"self.all(key, size(key) <= {MAX_KEY} && key.indexOf('/') <= {MAX_PREFIX} && key.matches('^{_KEY}$'))",

@@ -74,7 +74,10 @@ PROBLEM_RULES = rules(
 class Problem(BaseModel, json_schema_extra=PROBLEM_RULES):
     """Stage 1: what is to be solved, and with which kind of model."""
 
-    statement: Text = Field(description="What the model is for, in a sentence or two.")
+    statement: Text = Field(
+        description="What the model is for, in a sentence or two: for people who read the object. Nothing computes with"
+        " it, and no record or card has it."
+    )
     task: Task = Field(
         description="What the model does. Classification: one label for one text. TokenClassification: a tag for each"
         " token of a text, such as for names in it. Generation, Summarization,"

@@ -107,7 +107,9 @@ class Totals(Told):
     """What all attempts came to, also those that are no longer listed."""
 
     failures: int = Field(0, description="Attempts that count against spec.retries.")
-    interruptions: int = Field(0, description="Attempts that were interrupted and do not count.")
+    interruptions: int = Field(
+        0, description="How often an attempt was interrupted, or its pod taken back by a queue; these do not count."
+    )
     idle_interruptions: int = Field(
         0, description="Interruptions in a row without a newer checkpoint; the run fails at three."
     )

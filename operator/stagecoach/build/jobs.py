@@ -88,7 +88,8 @@ class Work:
     tracking: Tracking | None = None
     network: Network = field(default_factory=Network)
     progress_deadline: int | None = None  # seconds without progress after which it is ended; None: never
-    project_uid: str = ""  # of whose artifacts the work makes
+    project_uid: str = ""  # of whose runs the work is
+    ended_runs: tuple[str, ...] = ()  # uids of those of the same inputs: what they left may go
     nodes: int = 1  # pods that work together, each on a node of its own if the scheduler will
     service: str = ""  # that gives them names, where there are several
 
@@ -231,6 +232,8 @@ def _environment(work: Work) -> list[Object]:
         environment.append({"name": progress.DEADLINE_VARIABLE, "value": str(work.progress_deadline)})
     if work.project_uid:
         environment.append({"name": retention.PROJECT_VARIABLE, "value": work.project_uid})
+    if work.ended_runs:
+        environment.append({"name": retention.ENDED_VARIABLE, "value": ",".join(work.ended_runs)})
     return environment + work.network.environment()
 
 

@@ -15,7 +15,9 @@ TAGGING = "TokenClassification"
 # The task whose models make vectors of texts.
 EMBEDDING = "Embedding"
 # A module of a model, or the last parts of its name: never a pattern.
-ModuleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+){0,8}$", max_length=128)]
+MODULE_PATTERN = r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+){0,8}$"
+MAX_MODULE = 128
+ModuleName = Annotated[str, StringConstraints(pattern=MODULE_PATTERN, max_length=MAX_MODULE)]
 
 
 class Overflow(StrEnum):

@@ -222,7 +222,9 @@ class RetainJob(ContractModel):
     protected: tuple[str, ...] = Field(
         description="The first 12 hex digits of every digest that an object of the cluster names: artifacts, inputs."
     )
-    known_runs: tuple[str, ...] = Field(description="How the uids of the project's runs begin; their checkpoints stay.")
+    known_runs: tuple[str, ...] = Field(
+        description="How the uids of the project's runs begin that have not ended; their checkpoints stay."
+    )
 
 
 AnyJob = ResolveJob | LookupJob | TrainJob | ImportJob | RetainJob

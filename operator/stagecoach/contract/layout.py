@@ -15,8 +15,9 @@ runs/<inputs hex>/checkpoints/<run uid>/
     step-<step>.<attempt>.json   written last: without it the checkpoint is not there
 staging/<run uid>-<attempt>/     work of an attempt that has not published yet; the next removes what a killed one left
 
-Checkpoints are a run's own, and of the attempt that wrote them: one that was thought lost may still be writing. All
-checkpoints of the same inputs go when a record of these inputs is published: nobody needs them any more.
+Checkpoints are a run's own, and of the attempt that wrote them: one that was thought lost may still be writing. They go
+when the run has its artifact, with what older runs of its project left there that are over. Nobody else removes them
+but retention: another run, or one of another cluster, may be about to go on from its own.
 """
 
 from stagecoach.contract.digests import hex_of

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import zlib
 from contextlib import suppress
 from enum import IntEnum, StrEnum
@@ -50,7 +51,7 @@ class Problem(ContractModel):
     field: str = Field(
         "", max_length=200, description="The spec field at fault, such as data.sets[train].columns.text."
     )
-    value: str = Field("", max_length=200, description="The offending value, shortened.")
+    value: str = Field("", max_length=200, description="The offending value, shortened; never what a Secret holds.")
     message: str = Field(max_length=700, description="What is wrong.")
     remedy: str = Field("", max_length=400, description="What to do about it.")
 
@@ -67,10 +68,17 @@ class Problem(ContractModel):
 
     @property
     def sentence(self) -> str:
-        """All of it on one line, for a condition's message."""
-        where = f"{self.field}: " if self.field else ""
-        remedy = f" {self.remedy}" if self.remedy else ""
-        return f"{where}{self.message}{remedy}"
+        """All of it on one line, for a condition's message; the value where neither field nor message has it."""
+        value = " ".join(self.value.split())
+        if _says(f"{self.field}: {self.message}", value):
+            value = ""
+        where = f"{self.field} ({value})" if self.field and value else self.field or value
+        return " ".join(part for part in (f"{where}:" if where else "", self.message, self.remedy) if part)
+
+
+def _says(text: str, value: str) -> bool:
+    """Whether a value is in a text, and not as a part of a word."""
+    return re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text) is not None
 
 
 def _shortened(text: str, length: int) -> str:

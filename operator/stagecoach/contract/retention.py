@@ -12,6 +12,8 @@ from stagecoach.contract.model import ContractModel
 
 # The uid of the project; beside the Job's document, which an older trainer that a run began with could not read.
 PROJECT_VARIABLE = "STAGECOACH_PROJECT_UID"
+# Uids of runs of the same inputs that had ended when the Job was made; a variable of its own for the same reason.
+ENDED_VARIABLE = "STAGECOACH_ENDED_RUNS"
 # The first digits by which a Job is told what is in use. Where two digests begin alike, one too many stays.
 SHORT = 12
 
@@ -21,6 +23,11 @@ _DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 def project_uid(environment: Mapping[str, str] = os.environ) -> str | None:
     """Return the uid of the project whose run this is, if it is said."""
     return environment.get(PROJECT_VARIABLE) or None
+
+
+def ended_runs(environment: Mapping[str, str] = os.environ) -> frozenset[str]:
+    """Return the uids of runs of the same inputs that go on no more, as far as they are said."""
+    return frozenset(filter(None, environment.get(ENDED_VARIABLE, "").split(",")))
 
 
 def digests_in(text: str) -> frozenset[str]:

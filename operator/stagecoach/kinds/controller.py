@@ -1,6 +1,6 @@
 """What the runtime needs to know of a kind."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -26,16 +26,22 @@ class Settings:
     network: Network = field(default_factory=Network)
 
 
+def _never(_view: View, _raw: Object) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Controller:
     """One kind: its names, its neighbours and its reconcile."""
 
     kind: str
     plural: str
-    # What this one names: objects, and what it shares with others of its kind. When a named object, or another that
-    # shares the same, changes, this one is reconciled.
+    # What this one names: objects, and what it shares with others of its kind. By it a `View` finds its referrers.
     references: Callable[[Object], tuple[Key, ...]]
-    # The objects to reconcile because this one changed (beyond those that name it).
-    wakes: Callable[[Object], tuple[Key, ...]]
+    # The other objects to reconcile because the one of this key was as it was, and is as it is; None when it was not
+    # there, or is not any more. An answer that is longer than need be costs a reconcile for each.
+    wakes: Callable[[Key, View, Object | None, Object | None], Iterable[Key]]
     # Observe and decide. Raises nothing that a user can cause.
     reconcile: Callable[[View, Object, datetime, Settings], Plan]
+    # Whether a reconcile would do nothing as long as nothing happens to the object, or to a child of it.
+    rests: Callable[[View, Object], bool] = _never

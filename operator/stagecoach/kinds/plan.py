@@ -18,6 +18,12 @@ class Key:
         return f"{self.kind}/{self.namespace}/{self.name}"
 
 
+def key_of(obj: Object) -> Key:
+    """Return the key of an object of ours."""
+    metadata = obj["metadata"]
+    return Key(obj["kind"], metadata["namespace"], metadata["name"])
+
+
 @dataclass(frozen=True)
 class Event:
     """A Kubernetes Event about the object."""

@@ -27,6 +27,10 @@ BAD_IMAGE_REASONS = {"InvalidImageName", "ErrImageNeverPull"}
 INTERRUPTED = {Outcome.TERMINATED, Outcome.PREEMPTED, Outcome.PEER_LOST}
 # The numbers of what went wrong would be the same again.
 HOPELESS_FAILURES = {"LossNotFinite"}
+# What to do about what keeps a pod from its start, whoever says it.
+MEET_THE_RULE = "Raise the quota, or meet the rule, that it names."
+MAKE_ROOM = "Create the claim that it names, if it names one; else make room on nodes that the project's pods may use."
+CREATE = "Create what it names, if that is missing."
 
 
 class AttemptOutcome(StrEnum):
@@ -52,27 +56,36 @@ class AttemptOutcome(StrEnum):
 class Row:
     """A row of the table: whether another attempt may do better, and what to tell the person whose training it was.
 
-    What is retried counts against `retries`, unless the attempt was interrupted through no fault of its own.
+    What is retried counts against `retries`, unless the attempt was interrupted through no fault of its own. The
+    program's own remedy knows more of some outcomes: then the advice is for where it has none.
     """
 
     retried: bool
     advice: str
     counted: bool = True
+    own_remedy: bool = False
+
+
+def other_version(image: str = "") -> str:
+    """Return what to do when a trainer says, or leaves out, what one of the operator's version would not."""
+    which = f", {image}," if image else ""
+    return (
+        f"The trainer image{which} is not of the operator's version: whoever installed the operator sets both images of"
+        " the chart to one version."
+    )
 
 
 TABLE = {
     AttemptOutcome.SUCCEEDED: Row(retried=False, advice=""),
-    AttemptOutcome.BAD_INPUT: Row(retried=False, advice=""),  # the program's own words hold the remedy
-    AttemptOutcome.REPORT_UNKNOWN: Row(
-        retried=False, advice="The trainer image is not of the operator's version: another attempt would say the same."
-    ),
+    AttemptOutcome.BAD_INPUT: Row(retried=False, advice="Correct what it names.", own_remedy=True),
+    AttemptOutcome.REPORT_UNKNOWN: Row(retried=False, advice=other_version()),
     AttemptOutcome.OUT_OF_MEMORY: Row(
         retried=False,
         advice="The same work would need the same memory: raise resources.memory, use a larger GPU, or lower"
         " perDeviceBatchSize or maxLength, in a new run.",
     ),
     AttemptOutcome.BAD_IMAGE: Row(
-        retried=False, advice="The operator's trainer image has to be set right in its chart."
+        retried=False, advice="Whoever installed the operator sets its trainer image right in the chart."
     ),
     AttemptOutcome.IMAGE_PULL_FAILED: Row(
         retried=True, advice="See that the image exists and that the project's pods.imagePullSecrets may pull it."
@@ -80,7 +93,9 @@ TABLE = {
     AttemptOutcome.POD_LOST: Row(
         retried=True, counted=False, advice="Nothing to do: nodes drain and pods get evicted."
     ),
-    AttemptOutcome.PREEMPTED: Row(retried=True, counted=False, advice="The next attempt goes on from there."),
+    AttemptOutcome.PREEMPTED: Row(
+        retried=True, counted=False, advice="Nothing to do: the next attempt goes on from there."
+    ),
     AttemptOutcome.SUSPENDED: Row(retried=True, counted=False, advice="Set spec.suspend to false to go on."),
     AttemptOutcome.NODE_DISK_FULL: Row(
         retried=True,
@@ -88,12 +103,18 @@ TABLE = {
         " are written there first: let the project's pods.nodeSelector choose nodes with more room, put the base model"
         " on a claim, or raise the namespace's limit of ephemeral-storage if there is one.",
     ),
-    AttemptOutcome.SERVICE_FAILED: Row(retried=True, advice=""),
+    AttemptOutcome.SERVICE_FAILED: Row(
+        retried=True, advice="See that what it names works, and that pods may use it.", own_remedy=True
+    ),
     AttemptOutcome.DEADLINE_EXCEEDED: Row(
         retried=False, advice="Raise maxDuration, or train fewer steps, in a new run."
     ),
-    AttemptOutcome.HOPELESS: Row(retried=False, advice=""),
-    AttemptOutcome.PROGRAM_FAILED: Row(retried=True, advice="The pod's log has the details."),
+    AttemptOutcome.HOPELESS: Row(
+        retried=False,
+        advice="Lower hyperparameters.learningRate, or set precision to float32, in a new run.",
+        own_remedy=True,
+    ),
+    AttemptOutcome.PROGRAM_FAILED: Row(retried=True, advice="See the pod's log.", own_remedy=True),
 }
 
 
@@ -136,7 +157,10 @@ class Ended:
 
     def words(self, advice: Mapping[AttemptOutcome, str] | None = None) -> str:
         """Return what to tell a person: what happened, and what to do; `advice` goes before the table's."""
-        return f"{self.message} {(advice or {}).get(self.outcome, TABLE[self.outcome].advice)}".strip()
+        row = TABLE[self.outcome]
+        if row.own_remedy and self.report and self.report.problem and self.report.problem.remedy:
+            return self.message
+        return f"{self.message} {(advice or {}).get(self.outcome, row.advice)}".strip()
 
 
 @dataclass(frozen=True)
@@ -208,7 +232,9 @@ def _never_to_start(pod: PodState, seen: Observation) -> bool:
 
 def _without_pod(seen: Observation) -> Waiting | Ended:
     if seen.job is not None and seen.job.suspended and not seen.job.finished:
-        whom = f"queue {seen.job.queue!r} to admit it" if seen.job.queue else "somebody to release it"
+        whom = "somebody to release it: whoever suspended it sets its spec.suspend to false"
+        if seen.job.queue:
+            whom = f"queue {seen.job.queue!r} to admit it: see kubectl get workloads"
         return Waiting(WAITING_FOR_QUEUE, f"Job {seen.job.name} is suspended and waits for {whom}.")
     if seen.job is None:
         if seen.started:
@@ -217,9 +243,10 @@ def _without_pod(seen: Observation) -> Waiting | Ended:
     if seen.job.finished:
         if seen.job.at and seen.now - datetime.fromisoformat(seen.job.at) < POD_PATIENCE:
             return Waiting(STARTING, f"Job {seen.job.name} has ended; its pod is looked for.")
-        return Ended(AttemptOutcome.POD_LOST, f"The pod of Job {seen.job.name} is gone: {seen.job.message}")
+        message = _sentence(f"The pod of Job {seen.job.name} is gone: {seen.job.message}")
+        return Ended(AttemptOutcome.POD_LOST, message)
     if seen.warning:
-        return Waiting("PodRefused", _sentence(seen.warning))
+        return Waiting("PodRefused", f"{_sentence(seen.warning)} {MEET_THE_RULE}")
     return Waiting(STARTING, f"Job {seen.job.name} has no pod yet.")
 
 
@@ -290,9 +317,11 @@ def _not_started(pod: PodState, seen: Observation) -> Waiting | Ended:
             return Ended(AttemptOutcome.IMAGE_PULL_FAILED, message)
         return Waiting("ImagePullFailed", f"{message} {TABLE[AttemptOutcome.IMAGE_PULL_FAILED].advice}")
     if pod.unschedulable:
-        return Waiting("Unschedulable", _sentence(f"No node takes pod {pod.name}: {pod.unschedulable}"))
+        message = _sentence(f"No node takes pod {pod.name}: {pod.unschedulable}")
+        return Waiting("Unschedulable", f"{message} {MAKE_ROOM}")
     if seen.warning:
-        return Waiting("PodNotStarting", _sentence(f"{pod.title} does not start: {seen.warning}"))
+        message = _sentence(f"{pod.title} does not start: {seen.warning}")
+        return Waiting("PodNotStarting", f"{message} {CREATE}")
     return Waiting(STARTING, f"{pod.title} is starting.")
 
 

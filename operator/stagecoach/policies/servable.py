@@ -30,18 +30,28 @@ SERVED_ENCODERS = ("Bert", "Roberta", "XLMRoberta", "ModernBert")
 
 _MERGE = "It can be served once it is merged into its base, as a whole model."
 
+# What methods make, as far as is known how vLLM takes it. Any other, such as a later one, is not guessed about; nor is
+# Import, which is no method that made anything: an import is judged by what its files turn out to be.
+_ADAPTERS = ("LoRA", "RsLoRA", "QLoRA")
+_OTHER_ADAPTERS = ("DoRA", "IA3")
+_VIRTUAL_TOKENS = ("PrefixTuning", "PromptTuning", "PTuning")
+_WHOLE = "Full"
+
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether it can be served, and why."""
+    """Whether it can be served, and why. `holds` None: it is not known."""
 
-    holds: bool
+    holds: bool | None
     reason: str
     message: str
 
 
 def servable(task: Task, family: Family, architecture: str, method: str) -> Verdict:
     """Return whether vLLM can serve what this method makes of this base for this task."""
+    if method not in (*_ADAPTERS, *_OTHER_ADAPTERS, *_VIRTUAL_TOKENS, _WHOLE):
+        message = f"Whether vLLM serves what {method} makes is not known here. Try it before you rely on it."
+        return Verdict(None, "MethodUnknown", message)
     match task:
         case Task.TOKEN_CLASSIFICATION:
             return _tagger(architecture)
@@ -52,7 +62,7 @@ def servable(task: Task, family: Family, architecture: str, method: str) -> Verd
 
 
 def _by_family(family: Family, architecture: str, method: str) -> Verdict:
-    if method in ("PrefixTuning", "PromptTuning", "PTuning"):
+    if method in _VIRTUAL_TOKENS:
         return Verdict(
             False,
             "PromptLearning",
@@ -78,7 +88,7 @@ def _tagger(architecture: str) -> Verdict:
 def _embedder(architecture: str, method: str) -> Verdict:
     if not architecture.startswith(SERVED_ENCODERS):
         return _unknown(f"embeddings of {architecture}'s family")
-    if method != "Full":
+    if method != _WHOLE:
         message = f"vLLM takes no adapter of an encoder that makes embeddings. {_MERGE}"
         return Verdict(False, "NeedsMerging", message)
     message = (
@@ -91,7 +101,7 @@ def _embedder(architecture: str, method: str) -> Verdict:
 def _encoder(architecture: str, method: str) -> Verdict:
     if not architecture.startswith(SERVED_ENCODERS):
         return _unknown(f"sequence classifiers of {architecture}'s family")
-    if method != "Full":
+    if method != _WHOLE:
         message = f"vLLM takes no adapter of a sequence classifier, whose head is part of it. {_MERGE}"
         return Verdict(False, "NeedsMerging", message)
     return Verdict(True, "WholeModel", f"vLLM serves sequence classifiers of {architecture}'s family.")
@@ -100,9 +110,9 @@ def _encoder(architecture: str, method: str) -> Verdict:
 def _decoder(architecture: str, method: str) -> Verdict:
     if architecture not in WITH_ADAPTERS | WHOLE_ONLY:
         return _unknown(architecture)
-    if method == "Full":
+    if method == _WHOLE:
         return Verdict(True, "WholeModel", f"vLLM serves {architecture}.")
-    if method in ("DoRA", "IA3"):
+    if method in _OTHER_ADAPTERS:
         return Verdict(False, "NeedsMerging", f"vLLM takes no adapter of type {method}. {_MERGE}")
     if architecture in WHOLE_ONLY:
         return Verdict(False, "NeedsMerging", f"vLLM serves {architecture} without adapters. {_MERGE}")

@@ -7,7 +7,7 @@ from typing import Any
 
 from stagecoach.contract.reports import Progress
 from stagecoach.kinds.controller import OWNER_KIND, OWNER_NAME, OWNER_UID, Controller
-from stagecoach.kinds.plan import Key, Object
+from stagecoach.kinds.plan import Key, Object, key_of
 from stagecoach.kinds.view import Read
 from stagecoach.policies.sharing import Claim
 from stagecoach.runtime import trim
@@ -19,12 +19,6 @@ PROGRESS_AGE = 60.0
 # Nor does a claim that was looked at before this time: it may have been made anew.
 CLAIM_AGE = 30.0
 TOMBSTONES = 4096
-
-
-def key_of(obj: Object) -> Key:
-    """Return the key of an object of ours."""
-    metadata = obj["metadata"]
-    return Key(obj["kind"], metadata["namespace"], metadata["name"])
 
 
 def owner_key(child: Object) -> Key | None:
@@ -132,15 +126,6 @@ class Cache:
     def keys(self) -> list[Key]:
         """Return the keys of all our objects."""
         return list(self._objects)
-
-    def referrer_keys(self, key: Key) -> set[Key]:
-        """Return the keys of the objects that name this one."""
-        return set(self._referrers.get(key, ()))
-
-    def companion_keys(self, key: Key) -> set[Key]:
-        """Return the keys of the objects that share something with this one which is no object itself."""
-        shared = (target for target in self._refers.get(key, ()) if target.kind not in self._references)
-        return {each for target in shared for each in self._referrers[target]} - {key}
 
     def live(self) -> list[Object]:
         """Return the pods that have not ended, and the Jobs that should have a pod and have none.

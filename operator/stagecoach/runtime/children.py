@@ -11,7 +11,7 @@ from stagecoach.runtime import metrics
 from stagecoach.runtime.backoff import Backoff
 from stagecoach.runtime.cache import Cache
 from stagecoach.runtime.client import Client
-from stagecoach.runtime.errors import ApiError, Forbidden, Gone, ServerError, Throttled
+from stagecoach.runtime.errors import ApiError, Forbidden, Gone, ServerError
 from stagecoach.runtime.intake import Intake
 from stagecoach.runtime.resources import Resource
 
@@ -108,7 +108,7 @@ class ChildWatch:
         metrics.WATCH_RESTARTS.labels(self._resource.plural, type(error).__name__).inc()
         self.synced.clear()
         self._since = None
-        delay = self._backoff.next(error.retry_after if isinstance(error, Throttled) else 0.0)
+        delay = self._backoff.next(error.retry_after)
         extra = {"watch": self.name, "retry_in": round(delay, 1)}
         logger.log(_LEVELS.get(type(error), logging.WARNING), "watch interrupted: %s", error, extra=extra)
         await asyncio.sleep(delay)

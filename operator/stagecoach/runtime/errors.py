@@ -9,6 +9,8 @@ import orjson
 class ApiError(Exception):
     """A request that did not succeed; the message is fit for a person."""
 
+    retry_after = 0.0  # seconds in which the server does not want to be asked again, if it says so
+
     def __init__(self, message: str, code: int = 0, reason: str = "") -> None:
         super().__init__(message)
         self.code = code
@@ -89,11 +91,15 @@ def from_response(code: int, headers: Mapping[str, str], body: bytes, what: str)
     if reason == "AlreadyExists":
         return AlreadyExists(message, code, reason)
     if code == 429:
-        return Throttled(message, _retry_after(headers, status))
+        return Throttled(message, _retry_after(headers, status) or DEFAULT_RETRY_AFTER)
     if code >= 500:
-        return ServerError(message, code, reason)
+        failed = ServerError(message, code, reason)
+        failed.retry_after = _retry_after(headers, status)
+        return failed
     if code == 403 and "cannot" in text:
         message = f"{text}. Grant the operator's service account this right: see the chart's ClusterRole."
+    elif code == 403:
+        message = f"{message}. Raise the quota, or meet the rule, that it names."
     return _BY_CODE.get(code, Rejected)(message, code, reason)
 
 
@@ -109,6 +115,6 @@ def _retry_after(headers: Mapping[str, str], status: Mapping[str, Any]) -> float
     details = status.get("details") or {}
     said = headers.get("Retry-After") or details.get("retryAfterSeconds")
     try:
-        return min(max(float(said), 0.1), LONGEST_RETRY_AFTER) if said else DEFAULT_RETRY_AFTER
+        return min(max(float(said), 0.1), LONGEST_RETRY_AFTER) if said else 0.0
     except ValueError:  # an HTTP date: nobody sends one here
-        return DEFAULT_RETRY_AFTER
+        return 0.0

@@ -1,23 +1,21 @@
 """Questions to the pure part that are asked outside of a reconcile."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from stagecoach.kinds.plan import Key, Object
+from stagecoach.kinds.plan import Key, Object, key_of
 
 logger = logging.getLogger(__name__)
 
-Question = Callable[[Object], tuple[Key, ...]]
 
-
-def guarded(question: Question) -> Question:
+def guarded(question: Callable[..., Iterable[Key]]) -> Callable[..., tuple[Key, ...]]:
     """Return the question with no answer in place of an exception: a bug in it must not lose the event it is about."""
 
-    def ask(obj: Object) -> tuple[Key, ...]:
+    def ask(about: Key | Object, *more: object) -> tuple[Key, ...]:
         try:
-            return tuple(dict.fromkeys(question(obj)))  # each once; and here is where what is no key shows
+            return tuple(dict.fromkeys(question(about, *more)))  # each once; and here is where what is no key shows
         except Exception:
-            name = f"{obj['metadata'].get('namespace')}/{obj['metadata']['name']}"
+            name = str(about if isinstance(about, Key) else key_of(about))
             logger.exception("the neighbours of an object are not known; this is a bug", extra={"object": name})
             return ()
 

@@ -93,7 +93,7 @@ class OwnWatch:
                 await self.prune()
             except ApiError as error:
                 logger.log(_level(error), "deletions could not be looked for: %s", error)
-                await asyncio.sleep(PRUNE_DELAY)
+                await asyncio.sleep(max(PRUNE_DELAY, error.retry_after))
                 self._relisted.set()
 
     async def prune(self) -> None:
@@ -123,7 +123,7 @@ class OwnWatch:
                 missing = set(await self._uids())
             except ApiError as error:
                 logger.log(_level(error), "waiting for the first list: %s", error)
-                await asyncio.sleep(backoff.next())
+                await asyncio.sleep(backoff.next(error.retry_after))
                 continue
             if await self._seen(missing):
                 self.synced.set()

@@ -1,44 +1,58 @@
 """Where everything that was seen comes in: into the cache, and as keys onto the queue."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from typing import Protocol
 
 from stagecoach.kinds.controller import Controller
-from stagecoach.kinds.plan import Key, Object
+from stagecoach.kinds.plan import Key, Object, key_of
 from stagecoach.policies.sharing import Claim
-from stagecoach.runtime.cache import Cache, key_of, owner_key
+from stagecoach.runtime.cache import Cache, owner_key
 from stagecoach.runtime.guard import guarded
 from stagecoach.runtime.resources import Resource
 
 logger = logging.getLogger(__name__)
 
 
+class Enqueue(Protocol):
+    """Where keys go; `later` is for those to which nothing has happened that is known of."""
+
+    def __call__(self, key: Key, *, later: bool = False) -> None:
+        """Reconcile the object of this key."""
+
+
 class Intake:
     """Turns what watches, pollers and our own writes bring into memory and work."""
 
-    def __init__(self, cache: Cache, controllers: Iterable[Controller], enqueue: Callable[[Key], None]) -> None:
+    def __init__(self, cache: Cache, controllers: Iterable[Controller], enqueue: Enqueue) -> None:
         self._cache = cache
         self._enqueue = enqueue
         self._wakes = {each.kind: guarded(each.wakes) for each in controllers}
+        self._rests = {each.kind: each.rests for each in controllers}
 
     def own(self, obj: Object, *, listed: bool = False) -> None:
-        """Take in an object of ours; what is already known makes no work."""
+        """Take in an object of ours; what is already known makes no work.
+
+        A list has all that there is, and nothing may have happened to most of it.
+        """
         key = key_of(obj)
-        # Those of before too: an object of the same name may have come in its place.
-        companions = self._cache.companion_keys(key)
+        before = self._cache.get(key)
         if self._cache.store(obj, listed=listed):
-            self._spread(obj, companions | self._cache.companion_keys(key))
+            self._enqueue(key, later=listed)
+            self._spread(key, before)
 
     def own_deleted(self, obj: Object) -> None:
         """Take in that an object of ours is gone."""
-        companions = self._cache.companion_keys(key_of(obj))
+        key = key_of(obj)
+        before = self._cache.get(key)
         if self._cache.remove(obj):
-            self._spread(obj, companions)
+            self._enqueue(key)
+            self._spread(key, before)
 
     def child(self, resource: Resource, obj: Object, *, listed: bool = False) -> None:
         """Take in a child."""
         if self._cache.store_child(resource, obj, listed=listed):
-            self.wake_owner(obj)
+            self.wake_owner(obj, later=listed)
 
     def claim(self, owner: Object, namespace: str, name: str, claim: Claim) -> None:
         """Take in what a claim is like, and reconcile the object that asked for it."""
@@ -50,18 +64,26 @@ class Intake:
         self._cache.remove_child(resource, obj)
         self.wake_owner(obj)
 
-    def wake_owner(self, child: Object) -> None:
+    def wake_owner(self, child: Object, *, later: bool = False) -> None:
         """Reconcile the object that a child was made for."""
         key = owner_key(child)
         if key is not None and key.kind in self._wakes:
-            self._enqueue(key)
+            self._enqueue(key, later=later)
 
     def everything(self) -> None:
-        """Reconcile all: after a change of leadership, and now and then against what nobody foresaw."""
-        for key in self._cache.keys():  # noqa: SIM118 - not a dictionary
-            self._enqueue(key)
+        """Reconcile all that does not rest: after a change of leadership, and now and then against the unforeseen."""
+        for obj in self._cache.everything():
+            key = key_of(obj)
+            if not self._at_rest(key, obj):
+                self._enqueue(key, later=True)
 
-    def _spread(self, obj: Object, companions: Iterable[Key]) -> None:
-        key = key_of(obj)
-        for each in (key, *self._cache.referrer_keys(key), *companions, *self._wakes[key.kind](obj)):
-            self._enqueue(each)
+    def _at_rest(self, key: Key, obj: Object) -> bool:
+        try:
+            return self._rests[key.kind](self._cache, obj)
+        except Exception:
+            return False  # its reconcile tells what is wrong with it
+
+    def _spread(self, key: Key, before: Object | None) -> None:
+        """Reconcile those for whom it counts that another object has changed."""
+        for each in self._wakes[key.kind](key, self._cache, before, self._cache.get(key)):
+            self._enqueue(each, later=True)

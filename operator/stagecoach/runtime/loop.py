@@ -10,19 +10,10 @@ from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.plan import Key, Object
 from stagecoach.runtime import metrics
 from stagecoach.runtime.cache import Cache
-from stagecoach.runtime.errors import (
-    ApiError,
-    Conflict,
-    Fenced,
-    Forbidden,
-    NameTaken,
-    NotFound,
-    Rejected,
-    Throttled,
-)
+from stagecoach.runtime.errors import ApiError, Conflict, Fenced, Forbidden, NameTaken, NotFound, Rejected
 from stagecoach.runtime.executor import Executor
 from stagecoach.runtime.lease import Leadership
-from stagecoach.runtime.problems import Problem, Problems
+from stagecoach.runtime.problems import Problem, Problems, refused
 from stagecoach.runtime.queue import QueueClosed, WorkQueue
 
 logger = logging.getLogger(__name__)
@@ -101,7 +92,7 @@ class Loop:
         except (Forbidden, Rejected, NameTaken) as error:
             await self._blocked(key, error)
         except ApiError as error:
-            self._failed(key, type(error).__name__, error.retry_after if isinstance(error, Throttled) else 0.0)
+            self._failed(key, type(error).__name__, error.retry_after)
             logger.warning("not done, will be tried again: %s", error, extra={"key": str(key)})
         except Exception as error:  # a bug; it must not take the other objects down
             await self._bug(key, error)
@@ -123,10 +114,10 @@ class Loop:
         self._queue.retry(key, at_least)
 
     async def _blocked(self, key: Key, error: Exception) -> None:
-        reason = (error.reason if isinstance(error, ApiError) else "") or type(error).__name__
-        logger.warning("blocked: %s", error, extra={"key": str(key), "reason": reason})
-        self._failed(key, reason)
-        await self._show(key, Problem(reason, str(error)))
+        problem = refused(error)
+        logger.warning("blocked: %s", error, extra={"key": str(key), "reason": problem.reason})
+        self._failed(key, problem.reason)
+        await self._show(key, problem)
 
     async def _bug(self, key: Key, error: Exception) -> None:
         logger.exception("reconcile failed; this is a bug", extra={"key": str(key), "kind": key.kind})

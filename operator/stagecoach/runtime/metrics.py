@@ -5,7 +5,7 @@ from prometheus_client import Counter, Gauge, Histogram
 QUEUE_DEPTH = Gauge("stagecoach_queue_depth", "Keys that wait for a worker.")
 QUEUE_WAIT = Histogram(
     "stagecoach_queue_wait_seconds",
-    "From the first event of a key to the start of its reconcile.",
+    "From the first event of a key to the start of its reconcile. What nothing happened to is not counted.",
     buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
 )
 RECONCILE_SECONDS = Histogram(

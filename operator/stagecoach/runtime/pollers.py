@@ -4,7 +4,8 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from stagecoach.contract.reports import Progress, ProgressLine
@@ -22,12 +23,9 @@ from stagecoach.runtime.resources import EVENTS
 logger = logging.getLogger(__name__)
 
 TICK = 1.0
-CONCURRENT = 8
-# Requests per second of one poller: with more pods each is asked less often.
-RATE = 20
 PROGRESS_SECONDS = 10.0
 PROGRESS_LINES = 5
-WARNING_SECONDS = 15.0
+WARNING_SECONDS = 10.0
 # A pod that starts in this time has nothing to say.
 WARNING_GRACE = 5.0
 WARNING_LENGTH = 500
@@ -40,12 +38,17 @@ class Fact(Protocol):
     name: str
     seconds: float
     grace: float
+    rate: int  # requests per second: where there is more to ask, each is asked less often
+    concurrent: int
 
     def concerns(self, pod: Object) -> bool:
         """Whether the pod is asked about now."""
 
-    async def fetch(self, pod: Object) -> bool:
-        """Ask, remember; return whether the fact has changed."""
+    def topic(self, pod: Object) -> str:
+        """Return what the question is about: pods of one topic share an answer."""
+
+    async def fetch(self, pods: Sequence[Object]) -> list[Object]:
+        """Ask about the pods of one topic, remember; return those of which the fact has changed."""
 
     def leave(self, pod_uid: str) -> bool:
         """Forget about a pod that is no longer asked about; return whether that changes a fact."""
@@ -69,9 +72,11 @@ class Poller:
         self._leadership = leadership
         self._clock = clock
         self._sleep = sleep
-        self._next: dict[str, float] = {}  # pod uid: when to ask
+        self._pods: set[str] = set()  # the uids that the fact concerned when last looked
+        self._next: dict[str, float] = {}  # topic: when to ask
         self._failures: dict[str, int] = {}
-        self._slots = asyncio.Semaphore(CONCURRENT)
+        self._resumes = 0.0  # the server wants nothing more to be asked before
+        self._slots = asyncio.Semaphore(fact.concurrent)
 
     async def run(self) -> None:
         """Poll for ever."""
@@ -84,38 +89,52 @@ class Poller:
     async def tick(self) -> None:
         """Ask about the pods whose turn it is, those who wait longest first."""
         now = self._clock()
-        pods = {pod["metadata"]["uid"]: pod for pod in self._cache.live() if self._fact.concerns(pod)}
-        for uid in self._next.keys() - pods.keys():
-            self._leave(uid)
-        for uid in pods.keys() - self._next.keys():
-            self._next[uid] = now + self._fact.grace
-        due = sorted((at, uid) for uid, at in self._next.items() if at <= now)
-        await asyncio.gather(*(self._ask(uid, pods[uid]) for _, uid in due[: int(RATE * TICK)]))
+        topics = self._topics()
+        # A topic that comes back is asked about no sooner than if it had stayed.
+        for topic in [each for each, at in self._next.items() if at <= now and each not in topics]:
+            del self._next[topic]
+            self._failures.pop(topic, None)
+        for topic in topics.keys() - self._next.keys():
+            self._next[topic] = now + self._fact.grace
+        due = sorted((at, topic) for topic, at in self._next.items() if at <= now)
+        await asyncio.gather(*(self._ask(topic, topics[topic]) for _, topic in due[: int(self._fact.rate * TICK)]))
 
-    async def _ask(self, uid: str, pod: Object) -> None:
+    def _topics(self) -> dict[str, list[Object]]:
+        """Return what is to be asked about, with the pods that it is about."""
+        topics: defaultdict[str, list[Object]] = defaultdict(list)
+        pods = [pod for pod in self._cache.live() if self._fact.concerns(pod)]
+        for pod in pods:
+            topics[self._fact.topic(pod)].append(pod)
+        left, self._pods = self._pods, {pod["metadata"]["uid"] for pod in pods}
+        for uid in left - self._pods:
+            self._leave(uid)
+        return topics
+
+    async def _ask(self, topic: str, pods: Sequence[Object]) -> None:
         async with self._slots:
+            if self._clock() < self._resumes:
+                return  # it stays due
             try:
-                changed = await self._fact.fetch(pod)
+                changed = await self._fact.fetch(pods)
             except ApiError as error:
-                self._failed(uid, error)
+                self._failed(topic, error)
                 return
-        self._failures.pop(uid, None)
-        self._schedule(uid, self._fact.seconds)
-        if changed:
+        self._failures.pop(topic, None)
+        self._schedule(topic, self._fact.seconds)
+        for pod in changed:
             self._intake.wake_owner(pod)
 
-    def _failed(self, uid: str, error: ApiError) -> None:
+    def _failed(self, topic: str, error: ApiError) -> None:
         metrics.FACTS_FAILED.labels(self._fact.name).inc()
-        self._failures[uid] = failures = self._failures.get(uid, 0) + 1
-        self._schedule(uid, min(LONGEST_SECONDS, self._fact.seconds * 2 ** min(failures, 8)))
-        logger.debug("no %s: %s", self._fact.name, error, extra={"pod_uid": uid})
+        self._failures[topic] = failures = self._failures.get(topic, 0) + 1
+        self._schedule(topic, min(LONGEST_SECONDS, self._fact.seconds * 2 ** min(failures, 8)))
+        self._resumes = max(self._resumes, self._clock() + error.retry_after)
+        logger.debug("no %s: %s", self._fact.name, error, extra={"topic": topic})
 
-    def _schedule(self, uid: str, seconds: float) -> None:
-        self._next[uid] = self._clock() + seconds * random.uniform(0.9, 1.1)  # noqa: S311 - no secret
+    def _schedule(self, topic: str, seconds: float) -> None:
+        self._next[topic] = self._clock() + seconds * random.uniform(0.9, 1.1)  # noqa: S311 - no secret
 
     def _leave(self, uid: str) -> None:
-        del self._next[uid]
-        self._failures.pop(uid, None)
         pod = self._cache.pod(uid)
         if self._fact.leave(uid) and pod is not None:
             self._intake.wake_owner(pod)
@@ -127,6 +146,8 @@ class ProgressFact:
     name = "progress"
     seconds = PROGRESS_SECONDS
     grace = 0.0
+    rate = 20
+    concurrent = 8
 
     def __init__(self, client: Client, cache: Cache) -> None:
         self._client = client
@@ -137,12 +158,18 @@ class ProgressFact:
         labels = pod["metadata"].get("labels") or {}
         return labels.get(INDEX, "0") == "0" and REPORTS_PROGRESS in labels and pod["status"].get("phase") == "Running"
 
-    async def fetch(self, pod: Object) -> bool:
+    def topic(self, pod: Object) -> str:
+        """Each pod has a log of its own."""
+        return str(pod["metadata"]["uid"])
+
+    async def fetch(self, pods: Sequence[Object]) -> list[Object]:
         """Read the end of the log. A log without a progress line leaves the fact to grow old."""
+        [pod] = pods
         metadata = pod["metadata"]
         log = await self._client.pod_log(metadata["namespace"], metadata["name"], CONTAINER, PROGRESS_LINES)
         progress = last_progress(log)
-        return progress is not None and self._cache.set_progress(metadata["uid"], progress)
+        changed = progress is not None and self._cache.set_progress(metadata["uid"], progress)
+        return [pod] if changed else []
 
     def leave(self, _pod_uid: str) -> bool:
         """Progress is kept until it is too old: it says how far a run came."""
@@ -150,11 +177,17 @@ class ProgressFact:
 
 
 class WarningFact:
-    """The newest Warning event about a pod that has a node and does not start, or a Job that gets no pod."""
+    """The newest Warning event about a pod that has a node and does not start, or a Job that gets no pod.
+
+    The API server keeps no Events in memory: to answer, it reads all of the namespace, whoever they are about. So it is
+    asked once for all pods of a namespace, and for one namespace at a time.
+    """
 
     name = "warning"
     seconds = WARNING_SECONDS
     grace = WARNING_GRACE
+    rate = 2
+    concurrent = 1
 
     def __init__(self, client: Client, cache: Cache) -> None:
         self._client = client
@@ -168,15 +201,23 @@ class WarningFact:
         on_node = bool(pod["spec"].get("nodeName"))
         return on_node and (status.get("phase") == "Pending" or _has_waiting(status))
 
-    async def fetch(self, pod: Object) -> bool:
-        """List the pod's warnings and remember the newest."""
-        metadata = pod["metadata"]
-        fields = f"involvedObject.uid={metadata['uid']},type=Warning"
-        events = await self._client.list_all(EVENTS, metadata["namespace"], fields=fields)
-        if not events:
-            return False  # events live an hour; the trouble may live longer
-        newest = max(events, key=_time)
-        return self._cache.set_warning(metadata["uid"], _words(newest))
+    def topic(self, pod: Object) -> str:
+        """Return the namespace."""
+        return str(pod["metadata"]["namespace"])
+
+    async def fetch(self, pods: Sequence[Object]) -> list[Object]:
+        """List the namespace's warnings and remember the newest of each pod.
+
+        Where there is none, the last stays: Events live an hour, and the trouble may live longer.
+        """
+        wanted = {pod["metadata"]["uid"]: pod for pod in pods}
+        newest: dict[str, Object] = {}
+        async for events, _ in self._client.pages(EVENTS, self.topic(pods[0]), fields="type=Warning"):
+            for event in events:
+                uid = event["involvedObject"].get("uid")
+                if uid in wanted and (uid not in newest or _time(event) >= _time(newest[uid])):
+                    newest[uid] = event
+        return [wanted[uid] for uid, event in newest.items() if self._cache.set_warning(uid, _words(event))]
 
     def leave(self, pod_uid: str) -> bool:
         """A pod that started has no warning."""

@@ -12,10 +12,12 @@ from datetime import datetime
 from typing import Any
 
 from stagecoach.contract.times import timestamp
-from stagecoach.kinds.plan import Key, Object
-from stagecoach.runtime.cache import key_of
+from stagecoach.kinds.plan import Key, Object, key_of
+from stagecoach.runtime.errors import ApiError, Rejected
 
 MESSAGE_LENGTH = 1024
+# Kubernetes checks what it asks of a spec when that is written: what is left is mostly an admission policy's.
+CORRECT = "Correct what it names: in a project's spec.pods, or in another run."
 WORDS_STAY = 60.0
 
 
@@ -25,6 +27,13 @@ class Problem:
 
     reason: str
     message: str
+
+
+def refused(error: Exception) -> Problem:
+    """Return the problem of an object for which something was refused that somebody has to mend."""
+    reason = (error.reason if isinstance(error, ApiError) else "") or type(error).__name__
+    remedy = f". {CORRECT}" if isinstance(error, Rejected) else ""
+    return Problem(reason, f"{str(error)[: MESSAGE_LENGTH - len(remedy)]}{remedy}")
 
 
 class Problems:

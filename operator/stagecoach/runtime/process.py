@@ -70,7 +70,8 @@ class Operator:
             for resource, namespace in itertools.product((JOBS, PODS, SERVICES), options.namespaces or (None,))
         ]
         self._watch = OwnWatch(connection, self._reader, self._own.values(), options.namespaces, cache, intake)
-        executor = Executor(self._writer, resources, intake, Recorder(self._writer, options.identity))
+        self._recorder = Recorder(self._writer, options.identity)
+        executor = Executor(self._writer, resources, intake, self._recorder)
         self._loop = Loop(
             controllers,
             options.settings,
@@ -123,6 +124,7 @@ class Operator:
         for number in range(self._options.workers):
             start(f"worker {number}", self._loop.work())
         start("resync", resync(self._intake.everything, self._leadership))
+        start("events", self._recorder.run())
         start("elector", self._lead())
         start("haste", self._hasten())
         start("exactness", self._watch.keep_exact())
@@ -137,9 +139,11 @@ class Operator:
         backoff = Backoff(first=0.5, longest=10.0)
         told: list[str] = []
         while True:
+            patience = 0.0
             try:
                 missing = await self._missing()
             except ApiError as error:
+                patience = error.retry_after
                 logger.warning("waiting for the API server to say which kinds it serves: %s", error)
             else:
                 if not missing:
@@ -147,7 +151,7 @@ class Operator:
                 if missing != told:
                     logger.error(NO_KINDS, ", ".join(missing), extra={"missing": missing})
                 told = missing
-            await asyncio.sleep(backoff.next())
+            await asyncio.sleep(backoff.next(patience))
 
     async def _missing(self) -> list[str]:
         wanted = {each.plural for each in self._own.values()}

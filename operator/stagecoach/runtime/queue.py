@@ -1,17 +1,21 @@
 """The work queue: which object to reconcile next.
 
-A key is in it at most once, runs in one worker at a time, and runs again when it was added while it ran.
+A key is in it at most once, runs in one worker at a time, and runs again when it was added while it ran. There are two
+lanes: what happened to an object itself goes ahead of what may concern it.
 Nothing here waits except `get`; time comes in, so that every rule can be tested without sleeping.
 """
 
 import asyncio
 import heapq
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 
 from stagecoach.kinds.plan import Key
 from stagecoach.runtime.backoff import Backoff
+
+# Of so many keys that are taken while some wait in both lanes, the last is of the second: neither lane stands still.
+SHARE = 8
 
 
 class QueueClosed(Exception):
@@ -31,7 +35,10 @@ class WorkQueue:
         self._new_backoff = backoff
         self._on_wait = on_wait
         self._ready: deque[Key] = deque()
-        self._added: dict[Key, float] = {}  # since when a key waits, in the deque or for its running self
+        self._behind: OrderedDict[Key, None] = OrderedDict()  # the second lane
+        self._overtaken = 0  # how many were taken from the first lane since the last of the second
+        self._added: dict[Key, float] = {}  # since when a key waits, in a lane or for its running self
+        self._later: set[Key] = set()  # of these, those of the second lane
         self._running: set[Key] = set()
         self._deadlines: dict[Key, float] = {}
         self._heap: list[tuple[float, int, Key]] = []  # may hold deadlines that no longer count
@@ -43,21 +50,26 @@ class WorkQueue:
     @property
     def depth(self) -> int:
         """How many keys wait for a worker now."""
-        return len(self._ready)
+        return len(self._ready) + len(self._behind)
 
     @property
     def running(self) -> int:
         """How many keys are being worked on."""
         return len(self._running)
 
-    def add(self, key: Key) -> None:
-        """Work on this key soon."""
-        if key in self._added or self._closed:
+    def add(self, key: Key, *, later: bool = False) -> None:
+        """Work on this key soon; `later` is for one to which nothing has happened that is known of."""
+        if self._closed or (key in self._added and (later or key not in self._later)):
             return
+        if key in self._behind:
+            del self._behind[key]  # it goes ahead
         self._added[key] = self._clock()
+        if later:
+            self._later.add(key)
+        else:
+            self._later.discard(key)
         if key not in self._running:
-            self._ready.append(key)
-            self._wake()
+            self._line_up(key)
 
     def put_after(self, key: Key, seconds: float) -> None:
         """Work on this key after some seconds; of two deadlines the earlier one counts, until the key runs."""
@@ -87,10 +99,14 @@ class WorkQueue:
     def take(self) -> Key | None:
         """Return a key to work on, or None. The caller owes a `done`."""
         self._promote()
-        if self._closed or not self._ready:
+        if self._closed or not self.depth:
             return None
-        key = self._ready.popleft()
-        self._on_wait(self._clock() - self._added.pop(key))
+        key = self._next()
+        since = self._added.pop(key)
+        if key in self._later:
+            self._later.discard(key)
+        else:
+            self._on_wait(self._clock() - since)
         self._running.add(key)
         # What runs now sees everything; it sets its next deadline itself.
         self._deadlines.pop(key, None)
@@ -100,8 +116,7 @@ class WorkQueue:
         """Say that the work on a key ended; if it was added meanwhile, it is ready again."""
         self._running.discard(key)
         if key in self._added:
-            self._ready.append(key)
-            self._wake()
+            self._line_up(key)
 
     async def get(self) -> Key:
         """Wait for a key to work on. Raises QueueClosed."""
@@ -123,6 +138,20 @@ class WorkQueue:
         while self._heap and self._deadlines.get(self._heap[0][2]) != self._heap[0][0]:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
+
+    def _line_up(self, key: Key) -> None:
+        if key in self._later:
+            self._behind[key] = None
+        else:
+            self._ready.append(key)
+        self._wake()
+
+    def _next(self) -> Key:
+        if self._behind and (not self._ready or self._overtaken >= SHARE - 1):
+            self._overtaken = 0
+            return self._behind.popitem(last=False)[0]
+        self._overtaken += bool(self._behind)
+        return self._ready.popleft()
 
     def _compact(self) -> None:
         # Each run drops its key's deadline and leaves the entry: with far deadlines they would pile up.

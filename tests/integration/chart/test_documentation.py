@@ -109,6 +109,20 @@ def test_every_reason_of_the_trainer_is_explained() -> None:
     assert {"BaseMissing", "StorageFull", "EmptyLabel", "InputChanged"} <= given
 
 
+def test_every_module_of_the_trainer_is_in_its_table() -> None:
+    page = (TRAINER.parent / "README.md").read_text()
+    table = dict(re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (.+) \|$", page.split("| module |")[1], re.MULTILINE))
+    told = [name for names in table for name in re.findall(r"`(\w+)`", names)]
+    assert sorted(told) == _modules(TRAINER)
+    assert sorted(re.findall(r"`(\w+)`", table["`families`"])) == _modules(TRAINER / "families")
+
+
+def _modules(package: Path) -> list[str]:
+    """Return the names of a package's modules, and of the packages in it."""
+    there = [item for item in package.iterdir() if item.suffix == ".py" or (item / "__init__.py").exists()]
+    return sorted(item.stem for item in there if item.stem != "__init__")
+
+
 def _problems(place: Path) -> Iterator[str]:
     """Yield the words that the source gives as the reasons of problems."""
     for path in sorted(place.rglob("*.py")):

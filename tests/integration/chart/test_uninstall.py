@@ -1,4 +1,4 @@
-"""What is left when the chart is uninstalled in the middle of everything, and that all of it can go."""
+"""NothingStuck: what is left when the chart is uninstalled in the middle of everything can go, all of it."""
 
 import re
 import shlex

@@ -152,16 +152,57 @@ def test_what_is_taken_makes_a_job_that_is_taken(kube: Kube, cpu: str, memory: s
             )
         )
     )
+    take(kube, job(project, jobs.Demand(cpu, memory), f"pvc://{LONGEST}"))
+
+
+def job(project: TransformerProject, demand: jobs.Demand, storage: str = "pvc://lake") -> builders.Object:
+    """Return a Job of a project that asks for this."""
     work = jobs.Work(
         name=jobs.job_name(project, "resolve-1"),
         document=LookupJob(subject=contracts.subject(project), inputs_digest=builders.digest("1")),
         image="i",
         pull_policy="Always",
-        storage=f"pvc://{LONGEST}",
+        storage=storage,
         sources=(),
-        demand=jobs.Demand(cpu, memory),
+        demand=demand,
         pods=project.spec.pods,
         seconds=1,
         keep_seconds=1,
     )
-    take(kube, jobs.job(project, work))
+    return jobs.job(project, work)
+
+
+# What a quota's name for it leaves to a domain.
+LONGEST_DOMAIN = LONGEST[:244]
+GPUS = {
+    "nvidia.com/gpu": "",
+    "amd.com/gpu": "",
+    "a/b": "",
+    "1.b-c/A_b.c-1": "",
+    f"nvidia.com/{'g' * 63}": "",
+    f"{LONGEST_DOMAIN}/g": "",
+    "gpu": "must be <domain>/<name>, such as nvidia.com/gpu: the name of at most 63 letters",
+    "-a/b": "must be <domain>/<name>",
+    "nvidia.com/-x": "must be <domain>/<name>",
+    "../x": "must be <domain>/<name>",
+    "nvidia..com/gpu": "must be <domain>/<name>",
+    "Nvidia.com/gpu": "must be <domain>/<name>",
+    "nvidia.com/": "must be <domain>/<name>",
+    "nvidia.com/gpu/1": "must be <domain>/<name>",
+    f"nvidia.com/{'g' * 64}": "must be <domain>/<name>",
+    f"{LONGEST_DOMAIN}d/g": "may not be more than 246",
+    "requests.nvidia.com/gpu": "must be the name that nodes have, which does not begin with requests.",
+}
+
+
+@pytest.mark.parametrize(("name", "words"), GPUS.items(), ids=[name[:30] for name in GPUS])
+def test_a_gpu_has_a_name_that_kubernetes_takes(kube: Kube, name: str, words: str) -> None:
+    run = written(builders.run, kube.namespace, put("resources", {"gpusPerNode": 1, "gpuResource": name}))
+    project = TransformerProject.model_validate(kube.create(builders.project(namespace=kube.namespace)))
+    asking = job(project, jobs.Demand("1", "1Gi", name, gpus=1))
+    if words:
+        assert words in refused(kube, run)
+        refused(kube, asking)
+    else:
+        take(kube, run)
+        take(kube, asking)

@@ -13,7 +13,8 @@ RUNS = [
     ("epochs and steps", put("hyperparameters.maxSteps", 5), "give only one of hyperparameters.epochs and"),
     ("modules twice", put("method.targetModules", {"preset": "all-linear", "names": ["q_proj"]}), "give exactly one of targetModules"),
     ("no modules", put("method.targetModules", {}), "give exactly one of targetModules"),
-    ("odd module", put("method.targetModules", {"names": ["../q"]}), "should match"),
+    ("odd feed-forward module", put("method", {"type": "IA3", "feedforwardModules": ["q_proj$"]}), "must be a module's name or its last parts, such as q_proj"),
+    ("odd module", put("method.targetModules", {"names": ["../q"]}), "must be a module's name or its last parts, such as q_proj"),
     ("unknown method", put("method.type", "Magic"), 'supported values: "LoRA", "RsLoRA", "DoRA", "QLoRA", "IA3", "PrefixTuning", "PromptTuning", "PTuning", "Full", "Import"'),
     ("a rank of a full training", put("method", {"type": "Full", "rank": 8}), "method.rank is a parameter of LoRA, RsLoRA, DoRA and QLoRA: leave it out, or choose such a type"),
     ("alpha of IA3", put("method", {"type": "IA3", "alpha": 8}), "method.alpha is a parameter of LoRA, RsLoRA, DoRA and QLoRA"),
@@ -64,7 +65,8 @@ RUNS = [
     ("as much in bytes", put("resources.memory", "100000000000000"), "of at least 1M and at most 99Ti"),
     ("eight bytes", put("resources.memory", "8"), "of at least 1M and at most 99Ti"),
     ("no training data", put("data.train", []), "should have at least 1 items"),
-    ("odd project", put("project", "Desk"), "should match"),
+    ("odd project", put("project", "Desk"), "must be lower-case letters, digits and '-'"),
+    ("odd training data", put("data.train", [{"name": "a.b"}]), "must be lower-case letters, digits and '-'"),
     ("unknown field", put("method.rnak", 8), "unknown field"),
 ]  # fmt: skip
 
@@ -163,7 +165,9 @@ def importing(**changes: Any) -> Change:
 IMPORTS = [
     ("no folder", importing(method={"uri": None}), "Import needs method.uri"),
     ("no digest", importing(method={"digest": None}), "Import needs method.digest, for a run's artifact its status"),
-    ("an odd digest", importing(method={"digest": "latest"}), "should match"),
+    ("an odd digest", importing(method={"digest": "latest"}), "must be sha256: and 64 of the digits 0-9 and a-f"),
+    ("a digest and more", importing(method={"digest": builders.digest("a") + "b"}), "copy it from a status"),
+    ("an odd revision", importing(method={"uri": "hf://desk/a", "revision": "a/"}), "must be a commit, branch or tag"),
     ("a file", importing(method={"uri": "https://data.example.com/a"}), "hf://<organization>/<name>"),
     ("a revision of a folder", importing(method={"revision": "main"}), "method.revision is for a model hub"),
     ("trained on nothing", importing(method={"trainedOn": []}), "should have at least 1 items"),

@@ -162,12 +162,49 @@ def test_a_queue_admits_takes_back_and_admits_again(desk: Desk) -> None:
     run = desk.kube.get("FineTuneRun", "first")
     assert run["status"]["phase"] == "Queued"
     assert [item.get("end") for item in run["status"]["attempts"]] == [None]
+    totals = run["status"]["totals"]
+    assert (totals["interruptions"], totals["idleInterruptions"], totals["checkpoint"]) == (1, 0, 40)
     admit(desk, job)
     second = running(desk)
     assert second != first
     desk.kubelet.succeeded(second, TRAINED)
     status = desk.awaits("FineTuneRun", "first", "Succeeded")["status"]
     assert [item["outcome"] for item in status["attempts"]] == ["Succeeded"]
+
+
+def test_a_queue_that_takes_back_again_and_again_ends_a_run_that_does_not_get_on(desk: Desk) -> None:
+    make_queued_project(desk)
+    desk.kube.create(builders.run(namespace=desk.kube.namespace))
+    job = desk.job_of("FineTuneRun", "first")
+
+    def interruptions() -> int:
+        return int(desk.kube.get("FineTuneRun", "first")["status"].get("totals", {}).get("interruptions", 0))
+
+    def taken_back(pod: str) -> None:
+        admit(desk, job, admitted=False)
+        eventually(lambda: leaves(desk, pod), 30, "the Job controller takes the pod away")
+
+    def interrupted(times: int) -> None:
+        pod = running(desk)
+        taken_back(pod)
+        desk.kubelet.ended(pod, 143, json.dumps({"outcome": "Terminated"}))
+        remove(desk.kube, pod)
+        eventually(lambda: interruptions() == times, 30, "it is counted")
+
+    eventually(lambda: desk.kube.find("Job", job), 20, "the Job is there")
+    admit(desk, job)
+    pending = desk.kubelet.pod_of(job, seconds=30)
+    taken_back(pending)
+    eventually(lambda: desk.kube.find("Pod", pending) is None, 30, "it is gone")
+    for times in (1, 2, 3):
+        admit(desk, job)
+        assert interruptions() == times - 1, "what did not run was not interrupted"
+        interrupted(times)
+    run = desk.awaits("FineTuneRun", "first", "Failed")
+    assert desk.reason("FineTuneRun", "first")[0] == "NoProgress"
+    assert "was suspended while its pod ran" in desk.reason("FineTuneRun", "first")[1]
+    assert run["status"]["totals"]["failures"] == 0
+    eventually(lambda: desk.kube.find("Job", job) is None, 30, "its Job goes")
 
 
 @pytest.mark.parametrize(

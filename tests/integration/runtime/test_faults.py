@@ -1,4 +1,4 @@
-"""What goes wrong in a cluster: the API server away, watches cut, rights missing, names taken."""
+"""NothingStuck: the API server away, watches cut, rights missing, names taken; all is said, and goes on afterwards."""
 
 import json
 from pathlib import Path

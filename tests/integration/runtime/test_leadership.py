@@ -39,6 +39,7 @@ def test_a_replica_that_does_not_lead_is_ready_and_does_nothing(start_toys: Star
 def test_a_killed_leader_is_replaced_and_nothing_is_made_twice(
     control_plane: ControlPlane, start_toys: StartToys, kube: Kube
 ) -> None:
+    """NothingTwice: what was in the dead leader's hands is made once."""
     leader, other = pair(start_toys)
     for number in range(20):
         kube.create(toy(f"t{number}", job="a"))
@@ -55,6 +56,7 @@ def test_a_killed_leader_is_replaced_and_nothing_is_made_twice(
 
 
 def test_a_frozen_leader_that_wakes_changes_nothing(start_toys: StartToys, kube: Kube) -> None:
+    """StaleWriterHarmless: by its own fence."""
     leader, other = pair(start_toys)
     kube.create(toy("shared", value=0))
     wait_phase(kube, "shared", "Idle")

@@ -17,7 +17,7 @@ from stagecoach.kinds.controller import (
     Controller,
     Settings,
 )
-from stagecoach.kinds.plan import Event, Key, Object, Plan
+from stagecoach.kinds.plan import Event, Key, Object, Plan, key_of
 from stagecoach.kinds.view import View
 from stagecoach.runtime import main, options
 
@@ -146,9 +146,9 @@ def references(obj: Object) -> tuple[Key, ...]:
     return (Key("Toy", obj["metadata"]["namespace"], parent),) if parent else ()
 
 
-def wakes(_obj: Object) -> tuple[Key, ...]:
-    """Nobody else."""
-    return ()
+def wakes(key: Key, view: View, _before: Object | None, _after: Object | None) -> tuple[Key, ...]:
+    """Its children."""
+    return tuple(key_of(each) for each in view.referrers(key))
 
 
 CONTROLLER = Controller("Toy", "toys", references, wakes, reconcile)

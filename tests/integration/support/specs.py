@@ -5,6 +5,7 @@ is known to be taken, and changes it at one to three places of the schema: anoth
 it does not, nothing, or something that nobody knows.
 """
 
+import ast
 import copy
 import json
 import re
@@ -23,6 +24,7 @@ Values = st.SearchStrategy[Any]
 
 _WHOLE = re.compile(r"^self\.matches\('(.*)'\)$")
 _EACH_KEY = re.compile(r"^self\.all\(key, .*key\.matches\('(.*)'\)\)$")
+_ONE_OF = re.compile(r"^self in (\[.*\])$")
 # Longer than what a rule of a whole spec can be asked about, or than anything should be.
 _HUGE = 100_000
 # Of the wrong type for most places, and odd for the others.
@@ -115,8 +117,8 @@ def allowed(schema: Object) -> Values:
 @cache  # a pattern takes longer to be made than to be drawn from
 def _allowed(text: str) -> Values:
     schema = json.loads(text)
-    if "enum" in schema:
-        return st.sampled_from(schema["enum"])
+    if words := _words(schema):
+        return st.sampled_from(words)
     lowest, highest = schema.get("minimum"), schema.get("maximum")
     match schema.get("type"):
         case "boolean":
@@ -163,6 +165,13 @@ def _pattern(schema: Object, rule: re.Pattern[str] = _WHOLE) -> str:
     return str(schema.get("pattern", inner))
 
 
+def _words(schema: Object) -> list[str]:
+    """Return the words of which a text is one: those of the schema, or of a rule in words."""
+    found = (_ONE_OF.match(each["rule"]) for each in schema.get("x-kubernetes-validations", ()))
+    inner: list[str] = next((ast.literal_eval(match.group(1)) for match in found if match), [])
+    return list(schema.get("enum", inner))
+
+
 def _list(schema: Object) -> Values:
     keys = schema.get("x-kubernetes-list-map-keys")
     unique: Callable[[Any], Any] | None = (lambda item: tuple(item.get(key) for key in keys)) if keys else None
@@ -187,8 +196,8 @@ def _outside(schema: Object) -> Values:
     beyond: list[Any] = [*ODD[:6]]
     beyond += [schema[bound] + by for bound, by in (("minimum", -1), ("maximum", 1)) if bound in schema]
     beyond += [float(schema[bound]) for bound in ("minimum", "maximum") if bound in schema]
-    if "enum" in schema:
-        beyond += [change(word) for word in schema["enum"] for change in (str.swapcase, lambda word: f"{word} ")]
+    if words := _words(schema):
+        beyond += [change(word) for word in words for change in (str.swapcase, lambda word: f"{word} ")]
     elif schema.get("type") == "string":
         beyond += ["", "x" * (schema.get("maxLength", 2048) + 1), "😀" * (schema.get("maxLength", 2048) + 1)]
         return st.sampled_from(beyond) | st.builds(str.__add__, _text(schema), st.sampled_from(_SUFFIXES))

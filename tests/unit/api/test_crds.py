@@ -1,13 +1,16 @@
 """The committed definitions are the generated ones, small, and described."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from stagecoach.api.crds import KINDS, definition, main
+from stagecoach.api.finetunerun import Resources
 
 ROOT = Path(__file__).parents[3]
 FOLDERS = ("crds", "charts/stagecoach/files/crds")
@@ -41,3 +44,35 @@ def test_every_field_is_described_and_bounded(kind: Any) -> None:
         assert part.get("type") != "array" or "maxItems" in part, f"{path} is a list without a bound"
         assert "anyOf" not in part, f"{path} is not structural"
         assert "$ref" not in part
+
+
+# Each of them once promised more than was done with it.
+FOR_PEOPLE = ("spec.problem.statement", "spec.data.sets[].provenance", "spec.candidates[].provenance")
+
+
+@pytest.mark.parametrize("path", FOR_PEOPLE)
+def test_a_field_that_nothing_reads_says_so(path: str) -> None:
+    schema = definition(KINDS[0])["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    words = dict(nodes(schema, ""))[f".{path}"]["description"]
+    assert "for people who read the object. Nothing computes with it" in words
+
+
+def test_an_overflow_that_is_missing_on_purpose_has_a_rule_that_says_why() -> None:
+    schema = definition(KINDS[0])["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    overflow = dict(nodes(schema, ""))[".spec.tokenization.overflow"]
+    assert "enum" not in overflow, "it would be refused before any rule is asked"
+    told = {each["rule"]: each["message"] for each in overflow["x-kubernetes-validations"]}
+    assert told["self in ['Truncate', 'Reject', 'Chunk']"] == "must be Truncate, Reject or Chunk"
+    why = told["self != 'Hierarchical'"]
+    assert "which no serving engine loads without remote code" in why
+    assert "set overflow Chunk" in why
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.plural))
+def test_what_a_text_must_be_is_told_in_words(kind: Any) -> None:
+    assert '"pattern": "' not in json.dumps(definition(kind)), "the API server would show the expression: use Matches"
+
+
+def test_the_operator_says_the_same_words() -> None:
+    with pytest.raises(ValidationError, match="must be <domain>/<name>, such as"):
+        Resources.model_validate({"gpuResource": "../gpu"})

@@ -1,13 +1,45 @@
-"""Reports of another version of the trainer."""
+"""What a problem says in a sentence, and reports of another version of the trainer."""
 
 import json
 from typing import Any
 
 import pytest
 
-from stagecoach.contract.reports import Outcome, ProgressLine, Report
+from stagecoach.contract.reports import Outcome, Problem, ProgressLine, Report
 
 DIGEST = "sha256:" + "7" * 64
+URI = "data.sets[train].uri"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message", "sentence"),
+    [
+        (URI, "s3://lake/a.csv", "there is no such file.", f"{URI} (s3://lake/a.csv): there is no such file. Mend it."),
+        (URI, "s3://lake/a.csv", "s3://lake/a.csv is no file.", f"{URI}: s3://lake/a.csv is no file. Mend it."),
+        ("method.type", "QLoRA", "it is not for 'QLoRA'.", "method.type: it is not for 'QLoRA'. Mend it."),
+        ("maxLength", "12", "at most 128 tokens.", "maxLength (12): at most 128 tokens. Mend it."),
+        ("data.train[test]", "test", "it is held out.", "data.train[test]: it is held out. Mend it."),
+        ("", "s3://lake", "access is denied.", "s3://lake: access is denied. Mend it."),
+        ("", "s3://lake", "s3://lake is denied.", "s3://lake is denied. Mend it."),
+        (URI, "", "it is wrong.", f"{URI}: it is wrong. Mend it."),
+        ("", "", "it is wrong.", "it is wrong. Mend it."),
+        ("method.labels", "a\n  b", "they are others.", "method.labels (a b): they are others. Mend it."),
+    ],
+)
+def test_a_sentence_has_the_value_where_nothing_else_in_it_has(
+    field: str, value: str, message: str, sentence: str
+) -> None:
+    assert Problem.of("R", message, field=field, value=value, remedy="Mend it.").sentence == sentence
+
+
+def test_a_sentence_without_a_remedy_ends_with_the_message() -> None:
+    assert Problem.of("R", "it is wrong.", value="x").sentence == "x: it is wrong."
+
+
+def test_a_sentence_is_no_longer_than_a_condition_takes() -> None:
+    problem = Problem.of("R", "m" * 5000, field="f" * 5000, value="v" * 5000, remedy="r" * 5000)
+    assert "v" * 199 in problem.sentence
+    assert len(problem.sentence) < 1600
 
 
 def test_what_a_later_trainer_says_beyond_is_passed_over() -> None:

@@ -1,5 +1,6 @@
 """A run of an Embedding: what the trainer is told, and what is said about it before anything is trained."""
 
+import json
 from typing import Any
 
 import pytest
@@ -9,8 +10,8 @@ from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.kinds.finetunerun.inputs import freeze, run_inputs
 from stagecoach.kinds.transformerproject.reconcile import resolve_job
 from tests import builders
-from tests.unit.kinds.test_finetunerun import start, world
-from tests.unit.kinds.test_finetunerun_imports import importing
+from tests.unit.kinds.test_finetunerun import env_of, start, world
+from tests.unit.kinds.test_finetunerun_imports import importing, report
 
 NEGATIVES = {"negative": "n"}
 
@@ -57,7 +58,6 @@ def settings(**changes: Any) -> builders.Object:
         (settings(classWeights="balanced"), {}, "MethodUnsuited", "classWeights: an Embedding has no labels"),
         (builders.run(method={"type": "IA3"}), {}, "MethodUnsuited", "IA3 is for decoders"),
         (builders.run(method={"type": "QLoRA"}), {}, "MethodUnsuited", "with one of LoRA, RsLoRA, DoRA, Full."),
-        (importing(), {}, "MethodUnsuited", "Import takes no model of an Embedding"),
     ],
 )
 def test_what_does_not_go_with_it(run: builders.Object, columns: dict[str, Any], reason: str, words: str) -> None:
@@ -83,3 +83,23 @@ def test_what_goes_with_it(run: builders.Object, columns: dict[str, Any], expect
     servable = here.condition("Servable")
     assert (servable["status"], servable["reason"]) == expected
     assert "embeddings" in servable["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "kind", "expected"),
+    [("Full", "Model", ("True", "WholeModel")), ("LoRA", "Adapter", ("False", "NeedsMerging"))],
+)
+def test_what_was_made_elsewhere_is_imported(method: str, kind: str, expected: tuple[str, str]) -> None:
+    here = world(importing(), embedding_project())
+    start(here)
+    [job] = here.job_objects.values()
+    document = json.loads(env_of(job))
+    assert (document["kind"], document["inputs"]["task"]) == ("Import", "Embedding")
+    assert not {"labels", "labelColumns"} & document["inputs"].keys()
+    found = report(method)
+    found["artifact"] |= {"type": kind}
+    here.end_pods(found)
+    here.reconcile()
+    assert (here.status["phase"], here.condition("Ready")["reason"]) == ("Succeeded", "Imported")
+    servable = here.condition("Servable")
+    assert (servable["status"], servable["reason"]) == expected

@@ -72,6 +72,15 @@ def test_what_cannot_be_served_is_said_once_it_is_known() -> None:
     assert "trainedOn" not in here.status["inputs"], "unknown"
 
 
+def test_of_a_method_of_later_nothing_is_claimed() -> None:
+    here = world(importing())
+    start(here)
+    here.end_pods(report("VeRA"))
+    here.reconcile()
+    condition = here.condition("Servable")
+    assert (here.status["phase"], condition["status"], condition["reason"]) == ("Succeeded", "Unknown", "MethodUnknown")
+
+
 def test_an_import_that_was_done_before_is_adopted() -> None:
     here = world(importing(), builders.ready_project(records=True))
     start(here)

@@ -167,6 +167,7 @@ def test_a_job_that_its_queue_takes_back_goes_on_as_the_same_attempt() -> None:
     assert "end" not in attempt
     assert here.status["phase"] == "Running"
     assert (here.status["totals"]["seconds"], here.status["totals"]["checkpoint"]) == (1000, 5)
+    assert (here.status["totals"]["interruptions"], here.status["totals"]["idleInterruptions"]) == (1, 0)
     # The new pod has the deadline of the first: the operator holds maxDuration.
     here.wait(2600)
     here.reconcile()
@@ -176,3 +177,88 @@ def test_a_job_that_its_queue_takes_back_goes_on_as_the_same_attempt() -> None:
     assert here.condition("Ready")["reason"] == "DeadlineExceeded"
     here.reconcile()
     assert not here.job_objects
+
+
+def take_back(here: World) -> None:
+    """Let the queue admit the Job, and suspend it while its pod runs."""
+    here.admit(True)
+    start(here)
+    assert here.status["phase"] == "Running"
+    here.wait(100)
+    here.admit(False)
+    here.reconcile()
+
+
+def counted(here: World) -> tuple[int, int, int]:
+    totals = here.status["totals"]
+    return totals["failures"], totals["interruptions"], totals["idleInterruptions"]
+
+
+def test_what_a_queue_takes_back_again_and_again_before_a_checkpoint_gives_up() -> None:
+    here = queued()
+    for number in (1, 2):
+        take_back(here)
+        assert here.condition("Ready")["reason"] == "WaitingForQueue"
+        assert counted(here) == (0, number, number)
+        here.reconcile()
+        assert counted(here) == (0, number, number), "once"
+    take_back(here)
+    assert (here.status["phase"], here.condition("Ready")["reason"]) == ("Failed", "NoProgress")
+    words = "was suspended while its pod ran. 3 interruptions in a row left no newer checkpoint at all."
+    assert words in here.condition("Ready")["message"]
+    [attempt] = here.status["attempts"]
+    assert (attempt["outcome"], attempt["counted"]) == ("PodLost", False)
+    assert (*counted(here), here.status["totals"]["seconds"]) == (0, 3, 3, 300)
+    here.reconcile()
+    assert not here.job_objects
+
+
+def test_what_a_queue_takes_back_and_gets_on_is_never_too_much() -> None:
+    here = queued()
+    for step in range(10, 60, 10):
+        here.checkpoint = step
+        take_back(here)
+    assert here.condition("Ready")["reason"] == "WaitingForQueue"
+    assert counted(here) == (0, 5, 0)
+
+
+def test_a_queue_and_others_interrupt_alike() -> None:
+    here = queued()
+    take_back(here)
+    take_back(here)
+    here.admit(True)
+    lose(here)
+    assert here.condition("Ready")["reason"] == "NoProgress"
+
+
+def test_what_a_queue_takes_back_before_it_ran_was_not_interrupted() -> None:
+    here = queued()
+    for _ in range(5):
+        here.admit(True)
+        here.start_pods()
+        here.reconcile()
+        here.admit(False)
+        here.reconcile()
+    assert here.condition("Ready")["reason"] == "WaitingForQueue"
+    assert "totals" not in here.status
+
+
+def test_a_job_that_was_suspended_and_released_unseen_has_another_pod() -> None:
+    here = queued()
+    here.admit(True)
+    start(here)
+    here.wait(100)
+    here.admit(False)
+    here.admit(True)
+    here.reconcile()
+    here.start_pods()
+    here.reconcile()
+    assert here.condition("Ready")["reason"] == "Starting"
+    assert counted(here) == (0, 1, 1)
+    here.reconcile()
+    assert counted(here) == (0, 1, 1), "once"
+    assert "start" not in here.status["attempts"][0]
+    here.run_pods()
+    here.reconcile()
+    assert here.status["phase"] == "Running"
+    assert here.status["totals"]["seconds"] == 100

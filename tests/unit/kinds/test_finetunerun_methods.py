@@ -220,3 +220,42 @@ def test_a_whole_model_is_told_as_one() -> None:
     here.reconcile()
     assert here.status["artifact"]["type"] == "Model"
     assert here.condition("Ready")["message"].startswith("Model 777777777777 was trained")
+
+
+def with_lengths(*accepted: str, **lengths: int) -> builders.Object:
+    """Return a project, of a base with a context of 2048, whose task writes if it has a target's length."""
+    project = builders.ready_project()
+    project["spec"]["tokenization"] |= lengths
+    project["spec"]["accepted"] = [{"finding": code, "reason": "r", "by": "b"} for code in accepted]
+    if "maxTargetLength" in lengths:
+        project["spec"]["problem"] |= {"task": "Generation"}
+        del project["spec"]["problem"]["labels"], project["status"]["labels"]
+    return project
+
+
+VIRTUAL = {"type": "PromptTuning", "virtualTokens": 8}
+
+
+@pytest.mark.parametrize(
+    ("method", "project", "words"),
+    [
+        ({"type": "PrefixTuning"}, with_lengths(maxLength=2028), None),
+        ({"type": "PrefixTuning"}, with_lengths(maxLength=2029), "virtualTokens: 20: with the project's tokenization.maxLength 2029 these are 2049 tokens"),
+        (VIRTUAL, with_lengths(maxLength=2000, maxTargetLength=40), None),
+        (VIRTUAL, with_lengths(maxLength=2000, maxTargetLength=41), "maxLength 2000 and maxTargetLength 41 these are 2049 tokens, and small has a context of 2048"),
+        (VIRTUAL, with_lengths("LongerThanContext", maxLength=2048), None),
+        (VIRTUAL, with_lengths("Leakage", maxLength=2048), "add {finding: LongerThanContext, reason: …, by: …} to its spec.accepted"),
+        ({"type": "LoRA"}, with_lengths(maxLength=2048), None),
+    ],
+)  # fmt: skip
+def test_virtual_tokens_take_context(method: Any, project: builders.Object, words: str | None) -> None:
+    here = world(builders.run(method=method), project)
+    here.reconcile()
+    if words is None:
+        assert here.status["phase"] == "Queued"
+        return
+    assert (here.status["phase"], here.condition("Ready")["reason"]) == ("Blocked", "LongerThanContext")
+    assert words in here.condition("Ready")["message"]
+    here.project = with_lengths("LongerThanContext", maxLength=128)
+    start(here)
+    assert here.status["phase"] == "Running"

@@ -203,5 +203,5 @@ def test_progress_is_that_of_the_first_pod_and_the_failed_index_is_told() -> Non
     world.end_pod(second, {"outcome": "BadInput", "problem": problem}, 64, "Error")
     plan = world.reconcile()
     assert world.status["phase"] == "Failed"
-    assert world.condition("Ready")["message"] == "Index 1: It is wrong."
+    assert world.condition("Ready")["message"] == "Index 1: It is wrong. Correct what it names."
     assert "Index 1" in plan.events[0].message

@@ -1,4 +1,4 @@
-"""Runs of the same inputs: whatever the order of events, they are computed once."""
+"""NothingTwice, of runs of the same inputs: whatever the order of events, they are computed once."""
 
 import json
 from typing import Any
@@ -7,7 +7,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from stagecoach.contract import retention
 from stagecoach.kinds.finetunerun.reconcile import CONTROLLER
+from stagecoach.kinds.finetunerun.turns import LOOK_AGAIN
 from tests import builders
 from tests.unit.kinds.world import TERMINAL, World
 
@@ -27,6 +29,11 @@ def siblings(**changes: Any) -> list[World]:
 
 def intents(world: World) -> list[str]:
     return [document_of(job)["kind"] for job in world.job_objects.values()]
+
+
+def environment(world: World) -> dict[str, str]:
+    [job] = world.job_objects.values()
+    return {item["name"]: item["value"] for item in job["spec"]["template"]["spec"]["containers"][0]["env"]}
 
 
 def document_of(job: builders.Object) -> builders.Object:
@@ -98,6 +105,20 @@ def test_who_is_told_to_train_again_waits_for_nobody() -> None:
     assert [intents(world) for world in worlds] == [["Train"]] * 3
 
 
+def test_a_job_is_told_which_runs_of_its_inputs_have_ended() -> None:
+    elder, younger, youngest = worlds = siblings()
+    youngest.set_spec(suspend=True)
+    all_look(worlds)
+    assert retention.ENDED_VARIABLE not in environment(elder)
+    elder.start_pods()
+    elder.end_pods({"outcome": "BadInput", "problem": {"reason": "Odd", "message": "It is odd."}}, 64, "Error")
+    all_look(worlds)
+    assert elder.status["phase"] == "Failed"
+    told = environment(younger)
+    assert told[retention.ENDED_VARIABLE] == elder.stored["metadata"]["uid"], "one that is suspended may go on"
+    assert told[retention.PROJECT_VARIABLE] == younger.project["metadata"]["uid"]  # type: ignore[index]
+
+
 def test_other_inputs_are_no_reason_to_wait() -> None:
     worlds = siblings()
     for version in (worlds[0].stored, worlds[0].history[0]):
@@ -138,6 +159,18 @@ def test_a_suspended_run_holds_nobody_up_and_has_lost_its_turn_when_it_goes_on()
     all_look(worlds)
     assert [attempt["number"] for attempt in elder.status["attempts"]] == [1, 2]
     assert intents(elder) == ["Lookup"], "there is a record now"
+
+
+def test_whether_a_younger_one_still_has_its_job_is_looked_at_again() -> None:
+    elder, younger, youngest = worlds = siblings()
+    elder.set_spec(suspend=True)
+    all_look(worlds)
+    assert intents(younger) == ["Train"]
+    elder.set_spec(suspend=False)
+    elder.reconcile()
+    assert elder.reconcile().requeue_after == LOOK_AGAIN
+    assert elder.condition("Ready")["reason"] == "SameInputs"
+    assert youngest.reconcile().requeue_after is None, "whom the elder's change wakes"
 
 
 def test_who_goes_on_before_another_began_has_its_turn_again() -> None:

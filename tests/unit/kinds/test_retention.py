@@ -21,6 +21,7 @@ def ended_run(name: str, letter: str) -> builders.Object:
     run = builders.stored(builders.run(name), uid=f"{letter * 8}-0000-0000-0000-000000000000")
     run["status"] = {
         "phase": "Succeeded",
+        "completionTime": builders.CREATED,
         "artifact": {"digest": builders.digest(letter)},
         "inputs": {"digest": builders.digest("e"), "storage": "pvc://store/desk"},
     }
@@ -107,13 +108,14 @@ def test_the_intent_stands_in_the_status_before_the_job_is_made(here: Storehouse
 def test_the_job_is_told_what_the_objects_of_the_cluster_name(here: Storehouse) -> None:
     here.others = [ended_run("elsewhere", "b")]
     here.others[0]["metadata"]["namespace"] = "another"
+    here.runs.append(builders.stored(builders.run("second"), uid="cccccccc-0000-0000-0000-000000000000"))
     here.wait(100)
     here.reconcile()
     document = here.document(here.told["job"])
     assert document["kind"] == "Retain"
     assert (document["runs"], document["keepSeconds"], document["noticeSeconds"]) == (20, 30 * DAY, 3 * DAY)
     assert {"a" * 12, "b" * 12, "e" * 12} <= set(document["protected"])
-    assert document["knownRuns"] == ["aaaaaaaa-0000"]
+    assert document["knownRuns"] == ["cccccccc-0000"], "what has ended goes on from nothing"
     assert document["decided"] == here.now.strftime("%Y-%m-%dT%H:%M:%SZ"), "the lists are of then, whenever it was due"
     assert document["subject"]["uid"] == here.stored["metadata"]["uid"]
 

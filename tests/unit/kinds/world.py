@@ -20,6 +20,7 @@ from stagecoach.policies.pods import INDEX, JOB_NAME
 from stagecoach.policies.sharing import Claim
 from stagecoach.runtime.problems import Problem, overlay
 from tests import builders
+from tests.remedies import speaks
 
 SETTINGS = Settings(trainer_image=builders.IMAGE)
 TERMINAL = ("Succeeded", "Failed")
@@ -349,13 +350,16 @@ class World:
         return next((item for item in self.status.get("conditions", []) if item["type"] == kind), {})
 
     def check_every_failure_speaks(self) -> None:
+        """EveryFailureSpeaks: whatever is not well says why, and what to do about it."""
         if not self.status:
             return
+        for attempt in self.status.get("attempts", []):
+            well = attempt.get("outcome") in (None, "Succeeded")
+            assert well or speaks(attempt["outcome"], attempt.get("message", "")), attempt
         ready = self.condition("Ready")
         if ready["reason"] == "InternalError":
             return  # until the operator looks again
-        assert ready["reason"]
-        assert ready["message"].strip()
+        assert ready["status"] == "True" or speaks(ready["reason"], ready["message"]), ready
         if self.status["phase"] == "Failed":
             assert self.condition("Stalled")["status"] == "True"
         if self.status["phase"] == "Succeeded":

@@ -18,6 +18,7 @@ from stagecoach.policies.attempts import (
     retry_at,
 )
 from stagecoach.policies.pods import JobState, decisive, job_state, pod_state
+from tests.remedies import speaks
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 JOB = JobState("run-abc-1", finished=False)
@@ -37,8 +38,8 @@ def terminated(code: int, reason: str = "Error", message: str = "") -> dict[str,
 
 
 def report(outcome: str, reason: str = "SomeReason") -> str:
-    problem = {"reason": reason, "field": "spec.x", "message": "It is wrong.", "remedy": "Mend it."}
-    return json.dumps({"outcome": outcome, "problem": problem})
+    problem = {"field": "spec.x", "value": "s3://lake", "message": "It is wrong.", "remedy": "Mend it."}
+    return json.dumps({"outcome": outcome, "problem": problem | {"reason": reason}})
 
 
 def leaving(raw: dict[str, Any], at: datetime) -> dict[str, Any]:
@@ -131,7 +132,7 @@ def test_an_end_is_classified(seen: Observation, outcome: AttemptOutcome, retrie
     end = judge(seen)
     assert isinstance(end, Ended)
     assert (end.outcome, end.retried) == (outcome, retried)
-    assert outcome is AttemptOutcome.SUCCEEDED or end.words(), "every failure speaks"
+    assert outcome is AttemptOutcome.SUCCEEDED or speaks(end.outcome, end.words()), end.words()
     interrupted = outcome in (AttemptOutcome.POD_LOST, AttemptOutcome.PREEMPTED)
     assert end.counted == (retried and not interrupted)
 
@@ -188,6 +189,7 @@ def test_a_wait_says_for_what(seen: Observation, reason: str, words: str) -> Non
     assert isinstance(waits, Waiting)
     assert waits.reason == reason
     assert words in waits.message
+    assert speaks(waits.reason, waits.message)
     assert waits.message.endswith(".")
     assert not waits.message.endswith("..")
 
@@ -204,7 +206,7 @@ def test_a_running_pod_is_running() -> None:
 def test_the_programs_own_words_and_reason_are_kept() -> None:
     end = judge(observe(pod("Failed", **terminated(64, message=report("BadInput", "UnknownColumn")))))
     assert isinstance(end, Ended)
-    assert (end.reason, end.words()) == ("UnknownColumn", "spec.x: It is wrong. Mend it.")
+    assert (end.reason, end.words()) == ("UnknownColumn", "spec.x (s3://lake): It is wrong. Mend it.")
 
 
 def test_of_several_pods_the_one_that_is_done_decides() -> None:

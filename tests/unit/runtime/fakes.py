@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from stagecoach.kinds.controller import OWNER_KIND, OWNER_NAME, OWNER_UID, REPORTS_PROGRESS, Controller
-from stagecoach.kinds.plan import Key, Object, Plan
+from stagecoach.kinds.plan import Key, Object, Plan, key_of
+from stagecoach.kinds.view import View
 from stagecoach.runtime.errors import AlreadyExists, Conflict, NotFound
 from stagecoach.runtime.resources import Resource
 
@@ -52,10 +53,24 @@ def controller(reconcile: Callable[..., Plan] = lambda *_: Plan()) -> Controller
     def references(obj: Object) -> tuple[Key, ...]:
         return (key(obj["spec"]["parent"]),) if "parent" in obj["spec"] else ()
 
-    def wakes(obj: Object) -> tuple[Key, ...]:
-        return (key(obj["spec"]["wakes"]),) if "wakes" in obj["spec"] else ()
+    def wakes(own: Key, view: View, before: Object | None, after: Object | None) -> tuple[Key, ...]:
+        others = [each["spec"]["wakes"] for each in (before, after) if each and "wakes" in each["spec"]]
+        return (*(key_of(each) for each in view.referrers(own)), *map(key, others))
 
     return Controller("Toy", "toys", references, wakes, reconcile)
+
+
+class Woken(list[Key]):
+    """The keys that were put on a queue, and those of them that may wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.later: list[Key] = []
+
+    def add(self, key: Key, *, later: bool = False) -> None:
+        self.append(key)
+        if later:
+            self.later.append(key)
 
 
 class FakeServer:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stagecoach.kinds.plan import Key, Object
+from stagecoach.kinds.plan import Object
 from stagecoach.runtime import children
 from stagecoach.runtime.backoff import Backoff
 from stagecoach.runtime.cache import Cache
@@ -16,7 +16,7 @@ from stagecoach.runtime.children import ChildWatch
 from stagecoach.runtime.errors import ApiError, Forbidden, Gone, ServerError, Throttled, Unreachable
 from stagecoach.runtime.intake import Intake
 from stagecoach.runtime.resources import PODS
-from tests.unit.runtime.fakes import controller, key, pod
+from tests.unit.runtime.fakes import Woken, controller, key, pod
 
 Step = Object | ApiError
 
@@ -62,9 +62,9 @@ class Script:
 class World:
     def __init__(self) -> None:
         self.script = Script()
-        self.woken: list[Key] = []
+        self.woken = Woken()
         self.cache = Cache((controller(),))
-        self.intake = Intake(self.cache, (controller(),), self.woken.append)
+        self.intake = Intake(self.cache, (controller(),), self.woken.add)
         client: Any = self.script
         self.watch = ChildWatch(client, PODS, None, self.cache, self.intake, Backoff(first=0.0, longest=0.0))
 

@@ -40,6 +40,11 @@ def test_the_server_s_pause_is_kept_within_reason(header: str, seconds: float) -
     assert error.retry_after == seconds
 
 
+def test_a_server_that_fails_may_ask_for_a_pause_too() -> None:
+    assert answer(503, Retry_After="7").retry_after == 7
+    assert answer(503).retry_after == answer(404).retry_after == 0
+
+
 def test_the_old_form_of_the_pause() -> None:
     error = answer(429, b'{"details": {"retryAfterSeconds": 3}}')
     assert isinstance(error, errors.Throttled)

@@ -7,14 +7,14 @@ from typing import Any
 import kopf
 import pytest
 
-from stagecoach.kinds.plan import Key, Object
+from stagecoach.kinds.plan import Object
 from stagecoach.runtime import handlers, kopf_settings
 from stagecoach.runtime.cache import Cache
-from stagecoach.runtime.errors import ApiError, Forbidden, Unreachable
+from stagecoach.runtime.errors import ApiError, Forbidden, Throttled, Unreachable
 from stagecoach.runtime.handlers import OwnWatch
 from stagecoach.runtime.intake import Intake
 from stagecoach.runtime.resources import Resources
-from tests.unit.runtime.fakes import controller, key, toy
+from tests.unit.runtime.fakes import Woken, controller, key, toy
 
 
 class Names:
@@ -38,11 +38,11 @@ class World:
     def __init__(self) -> None:
         kinds = (controller(),)
         self.names = Names()
-        self.queued: list[Key] = []
+        self.queued = Woken()
         self.cache = Cache(kinds)
         nothing: Any = None
         client: Any = self.names
-        intake = Intake(self.cache, kinds, self.queued.append)
+        intake = Intake(self.cache, kinds, self.queued.add)
         self.watch = OwnWatch(nothing, client, Resources(kinds).own.values(), (), self.cache, intake)
 
     async def event(self, sort: str | None, obj: Object) -> None:
@@ -60,6 +60,12 @@ async def test_an_event_becomes_memory_and_work(world: World) -> None:
     await world.event("DELETED", toy("a"))
     assert world.cache.get(key("a")) is None
     assert world.queued == [key("a"), key("a")]
+
+
+async def test_what_is_listed_waits_behind_what_happens(world: World) -> None:
+    await world.event(None, toy("listed"))
+    await world.event("MODIFIED", toy("happened"))
+    assert world.queued.later == [key("listed")]
 
 
 async def test_the_echo_of_our_own_write_makes_no_work(world: World) -> None:
@@ -129,6 +135,29 @@ async def test_only_a_right_that_is_missing_is_an_error(
         ("WARNING", "deletions could not be looked for: refused"),
         ("ERROR", "deletions could not be looked for: list toys is forbidden"),
     ]
+
+
+async def test_a_server_that_wants_a_pause_gets_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    real = asyncio.sleep
+
+    async def fast(seconds: float) -> None:
+        slept.append(seconds)
+        await real(0)
+
+    monkeypatch.setattr(asyncio, "sleep", fast)
+    world.names.errors = [Throttled("slow down", 17)]
+    await world.watch._sync()
+    assert max(slept) == 17
+    slept.clear()
+    world.names.errors = [Throttled("slow down", 27)]
+    world.watch._started.set()
+    world.watch._relisted.set()
+    keeping = asyncio.create_task(world.watch.keep_exact())
+    async with asyncio.timeout(5):
+        while 27 not in slept:
+            await real(0)
+    keeping.cancel()
 
 
 async def test_a_bug_in_a_question_about_neighbours_does_not_lose_the_event(world: World) -> None:

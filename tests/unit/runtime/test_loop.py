@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from stagecoach.runtime.loop import Loop
 from stagecoach.runtime.queue import WorkQueue
 from stagecoach.runtime.recorder import Recorder
 from stagecoach.runtime.resources import CLAIMS, Resources
-from tests.unit.runtime.fakes import NAMESPACE, Clock, FakeServer, controller, key, toy
+from tests.unit.runtime.fakes import NAMESPACE, Clock, FakeServer, Woken, controller, key, toy
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 Decide = Callable[[Object], Plan]
@@ -341,16 +342,6 @@ async def test_events_are_told_once_under_a_name_of_their_content() -> None:
     assert written["reportingComponent"] == "stagecoach"
 
 
-async def test_an_event_is_told_again_once_the_server_has_forgotten_it() -> None:
-    server, obj, event = FakeServer(), toy("a"), Event("Suspended", "Nothing is started.")
-    client: Any = server
-    recorder = Recorder(client, "me")
-    for minutes, told in ((0, 1), (59, 1), (61, 2), (119, 2), (121, 3)):
-        server.objects.clear()
-        await recorder.tell(obj, event, NOW + timedelta(minutes=minutes))
-        assert len(server.made("create")) == told, minutes
-
-
 async def test_an_event_that_cannot_be_written_does_not_stop_the_plan() -> None:
     world = World(lambda obj: Plan({"phase": "A"}, (Event("E", "e"),), create=() if obj.get("status") else (job(),)))
     world.server.fail("create", Forbidden("no right to events", 403))
@@ -367,6 +358,31 @@ async def test_referrers_and_those_to_wake_are_reconciled() -> None:
     world.see(toy("a", spec={"wakes": "other"}))
     assert world.queue.depth == 3
     await world.settle()
+
+
+async def test_looking_at_everything_again_holds_up_nothing_that_happens() -> None:
+    world = World(lambda _: Plan())
+    for number in range(20):
+        world.see(toy(str(number)))
+    await world.settle()
+    world.intake.everything()
+    assert world.queue.depth == 20
+    world.see(toy("19", version=2))
+    world.see(toy("new"))
+    assert [world.queue.take(), world.queue.take()] == [key("19"), key("new")]
+    for name in ("19", "new"):
+        world.queue.done(key(name))
+    await world.settle()
+
+
+def test_what_rests_is_not_looked_at_again_and_what_cannot_be_told_is() -> None:
+    kinds = (replace(controller(), rests=lambda _, obj: obj["spec"]["rests"]),)
+    cache, woken = Cache(kinds), Woken()
+    intake = Intake(cache, kinds, woken.add)
+    for obj in (toy("rests", spec={"rests": True}), toy("busy", spec={"rests": False}), toy("odd")):
+        cache.store(obj)
+    intake.everything()
+    assert woken == woken.later == [key("busy"), key("odd")]
 
 
 async def test_of_a_thousand_ready_keys_the_loop_lets_others_run() -> None:

@@ -1,15 +1,18 @@
 """Facts about pods."""
 
+import asyncio
+from collections.abc import AsyncIterator
+
 import pytest
 
-from stagecoach.kinds.plan import Key, Object
+from stagecoach.kinds.plan import Object
 from stagecoach.runtime.cache import Cache
-from stagecoach.runtime.errors import ServerError
+from stagecoach.runtime.errors import ApiError, ServerError, Throttled
 from stagecoach.runtime.intake import Intake
 from stagecoach.runtime.lease import Leadership
-from stagecoach.runtime.pollers import RATE, Fact, Poller, ProgressFact, WarningFact, last_progress
+from stagecoach.runtime.pollers import Fact, Poller, ProgressFact, WarningFact, last_progress
 from stagecoach.runtime.resources import PODS
-from tests.unit.runtime.fakes import Clock, controller, key, pod
+from tests.unit.runtime.fakes import Clock, Woken, controller, key, pod
 
 LINE = '{"progress": {"step": %d, "steps": 10, "percent": 10, "at": "2026-01-01T00:00:00Z"}}'
 
@@ -21,20 +24,26 @@ class Logs:
         self.log = ""
         self.events: list[Object] = []
         self.asked: list[str] = []
-        self.down = False
+        self.busy = 0
+        self.error: ApiError | None = None
 
     async def pod_log(self, _namespace: str, name: str, container: str, lines: int) -> str:
         assert (container, lines) == ("trainer", 5)
         return self._answer(name, self.log)
 
-    async def list_all(self, _resource: object, _namespace: str, *, fields: str) -> list[Object]:
-        self._answer(fields, "")
-        return self.events
+    async def pages(self, _resource: object, namespace: str, *, fields: str) -> AsyncIterator[tuple[list[Object], str]]:
+        self._answer(f"{namespace}: {fields}", "")
+        self.busy += 1
+        await asyncio.sleep(0)
+        assert self.busy == 1
+        yield self.events[:1], "1"
+        yield self.events[1:], "1"
+        self.busy -= 1
 
     def _answer(self, what: str, answer: str) -> str:
         self.asked.append(what)
-        if self.down:
-            raise ServerError("no kubelet", 502)
+        if self.error:
+            raise self.error
         return answer
 
 
@@ -42,9 +51,9 @@ class World:
     def __init__(self, fact: type[ProgressFact | WarningFact]) -> None:
         self.clock = Clock()
         self.logs = Logs()
-        self.woken: list[Key] = []
+        self.woken = Woken()
         self.cache = Cache((controller(),), self.clock)
-        intake = Intake(self.cache, (controller(),), self.woken.append)
+        intake = Intake(self.cache, (controller(),), self.woken.add)
         made: Fact = fact(self.logs, self.cache)  # type: ignore[arg-type]
         self.poller = Poller(made, self.cache, intake, Leadership(self.clock), self.clock)
 
@@ -98,7 +107,7 @@ async def test_of_several_pods_that_of_index_0_is_asked_for_progress(progress: W
 
 async def test_unreadable_progress_stays_unknown_and_is_asked_for_less_often(progress: World) -> None:
     progress.see(pod("p"))
-    progress.logs.down = True
+    progress.logs.error = ServerError("no kubelet", 502)
     await progress.pass_time(120)
     assert progress.cache.progress("uid-p") is None
     assert 3 <= len(progress.logs.asked) <= 5
@@ -109,9 +118,20 @@ async def test_many_pods_are_asked_in_turn_at_a_bounded_rate(progress: World) ->
     for number in range(100):
         progress.see(pod(f"p{number}"))
     await progress.pass_time(1)
-    assert len(progress.logs.asked) == RATE
+    assert len(progress.logs.asked) == ProgressFact.rate
     await progress.pass_time(4)
     assert len(set(progress.logs.asked)) == 100
+
+
+async def test_a_server_that_wants_a_pause_gets_it_whatever_pod_it_was_about(progress: World) -> None:
+    for number in range(30):
+        progress.see(pod(f"p{number}"))
+    progress.logs.error = Throttled("slow down", 7)
+    await progress.pass_time(7)
+    assert len(progress.logs.asked) == 1
+    progress.logs.error = None
+    await progress.pass_time(1)
+    assert len(progress.logs.asked) == 1 + ProgressFact.rate
 
 
 @pytest.mark.parametrize("log", ["", "no json", '{"progress": 1}', '{"progress": {"step": 1, "unknown": 2}}'])
@@ -119,27 +139,70 @@ def test_what_is_no_progress_is_none(log: str) -> None:
     assert last_progress(log) is None
 
 
-def waiting(phase: str = "Pending") -> Object:
-    return pod("p", phase=phase, containerStatuses=[{"name": "trainer", "state": {"waiting": {"reason": "X"}}}])
+def waiting(name: str = "p", namespace: str = "ns", phase: str = "Pending") -> Object:
+    made = pod(name, phase=phase, containerStatuses=[{"name": "trainer", "state": {"waiting": {"reason": "X"}}}])
+    made["metadata"]["namespace"] = namespace
+    return made
+
+
+def event(message: str, name: str = "p", **times: str | None) -> Object:
+    return {"reason": "FailedMount", "message": message, "involvedObject": {"uid": f"uid-{name}"}} | times
 
 
 async def test_the_newest_warning_is_kept_after_a_grace(warning: World) -> None:
     warning.see(waiting())
     warning.logs.events = [
-        {"reason": "FailedMount", "message": "old", "lastTimestamp": "2026-01-01T00:00:00Z"},
-        {"reason": "FailedMount", "message": "new", "eventTime": "2026-01-01T00:00:01.000000Z", "lastTimestamp": None},
+        event("new", eventTime="2026-01-01T00:00:01.000000Z", lastTimestamp=None),
+        event("old", lastTimestamp="2026-01-01T00:00:00Z"),
+        event("another's", "q", lastTimestamp="2026-01-01T00:00:02Z"),
     ]
     await warning.pass_time(5)
     assert warning.logs.asked == []
     await warning.pass_time(1)
     assert warning.cache.warning("uid-p") == "FailedMount: new"
     assert warning.woken == [key("a")]
-    assert warning.logs.asked == ["involvedObject.uid=uid-p,type=Warning"]
+    assert warning.logs.asked == ["ns: type=Warning"]
+
+
+async def test_the_pods_of_a_namespace_are_asked_about_at_once(warning: World) -> None:
+    names = [f"p{number}" for number in range(50)]
+    for name in names:
+        warning.see(waiting(name))
+    warning.logs.events = [event(f"of {name}", name) for name in names]
+    await warning.pass_time(6)
+    assert len(warning.logs.asked) == 1
+    assert {warning.cache.warning(f"uid-{name}") for name in names} == {f"FailedMount: of {name}" for name in names}
+
+
+async def test_namespaces_are_asked_about_one_after_the_other_and_all_in_time(warning: World) -> None:
+    for number in range(18):
+        warning.see(waiting(f"p{number}", f"ns-{number}"))
+    await warning.pass_time(6)
+    assert len(warning.logs.asked) == WarningFact.rate
+    await warning.pass_time(8)
+    assert len(set(warning.logs.asked)) == 18
+
+
+async def test_a_warning_is_told_in_less_than_15_seconds_wherever_it_falls(warning: World) -> None:
+    warning.see(waiting())
+    await warning.pass_time(7)
+    warning.logs.events = [event("just missed")]
+    await warning.pass_time(12)
+    assert warning.cache.warning("uid-p") == "FailedMount: just missed"
+
+
+async def test_pods_that_wait_one_after_the_other_are_no_reason_to_ask_more_often(warning: World) -> None:
+    for number in range(10):
+        warning.see(waiting(f"p{number}"))
+        await warning.pass_time(6)
+        warning.see(pod(f"p{number}", version=2))
+        await warning.pass_time(1)
+    assert len(warning.logs.asked) <= 8
 
 
 async def test_a_warning_goes_when_the_pod_starts(warning: World) -> None:
     warning.see(waiting())
-    warning.logs.events = [{"reason": "Failed", "message": "pull", "lastTimestamp": "2026-01-01T00:00:00Z"}]
+    warning.logs.events = [event("pull", lastTimestamp="2026-01-01T00:00:00Z")]
     await warning.pass_time(6)
     warning.see(pod("p", version=2))
     await warning.pass_time(1)

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from stagecoach.kinds.plan import Key
 from stagecoach.runtime.backoff import Backoff
-from stagecoach.runtime.queue import QueueClosed, WorkQueue
+from stagecoach.runtime.queue import SHARE, QueueClosed, WorkQueue
 
 A, B = Key("Toy", "ns", "a"), Key("Toy", "ns", "b")
 
@@ -37,6 +37,49 @@ def test_first_in_first_out(queue: WorkQueue) -> None:
     queue.add(A)
     queue.add(B)
     assert [queue.take(), queue.take(), queue.take()] == [A, B, None]
+
+
+def test_what_nothing_happened_to_waits_behind(queue: WorkQueue) -> None:
+    queue.add(A, later=True)
+    queue.add(B)
+    assert (queue.depth, queue.take(), queue.take(), queue.take()) == (2, B, A, None)
+
+
+def test_what_something_happens_to_goes_ahead(queue: WorkQueue) -> None:
+    queue.add(A, later=True)
+    queue.add(B, later=True)
+    queue.add(B)
+    queue.add(B, later=True)
+    assert (queue.depth, queue.take(), queue.take(), queue.take()) == (2, B, A, None)
+
+
+@pytest.mark.parametrize(("happens", "order"), [(False, [B, A]), (True, [A, B])])
+def test_a_key_that_runs_is_put_into_the_lane_that_it_was_added_to(
+    queue: WorkQueue, happens: bool, order: list[Key]
+) -> None:
+    queue.add(A)
+    queue.take()
+    queue.add(A, later=True)
+    if happens:
+        queue.add(A)
+    queue.done(A)
+    queue.add(B)
+    assert [queue.take(), queue.take(), queue.take()] == [*order, None]
+
+
+def test_neither_lane_stands_still(queue: WorkQueue) -> None:
+    behind = [Key("Toy", "ns", str(number)) for number in range(10)]
+    for key in behind:
+        queue.add(key, later=True)
+    taken = []
+    for _ in range(10 * SHARE):  # something happens to one all the time
+        queue.add(A)
+        took = queue.take()
+        assert took is not None
+        queue.done(took)
+        taken.append(took)
+    assert [key for key in taken if key != A] == behind
+    assert taken[: SHARE + 1] == [A] * (SHARE - 1) + [behind[0], A]
 
 
 def test_a_key_is_in_it_once(queue: WorkQueue) -> None:
@@ -125,6 +168,15 @@ def test_how_long_a_key_waited_is_told(clock: Clock) -> None:
     queue.add(A)
     queue.take()
     assert waits == [2]
+    queue.add(B, later=True)
+    clock.now += 5
+    queue.add(B)
+    clock.now += 1
+    assert queue.take() == B
+    queue.done(A)
+    queue.add(A, later=True)
+    assert queue.take() == A
+    assert waits == [2, 1], "from the first event on; without one there is nothing to tell"
 
 
 def test_far_deadlines_that_no_longer_count_do_not_pile_up(queue: WorkQueue, clock: Clock) -> None:
@@ -225,9 +277,9 @@ class QueueMachine(RuleBasedStateMachine):
         self.deadlines: dict[Key, float] = {}
         self.running: set[Key] = set()
 
-    @rule(key=keys)
-    def add(self, key: Key) -> None:
-        self.queue.add(key)
+    @rule(key=keys, later=st.booleans())
+    def add(self, key: Key, later: bool) -> None:
+        self.queue.add(key, later=later)
         self.owed.add(key)
 
     @rule(key=keys, seconds=st.integers(1, 20))

@@ -159,7 +159,8 @@ def imported_again(project: Project, method: Any, architecture: Family) -> Impor
     folder = project.root / "pvc" / "made" / "it"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(project.storage.path(artifact_folder(trained.digest)), folder)
-    labels = record_of(project, given).labels if trained.type == "Adapter" and architecture is Family.ENCODER else None
+    headed = trained.type == "Adapter" and architecture is Family.ENCODER
+    labels = (record_of(project, given).labels or None) if headed else None
     job = import_job(project, trained.digest, like=given, labels=labels)
     report = work(job)
     assert (report.digest, report.method) == (trained.digest, method.type)

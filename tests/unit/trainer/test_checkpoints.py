@@ -13,14 +13,15 @@ from typing import Any
 
 import pytest
 
+from stagecoach.contract import retention
 from stagecoach.contract.inputs import FullMethod
-from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, Checkpoints, TrainJob
+from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, Checkpoints, LookupJob, TrainJob
 from stagecoach.contract.layout import checkpoints_folder, run_folder
 from stagecoach.contract.progress import DEADLINE_VARIABLE
 from stagecoach.contract.records import Record
 from stagecoach.contract.reports import ExitCode, Outcome, Problem, ProgressLine, Report
 from stagecoach.contract.store import StorageFailed
-from stagecoach_trainer import checkpoints, places
+from stagecoach_trainer import checkpoints, lookup, places
 from tests.unit.contract.documents import SUBJECT
 
 from . import test_encoder_decoders
@@ -346,6 +347,70 @@ def test_a_checkpoint_of_another_run_is_not_used(real: Project) -> None:
     assert first_steps(record_of(real, job)) == [0]
 
 
+def test_a_run_that_ends_leaves_what_another_goes_on_from(real: Project, undisturbed: Record) -> None:
+    other = job_of(real, every=3, subject=ANOTHER, force=True)
+    attempt(real, other, killed=7)
+    job = job_of(real, every=5, force=True)
+    attempt(real, job)
+    assert (saved(real, other), saved(real, job)) == (["step-3.1", "step-6.1"], [])
+    attempt(real, other.model_copy(update={"attempt": 2}))
+    assert first_steps(record_of(real, other)) == [0, 6]
+    same(record_of(real, other), undisturbed)
+    assert real.storage.folders(run_folder(job.inputs.digest)) == []
+
+
+@pytest.mark.parametrize("by", ["Lookup", "Train"])
+def test_what_a_run_saved_goes_when_it_adopts(real: Project, by: str) -> None:
+    job = job_of(real, every=3)
+    attempt(real, job, killed=7)
+    attempt(real, job_of(real, subject=ANOTHER))
+    assert saved(real, job) == ["step-3.1", "step-6.1"], "it may be about to go on"
+    if by == "Lookup":
+        assert lookup.look(LookupJob(subject=job.subject, inputs_digest=job.inputs.digest)) is not None
+    else:
+        attempt(real, job_of(real, number=2, every=3))
+    assert record_of(real, job).subject == ANOTHER
+    assert real.storage.folders(run_folder(job.inputs.digest)) == []
+
+
+def test_what_other_runs_saved_goes_when_it_is_known_that_they_are_over(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = project.train_job().inputs.digest
+
+    def leave(uid: str, run: str | None = "another", of: str | None = "project-1") -> None:
+        sums = checkpoints.LossSums(since_logged=0, logged=0, logged_step=0)
+        left = checkpoints.Checkpoint(
+            inputs_digest=digest,
+            project_uid=of,
+            run=run,
+            step=1,
+            attempt=1,
+            files=(),
+            sums=sums,
+            stretches=(),
+            tokens=0,
+            cpu_hours=0,
+        )
+        project.storage.write(f"{checkpoints_folder(digest, uid)}/{left.name}.json", left.line().encode(), "test")
+
+    def forget() -> list[str]:
+        checkpoints.forget(places.storage, digest, SUBJECT)
+        return project.storage.folders(checkpoints_folder(digest))
+
+    leave(SUBJECT.uid, SUBJECT.name)
+    leave("ended")
+    leave("going-on")
+    leave("replaced", SUBJECT.name)
+    leave("elsewhere", SUBJECT.name, of="project-2")
+    leave("of-before", run=None)
+    project.storage.write(f"{checkpoints_folder(digest, 'unfinished')}/step-1.1/model", b"", "test")
+    assert forget() == ["elsewhere", "ended", "going-on", "of-before", "replaced", "unfinished"]
+    monkeypatch.setenv(retention.PROJECT_VARIABLE, "project-1")
+    monkeypatch.setenv(retention.ENDED_VARIABLE, "ended,never-saved")
+    assert forget() == ["elsewhere", "going-on", "of-before", "unfinished"]
+
+
 def refuse(*_: Any) -> None:
     raise StorageFailed(Problem.of("StorageStale", "the mount is stale"))
 
@@ -407,6 +472,7 @@ def test_the_best_model_is_published_whenever_it_was(real: Project, overfitting:
     other = best_job(real, overfitting, subject=ANOTHER, force=True)
     attempt(real, other, killed=best + 7)
     assert saved(real, other) == sorted([f"step-{best}.1", f"step-{best + 6}.1"])
+    attempt(real, job)  # it finds its own record, and leaves the other's best
     attempt(real, best_job(real, overfitting, subject=ANOTHER, force=True, attempt=2))
     assert first_steps(record_of(real, job)) == [0, best + 6]
     same(record_of(real, job), expected)

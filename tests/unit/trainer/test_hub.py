@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
-from stagecoach.contract.jobs import ModelSource
+from stagecoach.contract.jobs import ImportSource, ModelSource
 from stagecoach.contract.reports import BadInput
 from stagecoach.contract.store import StorageFailed
 from stagecoach_trainer import bases
+from stagecoach_trainer.hub import HubRepository
 
 from .conftest import Project
+from .elsewhere import import_job
 from .hub_server import NEW, OLD, Handler, Hub
 
 constants = pytest.importorskip(
@@ -71,22 +73,56 @@ def test_a_run_takes_the_commit_that_was_resolved(hub: Hub) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "reason", "words"),
+    ("changes", "reason", "field", "words"),
     [
-        ({"uri": "hf://desk/absent"}, "BaseMissing", "no such repository"),
-        ({"uri": "hf://desk/secret"}, "BaseMissing", "not for everyone"),
-        ({"uri": "hf://desk/gated"}, "AccessDenied", "accept its terms"),
-        ({"revision": "v2"}, "RevisionMissing", "'v2'"),
-        ({"revision": "refs/pr/2"}, "RevisionMissing", "'refs/pr/2'"),
+        ({"uri": "hf://desk/absent"}, "BaseMissing", "uri", "no such repository"),
+        ({"uri": "hf://desk/secret"}, "BaseMissing", "uri", "the token in Secret hub was not accepted"),
+        ({"uri": "hf://desk/gated"}, "AccessDenied", "uri", "accept its terms"),
+        ({"revision": "v2"}, "RevisionMissing", "revision", "desk/tiny has no revision 'v2'"),
+        ({"revision": "refs/pr/2"}, "RevisionMissing", "revision", "desk/tiny has no revision 'refs/pr/2'"),
     ],
 )
 @pytest.mark.usefixtures("hub")
-def test_a_model_that_cannot_be_had(changes: dict[str, Any], reason: str, words: str) -> None:
+def test_a_model_that_cannot_be_had(changes: dict[str, Any], reason: str, field: str, words: str) -> None:
     with pytest.raises(BadInput, match=words) as caught:
         read(**changes)
-    assert caught.value.problem.reason == reason
-    assert caught.value.problem.field == "candidates[tiny].model.uri"
-    assert "t0ken" not in caught.value.problem.line()
+    problem = caught.value.problem
+    assert (problem.reason, problem.field) == (reason, f"candidates[tiny].model.{field}")
+    assert changes.get("uri", "hf://desk/tiny") in problem.sentence
+    assert "t0ken" not in problem.line()
+
+
+@pytest.mark.parametrize(
+    ("name", "token", "secret", "words"),
+    [
+        ("secret", "t0ken", "hub", "the token in Secret hub was not accepted"),
+        ("absent", "t0ken", "hub", "the token in Secret hub may not read it"),
+        ("gated", "t0ken", "hub", "the account of the token in Secret hub"),
+        ("secret", "", "hub", "Put a token into Secret hub"),
+        ("gated", "", "hub", "Put a token into Secret hub"),
+        ("secret", "", "", "Let spec.credentials name a Secret"),
+        ("absent", "", "", "Let spec.credentials name a Secret"),
+        ("gated", "", "", "Let spec.credentials name a Secret"),
+    ],
+)
+def test_a_remedy_knows_what_was_sent(hub: Hub, tmp_path: Path, name: str, token: str, secret: str, words: str) -> None:
+    keys = {"HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}", "token": token}
+    with pytest.raises(BadInput) as caught:
+        HubRepository(f"desk/{name}", "model", None, keys, tmp_path, secret)
+    sentence = caught.value.problem.sentence
+    assert sentence.startswith(f"hf://desk/{name}: ")
+    assert words in sentence
+    assert "t0ken" not in sentence
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_revision_of_an_import_that_is_not_there(project: Project) -> None:
+    from stagecoach_trainer.importing import read as read_import
+
+    job = import_job(project, source=ImportSource(uri="hf://desk/tiny", revision="v2"))
+    with pytest.raises(BadInput) as caught:
+        read_import(job)
+    assert (caught.value.problem.reason, caught.value.problem.field) == ("RevisionMissing", "method.revision")
 
 
 def test_a_file_that_is_missing_is_the_models_fault(hub: Hub) -> None:
@@ -100,6 +136,7 @@ def test_a_hub_that_fails(hub: Hub) -> None:
     with pytest.raises(StorageFailed) as caught:
         read()
     assert caught.value.problem.reason == "ServerFailed"
+    assert "hf://desk/tiny" in caught.value.problem.sentence
     assert "t0ken" not in caught.value.problem.line()
 
 
@@ -109,6 +146,7 @@ def test_a_hub_that_does_not_answer(project: Project) -> None:
     with pytest.raises(StorageFailed) as caught:
         read()
     assert caught.value.problem.reason == "EndpointUnreachable"
+    assert "HF_ENDPOINT in Secret hub" in caught.value.problem.remedy
     (project.root / "credentials" / "hub" / "HF_ENDPOINT").write_text("file:///etc")
     with pytest.raises(BadInput) as refused:
         read()

@@ -52,8 +52,18 @@ def test_cut_rows_and_a_short_context_are_findings(real: Project) -> None:
     found = resolve(real.resolve_job(tokenization=Tokenization(max_length=300, overflow=Overflow.TRUNCATE)))
     assert {item.code: item.message for item in found.findings} == {
         "OverflowAboveOnePercent": "1 of 2 rows of valid are cut (50.0 %).",
-        "LongerThanContext": "tokenization.maxLength is 300, and tiny has a context of 256.",
+        "LongerThanContext": (
+            "tokenization.maxLength is 300, the longest label has 12 tokens with its end, and tiny has a context of 256."
+        ),
     }
+
+
+@pytest.mark.parametrize(("length", "codes"), [(244, []), (245, ["LongerThanContext"])])
+def test_what_is_written_behind_a_prompt_takes_context_too(real: Project, length: int, codes: list[str]) -> None:
+    from stagecoach_trainer.resolve import resolve
+
+    found = resolve(real.resolve_job(tokenization=Tokenization(max_length=length, overflow=Overflow.REJECT)))
+    assert [item.code for item in found.findings] == codes
 
 
 @pytest.mark.parametrize("text", ["{text}", "dé 👋🏽 <|end|>", "x" * 300, "Ω" * 300, "👋🏽" * 100])

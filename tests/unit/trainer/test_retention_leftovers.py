@@ -41,6 +41,19 @@ def test_checkpoints_of_runs_that_are_gone_go(here: Storehouse) -> None:
     assert report.bytes > 100
 
 
+def test_what_never_became_a_checkpoint_goes_whosever_it_is(here: Storehouse) -> None:
+    folder = layout.checkpoints_folder(inputs_of(7), "aaaaaaaa-1111-2222")
+    here.write(f"{folder}/step-1.1/model.bin", "x" * 100)
+    here.age(29, folder)
+    about_to_be = Path(here.store.path(layout.checkpoints_folder(inputs_of(8), "bbbbbbbb-1111-2222")))
+    about_to_be.mkdir(parents=True)
+    assert here.look(runs=3).bytes == 0
+    here.age(31, folder)
+    assert here.look(runs=3).bytes == 100
+    assert not here.store.exists(layout.checkpoints_folder(inputs_of(7)))
+    assert about_to_be.exists(), "a folder is made before its first file is copied"
+
+
 def test_what_was_staged_long_ago_goes(here: Storehouse) -> None:
     for uid, days in (("old", 31), ("new", 29)):
         here.write(f"{layout.staging_folder(uid)}/0123", "x" * 100)

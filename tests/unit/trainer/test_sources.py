@@ -51,6 +51,7 @@ def test_a_source_that_is_not_there(project: Project, uri: str, words: str) -> N
         sources.read(source, mismatch="", remedy="")
     assert caught.value.problem.reason == "SourceMissing"
     assert caught.value.problem.value == uri
+    assert caught.value.problem.sentence.startswith(f"data.sets[d].uri ({uri}): ")
 
 
 def test_a_secret_is_not_read_through_a_link_in_a_claim(project: Project) -> None:
@@ -142,6 +143,17 @@ def test_leakage_names_count_and_place(project: Project) -> None:
     project.write("valid.csv", [("HELLO,  my card is lost", "card_lost"), ("new", "card_lost")])
     (message,) = findings._leaks([read(project, "train"), read(project, "valid", split=Split.VALIDATION)])
     assert message == "1 of 2 rows of valid are training rows too (valid:2 = train:4)."
+
+
+def test_what_a_model_is_chosen_by_is_not_what_it_is_judged_by(project: Project) -> None:
+    project.write("valid.csv", [("new", "card_lost"), ("newer", "card_lost")])
+    project.write("test.csv", [("Newer", "card_lost"), ("HELLO,  my card is lost", "card_lost")])
+    valid, test = read(project, "valid", split=Split.VALIDATION), read(project, "test", split=Split.TEST)
+    assert list(findings._leaks([test, valid, read(project, "train")])) == [
+        "1 of 2 rows of test are training rows too (test:3 = train:4).",
+        "1 of 2 rows of test are validation rows too (test:2 = valid:3).",
+    ]
+    assert list(findings._leaks([valid, read(project, "train")])) == []
 
 
 MODEL = ModelSource(name="tiny", uri="pvc://models/tiny")

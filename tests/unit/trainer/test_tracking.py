@@ -41,11 +41,11 @@ def told_to(monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
     monkeypatch.setenv(tracking.ENVIRONMENT_VARIABLE, Tracking(mlflow=uri).line())
 
 
-def tracker_of(job: TrainJob, uri: str, connect: Callable[[], Any] | None = None, **keys: str) -> Any:
+def tracker_of(job: TrainJob, uri: str, connect: Callable[[], Any] | None = None, secret: str = "", **keys: str) -> Any:
     from stagecoach_trainer.mlflow import Server
     from stagecoach_trainer.tracking import Tracker
 
-    return Tracker(uri, job, connect or (lambda: Server(uri, keys)))
+    return Tracker(uri, job, connect or (lambda: Server(uri, keys, secret)))
 
 
 def run_of(uri: str, uid: str) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def test_an_answer_that_is_lost_makes_no_second_run(project: Project, mlflow: st
             made = super().create(*arguments)
             if not lost:
                 lost.append(made)
-                raise MlflowFailed("the answer is lost.")
+                raise MlflowFailed("the answer is lost.", "Wait.")
             return made
 
     job = project.train_job(subject=ANOTHER.model_copy(update={"uid": "uid-lost"}))
@@ -135,6 +135,24 @@ def test_an_answer_that_is_lost_makes_no_second_run(project: Project, mlflow: st
     assert tracker.finish("FINISHED", 60).problem is None
     assert run_of(mlflow, "uid-lost")["info"]["run_id"] == lost[0].id
     assert len(mlflow_server.history(mlflow, lost[0].id, "loss")) == 1499
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "words"),
+    [
+        ("127.0.0.1", "/elsewhere", "it answers 404 to experiments/get-by-name. Let the URI be that of"),
+        # A name of this machine that the server was not started with.
+        ("127.1", "", "it answers 403 to experiments/get-by-name. Start the server with --allowed-hosts"),
+    ],
+)
+def test_a_real_server_that_is_asked_wrongly_is_told_with_what_to_do(
+    project: Project, mlflow: str, host: str, path: str, words: str
+) -> None:
+    uri = f"{mlflow.replace('127.0.0.1', host)}{path}"
+    told = tracker_of(project.train_job(), uri).finish("FINISHED", 60)
+    assert told.problem is not None
+    assert told.problem.startswith(f"spec.tracking.mlflow.uri ({uri}): MLflow does not have all of this training: ")
+    assert words in told.problem
 
 
 # Servers that are no good
@@ -185,21 +203,34 @@ def drips(handler: BaseHTTPRequestHandler) -> None:
         time.sleep(0.02)
 
 
-def talks_nonsense(handler: BaseHTTPRequestHandler) -> None:
-    handler.send_response(200)
-    handler.send_header("Content-Length", "5")
-    handler.end_headers()
-    handler.wfile.write(b"hello")
+def answers(status: int, content: bytes, **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
+    def respond(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        for name, value in ({"Content-Length": str(len(content))} | headers).items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(content)
+
+    return respond
 
 
 @pytest.mark.parametrize(
     ("respond", "words"),
     [
-        (refuses, "it answers 401 to experiments/get-by-name: no such user"),
-        (never_ends, "its answer does not end"),
-        (drips, "its answer took more than"),
-        (talks_nonsense, "KeyError"),
+        (
+            refuses,
+            "401 to experiments/get-by-name: no such user. The server does not accept the token in Secret tracker",
+        ),
+        (never_ends, "its answer does not end. Let the URI be that of an MLflow server"),
+        (drips, "its answer took more than 0.2 seconds. See the server's own log"),
+        (answers(200, b"hello"), "it answers experiments/get-by-name as no MLflow server does. Let the URI be"),
+        (answers(200, b'{"experiment": 1}'), "its answer is not what an MLflow server says. Let the URI be"),
+        (answers(302, b"", Location="http://127.0.0.1"), "it answers 302 to experiments/get-by-name. Let the URI be"),
+        (answers(404, b"hello"), "it answers 404 to experiments/get-by-name. Let the URI be"),
+        (answers(400, b'{"error_code": "INVALID", "message": "no."}'), "get-by-name: no. See the server's own log"),
+        (answers(503, b"hello"), "it answers 503 to experiments/get-by-name. See the server's own log"),
     ],
+    ids=["refuses", "never ends", "drips", "nonsense", "otherwise", "redirects", "missing", "invalid", "fails"],
 )
 def test_a_server_that_is_no_good_is_told_in_a_sentence(
     project: Project, respond: Callable[[BaseHTTPRequestHandler], None], words: str, monkeypatch: pytest.MonkeyPatch
@@ -211,12 +242,32 @@ def test_a_server_that_is_no_good_is_told_in_a_sentence(
     if respond is never_ends:
         monkeypatch.setattr(mlflow, "DEADLINE", 60.0)
     with server(respond) as uri:
-        told = tracker_of(project.train_job(), uri, token="secret-token").finish("FINISHED", 60)
+        told = tracker_of(project.train_job(), uri, secret="tracker", token="secret-token").finish("FINISHED", 60)
     assert told.run is None
     assert told.problem is not None
-    assert told.problem.startswith(f"MLflow at {uri} does not have all of this training: ")
+    assert told.problem.startswith(f"spec.tracking.mlflow.uri ({uri}): MLflow does not have all of this training: ")
     assert words in told.problem
     assert "secret-token" not in told.problem
+
+
+@pytest.mark.parametrize(
+    ("secret", "words"),
+    [("", "Let spec.credentials name a Secret"), ("tracker", "a token, into Secret tracker")],
+)
+def test_a_server_that_was_sent_nothing_and_wants_something(project: Project, secret: str, words: str) -> None:
+    with server(refuses) as uri:
+        told = tracker_of(project.train_job(), uri, secret=secret).finish("FINISHED", 60)
+    assert words in (told.problem or "")
+
+
+def test_what_to_do_is_told_however_much_a_server_says(project: Project) -> None:
+    from stagecoach_trainer.mlflow import MlflowFailed
+
+    def connect() -> Any:
+        raise MlflowFailed("x" * 5000, "Mend it.")
+
+    told = tracker_of(project.train_job(), "http://mlflow.example/" + "a" * 490, connect).finish("FINISHED", 60)
+    assert (told.problem or "").endswith(" Mend it.")
 
 
 def test_a_server_that_is_away_or_speaks_no_tls_is_told_in_a_sentence(project: Project) -> None:
@@ -227,6 +278,7 @@ def test_a_server_that_is_away_or_speaks_no_tls_is_told_in_a_sentence(project: P
             told = tracker_of(project.train_job(), uri).finish("FINISHED", 60)
             assert told.problem is not None
             assert "it does not answer: ConnectError" in told.problem
+            assert told.problem.endswith("See that the server is up, and that pods may reach it.")
 
 
 @pytest.mark.parametrize("uri", ["http://169.254.169.254", "http://127.0.0.1:5000", "http://localhost:5000"])
@@ -255,9 +307,9 @@ def test_the_secret_is_sent_and_a_bad_one_is_told(project: Project, monkeypatch:
         monkeypatch.setenv(access.ENVIRONMENT_VARIABLE, given.line())
         with told(project.train_job()) as tracker:
             assert tracker is not None
-            assert "username and not password" in (tracker.settle(60).problem or "")
+            assert "credentials: Secret tracker has username and not password" in (tracker.settle(60).problem or "")
             (folder / "password").write_text("pass")
-            assert "401" in (tracker.settle(60).problem or "")
+            assert "the username and password in Secret tracker" in (tracker.settle(60).problem or "")
             tracker.finish("FINISHED", 60)
     assert seen[0] == "Basic am86cGFzcw=="
 

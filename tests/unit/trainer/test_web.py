@@ -172,6 +172,28 @@ def test_what_is_refused_is_not_asked_for(port: int, path: str, host: str, reaso
     assert hosts <= {f"data.example:{port}"}, "nothing else was connected to"
 
 
+NOT_FOR_EVERYONE: list[tuple[str, dict[str, str], str, str]] = [
+    ("status/403", {}, "", "Let spec.credentials name a Secret"),
+    ("status/401", {"token": "t0ken"}, "web", "does not accept the token in Secret web"),
+    ("status/403", {"username": "me", "password": "w0rd"}, "web", "the username and password in Secret web"),
+    ("status/403", {}, "web", "or a token, into Secret web"),
+    ("to/http://other.example:PORT/status/403", {"token": "t0ken"}, "web", "It leads to other.example, to which what Secret web holds is not sent"),
+    ("to/http://other.example:PORT/status/403", {}, "", "It leads to other.example: name the URI"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "keys", "secret", "words"), NOT_FOR_EVERYONE)
+def test_a_file_that_is_not_for_everyone(port: int, path: str, keys: dict[str, str], secret: str, words: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        web.read(f"http://data.example:{port}/{path}", keys, secret)
+    problem = caught.value.problem
+    assert problem.reason == "AccessDenied"
+    assert words in problem.remedy
+    assert problem.sentence.startswith(f"http://data.example:{port}/")
+    assert "t0ken" not in problem.line()
+    assert "w0rd" not in problem.line()
+
+
 @pytest.mark.parametrize(
     ("path", "host", "reason"),
     [
@@ -207,8 +229,8 @@ def test_a_data_set_has_its_secret_and_its_field(project: Project, monkeypatch: 
     content = (project.root / "pvc/data/train.csv").read_bytes()
     asked = []
 
-    def answer(url: str, keys: dict[str, str]) -> bytes:
-        asked.append((url, keys))
+    def answer(url: str, keys: dict[str, str], secret: str) -> bytes:
+        asked.append((url, keys, secret))
         return content
 
     monkeypatch.setattr(web, "read", answer)
@@ -216,7 +238,7 @@ def test_a_data_set_has_its_secret_and_its_field(project: Project, monkeypatch: 
     source = DataSource(name="train", uri=uri, split=Split.TRAIN, columns=Columns())
     found = sources.read(source, mismatch="", remedy="")
     assert found.digest == sources.read(project.source("train"), mismatch="", remedy="").digest
-    assert asked == [(uri, {"token": "t"})]
+    assert asked == [(uri, {"token": "t"}, "web")]
 
 
 @pytest.mark.usefixtures("project", "port")

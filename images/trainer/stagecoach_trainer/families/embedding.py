@@ -25,6 +25,7 @@ from stagecoach_trainer.train import Prepared
 SCALE = 20.0
 # BERT and its kin make a vector of the first token for a task of their pretraining: it is not what is made here.
 POOLER = "pooler"
+TASK = "FEATURE_EXTRACTION"  # PEFT's word for it
 Tokens = tuple[int, ...]
 Row = dict[str, Any]
 
@@ -40,10 +41,10 @@ def build(prepared: Prepared, precision: str) -> Parts:
         # too short a name would mean a module as well: so the pooler goes when all have their names.
         targets = modules.choose(model, method.target_modules, without=(POOLER,))
         set_seed(inputs.hyperparameters.seed)
-        model = get_peft_model(model, adapters.low_rank(method, targets, "FEATURE_EXTRACTION"))
-        _drop_pooler(model.get_base_model())
+        model = get_peft_model(model, adapters.low_rank(method, targets, TASK))
+        drop_pooler(model.get_base_model())
     elif isinstance(method, FullMethod):
-        _drop_pooler(model)
+        drop_pooler(model)
         freezing.freeze(model, method.freeze)
     else:
         refuse(method.type, "encoder")
@@ -73,7 +74,8 @@ def load(base: Base, folder: str, precision: str) -> Any:
     return model
 
 
-def _drop_pooler(model: Any) -> None:
+def drop_pooler(model: Any) -> None:
+    """Leave out what makes a vector for a task of the pretraining."""
     if getattr(model, POOLER, None) is not None:
         setattr(model, POOLER, None)
 

@@ -9,7 +9,7 @@ from stagecoach.build import jobs
 from stagecoach.contract.times import timestamp
 from stagecoach.kinds.finetunerun.observe import Observed
 from stagecoach.kinds.plan import Object
-from stagecoach.policies.attempts import AttemptOutcome, Ended
+from stagecoach.policies.attempts import WAITING_FOR_QUEUE, AttemptOutcome, Ended, Waiting
 
 
 def decided(run: FineTuneRun, intent: Intent, number: int, now: datetime) -> Attempt:
@@ -43,9 +43,7 @@ def closed(observed: Observed, current: Attempt, end: Ended, words: str, now: da
         }
     )
     interrupted = end.retried and not end.counted and end.outcome is not AttemptOutcome.SUSPENDED
-    idle = before.idle_interruptions + interrupted
-    if end.outcome is AttemptOutcome.SUCCEEDED or (seen or 0) > (before.checkpoint or 0):
-        idle = 0
+    idle = 0 if end.outcome is AttemptOutcome.SUCCEEDED else _idle(before, seen, interrupted=interrupted)
     after = Totals(
         failures=before.failures + end.counted,
         interruptions=before.interruptions + interrupted,
@@ -56,6 +54,11 @@ def closed(observed: Observed, current: Attempt, end: Ended, words: str, now: da
     return [*run.status.attempts[:-1], attempt], after
 
 
+def _idle(before: Totals, seen: int | None, *, interrupted: bool) -> int:
+    """Return how many interruptions there were in a row that left no newer checkpoint than the one before."""
+    return 0 if (seen or 0) > (before.checkpoint or 0) else before.idle_interruptions + interrupted
+
+
 def begun(attempt: Attempt, started: str, now: datetime) -> str:
     """Return when a pod of an attempt started, which says so by its node's clock: in a time in which it may have."""
     if not started:
@@ -63,13 +66,29 @@ def begun(attempt: Attempt, started: str, now: datetime) -> str:
     return timestamp(min(now, max(datetime.fromisoformat(started), datetime.fromisoformat(attempt.decided))))
 
 
+def taken_back(observed: Observed, current: Attempt, seen: Waiting) -> bool:
+    """Whether the pod of the current attempt ran, and its Job was suspended, such as by a queue.
+
+    The Job may have been released again before that was seen. It has another pod then, as in no other case.
+    """
+    pod = observed.current.pod
+    another = pod is not None and not (pod.started or pod.ended)
+    return current.start is not None and (seen.reason == WAITING_FOR_QUEUE or another)
+
+
 def waits_again(observed: Observed, current: Attempt, now: datetime) -> tuple[list[Attempt], Totals]:
-    """Return attempts and totals when the queue took the pod of the current attempt away: the same Job gets another."""
+    """Return attempts and totals after such an interruption: the same Job gets another pod."""
     run, before = observed.run, totals(observed.run)
-    seconds = before.seconds + _seconds(current, now)
-    update = {"seconds": seconds, "checkpoint": newest_checkpoint(observed)}
-    waiting = current.model_copy(update={"start": None})
-    return [*run.status.attempts[:-1], waiting], before.model_copy(update=update)
+    seen = newest_checkpoint(observed)
+    after = Totals(
+        failures=before.failures,
+        interruptions=before.interruptions + 1,
+        idle_interruptions=_idle(before, seen, interrupted=True),
+        seconds=before.seconds + _seconds(current, now),
+        checkpoint=seen,
+    )
+    # Without a start it is not counted again, nor is what is taken back before it runs.
+    return [*run.status.attempts[:-1], current.model_copy(update={"start": None})], after
 
 
 def no_progress(found: Totals) -> str:

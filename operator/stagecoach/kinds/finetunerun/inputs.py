@@ -22,7 +22,7 @@ from stagecoach.kinds import contracts
 from stagecoach.kinds.conditions import Fact
 from stagecoach.kinds.finetunerun import imports, labels, methods
 from stagecoach.kinds.finetunerun.blocked import Blocked, changed
-from stagecoach.kinds.finetunerun.misfit import misfit
+from stagecoach.kinds.finetunerun.misfit import longer_than_context, misfit
 from stagecoach.policies import servable as policies
 
 DEFAULT_EPOCHS = 3
@@ -42,6 +42,8 @@ def freeze(run: FineTuneRun, project: TransformerProject, image: str) -> Inputs:
         )
     if unsuited := misfit(run, project):
         raise Blocked(*unsuited, waits=False)
+    if longer := longer_than_context(run, project, base):
+        raise Blocked("LongerThanContext", longer)
     data, given, labelled = run.spec.data, run.spec.method, labels.resolved(project)
     inputs = Inputs(
         digest="sha256:" + "0" * 64,
@@ -69,7 +71,7 @@ def ready_project(run: FineTuneRun, project: TransformerProject | None) -> Trans
         raise Blocked(
             "ProjectMissing",
             f"spec.project: there is no TransformerProject {run.spec.project!r} in namespace"
-            f" {run.metadata.namespace!r}. The run starts when it is created.",
+            f" {run.metadata.namespace!r}. Create it: the run starts then.",
         )
     ready = next((item for item in project.status.conditions if item.type == "Ready"), None)
     resolution = project.status.resolution

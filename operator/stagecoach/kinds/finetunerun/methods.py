@@ -28,12 +28,12 @@ def method(given: Given) -> Method:
         case MethodType.IA3:
             return _ia3(given)
         case MethodType.PREFIX_TUNING:
-            return PrefixTuningMethod(virtual_tokens=_virtual_tokens(given))
+            return PrefixTuningMethod(virtual_tokens=virtual_tokens(given))
         case MethodType.PROMPT_TUNING:
-            return PromptTuningMethod(virtual_tokens=_virtual_tokens(given), init_text=given.init_text)
+            return PromptTuningMethod(virtual_tokens=virtual_tokens(given), init_text=given.init_text)
         case MethodType.P_TUNING:
             size = given.encoder_hidden_size or DEFAULT_ENCODER_HIDDEN_SIZE
-            return PTuningMethod(virtual_tokens=_virtual_tokens(given), encoder_hidden_size=size)
+            return PTuningMethod(virtual_tokens=virtual_tokens(given), encoder_hidden_size=size)
         case MethodType.FULL:
             return FullMethod(freeze=_freeze(given))
         case _:
@@ -63,7 +63,8 @@ def _ia3(given: Given) -> Ia3Method:
     )
 
 
-def _virtual_tokens(given: Given) -> int:
+def virtual_tokens(given: Given) -> int:
+    """Return how many tokens a method of virtual tokens puts before the input."""
     return given.virtual_tokens or DEFAULT_VIRTUAL_TOKENS
 
 

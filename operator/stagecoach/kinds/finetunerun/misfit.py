@@ -1,11 +1,13 @@
 """What a run may ask for that does not go with its project: nothing is trained, and the message says what would go."""
 
 from stagecoach.api.finetunerun import ClassWeights, FineTuneRun, Sharding
-from stagecoach.api.methods import MethodType
+from stagecoach.api.methods import PROMPT_LEARNING, MethodType
 from stagecoach.api.problem import Task
+from stagecoach.api.resolved import FindingCode, ResolvedCandidate
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract.inputs import Family
 from stagecoach.kinds import contracts
+from stagecoach.kinds.finetunerun import methods
 
 # What goes with models that are no decoders, one by one: what takes LoRA's parameters need not go with all of them.
 # QLoRA is for models too large to be held as they are, which encoders are not.
@@ -24,6 +26,29 @@ def misfit(run: FineTuneRun, project: TransformerProject) -> tuple[str, str] | N
     if found is None and project.spec.problem.task is Task.EMBEDDING:
         return _of_embedding(run, project)
     return found
+
+
+def longer_than_context(run: FineTuneRun, project: TransformerProject, base: ResolvedCandidate) -> str | None:
+    """Return what is wrong when virtual tokens take more context than the base has left, and nobody accepts it.
+
+    The finding of this name counts the project's lengths, and knows of no run.
+    """
+    method, rule = run.spec.method, contracts.tokenization(project.spec)
+    accepted = {item.finding for item in project.spec.accepted}
+    if method.type not in PROMPT_LEARNING or FindingCode.LONGER_THAN_CONTEXT in accepted:
+        return None
+    virtual = methods.virtual_tokens(method)
+    needed = rule.max_length + (rule.max_target_length or 0) + virtual
+    if needed <= base.context:
+        return None
+    lengths = f"tokenization.maxLength {rule.max_length}"
+    if rule.max_target_length:
+        lengths = f"{lengths} and maxTargetLength {rule.max_target_length}"
+    return (
+        f"spec.method.virtualTokens: {virtual}: with the project's {lengths} these are {needed} tokens, and {base.name}"
+        f" has a context of {base.context}. Create a run with fewer; or lower the project's lengths, or accept the"
+        " finding, and this run starts: add {finding: LongerThanContext, reason: …, by: …} to its spec.accepted."
+    )
 
 
 def _of_family(run: FineTuneRun, family: Family) -> tuple[str, str] | None:
@@ -49,11 +74,6 @@ def _of_family(run: FineTuneRun, family: Family) -> tuple[str, str] | None:
 
 
 def _of_embedding(run: FineTuneRun, project: TransformerProject) -> tuple[str, str] | None:
-    if run.spec.method.type is MethodType.IMPORT:
-        return "MethodUnsuited", (
-            "spec.method.type: Import takes no model of an Embedding, for how its vectors are made lies in more files"
-            " than are imported. Create a run that trains one; a base may be whatever was made elsewhere."
-        )
     if _weighs(run):
         return "MethodUnsuited", (
             "spec.hyperparameters.classWeights: an Embedding has no labels to weigh. Create the run without it."

@@ -7,11 +7,12 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from stagecoach.api.finetunerun import FineTuneRun
-from stagecoach.api.run_status import Attempt, Intent, Phase
+from stagecoach.api.run_status import Attempt, Intent
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract.reports import Progress
 from stagecoach.kinds.children import Child, child, ending, pods_of, unfinished
 from stagecoach.kinds.finetunerun import nodes
+from stagecoach.kinds.finetunerun.twins import ended_twins, twins
 from stagecoach.kinds.plan import Key, Object
 from stagecoach.kinds.view import View
 from stagecoach.policies.pods import PodState
@@ -20,7 +21,6 @@ from stagecoach.policies.twins import Twin
 
 # Why a run is blocked that waits for another one.
 SAME_INPUTS = "SameInputs"
-TRAIN = Intent.TRAIN.value
 
 
 @dataclass(frozen=True)
@@ -36,20 +36,13 @@ class Observed:
     ending: bool = False  # a pod whose trainer has ended goes on, because of what was injected beside it
     services: tuple[Object, ...] = ()
     claims: Mapping[str, Claim | None] = field(default_factory=dict)  # that pods on several nodes share; None: not seen
-    twins: tuple[Twin, ...] = ()  # runs of the same inputs; none before these are fixed
+    twins: tuple[Twin, ...] = ()  # runs of the same inputs that decide something; none before these are fixed
+    ended_twins: tuple[tuple[str, str], ...] = ()  # those that have ended, each as its `Twin.order`
 
 
 def project_key(run: Object) -> Key:
     """Return the project that a run names."""
     return Key("TransformerProject", run["metadata"]["namespace"], run["spec"].get("project", ""))
-
-
-def inputs_key(run: Object) -> Key | None:
-    """Return what a run computes and where it keeps it, once that is fixed: the same for all runs that are twins."""
-    inputs = run.get("status", {}).get("inputs")
-    if not inputs:
-        return None
-    return Key("Inputs", run["metadata"]["namespace"], f"{inputs['digest']} in {inputs['storage']}")
 
 
 def observe(view: View, raw: Object, now: datetime) -> Observed:
@@ -70,43 +63,13 @@ def observe(view: View, raw: Object, now: datetime) -> Observed:
         services=tuple(view.services(uid)),
         claims={name: view.claim(run.metadata.namespace, name) for name in nodes.claims(run, project)},
         twins=twins(view, raw, now),
+        ended_twins=ended_twins(view, raw),
     )
 
 
 def _current(view: View, run: FineTuneRun, attempt: Attempt, pods: Iterable[PodState]) -> Child:
     several = run.spec.resources.nodes if attempt.intent is Intent.TRAIN else 1
     return child(view, run.metadata.uid, attempt.job, pods, several, started=attempt.start is not None)
-
-
-def twins(view: View, raw: Object, now: datetime) -> tuple[Twin, ...]:
-    """Return the other runs of the same inputs that are not being deleted."""
-    key, uid = inputs_key(raw), raw["metadata"]["uid"]
-    others = [item for item in view.referrers(key) if item["metadata"]["uid"] != uid] if key else []
-    return tuple(_twin(view, item, now) for item in others if "deletionTimestamp" not in item["metadata"])
-
-
-def _twin(view: View, raw: Object, now: datetime) -> Twin:
-    metadata, status = raw["metadata"], raw["status"]
-    phase, attempts = status.get("phase"), status.get("attempts", [])
-    reason = next((item["reason"] for item in status.get("conditions", ()) if item["type"] == "Ready"), "")
-    current = attempts[-1] if attempts else {}
-    return Twin(
-        name=metadata["name"],
-        reason=reason,
-        order=(metadata["creationTimestamp"], metadata["uid"]),
-        ended="completionTime" in status,
-        succeeded=phase == Phase.SUCCEEDED.value,
-        suspended=phase == Phase.SUSPENDED.value,
-        decided=current.get("decided", "") if current.get("intent") == TRAIN and "end" not in current else "",
-        has_job=_has_job(view, metadata["uid"], attempts, now, waits=phase == Phase.BLOCKED.value and "end" in current),
-    )
-
-
-def _has_job(view: View, uid: str, attempts: list[Object], now: datetime, *, waits: bool) -> bool:
-    """Whether a run has the Job of a training; that of one that failed holds the turn for the next, until given up."""
-    trainings = {attempt["job"] for attempt in attempts if attempt["intent"] == TRAIN}
-    held = unfinished(view, uid, pods_of(view, uid), now) if waits else view.jobs(uid)
-    return any(job["metadata"]["name"] in trainings for job in held)
 
 
 def _project(view: View, raw: Object) -> TransformerProject | None:

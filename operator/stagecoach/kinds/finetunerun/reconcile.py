@@ -20,24 +20,27 @@ from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.finetunerun import attempts, imports, nodes, status, suspension, turns, unread
 from stagecoach.kinds.finetunerun.blocked import Blocked
 from stagecoach.kinds.finetunerun.inputs import demand, freeze, ready_project, servable, work_job
-from stagecoach.kinds.finetunerun.observe import Observed, inputs_key, observe, project_key
+from stagecoach.kinds.finetunerun.neighbours import references, wakes
+from stagecoach.kinds.finetunerun.observe import Observed, observe
+from stagecoach.kinds.finetunerun.rest import rests
 from stagecoach.kinds.invalid import unreadable
-from stagecoach.kinds.plan import Event, Key, Object, Plan
+from stagecoach.kinds.plan import Event, Object, Plan
 from stagecoach.kinds.view import View
 from stagecoach.policies.attempts import (
     LEAVING_PATIENCE,
     MAX_IDLE_INTERRUPTIONS,
     STARTING,
-    WAITING_FOR_QUEUE,
     AttemptOutcome,
     Ended,
     Observation,
     Running,
     Waiting,
     judge,
+    other_version,
     retry_at,
 )
 from stagecoach.policies.pods import SETTLING
+from stagecoach.policies.twins import newest
 
 # At most one write of progress in this time.
 PROGRESS_INTERVAL = timedelta(seconds=30)
@@ -135,7 +138,19 @@ def _follow(observed: Observed, inputs: Inputs, current: Attempt, now: datetime,
         return _running(observed, inputs, current, seen, now)
     if child.job is None:
         return _create(observed, inputs, current, seen, now, settings)
-    told = _waiting(observed, current, seen, now)
+    if attempts.taken_back(observed, current, seen):
+        return _taken_back(observed, inputs, current, seen, now)
+    told = _waiting(run, current, seen, now)
+    return Plan(status=told, delete=attempts.left_over(observed), requeue_after=PATIENCE)
+
+
+def _taken_back(observed: Observed, inputs: Inputs, current: Attempt, seen: Waiting, now: datetime) -> Plan:
+    """The Job of a pod that ran was suspended: an interruption like any other, but that the attempt stays."""
+    listed, totals = attempts.waits_again(observed, current, now)
+    if totals.idle_interruptions >= MAX_IDLE_INTERRUPTIONS:
+        lost = Ended(AttemptOutcome.POD_LOST, f"Job {current.job} was suspended while its pod ran.")
+        return _ended(observed, inputs, current, lost, now)
+    told = _waiting(observed.run, current, seen, now, attempts=listed, totals=totals)
     return Plan(status=told, delete=attempts.left_over(observed), requeue_after=PATIENCE)
 
 
@@ -156,29 +171,27 @@ def _create(
         return _blocked(run, blocked, now)
     except jobs.TooLarge as error:
         return _blocked(run, Blocked("SpecTooLarge", str(error), waits=False), now)
-    told = _waiting(observed, current, seen, now)
+    told = _waiting(run, current, seen, now)
     made = (*nodes.beside(run), job) if training else (job,)
     return Plan(status=told, create=made, delete=attempts.left_over(observed))
 
 
-def _waiting(observed: Observed, current: Attempt, seen: Waiting, now: datetime) -> Object | None:
+def _waiting(run: FineTuneRun, current: Attempt, seen: Waiting, now: datetime, **changes: Any) -> Object | None:
     """Return the status of a pod that does not run yet."""
-    run = observed.run
-    if current.start and seen.reason == WAITING_FOR_QUEUE:
-        listed, totals = attempts.waits_again(observed, current, now)
-        return status.waiting(run, seen.reason, seen.message, now, attempts=listed, totals=totals)
     if seen.reason == STARTING:
-        return _starting(run, seen.message, now)
+        return _starting(run, seen.message, now, **changes)
     made_anew = MADE_ANEW.format(job=run.status.attempts[-1].job, namespace=run.metadata.namespace)
     # A lookup has its own share, whatever the run asks for.
     unschedulable = seen.reason == "Unschedulable" and current.intent is Intent.TRAIN
     advice = f"{made_anew} {ASKS_FOR_LESS}" if unschedulable else made_anew
-    return status.waiting(run, seen.reason, f"{seen.message} {advice}", now)
+    return status.waiting(run, seen.reason, f"{seen.message} {advice}", now, **changes)
 
 
-def _starting(run: FineTuneRun, message: str, now: datetime) -> Object | None:
+def _starting(run: FineTuneRun, message: str, now: datetime, **changes: Any) -> Object | None:
     """Return the status of what takes seconds; its ordinary steps are not worth a write each."""
-    return None if status.says(run, STARTING) else status.waiting(run, STARTING, message, now)
+    if status.says(run, STARTING) and not changes:
+        return None
+    return status.waiting(run, STARTING, message, now, **changes)
 
 
 def _running(observed: Observed, inputs: Inputs, current: Attempt, seen: Running, now: datetime) -> Plan:
@@ -213,7 +226,7 @@ def _ended(observed: Observed, inputs: Inputs, current: Attempt, end: Ended, now
     if not end.retried:
         return Plan(status=status.failed(run, reason, words, now, **changes), events=(event,))
     if totals.failures > run.spec.retries:
-        words = f"{words} All {run.spec.retries} retries are used up."
+        words = f"{words} All {run.spec.retries} retries are used up: create another run once that is mended."
         return Plan(status=status.failed(run, reason, words, now, **changes), events=(event,))
     if totals.idle_interruptions >= MAX_IDLE_INTERRUPTIONS:
         words = f"{end.message} {attempts.no_progress(totals)}"
@@ -246,7 +259,7 @@ def _done(observed: Observed, inputs: Inputs, end: Ended, now: datetime, **chang
         changes["attempts"] = attempts.listed([*changes["attempts"], train])
         message = "There is no record of these inputs yet; the next attempt is decided."
         return Plan(status=status.waiting(run, STARTING, message, now, **changes))
-    message = "The trainer reported success and no artifact. Its image does not fit this operator's version."
+    message = f"The trainer reported success and no artifact. {other_version(inputs.image)} Then create another run."
     event = Event("ArtifactMissing", message, warning=True)
     return Plan(status=status.failed(run, "ArtifactMissing", message, now, **changes), events=(event,))
 
@@ -315,6 +328,7 @@ def _job(observed: Observed, inputs: Inputs, attempt: Attempt, now: datetime, se
         storage=inputs.storage,
         keep_seconds=int(duration(run.spec.clean_up_after).total_seconds()),
     )
+    work = replace(work, project_uid=project.metadata.uid, ended_runs=newest(observed.ended_twins))
     if attempt.intent is Intent.LOOKUP:
         return jobs.job(run, work)
     return jobs.job(run, _makes(work, run, project, work_job(run, project, inputs, attempt.number), now))
@@ -333,7 +347,6 @@ def _makes(
         seconds=max(1, int(attempts.remaining(run, now).total_seconds())),
         reports_progress=not imported,
         progress_deadline=int(duration(run.spec.progress_deadline or PROGRESS_DEADLINE).total_seconds()),
-        project_uid=project.metadata.uid,
         tracking=None if imported else contracts.tracking(project.spec),
         nodes=run.spec.resources.nodes,
         service=services.service_name(run) if run.spec.resources.nodes > 1 else "",
@@ -348,16 +361,11 @@ def _sources(document: TrainJob | ImportJob) -> tuple[str, ...]:
     return (document.base.uri, *(source.uri for source in (*document.train, *document.validation)), *labels)
 
 
-def _references(raw: Object) -> tuple[Key, ...]:
-    inputs = inputs_key(raw)
-    return (project_key(raw), inputs) if inputs else (project_key(raw),)
-
-
-def _wakes(raw: Object) -> tuple[Key, ...]:
-    # The first record in a storage tells the project that lookups are worth their while from now on.
-    return (project_key(raw),) if raw.get("status", {}).get("phase") == Phase.SUCCEEDED.value else ()
-
-
 CONTROLLER = Controller(
-    kind="FineTuneRun", plural="finetuneruns", references=_references, wakes=_wakes, reconcile=reconcile
+    kind="FineTuneRun",
+    plural="finetuneruns",
+    references=references,
+    wakes=wakes,
+    reconcile=reconcile,
+    rests=rests,
 )

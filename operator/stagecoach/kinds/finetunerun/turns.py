@@ -10,6 +10,9 @@ from stagecoach.kinds.plan import Event, Plan
 from stagecoach.policies.attempts import STARTING, AttemptOutcome
 from stagecoach.policies.twins import ahead, undecided
 
+# Whether a younger run still has its Job is in no status, and so wakes nobody.
+LOOK_AGAIN = 30.0
+
 
 def first_attempt(observed: Observed, now: datetime) -> tuple[Attempt, str]:
     """Return the first attempt, and it in words: to look for a record where there may be one, else to train."""
@@ -48,7 +51,8 @@ def lets_pass(observed: Observed, now: datetime) -> Plan | None:
     run = observed.run
     if run.spec.force:
         return None
-    twin = ahead((run.metadata.creation_timestamp, run.metadata.uid), observed.twins)
+    order = run.metadata.creation_timestamp, run.metadata.uid
+    twin = ahead(order, observed.twins)
     if twin is None:
         return Plan(requeue_after=1.0) if undecided(observed.twins, now) else None
     waits = f"Waits for FineTuneRun {twin.name!r}, which has the same inputs, to adopt what it makes."
@@ -59,4 +63,9 @@ def lets_pass(observed: Observed, now: datetime) -> Plan | None:
     ended = [attempt for attempt in run.status.attempts if attempt.end]
     message = f"{waits} It says {twin.reason or 'nothing yet'}. {remedy}"
     told = status.blocked(run, SAME_INPUTS, message, now, attempts=ended)
-    return Plan(status=told, events=(Event(SAME_INPUTS, f"{waits} {remedy}"),), delete=attempts.left_over(observed))
+    return Plan(
+        status=told,
+        events=(Event(SAME_INPUTS, f"{waits} {remedy}"),),
+        delete=attempts.left_over(observed),
+        requeue_after=None if twin.order < order else LOOK_AGAIN,
+    )

@@ -30,7 +30,7 @@ class Observed:
     current_pass: Child = field(default_factory=Child)
     made: str = ""  # identity of the artifacts that the project's runs have
     named: tuple[str, ...] = ()  # what is in use, when a Job has to be told
-    run_uids: tuple[str, ...] = ()  # likewise
+    run_uids: tuple[str, ...] = ()  # likewise, of those that have not ended
 
 
 def observe(view: View, raw: Object, now: datetime) -> Observed:
@@ -63,7 +63,8 @@ def _with_storage(observed: Observed, view: View) -> Observed:
     current = child(view, project.metadata.uid, told.job, pods_of(view, project.metadata.uid))
     if current.job is not None:
         return replace(seen, current_pass=current)
-    uids = tuple(sorted(str(run["metadata"]["uid"])[:UID_BEGINS] for run in runs))
+    going_on = [run for run in runs if "completionTime" not in run.get("status", {})]
+    uids = tuple(sorted(str(run["metadata"]["uid"])[:UID_BEGINS] for run in going_on))
     return replace(seen, current_pass=current, named=retention.named(view.everything()), run_uids=uids)
 
 

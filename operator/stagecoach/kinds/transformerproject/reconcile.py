@@ -13,11 +13,22 @@ from stagecoach.contract.times import timestamp
 from stagecoach.kinds import contracts, small_jobs
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.invalid import unreadable
-from stagecoach.kinds.plan import Event, Key, Object, Plan
+from stagecoach.kinds.plan import Event, Key, Object, Plan, key_of
 from stagecoach.kinds.transformerproject import findings, retention, status
 from stagecoach.kinds.transformerproject.observe import Observed, observe
 from stagecoach.kinds.view import View
-from stagecoach.policies.attempts import STARTING, TABLE, AttemptOutcome, Ended, Observation, Running, judge, retry_at
+from stagecoach.kinds.waiting import waits
+from stagecoach.policies.attempts import (
+    STARTING,
+    TABLE,
+    AttemptOutcome,
+    Ended,
+    Observation,
+    Running,
+    judge,
+    other_version,
+    retry_at,
+)
 from stagecoach.policies.pods import SETTLING
 
 PATIENCE = 30.0
@@ -27,10 +38,6 @@ ADVICE = {
     AttemptOutcome.OUT_OF_MEMORY: f"The pod has {jobs.SMALL.memory} of memory: split the largest data set.",
     AttemptOutcome.DEADLINE_EXCEEDED: f"It may take {RESOLVE_SECONDS // 3600} hours: use less data or faster storage.",
 }
-LATER_TRAINER = (
-    "The trainer image, {image}, is not of the operator's version: whoever installed the operator sets both images of"
-    " the chart to one version."
-)
 MENDED = "It starts by itself once the cluster lets it; a change of spec.pods is tried at once."
 RESOLVING = "Resolving"
 BEING_RESOLVED = "Data sets and candidates are being hashed and checked."
@@ -181,8 +188,9 @@ def _ended(observed: Observed, resolution: Resolution, end: Ended, now: datetime
         event = Event("Resolved", f"{len(found.datasets)} data sets and {len(found.candidates)} candidates resolved.")
         return Plan(status=status.resolved(project, told, records, now, **changes), events=(event,))
     if end.outcome is AttemptOutcome.SUCCEEDED:
-        end = Ended(AttemptOutcome.PROGRAM_FAILED, "The trainer reported success and no resolution.")
-    advice = ADVICE | {AttemptOutcome.REPORT_UNKNOWN: LATER_TRAINER.format(image=resolution.image)}
+        message = f"The trainer reported success and no resolution. {other_version(resolution.image)}"
+        end = Ended(AttemptOutcome.PROGRAM_FAILED, message)
+    advice = ADVICE | {AttemptOutcome.REPORT_UNKNOWN: other_version(resolution.image)}
     reason, words = end.reason or str(end.outcome), end.words(advice)
     event = Event(reason, words, warning=True)
     if end.retried:
@@ -220,8 +228,19 @@ def _references(_raw: Object) -> tuple[Key, ...]:
     return ()
 
 
-def _wakes(_raw: Object) -> tuple[Key, ...]:
-    return ()  # the runs that name a project are reconciled with it
+def _wakes(key: Key, view: View, before: Object | None, after: Object | None) -> tuple[Key, ...]:
+    """Return the runs that may wait for the project, when it is another to them than before."""
+    if _as_runs_read_it(before) == _as_runs_read_it(after):
+        return ()
+    return tuple(key_of(run) for run in view.referrers(key) if waits(run))
+
+
+def _as_runs_read_it(raw: Object | None) -> Object | None:
+    if raw is None:
+        return None
+    metadata = {name: raw["metadata"].get(name) for name in ("uid", "generation", "annotations")}
+    status = {name: value for name, value in raw.get("status", {}).items() if name != "retention"}
+    return {"metadata": metadata, "spec": raw["spec"], "status": status}
 
 
 CONTROLLER = Controller(

@@ -20,7 +20,17 @@ from stagecoach.kinds.controller import Settings
 from stagecoach.kinds.plan import Event, Object, Plan
 from stagecoach.kinds.transformerproject.observe import Observed
 from stagecoach.policies import retention as policy
-from stagecoach.policies.attempts import STARTING, TABLE, AttemptOutcome, Ended, Observation, Running, judge, retry_at
+from stagecoach.policies.attempts import (
+    STARTING,
+    TABLE,
+    AttemptOutcome,
+    Ended,
+    Observation,
+    Running,
+    judge,
+    other_version,
+    retry_at,
+)
 
 SECONDS = 2 * 3600
 PATIENCE = 30.0
@@ -30,8 +40,10 @@ TOO_MANY = (
     " needs."
 )
 ADVICE = {
-    AttemptOutcome.OUT_OF_MEMORY: "The storage holds more records than can be looked through.",
-    AttemptOutcome.DEADLINE_EXCEEDED: f"It may take {SECONDS // 3600} hours; it goes on where it was.",
+    AttemptOutcome.OUT_OF_MEMORY: (
+        "The storage holds more records than can be looked through: give new projects a storage.uri of their own."
+    ),
+    AttemptOutcome.DEADLINE_EXCEEDED: f"Nothing to do: it may take {SECONDS // 3600} hours, and goes on where it was.",
 }
 FAILED = "The storage could not be looked through: {words} It is tried again."
 
@@ -55,7 +67,7 @@ def beside(observed: Observed, plan: Plan, now: datetime, settings: Settings) ->
 def _stopped(observed: Observed, plan: Plan, told: RetentionStatus | None, now: datetime) -> Plan:
     """See that no Job goes on. It may stop at any point: the next one finishes what it began."""
     if told is not None and told.completion_time is None:
-        message = "It was stopped: the project was changed, or is not Ready."
+        message = "It was stopped: the project was changed, or is not Ready. Nothing to do: the next one goes on."
         told = _closed(told, CANCELLED, message, now)
     return _with(plan, told, delete=observed.passes)
 
@@ -151,7 +163,8 @@ def _ended(plan: Plan, told: RetentionStatus, end: Ended, now: datetime) -> Plan
         update |= {name: getattr(found, name) for name in ("kept", "leaving", "removed", "bytes")}
         return _with(plan, closed.model_copy(update=update), events=_events(found))
     if end.outcome is AttemptOutcome.SUCCEEDED:
-        end = Ended(AttemptOutcome.PROGRAM_FAILED, "The trainer reported success, and not what it did.")
+        message = f"The trainer reported success, and not what it did. {other_version(told.image)}"
+        end = Ended(AttemptOutcome.PROGRAM_FAILED, message)
     words = FAILED.format(words=end.words(ADVICE))
     closed = _closed(told, end.outcome, words, now)
     if end.retried:

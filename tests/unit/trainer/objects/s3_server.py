@@ -1,7 +1,12 @@
 """A real S3 server: versitygw over a folder."""
 
 import os
+import shutil
+import subprocess
 from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
 
 from stagecoach.contract.uris import parse
 from stagecoach_trainer.s3 import S3
@@ -13,10 +18,11 @@ KEYS = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "not-a-secret", 
 
 @dataclass
 class S3Server(Server):
-    """versitygw."""
+    """versitygw; its buckets may be on a disk of a `room` of their own, as mount has it."""
 
     scheme = "s3"
     program = "versitygw"
+    room: str = ""
 
     @property
     def keys(self) -> dict[str, str]:
@@ -43,7 +49,17 @@ class S3Server(Server):
             (self.root / name).mkdir(parents=True, exist_ok=True)
         keys = {"ROOT_ACCESS_KEY": KEYS["AWS_ACCESS_KEY_ID"], "ROOT_SECRET_KEY": KEYS["AWS_SECRET_ACCESS_KEY"]}
         command = [
+            *(_with_a_disk(self.room, self.root / "buckets") if self.room else ()),
             *(program(self.program), "--quiet", "--port", f"127.0.0.1:{self.port}"),
             *("posix", "--sidecar", str(self.root / "meta"), str(self.root / "buckets")),
         ]
         self.run(command, self.port, os.environ | keys)
+
+
+def _with_a_disk(room: str, place: Path) -> list[str]:
+    """Return what begins a command that sees a small disk at a place, which goes with it; skip where none may be made."""
+    apart = ["unshare", "--user", "--map-root-user", "--mount"]
+    mount = f"mount -t tmpfs -o size={room} disk {place}"
+    if not shutil.which(apart[0]) or subprocess.run([*apart, "sh", "-c", mount], capture_output=True).returncode:
+        pytest.skip("needs a disk that is soon full, and may not mount one: there are no user namespaces here")
+    return [*apart, "sh", "-c", f'{mount} && exec "$@"', "sh"]

@@ -47,3 +47,32 @@ def test_a_model_is_imported_from_and_to_a_bucket(
     assert (report.type, report.digest) == ("Model", manifest.digest)
     assert lookup.read_record(storage, job.inputs.digest) is not None
     assert storage.folders("staging") == []
+
+
+def test_how_vectors_are_made_is_read_from_a_bucket_too(
+    project: Project, server: Server, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.unit.trainer.test_embeddings import embedding_job, matching
+    from tests.unit.trainer.test_imports_embeddings import place, whole
+
+    matched = matching(project, "BertModel")
+    whole(matched)
+    given, there = import_job(matched, like=embedding_job(matched)), f"{server.scheme}://{bucket}"
+    give_keys(matched, server, monkeypatch, storage=f"{there}/storage")
+    made = server.connect(bucket, "/made")
+    for file in place(matched).rglob("*"):
+        if file.is_file():
+            made.write(str(file.relative_to(place(matched))), file.read_bytes(), "")
+    upload(server.connect(bucket, "/tiny"), matched.root / "pvc" / "models" / "tiny")
+    shutil.rmtree(place(matched))
+    problem = problem_of(from_bucket(given, there, given.inputs.method.source))
+    report = work(from_bucket(given, there, digest_told(problem)))
+    manifest = server.connect(bucket, "/storage").verified(report.digest)
+    assert manifest is not None
+    assert {"modules.json", "1_Pooling/config.json"} <= {entry.path for entry in manifest.files}
+    pooling = made.read("1_Pooling/config.json")
+    made.write("1_Pooling/config.json", pooling.replace(b"true", b"null").replace(b"false", b"true"), "")
+    problem = problem_of(from_bucket(given, there, given.inputs.method.source))
+    assert problem.reason == "DigestMismatch", "the pooling is part of what is imported"
+    problem = problem_of(from_bucket(given, there, digest_told(problem)))
+    assert (problem.reason, problem.field, problem.value) == ("ImportUnfit", "method.uri", f"{there}/made")

@@ -48,7 +48,8 @@ def test_keys_that_open_nothing(server: S3Server, bucket: str, keys: dict[str, s
 @pytest.mark.parametrize(
     ("code", "status", "kind", "reason"),
     [
-        ("QuotaExceeded", 403, StorageFailed, "StorageFull"),
+        ("QuotaExceeded", 403, StorageFailed, "StorageFull"),  # versitygw's, where its file system has quotas
+        ("InsufficientStorage", 507, StorageFailed, "StorageFull"),  # versitygw's too: see the disk that is full
         ("XMinioStorageFull", 507, StorageFailed, "StorageFull"),
         ("507", 507, StorageFailed, "StorageFull"),
         ("ExpiredToken", 400, StorageFailed, "KeysExpired"),
@@ -95,6 +96,27 @@ def test_an_answer_that_is_no_object_stores_is_not_quoted() -> None:
     assert caught.value.problem.reason == "EndpointUnreachable"
     assert "inner page" not in caught.value.problem.line()
     assert caught.value.__suppress_context__, "nor is it in the log"
+
+
+def test_a_disk_that_is_full(tmp_path: Path) -> None:
+    small = S3Server(tmp_path, room="24m")
+    small.start()
+    try:
+        small.make_bucket("lake")
+        store = small.connect("lake", "/desk")
+        store.write("first", bytes(10 * MIB), "")
+        for size in (16 * MIB, 40 * MIB):  # by one request, and in parts
+            with pytest.raises(StorageFailed) as caught:
+                store.write("more", bytes(size), "")
+            problem = caught.value.problem
+            assert (problem.reason, problem.value) == ("StorageFull", "s3://lake/desk/more")
+            assert problem.remedy
+        assert not store.exists("more")
+        assert begun(store) == [], "what was begun takes no room"
+        store.remove("first")
+        store.write("more", bytes(16 * MIB), "")
+    finally:
+        small.kill()
 
 
 def test_a_server_that_is_killed_in_mid_upload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,6 +170,30 @@ def test_removing_a_folder_gives_up_what_was_begun_there(store: S3) -> None:
         store._call("create_multipart_upload", "", Key=store._key(name))
     store.remove("runs/x/step-1.1")
     assert [upload["Key"] for upload in begun(store)] == [store._key("runs/x/step-1.10/d")]
+
+
+def test_what_was_begun_is_given_up_on_every_page(store: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b", "b", "b", "c", "c", "d"):
+        store._call("create_multipart_upload", "", Key=store._key(f"runs/x/{name}"))
+    store._call("create_multipart_upload", "", Key=store._key("runs/y"))
+    call, pages = store._call, []
+
+    def of_three(operation: str, relative: str, **given: Any) -> dict[str, Any]:
+        if operation != "list_multipart_uploads":
+            return call(operation, relative, **given)
+        pages.append(call(operation, relative, MaxUploads=3, **given))
+        return pages[-1]
+
+    monkeypatch.setattr(store, "_call", of_three)
+    store.remove("runs/x")
+    assert [upload["Key"] for upload in begun_by(call)] == [store._key("runs/y")]
+    assert len(pages) >= 3
+
+
+def test_a_listing_that_does_not_go_on_ends(store: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload = {"Key": "a", "UploadId": "1"}
+    monkeypatch.setattr(store, "_call", lambda *_, **__: {"IsTruncated": True, "Uploads": [upload]})
+    assert list(store._begun("")) == [upload, upload]
 
 
 def test_the_upload_of_another_writer_is_left_alone(store: S3) -> None:

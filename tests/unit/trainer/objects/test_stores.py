@@ -140,6 +140,7 @@ def test_a_problem_of_the_storage_names_its_field(
         "storage.uri",
         f"{server.scheme}://no-such-bucket/desk",
     )
+    assert problem.sentence.startswith(f"storage.uri ({problem.value}): ")
 
 
 def test_a_server_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server) -> None:

@@ -82,6 +82,8 @@ def test_a_training_goes_on_from_a_checkpoint_in_a_bucket(
     assert (storage.names(folder), storage.folders(folder)) == (["step-4.1.json"], ["step-4.1"])
     attempt(project, job.model_copy(update={"attempt": 2}), asked=6)
     assert storage.names(folder) == ["step-7.2.json"]
+    others = layout.checkpoints_folder(job.inputs.digest, "another")
+    storage.write(f"{others}/step-4.1.json", b"{}", "test")
     monkeypatch.setattr(objects, "READ_PART", 1024)
     attempt(project, job.model_copy(update={"attempt": 3}))
     known = lookup.read_record(storage, job.inputs.digest)
@@ -89,7 +91,8 @@ def test_a_training_goes_on_from_a_checkpoint_in_a_bucket(
     assert isinstance(known[0], Record)
     assert [stretch.first_step for stretch in known[0].training.stretches] == [0, 4, 7]
     assert known[0].artifact == expected.artifact
-    assert storage.folders(layout.run_folder(job.inputs.digest)) == [], "checkpoints go when the record is there"
+    all_runs = layout.checkpoints_folder(job.inputs.digest)
+    assert storage.folders(all_runs) == ["another"], "its own go when the record is there"
 
 
 def test_keys_that_are_refused_cost_a_checkpoint_and_not_the_training(

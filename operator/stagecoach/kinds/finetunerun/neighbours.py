@@ -1,0 +1,37 @@
+"""What a run has to do with other objects: which it names, and which it wakes."""
+
+from stagecoach.kinds.finetunerun.observe import project_key
+from stagecoach.kinds.finetunerun.twins import inputs_key, to_wake
+from stagecoach.kinds.plan import Key, Object
+from stagecoach.kinds.view import View
+
+
+def references(raw: Object) -> tuple[Key, ...]:
+    """Return the run's project, and its inputs once they are fixed."""
+    inputs = inputs_key(raw)
+    return (project_key(raw), inputs) if inputs else (project_key(raw),)
+
+
+def wakes(_key: Key, view: View, before: Object | None, after: Object | None) -> tuple[Key, ...]:
+    """Return for whom it counts that a run has changed: its project, and runs of the same inputs."""
+    return (*_projects(view, before, after), *to_wake(view, before, after))
+
+
+def _projects(view: View, before: Object | None, after: Object | None) -> tuple[Key, ...]:
+    """Return the project, when there is an artifact more, or one less, and that is news to it."""
+    states = [raw for raw in (before, after) if raw is not None]
+    if _artifact(before) == _artifact(after):
+        return ()
+    return tuple(key for key in map(project_key, states) if _asks_for_artifacts(view.get(key)))
+
+
+def _artifact(raw: Object | None) -> str:
+    return str((raw or {}).get("status", {}).get("artifact", {}).get("digest", ""))
+
+
+def _asks_for_artifacts(project: Object | None) -> bool:
+    if project is None:
+        return False
+    # The first record in a storage tells the project that lookups are worth their while from now on.
+    has_records = project.get("status", {}).get("storage", {}).get("records", False)
+    return not has_records or "retention" in project["spec"]["storage"]

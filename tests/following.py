@@ -1,0 +1,68 @@
+"""Following a run until it has ended, or will not get on by itself."""
+
+import time
+from collections.abc import Callable
+
+from tests.deploy import OPERATOR_NAMESPACE, RELEASE, Object
+from tests.kube import Kube
+
+POLL_SECONDS = 2
+# How long something may be in the way: an image that is being pulled, a claim that is made a moment later.
+PATIENCE = 600.0
+# What Ready says while nothing is in the way, however long it takes.
+UNDER_WAY = {"Resolving", "ProjectNotReady", "SameInputs", "Starting", "Running", "Stopping", "Retrying"}
+
+
+def follow(kube: Kube, project: str, run: str, tell: Callable[[Object], object] = lambda _: None) -> str:
+    """Tell the run's status again and again; return nothing once it has succeeded, or what is wrong if it will not."""
+    patience = Patience()
+    while True:
+        known = kube.get("TransformerProject", project), kube.get("FineTuneRun", run)
+        status = known[1].get("status", {})
+        tell(status)
+        if status.get("phase") == "Succeeded":
+            return ""
+        for obj in known:
+            if words := patience.lost(obj):
+                return words
+        time.sleep(POLL_SECONDS)
+
+
+class Patience:
+    """How long each kind of object has had something in its way."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._since: dict[str, float] = {}
+
+    def lost(self, obj: Object) -> str:
+        """Return what an object says that waits for a person, or has been in trouble for long; else nothing.
+
+        A trouble is not over because it is tried again: the object has to be ready, or to run.
+        """
+        kind, ready = obj["kind"], _condition(obj, "Ready")
+        reason = ready.get("reason", "")
+        if ready.get("status") == "True" or reason == "Running":
+            self._since.pop(kind, None)
+            return ""
+        what = f"{kind} {obj['metadata']['name']}"
+        if _is_stalled(obj):
+            return f"{what}: {reason}: {ready.get('message', '')}"
+        if reason in UNDER_WAY:
+            return ""
+        since = self._since.setdefault(kind, self._clock())
+        if self._clock() - since < PATIENCE:
+            return ""
+        if not reason:
+            return f"{what}: the operator has not seen it: kubectl logs -n {OPERATOR_NAMESPACE} deployment/{RELEASE}"
+        return f"{what}: {reason}: {ready.get('message', '')} It has been in trouble for {PATIENCE / 60:.0f} minutes."
+
+
+def _is_stalled(obj: Object) -> bool:
+    """Whether it waits for a person, about the spec as it is now."""
+    stalled = _condition(obj, "Stalled")
+    return stalled.get("status") == "True" and stalled.get("observedGeneration") == obj["metadata"]["generation"]
+
+
+def _condition(obj: Object, kind: str) -> Object:
+    return next((item for item in obj.get("status", {}).get("conditions", []) if item["type"] == kind), {})

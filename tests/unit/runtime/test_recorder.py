@@ -1,0 +1,99 @@
+"""Events: told once, and not lost while the API server does not take them."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from stagecoach.kinds.plan import Event
+from stagecoach.runtime import metrics, recorder
+from stagecoach.runtime.errors import ApiError, Fenced, Forbidden, ServerError, Throttled, Unreachable
+from stagecoach.runtime.recorder import Recorder
+from tests.unit.runtime.fakes import FakeServer, toy
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+class World:
+    def __init__(self) -> None:
+        self.server = FakeServer()
+        self.slept: list[float] = []
+        client: Any = self.server
+        self.recorder = Recorder(client, "me", self._sleep)
+
+    async def _sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await asyncio.sleep(0)
+
+    async def tell(self, *reasons: str) -> None:
+        for reason in reasons:
+            await self.recorder.tell(toy("a"), Event(reason, "Something was decided."), NOW)
+
+    def told(self) -> list[str]:
+        """Return the reasons of the Events that were written, the first one first."""
+        return [event["reason"] for event in self.server.objects.values()]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def given_up() -> float:
+    [told] = metrics.EVENTS_FAILED.collect()
+    return next(each.value for each in told.samples if each.name.endswith("_total"))
+
+
+async def test_an_event_is_told_again_once_the_server_has_forgotten_it() -> None:
+    server, obj, event = FakeServer(), toy("a"), Event("Suspended", "Nothing is started.")
+    client: Any = server
+    recorder = Recorder(client, "me")
+    for minutes, told in ((0, 1), (59, 1), (61, 2), (119, 2), (121, 3)):
+        server.objects.clear()
+        await recorder.tell(obj, event, NOW + timedelta(minutes=minutes))
+        assert len(server.made("create")) == told, minutes
+
+
+@pytest.mark.parametrize("error", [Throttled("slow down", 7), ServerError("down", 503), Unreachable("timeout")])
+async def test_what_is_not_taken_now_is_written_later_and_in_order(world: World, error: ApiError) -> None:
+    before = given_up()
+    world.server.fail("create", error)
+    await world.tell("First", "Second", "First")
+    assert world.told() == []
+    await world.recorder.catch_up()
+    assert world.told() == ["First", "Second"]
+    await world.tell("First", "Third")
+    assert world.told() == ["First", "Second", "Third"], "it is written at once again"
+    assert given_up() == before
+
+
+async def test_a_server_that_wants_a_pause_gets_it(world: World) -> None:
+    world.server.fail("create", Throttled("slow down", 7), Throttled("slow down", 40), Fenced("not the leader"))
+    await world.tell("First", "Second")
+    writing = asyncio.create_task(world.recorder.run())
+    async with asyncio.timeout(5):
+        while len(world.told()) < 2:  # noqa: ASYNC110 - writing sets no event
+            await asyncio.sleep(0)
+    writing.cancel()
+    assert world.slept[:2] == [7, 40]
+    assert len(world.slept) == 3
+
+
+async def test_only_so_many_wait(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "WAITING", 2)
+    before = given_up()
+    world.server.fail("create", Unreachable("refused"))
+    await world.tell("First", "Second", "Third")
+    assert given_up() - before == 1
+    await world.recorder.catch_up()
+    assert world.told() == ["Second", "Third"]
+
+
+async def test_what_is_refused_for_good_holds_up_no_other(world: World) -> None:
+    before = given_up()
+    world.server.fail("create", Unreachable("refused"), Forbidden("the namespace goes", 403))
+    await world.tell("First", "Second")
+    await world.recorder.catch_up()
+    assert world.told() == ["Second"]
+    assert given_up() - before == 1
