@@ -27,6 +27,7 @@ MAX_NOTE = 5000
 NOTHING: Mapping[str, str] = {}
 # Of what a server says: a report has room for little more.
 MAX_WORDS = 170
+LATE = "it did not answer in time."
 AWAY = "See that the server is up, and that pods may reach it."
 BUSY = "See the server's own log."
 FOREIGN = "Let the URI be that of an MLflow server itself: redirects are not followed."
@@ -140,10 +141,13 @@ class Server:
         try:
             with self._client.stream(method, path, **what) as answer:
                 content = _content(answer)
+        except httpx2.TimeoutException as error:
+            raise MlflowFailed(LATE, AWAY) from error
         except (httpx2.HTTPError, OSError) as error:
             untrusted = "CERTIFICATE_VERIFY_FAILED" in str(error)
             remedy = "Use a server whose certificate pods trust: see caBundle of the chart." if untrusted else AWAY
-            raise MlflowFailed(f"it does not answer: {type(error).__name__}: {error}", remedy) from error
+            words = f"{type(error).__name__}: {error}".rstrip(". ")
+            raise MlflowFailed(f"it does not answer: {words}.", remedy) from error
         found = _document(content)
         code = found.get("error_code") if found and answer.status_code >= 400 else None
         if (missing and code == "RESOURCE_DOES_NOT_EXIST") or (there and code == "RESOURCE_ALREADY_EXISTS"):

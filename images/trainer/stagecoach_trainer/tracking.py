@@ -27,6 +27,7 @@ from stagecoach_trainer.group import ALONE, Members
 from stagecoach_trainer.interruption import Preempted, Terminated
 from stagecoach_trainer.mlflow import (
     AWAY,
+    LATE,
     MAX_METRICS,
     MAX_NOTE,
     MAX_PARAMETERS,
@@ -45,7 +46,7 @@ PATIENCE = 5.0
 HASTE = 2.0
 UID = "stagecoach.uid"
 METRICS = ("loss", "eval_loss", "learning_rate", "grad_norm")
-SILENT = f"it did not answer in time. {AWAY}"
+SILENT = f"{LATE} {AWAY}"
 FIELD = "spec.tracking.mlflow.uri"
 # Of a URI in a sentence, so that what follows has room.
 MAX_URI = 90

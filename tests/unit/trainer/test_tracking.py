@@ -278,7 +278,22 @@ def test_a_server_that_is_away_or_speaks_no_tls_is_told_in_a_sentence(project: P
             told = tracker_of(project.train_job(), uri).finish("FINISHED", 60)
             assert told.problem is not None
             assert "it does not answer: ConnectError" in told.problem
-            assert told.problem.endswith("See that the server is up, and that pods may reach it.")
+            assert told.problem.endswith(". See that the server is up, and that pods may reach it.")
+
+
+def test_a_server_that_is_silent_is_told_as_such_by_whoever_waits(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stagecoach_trainer import mlflow
+
+    monkeypatch.setattr(mlflow, "TIMEOUT", 0.2)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        told = tracker_of(project.train_job(), f"http://127.0.0.1:{silent.getsockname()[1]}").finish("FINISHED", 60)
+    assert (told.problem or "").endswith(
+        "it did not answer in time. See that the server is up, and that pods may reach it."
+    )
 
 
 @pytest.mark.parametrize("uri", ["http://169.254.169.254", "http://127.0.0.1:5000", "http://localhost:5000"])
