@@ -11,6 +11,9 @@ from tests.e2e.conftest import Desk, Ground
 
 # Two processes that train, what they start, and the servers of S3 and MLflow.
 RESOURCES = {"requests": {"cpu": "50m", "memory": "2Gi"}, "limits": {"memory": "5Gi"}}
+# A disk that is soon full: in a pod nobody may mount one.
+SMALL_DISK = "/small"
+VOLUME = {"name": "small", "emptyDir": {"medium": "Memory", "sizeLimit": "24Mi"}}
 
 
 @pytest.fixture
@@ -24,7 +27,13 @@ def passed(ground: Ground) -> Path:
 
 # The order counts: what is skipped makes no namespace.
 def test_the_trainers_tests_pass_in_its_image(passed: Path, desk: Desk, ground: Ground) -> None:
-    job = deploy.restricted_job("trainer-tests", {"image": ground.tests_image, "resources": RESOURCES}, [])
+    container = {
+        "image": ground.tests_image,
+        "resources": RESOURCES,
+        "env": [{"name": "SMALL_DISK", "value": SMALL_DISK}],
+        "volumeMounts": [{"name": VOLUME["name"], "mountPath": SMALL_DISK}],
+    }
+    job = deploy.restricted_job("trainer-tests", container, [VOLUME])
     desk.tools.kubectl("create", "-n", desk.namespace, "-f", "-", stdin=json.dumps(job))
     output = deploy.await_job(desk.tools, desk.namespace, "trainer-tests", seconds=2700)
     last = output.strip().splitlines()[-1]

@@ -18,11 +18,11 @@ KEYS = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "not-a-secret", 
 
 @dataclass
 class S3Server(Server):
-    """versitygw; its buckets may be on a disk of a `room` of their own, as mount has it."""
+    """versitygw; its buckets may be on a small disk of their own."""
 
     scheme = "s3"
     program = "versitygw"
-    room: str = ""
+    small: bool = False
 
     @property
     def keys(self) -> dict[str, str]:
@@ -48,18 +48,24 @@ class S3Server(Server):
         for name in ("buckets", "meta"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
         keys = {"ROOT_ACCESS_KEY": KEYS["AWS_ACCESS_KEY_ID"], "ROOT_SECRET_KEY": KEYS["AWS_SECRET_ACCESS_KEY"]}
+        begin, buckets = _small_disk(self.root / "buckets") if self.small else ([], self.root / "buckets")
         command = [
-            *(_with_a_disk(self.room, self.root / "buckets") if self.room else ()),
+            *begin,
             *(program(self.program), "--quiet", "--port", f"127.0.0.1:{self.port}"),
-            *("posix", "--sidecar", str(self.root / "meta"), str(self.root / "buckets")),
+            *("posix", "--sidecar", str(self.root / "meta"), str(buckets)),
         ]
         self.run(command, self.port, os.environ | keys)
 
 
-def _with_a_disk(room: str, place: Path) -> list[str]:
-    """Return what begins a command that sees a small disk at a place, which goes with it; skip where none may be made."""
+def _small_disk(place: Path) -> tuple[list[str], Path]:
+    """Return a folder on a disk of 24 MiB, and what begins a command that sees it; skip where there can be none.
+
+    In a pod it is a volume, whose place `SMALL_DISK` says. Elsewhere it is mounted for the command alone, at `place`.
+    """
+    if given := os.environ.get("SMALL_DISK"):
+        return [], Path(given)
     apart = ["unshare", "--user", "--map-root-user", "--mount"]
-    mount = f"mount -t tmpfs -o size={room} disk {place}"
+    mount = f"mount -t tmpfs -o size=24m disk {place}"
     if not shutil.which(apart[0]) or subprocess.run([*apart, "sh", "-c", mount], capture_output=True).returncode:
         pytest.skip("needs a disk that is soon full, and may not mount one: there are no user namespaces here")
-    return [*apart, "sh", "-c", f'{mount} && exec "$@"', "sh"]
+    return [*apart, "sh", "-c", f'{mount} && exec "$@"', "sh"], place

@@ -99,7 +99,7 @@ def test_an_answer_that_is_no_object_stores_is_not_quoted() -> None:
 
 
 def test_a_disk_that_is_full(tmp_path: Path) -> None:
-    small = S3Server(tmp_path, room="24m")
+    small = S3Server(tmp_path, small=True)
     small.start()
     try:
         small.make_bucket("lake")
