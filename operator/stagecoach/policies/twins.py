@@ -4,8 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-# Of how many that have ended a Job is told: it is no place for a list that grows.
-MAX_ENDED = 20
 # A Job that was decided is made, and seen, within this time; after it the decision no longer holds others up.
 DECISION_HOLDS = timedelta(seconds=10)
 
@@ -33,11 +31,6 @@ def ahead(order: tuple[str, str], twins: Iterable[Twin]) -> Twin | None:
     """Return the twin that a run which has no Job yet waits for: an elder one, or one that has its Job already."""
     waiting = sorted((twin for twin in twins if twin.at_work), key=lambda twin: twin.order)
     return next((twin for twin in waiting if twin.order < order or twin.has_job), None)
-
-
-def newest(orders: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """Return the uids of the newest of many."""
-    return tuple(uid for _, uid in sorted(orders)[-MAX_ENDED:])
 
 
 def undecided(twins: Iterable[Twin], now: datetime) -> bool:

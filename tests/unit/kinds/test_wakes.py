@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stagecoach.kinds.finetunerun.twins import twins
+from stagecoach.kinds.finetunerun.twins import MAX_ENDED, ended_twins, twins
 from stagecoach.kinds.plan import Key, Object
 from stagecoach.kinds.registry import CONTROLLERS
 from stagecoach.runtime.cache import Cache
@@ -172,3 +172,10 @@ def test_who_is_woken_by_another_waits_behind_those_to_whom_something_happened()
     memory.woken.later.clear()
     memory.see(training("first", 70, "Failed", "OutOfMemory"))
     assert {key.name for key in memory.woken.later} == {"second", "third"}
+
+
+def test_of_many_that_have_ended_the_newest_are_told() -> None:
+    failed = [run(f"failed-{number}", age=number, phase="Failed") for number in reversed(range(30))]
+    asking = run("asking")
+    memory = Memory(asking, *failed, run("suspended", phase="Suspended"))
+    assert ended_twins(memory.cache, asking) == tuple(f"uid-failed-{number}" for number in reversed(range(MAX_ENDED)))

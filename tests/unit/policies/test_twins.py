@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stagecoach.policies.twins import MAX_ENDED, Twin, ahead, newest, undecided
+from stagecoach.policies.twins import Twin, ahead, undecided
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 JUST_NOW, LONG_AGO = "2026-01-02T03:04:01Z", "2026-01-02T03:03:00Z"
@@ -52,8 +52,3 @@ MOMENTS = {
 @pytest.mark.parametrize(("twins", "expected"), MOMENTS.values(), ids=list(MOMENTS))
 def test_whether_a_twin_may_be_about_to_start(twins: list[Twin], expected: bool) -> None:
     assert undecided(twins, NOW) is expected
-
-
-def test_of_many_the_newest_are_told() -> None:
-    many = [(f"2026-01-01T00:{number:02}:00Z", f"uid-{number}") for number in range(30)]
-    assert newest(reversed(many)) == tuple(f"uid-{number}" for number in range(30 - MAX_ENDED, 30))

@@ -37,7 +37,7 @@ class Observed:
     services: tuple[Object, ...] = ()
     claims: Mapping[str, Claim | None] = field(default_factory=dict)  # that pods on several nodes share; None: not seen
     twins: tuple[Twin, ...] = ()  # runs of the same inputs that decide something; none before these are fixed
-    ended_twins: tuple[tuple[str, str], ...] = ()  # those that have ended, each as its `Twin.order`
+    ended_twins: tuple[str, ...] = ()  # uids of those that have ended, the newest of many
 
 
 def project_key(run: Object) -> Key:

@@ -40,7 +40,6 @@ from stagecoach.policies.attempts import (
     retry_at,
 )
 from stagecoach.policies.pods import SETTLING
-from stagecoach.policies.twins import newest
 
 # At most one write of progress in this time.
 PROGRESS_INTERVAL = timedelta(seconds=30)
@@ -328,7 +327,7 @@ def _job(observed: Observed, inputs: Inputs, attempt: Attempt, now: datetime, se
         storage=inputs.storage,
         keep_seconds=int(duration(run.spec.clean_up_after).total_seconds()),
     )
-    work = replace(work, project_uid=project.metadata.uid, ended_runs=newest(observed.ended_twins))
+    work = replace(work, project_uid=project.metadata.uid, ended_runs=observed.ended_twins)
     if attempt.intent is Intent.LOOKUP:
         return jobs.job(run, work)
     return jobs.job(run, _makes(work, run, project, work_job(run, project, inputs, attempt.number), now))

@@ -15,6 +15,8 @@ from stagecoach.kinds.waiting import waits
 from stagecoach.policies.twins import Twin
 
 TRAIN = Intent.TRAIN.value
+# Of how many that have ended a Job is told: it is no place for a list that grows.
+MAX_ENDED = 20
 
 
 def inputs_key(run: Object) -> Key | None:
@@ -39,11 +41,12 @@ def twins(view: View, raw: Object, now: datetime) -> tuple[Twin, ...]:
     return tuple(_twin(item, has_job=_has_job(view, item, now)) for item in counted)
 
 
-def ended_twins(view: View, raw: Object) -> tuple[tuple[str, str], ...]:
-    """Return the order of those of the other runs of the same inputs that have ended: they go on from nothing."""
+def ended_twins(view: View, raw: Object) -> tuple[str, ...]:
+    """Return the uids of the newest other runs of the same inputs that have ended: they go on from nothing."""
     key = inputs_key(raw)
     others = _others(view, key, raw["metadata"]["name"]) if key else []
-    return tuple(_order(item) for item in others if "completionTime" in item["status"])
+    ended = sorted(_order(item) for item in others if "completionTime" in item["status"])
+    return tuple(uid for _, uid in ended[-MAX_ENDED:])
 
 
 def to_wake(view: View, before: Object | None, after: Object | None) -> tuple[Key, ...]:
