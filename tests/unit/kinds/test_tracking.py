@@ -13,12 +13,12 @@ from stagecoach.contract.jobs import LookupJob
 from stagecoach.contract.tracking import Tracking
 from stagecoach.contract.uris import TRACKING_URI_PATTERN
 from stagecoach.kinds import contracts
-from stagecoach.kinds.finetunerun.status import SEE_THE_SERVER
 from stagecoach.kinds.transformerproject.reconcile import resolve_job
 from tests import builders
 from tests.unit.kinds.test_finetunerun import start, world
 from tests.unit.kinds.world import World
 
+WHOLE = "Artifact and record are whole."
 URI = "https://mlflow.example.com"
 TRACKING = {"mlflow": {"uri": URI}}
 
@@ -91,7 +91,7 @@ def test_a_secret_for_tracking_alone_keeps_no_pod_from_starting(
     ("told", "expected"),
     [
         ({"mlflow": URI, "run": "abc"}, ("True", "Told", f"MLflow at {URI} has this training as run abc.")),
-        ({"mlflow": URI, "problem": "It is away."}, ("False", "TrackingFailed", f"It is away. {SEE_THE_SERVER}")),
+        ({"mlflow": URI, "problem": "It is away."}, ("False", "TrackingFailed", f"It is away. {WHOLE}")),
         (None, None),
     ],
 )

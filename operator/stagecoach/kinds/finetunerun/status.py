@@ -18,10 +18,6 @@ from stagecoach.policies.attempts import STARTING
 
 NOT_FIXED = Fact("InputsResolved", False, "NotYet", "The inputs are fixed when the project is ready.")
 FIXED = Fact("InputsResolved", True, "Fixed", "Data, base model, prompt and settings are fixed by digest.")
-# What to do about a tracking server that was not told everything.
-SEE_THE_SERVER = (
-    "Artifact and record are whole. See that the server is up, and takes the project's credentials, before another run."
-)
 
 
 def blocked(run: FineTuneRun, reason: str, message: str, now: datetime, **changes: Any) -> Object:
@@ -143,7 +139,7 @@ def _tracked(found: reports.ArtifactReport) -> tuple[Fact, ...]:
     if told is None:
         return ()
     if told.problem:
-        return (Fact("Tracked", False, "TrackingFailed", f"{told.problem} {SEE_THE_SERVER}"),)
+        return (Fact("Tracked", False, "TrackingFailed", f"{told.problem} Artifact and record are whole."),)
     return (Fact("Tracked", True, "Told", f"MLflow at {told.mlflow} has this training as run {told.run}."),)
 
 
