@@ -25,9 +25,11 @@ logger = logging.getLogger(__name__)
 TICK = 1.0
 PROGRESS_SECONDS = 10.0
 PROGRESS_LINES = 5
+# A trainer that has begun only now still loads its libraries and its data.
+PROGRESS_GRACE = 5.0
 WARNING_SECONDS = 10.0
-# A pod that starts in this time has nothing to say.
-WARNING_GRACE = 5.0
+# A pod that starts in this time has nothing to say. Whatever it waits for is told in time all the same.
+WARNING_GRACE = 8.0
 WARNING_LENGTH = 500
 LONGEST_SECONDS = 120.0
 
@@ -37,7 +39,7 @@ class Fact(Protocol):
 
     name: str
     seconds: float
-    grace: float
+    grace: float  # for how long a pod is not asked about at first
     rate: int  # requests per second: where there is more to ask, each is asked less often
     concurrent: int
 
@@ -72,7 +74,7 @@ class Poller:
         self._leadership = leadership
         self._clock = clock
         self._sleep = sleep
-        self._pods: set[str] = set()  # the uids that the fact concerned when last looked
+        self._since: dict[str, float] = {}  # uid of each pod that the fact concerns: since when
         self._next: dict[str, float] = {}  # topic: when to ask
         self._failures: dict[str, int] = {}
         self._resumes = 0.0  # the server wants nothing more to be asked before
@@ -89,26 +91,34 @@ class Poller:
     async def tick(self) -> None:
         """Ask about the pods whose turn it is, those who wait longest first."""
         now = self._clock()
-        topics = self._topics()
+        topics = self._topics(now)
         # A topic that comes back is asked about no sooner than if it had stayed.
         for topic in [each for each, at in self._next.items() if at <= now and each not in topics]:
             del self._next[topic]
             self._failures.pop(topic, None)
         for topic in topics.keys() - self._next.keys():
-            self._next[topic] = now + self._fact.grace
+            self._next[topic] = now
         due = sorted((at, topic) for topic, at in self._next.items() if at <= now)
-        await asyncio.gather(*(self._ask(topic, topics[topic]) for _, topic in due[: int(self._fact.rate * TICK)]))
+        # Spread over the tick: many at once, and the writes that follow from them, would hold up all others' requests.
+        async with asyncio.TaskGroup() as asking:
+            for _, topic in due[: int(self._fact.rate * TICK)]:
+                asking.create_task(self._ask(topic, topics[topic]))
+                await self._sleep(1 / self._fact.rate)
 
-    def _topics(self) -> dict[str, list[Object]]:
-        """Return what is to be asked about, with the pods that it is about."""
+    def _topics(self, now: float) -> dict[str, list[Object]]:
+        """Return what is to be asked about, with the pods that it is about; of one of them the grace is over."""
         topics: defaultdict[str, list[Object]] = defaultdict(list)
-        pods = [pod for pod in self._cache.live() if self._fact.concerns(pod)]
-        for pod in pods:
-            topics[self._fact.topic(pod)].append(pod)
-        left, self._pods = self._pods, {pod["metadata"]["uid"] for pod in pods}
-        for uid in left - self._pods:
+        ripe: set[str] = set()
+        before, self._since = self._since, {}
+        for pod in (each for each in self._cache.live() if self._fact.concerns(each)):
+            uid, topic = pod["metadata"]["uid"], self._fact.topic(pod)
+            self._since[uid] = since = before.get(uid, now)
+            topics[topic].append(pod)
+            if now - since >= self._fact.grace:
+                ripe.add(topic)
+        for uid in before.keys() - self._since.keys():
             self._leave(uid)
-        return topics
+        return {topic: topics[topic] for topic in ripe}
 
     async def _ask(self, topic: str, pods: Sequence[Object]) -> None:
         async with self._slots:
@@ -145,7 +155,7 @@ class ProgressFact:
 
     name = "progress"
     seconds = PROGRESS_SECONDS
-    grace = 0.0
+    grace = PROGRESS_GRACE
     rate = 20
     concurrent = 8
 
