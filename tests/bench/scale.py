@@ -108,13 +108,16 @@ class Bench:
             for arm in order:
                 names = [f"{arm[:-1]}-{number * size + each}" for each in range(size)]
                 made = self._new_runs(names) if arm == "runs" else [_named(bare, name) for name in names]
-                await self._block(arm, made)
+                spent = await self._block(arm, made)
+                told = f"{arm} {arms[arm].rates[-1]:.1f} per second; CPU ms of one: {_most(spent)}"
+                print(f"block {number + 1} of {blocks}: {told}", file=sys.stderr, flush=True)
             self._found.histograms = usage.since(usage.histograms(await self._metrics()), before)
-            told = ", ".join(f"{arm} {arms[arm].rates[-1]:.1f}" for arm in arms)
-            print(f"block {number + 1} of {blocks}: {told} per second", file=sys.stderr, flush=True)
 
-    async def _block(self, name: str, objects: Sequence[Object]) -> None:
-        """Have an arm make these and see them end; what it leaves to be done is its own in CPU, and is not timed."""
+    async def _block(self, name: str, objects: Sequence[Object]) -> dict[str, float]:
+        """Have an arm make these and see them end; return the milliseconds of CPU that each process spent on one.
+
+        What it leaves to be done is its own in CPU, and is not timed.
+        """
         arm = self._found.arms[name]
         asked, before = usage.requests(await self._metrics()), self._spent()
         began = time.monotonic()
@@ -123,11 +126,13 @@ class Bench:
         busy = sum(self._spent().values()) - sum(before.values())
         arm.cores.append(busy / 1000 / (time.monotonic() - began))
         await self._drain()
-        _add(arm.milliseconds, before, self._spent())
+        after = self._spent()
+        _add(arm.milliseconds, before, after)
         arm.ended += len(objects)
         if name == "runs":
             _add(self._found.requests, asked, usage.requests(await self._metrics()))
         self._note_memory()
+        return {process: (after[process] - before[process]) / len(objects) for process in after}
 
     async def _drain(self) -> None:
         """Wait until nothing happens any more: what one leaves to be done must not slow down the next."""
@@ -256,6 +261,10 @@ async def _print_progress(log: Path) -> None:
         step += 1
         await asyncio.to_thread(log.write_text, progress_line(step))
         await asyncio.sleep(1)
+
+
+def _most(spent: dict[str, float]) -> str:
+    return ", ".join(f"{name} {each:.0f}" for name, each in sorted(spent.items(), key=lambda item: -item[1]))
 
 
 def _add(total: dict[Name, float], before: dict[Name, float], after: dict[Name, float]) -> None:
