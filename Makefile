@@ -56,6 +56,10 @@ test-e2e: setup  ## real nodes, containers and training
 images: setup  ## build the images that demo and test-e2e use
 	nice $(PY) -m tests.deploy
 
+.PHONY: check-cuda-image
+check-cuda-image: setup  ## build the trainer's image for GPUs: it downloads 5 GB, and needs 25 GB of disk for a while
+	$(PY) -m tests.cuda_image
+
 .PHONY: check-banking77
 check-banking77: setup  ## a run on real data: BANKING77=<folder with train.csv and test.csv>
 	$(PY) -m tests.banking77 "$(BANKING77)"
