@@ -266,6 +266,15 @@ def real(project: Project, tiny_base: Path) -> Project:
     return project
 
 
+@pytest.fixture
+def overfitting(real: Project) -> dict[str, Any]:
+    """Settings whose evaluation loss is lowest before the end: the validation labels contradict the others."""
+    rows = [line.rsplit(",", 1) for line in (real.root / "pvc" / "data" / "train.csv").read_text().splitlines()[1:5]]
+    flipped = {"card_lost": "parcel_late", "parcel_late": "card_lost"}
+    real.write("valid.csv", [(text.strip('"'), flipped[label]) for text, label in rows])
+    return {"learning_rate": 5e-3, "gradient_accumulation_steps": 1, "learning_rate_schedule": "constant"}
+
+
 @pytest.fixture(scope="session")
 def _trained(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, ArtifactReport]:
     project = make_project(tmp_path_factory.mktemp("trained") / "root")

@@ -445,15 +445,6 @@ def test_asked_to_stop_just_after_a_refusal_it_has_saved_nothing(
         attempt(real, job_of(real, every=1))
 
 
-@pytest.fixture
-def overfitting(real: Project) -> dict[str, Any]:
-    """Settings whose evaluation loss is lowest before the end: the validation labels contradict the others."""
-    rows = [line.rsplit(",", 1) for line in (real.root / "pvc" / "data" / "train.csv").read_text().splitlines()[1:5]]
-    flipped = {"card_lost": "parcel_late", "parcel_late": "card_lost"}
-    real.write("valid.csv", [(text.strip('"'), flipped[label]) for text, label in rows])
-    return {"learning_rate": 5e-3, "gradient_accumulation_steps": 1, "learning_rate_schedule": "constant"}
-
-
 def best_job(project: Project, settings: dict[str, Any], **changes: Any) -> TrainJob:
     job = job_of(project, every=2, keep=1, settings=settings)
     return job.model_copy(update={"inputs": job.inputs.model_copy(update={"best": "eval_loss"})} | changes)

@@ -53,6 +53,11 @@ def jobs(project: Project, method: Method, **changes: Any) -> tuple[TrainJob, Tr
     return alone, half
 
 
+def best(job: TrainJob) -> TrainJob:
+    """Return the job with its best model to be published."""
+    return job.model_copy(update={"inputs": job.inputs.model_copy(update={"best": "eval_loss"})})
+
+
 def weights(project: Project, record: Record) -> dict[str, Any]:
     import safetensors.torch
 
@@ -102,6 +107,27 @@ def test_a_sharded_model_that_was_interrupted_is_what_one_process_makes(real: Pr
     assert record.inputs.sharding == "Full"
     config = real.storage.read(f"artifacts/sha256/{record.artifact.digest[7:]}/config.json")
     assert "distributed_config" not in json.loads(config)
+
+
+def test_the_best_of_a_sharded_model_is_published_though_an_attempt_ended_after_it(
+    real: Project, overfitting: dict[str, Any]
+) -> None:
+    alone, half = (best(job) for job in jobs(real, FullMethod(), **overfitting, epochs=6))
+    attempt(real, alone)
+    expected = record_of(real, alone)
+    losses = {point.step: point.loss for point in expected.training.evaluations}
+    lowest = min(losses, key=losses.__getitem__)
+    assert lowest < expected.training.steps - 4, losses
+    half = half.model_copy(update={"checkpoints": Checkpoints(every_steps=1, keep=1)})
+    ended = pods(real, sharded(half), KILLED, step=lowest + 2)
+    assert codes(ended) != [0], ended[0].output
+    assert saved(real, sharded(half)) == [f"step-{lowest}.1", f"step-{lowest + 2}.1"]
+    again = sharded(half, number=2)
+    ended = pods(real, again)
+    assert codes(ended) == [0], ended[0].output
+    record = record_of(real, again)
+    assert (first_steps(record), record.training.best_step) == ([0, lowest + 2], lowest)
+    nearly_the_same_artifact(real, record, expected)
 
 
 def test_an_adapter_of_a_sharded_base_is_what_one_process_makes(real: Project) -> None:
