@@ -10,7 +10,15 @@ from stagecoach.runtime.cache import Cache
 from stagecoach.runtime.errors import ApiError, ServerError, Throttled
 from stagecoach.runtime.intake import Intake
 from stagecoach.runtime.lease import Leadership
-from stagecoach.runtime.pollers import PROGRESS_GRACE, WARNING_GRACE, Fact, Poller, ProgressFact, WarningFact, last_progress
+from stagecoach.runtime.pollers import (
+    PROGRESS_GRACE,
+    WARNING_GRACE,
+    Fact,
+    Poller,
+    ProgressFact,
+    WarningFact,
+    last_progress,
+)
 from stagecoach.runtime.resources import PODS
 from tests.unit.runtime.fakes import Clock, Woken, controller, key, pod
 
