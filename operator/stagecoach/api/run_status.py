@@ -86,7 +86,9 @@ class Attempt(Told):
     end: Optional[Time] = Field(None, description="When it was found to have ended.")
     outcome: Optional[str] = Field(None, max_length=64, description="How it ended.")
     counted: Optional[bool] = Field(None, description="Whether it counts against spec.retries.")
-    checkpoint: Optional[int] = Field(None, description="Step of the newest checkpoint that was seen at its end.")
+    checkpoint: Optional[int] = Field(
+        None, description="Step of the newest checkpoint that was seen when its pod ended or went."
+    )
     message: Optional[str] = Field(None, max_length=2048, description="How it ended, in words.")
 
 

@@ -222,6 +222,58 @@ def test_what_a_queue_takes_back_and_gets_on_is_never_too_much() -> None:
     assert counted(here) == (0, 5, 0)
 
 
+def saves(here: World, step: int) -> None:
+    here.end_pods({"outcome": "Preempted", "checkpoint": step}, 75, "Error")
+
+
+def test_what_a_pod_saved_counts_though_its_job_was_released_before_it_had_ended() -> None:
+    here = queued()
+    for number in range(1, 6):
+        here.admit(True)
+        start(here)
+        here.wait(100)
+        here.take_back()
+        here.admit(True)
+        saves(here, 10 * number)
+        here.reconcile()
+        assert counted(here)[1:] == (number - 1, 0) if number > 1 else "totals" not in here.status, (
+            "nothing is over yet"
+        )
+        here.start_pods()
+        here.reconcile()
+        assert counted(here) == (0, number, 0)
+        assert here.status["totals"]["checkpoint"] == 10 * number
+
+
+def test_what_was_told_counts_though_the_pod_s_last_words_are_lost() -> None:
+    here = world(project=builders.ready_project())
+    for number in range(1, 6):
+        start(here)
+        here.checkpoint = 10 * number
+        here.reconcile()
+        here.checkpoint = None
+        here.wait(40)
+        here.lose_pods()
+        here.reconcile()  # the pod is looked for
+        here.wait(100)
+        here.reconcile()
+        assert counted(here) == (0, number, 0)
+        here.wait(400)
+        here.reconcile()
+
+
+def test_what_a_queue_takes_back_is_told() -> None:
+    here = queued()
+    here.admit(True)
+    start(here)
+    here.take_back()
+    saves(here, 40)
+    plan = here.reconcile()
+    [event] = plan.events
+    assert (event.reason, event.warning) == ("WaitingForQueue", False)
+    assert event.message.endswith("interruption 1 of this run, which goes on from the checkpoint of step 40.")
+
+
 def test_a_queue_and_others_interrupt_alike() -> None:
     here = queued()
     take_back(here)

@@ -5,6 +5,7 @@ are tested against a real API server in tests/integration.
 """
 
 import copy
+import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -65,6 +66,8 @@ class World:
         self.history = [copy.deepcopy(obj)]
         self.job_objects: dict[str, Object] = {}
         self.pod_objects: dict[str, Object] = {}  # by the Job's name; of several pods, with the index behind it
+        self.taken_back: set[str] = set()  # uids of pods that were told to go because their Job was suspended
+        self.numbers = itertools.count(1)  # of pods: each has a uid of its own
         self.service_objects: dict[str, Object] = {}
         self.modes: tuple[str, ...] | None = ("ReadWriteMany",)  # of all claims
         self.seen_claims: dict[str, Claim] = {}
@@ -230,8 +233,12 @@ class World:
             if waits:
                 continue
             for key, index in self._keys(name):
-                if key not in self.pod_objects:
+                if key not in self.pod_objects or self._makes_room(self.pod_objects[key]):
                     self.pod_objects[key] = self._pod(name, key, index)
+
+    def _makes_room(self, pod: Object) -> bool:
+        """Whether a pod that was taken back has ended: then its Job gets another, and not before."""
+        return pod["metadata"]["uid"] in self.taken_back and pod not in self.live_pods()
 
     def _keys(self, job: str) -> list[tuple[str, dict[str, str]]]:
         """Return the keys of a Job's pods, and the labels that tell them apart."""
@@ -244,7 +251,7 @@ class World:
         return {
             "metadata": {
                 "name": f"{key}-x",
-                "uid": f"pod-{key}-of-{self.creations[job]}",
+                "uid": f"pod-{key}-{next(self.numbers)}",
                 "creationTimestamp": self.now.isoformat(),
                 "labels": {JOB_NAME: job} | index,
             },
@@ -277,6 +284,8 @@ class World:
         phase = "Succeeded" if code == 0 else "Failed"
         pod["status"] = {"phase": phase, "containerStatuses": [{"name": "trainer", "state": {"terminated": state}}]}
         others = [each for each in self.live_pods() if each["metadata"]["labels"][JOB_NAME] == labels[JOB_NAME]]
+        if code and pod["metadata"]["uid"] in self.taken_back:
+            return  # its Job holds nothing against it
         if code:  # the Job controller ends the others
             for each in others:
                 each["metadata"].setdefault("deletionTimestamp", self.now.isoformat())
@@ -300,8 +309,9 @@ class World:
             self.lose_pod(key)
 
     def lose_pod(self, key: str) -> None:
-        name = self.pod_objects.pop(key)["metadata"]["labels"][JOB_NAME]
-        self._finish_job(name, "Failed")
+        metadata = self.pod_objects.pop(key)["metadata"]
+        if metadata["uid"] not in self.taken_back:
+            self._finish_job(metadata["labels"][JOB_NAME], "Failed")
 
     def admit(self, admitted: bool) -> None:
         """Let the queue release all Jobs, or take their pods away."""
@@ -310,6 +320,20 @@ class World:
                 job["spec"]["suspend"] = not admitted
                 if not admitted:
                     self._remove_pods(name)
+
+    def take_back(self) -> None:
+        """Let the queue suspend all Jobs, and their pods have the time to save themselves."""
+        for name, job in self.job_objects.items():
+            if "suspend" in job["spec"] and "conditions" not in job.get("status", {}):
+                job["spec"]["suspend"] = True
+                for key, pod in list(self.pod_objects.items()):
+                    if pod["metadata"]["labels"][JOB_NAME] != name or pod not in self.live_pods():
+                        continue
+                    if pod["status"]["phase"] == "Pending":
+                        del self.pod_objects[key]
+                    else:
+                        pod["metadata"].setdefault("deletionTimestamp", self.now.isoformat())
+                        self.taken_back.add(pod["metadata"]["uid"])
 
     def set_spec(self, **changes: Any) -> None:
         """Change the stored spec, as a person does."""

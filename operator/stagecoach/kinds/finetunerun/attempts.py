@@ -76,6 +76,17 @@ def taken_back(observed: Observed, current: Attempt, seen: Waiting) -> bool:
     return current.start is not None and (seen.reason == WAITING_FOR_QUEUE or another)
 
 
+def noted(observed: Observed, current: Attempt) -> dict[str, list[Attempt]]:
+    """Return the change of the status that keeps the newest checkpoint of a pod that ran and may be gone soon.
+
+    With it go its last words, and its progress leaves the status: who ends the attempt must not take it for idle.
+    """
+    seen = newest_checkpoint(observed)
+    if current.start is None or seen == current.checkpoint:
+        return {}
+    return {"attempts": [*observed.run.status.attempts[:-1], current.model_copy(update={"checkpoint": seen})]}
+
+
 def waits_again(observed: Observed, current: Attempt, now: datetime) -> tuple[list[Attempt], Totals]:
     """Return attempts and totals after such an interruption: the same Job gets another pod."""
     run, before = observed.run, totals(observed.run)
@@ -91,6 +102,15 @@ def waits_again(observed: Observed, current: Attempt, now: datetime) -> tuple[li
     return [*run.status.attempts[:-1], current.model_copy(update={"start": None})], after
 
 
+def interrupted(current: Attempt, found: Totals) -> str:
+    """Say that the Job of an attempt has lost its pod and waits for another one."""
+    newest = f"the checkpoint of step {found.checkpoint}" if found.checkpoint is not None else "no checkpoint"
+    return (
+        f"Job {current.job} was suspended while its pod ran: interruption {found.interruptions} of this run, which goes"
+        f" on from {newest}."
+    )
+
+
 def no_progress(found: Totals) -> str:
     """Say why a run gives up that is interrupted again and again, and what to do."""
     newest = f"than that of step {found.checkpoint}" if found.checkpoint else "at all"
@@ -103,7 +123,7 @@ def no_progress(found: Totals) -> str:
 def newest_checkpoint(observed: Observed) -> int | None:
     """Return the step of the newest checkpoint that was seen: in the pod's last words, in progress, or before."""
     status = observed.run.status
-    told = (observed.current, observed.progress, status.progress, status.totals)
+    told = (observed.current, observed.progress, status.progress, status.totals, *status.attempts[-1:])
     steps = [item.checkpoint for item in told if item and item.checkpoint is not None]
     return max(steps, default=None)
 

@@ -30,6 +30,7 @@ from stagecoach.policies.attempts import (
     LEAVING_PATIENCE,
     MAX_IDLE_INTERRUPTIONS,
     STARTING,
+    WAITING_FOR_QUEUE,
     AttemptOutcome,
     Ended,
     Observation,
@@ -139,7 +140,7 @@ def _follow(observed: Observed, inputs: Inputs, current: Attempt, now: datetime,
         return _create(observed, inputs, current, seen, now, settings)
     if attempts.taken_back(observed, current, seen):
         return _taken_back(observed, inputs, current, seen, now)
-    told = _waiting(run, current, seen, now)
+    told = _waiting(run, current, seen, now, **attempts.noted(observed, current))
     return Plan(status=told, delete=attempts.left_over(observed), requeue_after=PATIENCE)
 
 
@@ -150,7 +151,8 @@ def _taken_back(observed: Observed, inputs: Inputs, current: Attempt, seen: Wait
         lost = Ended(AttemptOutcome.POD_LOST, f"Job {current.job} was suspended while its pod ran.")
         return _ended(observed, inputs, current, lost, now)
     told = _waiting(observed.run, current, seen, now, attempts=listed, totals=totals)
-    return Plan(status=told, delete=attempts.left_over(observed), requeue_after=PATIENCE)
+    event = Event(WAITING_FOR_QUEUE, attempts.interrupted(current, totals))
+    return Plan(status=told, events=(event,), delete=attempts.left_over(observed), requeue_after=PATIENCE)
 
 
 def _create(
