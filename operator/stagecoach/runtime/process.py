@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 # Parts of the ten seconds in which a stop is over; Kubernetes gives thirty.
 WORKERS_STOP = 5.0
+EVENTS_STOP = 1.0
 REST_STOP = 3.0
 # A lease request must not wait behind others, nor longer than there is time to try again.
 LEASE_TIMEOUT = 5.0
@@ -194,6 +195,8 @@ class Operator:
         # Without the lease the workers wait for it, and not for the queue.
         if not (self._leadership.valid() and await self._tasks.wait("worker", WORKERS_STOP)):
             await self._tasks.cancel("worker")
+        await self._tasks.cancel("events")
+        await self._tell_the_rest()
         await self._tasks.cancel("elector")
         await self._elector.release()
         await self._health.stop()
@@ -206,6 +209,15 @@ class Operator:
             await client.close()
         await self._connection.close()
         logger.info("stopped")
+
+    async def _tell_the_rest(self) -> None:
+        """Write the Events that wait, while this process still may."""
+        try:
+            async with asyncio.timeout(EVENTS_STOP):
+                await self._recorder.catch_up()
+        except TimeoutError:
+            logger.warning("some events were not written in time")
+        self._recorder.give_up()
 
     def _make_elector(self) -> Elector:
         options = self._options

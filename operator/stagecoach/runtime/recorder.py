@@ -30,7 +30,8 @@ TIME_TO_LIVE = timedelta(hours=1)
 class Recorder:
     """Writes Events under names made of their content: the same event is the same object, whoever writes it again.
 
-    What cannot be written now waits, and what comes after it waits behind it.
+    What cannot be written now waits, and what comes after it waits behind it. One that is refused again lets the others
+    pass: whatever is wrong with it need not be wrong with them.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Recorder:
         if not self._refused.is_set():
             try:
                 await self._write(document, now)
-            except ApiError as error:
+            except (ApiError, Fenced) as error:
                 if not self._refused.is_set():  # another worker may have been refused at the same time
                     self._postpone(error)
             else:
@@ -75,6 +76,7 @@ class Recorder:
         """Write what waits, one at a time and the oldest first, until one is refused again."""
         while self._waiting:
             name, (document, now) = next(iter(self._waiting.items()))
+            self._waiting.move_to_end(name)  # so that the others pass if it is refused, and are given up before it
             try:
                 await self._write(document, now)
             except (ApiError, Fenced) as error:
@@ -83,6 +85,12 @@ class Recorder:
             self._waiting.pop(name, None)
         self._refused.clear()
         self._backoff.reset()
+
+    def give_up(self) -> None:
+        """Say of what still waits that it is lost: the process ends."""
+        while self._waiting:
+            _, (document, _) = self._waiting.popitem(last=False)
+            _given_up(document, "the operator stops")
 
     async def _write(self, document: Object, now: datetime) -> None:
         """Write an Event, or give it up for good; raises what may pass."""

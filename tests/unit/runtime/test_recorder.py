@@ -80,6 +80,33 @@ async def test_a_server_that_wants_a_pause_gets_it(world: World) -> None:
     assert len(world.slept) == 3
 
 
+async def test_what_a_former_leader_may_not_write_waits(world: World) -> None:
+    world.server.fail("create", Fenced("not the leader"))
+    await world.tell("First")
+    await world.recorder.catch_up()
+    assert world.told() == ["First"]
+
+
+async def test_one_that_is_refused_again_lets_the_others_pass(world: World) -> None:
+    refusal = ServerError("a webhook failed", 500)
+    world.server.fail("create", refusal, refusal)
+    await world.tell("First", "Second", "Third")
+    await world.recorder.catch_up()
+    assert world.told() == []
+    await world.recorder.catch_up()
+    assert world.told() == ["Second", "Third", "First"]
+
+
+async def test_what_waits_when_the_operator_stops_is_said_to_be_lost(world: World) -> None:
+    before = given_up()
+    world.server.fail("create", Unreachable("refused"))
+    await world.tell("First", "Second")
+    world.recorder.give_up()
+    assert given_up() - before == 2
+    await world.recorder.catch_up()
+    assert world.told() == []
+
+
 async def test_only_so_many_wait(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "WAITING", 2)
     before = given_up()
