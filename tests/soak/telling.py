@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
+from stagecoach.runtime.client import REQUEST_TIMEOUT
 from tests.soak.audit import Write
 from tests.soak.evidence import CONTROL_PLANE, STATUS, Evidence, key_of
 
@@ -77,11 +78,16 @@ def _was_refused(evidence: Evidence, attempt: Attempt) -> bool:
     """Whether the API server could not take the Event, or could not answer the status before it."""
     end = _end(evidence, attempt)
     events = (write for write in evidence.writes if _is_event(write) and _warns_of(write.request) == attempt)
-    return any(map(_could_not, events)) or (end is not None and _could_not(end))
+    return any(map(_could_not, events)) or (end is not None and (_could_not(end) or _was_too_slow(end)))
 
 
 def _could_not(write: Write) -> bool:
     return write.code == HTTPStatus.TOO_MANY_REQUESTS or write.code >= HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def _was_too_slow(write: Write) -> bool:
+    """Whether its writer had given up before the answer: to the writer it was not written."""
+    return _at(write.completed) - _at(write.received) >= timedelta(seconds=REQUEST_TIMEOUT)
 
 
 def _may_be_taken(evidence: Evidence, attempt: Attempt) -> bool:

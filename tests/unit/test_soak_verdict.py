@@ -112,6 +112,7 @@ OTHER_END = [{"number": 1, "job": "first-a1", "outcome": "PodLost", "message": "
 # An attempt that was lost at 20 s, and what its run did after it.
 LOST = run(attempts=OTHER_END)
 ENDS: Object = {"runs": [LOST], "writes": [status(20, LOST)]}
+EARLY = "2026-01-02T03:04:05.000000Z"  # an answer at 20 s came when nobody waited for it any more
 UNTOLD = [status(20, LOST), recorded(26, event())]
 SECOND = run("second", attempts=OTHER_END)
 TWO_ENDS: Object = {"runs": [LOST, SECOND], "writes": [status(20, LOST), status(20, SECOND)]}
@@ -190,6 +191,7 @@ def test_what_is_wrong_is_found(check: str, changes: Object) -> None:
         ("every_bad_end_has_its_event", ENDS | {"writes": [status(20, LOST), recorded(21, warning(), code=503)]}),
         ("every_bad_end_has_its_event", ENDS | {"writes": [status(20, LOST), recorded(21, warning(), code=429)]}),
         ("every_bad_end_has_its_event", ENDS | {"writes": [replace(unanswered(20), request=LOST), status(22, LOST)]}),
+        ("every_bad_end_has_its_event", ENDS | {"writes": [replace(status(20, LOST), received=EARLY)]}),
         ("every_bad_end_has_its_event", ENDS | {"hits": [hit("kill_operator", "a", 21, 30)]}),
         ("every_bad_end_has_its_event", ENDS | {"hits": [hit("api_server_away", "control plane", 10, 18)]}),
         # It may have waited behind others that the API server did not take.
