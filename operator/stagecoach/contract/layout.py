@@ -16,8 +16,8 @@ runs/<inputs hex>/checkpoints/<run uid>/
 staging/<run uid>-<attempt>/     work of an attempt that has not published yet; the next removes what a killed one left
 
 Checkpoints are a run's own, and of the attempt that wrote them: one that was thought lost may still be writing. They go
-when the run has its artifact, with what older runs of its project left there that are over. Nobody else removes them
-but retention: another run, or one of another cluster, may be about to go on from its own.
+when the run has its artifact, with what older runs of the same inputs left there that are over. Nobody else removes
+them but retention: another run, or one of another cluster, may be about to go on from its own.
 """
 
 from stagecoach.contract.digests import hex_of
