@@ -112,7 +112,7 @@ def test_a_sharded_model_that_was_interrupted_is_what_one_process_makes(real: Pr
 def test_the_best_of_a_sharded_model_is_published_though_an_attempt_ended_after_it(
     real: Project, overfitting: dict[str, Any]
 ) -> None:
-    alone, half = (best(job) for job in jobs(real, FullMethod(), **overfitting, epochs=6))
+    alone, half = (best(job) for job in jobs(real, FullMethod(), **overfitting, epochs=10))
     attempt(real, alone)
     expected = record_of(real, alone)
     losses = {point.step: point.loss for point in expected.training.evaluations}
