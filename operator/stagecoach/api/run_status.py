@@ -182,8 +182,8 @@ class FineTuneRunStatus(Told):
     progress: Optional[Progress] = Field(None, description="How far the training is.")
     loss: Optional[float] = Field(
         None,
-        description="For tables: the training loss last logged; of a run that succeeded, evalLoss, or trainLoss"
-        " where it has no validation data.",
+        description="For tables, in four digits: the training loss last logged; of a run that succeeded, evalLoss, or"
+        " trainLoss where it has no validation data.",
     )
     artifact: Optional[Artifact] = Field(None, description="What was trained, imported or adopted.")
     record: Optional[RecordRef] = Field(None, description="The record of all that was done.")

@@ -157,7 +157,12 @@ def test_a_blocked_run_starts_when_its_project_is_ready() -> None:
 
 @pytest.mark.parametrize(
     ("reported", "shown"),
-    [({"trainLoss": 0.7, "evalLoss": 0.5}, 0.5), ({"trainLoss": 0.7, "evalLoss": None}, 0.7), ({"evalLoss": 0.0}, 0.0)],
+    [
+        ({"trainLoss": 0.7, "evalLoss": 0.5}, 0.5),
+        ({"trainLoss": 0.7, "evalLoss": None}, 0.7),
+        ({"evalLoss": 0.0}, 0.0),
+        ({"evalLoss": 0.08886798471212387}, 0.08887),
+    ],
 )
 @pytest.mark.parametrize("told", [True, False])
 def test_the_loss_of_a_run_that_succeeded_is_its_result(reported: dict[str, Any], shown: float, told: bool) -> None:

@@ -95,7 +95,7 @@ def succeeded(
         adopted_from=AdoptedFrom.model_validate(found.maker.document()) if found.maker else None,
         train_loss=found.train_loss,
         eval_loss=found.eval_loss,
-        loss=found.train_loss if found.eval_loss is None else found.eval_loss,
+        loss=_for_tables(found.train_loss if found.eval_loss is None else found.eval_loss),
         cost=None
         if found.adopted or found.method
         else Cost(seconds=found.seconds, cpu_hours=found.cpu_hours, gpu_hours=found.gpu_hours),
@@ -151,6 +151,11 @@ def _artifact(inputs: Inputs, found: reports.ArtifactReport) -> Artifact:
         bytes=found.bytes,
         type=found.type,
     )
+
+
+def _for_tables(loss: float | None) -> float | None:
+    """Return a loss with as many digits as people compare: the column would be as wide as all of them."""
+    return None if loss is None else float(f"{loss:.4g}")
 
 
 def _complete(run: FineTuneRun, now: str) -> Progress | None:
