@@ -50,6 +50,8 @@ class Buildah:
         known = self._state.cache / "images" / repository_of(name)
         if made_of and known.exists() and known.read_text() == f"{made_of} {self._id(name)}":
             return
+        if "ARG WHEELS=" in dockerfile.read_text():
+            arguments = {**arguments, "WHEELS": ingredients.digest_of_wheels(wheels)}
         passed = [part for key, value in arguments.items() for part in ("--build-arg", f"{key}={value}")]
         command = [
             *self.command,

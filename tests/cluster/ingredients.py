@@ -35,9 +35,16 @@ def digest_of(
     for path in sorted(set(files)):
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         digest.update(f"{path.relative_to(context)} {path.stat().st_mode:o} {content}\n".encode())
-    for path in sorted(wheels.iterdir()) if wheels else ():
-        digest.update(f"{path.name} {path.stat().st_size}\n".encode())
+    digest.update(digest_of_wheels(wheels).encode())
     return digest.hexdigest()
+
+
+def digest_of_wheels(wheels: Path | None) -> str:
+    """Return a digest over the names and sizes in a folder of wheels; nothing without one."""
+    if wheels is None:
+        return ""
+    found = "".join(f"{path.name} {path.stat().st_size}\n" for path in sorted(wheels.iterdir()))
+    return hashlib.sha256(found.encode()).hexdigest()
 
 
 class _Unseen(Exception):
