@@ -138,15 +138,20 @@ class Crowd:
 
     async def await_records(self, project: str, within: float) -> None:
         """Wait until a project says that its storage holds records."""
-        deadline = time.monotonic() + within
-        while not await self._has_records(project):
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"not within {within:.0f} s: project {project} knows of records")
-            await asyncio.sleep(0.5)
+        await self._await_status(PROJECTS, project, lambda status: status.get("storage", {}).get("records"), within)
 
-    async def _has_records(self, project: str) -> bool:
-        status = (await self._insist(lambda: self._client.get(PROJECTS, NAMESPACE, project))).get("status", {})
-        return bool(status.get("storage", {}).get("records"))
+    async def await_progress(self, run: str, within: float) -> None:
+        """Wait until a run tells how far it is."""
+        await self._await_status(RUNS, run, lambda status: status.get("progress"), within)
+
+    async def _await_status(
+        self, resource: Resource, name: str, told: Callable[[Object], object], within: float
+    ) -> None:
+        deadline = time.monotonic() + within
+        while not told((await self._insist(lambda: self._client.get(resource, NAMESPACE, name))).get("status", {})):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"not within {within:.0f} s: {resource} {name} tells what is waited for")
+            await asyncio.sleep(0.5)
 
     async def job_of(self, run: str) -> Object:
         """Return the Job of a run."""

@@ -40,6 +40,8 @@ class Crowd:
 
     async def await_records(self, *_: Any, **__: Any) -> None: ...
 
+    async def await_progress(self, *_: Any, **__: Any) -> None: ...
+
     async def make(self, objects: Sequence[Object]) -> None:
         self.made += objects
 
