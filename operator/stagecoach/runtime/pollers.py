@@ -156,7 +156,7 @@ class ProgressFact:
     name = "progress"
     seconds = PROGRESS_SECONDS
     grace = PROGRESS_GRACE
-    rate = 20
+    rate = 10  # each may be a write of status too: of a thousand that train, each tells every hundred seconds
     concurrent = 8
 
     def __init__(self, client: Client, cache: Cache) -> None:
