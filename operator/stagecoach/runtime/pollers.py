@@ -86,7 +86,7 @@ class Poller:
             await self._leadership.gained.wait()
             began = self._clock()
             await self.tick()
-            await self._sleep(max(0.1, TICK - (self._clock() - began)))
+            await self._sleep(max(0.0, TICK - (self._clock() - began)))
 
     async def tick(self) -> None:
         """Ask about the pods whose turn it is, those who wait longest first."""

@@ -196,7 +196,7 @@ class Operator:
         if not (self._leadership.valid() and await self._tasks.wait("worker", WORKERS_STOP)):
             await self._tasks.cancel("worker")
         await self._tasks.cancel("events")
-        await self._tell_the_rest()
+        await self._recorder.stop(EVENTS_STOP)
         await self._tasks.cancel("elector")
         await self._elector.release()
         await self._health.stop()
@@ -209,15 +209,6 @@ class Operator:
             await client.close()
         await self._connection.close()
         logger.info("stopped")
-
-    async def _tell_the_rest(self) -> None:
-        """Write the Events that wait, while this process still may."""
-        try:
-            async with asyncio.timeout(EVENTS_STOP):
-                await self._recorder.catch_up()
-        except TimeoutError:
-            logger.warning("some events were not written in time")
-        self._recorder.give_up()
 
     def _make_elector(self) -> Elector:
         options = self._options

@@ -6,6 +6,7 @@ import logging
 import socket
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from stagecoach.contract.times import timestamp
@@ -13,7 +14,16 @@ from stagecoach.kinds.plan import Event, Object
 from stagecoach.runtime import metrics
 from stagecoach.runtime.backoff import Backoff
 from stagecoach.runtime.client import Client
-from stagecoach.runtime.errors import AlreadyExists, ApiError, Fenced, Forbidden, NotFound, Rejected
+from stagecoach.runtime.errors import (
+    AlreadyExists,
+    ApiError,
+    Fenced,
+    Forbidden,
+    NotFound,
+    Rejected,
+    Throttled,
+    Unreachable,
+)
 from stagecoach.runtime.resources import EVENTS
 
 logger = logging.getLogger(__name__)
@@ -23,15 +33,28 @@ MESSAGE_LENGTH = 1000
 REMEMBERED = 4096
 # So many wait for a server that is away or wants to be left alone; of more, the oldest are given up.
 WAITING = 1024
+# After so many refusals that were about it alone, whatever is wrong with it will not pass.
+REFUSALS = 10
+# Answers of who stands before an API server that is away, or of one that cannot.
+AWAY = (502, 503, 504)
 # The API server's default. Where it keeps them longer, the name is found taken, which is as good.
 TIME_TO_LIVE = timedelta(hours=1)
+
+
+@dataclass
+class Waiting:
+    """An Event that was not taken yet."""
+
+    document: Object
+    now: datetime  # when it was told
+    refusals: int = 0  # how often others were taken at the time
 
 
 class Recorder:
     """Writes Events under names made of their content: the same event is the same object, whoever writes it again.
 
-    What cannot be written now waits, and what comes after it waits behind it. One that is refused again lets the others
-    pass: whatever is wrong with it need not be wrong with them.
+    What cannot be written now waits, and so does what comes after it where the API server takes nothing. One that it
+    refuses, as a webhook may, waits alone.
     """
 
     def __init__(
@@ -41,8 +64,9 @@ class Recorder:
         self._instance = instance or socket.gethostname()
         self._sleep = sleep
         self._told: OrderedDict[str, datetime] = OrderedDict()  # the longest ago first
-        self._waiting: OrderedDict[str, tuple[Object, datetime]] = OrderedDict()
-        self._refused = asyncio.Event()  # set while events wait
+        self._waiting: OrderedDict[str, Waiting] = OrderedDict()
+        self._waits = asyncio.Event()  # set while events wait
+        self._away = False  # nothing is taken: what comes waits too
         self._backoff = Backoff(first=0.5, longest=30.0)
         self._pause = 0.0
 
@@ -52,45 +76,72 @@ class Recorder:
         name = document["metadata"]["name"]
         if name in self._waiting or (name in self._told and now - self._told[name] < TIME_TO_LIVE):
             return
-        if not self._refused.is_set():
-            try:
-                await self._write(document, now)
-            except (ApiError, Fenced) as error:
-                if not self._refused.is_set():  # another worker may have been refused at the same time
-                    self._postpone(error)
-            else:
-                return
-        self._waiting[name] = document, now
-        if len(self._waiting) > WAITING:
-            _, (oldest, _) = self._waiting.popitem(last=False)
-            _given_up(oldest, "too many wait")
+        waiting = Waiting(document, now)
+        if self._away:
+            self._keep(name, waiting)
+            return
+        try:
+            await self._write(document, now)
+        except (ApiError, Fenced) as error:
+            self._away = self._away or _concerns_all(error)
+            if not self._waits.is_set():  # another worker may have been refused at the same time
+                self._postpone(error)
+            self._keep(name, waiting)
+        except asyncio.CancelledError:
+            self._keep(name, waiting)  # it may be written or not
+            raise
 
     async def run(self) -> None:
         """Write what waits, whenever it is time to try again, for ever."""
         while True:
-            await self._refused.wait()
+            await self._waits.wait()
             await self._sleep(self._pause)
             await self.catch_up()
 
     async def catch_up(self) -> None:
-        """Write what waits, one at a time and the oldest first, until one is refused again."""
-        while self._waiting:
-            name, (document, now) = next(iter(self._waiting.items()))
-            self._waiting.move_to_end(name)  # so that the others pass if it is refused, and are given up before it
+        """Try each that waits once, the oldest first, until the API server takes nothing."""
+        tried: set[str] = set()
+        refused: ApiError | Fenced | None = None
+        while name := next((each for each in self._waiting if each not in tried), None):
+            tried.add(name)
+            waiting = self._waiting[name]
             try:
-                await self._write(document, now)
+                await self._write(waiting.document, waiting.now)
             except (ApiError, Fenced) as error:
-                self._postpone(error)
-                return
+                refused = error
+                if _concerns_all(error):
+                    break
+                waiting.refusals += 1
+                if waiting.refusals < REFUSALS:
+                    continue
+                _given_up(waiting.document, f"refused {REFUSALS} times, at last: {error}")
             self._waiting.pop(name, None)
-        self._refused.clear()
-        self._backoff.reset()
+        self._away = refused is not None and _concerns_all(refused)
+        if refused is not None:
+            self._postpone(refused)
+        if not self._waiting:
+            self._waits.clear()
+            self._backoff.reset()
 
-    def give_up(self) -> None:
-        """Say of what still waits that it is lost: the process ends."""
-        while self._waiting:
-            _, (document, _) = self._waiting.popitem(last=False)
-            _given_up(document, "the operator stops")
+    async def stop(self, seconds: float) -> None:
+        """Write what waits within these seconds, and say of the rest that it is lost; nothing is raised."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.catch_up()
+        except TimeoutError:
+            pass
+        except Exception:
+            logger.exception("events are lost; this is a bug")
+        for waiting in self._waiting.values():
+            _given_up(waiting.document, "the operator stops")
+        self._waiting.clear()
+
+    def _keep(self, name: str, waiting: Waiting) -> None:
+        self._waiting[name] = waiting
+        self._waits.set()
+        if len(self._waiting) > WAITING:
+            _, oldest = self._waiting.popitem(last=False)
+            _given_up(oldest.document, "too many wait")
 
     async def _write(self, document: Object, now: datetime) -> None:
         """Write an Event, or give it up for good; raises what may pass."""
@@ -106,7 +157,6 @@ class Recorder:
 
     def _postpone(self, error: ApiError | Fenced) -> None:
         self._pause = self._backoff.next(error.retry_after if isinstance(error, ApiError) else 0.0)
-        self._refused.set()
         logger.debug("events wait for %.1f seconds: %s", self._pause, error)
 
     def _remember(self, name: str, now: datetime) -> None:
@@ -142,9 +192,18 @@ class Recorder:
         }
 
 
+def _concerns_all(error: ApiError | Fenced) -> bool:
+    """Whether no other Event would be taken now either; else it may be this one, or its namespace."""
+    if isinstance(error, ApiError):
+        return isinstance(error, Unreachable | Throttled) or error.retry_after > 0 or error.code in AWAY
+    return True
+
+
 def _given_up(document: Object, why: str) -> None:
     metrics.EVENTS_FAILED.inc()
-    logger.warning("event not written: %s", why, extra={"reason": document["reason"]})
+    about = document["involvedObject"]
+    extra = {"about": f"{about['kind']} {about['namespace']}/{about['name']}", "reason": document["reason"]}
+    logger.warning("event not written: %s", why, extra=extra | {"event": document["message"]})
 
 
 def event_name(obj: Object, event: Event) -> str:

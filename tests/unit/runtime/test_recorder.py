@@ -87,22 +87,42 @@ async def test_what_a_former_leader_may_not_write_waits(world: World) -> None:
     assert world.told() == ["First"]
 
 
-async def test_one_that_is_refused_again_lets_the_others_pass(world: World) -> None:
-    refusal = ServerError("a webhook failed", 500)
-    world.server.fail("create", refusal, refusal)
+async def test_those_that_are_refused_alone_hold_up_no_others(world: World) -> None:
+    poison, before = ServerError("a webhook failed", 500), given_up()
+    world.server.fail("create", poison, poison)
     await world.tell("First", "Second", "Third")
+    assert world.told() == ["Third"]
+    world.server.fail("create", poison, poison)
     await world.recorder.catch_up()
-    assert world.told() == []
-    await world.recorder.catch_up()
-    assert world.told() == ["Second", "Third", "First"]
+    await world.tell("Fourth")
+    assert world.told() == ["Third", "Fourth"]
+    for _ in range(recorder.REFUSALS - 1):
+        world.server.fail("create", poison)
+        await world.recorder.catch_up()
+    assert world.told() == ["Third", "Fourth", "Second"]
+    assert given_up() - before == 1
+    await world.tell("Fifth")
+    assert world.told()[-1] == "Fifth"
 
 
-async def test_what_waits_when_the_operator_stops_is_said_to_be_lost(world: World) -> None:
+async def test_what_a_stopped_worker_was_writing_waits(world: World) -> None:
+    world.server.fail("create", asyncio.CancelledError())
+    with pytest.raises(asyncio.CancelledError):
+        await world.tell("First")
+    await world.recorder.stop(1)
+    assert world.told() == ["First"]
+
+
+@pytest.mark.parametrize("error", [Unreachable("refused"), ValueError("a bug")])
+async def test_what_cannot_be_written_when_the_operator_stops_is_said_to_be_lost(
+    world: World, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
     before = given_up()
-    world.server.fail("create", Unreachable("refused"))
+    world.server.fail("create", Unreachable("refused"), error)
     await world.tell("First", "Second")
-    world.recorder.give_up()
+    await world.recorder.stop(1)
     assert given_up() - before == 2
+    assert [each.__dict__["about"] for each in caplog.records if "not written" in each.message] == ["Toy ns/a"] * 2
     await world.recorder.catch_up()
     assert world.told() == []
 
