@@ -244,7 +244,7 @@ def _without_pod(seen: Observation) -> Waiting | Ended:
         if seen.job.at and seen.now - datetime.fromisoformat(seen.job.at) < POD_PATIENCE:
             return Waiting(STARTING, f"Job {seen.job.name} has ended; its pod is looked for.")
         message = _sentence(f"The pod of Job {seen.job.name} is gone: {seen.job.message}")
-        return Ended(AttemptOutcome.POD_LOST, message)
+        return Ended(AttemptOutcome.POD_LOST, message, finished=seen.job.at)
     if seen.warning:
         return Waiting("PodRefused", f"{_sentence(seen.warning)} {MEET_THE_RULE}")
     return Waiting(STARTING, f"Job {seen.job.name} has no pod yet.")

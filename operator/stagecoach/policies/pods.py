@@ -77,7 +77,7 @@ class JobState:
     name: str
     finished: bool
     message: str = ""  # of the condition that finished it
-    at: str = ""  # when it did
+    at: str = ""  # when it did, or was suspended
     suspended: bool = False  # by a queue, or by a person: it has no pod until it is released
     queue: str = ""  # the queue that decides when it may have a pod
 
@@ -135,12 +135,14 @@ def _since(condition: Mapping[str, Any] | None) -> str:
 def job_state(job: Mapping[str, Any]) -> JobState:
     """Read a Job's raw form."""
     name = job["metadata"]["name"]
-    for condition in job.get("status", {}).get("conditions", ()):
-        if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
-            at = condition.get("lastTransitionTime", "")
-            return JobState(name, finished=True, message=condition.get("message", ""), at=at)
+    true = {each["type"]: each for each in job.get("status", {}).get("conditions", ()) if each["status"] == "True"}
+    if finished := true.get("Complete") or true.get("Failed"):
+        at = finished.get("lastTransitionTime", "")
+        return JobState(name, finished=True, message=finished.get("message", ""), at=at)
     queue = job["metadata"].get("labels", {}).get(QUEUE, "")
-    return JobState(name, finished=False, suspended=bool(job.get("spec", {}).get("suspend")), queue=queue)
+    suspended = bool(job.get("spec", {}).get("suspend"))
+    at = true.get("Suspended", {}).get("lastTransitionTime", "") if suspended else ""
+    return JobState(name, finished=False, at=at, suspended=suspended, queue=queue)
 
 
 def decisive(pods: Iterable[PodState]) -> PodState | None:

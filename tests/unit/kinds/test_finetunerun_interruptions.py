@@ -262,6 +262,51 @@ def test_what_was_told_counts_though_the_pod_s_last_words_are_lost() -> None:
         here.reconcile()
 
 
+def test_what_a_pod_said_last_counts_though_it_is_gone_before_it_had_ended_as_a_whole() -> None:
+    here = world(project=builders.ready_project())
+    for number in range(1, 5):
+        start(here)
+        here.tell_pods_to_go()
+        saves(here, 10 * number)
+        for pod in here.pod_objects.values():
+            pod["status"]["phase"] = "Running"  # its kubelet says so a moment later
+        here.job_objects[here.status["attempts"][-1]["job"]].pop("status")
+        here.reconcile()
+        assert here.status["attempts"][-1]["checkpoint"] == 10 * number
+        here.lose_pods()
+        here.wait(100)
+        here.reconcile()
+        assert counted(here) == (0, number, 0)
+        here.wait(400)
+        here.reconcile()
+
+
+def test_time_in_which_nobody_looked_and_no_pod_ran_is_not_the_run_s() -> None:
+    here = queued()
+    here.admit(True)
+    start(here)
+    here.wait(100)
+    here.admit(False)
+    suspended = {"type": "Suspended", "status": "True", "lastTransitionTime": here.now.isoformat()}
+    [job] = here.job_objects.values()
+    job["status"] = {"conditions": [suspended]}
+    here.wait(50_000)
+    here.reconcile()
+    assert here.condition("Ready")["reason"] == "WaitingForQueue"
+    assert here.status["totals"]["seconds"] == 100
+
+
+def test_a_pod_that_was_lost_long_ago_did_not_run_since() -> None:
+    here = world(project=builders.ready_project())
+    start(here)
+    here.wait(100)
+    here.lose_pods()
+    here.wait(50_000)
+    here.reconcile()
+    [attempt] = here.status["attempts"]
+    assert (attempt["outcome"], here.status["totals"]["seconds"]) == ("PodLost", 100)
+
+
 def test_what_a_queue_takes_back_is_told() -> None:
     here = queued()
     here.admit(True)
@@ -271,7 +316,7 @@ def test_what_a_queue_takes_back_is_told() -> None:
     plan = here.reconcile()
     [event] = plan.events
     assert (event.reason, event.warning) == ("WaitingForQueue", False)
-    assert event.message.endswith("interruption 1 of this run, which goes on from the checkpoint of step 40.")
+    assert event.message.endswith("interruption 1 of this run, which goes on from step 40 or later.")
 
 
 def test_a_queue_and_others_interrupt_alike() -> None:

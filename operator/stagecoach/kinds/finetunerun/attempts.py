@@ -69,7 +69,8 @@ def begun(attempt: Attempt, started: str, now: datetime) -> str:
 def taken_back(observed: Observed, current: Attempt, seen: Waiting) -> bool:
     """Whether the pod of the current attempt ran, and its Job was suspended, such as by a queue.
 
-    The Job may have been released again before that was seen. It has another pod then, as in no other case.
+    The Job may have been released again before that was seen: then it has another pod. When that one runs already,
+    nothing tells it from the first.
     """
     pod = observed.current.pod
     another = pod is not None and not (pod.started or pod.ended)
@@ -89,13 +90,15 @@ def noted(observed: Observed, current: Attempt) -> dict[str, list[Attempt]]:
 
 def waits_again(observed: Observed, current: Attempt, now: datetime) -> tuple[list[Attempt], Totals]:
     """Return attempts and totals after such an interruption: the same Job gets another pod."""
-    run, before = observed.run, totals(observed.run)
+    run, before, job = observed.run, totals(observed.run), observed.current.job
     seen = newest_checkpoint(observed)
+    # Nobody may have looked for long: what counts is when the Job was suspended.
+    left = datetime.fromisoformat(job.at) if job and job.suspended and job.at else now
     after = Totals(
         failures=before.failures,
         interruptions=before.interruptions + 1,
         idle_interruptions=_idle(before, seen, interrupted=True),
-        seconds=before.seconds + _seconds(current, now),
+        seconds=before.seconds + _seconds(current, min(now, left)),
         checkpoint=seen,
     )
     # Without a start it is not counted again, nor is what is taken back before it runs.
@@ -104,11 +107,8 @@ def waits_again(observed: Observed, current: Attempt, now: datetime) -> tuple[li
 
 def interrupted(current: Attempt, found: Totals) -> str:
     """Say that the Job of an attempt has lost its pod and waits for another one."""
-    newest = f"the checkpoint of step {found.checkpoint}" if found.checkpoint is not None else "no checkpoint"
-    return (
-        f"Job {current.job} was suspended while its pod ran: interruption {found.interruptions} of this run, which goes"
-        f" on from {newest}."
-    )
+    newest = f", which goes on from step {found.checkpoint} or later" if found.checkpoint is not None else ""
+    return f"Job {current.job} was suspended while its pod ran: interruption {found.interruptions} of this run{newest}."
 
 
 def no_progress(found: Totals) -> str:

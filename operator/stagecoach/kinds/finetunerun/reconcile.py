@@ -205,8 +205,10 @@ def _running(observed: Observed, inputs: Inputs, current: Attempt, seen: Running
     last = run.status.progress
     fresh = last is None or now - datetime.fromisoformat(last.at) >= PROGRESS_INTERVAL
     shown = progress.model_copy(update={"at": timestamp(now)}) if progress and fresh else None
-    started = current.model_copy(update={"start": current.start or attempts.begun(current, seen.pod.started, now)})
-    listed = [*run.status.attempts[:-1], started]
+    update: dict[str, Any] = {"start": current.start or attempts.begun(current, seen.pod.started, now)}
+    if seen.leaving or seen.pod.ended:  # it may be gone when it is looked at again
+        update["checkpoint"] = attempts.newest_checkpoint(observed)
+    listed = [*run.status.attempts[:-1], current.model_copy(update=update)]
     return Plan(
         status=status.running(run, shown, seen.leaving, now, attempts=listed),
         delete=attempts.left_over(observed),

@@ -54,7 +54,7 @@ def running(run: FineTuneRun, progress: reports.Progress | None, leaving: str, n
     told = in_progress("Running", words)
     facts = (*(in_progress("Stopping", leaving) if leaving else told), FIXED)
     shown = Progress.model_validate(progress.document()) if progress else run.status.progress
-    return _status(run, Phase.RUNNING, facts, now, progress=shown, loss=shown and shown.loss, **changes)
+    return _status(run, Phase.RUNNING, facts, now, progress=shown, loss=shown and for_tables(shown.loss), **changes)
 
 
 def failed(run: FineTuneRun, reason: str, message: str, now: datetime, **changes: Any) -> Object:
@@ -95,12 +95,17 @@ def succeeded(
         adopted_from=AdoptedFrom.model_validate(found.maker.document()) if found.maker else None,
         train_loss=found.train_loss,
         eval_loss=found.eval_loss,
-        loss=_for_tables(found.train_loss if found.eval_loss is None else found.eval_loss),
+        loss=for_tables(found.train_loss if found.eval_loss is None else found.eval_loss),
         cost=None
         if found.adopted or found.method
         else Cost(seconds=found.seconds, cpu_hours=found.cpu_hours, gpu_hours=found.gpu_hours),
         **changes,
     )
+
+
+def for_tables(loss: float | None) -> float | None:
+    """Return a loss with as many digits as people compare: the column would be as wide as all of them."""
+    return None if loss is None else float(f"{loss:.4g}")
 
 
 def ended(run: FineTuneRun, now: datetime) -> Object | None:
@@ -151,11 +156,6 @@ def _artifact(inputs: Inputs, found: reports.ArtifactReport) -> Artifact:
         bytes=found.bytes,
         type=found.type,
     )
-
-
-def _for_tables(loss: float | None) -> float | None:
-    """Return a loss with as many digits as people compare: the column would be as wide as all of them."""
-    return None if loss is None else float(f"{loss:.4g}")
 
 
 def _complete(run: FineTuneRun, now: str) -> Progress | None:

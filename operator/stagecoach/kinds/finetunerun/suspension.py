@@ -25,7 +25,12 @@ def stop(observed: Observed, current: Attempt, seen: Waiting | Running | Ended, 
     listed, after = closed(observed, current, end, end.words(), now)
     message = _message(_stopped(run, listed[-1], after.checkpoint))
     reached = _reached(_progress(observed, now), after.checkpoint, now)
-    changes = {"attempts": listed, "totals": after, "progress": reached, "loss": reached and reached.loss}
+    changes = {
+        "attempts": listed,
+        "totals": after,
+        "progress": reached,
+        "loss": reached and status.for_tables(reached.loss),
+    }
     told = status.suspended(run, message, now, **changes)
     return Plan(status=told, events=(Event("Suspended", message),))
 
@@ -55,7 +60,7 @@ def with_last_word(observed: Observed, now: datetime) -> Observed:
         "attempts": [*run.status.attempts[:-1], last.model_copy(update={"checkpoint": saved})],
         "totals": totals(run).model_copy(update={"checkpoint": saved, "idle_interruptions": 0}),
         "progress": reached,
-        "loss": reached and reached.loss,
+        "loss": reached and status.for_tables(reached.loss),
     }
     return replace(observed, run=run.model_copy(update={"status": run.status.model_copy(update=update)}))
 
