@@ -167,7 +167,7 @@ class Bench:
             pods = await self._crowd.pods_at_work([first, *others], within=PATIENCE + active)
             await self._warm_up(pods[first], first)
             # Without what the others tell meanwhile, nothing would be beside.
-            await self._crowd.await_progress(others[-1], within=PATIENCE)
+            await self._crowd.await_progress(others[-1], within=PATIENCE + active)
             self._found.active = active
             async with asyncio.TaskGroup() as changes:
                 for name in others[:CHANGES]:

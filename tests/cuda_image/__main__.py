@@ -3,9 +3,12 @@
 import os
 from pathlib import Path
 
-from tests.cluster import build_image
+from tests.cluster import build_image, disk
+from tests.cluster.paths import State
 from tests.deploy import DOCKERFILES, ROOT
 
+# The libraries of CUDA are unpacked, and copied to the image's last stage.
+disk.need(State.from_environment().cache, 25, "The trainer's image for GPUs")
 # With a folder of wheels it would be a torch for the CPU.
 os.environ.pop("WHEELS", None)
 version = os.environ.get("TORCH_VERSION")

@@ -19,6 +19,8 @@ WELL = {None, "Succeeded", "Suspended"}
 NUMBER = re.compile(r"Attempt (\d+): ")
 # An Event is written right after the status that it is about.
 MOMENT = timedelta(seconds=5)
+# A writer's patience begins this much sooner, at the most, than the API server hears of it.
+CONNECTING = timedelta(seconds=5)
 # After these an operator goes on as if nothing had been.
 HARMLESS = {"step_clock"}
 
@@ -86,8 +88,8 @@ def _could_not(write: Write) -> bool:
 
 
 def _was_too_slow(write: Write) -> bool:
-    """Whether its writer had given up before the answer: to the writer it was not written."""
-    return _at(write.completed) - _at(write.received) >= timedelta(seconds=REQUEST_TIMEOUT)
+    """Whether its writer may have given up before the answer: to the writer it was not written then."""
+    return _at(write.completed) - _at(write.received) >= timedelta(seconds=REQUEST_TIMEOUT) - CONNECTING
 
 
 def _may_be_taken(evidence: Evidence, attempt: Attempt) -> bool:
