@@ -80,6 +80,7 @@ soak: setup  ## random faults under a stream of runs, and a verdict on what has 
 setup: $(VENV)/.ready  ## the developer's environment in .venv
 
 $(VENV)/.ready: locks/dev.txt
+	@echo 'developer tools into $(VENV): a minute'
 	python3 -m venv --clear $(VENV) || { apt-get update -qq && apt-get install -y -qq python3-venv && python3 -m venv --clear $(VENV); }
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r locks/dev.txt
 	touch $@

@@ -14,6 +14,7 @@ from tests import deploy, following
 
 NAMESPACE = "support-desk"
 PROJECT, RUN = "support-desk", "support-desk-lora"
+RECORD_LINES = 20
 
 console = Console(highlight=False)
 
@@ -49,9 +50,10 @@ def main() -> int:
         show(trouble)
         return 1
     compare(tools)
-    console.print(f"\nAll of it took {(time.monotonic() - started) / 60:.1f} minutes. To look around:")
+    console.print(f"\nThe demo took {(time.monotonic() - started) / 60:.1f} minutes. To look around:")
     show(f"  export KUBECONFIG={tools.cluster.kubeconfig} PATH={tools.cluster.kubectl.parent}:$PATH")
     console.print(f"  kubectl describe ftr {RUN} -n {NAMESPACE}")
+    console.print(f"  kubectl logs deployment/{deploy.RELEASE} -n {deploy.OPERATOR_NAMESPACE}")
     console.print("To remove the cluster: make cluster-down")
     return 0
 
@@ -92,13 +94,13 @@ def show(text: str) -> None:
 
 
 def compare(tools: deploy.Tools) -> None:
-    """Show the record, and what the training was worth."""
+    """Show how the record begins, the model card, and what the training was worth."""
     inputs = tools.kube(NAMESPACE).get("FineTuneRun", RUN)["status"]["inputs"]["digest"]
     record = f"{mounts.STORAGE}/{layout.run_folder(inputs)}"
-    console.print("[bold]The record[/bold], and the card beside it:")
+    console.print("[bold]The record[/bold], its first lines, and the model card beside it:")
     show(record.replace(mounts.STORAGE, "pvc://stagecoach/support-desk"))
-    card = {"command": ["cat", f"{record}/README.md"]}
-    show(deploy.run_trainer(tools, NAMESPACE, RUN, "show-record", card))
+    script = f"head -n {RECORD_LINES} {record}/record.json && echo … && echo && cat {record}/README.md"
+    show(deploy.run_trainer(tools, NAMESPACE, RUN, "show-record", {"command": ["sh", "-c", script]}))
     with step("The base against the adapter, on the validation rows (minutes, on a CPU)"):
         deploy.run_trainer(tools, NAMESPACE, RUN, tell=lambda line: show(f"    {line}"))
 

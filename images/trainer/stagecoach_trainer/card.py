@@ -162,7 +162,7 @@ def _method(record: Record) -> str:
             f"{training.effective_batch_size} {'rows' if training.weighting is None else 'rows or chunks'}"
             f" ({settings.per_device_batch_size} × {settings.gradient_accumulation_steps} accumulated)",
         ),
-        ("Length", f"{training.epochs:g} epochs, {training.steps} steps"),
+        ("Length", f"{training.epochs:g} {'epoch' if training.epochs == 1 else 'epochs'}, {training.steps} steps"),
         ("Optimizer", f"{settings.optimizer}, weight decay {settings.weight_decay:g}"),
         ("Gradient clipping", f"{settings.max_grad_norm:g}"),
         ("Precision", training.precision),

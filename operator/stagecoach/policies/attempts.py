@@ -1,5 +1,6 @@
 """What an attempt came to: the one table from which retries, counts and words follow."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -29,7 +30,8 @@ INTERRUPTED = {Outcome.TERMINATED, Outcome.PREEMPTED, Outcome.PEER_LOST}
 HOPELESS_FAILURES = {"LossNotFinite"}
 # What to do about what keeps a pod from its start, whoever says it.
 MEET_THE_RULE = "Raise the quota, or meet the rule, that it names."
-MAKE_ROOM = "Create the claim that it names, if it names one; else make room on nodes that the project's pods may use."
+MAKE_ROOM = "See to the claim, if it speaks of one; else make room on nodes that the project's pods may use."
+CREATE_CLAIM = "Create the claim {claim!r}, or correct the URI that names it."
 CREATE = "Create what it names, if that is missing."
 
 
@@ -124,6 +126,7 @@ class Waiting:
 
     reason: str
     message: str
+    claim: str = ""  # that is missing, where this is why
 
 
 @dataclass(frozen=True)
@@ -317,12 +320,20 @@ def _not_started(pod: PodState, seen: Observation) -> Waiting | Ended:
             return Ended(AttemptOutcome.IMAGE_PULL_FAILED, message)
         return Waiting("ImagePullFailed", f"{message} {TABLE[AttemptOutcome.IMAGE_PULL_FAILED].advice}")
     if pod.unschedulable:
-        message = _sentence(f"No node takes pod {pod.name}: {pod.unschedulable}")
-        return Waiting("Unschedulable", f"{message} {MAKE_ROOM}")
+        return _unschedulable(pod)
     if seen.warning:
         message = _sentence(f"{pod.title} does not start: {seen.warning}")
         return Waiting("PodNotStarting", f"{message} {CREATE}")
     return Waiting(STARTING, f"{pod.title} is starting.")
+
+
+def _unschedulable(pod: PodState) -> Waiting:
+    # Of a claim that is missing, the scheduler ends with these words twice.
+    words = re.sub(r"(?: not found\.)+", " not found.", pod.unschedulable)
+    missing = re.search(r'persistentvolumeclaim "([^"]+)" not found', words)
+    claim = missing[1] if missing else ""
+    advice = CREATE_CLAIM.format(claim=claim) if claim else MAKE_ROOM
+    return Waiting("Unschedulable", f"{_sentence(f'No node takes pod {pod.name}: {words}')} {advice}", claim)
 
 
 def _sentence(words: str) -> str:

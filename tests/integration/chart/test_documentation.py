@@ -203,6 +203,34 @@ def test_the_table_of_rights_is_that_of_the_chart(tmp_path: Path) -> None:
     assert told - {("resource", "verbs")} == given
 
 
+def test_every_metric_is_in_the_table() -> None:
+    page = (DOCUMENTS / "install.md").read_text().split("## Metrics")[1].split("\n## ")[0]
+    told = {
+        name: re.findall(r"`(\w+)`", labels)
+        for name, labels in re.findall(r"^\| `(\w+)` \| (.*?) ?\| .+ \|$", page, re.MULTILINE)
+    }
+    assert told == dict(_metrics(SOURCES / "runtime" / "metrics.py"))
+
+
+def _metrics(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield the names of metrics, each with its labels."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and _called(node) in ("Counter", "Gauge", "Histogram"):
+            name, _, *labels = [ast.literal_eval(each) for each in node.args]
+            yield name, labels[0] if labels else []
+
+
+def test_the_pod_that_looks_into_a_claim_is_as_restricted_as_the_job_that_compares() -> None:
+    page = (DOCUMENTS / "api" / "finetunerun.md").read_text()
+    pod = yaml.safe_load(page.split("<<EOF\n")[1].split("\nEOF\n")[0])["spec"]
+    theirs = blocks("compare")[0]["spec"]["template"]["spec"]
+    assert pod["securityContext"] == theirs["securityContext"]
+    [looks], [compares] = pod["containers"], theirs["containers"]
+    assert looks["securityContext"] == compares["securityContext"]
+    [mount], [volume] = looks["volumeMounts"], pod["volumes"]
+    assert (mount["name"], mount["readOnly"]) == (volume["name"], True)
+
+
 def test_the_values_of_the_page_install_it(tmp_path: Path) -> None:
     first, *others = blocks("install")
     assert template(tmp_path / "first.yaml", **first)

@@ -66,13 +66,15 @@ def test_a_run_waits_for_its_project_and_says_so(desk: Desk) -> None:
     desk.awaits("FineTuneRun", "first", "Queued")
 
 
-def test_a_claim_that_is_missing_is_told_in_the_schedulers_words(desk: Desk) -> None:
+def test_a_claim_that_is_missing_is_told_in_the_schedulers_words_and_by_the_field_that_names_it(desk: Desk) -> None:
     desk.kube.create(builders.project(namespace=desk.kube.namespace))
     pod = desk.kubelet.pod_of(desk.job_of("TransformerProject", "desk"))
     message = '0/1 nodes are available: persistentvolumeclaim "store" not found.'
     desk.kubelet.condition(pod, "PodScheduled", "Unschedulable", message, "False")
     eventually(lambda: message in desk.reason("TransformerProject", "desk")[1], 15, "the scheduler's words")
-    assert desk.reason("TransformerProject", "desk")[0] == "Unschedulable"
+    reason, told = desk.reason("TransformerProject", "desk")
+    assert reason == "Unschedulable"
+    assert "It is named by storage.uri." in told
 
 
 def test_a_pod_that_the_quota_refuses_is_told_in_the_servers_words(desk: Desk) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from tests import builders
 from tests.unit.kinds.test_finetunerun import start, world
+from tests.unit.kinds.test_finetunerun_imports import importing
 
 OUT_OF_MEMORY = {"phase": "Failed", "containerStatuses": [{"name": "trainer", "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]}  # fmt: skip
 OUT_OF_TIME = {"phase": "Failed", "reason": "DeadlineExceeded"}
@@ -67,3 +68,30 @@ def test_a_job_that_waits_is_made_anew_with_what_the_project_says_now() -> None:
     assert here.status["phase"] == "Running"
     assert here.creations[name] == 2
     assert [attempt["number"] for attempt in here.status["attempts"]] == [1], "no retry was counted"
+
+
+MISSING = [
+    (builders.run(), "models", "It is named by the project's candidates[small].model.uri."),
+    (importing(), "made", "It is named by spec.method.uri."),
+    (builders.run(), "gone", "or correct the URI that names it. It starts by itself"),
+]
+
+
+@pytest.mark.parametrize(("run", "claim", "words"), MISSING)
+def test_a_claim_that_is_missing_is_told_with_the_fields_that_name_it(
+    run: builders.Object, claim: str, words: str
+) -> None:
+    here = world(run)
+    here.reconcile()
+    here.reconcile()
+    here.start_pods()
+    [pod] = here.pod_objects.values()
+    told = f'0/1 nodes are available: persistentvolumeclaim "{claim}" not found. not found.'
+    pod["status"]["conditions"] = [{"type": "PodScheduled", "status": "False", "message": told}]
+    here.reconcile()
+    ready = here.condition("Ready")
+    assert ready["reason"] == "Unschedulable"
+    assert f"Create the claim {claim!r}" in ready["message"]
+    assert words in ready["message"]
+    assert "with another URI, delete this run and create it again" in ready["message"]
+    assert "asks for less" not in ready["message"], "no resources are at fault"

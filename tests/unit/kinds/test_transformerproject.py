@@ -147,6 +147,24 @@ def test_a_pod_that_waits_says_that_other_pod_settings_are_tried_at_once() -> No
     assert job["spec"]["template"]["spec"]["nodeSelector"] == {"pool": "cpu"}
 
 
+def test_a_claim_that_is_missing_is_told_with_the_field_that_names_it() -> None:
+    here = world()
+    here.reconcile()
+    here.reconcile()
+    here.start_pods()
+    [pod] = here.pod_objects.values()
+    told = '0/1 nodes are available: persistentvolumeclaim "lake" not found. not found.'
+    pod["status"]["conditions"] = [{"type": "PodScheduled", "status": "False", "message": told}]
+    here.reconcile()
+    message = here.condition("Ready")["message"]
+    assert "Create the claim 'lake', or correct the URI that names it. It is named by data.sets[test].uri." in message
+    edit(here, data=builders.project_spec()["data"] | {"sets": builders.project_spec()["data"]["sets"][:2]})
+    for _ in range(3):
+        here.reconcile()
+    [job] = here.job_objects.values()
+    assert "lake" not in json.dumps(job["spec"]["template"]["spec"]["volumes"]), "a correction is tried at once"
+
+
 def test_an_edit_that_mends_nothing_is_seen() -> None:
     here = world()
     problem = {"reason": "UnknownColumn", "message": "No column."}

@@ -15,7 +15,7 @@ from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build import jobs, services
 from stagecoach.contract.jobs import ImportJob, LookupJob, TrainJob
 from stagecoach.contract.times import timestamp
-from stagecoach.kinds import contracts, small_jobs
+from stagecoach.kinds import claims, contracts, small_jobs
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.finetunerun import attempts, imports, nodes, status, suspension, turns, unread
 from stagecoach.kinds.finetunerun.blocked import Blocked
@@ -60,6 +60,8 @@ MADE_ANEW = (
     " {namespace}; the operator makes it anew with what the project says then, and counts no retry."
 )
 ASKS_FOR_LESS = "Or create a run that asks for less in spec.resources."
+# Storage and spec are fixed, and another run of the same inputs would wait for this one.
+CLAIM_CORRECTED = "It starts by itself once the claim is there; with another URI, delete this run and create it again."
 
 
 def reconcile(view: View, raw: Object, now: datetime, settings: Settings) -> Plan:
@@ -140,7 +142,7 @@ def _follow(observed: Observed, inputs: Inputs, current: Attempt, now: datetime,
         return _create(observed, inputs, current, seen, now, settings)
     if attempts.taken_back(observed, current, seen):
         return _taken_back(observed, inputs, current, seen, now)
-    told = _waiting(run, current, seen, now, **attempts.noted(observed, current))
+    told = _waiting(observed, current, seen, now, **attempts.noted(observed, current))
     return Plan(status=told, delete=attempts.left_over(observed), requeue_after=PATIENCE)
 
 
@@ -150,7 +152,7 @@ def _taken_back(observed: Observed, inputs: Inputs, current: Attempt, seen: Wait
     if totals.idle_interruptions >= MAX_IDLE_INTERRUPTIONS:
         lost = Ended(AttemptOutcome.POD_LOST, f"Job {current.job} was suspended while its pod ran.")
         return _ended(observed, inputs, current, lost, now)
-    told = _waiting(observed.run, current, seen, now, attempts=listed, totals=totals)
+    told = _waiting(observed, current, seen, now, attempts=listed, totals=totals)
     event = Event(WAITING_FOR_QUEUE, attempts.interrupted(current, totals))
     return Plan(status=told, events=(event,), delete=attempts.left_over(observed), requeue_after=PATIENCE)
 
@@ -172,20 +174,32 @@ def _create(
         return _blocked(run, blocked, now)
     except jobs.TooLarge as error:
         return _blocked(run, Blocked("SpecTooLarge", str(error), waits=False), now)
-    told = _waiting(run, current, seen, now)
+    told = _waiting(observed, current, seen, now)
     made = (*nodes.beside(run), job) if training else (job,)
     return Plan(status=told, create=made, delete=attempts.left_over(observed))
 
 
-def _waiting(run: FineTuneRun, current: Attempt, seen: Waiting, now: datetime, **changes: Any) -> Object | None:
+def _waiting(observed: Observed, current: Attempt, seen: Waiting, now: datetime, **changes: Any) -> Object | None:
     """Return the status of a pod that does not run yet."""
+    run = observed.run
     if seen.reason == STARTING:
         return _starting(run, seen.message, now, **changes)
+    if seen.claim:
+        words = (seen.message, claims.named_by(seen.claim, _places(observed)), CLAIM_CORRECTED)
+        return status.waiting(run, seen.reason, " ".join(filter(None, words)), now, **changes)
     made_anew = MADE_ANEW.format(job=run.status.attempts[-1].job, namespace=run.metadata.namespace)
     # A lookup has its own share, whatever the run asks for.
     unschedulable = seen.reason == "Unschedulable" and current.intent is Intent.TRAIN
     advice = f"{made_anew} {ASKS_FOR_LESS}" if unschedulable else made_anew
     return status.waiting(run, seen.reason, f"{seen.message} {advice}", now, **changes)
+
+
+def _places(observed: Observed) -> dict[str, str]:
+    """Return the fields that say where something lies, of the run and of its project, each with its URI."""
+    uri, project = observed.run.spec.method.uri, observed.project
+    theirs = claims.places(project.spec) if project else {}
+    own = {"spec.method.uri": uri} if uri else {}
+    return own | {f"the project's {field}": place for field, place in theirs.items()}
 
 
 def _starting(run: FineTuneRun, message: str, now: datetime, **changes: Any) -> Object | None:

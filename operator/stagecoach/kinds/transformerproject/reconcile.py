@@ -10,7 +10,7 @@ from stagecoach.build import jobs
 from stagecoach.contract.digests import digest_of_document
 from stagecoach.contract.jobs import ResolveJob
 from stagecoach.contract.times import timestamp
-from stagecoach.kinds import contracts, small_jobs
+from stagecoach.kinds import claims, contracts, small_jobs
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.invalid import unreadable
 from stagecoach.kinds.plan import Event, Key, Object, Plan, key_of
@@ -153,7 +153,8 @@ def _follow(
     if isinstance(seen, Running) or seen.reason == STARTING:
         told = status.resolving(project, RESOLVING, BEING_RESOLVED, now)
     else:
-        told = status.resolving(project, seen.reason, f"{seen.message} {MENDED}", now)
+        where = claims.named_by(seen.claim, claims.places(project.spec))
+        told = status.resolving(project, seen.reason, " ".join(filter(None, (seen.message, where, MENDED))), now)
     if child.job is not None:
         return Plan(status=told, delete=_left_over(observed), requeue_after=PATIENCE)
     try:
