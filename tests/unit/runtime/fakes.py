@@ -81,13 +81,13 @@ class FakeServer:
         self.calls: list[tuple[str, str, str]] = []
         self.bodies: list[Object] = []
         self.version = 100
-        self.failures: dict[str, list[Exception]] = {}
+        self.failures: dict[str, list[BaseException]] = {}
 
     def add(self, obj: Object) -> Object:
         self.objects[obj["kind"], obj["metadata"]["name"]] = obj
         return obj
 
-    def fail(self, verb: str, *errors: Exception) -> None:
+    def fail(self, verb: str, *errors: BaseException) -> None:
         """Let the next calls of a verb fail."""
         self.failures.setdefault(verb, []).extend(errors)
 
