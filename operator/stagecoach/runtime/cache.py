@@ -14,7 +14,8 @@ from stagecoach.runtime import trim
 from stagecoach.runtime.guard import guarded
 from stagecoach.runtime.resources import JOBS, PODS, SERVICES, Resource
 
-# A progress line older than this says nothing about now.
+# A progress line older than this says nothing about now. Of many that train, each is asked more rarely than that: then
+# there is none in between, and the status keeps what was told last.
 PROGRESS_AGE = 60.0
 # Nor does a claim that was looked at before this time: it may have been made anew.
 CLAIM_AGE = 30.0
