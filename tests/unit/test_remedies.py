@@ -8,6 +8,8 @@ import pytest
 
 from stagecoach.api.resolved import FindingCode
 from stagecoach.contract.reports import Outcome, Problem, Report
+from stagecoach.kinds.finetunerun import imports
+from stagecoach.kinds.finetunerun.reconcile import LOOKUP_ADVICE
 from stagecoach.kinds.transformerproject.findings import REMEDIES
 from stagecoach.policies.attempts import TABLE, AttemptOutcome, Ended
 from stagecoach.runtime.errors import NameTaken, from_response
@@ -18,6 +20,11 @@ ROOT = Path(__file__).parents[2]
 SOURCES = (ROOT / "images" / "trainer" / "stagecoach_trainer", ROOT / "operator" / "stagecoach" / "contract")
 # The operator says what to do about these: it depends on whose Job it was.
 OF_THE_OPERATOR = {"OutOfMemory", "Preempted", "Terminated", "ReportUnknown"}
+
+
+@pytest.mark.parametrize("advice", [*LOOKUP_ADVICE.items(), *imports.ADVICE.items()])
+def test_advice_that_goes_before_the_tables_says_what_to_do(advice: tuple[AttemptOutcome, str]) -> None:
+    assert speaks(*advice)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ OF_A_TRAINING = ("resources.memory", "perDeviceBatchSize", "maxDuration", "fewer
     [
         (False, OUT_OF_MEMORY, "raise resources.memory"),
         (False, OUT_OF_TIME, "Raise maxDuration"),
-        (True, OUT_OF_MEMORY, "A lookup has 2Gi of memory"),
+        (True, OUT_OF_MEMORY, "without a lookup: that has 2Gi of memory"),
         (True, OUT_OF_TIME, "A lookup may take 30 minutes"),
     ],
 )

@@ -49,10 +49,11 @@ PATIENCE = 30.0
 LOOKUP_SECONDS = 1800
 RETRYING = "Retrying"
 # What a run asks for is for its training: it decides nothing about a lookup.
-FORCE = "A new run with force: true trains without it."
 LOOKUP_ADVICE = {
-    AttemptOutcome.OUT_OF_MEMORY: f"A lookup has {jobs.SMALL.memory} of memory, whatever the run asks for. {FORCE}",
-    AttemptOutcome.DEADLINE_EXCEEDED: f"A lookup may take {LOOKUP_SECONDS // 60} minutes: see to the storage. {FORCE}",
+    AttemptOutcome.OUT_OF_MEMORY: "Create a run with force: true, which trains without a lookup: that has"
+    f" {jobs.SMALL.memory} of memory, whatever the run asks for.",
+    AttemptOutcome.DEADLINE_EXCEEDED: f"A lookup may take {LOOKUP_SECONDS // 60} minutes: see to the storage, or create"
+    " a run with force: true, which trains without one.",
 }
 # What a Job was made with stays, and a change of the project's pod settings is no change of the run.
 MADE_ANEW = (
