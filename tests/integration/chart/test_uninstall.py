@@ -19,6 +19,7 @@ from tests.kube import Kube
 
 # As the page about it has them.
 RELEASE = NAMESPACE = "stagecoach"
+DOCUMENTED = "stagecoach-system"  # the namespace that the docs install into
 # Of Kubernetes itself: the Job controller takes it off when it has counted the pod.
 JOB_TRACKING = "batch.kubernetes.io/job-tracking"
 # Every namespace has these, and there is one object of the API server's for each group of definitions.
@@ -105,7 +106,7 @@ def gone(cluster: Cluster, one: Phases, two: Phases) -> None:
     # The garbage collector learns of new kinds every 30 seconds.
     eventually(lambda: not one.children(), 90, "what was made for them goes with them")
     for each in others:
-        cluster.kubectl(*each, "--timeout=60s")
+        cluster.kubectl(*(NAMESPACE if word == DOCUMENTED else word for word in each), "--timeout=60s")
     cluster_wide = {each for each in found(cluster, "false") if "stagecoach" in each}
     assert cluster_wide <= SERVED
     eventually(lambda: found(cluster, "true", "-n", NAMESPACE) == EVERYWHERE, 90, "nothing is left of the chart")
