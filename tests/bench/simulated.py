@@ -28,7 +28,7 @@ CLAIMS = ("store", "models", "lake")
 # By default Kubernetes deletes pods that have ended, from 12,500 on: while others are measured.
 KEEPS_PODS = "--terminated-pod-gc-threshold=0"
 # Whoever is too slow to read its watch is cut off, and reads all pods again: the more there are, the longer it takes.
-# Kubelets have machines of their own.
+# Kubelets have machines of their own; from some 9,000 pods on this does not save them (docs/benchmarks.md).
 PROMPT = ("nice", "-n", "-10")
 
 

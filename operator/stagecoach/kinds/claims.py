@@ -19,7 +19,7 @@ def places(spec: TransformerProjectSpec) -> dict[str, str]:
 
 
 def named_by(claim: str, fields: Mapping[str, str]) -> str:
-    """Say which of these fields, each with its URI, name a claim; nothing when none does."""
+    """Say which of these fields, each with its URI, name a claim; nothing when none does, or no claim is meant."""
     found = [field for field, uri in fields.items() if _claim(uri) == claim]
     if not found:
         return ""
@@ -27,6 +27,6 @@ def named_by(claim: str, fields: Mapping[str, str]) -> str:
     return f"It is named by {', '.join(found[:SHOWN])}{more}."
 
 
-def _claim(uri: str) -> str:
+def _claim(uri: str) -> str | None:
     parsed = uris.parse(uri)
-    return parsed.name if parsed.scheme == "pvc" else ""
+    return parsed.name if parsed.scheme == "pvc" else None

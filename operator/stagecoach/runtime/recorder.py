@@ -130,7 +130,7 @@ class Recorder:
                 await self.catch_up()
         except TimeoutError:
             pass
-        except Exception:
+        except Exception:  # a bug; the Lease must be given back all the same
             logger.exception("events are lost; this is a bug")
         for waiting in self._waiting.values():
             _given_up(waiting.document, "the operator stops")

@@ -17,14 +17,15 @@ def start_operator(
     name: str = "operator",
     *,
     deployment: str = "sc-stagecoach",
+    namespace: str = NAMESPACE,
     code: Path = ROOT / "operator",
 ) -> OperatorProcess:
     """Start the operator of a release as it is now."""
-    made = cluster.get("deployment", deployment, "-n", NAMESPACE)
+    made = cluster.get("deployment", deployment, "-n", namespace)
     options = made["spec"]["template"]["spec"]["containers"][0]["args"]
     options = [each for each in options if not each.startswith("--metrics")]
     config = yaml.safe_load(cluster.kubeconfig.read_text())
-    token = cluster.kubectl("create", "token", deployment, "-n", NAMESPACE).strip()
+    token = cluster.kubectl("create", "token", deployment, "-n", namespace).strip()
     config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
     kubeconfig = folder / f"{name}.kubeconfig"
     kubeconfig.write_text(yaml.safe_dump(config))

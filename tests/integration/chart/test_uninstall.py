@@ -18,13 +18,12 @@ from tests.integration.support.eventually import eventually
 from tests.kube import Kube
 
 # As the page about it has them.
-RELEASE = NAMESPACE = "stagecoach"
-DOCUMENTED = "stagecoach-system"  # the namespace that the docs install into
+RELEASE, NAMESPACE = "stagecoach", "stagecoach-system"
 # Of Kubernetes itself: the Job controller takes it off when it has counted the pod.
 JOB_TRACKING = "batch.kubernetes.io/job-tracking"
 # Every namespace has these, and there is one object of the API server's for each group of definitions.
 EVERYWHERE = {"configmap/kube-root-ca.crt", "serviceaccount/default"}
-SERVED = {"namespace/stagecoach", "apiservice.apiregistration.k8s.io/v1alpha1.stagecoach.dev"}
+SERVED = {"namespace/stagecoach", f"namespace/{NAMESPACE}", "apiservice.apiregistration.k8s.io/v1alpha1.stagecoach.dev"}
 LEASE = "lease.coordination.k8s.io/stagecoach"
 
 
@@ -63,7 +62,7 @@ def test_an_uninstall_leaves_what_goes_on_and_what_can_go(
 ) -> None:
     one, two = teams
     installer.install(RELEASE, NAMESPACE)
-    operator = start_operator(cluster, tmp_path, deployment=RELEASE).wait_ready().wait_leading()
+    operator = start_operator(cluster, tmp_path, deployment=RELEASE, namespace=NAMESPACE).wait_ready().wait_leading()
     try:
         one.begin()
         two.desk.make_ready_project()
@@ -85,7 +84,9 @@ def test_an_uninstall_leaves_what_goes_on_and_what_can_go(
 def taken_up(cluster: Cluster, installer: Installer, one: Phases, before: tuple[dict, dict], folder: Path) -> None:  # type: ignore[type-arg]
     """Install it again: it goes on where it was, and is uninstalled again."""
     installer.install(RELEASE, NAMESPACE)
-    operator = start_operator(cluster, folder, "again", deployment=RELEASE).wait_ready().wait_leading()
+    operator = (
+        start_operator(cluster, folder, "again", deployment=RELEASE, namespace=NAMESPACE).wait_ready().wait_leading()
+    )
     try:
         eventually(lambda: operator.metric("stagecoach_reconcile_seconds_count") >= len(PHASES), 30, "all is looked at")
         children, statuses = one.at_rest()
@@ -106,7 +107,7 @@ def gone(cluster: Cluster, one: Phases, two: Phases) -> None:
     # The garbage collector learns of new kinds every 30 seconds.
     eventually(lambda: not one.children(), 90, "what was made for them goes with them")
     for each in others:
-        cluster.kubectl(*(NAMESPACE if word == DOCUMENTED else word for word in each), "--timeout=60s")
+        cluster.kubectl(*each, "--timeout=60s")
     cluster_wide = {each for each in found(cluster, "false") if "stagecoach" in each}
     assert cluster_wide <= SERVED
     eventually(lambda: found(cluster, "true", "-n", NAMESPACE) == EVERYWHERE, 90, "nothing is left of the chart")

@@ -21,6 +21,10 @@ def test_the_fields_that_name_a_claim_are_told(fields: dict[str, str], words: st
     assert named_by("models", fields) == words
 
 
+def test_where_no_claim_is_meant_no_field_is_told() -> None:
+    assert named_by("", FIELDS) == ""
+
+
 def test_the_places_of_a_project() -> None:
     found = places(TransformerProjectSpec.model_validate(builders.project_spec()))
     assert found == {
