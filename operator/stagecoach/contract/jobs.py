@@ -29,7 +29,7 @@ GROUP_PORT = 29500
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 
 # By kind of Job: how long a pod may take to stop once it is asked to. A training saves a checkpoint in this time.
-GRACE_SECONDS = {"Resolve": 30, "Lookup": 30, "Train": 120, "Import": 30, "Retain": 30}
+GRACE_SECONDS = {"Resolve": 30, "Lookup": 30, "Train": 120, "Import": 30, "Retain": 30, "Evaluate": 30}
 
 
 class Split(StrEnum):
@@ -38,6 +38,8 @@ class Split(StrEnum):
     TRAIN = "Train"
     VALIDATION = "Validation"
     TEST = "Test"
+    ADVERSARIAL = "Adversarial"
+    CANARY = "Canary"
 
 
 class Subject(ContractModel):

@@ -13,6 +13,11 @@ runs/<inputs hex>/loss.svg       the losses of its training, a picture in the ca
 runs/<inputs hex>/checkpoints/<run uid>/
     step-<step>.<attempt>/       a training in progress, from which another attempt goes on
     step-<step>.<attempt>.json   written last: without it the checkpoint is not there
+outputs/<release hex>/<data hex>.jsonl   what a release answered to each row of a data set
+outputs/<release hex>/<data hex>.json    written last: how many rows, and the digest of the answers
+releases/<hex>.json              what a release is made of
+evaluations/<key hex>/report.json, report.html   what was measured, for machines and for people
+evaluations/<key hex>/record.json   written last: the verdict, which never changes
 staging/<run uid>-<attempt>/     work of an attempt that has not published yet; the next removes what a killed one left
 
 Checkpoints are a run's own, and of the attempt that wrote them: one that was thought lost may still be writing. They go
@@ -23,7 +28,10 @@ them but retention: another run, or one of another cluster, may be about to go o
 from stagecoach.contract.digests import hex_of
 
 ARTIFACTS = "artifacts/sha256"
+EVALUATIONS = "evaluations"
+OUTPUTS = "outputs"
 PINS = "pins"
+RELEASES = "releases"
 RUNS = "runs"
 STAGING = "staging"
 
@@ -72,6 +80,31 @@ def checkpoints_folder(inputs_digest: str, uid: str = "") -> str:
     """Return the folder of all checkpoints of these inputs, or of those of one run."""
     folder = f"{run_folder(inputs_digest)}/checkpoints"
     return f"{folder}/{uid}" if uid else folder
+
+
+def release_file(digest: str) -> str:
+    """Return the file that says what a release is made of."""
+    return f"{RELEASES}/{hex_of(digest)}.json"
+
+
+def outputs_file(release: str, data: str) -> str:
+    """Return the file with what a release answered to each row of a data set."""
+    return f"{OUTPUTS}/{hex_of(release)}/{hex_of(data)}.jsonl"
+
+
+def outputs_manifest(release: str, data: str) -> str:
+    """Return the file whose presence says that the answers are complete."""
+    return f"{OUTPUTS}/{hex_of(release)}/{hex_of(data)}.json"
+
+
+def evaluation_folder(key: str) -> str:
+    """Return the folder of an evaluation's report and record."""
+    return f"{EVALUATIONS}/{hex_of(key)}"
+
+
+def evaluation_record(key: str) -> str:
+    """Return the file whose presence says that an evaluation is decided."""
+    return f"{evaluation_folder(key)}/record.json"
 
 
 def staging_folder(uid: str) -> str:

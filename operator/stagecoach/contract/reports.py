@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 
 from stagecoach.contract.digests import Digest
 from stagecoach.contract.model import ContractModel
+from stagecoach.contract.verdicts import EvaluationReport
 
 # The kubelet cuts a termination message at this length.
 MAX_BYTES = 4096
@@ -197,6 +198,7 @@ class Report(ContractModel):
     resolution: Resolution | None = None
     artifact: ArtifactReport | None = Field(None, description="Of a Train, or of a Lookup that found a record.")
     retention: RetentionReport | None = Field(None, description="Of a Retain.")
+    evaluation: EvaluationReport | None = Field(None, description="Of an Evaluate.")
     checkpoint: int | None = Field(None, description="Step of the checkpoint that a Preempted work saved.")
     index: int | None = Field(
         None, description="Of a training in several pods: the pod that this comes from. All of them tell it."

@@ -1,0 +1,134 @@
+"""What an evaluation is of, and what its Job is told. The verdict is a function of the inputs here, and of nothing else."""
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from stagecoach.contract.digests import Digest, FileEntry, digest_of_document
+from stagecoach.contract.inputs import AnyColumns
+from stagecoach.contract.jobs import DataSource, ModelSource, Owner, Subject
+from stagecoach.contract.model import ContractModel
+from stagecoach.contract.releases import Asked, Engine, Release
+from stagecoach.contract.verdicts import CriterionResult, Verdict
+
+# Raised only when the evaluator, given the same inputs, could come to another verdict.
+EVALUATOR_REVISION = 1
+
+
+class SuiteType(StrEnum):
+    """What a suite is for."""
+
+    HELD_OUT = "HeldOut"  # rows like those of production, that no run has seen
+    ADVERSARIAL = "Adversarial"  # rows that are meant to be hard
+    CANARY = "Canary"  # a few rows that people know by heart
+
+
+class Suite(ContractModel):
+    """Rows to judge by, by their content."""
+
+    name: str
+    type: SuiteType
+    data: Digest
+    columns: AnyColumns
+
+
+class Reference(StrEnum):
+    """What a release is compared with, row by row."""
+
+    BASELINE = "Baseline"  # the base model with the project's prompt
+
+
+class Criterion(ContractModel):
+    """What has to hold. Exactly one of `min`, `max`, `allowedDrop` and `minGain` is given, the latter two with `against`."""
+
+    name: str
+    suite: str
+    metric: str
+    label: str | None = Field(None, description="Of a metric that there is for each label.")
+    min: float | None = None
+    max: float | None = None
+    against: Reference | None = None
+    allowed_drop: float | None = Field(None, description="By how much it may be worse than the reference.")
+    min_gain: float | None = Field(None, description="By how much it has to be better than the reference.")
+    confidence: float | None = Field(
+        None,
+        description="Of the interval that decides. None: a bound is held against the value itself; a difference, at 0.95.",
+    )
+    advisory: bool = False
+
+
+class EvaluationInputs(ContractModel):
+    """Everything that decides a verdict. Equal digests mean the same verdict: it is computed once."""
+
+    revision: int = EVALUATOR_REVISION
+    release: Digest
+    baseline: Digest | None = Field(None, description="Release of the base; None where no criterion compares with it.")
+    suites: tuple[Suite, ...]
+    criteria: tuple[Criterion, ...]
+    min_scored: float = Field(description="Share of each suite's rows that must have an answer, 0 to 1.")
+    trained_on: tuple[Digest, ...] | None = Field(
+        None, description="Data in which no row of a suite may be, sorted. None: nobody knows what it was trained on."
+    )
+
+    @property
+    def digest(self) -> str:
+        """The key of the evaluation."""
+        return digest_of_document(self.document())
+
+
+class EvaluateJob(ContractModel):
+    """Ask the release, and what it is compared with, every row; judge the answers; store report and record."""
+
+    kind: Literal["Evaluate"] = "Evaluate"
+    subject: Subject = Field(description="The Evaluation.")
+    project: str
+    owner: Owner
+    gate: str
+    run: str = Field(description="The FineTuneRun whose artifact is judged.")
+    inputs: EvaluationInputs
+    release: Release
+    run_inputs: Digest = Field(description="Inputs of the run: its record in the storage says how the model is asked.")
+    baseline: Asked | None = Field(None, description="How the base is asked, where something compares with it.")
+    base: ModelSource
+    datasets: tuple[DataSource, ...] = Field(description="Those of the suites, in their order.")
+    trained_on: tuple[DataSource, ...] = Field(description="Those in which no row of a suite may be.")
+    image: str
+    threads: int = Field(1, ge=1, description="CPU threads: whole CPUs that the gate asked for.")
+
+
+class Scored(ContractModel):
+    """What became of a suite's rows."""
+
+    suite: str
+    rows: int
+    scored: int = Field(description="Rows with an answer that could be judged.")
+    leaked: tuple[str, ...] | None = Field(
+        None, max_length=100, description="Where rows are that are in the training data too. None: it is not known."
+    )
+    leaked_rows: int | None = None
+
+
+class EvaluationRecord(ContractModel):
+    """What was decided, kept in the project's storage: it outlives the cluster, and never changes."""
+
+    schema_version: Literal[1] = 1
+    key: Digest
+    inputs: EvaluationInputs
+    release: Release
+    run_inputs: Digest
+    project: str
+    owner: Owner
+    subject: Subject
+    gate: str
+    run: str
+    verdict: Verdict
+    message: str
+    results: tuple[CriterionResult, ...]
+    suites: tuple[Scored, ...]
+    exposures: int
+    report: tuple[FileEntry, ...] = Field(description="The files beside the record: report.json and report.html.")
+    image: str
+    started: str = Field(description="RFC 3339 time, UTC.")
+    finished: str
+    seconds: float
