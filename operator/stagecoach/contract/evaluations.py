@@ -1,15 +1,15 @@
-"""What an evaluation is of, and what its Job is told. The verdict is a function of the inputs here, and of nothing else."""
+"""What an evaluation is of, and what its Job is told. A verdict is a function of these inputs, and of nothing else."""
 
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stagecoach.contract.digests import Digest, FileEntry, digest_of_document
 from stagecoach.contract.inputs import AnyColumns
 from stagecoach.contract.jobs import DataSource, ModelSource, Owner, Subject
 from stagecoach.contract.model import ContractModel
-from stagecoach.contract.releases import Asked, Engine, Release
+from stagecoach.contract.releases import Asked, Release
 from stagecoach.contract.verdicts import CriterionResult, Verdict
 
 # Raised only when the evaluator, given the same inputs, could come to another verdict.
@@ -40,7 +40,7 @@ class Reference(StrEnum):
 
 
 class Criterion(ContractModel):
-    """What has to hold. Exactly one of `min`, `max`, `allowedDrop` and `minGain` is given, the latter two with `against`."""
+    """What has to hold: a bound of the metric, or of its difference to what it is compared with."""
 
     name: str
     suite: str
@@ -53,9 +53,18 @@ class Criterion(ContractModel):
     min_gain: float | None = Field(None, description="By how much it has to be better than the reference.")
     confidence: float | None = Field(
         None,
-        description="Of the interval that decides. None: a bound is held against the value itself; a difference, at 0.95.",
+        description="Of the interval that decides. None: a bound is held against the value itself, a difference at 0.95.",
     )
     advisory: bool = False
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> Self:
+        absolute, relative = (self.min, self.max), (self.allowed_drop, self.min_gain)
+        if [*absolute, *relative].count(None) != 3:
+            raise ValueError("a criterion has one of min, max, allowedDrop and minGain")
+        if (self.against is not None) != (relative != (None, None)):
+            raise ValueError("against goes with allowedDrop or minGain")
+        return self
 
 
 class EvaluationInputs(ContractModel):

@@ -1,0 +1,39 @@
+"""What a release answered, row by row: kept in the storage, so that another comparison asks nobody again.
+
+A file of answers is of one release and one data set: a line of JSON for each row, in the rows' order.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from stagecoach.contract.digests import Digest
+from stagecoach.contract.model import ContractModel
+
+
+class Answer(ContractModel):
+    """What came back for a row. Nothing but `row` and `error`: there was no answer that could be used."""
+
+    row: int = Field(ge=0, description="Position in the data set, from 0 over all of its files.")
+    label: str | None = Field(None, description="Of a Classification: the label that was chosen.")
+    scores: tuple[float, ...] | None = Field(
+        None, description="The probability of each label in their order, where the model has a head that gives it."
+    )
+    text: str | None = Field(None, description="Of a task that writes: what was written.")
+    tags: tuple[str, ...] | None = Field(None, description="Of a TokenClassification: a tag for each expected one.")
+    rank: int | None = Field(
+        None, ge=1, description="Of an Embedding: the rank of the row's passage among those of all rows, 1 the best."
+    )
+    error: str | None = Field(None, max_length=500, description="Why there is none.")
+
+
+class AnswersManifest(ContractModel):
+    """That the answers are complete."""
+
+    schema_version: Literal[1] = 1
+    release: Digest
+    data: Digest
+    rows: int
+    digest: Digest = Field(description="Digest of the file's content.")
+    image: str = Field(description="The image that asked.")
+    seconds: float
