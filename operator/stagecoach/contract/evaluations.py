@@ -53,7 +53,7 @@ class Criterion(ContractModel):
     min_gain: float | None = Field(None, description="By how much it has to be better than the reference.")
     confidence: float | None = Field(
         None,
-        description="Of the interval that decides. None: a bound is held against the value itself, a difference at 0.95.",
+        description="Of the interval that decides. None: a bound is held against the value, a difference at 0.95.",
     )
     advisory: bool = False
 
