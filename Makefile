@@ -60,6 +60,10 @@ images: setup  ## build the images that demo and test-e2e use
 check-cuda-image: setup  ## build the trainer's image for GPUs: it downloads 5 GB, and needs 25 GB of disk for a while
 	$(PY) -m tests.cuda_image
 
+.PHONY: check-engine-cpu
+check-engine-cpu: setup  ## vLLM on a CPU in a pod, its answers beside transformers': nothing uses the image yet
+	$(PY) -m pytest -rs tests/engine
+
 .PHONY: check-banking77
 check-banking77: setup  ## a run on real data: BANKING77=<folder with train.csv and test.csv>
 	$(PY) -m tests.banking77 "$(BANKING77)"
@@ -104,6 +108,19 @@ LOCK_MLFLOW := $(VENV)/bin/uv pip compile pyproject.toml --quiet --generate-hash
 	--no-annotate --python-version 3.11 --python-platform x86_64-manylinux_2_28 --extra mlflow \
 	$(addprefix --no-emit-package=,scikit-learn scipy skops joblib threadpoolctl narwhals matplotlib contourpy cycler \
 	fonttools kiwisolver pillow pyparsing docker prettytable wcwidth gunicorn pyarrow)
+# Without what an engine on a CPU never imports, what its licence or that of a library inside keeps out of the image
+# (intel-openmp, opencv, pycountry), and the decoders of pictures and sounds.
+LOCK_ENGINE_CPU = $(VENV)/bin/uv pip compile pyproject.toml --quiet --generate-hashes --no-emit-index-url --no-header \
+	--no-emit-find-links --no-annotate --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+	--extra engine-cpu --find-links $(WHEELS) --override <(printf "%s; python_version < '3'\n" torchaudio torchcodec torchvision) \
+	$(addprefix --no-emit-package=,torch triton intel-openmp intel-cmplr-lib-ur opencv-python-headless pycountry mistral-common \
+	numba llvmlite anthropic depyf astor dill ninja fastapi-cli fastapi-cloud-cli sentry-sdk rignore fastar rich-toolkit \
+	agent-detector detect-installer mcp mcp-types pyjwt cryptography cffi pycparser sse-starlette pydantic-settings grpcio \
+	googleapis-common-protos opentelemetry-exporter-otlp opentelemetry-exporter-otlp-common \
+	opentelemetry-exporter-otlp-proto-common opentelemetry-exporter-otlp-proto-grpc \
+	opentelemetry-exporter-otlp-proto-http opentelemetry-exporter-http-transport opentelemetry-proto opentelemetry-sdk \
+	opentelemetry-api opentelemetry-semantic-conventions opentelemetry-semantic-conventions-ai lm-format-enforcer \
+	interegular dnspython email-validator)
 .PHONY: lock
 lock: setup  ## pin the dependencies in locks/ anew, with hashes
 	$(LOCK) --extra operator -o locks/operator.txt
@@ -111,6 +128,7 @@ lock: setup  ## pin the dependencies in locks/ anew, with hashes
 	@ls $(WHEELS)/torch-$(TORCH_VERSION)+cpu-*.whl > /dev/null || { echo "set WHEELS to a folder with a CPU build of torch"; exit 1; }
 	$(LOCK_TRAINER) -c <(echo "torch==$(TORCH_VERSION)+cpu") -o locks/trainer.txt
 	$(LOCK_MLFLOW) -o locks/mlflow.txt
+	$(LOCK_ENGINE_CPU) -c <(echo "torch==$(TORCH_VERSION)+cpu") -o locks/engine-cpu.txt
 
 .PHONY: cluster-up
 cluster-up: setup  ## the cluster that test-e2e and demo use
