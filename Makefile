@@ -119,8 +119,8 @@ LOCK_ENGINE_CPU = $(VENV)/bin/uv pip compile pyproject.toml --quiet --generate-h
 	googleapis-common-protos opentelemetry-exporter-otlp opentelemetry-exporter-otlp-common \
 	opentelemetry-exporter-otlp-proto-common opentelemetry-exporter-otlp-proto-grpc \
 	opentelemetry-exporter-otlp-proto-http opentelemetry-exporter-http-transport opentelemetry-proto opentelemetry-sdk \
-	opentelemetry-api opentelemetry-semantic-conventions opentelemetry-semantic-conventions-ai lm-format-enforcer \
-	interegular dnspython email-validator)
+	opentelemetry-api opentelemetry-semantic-conventions opentelemetry-semantic-conventions-ai dnspython \
+	email-validator)
 .PHONY: lock
 lock: setup  ## pin the dependencies in locks/ anew, with hashes
 	$(LOCK) --extra operator -o locks/operator.txt

@@ -26,7 +26,7 @@ PROBE = {"exec": {"command": ["python3", "-c", HEALTH]}, "periodSeconds": 5, "ti
 COMMON = ["--host", "127.0.0.1", "--port", str(PORT), "--dtype", "float32", "--enforce-eager"]
 DECODER = [
     *COMMON,
-    *("--served-model-name", "base", "--max-model-len", "256", "--block-size", "16"),
+    *("--served-model-name", "base", "--max-model-len", "256", "--block-size", "32"),
     *("--kv-cache-memory-bytes", str(256 * 1024**2), "--enable-lora", "--max-lora-rank", "8"),
 ]
 ENCODER = [*COMMON, "--served-model-name", "classifier", "--runner", "pooling"]
