@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 Ids = Sequence[int]
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
+# So many the engine tells the probability of in one request.
+MOST_TOKENS = 128
 
 
 class Refused(Exception):
@@ -75,14 +77,13 @@ class Engine:
 
     def logarithms(self, prompt: Ids, tokens: Ids) -> dict[int, float]:
         """Return the logarithm of the probability of each of these tokens to be next."""
-        found = self._complete(
-            prompt,
-            max_tokens=1,
-            logprobs=len(tokens),
-            logprob_token_ids=list(tokens),
-            return_tokens_as_token_ids=True,
-        )["logprobs"]["top_logprobs"][0]
-        return {token: found[f"token_id:{token}"] for token in tokens}
+        found: dict[int, float] = {}
+        for start in range(0, len(tokens), MOST_TOKENS):
+            part = list(tokens[start : start + MOST_TOKENS])
+            options = {"logprobs": len(part), "logprob_token_ids": part, "return_tokens_as_token_ids": True}
+            told = self._complete(prompt, max_tokens=1, **options)["logprobs"]["top_logprobs"][0]
+            found |= {token: told[f"token_id:{token}"] for token in part}
+        return found
 
     def _complete(self, prompt: Ids, **options: Any) -> Any:
         body = {"prompt": list(prompt), "temperature": 0, "return_token_ids": True} | options

@@ -23,11 +23,15 @@ HEALTH = f"import urllib.request as web; web.urlopen('http://127.0.0.1:{PORT}/he
 # No pod but its own reaches an engine that listens on loopback, the kubelet neither: it asks from inside. To start
 # takes a minute of a CPU; where others want it too, several.
 PROBE = {"exec": {"command": ["python3", "-c", HEALTH]}, "periodSeconds": 5, "timeoutSeconds": 10}
-COMMON = ["--host", "127.0.0.1", "--port", str(PORT), "--dtype", "float32", "--enforce-eager"]
+COMMON = [
+    *("--host", "127.0.0.1", "--port", str(PORT), "--dtype", "float32", "--enforce-eager"),
+    # Without it, a classifier's engine too asks for 0.92 of the node's memory, and does not start where others have it.
+    *("--kv-cache-memory-bytes", str(256 * 1024**2)),
+]
 DECODER = [
     *COMMON,
     *("--served-model-name", "base", "--max-model-len", "256", "--block-size", "32"),
-    *("--kv-cache-memory-bytes", str(256 * 1024**2), "--enable-lora", "--max-lora-rank", "8"),
+    *("--enable-lora", "--max-lora-rank", "8"),
 ]
 ENCODER = [*COMMON, "--served-model-name", "classifier", "--runner", "pooling"]
 RUNTIME_ADAPTERS = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1", "VLLM_LORA_RESOLVER_CACHE_DIR": "/models/adapters"}
