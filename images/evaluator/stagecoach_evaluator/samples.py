@@ -5,6 +5,7 @@ of the rows is of no account, and the same key gives the same resamples.
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -131,6 +132,8 @@ class Sums:
             raise Undefined(f"{self.metric.name} is undefined for these rows and answers.", "Choose another metric.")
 
         def jackknife() -> float:
+            if self.table.rows == 1:
+                return math.inf  # one row says nothing of others
             return _jackknife(np.concatenate([of(sums) for sums in self.table.without_one()]), self.table.counts)
 
         def resample() -> Numbers:
