@@ -50,7 +50,7 @@ Codes = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Population:
-    """How often each label is expected, and how often the baseline gets it right."""
+    """How often each label is expected, and how often one of two releases gets it right."""
 
     share: Numbers
     right: Numbers
@@ -73,28 +73,30 @@ class Population:
             table[np.arange(LABELS), wrong] += self.share * (1 - right) * likely
         return float((2 * np.diag(table) / (table.sum(axis=0) + table.sum(axis=1))).mean())
 
-    def losing(self, metric: str, gain: float) -> Numbers:
-        """Return how often the candidate loses each label that the baseline gets right, so that its gain is this."""
-        low, high = -1.0, 1.0
+    def losing(self, metric: str, drop: float) -> Numbers:
+        """Return how often the other release gets wrong what this one gets right, so that it is worse by so much."""
+        low, high = 0.0, 1.0
         for _ in range(60):
             middle = (low + high) / 2
-            lose = self._lose(middle)
-            right = self.right * (1 - lose) + (1 - self.right) * _CHURN
-            better = self.value(metric, right) - self.value(metric, self.right) > gain
-            low, high = (middle, high) if better else (low, middle)
+            lost = self.value(metric, self.right) - self.value(metric, self.other(self._lose(middle)))
+            low, high = (middle, high) if lost < drop else (low, middle)
         return self._lose(low)
+
+    def other(self, lose: Numbers) -> Numbers:
+        """Return how often the other release gets each label right."""
+        return self.right * (1 - lose) + (1 - self.right) * _CHURN
 
     def _lose(self, more: float) -> Numbers:
         return np.clip((1 - self.right) * _CHURN / self.right + more, 0, 1)
 
     def draw(self, rows: int, lose: Numbers, random: np.random.Generator) -> tuple[Codes, Codes, Codes]:
-        """Return what is expected, what the candidate answers, and what the baseline."""
+        """Return what is expected, what this release answers, and what the other one."""
         expected = random.choice(LABELS, rows, p=self.share)
         right, luck = random.random(rows) < self.right[expected], random.random(rows)
         also = np.where(right, luck >= lose[expected], luck < _CHURN)
         wrong, other = (_near()[expected, random.choice(len(_WRONG), rows, p=_WRONG)] for _ in range(2))
         other = np.where(random.random(rows) < 0.5, wrong, other)
-        return expected, np.where(also, expected, other), np.where(right, expected, wrong)
+        return expected, np.where(right, expected, wrong), np.where(also, expected, other)
 
 
 def _near() -> Codes:
@@ -112,17 +114,16 @@ class Cell(NamedTuple):
 def verdicts(cell: Cell, accuracy: float, gates: int, seed: list[int]) -> Counter[Verdict]:
     """Return what came of so many gates."""
     population, random = Population.of(accuracy), np.random.default_rng(seed)
-    gain = {"worse": -MARGIN, "better": MARGIN}.get(cell.truth.split()[0], 0.0)
-    lose = population.losing(cell.metric, gain)
-    right = population.right * (1 - lose) + (1 - population.right) * _CHURN
-    criterion = _criterion(cell, population.value(cell.metric, right))
+    lose = population.losing(cell.metric, 0.0 if cell.truth.startswith(("as good", "exactly")) else MARGIN)
+    criterion = _criterion(cell, population.value(cell.metric, population.right))
     suite = Suite(name="held-out", type=SuiteType.HELD_OUT, data=_DIGEST, columns=Columns())
     inputs = EvaluationInputs(
         release=_DIGEST, baseline=_DIGEST, suites=(suite,), criteria=(criterion,), min_scored=1, trained_on=(_DIGEST,)
     )
     found: Counter[Verdict] = Counter()
     for gate in range(gates):
-        answers = _answers(*population.draw(cell.rows, lose, random))
+        expected, one, worse = population.draw(cell.rows, lose, random)
+        answers = _answers(expected, *((worse, one) if cell.truth.startswith("worse") else (one, worse)))
         measured = Measured("Classification", NAMES, {"held-out": answers}, f"{seed} {gate}", RESAMPLES)
         found[judge(inputs, measured)[1]] += 1
     return found

@@ -156,7 +156,7 @@ class Resampled:
 
     Each end of an interval is the outer one of both: percentiles of the resamples see how lopsided the number is, and
     the jackknife's standard error, with Student's t, is the safer one where a few rows weigh much (macro F1 of many
-    rare labels).
+    rare labels). As that of paired shares, it is wider by one row on either side.
     """
 
     value: float
@@ -185,8 +185,10 @@ class Resampled:
             raise Undefined(why, "Give the suite more rows of each label.")
         tail = (1 - confidence) / 2
         low, high = np.quantile(defined, (tail, 1 - tail))
-        margin = max(_student(tail, self.rows) * self.error, _rule_of_three(tail, self))
-        return _within(min(float(low), self.value - margin), max(float(high), self.value + margin), self)
+        margin, row = _student(tail, self.rows) * self.error, self.reach / self.bearing
+        low, high = min(float(low), self.value - margin) - row, max(float(high), self.value + margin) + row
+        least = _rule_of_three(tail, self)
+        return _within(min(low, self.value - least), max(high, self.value + least), self)
 
 
 @dataclass(frozen=True)
