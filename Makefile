@@ -72,6 +72,10 @@ bench-training: setup  ## tokens per second of the trainer, as a ratio to a bare
 bench-scale: setup  ## many runs beside as many bare Jobs, on nodes that are simulated: RUNS=1000
 	$(PY) -m tests.bench.scale --runs $(or $(RUNS),1000)
 
+.PHONY: bench-gates
+bench-gates: setup  ## how often a gate errs, by simulated gates whose truth is known: GATES=600
+	$(PY) -m tests.bench.gates --gates $(or $(GATES),600)
+
 .PHONY: soak
 soak: setup  ## random faults under a stream of runs, and a verdict on what has to hold: MINUTES=15 SEED=n
 	$(PY) -m tests.soak --minutes $(or $(MINUTES),15) $(if $(SEED),--seed $(SEED))
