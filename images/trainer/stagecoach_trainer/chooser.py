@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from stagecoach.contract import progress
+
 
 class Chooser:
     """Chooses among completions by the likeliest next token that any of them still allows.
@@ -18,6 +20,12 @@ class Chooser:
         """Return the index of the choice for each prompt (token ids)."""
         import torch
 
+        def decided(sequences: Any, _scores: Any) -> Any:
+            progress.made()
+            return torch.tensor(
+                [len(self._left(sequence[width:].tolist())) == 1 for sequence in sequences], device=device
+            )
+
         width = max(map(len, prompts))
         device = self._model.device
         ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=device)
@@ -30,11 +38,7 @@ class Chooser:
                 max_new_tokens=max(map(len, self._choices)),
                 pad_token_id=0,
                 prefix_allowed_tokens_fn=lambda _, sequence: self._allowed(sequence[width:].tolist()),
-                stopping_criteria=[
-                    lambda sequences, _: torch.tensor(
-                        [len(self._left(sequence[width:].tolist())) == 1 for sequence in sequences], device=device
-                    )
-                ],
+                stopping_criteria=[decided],
             )
         return [self._left(sequence[width:].tolist())[0] for sequence in output]
 

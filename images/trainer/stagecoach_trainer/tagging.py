@@ -1,4 +1,5 @@
-"""What base and tuned model find in a row by the tags of its tokens: what `compare` counts for a TokenClassification.
+"""What a model finds in a row by the tags of its tokens: what `compare` counts, and a gate judges, of a
+TokenClassification.
 
 An entity is right when its place and its label are. What was cut off a row is there and cannot be found. A row that is
 read in chunks is one row all the same.
@@ -7,16 +8,16 @@ read in chunks is one row all the same.
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from stagecoach.contract import alignment
 from stagecoach.contract.alignment import Places
 from stagecoach.contract.entities import Score, overall, scores
-from stagecoach.contract.prompts import Encoded, encoder_for
+from stagecoach.contract.prompts import Encoded, Encoder, encoder_for
 from stagecoach.contract.records import RunRecord
-from stagecoach.contract.tagged import Marked, Words
+from stagecoach.contract.tagged import Marked, Span, Words
 from stagecoach_trainer import asking, bases
-from stagecoach_trainer.asking import Ask, Prompts
+from stagecoach_trainer.asking import Ask, Prompts, Questions
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.choosing import logits
 
@@ -27,24 +28,37 @@ def found(record: RunRecord, base: Base, artifact: str, rows: Sequence[Words | M
     """Return by label how much the base, and what was trained from it, find."""
     inputs = record.inputs
     tokens = encoder_for(inputs.family, bases.load_tokenizer(base), inputs.prompt, inputs.tokenization)
-    chunks: list[list[Encoded]] = []
-    places: list[Places] = []
-    for row in rows:
-        read = tokens.all_of(row)
-        places.append(list(chain(*alignment.places_of_all(tokens, read))))
-        # The chunks stay while both models are asked, and what places were made of is much memory.
-        chunks.append([replace(chunk, offsets=None) for chunk in read])
+    asked = questions(record.labels, rows, [located(tokens, row) for row in rows])
+    given = [alignment.given(row) for row in rows]
+    return [scores(zip(given, answers, strict=True)) for answers in asking.both(record, base, artifact, asked, batch)]
 
-    def asks(model: Any) -> Ask[list[str]]:
-        return _reader(model, record.labels)
 
-    return [
-        scores(
-            (alignment.given(row), alignment.found(row, where, list(chain(*chosen))))
-            for row, where, chosen in zip(rows, places, answers, strict=True)
-        )
-        for answers in asking.by_row(record, base, artifact, chunks, batch, asks)
-    ]
+class Located(NamedTuple):
+    """A row's chunks as tokens, and where in its text each of these is."""
+
+    chunks: tuple[Encoded, ...]
+    places: Places
+
+
+def located(tokens: Encoder, row: Words | Marked) -> Located:
+    """Return a row as tokens. Raises TooLong, and BadInput when the template refuses it."""
+    read = tokens.all_of(row)
+    places = list(chain(*alignment.places_of_all(tokens, read)))
+    # The chunks stay while models are asked, and what places were made of is much memory.
+    return Located(tuple(replace(chunk, offsets=None) for chunk in read), places)
+
+
+def questions(
+    labels: tuple[str, ...], rows: Sequence[Words | Marked], read: Sequence[Located]
+) -> Questions[list[str], list[set[Span]]]:
+    """Return what is asked of rows: what there is found in each."""
+    chunks = [row.chunks for row in read]
+
+    def found(answers: list[list[str]]) -> list[set[Span]]:
+        chosen = (list(chain(*tags)) for tags in asking.by_row(chunks, answers))
+        return [alignment.found(row, at.places, tags) for row, at, tags in zip(rows, read, chosen, strict=True)]
+
+    return Questions(asking.prompts_of(chunks), lambda model: _reader(model, labels), found)
 
 
 def _reader(model: Any, labels: tuple[str, ...]) -> Ask[list[str]]:
