@@ -27,8 +27,10 @@ RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 DOCKERFILES = {
     "operator": ROOT / "images/operator",
     "trainer": ROOT / "images/trainer",
+    "evaluator": ROOT / "images/evaluator",
     "base-model": ROOT / "examples/support-desk/base-model",
     "trainer-tests": ROOT / "tests/unit/trainer",
+    "evaluator-tests": ROOT / "tests/unit/evaluator",
 }
 
 Object = dict[str, Any]

@@ -7,6 +7,7 @@ by one module for each kind of task: choosing, tagging, writing, finding.
 import gc
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import Any, Generic, Self, TypeVar
@@ -68,15 +69,32 @@ class Model:
         return self.tuned is None or self.tuned.method not in UNPADDED
 
 
-def one(model: Model, questions: Questions[Answer, Found], batch: int, tell: Callable[[int], None]) -> Found:
-    """Return what a model's answers come to; `tell` hears how many prompts were answered. No model stays in memory."""
-    try:
-        loaded = _loaded(model)
-        batches = list(_batches(questions.prompts, batch, padded=model.padded))
-        return questions.read(_answers(questions.asks(loaded), questions.prompts, batches, tell))
-    finally:
-        loaded = None
+class Loaded:
+    """A model in memory."""
+
+    def __init__(self, model: Model) -> None:
+        self._model: Any = _loaded(model)
+        self._padded = model.padded
+
+    def answers(self, questions: Questions[Answer, Found], batch: int, tell: Callable[[int], None]) -> Found:
+        """Return what its answers come to; `tell` hears how many prompts were answered."""
+        batches = list(_batches(questions.prompts, batch, padded=self._padded))
+        return questions.read(_answers(questions.asks(self._model), questions.prompts, batches, tell))
+
+    def forget(self) -> None:
+        """Leave the memory to another model."""
+        self._model = None
         gc.collect()  # modules refer to each other
+
+
+@contextmanager
+def loaded(model: Model) -> Iterator[Loaded]:
+    """Have a model in memory, and then no more."""
+    ready = Loaded(model)
+    try:
+        yield ready
+    finally:
+        ready.forget()
 
 
 def both(

@@ -16,8 +16,8 @@ class Chooser:
         self._model = model
         self._choices = choices
 
-    def choose(self, prompts: Sequence[tuple[int, ...]]) -> list[int]:
-        """Return the index of the choice for each prompt (token ids)."""
+    def choose(self, prompts: Sequence[tuple[int, ...]]) -> list[int | None]:
+        """Return the index of the choice for each prompt (token ids); none where what is computed is not a number."""
         import torch
 
         def decided(sequences: Any, _scores: Any) -> Any:
@@ -40,7 +40,7 @@ class Chooser:
                 prefix_allowed_tokens_fn=lambda _, sequence: self._allowed(sequence[width:].tolist()),
                 stopping_criteria=[decided],
             )
-        return [self._left(sequence[width:].tolist())[0] for sequence in output]
+        return [next(iter(self._left(sequence[width:].tolist())), None) for sequence in output]
 
     def _allowed(self, written: list[int]) -> list[int]:
         """Return the tokens that may come next; any for a row that is decided."""

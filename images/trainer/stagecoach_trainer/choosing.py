@@ -1,5 +1,6 @@
 """Which label a model chooses for a text: what `compare` counts, and a gate judges, of a Classification."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,13 +17,18 @@ from stagecoach_trainer.chooser import Chooser
 
 
 class Choice(NamedTuple):
-    """The index of the label that was chosen, and the probability of each where a head gives it."""
+    """The index of the label that was chosen, and the probability of each where a head gives it.
 
-    label: int
+    No label: what the model computed is not a number.
+    """
+
+    label: int | None
     scores: tuple[float, ...] | None = None
 
 
-def choices(record: RunRecord, base: Base, artifact: str, texts: list[str], batch: int) -> tuple[list[int], list[int]]:
+def choices(
+    record: RunRecord, base: Base, artifact: str, texts: list[str], batch: int
+) -> tuple[list[int | None], list[int | None]]:
     """Return the indices of the labels that the base, and what was trained from it, choose for each text."""
     inputs = record.inputs
     tokens = encoder_for(inputs.family, bases.load_tokenizer(base), inputs.prompt, inputs.tokenization)
@@ -51,6 +57,8 @@ def _reader(model: Any) -> Ask[list[float]]:
 def _best(chunks: list[list[float]], combine: Combine | None) -> Choice:
     """Return the label of a text by the probabilities in its chunks."""
     together = combined(chunks, combine) if combine else chunks[0]
+    if not all(map(math.isfinite, together)):
+        return Choice(None)
     return Choice(together.index(max(together)), tuple(together))
 
 

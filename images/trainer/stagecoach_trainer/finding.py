@@ -74,7 +74,7 @@ def _ranks(rows: Sequence[Match], queries: dict[str, Any], passages: dict[str, A
         cosines = matrix @ queries[row.query]
         own = cosines[columns[row.positive]].item()
         cosines[[columns[text] for text in right[row.query]]] = -torch.inf
-        found.append(1 + int((cosines >= own).sum()))
+        found.append(1 + int((~(cosines < own)).sum()))  # what is not a number is before it as well
     return found
 
 

@@ -15,22 +15,29 @@ from stagecoach.contract.alignment import Places
 from stagecoach.contract.entities import Score, overall, scores
 from stagecoach.contract.prompts import Encoded, Encoder, encoder_for
 from stagecoach.contract.records import RunRecord
-from stagecoach.contract.tagged import Marked, Span, Words
+from stagecoach.contract.tagged import Marked, Words
 from stagecoach_trainer import asking, bases
 from stagecoach_trainer.asking import Ask, Prompts, Questions
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.choosing import logits
 
 Scores = dict[str, Score]
+# In the place of a tag that could not be computed, because what the model says is not a number.
+UNKNOWN = "?"
 
 
 def found(record: RunRecord, base: Base, artifact: str, rows: Sequence[Words | Marked], batch: int) -> list[Scores]:
     """Return by label how much the base, and what was trained from it, find."""
     inputs = record.inputs
     tokens = encoder_for(inputs.family, bases.load_tokenizer(base), inputs.prompt, inputs.tokenization)
-    asked = questions(record.labels, rows, [located(tokens, row) for row in rows])
-    given = [alignment.given(row) for row in rows]
-    return [scores(zip(given, answers, strict=True)) for answers in asking.both(record, base, artifact, asked, batch)]
+    read = [located(tokens, row) for row in rows]
+    return [
+        scores(
+            (alignment.given(row), alignment.found(row, where.places, tags))
+            for row, where, tags in zip(rows, read, answers, strict=True)
+        )
+        for answers in asking.both(record, base, artifact, questions(record.labels, read), batch)
+    ]
 
 
 class Located(NamedTuple):
@@ -48,23 +55,24 @@ def located(tokens: Encoder, row: Words | Marked) -> Located:
     return Located(tuple(replace(chunk, offsets=None) for chunk in read), places)
 
 
-def questions(
-    labels: tuple[str, ...], rows: Sequence[Words | Marked], read: Sequence[Located]
-) -> Questions[list[str], list[set[Span]]]:
-    """Return what is asked of rows: what there is found in each."""
-    chunks = [row.chunks for row in read]
+def questions(labels: tuple[str, ...], rows: Sequence[Located]) -> Questions[list[str], list[list[str]]]:
+    """Return what is asked of rows: a tag for each token of a row's chunks, and none where none could be computed."""
+    chunks = [row.chunks for row in rows]
 
-    def found(answers: list[list[str]]) -> list[set[Span]]:
-        chosen = (list(chain(*tags)) for tags in asking.by_row(chunks, answers))
-        return [alignment.found(row, at.places, tags) for row, at, tags in zip(rows, read, chosen, strict=True)]
+    def tags(answers: list[list[str]]) -> list[list[str]]:
+        return [list(chain(*of_row)) for of_row in asking.by_row(chunks, answers)]
 
-    return Questions(asking.prompts_of(chunks), lambda model: _reader(model, labels), found)
+    return Questions(asking.prompts_of(chunks), lambda model: _reader(model, labels), tags)
 
 
 def _reader(model: Any, labels: tuple[str, ...]) -> Ask[list[str]]:
+    named = (*labels, UNKNOWN)
+
     def read(prompts: Prompts) -> list[list[str]]:
-        best = logits(model, prompts).argmax(dim=-1).tolist()
-        return [[labels[index] for index in row[: len(prompt)]] for row, prompt in zip(best, prompts, strict=True)]
+        said = logits(model, prompts)
+        known = said.isfinite().all(dim=-1)
+        best = said.argmax(dim=-1).where(known, -1).tolist()
+        return [[named[index] for index in row[: len(prompt)]] for row, prompt in zip(best, prompts, strict=True)]
 
     return read
 

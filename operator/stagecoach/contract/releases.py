@@ -66,3 +66,10 @@ class Release(ContractModel):
     def digest(self) -> str:
         """The identity by which verdicts, routes and metrics name it."""
         return digest_of_document(self.model_dump(mode="json", by_alias=True))
+
+
+class DescribedRelease(ContractModel):
+    """What a release is made of, as the storage keeps it."""
+
+    release: Release
+    asked: Asked
