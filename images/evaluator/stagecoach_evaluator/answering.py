@@ -13,7 +13,7 @@ from stagecoach_evaluator import records
 from stagecoach_evaluator.parties import Parties, Party
 from stagecoach_evaluator.suites import Rows
 from stagecoach_evaluator.telling import Teller
-from stagecoach_trainer import quiet
+from stagecoach_trainer import places, quiet
 from stagecoach_trainer.train import say
 
 
@@ -34,7 +34,7 @@ class Answers:
 All = dict[tuple[str, str], Answers]
 
 
-def collect(job: EvaluateJob, parties: Parties, suites: Sequence[Rows], storage: Store, uid: str) -> All:
+def collect(job: EvaluateJob, parties: Parties, suites: Sequence[Rows], storage: Store) -> All:
     """Return the answers of all parties to all suites; what was asked is kept as soon as it is answered.
 
     Raises BadInput when a release has to be asked, and cannot.
@@ -65,7 +65,7 @@ def collect(job: EvaluateJob, parties: Parties, suites: Sequence[Rows], storage:
     for party, left in missing:
         for rows, answers, seconds in asker.ask(party, left, teller):
             key = party.release.digest, rows.suite.rows
-            found[key] = keep(storage, party.release.digest, rows.suite, answers, job.image, seconds, uid)
+            found[key] = keep(job, party, rows.suite, answers, seconds)
     return found
 
 
@@ -90,10 +90,9 @@ def kept(storage: Store, release: str, rows: Rows) -> Answers | None:
     return Answers(answers, manifest.digest)
 
 
-def keep(
-    storage: Store, release: str, suite: Suite, answers: tuple[Answer, ...], image: str, seconds: float, uid: str
-) -> Answers:
+def keep(job: EvaluateJob, party: Party, suite: Suite, answers: tuple[Answer, ...], seconds: float) -> Answers:
     """Write answers, and that they are complete last."""
+    storage, release, uid = places.storage(), party.release.digest, job.subject.uid
     content = "".join(f"{answer.line()}\n" for answer in answers).encode()
     found = Answers(answers, records.digest_of(content))
     manifest = AnswersManifest(
@@ -102,7 +101,7 @@ def keep(
         columns=suite.columns,
         rows=len(answers),
         digest=found.digest,
-        image=image,
+        image=job.image,
         seconds=round(seconds, 3),
     )
     storage.write(layout.outputs_file(release, suite.rows), content, uid)
