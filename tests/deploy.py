@@ -86,8 +86,8 @@ def build(name: str) -> None:
     arguments = {}
     if name == "trainer" and os.environ.get("TORCH_VERSION"):
         arguments = {"TORCH_VERSION": os.environ["TORCH_VERSION"]}
-    if name == "trainer-tests":
-        place = DOCKERFILES[name] / "build"
+    if name.endswith("-tests"):
+        place = DOCKERFILES["trainer-tests"] / "build"
         place.mkdir(exist_ok=True)
         for store in programs.OBJECT_STORES:
             shutil.copy2(programs.single(State.from_environment(), store), place / store)

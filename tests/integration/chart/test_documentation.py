@@ -19,6 +19,7 @@ from tests.integration.chart.yaml_blocks import blocks, example
 
 SOURCES = REPOSITORY / "operator" / "stagecoach"
 TRAINER = REPOSITORY / "images" / "trainer" / "stagecoach_trainer"
+EVALUATOR = REPOSITORY / "images" / "evaluator" / "stagecoach_evaluator"
 # Functions and types that take a reason, as a CamelCase word among their arguments.
 TAKES_A_REASON = {
     *("Blocked", "Event", "Fact", "Problem", "Waiting"),
@@ -109,12 +110,23 @@ def test_every_reason_of_the_trainer_is_explained() -> None:
     assert {"BaseMissing", "StorageFull", "EmptyLabel", "InputChanged"} <= given
 
 
-def test_every_module_of_the_trainer_is_in_its_table() -> None:
-    page = (TRAINER.parent / "README.md").read_text()
+def test_every_reason_of_the_evaluator_is_explained() -> None:
+    page = (DOCUMENTS / "api" / "evaluator-reasons.md").read_text()
+    told = set(re.findall(r"^\| `([A-Z][A-Za-z]+)` \|", page, re.MULTILINE))
+    given = set(_problems(EVALUATOR))
+    assert given - told == set()
+    assert told - given - set(_problems(TRAINER)) == set()
+    assert {"ReleaseMismatch", "BaselineUntrained"} <= given
+
+
+@pytest.mark.parametrize("package", [TRAINER, EVALUATOR], ids=lambda package: package.name)
+def test_every_module_of_an_image_is_in_its_table(package: Path) -> None:
+    page = (package.parent / "README.md").read_text()
     table = dict(re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (.+) \|$", page.split("| module |")[1], re.MULTILINE))
     told = [name for names in table for name in re.findall(r"`(\w+)`", names)]
-    assert sorted(told) == _modules(TRAINER)
-    assert sorted(re.findall(r"`(\w+)`", table["`families`"])) == _modules(TRAINER / "families")
+    assert sorted(told) == _modules(package)
+    if package == TRAINER:
+        assert sorted(re.findall(r"`(\w+)`", table["`families`"])) == _modules(TRAINER / "families")
 
 
 def _modules(package: Path) -> list[str]:

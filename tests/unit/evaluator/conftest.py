@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from stagecoach.contract.evaluations import (
     SuiteType,
 )
 from stagecoach.contract.jobs import DataSource, Split, Subject, TrainJob
+from stagecoach.contract.records import RunRecord
 from stagecoach.contract.releases import Asked, Engine, Release
 from stagecoach.contract.verdicts import EvaluationReport
 from stagecoach_evaluator import records
@@ -61,10 +62,9 @@ class Judging:
 
     def job(self, **changes: Any) -> EvaluateJob:
         """Return the document that the operator would write."""
-        known = lookup.read_record(self.project.storage, self.run.inputs.digest)
-        assert known is not None
-        asked = Asked.of(known[0].inputs)
-        release = Release(asked=asked.digest, artifact=known[0].artifact.digest, engine=self.engine)
+        known = self.run_record()
+        asked = Asked.of(known.inputs)
+        release = Release(asked=asked.digest, artifact=known.artifact.digest, engine=self.engine)
         relative = any(criterion.against for criterion in self.criteria)
         baseline = asked.model_copy(update={"prompt": self.prompt or asked.prompt}) if relative else None
         reference = Release(asked=baseline.digest, artifact=None, engine=self.engine) if baseline else None
@@ -106,6 +106,12 @@ class Judging:
         """Carry it out."""
         return evaluate(self.job(**changes))
 
+    def run_record(self) -> RunRecord:
+        """Return what the storage says of the run."""
+        known = lookup.read_record(self.project.storage, self.run.inputs.digest)
+        assert known is not None
+        return known[0]
+
     def record(self) -> EvaluationRecord:
         """Return what the storage says of it."""
         known = records.read(self.project.storage, self.job().inputs.digest)
@@ -125,11 +131,9 @@ def evaluate(job: EvaluateJob) -> EvaluationReport:
     return work(job)
 
 
-def write(
-    project: Project, name: str, rows: Sequence[Sequence[str]], header: Sequence[str] = ("text", "label")
-) -> None:
+def write(made: Project, name: str, rows: Sequence[Sequence[str]], header: Sequence[str] = ("text", "label")) -> None:
     """Write a data set as a .csv file."""
-    with (project.root / "pvc" / "data" / f"{name}.csv").open("w", newline="") as stream:
+    with (made.root / "pvc" / "data" / f"{name}.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows([header, *rows])
 
 
@@ -144,7 +148,7 @@ def judging(trained: Any) -> Judging:  # noqa: F811
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The releases that are asked, by what they are called in words, once for each suite."""
     from stagecoach_evaluator import asking
 
@@ -157,4 +161,4 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
             yield item
 
     monkeypatch.setattr(asking.Asker, "ask", noting)
-    yield found
+    return found
