@@ -46,7 +46,7 @@ def _evaluated(job: EvaluateJob, who: Parties, storage: Store) -> EvaluationRepo
     leaks = _leaks(job, rows)
     seen = _seen(job, who, rows, leaks, storage)
     _begins("judging the answers")
-    judged = judging.judge(job, who, seen)
+    judged = judging.judged(job, who, seen)
     record = EvaluationRecord(
         key=job.inputs.digest,
         inputs=job.inputs,

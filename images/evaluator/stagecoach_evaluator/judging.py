@@ -1,62 +1,75 @@
-"""TEMPORARY until the statistics are here."""
+"""From answers to numbers, results and a verdict, in the words that the statistics take."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from stagecoach.contract import metrics, progress
+from stagecoach.contract.evaluation_report import Estimate as Told
+from stagecoach.contract.evaluation_report import Measured as Row
 from stagecoach.contract.evaluations import EvaluateJob
-from stagecoach.contract.verdicts import CriterionResult, Outcome, Verdict
+from stagecoach.contract.metrics import Metric
+from stagecoach.contract.verdicts import CriterionResult, Verdict
+from stagecoach_evaluator.criteria import CONFIDENCE, judge
+from stagecoach_evaluator.intervals import Estimate, Undefined
+from stagecoach_evaluator.measured import Measured, Suite, SuiteAnswers
 from stagecoach_evaluator.parties import Parties
 from stagecoach_evaluator.seen import Seen
+
+MAX_MESSAGE = 300
 
 
 @dataclass(frozen=True)
 class Judged:
+    """The verdict with what it follows from, and by suite what else was measured."""
+
     verdict: Verdict
     message: str
     results: tuple[CriterionResult, ...]
-    metrics: Any = ()
+    metrics: Mapping[str, tuple[Row, ...]]
 
 
-def judge(job: EvaluateJob, who: Parties, seen: Sequence[Seen]) -> Judged:
-    by_name = {each.rows.suite.name: each for each in seen}
-    results = []
-    verdict = Verdict.PASSED
-    for criterion in job.inputs.criteria:
-        each = by_name[criterion.suite]
-
-        def acc(answers):
-            ok = [
-                (a.label or a.text or a.tags or (a.rank == 1 and e)) == e
-                for a, e in zip(answers.each, each.rows.expected(), strict=True)
-                if a.error is None
-            ]
-            return sum(ok) / len(ok) if ok else None
-
-        value = acc(each.candidate)
-        reference = acc(each.baseline) if criterion.against and each.baseline else None
-        if value is None or each.candidate.scored < job.inputs.min_scored * len(each.candidate.each):
-            outcome = Outcome.ERROR
-        elif criterion.against:
-            outcome = (
-                Outcome.PASSED
-                if value - reference
-                >= (criterion.min_gain if criterion.min_gain is not None else -criterion.allowed_drop)
-                else Outcome.FAILED
-            )
-        else:
-            outcome = Outcome.PASSED if value >= criterion.min else Outcome.FAILED
-        results.append(
-            CriterionResult(
-                criterion=criterion.name,
-                outcome=outcome,
-                value=value,
-                reference=reference,
-                scored=each.candidate.scored,
-            )
+def judged(job: EvaluateJob, who: Parties, seen: Sequence[Seen]) -> Judged:
+    """Judge the answers, and measure whatever the task has."""
+    suites = {
+        each.rows.suite.name: SuiteAnswers(
+            each.rows.expected(),
+            each.candidate.each,
+            each.baseline.each if each.baseline else None,
+            None if each.leaked is None else len(each.leaked),
         )
-    if any(each.leaked for each in seen) or any(r.outcome is Outcome.FAILED for r in results):
-        verdict = Verdict.FAILED
-    elif any(each.leaked is None for each in seen) or any(r.outcome is Outcome.ERROR for r in results):
-        verdict = Verdict.ERROR
-    return Judged(verdict, "words.", tuple(results))
+        for each in seen
+    }
+    measured = Measured(who.candidate.asked.task, who.candidate.labels, suites, job.inputs.digest)
+    results, verdict, message = judge(job.inputs, measured)
+    return Judged(verdict, message, results, {name: _table(name, suite, job) for name, suite in measured.each.items()})
+
+
+def _table(name: str, suite: Suite, job: EvaluateJob) -> tuple[Row, ...]:
+    """Return the suite's metrics: those of the criteria, and those that the task has besides."""
+    asked = [
+        (found, criterion.label)
+        for criterion in job.inputs.criteria
+        if criterion.suite == name and (found := metrics.find(suite.task, criterion.metric))
+    ]
+    every = dict.fromkeys([*((metric, None) for metric in metrics.usual(suite.task)), *asked])
+    return tuple(_row(metric, label, suite) for metric, label in every)
+
+
+def _row(metric: Metric, label: str | None, suite: Suite) -> Row:
+    progress.made(f"measuring {metric.name}")
+    row = Row(metric=metric.name, label=label, confidence=CONFIDENCE)
+    try:
+        if suite.answers.baseline is None:
+            return row.model_copy(update={"candidate": _told(suite.estimate(metric, label))})
+        three = suite.difference(metric, label)
+    except Undefined as error:
+        return row.model_copy(update={"message": str(error)[:MAX_MESSAGE]})
+    told = {name: _told(getattr(three, name)) for name in ("candidate", "baseline", "difference")}
+    return row.model_copy(update=told)
+
+
+def _told(estimate: Estimate) -> Told:
+    low, high = estimate.interval(CONFIDENCE)
+    known = math.isfinite(low) and math.isfinite(high)
+    return Told(value=estimate.value, low=low if known else None, high=high if known else None)

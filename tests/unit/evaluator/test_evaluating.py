@@ -165,3 +165,22 @@ def test_one_model_is_in_memory_at_a_time(judging: Judging, monkeypatch: pytest.
     monkeypatch.setattr(asking, "_loaded", counted)
     replace(judging, criteria=(NO_WORSE,)).judge()
     assert len(alive) > 2
+
+
+def test_every_token_that_is_written_is_progress(judging: Judging, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stagecoach_trainer import asking, chooser
+
+    counted: list[int] = []
+    monkeypatch.setattr(chooser.progress, "made", lambda *_: counted.append(1))
+    told: list[int] = []
+    answers = asking.Loaded.answers
+
+    def noted(self: Any, questions: Any, batch: int, tell: Any) -> Any:
+        before = len(counted)
+        found = answers(self, questions, batch, tell)
+        told.append(len(counted) - before)
+        return found
+
+    monkeypatch.setattr(asking.Loaded, "answers", noted)
+    judging.judge()
+    assert told[0] >= 2, "one for a token, one for the batch"
