@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from stagecoach.contract import alignment
-from stagecoach.contract.digests import hex_of
+from stagecoach.contract.evaluation_report import Measured
 from stagecoach.contract.evaluations import EvaluateJob, EvaluationRecord
 from stagecoach.contract.rows import AnyRow
 from stagecoach.contract.tagged import Marked, Words
@@ -40,7 +40,7 @@ def files(
     )
 
 
-def _suite(job: EvaluateJob, number: int, seen: Seen, metrics: object) -> SuiteData:
+def _suite(job: EvaluateJob, number: int, seen: Seen, metrics: tuple[Measured, ...]) -> SuiteData:
     dataset = seen.rows.dataset
     return SuiteData(
         suite=seen.rows.suite,

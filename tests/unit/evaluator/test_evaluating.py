@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stagecoach.contract import layout
+from stagecoach.contract import layout, progress
 from stagecoach.contract.evaluations import SuiteType
 from stagecoach.contract.inputs import Columns, Prompt
 from stagecoach.contract.releases import Engine, Precision
@@ -168,10 +168,10 @@ def test_one_model_is_in_memory_at_a_time(judging: Judging, monkeypatch: pytest.
 
 
 def test_every_token_that_is_written_is_progress(judging: Judging, monkeypatch: pytest.MonkeyPatch) -> None:
-    from stagecoach_trainer import asking, chooser
+    from stagecoach_trainer import asking
 
     counted: list[int] = []
-    monkeypatch.setattr(chooser.progress, "made", lambda *_: counted.append(1))
+    monkeypatch.setattr(progress, "made", lambda *_: counted.append(1))
     told: list[int] = []
     answers = asking.Loaded.answers
 

@@ -10,7 +10,7 @@ import pytest
 from stagecoach.contract import layout
 from stagecoach.contract.digests import hex_of
 from stagecoach.contract.evaluations import EvaluateJob
-from stagecoach.contract.inputs import BaseInput, LabelsInput
+from stagecoach.contract.inputs import BaseInput, LabelsInput, PairColumns
 from stagecoach.contract.reports import BadInput
 
 from .conftest import HELD_OUT, NO_WORSE, Judging, evaluate, write
@@ -77,12 +77,12 @@ def test_data_that_have_changed(judging: Judging) -> None:
 
 def test_training_data_that_have_changed(judging: Judging) -> None:
     job, path = judging.job(), judging.project.root / "pvc" / "data" / "valid.csv"
-    before = path.read_text()
-    path.write_text(before + "one more,card_lost\n")
+    before = path.read_bytes()
+    path.write_bytes(before + b"one more,card_lost\n")
     try:
         problem = refused(job)
     finally:
-        path.write_text(before)
+        path.write_bytes(before)
     assert (problem.reason, problem.field) == ("InputChanged", "data.sets[valid].digest")
 
 
@@ -93,13 +93,9 @@ def test_a_label_that_the_run_does_not_know(judging: Judging) -> None:
 
 
 def test_rows_of_another_task(judging: Judging) -> None:
-    from stagecoach.contract.inputs import PairColumns
-
     write(judging.project, "test", HELD_OUT, ("input", "target"))
-    job = replace(judging, trained_on=None).job
     pairs = replace(judging.project, columns=PairColumns(input="input", target="target"))
     made = replace(judging, project=pairs, trained_on=None).job()
-    assert job is not None
     problem = refused(made)
     assert (problem.reason, problem.value) == ("ColumnsUnfit", "held-out")
 
