@@ -10,7 +10,7 @@ from stagecoach.contract.digests import FileEntry, hex_of
 from stagecoach.contract.evaluations import EvaluateJob, EvaluationInputs, EvaluationRecord
 from stagecoach.contract.releases import DescribedRelease
 from stagecoach.contract.store import Content, Store
-from stagecoach.contract.verdicts import CriterionResult, EvaluationReport, Outcome, Verdict
+from stagecoach.contract.verdicts import EvaluationReport, Outcome, Verdict
 from stagecoach_trainer.train import say
 
 
@@ -43,7 +43,7 @@ def _damage(storage: Store, record: EvaluationRecord, inputs: EvaluationInputs) 
     """Return what is wrong with the evidence, or None."""
     if record.inputs != inputs or record.release.digest != inputs.release:
         return "its record is of other inputs than its key says"
-    if not fits(record.verdict, record.results, inputs):
+    if not _follows(record):
         return f"its verdict is {record.verdict}, which does not follow from its results"
     for file in record.report:
         place = f"{layout.evaluation_folder(record.key)}/{file.path}"
@@ -56,13 +56,14 @@ def _damage(storage: Store, record: EvaluationRecord, inputs: EvaluationInputs) 
     return None
 
 
-def fits(verdict: Verdict, results: tuple[CriterionResult, ...], inputs: EvaluationInputs) -> bool:
-    """Whether there is a result for each criterion, and all that count passed where the verdict is Passed."""
-    advisory = {criterion.name: criterion.advisory for criterion in inputs.criteria}
-    if [result.criterion for result in results] != list(advisory):
+def _follows(record: EvaluationRecord) -> bool:
+    """Whether there is a result for each criterion and, where it is Passed, nothing speaks against that."""
+    asked = [(criterion.name, criterion.advisory) for criterion in record.inputs.criteria]
+    if [(result.criterion, result.advisory) for result in record.results] != asked:
         return False
-    passed = all(result.outcome is Outcome.PASSED for result in results if not advisory[result.criterion])
-    return passed or verdict is not Verdict.PASSED
+    passed = all(result.advisory or result.outcome is Outcome.PASSED for result in record.results)
+    clean = all(suite.leaked_rows == 0 for suite in record.suites)
+    return (passed and clean) or record.verdict is not Verdict.PASSED
 
 
 def publish(

@@ -9,6 +9,8 @@ MAX_LABELS = 100
 SHORT_FINDING = 90
 # Of numbers where there is no room for all of them: none of them is decided by again.
 DECIMALS = 4
+DECISIVE = ("value", "threshold")
+BESIDE = ("reference", "low", "high", "mcnemar", "needed")
 
 
 def message(report: Report) -> str:
@@ -52,20 +54,18 @@ def _shorter_resolutions(resolution: Resolution) -> Iterator[Resolution]:
 
 
 def _shorter_evaluations(evaluation: EvaluationReport) -> Iterator[EvaluationReport]:
-    """Yield ever shorter forms, each with all results: shorter words, rounded numbers, at last outcomes alone."""
+    """Yield ever shorter forms, each with all results: shorter words, rounded numbers, at last those that decided."""
     for length in (100, 40, 0):
         results = tuple(_brief_result(result, length) for result in evaluation.results)
         yield evaluation.model_copy(update={"results": results})
-    bare = tuple(
-        CriterionResult(criterion=each.criterion, outcome=each.outcome, advisory=each.advisory, scored=each.scored)
-        for each in evaluation.results
-    )
+    # What was not measured has no value: the operator believes no result that passed without one.
+    bare = tuple(result.model_copy(update=dict.fromkeys(BESIDE)) for result in results)
     yield evaluation.model_copy(update={"results": bare, "message": _cut(evaluation.message, SHORT_FINDING)})
 
 
 def _brief_result(result: CriterionResult, length: int) -> CriterionResult:
-    numbers = {name: getattr(result, name) for name in ("value", "reference", "low", "high", "threshold")}
-    rounded = {name: None if number is None else round(number, DECIMALS) for name, number in numbers.items()}
+    numbers = {name: getattr(result, name) for name in (*DECISIVE, *BESIDE)}
+    rounded = {name: round(number, DECIMALS) for name, number in numbers.items() if number is not None}
     words = _cut(result.message, length) if result.message and length else None
     return result.model_copy(update={**rounded, "message": words})
 

@@ -121,6 +121,7 @@ def evaluation(criteria: int, name: int, character: str) -> Report:
             low=low,
             high=high,
             threshold=draw.random(),
+            mcnemar=draw.random(),
             scored=draw.randrange(10**6),
             needed=draw.randrange(10**6),
             message="".join(draw.choices(f"abcdefgh {character}", k=300)),
@@ -160,7 +161,7 @@ def test_every_verdict_fits_with_all_of_its_results(criteria: int, name: int, ch
         (each.criterion, each.outcome, each.advisory, each.scored) for each in whole.results
     ]
     for short, long in zip(told.results, whole.results, strict=True):
-        assert short.value is None or short.value == pytest.approx(long.value, abs=1e-4)
+        assert (short.value, short.threshold) == pytest.approx((long.value, long.threshold), abs=1e-4)
     if criteria == 1:
         assert told == whole
 
