@@ -2,6 +2,7 @@
 
 import weakref
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -184,3 +185,13 @@ def test_every_token_that_is_written_is_progress(judging: Judging, monkeypatch: 
     monkeypatch.setattr(asking.Loaded, "answers", noted)
     judging.judge()
     assert told[0] >= 2, "one for a token, one for the batch"
+
+
+@pytest.mark.parametrize("named", ["float32", "bfloat16"])
+def test_the_precision_is_that_of_the_files_unless_it_is_asked_for(tiny_base: Path, tmp_path: Path, named: str) -> None:
+    from stagecoach_trainer.families import decoder
+
+    decoder.load(str(tiny_base), named).save_pretrained(tmp_path)
+    for precision, dtype in (("auto", named), ("float32", "float32"), ("bfloat16", "bfloat16")):
+        model = decoder.load(str(tmp_path), Precision(precision))
+        assert {parameter.dtype for parameter in model.parameters()} == {getattr(torch, dtype)}
