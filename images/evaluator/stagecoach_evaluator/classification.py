@@ -6,6 +6,7 @@ shows nothing of a release, and what is wrongly answered with it is missing from
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,11 @@ class Chosen:
         self._expected = np.array([self._code(each) for each in expected])
         self._said = [np.array([self._code(answer.label or "") for answer in each]) for each in answers]
         self._answers = answers
-        self._table = _table(self._expected, self._said, len(self._codes), key, most)
+        self._key, self._most = key, most
+
+    @cached_property
+    def _table(self) -> Table:
+        return _table(self._expected, self._said, len(self._codes), self._key, self._most)
 
     def _code(self, label: str) -> int:
         # What is none of the labels is a wrong answer like any other.

@@ -82,8 +82,8 @@ def _test(result: CriterionResult) -> str:
 
 
 def _remedy(criterion: Criterion) -> str:
-    bounds = {"min": "lower min", "max": "raise max", "allowedDrop": "allow a larger drop", "minGain": "lower minGain"}
-    return f"See the wrong answers in the report, and mend data or training; {bounds[_bound(criterion)[0]]} if it is too strict."
+    milder = {"min": "lower min", "max": "raise max", "allowedDrop": "allow a larger drop", "minGain": "lower minGain"}
+    return f"See the wrong answers in the report, and mend data or training, or {milder[_bound(criterion)[0]]}."
 
 
 def _more(result: CriterionResult) -> str:
