@@ -6,7 +6,7 @@ SHELL := /bin/bash
 VENV := .venv
 PY := $(VENV)/bin/python
 STATE := $(or $(STAGECOACH_STATE),$(HOME)/.cache/stagecoach)
-export PYTHONPATH := operator:images/trainer:.
+export PYTHONPATH := operator:images/trainer:images/evaluator:.
 export PATH := $(STATE)/bin:$(PATH)
 TORCH_VERSION ?= 2.13.0
 export TORCH_VERSION
@@ -104,12 +104,15 @@ LOCK_MLFLOW := $(VENV)/bin/uv pip compile pyproject.toml --quiet --generate-hash
 	--no-annotate --python-version 3.11 --python-platform x86_64-manylinux_2_28 --extra mlflow \
 	$(addprefix --no-emit-package=,scikit-learn scipy skops joblib threadpoolctl narwhals matplotlib contourpy cycler \
 	fonttools kiwisolver pillow pyparsing docker prettytable wcwidth gunicorn pyarrow)
+# What comes on top of the trainer's, as these are: the evaluator's image is made of the trainer's.
+LOCK_EVALUATOR = $(LOCK_TRAINER) --extra evaluator $$(sed -n 's/==.*//p' locks/trainer.txt | sed 's/^/--no-emit-package=/')
 .PHONY: lock
 lock: setup  ## pin the dependencies in locks/ anew, with hashes
 	$(LOCK) --extra operator -o locks/operator.txt
-	$(LOCK) --extra operator --extra dev -c locks/operator.txt -o locks/dev.txt
+	$(LOCK) --extra operator --extra evaluator --extra dev -c locks/operator.txt -o locks/dev.txt
 	@ls $(WHEELS)/torch-$(TORCH_VERSION)+cpu-*.whl > /dev/null || { echo "set WHEELS to a folder with a CPU build of torch"; exit 1; }
 	$(LOCK_TRAINER) -c <(echo "torch==$(TORCH_VERSION)+cpu") -o locks/trainer.txt
+	$(LOCK_EVALUATOR) -c <(echo "torch==$(TORCH_VERSION)+cpu") -c locks/trainer.txt -o locks/evaluator.txt
 	$(LOCK_MLFLOW) -o locks/mlflow.txt
 
 .PHONY: cluster-up
