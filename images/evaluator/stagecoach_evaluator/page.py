@@ -9,13 +9,15 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from stagecoach.contract.digests import hex_of, short
+from stagecoach.contract.digests import short
 from stagecoach.contract.evaluation_report import Estimate, EvaluationDocument, Measured, SuiteReport
-from stagecoach.contract.evaluations import Criterion, SuiteType
-from stagecoach.contract.verdicts import CriterionResult, Verdict
-from stagecoach_evaluator import plots, words
+from stagecoach.contract.evaluations import Criterion
+from stagecoach.contract.verdicts import CriterionResult
+from stagecoach_evaluator import phrases, plots
 
 FOLDER = Path(__file__).parent / "templates"
+# No program, no request: the page may hold nothing but itself, whatever text a row brings.
+POLICY = "default-src 'none'; style-src 'sha256-{style}'; img-src data:; base-uri 'none'; form-action 'none'"
 # Rows that stand open; the others are one click away.
 OPEN_ROWS = 20
 OPEN_CLASSES = 24
@@ -43,15 +45,18 @@ class Drawn:
 def html(document: EvaluationDocument) -> bytes:
     """Return the page."""
     style = (FOLDER / "style.css").read_text(encoding="utf-8")
-    # No program, no request: the page may hold nothing but itself, whatever text a row brings.
     allowed = b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    text = _environment().get_template("report.html").render(
-        document=document,
-        judged=[_judged(result, document) for result in document.results],
-        style=Markup(style),  # noqa: S704
-        policy=f"default-src 'none'; style-src 'sha256-{allowed}'; img-src data:; base-uri 'none'; form-action 'none'",
-        open_rows=OPEN_ROWS,
-        open_classes=OPEN_CLASSES,
+    text = (
+        _environment()
+        .get_template("report.html")
+        .render(
+            document=document,
+            judged=[_judged(result, document) for result in document.results],
+            style=Markup(style),  # noqa: S704
+            policy=POLICY.format(style=allowed),
+            open_rows=OPEN_ROWS,
+            open_classes=OPEN_CLASSES,
+        )
     )
     return text.encode()
 
@@ -65,12 +70,11 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         # Whatever is printed comes by here: a value that is no text, and no markup of ours, is shown as it is.
-        finalize=lambda value: words.visible(value) if type(value) is str else value,
+        finalize=lambda value: phrases.visible(value) if type(value) is str else value,
     )
-    made.globals.update(plots=plots, words=words, metrics=_metrics, criteria_of=_criteria_of, Verdict=Verdict)
-    made.globals.update(SuiteType=SuiteType)
+    made.globals.update(plots=plots, phrases=phrases, metrics=_metrics)
     names = ("figure", "signed", "percent", "span", "duration", "when", "rows", "level", "bound", "breakable")
-    made.filters.update({name: getattr(words, name) for name in names} | {"hex": hex_of, "short": short})
+    made.filters.update({name: getattr(phrases, name) for name in names} | {"short": short})
     return made
 
 
@@ -88,32 +92,28 @@ def _picture(criterion: Criterion, result: CriterionResult, difference: float | 
         return None
     estimate = Estimate(value=decides, low=result.low, high=result.high)
     what = "value" if criterion.against is None else "difference"
-    title = f"{criterion.name}: {what} {words.figure(decides, criterion.metric)}"
-    if between := words.span(estimate, criterion.metric):
+    title = f"{criterion.name}: {what} {phrases.figure(decides, criterion.metric)}"
+    if between := phrases.span(estimate, criterion.metric):
         title += f", interval {between}"
     rising = criterion.max is None
-    title += f"; passes at {words.bound(result.threshold)} or {'more' if rising else 'less'}"
+    title += f"; passes at {phrases.bound(result.threshold)} or {'more' if rising else 'less'}"
     return plots.against(
-        estimate, result.threshold, rising=rising, outcome=result.outcome.lower(), title=words.visible(title)
+        estimate, result.threshold, rising=rising, outcome=result.outcome.lower(), title=phrases.visible(title)
     )
 
 
 def _metrics(suite: SuiteReport) -> list[Drawn]:
     """Return the suite's metrics, those counted alike on one scale."""
-    scales = words.shape(suite.metrics)
-    return [_drawn(item, scales.get(words.hundreds(item) > 1, (0.0, 1.0))) for item in suite.metrics]
+    scales = phrases.shape(suite.metrics)
+    return [_drawn(item, scales.get(phrases.hundreds(item) > 1, (0.0, 1.0))) for item in suite.metrics]
 
 
 def _drawn(item: Measured, scale: tuple[float, float]) -> Drawn:
     said = [
-        f"{who} {words.figure(estimate.value, item.metric)} {words.span(estimate, item.metric)}".strip()
+        f"{who} {phrases.figure(estimate.value, item.metric)} {phrases.span(estimate, item.metric)}".strip()
         for who, estimate in (("candidate", item.candidate), ("base", item.baseline))
         if estimate
     ]
-    domain = (scale[0] * words.hundreds(item), scale[1] * words.hundreds(item))
-    title = words.visible(f"{item.metric} {item.label or ''}: {', '.join(said) or 'not measured'}")
-    return Drawn(item, domain, plots.pair(item.candidate, item.baseline, domain, title, words.hundreds(item) / 10))
-
-
-def _criteria_of(suite: SuiteReport, document: EvaluationDocument) -> int:
-    return sum(criterion.suite == suite.name for criterion in document.inputs.criteria)
+    domain = (scale[0] * phrases.hundreds(item), scale[1] * phrases.hundreds(item))
+    title = phrases.visible(f"{item.metric} {item.label or ''}: {', '.join(said) or 'not measured'}")
+    return Drawn(item, domain, plots.pair(item.candidate, item.baseline, domain, title, phrases.hundreds(item) / 10))

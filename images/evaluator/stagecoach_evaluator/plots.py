@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 from markupsafe import Markup
 
 from stagecoach.contract.evaluation_report import Bin, Confusion, Estimate, Reliability
-from stagecoach_evaluator.words import bound, figure, percent, visible
+from stagecoach_evaluator.phrases import bound, figure, percent, visible
 
 Domain = tuple[float, float]
 
@@ -22,7 +22,9 @@ def _svg(width: float, height: float, title: str, kind: str) -> Element:
 
 
 def _put(parent: Element, name: str, kind: str, **places: float | str) -> Element:
-    attributes = {key.replace("_", "-"): value if isinstance(value, str) else _at(value) for key, value in places.items()}
+    attributes = {
+        key.replace("_", "-"): value if isinstance(value, str) else _at(value) for key, value in places.items()
+    }
     return SubElement(parent, name, {"class": kind, **attributes})
 
 
@@ -84,9 +86,7 @@ def _whisker(top: Element, estimate: Estimate, scale: Scale, middle: float, kind
         _put(top, "line", f"end {kind}", x1=end, x2=end, y1=middle - 5, y2=middle + 5)
 
 
-def pair(
-    candidate: Estimate | None, baseline: Estimate | None, domain: Domain, title: str, step: float
-) -> Markup:
+def pair(candidate: Estimate | None, baseline: Estimate | None, domain: Domain, title: str, step: float) -> Markup:
     """Return candidate and baseline on the table's common scale, which has a line at every step."""
     top = _svg(200, 34, title, "pair")
     scale = Scale(domain, 6, 194)
@@ -118,7 +118,7 @@ def confusion(matrix: Confusion) -> Markup:
     _write(top, "expected ↓", "tick", x=gutter - 6, y=gutter - 7, text_anchor="end")
     for place, name in enumerate(names):
         middle = gutter + (place + 0.5) * size
-        line = {"font_size": font, "dominant_baseline": "central"}
+        line: dict[str, float | str] = {"font_size": font, "dominant_baseline": "central"}
         _write(top, name, "name", x=gutter - 5, y=middle, text_anchor="end", **line)
         _write(top, name, "name", x=0, y=0, transform=f"translate({_at(middle)} {_at(gutter - 5)}) rotate(-90)", **line)
     _cells(top, matrix, gutter, size, font)
@@ -146,12 +146,14 @@ def _cells(top: Element, matrix: Confusion, gutter: float, size: float, font: fl
             # By the root: single mistakes are to be seen.
             fill_opacity=0.15 + 0.85 * (share if kind == "hit" else share**0.5),
         )
-        said = f"{cell.expected} answered as {cell.answered}: {cell.count:,} of {rows[cell.expected]:,} ({percent(share)})"
+        said = (
+            f"{cell.expected} answered as {cell.answered}: {cell.count:,} of {rows[cell.expected]:,} ({percent(share)})"
+        )
         SubElement(box, "title").text = visible(said)
         if size > 15:
             kind = "count strong" if share > (0.5 if kind == "hit" else 0.25) else "count"
-            line = {"font_size": font - 1, "dominant_baseline": "central", "text_anchor": "middle"}
-            _write(top, f"{cell.count}", kind, x=x + size / 2, y=y + size / 2, **line)
+            line: dict[str, float | str] = {"font_size": font - 1, "dominant_baseline": "central"}
+            _write(top, f"{cell.count}", kind, x=x + size / 2, y=y + size / 2, text_anchor="middle", **line)
 
 
 def _short(label: str, most: int = 22) -> str:
@@ -179,7 +181,15 @@ def reliability(candidate: Reliability, baseline: Reliability | None) -> Markup:
         _curve(top, baseline.bins, across, up, "before")
     _curve(top, candidate.bins, across, up, "now")
     _write(top, "probability that the model gave", "tick", x=across(0.5), y=up(0) + 36, text_anchor="middle")
-    _write(top, "share that is right", "tick", x=0, y=0, transform=f"translate(12 {_at(up(0.5))}) rotate(-90)", text_anchor="middle")
+    _write(
+        top,
+        "share that is right",
+        "tick",
+        x=0,
+        y=0,
+        transform=f"translate(12 {_at(up(0.5))}) rotate(-90)",
+        text_anchor="middle",
+    )
     return _done(top)
 
 

@@ -20,7 +20,7 @@ class Case:
     text: str
     expected: str  # the label, the target or the passage; of tags, whatever names them
     tags: tuple[str, ...] | None = None  # of a TokenClassification
-    tokens: tuple[str, ...] | None = None  # what has the tags
+    tokens: tuple[str, ...] | None = None  # what has the tags; None: the characters of the text
 
 
 def cut(text: str) -> str:
@@ -76,8 +76,9 @@ def _said(case: Case, answer: Answer) -> str | None:
 
 def _entities(case: Case, tags: Sequence[str]) -> str:
     """Return in words what tags say."""
-    words = case.tokens or tuple(f"word {number}" for number in range(1, len(tags) + 1))
-    return "; ".join(f"{span.label}: {' '.join(words[span.start : span.end])}" for span in entities(tags)) or NOTHING
+    words, between = (case.text, "") if case.tokens is None else (case.tokens, " ")
+    found = [f"{span.label}: {between.join(words[span.start : span.end])}" for span in entities(tags)]
+    return "; ".join(found) or NOTHING
 
 
 def paired(cases: Sequence[Case], candidate: Sequence[Answer], baseline: Sequence[Answer]) -> Paired:
@@ -99,8 +100,8 @@ def worst(
     baseline: Sequence[Answer] | None,
     labels: Sequence[str],
     most: int,
-) -> Worst | None:
-    """Return the wrong answers that a person should see first. None: no answer could be wrong."""
+) -> Worst:
+    """Return the wrong answers that a person should see first."""
     wrong = [place for place, case in enumerate(cases) if right(case, candidate[place]) is False]
     by, weights = _weights([cases[place] for place in wrong], [candidate[place] for place in wrong], labels)
     sign = 1 if by is WorstBy.OVERLAP else -1
@@ -117,7 +118,7 @@ def worst(
 def _weights(cases: Sequence[Case], answers: Sequence[Answer], labels: Sequence[str]) -> tuple[WorstBy, list[float]]:
     both = list(zip(cases, answers, strict=True))
     if any(case.tags is not None for case in cases):
-        return WorstBy.TAGS, [_wrong_tags(case.tags or (), answer.tags or ()) for case, answer in both]
+        return WorstBy.ENTITIES, [_wrong(case.tags or (), answer.tags or ()) for case, answer in both]
     if any(answer.rank is not None for answer in answers):
         return WorstBy.RANK, [float(answer.rank or 0) for answer in answers]
     if any(answer.text is not None for answer in answers):
@@ -129,8 +130,8 @@ def _weights(cases: Sequence[Case], answers: Sequence[Answer], labels: Sequence[
     return WorstBy.CONFUSIONS, [float(pairs[case.expected, answer.label]) for case, answer in both]
 
 
-def _wrong_tags(expected: Sequence[str], said: Sequence[str]) -> float:
-    return float(sum(one != other for one, other in zip(expected, said, strict=False)) + abs(len(expected) - len(said)))
+def _wrong(expected: Sequence[str], said: Sequence[str]) -> float:
+    return float(len(set(entities(expected)) ^ set(entities(said))))
 
 
 def overlap(expected: str, said: str) -> float:

@@ -38,7 +38,9 @@ class Tab:
 
     async def show(self, url: str, width: int, scheme: str, media: str = "") -> None:
         """Open a page in a window of this width, for a reader who prefers light or dark."""
-        await self.do("Emulation.setEmulatedMedia", media=media, features=[{"name": "prefers-color-scheme", "value": scheme}])
+        await self.do(
+            "Emulation.setEmulatedMedia", media=media, features=[{"name": "prefers-color-scheme", "value": scheme}]
+        )
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
         await self.do("Emulation.setDeviceMetricsOverride", **size)
         self.loaded.clear()
@@ -96,16 +98,22 @@ async def tab() -> AsyncIterator[Tab]:
 
 async def _address(file: Path) -> str:
     while True:
-        lines = file.read_text().split() if file.exists() else []
+        lines = _lines(file)
         if len(lines) > 1:
             return f"ws://127.0.0.1:{lines[0]}{lines[1]}"
         await asyncio.sleep(0.05)
 
 
+def _lines(file: Path) -> list[str]:
+    return file.read_text().split() if file.exists() else []
+
+
 async def _attach(socket: aiohttp.ClientWebSocketResponse) -> Tab:
     await socket.send_json({"id": 1, "method": "Target.createTarget", "params": {"url": "about:blank"}})
     target = (await _answer(socket, 1))["targetId"]
-    await socket.send_json({"id": 2, "method": "Target.attachToTarget", "params": {"targetId": target, "flatten": True}})
+    await socket.send_json(
+        {"id": 2, "method": "Target.attachToTarget", "params": {"targetId": target, "flatten": True}}
+    )
     return Tab(socket, (await _answer(socket, 2))["sessionId"])
 
 

@@ -8,6 +8,7 @@ from base64 import b64encode
 from dataclasses import replace
 from hashlib import sha256
 from html.parser import HTMLParser
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -20,9 +21,9 @@ from stagecoach.contract.evaluations import SuiteType
 from stagecoach_evaluator import page
 from stagecoach_evaluator.report import HTML, JSON, document, render
 
-from . import report_data
+from . import report_examples
 
-EVERY = report_data.ALL | {"hostile": report_data.hostile}
+EVERY = report_examples.ALL | {"hostile": report_examples.hostile}
 VOID = {"meta", "link", "br", "wbr", "img"}
 
 
@@ -56,7 +57,7 @@ class Page(HTMLParser):
             self.unbalanced.append(tag)
 
     def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] not in {"style"}:
+        if self.open and self.open[-1] != "style":
             self.words.append(data)
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
@@ -79,21 +80,27 @@ def parsed(files: dict[str, bytes]) -> Page:
 
 def test_the_same_data_are_the_same_bytes_whatever_the_order_of_sets() -> None:
     script = (
-        "import hashlib; from tests.unit.evaluator import report_data; from stagecoach_evaluator.report import render;"
-        "print(*(hashlib.sha256(content).hexdigest() for content in render(report_data.names()).values()))"
+        "import hashlib; from tests.unit.evaluator import report_examples; from stagecoach_evaluator.report import render;"
+        "print(*(hashlib.sha256(content).hexdigest() for content in render(report_examples.names()).values()))"
     )
     path = os.pathsep.join(sys.path)
     said = {
         subprocess.run(
-            [sys.executable, "-c", script], env={"PYTHONPATH": path, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+            [sys.executable, "-c", script],
+            env={"PYTHONPATH": path, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
         for seed in ("1", "2")
     }
-    assert said == {" ".join(sha256(content).hexdigest() for content in render(report_data.names()).values()) + "\n"}
+    assert said == {
+        " ".join(sha256(content).hexdigest() for content in render(report_examples.names()).values()) + "\n"
+    }
 
 
 def test_other_data_are_other_bytes() -> None:
-    data = report_data.routing()
+    data = report_examples.routing()
     assert render(replace(data, message="Another."))[HTML] != render(data)[HTML]
 
 
@@ -111,7 +118,9 @@ def test_nothing_runs_and_nothing_is_asked_for(files: dict[str, bytes], parsed: 
     names = {name for name, _ in parsed.elements}
     assert not names & {"script", "iframe", "object", "embed", "img", "base", "form", "foreignobject", "use", "image"}
     for name, attributes in parsed.elements:
-        assert not [key for key in attributes if key.startswith("on") or key in {"style", "src", "srcdoc", "xlink:href"}]
+        assert not [
+            key for key in attributes if key.startswith("on") or key in {"style", "src", "srcdoc", "xlink:href"}
+        ]
         if name == "a":
             assert (attributes["href"] or "").startswith("#")
     assert [link["href"] for link in parsed.all("link")] == ["data:,"]
@@ -130,7 +139,7 @@ def test_the_policy_allows_its_own_style_and_nothing_else(files: dict[str, bytes
 
 
 def test_what_a_row_says_is_shown_as_it_is_and_does_nothing() -> None:
-    files = render(report_data.hostile())
+    files = render(report_examples.hostile())
     assert b"<script" not in files[HTML]
     assert b"<svg onload" not in files[HTML]
     assert not re.search(rb"[\x00-\x08\x0b-\x1f\x7f]", files[HTML])
@@ -142,7 +151,7 @@ def test_what_a_row_says_is_shown_as_it_is_and_does_nothing() -> None:
 def test_it_can_be_read_by_a_screen_reader(parsed: Page) -> None:
     levels = [int(name[1]) for name, _ in parsed.elements if re.fullmatch("h[1-6]", name)]
     assert levels.count(1) == 1
-    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after - before <= 1 for before, after in pairwise(levels))
     assert len(parsed.all("caption")) == len(parsed.all("table"))
     assert all(cell.get("scope") in {"row", "col"} for cell in parsed.all("th"))
     hidden = sum(svg.get("aria-hidden") == "true" for svg in parsed.all("svg"))
@@ -155,18 +164,65 @@ def test_every_link_has_its_place_and_every_place_is_one(parsed: Page) -> None:
     places = [attributes["id"] for _, attributes in parsed.elements if "id" in attributes]
     assert len(set(places)) == len(places)
     wanted = {(link["href"] or "")[1:] for link in parsed.all("a")}
-    wanted |= {attributes["aria-labelledby"] or "" for _, attributes in parsed.elements if "aria-labelledby" in attributes}
+    wanted |= {
+        attributes["aria-labelledby"] or "" for _, attributes in parsed.elements if "aria-labelledby" in attributes
+    }
     assert wanted <= set(places)
 
 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("banking", ["Failed", "2 of 4 and 1 advisory", "2 rows of the suite held-out are in the training data too.", "they have judged 23 releases", "From 20 on it is too many at 95 %", "up to 58 %", "a confidence above 0.957", "recall of card_lost at least 0.95", "about 1,450 rows would tell", "1 row: the prompt is 141 tokens long", "● too close to tell", "Expected calibration error", "canary.jsonl:12"]),
-        ("routing", ["Passed", "1 of 1", "accuracy at least 0.9 by the value's interval at 95 %", "interval 0.927 to 0.969", "The most frequent of 20 mistakes", "± 0.030"]),
-        ("summaries", ["Inconclusive", "chrf at least 2 above the base", "difference +2.90", "same text", "those with the fewest words in common"]),
-        ("names", ["Failed", "PER: Angela Merkel; LOC: Hamburg; ORG: Siemens", "wrong tags"]),
-        ("passages", ["Error", "Nobody knows what this was trained on.", "30 of 50 rows could be judged", "20 rows: the text is 300 tokens long, and maxLength is 96", "found at place"]),
+        (
+            "banking",
+            [
+                "Failed",
+                "2 of 4 and 1 advisory",
+                "2 rows of the suite held-out are in the training data too.",
+                "they have judged 23 releases",
+                "From 20 on it is too many at 95 %",
+                "up to 58 %",
+                "a confidence above 0.957",
+                "recall of card_lost at least 0.95",
+                "about 1,450 rows would tell",
+                "1 row: the prompt is 141 tokens long",
+                "● too close to tell",
+                "Expected calibration error",
+                "canary.jsonl:12",
+            ],
+        ),
+        (
+            "routing",
+            [
+                "Passed",
+                "1 of 1",
+                "accuracy at least 0.9 by the value's interval at 95 %",
+                "interval 0.927 to 0.969",
+                "The most frequent of 20 mistakes",
+                "± 0.030",
+            ],
+        ),
+        (
+            "summaries",
+            [
+                "Inconclusive",
+                "chrf at least 2 above the base",
+                "difference +2.90",
+                "same text",
+                "those with the fewest words in common",
+            ],
+        ),
+        ("names", ["Failed", "PER: Angela Merkel; LOC: Hamburg; ORG: Siemens", "missing or too many"]),
+        (
+            "passages",
+            [
+                "Error",
+                "Nobody knows what this was trained on.",
+                "30 of 50 rows could be judged",
+                "20 rows: the text is 300 tokens long, and maxLength is 96",
+                "found at place",
+            ],
+        ),
         ("empty", ["Error", "has no rows", "nothing to compare"]),
     ],
 )
@@ -180,15 +236,31 @@ def test_what_was_judged_is_named_by_digest(name: str) -> None:
     data = EVERY[name]()
     text = Page(render(data)[HTML]).text
     inputs = data.job.inputs
-    for digest in (inputs.digest, inputs.release, data.job.run_inputs, *(suite.data for suite in inputs.suites), *(inputs.trained_on or ())):
+    for digest in (
+        inputs.digest,
+        inputs.release,
+        data.job.run_inputs,
+        *(suite.data for suite in inputs.suites),
+        *(inputs.trained_on or ()),
+    ):
         assert digest in text
-    for told in (data.asked.prompt.template, data.base.uri, data.job.image, "payments-ml", "Transformers, precision auto"):
+    for told in (
+        data.asked.prompt.template,
+        data.base.uri,
+        data.job.image,
+        "payments-ml",
+        "Transformers, precision auto",
+    ):
         assert told in text
 
 
 def test_a_verdict_is_no_matter_of_colour(parsed: Page) -> None:
     signs = {"passed": "✓", "failed": "✕", "inconclusive": "?", "error": "!"}
-    badges = [attributes["class"] or "" for name, attributes in parsed.elements if (attributes.get("class") or "").startswith("badge")]
+    badges = [
+        attributes["class"] or ""
+        for name, attributes in parsed.elements
+        if (attributes.get("class") or "").startswith("badge")
+    ]
     assert badges
     for badge in badges:
         kind = badge.split()[1]
@@ -197,7 +269,7 @@ def test_a_verdict_is_no_matter_of_colour(parsed: Page) -> None:
 
 def test_much_of_everything_stays_bounded() -> None:
     labels = tuple(f"label number {number:04} of a thousand" for number in range(1000))
-    data = report_data.banking(rows=20_000, labels=labels, scores=False)
+    data = report_examples.banking(rows=20_000, labels=labels, scores=False)
     long = "word " * 4000
     cases = [replace(case, text=long) for case in data.suites[0].cases]
     errors = [Answer(row=row, error=f"why {row}") for row in range(3000)]
@@ -219,12 +291,12 @@ def test_much_of_everything_stays_bounded() -> None:
 
 
 def test_a_matrix_of_intents_is_small() -> None:
-    files = render(report_data.banking())
+    files = render(report_examples.banking())
     assert {name: len(content) < 600_000 for name, content in files.items()} == {JSON: True, HTML: True}
 
 
 def test_a_place_that_leaked_is_shown_with_its_text() -> None:
-    suite = document(report_data.banking()).suites[0]
+    suite = document(report_examples.banking()).suites[0]
     assert suite.leaked_rows == 2
     assert [row.place for row in suite.leaked] == ["test.csv:1", "test.csv:18"]
     assert suite.leaked[0].input is not None
@@ -249,7 +321,15 @@ def test_text_can_be_told_from_its_ground(scheme: str) -> None:
     blocks: list[Any] = re.findall(r":root \{(.*?)\}", style, re.DOTALL)
     colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", blocks[0 if scheme == "light" else 1]))
     tones = ("passed", "failed", "inconclusive", "error")
-    pairs = [("ink", "ground"), ("ink", "card"), ("soft", "ground"), ("soft", "card"), ("ink", "code"), ("now", "card"), ("on-hit", "hit")]
+    pairs = [
+        ("ink", "ground"),
+        ("ink", "card"),
+        ("soft", "ground"),
+        ("soft", "card"),
+        ("ink", "code"),
+        ("now", "card"),
+        ("on-hit", "hit"),
+    ]
     pairs += [(tone, f"{tone}-soft") for tone in tones] + [("ink", f"{tone}-soft") for tone in tones]
     pairs += [("passed", "card"), ("failed", "card"), ("now", "failed-soft"), ("now", "error-soft")]
     low = {pair: round(contrast(colours[pair[0]], colours[pair[1]]), 2) for pair in pairs}

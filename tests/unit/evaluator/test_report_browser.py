@@ -58,10 +58,10 @@ async def look(pages: Mapping[str, Path]) -> Views:
 def views(tmp_path_factory: pytest.TempPathFactory) -> Views:
     from stagecoach_evaluator.report import HTML, render
 
-    from . import report_data
+    from . import report_examples
 
     folder, pages = tmp_path_factory.mktemp("pages"), {}
-    for name, make in (report_data.ALL | {"hostile": report_data.hostile}).items():
+    for name, make in (report_examples.ALL | {"hostile": report_examples.hostile}).items():
         pages[name] = folder / f"{name}.html"
         pages[name].write_bytes(render(make())[HTML])
     return asyncio.run(look(pages))

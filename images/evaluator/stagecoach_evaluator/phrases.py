@@ -9,13 +9,14 @@ from markupsafe import Markup, escape
 
 from stagecoach.contract.evaluation_report import Estimate, Measured, SuiteReport, Told, Worst, WorstBy
 from stagecoach.contract.evaluations import Criterion, SuiteType
+from stagecoach.contract.metrics import usual
 from stagecoach.contract.times import moment
 
 MINUS = "−"
-# Metrics that are counted to 100, not to 1.
-HUNDREDS = {"bleu", "chrf"}
 # Tasks whose answers are right in more than one wording.
-WRITTEN = {"Generation", "Summarization", "Translation"}
+WRITTEN = ("Generation", "Summarization", "Translation")
+# Metrics that are counted to 100, not to 1.
+HUNDREDS = {metric.name for task in WRITTEN for metric in usual(task) if metric.high > 1}
 SUITES = {
     SuiteType.HELD_OUT: "Held out: rows like those of production, that no run has seen",
     SuiteType.ADVERSARIAL: "Adversarial: rows that are meant to be hard",
@@ -26,7 +27,7 @@ WORST = {
     WorstBy.CONFUSIONS: "the most frequent confusions first",
     WorstBy.OVERLAP: "those with the fewest words in common with what was expected first",
     WorstBy.RANK: "those whose passage was found last first",
-    WorstBy.TAGS: "those with the most wrong tags first",
+    WorstBy.ENTITIES: "those with the most entities missing or too many first",
 }
 
 
@@ -132,7 +133,7 @@ def weight(worst: Worst, row: Told) -> str:
             return f"{percent(value)} of the words"
         case WorstBy.RANK:
             return f"place {value:,.0f}"
-    return f"{value:,.0f} wrong tag" + ("" if value == 1 else "s")
+    return f"{value:,.0f} missing or too many"
 
 
 def enough(suite: SuiteReport) -> str:
@@ -147,7 +148,9 @@ def shape(measured: Iterable[Measured]) -> dict[bool, tuple[float, float]]:
     found: dict[bool, tuple[float, float]] = {}
     for item in measured:
         for estimate in filter(None, (item.candidate, item.baseline)):
-            ends = [value / hundreds(item) for value in (estimate.value, estimate.low, estimate.high) if value is not None]
+            ends = [
+                value / hundreds(item) for value in (estimate.value, estimate.low, estimate.high) if value is not None
+            ]
             low, high = found.get(hundreds(item) > 1, (1.0, 0.0))
             found[hundreds(item) > 1] = (min(low, *ends), max(high, *ends))
     return {
