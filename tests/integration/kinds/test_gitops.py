@@ -158,6 +158,22 @@ def test_a_problem_of_the_operator_is_waited_for(gitops: GitOps, worlds: dict[st
     check(gitops, states)
 
 
+@pytest.mark.parametrize("kind", CASES)
+def test_a_problem_before_anything_is_decided_is_shown(
+    gitops: GitOps, worlds: dict[str, dict[str, World]], kind: str
+) -> None:
+    states = []
+    for played in worlds[kind].values():
+        world = copy.deepcopy(played)
+        world.set_spec()
+        world.show_problem()
+        states.append(world.stored)
+    world.stored = shown(world.history[0])
+    world.show_problem()
+    for answer in check(gitops, [*states, world.stored], GOES_ON):
+        assert answer.shown == "InternalError: This is a bug."
+
+
 def test_an_edit_that_nobody_has_looked_at_is_waited_for(gitops: GitOps, worlds: dict[str, dict[str, World]]) -> None:
     states = list(finals(worlds))
     for state in states:
