@@ -1,7 +1,7 @@
-"""What report.json holds: all that was measured, for programs. The page beside it, report.html, shows the same and no more.
+"""What report.json holds: all that was measured, for programs. The page beside it, report.html, shows the same.
 
-A number that there is none of is absent, never zero. Every list is bounded, and beside one that may have been cut stands
-how many there are.
+A number that there is none of is absent, never zero. Every list is bounded, and beside one that may have been cut
+stands how many there are.
 """
 
 from enum import StrEnum
@@ -85,7 +85,10 @@ class Cell(ContractModel):
 
 
 class Confusion(ContractModel):
-    """Which labels are taken for which. Of a TokenClassification: of tags, token by token, without B- and I-."""
+    """Which labels are taken for which. Of a TokenClassification: of tags, without B- and I-.
+
+    They are counted word by word or, where spans are marked in a text, character by character.
+    """
 
     labels: tuple[str, ...] = Field(
         max_length=MAX_LABELS + 1, description="In the matrix's order. None where there are too many labels for one."
@@ -137,7 +140,7 @@ class WorstBy(StrEnum):
     CONFUSIONS = "Confusions"  # how many rows have the same two labels, the more the worse
     OVERLAP = "Overlap"  # the share of words in common with what was expected, the lower the worse
     RANK = "Rank"  # where the passage was found, the higher the number the worse
-    TAGS = "Tags"  # how many tags of the row are wrong, the more the worse
+    ENTITIES = "Entities"  # how many entities are missing or too many, the more the worse
 
 
 class Worst(ContractModel):
@@ -159,8 +162,8 @@ class Exposure(ContractModel):
     """How often a data set has judged, and when that is too often.
 
     A release exactly at the bound is admitted by chance in (1 - confidence) / 2 of all evaluations. Of `releases` such,
-    judged by the same rows, at least one is admitted with a probability of up to `releases` times that. It is many where
-    this bound reaches one half: then that one of them passed says little.
+    judged by the same rows, at least one is admitted with a probability of up to `releases` times that. Too many it is
+    where this bound reaches one half: then that one of them passed says little.
     """
 
     releases: int = Field(description="Releases that the data have judged, this one included.")
@@ -192,7 +195,9 @@ class SuiteReport(ContractModel):
     metrics: tuple[Measured, ...] = Field(max_length=MAX_METRICS)
     paired: Paired | None = Field(None, description="None: there is no baseline.")
     classes: tuple[ClassResult, ...] = Field(
-        (), max_length=MAX_LABELS, description="In the labels' order; where there are more, those with the most mistakes."
+        (),
+        max_length=MAX_LABELS,
+        description="In the labels' order; where there are more, those with the most mistakes.",
     )
     labels: int = Field(0, description="All labels that were expected or answered.")
     confusion: Confusion | None = None
