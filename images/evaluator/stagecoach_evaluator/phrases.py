@@ -25,7 +25,7 @@ SUITES = {
 WORST = {
     WorstBy.CONFIDENCE: "the surest first",
     WorstBy.CONFUSIONS: "the most frequent confusions first",
-    WorstBy.OVERLAP: "those with the fewest words in common with what was expected first",
+    WorstBy.OVERLAP: "those least like what was expected first",
     WorstBy.RANK: "those whose passage was found last first",
     WorstBy.ENTITIES: "those with the most entities missing or too many first",
 }
@@ -130,7 +130,7 @@ def weight(worst: Worst, row: Told) -> str:
         case WorstBy.CONFUSIONS:
             return f"like {rows(round(value))} in all" if value > 1 else "once"
         case WorstBy.OVERLAP:
-            return f"{percent(value)} of the words"
+            return f"{percent(value)} alike"
         case WorstBy.RANK:
             return f"place {value:,.0f}"
     return f"{value:,.0f} missing or too many"

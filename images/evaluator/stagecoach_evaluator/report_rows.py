@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import pairwise, repeat
 
 from stagecoach.contract.answers import Answer
 from stagecoach.contract.entities import entities
@@ -135,7 +135,13 @@ def _wrong(expected: Sequence[str], said: Sequence[str]) -> float:
 
 
 def overlap(expected: str, said: str) -> float:
-    """Return how many words two texts have in common, as a share of both: 1 when they have the same."""
-    one, other = Counter(expected.casefold().split()), Counter(said.casefold().split())
-    both = one.total() + other.total()
-    return 2 * (one & other).total() / both if both else 0.0
+    """Return how much two texts are alike: the share of their pairs of letters that both have (Dice).
+
+    Letters, since not all scripts have spaces between words.
+    """
+    one, other = _pairs(expected), _pairs(said)
+    return 2 * (one & other).total() / (one.total() + other.total())
+
+
+def _pairs(text: str) -> Counter[tuple[str, str]]:
+    return Counter(pairwise(f" {' '.join(text.casefold().split())} "))

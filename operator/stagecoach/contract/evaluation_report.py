@@ -138,7 +138,7 @@ class WorstBy(StrEnum):
 
     CONFIDENCE = "Confidence"  # the probability that the model gave to it, the higher the worse
     CONFUSIONS = "Confusions"  # how many rows have the same two labels, the more the worse
-    OVERLAP = "Overlap"  # the share of words in common with what was expected, the lower the worse
+    OVERLAP = "Overlap"  # how much it is like what was expected, letter pair by letter pair, the lower the worse
     RANK = "Rank"  # where the passage was found, the higher the number the worse
     ENTITIES = "Entities"  # how many entities are missing or too many, the more the worse
 

@@ -209,7 +209,7 @@ def test_every_link_has_its_place_and_every_place_is_one(parsed: Page) -> None:
                 "chrf at least 2 above the base",
                 "difference +2.90",
                 "same text",
-                "those with the fewest words in common",
+                "those least like what was expected first",
             ],
         ),
         ("names", ["Failed", "PER: Angela Merkel; LOC: Hamburg; ORG: Siemens", "missing or too many"]),

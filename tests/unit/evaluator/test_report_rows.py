@@ -82,9 +82,17 @@ def test_rows_that_both_answered_are_counted() -> None:
 
 @pytest.mark.parametrize(
     ("expected", "said", "shared"),
-    [("a b c d", "a b", 4 / 6), ("A a", "a", 2 / 3), ("a", "b", 0), ("a", "", 0), ("", "", 0), ("a\nb", "b  a", 1)],
+    [
+        ("night", "nacht", 2 * 3 / 12),
+        ("Abc", "abc", 1),
+        ("a  b\n", "a b", 1),
+        ("a", "b", 0),
+        ("a", "", 0),
+        ("", "", 1),
+        ("港を深くする", "港を浅くする", 2 * 5 / 14),
+    ],
 )
-def test_words_in_common(expected: str, said: str, shared: float) -> None:
+def test_how_much_texts_are_alike(expected: str, said: str, shared: float) -> None:
     assert overlap(expected, said) == pytest.approx(shared)
 
 
@@ -129,7 +137,7 @@ def test_of_texts_the_least_alike_comes_first() -> None:
         Answer(row=3, error="no"),
     ]
     found = rows(cases("one two three", "one two three", "one", "one"), answers)
-    assert found == (WorstBy.OVERLAP, [("1", 0.0), ("0", pytest.approx(0.8))], 2)
+    assert found == (WorstBy.OVERLAP, [("1", 0.0), ("0", pytest.approx(2 * 8 / 22))], 2)
 
 
 def test_of_passages_the_one_found_last_comes_first() -> None:
