@@ -94,6 +94,8 @@ class Executor:
             made = await self._existing(owner, resource, child)
         if resource in _WATCHED:
             self._intake.child(resource, made)
+        elif resource in self._resources.own.values():
+            self._intake.own(made)
 
     async def _existing(self, owner: Object, resource: Resource, child: Object) -> Object:
         namespace, name = child["metadata"]["namespace"], child["metadata"]["name"]
@@ -101,6 +103,8 @@ class Executor:
             found = await self._client.get(resource, namespace, name)
         except NotFound as error:  # deleted between the two requests
             raise Conflict(f"{resource.kind} {namespace}/{name} went away while it was looked at") from error
+        if resource in self._resources.own.values():
+            return found  # no child of one object: who wanted it sees what is there, and judges it
         label = (found["metadata"].get("labels") or {}).get(OWNER_UID)
         if label != owner["metadata"]["uid"]:
             whose = f"its label {OWNER_UID} is {label}" if label else f"it has no label {OWNER_UID}"

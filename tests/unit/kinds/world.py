@@ -23,7 +23,7 @@ from stagecoach.runtime.problems import Problem, overlay
 from tests import builders
 from tests.remedies import speaks
 
-SETTINGS = Settings(trainer_image=builders.IMAGE)
+SETTINGS = Settings(trainer_image=builders.IMAGE, evaluator_image=builders.EVALUATOR_IMAGE)
 TERMINAL = ("Succeeded", "Failed")
 # A watch that is later than this has broken, and nothing is decided until its next list.
 LAG = timedelta(seconds=30)

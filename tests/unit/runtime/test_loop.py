@@ -59,7 +59,7 @@ class World:
         self.leadership = Leadership(self.clock)
         self.leadership.extend(self.clock.now + 1e9)
         executor = Executor(client, Resources(kinds), self.intake, Recorder(client, "me"))
-        settings = Settings("image")
+        settings = Settings("trainer", "evaluator")
         self.current = {NAMESPACE: True}
         current = self.current.__getitem__
         self.loop = Loop(kinds, settings, self.cache, self.queue, executor, self.leadership, current, lambda: NOW)
