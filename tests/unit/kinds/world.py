@@ -183,6 +183,7 @@ class World:
         before = self.stored.get("status", {})
         ended = before.get("phase") in TERMINAL and self.controller.kind == "FineTuneRun"
         assert not ended or lasting(before) == lasting(status), "a terminal run changed"
+        assert "verdict" not in before or lasting(before) == lasting(status), "VerdictIsFinal"
         json.dumps(status)  # what cannot be sent cannot be meant
         self.stored = copy.deepcopy(self.stored)
         self.stored["status"] = copy.deepcopy(status)
@@ -223,7 +224,8 @@ class World:
         resolutions = {
             status[part]["job"] for status in statuses for part in ("resolution", "retention") if part in status
         }
-        return resolutions | {attempt["job"] for status in statuses for attempt in status.get("attempts", [])}
+        attempts = [each for status in statuses for each in (*status.get("attempts", []), status.get("attempt", {}))]
+        return resolutions | {attempt["job"] for attempt in attempts if attempt}
 
     # What everybody else does.
 
@@ -377,16 +379,16 @@ class World:
         """EveryFailureSpeaks: whatever is not well says why, and what to do about it."""
         if not self.status:
             return
-        for attempt in self.status.get("attempts", []):
+        for attempt in (*self.status.get("attempts", []), self.status.get("attempt", {})):
             well = attempt.get("outcome") in (None, "Succeeded")
             assert well or speaks(attempt["outcome"], attempt.get("message", "")), attempt
         ready = self.condition("Ready")
         if ready["reason"] == "InternalError":
             return  # until the operator looks again
         assert ready["status"] == "True" or speaks(ready["reason"], ready["message"]), ready
-        if self.status["phase"] == "Failed":
+        if self.status["phase"] == "Failed" or self.status.get("verdict", "Passed") != "Passed":
             assert self.condition("Stalled")["status"] == "True"
-        if self.status["phase"] == "Succeeded":
+        if self.status["phase"] == "Succeeded" or self.status.get("verdict") == "Passed":
             assert ready["status"] == "True"
             assert not self.condition("Reconciling")
         else:
