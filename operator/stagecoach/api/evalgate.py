@@ -33,7 +33,7 @@ MAX_GATE_NAME = MAX_NAME - 13
 Metric = Annotated[
     str,
     StringConstraints(max_length=64),
-    Matches("^[a-z][a-z0-9_]*$", "must be the name of a metric, such as accuracy, f1_macro or recall_at_10"),
+    Matches("^[a-z][a-zA-Z0-9_]*$", "must be the name of a metric, such as accuracy, f1_macro or recall_at_10"),
 ]
 
 

@@ -37,6 +37,9 @@ class Result(Told):
     low: Optional[float] = Field(None, description="Lower end of the interval of what decides.")
     high: Optional[float] = Field(None, description="Upper end of it.")
     threshold: Optional[float] = Field(None, description="What the value, or the difference, is held against.")
+    mcnemar: Optional[float] = Field(
+        None, description="Of a difference of what is either right or wrong: p of McNemar's exact test, two-sided."
+    )
     scored: int = Field(description="Rows with an answer that could be judged.")
     needed: Optional[int] = Field(None, description="Of an Inconclusive: about how many rows it would take to tell.")
     message: Optional[str] = Field(None, max_length=300, description="Why, of what did not pass.")

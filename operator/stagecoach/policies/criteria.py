@@ -2,21 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from stagecoach.api.evalgate import Criterion
 from stagecoach.contract import metrics
+from stagecoach.contract.entities import entities
+from stagecoach.contract.inputs import TAGGING
 
 
 @dataclass(frozen=True)
 class Labels:
-    """The labels of a project, as far as they are known by name."""
+    """What a criterion may name as its label: as many as are known, and whether these are all."""
 
-    count: int
-    first: Sequence[str]
+    names: Sequence[str]
+    complete: bool
 
-    def lacks(self, label: str) -> bool:
-        """Whether a label is surely none of them."""
-        return label not in self.first and len(self.first) >= self.count
+    @classmethod
+    def of(cls, task: str, first: Sequence[str], count: int) -> Self:
+        """Return the labels of a project; where these are tags, what is found are entities."""
+        names = [span.label for tag in first for span in entities([tag])] if task == TAGGING else first
+        return cls(tuple(dict.fromkeys(names)), complete=len(first) >= count)
 
 
 def misfit(criterion: Criterion, task: str, labels: Labels | None) -> tuple[str, str] | None:
@@ -33,9 +38,9 @@ def misfit(criterion: Criterion, task: str, labels: Labels | None) -> tuple[str,
             f"{field}.label: there is no {criterion.metric} of one label. Leave out label, or choose a metric that"
             f" there is for each: {', '.join(_by_label(task)) or 'this task has none'}. Correct the gate."
         )
-    if criterion.label is not None and labels is not None and labels.lacks(criterion.label):
+    if criterion.label is not None and labels is not None and labels.complete and criterion.label not in labels.names:
         return "UnknownLabel", (
-            f"{field}.label: the project has no label {criterion.label!r}. Choose one of {_shown(labels)}."
+            f"{field}.label: the project has no label {criterion.label!r}. Choose one of {_shown(labels.names)}."
         )
     return _impossible(criterion, field, metric)
 
@@ -45,9 +50,9 @@ def _by_label(task: str) -> list[str]:
     return [name for name, metric in found if metric and metric.by_label]
 
 
-def _shown(labels: Labels, most: int = 10) -> str:
-    more = f" and {labels.count - most} more" if labels.count > most else ""
-    return f"{', '.join(labels.first[:most])}{more}"
+def _shown(names: Sequence[str], most: int = 10) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
 
 
 def _impossible(criterion: Criterion, field: str, metric: metrics.Metric) -> tuple[str, str] | None:
@@ -58,9 +63,8 @@ def _impossible(criterion: Criterion, field: str, metric: metrics.Metric) -> tup
         "allowedDrop.absolute": drop.absolute if drop else None,
         "minGain.absolute": gain.absolute if gain else None,
     }
-    width = metric.high - metric.low
     wrong = [name for name, value in bounds.items() if value is not None and not metric.low <= value <= metric.high]
-    wrong += [name for name, value in differences.items() if value is not None and value > width]
+    wrong += [name for name, value in differences.items() if value is not None and value > metric.width]
     if not wrong:
         return None
     value = (bounds | differences)[wrong[0]]

@@ -23,7 +23,7 @@ REMEDIES = {
     "NotMeasured": "See the report for each criterion, and correct data or gate: either is judged anew.",
     "TrainingDataUnknown": "Create another run that says in method.trainedOn what it was trained on.",
 }
-_NUMBERS = ("value", "reference", "low", "high", "threshold")
+_NUMBERS = ("value", "reference", "low", "high", "threshold", "mcnemar")
 
 
 @dataclass(frozen=True)

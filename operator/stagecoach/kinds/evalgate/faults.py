@@ -17,8 +17,8 @@ def fault(gate: EvalGate, project: TransformerProject) -> tuple[str, str] | None
     """Return reason and message of the first thing that does not go, if any."""
     suites = (_of_suite(suite, project) for suite in gate.spec.suites)
     labels = project.status.labels
-    known = criteria.Labels(labels.count, labels.first) if labels else None
     task = project.spec.problem.task.value
+    known = criteria.Labels.of(task, labels.first, labels.count) if labels else None
     measured = (criteria.misfit(criterion, task, known) for criterion in gate.spec.criteria)
     return next((found for found in (*suites, *measured) if found), None)
 
