@@ -18,6 +18,7 @@ DIGEST = "sha256:" + "a" * 64
 IMAGES = {
     "image": {"repository": "registry.example.com/stagecoach/operator", "digest": DIGEST},
     "trainer": {"image": {"repository": "registry.example.com/stagecoach/trainer", "digest": DIGEST}},
+    "evaluator": {"image": {"repository": "registry.example.com/stagecoach/evaluator", "digest": DIGEST}},
 }
 
 Object = dict[str, Any]

@@ -183,6 +183,23 @@ async def test_a_name_that_is_taken_by_somebody_else_is_said(owner: str) -> None
     assert world.stored["status"]["phase"] == "A"
 
 
+async def test_an_object_of_our_own_is_made_and_is_nobodys_child() -> None:
+    world = World(lambda obj: Plan(create=(toy("b"),)) if obj["metadata"]["name"] == "a" else Plan())
+    world.see(toy("a"))
+    await world.settle()
+    assert world.server.made("create") == ["b"]
+    assert world.cache.get(key("b")), "the answer is an observation like any other"
+
+
+async def test_an_object_of_our_own_that_is_there_is_left_as_it_is() -> None:
+    world = World(lambda _: Plan(status={"phase": "A"}, create=(toy("b"),)))
+    world.server.add(toy("b", uid="of-another"))
+    world.see(toy("a"))
+    await world.settle()
+    assert world.stored["status"] == {"phase": "A"}
+    assert world.server.made("get") == []
+
+
 async def test_a_problem_is_shown_once_and_lifted_when_it_is_over() -> None:
     fine = {"type": "Ready", "status": "True", "reason": "Fine", "message": "", "lastTransitionTime": "t"}
     world = World(lambda _: Plan(status={"phase": "A", "conditions": [fine]}, create=(job(),)))
