@@ -20,12 +20,10 @@ PASSED = json.dumps({"status": {"verdict": "Passed", "phase": "Decided", "comple
 @pytest.fixture(scope="module")
 def installed(cluster: Cluster, module_installer: Installer) -> Cluster:
     """A release for one namespace, one for another, and a person with all rights over Evaluations in both."""
-    for name, team, more in (
-        ("sc", "stagecoach", {}),
-        ("sc-limited", "limited", {"crds": {"install": False}, "rbac": {"aggregate": False}}),
-    ):
+    for name, team, first in (("sc", "stagecoach", True), ("sc-limited", "limited", False)):
         served = cluster.namespace(f"served-by-{team}")
-        module_installer.install(name, team, watchNamespaces=[served], **more)
+        shared = {"crds": {"install": first}, "rbac": {"aggregate": first}}
+        module_installer.install(name, team, watchNamespaces=[served], crds=shared["crds"], rbac=shared["rbac"])
         cluster.apply(
             {
                 "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -91,7 +89,8 @@ def test_the_operator_does_and_nobody_else_changes_it(installed: Cluster) -> Non
 
 
 def decided(cluster: Cluster) -> Object:
-    return cluster.get("evaluation", "made", "-n", "served-by-stagecoach") | json.loads(PASSED)
+    found: Object = cluster.get("evaluation", "made", "-n", "served-by-stagecoach") | json.loads(PASSED)
+    return found
 
 
 def test_each_release_has_its_own_namespaces(installed: Cluster) -> None:

@@ -77,8 +77,8 @@ def run(program: str, *arguments: str, document: str = "") -> str:
 
 
 def values(file: Path, **more: Any) -> str:
-    """Write values, with the images that are always needed, and return the path."""
-    file.write_text(yaml.safe_dump(IMAGES | more))
+    """Write values, with the images that are always needed but for those that are None, and return the path."""
+    file.write_text(yaml.safe_dump({name: value for name, value in (IMAGES | more).items() if value is not None}))
     return str(file)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from stagecoach.api.evaluation import Evaluation
 from stagecoach.api.finetunerun import FineTuneRun
+from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract.inputs import RunInputs
 from stagecoach.contract.releases import Asked, Engine, Precision, Release
 from stagecoach.kinds.evaluation import document
@@ -68,7 +69,7 @@ def test_the_evaluation_says_by_digest_what_is_judged() -> None:
 
 
 def project(hall: Hall) -> Any:
-    return document.TransformerProject.model_validate(hall.get("TransformerProject", "desk"))
+    return TransformerProject.model_validate(hall.get("TransformerProject", "desk"))
 
 
 def test_how_a_run_is_asked_is_what_it_was_trained_with() -> None:
@@ -81,7 +82,7 @@ def test_how_a_run_is_asked_is_what_it_was_trained_with() -> None:
 
 def trained(run: builders.Object) -> str:
     parsed = FineTuneRun.model_validate(run)
-    found = document.TransformerProject.model_validate(builders.ready_project())
+    found = TransformerProject.model_validate(builders.ready_project())
     assert parsed.status.inputs
     return train_job(parsed, found, parsed.status.inputs, 1).line()
 
