@@ -165,13 +165,20 @@ def _reasons(place: Path) -> Iterator[str]:
             words: list[ast.expr] = []
             if isinstance(node, ast.Call) and _called(node) in TAKES_A_REASON:
                 words = [*node.args, *(each.value for each in node.keywords)]
-            if isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple) and len(node.value.elts) == 2:
-                words = node.value.elts[:1]  # and the message behind it
+            words += _fault(node)
             if words:
                 texts = [each.value for each in words if isinstance(each, ast.Constant) and isinstance(each.value, str)]
                 yield from (
                     text for text in texts if re.fullmatch(r"[A-Z][A-Za-z]+", text) and text not in CONDITION_TYPES
                 )
+
+
+def _fault(node: ast.AST) -> list[ast.expr]:
+    """Return the reason where one is returned with its message."""
+    match node:
+        case ast.Return(value=ast.Tuple(elts=[reason, ast.JoinedStr()])):
+            return [reason]
+    return []
 
 
 def _called(node: ast.Call) -> str:

@@ -36,7 +36,11 @@ def installed(cluster: Cluster, module_installer: Installer) -> Cluster:
                 "kind": "RoleBinding",
                 "metadata": {"name": "all", "namespace": served},
                 "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "all"},
-                "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": ADMIN}],
+                # The operator too, which has no right to get one: kubectl asks for it before it patches.
+                "subjects": [
+                    {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": ADMIN},
+                    {"kind": "ServiceAccount", "name": f"{name}-stagecoach", "namespace": team},
+                ],
             },
         )
     eventually(

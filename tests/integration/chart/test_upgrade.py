@@ -49,7 +49,9 @@ class Upgrade:
         repository, _, digest = OLD.partition("@")
         chart = self.previous / "charts" / "stagecoach"
         trainer = {"image": {"repository": repository, "digest": digest}}
-        self._installer.install("sc", NAMESPACE, chart=chart, watchNamespaces=[self._team], trainer=trainer, evaluator=None)
+        self._installer.install(
+            "sc", NAMESPACE, chart=chart, watchNamespaces=[self._team], trainer=trainer, evaluator=None
+        )
 
     def upgrade(self) -> None:
         """Upgrade to this chart."""
