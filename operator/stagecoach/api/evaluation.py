@@ -1,8 +1,8 @@
 """Evaluation: one verdict of one gate about one release. The operator alone writes it."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from stagecoach.api.candidates import InferencePrecision, PromptRef
 from stagecoach.api.common import (
@@ -10,8 +10,10 @@ from stagecoach.api.common import (
     CustomObject,
     Digest,
     Duration,
+    Matches,
     Name,
     Optional,
+    StorageUri,
     cel,
     keyed,
     rules,
@@ -21,6 +23,9 @@ from stagecoach.api.evaluation_status import EvaluationStatus
 from stagecoach.contract.verdicts import MAX_CRITERIA
 
 MAX_TRAINED_ON = 12
+Image = Annotated[
+    str, StringConstraints(max_length=512), Matches(r"^[^\s]+$", "must be the name of an image, without white space")
+]
 
 
 class JudgedRelease(BaseModel):
@@ -98,8 +103,8 @@ class EvaluationSpec(BaseModel):
         description="Data in which no row of a suite may be. Absent: nobody knows what it was trained on.",
         json_schema_extra=keyed("name"),
     )
-    storage: str = Field(max_length=512, description="The storage that holds the artifact, and gets the report.")
-    image: str = Field(max_length=512, description="The evaluator image of all attempts.")
+    storage: StorageUri = Field(description="The storage that holds the artifact, and gets the report.")
+    image: Image = Field(description="The evaluator image of all attempts.")
     resources: GateResources = Field(description="What evaluating pods ask for.")
     max_duration: Duration = Field(description="Longest time that the pods may run, over all attempts.")
     retries: int = Field(ge=0, le=5, description="How often an attempt that failed for what may pass is repeated.")

@@ -25,7 +25,7 @@ TRAINER = REPOSITORY / "images" / "trainer" / "stagecoach_trainer"
 TAKES_A_REASON = {
     *("Blocked", "Event", "Fact", "Problem", "Unjudged", "UnjudgedRun", "Waiting"),
     *("blocked", "failed", "incomplete", "in_progress", "pending", "ready", "resolving", "stalled", "waiting"),
-    "_failed",
+    "_given_up",
 }
 # Policies of one kind alone; attempts.py is of all that have Jobs.
 OWN_POLICIES = {"finetunerun": ("servable.py", "sharing.py", "twins.py"), "evalgate": ("criteria.py",)}

@@ -89,7 +89,7 @@ def test_the_operator_does_and_nobody_else_changes_it(installed: Cluster) -> Non
     operator.kubectl("patch", *place, "--subresource=status", "--type=merge", "-p", PASSED)
     assert installed.get(*place)["status"]["verdict"] == "Passed"
     # Deleting is for people; here in the way in which Kubernetes itself changes the metadata on the way.
-    installed.impersonating(ADMIN).kubectl("delete", *place, "--cascade=foreground", "--timeout=60s")
+    installed.impersonating(ADMIN).kubectl("delete", *place, "--cascade=foreground", "--timeout=150s")
 
 
 def decided(cluster: Cluster) -> Object:

@@ -135,9 +135,9 @@ def _create(observed: Observed, attempt: Attempt, seen: Waiting, now: datetime, 
         message = (
             f"The project changed after this was decided: {changed}. Bring it back as it was. {_again_by(evaluation)}"
         )
-        return _failed(evaluation, "ProjectChanged", message, now)
+        return _given_up(evaluation, "ProjectChanged", message, now)
     except jobs.TooLarge as error:
-        return _failed(evaluation, "SpecTooLarge", f"{error} {_again_by(evaluation)}", now)
+        return _given_up(evaluation, "SpecTooLarge", f"{error} {_again_by(evaluation)}", now)
     waiting = _waiting(observed, attempt, seen, now)
     return Plan(status=waiting, create=(job,), delete=attempts.left_over(observed))
 
@@ -208,14 +208,14 @@ def _ended(observed: Observed, attempt: Attempt, end: Ended, now: datetime) -> P
         return _reported(evaluation, end.report.evaluation if end.report else None, now, **changes)
     reason = end.reason or str(end.outcome)
     if not end.retried:
-        return _failed(evaluation, reason, f"{words} {_again_by(evaluation)}", now, **changes)
+        return _given_up(evaluation, reason, f"{words} {_again_by(evaluation)}", now, **changes)
     if changes["failures"] > evaluation.spec.retries:
         used_up = f"{words} All {evaluation.spec.retries} retries are used up. {_again_by(evaluation)}"
-        return _failed(evaluation, reason, used_up, now, **changes)
+        return _given_up(evaluation, reason, used_up, now, **changes)
     if changes["interruptions"] > attempts.MAX_INTERRUPTIONS:
         often = f"{end.message} It was interrupted {changes['interruptions']} times. Give the project's pods a priority"
         message = f"{often} class that is not preempted. {_again_by(evaluation)}"
-        return _failed(evaluation, "NoProgress", message, now, **changes)
+        return _given_up(evaluation, "NoProgress", message, now, **changes)
     told = status.pending(evaluation, "Retrying", _follows(attempt.number, reason, words), now, **changes)
     return Plan(status=told, events=(Event(reason, f"Attempt {attempt.number}: {words}", warning=True),))
 
@@ -225,11 +225,11 @@ def _reported(evaluation: Evaluation, found: EvaluationReport | None, now: datet
     image = evaluation.spec.image
     if found is None:
         message = f"{ENDED_WELL} {other_version(image, 'evaluator')} {_again_by(evaluation)}"
-        return _failed(evaluation, "VerdictMissing", message, now, **changes)
+        return _given_up(evaluation, "VerdictMissing", message, now, **changes)
     asked = [verdicts.Asked(item.name, bool(item.advisory)) for item in evaluation.spec.criteria]
     if wrong := verdicts.inconsistency(found, asked):
         message = f"The evaluator's report is not believed: {wrong}. {other_version(image, 'evaluator')}"
-        return _failed(evaluation, "ReportInconsistent", f"{message} {_again_by(evaluation)}", now, **changes)
+        return _given_up(evaluation, "ReportInconsistent", f"{message} {_again_by(evaluation)}", now, **changes)
     told = status.measured(evaluation, found, now, **changes)
     release = short(evaluation.spec.release.digest)
     words = f"Release {release} of run {evaluation.spec.run}: {told['message']}"
@@ -237,7 +237,7 @@ def _reported(evaluation: Evaluation, found: EvaluationReport | None, now: datet
     return Plan(status=told, events=(event,))
 
 
-def _failed(evaluation: Evaluation, reason: str, message: str, now: datetime, **changes: Any) -> Plan:
+def _given_up(evaluation: Evaluation, reason: str, message: str, now: datetime, **changes: Any) -> Plan:
     told = status.failed(evaluation, reason, message, now, **changes)
     return Plan(status=told, events=(Event(reason, message, warning=True),))
 
@@ -254,7 +254,7 @@ def _again(observed: Observed, last: Attempt, now: datetime) -> Plan:
         return Plan(status=told, delete=attempts.left_over(observed), requeue_after=wait)
     if attempts.remaining(evaluation, now) <= timedelta(0):
         used_up = f"The time of maxDuration is used up. {ADVICE[AttemptOutcome.DEADLINE_EXCEEDED]}"
-        return _failed(evaluation, "DeadlineExceeded", f"{used_up} {_again_by(evaluation)}", now)
+        return _given_up(evaluation, "DeadlineExceeded", f"{used_up} {_again_by(evaluation)}", now)
     if observed.stopping and now < end + LEAVING_PATIENCE:
         told = status.pending(
             evaluation, "Stopping", f"The pod of attempt {last.number} is given the time to end.", now
