@@ -14,6 +14,8 @@ GROUP = "stagecoach.dev"
 VERSION = "v1alpha1"
 CATEGORY = "stagecoach"
 AGE = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
+# What the API server shows of an object that nobody has looked at yet: kstatus takes one that says nothing for current.
+UNSEEN = {"observedGeneration": -1}
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,8 @@ def _schema(kind: Kind) -> dict[str, Any]:
         "required": ["spec"],
         "properties": {
             "spec": _structural(properties["spec"]),
-            # Nobody but the operator writes status, so it needs no defaults.
-            "status": _structural(properties["status"], drop=("nullable", "default")),
+            # Nobody but the operator writes status, so its fields need no defaults.
+            "status": _structural(properties["status"], drop=("nullable", "default")) | {"default": UNSEEN},
         },
     } | rules(name_rule(kind.max_name), *kind.rules)
 

@@ -19,13 +19,14 @@ from tests.unit.kinds.world import SETTINGS, World
 SERVICE_FAILED = {"outcome": "ServiceFailed", "problem": {"reason": "StorageAway", "message": "No route."}}
 
 
-def start(here: World) -> None:
+def start(here: World) -> World:
     """Bring an Evaluation to where its pod runs."""
     here.reconcile()
     here.reconcile()
     here.start_pods()
     here.run_pods()
     here.reconcile()
+    return here
 
 
 def end(here: World, report: builders.Object | None, code: int = 0, reason: str = "Completed") -> None:

@@ -112,6 +112,7 @@ class Evaluations(RuleBasedStateMachine):
     def every_failure_speaks(self) -> None:
         """EveryFailureSpeaks: why, and what to do about it."""
         self.world.check_every_failure_speaks()
+        self.world.check_what_others_read(goes_on=("Pending", "Running"), needs_somebody="Decided")
 
     @invariant()
     def the_verdict_is_final(self) -> None:

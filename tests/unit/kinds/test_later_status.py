@@ -119,10 +119,10 @@ def test_a_run_that_has_not_ended_waits_for_an_operator_that_knows_its_words(
 
 def test_a_spec_that_is_not_known_leaves_the_other_conditions() -> None:
     here = running()
-    here.stored["spec"]["method"] = {"type": "Distillation"}
-    here.history.append(copy.deepcopy(here.stored))
+    here.set_spec(method={"type": "Distillation"})
     here.reconcile()
     assert here.condition("Ready")["reason"] == "InvalidSpec"
+    assert here.status["observedGeneration"] == here.stored["metadata"]["generation"]
     assert here.condition("Servable")["status"] == "True"
     assert here.condition("Evaluated") == LATER
     assert here.condition("Reconciling") == {}
