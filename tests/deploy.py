@@ -79,6 +79,7 @@ class Images:
 
     operator: str
     trainer: str
+    evaluator: str
 
 
 def build(name: str) -> None:
@@ -102,20 +103,19 @@ def image(name: str) -> str:
 
 def images() -> Images:
     """Do so with what the chart installs."""
-    return Images(operator=image("operator"), trainer=image("trainer"))
+    return Images(operator=image("operator"), trainer=image("trainer"), evaluator=image("evaluator"))
 
 
 def install(tools: Tools, images: Images) -> None:
     """Install the chart, or upgrade it to this checkout, and wait until the operator is ready."""
     make_namespace(tools, OPERATOR_NAMESPACE)
-    operator_repository, operator_digest = images.operator.split("@")
-    trainer_repository, trainer_digest = images.trainer.split("@")
-    values = {
-        "image.repository": operator_repository,
-        "image.digest": operator_digest,
-        "trainer.image.repository": trainer_repository,
-        "trainer.image.digest": trainer_digest,
-    }
+    values = {}
+    for place, image in (
+        ("image", images.operator),
+        ("trainer.image", images.trainer),
+        ("evaluator.image", images.evaluator),
+    ):
+        values[f"{place}.repository"], values[f"{place}.digest"] = image.split("@")
     settings = [part for name, value in values.items() for part in ("--set", f"{name}={value}")]
     chart = str(ROOT / "charts/stagecoach")
     tools.helm("upgrade", "--install", RELEASE, chart, "-n", OPERATOR_NAMESPACE, *settings, "--wait", "--timeout", "5m")
