@@ -98,7 +98,7 @@ def judged(tools: deploy.Tools, run: str, expected: str) -> str:
         key = found["spec"]["key"]
         page = f"{mounts.STORAGE}/{layout.evaluation_folder(key)}/report.html"
         text = deploy.run_trainer(tools, NAMESPACE, RUN, "show-report", {"command": ["cat", page]})
-        local = State.from_environment().run / f"{run}-report.html"
+        local = State.from_environment().run(f"{run}-report.html")
         local.write_text(text)
         console.print("The report for people; open it in a browser:")
         show(f"  {local}")

@@ -26,7 +26,7 @@ def rows(numbers: range, *, shuffled: bool = False) -> str:
     found = [(words[n % 3].format(n), label) for n in numbers for label, words in WORDS.items()]
     labels = [label for _, label in found]
     if shuffled:
-        random.Random(3).shuffle(labels)
+        random.Random(3).shuffle(labels)  # noqa: S311
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([("text", "label"), *zip((message for message, _ in found), labels, strict=True)])
@@ -56,7 +56,7 @@ SETS = [
         ("leaked", "Test"),
     )
 ]
-GOOD = [
+GOOD: list[builders.Object] = [
     {"name": "good", "suite": "held-out", "metric": "accuracy", "min": 0.9, "confidence": 0.9},
     {
         "name": "worth-it",
