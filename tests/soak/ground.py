@@ -185,7 +185,7 @@ def _stages() -> list[Object]:
         simulation.stage("killed", running, simulation.ended("", 137, "OOMKilled"), weight=2, **after),
         simulation.stage("silent", running, simulation.ended("", 1, "Error"), weight=3, **after),
         simulation.stage("evicted", running, evicted, weight=4, **after),
-        simulation.leaving(),
+        *simulation.leaving(),
     ]
 
 
