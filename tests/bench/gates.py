@@ -100,7 +100,7 @@ class Population:
 
 
 def _near() -> Codes:
-    return (np.arange(LABELS)[:, None] + np.array([1, 3, 9])) % LABELS
+    return np.asarray((np.arange(LABELS)[:, None] + np.array([1, 3, 9])) % LABELS)
 
 
 class Cell(NamedTuple):

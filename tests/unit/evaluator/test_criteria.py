@@ -152,7 +152,7 @@ def test_a_criterion_decides(of: Criterion, suite: SuiteAnswers, found: Verdict)
 
 def test_a_result_holds_the_numbers_that_decided() -> None:
     (result,), _, _ = judged(inputs(criterion(against=BASELINE, allowed_drop=0.03)), answers(900, 10, 15, 75))
-    assert (result.value, result.reference, result.threshold) == (0.91, pytest.approx(0.915), -0.03)
+    assert [result.value, result.reference, result.threshold] == pytest.approx([0.91, 0.915, -0.03])
     assert (result.scored, result.needed, result.advisory) == (1000, None, False)
     assert result.low is not None
     assert result.high is not None
@@ -306,6 +306,9 @@ def test_order_of_rows_does_not_matter(counts: tuple[int, int, int, int], of: Cr
     random.shuffle(order)
     assert suite.baseline is not None
     mixed = SuiteAnswers(
-        *([each[row] for row in order] for each in (suite.expected, suite.candidate, suite.baseline)), 0
+        [suite.expected[row] for row in order],
+        [suite.candidate[row] for row in order],
+        [suite.baseline[row] for row in order],
+        0,
     )
     assert judged(inputs(of), suite) == judged(inputs(of), mixed)

@@ -1,5 +1,8 @@
 """Every metric against an independent computation: scikit-learn, sacrebleu, or numbers that others gave by hand."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 from sacrebleu.metrics.bleu import BLEU
@@ -14,7 +17,9 @@ from stagecoach_evaluator.metrics import answered, scored
 from tests.unit.evaluator.answers import LABELS, chosen, drawn, ranked, tagged, written
 
 
-def measured(task: str, name: str, expected: list, answers: list[Answer], label: str | None = None) -> Estimate:
+def measured(
+    task: str, name: str, expected: Sequence[Any], answers: list[Answer], label: str | None = None
+) -> Estimate:
     metric = metrics.find(task, name)
     assert metric is not None
     return answered(task, LABELS, expected, [answers], "key", 50).sample(metric, label).estimate()
@@ -93,7 +98,9 @@ def test_the_area_is_that_of_scikit_learn(ties: bool) -> None:
         ("auc_roc", None, ["card", "loan"], chosen(["card", "loan"]), "probability"),
     ],
 )
-def test_what_is_undefined_says_why(name: str, label: str | None, expected: list, answers: list, why: str) -> None:
+def test_what_is_undefined_says_why(
+    name: str, label: str | None, expected: list[str], answers: list[Answer], why: str
+) -> None:
     with pytest.raises(Undefined, match=why):
         measured("Classification", name, expected, answers, label)
 
