@@ -49,7 +49,9 @@ class Upgrade:
         repository, _, digest = OLD.partition("@")
         chart = self.previous / "charts" / "stagecoach"
         trainer = {"image": {"repository": repository, "digest": digest}}
-        self._installer.install("sc", NAMESPACE, chart=chart, watchNamespaces=[self._team], trainer=trainer)
+        self._installer.install(
+            "sc", NAMESPACE, chart=chart, watchNamespaces=[self._team], trainer=trainer, evaluator=None
+        )
 
     def upgrade(self) -> None:
         """Upgrade to this chart."""
@@ -148,7 +150,7 @@ def new_runs_of_old_inputs(phases: Phases) -> None:
         phases.kubelet.succeeded(phases.pod(name), found)
         eventually(lambda name=name, reason=reason: phases.reason(name) == reason, 20, f"{name}: {reason}")  # type: ignore[misc]
         earlier, inputs = phases.status(like)["inputs"], phases.status(name)["inputs"]
-        assert inputs == earlier | {"image": NEW}
+        assert inputs == earlier | {"image": NEW, "asked": inputs["asked"]}
         assert (earlier["image"], image(phases, name)) == (OLD, NEW)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from stagecoach.api import resolved, run_status
+from stagecoach.api import evaluation_status, gate_status, resolved, run_status
 from stagecoach.api.common import Enum
 from stagecoach.api.crds import KINDS, UNSEEN
 from stagecoach.kinds.registry import CONTROLLERS
@@ -16,6 +16,7 @@ from tests.gitops import ARGOCD, Answer, GitOps
 from tests.integration.chart.tools import Cluster
 from tests.kube import Kube
 from tests.unit.kinds import scenes
+from tests.unit.kinds.gates import evaluation
 from tests.unit.kinds.world import World
 
 
@@ -53,9 +54,29 @@ OF_RUNS = {
     "Succeeded": CURRENT,
     "Failed": FAILED,
 }
+# What its project has to mend, and not somebody who edits the gate.
+GATE_WAITS = {"ProjectMissing", "ProjectNotReady"}
+
+
+def of_a_gate(status: builders.Object) -> Verdict:
+    """A gate that can judge is as it should be, whatever the verdicts are."""
+    if status["phase"] != "Blocked":
+        return CURRENT
+    return GOES_ON if reason({"status": status}) in GATE_WAITS else FAILED
+
+
+def of_an_evaluation(status: builders.Object) -> Verdict:
+    """Only one that passed is well."""
+    if status["phase"] != "Decided":
+        return GOES_ON
+    return CURRENT if status["verdict"] == "Passed" else FAILED
+
+
 CASES = {
     "TransformerProject": Case(resolved.Phase, lambda status: OF_PROJECTS[status["phase"]], scenes.PROJECTS),
     "FineTuneRun": Case(run_status.Phase, lambda status: OF_RUNS[status["phase"]], scenes.RUNS),
+    "EvalGate": Case(gate_status.GatePhase, of_a_gate, scenes.OF_GATES),
+    "Evaluation": Case(evaluation_status.EvaluationPhase, of_an_evaluation, scenes.EVALUATIONS),
 }
 # What an operator says of an object that it cannot read, whatever the phase.
 UNREAD = {"InvalidSpec", "StatusUnknown"}
@@ -177,10 +198,12 @@ def test_what_is_being_deleted_goes(gitops: GitOps, worlds: dict[str, dict[str, 
     check(gitops, states, DELETED)
 
 
-@pytest.mark.parametrize("written", [builders.project(), builders.run()], ids=lambda each: each["kind"])
+@pytest.mark.parametrize(
+    "written", [builders.project(), builders.run(), builders.gate(), evaluation()], ids=lambda each: each["kind"]
+)
 def test_a_new_object_is_waited_for(gitops: GitOps, kube: Kube, written: builders.Object) -> None:
     """No operator runs here."""
-    written["metadata"]["namespace"] = kube.namespace
+    written["metadata"] = {"name": written["metadata"]["name"], "namespace": kube.namespace}
     kube.create(written)
     [answer] = check(gitops, [kube.get(written["kind"], written["metadata"]["name"])], GOES_ON)
     assert "latest observed generation is -1" in answer.message

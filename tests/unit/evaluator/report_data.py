@@ -120,25 +120,25 @@ def data(
     release = Release(asked=asked.digest, artifact=digest("artifact"), engine=Engine())
     inputs = EvaluationInputs(
         release=release.digest,
-        baseline=digest("baseline") if against else None,
+        baseline=Release(asked=asked.digest, artifact=None, engine=Engine()).digest if against else None,
         suites=tuple(item.suite for item in suites),
         criteria=tuple(criteria),
         min_scored=0.99,
         trained_on=(digest("train"),),
-    )
+    ).model_copy(update=changes.pop("inputs", {}))
     job = EvaluateJob(
         subject=SUBJECT,
         project="support-desk",
         owner=Owner(name="payments-ml", contact="#payments-ml"),
         gate="intents",
         run="support-desk-lora",
-        inputs=inputs.model_copy(update=changes.pop("inputs", {})),
+        inputs=inputs,
         release=release,
         run_inputs=digest("run"),
         baseline=asked if against else None,
         base=ModelSource(name="smollm2", uri="hf://HuggingFaceTB/SmolLM2-135M-Instruct"),
         datasets=tuple(item.source for item in suites),
-        trained_on=(source("train", Split.TRAIN),),
+        trained_on=(source("train", Split.TRAIN),) if inputs.trained_on else (),
         image="example.com/stagecoach/evaluator@" + DIGEST,
     )
     values: dict[str, Any] = {
