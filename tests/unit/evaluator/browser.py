@@ -16,7 +16,8 @@ import aiohttp
 PROGRAMS = ("chromium-headless-shell", "chromium", "google-chrome")
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
 PROGRAM = next(filter(None, map(shutil.which, PROGRAMS)), None)
-PATIENCE = 60.0
+# A machine may be busy.
+PATIENCE = 300.0
 
 
 @dataclass
