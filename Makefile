@@ -6,7 +6,7 @@ SHELL := /bin/bash
 VENV := .venv
 PY := $(VENV)/bin/python
 STATE := $(or $(STAGECOACH_STATE),$(HOME)/.cache/stagecoach)
-export PYTHONPATH := operator:images/trainer:.
+export PYTHONPATH := operator:images/trainer:images/evaluator:.
 export PATH := $(STATE)/bin:$(PATH)
 TORCH_VERSION ?= 2.13.0
 export TORCH_VERSION
@@ -76,6 +76,10 @@ bench-training: setup  ## tokens per second of the trainer, as a ratio to a bare
 bench-scale: setup  ## many runs beside as many bare Jobs, on nodes that are simulated: RUNS=1000
 	$(PY) -m tests.bench.scale --runs $(or $(RUNS),1000)
 
+.PHONY: bench-gates
+bench-gates: setup  ## how often a gate errs, by simulated gates whose truth is known: GATES=600
+	$(PY) -m tests.bench.gates --gates $(or $(GATES),600)
+
 .PHONY: soak
 soak: setup  ## random faults under a stream of runs, and a verdict on what has to hold: MINUTES=15 SEED=n
 	$(PY) -m tests.soak --minutes $(or $(MINUTES),15) $(if $(SEED),--seed $(SEED))
@@ -108,6 +112,8 @@ LOCK_MLFLOW := $(VENV)/bin/uv pip compile pyproject.toml --quiet --generate-hash
 	--no-annotate --python-version 3.11 --python-platform x86_64-manylinux_2_28 --extra mlflow \
 	$(addprefix --no-emit-package=,scikit-learn scipy skops joblib threadpoolctl narwhals matplotlib contourpy cycler \
 	fonttools kiwisolver pillow pyparsing docker prettytable wcwidth gunicorn pyarrow)
+# What comes on top of the trainer's, as these are: the evaluator's image is made of the trainer's.
+LOCK_EVALUATOR = $(LOCK_TRAINER) --extra evaluator $$(sed -n 's/==.*//p' locks/trainer.txt | sed 's/^/--no-emit-package=/')
 # Without what an engine on a CPU never imports, what its licence or that of a library inside keeps out of the image
 # (intel-openmp, opencv, pycountry), and the decoders of pictures and sounds.
 LOCK_ENGINE_CPU = $(VENV)/bin/uv pip compile pyproject.toml --quiet --generate-hashes --no-emit-index-url --no-header \
@@ -124,9 +130,10 @@ LOCK_ENGINE_CPU = $(VENV)/bin/uv pip compile pyproject.toml --quiet --generate-h
 .PHONY: lock
 lock: setup  ## pin the dependencies in locks/ anew, with hashes
 	$(LOCK) --extra operator -o locks/operator.txt
-	$(LOCK) --extra operator --extra dev -c locks/operator.txt -o locks/dev.txt
+	$(LOCK) --extra operator --extra evaluator --extra dev -c locks/operator.txt -o locks/dev.txt
 	@ls $(WHEELS)/torch-$(TORCH_VERSION)+cpu-*.whl > /dev/null || { echo "set WHEELS to a folder with a CPU build of torch"; exit 1; }
 	$(LOCK_TRAINER) -c <(echo "torch==$(TORCH_VERSION)+cpu") -o locks/trainer.txt
+	$(LOCK_EVALUATOR) -c <(echo "torch==$(TORCH_VERSION)+cpu") -c locks/trainer.txt -o locks/evaluator.txt
 	$(LOCK_MLFLOW) -o locks/mlflow.txt
 	$(LOCK_ENGINE_CPU) -c <(echo "torch==$(TORCH_VERSION)+cpu") -o locks/engine-cpu.txt
 

@@ -1,4 +1,4 @@
-"""`make demo`: from nothing to a fine-tuned model with its record, on a real cluster."""
+"""`make demo`: from nothing to a fine-tuned model with its record and a gate's verdict, on a real cluster."""
 
 import json
 import sys
@@ -8,12 +8,15 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from stagecoach.contract import layout, mounts
 from tests import deploy, following
+from tests.cluster.paths import State
 
 NAMESPACE = "support-desk"
-PROJECT, RUN = "support-desk", "support-desk-lora"
+PROJECT, GATE = "support-desk", "support-desk"
+RUN, POISONED = "support-desk-lora", "support-desk-poisoned"
 RECORD_LINES = 20
 
 console = Console(highlight=False)
@@ -43,13 +46,19 @@ def main() -> int:
         deploy.make_base_model(tools, NAMESPACE, base_model)
     with step("kubectl apply -k examples/support-desk"):
         deploy.apply_example(tools, ".", NAMESPACE)
-    trouble = follow(tools)
+    trouble = follow(tools, RUN)
+    if not trouble:
+        record(tools)
+        trouble = judged(tools, RUN, "Passed")
+    if not trouble:
+        with step("kubectl apply -k examples/poisoned-run: the same messages, with their labels shuffled"):
+            deploy.apply_example(tools, "../poisoned-run", NAMESPACE)
+        trouble = follow(tools, POISONED) or judged(tools, POISONED, "Failed")
     console.print(f"\n[bold]kubectl get stagecoach -n {NAMESPACE}[/bold]")
     show(tools.kubectl("get", "stagecoach", "-n", NAMESPACE))
     if trouble:
         show(trouble)
         return 1
-    compare(tools)
     console.print(f"\nThe demo took {(time.monotonic() - started) / 60:.1f} minutes. To look around:")
     show(f"  export KUBECONFIG={tools.cluster.kubeconfig} PATH={tools.cluster.kubectl.parent}:$PATH")
     console.print(f"  kubectl describe ftr {RUN} -n {NAMESPACE}")
@@ -58,12 +67,12 @@ def main() -> int:
     return 0
 
 
-def follow(tools: deploy.Tools) -> str:
+def follow(tools: deploy.Tools, run: str) -> str:
     """Show the run's progress until it ends; return nothing once it has succeeded, or what is wrong if it will not."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[words]}"), TimeElapsedColumn())
     last = ""
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(f"    {RUN}", total=100, words="")
+        task = bar.add_task(f"    {run}", total=100, words="")
 
         def tell(status: deploy.Object) -> None:
             nonlocal last
@@ -73,7 +82,39 @@ def follow(tools: deploy.Tools) -> str:
             last = words
             bar.update(task, completed=status.get("progress", {}).get("percent", 0), words=words)
 
-        return following.follow(tools.kube(NAMESPACE), PROJECT, RUN, tell)
+        return following.follow(tools.kube(NAMESPACE), PROJECT, run, tell)
+
+
+def judged(tools: deploy.Tools, run: str, expected: str) -> str:
+    """Show what the gate says of a run, and where its report is; return what is wrong unless it is what is expected."""
+    with step(f"The gate asks the model of {run} every row of its suites (minutes, on a CPU)"):
+        found = following.verdict(tools.kube(NAMESPACE), GATE, run)
+    if isinstance(found, str):
+        return found
+    status = found["status"]
+    console.print(f"[bold]{status['verdict']}[/bold]: {status['message']}", soft_wrap=True)
+    console.print(results(status))
+    if "report" in status:
+        key = found["spec"]["key"]
+        page = f"{mounts.STORAGE}/{layout.evaluation_folder(key)}/report.html"
+        text = deploy.run_trainer(tools, NAMESPACE, RUN, "show-report", {"command": ["cat", page]})
+        local = State.from_environment().run(f"{run}-report.html")
+        local.write_text(text)
+        console.print("The report for people; open it in a browser:")
+        show(f"  {local}")
+    return "" if status["verdict"] == expected else f"{run}: the verdict is {status['verdict']}, not {expected}"
+
+
+def results(status: deploy.Object) -> Table:
+    """Return the table of what came of each criterion."""
+    table = Table("criterion", "outcome", "value", "baseline", "interval", "threshold")
+    for each in status.get("results", []):
+        interval = f"{each['low']:.3f} to {each['high']:.3f}" if "low" in each and "high" in each else ""
+        numbers = (f"{each[name]:.3f}" if name in each else "" for name in ("value", "reference"))
+        bound = f"{each['threshold']:.3f}" if "threshold" in each else ""
+        outcome = f"{each['outcome']}{' (advisory)' if each.get('advisory') else ''}"
+        table.add_row(each["criterion"], outcome, *numbers, interval, bound)
+    return table
 
 
 def describe(status: deploy.Object) -> str:
@@ -93,16 +134,14 @@ def show(text: str) -> None:
     console.print(text, soft_wrap=True, markup=False)
 
 
-def compare(tools: deploy.Tools) -> None:
-    """Show how the record begins, the model card, and what the training was worth."""
+def record(tools: deploy.Tools) -> None:
+    """Show how the record begins, and the model card."""
     inputs = tools.kube(NAMESPACE).get("FineTuneRun", RUN)["status"]["inputs"]["digest"]
-    record = f"{mounts.STORAGE}/{layout.run_folder(inputs)}"
+    folder = f"{mounts.STORAGE}/{layout.run_folder(inputs)}"
     console.print("[bold]The record[/bold], its first lines, and the model card beside it:")
-    show(record.replace(mounts.STORAGE, "pvc://stagecoach/support-desk"))
-    script = f"head -n {RECORD_LINES} {record}/record.json && echo … && echo && cat {record}/README.md"
+    show(folder.replace(mounts.STORAGE, "pvc://stagecoach/support-desk"))
+    script = f"head -n {RECORD_LINES} {folder}/record.json && echo … && echo && cat {folder}/README.md"
     show(deploy.run_trainer(tools, NAMESPACE, RUN, "show-record", {"command": ["sh", "-c", script]}))
-    with step("The base against the adapter, on the validation rows (minutes, on a CPU)"):
-        deploy.run_trainer(tools, NAMESPACE, RUN, tell=lambda line: show(f"    {line}"))
 
 
 if __name__ == "__main__":

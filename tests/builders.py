@@ -6,6 +6,7 @@ from typing import Any
 Object = dict[str, Any]
 
 IMAGE = "registry.example/trainer@sha256:" + "a" * 64
+EVALUATOR_IMAGE = "registry.example/evaluator@sha256:" + "b" * 64
 CREATED = "2026-01-02T03:04:05Z"
 
 
@@ -61,6 +62,21 @@ def run(name: str = "first", namespace: str = "team", **changes: Any) -> Object:
     return {
         "apiVersion": "stagecoach.dev/v1alpha1",
         "kind": "FineTuneRun",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": spec | changes,
+    }
+
+
+def gate(name: str = "good", namespace: str = "team", **changes: Any) -> Object:
+    """Return a gate of the default project as people write it."""
+    spec = {
+        "project": "desk",
+        "suites": [{"name": "held-out", "dataset": "test", "type": "HeldOut"}],
+        "criteria": [{"name": "good", "suite": "held-out", "metric": "f1_macro", "min": 0.8}],
+    }
+    return {
+        "apiVersion": "stagecoach.dev/v1alpha1",
+        "kind": "EvalGate",
         "metadata": {"name": name, "namespace": namespace},
         "spec": spec | changes,
     }
@@ -132,3 +148,21 @@ def artifact_report(adopted: bool = False) -> Object:
     artifact = {"digest": digest("7"), "bytes": 1000, "record": digest("8"), "adopted": adopted, "evalLoss": 0.5}
     maker = {"namespace": "elsewhere", "name": "earlier", "at": "2025-12-31T23:59:59Z"}
     return {"outcome": "Done", "artifact": artifact | ({"maker": maker} if adopted else {})}
+
+
+def evaluation_report(verdict: str = "Passed", **changes: Any) -> Object:
+    """Return what an evaluation by the default gate reports."""
+    outcome = verdict if verdict in ("Passed", "Failed", "Inconclusive") else "Error"
+    value = {"Passed": 0.9, "Failed": 0.5, "Inconclusive": 0.81}.get(verdict)
+    result = {"criterion": "good", "outcome": outcome, "threshold": 0.8, "scored": 150}
+    result |= {} if value is None else {"value": value}
+    told = {
+        "verdict": verdict,
+        "results": [result],
+        "message": f"f1_macro is {value}, and has to be at least 0.8.",
+        "record": digest("c"),
+        "rows": 150,
+        "leaked": 0,
+        "exposures": 1,
+    }
+    return {"outcome": "Done", "evaluation": told | changes}

@@ -27,8 +27,10 @@ RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 DOCKERFILES = {
     "operator": ROOT / "images/operator",
     "trainer": ROOT / "images/trainer",
+    "evaluator": ROOT / "images/evaluator",
     "base-model": ROOT / "examples/support-desk/base-model",
     "trainer-tests": ROOT / "tests/unit/trainer",
+    "evaluator-tests": ROOT / "tests/unit/evaluator",
     "engine-cpu": ROOT / "images/engine-cpu",
 }
 # Those of which the operator makes nothing yet: only their own test builds them.
@@ -80,6 +82,7 @@ class Images:
 
     operator: str
     trainer: str
+    evaluator: str
 
 
 def build(name: str) -> None:
@@ -87,8 +90,8 @@ def build(name: str) -> None:
     arguments = {}
     if name in ("trainer", "engine-cpu") and os.environ.get("TORCH_VERSION"):
         arguments = {"TORCH_VERSION": os.environ["TORCH_VERSION"]}
-    if name == "trainer-tests":
-        place = DOCKERFILES[name] / "build"
+    if name.endswith("-tests"):
+        place = DOCKERFILES["trainer-tests"] / "build"
         place.mkdir(exist_ok=True)
         for store in programs.OBJECT_STORES:
             shutil.copy2(programs.single(State.from_environment(), store), place / store)
@@ -103,20 +106,19 @@ def image(name: str) -> str:
 
 def images() -> Images:
     """Do so with what the chart installs."""
-    return Images(operator=image("operator"), trainer=image("trainer"))
+    return Images(operator=image("operator"), trainer=image("trainer"), evaluator=image("evaluator"))
 
 
 def install(tools: Tools, images: Images) -> None:
     """Install the chart, or upgrade it to this checkout, and wait until the operator is ready."""
     make_namespace(tools, OPERATOR_NAMESPACE)
-    operator_repository, operator_digest = images.operator.split("@")
-    trainer_repository, trainer_digest = images.trainer.split("@")
-    values = {
-        "image.repository": operator_repository,
-        "image.digest": operator_digest,
-        "trainer.image.repository": trainer_repository,
-        "trainer.image.digest": trainer_digest,
-    }
+    values = {}
+    for place, image in (
+        ("image", images.operator),
+        ("trainer.image", images.trainer),
+        ("evaluator.image", images.evaluator),
+    ):
+        values[f"{place}.repository"], values[f"{place}.digest"] = image.split("@")
     settings = [part for name, value in values.items() for part in ("--set", f"{name}={value}")]
     chart = str(ROOT / "charts/stagecoach")
     tools.helm("upgrade", "--install", RELEASE, chart, "-n", OPERATOR_NAMESPACE, *settings, "--wait", "--timeout", "5m")

@@ -1,8 +1,9 @@
-"""Following a run until it has ended, or will not get on by itself."""
+"""Following a run until it has ended, and its Evaluation until it is decided, or until they will not get on."""
 
 import time
 from collections.abc import Callable
 
+from stagecoach.build.labels import GROUP
 from tests.deploy import OPERATOR_NAMESPACE, RELEASE, Object
 from tests.kube import Kube
 
@@ -10,7 +11,7 @@ POLL_SECONDS = 2
 # How long something may be in the way: an image that is being pulled, a claim that is made a moment later.
 PATIENCE = 600.0
 # What Ready says while nothing is in the way, however long it takes.
-UNDER_WAY = {"Resolving", "ProjectNotReady", "SameInputs", "Starting", "Running", "Stopping", "Retrying"}
+UNDER_WAY = {"Resolving", "ProjectNotReady", "SameInputs", "Starting", "Running", "Stopping", "Retrying", "Judging"}
 
 
 def follow(kube: Kube, project: str, run: str, tell: Callable[[Object], object] = lambda _: None) -> str:
@@ -26,6 +27,25 @@ def follow(kube: Kube, project: str, run: str, tell: Callable[[Object], object] 
             if words := patience.lost(obj):
                 return words
         time.sleep(POLL_SECONDS)
+
+
+def verdict(kube: Kube, gate: str, run: str, tell: Callable[[Object], object] = lambda _: None) -> Object | str:
+    """Tell an Evaluation's status again and again; return it once it is decided, or what is wrong if it will not be."""
+    patience = Patience()
+    selector = f"{GROUP}/gate={gate},{GROUP}/run={run}"
+    while True:
+        found = max(kube.select("Evaluation", selector), key=_created, default=None)
+        tell(found.get("status", {}) if found else {})
+        if found and found.get("status", {}).get("phase") == "Decided":
+            return found
+        for obj in (kube.get("EvalGate", gate), *([found] if found else [])):
+            if words := patience.lost(obj):
+                return words
+        time.sleep(POLL_SECONDS)
+
+
+def _created(obj: Object) -> str:
+    return str(obj["metadata"]["creationTimestamp"])
 
 
 class Patience:

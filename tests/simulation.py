@@ -22,6 +22,7 @@ Object = dict[str, Any]
 HOLD = "bench/hold"
 RESOLVED = json.dumps({"outcome": "Done", "resolution": builders.resolution()})
 TRAINED = json.dumps(builders.artifact_report())
+TERMINATED = json.dumps({"outcome": "Terminated", "problem": {"reason": "Terminated", "message": "it was asked to."}})
 HERE = {"key": ".metadata.deletionTimestamp", "operator": "DoesNotExist"}
 PENDING = {"key": ".status.phase", "operator": "In", "values": ["Pending"]}
 RUNNING = {"key": ".status.phase", "operator": "In", "values": ["Running"]}
@@ -111,9 +112,19 @@ def stages(milliseconds: int) -> list[Object]:
     ]
 
 
-def leaving() -> Object:
-    """Return the stage in which a deleted pod goes, as its kubelet would let it go."""
-    return _stage("leave", [HERE | {"operator": "Exists"}], {"finalizers": {"empty": True}, "delete": True})
+def leaving() -> list[Object]:
+    """Return the stages in which a deleted pod goes: it is told to stop, ends, and is let go of.
+
+    Its finalizer is not the kubelet's: a pod without it is gone before the Job controller has counted it, and a Job
+    whose pod nobody counted may never get another.
+    """
+    gone = HERE | {"operator": "Exists"}
+    over = RUNNING | {"values": ["Failed", "Succeeded"]}
+    return [
+        stage("stop", [gone, RUNNING], ended(TERMINATED, 70, "Error")),
+        stage("never", [gone, PENDING], "phase: Failed\n"),
+        _stage("leave", [gone, over], {"delete": True}),
+    ]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ OBJECT_STORES = {
     "versitygw": ("s3", "github.com/versity/versitygw/cmd/versitygw"),
     "fake-gcs-server": ("gs", "github.com/fsouza/fake-gcs-server"),
 }
-_SINGLE = OBJECT_STORES | {"kwok": ("kwok", "sigs.k8s.io/kwok/cmd/kwok")}
+_SINGLE = OBJECT_STORES | {"kwok": ("kwok", "sigs.k8s.io/kwok/cmd/kwok"), "gitops": ("gitops", ".")}
 _GIBIBYTES_TO_BUILD = 8
 
 
@@ -56,8 +56,9 @@ def single(state: State, name: str) -> Path:
     """Build a program that has a module of its own, unless it is there, and return it."""
     folder, package = _SINGLE[name]
     sources = SOURCES.parent / folder
-    sums = hashlib.sha256((sources / "go.sum").read_bytes()).hexdigest()[:12]
-    program = state.built / f"{name}-{sums}"
+    files = [sources / "go.sum", *sorted(sources.glob("*.go"))]
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+    program = state.built / f"{name}-{digest}"
     if not program.exists():
         disk.need(state.cache, 2, f"Building {name}")
         go = toolchain.ensure(state)

@@ -33,6 +33,7 @@ class Ground:
 
     tools: deploy.Tools
     tests_image: str
+    evaluator_tests_image: str
 
     @classmethod
     def make(cls) -> "Ground":
@@ -40,8 +41,9 @@ class Ground:
         tools = deploy.up()
         images = deploy.images()
         tests_image = deploy.image("trainer-tests")
+        evaluator_tests_image = deploy.image("evaluator-tests")
         deploy.install(tools, images)
-        return cls(tools, tests_image)
+        return cls(tools, tests_image, evaluator_tests_image)
 
 
 GROUND = pytest.StashKey[Ground]()

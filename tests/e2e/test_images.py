@@ -1,4 +1,4 @@
-"""The trainer's own tests, in its image and with its libraries: real trainings of a tiny model."""
+"""The tests of trainer and evaluator, in their images and with their libraries: real trainings of tiny models."""
 
 import json
 from pathlib import Path
@@ -16,29 +16,35 @@ SMALL_DISK = "/small"
 VOLUME = {"name": "small", "emptyDir": {"medium": "Memory", "sizeLimit": "24Mi"}}
 
 
+@pytest.fixture(params=["trainer", "evaluator"])
+def image(request: pytest.FixtureRequest, ground: Ground) -> str:
+    """An image of tests."""
+    return ground.tests_image if request.param == "trainer" else ground.evaluator_tests_image
+
+
 @pytest.fixture
-def passed(ground: Ground) -> Path:
+def passed(image: str) -> Path:
     """The file that is there once an image's tests have passed: its digest is over all that they depend on."""
-    found = State.from_environment().cache / "passed" / ground.tests_image.rpartition(":")[2]
+    found = State.from_environment().cache / "passed" / image.rpartition(":")[2]
     if found.exists():
         pytest.skip(f"they have passed in this very image; to run them again, remove {found}")
     return found
 
 
 # The order counts: what is skipped makes no namespace.
-def test_the_trainers_tests_pass_in_its_image(passed: Path, desk: Desk, ground: Ground) -> None:
+def test_the_tests_pass_in_their_image(passed: Path, desk: Desk, image: str) -> None:
     container = {
-        "image": ground.tests_image,
+        "image": image,
         "resources": RESOURCES,
         "env": [{"name": "SMALL_DISK", "value": SMALL_DISK}],
         "volumeMounts": [{"name": VOLUME["name"], "mountPath": SMALL_DISK}],
     }
-    job = deploy.restricted_job("trainer-tests", container, [VOLUME])
+    job = deploy.restricted_job("image-tests", container, [VOLUME])
     desk.tools.kubectl("create", "-n", desk.namespace, "-f", "-", stdin=json.dumps(job))
-    output = deploy.await_job(desk.tools, desk.namespace, "trainer-tests", seconds=2700)
+    output = deploy.await_job(desk.tools, desk.namespace, "image-tests", seconds=2700)
     last = output.strip().splitlines()[-1]
     assert " passed" in last, output
     assert "failed" not in last
-    assert "skipped" not in last, "in its image every one of them runs"
+    assert "skipped" not in last, "in their image every one of them runs"
     passed.parent.mkdir(parents=True, exist_ok=True)
     passed.touch()

@@ -30,6 +30,7 @@ NODES = 5
 POLICY = audit.policy(f"system:serviceaccount:{deploy.OPERATOR_NAMESPACE}:{each}" for each in ACCOUNTS)
 # Simulated pods train for at least so long.
 TRAIN_MILLISECONDS = 3000
+ENDS_ONCE = "soak-pods-end-once"
 SERVICE_FAILED = '{"outcome":"ServiceFailed","problem":{"reason":"StorageFailed","message":"the storage is away."}}'
 
 
@@ -127,14 +128,41 @@ def _clear(tools: deploy.Tools) -> None:
     nodes = [f"node/simulated-{number}" for number in range(NODES)]
     volumes = [f"persistentvolume/{SIMULATED}-{claim}" for claim in CLAIMS]
     rights = [f"clusterrolebinding/{account}" for account in ACCOUNTS]
+    rules = [f"{kind}/{ENDS_ONCE}" for kind in ("validatingadmissionpolicybinding", "validatingadmissionpolicy")]
     accounts = [f"{kind}/{account}" for account in ACCOUNTS for kind in ("serviceaccount", "rolebinding")]
     # Nobody ends the pods of simulated nodes once these are not simulated any more.
     tools.kubectl("delete", "pods", "--all", "-n", SIMULATED, "--force", "--grace-period=0", check=False)
-    tools.kubectl("delete", *names, *nodes, *volumes, *rights, "--ignore-not-found", "--timeout=5m")
+    tools.kubectl("delete", *names, *nodes, *volumes, *rights, *rules, "--ignore-not-found", "--timeout=5m")
     tools.kubectl("delete", *accounts, "-n", deploy.OPERATOR_NAMESPACE, "--ignore-not-found")
 
 
+def _ends_once(tools: deploy.Tools) -> None:
+    """Have the API server refuse what no kubelet does: that a pod which has ended ends again, and otherwise.
+
+    kwok does when its watch breaks while it tries a stage again: it finds the pod running, and draws it another end.
+    """
+    group = {"apiVersion": "admissionregistration.k8s.io/v1"}
+    fields = ("phase", "?reason", "?containerStatuses")
+    same = " && ".join(f"object.status.{field} == oldObject.status.{field}" for field in fields)
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/status"], "operations": ["UPDATE"]}
+    policy = {
+        "matchConstraints": {"resourceRules": [rule]},
+        "matchConditions": [{"name": "simulated", "expression": f"request.namespace == '{SIMULATED}'"}],
+        "validations": [
+            {
+                "expression": f"!(oldObject.status.phase in ['Succeeded', 'Failed']) || ({same})",
+                "message": "the pod has ended",
+            }
+        ],
+    }
+    metadata = {"metadata": {"name": ENDS_ONCE}}
+    binding = {"policyName": ENDS_ONCE, "validationActions": ["Deny"]}
+    for kind, spec in (("ValidatingAdmissionPolicy", policy), ("ValidatingAdmissionPolicyBinding", binding)):
+        tools.kubectl("apply", "-f", "-", stdin=json.dumps(group | metadata | {"kind": kind, "spec": spec}))
+
+
 def _start_nodes(tools: deploy.Tools, backend: Local, state: State) -> None:
+    _ends_once(tools)
     directory = tools.cluster.kubeconfig.parent
     nodes = simulation.Nodes(directory, tools.cluster.kubeconfig, _stages(), only_marked=True)
     nodes.start(Kube(tools.cluster.kubeconfig), state, backend.processes, ports.free(1)[0], backend.inside(), NODES)
@@ -157,7 +185,7 @@ def _stages() -> list[Object]:
         simulation.stage("killed", running, simulation.ended("", 137, "OOMKilled"), weight=2, **after),
         simulation.stage("silent", running, simulation.ended("", 1, "Error"), weight=3, **after),
         simulation.stage("evicted", running, evicted, weight=4, **after),
-        simulation.leaving(),
+        *simulation.leaving(),
     ]
 
 

@@ -12,6 +12,8 @@ from stagecoach.kinds.finetunerun import imports
 from stagecoach.kinds.finetunerun.reconcile import LOOKUP_ADVICE
 from stagecoach.kinds.transformerproject.findings import REMEDIES
 from stagecoach.policies.attempts import TABLE, AttemptOutcome, Ended
+from stagecoach.policies.verdicts import REASONS
+from stagecoach.policies.verdicts import REMEDIES as REMEDIES_OF_VERDICTS
 from stagecoach.runtime.errors import NameTaken, from_response
 from stagecoach.runtime.problems import MESSAGE_LENGTH, refused
 from tests.remedies import NOTHING_TO_DO, speaks
@@ -68,6 +70,12 @@ def test_the_programs_own_remedy_comes_before_the_tables(remedy: str, words: str
     told = Ended(AttemptOutcome.SERVICE_FAILED, problem.sentence, report).words()
     assert told.startswith(words)
     assert remedy == "" or told == words
+
+
+@pytest.mark.parametrize(("reason", "remedy"), REMEDIES_OF_VERDICTS.items())
+def test_every_verdict_but_passed_has_a_remedy(reason: str, remedy: str) -> None:
+    assert speaks(reason, remedy)
+    assert set(REASONS.values()) - {"Passed"} <= set(REMEDIES_OF_VERDICTS)
 
 
 @pytest.mark.parametrize("code", FindingCode)

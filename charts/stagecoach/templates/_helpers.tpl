@@ -77,10 +77,13 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{/* What the operator does with objects. Each rule has its reason in docs/install.md. */}}
 {{- define "stagecoach.rules" -}}
 - apiGroups: [stagecoach.dev]
-  resources: [finetuneruns, transformerprojects]
+  resources: [evalgates, evaluations, finetuneruns, transformerprojects]
   verbs: [list, watch]
 - apiGroups: [stagecoach.dev]
-  resources: [finetuneruns/status, transformerprojects/status]
+  resources: [evaluations]
+  verbs: [create]
+- apiGroups: [stagecoach.dev]
+  resources: [evalgates/status, evaluations/status, finetuneruns/status, transformerprojects/status]
   verbs: [patch]
 - apiGroups: [batch]
   resources: [jobs]

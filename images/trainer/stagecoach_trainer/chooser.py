@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from stagecoach.contract import progress
+
 
 class Chooser:
     """Chooses among completions by the likeliest next token that any of them still allows.
@@ -14,9 +16,15 @@ class Chooser:
         self._model = model
         self._choices = choices
 
-    def choose(self, prompts: Sequence[tuple[int, ...]]) -> list[int]:
-        """Return the index of the choice for each prompt (token ids)."""
+    def choose(self, prompts: Sequence[tuple[int, ...]]) -> list[int | None]:
+        """Return the index of the choice for each prompt (token ids); none where what is computed is not a number."""
         import torch
+
+        def decided(sequences: Any, _scores: Any) -> Any:
+            progress.made()
+            return torch.tensor(
+                [len(self._left(sequence[width:].tolist())) == 1 for sequence in sequences], device=device
+            )
 
         width = max(map(len, prompts))
         device = self._model.device
@@ -30,13 +38,9 @@ class Chooser:
                 max_new_tokens=max(map(len, self._choices)),
                 pad_token_id=0,
                 prefix_allowed_tokens_fn=lambda _, sequence: self._allowed(sequence[width:].tolist()),
-                stopping_criteria=[
-                    lambda sequences, _: torch.tensor(
-                        [len(self._left(sequence[width:].tolist())) == 1 for sequence in sequences], device=device
-                    )
-                ],
+                stopping_criteria=[decided],
             )
-        return [self._left(sequence[width:].tolist())[0] for sequence in output]
+        return [next(iter(self._left(sequence[width:].tolist())), None) for sequence in output]
 
     def _allowed(self, written: list[int]) -> list[int]:
         """Return the tokens that may come next; any for a row that is decided."""

@@ -232,10 +232,14 @@ def _name(record: RunRecord) -> str:
     return record.artifact.type.lower()
 
 
-def _scores(record: RunRecord, rows: list[Row], before: list[int], after: list[int]) -> dict[str, Score]:
+def _scores(record: RunRecord, rows: list[Row], before: list[int | None], after: list[int | None]) -> dict[str, Score]:
     total = Counter(row.label for row in rows)
     right = [
-        Counter(row.label for row, choice in zip(rows, chosen, strict=True) if record.labels[choice] == row.label)
+        Counter(
+            row.label
+            for row, choice in zip(rows, chosen, strict=True)
+            if choice is not None and record.labels[choice] == row.label
+        )
         for chosen in (before, after)
     ]
     return {label: Score(total[label], right[0][label], right[1][label]) for label in sorted(total)}

@@ -1,4 +1,4 @@
-"""How well base and tuned model find what answers a query: what `compare` counts for an Embedding.
+"""How well a model finds what answers a query: what `compare` counts, and a gate judges, of an Embedding.
 
 Every passage that is an answer in any of the rows stands among the candidates; an answer to the same query that another
 row has is neither right nor wrong. The rank of the one right passage is all that the usual numbers are made of.
@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-from stagecoach.contract.prompts import encoder_for, for_passages
+from stagecoach.contract.prompts import Encoder, encoder_for, for_passages
 from stagecoach.contract.records import RunRecord
 from stagecoach.contract.rows import Match
 from stagecoach_trainer import asking, bases
-from stagecoach_trainer.asking import Ask, Prompts
+from stagecoach_trainer.asking import Ask, Prompts, Questions
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.families import embedding, with_padding
 
@@ -34,20 +34,22 @@ def ranks(
 ) -> tuple[list[int], list[int], int]:
     """Return at which rank the base, and what was trained from it, find each row's passage, and among how many."""
     inputs = record.inputs
-    tokenizer = bases.load_tokenizer(base)
-    queries = encoder_for(inputs.family, tokenizer, inputs.prompt, inputs.tokenization)
+    queries = encoder_for(inputs.family, bases.load_tokenizer(base), inputs.prompt, inputs.tokenization)
+    before, after = asking.both(record, base, artifact, questions(base.pooling, queries, rows), batch)
+    return before, after, len({row.positive for row in rows})
+
+
+def questions(pooling: str | None, queries: Encoder, rows: Sequence[Match]) -> Questions[Any, list[int]]:
+    """Return what is asked of rows: the rank of each row's passage. Raises as `Encoder.encode` does."""
     passages = for_passages(queries)
     asked, there = (list(dict.fromkeys(texts)) for texts in ((r.query for r in rows), (r.positive for r in rows)))
     prompts = [queries.encode(text).ids for text in asked] + [passages.encode(text).ids for text in there]
 
-    def asks(model: Any) -> Ask[Any]:
-        return _embedder(model, base.pooling, tokenizer)
+    def ranks(vectors: list[Any]) -> list[int]:
+        own, others = vectors[: len(asked)], vectors[len(asked) :]
+        return _ranks(rows, dict(zip(asked, own, strict=True)), dict(zip(there, others, strict=True)))
 
-    before, after = (
-        _ranks(rows, dict(zip(asked, vectors, strict=False)), dict(zip(there, vectors[len(asked) :], strict=True)))
-        for vectors in asking.both(record, base, artifact, prompts, batch, asks)
-    )
-    return before, after, len(there)
+    return Questions(prompts, lambda model: _embedder(model, pooling, queries.tokenizer), ranks)
 
 
 def _embedder(model: Any, mode: str | None, tokenizer: Any) -> Ask[Any]:
@@ -72,7 +74,7 @@ def _ranks(rows: Sequence[Match], queries: dict[str, Any], passages: dict[str, A
         cosines = matrix @ queries[row.query]
         own = cosines[columns[row.positive]].item()
         cosines[[columns[text] for text in right[row.query]]] = -torch.inf
-        found.append(1 + int((cosines >= own).sum()))
+        found.append(1 + int((~(cosines < own)).sum()))  # what is not a number is before it as well
     return found
 
 

@@ -1,4 +1,5 @@
-"""What base and tuned model find in a row by the tags of its tokens: what `compare` counts for a TokenClassification.
+"""What a model finds in a row by the tags of its tokens: what `compare` counts, and a gate judges, of a
+TokenClassification.
 
 An entity is right when its place and its label are. What was cut off a row is there and cannot be found. A row that is
 read in chunks is one row all the same.
@@ -7,50 +8,71 @@ read in chunks is one row all the same.
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from stagecoach.contract import alignment
 from stagecoach.contract.alignment import Places
 from stagecoach.contract.entities import Score, overall, scores
-from stagecoach.contract.prompts import Encoded, encoder_for
+from stagecoach.contract.prompts import Encoded, Encoder, encoder_for
 from stagecoach.contract.records import RunRecord
 from stagecoach.contract.tagged import Marked, Words
 from stagecoach_trainer import asking, bases
-from stagecoach_trainer.asking import Ask, Prompts
+from stagecoach_trainer.asking import Ask, Prompts, Questions
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.choosing import logits
 
 Scores = dict[str, Score]
+# In the place of a tag that could not be computed, because what the model says is not a number.
+UNKNOWN = "?"
 
 
 def found(record: RunRecord, base: Base, artifact: str, rows: Sequence[Words | Marked], batch: int) -> list[Scores]:
     """Return by label how much the base, and what was trained from it, find."""
     inputs = record.inputs
     tokens = encoder_for(inputs.family, bases.load_tokenizer(base), inputs.prompt, inputs.tokenization)
-    chunks: list[list[Encoded]] = []
-    places: list[Places] = []
-    for row in rows:
-        read = tokens.all_of(row)
-        places.append(list(chain(*alignment.places_of_all(tokens, read))))
-        # The chunks stay while both models are asked, and what places were made of is much memory.
-        chunks.append([replace(chunk, offsets=None) for chunk in read])
-
-    def asks(model: Any) -> Ask[list[str]]:
-        return _reader(model, record.labels)
-
+    read = [located(tokens, row) for row in rows]
     return [
         scores(
-            (alignment.given(row), alignment.found(row, where, list(chain(*chosen))))
-            for row, where, chosen in zip(rows, places, answers, strict=True)
+            (alignment.given(row), alignment.found(row, where.places, tags))
+            for row, where, tags in zip(rows, read, answers, strict=True)
         )
-        for answers in asking.by_row(record, base, artifact, chunks, batch, asks)
+        for answers in asking.both(record, base, artifact, questions(record.labels, read), batch)
     ]
 
 
+class Located(NamedTuple):
+    """A row's chunks as tokens, and where in its text each of these is."""
+
+    chunks: tuple[Encoded, ...]
+    places: Places
+
+
+def located(tokens: Encoder, row: Words | Marked) -> Located:
+    """Return a row as tokens. Raises TooLong, and BadInput when the template refuses it."""
+    read = tokens.all_of(row)
+    places = list(chain(*alignment.places_of_all(tokens, read)))
+    # The chunks stay while models are asked, and what places were made of is much memory.
+    return Located(tuple(replace(chunk, offsets=None) for chunk in read), places)
+
+
+def questions(labels: tuple[str, ...], rows: Sequence[Located]) -> Questions[list[str], list[list[str]]]:
+    """Return what is asked of rows: a tag for each token of a row's chunks, and none where none could be computed."""
+    chunks = [row.chunks for row in rows]
+
+    def tags(answers: list[list[str]]) -> list[list[str]]:
+        return [list(chain(*of_row)) for of_row in asking.by_row(chunks, answers)]
+
+    return Questions(asking.prompts_of(chunks), lambda model: _reader(model, labels), tags)
+
+
 def _reader(model: Any, labels: tuple[str, ...]) -> Ask[list[str]]:
+    named = (*labels, UNKNOWN)
+
     def read(prompts: Prompts) -> list[list[str]]:
-        best = logits(model, prompts).argmax(dim=-1).tolist()
-        return [[labels[index] for index in row[: len(prompt)]] for row, prompt in zip(best, prompts, strict=True)]
+        said = logits(model, prompts)
+        known = said.isfinite().all(dim=-1)
+        best = said.argmax(dim=-1).where(known, -1).tolist()
+        return [[named[index] for index in row[: len(prompt)]] for row, prompt in zip(best, prompts, strict=True)]
 
     return read
 

@@ -3,9 +3,14 @@
 from collections.abc import Iterator
 
 from stagecoach.contract.reports import MAX_BYTES, Finding, Outcome, Problem, Report, Resolution
+from stagecoach.contract.verdicts import CriterionResult, EvaluationReport
 
 MAX_LABELS = 100
 SHORT_FINDING = 90
+# Of numbers where there is no room for all of them: none of them is decided by again.
+DECIMALS = 4
+DECISIVE = ("value", "threshold")
+BESIDE = ("reference", "low", "high", "mcnemar", "needed")
 
 
 def message(report: Report) -> str:
@@ -22,6 +27,10 @@ def _shorter(report: Report) -> Iterator[str]:
             yield report.line()
         yield report.packed
         yield report.model_copy(update={"resolution": _with_codes(shorter)}).packed
+    if report.evaluation:
+        yield report.packed
+        for evaluation in _shorter_evaluations(report.evaluation):
+            yield report.model_copy(update={"evaluation": evaluation}).packed
     if report.problem:
         for problem in (_shorter_problem(report.problem), _reason_alone(report.problem)):
             yield report.model_copy(update={"problem": problem}).line()
@@ -44,6 +53,27 @@ def _shorter_resolutions(resolution: Resolution) -> Iterator[Resolution]:
     yield resolution.model_copy(update={"findings": tuple(_brief(finding) for finding in resolution.findings)})
 
 
+def _shorter_evaluations(evaluation: EvaluationReport) -> Iterator[EvaluationReport]:
+    """Yield ever shorter forms, each with all results: shorter words, rounded numbers, at last those that decided."""
+    for length in (100, 40, 0):
+        results = tuple(_brief_result(result, length) for result in evaluation.results)
+        yield evaluation.model_copy(update={"results": results})
+    # What was not measured has no value: the operator believes no result that passed without one.
+    bare = tuple(result.model_copy(update=dict.fromkeys(BESIDE)) for result in results)
+    yield evaluation.model_copy(update={"results": bare, "message": _cut(evaluation.message, SHORT_FINDING)})
+
+
+def _brief_result(result: CriterionResult, length: int) -> CriterionResult:
+    numbers = {name: getattr(result, name) for name in (*DECISIVE, *BESIDE)}
+    rounded = {name: round(number, DECIMALS) for name, number in numbers.items() if number is not None}
+    words = _cut(result.message, length) if result.message and length else None
+    return result.model_copy(update={**rounded, "message": words})
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[:length]}…"
+
+
 def _with_codes(resolution: Resolution) -> Resolution:
     codes = tuple(Finding(code=finding.code, message="See the Job's log.") for finding in resolution.findings)
     return resolution.model_copy(update={"findings": codes})
@@ -57,8 +87,7 @@ def _with_labels(resolution: Resolution, count: int) -> Resolution:
 
 
 def _brief(finding: Finding) -> Finding:
-    text = finding.message
-    return finding if len(text) <= SHORT_FINDING else Finding(code=finding.code, message=text[:SHORT_FINDING] + "…")
+    return Finding(code=finding.code, message=_cut(finding.message, SHORT_FINDING))
 
 
 def _reason_alone(problem: Problem) -> Problem:

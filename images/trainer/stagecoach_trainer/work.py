@@ -1,19 +1,12 @@
 """The child process: does what the Job's document says and leaves a Report in a file."""
 
-import faulthandler
 import os
-import signal
 import sys
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
-from stagecoach.contract import progress
 from stagecoach.contract.inputs import QloraMethod
 from stagecoach.contract.jobs import (
-    ENVIRONMENT_VARIABLE,
     AnyJob,
     ImportJob,
     LookupJob,
@@ -22,11 +15,8 @@ from stagecoach.contract.jobs import (
     TrainJob,
     read_job,
 )
-from stagecoach.contract.reports import BadInput, Outcome, Problem, Report
-from stagecoach.contract.store import StorageFailed
-from stagecoach_trainer import authorities, cgroup, interruption, launch, places, quiet
-from stagecoach_trainer.failures import WorkFailed, is_out_of_memory
-from stagecoach_trainer.interruption import Preempted, Terminated
+from stagecoach.contract.reports import Outcome, Report
+from stagecoach_trainer import authorities, cgroup, child, interruption, launch, places, quiet
 
 if TYPE_CHECKING:
     from stagecoach_trainer.group import Members
@@ -34,76 +24,44 @@ if TYPE_CHECKING:
 
 def main() -> int:
     """Work, and write the Report where the parent reads it."""
-    interruption.ends_the_work()
-    faulthandler.register(signal.SIGUSR1)  # by which the parent asks one that hangs where it is
-    progress.tell(_own(places.PROGRESS_VARIABLE))
-    if launch.RANK in os.environ:
-        return _together()
-    _leave(perform(), _own(places.REPORT_VARIABLE))
-    return 0
-
-
-def _own(variable: str) -> Path:
-    place = Path(os.environ[variable])
-    return launch.own_file(place, os.environ[launch.LOCAL_RANK]) if launch.RANK in os.environ else place
+    return _together() if launch.RANK in os.environ else child.main(_work)
 
 
 def _together() -> int:
     """Work as one of several processes, which end together."""
-    place = _own(places.REPORT_VARIABLE)
+    rank = os.environ[launch.LOCAL_RANK]
+    beats, place = (
+        launch.own_file(Path(os.environ[variable]), rank)
+        for variable in (places.PROGRESS_VARIABLE, places.REPORT_VARIABLE)
+    )
+    child.begin(beats)
     place.touch()
     quiet.prepare(1)  # before torch; the document says how many threads it will be
     from stagecoach_trainer import group
 
-    members = group.Joined(lambda report: _leave(report, place))
+    members = group.Joined(lambda report: child.leave(report, place))
     report = perform(members)
     interruption.changes_nothing()
     report = members.end(report)
-    _leave(report, place)
+    child.leave(report, place)
     return group.exit_code(report)
-
-
-def _leave(report: Report, place: Path) -> None:
-    part = place.with_suffix(".part")
-    part.write_text(report.line())
-    part.replace(place)
 
 
 def perform(members: "Members | None" = None) -> Report:
     """Do the work and say how it ended, whatever happens."""
-    try:
-        return _dispatch(_job(), members)
-    except BadInput as error:
-        return Report(outcome=Outcome.BAD_INPUT, problem=error.problem)
-    except StorageFailed as error:
-        traceback.print_exc()
-        return Report(outcome=Outcome.SERVICE_FAILED, problem=error.problem)
-    except WorkFailed as error:
-        return Report(outcome=Outcome.FAILED, problem=error.problem)
-    except Preempted as error:
-        message = f"the pod was asked to stop; a checkpoint was saved at step {error.step}."
-        problem = Problem.of("Preempted", message)
-        return Report(outcome=Outcome.PREEMPTED, problem=problem, checkpoint=error.step, index=error.index)
-    except Terminated as error:
-        problem = Problem.of("Terminated", "the pod was asked to stop before the work was done.")
-        return Report(outcome=Outcome.TERMINATED, problem=problem, index=error.index)
-    except Exception as error:
-        traceback.print_exc()
-        return _failed(error, together=members is not None)
+    if members is None:
+        return child.reported(_work)
+    return child.reported(lambda: _work(members), _of_a_peer)
 
 
-def _job() -> AnyJob:
-    try:
-        return read_job()
-    except KeyError:
-        message = f"the environment variable {ENVIRONMENT_VARIABLE} is not set."
-        remedy = "This program is started by the operator; see --help."
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        message = f"the document in {ENVIRONMENT_VARIABLE} is not understood: {where}: {first['msg']}."
-        remedy = "Run the operator and the trainer image of the same version."
-    raise BadInput(Problem.of("UnknownDocument", message, remedy=remedy))
+def _of_a_peer(error: Exception) -> Report | None:
+    from stagecoach_trainer import group
+
+    return group.peer_lost(f"{type(error).__name__}: {error}") if group.is_of_a_peer(error) else None
+
+
+def _work(members: "Members | None" = None) -> Report:
+    return _dispatch(child.document(read_job, "trainer"), members)
 
 
 def _dispatch(job: AnyJob, members: "Members | None") -> Report:
@@ -131,19 +89,6 @@ def _dispatch(job: AnyJob, members: "Members | None") -> Report:
     from stagecoach_trainer.train import train
 
     return Report(outcome=Outcome.DONE, artifact=train(job, members or ALONE))
-
-
-def _failed(error: Exception, *, together: bool) -> Report:
-    words = f"{type(error).__name__}: {error}"
-    if is_out_of_memory(error):
-        # What gives the work more memory depends on whose Job it is: the operator knows.
-        return Report(outcome=Outcome.OUT_OF_MEMORY, problem=Problem.of("OutOfMemory", words))
-    if together:
-        from stagecoach_trainer import group
-
-        if group.is_of_a_peer(error):
-            return group.peer_lost(words)
-    return Report(outcome=Outcome.FAILED, problem=Problem.of("Unexpected", words, remedy="See the pod's log."))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What base and tuned model write for a row: what `compare` holds against the targets of tasks that write."""
+"""What a model writes for a row: what `compare`, or a gate, holds against the targets of tasks that write."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from transformers import GenerationConfig
 
-from stagecoach.contract.prompts import Encoder, encoder_for
+from stagecoach.contract import progress
+from stagecoach.contract.prompts import Encoded, Encoder, encoder_for
 from stagecoach.contract.records import RunRecord
 from stagecoach.contract.rows import AnyRow
 from stagecoach_trainer import asking, bases
-from stagecoach_trainer.asking import Ask, Prompts
+from stagecoach_trainer.asking import Ask, Prompts, Questions
 from stagecoach_trainer.bases import Base
 
 
@@ -20,12 +21,13 @@ def texts(
     """Return what the base, and what was trained from it, write for each row, the likeliest token at each step."""
     inputs = record.inputs
     tokens = encoder_for(inputs.family, bases.load_tokenizer(base), inputs.prompt, inputs.tokenization)
-    prompts = [tokens.of(row).ids for row in rows]
+    return asking.both(record, base, artifact, questions(tokens, [tokens.all_of(row) for row in rows]), batch)
 
-    def asks(model: Any) -> Ask[str]:
-        return _writer(model, tokens, inputs.tokenization.max_target_length or 0)
 
-    return asking.both(record, base, artifact, prompts, batch, asks)
+def questions(tokens: Encoder, rows: Sequence[Sequence[Encoded]]) -> Questions[str, list[str]]:
+    """Return what is asked of rows: a text for each."""
+    limit = tokens.tokenization.max_target_length or 0
+    return Questions(asking.prompts_of(rows), lambda model: _writer(model, tokens, limit), list)
 
 
 def _writer(model: Any, tokens: Encoder, limit: int) -> Ask[str]:
@@ -49,8 +51,15 @@ def _writer(model: Any, tokens: Encoder, limit: int) -> Ask[str]:
                 attention_mask=mask.to(model.device),
                 do_sample=False,
                 max_new_tokens=limit,
+                stopping_criteria=[_moves],
             )
         written = output if start is not None else output[:, width:]
         return [tokenizer.decode(each.tolist(), skip_special_tokens=True) for each in written]
 
     return write
+
+
+def _moves(sequences: Any, _scores: Any) -> Any:
+    """Tell that something was written, and end nothing: a long text takes long."""
+    progress.made()
+    return torch.zeros(len(sequences), dtype=torch.bool, device=sequences.device)

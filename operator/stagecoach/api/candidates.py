@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
-from stagecoach.api.common import BaseModel, ModelUri, Name, Optional, Revision, ShortText, Text, cel, rules
+from stagecoach.api.common import BaseModel, Enum, ModelUri, Name, Optional, Revision, ShortText, Text, cel, rules
 
 MAX_CANDIDATES = 4
 
@@ -94,7 +94,22 @@ class PromptRef(BaseModel):
     version: int = Field(ge=1, description="Version of the prompt.")
 
 
+class InferencePrecision(Enum):
+    """The number format in which a model answers."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
 class Inference(BaseModel):
     """How the model is asked, in training, evaluation and serving alike."""
 
     prompt: PromptRef = Field(description="The prompt in force: one of spec.prompts.")
+    # Not a default of the definitions: see common.BaseModel.
+    precision: Optional[InferencePrecision] = Field(
+        None,
+        description="Number format in which a model answers when it is judged: it is part of what a release is, as"
+        " other numbers may give other answers. auto: as the model's files say. It decides nothing about a training."
+        " Default: auto.",
+    )

@@ -211,11 +211,13 @@ def keyed(*keys: str) -> dict[str, Any]:
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
 
 
-NAME_RULE = cel(
-    f"size(self.metadata.name) <= {MAX_NAME} && self.metadata.name.matches('{NAME_PATTERN}')",
-    f"metadata.name must be a DNS label of at most {MAX_NAME} characters (a-z, 0-9, '-'): the names of Jobs and pods"
-    " are made from it. Choose a shorter or plainer name.",
-)
+def name_rule(longest: int) -> dict[str, Any]:
+    """Return the rule of an object's own name."""
+    return cel(
+        f"size(self.metadata.name) <= {longest} && self.metadata.name.matches('{NAME_PATTERN}')",
+        f"metadata.name must be a DNS label of at most {longest} characters (a-z, 0-9, '-'): the names of Jobs and pods"
+        " are made from it. Choose a shorter or plainer name.",
+    )
 
 
 class ConditionStatus(Enum):

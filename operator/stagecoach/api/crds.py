@@ -7,13 +7,15 @@ from typing import Any
 
 import yaml
 
-from stagecoach.api import finetunerun, transformerproject
-from stagecoach.api.common import NAME_RULE, CustomObject, rules
+from stagecoach.api import evalgate, evaluation, finetunerun, transformerproject
+from stagecoach.api.common import MAX_NAME, CustomObject, name_rule, rules
 
 GROUP = "stagecoach.dev"
 VERSION = "v1alpha1"
 CATEGORY = "stagecoach"
 AGE = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
+# What the API server shows of an object that nobody has looked at yet: kstatus takes one that says nothing for current.
+UNSEEN = {"observedGeneration": -1}
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,15 @@ class Kind:
     plural: str
     short_name: str
     columns: list[dict[str, Any]]
+    max_name: int = MAX_NAME
+    rules: tuple[dict[str, Any], ...] = ()  # of the object as a whole
 
 
 KINDS = (
     Kind(transformerproject.TransformerProject, "transformerprojects", "txp", transformerproject.COLUMNS),
     Kind(finetunerun.FineTuneRun, "finetuneruns", "ftr", finetunerun.COLUMNS),
+    Kind(evalgate.EvalGate, "evalgates", "egate", evalgate.COLUMNS, max_name=evalgate.MAX_GATE_NAME),
+    Kind(evaluation.Evaluation, "evaluations", "eval", evaluation.COLUMNS, rules=(evaluation.FINAL_RULE,)),
 )
 
 
@@ -62,7 +68,7 @@ def definition(kind: Kind) -> dict[str, Any]:
                     "name": VERSION,
                     "served": True,
                     "storage": True,
-                    "schema": {"openAPIV3Schema": _schema(kind.model)},
+                    "schema": {"openAPIV3Schema": _schema(kind)},
                     "subresources": {"status": {}},
                     "additionalPrinterColumns": [*kind.columns, AGE],
                 }
@@ -71,19 +77,19 @@ def definition(kind: Kind) -> dict[str, Any]:
     }
 
 
-def _schema(model: type[CustomObject]) -> dict[str, Any]:
-    schema: dict[str, Any] = model.model_json_schema(include_defaults=True)  # type: ignore[no-untyped-call]
+def _schema(kind: Kind) -> dict[str, Any]:
+    schema: dict[str, Any] = kind.model.model_json_schema(include_defaults=True)  # type: ignore[no-untyped-call]
     properties = schema["properties"]
     return {
         "type": "object",
-        "description": model.__doc__,
+        "description": kind.model.__doc__,
         "required": ["spec"],
         "properties": {
             "spec": _structural(properties["spec"]),
-            # Nobody but the operator writes status, so it needs no defaults.
-            "status": _structural(properties["status"], drop=("nullable", "default")),
+            # Nobody but the operator writes status, so its fields need no defaults.
+            "status": _structural(properties["status"], drop=("nullable", "default")) | {"default": UNSEEN},
         },
-    } | rules(NAME_RULE)
+    } | rules(name_rule(kind.max_name), *kind.rules)
 
 
 def _structural(part: dict[str, Any], drop: tuple[str, ...] = ("nullable",)) -> dict[str, Any]:

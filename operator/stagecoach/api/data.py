@@ -33,6 +33,12 @@ class Split(Enum):
     TRAIN = "Train"
     VALIDATION = "Validation"
     TEST = "Test"
+    ADVERSARIAL = "Adversarial"
+    CANARY = "Canary"
+
+
+# What a model is judged by, so that no run may learn from it.
+JUDGING = (Split.TEST, Split.ADVERSARIAL, Split.CANARY)
 
 
 NOT_HIERARCHICAL = (
@@ -179,7 +185,9 @@ class DataSet(BaseModel, json_schema_extra=HUB_RULES):
         None, description="Pin: the content must have this digest. Default: whatever is there when it is resolved."
     )
     split: Split = Field(
-        description="Train; Validation (tuning and comparison); or Test, which no run may name: it is for judging."
+        description="Train; Validation (tuning and comparison); or what no run may name, for it is judged by it: Test"
+        " (rows like those of production), Adversarial (rows that are meant to be hard), Canary (a few rows that people"
+        " know by heart)."
     )
     columns: Columns = Field(
         default_factory=Columns,

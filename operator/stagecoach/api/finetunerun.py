@@ -27,6 +27,22 @@ from stagecoach.contract.inputs import SHARDABLE
 MAX_RETRIES = 5
 # Not a default of the definitions: see common.BaseModel.
 PROGRESS_DEADLINE = "30m"
+CLEAN_UP_RULES = rules(
+    DURATION.rule,
+    cel(
+        # An odd string is the other rule's matter: here it must only not be an error.
+        "!self.matches('^[0-9]{1,7}[sm]$') || int(self.substring(0, size(self) - 1)) >="
+        " (self.endsWith('m') ? 10 : 600)",
+        "cleanUpAfter must be at least 10m: the Job's name protects against a second start",
+    ),
+)
+
+
+class Purpose(Enum):
+    """What a run is for."""
+
+    CANDIDATE = "Candidate"
+    EXPERIMENT = "Experiment"
 
 
 class BaseRef(BaseModel):
@@ -215,6 +231,12 @@ class FineTuneRunSpec(BaseModel):
     """What is trained, on what, and how. It cannot change, apart from `suspend`."""
 
     project: Name = Field(description="The TransformerProject, in the same namespace.")
+    # Not a default of the definitions: see common.BaseModel.
+    purpose: Optional[Purpose] = Field(
+        None,
+        description="Candidate: what it makes asks to be used, and the project's EvalGates judge it. Experiment: it"
+        " never reaches a gate. It changes nothing about the result. Default: Candidate.",
+    )
     base: BaseRef = Field(
         default_factory=BaseRef, description="Which base model is tuned.", json_schema_extra={"default": {}}
     )
@@ -284,15 +306,7 @@ class FineTuneRunSpec(BaseModel):
         "7d",
         description="How long Jobs and pods (with their logs) stay after their end; at least 10m. The run and its"
         " artifact stay. Default: 7d.",
-        json_schema_extra=rules(
-            DURATION.rule,
-            cel(
-                # An odd string is the other rule's matter: here it must only not be an error.
-                "!self.matches('^[0-9]{1,7}[sm]$') || int(self.substring(0, size(self) - 1)) >="
-                " (self.endsWith('m') ? 10 : 600)",
-                "cleanUpAfter must be at least 10m: the Job's name protects against a second start",
-            ),
-        ),
+        json_schema_extra=CLEAN_UP_RULES,
     )
     force: bool = Field(False, description="Train although the storage holds a record of these inputs. Default: false.")
     suspend: bool = Field(
@@ -304,7 +318,7 @@ class FineTuneRunSpec(BaseModel):
 
 def _unchanged(field: str) -> str:
     # Every other field has a value: it is required, or has a default.
-    if field in ("data", "progressDeadline"):
+    if field in ("data", "progressDeadline", "purpose"):
         return f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})"
     return f"self.{field} == oldSelf.{field}"
 

@@ -66,6 +66,11 @@ class Inputs(Told):
     prompt: PromptRef = Field(description="The prompt in force when the inputs were fixed.")
     storage: str = Field(max_length=512, description="The project's storage when the inputs were fixed.")
     image: str = Field(max_length=512, description="The trainer image of all attempts.")
+    asked: Optional[Digest] = Field(
+        None,
+        description="Identity of how the model is asked: task, labels, base, prompt, tokenization. With the artifact"
+        " and what computes the answers it makes the release that a gate judges.",
+    )
 
 
 class Intent(Enum):

@@ -9,6 +9,7 @@ from stagecoach.api.pods import PodSettings
 from stagecoach.build.labels import API_VERSION, MANAGED_BY, OWNER_KIND, OWNER_NAME, OWNER_UID, REPORTS_PROGRESS
 from stagecoach.contract import access, mounts, progress, retention, tracking, uris
 from stagecoach.contract.access import Access, Credential
+from stagecoach.contract.evaluations import EvaluateJob
 from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, GRACE_SECONDS, MAX_BYTES, AnyJob
 from stagecoach.contract.model import ContractModel
 from stagecoach.contract.reports import TERMINATION_LOG
@@ -74,7 +75,7 @@ class Work:
     """One attempt at something, as the operator decided it."""
 
     name: str
-    document: AnyJob
+    document: AnyJob | EvaluateJob
     image: str
     pull_policy: str
     storage: str  # URI of the project's storage

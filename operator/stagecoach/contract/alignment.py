@@ -17,7 +17,7 @@ from itertools import pairwise
 
 from stagecoach.contract.entities import entities
 from stagecoach.contract.prompts import PLACEHOLDER, Encoded, Encoder
-from stagecoach.contract.tagged import OUTSIDE, Marked, Span, Words, without_space
+from stagecoach.contract.tagged import OUTSIDE, Marked, Span, Words, spans_as_tags, without_space
 
 Place = tuple[int, int]
 Places = Sequence[Place | None]
@@ -78,15 +78,34 @@ def _tag(row: Marked, owner: int | None, first: int | None) -> str:
 def found(row: Words | Marked, where: Places, chosen: Sequence[str]) -> set[Span]:
     """Return what the tags that were chosen for the tokens say is in the row."""
     if isinstance(row, Words):
-        firsts = _firsts(_owners(row, where))
-        by_word = {number: tag for number, tag in zip(firsts, chosen, strict=True) if number is not None}
-        return set(entities([by_word.get(number, OUTSIDE) for number in range(len(row.tokens))]))
+        return set(entities(answered(row, where, chosen)))
     tagged = [(place, tag) for place, tag in zip(where, chosen, strict=True) if place is not None]
     said = {
         Span(*without_space(tagged[span.start][0][0], tagged[span.end - 1][0][1], row.text), span.label)
         for span in entities([tag for _, tag in tagged])
     }
     return {span for span in said if span.start < span.end}
+
+
+def answered(row: Words | Marked, where: Places, chosen: Sequence[str]) -> tuple[str, ...]:
+    """Return the tags that were chosen for the tokens as those of the row's units; see `expected`.
+
+    A word without a token of its own has O.
+    """
+    if isinstance(row, Marked):
+        return spans_as_tags(found(row, where, chosen), len(row.text))
+    by_word = _by_word(row, where, chosen)
+    return tuple(by_word.get(number, OUTSIDE) for number in range(len(row.tokens)))
+
+
+def expected(row: Words | Marked) -> tuple[str, ...]:
+    """Return the tags of the row's units: its words or, where spans are marked, the characters of its text."""
+    return row.tags if isinstance(row, Words) else spans_as_tags(row.spans, len(row.text))
+
+
+def _by_word(row: Words, where: Places, chosen: Sequence[str]) -> dict[int, str]:
+    firsts = _firsts(_owners(row, where))
+    return {number: tag for number, tag in zip(firsts, chosen, strict=True) if number is not None}
 
 
 def given(row: Words | Marked) -> set[Span]:

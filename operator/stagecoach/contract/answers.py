@@ -1,6 +1,7 @@
 """What a release answered, row by row: kept in the storage, so that another comparison asks nobody again.
 
-A file of answers is of one release and one data set: a line of JSON for each row, in the rows' order.
+A file of answers is of one release and one data set, read by certain columns: a line of JSON for each row, in the
+rows' order.
 """
 
 from typing import Literal
@@ -8,6 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from stagecoach.contract.digests import Digest
+from stagecoach.contract.inputs import AnyColumns
 from stagecoach.contract.model import ContractModel
 
 
@@ -20,7 +22,9 @@ class Answer(ContractModel):
         None, description="The probability of each label in their order, where the model has a head that gives it."
     )
     text: str | None = Field(None, description="Of a task that writes: what was written.")
-    tags: tuple[str, ...] | None = Field(None, description="Of a TokenClassification: a tag for each expected one.")
+    tags: tuple[str, ...] | None = Field(
+        None, description="Of a TokenClassification: a tag for each of the row's units, as alignment.expected has them."
+    )
     rank: int | None = Field(
         None, ge=1, description="Of an Embedding: the rank of the row's passage among those of all rows, 1 the best."
     )
@@ -33,6 +37,7 @@ class AnswersManifest(ContractModel):
     schema_version: Literal[1] = 1
     release: Digest
     data: Digest
+    columns: AnyColumns
     rows: int
     digest: Digest = Field(description="Digest of the file's content.")
     image: str = Field(description="The image that asked.")

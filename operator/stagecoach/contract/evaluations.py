@@ -32,6 +32,11 @@ class Suite(ContractModel):
     data: Digest
     columns: AnyColumns
 
+    @property
+    def rows(self) -> str:
+        """The identity of what is asked: the content, and which columns of it are read."""
+        return digest_of_document({"data": self.data, "columns": self.columns.document()})
+
 
 class Reference(StrEnum):
     """What a release is compared with, row by row."""
@@ -105,6 +110,28 @@ class EvaluateJob(ContractModel):
     image: str
     threads: int = Field(1, ge=1, description="CPU threads: whole CPUs that the gate asked for.")
 
+    @model_validator(mode="after")
+    def _as_the_inputs_say(self) -> Self:
+        inputs = self.inputs
+        if self.release.digest != inputs.release:
+            raise ValueError("the release is not that of the inputs")
+        if (self.reference.digest if self.reference else None) != inputs.baseline:
+            raise ValueError("the baseline is not that of the inputs")
+        if [(item.digest, item.columns) for item in self.datasets] != [
+            (each.data, each.columns) for each in inputs.suites
+        ]:
+            raise ValueError("the data sets are not those of the suites, in their order")
+        if {item.digest for item in self.trained_on} != set(inputs.trained_on or ()):
+            raise ValueError("the data sets that were trained on are not those of the inputs")
+        return self
+
+    @property
+    def reference(self) -> Release | None:
+        """The release that the candidate is compared with, if any: the base as it is."""
+        if self.baseline is None:
+            return None
+        return Release(asked=self.baseline.digest, artifact=None, engine=self.release.engine)
+
 
 class Scored(ContractModel):
     """What became of a suite's rows."""
@@ -116,6 +143,8 @@ class Scored(ContractModel):
         None, max_length=100, description="Where rows are that are in the training data too. None: it is not known."
     )
     leaked_rows: int | None = None
+    answers: Digest | None = Field(None, description="Digest of the file with the release's answers.")
+    baseline_answers: Digest | None = Field(None, description="The same of what it is compared with.")
 
 
 class EvaluationRecord(ContractModel):

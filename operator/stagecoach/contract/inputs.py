@@ -257,16 +257,11 @@ class Hyperparameters(ContractModel):
     class_weights: Literal["balanced"] | None = None
 
 
-class Decided(ContractModel):
-    """What decides the result of any run: the task and what it is done with, whether it is trained or imported."""
+class OfTask(ContractModel):
+    """What a model is for, and what follows from that."""
 
-    revision: int = TRAINER_REVISION
     task: str
     architecture: Architecture | None = Field(None, description="None is a decoder, all there once was.")
-    labels: LabelsInput | None = Field(None, description="None: the task has no labels.")
-    base: BaseInput
-    prompt: Prompt
-    tokenization: Tokenization
 
     @property
     def family(self) -> Family:
@@ -282,6 +277,16 @@ class Decided(ContractModel):
     def embeds(self) -> bool:
         """Whether the model makes vectors of texts."""
         return self.task == EMBEDDING
+
+
+class Decided(OfTask):
+    """What decides the result of any run: the task and what it is done with, whether it is trained or imported."""
+
+    revision: int = TRAINER_REVISION
+    labels: LabelsInput | None = Field(None, description="None: the task has no labels.")
+    base: BaseInput
+    prompt: Prompt
+    tokenization: Tokenization
 
     @property
     def digest(self) -> str:

@@ -13,8 +13,8 @@ runs/<inputs hex>/loss.svg       the losses of its training, a picture in the ca
 runs/<inputs hex>/checkpoints/<run uid>/
     step-<step>.<attempt>/       a training in progress, from which another attempt goes on
     step-<step>.<attempt>.json   written last: without it the checkpoint is not there
-outputs/<release hex>/<data hex>.jsonl   what a release answered to each row of a data set
-outputs/<release hex>/<data hex>.json    written last: how many rows, and the digest of the answers
+outputs/<release hex>/<rows hex>.jsonl   what a release answered to each row of a data set, by its columns
+outputs/<release hex>/<rows hex>.json    written last: how many rows, and the digest of the answers
 releases/<hex>.json              what a release is made of
 evaluations/<key hex>/report.json, report.html   what was measured, for machines and for people
 evaluations/<key hex>/record.json   written last: the verdict, which never changes
@@ -87,14 +87,14 @@ def release_file(digest: str) -> str:
     return f"{RELEASES}/{hex_of(digest)}.json"
 
 
-def outputs_file(release: str, data: str) -> str:
-    """Return the file with what a release answered to each row of a data set."""
-    return f"{OUTPUTS}/{hex_of(release)}/{hex_of(data)}.jsonl"
+def outputs_file(release: str, rows: str) -> str:
+    """Return the file with what a release answered to each row; `rows` is the identity of data and columns."""
+    return f"{OUTPUTS}/{hex_of(release)}/{hex_of(rows)}.jsonl"
 
 
-def outputs_manifest(release: str, data: str) -> str:
+def outputs_manifest(release: str, rows: str) -> str:
     """Return the file whose presence says that the answers are complete."""
-    return f"{OUTPUTS}/{hex_of(release)}/{hex_of(data)}.json"
+    return f"{OUTPUTS}/{hex_of(release)}/{hex_of(rows)}.json"
 
 
 def evaluation_folder(key: str) -> str:

@@ -10,15 +10,13 @@ from typing import Literal
 from pydantic import Field
 
 from stagecoach.contract.digests import Digest, digest_of_document
-from stagecoach.contract.inputs import Architecture, BaseInput, Decided, LabelsInput, Prompt, Tokenization
+from stagecoach.contract.inputs import BaseInput, Decided, LabelsInput, OfTask, Prompt, Tokenization
 from stagecoach.contract.model import ContractModel
 
 
-class Asked(ContractModel):
+class Asked(OfTask):
     """How a model of a base is asked: all but its weights, and what computes with them."""
 
-    task: str
-    architecture: Architecture | None = Field(None, description="None is a decoder.")
     labels: LabelsInput | None = Field(None, description="None: the task has no labels.")
     base: BaseInput
     prompt: Prompt
@@ -68,3 +66,10 @@ class Release(ContractModel):
     def digest(self) -> str:
         """The identity by which verdicts, routes and metrics name it."""
         return digest_of_document(self.model_dump(mode="json", by_alias=True))
+
+
+class DescribedRelease(ContractModel):
+    """What a release is made of, as the storage keeps it."""
+
+    release: Release
+    asked: Asked

@@ -75,6 +75,14 @@ def bio(labels: Iterable[str]) -> tuple[str, ...]:
     return (OUTSIDE, *(f"{prefix}-{label}" for label in sorted(set(labels)) for prefix in "BI"))
 
 
+def spans_as_tags(spans: Iterable[Span], units: int) -> tuple[str, ...]:
+    """Return spans that do not overlap as a tag for each unit that they count by."""
+    tags = [OUTSIDE] * units
+    for span in spans:
+        tags[span.start : span.end] = [f"B-{span.label}", *[f"I-{span.label}"] * (span.end - span.start - 1)]
+    return tuple(tags)
+
+
 def words(tokens: Any, tags: Any, number: int) -> Words:
     """Return a row of words and tags. Raises BadCell."""
     each = [_texts(values, what) for values, what in ((tokens, "word"), (tags, "tag"))]

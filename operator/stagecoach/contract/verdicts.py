@@ -41,6 +41,9 @@ class CriterionResult(ContractModel):
     )
     high: float | None = Field(None, description="Upper end.")
     threshold: float | None = Field(None, description="What the value, or the difference, is held against.")
+    mcnemar: float | None = Field(
+        None, description="Of a difference of what is either right or wrong: p of McNemar's exact test, two-sided."
+    )
     scored: int = Field(description="Rows with an answer that could be judged.")
     needed: int | None = Field(
         None, description="Of an Inconclusive: about how many rows it would take to tell, if the difference stays."

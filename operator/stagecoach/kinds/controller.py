@@ -22,7 +22,9 @@ class Settings:
     """What the person who installed the operator chose."""
 
     trainer_image: str
+    evaluator_image: str
     trainer_pull_policy: str = "IfNotPresent"
+    evaluator_pull_policy: str = "IfNotPresent"
     network: Network = field(default_factory=Network)
 
 

@@ -26,7 +26,8 @@ def unreadable(raw: Object, error: ValidationError, now: datetime) -> Plan:
     known = [Condition.model_validate(item) for item in conditions if item["type"] in TOLD]
     told = dated(_facts(error), known, raw["metadata"]["generation"], now)
     others = [item for item in conditions if item["type"] not in TOLD]
-    return Plan(status=before | {"conditions": [*(item.document() for item in told), *others]})
+    seen = {"observedGeneration": raw["metadata"]["generation"]}  # else kstatus waits for somebody to look at it
+    return Plan(status=before | seen | {"conditions": [*(item.document() for item in told), *others]})
 
 
 def _facts(error: ValidationError) -> Sequence[Fact]:

@@ -2,6 +2,7 @@
 
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build import jobs
+from stagecoach.contract.evaluations import EvaluateJob
 from stagecoach.contract.jobs import AnyJob
 from stagecoach.kinds import contracts
 from stagecoach.kinds.controller import Settings
@@ -14,7 +15,7 @@ def work(
     settings: Settings,
     *,
     name: str,
-    document: AnyJob,
+    document: AnyJob | EvaluateJob,
     image: str,
     seconds: int,
     storage: str = "",

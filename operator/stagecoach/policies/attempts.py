@@ -68,12 +68,12 @@ class Row:
     own_remedy: bool = False
 
 
-def other_version(image: str = "") -> str:
-    """Return what to do when a trainer says, or leaves out, what one of the operator's version would not."""
+def other_version(image: str = "", program: str = "trainer") -> str:
+    """Return what to do when a program says, or leaves out, what one of the operator's version would not."""
     which = f", {image}," if image else ""
     return (
-        f"The trainer image{which} is not of the operator's version: whoever installed the operator sets both images of"
-        " the chart to one version."
+        f"The {program} image{which} is not of the operator's version: whoever installed the operator sets all images"
+        " of the chart to one version."
     )
 
 

@@ -88,12 +88,22 @@ class Executor:
 
     async def _create(self, owner: Object, child: Object) -> None:
         resource, namespace = self._resources.of(child), child["metadata"]["namespace"]
+        if resource in self._resources.own.values():
+            await self._create_own(resource, namespace, child)
+            return
         try:
             made = await self._client.create(resource, namespace, child)
         except AlreadyExists:
             made = await self._existing(owner, resource, child)
         if resource in _WATCHED:
             self._intake.child(resource, made)
+
+    async def _create_own(self, resource: Resource, namespace: str, obj: Object) -> None:
+        """Create an object of one of our own kinds, which is nobody's child; who wanted it sees what has its name."""
+        try:
+            self._intake.own(await self._client.create(resource, namespace, obj))
+        except AlreadyExists:
+            logger.debug("already there: %s/%s", resource.kind, obj["metadata"]["name"])
 
     async def _existing(self, owner: Object, resource: Resource, child: Object) -> Object:
         namespace, name = child["metadata"]["namespace"], child["metadata"]["name"]

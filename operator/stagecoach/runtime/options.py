@@ -15,6 +15,7 @@ from stagecoach.kinds.controller import Settings
 from stagecoach.runtime.version import VERSION
 
 PINNED = re.compile(r".+@sha256:[0-9a-f]{64}$")
+PULL_POLICIES = ("IfNotPresent", "Always", "Never")
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 _DESCRIPTION = """\
@@ -30,7 +31,8 @@ Every option may be given as an environment variable instead: --trainer-image as
 /healthz, /readyz and /metrics are served on the metrics port. Logs are JSON, one object a line, on stdout.
 
 example:
-  stagecoach-operator --trainer-image ghcr.io/example/stagecoach-trainer@sha256:<64 hex> --namespace team-a
+  stagecoach-operator --trainer-image registry.example.com/trainer@sha256:<64 hex> \\
+    --evaluator-image registry.example.com/evaluator@sha256:<64 hex> --namespace team-a
 """
 
 
@@ -54,13 +56,20 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
     """Return the options, or end the process with an explanation."""
     parser = _parser()
     given = parser.parse_args([*_from_environment(arguments, environment), *arguments])
-    if not (given.allow_unpinned_images or PINNED.match(given.trainer_image)):
-        parser.error(
-            f"--trainer-image {given.trainer_image} is not pinned: a tag can change under runs that must be repeatable."
-            " Give it as NAME@sha256:DIGEST, or pass --allow-unpinned-images to try things out."
-        )
+    for flag, image in (("--trainer-image", given.trainer_image), ("--evaluator-image", given.evaluator_image)):
+        if not (given.allow_unpinned_images or PINNED.match(image)):
+            parser.error(
+                f"{flag} {image} is not pinned: a tag can change under runs that must be repeatable. Give it as"
+                " NAME@sha256:DIGEST, or pass --allow-unpinned-images to try things out."
+            )
     return Options(
-        settings=Settings(given.trainer_image, given.trainer_pull_policy, _network(given)),
+        settings=Settings(
+            trainer_image=given.trainer_image,
+            evaluator_image=given.evaluator_image,
+            trainer_pull_policy=given.trainer_pull_policy,
+            evaluator_pull_policy=given.evaluator_pull_policy,
+            network=_network(given),
+        ),
         namespaces=tuple(dict.fromkeys(given.namespace)),
         lease_namespace=given.lease_namespace or _own_namespace(),
         lease_name=given.lease_name,
@@ -101,9 +110,19 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "help": "image that resolves, audits and trains, as NAME@sha256:DIGEST (required)",
     },
     "--trainer-pull-policy": {
-        "choices": ("IfNotPresent", "Always", "Never"),
+        "choices": PULL_POLICIES,
         "default": "IfNotPresent",
-        "help": "imagePullPolicy of the jobs (default: %(default)s)",
+        "help": "imagePullPolicy of its jobs (default: %(default)s)",
+    },
+    "--evaluator-image": {
+        "metavar": "IMAGE",
+        "required": True,
+        "help": "image that judges what was trained, as NAME@sha256:DIGEST (required)",
+    },
+    "--evaluator-pull-policy": {
+        "choices": PULL_POLICIES,
+        "default": "IfNotPresent",
+        "help": "imagePullPolicy of its jobs (default: %(default)s)",
     },
     "--allow-unpinned-images": {
         "action": "store_true",

@@ -9,21 +9,28 @@ import pytest
 import yaml
 
 from stagecoach.api.crds import KINDS, Kind, definition
+from stagecoach.api.problem import Task
 from stagecoach.api.resolved import FindingCode
 from stagecoach.contract.access import ENVIRONMENT_VARIABLE, Access
 from stagecoach.contract.mounts import SCRATCH, secret_folder
+from stagecoach.policies import verdicts
 from stagecoach.policies.attempts import HOPELESS_FAILURES, TABLE, AttemptOutcome
 from tests.integration.chart.conftest import Installer
+from tests.integration.chart.test_rights import OPERATOR
 from tests.integration.chart.tools import CHART, DOCUMENTS, REPOSITORY, Cluster, Object, template, walk
 from tests.integration.chart.yaml_blocks import blocks, example
 
 SOURCES = REPOSITORY / "operator" / "stagecoach"
 TRAINER = REPOSITORY / "images" / "trainer" / "stagecoach_trainer"
+EVALUATOR = REPOSITORY / "images" / "evaluator" / "stagecoach_evaluator"
 # Functions and types that take a reason, as a CamelCase word among their arguments.
 TAKES_A_REASON = {
-    *("Blocked", "Event", "Fact", "Problem", "Waiting"),
-    *("blocked", "failed", "incomplete", "in_progress", "ready", "resolving", "stalled", "waiting"),
+    *("Blocked", "Event", "Fact", "Problem", "Unjudged", "UnjudgedRun", "Waiting"),
+    *("blocked", "failed", "incomplete", "in_progress", "pending", "ready", "resolving", "stalled", "waiting"),
+    "_given_up",
 }
+# Policies of one kind alone; attempts.py is of all that have Jobs.
+OWN_POLICIES = {"finetunerun": ("servable.py", "sharing.py", "twins.py"), "evalgate": ("criteria.py",)}
 CONDITION_TYPES = {"Ready", "Resolved", "InputsResolved", "Complete", "Reconciling", "Stalled"}
 # What the API server says when it does not accept an object.
 REFUSALS = {"Forbidden", "Invalid", "BadRequest", "NameTaken"}
@@ -39,7 +46,9 @@ def installed(cluster: Cluster, module_installer: Installer) -> Cluster:
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.plural)
 def test_the_api_server_takes_the_example(installed: Cluster, kind: Kind) -> None:
     document = yaml.safe_dump(example(kind.model.__name__.lower()))
-    installed.kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", document=document)
+    # The operator alone writes Evaluations.
+    account = installed.impersonating(OPERATOR) if kind.plural == "evaluations" else installed
+    account.kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", document=document)
 
 
 @pytest.mark.parametrize("part", [".", "base-model", "compare"])
@@ -82,21 +91,25 @@ def test_every_reason_is_explained(kind: Kind) -> None:
     name = kind.model.__name__.lower()
     page = (DOCUMENTS / "api" / f"{name}.md").read_text()
     own = set(_reasons(SOURCES / "kinds" / name))
-    shared = {
-        *_reasons(SOURCES / "policies"),
-        *_reasons(SOURCES / "kinds" / "invalid.py"),
-        *_reasons(SOURCES / "runtime"),
-    }
+    own |= {reason for policy in OWN_POLICIES.get(name, ()) for reason in _reasons(SOURCES / "policies" / policy)}
+    shared = {*_reasons(SOURCES / "kinds" / "invalid.py"), *_reasons(SOURCES / "runtime")}
     outcomes = {str(outcome) for outcome in TABLE} - {str(AttemptOutcome.SUCCEEDED)}
+    if name == "evalgate":
+        outcomes = set()  # it has no Jobs
+        own |= {"ProjectMissing", "ProjectNotReady"}
+    else:
+        shared |= set(_reasons(SOURCES / "policies" / "attempts.py"))
+        assert "Unschedulable" in shared
+    if name == "evaluation":
+        own |= {*verdicts.REASONS.values(), *verdicts.REMEDIES}
     if name == "transformerproject":
         own |= {code.value for code in FindingCode}
         outcomes -= {str(AttemptOutcome.HOPELESS), str(AttemptOutcome.PREEMPTED), str(AttemptOutcome.SUSPENDED)}
         shared -= {"Starting"}  # a project says Resolving
-    else:
+    elif name == "finetunerun":
         own |= HOPELESS_FAILURES
     assert {reason for reason in own | shared | outcomes | REFUSALS if f"`{reason}`" not in page} == set()
     assert "InternalError" in shared
-    assert "Unschedulable" in shared
 
 
 def test_every_reason_of_the_trainer_is_explained() -> None:
@@ -109,12 +122,23 @@ def test_every_reason_of_the_trainer_is_explained() -> None:
     assert {"BaseMissing", "StorageFull", "EmptyLabel", "InputChanged"} <= given
 
 
-def test_every_module_of_the_trainer_is_in_its_table() -> None:
-    page = (TRAINER.parent / "README.md").read_text()
+def test_every_reason_of_the_evaluator_is_explained() -> None:
+    page = (DOCUMENTS / "api" / "evaluator-reasons.md").read_text()
+    told = set(re.findall(r"^\| `([A-Z][A-Za-z]+)` \|", page, re.MULTILINE))
+    given = set(_problems(EVALUATOR)) - {task.value for task in Task}
+    assert given - told == set()
+    assert told - given - set(_problems(TRAINER)) == set()
+    assert {"ReleaseMismatch", "BaselineUntrained"} <= given
+
+
+@pytest.mark.parametrize("package", [TRAINER, EVALUATOR], ids=lambda package: package.name)
+def test_every_module_of_an_image_is_in_its_table(package: Path) -> None:
+    page = (package.parent / "README.md").read_text()
     table = dict(re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (.+) \|$", page.split("| module |")[1], re.MULTILINE))
     told = [name for names in table for name in re.findall(r"`(\w+)`", names)]
-    assert sorted(told) == _modules(TRAINER)
-    assert sorted(re.findall(r"`(\w+)`", table["`families`"])) == _modules(TRAINER / "families")
+    assert sorted(told) == _modules(package)
+    if package == TRAINER:
+        assert sorted(re.findall(r"`(\w+)`", table["`families`"])) == _modules(TRAINER / "families")
 
 
 def _modules(package: Path) -> list[str]:
@@ -151,12 +175,23 @@ def _reasons(place: Path) -> Iterator[str]:
     """Yield the words that the source gives as reasons."""
     for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
         for node in ast.walk(ast.parse(path.read_text())):
+            words: list[ast.expr] = []
             if isinstance(node, ast.Call) and _called(node) in TAKES_A_REASON:
                 words = [*node.args, *(each.value for each in node.keywords)]
+            words += _fault(node)
+            if words:
                 texts = [each.value for each in words if isinstance(each, ast.Constant) and isinstance(each.value, str)]
                 yield from (
                     text for text in texts if re.fullmatch(r"[A-Z][A-Za-z]+", text) and text not in CONDITION_TYPES
                 )
+
+
+def _fault(node: ast.AST) -> list[ast.expr]:
+    """Return the reason where one is returned with its message."""
+    match node:
+        case ast.Return(value=ast.Tuple(elts=[reason, ast.JoinedStr()])):
+            return [reason]
+    return []
 
 
 def _called(node: ast.Call) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.build import services
+from tests import builders
 from tests.cluster.controlplane import ControlPlane
 from tests.integration.chart.conftest import Installer
 from tests.integration.chart.process import Requests, start_operator
@@ -103,6 +104,10 @@ def test_it_uses_every_right_and_needs_no_other(
     kube.delete("Service", taken)
     succeed(desk, running(desk))
     eventually(lambda: not kube.select("Service"), 30, "the Service goes")
+    # A gate: an Evaluation of that run, and its Job.
+    kube.create(builders.gate(namespace="support"))
+    [judged] = eventually(lambda: kube.select("Evaluation"), 15, "an Evaluation")
+    eventually(lambda: desk.awaits("Evaluation", judged["metadata"]["name"], "Pending"), 15, "it is looked at")
     granted = {right[:3] for namespace in ("stagecoach", "support") for right in _rights(cluster, namespace)}
     # What has just been done is in the audit log a moment later.
     with suppress(AssertionError):  # what is not used is named below

@@ -13,10 +13,11 @@ from tests.integration.support.eventually import eventually
 
 DEFINITIONS = {
     f"customresourcedefinition.apiextensions.k8s.io/{plural}.stagecoach.dev"
-    for plural in ("finetuneruns", "transformerprojects")
+    for plural in ("evalgates", "evaluations", "finetuneruns", "transformerprojects")
 }
 MADE = ("deployment,service,serviceaccount,role,rolebinding", "-l", "app.kubernetes.io/managed-by=Helm")
-CLUSTERWIDE = ("clusterrole,clusterrolebinding", "-l", "app.kubernetes.io/managed-by=Helm")
+POLICIES = "validatingadmissionpolicies,validatingadmissionpolicybindings"
+CLUSTERWIDE = (f"clusterrole,clusterrolebinding,{POLICIES}", "-l", "app.kubernetes.io/managed-by=Helm")
 
 
 @pytest.mark.parametrize(
@@ -69,6 +70,7 @@ def test_install(cluster: Cluster, installer: Installer) -> None:
         "sc-stagecoach",
         "sc-stagecoach-view",
         "sc-stagecoach-edit",
+        "sc-stagecoach-evaluations.restricted",
     }
     assert cluster.names("crd") >= DEFINITIONS
     # The namespace refuses pods that are not restricted.

@@ -24,7 +24,8 @@ PODS = {("list", "", "pods", ""), ("watch", "", "pods", ""), ("get", "", "pods/l
 EVENTS = {("create", "", "events", ""), ("list", "", "events", "")}
 SERVICES = {(verb, "", "services", "") for verb in ("create", "delete", "get", "list", "watch")}
 CLAIMS = {("get", "", "persistentvolumeclaims", "")}
-WORK = OWN | STATUS | JOBS | PODS | EVENTS | SERVICES | CLAIMS
+EVALUATIONS = {("create", "stagecoach.dev", "evaluations", "")}
+WORK = OWN | STATUS | JOBS | PODS | EVENTS | SERVICES | CLAIMS | EVALUATIONS
 
 
 def lease(name: str) -> set[Right]:
@@ -118,6 +119,8 @@ def test_no_cluster_roles_for_named_namespaces(tmp_path: Path) -> None:
         ("delete", "pod", "any", "-n", "team-a"),
         ("delete", "finetunerun", "any", "-n", "team-a"),
         ("annotate", "finetunerun", "any", "a=b", "-n", "team-a"),
+        ("delete", "evaluation", "any", "-n", "team-a"),
+        ("annotate", "evaluation", "any", "a=b", "-n", "team-a"),
     ],
     ids=" ".join,
 )
@@ -153,6 +156,7 @@ def test_people(installed: Cluster, role: str, expected: set[str]) -> None:
 
     # A controller of the control plane puts the rules together.
     wanted = {kind.plural: expected for kind in KINDS}
+    wanted["evaluations"] = expected - {"create", "patch", "update"}
     eventually(lambda: verbs() == wanted, what=f"{wanted} in role {role}")
 
 

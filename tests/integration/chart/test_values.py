@@ -36,6 +36,10 @@ def test_lint_is_strict(tmp_path: Path) -> None:
             {"image": IMAGES["image"], "trainer": {"image": {"repository": PLACE, "tag": "1.0"}}},
             "trainer.image.tag can be moved",
         ),
+        (
+            {"image": IMAGES["image"], "trainer": IMAGES["trainer"]},
+            "evaluator.image.repository is required",
+        ),
         (IMAGES | {"serviceAccount": {"create": False}}, "serviceAccount.name is required"),
     ],
 )
@@ -51,6 +55,7 @@ def test_what_is_missing_is_named(tmp_path: Path, given: dict[str, Any], expecte
         ({"replicas": "2"}, "at '/replicas': got string, want integer"),
         ({"image": {"digest": "latest"}}, "at '/image/digest': 'latest' does not match pattern"),
         ({"image": {"repository": f"{PLACE}@{DIGEST}"}}, "at '/image/repository'"),
+        ({"evaluator": {"images": {}}}, "at '/evaluator': additional properties 'images'"),
         ({"trainer": {"image": {"digests": DIGEST}}}, "at '/trainer/image': additional properties 'digests'"),
         ({"watchNamespaces": "team-a"}, "at '/watchNamespaces': got string, want array"),
         ({"watchNamespaces": ["a", "a"]}, "at '/watchNamespaces': items at 0 and 1 are equal"),
@@ -99,6 +104,7 @@ def test_options_that_the_operator_knows(tmp_path: Path) -> None:
     chosen = options.parse(_container(rendered)["args"], {})
     assert chosen.namespaces == ("team-a", "team-b")
     assert chosen.settings.trainer_image == f"registry.example.com/stagecoach/trainer@{DIGEST}"
+    assert chosen.settings.evaluator_image == f"registry.example.com/stagecoach/evaluator@{DIGEST}"
     assert (chosen.lease_namespace, chosen.lease_name) == ("stagecoach", "sc-stagecoach")
     assert (chosen.metrics_port, chosen.workers, chosen.log_level) == (8080, 4, "DEBUG")
 

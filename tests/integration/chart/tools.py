@@ -18,6 +18,7 @@ DIGEST = "sha256:" + "a" * 64
 IMAGES = {
     "image": {"repository": "registry.example.com/stagecoach/operator", "digest": DIGEST},
     "trainer": {"image": {"repository": "registry.example.com/stagecoach/trainer", "digest": DIGEST}},
+    "evaluator": {"image": {"repository": "registry.example.com/stagecoach/evaluator", "digest": DIGEST}},
 }
 
 Object = dict[str, Any]
@@ -76,8 +77,8 @@ def run(program: str, *arguments: str, document: str = "") -> str:
 
 
 def values(file: Path, **more: Any) -> str:
-    """Write values, with the images that are always needed, and return the path."""
-    file.write_text(yaml.safe_dump(IMAGES | more))
+    """Write values, with the images that are always needed but for those that are None, and return the path."""
+    file.write_text(yaml.safe_dump({name: value for name, value in (IMAGES | more).items() if value is not None}))
     return str(file)
 
 

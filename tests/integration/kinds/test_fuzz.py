@@ -17,6 +17,7 @@ import pytest
 from stagecoach.api.crds import KINDS, Kind, definition
 from tests import builders
 from tests.cluster import ControlPlane
+from tests.integration.kinds import test_admission_gates as admitted
 from tests.integration.kinds import test_admission_projects as projects
 from tests.integration.kinds import test_admission_runs as runs
 from tests.integration.kinds.admission import Change, put, written
@@ -25,6 +26,7 @@ from tests.integration.support.eventually import eventually
 from tests.integration.support.operator import OperatorProcess
 from tests.integration.support.specs import ODD, drawn, specs
 from tests.kube import Kube, KubeError
+from tests.unit.kinds.gates import evaluation
 
 __all__ = ["desk"]
 
@@ -50,15 +52,22 @@ RUNS: list[Change] = [
     put("resources", {"gpusPerNode": 2, "sharding": "Full"}),
     lambda spec: spec.update(resources={"cpu": "4", "memory": "16Gi"}, force=True, retries=0, maxDuration="1h"),
 ]
+COMPARING = admitted.AGAINST | {"allowedDrop": {"absolute": 0.03}, "confidence": 0.9, "advisory": False}
 # One that is ready, one that was found to be wrong, one that is not there.
 OWNERS = ("desk", "desk", "desk", "broken", "none")
 
 
 def seeds(kind: Kind, namespace: str) -> list[builders.Object]:
     """Return specs that are taken."""
-    if kind.model.__name__ == "TransformerProject":
-        return [written(builders.project, namespace, change)["spec"] for change in PROJECTS]
-    return [written(builders.run, namespace, change)["spec"] for change in RUNS]
+    match kind.model.__name__:
+        case "TransformerProject":
+            return [written(builders.project, namespace, change)["spec"] for change in PROJECTS]
+        case "FineTuneRun":
+            return [written(builders.run, namespace, change)["spec"] for change in RUNS]
+        case "EvalGate":
+            return [written(builders.gate, namespace, change)["spec"] for change in admitted.TAKEN]
+        case _:  # as if anybody might write them
+            return [evaluation()["spec"], evaluation(criteria=[COMPARING])["spec"]]
 
 
 def owned(specs: Iterable[builders.Object]) -> list[builders.Object]:
@@ -114,7 +123,8 @@ def said(obj: builders.Object) -> tuple[str, str]:
 def lacks_its_job(obj: builders.Object, jobs: set[str]) -> bool:
     """Whether a Job is decided and neither there nor said to be refused."""
     status = obj.get("status", {})
-    last = [*status.get("attempts", []), status.get("resolution", {})][0 if "resolution" in status else -1]
+    decided = [status[name] for name in ("resolution", "attempt") if name in status]
+    last = [*decided, *reversed(status.get("attempts", [])), {}][0]
     ended = "outcome" in last or obj["spec"].get("suspend")
     return bool(last) and not ended and last["job"] not in jobs and said(obj)[0] in ("Resolving", "Starting")
 

@@ -18,6 +18,7 @@ from tests.integration.support.metrics import Metrics
 
 ROOT = Path(__file__).parents[3]
 TRAINER_IMAGE = "registry.example/trainer@sha256:" + "a" * 64
+EVALUATOR_IMAGE = "registry.example/evaluator@sha256:" + "b" * 64
 OPERATOR_MODULE = "stagecoach.runtime.main"
 
 
@@ -35,6 +36,9 @@ class OperatorProcess:
         self.log = log
         self.port = _free_port()
         own = {"KUBECONFIG": str(kubeconfig), "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}", **(environment or {})}
+        own["STAGECOACH_EVALUATOR_IMAGE"] = (
+            EVALUATOR_IMAGE  # an operator of before there was one does not know the flag
+        )
         others = {name: value for name, value in os.environ.items() if not name.startswith("STAGECOACH_")}
         command = [
             *(sys.executable, "-W", "default", "-m", module, "--trainer-image", TRAINER_IMAGE),

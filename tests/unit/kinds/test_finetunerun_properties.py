@@ -121,6 +121,10 @@ class FineTuneRuns(RuleBasedStateMachine):
         self.world.check_every_failure_speaks()
 
     @invariant()
+    def others_read_how_it_is(self) -> None:
+        self.world.check_what_others_read(("Blocked", "Queued", "Running"), "Failed")
+
+    @invariant()
     def nothing_twice(self) -> None:
         """NothingTwice: one attempt is one Job, made once, and one at a time."""
         attempts = self.world.status.get("attempts", [])

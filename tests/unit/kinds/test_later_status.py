@@ -7,8 +7,11 @@ import pytest
 
 from stagecoach.runtime.merge import merge_patch
 from tests import builders
+from tests.unit.kinds import gates
+from tests.unit.kinds import test_evaluation as evaluations
 from tests.unit.kinds import test_finetunerun as runs
 from tests.unit.kinds import test_transformerproject as projects
+from tests.unit.kinds.gates import world
 from tests.unit.kinds.world import World
 
 LATER = {"type": "Evaluated", "status": "True", "observedGeneration": 1, "lastTransitionTime": builders.CREATED}
@@ -116,10 +119,10 @@ def test_a_run_that_has_not_ended_waits_for_an_operator_that_knows_its_words(
 
 def test_a_spec_that_is_not_known_leaves_the_other_conditions() -> None:
     here = running()
-    here.stored["spec"]["method"] = {"type": "Distillation"}
-    here.history.append(copy.deepcopy(here.stored))
+    here.set_spec(method={"type": "Distillation"})
     here.reconcile()
     assert here.condition("Ready")["reason"] == "InvalidSpec"
+    assert here.status["observedGeneration"] == here.stored["metadata"]["generation"]
     assert here.condition("Servable")["status"] == "True"
     assert here.condition("Evaluated") == LATER
     assert here.condition("Reconciling") == {}
@@ -196,3 +199,86 @@ def test_what_is_not_known_stays_in_the_status_of_a_project() -> None:
     assert here.status["phase"] == "Ready"
     assert lost(before, here.status) == []
     assert here.condition("Evaluated") == LATER
+
+
+def judging() -> World:
+    here = world()
+    evaluations.start(here)
+    return here
+
+
+def judged() -> World:
+    here = judging()
+    evaluations.end(here, builders.evaluation_report("Failed"))
+    return here
+
+
+@pytest.mark.parametrize("changes", [{"phase": "AwaitingReview"}, {"verdict": "Overridden"}, {"mood": "good"}])
+def test_an_evaluation_that_is_decided_is_left_as_it_is(changes: builders.Object) -> None:
+    here = judged()
+    rewritten(here, **changes, conditions=[*here.status["conditions"], LATER])
+    writes = here.status_writes
+    plan = here.reconcile()
+    assert here.status_writes == writes
+    assert plan.create == ()
+
+
+@pytest.mark.parametrize("changes", [{"phase": "AwaitingReview"}, {"verdict": "AwaitingReview"}, {"attempt": "odd"}])
+def test_an_evaluation_that_is_not_waits_for_an_operator_that_knows_its_words(changes: builders.Object) -> None:
+    here = judging()
+    rewritten(here, **changes)
+    jobs = set(here.creations)
+    for _ in range(3):
+        here.wait(400)
+        here.reconcile()
+    assert here.condition("Ready")["reason"] == "StatusUnknown"
+    assert "Upgrade the operator" in here.condition("Ready")["message"]
+    assert set(here.creations) == jobs, "no work is begun again"
+
+
+def test_what_is_not_known_stays_in_the_status_of_an_evaluation() -> None:
+    here = judging()
+    changed = copy.deepcopy(here.status)
+    for part in (changed, changed["attempt"]):
+        part["later"] = [1]
+    changed["conditions"].append(copy.deepcopy(LATER))
+    rewritten(here, **changed)
+    before = here.status
+    evaluations.end(here, builders.evaluation_report())
+    assert here.status["verdict"] == "Passed"
+    assert lost(before, here.status) == []
+    assert here.condition("Evaluated") == LATER
+
+
+def test_an_evaluation_that_asks_for_what_is_not_known_yet_is_not_judged_without_it() -> None:
+    made = gates.evaluation()
+    made["spec"]["criteria"][0]["whenAbsent"] = "Skip"
+    here = world(made)
+    for _ in range(3):
+        here.reconcile()
+    assert here.condition("Ready")["reason"] == "InvalidSpec"
+    assert "spec.criteria.0.whenAbsent is not known to this version" in here.condition("Ready")["message"]
+    assert not here.creations
+
+
+def test_what_is_not_known_stays_in_the_status_of_a_gate() -> None:
+    hall = gates.Hall(gates.succeeded())
+    hall.look()
+    changed = copy.deepcopy(hall.status) | {"phase": "AwaitingReview", "later": [1]}
+    changed["conditions"].append(copy.deepcopy(LATER))
+    changed["verdicts"]["later"] = 1
+    hall.put(hall.gate | {"status": changed})
+    hall.decide(hall.evaluations[0]["metadata"]["name"])
+    hall.look()
+    assert hall.status["phase"] == "Idle"
+    assert hall.status["later"] == [1]
+    assert hall.condition("Evaluated") == LATER
+
+
+def test_a_verdict_that_is_not_known_admits_nothing_and_holds_up_no_other() -> None:
+    hall = gates.Hall(gates.succeeded("first", 1), gates.succeeded("second", 2))
+    hall.look()
+    hall.decide(hall.evaluations[0]["metadata"]["name"], "Overridden")
+    hall.look()
+    assert len(hall.evaluations) == 2
+    assert hall.status["verdicts"] == {"passed": 0, "failed": 0, "inconclusive": 0, "error": 0}

@@ -1,11 +1,12 @@
 """Every Job gets the proxies and certificate authorities that the operator was started with."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from stagecoach.build.jobs import Network
-from stagecoach.kinds.controller import Controller, Settings
+from stagecoach.kinds.controller import Controller
 from stagecoach.kinds.finetunerun.reconcile import CONTROLLER as RUNS
 from stagecoach.kinds.transformerproject.reconcile import CONTROLLER as PROJECTS
 from tests import builders
@@ -16,7 +17,7 @@ NETWORK = Network(https_proxy="http://proxy:1", no_proxy=".svc", ca_config_map="
 
 
 def pod_of(controller: Controller, project: builders.Object | None, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(worlds, "SETTINGS", Settings(trainer_image=builders.IMAGE, network=NETWORK))
+    monkeypatch.setattr(worlds, "SETTINGS", replace(worlds.SETTINGS, network=NETWORK))
     written = builders.run() if project else builders.project()
     here = World(controller, builders.stored(written), project)
     for _ in range(4):

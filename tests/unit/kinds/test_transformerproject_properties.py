@@ -89,6 +89,10 @@ class TransformerProjects(RuleBasedStateMachine):
             assert (ready["status"] == "True") == (self.world.status["phase"] == "Ready")
 
     @invariant()
+    def others_read_how_it_is(self) -> None:
+        self.world.check_what_others_read(("Resolving",), "Incomplete")
+
+    @invariant()
     def nothing_twice(self) -> None:
         """NothingTwice: one reading is one Job, made once."""
         current = self.world.status.get("resolution", {}).get("job")

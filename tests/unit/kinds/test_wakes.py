@@ -12,6 +12,7 @@ from stagecoach.kinds.registry import CONTROLLERS
 from stagecoach.runtime.cache import Cache
 from stagecoach.runtime.intake import Intake
 from tests import builders
+from tests.unit.kinds.gates import evaluation
 from tests.unit.runtime.fakes import Woken
 
 INPUTS = {"digest": builders.digest("1"), "storage": "pvc://store/desk"}
@@ -179,3 +180,49 @@ def test_of_many_that_have_ended_the_newest_are_told() -> None:
     asking = run("asking")
     memory = Memory(asking, *failed, run("suspended", phase="Suspended"))
     assert ended_twins(memory.cache, asking) == tuple(f"uid-failed-{number}" for number in reversed(range(MAX_ENDED)))
+
+
+def test_a_run_that_has_succeeded_wakes_the_gates_of_its_project() -> None:
+    desk, gate = project(records=True), builders.stored(builders.gate(), uid="uid-gate")
+    other = builders.stored(builders.gate("other", project="another"), uid="uid-other")
+    memory = Memory(desk, gate, other, training("first", 70))
+    assert memory.see(training("first", 70, progress={"step": 7})) == set()
+    done = training("first", 70, "Succeeded", "Trained", artifact={"digest": builders.digest("7")})
+    assert memory.see(done) == {"good"}
+    assert memory.lose(done) == {"good"}
+
+
+def test_a_project_wakes_its_gates_and_what_waits_for_it() -> None:
+    judged = evaluation()
+    pending = judged | {"status": {"phase": "Pending"}}
+    desk = project(records=True)
+    memory = Memory(desk, builders.stored(builders.gate(), uid="uid-gate"), pending)
+    name = judged["metadata"]["name"]
+    changed = desk | {"metadata": desk["metadata"] | {"generation": 2}}
+    assert memory.see(changed) == {"good", name}
+    memory.see(judged | {"status": {"phase": "Running"}})
+    assert memory.see(desk) == {"good"}
+    memory.see(judged | {"status": {"phase": "Decided", "completionTime": builders.CREATED}})
+    assert memory.see(changed) == {"good"}
+
+
+def test_an_evaluation_wakes_its_gate_when_it_comes_is_decided_or_goes_and_who_waits_for_its_answers() -> None:
+    first = evaluation()
+    second = evaluation(minScored=0.5) | {}
+    second["metadata"] |= {"uid": "uid-second"}
+    memory = Memory(builders.stored(builders.gate(), uid="uid-gate"))
+    waits = second["metadata"]["name"]
+    assert memory.see(first) == {"good"}
+    assert memory.see(second) == {"good", first["metadata"]["name"]}
+    assert memory.see(first | {"status": {"phase": "Running"}}) == set()
+    decided = first | {"status": {"phase": "Decided", "verdict": "Passed", "completionTime": builders.CREATED}}
+    assert memory.see(decided) == {"good", waits}
+    assert memory.see(decided | {"metadata": decided["metadata"] | {"labels": {}}}) == set()
+    assert memory.lose(decided) == {"good", waits}
+
+
+def test_a_gate_that_changes_wakes_nobody() -> None:
+    gate = builders.stored(builders.gate(), uid="uid-gate")
+    memory = Memory(project(records=True), training("first", 70), evaluation())
+    assert memory.see(gate) == set()
+    assert memory.lose(gate) == set()

@@ -15,7 +15,8 @@ from typing import Any
 
 from stagecoach.contract.reports import Progress
 from stagecoach.kinds.controller import Controller, Settings
-from stagecoach.kinds.plan import Key, Object, Plan
+from stagecoach.kinds.plan import Key, Object, Plan, key_of
+from stagecoach.kinds.registry import CONTROLLERS
 from stagecoach.kinds.view import Read
 from stagecoach.policies.pods import INDEX, JOB_NAME
 from stagecoach.policies.sharing import Claim
@@ -23,7 +24,8 @@ from stagecoach.runtime.problems import Problem, overlay
 from tests import builders
 from tests.remedies import speaks
 
-SETTINGS = Settings(trainer_image=builders.IMAGE)
+SETTINGS = Settings(trainer_image=builders.IMAGE, evaluator_image=builders.EVALUATOR_IMAGE)
+REFERENCES = {each.kind: each.references for each in CONTROLLERS}
 TERMINAL = ("Succeeded", "Failed")
 # A watch that is later than this has broken, and nothing is decided until its next list.
 LAG = timedelta(seconds=30)
@@ -74,7 +76,9 @@ class World:
         self.warnings: dict[str, str] = {}
         self.checkpoint: int | None = None  # of the newest progress line
         self.loss: float | None = None  # of the same
-        self.twins: tuple[World, ...] = ()  # objects of the same kind that compute the same
+        self.twins: tuple[
+            World, ...
+        ] = ()  # objects of the same kind that compute the same; a gate's runs and Evaluations
         self.creations: Counter[str] = Counter()
         self.late_creations: Counter[str] = Counter()  # those that were decided on an old version of the object
         self.moments: list[Moment] = []
@@ -87,7 +91,9 @@ class World:
     # What the reconcilers look at.
 
     def get(self, key: Key) -> Object | None:
-        return self.project if key.kind == "TransformerProject" else None
+        if key.kind == "TransformerProject":
+            return self.project
+        return next((item for item in self.everything() if key_of(item) == key), None)
 
     def read(self, key: Key, read: Callable[[Object], Read]) -> Read | None:
         found = self.get(key)
@@ -95,7 +101,7 @@ class World:
 
     def referrers(self, key: Key) -> Iterable[Object]:
         stored = [world.stored for world in (self, *self.twins)]
-        return [item for item in stored if key in self.controller.references(item)]
+        return [item for item in stored if key in REFERENCES[item["kind"]](item)]
 
     def everything(self) -> Iterable[Object]:
         return [item for item in (self.project, *(world.stored for world in (self, *self.twins))) if item]
@@ -183,6 +189,7 @@ class World:
         before = self.stored.get("status", {})
         ended = before.get("phase") in TERMINAL and self.controller.kind == "FineTuneRun"
         assert not ended or lasting(before) == lasting(status), "a terminal run changed"
+        assert "verdict" not in before or lasting(before) == lasting(status), "VerdictIsFinal"
         json.dumps(status)  # what cannot be sent cannot be meant
         self.stored = copy.deepcopy(self.stored)
         self.stored["status"] = copy.deepcopy(status)
@@ -204,6 +211,10 @@ class World:
 
     def _create(self, job: Object, *, late: bool) -> None:
         name = job["metadata"]["name"]
+        if job["kind"] == "Evaluation":
+            [controller] = [each for each in CONTROLLERS if each.kind == "Evaluation"]
+            self.twins += (World(controller, builders.stored(job, uid=f"uid-{name}"), self.project),)
+            return
         if job["kind"] == "Service":
             assert self.intended(), "a Service was made without an intent in the stored status"
             self.service_objects[name] = copy.deepcopy(job)
@@ -223,7 +234,8 @@ class World:
         resolutions = {
             status[part]["job"] for status in statuses for part in ("resolution", "retention") if part in status
         }
-        return resolutions | {attempt["job"] for status in statuses for attempt in status.get("attempts", [])}
+        attempts = [each for status in statuses for each in (*status.get("attempts", []), status.get("attempt", {}))]
+        return resolutions | {attempt["job"] for attempt in attempts if attempt}
 
     # What everybody else does.
 
@@ -377,17 +389,20 @@ class World:
         """EveryFailureSpeaks: whatever is not well says why, and what to do about it."""
         if not self.status:
             return
-        for attempt in self.status.get("attempts", []):
+        for attempt in (*self.status.get("attempts", []), self.status.get("attempt", {})):
             well = attempt.get("outcome") in (None, "Succeeded")
             assert well or speaks(attempt["outcome"], attempt.get("message", "")), attempt
         ready = self.condition("Ready")
         if ready["reason"] == "InternalError":
             return  # until the operator looks again
         assert ready["status"] == "True" or speaks(ready["reason"], ready["message"]), ready
-        if self.status["phase"] == "Failed":
-            assert self.condition("Stalled")["status"] == "True"
-        if self.status["phase"] == "Succeeded":
-            assert ready["status"] == "True"
-            assert not self.condition("Reconciling")
-        else:
-            assert ready["status"] == "False"
+        well = self.status["phase"] == "Succeeded" or self.status.get("verdict") == "Passed"
+        assert ready["status"] == ("True" if well else "False")
+
+    def check_what_others_read(self, goes_on: tuple[str, ...], needs_somebody: str) -> None:
+        """kstatus reads nothing else: an object is being worked on, or it needs somebody, or Ready says whether it is done."""
+        phase = self.status.get("phase", "")
+        there = {each["type"]: each["status"] for each in self.status.get("conditions", [])}
+        stuck = phase == needs_somebody and self.status.get("verdict") != "Passed"
+        assert there.get("Reconciling") == ("True" if phase in goes_on else None)
+        assert there.get("Stalled") == ("True" if stuck else None)

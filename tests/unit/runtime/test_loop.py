@@ -59,7 +59,7 @@ class World:
         self.leadership = Leadership(self.clock)
         self.leadership.extend(self.clock.now + 1e9)
         executor = Executor(client, Resources(kinds), self.intake, Recorder(client, "me"))
-        settings = Settings("image")
+        settings = Settings("trainer", "evaluator")
         self.current = {NAMESPACE: True}
         current = self.current.__getitem__
         self.loop = Loop(kinds, settings, self.cache, self.queue, executor, self.leadership, current, lambda: NOW)
@@ -181,6 +181,23 @@ async def test_a_name_that_is_taken_by_somebody_else_is_said(owner: str) -> None
     assert (condition["status"], condition["reason"]) == ("False", "NameTaken")
     assert "Job ns/a-1 exists and was not made for this Toy" in condition["message"]
     assert world.stored["status"]["phase"] == "A"
+
+
+async def test_an_object_of_our_own_is_made_and_is_nobodys_child() -> None:
+    world = World(lambda obj: Plan(create=(toy("b"),)) if obj["metadata"]["name"] == "a" else Plan())
+    world.see(toy("a"))
+    await world.settle()
+    assert world.server.made("create") == ["b"]
+    assert world.cache.get(key("b")), "the answer is an observation like any other"
+
+
+async def test_an_object_of_our_own_that_is_there_is_left_as_it_is() -> None:
+    world = World(lambda _: Plan(status={"phase": "A"}, create=(toy("b"),)))
+    world.server.add(toy("b", uid="of-another"))
+    world.see(toy("a"))
+    await world.settle()
+    assert world.stored["status"] == {"phase": "A"}
+    assert world.server.made("get") == []
 
 
 async def test_a_problem_is_shown_once_and_lifted_when_it_is_over() -> None:

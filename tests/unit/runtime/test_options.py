@@ -6,6 +6,8 @@ from stagecoach.build.jobs import Network
 from stagecoach.runtime import options
 
 PINNED = "registry.example/trainer@sha256:" + "a" * 64
+EVALUATOR = "registry.example/evaluator@sha256:" + "b" * 64
+IMAGES = ("--trainer-image", PINNED, "--evaluator-image", EVALUATOR)
 
 
 def parse(*arguments: str, **environment: str) -> options.Options:
@@ -13,14 +15,15 @@ def parse(*arguments: str, **environment: str) -> options.Options:
 
 
 def test_defaults() -> None:
-    chosen = parse("--trainer-image", PINNED)
+    chosen = parse(*IMAGES)
     assert (chosen.namespaces, chosen.workers, chosen.metrics_port) == ((), 16, 8080)
-    assert chosen.settings.trainer_image == PINNED
+    assert (chosen.settings.trainer_image, chosen.settings.evaluator_image) == (PINNED, EVALUATOR)
 
 
 def test_everything_may_be_a_variable() -> None:
     chosen = parse(
         STAGECOACH_TRAINER_IMAGE="trainer:dev",
+        STAGECOACH_EVALUATOR_IMAGE="evaluator:dev",
         STAGECOACH_ALLOW_UNPINNED_IMAGES="true",
         STAGECOACH_NAMESPACE="a, b",
         STAGECOACH_WORKERS="3",
@@ -30,7 +33,7 @@ def test_everything_may_be_a_variable() -> None:
 
 
 def test_a_flag_replaces_its_variable() -> None:
-    chosen = parse("--trainer-image", PINNED, "--namespace=c", STAGECOACH_NAMESPACE="a,b", STAGECOACH_TRAINER_IMAGE="x")
+    chosen = parse(*IMAGES, "--namespace=c", STAGECOACH_NAMESPACE="a,b", STAGECOACH_TRAINER_IMAGE="x")
     assert chosen.namespaces == ("c",)
     assert chosen.settings.trainer_image == PINNED
 
@@ -38,8 +41,13 @@ def test_a_flag_replaces_its_variable() -> None:
 @pytest.mark.parametrize("image", ["trainer:latest", "trainer", "trainer@sha256:abc"])
 def test_an_image_that_can_change_is_refused_with_the_way_out(image: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        parse("--trainer-image", image)
-    assert "--allow-unpinned-images" in capsys.readouterr().err
+        parse(*IMAGES, "--trainer-image", image)
+    assert f"--trainer-image {image} is not pinned" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        parse(*IMAGES, "--evaluator-image", image)
+    said = capsys.readouterr().err
+    assert f"--evaluator-image {image} is not pinned" in said
+    assert "--allow-unpinned-images" in said
 
 
 @pytest.mark.parametrize(
@@ -50,26 +58,25 @@ def test_an_image_that_can_change_is_refused_with_the_way_out(image: str, capsys
         ("--lease-duration", "1"),
         ("--log-level", "LOUD"),
         ("--trainer-pull-policy", "Maybe"),
+        ("--evaluator-pull-policy", "Maybe"),
         ("--ca-bundle", "bundle"),
     ],
 )
 def test_what_makes_no_sense_is_refused(arguments: tuple[str, ...]) -> None:
-    image = ("--trainer-image", PINNED) if arguments else ()
+    image = IMAGES if arguments else ()
     with pytest.raises(SystemExit):
         parse(*image, *arguments)
 
 
 def test_what_the_jobs_need_for_the_network() -> None:
-    chosen = parse(
-        "--trainer-image", PINNED, "--https-proxy=http://p:1", "--no-proxy=.svc", "--ca-bundle=bundle/ca.pem"
-    )
+    chosen = parse(*IMAGES, "--https-proxy=http://p:1", "--no-proxy=.svc", "--ca-bundle=bundle/ca.pem")
     expected = Network(https_proxy="http://p:1", no_proxy=".svc", ca_config_map="bundle", ca_key="ca.pem")
     assert chosen.settings.network == expected
-    assert parse("--trainer-image", PINNED).settings.network == Network()
+    assert parse(*IMAGES).settings.network == Network()
 
 
 def test_no_two_processes_are_alike() -> None:
-    assert parse("--trainer-image", PINNED).identity != parse("--trainer-image", PINNED).identity
+    assert parse(*IMAGES).identity != parse(*IMAGES).identity
 
 
 def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:

@@ -256,10 +256,10 @@ def trained_vectors(project: Project, job: TrainJob, report: ArtifactReport) -> 
     texts = [f"query: {query}" for query, _ in HELD_OUT] + [f"passage: {passage}" for passage in ANSWERS.values()]
     prompts = [tuple(tokenizer(text)["input_ids"]) for text in texts]
     folder = project.storage.path(f"artifacts/sha256/{report.digest[7:]}")
-    found = asking.both(
-        record, base, folder, prompts, 5, lambda model: finding._embedder(model, base.pooling, tokenizer)
+    asked: asking.Questions[Any, list[Any]] = asking.Questions(
+        prompts, lambda model: finding._embedder(model, base.pooling, tokenizer), list
     )
-    return torch.stack(found[1])
+    return torch.stack(asking.both(record, base, folder, asked, 5)[1])
 
 
 def test_what_is_published_beside_the_weights(project: Project) -> None:

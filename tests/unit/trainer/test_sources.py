@@ -145,10 +145,11 @@ def test_leakage_names_count_and_place(project: Project) -> None:
     assert message == "1 of 2 rows of valid are training rows too (valid:2 = train:4)."
 
 
-def test_what_a_model_is_chosen_by_is_not_what_it_is_judged_by(project: Project) -> None:
+@pytest.mark.parametrize("judging", [Split.TEST, Split.ADVERSARIAL, Split.CANARY])
+def test_what_a_model_is_chosen_by_is_not_what_it_is_judged_by(project: Project, judging: Split) -> None:
     project.write("valid.csv", [("new", "card_lost"), ("newer", "card_lost")])
     project.write("test.csv", [("Newer", "card_lost"), ("HELLO,  my card is lost", "card_lost")])
-    valid, test = read(project, "valid", split=Split.VALIDATION), read(project, "test", split=Split.TEST)
+    valid, test = read(project, "valid", split=Split.VALIDATION), read(project, "test", split=judging)
     assert list(findings._leaks([test, valid, read(project, "train")])) == [
         "1 of 2 rows of test are training rows too (test:3 = train:4).",
         "1 of 2 rows of test are validation rows too (test:2 = valid:3).",

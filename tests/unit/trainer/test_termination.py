@@ -15,6 +15,8 @@ from stagecoach.contract.reports import (
     ResolvedLabels,
     ResolvedModel,
 )
+from stagecoach.contract.verdicts import MAX_CRITERIA, CriterionResult, EvaluationReport, Verdict
+from stagecoach.contract.verdicts import Outcome as Result
 from stagecoach_trainer import termination
 
 DIGEST = "sha256:" + "a1" * 32
@@ -102,6 +104,66 @@ def test_a_packed_message_that_is_damaged_is_none() -> None:
 def test_what_fits_is_left_as_it_is() -> None:
     whole = resolution(1, 1, 8, "label_")
     assert Report.parse(termination.message(whole)) == whole
+
+
+def evaluation(criteria: int, name: int, character: str) -> Report:
+    """Return a verdict with nothing in common between its results."""
+    draw = random.Random(17)  # noqa: S311 - nothing is kept secret with it
+
+    def result(number: int) -> CriterionResult:
+        value, reference, low, high = (draw.random() for _ in range(4))
+        return CriterionResult(
+            criterion=f"{number}-" + "".join(draw.choices("abcdefghijklmnopqrstuvwxyz0123456789-", k=name)),
+            outcome=draw.choice(list(Result)),
+            advisory=draw.random() < 0.5,
+            value=value,
+            reference=reference,
+            low=low,
+            high=high,
+            threshold=draw.random(),
+            mcnemar=draw.random(),
+            scored=draw.randrange(10**6),
+            needed=draw.randrange(10**6),
+            message="".join(draw.choices(f"abcdefgh {character}", k=300)),
+        )
+
+    told = EvaluationReport(
+        verdict=Verdict.FAILED,
+        results=tuple(map(result, range(criteria))),
+        message="".join(draw.choices(f"abcdefgh {character}", k=700)),
+        record=f"sha256:{draw.randbytes(32).hex()}",
+        rows=10**6,
+        leaked=10**6,
+        exposures=10**6,
+        seconds=draw.random(),
+    )
+    return Report(outcome=Outcome.DONE, evaluation=told)
+
+
+@pytest.mark.parametrize("character", ["x", "é", "👋", "\x01"])
+@pytest.mark.parametrize(("criteria", "name"), [(1, 5), (8, 20), (MAX_CRITERIA, 20), (MAX_CRITERIA, 60)])
+def test_every_verdict_fits_with_all_of_its_results(criteria: int, name: int, character: str) -> None:
+    whole = evaluation(criteria, name, character).evaluation
+    text = termination.message(evaluation(criteria, name, character))
+    assert len(text.encode()) <= MAX_BYTES
+    parsed = Report.parse(text)
+    assert parsed is not None
+    assert whole is not None
+    told = parsed.evaluation
+    assert told is not None
+    assert (told.verdict, told.record, told.rows, told.leaked) == (
+        whole.verdict,
+        whole.record,
+        whole.rows,
+        whole.leaked,
+    )
+    assert [(each.criterion, each.outcome, each.advisory, each.scored) for each in told.results] == [
+        (each.criterion, each.outcome, each.advisory, each.scored) for each in whole.results
+    ]
+    for short, long in zip(told.results, whole.results, strict=True):
+        assert (short.value, short.threshold) == pytest.approx((long.value, long.threshold), abs=1e-4)
+    if criteria == 1:
+        assert told == whole
 
 
 @pytest.mark.parametrize("character", ["x", "é", "👋", "\x01"])

@@ -24,12 +24,15 @@ class Parts:
 
 
 def pretrained(kind: Any, folder: str, precision: str, **options: Any) -> Any:
-    """Return what a class of transformers makes of a folder: safetensors alone, no code, nothing from the network."""
+    """Return what a class of transformers makes of a folder: safetensors alone, no code, nothing from the network.
+
+    The precision is a number format, or auto: that of the folder's own files.
+    """
     settings(folder)
     with telling():
         return kind.from_pretrained(
             folder,
-            dtype=getattr(torch, precision),
+            dtype="auto" if precision == "auto" else getattr(torch, precision),
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,

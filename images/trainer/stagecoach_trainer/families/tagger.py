@@ -5,7 +5,7 @@ from typing import Any
 from datasets import Dataset
 from transformers import AutoModelForTokenClassification, DataCollatorForTokenClassification
 
-from stagecoach.contract.inputs import Decided
+from stagecoach.contract.inputs import OfTask
 from stagecoach_trainer.encoding import Encoding
 from stagecoach_trainer.families import IGNORED, Parts, with_padding
 from stagecoach_trainer.families.encoder import SEQUENCES, Head, balanced, loss_of, trainable
@@ -14,9 +14,9 @@ from stagecoach_trainer.train import Prepared
 TOKENS = Head(AutoModelForTokenClassification, "ForTokenClassification", "TOKEN_CLS")
 
 
-def head_of(inputs: Decided) -> Head:
-    """Return what the head of these inputs' encoder chooses for."""
-    return TOKENS if inputs.tags else SEQUENCES
+def head_of(of: OfTask) -> Head:
+    """Return what the head of such an encoder chooses for."""
+    return TOKENS if of.tags else SEQUENCES
 
 
 def build(prepared: Prepared, precision: str) -> Parts:

@@ -1,7 +1,8 @@
 """Fixing a run's inputs: from names in specs to digests, or the reason why not yet."""
 
 from stagecoach.api.common import ConditionStatus
-from stagecoach.api.data import DataSet, Split
+from stagecoach.api.data import JUDGING, DataSet, Split
+from stagecoach.api.evalgate import EvalGate
 from stagecoach.api.finetunerun import ClassWeights, FineTuneRun, Sharding
 from stagecoach.api.methods import DataRef, MethodType
 from stagecoach.api.problem import Task
@@ -18,6 +19,7 @@ from stagecoach.contract.inputs import (
     RunInputs,
 )
 from stagecoach.contract.jobs import Checkpoints, DataSource, Group, ImportJob, Owner, TrainJob
+from stagecoach.contract.releases import Asked
 from stagecoach.kinds import contracts
 from stagecoach.kinds.conditions import Fact
 from stagecoach.kinds.finetunerun import imports, labels, methods
@@ -62,16 +64,19 @@ def freeze(run: FineTuneRun, project: TransformerProject, image: str) -> Inputs:
         storage=project.spec.storage.uri,
         image=image,
     )
-    return inputs.model_copy(update={"digest": decided(run, project, inputs).digest})
+    result = decided(run, project, inputs)
+    return inputs.model_copy(update={"digest": result.digest, "asked": Asked.of(result).digest})
 
 
-def ready_project(run: FineTuneRun, project: TransformerProject | None) -> TransformerProject:
-    """Return the run's project when it is Ready. Raises Blocked."""
+def ready_project(
+    asking: FineTuneRun | EvalGate, project: TransformerProject | None, then: str = "the run starts then"
+) -> TransformerProject:
+    """Return the project of a run, or of a gate, when it is Ready. Raises Blocked."""
     if project is None:
         raise Blocked(
             "ProjectMissing",
-            f"spec.project: there is no TransformerProject {run.spec.project!r} in namespace"
-            f" {run.metadata.namespace!r}. Create it: the run starts then.",
+            f"spec.project: there is no TransformerProject {asking.spec.project!r} in namespace"
+            f" {asking.metadata.namespace!r}. Create it: {then}.",
         )
     ready = next((item for item in project.status.conditions if item.type == "Ready"), None)
     resolution = project.status.resolution
@@ -101,11 +106,11 @@ def _check_split(field: str, dataset: DataSet | None, split: Split, specs: dict[
             f"{field}: the project has no such data set; it has {', '.join(sorted(specs))}. Create the run with one of"
             " them, or add it to the project.",
         )
-    if dataset.split is Split.TEST:
+    if dataset.split in JUDGING:
         raise Blocked(
             "TestSplitUsed",
-            f"{field}: this data set has split Test. What a model is judged by must not be seen in training: create"
-            f" the run with a data set of split {split}.",
+            f"{field}: this data set has split {dataset.split}. What a model is judged by must not be seen in training:"
+            f" create the run with a data set of split {split}.",
             waits=False,
         )
     if dataset.split is not split:

@@ -1,5 +1,6 @@
 """What a run has to do with other objects: which it names, and which it wakes."""
 
+from stagecoach.kinds.evalgate.neighbours import gates
 from stagecoach.kinds.finetunerun.observe import project_key
 from stagecoach.kinds.finetunerun.twins import inputs_key, to_wake
 from stagecoach.kinds.plan import Key, Object
@@ -13,16 +14,17 @@ def references(raw: Object) -> tuple[Key, ...]:
 
 
 def wakes(_key: Key, view: View, before: Object | None, after: Object | None) -> tuple[Key, ...]:
-    """Return for whom it counts that a run has changed: its project, and runs of the same inputs."""
-    return (*_projects(view, before, after), *to_wake(view, before, after))
+    """Return for whom it counts that a run has changed: its project, gates, and runs of the same inputs."""
+    return (*_judges(view, before, after), *to_wake(view, before, after))
 
 
-def _projects(view: View, before: Object | None, after: Object | None) -> tuple[Key, ...]:
-    """Return the project, when there is an artifact more, or one less, and that is news to it."""
+def _judges(view: View, before: Object | None, after: Object | None) -> tuple[Key, ...]:
+    """Return the project, if that is news to it, and the gates, when there is an artifact more, or one less."""
     states = [raw for raw in (before, after) if raw is not None]
     if _artifact(before) == _artifact(after):
         return ()
-    return tuple(key for key in map(project_key, states) if _asks_for_artifacts(view.get(key)))
+    projects = (key for key in map(project_key, states) if _asks_for_artifacts(view.get(key)))
+    return (*projects, *(key for raw in states for key in gates(view, raw)))
 
 
 def _artifact(raw: Object | None) -> str:

@@ -55,7 +55,7 @@ def observe(view: View, raw: Object, now: datetime) -> Observed:
 def _with_storage(observed: Observed, view: View) -> Observed:
     """Add what retention has to know. What is in use is looked for only when a Job is told, for it takes time."""
     project, told = observed.project, observed.project.status.retention
-    runs = list(view.referrers(_key(project)))
+    runs = _runs(view, project)
     artifacts = {run.get("status", {}).get("artifact", {}).get("digest", "") for run in runs}
     seen = replace(observed, made=digest_of_document(sorted(artifacts)))
     if told is None or told.completion_time is not None:
@@ -76,11 +76,16 @@ def _key(project: TransformerProject) -> Key:
     return Key("TransformerProject", project.metadata.namespace, project.metadata.name)
 
 
+def _runs(view: View, project: TransformerProject) -> list[Object]:
+    """Return the project's runs: gates and Evaluations refer to it as well."""
+    return [item for item in view.referrers(_key(project)) if item["kind"] == "FineTuneRun"]
+
+
 def _has_succeeded_run(view: View, project: TransformerProject) -> bool:
     """Look through the project's runs, unless it is known already that the storage holds records."""
     if project.status.storage and project.status.storage.records:
         return True
-    return any(_has_record_in(project.spec.storage.uri, run.get("status", {})) for run in view.referrers(_key(project)))
+    return any(_has_record_in(project.spec.storage.uri, run.get("status", {})) for run in _runs(view, project))
 
 
 def _has_record_in(storage: str, run: Object) -> bool:

@@ -230,13 +230,13 @@ def _references(_raw: Object) -> tuple[Key, ...]:
 
 
 def _wakes(key: Key, view: View, before: Object | None, after: Object | None) -> tuple[Key, ...]:
-    """Return the runs that may wait for the project, when it is another to them than before."""
-    if _as_runs_read_it(before) == _as_runs_read_it(after):
+    """Return runs, gates and Evaluations that may wait for the project, when it is another to them than before."""
+    if _as_others_read_it(before) == _as_others_read_it(after):
         return ()
-    return tuple(key_of(run) for run in view.referrers(key) if waits(run))
+    return tuple(key_of(item) for item in view.referrers(key) if waits(item))
 
 
-def _as_runs_read_it(raw: Object | None) -> Object | None:
+def _as_others_read_it(raw: Object | None) -> Object | None:
     if raw is None:
         return None
     metadata = {name: raw["metadata"].get(name) for name in ("uid", "generation", "annotations")}

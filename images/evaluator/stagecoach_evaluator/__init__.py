@@ -1,0 +1,1 @@
+"""The evaluator: asks releases for answers, measures these, and comes to a verdict."""

@@ -1,0 +1,109 @@
+"""What releases answer to the rows of suites: as it is kept in the storage or, where it is not, by asking them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from stagecoach.contract import layout, progress
+from stagecoach.contract.answers import Answer, AnswersManifest
+from stagecoach.contract.evaluations import EvaluateJob, Suite
+from stagecoach.contract.store import Store
+from stagecoach_evaluator import records
+from stagecoach_evaluator.parties import Parties, Party
+from stagecoach_evaluator.suites import Rows
+from stagecoach_evaluator.telling import Teller
+from stagecoach_trainer import places, quiet
+from stagecoach_trainer.train import say
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The answers of a release to each row of a data set, and the digest of the file that they are kept in."""
+
+    each: tuple[Answer, ...]
+    digest: str
+
+    @property
+    def scored(self) -> int:
+        """How many of them can be judged."""
+        return sum(answer.error is None for answer in self.each)
+
+
+# By release and rows.
+All = dict[tuple[str, str], Answers]
+
+
+def collect(job: EvaluateJob, parties: Parties, suites: Sequence[Rows], storage: Store) -> All:
+    """Return the answers of all parties to all suites; what was asked is kept as soon as it is answered.
+
+    Raises BadInput when a release has to be asked, and cannot.
+    """
+    found: All = {}
+    missing: list[tuple[Party, list[Rows]]] = []
+    for party in parties.all:
+        left = []
+        for rows in {each.suite.rows: each for each in suites}.values():
+            known = kept(storage, party.release.digest, rows)
+            if known is None:
+                left.append(rows)
+            else:
+                found[party.release.digest, rows.suite.rows] = known
+        if left:
+            missing.append((party, left))
+    if not missing:
+        say("all answers are kept in the storage: nobody is asked")
+        return found
+    progress.begins("loading libraries and models")
+    # torch and all that is built on it: seconds and hundreds of megabytes, so not before it is needed.
+    with quiet.importing():
+        from stagecoach_evaluator import asking
+
+    total = sum(len(rows.dataset.rows) for _, left in missing for rows in left)
+    asker = asking.ready(job, parties, [party for party, _ in missing], storage)
+    teller = Teller(total)
+    for party, left in missing:
+        for rows, answers, seconds in asker.ask(party, left, teller):
+            key = party.release.digest, rows.suite.rows
+            found[key] = keep(job, party, rows.suite, answers, seconds)
+    return found
+
+
+def kept(storage: Store, release: str, rows: Rows) -> Answers | None:
+    """Return what a release answered when it was last asked, or None when that is not there, or not as it was."""
+    suite = rows.suite
+    place = layout.outputs_manifest(release, suite.rows)
+    try:
+        manifest = AnswersManifest.model_validate_json(storage.read(place), extra="ignore")
+        content = storage.read(layout.outputs_file(release, suite.rows))
+        answers = tuple(Answer.model_validate_json(line) for line in content.splitlines())
+    except FileNotFoundError:
+        return None
+    except ValidationError:
+        say(f"the answers in {place} cannot be read: they are asked for anew")
+        return None
+    numbers = list(range(len(rows.dataset.rows)))
+    intact = manifest.digest == records.digest_of(content) and [answer.row for answer in answers] == numbers
+    if not intact or (manifest.release, manifest.data, manifest.columns) != (release, suite.data, suite.columns):
+        say(f"the answers in {place} are not those that were written: they are asked for anew")
+        return None
+    return Answers(answers, manifest.digest)
+
+
+def keep(job: EvaluateJob, party: Party, suite: Suite, answers: tuple[Answer, ...], seconds: float) -> Answers:
+    """Write answers, and that they are complete last."""
+    storage, release, uid = places.storage(), party.release.digest, job.subject.uid
+    content = "".join(f"{answer.line()}\n" for answer in answers).encode()
+    found = Answers(answers, records.digest_of(content))
+    manifest = AnswersManifest(
+        release=release,
+        data=suite.data,
+        columns=suite.columns,
+        rows=len(answers),
+        digest=found.digest,
+        image=job.image,
+        seconds=round(seconds, 3),
+    )
+    storage.write(layout.outputs_file(release, suite.rows), content, uid)
+    storage.write(layout.outputs_manifest(release, suite.rows), f"{manifest.line()}\n".encode(), uid)
+    return found

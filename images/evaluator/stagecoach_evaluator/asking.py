@@ -1,0 +1,184 @@
+"""Asking releases the rows of suites, by the library that trained them: the engine Transformers."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from stagecoach.contract import alignment, progress
+from stagecoach.contract.answers import Answer
+from stagecoach.contract.evaluations import EvaluateJob
+from stagecoach.contract.inputs import Family
+from stagecoach.contract.prompts import Encoder, TooLong, encoder_for, for_passages
+from stagecoach.contract.reports import BadInput, Problem
+from stagecoach.contract.rows import AnyRow, Match
+from stagecoach.contract.store import Store
+from stagecoach.contract.tagged import Marked, Words
+from stagecoach_evaluator.parties import Parties, Party
+from stagecoach_evaluator.suites import CHANGED, Rows
+from stagecoach_evaluator.telling import Teller
+from stagecoach_trainer import asking as models
+from stagecoach_trainer import bases, choosing, copies, finding, lengths, lookup, tagging, uses, writing
+from stagecoach_trainer.asking import Loaded, Model, Questions, Tuned
+from stagecoach_trainer.bases import Base
+from stagecoach_trainer.families import encoder, tagger
+
+BATCH = 16
+MAX_ERROR = 500  # characters
+NOT_NUMBERS = "what the model computes for this row is not a number"
+
+Answered = tuple[Rows, tuple[Answer, ...], float]
+
+
+@dataclass(frozen=True)
+class Asker:
+    """What it takes to ask: a base that is what it should be, and where the run's artifact lies, if that is needed."""
+
+    base: Base
+    artifact: str | None
+
+    def ask(self, party: Party, suites: Sequence[Rows], teller: Teller) -> Iterator[Answered]:
+        """Yield the answers of a release to each suite, with the seconds it took. Two models are never in memory."""
+        tokens = encoder_for(
+            party.asked.family, bases.load_tokenizer(self.base), party.asked.prompt, party.asked.tokenization
+        )
+        with models.loaded(self._model(party)) as loaded:
+            for rows in suites:
+                begun = time.monotonic()
+                count = len(rows.dataset.rows)
+                tell = partial(teller.made, party.name)
+                answers = tuple(_Rows(party, tokens, self.base).answers(rows.dataset.rows, loaded, tell))
+                teller.done(count)
+                yield rows, answers, time.monotonic() - begun
+
+    def _model(self, party: Party) -> Model:
+        tuned = Tuned.of(party.record, self.artifact) if party.record and self.artifact else None
+        precision = party.release.engine.precision
+        return Model(party.asked, party.labels, self.base, tuned, precision, party.seed)
+
+
+def ready(job: EvaluateJob, parties: Parties, wanted: Sequence[Party], storage: Store) -> Asker:
+    """Return what asks these. Raises BadInput when one of them cannot be asked, before any of them is."""
+    inputs = parties.record.inputs
+    source = job.base.model_copy(update={"model": inputs.base.model, "tokenizer": inputs.base.tokenizer})
+    base = bases.read(source, mismatch="InputChanged", remedy=CHANGED, family=inputs.family, embeds=inputs.embeds)
+    for party in wanted:
+        if party.record is None:
+            _check_base(job, party, base)
+    return Asker(base, _artifact(job, parties, storage) if parties.candidate in wanted else None)
+
+
+def _check_base(job: EvaluateJob, party: Party, base: Base) -> None:
+    """Raise BadInput for a base that cannot answer by itself, and for a prompt that it has no positions for."""
+    asked = party.asked
+    of_a_head = bool(party.labels) and asked.family is Family.ENCODER
+    if of_a_head and not encoder.keeps_head(base.folder, party.labels, tagger.head_of(asked)):
+        names = ", ".join(criterion.name for criterion in job.inputs.criteria if criterion.against)
+        message = (
+            f"the base {base.source.name} has no head for these labels: what it would choose is chance, and to be"
+            " better than that is no merit."
+        )
+        remedy = "Leave `against: Baseline` out of these criteria, and give each a min."
+        raise BadInput(Problem.of("BaselineUntrained", message, field="criteria", value=names, remedy=remedy))
+    tokens = encoder_for(asked.family, bases.load_tokenizer(base), asked.prompt, asked.tokenization)
+    lengths.check(base, lengths.of(tokens, party.labels))
+
+
+def _artifact(job: EvaluateJob, parties: Parties, storage: Store) -> str:
+    """Return where the artifact's files are, all of them as they were published. Raises BadInput."""
+    digest = parties.record.artifact.digest
+    uses.note(storage, digest, job.subject)
+    manifest = storage.verified(digest)
+    if manifest is None:
+        remedy = "Create a run with the same inputs: what has no artifact is trained again."
+        message = f"{lookup.absent(storage, parties.record)}."
+        raise BadInput(Problem.of("ArtifactMissing", message, value=digest, remedy=remedy))
+    return copies.artifact(storage, manifest)
+
+
+class _Rows:
+    """What a release is asked of rows, and what it says of each."""
+
+    def __init__(self, party: Party, tokens: Encoder, base: Base) -> None:
+        self._party = party
+        self._tokens = tokens
+        self._passages = for_passages(tokens)
+        self._base = base
+
+    def answers(self, rows: Sequence[AnyRow], model: Loaded, tell: Callable[[int, int, int], None]) -> list[Answer]:
+        """Return an answer for each row; of a row that cannot be asked, why."""
+        read: dict[int, Any] = {}
+        found: dict[int, Answer] = {}
+        for position, row in enumerate(rows):
+            progress.made()
+            try:
+                read[position] = self._read(row)
+            except TooLong as error:
+                found[position] = _none(position, str(error))
+            except BadInput as error:
+                found[position] = _none(position, error.problem.message)
+        if read:
+            questions = self._questions([rows[position] for position in read], list(read.values()))
+            prompts = len(questions.prompts)
+            said = model.answers(questions, BATCH, lambda done: tell(done, prompts, len(rows)))
+            found |= zip(read, said, strict=True)
+        return [found[position].model_copy(update={"row": position}) for position in range(len(rows))]
+
+    def _read(self, row: AnyRow) -> Any:
+        """Return a row as tokens. Raises TooLong, and BadInput when the template refuses it."""
+        if isinstance(row, Match):
+            return self._tokens.encode(row.query), self._passages.encode(row.positive)
+        if isinstance(row, Words | Marked):
+            return tagging.located(self._tokens, row)
+        return self._tokens.all_of(row)
+
+    def _questions(self, rows: Sequence[Any], read: Sequence[Any]) -> Questions[Any, list[Answer]]:
+        asked, labels = self._party.asked, self._party.labels
+        if asked.embeds:
+            return _then(
+                finding.questions(self._base.pooling, self._tokens, rows),
+                partial(_ranked, passages=len({row.positive for row in rows})),
+            )
+        if asked.tags:
+            return _then(tagging.questions(labels, read), partial(_tagged, rows, read, labels))
+        if labels:
+            return _then(choosing.questions(asked, labels, self._tokens, read), partial(_chosen, labels))
+        return _then(writing.questions(self._tokens, read), _written)
+
+
+def _then(questions: Questions[Any, Any], answers: Callable[[Any], list[Answer]]) -> Questions[Any, list[Answer]]:
+    return Questions(questions.prompts, questions.asks, lambda found: answers(questions.read(found)))
+
+
+def _ranked(ranks: list[int], passages: int) -> list[Answer]:
+    # Behind the last place is who is nowhere.
+    return [_none(0, NOT_NUMBERS) if rank > passages else Answer(row=0, rank=rank) for rank in ranks]
+
+
+def _tagged(
+    rows: Sequence[Any], read: Sequence[tagging.Located], labels: Sequence[str], chosen: list[list[str]]
+) -> list[Answer]:
+    return [
+        _none(0, NOT_NUMBERS)
+        if tagging.UNKNOWN in set(tags) - set(labels)
+        else Answer(row=0, tags=alignment.answered(row, located.places, tags))
+        for row, located, tags in zip(rows, read, chosen, strict=True)
+    ]
+
+
+def _chosen(labels: Sequence[str], choices: list[choosing.Choice]) -> list[Answer]:
+    return [
+        _none(0, NOT_NUMBERS)
+        if choice.label is None
+        else Answer(row=0, label=labels[choice.label], scores=choice.scores)
+        for choice in choices
+    ]
+
+
+def _written(texts: list[str]) -> list[Answer]:
+    return [Answer(row=0, text=text) for text in texts]
+
+
+def _none(row: int, why: str) -> Answer:
+    return Answer(row=row, error=why if len(why) <= MAX_ERROR else f"{why[: MAX_ERROR - 1]}…")

@@ -1,0 +1,205 @@
+"""From what was measured to a verdict: a result for each criterion, and why.
+
+Fail closed: what is missing, undefined or too little is an Error or Inconclusive, and never Passed. docs/statistics.md
+says all of it in words.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stagecoach.contract import metrics
+from stagecoach.contract.evaluations import Criterion, EvaluationInputs
+from stagecoach.contract.metrics import Metric
+from stagecoach.contract.verdicts import CriterionResult, Outcome, Verdict
+from stagecoach_evaluator import words
+from stagecoach_evaluator.intervals import Estimate, Undefined
+from stagecoach_evaluator.measured import Measured, Suite
+from stagecoach_evaluator.power import needed
+
+# Of a difference, where the criterion does not say.
+CONFIDENCE = 0.95
+
+
+def judge(inputs: EvaluationInputs, measured: Measured) -> tuple[tuple[CriterionResult, ...], Verdict, str]:
+    """Return a result for each criterion, the verdict, and the verdict in words."""
+    # All criteria must pass: that a good release fails in one of them by chance is likelier the more there are.
+    tests = sum(_by_interval(criterion) and not criterion.advisory for criterion in inputs.criteria)
+    results = tuple(_result(criterion, inputs, measured, max(tests, 1)) for criterion in inputs.criteria)
+    leaks, gaps = _leaks(measured), _gaps(inputs, measured)
+    verdict = _verdict([each.outcome for each in results if not each.advisory], leaks, gaps)
+    return results, verdict, words.verdict(verdict, results, [*leaks, *gaps])
+
+
+def _by_interval(criterion: Criterion) -> bool:
+    return criterion.against is not None or criterion.confidence is not None
+
+
+def _verdict(outcomes: Sequence[Outcome], leaks: Sequence[str], gaps: Sequence[str]) -> Verdict:
+    if leaks or Outcome.FAILED in outcomes:
+        return Verdict.FAILED
+    if gaps or not outcomes or Outcome.ERROR in outcomes:
+        return Verdict.ERROR
+    return Verdict.PASSED if set(outcomes) == {Outcome.PASSED} else Verdict.INCONCLUSIVE
+
+
+def _leaks(measured: Measured) -> list[str]:
+    leaked = {name: suite.leaked or 0 for name, suite in measured.suites.items()}
+    return [words.leaked(name, rows) for name, rows in leaked.items() if rows]
+
+
+def _gaps(inputs: EvaluationInputs, measured: Measured) -> list[str]:
+    """Return why nothing may pass, whatever the criteria say."""
+    found = []
+    if not any(not criterion.advisory for criterion in inputs.criteria):
+        found.append(words.NOTHING_DECIDES)
+    for suite in inputs.suites:
+        if suite.name not in measured.each:
+            found.append(words.no_suite(suite.name))
+            continue
+        one = measured.each[suite.name]
+        if not _enough(one.scored, one.rows, inputs.min_scored):
+            found.append(words.too_few(suite.name, one.scored, one.rows, inputs.min_scored))
+    if inputs.trained_on is None or any(suite.leaked is None for suite in measured.suites.values()):
+        found.append(words.TRAINING_UNKNOWN)
+    return found
+
+
+def _enough(scored: int, rows: int, least: float) -> bool:
+    # A share that is not a number lets nothing pass.
+    return rows > 0 and scored >= least * rows
+
+
+@dataclass(frozen=True)
+class _Test:
+    """What a criterion asks: a number on the right side of a threshold."""
+
+    criterion: Criterion
+    threshold: float
+    upper: bool  # the number may not be above it; else not below
+    tests: int
+
+    @property
+    def confidence(self) -> float | None:
+        """Of the interval that decides whether it passes; None: the number itself decides."""
+        given = self.criterion.confidence
+        return CONFIDENCE if given is None and self.criterion.against is not None else given
+
+    @property
+    def failing(self) -> float:
+        """Of the interval that decides whether it fails: corrected for the number of criteria (Bonferroni)."""
+        return 1 - (1 - (self.confidence or 0)) / self.tests
+
+    def clear(self, low: float, high: float) -> bool:
+        """Whether an interval is on the right side."""
+        return high <= self.threshold if self.upper else low >= self.threshold
+
+    def beyond(self, low: float, high: float) -> bool:
+        """Whether an interval is on the wrong side."""
+        return low > self.threshold if self.upper else high < self.threshold
+
+    def outcome(self, estimate: Estimate) -> Outcome:
+        """What comes of it. Raises Undefined."""
+        if self.confidence is None:
+            passed = self.clear(estimate.value, estimate.value)
+            return Outcome.PASSED if passed else Outcome.FAILED
+        if self.clear(*estimate.interval(self.confidence)):
+            sure = self.threshold < 0 or self._differ(estimate, 1 - self.confidence)
+            return Outcome.PASSED if sure else Outcome.INCONCLUSIVE
+        if self.beyond(*estimate.interval(self.failing)):
+            sure = self.threshold > 0 or self._differ(estimate, 1 - self.failing)
+            return Outcome.FAILED if sure else Outcome.INCONCLUSIVE
+        return Outcome.INCONCLUSIVE
+
+    @staticmethod
+    def _differ(estimate: Estimate, level: float) -> bool:
+        """Whether McNemar's test does not contradict that one is better than the other, where there is such a test."""
+        return estimate.mcnemar is None or estimate.mcnemar <= level
+
+    def needed(self, estimate: Estimate, rows: int) -> int | None:
+        """About how many rows it would take."""
+        right = self.clear(estimate.value, estimate.value)
+        confidence = (self.confidence if right else self.failing) or 0
+        return needed(estimate, self.threshold, (1 - confidence) / 2, rows)
+
+
+def _result(criterion: Criterion, inputs: EvaluationInputs, measured: Measured, tests: int) -> CriterionResult:
+    suite = measured.each.get(criterion.suite)
+    scored = _scored(criterion, suite) if suite else 0
+    try:
+        metric = _metric(criterion, inputs, measured, suite, scored)
+        assert suite is not None  # noqa: S101 - for mypy: _metric raises where there is none
+        return _measured(criterion, metric, suite, scored, tests)
+    except Undefined as error:
+        message = words.error(criterion, error)
+        return CriterionResult(
+            criterion=criterion.name,
+            outcome=Outcome.ERROR,
+            advisory=criterion.advisory,
+            scored=scored,
+            message=message,
+        )
+
+
+def _scored(criterion: Criterion, suite: Suite) -> int:
+    return suite.scored if criterion.against is None else suite.compared
+
+
+def _metric(
+    criterion: Criterion, inputs: EvaluationInputs, measured: Measured, suite: Suite | None, scored: int
+) -> Metric:
+    """Return the criterion's metric. Raises Undefined where it cannot be measured."""
+    found = metrics.find(measured.task, criterion.metric)
+    if found is None:
+        names = ", ".join(metrics.names(measured.task))
+        raise Undefined(f"the task {measured.task} has no metric of this name.", f"Choose one of {names}.")
+    if criterion.label is not None and not found.by_label:
+        raise Undefined(f"there is no {found.name} of one label.", "Leave out label, or choose recall or f1.")
+    if suite is None:
+        raise Undefined(f"there is no suite {criterion.suite!r}.", "Choose one of the gate's suites.")
+    if criterion.against is not None and suite.answers.baseline is None:
+        raise Undefined("there is no baseline to compare with.", "Report this: the baseline was not asked.")
+    if not _enough(scored, suite.rows, inputs.min_scored):
+        why = f"{scored} of {suite.rows} rows can be judged, and minScored is {inputs.min_scored:g}."
+        raise Undefined(why, "See in the report why the others have no answer.")
+    return found
+
+
+def _measured(criterion: Criterion, metric: Metric, suite: Suite, scored: int, tests: int) -> CriterionResult:
+    reference = None
+    if criterion.against is None:
+        estimate = candidate = suite.estimate(metric, criterion.label)
+    else:
+        all_three = suite.difference(metric, criterion.label)
+        candidate, reference, estimate = all_three.candidate, all_three.baseline, all_three.difference
+    test = _test(criterion, metric, tests)
+    if not (math.isfinite(estimate.value) and math.isfinite(test.threshold)):
+        raise Undefined(f"{metric.name} is not a number.", "See the answers' numbers in the report.")
+    outcome = test.outcome(estimate)
+    low, high = estimate.interval(test.confidence) if test.confidence is not None else (None, None)
+    result = CriterionResult(
+        criterion=criterion.name,
+        outcome=outcome,
+        advisory=criterion.advisory,
+        value=candidate.value,
+        reference=reference.value if reference else None,
+        low=low,
+        high=high,
+        threshold=test.threshold,
+        mcnemar=estimate.mcnemar,
+        scored=scored,
+        needed=test.needed(estimate, scored) if outcome is Outcome.INCONCLUSIVE else None,
+    )
+    message = words.result(criterion, result, estimate.value, test.confidence, test.failing)
+    return result.model_copy(update={"message": message})
+
+
+def _test(criterion: Criterion, metric: Metric, tests: int) -> _Test:
+    if criterion.min is not None:
+        return _Test(criterion, criterion.min, upper=False, tests=tests)
+    if criterion.max is not None:
+        return _Test(criterion, criterion.max, upper=True, tests=tests)
+    better = -criterion.allowed_drop if criterion.allowed_drop is not None else criterion.min_gain or 0.0
+    # Where less is better, to be worse is to be above.
+    sign = 1 if metric.higher_is_better else -1
+    return _Test(criterion, sign * better, upper=not metric.higher_is_better, tests=tests)

@@ -1,0 +1,116 @@
+"""EvaluateJob: from inputs that are fixed by digest to a verdict, and the evidence for it.
+
+Every step leaves something whole or nothing, and the record comes last: an attempt that ends before it is followed by
+one that goes on from the answers that are kept.
+"""
+
+import time
+from collections.abc import Sequence
+
+from stagecoach.contract import progress
+from stagecoach.contract.evaluations import EvaluateJob, EvaluationRecord
+from stagecoach.contract.store import Store, require_storage
+from stagecoach.contract.times import now
+from stagecoach.contract.verdicts import EvaluationReport
+from stagecoach_evaluator import answering, exposures, judging, leakage, parties, records, reporting, suites
+from stagecoach_evaluator.leakage import Leaks
+from stagecoach_evaluator.parties import Parties
+from stagecoach_evaluator.seen import Seen
+from stagecoach_evaluator.suites import Rows
+from stagecoach_trainer import places
+from stagecoach_trainer.train import say
+
+SHOWN = 20
+
+
+def evaluate(job: EvaluateJob) -> EvaluationReport:
+    """Come to a verdict unless there is one, publish the evidence, and return what to report. Raises BadInput."""
+    storage = places.storage()
+    require_storage(storage)
+    who = parties.read(job, storage)
+    known = records.adopted(storage, job)
+    if known is not None:
+        return known
+    uid = job.subject.uid
+    storage.probe(uid)  # what an attempt that was killed left there goes as well
+    try:
+        return _evaluated(job, who, storage)
+    finally:
+        places.storage().clean(uid)
+
+
+def _evaluated(job: EvaluateJob, who: Parties, storage: Store) -> EvaluationReport:
+    started, begun = now(), time.monotonic()
+    _begins("reading the suites")
+    rows = suites.read(job, who)
+    leaks = _leaks(job, rows)
+    seen = _seen(job, who, rows, leaks, storage)
+    _begins("judging the answers")
+    judged = judging.judged(job, who, seen)
+    record = EvaluationRecord(
+        key=job.inputs.digest,
+        inputs=job.inputs,
+        release=job.release,
+        run_inputs=job.run_inputs,
+        project=job.project,
+        owner=job.owner,
+        subject=job.subject,
+        gate=job.gate,
+        run=job.run,
+        verdict=judged.verdict,
+        message=judged.message,
+        results=judged.results,
+        suites=tuple(each.scored for each in seen),
+        exposures=max((each.exposures for each in seen), default=0),
+        report=(),
+        image=job.image,
+        started=started,
+        finished=now(),
+        seconds=round(time.monotonic() - begun, 3),
+    )
+    _begins("publishing")
+    files = reporting.files(job, who, seen, judged, record)
+    # Opened anew, for its keys may have been renewed meanwhile; and looked into, for another may have been faster.
+    storage = places.storage()
+    described = tuple(party.described for party in who.all)
+    return records.adopted(storage, job) or records.publish(storage, record, files, described, job.subject.uid)
+
+
+def _leaks(job: EvaluateJob, rows: Sequence[Rows]) -> Leaks | None:
+    """Return which rows were trained on, and tell of them; None: nobody knows what was trained on."""
+    if job.inputs.trained_on is None:
+        return None
+    _begins("looking for the suites' rows in the training data")
+    leaks = leakage.find([each.dataset for each in rows], map(suites.data, job.trained_on))
+    for each, found in zip(rows, leaks, strict=True):
+        for row, place in list(found.items())[:SHOWN]:
+            say(f"suite {each.suite.name}: {each.dataset.place(row)} is in the training data too: {place}")
+        if len(found) > SHOWN:
+            say(
+                f"suite {each.suite.name}: {len(found)} rows are in the training data, {SHOWN} of which are named above"
+            )
+    return leaks
+
+
+def _seen(
+    job: EvaluateJob, who: Parties, rows: Sequence[Rows], leaks: Leaks | None, storage: Store
+) -> tuple[Seen, ...]:
+    """Return the suites with all answers. Raises BadInput when a release has to be asked, and cannot."""
+    answers = answering.collect(job, who, rows, storage)
+    judged = exposures.count(places.storage(), job.release.digest, {each.suite.data for each in rows})
+    reference = job.reference
+    return tuple(
+        Seen(
+            rows=each,
+            candidate=answers[job.release.digest, each.suite.rows],
+            baseline=answers[reference.digest, each.suite.rows] if reference else None,
+            leaked=None if leaks is None else leaks[number],
+            exposures=judged[each.suite.data],
+        )
+        for number, each in enumerate(rows)
+    )
+
+
+def _begins(what: str) -> None:
+    say(what)
+    progress.begins(what)

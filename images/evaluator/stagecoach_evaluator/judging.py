@@ -1,0 +1,75 @@
+"""From answers to numbers, results and a verdict, in the words that the statistics take."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from stagecoach.contract import metrics, progress
+from stagecoach.contract.evaluation_report import Estimate as Told
+from stagecoach.contract.evaluation_report import Measured as Row
+from stagecoach.contract.evaluations import EvaluateJob
+from stagecoach.contract.metrics import Metric
+from stagecoach.contract.verdicts import CriterionResult, Verdict
+from stagecoach_evaluator.criteria import CONFIDENCE, judge
+from stagecoach_evaluator.intervals import Estimate, Undefined
+from stagecoach_evaluator.measured import Measured, Suite, SuiteAnswers
+from stagecoach_evaluator.parties import Parties
+from stagecoach_evaluator.seen import Seen
+
+MAX_MESSAGE = 300
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The verdict with what it follows from, and by suite what else was measured."""
+
+    verdict: Verdict
+    message: str
+    results: tuple[CriterionResult, ...]
+    metrics: Mapping[str, tuple[Row, ...]]
+
+
+def judged(job: EvaluateJob, who: Parties, seen: Sequence[Seen]) -> Judged:
+    """Judge the answers, and measure whatever the task has."""
+    suites = {
+        each.rows.suite.name: SuiteAnswers(
+            each.rows.expected(),
+            each.candidate.each,
+            each.baseline.each if each.baseline else None,
+            None if each.leaked is None else len(each.leaked),
+        )
+        for each in seen
+    }
+    measured = Measured(who.candidate.asked.task, who.candidate.labels, suites, job.inputs.digest)
+    results, verdict, message = judge(job.inputs, measured)
+    return Judged(verdict, message, results, {name: _table(name, suite, job) for name, suite in measured.each.items()})
+
+
+def _table(name: str, suite: Suite, job: EvaluateJob) -> tuple[Row, ...]:
+    """Return the suite's metrics: those of the criteria, and those that the task has besides."""
+    asked = [
+        (found, criterion.label)
+        for criterion in job.inputs.criteria
+        if criterion.suite == name and (found := metrics.find(suite.task, criterion.metric))
+    ]
+    every = dict.fromkeys([*((metric, None) for metric in metrics.usual(suite.task)), *asked])
+    return tuple(_row(metric, label, suite) for metric, label in every)
+
+
+def _row(metric: Metric, label: str | None, suite: Suite) -> Row:
+    progress.made(f"measuring {metric.name}")
+    row = Row(metric=metric.name, label=label, confidence=CONFIDENCE)
+    try:
+        if suite.answers.baseline is None:
+            return row.model_copy(update={"candidate": _told(suite.estimate(metric, label))})
+        three = suite.difference(metric, label)
+    except Undefined as error:
+        return row.model_copy(update={"message": str(error)[:MAX_MESSAGE]})
+    told = {name: _told(getattr(three, name)) for name in ("candidate", "baseline", "difference")}
+    return row.model_copy(update=told)
+
+
+def _told(estimate: Estimate) -> Told:
+    low, high = estimate.interval(CONFIDENCE)
+    known = math.isfinite(low) and math.isfinite(high)
+    return Told(value=estimate.value, low=low if known else None, high=high if known else None)

@@ -1,0 +1,96 @@
+"""Who is asked: the release that is judged, and the base that it is compared with, as the run's record says."""
+
+from dataclasses import dataclass
+from typing import NoReturn
+
+from stagecoach.contract.digests import short
+from stagecoach.contract.evaluations import EVALUATOR_REVISION, EvaluateJob
+from stagecoach.contract.inputs import LabelsInput
+from stagecoach.contract.records import Record, RunRecord
+from stagecoach.contract.releases import Asked, DescribedRelease, Release
+from stagecoach.contract.reports import BadInput, Problem
+from stagecoach.contract.store import Store
+from stagecoach_trainer import lookup
+
+
+@dataclass(frozen=True)
+class Party:
+    """A release, how it is asked, and the run's record if the run's artifact belongs to it."""
+
+    name: str  # in words
+    release: Release
+    asked: Asked
+    labels: tuple[str, ...]
+    record: RunRecord | None
+
+    @property
+    def described(self) -> DescribedRelease:
+        """What is kept of it."""
+        return DescribedRelease(release=self.release, asked=self.asked)
+
+    @property
+    def seed(self) -> int:
+        """What draws a head that the base lacks, before that of an adapter takes its place."""
+        return self.record.inputs.hyperparameters.seed if isinstance(self.record, Record) else 0
+
+
+@dataclass(frozen=True)
+class Parties:
+    """Both of them, and the record of the run."""
+
+    record: RunRecord
+    candidate: Party
+    baseline: Party | None
+
+    @property
+    def all(self) -> tuple[Party, ...]:
+        """Those that there are."""
+        return (self.candidate, self.baseline) if self.baseline else (self.candidate,)
+
+
+def read(job: EvaluateJob, storage: Store) -> Parties:
+    """Return who is asked. Raises BadInput when the record is not there, or is of another release."""
+    if job.inputs.revision != EVALUATOR_REVISION:
+        message = (
+            f"the gate asks for evaluator revision {job.inputs.revision}, and this image has {EVALUATOR_REVISION}."
+        )
+        remedy = "Set the operator's evaluator image to the one of its own version."
+        raise BadInput(Problem.of("RevisionDiffers", message, remedy=remedy))
+    known = lookup.read_record(storage, job.run_inputs)
+    if known is None:
+        message = f"the storage has no record of the run {job.run} that can be read."
+        remedy = "Bring back its folder below runs/, or create another run with the same inputs."
+        raise BadInput(Problem.of("RecordMissing", message, value=job.run_inputs, remedy=remedy))
+    record = known[0]
+    asked = Asked.of(record.inputs)
+    found = Release(asked=asked.digest, artifact=record.artifact.digest, engine=job.release.engine)
+    if found.digest != job.release.digest:
+        what = "is asked otherwise" if found.asked != job.release.asked else "made another artifact"
+        _refuse(f"by its record the run {job.run} {what}: this is the release {short(found.digest)}", job)
+    candidate = Party("the release", job.release, asked, record.labels, record)
+    return Parties(record, candidate, _baseline(job, record))
+
+
+def _baseline(job: EvaluateJob, record: RunRecord) -> Party | None:
+    asked, release = job.baseline, job.reference
+    if asked is None or release is None:
+        return None
+    for name in ("task", "architecture", "base"):
+        if getattr(asked, name) != getattr(record.inputs, name):
+            _refuse(f"what it is to be compared with has another {name} than the run {job.run}", job)
+    return Party("the base", release, asked, _labels(asked.labels, record, job), None)
+
+
+def _labels(labels: LabelsInput | None, record: RunRecord, job: EvaluateJob) -> tuple[str, ...]:
+    """Return the labels that the base chooses among: the run's, given or by the same data."""
+    if labels == record.inputs.labels:
+        return record.labels
+    if labels is None or labels.values != record.labels:
+        _refuse(f"what it is to be compared with has other labels than the run {job.run}", job)
+    return labels.values
+
+
+def _refuse(what: str, job: EvaluateJob) -> NoReturn:
+    message = f"{what}, and {short(job.release.digest)} was to be judged."
+    remedy = "Bring back the record that the run wrote, or create another run and have the gate judge that."
+    raise BadInput(Problem.of("ReleaseMismatch", message, value=job.run_inputs, remedy=remedy))

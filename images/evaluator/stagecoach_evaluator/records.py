@@ -1,0 +1,127 @@
+"""Evidence in the storage: what was decided is written once, the record last, and used by whoever asks again."""
+
+import hashlib
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+
+from stagecoach.contract import layout
+from stagecoach.contract.digests import FileEntry, hex_of
+from stagecoach.contract.evaluations import EvaluateJob, EvaluationInputs, EvaluationRecord
+from stagecoach.contract.releases import DescribedRelease
+from stagecoach.contract.store import Content, Store
+from stagecoach.contract.verdicts import EvaluationReport, Outcome, Verdict
+from stagecoach_trainer.train import say
+
+
+def read(storage: Store, key: str) -> tuple[EvaluationRecord, str] | None:
+    """Return the record of the evaluation with this key and its content's digest, or None when there is none to use."""
+    try:
+        content = storage.read(layout.evaluation_record(key))
+        # One of a later version may have more in it: what it has of ours stays true.
+        record = EvaluationRecord.model_validate_json(content, extra="ignore")
+    except (FileNotFoundError, ValidationError):
+        return None
+    return (record, digest_of(content)) if hex_of(record.key) == hex_of(key) else None
+
+
+def adopted(storage: Store, job: EvaluateJob) -> EvaluationReport | None:
+    """Return what was decided before on the same inputs, where all of its evidence is there as it was written."""
+    key = job.inputs.digest
+    if not storage.exists(layout.evaluation_record(key)):
+        return None
+    known = read(storage, key)
+    why = "its record cannot be read" if known is None else _damage(storage, known[0], job.inputs)
+    if known is None or why:
+        say(f"the storage holds a damaged evaluation of these inputs: {why}; it is done anew")
+        return None
+    say("the storage holds an evaluation of these inputs: nothing is computed")
+    return report_of(*known, adopted=True)
+
+
+def _damage(storage: Store, record: EvaluationRecord, inputs: EvaluationInputs) -> str | None:
+    """Return what is wrong with the evidence, or None."""
+    if record.inputs != inputs or record.release.digest != inputs.release:
+        return "its record is of other inputs than its key says"
+    if not _follows(record):
+        return f"its verdict is {record.verdict}, which does not follow from its results"
+    for file in record.report:
+        place = f"{layout.evaluation_folder(record.key)}/{file.path}"
+        try:
+            found = storage.entry(place, file.path)
+        except FileNotFoundError:
+            return f"{place} is not there"
+        if found != file:
+            return f"{place} is not what its record says"
+    return None
+
+
+def _follows(record: EvaluationRecord) -> bool:
+    """Whether there is a result for each criterion and, where it is Passed, nothing speaks against that."""
+    asked = [(criterion.name, criterion.advisory) for criterion in record.inputs.criteria]
+    if [(result.criterion, result.advisory) for result in record.results] != asked:
+        return False
+    passed = all(result.advisory or result.outcome is Outcome.PASSED for result in record.results)
+    clean = all(suite.leaked_rows == 0 for suite in record.suites)
+    return (passed and clean) or record.verdict is not Verdict.PASSED
+
+
+def publish(
+    storage: Store,
+    record: EvaluationRecord,
+    files: Mapping[str, bytes],
+    releases: tuple[DescribedRelease, ...],
+    uid: str,
+) -> EvaluationReport:
+    """Write the report's files, what the releases are made of, and the record last; return what to report.
+
+    An earlier record, which was damaged, gets a name of its own.
+    """
+    folder = layout.evaluation_folder(record.key)
+    for name, content in files.items():
+        storage.write(f"{folder}/{name}", content, uid)
+    for release in releases:
+        _write_once(storage, layout.release_file(release.release.digest), f"{release.line()}\n".encode(), uid)
+    entries = tuple(FileEntry(path=name, size=len(files[name]), sha256=_sha256(files[name])) for name in sorted(files))
+    record = record.model_copy(update={"report": entries})
+    content = (record.model_dump_json(by_alias=True, exclude_none=True, indent=2) + "\n").encode()
+    place = layout.evaluation_record(record.key)
+    if storage.exists(place):
+        earlier = storage.read(place)
+        storage.write(f"{folder}/record.{hex_of(digest_of(earlier))[:12]}.json", earlier, uid)
+    storage.write(place, content, uid)
+    return report_of(record, digest_of(content), adopted=False)
+
+
+def _write_once(storage: Store, place: str, content: Content, uid: str) -> None:
+    try:
+        same = storage.read(place) == content
+    except FileNotFoundError:
+        same = False
+    if not same:
+        storage.write(place, content, uid)
+
+
+def report_of(record: EvaluationRecord, digest: str, *, adopted: bool) -> EvaluationReport:
+    """Return what a Job reports of a record, whose content has the given digest."""
+    leaked = [suite.leaked_rows for suite in record.suites]
+    return EvaluationReport(
+        verdict=record.verdict,
+        results=record.results,
+        message=record.message,
+        record=digest,
+        adopted=adopted,
+        rows=sum(suite.rows for suite in record.suites),
+        leaked=None if None in leaked else sum(rows or 0 for rows in leaked),
+        exposures=record.exposures,
+        seconds=record.seconds,
+    )
+
+
+def digest_of(content: bytes) -> str:
+    """Return the digest of a file's bytes."""
+    return f"sha256:{_sha256(content)}"
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

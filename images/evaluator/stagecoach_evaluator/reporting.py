@@ -1,0 +1,61 @@
+"""The evaluation's report: what it is made of, row by row."""
+
+from collections.abc import Sequence
+
+from stagecoach.contract import alignment
+from stagecoach.contract.evaluation_report import Measured
+from stagecoach.contract.evaluations import EvaluateJob, EvaluationRecord
+from stagecoach.contract.rows import AnyRow
+from stagecoach.contract.tagged import Marked, Words
+from stagecoach_evaluator import leakage
+from stagecoach_evaluator.judging import Judged
+from stagecoach_evaluator.parties import Parties
+from stagecoach_evaluator.report import Data, SuiteData, render
+from stagecoach_evaluator.report_rows import Case
+from stagecoach_evaluator.seen import Seen
+
+
+def files(
+    job: EvaluateJob, who: Parties, seen: Sequence[Seen], judged: Judged, record: EvaluationRecord
+) -> dict[str, bytes]:
+    """Return the report's files by their names."""
+    return render(
+        Data(
+            job=job,
+            asked=who.candidate.asked,
+            base=who.record.base,
+            method=who.record.method,
+            labels=who.candidate.labels,
+            suites=tuple(
+                _suite(job, number, each, judged.metrics[each.rows.suite.name]) for number, each in enumerate(seen)
+            ),
+            verdict=judged.verdict,
+            message=judged.message,
+            results=judged.results,
+            exposures=record.exposures,
+            started=record.started,
+            finished=record.finished,
+            seconds=record.seconds,
+        )
+    )
+
+
+def _suite(job: EvaluateJob, number: int, seen: Seen, metrics: tuple[Measured, ...]) -> SuiteData:
+    dataset = seen.rows.dataset
+    return SuiteData(
+        suite=seen.rows.suite,
+        source=job.datasets[number],
+        cases=[_case(row, dataset.place(position)) for position, row in enumerate(dataset.rows)],
+        candidate=seen.candidate.each,
+        baseline=seen.baseline.each if seen.baseline else None,
+        metrics=metrics,
+        scored=seen.scored,
+        exposures=seen.exposures,
+    )
+
+
+def _case(row: AnyRow, place: str) -> Case:
+    if isinstance(row, Words | Marked):
+        tokens = row.tokens if isinstance(row, Words) else None
+        return Case(place, row.text, row.target, alignment.expected(row), tokens)
+    return Case(place, leakage.text_of(row), row.target)

@@ -1,0 +1,34 @@
+"""What there is to judge: the suites' rows, what was answered to them, and which of them were trained on."""
+
+from dataclasses import dataclass
+
+from stagecoach.contract.evaluations import Scored
+from stagecoach_evaluator.answering import Answers
+from stagecoach_evaluator.suites import Rows
+
+MAX_LEAKED = 100
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One suite with all that is known of it."""
+
+    rows: Rows
+    candidate: Answers
+    baseline: Answers | None
+    leaked: dict[int, str] | None  # by position, where in the training data; None: nobody knows what that was
+    exposures: int
+
+    @property
+    def scored(self) -> Scored:
+        """What became of its rows."""
+        dataset, leaked = self.rows.dataset, self.leaked
+        return Scored(
+            suite=self.rows.suite.name,
+            rows=len(dataset.rows),
+            scored=self.candidate.scored,
+            leaked=None if leaked is None else tuple(dataset.place(row) for row in list(leaked)[:MAX_LEAKED]),
+            leaked_rows=None if leaked is None else len(leaked),
+            answers=self.candidate.digest,
+            baseline_answers=self.baseline.digest if self.baseline else None,
+        )

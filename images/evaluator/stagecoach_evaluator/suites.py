@@ -1,0 +1,75 @@
+"""The rows that a gate judges by, read and checked."""
+
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+from stagecoach.contract import alignment
+from stagecoach.contract.evaluations import EvaluateJob, Suite
+from stagecoach.contract.inputs import (
+    Columns,
+    CompletionColumns,
+    MatchColumns,
+    MessagesColumns,
+    OfTask,
+    PairColumns,
+    SpanColumns,
+    WordColumns,
+)
+from stagecoach.contract.jobs import DataSource
+from stagecoach.contract.reports import BadInput, Problem
+from stagecoach.contract.tagged import Marked, Words
+from stagecoach_evaluator.parties import Parties
+from stagecoach_trainer import sources
+from stagecoach_trainer.sources import Dataset
+
+CHANGED = (
+    "Bring back the content that this was to be judged by, or have the project read it again (set its annotation"
+    " stagecoach.dev/requested-at): the gate then judges by what is there."
+)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A suite, and what its data set holds."""
+
+    suite: Suite
+    dataset: Dataset
+
+    def expected(self) -> list[str | tuple[str, ...]]:
+        """Return what is right for each row: a label, a text, or a tag for each unit."""
+        return [alignment.expected(row) if isinstance(row, Words | Marked) else row.target for row in self.dataset.rows]
+
+
+def read(job: EvaluateJob, parties: Parties) -> tuple[Rows, ...]:
+    """Return the suites' rows. Raises BadInput for content that has changed, and for rows of another task or label."""
+    asked, labels = parties.candidate.asked, parties.record.labels
+    kinds = _kinds(asked, labelled=bool(labels))
+    found = []
+    for suite, source in zip(job.inputs.suites, job.datasets, strict=True):
+        if not isinstance(suite.columns, kinds):
+            message = f"the suite {suite.name} has the columns {', '.join(suite.columns.document())}, and the run"
+            message = f"{message} {job.run} is for the task {asked.task}."
+            remedy = "Judge by a data set of this task, or judge runs of the other one."
+            field = sources.field_of(source)
+            raise BadInput(Problem.of("ColumnsUnfit", message, field=field, value=suite.name, remedy=remedy))
+        found.append(Rows(suite, data(source)))
+    if labels:
+        sources.check_labels((rows.dataset for rows in found), labels)
+    return tuple(found)
+
+
+def data(source: DataSource) -> Dataset:
+    """Return a data set as the inputs say. Raises BadInput."""
+    return sources.read(source, mismatch="InputChanged", remedy=CHANGED)
+
+
+def _kinds(asked: OfTask, *, labelled: bool) -> tuple[type[BaseModel], ...]:
+    """Return which columns the rows of a task may have."""
+    if asked.embeds:
+        return (MatchColumns,)
+    if asked.tags:
+        return (WordColumns, SpanColumns)
+    if labelled:
+        return (Columns,)
+    return (PairColumns, CompletionColumns, MessagesColumns)

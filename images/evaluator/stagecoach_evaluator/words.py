@@ -1,0 +1,131 @@
+"""What a result and a verdict say to people: the field, the numbers, and what to do."""
+
+from collections.abc import Sequence
+
+from stagecoach.contract.evaluations import Criterion
+from stagecoach.contract.reports import Problem
+from stagecoach.contract.verdicts import CriterionResult, Outcome, Verdict
+from stagecoach_evaluator.intervals import Undefined
+
+_MAX_RESULT, _MAX_VERDICT = 300, 700
+NOTHING_DECIDES = "criteria: none of them decides. Give the gate a criterion that is not advisory."
+TRAINING_UNKNOWN = (
+    "it is not known what the release was trained on, so that rows of the suites may be in it."
+    " Say in the run's import what it was trained on (trainedOn)."
+)
+
+
+def leaked(suite: str, rows: int) -> str:
+    """Return what it means that rows were in the training data."""
+    are = "row is" if rows == 1 else "rows are"
+    return (
+        f"suites[{suite}]: {rows} {are} in the training data too, and what was learned by heart shows nothing. See them"
+        " in the report, and remove them from the one data set or the other."
+    )
+
+
+def no_suite(suite: str) -> str:
+    """Return that a suite was not measured."""
+    return f"suites[{suite}]: it was not measured. Report this: no answer was asked for."
+
+
+def too_few(suite: str, scored: int, rows: int, least: float) -> str:
+    """Return that too few rows can be judged."""
+    if not rows:
+        return f"suites[{suite}]: it has no rows. Give its data set rows."
+    return (
+        f"suites[{suite}]: {scored} of {rows} rows can be judged, and minScored is {least:g}. See in the report why the"
+        " others have no answer."
+    )
+
+
+def error(criterion: Criterion, problem: Undefined) -> str:
+    """Return why a criterion could not be measured."""
+    of = f"{criterion.metric} of {_shown(criterion.label)}" if criterion.label else criterion.metric
+    told = Problem.of("", problem.why, field=f"criteria[{criterion.name}]", value=of, remedy=problem.remedy)
+    return _cut(told.sentence, _MAX_RESULT)
+
+
+def result(
+    criterion: Criterion, result: CriterionResult, decided: float, confidence: float | None, failing: float
+) -> str | None:
+    """Return what came of a criterion that was measured; nothing of one that passed and needs no word."""
+    field, bound = _bound(criterion)
+    what = f"criteria[{criterion.name}].{field} ({bound:g}): {_number(criterion, result, decided)}"
+    if result.outcome is Outcome.PASSED:
+        return None if result.mcnemar is None else _cut(f"{what}{_test(result)}", _MAX_RESULT)
+    if confidence is None:
+        return _cut(f"{what}. {_remedy(criterion)}", _MAX_RESULT)
+    between = f", {result.low:.4g} to {result.high:.4g} at confidence {confidence:g}{_test(result)}"
+    if result.outcome is Outcome.FAILED:
+        corrected = f" It fails at {failing:.4g}, too." if failing != confidence else ""
+        return _cut(f"{what}{between}.{corrected} {_remedy(criterion)}", _MAX_RESULT)
+    return _cut(f"{what}{between}: {result.scored} rows do not tell. {_more(result)}", _MAX_RESULT)
+
+
+def _bound(criterion: Criterion) -> tuple[str, float]:
+    named = {"min": criterion.min, "max": criterion.max, "allowedDrop": criterion.allowed_drop}
+    found = next(((name, value) for name, value in named.items() if value is not None), None)
+    return found or ("minGain", criterion.min_gain or 0.0)
+
+
+def _number(criterion: Criterion, result: CriterionResult, decided: float) -> str:
+    of = f" of {_shown(criterion.label)}" if criterion.label else ""
+    number = f"{criterion.metric}{of} in {criterion.suite} is {result.value:.4g}"
+    if result.reference is None:
+        return number
+    return f"{number}, the baseline's {result.reference:.4g}: {decided:+.4g}"
+
+
+def _test(result: CriterionResult) -> str:
+    return "" if result.mcnemar is None else f" (McNemar's p {result.mcnemar:.2g})"
+
+
+def _remedy(criterion: Criterion) -> str:
+    milder = {"min": "lower min", "max": "raise max", "allowedDrop": "allow a larger drop", "minGain": "lower minGain"}
+    return f"See the wrong answers in the report, and mend data or training, or {milder[_bound(criterion)[0]]}."
+
+
+def _more(result: CriterionResult) -> str:
+    if result.needed is None:
+        return "Move the bound: no number of rows tells so small a distance from it."
+    return f"Give the suite about {result.needed:,} rows, or move the bound further away."
+
+
+def verdict(verdict: Verdict, results: Sequence[CriterionResult], beside: Sequence[str]) -> str:
+    """Return the verdict in words; `beside` is what decides that is no criterion."""
+    deciding = [each for each in results if not each.advisory]
+    bad = [each for each in deciding if each.outcome.value == verdict.value] if verdict is not Verdict.PASSED else []
+    said = [*beside, *(each.message or "" for each in bad)]
+    if verdict is Verdict.PASSED:
+        head = f"All {len(deciding)} criteria are met." if len(deciding) > 1 else "The criterion is met."
+        return _cut(f"{head}{_advisory(results)}", _MAX_VERDICT)
+    counted = _counted(verdict, bad, deciding)
+    # As many reasons as fit: the results have all of them.
+    text = counted
+    for number, reason in enumerate(said):
+        more = f" And {len(said) - number} more." if number else ""
+        if len(f"{text} {reason}") > _MAX_VERDICT - 20 and number:
+            return _cut(f"{text}{more}", _MAX_VERDICT)
+        text = f"{text} {reason}".strip()
+    return _cut(text, _MAX_VERDICT)
+
+
+def _counted(verdict: Verdict, bad: Sequence[CriterionResult], deciding: Sequence[CriterionResult]) -> str:
+    if not bad:
+        return ""
+    how = {Verdict.FAILED: "not met", Verdict.ERROR: "not measured", Verdict.INCONCLUSIVE: "not decided"}[verdict]
+    return f"{len(bad)} of {len(deciding)} criteria {'is' if len(bad) == 1 else 'are'} {how}."
+
+
+def _advisory(results: Sequence[CriterionResult]) -> str:
+    missed = [each.criterion for each in results if each.advisory and each.outcome is not Outcome.PASSED]
+    return f" Advisory, and not met: {', '.join(missed)}." if missed else ""
+
+
+def _shown(label: str) -> str:
+    return repr(label if len(label) <= 40 else f"{label[:39]}…")
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"

@@ -1,0 +1,146 @@
+"""Evaluation: one verdict of one gate about one release. The operator alone writes it."""
+
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints
+
+from stagecoach.api.candidates import InferencePrecision, PromptRef
+from stagecoach.api.common import (
+    BaseModel,
+    CustomObject,
+    Digest,
+    Duration,
+    Matches,
+    Name,
+    Optional,
+    StorageUri,
+    cel,
+    keyed,
+    rules,
+)
+from stagecoach.api.evalgate import MAX_SUITES, Criterion, GateResources, SuiteType
+from stagecoach.api.evaluation_status import EvaluationStatus
+from stagecoach.contract.verdicts import MAX_CRITERIA
+
+MAX_TRAINED_ON = 12
+Image = Annotated[
+    str, StringConstraints(max_length=512), Matches(r"^[^\s]+$", "must be the name of an image, without white space")
+]
+
+
+class JudgedRelease(BaseModel):
+    """What is judged."""
+
+    digest: Digest = Field(description="Identity of the release: by it verdicts are found.")
+    short: str = Field(max_length=12, description="The first 12 hex digits of the digest, for tables.")
+    asked: Digest = Field(description="Identity of how the model is asked, as the run's status.inputs.asked says.")
+    artifact: Digest = Field(description="Identity of the adapter or model.")
+    precision: InferencePrecision = Field(description="Number format in which it answers.")
+
+
+class JudgedBase(BaseModel):
+    """The base model of the artifact."""
+
+    candidate: Name = Field(description="Its name in the project.")
+    model: Digest = Field(description="Identity of the base model.")
+    tokenizer: Digest = Field(description="Identity of its tokenizer and chat template.")
+    revision: Optional[str] = Field(None, max_length=64, description="Commit of a base model of a hub.")
+
+
+class JudgedBaseline(BaseModel):
+    """The base model as it is, to compare with."""
+
+    digest: Digest = Field(description="Identity of its release.")
+    asked: Digest = Field(description="Identity of how it is asked.")
+    prompt: PromptRef = Field(description="The project's prompt that was in force.")
+    labels: Optional[Digest] = Field(None, description="Data set that the labels are taken from, unless listed.")
+
+
+class JudgedSuite(BaseModel):
+    """Rows to judge by, by their content."""
+
+    name: Name = Field(description="Name in the gate.")
+    type: SuiteType = Field(description="What it is for.")
+    dataset: Name = Field(description="Name of the data set in the project.")
+    digest: Digest = Field(description="Identity of its content.")
+    revision: Optional[str] = Field(None, max_length=64, description="Commit of a data set of a hub.")
+
+
+class TrainingData(BaseModel):
+    """A data set that the artifact was trained on."""
+
+    name: Name = Field(description="Name in the project.")
+    digest: Digest = Field(description="Identity of its content.")
+    revision: Optional[str] = Field(None, max_length=64, description="Commit of a data set of a hub.")
+
+
+class EvaluationSpec(BaseModel):
+    """What is judged, by which rows and criteria: as it was when the gate decided it."""
+
+    gate: Name = Field(description="The EvalGate. It may be gone, or say something else by now.")
+    project: Name = Field(description="The TransformerProject.")
+    run: Name = Field(description="The FineTuneRun whose artifact is judged. It may be gone.")
+    run_inputs: Digest = Field(description="Identity of the run's inputs, by which its record is found.")
+    key: Digest = Field(description="Identity of all that decides the verdict. Equal keys have the same verdict.")
+    revision: int = Field(
+        ge=1, description="Revision of the evaluator: raised when equal keys could come out otherwise."
+    )
+    release: JudgedRelease = Field(description="What is judged.")
+    base: JudgedBase = Field(description="The base model of the artifact.")
+    baseline: Optional[JudgedBaseline] = Field(
+        None, description="The base model as it is, where a criterion compares with it."
+    )
+    suites: list[JudgedSuite] = Field(
+        min_length=1, max_length=MAX_SUITES, description="Rows to judge by.", json_schema_extra=keyed("name")
+    )
+    criteria: list[Criterion] = Field(
+        min_length=1, max_length=MAX_CRITERIA, description="What has to hold.", json_schema_extra=keyed("name")
+    )
+    min_scored: float = Field(ge=0, le=1, description="Share of each suite's rows that must have an answer.")
+    trained_on: Optional[list[TrainingData]] = Field(
+        None,
+        max_length=MAX_TRAINED_ON,
+        description="Data in which no row of a suite may be. Absent: nobody knows what it was trained on.",
+        json_schema_extra=keyed("name"),
+    )
+    storage: StorageUri = Field(description="The storage that holds the artifact, and gets the report.")
+    image: Image = Field(description="The evaluator image of all attempts.")
+    resources: GateResources = Field(description="What evaluating pods ask for.")
+    max_duration: Duration = Field(description="Longest time that the pods may run, over all attempts.")
+    retries: int = Field(ge=0, le=5, description="How often an attempt that failed for what may pass is repeated.")
+    clean_up_after: Duration = Field(description="How long Jobs and pods stay after their end.")
+
+
+SPEC_RULES = rules(
+    cel("self == oldSelf", "an Evaluation's spec cannot change: it says what was judged"),
+)
+_DECIDED = ("verdict", "results", "report", "message", "completionTime")
+# At the root: below, a status that is taken away as a whole would be no change to a rule.
+FINAL_RULE = cel(
+    "!has(oldSelf.status) || !has(oldSelf.status.verdict) || (has(self.status) && "
+    + " && ".join(
+        f"has(self.status.{field}) == has(oldSelf.status.{field}) &&"
+        f" (!has(self.status.{field}) || self.status.{field} == oldSelf.status.{field})"
+        for field in _DECIDED
+    )
+    + ")",
+    "a verdict is final: to have the same judged again, delete the Evaluation, and its gate makes another",
+)
+
+COLUMNS: list[dict[str, Any]] = [
+    {"name": "Run", "type": "string", "jsonPath": ".spec.run"},
+    {"name": "Release", "type": "string", "jsonPath": ".spec.release.short"},
+    {"name": "Verdict", "type": "string", "jsonPath": ".status.verdict"},
+    {"name": "Reason", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].reason'},
+    {"name": "Message", "type": "string", "priority": 1, "jsonPath": '.status.conditions[?(@.type=="Ready")].message'},
+]
+
+
+class Evaluation(CustomObject):
+    """A verdict of a gate about a release, written by the operator alone."""
+
+    spec: EvaluationSpec = Field(
+        description="What is judged, by which rows and criteria: as it was when the gate decided it.",
+        json_schema_extra=SPEC_RULES,
+    )
+    status: EvaluationStatus = Field(default_factory=EvaluationStatus, description="What came of it.")

@@ -1,0 +1,1 @@
+"""EvalGate: what a project's candidates have to pass."""

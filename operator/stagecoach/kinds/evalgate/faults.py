@@ -1,0 +1,47 @@
+"""What of a gate does not go with its project: nothing is judged, and the message says what would go."""
+
+from stagecoach.api.data import Split
+from stagecoach.api.evalgate import EvalGate, Suite, SuiteType
+from stagecoach.api.transformerproject import TransformerProject
+from stagecoach.policies import criteria
+
+SPLITS = {
+    SuiteType.HELD_OUT: Split.TEST,
+    SuiteType.ADVERSARIAL: Split.ADVERSARIAL,
+    SuiteType.CANARY: Split.CANARY,
+}
+CANARY_ROWS = range(10, 21)
+
+
+def fault(gate: EvalGate, project: TransformerProject) -> tuple[str, str] | None:
+    """Return reason and message of the first thing that does not go, if any."""
+    suites = (_of_suite(suite, project) for suite in gate.spec.suites)
+    labels = project.status.labels
+    task = project.spec.problem.task.value
+    known = criteria.Labels.of(task, labels.first, labels.count) if labels else None
+    measured = (criteria.misfit(criterion, task, known) for criterion in gate.spec.criteria)
+    return next((found for found in (*suites, *measured) if found), None)
+
+
+def _of_suite(suite: Suite, project: TransformerProject) -> tuple[str, str] | None:
+    field = f"spec.suites[{suite.name}].dataset"
+    dataset = next((item for item in project.spec.data.sets if item.name == suite.dataset), None)
+    resolved = next((item for item in project.status.datasets if item.name == suite.dataset), None)
+    if dataset is None or resolved is None:
+        names = ", ".join(sorted(item.name for item in project.spec.data.sets))
+        return "UnknownDataset", (
+            f"{field}: the project has no data set {suite.dataset!r}; it has {names}. Choose one of them, or add it"
+            " to the project."
+        )
+    if dataset.split is not SPLITS[suite.type]:
+        return "WrongSplit", (
+            f"{field}: {suite.dataset!r} has split {dataset.split}, and a suite of type {suite.type} takes a data set"
+            f" of split {SPLITS[suite.type]}, from which no run may learn. Choose another data set, or another type."
+        )
+    if suite.type is SuiteType.CANARY and resolved.examples not in CANARY_ROWS:
+        return "CanarySize", (
+            f"{field}: {suite.dataset!r} has {resolved.examples} rows, and a canary has {CANARY_ROWS.start} to"
+            f" {CANARY_ROWS.stop - 1}, which people read one by one. Choose so many rows, or make it a suite of type"
+            " HeldOut with a data set of split Test."
+        )
+    return None

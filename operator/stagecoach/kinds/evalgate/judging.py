@@ -1,0 +1,199 @@
+"""What is judged of a run: from the gate's names to digests, and from them to the Evaluation that has the verdict."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from stagecoach.api.candidates import InferencePrecision
+from stagecoach.api.evalgate import EvalGate
+from stagecoach.api.evaluation import (
+    EvaluationSpec,
+    JudgedBase,
+    JudgedBaseline,
+    JudgedRelease,
+    JudgedSuite,
+    TrainingData,
+)
+from stagecoach.api.finetunerun import FineTuneRun
+from stagecoach.api.gate_status import UnjudgedRun
+from stagecoach.api.methods import MethodType
+from stagecoach.api.run_status import InputDataset, Inputs
+from stagecoach.api.transformerproject import TransformerProject
+from stagecoach.build.labels import API_VERSION, GROUP, MANAGED_BY
+from stagecoach.contract.digests import short
+from stagecoach.contract.evaluations import EVALUATOR_REVISION
+from stagecoach.contract.releases import Asked, Engine, Precision, Release
+from stagecoach.kinds.controller import Settings
+from stagecoach.kinds.evaluation import document
+from stagecoach.kinds.finetunerun.blocked import Blocked
+from stagecoach.kinds.finetunerun.inputs import decided
+from stagecoach.kinds.plan import Object
+
+NOWHERE = "sha256:" + "0" * 64
+
+
+@dataclass(frozen=True)
+class Unjudged(Exception):
+    """Why a run cannot be judged."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """A run, and what its Evaluation has to say."""
+
+    run: FineTuneRun
+    spec: EvaluationSpec
+
+    @property
+    def name(self) -> str:
+        """The name of the Evaluation: the same for the same key."""
+        return f"{self.spec.gate}-{short(self.spec.key)}"
+
+    @property
+    def rank(self) -> tuple[bool, bool]:
+        """Of runs with the same release, whose word counts for what it was trained on: that of who trained it."""
+        return self.run.spec.method.type is not MethodType.IMPORT, self.spec.trained_on is not None
+
+
+def cases(
+    gate: EvalGate, project: TransformerProject, runs: Iterable[FineTuneRun], settings: Settings
+) -> tuple[list[Case], list[UnjudgedRun]]:
+    """Return what is to be judged, the newest run first and each release once, and what cannot be."""
+    found: dict[str, Case] = {}
+    unjudged = []
+    for run in runs:
+        try:
+            case = _case(gate, project, run, settings)
+        except Unjudged as why:
+            unjudged.append(UnjudgedRun(run=run.metadata.name, reason=why.reason, message=why.message[:512]))
+            continue
+        known = found.get(case.spec.release.digest)
+        if known is None or case.rank > known.rank:
+            found[case.spec.release.digest] = case
+    return list(found.values()), unjudged
+
+
+def evaluation(gate: EvalGate, case: Case) -> Object:
+    """Return the Evaluation as it is created. Nobody owns it: who deletes gate or run deletes no evidence."""
+    labels = {"gate": case.spec.gate, "run": case.spec.run, "release": case.spec.release.short}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Evaluation",
+        "metadata": {
+            "name": case.name,
+            "namespace": gate.metadata.namespace,
+            "labels": MANAGED_BY | {f"{GROUP}/{name}": value for name, value in labels.items()},
+        },
+        "spec": case.spec.document(),
+    }
+
+
+def _case(gate: EvalGate, project: TransformerProject, run: FineTuneRun, settings: Settings) -> Case:
+    inputs, artifact = run.status.inputs, run.status.artifact
+    if inputs is None or artifact is None:
+        raise AssertionError("only runs that have succeeded are candidates")
+    precision = project.spec.inference.precision or InferencePrecision.AUTO
+    asked = _asked(run, project, inputs)
+    engine = Engine(precision=Precision(precision.value))
+    release = Release(asked=asked, artifact=artifact.digest, engine=engine)
+    base = JudgedBase(
+        candidate=inputs.candidate, model=inputs.base, tokenizer=inputs.tokenizer, revision=inputs.base_revision
+    )
+    limits = {name: getattr(gate.spec, name) for name in ("resources", "max_duration", "retries", "clean_up_after")}
+    try:
+        spec = EvaluationSpec(
+            gate=gate.metadata.name,
+            project=project.metadata.name,
+            run=run.metadata.name,
+            run_inputs=inputs.digest,
+            key=NOWHERE,
+            revision=EVALUATOR_REVISION,
+            release=JudgedRelease(
+                digest=release.digest,
+                short=short(release.digest),
+                asked=asked,
+                artifact=artifact.digest,
+                precision=precision,
+            ),
+            base=base,
+            baseline=_baseline(gate, project, inputs, base, engine),
+            suites=_suites(gate, project),
+            criteria=[item.model_copy(update={"outcome": None}) for item in gate.spec.criteria],
+            min_scored=gate.spec.min_scored,
+            trained_on=_trained_on(run, project, inputs),
+            storage=inputs.storage,
+            image=settings.evaluator_image,
+            **limits,
+        )
+        key = document.inputs(spec, project).digest
+    except document.Changed as changed:
+        raise Unjudged("ProjectChanged", f"The project changed since this run: {changed}. {ANOTHER}") from changed
+    return Case(run, spec.model_copy(update={"key": key}))
+
+
+ANOTHER = "Bring it back as it was, or create another run for what the project says now."
+
+
+def _asked(run: FineTuneRun, project: TransformerProject, inputs: Inputs) -> str:
+    """Return how the model is asked: as its status says, or, of an older run, if the project still tells it."""
+    if inputs.asked is not None:
+        return inputs.asked
+    try:
+        known = decided(run, project, inputs)
+    except Blocked as blocked:
+        raise Unjudged(blocked.reason, blocked.message) from blocked
+    if known.digest != inputs.digest:
+        message = (
+            "The run is of an operator that did not write down how its model is asked, and the project's task, labels,"
+            f" columns or tokenization are not what they were then. {ANOTHER}"
+        )
+        raise Unjudged("AskedUnknown", message)
+    return Asked.of(known).digest
+
+
+def _baseline(
+    gate: EvalGate, project: TransformerProject, inputs: Inputs, base: JudgedBase, engine: Engine
+) -> JudgedBaseline | None:
+    if not any(item.against for item in gate.spec.criteria):
+        return None
+    prompt = project.spec.inference.prompt
+    asked = document.asked_of_base(project, base, inputs.labels, prompt).digest
+    release = Release(asked=asked, artifact=None, engine=engine)
+    return JudgedBaseline(digest=release.digest, asked=asked, prompt=prompt, labels=inputs.labels)
+
+
+def _suites(gate: EvalGate, project: TransformerProject) -> list[JudgedSuite]:
+    resolved = {item.name: item for item in project.status.datasets}
+    return [
+        JudgedSuite(
+            name=suite.name,
+            type=suite.type,
+            dataset=suite.dataset,
+            digest=resolved[suite.dataset].digest,
+            revision=resolved[suite.dataset].revision,
+        )
+        for suite in gate.spec.suites
+    ]
+
+
+def _trained_on(run: FineTuneRun, project: TransformerProject, inputs: Inputs) -> list[TrainingData] | None:
+    """Return the data in which no row of a suite may be. Raises Unjudged when it is no longer there to be read."""
+    imported = run.spec.method.type is MethodType.IMPORT
+    data = inputs.trained_on if imported else [*inputs.train, *inputs.validation]
+    if data is None:
+        return None
+    resolved = {item.name: item for item in project.status.datasets}
+    for item in data:
+        now = resolved.get(item.name)
+        if now is not None and now.digest != item.digest and item.revision is None:
+            raise Unjudged("TrainingDataChanged", _has_changed(item))
+    return [TrainingData(name=item.name, digest=item.digest, revision=item.revision) for item in data]
+
+
+def _has_changed(item: InputDataset) -> str:
+    return (
+        f"Data set {item.name!r} is not what the run was trained on, so nobody can tell whether rows of a suite were in"
+        " it. Bring its content back, or create another run."
+    )

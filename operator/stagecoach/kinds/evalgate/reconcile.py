@@ -1,0 +1,77 @@
+"""What an EvalGate needs next. Pure: a gate begins Evaluations, and tells what came of them."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from stagecoach.api.gate_status import UnjudgedRun
+from stagecoach.kinds.controller import Controller, Settings
+from stagecoach.kinds.evalgate import judging, status
+from stagecoach.kinds.evalgate.faults import fault
+from stagecoach.kinds.evalgate.judging import Case
+from stagecoach.kinds.evalgate.neighbours import references, wakes
+from stagecoach.kinds.evalgate.observe import Observed, observe
+from stagecoach.kinds.evaluation.neighbours import going_on
+from stagecoach.kinds.finetunerun.blocked import Blocked
+from stagecoach.kinds.finetunerun.inputs import ready_project
+from stagecoach.kinds.invalid import unreadable
+from stagecoach.kinds.plan import Event, Object, Plan
+from stagecoach.kinds.view import View
+
+THEN = "the gate judges its candidates then"
+LATER = "A later version of the operator wrote this run: upgrade the operator again, and it is judged."
+
+
+def reconcile(view: View, raw: Object, now: datetime, settings: Settings) -> Plan:
+    """Observe and decide."""
+    try:
+        observed = observe(view, raw)
+    except ValidationError as error:
+        return unreadable(raw, error, now)
+    return decide(observed, now, settings)
+
+
+def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
+    """Return what to do now. Evaluations of an earlier text of the gate, or of its data, stay as they are."""
+    gate, known = observed.gate, observed.evaluations
+    if gate.metadata.deletion_timestamp:
+        return Plan()  # Evaluations stay
+    try:
+        project = ready_project(gate, observed.project, THEN)
+        if found := fault(gate, project):
+            raise Blocked(*found, waits=False)
+    except Blocked as why:
+        told = status.blocked(gate, known, why.reason, why.message, now, waits=why.waits)
+        return Plan(status=told, events=(Event(why.reason, why.message, warning=not why.waits),))
+    wanted, unjudged = judging.cases(gate, project, observed.candidates, settings)
+    unjudged += [UnjudgedRun(run=name, reason="RunUnknown", message=LATER) for name in observed.unreadable]
+    unjudged += [_taken(case) for case in wanted if _is_taken(case, known)]
+    to_judge = [case for case in wanted if case.name not in known]
+    free = gate.spec.max_concurrent - sum(map(going_on, known.values()))
+    begun, waiting = to_judge[: max(0, free)], to_judge[max(0, free) :]
+    made = {case.name: judging.evaluation(gate, case) for case in begun}
+    told = status.judging(
+        gate, {**known, **made}, [case.run.metadata.name for case in waiting], unjudged, len(wanted), now
+    )
+    events = [Event("Judging", f"Evaluation {case.name} judges run {case.spec.run}.") for case in begun]
+    before = {(item.run, item.reason) for item in gate.status.unjudged}
+    events += [
+        Event(item.reason, f"Run {item.run} cannot be judged: {item.message}", warning=True)
+        for item in unjudged
+        if (item.run, item.reason) not in before
+    ]
+    return Plan(status=told, events=tuple(events), create=tuple(made.values()))
+
+
+def _is_taken(case: Case, known: Mapping[str, Object]) -> bool:
+    """Whether there is an Evaluation of this name about something else: 12 digits are not the whole key."""
+    return case.name in known and known[case.name]["spec"].get("key") != case.spec.key
+
+
+def _taken(case: Case) -> UnjudgedRun:
+    message = f"Evaluation {case.name} is there and about something else: kubectl delete eval {case.name}."
+    return UnjudgedRun(run=case.run.metadata.name, reason="NameTaken", message=message)
+
+
+CONTROLLER = Controller(kind="EvalGate", plural="evalgates", references=references, wakes=wakes, reconcile=reconcile)

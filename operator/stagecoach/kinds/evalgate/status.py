@@ -1,0 +1,103 @@
+"""How a gate is told: every status that an EvalGate can have is made here."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from stagecoach.api.evalgate import EvalGate
+from stagecoach.api.gate_status import (
+    MAX_JUDGING,
+    EvalGateStatus,
+    GatePhase,
+    JudgedRun,
+    LatestVerdict,
+    UnjudgedRun,
+    Verdicts,
+    WaitingRun,
+)
+from stagecoach.kinds.conditions import Fact, dated, in_progress, ready, stalled
+from stagecoach.kinds.evaluation.neighbours import going_on
+from stagecoach.kinds.plan import Object
+
+
+def blocked(
+    gate: EvalGate, evaluations: Mapping[str, Object], reason: str, message: str, now: datetime, *, waits: bool
+) -> Object:
+    """Nothing new can be judged; what is being judged goes on. `waits`: it may pass without a change of the gate."""
+    facts = in_progress(reason, message) if waits else stalled(reason, message)
+    phase = GatePhase.BLOCKED if waits else GatePhase.INCOMPLETE
+    return _status(gate, evaluations, phase, facts, now, waiting=[], unjudged=[])
+
+
+def judging(
+    gate: EvalGate,
+    evaluations: Mapping[str, Object],
+    waiting: Sequence[str],
+    unjudged: list[UnjudgedRun],
+    candidates: int,
+    now: datetime,
+) -> Object:
+    """Candidates are judged, or all that can be judged are."""
+    busy = any(map(going_on, evaluations.values()))
+    phase = GatePhase.JUDGING if busy else GatePhase.IDLE
+    listed = [WaitingRun(run=name) for name in waiting]
+    facts = _ready(busy=busy, waiting=len(waiting), unjudged=unjudged, candidates=candidates)
+    return _status(gate, evaluations, phase, facts, now, waiting=listed, unjudged=unjudged)
+
+
+def _ready(*, busy: bool, waiting: int, unjudged: Sequence[UnjudgedRun], candidates: int) -> tuple[Fact, ...]:
+    skipped = f" {len(unjudged)} cannot be judged, see status.unjudged." if unjudged else ""
+    if busy:
+        more = f"; {waiting} more wait" if waiting else ""
+        return ready("Judging", f"Candidates are being judged{more}, see status.judging.{skipped}")
+    if not candidates:
+        return ready("NoCandidates", "No FineTuneRun of purpose Candidate has succeeded yet: the first is judged then.")
+    return ready("Judged", f"The newest candidates that can be judged have a verdict.{skipped}")
+
+
+def _status(
+    gate: EvalGate,
+    evaluations: Mapping[str, Object],
+    phase: GatePhase,
+    facts: Sequence[Fact],
+    now: datetime,
+    **changes: Any,
+) -> Object:
+    generation = gate.metadata.generation
+    update = {
+        "observed_generation": generation,
+        "phase": phase,
+        "conditions": dated(facts, gate.status.conditions, generation, now),
+        "verdicts": _verdicts(evaluations),
+        "latest": _latest(evaluations),
+        "judging": _judging(evaluations),
+    }
+    told: EvalGateStatus = gate.status.model_copy(update=update | changes)
+    return told.document()
+
+
+def _verdicts(evaluations: Mapping[str, Object]) -> Verdicts:
+    counts = Counter(raw.get("status", {}).get("verdict") for raw in evaluations.values())
+    return Verdicts(
+        passed=counts["Passed"], failed=counts["Failed"], inconclusive=counts["Inconclusive"], error=counts["Error"]
+    )
+
+
+def _latest(evaluations: Mapping[str, Object]) -> LatestVerdict | None:
+    decided = [(raw["status"]["completionTime"], name) for name, raw in evaluations.items() if _verdict(raw)]
+    if not decided:
+        return None
+    at, name = max(decided)
+    raw = evaluations[name]
+    return LatestVerdict(run=raw["spec"]["run"], evaluation=name, verdict=_verdict(raw), at=at)
+
+
+def _verdict(raw: Object) -> str:
+    status = raw.get("status", {})
+    return str(status.get("verdict", "")) if "completionTime" in status else ""
+
+
+def _judging(evaluations: Mapping[str, Object]) -> list[JudgedRun]:
+    busy = [JudgedRun(run=raw["spec"]["run"], evaluation=name) for name, raw in evaluations.items() if going_on(raw)]
+    return sorted(busy, key=lambda item: item.evaluation)[:MAX_JUDGING]

@@ -1,0 +1,1 @@
+"""Evaluation: one verdict of one gate about one release."""

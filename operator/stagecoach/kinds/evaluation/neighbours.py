@@ -1,0 +1,66 @@
+"""What an Evaluation has to do with other objects: which it names, and which it wakes."""
+
+from stagecoach.kinds.plan import Key, Object, key_of
+from stagecoach.kinds.view import View
+
+KIND = "Evaluation"
+
+
+def project_key(raw: Object) -> Key:
+    """Return the project that an Evaluation names."""
+    return Key("TransformerProject", raw["metadata"]["namespace"], raw["spec"].get("project", ""))
+
+
+def gate_key(raw: Object) -> Key:
+    """Return the gate that made an Evaluation."""
+    return Key("EvalGate", raw["metadata"]["namespace"], raw["spec"].get("gate", ""))
+
+
+def release_key(raw: Object) -> Key:
+    """Return what is asked, and where its answers are kept: the same for all Evaluations that use the same answers."""
+    spec = raw["spec"]
+    release = spec.get("release", {}).get("digest", "")
+    return Key("Release", raw["metadata"]["namespace"], f"{release} in {spec.get('storage', '')}")
+
+
+def references(raw: Object) -> tuple[Key, ...]:
+    """Return the gate, the project and the release."""
+    return gate_key(raw), project_key(raw), release_key(raw)
+
+
+def decided(raw: Object) -> bool:
+    """Whether an Evaluation has its verdict."""
+    return "completionTime" in raw.get("status", {})
+
+
+def going_on(raw: Object) -> bool:
+    """Whether an Evaluation will come to a verdict by itself."""
+    return not decided(raw) and "deletionTimestamp" not in raw["metadata"]
+
+
+def elder(view: View, raw: Object) -> str | None:
+    """Return the eldest other Evaluation of the same release that has no verdict yet, if it is elder than this."""
+    own = raw["metadata"]["name"]
+    others = [item for item in view.referrers(release_key(raw)) if item["metadata"]["name"] != own and going_on(item)]
+    first = min(others, key=_order, default=None)
+    return first["metadata"]["name"] if first and _order(first) < _order(raw) else None
+
+
+def wakes(_key: Key, view: View, before: Object | None, after: Object | None) -> tuple[Key, ...]:
+    """Return for whom it counts that an Evaluation came, was decided, or went: its gate, and who waits for it."""
+    if _told(before) == _told(after):
+        return ()
+    states = [raw for raw in (before, after) if raw is not None]
+    waiting = [item for raw in states for item in view.referrers(release_key(raw)) if going_on(item)]
+    return (*map(gate_key, states), *map(key_of, waiting))
+
+
+def _told(raw: Object | None) -> tuple[object, ...] | None:
+    if raw is None:
+        return None
+    return raw["metadata"]["uid"], going_on(raw), raw.get("status", {}).get("verdict")
+
+
+def _order(raw: Object) -> tuple[str, str]:
+    metadata = raw["metadata"]
+    return metadata["creationTimestamp"], metadata["uid"]

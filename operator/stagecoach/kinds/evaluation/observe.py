@@ -1,0 +1,50 @@
+"""What an Evaluation's reconcile looks at."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from stagecoach.api.evaluation import Evaluation
+from stagecoach.api.transformerproject import TransformerProject
+from stagecoach.kinds.children import Child, child, ending, pods_of, unfinished
+from stagecoach.kinds.evaluation.neighbours import elder, project_key
+from stagecoach.kinds.plan import Object
+from stagecoach.kinds.view import View
+
+
+@dataclass(frozen=True)
+class Observed:
+    """An Evaluation and all that its next step depends on."""
+
+    evaluation: Evaluation
+    project: TransformerProject | None
+    unfinished: tuple[Object, ...]  # Jobs, of whatever attempt
+    current: Child  # the current attempt's
+    stopping: bool  # a pod of an attempt that has ended still runs
+    ending: bool  # a pod whose program has ended goes on, because of what was injected beside it
+    elder: str | None  # another Evaluation that asks the same release, and goes first
+
+
+def observe(view: View, raw: Object, now: datetime) -> Observed:
+    """Collect what is in memory. Raises ValidationError for an Evaluation that its model refuses."""
+    evaluation = Evaluation.model_validate(raw)
+    uid, attempt = evaluation.metadata.uid, evaluation.status.attempt
+    pods = pods_of(view, uid)
+    return Observed(
+        evaluation=evaluation,
+        project=_project(view, raw),
+        unfinished=unfinished(view, uid, pods, now),
+        current=child(view, uid, attempt.job, pods) if attempt else Child(),
+        stopping=any(pod.phase == "Running" and not pod.ended for pod in pods),
+        ending=ending(pods),
+        elder=elder(view, raw),
+    )
+
+
+def _project(view: View, raw: Object) -> TransformerProject | None:
+    try:
+        return view.read(project_key(raw), TransformerProject.model_validate)
+    except ValidationError:
+        # The project's own status says what is wrong with it.
+        return None

@@ -1,0 +1,74 @@
+"""Whether a criterion can be measured at all: known before anything is asked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from stagecoach.api.evalgate import Criterion
+from stagecoach.contract import metrics
+from stagecoach.contract.entities import entities
+from stagecoach.contract.inputs import TAGGING
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a criterion may name as its label: as many as are known, and whether these are all."""
+
+    names: Sequence[str]
+    complete: bool
+
+    @classmethod
+    def of(cls, task: str, first: Sequence[str], count: int) -> Self:
+        """Return the labels of a project; where these are tags, what is found are entities."""
+        names = [span.label for tag in first for span in entities([tag])] if task == TAGGING else first
+        return cls(tuple(dict.fromkeys(names)), complete=len(first) >= count)
+
+
+def misfit(criterion: Criterion, task: str, labels: Labels | None) -> tuple[str, str] | None:
+    """Return reason and message when a criterion does not fit the task: it could never be measured, or never hold."""
+    field = f"spec.criteria[{criterion.name}]"
+    metric = metrics.find(task, criterion.metric)
+    if metric is None:
+        return "UnknownMetric", (
+            f"{field}.metric: {criterion.metric!r} is no metric of task {task}. Choose one of"
+            f" {', '.join(metrics.names(task))}."
+        )
+    if criterion.label is not None and not metric.by_label:
+        return "LabelUnsuited", (
+            f"{field}.label: there is no {criterion.metric} of one label. Leave out label, or choose a metric that"
+            f" there is for each: {', '.join(_by_label(task)) or 'this task has none'}. Correct the gate."
+        )
+    if criterion.label is not None and labels is not None and labels.complete and criterion.label not in labels.names:
+        return "UnknownLabel", (
+            f"{field}.label: the project has no label {criterion.label!r}. Choose one of {_shown(labels.names)}."
+        )
+    return _impossible(criterion, field, metric)
+
+
+def _by_label(task: str) -> list[str]:
+    found = ((name, metrics.find(task, name)) for name in metrics.names(task))
+    return [name for name, metric in found if metric and metric.by_label]
+
+
+def _shown(names: Sequence[str], most: int = 10) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
+
+
+def _impossible(criterion: Criterion, field: str, metric: metrics.Metric) -> tuple[str, str] | None:
+    """A bound outside of the metric's range is a mistake of the unit: 80 for 0.8."""
+    drop, gain = criterion.allowed_drop, criterion.min_gain
+    bounds = {"min": criterion.min, "max": criterion.max}
+    differences = {
+        "allowedDrop.absolute": drop.absolute if drop else None,
+        "minGain.absolute": gain.absolute if gain else None,
+    }
+    wrong = [name for name, value in bounds.items() if value is not None and not metric.low <= value <= metric.high]
+    wrong += [name for name, value in differences.items() if value is not None and value > metric.width]
+    if not wrong:
+        return None
+    value = (bounds | differences)[wrong[0]]
+    return "BoundImpossible", (
+        f"{field}.{wrong[0]}: {value:g}, and {criterion.metric} is from {metric.low:g} to {metric.high:g}. Give it in"
+        " the same unit, such as 0.8 and not 80."
+    )

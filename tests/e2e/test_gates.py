@@ -1,0 +1,177 @@
+"""A gate on the cluster: what is good passes, what learned nonsense fails, what has seen the answers fails, once each."""
+
+import csv
+import io
+import json
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from stagecoach.build.labels import GROUP, OWNER_UID
+from stagecoach.contract import layout, mounts
+from tests import builders, deploy
+from tests.e2e.conftest import SMALL, Desk, Ground, new_desk
+from tests.integration.support.eventually import eventually
+
+POLL_SECONDS = 0.5
+WORDS = {
+    "delivery": ("where is parcel {}", "parcel {} is late", "when does parcel {} come"),
+    "billing": ("my bill {} is wrong", "bill {} was paid twice", "why is bill {} so high"),
+}
+
+
+def rows(numbers: range, *, shuffled: bool = False) -> str:
+    """Return a file of messages with these numbers; with `shuffled` each has any label."""
+    found = [(words[n % 3].format(n), label) for n in numbers for label, words in WORDS.items()]
+    labels = [label for _, label in found]
+    if shuffled:
+        random.Random(3).shuffle(labels)  # noqa: S311
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([("text", "label"), *zip((message for message, _ in found), labels, strict=True)])
+    return text.getvalue()
+
+
+TRAIN = rows(range(100, 160))
+DATA = {
+    "train.csv": TRAIN,
+    "shuffled.csv": rows(range(200, 260), shuffled=True),
+    "valid.csv": rows(range(300, 306)),
+    "test.csv": rows(range(400, 430)),
+    # Two of its rows are rows of the training data, one of them in other letters.
+    "leaked.csv": rows(range(500, 510))
+    + TRAIN.splitlines()[1]
+    + "\n"
+    + TRAIN.splitlines()[4].upper().replace("BILLING", "billing")
+    + "\n",
+}
+SETS = [
+    {"name": name, "uri": f"configmap://desk/{name}.csv", "split": split}
+    for name, split in (
+        ("train", "Train"),
+        ("shuffled", "Train"),
+        ("valid", "Validation"),
+        ("test", "Test"),
+        ("leaked", "Test"),
+    )
+]
+GOOD: list[builders.Object] = [
+    {"name": "good", "suite": "held-out", "metric": "accuracy", "min": 0.9, "confidence": 0.9},
+    {
+        "name": "worth-it",
+        "suite": "held-out",
+        "metric": "f1_macro",
+        "against": "Baseline",
+        "minGain": {"absolute": 0.1},
+    },
+]
+# A whole model of a few thousand weights learns this in seconds.
+LEARNS = {
+    "method": {"type": "Full"},
+    "hyperparameters": {"learningRate": 3.0e-3, "epochs": 8, "perDeviceBatchSize": 8},
+    "resources": SMALL,
+}
+
+
+def gate(name: str, namespace: str, dataset: str = "test", criteria: list[builders.Object] = GOOD) -> builders.Object:
+    spec = {
+        "project": "desk",
+        "suites": [{"name": "held-out", "dataset": dataset, "type": "HeldOut"}],
+        "criteria": criteria,
+        "resources": SMALL,
+    }
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": f"{GROUP}/v1alpha1", "kind": "EvalGate", "metadata": metadata, "spec": spec}
+
+
+@pytest.fixture(scope="module")
+def judged(ground: Ground) -> Iterator[Desk]:
+    """A namespace with a run that learned, one that learned nonsense, and a gate."""
+    with new_desk(ground) as made:
+        made.bases()
+        made.claim("store")
+        made.data(DATA)
+        made.apply(
+            builders.project("desk", made.namespace, data={"sets": SETS}),
+            builders.run("learned", made.namespace, **LEARNS),
+            builders.run("nonsense", made.namespace, **LEARNS | {"data": {"train": [{"name": "shuffled"}]}}),
+            gate("desk", made.namespace),
+        )
+        for run in ("learned", "nonsense"):
+            assert made.awaits("ftr", run, "Succeeded", "Failed")["status"]["phase"] == "Succeeded"
+        yield made
+
+
+def evaluation(desk: Desk, gate_name: str, run: str, seconds: float = 420) -> builders.Object:
+    """Return the Evaluation of a run by a gate once it is decided."""
+
+    def look() -> builders.Object | None:
+        found = desk.kube.select("Evaluation", f"{GROUP}/gate={gate_name},{GROUP}/run={run}")
+        return next((item for item in found if item.get("status", {}).get("phase") == "Decided"), None)
+
+    found = eventually(look, seconds, f"run {run} is judged by {gate_name}", every=POLL_SECONDS)
+    assert found
+    return found
+
+
+def read(desk: Desk, found: builders.Object, name: str) -> str:
+    """Return a file of an Evaluation's in the storage."""
+    path = f"{mounts.STORAGE}/{layout.evaluation_folder(found['spec']['key'])}/{name}"
+    places = {
+        "support-desk-data": "desk",
+        "subPath: support-desk": "subPath: desk",
+        "claimName: stagecoach": "claimName: store",
+    }
+    return deploy.run_trainer(desk.tools, desk.namespace, "learned", "read", {"command": ["cat", path]}, adapted=places)
+
+
+def test_what_learned_passes_and_the_record_says_what_the_status_says(judged: Desk) -> None:
+    found = evaluation(judged, "desk", "learned")
+    status = found["status"]
+    assert status["verdict"] == "Passed", status
+    record = json.loads(read(judged, found, "record.json"))
+    assert record["verdict"] == "Passed"
+    assert [item["criterion"] for item in record["results"]] == ["good", "worth-it"]
+    assert {item["criterion"]: item["value"] for item in record["results"]} == {
+        item["criterion"]: item["value"] for item in status["results"]
+    }
+    assert "<html" in read(judged, found, "report.html")
+
+
+def test_what_learned_nonsense_fails(judged: Desk) -> None:
+    status = evaluation(judged, "desk", "nonsense")["status"]
+    assert status["verdict"] == "Failed", status
+
+
+def test_a_gate_whose_rows_were_trained_on_fails_and_names_them(judged: Desk) -> None:
+    judged.apply(gate("leaky", judged.namespace, "leaked", GOOD[:1]))
+    status = evaluation(judged, "leaky", "learned")["status"]
+    assert status["verdict"] == "Failed", status
+    assert status["leaked"] == 2, status
+    assert "leaked.csv:21" in status["message"], status["message"]
+    assert "leaked.csv:22" in status["message"], status["message"]
+
+
+def test_another_criterion_asks_the_model_nothing_and_an_evaluation_that_comes_back_computes_nothing(
+    judged: Desk,
+) -> None:
+    first = evaluation(judged, "desk", "learned")
+    looser = [{**GOOD[0], "min": 0.5}]
+    judged.apply(gate("looser", judged.namespace, criteria=looser))
+    found = evaluation(judged, "looser", "learned")
+    pod = judged.kube.select("Pod", f"{OWNER_UID}={found['metadata']['uid']}")[0]
+    assert "rows" not in judged.kube.log(pod["metadata"]["name"]).split("stored answers")[-1]
+
+    judged.kube.delete("Evaluation", first["metadata"]["name"])
+
+    def again() -> builders.Object | None:
+        known = judged.kube.find("Evaluation", first["metadata"]["name"])
+        new = known is not None and known["metadata"]["uid"] != first["metadata"]["uid"]
+        return known if new and known and known.get("status", {}).get("phase") == "Decided" else None
+
+    back = eventually(again, 300, "the Evaluation is made again", every=POLL_SECONDS)
+    assert back
+    assert back["status"]["report"]["adopted"]
+    assert back["status"]["results"] == first["status"]["results"]
+    assert back["status"]["report"]["digest"] == first["status"]["report"]["digest"]

@@ -1,0 +1,164 @@
+"""Runs of tiny models in a folder that stands for the mounts of a pod, and gates that judge them."""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from stagecoach.contract import layout
+from stagecoach.contract.evaluations import (
+    Criterion,
+    EvaluateJob,
+    EvaluationInputs,
+    EvaluationRecord,
+    Reference,
+    Suite,
+    SuiteType,
+)
+from stagecoach.contract.jobs import DataSource, Split, Subject, TrainJob
+from stagecoach.contract.records import RunRecord
+from stagecoach.contract.releases import Asked, Engine, Release
+from stagecoach.contract.verdicts import EvaluationReport
+from stagecoach_evaluator import records
+from stagecoach_trainer import lookup, sources
+from tests.unit.contract.documents import OWNER
+from tests.unit.trainer.conftest import (  # noqa: F401
+    Project,
+    _servers_of_this_machine,
+    _trained,
+    project,
+    real,
+    tiny_base,
+    trained,
+)
+
+EVALUATION = Subject(kind="Evaluation", namespace="team", name="gate-1", uid="eval-1")
+HELD_OUT = [
+    (f"{start} {what}", label)
+    for start in ("today", "since monday", "excuse me;", "in short:", "dear all,")
+    for what, label in (("my card is lost", "card_lost"), ("the parcel is late", "parcel_late"))
+]
+ACCURATE = Criterion(name="accurate", suite="held-out", metric="accuracy", min=0.6)
+NO_WORSE = Criterion(
+    name="no-worse", suite="held-out", metric="accuracy", against=Reference.BASELINE, allowed_drop=0.05
+)
+
+
+@dataclass(frozen=True)
+class Judging:
+    """A run that was made, and what judges it."""
+
+    project: Project
+    run: TrainJob
+    criteria: tuple[Criterion, ...] = (ACCURATE,)
+    suites: tuple[tuple[str, str, SuiteType], ...] = (("held-out", "test", SuiteType.HELD_OUT),)
+    trained_on: tuple[str, ...] | None = ("train", "valid")
+    min_scored: float = 0.99
+    engine: Engine = field(default_factory=Engine)
+    prompt: Any = None  # of the base
+
+    def job(self, **changes: Any) -> EvaluateJob:
+        """Return the document that the operator would write."""
+        known = self.run_record()
+        asked = Asked.of(known.inputs)
+        release = Release(asked=asked.digest, artifact=known.artifact.digest, engine=self.engine)
+        relative = any(criterion.against for criterion in self.criteria)
+        baseline = asked.model_copy(update={"prompt": self.prompt or asked.prompt}) if relative else None
+        reference = Release(asked=baseline.digest, artifact=None, engine=self.engine) if baseline else None
+        read = [self._source(name, Split.TEST) for _, name, _ in self.suites]
+        seen = None if self.trained_on is None else [self._source(name, Split.TRAIN) for name in self.trained_on]
+        inputs = EvaluationInputs(
+            release=release.digest,
+            baseline=reference.digest if reference else None,
+            suites=tuple(
+                Suite(name=name, type=kind, data=source.digest or "", columns=source.columns)
+                for (name, _, kind), source in zip(self.suites, read, strict=True)
+            ),
+            criteria=self.criteria,
+            min_scored=self.min_scored,
+            trained_on=None if seen is None else tuple(sorted(source.digest or "" for source in seen)),
+        )
+        job = EvaluateJob(
+            subject=EVALUATION,
+            project="desk",
+            owner=OWNER,
+            gate="gate",
+            run=self.run.subject.name,
+            inputs=inputs,
+            release=release,
+            run_inputs=self.run.inputs.digest,
+            baseline=baseline,
+            base=self.run.base,
+            datasets=tuple(read),
+            trained_on=tuple(seen or ()),
+            image="example.com/evaluator@sha256:" + "0" * 64,
+        )
+        return job.model_copy(update=changes)
+
+    def _source(self, name: str, split: Split) -> DataSource:
+        source = self.project.source(name, split)
+        return source.model_copy(update={"digest": sources.read(source, mismatch="", remedy="").digest})
+
+    def judge(self, **changes: Any) -> EvaluationReport:
+        """Carry it out."""
+        return evaluate(self.job(**changes))
+
+    def run_record(self) -> RunRecord:
+        """Return what the storage says of the run."""
+        known = lookup.read_record(self.project.storage, self.run.inputs.digest)
+        assert known is not None
+        return known[0]
+
+    def record(self) -> EvaluationRecord:
+        """Return what the storage says of it."""
+        known = records.read(self.project.storage, self.job().inputs.digest)
+        assert known is not None
+        return known[0]
+
+    def answers(self, release: str, suite: Suite) -> list[dict[str, Any]]:
+        """Return the answers that are kept, as they lie there."""
+        content = self.project.storage.read(layout.outputs_file(release, suite.rows))
+        return [json.loads(line) for line in content.splitlines()]
+
+
+def evaluate(job: EvaluateJob) -> EvaluationReport:
+    """Carry out an evaluation."""
+    from stagecoach_evaluator.evaluate import evaluate as work
+
+    return work(job)
+
+
+def write(made: Project, name: str, rows: Sequence[Sequence[str]], header: Sequence[str] = ("text", "label")) -> None:
+    """Write a data set as a .csv file."""
+    with (made.root / "pvc" / "data" / f"{name}.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows([header, *rows])
+
+
+@pytest.fixture
+def judging(trained: Any) -> Judging:  # noqa: F811
+    """A classifier that was trained as an adapter of a decoder, and rows that it has not seen. What was kept is gone."""
+    made: Project = trained[0]
+    write(made, "test", HELD_OUT)
+    for folder in (layout.OUTPUTS, layout.EVALUATIONS, layout.RELEASES):
+        made.storage.remove(folder)
+    return Judging(made, made.train_job())
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The releases that are asked, by what they are called in words, once for each suite."""
+    from stagecoach_evaluator import asking
+
+    found: list[str] = []
+    ask = asking.Asker.ask
+
+    def noting(self: Any, party: Any, suites: Any, teller: Any) -> Any:
+        for item in ask(self, party, suites, teller):
+            found.append(party.name)
+            yield item
+
+    monkeypatch.setattr(asking.Asker, "ask", noting)
+    return found

@@ -1,0 +1,158 @@
+"""What is kept of an evaluation: noticed when it is damaged, never half written, and gone on from."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stagecoach.contract import layout
+from stagecoach.contract.evaluations import Criterion
+from stagecoach.contract.store import Store
+from stagecoach.contract.verdicts import Verdict
+from stagecoach_evaluator import answering, records
+
+from .conftest import ACCURATE, NO_WORSE, Judging
+
+torch = pytest.importorskip("torch", reason="needs the evaluator's libraries: runs inside the evaluator image")
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+HOPELESS = Criterion(name="hopeless", suite="held-out", metric="accuracy", max=0.01)
+
+
+def place(judging: Judging, name: str) -> Path:
+    return Path(judging.project.storage.path(f"{layout.evaluation_folder(judging.job().inputs.digest)}/{name}"))
+
+
+def edited(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+
+
+def admit(document: dict[str, Any]) -> None:
+    document["verdict"] = "Passed"
+
+
+DAMAGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "an edited page": (
+        "report.html",
+        lambda path: path.write_text("<p>good</p>"),
+        "report.html is not what its record",
+    ),
+    "edited numbers": ("report.json", lambda path: path.write_text("{}"), "report.json is not what its record says"),
+    "no page": ("report.html", Path.unlink, "report.html is not there"),
+    "a record that is cut off": ("record.json", lambda path: path.write_text(path.read_text()[:-9]), "cannot be read"),
+    "another verdict": ("record.json", lambda path: edited(path, admit), "does not follow from its results"),
+    "another's record": (
+        "record.json",
+        lambda path: edited(path, lambda document: document["inputs"].update(minScored=0.1)),
+        "of other inputs than its key says",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damaged_evidence_is_noticed_and_made_anew(
+    judging: Judging, asked: list[str], capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    one = replace(judging, criteria=(HOPELESS,))
+    first = one.judge()
+    file, damage, words = DAMAGE[name]
+    damage(place(one, file))
+    before = place(one, "record.json").read_text()
+    again = one.judge()
+    assert words in capsys.readouterr().err
+    assert (again.verdict, again.results, again.adopted) == (first.verdict, first.results, False)
+    assert asked == ["the release"], "its answers are there"
+    assert one.judge().adopted
+    kept = [path for path in place(one, "").iterdir() if path.name.startswith("record.") and path.name != "record.json"]
+    assert [path.read_text() for path in kept] == [before]
+
+
+def first_answers(judging: Judging) -> Path:
+    job = judging.job()
+    return Path(judging.project.storage.path(layout.outputs_file(job.inputs.release, job.inputs.suites[0].rows)))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda text: text.replace("parcel_late", "card_lost", 1), "are not those that were written"),
+        (lambda text: text.partition("\n")[2], "are not those that were written"),
+        (lambda text: text[:-9], "cannot be read"),
+        (lambda _: "", "are not those that were written"),
+    ],
+)
+def test_edited_answers_are_noticed_and_asked_for_anew(
+    judging: Judging, asked: list[str], capsys: pytest.CaptureFixture[str], damage: Callable[[str], str], words: str
+) -> None:
+    judging.judge()
+    file = first_answers(judging)
+    before = file.read_text()
+    file.write_text(damage(before))
+    replace(judging, criteria=(ACCURATE.model_copy(update={"min": 0.5}),)).judge()
+    assert words in capsys.readouterr().err
+    assert asked == ["the release", "the release"]
+    assert file.read_text() == before
+
+
+class Crash(Exception):
+    """The process is gone."""
+
+
+def crash_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Let the process end at a write: before, or after it."""
+    write, count = Store.write, [0]
+
+    def writing(self: Store, relative: str, content: Any, uid: str) -> None:
+        count[0] += 1
+        if count[0] == step:
+            raise Crash
+        write(self, relative, content, uid)
+
+    monkeypatch.setattr(Store, "write", writing)
+
+
+def test_an_attempt_that_ends_anywhere_is_followed_by_one_that_goes_on(
+    judging: Judging, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = replace(judging, criteria=(ACCURATE, NO_WORSE))
+    expected = one.judge()
+    writes = 0
+    for step in range(1, 20):
+        for folder in (layout.OUTPUTS, layout.EVALUATIONS, layout.RELEASES):
+            one.project.storage.remove(folder)
+        with monkeypatch.context() as patch:
+            crash_at(patch, step)
+            try:
+                one.judge()
+            except Crash:
+                writes = step
+            else:
+                break
+        assert records.read(one.project.storage, one.job().inputs.digest) is None, "the record comes last"
+        asked.clear()
+        again = one.judge()
+        assert (again.verdict, again.results, again.adopted) == (expected.verdict, expected.results, False)
+        # A probe, the note that the artifact is used, then answers and manifest of each.
+        assert len(asked) == (2 if step <= 4 else 1 if step <= 6 else 0), step
+        assert one.project.storage.folders(layout.STAGING) == []
+    assert writes > 8
+
+
+def test_who_was_faster_is_adopted(judging: Judging, monkeypatch: pytest.MonkeyPatch) -> None:
+    collect = answering.collect
+
+    def slower(*arguments: Any) -> Any:
+        with monkeypatch.context() as patch:
+            patch.setattr(answering, "collect", collect)
+            judging.judge()
+        return collect(*arguments)
+
+    monkeypatch.setattr(answering, "collect", slower)
+    report = judging.judge()
+    assert (report.verdict, report.adopted) == (Verdict.PASSED, True)

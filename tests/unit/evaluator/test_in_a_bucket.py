@@ -1,0 +1,66 @@
+"""An evaluation whose storage and data are in an object store of each kind. Needs the evaluator's libraries."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stagecoach.contract import layout
+from stagecoach.contract.jobs import DataSource
+from stagecoach.contract.verdicts import Verdict
+from stagecoach_evaluator import records
+from stagecoach_trainer import places
+from stagecoach_trainer.objects import ObjectStore
+from tests.unit.trainer.objects.conftest import bucket, server  # noqa: F401
+from tests.unit.trainer.objects.servers import Server, give_keys, upload
+
+from .conftest import ACCURATE, Judging, evaluate
+
+torch = pytest.importorskip("torch", reason="needs the evaluator's libraries: runs inside the evaluator image")
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def everything(folder: Path) -> Iterator[tuple[str, bytes]]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            yield path.relative_to(folder).as_posix(), path.read_bytes()
+
+
+def test_a_run_is_judged_from_and_to_a_bucket(
+    judging: Judging,
+    server: Server,  # noqa: F811
+    bucket: str,  # noqa: F811
+    asked: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    project, place = judging.project, f"{server.scheme}://{bucket}"
+    job = judging.job()
+    expected = judging.judge()
+    for folder in (layout.OUTPUTS, layout.EVALUATIONS, layout.RELEASES):
+        project.storage.remove(folder)
+    keys: Path = project.root / "credentials"
+    request.addfinalizer(lambda: shutil.rmtree(keys))
+    give_keys(project, server, monkeypatch, storage=f"{place}/storage")
+    there = server.connect(bucket, "/storage")
+    for name, content in everything(project.root / "storage"):
+        there.write(name, content, "test")
+    there.clean("test")
+    upload(server.connect(bucket, "/data"), project.root / "pvc" / "data")
+
+    def lying(sources: tuple[DataSource, ...]) -> tuple[DataSource, ...]:
+        return tuple(item.model_copy(update={"uri": f"{place}/data/{item.name}.csv"}) for item in sources)
+
+    job = job.model_copy(update={"datasets": lying(job.datasets), "trained_on": lying(job.trained_on)})
+    report = evaluate(job)
+    storage = places.storage()
+    assert isinstance(storage, ObjectStore)
+    assert (report.verdict, report.results, report.exposures) == (Verdict.PASSED, expected.results, 1)
+    assert records.read(storage, job.inputs.digest) is not None
+    assert storage.folders(layout.STAGING) == []
+    assert evaluate(job).adopted
+    other = replace(judging, criteria=(ACCURATE.model_copy(update={"min": 0.5}),)).job().inputs
+    assert evaluate(job.model_copy(update={"inputs": other})).exposures == 1
+    assert asked == ["the release", "the release"]

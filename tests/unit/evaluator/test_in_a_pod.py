@@ -1,0 +1,103 @@
+"""The image's command as a pod starts it. Needs the evaluator's libraries."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE
+from stagecoach.contract.progress import DEADLINE_VARIABLE
+from stagecoach.contract.reports import Outcome, ProgressLine, Report
+from stagecoach.contract.verdicts import Verdict
+from stagecoach_evaluator.__main__ import main
+from stagecoach_trainer import places
+
+from .conftest import HELD_OUT, Judging
+
+torch = pytest.importorskip("torch", reason="needs the evaluator's libraries: runs inside the evaluator image")
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def started(judging: Judging, document: str) -> "subprocess.Popen[str]":
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        places.ROOT_VARIABLE: str(judging.project.root),
+        places.TERMINATION_LOG_VARIABLE: str(judging.project.root / "termination-log"),
+        ENVIRONMENT_VARIABLE: document,
+        DEADLINE_VARIABLE: "300",
+    }
+    command = [sys.executable, "-m", "stagecoach_evaluator"]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def ended(judging: Judging, process: "subprocess.Popen[str]") -> tuple[int, Report, list[str], str]:
+    """Return exit code, report, progress lines and the log."""
+    output, log = process.communicate(timeout=600)
+    report = Report.parse((judging.project.root / "termination-log").read_text())
+    assert report is not None, log
+    return process.returncode, report, output.splitlines(), log
+
+
+def test_an_evaluation_as_in_a_pod(judging: Judging) -> None:
+    job = judging.job()
+    code, report, lines, log = ended(judging, started(judging, job.line()))
+    assert (code, report.outcome) == (0, Outcome.DONE), log
+    assert report.evaluation is not None
+    assert report.evaluation.verdict is Verdict.PASSED
+    progress = [ProgressLine.parse(line) for line in lines]
+    assert None not in progress, lines
+    assert [(item.step, item.steps, item.percent) for item in (progress[0], progress[-1]) if item] == [
+        (0, len(HELD_OUT), 0),
+        (len(HELD_OUT), len(HELD_OUT), 100),
+    ]
+    # People read this log: it says what happens, and nothing else.
+    assert log.splitlines() == [
+        "reading the suites",
+        "looking for the suites' rows in the training data",
+        "judging the answers",
+        "publishing",
+        "Done",
+    ]
+    assert judging.judge() == report.evaluation.model_copy(update={"adopted": True})
+
+
+def test_wrong_input_is_told(judging: Judging) -> None:
+    job = judging.job()
+    path = judging.project.root / "pvc" / "data" / "test.csv"
+    path.write_text(path.read_text() + "and one more,card_lost\n")
+    code, report, _, _ = ended(judging, started(judging, job.line()))
+    assert (code, report.outcome) == (64, Outcome.BAD_INPUT)
+    assert report.problem is not None
+    assert report.problem.reason == "InputChanged"
+
+
+def test_a_document_of_another_version(judging: Judging) -> None:
+    code, report, _, _ = ended(judging, started(judging, judging.run.line()))
+    assert (code, report.problem.reason if report.problem else "") == (64, "UnknownDocument")
+    assert report.problem is not None
+    assert "evaluator image" in report.problem.remedy
+
+
+def test_a_pod_that_is_asked_to_stop(judging: Judging) -> None:
+    process = started(judging, judging.job().line())
+    beats = Path(judging.project.root) / "scratch" / "progress"
+    while "loading" not in (beats.read_text() if beats.exists() else ""):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, report, _, _ = ended(judging, process)
+    assert report.outcome is Outcome.TERMINATED
+    assert judging.judge().verdict is Verdict.PASSED
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["--help"], ["evaluate", "--help"]):
+        with pytest.raises(SystemExit) as caught:
+            main(arguments, {})
+        assert caught.value.code == 0
+    assert "0 there is a verdict" in capsys.readouterr().out

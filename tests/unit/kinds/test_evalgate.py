@@ -1,0 +1,378 @@
+"""What an EvalGate does, case by case."""
+
+import copy
+import json
+from typing import Any
+
+import pytest
+
+from stagecoach.api.evaluation import Evaluation
+from stagecoach.api.finetunerun import FineTuneRun
+from stagecoach.api.transformerproject import TransformerProject
+from stagecoach.contract.inputs import RunInputs
+from stagecoach.contract.releases import Asked, Engine, Precision, Release
+from stagecoach.kinds.evaluation import document
+from stagecoach.kinds.finetunerun.inputs import train_job
+from stagecoach.policies import retention
+from tests import builders
+from tests.remedies import speaks
+from tests.unit.kinds.gates import Hall, succeeded
+
+AGAINST = {"name": "worth", "suite": "held-out", "metric": "f1_macro", "against": "Baseline"}
+
+
+def names(hall: Hall) -> list[str]:
+    return [item["spec"]["run"] for item in hall.evaluations]
+
+
+def test_a_candidate_that_has_succeeded_is_judged_with_one_status_write() -> None:
+    hall = Hall(succeeded())
+    hall.look()
+    [made] = hall.evaluations
+    assert (hall.status["phase"], hall.condition()["reason"]) == ("Judging", "Judging")
+    assert hall.status["judging"] == [{"run": "first", "evaluation": made["metadata"]["name"]}]
+    assert "ownerReferences" not in made["metadata"], "who deletes gate or run deletes no evidence"
+    hall.look()
+    assert hall.writes == 1
+    hall.decide(made["metadata"]["name"])
+    hall.look()
+    assert (hall.status["phase"], hall.condition()["reason"], hall.condition()["status"]) == ("Idle", "Judged", "True")
+    assert hall.status["verdicts"] == {"passed": 1, "failed": 0, "inconclusive": 0, "error": 0}
+    assert {"run": "first", "verdict": "Passed"}.items() <= hall.status["latest"].items()
+    assert hall.writes == 2
+    hall.look()
+    assert hall.writes == 2
+
+
+def test_the_evaluation_says_by_digest_what_is_judged() -> None:
+    run = succeeded()
+    hall = Hall(run, criteria=[AGAINST | {"minGain": {"absolute": 0.05}, "outcome": "fewer misrouted tickets"}])
+    hall.look()
+    evaluation = Evaluation.model_validate(hall.evaluations[0])
+    spec, inputs = evaluation.spec, run["status"]["inputs"]
+    release = Release(asked=inputs["asked"], artifact=run["status"]["artifact"]["digest"], engine=Engine())
+    assert spec.release.digest == release.digest
+    assert spec.run_inputs == inputs["digest"]
+    assert [item.digest for item in spec.trained_on or ()] == [builders.digest("1"), builders.digest("2")]
+    assert [item.digest for item in spec.suites] == [builders.digest("3")]
+    assert spec.criteria[0].outcome is None, "what it is for is for people who read the gate"
+    job = document.job(evaluation, project(hall), 2)
+    assert evaluation.metadata.name == f"good-{spec.key.removeprefix('sha256:')[:12]}"
+    assert (job.inputs.digest, job.release.digest) == (spec.key, spec.release.digest)
+    assert job.baseline is not None
+    baseline = Release(asked=job.baseline.digest, artifact=None, engine=Engine())
+    assert spec.baseline is not None
+    assert baseline.digest == spec.baseline.digest == job.inputs.baseline
+    assert job.baseline.prompt.template == "Which queue? {text}"
+    assert job.baseline.digest == inputs["asked"], "the prompt in force is that of the training"
+    assert job.run_inputs == inputs["digest"]
+
+
+def project(hall: Hall) -> Any:
+    return TransformerProject.model_validate(hall.get("TransformerProject", "desk"))
+
+
+def test_how_a_run_is_asked_is_what_it_was_trained_with() -> None:
+    run = succeeded()
+    job = json.loads(trained(run))
+    inputs = RunInputs.model_validate(job["inputs"])
+    assert run["status"]["inputs"]["asked"] == Asked.of(inputs).digest
+    assert run["status"]["inputs"]["digest"] == inputs.digest
+
+
+def trained(run: builders.Object) -> str:
+    parsed = FineTuneRun.model_validate(run)
+    found = TransformerProject.model_validate(builders.ready_project())
+    assert parsed.status.inputs
+    return train_job(parsed, found, parsed.status.inputs, 1).line()
+
+
+def without_asked(run: builders.Object) -> builders.Object:
+    del run["status"]["inputs"]["asked"]
+    return run
+
+
+def test_a_run_of_an_older_operator_is_judged_if_the_project_still_tells_how_it_is_asked() -> None:
+    new, old = succeeded(), without_asked(succeeded())
+    one, other = Hall(new), Hall(old)
+    one.look()
+    other.look()
+    assert one.evaluations[0]["spec"] == other.evaluations[0]["spec"]
+    other = Hall(old)
+    other.change("TransformerProject", "desk", tokenization={"maxLength": 64, "overflow": "Truncate"})
+    ready(other)
+    other.look()
+    assert other.evaluations == []
+    [told] = other.status["unjudged"]
+    assert (told["run"], told["reason"]) == ("first", "AskedUnknown")
+    assert speaks(told["reason"], told["message"])
+
+
+def ready(hall: Hall) -> None:
+    """Let the operator have looked at a changed project."""
+    found = copy.deepcopy(hall.get("TransformerProject", "desk"))
+    for item in found["status"]["conditions"]:
+        item["observedGeneration"] = found["metadata"]["generation"]
+    hall.put(found)
+
+
+def test_an_experiment_never_reaches_a_gate() -> None:
+    hall = Hall(succeeded(purpose="Experiment"))
+    hall.look()
+    assert hall.evaluations == []
+    assert hall.condition()["reason"] == "NoCandidates"
+    assert hall.condition()["status"] == "True"
+
+
+def test_the_newest_are_judged_first_and_so_many_at_a_time() -> None:
+    hall = Hall(*(succeeded(f"run-{number}", number) for number in range(1, 6)), newest=3)
+    hall.look()
+    assert names(hall) == ["run-5"]
+    assert hall.status["waiting"] == [{"run": "run-4"}, {"run": "run-3"}]
+    hall.decide(hall.evaluations[0]["metadata"]["name"], "Failed")
+    hall.look()
+    assert names(hall) == ["run-5", "run-4"]
+    hall.change("EvalGate", "good", maxConcurrent=4)
+    hall.look()
+    assert names(hall) == ["run-5", "run-4", "run-3"]
+    for item in hall.evaluations[1:]:
+        hall.decide(item["metadata"]["name"])
+    hall.look()
+    assert hall.status["verdicts"] == {"passed": 2, "failed": 1, "inconclusive": 0, "error": 0}
+    assert len(hall.evaluations) == 3, "the others are not among the newest"
+
+
+def test_the_same_release_is_judged_once_by_who_trained_it() -> None:
+    trained, imported = succeeded("trained", 1), succeeded("imported", 2)
+    imported["spec"]["method"] = {"type": "Import", "uri": "pvc://models/it", "digest": builders.digest("a")}
+    del imported["spec"]["data"], imported["spec"]["hyperparameters"]
+    imported["status"]["artifact"] = trained["status"]["artifact"]
+    hall = Hall(trained, imported)
+    hall.look()
+    assert names(hall) == ["trained"], "of the import nobody knows what it was trained on"
+    assert hall.status.get("waiting", []) == []
+
+
+def test_of_an_import_it_is_unknown_what_it_was_trained_on_unless_it_says() -> None:
+    run = succeeded()
+    run["spec"]["method"] = {"type": "Import", "uri": "pvc://models/it", "digest": builders.digest("a")}
+    del run["spec"]["data"], run["spec"]["hyperparameters"]
+    run["status"]["inputs"] |= {"train": [], "validation": []}
+    hall = Hall(run)
+    hall.look()
+    assert "trainedOn" not in hall.evaluations[0]["spec"]
+    run["status"]["inputs"]["trainedOn"] = [{"name": "train", "digest": builders.digest("1")}]
+    hall = Hall(run)
+    hall.look()
+    assert hall.evaluations[0]["spec"]["trainedOn"] == [{"name": "train", "digest": builders.digest("1")}]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda hall: hall.change("EvalGate", "good", minScored=0.5),
+        lambda hall: hall.put(with_digest(hall, "test", "e")),
+        lambda hall: hall.change("EvalGate", "good", criteria=[AGAINST | {"allowedDrop": {"absolute": 0.0}}]),
+    ],
+)
+def test_another_text_or_other_data_are_judged_anew_and_old_verdicts_stay(change: Any) -> None:
+    hall = Hall(succeeded())
+    hall.look()
+    [first] = hall.evaluations
+    hall.decide(first["metadata"]["name"])
+    change(hall)
+    hall.look()
+    assert len(hall.evaluations) == 2
+    assert hall.get("Evaluation", first["metadata"]["name"])["spec"] == first["spec"]
+    assert hall.status["verdicts"]["passed"] == 1
+    change = hall.get("EvalGate", "good")
+    assert change["status"]["judging"][0]["evaluation"] != first["metadata"]["name"]
+
+
+def with_digest(hall: Hall, name: str, letter: str) -> builders.Object:
+    found = copy.deepcopy(hall.get("TransformerProject", "desk"))
+    for item in found["status"]["datasets"]:
+        if item["name"] == name:
+            item["digest"] = builders.digest(letter)
+    return found
+
+
+def test_what_decides_no_verdict_makes_no_other_evaluation() -> None:
+    hall = Hall(succeeded())
+    hall.look()
+    hall.decide(hall.evaluations[0]["metadata"]["name"])
+    criteria = [builders.gate()["spec"]["criteria"][0] | {"outcome": "fewer misrouted tickets"}]
+    hall.change("EvalGate", "good", resources={"memory": "64Gi"}, maxDuration="9h", newest=3, criteria=criteria)
+    hall.look()
+    assert len(hall.evaluations) == 1
+
+
+def test_the_precision_is_part_of_the_release() -> None:
+    hall, other = Hall(succeeded()), Hall(succeeded())
+    inference = {"prompt": {"name": "route", "version": 1}, "precision": "bfloat16"}
+    other.change("TransformerProject", "desk", inference=inference)
+    ready(other)
+    for each in (hall, other):
+        each.look()
+    one, two = (each.evaluations[0]["spec"]["release"] for each in (hall, other))
+    assert one["digest"] != two["digest"]
+    assert (
+        Release(asked=two["asked"], artifact=two["artifact"], engine=Engine(precision=Precision.BFLOAT16)).digest
+        == (two["digest"])
+    )
+
+
+def test_training_data_that_changed_cannot_be_searched_for_the_suites_rows() -> None:
+    hall = Hall(succeeded())
+    hall.put(with_digest(hall, "train", "e"))
+    hall.look()
+    assert hall.evaluations == []
+    [told] = hall.status["unjudged"]
+    assert told["reason"] == "TrainingDataChanged"
+    assert speaks(told["reason"], told["message"])
+    assert [reason for reason, _ in hall.events] == ["TrainingDataChanged"]
+    assert hall.condition()["status"] == "True", "the gate itself is as it should be"
+    hall.put(with_digest(hall, "train", "1"))
+    hall.look()
+    assert names(hall) == ["first"]
+    assert hall.status.get("unjudged", []) == []
+
+
+def test_a_data_set_that_is_gone_keeps_a_run_from_being_judged() -> None:
+    hall = Hall(succeeded())
+    found = copy.deepcopy(hall.get("TransformerProject", "desk"))
+    found["spec"]["data"]["sets"] = [item for item in found["spec"]["data"]["sets"] if item["name"] != "test"]
+    hall.put(found)
+    hall.look()
+    assert hall.condition()["reason"] == "UnknownDataset"
+
+
+def sets(**changes: Any) -> list[builders.Object]:
+    return [item | changes.get(item["name"], {}) for item in builders.project_spec()["data"]["sets"]]
+
+
+SUITE = {"name": "held-out", "dataset": "test", "type": "HeldOut"}
+GOOD = {"name": "good", "suite": "held-out", "metric": "f1_macro", "min": 0.8}
+
+
+@pytest.mark.parametrize(
+    ("gate", "data", "reason", "words"),
+    [
+        ({"suites": [SUITE | {"dataset": "none"}]}, {}, "UnknownDataset", "it has test, train, valid"),
+        ({"suites": [SUITE | {"dataset": "valid"}]}, {}, "WrongSplit", "has split Validation"),
+        ({"suites": [SUITE | {"type": "Adversarial"}]}, {}, "WrongSplit", "split Adversarial"),
+        ({"suites": [SUITE | {"type": "Canary"}]}, {"test": {"split": "Canary"}}, "CanarySize", "150 rows"),
+        ({"criteria": [GOOD | {"metric": "bleu"}]}, {}, "UnknownMetric", "accuracy"),
+        ({"criteria": [GOOD | {"label": "billing"}]}, {}, "LabelUnsuited", "recall"),
+        ({"criteria": [GOOD | {"metric": "recall", "label": "lost"}]}, {}, "UnknownLabel", "billing, delivery"),
+        ({"criteria": [GOOD | {"min": 80.0}]}, {}, "BoundImpossible", "from 0 to 1"),
+        ({"criteria": [AGAINST | {"minGain": {"absolute": 5.0}}]}, {}, "BoundImpossible", "minGain.absolute: 5"),
+    ],
+)
+def test_what_does_not_go_with_the_project_is_told_before_any_pod_starts(
+    gate: builders.Object, data: builders.Object, reason: str, words: str
+) -> None:
+    hall = Hall(succeeded(), **gate)
+    found = copy.deepcopy(hall.get("TransformerProject", "desk"))
+    found["spec"]["data"]["sets"] = sets(**data)
+    hall.put(found)
+    hall.look()
+    assert hall.evaluations == []
+    told = hall.condition()
+    assert (hall.status["phase"], told["reason"], told["status"]) == ("Incomplete", reason, "False")
+    assert hall.condition("Stalled")["status"] == "True"
+    assert words in told["message"]
+    assert speaks(reason, told["message"])
+    assert hall.events == [(reason, told["message"])]
+
+
+def test_a_gate_waits_for_its_project() -> None:
+    hall = Hall(succeeded())
+    hall.remove("TransformerProject", "desk")
+    hall.look()
+    assert hall.condition()["reason"] == "ProjectMissing"
+    assert "the gate judges its candidates then" in hall.condition()["message"]
+    assert (hall.status["phase"], hall.condition("Reconciling")["status"]) == ("Blocked", "True")
+    found = builders.ready_project()
+    found["metadata"]["uid"] = "another"
+    found["status"]["conditions"][0]["status"] = "False"
+    hall.put(found)
+    hall.look()
+    assert hall.condition()["reason"] == "ProjectNotReady"
+    hall.put(builders.ready_project() | {"metadata": found["metadata"]})
+    hall.look()
+    assert names(hall) == ["first"]
+
+
+def test_what_is_being_judged_goes_on_while_the_gate_is_blocked() -> None:
+    hall = Hall(succeeded())
+    hall.look()
+    hall.change("EvalGate", "good", criteria=[GOOD | {"metric": "bleu"}])
+    hall.look()
+    assert hall.status["phase"] == "Incomplete"
+    assert len(hall.status["judging"]) == 1
+
+
+def test_an_evaluation_that_somebody_deletes_is_made_again() -> None:
+    hall = Hall(succeeded())
+    hall.look()
+    name = hall.evaluations[0]["metadata"]["name"]
+    hall.decide(name, "Error")
+    hall.look()
+    hall.remove("Evaluation", name)
+    hall.look()
+    assert [item["metadata"]["name"] for item in hall.evaluations] == [name]
+    assert "status" not in hall.get("Evaluation", name)
+
+
+def test_a_name_that_something_else_has_is_told() -> None:
+    hall = Hall(succeeded())
+    hall.look()
+    [made] = hall.evaluations
+    made["spec"]["key"] = builders.digest("e")
+    hall.put(made)
+    hall.look()
+    [told] = hall.status["unjudged"]
+    assert told["reason"] == "NameTaken"
+    assert speaks(told["reason"], told["message"])
+
+
+def test_a_run_that_a_later_version_wrote_is_told() -> None:
+    run = succeeded()
+    run["spec"]["purpose"] = "Later"
+    hall = Hall(run)
+    hall.look()
+    [told] = hall.status["unjudged"]
+    assert told["reason"] == "RunUnknown"
+    assert speaks(told["reason"], told["message"])
+
+
+def test_retention_leaves_the_artifact_of_what_is_judged() -> None:
+    run = succeeded()
+    hall = Hall(run)
+    hall.look()
+    hall.remove("FineTuneRun", "first")
+    named = retention.named(hall.cache.everything())
+    assert run["status"]["artifact"]["digest"].removeprefix("sha256:")[:12] in named
+    assert run["status"]["inputs"]["digest"].removeprefix("sha256:")[:12] in named
+    hall.remove("Evaluation", hall.evaluations[0]["metadata"]["name"])
+    assert run["status"]["artifact"]["digest"].removeprefix("sha256:")[:12] not in retention.named(
+        hall.cache.everything()
+    )
+
+
+def test_a_gate_of_500_evaluations_has_a_small_status() -> None:
+    hall = Hall(*(succeeded(f"run-{number:03}", number) for number in range(1, 51)), newest=50, maxConcurrent=8)
+    hall.look()
+    [first, *_] = hall.evaluations
+    for number in range(492):
+        made = copy.deepcopy(first)
+        made["metadata"] |= {"name": f"good-{number:012x}", "uid": f"uid-{number}"}
+        made["status"] = {"phase": "Decided", "verdict": "Failed", "completionTime": builders.CREATED}
+        hall.put(made)
+    hall.look()
+    assert len(hall.evaluations) == 500
+    size = len(json.dumps(hall.status))
+    print(f"\nstatus of a gate with 500 Evaluations: {size} bytes; spec of one: {len(json.dumps(first['spec']))} bytes")
+    assert hall.status["verdicts"]["failed"] == 492
+    assert size < 4000

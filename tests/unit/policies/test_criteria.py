@@ -1,0 +1,61 @@
+"""Which criteria can be measured."""
+
+import pytest
+
+from stagecoach.api.evalgate import Criterion
+from stagecoach.policies.criteria import Labels, misfit
+from tests.remedies import speaks
+
+TEXTS = Labels.of("Classification", ["billing", "delivery"], 2)
+TAGS = Labels.of("TokenClassification", ["O", "B-name", "I-name", "B-place"], 4)
+
+
+def criterion(**given: object) -> Criterion:
+    return Criterion.model_validate({"name": "c", "suite": "s", "metric": "accuracy", "min": 0.5} | given)
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "given"),
+    [
+        ("Classification", TEXTS, {}),
+        ("Classification", TEXTS, {"metric": "recall", "label": "billing"}),
+        ("Classification", Labels.of("Classification", ["a"], 500), {"metric": "recall", "label": "of the others"}),
+        ("Classification", None, {"metric": "recall", "label": "not known yet"}),
+        ("Classification", TEXTS, {"metric": "mcc", "min": -1.0}),
+        ("TokenClassification", TAGS, {"metric": "seqeval_f1", "label": "place"}),
+        ("Generation", None, {"metric": "rougeL"}),
+        ("Generation", None, {"metric": "bleu", "min": 30.0}),
+        ("Embedding", None, {"metric": "recall_at_10"}),
+        ("Generation", None, {"metric": "bleu", "min": None, "against": "Baseline", "allowedDrop": {"absolute": 2.0}}),
+    ],
+)
+def test_what_fits(task: str, labels: Labels | None, given: dict[str, object]) -> None:
+    assert misfit(criterion(**given), task, labels) is None
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "given", "reason", "words"),
+    [
+        ("Classification", TEXTS, {"metric": "bleu"}, "UnknownMetric", "accuracy, precision"),
+        ("Embedding", None, {"metric": "recall_at_0"}, "UnknownMetric", "recall_at_<k>"),
+        ("Classification", TEXTS, {"label": "billing"}, "LabelUnsuited", "precision, recall, f1"),
+        ("Generation", None, {"metric": "bleu", "label": "x"}, "LabelUnsuited", "this task has none"),
+        ("Classification", TEXTS, {"metric": "f1", "label": "x"}, "UnknownLabel", "billing, delivery"),
+        ("TokenClassification", TAGS, {"metric": "seqeval_f1", "label": "B-name"}, "UnknownLabel", "name, place"),
+        ("Classification", TEXTS, {"min": 80.0}, "BoundImpossible", "min: 80, and accuracy is from 0 to 1"),
+        ("Classification", TEXTS, {"min": None, "max": -0.5}, "BoundImpossible", "max: -0.5"),
+        (
+            "Classification",
+            TEXTS,
+            {"min": None, "against": "Baseline", "allowedDrop": {"absolute": 3.0}},
+            "BoundImpossible",
+            "allowedDrop.absolute: 3",
+        ),
+    ],
+)
+def test_what_does_not(task: str, labels: Labels | None, given: dict[str, object], reason: str, words: str) -> None:
+    found = misfit(criterion(**given), task, labels)
+    assert found
+    assert found[0] == reason
+    assert words in found[1]
+    assert speaks(*found)
