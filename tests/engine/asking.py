@@ -71,9 +71,10 @@ class Engine:
         """Return the likeliest continuation."""
         return list(self._complete(prompt, max_tokens=tokens)["token_ids"])
 
-    def next_of(self, prompt: Ids, allowed: Ids) -> int:
-        """Return the likeliest next token of those allowed."""
-        return int(self._complete(prompt, max_tokens=1, allowed_token_ids=list(allowed))["token_ids"][0])
+    def next_of(self, prompt: Ids, allowed: Ids) -> int | None:
+        """Return the likeliest next token of those allowed; none where what is computed is not a number."""
+        token = int(self._complete(prompt, max_tokens=1, allowed_token_ids=list(allowed))["token_ids"][0])
+        return token if token in allowed else None
 
     def logarithms(self, prompt: Ids, tokens: Ids) -> dict[int, float]:
         """Return the logarithm of the probability of each of these tokens to be next."""
@@ -100,14 +101,16 @@ class Labels:
     def __init__(self, completions: Sequence[tuple[int, ...]]) -> None:
         self._completions = completions
 
-    def choose(self, engine: Engine, prompt: Ids) -> int:
-        """Return the index of the label that the engine would write if it could write labels only."""
+    def choose(self, engine: Engine, prompt: Ids) -> int | None:
+        """Return the index of the label that the engine would write if it could write labels only, if any."""
         written: tuple[int, ...] = ()
         while len(left := self._left(written)) > 1:
             following = self._following(left, written)
             if not following:
                 break
             one = following[0] if len(following) == 1 else engine.next_of([*prompt, *written], following)
+            if one is None:
+                return None
             written = (*written, one)
         return left[0]
 

@@ -66,7 +66,7 @@ def _beside(model: Any, engine: Engine, prompts: Sequence[list[int]], labels: Se
         "written": written,
         "alone": sum(map(list.__eq__, written, alone)),
         "together": sum(map(list.__eq__, alone, together)),
-        "chosen": sum(map(int.__eq__, chosen, engines)),
+        "chosen": sum(ours is not None and ours == theirs for ours, theirs in zip(engines, chosen, strict=True)),
         "labels": len(set(chosen)),
         "difference": difference,
     }

@@ -43,7 +43,7 @@ def ground() -> Ground:
     try:
         tools = deploy.up()
         deploy.image("trainer")
-        return Ground(tools, deploy.image("trainer-tests"))
+        return Ground(tools, deploy.image("trainer-tests"), evaluator_tests_image="not needed")
     except (ClusterError, RuntimeError) as error:
         pytest.exit(f"there is nothing to test on: {error}", returncode=1)
 
