@@ -41,7 +41,6 @@ class Ground:
         tools = deploy.up()
         images = deploy.images()
         tests_image = deploy.image("trainer-tests")
-        deploy.build("evaluator")
         evaluator_tests_image = deploy.image("evaluator-tests")
         deploy.install(tools, images)
         return cls(tools, tests_image, evaluator_tests_image)

@@ -15,6 +15,7 @@ class GatePhase(Enum):
     """Where a gate is, in one word."""
 
     BLOCKED = "Blocked"
+    INCOMPLETE = "Incomplete"
     JUDGING = "Judging"
     IDLE = "Idle"
 
@@ -64,8 +65,8 @@ class EvalGateStatus(Told):
     observed_generation: Optional[int] = Field(None, description="The metadata.generation that this status is about.")
     phase: Optional[GatePhase] = Field(
         None,
-        description="Blocked: nothing can be judged, see Ready. Judging: a candidate is being judged. Idle: all of the"
-        " newest candidates that can be judged have a verdict.",
+        description="Blocked: it waits for its project. Incomplete: something needs you, see Ready. Judging: a"
+        " candidate is being judged. Idle: all of the newest candidates that can be judged have a verdict.",
     )
     conditions: list[Condition] = Field(
         [],

@@ -31,6 +31,8 @@ ADOPTED_BEFORE = json.dumps(
         "artifact": {k: v for k, v in builders.artifact_report(adopted=True)["artifact"].items() if k != "maker"},
     }
 )
+# Kinds that the previous chart does not know.
+NEWER = {"evalgates", "evaluations"}
 READ = "from stagecoach.contract.jobs import read_job; print(read_job().inputs.digest)"
 
 
@@ -185,6 +187,14 @@ def everything_ends(phases: Phases) -> None:
     eventually(lambda: not phases.kube.select("Service"), 30, "the Service goes")
 
 
+def without_asked(seen: tuple[Object, Object]) -> tuple[Object, Object]:
+    """Return the same without what only the newer definitions know: it is dropped with them, and can be made out anew."""
+    children, statuses = seen
+    for status in statuses.values():
+        status.get("inputs", {}).pop("asked", None)
+    return children, statuses
+
+
 def test_a_rolling_update_and_back(upgrade: Upgrade, requests: Requests) -> None:
     phases = upgrade.phases
     old = upgrade.start(upgrade.previous).wait_leading()
@@ -201,7 +211,7 @@ def test_a_rolling_update_and_back(upgrade: Upgrade, requests: Requests) -> None
     phases.run("newer", like="missing", force=True)
     phases.kubelet.running(phases.pod("newer"))
     phases.desk.awaits("FineTuneRun", "newer", "Running")
-    before = phases.at_rest()
+    before = without_asked(phases.at_rest())
     upgrade.roll_back()
     assert new.stop() == 0
     looked_at_everything(upgrade.start(upgrade.previous))
@@ -210,4 +220,7 @@ def test_a_rolling_update_and_back(upgrade: Upgrade, requests: Requests) -> None
         assert image(phases, name) == trainer
         phases.kubelet.succeeded(phases.pod(name), TRAINED)
         phases.desk.awaits("FineTuneRun", name, "Succeeded")
-    assert [each for each in requests.events() if each["responseStatus"]["code"] == 403] == []
+    refused = [each for each in requests.events() if each["responseStatus"]["code"] == 403]
+    # For a moment the newer operator still watches what the older chart gives no right to.
+    assert [each for each in refused if each["objectRef"]["resource"] not in NEWER] == []
+    assert {each["verb"] for each in refused} <= {"list", "watch"}

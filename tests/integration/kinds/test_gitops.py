@@ -54,15 +54,8 @@ OF_RUNS = {
     "Succeeded": CURRENT,
     "Failed": FAILED,
 }
-# What its project has to mend, and not somebody who edits the gate.
-GATE_WAITS = {"ProjectMissing", "ProjectNotReady"}
-
-
-def of_a_gate(status: builders.Object) -> Verdict:
-    """A gate that can judge is as it should be, whatever the verdicts are."""
-    if status["phase"] != "Blocked":
-        return CURRENT
-    return GOES_ON if reason({"status": status}) in GATE_WAITS else FAILED
+# One that can judge is as it should be, whatever the verdicts are.
+OF_GATES = {"Blocked": GOES_ON, "Incomplete": FAILED, "Judging": CURRENT, "Idle": CURRENT}
 
 
 def of_an_evaluation(status: builders.Object) -> Verdict:
@@ -75,7 +68,7 @@ def of_an_evaluation(status: builders.Object) -> Verdict:
 CASES = {
     "TransformerProject": Case(resolved.Phase, lambda status: OF_PROJECTS[status["phase"]], scenes.PROJECTS),
     "FineTuneRun": Case(run_status.Phase, lambda status: OF_RUNS[status["phase"]], scenes.RUNS),
-    "EvalGate": Case(gate_status.GatePhase, of_a_gate, scenes.OF_GATES),
+    "EvalGate": Case(gate_status.GatePhase, lambda status: OF_GATES[status["phase"]], scenes.OF_GATES),
     "Evaluation": Case(evaluation_status.EvaluationPhase, of_an_evaluation, scenes.EVALUATIONS),
 }
 # What an operator says of an object that it cannot read, whatever the phase.

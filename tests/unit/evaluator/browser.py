@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
@@ -15,7 +16,8 @@ import aiohttp
 PROGRAMS = ("chromium-headless-shell", "chromium", "google-chrome")
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
 PROGRAM = next(filter(None, map(shutil.which, PROGRAMS)), None)
-PATIENCE = 60.0
+# A machine may be busy.
+PATIENCE = 300.0
 
 
 @dataclass
@@ -80,7 +82,10 @@ async def tab() -> AsyncIterator[Tab]:
     with tempfile.TemporaryDirectory() as profile:
         command = (PROGRAM, *FLAGS, "--remote-debugging-port=0", f"--user-data-dir={profile}", "about:blank")
         process = await asyncio.create_subprocess_exec(
-            *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL, env={"HOME": profile}
+            *command,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=os.environ | {"HOME": profile},
         )
         try:
             url = await asyncio.wait_for(_address(Path(profile) / "DevToolsActivePort"), PATIENCE)

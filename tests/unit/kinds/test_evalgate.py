@@ -279,7 +279,7 @@ def test_what_does_not_go_with_the_project_is_told_before_any_pod_starts(
     hall.look()
     assert hall.evaluations == []
     told = hall.condition()
-    assert (hall.status["phase"], told["reason"], told["status"]) == ("Blocked", reason, "False")
+    assert (hall.status["phase"], told["reason"], told["status"]) == ("Incomplete", reason, "False")
     assert hall.condition("Stalled")["status"] == "True"
     assert words in told["message"]
     assert speaks(reason, told["message"])
@@ -292,7 +292,7 @@ def test_a_gate_waits_for_its_project() -> None:
     hall.look()
     assert hall.condition()["reason"] == "ProjectMissing"
     assert "the gate judges its candidates then" in hall.condition()["message"]
-    assert hall.condition("Reconciling")["status"] == "True"
+    assert (hall.status["phase"], hall.condition("Reconciling")["status"]) == ("Blocked", "True")
     found = builders.ready_project()
     found["metadata"]["uid"] = "another"
     found["status"]["conditions"][0]["status"] = "False"
@@ -309,7 +309,7 @@ def test_what_is_being_judged_goes_on_while_the_gate_is_blocked() -> None:
     hall.look()
     hall.change("EvalGate", "good", criteria=[GOOD | {"metric": "bleu"}])
     hall.look()
-    assert hall.status["phase"] == "Blocked"
+    assert hall.status["phase"] == "Incomplete"
     assert len(hall.status["judging"]) == 1
 
 

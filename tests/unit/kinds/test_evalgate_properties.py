@@ -147,6 +147,10 @@ class EvalGates(RuleBasedStateMachine):
         ready = self.hall.condition()
         if ready:
             assert ready["status"] == "True" or speaks(ready["reason"], ready["message"]), ready
+        others = {kind: self.hall.condition(kind).get("status") for kind in ("Reconciling", "Stalled")}
+        phase = self.hall.status.get("phase")
+        expected = {"Blocked": ("True", None), "Incomplete": (None, "True")}.get(str(phase), (None, None))
+        assert tuple(others.values()) == expected, "what kstatus reads"
         for item in self.hall.status.get("unjudged", []):
             assert speaks(item["reason"], item["message"]), item
 

@@ -103,7 +103,7 @@ def test_a_success_without_an_artifact_is_a_failure() -> None:
     ready = here.condition("Ready")
     assert ready["reason"] == "ArtifactMissing"
     assert here.status["inputs"]["image"] in ready["message"]
-    assert "sets both images of the chart to one version. Then create another run." in ready["message"]
+    assert "sets all images of the chart to one version. Then create another run." in ready["message"]
     assert here.status["phase"] == "Failed"
 
 

@@ -248,7 +248,8 @@ def test_a_succeeded_run_makes_lookups_worth_their_while() -> None:
 
 
 def has_runs(here: World, *statuses: builders.Object) -> None:
-    here.referrers = lambda key: [{"status": each} for each in statuses]  # type: ignore[method-assign]  # noqa: ARG005
+    runs = [{"kind": "FineTuneRun", "status": each} for each in statuses]
+    here.referrers = lambda key: [*runs, {"kind": "EvalGate"}]  # type: ignore[method-assign]  # noqa: ARG005
 
 
 def test_what_was_known_of_one_storage_is_not_said_of_another() -> None:

@@ -26,7 +26,8 @@ def blocked(
 ) -> Object:
     """Nothing new can be judged; what is being judged goes on. `waits`: it may pass without a change of the gate."""
     facts = in_progress(reason, message) if waits else stalled(reason, message)
-    return _status(gate, evaluations, GatePhase.BLOCKED, facts, now, waiting=[], unjudged=[])
+    phase = GatePhase.BLOCKED if waits else GatePhase.INCOMPLETE
+    return _status(gate, evaluations, phase, facts, now, waiting=[], unjudged=[])
 
 
 def judging(
