@@ -117,13 +117,16 @@ def evaluation(desk: Desk, gate_name: str, run: str, seconds: float = 420) -> bu
 
 def read(desk: Desk, found: builders.Object, name: str) -> str:
     """Return a file of an Evaluation's in the storage."""
+    reads = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
     path = f"{mounts.STORAGE}/{layout.evaluation_folder(found['spec']['key'])}/{name}"
     places = {
         "support-desk-data": "desk",
         "subPath: support-desk": "subPath: desk",
         "claimName: stagecoach": "claimName: store",
     }
-    return deploy.run_trainer(desk.tools, desk.namespace, "learned", "read", {"command": ["cat", path]}, adapted=places)
+    return deploy.run_trainer(
+        desk.tools, desk.namespace, "learned", "read", {"command": ["cat", path], "resources": reads}, adapted=places
+    )
 
 
 def test_what_learned_passes_and_the_record_says_what_the_status_says(judged: Desk) -> None:
