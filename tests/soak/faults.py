@@ -134,7 +134,7 @@ class Faults:
             self._held.wait_for(lambda: not self._victims & kept)
         try:
             if not self._trains():
-                self.tell(f"{name}: not now: nothing trains")
+                self.tell(f"{name}: not now: nothing trains in both namespaces")
                 return
             with self._held:
                 self._victims.update(victims)
@@ -145,10 +145,10 @@ class Faults:
                 self._kept = set()
 
     def _trains(self) -> bool:
-        """Wait for a pod that trains for real; return whether there is one."""
-        kube = self.ground.kube(REAL)
+        """Wait until a pod trains for real and another is simulated; return whether there are such."""
+        kubes = [self.ground.kube(namespace) for namespace in (REAL, SIMULATED)]
         try:
-            eventually(lambda: _running(kube), TRAINING_SECONDS, every=0.5)
+            eventually(lambda: all(map(_running, kubes)), TRAINING_SECONDS, every=0.5)
         except (AssertionError, HTTPError):
             return False
         return True

@@ -156,12 +156,13 @@ class Resampled:
 
     Each end of an interval is the outer one of both: percentiles of the resamples see how lopsided the number is, and
     the jackknife's standard error, with Student's t, is the safer one where a few rows weigh much (macro F1 of many
-    rare labels). As that of paired shares, it is wider by one row on either side.
+    rare labels). As that of paired shares, it is wider by one row on either side; and, on the side where the truth
+    is, by the bias that the jackknife sees: a mean over labels with few rows each is too low.
     """
 
     value: float
     resample: Callable[[], Numbers]
-    jackknife: Callable[[], float]
+    jackknife: Callable[[], tuple[float, float]]  # standard error and bias
     rows: int
     bearing: int
     reach: float
@@ -171,6 +172,10 @@ class Resampled:
     @cached_property
     def error(self) -> float:
         """By the jackknife; nothing is computed before it is asked for, nor the resamples."""
+        return self._jackknifed[0]
+
+    @cached_property
+    def _jackknifed(self) -> tuple[float, float]:
         return self.jackknife()
 
     @cached_property
@@ -187,8 +192,9 @@ class Resampled:
         low, high = np.quantile(defined, (tail, 1 - tail))
         margin, row = _student(tail, self.rows) * self.error, self.reach / self.bearing
         low, high = min(float(low), self.value - margin) - row, max(float(high), self.value + margin) + row
-        least = _rule_of_three(tail, self)
-        return _within(min(low, self.value - least), max(high, self.value + least), self)
+        least, bias = _rule_of_three(tail, self), self._jackknifed[1]
+        low, high = min(low, self.value - least) - max(bias, 0.0), max(high, self.value + least) - min(bias, 0.0)
+        return _within(low, high, self)
 
 
 @dataclass(frozen=True)

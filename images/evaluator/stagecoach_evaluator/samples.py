@@ -131,10 +131,11 @@ class Sums:
         if np.isnan(value):
             raise Undefined(f"{self.metric.name} is undefined for these rows and answers.", "Choose another metric.")
 
-        def jackknife() -> float:
+        def jackknife() -> tuple[float, float]:
             if self.table.rows == 1:
-                return math.inf  # one row says nothing of others
-            return _jackknife(np.concatenate([of(sums) for sums in self.table.without_one()]), self.table.counts)
+                return math.inf, 0.0  # one row says nothing of others
+            left_out = np.concatenate([of(sums) for sums in self.table.without_one()])
+            return _jackknife(value, left_out, self.table.counts)
 
         def resample() -> Numbers:
             return of(self.table.resampled)
@@ -142,10 +143,12 @@ class Sums:
         return Resampled(value, resample, jackknife, self.table.rows, self.bearing, self.metric.width, bounds)
 
 
-def _jackknife(left_out: Numbers, counts: NDArray[np.int64]) -> float:
+def _jackknife(value: float, left_out: Numbers, counts: NDArray[np.int64]) -> tuple[float, float]:
+    """Return the standard error, and by how much the number is too high as a rule."""
     rows = counts.sum()
     mean = counts @ left_out / rows
-    return float(np.sqrt((rows - 1) / rows * (counts @ (left_out - mean) ** 2)))
+    error = np.sqrt((rows - 1) / rows * (counts @ (left_out - mean) ** 2))
+    return float(error), float((rows - 1) * (mean - value))
 
 
 @dataclass(frozen=True)

@@ -110,6 +110,24 @@ def test_a_mean_has_the_interval_that_scipy_has() -> None:
     assert high - 1 / 400 == pytest.approx(theirs.confidence_interval.high, abs=0.004)
 
 
+def test_the_bias_of_macro_f1_is_seen() -> None:
+    """Of labels with few rows each: on average too low, and the upper end holds the truth all the same."""
+    labels = [f"label-{number}" for number in range(40)]
+    random, metric = np.random.default_rng(5), metrics.find("Classification", "f1_macro")
+    assert metric is not None
+    values, beyond = [], 0
+    for number in range(60):
+        expected = random.integers(0, 40, 200)
+        said = np.where(random.random(200) < 0.7, expected, (expected + random.integers(1, 40, 200)) % 40)
+        answers = chosen([labels[code] for code in said])
+        right = [labels[code] for code in expected]
+        sample = answered("Classification", labels, right, [answers], f"{number}", 200).sample(metric, None)
+        values.append(sample.estimate().value)
+        beyond += sample.estimate().interval(0.95)[1] < 0.7
+    assert np.mean(values) < 0.7 - 0.01
+    assert beyond <= 3
+
+
 def test_delongs_error_is_that_of_many_samples() -> None:
     random = np.random.default_rng(2)
     areas, errors = [], []
@@ -230,6 +248,7 @@ def test_as_many_rows_as_needed_tell() -> None:
 
 def test_no_number_of_rows_tells_what_is_equal() -> None:
     assert power.needed(PairedShares(20, 20, 500), 0.0, 0.025, 500) is None
+    assert power.needed(PairedShares(20, 20, 500), -1e-250, 0.025, 500) is None
     assert power.needed(Share(0, 0), 0.5, 0.025, 0) is None
 
 
