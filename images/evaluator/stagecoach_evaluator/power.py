@@ -38,4 +38,4 @@ def _steps(tail: float) -> float:
 
 def _at_least(estimate: Estimate, tail: float) -> float:
     """By the rule of three: no interval is narrower."""
-    return -math.log(tail) / estimate.bearing * estimate.reach if estimate.bearing else math.inf
+    return -math.log(tail) * estimate.weight
