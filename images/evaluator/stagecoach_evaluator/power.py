@@ -8,8 +8,8 @@ from stagecoach_evaluator.intervals import Estimate
 
 # In four of five evaluations it shall come out.
 POWER = 0.8
-# Nobody has as many rows.
-_MOST = 1_000_000_000
+# Nobody has as many rows, nor means a distance as small.
+_MOST, _LEAST = 1_000_000_000, 1e-9
 
 
 def needed(estimate: Estimate, threshold: float, tail: float, rows: int) -> int | None:
@@ -19,7 +19,7 @@ def needed(estimate: Estimate, threshold: float, tail: float, rows: int) -> int 
     distance as small as this one.
     """
     distance = abs(estimate.value - threshold)
-    if distance == 0 or not math.isfinite(estimate.error):
+    if distance < _LEAST or not math.isfinite(estimate.error):
         return None
     times = max((_steps(tail) * estimate.error / distance) ** 2, _at_least(estimate, tail) / distance, 1.0)
     more = rows * times

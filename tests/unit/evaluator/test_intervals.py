@@ -230,6 +230,7 @@ def test_as_many_rows_as_needed_tell() -> None:
 
 def test_no_number_of_rows_tells_what_is_equal() -> None:
     assert power.needed(PairedShares(20, 20, 500), 0.0, 0.025, 500) is None
+    assert power.needed(PairedShares(20, 20, 500), -1e-250, 0.025, 500) is None
     assert power.needed(Share(0, 0), 0.5, 0.025, 0) is None
 
 
