@@ -19,6 +19,8 @@ from stagecoach_evaluator.power import needed
 
 # Of a difference, where the criterion does not say.
 CONFIDENCE = 0.95
+_ROUNDING = 1e-9
+_NO_BASELINE = ("there is no baseline to compare with.", "Report this: the baseline was not asked.")
 
 
 def judge(inputs: EvaluationInputs, measured: Measured) -> tuple[tuple[CriterionResult, ...], Verdict, str]:
@@ -27,7 +29,7 @@ def judge(inputs: EvaluationInputs, measured: Measured) -> tuple[tuple[Criterion
     tests = sum(_by_interval(criterion) and not criterion.advisory for criterion in inputs.criteria)
     results = tuple(_result(criterion, inputs, measured, max(tests, 1)) for criterion in inputs.criteria)
     leaks, gaps = _leaks(measured), _gaps(inputs, measured)
-    verdict = _verdict([each.outcome for each in results if not each.advisory], leaks, gaps)
+    verdict = verdict_of([each.outcome for each in results if not each.advisory], leaks, gaps)
     return results, verdict, words.verdict(verdict, results, [*leaks, *gaps])
 
 
@@ -35,7 +37,8 @@ def _by_interval(criterion: Criterion) -> bool:
     return criterion.against is not None or criterion.confidence is not None
 
 
-def _verdict(outcomes: Sequence[Outcome], leaks: Sequence[str], gaps: Sequence[str]) -> Verdict:
+def verdict_of(outcomes: Sequence[Outcome], leaks: object, gaps: object) -> Verdict:
+    """Return what follows from the outcomes of what decides, if rows leaked, and if something is missing."""
     if leaks or Outcome.FAILED in outcomes:
         return Verdict.FAILED
     if gaps or not outcomes or Outcome.ERROR in outcomes:
@@ -58,14 +61,15 @@ def _gaps(inputs: EvaluationInputs, measured: Measured) -> list[str]:
             found.append(words.no_suite(suite.name))
             continue
         one = measured.each[suite.name]
-        if not _enough(one.scored, one.rows, inputs.min_scored):
+        if not enough(one.scored, one.rows, inputs.min_scored):
             found.append(words.too_few(suite.name, one.scored, one.rows, inputs.min_scored))
     if inputs.trained_on is None or any(suite.leaked is None for suite in measured.suites.values()):
         found.append(words.TRAINING_UNKNOWN)
     return found
 
 
-def _enough(scored: int, rows: int, least: float) -> bool:
+def enough(scored: int, rows: int, least: float) -> bool:
+    """Whether so many rows have an answer that can be judged."""
     # A share that is not a number lets nothing pass.
     return rows > 0 and scored >= least * rows
 
@@ -123,6 +127,33 @@ class _Test:
         return needed(estimate, self.threshold, (1 - confidence) / 2, rows)
 
 
+def follows(criterion: Criterion, result: CriterionResult) -> bool:
+    """Whether a result's outcome can be that of its numbers: a record that says otherwise was edited."""
+    if result.outcome is Outcome.ERROR:
+        return True
+    if result.value is None or result.threshold is None or result.scored < 1:
+        return False
+    test = _Test(criterion, result.threshold, upper=criterion.max is not None, tests=1)
+    if test.confidence is None:
+        low = high = result.value
+    elif result.low is None or result.high is None:
+        return False
+    else:
+        low, high = result.low, result.high
+    drop = None if criterion.allowed_drop is None else -criterion.allowed_drop
+    if result.threshold not in (criterion.min, criterion.max, drop, criterion.min_gain):
+        return False
+    decided = result.value - (result.reference or 0.0)
+    if not low - _ROUNDING <= decided <= high + _ROUNDING:
+        return False
+    match result.outcome:
+        case Outcome.PASSED:
+            return test.clear(low, high)
+        case Outcome.FAILED:
+            return test.beyond(low, high)
+    return test.confidence is not None
+
+
 def _result(criterion: Criterion, inputs: EvaluationInputs, measured: Measured, tests: int) -> CriterionResult:
     suite = measured.each.get(criterion.suite)
     scored = _scored(criterion, suite) if suite else 0
@@ -158,8 +189,8 @@ def _metric(
     if suite is None:
         raise Undefined(f"there is no suite {criterion.suite!r}.", "Choose one of the gate's suites.")
     if criterion.against is not None and suite.answers.baseline is None:
-        raise Undefined("there is no baseline to compare with.", "Report this: the baseline was not asked.")
-    if not _enough(scored, suite.rows, inputs.min_scored):
+        raise Undefined(*(suite.answers.no_baseline or _NO_BASELINE))
+    if not enough(scored, suite.rows, inputs.min_scored):
         why = f"{scored} of {suite.rows} rows can be judged, and minScored is {inputs.min_scored:g}."
         raise Undefined(why, "See in the report why the others have no answer.")
     return found
