@@ -15,6 +15,8 @@ from stagecoach_evaluator import criteria
 from stagecoach_evaluator.report import HTML, JSON
 from stagecoach_trainer.train import say
 
+_TRIES = 3
+
 
 def read(storage: Store, key: str) -> tuple[EvaluationRecord, str] | None:
     """Return the record of the evaluation with this key and its content's digest, or None when there is none to use."""
@@ -29,16 +31,24 @@ def read(storage: Store, key: str) -> tuple[EvaluationRecord, str] | None:
 
 def adopted(storage: Store, inputs: EvaluationInputs) -> EvaluationReport | None:
     """Return what was decided before on the same inputs, where all of its evidence is there as it was written."""
+    known, why = _found(storage, inputs)
+    if known is not None:
+        say("the storage holds an evaluation of these inputs: nothing is computed")
+    elif why is not None:
+        say(f"the storage holds a damaged evaluation of these inputs: {why}; it is done anew")
+    return known
+
+
+def _found(storage: Store, inputs: EvaluationInputs) -> tuple[EvaluationReport | None, str | None]:
+    """Return what was decided, if it can be used, and what is wrong with it, if it cannot."""
     key = inputs.digest
     if not storage.exists(layout.evaluation_record(key)):
-        return None
+        return None, None
     known = read(storage, key)
-    why = "its record cannot be read" if known is None else _damage(storage, known[0], inputs)
-    if known is None or why:
-        say(f"the storage holds a damaged evaluation of these inputs: {why}; it is done anew")
-        return None
-    say("the storage holds an evaluation of these inputs: nothing is computed")
-    return report_of(*known, adopted=True)
+    if known is None:
+        return None, "its record cannot be read"
+    why = _damage(storage, known[0], inputs)
+    return (report_of(*known, adopted=True), None) if why is None else (None, why)
 
 
 def _damage(storage: Store, record: EvaluationRecord, inputs: EvaluationInputs) -> str | None:
@@ -49,6 +59,11 @@ def _damage(storage: Store, record: EvaluationRecord, inputs: EvaluationInputs) 
         return wrong
     if sorted(file.path for file in record.report) != sorted((JSON, HTML)):
         return "its report is not the files that it has to be"
+    return _other_files(storage, record)
+
+
+def _other_files(storage: Store, record: EvaluationRecord) -> str | None:
+    """Return which file of the report is not there as its record says, or None."""
     for file in record.report:
         place = f"{layout.evaluation_folder(record.key)}/{file.path}"
         try:
@@ -94,21 +109,24 @@ def publish(
     Who was faster is right: its record is used where it is whole, and its files stay. An earlier record, which was
     damaged, gets a name of its own.
     """
-    faster = adopted(storage, record.inputs)
-    if faster is not None:
-        return faster
-    folder = layout.evaluation_folder(record.key)
-    for name, content in files.items():
-        _write_once(storage, f"{folder}/{name}", content, uid)
     for release in releases:
         _write_once(storage, layout.release_file(release.release.digest), f"{release.line()}\n".encode(), uid)
+    folder = layout.evaluation_folder(record.key)
     entries = tuple(FileEntry(path=name, size=len(files[name]), sha256=_sha256(files[name])) for name in sorted(files))
     record = record.model_copy(update={"report": entries})
+    # Two may write at the same time: each file is of one of them, and both files have to be.
+    for _ in range(_TRIES):
+        for name, content in files.items():
+            faster, _why = _found(storage, record.inputs)
+            if faster is not None:
+                return faster
+            _write_once(storage, f"{folder}/{name}", content, uid)
+        faster, _why = _found(storage, record.inputs)
+        if faster is not None:
+            return faster
+        if _other_files(storage, record) is None:
+            break
     content = (record.model_dump_json(by_alias=True, exclude_none=True, indent=2) + "\n").encode()
-    # Meanwhile another may have written files and record over these.
-    faster = adopted(storage, record.inputs)
-    if faster is not None:
-        return faster
     place = layout.evaluation_record(record.key)
     if storage.exists(place):
         earlier = storage.read(place)

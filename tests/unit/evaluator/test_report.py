@@ -221,6 +221,7 @@ def test_every_link_has_its_place_and_every_place_is_one(parsed: Page) -> None:
                 "30 of 50 rows could be judged",
                 "20 rows: the text is 300 tokens long, and maxLength is 96",
                 "found at place",
+                "What the suite faq says has no confidence.",
             ],
         ),
         ("empty", ["Error", "has no rows", "nothing to compare"]),
