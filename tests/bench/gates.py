@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from stagecoach.contract.answers import Answer
 from stagecoach.contract.evaluations import Criterion, EvaluationInputs, Reference, Suite, SuiteType
-from stagecoach.contract.inputs import Columns
+from stagecoach.contract.inputs import Columns, DataInput
 from stagecoach.contract.verdicts import Verdict
 from stagecoach_evaluator.criteria import judge
 from stagecoach_evaluator.measured import Measured, SuiteAnswers
@@ -118,7 +118,12 @@ def verdicts(cell: Cell, accuracy: float, gates: int, seed: list[int]) -> Counte
     criterion = _criterion(cell, population.value(cell.metric, population.right))
     suite = Suite(name="held-out", type=SuiteType.HELD_OUT, data=_DIGEST, columns=Columns())
     inputs = EvaluationInputs(
-        release=_DIGEST, baseline=_DIGEST, suites=(suite,), criteria=(criterion,), min_scored=1, trained_on=(_DIGEST,)
+        release=_DIGEST,
+        baseline=_DIGEST,
+        suites=(suite,),
+        criteria=(criterion,),
+        min_scored=1,
+        trained_on=(DataInput(digest=_DIGEST, columns=Columns()),),
     )
     found: Counter[Verdict] = Counter()
     for gate in range(gates):

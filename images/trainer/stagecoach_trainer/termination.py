@@ -9,8 +9,8 @@ MAX_LABELS = 100
 SHORT_FINDING = 90
 # Of numbers where there is no room for all of them: none of them is decided by again.
 DECIMALS = 4
-DECISIVE = ("value", "threshold")
-BESIDE = ("reference", "low", "high", "mcnemar", "needed")
+DECISIVE = ("value", "threshold", "low")
+BESIDE = ("reference", "high", "mcnemar", "needed")
 
 
 def message(report: Report) -> str:

@@ -113,6 +113,7 @@ OF_GATES: Mapping[str, Scene] = {
     "LabelUnsuited": lambda: gate("first", criteria=[GOOD | {"label": "billing"}]),
     "UnknownLabel": lambda: gate("first", criteria=[GOOD | {"metric": "recall", "label": "lost"}]),
     "BoundImpossible": lambda: gate("first", criteria=[GOOD | {"min": 80.0}]),
+    "BoundIdle": lambda: gate("first", criteria=[GOOD | {"min": 0.0}]),
     "InvalidSpec": lambda: unread(gate("first"), later=True),
     "StatusUnknown": lambda: rewritten(gate("first"), judging="in another form"),
 }

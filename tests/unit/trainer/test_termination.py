@@ -161,7 +161,8 @@ def test_every_verdict_fits_with_all_of_its_results(criteria: int, name: int, ch
         (each.criterion, each.outcome, each.advisory, each.scored) for each in whole.results
     ]
     for short, long in zip(told.results, whole.results, strict=True):
-        assert (short.value, short.threshold) == pytest.approx((long.value, long.threshold), abs=1e-4)
+        decisive = (short.value, short.threshold, short.low)
+        assert decisive == pytest.approx((long.value, long.threshold, long.low), abs=1e-4)
     if criteria == 1:
         assert told == whole
 

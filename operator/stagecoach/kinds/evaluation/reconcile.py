@@ -226,8 +226,7 @@ def _reported(evaluation: Evaluation, found: EvaluationReport | None, now: datet
     if found is None:
         message = f"{ENDED_WELL} {other_version(image, 'evaluator')} {_again_by(evaluation)}"
         return _given_up(evaluation, "VerdictMissing", message, now, **changes)
-    asked = [verdicts.Asked(item.name, bool(item.advisory)) for item in evaluation.spec.criteria]
-    if wrong := verdicts.inconsistency(found, asked):
+    if wrong := verdicts.inconsistency(found, document.asked(evaluation.spec)):
         message = f"The evaluator's report is not believed: {wrong}. {other_version(image, 'evaluator')}"
         return _given_up(evaluation, "ReportInconsistent", f"{message} {_again_by(evaluation)}", now, **changes)
     told = status.measured(evaluation, found, now, **changes)
