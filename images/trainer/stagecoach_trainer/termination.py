@@ -37,7 +37,7 @@ def _shorter(report: Report) -> Iterator[str]:
     problem = Problem.of(
         "ReportTooLarge",
         f"the result does not fit into the {MAX_BYTES} bytes of a termination message.",
-        remedy="Use fewer data sets and candidates, or shorter names.",
+        remedy=f"Use {'fewer criteria' if report.evaluation else 'fewer data sets and candidates'}, or shorter names.",
     )
     # The same would not fit again.
     yield Report(outcome=Outcome.BAD_INPUT, problem=problem).line()

@@ -57,12 +57,13 @@ def _shown(names: Sequence[str], most: int = 10) -> str:
 
 def _impossible(criterion: Criterion, field: str, metric: metrics.Metric) -> tuple[str, str] | None:
     """A bound outside of the metric's range is a mistake of the unit: 80 for 0.8. One that always holds is none."""
-    drop, gain = criterion.allowed_drop, criterion.min_gain
+    drop = criterion.allowed_drop.absolute if criterion.allowed_drop else None
+    gain = criterion.min_gain.absolute if criterion.min_gain else None
     # By field: the bound, the least and the most it can be, and whether it always holds.
     bounds = [
         ("min", criterion.min, metric.low, metric.high, criterion.min == metric.low),
-        ("allowedDrop.absolute", drop and drop.absolute, 0.0, metric.width, drop and drop.absolute == metric.width),
-        ("minGain.absolute", gain and gain.absolute, 0.0, metric.width, False),
+        ("allowedDrop.absolute", drop, 0.0, metric.width, drop == metric.width),
+        ("minGain.absolute", gain, 0.0, metric.width, False),
     ]
     for name, value, low, high, idle in bounds:
         if value is None:

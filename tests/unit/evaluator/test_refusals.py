@@ -139,7 +139,7 @@ def test_an_import_was_trained_on_what_its_record_says(
     digests = None if said is None else tuple(sorted(judging._source(name, Split.TRAIN).digest or "" for name in said))
     shared = {name: getattr(record.inputs, name) for name in Decided.model_fields}
     imported = ImportInputs(**shared, method=ImportMethod(source=ANOTHER, trained_on=digests))
-    made = ImportRecord.model_construct(inputs=imported)
+    made = ImportRecord.model_construct(inputs=imported)  # type: ignore[call-arg]
     job = replace(judging, trained_on=searched).job()
     if words is None:
         parties._check_training_data(job, made)

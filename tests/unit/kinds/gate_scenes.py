@@ -64,6 +64,12 @@ def gate_that_has_judged() -> World:
     return here
 
 
+def gate_with_other_data() -> World:
+    project = builders.ready_project()
+    project["status"]["datasets"][0]["digest"] = builders.digest("e")
+    return gate("first", project=project)
+
+
 def gate_without_project() -> World:
     here = World(GATES, builders.stored(builders.gate()))
     here.reconcile()
@@ -105,6 +111,7 @@ OF_GATES: Mapping[str, Scene] = {
     "NoCandidates": gate,
     "Judging": lambda: gate("first"),
     "Judged": gate_that_has_judged,
+    "NoneJudged": gate_with_other_data,
     "ProjectMissing": gate_without_project,
     "ProjectNotReady": lambda: gate("first", project=not_ready()),
     "UnknownDataset": lambda: gate("first", suites=[{"name": "held-out", "dataset": "none", "type": "HeldOut"}]),

@@ -11,8 +11,9 @@ from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract.inputs import RunInputs
 from stagecoach.contract.releases import Asked, Engine, Precision, Release
-from stagecoach.kinds.evaluation import document
+from stagecoach.kinds.evaluation import document, neighbours
 from stagecoach.kinds.finetunerun.inputs import train_job
+from stagecoach.kinds.plan import key_of
 from stagecoach.policies import retention
 from tests import builders
 from tests.remedies import speaks
@@ -322,6 +323,9 @@ def test_training_data_that_changed_cannot_be_searched_for_the_suites_rows() -> 
     assert speaks(told["reason"], told["message"])
     assert [reason for reason, _ in hall.events] == ["TrainingDataChanged"]
     assert hall.condition()["status"] == "True", "the gate itself is as it should be"
+    assert hall.condition()["reason"] == "NoneJudged"
+    assert speaks("NoneJudged", hall.condition()["message"])
+    assert hall.condition()["message"].endswith("says of first.")
     hall.put(with_digest(hall, "train", "1"))
     hall.look()
     assert names(hall) == ["first"]
@@ -467,3 +471,24 @@ def test_a_gate_of_500_evaluations_has_a_small_status() -> None:
     print(f"\nstatus of a gate with 500 Evaluations: {size} bytes; spec of one: {len(json.dumps(first['spec']))} bytes")
     assert hall.status["verdicts"]["failed"] == 492
     assert size < 4000
+
+
+def test_an_evaluation_that_is_held_up_is_named() -> None:
+    hall = Hall(succeeded())
+    hall.look()
+    [made] = hall.evaluations
+    told = hall.condition()["message"]
+    for reason in ("Starting", "Unschedulable", "Retrying", "PodRefused"):
+        before = hall.get("Evaluation", made["metadata"]["name"])
+        conditions = [{"type": "Ready", "status": "False", "reason": reason, "message": "So it is."}]
+        after = before | {"status": {"phase": "Pending", "conditions": conditions}}
+        woken = neighbours.wakes(key_of(after), hall.cache, before, after)
+        hall.put(after)
+        hall.look()
+        name = made["metadata"]["name"]
+        held = f" Evaluation {name} waits ({reason}), see its message." if reason[0] in "UP" else ""
+        assert hall.condition()["message"] == told + held
+        assert (key_of(hall.gate) in woken) is (reason != "Starting")
+    hall.decide(name)
+    hall.look()
+    assert "waits" not in hall.condition()["message"]

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -308,6 +309,24 @@ def test_time_is_counted_over_all_attempts() -> None:
     assert not here.live_pods()
 
 
+@pytest.mark.parametrize(
+    ("conditions", "reason"),
+    [([{"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available."}], "Unschedulable")],
+)
+def test_who_waits_for_room_is_told_how_to_ask_for_less(conditions: Any, reason: str) -> None:
+    here = world()
+    here.reconcile()
+    here.reconcile()
+    here.start_pods()
+    for pod in here.pod_objects.values():
+        pod["status"] |= {"conditions": conditions}
+    here.reconcile()
+    told = here.condition("Ready")
+    assert told["reason"] == reason
+    name = here.stored["metadata"]["name"]
+    assert f"After a change of the gate's resources: kubectl delete eval {name} -n team" in told["message"]
+
+
 def test_a_project_that_is_gone_is_waited_for() -> None:
     here = world()
     here.reconcile()
@@ -382,9 +401,10 @@ def test_of_the_same_release_one_asks_and_the_other_uses_its_answers() -> None:
 def test_an_image_that_the_operator_no_longer_has_is_that_of_all_attempts() -> None:
     here = world()
     here.reconcile()
-    plan = CONTROLLER.reconcile(here, here.stored, here.now, SETTINGS)
+    upgraded = replace(SETTINGS, evaluator_image=f"registry.example.com/evaluator@{builders.digest('e')}")
+    plan = CONTROLLER.reconcile(here, here.stored, here.now, upgraded)
     [job] = plan.create
-    assert job["spec"]["template"]["spec"]["containers"][0]["image"] == here.stored["spec"]["image"]
+    assert job["spec"]["template"]["spec"]["containers"][0]["image"] == builders.EVALUATOR_IMAGE
 
 
 def test_a_verdict_of_32_criteria_is_bounded() -> None:

@@ -54,7 +54,8 @@ ADVICE = {
 ENDED_WELL = "The evaluator reported success and no verdict."
 MADE_ANEW = (
     "It starts by itself once the cluster lets it. After a change of the project's pods: kubectl delete job {job} -n"
-    " {namespace}; the operator makes it anew, and counts no retry."
+    " {namespace}; the operator makes it anew, and counts no retry. After a change of the gate's resources: kubectl"
+    " delete eval {name} -n {namespace}; the gate makes another."
 )
 
 
@@ -178,7 +179,8 @@ def _waiting(observed: Observed, attempt: Attempt, seen: Waiting, now: datetime,
         known = status.says(evaluation, STARTING) and not changes
         return None if known else status.pending(evaluation, STARTING, seen.message, now, **changes)
     where = claims.named_by(seen.claim, claims.places(observed.project.spec)) if observed.project else ""
-    made_anew = MADE_ANEW.format(job=attempt.job, namespace=evaluation.metadata.namespace)
+    metadata = evaluation.metadata
+    made_anew = MADE_ANEW.format(job=attempt.job, name=metadata.name, namespace=metadata.namespace)
     words = " ".join(filter(None, (seen.message, where, made_anew)))
     return status.pending(evaluation, seen.reason, words, now, **changes)
 
