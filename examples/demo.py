@@ -38,7 +38,7 @@ def main() -> int:
     started = time.monotonic()
     with step("A cluster (the first time, it is built: some minutes)"):
         tools = deploy.up()
-    with step("The images of operator, trainer and base model"):
+    with step("The images of operator, trainer, evaluator and base model"):
         images = deploy.images()
         base_model = deploy.image("base-model")
     with step("The operator, by its chart"):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from stagecoach.contract.answers import Answer
 from stagecoach.contract.evaluations import Criterion, EvaluationInputs, Reference, Suite, SuiteType
-from stagecoach.contract.inputs import Columns
+from stagecoach.contract.inputs import Columns, DataInput
 from stagecoach.contract.verdicts import Verdict
 from stagecoach_evaluator.criteria import judge
 from stagecoach_evaluator.measured import Measured, SuiteAnswers
@@ -155,7 +155,12 @@ def rare(cell: Cell, accuracy: float, gates: int, seed: list[int]) -> Counter[Ve
 def _inputs(criterion: Criterion) -> EvaluationInputs:
     suite = Suite(name="held-out", type=SuiteType.HELD_OUT, data=_DIGEST, columns=Columns())
     return EvaluationInputs(
-        release=_DIGEST, baseline=_DIGEST, suites=(suite,), criteria=(criterion,), min_scored=1, trained_on=(_DIGEST,)
+        release=_DIGEST,
+        baseline=_DIGEST,
+        suites=(suite,),
+        criteria=(criterion,),
+        min_scored=1,
+        trained_on=(DataInput(digest=_DIGEST, columns=Columns()),),
     )
 
 

@@ -76,11 +76,10 @@ def enough(scored: int, rows: int, least: float) -> bool:
 
 @dataclass(frozen=True)
 class _Test:
-    """What a criterion asks: a number on the right side of a threshold."""
+    """What a criterion asks: a number that is not below a threshold."""
 
     criterion: Criterion
     threshold: float
-    upper: bool  # the number may not be above it; else not below
     tests: int
 
     @property
@@ -94,23 +93,16 @@ class _Test:
         """Of the interval that decides whether it fails: corrected for the number of criteria (Bonferroni)."""
         return 1 - (1 - (self.confidence or 0)) / self.tests
 
-    def clear(self, low: float, high: float) -> bool:
-        """Whether an interval is on the right side."""
-        return high <= self.threshold if self.upper else low >= self.threshold
-
-    def beyond(self, low: float, high: float) -> bool:
-        """Whether an interval is on the wrong side."""
-        return low > self.threshold if self.upper else high < self.threshold
-
     def outcome(self, estimate: Estimate) -> Outcome:
         """What comes of it. Raises Undefined."""
         if self.confidence is None:
-            passed = self.clear(estimate.value, estimate.value)
-            return Outcome.PASSED if passed else Outcome.FAILED
-        if self.clear(*estimate.interval(self.confidence)):
+            return Outcome.PASSED if estimate.value >= self.threshold else Outcome.FAILED
+        low, _ = estimate.interval(self.confidence)
+        if low >= self.threshold:
             sure = self.threshold < 0 or self._differ(estimate, 1 - self.confidence)
             return Outcome.PASSED if sure else Outcome.INCONCLUSIVE
-        if self.beyond(*estimate.interval(self.failing)):
+        _, high = estimate.interval(self.failing)
+        if high < self.threshold:
             sure = self.threshold > 0 or self._differ(estimate, 1 - self.failing)
             return Outcome.FAILED if sure else Outcome.INCONCLUSIVE
         return Outcome.INCONCLUSIVE
@@ -122,8 +114,7 @@ class _Test:
 
     def needed(self, estimate: Estimate, rows: int) -> int | None:
         """About how many rows it would take."""
-        right = self.clear(estimate.value, estimate.value)
-        confidence = (self.confidence if right else self.failing) or 0
+        confidence = (self.confidence if estimate.value >= self.threshold else self.failing) or 0
         return needed(estimate, self.threshold, (1 - confidence) / 2, rows)
 
 
@@ -203,7 +194,7 @@ def _measured(criterion: Criterion, metric: Metric, suite: Suite, scored: int, t
     else:
         all_three = suite.difference(metric, criterion.label)
         candidate, reference, estimate = all_three.candidate, all_three.baseline, all_three.difference
-    test = _test(criterion, metric, tests)
+    test = _Test(criterion, _threshold(criterion), tests)
     if not (math.isfinite(estimate.value) and math.isfinite(test.threshold)):
         raise Undefined(f"{metric.name} is not a number.", "See the answers' numbers in the report.")
     outcome = test.outcome(estimate)
@@ -225,12 +216,7 @@ def _measured(criterion: Criterion, metric: Metric, suite: Suite, scored: int, t
     return result.model_copy(update={"message": message})
 
 
-def _test(criterion: Criterion, metric: Metric, tests: int) -> _Test:
+def _threshold(criterion: Criterion) -> float:
     if criterion.min is not None:
-        return _Test(criterion, criterion.min, upper=False, tests=tests)
-    if criterion.max is not None:
-        return _Test(criterion, criterion.max, upper=True, tests=tests)
-    better = -criterion.allowed_drop if criterion.allowed_drop is not None else criterion.min_gain or 0.0
-    # Where less is better, to be worse is to be above.
-    sign = 1 if metric.higher_is_better else -1
-    return _Test(criterion, sign * better, upper=not metric.higher_is_better, tests=tests)
+        return criterion.min
+    return -criterion.allowed_drop if criterion.allowed_drop is not None else criterion.min_gain or 0.0

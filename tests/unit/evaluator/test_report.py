@@ -242,7 +242,7 @@ def test_what_was_judged_is_named_by_digest(name: str) -> None:
         inputs.release,
         data.job.run_inputs,
         *(suite.data for suite in inputs.suites),
-        *(inputs.trained_on or ()),
+        *(item.digest for item in inputs.trained_on or ()),
     ):
         assert digest in text
     for told in (
