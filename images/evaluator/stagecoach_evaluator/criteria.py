@@ -124,7 +124,7 @@ def follows(criterion: Criterion, result: CriterionResult) -> bool:
         return True
     if result.value is None or result.threshold is None or result.scored < 1:
         return False
-    test = _Test(criterion, result.threshold, upper=criterion.max is not None, tests=1)
+    test = _Test(criterion, result.threshold, tests=1)
     if test.confidence is None:
         low = high = result.value
     elif result.low is None or result.high is None:
@@ -132,16 +132,16 @@ def follows(criterion: Criterion, result: CriterionResult) -> bool:
     else:
         low, high = result.low, result.high
     drop = None if criterion.allowed_drop is None else -criterion.allowed_drop
-    if result.threshold not in (criterion.min, criterion.max, drop, criterion.min_gain):
+    if result.threshold not in (criterion.min, drop, criterion.min_gain):
         return False
     decided = result.value - (result.reference or 0.0)
     if not low - _ROUNDING <= decided <= high + _ROUNDING:
         return False
     match result.outcome:
         case Outcome.PASSED:
-            return test.clear(low, high)
+            return low >= test.threshold - _ROUNDING
         case Outcome.FAILED:
-            return test.beyond(low, high)
+            return high < test.threshold + _ROUNDING
     return test.confidence is not None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from stagecoach.contract import layout
+from stagecoach.contract.answers import ASKING_REVISION
 from stagecoach.contract.evaluations import Criterion, EvaluationRecord
 from stagecoach.contract.store import Store
 from stagecoach.contract.verdicts import Verdict
@@ -146,7 +147,7 @@ def test_what_another_version_asked_is_asked_anew(
     judging: Judging, asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     judging.judge()
-    monkeypatch.setattr(answering, "ASKING_REVISION", answering.ASKING_REVISION + 1)
+    monkeypatch.setattr(answering, "ASKING_REVISION", ASKING_REVISION + 1)
     other = replace(judging, criteria=(ACCURATE.model_copy(update={"min": 0.5}),))
     other.judge()
     assert asked == ["the release", "the release"]
@@ -156,7 +157,8 @@ def test_what_another_version_asked_is_asked_anew(
 
 def test_of_two_that_publish_the_first_stays(judging: Judging, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other one looks before its files, and is then as slow as it can be: the first writes all between."""
-    write_once, first = records._write_once, []
+    write_once = records._write_once
+    first: list[Any] = []
 
     def slower(*arguments: Any) -> None:
         write_once(*arguments)
