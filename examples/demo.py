@@ -18,6 +18,8 @@ NAMESPACE = "support-desk"
 PROJECT, GATE = "support-desk", "support-desk"
 RUN, POISONED = "support-desk-lora", "support-desk-poisoned"
 RECORD_LINES = 20
+# Of a pod that only reads files, beside one that trains or evaluates.
+READS = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
 
 console = Console(highlight=False)
 
@@ -36,7 +38,7 @@ def main() -> int:
     started = time.monotonic()
     with step("A cluster (the first time, it is built: some minutes)"):
         tools = deploy.up()
-    with step("The images of operator, trainer and base model"):
+    with step("The images of operator, trainer, evaluator and base model"):
         images = deploy.images()
         base_model = deploy.image("base-model")
     with step("The operator, by its chart"):
@@ -97,7 +99,7 @@ def judged(tools: deploy.Tools, run: str, expected: str) -> str:
     if "report" in status:
         key = found["spec"]["key"]
         page = f"{mounts.STORAGE}/{layout.evaluation_folder(key)}/report.html"
-        text = deploy.run_trainer(tools, NAMESPACE, RUN, "show-report", {"command": ["cat", page]})
+        text = deploy.run_trainer(tools, NAMESPACE, RUN, "show-report", {"command": ["cat", page], "resources": READS})
         local = State.from_environment().run(f"{run}-report.html")
         local.write_text(text)
         console.print("The report for people; open it in a browser:")
@@ -141,7 +143,9 @@ def record(tools: deploy.Tools) -> None:
     console.print("[bold]The record[/bold], its first lines, and the model card beside it:")
     show(folder.replace(mounts.STORAGE, "pvc://stagecoach/support-desk"))
     script = f"head -n {RECORD_LINES} {folder}/record.json && echo … && echo && cat {folder}/README.md"
-    show(deploy.run_trainer(tools, NAMESPACE, RUN, "show-record", {"command": ["sh", "-c", script]}))
+    show(
+        deploy.run_trainer(tools, NAMESPACE, RUN, "show-record", {"command": ["sh", "-c", script], "resources": READS})
+    )
 
 
 if __name__ == "__main__":
