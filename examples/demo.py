@@ -38,7 +38,7 @@ def main() -> int:
     started = time.monotonic()
     with step("A cluster (the first time, it is built: some minutes)"):
         tools = deploy.up()
-    with step("The images of operator, trainer and base model"):
+    with step("The images of operator, trainer, evaluator and base model"):
         images = deploy.images()
         base_model = deploy.image("base-model")
     with step("The operator, by its chart"):
@@ -94,7 +94,7 @@ def judged(tools: deploy.Tools, run: str, expected: str) -> str:
     if isinstance(found, str):
         return found
     status = found["status"]
-    console.print(f"[bold]{status['verdict']}[/bold]: {status['message']}", soft_wrap=True)
+    show(f"{status['verdict']}: {status['message']}")
     console.print(results(status))
     if "report" in status:
         key = found["spec"]["key"]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from stagecoach.contract import layout, progress
-from stagecoach.contract.answers import Answer, AnswersManifest
-from stagecoach.contract.evaluations import EvaluateJob, Suite
+from stagecoach.contract.answers import ASKING_REVISION, Answer, AnswersManifest
+from stagecoach.contract.evaluations import EvaluateJob
 from stagecoach.contract.store import Store
 from stagecoach_evaluator import records
 from stagecoach_evaluator.parties import Parties, Party
@@ -24,11 +24,6 @@ class Answers:
     each: tuple[Answer, ...]
     digest: str
 
-    @property
-    def scored(self) -> int:
-        """How many of them can be judged."""
-        return sum(answer.error is None for answer in self.each)
-
 
 # By release and rows.
 All = dict[tuple[str, str], Answers]
@@ -36,6 +31,8 @@ All = dict[tuple[str, str], Answers]
 
 def collect(job: EvaluateJob, parties: Parties, suites: Sequence[Rows], storage: Store) -> All:
     """Return the answers of all parties to all suites; what was asked is kept as soon as it is answered.
+
+    There are none of a baseline that has no head for the labels.
 
     Raises BadInput when a release has to be asked, and cannot.
     """
@@ -59,13 +56,14 @@ def collect(job: EvaluateJob, parties: Parties, suites: Sequence[Rows], storage:
     with quiet.importing():
         from stagecoach_evaluator import asking
 
-    total = sum(len(rows.dataset.rows) for _, left in missing for rows in left)
     asker = asking.ready(job, parties, [party for party, _ in missing], storage)
+    missing = [(party, left) for party, left in missing if party.release.digest not in asker.unasked]
+    total = sum(len(rows.dataset.rows) for _, left in missing for rows in left)
     teller = Teller(total)
     for party, left in missing:
         for rows, answers, seconds in asker.ask(party, left, teller):
             key = party.release.digest, rows.suite.rows
-            found[key] = keep(job, party, rows.suite, answers, seconds)
+            found[key] = keep(job, party, rows, answers, seconds)
     return found
 
 
@@ -82,6 +80,9 @@ def kept(storage: Store, release: str, rows: Rows) -> Answers | None:
     except ValidationError:
         say(f"the answers in {place} cannot be read: they are asked for anew")
         return None
+    if manifest.revision != ASKING_REVISION:
+        say(f"the answers in {place} were asked for by another version: they are asked for anew")
+        return None
     numbers = list(range(len(rows.dataset.rows)))
     intact = manifest.digest == records.digest_of(content) and [answer.row for answer in answers] == numbers
     if not intact or (manifest.release, manifest.data, manifest.columns) != (release, suite.data, suite.columns):
@@ -90,12 +91,16 @@ def kept(storage: Store, release: str, rows: Rows) -> Answers | None:
     return Answers(answers, manifest.digest)
 
 
-def keep(job: EvaluateJob, party: Party, suite: Suite, answers: tuple[Answer, ...], seconds: float) -> Answers:
-    """Write answers, and that they are complete last."""
-    storage, release, uid = places.storage(), party.release.digest, job.subject.uid
+def keep(job: EvaluateJob, party: Party, rows: Rows, answers: tuple[Answer, ...], seconds: float) -> Answers:
+    """Write answers, and that they are complete last; return those of another who was faster, where there are any."""
+    storage, release, uid, suite = places.storage(), party.release.digest, job.subject.uid, rows.suite
+    faster = kept(storage, release, rows)
+    if faster is not None:
+        return faster
     content = "".join(f"{answer.line()}\n" for answer in answers).encode()
     found = Answers(answers, records.digest_of(content))
     manifest = AnswersManifest(
+        revision=ASKING_REVISION,
         release=release,
         data=suite.data,
         columns=suite.columns,

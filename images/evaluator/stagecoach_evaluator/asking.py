@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -37,6 +38,7 @@ class Asker:
 
     base: Base
     artifact: str | None
+    unasked: frozenset[str] = frozenset()  # the releases that answer by chance
 
     def ask(self, party: Party, suites: Sequence[Rows], teller: Teller) -> Iterator[Answered]:
         """Yield the answers of a release to each suite, with the seconds it took. Two models are never in memory."""
@@ -63,24 +65,25 @@ def ready(job: EvaluateJob, parties: Parties, wanted: Sequence[Party], storage: 
     inputs = parties.record.inputs
     source = job.base.model_copy(update={"model": inputs.base.model, "tokenizer": inputs.base.tokenizer})
     base = bases.read(source, mismatch="InputChanged", remedy=CHANGED, family=inputs.family, embeds=inputs.embeds)
+    unasked = []
     for party in wanted:
-        if party.record is None:
-            _check_base(job, party, base)
-    return Asker(base, _artifact(job, parties, storage) if parties.candidate in wanted else None)
+        if party.record is None and _untrained(party, base):
+            unasked.append(party.release.digest)
+        elif party.record is None:
+            _check_base(party, base)
+    artifact = _artifact(job, parties, storage) if parties.candidate in wanted else None
+    return Asker(base, artifact, frozenset(unasked))
 
 
-def _check_base(job: EvaluateJob, party: Party, base: Base) -> None:
-    """Raise BadInput for a base that cannot answer by itself, and for a prompt that it has no positions for."""
+def _untrained(party: Party, base: Base) -> bool:
+    """Whether a base has no head for the labels: what it would choose is chance, and to be better is no merit."""
+    of_a_head = bool(party.labels) and party.asked.family is Family.ENCODER
+    return of_a_head and not encoder.keeps_head(base.folder, party.labels, tagger.head_of(party.asked))
+
+
+def _check_base(party: Party, base: Base) -> None:
+    """Raise BadInput for a prompt that the base has no positions for."""
     asked = party.asked
-    of_a_head = bool(party.labels) and asked.family is Family.ENCODER
-    if of_a_head and not encoder.keeps_head(base.folder, party.labels, tagger.head_of(asked)):
-        names = ", ".join(criterion.name for criterion in job.inputs.criteria if criterion.against)
-        message = (
-            f"the base {base.source.name} has no head for these labels: what it would choose is chance, and to be"
-            " better than that is no merit."
-        )
-        remedy = "Leave `against: Baseline` out of these criteria, and give each a min."
-        raise BadInput(Problem.of("BaselineUntrained", message, field="criteria", value=names, remedy=remedy))
     tokens = encoder_for(asked.family, bases.load_tokenizer(base), asked.prompt, asked.tokenization)
     lengths.check(base, lengths.of(tokens, party.labels))
 
@@ -105,10 +108,12 @@ class _Rows:
         self._tokens = tokens
         self._passages = for_passages(tokens)
         self._base = base
+        self._others: tuple[str, ...] = ()
 
     def answers(self, rows: Sequence[AnyRow], model: Loaded, tell: Callable[[int, int, int], None]) -> list[Answer]:
         """Return an answer for each row; of a row that cannot be asked, why."""
         read: dict[int, Any] = {}
+        self._others = self._passages_besides(rows)
         found: dict[int, Answer] = {}
         for position, row in enumerate(rows):
             progress.made()
@@ -125,6 +130,15 @@ class _Rows:
             found |= zip(read, said, strict=True)
         return [found[position].model_copy(update={"row": position}) for position in range(len(rows))]
 
+    def _passages_besides(self, rows: Sequence[AnyRow]) -> tuple[str, ...]:
+        """Return the passages that can be read, whether or not their query can: each makes it harder for the others."""
+        found = []
+        for text in dict.fromkeys(row.positive for row in rows if isinstance(row, Match)):
+            with suppress(TooLong, BadInput):
+                self._passages.encode(text)
+                found.append(text)
+        return tuple(found)
+
     def _read(self, row: AnyRow) -> Any:
         """Return a row as tokens. Raises TooLong, and BadInput when the template refuses it."""
         if isinstance(row, Match):
@@ -137,8 +151,8 @@ class _Rows:
         asked, labels = self._party.asked, self._party.labels
         if asked.embeds:
             return _then(
-                finding.questions(self._base.pooling, self._tokens, rows),
-                partial(_ranked, passages=len({row.positive for row in rows})),
+                finding.questions(self._base.pooling, self._tokens, rows, self._others),
+                partial(_ranked, passages=len({*(row.positive for row in rows), *self._others})),
             )
         if asked.tags:
             return _then(tagging.questions(labels, read), partial(_tagged, rows, read, labels))

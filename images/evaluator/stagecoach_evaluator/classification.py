@@ -14,7 +14,7 @@ from scipy import sparse
 
 from stagecoach.contract.answers import Answer
 from stagecoach.contract.metrics import Metric
-from stagecoach_evaluator.intervals import Estimate, Numbers, Share, Undefined
+from stagecoach_evaluator.intervals import Estimate, Groups, Numbers, Share, Undefined
 from stagecoach_evaluator.samples import Areas, Hits, Sample, Sums, Table
 
 _MORE_ROWS = "Give the suite rows of each label, or choose another metric."
@@ -52,7 +52,21 @@ class Chosen:
             raise Undefined("all rows have the same label.", _MORE_ROWS)
         if metric.name == "auc_roc":
             return Areas(metric, self._expected, self._scores())
-        return Sums(metric, self._table, _OF_ALL[metric.name], self._expected.size)
+        rows = self._expected.size
+        if metric.name == "mcc":
+            return Sums(metric, self._table, _mcc, _telling(self._expected))
+        groups = None if metric.name == "f1_weighted" else self._groups(by_answers=metric.name == "precision")
+        return Sums(metric, self._table, _OF_ALL[metric.name], rows, groups)
+
+    def _groups(self, *, by_answers: bool) -> Groups:
+        """Return the rows of each label, of which all have the same weight in a mean over labels."""
+        labels, rows = np.unique(self._expected, return_counts=True)
+        if by_answers:
+            # Precision rests on the rows that were answered with the label. Of one that never was it is 0.
+            for said in self._said:
+                answered = (said == labels[:, None]).sum(axis=1)
+                rows = np.where(answered > 0, np.minimum(rows, answered), rows)
+        return Groups(rows.astype(float), np.full(labels.size, 1 / labels.size))
 
     def _of_label(self, metric: Metric, code: int, label: str) -> Sample:
         own, said = self._expected == code, [each == code for each in self._said]
@@ -65,10 +79,10 @@ class Chosen:
             hits, there, answered = (part[code] for part in np.split(sums, 3))
             return _ratio(hits, answered) if metric.name == "precision" else _ratio(2 * hits, there + answered)
 
-        asked = said[0] if metric.name == "precision" else own | said[0]
-        share = Share(int((own & said[0]).sum()), int(asked.sum()), is_f1=metric.name == "f1")
-        bearing = int((own | np.any(said, axis=0)).sum())
-        return OfLabel(share, Sums(metric, self._table, value, bearing))
+        asked = [int((each if metric.name == "precision" else own | each).sum()) for each in said]
+        share = Share(int((own & said[0]).sum()), asked[0], is_f1=metric.name == "f1")
+        # Of the release that it says less of. One that was never answered is as if it had been once.
+        return OfLabel(share, Sums(metric, self._table, value, max(1, min(asked))))
 
     def _scores(self) -> tuple[Numbers, ...]:
         scores = [[answer.scores for answer in each] for each in self._answers]
@@ -127,6 +141,12 @@ def _weighted(sums: Numbers) -> Numbers:
     return np.asarray((_f1(hits, there, said) * there).sum(axis=0) / there.sum(axis=0))
 
 
+def _telling(expected: Codes) -> int:
+    """Return on how many rows Matthews' correlation rests: few where nearly all have the same label."""
+    rows, counts = expected.size, np.unique(expected, return_counts=True)[1]
+    return max(1, min(rows, int(2 * (rows - (counts**2).sum() / rows))))
+
+
 def _mcc(sums: Numbers) -> Numbers:
     """Return Matthews' correlation of many labels, by Gorodkin; 0 where all answers are the same, as scikit-learn."""
     hits, there, said = np.split(sums, 3)
@@ -141,5 +161,4 @@ _OF_ALL: dict[str, Callable[[Numbers], Numbers]] = {
     "f1": _macro(_f1),
     "f1_macro": _macro(_f1),
     "f1_weighted": _weighted,
-    "mcc": _mcc,
 }

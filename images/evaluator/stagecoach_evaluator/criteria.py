@@ -19,6 +19,8 @@ from stagecoach_evaluator.power import needed
 
 # Of a difference, where the criterion does not say.
 CONFIDENCE = 0.95
+_ROUNDING = 1e-9
+_NO_BASELINE = ("there is no baseline to compare with.", "Report this: the baseline was not asked.")
 
 
 def judge(inputs: EvaluationInputs, measured: Measured) -> tuple[tuple[CriterionResult, ...], Verdict, str]:
@@ -27,7 +29,7 @@ def judge(inputs: EvaluationInputs, measured: Measured) -> tuple[tuple[Criterion
     tests = sum(_by_interval(criterion) and not criterion.advisory for criterion in inputs.criteria)
     results = tuple(_result(criterion, inputs, measured, max(tests, 1)) for criterion in inputs.criteria)
     leaks, gaps = _leaks(measured), _gaps(inputs, measured)
-    verdict = _verdict([each.outcome for each in results if not each.advisory], leaks, gaps)
+    verdict = verdict_of([each.outcome for each in results if not each.advisory], leaks, gaps)
     return results, verdict, words.verdict(verdict, results, [*leaks, *gaps])
 
 
@@ -35,7 +37,8 @@ def _by_interval(criterion: Criterion) -> bool:
     return criterion.against is not None or criterion.confidence is not None
 
 
-def _verdict(outcomes: Sequence[Outcome], leaks: Sequence[str], gaps: Sequence[str]) -> Verdict:
+def verdict_of(outcomes: Sequence[Outcome], leaks: object, gaps: object) -> Verdict:
+    """Return what follows from the outcomes of what decides, if rows leaked, and if something is missing."""
     if leaks or Outcome.FAILED in outcomes:
         return Verdict.FAILED
     if gaps or not outcomes or Outcome.ERROR in outcomes:
@@ -58,25 +61,25 @@ def _gaps(inputs: EvaluationInputs, measured: Measured) -> list[str]:
             found.append(words.no_suite(suite.name))
             continue
         one = measured.each[suite.name]
-        if not _enough(one.scored, one.rows, inputs.min_scored):
+        if not enough(one.scored, one.rows, inputs.min_scored):
             found.append(words.too_few(suite.name, one.scored, one.rows, inputs.min_scored))
     if inputs.trained_on is None or any(suite.leaked is None for suite in measured.suites.values()):
         found.append(words.TRAINING_UNKNOWN)
     return found
 
 
-def _enough(scored: int, rows: int, least: float) -> bool:
+def enough(scored: int, rows: int, least: float) -> bool:
+    """Whether so many rows have an answer that can be judged."""
     # A share that is not a number lets nothing pass.
     return rows > 0 and scored >= least * rows
 
 
 @dataclass(frozen=True)
 class _Test:
-    """What a criterion asks: a number on the right side of a threshold."""
+    """What a criterion asks: a number that is not below a threshold."""
 
     criterion: Criterion
     threshold: float
-    upper: bool  # the number may not be above it; else not below
     tests: int
 
     @property
@@ -90,23 +93,16 @@ class _Test:
         """Of the interval that decides whether it fails: corrected for the number of criteria (Bonferroni)."""
         return 1 - (1 - (self.confidence or 0)) / self.tests
 
-    def clear(self, low: float, high: float) -> bool:
-        """Whether an interval is on the right side."""
-        return high <= self.threshold if self.upper else low >= self.threshold
-
-    def beyond(self, low: float, high: float) -> bool:
-        """Whether an interval is on the wrong side."""
-        return low > self.threshold if self.upper else high < self.threshold
-
     def outcome(self, estimate: Estimate) -> Outcome:
         """What comes of it. Raises Undefined."""
         if self.confidence is None:
-            passed = self.clear(estimate.value, estimate.value)
-            return Outcome.PASSED if passed else Outcome.FAILED
-        if self.clear(*estimate.interval(self.confidence)):
+            return Outcome.PASSED if estimate.value >= self.threshold else Outcome.FAILED
+        low, _ = estimate.interval(self.confidence)
+        if low >= self.threshold:
             sure = self.threshold < 0 or self._differ(estimate, 1 - self.confidence)
             return Outcome.PASSED if sure else Outcome.INCONCLUSIVE
-        if self.beyond(*estimate.interval(self.failing)):
+        _, high = estimate.interval(self.failing)
+        if high < self.threshold:
             sure = self.threshold > 0 or self._differ(estimate, 1 - self.failing)
             return Outcome.FAILED if sure else Outcome.INCONCLUSIVE
         return Outcome.INCONCLUSIVE
@@ -118,9 +114,35 @@ class _Test:
 
     def needed(self, estimate: Estimate, rows: int) -> int | None:
         """About how many rows it would take."""
-        right = self.clear(estimate.value, estimate.value)
-        confidence = (self.confidence if right else self.failing) or 0
+        confidence = (self.confidence if estimate.value >= self.threshold else self.failing) or 0
         return needed(estimate, self.threshold, (1 - confidence) / 2, rows)
+
+
+def follows(criterion: Criterion, result: CriterionResult) -> bool:
+    """Whether a result's outcome can be that of its numbers: a record that says otherwise was edited."""
+    if result.outcome is Outcome.ERROR:
+        return True
+    if result.value is None or result.threshold is None or result.scored < 1:
+        return False
+    test = _Test(criterion, result.threshold, tests=1)
+    if test.confidence is None:
+        low = high = result.value
+    elif result.low is None or result.high is None:
+        return False
+    else:
+        low, high = result.low, result.high
+    drop = None if criterion.allowed_drop is None else -criterion.allowed_drop
+    if result.threshold not in (criterion.min, drop, criterion.min_gain):
+        return False
+    decided = result.value - (result.reference or 0.0)
+    if not low - _ROUNDING <= decided <= high + _ROUNDING:
+        return False
+    match result.outcome:
+        case Outcome.PASSED:
+            return low >= test.threshold - _ROUNDING
+        case Outcome.FAILED:
+            return high < test.threshold + _ROUNDING
+    return test.confidence is not None
 
 
 def _result(criterion: Criterion, inputs: EvaluationInputs, measured: Measured, tests: int) -> CriterionResult:
@@ -158,8 +180,8 @@ def _metric(
     if suite is None:
         raise Undefined(f"there is no suite {criterion.suite!r}.", "Choose one of the gate's suites.")
     if criterion.against is not None and suite.answers.baseline is None:
-        raise Undefined("there is no baseline to compare with.", "Report this: the baseline was not asked.")
-    if not _enough(scored, suite.rows, inputs.min_scored):
+        raise Undefined(*(suite.answers.no_baseline or _NO_BASELINE))
+    if not enough(scored, suite.rows, inputs.min_scored):
         why = f"{scored} of {suite.rows} rows can be judged, and minScored is {inputs.min_scored:g}."
         raise Undefined(why, "See in the report why the others have no answer.")
     return found
@@ -172,7 +194,7 @@ def _measured(criterion: Criterion, metric: Metric, suite: Suite, scored: int, t
     else:
         all_three = suite.difference(metric, criterion.label)
         candidate, reference, estimate = all_three.candidate, all_three.baseline, all_three.difference
-    test = _test(criterion, metric, tests)
+    test = _Test(criterion, _threshold(criterion), tests)
     if not (math.isfinite(estimate.value) and math.isfinite(test.threshold)):
         raise Undefined(f"{metric.name} is not a number.", "See the answers' numbers in the report.")
     outcome = test.outcome(estimate)
@@ -194,12 +216,7 @@ def _measured(criterion: Criterion, metric: Metric, suite: Suite, scored: int, t
     return result.model_copy(update={"message": message})
 
 
-def _test(criterion: Criterion, metric: Metric, tests: int) -> _Test:
+def _threshold(criterion: Criterion) -> float:
     if criterion.min is not None:
-        return _Test(criterion, criterion.min, upper=False, tests=tests)
-    if criterion.max is not None:
-        return _Test(criterion, criterion.max, upper=True, tests=tests)
-    better = -criterion.allowed_drop if criterion.allowed_drop is not None else criterion.min_gain or 0.0
-    # Where less is better, to be worse is to be above.
-    sign = 1 if metric.higher_is_better else -1
-    return _Test(criterion, sign * better, upper=not metric.higher_is_better, tests=tests)
+        return criterion.min
+    return -criterion.allowed_drop if criterion.allowed_drop is not None else criterion.min_gain or 0.0

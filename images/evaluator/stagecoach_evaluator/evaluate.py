@@ -28,7 +28,7 @@ def evaluate(job: EvaluateJob) -> EvaluationReport:
     storage = places.storage()
     require_storage(storage)
     who = parties.read(job, storage)
-    known = records.adopted(storage, job)
+    known = records.adopted(storage, job.inputs)
     if known is not None:
         return known
     uid = job.subject.uid
@@ -70,10 +70,10 @@ def _evaluated(job: EvaluateJob, who: Parties, storage: Store) -> EvaluationRepo
     )
     _begins("publishing")
     files = reporting.files(job, who, seen, judged, record)
-    # Opened anew, for its keys may have been renewed meanwhile; and looked into, for another may have been faster.
+    # Opened anew, for its keys may have been renewed meanwhile.
     storage = places.storage()
     described = tuple(party.described for party in who.all)
-    return records.adopted(storage, job) or records.publish(storage, record, files, described, job.subject.uid)
+    return records.publish(storage, record, files, described, job.subject.uid)
 
 
 def _leaks(job: EvaluateJob, rows: Sequence[Rows]) -> Leaks | None:
@@ -102,8 +102,9 @@ def _seen(
     return tuple(
         Seen(
             rows=each,
+            task=who.candidate.asked.task,
             candidate=answers[job.release.digest, each.suite.rows],
-            baseline=answers[reference.digest, each.suite.rows] if reference else None,
+            baseline=answers.get((reference.digest, each.suite.rows)) if reference else None,
             leaked=None if leaks is None else leaks[number],
             exposures=judged[each.suite.data],
         )

@@ -1,7 +1,8 @@
 """How sure a number is that was measured on some rows: its intervals, by the method that fits the number.
 
 No interval is narrower than the rule of three has it: what none of n rows has shown may still be so of -ln(α/2)/n of
-all rows. Where there is nothing that varies, resampling would otherwise be certain after five rows.
+all rows. Where there is nothing that varies, resampling would otherwise be certain after five rows. Where rows weigh
+differently, as in a mean over labels, the same holds of each label's own rows: two of them show next to nothing of it.
 """
 
 import math
@@ -42,8 +43,8 @@ class Estimate(Protocol):
         """How many rows it rests on."""
 
     @property
-    def reach(self) -> float:
-        """How far it could be off at most, if all rows were others."""
+    def weight(self) -> float:
+        """How far the row that weighs most moves it."""
 
     @property
     def mcnemar(self) -> float | None:
@@ -51,6 +52,36 @@ class Estimate(Protocol):
 
     def interval(self, confidence: float) -> Interval:
         """The two-sided interval."""
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Rows that weigh differently: of each group how many there are, and how far it is off if all of it were others."""
+
+    rows: Numbers
+    weights: Numbers
+
+    @property
+    def heaviest(self) -> float:
+        """The weight of a row, at most."""
+        return float((self.weights / self.rows).max())
+
+    def unseen(self, tail: float) -> float:
+        """Return by how much it may be off at most though no row has shown it.
+
+        Were of group g the share p_g of all rows as those that were seen, none of these would be otherwise with the
+        probability of the product of p_g ** rows_g. Of all shares for which that is `tail`, those that cost most are
+        in proportion to rows_g / weight_g, and at most 1.
+        """
+        each = self.rows / self.weights
+        low, high = 0.0, self.heaviest
+        for _ in range(60):
+            middle = (low + high) / 2
+            if (self.rows * np.log(np.minimum(1, middle * each))).sum() < math.log(tail):
+                low = middle
+            else:
+                high = middle
+        return float((self.weights * (1 - np.minimum(1, low * each))).sum())
 
 
 @dataclass(frozen=True)
@@ -64,8 +95,12 @@ class Share:
     right: int
     bearing: int
     is_f1: bool = False
-    reach: float = 1.0
     mcnemar: None = None
+
+    @property
+    def weight(self) -> float:
+        """That of each row."""
+        return 1 / self.bearing if self.bearing else math.inf
 
     @property
     def value(self) -> float:
@@ -103,7 +138,11 @@ class PairedShares:
     better: int  # rows that only the candidate gets right
     worse: int  # rows that only the reference gets right
     bearing: int
-    reach: float = 1.0
+
+    @property
+    def weight(self) -> float:
+        """That of each row."""
+        return 1 / self.bearing
 
     @property
     def value(self) -> float:
@@ -165,9 +204,15 @@ class Resampled:
     jackknife: Callable[[], tuple[float, float]]  # standard error and bias
     rows: int
     bearing: int
-    reach: float
+    reach: float  # how far it is off if all rows were others
     bounds: Interval
+    groups: Groups | None = None  # None: all rows weigh the same
     mcnemar: None = None
+
+    @property
+    def weight(self) -> float:
+        """That of a row of the rarest label, where it is a mean over labels."""
+        return _weight(self)
 
     @cached_property
     def error(self) -> float:
@@ -192,7 +237,7 @@ class Resampled:
         low, high = np.quantile(defined, (tail, 1 - tail))
         margin, row = _student(tail, self.rows) * self.error, self.reach / self.bearing
         low, high = min(float(low), self.value - margin) - row, max(float(high), self.value + margin) + row
-        least, bias = _rule_of_three(tail, self), self._jackknifed[1]
+        least, bias = rule_of_three(tail, self), self._jackknifed[1]
         low, high = min(low, self.value - least) - max(bias, 0.0), max(high, self.value + least) - min(bias, 0.0)
         return _within(low, high, self)
 
@@ -210,7 +255,13 @@ class Area:
     bearing: int
     reach: float
     bounds: Interval
+    groups: Groups
     mcnemar: None = None
+
+    @property
+    def weight(self) -> float:
+        """That of a row of the rarest label."""
+        return _weight(self)
 
     def interval(self, confidence: float) -> Interval:
         """Normal, on the scale that fits."""
@@ -220,7 +271,7 @@ class Area:
         if self.bounds[0] == 0 and 0 < self.value < 1:
             odds, slope = self.value / (1 - self.value), self.value * (1 - self.value)
             low, high = (1 / (1 + math.exp(-math.log(odds) - sign * step / slope)) for sign in (-1, 1))
-        least = _rule_of_three(tail, self)
+        least = rule_of_three(tail, self)
         return _within(min(low, self.value - least), max(high, self.value + least), self)
 
 
@@ -228,7 +279,14 @@ def _student(tail: float, rows: int) -> float:
     return float(stats.t.isf(tail, rows - 1)) if rows > 1 else math.inf
 
 
-def _rule_of_three(tail: float, estimate: "Resampled | Area") -> float:
+def _weight(estimate: "Resampled | Area") -> float:
+    return estimate.groups.heaviest if estimate.groups else estimate.reach / estimate.bearing
+
+
+def rule_of_three(tail: float, estimate: "Resampled | Area") -> float:
+    """Return how far a number is off at least, of its intervals' ends."""
+    if estimate.groups:
+        return min(estimate.groups.unseen(tail), estimate.reach)
     return -math.log(tail) / estimate.bearing * estimate.reach
 
 

@@ -17,6 +17,10 @@ from stagecoach_evaluator.parties import Parties
 from stagecoach_evaluator.seen import Seen
 
 MAX_MESSAGE = 300
+_UNTRAINED = (
+    "the base has no head for these labels: what it would choose is chance, and to be better than that is no merit.",
+    "Leave out `against: Baseline`, and give a min.",
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ def judged(job: EvaluateJob, who: Parties, seen: Sequence[Seen]) -> Judged:
             each.candidate.each,
             each.baseline.each if each.baseline else None,
             None if each.leaked is None else len(each.leaked),
+            None if each.baseline or job.reference is None else _UNTRAINED,
         )
         for each in seen
     }
@@ -58,15 +63,16 @@ def _table(name: str, suite: Suite, job: EvaluateJob) -> tuple[Row, ...]:
 
 def _row(metric: Metric, label: str | None, suite: Suite) -> Row:
     progress.made(f"measuring {metric.name}")
-    row = Row(metric=metric.name, label=label, confidence=CONFIDENCE)
+    told: dict[str, object] = {}
+    # The candidate's number is that of all rows that it answered, whatever it is compared with.
     try:
-        if suite.answers.baseline is None:
-            return row.model_copy(update={"candidate": _told(suite.estimate(metric, label))})
-        three = suite.difference(metric, label)
+        told["candidate"] = _told(suite.estimate(metric, label))
+        if suite.answers.baseline is not None:
+            three = suite.difference(metric, label)
+            told |= {"baseline": _told(three.baseline), "difference": _told(three.difference)}
     except Undefined as error:
-        return row.model_copy(update={"message": str(error)[:MAX_MESSAGE]})
-    told = {name: _told(getattr(three, name)) for name in ("candidate", "baseline", "difference")}
-    return row.model_copy(update=told)
+        told["message"] = str(error)[:MAX_MESSAGE]
+    return Row(metric=metric.name, label=label, confidence=CONFIDENCE).model_copy(update=told)
 
 
 def _told(estimate: Estimate) -> Told:

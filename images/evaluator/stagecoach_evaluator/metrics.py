@@ -49,6 +49,6 @@ def answered(
         case "TokenClassification":
             return Tagged(expected, answers, key, resamples)
         case "Embedding":
-            return Ranked(answers, key, resamples)
+            return Ranked(expected, answers, key, resamples)
         case _:
             return Written(expected, answers, key, resamples)

@@ -95,11 +95,8 @@ def _picture(criterion: Criterion, result: CriterionResult, difference: float | 
     title = f"{criterion.name}: {what} {phrases.figure(decides, criterion.metric)}"
     if between := phrases.span(estimate, criterion.metric):
         title += f", interval {between}"
-    rising = criterion.max is None
-    title += f"; passes at {phrases.bound(result.threshold)} or {'more' if rising else 'less'}"
-    return plots.against(
-        estimate, result.threshold, rising=rising, outcome=result.outcome.lower(), title=phrases.visible(title)
-    )
+    title += f"; passes at {phrases.bound(result.threshold)} or more"
+    return plots.against(estimate, result.threshold, outcome=result.outcome.lower(), title=phrases.visible(title))
 
 
 def _metrics(suite: SuiteReport) -> list[Drawn]:

@@ -4,13 +4,16 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from stagecoach.contract.digests import short
-from stagecoach.contract.evaluations import EVALUATOR_REVISION, EvaluateJob
+from stagecoach.contract.evaluations import EVALUATOR_REVISION, EvaluateJob, in_order
 from stagecoach.contract.inputs import LabelsInput
 from stagecoach.contract.records import Record, RunRecord
 from stagecoach.contract.releases import Asked, DescribedRelease, Release
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import Store
 from stagecoach_trainer import lookup
+
+RECORD = "Bring back the record that the run wrote, or create another run and have the gate judge that."
+COLUMNS = "Give the project's data sets the columns that they had, or create another run and have the gate judge that."
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,30 @@ def read(job: EvaluateJob, storage: Store) -> Parties:
     if found.digest != job.release.digest:
         what = "is asked otherwise" if found.asked != job.release.asked else "made another artifact"
         _refuse(f"by its record the run {job.run} {what}: this is the release {short(found.digest)}", job)
+    _check_training_data(job, record)
     candidate = Party("the release", job.release, asked, record.labels, record)
     return Parties(record, candidate, _baseline(job, record))
+
+
+def _check_training_data(job: EvaluateJob, record: RunRecord) -> None:
+    """See that rows are looked for in all that the record knows of, as it was read: else a leak would not be seen.
+
+    The gate may know of more, from other runs with the same artifact. Where it knows nothing, nothing passes.
+    """
+    searched = job.inputs.trained_on
+    if searched is None:
+        return
+    if isinstance(record, Record):
+        known = in_order((*record.inputs.train, *record.inputs.validation))
+        missing = [item.digest for item in known if item not in searched]
+    elif record.inputs.method.trained_on is None:
+        _refuse(f"by its record nobody knows what the run {job.run} was trained on, and the gate names data", job)
+    else:
+        digests = {item.digest for item in searched}
+        missing = [digest for digest in record.inputs.method.trained_on if digest not in digests]
+    if missing:
+        data = f"the data {short(missing[0])}, and the gate names them with other columns, or not at all"
+        _refuse(f"by its record the run {job.run} was trained on {data}", job, COLUMNS)
 
 
 def _baseline(job: EvaluateJob, record: RunRecord) -> Party | None:
@@ -90,7 +115,6 @@ def _labels(labels: LabelsInput | None, record: RunRecord, job: EvaluateJob) -> 
     return labels.values
 
 
-def _refuse(what: str, job: EvaluateJob) -> NoReturn:
+def _refuse(what: str, job: EvaluateJob, remedy: str = RECORD) -> NoReturn:
     message = f"{what}, and {short(job.release.digest)} was to be judged."
-    remedy = "Bring back the record that the run wrote, or create another run and have the gate judge that."
     raise BadInput(Problem.of("ReleaseMismatch", message, value=job.run_inputs, remedy=remedy))

@@ -89,8 +89,6 @@ def asks(criterion: Criterion) -> str:
     match criterion:
         case Criterion(min=float(value)):
             return f"at least {bound(value)}"
-        case Criterion(max=float(value)):
-            return f"at most {bound(value)}"
         case Criterion(min_gain=float(value)):
             return f"at least {bound(value)} above the base"
         case Criterion(allowed_drop=float(value)):

@@ -58,22 +58,20 @@ class Scale:
 WIDTH, HEIGHT = 240.0, 46.0
 
 
-def against(decides: Estimate, threshold: float, *, rising: bool, outcome: str, title: str) -> Markup:
-    """Return what decides a criterion, with its interval, and on which side of the threshold it passes."""
+def against(decides: Estimate, threshold: float, *, outcome: str, title: str) -> Markup:
+    """Return what decides a criterion, with its interval, and from where on it passes."""
     ends = [value for value in (decides.value, decides.low, decides.high, threshold) if value is not None]
     pad = 0.15 * ((max(ends) - min(ends)) or max(abs(threshold) * 0.1, 0.01))
     scale = Scale((min(ends) - pad, max(ends) + pad), 6, WIDTH - 6)
     limit, middle = scale(threshold), 16.0
     top = _svg(WIDTH, HEIGHT, title, f"interval {outcome}")
-    left, right = (limit, WIDTH - 6) if rising else (6.0, limit)
-    _put(top, "rect", "side", x=left, y=4, width=max(right - left, 0), height=24, rx=3)
+    _put(top, "rect", "side", x=limit, y=4, width=max(WIDTH - 6 - limit, 0), height=24, rx=3)
     _put(top, "line", "axis", x1=6, x2=WIDTH - 6, y1=28, y2=28)
     _put(top, "line", "limit", x1=limit, x2=limit, y1=2, y2=32)
     _whisker(top, decides, scale, middle, "now")
     _put(top, "circle", "now", cx=scale(decides.value), cy=middle, r=5)
     anchor = "start" if limit < WIDTH * 0.25 else "end" if limit > WIDTH * 0.75 else "middle"
-    sign = "≥" if rising else "≤"
-    _write(top, f"passes {sign} {bound(threshold)}", "tick", x=limit, y=43, text_anchor=anchor)
+    _write(top, f"passes ≥ {bound(threshold)}", "tick", x=limit, y=43, text_anchor=anchor)
     return _done(top)
 
 

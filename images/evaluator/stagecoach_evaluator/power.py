@@ -1,10 +1,10 @@
-"""How many rows it takes to tell, and what so many rows can tell."""
+"""How many rows it takes to tell."""
 
 import math
 
 from scipy import stats
 
-from stagecoach_evaluator.intervals import Estimate
+from stagecoach_evaluator.intervals import Estimate, Resampled, rule_of_three
 
 # In four of five evaluations it shall come out.
 POWER = 0.8
@@ -21,15 +21,22 @@ def needed(estimate: Estimate, threshold: float, tail: float, rows: int) -> int 
     distance = abs(estimate.value - threshold)
     if distance < _LEAST or not math.isfinite(estimate.error):
         return None
-    times = max((_steps(tail) * estimate.error / distance) ** 2, _at_least(estimate, tail) / distance, 1.0)
+    error = _error(estimate, tail, above=threshold > estimate.value)
+    times = max((_steps(tail) * error / distance) ** 2, _at_least(estimate, tail) / distance, 1.0)
     more = rows * times
     return max(rows + 1, math.ceil(more)) if more < _MOST else None
 
 
-def detectable(estimate: Estimate, confidence: float) -> float:
-    """Return the smallest distance from a threshold that so many rows show in four of five evaluations."""
-    tail = (1 - confidence) / 2
-    return max(_steps(tail) * estimate.error, _at_least(estimate, tail))
+def _error(estimate: Estimate, tail: float, *, above: bool) -> float:
+    """Return the standard error; where resamples decide, what makes the interval's end on the threshold's side."""
+    if not isinstance(estimate, Resampled):
+        return estimate.error
+    low, high = estimate.interval(1 - 2 * tail)
+    half = high - estimate.value if above else estimate.value - low
+    # What the rule of three makes shrinks faster than with the root of the rows.
+    if half <= rule_of_three(tail, estimate) * (1 + _LEAST):
+        return estimate.error
+    return max(estimate.error, half / float(stats.norm.isf(tail)))
 
 
 def _steps(tail: float) -> float:
@@ -38,4 +45,4 @@ def _steps(tail: float) -> float:
 
 def _at_least(estimate: Estimate, tail: float) -> float:
     """By the rule of three: no interval is narrower."""
-    return -math.log(tail) / estimate.bearing * estimate.reach if estimate.bearing else math.inf
+    return -math.log(tail) * estimate.weight

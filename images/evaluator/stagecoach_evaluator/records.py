@@ -7,11 +7,15 @@ from pydantic import ValidationError
 
 from stagecoach.contract import layout
 from stagecoach.contract.digests import FileEntry, hex_of
-from stagecoach.contract.evaluations import EvaluateJob, EvaluationInputs, EvaluationRecord
+from stagecoach.contract.evaluations import EvaluationInputs, EvaluationRecord
 from stagecoach.contract.releases import DescribedRelease
 from stagecoach.contract.store import Content, Store
-from stagecoach.contract.verdicts import EvaluationReport, Outcome, Verdict
+from stagecoach.contract.verdicts import EvaluationReport
+from stagecoach_evaluator import criteria
+from stagecoach_evaluator.report import HTML, JSON
 from stagecoach_trainer.train import say
+
+_TRIES = 3
 
 
 def read(storage: Store, key: str) -> tuple[EvaluationRecord, str] | None:
@@ -25,26 +29,41 @@ def read(storage: Store, key: str) -> tuple[EvaluationRecord, str] | None:
     return (record, digest_of(content)) if hex_of(record.key) == hex_of(key) else None
 
 
-def adopted(storage: Store, job: EvaluateJob) -> EvaluationReport | None:
+def adopted(storage: Store, inputs: EvaluationInputs) -> EvaluationReport | None:
     """Return what was decided before on the same inputs, where all of its evidence is there as it was written."""
-    key = job.inputs.digest
-    if not storage.exists(layout.evaluation_record(key)):
-        return None
-    known = read(storage, key)
-    why = "its record cannot be read" if known is None else _damage(storage, known[0], job.inputs)
-    if known is None or why:
+    known, why = _found(storage, inputs)
+    if known is not None:
+        say("the storage holds an evaluation of these inputs: nothing is computed")
+    elif why is not None:
         say(f"the storage holds a damaged evaluation of these inputs: {why}; it is done anew")
-        return None
-    say("the storage holds an evaluation of these inputs: nothing is computed")
-    return report_of(*known, adopted=True)
+    return known
+
+
+def _found(storage: Store, inputs: EvaluationInputs) -> tuple[EvaluationReport | None, str | None]:
+    """Return what was decided, if it can be used, and what is wrong with it, if it cannot."""
+    key = inputs.digest
+    if not storage.exists(layout.evaluation_record(key)):
+        return None, None
+    known = read(storage, key)
+    if known is None:
+        return None, "its record cannot be read"
+    why = _damage(storage, known[0], inputs)
+    return (report_of(*known, adopted=True), None) if why is None else (None, why)
 
 
 def _damage(storage: Store, record: EvaluationRecord, inputs: EvaluationInputs) -> str | None:
     """Return what is wrong with the evidence, or None."""
     if record.inputs != inputs or record.release.digest != inputs.release:
         return "its record is of other inputs than its key says"
-    if not _follows(record):
-        return f"its verdict is {record.verdict}, which does not follow from its results"
+    if wrong := _contradiction(record):
+        return wrong
+    if sorted(file.path for file in record.report) != sorted((JSON, HTML)):
+        return "its report is not the files that it has to be"
+    return _other_files(storage, record)
+
+
+def _other_files(storage: Store, record: EvaluationRecord) -> str | None:
+    """Return which file of the report is not there as its record says, or None."""
     for file in record.report:
         place = f"{layout.evaluation_folder(record.key)}/{file.path}"
         try:
@@ -56,14 +75,26 @@ def _damage(storage: Store, record: EvaluationRecord, inputs: EvaluationInputs) 
     return None
 
 
-def _follows(record: EvaluationRecord) -> bool:
-    """Whether there is a result for each criterion and, where it is Passed, nothing speaks against that."""
-    asked = [(criterion.name, criterion.advisory) for criterion in record.inputs.criteria]
+def _contradiction(record: EvaluationRecord) -> str | None:
+    """Return how a record contradicts itself: its results are of other criteria, or something does not follow."""
+    inputs = record.inputs
+    asked = [(criterion.name, criterion.advisory) for criterion in inputs.criteria]
     if [(result.criterion, result.advisory) for result in record.results] != asked:
-        return False
-    passed = all(result.advisory or result.outcome is Outcome.PASSED for result in record.results)
-    clean = all(suite.leaked_rows == 0 for suite in record.suites)
-    return (passed and clean) or record.verdict is not Verdict.PASSED
+        return "its results are not those of its criteria"
+    if [suite.suite for suite in record.suites] != [suite.name for suite in inputs.suites]:
+        return "its suites are not those of its inputs"
+    for criterion, result in zip(inputs.criteria, record.results, strict=True):
+        if not criteria.follows(criterion, result):
+            return f"criterion {criterion.name} is {result.outcome}, which does not follow from its numbers"
+    leaked = any(suite.leaked_rows for suite in record.suites)
+    gaps = inputs.trained_on is None or any(
+        suite.leaked_rows is None or not criteria.enough(suite.scored, suite.rows, inputs.min_scored)
+        for suite in record.suites
+    )
+    deciding = [result.outcome for result in record.results if not result.advisory]
+    if criteria.verdict_of(deciding, leaked, gaps) is not record.verdict:
+        return f"its verdict is {record.verdict}, which does not follow from its results"
+    return None
 
 
 def publish(
@@ -75,15 +106,26 @@ def publish(
 ) -> EvaluationReport:
     """Write the report's files, what the releases are made of, and the record last; return what to report.
 
-    An earlier record, which was damaged, gets a name of its own.
+    Who was faster is right: its record is used where it is whole, and its files stay. An earlier record, which was
+    damaged, gets a name of its own.
     """
-    folder = layout.evaluation_folder(record.key)
-    for name, content in files.items():
-        storage.write(f"{folder}/{name}", content, uid)
     for release in releases:
         _write_once(storage, layout.release_file(release.release.digest), f"{release.line()}\n".encode(), uid)
+    folder = layout.evaluation_folder(record.key)
     entries = tuple(FileEntry(path=name, size=len(files[name]), sha256=_sha256(files[name])) for name in sorted(files))
     record = record.model_copy(update={"report": entries})
+    # Two may write at the same time: each file is of one of them, and both files have to be.
+    for _ in range(_TRIES):
+        for name, content in files.items():
+            faster, _why = _found(storage, record.inputs)
+            if faster is not None:
+                return faster
+            _write_once(storage, f"{folder}/{name}", content, uid)
+        faster, _why = _found(storage, record.inputs)
+        if faster is not None:
+            return faster
+        if _other_files(storage, record) is None:
+            break
     content = (record.model_dump_json(by_alias=True, exclude_none=True, indent=2) + "\n").encode()
     place = layout.evaluation_record(record.key)
     if storage.exists(place):

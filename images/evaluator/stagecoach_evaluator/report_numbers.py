@@ -7,10 +7,10 @@ from statistics import NormalDist, fmean
 from stagecoach.contract.answers import Answer
 from stagecoach.contract.evaluation_report import Bin, Estimate, Exposure, Measured, Reliability
 from stagecoach.contract.evaluations import Criterion
+from stagecoach_evaluator.criteria import CONFIDENCE
+from stagecoach_evaluator.power import POWER
 from stagecoach_evaluator.report_rows import Case, confidence, right
 
-POWER = 0.8
-DEFAULT_CONFIDENCE = 0.95
 BINS = 10
 # From where on a bound on the probability of a false admission says that a verdict is worth no more than a coin.
 COIN = 0.5
@@ -38,11 +38,18 @@ def with_detectable(measured: Measured) -> Measured:
 
 def exposure(releases: int, suite: str, criteria: Iterable[Criterion]) -> Exposure:
     """Return what so many verdicts by the same rows are worth; see Exposure for the rule."""
-    decide = [item.confidence or DEFAULT_CONFIDENCE for item in criteria if item.suite == suite and not item.advisory]
-    sure = min(decide, default=DEFAULT_CONFIDENCE)
+    decide = [_sure(item) for item in criteria if item.suite == suite and not item.advisory]
+    sure = min(decide, default=CONFIDENCE)
     # Rounded: 0.5 / 0.025 is a little more than 20 to a computer.
     many = math.ceil(round(COIN * 2 / (1 - sure), 6))
     return Exposure(releases=releases, many=many, by_chance=min(1.0, releases * (1 - sure) / 2), confidence=sure)
+
+
+def _sure(criterion: Criterion) -> float:
+    if criterion.confidence is not None:
+        return criterion.confidence
+    # What is exactly at a bound that the value itself is held against passes every other time.
+    return CONFIDENCE if criterion.against is not None else 0.0
 
 
 def reliability(cases: Sequence[Case], answers: Sequence[Answer], labels: Sequence[str]) -> Reliability | None:
@@ -76,7 +83,7 @@ def _bin(place: int, members: Sequence[tuple[float, bool]]) -> Bin:
 
 def wilson(hits: int, rows: int) -> Estimate:
     """Return a share with its interval by Wilson, which holds for few rows too."""
-    z = quantile(DEFAULT_CONFIDENCE)
+    z = quantile(CONFIDENCE)
     share = hits / rows
     center = (share + z * z / (2 * rows)) / (1 + z * z / rows)
     half = z / (1 + z * z / rows) * math.sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows))

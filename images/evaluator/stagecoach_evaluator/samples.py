@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import sparse, stats
 
 from stagecoach.contract.metrics import Metric
-from stagecoach_evaluator.intervals import Area, Estimate, Numbers, PairedShares, Resampled, Share, Undefined
+from stagecoach_evaluator.intervals import Area, Estimate, Groups, Numbers, PairedShares, Resampled, Share, Undefined
 
 # At least, where more are too much to compute.
 RESAMPLES, LEAST = 10_000, 2_000
@@ -113,6 +113,7 @@ class Sums:
     table: Table
     value: Value
     bearing: int  # rows on which the metric rests
+    groups: Groups | None = None  # where rows weigh differently
 
     def estimate(self) -> Estimate:
         """By the bootstrap and the jackknife."""
@@ -140,7 +141,8 @@ class Sums:
         def resample() -> Numbers:
             return of(self.table.resampled)
 
-        return Resampled(value, resample, jackknife, self.table.rows, self.bearing, self.metric.width, bounds)
+        width, rows = self.metric.width, self.table.rows
+        return Resampled(value, resample, jackknife, rows, self.bearing, width, bounds, self.groups)
 
 
 def _jackknife(value: float, left_out: Numbers, counts: NDArray[np.int64]) -> tuple[float, float]:
@@ -175,7 +177,9 @@ class Areas:
 
     def _as(self, value: float, parts: Numbers, bounds: tuple[float, float]) -> Area:
         rows = self.expected.size
-        return Area(value, float(np.sqrt((parts**2).sum())), rows, rows, self.metric.width, bounds)
+        return Area(
+            value, float(np.sqrt((parts**2).sum())), rows, rows, self.metric.width, bounds, _groups(self.expected)
+        )
 
 
 def _area(expected: NDArray[np.int64], scores: Numbers) -> tuple[float, Numbers]:
@@ -192,6 +196,16 @@ def _area(expected: NDArray[np.int64], scores: Numbers) -> tuple[float, Numbers]
         for side in (own, ~own):
             parts[side] += _off(above[side], areas[-1])
     return float(np.mean(areas)), parts / labels.size
+
+
+def _groups(expected: NDArray[np.int64]) -> Groups:
+    """Return what the rows of each label weigh: all that is above in their own area, and their part of all below.
+
+    Of two labels all of either: the few rows of one say as little as they are few.
+    """
+    rows = np.unique(expected, return_counts=True)[1].astype(float)
+    below = 1 / (expected.size - rows)
+    return Groups(rows, np.minimum(1, (1 + rows * (below.sum() - below)) / rows.size))
 
 
 def _off(above: Numbers, area: float) -> Numbers:

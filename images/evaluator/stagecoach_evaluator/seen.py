@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
+from stagecoach.contract.evaluation_report import MAX_LEAKED
 from stagecoach.contract.evaluations import Scored
+from stagecoach_evaluator import metrics
 from stagecoach_evaluator.answering import Answers
 from stagecoach_evaluator.suites import Rows
-
-MAX_LEAKED = 100
 
 
 @dataclass(frozen=True)
@@ -14,6 +14,7 @@ class Seen:
     """One suite with all that is known of it."""
 
     rows: Rows
+    task: str
     candidate: Answers
     baseline: Answers | None
     leaked: dict[int, str] | None  # by position, where in the training data; None: nobody knows what that was
@@ -26,7 +27,10 @@ class Seen:
         return Scored(
             suite=self.rows.suite.name,
             rows=len(dataset.rows),
-            scored=self.candidate.scored,
+            scored=sum(
+                metrics.scored(self.task, right, answer)
+                for right, answer in zip(self.rows.expected(), self.candidate.each, strict=True)
+            ),
             leaked=None if leaked is None else tuple(dataset.place(row) for row in list(leaked)[:MAX_LEAKED]),
             leaked_rows=None if leaked is None else len(leaked),
             answers=self.candidate.digest,

@@ -64,7 +64,7 @@ def result(
 
 
 def _bound(criterion: Criterion) -> tuple[str, float]:
-    named = {"min": criterion.min, "max": criterion.max, "allowedDrop": criterion.allowed_drop}
+    named = {"min": criterion.min, "allowedDrop": criterion.allowed_drop}
     found = next(((name, value) for name, value in named.items() if value is not None), None)
     return found or ("minGain", criterion.min_gain or 0.0)
 
@@ -82,7 +82,7 @@ def _test(result: CriterionResult) -> str:
 
 
 def _remedy(criterion: Criterion) -> str:
-    milder = {"min": "lower min", "max": "raise max", "allowedDrop": "allow a larger drop", "minGain": "lower minGain"}
+    milder = {"min": "lower min", "allowedDrop": "allow a larger drop", "minGain": "lower minGain"}
     return f"See the wrong answers in the report, and mend data or training, or {milder[_bound(criterion)[0]]}."
 
 

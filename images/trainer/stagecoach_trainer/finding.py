@@ -39,10 +39,13 @@ def ranks(
     return before, after, len({row.positive for row in rows})
 
 
-def questions(pooling: str | None, queries: Encoder, rows: Sequence[Match]) -> Questions[Any, list[int]]:
-    """Return what is asked of rows: the rank of each row's passage. Raises as `Encoder.encode` does."""
+def questions(
+    pooling: str | None, queries: Encoder, rows: Sequence[Match], others: Sequence[str] = ()
+) -> Questions[Any, list[int]]:
+    """Return what is asked of rows: the rank of each row's passage among these and others. Raises as `encode` does."""
     passages = for_passages(queries)
-    asked, there = (list(dict.fromkeys(texts)) for texts in ((r.query for r in rows), (r.positive for r in rows)))
+    asked, there = list(dict.fromkeys(row.query for row in rows)), list(dict.fromkeys(row.positive for row in rows))
+    there = list(dict.fromkeys([*there, *others]))
     prompts = [queries.encode(text).ids for text in asked] + [passages.encode(text).ids for text in there]
 
     def ranks(vectors: list[Any]) -> list[int]:

@@ -9,8 +9,8 @@ MAX_LABELS = 100
 SHORT_FINDING = 90
 # Of numbers where there is no room for all of them: none of them is decided by again.
 DECIMALS = 4
-DECISIVE = ("value", "threshold")
-BESIDE = ("reference", "low", "high", "mcnemar", "needed")
+DECISIVE = ("value", "threshold", "low")
+BESIDE = ("reference", "high", "mcnemar", "needed")
 
 
 def message(report: Report) -> str:
@@ -37,7 +37,7 @@ def _shorter(report: Report) -> Iterator[str]:
     problem = Problem.of(
         "ReportTooLarge",
         f"the result does not fit into the {MAX_BYTES} bytes of a termination message.",
-        remedy="Use fewer data sets and candidates, or shorter names.",
+        remedy=f"Use {'fewer criteria' if report.evaluation else 'fewer data sets and candidates'}, or shorter names.",
     )
     # The same would not fit again.
     yield Report(outcome=Outcome.BAD_INPUT, problem=problem).line()

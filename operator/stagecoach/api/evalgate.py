@@ -70,14 +70,14 @@ class Against(Enum):
 
 CRITERION_RULES = rules(
     cel(
-        "[has(self.min), has(self.max), has(self.allowedDrop), has(self.minGain)].filter(given, given).size() == 1",
-        "give exactly one of min, max, allowedDrop and minGain: min and max bound the metric itself, the others its"
-        " difference to what against names",
+        "[has(self.min), has(self.allowedDrop), has(self.minGain)].filter(given, given).size() == 1",
+        "give exactly one of min, allowedDrop and minGain: min bounds the metric itself, the others its difference to"
+        " what against names",
     ),
     cel(
         "has(self.against) == (has(self.allowedDrop) || has(self.minGain))",
         "against goes with allowedDrop or minGain, and they go with it: name what to compare with (Baseline), or give"
-        " min or max alone",
+        " min alone",
     ),
 )
 
@@ -93,8 +93,9 @@ class Criterion(BaseModel, json_schema_extra=CRITERION_RULES):
     label: Optional[Label] = Field(
         None, description="One label, of a metric that there is for each. Default: over all labels."
     )
-    min: Optional[float] = Field(None, ge=-1000, le=1000, description="The metric has to be at least this.")
-    max: Optional[float] = Field(None, ge=-1000, le=1_000_000, description="The metric has to be at most this.")
+    min: Optional[float] = Field(
+        None, ge=-1000, le=1000, description="The metric has to be at least this: of all metrics, more is better."
+    )
     against: Optional[Against] = Field(
         None,
         description="Compare row by row with the Baseline: the base model as it is, with the project's prompt in"
@@ -111,8 +112,7 @@ class Criterion(BaseModel, json_schema_extra=CRITERION_RULES):
         ge=0.5,
         le=0.9999,
         description="Of the interval that decides: it has to lie on the right side of the bound as a whole, so that"
-        " luck with the rows passes nothing. Default: min and max are held against the value itself, a difference at"
-        " 0.95.",
+        " luck with the rows passes nothing. Default: min is held against the value itself, a difference at 0.95.",
     )
     advisory: Optional[bool] = Field(None, description="true: it is told, and decides nothing. Default: false.")
     outcome: Optional[Text] = Field(
@@ -219,8 +219,7 @@ SPEC_RULES = rules(
     cel(
         "self.criteria.all(c, !(has(c.against) || has(c.confidence)) ||"
         " !self.suites.exists(s, s.name == c.suite && s.type == 'Canary'))",
-        "a canary has too few rows for an interval: give min or max, without confidence and against, or name another"
-        " suite",
+        "a canary has too few rows for an interval: give min, without confidence and against, or name another suite",
     ),
 )
 

@@ -12,6 +12,9 @@ from stagecoach.contract.digests import Digest
 from stagecoach.contract.inputs import AnyColumns
 from stagecoach.contract.model import ContractModel
 
+# Raised when a release, asked the same, could answer otherwise: what was kept before is asked anew.
+ASKING_REVISION = 1
+
 
 class Answer(ContractModel):
     """What came back for a row. Nothing but `row` and `error`: there was no answer that could be used."""
@@ -35,6 +38,7 @@ class AnswersManifest(ContractModel):
     """That the answers are complete."""
 
     schema_version: Literal[1] = 1
+    revision: int = Field(description="The ASKING_REVISION of who asked.")
     release: Digest
     data: Digest
     columns: AnyColumns

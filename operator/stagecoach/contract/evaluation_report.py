@@ -169,7 +169,7 @@ class Exposure(ContractModel):
     releases: int = Field(description="Releases that the data have judged, this one included.")
     many: int = Field(description="From how many on it is too often.")
     by_chance: Number = Field(description="The bound for so many releases, at most 1.")
-    confidence: Number = Field(description="The lowest of the suite's criteria.")
+    confidence: Number = Field(description="The lowest of the suite's criteria; 0: one of them has none.")
 
 
 class Leaked(ContractModel):

@@ -1,14 +1,15 @@
 """What an evaluation is of, and what its Job is told. A verdict is a function of these inputs, and of nothing else."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from stagecoach.contract.digests import Digest, FileEntry, digest_of_document
-from stagecoach.contract.inputs import AnyColumns
+from stagecoach.contract.inputs import AnyColumns, DataInput
 from stagecoach.contract.jobs import DataSource, ModelSource, Owner, Subject
-from stagecoach.contract.model import ContractModel
+from stagecoach.contract.model import ContractModel, canonical_json
 from stagecoach.contract.releases import Asked, Release
 from stagecoach.contract.verdicts import CriterionResult, Verdict
 
@@ -52,7 +53,6 @@ class Criterion(ContractModel):
     metric: str
     label: str | None = Field(None, description="Of a metric that there is for each label.")
     min: float | None = None
-    max: float | None = None
     against: Reference | None = None
     allowed_drop: float | None = Field(None, description="By how much it may be worse than the reference.")
     min_gain: float | None = Field(None, description="By how much it has to be better than the reference.")
@@ -64,12 +64,17 @@ class Criterion(ContractModel):
 
     @model_validator(mode="after")
     def _one_bound(self) -> Self:
-        absolute, relative = (self.min, self.max), (self.allowed_drop, self.min_gain)
-        if [*absolute, *relative].count(None) != 3:
-            raise ValueError("a criterion has one of min, max, allowedDrop and minGain")
-        if (self.against is not None) != (relative != (None, None)):
+        bounds = (self.min, self.allowed_drop, self.min_gain)
+        if bounds.count(None) != 2:
+            raise ValueError("a criterion has one of min, allowedDrop and minGain")
+        if (self.against is not None) != (self.min is None):
             raise ValueError("against goes with allowedDrop or minGain")
         return self
+
+
+def in_order(data: Iterable[DataInput]) -> tuple[DataInput, ...]:
+    """Return each of these data once, in the order that keys are taken over: names and places decide nothing."""
+    return tuple(sorted(set(data), key=lambda item: canonical_json(item.document())))
 
 
 class EvaluationInputs(ContractModel):
@@ -81,9 +86,17 @@ class EvaluationInputs(ContractModel):
     suites: tuple[Suite, ...]
     criteria: tuple[Criterion, ...]
     min_scored: float = Field(description="Share of each suite's rows that must have an answer, 0 to 1.")
-    trained_on: tuple[Digest, ...] | None = Field(
-        None, description="Data in which no row of a suite may be, sorted. None: nobody knows what it was trained on."
+    trained_on: tuple[DataInput, ...] | None = Field(
+        None,
+        description="Data in which no row of a suite may be, and which columns of it are read, in_order. None: nobody"
+        " knows what it was trained on.",
     )
+
+    @model_validator(mode="after")
+    def _one_key_for_the_same_data(self) -> Self:
+        if self.trained_on is not None and (not self.trained_on or self.trained_on != in_order(self.trained_on)):
+            raise ValueError("trainedOn is empty, which is to know nothing, or not in order")
+        return self
 
     @property
     def digest(self) -> str:
@@ -121,7 +134,10 @@ class EvaluateJob(ContractModel):
             (each.data, each.columns) for each in inputs.suites
         ]:
             raise ValueError("the data sets are not those of the suites, in their order")
-        if {item.digest for item in self.trained_on} != set(inputs.trained_on or ()):
+        known = [(item.digest, item.columns) for item in inputs.trained_on or ()]
+        # Two names of the same content are one thing to know.
+        given = [(item.digest, item.columns) for item in self.trained_on]
+        if any(item not in given for item in known) or any(item not in known for item in given):
             raise ValueError("the data sets that were trained on are not those of the inputs")
         return self
 

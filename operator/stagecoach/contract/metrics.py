@@ -11,13 +11,12 @@ from stagecoach.contract.inputs import EMBEDDING, TAGGING
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that says how good answers are."""
+    """A number that says how good answers are: the higher, the better."""
 
     name: str
     high: float = 1.0
     low: float = 0.0
     by_label: bool = False  # there is one of each label too; of a TokenClassification, of each kind of entity
-    higher_is_better: bool = True
 
     @property
     def width(self) -> float:

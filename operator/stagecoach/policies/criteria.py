@@ -56,19 +56,21 @@ def _shown(names: Sequence[str], most: int = 10) -> str:
 
 
 def _impossible(criterion: Criterion, field: str, metric: metrics.Metric) -> tuple[str, str] | None:
-    """A bound outside of the metric's range is a mistake of the unit: 80 for 0.8."""
-    drop, gain = criterion.allowed_drop, criterion.min_gain
-    bounds = {"min": criterion.min, "max": criterion.max}
-    differences = {
-        "allowedDrop.absolute": drop.absolute if drop else None,
-        "minGain.absolute": gain.absolute if gain else None,
-    }
-    wrong = [name for name, value in bounds.items() if value is not None and not metric.low <= value <= metric.high]
-    wrong += [name for name, value in differences.items() if value is not None and value > metric.width]
-    if not wrong:
-        return None
-    value = (bounds | differences)[wrong[0]]
-    return "BoundImpossible", (
-        f"{field}.{wrong[0]}: {value:g}, and {criterion.metric} is from {metric.low:g} to {metric.high:g}. Give it in"
-        " the same unit, such as 0.8 and not 80."
-    )
+    """A bound outside of the metric's range is a mistake of the unit: 80 for 0.8. One that always holds is none."""
+    drop = criterion.allowed_drop.absolute if criterion.allowed_drop else None
+    gain = criterion.min_gain.absolute if criterion.min_gain else None
+    # By field: the bound, the least and the most it can be, and whether it always holds.
+    bounds = [
+        ("min", criterion.min, metric.low, metric.high, criterion.min == metric.low),
+        ("allowedDrop.absolute", drop, 0.0, metric.width, drop == metric.width),
+        ("minGain.absolute", gain, 0.0, metric.width, False),
+    ]
+    for name, value, low, high, idle in bounds:
+        if value is None:
+            continue
+        within = f"{field}.{name}: {value:g}, and {criterion.metric} is from {metric.low:g} to {metric.high:g}"
+        if not low <= value <= high:
+            return "BoundImpossible", f"{within}. Give it in the same unit, such as 0.8 and not 80."
+        if idle:
+            return "BoundIdle", f"{within}: this holds of every model. Give a bound that a bad one does not meet."
+    return None

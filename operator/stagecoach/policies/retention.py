@@ -53,6 +53,14 @@ def named(objects: Iterable[dict[str, Any]]) -> tuple[str, ...]:
 
 def _text(item: dict[str, Any]) -> str:
     """Return the parts of an object in which it names what it needs; the others would only take room."""
-    status = item.get("status") or {}
-    parts = [item.get("spec"), item["metadata"].get("annotations")]
-    return json.dumps([*parts, *(status.get(name) for name in ("inputs", "artifact", "candidates"))])
+    status, spec = item.get("status") or {}, item.get("spec") or {}
+    if item["kind"] == "Evaluation":
+        # Most of its digests are of what is no artifact.
+        return json.dumps([spec.get("release", {}).get("artifact"), spec.get("runInputs")])
+    return json.dumps(
+        [
+            spec,
+            item["metadata"].get("annotations"),
+            *(status.get(name) for name in ("inputs", "artifact", "candidates")),
+        ]
+    )

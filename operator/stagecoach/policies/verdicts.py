@@ -21,32 +21,49 @@ REMEDIES = {
     " run.",
     "MoreRowsNeeded": "Add rows to the suite, or give the criterion a wider bound: either is judged anew.",
     "NotMeasured": "See the report for each criterion, and correct data or gate: either is judged anew.",
-    "TrainingDataUnknown": "Create another run that says in method.trainedOn what it was trained on.",
+    "TrainingDataUnknown": "Create another run that says in method.trainedOn what it was trained on, and delete"
+    " this one.",
 }
+# Numbers may be rounded, to fit into a termination message.
+ROUNDED = 1e-4
 _NUMBERS = ("value", "reference", "low", "high", "threshold", "mcnemar")
 
 
 @dataclass(frozen=True)
-class Asked:
+class Criterion:
     """A criterion as far as an answer to it can be checked."""
 
     name: str
     advisory: bool
+    threshold: float  # of the value, or of the difference
+    by_interval: bool  # its lower end decides, not the value
 
 
-def inconsistency(report: EvaluationReport, asked: Sequence[Asked]) -> str | None:
+@dataclass(frozen=True)
+class Asked:
+    """What was asked, as far as an answer to it can be checked."""
+
+    criteria: Sequence[Criterion]
+    suites: int
+    min_scored: float
+    knows_training_data: bool  # in which no row of a suite may be
+
+
+def inconsistency(report: EvaluationReport, asked: Asked) -> str | None:
     """Return why a report is not believed, None when it is. A Passed has to follow from what it says itself."""
     given = [result.criterion for result in report.results]
-    wanted = [criterion.name for criterion in asked]
+    wanted = [criterion.name for criterion in asked.criteria]
     if sorted(given) != sorted(wanted):
         missing = sorted(set(wanted) - set(given)) or sorted(set(given) - set(wanted)) or given
         return f"its results are not those of the criteria: see {missing[0]!r}"
-    advisory = {criterion.name for criterion in asked if criterion.advisory}
+    by_name = {criterion.name: criterion for criterion in asked.criteria}
+    # Of several suites a report says only together how many rows they have.
+    least = asked.min_scored * report.rows if asked.suites == 1 else 1
     for result in report.results:
-        if wrong := _wrong(result, told_advisory=result.criterion in advisory):
+        if wrong := _wrong(result, by_name[result.criterion], least, report.rows):
             return f"the result of criterion {result.criterion!r} {wrong}"
     if report.verdict is Verdict.PASSED:
-        return _not_passed(report)
+        return _not_passed(report, asked)
     return None
 
 
@@ -59,20 +76,35 @@ def reason_of(report: EvaluationReport) -> str:
     return REASONS[report.verdict]
 
 
-def _wrong(result: CriterionResult, *, told_advisory: bool) -> str | None:
-    if result.advisory is not told_advisory:
+def _wrong(result: CriterionResult, asked: Criterion, least: float, rows: int) -> str | None:
+    if result.advisory is not asked.advisory:
         return f"says advisory: {str(result.advisory).lower()}, and the criterion does not"
     numbers = {name: getattr(result, name) for name in _NUMBERS}
     odd = [name for name, value in numbers.items() if value is not None and not isfinite(value)]
     if odd:
         return f"has a {odd[0]} that is no number"
-    if result.outcome is Outcome.PASSED and (result.value is None or result.threshold is None or result.scored < 1):
+    return _not_met(result, asked, least, rows) if result.outcome is Outcome.PASSED else None
+
+
+def _not_met(result: CriterionResult, asked: Criterion, least: float, rows: int) -> str | None:
+    """Return what in a result keeps it from being Passed, whatever it says."""
+    decides = result.low if asked.by_interval else result.value
+    if result.value is None or decides is None or result.threshold is None or result.scored < 1:
         return "is Passed, and nothing was measured"
+    if abs(result.threshold - asked.threshold) > ROUNDED:
+        return f"is Passed by the threshold {result.threshold:g}, and that of the criterion is {asked.threshold:g}"
+    if decides < asked.threshold - ROUNDED:
+        what = "the lower end of its interval" if asked.by_interval else "its value"
+        return f"is Passed, and {what} is {decides:g}, below {asked.threshold:g}"
+    if not least <= result.scored <= rows:
+        return f"is Passed, and has {result.scored} of {rows} rows scored, when {least:g} are the least"
     return None
 
 
-def _not_passed(report: EvaluationReport) -> str | None:
+def _not_passed(report: EvaluationReport, asked: Asked) -> str | None:
     """Return what in a report keeps it from being Passed, whatever it says."""
+    if not asked.knows_training_data:
+        return "its verdict is Passed, and nobody knows what it was trained on"
     bad = [item for item in report.results if not item.advisory and item.outcome is not Outcome.PASSED]
     if bad:
         return f"its verdict is Passed, and criterion {bad[0].criterion!r} is {bad[0].outcome}"

@@ -128,7 +128,7 @@ def test_every_reason_of_the_evaluator_is_explained() -> None:
     given = set(_problems(EVALUATOR)) - {task.value for task in Task}
     assert given - told == set()
     assert told - given - set(_problems(TRAINER)) == set()
-    assert {"ReleaseMismatch", "BaselineUntrained"} <= given
+    assert {"ReleaseMismatch", "RecordMissing"} <= given
 
 
 @pytest.mark.parametrize("package", [TRAINER, EVALUATOR], ids=lambda package: package.name)

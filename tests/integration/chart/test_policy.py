@@ -12,7 +12,7 @@ from tests.integration.chart.tools import Cluster, Object, Refused
 from tests.integration.support.eventually import eventually
 from tests.unit.kinds import gates
 
-WORDS = "Evaluations are written by the operator alone, so that a verdict is what an evaluator found"
+WORDS = "Evaluations are written by the operator alone, from what its evaluator's pod reports"
 ADMIN = "admin@example.com"
 PASSED = json.dumps({"status": {"verdict": "Passed", "phase": "Decided", "completionTime": builders.CREATED}})
 

@@ -25,8 +25,9 @@ def criterion(**changes: Any) -> Change:
 
 
 GATES = [
-    ("two bounds", criterion(max=0.9), "give exactly one of min, max, allowedDrop and minGain"),
-    ("no bound", criterion(min=None), "give exactly one of min, max, allowedDrop and minGain"),
+    ("two bounds", criterion(against="Baseline", minGain={"absolute": 0.1}), "give exactly one of min, allowedDrop and minGain"),
+    ("at most", criterion(min=None, max=0.9), 'unknown field "spec.criteria[0].max"'),
+    ("no bound", criterion(min=None), "give exactly one of min, allowedDrop and minGain"),
     ("a drop from nothing", criterion(min=None, allowedDrop={"absolute": 0.1}), "against goes with allowedDrop or minGain"),
     ("a bound against the baseline", criterion(against="Baseline"), "against goes with allowedDrop or minGain"),
     ("against whom", criterion(min=None, against="Luck", minGain={"absolute": 0.1}), 'supported values: "Baseline"'),
@@ -68,7 +69,7 @@ def test_a_gate_that_makes_no_sense_is_refused_in_words(kube: Kube, change: Chan
 TAKEN: list[Change] = [
     criterion(),
     criterion(confidence=0.95, label="billing", metric="recall", outcome="no lost cards", advisory=False),
-    criterion(metric="rougeL", min=None, max=1),
+    criterion(metric="rougeL", min=1),
     lambda spec: spec["criteria"].append(AGAINST | {"minGain": {"absolute": 0}}),
     lambda spec: spec["criteria"].append(AGAINST | {"allowedDrop": {"absolute": 0.03}, "advisory": True}),
     lambda spec: spec["suites"].append({"name": "hard", "dataset": "hard", "type": "Adversarial"}),

@@ -15,7 +15,7 @@ from tests import builders
 from tests.gitops import ARGOCD, Answer, GitOps
 from tests.integration.chart.tools import Cluster
 from tests.kube import Kube
-from tests.unit.kinds import scenes
+from tests.unit.kinds import gate_scenes, scenes
 from tests.unit.kinds.gates import evaluation
 from tests.unit.kinds.world import World
 
@@ -68,8 +68,8 @@ def of_an_evaluation(status: builders.Object) -> Verdict:
 CASES = {
     "TransformerProject": Case(resolved.Phase, lambda status: OF_PROJECTS[status["phase"]], scenes.PROJECTS),
     "FineTuneRun": Case(run_status.Phase, lambda status: OF_RUNS[status["phase"]], scenes.RUNS),
-    "EvalGate": Case(gate_status.GatePhase, lambda status: OF_GATES[status["phase"]], scenes.OF_GATES),
-    "Evaluation": Case(evaluation_status.EvaluationPhase, of_an_evaluation, scenes.EVALUATIONS),
+    "EvalGate": Case(gate_status.GatePhase, lambda status: OF_GATES[status["phase"]], gate_scenes.OF_GATES),
+    "Evaluation": Case(evaluation_status.EvaluationPhase, of_an_evaluation, gate_scenes.EVALUATIONS),
 }
 # What an operator says of an object that it cannot read, whatever the phase.
 UNREAD = {"InvalidSpec", "StatusUnknown"}

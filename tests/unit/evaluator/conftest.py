@@ -17,7 +17,9 @@ from stagecoach.contract.evaluations import (
     Reference,
     Suite,
     SuiteType,
+    in_order,
 )
+from stagecoach.contract.inputs import DataInput
 from stagecoach.contract.jobs import DataSource, Split, Subject, TrainJob
 from stagecoach.contract.records import RunRecord
 from stagecoach.contract.releases import Asked, Engine, Release
@@ -79,7 +81,7 @@ class Judging:
             ),
             criteria=self.criteria,
             min_scored=self.min_scored,
-            trained_on=None if seen is None else tuple(sorted(source.digest or "" for source in seen)),
+            trained_on=None if seen is None else in_order(map(_input, seen)),
         )
         job = EvaluateJob(
             subject=EVALUATION,
@@ -122,6 +124,10 @@ class Judging:
         """Return the answers that are kept, as they lie there."""
         content = self.project.storage.read(layout.outputs_file(release, suite.rows))
         return [json.loads(line) for line in content.splitlines()]
+
+
+def _input(source: DataSource) -> DataInput:
+    return DataInput(digest=source.digest or "", columns=source.columns)
 
 
 def evaluate(job: EvaluateJob) -> EvaluationReport:

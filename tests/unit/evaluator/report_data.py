@@ -15,7 +15,7 @@ from stagecoach.contract.evaluations import (
     Suite,
     SuiteType,
 )
-from stagecoach.contract.inputs import BaseInput, Columns
+from stagecoach.contract.inputs import BaseInput, Columns, DataInput
 from stagecoach.contract.jobs import DataSource, ModelSource, Owner, Split, Subject
 from stagecoach.contract.records import BaseRecord
 from stagecoach.contract.releases import Asked, Engine, Release
@@ -124,7 +124,7 @@ def data(
         suites=tuple(item.suite for item in suites),
         criteria=tuple(criteria),
         min_scored=0.99,
-        trained_on=(digest("train"),),
+        trained_on=(DataInput(digest=digest("train"), columns=Columns()),),
     ).model_copy(update=changes.pop("inputs", {}))
     job = EvaluateJob(
         subject=SUBJECT,

@@ -26,7 +26,7 @@ def banking(rows: int = 3080, labels: Sequence[str] = INTENTS, *, scores: bool =
     for row, why in ((5, "the prompt is 141 tokens long, and maxLength is 96"), (9, "CUDA <b>out</b> of memory")):
         held_answers[row] = Answer(row=row, error=why)
     good = Criterion(name="good", suite="held-out", metric="f1_macro", min=0.80, confidence=0.95)
-    card = Criterion(name="lost-card", suite="held-out", metric="recall", label="card_lost", min=0.95)
+    card = Criterion(name="lost-card", suite="held-out", metric="recall", label="card_lost", min=0.95, confidence=0.95)
     no_worse = Criterion(
         name="no-worse", suite="hard", metric="accuracy", against=Reference.BASELINE, allowed_drop=0.02
     )
@@ -38,6 +38,8 @@ def banking(rows: int = 3080, labels: Sequence[str] = INTENTS, *, scores: bool =
             card,
             "Failed",
             value=0.872,
+            low=0.805,
+            high=0.922,
             threshold=0.95,
             message="Its recall of card_lost is 0.872, and min is 0.95. Train on more rows of this label, or look at the wrong answers below: most are taken for card_declined.",
         ),

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from stagecoach.contract import layout
-from stagecoach.contract.evaluations import Criterion
+from stagecoach.contract.answers import ASKING_REVISION
+from stagecoach.contract.evaluations import Criterion, EvaluationRecord
 from stagecoach.contract.store import Store
 from stagecoach.contract.verdicts import Verdict
 from stagecoach_evaluator import answering, records
@@ -20,7 +21,7 @@ torch = pytest.importorskip("torch", reason="needs the evaluator's libraries: ru
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-HOPELESS = Criterion(name="hopeless", suite="held-out", metric="accuracy", max=0.01)
+HOPELESS = Criterion(name="hopeless", suite="held-out", metric="accuracy", min=1.01)
 
 
 def place(judging: Judging, name: str) -> Path:
@@ -37,6 +38,34 @@ def admit(document: dict[str, Any]) -> None:
     document["verdict"] = "Passed"
 
 
+def claim(document: dict[str, Any]) -> None:
+    """Say that what is far from its bound has passed."""
+    admit(document)
+    document["results"][0]["outcome"] = "Passed"
+
+
+def of_the_record(change: Callable[[dict[str, Any]], None]) -> tuple[str, Callable[[Path], object]]:
+    return "record.json", lambda path: edited(path, change)
+
+
+def numbers(**changed: Any) -> Callable[[dict[str, Any]], None]:
+    """Say so of the criterion's numbers as well."""
+
+    def change(document: dict[str, Any]) -> None:
+        claim(document)
+        document["results"][0].update(changed)
+
+    return change
+
+
+def suite(**changed: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda document: document["suites"][0].update(changed)
+
+
+def no_report(document: dict[str, Any]) -> None:
+    document["report"] = []
+
+
 DAMAGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "an edited page": (
         "report.html",
@@ -47,6 +76,12 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "no page": ("report.html", Path.unlink, "report.html is not there"),
     "a record that is cut off": ("record.json", lambda path: path.write_text(path.read_text()[:-9]), "cannot be read"),
     "another verdict": ("record.json", lambda path: edited(path, admit), "does not follow from its results"),
+    "a result that its numbers contradict": (*of_the_record(claim), "does not follow from its numbers"),
+    "another bound": (*of_the_record(numbers(threshold=1.0)), "does not follow from its numbers"),
+    "nothing measured": (*of_the_record(numbers(scored=0, value=0.0)), "does not follow from its numbers"),
+    "another suite": (*of_the_record(suite(suite="other")), "its suites are not those of its inputs"),
+    "no suite": (*of_the_record(lambda document: document["suites"].clear()), "its suites are not those of its"),
+    "no report": (*of_the_record(no_report), "its report is not the files that it has to be"),
     "another's record": (
         "record.json",
         lambda path: edited(path, lambda document: document["inputs"].update(minScored=0.1)),
@@ -71,6 +106,97 @@ def test_damaged_evidence_is_noticed_and_made_anew(
     assert one.judge().adopted
     kept = [path for path in place(one, "").iterdir() if path.name.startswith("record.") and path.name != "record.json"]
     assert [path.read_text() for path in kept] == [before]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (suite(scored=3), "does not follow from its results"),
+        (suite(rows=0, scored=0), "does not follow from its results"),
+        (suite(leakedRows=None), "does not follow from its results"),
+        (suite(leakedRows=2), "does not follow from its results"),
+        (lambda document: document["results"][0].update(value=0.2), "does not follow from its numbers"),
+        (lambda document: document["results"][0].pop("value"), "does not follow from its numbers"),
+        (lambda document: document["results"].clear(), "its results are not those of its criteria"),
+    ],
+)
+def test_a_record_that_passed_and_contradicts_itself_is_damaged(
+    judging: Judging, change: Callable[[dict[str, Any]], None], said: str
+) -> None:
+    judging.judge()
+    known = judging.record()
+    assert records.adopted(judging.project.storage, known.inputs) is not None
+    document = known.document()
+    change(document)
+    wrong = EvaluationRecord.model_validate(document)
+    assert said in (records._damage(judging.project.storage, wrong, known.inputs) or "")
+
+
+def test_what_decides_nothing_and_what_was_trained_on_nobody_knows_never_passed(judging: Judging) -> None:
+    judging.judge()
+    known, storage = judging.record(), judging.project.storage
+    advisory = tuple(each.model_copy(update={"advisory": True}) for each in known.inputs.criteria)
+    results = tuple(each.model_copy(update={"advisory": True}) for each in known.results)
+    for changed, told in (({"trained_on": None}, known.results), ({"criteria": advisory}, results)):
+        inputs = known.inputs.model_copy(update=changed)
+        wrong = known.model_copy(update={"inputs": inputs, "results": told})
+        assert "does not follow from its results" in (records._damage(storage, wrong, inputs) or "")
+
+
+def test_what_another_version_asked_is_asked_anew(
+    judging: Judging, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judging.judge()
+    monkeypatch.setattr(answering, "ASKING_REVISION", ASKING_REVISION + 1)
+    other = replace(judging, criteria=(ACCURATE.model_copy(update={"min": 0.5}),))
+    other.judge()
+    assert asked == ["the release", "the release"]
+    replace(judging, criteria=(ACCURATE.model_copy(update={"min": 0.4}),)).judge()
+    assert asked == ["the release", "the release"]
+
+
+def test_of_two_that_publish_the_first_stays(judging: Judging, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one looks before its files, and is then as slow as it can be: the first writes all between."""
+    write_once = records._write_once
+    first: list[Any] = []
+
+    def slower(*arguments: Any) -> None:
+        write_once(*arguments)
+        if not first:
+            first.append(None)
+            first[0] = judging.judge()
+
+    monkeypatch.setattr(records, "_write_once", slower)
+    second = judging.judge()
+    known = records.adopted(judging.project.storage, judging.job().inputs)
+    assert known is not None
+    assert known.record == second.record
+    monkeypatch.undo()
+    before = judging.record()
+    releases = ()
+    again = records.publish(judging.project.storage, before, {"report.json": b"", "report.html": b""}, releases, "u")
+    assert (again.adopted, again.record) == (True, known.record)
+    assert judging.judge().record == known.record
+
+
+def test_answers_of_who_was_faster_are_used(judging: Judging, monkeypatch: pytest.MonkeyPatch) -> None:
+    judging.judge()
+    file, keep = first_answers(judging), answering.keep
+    before = file.read_bytes()
+    kept = answering.kept
+    looks = iter([True])
+
+    def late(*arguments: Any) -> Any:
+        return None if next(looks, False) else kept(*arguments)
+
+    def other(job: Any, party: Any, rows: Any, answers: Any, seconds: float) -> Any:
+        said = tuple(each.model_copy(update={"label": "card_lost"}) for each in answers)
+        return keep(job, party, rows, said, seconds)
+
+    monkeypatch.setattr(answering, "kept", late)
+    monkeypatch.setattr(answering, "keep", other)
+    replace(judging, criteria=(ACCURATE.model_copy(update={"min": 0.5}),)).judge()
+    assert file.read_bytes() == before
 
 
 def first_answers(judging: Judging) -> Path:

@@ -252,8 +252,15 @@ def test_no_number_of_rows_tells_what_is_equal() -> None:
     assert power.needed(Share(0, 0), 0.5, 0.025, 0) is None
 
 
-def test_what_can_be_detected_shrinks_with_the_root_of_the_rows() -> None:
-    assert power.detectable(Share(800, 1000), 0.95) == pytest.approx(
-        (1.95996 + 0.84162) * math.sqrt(0.16 / 1000), abs=1e-5
-    )
-    assert power.detectable(Share(1000, 1000), 0.95) == pytest.approx(-math.log(0.025) / 1000)
+def test_where_resamples_decide_their_interval_says_how_many_rows_it_takes() -> None:
+    """The interval is wider than the jackknife's error alone: with that, too few rows would be asked for."""
+    expected, said = drawn(300, 0.7, 1)
+    found = compared("Classification", "f1_macro", expected, chosen(said))
+    low, high = found.interval(0.95)
+    assert found.value - low > 1.96 * found.error
+    threshold = found.value - 0.02
+    steps = stats.norm.isf(0.025) + stats.norm.ppf(0.8)
+    wanted = power.needed(found, threshold, 0.025, 300)
+    assert wanted == math.ceil(300 * (steps * (found.value - low) / stats.norm.isf(0.025) / 0.02) ** 2)
+    above = power.needed(found, found.value + 0.02, 0.025, 300)
+    assert above == math.ceil(300 * (steps * (high - found.value) / stats.norm.isf(0.025) / 0.02) ** 2)

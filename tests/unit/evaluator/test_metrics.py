@@ -271,7 +271,7 @@ def test_words_are_of_any_script(text: str, words: list[str]) -> None:
     ],
 )
 def test_ranks_are_measured_as_trec_eval_does(name: str, value: float) -> None:
-    found = measured("Embedding", name, [""] * 5, ranked([1, 3, 12, 2, 5]))
+    found = measured("Embedding", name, [str(row) for row in range(15)], ranked([1, 3, 12, 2, 5] * 3))
     assert found.value == pytest.approx(value)
 
 

@@ -66,7 +66,7 @@ def test_times_are_in_utc() -> None:
     ("bound", "asks", "held"),
     [
         ({"min": 0.8}, "at least 0.8", "by the value itself"),
-        ({"max": 12.5, "confidence": 0.9}, "at most 12.5", "by the value's interval at 90 %"),
+        ({"min": 12.5, "confidence": 0.9}, "at least 12.5", "by the value's interval at 90 %"),
         (
             {"against": Reference.BASELINE, "allowed_drop": 0.02},
             "no more than 0.02 below the base",

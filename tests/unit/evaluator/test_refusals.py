@@ -9,9 +9,22 @@ import pytest
 
 from stagecoach.contract import layout
 from stagecoach.contract.digests import hex_of
-from stagecoach.contract.evaluations import EvaluateJob
-from stagecoach.contract.inputs import BaseInput, LabelsInput, PairColumns
+from stagecoach.contract.evaluations import EvaluateJob, in_order
+from stagecoach.contract.inputs import (
+    BaseInput,
+    Columns,
+    DataInput,
+    Decided,
+    ImportInputs,
+    ImportMethod,
+    LabelsInput,
+    PairColumns,
+)
+from stagecoach.contract.jobs import DataSource, Split
+from stagecoach.contract.records import ImportRecord
 from stagecoach.contract.reports import BadInput
+from stagecoach.contract.verdicts import Verdict
+from stagecoach_evaluator import parties
 
 from .conftest import HELD_OUT, NO_WORSE, Judging, evaluate, write
 
@@ -84,6 +97,56 @@ def test_training_data_that_have_changed(judging: Judging) -> None:
     finally:
         path.write_bytes(before)
     assert (problem.reason, problem.field) == ("InputChanged", "data.sets[valid].digest")
+
+
+def searching(job: EvaluateJob, *sources: DataSource) -> EvaluateJob:
+    """Let other data be looked through, as a status that somebody wrote would have it."""
+    known = in_order(DataInput(digest=item.digest or "", columns=item.columns) for item in sources)
+    inputs = job.inputs.model_copy(update={"trained_on": known})
+    return job.model_copy(update={"inputs": inputs, "trained_on": sources})
+
+
+def test_what_the_run_was_trained_on_is_looked_through_as_it_was_read(judging: Judging) -> None:
+    job = judging.job()
+    train, valid = job.trained_on
+    elsewhere = train.model_copy(update={"columns": Columns(text="label")})
+    for sources in ((), (train,), (valid,), (elsewhere, valid)):
+        problem = refused(searching(job, *sources))
+        assert problem.reason == "ReleaseMismatch"
+        assert "the gate names them with other columns, or not at all" in problem.message
+        assert "columns that they had" in problem.remedy
+    write(judging.project, "more", HELD_OUT[:1])
+    more = judging._source("more", Split.TRAIN)
+    report = evaluate(searching(job, train, valid, more))
+    assert (report.verdict, report.leaked) == (Verdict.FAILED, 1), "the gate may know of more"
+
+
+@pytest.mark.parametrize(
+    ("said", "searched", "words"),
+    [
+        (None, ("train",), "by its record nobody knows what the run"),
+        (("train", "valid"), ("train",), "names them with other columns, or not at all"),
+        (("train",), ("train", "valid"), None),
+        (("train",), ("train",), None),
+        (("train",), None, None),
+        (None, None, None),
+    ],
+)
+def test_an_import_was_trained_on_what_its_record_says(
+    judging: Judging, said: tuple[str, ...] | None, searched: tuple[str, ...] | None, words: str | None
+) -> None:
+    record = judging.run_record()
+    digests = None if said is None else tuple(sorted(judging._source(name, Split.TRAIN).digest or "" for name in said))
+    shared = {name: getattr(record.inputs, name) for name in Decided.model_fields}
+    imported = ImportInputs(**shared, method=ImportMethod(source=ANOTHER, trained_on=digests))
+    made = ImportRecord.model_construct(inputs=imported)  # type: ignore[call-arg]
+    job = replace(judging, trained_on=searched).job()
+    if words is None:
+        parties._check_training_data(job, made)
+        return
+    with pytest.raises(BadInput, match=words) as caught:
+        parties._check_training_data(job, made)
+    assert caught.value.problem.reason == "ReleaseMismatch"
 
 
 def test_a_label_that_the_run_does_not_know(judging: Judging) -> None:

@@ -221,6 +221,7 @@ def test_every_link_has_its_place_and_every_place_is_one(parsed: Page) -> None:
                 "30 of 50 rows could be judged",
                 "20 rows: the text is 300 tokens long, and maxLength is 96",
                 "found at place",
+                "What the suite faq says has no confidence.",
             ],
         ),
         ("empty", ["Error", "has no rows", "nothing to compare"]),
@@ -241,7 +242,7 @@ def test_what_was_judged_is_named_by_digest(name: str) -> None:
         inputs.release,
         data.job.run_inputs,
         *(suite.data for suite in inputs.suites),
-        *(inputs.trained_on or ()),
+        *(item.digest for item in inputs.trained_on or ()),
     ):
         assert digest in text
     for told in (

@@ -28,6 +28,11 @@ def criterion(suite: str = "s", **changes: Any) -> Criterion:
         ([criterion(suite="other", confidence=0.5)], 1, 20, 0.025),
         ([criterion(min=None, against=Reference.BASELINE, allowed_drop=0.1)], 1, 20, 0.025),
         ([], 400, 20, 1.0),
+        # What is exactly at a bound that the value itself is held against passes every other time.
+        ([criterion()], 1, 1, 0.5),
+        ([criterion(), criterion(confidence=0.99)], 1, 1, 0.5),
+        ([criterion(), criterion(confidence=0.99)], 3, 1, 1.0),
+        ([criterion(advisory=True), criterion(confidence=0.99)], 1, 100, 0.005),
     ],
 )
 def test_from_where_on_data_have_judged_too_many(

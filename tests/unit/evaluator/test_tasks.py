@@ -12,13 +12,12 @@ from stagecoach.contract import entities
 from stagecoach.contract.evaluations import Criterion, Reference
 from stagecoach.contract.inputs import FullMethod
 from stagecoach.contract.jobs import TrainJob
-from stagecoach.contract.reports import BadInput
 from stagecoach.contract.verdicts import Verdict
 from tests.unit.contract.documents import METHOD
 from tests.unit.trainer import test_embeddings, test_encoder_decoders, test_encoders, test_taggers
 from tests.unit.trainer.conftest import ANSWERS, Project, train, writing_pairs
 
-from .conftest import HELD_OUT, NO_WORSE, Judging, write
+from .conftest import ACCURATE, HELD_OUT, NO_WORSE, Judging, write
 
 torch = pytest.importorskip("torch", reason="needs the evaluator's libraries: runs inside the evaluator image")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -204,12 +203,14 @@ def test_the_base_of_an_encoder_has_no_head_to_compare_with(real: Project) -> No
     project, run = encoder(real)
     run = test_encoders.encoder_job(project, FullMethod(), settings=SHORT)
     train(run)
-    with pytest.raises(BadInput) as caught:
-        Judging(project, run, (NO_WORSE,)).judge()
-    problem = caught.value.problem
-    assert (problem.reason, problem.value) == ("BaselineUntrained", "no-worse")
-    assert "chance" in problem.message
-    assert "against: Baseline" in problem.remedy
+    judging = Judging(project, run, (NO_WORSE, ACCURATE.model_copy(update={"min": 0.0})))
+    report = judging.judge()
+    compares, alone = report.results
+    assert (report.verdict, compares.outcome, alone.outcome) == (Verdict.ERROR, "Error", "Passed")
+    assert "chance" in (compares.message or "")
+    assert "against: Baseline" in (compares.message or "")
+    assert judging.record().suites[0].baseline_answers is None
+    assert judging.judge().adopted
 
 
 def test_a_head_that_knows_the_labels_is_compared_with(real: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,3 +225,27 @@ def test_a_head_that_knows_the_labels_is_compared_with(real: Project, monkeypatc
     train(run)
     report = Judging(project, run, (NO_WORSE.model_copy(update={"allowed_drop": 1.0}),)).judge()
     assert report.results[0].reference is not None
+
+
+def test_a_passage_whose_query_cannot_be_read_is_looked_among(real: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stagecoach_trainer import finding
+
+    project, run = matching(real)
+    write(project, "test", [*QUERIES, ("long " * 300, "an answer of its own")], ("query", "positive"))
+    train(run)
+    among: list[str] = []
+    questions = finding.questions
+
+    def noted(pooling: Any, tokens: Any, rows: Any, others: Any = ()) -> Any:
+        made = questions(pooling, tokens, rows, others)
+        among.extend(others)
+        # Of each query and of each passage one, that of the refused row too.
+        assert len(made.prompts) == len(QUERIES) + len({positive for _, positive in QUERIES}) + 1
+        return made
+
+    monkeypatch.setattr(finding, "questions", noted)
+    judging = Judging(project, run, (Criterion(name="found", suite="held-out", metric="mrr", min=0.0),), min_scored=0.5)
+    assert judging.judge().results[0].scored == len(QUERIES)
+    assert "an answer of its own" in among
+    job = judging.job()
+    assert "error" in judging.answers(job.inputs.release, job.inputs.suites[0])[-1]

@@ -4,11 +4,7 @@ import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from stagecoach.kinds.evalgate.reconcile import CONTROLLER as GATES
-from stagecoach.kinds.finetunerun.reconcile import CONTROLLER as RUN_CONTROLLER
 from tests import builders
-from tests.unit.kinds import gates
-from tests.unit.kinds import test_evaluation as evaluations
 from tests.unit.kinds import test_finetunerun as runs
 from tests.unit.kinds import test_finetunerun_imports as imports
 from tests.unit.kinds import test_transformerproject as projects
@@ -266,108 +262,4 @@ PROJECTS: Mapping[str, Scene] = {
     "SpecTooLarge": too_large,
     "InvalidSpec": lambda: unread(resolved(), later=True),
     "StatusUnknown": lambda: rewritten(resolved(), datasets="in another form"),
-}
-
-
-def judging(**pod_status: Any) -> World:
-    return made(gates.world(), **pod_status)
-
-
-def judged(report: builders.Object | None, code: int = 0, reason: str = "Completed", times: int = 1) -> World:
-    """Let so many attempts of an Evaluation end alike."""
-    here = gates.world()
-    for _ in range(times):
-        evaluations.start(here)
-        here.end_pods(report, code, reason)
-        here.reconcile()
-        here.wait(400)
-    return here
-
-
-def of_the_same_release() -> World:
-    younger = gates.world(gates.evaluation(minScored=0.5))
-    younger.stored["metadata"] |= {"uid": "zzz", "creationTimestamp": "2026-01-02T03:04:06Z"}
-    younger.history = [copy.deepcopy(younger.stored)]
-    younger.twins = (gates.world(),)
-    younger.reconcile()
-    return younger
-
-
-def without_project(change: Callable[[builders.Object], Any] | None = None) -> World:
-    here = gates.world()
-    here.reconcile()
-    here.project = builders.ready_project() if change else None
-    if here.project and change:
-        change(here.project)
-    here.reconcile()
-    return here
-
-
-def gate(*candidates: str, project: builders.Object | None = None, **spec: Any) -> World:
-    here = World(GATES, builders.stored(builders.gate(**spec)), project or builders.ready_project())
-    here.twins = tuple(World(RUN_CONTROLLER, gates.succeeded(name), here.project) for name in candidates)
-    here.reconcile()
-    return here
-
-
-def gate_that_has_judged() -> World:
-    here = gate("first")
-    [evaluation] = [twin for twin in here.twins if twin.stored["kind"] == "Evaluation"]
-    told = {"phase": "Decided", "verdict": "Failed", "completionTime": builders.CREATED}
-    evaluation.stored = evaluation.stored | {"status": told}
-    here.reconcile()
-    return here
-
-
-def gate_without_project() -> World:
-    here = World(GATES, builders.stored(builders.gate()))
-    here.reconcile()
-    return here
-
-
-def not_ready() -> builders.Object:
-    project = builders.ready_project()
-    project["status"]["conditions"][0]["status"] = "False"
-    return project
-
-
-GOOD = builders.gate()["spec"]["criteria"][0]
-EVALUATIONS: Mapping[str, Scene] = {
-    "Starting": judging,
-    "SameRelease": of_the_same_release,
-    "ProjectMissing": without_project,
-    "ProjectChanged": lambda: without_project(lambda project: project["spec"]["data"]["sets"].pop()),
-    "Unschedulable": lambda: judging(**NO_NODE),
-    "ImagePullFailed": lambda: judging(**waits("ImagePullBackOff")),
-    "BadImage": lambda: judging(**waits("InvalidImageName")),
-    "Running": lambda: evaluations.start(gates.world()),
-    "Retrying a service": lambda: judged(runs.SERVICE_FAILED, 69, "Error"),
-    "StorageAway for the last time": lambda: judged(runs.SERVICE_FAILED, 69, "Error", times=3),
-    "OutOfMemory": lambda: judged(None, 137, "OOMKilled"),
-    "VerdictMissing": lambda: judged({"outcome": "Done"}),
-    "ReportUnknown": lambda: judged(LATER),
-    "ReportInconsistent": lambda: judged(builders.evaluation_report(results=[])),
-    "Passed": lambda: judged(builders.evaluation_report()),
-    "CriterionFailed": lambda: judged(builders.evaluation_report("Failed")),
-    "RowsLeaked": lambda: judged(builders.evaluation_report("Failed", leaked=1)),
-    "MoreRowsNeeded": lambda: judged(builders.evaluation_report("Inconclusive")),
-    "NotMeasured": lambda: judged(builders.evaluation_report("Error")),
-    "TrainingDataUnknown": lambda: judged(builders.evaluation_report("Error", leaked=None)),
-    "InvalidSpec": lambda: unread(gates.world(), later=True),
-    "StatusUnknown": lambda: rewritten(evaluations.start(gates.world()), attempt="in another form"),
-}
-OF_GATES: Mapping[str, Scene] = {
-    "NoCandidates": gate,
-    "Judging": lambda: gate("first"),
-    "Judged": gate_that_has_judged,
-    "ProjectMissing": gate_without_project,
-    "ProjectNotReady": lambda: gate("first", project=not_ready()),
-    "UnknownDataset": lambda: gate("first", suites=[{"name": "held-out", "dataset": "none", "type": "HeldOut"}]),
-    "WrongSplit": lambda: gate("first", suites=[{"name": "held-out", "dataset": "valid", "type": "HeldOut"}]),
-    "UnknownMetric": lambda: gate("first", criteria=[GOOD | {"metric": "bleu"}]),
-    "LabelUnsuited": lambda: gate("first", criteria=[GOOD | {"label": "billing"}]),
-    "UnknownLabel": lambda: gate("first", criteria=[GOOD | {"metric": "recall", "label": "lost"}]),
-    "BoundImpossible": lambda: gate("first", criteria=[GOOD | {"min": 80.0}]),
-    "InvalidSpec": lambda: unread(gate("first"), later=True),
-    "StatusUnknown": lambda: rewritten(gate("first"), judging="in another form"),
 }

@@ -11,8 +11,9 @@ from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract.inputs import RunInputs
 from stagecoach.contract.releases import Asked, Engine, Precision, Release
-from stagecoach.kinds.evaluation import document
+from stagecoach.kinds.evaluation import document, neighbours
 from stagecoach.kinds.finetunerun.inputs import train_job
+from stagecoach.kinds.plan import key_of
 from stagecoach.policies import retention
 from tests import builders
 from tests.remedies import speaks
@@ -142,29 +143,119 @@ def test_the_newest_are_judged_first_and_so_many_at_a_time() -> None:
     assert len(hall.evaluations) == 3, "the others are not among the newest"
 
 
-def test_the_same_release_is_judged_once_by_who_trained_it() -> None:
-    trained, imported = succeeded("trained", 1), succeeded("imported", 2)
-    imported["spec"]["method"] = {"type": "Import", "uri": "pvc://models/it", "digest": builders.digest("a")}
-    del imported["spec"]["data"], imported["spec"]["hyperparameters"]
-    imported["status"]["artifact"] = trained["status"]["artifact"]
-    hall = Hall(trained, imported)
-    hall.look()
-    assert names(hall) == ["trained"], "of the import nobody knows what it was trained on"
-    assert hall.status.get("waiting", []) == []
-
-
-def test_of_an_import_it_is_unknown_what_it_was_trained_on_unless_it_says() -> None:
-    run = succeeded()
+def imported(name: str, number: int, *said: str, **changes: Any) -> builders.Object:
+    """Return an import of what `first` has trained; it says that it was trained on these data sets, if any."""
+    run = succeeded(name, number, **changes)
     run["spec"]["method"] = {"type": "Import", "uri": "pvc://models/it", "digest": builders.digest("a")}
     del run["spec"]["data"], run["spec"]["hyperparameters"]
+    run["status"]["artifact"] = succeeded()["status"]["artifact"]
     run["status"]["inputs"] |= {"train": [], "validation": []}
-    hall = Hall(run)
+    if said:
+        run["status"]["inputs"]["trainedOn"] = [data(each) for each in said]
+    return run
+
+
+def data(name: str, **more: str) -> builders.Object:
+    return {"name": name, "digest": builders.digest({"train": "1", "valid": "2"}[name])} | more
+
+
+def judged(hall: Hall) -> tuple[str, list[str] | None]:
+    """Return which run is judged, and what it was trained on."""
     hall.look()
-    assert "trainedOn" not in hall.evaluations[0]["spec"]
-    run["status"]["inputs"]["trainedOn"] = [{"name": "train", "digest": builders.digest("1")}]
-    hall = Hall(run)
+    [made] = hall.evaluations
+    said = made["spec"].get("trainedOn")
+    return made["spec"]["run"], said and [item["name"] for item in said]
+
+
+@pytest.mark.parametrize(
+    ("runs", "newest", "expected"),
+    [
+        ([imported("a", 2)], 10, ("a", None)),
+        ([imported("a", 2, "train")], 10, ("a", ["train"])),
+        ([succeeded(), imported("a", 2)], 10, ("first", ["train", "valid"])),
+        ([succeeded(), imported("a", 2)], 1, ("first", ["train", "valid"])),
+        ([imported("a", 2, "train"), imported("b", 3, "valid")], 10, ("b", ["train", "valid"])),
+        ([imported("a", 2, "train"), imported("b", 3, "valid")], 1, ("b", ["train", "valid"])),
+        ([imported("a", 2), imported("b", 3, "valid")], 1, ("b", None)),
+        ([imported("a", 2, "train"), imported("b", 3)], 10, ("b", None)),
+        ([succeeded(purpose="Experiment"), imported("a", 2, "valid")], 10, ("a", ["train", "valid"])),
+        ([succeeded(purpose="Experiment"), imported("a", 2)], 10, ("a", None)),
+        ([imported("x", 1, "train", purpose="Experiment"), imported("a", 2, "valid")], 10, ("a", ["train", "valid"])),
+    ],
+)
+def test_the_same_release_is_judged_once_and_all_that_is_said_of_it_counts(
+    runs: list[builders.Object], newest: int, expected: tuple[str, list[str] | None]
+) -> None:
+    hall = Hall(*runs, newest=newest)
+    assert judged(hall) == expected
+    assert hall.status.get("waiting", []) == hall.status.get("unjudged", []) == []
+
+
+def test_a_better_word_changes_nothing_for_what_has_leaked() -> None:
+    hall = Hall(imported("a", 2, "train"))
+    assert judged(hall) == ("a", ["train"])
+    first = hall.evaluations[0]["metadata"]["name"]
+    hall.decide(first, "Failed")
+    hall.remove("FineTuneRun", "a")
+    hall.put(imported("b", 3, "valid"))
     hall.look()
-    assert hall.evaluations[0]["spec"]["trainedOn"] == [{"name": "train", "digest": builders.digest("1")}]
+    [again] = [item for item in hall.evaluations if item["metadata"]["name"] != first]
+    assert [item["name"] for item in again["spec"]["trainedOn"]] == ["train", "valid"]
+
+
+def test_a_word_that_a_later_version_wrote_says_nothing() -> None:
+    later = imported("later", 1, "train")
+    later["spec"]["purpose"] = "Later"
+    hall = Hall(later, imported("a", 2, "train"), newest=1)
+    assert judged(hall) == ("a", None)
+
+
+def test_two_contents_of_a_data_set_are_not_looked_through() -> None:
+    other = imported("b", 3, "train")
+    other["status"]["inputs"]["trainedOn"][0] |= {"digest": builders.digest("e"), "revision": "abc"}
+    hall = Hall(imported("a", 2, "train"), other)
+    hall.look()
+    assert hall.evaluations == []
+    for told in hall.status["unjudged"]:
+        assert told["reason"] == "TrainingDataDiffer"
+        assert "data set 'train'" in told["message"]
+        assert speaks(told["reason"], told["message"])
+
+
+def test_who_trained_it_and_asks_it_otherwise_does_not_know_for_the_import() -> None:
+    trained = succeeded()
+    trained["status"]["inputs"]["asked"] = builders.digest("e")
+    hall = Hall(trained, imported("a", 2), newest=1)
+    assert judged(hall) == ("a", None)
+
+
+def test_a_data_set_of_a_hub_is_read_at_the_commit_that_was_trained_on() -> None:
+    run = succeeded()
+    run["status"]["inputs"]["train"] = [data("train", revision="abc")]
+    hall = Hall(run)
+    hall.put(with_digest(hall, "train", "e"))
+    assert judged(hall) == ("first", ["train", "valid"])
+    [train, _] = hall.evaluations[0]["spec"]["trainedOn"]
+    assert train == data("train", revision="abc"), "what the hub has by now is another content"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda spec: spec["data"]["sets"].pop(0),
+        lambda spec: spec["candidates"][0].update(name="another"),
+    ],
+)
+def test_what_its_job_would_not_find_is_told_before_there_is_an_evaluation(change: Any) -> None:
+    hall = Hall(succeeded())
+    found = copy.deepcopy(hall.get("TransformerProject", "desk"))
+    change(found["spec"])
+    hall.put(found)
+    hall.look()
+    assert hall.evaluations == []
+    [told] = hall.status["unjudged"]
+    assert (told["run"], told["reason"]) == ("first", "ProjectChanged")
+    assert speaks(told["reason"], told["message"])
 
 
 @pytest.mark.parametrize(
@@ -232,6 +323,9 @@ def test_training_data_that_changed_cannot_be_searched_for_the_suites_rows() -> 
     assert speaks(told["reason"], told["message"])
     assert [reason for reason, _ in hall.events] == ["TrainingDataChanged"]
     assert hall.condition()["status"] == "True", "the gate itself is as it should be"
+    assert hall.condition()["reason"] == "NoneJudged"
+    assert speaks("NoneJudged", hall.condition()["message"])
+    assert hall.condition()["message"].endswith("says of first.")
     hall.put(with_digest(hall, "train", "1"))
     hall.look()
     assert names(hall) == ["first"]
@@ -266,6 +360,7 @@ GOOD = {"name": "good", "suite": "held-out", "metric": "f1_macro", "min": 0.8}
         ({"criteria": [GOOD | {"label": "billing"}]}, {}, "LabelUnsuited", "recall"),
         ({"criteria": [GOOD | {"metric": "recall", "label": "lost"}]}, {}, "UnknownLabel", "billing, delivery"),
         ({"criteria": [GOOD | {"min": 80.0}]}, {}, "BoundImpossible", "from 0 to 1"),
+        ({"criteria": [GOOD | {"min": 0.0}]}, {}, "BoundIdle", "holds of every model"),
         ({"criteria": [AGAINST | {"minGain": {"absolute": 5.0}}]}, {}, "BoundImpossible", "minGain.absolute: 5"),
     ],
 )
@@ -376,3 +471,24 @@ def test_a_gate_of_500_evaluations_has_a_small_status() -> None:
     print(f"\nstatus of a gate with 500 Evaluations: {size} bytes; spec of one: {len(json.dumps(first['spec']))} bytes")
     assert hall.status["verdicts"]["failed"] == 492
     assert size < 4000
+
+
+def test_an_evaluation_that_is_held_up_is_named() -> None:
+    hall = Hall(succeeded())
+    hall.look()
+    [made] = hall.evaluations
+    told = hall.condition()["message"]
+    for reason in ("Starting", "Unschedulable", "Retrying", "PodRefused"):
+        before = hall.get("Evaluation", made["metadata"]["name"])
+        conditions = [{"type": "Ready", "status": "False", "reason": reason, "message": "So it is."}]
+        after = before | {"status": {"phase": "Pending", "conditions": conditions}}
+        woken = neighbours.wakes(key_of(after), hall.cache, before, after)
+        hall.put(after)
+        hall.look()
+        name = made["metadata"]["name"]
+        held = f" Evaluation {name} waits ({reason}), see its message." if reason[0] in "UP" else ""
+        assert hall.condition()["message"] == told + held
+        assert (key_of(hall.gate) in woken) is (reason != "Starting")
+    hall.decide(name)
+    hall.look()
+    assert "waits" not in hall.condition()["message"]

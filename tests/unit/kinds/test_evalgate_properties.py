@@ -7,7 +7,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from stagecoach.api.evaluation import EvaluationSpec
+from stagecoach.api.gate_status import EvalGateStatus
+from stagecoach.api.transformerproject import TransformerProject
+from stagecoach.contract.digests import short
 from stagecoach.kinds.evalgate.reconcile import CONTROLLER
+from stagecoach.kinds.evaluation import document
 from stagecoach.kinds.plan import Object, Plan
 from tests import builders
 from tests.remedies import speaks
@@ -51,7 +56,9 @@ class EvalGates(RuleBasedStateMachine):
             self._carry_out(plan, 3, late=True)
 
     def _plan(self) -> Plan:
-        return CONTROLLER.reconcile(self.hall.cache, copy.deepcopy(self.hall.gate), self.hall.now, SETTINGS)
+        plan = CONTROLLER.reconcile(self.hall.cache, copy.deepcopy(self.hall.gate), self.hall.now, SETTINGS)
+        self._check(plan)
+        return plan
 
     def _carry_out(self, plan: Plan, writes: int, *, late: bool) -> None:
         changed = plan.status is not None and plan.status != self.hall.status
@@ -60,6 +67,26 @@ class EvalGates(RuleBasedStateMachine):
             assert not plan.create or len(going_on) + len(plan.create) <= self.hall.gate["spec"]["maxConcurrent"]
         made = plan.create[: max(0, writes - changed)]
         self.hall.carry_out(replace(plan, status=plan.status if writes else None, create=made))
+
+    def _check(self, plan: Plan) -> None:
+        """A gate writes nothing but its own status and new Evaluations, and of the same key one."""
+        assert not plan.delete
+        assert {item["kind"] for item in plan.create} <= {"Evaluation"}
+        # VerdictIsFinal: an Evaluation is made without a status, and the gate patches none.
+        assert all("status" not in item for item in plan.create)
+        told = {field.alias or name for name, field in EvalGateStatus.model_fields.items()}
+        assert plan.status is None or set(plan.status) <= told
+        keys = [item["spec"]["key"] for item in plan.create]
+        assert len(keys) == len(set(keys)), "NothingTwice"
+        assert "trial" not in {item["spec"]["run"] for item in plan.create}
+        for item in plan.create:
+            name, spec = item["metadata"]["name"], item["spec"]
+            # The name is of the key: what another leader makes meanwhile is refused as there already.
+            assert name == f"{spec['gate']}-{short(spec['key'])}"
+            assert name not in self._names("Evaluation")
+            known = EvaluationSpec.model_validate(spec)
+            project = TransformerProject.model_validate(self.hall.get("TransformerProject", "desk"))
+            assert document.inputs(known, project).digest == spec["key"]
 
     def _going_on(self) -> list[Object]:
         return [item for item in self.hall.evaluations if "completionTime" not in item.get("status", {})]
@@ -137,8 +164,8 @@ class EvalGates(RuleBasedStateMachine):
     @invariant()
     def nothing_twice(self) -> None:
         """NothingTwice: of the same key there is one Evaluation."""
-        keys = [item["spec"]["key"] for item in self.hall.evaluations]
-        assert len(keys) == len(set(keys))
+        keys = {item["metadata"]["name"]: item["spec"]["key"] for item in self.hall.evaluations}
+        assert len(keys) == len(set(keys.values()))
         assert "trial" not in {item["spec"]["run"] for item in self.hall.evaluations}
 
     @invariant()

@@ -2,18 +2,24 @@
 
 import copy
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from stagecoach.api.evaluation import EvaluationSpec
+from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract.evaluations import EvaluateJob
 from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE
+from stagecoach.contract.verdicts import EvaluationReport
+from stagecoach.kinds.evaluation import document
 from stagecoach.kinds.evaluation.reconcile import ADVICE, CONTROLLER
 from stagecoach.kinds.evaluation.rest import rests
+from stagecoach.policies import verdicts
 from stagecoach.policies.attempts import AttemptOutcome
 from tests import builders
 from tests.remedies import speaks
-from tests.unit.kinds.gates import evaluation, world
+from tests.unit.kinds.gates import Hall, evaluation, succeeded, world
 from tests.unit.kinds.world import SETTINGS, World
 
 SERVICE_FAILED = {"outcome": "ServiceFailed", "problem": {"reason": "StorageAway", "message": "No route."}}
@@ -126,7 +132,11 @@ def result(**changes: Any) -> builders.Object:
         ({"results": [result(advisory=True)]}, "says advisory: true"),
         ({"leaked": 3}, "3 are in the training data"),
         ({"leaked": None}, "nobody knows"),
-        ({"rows": 0}, "of 0 rows"),
+        ({"rows": 0}, "has 150 of 0 rows scored"),
+        ({"results": [result(threshold=0.7)]}, "by the threshold 0.7, and that of the criterion is 0.8"),
+        ({"results": [result(value=0.79)]}, "its value is 0.79, below 0.8"),
+        ({"results": [result(scored=148)]}, "has 148 of 150 rows scored, when 148.5 are the least"),
+        ({"results": [result(scored=151)]}, "has 151 of 150 rows scored"),
     ],
 )
 def test_a_report_that_does_not_fit_what_was_asked_is_never_passed(changes: builders.Object, words: str) -> None:
@@ -136,6 +146,61 @@ def test_a_report_that_does_not_fit_what_was_asked_is_never_passed(changes: buil
     assert words in told["message"]
     assert speaks(told["reason"], told["message"])
     assert "results" not in here.status or here.status["results"] == []
+
+
+INTERVAL = {"min": 0.8, "confidence": 0.9}
+DROP = {"against": "Baseline", "allowedDrop": {"absolute": 0.03}}
+GAIN = {"against": "Baseline", "minGain": {"absolute": 0.05}}
+
+
+@pytest.mark.parametrize(
+    ("bound", "told", "words"),
+    [
+        (INTERVAL, {"low": 0.8, "high": 0.95}, None),
+        (INTERVAL, {"low": 0.79995, "high": 0.95}, None),
+        (INTERVAL, {"low": 0.7998, "high": 0.95}, "the lower end of its interval is 0.7998, below 0.8"),
+        (INTERVAL, {}, "nothing was measured"),
+        (DROP, {"low": -0.03, "high": 0.01, "threshold": -0.03, "value": 0.5}, None),
+        (DROP, {"low": -0.04, "high": 0.01, "threshold": -0.03}, "the lower end of its interval is -0.04, below -0.03"),
+        (DROP, {"low": -0.03, "high": 0.01, "threshold": 0.03}, "by the threshold 0.03, and that of the criterion"),
+        (GAIN, {"low": 0.05, "high": 0.09, "threshold": 0.05, "value": 0.5}, None),
+        (GAIN, {"low": -0.01, "high": 0.09, "threshold": -0.05}, "by the threshold -0.05"),
+        (GAIN, {"low": 0.04, "high": 0.09, "threshold": 0.05}, "below 0.05"),
+        ({"min": 0.8}, {"threshold": 0.80004, "value": 0.79996}, None),
+    ],
+)
+def test_passed_has_to_follow_from_its_numbers(bound: Any, told: Any, words: str | None) -> None:
+    criterion = {"name": "good", "suite": "held-out", "metric": "f1_macro"} | bound
+    here = decided(builders.evaluation_report(results=[result(**told)]), criteria=[criterion])
+    assert here.status["verdict"] == ("Error" if words else "Passed"), here.status["message"]
+    assert (words or "") in here.condition("Ready")["message"]
+
+
+def test_of_several_suites_only_all_rows_are_known() -> None:
+    project = builders.ready_project()
+    hall = Hall(succeeded())
+    hall.look()
+    [made] = hall.evaluations
+    made["spec"]["suites"].append(made["spec"]["suites"][0] | {"name": "more"})
+    made["spec"]["key"] = document.inputs(EvaluationSpec.model_validate(made["spec"]), parsed(project)).digest
+    here = world(made)
+    start(here)
+    end(here, builders.evaluation_report(rows=9000))
+    assert here.status["verdict"] == "Passed"
+
+
+def parsed(project: builders.Object) -> TransformerProject:
+    return TransformerProject.model_validate(project)
+
+
+def test_nothing_to_look_through_is_not_known_training_data() -> None:
+    made = evaluation()
+    made["spec"]["trainedOn"] = []
+    asked = document.asked(EvaluationSpec.model_validate(made["spec"]))
+    report = EvaluationReport.model_validate(builders.evaluation_report()["evaluation"])
+    assert "nobody knows what it was trained on" in (verdicts.inconsistency(report, asked) or "")
+    known = document.asked(EvaluationSpec.model_validate(evaluation()["spec"]))
+    assert verdicts.inconsistency(report, known) is None
 
 
 def test_an_advisory_criterion_decides_nothing() -> None:
@@ -244,6 +309,24 @@ def test_time_is_counted_over_all_attempts() -> None:
     assert not here.live_pods()
 
 
+@pytest.mark.parametrize(
+    ("conditions", "reason"),
+    [([{"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available."}], "Unschedulable")],
+)
+def test_who_waits_for_room_is_told_how_to_ask_for_less(conditions: Any, reason: str) -> None:
+    here = world()
+    here.reconcile()
+    here.reconcile()
+    here.start_pods()
+    for pod in here.pod_objects.values():
+        pod["status"] |= {"conditions": conditions}
+    here.reconcile()
+    told = here.condition("Ready")
+    assert told["reason"] == reason
+    name = here.stored["metadata"]["name"]
+    assert f"After a change of the gate's resources: kubectl delete eval {name} -n team" in told["message"]
+
+
 def test_a_project_that_is_gone_is_waited_for() -> None:
     here = world()
     here.reconcile()
@@ -265,6 +348,7 @@ def without_prompt(project: builders.Object) -> None:
     [
         lambda project: project["spec"]["data"]["sets"].pop(),
         lambda project: project["spec"]["data"]["sets"][2].update(columns={"text": "other"}),
+        lambda project: project["spec"]["data"]["sets"][0].update(columns={"text": "other"}),
         lambda project: project["spec"]["candidates"][0].update(name="another"),
         lambda project: project["spec"]["tokenization"].update(maxLength=64),
         without_prompt,
@@ -317,9 +401,10 @@ def test_of_the_same_release_one_asks_and_the_other_uses_its_answers() -> None:
 def test_an_image_that_the_operator_no_longer_has_is_that_of_all_attempts() -> None:
     here = world()
     here.reconcile()
-    plan = CONTROLLER.reconcile(here, here.stored, here.now, SETTINGS)
+    upgraded = replace(SETTINGS, evaluator_image=f"registry.example.com/evaluator@{builders.digest('e')}")
+    plan = CONTROLLER.reconcile(here, here.stored, here.now, upgraded)
     [job] = plan.create
-    assert job["spec"]["template"]["spec"]["containers"][0]["image"] == here.stored["spec"]["image"]
+    assert job["spec"]["template"]["spec"]["containers"][0]["image"] == builders.EVALUATOR_IMAGE
 
 
 def test_a_verdict_of_32_criteria_is_bounded() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from stagecoach.policies.retention import AFTER_FAULT, PAUSE, Look, due, named
 from tests import builders
+from tests.unit.kinds.gates import evaluation
 
 END = datetime(2026, 1, 2, tzinfo=UTC)
 SOON, LATER = END + timedelta(minutes=1), END + timedelta(days=2)
@@ -49,3 +50,10 @@ def test_all_digests_that_an_object_names_are_kept() -> None:
     project["spec"]["storage"]["retention"] = {"runs": 1, "pinned": [{"digest": builders.digest("6"), "reason": "x"}]}
     project["status"] = {"candidates": [{"model": builders.digest("7")}]}
     assert named([run, project, builders.stored(builders.run())]) == tuple(digit * 12 for digit in "123467")
+
+
+def test_of_an_evaluation_only_what_was_judged_is_kept() -> None:
+    made = evaluation()
+    made["metadata"]["annotations"] = {"note": builders.digest("9")}
+    kept = (made["spec"]["release"]["artifact"], made["spec"]["runInputs"])
+    assert named([made]) == tuple(sorted(digest.removeprefix("sha256:")[:12] for digest in kept))

@@ -161,7 +161,8 @@ def test_every_verdict_fits_with_all_of_its_results(criteria: int, name: int, ch
         (each.criterion, each.outcome, each.advisory, each.scored) for each in whole.results
     ]
     for short, long in zip(told.results, whole.results, strict=True):
-        assert (short.value, short.threshold) == pytest.approx((long.value, long.threshold), abs=1e-4)
+        decisive = (short.value, short.threshold, short.low)
+        assert decisive == pytest.approx((long.value, long.threshold, long.low), abs=1e-4)
     if criteria == 1:
         assert told == whole
 
@@ -181,3 +182,7 @@ def test_every_problem_fits(character: str) -> None:
 def test_what_cannot_fit_says_so() -> None:
     told = json.loads(termination.message(resolution(60, 4, 2, "a")))
     assert (told["outcome"], told["problem"]["reason"]) == ("BadInput", "ReportTooLarge"), "it would not fit again"
+    assert told["problem"]["remedy"] == "Use fewer data sets and candidates, or shorter names."
+    told = json.loads(termination.message(evaluation(4 * MAX_CRITERIA, 60, "x")))
+    assert told["problem"]["reason"] == "ReportTooLarge"
+    assert told["problem"]["remedy"] == "Use fewer criteria, or shorter names."

@@ -1,6 +1,6 @@
 """What is judged of a run: from the gate's names to digests, and from them to the Evaluation that has the verdict."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from stagecoach.api.candidates import InferencePrecision
@@ -13,16 +13,16 @@ from stagecoach.api.evaluation import (
     JudgedSuite,
     TrainingData,
 )
-from stagecoach.api.finetunerun import FineTuneRun
+from stagecoach.api.finetunerun import FineTuneRun, Purpose
 from stagecoach.api.gate_status import UnjudgedRun
-from stagecoach.api.methods import MethodType
-from stagecoach.api.run_status import InputDataset, Inputs
+from stagecoach.api.run_status import Inputs
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build.labels import API_VERSION, GROUP, MANAGED_BY
 from stagecoach.contract.digests import short
 from stagecoach.contract.evaluations import EVALUATOR_REVISION
 from stagecoach.contract.releases import Asked, Engine, Precision, Release
 from stagecoach.kinds.controller import Settings
+from stagecoach.kinds.evalgate.words import Contradiction, Word, has_trained, trained_on
 from stagecoach.kinds.evaluation import document
 from stagecoach.kinds.finetunerun.blocked import Blocked
 from stagecoach.kinds.finetunerun.inputs import decided
@@ -51,27 +51,24 @@ class Case:
         """The name of the Evaluation: the same for the same key."""
         return f"{self.spec.gate}-{short(self.spec.key)}"
 
-    @property
-    def rank(self) -> tuple[bool, bool]:
-        """Of runs with the same release, whose word counts for what it was trained on: that of who trained it."""
-        return self.run.spec.method.type is not MethodType.IMPORT, self.spec.trained_on is not None
-
 
 def cases(
-    gate: EvalGate, project: TransformerProject, runs: Iterable[FineTuneRun], settings: Settings
+    gate: EvalGate,
+    project: TransformerProject,
+    runs: Iterable[FineTuneRun],
+    said: Mapping[str, Sequence[Word]],
+    settings: Settings,
 ) -> tuple[list[Case], list[UnjudgedRun]]:
     """Return what is to be judged, the newest run first and each release once, and what cannot be."""
     found: dict[str, Case] = {}
     unjudged = []
     for run in runs:
         try:
-            case = _case(gate, project, run, settings)
+            case = _case(gate, project, run, said, settings)
         except Unjudged as why:
             unjudged.append(UnjudgedRun(run=run.metadata.name, reason=why.reason, message=why.message[:512]))
             continue
-        known = found.get(case.spec.release.digest)
-        if known is None or case.rank > known.rank:
-            found[case.spec.release.digest] = case
+        found.setdefault(case.spec.release.digest, case)
     return list(found.values()), unjudged
 
 
@@ -90,12 +87,21 @@ def evaluation(gate: EvalGate, case: Case) -> Object:
     }
 
 
-def _case(gate: EvalGate, project: TransformerProject, run: FineTuneRun, settings: Settings) -> Case:
-    inputs, artifact = run.status.inputs, run.status.artifact
-    if inputs is None or artifact is None:
+def _case(
+    gate: EvalGate,
+    project: TransformerProject,
+    candidate: FineTuneRun,
+    said: Mapping[str, Sequence[Word]],
+    settings: Settings,
+) -> Case:
+    artifact = candidate.status.artifact
+    if artifact is None:
         raise AssertionError("only runs that have succeeded are candidates")
     precision = project.spec.inference.precision or InferencePrecision.AUTO
-    asked = _asked(run, project, inputs)
+    asked = _asked(candidate, project)
+    words = said[artifact.digest]
+    run = _who_trained(candidate, asked, project, words)
+    inputs = _inputs(run)
     engine = Engine(precision=Precision(precision.value))
     release = Release(asked=asked, artifact=artifact.digest, engine=engine)
     base = JudgedBase(
@@ -122,12 +128,13 @@ def _case(gate: EvalGate, project: TransformerProject, run: FineTuneRun, setting
             suites=_suites(gate, project),
             criteria=[item.model_copy(update={"outcome": None}) for item in gate.spec.criteria],
             min_scored=gate.spec.min_scored,
-            trained_on=_trained_on(run, project, inputs),
+            trained_on=_trained_on(words, run, project),
             storage=inputs.storage,
             image=settings.evaluator_image,
             **limits,
         )
         key = document.inputs(spec, project).digest
+        document.base(spec, project)
     except document.Changed as changed:
         raise Unjudged("ProjectChanged", f"The project changed since this run: {changed}. {ANOTHER}") from changed
     return Case(run, spec.model_copy(update={"key": key}))
@@ -136,8 +143,28 @@ def _case(gate: EvalGate, project: TransformerProject, run: FineTuneRun, setting
 ANOTHER = "Bring it back as it was, or create another run for what the project says now."
 
 
-def _asked(run: FineTuneRun, project: TransformerProject, inputs: Inputs) -> str:
+def _inputs(run: FineTuneRun) -> Inputs:
+    if run.status.inputs is None:
+        raise AssertionError("only runs that have succeeded are candidates")
+    return run.status.inputs
+
+
+def _who_trained(candidate: FineTuneRun, asked: str, project: TransformerProject, words: Sequence[Word]) -> FineTuneRun:
+    """Return whose record says the most of the release: a run that trained it, of whatever age, if there is one."""
+    for word in words:
+        # An experiment is never judged.
+        if word.run is not None and has_trained(word.run) and word.run.spec.purpose is not Purpose.EXPERIMENT:
+            try:
+                if _asked(word.run, project) == asked:
+                    return word.run
+            except Unjudged:
+                continue  # it is asked in a way that nobody knows any more
+    return candidate
+
+
+def _asked(run: FineTuneRun, project: TransformerProject) -> str:
     """Return how the model is asked: as its status says, or, of an older run, if the project still tells it."""
+    inputs = _inputs(run)
     if inputs.asked is not None:
         return inputs.asked
     try:
@@ -178,21 +205,24 @@ def _suites(gate: EvalGate, project: TransformerProject) -> list[JudgedSuite]:
     ]
 
 
-def _trained_on(run: FineTuneRun, project: TransformerProject, inputs: Inputs) -> list[TrainingData] | None:
+def _trained_on(words: Sequence[Word], run: FineTuneRun, project: TransformerProject) -> list[TrainingData] | None:
     """Return the data in which no row of a suite may be. Raises Unjudged when it is no longer there to be read."""
-    imported = run.spec.method.type is MethodType.IMPORT
-    data = inputs.trained_on if imported else [*inputs.train, *inputs.validation]
-    if data is None:
-        return None
+    try:
+        data = trained_on(words, run)
+    except Contradiction as both:
+        message = (
+            f"Runs and Evaluations with this artifact name {both}. Delete those that are wrong, and create another run."
+        )
+        raise Unjudged("TrainingDataDiffer", message) from both
     resolved = {item.name: item for item in project.status.datasets}
-    for item in data:
+    for item in data or ():
         now = resolved.get(item.name)
         if now is not None and now.digest != item.digest and item.revision is None:
             raise Unjudged("TrainingDataChanged", _has_changed(item))
-    return [TrainingData(name=item.name, digest=item.digest, revision=item.revision) for item in data]
+    return data
 
 
-def _has_changed(item: InputDataset) -> str:
+def _has_changed(item: TrainingData) -> str:
     return (
         f"Data set {item.name!r} is not what the run was trained on, so nobody can tell whether rows of a suite were in"
         " it. Bring its content back, or create another run."

@@ -1,8 +1,9 @@
 """What an EvalGate's reconcile looks at."""
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from pydantic import ValidationError
 
@@ -10,7 +11,9 @@ from stagecoach.api.evalgate import EvalGate
 from stagecoach.api.finetunerun import FineTuneRun, Purpose
 from stagecoach.api.run_status import Phase
 from stagecoach.api.transformerproject import TransformerProject
+from stagecoach.kinds.evalgate import words
 from stagecoach.kinds.evalgate.neighbours import project_key
+from stagecoach.kinds.evalgate.words import Word
 from stagecoach.kinds.plan import Key, Object, key_of
 from stagecoach.kinds.view import View
 
@@ -23,6 +26,7 @@ class Observed:
     project: TransformerProject | None
     candidates: tuple[FineTuneRun, ...]  # the newest that have succeeded, the newest first
     unreadable: tuple[str, ...]  # those of them that a later version of the operator wrote
+    words: Mapping[str, Sequence[Word]]  # of the artifacts of these: what anybody says they were trained on
     evaluations: Mapping[str, Object]  # by name, all that name this gate
 
 
@@ -30,13 +34,15 @@ def observe(view: View, raw: Object) -> Observed:
     """Collect what is in memory. Raises ValidationError for a gate that its model refuses."""
     gate = EvalGate.model_validate(raw)
     key = Key("EvalGate", gate.metadata.namespace, gate.metadata.name)
-    newest = heapq.nlargest(gate.spec.newest, filter(_is_candidate, view.referrers(project_key(raw))), key=_order)
+    related = list(view.referrers(project_key(raw)))
+    newest = heapq.nlargest(gate.spec.newest, filter(_is_candidate, related), key=_order)
     read = {run["metadata"]["name"]: _read(view, run) for run in newest}
     return Observed(
         gate=gate,
         project=_project(view, raw),
         candidates=tuple(run for run in read.values() if run is not None),
         unreadable=tuple(name for name, run in read.items() if run is None),
+        words=words.of({run["status"]["artifact"]["digest"] for run in newest}, related, partial(_read, view)),
         evaluations={item["metadata"]["name"]: item for item in view.referrers(key) if item["kind"] == "Evaluation"},
     )
 

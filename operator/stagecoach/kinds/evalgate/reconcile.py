@@ -44,7 +44,7 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     except Blocked as why:
         told = status.blocked(gate, known, why.reason, why.message, now, waits=why.waits)
         return Plan(status=told, events=(Event(why.reason, why.message, warning=not why.waits),))
-    wanted, unjudged = judging.cases(gate, project, observed.candidates, settings)
+    wanted, unjudged = judging.cases(gate, project, observed.candidates, observed.words, settings)
     unjudged += [UnjudgedRun(run=name, reason="RunUnknown", message=LATER) for name in observed.unreadable]
     unjudged += [_taken(case) for case in wanted if _is_taken(case, known)]
     to_judge = [case for case in wanted if case.name not in known]

@@ -17,7 +17,7 @@ from stagecoach.api.gate_status import (
     WaitingRun,
 )
 from stagecoach.kinds.conditions import Fact, dated, in_progress, ready, stalled
-from stagecoach.kinds.evaluation.neighbours import going_on
+from stagecoach.kinds.evaluation.neighbours import going_on, held_up
 from stagecoach.kinds.plan import Object
 
 
@@ -42,18 +42,35 @@ def judging(
     busy = any(map(going_on, evaluations.values()))
     phase = GatePhase.JUDGING if busy else GatePhase.IDLE
     listed = [WaitingRun(run=name) for name in waiting]
-    facts = _ready(busy=busy, waiting=len(waiting), unjudged=unjudged, candidates=candidates)
+    facts = _ready(_held_up(evaluations), busy=busy, waiting=len(waiting), unjudged=unjudged, candidates=candidates)
     return _status(gate, evaluations, phase, facts, now, waiting=listed, unjudged=unjudged)
 
 
-def _ready(*, busy: bool, waiting: int, unjudged: Sequence[UnjudgedRun], candidates: int) -> tuple[Fact, ...]:
+def _ready(
+    held_up: str, *, busy: bool, waiting: int, unjudged: Sequence[UnjudgedRun], candidates: int
+) -> tuple[Fact, ...]:
     skipped = f" {len(unjudged)} cannot be judged, see status.unjudged." if unjudged else ""
     if busy:
         more = f"; {waiting} more wait" if waiting else ""
-        return ready("Judging", f"Candidates are being judged{more}, see status.judging.{skipped}")
+        return ready("Judging", f"Candidates are being judged{more}, see status.judging.{held_up}{skipped}")
+    if not candidates and unjudged:
+        told = f"No candidate can be judged: correct what status.unjudged says of {_names(unjudged)}."
+        return ready("NoneJudged", told)
     if not candidates:
         return ready("NoCandidates", "No FineTuneRun of purpose Candidate has succeeded yet: the first is judged then.")
     return ready("Judged", f"The newest candidates that can be judged have a verdict.{skipped}")
+
+
+def _names(unjudged: Sequence[UnjudgedRun]) -> str:
+    more = f" and {len(unjudged) - 1} more" if len(unjudged) > 1 else ""
+    return f"{unjudged[0].run}{more}"
+
+
+def _held_up(evaluations: Mapping[str, Object]) -> str:
+    """Return which Evaluation waits for something that may need somebody, if any."""
+    told = ((name, held_up(raw)) for name, raw in sorted(evaluations.items()))
+    name, reason = next(((name, reason) for name, reason in told if reason), ("", ""))
+    return f" Evaluation {name} waits ({reason}), see its message." if name else ""
 
 
 def _status(

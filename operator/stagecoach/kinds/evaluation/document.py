@@ -1,15 +1,19 @@
 """From what an Evaluation's spec names by digest to what its Job is told, the same at each attempt."""
 
+import math
+
 from stagecoach.api.candidates import PromptRef
 from stagecoach.api.data import DataSet
+from stagecoach.api.evalgate import Criterion
 from stagecoach.api.evaluation import Evaluation, EvaluationSpec, JudgedBase
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract import evaluations
-from stagecoach.contract.evaluations import EvaluateJob, EvaluationInputs
-from stagecoach.contract.inputs import BaseInput, LabelsInput
-from stagecoach.contract.jobs import DataSource, Owner
+from stagecoach.contract.evaluations import EvaluateJob, EvaluationInputs, in_order
+from stagecoach.contract.inputs import AnyColumns, BaseInput, DataInput, LabelsInput
+from stagecoach.contract.jobs import DataSource, ModelSource, Owner
 from stagecoach.contract.releases import Asked, Engine, Precision, Release
 from stagecoach.kinds import contracts
+from stagecoach.policies import verdicts
 
 
 class Changed(Exception):
@@ -42,7 +46,8 @@ def asked_of_base(project: TransformerProject, base: JudgedBase, labels: str | N
 
 def inputs(spec: EvaluationSpec, project: TransformerProject) -> EvaluationInputs:
     """Return everything that decides the verdict. Raises Changed."""
-    known = spec.trained_on
+    given = spec.trained_on
+    known = [DataInput(digest=item.digest, columns=_columns(project, item.name)) for item in given or ()]
     return EvaluationInputs(
         revision=spec.revision,
         release=spec.release.digest,
@@ -52,28 +57,27 @@ def inputs(spec: EvaluationSpec, project: TransformerProject) -> EvaluationInput
                 name=suite.name,
                 type=evaluations.SuiteType(suite.type.value),
                 data=suite.digest,
-                columns=contracts.columns(_dataset(project, suite.dataset), project.spec.problem.task),
+                columns=_columns(project, suite.dataset),
             )
             for suite in spec.suites
         ),
         criteria=tuple(
             evaluations.Criterion(
-                name=given.name,
-                suite=given.suite,
-                metric=given.metric,
-                label=given.label,
-                min=given.min,
-                max=given.max,
-                against=evaluations.Reference(given.against.value) if given.against else None,
-                allowed_drop=given.allowed_drop.absolute if given.allowed_drop else None,
-                min_gain=given.min_gain.absolute if given.min_gain else None,
-                confidence=given.confidence,
-                advisory=bool(given.advisory),
+                name=each.name,
+                suite=each.suite,
+                metric=each.metric,
+                label=each.label,
+                min=each.min,
+                against=evaluations.Reference(each.against.value) if each.against else None,
+                allowed_drop=each.allowed_drop.absolute if each.allowed_drop else None,
+                min_gain=each.min_gain.absolute if each.min_gain else None,
+                confidence=each.confidence,
+                advisory=bool(each.advisory),
             )
-            for given in spec.criteria
+            for each in spec.criteria
         ),
         min_scored=spec.min_scored,
-        trained_on=None if known is None else tuple(sorted({item.digest for item in known})),
+        trained_on=None if given is None else in_order(known),
     )
 
 
@@ -83,9 +87,6 @@ def job(evaluation: Evaluation, project: TransformerProject, threads: int) -> Ev
     decided = inputs(spec, project)
     if decided.digest != spec.key or release(spec).digest != spec.release.digest:
         raise Changed("the columns of its data sets, or its task, are not what they were")
-    candidate = next((item for item in project.spec.candidates if item.name == spec.base.candidate), None)
-    if candidate is None:
-        raise Changed(f"candidate {spec.base.candidate!r} is gone")
     return EvaluateJob(
         subject=contracts.subject(evaluation),
         project=project.metadata.name,
@@ -96,12 +97,48 @@ def job(evaluation: Evaluation, project: TransformerProject, threads: int) -> Ev
         release=release(spec),
         run_inputs=spec.run_inputs,
         baseline=_baseline(spec, project),
-        base=contracts.model_source(candidate, spec.base.model, spec.base.tokenizer, spec.base.revision),
+        base=base(spec, project),
         datasets=tuple(_source(project, item.dataset, item.digest, item.revision) for item in spec.suites),
         trained_on=tuple(_source(project, item.name, item.digest, item.revision) for item in spec.trained_on or ()),
         image=spec.image,
         threads=threads,
     )
+
+
+def base(spec: EvaluationSpec, project: TransformerProject) -> ModelSource:
+    """Return where the base model is. Raises Changed."""
+    judged = spec.base
+    candidate = next((item for item in project.spec.candidates if item.name == judged.candidate), None)
+    if candidate is None:
+        raise Changed(f"candidate {judged.candidate!r} is gone")
+    return contracts.model_source(candidate, judged.model, judged.tokenizer, judged.revision)
+
+
+def asked(spec: EvaluationSpec) -> verdicts.Asked:
+    """Return what a report is held against."""
+    return verdicts.Asked(
+        criteria=[
+            verdicts.Criterion(
+                name=item.name,
+                advisory=bool(item.advisory),
+                threshold=_threshold(item),
+                by_interval=bool(item.against or item.confidence),
+            )
+            for item in spec.criteria
+        ],
+        suites=len(spec.suites),
+        min_scored=spec.min_scored,
+        knows_training_data=bool(spec.trained_on),
+    )
+
+
+def _threshold(criterion: Criterion) -> float:
+    """Return what the value, or the difference, has to reach."""
+    if criterion.allowed_drop is not None:
+        return -criterion.allowed_drop.absolute
+    if criterion.min_gain is not None:
+        return criterion.min_gain.absolute
+    return math.inf if criterion.min is None else criterion.min
 
 
 def _baseline(spec: EvaluationSpec, project: TransformerProject) -> Asked | None:
@@ -116,6 +153,10 @@ def _baseline(spec: EvaluationSpec, project: TransformerProject) -> Asked | None
 
 def _source(project: TransformerProject, name: str, digest: str, revision: str | None) -> DataSource:
     return contracts.data_source(_dataset(project, name), project.spec.problem.task, digest, revision)
+
+
+def _columns(project: TransformerProject, name: str) -> AnyColumns:
+    return contracts.columns(_dataset(project, name), project.spec.problem.task)
 
 
 def _dataset(project: TransformerProject, name: str) -> DataSet:

@@ -4,6 +4,17 @@ from stagecoach.kinds.plan import Key, Object, key_of
 from stagecoach.kinds.view import View
 
 KIND = "Evaluation"
+# What it may wait for until somebody sees to it.
+HELD_UP = {
+    "Forbidden",
+    "ImagePullFailed",
+    "NameTaken",
+    "PodNotStarting",
+    "PodRefused",
+    "ProjectMissing",
+    "Unschedulable",
+    "WaitingForQueue",
+}
 
 
 def project_key(raw: Object) -> Key:
@@ -38,6 +49,14 @@ def going_on(raw: Object) -> bool:
     return not decided(raw) and "deletionTimestamp" not in raw["metadata"]
 
 
+def held_up(raw: Object) -> str:
+    """Return for what an Evaluation waits that may need somebody, in one word, or nothing."""
+    status = raw.get("status", {})
+    ready: Object = next((item for item in status.get("conditions", ()) if item["type"] == "Ready"), {})
+    reason = str(ready.get("reason", ""))
+    return reason if going_on(raw) and reason in HELD_UP else ""
+
+
 def elder(view: View, raw: Object) -> str | None:
     """Return the eldest other Evaluation of the same release that has no verdict yet, if it is elder than this."""
     own = raw["metadata"]["name"]
@@ -47,7 +66,7 @@ def elder(view: View, raw: Object) -> str | None:
 
 
 def wakes(_key: Key, view: View, before: Object | None, after: Object | None) -> tuple[Key, ...]:
-    """Return for whom it counts that an Evaluation came, was decided, or went: its gate, and who waits for it."""
+    """Return for whom it counts that an Evaluation came, waits, was decided or went: its gate, and who waits."""
     if _told(before) == _told(after):
         return ()
     states = [raw for raw in (before, after) if raw is not None]
@@ -58,7 +77,7 @@ def wakes(_key: Key, view: View, before: Object | None, after: Object | None) ->
 def _told(raw: Object | None) -> tuple[object, ...] | None:
     if raw is None:
         return None
-    return raw["metadata"]["uid"], going_on(raw), raw.get("status", {}).get("verdict")
+    return raw["metadata"]["uid"], going_on(raw), raw.get("status", {}).get("verdict"), held_up(raw)
 
 
 def _order(raw: Object) -> tuple[str, str]:

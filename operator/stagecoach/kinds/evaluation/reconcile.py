@@ -54,7 +54,8 @@ ADVICE = {
 ENDED_WELL = "The evaluator reported success and no verdict."
 MADE_ANEW = (
     "It starts by itself once the cluster lets it. After a change of the project's pods: kubectl delete job {job} -n"
-    " {namespace}; the operator makes it anew, and counts no retry."
+    " {namespace}; the operator makes it anew, and counts no retry. After a change of the gate's resources: kubectl"
+    " delete eval {name} -n {namespace}; the gate makes another."
 )
 
 
@@ -178,7 +179,8 @@ def _waiting(observed: Observed, attempt: Attempt, seen: Waiting, now: datetime,
         known = status.says(evaluation, STARTING) and not changes
         return None if known else status.pending(evaluation, STARTING, seen.message, now, **changes)
     where = claims.named_by(seen.claim, claims.places(observed.project.spec)) if observed.project else ""
-    made_anew = MADE_ANEW.format(job=attempt.job, namespace=evaluation.metadata.namespace)
+    metadata = evaluation.metadata
+    made_anew = MADE_ANEW.format(job=attempt.job, name=metadata.name, namespace=metadata.namespace)
     words = " ".join(filter(None, (seen.message, where, made_anew)))
     return status.pending(evaluation, seen.reason, words, now, **changes)
 
@@ -226,8 +228,7 @@ def _reported(evaluation: Evaluation, found: EvaluationReport | None, now: datet
     if found is None:
         message = f"{ENDED_WELL} {other_version(image, 'evaluator')} {_again_by(evaluation)}"
         return _given_up(evaluation, "VerdictMissing", message, now, **changes)
-    asked = [verdicts.Asked(item.name, bool(item.advisory)) for item in evaluation.spec.criteria]
-    if wrong := verdicts.inconsistency(found, asked):
+    if wrong := verdicts.inconsistency(found, document.asked(evaluation.spec)):
         message = f"The evaluator's report is not believed: {wrong}. {other_version(image, 'evaluator')}"
         return _given_up(evaluation, "ReportInconsistent", f"{message} {_again_by(evaluation)}", now, **changes)
     told = status.measured(evaluation, found, now, **changes)

@@ -36,8 +36,8 @@ SECONDS = 2 * 3600
 PATIENCE = 30.0
 CANCELLED = "Cancelled"
 TOO_MANY = (
-    "What the cluster's objects name does not fit into a Job, so nothing is removed. Delete FineTuneRuns that nobody"
-    " needs."
+    "What the cluster's objects name does not fit into a Job, so nothing is removed. Delete FineTuneRuns and"
+    " Evaluations that nobody needs."
 )
 ADVICE = {
     AttemptOutcome.OUT_OF_MEMORY: (
