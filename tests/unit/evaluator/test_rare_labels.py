@@ -9,7 +9,7 @@ from scipy import stats
 
 from stagecoach.contract.answers import Answer
 from stagecoach.contract.evaluations import Criterion, EvaluationInputs, Reference, Suite, SuiteType
-from stagecoach.contract.inputs import Columns
+from stagecoach.contract.inputs import Columns, DataInput
 from stagecoach.contract.metrics import find
 from stagecoach.contract.verdicts import Verdict
 from stagecoach_evaluator.criteria import judge
@@ -28,7 +28,12 @@ MOST = int(stats.binom.ppf(0.999, GATES, 0.025))
 def verdict(criterion: Criterion, answers: SuiteAnswers, seed: int, labels: tuple[str, ...] = NAMES) -> Verdict:
     suite = Suite(name="held-out", type=SuiteType.HELD_OUT, data=DIGEST, columns=Columns())
     inputs = EvaluationInputs(
-        release=DIGEST, baseline=DIGEST, suites=(suite,), criteria=(criterion,), min_scored=1, trained_on=(DIGEST,)
+        release=DIGEST,
+        baseline=DIGEST,
+        suites=(suite,),
+        criteria=(criterion,),
+        min_scored=1,
+        trained_on=(DataInput(digest=DIGEST, columns=Columns()),),
     )
     return judge(inputs, Measured("Classification", labels, {"held-out": answers}, str(seed), 200))[1]
 
