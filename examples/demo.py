@@ -94,7 +94,7 @@ def judged(tools: deploy.Tools, run: str, expected: str) -> str:
     if isinstance(found, str):
         return found
     status = found["status"]
-    console.print(f"[bold]{status['verdict']}[/bold]: {status['message']}", soft_wrap=True)
+    show(f"{status['verdict']}: {status['message']}")
     console.print(results(status))
     if "report" in status:
         key = found["spec"]["key"]

@@ -12,7 +12,7 @@ from stagecoach.contract.evaluations import SuiteType
 from stagecoach.contract.inputs import Columns, Prompt
 from stagecoach.contract.releases import Engine, Precision
 from stagecoach.contract.verdicts import Outcome, Verdict
-from stagecoach_trainer import bases, choosing
+from stagecoach_trainer import bases
 
 from .conftest import ACCURATE, HELD_OUT, NO_WORSE, Judging, write
 
@@ -44,6 +44,8 @@ def test_the_answers_are_those_that_compare_gets(judging: Judging) -> None:
     known = one.run_record()
     base = bases.read(run.base, mismatch="", remedy="")
     folder = one.project.storage.path(layout.artifact_folder(known.artifact.digest))
+    from stagecoach_trainer import choosing
+
     before, after = choosing.choices(known, base, folder, [text for text, _ in HELD_OUT], 3)
     for release, choices in ((job.inputs.baseline, before), (job.inputs.release, after)):
         labels = [answer["label"] for answer in one.answers(release or "", job.inputs.suites[0])]

@@ -182,7 +182,7 @@ def test_every_problem_fits(character: str) -> None:
 def test_what_cannot_fit_says_so() -> None:
     told = json.loads(termination.message(resolution(60, 4, 2, "a")))
     assert (told["outcome"], told["problem"]["reason"]) == ("BadInput", "ReportTooLarge"), "it would not fit again"
-    assert told["problem"]["message"].endswith("Use fewer data sets and candidates, or shorter names.")
+    assert told["problem"]["remedy"] == "Use fewer data sets and candidates, or shorter names."
     told = json.loads(termination.message(evaluation(4 * MAX_CRITERIA, 60, "x")))
     assert told["problem"]["reason"] == "ReportTooLarge"
-    assert told["problem"]["message"].endswith("Use fewer criteria, or shorter names.")
+    assert told["problem"]["remedy"] == "Use fewer criteria, or shorter names."
