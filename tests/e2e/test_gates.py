@@ -151,11 +151,13 @@ def test_what_learned_nonsense_fails(judged: Desk) -> None:
 
 def test_a_gate_whose_rows_were_trained_on_fails_and_names_them(judged: Desk) -> None:
     judged.apply(gate("leaky", judged.namespace, "leaked", GOOD[:1]))
-    status = evaluation(judged, "leaky", "learned")["status"]
+    found = evaluation(judged, "leaky", "learned")
+    status = found["status"]
     assert status["verdict"] == "Failed", status
     assert status["leaked"] == 2, status
-    assert "leaked.csv:21" in status["message"], status["message"]
-    assert "leaked.csv:22" in status["message"], status["message"]
+    assert "2 rows are in the training data" in status["message"]
+    record = json.loads(read(judged, found, "record.json"))
+    assert record["suites"][0]["leaked"] == ["leaked.csv:22", "leaked.csv:23"], "by lines of the file"
 
 
 def test_another_criterion_asks_the_model_nothing_and_an_evaluation_that_comes_back_computes_nothing(
