@@ -42,6 +42,13 @@ class Demand:
         return {"requests": {"cpu": self.cpu, "memory": self.memory} | gpus, "limits": {"memory": self.memory} | gpus}
 
 
+def threads(cpu: str) -> int:
+    """Return whole CPUs in a quantity such as `2` or `1500m`, at least one."""
+    if cpu.endswith("m"):
+        return max(1, round(float(cpu[:-1]) / 1000))
+    return max(1, round(float(cpu)))
+
+
 @dataclass(frozen=True)
 class Network:
     """How pods reach what is not in the cluster. The ConfigMap is one of the pod's own namespace."""

@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from stagecoach.contract.times import timestamp
 from stagecoach.kinds.plan import Object
 from stagecoach.kinds.view import View
 from stagecoach.policies import groups
-from stagecoach.policies.attempts import LEAVING_PATIENCE
+from stagecoach.policies.attempts import LEAVING_PATIENCE, WAITING_FOR_QUEUE, Waiting
 from stagecoach.policies.pods import JobState, PodState, decisive, job_state, pod_state
 
 
@@ -64,6 +65,23 @@ def unfinished(view: View, owner_uid: str, pods: Iterable[PodState], now: dateti
         and not job_state(job).finished
         and "deletionTimestamp" not in job["metadata"]
     )
+
+
+def begun(decided: str, started: str, now: datetime) -> str:
+    """Return when a pod of an attempt started, which says so by its node's clock: in a time in which it may have."""
+    if not started:
+        return timestamp(now)
+    return timestamp(min(now, max(datetime.fromisoformat(started), datetime.fromisoformat(decided))))
+
+
+def taken_back(current: Child, seen: Waiting, *, started: bool) -> bool:
+    """Whether the pod of an attempt ran, and its Job was suspended, such as by a queue.
+
+    The Job may have been released again before that was seen: then it has another pod. When that one runs already,
+    nothing tells it from the first.
+    """
+    another = current.pod is not None and not (current.pod.started or current.pod.ended)
+    return started and (seen.reason == WAITING_FOR_QUEUE or another)
 
 
 def ending(pods: Iterable[PodState]) -> bool:

@@ -222,4 +222,6 @@ def test_whatever_is_written_gets_an_answer(
     assert operator.metric("stagecoach_reconcile_errors_total", cause="InternalError") == 0
     assert not re.search("Observed a panic|panic'd", control_plane.log().read_text(errors="replace"))
     assert len(taken) > SPECS / 4, "enough of them are valid"
-    assert sum(created.codes.values()) - len(taken) > SPECS / 6, "and enough are not"
+    # An Evaluation is written by the operator: its schema has few rules.
+    least = SPECS / 6 if name == "Evaluation" else SPECS / 4
+    assert sum(created.codes.values()) - len(taken) > least, "and enough are not"

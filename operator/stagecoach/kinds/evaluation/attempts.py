@@ -8,9 +8,10 @@ from stagecoach.api.evaluation import Evaluation
 from stagecoach.api.evaluation_status import Attempt
 from stagecoach.build import jobs
 from stagecoach.contract.times import timestamp
+from stagecoach.kinds.children import begun
 from stagecoach.kinds.evaluation.observe import Observed
 from stagecoach.kinds.plan import Object
-from stagecoach.policies.attempts import WAITING_FOR_QUEUE, Ended, Waiting
+from stagecoach.policies.attempts import Ended
 
 LETTER = "e"
 # Answers are stored by data set: each attempt goes on from them, and nobody sees how far it came.
@@ -22,16 +23,9 @@ def decided(evaluation: Evaluation, number: int, now: datetime) -> Attempt:
     return Attempt(number=number, job=jobs.job_name(evaluation, f"{LETTER}{number}"), decided=timestamp(now))
 
 
-def begun(attempt: Attempt, started: str, now: datetime) -> str:
-    """Return when a pod of an attempt started, which says so by its node's clock: in a time in which it may have."""
-    if not started:
-        return timestamp(now)
-    return timestamp(min(now, max(datetime.fromisoformat(started), datetime.fromisoformat(attempt.decided))))
-
-
 def closed(evaluation: Evaluation, attempt: Attempt, end: Ended, words: str, now: datetime) -> dict[str, Any]:
     """Return the changes of the status when an attempt has ended: it, and what all of them came to."""
-    start = attempt.start or (begun(attempt, end.started, now) if end.started else None)
+    start = attempt.start or (begun(attempt.decided, end.started, now) if end.started else None)
     over = timestamp(min(now, datetime.fromisoformat(end.finished))) if end.finished else timestamp(now)
     update = {"start": start, "end": over, "outcome": str(end.outcome), "message": words[:2048] or None}
     ended = attempt.model_copy(update=update)
@@ -42,13 +36,6 @@ def closed(evaluation: Evaluation, attempt: Attempt, end: Ended, words: str, now
         "interruptions": told.interruptions + (end.retried and not end.counted),
         "seconds": told.seconds + _seconds(ended, now),
     }
-
-
-def taken_back(observed: Observed, attempt: Attempt, seen: Waiting) -> bool:
-    """Whether the pod of the attempt ran, and its Job was suspended, such as by a queue: it will get another pod."""
-    pod = observed.current.pod
-    another = pod is not None and not (pod.started or pod.ended)
-    return attempt.start is not None and (seen.reason == WAITING_FOR_QUEUE or another)
 
 
 def waits_again(evaluation: Evaluation, attempt: Attempt, now: datetime) -> dict[str, Any]:

@@ -12,18 +12,18 @@ from stagecoach.api.evaluation_status import Attempt
 from stagecoach.api.finetunerun import PROGRESS_DEADLINE
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build import jobs
-from stagecoach.build.jobs import Demand
+from stagecoach.build.jobs import Demand, threads
 from stagecoach.contract.digests import short
 from stagecoach.contract.evaluations import EvaluateJob
 from stagecoach.contract.times import timestamp
 from stagecoach.contract.verdicts import EvaluationReport, Verdict
 from stagecoach.kinds import claims, small_jobs
+from stagecoach.kinds.children import begun, taken_back
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.evaluation import attempts, document, status
 from stagecoach.kinds.evaluation.neighbours import references, wakes
 from stagecoach.kinds.evaluation.observe import Observed, observe
 from stagecoach.kinds.evaluation.rest import rests
-from stagecoach.kinds.finetunerun.inputs import threads
 from stagecoach.kinds.invalid import unreadable
 from stagecoach.kinds.plan import Event, Object, Plan
 from stagecoach.kinds.view import View
@@ -110,7 +110,7 @@ def _follow(observed: Observed, attempt: Attempt, now: datetime, settings: Setti
     if child.job is None:
         return _create(observed, attempt, seen, now, settings)
     changes: dict[str, Any] = {}
-    if attempts.taken_back(observed, attempt, seen):
+    if taken_back(child, seen, started=attempt.start is not None):
         changes = attempts.waits_again(evaluation, attempt, now)
         if changes["interruptions"] > attempts.MAX_INTERRUPTIONS:
             lost = Ended(AttemptOutcome.POD_LOST, f"Job {attempt.job} was suspended while its pod ran.")
@@ -192,9 +192,9 @@ def _running(observed: Observed, attempt: Attempt, seen: Running, now: datetime)
     if left <= 0:
         late = Ended(AttemptOutcome.DEADLINE_EXCEEDED, "The time of maxDuration is used up.")
         return _ended(observed, attempt, late, now)
-    begun = attempt.model_copy(update={"start": attempt.start or attempts.begun(attempt, seen.pod.started, now)})
+    running = attempt.model_copy(update={"start": attempt.start or begun(attempt.decided, seen.pod.started, now)})
     return Plan(
-        status=status.running(evaluation, seen.leaving, now, attempt=begun),
+        status=status.running(evaluation, seen.leaving, now, attempt=running),
         delete=attempts.left_over(observed),
         requeue_after=min(left, PATIENCE) if seen.leaving else left,
     )

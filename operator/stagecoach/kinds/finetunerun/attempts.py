@@ -7,9 +7,10 @@ from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.api.run_status import MAX_ATTEMPTS, Attempt, Intent, Totals
 from stagecoach.build import jobs
 from stagecoach.contract.times import timestamp
+from stagecoach.kinds.children import begun
 from stagecoach.kinds.finetunerun.observe import Observed
 from stagecoach.kinds.plan import Object
-from stagecoach.policies.attempts import WAITING_FOR_QUEUE, AttemptOutcome, Ended, Waiting
+from stagecoach.policies.attempts import AttemptOutcome, Ended
 
 
 def decided(run: FineTuneRun, intent: Intent, number: int, now: datetime) -> Attempt:
@@ -30,7 +31,7 @@ def totals(run: FineTuneRun) -> Totals:
 def closed(observed: Observed, current: Attempt, end: Ended, words: str, now: datetime) -> tuple[list[Attempt], Totals]:
     """Return the attempts with the current one ended, and what all of them came to."""
     run, before = observed.run, totals(observed.run)
-    start = current.start or (begun(current, end.started, now) if end.started else None)
+    start = current.start or (begun(current.decided, end.started, now) if end.started else None)
     seen = newest_checkpoint(observed)
     attempt = current.model_copy(
         update={
@@ -57,24 +58,6 @@ def closed(observed: Observed, current: Attempt, end: Ended, words: str, now: da
 def _idle(before: Totals, seen: int | None, *, interrupted: bool) -> int:
     """Return how many interruptions there were in a row that left no newer checkpoint than the one before."""
     return 0 if (seen or 0) > (before.checkpoint or 0) else before.idle_interruptions + interrupted
-
-
-def begun(attempt: Attempt, started: str, now: datetime) -> str:
-    """Return when a pod of an attempt started, which says so by its node's clock: in a time in which it may have."""
-    if not started:
-        return timestamp(now)
-    return timestamp(min(now, max(datetime.fromisoformat(started), datetime.fromisoformat(attempt.decided))))
-
-
-def taken_back(observed: Observed, current: Attempt, seen: Waiting) -> bool:
-    """Whether the pod of the current attempt ran, and its Job was suspended, such as by a queue.
-
-    The Job may have been released again before that was seen: then it has another pod. When that one runs already,
-    nothing tells it from the first.
-    """
-    pod = observed.current.pod
-    another = pod is not None and not (pod.started or pod.ended)
-    return current.start is not None and (seen.reason == WAITING_FOR_QUEUE or another)
 
 
 def noted(observed: Observed, current: Attempt) -> dict[str, list[Attempt]]:

@@ -9,7 +9,7 @@ from stagecoach.api.problem import Task
 from stagecoach.api.run_status import InputDataset, Inputs
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build import services
-from stagecoach.build.jobs import Demand, job_name
+from stagecoach.build.jobs import Demand, job_name, threads
 from stagecoach.contract.inputs import (
     TRAINER_REVISION,
     BaseInput,
@@ -248,10 +248,3 @@ def demand(run: FineTuneRun) -> Demand:
         gpu_resource=resources.gpu_resource,
         gpus=resources.gpus_per_node,
     )
-
-
-def threads(cpu: str) -> int:
-    """Return whole CPUs in a quantity such as `2` or `1500m`, at least one."""
-    if cpu.endswith("m"):
-        return max(1, round(float(cpu[:-1]) / 1000))
-    return max(1, round(float(cpu)))

@@ -16,6 +16,7 @@ from stagecoach.build import jobs, services
 from stagecoach.contract.jobs import ImportJob, LookupJob, TrainJob
 from stagecoach.contract.times import timestamp
 from stagecoach.kinds import claims, contracts, small_jobs
+from stagecoach.kinds.children import begun, taken_back
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.finetunerun import attempts, imports, nodes, status, suspension, turns, unread
 from stagecoach.kinds.finetunerun.blocked import Blocked
@@ -141,7 +142,7 @@ def _follow(observed: Observed, inputs: Inputs, current: Attempt, now: datetime,
         return _running(observed, inputs, current, seen, now)
     if child.job is None:
         return _create(observed, inputs, current, seen, now, settings)
-    if attempts.taken_back(observed, current, seen):
+    if taken_back(child, seen, started=current.start is not None):
         return _taken_back(observed, inputs, current, seen, now)
     told = _waiting(observed, current, seen, now, **attempts.noted(observed, current))
     return Plan(status=told, delete=attempts.left_over(observed), requeue_after=PATIENCE)
@@ -220,7 +221,7 @@ def _running(observed: Observed, inputs: Inputs, current: Attempt, seen: Running
     last = run.status.progress
     fresh = last is None or now - datetime.fromisoformat(last.at) >= PROGRESS_INTERVAL
     shown = progress.model_copy(update={"at": timestamp(now)}) if progress and fresh else None
-    update: dict[str, Any] = {"start": current.start or attempts.begun(current, seen.pod.started, now)}
+    update: dict[str, Any] = {"start": current.start or begun(current.decided, seen.pod.started, now)}
     if seen.leaving or seen.pod.ended:  # it may be gone when it is looked at again
         update["checkpoint"] = attempts.newest_checkpoint(observed)
     listed = [*run.status.attempts[:-1], current.model_copy(update=update)]
