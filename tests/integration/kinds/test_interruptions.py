@@ -157,8 +157,9 @@ def test_a_queue_admits_takes_back_and_admits_again(desk: Desk) -> None:
     admit(desk, job, admitted=False)
     eventually(lambda: leaves(desk, first), 30, "the Job controller takes the pod away")
     desk.kubelet.ended(first, 75, SAVED)
-    remove(desk.kube, first)
+    # Its last words go with it: they have to be heard before.
     eventually(waits, 30, "the run waits again")
+    remove(desk.kube, first)
     run = desk.kube.get("FineTuneRun", "first")
     assert run["status"]["phase"] == "Queued"
     assert [item.get("end") for item in run["status"]["attempts"]] == [None]
