@@ -21,10 +21,10 @@ from stagecoach.build.labels import API_VERSION, GROUP, MANAGED_BY
 from stagecoach.contract.digests import short
 from stagecoach.contract.evaluations import EVALUATOR_REVISION
 from stagecoach.contract.releases import Asked, Engine, Precision, Release
+from stagecoach.kinds.blocked import Blocked
 from stagecoach.kinds.controller import Settings
 from stagecoach.kinds.evalgate.words import Contradiction, Word, has_trained, trained_on
 from stagecoach.kinds.evaluation import document
-from stagecoach.kinds.finetunerun.blocked import Blocked
 from stagecoach.kinds.finetunerun.inputs import decided
 from stagecoach.kinds.plan import Object
 

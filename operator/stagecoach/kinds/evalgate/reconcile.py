@@ -6,6 +6,7 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from stagecoach.api.gate_status import UnjudgedRun
+from stagecoach.kinds.blocked import Blocked, ready_project
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.evalgate import judging, status
 from stagecoach.kinds.evalgate.faults import fault
@@ -13,8 +14,6 @@ from stagecoach.kinds.evalgate.judging import Case
 from stagecoach.kinds.evalgate.neighbours import references, wakes
 from stagecoach.kinds.evalgate.observe import Observed, observe
 from stagecoach.kinds.evaluation.neighbours import going_on
-from stagecoach.kinds.finetunerun.blocked import Blocked
-from stagecoach.kinds.finetunerun.inputs import ready_project
 from stagecoach.kinds.invalid import unreadable
 from stagecoach.kinds.plan import Event, Object, Plan
 from stagecoach.kinds.view import View

@@ -7,8 +7,8 @@ from stagecoach.contract.inputs import BaseInput, ImportInputs, ImportMethod
 from stagecoach.contract.jobs import DataSource, ImportJob, ImportSource, Owner
 from stagecoach.contract.reports import ArtifactReport
 from stagecoach.kinds import contracts
+from stagecoach.kinds.blocked import changed
 from stagecoach.kinds.finetunerun import labels
-from stagecoach.kinds.finetunerun.blocked import changed
 from stagecoach.policies.attempts import AttemptOutcome
 
 ADVICE = {

@@ -1,8 +1,6 @@
 """Fixing a run's inputs: from names in specs to digests, or the reason why not yet."""
 
-from stagecoach.api.common import ConditionStatus
 from stagecoach.api.data import JUDGING, DataSet, Split
-from stagecoach.api.evalgate import EvalGate
 from stagecoach.api.finetunerun import ClassWeights, FineTuneRun, Sharding
 from stagecoach.api.methods import DataRef, MethodType
 from stagecoach.api.problem import Task
@@ -21,9 +19,9 @@ from stagecoach.contract.inputs import (
 from stagecoach.contract.jobs import Checkpoints, DataSource, Group, ImportJob, Owner, TrainJob
 from stagecoach.contract.releases import Asked
 from stagecoach.kinds import contracts
+from stagecoach.kinds.blocked import Blocked, changed
 from stagecoach.kinds.conditions import Fact
 from stagecoach.kinds.finetunerun import imports, labels, methods
-from stagecoach.kinds.finetunerun.blocked import Blocked, changed
 from stagecoach.kinds.finetunerun.misfit import longer_than_context, misfit
 from stagecoach.policies import servable as policies
 
@@ -66,26 +64,6 @@ def freeze(run: FineTuneRun, project: TransformerProject, image: str) -> Inputs:
     )
     result = decided(run, project, inputs)
     return inputs.model_copy(update={"digest": result.digest, "asked": Asked.of(result).digest})
-
-
-def ready_project(
-    asking: FineTuneRun | EvalGate, project: TransformerProject | None, then: str = "the run starts then"
-) -> TransformerProject:
-    """Return the project of a run, or of a gate, when it is Ready. Raises Blocked."""
-    if project is None:
-        raise Blocked(
-            "ProjectMissing",
-            f"spec.project: there is no TransformerProject {asking.spec.project!r} in namespace"
-            f" {asking.metadata.namespace!r}. Create it: {then}.",
-        )
-    ready = next((item for item in project.status.conditions if item.type == "Ready"), None)
-    resolution = project.status.resolution
-    asked = resolution is None or resolution.requested_at == project.requested_at
-    current = ready is not None and ready.observed_generation == project.metadata.generation and asked
-    if ready is None or not current or ready.status is not ConditionStatus.TRUE:
-        why = f"{ready.reason}: {ready.message}" if ready and current else "it has not been looked at yet."
-        raise Blocked("ProjectNotReady", f"Waits for TransformerProject {project.metadata.name!r} to be Ready; {why}")
-    return project
 
 
 def _datasets(field: str, given: list[DataRef], project: TransformerProject, split: Split) -> list[InputDataset]:

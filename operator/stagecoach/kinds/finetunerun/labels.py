@@ -9,7 +9,7 @@ from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract.inputs import AnyColumns, DataInput, LabelsInput
 from stagecoach.contract.jobs import DataSource
 from stagecoach.kinds import contracts
-from stagecoach.kinds.finetunerun.blocked import changed
+from stagecoach.kinds.blocked import changed
 
 
 def given(project: TransformerProject, inputs: Inputs) -> LabelsInput | None:

@@ -16,11 +16,11 @@ from stagecoach.build import jobs, services
 from stagecoach.contract.jobs import ImportJob, LookupJob, TrainJob
 from stagecoach.contract.times import timestamp
 from stagecoach.kinds import claims, contracts, small_jobs
+from stagecoach.kinds.blocked import Blocked, ready_project
 from stagecoach.kinds.children import begun, taken_back
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.finetunerun import attempts, imports, nodes, status, suspension, turns, unread
-from stagecoach.kinds.finetunerun.blocked import Blocked
-from stagecoach.kinds.finetunerun.inputs import demand, freeze, ready_project, servable, work_job
+from stagecoach.kinds.finetunerun.inputs import demand, freeze, servable, work_job
 from stagecoach.kinds.finetunerun.neighbours import references, wakes
 from stagecoach.kinds.finetunerun.observe import Observed, observe
 from stagecoach.kinds.finetunerun.rest import rests
