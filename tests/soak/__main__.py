@@ -33,6 +33,7 @@ from tests.soak.verdict import judge
 
 # What runs may need to end once nothing goes wrong any more.
 DRAIN_SECONDS = 900.0
+RESTING_SECONDS = 5.0
 SHOWN = 5
 
 
@@ -86,8 +87,15 @@ def _soaked(made: Ground, seconds: float, chance: random.Random, console: Consol
     def all_ended() -> bool:
         return not any(stream.unfinished(stream.runs(kube)) or stream.unjudged(kube) for kube in kubes)
 
+    def rests() -> bool:
+        """Whether it stays so: a gate is idle until it sees the run that has just succeeded."""
+        if not all_ended():
+            return False
+        time.sleep(RESTING_SECONDS)
+        return all_ended()
+
     try:
-        eventually(all_ended, DRAIN_SECONDS, "all runs have ended, and all candidates are judged", every=2.0)
+        eventually(rests, DRAIN_SECONDS, "all runs have ended, and all candidates are judged", every=2.0)
     except AssertionError as error:
         tell(str(error))
     took = time.monotonic() - began
