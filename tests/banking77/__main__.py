@@ -32,18 +32,21 @@ def main(folder: Path) -> int:
     for each in desk.objects(known):
         tools.kube(desk.NAME).apply(each)
     console.print(f"training and judging; to follow it: kubectl get ftr,eval -n {desk.NAME} -w")
-    for run in (desk.LEARNED, desk.NONSENSE, desk.EQUAL):
-        if trouble := following.follow(tools.kube(desk.NAME), desk.NAME, run):
+    well = True
+    for name, run in desk.runs().items():
+        tools.kube(desk.NAME).apply(run)
+        if trouble := following.follow(tools.kube(desk.NAME), desk.NAME, name):
             console.print(trouble)
             return 1
-    found = False
-    for gate, run in verdicts.WANTED:
-        wrong = list(verdicts.wrong(tools, known, gate, run))
-        found = found or bool(wrong)
-        console.print(f"run {run} by gate {gate}: {'as it has to be' if not wrong else ''}")
-        for words in wrong:
-            console.print(f"  {words}")
-    return int(found)
+        for gate in (gate for gate, whose in verdicts.WANTED if whose == name):
+            wrong = list(verdicts.wrong(tools, known, gate, name))
+            well = well and not wrong
+            console.print(
+                f"run {name} by gate {gate}: {verdicts.WANTED[gate, name]}{'' if wrong else ', as it should'}"
+            )
+            for words in wrong:
+                console.print(f"  {words}")
+    return 0 if well else 1
 
 
 if __name__ == "__main__":

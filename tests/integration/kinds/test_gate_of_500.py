@@ -18,7 +18,7 @@ from tests.kube import Kube, Object
 EVALUATIONS, CANDIDATES, CRITERIA = 500, 50, 32
 KB = 1024
 LOOKS = 20
-LONG = "so-long-a-name-that-people-would-think-twice"
+LONG = "a-name-so-long-that-nobody-would-think-of-giving-it-to-them"
 
 
 def size(obj: Any) -> int:
@@ -121,7 +121,7 @@ def test_a_gate_of_500_evaluations_stays_small(
     assert {item["reason"] for item in unjudged} == {"TrainingDataChanged"}
     sizes["status of the gate, none can be judged"] = size(status())
     many(lambda number: kube.delete("FineTuneRun", f"{LONG[:30]}-{number}"), CANDIDATES)
-    eventually(lambda: "unjudged" not in status(), 60, "they are gone")
+    eventually(lambda: not status().get("unjudged"), 60, "they are gone")
     sizes["status of the gate"] = size(status())
     beside, writes = hall.cost(operator)
     print(
@@ -138,7 +138,7 @@ def test_a_gate_of_500_evaluations_stays_small(
 def test_an_evaluation_of_32_criteria_stays_small(hall: Hall) -> None:
     kube = hall.kube
     criteria = [
-        {"name": f"{LONG[:36]}-{number:02}", "suite": "held-out", "metric": "recall", "label": "delivery", "min": 0.8}
+        {"name": f"{LONG[:47]}-{number:02}", "suite": "held-out", "metric": "recall", "label": "delivery", "min": 0.8}
         | {"confidence": 0.95}
         for number in range(CRITERIA)
     ]
@@ -166,4 +166,4 @@ def test_an_evaluation_of_32_criteria_stays_small(hall: Hall) -> None:
     sizes = size(decided["spec"]), size(decided["status"])
     print(f"\nspec and status of an Evaluation with {CRITERIA} criteria: {sizes} bytes")
     assert sizes[0] <= 6 * KB
-    assert sizes[1] <= 20 * KB
+    assert sizes[1] <= 24 * KB

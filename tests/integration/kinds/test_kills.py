@@ -213,7 +213,7 @@ def check_writes(control_plane: ControlPlane, kube: Kube) -> None:
             and event["verb"] == "create"
             and event["responseStatus"]["code"] == 201
         ):
-            made[about["resource"], about["name"]] += 1
+            made[about["resource"], about.get("name", "")] += 1
     ours = {key: count for key, count in made.items() if key[0] in ("jobs", "evaluations")}
     assert len(ours) > KILLS
     assert set(ours.values()) == {1}, ours
