@@ -219,7 +219,7 @@ def check_writes(control_plane: ControlPlane, kube: Kube) -> None:
     assert set(ours.values()) == {1}, ours
     for job in kube.select("Job"):
         pods = kube.select("Pod", f"batch.kubernetes.io/job-name={job['metadata']['name']}")
-        assert len(pods) == 1
+        assert len(pods) <= 1  # one that was evicted is collected with its node
     events = Counter(
         (event["involvedObject"]["name"], event["reason"], event["message"])
         for event in kube.select("Event")

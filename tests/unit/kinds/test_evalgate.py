@@ -489,7 +489,7 @@ def test_an_evaluation_that_is_held_up_is_named() -> None:
     hall.look()
     [made] = hall.evaluations
     told = hall.condition()["message"]
-    for reason in ("Starting", "Unschedulable", "Retrying", "PodRefused"):
+    for reason in ("Starting", "Unschedulable", "Retrying", "PodRefused", "PodMissing"):
         before = hall.get("Evaluation", made["metadata"]["name"])
         conditions = [{"type": "Ready", "status": "False", "reason": reason, "message": "So it is."}]
         after = before | {"status": {"phase": "Pending", "conditions": conditions}}
