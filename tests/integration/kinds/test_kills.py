@@ -16,7 +16,6 @@ from tests import builders
 from tests.cluster import ControlPlane
 from tests.integration.conftest import StartOperator
 from tests.integration.kinds.test_runs import DONE
-from tests.integration.runtime.test_leadership import DURATION
 from tests.integration.support.eventually import eventually
 from tests.integration.support.killing import WRITES, Death, Fate, KillingProxy
 from tests.integration.support.kubelet import FakeKubelet
@@ -34,6 +33,8 @@ WAY = (
     r"POST \S+/events ",
     WRITES,
 )
+# Nobody waits for it to run out: a dead leader's Lease is deleted.
+DURATION = ("--lease-duration", "9")
 AT_ONCE = 5  # runs of which something is not judged yet
 GATES = ("good", "strict")
 DECIDED = ("verdict", "results", "report", "message", "completionTime")
@@ -159,7 +160,7 @@ def test_wherever_the_operator_is_killed_each_verdict_is_given_once_and_for_ever
                 assert not play.error
                 return len(proxy.died_at) > before
 
-            eventually(dead, 60, f"a write comes for {death}")
+            eventually(dead, 120, f"a write comes for {death}")
             leader.process.wait(10)
             # Who comes next need not wait until it would have run out.
             kube.delete("Lease", "stagecoach-operator")
@@ -179,7 +180,7 @@ def test_wherever_the_operator_is_killed_each_verdict_is_given_once_and_for_ever
 
 def who_leads(operators: list[OperatorProcess]) -> OperatorProcess:
     leading = eventually(
-        lambda: [each for each in operators if each.metric("stagecoach_leader") == 1], 60, "somebody leads"
+        lambda: [each for each in operators if each.metric("stagecoach_leader") == 1], 120, "somebody leads"
     )
     return leading[0]
 

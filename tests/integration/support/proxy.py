@@ -80,7 +80,7 @@ class HoldingProxy:
         async with server:
             await self._stop.wait()
             self._cut()  # a TLS connection that is only closed waits for the other side's farewell
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.05)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host, port = self._server.hostname, self._server.port
