@@ -53,10 +53,17 @@ def test_a_review_that_makes_no_sense_is_refused_in_words(kube: Kube, change: Ch
     assert words in refused(kube, written(builders.gate, kube.namespace, change))
 
 
+WHOLE = reviewed(
+    reviewers=[*USERS, {"group": "ml leads"}],
+    approvals=8,
+    validFor="7d",
+    rubric=[{"name": "fluency"}, {"name": "factual-accuracy"}],
+    minScore=3.5,
+)
+
+
 def test_a_review_that_makes_sense_is_taken(kube: Kube) -> None:
-    rubric = [{"name": "fluency"}, {"name": "factual-accuracy"}]
-    whole = reviewed(reviewers=[*USERS, {"group": "ml leads"}], approvals=8, validFor="7d", rubric=rubric, minScore=3.5)
-    given = take(kube, written(builders.gate, kube.namespace, whole))["spec"]["review"]
+    given = take(kube, written(builders.gate, kube.namespace, WHOLE))["spec"]["review"]
     assert given["approvals"] == 8
     given = take(kube, written(builders.gate, kube.namespace, reviewed()))["spec"]["review"]
     assert given == {"suite": "canary", "reviewers": USERS, "approvals": 1, "validFor": "720h"}
@@ -83,6 +90,21 @@ APPROVALS = [
 @pytest.mark.parametrize(("change", "words"), [case[1:] for case in APPROVALS], ids=[case[0] for case in APPROVALS])
 def test_an_approval_that_makes_no_sense_is_refused_in_words(kube: Kube, change: Change, words: str) -> None:
     assert words in refused(kube, written(builders.approval, kube.namespace, change))
+
+
+SCORES = [{"name": "fluency", "score": 5}, {"name": "factual-accuracy", "score": 1}]
+TAKEN: list[Change] = [
+    lambda _spec: None,
+    put("group", "ml-leads"),
+    put("scores", SCORES),
+    lambda spec: spec.update(decision="Reject", reason="Row 3 is rude.", scores=SCORES),
+    lambda spec: spec.update(expires="2027-01-31T12:00:00Z", reason="All is well.", group="ml leads"),
+]
+
+
+@pytest.mark.parametrize("change", TAKEN)
+def test_an_approval_that_makes_sense_is_taken(kube: Kube, change: Change) -> None:
+    take(kube, written(builders.approval, kube.namespace, change))
 
 
 TIMES = ["2027-01-31T12:00:00Z", "2027-01-31T12:00:00.123456789+02:00", "9999-12-31T23:59:59Z"]

@@ -374,6 +374,6 @@ def test_another_review_is_another_evaluation() -> None:
     hall.change("EvalGate", "good", review=gates.REVIEW | {"reviewers": [{"user": "b@example.com"}]})
     hall.look()
     assert len(hall.evaluations) == 2
-    hall.change("EvalGate", "good", review=gates.REVIEW | {"reviewers": gates.REVIEW["reviewers"][::-1]})  # type: ignore[index]
+    hall.change("EvalGate", "good", review=gates.REVIEW | {"reviewers": gates.REVIEW["reviewers"][::-1]})
     hall.look()
     assert len(hall.evaluations) == 2, "the order of the names decides nothing"

@@ -102,16 +102,30 @@ class Reviews(RuleBasedStateMachine):
         here.end_pods(*end)
 
     @rule()
+    @precondition(lambda self: "review" not in self.world.status)
+    def all_is_measured(self) -> None:
+        """Bring it to where people are asked, unless something stands in the way."""
+        here = self.world
+        here.logged = builders.canary_rows()
+        for _ in range(3):
+            self.look(0, 99, 0)
+            here.start_pods()
+            here.run_pods()
+            here.end_pods(canary_report())
+            here.wait(20)
+        self.look(0, 99, 0)
+
+    @rule()
     def a_node_goes(self) -> None:
         self.world.lose_pods()
 
     @rule(
-        person=st.sampled_from(["qa@example.com", "lead@example.com", "third@example.com", "stranger@example.com"]),
-        group=st.sampled_from([None, GROUP, GROUP, "others"]),
-        release=st.sampled_from([RELEASE] * 4 + [builders.digest("b")]),
-        decision=st.sampled_from(["Approve"] * 5 + ["Reject"]),
-        score=st.sampled_from([5, 4, 1, None]),
-        expires=st.sampled_from([None, None, 60]),
+        person=st.sampled_from(["qa@example.com", "lead@example.com"]),
+        group=st.sampled_from([GROUP] * 5 + [None, "others"]),
+        release=st.sampled_from([RELEASE] * 6 + [builders.digest("b")]),
+        decision=st.sampled_from(["Approve"] * 6 + ["Reject"]),
+        score=st.sampled_from([5, 5, 5, 3, 1, 1, None]),
+        expires=st.sampled_from([None, None, None, 20]),
     )
     def somebody_decides(
         self, person: str, group: str | None, release: str, decision: str, score: int | None, expires: int | None
@@ -139,7 +153,7 @@ class Reviews(RuleBasedStateMachine):
     def a_problem_is_shown(self) -> None:
         self.world.show_problem()
 
-    @rule(seconds=st.sampled_from([1, 30, 700, 4000]))
+    @rule(seconds=st.sampled_from([1, 1, 30, 4000]))
     def time_passes(self, seconds: int) -> None:
         self.world.wait(seconds)
 
@@ -221,7 +235,7 @@ class Reviews(RuleBasedStateMachine):
             here.wait(400)
         if here.status["phase"] == "AwaitingReview":
             for person in ("qa@example.com", "lead@example.com"):
-                self.somebody_decides(person, GROUP, RELEASE, "Approve", 5, None)  # type: ignore[operator]
+                self.somebody_decides(person, GROUP, RELEASE, "Approve", 5, None)
             self.look(0, 99, 0)
             assert here.status["verdict"] == "Passed"
         assert here.status["phase"] == "Decided"
@@ -234,4 +248,4 @@ class Reviews(RuleBasedStateMachine):
 
 
 TestReviews = Reviews.TestCase
-TestReviews.settings = settings(max_examples=150, stateful_step_count=40, derandomize=True)
+TestReviews.settings = settings(max_examples=200, stateful_step_count=30, derandomize=True)
