@@ -223,7 +223,7 @@ def test_an_evaluation_that_is_decided_is_left_as_it_is(changes: builders.Object
     assert plan.create == ()
 
 
-@pytest.mark.parametrize("changes", [{"phase": "AwaitingReview"}, {"verdict": "AwaitingReview"}, {"attempt": "odd"}])
+@pytest.mark.parametrize("changes", [{"phase": "Overridden"}, {"verdict": "Overridden"}, {"attempt": "odd"}])
 def test_an_evaluation_that_is_not_waits_for_an_operator_that_knows_its_words(changes: builders.Object) -> None:
     here = judging()
     rewritten(here, **changes)
@@ -264,7 +264,7 @@ def test_an_evaluation_that_asks_for_what_is_not_known_yet_is_not_judged_without
 def test_what_is_not_known_stays_in_the_status_of_a_gate() -> None:
     hall = gates.Hall(gates.succeeded())
     hall.look()
-    changed = copy.deepcopy(hall.status) | {"phase": "AwaitingReview", "later": [1]}
+    changed = copy.deepcopy(hall.status) | {"phase": "Overridden", "later": [1]}
     changed["conditions"].append(copy.deepcopy(LATER))
     changed["verdicts"]["later"] = 1
     hall.put(hall.gate | {"status": changed})
