@@ -41,7 +41,7 @@ LOGS = st.sampled_from(
 )
 DECISIONS = st.tuples(
     st.sampled_from(["qa@example.com", "lead@example.com"]),
-    st.sampled_from([GROUP] * 5 + [None, "others"]),
+    st.sampled_from([GROUP] * 3 + [None, "others"]),
     st.sampled_from([RELEASE] * 6 + [builders.digest("b")]),
     st.sampled_from(["Approve"] * 8 + ["Reject"]),
     st.sampled_from([5, 5, 5, 3, 1, 1, None]),
