@@ -44,7 +44,9 @@ def report(
     data = report_data.data([suite], criteria, (), labels=LABELS, inputs={"min_scored": 0.9})
     asked: Any = SimpleNamespace(candidate=SimpleNamespace(asked=data.asked, labels=LABELS))
     rows: Any = SimpleNamespace(
-        suite=suite.suite, expected=lambda: [case.expected for case in cases], dataset=SimpleNamespace(rows=cases)
+        suite=suite.suite,
+        expected=lambda: [case.expected for case in cases],
+        dataset=SimpleNamespace(rows=cases, place=str),
     )
     kept = [None if each is None else Answers(tuple(each), DIGEST) for each in (candidate, baseline)]
     assert kept[0]
