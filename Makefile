@@ -131,10 +131,13 @@ LOCK_ENGINE_CPU = $(VENV)/bin/uv pip compile pyproject.toml --quiet --generate-h
 	opentelemetry-exporter-otlp-proto-http opentelemetry-exporter-http-transport opentelemetry-proto opentelemetry-sdk \
 	opentelemetry-api opentelemetry-semantic-conventions opentelemetry-semantic-conventions-ai dnspython \
 	email-validator)
+# Without what tokenizers would fetch files from a hub with: the gateway's are mounted.
+LOCK_GATEWAY := $(LOCK) --no-annotate --extra gateway $(addprefix --no-emit-package=,huggingface-hub hf-xet httpx2 httpcore2 \
+	httpx2-jsfetch truststore anyio h11 idna tqdm filelock pyyaml packaging click colorama)
 .PHONY: lock
 lock: setup  ## pin the dependencies in locks/ anew, with hashes
 	$(LOCK) --extra operator -o locks/operator.txt
-	$(LOCK) --extra gateway -c locks/operator.txt -o locks/gateway.txt
+	$(LOCK_GATEWAY) -c locks/operator.txt -o locks/gateway.txt
 	$(LOCK) --extra operator --extra evaluator --extra gateway --extra dev -c locks/operator.txt -o locks/dev.txt
 	@ls $(WHEELS)/torch-$(TORCH_VERSION)+cpu-*.whl > /dev/null || { echo "set WHEELS to a folder with a CPU build of torch"; exit 1; }
 	$(LOCK_TRAINER) -c <(echo "torch==$(TORCH_VERSION)+cpu") -o locks/trainer.txt

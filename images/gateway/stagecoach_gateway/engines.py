@@ -260,9 +260,8 @@ class Asking:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Keep the connection, or close it where the answer was not read to its end."""
+        del error, trace
         self._leave(reuse=kind is None)
-        if isinstance(error, _Lost):
-            raise Refusal("engine_error", "The engine broke its answer off: try again.") from error
 
     @property
     def status(self) -> int:
@@ -270,14 +269,20 @@ class Asking:
         return self._connection.status if self._connection else 0
 
     async def whole(self) -> bytes:
-        """Return the whole body."""
+        """Return the whole body. Raises Refusal."""
         assert self._connection is not None
-        return await self._connection.whole()
+        try:
+            return await self._connection.whole()
+        except _Lost as error:
+            raise _broken_off() from error
 
     async def part(self) -> bytes:
-        """Return the next part of the body, b"" at its end."""
+        """Return the next part of the body, b"" at its end. Raises Refusal."""
         assert self._connection is not None
-        return await self._connection.parts(asyncio.get_running_loop().time() + self._seconds)
+        try:
+            return await self._connection.parts(asyncio.get_running_loop().time() + self._seconds)
+        except _Lost as error:
+            raise _broken_off() from error
 
     async def _ask(self) -> None:
         tried: list[Engine] = []
@@ -332,3 +337,7 @@ class Asking:
             engine.idle.append(connection)
         else:
             connection.abort()
+
+
+def _broken_off() -> Refusal:
+    return Refusal("engine_error", "The engine broke its answer off: try again.")

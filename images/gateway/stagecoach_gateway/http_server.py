@@ -373,7 +373,7 @@ class Connection(asyncio.Protocol):
             else:
                 answer.refuse(Refusal("internal_error", "The gateway failed; its log says more."))
         self._task = None
-        if not request.keep_alive:
+        if not request.keep_alive or self.server.draining:
             self._close()
             return
         self._deadline = self._loop.time() + limits.IDLE_SECONDS

@@ -8,6 +8,7 @@ from typing import Any
 
 import openai
 import pytest
+from aiohttp import web
 
 from tests.unit.gateway import releases, running
 from tests.unit.gateway.releases import ENGINE_KEY
@@ -61,10 +62,6 @@ async def test_openai_python_works_unchanged(gateway: Running) -> None:
 
 
 async def test_an_engine_that_dies_in_mid_stream_is_an_error_to_the_client(gateway: Running, engine: MockEngine) -> None:
-    async def dies(path: str, body: dict[str, Any]) -> Any: ...
-
-    from aiohttp import web
-
     async def stream(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
@@ -105,7 +102,7 @@ async def test_a_client_that_leaves_frees_the_engine_within_a_second(gateway: Ru
         writers.append(writer)
     assert engine.now == 100
     for writer in writers:
-        writer.transport.abort()
+        writer.close()
     assert await running.until(lambda: engine.now == 0) < 1
     _, metrics = await gateway.get(f"{gateway.admin}/metrics")
     assert "stagecoach_gateway_engine_requests 0.0" in metrics
@@ -118,7 +115,7 @@ async def test_a_client_that_leaves_before_the_answer_frees_the_engine_too(gatew
     _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
     await running.until(lambda: engine.now == 1)
-    writer.transport.abort()
+    writer.close()
     assert await running.until(lambda: engine.now == 0) < 1
 
 
@@ -131,7 +128,7 @@ async def test_a_slow_reader_holds_its_engine_up_and_not_the_gateway(gateway: Ru
     resident = int(next(line for line in Path(f"/proc/{gateway.process.pid}/status").read_text().splitlines() if line.startswith("VmRSS")).split()[1])
     assert resident < 150_000  # kB
     assert (await gateway.post("/v1/completions", BODIES["/v1/completions"]))[0] == 200
-    writer.transport.abort()
+    writer.close()
     await running.until(lambda: engine.now == 0)
 
 
@@ -166,4 +163,5 @@ async def test_draining_ends_what_was_begun(gateway: Running, engine: MockEngine
     status, _, headers = await gateway.post("/v1/completions", BODIES["/v1/completions"])  # others have not heard of it yet
     assert (status, headers.get("connection")) == (200, "close")
     assert b"[DONE]" in await reader.read()
+    writer.close()
     assert await asyncio.wait_for(gateway.process.wait(), 10) == 0

@@ -1,0 +1,49 @@
+"""Tokenizers without transformers: the same tokens as with it, where it is at hand."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from stagecoach.contract.inputs import Family, Overflow, Prompt, Tokenization
+from stagecoach.contract.prompts import encoder_for
+from stagecoach_gateway import tokenizers_of_bases
+from stagecoach_gateway.tokenizers_of_bases import BadTokenizer
+from tests.unit.gateway import releases
+
+TEXTS = ["my card was lost", "", "  ", "größe 漢字 🎉", "<end> <turn>", "a , b . c ?", "it 's n't the card .", "{{ x }} {% y %}"]
+
+
+def test_a_folder_that_is_not_what_its_digest_says(tmp_path: Path) -> None:
+    digest = releases.tokenizer(tmp_path)
+    assert tokenizers_of_bases.load(tmp_path, digest).eos_token_id == 2
+    folder = tmp_path / digest.removeprefix("sha256:")
+    (folder / "tokenizer_config.json").write_text("{}")
+    with pytest.raises(BadTokenizer, match="put there the files of the tokenizer, and no others"):
+        tokenizers_of_bases.load(tmp_path, digest)
+    shutil.rmtree(folder)
+    with pytest.raises(BadTokenizer, match="mount the tokenizer there"):
+        tokenizers_of_bases.load(tmp_path, digest)
+
+
+@pytest.mark.parametrize("chat", [True, False])
+def test_transformers_says_the_same(chat: bool, tmp_path: Path) -> None:
+    library = pytest.importorskip("transformers.tokenization_utils_tokenizers")
+    digest = releases.tokenizer(tmp_path, chat=chat)
+    _compare(library, tmp_path / digest.removeprefix("sha256:"), tokenizers_of_bases.load(tmp_path, digest))
+
+
+def _compare(library, folder: Path, ours: tokenizers_of_bases.BaseTokenizer) -> None:  # type: ignore[no-untyped-def]
+    theirs = library.PreTrainedTokenizerFast.from_pretrained(str(folder), local_files_only=True)
+    assert ours.eos_token_id == theirs.eos_token_id
+    assert set(ours.all_special_ids) == set(theirs.all_special_ids)
+    family = Family.DECODER if ours.chat_template else Family.ENCODER
+    for rule in (Tokenization(max_length=16, overflow=Overflow.TRUNCATE), Tokenization(max_length=512, overflow=Overflow.TRUNCATE)):
+        prompt = Prompt(system="route" if ours.chat_template else None, template="a : {text}")
+        one, other = (encoder_for(family, each, prompt, rule) for each in (ours, theirs))
+        assert one.frame == other.frame
+        for text in TEXTS:
+            assert one.encode(f"a {text}") == other.encode(f"a {text}")
+            assert one.completion(text) == other.completion(text)
+            ids = list(one.completion(text))
+            assert ours.decode(ids, skip_special_tokens=True) == theirs.decode(ids, skip_special_tokens=True)
