@@ -59,7 +59,7 @@ async def refresh(gateway: Gateway, routes: Path) -> None:
 async def read(current: Current, path: Path, seen: bytes | None) -> bytes | None:
     """Take the mounted routes if they are others than those seen before. A refusal is logged, once."""
     try:
-        content = path.read_bytes()
+        content = path.read_bytes()  # noqa: ASYNC240 - a small file, once a second
     except OSError:
         return seen
     if content != seen:

@@ -3,7 +3,9 @@
 import asyncio
 import hmac
 import logging
+from collections.abc import Iterator
 
+from prometheus_client.core import Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import CollectorRegistry
 
@@ -75,11 +77,11 @@ class Admin:
             current.confirmed = True
             answer.send(200, acknowledged.line().encode())
         elif request.path == b"/routes" and request.method == b"GET" and current.loaded:
-            answer.send(200, current.acknowledgement.line().encode())
+            answer.send(200, current.loaded.acknowledgement.line().encode())
         else:
             raise Refusal("unknown_path", "There is nothing at this path.")
 
-    def collect(self):  # type: ignore[no-untyped-def] # noqa: ANN201
+    def collect(self) -> Iterator[Metric]:
         """Return all metrics, for Prometheus' library."""
         gateway = self._gateway
         yield from gateway.counts.metrics()

@@ -141,7 +141,6 @@ class Ask:
 
     def _sample(self, output: Any) -> None:
         sampling = self.loaded.routes.sampling
-        assert sampling is not None
         sample = {
             "request": self.request.id,
             "at": timestamp(datetime.now(UTC)),
@@ -150,4 +149,4 @@ class Ask:
             "input": {key: value for key, value in self.body.items() if key not in ("user", "session")},
             "output": output,
         }
-        self._keeper.keep("samples", sample, sampling.redact)
+        self._keeper.keep("samples", sample, sampling.redact if sampling else ())

@@ -51,7 +51,9 @@ class Clients:
         try:
             keys = _KEYS.validate_json(content)
         except ValidationError as error:
-            log.error("%s cannot be read as keys, and those from before hold: %d errors", self._path, len(error.errors()))
+            log.error(
+                "%s cannot be read as keys, and those from before hold: %d errors", self._path, len(error.errors())
+            )
             return
         self._by_digest = {key.sha256: key.client for key in keys}
 

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import jsonschema_rs
 
 from stagecoach.contract.gateway_routes import Acknowledgement, BadRoutes, Routes, Target, verified
+from stagecoach.contract.inputs import Family
 from stagecoach.contract.label_choice import LabelChoice
 from stagecoach.contract.prompts import Encoder, encoder_for, for_passages
 from stagecoach.contract.reports import BadInput
-from stagecoach.contract.task_api import CLASSIFICATION
 from stagecoach_gateway import tokenizers_of_bases
 from stagecoach_gateway.choosing import Shares
 from stagecoach_gateway.schemas import Schema
@@ -38,7 +38,7 @@ class Ready:
     release: str
     encoder: Encoder
     passages: Encoder
-    choice: LabelChoice | None  # of a model that writes labels
+    choice: LabelChoice  # of a model that writes labels; else there are none
 
 
 class Loaded(NamedTuple):
@@ -49,6 +49,11 @@ class Loaded(NamedTuple):
     ready: dict[str, Ready]  # by release
     input: Schema | None
     output: Schema | None
+
+    @property
+    def acknowledgement(self) -> Acknowledgement:
+        """What the operator is told of them."""
+        return Acknowledgement(deployment=self.routes.deployment, revision=self.routes.revision, digest=self.digest)
 
 
 @dataclass
@@ -77,29 +82,22 @@ class Current:
         if routes.deployment != self.deployment:
             raise Refused(f"these are routes of deployment {routes.deployment}, and this is {self.deployment}")
         async with self._lock:
-            if not self._has(routes):
+            loaded = self._same(routes)
+            if loaded is None:
                 loaded = await asyncio.get_running_loop().run_in_executor(None, self._load, routes)
                 self.loaded = loaded
                 self.changed(loaded)
                 log.info("routes of revision %d are in force", routes.revision)
-        return self.acknowledgement
+        return loaded.acknowledgement
 
-    def _has(self, routes: Routes) -> bool:
-        """Return whether these are in force. Raises Refused when newer ones are, or others of the same revision."""
+    def _same(self, routes: Routes) -> Loaded | None:
+        """Return these if they are in force. Raises Refused when newer ones are, or others of the same revision."""
         if self.loaded is None or routes.revision > self.loaded.routes.revision:
-            return False
+            return None
         if routes.revision == self.loaded.routes.revision and routes.digest == self.loaded.digest:
-            return True
+            return self.loaded
         message = f"revision {routes.revision} is not newer than {self.loaded.routes.revision}, which is in force"
         raise Refused(message, stale=True)
-
-    @property
-    def acknowledgement(self) -> Acknowledgement:
-        """What is in force."""
-        assert self.loaded is not None
-        return Acknowledgement(
-            deployment=self.deployment, revision=self.loaded.routes.revision, digest=self.loaded.digest
-        )
 
     def _load(self, routes: Routes) -> Loaded:
         before = self.loaded.ready if self.loaded else {}
@@ -123,8 +121,8 @@ class Current:
             tokenizer = self._known.get(digest) or tokenizers_of_bases.load(self.tokenizers, digest)
             encoder = encoder_for(asked.family, tokenizer, asked.prompt, asked.tokenization)
             encoder.chunks("a")  # a prompt, or a stride, that cannot be used is told now
-            writes = asked.task == CLASSIFICATION and target.labels and asked.family == "Decoder"
-            choice = LabelChoice(tuple(encoder.completion(label) for label in target.labels or ())) if writes else None
+            labels = target.labels if asked.family is Family.DECODER else None
+            choice = LabelChoice(tuple(encoder.completion(label) for label in labels or ()))
         except BadTokenizer as error:
             raise Refused(str(error)) from error
         except (BadInput, ValueError) as error:

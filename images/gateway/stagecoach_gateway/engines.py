@@ -92,10 +92,11 @@ class EngineConnection(asyncio.Protocol):
         return self.complete and self.usable and self._parser.should_keep_alive()
 
     def send(self, data: bytes, deadline: float) -> None:
-        """Ask."""
+        """Ask. Raises _Lost."""
         self._begin()
         self.deadline = deadline
-        assert self._transport is not None
+        if self._transport is None:
+            raise _Lost("the engine closed the connection")
         self._transport.write(data)
 
     def fail(self, error: Exception) -> None:
@@ -244,7 +245,7 @@ class Asking:
         self._body = body
         self._seconds = seconds
         self._headers = headers
-        self._connection: EngineConnection | None = None
+        self._connection: EngineConnection  # from `__aenter__` on
         self._engine: Engine | None = None
 
     async def __aenter__(self) -> Self:
@@ -266,11 +267,10 @@ class Asking:
     @property
     def status(self) -> int:
         """The engine's status."""
-        return self._connection.status if self._connection else 0
+        return self._connection.status
 
     async def whole(self) -> bytes:
         """Return the whole body. Raises Refusal."""
-        assert self._connection is not None
         try:
             return await self._connection.whole()
         except _Lost as error:
@@ -278,7 +278,6 @@ class Asking:
 
     async def part(self) -> bytes:
         """Return the next part of the body, b"" at its end. Raises Refusal."""
-        assert self._connection is not None
         try:
             return await self._connection.parts(asyncio.get_running_loop().time() + self._seconds)
         except _Lost as error:
@@ -328,9 +327,10 @@ class Asking:
         await connection.head()
 
     def _leave(self, *, reuse: bool) -> None:
-        connection, engine = self._connection, self._engine
-        if connection is None or engine is None:
+        engine = self._engine
+        if engine is None:  # none could be reached
             return
+        connection = self._connection
         engine.active.discard(connection)
         if reuse and connection.keeps:
             connection.idle_since = asyncio.get_running_loop().time()

@@ -14,7 +14,11 @@ DOCUMENT: dict[str, Any] = {
     "type": "object",
     "properties": {
         "request": {"type": "string", "maxLength": 100, "description": "`x-request-id` of the answer."},
-        "expected": {"type": "string", "maxLength": 10_000, "description": "What would have been right: a label, a text."},
+        "expected": {
+            "type": "string",
+            "maxLength": 10_000,
+            "description": "What would have been right: a label, a text.",
+        },
         "rating": {"type": "number", "minimum": 0, "maximum": 1, "description": "How good it was."},
         "comment": {"type": "string", "maxLength": 2000},
     },

@@ -70,7 +70,9 @@ class Gateway:
         """Have other routes in force."""
         routes = loaded.routes
         self._endpoints = {each.path.encode(): each for each in endpoints_of(routes)}
-        self._openapi = orjson.dumps(openapi.document(routes, list(self._endpoints.values()), feedback=self.keeper.able))
+        self._openapi = orjson.dumps(
+            openapi.document(routes, list(self._endpoints.values()), feedback=self.keeper.able)
+        )
         self.engines.keep([url for target in routes.targets for url in target.engines])
         if routes.sampling:
             self.keeper.keep_seconds = routes.sampling.keep_seconds
@@ -212,5 +214,3 @@ def _only(request: Request, method: bytes) -> None:
 def _models(name: str) -> bytes:
     model = {"id": name, "object": "model", "created": 0, "owned_by": "stagecoach"}
     return orjson.dumps({"object": "list", "data": [model]})
-
-

@@ -129,7 +129,7 @@ class Server:
         deadline = loop.time() + seconds
         for connection in list(self.connections):
             connection.close_if_idle()
-        while self.connections and loop.time() < deadline:
+        while self.connections and loop.time() < deadline:  # noqa: ASYNC110 - a set has no event
             await asyncio.sleep(0.05)
         for connection in list(self.connections):
             connection.abort()
@@ -275,11 +275,12 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Answer it, or let it wait for its turn."""
-        request, self._began = self._request, False
-        assert request is not None
-        request.body = b"".join(self._body)
+        self._began = False
+        if self._request is None:
+            raise Refusal("bad_http", "The request has no head.")
+        self._request.body = b"".join(self._body)
         self._body = []
-        self._requests.append(request)
+        self._requests.append(self._request)
         if len(self._requests) > 32:
             raise Refusal("bad_http", "There are too many requests at once on one connection.")
 

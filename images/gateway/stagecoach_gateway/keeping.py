@@ -1,4 +1,4 @@
-"""What is kept of requests to be looked at later: samples without what is private, and feedback. A file for each hour."""
+"""What is kept of requests to be looked at later: samples without what is private, and feedback; a file an hour."""
 
 import asyncio
 import logging

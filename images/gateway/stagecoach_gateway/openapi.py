@@ -1,4 +1,4 @@
-"""The deployment's contract as an OpenAPI document: what it takes, what it answers, every error, limits and fallback."""
+"""The deployment's contract as an OpenAPI document: what it takes and answers, every error, limits and fallback."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any

@@ -88,7 +88,6 @@ async def _classified(ask: "Ask") -> dict[str, Any]:
 async def _chosen(ask: "Ask") -> dict[str, Any]:
     """A model that writes chooses, at each place where labels part, the likeliest token of those that go on."""
     choice, labels = ask.ready.choice, ask.ready.target.labels or ()
-    assert choice is not None
     prompt = _counted(ask, ask.ready.encoder)[0].ids
     written: tuple[int, ...] = ()
     while following := choice.following(written):
@@ -137,4 +136,8 @@ def _rows(found: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _probabilities(row: Any, number: int) -> bool:
-    return isinstance(row, list) and len(row) == number and all(isinstance(p, int | float) and math.isfinite(p) for p in row)
+    return (
+        isinstance(row, list)
+        and len(row) == number
+        and all(isinstance(p, int | float) and math.isfinite(p) for p in row)
+    )

@@ -25,7 +25,7 @@ class Kind(NamedTuple):
 
 
 ERRORS: dict[str, Kind] = {
-    "bad_http": Kind(400, ErrorType.INVALID, "The request is not HTTP/1.1 as the RFC has it, or could be read in two ways."),
+    "bad_http": Kind(400, ErrorType.INVALID, "The request is no HTTP/1.1, or could be read in two ways."),
     "invalid_json": Kind(400, ErrorType.INVALID, "The body is no JSON document."),
     "invalid_request": Kind(400, ErrorType.INVALID, "The body does not fulfil the schema; `param` names the field."),
     "text_too_long": Kind(400, ErrorType.INVALID, "The text has more tokens than the model reads."),

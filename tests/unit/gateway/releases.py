@@ -14,7 +14,7 @@ from stagecoach.contract.releases import Asked, DescribedRelease, Engine, Releas
 
 DEPLOYMENT = "0b7d7ab4-0000-4000-8000-000000000001"
 ROUTES_KEY = b"routes-key-of-tests-0123456789abcdef"
-ADMIN_TOKEN = "admin-token-of-tests-0123456789abcdef"
+ADMIN_TOKEN = "admin-token-of-tests-0123456789abcdef"  # noqa: S105 - of tests
 ENGINE_KEY = "engine-key-of-tests"
 DIGEST = "sha256:" + "ab" * 32
 LABELS = ("lost card", "lost pin", "top up")
@@ -22,8 +22,7 @@ TEMPLATE = (
     "{% for message in messages %}<turn>{{ message['role'] }} {{ message['content'] }}<end>{% endfor %}"
     "{% if add_generation_prompt %}<turn>assistant {% endif %}"
 )
-WORDS = ("the a my card pin lost top up system user assistant route this message query passage : . , ? "
-         "hello world one two three four five six seven eight nine ten is was not found again more money").split()  # fmt: skip
+WORDS = ["the", "a", "my", "card", "pin", "lost", "top", "up", "system", "user", "assistant", "route", "this", "message", "query", "passage", ":", ".", ",", "?", "hello", "world", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "is", "was", "not", "found", "again", "more", "money"]  # fmt: skip
 
 
 def tokenizer(root: Path, *, chat: bool = True) -> str:
@@ -34,10 +33,14 @@ def tokenizer(root: Path, *, chat: bool = True) -> str:
     made.pre_tokenizer = pre_tokenizers.Whitespace()
     made.add_special_tokens(special)
     if not chat:
-        made.post_processor = processors.TemplateProcessing(single="<cls> $A <end>", special_tokens=[("<cls>", 3), ("<end>", 2)])
+        made.post_processor = processors.TemplateProcessing(
+            single="<cls> $A <end>", special_tokens=[("<cls>", 3), ("<end>", 2)]
+        )
     files = {
         "tokenizer.json": made.to_str(),
-        "tokenizer_config.json": json.dumps({"eos_token": "<end>", "unk_token": "<unk>", "tokenizer_class": "PreTrainedTokenizerFast"}),
+        "tokenizer_config.json": json.dumps(
+            {"eos_token": "<end>", "unk_token": "<unk>", "tokenizer_class": "PreTrainedTokenizerFast"}
+        ),
     } | ({"chat_template.jinja": TEMPLATE} if chat else {})
     source = root / "new"
     source.mkdir(parents=True)
@@ -51,7 +54,9 @@ def tokenizer(root: Path, *, chat: bool = True) -> str:
     return digest
 
 
-def target(tokenizer: str, engines: tuple[str, ...], *, model: str = "internal-name", artifact: str = "11", **changes: Any) -> Target:
+def target(
+    tokenizer: str, engines: tuple[str, ...], *, model: str = "internal-name", artifact: str = "11", **changes: Any
+) -> Target:
     """Return a release of a Classification by a decoder, unless something else is said."""
     values: dict[str, Any] = {
         "task": "Classification",

@@ -71,13 +71,26 @@ class MockEngine:
         await response.prepare(request)
         for number in range(self.chunks):
             choice = {"index": 0, "delta": {"content": f"w{number} "}, "text": f"w{number} ", "finish_reason": None}
-            event = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": body["model"], "choices": [choice]}
+            event = {
+                "id": "x",
+                "object": "chat.completion.chunk",
+                "created": 1,
+                "model": body["model"],
+                "choices": [choice],
+            }
             await response.write(f"data: {json.dumps(event)}\n\n".encode())
             if self.pace:
                 await asyncio.sleep(self.pace)
         usage = {"prompt_tokens": 5, "completion_tokens": self.chunks, "total_tokens": 5 + self.chunks}
         if (body.get("stream_options") or {}).get("include_usage"):
-            event = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": body["model"], "choices": [], "usage": usage}
+            event = {
+                "id": "x",
+                "object": "chat.completion.chunk",
+                "created": 1,
+                "model": body["model"],
+                "choices": [],
+                "usage": usage,
+            }
             await response.write(f"data: {json.dumps(event)}\n\n".encode())
         await response.write(b"data: [DONE]\n\n")
         return response
@@ -87,7 +100,10 @@ class MockEngine:
         named = {"id": "x", "created": 1, "model": body["model"], "usage": usage}
         if path == "/v1/chat/completions":
             message = {"role": "assistant", "content": "hello"}
-            return named | {"object": "chat.completion", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+            return named | {
+                "object": "chat.completion",
+                "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+            }
         if path == "/v1/completions":
             choice = {"index": 0, "text": "hello", "finish_reason": "stop", "token_ids": [4, 2]}
             return named | {"object": "text_completion", "choices": [choice]}
@@ -172,7 +188,11 @@ async def gateway(root: Path, **environment: str) -> AsyncIterator[Running]:
         "PYTHONPATH": f"{ROOT}/operator:{ROOT}/images/gateway",
     }
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "stagecoach_gateway", env=os.environ | variables | environment, stderr=asyncio.subprocess.PIPE
+        sys.executable,
+        "-m",
+        "stagecoach_gateway",
+        env=os.environ | variables | environment,
+        stderr=asyncio.subprocess.PIPE,
     )
     assert process.stderr is not None
     lines: list[str] = []

@@ -23,12 +23,16 @@ def probabilities(*rows: list[float]) -> dict[str, Any]:
     return {"data": [{"index": index, "probs": row} for index, row in reversed(list(enumerate(rows)))]}
 
 
-async def test_a_decoder_chooses_among_labels_where_their_tokens_part(root: Path, tokenizer: str, engine: MockEngine) -> None:
+async def test_a_decoder_chooses_among_labels_where_their_tokens_part(
+    root: Path, tokenizer: str, engine: MockEngine
+) -> None:
     target = releases.target(tokenizer, (engine.url,))
     asked = target.described.asked
-    encoder = encoder_for(Family.DECODER, tokenizers_of_bases.load(root / "tokenizers", tokenizer), asked.prompt, asked.tokenization)
+    encoder = encoder_for(
+        Family.DECODER, tokenizers_of_bases.load(root / "tokenizers", tokenizer), asked.prompt, asked.tokenization
+    )
     lost, pin = (encoder.completion(word)[0] for word in ("lost", "pin"))
-    engine.answers = lambda path, body: {
+    engine.answers = lambda _, body: {
         "choices": [{"token_ids": [lost if lost in body["allowed_token_ids"] else pin], "finish_reason": "length"}],
         "usage": {"prompt_tokens": 10, "completion_tokens": 1},
     }
@@ -45,38 +49,49 @@ async def test_a_decoder_chooses_among_labels_where_their_tokens_part(root: Path
         profiler.add(encoder.encode("my card was lost again"))
         assert found["profile"] == profiler.profile().document()  # the same as a training's
         assert (found["promptTokens"], found["completionTokens"]) == (20, 2)
-        engine.answers = lambda path, body: {"choices": [{"token_ids": [0], "finish_reason": "length"}]}
+        engine.answers = lambda _, __: {"choices": [{"token_ids": [0], "finish_reason": "length"}]}
         status, document, _ = await gateway.post("/v1/predict", {"text": "a"})
         assert (status, document["error"]["message"]) == (502, "What the engine computed is no label.")
 
 
 async def test_a_head_gives_each_label_a_probability_in_each_chunk(root: Path, engine: MockEngine) -> None:
     tokenizer = releases.tokenizer(root / "tokenizers", chat=False)
-    engine.answers = lambda path, body: probabilities([0.2, 0.5, 0.3], [0.7, 0.2, 0.1]) if len(body["input"]) == 2 else probabilities([0.1, 0.1, 0.8])
+    engine.answers = lambda _, body: (
+        probabilities([0.2, 0.5, 0.3], [0.7, 0.2, 0.1]) if len(body["input"]) == 2 else probabilities([0.1, 0.1, 0.8])
+    )
     target = releases.target(tokenizer, (engine.url,), tokenization=CHUNKS, **ENCODER)
     running.write_root(root, releases.routes(target, api="Task"))
     async with running.gateway(root) as gateway:
-        status, document, _ = await gateway.post("/v1/predict", {"text": "one two three four five six seven eight nine"})
-        assert (status, document) == (200, {"label": LABELS[0], "scores": dict(zip(LABELS, [0.7, 0.5, 0.3], strict=True))})
+        status, document, _ = await gateway.post(
+            "/v1/predict", {"text": "one two three four five six seven eight nine"}
+        )
+        assert (status, document) == (
+            200,
+            {"label": LABELS[0], "scores": dict(zip(LABELS, [0.7, 0.5, 0.3], strict=True))},
+        )
         assert [len(chunk) for chunk in engine.asked[0][1]["input"]] == [8, 6]
         assert (await gateway.post("/v1/predict", {"text": "one"}))[1]["label"] == LABELS[2]
         for wrong in ([0.5, 0.5], [0.1, None, 0.9], [0.1, 0.2, "x"], [0.1, 0.1, 7]):
-            engine.answers = lambda path, body, wrong=wrong: probabilities(wrong)
+            engine.answers = lambda _, __, wrong=wrong: probabilities(wrong)
             status, document, _ = await gateway.post("/v1/predict", {"text": "one"})
             assert (status, document["error"]["code"]) == (502, "engine_error")
 
 
 @pytest.mark.parametrize("task", ["Generation", "Summarization", "Translation"])
-async def test_what_is_written_is_decoded_as_in_an_evaluation(task: str, root: Path, tokenizer: str, engine: MockEngine) -> None:
+async def test_what_is_written_is_decoded_as_in_an_evaluation(
+    task: str, root: Path, tokenizer: str, engine: MockEngine
+) -> None:
     loaded = tokenizers_of_bases.load(root / "tokenizers", tokenizer)
     ids = [*loaded("the card is lost")["input_ids"], loaded.eos_token_id]
-    engine.answers = lambda path, body: {"choices": [{"token_ids": ids, "finish_reason": "stop"}]}
-    running.write_root(root, releases.routes(releases.target(tokenizer, (engine.url,), task=task, tokenization=WRITES), api="Task"))
+    engine.answers = lambda _, __: {"choices": [{"token_ids": ids, "finish_reason": "stop"}]}
+    running.write_root(
+        root, releases.routes(releases.target(tokenizer, (engine.url,), task=task, tokenization=WRITES), api="Task")
+    )
     async with running.gateway(root) as gateway:
         assert (await gateway.post("/v1/predict", {"text": "card"}))[:2] == (200, {"text": "the card is lost"})
         body = engine.asked[0][1]
         assert (body["max_tokens"], body["temperature"], body["stop_token_ids"]) == (7, 0, [loaded.eos_token_id])
-        engine.answers = lambda path, body: {"choices": [{"token_ids": ids, "finish_reason": "abort"}]}
+        engine.answers = lambda _, __: {"choices": [{"token_ids": ids, "finish_reason": "abort"}]}
         assert (await gateway.post("/v1/predict", {"text": "card"}))[1]["error"]["code"] == "engine_error"
 
 
@@ -117,8 +132,16 @@ async def test_what_is_no_question_of_the_task(root: Path, tokenizer: str, engin
 async def test_what_is_answered_when_no_engine_does(root: Path, tokenizer: str, engine: MockEngine) -> None:
     target = releases.target(tokenizer, (engine.url,))
     fallback = {"static": {"label": "top up"}}
-    running.write_root(root, releases.routes(target, api="Task", fallback=fallback, output_schema={"properties": {"label": {"not": {"const": "lost pin"}}}}))
-    engine.answers = lambda path, body: web.Response(status=500)
+    running.write_root(
+        root,
+        releases.routes(
+            target,
+            api="Task",
+            fallback=fallback,
+            output_schema={"properties": {"label": {"not": {"const": "lost pin"}}}},
+        ),
+    )
+    engine.answers = lambda _, __: web.Response(status=500)
     async with running.gateway(root) as gateway:
         status, document, headers = await gateway.post("/v1/predict", {"text": "a"})
         assert (status, document, headers["x-stagecoach-fallback"]) == (200, {"label": "top up"}, "static")
@@ -128,18 +151,28 @@ async def test_what_is_answered_when_no_engine_does(root: Path, tokenizer: str, 
         assert sum(counted["latency"]["bins"]) == 0
 
 
-async def test_deployments_that_fall_back_to_each_other_end_with_an_error(root: Path, tokenizer: str, engine: MockEngine) -> None:
-    engine.answers = lambda path, body: web.Response(status=500)
+async def test_deployments_that_fall_back_to_each_other_end_with_an_error(
+    root: Path, tokenizer: str, engine: MockEngine
+) -> None:
+    engine.answers = lambda _, __: web.Response(status=500)
     target = releases.target(tokenizer, (engine.url,))
     running.write_root(root, releases.routes(target, api="Task"))
     async with running.gateway(root) as one, running.gateway(root) as other:
         for from_, to in ((one, other), (other, one)):
             url = f"http://localhost:{to.port}"
-            assert (await from_.put(releases.routes(target, api="Task", revision=2, fallback={"gateway": url})))[0] == 200
+            assert (await from_.put(releases.routes(target, api="Task", revision=2, fallback={"gateway": url})))[
+                0
+            ] == 200
         status, document, _ = await one.post("/v1/predict", {"text": "a"})
         assert (status, document["error"]["code"]) == (508, "too_many_hops")
         assert len(engine.asked) == 3
-        engine.answers = lambda path, body: {"choices": [{"token_ids": [body["allowed_token_ids"][0]], "finish_reason": "stop"}]} if len(engine.asked) == 5 else web.Response(status=500) if len(engine.asked) < 5 else {"choices": [{"token_ids": [body["allowed_token_ids"][0]], "finish_reason": "stop"}]}
+
+        def fails_once(_: str, body: dict[str, Any]) -> Any:
+            if len(engine.asked) == 4:
+                return web.Response(status=500)
+            return {"choices": [{"token_ids": [body["allowed_token_ids"][0]], "finish_reason": "stop"}]}
+
+        engine.answers = fails_once
         status, document, headers = await one.post("/v1/predict", {"text": "a"})
         assert (status, headers["x-stagecoach-fallback"]) == (200, "gateway")
         assert document["label"] in LABELS

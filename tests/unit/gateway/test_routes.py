@@ -69,9 +69,9 @@ def test_a_weight_that_is_not_renewed_runs_out_and_the_stable_release_takes_all(
     [
         (lambda text: text.replace('\\"revision\\":1', '\\"revision\\":9'), "signature is not that of this key"),
         (lambda text: text.replace('"signature":"hmac-sha256:', '"signature":"hmac-sha256:0')[:-3] + '"}', "signature"),
-        (lambda text: "{}", "no signed document"),
-        (lambda text: "\x00", "no signed document"),
-        (lambda text: " " * 2_000_000, "longer than"),
+        (lambda _: "{}", "no signed document"),
+        (lambda _: "\x00", "no signed document"),
+        (lambda _: " " * 2_000_000, "longer than"),
     ],
 )
 def test_what_is_not_signed_is_not_taken(change, message: str) -> None:  # type: ignore[no-untyped-def]
@@ -92,7 +92,14 @@ def test_a_key_that_could_be_guessed_signs_nothing() -> None:
     ("changes", "message"),
     [
         ({"stable": None, "candidate": releases.candidate(OTHER, 5)}, "beside a stable release"),
-        ({"candidate": releases.candidate(releases.target("sha256:" + "cd" * 32, ("http://a:1",), task="Generation"), 5)}, "one task"),
+        (
+            {
+                "candidate": releases.candidate(
+                    releases.target("sha256:" + "cd" * 32, ("http://a:1",), task="Generation"), 5
+                )
+            },
+            "one task",
+        ),
         ({"fallback": {"static": {}, "gateway": "http://a:1"}}, "static or gateway"),
         ({"revision": 0}, "greater than or equal to 1"),
         ({"later": 1}, "Extra inputs"),
@@ -100,7 +107,7 @@ def test_a_key_that_could_be_guessed_signs_nothing() -> None:
 )
 def test_routes_that_do_not_go_together(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        releases.routes(STABLE, **{**changes})
+        releases.routes(**({"stable": STABLE} | changes))
 
 
 @pytest.mark.parametrize("model", ["../x", "a/b", "", ".hidden", "a b"])
@@ -116,21 +123,22 @@ def test_in_whatever_order_they_come_the_newest_stays(order: list[int], again: i
 
 async def _newest_stays(order: list[int], again: int) -> None:
     taken: list[int] = []
+    refused: list[bool] = []
     current = Current(DEPLOYMENT, ROUTES_KEY, Path("/nowhere"), lambda loaded: taken.append(loaded.routes.revision))
     for revision in [*order, order[again]]:
         document = sign(releases.routes(None, revision=revision), ROUTES_KEY).line()
         try:
             assert (await current.take(document)).revision == revision
         except Refused as error:
-            assert error.stale
-            assert revision < max(taken)
+            refused.append(error.stale and revision < max(taken))
+    assert all(refused)
     assert taken == sorted(set(taken))
     assert current.loaded is not None
     assert current.loaded.routes.revision == 7
 
 
 async def test_another_document_of_the_same_revision_or_of_another_deployment() -> None:
-    current = Current(DEPLOYMENT, ROUTES_KEY, Path("/nowhere"), lambda loaded: None)
+    current = Current(DEPLOYMENT, ROUTES_KEY, Path("/nowhere"), lambda _: None)
     await current.take(sign(releases.routes(None), ROUTES_KEY).line())
     with pytest.raises(Refused, match="is not newer") as caught:
         await current.take(sign(releases.routes(None, timeout=9), ROUTES_KEY).line())
@@ -140,13 +148,19 @@ async def test_another_document_of_the_same_revision_or_of_another_deployment() 
     with pytest.raises(Refused, match="mount the tokenizer there"):
         await current.take(sign(releases.routes(STABLE, revision=2), ROUTES_KEY).line())
     with pytest.raises(Refused, match="is no JSON Schema"):
-        await current.take(sign(releases.routes(None, revision=2, input_schema={"type": "nonsense"}), ROUTES_KEY).line())
+        await current.take(
+            sign(releases.routes(None, revision=2, input_schema={"type": "nonsense"}), ROUTES_KEY).line()
+        )
     with pytest.raises(Refused, match="cannot be used"):
-        await current.take(sign(releases.routes(None, revision=2, input_schema={"$ref": "http://a/b"}), ROUTES_KEY).line())
+        await current.take(
+            sign(releases.routes(None, revision=2, input_schema={"$ref": "http://a/b"}), ROUTES_KEY).line()
+        )
     assert current.acknowledgement.revision == 1
 
 
-async def test_a_gateway_takes_newer_routes_and_acknowledges_them(gateway: Running, engine: MockEngine, tokenizer: str) -> None:
+async def test_a_gateway_takes_newer_routes_and_acknowledges_them(
+    gateway: Running, engine: MockEngine, tokenizer: str
+) -> None:
     first = releases.target(tokenizer, (engine.url,))
     second = releases.target(tokenizer, (engine.url,), model="second", artifact="22")
     newer = releases.routes(first, revision=2, candidate=releases.candidate(second, 50))
@@ -160,7 +174,10 @@ async def test_a_gateway_takes_newer_routes_and_acknowledges_them(gateway: Runni
     seen = [(await gateway.post("/v1/chat/completions", CHAT))[2]["x-stagecoach-release"] for _ in range(20)]
     assert seen.count(second.release) == 10
     assert [body["model"] for _, body, _ in engine.asked].count("second") == 10
-    sticky = {(await gateway.post("/v1/chat/completions", CHAT | {"user": "me"}))[2]["x-stagecoach-release"] for _ in range(20)}
+    sticky = {
+        (await gateway.post("/v1/chat/completions", CHAT | {"user": "me"}))[2]["x-stagecoach-release"]
+        for _ in range(20)
+    }
     assert len(sticky) == 1
 
 
@@ -200,7 +217,9 @@ async def test_a_mounted_document_that_changes_is_taken(gateway: Running, engine
     assert "routes_revision 3.0" in (await gateway.get(f"{gateway.admin}/metrics"))[1]
 
 
-async def test_it_is_ready_when_it_was_told_the_newest_routes_or_nobody_tells(root: Path, tokenizer: str, engine: MockEngine) -> None:
+async def test_it_is_ready_when_it_was_told_the_newest_routes_or_nobody_tells(
+    root: Path, tokenizer: str, engine: MockEngine
+) -> None:
     routes = releases.routes(releases.target(tokenizer, (engine.url,)), revision=2)
     running.write_root(root, routes)
     async with running.gateway(root, STAGECOACH_CONFIRM_SECONDS="600") as gateway:

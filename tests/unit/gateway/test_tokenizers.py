@@ -11,7 +11,16 @@ from stagecoach_gateway import tokenizers_of_bases
 from stagecoach_gateway.tokenizers_of_bases import BadTokenizer
 from tests.unit.gateway import releases
 
-TEXTS = ["my card was lost", "", "  ", "größe 漢字 🎉", "<end> <turn>", "a , b . c ?", "it 's n't the card .", "{{ x }} {% y %}"]
+TEXTS = [
+    "my card was lost",
+    "",
+    "  ",
+    "größe 漢字 🎉",
+    "<end> <turn>",
+    "a , b . c ?",
+    "it 's n't the card .",
+    "{{ x }} {% y %}",
+]
 
 
 def test_a_folder_that_is_not_what_its_digest_says(tmp_path: Path) -> None:
@@ -38,7 +47,10 @@ def _compare(library, folder: Path, ours: tokenizers_of_bases.BaseTokenizer) -> 
     assert ours.eos_token_id == theirs.eos_token_id
     assert set(ours.all_special_ids) == set(theirs.all_special_ids)
     family = Family.DECODER if ours.chat_template else Family.ENCODER
-    for rule in (Tokenization(max_length=16, overflow=Overflow.TRUNCATE), Tokenization(max_length=512, overflow=Overflow.TRUNCATE)):
+    for rule in (
+        Tokenization(max_length=16, overflow=Overflow.TRUNCATE),
+        Tokenization(max_length=512, overflow=Overflow.TRUNCATE),
+    ):
         prompt = Prompt(system="route" if ours.chat_template else None, template="a : {text}")
         one, other = (encoder_for(family, each, prompt, rule) for each in (ours, theirs))
         assert one.frame == other.frame
