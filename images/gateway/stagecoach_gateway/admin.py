@@ -29,7 +29,7 @@ class Admin:
         self._patience = confirm_seconds
         self._began = asyncio.get_running_loop().time()
         self._registry = CollectorRegistry()
-        self._registry.register(self)  # type: ignore[arg-type]
+        self._registry.register(self)
 
     async def handle(self, request: Request, answer: Answer) -> None:
         """Answer."""

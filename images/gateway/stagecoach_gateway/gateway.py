@@ -32,8 +32,13 @@ MOST_HOPS = 3
 class AnyEndpoint(Protocol):
     """A path at which a release answers."""
 
-    path: str
-    summary: str
+    @property
+    def path(self) -> str:
+        """Where it is."""
+
+    @property
+    def summary(self) -> str:
+        """What it is, in a few words."""
 
     @property
     def document(self) -> dict[str, Any]:
@@ -164,7 +169,7 @@ class Gateway:
         if request.path == b"/v1/models":
             _only(request, b"GET")
             answer.send(200, _models(routes.name))
-        elif request.path == feedback.PATH and self.keeper.able:
+        elif request.path == feedback.PATH.encode() and self.keeper.able:
             _only(request, b"POST")
             self.rates.take(client, routes.rate_limits, asyncio.get_running_loop().time())
             document, counted = feedback.checked(body_of(request), client, self._seal, self.counts)

@@ -77,7 +77,7 @@ async def _classified(ask: "Ask") -> dict[str, Any]:
     encoder, labels = ask.ready.encoder, ask.ready.target.labels or ()
     parts = _counted(ask, encoder)
     found = await ask.ask("/classify", input=[list(part.ids) for part in parts])
-    each = [row.get("probs") for row in sorted(_rows(found), key=lambda row: row.get("index", 0))]
+    each: list[Any] = [row.get("probs") for row in sorted(_rows(found), key=lambda row: row.get("index", 0))]
     if len(each) != len(parts) or any(not _probabilities(row, len(labels)) for row in each):
         raise Refusal("engine_error", "The engine gave no probability for each label.")
     combine = encoder.tokenization.chunk.combine if encoder.tokenization.chunk else None

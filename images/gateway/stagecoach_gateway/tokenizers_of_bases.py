@@ -4,7 +4,7 @@ transformers does the same, and takes seconds and hundreds of megabytes for it; 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,32 +30,13 @@ class BaseTokenizer:
         self.inner = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.inner.no_padding()
         self.inner.no_truncation()
-        self._settings = _json(folder / "tokenizer_config.json")
-        self.chat_template: Any = _template(folder, self._settings)
-
-    @cached_property
-    def special(self) -> dict[str, str]:
-        """Special tokens by name, as chat templates know them."""
-        found = {}
-        for name, value in self._settings.items():
-            text = value.get("content") if isinstance(value, dict) else value
-            if name.endswith("_token") and isinstance(text, str):
-                found[name] = text
-        return found
-
-    @cached_property
-    def eos_token_id(self) -> int | None:
-        """The token that ends a text."""
-        token = self.special.get("eos_token")
-        found: int | None = self.inner.token_to_id(token) if token is not None else None
-        return found
-
-    @cached_property
-    def all_special_ids(self) -> list[int]:
-        """All tokens that are no text."""
-        names = [*self.special.values(), *_extra(self._settings)]
-        ids = [self.inner.token_to_id(name) for name in names]
-        return [found for found in dict.fromkeys(ids) if found is not None]
+        settings = _json(folder / "tokenizer_config.json")
+        self.chat_template: Any = _template(folder, settings)
+        self._special = _special(settings)
+        eos = self._special.get("eos_token")
+        self.eos_token_id: int | None = self.inner.token_to_id(eos) if eos is not None else None
+        ids = [self.inner.token_to_id(name) for name in (*self._special.values(), *_extra(settings))]
+        self.all_special_ids: list[int] = [found for found in dict.fromkeys(ids) if found is not None]
 
     def __call__(self, text: str, **options: Any) -> Mapping[str, Any]:
         """Return the tokens of a text, and where each of them is."""
@@ -65,11 +46,11 @@ class BaseTokenizer:
     def apply_chat_template(self, conversation: list[dict[str, str]], **options: Any) -> str:
         """Return a conversation as one text."""
         options.pop("tokenize", None)
-        return self._compiled.render(messages=conversation, tools=None, documents=None, **self.special, **options)
+        return self._compiled.render(messages=conversation, tools=None, documents=None, **self._special, **options)
 
-    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool) -> str:
+    def decode(self, token_ids: list[int], *, skip_special_tokens: bool) -> str:
         """Return the text of tokens."""
-        text: str = self.inner.decode(list(token_ids), skip_special_tokens=skip_special_tokens)
+        text: str = self.inner.decode(token_ids, skip_special_tokens=skip_special_tokens)
         return text
 
     @cached_property
@@ -84,7 +65,7 @@ class BaseTokenizer:
 class _Generation(jinja2.ext.Extension):
     """`{% generation %}`: marks for a training what the assistant says, and changes nothing."""
 
-    tags = frozenset({"generation"})
+    tags = {"generation"}  # noqa: RUF012 - as the base class has it
 
     def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
         """Return what stands between the marks."""
@@ -122,6 +103,16 @@ def _template(folder: Path, settings: Mapping[str, Any]) -> str | None:
     found = file.read_text() if file.is_file() else settings.get("chat_template")
     if found is not None and not isinstance(found, str):
         raise BadTokenizer(f"{folder} has several chat templates, and which one to use is not said.")
+    return found
+
+
+def _special(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return special tokens by name, as chat templates know them."""
+    found = {}
+    for name, value in settings.items():
+        text = value.get("content") if isinstance(value, dict) else value
+        if name.endswith("_token") and isinstance(text, str):
+            found[name] = text
     return found
 
 

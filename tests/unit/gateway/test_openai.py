@@ -84,7 +84,7 @@ async def test_an_engine_that_dies_in_mid_stream_is_an_error_to_the_client(
         request.transport.abort()
         return response
 
-    engine.stream = stream  # type: ignore[method-assign]
+    engine.stream = stream  # type: ignore[assignment, method-assign]
     client = openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key="any", max_retries=0)
     answer = await client.chat.completions.create(
         model="intents", messages=[{"role": "user", "content": "a"}], stream=True

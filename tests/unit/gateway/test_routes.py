@@ -4,6 +4,7 @@ import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -105,7 +106,7 @@ def test_a_key_that_could_be_guessed_signs_nothing() -> None:
         ({"later": 1}, "Extra inputs"),
     ],
 )
-def test_routes_that_do_not_go_together(changes: dict[str, object], message: str) -> None:
+def test_routes_that_do_not_go_together(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         releases.routes(**({"stable": STABLE} | changes))
 
@@ -155,7 +156,8 @@ async def test_another_document_of_the_same_revision_or_of_another_deployment() 
         await current.take(
             sign(releases.routes(None, revision=2, input_schema={"$ref": "http://a/b"}), ROUTES_KEY).line()
         )
-    assert current.acknowledgement.revision == 1
+    assert current.loaded
+    assert current.loaded.routes.revision == 1
 
 
 async def test_a_gateway_takes_newer_routes_and_acknowledges_them(
