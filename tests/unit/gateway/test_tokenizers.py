@@ -47,11 +47,10 @@ def _compare(library, folder: Path, ours: tokenizers_of_bases.BaseTokenizer) -> 
     assert ours.eos_token_id == theirs.eos_token_id
     assert set(ours.all_special_ids) == set(theirs.all_special_ids)
     family = Family.DECODER if ours.chat_template else Family.ENCODER
-    for rule in (
-        Tokenization(max_length=16, overflow=Overflow.TRUNCATE),
-        Tokenization(max_length=512, overflow=Overflow.TRUNCATE),
-    ):
-        prompt = Prompt(system="route" if ours.chat_template else None, template="a : {text}")
+    prompt = Prompt(system="route" if ours.chat_template else None, template="a : {text}")
+    whole = Tokenization(max_length=512, overflow=Overflow.TRUNCATE)
+    frame = encoder_for(family, ours, prompt, whole).frame
+    for rule in (whole, Tokenization(max_length=max(8, len(frame) + 4), overflow=Overflow.TRUNCATE)):
         one, other = (encoder_for(family, each, prompt, rule) for each in (ours, theirs))
         assert one.frame == other.frame
         for text in TEXTS:
