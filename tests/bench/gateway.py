@@ -25,7 +25,7 @@ from tests.bench import asking
 from tests.unit.gateway import releases, running
 
 ROOT = Path(__file__).parents[2]
-KEY = "key-of-the-benchmark-0123456789"
+KEY = "sk-of-the-benchmark-0123456789abcdef0123456789"
 TEXT = "I lost my card yesterday in the supermarket, and now somebody has paid with it. How do I block it, and when do I get another one?"
 CLIENTS = 32
 STREAMS = 300

@@ -35,7 +35,7 @@ class EngineConnection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self.deadline: float | None = None
         self.status = 0
-        self.complete = False
+        self.complete = self._keeps = False
         self.touched = False  # whether anything has come back
         self._parts: deque[bytes] = deque()
         self._size = 0
@@ -65,6 +65,7 @@ class EngineConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """The status is known."""
         self.status = self._parser.get_status_code()
+        self._keeps = self._parser.should_keep_alive()  # only now does the parser know
         self._wake()
 
     def on_body(self, data: bytes) -> None:
@@ -89,7 +90,7 @@ class EngineConnection(asyncio.Protocol):
     @property
     def keeps(self) -> bool:
         """Whether the engine lets another request follow."""
-        return self.complete and self.usable and self._parser.should_keep_alive()
+        return self.complete and self.usable and self._keeps
 
     def send(self, data: bytes, deadline: float) -> None:
         """Ask. Raises _Lost."""

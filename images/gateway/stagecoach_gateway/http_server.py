@@ -105,6 +105,7 @@ class Server:
     def __init__(self, handler: Handler, connections: int = limits.CONNECTIONS) -> None:
         self.handler = handler
         self.connections: set[Connection] = set()
+        self.leaving: set[Connection] = set()  # those that were refused, and read it
         self.most = connections
         self.draining = False
         self.date = b""
@@ -145,7 +146,7 @@ class Server:
     def sweep(self, now: float) -> None:
         """End what has taken too long."""
         self.date = f"date: {formatdate(usegmt=True)}\r\n".encode()
-        for connection in list(self.connections):
+        for connection in (*self.connections, *self.leaving):
             connection.check(now)
 
 
@@ -195,6 +196,7 @@ class Connection(asyncio.Protocol):
         """Stop to answer: nobody would read it."""
         del exc
         self.server.connections.discard(self)
+        self.server.leaving.discard(self)
         self._transport = None
         if self._task:
             self._task.cancel()
@@ -400,7 +402,8 @@ class Connection(asyncio.Protocol):
         self._lingering = True
         self._deadline = self._loop.time() + limits.LINGER_SECONDS
         self._transport.write_eof()
-        self.server.connections.add(self)
+        self.server.connections.discard(self)
+        self.server.leaving.add(self)
 
 
 def _too_large() -> Refusal:

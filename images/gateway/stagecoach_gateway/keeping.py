@@ -58,15 +58,11 @@ class Keeper:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.able = folder.is_dir()  # whether there is a folder to write to
         self._waiting: asyncio.Queue[tuple[str, dict[str, Any], tuple[str, ...]]] = asyncio.Queue(MOST_WAITING)
         self.dropped = 0
         self.keep_seconds = 30 * 86_400
         self._swept = 0.0
-
-    @property
-    def able(self) -> bool:
-        """Whether there is a folder to write to."""
-        return self._folder.is_dir()
 
     def keep(self, kind: str, document: dict[str, Any], redact: tuple[str, ...] = ()) -> bool:
         """Have a document written, without what is to be redacted; return whether it will be."""

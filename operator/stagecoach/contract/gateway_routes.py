@@ -7,6 +7,7 @@ takes no document of another deployment, none that is older than what it has, an
 import hashlib
 import hmac
 from datetime import datetime
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, Field, StringConstraints, ValidationError, model_validator
@@ -39,7 +40,7 @@ class Target(ContractModel):
     model: ModelName = Field(description="What the engines call it; no client ever sees or says this name.")
     engines: tuple[EngineUrl, ...] = Field(min_length=1, max_length=16)
 
-    @property
+    @cached_property
     def release(self) -> Digest:
         """What answers, verdicts and counts name it by."""
         return self.described.release.digest

@@ -26,7 +26,7 @@ class MockEngine:
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, Any], dict[str, str]]] = []
         self.now = 0
-        self.most_connections = 0
+        self.connections: set[Any] = set()
         self.chunks = 3
         self.pace = 0.0
         self.answers: Callable[[str, dict[str, Any]], Any] | None = None
@@ -50,6 +50,7 @@ class MockEngine:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.asked.append((request.path, body, dict(request.headers)))
+        self.connections.add(request.transport and request.transport.get_extra_info("peername"))
         self.now += 1
         try:
             if self.answers is not None:

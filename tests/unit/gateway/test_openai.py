@@ -192,6 +192,14 @@ async def test_it_asks_again_only_where_it_was_surely_not_answered(
         assert len(engine.asked) == 1
 
 
+async def test_connections_to_engines_are_kept(gateway: Running, engine: MockEngine) -> None:
+    for _ in range(10):
+        assert (await gateway.post("/v1/chat/completions", CHAT))[0] == 200
+        async with gateway.session.post(f"{gateway.url}/v1/chat/completions", json=CHAT | {"stream": True}) as response:
+            assert "[DONE]" in await response.text()
+    assert len(engine.connections) == 1
+
+
 async def test_draining_ends_what_was_begun(gateway: Running, engine: MockEngine) -> None:
     engine.chunks, engine.pace = 20, 0.2
     answering = asyncio.create_task(gateway.post("/v1/chat/completions", CHAT))
