@@ -219,7 +219,8 @@ def litellm(folder: Path, engine: int, stack: ExitStack) -> Proxy | None:
         return None
     proxy = Proxy("LiteLLM", free_port(), "intents")
     parameters = {"model": "openai/engine-model", "api_base": f"http://127.0.0.1:{engine}/v1", "api_key": "none"}
-    config = {"model_list": [{"model_name": "intents", "litellm_params": parameters}]}
+    models = [{"model_name": "intents", "litellm_params": parameters}]
+    config = {"model_list": models, "general_settings": {"master_key": KEY}}  # without a key it does not start
     (folder / "litellm.yaml").write_text(json.dumps(config))
     command = [
         program,

@@ -2,8 +2,9 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -16,8 +17,11 @@ from stagecoach_gateway.errors import Refusal
 from stagecoach_gateway.http_server import JSON, Answer, Request
 from stagecoach_gateway.keeping import Keeper
 
+Work = TypeVar("Work")
 # Longer texts are made tokens beside the loop, which has to serve others meanwhile.
 LONG_TEXT = 4096
+# What is looked at of a text in OpenAI's API, where no engine has said yet that it is too long.
+COUNTED_CHARACTERS = 100_000
 # What is kept of a stream for a sample.
 HEARD_CHARACTERS = 20_000
 
@@ -108,15 +112,24 @@ class Ask:
     def count_texts(self, texts: list[str]) -> None:
         """Count what texts look like, once the engine has been asked."""
         if sum(map(len, texts)) > LONG_TEXT:
-            self._loop.run_in_executor(None, self._count, texts)
+            self._loop.run_in_executor(None, self._tokens, texts).add_done_callback(
+                lambda done: self._count(done.result())
+            )
         else:
-            self._loop.call_soon(self._count, texts)
+            self._loop.call_soon(lambda: self._count(self._tokens(texts)))
 
-    def _count(self, texts: list[str]) -> None:
-        encoder = self.ready.encoder
+    def _tokens(self, texts: list[str]) -> list[Encoded]:
+        tokenizer = self.ready.encoder.tokenizer
+        each = (tokenizer(text[:COUNTED_CHARACTERS], add_special_tokens=False)["input_ids"] for text in texts)
+        return [Encoded(tuple(ids), "", truncated=False) for ids in each]
+
+    def _count(self, texts: list[Encoded]) -> None:
         for text in texts:
-            ids = encoder.tokenizer(text, add_special_tokens=False)["input_ids"]
-            self.counted.text((), encoder.tokenization.max_length, [Encoded(tuple(ids), "", truncated=False)])
+            self.counted.text((), self.ready.encoder.tokenization.max_length, [text])
+
+    async def beside(self, work: Callable[[], Work], text: str) -> Work:
+        """Return what work on a text comes to; where that is long, others are served meanwhile."""
+        return work() if len(text) <= LONG_TEXT else await self._loop.run_in_executor(None, work)
 
     def first(self) -> None:
         """A stream begins."""

@@ -1,7 +1,7 @@
 """Counts by release: plain numbers while requests are answered, a document or Prometheus' text when somebody asks."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -10,7 +10,7 @@ from stagecoach.contract.gateway_counts import SECONDS, Durations, GatewayCounts
 from stagecoach.contract.profiles import Profiler
 from stagecoach.contract.prompts import Encoded
 
-# Releases that are counted; the one that was counted longest ago is forgotten first.
+# Releases that are counted; those that are in no route any more are forgotten first.
 MOST_RELEASES = 32
 # What `release` says where no release had to answer.
 NONE = "none"
@@ -94,9 +94,13 @@ class Counts:
         found = self._releases.get(release)
         if found is None:
             found = self._releases[release] = Counted(release)
-            while len(self._releases) > MOST_RELEASES:
-                del self._releases[next(iter(self._releases))]
         return found
+
+    def forget(self, but: Collection[str]) -> None:
+        """Forget the oldest where there are too many, but none of those that are served."""
+        gone = [release for release in self._releases if release not in but]
+        for release in gone[: max(0, len(self._releases) - MOST_RELEASES)]:
+            del self._releases[release]
 
     def beginning(self, digits: str) -> Counted | None:
         """Return where the release is counted whose digest begins so."""

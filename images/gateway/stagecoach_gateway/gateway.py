@@ -79,6 +79,7 @@ class Gateway:
             openapi.document(routes, list(self._endpoints.values()), feedback=self.keeper.able)
         )
         self.engines.keep([url for target in routes.targets for url in target.engines])
+        self.counts.forget(but=loaded.ready)
         if routes.sampling:
             self.keeper.keep_seconds = routes.sampling.keep_seconds
 

@@ -56,9 +56,10 @@ class Predict:
         ask.send(document)
 
 
-def _prompts(ask: "Ask", encoder: Encoder) -> tuple[Encoded, ...]:
+async def _prompts(ask: "Ask", encoder: Encoder) -> tuple[Encoded, ...]:
+    text = ask.body["text"]
     try:
-        return encoder.chunks(ask.body["text"])
+        return await ask.beside(lambda: encoder.chunks(text), text)
     except TooLong as error:
         message = f"The prompt has {error.tokens} tokens, and {error.limit} are read: shorten the text."
         raise Refusal("text_too_long", message, param="text") from error
@@ -66,8 +67,8 @@ def _prompts(ask: "Ask", encoder: Encoder) -> tuple[Encoded, ...]:
         raise Refusal("invalid_request", error.problem.message, param="text") from error
 
 
-def _counted(ask: "Ask", encoder: Encoder) -> tuple[Encoded, ...]:
-    parts = _prompts(ask, encoder)
+async def _counted(ask: "Ask", encoder: Encoder) -> tuple[Encoded, ...]:
+    parts = await _prompts(ask, encoder)
     ask.counted.text(encoder.frame, encoder.tokenization.max_length, parts)
     return parts
 
@@ -75,7 +76,7 @@ def _counted(ask: "Ask", encoder: Encoder) -> tuple[Encoded, ...]:
 async def _classified(ask: "Ask") -> dict[str, Any]:
     """A head gives each label a probability, in each chunk."""
     encoder, labels = ask.ready.encoder, ask.ready.target.labels or ()
-    parts = _counted(ask, encoder)
+    parts = await _counted(ask, encoder)
     found = await ask.ask("/classify", input=[list(part.ids) for part in parts])
     each: list[Any] = [row.get("probs") for row in sorted(_rows(found), key=lambda row: row.get("index", 0))]
     if len(each) != len(parts) or any(not _probabilities(row, len(labels)) for row in each):
@@ -88,7 +89,7 @@ async def _classified(ask: "Ask") -> dict[str, Any]:
 async def _chosen(ask: "Ask") -> dict[str, Any]:
     """A model that writes chooses, at each place where labels part, the likeliest token of those that go on."""
     choice, labels = ask.ready.choice, ask.ready.target.labels or ()
-    prompt = _counted(ask, ask.ready.encoder)[0].ids
+    prompt = (await _counted(ask, ask.ready.encoder))[0].ids
     written: tuple[int, ...] = ()
     while following := choice.following(written):
         token = following[0]
@@ -103,7 +104,7 @@ async def _chosen(ask: "Ask") -> dict[str, Any]:
 
 async def _written(ask: "Ask") -> dict[str, Any]:
     encoder = ask.ready.encoder
-    prompt = _counted(ask, encoder)[0].ids
+    prompt = (await _counted(ask, encoder))[0].ids
     most = encoder.tokenization.max_target_length or 1
     written = await _complete(ask, list(prompt), max_tokens=most, stop_token_ids=[encoder.end[-1]])
     return {"text": encoder.tokenizer.decode(written, skip_special_tokens=True)}
@@ -111,9 +112,9 @@ async def _written(ask: "Ask") -> dict[str, Any]:
 
 async def _embedded(ask: "Ask") -> dict[str, Any]:
     if ask.body.get("kind") == "passage":
-        ids = _prompts(ask, ask.ready.passages)[0].ids  # not counted: passages are not what production is asked
+        ids = (await _prompts(ask, ask.ready.passages))[0].ids  # not counted: passages are not what production is asked
     else:
-        ids = _counted(ask, ask.ready.encoder)[0].ids
+        ids = (await _counted(ask, ask.ready.encoder))[0].ids
     found = await ask.ask("/v1/embeddings", input=list(ids), encoding_format="float")
     rows = _rows(found)
     return {"embedding": rows[0].get("embedding") if rows else None}

@@ -29,14 +29,17 @@ async def test_counts_are_a_document_and_prometheus_says_the_same(gateway: Runni
         await response.read()
     await gateway.post("/v1/embeddings", {"model": "intents", "input": ["one", "one two three four"]})
     await gateway.post("/v1/chat/completions", {})
+    await gateway.post("/v1/embeddings", {"model": "intents", "input": "two " * 5000})  # counted beside the loop
     counts = GatewayCounts.model_validate(await gateway.counts())
     (found,) = counts.releases
-    assert (found.requests, found.errors, found.abandoned) == (5, {}, 0)
-    assert (sum(found.latency.bins), sum(found.first_token.bins)) == (5, 1)
-    assert (found.prompt_tokens, found.completion_tokens) == (5 * 5, 4 * 2 + 3)
+    assert (found.requests, found.errors, found.abandoned) == (6, {}, 0)
+    assert (sum(found.latency.bins), sum(found.first_token.bins)) == (6, 1)
+    assert (found.prompt_tokens, found.completion_tokens) == (6 * 5, 5 * 2 + 3)
     assert found.profile is not None
-    assert found.profile.prompts == 6
-    assert found.profile.lengths[:5] == (1, 0, 4, 1, 0)  # the system's turn is no text of a client
+    assert found.profile.prompts == 7
+    assert found.profile.lengths[:5] == (1, 0, 4, 1, 0)
+    assert found.profile.lengths[-1] == 1
+    assert max(found.profile.vocabulary) >= 5000  # the system's turn is no text of a client
     _, text = await gateway.get(f"{gateway.admin}/metrics")
     samples = {
         (s.name, s.labels.get("release"), s.labels.get("le"), s.labels.get("code")): s.value
@@ -44,11 +47,11 @@ async def test_counts_are_a_document_and_prometheus_says_the_same(gateway: Runni
         for s in family.samples
     }
     release = found.release
-    assert samples["stagecoach_gateway_requests_total", release, None, None] == 5
+    assert samples["stagecoach_gateway_requests_total", release, None, None] == 6
     assert samples["stagecoach_gateway_errors_total", "none", None, "invalid_request"] == 1
-    assert samples["stagecoach_gateway_latency_seconds_count", release, None, None] == 5
-    assert samples["stagecoach_gateway_latency_seconds_bucket", release, "+Inf", None] == 5
-    assert samples["stagecoach_gateway_completion_tokens_total", release, None, None] == 11
+    assert samples["stagecoach_gateway_latency_seconds_count", release, None, None] == 6
+    assert samples["stagecoach_gateway_latency_seconds_bucket", release, "+Inf", None] == 6
+    assert samples["stagecoach_gateway_completion_tokens_total", release, None, None] == 13
     assert samples["stagecoach_gateway_routes_revision", None, None, None] == 1
     assert (await gateway.get(f"{gateway.admin}/counts"))[0] == 401
 

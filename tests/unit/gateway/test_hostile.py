@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from stagecoach_gateway import limits
+from stagecoach_gateway.http_server import Answer, Request, Server
 from tests.unit.gateway.running import MockEngine, Running
 
 PATH = b"POST /v1/chat/completions HTTP/1.1\r\n"
@@ -215,3 +216,25 @@ async def test_random_bytes_never_end_the_gateway(gateway: Running) -> None:
         await asyncio.gather(*(one() for _ in range(30)))
     assert (await gateway.post("/v1/chat/completions", json.loads(BODY)))[0] == 200
     assert not any("Traceback" in line for line in gateway.log), gateway.log
+
+
+async def test_who_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SLOW_SECONDS", 0.5)
+    ended = asyncio.Event()
+
+    async def endless(_: Request, answer: Answer) -> None:
+        answer.begin([])
+        try:
+            while True:
+                await answer.part(b"x" * 10_000)
+        finally:
+            ended.set()
+
+    server = Server(endless)
+    port = await server.start("127.0.0.1", 0)
+    _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
+    writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    await asyncio.wait_for(ended.wait(), 10)
+    assert not server.connections
+    writer.close()
+    await server.drain(0)

@@ -122,6 +122,7 @@ async def test_what_is_no_question_of_the_task(root: Path, tokenizer: str, engin
             ({"text": "a", "model": "../x"}, "invalid_request", None),
             ({"text": "a" * 300}, "invalid_request", "text"),
             ({"text": "one " * 30}, "text_too_long", "text"),
+            ({"text": "one " * 50_001}, "invalid_request", "text"),
         ]:
             status, document, _ = await gateway.post("/v1/predict", body)
             assert (status, document["error"]["code"], document["error"]["param"]) == (400, code, param), body
