@@ -31,6 +31,7 @@ CLIENTS = 32
 STREAMS = 300
 OPEN_STREAMS = 1000
 START_SECONDS = 180
+WARM_SECONDS = 5  # LiteLLM takes that long
 # The proxy has the first, all else the last.
 CORES = sorted(os.sched_getaffinity(0))
 
@@ -86,7 +87,7 @@ def resident(proxy: Proxy) -> float:
 
 async def turn(proxy: Proxy, seconds: float) -> None:
     """Measure once."""
-    await asking.ask(proxy.port, proxy.request(), CLIENTS, 1)  # warm
+    await asking.ask(proxy.port, proxy.request(), CLIENTS, WARM_SECONDS)
     before = cpu(proxy)
     found = await asking.ask(proxy.port, proxy.request(), CLIENTS, seconds)
     proxy.failed += found.failed

@@ -13,6 +13,7 @@ import jinja2
 import jinja2.ext
 import jinja2.nodes
 import jinja2.parser
+import jinja2.utils
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
@@ -59,6 +60,7 @@ class BaseTokenizer:
         environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=extensions)
         environment.filters["tojson"] = _to_json
         environment.globals["raise_exception"] = _raise
+        environment.globals["namespace"] = _namespace
         return environment.from_string(self.chat_template)
 
 
@@ -123,6 +125,25 @@ def _extra(settings: Mapping[str, Any]) -> list[str]:
 
 def _to_json(value: Any, **options: Any) -> str:
     return json.dumps(value, ensure_ascii=False, **options)
+
+
+class _Namespace(jinja2.utils.Namespace):
+    """As in transformers: a template comes with a base, and nothing of Python's own is within its reach."""
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        _check(name)
+        super().__setitem__(name, value)
+
+
+def _namespace(*parts: Any, **values: Any) -> _Namespace:
+    for name in dict(*parts, **values):
+        _check(name)
+    return _Namespace(*parts, **values)
+
+
+def _check(name: str) -> None:
+    if name.startswith("_"):
+        raise jinja2.exceptions.SecurityError(f"a template may not set {name}")
 
 
 def _raise(message: str) -> None:

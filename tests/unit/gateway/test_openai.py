@@ -115,25 +115,25 @@ async def test_curl_streams(gateway: Running) -> None:
 
 
 async def test_a_client_that_leaves_frees_the_engine_within_a_second(gateway: Running, engine: MockEngine) -> None:
-    engine.chunks, engine.pace = 10_000, 0.02
+    engine.chunks, engine.pace = 10_000, 0.5
     body = json.dumps(CHAT | {"stream": True}).encode()
     request = (
         b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
         % (len(body), body)
     )
     writers = []
-    for _ in range(100):
+    for _ in range(500):
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
         writer.write(request)
         await reader.readuntil(b"w0")
         writers.append(writer)
-    assert engine.now == 100
+    assert engine.now == 500
     for writer in writers:
         writer.close()
     assert await running.until(lambda: engine.now == 0) < 1
     _, metrics = await gateway.get(f"{gateway.admin}/metrics")
     assert "stagecoach_gateway_engine_requests 0.0" in metrics
-    assert (await gateway.counts())["releases"][0]["abandoned"] == 100
+    assert (await gateway.counts())["releases"][0]["abandoned"] == 500
 
 
 async def test_a_client_that_leaves_before_the_answer_frees_the_engine_too(

@@ -7,6 +7,7 @@ import pytest
 
 from stagecoach.contract.inputs import Family, Overflow, Prompt, Tokenization
 from stagecoach.contract.prompts import encoder_for
+from stagecoach.contract.reports import BadInput
 from stagecoach_gateway import tokenizers_of_bases
 from stagecoach_gateway.tokenizers_of_bases import BadTokenizer
 from tests.unit.gateway import releases
@@ -33,6 +34,37 @@ def test_a_folder_that_is_not_what_its_digest_says(tmp_path: Path) -> None:
     shutil.rmtree(folder)
     with pytest.raises(BadTokenizer, match="mount the tokenizer there"):
         tokenizers_of_bases.load(tmp_path, digest)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% set n = namespace(_a=1) %}",
+        "{% set n = namespace(a=1) %}{% set n.__init__ = 2 %}",
+        "{{ ''.__class__.__mro__ }}",
+        "{{ messages.append(1) }}",
+        "{{ raise_exception('no') }}",
+    ],
+)
+def test_a_template_reaches_nothing_but_the_conversation(template: str, tmp_path: Path) -> None:
+    digest = releases.tokenizer(tmp_path)
+    tokenizer = tokenizers_of_bases.load(tmp_path, digest)
+    tokenizer.chat_template = template
+    rule = Tokenization(max_length=16, overflow=Overflow.TRUNCATE)
+    with pytest.raises(BadInput, match="refuses this conversation"):
+        encoder_for(Family.DECODER, tokenizer, Prompt(template="{text}"), rule).encode("a")
+
+
+def test_what_templates_do(tmp_path: Path) -> None:
+    tokenizer = tokenizers_of_bases.load(tmp_path, releases.tokenizer(tmp_path))
+    tokenizer.chat_template = (
+        "{%- set n = namespace(count=0) -%}{%- for m in messages -%}{%- if loop.index > 1 -%}{% break %}{%- endif -%}"
+        "{% generation %}{{ m.content }}{% endgeneration %}{% set n.count = n.count + 1 %}{%- endfor -%}"
+        "{{ n.count }}{{ {'a': 'ö<'} | tojson }}{{ eos_token }}{{ strftime_now('%Y') }}"
+    )
+    rule = Tokenization(max_length=64, overflow=Overflow.TRUNCATE)
+    encoder = encoder_for(Family.DECODER, tokenizer, Prompt(template="{text}"), rule)
+    assert encoder.render("hello") == 'hello1{"a": "ö<"}<end>2024'
 
 
 @pytest.mark.parametrize("chat", [True, False])
