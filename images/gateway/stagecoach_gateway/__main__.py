@@ -51,8 +51,11 @@ async def refresh(gateway: Gateway, routes: Path) -> None:
     """Look again and again whether files have changed: keys, and the routes that the pod has mounted."""
     seen: bytes | None = None
     while True:
-        gateway.clients.refresh()
-        seen = await read(gateway.current, routes, seen)
+        try:
+            gateway.clients.refresh()
+            seen = await read(gateway.current, routes, seen)
+        except Exception:
+            log.exception("looking at the mounted files failed")
         await asyncio.sleep(REFRESH_SECONDS)
 
 

@@ -218,15 +218,6 @@ class Engines:
             engines.append(engine)
         return Asking(engines, path.encode(), body, seconds, headers or self._authorization)
 
-    def keep(self, urls: Sequence[str]) -> None:
-        """Close what is idle of engines that are in no route any more."""
-        for url, engine in list(self._by_url.items()):
-            if url not in urls:
-                for connection in list(engine.idle):
-                    connection.abort()
-                if not engine.active:
-                    del self._by_url[url]
-
     @property
     def open(self) -> int:
         """How many requests engines are answering."""

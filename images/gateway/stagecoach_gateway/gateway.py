@@ -78,7 +78,6 @@ class Gateway:
         self._openapi = orjson.dumps(
             openapi.document(routes, list(self._endpoints.values()), feedback=self.keeper.able)
         )
-        self.engines.keep([url for target in routes.targets for url in target.engines])
         self.counts.forget(but=loaded.ready)
         if routes.sampling:
             self.keeper.keep_seconds = routes.sampling.keep_seconds

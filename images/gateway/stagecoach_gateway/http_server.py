@@ -366,7 +366,10 @@ class Connection(asyncio.Protocol):
         try:
             await self.server.handler(request, answer)
         except Refusal as refusal:
-            answer.refuse(refusal)
+            if answer.started:
+                self.abort()
+            else:
+                answer.refuse(refusal)
         except Closing:
             self.abort()
         except Exception:
@@ -379,7 +382,7 @@ class Connection(asyncio.Protocol):
         if not request.keep_alive or self.server.draining:
             self._close()
             return
-        self._deadline = self._loop.time() + limits.IDLE_SECONDS
+        self._deadline = self._loop.time() + (limits.HEAD_SECONDS if self._began else limits.IDLE_SECONDS)
         if self._requests:
             self._next()
         elif self._waiting:
