@@ -13,7 +13,8 @@ from stagecoach_gateway.counting import gauge
 from stagecoach_gateway.current import Refused
 from stagecoach_gateway.errors import Refusal
 from stagecoach_gateway.gateway import Gateway
-from stagecoach_gateway.http_server import Answer, Request, Server
+from stagecoach_gateway.http_messages import Answer, Request
+from stagecoach_gateway.http_server import Server
 
 log = logging.getLogger(__name__)
 _TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")

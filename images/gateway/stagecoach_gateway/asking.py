@@ -14,7 +14,7 @@ from stagecoach_gateway.counting import Counted
 from stagecoach_gateway.current import Loaded, Ready
 from stagecoach_gateway.engines import Asking, Engines
 from stagecoach_gateway.errors import Refusal
-from stagecoach_gateway.http_server import JSON, Answer, Request
+from stagecoach_gateway.http_messages import JSON, Answer, Request
 from stagecoach_gateway.keeping import Keeper
 
 Work = TypeVar("Work")

@@ -17,7 +17,7 @@ from stagecoach_gateway.counting import NONE, Counted, Counts
 from stagecoach_gateway.current import Current, Loaded
 from stagecoach_gateway.engines import Engines
 from stagecoach_gateway.errors import Closing, Refusal
-from stagecoach_gateway.http_server import Answer, Request
+from stagecoach_gateway.http_messages import Answer, Request
 from stagecoach_gateway.keeping import Keeper
 from stagecoach_gateway.openai_api import ENDPOINTS
 from stagecoach_gateway.predict import Predict

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from stagecoach_gateway import limits
-from stagecoach_gateway.http_server import Answer, Request, Server
+from stagecoach_gateway.http_messages import Answer, Request
+from stagecoach_gateway.http_server import Server
 from tests.unit.gateway.running import MockEngine, Running
 
 PATH = b"POST /v1/chat/completions HTTP/1.1\r\n"
