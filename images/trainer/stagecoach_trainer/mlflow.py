@@ -137,7 +137,7 @@ class Server:
         self, method: str, path: str, asked: dict[str, Any], *, missing: bool = False, there: bool = False
     ) -> Any:
         """Return the answer; None to what is missing, or is there already, where the caller knows what to do then."""
-        what: dict[str, Any] = {"params": asked} if method == "GET" else {"json": asked}
+        what = {"params": asked} if method == "GET" else {"json": asked}
         try:
             with self._client.stream(method, path, **what) as answer:
                 content = _content(answer)

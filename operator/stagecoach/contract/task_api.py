@@ -5,7 +5,7 @@ from typing import Any
 from stagecoach.contract.inputs import EMBEDDING, Family
 
 CLASSIFICATION = "Classification"
-WRITES = ("Generation", "Summarization", "Translation")
+WRITES = frozenset({"Generation", "Summarization", "Translation"})
 # By task, the families whose models an engine can be asked for it.
 TASKS: dict[str, tuple[Family, ...]] = {
     CLASSIFICATION: (Family.ENCODER, Family.DECODER),
