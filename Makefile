@@ -6,7 +6,7 @@ SHELL := /bin/bash
 VENV := .venv
 PY := $(VENV)/bin/python
 STATE := $(or $(STAGECOACH_STATE),$(HOME)/.cache/stagecoach)
-export PYTHONPATH := operator:images/trainer:images/evaluator:.
+export PYTHONPATH := operator:images/trainer:images/evaluator:plugin:.
 export PATH := $(STATE)/bin:$(PATH)
 TORCH_VERSION ?= 2.13.0
 export TORCH_VERSION
@@ -127,6 +127,8 @@ LOCK_ENGINE_CPU = $(VENV)/bin/uv pip compile pyproject.toml --quiet --generate-h
 	opentelemetry-exporter-otlp-proto-http opentelemetry-exporter-http-transport opentelemetry-proto opentelemetry-sdk \
 	opentelemetry-api opentelemetry-semantic-conventions opentelemetry-semantic-conventions-ai dnspython \
 	email-validator)
+# Of people's own machines, of any kind: what the developers' tests use.
+LOCK_PLUGIN := $(subst compile pyproject.toml,compile plugin/pyproject.toml,$(LOCK))
 .PHONY: lock
 lock: setup  ## pin the dependencies in locks/ anew, with hashes
 	$(LOCK) --extra operator -o locks/operator.txt
@@ -135,6 +137,7 @@ lock: setup  ## pin the dependencies in locks/ anew, with hashes
 	$(LOCK_TRAINER) -c <(echo "torch==$(TORCH_VERSION)+cpu") -o locks/trainer.txt
 	$(LOCK_EVALUATOR) -c <(echo "torch==$(TORCH_VERSION)+cpu") -c locks/trainer.txt -o locks/evaluator.txt
 	$(LOCK_MLFLOW) -o locks/mlflow.txt
+	$(LOCK_PLUGIN) -c locks/dev.txt -o locks/plugin.txt
 	$(LOCK_ENGINE_CPU) -c <(echo "torch==$(TORCH_VERSION)+cpu") -o locks/engine-cpu.txt
 
 .PHONY: cluster-up

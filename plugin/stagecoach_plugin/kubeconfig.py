@@ -1,0 +1,90 @@
+"""The kubeconfig, read as kubectl reads it."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+from kubernetes import config
+from kubernetes.client import Configuration
+from kubernetes.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION, KubeConfigMerger
+
+from stagecoach_plugin.connection import Connection
+from stagecoach_plugin.problems import Object, Problem
+
+LOOK = "`kubectl config get-contexts` lists them"
+
+
+def connect(kubeconfig: str | None, context: str | None, namespace: str | None) -> Connection:
+    """Return the connection that kubectl would make. Raises Problem."""
+    with _told_as_problem() as logged:
+        merged = _read(kubeconfig or KUBE_CONFIG_DEFAULT_LOCATION)
+        chosen = _context(merged, context)
+        settings = Configuration()
+        config.load_kube_config(  # type: ignore[no-untyped-call]
+            config_file=kubeconfig, context=chosen["name"], client_configuration=settings, persist_config=False
+        )
+    if logged and not settings.api_key and not settings.cert_file:
+        raise Problem(f"Your credentials could not be had: {logged[0]}. Log in again, and try `kubectl auth whoami`.")
+    details = chosen.get("context") or {}
+    user = _named(merged.get("users"), details.get("user")).get("user") or {}
+    return Connection(settings, namespace or details.get("namespace") or "default", impersonation(user))
+
+
+def _read(place: str) -> Object:
+    merged = KubeConfigMerger(place).config  # type: ignore[no-untyped-call]
+    if merged is None:
+        raise Problem(
+            f"There is no kubeconfig at {place}: log in to your cluster, set KUBECONFIG, or name a file with"
+            " --kubeconfig."
+        )
+    return cast(Object, merged.value)
+
+
+def _context(merged: Object, wanted: str | None) -> Object:
+    name = wanted or merged.get("current-context")
+    if not name:
+        raise Problem(f"The kubeconfig has no current context: choose one with --context; {LOOK}.")
+    found = _named(merged.get("contexts"), name)
+    if not found:
+        raise Problem(f"The kubeconfig has no context {name!r}: choose another with --context; {LOOK}.")
+    return found
+
+
+def _named(items: Any, name: str | None) -> Object:
+    return next((item for item in items or () if item.get("name") == name), {})
+
+
+def impersonation(user: Object) -> tuple[tuple[str, str], ...]:
+    """Return the headers of a user who acts as another, of which the client's library knows nothing."""
+    if not user.get("as"):
+        return ()
+    headers = [("Impersonate-User", str(user["as"]))]
+    headers += [("Impersonate-Group", str(group)) for group in user.get("as-groups") or ()]
+    if user.get("as-uid"):
+        headers.append(("Impersonate-Uid", str(user["as-uid"])))
+    extra = user.get("as-user-extra") or {}
+    headers += [(f"Impersonate-Extra-{key}", str(value)) for key, values in extra.items() for value in values]
+    return tuple(headers)
+
+
+@contextmanager
+def _told_as_problem() -> Iterator[list[str]]:
+    """Say in words what is wrong with a kubeconfig, and keep what the library logs of credentials."""
+    logged: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: logged.append(record.getMessage())  # type: ignore[method-assign]
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield logged
+    except Problem:
+        raise
+    except Exception as error:
+        # Of a file that people and other programs write: the library raises many things.
+        told = str(error).rstrip(".")
+        raise Problem(
+            f"The kubeconfig cannot be used: {told}. Correct it, or name another with --kubeconfig."
+        ) from error
+    finally:
+        root.removeHandler(handler)
