@@ -1,6 +1,7 @@
 """What has to be read to tell a story: what may not be read, or is not there, is said and stops nothing."""
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 from stagecoach_plugin.connection import Connection
 from stagecoach_plugin.kinds import APPROVAL, EVALUATION, GATE, KINDS, PROJECT, RUN, Kind
@@ -44,7 +45,7 @@ def _nothing(name: str, namespace: str, problems: list[Problem]) -> Problem:
     return Missing(
         f"There is nothing of Stagecoach with the name {name} in namespace {namespace}: choose another with -n;"
         f" `kubectl get stagecoach -n {namespace}` lists what is there.{unseen}",
-        sorted({each for problem in problems if isinstance(problem, Missing) for each in problem.alike}),
+        get_close_matches(name, {each for problem in problems if isinstance(problem, Missing) for each in problem.alike}),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from kubernetes import config
 from kubernetes.client import Configuration
-from kubernetes.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION, KubeConfigMerger
+from kubernetes.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION, ConfigNode, KubeConfigMerger
 
 from stagecoach_plugin.connection import Connection
 from stagecoach_plugin.problems import Object, Problem
@@ -20,15 +20,15 @@ def connect(kubeconfig: str | None, context: str | None, namespace: str | None) 
     with _told_as_problem() as logged:
         merged = _read(kubeconfig or KUBE_CONFIG_DEFAULT_LOCATION)
         chosen = _context(merged, context)
+        details = chosen.get("context") or {}
+        user = _user(merged, details.get("user"))
         settings = Configuration()
         config.load_kube_config(  # type: ignore[no-untyped-call]
             config_file=kubeconfig, context=chosen["name"], client_configuration=settings, persist_config=False
         )
     if logged and not settings.api_key and not settings.cert_file:
         raise Problem(f"Your credentials could not be had: {logged[0]}. Log in again, and try `kubectl auth whoami`.")
-    details = chosen.get("context") or {}
-    user = _named(merged.get("users"), details.get("user")).get("user") or {}
-    return Connection(settings, namespace or details.get("namespace") or "default", impersonation(user))
+    return Connection(settings, namespace or details.get("namespace") or "default", impersonation(user.get("user") or {}))
 
 
 def _read(place: str) -> Object:
@@ -38,7 +38,15 @@ def _read(place: str) -> Object:
             f"There is no kubeconfig at {place}: log in to your cluster, set KUBECONFIG, or name a file with"
             " --kubeconfig."
         )
-    return cast(Object, merged.value)
+    return cast(Object, _values(merged))
+
+
+def _values(node: Any) -> Any:
+    """Return what a file says, without the library's notes of which file said it."""
+    value = node.value if isinstance(node, ConfigNode) else node
+    if isinstance(value, dict):
+        return {key: _values(item) for key, item in value.items()}
+    return [_values(item) for item in value] if isinstance(value, list) else value
 
 
 def _context(merged: Object, wanted: str | None) -> Object:
@@ -48,6 +56,14 @@ def _context(merged: Object, wanted: str | None) -> Object:
     found = _named(merged.get("contexts"), name)
     if not found:
         raise Problem(f"The kubeconfig has no context {name!r}: choose another with --context; {LOOK}.")
+    return found
+
+
+def _user(merged: Object, name: str | None) -> Object:
+    """Return who is meant. Without this the library would ask as nobody, and every answer would be no."""
+    found = _named(merged.get("users"), name)
+    if name and not found:
+        raise Problem(f"The kubeconfig has no user {name!r}, whom its context names: correct it, or log in again.")
     return found
 
 
@@ -82,7 +98,7 @@ def _told_as_problem() -> Iterator[list[str]]:
         raise
     except Exception as error:
         # Of a file that people and other programs write: the library raises many things.
-        told = str(error).rstrip(".")
+        told = " ".join(str(error).split()).rstrip(".")
         raise Problem(
             f"The kubeconfig cannot be used: {told}. Correct it, or name another with --kubeconfig."
         ) from error
