@@ -7,12 +7,9 @@ from pydantic import Field
 
 from stagecoach.api.approval import Score
 from stagecoach.api.common import Condition, Digest, Enum, Optional, Time, Told, keyed
-from stagecoach.api.review import MAX_APPROVALS, MAX_ROWS, MAX_RUBRIC
+from stagecoach.api.review import MAX_APPROVALS, MAX_RUBRIC
+from stagecoach.contract.reviews import MAX_PLACE, MAX_ROWS, MAX_SHOWN
 from stagecoach.contract.verdicts import MAX_CRITERIA
-
-# Characters of a canary's text, and of where its row is: 20 rows are 34 KB at most, of plain letters.
-MAX_SHOWN = 400
-MAX_PLACE = 120
 
 
 class EvaluationPhase(Enum):

@@ -9,8 +9,6 @@ from stagecoach.api.common import BaseModel, Duration, Matches, Name, Optional, 
 MAX_REVIEWERS = 16
 MAX_APPROVALS = 8
 MAX_RUBRIC = 8
-# Of a canary; each is read by people.
-MAX_ROWS = 20
 # Result of a rubric in status.results. No criterion has this name: theirs have no '_'.
 HUMAN = "human_"
 

@@ -56,7 +56,7 @@ GATES = [
     ("several GPUs", put("resources.gpus", 2), "should be less than or equal to 1"),
     ("odd GPUs", put("resources.gpuResource", "gpu"), "must be <domain>/<name>, such as nvidia.com/gpu"),
     ("odd CPUs", put("resources.cpu", "two"), "must be a number of CPUs"),
-    ("a field that is not built", put("review", {"approvals": 1}), 'unknown field "spec.review"'),
+    ("a field that is not built", put("override", {"by": "a"}), 'unknown field "spec.override"'),
     ("no project", put("project", None), "spec.project: Required value"),
 ]  # fmt: skip
 

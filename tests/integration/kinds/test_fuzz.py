@@ -17,6 +17,7 @@ import pytest
 from stagecoach.api.crds import KINDS, Kind, definition
 from tests import builders
 from tests.cluster import ControlPlane
+from tests.integration.kinds import test_admission_approvals as reviews
 from tests.integration.kinds import test_admission_gates as admitted
 from tests.integration.kinds import test_admission_projects as projects
 from tests.integration.kinds import test_admission_runs as runs
@@ -65,7 +66,10 @@ def seeds(kind: Kind, namespace: str) -> list[builders.Object]:
         case "FineTuneRun":
             return [written(builders.run, namespace, change)["spec"] for change in RUNS]
         case "EvalGate":
-            return [written(builders.gate, namespace, change)["spec"] for change in admitted.TAKEN]
+            taken = [*admitted.TAKEN, reviews.reviewed(), reviews.WHOLE]
+            return [written(builders.gate, namespace, change)["spec"] for change in taken]
+        case "Approval":
+            return [written(builders.approval, namespace, change)["spec"] for change in reviews.TAKEN]
         case _:  # as if anybody might write them
             return [evaluation()["spec"], evaluation(criteria=[COMPARING])["spec"]]
 
