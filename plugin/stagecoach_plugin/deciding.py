@@ -97,10 +97,10 @@ class Desk:
     def _tell(self, made: Object, found: Found) -> bool:
         name = made["metadata"]["name"]
         ready = evaluations.condition(found.approval)
-        if not found.reason:
+        if not found.reason or found.weighed:
             raise Problem(
-                f"Approval {name} is made, and the operator has not looked at it yet: see what comes of it with `"
-                f"{self.commands.stagecoach('why approval/' + name)}`."
+                f"Approval {name} is made, and the operator has not decided yet whether it counts: see what comes of it"
+                f" with `{self.commands.stagecoach('why approval/' + name)}`."
             )
         told = Text.assemble(f"Approval {plain(name)}: ", screen.styled(found.reason), f". {plain(ready['message'])}")
         self.console.print(told)
@@ -111,7 +111,7 @@ class Desk:
 
 def uncounted(approval: Object) -> bool:
     """Whether the operator has said that an approval does not count."""
-    return evaluations.condition(approval).get("status") == "False"
+    return evaluations.condition(approval, "Stalled").get("status") == "True"
 
 
 def _outcome(evaluation: Object) -> Text:

@@ -29,9 +29,14 @@ class Found:
         return evaluations.condition(self.approval).get("status") == "True"
 
     @property
+    def weighed(self) -> bool:
+        """Whether the operator is about to take it into account."""
+        return evaluations.condition(self.approval, "Reconciling").get("status") == "True"
+
+    @property
     def settled(self) -> bool:
         """Whether nothing more is to be expected at once."""
-        if not self.reason:
+        if not self.reason or self.weighed:
             return False
         return not self.counts or self.evaluation is None or not _decides(self.evaluation, self.approval)
 

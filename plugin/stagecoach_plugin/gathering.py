@@ -45,7 +45,9 @@ def _nothing(name: str, namespace: str, problems: list[Problem]) -> Problem:
     return Missing(
         f"There is nothing of Stagecoach with the name {name} in namespace {namespace}: choose another with -n;"
         f" `kubectl get stagecoach -n {namespace}` lists what is there.{unseen}",
-        get_close_matches(name, {each for problem in problems if isinstance(problem, Missing) for each in problem.alike}),
+        get_close_matches(
+            name, {each for problem in problems if isinstance(problem, Missing) for each in problem.alike}
+        ),
     )
 
 

@@ -1,13 +1,14 @@
 """The kubeconfig, read as kubectl reads it."""
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
 from kubernetes import config
 from kubernetes.client import Configuration
-from kubernetes.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION, ConfigNode, KubeConfigMerger
+from kubernetes.config.kube_config import ConfigNode, KubeConfigMerger
 
 from stagecoach_plugin.connection import Connection
 from stagecoach_plugin.problems import Object, Problem
@@ -17,18 +18,21 @@ LOOK = "`kubectl config get-contexts` lists them"
 
 def connect(kubeconfig: str | None, context: str | None, namespace: str | None) -> Connection:
     """Return the connection that kubectl would make. Raises Problem."""
+    place = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
     with _told_as_problem() as logged:
-        merged = _read(kubeconfig or KUBE_CONFIG_DEFAULT_LOCATION)
+        merged = _read(place)
         chosen = _context(merged, context)
         details = chosen.get("context") or {}
         user = _user(merged, details.get("user"))
         settings = Configuration()
         config.load_kube_config(  # type: ignore[no-untyped-call]
-            config_file=kubeconfig, context=chosen["name"], client_configuration=settings, persist_config=False
+            config_file=place, context=chosen["name"], client_configuration=settings, persist_config=False
         )
     if logged and not settings.api_key and not settings.cert_file:
         raise Problem(f"Your credentials could not be had: {logged[0]}. Log in again, and try `kubectl auth whoami`.")
-    return Connection(settings, namespace or details.get("namespace") or "default", impersonation(user.get("user") or {}))
+    return Connection(
+        settings, namespace or details.get("namespace") or "default", impersonation(user.get("user") or {})
+    )
 
 
 def _read(place: str) -> Object:

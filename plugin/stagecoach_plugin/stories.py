@@ -225,7 +225,10 @@ def _run(obj: Object, around: Around, commands: Commands) -> Parts:
     if status.get("attempts"):
         last = status["attempts"][-1]
         facts.append(
-            ("last attempt", f"{last['number']}, {last.get('outcome') or 'goes on'}. {last.get('message') or ''}")
+            (
+                "last attempt",
+                f"{last['number']}, {last.get('outcome') or 'goes on'}. {last.get('message') or ''}".strip(),
+            )
         )
     if artifact:
         facts.append(("artifact", f"{artifact.get('type')} {artifact.get('short')}"))

@@ -58,7 +58,9 @@ class Person:
 
     @property
     def surroundings(self) -> dict[str, str]:
-        others = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR", "KUBECONFIG")}
+        others = {
+            name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR", "KUBECONFIG")
+        }
         return others | {"PYTHONPATH": str(ROOT / "plugin"), "TERM": "xterm-256color"} | self.environment
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
@@ -103,7 +105,9 @@ def person(kube: Kube, tmp_path: Path) -> Iterator[PersonOf]:
 
     started: list[subprocess.Popen[str]] = []
 
-    def make(user: str = "qa@example.com", groups: Sequence[str] = (), *, rights: bool = True, **environment: str) -> Person:
+    def make(
+        user: str = "qa@example.com", groups: Sequence[str] = (), *, rights: bool = True, **environment: str
+    ) -> Person:
         if rights:
             grant(kube, user)
         document = yaml.safe_load(kube.kubeconfig.read_text())

@@ -9,7 +9,7 @@ from tests.unit.plugin import samples
 
 def put(kube: Kube, obj: samples.Object) -> str:
     """Create an object of the samples in the test's namespace, status and all; return its name."""
-    whole = {"apiVersion": "stagecoach.dev/v1alpha1"} | copy.deepcopy(obj)
+    whole: samples.Object = {"apiVersion": "stagecoach.dev/v1alpha1"} | copy.deepcopy(obj)
     name = str(whole["metadata"]["name"])
     whole["metadata"] = {"name": name, "namespace": kube.namespace}
     status = whole.pop("status", None)
@@ -31,5 +31,10 @@ def judge_approval(kube: Kube, name: str, reason: str, message: str, /, **evalua
 def counted(approval: samples.Object) -> samples.Object:
     """Return how an Approval stands in the status of its Evaluation once it counts."""
     metadata, spec = approval["metadata"], approval["spec"]
-    told = {"name": metadata["name"], "uid": metadata["uid"], "reviewer": spec["reviewer"], "at": metadata["creationTimestamp"]}
+    told = {
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "reviewer": spec["reviewer"],
+        "at": metadata["creationTimestamp"],
+    }
     return told | ({"as": spec["group"]} if "group" in spec else {})

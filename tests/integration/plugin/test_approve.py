@@ -39,13 +39,24 @@ def test_an_approval_that_counts_and_the_verdict(kube: Kube, person: PersonOf) -
     review = {"asked": samples.CREATED, "rows": samples.ROWS, "approvals": [counted(made)]}
     judge_approval(kube, made["metadata"]["name"], "Counted", "It counts.", review=review)
     time.sleep(1)  # the verdict follows after the approval was seen to count
-    passed = {"phase": "Decided", "verdict": "Passed", "message": "qa@example.com approved.", "completionTime": samples.AT}
+    passed = {
+        "phase": "Decided",
+        "verdict": "Passed",
+        "message": "qa@example.com approved.",
+        "completionTime": samples.AT,
+    }
     kube.patch("Evaluation", NAME, {"status": passed}, "status")
     answer = ended(process)
     assert answer.code == 0, answer
     assert f"Approval {made['metadata']['name']}: Counted. It counts." in answer.out
     assert f"Evaluation {NAME}: Passed. qa@example.com approved." in answer.out
-    for words in ("AwaitingReview", "≥ 0.8", "0.8811 … 0.9424", "card_arrival", "Approve release f5aadf0949ff of run support-desk-lora as qa@example.com."):
+    for words in (
+        "AwaitingReview",
+        "≥ 0.8",
+        "0.8811 … 0.9424",
+        "card_arrival",
+        "Approve release f5aadf0949ff of run support-desk-lora as qa@example.com.",
+    ):
         assert words in answer.words
     assert "\x1b" not in answer.out
 
@@ -77,7 +88,7 @@ def test_an_approval_that_does_not_count_is_said_and_can_be_made_again(kube: Kub
     assert "Expired. It has expired. Create another." in answer.words
     answer = person().run("approve", NAME, *SCORES, "--yes", "--wait", "0")
     assert answer.code == 1
-    assert "the operator has not looked at it yet" in answer.words
+    assert "the operator has not decided yet whether it counts" in answer.words
     assert len(approvals(kube)) == 2
     # Not looked at yet: the same command follows what it made, and makes nothing twice.
     assert person().run("approve", NAME, *SCORES, "--yes", "--wait", "0").code == 1
@@ -89,7 +100,12 @@ def test_a_rejection(kube: Kube, person: PersonOf) -> None:
     process = person().start("reject", NAME, "--reason", "Row 3 is rude.", "--yes")
     made = the_approval(kube)
     assert (made["spec"]["decision"], made["spec"]["reason"]) == ("Reject", "Row 3 is rude.")
-    failed = {"phase": "Decided", "verdict": "Failed", "message": "Rejected by qa@example.com: Row 3 is rude.", "completionTime": samples.AT}
+    failed = {
+        "phase": "Decided",
+        "verdict": "Failed",
+        "message": "Rejected by qa@example.com: Row 3 is rude.",
+        "completionTime": samples.AT,
+    }
     judge_approval(kube, made["metadata"]["name"], "Counted", "It counts.", **failed)
     answer = ended(process)
     assert answer.code == 0, answer
@@ -102,7 +118,12 @@ def test_in_a_terminal_somebody_is_shown_all_and_asked(kube: Kube, person: Perso
     made = the_approval(kube)
     assert made["spec"]["scores"] == [{"name": "fluency", "score": 5}, {"name": "accuracy", "score": 4}]
     assert answer.code == 1  # nobody plays the operator
-    for words in ("row canary, row 1", "Score of accuracy, from 1 (worst) to 5 (best)", "Approve release f5aadf0949ff", "[y/N]"):
+    for words in (
+        "row canary, row 1",
+        "Score of accuracy, from 1 (worst) to 5 (best)",
+        "Approve release f5aadf0949ff",
+        "[y/N]",
+    ):
         assert words in answer.words
     assert "\x1b[" in answer.out, "a terminal has colours"
 
@@ -129,7 +150,9 @@ REFUSALS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("user", "arguments", "words"), [case[1:] for case in REFUSALS], ids=[case[0] for case in REFUSALS])
+@pytest.mark.parametrize(
+    ("user", "arguments", "words"), [case[1:] for case in REFUSALS], ids=[case[0] for case in REFUSALS]
+)
 def test_what_is_not_decided_on(kube: Kube, person: PersonOf, user: str, arguments: list[str], words: str) -> None:
     put(kube, samples.awaiting())
     answer = person(user).run(*arguments)
@@ -141,7 +164,10 @@ def test_what_is_not_decided_on(kube: Kube, person: PersonOf, user: str, argumen
 
 STATES = [
     (samples.decided("Passed", "Passed", "Good."), "is decided already: Passed"),
-    (samples.evaluation(spec={"review": samples.REVIEW}, phase="Running"), "does not await a review yet: it is Running"),
+    (
+        samples.evaluation(spec={"review": samples.REVIEW}, phase="Running"),
+        "does not await a review yet: it is Running",
+    ),
     (samples.evaluation(), "Nobody is asked about Evaluation"),
 ]
 

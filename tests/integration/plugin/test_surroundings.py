@@ -36,7 +36,9 @@ def run(document: samples.Object | str, folder: Path, *arguments: str) -> Answer
     return Answer(done.returncode, done.stdout, done.stderr)
 
 
-def test_the_namespace_of_the_context_and_another_context(kube: Kube, kubeconfig: samples.Object, tmp_path: Path) -> None:
+def test_the_namespace_of_the_context_and_another_context(
+    kube: Kube, kubeconfig: samples.Object, tmp_path: Path
+) -> None:
     put(kube, samples.decided("Passed", "Passed", "Good."))
     there = kubeconfig["contexts"][0]["context"] | {"namespace": kube.namespace}
     kubeconfig["contexts"].append({"name": "there", "context": there})
@@ -65,7 +67,9 @@ def broken(kubeconfig: samples.Object, how: str) -> samples.Object | str:
     elif how == "no such user":
         kubeconfig["contexts"][0]["context"]["user"] = "nobody"
     elif how == "no credentials of a program":
-        user["user"] = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "false", "interactiveMode": "Never"}}
+        user["user"] = {
+            "exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "false", "interactiveMode": "Never"}
+        }
     return kubeconfig
 
 
@@ -111,7 +115,12 @@ def test_credentials_of_a_program(kube: Kube, kubeconfig: samples.Object, tmp_pa
     credential = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": token}}
     given = tmp_path / "credential.json"
     given.write_text(json.dumps(credential))
-    program = {"apiVersion": credential["apiVersion"], "command": "cat", "args": [str(given)], "interactiveMode": "Never"}
+    program = {
+        "apiVersion": credential["apiVersion"],
+        "command": "cat",
+        "args": [str(given)],
+        "interactiveMode": "Never",
+    }
     kubeconfig["users"][0]["user"] = {"exec": program}
     answer = run(kubeconfig, tmp_path, "report", NAME, "-n", kube.namespace)
     assert (answer.code, answer.err) == (0, "")
@@ -150,7 +159,7 @@ def test_kubectl_finds_it(kube: Kube, tmp_path: Path) -> None:
 
     put(kube, samples.decided("Passed", "Passed", "Good."))
     program = tmp_path / "kubectl-stagecoach"
-    program.write_text(f"#!/bin/sh\nexec {sys.executable} -m stagecoach_plugin \"$@\"\n")
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m stagecoach_plugin "$@"\n')
     program.chmod(0o755)
     kubectl = State.from_environment().bin / "kubectl"
     environment = Person(kube.kubeconfig, "").surroundings

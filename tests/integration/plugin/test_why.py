@@ -25,10 +25,16 @@ def everything(kube: Kube) -> Kube:
     kube.patch("FineTuneRun", "support-desk-lora", {"status": running}, "status")
     kube.create(builders.gate("support-desk", kube.namespace, project="support-desk"))
     unjudged = [{"run": "old", "reason": "AskedUnknown", "message": "Create another run."}]
-    judging = {"phase": "AwaitingReview", "conditions": samples.conditions("Judging", "People decide.", "ready"), "unjudged": unjudged}
+    judging = {
+        "phase": "AwaitingReview",
+        "conditions": samples.conditions("Judging", "People decide.", "ready"),
+        "unjudged": unjudged,
+    }
     kube.patch("EvalGate", "support-desk", {"status": judging}, "status")
     put(kube, samples.awaiting())
-    put(kube, samples.approval("NotAReviewer", "Not you: ask qa@example.com.", "stalled", reviewer="editor@example.com"))
+    put(
+        kube, samples.approval("NotAReviewer", "Not you: ask qa@example.com.", "stalled", reviewer="editor@example.com")
+    )
     return kube
 
 
@@ -95,7 +101,11 @@ def test_the_report_in_a_terminal(kube: Kube, person: PersonOf) -> None:
     assert (narrow.code, wide.code) == (0, 0)
     assert "row canary, row 1 ─" in narrow.words
     assert "Candidate" in wide.out
-    for words in ("no row of the suites is in the training data", "have judged 3 releases", "evaluations/ecfa139ab8f105d4/report.html"):
+    for words in (
+        "no row of the suites is in the training data",
+        "have judged 3 releases",
+        "evaluations/ecfa139ab8f105d4/report.html",
+    ):
         assert words in narrow.words
         assert words in wide.words
 

@@ -1,6 +1,7 @@
 """Why an object is as it is: state in words, what to do, and what it hangs on."""
 
 import io
+from typing import Any
 
 import pytest
 from rich.cells import cell_len
@@ -159,13 +160,13 @@ def test_a_run_that_waits_for_its_project() -> None:
 
 
 def test_a_run_that_goes_on() -> None:
-    status = {
+    status: dict[str, Any] = {
         "progress": {"step": 5, "steps": 10, "percent": 50},
         "attempts": [{"number": 2, "job": "support-desk-lora-2"}],
     }
     told = story(RUN, samples.run(phase="Running", reason="Running", mood="waits", **status))
     assert ("progress", "step 5 of 10 (50 %)") in told.facts
-    assert ("last attempt", "2, goes on. ") in told.facts
+    assert ("last attempt", "2, goes on.") in told.facts
     assert told.todo == ("kubectl describe pods -l job-name=support-desk-lora-2 -n support",)
 
 
