@@ -2,7 +2,6 @@
 
 import io
 import re
-from collections.abc import Iterator
 
 import pytest
 from typer.testing import CliRunner
@@ -57,10 +56,9 @@ def test_what_is_wrong_is_said_before_a_cluster_is_asked(arguments: tuple[str, .
 
 
 @pytest.fixture
-def piped(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def piped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdout", io.StringIO())
     monkeypatch.delenv("COLUMNS", raising=False)
-    yield
 
 
 @pytest.mark.usefixtures("piped")
