@@ -76,11 +76,9 @@ class NoPhase(Enum):
 
 
 def of_an_approval(status: builders.Object) -> Verdict:
-    """One that counts is well."""
-    why = reason({"status": status})
-    if why in ("Counted", "Rejected"):
-        return CURRENT
-    return GOES_ON if why == "Weighing" else FAILED
+    """One that counts for nothing needs somebody; one that is not weighed yet waits."""
+    told = {each["type"] for each in status.get("conditions", ())}
+    return FAILED if "Stalled" in told else GOES_ON if "Reconciling" in told else CURRENT
 
 
 CASES = {

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from stagecoach.contract.reviews import CanaryRows
 from stagecoach.kinds.approval.reconcile import CONTROLLER as APPROVALS
@@ -38,6 +38,14 @@ REPORTS = st.sampled_from(
 )
 LOGS = st.sampled_from(
     [*[builders.canary_rows()] * 4, CanaryRows(rows=()), builders.canary_rows(11), builders.canary_rows(9)]
+)
+DECISIONS = st.tuples(
+    st.sampled_from(["qa@example.com", "lead@example.com"]),
+    st.sampled_from([GROUP] * 5 + [None, "others"]),
+    st.sampled_from([RELEASE] * 6 + [builders.digest("b")]),
+    st.sampled_from(["Approve"] * 8 + ["Reject"]),
+    st.sampled_from([5, 5, 5, 3, 1, 1, None]),
+    st.sampled_from([None, None, None, 20]),
 )
 
 
@@ -119,15 +127,24 @@ class Reviews(RuleBasedStateMachine):
     def a_node_goes(self) -> None:
         self.world.lose_pods()
 
-    @rule(
-        person=st.sampled_from(["qa@example.com", "lead@example.com"]),
-        group=st.sampled_from([GROUP] * 5 + [None, "others"]),
-        release=st.sampled_from([RELEASE] * 6 + [builders.digest("b")]),
-        decision=st.sampled_from(["Approve"] * 6 + ["Reject"]),
-        score=st.sampled_from([5, 5, 5, 3, 1, 1, None]),
-        expires=st.sampled_from([None, None, None, 20]),
-    )
-    def somebody_decides(
+    @initialize(early=st.lists(DECISIONS, max_size=2), begun=st.sampled_from([True, True, False]))
+    def it_may_have_been_measured(self, early: list[Any], begun: bool) -> None:
+        """Mostly people are asked at once: what they do is what this is about."""
+        for each in early:
+            self.decide(*each)
+        self.world.wait(1)
+        if begun:
+            self.all_is_measured()
+
+    @rule(decisions=st.lists(DECISIONS, min_size=1, max_size=4), looks=st.booleans())
+    def people_decide(self, decisions: list[Any], looks: bool) -> None:
+        for each in decisions:
+            self.decide(*each)
+            self.world.wait(1)
+        if looks:
+            self.look(0, 99, 0)
+
+    def decide(
         self, person: str, group: str | None, release: str, decision: str, score: int | None, expires: int | None
     ) -> None:
         self.number += 1
@@ -235,7 +252,7 @@ class Reviews(RuleBasedStateMachine):
             here.wait(400)
         if here.status["phase"] == "AwaitingReview":
             for person in ("qa@example.com", "lead@example.com"):
-                self.somebody_decides(person, GROUP, RELEASE, "Approve", 5, None)
+                self.decide(person, GROUP, RELEASE, "Approve", 5, None)
             self.look(0, 99, 0)
             assert here.status["verdict"] == "Passed"
         assert here.status["phase"] == "Decided"
@@ -248,4 +265,4 @@ class Reviews(RuleBasedStateMachine):
 
 
 TestReviews = Reviews.TestCase
-TestReviews.settings = settings(max_examples=200, stateful_step_count=30, derandomize=True)
+TestReviews.settings = settings(max_examples=150, stateful_step_count=20, derandomize=True)
