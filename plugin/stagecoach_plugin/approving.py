@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from stagecoach_plugin import evaluations
 from stagecoach_plugin.evaluations import Reviewer
@@ -109,6 +110,15 @@ def missing_scores(evaluation: Object, scores: dict[str, int]) -> list[str]:
 def earlier(evaluation: Object, person: Person) -> Object | None:
     """Return the approval of this person that counts already."""
     return next((each for each in evaluations.approvals(evaluation) if each.get("reviewer") == person.user), None)
+
+
+def stands(approval: Object, evaluation: Object) -> bool:
+    """Whether an approval may still come to count: it is not refused, and not of before there was anything to see."""
+    if evaluations.condition(approval, "Stalled").get("status") == "True":
+        return False
+    made = datetime.fromisoformat(approval["metadata"]["creationTimestamp"])
+    # The API server tells whole seconds of an object.
+    return made >= datetime.fromisoformat(evaluations.review(evaluation)["asked"]).replace(microsecond=0)
 
 
 def approval(evaluation: Object, person: Person, role: Reviewer, said: Said, number: int = 1) -> Object:

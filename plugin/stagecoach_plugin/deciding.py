@@ -87,7 +87,7 @@ class Desk:
                 there = self.connection.get(APPROVAL, wanted["metadata"]["name"])
             # The same command again, maybe after a broken connection: what was made then is followed. What was said
             # before and does not count is said anew.
-            if there["spec"] == wanted["spec"] and not uncounted(there):
+            if there["spec"] == wanted["spec"] and approving.stands(there, evaluation):
                 return there
         raise Problem(
             f"You have said this {MOST} times about this Evaluation, and none of it counts: see why with `"
@@ -107,11 +107,6 @@ class Desk:
         if found.evaluation is not None and found.counts:
             self.console.print(_outcome(found.evaluation))
         return found.counts
-
-
-def uncounted(approval: Object) -> bool:
-    """Whether the operator has said that an approval does not count."""
-    return evaluations.condition(approval, "Stalled").get("status") == "True"
 
 
 def _outcome(evaluation: Object) -> Text:

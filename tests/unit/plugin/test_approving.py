@@ -161,3 +161,24 @@ def test_a_name_says_who_and_what_about(user: str, begins: str) -> None:
     assert made.startswith(begins)
     assert len(made) <= 63
     assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", made)
+
+
+@pytest.mark.parametrize(
+    ("there", "stands"),
+    [
+        (samples.approval(), True),
+        (samples.approval("Counted", "It counts."), True),
+        (samples.approval("Weighing", "It is looked at.", "waits"), True),
+        (samples.approval("Expired", "It has expired.", "stalled"), False),
+    ],
+)
+def test_what_was_said_before_stands_unless_it_was_refused(there: samples.Object, stands: bool) -> None:
+    assert approving.stands(there, samples.awaiting()) is stands
+
+
+def test_what_was_said_before_there_was_anything_to_see_does_not_stand() -> None:
+    evaluation = samples.awaiting()
+    evaluation["status"]["review"]["asked"] = "2026-03-01T10:00:00.9Z"
+    assert approving.stands(samples.approval(), evaluation)
+    evaluation["status"]["review"]["asked"] = "2026-03-01T10:00:01Z"
+    assert not approving.stands(samples.approval(), evaluation)
