@@ -58,20 +58,29 @@ def open_for_review(evaluation: Object, command: str) -> None:
 
 def as_reviewer(evaluation: Object, person: Person) -> Reviewer:
     """Return as which of the gate's reviewers somebody decides: by his own name, else as a member. Raises Problem."""
+    found = role_of(evaluation, person)
+    if found is None:
+        raise _stranger(evaluation, person)
+    return found
+
+
+def role_of(evaluation: Object, person: Person) -> Reviewer | None:
+    """Return the same; None: somebody is no reviewer."""
     named = evaluations.reviewers(evaluation)
     own = next((each for each in named if each.user == person.user), None)
     member = next((each for each in named if each.group and each.group in person.groups), None)
-    found = own or member
-    if found is None:
-        groups = [group for group in person.groups if not group.startswith("system:")]
-        known = f", in {both(groups)}" if groups else ", in no group"
-        takes = either([str(each) for each in named])
-        raise Problem(
-            f"You are no reviewer of Evaluation {evaluations_name(evaluation)}: it takes the decision of {takes},"
-            f" and the API server knows you as {person.user}{known}. Ask one of them, or have your name added to"
-            f" spec.review.reviewers of EvalGate {evaluation['spec']['gate']}, which makes another Evaluation."
-        )
-    return found
+    return own or member
+
+
+def _stranger(evaluation: Object, person: Person) -> Problem:
+    groups = [group for group in person.groups if not group.startswith("system:")]
+    known = f", in {both(groups)}" if groups else ", in no group"
+    takes = either([str(each) for each in evaluations.reviewers(evaluation)])
+    return Problem(
+        f"You are no reviewer of Evaluation {evaluations_name(evaluation)}: it takes the decision of {takes},"
+        f" and the API server knows you as {person.user}{known}. Ask one of them, or have your name added to"
+        f" spec.review.reviewers of EvalGate {evaluation['spec']['gate']}, which makes another Evaluation."
+    )
 
 
 def evaluations_name(evaluation: Object) -> str:

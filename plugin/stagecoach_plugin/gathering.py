@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from stagecoach_plugin import evaluations
+from stagecoach_plugin.approving import Person
 from stagecoach_plugin.connection import Connection
 from stagecoach_plugin.kinds import APPROVAL, EVALUATION, GATE, KINDS, PROJECT, RUN, Kind
 from stagecoach_plugin.problems import Missing, NotServed, Object, Problem, Unreadable
@@ -73,7 +75,15 @@ def around(connection: Connection, kind: Kind, obj: Object) -> Around:
             notes.append(f"{other.name} {name} is not shown: you lack the right to {problem.right}.")
         except Problem as problem:
             notes.append(str(problem))
-    return Around(objects, tuple(notes))
+    return Around(objects, tuple(notes), _person(connection) if evaluations.awaits(obj) else None)
+
+
+def _person(connection: Connection) -> Person | None:
+    """Return who asks: an Evaluation that awaits people may await this one."""
+    try:
+        return Person(*connection.who_am_i())
+    except Problem:
+        return None
 
 
 def _named(kind: Kind, obj: Object) -> Iterable[tuple[Kind, str]]:

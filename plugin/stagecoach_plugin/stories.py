@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from stagecoach_plugin import evaluations
+from stagecoach_plugin.approving import Person, earlier, role_of
 from stagecoach_plugin.evaluations import condition
 from stagecoach_plugin.kinds import APPROVAL, EVALUATION, GATE, PROJECT, RUN, Kind
 from stagecoach_plugin.problems import Object
@@ -54,6 +55,7 @@ class Around:
 
     objects: dict[tuple[str, str], Object] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    person: Person | None = None  # who asks, where that matters
 
     def get(self, kind: Kind, name: str) -> Object | None:
         """Return an object, if it was read."""
@@ -155,14 +157,14 @@ def _evaluation(obj: Object, around: Around, commands: Commands) -> Parts:
             (f"criterion {line.criterion}", f"{line.outcome}. {line.asks}, measured {line.measured}. {line.more}")
             for line in _short(obj)
         ),
-        *_review_facts(obj),
+        *_review_facts(obj, around.person),
     ]
-    if evaluations.awaits(obj):
+    if _asks(obj, around.person):
         todo = [
             commands.stagecoach(f"approve {name}"),
             commands.stagecoach(f'reject {name} --reason "…"'),
         ]
-    elif evaluations.verdict(obj):
+    elif evaluations.verdict(obj) or evaluations.awaits(obj):
         todo = [commands.stagecoach(f"report {name}")]
     else:
         todo = _about_pods(obj, commands)
@@ -176,7 +178,7 @@ def _short(evaluation: Object) -> Iterable[evaluations.Line]:
     return (line for line in evaluations.lines(evaluation) if line.outcome not in ("Passed", "–") and not line.advisory)
 
 
-def _review_facts(evaluation: Object) -> Iterable[tuple[str, str]]:
+def _review_facts(evaluation: Object, person: Person | None) -> Iterable[tuple[str, str]]:
     asked = evaluations.asked_review(evaluation)
     if not asked:
         return
@@ -184,6 +186,21 @@ def _review_facts(evaluation: Object) -> Iterable[tuple[str, str]]:
     who = either([str(each) for each in evaluations.reviewers(evaluation)])
     by = f": {', '.join(str(each.get('reviewer')) for each in counted)}" if counted else ""
     yield "review", f"{len(counted)} of {several(asked.get('approvals', 1), 'approval')}{by}; may decide: {who}"
+    if person and evaluations.awaits(evaluation):
+        mine = earlier(evaluation, person)
+        may = "have approved" if mine else "may decide" if _may_decide(evaluation, person) else "are no reviewer"
+        yield "you", f"{person.user}: you {may}"
+
+
+def _asks(evaluation: Object, person: Person | None) -> bool:
+    """Whether it awaits somebody's decision."""
+    open_still = evaluations.awaits(evaluation) and not (person and earlier(evaluation, person))
+    return open_still and _may_decide(evaluation, person)
+
+
+def _may_decide(evaluation: Object, person: Person | None) -> bool:
+    """Whether somebody is a reviewer; who is not known may be one."""
+    return person is None or role_of(evaluation, person) is not None
 
 
 def _about_pods(obj: Object, commands: Commands) -> list[str]:
@@ -207,7 +224,7 @@ def _gate(obj: Object, around: Around, commands: Commands) -> Parts:
         Link(f"FineTuneRun {item['run']}", Mood.BAD, f"cannot be judged ({item['reason']})", item["message"])
         for item in status.get("unjudged") or ()
     ]
-    todo = [commands.stagecoach(f"approve {each['metadata']['name']}") for each in own if evaluations.awaits(each)]
+    todo = [commands.stagecoach(f"approve {each['metadata']['name']}") for each in own if _asks(each, around.person)]
     if mood(obj) is Mood.BAD:
         todo.append(commands.kubectl(f"edit evalgate {name}"))
     chain = [*_links(EVALUATION, own), *_cut(unjudged), *_one(PROJECT, spec["project"], around)]

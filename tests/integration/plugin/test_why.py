@@ -43,6 +43,7 @@ def test_a_reviewer_is_told_what_he_may_not_read(everything: Kube, person: Perso
     assert (answer.code, answer.err) == (0, "")
     for words in (
         f"Evaluation {NAME} … AwaitingReview",
+        "qa@example.com: you may decide",
         f"kubectl stagecoach approve {NAME} -n {everything.namespace}",
         "Approval qa-ecfa139ab8f1-1 ✗ NotAReviewer Not you: ask qa@example.com.",
         "EvalGate support-desk ✓ AwaitingReview (Judging)",

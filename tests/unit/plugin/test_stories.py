@@ -8,6 +8,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from stagecoach_plugin import screen, storyboard
+from stagecoach_plugin.approving import Person
 from stagecoach_plugin.kinds import APPROVAL, EVALUATION, GATE, PROJECT, RUN, Kind
 from stagecoach_plugin.stories import Around, Commands, Mood, Story, mood, says, state, tell
 from tests.unit.plugin import samples
@@ -268,3 +269,27 @@ def test_it_fits_on_one_screen(kind: Kind, obj: samples.Object, width: int) -> N
     assert "\x1b" not in text
     assert "you lack a right" in " ".join(text.split())
     assert len(lines) <= {40: 48, 80: 30, 120: 26}[width]
+
+
+@pytest.mark.parametrize(
+    ("person", "says", "next_step"),
+    [
+        (Person("lead@example.com", ("ml-leads",)), "lead@example.com: you may decide", "approve"),
+        (Person("qa@example.com"), "qa@example.com: you have approved", "report"),
+        (Person("editor@example.com"), "editor@example.com: you are no reviewer", "report"),
+        (None, None, "approve"),
+    ],
+)
+def test_whether_whoever_asks_may_decide(person: Person | None, says: str | None, next_step: str) -> None:
+    here = Around(person=person)
+    told = tell(EVALUATION, samples.awaiting(samples.NAME, samples.FIRST), here, HERE, samples.NOW)
+    assert dict(told.facts).get("you") == says
+    assert told.todo[0].startswith(f"kubectl stagecoach {next_step} ")
+
+
+def test_a_gate_asks_only_who_may_decide() -> None:
+    objects = around(samples.awaiting(), samples.awaiting("other")).objects
+    gate = samples.gate(phase="AwaitingReview")
+    lead = tell(GATE, gate, Around(objects, person=Person("lead@example.com", ("ml-leads",))), HERE, samples.NOW)
+    editor = tell(GATE, gate, Around(objects, person=Person("editor@example.com")), HERE, samples.NOW)
+    assert (len(lead.todo), editor.todo) == (2, ())
