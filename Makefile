@@ -6,7 +6,7 @@ SHELL := /bin/bash
 VENV := .venv
 PY := $(VENV)/bin/python
 STATE := $(or $(STAGECOACH_STATE),$(HOME)/.cache/stagecoach)
-export PYTHONPATH := operator:images/trainer:images/evaluator:images/gateway:.
+export PYTHONPATH := operator:images/trainer:images/evaluator:images/gateway:plugin:.
 export PATH := $(STATE)/bin:$(PATH)
 TORCH_VERSION ?= 2.13.0
 export TORCH_VERSION
@@ -134,6 +134,8 @@ LOCK_ENGINE_CPU = $(VENV)/bin/uv pip compile pyproject.toml --quiet --generate-h
 # Without what tokenizers would fetch files from a hub with: the gateway's are mounted.
 LOCK_GATEWAY := $(LOCK) --no-annotate --extra gateway $(addprefix --no-emit-package=,huggingface-hub hf-xet httpx2 httpcore2 \
 	httpx2-jsfetch truststore anyio h11 idna tqdm filelock pyyaml packaging click colorama)
+# Of people's own machines, of any kind: what the developers' tests use.
+LOCK_PLUGIN := $(subst compile pyproject.toml,compile plugin/pyproject.toml,$(LOCK))
 .PHONY: lock
 lock: setup  ## pin the dependencies in locks/ anew, with hashes
 	$(LOCK) --extra operator -o locks/operator.txt
@@ -143,6 +145,7 @@ lock: setup  ## pin the dependencies in locks/ anew, with hashes
 	$(LOCK_TRAINER) -c <(echo "torch==$(TORCH_VERSION)+cpu") -o locks/trainer.txt
 	$(LOCK_EVALUATOR) -c <(echo "torch==$(TORCH_VERSION)+cpu") -c locks/trainer.txt -o locks/evaluator.txt
 	$(LOCK_MLFLOW) -o locks/mlflow.txt
+	$(LOCK_PLUGIN) -c locks/dev.txt -o locks/plugin.txt
 	$(LOCK_ENGINE_CPU) -c <(echo "torch==$(TORCH_VERSION)+cpu") -o locks/engine-cpu.txt
 
 .PHONY: cluster-up
