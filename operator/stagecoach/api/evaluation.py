@@ -106,7 +106,9 @@ class EvaluationSpec(BaseModel):
     )
     storage: StorageUri = Field(description="The storage that holds the artifact, and gets the report.")
     image: Image = Field(description="The evaluator image of all attempts.")
-    engine_image: Optional[Image] = Field(None, description="The image of the engine of all attempts, where it is vLLM.")
+    engine_image: Optional[Image] = Field(
+        None, description="The image of the engine of all attempts, where it is vLLM."
+    )
     resources: GateResources = Field(description="What evaluating pods ask for.")
     max_duration: Duration = Field(description="Longest time that the pods may run, over all attempts.")
     retries: int = Field(ge=0, le=5, description="How often an attempt that failed for what may pass is repeated.")

@@ -7,8 +7,8 @@ from stagecoach.contract import mounts, serving, uris
 
 Object = dict[str, Any]
 
-# Of the pod's memory a quarter is the evaluator's: raising `resources.memory` helps whichever of the two was short of it.
-# More than this it never needs: it holds rows and answers, and no model.
+# Of the pod's memory a quarter is the evaluator's: raising `resources.memory` helps whichever of the two was short of
+# it. More than this it never needs: it holds rows and answers, and no model.
 EVALUATOR_SHARE = 4
 MOST_OF_EVALUATOR = 8 * 1024**3
 EVALUATOR_CPU = "100m"

@@ -148,7 +148,7 @@ def _case(
 
 
 def _check_servable(run: FineTuneRun, project: TransformerProject, inputs: Inputs) -> None:
-    """Raise Unjudged for what vLLM does not serve, or is not known to serve; what is known of an import, its run says."""
+    """Raise Unjudged for what vLLM is not known to serve. Of an import, its run says what is known."""
     told = of(run.status.conditions, "Servable")
     known = said_again(told) if told else servable(run, project, inputs)
     if known and known.holds is not True:
