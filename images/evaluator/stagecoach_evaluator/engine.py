@@ -8,8 +8,9 @@ import http.client
 import json
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from stagecoach.contract import serving
@@ -91,13 +92,14 @@ class Client:
             raise Away("what it said is not JSON") from error
 
 
-@dataclass(frozen=True)
 class Patience:
-    """Asks once more where the engine was away, once it is back. `see` says where its log is."""
+    """Asks once more where the engine was away, once it is back: `back` waits for it, `see` says where its log is."""
 
-    back: Callable[[], None]  # waits for it
-    see: str
-    _one_waits: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(self, back: Callable[[], None], see: str) -> None:
+        self._back = back
+        self._see = see
+        self._one_waits = threading.Lock()
+        self._was_back = 0.0
 
     def ask(self, what: str, ask: Callable[[], Answer]) -> Answer:
         """Return the answer. Raises BadInput for what is refused, and WorkFailed where there is none twice."""
@@ -106,20 +108,26 @@ class Patience:
         except Refused as error:
             raise self._refused(what, error) from error
         except Away:
-            with self._one_waits:
-                self.back()
+            self._wait(time.monotonic())
         try:
             return ask()
         except Refused as error:
             raise self._refused(what, error) from error
         except Away as error:
             message = f"the engine gave no answer to {what}, nor when it was asked again: {error}."
-            remedy = f"{self.see} If it was short of memory or time, raise the gate's resources."
+            remedy = f"{self._see} If it was short of memory or time, raise the gate's resources."
             raise WorkFailed(Problem.of(serving.LOST, message, remedy=remedy)) from error
+
+    def _wait(self, since: float) -> None:
+        """Wait until it is back; whom others have waited for meanwhile need not."""
+        with self._one_waits:
+            if self._was_back <= since:
+                self._back()
+                self._was_back = time.monotonic()
 
     def _refused(self, what: str, error: Refused) -> BadInput:
         message = f"the engine refuses {what}: {error}."
-        remedy = f"{self.see} Or set the project's spec.inference.engine to Transformers."
+        remedy = f"{self._see} Or set the project's spec.inference.engine to Transformers."
         return BadInput(Problem.of("EngineRefuses", message, remedy=remedy))
 
 

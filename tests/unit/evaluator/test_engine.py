@@ -122,6 +122,23 @@ def test_an_engine_that_starts_again_is_waited_for(running: tuple[Engine, Client
     assert time.monotonic() - begun > 0.4
 
 
+def test_many_that_lost_it_at_once_wait_once(running: tuple[Engine, Client]) -> None:
+    engine, client = running
+    engine.faults = [hang_up] * 8
+    waited: list[float] = []
+
+    def back() -> None:
+        time.sleep(0.3)
+        waited.append(time.monotonic())
+
+    patient = Patience(back, SEE)
+    found = side_by_side(
+        lambda each: patient.ask("a row", lambda: client.complete("base", (each,))), list(range(8)), 8, lambda _: None
+    )
+    assert found == [(5, 6, 2)] * 8
+    assert len(waited) <= 2
+
+
 def test_what_was_refused_after_it_was_away_is_refused(running: tuple[Engine, Client]) -> None:
     engine, client = running
     engine.faults = [hang_up, status(400)]
