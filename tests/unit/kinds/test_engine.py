@@ -1,7 +1,5 @@
 """A project that has its models judged by vLLM: what is refused before any pod, what the pod is, and how it ends."""
 
-import copy
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +11,6 @@ from stagecoach.contract import mounts, serving
 from stagecoach.contract.evaluations import EvaluateJob
 from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE
 from stagecoach.contract.releases import Engine, EngineType, Release
-from stagecoach.kinds.evaluation import document
 from tests import builders
 from tests.remedies import speaks
 from tests.unit.kinds import gates
@@ -219,12 +216,10 @@ def test_without_an_engine_the_pod_is_as_it_was() -> None:
     assert not {"models", "engine"} & {item["name"] for item in pod["volumes"]}
 
 
-def status(here: World, **engine: Any) -> builders.Object:
-    """Let the engine be in a state; return the pod's status."""
+def status(here: World, **engine: Any) -> None:
+    """Let the engine be in a state."""
     [pod] = here.pod_objects.values()
-    found: builders.Object = pod["status"]
-    found["initContainerStatuses"] = [{"name": "engine", "state": {"running": {}}} | engine]
-    return found
+    pod["status"]["initContainerStatuses"] = [{"name": "engine", "state": {"running": {}}} | engine]
 
 
 OUT_OF_MEMORY = {"terminated": {"reason": "OOMKilled"}}
@@ -233,11 +228,8 @@ OUT_OF_MEMORY = {"terminated": {"reason": "OOMKilled"}}
 @pytest.mark.parametrize("when", ["state", "lastState"])
 def test_an_engine_without_memory_ends_it_and_says_what_to_raise(when: str) -> None:
     here = running()
-    status(here, **{when: OUT_OF_MEMORY})
-    engine = copy.deepcopy(status(here, **{when: OUT_OF_MEMORY})["initContainerStatuses"])
     here.end_pods(LOST, 70, "Error")
-    [pod] = here.pod_objects.values()
-    pod["status"]["initContainerStatuses"] = engine
+    status(here, **{when: OUT_OF_MEMORY})
     here.reconcile()
     told = here.condition("Ready")
     assert (here.status["verdict"], told["reason"]) == ("Error", "OutOfMemory")
@@ -284,9 +276,7 @@ def test_an_image_of_the_engine_that_cannot_be_pulled_is_told() -> None:
 
 
 def test_an_upgrade_of_the_operator_changes_no_engine_of_what_has_begun() -> None:
-    made = Evaluation.model_validate(evaluation())
-    project = gates.Hall().cache  # any project that is there
-    assert project is not None
-    told = document.release(made.spec)
-    assert told.digest == made.spec.release.digest
-    assert json.loads(told.line())["engine"]["type"] == "vLLM"
+    here = world(evaluation(), served())
+    here.stored["spec"]["engineImage"] = "registry.example/vllm@sha256:" + "d" * 64
+    start(here)
+    assert pod_of(here)["initContainers"][0]["image"] == here.stored["spec"]["engineImage"]
