@@ -60,10 +60,6 @@ images: setup  ## build the images that demo and test-e2e use
 check-cuda-image: setup  ## build the trainer's image for GPUs: it downloads 5 GB, and needs 25 GB of disk for a while
 	$(PY) -m tests.cuda_image
 
-.PHONY: check-engine-cpu
-check-engine-cpu: setup  ## vLLM on a CPU in a pod, its answers beside transformers': nothing uses the image yet
-	$(PY) -m pytest -rs tests/engine
-
 .PHONY: check-banking77
 check-banking77: setup  ## runs and gates on real data, each number computed twice: BANKING77=<folder with train.csv and test.csv>
 	$(PY) -m tests.banking77 "$(BANKING77)"

@@ -131,8 +131,8 @@ class GateResources(BaseModel):
     )
     memory: Memory = Field(
         "8Gi",
-        description="Memory a pod asks for, and its limit; at least 1M and at most 99Ti. It holds the whole model."
-        " Default: 8Gi.",
+        description="Memory a pod asks for, and its limit; at least 1M and at most 99Ti. It holds the whole model; with"
+        " the engine vLLM a quarter, at most 8Gi, is for the evaluator beside it. Default: 8Gi.",
     )
     gpus: int = Field(0, ge=0, le=1, description="GPUs of a pod; 0 evaluates on the CPU. Default: 0.")
     gpu_resource: ResourceName = Field(

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
-from stagecoach.api.candidates import InferencePrecision, PromptRef
+from stagecoach.api.candidates import InferenceEngine, InferencePrecision, PromptRef
 from stagecoach.api.common import (
     BaseModel,
     CustomObject,
@@ -36,6 +36,7 @@ class JudgedRelease(BaseModel):
     short: str = Field(max_length=12, description="The first 12 hex digits of the digest, for tables.")
     asked: Digest = Field(description="Identity of how the model is asked, as the run's status.inputs.asked says.")
     artifact: Digest = Field(description="Identity of the adapter or model.")
+    engine: Optional[InferenceEngine] = Field(None, description="What computes the answers. Absent: Transformers.")
     precision: InferencePrecision = Field(description="Number format in which it answers.")
 
 
@@ -111,6 +112,9 @@ class EvaluationSpec(BaseModel):
     )
     storage: StorageUri = Field(description="The storage that holds the artifact, and gets the report.")
     image: Image = Field(description="The evaluator image of all attempts.")
+    engine_image: Optional[Image] = Field(
+        None, description="The image of the engine of all attempts, where it is vLLM."
+    )
     resources: GateResources = Field(description="What evaluating pods ask for.")
     max_duration: Duration = Field(description="Longest time that the pods may run, over all attempts.")
     retries: int = Field(ge=0, le=5, description="How often an attempt that failed for what may pass is repeated.")

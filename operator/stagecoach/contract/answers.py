@@ -45,4 +45,5 @@ class AnswersManifest(ContractModel):
     rows: int
     digest: Digest = Field(description="Digest of the file's content.")
     image: str = Field(description="The image that asked.")
+    engine: str | None = Field(None, description="Of an engine in a container of its own: its image and its version.")
     seconds: float

@@ -22,7 +22,7 @@ from stagecoach.contract.evaluations import (
 from stagecoach.contract.inputs import DataInput
 from stagecoach.contract.jobs import DataSource, Split, Subject, TrainJob
 from stagecoach.contract.records import RunRecord
-from stagecoach.contract.releases import Asked, Engine, Release
+from stagecoach.contract.releases import Asked, Engine, EngineType, Release
 from stagecoach.contract.verdicts import EvaluationReport
 from stagecoach_evaluator import records
 from stagecoach_trainer import lookup, sources
@@ -37,6 +37,7 @@ from tests.unit.trainer.conftest import (  # noqa: F401
     trained,
 )
 
+ENGINE_IMAGE = "example.com/vllm@sha256:" + "1" * 64
 EVALUATION = Subject(kind="Evaluation", namespace="team", name="gate-1", uid="eval-1")
 HELD_OUT = [
     (f"{start} {what}", label)
@@ -97,6 +98,7 @@ class Judging:
             datasets=tuple(read),
             trained_on=tuple(seen or ()),
             image="example.com/evaluator@sha256:" + "0" * 64,
+            engine_image=ENGINE_IMAGE if self.engine.type is EngineType.VLLM else None,
         )
         return job.model_copy(update=changes)
 

@@ -25,7 +25,9 @@ from stagecoach.runtime.problems import Problem, overlay
 from tests import builders
 from tests.remedies import speaks
 
-SETTINGS = Settings(trainer_image=builders.IMAGE, evaluator_image=builders.EVALUATOR_IMAGE)
+SETTINGS = Settings(
+    trainer_image=builders.IMAGE, evaluator_image=builders.EVALUATOR_IMAGE, engine_image=builders.ENGINE_IMAGE
+)
 REFERENCES = {each.kind: each.references for each in CONTROLLERS}
 TERMINAL = ("Succeeded", "Failed")
 # A watch that is later than this has broken, and nothing is decided until its next list.

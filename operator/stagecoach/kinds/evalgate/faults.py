@@ -1,8 +1,12 @@
 """What of a gate does not go with its project: nothing is judged, and the message says what would go."""
 
+from stagecoach.api.candidates import InferenceEngine
 from stagecoach.api.data import Split
 from stagecoach.api.evalgate import EvalGate, Suite, SuiteType
 from stagecoach.api.transformerproject import TransformerProject
+from stagecoach.contract.inputs import Family
+from stagecoach.kinds import contracts
+from stagecoach.kinds.controller import Settings
 from stagecoach.policies import criteria
 
 SPLITS = {
@@ -13,14 +17,31 @@ SPLITS = {
 CANARY_ROWS = range(10, 21)
 
 
-def fault(gate: EvalGate, project: TransformerProject) -> tuple[str, str] | None:
+def fault(gate: EvalGate, project: TransformerProject, settings: Settings) -> tuple[str, str] | None:
     """Return reason and message of the first thing that does not go, if any."""
+    if project.spec.inference.engine is InferenceEngine.VLLM and (found := _of_engine(project, settings)):
+        return found
     suites = (_of_suite(suite, project) for suite in gate.spec.suites)
     labels = project.status.labels
     task = project.spec.problem.task.value
     known = criteria.Labels.of(task, labels.first, labels.count) if labels else None
     measured = (criteria.misfit(criterion, task, known) for criterion in gate.spec.criteria)
     return next((found for found in (*suites, *measured) if found), None)
+
+
+def _of_engine(project: TransformerProject, settings: Settings) -> tuple[str, str] | None:
+    field = f"spec.inference.engine of TransformerProject {project.metadata.name!r} is vLLM"
+    if contracts.family(project.spec) is not Family.DECODER:
+        return "EngineUnsuited", (
+            f"{field}, by which decoders are judged, and its spec.problem.architecture is"
+            f" {project.spec.problem.architecture}. Set the engine to Transformers."
+        )
+    if not settings.engine_image:
+        return "EngineMissing", (
+            f"{field}, and the operator was installed without an image of it. Whoever installed the operator sets"
+            " engine.image in the chart; or set the engine to Transformers."
+        )
+    return None
 
 
 def _of_suite(suite: Suite, project: TransformerProject) -> tuple[str, str] | None:

@@ -38,7 +38,7 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
         return Plan()  # Evaluations stay
     try:
         project = ready_project(gate, observed.project, THEN)
-        if found := fault(gate, project):
+        if found := fault(gate, project, settings):
             raise Blocked(*found, waits=False)
     except Blocked as why:
         told = status.blocked(gate, known, why.reason, why.message, now, waits=why.waits)

@@ -2,7 +2,7 @@
 
 import math
 
-from stagecoach.api.candidates import PromptRef
+from stagecoach.api.candidates import InferenceEngine, InferencePrecision, PromptRef
 from stagecoach.api.data import DataSet
 from stagecoach.api.evalgate import Criterion
 from stagecoach.api.evaluation import Evaluation, EvaluationSpec, JudgedBase
@@ -12,7 +12,7 @@ from stagecoach.contract import evaluations, reviews
 from stagecoach.contract.evaluations import EvaluateJob, EvaluationInputs, in_order
 from stagecoach.contract.inputs import AnyColumns, BaseInput, DataInput, LabelsInput
 from stagecoach.contract.jobs import DataSource, ModelSource, Owner
-from stagecoach.contract.releases import Asked, Engine, Precision, Release
+from stagecoach.contract.releases import Asked, Engine, EngineType, Precision, Release
 from stagecoach.kinds import contracts
 from stagecoach.policies import verdicts
 
@@ -24,8 +24,15 @@ class Changed(Exception):
 def release(spec: EvaluationSpec) -> Release:
     """Return the release that is judged."""
     judged = spec.release
-    engine = Engine(precision=Precision(judged.precision.value))
-    return Release(asked=judged.asked, artifact=judged.artifact, engine=engine)
+    return Release(asked=judged.asked, artifact=judged.artifact, engine=engine(judged.engine, judged.precision))
+
+
+def engine(kind: InferenceEngine | None, precision: InferencePrecision | None) -> Engine:
+    """Return what computes the answers, with what is said nothing about."""
+    return Engine(
+        type=EngineType((kind or InferenceEngine.TRANSFORMERS).value),
+        precision=Precision((precision or InferencePrecision.AUTO).value),
+    )
 
 
 def asked_of_base(project: TransformerProject, base: JudgedBase, labels: str | None, prompt: PromptRef) -> Asked:
@@ -103,6 +110,7 @@ def job(evaluation: Evaluation, project: TransformerProject, threads: int) -> Ev
         datasets=tuple(_source(project, item.dataset, item.digest, item.revision) for item in spec.suites),
         trained_on=tuple(_source(project, item.name, item.digest, item.revision) for item in spec.trained_on or ()),
         image=spec.image,
+        engine_image=spec.engine_image,
         threads=threads,
     )
 

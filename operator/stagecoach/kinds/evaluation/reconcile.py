@@ -7,11 +7,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from stagecoach.api.common import duration
-from stagecoach.api.evaluation import Evaluation
+from stagecoach.api.evaluation import Evaluation, EvaluationSpec
 from stagecoach.api.evaluation_status import Attempt
 from stagecoach.api.finetunerun import PROGRESS_DEADLINE
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build import jobs
+from stagecoach.build.engines import EngineWork
 from stagecoach.build.jobs import Demand, threads
 from stagecoach.contract.digests import short
 from stagecoach.contract.evaluations import EvaluateJob
@@ -51,7 +52,7 @@ AGAIN = "To have it judged again: kubectl delete eval {name} -n {namespace}; the
 ADVICE = {
     AttemptOutcome.OUT_OF_MEMORY: "The same work would need the same memory: raise resources.memory of the gate.",
     AttemptOutcome.DEADLINE_EXCEEDED: "Raise maxDuration of the gate, or give its pods more CPUs or a GPU.",
-    AttemptOutcome.BAD_IMAGE: "Whoever installed the operator sets its evaluator image right in the chart.",
+    AttemptOutcome.BAD_IMAGE: "Whoever installed the operator sets the image right in the chart.",
 }
 ENDED_WELL = "The evaluator reported success and no verdict."
 MADE_ANEW = (
@@ -174,7 +175,17 @@ def _work(
         work,
         pull_policy=settings.evaluator_pull_policy,
         demand=Demand(cpu=asked.cpu, memory=asked.memory, gpu_resource=asked.gpu_resource, gpus=asked.gpus),
+        engine=_engine(spec, told, settings),
         progress_deadline=int(duration(PROGRESS_DEADLINE).total_seconds()),
+    )
+
+
+def _engine(spec: EvaluationSpec, told: EvaluateJob, settings: Settings) -> EngineWork | None:
+    if spec.engine_image is None:
+        return None
+    asked = spec.resources
+    return EngineWork(
+        spec.engine_image, settings.engine_pull_policy, told.base.uri, threads(asked.cpu), on_a_gpu=asked.gpus > 0
     )
 
 
