@@ -112,8 +112,13 @@ LOCK_MLFLOW := $(VENV)/bin/uv pip compile pyproject.toml --quiet --generate-hash
 	--no-annotate --python-version 3.11 --python-platform x86_64-manylinux_2_28 --extra mlflow \
 	$(addprefix --no-emit-package=,scikit-learn scipy skops joblib threadpoolctl narwhals matplotlib contourpy cycler \
 	fonttools kiwisolver pillow pyparsing docker prettytable wcwidth gunicorn pyarrow)
-# What comes on top of the trainer's, as these are: the evaluator's image is made of the trainer's.
-LOCK_EVALUATOR = $(LOCK_TRAINER) --extra evaluator $$(sed -n 's/==.*//p' locks/trainer.txt | sed 's/^/--no-emit-package=/')
+# What comes on top of the trainer's, as these are: the evaluator's image is made of the trainer's. Without what
+# lm-evaluation-harness needs for some tasks, for tables and for a cache: what only these need is not in the image, and
+# the licence of chardet would not let it be.
+LOCK_EVALUATOR = $(LOCK_TRAINER) --extra evaluator --extra harness \
+	$(addprefix --no-emit-package=,evaluate pytablewriter dataproperty mbstrdecoder chardet pathvalidate tabledata tcolorpy \
+	typepy pytz rouge-score absl-py nltk sqlitedict word2number more-itertools defusedxml) \
+	$$(sed -n 's/==.*//p' locks/trainer.txt | sed 's/^/--no-emit-package=/')
 # Without what an engine on a CPU never imports, what its licence or that of a library inside keeps out of the image
 # (intel-openmp, opencv, pycountry), and the decoders of pictures and sounds.
 LOCK_ENGINE_CPU = $(VENV)/bin/uv pip compile pyproject.toml --quiet --generate-hashes --no-emit-index-url --no-header \

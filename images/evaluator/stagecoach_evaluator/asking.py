@@ -16,6 +16,7 @@ from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.rows import AnyRow, Match
 from stagecoach.contract.store import Store
 from stagecoach.contract.tagged import Marked, Words
+from stagecoach_evaluator.harness import Task
 from stagecoach_evaluator.parties import Parties, Party
 from stagecoach_evaluator.suites import CHANGED, Rows
 from stagecoach_evaluator.telling import Teller
@@ -50,9 +51,19 @@ class Asker:
                 begun = time.monotonic()
                 count = len(rows.dataset.rows)
                 tell = partial(teller.made, party.name)
-                answers = tuple(_Rows(party, tokens, self.base).answers(rows.dataset.rows, loaded, tell))
+                if rows.harness is not None:
+                    answers = self._by_harness(rows.harness, loaded)
+                else:
+                    answers = tuple(_Rows(party, tokens, self.base).answers(rows.dataset.rows, loaded, tell))
                 teller.done(count)
                 yield rows, answers, time.monotonic() - begun
+
+    def _by_harness(self, task: Task, loaded: Loaded) -> tuple[Answer, ...]:
+        """Return the answers as lm-evaluation-harness gets them: by its own prompts, not by the project's."""
+        from stagecoach_evaluator import harness_asking
+
+        batch = BATCH if loaded.padded else 1
+        return tuple(harness_asking.answers(task, loaded.model, bases.load_tokenizer(self.base), batch))
 
     def _model(self, party: Party) -> Model:
         tuned = Tuned.of(party.record, self.artifact) if party.record and self.artifact else None

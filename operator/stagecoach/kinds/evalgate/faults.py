@@ -2,6 +2,7 @@
 
 from stagecoach.api.data import Split
 from stagecoach.api.evalgate import EvalGate, Suite, SuiteType
+from stagecoach.api.problem import Architecture
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.policies import criteria
 
@@ -19,7 +20,13 @@ def fault(gate: EvalGate, project: TransformerProject) -> tuple[str, str] | None
     labels = project.status.labels
     task = project.spec.problem.task.value
     known = criteria.Labels.of(task, labels.first, labels.count) if labels else None
-    measured = (criteria.misfit(criterion, task, known) for criterion in gate.spec.criteria)
+    tasks = {suite.name: suite.task for suite in gate.spec.suites}
+    measured = (
+        criteria.misfit(criterion, task, known)
+        if tasks.get(criterion.suite) is None
+        else criteria.misfit_of_harness(criterion)
+        for criterion in gate.spec.criteria
+    )
     return next((found for found in (*suites, *measured) if found), None)
 
 
@@ -33,10 +40,18 @@ def _of_suite(suite: Suite, project: TransformerProject) -> tuple[str, str] | No
             f"{field}: the project has no data set {suite.dataset!r}; it has {names}. Choose one of them, or add it"
             " to the project."
         )
-    if dataset.split is not SPLITS[suite.type]:
+    split, what = (
+        (SPLITS[suite.type], f"of type {suite.type}") if suite.task is None else (Split.BENCHMARK, "with a task")
+    )
+    if dataset.split is not split:
         return "WrongSplit", (
-            f"{field}: {suite.dataset!r} has split {dataset.split}, and a suite of type {suite.type} takes a data set"
-            f" of split {SPLITS[suite.type]}, from which no run may learn. Choose another data set, or another type."
+            f"{field}: {suite.dataset!r} has split {dataset.split}, and a suite {what} takes a data set of split"
+            f" {split}, from which no run may learn. Choose another data set, or another type or task."
+        )
+    if suite.task is not None and project.spec.problem.architecture is not Architecture.DECODER:
+        return "TaskUnsuited", (
+            f"spec.suites[{suite.name}].task: {suite.task} is asked of models that write on, of architecture Decoder,"
+            f" and the project's are of {project.spec.problem.architecture}. Leave out this suite."
         )
     if suite.type is SuiteType.CANARY and resolved.examples not in CANARY_ROWS:
         return "CanarySize", (

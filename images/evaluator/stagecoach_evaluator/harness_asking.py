@@ -1,0 +1,88 @@
+"""Asking a model as lm-evaluation-harness asks it: by its own model class and its own evaluation."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from jinja2 import TemplateError
+from lm_eval.evaluator import evaluate
+from lm_eval.models.huggingface import HFLM
+
+from stagecoach.contract import progress
+from stagecoach.contract.answers import Answer
+from stagecoach.contract.reports import BadInput, Problem
+from stagecoach_evaluator.harness import Task, short
+
+NOT_NUMBERS = "what the model computes for this row is not a number"
+
+
+class _Told(HFLM):  # type: ignore[misc] # a class of a library without types
+    """That model class, which says that it moves."""
+
+    def _model_call(self, *args: Any, **kwargs: Any) -> Any:
+        progress.made()
+        return super()._model_call(*args, **kwargs)
+
+    def _model_generate(self, *args: Any, **kwargs: Any) -> Any:
+        progress.made()
+        return super()._model_generate(*args, **kwargs)
+
+
+def answers(task: Task, model: Any, tokenizer: Any, batch: int) -> list[Answer]:
+    """Return what a model that is in memory says to each document of a task. Raises BadInput."""
+    asked = _Told(pretrained=model, tokenizer=tokenizer, batch_size=batch)
+    try:
+        found = evaluate(lm=asked, task_dict={"tasks": {task.name: task.made}}, bootstrap_iters=0, log_samples=True)
+    except (AssertionError, LookupError, TemplateError, TypeError, ValueError) as error:
+        # What it cannot ask of this model, or cannot judge of a document, it says in no better way.
+        message = f"lm-evaluation-harness cannot ask this of the model: {short(error)}."
+        remedy = "Correct the documents, or choose another task or a base with a longer context."
+        raise BadInput(Problem.of("TaskUnsuited", message, value=task.name, remedy=remedy)) from error
+    samples: dict[int, list[Mapping[str, Any]]] = {}
+    for each in found["samples"][task.name]:
+        samples.setdefault(each["doc_id"], []).append(each)
+    return [_answer(task, row, samples[row]) for row in range(len(task.documents))]
+
+
+def _answer(task: Task, row: int, samples: Sequence[Mapping[str, Any]]) -> Answer:
+    values = {
+        task.called(metric, each["filter"]): _plain(each[metric])
+        for each in samples
+        for metric in each["metrics"]
+        if task.called(metric, each["filter"]) in task.aggregations
+    }
+    said = samples[0]
+    if not all(map(_is_told, (*values.values(), _plain(said["resps"])))):
+        return Answer(row=row, error=NOT_NUMBERS)
+    return Answer(row=row, text=_text(task, said), values=values)
+
+
+def _text(task: Task, said: Mapping[str, Any]) -> str | None:
+    """Return what was written, or which choice is the likeliest."""
+    first = said["filtered_resps"][0]
+    if isinstance(first, str):
+        return first
+    if task.made.OUTPUT_TYPE != "multiple_choice":
+        return None
+    choices: list[str] = task.made.doc_to_choice(said["doc"])
+    likely = [float(each[0]) for each in said["filtered_resps"][: len(choices)]]
+    return choices[likely.index(max(likely))]
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it: numbers of numpy are numbers, and tuples are lists."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [_plain(each) for each in value]
+    as_plain: Callable[[], Any] | None = getattr(value, "tolist", None)
+    return value if as_plain is None else as_plain()
+
+
+def _is_told(value: Any) -> bool:
+    """Whether there is no number in it that is none."""
+    if isinstance(value, dict):
+        return all(map(_is_told, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_told, value))
+    return not isinstance(value, float) or math.isfinite(value)
