@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from jinja2 import TemplateError
 from lm_eval.evaluator import evaluate
 from lm_eval.models.huggingface import HFLM
@@ -17,7 +18,16 @@ NOT_NUMBERS = "what the model computes for this row is not a number"
 
 
 class _Told(HFLM):  # type: ignore[misc] # a class of a library without types
-    """That model class, which says that it moves."""
+    """That model class, which says that it moves, and draws no bars into a log."""
+
+    def loglikelihood(self, requests: Any, disable_tqdm: bool = True) -> Any:  # noqa: D102 - as its base has it
+        return super().loglikelihood(requests, disable_tqdm)
+
+    def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = True) -> Any:  # noqa: D102
+        return super().loglikelihood_rolling(requests, disable_tqdm)
+
+    def generate_until(self, requests: Any, disable_tqdm: bool = True) -> Any:  # noqa: D102
+        return super().generate_until(requests, disable_tqdm)
 
     def _model_call(self, *args: Any, **kwargs: Any) -> Any:
         progress.made()
@@ -32,7 +42,8 @@ def answers(task: Task, model: Any, tokenizer: Any, batch: int) -> list[Answer]:
     """Return what a model that is in memory says to each document of a task. Raises BadInput."""
     asked = _Told(pretrained=model, tokenizer=tokenizer, batch_size=batch)
     try:
-        found = evaluate(lm=asked, task_dict={"tasks": {task.name: task.made}}, bootstrap_iters=0, log_samples=True)
+        with torch.inference_mode():
+            found = evaluate(lm=asked, task_dict={"tasks": {task.name: task.made}}, bootstrap_iters=0, log_samples=True)
     except (AssertionError, LookupError, TemplateError, TypeError, ValueError) as error:
         # What it cannot ask of this model, or cannot judge of a document, it says in no better way.
         message = f"lm-evaluation-harness cannot ask this of the model: {short(error)}."
