@@ -48,7 +48,7 @@ def answers(task: Task, model: Any, tokenizer: Any, batch: int) -> list[Answer]:
         # What it cannot ask of this model, or cannot judge of a document, it says in no better way.
         message = f"lm-evaluation-harness cannot ask this of the model: {short(error)}."
         remedy = "Correct the documents, or choose another task or a base with a longer context."
-        raise BadInput(Problem.of("TaskUnsuited", message, value=task.name, remedy=remedy)) from error
+        raise BadInput(Problem.of("TaskUnfit", message, value=task.name, remedy=remedy)) from error
     samples: dict[int, list[Mapping[str, Any]]] = {}
     for each in found["samples"][task.name]:
         samples.setdefault(each["doc_id"], []).append(each)

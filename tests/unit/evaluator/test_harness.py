@@ -150,7 +150,7 @@ def test_an_answer_that_is_read_in_several_ways_has_a_metric_by_each(benchmark: 
 def test_a_context_that_is_too_short_for_what_is_to_be_written(benchmark: Judging) -> None:
     with pytest.raises(BadInput) as caught:
         other(benchmark, "gsm8k", [{"question": "How many are 1 and 2?", "answer": "#### 3"}]).judge()
-    assert caught.value.problem.reason == "TaskUnsuited"
+    assert caught.value.problem.reason == "TaskUnfit"
     assert "requested max tokens to generate (256)" in caught.value.problem.message
 
 
