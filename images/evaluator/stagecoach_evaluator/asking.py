@@ -47,7 +47,7 @@ class Asker:
             party.asked.family, bases.load_tokenizer(self.base), party.asked.prompt, party.asked.tokenization
         )
         with models.loaded(self._model(party)) as loaded:
-            # To write for the project's rows changes the model's settings of generation; lm-eval takes them as they are.
+            # To write for the project's rows changes the model's settings, which lm-eval takes as they are: that first.
             for rows in sorted(suites, key=lambda rows: rows.harness is None):
                 begun = time.monotonic()
                 count = len(rows.dataset.rows)

@@ -18,20 +18,35 @@ NOT_NUMBERS = "what the model computes for this row is not a number"
 
 
 class _Told(HFLM):  # type: ignore[misc] # a class of a library without types
-    """That model class, which says that it moves, and draws no bars into a log."""
+    """That model class, which says that it moves, and draws no bars into a log.
 
-    def loglikelihood(self, requests: Any, disable_tqdm: bool = True) -> Any:  # noqa: D102 - as its base has it
+    Of a batch it looks at the last positions alone, in which all continuations are: lm-evaluation-harness takes the
+    logarithms of the probabilities of all tokens at all positions, and then those. They are the same to the bit.
+    """
+
+    _longest = 0  # tokens of a continuation
+
+    def loglikelihood(self, requests: Any, disable_tqdm: bool = True) -> Any:
         return super().loglikelihood(requests, disable_tqdm)
 
-    def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = True) -> Any:  # noqa: D102
+    def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = True) -> Any:
         return super().loglikelihood_rolling(requests, disable_tqdm)
 
-    def generate_until(self, requests: Any, disable_tqdm: bool = True) -> Any:  # noqa: D102
+    def generate_until(self, requests: Any, disable_tqdm: bool = True) -> Any:
         return super().generate_until(requests, disable_tqdm)
 
-    def _model_call(self, *args: Any, **kwargs: Any) -> Any:
+    def _loglikelihood_tokens(self, requests: Any, disable_tqdm: bool = True, override_bs: int | None = None) -> Any:
+        self._longest = max((len(continuation) for _, _, continuation in requests), default=0)
+        return super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
+
+    def _model_call(self, inps: Any, *args: Any, **kwargs: Any) -> Any:
         progress.made()
-        return super()._model_call(*args, **kwargs)
+        logits = super()._model_call(inps, *args, **kwargs)
+        # Padding is of zeros, at the end; a token that is 0 itself makes no more than a position too many.
+        width = inps.shape[1]
+        positions = torch.arange(1, width + 1, device=inps.device)
+        padding = width - int(((inps != 0) * positions).amax(dim=1).min())
+        return logits[:, -min(self._longest + padding, logits.shape[1]) :]
 
     def _model_generate(self, *args: Any, **kwargs: Any) -> Any:
         progress.made()

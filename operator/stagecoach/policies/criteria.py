@@ -50,8 +50,8 @@ def misfit_of_harness(criterion: Criterion) -> tuple[str, str] | None:
     if criterion.label is None:
         return None
     return "LabelUnsuited", (
-        f"spec.criteria[{criterion.name}].label: a task of lm-evaluation-harness has no metric of one label. Leave out"
-        " label."
+        f"spec.criteria[{criterion.name}].label: a task of lm-evaluation-harness has no metric of one label. Correct"
+        " the gate: leave out label."
     )
 
 

@@ -51,7 +51,7 @@ def _of_suite(suite: Suite, project: TransformerProject) -> tuple[str, str] | No
     if suite.task is not None and project.spec.problem.architecture is not Architecture.DECODER:
         return "TaskUnsuited", (
             f"spec.suites[{suite.name}].task: {suite.task} is asked of models that write on, of architecture Decoder,"
-            f" and the project's are of {project.spec.problem.architecture}. Leave out this suite."
+            f" and the project's are of {project.spec.problem.architecture}. Correct the gate: leave out this suite."
         )
     if suite.type is SuiteType.CANARY and resolved.examples not in CANARY_ROWS:
         return "CanarySize", (
