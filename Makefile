@@ -70,7 +70,11 @@ check-banking77: setup  ## a run on real data: BANKING77=<folder with train.csv 
 
 .PHONY: bench-training
 bench-training: setup  ## tokens per second of the trainer, as a ratio to a bare script: TURNS=8
-	$(PY) -m tests.bench --turns $(or $(TURNS),8)
+	$(PY) -m tests.bench training --turns $(or $(TURNS),8)
+
+.PHONY: bench-evaluation
+bench-evaluation: setup  ## rows per second of the evaluator, as a ratio to lm-evaluation-harness: TURNS=12
+	$(PY) -m tests.bench evaluation --turns $(or $(TURNS),12)
 
 .PHONY: bench-scale
 bench-scale: setup  ## many runs beside as many bare Jobs, on nodes that are simulated: RUNS=1000
