@@ -146,7 +146,7 @@ def rare(cell: Cell, accuracy: float, gates: int, seed: list[int]) -> Counter[Ve
             said = [Answer(row=0, label=names[0], scores=(1 - score, score)) for score in scores]
         else:
             said = [_SAID[code] for code in np.where(hits, codes, (codes + 1) % len(counts))]
-        answers = SuiteAnswers([NAMES[code] for code in codes], said, None, 0)
+        answers = SuiteAnswers([NAMES[code] for code in codes], said, None, ())
         measured = Measured("Classification", names, {"held-out": answers}, f"{seed} {gate}", RESAMPLES)
         found[judge(_inputs(criterion), measured)[1]] += 1
     return found
@@ -180,7 +180,7 @@ def _criterion(cell: Cell, value: float) -> Criterion:
 
 def _answers(expected: Codes, candidate: Codes, baseline: Codes) -> SuiteAnswers:
     return SuiteAnswers(
-        [NAMES[code] for code in expected], [_SAID[code] for code in candidate], [_SAID[code] for code in baseline], 0
+        [NAMES[code] for code in expected], [_SAID[code] for code in candidate], [_SAID[code] for code in baseline], ()
     )
 
 

@@ -155,7 +155,7 @@ def test_a_gate_whose_rows_were_trained_on_fails_and_names_them(judged: Desk) ->
     status = found["status"]
     assert status["verdict"] == "Failed", status
     assert status["leaked"] == 2, status
-    assert "2 rows are in the training data" in status["message"]
+    assert "2 rows are in the training data too (leaked.csv:22, leaked.csv:23)" in status["message"]
     record = json.loads(read(judged, found, "record.json"))
     assert record["suites"][0]["leaked"] == ["leaked.csv:22", "leaked.csv:23"], "by lines of the file"
 

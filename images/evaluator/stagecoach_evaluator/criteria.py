@@ -46,8 +46,7 @@ def verdict_of(outcomes: Sequence[Outcome], leaks: object, gaps: object) -> Verd
 
 
 def _leaks(measured: Measured) -> list[str]:
-    leaked = {name: suite.leaked or 0 for name, suite in measured.suites.items()}
-    return [words.leaked(name, rows) for name, rows in leaked.items() if rows]
+    return [words.leaked(name, suite.leaked) for name, suite in measured.suites.items() if suite.leaked]
 
 
 def _gaps(inputs: EvaluationInputs, measured: Measured) -> list[str]:

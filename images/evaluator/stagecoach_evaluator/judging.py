@@ -41,7 +41,7 @@ def judged(job: EvaluateJob, who: Parties, seen: Sequence[Seen]) -> Judged:
             each.rows.expected(),
             each.candidate.each,
             each.baseline.each if each.baseline else None,
-            None if each.leaked is None else len(each.leaked),
+            each.leaked_places,
             None if each.baseline or job.reference is None else _UNTRAINED,
             each.rows.harness,
         )

@@ -24,7 +24,7 @@ class SuiteAnswers:
     expected: Sequence[Expected]
     candidate: Sequence[Answer]
     baseline: Sequence[Answer] | None
-    leaked: int | None  # rows that are in the training data too; None: it is not known
+    leaked: Sequence[str] | None  # places of rows that are in the training data too; None: it is not known
     no_baseline: tuple[str, str] | None = None  # why it was not asked, and what to do, where it cannot be
     harness: Task | None = None  # of a suite that is a task of lm-evaluation-harness
 

@@ -21,17 +21,22 @@ class Seen:
     exposures: int
 
     @property
+    def leaked_places(self) -> tuple[str, ...] | None:
+        """Where the rows are that are in the training data too."""
+        return None if self.leaked is None else tuple(map(self.rows.dataset.place, self.leaked))
+
+    @property
     def scored(self) -> Scored:
         """What became of its rows."""
-        dataset, leaked = self.rows.dataset, self.leaked
+        leaked = self.leaked_places
         return Scored(
             suite=self.rows.suite.name,
-            rows=len(dataset.rows),
+            rows=len(self.rows.dataset.rows),
             scored=sum(
                 metrics.scored(self.task, right, answer)
                 for right, answer in zip(self.rows.expected(), self.candidate.each, strict=True)
             ),
-            leaked=None if leaked is None else tuple(dataset.place(row) for row in list(leaked)[:MAX_LEAKED]),
+            leaked=None if leaked is None else leaked[:MAX_LEAKED],
             leaked_rows=None if leaked is None else len(leaked),
             answers=self.candidate.digest,
             baseline_answers=self.baseline.digest if self.baseline else None,

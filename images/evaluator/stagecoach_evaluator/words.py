@@ -8,6 +8,7 @@ from stagecoach.contract.verdicts import CriterionResult, Outcome, Verdict
 from stagecoach_evaluator.intervals import Undefined
 
 _MAX_RESULT, _MAX_VERDICT = 300, 700
+_NAMED, _MAX_PLACE = 3, 60
 NOTHING_DECIDES = "criteria: none of them decides. Give the gate a criterion that is not advisory."
 TRAINING_UNKNOWN = (
     "it is not known what the release was trained on, so that rows of the suites may be in it."
@@ -15,12 +16,14 @@ TRAINING_UNKNOWN = (
 )
 
 
-def leaked(suite: str, rows: int) -> str:
-    """Return what it means that rows were in the training data."""
-    are = "row is" if rows == 1 else "rows are"
+def leaked(suite: str, places: Sequence[str]) -> str:
+    """Return what it means that rows were in the training data; some of them are named."""
+    are = "row is" if len(places) == 1 else "rows are"
+    named = [_cut(place, _MAX_PLACE) for place in places[:_NAMED]]
+    more = ", …" if len(places) > _NAMED else ""
     return (
-        f"suites[{suite}]: {rows} {are} in the training data too, and what was learned by heart shows nothing. See them"
-        " in the report, and remove them from the one data set or the other."
+        f"suites[{suite}]: {len(places)} {are} in the training data too ({', '.join(named)}{more}), and what was"
+        " learned by heart shows nothing. See them in the report, and remove them from the one data set or the other."
     )
 
 

@@ -51,7 +51,7 @@ def answers(both: int = 0, better: int = 0, worse: int = 0, neither: int = 0, un
 
     candidate = [*said(True, True, False, False), *[None] * unscored]
     baseline = [*said(True, False, True, False), *expected[rows - unscored :]]
-    return SuiteAnswers(expected, chosen(candidate), chosen(baseline), 0)
+    return SuiteAnswers(expected, chosen(candidate), chosen(baseline), ())
 
 
 def judged(
@@ -209,15 +209,25 @@ def test_an_advisory_one_that_is_not_met_is_told() -> None:
 @pytest.mark.parametrize(
     ("of", "suite", "found", "said"),
     [
-        (inputs(PASSES), SuiteAnswers([], [], [], 0), E, "no rows"),
+        (inputs(PASSES), SuiteAnswers([], [], [], ()), E, "no rows"),
         (inputs(PASSES, least=0.99), answers(both=98, unscored=2), E, "98 of 100 rows"),
         (inputs(PASSES, least=0.98), answers(both=98, unscored=2), P, ""),
         (inputs(PASSES, least=math.nan), answers(both=98), E, "minScored"),
         (inputs(PASSES, least=0), answers(unscored=5), E, "no row was scored"),
-        (inputs(PASSES), replace(answers(both=98), leaked=1), F, "1 row is in the training data"),
+        (
+            inputs(PASSES),
+            replace(answers(both=98), leaked=["test.csv:7"]),
+            F,
+            "1 row is in the training data too (test.csv:7)",
+        ),
         (inputs(PASSES), replace(answers(both=98), leaked=None), E, "not known what the release was trained on"),
         (inputs(PASSES, trained_on=None), answers(both=98), E, "not known what the release was trained on"),
-        (inputs(FAILS), replace(answers(both=80, neither=20), leaked=3), F, "3 rows are in the training data"),
+        (
+            inputs(FAILS),
+            replace(answers(both=80, neither=20), leaked=list("abcd")),
+            F,
+            "4 rows are in the training data too (a, b, c, …)",
+        ),
     ],
 )
 def test_what_is_missing_never_passes(of: EvaluationInputs, suite: SuiteAnswers, found: Verdict, said: str) -> None:
@@ -306,6 +316,6 @@ def test_order_of_rows_does_not_matter(counts: tuple[int, int, int, int], of: Cr
         [suite.expected[row] for row in order],
         [suite.candidate[row] for row in order],
         [suite.baseline[row] for row in order],
-        0,
+        (),
     )
     assert judged(inputs(of), suite) == judged(inputs(of), mixed)

@@ -106,6 +106,7 @@ def test_a_row_that_was_trained_on_fails_and_is_named(judging: Judging, capsys: 
     report = judging.judge()
     assert (report.verdict, report.leaked) == (Verdict.FAILED, 1)
     place = f"test.csv:{len(HELD_OUT) + 2}"
+    assert f"({place})" in report.message
     assert judging.record().suites[0].leaked == (place,)
     log = capsys.readouterr().err
     assert f"suite held-out: {place} is in the training data too: train:train.csv:8" in log

@@ -18,10 +18,10 @@ def test_a_baseline_without_answers_hides_no_number_of_the_candidate() -> None:
     metric = metrics.find("Classification", "accuracy")
     assert metric is not None
     alone = judging._row(
-        metric, None, Suite("Classification", LABELS, SuiteAnswers(expected, chosen(said), None, 0), "")
+        metric, None, Suite("Classification", LABELS, SuiteAnswers(expected, chosen(said), None, ()), "")
     )
     row = judging._row(
-        metric, None, Suite("Classification", LABELS, SuiteAnswers(expected, chosen(said), silent, 0), "")
+        metric, None, Suite("Classification", LABELS, SuiteAnswers(expected, chosen(said), silent, ()), "")
     )
     assert row.candidate == alone.candidate
     assert row.candidate is not None
@@ -34,7 +34,9 @@ def test_rows_that_the_baseline_did_not_answer_change_no_number_of_the_candidate
     half = [*chosen(expected)[:40], *(Answer(row=row, error="too long") for row in range(40, 80))]
     metric = metrics.find("Classification", "accuracy")
     assert metric is not None
-    row = judging._row(metric, None, Suite("Classification", LABELS, SuiteAnswers(expected, chosen(said), half, 0), ""))
+    row = judging._row(
+        metric, None, Suite("Classification", LABELS, SuiteAnswers(expected, chosen(said), half, ()), "")
+    )
     assert row.candidate is not None
     assert row.candidate.value == np.mean([one == other for one, other in zip(expected, said, strict=True)])
     assert row.difference is not None

@@ -52,7 +52,7 @@ def test_a_mean_over_labels_is_not_certain_of_one_with_few_rows(rare: int) -> No
     passed = {least: 0, drop: 0}
     for gate in range(GATES):
         answers = SuiteAnswers(
-            expected, draw(expected, (0.99, 0.99, 0.6), random), draw(expected, (0.99, 0.99, 1.0), random), 0
+            expected, draw(expected, (0.99, 0.99, 0.6), random), draw(expected, (0.99, 0.99, 1.0), random), ()
         )
         for criterion in passed:
             passed[criterion] += verdict(criterion, answers, gate) is Verdict.PASSED
@@ -69,7 +69,7 @@ def test_an_area_is_not_certain_of_few_rows_on_one_side(rare: int) -> None:
         above = random.random(rare) < 0.7
         scores[200:] = np.where(above, 0.9, 0.05)
         said = [Answer(row=0, label="a", scores=(1 - score, score)) for score in scores]
-        passed += verdict(criterion, SuiteAnswers(expected, said, None, 0), gate, ("a", "b")) is Verdict.PASSED
+        passed += verdict(criterion, SuiteAnswers(expected, said, None, ()), gate, ("a", "b")) is Verdict.PASSED
     assert passed <= MOST
 
 
@@ -80,7 +80,7 @@ def test_two_rows_of_a_label_that_are_right_do_not_pass(metric: str, compared: b
     said = [Answer(row=0, label=name, scores=(0.9, 0.1) if name == "a" else (0.1, 0.9)) for name in expected]
     bound = {"against": Reference.BASELINE, "allowed_drop": 0.03} if compared else {"min": 0.95, "confidence": 0.95}
     criterion = Criterion.model_validate({"name": "good", "suite": "held-out", "metric": metric} | bound)
-    assert verdict(criterion, SuiteAnswers(expected, said, said, 0), 1, ("a", "b")) is Verdict.INCONCLUSIVE
+    assert verdict(criterion, SuiteAnswers(expected, said, said, ()), 1, ("a", "b")) is Verdict.INCONCLUSIVE
 
 
 def test_many_rows_of_each_label_pass_as_before() -> None:
@@ -88,7 +88,7 @@ def test_many_rows_of_each_label_pass_as_before() -> None:
     said = [SAID[name] for name in expected]
     for metric in ("f1_macro", "precision", "recall", "mcc"):
         criterion = Criterion(name="good", suite="held-out", metric=metric, min=0.95, confidence=0.95)
-        assert verdict(criterion, SuiteAnswers(expected, said, None, 0), 1) is Verdict.PASSED
+        assert verdict(criterion, SuiteAnswers(expected, said, None, ()), 1) is Verdict.PASSED
 
 
 def test_a_difference_of_precision_rests_on_the_fewer_answers() -> None:
