@@ -66,7 +66,11 @@ check-banking77: setup  ## runs and gates on real data, each number computed twi
 
 .PHONY: bench-training
 bench-training: setup  ## tokens per second of the trainer, as a ratio to a bare script: TURNS=8
-	$(PY) -m tests.bench --turns $(or $(TURNS),8)
+	$(PY) -m tests.bench training --turns $(or $(TURNS),8)
+
+.PHONY: bench-evaluation
+bench-evaluation: setup  ## rows per second of the evaluator, as a ratio to lm-evaluation-harness: TURNS=12
+	$(PY) -m tests.bench evaluation --turns $(or $(TURNS),12)
 
 .PHONY: bench-scale
 bench-scale: setup  ## many runs beside as many bare Jobs, on nodes that are simulated: RUNS=1000
@@ -112,8 +116,13 @@ LOCK_MLFLOW := $(VENV)/bin/uv pip compile pyproject.toml --quiet --generate-hash
 	--no-annotate --python-version 3.11 --python-platform x86_64-manylinux_2_28 --extra mlflow \
 	$(addprefix --no-emit-package=,scikit-learn scipy skops joblib threadpoolctl narwhals matplotlib contourpy cycler \
 	fonttools kiwisolver pillow pyparsing docker prettytable wcwidth gunicorn pyarrow)
-# What comes on top of the trainer's, as these are: the evaluator's image is made of the trainer's.
-LOCK_EVALUATOR = $(LOCK_TRAINER) --extra evaluator $$(sed -n 's/==.*//p' locks/trainer.txt | sed 's/^/--no-emit-package=/')
+# What comes on top of the trainer's, as these are: the evaluator's image is made of the trainer's. Without what
+# lm-evaluation-harness needs for some tasks, for tables and for a cache: what only these need is not in the image, and
+# the licence of chardet would not let it be.
+LOCK_EVALUATOR = $(LOCK_TRAINER) --extra evaluator --extra harness \
+	$(addprefix --no-emit-package=,evaluate pytablewriter dataproperty mbstrdecoder chardet pathvalidate tabledata tcolorpy \
+	typepy pytz rouge-score absl-py nltk sqlitedict word2number more-itertools defusedxml) \
+	$$(sed -n 's/==.*//p' locks/trainer.txt | sed 's/^/--no-emit-package=/')
 # Without what an engine on a CPU never imports, what its licence or that of a library inside keeps out of the image
 # (intel-openmp, opencv, pycountry), and the decoders of pictures and sounds.
 LOCK_ENGINE_CPU = $(VENV)/bin/uv pip compile pyproject.toml --quiet --generate-hashes --no-emit-index-url --no-header \

@@ -10,6 +10,7 @@ from stagecoach.contract import layout, progress
 from stagecoach.contract.answers import ASKING_REVISION, Answer, AnswersManifest
 from stagecoach.contract.evaluations import EvaluateJob
 from stagecoach.contract.releases import EngineType
+from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import Store
 from stagecoach_evaluator import records
 from stagecoach_evaluator.parties import Parties, Party
@@ -41,6 +42,8 @@ def collect(job: EvaluateJob, parties: Parties, suites: Sequence[Rows], storage:
 
     Raises BadInput when a release has to be asked, and cannot.
     """
+    if job.release.engine.type is not EngineType.TRANSFORMERS:
+        _refuse_tasks(suites)
     found: All = {}
     missing: list[tuple[Party, list[Rows]]] = []
     for party in parties.all:
@@ -66,6 +69,14 @@ def collect(job: EvaluateJob, parties: Parties, suites: Sequence[Rows], storage:
             key = party.release.digest, rows.suite.rows
             found[key] = keep(job, party, rows, answers, seconds, asker.engine)
     return found
+
+
+def _refuse_tasks(suites: Sequence[Rows]) -> None:
+    """Raise BadInput for what another engine would be asked by the project's prompt, and not by the task's."""
+    if task := next((rows.suite.name for rows in suites if rows.harness is not None), None):
+        message = "a task of lm-evaluation-harness is asked by the engine Transformers alone."
+        remedy = "Leave out this suite, or set the project's inference.engine to Transformers."
+        raise BadInput(Problem.of("TaskUnsupported", message, field=f"suites[{task}].task", remedy=remedy))
 
 
 def _asker(job: EvaluateJob) -> "Callable[..., asking.Asker | served.Asker]":

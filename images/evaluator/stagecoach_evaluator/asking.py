@@ -17,13 +17,14 @@ from stagecoach.contract.rows import AnyRow, Match
 from stagecoach.contract.store import Store
 from stagecoach.contract.tagged import Marked, Words
 from stagecoach_evaluator import pieces, reading
+from stagecoach_evaluator.harness import Task
 from stagecoach_evaluator.parties import Parties, Party
 from stagecoach_evaluator.pieces import Pieces
 from stagecoach_evaluator.reading import NOT_NUMBERS, none
 from stagecoach_evaluator.suites import Rows
 from stagecoach_evaluator.telling import Teller
 from stagecoach_trainer import asking as models
-from stagecoach_trainer import choosing, finding, tagging, writing
+from stagecoach_trainer import bases, choosing, finding, tagging, writing
 from stagecoach_trainer.asking import Loaded, Model, Questions, Tuned
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.families import encoder, tagger
@@ -46,13 +47,24 @@ class Asker:
         base = self.pieces.base
         tokens = pieces.encoder(party, base)
         with models.loaded(self._model(party)) as loaded:
-            for rows in suites:
+            # To write for the project's rows changes the model's settings, which lm-eval takes as they are: that first.
+            for rows in sorted(suites, key=lambda rows: rows.harness is None):
                 begun = time.monotonic()
                 count = len(rows.dataset.rows)
                 tell = partial(teller.made, party.name)
-                answers = tuple(_Rows(party, tokens, base).answers(rows.dataset.rows, loaded, tell))
+                if rows.harness is not None:
+                    answers = self._by_harness(rows.harness, loaded)
+                else:
+                    answers = tuple(_Rows(party, tokens, base).answers(rows.dataset.rows, loaded, tell))
                 teller.done(count)
                 yield rows, answers, time.monotonic() - begun
+
+    def _by_harness(self, task: Task, loaded: Loaded) -> tuple[Answer, ...]:
+        """Return the answers as lm-evaluation-harness gets them: by its own prompts, not by the project's."""
+        from stagecoach_evaluator import harness_asking
+
+        batch = BATCH if loaded.padded else 1
+        return tuple(harness_asking.answers(task, loaded.model, bases.load_tokenizer(self.pieces.base), batch))
 
     def _model(self, party: Party) -> Model:
         artifact = self.pieces.artifact

@@ -18,7 +18,7 @@ from stagecoach.api.common import (
     keyed,
     rules,
 )
-from stagecoach.api.evalgate import MAX_SUITES, Criterion, GateResources, SuiteType
+from stagecoach.api.evalgate import MAX_SUITES, Criterion, GateResources, SuiteType, TaskName
 from stagecoach.api.evaluation_status import EvaluationStatus
 from stagecoach.api.review import REVIEW_RULES, Review
 from stagecoach.contract.verdicts import MAX_CRITERIA
@@ -66,6 +66,7 @@ class JudgedSuite(BaseModel):
     dataset: Name = Field(description="Name of the data set in the project.")
     digest: Digest = Field(description="Identity of its content.")
     revision: Optional[str] = Field(None, max_length=64, description="Commit of a data set of a hub.")
+    task: Optional[TaskName] = Field(None, description="Task of lm-evaluation-harness whose documents these are.")
 
 
 class TrainingData(BaseModel):

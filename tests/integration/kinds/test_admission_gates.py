@@ -44,6 +44,8 @@ GATES = [
     ("an interval of a canary", lambda spec: (put("suites", CANARY)(spec), criterion(confidence=0.9)(spec)), "a canary has too few rows for an interval"),
     ("a canary against the baseline", lambda spec: (put("suites", CANARY)(spec), put("criteria", [AGAINST | {"minGain": {"absolute": 0.1}}])(spec)), "a canary has too few rows for an interval"),
     ("an unknown type", put("suites.0.type", "Training"), 'supported values: "HeldOut", "Adversarial", "Canary"'),
+    ("a task of few rows", put("suites", [CANARY[0] | {"task": "arc_easy"}]), "a task of lm-evaluation-harness is a suite of type HeldOut"),
+    ("an odd task", put("suites.0.task", "arc easy"), "must be the name of a task of lm-evaluation-harness"),
     ("33 criteria", put("criteria", [{"name": f"c{n}", "suite": "held-out", "metric": "accuracy", "min": 0.1} for n in range(33)]), "must have at most 32 items"),
     ("no criteria", put("criteria", []), "should have at least 1 items"),
     ("no suites", put("suites", []), "should have at least 1 items"),
@@ -74,6 +76,7 @@ TAKEN: list[Change] = [
     lambda spec: spec["criteria"].append(AGAINST | {"allowedDrop": {"absolute": 0.03}, "advisory": True}),
     lambda spec: spec["suites"].append({"name": "hard", "dataset": "hard", "type": "Adversarial"}),
     put("suites", CANARY),
+    lambda spec: (put("suites.0.task", "arc_easy")(spec), criterion(metric="exact_match,strict-match")(spec)),
     put("resources", {"cpu": "500m", "memory": "512Mi", "gpus": 1, "gpuResource": "amd.com/gpu"}),
     lambda spec: spec.update(newest=50, maxConcurrent=8, maxDuration="1d", retries=0, minScored=1, cleanUpAfter="1h"),
 ]

@@ -217,6 +217,7 @@ def _suites(gate: EvalGate, project: TransformerProject) -> list[JudgedSuite]:
             dataset=suite.dataset,
             digest=resolved[suite.dataset].digest,
             revision=resolved[suite.dataset].revision,
+            task=suite.task,
         )
         for suite in gate.spec.suites
     ]
