@@ -91,4 +91,5 @@ class Admin:
         yield gauge("ready", "Whether requests should come.", 0 if self.unready() else 1)
         yield gauge("connections", "Connections of clients.", len(self._clients.connections))
         yield gauge("engine_requests", "Requests that engines are answering.", gateway.engines.open)
+        yield gauge("texts_skipped", "Requests whose texts were not counted.", gateway.texts.skipped)
         yield gauge("kept_dropped", "Samples and feedback that could not be written.", gateway.keeper.dropped)

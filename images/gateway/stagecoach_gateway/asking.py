@@ -8,20 +8,16 @@ from typing import Any, TypeVar
 
 import orjson
 
-from stagecoach.contract.prompts import Encoded
 from stagecoach.contract.times import timestamp
 from stagecoach_gateway.counting import Counted
 from stagecoach_gateway.current import Loaded, Ready
 from stagecoach_gateway.engines import Asking, Engines
 from stagecoach_gateway.errors import Refusal
-from stagecoach_gateway.http_messages import JSON, Answer, Request
+from stagecoach_gateway.http_messages import Answer, Request
 from stagecoach_gateway.keeping import Keeper
+from stagecoach_gateway.texts import LONG_TEXT, Texts
 
 Work = TypeVar("Work")
-# Longer texts are made tokens beside the loop, which has to serve others meanwhile.
-LONG_TEXT = 4096
-# What is looked at of a text in OpenAI's API, where no engine has said yet that it is too long.
-COUNTED_CHARACTERS = 100_000
 # What is kept of a stream for a sample.
 HEARD_CHARACTERS = 20_000
 
@@ -30,8 +26,8 @@ class Ask:
     """All of it."""
 
     __slots__ = (
-        "_engines", "_heard", "_keeper", "_loop", "answer", "began", "body", "client", "counted", "fails", "loaded",
-        "ready", "request", "sampled",
+        "_engines", "_heard", "_keeper", "_loop", "_texts", "answer", "began", "body", "client", "counted", "fails",
+        "loaded", "ready", "request", "sampled",
     )  # fmt: skip
 
     def __init__(
@@ -49,9 +45,9 @@ class Ask:
         self.counted: Counted
         self._heard: list[str] = []
 
-    def give_to(self, ready: Ready, counted: Counted, engines: Engines, keeper: Keeper) -> None:
+    def give_to(self, ready: Ready, counted: Counted, engines: Engines, texts: Texts, keeper: Keeper) -> None:
         """Have a release answer it."""
-        self.ready, self.counted, self._engines, self._keeper = ready, counted, engines, keeper
+        self.ready, self.counted, self._engines, self._texts, self._keeper = ready, counted, engines, texts, keeper
         self._loop = asyncio.get_running_loop()
         sampling = self.loaded.routes.sampling
         self.sampled = sampling is not None and keeper.able and random.random() < sampling.rate  # noqa: S311
@@ -97,35 +93,19 @@ class Ask:
 
     def send(self, document: dict[str, Any]) -> None:
         """Answer, unless it is not what the deployment promises. Raises Refusal."""
-        wrong = self.loaded.output.wrong(document) if self.loaded.output else None
-        if wrong:
-            raise Refusal("contract_violation", "The answer does not fulfil the deployment's output schema.")
+        self.check_answer(document)
         self.answer.send(200, orjson.dumps(document))
         if self.sampled:
             self._sample(document)
 
-    def answer_fixed(self, document: dict[str, Any]) -> None:
-        """Answer what stands in the routes."""
-        self.answer.headers.append((b"x-stagecoach-fallback", b"static"))
-        self.answer.send(200, orjson.dumps(document), (JSON,))
+    def check_answer(self, document: dict[str, Any]) -> None:
+        """Raise Refusal for an answer that is not what the deployment promises."""
+        if self.loaded.output and self.loaded.output.wrong(document):
+            raise Refusal("contract_violation", "The answer does not fulfil the deployment's output schema.")
 
     def count_texts(self, texts: list[str]) -> None:
         """Count what texts look like, once the engine has been asked."""
-        if sum(map(len, texts)) > LONG_TEXT:
-            self._loop.run_in_executor(None, self._tokens, texts).add_done_callback(
-                lambda done: self._count(done.result())
-            )
-        else:
-            self._loop.call_soon(lambda: self._count(self._tokens(texts)))
-
-    def _tokens(self, texts: list[str]) -> list[Encoded]:
-        tokenizer = self.ready.encoder.tokenizer
-        each = (tokenizer(text[:COUNTED_CHARACTERS], add_special_tokens=False)["input_ids"] for text in texts)
-        return [Encoded(tuple(ids), "", truncated=False) for ids in each]
-
-    def _count(self, texts: list[Encoded]) -> None:
-        for text in texts:
-            self.counted.text((), self.ready.encoder.tokenization.max_length, [text])
+        self._texts.count(texts, self.ready.encoder, self.counted)
 
     async def beside(self, work: Callable[[], Work], text: str) -> Work:
         """Return what work on a text comes to; where that is long, others are served meanwhile."""

@@ -63,6 +63,13 @@ class Counted:
             self._profiler = Profiler(frame, max_length)
         self._profiler.add(*parts)
 
+    def texts(self, profiler: Profiler) -> None:
+        """Count texts that were looked at beside the loop."""
+        if self._profiler is None:
+            self._profiler = profiler
+        else:
+            self._profiler.merge(profiler)
+
     def told(self) -> ReleaseCounts:
         """Return it as it is told."""
         return ReleaseCounts(
@@ -87,7 +94,7 @@ class Counts:
         self._deployment = deployment
         self._started = datetime.now(UTC)
         self._releases: dict[str, Counted] = {}
-        self.refused: dict[str, int] = {}  # by error code: no release had to answer
+        self.none = Counted(NONE)  # no release had to answer: no document has these, and of metrics only two
 
     def of(self, release: str) -> Counted:
         """Return where a release is counted."""
@@ -108,7 +115,7 @@ class Counts:
 
     def refuse(self, code: str) -> None:
         """Count a request that came to no release."""
-        self.refused[code] = self.refused.get(code, 0) + 1
+        self.none.failed(code)
 
     def told(self, revision: int) -> GatewayCounts:
         """Return the document."""
@@ -120,12 +127,13 @@ class Counts:
         each = self._releases
         yield _counter("requests", "Requests that a release had to answer.", {r: c.requests for r, c in each.items()})
         errors = CounterMetricFamily("stagecoach_gateway_errors", "Errors by code.", labels=["release", "code"])
-        for release, by_code in [(NONE, self.refused), *((r, c.errors) for r, c in each.items())]:
-            for code, number in by_code.items():
+        for release, counted in {NONE: self.none, **each}.items():
+            for code, number in counted.errors.items():
                 errors.add_metric([release, code], number)
         yield errors
+        fallbacks = {release: counted.fallbacks for release, counted in {NONE: self.none, **each}.items()}
         yield _counter("abandoned", "Clients that left before the end.", {r: c.abandoned for r, c in each.items()})
-        yield _counter("fallbacks", "Errors that a fallback answered.", {r: c.fallbacks for r, c in each.items()})
+        yield _counter("fallbacks", "Errors that a fallback answered.", fallbacks)
         yield _counter("feedback", "Feedback on answers.", {r: c.feedback for r, c in each.items()})
         yield _counter("prompt_tokens", "Tokens read.", {r: c.prompt_tokens for r, c in each.items()})
         yield _counter("completion_tokens", "Tokens written.", {r: c.completion_tokens for r, c in each.items()})

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -68,6 +69,8 @@ class Current:
     confirmed: bool = False  # whether the operator has said since the start that these are the newest
     shares: Shares = field(default_factory=Shares)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    # Of their own: routes wait for no work of clients.
+    _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "routes"))
     _known: dict[str, tokenizers_of_bases.BaseTokenizer] = field(default_factory=dict)
 
     async def take(self, text: str | bytes) -> Acknowledgement:
@@ -81,14 +84,19 @@ class Current:
             raise Refused(str(error)) from error
         if routes.deployment != self.deployment:
             raise Refused(f"these are routes of deployment {routes.deployment}, and this is {self.deployment}")
+        # To the end, even if the one who brought them does not wait for it.
+        loaded = await asyncio.shield(self._put(routes))
+        return loaded.acknowledgement
+
+    async def _put(self, routes: Routes) -> Loaded:
         async with self._lock:
             loaded = self._same(routes)
             if loaded is None:
-                loaded = await asyncio.get_running_loop().run_in_executor(None, self._load, routes)
+                loaded = await asyncio.get_running_loop().run_in_executor(self._thread, self._load, routes)
                 self.loaded = loaded
                 self.changed(loaded)
                 log.info("routes of revision %d are in force", routes.revision)
-        return loaded.acknowledgement
+        return loaded
 
     def _same(self, routes: Routes) -> Loaded | None:
         """Return these if they are in force. Raises Refused when newer ones are, or others of the same revision."""

@@ -28,13 +28,14 @@ class EngineConnection(asyncio.Protocol):
         self._paused = False
         self.idle_since = 0.0
         self._begin()
+        self.complete = True  # nothing is asked yet
 
     def _begin(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self.deadline: float | None = None
         self.status = 0
         self.complete = self._keeps = False
-        self.touched = False  # whether anything has come back
+        self.release = b""
         self._parts: deque[bytes] = deque()
         self._size = 0
         self._read = 0
@@ -52,13 +53,28 @@ class EngineConnection(asyncio.Protocol):
             self.fail(Lost(str(exc or "the engine closed the connection")))
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came."""
-        self.touched = True
+        """Parse what came; where nothing is asked, whatever comes ends the connection."""
+        if self.complete:
+            self.abort()
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
+            if self.complete:  # the answer is whole: what follows it is nobody's
+                self.abort()
+                return
             self.fail(error.__context__ if isinstance(error.__context__, Refusal) else Lost(str(error)))
             self.abort()
+
+    def on_message_begin(self) -> None:
+        """Take no second answer to one question. Raises Lost."""
+        if self.complete:
+            raise Lost("the engine answered what nobody asked")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep the one header that is used."""
+        if name.lower() == b"x-stagecoach-release":
+            self.release = value
 
     def on_headers_complete(self) -> None:
         """The status is known."""

@@ -4,6 +4,7 @@ Who stops to read an answer before its end closes the connection: an engine noti
 """
 
 import asyncio
+import re
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -11,6 +12,8 @@ from typing import Self
 from stagecoach_gateway import limits
 from stagecoach_gateway.engine_connection import EngineConnection, Lost
 from stagecoach_gateway.errors import Refusal
+
+_RELEASE = re.compile(rb"sha256:[0-9a-f]{64}")
 
 
 class Engine:
@@ -61,9 +64,12 @@ class Engines:
     async def _sweep_for_ever(self) -> None:
         while True:
             await asyncio.sleep(limits.SWEEP_SECONDS)
-            now = asyncio.get_running_loop().time()
-            for engine in self._by_url.values():
-                engine.sweep(now)
+            self.sweep(asyncio.get_running_loop().time())
+
+    def sweep(self, now: float) -> None:
+        """End what has taken too long."""
+        for engine in self._by_url.values():
+            engine.sweep(now)
 
     def ask(self, urls: Sequence[str], path: str, body: bytes, seconds: float, headers: bytes = b"") -> "Asking":
         """Return what asks, within `async with`, the least busy of these engines."""
@@ -84,8 +90,7 @@ class Engines:
 class Asking:
     """One question to an engine, and its answer.
 
-    It is asked again only where it surely was not answered: when no connection can be made, of another engine; when a
-    connection that was kept turns out to be closed, once, on a new one.
+    It is asked again, of another engine, only where no connection can be made: what was sent may have been begun.
     """
 
     def __init__(self, engines: Sequence[Engine], path: bytes, body: bytes, seconds: float, headers: bytes) -> None:
@@ -118,6 +123,12 @@ class Asking:
         """The engine's status."""
         return self._connection.status
 
+    @property
+    def release(self) -> bytes | None:
+        """The release that another deployment's gateway says has answered."""
+        found = self._connection.release
+        return found if _RELEASE.fullmatch(found) else None
+
     async def whole(self) -> bytes:
         """Return the whole body. Raises Refusal."""
         try:
@@ -149,16 +160,8 @@ class Asking:
     async def _ask_of(self, engine: Engine) -> None:
         while engine.idle:
             connection = engine.idle.pop()
-            if not connection.usable:
-                continue
-            try:
+            if connection.usable:
                 await self._send(engine, connection)
-            except Lost:
-                if connection.touched:
-                    raise
-                engine.active.discard(connection)
-                break
-            else:
                 return
         await self._send(engine, await engine.connect())
 

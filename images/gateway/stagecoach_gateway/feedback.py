@@ -33,7 +33,7 @@ def checked(body: dict[str, Any], client: str, key: bytes, counts: Counts) -> tu
     """Return what is kept of it, and where it is counted. Raises Refusal when it is of no request of this client."""
     _SCHEMA.check(body)
     digits = ids.release_of(key, client, body["request"])
-    if digits is None:
-        raise Refusal("unknown_request", "This client made no such request here.", param="request")
+    if digits is None or digits == ids.NONE:
+        raise Refusal("unknown_request", "No release here answered such a request of this client.", param="request")
     document = {**body, "client": client, "release": digits, "at": timestamp(datetime.now(UTC))}
     return document, counts.beginning(digits)

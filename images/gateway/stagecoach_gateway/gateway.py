@@ -13,20 +13,22 @@ from stagecoach.contract.gateway_routes import Routes
 from stagecoach_gateway import feedback, ids, openapi
 from stagecoach_gateway.asking import Ask
 from stagecoach_gateway.clients import Clients, Rates
-from stagecoach_gateway.counting import NONE, Counted, Counts
+from stagecoach_gateway.counting import Counted, Counts
 from stagecoach_gateway.current import Current, Loaded
 from stagecoach_gateway.engines import Engines
 from stagecoach_gateway.errors import Closing, Refusal
 from stagecoach_gateway.http_messages import Answer, Request
 from stagecoach_gateway.keeping import Keeper
 from stagecoach_gateway.openai_api import ENDPOINTS
-from stagecoach_gateway.predict import Predict
+from stagecoach_gateway.predict import Predict, Unserved
 from stagecoach_gateway.settings import Settings
+from stagecoach_gateway.texts import Texts
 
 # Of these another answer may come in the place.
 _FALLS_BACK = {"engine_error", "engine_unavailable", "engine_timeout", "contract_violation", "nothing_served"}
 HOPS = b"x-stagecoach-hops"
 MOST_HOPS = 3
+MOST_LEVELS = 200
 
 
 class AnyEndpoint(Protocol):
@@ -63,6 +65,7 @@ class Gateway:
         self.current = Current(settings.deployment, key, settings.tokenizers, self._changed)
         self.engines = Engines(engine_key.decode() if engine_key else None)
         self.counts = Counts(settings.deployment)
+        self.texts = Texts()
         self.clients = Clients(settings.clients)
         self.rates = Rates()
         self.keeper = Keeper(settings.kept)
@@ -87,12 +90,20 @@ class Gateway:
         began = asyncio.get_running_loop().time()
         try:
             await self._handle(request, answer, began)
-        except Refusal as refusal:
-            if not request.id:
-                request.id = ids.new(self._seal, request.client, "")
-                answer.headers.append((b"x-request-id", request.id.encode()))
-                self.counts.refuse(refusal.code)
+        except Closing:
             raise
+        except Exception as error:
+            if not request.id:
+                self._name(request, answer, request.client, None)
+                self.counts.refuse(error.code if isinstance(error, Refusal) else "internal_error")
+            raise
+
+    def _name(self, request: Request, answer: Answer, client: str, release: str | None) -> None:
+        """Name a request, and the release that answers it."""
+        request.id = ids.new(self._seal, client, release or "")
+        answer.headers = [(b"x-request-id", request.id.encode())]
+        if release:
+            answer.headers.append((b"x-stagecoach-release", release.encode()))
 
     async def _handle(self, request: Request, answer: Answer, began: float) -> None:
         if request.path == b"/openapi.json" and self._openapi:
@@ -115,19 +126,20 @@ class Gateway:
         if loaded.input:
             loaded.input.check(ask.body)
         target = self.current.shares.choose(routes, endpoint.session(ask.body), datetime.now(UTC))
-        release = target.release if target else NONE
-        request.id = ids.new(self._seal, client, release if target else "")
-        answer.headers += ((b"x-request-id", request.id.encode()), (b"x-stagecoach-release", release.encode()))
-        counted = self.counts.of(release)
+        self._name(request, answer, client, target and target.release)
+        counted = self.counts.of(target.release) if target else self.counts.none
         try:
             if target is None:
                 raise Refusal("nothing_served", "No release is admitted yet.", headers={"retry-after": "30"})
-            ask.give_to(loaded.ready[release], counted, self.engines, self.keeper)
+            ask.give_to(loaded.ready[target.release], counted, self.engines, self.texts, self.keeper)
             await endpoint.answer(ask)
         except Refusal as refusal:
             await self._instead(ask, counted, refusal)
         except (asyncio.CancelledError, Closing):
             counted.abandoned += 1
+            raise
+        except Exception:
+            counted.failed("internal_error")
             raise
         finally:
             counted.requests += 1
@@ -142,7 +154,9 @@ class Gateway:
         if fallback is None or refusal.code not in _FALLS_BACK or ask.body.get("stream"):
             raise refusal
         if fallback.static is not None:
-            ask.answer_fixed(fallback.static)
+            self._name(ask.request, ask.answer, ask.client, None)
+            ask.answer.headers.append((b"x-stagecoach-fallback", b"static"))
+            ask.answer.send(200, orjson.dumps(fallback.static))
         elif fallback.gateway is not None:
             await self._of_another(ask, fallback.gateway)
         counted.fallbacks += 1
@@ -161,6 +175,11 @@ class Gateway:
                 raise Refusal("too_many_hops", "Deployments fall back to each other: none of them has an answer.")
             if reply.status != 200:
                 raise Refusal("engine_unavailable", f"The fallback answered with status {reply.status}.")
+            ask.check_answer(ask.parsed(content))
+            release = reply.release
+        self._name(ask.request, ask.answer, ask.client, None)
+        if release:
+            ask.answer.headers.append((b"x-stagecoach-release", release))
         ask.answer.headers.append((b"x-stagecoach-fallback", b"gateway"))
         ask.answer.send(200, content)
 
@@ -188,7 +207,7 @@ def endpoints_of(routes: Routes) -> list[AnyEndpoint]:
     if routes.api == "OpenAI":
         return list(ENDPOINTS.values())
     if routes.stable is None:
-        return []
+        return [Unserved()]
     asked = routes.stable.described.asked
     return [Predict(asked.task, routes.stable.labels, asked.family)]
 
@@ -206,7 +225,21 @@ def body_of(request: Request) -> dict[str, Any]:
         raise Refusal("invalid_json", f"The body is no JSON document: {error}."[:300]) from None
     if not isinstance(body, dict):
         raise Refusal("invalid_json", "The body is no JSON object.")
+    # A document is written anew for the engine, and what writes it goes 254 levels down.
+    if request.body.count(b"{") + request.body.count(b"[") > MOST_LEVELS and _deeper(body, MOST_LEVELS):
+        raise Refusal("invalid_request", f"The body is nested more than {MOST_LEVELS} levels deep.")
     return body
+
+
+def _deeper(document: Any, most: int) -> bool:
+    """Whether a document has more levels than these."""
+    level = [document]
+    for _ in range(most):
+        inner = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [item for items in inner for item in items if isinstance(item, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 def _only(request: Request, method: bytes) -> None:

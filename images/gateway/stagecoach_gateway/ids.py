@@ -10,13 +10,15 @@ import os
 import time
 
 _SEAL = 10
+# What stands for the release where none has answered.
+NONE = "0" * 12
 # Where each process begins is random: the seal makes an id that nobody can make up.
 _NUMBERS = itertools.count(int.from_bytes(os.urandom(8)))
 
 
 def new(key: bytes, client: str, release: str) -> str:
     """Return an id for a request that is answered now."""
-    digits = release[7:19] or "0" * 12  # of sha256:<hex>
+    digits = release[7:19] or NONE  # of sha256:<hex>
     plain = f"{int(time.time()):08x}{next(_NUMBERS) % 2**64:016x}{digits}"
     return f"req-{plain}{_seal(key, plain, client)}"
 

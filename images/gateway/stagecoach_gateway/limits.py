@@ -17,7 +17,8 @@ WRITE_BYTES = 65_536
 CONNECTIONS = 4096
 
 CONNECT_SECONDS = 2.0
-ENGINE_IDLE_SECONDS = 30.0
+# Less than engines wait (uvicorn, and so vLLM: 5 s): a request is not sent into a connection that they close just then.
+ENGINE_IDLE_SECONDS = 4.0
 # What may wait of a stream whose client reads more slowly than the engine writes.
 STREAM_BYTES = 262_144
 SWEEP_SECONDS = 0.25

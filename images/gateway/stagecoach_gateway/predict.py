@@ -18,6 +18,29 @@ if TYPE_CHECKING:
     from stagecoach_gateway.asking import Ask
 
 PATH = "/v1/predict"
+# More of them would keep tokenizer and engine from others for seconds.
+MOST_CHUNKS = 128
+
+
+class Unserved:
+    """The endpoint while no release is admitted: what its task takes is not known yet."""
+
+    path = PATH
+    summary = "Nothing is served yet"
+    document: dict[str, Any] = {"type": "object"}  # noqa: RUF012 - nobody changes it
+
+    def check(self, ask: "Ask") -> None:
+        """Let a body pass: a fallback knows what it takes."""
+
+    def session(self, body: dict[str, Any]) -> str | None:
+        """Bind nothing: there is nothing to choose between."""
+        del body
+        return None
+
+    async def answer(self, ask: "Ask") -> None:
+        """Refuse. Raises Refusal."""
+        del ask
+        raise Refusal("nothing_served", "No release is admitted yet.", headers={"retry-after": "30"})
 
 
 class Predict:
@@ -58,13 +81,29 @@ class Predict:
 
 async def _prompts(ask: "Ask", encoder: Encoder) -> tuple[Encoded, ...]:
     text = ask.body["text"]
+
+    def prompts() -> tuple[Encoded, ...]:
+        _check_length(encoder, text)
+        return encoder.chunks(text)
+
     try:
-        return await ask.beside(lambda: encoder.chunks(text), text)
+        return await ask.beside(prompts, text)
     except TooLong as error:
         message = f"The prompt has {error.tokens} tokens, and {error.limit} are read: shorten the text."
         raise Refusal("text_too_long", message, param="text") from error
     except BadInput as error:
         raise Refusal("invalid_request", error.problem.message, param="text") from error
+
+
+def _check_length(encoder: Encoder, text: str) -> None:
+    """Raise TooLong for a text that would be read in too many chunks, before they are made."""
+    chunk, limit = encoder.tokenization.chunk, encoder.tokenization.max_length
+    if chunk is None or len(text) <= MOST_CHUNKS:
+        return
+    most = MOST_CHUNKS * max(1, limit - len(encoder.frame) - chunk.stride)
+    tokens = len(encoder.tokenizer(text, add_special_tokens=False)["input_ids"])
+    if tokens > most:
+        raise TooLong(tokens, most)
 
 
 async def _counted(ask: "Ask", encoder: Encoder) -> tuple[Encoded, ...]:

@@ -77,6 +77,13 @@ class Profiler:
         for token in chain(*parts):
             self._vocabulary[bucket(token)] += 1
 
+    def merge(self, other: "Profiler") -> None:
+        """Count what another one, of the same bounds, has counted. Raises ValueError for other bounds."""
+        if self._bounds != other._bounds:
+            raise ValueError(f"profiles up to {self._max_length} and {other._max_length} tokens cannot be added")
+        self._lengths = list(_sum(self._lengths, other._lengths))
+        self._vocabulary = list(_sum(self._vocabulary, other._vocabulary))
+
     def profile(self) -> Profile:
         """Return what was counted so far."""
         return Profile(

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stagecoach.contract.gateway_routes import RateLimit
-from stagecoach_gateway import ids
+from stagecoach_gateway import feedback, ids
 from stagecoach_gateway.clients import Clients, Rates
+from stagecoach_gateway.counting import Counts
 from stagecoach_gateway.errors import Refusal
 from tests.unit.gateway import releases, running
 from tests.unit.gateway.running import MockEngine
@@ -84,6 +85,13 @@ def test_an_id_is_of_one_client_and_one_release(client: str, other: str, digits:
         assert ids.release_of(b"k" * 32, other, found) is None
     changed = found[:10] + ("0" if found[10] != "0" else "1") + found[11:]
     assert ids.release_of(b"k" * 32, client, changed) is None
+
+
+def test_feedback_is_on_an_answer_of_a_release() -> None:
+    found = ids.new(b"k" * 32, "a", "sha256:" + "ab" * 32)
+    assert feedback.checked({"request": found, "rating": 1}, "a", b"k" * 32, Counts("d"))[0]["release"] == "ab" * 6
+    with pytest.raises(Refusal, match="No release here answered"):
+        feedback.checked({"request": ids.new(b"k" * 32, "a", ""), "rating": 1}, "a", b"k" * 32, Counts("d"))
 
 
 @given(st.text(max_size=80))

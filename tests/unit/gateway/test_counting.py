@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from stagecoach.contract.gateway_counts import GatewayCounts
+from stagecoach.contract.gateway_routes import sign
+from stagecoach_gateway.gateway import Gateway
+from stagecoach_gateway.http_messages import Answer, Request
 from stagecoach_gateway.keeping import Keeper, redacted
+from stagecoach_gateway.openai_api import Endpoint
+from stagecoach_gateway.settings import Settings
 from tests.unit.gateway import releases, running
 from tests.unit.gateway.running import MockEngine, Running
 
@@ -58,6 +63,45 @@ async def test_counts_are_a_document_and_prometheus_says_the_same(gateway: Runni
     assert samples["stagecoach_gateway_completion_tokens_total", release, None, None] == 13
     assert samples["stagecoach_gateway_routes_revision", None, None, None] == 1
     assert (await gateway.get(f"{gateway.admin}/counts"))[0] == 401
+
+
+async def test_a_request_before_the_first_release_breaks_no_count(
+    root: Path, tokenizer: str, engine: MockEngine
+) -> None:
+    async with running.gateway(root) as gateway:
+        await gateway.put(releases.routes(None, fallback={"static": {}}))
+        assert (await gateway.post("/v1/chat/completions", CHAT))[0] == 200
+        assert (await gateway.counts())["releases"] == []
+        await gateway.put(releases.routes(releases.target(tokenizer, (engine.url,)), revision=2))
+        assert (await gateway.post("/v1/chat/completions", CHAT))[0] == 200
+        assert [each["requests"] for each in (await gateway.counts())["releases"]] == [1]
+        _, text = await gateway.get(f"{gateway.admin}/metrics")
+        assert text.count('{code="nothing_served",release="none"}') == 1
+        assert 'stagecoach_gateway_fallbacks_total{release="none"} 1.0' in text
+
+
+async def test_a_fault_of_the_gateway_is_an_error_of_the_release(
+    root: Path, tokenizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running.write_root(root, None)
+    settings = Settings(root, releases.DEPLOYMENT, "", 0, 0, 0, 0)
+    gateway = Gateway(settings)
+    target = releases.target(tokenizer, ("http://127.0.0.1:1",))
+    await gateway.current.take(sign(releases.routes(target), releases.ROUTES_KEY).line())
+    request = Request(b"POST", b"/v1/chat/completions", {b"content-type": b"application/json"}, "a")
+    request.body = json.dumps(CHAT).encode()
+
+    async def fails(*_: object) -> None:
+        raise ZeroDivisionError
+
+    for place, found in ((Endpoint, gateway.counts.of(target.release)), (Gateway, gateway.counts.none)):
+        name = "answer" if place is Endpoint else "_handle"
+        monkeypatch.setattr(place, name, fails)
+        request.id = ""
+        with pytest.raises(ZeroDivisionError):
+            await gateway.handle(request, Answer(cast(Any, None), request))
+        assert found.errors == {"internal_error": 1}
+        assert request.id
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,8 @@ async def test_no_header_of_a_client_reaches_an_engine(gateway: Running, engine:
         (b'{"model": NaN}', "invalid_json"),
         (b'{"a": "\\ud800"}', "invalid_json"),
         (b"{}", "invalid_request"),
+        (b'{"model": "intents", "messages": [{"role": "user", "content": "a"}], "tools": [' + b'{"a": ' * 199 + b"1" + b"}" * 199 + b"]}", "invalid_request"),
+        (b'{"model": "intents", "messages": [{"role": "user", "content": "a"}], "tools": [' + b'{"a": ' * 300 + b"1" + b"}" * 300 + b"]}", "invalid_request"),
         (b'{"model": "intents", "messages": "a"}', "invalid_request"),
         (b'{"model": "../x", "messages": [{"role": "user", "content": "a"}]}', "model_not_found"),
         (b'{"model": "intents", "messages": [{"role": "user", "content": "a"}], "lora_request": {}}', "invalid_request"),

@@ -146,6 +146,8 @@ async def test_what_is_answered_when_no_engine_does(root: Path, tokenizer: str, 
     async with running.gateway(root) as gateway:
         status, document, headers = await gateway.post("/v1/predict", {"text": "a"})
         assert (status, document, headers["x-stagecoach-fallback"]) == (200, {"label": "top up"}, "static")
+        assert "x-stagecoach-release" not in headers
+        assert headers["x-request-id"][28:40] == "0" * 12  # an id of no release: feedback on it is of none
         assert (await gateway.post("/v1/predict", {}))[0] == 400  # the client's own errors stay errors
         counted = (await gateway.counts())["releases"][0]
         assert (counted["requests"], counted["errors"], counted["fallbacks"]) == (1, {"engine_error": 1}, 1)
@@ -176,4 +178,30 @@ async def test_deployments_that_fall_back_to_each_other_end_with_an_error(
         engine.answers = fails_once
         status, document, headers = await one.post("/v1/predict", {"text": "a"})
         assert (status, headers["x-stagecoach-fallback"]) == (200, "gateway")
+        assert headers["x-stagecoach-release"] == target.release  # which the other gateway has, too
         assert document["label"] in LABELS
+        await other.put(releases.routes(target, api="Task", revision=3, fallback={"static": {"label": "lost pin"}}))
+        engine.answers = lambda _, __: web.Response(status=500)
+        status, _, headers = await one.post("/v1/predict", {"text": "a"})
+        assert (status, "x-stagecoach-release" in headers) == (200, False)
+        promised = releases.routes(
+            target,
+            api="Task",
+            revision=3,
+            fallback={"gateway": f"http://localhost:{other.port}"},
+            output_schema={"properties": {"label": {"not": {"const": "lost pin"}}}},
+        )
+        assert (await one.put(promised))[0] == 200
+        status, document, _ = await one.post("/v1/predict", {"text": "a"})
+        assert (status, document["error"]["code"]) == (502, "contract_violation")
+
+
+async def test_before_the_first_release_is_admitted(root: Path) -> None:
+    async with running.gateway(root) as gateway:
+        assert (await gateway.put(releases.routes(None, api="Task")))[0] == 200
+        status, document, headers = await gateway.post("/v1/predict", {"text": "a"})
+        assert (status, document["error"]["code"]) == (503, "nothing_served")
+        assert "x-stagecoach-release" not in headers
+        fallback = {"static": {"label": "top up"}}
+        assert (await gateway.put(releases.routes(None, api="Task", revision=2, fallback=fallback)))[0] == 200
+        assert (await gateway.post("/v1/predict", {"text": "a"}))[:2] == (200, {"label": "top up"})

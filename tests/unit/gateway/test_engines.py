@@ -1,0 +1,93 @@
+"""Connections to engines that are kept, and engines that do not keep to what was agreed."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from stagecoach_gateway import limits
+from stagecoach_gateway.engines import Engines
+from stagecoach_gateway.errors import Refusal
+from tests.unit.gateway import running
+
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+Behaves = Callable[[asyncio.StreamWriter, int], Awaitable[None]]
+
+
+class Engine:
+    """Reads requests, and answers each as it is told to; counts requests and connections."""
+
+    def __init__(self, behaves: Behaves) -> None:
+        self.requests = self.connections = self.open = 0
+        self._behaves = behaves
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self.open += 1
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
+                self.requests += 1
+                await self._behaves(writer, self.requests)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            self.open -= 1
+            writer.close()
+
+
+@asynccontextmanager
+async def served(behaves: Behaves) -> AsyncIterator[tuple[Engine, Engines, str]]:
+    """Run such an engine, and what asks it."""
+    engine, engines = Engine(behaves), Engines(None)
+    server = await asyncio.start_server(engine.serve, "127.0.0.1", 0)
+    yield engine, engines, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    engines.sweep(float("inf"))
+    server.close()
+    await running.until(lambda: engine.open == 0)
+
+
+async def ask(engines: Engines, url: str) -> bytes:
+    async with engines.ask([url], "/a", b"{}", 5) as reply:
+        return await reply.whole()
+
+
+async def test_what_an_engine_may_have_begun_is_not_asked_again() -> None:
+    async def behaves(writer: asyncio.StreamWriter, number: int) -> None:
+        if number == 2:
+            writer.transport.abort()
+        else:
+            writer.write(OK)
+
+    async with served(behaves) as (engine, engines, url):
+        assert await ask(engines, url) == b"{}"
+        with pytest.raises(Refusal) as caught:
+            await ask(engines, url)
+        assert (caught.value.code, engine.requests) == ("engine_error", 2)
+        assert await ask(engines, url) == b"{}"
+
+
+def test_connections_rest_less_than_engines_keep_them() -> None:
+    assert limits.ENGINE_IDLE_SECONDS < 5  # uvicorn's default, and vLLM's
+
+
+@pytest.mark.parametrize("more", [OK.replace(b"{}", b"[]"), b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\n"])
+@pytest.mark.parametrize("pause", [0.0, 0.1])
+async def test_what_nobody_asked_for_is_in_no_answer(more: bytes, pause: float) -> None:
+    async def behaves(writer: asyncio.StreamWriter, number: int) -> None:
+        if number > 1:
+            writer.write(OK)
+            return
+        if not pause:
+            writer.write(OK + more)
+            return
+        writer.write(OK)
+        await asyncio.sleep(pause)
+        writer.write(more)
+
+    async with served(behaves) as (engine, engines, url):
+        assert await ask(engines, url) == b"{}"
+        await asyncio.sleep(2 * pause)
+        assert await ask(engines, url) == b"{}"
+        assert engine.connections == 2
