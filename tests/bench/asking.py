@@ -10,8 +10,8 @@ from typing import cast
 class Asked:
     """What came of asking for a while."""
 
-    requests: int
-    failed: int
+    requests: int  # that were answered with 200
+    failed: int  # that were answered otherwise, or not at all
     seconds: float
     median: float  # seconds of one request
 
@@ -25,9 +25,9 @@ class _Client(asyncio.Protocol):
         self._data = b""
         self._expected = 0
         self._sent = 0.0
+        self._ended = False
         self.times: list[float] = []
         self.failed = 0
-        self.received = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -39,7 +39,6 @@ class _Client(asyncio.Protocol):
             self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
-        self.received += len(data)
         self._data += data
         if not self._expected:
             end = self._data.find(b"\r\n\r\n")
@@ -48,11 +47,20 @@ class _Client(asyncio.Protocol):
             start = self._data.lower().find(b"content-length:", 0, end)
             self._expected = end + 4 + int(self._data[start + 15 :].split(b"\r\n", 1)[0])
         if len(self._data) >= self._expected:
-            self.times.append(time.perf_counter() - self._sent)
-            self.failed += not self._data.startswith(b"HTTP/1.1 200")
+            if self._data.startswith(b"HTTP/1.1 200"):
+                self.times.append(time.perf_counter() - self._sent)
+            else:
+                self.failed += 1
             self._ask()
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Count the request that was not answered; who has lost the connection asks no more."""
+        del exc
+        self.failed += not self._ended
+        self._transport = None
+
     def close(self) -> None:
+        self._ended = True
         if self._transport:
             self._transport.abort()
 
@@ -93,9 +101,8 @@ async def ask(port: int, data: bytes, clients: int, seconds: float) -> Asked:
     times = sorted(each for client in found for each in client.times)
     for client in found:
         client.close()
-    if not times:
-        return Asked(0, 0, took, float("nan"))
-    return Asked(len(times), sum(client.failed for client in found), took, times[len(times) // 2])
+    failed = sum(client.failed for client in found)
+    return Asked(len(times), failed, took, times[len(times) // 2] if times else float("nan"))
 
 
 async def streams(port: int, data: bytes, number: int) -> list[Stream]:

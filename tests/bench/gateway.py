@@ -1,6 +1,7 @@
 """Requests of the gateway with every feature on, beside LiteLLM's proxy and nginx, each on one core, in turns.
 
 What a request costs is counted in CPU seconds of the proxy: the clients, which are slower than nginx, do not limit it then.
+Only answers with 200 count; where a request fails, or a target is missed, the exit status is 1.
 A peer is taken from PATH, or from the variables NGINX and LITELLM; one that is not there is left out, and said so.
 """
 
@@ -93,7 +94,10 @@ async def turn(proxy: Proxy, seconds: float) -> None:
     proxy.failed += found.failed
     if found.requests and proxy.process:
         proxy.cost.append((cpu(proxy) - before) / found.requests)
-    proxy.alone.append((await asking.ask(proxy.port, proxy.request(), 1, seconds / 2)).median)
+    alone = await asking.ask(proxy.port, proxy.request(), 1, seconds / 2)
+    proxy.failed += alone.failed
+    if alone.requests:
+        proxy.alone.append(alone.median)
 
 
 async def turn_of_streams(proxy: Proxy, seconds: float) -> None:
@@ -254,15 +258,19 @@ class Target:
     most: float | None = None
 
     @property
+    def missed(self) -> bool:
+        """Whether it was measured, and not reached."""
+        return self.value is not None and not (
+            (self.least is None or self.value >= self.least) and (self.most is None or self.value <= self.most)
+        )
+
+    @property
     def line(self) -> str:
         """The same in words."""
         aim = f"≥ {self.least:g}" if self.least is not None else f"≤ {self.most:g}"
         if self.value is None:
             return f"{self.what}: not measured (to reach: {aim})"
-        missed = (self.least is not None and self.value < self.least) or (
-            self.most is not None and self.value > self.most
-        )
-        return f"{self.what}: {self.value:.3g} (to reach: {aim}{', MISSED' if missed else ''})"
+        return f"{self.what}: {self.value:.3g} (to reach: {aim}{', MISSED' if self.missed else ''})"
 
 
 def targets(ours: Proxy, direct: Proxy, peers: dict[str, Proxy]) -> list[Target]:
@@ -273,7 +281,8 @@ def targets(ours: Proxy, direct: Proxy, peers: dict[str, Proxy]) -> list[Target]
         return statistics.median(peer.cost) / statistics.median(ours.cost) if peer and peer.cost and ours.cost else None
 
     to_nginx = ratio("nginx")
-    added = (statistics.median(ours.alone) - statistics.median(direct.alone)) * 1000
+    both = ours.alone and direct.alone
+    added = (statistics.median(ours.alone) - statistics.median(direct.alone)) * 1000 if both else None
     chunk = statistics.median(ours.chunk) * 1e6 if ours.chunk else None
     return [
         Target("requests per CPU second, times LiteLLM's", ratio("LiteLLM"), least=40),
@@ -292,18 +301,30 @@ def table(proxies: list[Proxy]) -> str:
         chunk = f"{statistics.median(proxy.chunk) * 1e6:.1f}" if proxy.chunk else "-"
         memory = f"{proxy.memory[0]:.0f} → {proxy.memory[1]:.0f}" if proxy.memory[1] else "-"
         each = [f"{cost * 1e6:.1f}", f"{1 / cost:.0f}"] if cost else ["-", "-"]
-        alone = f"{statistics.median(proxy.alone) * 1000:.3f}"
+        alone = f"{statistics.median(proxy.alone) * 1000:.3f}" if proxy.alone else "-"
         lines.append(f"{proxy.name:12}{each[0]:>16}{each[1]:>16}{alone:>12}{chunk:>14}{memory:>22}{proxy.failed:>8}")
     return "\n".join(lines)
 
 
+def rotated(proxies: list[Proxy], number: int) -> list[Proxy]:
+    """Return them in the order of a turn."""
+    first = number % len(proxies)
+    return [*proxies[first:], *proxies[:first]]
+
+
+def outcome(found: list[Target], proxies: list[Proxy]) -> int:
+    """Return the exit status: 1 where a target is missed, or any request failed."""
+    return int(any(target.missed for target in found) or any(proxy.failed for proxy in proxies))
+
+
 async def measure(ours: Proxy, others: list[Proxy], turns: int, seconds: float) -> None:
-    """Measure all in turns, and streams afterwards."""
-    for _ in range(turns):
-        for proxy in (ours, *others):
+    """Measure all in turns, each time beginning with another one, and streams afterwards."""
+    for number in range(turns):
+        for proxy in rotated([ours, *others], number):
             await turn(proxy, seconds)
-    for _ in range(turns):
-        for proxy in (ours, *(each for each in others if each.name == "nginx")):
+    streaming = [ours, *(each for each in others if each.name == "nginx")]
+    for number in range(turns):
+        for proxy in rotated(streaming, number):
             await turn_of_streams(proxy, seconds)
     await open_streams(ours)
 
@@ -321,18 +342,18 @@ def main(arguments: list[str]) -> int:
         stack.enter_context(started([sys.executable, "-m", "tests.bench.canned", str(engine)], engine, 1))
         os.sched_setaffinity(0, {CORES[-1]})
         direct = Proxy("no proxy", engine, "engine-model")
-        with_cores = stack
-        ours = our_gateway(folder / "ours", engine, with_cores)
+        ours = our_gateway(folder / "ours", engine, stack)
         made = {each.name: each for each in (nginx(folder, engine, stack), litellm(folder, engine, stack)) if each}
         for name in ("nginx", "LiteLLM"):
             if name not in made:
                 print(f"{name} is not there and is left out")
         asyncio.run(measure(ours, [direct, *made.values()], options.turns, options.seconds))
         print(table([ours, *made.values(), direct]))
-        for target in targets(ours, direct, made):
+        found = targets(ours, direct, made)
+        for target in found:
             print(target.line)
     print(f"load after: {os.getloadavg()}")
-    return 0
+    return outcome(found, [ours, direct, *made.values()])
 
 
 if __name__ == "__main__":

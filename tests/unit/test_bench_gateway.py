@@ -1,4 +1,7 @@
-from tests.bench.gateway import Proxy, Target, table, targets
+import asyncio
+
+from tests.bench import asking
+from tests.bench.gateway import Proxy, Target, outcome, rotated, table, targets
 
 
 def proxy(name: str, cost: float, alone: float, chunk: float = 0.0) -> Proxy:
@@ -20,3 +23,38 @@ def test_ratios_are_of_what_a_request_costs() -> None:
 def test_what_is_missed_is_said() -> None:
     assert Target("x", 3, least=4).line == "x: 3 (to reach: ≥ 4, MISSED)"
     assert Target("x", 3, most=2).line == "x: 3 (to reach: ≤ 2, MISSED)"
+
+
+def test_what_is_missed_or_fails_is_no_success() -> None:
+    reached, missed, unknown = Target("x", 3, least=2), Target("x", 3, most=2), Target("x", None, most=2)
+    assert outcome([reached, unknown], [proxy("a", 1, 1)]) == 0
+    assert outcome([reached, missed], [proxy("a", 1, 1)]) == 1
+    assert outcome([Target("x", float("nan"), most=2)], [proxy("a", 1, 1)]) == 1
+    assert outcome([reached], [Proxy("a", 1, "m", failed=1)]) == 1
+
+
+def test_each_begins_in_turn() -> None:
+    proxies = [proxy(name, 1, 1) for name in "abc"]
+    assert ["".join(each.name for each in rotated(proxies, number)) for number in range(4)] == [
+        "abc",
+        "bca",
+        "cab",
+        "abc",
+    ]
+
+
+async def test_only_what_was_answered_well_counts() -> None:
+    answers = [b"HTTP/1.1 200 OK", b"HTTP/1.1 502 Bad Gateway", b""]
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for answer in answers:
+            await reader.readuntil(b"{}")
+            if answer:
+                writer.write(answer + b"\r\ncontent-length: 2\r\n\r\n{}")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    data = asking.request("/", b"{}", "key")
+    found = await asking.ask(server.sockets[0].getsockname()[1], data, 2, 0.3)
+    assert (found.requests, found.failed) == (2, 4)
+    server.close()

@@ -27,7 +27,7 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     gateway = Gateway(settings)
-    clients = Server(gateway.handle)
+    clients = Server(gateway.handle, admit=gateway.admit, refused=gateway.refused)
     admin = Admin(gateway, clients, settings.required("admin-token"), settings.confirm_seconds)
     control = Server(admin.handle, connections=64)
     gateway.engines.start()

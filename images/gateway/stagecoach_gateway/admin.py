@@ -29,6 +29,7 @@ class Admin:
         self._authorization = b"Bearer " + token
         self._patience = confirm_seconds
         self._began = asyncio.get_running_loop().time()
+        self._warned = False
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -62,6 +63,9 @@ class Admin:
         waited = asyncio.get_running_loop().time() - self._began
         if not current.confirmed and waited < self._patience:
             return "waiting to be told the newest routes"
+        if not current.confirmed and not self._warned:
+            self._warned = True
+            log.warning("nobody said in %g s that these routes are the newest: serving what is mounted", self._patience)
         return None
 
     async def _operator(self, request: Request, answer: Answer) -> None:
@@ -89,6 +93,8 @@ class Admin:
         loaded = gateway.current.loaded
         yield gauge("routes_revision", "Revision of the routes in force.", loaded.routes.revision if loaded else 0)
         yield gauge("ready", "Whether requests should come.", 0 if self.unready() else 1)
+        confirmed = 1 if gateway.current.confirmed else 0
+        yield gauge("routes_confirmed", "Whether the operator has said that these are the newest routes.", confirmed)
         yield gauge("connections", "Connections of clients.", len(self._clients.connections))
         yield gauge("engine_requests", "Requests that engines are answering.", gateway.engines.open)
         yield gauge("texts_skipped", "Requests whose texts were not counted.", gateway.texts.skipped)

@@ -26,8 +26,8 @@ class Ask:
     """All of it."""
 
     __slots__ = (
-        "_engines", "_heard", "_keeper", "_loop", "_texts", "answer", "began", "body", "client", "counted", "fails",
-        "loaded", "ready", "request", "sampled",
+        "_engines", "_heard", "_heard_characters", "_keeper", "_loop", "_texts", "answer", "began", "body", "client",
+        "counted", "deadline", "fails", "loaded", "ready", "request", "sampled",
     )  # fmt: skip
 
     def __init__(
@@ -44,6 +44,8 @@ class Ask:
         self.ready: Ready
         self.counted: Counted
         self._heard: list[str] = []
+        self._heard_characters = 0
+        self.deadline = began + loaded.routes.timeout
 
     def give_to(self, ready: Ready, counted: Counted, engines: Engines, texts: Texts, keeper: Keeper) -> None:
         """Have a release answer it."""
@@ -53,8 +55,10 @@ class Ask:
         self.sampled = sampling is not None and keeper.able and random.random() < sampling.rate  # noqa: S311
 
     def engine(self, path: str, body: bytes) -> Asking:
-        """Return what asks an engine."""
-        return self._engines.ask(self.ready.target.engines, path, body, self.loaded.routes.timeout)
+        """Return what asks an engine. Raises Refusal when the time for the answer is over."""
+        if self._loop.time() >= self.deadline:
+            raise Refusal("engine_timeout", "The engine did not answer in time: try again.")
+        return self._engines.ask(self.ready.target.engines, path, body, self.loaded.routes.timeout, until=self.deadline)
 
     async def ask(self, path: str, **body: Any) -> dict[str, Any]:
         """Return an engine's answer. Raises Refusal."""
@@ -124,12 +128,13 @@ class Ask:
         """Remember a part of a stream, for a sample."""
         for choice in document.get("choices") or ():
             text = choice.get("text") or (choice.get("delta") or {}).get("content")
-            if text and len(self._heard) < HEARD_CHARACTERS:
-                self._heard.append(text)
+            if text and self._heard_characters < HEARD_CHARACTERS:
+                self._heard.append(text[:HEARD_CHARACTERS])
+                self._heard_characters += len(text)
 
     def heard(self) -> None:
         """That was all of it."""
-        if self.sampled:
+        if self.sampled and not self.fails:
             self._sample("".join(self._heard)[:HEARD_CHARACTERS])
 
     def _sample(self, output: Any) -> None:

@@ -14,7 +14,7 @@ from stagecoach.contract.model import ContractModel
 from stagecoach_gateway.errors import Refusal
 
 log = logging.getLogger(__name__)
-# More clients than that are asked to wait for nothing: the ones unseen for longest start anew with full buckets.
+# Of more buckets the ones that were unused for longest are forgotten: their clients begin again with full ones.
 MOST_BUCKETS = 50_000
 
 
@@ -79,15 +79,18 @@ class Rates:
     def take(self, client: str, limits: Sequence[RateLimit], now: float) -> None:
         """Count a request. Raises Refusal, and counts nothing, when a limit is reached."""
         found: list[tuple[tuple[str, RateLimit], float]] = []
+        waits: list[tuple[int, RateLimit]] = []
         for limit in limits:
             key = (client, limit)
             left, since = self._left.get(key, (float(limit.requests), now))
             left = min(float(limit.requests), left + (now - since) * limit.requests / limit.seconds)
             if left < 1:
-                wait = math.ceil((1 - left) * limit.seconds / limit.requests)
-                message = f"More than {limit.requests} requests in {limit.seconds} s: try again in {wait} s."
-                raise Refusal("rate_limited", message, headers={"retry-after": str(max(1, wait))})
+                waits.append((max(1, math.ceil((1 - left) * limit.seconds / limit.requests)), limit))
             found.append((key, left - 1))
+        if waits:
+            wait, limit = max(waits, key=lambda each: each[0])
+            message = f"More than {limit.requests} requests in {limit.seconds} s: try again in {wait} s."
+            raise Refusal("rate_limited", message, headers={"retry-after": str(wait)})
         for key, left in found:
             self._left.pop(key, None)  # the last one to be asked about stands last
             self._left[key] = (left, now)

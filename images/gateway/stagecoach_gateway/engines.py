@@ -71,15 +71,28 @@ class Engines:
         for engine in self._by_url.values():
             engine.sweep(now)
 
-    def ask(self, urls: Sequence[str], path: str, body: bytes, seconds: float, headers: bytes = b"") -> "Asking":
-        """Return what asks, within `async with`, the least busy of these engines."""
+    def ask(
+        self,
+        urls: Sequence[str],
+        path: str,
+        body: bytes,
+        seconds: float,
+        headers: bytes = b"",
+        until: float | None = None,
+    ) -> "Asking":
+        """Return what asks, within `async with`, the least busy of these engines.
+
+        `until` is when the answer has to be there, if that is not so many seconds from now; each part of a stream has
+        the seconds for itself.
+        """
         engines = []
         for url in urls:
             engine = self._by_url.get(url)
             if engine is None:
                 engine = self._by_url[url] = Engine(url)
             engines.append(engine)
-        return Asking(engines, path.encode(), body, seconds, headers or self._authorization)
+        until = until or asyncio.get_running_loop().time() + seconds
+        return Asking(engines, path.encode(), body, seconds, headers or self._authorization, until)
 
     @property
     def open(self) -> int:
@@ -93,12 +106,15 @@ class Asking:
     It is asked again, of another engine, only where no connection can be made: what was sent may have been begun.
     """
 
-    def __init__(self, engines: Sequence[Engine], path: bytes, body: bytes, seconds: float, headers: bytes) -> None:
+    def __init__(
+        self, engines: Sequence[Engine], path: bytes, body: bytes, seconds: float, headers: bytes, until: float
+    ) -> None:
         self._engines = engines
         self._path = path
         self._body = body
         self._seconds = seconds
         self._headers = headers
+        self._until = until
         self._connection: EngineConnection  # from `__aenter__` on
         self._engine: Engine | None = None
 
@@ -175,7 +191,7 @@ class Asking:
             self._headers,
             len(self._body),
         )
-        connection.send(head + self._body, asyncio.get_running_loop().time() + self._seconds)
+        connection.send(head + self._body, self._until)
         await connection.head()
 
     def _leave(self, *, reuse: bool) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import hmac
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any, Protocol
 
 import orjson
@@ -85,6 +84,20 @@ class Gateway:
         if routes.sampling:
             self.keeper.keep_seconds = routes.sampling.keep_seconds
 
+    def admit(self, request: Request) -> None:
+        """Look at a request before its long body is read. Raises Refusal for who may not ask, or asks for nothing."""
+        if self.current.loaded is None:
+            return
+        if self.current.loaded.routes.keys:
+            self.clients.who(request.headers.get(b"authorization"))
+        if request.path not in self._endpoints and request.path != feedback.PATH.encode():
+            raise _unknown()
+
+    def refused(self, request: Request, answer: Answer, refusal: Refusal) -> None:
+        """Name and count a request that could not be read to its end."""
+        self._name(request, answer, request.client, None)
+        self.counts.refuse(refusal.code)
+
     async def handle(self, request: Request, answer: Answer) -> None:
         """Answer a request of a client."""
         began = asyncio.get_running_loop().time()
@@ -126,7 +139,7 @@ class Gateway:
         if loaded.input:
             loaded.input.check(ask.body)
         target = self.current.shares.choose(routes, endpoint.session(ask.body), datetime.now(UTC))
-        self._name(request, answer, client, target and target.release)
+        self._name(request, answer, client, target.release if target else None)
         counted = self.counts.of(target.release) if target else self.counts.none
         try:
             if target is None:
@@ -185,9 +198,13 @@ class Gateway:
 
     def _other(self, request: Request, answer: Answer, client: str, routes: Routes) -> None:
         """Answer what needs no engine. Raises Refusal."""
-        if request.path == b"/v1/models":
+        if request.path in (b"/v1/models", b"/v1/models/" + routes.name.encode()):
             _only(request, b"GET")
-            answer.send(200, _models(routes.name))
+            model = {"id": routes.name, "object": "model", "created": 0, "owned_by": "stagecoach"}
+            listed = {"object": "list", "data": [model]}
+            answer.send(200, orjson.dumps(listed if request.path == b"/v1/models" else model))
+        elif request.path.startswith(b"/v1/models/"):
+            raise Refusal("model_not_found", f"The model here is {routes.name}.")
         elif request.path == feedback.PATH.encode() and self.keeper.able:
             _only(request, b"POST")
             self.rates.take(client, routes.rate_limits, asyncio.get_running_loop().time())
@@ -199,7 +216,7 @@ class Gateway:
                 counted.feedback += 1
             answer.send(202, b'{"accepted":true}')
         else:
-            raise Refusal("unknown_path", "There is nothing at this path; /openapi.json has all that is.")
+            raise _unknown()
 
 
 def endpoints_of(routes: Routes) -> list[AnyEndpoint]:
@@ -242,13 +259,11 @@ def _deeper(document: Any, most: int) -> bool:
     return True
 
 
+def _unknown() -> Refusal:
+    return Refusal("unknown_path", "There is nothing at this path; /openapi.json has all that is.")
+
+
 def _only(request: Request, method: bytes) -> None:
     if request.method != method:
         allow = method.decode()
         raise Refusal("method_not_allowed", f"Use {allow} here.", headers={"allow": allow})
-
-
-@lru_cache(4)
-def _models(name: str) -> bytes:
-    model = {"id": name, "object": "model", "created": 0, "owned_by": "stagecoach"}
-    return orjson.dumps({"object": "list", "data": [model]})

@@ -31,7 +31,10 @@ class Connection(asyncio.Protocol):
         self._waiting = bytearray()  # what came after them and is not parsed yet
         self._deadline: float | None = None
         self._began = False
-        self._lingering = False
+        self._lingering = self._closing = False
+        self._held = 0  # bytes of bodies, until they are answered
+        self._unread = 0
+        self.idle_since = loop.time()
         self._reset()
         self.paused_since: float | None = None
         self._drained: asyncio.Future[None] | None = None
@@ -52,6 +55,7 @@ class Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=limits.WRITE_BYTES)
         peer = transport.get_extra_info("peername")
         self._client = str(peer[0]) if peer else ""
+        self.server.make_room()
         if len(self.server.connections) >= self.server.most:
             headers = {"retry-after": "1"}
             self._refuse(Refusal("too_many_connections", "There are too many connections: try again.", headers=headers))
@@ -65,6 +69,7 @@ class Connection(asyncio.Protocol):
         self.server.connections.discard(self)
         self.server.leaving.discard(self)
         self._transport = None
+        self._let_go(self._held)
         if self._task:
             self._task.cancel()
         if self._drained and not self._drained.done():
@@ -84,6 +89,7 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client reads more slowly than is written."""
         self.paused_since = self._loop.time()
+        self._unread = self._transport.get_write_buffer_size() if self._transport else 0
 
     def resume_writing(self) -> None:
         """It has caught up."""
@@ -131,6 +137,9 @@ class Connection(asyncio.Protocol):
         self._request = Request(self._parser.get_method(), self._url.partition(b"?")[0], headers, self._client)
         self._request.version = version
         self._request.keep_alive = self._parser.should_keep_alive()
+        long = int(headers.get(b"content-length", b"0")) > limits.UNCHECKED_BYTES or b"transfer-encoding" in headers
+        if long and self.server.admit:
+            self.server.admit(self._request)
         self._deadline = self._loop.time() + limits.BODY_SECONDS
         if headers.get(b"expect", b"").lower() == b"100-continue":
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -140,6 +149,11 @@ class Connection(asyncio.Protocol):
         self._length += len(data)
         if self._length > limits.BODY_BYTES:
             raise _too_large()
+        if self.server.held + len(data) > limits.ALL_BODY_BYTES:
+            headers = {"retry-after": "1"}
+            raise Refusal("too_many_connections", "The bodies being read are too many: try again.", headers=headers)
+        self._held += len(data)
+        self.server.held += len(data)
         self._body.append(data)
 
     def on_message_complete(self) -> None:
@@ -171,10 +185,14 @@ class Connection(asyncio.Protocol):
 
     def check(self, now: float) -> None:
         """End it when its time is over."""
+        if self.paused_since is not None and self._transport:
+            unread = self._transport.get_write_buffer_size()
+            if unread <= self._unread - limits.SLOW_BYTES:
+                self.paused_since, self._unread = now, unread
         if self.paused_since is not None and now > self.paused_since + limits.SLOW_SECONDS:
             self.abort()
         elif self._deadline is not None and now > self._deadline:
-            if self._lingering:
+            if self._lingering or self._closing:
                 self.abort()
             elif self._began:
                 self._refuse(Refusal("request_timeout", "The request took too long to arrive."))
@@ -183,8 +201,13 @@ class Connection(asyncio.Protocol):
 
     def close_if_idle(self) -> None:
         """Close it unless a request is being answered, or is on its way."""
-        if self._task is None and not self._requests and not self._began:
+        if self.idle:
             self._close()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is being answered, and none is on its way."""
+        return self._task is None and not self._requests and not self._began and not self._closing
 
     def abort(self) -> None:
         """End it at once, whatever is not yet sent."""
@@ -195,8 +218,12 @@ class Connection(asyncio.Protocol):
         if self._transport:
             self._transport.close()
         # Who neither reads nor leaves is ended by `check`.
-        self._deadline = None
-        self.paused_since = self.paused_since or self._loop.time()
+        self._closing = True
+        self._deadline = self._loop.time() + limits.CLOSE_SECONDS
+
+    def _let_go(self, length: int) -> None:
+        self._held -= length
+        self.server.held -= length
 
     def _head(self, length: int) -> None:
         self._head_bytes += length
@@ -246,6 +273,8 @@ class Connection(asyncio.Protocol):
             else:
                 answer.refuse(Refusal("internal_error", "The gateway failed; its log says more."))
         self._task = None
+        self._let_go(min(len(request.body), self._held))
+        self.idle_since = self._loop.time()
         if not request.keep_alive or self.server.draining:
             self._close()
             return
@@ -263,12 +292,17 @@ class Connection(asyncio.Protocol):
         What still comes is thrown away for a moment: a connection that is closed with bytes unread is reset, and the
         client would never read the answer.
         """
-        if self._task or self._transport is None:
-            self.abort()
-            return
         request = Request(b"", b"", {}, self._client)
         request.keep_alive = False
-        Answer(self, request).refuse(refusal)
+        answer = Answer(self, request)
+        if self.server.refused:
+            self.server.refused(request, answer, refusal)
+        if self._task or self._transport is None or len(self.server.leaving) >= limits.LEAVING:
+            self.abort()
+            return
+        answer.refuse(refusal)
+        self._body = []
+        self._let_go(self._held)
         self._lingering = True
         self._deadline = self._loop.time() + limits.LINGER_SECONDS
         self._transport.write_eof()

@@ -1,22 +1,33 @@
 """HTTP/1.1 for clients, over asyncio: the parser is llhttp's, in its strict mode; the limits are ours.
 
-Why not a server of others: those at hand neither bound the time that a head or a body may take, nor end the work for a
-client that has left. Here the task that answers is cancelled in the moment in which the connection is lost.
+Why not a server of others: those at hand (uvicorn, aiohttp) do not bound the time that a head or a body may take. The
+task that answers is cancelled in the moment in which the connection is lost.
 """
 
 import asyncio
+from collections.abc import Callable
 from email.utils import formatdate
 
 from stagecoach_gateway import limits
+from stagecoach_gateway.errors import Refusal
 from stagecoach_gateway.http_connection import Connection
-from stagecoach_gateway.http_messages import Handler
+from stagecoach_gateway.http_messages import Answer, Handler, Request
 
 
 class Server:
     """Connections of clients, and what ends them."""
 
-    def __init__(self, handler: Handler, connections: int = limits.CONNECTIONS) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        connections: int = limits.CONNECTIONS,
+        admit: Callable[[Request], None] | None = None,
+        refused: Callable[[Request, Answer, Refusal], None] | None = None,
+    ) -> None:
         self.handler = handler
+        self.admit = admit  # looks at a head whose body is long, and raises Refusal
+        self.refused = refused  # is told of what is refused before the handler sees it
+        self.held = 0  # bytes of bodies
         self.connections: set[Connection] = set()
         self.leaving: set[Connection] = set()  # those that were refused, and read it
         self.most = connections
@@ -33,6 +44,14 @@ class Server:
         self._sweeper = loop.create_task(self._sweep_for_ever())
         port = self._listener.sockets[0].getsockname()[1]
         return int(port)
+
+    def make_room(self) -> None:
+        """Close the connection that has been idle for longest, where there are as many as are taken."""
+        idle = [each for each in self.connections if each.idle]
+        if len(self.connections) >= self.most and idle:
+            longest = min(idle, key=lambda each: each.idle_since)
+            self.connections.discard(longest)
+            longest.abort()
 
     async def drain(self, seconds: float) -> None:
         """Take no more connections, let what is being answered end, for so long at most, and close."""

@@ -5,6 +5,8 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,13 @@ MOST_WAITING = 1000
 LINE_BYTES = 65_536
 ALL_BYTES = 1 << 30
 
-_EMAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}")
-# Digits as people write the number of a card, in one piece or in groups.
-_CARD = re.compile(r"(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)")
+# How long writing may take once everything else has ended.
+FINISH_SECONDS = 5.0
+
+_EMAIL = re.compile(r"[^\s@]{1,64}@[^\s@]{1,255}\.[^\s@]{1,63}")
+# Digits as people write the number of a card, in one piece or in groups; what stands beside it may be digits, too.
+_DIGITS = re.compile(r"\d(?:[\s.\-\u2013]{0,2}\d){12,}")
+_CARD_DIGITS = range(13, 20)
 
 
 def redacted(value: Any, what: Iterable[str]) -> Any:
@@ -40,17 +46,38 @@ def _emails(text: str) -> str:
 
 
 def _cards(text: str) -> str:
-    return _CARD.sub(lambda found: "[card]" if _sums_up(found[0]) else found[0], text)
+    return _DIGITS.sub(lambda found: _without_cards(found[0]), text)
 
 
-def _sums_up(text: str) -> bool:
-    """Whether digits are those of a card, by their check digit (Luhn)."""
-    digits = [int(digit) for digit in text if digit.isdigit()]
-    doubled = (digit * 2 - 9 * (digit > 4) for digit in digits[-2::-2])
-    return (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
+def _without_cards(text: str) -> str:
+    """Return digits and separators with a word for whatever may be a card's number, by its check digit (Luhn)."""
+    places = [place for place, character in enumerate(text) if character.isdecimal()]
+    digits = [int(text[place]) for place in places]
+    # Sums of all digits before each, of which those at even places count twice, and those at odd places.
+    sums = [
+        list(accumulate((_twice(digit) if n % 2 == odd else digit for n, digit in enumerate(digits)), initial=0))
+        for odd in (0, 1)
+    ]
+    parts, written, covered = [], 0, 0
+    for first in range(len(digits)):
+        ends = [first + number for number in _CARD_DIGITS if first + number <= len(digits)]
+        end = max((end for end in ends if (sums[end % 2][end] - sums[end % 2][first]) % 10 == 0), default=0)
+        if end <= covered:
+            continue
+        if first >= covered:
+            parts += [text[written : places[first]], "[card]"]
+        written, covered = places[end - 1] + 1, end
+    return "".join((*parts, text[written:]))
+
+
+def _twice(digit: int) -> int:
+    return digit * 2 - 9 * (digit > 4)
 
 
 _REDACTIONS: dict[str, Callable[[str], str]] = {"email": _emails, "card": _cards}
+
+
+_Item = tuple[str, bytes, tuple[str, ...]]
 
 
 class Keeper:
@@ -59,7 +86,8 @@ class Keeper:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.able = folder.is_dir()  # whether there is a folder to write to
-        self._waiting: asyncio.Queue[tuple[str, dict[str, Any], tuple[str, ...]]] = asyncio.Queue(MOST_WAITING)
+        self._waiting: asyncio.Queue[_Item] = asyncio.Queue(MOST_WAITING)
+        self._thread = ThreadPoolExecutor(1, "keeping")
         self.dropped = 0
         self.keep_seconds = 30 * 86_400
         self._swept = 0.0
@@ -67,11 +95,14 @@ class Keeper:
     def keep(self, kind: str, document: dict[str, Any], redact: tuple[str, ...] = ()) -> bool:
         """Have a document written, without what is to be redacted; return whether it will be."""
         try:
-            self._waiting.put_nowait((kind, document, redact))
-        except asyncio.QueueFull:
-            self.dropped += 1
-            return False
-        return True
+            content = orjson.dumps(document)
+            if len(content) <= LINE_BYTES:
+                self._waiting.put_nowait((kind, content, redact))
+                return True
+        except (asyncio.QueueFull, orjson.JSONEncodeError):
+            pass
+        self.dropped += 1
+        return False
 
     async def work(self) -> None:
         """Write for ever."""
@@ -81,27 +112,34 @@ class Keeper:
             while not self._waiting.empty():
                 items.append(self._waiting.get_nowait())
             try:
-                await loop.run_in_executor(None, self._write, items)
-            except OSError as error:
+                await loop.run_in_executor(self._thread, self._write, items)
+            except Exception as error:  # whatever it is: what comes next is written all the same
                 self.dropped += len(items)
                 log.error("samples and feedback cannot be written: %s", error)
-            for _ in items:
-                self._waiting.task_done()
+            finally:
+                for _ in items:
+                    self._waiting.task_done()
 
     async def finish(self) -> None:
-        """Wait until all is written."""
-        await self._waiting.join()
+        """Wait until all is written, but not for ever."""
+        try:
+            async with asyncio.timeout(FINISH_SECONDS):
+                await self._waiting.join()
+        except TimeoutError:
+            log.error("samples and feedback were not all written in %g s", FINISH_SECONDS)
 
-    def _write(self, items: list[tuple[str, dict[str, Any], tuple[str, ...]]]) -> None:
+    def _write(self, items: list[_Item]) -> None:
         now = time.time()
         if now > self._swept + 60:
             self._sweep(now)
         hour = time.strftime("%Y%m%dT%H", time.gmtime(now))
         lines: dict[str, list[bytes]] = {}
-        for kind, document, redact in items:
-            line = orjson.dumps(redacted(document, redact))
-            if len(line) > LINE_BYTES:
+        for kind, content, redact in items:
+            try:
+                line = orjson.dumps(redacted(orjson.loads(content), redact))
+            except Exception as error:  # one document keeps no other from being written
                 self.dropped += 1
+                log.error("a document of %s cannot be redacted: %s", kind, type(error).__name__)
                 continue
             lines.setdefault(kind, []).append(line + b"\n")
         for kind, found in lines.items():

@@ -3,6 +3,10 @@
 HEAD_BYTES = 16_384
 HEADERS = 100
 BODY_BYTES = 4 << 20
+# Longer bodies are not read from who may not ask.
+UNCHECKED_BYTES = 16_384
+# All bodies of a server that are held at once.
+ALL_BODY_BYTES = 256 << 20
 # What may wait behind a request that is being answered.
 PIPELINED_BYTES = 65_536
 ANSWER_BYTES = 64 << 20
@@ -11,10 +15,15 @@ HEAD_SECONDS = 10.0
 BODY_SECONDS = 30.0
 IDLE_SECONDS = 75.0
 LINGER_SECONDS = 2.0
-# How long a client may leave more than WRITE_BYTES unread.
+# A client that leaves more than WRITE_BYTES unread has to read so much of it in this time.
 SLOW_SECONDS = 30.0
+SLOW_BYTES = 4096
+# From the end of the last answer until the connection is closed, whatever is unread.
+CLOSE_SECONDS = 60.0
 WRITE_BYTES = 65_536
 CONNECTIONS = 4096
+# Of those that were refused and may read why.
+LEAVING = 1024
 
 CONNECT_SECONDS = 2.0
 # Less than engines wait (uvicorn, and so vLLM: 5 s): a request is not sent into a connection that they close just then.

@@ -47,7 +47,8 @@ _WRITING = {
     "seed": {"type": ["integer", "null"]},
     "presence_penalty": _PENALTY,
     "frequency_penalty": _PENALTY,
-    "user": _NAME | {"description": "Requests of one user are answered by one release."},
+    "user": {"type": ["string", "null"], "maxLength": 200}
+    | {"description": "Requests of one user are answered by one release."},
 }
 _MODEL = _WRITING["model"]
 _USER = _WRITING["user"]

@@ -91,6 +91,10 @@ async def relay(ask: "Ask", reply: "Asking", name: str, *, usage: bool) -> None:
     except Refusal as refusal:
         if not ask.answer.started:
             raise
+        if relayed.done:  # the client has all of it
+            ask.answer.end()
+            ask.heard()
+            return
         ask.request.keep_alive = False
         ask.failed(refusal)
         await ask.answer.part(b"data: %b\n\n" % refusal.body)

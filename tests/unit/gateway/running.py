@@ -29,6 +29,7 @@ class MockEngine:
         self.connections: set[Any] = set()
         self.chunks = 3
         self.pace = 0.0
+        self.sent = 0  # parts of streams
         self.answers: Callable[[str, dict[str, Any]], Any] | None = None
         self.url = ""
         self._runner: web.AppRunner | None = None
@@ -80,6 +81,7 @@ class MockEngine:
                 "choices": [choice],
             }
             await response.write(f"data: {json.dumps(event)}\n\n".encode())
+            self.sent += 1
             if self.pace:
                 await asyncio.sleep(self.pace)
         usage = {"prompt_tokens": 5, "completion_tokens": self.chunks, "total_tokens": 5 + self.chunks}
@@ -199,6 +201,8 @@ async def gateway(root: Path, **environment: str) -> AsyncIterator[Running]:
     lines: list[str] = []
     while not (found := re.search(r"listening on (\d+) for clients, on (\d+)", lines[-1] if lines else "")):
         line = await process.stderr.readline()
+        if not line:
+            await process.wait()
         assert line, f"the gateway ended: {lines}"
         lines.append(line.decode())
     running = Running(root, process, int(found[1]), int(found[2]))

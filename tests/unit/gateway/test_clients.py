@@ -87,6 +87,15 @@ def test_an_id_is_of_one_client_and_one_release(client: str, other: str, digits:
     assert ids.release_of(b"k" * 32, client, changed) is None
 
 
+def test_the_longest_wait_is_told() -> None:
+    limits, rates = [RateLimit(requests=1, seconds=10), RateLimit(requests=1, seconds=600)], Rates()
+    rates.take("a", limits, 0)
+    with pytest.raises(Refusal, match="More than 1 requests in 600 s") as caught:
+        rates.take("a", limits, 0)
+    assert caught.value.headers["retry-after"] == "600"
+    rates.take("a", limits, 600)
+
+
 def test_feedback_is_on_an_answer_of_a_release() -> None:
     found = ids.new(b"k" * 32, "a", "sha256:" + "ab" * 32)
     assert feedback.checked({"request": found, "rating": 1}, "a", b"k" * 32, Counts("d"))[0]["release"] == "ab" * 6

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from stagecoach.contract.gateway_counts import GatewayCounts
 from stagecoach.contract.gateway_routes import sign
+from stagecoach_gateway import keeping
 from stagecoach_gateway.gateway import Gateway
 from stagecoach_gateway.http_messages import Answer, Request
 from stagecoach_gateway.keeping import Keeper, redacted
@@ -111,7 +114,12 @@ async def test_a_fault_of_the_gateway_is_an_error_of_the_release(
         ("a@b, @x.y, a@b.c", "a@b, @x.y, [email]"),
         ("card 4111 1111 1111 1111.", "card [card]."),
         ("4111-1111-1111-1111 and 378282246310005", "[card] and [card]"),
-        ("order 4111 1111 1111 1112", "order 4111 1111 1111 1112"),
+        ("order 1000 0000 0000 1", "order 1000 0000 0000 1"),
+        ("4111 1111 1111 1111 12/27", "[card]/27"),
+        ("7 4111111111111111", "[card]"),
+        ("4111.1111.1111.1111 or 4111  1111\u00a01111 1111", "[card] or [card]"),
+        ("4111\u20131111\u20131111\u20131111", "[card]"),
+        ("jos\u00e9@firma.ch and a@b\u00fccher.de", "[email] and [email]"),
         ("phone 0041 44 123", "phone 0041 44 123"),
     ],
 )
@@ -183,9 +191,49 @@ async def test_what_is_old_or_too_much_leaves(tmp_path: Path) -> None:
     keeper.keep("samples", {"text": "x" * 100_000})  # too long for a line
     keeper.keep("samples", {"text": "a"})
     await keeper.finish()
-    task.cancel()
     assert _documents(tmp_path) == [{"text": "a"}]
     assert keeper.dropped == 1
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
     for _ in range(1100):
         keeper.keep("samples", {})
     assert keeper.dropped == 101
+
+
+@given(st.text(alphabet="0123456789 -.", max_size=60), st.text(alphabet="0123456789 -.", max_size=60))
+def test_no_card_is_left_whatever_stands_beside_it(before: str, after: str) -> None:
+    assert "4111111111111111" not in re.sub(r"\D", "", redacted(f"{before}4111 1111 1111 1111{after}", ("card",)))
+
+
+async def test_one_document_keeps_no_other_from_being_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails_once(value: Any, what: Any) -> Any:
+        if value == {"text": "poison"}:
+            raise RecursionError
+        return redacted(value, what)
+
+    monkeypatch.setattr(keeping, "redacted", fails_once)
+    deep: dict[str, Any] = {}
+    for _ in range(300):
+        deep = {"a": deep}
+    keeper = Keeper(tmp_path)
+    task = asyncio.create_task(keeper.work())
+    assert not keeper.keep("samples", deep)
+    assert not keeper.keep("samples", {"text": "x" * keeping.LINE_BYTES})  # not even while it waits
+    assert all(keeper.keep("samples", {"text": text}) for text in ("poison", "a"))
+    await keeper.finish()
+    assert (_documents(tmp_path), keeper.dropped) == ([{"text": "a"}], 3)
+    monkeypatch.setattr(keeper, "_write", fails)
+    assert keeper.keep("samples", {})
+    await keeper.finish()
+    assert not task.done()
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    monkeypatch.setattr(keeping, "FINISH_SECONDS", 0.1)
+    keeper.keep("samples", {})
+    await keeper.finish()  # nobody writes any more
+
+
+def fails(*_: object) -> None:
+    raise RuntimeError

@@ -189,7 +189,11 @@ async def test_a_fault_of_the_gateway_itself() -> None:
 async def test_one_connection_too_many() -> None:
     server = Server(fails, connections=2)
     port = await server.start("127.0.0.1", 0)
-    pairs = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+    pairs = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+    for _, each in pairs:
+        each.write(b"GET / ")
+    await asyncio.sleep(0.1)
+    pairs.append(await asyncio.open_connection("127.0.0.1", port))
     answer = await pairs[2][0].read()
     assert code_of(answer) == (503, "too_many_connections")
     assert b"retry-after: 1" in answer
@@ -199,6 +203,18 @@ async def test_one_connection_too_many() -> None:
     writer.write(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
     assert code_of(await reader.read())[1] == "internal_error"
     for _, each in (*pairs, (reader, writer)):
+        each.close()
+    await server.drain(0)
+
+
+async def test_where_there_are_as_many_as_are_taken_the_longest_idle_one_leaves() -> None:
+    server = Server(fails, connections=2)
+    port = await server.start("127.0.0.1", 0)
+    pairs = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+    assert await pairs[0][0].read() == b""
+    pairs[2][1].write(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+    assert code_of(await pairs[2][0].read())[1] == "internal_error"
+    for _, each in pairs:
         each.close()
     await server.drain(0)
 

@@ -4,7 +4,9 @@ import asyncio
 import json
 import random
 import re
+import socket
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from stagecoach_gateway import limits
 from stagecoach_gateway.http_messages import Answer, Request
 from stagecoach_gateway.http_server import Server
+from tests.unit.gateway import releases, running
 from tests.unit.gateway.running import MockEngine, Running
 
 PATH = b"POST /v1/chat/completions HTTP/1.1\r\n"
@@ -118,6 +121,93 @@ async def test_a_body_of_50_mb_is_refused_before_it_is_read(gateway: Running) ->
     chunk = b"10000\r\n" + b"x" * 65_536 + b"\r\n"
     answer = await say(gateway, PATH + b"host: x\r\n" + JSON + b"transfer-encoding: chunked\r\n\r\n" + chunk * 80)
     assert code_of(answer) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "code"),
+    [
+        (b"/v1/chat/completions", b"", "missing_key"),
+        (b"/v1/chat/completions", b"authorization: Bearer no\r\n", "invalid_key"),
+        (b"/v1/other", b"authorization: Bearer key-1\r\n", "unknown_path"),
+    ],
+)
+@pytest.mark.parametrize("length", [b"content-length: 100000\r\n", b"transfer-encoding: chunked\r\n"])
+async def test_who_may_not_ask_sends_no_long_body(
+    length: bytes, path: bytes, headers: bytes, code: str, root: Path, tokenizer: str
+) -> None:
+    running.write_root(root, releases.routes(releases.target(tokenizer, ("http://a:1",)), keys=True), {"app": "key-1"})
+    async with running.gateway(root) as gateway:
+        answer = await say(gateway, b"POST %b HTTP/1.1\r\nhost: x\r\n" % path + JSON + headers + length + b"\r\n")
+        assert code_of(answer)[1] == code
+        assert b"x-request-id: req-" in answer
+        _, metrics = await gateway.get(f"{gateway.admin}/metrics")
+        assert f'errors_total{{code="{code}",release="none"}} 1.0' in metrics
+
+
+async def test_what_cannot_be_read_has_an_id_and_is_counted(gateway: Running) -> None:
+    assert b"x-request-id: req-" in await say(gateway, b"nonsense\r\n\r\n")
+    _, metrics = await gateway.get(f"{gateway.admin}/metrics")
+    assert 'errors_total{code="bad_http",release="none"} 1.0' in metrics
+
+
+async def test_bodies_of_all_connections_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ALL_BODY_BYTES", 100_000)
+
+    async def reads(_: Request, answer: Answer) -> None:
+        answer.send(200, b"{}")
+
+    server = Server(reads)
+    port = await server.start("127.0.0.1", 0)
+    head = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 60000\r\n\r\n"
+    first, other, third = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+    first[1].write(head + b"x" * 59_999)
+    await running.until(lambda: server.held == 59_999)
+    other[1].write(head + b"x" * 60_000)
+    assert code_of(await other[0].read()) == (503, "too_many_connections")
+    first[1].write(b"x")
+    assert b"200 OK" in await first[0].readuntil(b"{}")
+    assert server.held == 0
+    third[1].write(head + b"x" * 50_000)
+    await running.until(lambda: server.held == 50_000)
+    third[1].transport.abort()
+    await running.until(lambda: server.held == 0)
+    for _, writer in (first, other, third):
+        writer.close()
+    await server.drain(0)
+
+
+async def test_who_reads_slowly_but_reads_gets_all_and_who_stops_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SLOW_SECONDS", 0.6)
+    monkeypatch.setattr(limits, "CLOSE_SECONDS", 30.0)
+    size = 6 << 20
+
+    async def long(_: Request, answer: Answer) -> None:
+        answer.send(200, b"x" * size)
+
+    server = Server(long)
+    port = await server.start("127.0.0.1", 0)
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        client.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(client, ("127.0.0.1", port))
+        await loop.sock_sendall(client, b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        read = 0
+        begin = loop.time()
+        while read < size:
+            got = await loop.sock_recv(client, 200_000)
+            assert got, f"cut off after {read} bytes"
+            read += len(got)
+            await asyncio.sleep(0.03)
+        assert loop.time() - begin > 0.6
+    monkeypatch.setattr(limits, "SLOW_SECONDS", 30.0)
+    monkeypatch.setattr(limits, "CLOSE_SECONDS", 0.5)
+    _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
+    writer.write(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+    await running.until(lambda: bool(server.connections))
+    await running.until(lambda: not server.connections)
+    writer.close()
+    await server.drain(0)
 
 
 async def test_curl_reads_the_answer_to_a_body_that_is_too_long(gateway: Running) -> None:

@@ -1,5 +1,6 @@
 """The Task API, task by task: what engines are asked is what the contract's Encoder makes of a text."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,22 @@ async def test_deployments_that_fall_back_to_each_other_end_with_an_error(
         assert (await one.put(promised))[0] == 200
         status, document, _ = await one.post("/v1/predict", {"text": "a"})
         assert (status, document["error"]["code"]) == (502, "contract_violation")
+
+
+async def test_all_requests_to_engines_for_an_answer_have_one_time(
+    root: Path, tokenizer: str, engine: MockEngine
+) -> None:
+    async def late(body: dict[str, Any]) -> web.Response:
+        await asyncio.sleep(0.7)
+        token = body["allowed_token_ids"][0]
+        return web.json_response({"choices": [{"token_ids": [token], "finish_reason": "length"}]})
+
+    engine.answers = lambda _, body: late(body)
+    running.write_root(root, releases.routes(releases.target(tokenizer, (engine.url,)), api="Task", timeout=1.0))
+    async with running.gateway(root) as gateway:
+        status, document, _ = await gateway.post("/v1/predict", {"text": "a"})
+        assert (status, document["error"]["code"]) == (504, "engine_timeout")
+        assert len(engine.asked) == 2
 
 
 async def test_before_the_first_release_is_admitted(root: Path) -> None:

@@ -184,24 +184,32 @@ async def test_a_gateway_takes_newer_routes_and_acknowledges_them(
 
 
 async def test_switching_under_load_loses_no_request(gateway: Running, engine: MockEngine, tokenizer: str) -> None:
-    targets = [releases.target(tokenizer, (engine.url,), model=f"m{n}", artifact=f"{n}{n}") for n in range(2)]
-    admitted = {target.release for target in targets} | {releases.target(tokenizer, (engine.url,)).release}
-    done, seen = False, []
+    targets = [releases.target(tokenizer, (engine.url,), model=f"m{n}", artifact=f"{n + 2}{n + 2}") for n in range(3)]
+    models = {target.release: target.model for target in targets}
+    models[releases.target(tokenizer, (engine.url,)).release] = "internal-name"
+    engine.answers = lambda path, body: engine.answer(path, body) | {"id": body["model"]}
+    done, dropped = False, False
+    seen: set[str] = set()
 
     async def client() -> None:
         while not done:
-            status, _, headers = await gateway.post("/v1/chat/completions", CHAT)
+            without = dropped
+            status, document, headers = await gateway.post("/v1/chat/completions", CHAT)
             assert status == 200
-            seen.append(headers["x-stagecoach-release"])
+            release = headers["x-stagecoach-release"]
+            assert document["id"] == models[release]  # which the engine was asked for
+            assert not (without and release == targets[0].release)
+            seen.add(release)
 
     clients = [asyncio.create_task(client()) for _ in range(8)]
     for revision in range(2, 32):
-        target = targets[revision % 2]
+        target = targets[1 + revision % 2 if dropped else revision % 2]
         assert (await gateway.put(releases.routes(target, revision=revision)))[0] == 200
         assert (await gateway.post("/v1/chat/completions", CHAT))[2]["x-stagecoach-release"] == target.release
+        dropped = revision >= 17
     done = True
     await asyncio.gather(*clients)
-    assert set(seen) <= admitted
+    assert {target.release for target in targets} <= seen
 
 
 async def test_a_mounted_document_that_changes_is_taken(gateway: Running, engine: MockEngine, tokenizer: str) -> None:
@@ -233,6 +241,10 @@ async def test_it_is_ready_when_it_was_told_the_newest_routes_or_nobody_tells(
     async with running.gateway(root, STAGECOACH_CONFIRM_SECONDS="1") as gateway:
         await asyncio.sleep(1.2)
         assert await gateway.get(f"{gateway.admin}/ready") == (200, "ready")
+        assert "routes_confirmed 0.0" in (await gateway.get(f"{gateway.admin}/metrics"))[1]
+        assert any("nobody said in 1 s" in line for line in gateway.log)
+        assert (await gateway.put(routes))[0] == 200
+        assert "routes_confirmed 1.0" in (await gateway.get(f"{gateway.admin}/metrics"))[1]
 
 
 async def test_without_routes_nothing_is_answered(root: Path) -> None:
