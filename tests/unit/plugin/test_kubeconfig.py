@@ -41,8 +41,8 @@ def two_files(tmp_path: Path) -> str:
     cluster = {"server": "https://api.example.com:6443", "insecure-skip-tls-verify": True}
     context = {"cluster": "c", "user": "u", "namespace": "support"}
     user = {"token": "x", "as": "qa", "as-groups": ["ml-leads"]}
-    first = {"current-context": "here", "contexts": [{"name": "here", "context": context}]}
-    second = {"clusters": [{"name": "c", "cluster": cluster}], "users": [{"name": "u", "user": user}]}
+    first: Object = {"current-context": "here", "contexts": [{"name": "here", "context": context}]}
+    second: Object = {"clusters": [{"name": "c", "cluster": cluster}], "users": [{"name": "u", "user": user}]}
     paths = [tmp_path / "first", tmp_path / "second"]
     for path, document in zip(paths, (first, second), strict=True):
         path.write_text(json.dumps({"apiVersion": "v1", "kind": "Config"} | document))
