@@ -11,7 +11,16 @@ from stagecoach.policies.pods import CONTAINER
 from stagecoach.policies.sharing import Claim
 from stagecoach.runtime import metrics
 from stagecoach.runtime.client import Client
-from stagecoach.runtime.errors import AlreadyExists, Conflict, NameTaken, NotFound, Rejected
+from stagecoach.runtime.errors import (
+    AlreadyExists,
+    Conflict,
+    LogUnread,
+    NameTaken,
+    NotFound,
+    Rejected,
+    ServerError,
+    Unreachable,
+)
 from stagecoach.runtime.intake import Intake
 from stagecoach.runtime.merge import merge_patch
 from stagecoach.runtime.problems import Problem, overlay
@@ -100,6 +109,12 @@ class Executor:
             )
         except (NotFound, Rejected):  # the pod, or its container, is gone
             log = ""
+        except (ServerError, Unreachable) as error:
+            namespace = owner["metadata"]["namespace"]
+            raise LogUnread(
+                f"Pod {pod} has told the rows to review, and its log cannot be read: {error}. It is tried again. If its"
+                f" node does not come back: kubectl delete pod {pod} -n {namespace}; another pod tells them again."
+            ) from error
         self._intake.canary(owner, uid, CanaryRows.read(log))
 
     async def _create(self, owner: Object, child: Object) -> None:

@@ -199,8 +199,9 @@ def test_what_people_are_asked_about_does_not_change(kube: Kube, change: builder
     [
         {},
         {"approvals": [APPROVED]},
+        {"approvals": [APPROVED, APPROVED | {"name": "other", "uid": "v"}]},
         {
-            "approvals": [APPROVED, APPROVED | {"name": "other", "uid": "v"}],
+            "approvals": [APPROVED, APPROVED | {"name": "other", "uid": "v", "reviewer": "b"}],
             "rejected": APPROVED | {"reason": "Row 3 is rude."},
         },
     ],

@@ -211,6 +211,9 @@ OF_APPROVALS: Mapping[str, Scene] = {
     "ScoresMissing": lambda: approval(about=asked(**RUBRIC)),
     "TwiceByOne": twice_by_one,
     "AlreadyDecided": late_approval,
+    "AlreadyDecided, and rejected": lambda: approval(
+        "late", about=answered(), decision="Reject", reason="Row 3 is rude."
+    ),
     "InvalidSpec": lambda: unread(approval(), later=True),
     "StatusUnknown": lambda: of_a_later_form(approval()),
 }

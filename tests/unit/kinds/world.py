@@ -64,6 +64,7 @@ class World:
         self.controller = controller
         self.now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
         self.node_is_off = timedelta(0)  # the clock of the nodes, from ours
+        self.operator_is_off = timedelta(0)  # and the operator's
         self.project = project
         self.stored = obj
         self.history = [copy.deepcopy(obj)]
@@ -145,7 +146,7 @@ class World:
         """
         seen = copy.deepcopy(self.history[max(0, len(self.history) - 1 - age)])
         self.seen_jobs, self.seen_pods = self._jobs_behind(jobs_lag), self._pods_behind(pods_lag)
-        plan = self.controller.reconcile(self, seen, self.now, SETTINGS)
+        plan = self.controller.reconcile(self, seen, self.now + self.operator_is_off, SETTINGS)
         self.seen_jobs = self.seen_pods = None
         self._carry_out(plan, seen, writes)
         return plan

@@ -24,6 +24,7 @@ from stagecoach.runtime.queue import WorkQueue
 from stagecoach.runtime.recorder import Recorder
 from stagecoach.runtime.resources import CLAIMS, Resources
 from tests import builders
+from tests.remedies import speaks
 from tests.unit.runtime.fakes import NAMESPACE, Clock, FakeServer, Woken, controller, key, toy
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -177,12 +178,27 @@ async def test_a_log_that_is_gone_has_no_rows(error: BaseException) -> None:
     assert world.cache.canary("uid-p") == CanaryRows(rows=())
 
 
-async def test_a_log_that_nobody_can_read_now_is_asked_for_again() -> None:
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ServerError("the node does not answer", 502), "LogUnread"),
+        (Unreachable("timed out"), "LogUnread"),
+        (Forbidden("may not get pods/log. Grant it", 403, "Forbidden"), "Forbidden"),
+    ],
+)
+async def test_a_log_that_nobody_can_read_now_is_asked_for_again(error: BaseException, reason: str) -> None:
     world = World(lambda _: Plan(read=("p", "uid-p")) if world.cache.canary("uid-p") is None else Plan())
-    world.server.fail("log", ServerError("the node does not answer", 502))
+    world.server.fail("log", error, error)  # it is tried again at once when that is shown
     world.see(toy("a"))
     await world.settle()
     assert world.cache.canary("uid-p") is None
+    told = ready(world.stored)
+    assert told["reason"] == reason
+    assert speaks(reason, told["message"])
+    world.server.logs["p"] = "\n".join(builders.canary_rows().lines())
+    world.clock.now += 10
+    await world.settle()
+    assert world.cache.canary("uid-p") == builders.canary_rows()
 
 
 async def test_a_refused_status_write_ends_the_plan() -> None:

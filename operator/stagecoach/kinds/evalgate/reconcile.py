@@ -50,9 +50,8 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     free = gate.spec.max_concurrent - sum(not measured(each) for each in known.values())
     begun, waiting = to_judge[: max(0, free)], to_judge[max(0, free) :]
     made = {case.name: judging.evaluation(gate, case) for case in begun}
-    told = status.judging(
-        gate, {**known, **made}, [case.run.metadata.name for case in waiting], unjudged, len(wanted), now
-    )
+    names = {case.name for case in wanted}
+    told = status.judging(gate, {**known, **made}, [case.run.metadata.name for case in waiting], unjudged, names, now)
     events = [Event("Judging", f"Evaluation {case.name} judges run {case.spec.run}.") for case in begun]
     before = {(item.run, item.reason) for item in gate.status.unjudged}
     events += [

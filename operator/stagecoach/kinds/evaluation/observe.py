@@ -27,7 +27,7 @@ class Observed:
     ending: bool  # a pod whose program has ended goes on, because of what was injected beside it
     elder: str | None  # another Evaluation that asks the same release, and goes first
     approvals: tuple[Approval, ...] = ()  # decisions of people about it
-    unread: tuple[str, ...] = ()  # those that a later version of the operator would understand
+    unread: tuple[str, ...] = ()  # those about its release that a later version of the operator would understand
     canary: CanaryRows | None = None  # in the log of the current attempt's pod; None: it was not read lately
 
 
@@ -53,7 +53,8 @@ def observe(view: View, raw: Object, now: datetime) -> Observed:
 
 
 def approvals_of(view: View, raw: Object) -> tuple[tuple[Approval, ...], tuple[str, ...]]:
-    """Return the decisions about an Evaluation, and the names of those that cannot be read."""
+    """Return the decisions about an Evaluation, and the names of those that cannot be read and may be about its release."""
+    release = raw["spec"].get("release", {}).get("digest")
     read: list[Approval] = []
     unread: list[str] = []
     for each in view.referrers(key_of(raw)):
@@ -62,7 +63,8 @@ def approvals_of(view: View, raw: Object) -> tuple[tuple[Approval, ...], tuple[s
         try:
             found = view.read(key_of(each), Approval.model_validate)
         except ValidationError:
-            unread.append(each["metadata"]["name"])
+            if each["spec"].get("release", release) == release:
+                unread.append(each["metadata"]["name"])
             continue
         read += [found] if found else []
     return tuple(read), tuple(sorted(unread))

@@ -17,15 +17,20 @@ from stagecoach.policies.reviews import Question, Weighed
 
 NAMED = 3
 TOO_LOW = "Create another run, or correct the gate if it asks for too much: either is judged anew."
-REJECTED = "Create another run; to have the same looked at again: kubectl delete eval {name} -n {namespace}."
+REJECTED = (
+    "Create another run. To have the same looked at again, delete the Reject, and then the Evaluation: kubectl delete"
+    " appr/{approval} eval/{name} -n {namespace}."
+)
 
 
 def question(evaluation: Evaluation) -> Question | None:
-    """Return what people are asked, None: nothing, or not yet."""
-    review, asked = evaluation.spec.review, evaluation.status.review
-    if review is None or asked is None:
+    """Return what people are asked, or will be; None: nothing."""
+    review, told = evaluation.spec.review, evaluation.status.review
+    if review is None:
         return None
-    return Question(review, evaluation.spec.release.digest, datetime.fromisoformat(asked.asked))
+    asked = datetime.fromisoformat(told.asked) if told else None
+    made = datetime.fromisoformat(evaluation.metadata.creation_timestamp)
+    return Question(review, evaluation.spec.release.digest, made, asked)
 
 
 def decide(observed: Observed, asked: Question, told: ReviewStatus, now: datetime) -> Plan:
@@ -82,7 +87,9 @@ def _rejected(observed: Observed, by: Approval, review: Review, told: ReviewStat
         at=by.metadata.creation_timestamp,
         reason=reason,
     )
-    again = REJECTED.format(name=evaluation.metadata.name, namespace=evaluation.metadata.namespace)
+    again = REJECTED.format(
+        approval=by.metadata.name, name=evaluation.metadata.name, namespace=evaluation.metadata.namespace
+    )
     words = f"Rejected by {_who(by, review)}: {status.shortened(reason, 1000)}"
     message = f"{words.rstrip('. ')}. {again}"
     changes = {"review": told.model_copy(update={"rejected": rejection})}
