@@ -7,7 +7,7 @@ from stagecoach.contract.evaluation_report import EvaluationDocument, Told
 from stagecoach.contract.evaluations import EvaluateJob
 from stagecoach.contract.reports import Problem
 from stagecoach.contract.reviews import MAX_PLACE, MAX_ROWS, CanaryRow, CanaryRows, shown
-from stagecoach.contract.store import Store, StorageFailed
+from stagecoach.contract.store import StorageFailed, Store
 from stagecoach.contract.verdicts import EvaluationReport, Verdict
 from stagecoach_evaluator import records
 from stagecoach_evaluator.report import JSON

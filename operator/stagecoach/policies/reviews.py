@@ -14,8 +14,8 @@ from stagecoach.api.review import Review
 
 # Means of whole numbers are not exact.
 ROUNDED = 1e-9
-# By how much the operator's clock may be ahead of the API server's, which dates decisions: those that come at once would
-# else never count.
+# By how much the operator's clock may be ahead of the API server's, which dates decisions: without it, those that come
+# at once would never count.
 SKEW = timedelta(seconds=5)
 
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from stagecoach.contract.reviews import MAX_ROWS, CanaryRows
+from stagecoach.kinds.approval import guard
 from stagecoach.kinds.controller import OWNER_UID
 from stagecoach.kinds.plan import Object, Plan
 from stagecoach.policies.pods import CONTAINER
@@ -14,6 +15,7 @@ from stagecoach.runtime.client import Client
 from stagecoach.runtime.errors import (
     AlreadyExists,
     Conflict,
+    Forbidden,
     LogUnread,
     NameTaken,
     NotFound,
@@ -61,6 +63,8 @@ class Executor:
             await self._look(obj, namespace, name)
         if plan.read is not None:
             await self._read(obj, *plan.read)
+        if plan.prove:
+            await self._prove(obj)
 
     async def write_status(self, obj: Object, status: Object | None, problem: Problem | None, now: datetime) -> bool:
         """Write the status if it differs from the observed one; return whether it was written."""
@@ -116,6 +120,21 @@ class Executor:
                 f" node does not come back: kubectl delete pod {pod} -n {namespace}; another pod tells them again."
             ) from error
         self._intake.canary(owner, uid, CanaryRows.read(log))
+
+    async def _prove(self, owner: Object) -> None:
+        namespace = owner["metadata"]["namespace"]
+        asked = guard.in_the_name_of_another(namespace)
+        try:
+            await self._client.create(self._resources.of(asked), namespace, asked, dry_run=True)
+        except AlreadyExists:
+            guarded = False
+        except Forbidden as error:
+            if guard.REFUSAL not in str(error):
+                raise
+            guarded = True
+        else:
+            guarded = False
+        self._intake.guarded(owner, guarded)
 
     async def _create(self, owner: Object, child: Object) -> None:
         resource, namespace = self._resources.of(child), child["metadata"]["namespace"]

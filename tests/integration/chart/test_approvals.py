@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from stagecoach.kinds.approval import guard
 from tests import builders
 from tests.integration.chart.conftest import Installer
 from tests.integration.chart.test_rights import OPERATOR, _reviewed
@@ -79,6 +80,13 @@ def test_a_reviewer_decides_in_their_own_name(installed: Cluster) -> None:
 def test_nobody_decides_in_the_name_of_another(installed: Cluster, user: str) -> None:
     with pytest.raises(Refused, match=OWN_NAME):
         create(installed.impersonating(user), approval())
+
+
+def test_the_operator_is_refused_in_the_words_that_it_expects(installed: Cluster) -> None:
+    """By the very Approval by which it finds out whether the policy holds."""
+    assert guard.REFUSAL == OWN_NAME
+    with pytest.raises(Refused, match=f"{guard.NOBODY}.*{guard.REFUSAL}"):
+        create(installed.impersonating(OPERATOR), guard.in_the_name_of_another(TEAM), "--dry-run=server")
 
 
 def test_nobody_is_of_a_group_that_they_are_not_in(installed: Cluster) -> None:

@@ -382,6 +382,46 @@ def test_a_decision_that_cannot_be_read_lets_nothing_pass() -> None:
     assert here.status["verdict"] == "Passed"
 
 
+def test_without_the_policy_nobody_is_asked() -> None:
+    """Who may create Approvals could write any name into them: what was created by then never counts."""
+    here = reviewed_world()
+    here.policy = False
+    start(here)
+    end(here, canary_report())
+    for _ in range(3):
+        approval(here, **LEAD)
+        here.reconcile()
+        ready = here.condition("Ready")
+        assert (here.status["phase"], ready["reason"]) == ("Pending", "PolicyMissing")
+        assert speaks(ready["reason"], ready["message"])
+        here.wait(30)
+        here.proved = None
+    here.policy = True
+    here.reconcile()
+    here.reconcile()
+    here.reconcile()
+    assert here.status["phase"] == "AwaitingReview"
+    assert told(here)["reason"] == "NotAwaiting"
+    approval(here)
+    here.reconcile()
+    assert here.status["verdict"] == "Passed"
+
+
+def test_without_the_policy_nothing_passes() -> None:
+    here = asked()
+    here.policy, here.proved = False, None
+    approval(here)
+    assert here.reconcile().prove
+    plan = here.reconcile()
+    assert here.status["phase"] == "AwaitingReview"
+    assert "does not hold" in here.condition("Ready")["message"]
+    assert plan.requeue_after == 30
+    here.policy, here.proved = True, None
+    here.reconcile()
+    here.reconcile()
+    assert here.status["verdict"] == "Passed"
+
+
 def test_one_that_cannot_be_read_and_is_about_another_release_stops_nothing() -> None:
     here = asked()
     approval(here, "later", release=builders.digest("b"), veto=True)

@@ -70,8 +70,12 @@ class Reviews(RuleBasedStateMachine):
         here, now = self.world, self.world.approvals
         seen = {each["metadata"]["name"]: each for each in self.made[: len(self.made) - lag]}
         here.approvals = {name: each for name, each in seen.items() if lag or each["metadata"]["uid"] not in self.gone}
+        before = here.status
         here.reconcile(age, writes)
         here.approvals = now
+        asks = "review" in here.status and "review" not in before
+        passes = asks or ("review" in before and "verdict" not in before and here.status.get("verdict") == "Passed")
+        assert here.proved or not passes, "nobody is asked, and nothing passes, but where the policy was seen to hold"
 
     @rule(age=st.integers(0, 3), writes=st.integers(0, 4), lag=st.integers(0, 2))
     def the_operator_looks_and_may_crash(self, age: int, writes: int, lag: int) -> None:
@@ -174,6 +178,11 @@ class Reviews(RuleBasedStateMachine):
     def a_problem_is_shown(self) -> None:
         self.world.show_problem()
 
+    @rule(holds=st.sampled_from([True, True, False]))
+    def the_policy_goes_or_comes(self, holds: bool) -> None:
+        self.world.policy = holds
+        self.world.proved = None
+
     @rule(seconds=st.integers(-AHEAD, AHEAD))
     def the_operators_clock_is_off(self, seconds: int) -> None:
         """By no more than it lets itself be: see runtime/clock.py."""
@@ -249,6 +258,7 @@ class Reviews(RuleBasedStateMachine):
         """NothingStuck: when the accidents stop, people are asked, and two who approve let it pass; then all rests."""
         here = self.world
         here.logged = builders.canary_rows()
+        here.policy, here.proved = True, None
         for name in list(here.approvals):
             self.gone.add(here.approvals.pop(name)["metadata"]["uid"])
         for _ in range(30):
@@ -262,6 +272,7 @@ class Reviews(RuleBasedStateMachine):
         if here.status["phase"] == "AwaitingReview":
             for person in ("qa@example.com", "lead@example.com"):
                 self.decide(person, GROUP, RELEASE, "Approve", 5, None)
+            self.look(0, 99, 0)
             self.look(0, 99, 0)
             assert here.status["verdict"] == "Passed"
         assert here.status["phase"] == "Decided"

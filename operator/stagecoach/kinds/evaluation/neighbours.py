@@ -11,6 +11,7 @@ HELD_UP = {
     "NameTaken",
     "PodNotStarting",
     "PodRefused",
+    "PolicyMissing",
     "ProjectMissing",
     "Unschedulable",
     "WaitingForQueue",

@@ -29,6 +29,7 @@ class Observed:
     approvals: tuple[Approval, ...] = ()  # decisions of people about it
     unread: tuple[str, ...] = ()  # those about its release that a later version of the operator would understand
     canary: CanaryRows | None = None  # in the log of the current attempt's pod; None: it was not read lately
+    guarded: bool | None = None  # everybody decides in their own name alone; None: nobody asked lately
 
 
 def observe(view: View, raw: Object, now: datetime) -> Observed:
@@ -49,11 +50,15 @@ def observe(view: View, raw: Object, now: datetime) -> Observed:
         approvals=approvals,
         unread=unread,
         canary=view.canary(current.pod.uid) if current.pod else None,
+        guarded=view.guarded(evaluation.metadata.namespace),
     )
 
 
 def approvals_of(view: View, raw: Object) -> tuple[tuple[Approval, ...], tuple[str, ...]]:
-    """Return the decisions about an Evaluation, and the names of those that cannot be read and may be about its release."""
+    """Return the decisions about an Evaluation, and the names of those of them that cannot be read.
+
+    What is about another release counts for nothing, in whatever form it is.
+    """
     release = raw["spec"].get("release", {}).get("digest")
     read: list[Approval] = []
     unread: list[str] = []

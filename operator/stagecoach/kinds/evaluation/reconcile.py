@@ -18,6 +18,7 @@ from stagecoach.contract.evaluations import EvaluateJob
 from stagecoach.contract.times import timestamp
 from stagecoach.contract.verdicts import EvaluationReport, Verdict
 from stagecoach.kinds import claims, small_jobs
+from stagecoach.kinds.approval import guard
 from stagecoach.kinds.children import begun, taken_back
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.evaluation import attempts, document, reviewing, status
@@ -54,8 +55,8 @@ ADVICE = {
 ROWS_LOST = "RowsLost"
 TOLD_AGAIN = "Nothing to do: the next pod tells them again, and computes nothing."
 NEVER_TOLD = (
-    "See that the project's nodes keep the last 1 MiB of a container's log (the kubelet's containerLogMaxSize), and that"
-    " the image is of the operator's version."
+    "See that the project's nodes keep the last 1 MiB of a container's log (the kubelet's containerLogMaxSize), and"
+    " that the image is of the operator's version."
 )
 ENDED_WELL = "The evaluator reported success and no verdict."
 MADE_ANEW = (
@@ -251,8 +252,12 @@ def _shown(observed: Observed, attempt: Attempt, end: Ended, found: EvaluationRe
     review = evaluation.spec.review
     if pod is None or review is None:
         raise AssertionError("a report is that of a pod, and somebody is asked")
-    if rows is None:
-        return Plan(read=(pod.name, pod.uid))
+    if rows is None or observed.guarded is None:
+        return Plan(read=(pod.name, pod.uid) if rows is None else None, prove=observed.guarded is None)
+    if not observed.guarded:
+        # What is approved from when it is asked on counts: so nobody is asked before that is in their own name.
+        told = status.pending(evaluation, "PolicyMissing", guard.MISSING, now)
+        return Plan(status=told, requeue_after=PATIENCE)
     if not rows.rows or rows.digest != found.canary:
         lost = Ended(
             AttemptOutcome.POD_LOST,
