@@ -70,7 +70,10 @@ def test_install(cluster: Cluster, installer: Installer) -> None:
         "sc-stagecoach",
         "sc-stagecoach-view",
         "sc-stagecoach-edit",
+        "sc-stagecoach-admin",
+        "sc-stagecoach-reviewer",
         "sc-stagecoach-evaluations.restricted",
+        "sc-stagecoach-approvals.restricted",
     }
     assert cluster.names("crd") >= DEFINITIONS
     # The namespace refuses pods that are not restricted.

@@ -285,4 +285,4 @@ class Reviews(RuleBasedStateMachine):
 
 
 TestReviews = Reviews.TestCase
-TestReviews.settings = settings(max_examples=150, stateful_step_count=20, derandomize=True)
+TestReviews.settings = settings(max_examples=100, stateful_step_count=20, derandomize=True)
