@@ -61,10 +61,10 @@ class Executor:
             await self._create(obj, each)
         for namespace, name in plan.look:
             await self._look(obj, namespace, name)
-        if plan.read is not None:
-            await self._read(obj, *plan.read)
         if plan.prove:
             await self._prove(obj)
+        if plan.read is not None:
+            await self._read(obj, *plan.read)
 
     async def write_status(self, obj: Object, status: Object | None, problem: Problem | None, now: datetime) -> bool:
         """Write the status if it differs from the observed one; return whether it was written."""
