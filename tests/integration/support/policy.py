@@ -4,6 +4,8 @@ The tests create Approvals in everybody's name, and are the cluster's administra
 own is tested with its release, in tests/integration/chart.
 """
 
+from collections.abc import Mapping
+
 from stagecoach.kinds.approval import guard
 from tests.kube import Kube
 
@@ -38,5 +40,5 @@ def install(kube: Kube) -> None:
     _create(kube, "ValidatingAdmissionPolicyBinding", binding)
 
 
-def _create(kube: Kube, kind: str, spec: dict[str, object]) -> None:
+def _create(kube: Kube, kind: str, spec: Mapping[str, object]) -> None:
     kube.create({"apiVersion": _GROUP, "kind": kind, "metadata": {"name": NAME}, "spec": spec})
