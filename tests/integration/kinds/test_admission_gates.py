@@ -238,7 +238,7 @@ def test_the_largest_review_is_taken(kube: Kube) -> None:
     made["metadata"] = {"name": name, "namespace": kube.namespace}
     kube.create(made)
     counted = [
-        {"name": f"a{n}", "uid": f"u{n}", "reviewer": "r" * 256, "as": "g" * 256, "at": builders.CREATED}
+        {"name": f"a{n}", "uid": f"u{n}", "reviewer": str(n) + "r" * 255, "as": "g" * 256, "at": builders.CREATED}
         | {"scores": [{"name": f"{'s' * 49}{m}", "score": 5} for m in range(8)]}
         for n in range(8)
     ]
