@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from stagecoach.kinds.evaluation.reconcile import SETTLED
 from stagecoach.policies.reviews import SKEW
 from tests import builders
 from tests.integration.conftest import StartOperator
@@ -222,11 +223,11 @@ def test_nobody_is_asked_where_anybody_could_decide_in_any_name(jury: Jury) -> N
     eventually(lambda: jury.reason("Evaluation", name)[0] == "PolicyMissing", 20, "nobody is asked")
     jury.decide(name, "early", **LEAD)
     jury.said("early", "NotAwaiting")
-    time.sleep(1 + SKEW.total_seconds())
     jury.kube.patch("Namespace", namespace, {"metadata": {"labels": {policy.OFF: None}}})
     jury.awaits("Evaluation", name, "AwaitingReview", 60)
     jury.said("early", "NotAwaiting")
     assert jury.kube.select("Approval")[0]["metadata"]["name"] == "early", "what was tried is nowhere"
+    time.sleep(SETTLED.total_seconds())
     jury.decide(name)
     assert jury.awaits("Evaluation", name, "Decided")["status"]["verdict"] == "Passed"
 

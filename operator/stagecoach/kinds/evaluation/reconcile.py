@@ -45,6 +45,8 @@ from stagecoach.policies.attempts import (
 from stagecoach.policies.pods import SETTLING
 
 PATIENCE = 30.0
+# After a policy was missing; more than SKEW and twice what the operator's clock may be behind: see runtime/clock.py.
+SETTLED = timedelta(seconds=25)
 AGAIN = "To have it judged again: kubectl delete eval {name} -n {namespace}; the gate makes another."
 # Where the advice for runs does not fit.
 ADVICE = {
@@ -270,7 +272,10 @@ def _shown(observed: Observed, attempt: Attempt, end: Ended, found: EvaluationRe
     changes = attempts.closed(evaluation, attempt, end, "", now)
     words = reviewing.asks(evaluation, review)
     event = Event("AwaitingReview", f"Release {short(evaluation.spec.release.digest)}: {words}")
-    return Plan(status=status.asked(evaluation, found, rows, words, now, **changes), events=(event,))
+    # Approvals that came right before the policy could be in any name, and clocks differ.
+    since = now + SETTLED if status.waits_for(evaluation, "PolicyMissing") else now
+    told = status.asked(evaluation, found, rows, words, now, since=since, **changes)
+    return Plan(status=told, events=(event,))
 
 
 def _reported(evaluation: Evaluation, found: EvaluationReport | None, now: datetime, **changes: Any) -> Plan:
