@@ -65,7 +65,7 @@ check-engine-cpu: setup  ## vLLM on a CPU in a pod, its answers beside transform
 	$(PY) -m pytest -rs tests/engine
 
 .PHONY: check-banking77
-check-banking77: setup  ## a run on real data: BANKING77=<folder with train.csv and test.csv>
+check-banking77: setup  ## runs and gates on real data, each number computed twice: BANKING77=<folder with train.csv and test.csv>
 	$(PY) -m tests.banking77 "$(BANKING77)"
 
 .PHONY: bench-training
@@ -81,7 +81,7 @@ bench-gates: setup  ## how often a gate errs, by simulated gates whose truth is 
 	$(PY) -m tests.bench.gates --gates $(or $(GATES),600)
 
 .PHONY: soak
-soak: setup  ## random faults under a stream of runs, and a verdict on what has to hold: MINUTES=15 SEED=n
+soak: setup  ## random faults under runs and gates, and a verdict on what has to hold: MINUTES=15 SEED=n
 	$(PY) -m tests.soak --minutes $(or $(MINUTES),15) $(if $(SEED),--seed $(SEED))
 
 .PHONY: setup

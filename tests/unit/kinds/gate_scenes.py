@@ -11,7 +11,7 @@ from tests import builders
 from tests.unit.kinds import gates
 from tests.unit.kinds import test_evaluation as evaluations
 from tests.unit.kinds import test_finetunerun as runs
-from tests.unit.kinds.scenes import LATER, NO_NODE, Scene, made, rewritten, unread, waits
+from tests.unit.kinds.scenes import LATER, NO_NODE, Scene, made, rewritten, unread, waits, without_a_pod
 from tests.unit.kinds.world import World
 
 
@@ -165,6 +165,7 @@ EVALUATIONS: Mapping[str, Scene] = {
     "ProjectMissing": without_project,
     "ProjectChanged": lambda: without_project(lambda project: project["spec"]["data"]["sets"].pop()),
     "Unschedulable": lambda: judging(**NO_NODE),
+    "PodMissing": lambda: without_a_pod(gates.world()),
     "ImagePullFailed": lambda: judging(**waits("ImagePullBackOff")),
     "BadImage": lambda: judging(**waits("InvalidImageName")),
     "Running": lambda: evaluations.start(gates.world()),

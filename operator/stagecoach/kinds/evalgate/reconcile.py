@@ -52,7 +52,13 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     made = {case.name: judging.evaluation(gate, case) for case in begun}
     names = {case.name for case in wanted}
     told = status.judging(gate, {**known, **made}, [case.run.metadata.name for case in waiting], unjudged, names, now)
-    events = [Event("Judging", f"Evaluation {case.name} judges run {case.spec.run}.") for case in begun]
+    # An operator that died before it made them has told of these.
+    told_of = {item.evaluation for item in gate.status.judging}
+    events = [
+        Event("Judging", f"Evaluation {case.name} judges run {case.spec.run}.")
+        for case in begun
+        if case.name not in told_of
+    ]
     before = {(item.run, item.reason) for item in gate.status.unjudged}
     events += [
         Event(item.reason, f"Run {item.run} cannot be judged: {item.message}", warning=True)

@@ -9,6 +9,7 @@ HELD_UP = {
     "Forbidden",
     "ImagePullFailed",
     "NameTaken",
+    "PodMissing",
     "PodNotStarting",
     "PodRefused",
     "PolicyMissing",
