@@ -6,7 +6,7 @@ SHELL := /bin/bash
 VENV := .venv
 PY := $(VENV)/bin/python
 STATE := $(or $(STAGECOACH_STATE),$(HOME)/.cache/stagecoach)
-export PYTHONPATH := operator:images/trainer:images/evaluator:plugin:.
+export PYTHONPATH := operator:images/trainer:images/evaluator:images/gateway:plugin:.
 export PATH := $(STATE)/bin:$(PATH)
 TORCH_VERSION ?= 2.13.0
 export TORCH_VERSION
@@ -60,17 +60,17 @@ images: setup  ## build the images that demo and test-e2e use
 check-cuda-image: setup  ## build the trainer's image for GPUs: it downloads 5 GB, and needs 25 GB of disk for a while
 	$(PY) -m tests.cuda_image
 
-.PHONY: check-engine-cpu
-check-engine-cpu: setup  ## vLLM on a CPU in a pod, its answers beside transformers': nothing uses the image yet
-	$(PY) -m pytest -rs tests/engine
-
 .PHONY: check-banking77
 check-banking77: setup  ## runs and gates on real data, each number computed twice: BANKING77=<folder with train.csv and test.csv>
 	$(PY) -m tests.banking77 "$(BANKING77)"
 
 .PHONY: bench-training
 bench-training: setup  ## tokens per second of the trainer, as a ratio to a bare script: TURNS=8
-	$(PY) -m tests.bench --turns $(or $(TURNS),8)
+	$(PY) -m tests.bench training --turns $(or $(TURNS),8)
+
+.PHONY: bench-evaluation
+bench-evaluation: setup  ## rows per second of the evaluator, as a ratio to lm-evaluation-harness: TURNS=12
+	$(PY) -m tests.bench evaluation --turns $(or $(TURNS),12)
 
 .PHONY: bench-scale
 bench-scale: setup  ## many runs beside as many bare Jobs, on nodes that are simulated: RUNS=1000
@@ -79,6 +79,10 @@ bench-scale: setup  ## many runs beside as many bare Jobs, on nodes that are sim
 .PHONY: bench-gates
 bench-gates: setup  ## how often a gate errs, by simulated gates whose truth is known: GATES=600
 	$(PY) -m tests.bench.gates --gates $(or $(GATES),600)
+
+.PHONY: bench-gateway
+bench-gateway: setup  ## requests per second of the gateway, beside LiteLLM and nginx where they are: SECONDS=5
+	$(PY) -m tests.bench.gateway --seconds $(or $(SECONDS),5)
 
 .PHONY: soak
 soak: setup  ## random faults under runs and gates, and a verdict on what has to hold: MINUTES=15 SEED=n
@@ -112,8 +116,13 @@ LOCK_MLFLOW := $(VENV)/bin/uv pip compile pyproject.toml --quiet --generate-hash
 	--no-annotate --python-version 3.11 --python-platform x86_64-manylinux_2_28 --extra mlflow \
 	$(addprefix --no-emit-package=,scikit-learn scipy skops joblib threadpoolctl narwhals matplotlib contourpy cycler \
 	fonttools kiwisolver pillow pyparsing docker prettytable wcwidth gunicorn pyarrow)
-# What comes on top of the trainer's, as these are: the evaluator's image is made of the trainer's.
-LOCK_EVALUATOR = $(LOCK_TRAINER) --extra evaluator $$(sed -n 's/==.*//p' locks/trainer.txt | sed 's/^/--no-emit-package=/')
+# What comes on top of the trainer's, as these are: the evaluator's image is made of the trainer's. Without what
+# lm-evaluation-harness needs for some tasks, for tables and for a cache: what only these need is not in the image, and
+# the licence of chardet would not let it be.
+LOCK_EVALUATOR = $(LOCK_TRAINER) --extra evaluator --extra harness \
+	$(addprefix --no-emit-package=,evaluate pytablewriter dataproperty mbstrdecoder chardet pathvalidate tabledata tcolorpy \
+	typepy pytz rouge-score absl-py nltk sqlitedict word2number more-itertools defusedxml) \
+	$$(sed -n 's/==.*//p' locks/trainer.txt | sed 's/^/--no-emit-package=/')
 # Without what an engine on a CPU never imports, what its licence or that of a library inside keeps out of the image
 # (intel-openmp, opencv, pycountry), and the decoders of pictures and sounds.
 LOCK_ENGINE_CPU = $(VENV)/bin/uv pip compile pyproject.toml --quiet --generate-hashes --no-emit-index-url --no-header \
@@ -127,12 +136,16 @@ LOCK_ENGINE_CPU = $(VENV)/bin/uv pip compile pyproject.toml --quiet --generate-h
 	opentelemetry-exporter-otlp-proto-http opentelemetry-exporter-http-transport opentelemetry-proto opentelemetry-sdk \
 	opentelemetry-api opentelemetry-semantic-conventions opentelemetry-semantic-conventions-ai dnspython \
 	email-validator)
+# Without what tokenizers would fetch files from a hub with: the gateway's are mounted.
+LOCK_GATEWAY := $(LOCK) --no-annotate --extra gateway $(addprefix --no-emit-package=,huggingface-hub hf-xet httpx2 httpcore2 \
+	httpx2-jsfetch truststore anyio h11 idna tqdm filelock pyyaml packaging click colorama)
 # Of people's own machines, of any kind: what the developers' tests use.
 LOCK_PLUGIN := $(subst compile pyproject.toml,compile plugin/pyproject.toml,$(LOCK))
 .PHONY: lock
 lock: setup  ## pin the dependencies in locks/ anew, with hashes
 	$(LOCK) --extra operator -o locks/operator.txt
-	$(LOCK) --extra operator --extra evaluator --extra dev -c locks/operator.txt -o locks/dev.txt
+	$(LOCK_GATEWAY) -c locks/operator.txt -o locks/gateway.txt
+	$(LOCK) --extra operator --extra evaluator --extra gateway --extra dev -c locks/operator.txt -o locks/dev.txt
 	@ls $(WHEELS)/torch-$(TORCH_VERSION)+cpu-*.whl > /dev/null || { echo "set WHEELS to a folder with a CPU build of torch"; exit 1; }
 	$(LOCK_TRAINER) -c <(echo "torch==$(TORCH_VERSION)+cpu") -o locks/trainer.txt
 	$(LOCK_EVALUATOR) -c <(echo "torch==$(TORCH_VERSION)+cpu") -c locks/trainer.txt -o locks/evaluator.txt

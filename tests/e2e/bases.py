@@ -22,11 +22,13 @@ TEMPLATE = (
 def main(folder: Path) -> None:
     """Write the models."""
     save_decoder(folder / "small")
+    # vLLM's attention on a CPU knows heads of 32, 64 and more.
+    save_decoder(folder / "served", hidden_size=64, num_attention_heads=2, num_key_value_heads=1)
     test_encoders.save_base(folder / "bert", "BertForMaskedLM")
     test_encoder_decoders.save_base(folder / "t5", "T5ForConditionalGeneration")
 
 
-def save_decoder(folder: Path) -> None:
+def save_decoder(folder: Path, **sizes: int) -> None:
     """Write a Llama with a tokenizer of bytes."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     words = {word: number for number, word in enumerate([*SPECIAL, *alphabet])}
@@ -42,14 +44,12 @@ def save_decoder(folder: Path) -> None:
     torch.manual_seed(1)
     config = LlamaConfig(
         vocab_size=len(words),
-        hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
         max_position_embeddings=512,
         bos_token_id=0,
         eos_token_id=1,
+        **({"hidden_size": 32, "num_attention_heads": 4, "num_key_value_heads": 2} | sizes),
     )
     LlamaForCausalLM(config).save_pretrained(folder)
 

@@ -119,8 +119,12 @@ def evaluation(desk: Desk, gate_name: str, run: str, seconds: float = 420) -> bu
 
 def read(desk: Desk, found: builders.Object, name: str) -> str:
     """Return a file of an Evaluation's in the storage."""
+    return read_file(desk, f"{mounts.STORAGE}/{layout.evaluation_folder(found['spec']['key'])}/{name}")
+
+
+def read_file(desk: Desk, path: str) -> str:
+    """Return a file of the project's storage."""
     reads = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
-    path = f"{mounts.STORAGE}/{layout.evaluation_folder(found['spec']['key'])}/{name}"
     places = {
         "support-desk-data": "desk",
         "subPath: support-desk": "subPath: desk",

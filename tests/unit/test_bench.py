@@ -7,7 +7,7 @@ import pytest
 
 from tests import deploy
 from tests.bench import __main__ as bench
-from tests.bench import training
+from tests.bench import evaluation, training
 
 OPTIONS = argparse.Namespace(turns=3, threads=2)
 
@@ -22,6 +22,24 @@ def test_a_ratio_that_is_missed_is_the_last_line(
     lines = capsys.readouterr().out.splitlines()
     missed = ["Missed: 0.900 of the speed of script, where 0.98 is to be reached."]
     assert lines[4:] == (missed if status else [])
+
+
+@pytest.mark.parametrize(("speed", "status"), [(10.0, 0), (9.0, 1)])
+def test_asking_that_is_slower_than_lm_eval_is_the_last_line(
+    capsys: pytest.CaptureFixture[str], speed: float, status: int
+) -> None:
+    assert evaluation.tell({"texts": [(speed, 10.0)] * 3, "labels": [(30.0, 10.0)] * 3}) == status
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[3] == "| labels | 30.0 | 10.0 | 3.000 (3.000 to 3.000) |"
+    assert lines[4:] == (
+        ["Missed: 0.900 of the speed of lm-eval with texts, where 1 is to be reached."] if status else []
+    )
+
+
+def test_answers_that_differ_are_not_compared() -> None:
+    found = evaluation.Match("texts", lambda: ["one", "two"], lambda: ["one", "three"])
+    with pytest.raises(RuntimeError, match="1 of 2 answers differ"):
+        evaluation.measure([found], 1)
 
 
 def test_arms_that_do_not_train_the_same_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,5 +68,5 @@ def test_the_pod_s_words_are_printed_and_no_traceback(
         monkeypatch.setattr(deploy, name, lambda *_: "image")
     monkeypatch.setattr(deploy, "up", Tools)
     monkeypatch.setattr(deploy, "await_job", failed)
-    assert bench.main([]) == 1
+    assert bench.main("training", []) == 1
     assert capsys.readouterr().out.endswith("| a table |\nMissed: by far.\n")

@@ -1,13 +1,16 @@
 """What releases answer to the rows of suites: as it is kept in the storage or, where it is not, by asking them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from stagecoach.contract import layout, progress
 from stagecoach.contract.answers import ASKING_REVISION, Answer, AnswersManifest
 from stagecoach.contract.evaluations import EvaluateJob
+from stagecoach.contract.releases import EngineType
+from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import Store
 from stagecoach_evaluator import records
 from stagecoach_evaluator.parties import Parties, Party
@@ -15,6 +18,9 @@ from stagecoach_evaluator.suites import Rows
 from stagecoach_evaluator.telling import Teller
 from stagecoach_trainer import places, quiet
 from stagecoach_trainer.train import say
+
+if TYPE_CHECKING:
+    from stagecoach_evaluator import asking, served
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,8 @@ def collect(job: EvaluateJob, parties: Parties, suites: Sequence[Rows], storage:
 
     Raises BadInput when a release has to be asked, and cannot.
     """
+    if job.release.engine.type is not EngineType.TRANSFORMERS:
+        _refuse_tasks(suites)
     found: All = {}
     missing: list[tuple[Party, list[Rows]]] = []
     for party in parties.all:
@@ -52,19 +60,36 @@ def collect(job: EvaluateJob, parties: Parties, suites: Sequence[Rows], storage:
         say("all answers are kept in the storage: nobody is asked")
         return found
     progress.begins("loading libraries and models")
-    # torch and all that is built on it: seconds and hundreds of megabytes, so not before it is needed.
-    with quiet.importing():
-        from stagecoach_evaluator import asking
-
-    asker = asking.ready(job, parties, [party for party, _ in missing], storage)
+    asker = _asker(job)(job, parties, [party for party, _ in missing], storage)
     missing = [(party, left) for party, left in missing if party.release.digest not in asker.unasked]
     total = sum(len(rows.dataset.rows) for _, left in missing for rows in left)
     teller = Teller(total)
     for party, left in missing:
         for rows, answers, seconds in asker.ask(party, left, teller):
             key = party.release.digest, rows.suite.rows
-            found[key] = keep(job, party, rows, answers, seconds)
+            found[key] = keep(job, party, rows, answers, seconds, asker.engine)
     return found
+
+
+def _refuse_tasks(suites: Sequence[Rows]) -> None:
+    """Raise BadInput for what another engine would be asked by the project's prompt, and not by the task's."""
+    if task := next((rows.suite.name for rows in suites if rows.harness is not None), None):
+        message = "a task of lm-evaluation-harness is asked by the engine Transformers alone."
+        remedy = "Leave out this suite, or set the project's inference.engine to Transformers."
+        raise BadInput(Problem.of("TaskUnsupported", message, field=f"suites[{task}].task", remedy=remedy))
+
+
+def _asker(job: EvaluateJob) -> "Callable[..., asking.Asker | served.Asker]":
+    """Return what makes ready to ask the engine of the releases."""
+    if job.release.engine.type is EngineType.VLLM:
+        from stagecoach_evaluator.served import ready as by_an_engine
+
+        return by_an_engine
+    # torch and all that is built on it: seconds and hundreds of megabytes, so not before it is needed.
+    with quiet.importing():
+        from stagecoach_evaluator.asking import ready as by_transformers
+
+    return by_transformers
 
 
 def kept(storage: Store, release: str, rows: Rows) -> Answers | None:
@@ -91,7 +116,14 @@ def kept(storage: Store, release: str, rows: Rows) -> Answers | None:
     return Answers(answers, manifest.digest)
 
 
-def keep(job: EvaluateJob, party: Party, rows: Rows, answers: tuple[Answer, ...], seconds: float) -> Answers:
+def keep(
+    job: EvaluateJob,
+    party: Party,
+    rows: Rows,
+    answers: tuple[Answer, ...],
+    seconds: float,
+    engine: str | None = None,
+) -> Answers:
     """Write answers, and that they are complete last; return those of another who was faster, where there are any."""
     storage, release, uid, suite = places.storage(), party.release.digest, job.subject.uid, rows.suite
     faster = kept(storage, release, rows)
@@ -107,6 +139,7 @@ def keep(job: EvaluateJob, party: Party, rows: Rows, answers: tuple[Answer, ...]
         rows=len(answers),
         digest=found.digest,
         image=job.image,
+        engine=engine,
         seconds=round(seconds, 3),
     )
     storage.write(layout.outputs_file(release, suite.rows), content, uid)

@@ -7,97 +7,89 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from stagecoach.contract import alignment, progress
+from stagecoach.contract import alignment
 from stagecoach.contract.answers import Answer
 from stagecoach.contract.evaluations import EvaluateJob
 from stagecoach.contract.inputs import Family
-from stagecoach.contract.prompts import Encoder, TooLong, encoder_for, for_passages
-from stagecoach.contract.reports import BadInput, Problem
+from stagecoach.contract.prompts import Encoder, TooLong, for_passages
+from stagecoach.contract.reports import BadInput
 from stagecoach.contract.rows import AnyRow, Match
 from stagecoach.contract.store import Store
 from stagecoach.contract.tagged import Marked, Words
+from stagecoach_evaluator import pieces, reading
+from stagecoach_evaluator.harness import Task
 from stagecoach_evaluator.parties import Parties, Party
-from stagecoach_evaluator.suites import CHANGED, Rows
+from stagecoach_evaluator.pieces import Pieces
+from stagecoach_evaluator.reading import NOT_NUMBERS, none
+from stagecoach_evaluator.suites import Rows
 from stagecoach_evaluator.telling import Teller
 from stagecoach_trainer import asking as models
-from stagecoach_trainer import bases, choosing, copies, finding, lengths, lookup, tagging, uses, writing
+from stagecoach_trainer import bases, choosing, finding, tagging, writing
 from stagecoach_trainer.asking import Loaded, Model, Questions, Tuned
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.families import encoder, tagger
 
 BATCH = 16
-MAX_ERROR = 500  # characters
-NOT_NUMBERS = "what the model computes for this row is not a number"
 
 Answered = tuple[Rows, tuple[Answer, ...], float]
 
 
 @dataclass(frozen=True)
 class Asker:
-    """What it takes to ask: a base that is what it should be, and where the run's artifact lies, if that is needed."""
+    """What it takes to ask, and whom nobody need ask."""
 
-    base: Base
-    artifact: str | None
+    pieces: Pieces
     unasked: frozenset[str] = frozenset()  # the releases that answer by chance
+    engine: None = None  # in a container of its own
 
     def ask(self, party: Party, suites: Sequence[Rows], teller: Teller) -> Iterator[Answered]:
         """Yield the answers of a release to each suite, with the seconds it took. Two models are never in memory."""
-        tokens = encoder_for(
-            party.asked.family, bases.load_tokenizer(self.base), party.asked.prompt, party.asked.tokenization
-        )
+        base = self.pieces.base
+        tokens = pieces.encoder(party, base)
         with models.loaded(self._model(party)) as loaded:
-            for rows in suites:
+            # To write for the project's rows changes the model's settings, which lm-eval takes as they are: that first.
+            for rows in sorted(suites, key=lambda rows: rows.harness is None):
                 begun = time.monotonic()
                 count = len(rows.dataset.rows)
                 tell = partial(teller.made, party.name)
-                answers = tuple(_Rows(party, tokens, self.base).answers(rows.dataset.rows, loaded, tell))
+                if rows.harness is not None:
+                    answers = self._by_harness(rows.harness, loaded)
+                else:
+                    answers = tuple(_Rows(party, tokens, base).answers(rows.dataset.rows, loaded, tell))
                 teller.done(count)
                 yield rows, answers, time.monotonic() - begun
 
+    def _by_harness(self, task: Task, loaded: Loaded) -> tuple[Answer, ...]:
+        """Return the answers as lm-evaluation-harness gets them: by its own prompts, not by the project's."""
+        from stagecoach_evaluator import harness_asking
+
+        batch = BATCH if loaded.padded else 1
+        return tuple(harness_asking.answers(task, loaded.model, bases.load_tokenizer(self.pieces.base), batch))
+
     def _model(self, party: Party) -> Model:
-        tuned = Tuned.of(party.record, self.artifact) if party.record and self.artifact else None
+        artifact = self.pieces.artifact
+        tuned = Tuned.of(party.record, artifact) if party.record and artifact else None
         precision = party.release.engine.precision
-        return Model(party.asked, party.labels, self.base, tuned, precision, party.seed)
+        return Model(party.asked, party.labels, self.pieces.base, tuned, precision, party.seed)
 
 
 def ready(job: EvaluateJob, parties: Parties, wanted: Sequence[Party], storage: Store) -> Asker:
     """Return what asks these. Raises BadInput when one of them cannot be asked, before any of them is."""
-    inputs = parties.record.inputs
-    source = job.base.model_copy(update={"model": inputs.base.model, "tokenizer": inputs.base.tokenizer})
-    base = bases.read(source, mismatch="InputChanged", remedy=CHANGED, family=inputs.family, embeds=inputs.embeds)
+    base = pieces.base(job, parties)
     unasked = []
     for party in wanted:
         if party.record is None and _untrained(party, base):
             unasked.append(party.release.digest)
         elif party.record is None:
-            _check_base(party, base)
-    artifact = _artifact(job, parties, storage) if parties.candidate in wanted else None
-    return Asker(base, artifact, frozenset(unasked))
+            pieces.check_base(party, base)
+    artifact = pieces.artifact(job, parties, wanted, storage)
+    return Asker(Pieces(base, artifact), frozenset(unasked))
 
 
 def _untrained(party: Party, base: Base) -> bool:
     """Whether a base has no head for the labels: what it would choose is chance, and to be better is no merit."""
     of_a_head = bool(party.labels) and party.asked.family is Family.ENCODER
     return of_a_head and not encoder.keeps_head(base.folder, party.labels, tagger.head_of(party.asked))
-
-
-def _check_base(party: Party, base: Base) -> None:
-    """Raise BadInput for a prompt that the base has no positions for."""
-    asked = party.asked
-    tokens = encoder_for(asked.family, bases.load_tokenizer(base), asked.prompt, asked.tokenization)
-    lengths.check(base, lengths.of(tokens, party.labels))
-
-
-def _artifact(job: EvaluateJob, parties: Parties, storage: Store) -> str:
-    """Return where the artifact's files are, all of them as they were published. Raises BadInput."""
-    digest = parties.record.artifact.digest
-    uses.note(storage, digest, job.subject)
-    manifest = storage.verified(digest)
-    if manifest is None:
-        remedy = "Create a run with the same inputs: what has no artifact is trained again."
-        message = f"{lookup.absent(storage, parties.record)}."
-        raise BadInput(Problem.of("ArtifactMissing", message, value=digest, remedy=remedy))
-    return copies.artifact(storage, manifest)
 
 
 class _Rows:
@@ -112,17 +104,8 @@ class _Rows:
 
     def answers(self, rows: Sequence[AnyRow], model: Loaded, tell: Callable[[int, int, int], None]) -> list[Answer]:
         """Return an answer for each row; of a row that cannot be asked, why."""
-        read: dict[int, Any] = {}
         self._others = self._passages_besides(rows)
-        found: dict[int, Answer] = {}
-        for position, row in enumerate(rows):
-            progress.made()
-            try:
-                read[position] = self._read(row)
-            except TooLong as error:
-                found[position] = _none(position, str(error))
-            except BadInput as error:
-                found[position] = _none(position, error.problem.message)
+        read, found = reading.each(rows, self._read)
         if read:
             questions = self._questions([rows[position] for position in read], list(read.values()))
             prompts = len(questions.prompts)
@@ -167,14 +150,14 @@ def _then(questions: Questions[Any, Any], answers: Callable[[Any], list[Answer]]
 
 def _ranked(ranks: list[int], passages: int) -> list[Answer]:
     # Behind the last place is who is nowhere.
-    return [_none(0, NOT_NUMBERS) if rank > passages else Answer(row=0, rank=rank) for rank in ranks]
+    return [none(0, NOT_NUMBERS) if rank > passages else Answer(row=0, rank=rank) for rank in ranks]
 
 
 def _tagged(
     rows: Sequence[Any], read: Sequence[tagging.Located], labels: Sequence[str], chosen: list[list[str]]
 ) -> list[Answer]:
     return [
-        _none(0, NOT_NUMBERS)
+        none(0, NOT_NUMBERS)
         if tagging.UNKNOWN in set(tags) - set(labels)
         else Answer(row=0, tags=alignment.answered(row, located.places, tags))
         for row, located, tags in zip(rows, read, chosen, strict=True)
@@ -183,7 +166,7 @@ def _tagged(
 
 def _chosen(labels: Sequence[str], choices: list[choosing.Choice]) -> list[Answer]:
     return [
-        _none(0, NOT_NUMBERS)
+        none(0, NOT_NUMBERS)
         if choice.label is None
         else Answer(row=0, label=labels[choice.label], scores=choice.scores)
         for choice in choices
@@ -192,7 +175,3 @@ def _chosen(labels: Sequence[str], choices: list[choosing.Choice]) -> list[Answe
 
 def _written(texts: list[str]) -> list[Answer]:
     return [Answer(row=0, text=text) for text in texts]
-
-
-def _none(row: int, why: str) -> Answer:
-    return Answer(row=row, error=why if len(why) <= MAX_ERROR else f"{why[: MAX_ERROR - 1]}…")

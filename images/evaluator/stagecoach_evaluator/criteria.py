@@ -8,7 +8,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stagecoach.contract import metrics
 from stagecoach.contract.evaluations import Criterion, EvaluationInputs
 from stagecoach.contract.metrics import Metric
 from stagecoach.contract.verdicts import CriterionResult, Outcome, Verdict
@@ -148,7 +147,7 @@ def _result(criterion: Criterion, inputs: EvaluationInputs, measured: Measured, 
     suite = measured.each.get(criterion.suite)
     scored = _scored(criterion, suite) if suite else 0
     try:
-        metric = _metric(criterion, inputs, measured, suite, scored)
+        metric = _metric(criterion, inputs, suite, scored)
         assert suite is not None  # noqa: S101 - for mypy: _metric raises where there is none
         return _measured(criterion, metric, suite, scored, tests)
     except Undefined as error:
@@ -166,18 +165,13 @@ def _scored(criterion: Criterion, suite: Suite) -> int:
     return suite.scored if criterion.against is None else suite.compared
 
 
-def _metric(
-    criterion: Criterion, inputs: EvaluationInputs, measured: Measured, suite: Suite | None, scored: int
-) -> Metric:
+def _metric(criterion: Criterion, inputs: EvaluationInputs, suite: Suite | None, scored: int) -> Metric:
     """Return the criterion's metric. Raises Undefined where it cannot be measured."""
-    found = metrics.find(measured.task, criterion.metric)
-    if found is None:
-        names = ", ".join(metrics.names(measured.task))
-        raise Undefined(f"the task {measured.task} has no metric of this name.", f"Choose one of {names}.")
-    if criterion.label is not None and not found.by_label:
-        raise Undefined(f"there is no {found.name} of one label.", "Leave out label, or choose recall or f1.")
     if suite is None:
         raise Undefined(f"there is no suite {criterion.suite!r}.", "Choose one of the gate's suites.")
+    found = suite.metric(criterion.metric)
+    if criterion.label is not None and not found.by_label:
+        raise Undefined(f"there is no {found.name} of one label.", "Leave out label, or choose recall or f1.")
     if criterion.against is not None and suite.answers.baseline is None:
         raise Undefined(*(suite.answers.no_baseline or _NO_BASELINE))
     if not enough(scored, suite.rows, inputs.min_scored):

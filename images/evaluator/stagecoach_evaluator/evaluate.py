@@ -64,6 +64,7 @@ def _evaluated(job: EvaluateJob, who: Parties, storage: Store) -> EvaluationRepo
         exposures=max((each.exposures for each in seen), default=0),
         report=(),
         image=job.image,
+        engine_image=job.engine_image,
         started=started,
         finished=now(),
         seconds=round(time.monotonic() - begun, 3),

@@ -55,6 +55,23 @@ class Estimate(Protocol):
 
 
 @dataclass(frozen=True)
+class Unsure:
+    """A number of which nothing but itself is known."""
+
+    value: float
+    bearing: int
+    why: str
+    remedy: str
+    error: float = math.nan
+    weight: float = 0.0
+    mcnemar: None = None
+
+    def interval(self, _confidence: float) -> Interval:
+        """Raises Undefined."""
+        raise Undefined(self.why, self.remedy)
+
+
+@dataclass(frozen=True)
 class Groups:
     """Rows that weigh differently: of each group how many there are, and how far it is off if all of it were others."""
 

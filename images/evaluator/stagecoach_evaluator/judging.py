@@ -2,16 +2,17 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from stagecoach.contract import metrics, progress
+from stagecoach.contract import progress
 from stagecoach.contract.evaluation_report import Estimate as Told
 from stagecoach.contract.evaluation_report import Measured as Row
 from stagecoach.contract.evaluations import EvaluateJob
 from stagecoach.contract.metrics import Metric
 from stagecoach.contract.verdicts import CriterionResult, Verdict
 from stagecoach_evaluator.criteria import CONFIDENCE, judge
-from stagecoach_evaluator.intervals import Estimate, Undefined
+from stagecoach_evaluator.intervals import Estimate, Undefined, Unsure
 from stagecoach_evaluator.measured import Measured, Suite, SuiteAnswers
 from stagecoach_evaluator.parties import Parties
 from stagecoach_evaluator.seen import Seen
@@ -42,6 +43,7 @@ def judged(job: EvaluateJob, who: Parties, seen: Sequence[Seen]) -> Judged:
             each.baseline.each if each.baseline else None,
             each.leaked_places,
             None if each.baseline or job.reference is None else _UNTRAINED,
+            each.rows.harness,
         )
         for each in seen
     }
@@ -52,12 +54,12 @@ def judged(job: EvaluateJob, who: Parties, seen: Sequence[Seen]) -> Judged:
 
 def _table(name: str, suite: Suite, job: EvaluateJob) -> tuple[Row, ...]:
     """Return the suite's metrics: those of the criteria, and those that the task has besides."""
-    asked = [
-        (found, criterion.label)
-        for criterion in job.inputs.criteria
-        if criterion.suite == name and (found := metrics.find(suite.task, criterion.metric))
-    ]
-    every = dict.fromkeys([*((metric, None) for metric in metrics.usual(suite.task)), *asked])
+    asked: list[tuple[Metric, str | None]] = []
+    for criterion in job.inputs.criteria:
+        if criterion.suite == name:
+            with suppress(Undefined):  # the criterion's result says so
+                asked.append((suite.metric(criterion.metric), criterion.label))
+    every = dict.fromkeys([*((metric, None) for metric in suite.usual()), *asked])
     return tuple(_row(metric, label, suite) for metric, label in every)
 
 
@@ -76,6 +78,8 @@ def _row(metric: Metric, label: str | None, suite: Suite) -> Row:
 
 
 def _told(estimate: Estimate) -> Told:
+    if isinstance(estimate, Unsure):
+        return Told(value=estimate.value)
     low, high = estimate.interval(CONFIDENCE)
     known = math.isfinite(low) and math.isfinite(high)
     return Told(value=estimate.value, low=low if known else None, high=high if known else None)

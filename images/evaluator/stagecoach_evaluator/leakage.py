@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datasketch import MinHash, MinHashLSH
 
 from stagecoach.contract import progress
+from stagecoach.contract.benchmarks import Document
 from stagecoach.contract.rows import AnyRow, Conversation, Match
 from stagecoach.contract.turns import SYSTEM
 from stagecoach_trainer.findings import normalized
@@ -40,7 +41,8 @@ def find(suites: Sequence[Dataset], trained_on: Iterable[Dataset]) -> Leaks:
     for number, suite in enumerate(suites):
         for position, row in enumerate(suite.rows):
             progress.made()
-            wanted.add(text_of(row), (number, position))
+            for text in _texts_of(row):
+                wanted.add(text, (number, position))
     found: tuple[dict[int, str], ...] = tuple({} for _ in suites)
     for dataset in trained_on:
         for position, row in enumerate(dataset.rows):
@@ -57,6 +59,11 @@ def text_of(row: AnyRow) -> str:
     if isinstance(row, Conversation):  # all of them may have the same system's turn, which may be long
         return "\n".join(turn.content for turn in row.turns if turn.role != SYSTEM)
     return row.text
+
+
+def _texts_of(row: AnyRow) -> tuple[str, ...]:
+    """Return the texts by which a suite's row is looked for: a document of a benchmark has several."""
+    return row.texts if isinstance(row, Document) else (text_of(row),)
 
 
 class _Folded(dict[int, str | int]):

@@ -5,8 +5,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import compress
 
+from stagecoach.contract import metrics
 from stagecoach.contract.answers import Answer
 from stagecoach.contract.metrics import Metric
+from stagecoach_evaluator.harness import Task
+from stagecoach_evaluator.harness_metrics import Judged
 from stagecoach_evaluator.intervals import Estimate, Undefined
 from stagecoach_evaluator.metrics import Answered, Expected, answered, scored
 from stagecoach_evaluator.samples import RESAMPLES
@@ -23,6 +26,7 @@ class SuiteAnswers:
     baseline: Sequence[Answer] | None
     leaked: Sequence[str] | None  # places of rows that are in the training data too; None: it is not known
     no_baseline: tuple[str, str] | None = None  # why it was not asked, and what to do, where it cannot be
+    harness: Task | None = None  # of a suite that is a task of lm-evaluation-harness
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,21 @@ class Suite:
     def rows(self) -> int:
         """All of them."""
         return len(self.answers.expected)
+
+    def metric(self, name: str) -> Metric:
+        """Return the metric of this name. Raises Undefined."""
+        if self.answers.harness is not None:
+            return self.answers.harness.metric(name)
+        found = metrics.find(self.task, name)
+        if found is None:
+            names = ", ".join(metrics.names(self.task))
+            raise Undefined(f"the task {self.task} has no metric of this name.", f"Choose one of {names}.")
+        return found
+
+    def usual(self) -> tuple[Metric, ...]:
+        """Return the metrics that a report shows, whatever the criteria ask for."""
+        harness = self.answers.harness
+        return metrics.usual(self.task) if harness is None else harness.metrics()
 
     @cached_property
     def _candidate_scored(self) -> list[bool]:
@@ -111,6 +130,8 @@ class Suite:
         if not expected:
             raise Undefined(*_NO_ROW)
         kept = [list(compress(each, which)) for each in answers]
+        if self.answers.harness is not None:
+            return Judged(self.answers.harness, kept, self.key, self.resamples)
         return answered(self.task, self.labels, expected, kept, self.key, self.resamples)
 
     def _scored(self, answers: Sequence[Answer]) -> list[bool]:

@@ -28,6 +28,8 @@ def scored(task: str, expected: Expected, answer: Answer) -> bool:
     """Whether a row has an answer that can be judged."""
     if answer.error is not None:
         return False
+    if answer.values is not None:
+        return True
     if task == TAGGING:
         return answer.tags is not None and len(answer.tags) == len(expected)
     said: Any = {CLASSIFICATION: answer.label, EMBEDDING: answer.rank}.get(task, answer.text)

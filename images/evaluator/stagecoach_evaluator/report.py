@@ -19,6 +19,7 @@ from stagecoach.contract.evaluation_report import (
     Unscored,
 )
 from stagecoach.contract.evaluations import EvaluateJob, Scored, Suite, SuiteType
+from stagecoach.contract.inputs import TaskDocuments
 from stagecoach.contract.jobs import DataSource
 from stagecoach.contract.records import BaseRecord
 from stagecoach.contract.releases import Asked
@@ -110,6 +111,7 @@ def _suite(item: SuiteData, data: Data, shown: int) -> SuiteReport:
         type=item.suite.type,
         dataset=item.source.name,
         data=item.suite.data,
+        task=item.suite.columns.task if isinstance(item.suite.columns, TaskDocuments) else None,
         rows=item.scored.rows,
         scored=item.scored.scored,
         unscored=_unscored(item.candidate),

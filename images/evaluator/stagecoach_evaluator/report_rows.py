@@ -29,7 +29,13 @@ def cut(text: str) -> str:
 
 
 def right(case: Case, answer: Answer) -> bool | None:
-    """Whether an answer is the expected one, of a text: to the letter. None: it is none."""
+    """Whether an answer is the expected one, of a text: to the letter. None: it is none.
+
+    Of a task of lm-evaluation-harness its first metric says so, where that is either right or wrong.
+    """
+    if answer.values is not None:
+        first = next(iter(answer.values.values()), None)
+        return bool(first) if first in (0, 1) else None
     if case.tags is not None:
         return None if answer.tags is None else answer.tags == case.tags
     if answer.rank is not None:

@@ -14,11 +14,14 @@ from stagecoach.contract.inputs import (
     OfTask,
     PairColumns,
     SpanColumns,
+    TaskDocuments,
     WordColumns,
 )
 from stagecoach.contract.jobs import DataSource
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.tagged import Marked, Words
+from stagecoach_evaluator import harness
+from stagecoach_evaluator.harness import Task
 from stagecoach_evaluator.parties import Parties
 from stagecoach_trainer import sources
 from stagecoach_trainer.sources import Dataset
@@ -35,6 +38,7 @@ class Rows:
 
     suite: Suite
     dataset: Dataset
+    harness: Task | None = None  # of a suite that is a task of lm-evaluation-harness
 
     def expected(self) -> list[str | tuple[str, ...]]:
         """Return what is right for each row: a label, a text, or a tag for each unit."""
@@ -47,6 +51,9 @@ def read(job: EvaluateJob, parties: Parties) -> tuple[Rows, ...]:
     kinds = _kinds(asked, labelled=bool(labels))
     found = []
     for suite, source in zip(job.inputs.suites, job.datasets, strict=True):
+        if isinstance(suite.columns, TaskDocuments):
+            found.append(Rows(suite, *harness.ready(suite, data(source))))
+            continue
         if not isinstance(suite.columns, kinds):
             message = f"the suite {suite.name} has the columns {', '.join(suite.columns.document())}, and the run"
             message = f"{message} {job.run} is for the task {asked.task}."

@@ -73,17 +73,17 @@ class Loaded:
     """A model in memory."""
 
     def __init__(self, model: Model) -> None:
-        self._model: Any = _loaded(model)
-        self._padded = model.padded
+        self.model: Any = _loaded(model)
+        self.padded = model.padded
 
     def answers(self, questions: Questions[Answer, Found], batch: int, tell: Callable[[int], None]) -> Found:
         """Return what its answers come to; `tell` hears how many prompts were answered."""
-        batches = list(_batches(questions.prompts, batch, padded=self._padded))
-        return questions.read(_answers(questions.asks(self._model), questions.prompts, batches, tell))
+        batches = list(_batches(questions.prompts, batch, padded=self.padded))
+        return questions.read(_answers(questions.asks(self.model), questions.prompts, batches, tell))
 
     def forget(self) -> None:
         """Leave the memory to another model."""
-        self._model = None
+        self.model = None
         gc.collect()  # modules refer to each other
 
 

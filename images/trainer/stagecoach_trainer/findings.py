@@ -13,7 +13,7 @@ from stagecoach_trainer.sources import Dataset
 MAX_OVERFLOW = 0.01
 MAX_MESSAGE = 300
 # What a model learns from is not what it is chosen by, and neither is what it is judged by.
-JUDGING = (Split.TEST, Split.ADVERSARIAL, Split.CANARY)
+JUDGING = (Split.TEST, Split.ADVERSARIAL, Split.CANARY)  # of a benchmark the gate sees what leaked
 APART = {Split.TRAIN: (Split.VALIDATION, *JUDGING), Split.VALIDATION: JUDGING}
 KINDS = {Split.TRAIN: "training", Split.VALIDATION: "validation"}
 

@@ -30,7 +30,8 @@ def _rows(table: parquet.ParquetFile, file: File) -> Iterator[AnyRow]:
     if not table.metadata.num_rows:
         file.refuse("NoRows", "there is no row in this file.", "Give a file with at least one row.")
     number = 0
-    for batch in table.iter_batches(columns=list(dict.fromkeys(file.uses.values()))):
+    # None: all of them.
+    for batch in table.iter_batches(columns=list(dict.fromkeys(file.uses.values())) or None):
         for record in batch.to_pylist():
             number += 1
             progress.made()

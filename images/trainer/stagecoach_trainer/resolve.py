@@ -27,7 +27,8 @@ def resolve(job: ResolveJob) -> Resolution:
     storage = places.storage()
     require_storage(storage)
     datasets = [sources.read(source, mismatch="DigestMismatch", remedy=PINNED) for source in job.datasets]
-    labels = _labels(job.labels, datasets) if job.labels else None
+    rows = [dataset for dataset in datasets if not dataset.has_documents]
+    labels = _labels(job.labels, rows) if job.labels else None
     family = job.architecture or Family.DECODER
     candidates = [
         bases.read(source, mismatch="DigestMismatch", remedy=PINNED, family=family, embeds=job.embeds)
@@ -38,7 +39,7 @@ def resolve(job: ResolveJob) -> Resolution:
     needed = lengths.of(encoder, labels or ())
     lengths.check(selected, needed)
     encode = matching.encode if job.embeds else encoding.encode
-    encodings = [encode(dataset, encoder) for dataset in datasets]
+    encodings = [encode(dataset, encoder) for dataset in rows]
     return Resolution(
         datasets=tuple(
             ResolvedDataset(name=item.source.name, digest=item.digest, examples=len(item.rows), revision=item.revision)
@@ -56,7 +57,7 @@ def resolve(job: ResolveJob) -> Resolution:
             )
             for base in candidates
         ),
-        findings=findings.find(datasets, encodings, selected, needed),
+        findings=findings.find(rows, encodings, selected, needed),
         has_records=_has_records(storage),
     )
 

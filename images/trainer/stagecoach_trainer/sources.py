@@ -2,10 +2,10 @@
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stagecoach.contract.digests import Manifest, file_entry, short
-from stagecoach.contract.inputs import LabelsInput
+from stagecoach.contract.inputs import LabelsInput, TaskDocuments
 from stagecoach.contract.jobs import DataSource
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.rows import AnyRow, File, Match, Row, labels_in, suffix_of
@@ -25,6 +25,12 @@ class Dataset:
     rows: tuple[AnyRow, ...]
     files: tuple[tuple[str, int], ...]  # names and how many rows each has, in order
     revision: str | None = None  # the commit of a hub's data set
+    contents: tuple[tuple[str, bytes], ...] = ()  # of documents: the files themselves, which their task reads
+
+    @property
+    def has_documents(self) -> bool:
+        """Whether these are documents of a benchmark, and no rows of the project's task."""
+        return isinstance(self.source.columns, TaskDocuments)
 
     @property
     def labelled(self) -> tuple[Row, ...]:
@@ -68,7 +74,8 @@ def read(source: DataSource, *, mismatch: str, remedy: str) -> Dataset:
         raise BadInput(Problem.of(mismatch, message, field=f"{field}.digest", value=digest, remedy=remedy))
     parts = {name: tuple(rows(content, File(name, source.columns, field))) for name, content in files}
     counts = tuple((name, len(part)) for name, part in parts.items())
-    return Dataset(source, digest, tuple(row for part in parts.values() for row in part), counts, commit)
+    found = Dataset(source, digest, tuple(row for part in parts.values() for row in part), counts, commit)
+    return replace(found, contents=tuple(files)) if found.has_documents else found
 
 
 def _digest(files: Sequence[tuple[str, bytes]], field: str) -> str:

@@ -102,11 +102,24 @@ class InferencePrecision(Enum):
     BFLOAT16 = "bfloat16"
 
 
+class InferenceEngine(Enum):
+    """What computes the answers."""
+
+    TRANSFORMERS = "Transformers"
+    VLLM = "vLLM"
+
+
 class Inference(BaseModel):
     """How the model is asked, in training, evaluation and serving alike."""
 
     prompt: PromptRef = Field(description="The prompt in force: one of spec.prompts.")
-    # Not a default of the definitions: see common.BaseModel.
+    # Not defaults of the definitions: see common.BaseModel.
+    engine: Optional[InferenceEngine] = Field(
+        None,
+        description="What computes the answers when a model is judged: it is part of what a release is. Choose what"
+        " serves the model. vLLM is for decoders, and needs an operator that was installed with an engine.image."
+        " Default: Transformers.",
+    )
     precision: Optional[InferencePrecision] = Field(
         None,
         description="Number format in which a model answers when it is judged: it is part of what a release is, as"

@@ -35,10 +35,11 @@ class Split(Enum):
     TEST = "Test"
     ADVERSARIAL = "Adversarial"
     CANARY = "Canary"
+    BENCHMARK = "Benchmark"
 
 
 # What a model is judged by, so that no run may learn from it.
-JUDGING = (Split.TEST, Split.ADVERSARIAL, Split.CANARY)
+JUDGING = (Split.TEST, Split.ADVERSARIAL, Split.CANARY, Split.BENCHMARK)
 
 
 NOT_HIERARCHICAL = (
@@ -147,6 +148,13 @@ HUB_RULES = rules(
         f"self.uri.matches('{WHOLE}') || !has(self.hub) || !has(self.hub.config) && !has(self.hub.split)",
         "hub.config and hub.split choose from a whole data set of a hub: leave them out for a file",
     ),
+    cel(
+        "self.split != 'Benchmark' || ![has(self.columns.text), has(self.columns.label), has(self.columns.input),"
+        " has(self.columns.target), has(self.columns.prompt), has(self.columns.completion), has(self.columns.messages),"
+        " has(self.columns.tokens), has(self.columns.tags), has(self.columns.spans), has(self.columns.query),"
+        " has(self.columns.positive), has(self.columns.negative)].exists(given, given)",
+        "documents of a benchmark are read whole, by the task that a gate names: leave out columns",
+    ),
 )
 
 
@@ -187,7 +195,7 @@ class DataSet(BaseModel, json_schema_extra=HUB_RULES):
     split: Split = Field(
         description="Train; Validation (tuning and comparison); or what no run may name, for it is judged by it: Test"
         " (rows like those of production), Adversarial (rows that are meant to be hard), Canary (a few rows that people"
-        " know by heart)."
+        " know by heart), Benchmark (documents of a task of lm-evaluation-harness, which an EvalGate names)."
     )
     columns: Columns = Field(
         default_factory=Columns,

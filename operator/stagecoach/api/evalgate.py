@@ -34,7 +34,20 @@ MAX_GATE_NAME = MAX_NAME - 13
 Metric = Annotated[
     str,
     StringConstraints(max_length=64),
-    Matches("^[a-z][a-zA-Z0-9_]*$", "must be the name of a metric, such as accuracy, f1_macro or recall_at_10"),
+    Matches(
+        "^[a-z][a-zA-Z0-9_]*(,[a-zA-Z0-9_-]+)?$",
+        "must be the name of a metric, such as accuracy, f1_macro or recall_at_10; of a task of lm-evaluation-harness"
+        " that reads answers in several ways, with one of these: exact_match,strict-match",
+    ),
+]
+# As all tasks of lm-evaluation-harness are called.
+TaskName = Annotated[
+    str,
+    StringConstraints(max_length=128),
+    Matches(
+        "^[a-zA-Z0-9][a-zA-Z0-9_.+-]*$",
+        "must be the name of a task of lm-evaluation-harness, such as arc_easy, hellaswag or mmlu_anatomy",
+    ),
 ]
 
 
@@ -46,7 +59,15 @@ class SuiteType(Enum):
     CANARY = "Canary"
 
 
-class Suite(BaseModel):
+SUITE_RULES = rules(
+    cel(
+        "!has(self.task) || self.type == 'HeldOut'",
+        "a task of lm-evaluation-harness is a suite of type HeldOut: set this type, or leave out task",
+    )
+)
+
+
+class Suite(BaseModel, json_schema_extra=SUITE_RULES):
     """Rows to judge by."""
 
     name: Name = Field(description="Name by which criteria refer to it.")
@@ -54,6 +75,12 @@ class Suite(BaseModel):
     type: SuiteType = Field(
         description="HeldOut: rows like those of production, a data set of split Test. Adversarial: rows that are meant"
         " to be hard, of split Adversarial. Canary: 10 to 20 rows that people know by heart, of split Canary."
+    )
+    task: Optional[TaskName] = Field(
+        None,
+        description="A task of lm-evaluation-harness, such as arc_easy: it asks by its own prompts, not by the"
+        " project's, and has metrics of its own. The data set is its documents, of split Benchmark. Default: none, the"
+        " rows are of the project's task.",
     )
 
 
@@ -131,8 +158,8 @@ class GateResources(BaseModel):
     )
     memory: Memory = Field(
         "8Gi",
-        description="Memory a pod asks for, and its limit; at least 1M and at most 99Ti. It holds the whole model."
-        " Default: 8Gi.",
+        description="Memory a pod asks for, and its limit; at least 1M and at most 99Ti. It holds the whole model; with"
+        " the engine vLLM a quarter, at most 8Gi, is for the evaluator beside it. Default: 8Gi.",
     )
     gpus: int = Field(0, ge=0, le=1, description="GPUs of a pod; 0 evaluates on the CPU. Default: 0.")
     gpu_resource: ResourceName = Field(

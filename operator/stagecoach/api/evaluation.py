@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
-from stagecoach.api.candidates import InferencePrecision, PromptRef
+from stagecoach.api.candidates import InferenceEngine, InferencePrecision, PromptRef
 from stagecoach.api.common import (
     BaseModel,
     CustomObject,
@@ -18,7 +18,7 @@ from stagecoach.api.common import (
     keyed,
     rules,
 )
-from stagecoach.api.evalgate import MAX_SUITES, Criterion, GateResources, SuiteType
+from stagecoach.api.evalgate import MAX_SUITES, Criterion, GateResources, SuiteType, TaskName
 from stagecoach.api.evaluation_status import EvaluationStatus
 from stagecoach.api.review import REVIEW_RULES, Review
 from stagecoach.contract.verdicts import MAX_CRITERIA
@@ -36,6 +36,7 @@ class JudgedRelease(BaseModel):
     short: str = Field(max_length=12, description="The first 12 hex digits of the digest, for tables.")
     asked: Digest = Field(description="Identity of how the model is asked, as the run's status.inputs.asked says.")
     artifact: Digest = Field(description="Identity of the adapter or model.")
+    engine: Optional[InferenceEngine] = Field(None, description="What computes the answers. Absent: Transformers.")
     precision: InferencePrecision = Field(description="Number format in which it answers.")
 
 
@@ -65,6 +66,7 @@ class JudgedSuite(BaseModel):
     dataset: Name = Field(description="Name of the data set in the project.")
     digest: Digest = Field(description="Identity of its content.")
     revision: Optional[str] = Field(None, max_length=64, description="Commit of a data set of a hub.")
+    task: Optional[TaskName] = Field(None, description="Task of lm-evaluation-harness whose documents these are.")
 
 
 class TrainingData(BaseModel):
@@ -111,6 +113,9 @@ class EvaluationSpec(BaseModel):
     )
     storage: StorageUri = Field(description="The storage that holds the artifact, and gets the report.")
     image: Image = Field(description="The evaluator image of all attempts.")
+    engine_image: Optional[Image] = Field(
+        None, description="The image of the engine of all attempts, where it is vLLM."
+    )
     resources: GateResources = Field(description="What evaluating pods ask for.")
     max_duration: Duration = Field(description="Longest time that the pods may run, over all attempts.")
     retries: int = Field(ge=0, le=5, description="How often an attempt that failed for what may pass is repeated.")
@@ -145,8 +150,9 @@ ASKED_RULE = cel(
 REVIEWED_RULE = cel(
     "!has(self.spec.review) || !has(self.status) || !has(self.status.verdict) || self.status.verdict != 'Passed' ||"
     " (has(self.status.review) && has(self.status.review.approvals) && !has(self.status.review.rejected) &&"
-    " self.status.review.approvals.size() >= self.spec.review.approvals)",
-    "nothing passes without the approvals that its review asks for",
+    " self.status.review.approvals.size() >= self.spec.review.approvals &&"
+    " self.status.review.approvals.all(a, self.status.review.approvals.exists_one(b, b.reviewer == a.reviewer)))",
+    "nothing passes without the approvals that its review asks for, of different people",
 )
 RULES = (FINAL_RULE, ASKED_RULE, REVIEWED_RULE)
 

@@ -181,8 +181,9 @@ TAGGING_RULES = (
         " columns.text and columns.spans",
     ),
     cel(
-        "self.problem.task != 'TokenClassification' || self.data.sets.all(s, has(s.columns.text) ||"
-        " has(s.columns.spans)) || !self.data.sets.exists(s, has(s.columns.text) || has(s.columns.spans))",
+        "self.problem.task != 'TokenClassification' || self.data.sets.all(s, s.split == 'Benchmark' ||"
+        " has(s.columns.text) || has(s.columns.spans)) ||"
+        " !self.data.sets.exists(s, has(s.columns.text) || has(s.columns.spans))",
         "words and spans are learned in two ways: name columns.tokens and columns.tags in all data sets of the project,"
         " or columns.text and columns.spans in all",
     ),

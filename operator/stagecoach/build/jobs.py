@@ -1,11 +1,13 @@
 """Jobs of the trainer image."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stagecoach.api.common import CustomObject
 from stagecoach.api.pods import PodSettings
+from stagecoach.build import engines
+from stagecoach.build.engines import EngineWork
 from stagecoach.build.labels import API_VERSION, MANAGED_BY, OWNER_KIND, OWNER_NAME, OWNER_UID, REPORTS_PROGRESS
 from stagecoach.contract import access, mounts, progress, retention, tracking, uris
 from stagecoach.contract.access import Access, Credential
@@ -98,6 +100,7 @@ class Work:
     progress_deadline: int | None = None  # seconds without progress after which it is ended; None: never
     project_uid: str = ""  # of whose runs the work is
     ended_runs: tuple[str, ...] = ()  # uids of those of the same inputs: what they left may go
+    engine: EngineWork | None = None  # in a container beside this work's
     nodes: int = 1  # pods that work together, each on a node of its own if the scheduler will
     service: str = ""  # that gives them names, where there are several
 
@@ -205,26 +208,43 @@ def _pod(work: Work) -> Object:
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(work, volume_mounts)],
-        "volumes": volumes,
+        **_containers(work, volume_mounts),
+        "volumes": [*volumes, *(engines.volumes() if work.engine else ())],
         **{key: value for key, value in optional.items() if value},
     }
 
 
-def _container(work: Work, volume_mounts: list[Object]) -> Object:
+SECURITY: Object = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+
+
+def _containers(work: Work, volume_mounts: list[Object]) -> Object:
+    """Return the work's container and that of an engine, to which what computes with a model goes: CPUs and GPUs."""
+    if work.engine is None:
+        return {"containers": [_container(work, work.demand, volume_mounts)]}
+    own, rest = engines.shares(work.demand.memory)
+    beside = replace(work.demand, memory=str(rest))
+    engine = engines.container(work.engine, beside.resources(), rest, volume_mounts, SECURITY)
+    asker = Demand(cpu=engines.EVALUATOR_CPU, memory=str(own))
+    return {
+        "initContainers": [engine],
+        "containers": [_container(work, asker, [*volume_mounts, *engines.mounts_beside()])],
+    }
+
+
+def _container(work: Work, demand: Demand, volume_mounts: list[Object]) -> Object:
     return {
         "name": CONTAINER,
         "image": work.image,
         "imagePullPolicy": work.pull_policy,
         "env": _environment(work),
-        "resources": work.demand.resources(),
+        "resources": demand.resources(),
         "terminationMessagePath": TERMINATION_LOG,
         "terminationMessagePolicy": "File",
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": SECURITY,
         "volumeMounts": volume_mounts,
     }
 

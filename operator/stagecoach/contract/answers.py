@@ -4,7 +4,7 @@ A file of answers is of one release and one data set, read by certain columns: a
 rows' order.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -31,6 +31,11 @@ class Answer(ContractModel):
     rank: int | None = Field(
         None, ge=1, description="Of an Embedding: the rank of the row's passage among those of all rows, 1 the best."
     )
+    values: dict[str, Any] | None = Field(
+        None,
+        description="Of a task of lm-evaluation-harness: by metric what it makes of the row; `text` is what was chosen"
+        " or written.",
+    )
     error: str | None = Field(None, max_length=500, description="Why there is none.")
 
 
@@ -45,4 +50,5 @@ class AnswersManifest(ContractModel):
     rows: int
     digest: Digest = Field(description="Digest of the file's content.")
     image: str = Field(description="The image that asked.")
+    engine: str | None = Field(None, description="Of an engine in a container of its own: its image and its version.")
     seconds: float

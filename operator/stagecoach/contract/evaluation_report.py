@@ -186,6 +186,7 @@ class SuiteReport(ContractModel):
     type: SuiteType
     dataset: str
     data: Digest
+    task: str | None = Field(None, description="The task of lm-evaluation-harness that the suite is, if it is one.")
     rows: int
     scored: int
     unscored: tuple[Unscored, ...] = Field(max_length=MAX_REASONS, description="The most frequent reasons.")

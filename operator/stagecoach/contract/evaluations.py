@@ -10,7 +10,7 @@ from stagecoach.contract.digests import Digest, FileEntry, digest_of_document
 from stagecoach.contract.inputs import AnyColumns, DataInput
 from stagecoach.contract.jobs import DataSource, ModelSource, Owner, Subject
 from stagecoach.contract.model import ContractModel, canonical_json
-from stagecoach.contract.releases import Asked, Release
+from stagecoach.contract.releases import Asked, EngineType, Release
 from stagecoach.contract.reviews import Review
 from stagecoach.contract.verdicts import CriterionResult, Verdict
 
@@ -131,6 +131,7 @@ class EvaluateJob(ContractModel):
     datasets: tuple[DataSource, ...] = Field(description="Those of the suites, in their order.")
     trained_on: tuple[DataSource, ...] = Field(description="Those in which no row of a suite may be.")
     image: str
+    engine_image: str | None = Field(None, description="Of an engine in a container of its own.")
     threads: int = Field(1, ge=1, description="CPU threads: whole CPUs that the gate asked for.")
 
     @model_validator(mode="after")
@@ -138,6 +139,8 @@ class EvaluateJob(ContractModel):
         inputs = self.inputs
         if self.release.digest != inputs.release:
             raise ValueError("the release is not that of the inputs")
+        if (self.engine_image is not None) != (self.release.engine.type is EngineType.VLLM):
+            raise ValueError("the engine vLLM, and no other, has an image of its own")
         if (self.reference.digest if self.reference else None) != inputs.baseline:
             raise ValueError("the baseline is not that of the inputs")
         if [(item.digest, item.columns) for item in self.datasets] != [
@@ -193,6 +196,7 @@ class EvaluationRecord(ContractModel):
     exposures: int
     report: tuple[FileEntry, ...] = Field(description="The files beside the record: report.json and report.html.")
     image: str
+    engine_image: str | None = Field(None, description="Of an engine in a container of its own.")
     started: str = Field(description="RFC 3339 time, UTC.")
     finished: str
     seconds: float

@@ -84,8 +84,25 @@ class MatchColumns(ContractModel):
     negative: str | None = Field(None, description="None: the positives of other rows are all the negatives there are.")
 
 
+class TaskDocuments(ContractModel):
+    """That a file holds documents of a benchmark, which are read whole: its task says what is in them."""
+
+    documents: Literal["Whole"] = "Whole"
+    task: str | None = Field(None, description="The task of lm-evaluation-harness that a suite is. None: any.")
+    lm_eval: str | None = Field(None, description="The version whose task that is.")
+
+
 # What a document holds of them tells which it is: none has the keys of another.
-AnyColumns = Columns | PairColumns | CompletionColumns | MessagesColumns | WordColumns | SpanColumns | MatchColumns
+AnyColumns = (
+    Columns
+    | PairColumns
+    | CompletionColumns
+    | MessagesColumns
+    | WordColumns
+    | SpanColumns
+    | MatchColumns
+    | TaskDocuments
+)
 
 
 class DataInput(ContractModel):

@@ -40,6 +40,7 @@ class Split(StrEnum):
     TEST = "Test"
     ADVERSARIAL = "Adversarial"
     CANARY = "Canary"
+    BENCHMARK = "Benchmark"
 
 
 class Subject(ContractModel):

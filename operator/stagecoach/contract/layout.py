@@ -25,6 +25,7 @@ when the run has its artifact, with what older runs of the same inputs left ther
 them but retention: another run, or one of another cluster, may be about to go on from its own.
 """
 
+from stagecoach.contract import mounts
 from stagecoach.contract.digests import hex_of
 
 ARTIFACTS = "artifacts/sha256"
@@ -114,4 +115,4 @@ def staging_folder(uid: str) -> str:
 
 def served_base_path(model_digest: str) -> str:
     """Return the path under which every engine finds this base model, and which adapters name as their base."""
-    return f"/models/{hex_of(model_digest)}"
+    return f"{mounts.MODELS}/{hex_of(model_digest)}"

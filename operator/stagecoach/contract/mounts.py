@@ -6,6 +6,10 @@ ROOT = "/stagecoach"
 STORAGE = f"{ROOT}/storage"
 SCRATCH = f"{ROOT}/scratch"
 CREDENTIALS = f"{ROOT}/credentials"
+# Where an engine finds models, by their digests; adapters name their base by its path there (layout.served_base_path).
+MODELS = "/models"
+# What an engine writes, and nobody else.
+ENGINE = f"{ROOT}/engine"
 # Certificate authorities that are trusted beside those of the image.
 AUTHORITIES = f"{ROOT}/authorities"
 AUTHORITIES_FILE = "ca.crt"

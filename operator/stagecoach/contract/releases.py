@@ -37,6 +37,7 @@ class EngineType(StrEnum):
     """What computes the answers."""
 
     TRANSFORMERS = "Transformers"
+    VLLM = "vLLM"
 
 
 class Precision(StrEnum):
@@ -48,7 +49,13 @@ class Precision(StrEnum):
 
 
 class Engine(ContractModel):
-    """What computes the answers, and all of its settings that change them. Answers are always the likeliest ones."""
+    """What computes the answers, and all of its settings that change them. Answers are always the likeliest ones.
+
+    The image is no part of it, whatever the type: another version adds numbers up in another order, as another GPU
+    does, and a release that changed with it would lose its verdicts whenever the operator is upgraded. Records name the
+    image. What vLLM is told beside the precision is the same for all (contract/serving.py), or follows from how it is
+    asked.
+    """
 
     type: EngineType = EngineType.TRANSFORMERS
     precision: Precision = Precision.AUTO

@@ -9,8 +9,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, NoReturn
 
+from stagecoach.contract.benchmarks import Document, document
 from stagecoach.contract.cells import BadCell, is_text, shown
-from stagecoach.contract.inputs import AnyColumns, Columns, MatchColumns, MessagesColumns, SpanColumns, WordColumns
+from stagecoach.contract.inputs import (
+    AnyColumns,
+    Columns,
+    MatchColumns,
+    MessagesColumns,
+    SpanColumns,
+    TaskDocuments,
+    WordColumns,
+)
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.tagged import Marked, Words, marked, words
 from stagecoach.contract.turns import Turn, parse
@@ -73,7 +82,7 @@ class Match(NamedTuple):
         return self.positive
 
 
-AnyRow = Row | Pair | Conversation | Words | Marked | Match
+AnyRow = Row | Pair | Conversation | Words | Marked | Match | Document
 
 
 def labels_in(row: AnyRow) -> tuple[str, ...]:
@@ -97,8 +106,8 @@ class File:
 
     @cached_property
     def uses(self) -> dict[str, str]:
-        """The columns by what they are used for."""
-        return dict(self.columns.document())
+        """The columns by what they are used for; documents are read whole."""
+        return {} if isinstance(self.columns, TaskDocuments) else dict(self.columns.document())
 
     def refuse(self, reason: str, message: str, remedy: str, *, number: int | None = None, field: str = "") -> NoReturn:
         """Raise BadInput that names the field and the row."""
@@ -119,6 +128,8 @@ def suffix_of(name: str, field: str = "") -> str:
 
 def row(record: dict[str, Any], number: int, file: File) -> AnyRow:
     """Return the row in a record, column by name. Raises BadInput when it lacks a part, or has a wrong one."""
+    if isinstance(file.columns, TaskDocuments):
+        return document(record, number)
     if isinstance(file.columns, MessagesColumns):
         return _conversation(record, number, file)
     if isinstance(file.columns, WordColumns):

@@ -2,12 +2,12 @@
 
 from stagecoach.api.candidates import Candidate
 from stagecoach.api.common import CustomObject
-from stagecoach.api.data import Chunk, Columns, DataSet
+from stagecoach.api.data import Chunk, Columns, DataSet, Split
 from stagecoach.api.problem import Task
 from stagecoach.api.transformerproject import TransformerProjectSpec
-from stagecoach.contract import inputs
+from stagecoach.contract import inputs, jobs
 from stagecoach.contract.access import Credential
-from stagecoach.contract.jobs import DataSource, HubPart, Labels, ModelSource, Split, Subject
+from stagecoach.contract.jobs import DataSource, HubPart, Labels, ModelSource, Subject
 from stagecoach.contract.tracking import Tracking
 
 
@@ -28,7 +28,7 @@ def data_source(dataset: DataSet, task: Task, digest: str | None, commit: str | 
         uri=dataset.uri,
         revision=commit or (dataset.hub.revision if dataset.hub else None),
         hub=HubPart(config=dataset.hub.config, split=dataset.hub.split) if dataset.hub and dataset.hub.split else None,
-        split=Split(dataset.split.value),
+        split=jobs.Split(dataset.split.value),
         columns=columns(dataset, task),
         digest=digest,
     )
@@ -37,6 +37,8 @@ def data_source(dataset: DataSet, task: Task, digest: str | None, commit: str | 
 def columns(dataset: DataSet, task: Task) -> inputs.AnyColumns:
     """Return which columns hold what, with the defaults of the task."""
     given = dataset.columns
+    if dataset.split is Split.BENCHMARK:
+        return inputs.TaskDocuments()
     if task is Task.CLASSIFICATION:
         return inputs.Columns(text=given.text or "text", label=given.label or "label")
     if task is Task.TOKEN_CLASSIFICATION:

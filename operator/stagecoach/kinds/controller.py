@@ -23,8 +23,10 @@ class Settings:
 
     trainer_image: str
     evaluator_image: str
+    engine_image: str = ""  # none: nothing is judged by an engine of its own
     trainer_pull_policy: str = "IfNotPresent"
     evaluator_pull_policy: str = "IfNotPresent"
+    engine_pull_policy: str = "IfNotPresent"
     network: Network = field(default_factory=Network)
 
 

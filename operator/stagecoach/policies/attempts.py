@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from stagecoach.contract import serving
 from stagecoach.contract.reports import Outcome, Problem, Report
 from stagecoach.policies.pods import JobState, PodState
 
@@ -273,6 +274,8 @@ def _failed(pod: PodState) -> Ended:
         return Ended(AttemptOutcome.DEADLINE_EXCEEDED, f"{pod.title} reached its time limit.")
     if pod.end_reason == "OOMKilled":
         return Ended(AttemptOutcome.OUT_OF_MEMORY, f"{pod.title} was killed at its memory limit.")
+    if pod.engine_killed and _is_about_the_engine(pod.report):
+        return Ended(AttemptOutcome.OUT_OF_MEMORY, f"The engine of {pod.title} was killed at its memory limit.")
     if pod.report is not None and pod.report.outcome is Outcome.PREEMPTED:
         return _preempted(pod, pod.report)
     if pod.report is not None and pod.report.outcome not in INTERRUPTED:
@@ -287,6 +290,11 @@ def _failed(pod: PodState) -> Ended:
         return _without_a_cause(pod, pod.report)
     code = "without an exit code" if pod.exit_code is None else f"with exit code {pod.exit_code}"
     return Ended(AttemptOutcome.PROGRAM_FAILED, f"{pod.title} ended {code} and without a report.")
+
+
+def _is_about_the_engine(report: Report | None) -> bool:
+    problem = report.problem if report else None
+    return problem is not None and problem.reason in (serving.LOST, serving.NOT_READY)
 
 
 def _preempted(pod: PodState, report: Report) -> Ended:

@@ -45,6 +45,16 @@ def misfit(criterion: Criterion, task: str, labels: Labels | None) -> tuple[str,
     return _impossible(criterion, field, metric)
 
 
+def misfit_of_harness(criterion: Criterion) -> tuple[str, str] | None:
+    """The same for a task of lm-evaluation-harness, whose metrics are known when it is loaded."""
+    if criterion.label is None:
+        return None
+    return "LabelUnsuited", (
+        f"spec.criteria[{criterion.name}].label: a task of lm-evaluation-harness has no metric of one label. Correct"
+        " the gate: leave out label."
+    )
+
+
 def _by_label(task: str) -> list[str]:
     found = ((name, metrics.find(task, name)) for name in metrics.names(task))
     return [name for name, metric in found if metric and metric.by_label]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from stagecoach.contract import serving
 from stagecoach.contract.reports import Outcome, Report
 
 CONTAINER = "trainer"
@@ -43,6 +44,7 @@ class PodState:
     end_reason: str = ""  # OOMKilled, Error, Completed, …
     report: Report | None = None
     index: int | None = None  # of an Indexed Job's pod
+    engine_killed: bool = False  # that beside an evaluator: at its memory limit, this time or the one before
     accompanied: bool = False  # a container that was injected beside the trainer's has not ended
 
     @property
@@ -92,6 +94,11 @@ def pod_state(pod: Mapping[str, Any]) -> PodState:
     labels = metadata.get("labels", {})
     state: dict[str, Any] = next((item.get("state", {}) for item in containers if item.get("name") == CONTAINER), {})
     waiting, running, ended = state.get("waiting", {}), state.get("running", {}), state.get("terminated", {})
+    beside: list[dict[str, Any]] = status.get("initContainerStatuses", [])
+    engine: dict[str, Any] = next((item for item in beside if item.get("name") == serving.CONTAINER), {})
+    if not (running or ended):
+        # It starts first: what keeps it from that keeps the pod.
+        waiting = engine.get("state", {}).get("waiting") or waiting
     return PodState(
         name=metadata["name"],
         uid=metadata["uid"],
@@ -114,8 +121,13 @@ def pod_state(pod: Mapping[str, Any]) -> PodState:
         end_reason=ended.get("reason", ""),
         report=Report.parse(ended.get("message")),
         index=int(index) if (index := labels.get(INDEX)) else None,
+        engine_killed=any(map(_out_of_memory, (engine.get("state", {}), engine.get("lastState", {})))),
         accompanied=status.get("phase") == "Running" and any(map(_goes_on, containers)),
     )
+
+
+def _out_of_memory(state: Mapping[str, Any]) -> bool:
+    return bool(state.get("terminated", {}).get("reason") == "OOMKilled")
 
 
 def _goes_on(container: Mapping[str, Any]) -> bool:

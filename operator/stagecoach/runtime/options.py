@@ -56,7 +56,10 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
     """Return the options, or end the process with an explanation."""
     parser = _parser()
     given = parser.parse_args([*_from_environment(arguments, environment), *arguments])
-    for flag, image in (("--trainer-image", given.trainer_image), ("--evaluator-image", given.evaluator_image)):
+    images = {"--trainer-image": given.trainer_image, "--evaluator-image": given.evaluator_image}
+    if given.engine_image:
+        images["--engine-image"] = given.engine_image
+    for flag, image in images.items():
         if not (given.allow_unpinned_images or PINNED.match(image)):
             parser.error(
                 f"{flag} {image} is not pinned: a tag can change under runs that must be repeatable. Give it as"
@@ -66,8 +69,10 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
         settings=Settings(
             trainer_image=given.trainer_image,
             evaluator_image=given.evaluator_image,
+            engine_image=given.engine_image,
             trainer_pull_policy=given.trainer_pull_policy,
             evaluator_pull_policy=given.evaluator_pull_policy,
+            engine_pull_policy=given.engine_pull_policy,
             network=_network(given),
         ),
         namespaces=tuple(dict.fromkeys(given.namespace)),
@@ -123,6 +128,16 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "choices": PULL_POLICIES,
         "default": "IfNotPresent",
         "help": "imagePullPolicy of its jobs (default: %(default)s)",
+    },
+    "--engine-image": {
+        "metavar": "IMAGE",
+        "default": "",
+        "help": "image of vLLM, by which projects may have models judged, as NAME@sha256:DIGEST (default: none)",
+    },
+    "--engine-pull-policy": {
+        "choices": PULL_POLICIES,
+        "default": "IfNotPresent",
+        "help": "imagePullPolicy of its containers (default: %(default)s)",
     },
     "--allow-unpinned-images": {
         "action": "store_true",

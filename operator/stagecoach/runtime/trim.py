@@ -84,8 +84,14 @@ def _pod_status(status: Object) -> Object:
         told["conditions"] = conditions
     for field in _CONTAINERS:
         if field in status:
-            told[field] = [_only(each, ("name", "state")) for each in status[field]]
+            told[field] = [_only(each, ("name", "state")) | _before(each) for each in status[field]]
     return told
+
+
+def _before(container: Object) -> dict[str, Any]:
+    """Return why a container ended that was started again, such as for want of memory; nothing of one that was not."""
+    reason = container.get("lastState", {}).get("terminated", {}).get("reason")
+    return {"lastState": {"terminated": {"reason": reason}}} if reason else {}
 
 
 def _nothing(_: Object) -> Object:

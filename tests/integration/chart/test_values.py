@@ -40,6 +40,8 @@ def test_lint_is_strict(tmp_path: Path) -> None:
             {"image": IMAGES["image"], "trainer": IMAGES["trainer"]},
             "evaluator.image.repository is required",
         ),
+        (IMAGES | {"engine": {"image": {"repository": PLACE}}}, "engine.image.digest is required"),
+        (IMAGES | {"engine": {"image": {"digest": DIGEST}}}, "engine.image.repository is required"),
         (IMAGES | {"serviceAccount": {"create": False}}, "serviceAccount.name is required"),
     ],
 )
@@ -56,6 +58,7 @@ def test_what_is_missing_is_named(tmp_path: Path, given: dict[str, Any], expecte
         ({"image": {"digest": "latest"}}, "at '/image/digest': 'latest' does not match pattern"),
         ({"image": {"repository": f"{PLACE}@{DIGEST}"}}, "at '/image/repository'"),
         ({"evaluator": {"images": {}}}, "at '/evaluator': additional properties 'images'"),
+        ({"engine": {"images": {}}}, "at '/engine': additional properties 'images'"),
         ({"trainer": {"image": {"digests": DIGEST}}}, "at '/trainer/image': additional properties 'digests'"),
         ({"watchNamespaces": "team-a"}, "at '/watchNamespaces': got string, want array"),
         ({"watchNamespaces": ["a", "a"]}, "at '/watchNamespaces': items at 0 and 1 are equal"),
@@ -107,6 +110,21 @@ def test_options_that_the_operator_knows(tmp_path: Path) -> None:
     assert chosen.settings.evaluator_image == f"registry.example.com/stagecoach/evaluator@{DIGEST}"
     assert (chosen.lease_namespace, chosen.lease_name) == ("stagecoach", "sc-stagecoach")
     assert (chosen.metrics_port, chosen.workers, chosen.log_level) == (8080, 4, "DEBUG")
+
+
+def test_an_engine_is_optional(tmp_path: Path) -> None:
+    plain = _container(template(tmp_path / "values.yaml"))
+    assert options.parse(plain["args"], {}).settings.engine_image == ""
+    assert not [each for each in plain["args"] if each.startswith("--engine")]
+    image = {"repository": "docker.io/vllm/vllm-openai", "digest": DIGEST, "pullPolicy": "Always"}
+    mirror = {"imageRegistry": "mirror.example.com"}
+    rendered = template(tmp_path / "values.yaml", engine={"image": image}, **{"global": mirror})
+    chosen = options.parse(_container(rendered)["args"], {}).settings
+    assert chosen.engine_image == f"mirror.example.com/vllm/vllm-openai@{DIGEST}"
+    assert chosen.engine_pull_policy == "Always"
+    tagged = {"repository": "vllm", "tag": "dev"}
+    rendered = template(tmp_path / "values.yaml", allowTags=True, engine={"image": tagged})
+    assert {"--engine-image=vllm:dev", "--allow-unpinned-images"} <= set(_container(rendered)["args"])
 
 
 def test_what_jobs_need_for_the_network_reaches_the_operator(tmp_path: Path) -> None:

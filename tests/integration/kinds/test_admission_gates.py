@@ -44,6 +44,8 @@ GATES = [
     ("an interval of a canary", lambda spec: (put("suites", CANARY)(spec), criterion(confidence=0.9)(spec)), "a canary has too few rows for an interval"),
     ("a canary against the baseline", lambda spec: (put("suites", CANARY)(spec), put("criteria", [AGAINST | {"minGain": {"absolute": 0.1}}])(spec)), "a canary has too few rows for an interval"),
     ("an unknown type", put("suites.0.type", "Training"), 'supported values: "HeldOut", "Adversarial", "Canary"'),
+    ("a task of few rows", put("suites", [CANARY[0] | {"task": "arc_easy"}]), "a task of lm-evaluation-harness is a suite of type HeldOut"),
+    ("an odd task", put("suites.0.task", "arc easy"), "must be the name of a task of lm-evaluation-harness"),
     ("33 criteria", put("criteria", [{"name": f"c{n}", "suite": "held-out", "metric": "accuracy", "min": 0.1} for n in range(33)]), "must have at most 32 items"),
     ("no criteria", put("criteria", []), "should have at least 1 items"),
     ("no suites", put("suites", []), "should have at least 1 items"),
@@ -74,6 +76,7 @@ TAKEN: list[Change] = [
     lambda spec: spec["criteria"].append(AGAINST | {"allowedDrop": {"absolute": 0.03}, "advisory": True}),
     lambda spec: spec["suites"].append({"name": "hard", "dataset": "hard", "type": "Adversarial"}),
     put("suites", CANARY),
+    lambda spec: (put("suites.0.task", "arc_easy")(spec), criterion(metric="exact_match,strict-match")(spec)),
     put("resources", {"cpu": "500m", "memory": "512Mi", "gpus": 1, "gpuResource": "amd.com/gpu"}),
     lambda spec: spec.update(newest=50, maxConcurrent=8, maxDuration="1d", retries=0, minScored=1, cleanUpAfter="1h"),
 ]
@@ -199,8 +202,9 @@ def test_what_people_are_asked_about_does_not_change(kube: Kube, change: builder
     [
         {},
         {"approvals": [APPROVED]},
+        {"approvals": [APPROVED, APPROVED | {"name": "other", "uid": "v"}]},
         {
-            "approvals": [APPROVED, APPROVED | {"name": "other", "uid": "v"}],
+            "approvals": [APPROVED, APPROVED | {"name": "other", "uid": "v", "reviewer": "b"}],
             "rejected": APPROVED | {"reason": "Row 3 is rude."},
         },
     ],
@@ -237,7 +241,7 @@ def test_the_largest_review_is_taken(kube: Kube) -> None:
     made["metadata"] = {"name": name, "namespace": kube.namespace}
     kube.create(made)
     counted = [
-        {"name": f"a{n}", "uid": f"u{n}", "reviewer": "r" * 256, "as": "g" * 256, "at": builders.CREATED}
+        {"name": f"a{n}", "uid": f"u{n}", "reviewer": str(n) + "r" * 255, "as": "g" * 256, "at": builders.CREATED}
         | {"scores": [{"name": f"{'s' * 49}{m}", "score": 5} for m in range(8)]}
         for n in range(8)
     ]

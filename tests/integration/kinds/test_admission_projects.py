@@ -121,6 +121,7 @@ PROJECTS = [
     ("a target length of queries", embedding(put("tokenization.maxTargetLength", 8)), "tokenization.maxTargetLength is for tasks that write texts"),
     ("passages of a classification", put("prompts.0.passageTemplate", "passage: {text}"), "passageTemplate is for the passages of an Embedding"),
     ("passages without a text", embedding(put("prompts.0.passageTemplate", "passage")), "passageTemplate must hold {text} exactly once"),
+    ("columns of documents", put("data.sets.2", {"name": "arc", "uri": "pvc://a/b.jsonl", "split": "Benchmark", "columns": {"text": "a"}}), "documents of a benchmark are read whole, by the task that a gate names: leave out columns"),
     ("unknown split", put("data.sets.0.split", "Dev"), 'supported values: "Train", "Validation", "Test"'),
     ("no sets", put("data.sets", []), "should have at least 1 items"),
     ("two sets of a name", put("data.sets.1.name", "train"), "Duplicate value"),

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stagecoach.contract.benchmarks import Document
 from stagecoach.contract.inputs import (
     AnyColumns,
     Columns,
@@ -11,6 +12,7 @@ from stagecoach.contract.inputs import (
     DataInput,
     MessagesColumns,
     PairColumns,
+    TaskDocuments,
 )
 from stagecoach.contract.reports import BadInput
 from stagecoach.contract.rows import AnyRow, Conversation, File, Pair, Row, suffix_of
@@ -192,3 +194,17 @@ def test_columns_are_read_as_what_they_were_written(columns: AnyColumns) -> None
 def test_conversations_are_the_same_when_all_their_turns_are() -> None:
     one = Conversation((Turn("user", "a"), Turn("assistant", "b"), Turn("user", "c")), "d", 1)
     assert one.text == "user: a\nassistant: b\nuser: c"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "texts"),
+    [
+        ("a.csv", b"q,label\nWhich of these is the heaviest?,B\n", ("Which of these is the heaviest?",)),
+        ("a.jsonl", b'{"q": "one two", "a": {"text": ["a text that is five words"]}, "n": 1}\n', ("one two",)),
+        ("a.jsonl", b'{"n": 1}\n', ()),
+    ],
+)
+def test_documents_of_a_benchmark_are_read_whole(name: str, content: bytes, texts: tuple[str, ...]) -> None:
+    [row] = read_rows(content.splitlines(keepends=True), File(name, TaskDocuments()))
+    assert isinstance(row, Document)
+    assert (row.texts, row.number, row.text) == (texts, 2 if name == "a.csv" else 1, "\n".join(texts))

@@ -2,13 +2,14 @@
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from stagecoach.contract import layout
+from stagecoach.contract.benchmarks import LM_EVAL
 from stagecoach.contract.evaluations import (
     Criterion,
     EvaluateJob,
@@ -19,10 +20,10 @@ from stagecoach.contract.evaluations import (
     SuiteType,
     in_order,
 )
-from stagecoach.contract.inputs import DataInput
+from stagecoach.contract.inputs import DataInput, TaskDocuments
 from stagecoach.contract.jobs import DataSource, Split, Subject, TrainJob
 from stagecoach.contract.records import RunRecord
-from stagecoach.contract.releases import Asked, Engine, Release
+from stagecoach.contract.releases import Asked, Engine, EngineType, Release
 from stagecoach.contract.verdicts import EvaluationReport
 from stagecoach_evaluator import records
 from stagecoach_trainer import lookup, sources
@@ -37,6 +38,7 @@ from tests.unit.trainer.conftest import (  # noqa: F401
     trained,
 )
 
+ENGINE_IMAGE = "example.com/vllm@sha256:" + "1" * 64
 EVALUATION = Subject(kind="Evaluation", namespace="team", name="gate-1", uid="eval-1")
 HELD_OUT = [
     (f"{start} {what}", label)
@@ -61,6 +63,7 @@ class Judging:
     min_scored: float = 0.99
     engine: Engine = field(default_factory=Engine)
     prompt: Any = None  # of the base
+    tasks: Mapping[str, str] = field(default_factory=dict)  # of suites, where these are tasks of lm-eval
 
     def job(self, **changes: Any) -> EvaluateJob:
         """Return the document that the operator would write."""
@@ -70,7 +73,7 @@ class Judging:
         relative = any(criterion.against for criterion in self.criteria)
         baseline = asked.model_copy(update={"prompt": self.prompt or asked.prompt}) if relative else None
         reference = Release(asked=baseline.digest, artifact=None, engine=self.engine) if baseline else None
-        read = [self._source(name, Split.TEST) for _, name, _ in self.suites]
+        read = [self._source(name, Split.TEST, self.tasks.get(suite)) for suite, name, _ in self.suites]
         seen = None if self.trained_on is None else [self._source(name, Split.TRAIN) for name in self.trained_on]
         inputs = EvaluationInputs(
             release=release.digest,
@@ -97,11 +100,15 @@ class Judging:
             datasets=tuple(read),
             trained_on=tuple(seen or ()),
             image="example.com/evaluator@sha256:" + "0" * 64,
+            engine_image=ENGINE_IMAGE if self.engine.type is EngineType.VLLM else None,
         )
         return job.model_copy(update=changes)
 
-    def _source(self, name: str, split: Split) -> DataSource:
+    def _source(self, name: str, split: Split, task: str | None = None) -> DataSource:
         source = self.project.source(name, split)
+        if task is not None:
+            columns = TaskDocuments(task=task, lm_eval=LM_EVAL)
+            source = source.model_copy(update={"uri": f"pvc://data/{name}.jsonl", "columns": columns})
         return source.model_copy(update={"digest": sources.read(source, mismatch="", remedy="").digest})
 
     def judge(self, **changes: Any) -> EvaluationReport:

@@ -12,8 +12,11 @@ import pytest
 from stagecoach.contract.answers import Answer
 from stagecoach.contract.evaluations import Criterion, Reference, SuiteType
 from stagecoach_evaluator import judging
+from stagecoach_evaluator.answering import Answers
 from stagecoach_evaluator.report import JSON, render
 from stagecoach_evaluator.report_rows import Case
+from stagecoach_evaluator.seen import Seen
+from tests.unit.contract.documents import DIGEST
 from tests.unit.evaluator import independent, report_data
 from tests.unit.evaluator.report_data import INTENTS, drawn
 
@@ -40,12 +43,15 @@ def report(
     suite = report_data.suite("held-out", SuiteType.HELD_OUT, cases, candidate, baseline=baseline)
     data = report_data.data([suite], criteria, (), labels=LABELS, inputs={"min_scored": 0.9})
     asked: Any = SimpleNamespace(candidate=SimpleNamespace(asked=data.asked, labels=LABELS))
-    seen: Any = SimpleNamespace(
-        rows=SimpleNamespace(suite=suite.suite, expected=lambda: [case.expected for case in cases]),
-        candidate=SimpleNamespace(each=candidate),
-        baseline=SimpleNamespace(each=baseline) if baseline is not None else None,
-        leaked={},
+    rows: Any = SimpleNamespace(
+        suite=suite.suite,
+        expected=lambda: [case.expected for case in cases],
+        dataset=SimpleNamespace(rows=cases, place=str),
+        harness=None,
     )
+    kept = [None if each is None else Answers(tuple(each), DIGEST) for each in (candidate, baseline)]
+    assert kept[0]
+    seen = Seen(rows, "Classification", kept[0], kept[1], leaked={}, exposures=1)
     judged = judging.judged(data.job, asked, [seen])
     whole = replace(
         data,

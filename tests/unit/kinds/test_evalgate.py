@@ -9,7 +9,8 @@ import pytest
 from stagecoach.api.evaluation import Evaluation
 from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.api.transformerproject import TransformerProject
-from stagecoach.contract.inputs import RunInputs
+from stagecoach.contract.benchmarks import LM_EVAL
+from stagecoach.contract.inputs import RunInputs, TaskDocuments
 from stagecoach.contract.releases import Asked, Engine, Precision, Release
 from stagecoach.kinds.evaluation import document, neighbours
 from stagecoach.kinds.finetunerun.inputs import train_job
@@ -356,6 +357,19 @@ GOOD = {"name": "good", "suite": "held-out", "metric": "f1_macro", "min": 0.8}
         ({"suites": [SUITE | {"dataset": "valid"}]}, {}, "WrongSplit", "has split Validation"),
         ({"suites": [SUITE | {"type": "Adversarial"}]}, {}, "WrongSplit", "split Adversarial"),
         ({"suites": [SUITE | {"type": "Canary"}]}, {"test": {"split": "Canary"}}, "CanarySize", "150 rows"),
+        (
+            {"suites": [SUITE | {"task": "arc_easy"}]},
+            {},
+            "WrongSplit",
+            "a suite with a task takes a data set of split Benchmark",
+        ),
+        ({"suites": [SUITE]}, {"test": {"split": "Benchmark"}}, "WrongSplit", "has split Benchmark"),
+        (
+            {"suites": [SUITE | {"task": "arc_easy"}], "criteria": [GOOD | {"metric": "acc", "label": "billing"}]},
+            {"test": {"split": "Benchmark"}},
+            "LabelUnsuited",
+            "no metric of one label",
+        ),
         ({"criteria": [GOOD | {"metric": "bleu"}]}, {}, "UnknownMetric", "accuracy"),
         ({"criteria": [GOOD | {"label": "billing"}]}, {}, "LabelUnsuited", "recall"),
         ({"criteria": [GOOD | {"metric": "recall", "label": "lost"}]}, {}, "UnknownLabel", "billing, delivery"),
@@ -379,6 +393,62 @@ def test_what_does_not_go_with_the_project_is_told_before_any_pod_starts(
     assert words in told["message"]
     assert speaks(reason, told["message"])
     assert hall.events == [(reason, told["message"])]
+
+
+ARC = {"suites": [SUITE | {"task": "arc_easy"}], "criteria": [GOOD | {"metric": "acc_norm"}]}
+
+
+def of_a_task(**changes: Any) -> Hall:
+    hall = Hall(succeeded(), **ARC | changes)
+    found = copy.deepcopy(hall.get("TransformerProject", "desk"))
+    found["spec"]["data"]["sets"] = sets(test={"split": "Benchmark"})
+    hall.put(found)
+    return hall
+
+
+def test_a_suite_may_be_a_task_whose_name_and_version_are_in_the_key() -> None:
+    hall, other = of_a_task(), of_a_task(suites=[SUITE | {"task": "arc_challenge"}])
+    for each in (hall, other):
+        each.look()
+    evaluation = Evaluation.model_validate(hall.evaluations[0])
+    assert evaluation.spec.suites[0].task == "arc_easy"
+    job = document.job(evaluation, project(hall), 2)
+    columns = TaskDocuments(task="arc_easy", lm_eval=LM_EVAL)
+    assert (job.inputs.suites[0].columns, job.datasets[0].columns) == (columns, columns)
+    assert other.evaluations[0]["spec"]["key"] != evaluation.spec.key
+
+
+def test_an_evaluation_of_a_task_whose_data_set_became_one_of_rows_is_over() -> None:
+    hall = of_a_task()
+    hall.look()
+    found = copy.deepcopy(hall.get("TransformerProject", "desk"))
+    found["spec"]["data"]["sets"] = sets()
+    hall.put(found)
+    with pytest.raises(document.Changed, match="the split of data set 'test'"):
+        document.job(Evaluation.model_validate(hall.evaluations[0]), project(hall), 2)
+
+
+def test_a_task_is_asked_of_decoders_alone() -> None:
+    hall = of_a_task()
+    found = copy.deepcopy(hall.get("TransformerProject", "desk"))
+    found["spec"]["problem"]["architecture"] = "Encoder"
+    for prompt in found["spec"]["prompts"]:
+        prompt.pop("system", None)
+    hall.put(found)
+    hall.look()
+    assert hall.condition()["reason"] == "TaskUnsuited"
+    assert speaks("TaskUnsuited", hall.condition()["message"])
+
+
+def test_a_task_is_asked_by_transformers_alone() -> None:
+    hall = of_a_task()
+    found = copy.deepcopy(hall.get("TransformerProject", "desk"))
+    found["spec"]["inference"]["engine"] = "vLLM"
+    hall.put(found)
+    hall.look()
+    assert hall.condition()["reason"] == "TaskUnsuited"
+    assert "vLLM" in hall.condition()["message"]
+    assert speaks("TaskUnsuited", hall.condition()["message"])
 
 
 def test_a_gate_waits_for_its_project() -> None:

@@ -114,6 +114,15 @@ def test_of_a_pod_only_what_is_read_is_kept() -> None:
     assert (found["apiVersion"], found["kind"]) == ("v1", "Pod")
 
 
+def test_why_a_container_that_was_started_again_had_ended_is_kept() -> None:
+    memory = cache()
+    ended = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
+    beside = {"name": "engine", "restartCount": 1, "state": {"running": {}}, "lastState": ended}
+    memory.store_child(PODS, pod("p", initContainerStatuses=[beside]))
+    kept = {"name": "engine", "state": {"running": {}}, "lastState": {"terminated": {"reason": "OOMKilled"}}}
+    assert memory.pods("uid-a")[0]["status"]["initContainerStatuses"] == [kept]
+
+
 @pytest.mark.parametrize(
     ("change", "news"),
     [

@@ -7,6 +7,7 @@ from stagecoach.runtime import options
 
 PINNED = "registry.example/trainer@sha256:" + "a" * 64
 EVALUATOR = "registry.example/evaluator@sha256:" + "b" * 64
+ENGINE = "registry.example/vllm@sha256:" + "c" * 64
 IMAGES = ("--trainer-image", PINNED, "--evaluator-image", EVALUATOR)
 
 
@@ -36,6 +37,15 @@ def test_a_flag_replaces_its_variable() -> None:
     chosen = parse(*IMAGES, "--namespace=c", STAGECOACH_NAMESPACE="a,b", STAGECOACH_TRAINER_IMAGE="x")
     assert chosen.namespaces == ("c",)
     assert chosen.settings.trainer_image == PINNED
+
+
+def test_an_engine_is_optional_and_pinned_like_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parse(*IMAGES).settings.engine_image == ""
+    chosen = parse(*IMAGES, "--engine-image", ENGINE, "--engine-pull-policy", "Always").settings
+    assert (chosen.engine_image, chosen.engine_pull_policy) == (ENGINE, "Always")
+    with pytest.raises(SystemExit):
+        parse(*IMAGES, "--engine-image", "vllm:latest")
+    assert "--engine-image vllm:latest is not pinned" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("image", ["trainer:latest", "trainer", "trainer@sha256:abc"])

@@ -6,7 +6,8 @@ from unittest.mock import Mock
 
 import pytest
 
-from stagecoach.contract.inputs import Overflow, Prompt, Tokenization
+from stagecoach.contract.inputs import Overflow, Prompt, TaskDocuments, Tokenization
+from stagecoach.contract.jobs import Split
 from stagecoach.contract.prompts import Encoder
 from stagecoach.contract.reports import ArtifactReport, BadInput
 from tests.unit.contract.documents import PROMPT
@@ -27,6 +28,20 @@ def test_resolving(real: Project) -> None:
     assert (found.candidates[0].architecture, found.candidates[0].context) == ("LlamaForCausalLM", 256)
     assert [item.code for item in found.findings] == ["Leakage"]
     assert not found.has_records
+
+
+def test_documents_of_a_benchmark_are_no_rows_of_the_task(real: Project) -> None:
+    from stagecoach_trainer.resolve import resolve
+
+    place = real.root / "pvc" / "data" / "arc.jsonl"
+    place.write_text(f'{{"question": "{"long " * 500}"}}\n{{"question": "{EXAMPLES[0][0]}"}}\n')
+    source = real.source("arc", Split.BENCHMARK).model_copy(
+        update={"uri": "pvc://data/arc.jsonl", "columns": TaskDocuments()}
+    )
+    job = real.resolve_job()
+    found = resolve(job.model_copy(update={"datasets": (*job.datasets, source)}))
+    assert [(item.name, item.examples) for item in found.datasets][2:] == [("arc", 2)]
+    assert found.findings == resolve(job).findings
 
 
 def test_resolving_finds_records(trained: tuple[Project, ArtifactReport]) -> None:

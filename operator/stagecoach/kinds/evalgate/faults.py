@@ -1,8 +1,13 @@
 """What of a gate does not go with its project: nothing is judged, and the message says what would go."""
 
+from stagecoach.api.candidates import InferenceEngine
 from stagecoach.api.data import Split
 from stagecoach.api.evalgate import EvalGate, Suite, SuiteType
+from stagecoach.api.problem import Architecture
 from stagecoach.api.transformerproject import TransformerProject
+from stagecoach.contract.inputs import Family
+from stagecoach.kinds import contracts
+from stagecoach.kinds.controller import Settings
 from stagecoach.policies import criteria
 
 SPLITS = {
@@ -13,14 +18,37 @@ SPLITS = {
 CANARY_ROWS = range(10, 21)
 
 
-def fault(gate: EvalGate, project: TransformerProject) -> tuple[str, str] | None:
+def fault(gate: EvalGate, project: TransformerProject, settings: Settings) -> tuple[str, str] | None:
     """Return reason and message of the first thing that does not go, if any."""
+    if project.spec.inference.engine is InferenceEngine.VLLM and (found := _of_engine(project, settings)):
+        return found
     suites = (_of_suite(suite, project) for suite in gate.spec.suites)
     labels = project.status.labels
     task = project.spec.problem.task.value
     known = criteria.Labels.of(task, labels.first, labels.count) if labels else None
-    measured = (criteria.misfit(criterion, task, known) for criterion in gate.spec.criteria)
+    tasks = {suite.name: suite.task for suite in gate.spec.suites}
+    measured = (
+        criteria.misfit(criterion, task, known)
+        if tasks.get(criterion.suite) is None
+        else criteria.misfit_of_harness(criterion)
+        for criterion in gate.spec.criteria
+    )
     return next((found for found in (*suites, *measured) if found), None)
+
+
+def _of_engine(project: TransformerProject, settings: Settings) -> tuple[str, str] | None:
+    field = f"spec.inference.engine of TransformerProject {project.metadata.name!r} is vLLM"
+    if contracts.family(project.spec) is not Family.DECODER:
+        return "EngineUnsuited", (
+            f"{field}, by which decoders are judged, and its spec.problem.architecture is"
+            f" {project.spec.problem.architecture}. Set the engine to Transformers."
+        )
+    if not settings.engine_image:
+        return "EngineMissing", (
+            f"{field}, and the operator was installed without an image of it. Whoever installed the operator sets"
+            " engine.image in the chart; or set the engine to Transformers."
+        )
+    return None
 
 
 def _of_suite(suite: Suite, project: TransformerProject) -> tuple[str, str] | None:
@@ -33,10 +61,24 @@ def _of_suite(suite: Suite, project: TransformerProject) -> tuple[str, str] | No
             f"{field}: the project has no data set {suite.dataset!r}; it has {names}. Choose one of them, or add it"
             " to the project."
         )
-    if dataset.split is not SPLITS[suite.type]:
+    split, what = (
+        (SPLITS[suite.type], f"of type {suite.type}") if suite.task is None else (Split.BENCHMARK, "with a task")
+    )
+    if dataset.split is not split:
         return "WrongSplit", (
-            f"{field}: {suite.dataset!r} has split {dataset.split}, and a suite of type {suite.type} takes a data set"
-            f" of split {SPLITS[suite.type]}, from which no run may learn. Choose another data set, or another type."
+            f"{field}: {suite.dataset!r} has split {dataset.split}, and a suite {what} takes a data set of split"
+            f" {split}, from which no run may learn. Choose another data set, or another type or task."
+        )
+    if suite.task is not None and project.spec.problem.architecture is not Architecture.DECODER:
+        return "TaskUnsuited", (
+            f"spec.suites[{suite.name}].task: {suite.task} is asked of models that write on, of architecture Decoder,"
+            f" and the project's are of {project.spec.problem.architecture}. Correct the gate: leave out this suite."
+        )
+    if suite.task is not None and project.spec.inference.engine is InferenceEngine.VLLM:
+        return "TaskUnsuited", (
+            f"spec.suites[{suite.name}].task: {suite.task} is asked by the engine Transformers alone, and"
+            f" spec.inference.engine of TransformerProject {project.metadata.name!r} is vLLM. Leave out this suite,"
+            " or set the engine to Transformers."
         )
     if suite.type is SuiteType.CANARY and resolved.examples not in CANARY_ROWS:
         return "CanarySize", (

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from stagecoach.api.candidates import InferencePrecision
+from stagecoach.api.candidates import InferenceEngine, InferencePrecision
 from stagecoach.api.evalgate import EvalGate
 from stagecoach.api.evaluation import (
     EvaluationSpec,
@@ -20,12 +20,14 @@ from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build.labels import API_VERSION, GROUP, MANAGED_BY
 from stagecoach.contract.digests import short
 from stagecoach.contract.evaluations import EVALUATOR_REVISION
-from stagecoach.contract.releases import Asked, Engine, Precision, Release
+from stagecoach.contract.releases import Asked, Engine, EngineType, Release
 from stagecoach.kinds.blocked import Blocked
+from stagecoach.kinds.conditions import of
+from stagecoach.kinds.conditions import said as said_again
 from stagecoach.kinds.controller import Settings
 from stagecoach.kinds.evalgate.words import Contradiction, Word, has_trained, trained_on
 from stagecoach.kinds.evaluation import document
-from stagecoach.kinds.finetunerun.inputs import decided
+from stagecoach.kinds.finetunerun.inputs import decided, servable
 from stagecoach.kinds.plan import Object
 
 NOWHERE = "sha256:" + "0" * 64
@@ -102,7 +104,10 @@ def _case(
     words = said[artifact.digest]
     run = _who_trained(candidate, asked, project, words)
     inputs = _inputs(run)
-    engine = Engine(precision=Precision(precision.value))
+    engine = document.engine(project.spec.inference.engine, precision)
+    served = engine.type is EngineType.VLLM
+    if served:
+        _check_servable(run, project, inputs)
     release = Release(asked=asked, artifact=artifact.digest, engine=engine)
     base = JudgedBase(
         candidate=inputs.candidate, model=inputs.base, tokenizer=inputs.tokenizer, revision=inputs.base_revision
@@ -121,6 +126,7 @@ def _case(
                 short=short(release.digest),
                 asked=asked,
                 artifact=artifact.digest,
+                engine=InferenceEngine.VLLM if served else None,
                 precision=precision,
             ),
             base=base,
@@ -132,6 +138,7 @@ def _case(
             trained_on=_trained_on(words, run, project),
             storage=inputs.storage,
             image=settings.evaluator_image,
+            engine_image=settings.engine_image if served else None,
             **limits,
         )
         key = document.inputs(spec, project).digest
@@ -141,6 +148,15 @@ def _case(
     return Case(run, spec.model_copy(update={"key": key}))
 
 
+def _check_servable(run: FineTuneRun, project: TransformerProject, inputs: Inputs) -> None:
+    """Raise Unjudged for what vLLM is not known to serve. Of an import, its run says what is known."""
+    told = of(run.status.conditions, "Servable")
+    known = said_again(told) if told else servable(run, project, inputs)
+    if known and known.holds is not True:
+        raise Unjudged(known.reason, f"{known.message} {BY_TRANSFORMERS}")
+
+
+BY_TRANSFORMERS = "To judge it all the same, set the project's spec.inference.engine to Transformers."
 ANOTHER = "Bring it back as it was, or create another run for what the project says now."
 
 
@@ -201,6 +217,7 @@ def _suites(gate: EvalGate, project: TransformerProject) -> list[JudgedSuite]:
             dataset=suite.dataset,
             digest=resolved[suite.dataset].digest,
             revision=resolved[suite.dataset].revision,
+            task=suite.task,
         )
         for suite in gate.spec.suites
     ]

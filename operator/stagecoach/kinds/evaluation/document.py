@@ -2,17 +2,18 @@
 
 import math
 
-from stagecoach.api.candidates import PromptRef
+from stagecoach.api.candidates import InferenceEngine, InferencePrecision, PromptRef
 from stagecoach.api.data import DataSet
 from stagecoach.api.evalgate import Criterion
-from stagecoach.api.evaluation import Evaluation, EvaluationSpec, JudgedBase
+from stagecoach.api.evaluation import Evaluation, EvaluationSpec, JudgedBase, JudgedSuite
 from stagecoach.api.review import Review
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract import evaluations, reviews
+from stagecoach.contract.benchmarks import LM_EVAL
 from stagecoach.contract.evaluations import EvaluateJob, EvaluationInputs, in_order
-from stagecoach.contract.inputs import AnyColumns, BaseInput, DataInput, LabelsInput
+from stagecoach.contract.inputs import AnyColumns, BaseInput, DataInput, LabelsInput, TaskDocuments
 from stagecoach.contract.jobs import DataSource, ModelSource, Owner
-from stagecoach.contract.releases import Asked, Engine, Precision, Release
+from stagecoach.contract.releases import Asked, Engine, EngineType, Precision, Release
 from stagecoach.kinds import contracts
 from stagecoach.policies import verdicts
 
@@ -24,8 +25,15 @@ class Changed(Exception):
 def release(spec: EvaluationSpec) -> Release:
     """Return the release that is judged."""
     judged = spec.release
-    engine = Engine(precision=Precision(judged.precision.value))
-    return Release(asked=judged.asked, artifact=judged.artifact, engine=engine)
+    return Release(asked=judged.asked, artifact=judged.artifact, engine=engine(judged.engine, judged.precision))
+
+
+def engine(kind: InferenceEngine | None, precision: InferencePrecision | None) -> Engine:
+    """Return what computes the answers, with what is said nothing about."""
+    return Engine(
+        type=EngineType((kind or InferenceEngine.TRANSFORMERS).value),
+        precision=Precision((precision or InferencePrecision.AUTO).value),
+    )
 
 
 def asked_of_base(project: TransformerProject, base: JudgedBase, labels: str | None, prompt: PromptRef) -> Asked:
@@ -58,7 +66,7 @@ def inputs(spec: EvaluationSpec, project: TransformerProject) -> EvaluationInput
                 name=suite.name,
                 type=evaluations.SuiteType(suite.type.value),
                 data=suite.digest,
-                columns=_columns(project, suite.dataset),
+                columns=_columns_of(suite, project),
             )
             for suite in spec.suites
         ),
@@ -100,9 +108,15 @@ def job(evaluation: Evaluation, project: TransformerProject, threads: int) -> Ev
         run_inputs=spec.run_inputs,
         baseline=_baseline(spec, project),
         base=base(spec, project),
-        datasets=tuple(_source(project, item.dataset, item.digest, item.revision) for item in spec.suites),
+        datasets=tuple(
+            _source(project, item.dataset, item.digest, item.revision).model_copy(
+                update={"columns": _columns_of(item, project)}
+            )
+            for item in spec.suites
+        ),
         trained_on=tuple(_source(project, item.name, item.digest, item.revision) for item in spec.trained_on or ()),
         image=spec.image,
+        engine_image=spec.engine_image,
         threads=threads,
     )
 
@@ -169,6 +183,14 @@ def _baseline(spec: EvaluationSpec, project: TransformerProject) -> Asked | None
 
 def _source(project: TransformerProject, name: str, digest: str, revision: str | None) -> DataSource:
     return contracts.data_source(_dataset(project, name), project.spec.problem.task, digest, revision)
+
+
+def _columns_of(suite: JudgedSuite, project: TransformerProject) -> AnyColumns:
+    """Return how the rows of a suite are read: as the project says, or whole, for a task."""
+    found = _columns(project, suite.dataset)
+    if (suite.task is not None) != isinstance(found, TaskDocuments):
+        raise Changed(f"the split of data set {suite.dataset!r} is not what it was")
+    return found if suite.task is None else TaskDocuments(task=suite.task, lm_eval=LM_EVAL)
 
 
 def _columns(project: TransformerProject, name: str) -> AnyColumns:

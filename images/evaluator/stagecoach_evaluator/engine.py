@@ -1,0 +1,170 @@
+"""Requests to an engine in the same pod, and what becomes of one that is not answered.
+
+Prompts are token ids: nobody tokenizes twice. What the engine refuses it would refuse again; where it is away it
+starts, or starts again, and is asked once more when it is back.
+"""
+
+import http.client
+import json
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from stagecoach.contract import serving
+from stagecoach.contract.reports import BadInput, Problem
+from stagecoach_trainer.failures import WorkFailed
+
+# Of one request: the machine may be busy. What was asked goes on until the connection is closed.
+REQUEST_SECONDS = 600.0
+# Said of the moment, not of the request.
+OF_THE_MOMENT = (408, 425, 429)
+# An answer that was broken off is none.
+COMPLETE = ("stop", "length")
+WORDS = 300  # characters of an engine's own that are told
+
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
+
+
+class Refused(Exception):
+    """The engine will not answer this, whenever it is asked."""
+
+
+class Away(Exception):
+    """The engine does not answer now."""
+
+
+@dataclass(frozen=True)
+class Client:
+    """An engine by its port. It is reached directly: a proxy is for what is outside of the cluster."""
+
+    port: int = serving.PORT
+    seconds: float = REQUEST_SECONDS
+
+    def complete(self, model: str, prompt: Sequence[int], **options: Any) -> tuple[int, ...]:
+        """Return the likeliest tokens that follow. Raises Refused and Away."""
+        body = {"model": model, "prompt": list(prompt), "temperature": 0, "return_token_ids": True} | options
+        try:
+            choice = self._call("POST", "/v1/completions", body)["choices"][0]
+            ended, tokens = choice["finish_reason"], tuple(int(token) for token in choice["token_ids"])
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise Away("what it said is no answer") from error
+        if ended not in COMPLETE:
+            raise Away(f"it broke an answer off ({ended})")
+        return tokens
+
+    def served(self) -> set[str]:
+        """Return the names of what can be asked now. Raises Refused and Away."""
+        self._call("GET", "/health")
+        try:
+            return {str(each["id"]) for each in self._call("GET", "/v1/models")["data"]}
+        except (KeyError, TypeError) as error:
+            raise Away("what it said is no list of models") from error
+
+    def version(self) -> str:
+        """Return the version of vLLM. Raises Refused and Away."""
+        try:
+            return str(self._call("GET", "/version")["version"])
+        except (KeyError, TypeError) as error:
+            raise Away("what it said is no version") from error
+
+    def _call(self, method: str, path: str, body: Any = None) -> Any:
+        connection = http.client.HTTPConnection(serving.HOST, self.port, timeout=self.seconds)
+        try:
+            content = None if body is None else json.dumps(body)
+            connection.request(method, path, content, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            text = answer.read().decode(errors="replace")
+        except (OSError, http.client.HTTPException) as error:
+            raise Away(f"{type(error).__name__}: {error}".rstrip(": ")) from error
+        finally:
+            connection.close()
+        if answer.status >= 500 or answer.status in OF_THE_MOMENT:
+            raise Away(f"{answer.status} {text[:WORDS]}")
+        if answer.status != 200:
+            raise Refused(f"{answer.status} {text[:WORDS]}")
+        try:
+            return json.loads(text) if text else None
+        except ValueError as error:
+            raise Away("what it said is not JSON") from error
+
+
+class Patience:
+    """Asks once more where the engine was away, once it is back: `back` waits for it, `see` says where its log is."""
+
+    def __init__(self, back: Callable[[], None], see: str) -> None:
+        self._back = back
+        self._see = see
+        self._one_waits = threading.Lock()
+        self._was_back = 0.0
+
+    def ask(self, what: str, ask: Callable[[], Answer]) -> Answer:
+        """Return the answer. Raises BadInput for what is refused, and WorkFailed where there is none twice."""
+        try:
+            return ask()
+        except Refused as error:
+            raise self._refused(what, error) from error
+        except Away:
+            self._wait(time.monotonic())
+        try:
+            return ask()
+        except Refused as error:
+            raise self._refused(what, error) from error
+        except Away as error:
+            message = f"the engine gave no answer to {what}, nor when it was asked again: {error}."
+            remedy = f"{self._see} If it was short of memory or time, raise the gate's resources."
+            raise WorkFailed(Problem.of(serving.LOST, message, remedy=remedy)) from error
+
+    def _wait(self, since: float) -> None:
+        """Wait until it is back; whom others have waited for meanwhile need not."""
+        with self._one_waits:
+            if self._was_back <= since:
+                self._back()
+                self._was_back = time.monotonic()
+
+    def _refused(self, what: str, error: Refused) -> BadInput:
+        message = f"the engine refuses {what}: {error}."
+        remedy = f"{self._see} Or set the project's spec.inference.engine to Transformers."
+        return BadInput(Problem.of("EngineRefuses", message, remedy=remedy))
+
+
+def side_by_side(
+    ask: Callable[[Asked], Answer], what: Sequence[Asked], number: int, tell: Callable[[int], None]
+) -> list[Answer]:
+    """Ask so many at a time; return the answers in their order. The first error ends it.
+
+    A request that is under way keeps nobody: its thread ends with the process.
+    """
+    left: queue.SimpleQueue[int] = queue.SimpleQueue()
+    done: queue.SimpleQueue[tuple[int, Answer | None, BaseException | None]] = queue.SimpleQueue()
+    for index in range(len(what)):
+        left.put(index)
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.is_set():
+            try:
+                index = left.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                done.put((index, ask(what[index]), None))
+            except BaseException as error:  # it is raised where the answers are waited for
+                done.put((index, None, error))
+
+    for _ in range(min(number, len(what))):
+        threading.Thread(target=work, daemon=True).start()
+    found: dict[int, Any] = {}
+    try:
+        while len(found) < len(what):
+            index, answer, error = done.get()
+            if error is not None:
+                raise error
+            found[index] = answer
+            tell(len(found))
+    finally:
+        over.set()
+    return [found[index] for index in range(len(what))]

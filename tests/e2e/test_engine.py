@@ -1,0 +1,105 @@
+"""vLLM as the engine of a gate, on a CPU: a real server beside the evaluator, and its answers beside transformers'."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from stagecoach.build.labels import GROUP, OWNER_UID
+from stagecoach.contract import layout, mounts
+from stagecoach.contract.digests import digest_of_document
+from tests import builders
+from tests.e2e.conftest import SMALL, Desk, Ground, new_desk
+from tests.e2e.test_gates import DATA, SETS, evaluation, gate, read_file
+from tests.integration.support.eventually import eventually
+
+# The engine gets three quarters of it.
+RESOURCES = {"cpu": "50m", "memory": "5Gi"}
+CRITERIA: list[builders.Object] = [
+    {"name": "answers", "suite": "held-out", "metric": "accuracy", "min": 0.1},
+    {
+        "name": "close",
+        "suite": "held-out",
+        "metric": "accuracy",
+        "against": "Baseline",
+        "allowedDrop": {"absolute": 0.9},
+    },
+]
+LEARNS = {
+    "method": {"type": "LoRA", "rank": 8, "alpha": 16},
+    "hyperparameters": {"learningRate": 1.0e-2, "epochs": 6, "perDeviceBatchSize": 8},
+    "resources": SMALL,
+}
+CANDIDATE = {"name": "small", "model": {"uri": "pvc://models/served"}, "license": "Apache-2.0"}
+
+
+def project(namespace: str, engine: str) -> builders.Object:
+    inference = builders.project_spec()["inference"] | {"engine": engine}
+    sets = [item for item in SETS if item["name"] in ("train", "valid", "test")]
+    return builders.project("desk", namespace, data={"sets": sets}, candidates=[CANDIDATE], inference=inference)
+
+
+@pytest.fixture(scope="module")
+def served(ground: Ground) -> Iterator[Desk]:
+    """A namespace whose gate judges an adapter by vLLM."""
+    with new_desk(ground) as made:
+        made.bases()
+        made.claim("store")
+        made.data({name: DATA[name] for name in ("train.csv", "valid.csv", "test.csv")})
+        judge = gate("desk", made.namespace, criteria=CRITERIA)
+        judge["spec"]["resources"] = RESOURCES
+        made.apply(project(made.namespace, "vLLM"), builders.run("learned", made.namespace, **LEARNS), judge)
+        assert made.awaits("ftr", "learned", "Succeeded", "Failed")["status"]["phase"] == "Succeeded"
+        yield made
+
+
+def labels(desk: Desk, found: builders.Object, release: str) -> list[Any]:
+    """Return what a release answered to the rows of the suite, as it is kept."""
+    suite = found["spec"]["suites"][0]
+    rows = digest_of_document({"data": suite["digest"], "columns": {"text": "text", "label": "label"}})
+    content = read_file(desk, f"{mounts.STORAGE}/{layout.outputs_file(release, rows)}")
+    return [json.loads(line).get("label") for line in content.splitlines() if line.startswith("{")]
+
+
+def test_an_adapter_and_its_base_are_judged_by_vllm_and_answer_as_by_transformers(served: Desk) -> None:
+    found = evaluation(served, "desk", "learned", seconds=900)
+    status = found["status"]
+    assert status["verdict"] in ("Passed", "Failed", "Inconclusive"), status
+    assert found["spec"]["engineImage"]
+    [pod] = served.kube.select("Pod", f"{OWNER_UID}={found['metadata']['uid']}")
+    assert [each["name"] for each in pod["status"]["initContainerStatuses"]] == ["engine"]
+    assert pod["status"]["initContainerStatuses"][0]["restartCount"] == 0
+    by_vllm = {name: labels(served, found, found["spec"][name]["digest"]) for name in ("release", "baseline")}
+    rows = status["rows"]
+    assert all(len(each) == rows and None not in each for each in by_vllm.values())
+
+    # The same run, judged by transformers: another release, beside the first.
+    served.apply(project(served.namespace, "Transformers"))
+    served.awaits("txp", "desk", "Ready")
+    other = judged_by_transformers(served)
+    assert other["spec"]["release"]["digest"] != found["spec"]["release"]["digest"]
+    for name, ours in by_vllm.items():
+        theirs = labels(served, other, other["spec"][name]["digest"])
+        same = sum(one == another for one, another in zip(ours, theirs, strict=True))
+        assert same >= rows - 1, "sums in another order may turn a row, and no more"
+    assert by_vllm["release"] != by_vllm["baseline"], "the adapter is asked, not the base"
+
+
+def judged_by_transformers(desk: Desk) -> builders.Object:
+    """Return the Evaluation of the run by transformers, once it is decided."""
+
+    def look() -> builders.Object | None:
+        found = desk.kube.select("Evaluation", f"{GROUP}/gate=desk,{GROUP}/run=learned")
+        return next(
+            (
+                item
+                for item in found
+                if "engineImage" not in item["spec"] and item.get("status", {}).get("phase") == "Decided"
+            ),
+            None,
+        )
+
+    found = eventually(look, 420, "the run is judged by transformers", every=0.5)
+    assert found
+    return found
