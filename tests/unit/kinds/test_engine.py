@@ -136,6 +136,19 @@ def test_what_vllm_does_not_serve_is_not_judged(
         assert "Transformers" in item["message"]
 
 
+def test_of_what_nothing_is_known_nothing_is_judged() -> None:
+    run = succeeded()
+    run["status"]["conditions"] = [item for item in run["status"]["conditions"] if item["type"] != "Servable"]
+    here = hall(run)
+    project = served()
+    project["status"]["candidates"] = []
+    here.put(project)
+    here.look()
+    [item] = here.status["unjudged"]
+    assert (item["reason"], here.evaluations) == ("MethodUnknown", [])
+    assert speaks(item["reason"], item["message"])
+
+
 def test_the_pod_has_the_engine_beside_the_evaluator() -> None:
     pod = pod_of(running())
     [engine], [evaluator] = pod["initContainers"], pod["containers"]
