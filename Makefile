@@ -6,7 +6,7 @@ SHELL := /bin/bash
 VENV := .venv
 PY := $(VENV)/bin/python
 STATE := $(or $(STAGECOACH_STATE),$(HOME)/.cache/stagecoach)
-export PYTHONPATH := operator:images/trainer:images/evaluator:.
+export PYTHONPATH := operator:images/trainer:images/evaluator:images/gateway:plugin:.
 export PATH := $(STATE)/bin:$(PATH)
 TORCH_VERSION ?= 2.13.0
 export TORCH_VERSION
@@ -61,7 +61,7 @@ check-cuda-image: setup  ## build the trainer's image for GPUs: it downloads 5 G
 	$(PY) -m tests.cuda_image
 
 .PHONY: check-banking77
-check-banking77: setup  ## a run on real data: BANKING77=<folder with train.csv and test.csv>
+check-banking77: setup  ## runs and gates on real data, each number computed twice: BANKING77=<folder with train.csv and test.csv>
 	$(PY) -m tests.banking77 "$(BANKING77)"
 
 .PHONY: bench-training
@@ -76,8 +76,12 @@ bench-scale: setup  ## many runs beside as many bare Jobs, on nodes that are sim
 bench-gates: setup  ## how often a gate errs, by simulated gates whose truth is known: GATES=600
 	$(PY) -m tests.bench.gates --gates $(or $(GATES),600)
 
+.PHONY: bench-gateway
+bench-gateway: setup  ## requests per second of the gateway, beside LiteLLM and nginx where they are: SECONDS=5
+	$(PY) -m tests.bench.gateway --seconds $(or $(SECONDS),5)
+
 .PHONY: soak
-soak: setup  ## random faults under a stream of runs, and a verdict on what has to hold: MINUTES=15 SEED=n
+soak: setup  ## random faults under runs and gates, and a verdict on what has to hold: MINUTES=15 SEED=n
 	$(PY) -m tests.soak --minutes $(or $(MINUTES),15) $(if $(SEED),--seed $(SEED))
 
 .PHONY: setup
@@ -123,14 +127,21 @@ LOCK_ENGINE_CPU = $(VENV)/bin/uv pip compile pyproject.toml --quiet --generate-h
 	opentelemetry-exporter-otlp-proto-http opentelemetry-exporter-http-transport opentelemetry-proto opentelemetry-sdk \
 	opentelemetry-api opentelemetry-semantic-conventions opentelemetry-semantic-conventions-ai dnspython \
 	email-validator)
+# Without what tokenizers would fetch files from a hub with: the gateway's are mounted.
+LOCK_GATEWAY := $(LOCK) --no-annotate --extra gateway $(addprefix --no-emit-package=,huggingface-hub hf-xet httpx2 httpcore2 \
+	httpx2-jsfetch truststore anyio h11 idna tqdm filelock pyyaml packaging click colorama)
+# Of people's own machines, of any kind: what the developers' tests use.
+LOCK_PLUGIN := $(subst compile pyproject.toml,compile plugin/pyproject.toml,$(LOCK))
 .PHONY: lock
 lock: setup  ## pin the dependencies in locks/ anew, with hashes
 	$(LOCK) --extra operator -o locks/operator.txt
-	$(LOCK) --extra operator --extra evaluator --extra dev -c locks/operator.txt -o locks/dev.txt
+	$(LOCK_GATEWAY) -c locks/operator.txt -o locks/gateway.txt
+	$(LOCK) --extra operator --extra evaluator --extra gateway --extra dev -c locks/operator.txt -o locks/dev.txt
 	@ls $(WHEELS)/torch-$(TORCH_VERSION)+cpu-*.whl > /dev/null || { echo "set WHEELS to a folder with a CPU build of torch"; exit 1; }
 	$(LOCK_TRAINER) -c <(echo "torch==$(TORCH_VERSION)+cpu") -o locks/trainer.txt
 	$(LOCK_EVALUATOR) -c <(echo "torch==$(TORCH_VERSION)+cpu") -c locks/trainer.txt -o locks/evaluator.txt
 	$(LOCK_MLFLOW) -o locks/mlflow.txt
+	$(LOCK_PLUGIN) -c locks/dev.txt -o locks/plugin.txt
 	$(LOCK_ENGINE_CPU) -c <(echo "torch==$(TORCH_VERSION)+cpu") -o locks/engine-cpu.txt
 
 .PHONY: cluster-up

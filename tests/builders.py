@@ -3,6 +3,8 @@
 import copy
 from typing import Any
 
+from stagecoach.contract.reviews import CanaryRow, CanaryRows
+
 Object = dict[str, Any]
 
 IMAGE = "registry.example/trainer@sha256:" + "a" * 64
@@ -81,6 +83,31 @@ def gate(name: str = "good", namespace: str = "team", **changes: Any) -> Object:
         "metadata": {"name": name, "namespace": namespace},
         "spec": spec | changes,
     }
+
+
+def approval(name: str = "fine", namespace: str = "team", **changes: Any) -> Object:
+    """Return a decision of a person about an Evaluation as people write it."""
+    spec = {
+        "subject": {"kind": "Evaluation", "name": "good-0123456789ab"},
+        "release": digest("a"),
+        "decision": "Approve",
+        "reviewer": "qa@example.com",
+    }
+    return {
+        "apiVersion": "stagecoach.dev/v1alpha1",
+        "kind": "Approval",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": spec | changes,
+    }
+
+
+def canary_rows(count: int = 10) -> CanaryRows:
+    """Return rows that people look at."""
+    rows = (
+        CanaryRow(row=f"canary.jsonl:{n}", input=f"Question {n}", expected="billing", candidate="billing")
+        for n in range(1, count + 1)
+    )
+    return CanaryRows(rows=tuple(rows))
 
 
 def stored(written: Object, uid: str = "11111111-2222-3333-4444-555555555555") -> Object:

@@ -28,6 +28,7 @@ DOCKERFILES = {
     "operator": ROOT / "images/operator",
     "trainer": ROOT / "images/trainer",
     "evaluator": ROOT / "images/evaluator",
+    "gateway": ROOT / "images/gateway",
     "base-model": ROOT / "examples/support-desk/base-model",
     "trainer-tests": ROOT / "tests/unit/trainer",
     "evaluator-tests": ROOT / "tests/unit/evaluator",

@@ -20,6 +20,7 @@ _MORE = (
     Resource("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings"),
     Resource("v1", "ResourceQuota", "resourcequotas"),
     Resource("v1", "Secret", "secrets"),
+    Resource("v1", "Node", "nodes"),
     Resource("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions"),
 )
 _STAGECOACH = "stagecoach.dev/v1alpha1"
@@ -91,7 +92,7 @@ class Kube:
     def path(self, kind: str, name: str = "", subresource: str = "") -> str:
         """Return the URL path of a kind, an object or its part. An unknown kind is one of ours, with a plain plural."""
         resource = self._kinds.get(kind) or Resource(_STAGECOACH, kind, f"{kind.lower()}s")
-        cluster_wide = kind in ("Namespace", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition")
+        cluster_wide = kind in ("Namespace", "Node", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition")
         return resource.path(None if cluster_wide else self.namespace, name, subresource)
 
     def request(

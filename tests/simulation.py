@@ -1,4 +1,4 @@
-"""Nodes that only say what kubelets would: pods run for a moment, and end with the trainer's Report (by kwok).
+"""Nodes that only say what kubelets would: pods run for a moment, and end with the Report of a program (by kwok).
 
 Nothing runs, and nothing outside of the loopback interface is dialled: pods get no address, nodes have the loopback's.
 """
@@ -20,19 +20,18 @@ Object = dict[str, Any]
 
 # A pod with this label runs until somebody else ends it.
 HOLD = "bench/hold"
+# In a Report: a digest of the pod's own. Each training makes another artifact, and each evaluation another record.
+OWN_DIGEST = "sha256:{{ sha256sum $root.metadata.uid }}"
 RESOLVED = json.dumps({"outcome": "Done", "resolution": builders.resolution()})
-TRAINED = json.dumps(builders.artifact_report())
 TERMINATED = json.dumps({"outcome": "Terminated", "problem": {"reason": "Terminated", "message": "it was asked to."}})
 HERE = {"key": ".metadata.deletionTimestamp", "operator": "DoesNotExist"}
 PENDING = {"key": ".status.phase", "operator": "In", "values": ["Pending"]}
 RUNNING = {"key": ".status.phase", "operator": "In", "values": ["Running"]}
 GOES_ON = {"key": f'.metadata.labels["{HOLD}"]', "operator": "DoesNotExist"}
-RESOLVES = {
-    "key": '.metadata.labels["stagecoach.dev/kind"]',
-    "operator": "In",
-    "values": ["TransformerProject"],
-}
-TRAINS = RESOLVES | {"operator": "NotIn"}
+OF_KIND = {"key": '.metadata.labels["stagecoach.dev/kind"]', "operator": "In"}
+RESOLVES = OF_KIND | {"values": ["TransformerProject"]}
+TRAINS = OF_KIND | {"values": ["FineTuneRun"]}
+JUDGES = OF_KIND | {"values": ["Evaluation"]}
 # kwok's mark of the nodes that are its own, where it is told to leave others alone.
 MARK = {"kwok.x-k8s.io/node": "fake"}
 
@@ -102,13 +101,24 @@ def ended(report: str, code: int = 0, reason: str = "Completed") -> str:
     return _ENDS % {"phase": phase, "code": code, "reason": reason, "message": json.dumps(report)}
 
 
+def trained() -> str:
+    """Return the Report of a training, of an artifact of its own."""
+    report = builders.artifact_report()
+    return json.dumps(report | {"artifact": report["artifact"] | {"digest": OWN_DIGEST}})
+
+
+def judged(verdict: str) -> str:
+    """Return the Report of an evaluation that came to this verdict, with a record of its own."""
+    return json.dumps(builders.evaluation_report(verdict, record=OWN_DIGEST))
+
+
 def stages(milliseconds: int) -> list[Object]:
-    """Return what pods do where nothing goes wrong: resolve at once, train for this time."""
+    """Return what pods of projects and runs do where nothing goes wrong: resolve at once, train for this time."""
     delay = {"durationMilliseconds": milliseconds}
     return [
         stage("run", [HERE, PENDING], _RUNS),
         stage("resolve", [HERE, RUNNING, RESOLVES], ended(RESOLVED)),
-        stage("train", [HERE, RUNNING, GOES_ON, TRAINS], ended(TRAINED), delay=delay),
+        stage("train", [HERE, RUNNING, GOES_ON, TRAINS], ended(trained()), delay=delay),
     ]
 
 

@@ -5,6 +5,7 @@ With the operator's own client, which takes less of the machine than what it mea
 
 import asyncio
 import contextlib
+import json
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -23,7 +24,6 @@ from stagecoach.runtime.errors import AlreadyExists, ApiError, Gone, ServerError
 from stagecoach.runtime.resources import JOBS, PODS, Resource
 from tests import builders
 from tests.bench.simulated import NAMESPACE
-from tests.simulation import TRAINED
 
 Object = dict[str, Any]
 # Kind and name; a run's Job goes by the name of its run.
@@ -33,6 +33,7 @@ RUNS = Resource(API_VERSION, "FineTuneRun", "finetuneruns")
 PROJECTS = Resource(API_VERSION, "TransformerProject", "transformerprojects")
 _RESOURCES = {each.kind: each for each in (RUNS, PROJECTS, JOBS)}
 _ENDED_JOB = ("Complete", "Failed")
+TRAINED = json.dumps(builders.artifact_report())
 ENDED = ("Succeeded", "Failed")
 AT_ONCE = 16
 RETRIES = (0.5, 1.0, 2.0, 4.0, 8.0)

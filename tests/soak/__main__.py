@@ -1,4 +1,4 @@
-"""`make soak`: random faults for a stated time under a stream of real and simulated runs, and a verdict.
+"""`make soak`: random faults for a stated time under a stream of runs and gates, real and simulated, and a verdict.
 
 Operators, mostly the one that leads, are killed, frozen and woken, their connections cut and their clocks set an hour
 off; the API server is restarted, etcd stands still for 30 seconds, pods are deleted, the storage refuses. Once both
@@ -24,14 +24,16 @@ from tests.cluster.paths import State, remove_tree
 from tests.integration.support.eventually import eventually
 from tests.soak import audit, stream
 from tests.soak.enough import LONG_SECONDS, too_little
-from tests.soak.evidence import LEASES, STATUS, Evidence
+from tests.soak.evidence import LEASES, STATUS, VERDICT, Evidence, Object
 from tests.soak.faults import AWAY_SECONDS, Faults
-from tests.soak.ground import REAL, SIMULATED, Ground, ground, look_into
+from tests.soak.ground import REAL, SIMULATED, Ground, ground
+from tests.soak.storage import look_into, records
 from tests.soak.telling import taken
 from tests.soak.verdict import judge
 
 # What runs may need to end once nothing goes wrong any more.
 DRAIN_SECONDS = 900.0
+RESTING_SECONDS = 5.0
 SHOWN = 5
 
 
@@ -83,15 +85,23 @@ def _soaked(made: Ground, seconds: float, chance: random.Random, console: Consol
     kubes = [made.kube(REAL), made.kube(SIMULATED)]
 
     def all_ended() -> bool:
-        return not any(stream.unfinished(stream.runs(kube)) for kube in kubes)
+        return not any(stream.unfinished(stream.runs(kube)) or stream.unjudged(kube) for kube in kubes)
+
+    def rests() -> bool:
+        """Whether it stays so: a gate is idle until it sees the run that has just succeeded."""
+        if not all_ended():
+            return False
+        time.sleep(RESTING_SECONDS)
+        return all_ended()
 
     try:
-        eventually(all_ended, DRAIN_SECONDS, "all runs have ended", every=2.0)
+        eventually(rests, DRAIN_SECONDS, "all runs have ended, and all candidates are judged", every=2.0)
     except AssertionError as error:
         tell(str(error))
     took = time.monotonic() - began
-    runs, pods, events = (
-        [obj for kube in kubes for obj in kube.select(kind)] for kind in ("FineTuneRun", "Pod", "Event")
+    runs, gates, evaluations, pods, events = (
+        [obj for kube in kubes for obj in kube.select(kind)]
+        for kind in ("FineTuneRun", "EvalGate", "Evaluation", "Pod", "Event")
     )
     evidence = Evidence(
         writes=audit.read(made.audit_log),
@@ -101,12 +111,19 @@ def _soaked(made: Ground, seconds: float, chance: random.Random, console: Consol
         made=frozenset(real.made | simulated.made),
         bereft=frozenset(faults.bereft),
         hits=tuple(faults.hits),
-        storage=look_into(made.storage, [run for run in runs if run["metadata"]["namespace"] == REAL]),
+        storage=look_into(made.storage, _in(REAL, runs)),
+        gates=gates,
+        evaluations=evaluations,
+        records=records(made.storage, _in(REAL, evaluations)),
     )
     if seconds >= LONG_SECONDS:
         faults.errors += [f"{what}: it has not happened" for what in sorted(faults.not_done())]
         faults.errors += too_little(evidence)
     return evidence, faults, took
+
+
+def _in(namespace: str, objects: Sequence[Object]) -> list[Object]:
+    return [each for each in objects if each["metadata"]["namespace"] == namespace]
 
 
 def _did(faults: Faults) -> Table:
@@ -119,12 +136,18 @@ def _did(faults: Faults) -> Table:
 def _counted(evidence: Evidence, seconds: float) -> Table:
     table = Table("what", "count", title="what happened", title_justify="left")
     for namespace in (REAL, SIMULATED):
-        here = [run for run in evidence.runs if run["metadata"]["namespace"] == namespace]
+        here = _in(namespace, evidence.runs)
         phases = Counter(str(run.get("status", {}).get("phase", "none")) for run in here)
         words = ", ".join(f"{count} {phase}" for phase, count in sorted(phases.items()))
         attempts = sum(len(run.get("status", {}).get("attempts", ())) for run in here)
         table.add_row(f"{namespace}: runs", f"{len(here)}: {words}")
         table.add_row(f"{namespace}: attempts", str(attempts))
+        judged = [each.get("status", {}) for each in _in(namespace, evidence.evaluations)]
+        verdicts = Counter(str(status.get("verdict", "none")) for status in judged)
+        words = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
+        table.add_row(f"{namespace}: Evaluations", f"{len(judged)}: {words}")
+        again = sum(status.get("attempt", {}).get("number", 0) for status in judged)
+        table.add_row(f"{namespace}: attempts at these", str(again))
     refused = Counter(write.code for write in evidence.writes if not write.accepted)
     writes = [write for write in evidence.accepted if write.resource != LEASES]
     table.add_row("changes of the leader", str(len(evidence.holders()) - 1))
@@ -133,6 +156,8 @@ def _counted(evidence: Evidence, seconds: float) -> Table:
         "- of a run's status, for a run",
         f"{sum(w.resource == STATUS for w in writes) / max(1, len(evidence.runs)):.2f}",
     )
+    judged_writes = sum(w.resource == VERDICT for w in writes)
+    table.add_row("- of an Evaluation's status, for one", f"{judged_writes / max(1, len(evidence.evaluations)):.2f}")
     table.add_row("writes refused, by code", ", ".join(f"{count} × {code}" for code, count in sorted(refused.items())))
     table.add_row("Events that faults may have taken", str(len(taken(evidence))))
     table.add_row("seconds in all", f"{seconds:.0f}")

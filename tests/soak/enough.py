@@ -1,7 +1,7 @@
 """What has to have happened in a long soak: a verdict on less would be one on nothing."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from stagecoach.policies.pods import pod_state
@@ -12,6 +12,7 @@ from tests.soak.ground import REAL, SIMULATED
 # In so long a soak every fault happens at least once to each of its victims, and there is at least so much of the rest.
 LONG_SECONDS = 600.0
 FEWEST_RUNS = {REAL: 20, SIMULATED: 100}
+FEWEST_VERDICTS = {REAL: 4, SIMULATED: 30}
 FEWEST_CHANGES = 3
 # Whose pods have to end meanwhile; simulated ones cannot without the API server.
 AWAY = {OPERATORS_AWAY: (REAL, SIMULATED), API_SERVER_AWAY: (REAL,)}
@@ -19,10 +20,12 @@ AWAY = {OPERATORS_AWAY: (REAL, SIMULATED), API_SERVER_AWAY: (REAL,)}
 
 def too_little(evidence: Evidence) -> Iterator[str]:
     """Say what there was too little of."""
-    made = Counter(namespace for namespace, _ in evidence.made)
-    for namespace, fewest in FEWEST_RUNS.items():
-        if made[namespace] < fewest:
-            yield f"only {made[namespace]} runs in {namespace}, not {fewest}"
+    yield from _too_few("runs", [namespace for namespace, _ in evidence.made], FEWEST_RUNS)
+    yield from _too_few(
+        "Evaluations", [each["metadata"]["namespace"] for each in evidence.evaluations], FEWEST_VERDICTS
+    )
+    if all(each.get("status", {}).get("attempt", {}).get("number", 1) == 1 for each in evidence.evaluations):
+        yield "no Evaluation was interrupted"
     # Without these nothing is said of late writes: there is nobody whose turn it is not.
     changes = len(evidence.holders()) - 1
     if changes < FEWEST_CHANGES:
@@ -33,6 +36,13 @@ def too_little(evidence: Evidence) -> Iterator[str]:
         for namespace in AWAY[hit.fault]:
             if not _ended(evidence, namespace, hit):
                 yield f"{hit.fault}: no pod in {namespace} ended meanwhile"
+
+
+def _too_few(what: str, where: Iterable[str], least: Mapping[str, int]) -> Iterator[str]:
+    there = Counter(where)
+    for namespace, fewest in least.items():
+        if there[namespace] < fewest:
+            yield f"only {there[namespace]} {what} in {namespace}, not {fewest}"
 
 
 def _overtaken(evidence: Evidence, hit: Hit) -> bool:

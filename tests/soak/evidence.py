@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from stagecoach.contract.evaluations import EvaluationRecord
 from tests.soak.audit import Write
 
 Object = dict[str, Any]
 
 STATUS = "finetuneruns/status"
+VERDICT = "evaluations/status"
 LEASES = "leases"
 CONTROL_PLANE = "control plane"  # as a victim
 
@@ -25,6 +27,14 @@ class Hit:
 
 
 @dataclass(frozen=True)
+class Recorded:
+    """A record of an evaluation as it lies in the storage, with the digest of its bytes."""
+
+    digest: str
+    record: EvaluationRecord
+
+
+@dataclass(frozen=True)
 class Evidence:
     """How everything was in the end, and what led to it; runs by namespace and name."""
 
@@ -37,17 +47,21 @@ class Evidence:
     hits: Sequence[Hit] = ()  # in the order in which they were over
     # By inputs digest: what is wrong with what lies in the storage of the real runs, empty when all is well.
     storage: Mapping[str, str] = field(default_factory=dict)
+    gates: Sequence[Object] = ()
+    evaluations: Sequence[Object] = ()
+    # By key: what the storage says of real evaluations; what is wrong with it, where it says nothing that can be read.
+    records: Mapping[str, Recorded | str] = field(default_factory=dict)
 
     @property
     def accepted(self) -> list[Write]:
         """The writes that changed something."""
         return [write for write in self.writes if write.accepted]
 
-    def statuses(self) -> Iterator[tuple[str, list[Write]]]:
-        """Yield each run's accepted status writes, in their order."""
+    def statuses(self, resource: str = STATUS) -> Iterator[tuple[str, list[Write]]]:
+        """Yield the accepted status writes of each object, in their order."""
         found: dict[tuple[str, str], list[Write]] = {}
         for write in self.accepted:
-            if write.resource == STATUS:
+            if write.resource == resource:
                 found.setdefault((write.namespace, write.name), []).append(write)
         for (namespace, name), writes in found.items():
             yield f"{namespace}/{name}", writes

@@ -2,23 +2,23 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stagecoach.contract import layout
-from stagecoach.contract.digests import Manifest, file_entry
 from tests import builders, deploy, simulation
 from tests.cluster import ports, programs
 from tests.cluster.errors import ClusterError
 from tests.cluster.local import Local
 from tests.cluster.paths import State
-from tests.e2e.conftest import BASES, DATA, tiny_project
+from tests.e2e.conftest import BASES, DATA, SMALL, tiny_project
 from tests.integration.support.eventually import eventually
 from tests.kube import Kube
 from tests.soak import audit
 from tests.soak.operators import Operator
+from tests.soak.stages import stages
 
 Object = dict[str, Any]
 
@@ -26,12 +26,22 @@ REAL, SIMULATED = "soak-real", "soak-simulated"
 ACCOUNTS = ("soak-a", "soak-b")
 CLAIMS = ("store", "models", "lake")
 NODES = 5
+# Nothing real is to fail by the storage's refusals, however many there are.
+RETRIES = 5
+# Shorter than what clocks are set wrong by.
+MAX_DURATION = "30m"
+ACCOUNT = f"system:serviceaccount:{deploy.OPERATOR_NAMESPACE}:"
 # For an API server that is started, or started again.
-POLICY = audit.policy(f"system:serviceaccount:{deploy.OPERATOR_NAMESPACE}:{each}" for each in ACCOUNTS)
-# Simulated pods train for at least so long.
-TRAIN_MILLISECONDS = 3000
+POLICY = audit.policy(f"{ACCOUNT}{each}" for each in ACCOUNTS)
 ENDS_ONCE = "soak-pods-end-once"
-SERVICE_FAILED = '{"outcome":"ServiceFailed","problem":{"reason":"StorageFailed","message":"the storage is away."}}'
+
+
+# Rows that nothing was trained on.
+TEST = {
+    "test.csv": "text,label\n"
+    + "".join(f"has parcel {number} been sent,delivery\nbill {number} is too high,billing\n" for number in range(10))
+}
+TEST_SET = {"name": "test", "uri": "configmap://desk/test.csv", "split": "Test"}
 
 
 @dataclass(frozen=True)
@@ -61,7 +71,7 @@ def ground(directory: Path) -> Iterator[Ground]:
     tests_image = deploy.image("trainer-tests")
     deploy.install(tools, images)
     with contextlib.ExitStack() as stack:
-        yield _made(tools, backend, state, directory, images.trainer, tests_image, stack)
+        yield _made(tools, backend, state, directory, images, tests_image, stack)
 
 
 def _made(
@@ -69,7 +79,7 @@ def _made(
     backend: Local,
     state: State,
     directory: Path,
-    trainer_image: str,
+    images: deploy.Images,
     tests_image: str,
     stack: contextlib.ExitStack,
 ) -> Ground:
@@ -80,46 +90,19 @@ def _made(
     tools.kubectl("wait", "-n", deploy.OPERATOR_NAMESPACE, "pods", "--all", "--for=delete", "--timeout=2m")
     _clear(tools)
     stack.callback(_clear, tools)
+    stack.callback(_let_write_evaluations(tools))
     log = backend.restart_api_server(POLICY)
     log.write_text("")  # the server appends; what an earlier soak left is not of this one
     stack.callback(backend.restart_api_server)
     stack.callback(backend.processes.end, programs.single(state, "kwok").name)
     _start_nodes(tools, backend, state)
     operators = tuple(
-        stack.enter_context(Operator(name, _kubeconfig(tools, name, directory), directory, trainer_image))
-        for name in ACCOUNTS
+        stack.enter_context(Operator(name, _kubeconfig(tools, name, directory), directory, images)) for name in ACCOUNTS
     )
     operators[0].start().wait_leading()
     _projects(tools, tests_image)
     claim = tools.kube(REAL).get("PersistentVolumeClaim", "store")
     return Ground(tools, backend, operators, log, backend.volume(claim["spec"]["volumeName"]))
-
-
-def look_into(storage: Path, runs: list[Object]) -> dict[str, str]:
-    """Return what is wrong with record and artifact of each run that succeeded, by inputs digest."""
-    return {
-        run["status"]["inputs"]["digest"]: _wrong(storage / "desk", run)
-        for run in runs
-        if run.get("status", {}).get("phase") == "Succeeded"
-    }
-
-
-def _wrong(root: Path, run: Object) -> str:
-    status = run["status"]
-    try:
-        record = json.loads((root / layout.record_file(status["inputs"]["digest"])).read_text())
-        artifact = status["artifact"]["digest"]
-        manifest = Manifest.model_validate_json((root / layout.manifest_file(artifact)).read_text())
-        found = []
-        for entry in manifest.files:
-            with (root / layout.artifact_folder(artifact) / entry.path).open("rb") as stream:
-                found.append(file_entry(entry.path, stream))
-    except (OSError, ValueError) as error:
-        return f"{type(error).__name__}: {error}"
-    if record["artifact"]["digest"] != artifact:
-        return f"the record names the artifact {record['artifact']['digest']}, the status {artifact}"
-    digest = Manifest.of(found).digest
-    return "" if digest == artifact else f"the artifact's files have the digest {digest}, not {artifact}"
 
 
 def _clear(tools: deploy.Tools) -> None:
@@ -161,32 +144,28 @@ def _ends_once(tools: deploy.Tools) -> None:
         tools.kubectl("apply", "-f", "-", stdin=json.dumps(group | metadata | {"kind": kind, "spec": spec}))
 
 
+def _let_write_evaluations(tools: deploy.Tools) -> Callable[[], object]:
+    """Let the soak's operators write Evaluations, in the stead of the chart's; return what puts that right again."""
+    name = f"validatingadmissionpolicy/{deploy.RELEASE}-evaluations.{deploy.OPERATOR_NAMESPACE}"
+    [rule] = json.loads(tools.kubectl("get", name, "-o", "json"))["spec"]["validations"]
+    ours = f"request.userInfo.username in {[f'{ACCOUNT}{each}' for each in ACCOUNTS]}"
+    changed = rule["expression"].replace(f"request.userInfo.username == '{ACCOUNT}{deploy.RELEASE}'", ours)
+    if ours not in changed:
+        raise ClusterError(f"{name} does not name the chart's account in the way that a soak knows: {rule}")
+
+    def put(expression: str) -> None:
+        patch = {"spec": {"validations": [rule | {"expression": expression}]}}
+        tools.kubectl("patch", name, "--type=merge", "-p", json.dumps(patch))
+
+    put(changed)
+    return partial(put, rule["expression"])
+
+
 def _start_nodes(tools: deploy.Tools, backend: Local, state: State) -> None:
     _ends_once(tools)
     directory = tools.cluster.kubeconfig.parent
-    nodes = simulation.Nodes(directory, tools.cluster.kubeconfig, _stages(), only_marked=True)
+    nodes = simulation.Nodes(directory, tools.cluster.kubeconfig, stages(), only_marked=True)
     nodes.start(Kube(tools.cluster.kubeconfig), state, backend.processes, ports.free(1)[0], backend.inside(), NODES)
-
-
-def _stages() -> list[Object]:
-    """Return what simulated pods do: most go well; the rest fails in ways that are tried again, or not."""
-    running: list[Object] = [simulation.HERE, simulation.RUNNING, simulation.TRAINS]
-    after = {
-        "delay": {"durationMilliseconds": TRAIN_MILLISECONDS, "jitterDurationMilliseconds": 3 * TRAIN_MILLISECONDS}
-    }
-    evicted = 'phase: Failed\nreason: Evicted\nmessage: "The node was low on resource: memory."\n'
-    started, resolve, train = simulation.stages(TRAIN_MILLISECONDS)
-    train["spec"] |= after | {"weight": 85}
-    return [
-        started,
-        resolve,
-        train,
-        simulation.stage("refused", running, simulation.ended(SERVICE_FAILED, 69, "Error"), weight=6, **after),
-        simulation.stage("killed", running, simulation.ended("", 137, "OOMKilled"), weight=2, **after),
-        simulation.stage("silent", running, simulation.ended("", 1, "Error"), weight=3, **after),
-        simulation.stage("evicted", running, evicted, weight=4, **after),
-        *simulation.leaving(),
-    ]
 
 
 def _kubeconfig(tools: deploy.Tools, account: str, directory: Path) -> Path:
@@ -227,10 +206,20 @@ def _projects(tools: deploy.Tools, tests_image: str) -> None:
     copy = {"image": tests_image, "command": ["cp", "-r", f"{BASES}/.", "/models"], "volumeMounts": [mount]}
     real.create(deploy.restricted_job("bases", copy, [models]))
     deploy.await_job(tools, REAL, "bases", seconds=300)
-    real.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "desk"}, "data": DATA})
-    real.apply(tiny_project(REAL))
+    real.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "desk"}, "data": DATA | TEST})
+    real.apply(tiny_project(REAL, data={"sets": [*builders.project_spec()["data"]["sets"][:2], TEST_SET]}))
     for kube in (real, simulated):
         eventually(lambda kube=kube: _phase(kube) == "Ready", 300, f"the project of {kube.namespace} is ready", 1.0)  # type: ignore[misc]
+    _gates(real, simulated)
+
+
+def _gates(real: Kube, simulated: Kube) -> None:
+    """Make gates; the second real one asks the same as the first, so that it has each verdict from the storage."""
+    limits = {"resources": SMALL, "retries": RETRIES, "maxDuration": MAX_DURATION}
+    criteria = [{"name": "good", "suite": "held-out", "metric": "accuracy", "min": 0.5}]
+    for name in ("first", "second"):
+        real.apply(builders.gate(name, REAL, criteria=criteria, **limits))
+    simulated.apply(builders.gate(namespace=SIMULATED, newest=50, maxConcurrent=8, maxDuration=MAX_DURATION))
 
 
 def _phase(kube: Kube) -> str:

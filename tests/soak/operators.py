@@ -16,15 +16,15 @@ _LIBRARIES = "*/faketime/libfaketime.so.1"
 class Operator:
     """A replica outside of the cluster, with an account of its own, behind a proxy, with a clock that can be set."""
 
-    def __init__(self, name: str, kubeconfig: Path, directory: Path, trainer_image: str) -> None:
+    def __init__(self, name: str, kubeconfig: Path, directory: Path, images: deploy.Images) -> None:
         self.name = name
         self.log = directory / f"{name}.log"
         self._clock = directory / f"{name}.clock"
         self._kubeconfig = directory / f"{name}.through-proxy.kubeconfig"
         self._proxy = HoldingProxy(kubeconfig)
         self._arguments = (
-            *("--trainer-image", trainer_image, "--lease-namespace", deploy.OPERATOR_NAMESPACE),
-            *("--lease-name", deploy.RELEASE, "--log-level", "INFO"),
+            *("--trainer-image", images.trainer, "--evaluator-image", images.evaluator),
+            *("--lease-namespace", deploy.OPERATOR_NAMESPACE, "--lease-name", deploy.RELEASE, "--log-level", "INFO"),
         )
         self.process: OperatorProcess | None = None
 

@@ -11,7 +11,7 @@ from urllib3.exceptions import HTTPError
 from tests import builders, simulation
 from tests.e2e.conftest import SMALL
 from tests.kube import Kube, KubeError
-from tests.soak.ground import REAL, SIMULATED, Ground
+from tests.soak.ground import MAX_DURATION, REAL, RETRIES, SIMULATED, Ground
 
 Object = dict[str, Any]
 T = TypeVar("T")
@@ -21,11 +21,9 @@ REAL_AT_ONCE, SIMULATED_AT_ONCE = 3, 30
 EVERY = 1.0
 # Of ten real runs, so many have the inputs of an earlier one.
 TWINS = 2
+# One of so many runs asks to be judged: an evaluation takes as long as a small training.
+REAL_CANDIDATES, SIMULATED_CANDIDATES = 4, 3
 STEPS, CHECKPOINT_EVERY = 120, 10
-# A real run is not to fail by the storage's refusals, however many there are.
-RETRIES = 5
-# Shorter than what clocks are set wrong by.
-MAX_DURATION = "30m"
 # Longer than the API server is ever away.
 PATIENCE = 300.0
 
@@ -74,6 +72,7 @@ def real(chance: random.Random) -> Callable[[int], Object]:
         return builders.run(
             f"run-{number}",
             REAL,
+            purpose=_purpose(number, REAL_CANDIDATES),
             resources=SMALL,
             retries=RETRIES,
             maxDuration=MAX_DURATION,
@@ -87,10 +86,18 @@ def real(chance: random.Random) -> Callable[[int], Object]:
 def simulated(number: int) -> Object:
     """Return a simulated run, each with inputs of its own."""
     run = builders.run(
-        f"run-{number}", SIMULATED, hyperparameters={"epochs": 1, "seed": number}, maxDuration=MAX_DURATION
+        f"run-{number}",
+        SIMULATED,
+        purpose=_purpose(number, SIMULATED_CANDIDATES),
+        hyperparameters={"epochs": 1, "seed": number},
+        maxDuration=MAX_DURATION,
     )
     run["metadata"]["labels"] = simulation.MARK
     return run
+
+
+def _purpose(number: int, every: int) -> str:
+    return "Experiment" if number % every else "Candidate"
 
 
 def unfinished(runs: list[Object]) -> list[Object]:
@@ -101,6 +108,15 @@ def unfinished(runs: list[Object]) -> list[Object]:
 def runs(kube: Kube) -> list[Object]:
     """Return the runs of the client's namespace, once the API server tells."""
     return patiently(lambda: kube.select("FineTuneRun"))
+
+
+def unjudged(kube: Kube) -> list[Object]:
+    """Return the Evaluations without a verdict, and the gates that are not done with their candidates."""
+    evaluations, gates = (patiently(lambda kind=kind: kube.select(kind)) for kind in ("Evaluation", "EvalGate"))  # type: ignore[misc]
+    return [
+        *(each for each in evaluations if each.get("status", {}).get("phase") != "Decided"),
+        *(each for each in gates if each.get("status", {}).get("phase") != "Idle"),
+    ]
 
 
 def create(kube: Kube, obj: Object) -> None:

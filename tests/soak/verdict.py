@@ -13,12 +13,16 @@ from stagecoach.contract.reports import ArtifactReport
 from stagecoach.policies.pods import pod_state
 from tests.remedies import speaks
 from tests.simulation import MARK
+from tests.soak import judged
+from tests.soak.audit import Write
 from tests.soak.evidence import LEASES, STATUS, Evidence, key_of, title_of
 from tests.soak.telling import every_bad_end_has_its_event
 
 Object = dict[str, Any]
 
 FINAL = ("Succeeded", "Failed")
+KINDS = ("TransformerProject", "FineTuneRun", "EvalGate", "Evaluation")
+WITH_ATTEMPTS = ("FineTuneRun", "Evaluation")
 # What an API server says to a request that it cannot serve now, that was too late, or about what is gone.
 EXPECTED = {404, 409, 429, 500, 503, 504}
 
@@ -43,6 +47,11 @@ def every_run_is_in_the_log(evidence: Evidence) -> Iterator[str]:
 
 def every_failure_speaks(evidence: Evidence) -> Iterator[str]:
     """EveryFailureSpeaks: what did not go well says what happened and what to do."""
+    for each in evidence.evaluations:
+        ready = _ready(each)
+        reason, message = ready.get("reason", ""), ready.get("message", "")
+        if each.get("status", {}).get("verdict") != "Passed" and not speaks(reason, message):
+            yield f"Evaluation {title_of(each)} does not say what to do: {reason}: {message}"
     for run in evidence.runs:
         ready = _ready(run)
         reason, message = ready.get("reason", ""), ready.get("message", "")
@@ -95,18 +104,24 @@ def _reports(evidence: Evidence) -> Iterator[tuple[tuple[str, str], str, Artifac
 
 
 def intent_first(evidence: Evidence) -> Iterator[str]:
-    """A Job is in its run's status before it is made: an operator that dies in between loses nothing."""
+    """A Job is in its owner's status before it is made: an operator that dies in between loses nothing."""
     intended: dict[tuple[str, str], str] = {}
     for write in evidence.writes:
-        if write.resource == STATUS:
-            for attempt in write.told.get("status", {}).get("attempts") or ():
-                intended.setdefault((write.namespace, attempt["job"]), write.completed)
+        for attempt in _attempts(write):
+            intended.setdefault((write.namespace, attempt["job"]), write.completed)
     for write in evidence.accepted:
         labels = write.request.get("metadata", {}).get("labels", {})
-        if (write.verb, write.resource) == ("create", "jobs") and labels.get(OWNER_KIND) == "FineTuneRun":
+        if (write.verb, write.resource) == ("create", "jobs") and labels.get(OWNER_KIND) in WITH_ATTEMPTS:
             since = intended.get((write.namespace, write.name))
             if since is None or since > write.received:
                 yield f"Job {write.namespace}/{write.name} was made before the status of {labels[OWNER_NAME]} named it"
+
+
+def _attempts(write: Write) -> list[Object]:
+    """Return the attempts that a status names: all of a run, the newest of an Evaluation."""
+    status = write.told.get("status", {})
+    newest = status.get("attempt")
+    return list(status.get("attempts") or ()) if write.resource == STATUS else [newest] if newest else []
 
 
 def nothing_is_lost(evidence: Evidence) -> Iterator[str]:
@@ -170,7 +185,7 @@ def no_event_twice(evidence: Evidence) -> Iterator[str]:
     told = Counter(
         (each["involvedObject"]["namespace"], each["involvedObject"]["name"], each["reason"], each["message"])
         for each in evidence.events
-        if each["involvedObject"]["kind"] in ("FineTuneRun", "TransformerProject")
+        if each["involvedObject"]["kind"] in KINDS
         for _ in range(each.get("count") or 1)
     )
     for (namespace, name, reason, message), count in told.items():
@@ -202,6 +217,14 @@ CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
     no_event_twice,
     every_bad_end_has_its_event,
     artifacts_are_whole,
+    judged.every_evaluation_ends,
+    judged.every_candidate_is_judged,
+    judged.verdicts_are_final,
+    judged.verdicts_are_an_evaluators_word,
+    judged.records_say_what_verdicts_say,
+    judged.real_evaluations_are_measured,
+    judged.same_key_once,
+    judged.gates_count_right,
 )
 
 

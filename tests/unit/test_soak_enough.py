@@ -6,12 +6,17 @@ from typing import Any
 import pytest
 
 from tests.soak.audit import Write
-from tests.soak.enough import FEWEST_RUNS, too_little
+from tests.soak.enough import FEWEST_RUNS, FEWEST_VERDICTS, too_little
 from tests.soak.faults import API_SERVER_AWAY, OPERATORS_AWAY
 from tests.soak.ground import REAL, SIMULATED
 from tests.unit.test_soak_verdict import GOOD, Object, hit, lease, pod
 
 MADE = frozenset((namespace, f"run-{number}") for namespace, few in FEWEST_RUNS.items() for number in range(few))
+JUDGED = [
+    {"metadata": {"namespace": namespace}, "status": {"attempt": {"number": number + 1}}}
+    for namespace, few in FEWEST_VERDICTS.items()
+    for number in range(few)
+]
 TURNS = [lease(1, "a"), lease(5, "b"), lease(6, "b"), lease(20, "a"), lease(40, "b")]
 FROZEN = hit("freeze_beyond_lease", "b", 10, 30)
 AWAY = [hit(OPERATORS_AWAY, "a", 2, 8), hit(OPERATORS_AWAY, "b", 2, 8), hit(API_SERVER_AWAY, "control plane", 50, 59)]
@@ -29,7 +34,14 @@ def ended_but(one: tuple[str, int]) -> list[Object]:
     return [ended_in(*each) for each in ENDED if each != one]
 
 
-ENOUGH = replace(GOOD, writes=TURNS, made=MADE, hits=[FROZEN, *AWAY], pods=[ended_in(*each) for each in ENDED])
+ENOUGH = replace(
+    GOOD,
+    writes=TURNS,
+    made=MADE,
+    hits=[FROZEN, *AWAY],
+    pods=[ended_in(*each) for each in ENDED],
+    evaluations=JUDGED,
+)
 
 
 def given_back(at: int, user: str) -> Write:
@@ -45,6 +57,12 @@ def test_nothing_is_missed_where_there_was_enough() -> None:
     [
         ({"made": frozenset(sorted(MADE)[1:])}, "only 19 runs in soak-real, not 20"),
         ({"made": frozenset(sorted(MADE)[:-1])}, "only 99 runs in soak-simulated, not 100"),
+        ({"evaluations": JUDGED[1:]}, "only 3 Evaluations in soak-real, not 4"),
+        ({"evaluations": JUDGED[:-1]}, "only 29 Evaluations in soak-simulated, not 30"),
+        (
+            {"evaluations": [each | {"status": {"attempt": {"number": 1}}} for each in JUDGED]},
+            "no Evaluation was interrupted",
+        ),
         ({"writes": TURNS[:-1]}, "the leader changed only 2 times"),
         ({"writes": []}, "the leader changed only 0 times"),
         # One that takes its own Lease again, or gives it back, changes nothing.

@@ -77,13 +77,13 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{/* What the operator does with objects. Each rule has its reason in docs/install.md. */}}
 {{- define "stagecoach.rules" -}}
 - apiGroups: [stagecoach.dev]
-  resources: [evalgates, evaluations, finetuneruns, transformerprojects]
+  resources: [approvals, evalgates, evaluations, finetuneruns, transformerprojects]
   verbs: [list, watch]
 - apiGroups: [stagecoach.dev]
   resources: [evaluations]
   verbs: [create]
 - apiGroups: [stagecoach.dev]
-  resources: [evalgates/status, evaluations/status, finetuneruns/status, transformerprojects/status]
+  resources: [approvals/status, evalgates/status, evaluations/status, finetuneruns/status, transformerprojects/status]
   verbs: [patch]
 - apiGroups: [batch]
   resources: [jobs]

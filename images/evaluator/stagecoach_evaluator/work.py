@@ -6,7 +6,7 @@ import sys
 from stagecoach.contract.evaluations import EvaluateJob
 from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE
 from stagecoach.contract.reports import Outcome, Report
-from stagecoach_trainer import authorities, child, quiet
+from stagecoach_trainer import authorities, child, places, quiet
 
 
 def perform() -> Report:
@@ -19,9 +19,11 @@ def _evaluated() -> Report:
     quiet.prepare(job.threads)
     quiet.leave_out_quantization()  # an adapter that was trained beside a quantized base is for the base as it is
     authorities.trust()
+    from stagecoach_evaluator import canaries
     from stagecoach_evaluator.evaluate import evaluate
 
-    return Report(outcome=Outcome.DONE, evaluation=evaluate(job))
+    found = evaluate(job)
+    return Report(outcome=Outcome.DONE, evaluation=canaries.told(job, places.storage(), found))
 
 
 def _read() -> EvaluateJob:

@@ -213,10 +213,11 @@ def keyed(*keys: str) -> dict[str, Any]:
 
 def name_rule(longest: int) -> dict[str, Any]:
     """Return the rule of an object's own name."""
+    why = ": the names of Jobs and pods are made from it" if longest <= MAX_NAME else ""
     return cel(
         f"size(self.metadata.name) <= {longest} && self.metadata.name.matches('{NAME_PATTERN}')",
-        f"metadata.name must be a DNS label of at most {longest} characters (a-z, 0-9, '-'): the names of Jobs and pods"
-        " are made from it. Choose a shorter or plainer name.",
+        f"metadata.name must be a DNS label of at most {longest} characters (a-z, 0-9, '-'){why}. Choose a shorter or"
+        " plainer name.",
     )
 
 

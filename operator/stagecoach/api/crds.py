@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from stagecoach.api import evalgate, evaluation, finetunerun, transformerproject
+from stagecoach.api import approval, evalgate, evaluation, finetunerun, transformerproject
 from stagecoach.api.common import MAX_NAME, CustomObject, name_rule, rules
 
 GROUP = "stagecoach.dev"
@@ -34,7 +34,8 @@ KINDS = (
     Kind(transformerproject.TransformerProject, "transformerprojects", "txp", transformerproject.COLUMNS),
     Kind(finetunerun.FineTuneRun, "finetuneruns", "ftr", finetunerun.COLUMNS),
     Kind(evalgate.EvalGate, "evalgates", "egate", evalgate.COLUMNS, max_name=evalgate.MAX_GATE_NAME),
-    Kind(evaluation.Evaluation, "evaluations", "eval", evaluation.COLUMNS, rules=(evaluation.FINAL_RULE,)),
+    Kind(evaluation.Evaluation, "evaluations", "eval", evaluation.COLUMNS, rules=evaluation.RULES),
+    Kind(approval.Approval, "approvals", "appr", approval.COLUMNS, max_name=approval.MAX_APPROVAL_NAME),
 )
 
 

@@ -24,6 +24,7 @@ from stagecoach.api.finetunerun import CLEAN_UP_RULES, MAX_RETRIES
 from stagecoach.api.gate_status import EvalGateStatus
 from stagecoach.api.pods import RESOURCE_RULES, ResourceName
 from stagecoach.api.problem import Label
+from stagecoach.api.review import REVIEW_RULES, Review
 from stagecoach.contract.verdicts import MAX_CRITERIA
 
 MAX_SUITES = 8
@@ -164,6 +165,11 @@ class EvalGateSpec(BaseModel):
         description="Share of each suite's rows that must have an answer that can be judged. Default: 0.99.",
         json_schema_extra=rules(cel("self > 0.0", "minScored must be more than 0: nothing is judged by no rows")),
     )
+    review: Optional[Review] = Field(
+        None,
+        description="People who have to look at the canary's rows before a release passes. Default: nobody has to.",
+        json_schema_extra=REVIEW_RULES,
+    )
     newest: int = Field(
         10,
         ge=1,
@@ -172,7 +178,11 @@ class EvalGateSpec(BaseModel):
         " Default: 10.",
     )
     max_concurrent: int = Field(
-        1, ge=1, le=8, description="How many Evaluations of this gate may be undecided at a time. Default: 1."
+        1,
+        ge=1,
+        le=8,
+        description="How many Evaluations of this gate may be undecided at a time; those that await review do not"
+        " count. Default: 1.",
     )
     max_duration: Duration = Field(
         "2h",
@@ -220,6 +230,10 @@ SPEC_RULES = rules(
         "self.criteria.all(c, !(has(c.against) || has(c.confidence)) ||"
         " !self.suites.exists(s, s.name == c.suite && s.type == 'Canary'))",
         "a canary has too few rows for an interval: give min, without confidence and against, or name another suite",
+    ),
+    cel(
+        "!has(self.review) || self.suites.exists(s, s.name == self.review.suite && s.type == 'Canary')",
+        "review.suite must be the name of the suite of type Canary, whose rows people read one by one",
     ),
 )
 

@@ -20,6 +20,7 @@ from stagecoach.api.common import (
 )
 from stagecoach.api.evalgate import MAX_SUITES, Criterion, GateResources, SuiteType
 from stagecoach.api.evaluation_status import EvaluationStatus
+from stagecoach.api.review import REVIEW_RULES, Review
 from stagecoach.contract.verdicts import MAX_CRITERIA
 
 MAX_TRAINED_ON = 12
@@ -98,6 +99,11 @@ class EvaluationSpec(BaseModel):
         min_length=1, max_length=MAX_CRITERIA, description="What has to hold.", json_schema_extra=keyed("name")
     )
     min_scored: float = Field(ge=0, le=1, description="Share of each suite's rows that must have an answer.")
+    review: Optional[Review] = Field(
+        None,
+        description="People who have to look at the canary's rows before it passes.",
+        json_schema_extra=REVIEW_RULES,
+    )
     trained_on: Optional[list[TrainingData]] = Field(
         None,
         max_length=MAX_TRAINED_ON,
@@ -118,7 +124,7 @@ class EvaluationSpec(BaseModel):
 SPEC_RULES = rules(
     cel("self == oldSelf", "an Evaluation's spec cannot change: it says what was judged"),
 )
-_DECIDED = ("verdict", "results", "report", "message", "completionTime")
+_DECIDED = ("verdict", "results", "report", "message", "completionTime", "review")
 # At the root: below, a status that is taken away as a whole would be no change to a rule.
 FINAL_RULE = cel(
     "!has(oldSelf.status) || !has(oldSelf.status.verdict) || (has(self.status) && "
@@ -130,6 +136,23 @@ FINAL_RULE = cel(
     + ")",
     "a verdict is final: to have the same judged again, delete the Evaluation, and its gate makes another",
 )
+
+# What people have looked at is what they decide on.
+ASKED_RULE = cel(
+    "!has(oldSelf.status) || !has(oldSelf.status.review) || (has(self.status) && has(self.status.review) &&"
+    " self.status.review.asked == oldSelf.status.review.asked &&"
+    " self.status.review.rows == oldSelf.status.review.rows &&"
+    " has(self.status.report) && self.status.report == oldSelf.status.report)",
+    "what reviewers are asked about does not change: to have it measured again, delete the Evaluation, and its gate"
+    " makes another",
+)
+REVIEWED_RULE = cel(
+    "!has(self.spec.review) || !has(self.status) || !has(self.status.verdict) || self.status.verdict != 'Passed' ||"
+    " (has(self.status.review) && has(self.status.review.approvals) && !has(self.status.review.rejected) &&"
+    " self.status.review.approvals.size() >= self.spec.review.approvals)",
+    "nothing passes without the approvals that its review asks for",
+)
+RULES = (FINAL_RULE, ASKED_RULE, REVIEWED_RULE)
 
 COLUMNS: list[dict[str, Any]] = [
     {"name": "Run", "type": "string", "jsonPath": ".spec.run"},

@@ -5,7 +5,10 @@ from typing import Annotated
 from annotated_types import Len
 from pydantic import Field
 
+from stagecoach.api.approval import Score
 from stagecoach.api.common import Condition, Digest, Enum, Optional, Time, Told, keyed
+from stagecoach.api.review import MAX_APPROVALS, MAX_RUBRIC
+from stagecoach.contract.reviews import MAX_PLACE, MAX_ROWS, MAX_SHOWN
 from stagecoach.contract.verdicts import MAX_CRITERIA
 
 
@@ -14,6 +17,7 @@ class EvaluationPhase(Enum):
 
     PENDING = "Pending"
     RUNNING = "Running"
+    AWAITING_REVIEW = "AwaitingReview"
     DECIDED = "Decided"
 
 
@@ -40,7 +44,9 @@ class Result(Told):
     mcnemar: Optional[float] = Field(
         None, description="Of a difference of what is either right or wrong: p of McNemar's exact test, two-sided."
     )
-    scored: int = Field(description="Rows with an answer that could be judged.")
+    scored: int = Field(
+        description="Rows with an answer that could be judged; of human_<name>, the approvals that give a score."
+    )
     needed: Optional[int] = Field(None, description="Of an Inconclusive: about how many rows it would take to tell.")
     message: Optional[str] = Field(None, max_length=300, description="Why, of what did not pass.")
 
@@ -67,13 +73,72 @@ class Attempt(Told):
     message: Optional[str] = Field(None, max_length=2048, description="How it ended, in words.")
 
 
+class CanaryRow(Told):
+    """A row of the canary, as reviewers read it. Texts are cut."""
+
+    row: str = Field(max_length=MAX_PLACE, description="Where it is: data set and position.")
+    input: str = Field(max_length=MAX_SHOWN, description="What was asked.")
+    expected: str = Field(max_length=MAX_SHOWN, description="What was expected.")
+    candidate: Optional[str] = Field(
+        None, max_length=MAX_SHOWN, description="What the release answered. Absent: nothing that could be used."
+    )
+    baseline: Optional[str] = Field(
+        None, max_length=MAX_SHOWN, description="What the base model answered, where a criterion compares with it."
+    )
+
+
+class CountedApproval(Told):
+    """An approval that counts."""
+
+    name: str = Field(max_length=63, description="Name of the Approval. It may be gone once there is a verdict.")
+    uid: str = Field(max_length=64, description="Its metadata.uid: another of the same name is another decision.")
+    reviewer: str = Field(max_length=256, description="Who approved.")
+    as_: Optional[str] = Field(
+        None, alias="as", max_length=256, description="The group as a member of which; absent: in their own name."
+    )
+    at: Time = Field(description="When the Approval was created.")
+    scores: Optional[list[Score]] = Field(
+        None, max_length=MAX_RUBRIC, description="What they gave.", json_schema_extra=keyed("name")
+    )
+
+
+class Rejection(Told):
+    """The decision that let it fail."""
+
+    name: str = Field(max_length=63, description="Name of the Approval that rejects.")
+    uid: str = Field(max_length=64, description="Its metadata.uid.")
+    reviewer: str = Field(max_length=256, description="Who rejected.")
+    as_: Optional[str] = Field(
+        None, alias="as", max_length=256, description="The group as a member of which; absent: in their own name."
+    )
+    at: Time = Field(description="When the Approval was created.")
+    reason: str = Field(max_length=2048, description="Why, in their words.")
+
+
+class ReviewStatus(Told):
+    """What people are asked about, and what they have decided."""
+
+    asked: Time = Field(description="Since when reviewers can look at it: a decision from before does not count.")
+    rows: list[CanaryRow] = Field(
+        max_length=MAX_ROWS, description="The canary's rows, as they are read.", json_schema_extra=keyed("row")
+    )
+    approvals: list[CountedApproval] = Field(
+        [],
+        max_length=MAX_APPROVALS,
+        description="Approvals that count, in the order in which they came.",
+        json_schema_extra=keyed("name"),
+    )
+    rejected: Optional[Rejection] = Field(None, description="The decision that let it fail.")
+
+
 class EvaluationStatus(Told):
     """What came of an Evaluation."""
 
     observed_generation: Optional[int] = Field(None, description="The metadata.generation that this status is about.")
     phase: Optional[EvaluationPhase] = Field(
         None,
-        description="Pending: its pod does not run yet. Running. Decided: there is a verdict.",
+        description="Pending: its pod does not run yet. Running. AwaitingReview: it has met its criteria, and people"
+        " have to look at it. Decided: there is a verdict.",
     )
     verdict: Optional[EvaluationVerdict] = Field(
         None,
@@ -89,8 +154,10 @@ class EvaluationStatus(Told):
         description="Ready, Complete; Reconciling and Stalled as kstatus has them.",
         json_schema_extra=keyed("type"),
     )
-    results: Annotated[list[Result], Len(max_length=MAX_CRITERIA)] = Field(
-        [], description="What came of each criterion.", json_schema_extra=keyed("criterion")
+    results: Annotated[list[Result], Len(max_length=MAX_CRITERIA + MAX_RUBRIC)] = Field(
+        [],
+        description="What came of each criterion, and of each of the review's rubric as human_<name>.",
+        json_schema_extra=keyed("criterion"),
     )
     rows: Optional[int] = Field(None, description="Rows of all suites.")
     leaked: Optional[int] = Field(
@@ -100,6 +167,10 @@ class EvaluationStatus(Told):
         None, description="How many releases the suites' data have judged, this one included."
     )
     report: Optional[Report] = Field(None, description="The report and the record, in the project's storage.")
+    review: Optional[ReviewStatus] = Field(
+        None,
+        description="What people are asked about, and what they have decided. Absent: nobody is asked, or not yet.",
+    )
     attempt: Optional[Attempt] = Field(None, description="The newest Job.")
     failures: int = Field(0, description="Attempts that count against spec.retries.")
     interruptions: int = Field(0, description="How often an attempt was interrupted; these do not count as failures.")

@@ -17,6 +17,7 @@ class GatePhase(Enum):
     BLOCKED = "Blocked"
     INCOMPLETE = "Incomplete"
     JUDGING = "Judging"
+    AWAITING_REVIEW = "AwaitingReview"
     IDLE = "Idle"
 
 
@@ -45,6 +46,13 @@ class JudgedRun(Told):
     evaluation: Name = Field(description="The Evaluation.")
 
 
+class ReviewedRun(Told):
+    """A candidate that people are to look at."""
+
+    run: Name = Field(description="The FineTuneRun.")
+    evaluation: Name = Field(description="The Evaluation, whose message says who may decide.")
+
+
 class WaitingRun(Told):
     """A candidate that is judged when others are done."""
 
@@ -66,7 +74,8 @@ class EvalGateStatus(Told):
     phase: Optional[GatePhase] = Field(
         None,
         description="Blocked: it waits for its project. Incomplete: something needs you, see Ready. Judging: a"
-        " candidate is being judged. Idle: all of the newest candidates that can be judged have a verdict.",
+        " candidate is being judged. AwaitingReview: people have to decide about one. Idle: all of the newest"
+        " candidates that can be judged have a verdict.",
     )
     conditions: list[Condition] = Field(
         [],
@@ -83,6 +92,12 @@ class EvalGateStatus(Told):
         [],
         max_length=MAX_JUDGING,
         description="Candidates that are being judged.",
+        json_schema_extra=keyed("evaluation"),
+    )
+    reviewing: list[ReviewedRun] = Field(
+        [],
+        max_length=MAX_CANDIDATES,
+        description="Candidates that have met the criteria and await review.",
         json_schema_extra=keyed("evaluation"),
     )
     waiting: list[WaitingRun] = Field(

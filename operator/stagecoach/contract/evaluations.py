@@ -11,6 +11,7 @@ from stagecoach.contract.inputs import AnyColumns, DataInput
 from stagecoach.contract.jobs import DataSource, ModelSource, Owner, Subject
 from stagecoach.contract.model import ContractModel, canonical_json
 from stagecoach.contract.releases import Asked, EngineType, Release
+from stagecoach.contract.reviews import Review
 from stagecoach.contract.verdicts import CriterionResult, Verdict
 
 # Raised only when the evaluator, given the same inputs, could come to another verdict.
@@ -91,6 +92,15 @@ class EvaluationInputs(ContractModel):
         description="Data in which no row of a suite may be, and which columns of it are read, in_order. None: nobody"
         " knows what it was trained on.",
     )
+    review: Review | None = Field(
+        None, description="Who has to look at it before it passes. The evaluator's verdict is what comes before that."
+    )
+
+    @model_validator(mode="after")
+    def _of_a_suite(self) -> Self:
+        if self.review is not None and self.review.suite not in {suite.name for suite in self.suites}:
+            raise ValueError("the rows to review are of no suite")
+        return self
 
     @model_validator(mode="after")
     def _one_key_for_the_same_data(self) -> Self:

@@ -62,4 +62,7 @@ class EvaluationReport(ContractModel):
     rows: int = Field(description="Rows of all suites.")
     leaked: int | None = Field(None, description="Rows that are in the training data too. None: it is not known.")
     exposures: int = Field(0, description="How many releases the suites' data have judged, this one included.")
+    canary: Digest | None = Field(
+        None, description="Of a Passed that people have to look at: digest of the rows, which are in the pod's log."
+    )
     seconds: float | None = None

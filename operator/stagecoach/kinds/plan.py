@@ -51,6 +51,8 @@ class Plan:
     requeue_after: float | None = None  # seconds
     # PersistentVolumeClaims to look at, by namespace and name; the object is reconciled again when that is done.
     look: tuple[tuple[str, str], ...] = ()
+    # The pod, by name and uid, at the end of whose log are a canary's rows; reconciled again when they are read.
+    read: tuple[str, str] | None = None
 
     def within(self, seconds: float) -> Self:
         """Return the same plan, with the object looked at again in this time at the latest."""

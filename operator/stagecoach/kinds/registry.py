@@ -1,5 +1,6 @@
 """All kinds that the operator runs."""
 
+from stagecoach.kinds.approval import reconcile as approval
 from stagecoach.kinds.controller import Controller
 from stagecoach.kinds.evalgate import reconcile as evalgate
 from stagecoach.kinds.evaluation import reconcile as evaluation
@@ -11,4 +12,5 @@ CONTROLLERS: tuple[Controller, ...] = (
     finetunerun.CONTROLLER,
     evalgate.CONTROLLER,
     evaluation.CONTROLLER,
+    approval.CONTROLLER,
 )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
 from stagecoach.contract.reports import Progress
+from stagecoach.contract.reviews import CanaryRows
 from stagecoach.kinds.plan import Key, Object
 from stagecoach.policies.sharing import Claim
 
@@ -42,6 +43,9 @@ class View(Protocol):
 
     def progress(self, pod_uid: str) -> Progress | None:
         """Return the last progress line of a running pod, or None when none was read lately."""
+
+    def canary(self, pod_uid: str) -> CanaryRows | None:
+        """Return the canary's rows in the log of a pod that a plan asked for; None when it was not read lately."""
 
     def warning(self, pod_uid: str) -> str | None:
         """Return the kubelet's last complaint about a pod that does not start, or None."""

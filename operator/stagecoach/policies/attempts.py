@@ -12,6 +12,8 @@ from stagecoach.policies.pods import JobState, PodState
 
 # A registry that is away may come back; a typing error in a name will not.
 IMAGE_PULL_PATIENCE = timedelta(minutes=10)
+# The Job controller makes a pod within seconds, or writes an Event that says why it cannot.
+JOB_PATIENCE = timedelta(minutes=10)
 # Jobs and pods are watched apart: the end of a Job may be seen before that of its pod.
 POD_PATIENCE = timedelta(seconds=60)
 # A pod that is taken away gets its grace period to save itself; what has not ended by then has lost its node.
@@ -34,6 +36,9 @@ MEET_THE_RULE = "Raise the quota, or meet the rule, that it names."
 MAKE_ROOM = "See to the claim, if it speaks of one; else make room on nodes that the project's pods may use."
 CREATE_CLAIM = "Create the claim {claim!r}, or correct the URI that names it."
 CREATE = "Create what it names, if that is missing."
+SEE_TO_THE_CONTROLLER = (
+    "See whether other Jobs get pods: if none does, see to the cluster's kube-controller-manager; else delete this Job."
+)
 
 
 class AttemptOutcome(StrEnum):
@@ -251,6 +256,9 @@ def _without_pod(seen: Observation) -> Waiting | Ended:
         return Ended(AttemptOutcome.POD_LOST, message, finished=seen.job.at)
     if seen.warning:
         return Waiting("PodRefused", f"{_sentence(seen.warning)} {MEET_THE_RULE}")
+    if not seen.started and seen.job.since and seen.now - datetime.fromisoformat(seen.job.since) > JOB_PATIENCE:
+        message = f"Job {seen.job.name} has no pod after ten minutes, and Kubernetes does not say why."
+        return Waiting("PodMissing", f"{message} {SEE_TO_THE_CONTROLLER}")
     return Waiting(STARTING, f"Job {seen.job.name} has no pod yet.")
 
 

@@ -82,6 +82,7 @@ class JobState:
     at: str = ""  # when it did, or was suspended
     suspended: bool = False  # by a queue, or by a person: it has no pod until it is released
     queue: str = ""  # the queue that decides when it may have a pod
+    since: str = ""  # from when on it may have one: when it was created, or released
 
 
 def pod_state(pod: Mapping[str, Any]) -> PodState:
@@ -147,14 +148,17 @@ def _since(condition: Mapping[str, Any] | None) -> str:
 def job_state(job: Mapping[str, Any]) -> JobState:
     """Read a Job's raw form."""
     name = job["metadata"]["name"]
-    true = {each["type"]: each for each in job.get("status", {}).get("conditions", ()) if each["status"] == "True"}
+    conditions = job.get("status", {}).get("conditions", ())
+    true = {each["type"]: each for each in conditions if each["status"] == "True"}
     if finished := true.get("Complete") or true.get("Failed"):
         at = finished.get("lastTransitionTime", "")
         return JobState(name, finished=True, message=finished.get("message", ""), at=at)
     queue = job["metadata"].get("labels", {}).get(QUEUE, "")
     suspended = bool(job.get("spec", {}).get("suspend"))
     at = true.get("Suspended", {}).get("lastTransitionTime", "") if suspended else ""
-    return JobState(name, finished=False, at=at, suspended=suspended, queue=queue)
+    released = (each.get("lastTransitionTime", "") for each in conditions if each["type"] == "Suspended")
+    since = max([job["metadata"].get("creationTimestamp", ""), *released])
+    return JobState(name, finished=False, at=at, suspended=suspended, queue=queue, since=since)
 
 
 def decisive(pods: Iterable[PodState]) -> PodState | None:

@@ -47,6 +47,7 @@ class Asked:
     suites: int
     min_scored: float
     knows_training_data: bool  # in which no row of a suite may be
+    reviewed: bool = False  # people have to look at rows of it
 
 
 def inconsistency(report: EvaluationReport, asked: Asked) -> str | None:
@@ -108,6 +109,8 @@ def _not_passed(report: EvaluationReport, asked: Asked) -> str | None:
     bad = [item for item in report.results if not item.advisory and item.outcome is not Outcome.PASSED]
     if bad:
         return f"its verdict is Passed, and criterion {bad[0].criterion!r} is {bad[0].outcome}"
+    if asked.reviewed and report.canary is None:
+        return "its verdict is Passed, and it does not say which rows people have to look at"
     if report.leaked is None:
         return "its verdict is Passed, and nobody knows which rows are in the training data"
     if report.leaked or report.rows < 1:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from stagecoach.contract.reports import Progress
+from stagecoach.contract.reviews import CanaryRows
 from stagecoach.kinds.controller import OWNER_KIND, OWNER_NAME, OWNER_UID, Controller
 from stagecoach.kinds.plan import Key, Object, key_of
 from stagecoach.kinds.view import Read
@@ -19,6 +20,8 @@ from stagecoach.runtime.resources import JOBS, PODS, SERVICES, Resource
 PROGRESS_AGE = 60.0
 # Nor does a claim that was looked at before this time: it may have been made anew.
 CLAIM_AGE = 30.0
+# A canary's rows are in the status as soon as they were read.
+CANARY_AGE = 30.0
 TOMBSTONES = 4096
 
 
@@ -70,6 +73,7 @@ class Cache:
         self._progress: dict[str, tuple[float, Progress]] = {}
         self._warnings: dict[str, str] = {}
         self._claims: dict[tuple[str, str], tuple[float, Claim]] = {}
+        self._canaries: dict[str, tuple[float, CanaryRows]] = {}
         self._gone = Tombstones()
 
     # What the pure part reads.
@@ -117,6 +121,11 @@ class Cache:
         """Return the last progress line of a running pod, or None when none was read lately."""
         read, progress = self._progress.get(pod_uid, (0.0, None))
         return progress if progress is not None and self._clock() - read <= PROGRESS_AGE else None
+
+    def canary(self, pod_uid: str) -> CanaryRows | None:
+        """Return the canary's rows in the log of a pod that a plan asked for; None when it was not read lately."""
+        read, rows = self._canaries.get(pod_uid, (0.0, None))
+        return rows if rows is not None and self._clock() - read <= CANARY_AGE else None
 
     def warning(self, pod_uid: str) -> str | None:
         """Return the kubelet's last complaint about a pod that does not start, or None."""
@@ -212,6 +221,12 @@ class Cache:
         now = self._clock()
         self._claims = {key: each for key, each in self._claims.items() if now - each[0] <= CLAIM_AGE}
         self._claims[namespace, name] = now, claim
+
+    def set_canary(self, pod_uid: str, rows: CanaryRows) -> None:
+        """Remember a canary's rows as read now, and forget those that were read long ago."""
+        now = self._clock()
+        self._canaries = {uid: each for uid, each in self._canaries.items() if now - each[0] <= CANARY_AGE}
+        self._canaries[pod_uid] = now, rows
 
     def set_warning(self, pod_uid: str, message: str | None) -> bool:
         """Remember, or with None forget, a pod's warning; return whether it differs from the last."""

@@ -121,9 +121,9 @@ class Client:
         }
         await self._json("delete", resource, "DELETE", resource.path(namespace, name), body=body)
 
-    async def pod_log(self, namespace: str, name: str, container: str, lines: int) -> str:
+    async def pod_log(self, namespace: str, name: str, container: str, lines: int, size: int = LOG_BYTES) -> str:
         """Return the last lines of a container's log."""
-        params = {"container": container, "tailLines": str(lines), "limitBytes": str(LOG_BYTES)}
+        params = {"container": container, "tailLines": str(lines), "limitBytes": str(size)}
         path = PODS.path(namespace, name, "log")
         body = await self._request("log", PODS, "GET", path, params=params, accept="*/*")
         return body.decode(errors="replace")

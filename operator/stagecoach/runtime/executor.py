@@ -4,12 +4,14 @@ import logging
 from datetime import datetime
 from typing import Any
 
+from stagecoach.contract.reviews import MAX_ROWS, CanaryRows
 from stagecoach.kinds.controller import OWNER_UID
 from stagecoach.kinds.plan import Object, Plan
+from stagecoach.policies.pods import CONTAINER
 from stagecoach.policies.sharing import Claim
 from stagecoach.runtime import metrics
 from stagecoach.runtime.client import Client
-from stagecoach.runtime.errors import AlreadyExists, Conflict, NameTaken, NotFound
+from stagecoach.runtime.errors import AlreadyExists, Conflict, NameTaken, NotFound, Rejected
 from stagecoach.runtime.intake import Intake
 from stagecoach.runtime.merge import merge_patch
 from stagecoach.runtime.problems import Problem, overlay
@@ -19,6 +21,9 @@ from stagecoach.runtime.resources import CLAIMS, JOBS, PODS, SERVICES, Resource,
 logger = logging.getLogger(__name__)
 
 _WATCHED = (JOBS, PODS, SERVICES)
+# The rows of a canary are the last that a program prints, but for what its libraries say at their end.
+CANARY_LINES = MAX_ROWS + 100
+CANARY_BYTES = 1024 * 1024
 
 
 class Executor:
@@ -45,6 +50,8 @@ class Executor:
             await self._create(obj, each)
         for namespace, name in plan.look:
             await self._look(obj, namespace, name)
+        if plan.read is not None:
+            await self._read(obj, *plan.read)
 
     async def write_status(self, obj: Object, status: Object | None, problem: Problem | None, now: datetime) -> bool:
         """Write the status if it differs from the observed one; return whether it was written."""
@@ -85,6 +92,15 @@ class Executor:
         except NotFound:
             claim = Claim(modes=None)
         self._intake.claim(owner, namespace, name, claim)
+
+    async def _read(self, owner: Object, pod: str, uid: str) -> None:
+        try:
+            log = await self._client.pod_log(
+                owner["metadata"]["namespace"], pod, CONTAINER, CANARY_LINES, size=CANARY_BYTES
+            )
+        except (NotFound, Rejected):  # the pod, or its container, is gone
+            log = ""
+        self._intake.canary(owner, uid, CanaryRows.read(log))
 
     async def _create(self, owner: Object, child: Object) -> None:
         resource, namespace = self._resources.of(child), child["metadata"]["namespace"]

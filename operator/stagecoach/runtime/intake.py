@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable
 from typing import Protocol
 
+from stagecoach.contract.reviews import CanaryRows
 from stagecoach.kinds.controller import Controller
 from stagecoach.kinds.plan import Key, Object, key_of
 from stagecoach.policies.sharing import Claim
@@ -57,6 +58,11 @@ class Intake:
     def claim(self, owner: Object, namespace: str, name: str, claim: Claim) -> None:
         """Take in what a claim is like, and reconcile the object that asked for it."""
         self._cache.set_claim(namespace, name, claim)
+        self._enqueue(key_of(owner))
+
+    def canary(self, owner: Object, pod_uid: str, rows: CanaryRows) -> None:
+        """Take in what a pod's log says of a canary, and reconcile the object that asked for it."""
+        self._cache.set_canary(pod_uid, rows)
         self._enqueue(key_of(owner))
 
     def child_deleted(self, resource: Resource, obj: Object) -> None:

@@ -15,6 +15,7 @@ from stagecoach.contract.access import ENVIRONMENT_VARIABLE, Access
 from stagecoach.contract.mounts import SCRATCH, secret_folder
 from stagecoach.policies import verdicts
 from stagecoach.policies.attempts import HOPELESS_FAILURES, TABLE, AttemptOutcome
+from stagecoach.policies.reviews import Standing
 from tests.integration.chart.conftest import Installer
 from tests.integration.chart.test_rights import OPERATOR
 from tests.integration.chart.tools import CHART, DOCUMENTS, REPOSITORY, Cluster, Object, template, walk
@@ -46,9 +47,11 @@ def installed(cluster: Cluster, module_installer: Installer) -> Cluster:
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.plural)
 def test_the_api_server_takes_the_example(installed: Cluster, kind: Kind) -> None:
     document = yaml.safe_dump(example(kind.model.__name__.lower()))
-    # The operator alone writes Evaluations.
-    account = installed.impersonating(OPERATOR) if kind.plural == "evaluations" else installed
-    account.kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", document=document)
+    # The operator alone writes Evaluations, and everybody decides in their own name.
+    accounts = {"evaluations": OPERATOR, "approvals": "qa@example.com"}
+    account = installed.impersonating(accounts.get(kind.plural, ""))
+    groups = ("--as-group=ml-leads", "--as-group=system:masters") if kind.plural == "approvals" else ()
+    account.kubectl("create", *groups, "--dry-run=server", "--validate=strict", "-f", "-", document=document)
 
 
 @pytest.mark.parametrize("part", [".", "base-model", "compare"])
@@ -56,6 +59,12 @@ def test_the_api_server_takes_what_people_copy(installed: Cluster, part: str) ->
     strictly = ("--server-side", "--dry-run=server", "--validate=strict")
     folder = REPOSITORY / "examples" / "support-desk" / part
     assert "(server dry run)" in installed.kubectl("apply", *strictly, "-n", "support", "-k", str(folder))
+
+
+def test_the_api_server_takes_the_gate_with_reviewers(installed: Cluster) -> None:
+    file = REPOSITORY / "examples" / "support-desk" / "reviewed-gate.yaml"
+    dry = ("--server-side", "--dry-run=server", "--validate=strict", "-n", "support")
+    assert "(server dry run)" in installed.kubectl("apply", *dry, "-f", str(file))
 
 
 def test_the_job_that_compares_is_that_of_the_example() -> None:
@@ -94,9 +103,14 @@ def test_every_reason_is_explained(kind: Kind) -> None:
     own |= {reason for policy in OWN_POLICIES.get(name, ()) for reason in _reasons(SOURCES / "policies" / policy)}
     shared = {*_reasons(SOURCES / "kinds" / "invalid.py"), *_reasons(SOURCES / "runtime")}
     outcomes = {str(outcome) for outcome in TABLE} - {str(AttemptOutcome.SUCCEEDED)}
+    refusals = REFUSALS
     if name == "evalgate":
         outcomes = set()  # it has no Jobs
         own |= {"ProjectMissing", "ProjectNotReady"}
+    elif name == "approval":
+        outcomes = set()  # nor has it anything to create
+        refusals = {"Forbidden"}
+        own |= set(Standing)
     else:
         shared |= set(_reasons(SOURCES / "policies" / "attempts.py"))
         assert "Unschedulable" in shared
@@ -108,7 +122,7 @@ def test_every_reason_is_explained(kind: Kind) -> None:
         shared -= {"Starting"}  # a project says Resolving
     elif name == "finetunerun":
         own |= HOPELESS_FAILURES
-    assert {reason for reason in own | shared | outcomes | REFUSALS if f"`{reason}`" not in page} == set()
+    assert {reason for reason in own | shared | outcomes | refusals if f"`{reason}`" not in page} == set()
     assert "InternalError" in shared
 
 

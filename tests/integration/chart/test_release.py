@@ -13,7 +13,7 @@ from tests.integration.support.eventually import eventually
 
 DEFINITIONS = {
     f"customresourcedefinition.apiextensions.k8s.io/{plural}.stagecoach.dev"
-    for plural in ("evalgates", "evaluations", "finetuneruns", "transformerprojects")
+    for plural in ("approvals", "evalgates", "evaluations", "finetuneruns", "transformerprojects")
 }
 MADE = ("deployment,service,serviceaccount,role,rolebinding", "-l", "app.kubernetes.io/managed-by=Helm")
 POLICIES = "validatingadmissionpolicies,validatingadmissionpolicybindings"
@@ -70,7 +70,10 @@ def test_install(cluster: Cluster, installer: Installer) -> None:
         "sc-stagecoach",
         "sc-stagecoach-view",
         "sc-stagecoach-edit",
+        "sc-stagecoach-admin",
+        "sc-stagecoach-reviewer",
         "sc-stagecoach-evaluations.restricted",
+        "sc-stagecoach-approvals.restricted",
     }
     assert cluster.names("crd") >= DEFINITIONS
     # The namespace refuses pods that are not restricted.

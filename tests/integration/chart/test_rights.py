@@ -121,6 +121,8 @@ def test_no_cluster_roles_for_named_namespaces(tmp_path: Path) -> None:
         ("annotate", "finetunerun", "any", "a=b", "-n", "team-a"),
         ("delete", "evaluation", "any", "-n", "team-a"),
         ("annotate", "evaluation", "any", "a=b", "-n", "team-a"),
+        ("delete", "approval", "any", "-n", "team-a"),
+        ("annotate", "approval", "any", "a=b", "-n", "team-a"),
     ],
     ids=" ".join,
 )
@@ -157,6 +159,8 @@ def test_people(installed: Cluster, role: str, expected: set[str]) -> None:
     # A controller of the control plane puts the rules together.
     wanted = {kind.plural: expected for kind in KINDS}
     wanted["evaluations"] = expected - {"create", "patch", "update"}
+    kept = {"delete", "deletecollection"} if role == "admin" else set()
+    wanted["approvals"] = {"get", "list", "watch"} | kept
     eventually(lambda: verbs() == wanted, what=f"{wanted} in role {role}")
 
 

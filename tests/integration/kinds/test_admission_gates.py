@@ -56,7 +56,7 @@ GATES = [
     ("several GPUs", put("resources.gpus", 2), "should be less than or equal to 1"),
     ("odd GPUs", put("resources.gpuResource", "gpu"), "must be <domain>/<name>, such as nvidia.com/gpu"),
     ("odd CPUs", put("resources.cpu", "two"), "must be a number of CPUs"),
-    ("a field that is not built", put("review", {"approvals": 1}), 'unknown field "spec.review"'),
+    ("a field that is not built", put("override", {"by": "a"}), 'unknown field "spec.override"'),
     ("no project", put("project", None), "spec.project: Required value"),
 ]  # fmt: skip
 
@@ -151,6 +151,100 @@ def test_a_verdict_is_final(kube: Kube, change: builders.Object) -> None:
     with pytest.raises(KubeError, match="a verdict is final"):
         kube.request("PUT", kube.path("Evaluation", name, "status"), whole)
     kube.delete("Evaluation", name)
+
+
+ASKED = {
+    "phase": "AwaitingReview",
+    "message": "It is good enough.",
+    "results": [{"criterion": "good", "outcome": "Passed", "scored": 150, "value": 0.9}],
+    "report": DECIDED["report"],
+    "review": {
+        "asked": builders.CREATED,
+        "rows": [{"row": "canary.csv:1", "input": "a", "expected": "b", "candidate": "b"}],
+        "approvals": [],
+    },
+}
+APPROVED = {"name": "fine", "uid": "u", "reviewer": "qa@example.com", "at": builders.CREATED}
+PASSED = {"phase": "Decided", "verdict": "Passed", "completionTime": builders.CREATED}
+
+
+def awaiting(kube: Kube, **review: object) -> str:
+    made = copy.deepcopy(gates.reviewed(**review))
+    made["metadata"] = {"name": made["metadata"]["name"], "namespace": kube.namespace}
+    name: str = kube.create(made)["metadata"]["name"]
+    kube.patch("Evaluation", name, {"status": ASKED}, "status")
+    return name
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"review": None},
+        {"review": {"asked": "2027-01-01T00:00:00Z"}},
+        {"review": {"rows": [ASKED["review"]["rows"][0] | {"candidate": "c"}]}},  # type: ignore[index]
+        {"review": {"rows": []}},
+        {"report": {"digest": builders.digest("d")}},
+        {"report": None},
+    ],
+)
+def test_what_people_are_asked_about_does_not_change(kube: Kube, change: builders.Object) -> None:
+    """VerdictIsFinal: the API server itself keeps what people looked at."""
+    name = awaiting(kube)
+    with pytest.raises(KubeError, match="what reviewers are asked about does not change"):
+        kube.patch("Evaluation", name, {"status": change}, "status")
+
+
+@pytest.mark.parametrize(
+    "review",
+    [
+        {},
+        {"approvals": [APPROVED]},
+        {
+            "approvals": [APPROVED, APPROVED | {"name": "other", "uid": "v"}],
+            "rejected": APPROVED | {"reason": "Row 3 is rude."},
+        },
+    ],
+)
+def test_nothing_passes_without_the_approvals(kube: Kube, review: builders.Object) -> None:
+    """VerdictIsFinal: nor does the API server take a Passed that people did not approve."""
+    name = awaiting(kube, approvals=2)
+    with pytest.raises(KubeError, match="nothing passes without the approvals that its review asks for"):
+        kube.patch("Evaluation", name, {"status": PASSED | {"review": review}}, "status")
+    whole = {"approvals": [APPROVED, APPROVED | {"name": "other", "uid": "v", "reviewer": "b"}]}
+    kube.patch("Evaluation", name, {"status": PASSED | {"review": whole}}, "status")
+    with pytest.raises(KubeError, match="a verdict is final"):
+        kube.patch("Evaluation", name, {"status": {"review": {"approvals": []}}}, "status")
+
+
+def test_an_evaluation_that_was_never_asked_about_does_not_pass_either(kube: Kube) -> None:
+    made = copy.deepcopy(gates.reviewed())
+    made["metadata"] = {"name": made["metadata"]["name"], "namespace": kube.namespace}
+    kube.create(made)
+    with pytest.raises(KubeError, match="nothing passes without the approvals that its review asks for"):
+        kube.patch("Evaluation", made["metadata"]["name"], {"status": DECIDED | PASSED}, "status")
+    kube.patch("Evaluation", made["metadata"]["name"], {"status": DECIDED}, "status")
+
+
+def test_the_largest_review_is_taken(kube: Kube) -> None:
+    name = awaiting(kube, approvals=8)
+    text = "\U0001f600" * 400
+    rows = [
+        {"row": f"{'x' * 100}{n}", "input": text, "expected": text, "candidate": text, "baseline": text}
+        for n in range(20)
+    ]
+    made = copy.deepcopy(kube.get("Evaluation", name))
+    kube.delete("Evaluation", name)
+    made["metadata"] = {"name": name, "namespace": kube.namespace}
+    kube.create(made)
+    counted = [
+        {"name": f"a{n}", "uid": f"u{n}", "reviewer": "r" * 256, "as": "g" * 256, "at": builders.CREATED}
+        | {"scores": [{"name": f"{'s' * 49}{m}", "score": 5} for m in range(8)]}
+        for n in range(8)
+    ]
+    told = ASKED | {"review": {"asked": builders.CREATED, "rows": rows, "approvals": counted}}
+    kube.patch("Evaluation", name, {"status": told}, "status")
+    kube.patch("Evaluation", name, {"status": PASSED}, "status")
+    kube.patch("Evaluation", name, {"status": {"observedGeneration": 1}}, "status")
 
 
 def test_the_largest_evaluation_is_taken(kube: Kube) -> None:

@@ -17,6 +17,7 @@ import pytest
 from stagecoach.api.crds import KINDS, Kind, definition
 from tests import builders
 from tests.cluster import ControlPlane
+from tests.integration.kinds import test_admission_approvals as reviews
 from tests.integration.kinds import test_admission_gates as admitted
 from tests.integration.kinds import test_admission_projects as projects
 from tests.integration.kinds import test_admission_runs as runs
@@ -65,7 +66,10 @@ def seeds(kind: Kind, namespace: str) -> list[builders.Object]:
         case "FineTuneRun":
             return [written(builders.run, namespace, change)["spec"] for change in RUNS]
         case "EvalGate":
-            return [written(builders.gate, namespace, change)["spec"] for change in admitted.TAKEN]
+            taken = [*admitted.TAKEN, reviews.reviewed(), reviews.WHOLE]
+            return [written(builders.gate, namespace, change)["spec"] for change in taken]
+        case "Approval":
+            return [written(builders.approval, namespace, change)["spec"] for change in reviews.TAKEN]
         case _:  # as if anybody might write them
             return [evaluation()["spec"], evaluation(criteria=[COMPARING])["spec"]]
 
@@ -222,6 +226,6 @@ def test_whatever_is_written_gets_an_answer(
     assert operator.metric("stagecoach_reconcile_errors_total", cause="InternalError") == 0
     assert not re.search("Observed a panic|panic'd", control_plane.log().read_text(errors="replace"))
     assert len(taken) > SPECS / 4, "enough of them are valid"
-    # An Evaluation is written by the operator: its schema has few rules.
-    least = SPECS / 6 if name == "Evaluation" else SPECS / 4
+    # An Evaluation is written by the operator, and an Approval has few fields: their schemas have few rules.
+    least = SPECS / 6 if name in ("Evaluation", "Approval") else SPECS / 4
     assert sum(created.codes.values()) - len(taken) > least, "and enough are not"

@@ -55,7 +55,13 @@ OF_RUNS = {
     "Failed": FAILED,
 }
 # One that can judge is as it should be, whatever the verdicts are.
-OF_GATES = {"Blocked": GOES_ON, "Incomplete": FAILED, "Judging": CURRENT, "Idle": CURRENT}
+OF_GATES = {
+    "Blocked": GOES_ON,
+    "Incomplete": FAILED,
+    "Judging": CURRENT,
+    "AwaitingReview": CURRENT,
+    "Idle": CURRENT,
+}
 
 
 def of_an_evaluation(status: builders.Object) -> Verdict:
@@ -65,11 +71,22 @@ def of_an_evaluation(status: builders.Object) -> Verdict:
     return CURRENT if status["verdict"] == "Passed" else FAILED
 
 
+class NoPhase(Enum):
+    """A decision is not in a phase: its reason says what became of it."""
+
+
+def of_an_approval(status: builders.Object) -> Verdict:
+    """One that counts for nothing needs somebody; one that is not weighed yet waits."""
+    told = {each["type"] for each in status.get("conditions", ())}
+    return FAILED if "Stalled" in told else GOES_ON if "Reconciling" in told else CURRENT
+
+
 CASES = {
     "TransformerProject": Case(resolved.Phase, lambda status: OF_PROJECTS[status["phase"]], scenes.PROJECTS),
     "FineTuneRun": Case(run_status.Phase, lambda status: OF_RUNS[status["phase"]], scenes.RUNS),
     "EvalGate": Case(gate_status.GatePhase, lambda status: OF_GATES[status["phase"]], gate_scenes.OF_GATES),
     "Evaluation": Case(evaluation_status.EvaluationPhase, of_an_evaluation, gate_scenes.EVALUATIONS),
+    "Approval": Case(NoPhase, of_an_approval, gate_scenes.OF_APPROVALS),
 }
 # What an operator says of an object that it cannot read, whatever the phase.
 UNREAD = {"InvalidSpec", "StatusUnknown"}
@@ -192,7 +209,9 @@ def test_what_is_being_deleted_goes(gitops: GitOps, worlds: dict[str, dict[str, 
 
 
 @pytest.mark.parametrize(
-    "written", [builders.project(), builders.run(), builders.gate(), evaluation()], ids=lambda each: each["kind"]
+    "written",
+    [builders.project(), builders.run(), builders.gate(), evaluation(), builders.approval()],
+    ids=lambda each: each["kind"],
 )
 def test_a_new_object_is_waited_for(gitops: GitOps, kube: Kube, written: builders.Object) -> None:
     """No operator runs here."""

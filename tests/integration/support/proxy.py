@@ -9,7 +9,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -37,7 +37,7 @@ class HoldingProxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run)
 
-    def __enter__(self) -> "HoldingProxy":
+    def __enter__(self) -> Self:
         self._thread.start()
         assert self._listening.wait(10)
         return self
@@ -80,7 +80,7 @@ class HoldingProxy:
         async with server:
             await self._stop.wait()
             self._cut()  # a TLS connection that is only closed waits for the other side's farewell
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.05)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host, port = self._server.hostname, self._server.port

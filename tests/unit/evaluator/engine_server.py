@@ -98,7 +98,7 @@ def broken_off(handler: "_Handler") -> None:
 
 def silent(handler: "_Handler") -> None:
     """Say nothing for longer than anybody waits."""
-    time.sleep(1.5)
+    time.sleep(3)
     hang_up(handler)
 
 

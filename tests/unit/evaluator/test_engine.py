@@ -28,7 +28,7 @@ SEE = "See kubectl logs pod -n team -c engine."
 def running() -> Iterator[tuple[Engine, Client]]:
     """An engine that serves `base`."""
     with engine_server.serving() as (engine, port):
-        yield engine, Client(port, seconds=0.5)
+        yield engine, Client(port, seconds=20)
 
 
 @pytest.fixture
@@ -120,6 +120,7 @@ AWAY = {
 @pytest.mark.parametrize("fault", AWAY.values(), ids=AWAY.keys())
 def test_what_may_pass_is_asked_again_once(running: tuple[Engine, Client], fault: engine_server.Fault) -> None:
     engine, client = running
+    client = Client(client.port, seconds=2) if fault is silent else client
     engine.faults = [fault]
     assert patience(client).ask("a row", lambda: client.complete("base", (7,))) == (5, 6, 2)
     engine.faults = [fault, fault]

@@ -5,18 +5,21 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from stagecoach.contract.evaluations import SuiteType
 from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE
 from stagecoach.contract.progress import DEADLINE_VARIABLE
 from stagecoach.contract.reports import Outcome, ProgressLine, Report
+from stagecoach.contract.reviews import CanaryRows, Review, Reviewer
 from stagecoach.contract.verdicts import Verdict
 from stagecoach_evaluator.__main__ import main
 from stagecoach_trainer import places
 
-from .conftest import HELD_OUT, Judging
+from .conftest import HELD_OUT, Judging, write
 
 torch = pytest.importorskip("torch", reason="needs the evaluator's libraries: runs inside the evaluator image")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -64,6 +67,28 @@ def test_an_evaluation_as_in_a_pod(judging: Judging) -> None:
         "Done",
     ]
     assert judging.judge() == report.evaluation.model_copy(update={"adopted": True})
+
+
+def test_rows_that_people_have_to_look_at_are_the_last_words(judging: Judging) -> None:
+    write(judging.project, "canary", [(f"hello! {text}", label) for text, label in HELD_OUT])
+    suites = (("held-out", "test", SuiteType.HELD_OUT), ("canary", "canary", SuiteType.CANARY))
+    reviewed = replace(judging, suites=suites).job()
+    review = Review(suite="canary", reviewers=(Reviewer(user="qa@example.com"),), approvals=1, valid_for="720h")
+    job = reviewed.model_copy(update={"inputs": reviewed.inputs.model_copy(update={"review": review})})
+    code, report, lines, log = ended(judging, started(judging, job.line()))
+    assert (code, report.outcome) == (0, Outcome.DONE), log
+    assert report.evaluation is not None
+    assert report.evaluation.verdict is Verdict.PASSED, report.evaluation
+    rows = CanaryRows.read("\n".join(lines))
+    assert report.evaluation.canary == rows.digest
+    assert lines[-len(rows.rows) :] == list(rows.lines())
+    assert [(row.input, row.expected) for row in rows.rows] == [(f"hello! {text}", label) for text, label in HELD_OUT]
+    assert all(row.candidate and row.baseline is None for row in rows.rows)
+
+    _, again, lines, _ = ended(judging, started(judging, job.line()))
+    assert again.evaluation is not None
+    assert again.evaluation.adopted
+    assert again.evaluation.canary == CanaryRows.read("\n".join(lines)).digest == rows.digest
 
 
 def test_wrong_input_is_told(judging: Judging) -> None:

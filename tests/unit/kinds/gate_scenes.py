@@ -4,13 +4,14 @@ import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from stagecoach.kinds.approval.reconcile import CONTROLLER as APPROVALS
 from stagecoach.kinds.evalgate.reconcile import CONTROLLER as GATES
 from stagecoach.kinds.finetunerun.reconcile import CONTROLLER as RUN_CONTROLLER
 from tests import builders
 from tests.unit.kinds import gates
 from tests.unit.kinds import test_evaluation as evaluations
 from tests.unit.kinds import test_finetunerun as runs
-from tests.unit.kinds.scenes import LATER, NO_NODE, Scene, made, rewritten, unread, waits
+from tests.unit.kinds.scenes import LATER, NO_NODE, Scene, made, rewritten, unread, waits, without_a_pod
 from tests.unit.kinds.world import World
 
 
@@ -82,6 +83,72 @@ def not_ready() -> builders.Object:
     return project
 
 
+def asked(**review: Any) -> World:
+    """Bring an Evaluation to where people are asked."""
+    here = gates.reviewed_world(**review)
+    evaluations.start(here)
+    evaluations.end(here, gates.canary_report())
+    here.reconcile()
+    return here
+
+
+def answered(review: dict[str, Any] | None = None, **decision: Any) -> World:
+    """Let somebody decide about it."""
+    here = asked(**review or {})
+    gates.approval(here, **decision)
+    here.reconcile()
+    return here
+
+
+def approval(
+    name: str = "fine", *, about: World | None = None, looks: bool = True, then: bool = True, **decision: Any
+) -> World:
+    """Return a decision, told after (`then`) its Evaluation was looked at, if it is at all."""
+    evaluation = about or asked()
+    made = gates.approval(evaluation, name, **decision)
+    here = World(APPROVALS, made, evaluation.project)
+    here.now = evaluation.now
+    here.twins = (evaluation,)
+    here.approvals = {each: other for each, other in evaluation.approvals.items() if each != name}
+    if looks and not then:
+        here.reconcile()
+    if looks:
+        evaluation.reconcile()
+    here.reconcile()
+    return here
+
+
+def approval_of_nothing() -> World:
+    return approval(looks=False, subject={"kind": "Evaluation", "name": "good-ffffffffffff"})
+
+
+def late_approval() -> World:
+    return approval("late", about=answered())
+
+
+def twice_by_one() -> World:
+    evaluation = answered({"approvals": 2})
+    evaluation.wait(1)
+    return approval("again", about=evaluation)
+
+
+def of_a_later_form(here: World) -> World:
+    """Let a later version of the operator have said something that this one cannot read."""
+    odd = here.status["conditions"][0] | {"type": "Weighed", "status": "Partly"}
+    return rewritten(here, conditions=[*here.status["conditions"], odd])
+
+
+def gate_that_awaits_review() -> World:
+    here = gate("first", project=gates.project_with_canary(), **gates.reviewed_spec())
+    [evaluation] = [twin for twin in here.twins if twin.stored["kind"] == "Evaluation"]
+    told = {"phase": "AwaitingReview", "review": {"asked": builders.CREATED, "rows": [], "approvals": []}}
+    evaluation.stored = evaluation.stored | {"status": told}
+    here.reconcile()
+    return here
+
+
+RUBRIC = {"rubric": [{"name": "fluency"}], "minScore": 4}
+BAD = [{"name": "fluency", "score": 1}]
 GOOD = builders.gate()["spec"]["criteria"][0]
 EVALUATIONS: Mapping[str, Scene] = {
     "Starting": judging,
@@ -89,6 +156,7 @@ EVALUATIONS: Mapping[str, Scene] = {
     "ProjectMissing": without_project,
     "ProjectChanged": lambda: without_project(lambda project: project["spec"]["data"]["sets"].pop()),
     "Unschedulable": lambda: judging(**NO_NODE),
+    "PodMissing": lambda: without_a_pod(gates.world()),
     "ImagePullFailed": lambda: judging(**waits("ImagePullBackOff")),
     "BadImage": lambda: judging(**waits("InvalidImageName")),
     "Running": lambda: evaluations.start(gates.world()),
@@ -99,6 +167,10 @@ EVALUATIONS: Mapping[str, Scene] = {
     "ReportUnknown": lambda: judged(LATER),
     "ReportInconsistent": lambda: judged(builders.evaluation_report(results=[])),
     "Passed": lambda: judged(builders.evaluation_report()),
+    "AwaitingReview": asked,
+    "Passed by people": answered,
+    "Rejected": lambda: answered(decision="Reject", reason="Row 3 is rude."),
+    "ScoreTooLow": lambda: answered(RUBRIC, scores=BAD),
     "CriterionFailed": lambda: judged(builders.evaluation_report("Failed")),
     "RowsLeaked": lambda: judged(builders.evaluation_report("Failed", leaked=1)),
     "MoreRowsNeeded": lambda: judged(builders.evaluation_report("Inconclusive")),
@@ -111,6 +183,7 @@ OF_GATES: Mapping[str, Scene] = {
     "NoCandidates": gate,
     "Judging": lambda: gate("first"),
     "Judged": gate_that_has_judged,
+    "AwaitingReview": gate_that_awaits_review,
     "NoneJudged": gate_with_other_data,
     "ProjectMissing": gate_without_project,
     "ProjectNotReady": lambda: gate("first", project=not_ready()),
@@ -123,4 +196,22 @@ OF_GATES: Mapping[str, Scene] = {
     "BoundIdle": lambda: gate("first", criteria=[GOOD | {"min": 0.0}]),
     "InvalidSpec": lambda: unread(gate("first"), later=True),
     "StatusUnknown": lambda: rewritten(gate("first"), judging="in another form"),
+}
+OF_APPROVALS: Mapping[str, Scene] = {
+    "Weighing": lambda: approval(looks=False),
+    "Counted": approval,
+    "Counted at last": lambda: approval(then=False),
+    "Rejected": lambda: approval(decision="Reject", reason="Row 3 is rude."),
+    "NoSuchEvaluation": approval_of_nothing,
+    "NotAwaiting": lambda: approval(about=gates.reviewed_world()),
+    "NotAwaiting where nobody is asked": lambda: approval(about=gates.world()),
+    "OtherRelease": lambda: approval(release=builders.digest("b")),
+    "NotAReviewer": lambda: approval(reviewer="editor@example.com"),
+    "Expired": lambda: approval(expires="2026-01-01T00:00:00Z"),
+    "UnknownRubric": lambda: approval(scores=BAD),
+    "ScoresMissing": lambda: approval(about=asked(**RUBRIC)),
+    "TwiceByOne": twice_by_one,
+    "AlreadyDecided": late_approval,
+    "InvalidSpec": lambda: unread(approval(), later=True),
+    "StatusUnknown": lambda: of_a_later_form(approval()),
 }

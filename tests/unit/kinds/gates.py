@@ -123,3 +123,51 @@ def world(obj: Object | None = None, project: Object | None = None) -> World:
     made = copy.deepcopy(obj or evaluation())
     made["metadata"] |= {"resourceVersion": "1", "creationTimestamp": builders.CREATED}
     return World(EVALUATIONS, made, builders.ready_project() if project is None else project)
+
+
+REVIEW = {"suite": "canary", "reviewers": [{"user": "qa@example.com"}, {"group": "ml-leads"}]}
+
+
+def project_with_canary() -> Object:
+    """Return a project that is ready and has rows for people to read."""
+    project = builders.ready_project()
+    project["spec"]["data"]["sets"].append({"name": "canary", "uri": "pvc://lake/desk/canary.csv", "split": "Canary"})
+    project["status"]["datasets"].append({"name": "canary", "digest": builders.digest("8"), "examples": 10})
+    return project
+
+
+def reviewed_spec(**review: Any) -> dict[str, Any]:
+    """Return the changes of a gate's spec that let people look at each release."""
+    suites = [*builders.gate()["spec"]["suites"], {"name": "canary", "dataset": "canary", "type": "Canary"}]
+    return {"suites": suites, "review": REVIEW | review}
+
+
+def reviewed(**review: Any) -> Object:
+    """Return an Evaluation that people have to look at, stored."""
+    hall = Hall(succeeded(), project_with_canary(), **reviewed_spec(**review))
+    hall.look()
+    [made] = hall.evaluations
+    return made
+
+
+def reviewed_world(**review: Any) -> World:
+    """Return it with its Jobs and pods."""
+    return world(reviewed(**review), project_with_canary())
+
+
+def canary_report(**changes: Any) -> Object:
+    """Return what an evaluation that passed by its criteria reports of rows for people."""
+    return builders.evaluation_report(canary=builders.canary_rows().digest, rows=160, **changes)
+
+
+def approval(here: World, name: str = "fine", **changes: Any) -> Object:
+    """Let somebody decide about the Evaluation now; it is there at once."""
+    stored = here.stored
+    spec = {
+        "subject": {"kind": "Evaluation", "name": stored["metadata"]["name"]},
+        "release": stored["spec"]["release"]["digest"],
+    }
+    made = builders.stored(builders.approval(name, **spec | changes), uid=f"uid-{name}-{len(here.history)}")
+    made["metadata"]["creationTimestamp"] = timestamp(here.now)
+    here.approvals[name] = made
+    return made

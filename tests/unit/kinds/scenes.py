@@ -120,6 +120,14 @@ def refused() -> World:
     return here
 
 
+def without_a_pod(here: World) -> World:
+    for _ in range(2):
+        here.reconcile()
+    here.wait(700)
+    here.reconcile()
+    return here
+
+
 def not_starting() -> World:
     here = made(runs.world())
     for pod in here.pod_objects.values():
@@ -213,6 +221,7 @@ RUNS: Mapping[str, Scene] = {
     "Unschedulable": lambda: made(runs.world(), **NO_NODE),
     "ImagePullFailed": lambda: made(runs.world(), **waits("ImagePullBackOff")),
     "PodRefused": refused,
+    "PodMissing": lambda: without_a_pod(runs.world()),
     "PodNotStarting": not_starting,
     "Running": running,
     "Running an import": lambda: running(imports.importing(**imports.TRAINED_ON)),

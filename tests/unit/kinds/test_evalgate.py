@@ -408,6 +408,17 @@ def test_what_is_being_judged_goes_on_while_the_gate_is_blocked() -> None:
     assert len(hall.status["judging"]) == 1
 
 
+def test_what_an_operator_told_and_did_not_live_to_make_is_told_once() -> None:
+    hall = Hall(succeeded("first", 1), succeeded("second", 2), maxConcurrent=2)
+    hall.look()
+    [made, other] = (item["metadata"]["name"] for item in hall.evaluations)
+    hall.remove("Evaluation", made)
+    hall.decide(other)
+    hall.look()
+    assert {item["metadata"]["name"] for item in hall.evaluations} == {made, other}
+    assert sum(made in message for _, message in hall.events) == 1
+
+
 def test_an_evaluation_that_somebody_deletes_is_made_again() -> None:
     hall = Hall(succeeded())
     hall.look()
@@ -478,7 +489,7 @@ def test_an_evaluation_that_is_held_up_is_named() -> None:
     hall.look()
     [made] = hall.evaluations
     told = hall.condition()["message"]
-    for reason in ("Starting", "Unschedulable", "Retrying", "PodRefused"):
+    for reason in ("Starting", "Unschedulable", "Retrying", "PodRefused", "PodMissing"):
         before = hall.get("Evaluation", made["metadata"]["name"])
         conditions = [{"type": "Ready", "status": "False", "reason": reason, "message": "So it is."}]
         after = before | {"status": {"phase": "Pending", "conditions": conditions}}

@@ -213,7 +213,7 @@ def judged() -> World:
     return here
 
 
-@pytest.mark.parametrize("changes", [{"phase": "AwaitingReview"}, {"verdict": "Overridden"}, {"mood": "good"}])
+@pytest.mark.parametrize("changes", [{"phase": "Overridden"}, {"verdict": "Overridden"}, {"mood": "good"}])
 def test_an_evaluation_that_is_decided_is_left_as_it_is(changes: builders.Object) -> None:
     here = judged()
     rewritten(here, **changes, conditions=[*here.status["conditions"], LATER])
@@ -223,7 +223,7 @@ def test_an_evaluation_that_is_decided_is_left_as_it_is(changes: builders.Object
     assert plan.create == ()
 
 
-@pytest.mark.parametrize("changes", [{"phase": "AwaitingReview"}, {"verdict": "AwaitingReview"}, {"attempt": "odd"}])
+@pytest.mark.parametrize("changes", [{"phase": "Overridden"}, {"verdict": "Overridden"}, {"attempt": "odd"}])
 def test_an_evaluation_that_is_not_waits_for_an_operator_that_knows_its_words(changes: builders.Object) -> None:
     here = judging()
     rewritten(here, **changes)
@@ -261,10 +261,37 @@ def test_an_evaluation_that_asks_for_what_is_not_known_yet_is_not_judged_without
     assert not here.creations
 
 
+def test_what_is_not_known_stays_in_the_status_of_a_review() -> None:
+    here = gates.reviewed_world()
+    evaluations.start(here)
+    evaluations.end(here, gates.canary_report())
+    here.reconcile()
+    changed = copy.deepcopy(here.status)
+    for part in (changed, changed["review"], changed["review"]["rows"][0]):
+        part["later"] = [1]
+    rewritten(here, **changed)
+    gates.approval(here)
+    before = here.status
+    here.reconcile()
+    assert here.status["verdict"] == "Passed"
+    assert lost(before, here.status) == []
+
+
+def test_an_approval_that_says_what_is_not_known_yet_lets_nothing_pass() -> None:
+    here = gates.reviewed_world()
+    evaluations.start(here)
+    evaluations.end(here, gates.canary_report())
+    here.reconcile()
+    gates.approval(here, conditions=["after the holidays"])
+    here.reconcile()
+    assert here.status["phase"] == "AwaitingReview"
+    assert "verdict" not in here.status
+
+
 def test_what_is_not_known_stays_in_the_status_of_a_gate() -> None:
     hall = gates.Hall(gates.succeeded())
     hall.look()
-    changed = copy.deepcopy(hall.status) | {"phase": "AwaitingReview", "later": [1]}
+    changed = copy.deepcopy(hall.status) | {"phase": "Overridden", "later": [1]}
     changed["conditions"].append(copy.deepcopy(LATER))
     changed["verdicts"]["later"] = 1
     hall.put(hall.gate | {"status": changed})

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from stagecoach.contract.reports import Progress
+from stagecoach.contract.reviews import CanaryRows
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.plan import Key, Object, Plan, key_of
 from stagecoach.kinds.registry import CONTROLLERS
@@ -76,6 +77,9 @@ class World:
         self.modes: tuple[str, ...] | None = ("ReadWriteMany",)  # of all claims
         self.seen_claims: dict[str, Claim] = {}
         self.warnings: dict[str, str] = {}
+        self.logged: CanaryRows = builders.canary_rows()  # in the logs of all pods
+        self.canaries: dict[str, CanaryRows] = {}  # what was read of them, by the pod's uid
+        self.approvals: dict[str, Object] = {}
         self.checkpoint: int | None = None  # of the newest progress line
         self.loss: float | None = None  # of the same
         self.twins: tuple[
@@ -102,11 +106,12 @@ class World:
         return read(found) if found else None
 
     def referrers(self, key: Key) -> Iterable[Object]:
-        stored = [world.stored for world in (self, *self.twins)]
+        stored = [*(world.stored for world in (self, *self.twins)), *self.approvals.values()]
         return [item for item in stored if key in REFERENCES[item["kind"]](item)]
 
     def everything(self) -> Iterable[Object]:
-        return [item for item in (self.project, *(world.stored for world in (self, *self.twins))) if item]
+        own = (self.project, *(world.stored for world in (self, *self.twins)), *self.approvals.values())
+        return [item for item in own if item]
 
     def jobs(self, uid: str) -> Sequence[Object]:
         owner = next(world for world in (self, *self.twins) if world.stored["metadata"]["uid"] == uid)
@@ -129,6 +134,9 @@ class World:
 
     def warning(self, pod_uid: str) -> str | None:
         return self.warnings.get(pod_uid)
+
+    def canary(self, pod_uid: str) -> CanaryRows | None:
+        return self.canaries.get(pod_uid)
 
     # What the operator does.
 
@@ -184,6 +192,7 @@ class World:
             self._create(child, late=late)
         writes -= len(plan.create)
         self.seen_claims = {name: Claim(self.modes) for _, name in plan.look if writes > 0}
+        self.canaries = {plan.read[1]: self.logged} if plan.read and writes > 0 else {}
 
     def _write_status(self, seen: Object, status: Object) -> bool:
         if seen["metadata"]["resourceVersion"] != self.stored["metadata"]["resourceVersion"]:

@@ -169,6 +169,10 @@ WAITING = [
     ("job deleted, its pod waits", observe(deleted(pod("Pending", node="", **condition("PodScheduled", "False", "0/1 nodes"))), None), "Starting", "being made"),
     ("job deleted, its pod ends", observe(deleted(pod("Failed", **never_started())), None), "Starting", "being made"),
     ("made again, old pod ends", observe(deleted(pod("Failed", **never_started()))), "Starting", "no pod yet"),
+    ("no pod for long", observe(None, JobState("run-abc-1", finished=False, since=LONG_AGO.isoformat())), "PodMissing", "Kubernetes does not say why. See whether other Jobs"),
+    ("no pod for long, refused", observe(None, JobState("j", finished=False, since=LONG_AGO.isoformat()), warning="exceeded quota"), "PodRefused", "exceeded quota"),
+    ("no pod for long, not admitted", observe(None, JobState("j", finished=False, suspended=True, since=LONG_AGO.isoformat())), "WaitingForQueue", "somebody to release it"),
+    ("its pod ran, and is looked for", observe(None, JobState("j", finished=False, since=LONG_AGO.isoformat()), started=True), "Starting", "no pod yet"),
     ("pod refused", observe(None, warning="exceeded quota"), "PodRefused", "exceeded quota"),
     ("unschedulable", observe(pod("Pending", node="", **condition("PodScheduled", "False", "0/1 nodes"))), "Unschedulable", "0/1 nodes"),
     ("a claim that is missing", observe(pod("Pending", node="", **condition("PodScheduled", "False", 'persistentvolumeclaim "models" not found.'))), "Unschedulable", '"models" not found. Create the claim \'models\', or correct the URI'),
@@ -222,6 +226,13 @@ def test_a_job_is_finished_by_its_conditions() -> None:
     job = {"metadata": {"name": "j"}, "status": {"conditions": [{"type": "Failed", "status": "True", "message": "m"}]}}
     assert job_state(job) == JobState("j", finished=True, message="m")
     assert not job_state({"metadata": {"name": "j"}}).finished
+
+
+def test_a_job_may_have_a_pod_since_it_was_made_or_released() -> None:
+    made = {"metadata": {"name": "j", "creationTimestamp": "2026-01-02T03:00:00Z"}}
+    assert job_state(made).since == "2026-01-02T03:00:00Z"
+    released = {"type": "Suspended", "status": "False", "lastTransitionTime": "2026-01-02T05:00:00Z"}
+    assert job_state(made | {"status": {"conditions": [released]}}).since == "2026-01-02T05:00:00Z"
 
 
 def test_retries_wait_longer_each_time_and_not_for_ever() -> None:

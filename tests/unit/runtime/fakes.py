@@ -7,7 +7,7 @@ from stagecoach.kinds.controller import OWNER_KIND, OWNER_NAME, OWNER_UID, REPOR
 from stagecoach.kinds.plan import Key, Object, Plan, key_of
 from stagecoach.kinds.view import View
 from stagecoach.runtime.errors import AlreadyExists, Conflict, NotFound
-from stagecoach.runtime.resources import Resource
+from stagecoach.runtime.resources import PODS, Resource
 
 NAMESPACE = "ns"
 
@@ -82,6 +82,7 @@ class FakeServer:
         self.bodies: list[Object] = []
         self.version = 100
         self.failures: dict[str, list[BaseException]] = {}
+        self.logs: dict[str, str] = {}
 
     def add(self, obj: Object) -> Object:
         self.objects[obj["kind"], obj["metadata"]["name"]] = obj
@@ -126,6 +127,12 @@ class FakeServer:
         if found["metadata"]["uid"] != uid:
             raise Conflict("another object", 409)
         del self.objects[resource.kind, name]
+
+    async def pod_log(self, _namespace: str, name: str, _container: str, _lines: int, size: int = 0) -> str:
+        self._note("log", PODS, name)
+        if name not in self.logs:
+            raise NotFound("no such pod", 404)
+        return self.logs[name][-size:]
 
     def _note(self, verb: str, resource: Resource, name: str, body: Object | None = None) -> None:
         if self.failures.get(verb):

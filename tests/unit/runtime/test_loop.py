@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
+from stagecoach.contract.reviews import CanaryRows
 from stagecoach.kinds.controller import OWNER_UID, Settings
 from stagecoach.kinds.plan import Event, Object, Plan
 from stagecoach.policies.sharing import Claim
 from stagecoach.runtime import metrics
 from stagecoach.runtime.backoff import Backoff
 from stagecoach.runtime.cache import Cache
-from stagecoach.runtime.errors import Conflict, Forbidden, Rejected, ServerError, Throttled, Unreachable
+from stagecoach.runtime.errors import Conflict, Forbidden, NotFound, Rejected, ServerError, Throttled, Unreachable
 from stagecoach.runtime.executor import Executor
 from stagecoach.runtime.intake import Intake
 from stagecoach.runtime.lease import Leadership
@@ -22,6 +23,7 @@ from stagecoach.runtime.loop import Loop
 from stagecoach.runtime.queue import WorkQueue
 from stagecoach.runtime.recorder import Recorder
 from stagecoach.runtime.resources import CLAIMS, Resources
+from tests import builders
 from tests.unit.runtime.fakes import NAMESPACE, Clock, FakeServer, Woken, controller, key, toy
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -149,6 +151,38 @@ async def test_a_claim_that_a_plan_asks_for_is_looked_at_and_known_for_a_while()
     assert world.cache.claim("elsewhere", "store") is None
     world.clock.now += 100
     assert world.cache.claim(NAMESPACE, "store") is None, "it may be another by now"
+
+
+async def test_the_rows_in_a_log_that_a_plan_asks_for_are_read_and_known_for_a_while() -> None:
+    rows = builders.canary_rows()
+
+    def decide(_: Object) -> Plan:
+        return Plan(read=("p", "uid-p")) if world.cache.canary("uid-p") is None else Plan()
+
+    world = World(decide)
+    world.server.logs["p"] = "\n".join(["asking", *rows.lines(), "farewell"])
+    world.see(toy("a"))
+    assert await world.settle() == 2  # once more when they are there
+    assert world.cache.canary("uid-p") == rows
+    world.clock.now += 100
+    assert world.cache.canary("uid-p") is None
+
+
+@pytest.mark.parametrize("error", [NotFound("gone", 404), Rejected("no host assigned", 400)])
+async def test_a_log_that_is_gone_has_no_rows(error: BaseException) -> None:
+    world = World(lambda _: Plan(read=("p", "uid-p")) if world.cache.canary("uid-p") is None else Plan())
+    world.server.fail("log", error)
+    world.see(toy("a"))
+    assert await world.settle() == 2
+    assert world.cache.canary("uid-p") == CanaryRows(rows=())
+
+
+async def test_a_log_that_nobody_can_read_now_is_asked_for_again() -> None:
+    world = World(lambda _: Plan(read=("p", "uid-p")) if world.cache.canary("uid-p") is None else Plan())
+    world.server.fail("log", ServerError("the node does not answer", 502))
+    world.see(toy("a"))
+    await world.settle()
+    assert world.cache.canary("uid-p") is None
 
 
 async def test_a_refused_status_write_ends_the_plan() -> None:

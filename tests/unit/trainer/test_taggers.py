@@ -91,7 +91,8 @@ RUNS: dict[str, tuple[str, Callable[[Project], Project], Method, dict[str, Any]]
 
 def real_tokenizer(kind: str) -> Any:
     """Return a tokenizer of each way to tell where tokens are."""
-    tokenizers = pytest.importorskip("tokenizers", reason="needs the trainer's libraries")
+    pytest.importorskip("transformers", reason="needs the trainer's libraries")
+    import tokenizers
     from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 

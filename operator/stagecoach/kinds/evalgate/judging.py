@@ -134,6 +134,7 @@ def _case(
             suites=_suites(gate, project),
             criteria=[item.model_copy(update={"outcome": None}) for item in gate.spec.criteria],
             min_scored=gate.spec.min_scored,
+            review=gate.spec.review,
             trained_on=_trained_on(words, run, project),
             storage=inputs.storage,
             image=settings.evaluator_image,

@@ -13,7 +13,7 @@ from stagecoach.kinds.evalgate.faults import fault
 from stagecoach.kinds.evalgate.judging import Case
 from stagecoach.kinds.evalgate.neighbours import references, wakes
 from stagecoach.kinds.evalgate.observe import Observed, observe
-from stagecoach.kinds.evaluation.neighbours import going_on
+from stagecoach.kinds.evaluation.neighbours import measured
 from stagecoach.kinds.invalid import unreadable
 from stagecoach.kinds.plan import Event, Object, Plan
 from stagecoach.kinds.view import View
@@ -47,13 +47,19 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     unjudged += [UnjudgedRun(run=name, reason="RunUnknown", message=LATER) for name in observed.unreadable]
     unjudged += [_taken(case) for case in wanted if _is_taken(case, known)]
     to_judge = [case for case in wanted if case.name not in known]
-    free = gate.spec.max_concurrent - sum(map(going_on, known.values()))
+    free = gate.spec.max_concurrent - sum(not measured(each) for each in known.values())
     begun, waiting = to_judge[: max(0, free)], to_judge[max(0, free) :]
     made = {case.name: judging.evaluation(gate, case) for case in begun}
     told = status.judging(
         gate, {**known, **made}, [case.run.metadata.name for case in waiting], unjudged, len(wanted), now
     )
-    events = [Event("Judging", f"Evaluation {case.name} judges run {case.spec.run}.") for case in begun]
+    # An operator that died before it made them has told of these.
+    told_of = {item.evaluation for item in gate.status.judging}
+    events = [
+        Event("Judging", f"Evaluation {case.name} judges run {case.spec.run}.")
+        for case in begun
+        if case.name not in told_of
+    ]
     before = {(item.run, item.reason) for item in gate.status.unjudged}
     events += [
         Event(item.reason, f"Run {item.run} cannot be judged: {item.message}", warning=True)

@@ -7,17 +7,19 @@ from typing import Any
 
 from stagecoach.api.evalgate import EvalGate
 from stagecoach.api.gate_status import (
+    MAX_CANDIDATES,
     MAX_JUDGING,
     EvalGateStatus,
     GatePhase,
     JudgedRun,
     LatestVerdict,
+    ReviewedRun,
     UnjudgedRun,
     Verdicts,
     WaitingRun,
 )
 from stagecoach.kinds.conditions import Fact, dated, in_progress, ready, stalled
-from stagecoach.kinds.evaluation.neighbours import going_on, held_up
+from stagecoach.kinds.evaluation.neighbours import awaits_review, held_up, measured
 from stagecoach.kinds.plan import Object
 
 
@@ -39,26 +41,38 @@ def judging(
     now: datetime,
 ) -> Object:
     """Candidates are judged, or all that can be judged are."""
-    busy = any(map(going_on, evaluations.values()))
-    phase = GatePhase.JUDGING if busy else GatePhase.IDLE
+    busy = not all(map(measured, evaluations.values()))
+    asked = [name for name, raw in sorted(evaluations.items()) if awaits_review(raw)]
+    phase = GatePhase.JUDGING if busy else GatePhase.AWAITING_REVIEW if asked else GatePhase.IDLE
     listed = [WaitingRun(run=name) for name in waiting]
-    facts = _ready(_held_up(evaluations), busy=busy, waiting=len(waiting), unjudged=unjudged, candidates=candidates)
+    held_up = _held_up(evaluations) + _asked(asked)
+    facts = _ready(held_up, busy=busy, asked=asked, waiting=len(waiting), unjudged=unjudged, candidates=candidates)
     return _status(gate, evaluations, phase, facts, now, waiting=listed, unjudged=unjudged)
 
 
 def _ready(
-    held_up: str, *, busy: bool, waiting: int, unjudged: Sequence[UnjudgedRun], candidates: int
+    held_up: str, *, busy: bool, asked: Sequence[str], waiting: int, unjudged: Sequence[UnjudgedRun], candidates: int
 ) -> tuple[Fact, ...]:
     skipped = f" {len(unjudged)} cannot be judged, see status.unjudged." if unjudged else ""
     if busy:
         more = f"; {waiting} more wait" if waiting else ""
         return ready("Judging", f"Candidates are being judged{more}, see status.judging.{held_up}{skipped}")
+    if asked:
+        return ready("AwaitingReview", f"{held_up.strip()}{skipped}")
     if not candidates and unjudged:
         told = f"No candidate can be judged: correct what status.unjudged says of {_names(unjudged)}."
         return ready("NoneJudged", told)
     if not candidates:
         return ready("NoCandidates", "No FineTuneRun of purpose Candidate has succeeded yet: the first is judged then.")
     return ready("Judged", f"The newest candidates that can be judged have a verdict.{skipped}")
+
+
+def _asked(names: Sequence[str]) -> str:
+    """Return which Evaluations people have to decide about, if any."""
+    if not names:
+        return ""
+    more = f" and {len(names) - 1} more await" if len(names) > 1 else " awaits"
+    return f" Evaluation {names[0]}{more} review: its message says who decides, and how; see status.reviewing."
 
 
 def _names(unjudged: Sequence[UnjudgedRun]) -> str:
@@ -89,6 +103,7 @@ def _status(
         "verdicts": _verdicts(evaluations),
         "latest": _latest(evaluations),
         "judging": _judging(evaluations),
+        "reviewing": _reviewing(evaluations),
     }
     told: EvalGateStatus = gate.status.model_copy(update=update | changes)
     return told.document()
@@ -116,5 +131,14 @@ def _verdict(raw: Object) -> str:
 
 
 def _judging(evaluations: Mapping[str, Object]) -> list[JudgedRun]:
-    busy = [JudgedRun(run=raw["spec"]["run"], evaluation=name) for name, raw in evaluations.items() if going_on(raw)]
+    busy = [
+        JudgedRun(run=raw["spec"]["run"], evaluation=name) for name, raw in evaluations.items() if not measured(raw)
+    ]
     return sorted(busy, key=lambda item: item.evaluation)[:MAX_JUDGING]
+
+
+def _reviewing(evaluations: Mapping[str, Object]) -> list[ReviewedRun]:
+    asked = [
+        ReviewedRun(run=raw["spec"]["run"], evaluation=name) for name, raw in evaluations.items() if awaits_review(raw)
+    ]
+    return sorted(asked, key=lambda item: item.evaluation)[:MAX_CANDIDATES]

@@ -6,8 +6,9 @@ from stagecoach.api.candidates import InferenceEngine, InferencePrecision, Promp
 from stagecoach.api.data import DataSet
 from stagecoach.api.evalgate import Criterion
 from stagecoach.api.evaluation import Evaluation, EvaluationSpec, JudgedBase
+from stagecoach.api.review import Review
 from stagecoach.api.transformerproject import TransformerProject
-from stagecoach.contract import evaluations
+from stagecoach.contract import evaluations, reviews
 from stagecoach.contract.evaluations import EvaluateJob, EvaluationInputs, in_order
 from stagecoach.contract.inputs import AnyColumns, BaseInput, DataInput, LabelsInput
 from stagecoach.contract.jobs import DataSource, ModelSource, Owner
@@ -85,6 +86,7 @@ def inputs(spec: EvaluationSpec, project: TransformerProject) -> EvaluationInput
         ),
         min_scored=spec.min_scored,
         trained_on=None if given is None else in_order(known),
+        review=_review(spec.review) if spec.review else None,
     )
 
 
@@ -137,6 +139,20 @@ def asked(spec: EvaluationSpec) -> verdicts.Asked:
         suites=len(spec.suites),
         min_scored=spec.min_scored,
         knows_training_data=bool(spec.trained_on),
+        reviewed=spec.review is not None,
+    )
+
+
+def _review(given: Review) -> reviews.Review:
+    """Return what is asked of people, in one order: it decides nothing."""
+    named = (reviews.Reviewer(user=each.user, group=each.group) for each in given.reviewers)
+    return reviews.Review(
+        suite=given.suite,
+        reviewers=tuple(sorted(named, key=lambda each: (each.user or "", each.group or ""))),
+        approvals=given.approvals,
+        valid_for=given.valid_for,
+        rubric=tuple(sorted(each.name for each in given.rubric or ())),
+        min_score=given.min_score,
     )
 
 

@@ -9,6 +9,7 @@ HELD_UP = {
     "Forbidden",
     "ImagePullFailed",
     "NameTaken",
+    "PodMissing",
     "PodNotStarting",
     "PodRefused",
     "ProjectMissing",
@@ -49,6 +50,16 @@ def going_on(raw: Object) -> bool:
     return not decided(raw) and "deletionTimestamp" not in raw["metadata"]
 
 
+def awaits_review(raw: Object) -> bool:
+    """Whether people have to decide about an Evaluation: all is measured, and stored."""
+    return going_on(raw) and "review" in raw.get("status", {})
+
+
+def measured(raw: Object) -> bool:
+    """Whether all that an Evaluation computes is computed, or will never be."""
+    return not going_on(raw) or awaits_review(raw)
+
+
 def held_up(raw: Object) -> str:
     """Return for what an Evaluation waits that may need somebody, in one word, or nothing."""
     status = raw.get("status", {})
@@ -60,24 +71,43 @@ def held_up(raw: Object) -> str:
 def elder(view: View, raw: Object) -> str | None:
     """Return the eldest other Evaluation of the same release that has no verdict yet, if it is elder than this."""
     own = raw["metadata"]["name"]
-    others = [item for item in view.referrers(release_key(raw)) if item["metadata"]["name"] != own and going_on(item)]
+    others = [
+        item for item in view.referrers(release_key(raw)) if item["metadata"]["name"] != own and not measured(item)
+    ]
     first = min(others, key=_order, default=None)
     return first["metadata"]["name"] if first and _order(first) < _order(raw) else None
 
 
 def wakes(_key: Key, view: View, before: Object | None, after: Object | None) -> tuple[Key, ...]:
-    """Return for whom it counts that an Evaluation came, waits, was decided or went: its gate, and who waits."""
-    if _told(before) == _told(after):
-        return ()
+    """Return for whom it counts that an Evaluation came, waits, was decided or went.
+
+    Its gate, who waits for it, and the decisions about it.
+    """
     states = [raw for raw in (before, after) if raw is not None]
-    waiting = [item for raw in states for item in view.referrers(release_key(raw)) if going_on(item)]
-    return (*map(gate_key, states), *map(key_of, waiting))
+    woken: list[Key] = []
+    if _told(before) != _told(after):
+        woken += map(gate_key, states)
+        woken += [key_of(item) for raw in states for item in view.referrers(release_key(raw)) if going_on(item)]
+    if _of_review(before) != _of_review(after):
+        woken += [key_of(item) for item in view.referrers(key_of(states[0])) if item["kind"] == "Approval"]
+    return tuple(woken)
 
 
 def _told(raw: Object | None) -> tuple[object, ...] | None:
     if raw is None:
         return None
-    return raw["metadata"]["uid"], going_on(raw), raw.get("status", {}).get("verdict"), held_up(raw)
+    verdict = raw.get("status", {}).get("verdict")
+    return raw["metadata"]["uid"], going_on(raw), verdict, held_up(raw), awaits_review(raw)
+
+
+def _of_review(raw: Object | None) -> tuple[object, ...] | None:
+    """Return what is said of an Approval."""
+    if raw is None:
+        return None
+    status = raw.get("status", {})
+    review = status.get("review", {})
+    counted = [each["uid"] for each in review.get("approvals", ())]
+    return raw["metadata"]["uid"], status.get("verdict"), review.get("asked"), counted
 
 
 def _order(raw: Object) -> tuple[str, str]:

@@ -5,11 +5,13 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
+from stagecoach.api.approval import Approval
 from stagecoach.api.evaluation import Evaluation
 from stagecoach.api.transformerproject import TransformerProject
+from stagecoach.contract.reviews import CanaryRows
 from stagecoach.kinds.children import Child, child, ending, pods_of, unfinished
 from stagecoach.kinds.evaluation.neighbours import elder, project_key
-from stagecoach.kinds.plan import Object
+from stagecoach.kinds.plan import Object, key_of
 from stagecoach.kinds.view import View
 
 
@@ -24,6 +26,9 @@ class Observed:
     stopping: bool  # a pod of an attempt that has ended still runs
     ending: bool  # a pod whose program has ended goes on, because of what was injected beside it
     elder: str | None  # another Evaluation that asks the same release, and goes first
+    approvals: tuple[Approval, ...] = ()  # decisions of people about it
+    unread: tuple[str, ...] = ()  # those that a later version of the operator would understand
+    canary: CanaryRows | None = None  # in the log of the current attempt's pod; None: it was not read lately
 
 
 def observe(view: View, raw: Object, now: datetime) -> Observed:
@@ -31,15 +36,36 @@ def observe(view: View, raw: Object, now: datetime) -> Observed:
     evaluation = Evaluation.model_validate(raw)
     uid, attempt = evaluation.metadata.uid, evaluation.status.attempt
     pods = pods_of(view, uid)
+    current = child(view, uid, attempt.job, pods) if attempt else Child()
+    approvals, unread = approvals_of(view, raw)
     return Observed(
         evaluation=evaluation,
         project=_project(view, raw),
         unfinished=unfinished(view, uid, pods, now),
-        current=child(view, uid, attempt.job, pods) if attempt else Child(),
+        current=current,
         stopping=any(pod.phase == "Running" and not pod.ended for pod in pods),
         ending=ending(pods),
         elder=elder(view, raw),
+        approvals=approvals,
+        unread=unread,
+        canary=view.canary(current.pod.uid) if current.pod else None,
     )
+
+
+def approvals_of(view: View, raw: Object) -> tuple[tuple[Approval, ...], tuple[str, ...]]:
+    """Return the decisions about an Evaluation, and the names of those that cannot be read."""
+    read: list[Approval] = []
+    unread: list[str] = []
+    for each in view.referrers(key_of(raw)):
+        if each["kind"] != "Approval":
+            continue
+        try:
+            found = view.read(key_of(each), Approval.model_validate)
+        except ValidationError:
+            unread.append(each["metadata"]["name"])
+            continue
+        read += [found] if found else []
+    return tuple(read), tuple(sorted(unread))
 
 
 def _project(view: View, raw: Object) -> TransformerProject | None:

@@ -21,7 +21,7 @@ from stagecoach.contract.verdicts import EvaluationReport, Verdict
 from stagecoach.kinds import claims, small_jobs
 from stagecoach.kinds.children import begun, taken_back
 from stagecoach.kinds.controller import Controller, Settings
-from stagecoach.kinds.evaluation import attempts, document, status
+from stagecoach.kinds.evaluation import attempts, document, reviewing, status
 from stagecoach.kinds.evaluation.neighbours import references, wakes
 from stagecoach.kinds.evaluation.observe import Observed, observe
 from stagecoach.kinds.evaluation.rest import rests
@@ -45,6 +45,8 @@ from stagecoach.policies.attempts import (
 from stagecoach.policies.pods import SETTLING
 
 PATIENCE = 30.0
+# A node that does not answer may come back; by then another pod has told the same.
+LOG_PATIENCE = timedelta(minutes=10)
 AGAIN = "To have it judged again: kubectl delete eval {name} -n {namespace}; the gate makes another."
 # Where the advice for runs does not fit.
 ADVICE = {
@@ -79,6 +81,10 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
         again = PATIENCE if observed.stopping else None
         told = status.ended(evaluation, now)
         return Plan(status=told, delete=attempts.left_over(observed), requeue_after=again)
+    asked, review = reviewing.question(evaluation), evaluation.status.review
+    if asked is not None and review is not None:
+        plan = reviewing.decide(observed, asked, review, now)
+        return plan.within(PATIENCE) if observed.stopping else plan
     attempt = evaluation.status.attempt
     if attempt is None:
         return _first(observed, now)
@@ -218,7 +224,10 @@ def _ended(observed: Observed, attempt: Attempt, end: Ended, now: datetime) -> P
     words = end.words(ADVICE | {AttemptOutcome.REPORT_UNKNOWN: other_version(image, "evaluator")})
     changes = attempts.closed(evaluation, attempt, end, words, now)
     if end.outcome is AttemptOutcome.SUCCEEDED:
-        return _reported(evaluation, end.report.evaluation if end.report else None, now, **changes)
+        found = end.report.evaluation if end.report else None
+        if found is not None and _is_to_review(evaluation, found):
+            return _shown(observed, attempt, end, found, now)
+        return _reported(evaluation, found, now, **changes)
     reason = end.reason or str(end.outcome)
     if not end.retried:
         return _given_up(evaluation, reason, f"{words} {_again_by(evaluation)}", now, **changes)
@@ -231,6 +240,35 @@ def _ended(observed: Observed, attempt: Attempt, end: Ended, now: datetime) -> P
         return _given_up(evaluation, "NoProgress", message, now, **changes)
     told = status.pending(evaluation, "Retrying", _follows(attempt.number, reason, words), now, **changes)
     return Plan(status=told, events=(Event(reason, f"Attempt {attempt.number}: {words}", warning=True),))
+
+
+def _is_to_review(evaluation: Evaluation, found: EvaluationReport) -> bool:
+    """Whether people have to look at it, and can: the report is believed."""
+    wanted = evaluation.spec.review is not None and found.verdict is Verdict.PASSED
+    return wanted and verdicts.inconsistency(found, document.asked(evaluation.spec)) is None
+
+
+def _shown(observed: Observed, attempt: Attempt, end: Ended, found: EvaluationReport, now: datetime) -> Plan:
+    """Ask people, with the rows in the pod's log. Without these another pod tells them again: nothing is computed."""
+    evaluation, pod, rows = observed.evaluation, observed.current.pod, observed.canary
+    review = evaluation.spec.review
+    if pod is None or review is None:
+        raise AssertionError("a report is that of a pod, and somebody is asked")
+    late = bool(end.finished) and now - datetime.fromisoformat(end.finished) > LOG_PATIENCE
+    if rows is None and not late:
+        return Plan(read=(pod.name, pod.uid))
+    if rows is None or not rows.rows or rows.digest != found.canary:
+        lost = Ended(
+            AttemptOutcome.POD_LOST,
+            f"The rows to review are not in the log of {pod.title}, as its report has them.",
+            started=end.started,
+            finished=end.finished,
+        )
+        return _ended(observed, attempt, lost, now)
+    changes = attempts.closed(evaluation, attempt, end, "", now)
+    words = reviewing.asks(evaluation, review)
+    event = Event("AwaitingReview", f"Release {short(evaluation.spec.release.digest)}: {words}")
+    return Plan(status=status.asked(evaluation, found, rows, words, now, **changes), events=(event,))
 
 
 def _reported(evaluation: Evaluation, found: EvaluationReport | None, now: datetime, **changes: Any) -> Plan:

@@ -6,13 +6,16 @@ from typing import Any
 
 from stagecoach.api.evaluation import Evaluation
 from stagecoach.api.evaluation_status import (
+    CanaryRow,
     EvaluationPhase,
     EvaluationStatus,
     EvaluationVerdict,
     Report,
     Result,
+    ReviewStatus,
 )
 from stagecoach.contract.layout import evaluation_folder
+from stagecoach.contract.reviews import CanaryRows
 from stagecoach.contract.times import timestamp
 from stagecoach.contract.verdicts import EvaluationReport
 from stagecoach.kinds.conditions import Fact, dated, in_progress, of, ready, said, stalled
@@ -38,7 +41,35 @@ def measured(evaluation: Evaluation, found: EvaluationReport, now: datetime, **c
     """The evaluator has come to a verdict."""
     reason = reason_of(found)
     message = " ".join(filter(None, (found.message, REMEDIES.get(reason))))
-    changes |= {
+    changes |= _found(evaluation, found)
+    return _decided(evaluation, EvaluationVerdict(found.verdict.value), reason, message, now, **changes)
+
+
+def asked(
+    evaluation: Evaluation, found: EvaluationReport, rows: CanaryRows, words: str, now: datetime, **changes: Any
+) -> Object:
+    """The criteria are met, and people are asked from now on."""
+    shown = [CanaryRow.model_validate(each.document()) for each in rows.rows]
+    changes |= _found(evaluation, found)
+    changes |= {"message": found.message, "review": ReviewStatus(asked=timestamp(now), rows=shown)}
+    return awaiting(evaluation, words, now, **changes)
+
+
+def awaiting(evaluation: Evaluation, words: str, now: datetime, **changes: Any) -> Object:
+    """People are asked, and have not decided yet."""
+    return _status(evaluation, EvaluationPhase.AWAITING_REVIEW, in_progress("AwaitingReview", words), now, **changes)
+
+
+def reviewed(
+    evaluation: Evaluation, reason: str, message: str, now: datetime, *, passed: bool, **changes: Any
+) -> Object:
+    """People have decided."""
+    verdict = EvaluationVerdict.PASSED if passed else EvaluationVerdict.FAILED
+    return _decided(evaluation, verdict, reason, message, now, **changes)
+
+
+def _found(evaluation: Evaluation, found: EvaluationReport) -> dict[str, Any]:
+    return {
         "results": [Result.model_validate(item.document()) for item in found.results],
         "rows": found.rows,
         "leaked": found.leaked,
@@ -49,7 +80,6 @@ def measured(evaluation: Evaluation, found: EvaluationReport, now: datetime, **c
             adopted=found.adopted or None,
         ),
     }
-    return _decided(evaluation, EvaluationVerdict(found.verdict.value), reason, message, now, **changes)
 
 
 def failed(evaluation: Evaluation, reason: str, message: str, now: datetime, **changes: Any) -> Object:
@@ -71,6 +101,11 @@ def ended(evaluation: Evaluation, now: datetime) -> Object | None:
     )
 
 
+def shortened(text: str, longest: int) -> str:
+    """Return a text of at most this length."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
 def says(evaluation: Evaluation, reason: str) -> bool:
     """Whether this stands in Ready: then other words for it are not worth a write."""
     told = of(evaluation.status.conditions, "Ready")
@@ -82,7 +117,7 @@ def _decided(
 ) -> Object:
     tell = ready if verdict is EvaluationVerdict.PASSED else stalled
     complete = Fact("Complete", verdict is not EvaluationVerdict.ERROR, reason, message)
-    changes |= {"verdict": verdict, "message": message[:MAX_MESSAGE], "completion_time": timestamp(now)}
+    changes |= {"verdict": verdict, "message": shortened(message, MAX_MESSAGE), "completion_time": timestamp(now)}
     return _status(evaluation, EvaluationPhase.DECIDED, (*tell(reason, message), complete), now, **changes)
 
 

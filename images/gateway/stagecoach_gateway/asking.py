@@ -1,0 +1,165 @@
+"""One request of a client that a release has to answer: what is known of it, and what is counted of it."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import orjson
+
+from stagecoach.contract.prompts import Encoded
+from stagecoach.contract.times import timestamp
+from stagecoach_gateway.counting import Counted
+from stagecoach_gateway.current import Loaded, Ready
+from stagecoach_gateway.engines import Asking, Engines
+from stagecoach_gateway.errors import Refusal
+from stagecoach_gateway.http_messages import JSON, Answer, Request
+from stagecoach_gateway.keeping import Keeper
+
+Work = TypeVar("Work")
+# Longer texts are made tokens beside the loop, which has to serve others meanwhile.
+LONG_TEXT = 4096
+# What is looked at of a text in OpenAI's API, where no engine has said yet that it is too long.
+COUNTED_CHARACTERS = 100_000
+# What is kept of a stream for a sample.
+HEARD_CHARACTERS = 20_000
+
+
+class Ask:
+    """All of it."""
+
+    __slots__ = (
+        "_engines", "_heard", "_keeper", "_loop", "answer", "began", "body", "client", "counted", "fails", "loaded",
+        "ready", "request", "sampled",
+    )  # fmt: skip
+
+    def __init__(
+        self, request: Request, answer: Answer, body: dict[str, Any], loaded: Loaded, client: str, began: float
+    ) -> None:
+        self.request = request
+        self.answer = answer
+        self.body = body
+        self.loaded = loaded
+        self.client = client
+        self.began = began
+        self.fails = False
+        self.sampled = False
+        self.ready: Ready
+        self.counted: Counted
+        self._heard: list[str] = []
+
+    def give_to(self, ready: Ready, counted: Counted, engines: Engines, keeper: Keeper) -> None:
+        """Have a release answer it."""
+        self.ready, self.counted, self._engines, self._keeper = ready, counted, engines, keeper
+        self._loop = asyncio.get_running_loop()
+        sampling = self.loaded.routes.sampling
+        self.sampled = sampling is not None and keeper.able and random.random() < sampling.rate  # noqa: S311
+
+    def engine(self, path: str, body: bytes) -> Asking:
+        """Return what asks an engine."""
+        return self._engines.ask(self.ready.target.engines, path, body, self.loaded.routes.timeout)
+
+    async def ask(self, path: str, **body: Any) -> dict[str, Any]:
+        """Return an engine's answer. Raises Refusal."""
+        content = orjson.dumps({"model": self.ready.target.model, **body})
+        async with self.engine(path, content) as reply:
+            if reply.status != 200:
+                raise self.refused(reply.status, await reply.whole())
+            content = await reply.whole()
+        document = self.parsed(content)
+        usage = document.get("usage")
+        if isinstance(usage, dict):
+            self.counted.usage(usage.get("prompt_tokens"), usage.get("completion_tokens"))
+        return document
+
+    def parsed(self, content: bytes) -> dict[str, Any]:
+        """Return an engine's document. Raises Refusal when it is none."""
+        try:
+            document = orjson.loads(content)
+        except orjson.JSONDecodeError:
+            document = None
+        if not isinstance(document, dict):
+            raise Refusal("engine_error", "The engine's answer is no JSON document.")
+        return document
+
+    def refused(self, status: int, content: bytes) -> Refusal:
+        """Return what a client is told of an engine's error: its words where the client can mend something."""
+        if status not in (400, 413, 422):
+            return Refusal("engine_error", f"The engine answered with status {status}: try again.")
+        try:
+            document = orjson.loads(content)
+            message = str(document.get("error", document)["message"])
+        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+            message = "The engine cannot answer this request."
+        message = message.replace(self.ready.target.model, self.loaded.routes.name)
+        return Refusal("engine_refused", message[:500])
+
+    def send(self, document: dict[str, Any]) -> None:
+        """Answer, unless it is not what the deployment promises. Raises Refusal."""
+        wrong = self.loaded.output.wrong(document) if self.loaded.output else None
+        if wrong:
+            raise Refusal("contract_violation", "The answer does not fulfil the deployment's output schema.")
+        self.answer.send(200, orjson.dumps(document))
+        if self.sampled:
+            self._sample(document)
+
+    def answer_fixed(self, document: dict[str, Any]) -> None:
+        """Answer what stands in the routes."""
+        self.answer.headers.append((b"x-stagecoach-fallback", b"static"))
+        self.answer.send(200, orjson.dumps(document), (JSON,))
+
+    def count_texts(self, texts: list[str]) -> None:
+        """Count what texts look like, once the engine has been asked."""
+        if sum(map(len, texts)) > LONG_TEXT:
+            self._loop.run_in_executor(None, self._tokens, texts).add_done_callback(
+                lambda done: self._count(done.result())
+            )
+        else:
+            self._loop.call_soon(lambda: self._count(self._tokens(texts)))
+
+    def _tokens(self, texts: list[str]) -> list[Encoded]:
+        tokenizer = self.ready.encoder.tokenizer
+        each = (tokenizer(text[:COUNTED_CHARACTERS], add_special_tokens=False)["input_ids"] for text in texts)
+        return [Encoded(tuple(ids), "", truncated=False) for ids in each]
+
+    def _count(self, texts: list[Encoded]) -> None:
+        for text in texts:
+            self.counted.text((), self.ready.encoder.tokenization.max_length, [text])
+
+    async def beside(self, work: Callable[[], Work], text: str) -> Work:
+        """Return what work on a text comes to; where that is long, others are served meanwhile."""
+        return work() if len(text) <= LONG_TEXT else await self._loop.run_in_executor(None, work)
+
+    def first(self) -> None:
+        """A stream begins."""
+        self.counted.first_token.add(self._loop.time() - self.began)
+
+    def failed(self, refusal: Refusal) -> None:
+        """It ends with an error."""
+        self.fails = True
+        self.counted.failed(refusal.code)
+
+    def hear(self, document: dict[str, Any]) -> None:
+        """Remember a part of a stream, for a sample."""
+        for choice in document.get("choices") or ():
+            text = choice.get("text") or (choice.get("delta") or {}).get("content")
+            if text and len(self._heard) < HEARD_CHARACTERS:
+                self._heard.append(text)
+
+    def heard(self) -> None:
+        """That was all of it."""
+        if self.sampled:
+            self._sample("".join(self._heard)[:HEARD_CHARACTERS])
+
+    def _sample(self, output: Any) -> None:
+        sampling = self.loaded.routes.sampling
+        sample = {
+            "request": self.request.id,
+            "at": timestamp(datetime.now(UTC)),
+            "release": self.ready.release,
+            "path": self.request.path.decode(errors="replace"),
+            "input": {key: value for key, value in self.body.items() if key not in ("user", "session")},
+            "output": output,
+        }
+        self._keeper.keep("samples", sample, sampling.redact if sampling else ())

@@ -1,0 +1,95 @@
+"""Who asks, and how often: keys by their digests, and buckets of requests that fill up again with time."""
+
+import hashlib
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
+
+from stagecoach.contract.gateway_routes import RateLimit
+from stagecoach.contract.model import ContractModel
+from stagecoach_gateway.errors import Refusal
+
+log = logging.getLogger(__name__)
+# More clients than that are asked to wait for nothing: the ones unseen for longest start anew with full buckets.
+MOST_BUCKETS = 50_000
+
+
+class ClientKey(ContractModel):
+    """A client, and the digest of one of its keys: long random ones, so that a plain digest cannot be turned back."""
+
+    client: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+_KEYS = TypeAdapter(tuple[ClientKey, ...])
+
+
+class Clients:
+    """The keys of a mounted file, read again when it has changed: keys are added and taken back while it runs."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: tuple[int, int] | None = None
+        self._by_digest: dict[str, str] = {}
+
+    def refresh(self) -> None:
+        """Look at the file. One that is gone has no keys; one that cannot be read changes nothing, and is logged."""
+        try:
+            stat = self._path.stat()
+            seen = (stat.st_mtime_ns, stat.st_ino)
+            if seen == self._seen:
+                return
+            content = self._path.read_bytes()
+        except FileNotFoundError:
+            self._seen, self._by_digest = None, {}
+            return
+        self._seen = seen
+        try:
+            keys = _KEYS.validate_json(content)
+        except ValidationError as error:
+            log.error(
+                "%s cannot be read as keys, and those from before hold: %d errors", self._path, len(error.errors())
+            )
+            return
+        self._by_digest = {key.sha256: key.client for key in keys}
+
+    def who(self, authorization: bytes | None) -> str:
+        """Return the client that a header names. Raises Refusal."""
+        scheme, _, key = (authorization or b"").partition(b" ")
+        if scheme.lower() != b"bearer" or not key:
+            headers = {"www-authenticate": "Bearer"}
+            raise Refusal("missing_key", "Give a key: `Authorization: Bearer <key>`.", headers=headers)
+        # By the digest: how long the look-up takes tells nothing of a key.
+        client = self._by_digest.get(hashlib.sha256(key.strip()).hexdigest())
+        if client is None:
+            raise Refusal("invalid_key", "This key is not known here, or not any more.")
+        return client
+
+
+class Rates:
+    """What is left to each client, of each limit."""
+
+    def __init__(self) -> None:
+        self._left: dict[tuple[str, RateLimit], tuple[float, float]] = {}
+
+    def take(self, client: str, limits: Sequence[RateLimit], now: float) -> None:
+        """Count a request. Raises Refusal, and counts nothing, when a limit is reached."""
+        found: list[tuple[tuple[str, RateLimit], float]] = []
+        for limit in limits:
+            key = (client, limit)
+            left, since = self._left.get(key, (float(limit.requests), now))
+            left = min(float(limit.requests), left + (now - since) * limit.requests / limit.seconds)
+            if left < 1:
+                wait = math.ceil((1 - left) * limit.seconds / limit.requests)
+                message = f"More than {limit.requests} requests in {limit.seconds} s: try again in {wait} s."
+                raise Refusal("rate_limited", message, headers={"retry-after": str(max(1, wait))})
+            found.append((key, left - 1))
+        for key, left in found:
+            self._left.pop(key, None)  # the last one to be asked about stands last
+            self._left[key] = (left, now)
+        while len(self._left) > MOST_BUCKETS:
+            del self._left[next(iter(self._left))]

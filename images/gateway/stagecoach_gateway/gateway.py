@@ -1,0 +1,221 @@
+"""What clients reach: who asks, how often, which release answers, and what is answered when none does."""
+
+import asyncio
+import hashlib
+import hmac
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Protocol
+
+import orjson
+
+from stagecoach.contract.gateway_routes import Routes
+from stagecoach_gateway import feedback, ids, openapi
+from stagecoach_gateway.asking import Ask
+from stagecoach_gateway.clients import Clients, Rates
+from stagecoach_gateway.counting import NONE, Counted, Counts
+from stagecoach_gateway.current import Current, Loaded
+from stagecoach_gateway.engines import Engines
+from stagecoach_gateway.errors import Closing, Refusal
+from stagecoach_gateway.http_messages import Answer, Request
+from stagecoach_gateway.keeping import Keeper
+from stagecoach_gateway.openai_api import ENDPOINTS
+from stagecoach_gateway.predict import Predict
+from stagecoach_gateway.settings import Settings
+
+# Of these another answer may come in the place.
+_FALLS_BACK = {"engine_error", "engine_unavailable", "engine_timeout", "contract_violation", "nothing_served"}
+HOPS = b"x-stagecoach-hops"
+MOST_HOPS = 3
+
+
+class AnyEndpoint(Protocol):
+    """A path at which a release answers."""
+
+    @property
+    def path(self) -> str:
+        """Where it is."""
+
+    @property
+    def summary(self) -> str:
+        """What it is, in a few words."""
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The JSON Schema of what is asked."""
+
+    def check(self, ask: Ask) -> None:
+        """Raise Refusal for what no engine should see."""
+
+    def session(self, body: dict[str, Any]) -> str | None:
+        """Return what binds a request to others."""
+
+    async def answer(self, ask: Ask) -> None:
+        """Have an engine answer. Raises Refusal."""
+
+
+class Gateway:
+    """All of it."""
+
+    def __init__(self, settings: Settings) -> None:
+        key = settings.required("routes-key")
+        engine_key, fallback_key = settings.secret("engine-key"), settings.secret("fallback-key")
+        self.current = Current(settings.deployment, key, settings.tokenizers, self._changed)
+        self.engines = Engines(engine_key.decode() if engine_key else None)
+        self.counts = Counts(settings.deployment)
+        self.clients = Clients(settings.clients)
+        self.rates = Rates()
+        self.keeper = Keeper(settings.kept)
+        self._seal = hmac.digest(key, b"stagecoach request ids v1", hashlib.sha256)
+        self._fallback_key = f"authorization: Bearer {fallback_key.decode()}\r\n".encode() if fallback_key else b""
+        self._endpoints: dict[bytes, AnyEndpoint] = {}
+        self._openapi = b""
+
+    def _changed(self, loaded: Loaded) -> None:
+        """Have other routes in force."""
+        routes = loaded.routes
+        self._endpoints = {each.path.encode(): each for each in endpoints_of(routes)}
+        self._openapi = orjson.dumps(
+            openapi.document(routes, list(self._endpoints.values()), feedback=self.keeper.able)
+        )
+        self.counts.forget(but=loaded.ready)
+        if routes.sampling:
+            self.keeper.keep_seconds = routes.sampling.keep_seconds
+
+    async def handle(self, request: Request, answer: Answer) -> None:
+        """Answer a request of a client."""
+        began = asyncio.get_running_loop().time()
+        try:
+            await self._handle(request, answer, began)
+        except Refusal as refusal:
+            if not request.id:
+                request.id = ids.new(self._seal, request.client, "")
+                answer.headers.append((b"x-request-id", request.id.encode()))
+                self.counts.refuse(refusal.code)
+            raise
+
+    async def _handle(self, request: Request, answer: Answer, began: float) -> None:
+        if request.path == b"/openapi.json" and self._openapi:
+            _only(request, b"GET")
+            answer.send(200, self._openapi)
+            return
+        loaded = self.current.loaded
+        if loaded is None:
+            raise Refusal("nothing_served", "The gateway has no routes yet: try again.", headers={"retry-after": "5"})
+        routes = loaded.routes
+        client = self.clients.who(request.headers.get(b"authorization")) if routes.keys else request.client
+        endpoint = self._endpoints.get(request.path)
+        if endpoint is None:
+            self._other(request, answer, client, routes)
+            return
+        _only(request, b"POST")
+        self.rates.take(client, routes.rate_limits, began)
+        ask = Ask(request, answer, body_of(request), loaded, client, began)
+        endpoint.check(ask)
+        if loaded.input:
+            loaded.input.check(ask.body)
+        target = self.current.shares.choose(routes, endpoint.session(ask.body), datetime.now(UTC))
+        release = target.release if target else NONE
+        request.id = ids.new(self._seal, client, release if target else "")
+        answer.headers += ((b"x-request-id", request.id.encode()), (b"x-stagecoach-release", release.encode()))
+        counted = self.counts.of(release)
+        try:
+            if target is None:
+                raise Refusal("nothing_served", "No release is admitted yet.", headers={"retry-after": "30"})
+            ask.give_to(loaded.ready[release], counted, self.engines, self.keeper)
+            await endpoint.answer(ask)
+        except Refusal as refusal:
+            await self._instead(ask, counted, refusal)
+        except (asyncio.CancelledError, Closing):
+            counted.abandoned += 1
+            raise
+        finally:
+            counted.requests += 1
+        if not ask.fails:
+            counted.latency.add(asyncio.get_running_loop().time() - began)
+
+    async def _instead(self, ask: Ask, counted: Counted, refusal: Refusal) -> None:
+        """Answer what is to be answered when no release does. Raises Refusal when that is nothing."""
+        ask.fails = True
+        counted.failed(refusal.code)
+        fallback = ask.loaded.routes.fallback
+        if fallback is None or refusal.code not in _FALLS_BACK or ask.body.get("stream"):
+            raise refusal
+        if fallback.static is not None:
+            ask.answer_fixed(fallback.static)
+        elif fallback.gateway is not None:
+            await self._of_another(ask, fallback.gateway)
+        counted.fallbacks += 1
+
+    async def _of_another(self, ask: Ask, url: str) -> None:
+        """Answer as another deployment's gateway does. Raises Refusal."""
+        said = ask.request.headers.get(HOPS, b"0")
+        hops = int(said) + 1 if said.isdigit() and len(said) < 3 else MOST_HOPS
+        if hops >= MOST_HOPS:
+            raise Refusal("too_many_hops", "Deployments fall back to each other: none of them has an answer.")
+        headers = self._fallback_key + HOPS + b": %d\r\n" % hops
+        body, path = orjson.dumps(ask.body), ask.request.path.decode()
+        async with self.engines.ask([url], path, body, ask.loaded.routes.timeout, headers) as reply:
+            content = await reply.whole()
+            if reply.status == 508:
+                raise Refusal("too_many_hops", "Deployments fall back to each other: none of them has an answer.")
+            if reply.status != 200:
+                raise Refusal("engine_unavailable", f"The fallback answered with status {reply.status}.")
+        ask.answer.headers.append((b"x-stagecoach-fallback", b"gateway"))
+        ask.answer.send(200, content)
+
+    def _other(self, request: Request, answer: Answer, client: str, routes: Routes) -> None:
+        """Answer what needs no engine. Raises Refusal."""
+        if request.path == b"/v1/models":
+            _only(request, b"GET")
+            answer.send(200, _models(routes.name))
+        elif request.path == feedback.PATH.encode() and self.keeper.able:
+            _only(request, b"POST")
+            self.rates.take(client, routes.rate_limits, asyncio.get_running_loop().time())
+            document, counted = feedback.checked(body_of(request), client, self._seal, self.counts)
+            redact = routes.sampling.redact if routes.sampling else ()
+            if not self.keeper.keep("feedback", document, redact):
+                raise Refusal("internal_error", "Feedback cannot be written as fast as it comes: send it again.")
+            if counted:
+                counted.feedback += 1
+            answer.send(202, b'{"accepted":true}')
+        else:
+            raise Refusal("unknown_path", "There is nothing at this path; /openapi.json has all that is.")
+
+
+def endpoints_of(routes: Routes) -> list[AnyEndpoint]:
+    """Return the paths at which releases answer."""
+    if routes.api == "OpenAI":
+        return list(ENDPOINTS.values())
+    if routes.stable is None:
+        return []
+    asked = routes.stable.described.asked
+    return [Predict(asked.task, routes.stable.labels, asked.family)]
+
+
+def body_of(request: Request) -> dict[str, Any]:
+    """Return a request's JSON document. Raises Refusal."""
+    headers = request.headers
+    if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != b"application/json":
+        raise Refusal("unsupported_media_type", "Send JSON, and say so: `Content-Type: application/json`.")
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise Refusal("unsupported_media_type", "Send the body as it is, without a Content-Encoding.")
+    try:
+        body = orjson.loads(request.body)
+    except orjson.JSONDecodeError as error:
+        raise Refusal("invalid_json", f"The body is no JSON document: {error}."[:300]) from None
+    if not isinstance(body, dict):
+        raise Refusal("invalid_json", "The body is no JSON object.")
+    return body
+
+
+def _only(request: Request, method: bytes) -> None:
+    if request.method != method:
+        allow = method.decode()
+        raise Refusal("method_not_allowed", f"Use {allow} here.", headers={"allow": allow})
+
+
+@lru_cache(4)
+def _models(name: str) -> bytes:
+    model = {"id": name, "object": "model", "created": 0, "owned_by": "stagecoach"}
+    return orjson.dumps({"object": "list", "data": [model]})

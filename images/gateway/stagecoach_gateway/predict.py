@@ -1,0 +1,144 @@
+"""The Task API: a text in, an answer in the task's terms out.
+
+Prompt, chat template and tokens are made by the contract's Encoder, as in training; engines get token ids.
+"""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from stagecoach.contract.combining import combined
+from stagecoach.contract.inputs import Family
+from stagecoach.contract.prompts import Encoded, Encoder, TooLong
+from stagecoach.contract.reports import BadInput
+from stagecoach.contract.task_api import CLASSIFICATION, input_schema, output_schema
+from stagecoach_gateway.errors import Refusal
+from stagecoach_gateway.schemas import Schema
+
+if TYPE_CHECKING:
+    from stagecoach_gateway.asking import Ask
+
+PATH = "/v1/predict"
+
+
+class Predict:
+    """The endpoint of a task."""
+
+    path = PATH
+
+    def __init__(self, task: str, labels: tuple[str, ...] | None, family: Family) -> None:
+        self.document = input_schema(task)
+        self.answers = output_schema(task, labels, family)
+        self.summary = f"{task} of a text"
+        self._input = Schema(self.document)
+        self._output = Schema(self.answers)
+
+    def check(self, ask: "Ask") -> None:
+        """Raise Refusal for a body that is none of this task."""
+        self._input.check(ask.body)
+
+    def session(self, body: dict[str, Any]) -> str | None:
+        """Return what binds a request to others."""
+        session: str | None = body.get("session")
+        return session
+
+    async def answer(self, ask: "Ask") -> None:
+        """Ask an engine, and answer. Raises Refusal."""
+        asked = ask.ready.target.described.asked
+        if asked.task == CLASSIFICATION:
+            document = await (_classified(ask) if asked.family is Family.ENCODER else _chosen(ask))
+        elif asked.embeds:
+            document = await _embedded(ask)
+        else:
+            document = await _written(ask)
+        wrong = self._output.wrong(document)
+        if wrong:
+            raise Refusal("engine_error", f"The engine's answer is none of this task: {wrong}.")
+        ask.send(document)
+
+
+async def _prompts(ask: "Ask", encoder: Encoder) -> tuple[Encoded, ...]:
+    text = ask.body["text"]
+    try:
+        return await ask.beside(lambda: encoder.chunks(text), text)
+    except TooLong as error:
+        message = f"The prompt has {error.tokens} tokens, and {error.limit} are read: shorten the text."
+        raise Refusal("text_too_long", message, param="text") from error
+    except BadInput as error:
+        raise Refusal("invalid_request", error.problem.message, param="text") from error
+
+
+async def _counted(ask: "Ask", encoder: Encoder) -> tuple[Encoded, ...]:
+    parts = await _prompts(ask, encoder)
+    ask.counted.text(encoder.frame, encoder.tokenization.max_length, parts)
+    return parts
+
+
+async def _classified(ask: "Ask") -> dict[str, Any]:
+    """A head gives each label a probability, in each chunk."""
+    encoder, labels = ask.ready.encoder, ask.ready.target.labels or ()
+    parts = await _counted(ask, encoder)
+    found = await ask.ask("/classify", input=[list(part.ids) for part in parts])
+    each: list[Any] = [row.get("probs") for row in sorted(_rows(found), key=lambda row: row.get("index", 0))]
+    if len(each) != len(parts) or any(not _probabilities(row, len(labels)) for row in each):
+        raise Refusal("engine_error", "The engine gave no probability for each label.")
+    combine = encoder.tokenization.chunk.combine if encoder.tokenization.chunk else None
+    scores = combined(each, combine) if combine else each[0]
+    return {"label": labels[scores.index(max(scores))], "scores": dict(zip(labels, scores, strict=True))}
+
+
+async def _chosen(ask: "Ask") -> dict[str, Any]:
+    """A model that writes chooses, at each place where labels part, the likeliest token of those that go on."""
+    choice, labels = ask.ready.choice, ask.ready.target.labels or ()
+    prompt = (await _counted(ask, ask.ready.encoder))[0].ids
+    written: tuple[int, ...] = ()
+    while following := choice.following(written):
+        token = following[0]
+        if len(following) > 1:
+            ids = [*prompt, *written]
+            token = (await _complete(ask, ids, max_tokens=1, allowed_token_ids=list(following)))[0]
+            if token not in following:
+                raise Refusal("engine_error", "What the engine computed is no label.")
+        written = (*written, token)
+    return {"label": labels[choice.left(written)[0]]}
+
+
+async def _written(ask: "Ask") -> dict[str, Any]:
+    encoder = ask.ready.encoder
+    prompt = (await _counted(ask, encoder))[0].ids
+    most = encoder.tokenization.max_target_length or 1
+    written = await _complete(ask, list(prompt), max_tokens=most, stop_token_ids=[encoder.end[-1]])
+    return {"text": encoder.tokenizer.decode(written, skip_special_tokens=True)}
+
+
+async def _embedded(ask: "Ask") -> dict[str, Any]:
+    if ask.body.get("kind") == "passage":
+        ids = (await _prompts(ask, ask.ready.passages))[0].ids  # not counted: passages are not what production is asked
+    else:
+        ids = (await _counted(ask, ask.ready.encoder))[0].ids
+    found = await ask.ask("/v1/embeddings", input=list(ids), encoding_format="float")
+    rows = _rows(found)
+    return {"embedding": rows[0].get("embedding") if rows else None}
+
+
+async def _complete(ask: "Ask", prompt: list[int], **options: Any) -> list[int]:
+    found = await ask.ask("/v1/completions", prompt=prompt, temperature=0, return_token_ids=True, **options)
+    choices = found.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    ids = choice.get("token_ids")
+    # An answer that was broken off is none.
+    if choice.get("finish_reason") not in ("stop", "length") or not isinstance(ids, list) or not ids:
+        raise Refusal("engine_error", "The engine wrote nothing that can be used.")
+    return ids
+
+
+def _rows(found: dict[str, Any]) -> list[dict[str, Any]]:
+    rows = found.get("data")
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
+def _probabilities(row: Any, number: int) -> bool:
+    return (
+        isinstance(row, list)
+        and len(row) == number
+        and all(isinstance(p, int | float) and math.isfinite(p) for p in row)
+    )

@@ -1,0 +1,1 @@
+"""Approval: one decision of one person."""

@@ -1,0 +1,147 @@
+"""What people make of an Evaluation that has met its criteria. Pure: only they can let it pass."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from stagecoach.api.approval import Approval
+from stagecoach.api.evaluation import Evaluation
+from stagecoach.api.evaluation_status import CountedApproval, Rejection, Result, ReviewStatus
+from stagecoach.api.review import HUMAN, Review
+from stagecoach.contract.digests import short
+from stagecoach.contract.verdicts import Outcome
+from stagecoach.kinds.evaluation import attempts, status
+from stagecoach.kinds.evaluation.observe import Observed
+from stagecoach.kinds.plan import Event, Plan
+from stagecoach.policies import reviews
+from stagecoach.policies.reviews import Question, Weighed
+
+NAMED = 3
+TOO_LOW = "Create another run, or correct the gate if it asks for too much: either is judged anew."
+REJECTED = "Create another run; to have the same looked at again: kubectl delete eval {name} -n {namespace}."
+
+
+def question(evaluation: Evaluation) -> Question | None:
+    """Return what people are asked, None: nothing, or not yet."""
+    review, asked = evaluation.spec.review, evaluation.status.review
+    if review is None or asked is None:
+        return None
+    return Question(review, evaluation.spec.release.digest, datetime.fromisoformat(asked.asked))
+
+
+def decide(observed: Observed, asked: Question, told: ReviewStatus, now: datetime) -> Plan:
+    """Return what to do now: decide by what was approved or rejected, or go on waiting."""
+    evaluation, review = observed.evaluation, asked.review
+    weighed = reviews.weigh(observed.approvals, asked, now)
+    told = told.model_copy(update={"approvals": [_counted(each, review) for each in weighed.counted]})
+    if weighed.rejection is not None:
+        return _rejected(observed, weighed.rejection, review, told, now)
+    if weighed.enough(review) and not observed.unread:
+        return _approved(observed, weighed, review, told, now)
+    waits = status.awaiting(evaluation, _waits(observed, weighed, review), now, review=told)
+    left = (weighed.until - now).total_seconds() if weighed.until else None
+    return Plan(status=waits, delete=attempts.left_over(observed), requeue_after=left)
+
+
+def asks(evaluation: Evaluation, review: Review) -> str:
+    """Return who is asked, and how to answer."""
+    name, namespace = evaluation.metadata.name, evaluation.metadata.namespace
+    people = "approval" if review.approvals == 1 else f"{review.approvals} approvals"
+    return (
+        f"It has met its criteria, and awaits {people} of {_whom(review)}, who see the rows in status.review.rows:"
+        f" kubectl stagecoach approve {name} -n {namespace}, or reject; or create an Approval."
+    )
+
+
+def _waits(observed: Observed, weighed: Weighed, review: Review) -> str:
+    words = asks(observed.evaluation, review)
+    if weighed.counted:
+        names = ", ".join(each.spec.reviewer for each in weighed.counted)
+        words += f" So far: {names}."
+    if observed.unread:
+        words += (
+            f" Approval {observed.unread[0]} cannot be read by this version of the operator, so nothing passes: upgrade"
+            " the operator, or delete it."
+        )
+    return words
+
+
+def _whom(review: Review) -> str:
+    names = [each.user or f"a member of {each.group}" for each in review.reviewers]
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{' or '.join(names[:NAMED])}{more}"
+
+
+def _rejected(observed: Observed, by: Approval, review: Review, told: ReviewStatus, now: datetime) -> Plan:
+    evaluation = observed.evaluation
+    reason = by.spec.reason or ""
+    rejection = Rejection(
+        name=by.metadata.name,
+        uid=by.metadata.uid,
+        reviewer=by.spec.reviewer,
+        as_=reviews.acts_as(by, review),
+        at=by.metadata.creation_timestamp,
+        reason=reason,
+    )
+    again = REJECTED.format(name=evaluation.metadata.name, namespace=evaluation.metadata.namespace)
+    words = f"Rejected by {_who(by, review)}: {status.shortened(reason, 1000)}"
+    message = f"{words.rstrip('. ')}. {again}"
+    changes = {"review": told.model_copy(update={"rejected": rejection})}
+    decided = status.reviewed(evaluation, "Rejected", message, now, passed=False, **changes)
+    return _decided(observed, decided, Event("Rejected", _of_release(evaluation, words), warning=True))
+
+
+def _approved(observed: Observed, weighed: Weighed, review: Review, told: ReviewStatus, now: datetime) -> Plan:
+    evaluation = observed.evaluation
+    results = [_result(name, mean, weighed.counted, review) for name, mean in _means(weighed, review)]
+    who = " and ".join(_who(each, review) for each in weighed.counted)
+    changes = {"review": told, "results": [*evaluation.status.results, *results]}
+    low = [each for each in results if each.outcome != Outcome.PASSED]
+    if low:
+        words = f"{low[0].criterion}: {low[0].message} It was approved by {who}."
+        decided = status.reviewed(evaluation, "ScoreTooLow", f"{words} {TOO_LOW}", now, passed=False, **changes)
+        return _decided(observed, decided, Event("ScoreTooLow", _of_release(evaluation, words), warning=True))
+    words = f"Approved by {who}."
+    message = f"{evaluation.status.message or ''} {words}".strip()
+    decided = status.reviewed(evaluation, "Passed", message, now, passed=True, **changes)
+    return _decided(observed, decided, Event("Passed", _of_release(evaluation, message)))
+
+
+def _decided(observed: Observed, told: dict[str, object], event: Event) -> Plan:
+    return Plan(status=told, events=(event,), delete=attempts.left_over(observed))
+
+
+def _of_release(evaluation: Evaluation, words: str) -> str:
+    return f"Release {short(evaluation.spec.release.digest)} of run {evaluation.spec.run}: {words}"
+
+
+def _means(weighed: Weighed, review: Review) -> Sequence[tuple[str, float]]:
+    return list(reviews.means(weighed.counted, review).items())
+
+
+def _result(name: str, mean: float, counted: Sequence[Approval], review: Review) -> Result:
+    well = reviews.reaches(mean, review)
+    words = f"the mean of the reviewers' scores is {mean:.4g}, below {review.min_score:.4g}."
+    return Result(
+        criterion=f"{HUMAN}{name}",
+        outcome=Outcome.PASSED if well else Outcome.FAILED,
+        value=mean,
+        threshold=review.min_score,
+        scored=len(counted),
+        message=None if well else words,
+    )
+
+
+def _counted(approval: Approval, review: Review) -> CountedApproval:
+    return CountedApproval(
+        name=approval.metadata.name,
+        uid=approval.metadata.uid,
+        reviewer=approval.spec.reviewer,
+        as_=reviews.acts_as(approval, review),
+        at=approval.metadata.creation_timestamp,
+        scores=approval.spec.scores,
+    )
+
+
+def _who(approval: Approval, review: Review) -> str:
+    group = reviews.acts_as(approval, review)
+    return f"{approval.spec.reviewer} (as a member of {group})" if group else approval.spec.reviewer

@@ -1,0 +1,129 @@
+"""What decisions of people are worth: which count, and when they are enough.
+
+A decision that does not fit counts for nothing, and one Reject that fits outweighs every Approve.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from stagecoach.api.approval import Approval, Decision, expiry
+from stagecoach.api.common import duration
+from stagecoach.api.review import Review
+
+# Means of whole numbers are not exact.
+ROUNDED = 1e-9
+
+
+class Standing(StrEnum):
+    """What a decision is worth now."""
+
+    COUNTED = "Counted"
+    REJECTED = "Rejected"
+    OTHER_RELEASE = "OtherRelease"
+    NOT_A_REVIEWER = "NotAReviewer"
+    NOT_AWAITING = "NotAwaiting"  # it was made before there was anything to look at
+    EXPIRED = "Expired"
+    UNKNOWN_RUBRIC = "UnknownRubric"
+    SCORES_MISSING = "ScoresMissing"
+    TWICE_BY_ONE = "TwiceByOne"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What people are asked."""
+
+    review: Review
+    release: str
+    asked: datetime
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """All decisions together."""
+
+    standings: Mapping[str, Standing]  # by uid
+    counted: Sequence[Approval]  # in the order in which they came, and no more than are asked for
+    rejection: Approval | None
+    until: datetime | None  # when the first of those that count no longer does
+
+    def enough(self, review: Review) -> bool:
+        """Whether as many people approve as have to."""
+        return self.rejection is None and len(self.counted) >= review.approvals
+
+
+def weigh(approvals: Iterable[Approval], question: Question, now: datetime) -> Weighed:
+    """Return what these decisions come to. One that is being deleted is taken back."""
+    given = sorted((each for each in approvals if not each.metadata.deletion_timestamp), key=_order)
+    standings: dict[str, Standing] = {}
+    counted: list[Approval] = []
+    rejections: list[Approval] = []
+    for each in given:
+        standing = _alone(each, question, now)
+        if standing is Standing.COUNTED and any(other.spec.reviewer == each.spec.reviewer for other in counted):
+            standing = Standing.TWICE_BY_ONE
+        if standing is Standing.COUNTED:
+            counted.append(each)
+        if standing is Standing.REJECTED:
+            rejections.append(each)
+        standings[each.metadata.uid] = standing
+    counted = counted[: question.review.approvals]
+    ends = [_ends(each, question.review) for each in counted]
+    return Weighed(standings, counted, next(iter(rejections), None), min(ends, default=None))
+
+
+def acts_as(approval: Approval, review: Review) -> str | None:
+    """Return the group as a member of which somebody decides; None: in their own name."""
+    group = approval.spec.group
+    return group if group is not None and any(each.group == group for each in review.reviewers) else None
+
+
+def means(counted: Sequence[Approval], review: Review) -> Mapping[str, float]:
+    """Return the mean score of each of the rubric."""
+    scores = [{item.name: item.score for item in each.spec.scores or ()} for each in counted]
+    return {item.name: sum(each[item.name] for each in scores) / len(scores) for item in review.rubric or ()}
+
+
+def reaches(mean: float, review: Review) -> bool:
+    """Whether a mean is what it has to be."""
+    return review.min_score is not None and mean >= review.min_score - ROUNDED
+
+
+def created(approval: Approval) -> datetime:
+    """Return when somebody decided, by the clock of the API server."""
+    return datetime.fromisoformat(approval.metadata.creation_timestamp)
+
+
+def _alone(approval: Approval, question: Question, now: datetime) -> Standing:
+    """Return what a decision is worth, whatever others say."""
+    spec, review = approval.spec, question.review
+    if spec.release != question.release:
+        return Standing.OTHER_RELEASE
+    if not _is_reviewer(approval, review):
+        return Standing.NOT_A_REVIEWER
+    if created(approval) < question.asked.replace(microsecond=0):  # the API server tells whole seconds
+        return Standing.NOT_AWAITING
+    if spec.decision is Decision.REJECT:
+        return Standing.REJECTED
+    if _ends(approval, review) <= now:
+        return Standing.EXPIRED
+    wanted, given = ({item.name for item in items or ()} for items in (review.rubric, spec.scores))
+    if given - wanted:
+        return Standing.UNKNOWN_RUBRIC
+    return Standing.SCORES_MISSING if wanted - given else Standing.COUNTED
+
+
+def _is_reviewer(approval: Approval, review: Review) -> bool:
+    named = any(each.user == approval.spec.reviewer for each in review.reviewers)
+    return named or acts_as(approval, review) is not None
+
+
+def _ends(approval: Approval, review: Review) -> datetime:
+    by_gate = created(approval) + duration(review.valid_for)
+    by_itself = expiry(approval.spec)
+    return by_gate if by_itself is None else min(by_gate, by_itself)
+
+
+def _order(approval: Approval) -> tuple[datetime, str]:
+    return created(approval), approval.metadata.uid

@@ -1,0 +1,209 @@
+"""The operator's promises about people's decisions, on a real API server: the tests play the kubelet, and the people."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import builders
+from tests.integration.conftest import StartOperator
+from tests.integration.kinds.test_evaluations import Court
+from tests.integration.runtime.test_leadership import DURATION
+from tests.integration.support.eventually import eventually
+from tests.integration.support.kubelet import FakeKubelet
+from tests.integration.support.logs import FakeLogs
+from tests.integration.support.operator import OperatorProcess
+from tests.kube import Kube
+from tests.unit.kinds import gates
+
+ROWS = builders.canary_rows()
+LOG = "\n".join(("asking", *ROWS.lines(), "a library says farewell", ""))
+LEAD = {"reviewer": "lead@example.com", "group": "ml-leads"}
+RESOLVED = builders.resolution()
+RESOLVED["datasets"].append({"name": "canary", "digest": builders.digest("8"), "examples": 10})
+
+
+class Jury(Court):
+    """A namespace with a gate whose canary people read."""
+
+    def __init__(self, kube: Kube, kubelet: FakeKubelet, logs: FakeLogs) -> None:
+        super().__init__(kube, kubelet)
+        self.logs = logs
+
+    def make_project_with_canary(self) -> None:
+        project = builders.project(namespace=self.kube.namespace)
+        canary = {"name": "canary", "uri": "pvc://lake/desk/canary.csv", "split": "Canary"}
+        project["spec"]["data"]["sets"].append(canary)
+        self.kube.create(project)
+        told = json.dumps({"outcome": "Done", "resolution": RESOLVED})
+        self.kubelet.succeeded(self.kubelet.pod_of(self.job_of("TransformerProject", "desk")), told)
+        self.awaits("TransformerProject", "desk", "Ready")
+
+    def measured(self, number: int = 1, log: str | None = LOG, **report: object) -> str:
+        """Let a pod find that the candidate meets its criteria; return the Evaluation's name."""
+        name = self.evaluation_of("first")
+        pod = self.pod_that_judges(name, number)
+        self.logs.node_of(pod, log)
+        self.kubelet.bind(pod)
+        self.kubelet.succeeded(pod, json.dumps(gates.canary_report(**report)))
+        return name
+
+    def asked(self, **review: object) -> str:
+        """Return the name of an Evaluation that awaits review."""
+        self.kube.create(builders.gate(namespace=self.kube.namespace, **gates.reviewed_spec(**review)))
+        self.make_candidate()
+        name = self.measured()
+        self.awaits("Evaluation", name, "AwaitingReview")
+        return name
+
+    def decide(self, evaluation: str, name: str = "fine", **changes: object) -> None:
+        release = self.kube.get("Evaluation", evaluation)["spec"]["release"]["digest"]
+        told = {"subject": {"kind": "Evaluation", "name": evaluation}, "release": release} | changes
+        self.kube.create(builders.approval(name, self.kube.namespace, **told))
+
+    def said(self, name: str, reason: str, seconds: float = 10) -> None:
+        eventually(lambda: self.reason("Approval", name)[0] == reason, seconds, f"Approval {name} is {reason}")
+
+
+@pytest.fixture
+def logs(kube: Kube, tmp_path: Path) -> Iterator[FakeLogs]:
+    with FakeLogs(kube, tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def jury(kube: Kube, kubelet: FakeKubelet, operator: OperatorProcess, logs: FakeLogs) -> Jury:
+    assert operator
+    jury = Jury(kube, kubelet, logs)
+    jury.make_project_with_canary()
+    return jury
+
+
+def test_people_see_the_rows_and_let_it_pass(jury: Jury) -> None:
+    """VerdictIsFinal: only the approvals that count bring Passed."""
+    name = jury.asked(approvals=2)
+    status = jury.kube.get("Evaluation", name)["status"]
+    assert status["review"]["rows"] == [row.document() for row in ROWS.rows]
+    assert "verdict" not in status
+    told = jury.awaits("EvalGate", "good", "AwaitingReview")["status"]
+    assert told["reviewing"] == [{"run": "first", "evaluation": name}]
+
+    jury.decide(name, "other", release=builders.digest("b"))
+    jury.said("other", "OtherRelease")
+    jury.decide(name, "editor", reviewer="editor@example.com")
+    jury.said("editor", "NotAReviewer")
+    jury.decide(name, "elsewhere", reviewer="editor@example.com", group="others")
+    jury.said("elsewhere", "NotAReviewer")
+    jury.decide(name, "no", reviewer="editor@example.com", decision="Reject", reason="No.")
+    jury.said("no", "NotAReviewer")
+    jury.decide(name, "old", expires="2026-01-01T00:00:00Z")
+    jury.said("old", "Expired")
+    jury.decide(name, "scored", scores=[{"name": "fluency", "score": 5}])
+    jury.said("scored", "UnknownRubric")
+    jury.decide(name, "fine")
+    jury.said("fine", "Counted")
+    time.sleep(1 - time.time() % 1)
+    jury.decide(name, "again", group="ml-leads")
+    jury.said("again", "TwiceByOne")
+    assert jury.kube.get("Evaluation", name)["status"]["phase"] == "AwaitingReview"
+
+    jury.decide(name, "lead", **LEAD)
+    decided = jury.awaits("Evaluation", name, "Decided")["status"]
+    assert decided["verdict"] == "Passed"
+    assert [each["reviewer"] for each in decided["review"]["approvals"]] == ["qa@example.com", "lead@example.com"]
+    words = "Approved by qa@example.com and lead@example.com (as a member of ml-leads)."
+    assert decided["message"].endswith(words)
+    jury.said("lead", "Counted")
+    jury.said("again", "AlreadyDecided")
+    told = jury.awaits("EvalGate", "good", "Idle")["status"]
+    assert (told["verdicts"]["passed"], told["latest"]["evaluation"]) == (1, name)
+    events = [each for each in jury.kube.select("Event") if each["involvedObject"]["name"] == name]
+    assert {each["reason"] for each in events} == {"AwaitingReview", "Passed"}
+    assert any(words in each["message"] for each in events)
+
+    jury.decide(name, "late", **LEAD, decision="Reject", reason="Too late.")
+    jury.said("late", "AlreadyDecided")
+    for each in ("fine", "lead"):
+        jury.kube.delete("Approval", each)
+    eventually(lambda: jury.kube.find("Approval", "lead") is None, 5, "they are gone")
+    time.sleep(1)
+    assert jury.kube.get("Evaluation", name)["status"] == decided
+
+
+def test_one_reject_fails(jury: Jury) -> None:
+    name = jury.asked(approvals=2)
+    jury.decide(name, "fine")
+    jury.said("fine", "Counted")
+    jury.decide(name, "no", **LEAD, decision="Reject", reason="Row 3 is rude.")
+    decided = jury.awaits("Evaluation", name, "Decided")["status"]
+    assert (decided["verdict"], decided["review"]["rejected"]["reviewer"]) == ("Failed", "lead@example.com")
+    assert "Rejected by lead@example.com (as a member of ml-leads): Row 3 is rude. " in decided["message"]
+    jury.said("no", "Rejected")
+
+
+def test_scores_are_results(jury: Jury) -> None:
+    name = jury.asked(rubric=[{"name": "fluency"}], minScore=4)
+    jury.decide(name, "bare")
+    jury.said("bare", "ScoresMissing")
+    jury.decide(name, **LEAD, scores=[{"name": "fluency", "score": 3}])
+    decided = jury.awaits("Evaluation", name, "Decided")["status"]
+    assert (decided["verdict"], jury.reason("Evaluation", name)[0]) == ("Failed", "ScoreTooLow")
+    human = {"criterion": "human_fluency", "outcome": "Failed", "value": 3, "threshold": 4, "scored": 1}
+    assert decided["results"][-1].items() >= human.items()
+
+
+def test_what_is_taken_back_or_expires_before_the_others_come_does_not_count(jury: Jury) -> None:
+    name = jury.asked(approvals=2, validFor="3s")
+    jury.decide(name)
+    jury.said("fine", "Counted")
+    jury.said("fine", "Expired")
+    assert jury.kube.get("Evaluation", name)["status"]["review"]["approvals"] == []
+    jury.decide(name, "again")
+    jury.said("again", "Counted")
+    jury.kube.delete("Approval", "again")
+    jury.decide(name, "lead", **LEAD)
+    jury.said("lead", "Counted")
+    time.sleep(0.5)
+    assert jury.kube.get("Evaluation", name)["status"]["phase"] == "AwaitingReview"
+
+
+def test_without_the_rows_another_pod_tells_them(jury: Jury) -> None:
+    jury.kube.create(builders.gate(namespace=jury.kube.namespace, **gates.reviewed_spec()))
+    jury.make_candidate()
+    jury.measured(log=None)
+    name = jury.measured(2, "\n".join(builders.canary_rows(11).lines()))
+    jury.measured(3, adopted=True)
+    told = jury.awaits("Evaluation", name, "AwaitingReview", 40)["status"]
+    assert (told["interruptions"], told["failures"], told["report"]["adopted"]) == (2, 0, True)
+    assert told["review"]["rows"] == [row.document() for row in ROWS.rows]
+
+
+def test_the_operator_may_be_killed_whatever_people_do_meanwhile(
+    kube: Kube, kubelet: FakeKubelet, logs: FakeLogs, start_operator: StartOperator
+) -> None:
+    """VerdictIsFinal: what people decide while nobody looks counts as if somebody had."""
+    operator = start_operator(*DURATION).wait_ready().wait_leading()
+    jury = Jury(kube, kubelet, logs)
+    jury.make_project_with_canary()
+    kube.create(builders.gate(namespace=kube.namespace, **gates.reviewed_spec(approvals=2)))
+    jury.make_candidate()
+    name = jury.evaluation_of("first")
+    jury.pod_that_judges(name)
+    jury.decide(name, "early", **LEAD)
+    jury.said("early", "NotAwaiting")
+    time.sleep(1 - time.time() % 1)  # Kubernetes knows whole seconds
+    operator.kill()
+    jury.measured()
+    operator = start_operator(*DURATION).wait_ready().wait_leading(30)
+    jury.awaits("Evaluation", name, "AwaitingReview")
+    operator.kill()
+    jury.decide(name, "fine")
+    jury.decide(name, "lead", **LEAD)
+    start_operator(*DURATION).wait_ready().wait_leading(30)
+    decided = jury.awaits("Evaluation", name, "Decided", 30)["status"]
+    assert decided["verdict"] == "Passed"
+    assert {each["name"] for each in decided["review"]["approvals"]} == {"fine", "lead"}
+    jury.said("early", "AlreadyDecided")
+    assert len(kube.select("Job", "stagecoach.dev/kind=Evaluation")) == 1

@@ -1,0 +1,132 @@
+"""Every number of report.json equals another computation, by scikit-learn and scipy, of the same answers."""
+
+import copy
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from stagecoach.contract.answers import Answer
+from stagecoach.contract.evaluations import Criterion, Reference, SuiteType
+from stagecoach_evaluator import judging
+from stagecoach_evaluator.report import JSON, render
+from stagecoach_evaluator.report_rows import Case
+from tests.unit.evaluator import independent, report_data
+from tests.unit.evaluator.report_data import INTENTS, drawn
+
+LABELS = INTENTS[:12]
+ABOUT = {"suite": "held-out", "metric": "accuracy"}
+CRITERIA = (
+    Criterion(name="good", **ABOUT, min=0.5),
+    Criterion(name="surely", **ABOUT, min=0.5, confidence=0.9),
+    *(
+        Criterion(name=f"{metric}-of-one", suite="held-out", metric=metric, label=LABELS[3], min=0.2, confidence=0.99)
+        for metric in ("precision", "recall", "f1")
+    ),
+    Criterion(name="macro", suite="held-out", metric="f1_macro", min=0.5, confidence=0.95),
+    Criterion(name="no-worse", **ABOUT, against=Reference.BASELINE, allowed_drop=0.05),
+    Criterion(name="gain", suite="held-out", metric="mcc", against=Reference.BASELINE, min_gain=0.1),
+)
+
+
+def report(
+    cases: Sequence[Case], candidate: Sequence[Answer], baseline: Sequence[Answer] | None
+) -> tuple[dict[str, Any], dict[str, independent.Suite]]:
+    """Return a report.json of these answers, as an evaluation writes it, and of what it is made."""
+    criteria = [each for each in CRITERIA if baseline is not None or each.against is None]
+    suite = report_data.suite("held-out", SuiteType.HELD_OUT, cases, candidate, baseline=baseline)
+    data = report_data.data([suite], criteria, (), labels=LABELS, inputs={"min_scored": 0.9})
+    asked: Any = SimpleNamespace(candidate=SimpleNamespace(asked=data.asked, labels=LABELS))
+    seen: Any = SimpleNamespace(
+        rows=SimpleNamespace(suite=suite.suite, expected=lambda: [case.expected for case in cases]),
+        candidate=SimpleNamespace(each=candidate),
+        baseline=SimpleNamespace(each=baseline) if baseline is not None else None,
+        leaked={},
+    )
+    judged = judging.judged(data.job, asked, [seen])
+    whole = replace(
+        data,
+        suites=(replace(suite, metrics=judged.metrics["held-out"]),),
+        verdict=judged.verdict,
+        message=judged.message,
+        results=judged.results,
+    )
+    lines = [None if each is None else [item.document() for item in each] for each in (candidate, baseline)]
+    known = independent.Suite([case.expected for case in cases], lines[0] or [], lines[1], LABELS)
+    return json.loads(render(whole)[JSON]), {"held-out": known}
+
+
+def drawn_report(
+    seed: int, *, scores: bool, compared: bool, labels: Sequence[str] = LABELS, holes: bool = True
+) -> tuple[dict[str, Any], dict[str, independent.Suite]]:
+    draw = drawn(seed)
+    cases = report_data.cases_of("held-out", labels, 300, draw)
+    both = [report_data.answers(cases, LABELS, accuracy, draw, scores=scores) for accuracy in (0.8, 0.6)]
+    if holes:
+        for row in (5, 17, 80):
+            both[0][row] = Answer(row=row, error="TooLong: the row has 900 tokens.")
+            both[1][row + 1] = Answer(row=row + 1, error="it answered nothing.")
+    return report(cases, both[0], both[1] if compared else None)
+
+
+@pytest.mark.parametrize("compared", [False, True])
+@pytest.mark.parametrize("scores", [False, True])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_every_number_is_that_of_another_computation(seed: int, scores: bool, compared: bool) -> None:
+    told, suites = drawn_report(seed, scores=scores, compared=compared)
+    assert independent.differences(told, suites) == []
+    assert any(each["metric"] == "auc_roc" and "candidate" in each for each in told["suites"][0]["metrics"]) is scores
+
+
+def test_labels_that_no_row_has_are_no_part_of_a_mean() -> None:
+    told, suites = drawn_report(3, scores=True, compared=True, labels=LABELS[:5], holes=False)
+    assert independent.differences(told, suites) == []
+    assert told["suites"][0]["labels"] > 5
+
+
+def test_one_that_is_always_right_and_one_that_is_never() -> None:
+    cases = report_data.cases_of("held-out", LABELS, 60, drawn(4))
+    right = [Answer(row=row, label=case.expected) for row, case in enumerate(cases)]
+    wrong = [Answer(row=row, label="nothing of it") for row in range(60)]
+    for candidate, baseline in ((right, wrong), (wrong, right), (right, right)):
+        assert independent.differences(*report(cases, candidate, baseline)) == []
+
+
+FIRST = ("suites", 0)
+ACCURACY, MCC, CELL, LABEL = (*FIRST, "metrics", 0), (*FIRST, "metrics", 8), ("confusion", "cells", 4), ("classes", 2)
+NUMBERS: list[tuple[str | int, ...]] = [
+    (*FIRST, "scored"),
+    (*FIRST, "unscored", 0, "rows"),
+    (*FIRST, "paired", "onlyCandidate"),
+    (*FIRST, "worst", "wrong"),
+    *((*ACCURACY, "candidate", name) for name in ("value", "low", "high")),
+    *((*ACCURACY, "baseline", name) for name in ("value", "low", "high")),
+    (*ACCURACY, "difference", "value"),
+    (*ACCURACY, "detectable"),
+    (*MCC, "candidate", "value"),
+    (*MCC, "difference", "value"),
+    (*FIRST, *CELL, "count"),
+    (*FIRST, "confusion", "most", 0, "count"),
+    (*FIRST, "confusion", "mistakes"),
+    *((*FIRST, *LABEL, name) for name in ("rows", "answered", "right", "precision", "recall", "f1", "baselineF1")),
+    ("results", 0, "value"),
+    ("results", 1, "low"),
+    ("results", 4, "high"),
+    ("results", 6, "reference"),
+    ("results", 6, "mcnemar"),
+    ("results", 7, "scored"),
+]
+
+
+def test_a_number_that_is_another_is_found() -> None:
+    told, suites = drawn_report(5, scores=False, compared=True)
+    for place in NUMBERS:
+        changed = copy.deepcopy(told)
+        at = changed
+        for key in place[:-1]:
+            at = at[key]  # type: ignore[index]
+        at[place[-1]] += 0.001  # type: ignore[index]
+        assert independent.differences(changed, suites), place

@@ -1,0 +1,119 @@
+import asyncio
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stagecoach.contract.gateway_routes import RateLimit
+from stagecoach_gateway import ids
+from stagecoach_gateway.clients import Clients, Rates
+from stagecoach_gateway.errors import Refusal
+from tests.unit.gateway import releases, running
+from tests.unit.gateway.running import MockEngine
+
+CHAT = {"model": "intents", "messages": [{"role": "user", "content": "lost my card"}]}
+
+
+@pytest.mark.parametrize("header", [None, b"", b"Bearer", b"Bearer ", b"Basic abc", b"abc"])
+def test_without_a_key(header: bytes | None, tmp_path: Path) -> None:
+    with pytest.raises(Refusal) as caught:
+        Clients(tmp_path / "none").who(header)
+    assert caught.value.code == "missing_key"
+
+
+def test_keys_come_and_go_with_their_file(tmp_path: Path) -> None:
+    running.write_root(tmp_path, None, {"app": "the key"})
+    clients = Clients(tmp_path / "clients/clients.json")
+    clients.refresh()
+    assert clients.who(b"Bearer the key") == "app"
+    with pytest.raises(Refusal, match="not known"):
+        clients.who(b"Bearer the kez")
+    (tmp_path / "clients/clients.json").write_text("no json")
+    clients.refresh()
+    assert clients.who(b"bearer the key") == "app"
+    (tmp_path / "clients/clients.json").unlink()
+    clients.refresh()
+    with pytest.raises(Refusal, match="not known"):
+        clients.who(b"Bearer the key")
+
+
+@given(st.lists(st.floats(0, 30), max_size=60), st.integers(1, 10), st.integers(1, 20))
+def test_no_client_gets_more_than_its_limit(pauses: list[float], requests: int, seconds: int) -> None:
+    limit, rates, now, taken, waits = (
+        RateLimit(requests=requests, seconds=seconds),
+        Rates(),
+        0.0,
+        list[float](),
+        list[int](),
+    )
+    for pause in pauses:
+        now += pause
+        try:
+            rates.take("a", [limit], now)
+        except Refusal as refusal:
+            waits.append(int(refusal.headers["retry-after"]))
+            continue
+        taken.append(now)
+    assert all(1 <= wait <= seconds for wait in waits)
+    for begin in taken:
+        within = [time for time in taken if begin <= time <= begin + seconds]
+        assert len(within) <= 2 * requests + 1
+
+
+def test_who_waits_as_long_as_it_was_told_is_served() -> None:
+    limit, rates = RateLimit(requests=2, seconds=60), Rates()
+    rates.take("a", [limit], 0)
+    rates.take("a", [limit], 0)
+    with pytest.raises(Refusal) as caught:
+        rates.take("a", [limit], 1)
+    assert caught.value.headers["retry-after"] == "29"
+    rates.take("a", [limit], 30)
+
+
+@given(
+    client=st.text(max_size=20),
+    other=st.text(max_size=20),
+    digits=st.text("0123456789abcdef", min_size=64, max_size=64),
+)
+def test_an_id_is_of_one_client_and_one_release(client: str, other: str, digits: str) -> None:
+    found = ids.new(b"k" * 32, client, f"sha256:{digits}")
+    assert ids.release_of(b"k" * 32, client, found) == digits[:12]
+    assert ids.release_of(b"l" * 32, client, found) is None
+    if other != client:
+        assert ids.release_of(b"k" * 32, other, found) is None
+    changed = found[:10] + ("0" if found[10] != "0" else "1") + found[11:]
+    assert ids.release_of(b"k" * 32, client, changed) is None
+
+
+@given(st.text(max_size=80))
+def test_an_id_that_was_made_up(text: str) -> None:
+    assert ids.release_of(b"k" * 32, "a", text) is None
+    assert ids.release_of(b"k" * 32, "a", "req-" + text) is None
+
+
+async def test_a_gateway_asks_for_keys_and_counts_requests(root: Path, tokenizer: str, engine: MockEngine) -> None:
+    limits = (RateLimit(requests=3, seconds=600),)
+    routes = releases.routes(releases.target(tokenizer, (engine.url,)), keys=True, rate_limits=limits)
+    running.write_root(root, routes, {"app": "key-1", "web": "key-2"})
+    async with running.gateway(root) as gateway:
+        status, document, headers = await gateway.post("/v1/chat/completions", CHAT)
+        assert (status, document["error"]["code"], headers["www-authenticate"]) == (401, "missing_key", "Bearer")
+        status, document, _ = await gateway.post("/v1/chat/completions", CHAT, authorization="Bearer no")
+        assert (status, document["error"]["code"]) == (401, "invalid_key")
+        for _ in range(3):
+            assert (await gateway.post("/v1/chat/completions", CHAT, authorization="Bearer key-1"))[0] == 200
+        status, document, headers = await gateway.post("/v1/chat/completions", CHAT, authorization="Bearer key-1")
+        assert (status, document["error"]["code"]) == (429, "rate_limited")
+        assert 190 <= int(headers["retry-after"]) <= 200
+        assert (await gateway.post("/v1/chat/completions", CHAT, authorization="Bearer key-2"))[0] == 200
+        assert (await gateway.get(f"{gateway.url}/v1/models"))[0] == 401
+        assert (await gateway.get(f"{gateway.url}/openapi.json"))[0] == 200
+        running.write_keys(root, {"web": "key-2"})
+        for _ in range(60):
+            if (await gateway.post("/v1/chat/completions", CHAT, authorization="Bearer key-1"))[0] == 401:
+                break
+            await asyncio.sleep(0.05)
+        else:
+            pytest.fail("the key still opens")
+        assert not any("key-1" in line for line in gateway.log)

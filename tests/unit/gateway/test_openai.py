@@ -1,0 +1,223 @@
+"""What clients of OpenAI's API get, by OpenAI's own client and by curl."""
+
+import asyncio
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from aiohttp import web
+
+from tests.unit.gateway import releases, running
+from tests.unit.gateway.releases import ENGINE_KEY
+from tests.unit.gateway.running import MockEngine, Running
+
+CHAT = {"model": "intents", "messages": [{"role": "user", "content": "lost my card"}]}
+BODIES: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": CHAT,
+    "/v1/completions": {"model": "intents", "prompt": "lost"},
+    "/v1/embeddings": {"model": "intents", "input": "lost"},
+    "/classify": {"model": "intents", "input": ["lost"]},
+    "/rerank": {"model": "intents", "query": "lost", "documents": ["a", "b"]},
+}
+
+
+@pytest.mark.parametrize("path", BODIES)
+async def test_an_engine_answers_and_never_sees_what_the_client_calls_the_model(
+    path: str, gateway: Running, engine: MockEngine
+) -> None:
+    status, document, headers = await gateway.post(path, BODIES[path] | {"user": "somebody"})
+    assert status == 200
+    assert document["model"] == "intents"
+    ((asked_path, body, seen),) = engine.asked
+    assert asked_path == path
+    assert body == BODIES[path] | {"model": "internal-name"}
+    assert seen["Authorization"] == f"Bearer {ENGINE_KEY}"
+    assert headers["x-stagecoach-release"].startswith("sha256:")
+    assert headers["x-request-id"].startswith("req-")
+
+
+async def test_openai_python_works_unchanged(gateway: Running) -> None:
+    client = openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key="any", max_retries=0)
+    found = await client.chat.completions.create(model="intents", messages=[{"role": "user", "content": "hello"}])
+    assert found.choices[0].message.content == "hello"
+    assert found.usage
+    assert found.usage.total_tokens == 7
+    stream = await client.chat.completions.create(
+        model="intents", messages=[{"role": "user", "content": "hello"}], stream=True
+    )
+    parts = [chunk async for chunk in stream]
+    assert [part.choices[0].delta.content for part in parts] == ["w0 ", "w1 ", "w2 "]
+    assert {part.model for part in parts} == {"intents"}
+    assert not any(part.usage for part in parts)
+    options: Any = {"include_usage": True}
+    stream = await client.chat.completions.create(
+        model="intents", messages=[{"role": "user", "content": "hello"}], stream=True, stream_options=options
+    )
+    assert [part.usage.completion_tokens async for part in stream if part.usage] == [3]
+    assert [model.id async for model in client.models.list()] == ["intents"]
+    assert (await client.embeddings.create(model="intents", input="a", encoding_format="float")).data[0].embedding == [
+        0.5,
+        0.25,
+    ]
+    assert (await client.completions.create(model="intents", prompt="a")).choices[0].text == "hello"
+    with pytest.raises(openai.NotFoundError, match="The model here is intents"):
+        await client.chat.completions.create(model="../x", messages=[{"role": "user", "content": "hello"}])
+    with pytest.raises(openai.BadRequestError) as caught:
+        await client.chat.completions.create(model="intents", messages=[], extra_body={"chat_template": "x"})
+    assert caught.value.code == "invalid_request"
+    await client.close()
+
+
+async def test_an_engine_that_dies_in_mid_stream_is_an_error_to_the_client(
+    gateway: Running, engine: MockEngine
+) -> None:
+    async def stream(request: web.Request, _: dict[str, Any]) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(
+            b'data: {"id":"x","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]}\n\n'
+        )
+        assert request.transport
+        request.transport.abort()
+        return response
+
+    engine.stream = stream  # type: ignore[assignment, method-assign]
+    client = openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key="any", max_retries=0)
+    answer = await client.chat.completions.create(
+        model="intents", messages=[{"role": "user", "content": "a"}], stream=True
+    )
+    assert (await anext(answer)).choices[0].delta.content == "a"
+    with pytest.raises(openai.APIError, match="broke its answer off"):
+        await anext(answer)
+    await client.close()
+    counts = (await gateway.counts())["releases"][0]
+    assert (counts["requests"], counts["errors"]) == (1, {"engine_error": 1})
+
+
+async def test_curl_streams(gateway: Running) -> None:
+    command = [
+        "curl",
+        "-sSN",
+        "-i",
+        f"{gateway.url}/v1/chat/completions",
+        "-H",
+        "content-type: application/json",
+        "-d",
+        json.dumps(CHAT | {"stream": True}),
+    ]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True)
+    assert done.stdout.count("data: {") == 3
+    assert done.stdout.rstrip().endswith("data: [DONE]")
+    assert "x-stagecoach-release: sha256:" in done.stdout
+
+
+async def test_a_client_that_leaves_frees_the_engine_within_a_second(gateway: Running, engine: MockEngine) -> None:
+    engine.chunks, engine.pace = 10_000, 0.5
+    body = json.dumps(CHAT | {"stream": True}).encode()
+    request = (
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+        % (len(body), body)
+    )
+    writers = []
+    for _ in range(500):
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(request)
+        await reader.readuntil(b"w0")
+        writers.append(writer)
+    assert engine.now == 500
+    for writer in writers:
+        writer.close()
+    assert await running.until(lambda: engine.now == 0) < 1
+    _, metrics = await gateway.get(f"{gateway.admin}/metrics")
+    assert "stagecoach_gateway_engine_requests 0.0" in metrics
+    assert (await gateway.counts())["releases"][0]["abandoned"] == 500
+
+
+async def test_a_client_that_leaves_before_the_answer_frees_the_engine_too(
+    gateway: Running, engine: MockEngine
+) -> None:
+    engine.answers = lambda _, __: asyncio.sleep(60)
+    body = json.dumps(CHAT).encode()
+    _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+        % (len(body), body)
+    )
+    await running.until(lambda: engine.now == 1)
+    writer.close()
+    assert await running.until(lambda: engine.now == 0) < 1
+
+
+def memory(gateway: Running) -> int:
+    """Return the resident memory in kilobytes."""
+    lines = Path(f"/proc/{gateway.process.pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1])
+
+
+async def test_a_slow_reader_holds_its_engine_up_and_not_the_gateway(gateway: Running, engine: MockEngine) -> None:
+    engine.chunks = 200_000
+    body = json.dumps(CHAT | {"stream": True}).encode()
+    _, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=1)
+    writer.write(
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+        % (len(body), body)
+    )
+    await asyncio.sleep(1.5)
+    resident = memory(gateway)
+    assert resident < 150_000  # kB
+    assert (await gateway.post("/v1/completions", BODIES["/v1/completions"]))[0] == 200
+    writer.close()
+    await running.until(lambda: engine.now == 0)
+
+
+async def test_it_asks_again_only_where_it_was_surely_not_answered(
+    root: Path, tokenizer: str, engine: MockEngine
+) -> None:
+    closed = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    dead = f"http://127.0.0.1:{closed.sockets[0].getsockname()[1]}"
+    closed.close()
+    await closed.wait_closed()
+    running.write_root(root, releases.routes(releases.target(tokenizer, (dead, engine.url))))
+    async with running.gateway(root) as gateway:
+        for _ in range(10):
+            assert (await gateway.post("/v1/chat/completions", CHAT))[0] == 200
+        engine.asked.clear()
+        fails: Any = lambda _, __: (_ for _ in ()).throw(RuntimeError)  # noqa: E731
+        engine.answers = fails
+        status, document, _ = await gateway.post("/v1/chat/completions", CHAT)
+        assert (status, document["error"]["code"]) == (502, "engine_error")
+        assert len(engine.asked) == 1
+
+
+async def test_connections_to_engines_are_kept(gateway: Running, engine: MockEngine) -> None:
+    for _ in range(10):
+        assert (await gateway.post("/v1/chat/completions", CHAT))[0] == 200
+        async with gateway.session.post(f"{gateway.url}/v1/chat/completions", json=CHAT | {"stream": True}) as response:
+            assert "[DONE]" in await response.text()
+    assert len(engine.connections) == 1
+
+
+async def test_draining_ends_what_was_begun(gateway: Running, engine: MockEngine) -> None:
+    engine.chunks, engine.pace = 20, 0.2
+    answering = asyncio.create_task(gateway.post("/v1/chat/completions", CHAT))
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    body = json.dumps(CHAT | {"stream": True}).encode()
+    writer.write(
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+        % (len(body), body)
+    )
+    await reader.readuntil(b"w0")
+    gateway.process.terminate()
+    assert (await answering)[0] == 200
+    await asyncio.sleep(0.2)
+    assert await gateway.get(f"{gateway.admin}/ready") == (503, "draining")
+    status, _, headers = await gateway.post(
+        "/v1/completions", BODIES["/v1/completions"]
+    )  # others have not heard of it yet
+    assert (status, headers.get("connection")) == (200, "close")
+    assert b"[DONE]" in await reader.read()
+    writer.close()
+    assert await asyncio.wait_for(gateway.process.wait(), 10) == 0
