@@ -51,7 +51,7 @@ class Server:
             time.sleep(self.look)  # one that has just ended may still listen
             starts = _starts()
             try:
-                if starts[-1:] == [told] and name in self.client.served():
+                if name in self.client.served() and starts[-1:] == [told]:
                     version = self.client.version()
                     progress.begins("asking the engine")
                     return version
