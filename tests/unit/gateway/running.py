@@ -199,7 +199,9 @@ async def gateway(root: Path, **environment: str) -> AsyncIterator[Running]:
     lines: list[str] = []
     while not (found := re.search(r"listening on (\d+) for clients, on (\d+)", lines[-1] if lines else "")):
         line = await process.stderr.readline()
-        assert line, f"the gateway ended: {lines}"
+        if not line:
+            await process.wait()
+            raise AssertionError(f"the gateway ended: {lines}")
         lines.append(line.decode())
     running = Running(root, process, int(found[1]), int(found[2]))
     running.log = lines
