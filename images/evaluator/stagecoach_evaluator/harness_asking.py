@@ -56,7 +56,7 @@ class _Told(HFLM):  # type: ignore[misc] # a class of a library without types
     def _most(self, requests: Any) -> int:
         """Return how many of the longest prompts are asked at once, so that what is said of them fits."""
         longest = max((len(context) + len(continuation) for _, context, continuation in requests), default=1)
-        positions = min(longest, self.max_length)
+        positions: int = min(longest, self.max_length)
         vocabulary: int = self.config.get_text_config().vocab_size
         return max(1, LOGITS // (4 * positions * vocabulary))
 
