@@ -22,7 +22,15 @@ _MORE = (
     Resource("v1", "Secret", "secrets"),
     Resource("v1", "Node", "nodes"),
     Resource("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions"),
+    Resource("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy", "validatingadmissionpolicies"),
+    Resource(
+        "admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings"
+    ),
 )
+_CLUSTER_WIDE = {
+    *("Namespace", "Node", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"),
+    *("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"),
+}
 _STAGECOACH = "stagecoach.dev/v1alpha1"
 
 
@@ -92,8 +100,7 @@ class Kube:
     def path(self, kind: str, name: str = "", subresource: str = "") -> str:
         """Return the URL path of a kind, an object or its part. An unknown kind is one of ours, with a plain plural."""
         resource = self._kinds.get(kind) or Resource(_STAGECOACH, kind, f"{kind.lower()}s")
-        cluster_wide = kind in ("Namespace", "Node", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition")
-        return resource.path(None if cluster_wide else self.namespace, name, subresource)
+        return resource.path(None if kind in _CLUSTER_WIDE else self.namespace, name, subresource)
 
     def request(
         self, method: str, path: str, body: Object | bytes | None = None, content: str = "application/json"

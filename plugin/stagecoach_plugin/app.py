@@ -161,7 +161,7 @@ def _decide(
     name = evaluation_name(evaluation)
     connection = connect(kubeconfig, context, namespace)
     desk = deciding.Desk(connection, Commands(connection.namespace, context), output(), asks=not yes)
-    raise typer.Exit(0 if desk.decide(name, said, wait) else 1)
+    desk.decide(name, said, wait)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from stagecoach_plugin import evaluations
 from stagecoach_plugin.evaluations import Reviewer
@@ -56,6 +57,21 @@ def open_for_review(evaluation: Object, command: str) -> None:
         )
 
 
+def unchanged(shown: Object, found: Object, command: str) -> None:
+    """Raise Problem unless what is there now is what was shown. `command` shows it again."""
+    if _looked_at(shown) != _looked_at(found):
+        raise Problem(
+            f"Nothing was decided: Evaluation {shown['metadata']['name']} is another than the one that you were shown,"
+            f" for it was made anew, or asks anew, in the meantime. Look at it again with `{command}`."
+        )
+
+
+def _looked_at(evaluation: Object) -> list[Any]:
+    """Return what somebody decides about. Approvals of others may come in the meantime."""
+    review = evaluations.review(evaluation)
+    return [evaluation["metadata"]["uid"], evaluation["spec"], review.get("asked"), review.get("rows")]
+
+
 def as_reviewer(evaluation: Object, person: Person) -> Reviewer:
     """Return as which of the gate's reviewers somebody decides: by his own name, else as a member. Raises Problem."""
     found = role_of(evaluation, person)
@@ -77,15 +93,10 @@ def _stranger(evaluation: Object, person: Person) -> Problem:
     known = f", in {both(groups)}" if groups else ", in no group"
     takes = either([str(each) for each in evaluations.reviewers(evaluation)])
     return Problem(
-        f"You are no reviewer of Evaluation {evaluations_name(evaluation)}: it takes the decision of {takes},"
+        f"You are no reviewer of Evaluation {evaluation['metadata']['name']}: it takes the decision of {takes},"
         f" and the API server knows you as {person.user}{known}. Ask one of them, or have your name added to"
         f" spec.review.reviewers of EvalGate {evaluation['spec']['gate']}, which makes another Evaluation."
     )
-
-
-def evaluations_name(evaluation: Object) -> str:
-    """Return an Evaluation's name."""
-    return str(evaluation["metadata"]["name"])
 
 
 def parse_scores(given: Sequence[str]) -> dict[str, int]:
@@ -133,7 +144,7 @@ def stands(approval: Object, evaluation: Object) -> bool:
 def approval(evaluation: Object, person: Person, role: Reviewer, said: Said, number: int = 1) -> Object:
     """Return the Approval that says this about what the Evaluation judged. `number`: the last one did not count."""
     spec: Object = {
-        "subject": {"kind": "Evaluation", "name": evaluations_name(evaluation)},
+        "subject": {"kind": "Evaluation", "name": evaluation["metadata"]["name"]},
         "release": evaluation["spec"]["release"]["digest"],
         "decision": said.decision,
         "reviewer": person.user,

@@ -29,26 +29,33 @@ class Desk:
     console: Console
     asks: bool
 
-    def decide(self, name: str, said: Said, seconds: float) -> bool:
-        """Return whether the decision counts. Raises Problem for what keeps it from being made."""
-        evaluation = self.connection.get(EVALUATION, name)
-        approving.open_for_review(evaluation, self.commands.stagecoach(f"why evaluation/{name}"))
+    def decide(self, name: str, said: Said, seconds: float) -> None:
+        """Decide, and say what came of it. Raises Problem if it was not made, or does not count."""
+        evaluation = self._open(name)
         person = Person(*self.connection.who_am_i())
         role = approving.as_reviewer(evaluation, person)
         before = approving.earlier(evaluation, person)
         if before and said.decision == APPROVE:
-            self.console.print(
-                f"You have approved already: {before['name']} counts, since {before['at']}. Nothing to do."
-            )
-            return True
+            told = f"You have approved already: {before['name']} counts, since {before['at']}. Nothing to do."
+            self.console.print(plain(told))
+            return
         if said.decision == APPROVE:
             approving.unknown_scores(evaluation, said.scores)
         self._may_ask(evaluation, said)
         screen.show(self.console, *screen.whole(evaluation, self.console.width))
         said = self._scored(evaluation, said)
         self._confirm(evaluation, person, role, said)
-        made = self._make(evaluation, person, role, said)
-        return self._tell(made, follow(self.connection, made["metadata"]["name"], name, seconds))
+        # Hours may have passed since it was shown.
+        found = self._open(name)
+        approving.unchanged(evaluation, found, self.commands.stagecoach(f"report {name}"))
+        made = self._make(found, person, role, said)
+        self._tell(made, follow(self.connection, made["metadata"]["name"], name, seconds))
+
+    def _open(self, name: str) -> Object:
+        """Return an Evaluation that awaits a review. Raises Problem."""
+        evaluation = self.connection.get(EVALUATION, name)
+        approving.open_for_review(evaluation, self.commands.stagecoach(f"why evaluation/{name}"))
+        return evaluation
 
     def _may_ask(self, evaluation: Object, said: Said) -> None:
         missing = approving.missing_scores(evaluation, said.scores) if said.decision == APPROVE else []
@@ -73,6 +80,11 @@ class Desk:
         member = f", as {role}" if role.group else ""
         release = short(evaluation["spec"]["release"]["digest"])
         told = f"{said.decision} release {release} of run {evaluation['spec']['run']} as {person.user}{member}"
+        # An Approval cannot be changed: all that it will say is read before.
+        if said.scores:
+            told += f", with {both([f'{name} {score}' for name, score in said.scores.items()])}"
+        if said.reason:
+            told += f', because "{said.reason}"'
         if not self.asks:
             self.console.print(f"{plain(told)}.")
         elif not typer.confirm(plain(f"{told}?")):
@@ -94,7 +106,7 @@ class Desk:
             f"{self.commands.stagecoach('why approval/' + wanted['metadata']['name'])}`."
         )
 
-    def _tell(self, made: Object, found: Found) -> bool:
+    def _tell(self, made: Object, found: Found) -> None:
         name = made["metadata"]["name"]
         ready = evaluations.condition(found.approval)
         if not found.reason or found.weighed:
@@ -102,11 +114,12 @@ class Desk:
                 f"Approval {name} is made, and the operator has not decided yet whether it counts: see what comes of it"
                 f" with `{self.commands.stagecoach('why approval/' + name)}`."
             )
+        if not found.counts:
+            raise Problem(f"Approval {name} does not count: {found.reason}. {ready['message']}")
         told = Text.assemble(f"Approval {plain(name)}: ", screen.styled(found.reason), f". {plain(ready['message'])}")
         self.console.print(told)
-        if found.evaluation is not None and found.counts:
+        if found.evaluation is not None:
             self.console.print(_outcome(found.evaluation))
-        return found.counts
 
 
 def _outcome(evaluation: Object) -> Text:

@@ -6,7 +6,6 @@ from typing import Any
 from stagecoach_plugin.problems import Object
 from stagecoach_plugin.texts import interval, number
 
-VERDICTS = ("Passed", "Failed", "Inconclusive", "Error")
 AWAITING = "AwaitingReview"
 
 
@@ -38,20 +37,16 @@ class Reviewer:
 
 def verdict(evaluation: Object) -> str:
     """Return the final verdict; nothing while it is open."""
-    told = str(evaluation.get("status", {}).get("verdict") or "")
-    return told if told in VERDICTS else ""
+    return str(evaluation.get("status", {}).get("verdict") or "")
 
 
 def awaits(evaluation: Object) -> bool:
     """Whether people have to decide, and nothing else is missing."""
-    status = evaluation.get("status", {})
-    return not verdict(evaluation) and AWAITING in (status.get("phase"), status.get("verdict"))
+    return not verdict(evaluation) and evaluation.get("status", {}).get("phase") == AWAITING
 
 
 def state(evaluation: Object) -> str:
     """Return where it is in one word: its verdict, or its phase."""
-    if awaits(evaluation):
-        return AWAITING
     return verdict(evaluation) or str(evaluation.get("status", {}).get("phase") or "New")
 
 

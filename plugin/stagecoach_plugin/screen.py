@@ -44,7 +44,7 @@ def fields(pairs: Sequence[tuple[str, RenderableType]]) -> Table:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in pairs:
-        table.add_row(name, plain(value) if isinstance(value, str) else value)
+        table.add_row(plain(name), plain(value) if isinstance(value, str) else value)
     return table
 
 
@@ -72,6 +72,7 @@ def summary(evaluation: Object) -> Table:
 
 COLUMNS = ("Criterion", "Outcome", "Measured", "Base", "Interval", "Threshold")
 GAP = 2
+CUT = "…"  # at the end of a text of which there is more
 LEAST = 9  # of the first column: else the numbers stand under each other
 
 
@@ -161,7 +162,7 @@ def rows(evaluation: Object, width: int) -> RenderableType:
     if not shown:
         return Group(title, Text("none are in the status; the full report has them", style="dim"))
     names = ["candidate", *(["baseline"] if any("baseline" in row for row in shown) else [])]
-    hint = Text("= the same as expected, to the letter", style="dim")
+    hint = Text("= the same as expected, to the letter: not told of what is cut (…); – no answer", style="dim")
     body = _beside(shown, names) if width >= WIDE else Group(*_below(shown, names))
     return Group(title, hint, body)
 
@@ -169,27 +170,38 @@ def rows(evaluation: Object, width: int) -> RenderableType:
 def _beside(shown: Sequence[Object], names: Sequence[str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_lines=True, expand=True)
     table.add_column("Row", overflow="fold", max_width=20)
-    for name in ("Input", "Expected", *map(str.title, names)):
-        table.add_column(name, overflow="fold", ratio=3 if name == "Input" else 2)
+    table.add_column("Input", overflow="fold", ratio=3)
+    table.add_column("Expected", overflow="fold", ratio=2)
+    for name in names:
+        table.add_column(width=1)
+        table.add_column(name.title(), overflow="fold", ratio=2)
     for row in shown:
-        answers = (_answer(row, name) for name in names)
-        table.add_row(str(row.get("row", "")), plain(row.get("input", "")), plain(row.get("expected", "")), *answers)
+        answers = (part for name in names for part in _answer(row, name))
+        table.add_row(*(plain(row.get(name, "")) for name in ("row", "input", "expected")), *answers)
     return table
 
 
 def _below(shown: Sequence[Object], names: Sequence[str]) -> Iterator[RenderableType]:
     for row in shown:
         yield Rule(f"row {plain(row.get('row', ''))}", align="left", style="dim")
-        pairs: list[tuple[str, RenderableType]] = [(name, plain(row.get(name, ""))) for name in ("input", "expected")]
-        yield fields([*pairs, *((name, _answer(row, name)) for name in names)])
+        table = Table.grid(padding=(0, 2))
+        table.add_column(style="dim", no_wrap=True)
+        table.add_column(width=1)
+        table.add_column(overflow="fold")
+        for name in ("input", "expected"):
+            table.add_row(name, "", plain(row.get(name, "")))
+        for name in names:
+            table.add_row(name, *_answer(row, name))
+        yield table
 
 
-def _answer(row: Object, name: str) -> Text:
+def _answer(row: Object, name: str) -> tuple[Text, Text]:
+    """Return an answer, and before it what is said of it: in a column of its own, where no answer can write."""
     answer = row.get(name)
     if answer is None:
-        return Text("no answer", style="red")
-    same = str(answer).strip() == str(row.get("expected", "")).strip()
-    return Text.assemble(("= ", "green") if same else "", plain(answer))
+        return Text("–", style="red"), Text("no answer", style="red")
+    same = answer == row.get("expected") and not answer.endswith(CUT)
+    return Text("=" if same else "", style="green"), Text(plain(answer))
 
 
 def review(evaluation: Object) -> RenderableType:
@@ -227,7 +239,7 @@ def show(console: Console, *parts: RenderableType) -> None:
     with console.capture() as captured:
         console.print(Group(*(Padding(part, (0, 0, 1, 0)) for part in parts)))
     # What fills lines up to the terminal's width would be in the way of grep and diff.
-    for line in captured.get().splitlines():
+    for line in captured.get().removesuffix("\n").split("\n"):
         console.file.write(line.rstrip() + "\n")
 
 

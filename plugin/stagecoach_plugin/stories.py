@@ -168,8 +168,8 @@ def _evaluation(obj: Object, around: Around, commands: Commands) -> Parts:
         todo = [commands.stagecoach(f"report {name}")]
     else:
         todo = _about_pods(obj, commands)
-    uncounted = [each for each in around.all(APPROVAL) if each["spec"]["subject"]["name"] == name]
-    chain = [*_links(APPROVAL, uncounted), *_one(RUN, spec["run"], around), *_one(GATE, spec["gate"], around)]
+    own = [each for each in around.all(APPROVAL) if each["spec"]["subject"]["name"] == name]
+    chain = [*_links(APPROVAL, own), *_one(RUN, spec["run"], around), *_one(GATE, spec["gate"], around)]
     return facts, todo, [*chain, *_one(PROJECT, spec["project"], around)]
 
 

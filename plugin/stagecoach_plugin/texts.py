@@ -3,8 +3,9 @@
 import unicodedata
 from datetime import UTC, datetime
 
-# Categories of characters that a terminal obeys, or that turn letters round: control, format, surrogate.
-_OBEYED = {"Cc", "Cf", "Cs"}
+# Categories of characters that a terminal obeys, that turn letters round, or that begin another line: control, format,
+# surrogate, and separators of lines and of paragraphs.
+_OBEYED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 # Joins of emoji and of letters in many scripts.
 _HARMLESS = {"\n", "\t", "\u200c", "\u200d"}
 

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from tests.cluster import ControlPlane
+from tests.integration.support import policy
 from tests.integration.support.eventually import eventually
 from tests.integration.support.kubelet import FakeKubelet
 from tests.integration.support.operator import ROOT, OperatorProcess
@@ -33,6 +34,7 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
     """The API server, etcd and the controller manager, with the project's kinds installed."""
     with ControlPlane(tmp_path_factory.mktemp("control-plane"), audit_policy=_AUDIT) as running:
         install_kinds(Kube(running.kubeconfig), ROOT / "crds")
+        policy.install(Kube(running.kubeconfig))
         yield running
 
 

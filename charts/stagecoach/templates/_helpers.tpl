@@ -82,6 +82,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - apiGroups: [stagecoach.dev]
   resources: [evaluations]
   verbs: [create]
+# By dry runs alone, which the policy for Approvals has to refuse: nothing passes by people's decisions where it does not.
+- apiGroups: [stagecoach.dev]
+  resources: [approvals]
+  verbs: [create]
 - apiGroups: [stagecoach.dev]
   resources: [approvals/status, evalgates/status, evaluations/status, finetuneruns/status, transformerprojects/status]
   verbs: [patch]

@@ -113,6 +113,9 @@ def kept(storage: Store, release: str, rows: Rows) -> Answers | None:
     if not intact or (manifest.release, manifest.data, manifest.columns) != (release, suite.data, suite.columns):
         say(f"the answers in {place} are not those that were written: they are asked for anew")
         return None
+    if rows.harness is not None and any(answer.values is None and answer.error is None for answer in answers):
+        say(f"the answers in {place} are not those to a task of lm-evaluation-harness: they are asked for anew")
+        return None
     return Answers(answers, manifest.digest)
 
 

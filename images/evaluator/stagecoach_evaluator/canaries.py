@@ -1,11 +1,15 @@
 """The rows that people look at before a release passes: printed at the end of the log, for the operator to show."""
 
+import hashlib
+
 from stagecoach.contract import layout
 from stagecoach.contract.evaluation_report import EvaluationDocument, Told
 from stagecoach.contract.evaluations import EvaluateJob
+from stagecoach.contract.reports import Problem
 from stagecoach.contract.reviews import MAX_PLACE, MAX_ROWS, CanaryRow, CanaryRows, shown
-from stagecoach.contract.store import Store
+from stagecoach.contract.store import StorageFailed, Store
 from stagecoach.contract.verdicts import EvaluationReport, Verdict
+from stagecoach_evaluator import records
 from stagecoach_evaluator.report import JSON
 
 
@@ -17,12 +21,26 @@ def told(job: EvaluateJob, storage: Store, report: EvaluationReport) -> Evaluati
     review = job.inputs.review
     if review is None or report.verdict is not Verdict.PASSED:
         return report
-    content = storage.read(f"{layout.evaluation_folder(job.inputs.digest)}/{JSON}")
-    document = EvaluationDocument.model_validate_json(content, extra="ignore")
+    document = EvaluationDocument.model_validate_json(_evidence(job, storage, report), extra="ignore")
     [suite] = [each for each in document.suites if each.name == review.suite]
     rows = CanaryRows(rows=tuple(map(_shown, suite.canaries[:MAX_ROWS])))
     print("\n".join(rows.lines()), flush=True)
     return report.model_copy(update={"canary": rows.digest})
+
+
+def _evidence(job: EvaluateJob, storage: Store, report: EvaluationReport) -> bytes:
+    """Return the report as its record has it: somebody may have written to the storage since that was checked."""
+    key = job.inputs.digest
+    place = f"{layout.evaluation_folder(key)}/{JSON}"
+    known = records.read(storage, key)
+    if known is not None and known[1] == report.record:
+        [entry] = [each for each in known[0].report if each.path == JSON]
+        content = storage.read(place)
+        if hashlib.sha256(content).hexdigest() == entry.sha256:
+            return content
+    message = "it has been changed since the evaluation was published, so nobody can be asked about its rows."
+    remedy = "Find out who else writes there. The next attempt judges anew."
+    raise StorageFailed(Problem.of("EvidenceChanged", message, value=place, remedy=remedy))
 
 
 def _shown(row: Told) -> CanaryRow:

@@ -15,20 +15,14 @@ class Choices:
     def __init__(self, completions: Sequence[tuple[int, ...]]) -> None:
         self._completions = completions
 
-    def choose(self, following: Next) -> int | None:
-        """Return the index of the label that is written if nothing but labels may be.
-
-        None where a token comes that was not allowed: then what is computed is not a number.
-        """
+    def choose(self, following: Next) -> int:
+        """Return the index of the label that is written if nothing but labels may be."""
         written: tuple[int, ...] = ()
         while len(left := self._left(written)) > 1:
             allowed = self._allowed(left, len(written))
             if not allowed:
                 break  # two labels of the same tokens
-            token = allowed[0] if len(allowed) == 1 else following(written, allowed)
-            if token not in allowed:
-                return None
-            written = (*written, token)
+            written = (*written, allowed[0] if len(allowed) == 1 else following(written, allowed))
         return left[0]
 
     def _left(self, written: tuple[int, ...]) -> list[int]:

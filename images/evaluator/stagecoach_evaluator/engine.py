@@ -6,6 +6,7 @@ starts, or starts again, and is asked once more when it is back.
 
 import http.client
 import json
+import math
 import queue
 import threading
 import time
@@ -24,6 +25,10 @@ OF_THE_MOMENT = (408, 425, 429)
 # An answer that was broken off is none.
 COMPLETE = ("stop", "length")
 WORDS = 300  # characters of an engine's own that are told
+# It says so (with 400) where a logarithm of a probability is not a number: there is none in JSON.
+NOT_JSON = "not JSON compliant"
+# What it says in the place of an infinite one.
+LEAST = -9999.0
 
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
@@ -37,6 +42,10 @@ class Away(Exception):
     """The engine does not answer now."""
 
 
+class NotNumbers(Exception):
+    """What the model computes for this is not a number: a token that comes all the same means nothing."""
+
+
 @dataclass(frozen=True)
 class Client:
     """An engine by its port. It is reached directly: a proxy is for what is outside of the cluster."""
@@ -45,15 +54,25 @@ class Client:
     seconds: float = REQUEST_SECONDS
 
     def complete(self, model: str, prompt: Sequence[int], **options: Any) -> tuple[int, ...]:
-        """Return the likeliest tokens that follow. Raises Refused and Away."""
-        body = {"model": model, "prompt": list(prompt), "temperature": 0, "return_token_ids": True} | options
+        """Return the likeliest tokens that follow. Raises Refused, Away and NotNumbers.
+
+        The engine looks for no NaN: among tokens that are none it takes one, so each is asked with its probability.
+        """
+        body = {"model": model, "prompt": list(prompt), "temperature": 0, "return_token_ids": True, "logprobs": 1}
         try:
-            choice = self._call("POST", "/v1/completions", body)["choices"][0]
+            choice = self._call("POST", "/v1/completions", body | options)["choices"][0]
             ended, tokens = choice["finish_reason"], tuple(int(token) for token in choice["token_ids"])
+        except Refused as error:
+            if NOT_JSON in str(error):
+                raise NotNumbers from error
+            raise
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise Away("what it said is no answer") from error
         if ended not in COMPLETE:
             raise Away(f"it broke an answer off ({ended})")
+        said = (choice.get("logprobs") or {}).get("token_logprobs") or ()
+        if len(said) != len(tokens) or not all(map(_is_number, said)):
+            raise NotNumbers
         return tokens
 
     def served(self) -> set[str]:
@@ -65,11 +84,11 @@ class Client:
             raise Away("what it said is no list of models") from error
 
     def version(self) -> str:
-        """Return the version of vLLM. Raises Refused and Away."""
+        """Return the version of vLLM; nothing where it says none. Raises Away."""
         try:
             return str(self._call("GET", "/version")["version"])
-        except (KeyError, TypeError) as error:
-            raise Away("what it said is no version") from error
+        except (Refused, KeyError, TypeError):
+            return ""
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
         connection = http.client.HTTPConnection(serving.HOST, self.port, timeout=self.seconds)
@@ -92,10 +111,14 @@ class Client:
             raise Away("what it said is not JSON") from error
 
 
+def _is_number(said: Any) -> bool:
+    return isinstance(said, int | float) and math.isfinite(said) and said > LEAST
+
+
 class Patience:
     """Asks once more where the engine was away, once it is back: `back` waits for it, `see` says where its log is."""
 
-    def __init__(self, back: Callable[[], None], see: str) -> None:
+    def __init__(self, back: Callable[[], object], see: str) -> None:
         self._back = back
         self._see = see
         self._one_waits = threading.Lock()

@@ -6,6 +6,8 @@ refused.
 """
 
 import difflib
+import random
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -41,7 +43,6 @@ _OURS = {
     "num_fewshot": 0,
 }
 _SHOWN = 8
-_MAX_TEXT = 200
 
 
 @dataclass(frozen=True)
@@ -100,18 +101,23 @@ def ready(suite: Suite, dataset: Dataset) -> tuple[Dataset, Task]:
     name, field = columns.task or "", f"suites[{suite.name}].task"
     with quiet.importing():
         import lm_eval
+
+        from stagecoach_evaluator import harness_documents as documents
     if columns.lm_eval != lm_eval.__version__:
         message = f"the gate asks for lm-eval {columns.lm_eval}, and this image has {lm_eval.__version__}."
         remedy = "Set the operator's evaluator image to the one of its own version."
         raise BadInput(Problem.of("RevisionDiffers", message, field=field, value=name, remedy=remedy))
     progress.begins(f"looking for the task {name} of lm-evaluation-harness")
     config = _config(name, field)
-    with _told(name, dataset), tempfile.TemporaryDirectory(dir=_scratch()) as folder:
-        task = Task(name, _made(config, dataset, Path(folder)))
-        rows = tuple(_row(task, number, each) for number, each in enumerate(task.documents, start=1))
-    # As a rule a document is a row of the file; a task may leave some out, or make several of one.
+    with tempfile.TemporaryDirectory(dir=_scratch()) as folder:
+        given = _given(dataset, Path(folder))
+        with _told(name, dataset):
+            documents.seed()
+            task = Task(name, documents.Fixed(config={**config, **_OURS, **given}))
+            rows = tuple(_row(task, number, each) for number, each in enumerate(task.documents, start=1))
+    # As a rule a document is a row of the file. Python of a task may leave some out, or put them in another order.
     files = dataset.files
-    if len(rows) == len(dataset.rows):
+    if task.made.config.process_docs is None and len(rows) == len(dataset.rows):
         rows = tuple(row._replace(number=read.number) for row, read in zip(rows, dataset.rows, strict=True))
     else:
         files = ((f"{dataset.source.name}:{name}", len(rows)),)
@@ -136,6 +142,8 @@ def _config(name: str, field: str) -> dict[str, Any]:
     """Return the text of a task, with the functions in it. Raises BadInput for one that is not run here."""
     from lm_eval.tasks._yaml_loader import load_yaml
 
+    from stagecoach_evaluator.harness_documents import raise_of_the_machine, short
+
     index = _index()
     if name not in index:
         message = "lm-evaluation-harness has no task of this name."
@@ -147,13 +155,23 @@ def _config(name: str, field: str) -> dict[str, Any]:
     why, remedy = _unfit(entry, text)
     if why:
         raise BadInput(Problem.of("TaskUnsupported", why, field=field, value=name, remedy=remedy))
+    _forget_chance()
     try:
         config: dict[str, Any] = deepcopy(load_yaml(entry.yaml_path, resolve_func=True))
     except Exception as error:  # Python of the task, which may want anything
+        raise_of_the_machine(error)
         message = f"the task cannot be loaded: {short(error)}."
         remedy = "Choose another task: this image has no library that only some tasks need."
         raise BadInput(Problem.of("TaskUnsupported", message, field=field, value=name, remedy=remedy)) from error
     return {key: value for key, value in config.items() if key not in ("tag", "group", "task_list")}
+
+
+def _forget_chance() -> None:
+    """Have what draws by chance in a task's Python begin anew: another suite may have had the same task."""
+    for name, module in list(sys.modules.items()):
+        of_a_task = hasattr(module, "__mtime__")  # lm-evaluation-harness keeps what it has read
+        if of_a_task and any(isinstance(each, random.Random) for each in vars(module).values()):
+            del sys.modules[name]
 
 
 def _unfit(entry: Any, text: Mapping[str, Any]) -> tuple[str, str]:
@@ -166,7 +184,10 @@ def _unfit(entry: Any, text: Mapping[str, Any]) -> tuple[str, str]:
         why = f"this is a group of tasks: {', '.join(listed[:_SHOWN])}{more}."
         return why, "Give each task that counts a suite of its own, with a data set of its documents."
     generation = text.get("generation_kwargs") or {}
-    drawn = generation.get("do_sample") and float(generation.get("temperature", 1.0)) > 0
+    # As lm-evaluation-harness has it: without a word on sampling it is the temperature that says so.
+    drawn = generation.get("do_sample")
+    if drawn is None:
+        drawn = float(generation.get("temperature") or 0) > 0
     reasons = {
         "a class of its own in Python reads its documents.": kind != "TASK" or bool(text.get("custom_dataset")),
         "it runs what the model writes as a program.": bool(text.get("unsafe_code")),
@@ -185,20 +206,17 @@ def _member(each: Any) -> str:
     return str(each.get("task") or each.get("group")) if isinstance(each, Mapping) else str(each)
 
 
-def _made(config: Mapping[str, Any], dataset: Dataset, folder: Path) -> Any:
-    """Return the task over the documents of a data set, whose files are written into a folder for it."""
-    from lm_eval.api.task import ConfigurableTask
-
+def _given(dataset: Dataset, folder: Path) -> dict[str, Any]:
+    """Return what has a task read the documents of a data set, whose files are written into a folder for it."""
     paths = []
     for number, (name, content) in enumerate(dataset.contents):
         path = folder / f"{number:05}{suffix_of(name)}"
         path.write_bytes(content)
         paths.append(str(path))
-    given = {
+    return {
         "dataset_path": _READERS[suffix_of(paths[0])],
         "dataset_kwargs": {"data_files": {"test": paths}, "cache_dir": str(folder / "cache"), "keep_in_memory": True},
     }
-    return ConfigurableTask(config={**config, **_OURS, **given})
 
 
 def _row(task: Task, number: int, document: Mapping[str, Any]) -> Document:
@@ -217,12 +235,15 @@ def _row(task: Task, number: int, document: Mapping[str, Any]) -> Document:
 @contextmanager
 def _told(name: str, dataset: Dataset) -> Iterator[None]:
     """Turn what a task says of documents that it cannot read into BadInput."""
+    from stagecoach_evaluator.harness_documents import raise_of_the_machine, short
+
     try:
         yield
     except ImportError as error:
         message = f"the task {name} needs what this image does not have: {short(error)}."
         raise BadInput(Problem.of("TaskUnsupported", message, value=name, remedy="Choose another task.")) from error
     except Exception as error:  # templates and Python of the task meet documents of any shape
+        raise_of_the_machine(error)
         missing = isinstance(error, KeyError | TemplateError)
         what = "lacks a column that the task reads" if missing else "does not have the documents of the task"
         there = ", ".join(_columns(dataset))
@@ -247,9 +268,3 @@ def _columns(dataset: Dataset) -> list[str]:
             return list(read(str(path), cache_dir=folder, keep_in_memory=True).column_names)
         except Exception:  # it is for a message about another fault
             return []
-
-
-def short(error: Exception) -> str:
-    """Return what went wrong in a line."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    return text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 1]}…"

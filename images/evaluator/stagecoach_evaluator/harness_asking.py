@@ -5,15 +5,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from jinja2 import TemplateError
 from lm_eval.evaluator import evaluate
 from lm_eval.models.huggingface import HFLM
 
 from stagecoach.contract import progress
 from stagecoach.contract.answers import Answer
-from stagecoach.contract.reports import BadInput, Problem
-from stagecoach_evaluator.harness import Task, short
+from stagecoach_evaluator.harness import Task
+from stagecoach_evaluator.harness_documents import seed, unfit
 from stagecoach_evaluator.reading import NOT_NUMBERS
+
+# Bytes of what a model says of all tokens at all positions of a batch, in float32. Their probabilities come on top.
+LOGITS = 2**30
+_TOO_SHORT = "must be less than model's maximum sequence length"
 
 
 class _Told(HFLM):  # type: ignore[misc] # a class of a library without types
@@ -23,6 +26,7 @@ class _Told(HFLM):  # type: ignore[misc] # a class of a library without types
     logarithms of the probabilities of all tokens at all positions, and then those. They are the same to the bit.
     """
 
+    task = ""
     _longest = 0  # tokens of a continuation
 
     def loglikelihood(self, requests: Any, disable_tqdm: bool = True) -> Any:
@@ -35,8 +39,26 @@ class _Told(HFLM):  # type: ignore[misc] # a class of a library without types
         return super().generate_until(requests, disable_tqdm)
 
     def _loglikelihood_tokens(self, requests: Any, disable_tqdm: bool = True, override_bs: int | None = None) -> Any:
+        # What it has of these are assertions without a word.
+        if any(not context or not continuation for _, context, continuation in requests):
+            raise unfit(self.task, "a document of the task leaves nothing to be asked, or nothing to be answered.")
         self._longest = max((len(continuation) for _, _, continuation in requests), default=0)
-        return super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
+        if self._longest > self.max_length:
+            message = f"an answer of {self._longest} tokens is longer than the base's context of {self.max_length}."
+            raise unfit(self.task, message)
+        whole: int = self.batch_size_per_gpu  # type: ignore[has-type] # that class sets it
+        self.batch_size_per_gpu = min(whole, self._most(requests))
+        try:
+            return super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
+        finally:
+            self.batch_size_per_gpu = whole
+
+    def _most(self, requests: Any) -> int:
+        """Return how many of the longest prompts are asked at once, so that what is said of them fits."""
+        longest = max((len(context) + len(continuation) for _, context, continuation in requests), default=1)
+        positions: int = min(longest, self.max_length)
+        vocabulary: int = self.config.get_text_config().vocab_size
+        return max(1, LOGITS // (4 * positions * vocabulary))
 
     def _model_call(self, inps: Any, *args: Any, **kwargs: Any) -> Any:
         progress.made()
@@ -55,14 +77,15 @@ class _Told(HFLM):  # type: ignore[misc] # a class of a library without types
 def answers(task: Task, model: Any, tokenizer: Any, batch: int) -> list[Answer]:
     """Return what a model that is in memory says to each document of a task. Raises BadInput."""
     asked = _Told(pretrained=model, tokenizer=tokenizer, batch_size=batch)
+    asked.task = task.name
+    seed()  # a task may judge by chance: for all releases by the same
     try:
         with torch.inference_mode():
             found = evaluate(lm=asked, task_dict={"tasks": {task.name: task.made}}, bootstrap_iters=0, log_samples=True)
-    except (AssertionError, LookupError, TemplateError, TypeError, ValueError) as error:
-        # What it cannot ask of this model, or cannot judge of a document, it says in no better way.
-        message = f"lm-evaluation-harness cannot ask this of the model: {short(error)}."
-        remedy = "Correct the documents, or choose another task or a base with a longer context."
-        raise BadInput(Problem.of("TaskUnfit", message, value=task.name, remedy=remedy)) from error
+    except AssertionError as error:
+        if _TOO_SHORT not in str(error):
+            raise
+        raise unfit(task.name, f"lm-evaluation-harness cannot ask this of the model: {error}") from error
     samples: dict[int, list[Mapping[str, Any]]] = {}
     for each in found["samples"][task.name]:
         samples.setdefault(each["doc_id"], []).append(each)

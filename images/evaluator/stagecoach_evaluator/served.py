@@ -6,6 +6,7 @@ adapter is served. A whole model is served in the place of the base.
 
 import json
 import os
+import re
 import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +26,7 @@ from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import Store
 from stagecoach_evaluator import engine, pieces, reading, server
 from stagecoach_evaluator.choices import Choices
-from stagecoach_evaluator.engine import Away, Client, Patience, Refused
+from stagecoach_evaluator.engine import Away, Client, NotNumbers, Patience
 from stagecoach_evaluator.parties import Parties, Party
 from stagecoach_evaluator.reading import NOT_NUMBERS, none
 from stagecoach_evaluator.server import Server
@@ -37,11 +38,13 @@ from stagecoach_trainer.train import say
 
 BY_TRANSFORMERS = "Set the project's spec.inference.engine to Transformers."
 NUMBERS = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+# Of vLLM. Its arguments, the ranks that it takes, how it loads adapters and what it answers were tested with this one.
+OLDEST = (0, 32)
 
 Answered = tuple[Rows, tuple[Answer, ...], float]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Asker:
     """What it takes to ask: the engine, with base and artifact where it finds them."""
 
@@ -50,20 +53,15 @@ class Asker:
     rank: int | None  # of an adapter that is asked, as the engine counts
     engine_image: str
     unasked: frozenset[str] = frozenset()
-
-    @property
-    def engine(self) -> str:
-        """What answers."""
-        try:
-            return f"{self.engine_image}, vLLM {self.server.client.version()}"
-        except (Away, Refused):
-            return self.engine_image
+    engine: str = ""  # what answers: known once it does
 
     def ask(self, party: Party, suites: Sequence[Rows], teller: Teller) -> Iterator[Answered]:
         """Yield the answers of a release to each suite, with the seconds it took. Two models are never in memory."""
         rows = _Rows(party, pieces.encoder(party, self.base), self)
         say(f"waiting for the engine to serve {party.name}")
-        self.server.serve(*self.served(party, rows.limit))
+        version = self.server.serve(*self.served(party, rows.limit))
+        _check_version(version, self.engine_image)
+        self.engine = f"{self.engine_image}, vLLM {version}"
         for each in suites:
             begun = time.monotonic()
             answers = tuple(rows.answers(each, partial(teller.made, party.name)))
@@ -106,7 +104,21 @@ def ready(job: EvaluateJob, parties: Parties, wanted: Sequence[Party], storage: 
         rank = _rank(Path(artifact) / bases.ADAPTER)
         server.lay(f"{Path(serving.ADAPTERS).name}/{hex_of(parties.record.artifact.digest)}", _files(artifact))
     see = f"See kubectl logs {os.environ.get('HOSTNAME', 'POD')} -n {job.subject.namespace} -c {serving.CONTAINER}."
-    return Asker(Server(Client(serving.PORT), see), base, rank, job.engine_image or "")
+    asker = Asker(Server(Client(serving.PORT), see), base, rank, job.engine_image or "")
+    for party in wanted:
+        asker.served(party, 0)
+    return asker
+
+
+def _check_version(version: str, image: str) -> None:
+    """Raise BadInput for a vLLM that does not say its version, or is older than what was tested."""
+    found = re.match(r"(\d+)\.(\d+)", version)
+    if found and tuple(map(int, found.groups())) >= OLDEST:
+        return
+    oldest = ".".join(map(str, OLDEST))
+    message = f"the engine ({image}) says version {version!r}, and nothing before vLLM {oldest} was tested."
+    remedy = f"Whoever installed the operator sets engine.image of the chart to vLLM {oldest} or later."
+    raise BadInput(Problem.of("EngineUnsuited", message, remedy=remedy))
 
 
 def _whole(party: Party) -> bool:
@@ -131,9 +143,11 @@ def _rank(config: Path) -> int:
         ("peft_type", found.get("peft_type") != "LORA"),
         ("use_dora", found.get("use_dora")),
         ("modules_to_save", found.get("modules_to_save")),
+        # The engine has one rank for all modules, and reads neither.
+        ("rank_pattern", found.get("rank_pattern")),
+        ("alpha_pattern", found.get("alpha_pattern")),
     )
-    ranks = [found.get("r") or 0, *(found.get("rank_pattern") or {}).values()]
-    fitting = next((rank for rank in serving.RANKS if rank >= max(ranks)), None)
+    fitting = next((rank for rank in serving.RANKS if rank >= (found.get("r") or 0)), None)
     wrong = next((name for name, other in others if other), None) or (None if fitting else "r")
     if wrong or fitting is None:
         message = f"the adapter's {wrong} is {found.get(wrong or '')}, which the engine vLLM does not take."
@@ -142,12 +156,24 @@ def _rank(config: Path) -> int:
 
 
 def _numbers(precision: Precision, folder: Path) -> str:
-    """Return the number format: as the model's files say, as transformers reads them; vLLM's own `auto` is another."""
+    """Return the number format: as the model's files say, as transformers reads them; vLLM's own `auto` is another.
+
+    Raises BadInput for any other word: it becomes an argument in a command line.
+    """
     if precision is not Precision.AUTO:
         return precision.value
     config = json.loads((folder / bases.CONFIG).read_text())
     said = config.get("dtype") or config.get("torch_dtype")
-    return str(said).removeprefix("torch.") if said else _of_weights(folder)
+    if not said:
+        return _of_weights(folder)
+    word = str(said).removeprefix("torch.")
+    if word not in NUMBERS.values():
+        message = (
+            f"dtype in the model's {bases.CONFIG} is {word[:60]!r}, and the engine takes {', '.join(NUMBERS.values())}."
+        )
+        remedy = f"Set the project's spec.inference.precision to one of these. {BY_TRANSFORMERS}"
+        raise BadInput(Problem.of("EngineUnsuited", message, remedy=remedy))
+    return word
 
 
 def _of_weights(folder: Path) -> str:
@@ -203,15 +229,17 @@ class _Rows:
         )
 
     def _answered(self, row: int, prompt: tuple[int, ...]) -> Answer:
-        if not self._party.labels:
-            return Answer(row=row, text=self._write(prompt))
-        chosen = self._choices.choose(partial(self._next, prompt))
-        return none(row, NOT_NUMBERS) if chosen is None else Answer(row=row, label=self._party.labels[chosen])
+        try:
+            if not self._party.labels:
+                return Answer(row=row, text=self._write(prompt))
+            return Answer(row=row, label=self._party.labels[self._choices.choose(partial(self._next, prompt))])
+        except NotNumbers:
+            return none(row, NOT_NUMBERS)
 
     def _next(self, prompt: tuple[int, ...], written: tuple[int, ...], allowed: Sequence[int]) -> int:
         tokens = self._client.complete(self._model, (*prompt, *written), max_tokens=1, allowed_token_ids=[*allowed])
-        if len(tokens) != 1:
-            raise Away("what it said is not one token")
+        if len(tokens) != 1 or tokens[0] not in allowed:
+            raise Away("what it said is not one token of those that were allowed")
         return tokens[0]
 
     def _write(self, prompt: tuple[int, ...]) -> str:

@@ -28,29 +28,36 @@ class Server:
     seconds: float = START_SECONDS
     look: float = LOOK_SECONDS
 
-    def serve(self, words: Sequence[str], name: str) -> None:
-        """Have this served, under a name, and return once it can be asked. Raises WorkFailed."""
-        file = models() / Path(serving.SERVE).name
+    def serve(self, words: Sequence[str], name: str) -> str:
+        """Have this served, under a name; return vLLM's version once it can be asked. Raises WorkFailed."""
+        file = _told()
         line = f"{' '.join(words)}\n"
         if not file.exists() or file.read_text() != line:
             part = file.with_suffix(".part")
             part.write_text(line)
             part.replace(file)
-        self.wait(name)
+        return self.wait(name)
 
-    def wait(self, name: str) -> None:
-        """Return once what is served under a name can be asked. Raises WorkFailed."""
+    def wait(self, name: str) -> str:
+        """Return vLLM's version once what is served under a name can be asked. Raises WorkFailed.
+
+        The server of before may have the same name, and ends only some time after another was asked for: what counts
+        is what the last one was started with.
+        """
         progress.begins("waiting for the engine")
-        begun, before = time.monotonic(), _starts()
+        told = _told().read_text().strip()
+        begun, before = time.monotonic(), len(_starts())
         while True:
             time.sleep(self.look)  # one that has just ended may still listen
+            starts = _starts()
             try:
-                if name in self.client.served():
+                if name in self.client.served() and starts[-1:] == [told]:
+                    version = self.client.version()
                     progress.begins("asking the engine")
-                    return
+                    return version
             except (Away, Refused):
                 pass
-            if _starts() - before > MOST_STARTS:
+            if len(starts) - before > MOST_STARTS:
                 raise self._failed(f"was started {MOST_STARTS} times, and ended before it could be asked.")
             if time.monotonic() - begun > self.seconds:
                 raise self._failed(f"could not be asked within {self.seconds / 60:g} minutes.")
@@ -76,8 +83,13 @@ def models() -> Path:
     return Path(f"{root.rstrip('/')}{mounts.MODELS}") if root else Path(mounts.MODELS)
 
 
-def _starts() -> int:
+def _told() -> Path:
+    return models() / Path(serving.SERVE).name
+
+
+def _starts() -> list[str]:
+    """Return what each server so far was started with; a server is started when the one before is gone."""
     try:
-        return len(Path(places.rebased(serving.STARTS)).read_text().splitlines())
+        return Path(places.rebased(serving.STARTS)).read_text().splitlines()
     except FileNotFoundError:
-        return 0
+        return []

@@ -150,8 +150,9 @@ ASKED_RULE = cel(
 REVIEWED_RULE = cel(
     "!has(self.spec.review) || !has(self.status) || !has(self.status.verdict) || self.status.verdict != 'Passed' ||"
     " (has(self.status.review) && has(self.status.review.approvals) && !has(self.status.review.rejected) &&"
-    " self.status.review.approvals.size() >= self.spec.review.approvals)",
-    "nothing passes without the approvals that its review asks for",
+    " self.status.review.approvals.size() >= self.spec.review.approvals &&"
+    " self.status.review.approvals.all(a, self.status.review.approvals.exists_one(b, b.reviewer == a.reviewer)))",
+    "nothing passes without the approvals that its review asks for, of different people",
 )
 RULES = (FINAL_RULE, ASKED_RULE, REVIEWED_RULE)
 

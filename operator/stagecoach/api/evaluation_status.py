@@ -118,7 +118,7 @@ class Rejection(Told):
 class ReviewStatus(Told):
     """What people are asked about, and what they have decided."""
 
-    asked: Time = Field(description="Since when reviewers can look at it: a decision from before does not count.")
+    asked: Time = Field(description="Since when reviewers can look at it: an approval from before does not count.")
     rows: list[CanaryRow] = Field(
         max_length=MAX_ROWS, description="The canary's rows, as they are read.", json_schema_extra=keyed("row")
     )

@@ -53,6 +53,8 @@ class Plan:
     look: tuple[tuple[str, str], ...] = ()
     # The pod, by name and uid, at the end of whose log are a canary's rows; reconciled again when they are read.
     read: tuple[str, str] | None = None
+    # Ask whether everybody in the object's namespace can decide in their own name alone; reconciled again then.
+    prove: bool = False
 
     def within(self, seconds: float) -> Self:
         """Return the same plan, with the object looked at again in this time at the latest."""

@@ -47,5 +47,8 @@ class View(Protocol):
     def canary(self, pod_uid: str) -> CanaryRows | None:
         """Return the canary's rows in the log of a pod that a plan asked for; None when it was not read lately."""
 
+    def guarded(self, namespace: str) -> bool | None:
+        """Return whether everybody decides in their own name alone, if a plan lately asked for it, or None."""
+
     def warning(self, pod_uid: str) -> str | None:
         """Return the kubelet's last complaint about a pod that does not start, or None."""

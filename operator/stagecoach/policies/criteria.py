@@ -46,13 +46,35 @@ def misfit(criterion: Criterion, task: str, labels: Labels | None) -> tuple[str,
 
 
 def misfit_of_harness(criterion: Criterion) -> tuple[str, str] | None:
-    """The same for a task of lm-evaluation-harness, whose metrics are known when it is loaded."""
-    if criterion.label is None:
-        return None
-    return "LabelUnsuited", (
-        f"spec.criteria[{criterion.name}].label: a task of lm-evaluation-harness has no metric of one label. Correct"
-        " the gate: leave out label."
-    )
+    """The same for a task of lm-evaluation-harness, whose metrics are known when it is loaded.
+
+    Until then it is known that only those from 0 to 1 are compared, and that but for `mcc` none that is the better the
+    more it is can be below 0.
+    """
+    field = f"spec.criteria[{criterion.name}]"
+    if criterion.label is not None:
+        return "LabelUnsuited", (
+            f"{field}.label: a task of lm-evaluation-harness has no metric of one label. Correct the gate: leave out"
+            " label."
+        )
+    least = -1.0 if criterion.metric.partition(",")[0] == "mcc" else 0.0
+    if criterion.min is not None and criterion.min <= least:
+        return "BoundIdle", _idle(f"{field}.min: {criterion.min:g}, and {criterion.metric} is {least:g} or more")
+    drop = criterion.allowed_drop.absolute if criterion.allowed_drop else 0.0
+    gain = criterion.min_gain.absolute if criterion.min_gain else 0.0
+    compared = "what is compared of a task of lm-evaluation-harness is from 0 to 1"
+    if drop >= 1:
+        return "BoundIdle", _idle(f"{field}.allowedDrop.absolute: {drop:g}, and {compared}")
+    if gain > 1:
+        return "BoundImpossible", f"{field}.minGain.absolute: {gain:g}, and {compared}. {_SAME_UNIT}"
+    return None
+
+
+_SAME_UNIT = "Give it in the same unit, such as 0.8 and not 80."
+
+
+def _idle(what: str) -> str:
+    return f"{what}: this holds of every model. Give a bound that a bad one does not meet."
 
 
 def _by_label(task: str) -> list[str]:
@@ -80,7 +102,7 @@ def _impossible(criterion: Criterion, field: str, metric: metrics.Metric) -> tup
             continue
         within = f"{field}.{name}: {value:g}, and {criterion.metric} is from {metric.low:g} to {metric.high:g}"
         if not low <= value <= high:
-            return "BoundImpossible", f"{within}. Give it in the same unit, such as 0.8 and not 80."
+            return "BoundImpossible", f"{within}. {_SAME_UNIT}"
         if idle:
-            return "BoundIdle", f"{within}: this holds of every model. Give a bound that a bad one does not meet."
+            return "BoundIdle", _idle(within)
     return None

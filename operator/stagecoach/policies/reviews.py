@@ -5,7 +5,7 @@ A decision that does not fit counts for nothing, and one Reject that fits outwei
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from stagecoach.api.approval import Approval, Decision, expiry
@@ -14,6 +14,9 @@ from stagecoach.api.review import Review
 
 # Means of whole numbers are not exact.
 ROUNDED = 1e-9
+# By how much the operator's clock may be ahead of the API server's, which dates decisions: without it, those that come
+# at once would never count.
+SKEW = timedelta(seconds=5)
 
 
 class Standing(StrEnum):
@@ -36,7 +39,12 @@ class Question:
 
     review: Review
     release: str
-    asked: datetime
+    made: datetime  # the Evaluation, by the API server's clock: what was decided before was about another
+    asked: datetime | None  # by the operator's; None: not yet
+
+    def could_be_seen(self, at: datetime) -> bool:
+        """Whether there was something to look at by then. Kubernetes tells whole seconds."""
+        return self.asked is not None and at >= max(self.made, self.asked.replace(microsecond=0) - SKEW)
 
 
 @dataclass(frozen=True)
@@ -102,10 +110,10 @@ def _alone(approval: Approval, question: Question, now: datetime) -> Standing:
         return Standing.OTHER_RELEASE
     if not _is_reviewer(approval, review):
         return Standing.NOT_A_REVIEWER
-    if created(approval) < question.asked.replace(microsecond=0):  # the API server tells whole seconds
-        return Standing.NOT_AWAITING
     if spec.decision is Decision.REJECT:
-        return Standing.REJECTED
+        return Standing.REJECTED  # whenever it was made: who deletes the Evaluation, to have it made again, undoes none
+    if not question.could_be_seen(created(approval)):
+        return Standing.NOT_AWAITING
     if _ends(approval, review) <= now:
         return Standing.EXPIRED
     wanted, given = ({item.name for item in items or ()} for items in (review.rubric, spec.scores))

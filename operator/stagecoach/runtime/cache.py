@@ -22,6 +22,8 @@ PROGRESS_AGE = 60.0
 CLAIM_AGE = 30.0
 # A canary's rows are in the status as soon as they were read.
 CANARY_AGE = 30.0
+# A policy of the cluster may go.
+GUARD_AGE = 30.0
 TOMBSTONES = 4096
 
 
@@ -74,6 +76,7 @@ class Cache:
         self._warnings: dict[str, str] = {}
         self._claims: dict[tuple[str, str], tuple[float, Claim]] = {}
         self._canaries: dict[str, tuple[float, CanaryRows]] = {}
+        self._guarded: dict[str, tuple[float, bool]] = {}
         self._gone = Tombstones()
 
     # What the pure part reads.
@@ -126,6 +129,11 @@ class Cache:
         """Return the canary's rows in the log of a pod that a plan asked for; None when it was not read lately."""
         read, rows = self._canaries.get(pod_uid, (0.0, None))
         return rows if rows is not None and self._clock() - read <= CANARY_AGE else None
+
+    def guarded(self, namespace: str) -> bool | None:
+        """Return whether everybody decides in their own name alone there; None when nobody asked lately."""
+        seen, guarded = self._guarded.get(namespace, (0.0, None))
+        return guarded if guarded is not None and self._clock() - seen <= GUARD_AGE else None
 
     def warning(self, pod_uid: str) -> str | None:
         """Return the kubelet's last complaint about a pod that does not start, or None."""
@@ -227,6 +235,10 @@ class Cache:
         now = self._clock()
         self._canaries = {uid: each for uid, each in self._canaries.items() if now - each[0] <= CANARY_AGE}
         self._canaries[pod_uid] = now, rows
+
+    def set_guarded(self, namespace: str, guarded: bool) -> None:
+        """Remember whether everybody decides in their own name alone there, as seen now."""
+        self._guarded[namespace] = self._clock(), guarded
 
     def set_warning(self, pod_uid: str, message: str | None) -> bool:
         """Remember, or with None forget, a pod's warning; return whether it differs from the last."""

@@ -98,9 +98,10 @@ class Client:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unreachable(f"watch {resource}: {str(error) or type(error).__name__}") from error
 
-    async def create(self, resource: Resource, namespace: str, obj: Object) -> Object:
-        """Create an object and return it as the server has it."""
-        return await self._json("create", resource, "POST", resource.path(namespace), body=obj)
+    async def create(self, resource: Resource, namespace: str, obj: Object, *, dry_run: bool = False) -> Object:
+        """Create an object and return it as the server has it; of a dry run nothing is kept."""
+        params = {"dryRun": "All"} if dry_run else None
+        return await self._json("create", resource, "POST", resource.path(namespace), params=params, body=obj)
 
     async def update(self, resource: Resource, namespace: str, name: str, obj: Object) -> Object:
         """Replace an object; its resourceVersion must be the current one."""

@@ -69,6 +69,10 @@ class NameTaken(Exception):
     """A child's name is in use by an object that is not ours."""
 
 
+class LogUnread(Exception):
+    """What a pod printed cannot be read now: mostly its node does not answer."""
+
+
 DEFAULT_RETRY_AFTER = 1.0
 LONGEST_RETRY_AFTER = 60.0
 

@@ -5,13 +5,24 @@ from datetime import datetime
 from typing import Any
 
 from stagecoach.contract.reviews import MAX_ROWS, CanaryRows
+from stagecoach.kinds.approval import guard
 from stagecoach.kinds.controller import OWNER_UID
 from stagecoach.kinds.plan import Object, Plan
 from stagecoach.policies.pods import CONTAINER
 from stagecoach.policies.sharing import Claim
 from stagecoach.runtime import metrics
 from stagecoach.runtime.client import Client
-from stagecoach.runtime.errors import AlreadyExists, Conflict, NameTaken, NotFound, Rejected
+from stagecoach.runtime.errors import (
+    AlreadyExists,
+    Conflict,
+    Forbidden,
+    LogUnread,
+    NameTaken,
+    NotFound,
+    Rejected,
+    ServerError,
+    Unreachable,
+)
 from stagecoach.runtime.intake import Intake
 from stagecoach.runtime.merge import merge_patch
 from stagecoach.runtime.problems import Problem, overlay
@@ -50,6 +61,8 @@ class Executor:
             await self._create(obj, each)
         for namespace, name in plan.look:
             await self._look(obj, namespace, name)
+        if plan.prove:
+            await self._prove(obj)
         if plan.read is not None:
             await self._read(obj, *plan.read)
 
@@ -100,7 +113,28 @@ class Executor:
             )
         except (NotFound, Rejected):  # the pod, or its container, is gone
             log = ""
+        except (ServerError, Unreachable) as error:
+            namespace = owner["metadata"]["namespace"]
+            raise LogUnread(
+                f"Pod {pod} has told the rows to review, and its log cannot be read: {error}. It is tried again. If its"
+                f" node does not come back: kubectl delete pod {pod} -n {namespace}; another pod tells them again."
+            ) from error
         self._intake.canary(owner, uid, CanaryRows.read(log))
+
+    async def _prove(self, owner: Object) -> None:
+        namespace = owner["metadata"]["namespace"]
+        asked = guard.in_the_name_of_another(namespace)
+        try:
+            await self._client.create(self._resources.of(asked), namespace, asked, dry_run=True)
+        except AlreadyExists:
+            guarded = False
+        except Forbidden as error:
+            if guard.REFUSAL not in str(error):
+                raise
+            guarded = True
+        else:
+            guarded = False
+        self._intake.guarded(owner, guarded)
 
     async def _create(self, owner: Object, child: Object) -> None:
         resource, namespace = self._resources.of(child), child["metadata"]["namespace"]

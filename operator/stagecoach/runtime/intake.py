@@ -65,6 +65,11 @@ class Intake:
         self._cache.set_canary(pod_uid, rows)
         self._enqueue(key_of(owner))
 
+    def guarded(self, owner: Object, guarded: bool) -> None:
+        """Take in whether everybody decides in their own name alone, and reconcile the object that asked for it."""
+        self._cache.set_guarded(owner["metadata"]["namespace"], guarded)
+        self._enqueue(key_of(owner))
+
     def child_deleted(self, resource: Resource, obj: Object) -> None:
         """Take in that a child is gone."""
         self._cache.remove_child(resource, obj)

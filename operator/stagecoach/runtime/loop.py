@@ -10,7 +10,7 @@ from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.plan import Key, Object
 from stagecoach.runtime import metrics
 from stagecoach.runtime.cache import Cache
-from stagecoach.runtime.errors import ApiError, Conflict, Fenced, Forbidden, NameTaken, NotFound, Rejected
+from stagecoach.runtime.errors import ApiError, Conflict, Fenced, Forbidden, LogUnread, NameTaken, NotFound, Rejected
 from stagecoach.runtime.executor import Executor
 from stagecoach.runtime.lease import Leadership
 from stagecoach.runtime.problems import Problem, Problems, refused
@@ -89,7 +89,7 @@ class Loop:
         except NotFound:
             # The object or its namespace went away; the watch will say so.
             self._failed(key, "NotFound")
-        except (Forbidden, Rejected, NameTaken) as error:
+        except (Forbidden, Rejected, NameTaken, LogUnread) as error:
             await self._blocked(key, error)
         except ApiError as error:
             self._failed(key, type(error).__name__, error.retry_after)

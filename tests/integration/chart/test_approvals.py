@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from stagecoach.kinds.approval import guard
 from tests import builders
 from tests.integration.chart.conftest import Installer
 from tests.integration.chart.test_rights import OPERATOR, _reviewed
@@ -13,6 +14,7 @@ from tests.integration.support.eventually import eventually
 TEAM = "reviewed"
 QA, LEAD, ADMIN, EDITOR = (f"{name}@example.com" for name in ("qa", "lead", "admin", "editor"))
 GIT = "system:serviceaccount:argocd:argocd-application-controller"
+ODD = "CN=git: <a & b> #1"  # as a certificate may have it, and YAML would not
 OWN_NAME = "everybody decides in their own name"
 PLACE = ("approval", "fine", "-n", TEAM)
 
@@ -32,7 +34,7 @@ def bound(name: str, role: str, *users: str, kind: str = "ClusterRole") -> Objec
 def installed(cluster: Cluster, module_installer: Installer) -> Cluster:
     """A release with a Git account, reviewers, an editor who is none, and somebody with all rights."""
     cluster.namespace(TEAM)
-    module_installer.install("sc", "stagecoach", approvals={"gitAccounts": [GIT]})
+    module_installer.install("sc", "stagecoach", approvals={"gitAccounts": [GIT, ODD]})
     everything: Object = {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "Role",
@@ -41,7 +43,7 @@ def installed(cluster: Cluster, module_installer: Installer) -> Cluster:
     }
     cluster.apply(
         everything,
-        bound("all", "all", ADMIN, OPERATOR, GIT, kind="Role"),
+        bound("all", "all", ADMIN, OPERATOR, GIT, ODD, kind="Role"),
         bound("reviewers", "sc-stagecoach-reviewer", QA, LEAD),
         bound("editors", "edit", EDITOR),
         bound("admins", "admin", "owner@example.com"),
@@ -78,6 +80,13 @@ def test_a_reviewer_decides_in_their_own_name(installed: Cluster) -> None:
 def test_nobody_decides_in_the_name_of_another(installed: Cluster, user: str) -> None:
     with pytest.raises(Refused, match=OWN_NAME):
         create(installed.impersonating(user), approval())
+
+
+def test_the_operator_is_refused_in_the_words_that_it_expects(installed: Cluster) -> None:
+    """By the very Approval by which it finds out whether the policy holds."""
+    assert guard.REFUSAL == OWN_NAME
+    with pytest.raises(Refused, match=f"{guard.NOBODY}.*{guard.REFUSAL}"):
+        create(installed.impersonating(OPERATOR), guard.in_the_name_of_another(TEAM), "--dry-run=server")
 
 
 def test_nobody_is_of_a_group_that_they_are_not_in(installed: Cluster) -> None:
@@ -117,6 +126,11 @@ def test_an_account_that_brings_objects_from_git_names_the_reviewer(installed: C
     git.kubectl("annotate", *PLACE, "argocd.argoproj.io/tracking-id=x")
     with pytest.raises(Refused, match=r"A decision is never changed|spec cannot change"):
         git.kubectl("patch", *PLACE, "--type=merge", "-p", json.dumps({"spec": {"reviewer": QA}}))
+    installed.kubectl("delete", *PLACE)
+
+
+def test_the_name_of_an_account_may_be_any(installed: Cluster) -> None:
+    create(installed.impersonating(ODD), approval(reviewer="somebody@example.com"))
     installed.kubectl("delete", *PLACE)
 
 

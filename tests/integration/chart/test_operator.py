@@ -1,5 +1,6 @@
 """The operator runs with the chart's rights: it needs no others, and uses every one of them."""
 
+import json
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.build import services
+from stagecoach.kinds.approval import guard
 from tests import builders
 from tests.cluster.controlplane import ControlPlane
 from tests.integration.chart.conftest import Installer
@@ -16,11 +18,14 @@ from tests.integration.chart.test_rights import OPERATOR, rights
 from tests.integration.chart.tools import Cluster, Object
 from tests.integration.chart.yaml_blocks import example
 from tests.integration.kinds.test_nodes import make_run, running, succeed
+from tests.integration.kinds.test_review import Jury
 from tests.integration.kinds.test_runs import Desk
 from tests.integration.support.eventually import eventually
 from tests.integration.support.kubelet import FakeKubelet
+from tests.integration.support.logs import FakeLogs
 from tests.integration.support.operator import OperatorProcess
 from tests.kube import Kube
+from tests.unit.kinds import gates
 
 # Made to look like one of the operator's.
 POD: Object = {
@@ -68,7 +73,11 @@ def operator(
 
 
 def test_it_uses_every_right_and_needs_no_other(
-    operator: OperatorProcess, cluster: Cluster, requests: Requests, chart_control_plane: ControlPlane
+    operator: OperatorProcess,
+    cluster: Cluster,
+    requests: Requests,
+    chart_control_plane: ControlPlane,
+    tmp_path: Path,
 ) -> None:
     operator.wait_ready().wait_leading()
     kube = Kube(chart_control_plane.kubeconfig, "support")
@@ -99,15 +108,21 @@ def test_it_uses_every_right_and_needs_no_other(
     taken = services.service_name(FineTuneRun.model_validate(kube.get("FineTuneRun", "first")))
     port = {"ports": [{"port": 80}], "clusterIP": "None"}
     kube.create({"apiVersion": "v1", "kind": "Service", "metadata": {"name": taken}, "spec": port})
-    desk.make_ready_project()
+    Jury.make_project_with_canary(desk)  # type: ignore[arg-type]
     _awaits_taken_name(desk, "FineTuneRun", "first", taken)
     kube.delete("Service", taken)
     succeed(desk, running(desk))
     eventually(lambda: not kube.select("Service"), 30, "the Service goes")
-    # A gate: an Evaluation of that run, and its Job.
-    kube.create(builders.gate(namespace="support"))
-    [judged] = eventually(lambda: kube.select("Evaluation"), 15, "an Evaluation")
-    eventually(lambda: desk.awaits("Evaluation", judged["metadata"]["name"], "Pending"), 15, "it is looked at")
+    # A gate: an Evaluation of that run, its Job, and people who are asked, once the policy was seen to hold.
+    kube.create(builders.gate(namespace="support", **gates.reviewed_spec()))
+    with FakeLogs(kube, tmp_path) as logs:
+        jury = Jury(kube, desk.kubelet, logs)
+        judged = jury.measured()
+        jury.awaits("Evaluation", judged, "AwaitingReview", 30)
+    reviewer = cluster.impersonating("qa@example.com")
+    decision = builders.approval("fine", "support", subject={"kind": "Evaluation", "name": judged})
+    reviewer.kubectl("create", "--as-group=system:masters", "-f", "-", document=json.dumps(decision))
+    jury.said("fine", "OtherRelease")
     granted = {right[:3] for namespace in ("stagecoach", "support") for right in _rights(cluster, namespace)}
     # What has just been done is in the audit log a moment later.
     with suppress(AssertionError):  # what is not used is named below
@@ -116,7 +131,10 @@ def test_it_uses_every_right_and_needs_no_other(
     used = requests.rights()
     assert granted - used == set(), "granted by the chart, and used by nothing"
     assert used - granted == set(), "used, and granted by the chart in no namespace"
-    assert [_words(each) for each in requests.events() if each["responseStatus"]["code"] == 403] == [], "refused"
+    refused = [_words(each) for each in requests.events() if each["responseStatus"]["code"] == 403]
+    # The only thing that it asks for to be refused: an Approval in the name of another.
+    assert [each for each in refused if guard.REFUSAL not in each] == [], "refused"
+    assert refused
 
 
 def _rights(cluster: Cluster, namespace: str) -> set[tuple[str, str, str, str]]:

@@ -24,7 +24,7 @@ PODS = {("list", "", "pods", ""), ("watch", "", "pods", ""), ("get", "", "pods/l
 EVENTS = {("create", "", "events", ""), ("list", "", "events", "")}
 SERVICES = {(verb, "", "services", "") for verb in ("create", "delete", "get", "list", "watch")}
 CLAIMS = {("get", "", "persistentvolumeclaims", "")}
-EVALUATIONS = {("create", "stagecoach.dev", "evaluations", "")}
+EVALUATIONS = {("create", "stagecoach.dev", kind, "") for kind in ("evaluations", "approvals")}
 WORK = OWN | STATUS | JOBS | PODS | EVENTS | SERVICES | CLAIMS | EVALUATIONS
 
 

@@ -202,8 +202,9 @@ def test_what_people_are_asked_about_does_not_change(kube: Kube, change: builder
     [
         {},
         {"approvals": [APPROVED]},
+        {"approvals": [APPROVED, APPROVED | {"name": "other", "uid": "v"}]},
         {
-            "approvals": [APPROVED, APPROVED | {"name": "other", "uid": "v"}],
+            "approvals": [APPROVED, APPROVED | {"name": "other", "uid": "v", "reviewer": "b"}],
             "rejected": APPROVED | {"reason": "Row 3 is rude."},
         },
     ],
@@ -240,7 +241,7 @@ def test_the_largest_review_is_taken(kube: Kube) -> None:
     made["metadata"] = {"name": name, "namespace": kube.namespace}
     kube.create(made)
     counted = [
-        {"name": f"a{n}", "uid": f"u{n}", "reviewer": "r" * 256, "as": "g" * 256, "at": builders.CREATED}
+        {"name": f"a{n}", "uid": f"u{n}", "reviewer": str(n) + "r" * 255, "as": "g" * 256, "at": builders.CREATED}
         | {"scores": [{"name": f"{'s' * 49}{m}", "score": 5} for m in range(8)]}
         for n in range(8)
     ]

@@ -76,7 +76,7 @@ class NoPhase(Enum):
 
 
 def of_an_approval(status: builders.Object) -> Verdict:
-    """One that counts for nothing needs somebody; one that is not weighed yet waits."""
+    """One that counts for nothing needs somebody, unless all is decided; one that is not weighed yet waits."""
     told = {each["type"] for each in status.get("conditions", ())}
     return FAILED if "Stalled" in told else GOES_ON if "Reconciling" in told else CURRENT
 

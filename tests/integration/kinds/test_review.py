@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from stagecoach.kinds.evaluation.reconcile import SETTLED
+from stagecoach.policies.reviews import SKEW
 from tests import builders
 from tests.integration.conftest import StartOperator
 from tests.integration.kinds.test_evaluations import Court
 from tests.integration.runtime.test_leadership import DURATION
+from tests.integration.support import policy
 from tests.integration.support.eventually import eventually
 from tests.integration.support.kubelet import FakeKubelet
 from tests.integration.support.logs import FakeLogs
@@ -193,7 +196,7 @@ def test_the_operator_may_be_killed_whatever_people_do_meanwhile(
     jury.pod_that_judges(name)
     jury.decide(name, "early", **LEAD)
     jury.said("early", "NotAwaiting")
-    time.sleep(1 - time.time() % 1)  # Kubernetes knows whole seconds
+    time.sleep(1 + SKEW.total_seconds())
     operator.kill()
     jury.measured()
     operator = start_operator(*DURATION).wait_ready().wait_leading(30)
@@ -207,3 +210,51 @@ def test_the_operator_may_be_killed_whatever_people_do_meanwhile(
     assert {each["name"] for each in decided["review"]["approvals"]} == {"fine", "lead"}
     jury.said("early", "AlreadyDecided")
     assert len(kube.select("Job", "stagecoach.dev/kind=Evaluation")) == 1
+
+
+def test_nobody_is_asked_where_anybody_could_decide_in_any_name(jury: Jury) -> None:
+    """As after an installation that did not come to the policy: what was created by then never counts."""
+    namespace = jury.kube.namespace
+    label = {"metadata": {"labels": {policy.OFF: ""}}}
+    jury.kube.patch("Namespace", namespace, label)
+    jury.kube.create(builders.gate(namespace=namespace, **gates.reviewed_spec()))
+    jury.make_candidate()
+    name = jury.measured()
+    eventually(lambda: jury.reason("Evaluation", name)[0] == "PolicyMissing", 20, "nobody is asked")
+    jury.decide(name, "early", **LEAD)
+    jury.said("early", "NotAwaiting")
+    jury.kube.patch("Namespace", namespace, {"metadata": {"labels": {policy.OFF: None}}})
+    jury.awaits("Evaluation", name, "AwaitingReview", 60)
+    jury.said("early", "NotAwaiting")
+    assert jury.kube.select("Approval")[0]["metadata"]["name"] == "early", "what was tried is nowhere"
+    time.sleep(SETTLED.total_seconds())
+    jury.decide(name)
+    assert jury.awaits("Evaluation", name, "Decided")["status"]["verdict"] == "Passed"
+
+
+def test_nothing_passes_once_the_policy_is_gone(jury: Jury) -> None:
+    name = jury.asked()
+    jury.kube.patch("Namespace", jury.kube.namespace, {"metadata": {"labels": {policy.OFF: ""}}})
+    time.sleep(31)  # what the operator knows of it is this old at most
+    jury.decide(name)
+
+    def told() -> bool:
+        return "does not hold" in jury.reason("Evaluation", name)[1]
+
+    eventually(told, 20, "it says what is missing")
+    assert jury.kube.get("Evaluation", name)["status"]["phase"] == "AwaitingReview"
+
+
+def test_who_deletes_the_evaluation_undoes_no_reject(jury: Jury) -> None:
+    """The gate makes it again of the same key, and what is in the storage is adopted within seconds."""
+    name = jury.asked()
+    jury.decide(name, "no", decision="Reject", reason="Row 3 is rude.")
+    jury.awaits("Evaluation", name, "Decided")
+    before = jury.kube.get("Evaluation", name)["metadata"]["uid"]
+    jury.kube.delete("Evaluation", name)
+    eventually(
+        lambda: (jury.kube.find("Evaluation", name) or {"metadata": {"uid": before}})["metadata"]["uid"] != before, 30
+    )
+    jury.measured(adopted=True)
+    decided = jury.awaits("Evaluation", name, "Decided", 30)["status"]
+    assert (decided["verdict"], decided["review"]["rejected"]["name"]) == ("Failed", "no")

@@ -73,15 +73,21 @@ class Person:
         """Run the plugin where there is no terminal."""
         return ended(self.start(*arguments))
 
-    def type(self, *arguments: str, keys: str = "", columns: int = 100) -> Answer:
-        """Run the plugin in a terminal, in which somebody types."""
+    def type(
+        self, *arguments: str, keys: str = "", columns: int = 100, meanwhile: Callable[[], object] | None = None
+    ) -> Answer:
+        """Run the plugin in a terminal, in which somebody types: at once, or after what happens while it asks."""
         ours, its = pty.openpty()
         fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         process = subprocess.Popen(self.command(*arguments), env=self.surroundings, stdin=its, stdout=its, stderr=its)
         os.close(its)
-        os.write(ours, keys.encode())
         shown = b""
         try:
+            if meanwhile is not None:
+                while b"[y/N]" not in shown:
+                    shown += os.read(ours, 65536)
+                meanwhile()
+            os.write(ours, keys.encode())
             while part := os.read(ours, 65536):
                 shown += part
         except OSError:  # its end is closed

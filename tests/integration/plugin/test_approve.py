@@ -55,7 +55,8 @@ def test_an_approval_that_counts_and_the_verdict(kube: Kube, person: PersonOf) -
         "≥ 0.8",
         "0.8811 … 0.9424",
         "card_arrival",
-        "Approve release f5aadf0949ff of run support-desk-lora as qa@example.com.",
+        "Approve release f5aadf0949ff of run support-desk-lora as qa@example.com, with fluency 5 and accuracy 4,"
+        ' because "all fine".',
     ):
         assert words in answer.words
     assert "\x1b" not in answer.out
@@ -85,7 +86,7 @@ def test_an_approval_that_does_not_count_is_said_and_can_be_made_again(kube: Kub
     judge_approval(kube, first, "Expired", "It has expired. Create another.")
     answer = ended(process)
     assert answer.code == 1
-    assert "Expired. It has expired. Create another." in answer.words
+    assert answer.err == f"Error: Approval {first} does not count: Expired. It has expired. Create another.\n"
     answer = person().run("approve", NAME, *SCORES, "--yes", "--wait", "0")
     assert answer.code == 1
     assert "the operator has not decided yet whether it counts" in answer.words
@@ -134,6 +135,19 @@ def test_whoever_says_no_decides_nothing(kube: Kube, person: PersonOf) -> None:
     assert answer.code == 1
     assert "Nothing was decided: you said no." in answer.words
     assert "\x1b[3" not in answer.out, "NO_COLOR"
+    assert approvals(kube) == []
+
+
+def test_what_was_made_anew_while_somebody_read_is_not_decided_on(kube: Kube, person: PersonOf) -> None:
+    put(kube, samples.awaiting())
+
+    def made_anew() -> None:
+        kube.delete("Evaluation", NAME)
+        put(kube, samples.awaiting())
+
+    answer = person().type("approve", NAME, *SCORES, keys="y\n", meanwhile=made_anew)
+    assert answer.code == 1
+    assert f"Nothing was decided: Evaluation {NAME} is another than the one that you were shown" in answer.words
     assert approvals(kube) == []
 
 

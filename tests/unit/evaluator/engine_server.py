@@ -21,7 +21,11 @@ class Engine:
     def __init__(self) -> None:
         self.served: set[str] = {"base"}
         self.file: Path | None = None  # that says what to serve, as the pod's engine reads it
+        self.starts: Path | None = None  # where it says what it was started with
         self.words: list[list[str]] = []  # what it was told so far
+        self.seconds_to_end = 0.0  # so long after it is told another it serves what it served
+        self.told_another: float | None = None
+        self.version: str | None = "0.32.0"
         self.healthy = True
         self.asked: list[Body] = []
         self.faults: list[Fault] = []
@@ -29,6 +33,7 @@ class Engine:
         self.seconds = 0.0  # that an answer takes
         self.text = [5, 6, END]
         self.answer: Callable[[Body], list[int]] = self._answer
+        self.logprob: float | None = -0.5  # of each token
         self.finish = "stop"
         self.lock = threading.Lock()
 
@@ -36,10 +41,23 @@ class Engine:
         """Return the names of what can be asked."""
         if self.file is None:
             return self.served
-        words = self.file.read_text().split()
-        if words not in self.words:
-            self.words.append(words)
-        return {words[words.index("--served-model-name") + 1]}
+        words = self.file.read_text().split() if self.file.exists() else []
+        with self.lock:
+            if words and words not in self.words[-1:]:
+                self._switch(words)
+        return {each[each.index("--served-model-name") + 1] for each in self.words[-1:]}
+
+    def _switch(self, words: list[str]) -> None:
+        """Serve something else, as soon as what was served has ended."""
+        now = time.monotonic()
+        self.told_another = self.told_another or now
+        if self.words and now - self.told_another < self.seconds_to_end:
+            return
+        self.told_another = None
+        self.words.append(words)
+        if self.starts:
+            with self.starts.open("a") as stream:
+                stream.write(" ".join(words) + "\n")
 
     def _answer(self, body: Body) -> list[int]:
         allowed = body.get("allowed_token_ids")
@@ -49,6 +67,12 @@ class Engine:
 def status(code: int, words: str = "no") -> Fault:
     """Answer with an error."""
     return lambda handler: handler.send(code, {"error": {"message": words, "code": code}})
+
+
+def not_numbers(handler: "_Handler") -> None:
+    """Say what vLLM 0.32 says where the logarithm of a probability is not a number."""
+    message = "Out of range float values are not JSON compliant"
+    handler.send(400, {"error": {"message": message, "type": "BadRequestError", "param": None, "code": 400}})
 
 
 def hang_up(handler: "_Handler") -> None:
@@ -87,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path == "/health":
             self.raw(200, b"")
         elif self.path == "/version":
-            self.send(200, {"version": "0.32.0"})
+            self.send(200, {"version": self.engine.version} if self.engine.version else {})
         else:
             self.send(200, {"data": [{"id": name} for name in sorted(self.engine.serves())]})
 
@@ -105,7 +129,10 @@ class _Handler(BaseHTTPRequestHandler):
                 fault(self)
             else:
                 tokens = engine.answer(body)
-                self.send(200, {"choices": [{"finish_reason": engine.finish, "token_ids": tokens}]})
+                choice: Body = {"finish_reason": engine.finish, "token_ids": tokens}
+                if "logprobs" in body:
+                    choice["logprobs"] = {"token_logprobs": [engine.logprob] * len(tokens)}
+                self.send(200, {"choices": [choice]})
         finally:
             with engine.lock:
                 engine.at_once -= 1

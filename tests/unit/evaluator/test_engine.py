@@ -12,7 +12,7 @@ from stagecoach.contract import serving
 from stagecoach.contract.reports import BadInput
 from stagecoach_evaluator import server as servers
 from stagecoach_evaluator.choices import Choices
-from stagecoach_evaluator.engine import Away, Client, Patience, Refused, side_by_side
+from stagecoach_evaluator.engine import Away, Client, NotNumbers, Patience, Refused, side_by_side
 from stagecoach_evaluator.server import Server, lay
 from stagecoach_trainer import places
 from stagecoach_trainer.failures import WorkFailed
@@ -57,9 +57,32 @@ def test_a_request_is_of_token_ids_and_for_the_likeliest_ones(running: tuple[Eng
     engine, client = running
     assert client.complete("base", (7, 8), max_tokens=4) == (5, 6, 2)
     assert engine.asked == [
-        {"model": "base", "prompt": [7, 8], "temperature": 0, "return_token_ids": True, "max_tokens": 4}
+        {"model": "base", "prompt": [7, 8], "temperature": 0, "return_token_ids": True, "logprobs": 1, "max_tokens": 4}
     ]
     assert client.version() == "0.32.0"
+
+
+def test_a_token_by_what_is_not_a_number_is_no_answer(running: tuple[Engine, Client]) -> None:
+    engine, client = running
+    engine.faults = [engine_server.not_numbers]
+    with pytest.raises(NotNumbers):
+        patience(client).ask("a row", lambda: client.complete("base", (7,)))
+    assert len(engine.asked) == 1, "it would be none again"
+
+
+@pytest.mark.parametrize("logprob", [None, float("nan"), float("-inf"), -9999.0])
+def test_a_token_without_a_probability_is_no_answer(running: tuple[Engine, Client], logprob: float | None) -> None:
+    engine, client = running
+    engine.logprob = logprob
+    with pytest.raises(NotNumbers):
+        client.complete("base", (7,))
+
+
+def test_an_answer_without_probabilities_is_none(running: tuple[Engine, Client]) -> None:
+    engine, client = running
+    engine.faults = [lambda handler: handler.send(200, {"choices": [{"finish_reason": "stop", "token_ids": [5]}]})]
+    with pytest.raises(NotNumbers):
+        client.complete("base", (7,))
 
 
 def test_no_proxy_is_asked(running: tuple[Engine, Client], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,13 +197,28 @@ def test_an_engine_is_told_what_to_serve_and_waited_for(running: tuple[Engine, C
     engine, client = running
     server = Server(client, SEE, look=0.02)
     engine.served = set()
-    threading.Timer(0.3, lambda: engine.served.add("another")).start()
-    server.serve(["--model", "/models/another"], "another")
+
+    def starts() -> None:
+        (pod / "engine" / "starts").write_text("--model /models/another\n")
+        engine.served.add("another")
+
+    threading.Timer(0.3, starts).start()
+    assert server.serve(["--model", "/models/another"], "another") == "0.32.0"
     assert (pod / "models" / "serve").read_text() == "--model /models/another\n"
     assert list((pod / "models").iterdir()) == [pod / "models" / "serve"]
     changed = (pod / "models" / "serve").stat().st_mtime_ns
     server.serve(["--model", "/models/another"], "another")
     assert (pod / "models" / "serve").stat().st_mtime_ns == changed, "what is served already goes on"
+
+
+def test_the_server_of_before_is_not_taken_for_the_one_that_was_told(running: tuple[Engine, Client], pod: Path) -> None:
+    engine, client = running
+    engine.file, engine.starts, engine.seconds_to_end = pod / "models" / "serve", pod / "engine" / "starts", 0.3
+    server = Server(client, SEE, look=0.02)
+    for limit in ("108", "64"):
+        words = ["--served-model-name", "base", "--max-model-len", limit]
+        server.serve(words, "base")
+        assert engine.words[-1] == words, "the name is the same, and another limit was served"
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["it serves another", "it is not there"])
@@ -230,12 +268,10 @@ LABELS = [(1, 2, 9), (1, 3, 9), (4, 5, 6, 9), (4, 5, 7, 9)]
         ([1, 2], 0, [((), [1, 4]), ((1,), [2, 3])]),
         ([1, 3], 1, [((), [1, 4]), ((1,), [2, 3])]),
         ([4, 7], 3, [((), [1, 4]), ((4, 5), [6, 7])]),
-        ([8], None, [((), [1, 4])]),
-        ([4, 5], None, [((), [1, 4]), ((4, 5), [6, 7])]),
     ],
 )
 def test_a_label_is_chosen_where_labels_part(
-    said: list[int], expected: int | None, asked: list[tuple[tuple[int, ...], list[int]]]
+    said: list[int], expected: int, asked: list[tuple[tuple[int, ...], list[int]]]
 ) -> None:
     seen: list[tuple[tuple[int, ...], list[int]]] = []
 

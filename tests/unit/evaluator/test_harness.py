@@ -203,14 +203,20 @@ def test_a_metric_that_is_better_the_less_it_is(benchmark: Judging) -> None:
     assert "less is better" in (result.message or "")
 
 
-def test_a_metric_of_all_rows_together_takes_a_min_alone(benchmark: Judging) -> None:
+def test_a_metric_of_all_rows_together_takes_a_min_alone(benchmark: Judging, tmp_path: Path) -> None:
     rows = [
         {"question1": f"is {n} odd or even?", "question2": f"odd or even is {n}?", "label": n % 2, "idx": n}
         for n in range(9)
     ]
-    criterion = Criterion(name="f1", suite="arc", metric="f1", min=0.0)
-    plain = other(benchmark, "qqp", rows, criterion).judge()
-    assert plain.results[0].outcome is Outcome.PASSED
+    criterion = Criterion(name="f1", suite="arc", metric="f1", min=0.01)
+    one = other(benchmark, "qqp", rows, criterion)
+    one.judge()
+    kept = one.answers(one.job().inputs.release, one.job().inputs.suites[0])
+    value = by_hand(one, "glue/qqp/default", tmp_path, tuned=True)["results"]["by-hand"]["f1,none"]
+    assert len(kept) == len(rows)
+    for bound, outcome in ((value, Outcome.PASSED), (value + 0.01, Outcome.FAILED)):
+        plain = other(benchmark, "qqp", rows, criterion.model_copy(update={"min": bound})).judge().results[0]
+        assert (plain.value, plain.outcome) == (value, outcome)
     sure = other(benchmark, "qqp", rows, criterion.model_copy(update={"confidence": 0.95})).judge().results[0]
     assert sure.outcome is Outcome.ERROR
     assert "min without confidence" in (sure.message or "")

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from stagecoach.contract import layout
 from stagecoach.contract.evaluations import SuiteType
 from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE
 from stagecoach.contract.progress import DEADLINE_VARIABLE
 from stagecoach.contract.reports import Outcome, ProgressLine, Report
 from stagecoach.contract.reviews import CanaryRows, Review, Reviewer
+from stagecoach.contract.store import StorageFailed
 from stagecoach.contract.verdicts import Verdict
+from stagecoach_evaluator import canaries
 from stagecoach_evaluator.__main__ import main
 from stagecoach_trainer import places
 
@@ -89,6 +92,27 @@ def test_rows_that_people_have_to_look_at_are_the_last_words(judging: Judging) -
     assert again.evaluation is not None
     assert again.evaluation.adopted
     assert again.evaluation.canary == CanaryRows.read("\n".join(lines)).digest == rows.digest
+
+
+def test_rows_that_are_not_those_of_the_record_are_shown_to_nobody(judging: Judging) -> None:
+    """Somebody who may write to the storage changes them between the check of the evidence and its reading."""
+    write(judging.project, "canary", [(f"hello! {text}", label) for text, label in HELD_OUT])
+    suites = (("held-out", "test", SuiteType.HELD_OUT), ("canary", "canary", SuiteType.CANARY))
+    reviewed = replace(judging, suites=suites).job()
+    review = Review(suite="canary", reviewers=(Reviewer(user="qa@example.com"),), approvals=1, valid_for="720h")
+    job = reviewed.model_copy(update={"inputs": reviewed.inputs.model_copy(update={"review": review})})
+    _, report, _, _ = ended(judging, started(judging, job.line()))
+    assert report.evaluation is not None
+    storage = places.storage()
+    place = f"{layout.evaluation_folder(job.inputs.digest)}/report.json"
+    content = storage.read(place)
+    assert canaries.told(job, storage, report.evaluation) == report.evaluation
+    storage.write(place, content.replace(b"hello!", b"howdy!"), "uid")
+    with pytest.raises(StorageFailed, match="it has been changed since the evaluation was published"):
+        canaries.told(job, storage, report.evaluation)
+    storage.write(place, content, "uid")
+    with pytest.raises(StorageFailed, match="it has been changed"):
+        canaries.told(job, storage, report.evaluation.model_copy(update={"record": f"sha256:{'0' * 64}"}))
 
 
 def test_wrong_input_is_told(judging: Judging) -> None:

@@ -47,6 +47,7 @@ def report(
         suite=suite.suite,
         expected=lambda: [case.expected for case in cases],
         dataset=SimpleNamespace(rows=cases, place=str),
+        harness=None,
     )
     kept = [None if each is None else Answers(tuple(each), DIGEST) for each in (candidate, baseline)]
     assert kept[0]

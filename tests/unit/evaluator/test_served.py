@@ -16,6 +16,7 @@ from stagecoach.contract.releases import Engine, EngineType, Precision
 from stagecoach.contract.reports import BadInput
 from stagecoach.contract.verdicts import Verdict
 from stagecoach_trainer.failures import WorkFailed
+from tests.remedies import speaks
 from tests.unit.contract.documents import METHOD
 from tests.unit.trainer.conftest import Project, train, writing_pairs
 
@@ -25,6 +26,7 @@ from .conftest import ENGINE_IMAGE, HELD_OUT, NO_WORSE, Judging, write
 torch = pytest.importorskip("torch", reason="needs the evaluator's libraries: runs inside the evaluator image")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
+NOT_ALLOWED = {"finish_reason": "length", "token_ids": [0], "logprobs": {"token_logprobs": [-0.5]}}
 VLLM = Engine(type=EngineType.VLLM, precision=Precision.FLOAT32)
 
 
@@ -40,8 +42,8 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[engine_server.Engine]:
 
 
 def by_vllm(one: Judging, engine: engine_server.Engine, **changes: Any) -> Judging:
-    engine.file = one.project.root / "models" / "serve"
-    (one.project.root / "engine").mkdir(exist_ok=True)
+    engine.file, engine.starts = one.project.root / "models" / "serve", one.project.root / "engine" / "starts"
+    engine.starts.parent.mkdir(exist_ok=True)
     return replace(one, engine=VLLM, min_scored=0.0, **changes)
 
 
@@ -119,13 +121,34 @@ def test_another_engine_is_asked_anew(judging: Judging, engine: engine_server.En
     assert one.job().release.digest != judging.job().release.digest
 
 
-def test_a_token_that_was_not_allowed_is_no_answer(judging: Judging, engine: engine_server.Engine) -> None:
+def test_what_is_not_a_number_is_no_answer(judging: Judging, engine: engine_server.Engine) -> None:
     one = by_vllm(judging, engine)
-    engine.answer = lambda _: [0]
+    engine.faults = [engine_server.not_numbers] * 200
     report = replace(one, min_scored=0.5).judge()
     assert report.verdict is Verdict.ERROR
     kept = one.answers(one.job().inputs.release, one.job().inputs.suites[0])
     assert {answer["error"] for answer in kept} == {"what the model computes for this row is not a number"}
+
+
+@pytest.mark.parametrize("version", ["0.31.2", "dev", None])
+def test_a_version_that_was_not_tested_is_refused(
+    judging: Judging, engine: engine_server.Engine, version: str | None
+) -> None:
+    engine.version = version
+    with pytest.raises(BadInput) as caught:
+        by_vllm(judging, engine).judge()
+    assert caught.value.problem.reason == "EngineUnsuited"
+    assert "0.32" in caught.value.problem.message
+    assert speaks(caught.value.problem.reason, caught.value.problem.sentence)
+    assert not engine.asked
+
+
+@pytest.mark.parametrize("version", ["0.32.0", "0.33.0rc1+cpu", "1.0"])
+def test_a_later_version_is_asked(judging: Judging, engine: engine_server.Engine, version: str) -> None:
+    engine.version = version
+    one = by_vllm(judging, engine)
+    one.judge()
+    assert manifest(one, one.job().inputs.release)["engine"] == f"{ENGINE_IMAGE}, vLLM {version}"
 
 
 def test_a_row_that_is_too_long_is_not_asked(judging: Judging, engine: engine_server.Engine) -> None:
@@ -143,6 +166,7 @@ def test_a_row_that_is_too_long_is_not_asked(judging: Judging, engine: engine_se
         ([engine_server.status(404)], BadInput, "EngineRefuses"),
         ([engine_server.status(400)], BadInput, "EngineRefuses"),
         ([engine_server.hang_up] * 200, WorkFailed, serving.LOST),
+        ([lambda handler: handler.send(200, {"choices": [NOT_ALLOWED]})] * 200, WorkFailed, serving.LOST),
         ([engine_server.status(500)] * 200, WorkFailed, serving.LOST),
     ],
 )
@@ -242,3 +266,42 @@ def test_the_number_format_is_that_of_the_files(
     (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
     assert _numbers(Precision.AUTO, tmp_path) == expected
     assert _numbers(Precision.FLOAT32, tmp_path) == "float32"
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32 --trust-remote-code", "auto", "*"])
+def test_another_number_format_is_refused(tmp_path: Path, dtype: str) -> None:
+    from stagecoach_evaluator.served import _numbers
+
+    (tmp_path / "config.json").write_text(json.dumps({"dtype": dtype}))
+    with pytest.raises(BadInput) as caught:
+        _numbers(Precision.AUTO, tmp_path)
+    problem = caught.value.problem
+    assert problem.reason == "EngineUnsuited"
+    assert dtype in problem.message
+    assert speaks(problem.reason, problem.sentence)
+    assert _numbers(Precision.BFLOAT16, tmp_path) == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("changes", "wrong"),
+    [
+        ({"r": 8}, None),
+        ({"r": 1024}, "r"),
+        ({"rank_pattern": {"q_proj": 4}}, "rank_pattern"),
+        ({"alpha_pattern": {"q_proj": 4}}, "alpha_pattern"),
+        ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
+    ],
+)
+def test_an_adapter_that_it_does_not_read_whole_is_refused(
+    tmp_path: Path, changes: dict[str, Any], wrong: str | None
+) -> None:
+    from stagecoach_evaluator.served import _rank
+
+    config = tmp_path / "adapter_config.json"
+    config.write_text(json.dumps({"peft_type": "LORA", "r": 5, "rank_pattern": {}, "alpha_pattern": {}} | changes))
+    if wrong is None:
+        assert _rank(config) == 8
+        return
+    with pytest.raises(BadInput) as caught:
+        _rank(config)
+    assert f"the adapter's {wrong} is" in caught.value.problem.message

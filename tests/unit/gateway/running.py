@@ -203,7 +203,7 @@ async def gateway(root: Path, **environment: str) -> AsyncIterator[Running]:
         line = await process.stderr.readline()
         if not line:
             await process.wait()
-        assert line, f"the gateway ended: {lines}"
+            raise AssertionError(f"the gateway ended: {lines}")
         lines.append(line.decode())
     running = Running(root, process, int(found[1]), int(found[2]))
     running.log = lines

@@ -118,6 +118,15 @@ def approval(
     return here
 
 
+def without_policy() -> World:
+    here = gates.reviewed_world()
+    here.policy = False
+    evaluations.start(here)
+    evaluations.end(here, gates.canary_report())
+    here.reconcile()
+    return here
+
+
 def approval_of_nothing() -> World:
     return approval(looks=False, subject={"kind": "Evaluation", "name": "good-ffffffffffff"})
 
@@ -167,6 +176,7 @@ EVALUATIONS: Mapping[str, Scene] = {
     "ReportUnknown": lambda: judged(LATER),
     "ReportInconsistent": lambda: judged(builders.evaluation_report(results=[])),
     "Passed": lambda: judged(builders.evaluation_report()),
+    "PolicyMissing": without_policy,
     "AwaitingReview": asked,
     "Passed by people": answered,
     "Rejected": lambda: answered(decision="Reject", reason="Row 3 is rude."),
@@ -212,6 +222,9 @@ OF_APPROVALS: Mapping[str, Scene] = {
     "ScoresMissing": lambda: approval(about=asked(**RUBRIC)),
     "TwiceByOne": twice_by_one,
     "AlreadyDecided": late_approval,
+    "AlreadyDecided of a Reject": lambda: approval(
+        "late", about=answered(), decision="Reject", reason="Row 3 is rude."
+    ),
     "InvalidSpec": lambda: unread(approval(), later=True),
     "StatusUnknown": lambda: of_a_later_form(approval()),
 }

@@ -1,6 +1,10 @@
 """A project that has its models judged by vLLM: what is refused before any pod, what the pod is, and how it ends."""
 
+import os
+import subprocess
+import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -134,6 +138,19 @@ def test_what_vllm_does_not_serve_is_not_judged(
     for item in here.status.get("unjudged", []):
         assert speaks(item["reason"], item["message"])
         assert "Transformers" in item["message"]
+
+
+def test_of_what_nothing_is_known_nothing_is_judged() -> None:
+    run = succeeded()
+    run["status"]["conditions"] = [item for item in run["status"]["conditions"] if item["type"] != "Servable"]
+    here = hall(run)
+    project = served()
+    project["status"]["candidates"] = []
+    here.put(project)
+    here.look()
+    [item] = here.status["unjudged"]
+    assert (item["reason"], here.evaluations) == ("MethodUnknown", [])
+    assert speaks(item["reason"], item["message"])
 
 
 def test_the_pod_has_the_engine_beside_the_evaluator() -> None:
@@ -280,3 +297,42 @@ def test_an_upgrade_of_the_operator_changes_no_engine_of_what_has_begun() -> Non
     here.stored["spec"]["engineImage"] = "registry.example/vllm@sha256:" + "d" * 64
     start(here)
     assert pod_of(here)["initContainers"][0]["image"] == here.stored["spec"]["engineImage"]
+
+
+SERVER = """\
+#!/bin/sh
+while test "$1" != --name; do shift; done
+echo "begins $2" >> {log}
+trap 'sleep 1; echo "ended $2" >> {log}; exit 0' TERM
+while :; do sleep 0.1; done
+"""
+
+
+def test_what_is_served_is_said_once_the_server_of_before_is_gone(tmp_path: Path) -> None:
+    """The evaluator takes the last of the starts for what answers."""
+    serve, starts, log = tmp_path / "serve", tmp_path / "starts", tmp_path / "log"
+    python = tmp_path / "bin" / "python3"
+    python.parent.mkdir()
+    python.write_text(SERVER.format(log=log))
+    python.chmod(0o755)
+    script = engines.SCRIPT.replace(serving.SERVE, str(serve)).replace(serving.STARTS, str(starts))
+
+    def tell(line: str) -> None:
+        serve.write_text(f"{line}\n")
+        deadline = time.monotonic() + 60
+        while not (starts.exists() and starts.read_text().splitlines()[-1:] == [line]):
+            assert time.monotonic() < deadline, "it was never started"
+            time.sleep(0.02)
+
+    path = f"{python.parent}:{os.environ['PATH']}"
+    with subprocess.Popen(["sh", "-c", script, "engine"], env={"PATH": path}) as container:
+        try:
+            tell("--name a --limit 108")
+            while not log.exists():
+                time.sleep(0.02)
+            tell("--name b --limit 64")
+            assert log.read_text().splitlines()[:2] == ["begins a", "ended a"]
+        finally:
+            container.terminate()
+            serve.write_text("nothing")  # what watches it ends
+    assert starts.read_text().splitlines() == ["--name a --limit 108", "--name b --limit 64"]

@@ -370,6 +370,12 @@ GOOD = {"name": "good", "suite": "held-out", "metric": "f1_macro", "min": 0.8}
             "LabelUnsuited",
             "no metric of one label",
         ),
+        (
+            {"suites": [SUITE | {"task": "arc_easy"}], "criteria": [GOOD | {"metric": "acc", "min": 0.0}]},
+            {"test": {"split": "Benchmark"}},
+            "BoundIdle",
+            "holds of every model",
+        ),
         ({"criteria": [GOOD | {"metric": "bleu"}]}, {}, "UnknownMetric", "accuracy"),
         ({"criteria": [GOOD | {"label": "billing"}]}, {}, "LabelUnsuited", "recall"),
         ({"criteria": [GOOD | {"metric": "recall", "label": "lost"}]}, {}, "UnknownLabel", "billing, delivery"),

@@ -1,6 +1,7 @@
 """What an Evaluation does that people have to look at, case by case."""
 
 import copy
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -110,18 +111,38 @@ def test_rows_that_never_come_are_an_error() -> None:
         end(here, canary_report())
         here.reconcile()
         here.wait(400)
-    assert (here.status["verdict"], here.condition("Ready")["reason"]) == ("Error", "NoProgress")
+    ready = here.condition("Ready")
+    assert (here.status["verdict"], ready["reason"]) == ("Error", "RowsLost")
+    assert "containerLogMaxSize" in ready["message"]
+    assert "priority class" not in ready["message"]
 
 
-def test_a_log_that_cannot_be_read_is_not_waited_for_for_ever() -> None:
+@pytest.mark.parametrize("node_is_off", [timedelta(0), timedelta(hours=-1)])
+def test_a_log_that_cannot_be_read_yet_burns_nothing(node_is_off: timedelta) -> None:
+    """The operator was away, a node's clock is behind, or the kubelet does not answer: the pod and its log are there."""
+    here = reviewed_world()
+    here.node_is_off = node_is_off
+    start(here)
+    here.end_pods(canary_report())
+    for _ in range(3):
+        plan = here.reconcile(writes=0)
+        assert plan.read is not None
+        here.wait(3600)
+    here.reconcile()
+    here.reconcile()
+    assert here.status["phase"] == "AwaitingReview"
+
+
+def test_of_a_pod_that_goes_before_its_log_was_read_another_tells_the_rows() -> None:
     here = reviewed_world()
     start(here)
     here.end_pods(canary_report())
-    plan = here.reconcile(writes=0)
-    assert plan.read is not None
+    assert here.reconcile(writes=0).read is not None
+    here.lose_pods()
     here.wait(601)
-    here.reconcile(writes=1)
+    here.reconcile()
     assert here.status["attempt"]["outcome"] == "PodLost"
+    assert here.condition("Ready")["reason"] == "Retrying"
 
 
 def test_an_approval_passes() -> None:
@@ -233,13 +254,70 @@ def test_an_approval_from_before_never_counts() -> None:
     here = reviewed_world()
     approval(here)
     assert told(here)["reason"] == "NotAwaiting"
-    here.wait(1)
+    here.wait(6)
     start(here)
     end(here, canary_report())
     here.reconcile()
     here.reconcile()
     assert here.status["phase"] == "AwaitingReview"
     assert told(here)["reason"] == "NotAwaiting"
+
+
+def test_who_deletes_the_evaluation_undoes_no_reject() -> None:
+    """The gate makes it again, of the same key, and its verdict is adopted; only who may delete Approvals lets it pass."""
+    here = reviewed_world()
+    made = approval(here, "no", decision="Reject", reason="Row 3 is rude.")
+    assert told(here, "no")["reason"] == "Weighing"
+    here.wait(60)
+    here.stored["metadata"] |= {"uid": "uid-again", "creationTimestamp": here.now.isoformat()}
+    here.history = [copy.deepcopy(here.stored)]
+    start(here)
+    end(here, canary_report(adopted=True))
+    here.reconcile()
+    approval(here, **LEAD)
+    here.reconcile()
+    assert here.status["verdict"] == "Failed"
+    assert here.status["review"]["rejected"]["uid"] == made["metadata"]["uid"]
+    name = here.stored["metadata"]["name"]
+    assert f"kubectl delete appr/no eval/{name} -n team" in here.condition("Ready")["message"]
+    assert told(here, "no")["reason"] == "Rejected"
+
+
+def test_approvals_of_an_evaluation_that_was_deleted_do_not_count_for_the_next() -> None:
+    """Whatever the operator's clock says of when people were asked."""
+    here = reviewed_world()
+    here.wait(60)
+    approval(here)
+    here.wait(1)
+    here.stored["metadata"] |= {"uid": "uid-again", "creationTimestamp": here.now.isoformat()}
+    here.history = [copy.deepcopy(here.stored)]
+    here.operator_is_off = timedelta(seconds=-30)
+    start(here)
+    end(here, canary_report(adopted=True))
+    here.reconcile()
+    here.reconcile()
+    assert here.status["phase"] == "AwaitingReview"
+    assert told(here)["reason"] == "NotAwaiting"
+
+
+def test_an_approval_that_comes_at_once_counts_though_the_operators_clock_is_ahead() -> None:
+    here = reviewed_world()
+    here.operator_is_off = timedelta(seconds=5)
+    start(here)
+    end(here, canary_report())
+    here.reconcile()
+    approval(here)
+    here.reconcile()
+    assert here.status["verdict"] == "Passed"
+
+
+def test_a_reject_of_nothing_waits_for_it() -> None:
+    here = asked()
+    nothing = {"kind": "Evaluation", "name": "good-ffffffffffff"}
+    approval(here, subject=nothing, decision="Reject", reason="Row 3 is rude.")
+    ready = told(here)
+    assert ready["reason"] == "NoSuchEvaluation"
+    assert "it is rejected" in ready["message"]
 
 
 def test_what_is_taken_back_before_the_verdict_does_not_count() -> None:
@@ -302,6 +380,71 @@ def test_a_decision_that_cannot_be_read_lets_nothing_pass() -> None:
     del here.approvals["later"]
     here.reconcile()
     assert here.status["verdict"] == "Passed"
+
+
+def test_without_the_policy_nobody_is_asked() -> None:
+    """Who may create Approvals could write any name into them: what was created by then never counts."""
+    here = reviewed_world()
+    here.policy = False
+    start(here)
+    end(here, canary_report())
+    for _ in range(3):
+        approval(here, **LEAD)
+        here.reconcile()
+        ready = here.condition("Ready")
+        assert (here.status["phase"], ready["reason"]) == ("Pending", "PolicyMissing")
+        assert speaks(ready["reason"], ready["message"])
+        here.wait(30)
+        here.proved = None
+    approval(here, "last", **LEAD)
+    here.show_problem()
+    here.policy = True
+    here.operator_is_off = timedelta(seconds=-11)
+    for _ in range(3):
+        here.reconcile()
+    assert here.status["phase"] == "AwaitingReview"
+    assert {told(here, name)["reason"] for name in here.approvals} == {"NotAwaiting"}
+    here.wait(25)
+    approval(here)
+    here.reconcile()
+    assert here.status["verdict"] == "Passed"
+
+
+def test_without_the_policy_nothing_passes() -> None:
+    here = asked()
+    here.policy, here.proved = False, None
+    approval(here)
+    assert here.reconcile().prove
+    plan = here.reconcile()
+    assert here.status["phase"] == "AwaitingReview"
+    assert "does not hold" in here.condition("Ready")["message"]
+    assert plan.requeue_after == 30
+    here.policy, here.proved = True, None
+    here.reconcile()
+    here.reconcile()
+    assert here.status["verdict"] == "Passed"
+
+
+def test_one_that_cannot_be_read_and_is_about_another_release_stops_nothing() -> None:
+    here = asked()
+    approval(here, "later", release=builders.digest("b"), veto=True)
+    approval(here)
+    here.reconcile()
+    assert here.status["verdict"] == "Passed"
+
+
+def test_a_reject_that_comes_after_passed_needs_somebody() -> None:
+    here = asked()
+    approval(here)
+    here.reconcile()
+    approval(here, "surplus", **LEAD)
+    approval(here, "late", **LEAD, decision="Reject", reason="Row 3 is rude.")
+    assert told(here, "surplus")["status"] == "True"
+    assert told(here, "late")["status"] == "False"
+    for name, stalled in (("surplus", False), ("late", True)):
+        conditions = here.approvals[name]["status"]["conditions"]
+        assert ("Stalled" in {each["type"] for each in conditions}) is stalled
+        assert conditions[0]["reason"] == "AlreadyDecided"
 
 
 def test_an_approval_of_nothing() -> None:
@@ -377,3 +520,27 @@ def test_another_review_is_another_evaluation() -> None:
     hall.change("EvalGate", "good", review=gates.REVIEW | {"reviewers": gates.REVIEW["reviewers"][::-1]})
     hall.look()
     assert len(hall.evaluations) == 2, "the order of the names decides nothing"
+
+
+def test_what_an_earlier_text_of_the_gate_asked_keeps_nobody_waiting() -> None:
+    """An administrator removes somebody who has left: only the Evaluation with the new reviewers is named then."""
+    hall = reviewing("first")
+    [old] = hall.evaluations
+    hall.change("EvalGate", "good", review=gates.REVIEW | {"reviewers": [{"user": "b@example.com"}]})
+    hall.look()
+    [new] = [each for each in hall.evaluations if each["metadata"]["name"] != old["metadata"]["name"]]
+    hall.put(new | {"status": old["status"]})
+    hall.look()
+    assert [each["evaluation"] for each in hall.status["reviewing"]] == [new["metadata"]["name"]]
+    words = hall.condition()["message"]
+    assert words.startswith(f"Evaluation {new['metadata']['name']} awaits review")
+    assert f"kubectl delete eval {old['metadata']['name']} -n team" in words
+    hall.decide(new["metadata"]["name"])
+    hall.look()
+    assert hall.status["phase"] == "Idle"
+    assert hall.status["reviewing"] == []
+    assert hall.condition()["reason"] == "Judged"
+    assert f"kubectl delete eval {old['metadata']['name']} -n team" in hall.condition()["message"]
+    hall.remove("Evaluation", old["metadata"]["name"])
+    hall.look()
+    assert "kubectl" not in hall.condition()["message"]

@@ -13,11 +13,15 @@ from stagecoach.kinds.approval.reconcile import CONTROLLER as APPROVALS
 from stagecoach.kinds.approval.reconcile import rests as approval_rests
 from stagecoach.kinds.evaluation.rest import rests
 from stagecoach.kinds.plan import Plan
+from stagecoach.policies.reviews import SKEW
+from stagecoach.runtime.clock import TOLERANCE
 from tests import builders
 from tests.remedies import speaks
 from tests.unit.kinds.gates import approval, canary_report, project_with_canary, reviewed, world
 from tests.unit.kinds.world import SETTINGS, lasting
 
+AHEAD = int(SKEW.total_seconds())
+assert AHEAD == TOLERANCE
 NEEDED = 2
 VALID_FOR = timedelta(hours=1)
 RUBRIC = {"rubric": [{"name": "fluency"}], "minScore": 3}
@@ -66,8 +70,12 @@ class Reviews(RuleBasedStateMachine):
         here, now = self.world, self.world.approvals
         seen = {each["metadata"]["name"]: each for each in self.made[: len(self.made) - lag]}
         here.approvals = {name: each for name, each in seen.items() if lag or each["metadata"]["uid"] not in self.gone}
+        before = here.status
         here.reconcile(age, writes)
         here.approvals = now
+        asks = "review" in here.status and "review" not in before
+        passes = asks or ("review" in before and "verdict" not in before and here.status.get("verdict") == "Passed")
+        assert here.proved or not passes, "nobody is asked, and nothing passes, but where the policy was seen to hold"
 
     @rule(age=st.integers(0, 3), writes=st.integers(0, 4), lag=st.integers(0, 2))
     def the_operator_looks_and_may_crash(self, age: int, writes: int, lag: int) -> None:
@@ -132,7 +140,7 @@ class Reviews(RuleBasedStateMachine):
         """Mostly people are asked at once: what they do is what this is about."""
         for each in early:
             self.decide(*each)
-        self.world.wait(1)
+        self.world.wait(AHEAD)
         if begun:
             self.all_is_measured()
 
@@ -169,6 +177,16 @@ class Reviews(RuleBasedStateMachine):
     @precondition(lambda self: self.world.status)
     def a_problem_is_shown(self) -> None:
         self.world.show_problem()
+
+    @rule(holds=st.sampled_from([True, True, False]))
+    def the_policy_goes_or_comes(self, holds: bool) -> None:
+        self.world.policy = holds
+        self.world.proved = None
+
+    @rule(seconds=st.integers(-AHEAD, AHEAD))
+    def the_operators_clock_is_off(self, seconds: int) -> None:
+        """By no more than it lets itself be: see runtime/clock.py."""
+        self.world.operator_is_off = timedelta(seconds=seconds)
 
     @rule(seconds=st.sampled_from([1, 1, 30, 4000]))
     def time_passes(self, seconds: int) -> None:
@@ -220,7 +238,8 @@ class Reviews(RuleBasedStateMachine):
             spec, at = by_uid[each["uid"]]["spec"], by_uid[each["uid"]]["metadata"]["creationTimestamp"]
             assert (spec["decision"], spec["release"]) == ("Approve", RELEASE)
             assert spec["reviewer"] in NAMED or spec["group"] == GROUP
-            assert review["asked"] <= at
+            assert self.world.stored["metadata"]["creationTimestamp"] <= at
+            assert datetime.fromisoformat(review["asked"]) - timedelta(seconds=AHEAD) <= datetime.fromisoformat(at)
             assert over < datetime.fromisoformat(at) + VALID_FOR
             assert "expires" not in spec or over < datetime.fromisoformat(spec["expires"])
         scores = [each["scores"][0]["score"] for each in counted]
@@ -234,12 +253,12 @@ class Reviews(RuleBasedStateMachine):
             [made] = [each for each in self.made if each["metadata"]["uid"] == rejected["uid"]]
             assert (made["spec"]["decision"], made["spec"]["release"]) == ("Reject", RELEASE)
             assert made["spec"]["reviewer"] in NAMED or made["spec"]["group"] == GROUP
-            assert self.world.status["review"]["asked"] <= made["metadata"]["creationTimestamp"]
 
     def teardown(self) -> None:
         """NothingStuck: when the accidents stop, people are asked, and two who approve let it pass; then all rests."""
         here = self.world
         here.logged = builders.canary_rows()
+        here.policy, here.proved = True, None
         for name in list(here.approvals):
             self.gone.add(here.approvals.pop(name)["metadata"]["uid"])
         for _ in range(30):
@@ -253,6 +272,7 @@ class Reviews(RuleBasedStateMachine):
         if here.status["phase"] == "AwaitingReview":
             for person in ("qa@example.com", "lead@example.com"):
                 self.decide(person, GROUP, RELEASE, "Approve", 5, None)
+            self.look(0, 99, 0)
             self.look(0, 99, 0)
             assert here.status["verdict"] == "Passed"
         assert here.status["phase"] == "Decided"

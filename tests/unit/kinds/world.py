@@ -66,6 +66,7 @@ class World:
         self.controller = controller
         self.now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
         self.node_is_off = timedelta(0)  # the clock of the nodes, from ours
+        self.operator_is_off = timedelta(0)  # and the operator's
         self.project = project
         self.stored = obj
         self.history = [copy.deepcopy(obj)]
@@ -79,6 +80,8 @@ class World:
         self.warnings: dict[str, str] = {}
         self.logged: CanaryRows = builders.canary_rows()  # in the logs of all pods
         self.canaries: dict[str, CanaryRows] = {}  # what was read of them, by the pod's uid
+        self.policy = True  # by which everybody decides in their own name alone
+        self.proved: bool | None = None  # what was seen of it
         self.approvals: dict[str, Object] = {}
         self.checkpoint: int | None = None  # of the newest progress line
         self.loss: float | None = None  # of the same
@@ -138,6 +141,9 @@ class World:
     def canary(self, pod_uid: str) -> CanaryRows | None:
         return self.canaries.get(pod_uid)
 
+    def guarded(self, _namespace: str) -> bool | None:
+        return self.proved
+
     # What the operator does.
 
     def reconcile(self, age: int = 0, writes: int = 99, jobs_lag: int = 0, pods_lag: int = 0) -> Plan:
@@ -147,7 +153,7 @@ class World:
         """
         seen = copy.deepcopy(self.history[max(0, len(self.history) - 1 - age)])
         self.seen_jobs, self.seen_pods = self._jobs_behind(jobs_lag), self._pods_behind(pods_lag)
-        plan = self.controller.reconcile(self, seen, self.now, SETTINGS)
+        plan = self.controller.reconcile(self, seen, self.now + self.operator_is_off, SETTINGS)
         self.seen_jobs = self.seen_pods = None
         self._carry_out(plan, seen, writes)
         return plan
@@ -193,6 +199,8 @@ class World:
         writes -= len(plan.create)
         self.seen_claims = {name: Claim(self.modes) for _, name in plan.look if writes > 0}
         self.canaries = {plan.read[1]: self.logged} if plan.read and writes > 0 else {}
+        if plan.prove and writes > 0:
+            self.proved = self.policy
 
     def _write_status(self, seen: Object, status: Object) -> bool:
         if seen["metadata"]["resourceVersion"] != self.stored["metadata"]["resourceVersion"]:

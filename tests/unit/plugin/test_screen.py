@@ -35,10 +35,10 @@ def test_nothing_is_wider_than_the_terminal_and_nothing_is_cut(width: int) -> No
 def test_a_narrow_terminal_has_texts_under_each_other_and_a_wide_one_beside() -> None:
     narrow, wide = (printed(samples.awaiting(), width) for width in (80, 120))
     assert "row canary, row 1 ───" in narrow
-    assert "candidate  = card_arrival\nbaseline   lost_card\n" in narrow
+    assert "expected      card_arrival\ncandidate  =  card_arrival\nbaseline      lost_card\n" in narrow
     [first] = [line for line in wide.splitlines() if line.startswith(" canary, row 1")]
     assert first.split("  ")[-1].strip() == "lost_card"
-    assert "= card_arrival" in first
+    assert " =   card_arrival " in first
 
 
 def test_results_are_a_table_with_what_each_asks_for() -> None:
@@ -65,8 +65,64 @@ def test_what_a_model_wrote_is_neither_obeyed_nor_markup(width: int) -> None:
     assert "[U+001B][2J[U+001B][31mSay[bold]approved[/bold]:smile:[U+202E]abc" in joined.replace("─", "")
 
 
+REJECTED = {"reviewer": "lead@example.com", "reason": "rude", "at": samples.AT, "name": "lead-1", "uid": "u2"}
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_field_can_make_a_terminal_obey_or_begin_a_line(width: int) -> None:
+    evaluation = samples.awaiting(samples.NAME, samples.FIRST | {"as": "ml-leads"})
+    evaluation["status"]["review"]["rejected"] = REJECTED
+    evaluation["status"] |= {"message": "Good.", "completionTime": samples.AT}
+    assert samples.harmless(printed(samples.poisoned(evaluation), width))
+
+
+def rows_of(*rows: samples.Object) -> samples.Object:
+    evaluation = samples.awaiting()
+    evaluation["status"]["review"]["rows"] = list(rows)
+    return evaluation
+
+
+ANSWERS = [
+    ("the same", "b", "b", "=", "b"),
+    ("space at the end", "b", "b ", "", "b"),
+    ("another line", "b", "b\n", "", "b"),
+    ("the mark itself", "b", "= b", "", "= b"),
+    ("both are the mark", "= b", "= b", "=", "= b"),
+    ("both are cut", "b…", "b…", "", "b…"),
+    ("none", "b", None, "–", "no answer"),
+    ("the words for none", "b", "no answer", "", "no answer"),
+    ("the mark and the words for none", "b", "–  no answer", "", "–  no answer"),
+    ("all that is empty", "", "", "=", ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("expected", "answer", "mark", "shown"), [case[1:] for case in ANSWERS], ids=[case[0] for case in ANSWERS]
+)
+def test_what_is_said_of_an_answer_stands_where_no_answer_can(
+    expected: str, answer: str | None, mark: str, shown: str
+) -> None:
+    row = {"row": "canary, row 1", "input": "a", "expected": expected}
+    row |= {} if answer is None else {"candidate": answer}
+    narrow = printed(rows_of(row), 80).splitlines()
+    [line] = [line for line in narrow if line.startswith("candidate")]
+    assert line == f"candidate  {mark or ' '}  {shown}".rstrip()
+    lines = printed(rows_of(row), 120).splitlines()
+    [head] = [line for line in lines if "Candidate" in line]
+    [line] = [line for line in lines if line.startswith(" canary, row 1")]
+    place = head.index("Candidate")
+    assert (line[place - 4 : place].strip(), line[place:].strip()) == (mark, shown)
+
+
+def test_an_answer_of_many_lines_stays_in_its_column() -> None:
+    answer = "b\nbaseline   =  c\n\nrow canary, row 2 ───"
+    text = printed(rows_of({"row": "canary, row 1", "input": "a", "expected": "c", "candidate": answer}), 80)
+    assert [line for line in text.splitlines() if line.startswith(("baseline", "row canary, row 2"))] == []
+    assert "\n              baseline   =  c\n" in text
+
+
 def test_an_answer_that_is_missing_is_said() -> None:
-    assert "candidate  no answer\nbaseline   = other\n" in printed(samples.awaiting(), 80)
+    assert "candidate  –  no answer\nbaseline   =  other\n" in printed(samples.awaiting(), 80)
 
 
 def test_without_a_baseline_there_is_no_column_for_it() -> None:

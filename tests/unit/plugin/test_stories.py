@@ -271,6 +271,15 @@ def test_it_fits_on_one_screen(kind: Kind, obj: samples.Object, width: int) -> N
     assert len(lines) <= {40: 48, 80: 30, 120: 26}[width]
 
 
+@pytest.mark.parametrize(("kind", "obj"), EVERYTHING)
+def test_no_field_can_make_a_terminal_obey_or_begin_a_line(kind: Kind, obj: samples.Object) -> None:
+    console = Console(file=io.StringIO(), width=80, markup=False, emoji=False, highlight=False)
+    others = (samples.approval("NotAReviewer", "Not you.", "stalled"), samples.gate(), samples.project())
+    here = around(*map(samples.poisoned, others), notes=(samples.poisoned("You lack a right."),))
+    screen.show(console, storyboard.board(tell(kind, samples.poisoned(obj), here, HERE, samples.NOW)))
+    assert samples.harmless(console.file.getvalue())  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize(
     ("person", "says", "next_step"),
     [

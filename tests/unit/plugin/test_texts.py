@@ -14,6 +14,7 @@ from tests.unit.plugin.samples import NOW
         ("over\rwritten", "over[U+000D]written"),
         ("\x07\x08\x7f\x9b", "[U+0007][U+0008][U+007F][U+009B]"),
         ("turned \u202eround", "turned [U+202E]round"),
+        ("an\u2028other\u2029line\x85or\x0btwo\x1c", "an[U+2028]other[U+2029]line[U+0085]or[U+000B]two[U+001C]"),
         ("family 👨\u200d👩", "family 👨\u200d👩"),
         (7, "7"),
     ],

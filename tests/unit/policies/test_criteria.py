@@ -3,7 +3,7 @@
 import pytest
 
 from stagecoach.api.evalgate import Criterion
-from stagecoach.policies.criteria import Labels, misfit
+from stagecoach.policies.criteria import Labels, misfit, misfit_of_harness
 from tests.remedies import speaks
 
 TEXTS = Labels.of("Classification", ["billing", "delivery"], 2)
@@ -72,6 +72,44 @@ def test_what_fits(task: str, labels: Labels | None, given: dict[str, object]) -
 )
 def test_what_does_not(task: str, labels: Labels | None, given: dict[str, object], reason: str, words: str) -> None:
     found = misfit(criterion(**given), task, labels)
+    assert found
+    assert found[0] == reason
+    assert words in found[1]
+    assert speaks(*found)
+
+
+def compared(**given: object) -> dict[str, object]:
+    return {"metric": "acc", "min": None, "against": "Baseline"} | given
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"metric": "acc", "min": 0.01},
+        {"metric": "mcc", "min": 0.0},
+        {"metric": "bleu", "min": 30.0},
+        compared(allowedDrop={"absolute": 0.99}),
+        compared(minGain={"absolute": 0.0}),
+    ],
+)
+def test_what_fits_a_task_of_lm_eval(given: dict[str, object]) -> None:
+    assert misfit_of_harness(criterion(**given)) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "reason", "words"),
+    [
+        ({"metric": "acc", "min": 0.0}, "BoundIdle", "min: 0, and acc is 0 or more: this holds of"),
+        ({"metric": "exact_match,strict-match", "min": -1.0}, "BoundIdle", "min: -1"),
+        ({"metric": "mcc", "min": -1.0}, "BoundIdle", "mcc is -1 or more"),
+        (compared(allowedDrop={"absolute": 1.0}), "BoundIdle", "allowedDrop.absolute: 1, and what is compared"),
+        (compared(allowedDrop={"absolute": 5.0}), "BoundIdle", "allowedDrop.absolute: 5"),
+        (compared(minGain={"absolute": 2.0}), "BoundImpossible", "minGain.absolute: 2"),
+        ({"metric": "acc", "label": "x"}, "LabelUnsuited", "no metric of one label"),
+    ],
+)
+def test_what_does_not_fit_a_task_of_lm_eval(given: dict[str, object], reason: str, words: str) -> None:
+    found = misfit_of_harness(criterion(**given))
     assert found
     assert found[0] == reason
     assert words in found[1]

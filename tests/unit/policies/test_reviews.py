@@ -15,6 +15,7 @@ from tests import builders
 
 ASKED = datetime(2026, 1, 2, 12, 0, 0, 700_000, tzinfo=UTC)
 NOW = ASKED + timedelta(hours=1)
+MADE = (ASKED - timedelta(minutes=2)).replace(microsecond=0)
 LEADS = {"group": "ml-leads"}
 RUBRIC = {"rubric": [{"name": "fluency"}, {"name": "facts"}], "minScore": 4}
 SCORES = [{"name": "fluency", "score": 5}, {"name": "facts", "score": 3}]
@@ -26,7 +27,7 @@ def review(**changes: Any) -> Review:
 
 
 def question(**changes: Any) -> Question:
-    return Question(review(**changes), builders.digest("a"), ASKED)
+    return Question(review(**changes), builders.digest("a"), MADE, ASKED)
 
 
 def approval(name: str = "fine", after: float = 60, deleted: bool = False, **changes: Any) -> Approval:
@@ -55,11 +56,10 @@ def reject(name: str = "no", **changes: Any) -> Approval:
         (approval(reviewer="c@example.com", group="qa@example.com"), {}, "NotAReviewer"),
         (approval(reviewer="c@example.com", group="others"), {}, "NotAReviewer"),
         (approval(group="others"), {}, "Counted"),  # named as a user
-        (approval(after=-1), {}, "NotAwaiting"),
-        (approval(after=-0.7), {}, "Counted"),  # in the same second
-        (reject(after=-1), {}, "NotAwaiting"),
+        (approval(after=-6), {}, "NotAwaiting"),
+        (approval(after=-5.7), {}, "Counted"),  # the operator's clock may be so much ahead of the API server's
         (reject(), {}, "Rejected"),
-        (reject(after=-0.7), {}, "Rejected"),
+        (reject(after=-6), {}, "Rejected"),  # of this release: it holds for every Evaluation of this name
         (approval(), {"validFor": "58m"}, "Expired"),
         (reject(), {"validFor": "58m"}, "Rejected"),
         (approval(), {"validFor": "1h"}, "Counted"),
@@ -81,6 +81,22 @@ def test_one_alone(given: Approval, asked: dict[str, Any], standing: str) -> Non
     assert weighed.standings == {given.metadata.uid: standing}
     assert [each.metadata.uid for each in weighed.counted] == [given.metadata.uid] * (standing == "Counted")
     assert (weighed.rejection is given) is (standing == "Rejected")
+
+
+@pytest.mark.parametrize(("after", "standing"), [(-1, "NotAwaiting"), (0, "Counted")])
+def test_what_was_approved_before_the_evaluation_was_made_was_another(after: float, standing: str) -> None:
+    """Whatever the operator's clock says of when people were asked."""
+    asked = Question(review(), builders.digest("a"), MADE, asked=MADE + timedelta(seconds=after - 20))
+    given = [approval(after=-120 + after)]
+    assert weigh(given, asked, NOW).standings == {"uid-fine": standing}
+
+
+def test_before_anybody_is_asked_a_reject_counts_and_an_approval_does_not() -> None:
+    asked = Question(review(), builders.digest("a"), MADE, asked=None)
+    weighed = weigh([approval(), reject()], asked, NOW)
+    assert weighed.standings == {"uid-fine": "NotAwaiting", "uid-no": "Rejected"}
+    strangers = [reject(reviewer="stranger@example.com"), reject("other", release=builders.digest("b"))]
+    assert weigh(strangers, asked, NOW).rejection is None
 
 
 def test_one_person_counts_once_whatever_the_group() -> None:
@@ -178,7 +194,7 @@ def assert_worth(weighed: Weighed, given: list[Approval], needed: int) -> None:
         assert each.spec.reviewer in ("qa@example.com", "b@example.com") or each.spec.group == "ml-leads"
         assert each.spec.decision.value == "Approve"
         made = datetime.fromisoformat(each.metadata.creation_timestamp)
-        assert ASKED - timedelta(seconds=1) < made <= NOW < made + timedelta(minutes=50)
+        assert ASKED - timedelta(seconds=6) < made <= NOW < made + timedelta(minutes=50)
     rejected = any(weighed.standings[each.metadata.uid] is Standing.REJECTED for each in given)
     assert rejected == (weighed.rejection is not None)
     assert weighed.enough(review(approvals=needed)) == (not rejected and len(people) == needed)

@@ -103,8 +103,11 @@ class FakeServer:
         found: Object = self.objects[resource.kind, name]
         return {**found, "metadata": dict(found["metadata"]), "spec": dict(found.get("spec") or {})}
 
-    async def create(self, resource: Resource, namespace: str, obj: Object) -> Object:
+    async def create(self, resource: Resource, namespace: str, obj: Object, *, dry_run: bool = False) -> Object:
         name = obj["metadata"]["name"]
+        if dry_run:
+            self._note("try", resource, name)
+            return obj
         self._note("create", resource, name, obj)
         if (resource.kind, name) in self.objects:
             raise AlreadyExists("exists", 409, "AlreadyExists")

@@ -9,13 +9,23 @@ from typing import Any
 import pytest
 
 from stagecoach.contract.reviews import CanaryRows
+from stagecoach.kinds.approval.reconcile import CONTROLLER as APPROVALS
 from stagecoach.kinds.controller import OWNER_UID, Settings
 from stagecoach.kinds.plan import Event, Object, Plan
 from stagecoach.policies.sharing import Claim
 from stagecoach.runtime import metrics
 from stagecoach.runtime.backoff import Backoff
 from stagecoach.runtime.cache import Cache
-from stagecoach.runtime.errors import Conflict, Forbidden, NotFound, Rejected, ServerError, Throttled, Unreachable
+from stagecoach.runtime.errors import (
+    AlreadyExists,
+    Conflict,
+    Forbidden,
+    NotFound,
+    Rejected,
+    ServerError,
+    Throttled,
+    Unreachable,
+)
 from stagecoach.runtime.executor import Executor
 from stagecoach.runtime.intake import Intake
 from stagecoach.runtime.lease import Leadership
@@ -24,6 +34,7 @@ from stagecoach.runtime.queue import WorkQueue
 from stagecoach.runtime.recorder import Recorder
 from stagecoach.runtime.resources import CLAIMS, Resources
 from tests import builders
+from tests.remedies import speaks
 from tests.unit.runtime.fakes import NAMESPACE, Clock, FakeServer, Woken, controller, key, toy
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -60,7 +71,7 @@ class World:
         self.intake = Intake(self.cache, kinds, self.queue.add)
         self.leadership = Leadership(self.clock)
         self.leadership.extend(self.clock.now + 1e9)
-        executor = Executor(client, Resources(kinds), self.intake, Recorder(client, "me"))
+        executor = Executor(client, Resources((*kinds, APPROVALS)), self.intake, Recorder(client, "me"))
         settings = Settings("trainer", "evaluator")
         self.current = {NAMESPACE: True}
         current = self.current.__getitem__
@@ -177,12 +188,55 @@ async def test_a_log_that_is_gone_has_no_rows(error: BaseException) -> None:
     assert world.cache.canary("uid-p") == CanaryRows(rows=())
 
 
-async def test_a_log_that_nobody_can_read_now_is_asked_for_again() -> None:
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ServerError("the node does not answer", 502), "LogUnread"),
+        (Unreachable("timed out"), "LogUnread"),
+        (Forbidden("may not get pods/log. Grant it", 403, "Forbidden"), "Forbidden"),
+    ],
+)
+async def test_a_log_that_nobody_can_read_now_is_asked_for_again(error: BaseException, reason: str) -> None:
     world = World(lambda _: Plan(read=("p", "uid-p")) if world.cache.canary("uid-p") is None else Plan())
-    world.server.fail("log", ServerError("the node does not answer", 502))
+    world.server.fail("log", error, error)  # it is tried again at once when that is shown
     world.see(toy("a"))
     await world.settle()
     assert world.cache.canary("uid-p") is None
+    told = ready(world.stored)
+    assert told["reason"] == reason
+    assert speaks(reason, told["message"])
+    world.server.logs["p"] = "\n".join(builders.canary_rows().lines())
+    world.clock.now += 10
+    await world.settle()
+    assert world.cache.canary("uid-p") == builders.canary_rows()
+
+
+POLICY = "denied request: spec.reviewer is x, and you are y: everybody decides in their own name. Write your own"
+
+
+@pytest.mark.parametrize(
+    ("answer", "guarded"),
+    [
+        ((), False),
+        ((AlreadyExists("there is one", 409, "AlreadyExists"),), False),
+        ((Forbidden(POLICY, 403, "Forbidden"),), True),
+        ((Forbidden("may not create approvals. Grant it", 403, "Forbidden"),) * 2, None),
+        ((Rejected("unknown field", 400),) * 2, None),
+        ((ServerError("the webhook failed", 500),), None),
+    ],
+)
+async def test_whether_the_policy_holds_is_tried_and_known_for_a_while(
+    answer: tuple[BaseException, ...], guarded: bool | None
+) -> None:
+    world = World(lambda _: Plan(prove=True) if world.cache.guarded(NAMESPACE) is None else Plan())
+    world.server.fail("try", *answer)
+    world.see(toy("a"))
+    await world.settle()
+    assert world.cache.guarded(NAMESPACE) is guarded
+    assert world.cache.guarded("elsewhere") is None
+    assert not world.server.made("create")
+    world.clock.now += 100
+    assert world.cache.guarded(NAMESPACE) is None, "somebody may have taken it away"
 
 
 async def test_a_refused_status_write_ends_the_plan() -> None:

@@ -6,8 +6,9 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from stagecoach.api.approval import Approval
+from stagecoach.api.approval import Approval, Decision
 from stagecoach.api.evaluation import Evaluation
+from stagecoach.api.evaluation_status import EvaluationVerdict
 from stagecoach.kinds.approval.neighbours import evaluation_key, references, wakes
 from stagecoach.kinds.conditions import Fact, dated, in_progress, ready, stalled
 from stagecoach.kinds.controller import Controller, Settings
@@ -77,8 +78,7 @@ def _facts(observed: Observed, now: datetime) -> tuple[Fact, ...]:
     if evaluation is None:
         return stalled(
             "NoSuchEvaluation",
-            f"spec.subject.name: there is no Evaluation {name!r}, and a decision from before it awaits review never"
-            " counts. Create another Approval then; kubectl get eval lists them.",
+            f"spec.subject.name: there is no Evaluation {name!r}. {_of_nothing(approval)} kubectl get eval lists them.",
         )
     status = evaluation.status
     told = status.review
@@ -90,15 +90,25 @@ def _facts(observed: Observed, now: datetime) -> tuple[Fact, ...]:
     asked = question(evaluation)
     standing = None if asked is None else reviews.weigh(observed.others, asked, now).standings.get(uid)
     if status.verdict is not None and standing not in (Standing.OTHER_RELEASE, Standing.NOT_A_REVIEWER):
-        return stalled(
-            "AlreadyDecided",
-            f"It counts for nothing, and changes nothing:{over.lower()} Delete it, if nobody needs it.",
-        )
-    if asked is None and evaluation.spec.review is None:
+        words = f"It counts for nothing, and changes nothing:{over.lower()} Delete it, if nobody needs it."
+        # What more than were needed approve leaves nothing to do; that somebody rejects what has passed does.
+        too_late = approval.spec.decision is Decision.REJECT and status.verdict is EvaluationVerdict.PASSED
+        return stalled("AlreadyDecided", words) if too_late else ready("AlreadyDecided", words)
+    if asked is None:
         return stalled("NotAwaiting", f"Evaluation {name!r} asks nobody: its gate has no review. Delete this Approval.")
+    if told is None and standing is Standing.REJECTED:
+        return in_progress(
+            "Weighing", f"Nothing to do: Evaluation {name!r} is rejected by it once it has met its criteria."
+        )
     if standing in (Standing.COUNTED, Standing.REJECTED):
         return in_progress("Weighing", "The Evaluation takes it into account next; nothing to do.")
     return _fault(observed, standing or Standing.NOT_AWAITING)
+
+
+def _of_nothing(approval: Approval) -> str:
+    if approval.spec.decision is Decision.REJECT:
+        return "Should its gate make it, of this release, it is rejected; delete this Approval if it should not be."
+    return "An approval from before it awaits review never counts: create another Approval then."
 
 
 def _fault(observed: Observed, standing: Standing) -> tuple[Fact, ...]:

@@ -149,10 +149,14 @@ def _case(
 
 
 def _check_servable(run: FineTuneRun, project: TransformerProject, inputs: Inputs) -> None:
-    """Raise Unjudged for what vLLM is not known to serve. Of an import, its run says what is known."""
+    """Raise Unjudged for what vLLM is not known to serve. Of an import, its run alone says what is known."""
     told = of(run.status.conditions, "Servable")
     known = said_again(told) if told else servable(run, project, inputs)
-    if known and known.holds is not True:
+    if known is None:
+        message = "Whether vLLM serves what the run made is not known: no condition Servable of the run says it, and"
+        message += " the project's status does not tell by which method it was made, and of which base."
+        raise Unjudged("MethodUnknown", f"{message} {BY_TRANSFORMERS}")
+    if known.holds is not True:
         raise Unjudged(known.reason, f"{known.message} {BY_TRANSFORMERS}")
 
 

@@ -50,9 +50,8 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     free = gate.spec.max_concurrent - sum(not measured(each) for each in known.values())
     begun, waiting = to_judge[: max(0, free)], to_judge[max(0, free) :]
     made = {case.name: judging.evaluation(gate, case) for case in begun}
-    told = status.judging(
-        gate, {**known, **made}, [case.run.metadata.name for case in waiting], unjudged, len(wanted), now
-    )
+    names = {case.name for case in wanted}
+    told = status.judging(gate, {**known, **made}, [case.run.metadata.name for case in waiting], unjudged, names, now)
     # An operator that died before it made them has told of these.
     told_of = {item.evaluation for item in gate.status.judging}
     events = [

@@ -1,7 +1,7 @@
 """How a gate is told: every status that an EvalGate can have is made here."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -37,23 +37,35 @@ def judging(
     evaluations: Mapping[str, Object],
     waiting: Sequence[str],
     unjudged: list[UnjudgedRun],
-    candidates: int,
+    wanted: Collection[str],
     now: datetime,
 ) -> Object:
-    """Candidates are judged, or all that can be judged are."""
+    """Candidates are judged, or all that can be judged are. `wanted`: their Evaluations, by what the gate says now."""
     busy = not all(map(measured, evaluations.values()))
-    asked = [name for name, raw in sorted(evaluations.items()) if awaits_review(raw)]
+    awaiting = [name for name, raw in sorted(evaluations.items()) if awaits_review(raw)]
+    asked = [name for name in awaiting if name in wanted]
+    superseded = [name for name in awaiting if name not in wanted]
     phase = GatePhase.JUDGING if busy else GatePhase.AWAITING_REVIEW if asked else GatePhase.IDLE
     listed = [WaitingRun(run=name) for name in waiting]
     held_up = _held_up(evaluations) + _asked(asked)
-    facts = _ready(held_up, busy=busy, asked=asked, waiting=len(waiting), unjudged=unjudged, candidates=candidates)
-    return _status(gate, evaluations, phase, facts, now, waiting=listed, unjudged=unjudged)
+    skipped = _superseded(superseded, gate.metadata.namespace) + _skipped(unjudged)
+    facts = _ready(
+        held_up, skipped, busy=busy, asked=asked, waiting=len(waiting), unjudged=unjudged, candidates=len(wanted)
+    )
+    reviewing = [each for each in _reviewing(evaluations) if each.evaluation in wanted][:MAX_CANDIDATES]
+    return _status(gate, evaluations, phase, facts, now, waiting=listed, unjudged=unjudged, reviewing=reviewing)
 
 
 def _ready(
-    held_up: str, *, busy: bool, asked: Sequence[str], waiting: int, unjudged: Sequence[UnjudgedRun], candidates: int
+    held_up: str,
+    skipped: str,
+    *,
+    busy: bool,
+    asked: Sequence[str],
+    waiting: int,
+    unjudged: Sequence[UnjudgedRun],
+    candidates: int,
 ) -> tuple[Fact, ...]:
-    skipped = f" {len(unjudged)} cannot be judged, see status.unjudged." if unjudged else ""
     if busy:
         more = f"; {waiting} more wait" if waiting else ""
         return ready("Judging", f"Candidates are being judged{more}, see status.judging.{held_up}{skipped}")
@@ -73,6 +85,21 @@ def _asked(names: Sequence[str]) -> str:
         return ""
     more = f" and {len(names) - 1} more await" if len(names) > 1 else " awaits"
     return f" Evaluation {names[0]}{more} review: its message says who decides, and how; see status.reviewing."
+
+
+def _superseded(names: Sequence[str], namespace: str) -> str:
+    """Return of which Evaluations nobody needs to decide any more, if any."""
+    if not names:
+        return ""
+    more = f", and {len(names) - 1} more," if len(names) > 1 else ""
+    return (
+        f" Evaluation {names[0]}{more} awaits review by an earlier text of the gate, or of an older run: kubectl delete"
+        f" eval {names[0]} -n {namespace}, if nobody needs it."
+    )
+
+
+def _skipped(unjudged: Sequence[UnjudgedRun]) -> str:
+    return f" {len(unjudged)} cannot be judged, see status.unjudged." if unjudged else ""
 
 
 def _names(unjudged: Sequence[UnjudgedRun]) -> str:
@@ -103,7 +130,7 @@ def _status(
         "verdicts": _verdicts(evaluations),
         "latest": _latest(evaluations),
         "judging": _judging(evaluations),
-        "reviewing": _reviewing(evaluations),
+        "reviewing": _reviewing(evaluations)[:MAX_CANDIDATES],
     }
     told: EvalGateStatus = gate.status.model_copy(update=update | changes)
     return told.document()
@@ -141,4 +168,4 @@ def _reviewing(evaluations: Mapping[str, Object]) -> list[ReviewedRun]:
     asked = [
         ReviewedRun(run=raw["spec"]["run"], evaluation=name) for name, raw in evaluations.items() if awaits_review(raw)
     ]
-    return sorted(asked, key=lambda item: item.evaluation)[:MAX_CANDIDATES]
+    return sorted(asked, key=lambda item: item.evaluation)

@@ -12,6 +12,7 @@ HELD_UP = {
     "PodMissing",
     "PodNotStarting",
     "PodRefused",
+    "PolicyMissing",
     "ProjectMissing",
     "Unschedulable",
     "WaitingForQueue",

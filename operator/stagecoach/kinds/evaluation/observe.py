@@ -27,8 +27,9 @@ class Observed:
     ending: bool  # a pod whose program has ended goes on, because of what was injected beside it
     elder: str | None  # another Evaluation that asks the same release, and goes first
     approvals: tuple[Approval, ...] = ()  # decisions of people about it
-    unread: tuple[str, ...] = ()  # those that a later version of the operator would understand
+    unread: tuple[str, ...] = ()  # those about its release that a later version of the operator would understand
     canary: CanaryRows | None = None  # in the log of the current attempt's pod; None: it was not read lately
+    guarded: bool | None = None  # everybody decides in their own name alone; None: nobody asked lately
 
 
 def observe(view: View, raw: Object, now: datetime) -> Observed:
@@ -49,11 +50,16 @@ def observe(view: View, raw: Object, now: datetime) -> Observed:
         approvals=approvals,
         unread=unread,
         canary=view.canary(current.pod.uid) if current.pod else None,
+        guarded=view.guarded(evaluation.metadata.namespace),
     )
 
 
 def approvals_of(view: View, raw: Object) -> tuple[tuple[Approval, ...], tuple[str, ...]]:
-    """Return the decisions about an Evaluation, and the names of those that cannot be read."""
+    """Return the decisions about an Evaluation, and the names of those of them that cannot be read.
+
+    What is about another release counts for nothing, in whatever form it is.
+    """
+    release = raw["spec"].get("release", {}).get("digest")
     read: list[Approval] = []
     unread: list[str] = []
     for each in view.referrers(key_of(raw)):
@@ -62,7 +68,8 @@ def approvals_of(view: View, raw: Object) -> tuple[tuple[Approval, ...], tuple[s
         try:
             found = view.read(key_of(each), Approval.model_validate)
         except ValidationError:
-            unread.append(each["metadata"]["name"])
+            if each["spec"].get("release", release) == release:
+                unread.append(each["metadata"]["name"])
             continue
         read += [found] if found else []
     return tuple(read), tuple(sorted(unread))

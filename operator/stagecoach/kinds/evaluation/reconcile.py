@@ -19,6 +19,7 @@ from stagecoach.contract.evaluations import EvaluateJob
 from stagecoach.contract.times import timestamp
 from stagecoach.contract.verdicts import EvaluationReport, Verdict
 from stagecoach.kinds import claims, small_jobs
+from stagecoach.kinds.approval import guard
 from stagecoach.kinds.children import begun, taken_back
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.evaluation import attempts, document, reviewing, status
@@ -45,8 +46,8 @@ from stagecoach.policies.attempts import (
 from stagecoach.policies.pods import SETTLING
 
 PATIENCE = 30.0
-# A node that does not answer may come back; by then another pod has told the same.
-LOG_PATIENCE = timedelta(minutes=10)
+# After a policy was missing; more than SKEW and twice what the operator's clock may be behind: see runtime/clock.py.
+SETTLED = timedelta(seconds=25)
 AGAIN = "To have it judged again: kubectl delete eval {name} -n {namespace}; the gate makes another."
 # Where the advice for runs does not fit.
 ADVICE = {
@@ -54,6 +55,12 @@ ADVICE = {
     AttemptOutcome.DEADLINE_EXCEEDED: "Raise maxDuration of the gate, or give its pods more CPUs or a GPU.",
     AttemptOutcome.BAD_IMAGE: "Whoever installed the operator sets the image right in the chart.",
 }
+ROWS_LOST = "RowsLost"
+TOLD_AGAIN = "Nothing to do: the next pod tells them again, and computes nothing."
+NEVER_TOLD = (
+    "See that the project's nodes keep the last 1 MiB of a container's log (the kubelet's containerLogMaxSize), and"
+    " that the image is of the operator's version."
+)
 ENDED_WELL = "The evaluator reported success and no verdict."
 MADE_ANEW = (
     "It starts by itself once the cluster lets it. After a change of the project's pods: kubectl delete job {job} -n"
@@ -81,9 +88,9 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
         again = PATIENCE if observed.stopping else None
         told = status.ended(evaluation, now)
         return Plan(status=told, delete=attempts.left_over(observed), requeue_after=again)
-    asked, review = reviewing.question(evaluation), evaluation.status.review
-    if asked is not None and review is not None:
-        plan = reviewing.decide(observed, asked, review, now)
+    question, review = reviewing.question(evaluation), evaluation.status.review
+    if question is not None and review is not None:
+        plan = reviewing.decide(observed, question, review, now)
         return plan.within(PATIENCE) if observed.stopping else plan
     attempt = evaluation.status.attempt
     if attempt is None:
@@ -221,7 +228,8 @@ def _ended(observed: Observed, attempt: Attempt, end: Ended, now: datetime) -> P
     """Close the attempt: there is a verdict, or another try, or none any more."""
     evaluation = observed.evaluation
     image = evaluation.spec.image
-    words = end.words(ADVICE | {AttemptOutcome.REPORT_UNKNOWN: other_version(image, "evaluator")})
+    advice = ADVICE | {AttemptOutcome.REPORT_UNKNOWN: other_version(image, "evaluator")}
+    words = end.words(advice | {AttemptOutcome.POD_LOST: TOLD_AGAIN} if end.reason == ROWS_LOST else advice)
     changes = attempts.closed(evaluation, attempt, end, words, now)
     if end.outcome is AttemptOutcome.SUCCEEDED:
         found = end.report.evaluation if end.report else None
@@ -234,6 +242,9 @@ def _ended(observed: Observed, attempt: Attempt, end: Ended, now: datetime) -> P
     if changes["failures"] > evaluation.spec.retries:
         used_up = f"{words} All {evaluation.spec.retries} retries are used up. {_again_by(evaluation)}"
         return _given_up(evaluation, reason, used_up, now, **changes)
+    if changes["interruptions"] > attempts.MAX_INTERRUPTIONS and reason == ROWS_LOST:
+        message = f"{end.message} {NEVER_TOLD} {_again_by(evaluation)}"
+        return _given_up(evaluation, "RowsLost", message, now, **changes)
     if changes["interruptions"] > attempts.MAX_INTERRUPTIONS:
         often = f"{end.message} It was interrupted {changes['interruptions']} times. Give the project's pods a priority"
         message = f"{often} class that is not preempted. {_again_by(evaluation)}"
@@ -254,13 +265,17 @@ def _shown(observed: Observed, attempt: Attempt, end: Ended, found: EvaluationRe
     review = evaluation.spec.review
     if pod is None or review is None:
         raise AssertionError("a report is that of a pod, and somebody is asked")
-    late = bool(end.finished) and now - datetime.fromisoformat(end.finished) > LOG_PATIENCE
-    if rows is None and not late:
-        return Plan(read=(pod.name, pod.uid))
-    if rows is None or not rows.rows or rows.digest != found.canary:
+    if rows is None or observed.guarded is None:
+        return Plan(read=(pod.name, pod.uid) if rows is None else None, prove=observed.guarded is None)
+    if not observed.guarded:
+        # What is approved from when it is asked on counts: so nobody is asked before that is in their own name.
+        told = status.pending(evaluation, "PolicyMissing", guard.MISSING, now)
+        return Plan(status=told, requeue_after=PATIENCE)
+    if not rows.rows or rows.digest != found.canary:
         lost = Ended(
             AttemptOutcome.POD_LOST,
             f"The rows to review are not in the log of {pod.title}, as its report has them.",
+            reason=ROWS_LOST,
             started=end.started,
             finished=end.finished,
         )
@@ -268,7 +283,10 @@ def _shown(observed: Observed, attempt: Attempt, end: Ended, found: EvaluationRe
     changes = attempts.closed(evaluation, attempt, end, "", now)
     words = reviewing.asks(evaluation, review)
     event = Event("AwaitingReview", f"Release {short(evaluation.spec.release.digest)}: {words}")
-    return Plan(status=status.asked(evaluation, found, rows, words, now, **changes), events=(event,))
+    # Approvals that came right before the policy could be in any name, and clocks differ.
+    since = now + SETTLED if status.waits_for(evaluation, "PolicyMissing") else now
+    told = status.asked(evaluation, found, rows, words, now, since=since, **changes)
+    return Plan(status=told, events=(event,))
 
 
 def _reported(evaluation: Evaluation, found: EvaluationReport | None, now: datetime, **changes: Any) -> Plan:

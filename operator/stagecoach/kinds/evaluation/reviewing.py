@@ -9,6 +9,7 @@ from stagecoach.api.evaluation_status import CountedApproval, Rejection, Result,
 from stagecoach.api.review import HUMAN, Review
 from stagecoach.contract.digests import short
 from stagecoach.contract.verdicts import Outcome
+from stagecoach.kinds.approval import guard
 from stagecoach.kinds.evaluation import attempts, status
 from stagecoach.kinds.evaluation.observe import Observed
 from stagecoach.kinds.plan import Event, Plan
@@ -16,16 +17,22 @@ from stagecoach.policies import reviews
 from stagecoach.policies.reviews import Question, Weighed
 
 NAMED = 3
+PATIENCE = 30.0  # in seconds, for a policy that does not hold
 TOO_LOW = "Create another run, or correct the gate if it asks for too much: either is judged anew."
-REJECTED = "Create another run; to have the same looked at again: kubectl delete eval {name} -n {namespace}."
+REJECTED = (
+    "Create another run. To have the same looked at again, delete the Reject, and then the Evaluation: kubectl delete"
+    " appr/{approval} eval/{name} -n {namespace}."
+)
 
 
 def question(evaluation: Evaluation) -> Question | None:
-    """Return what people are asked, None: nothing, or not yet."""
-    review, asked = evaluation.spec.review, evaluation.status.review
-    if review is None or asked is None:
+    """Return what people are asked, or will be; None: nothing."""
+    review, told = evaluation.spec.review, evaluation.status.review
+    if review is None:
         return None
-    return Question(review, evaluation.spec.release.digest, datetime.fromisoformat(asked.asked))
+    asked = datetime.fromisoformat(told.asked) if told else None
+    made = datetime.fromisoformat(evaluation.metadata.creation_timestamp)
+    return Question(review, evaluation.spec.release.digest, made, asked)
 
 
 def decide(observed: Observed, asked: Question, told: ReviewStatus, now: datetime) -> Plan:
@@ -35,11 +42,15 @@ def decide(observed: Observed, asked: Question, told: ReviewStatus, now: datetim
     told = told.model_copy(update={"approvals": [_counted(each, review) for each in weighed.counted]})
     if weighed.rejection is not None:
         return _rejected(observed, weighed.rejection, review, told, now)
-    if weighed.enough(review) and not observed.unread:
+    passes = weighed.enough(review) and not observed.unread
+    if passes and observed.guarded is None:
+        return Plan(delete=attempts.left_over(observed), prove=True)
+    if passes and observed.guarded:
         return _approved(observed, weighed, review, told, now)
     waits = status.awaiting(evaluation, _waits(observed, weighed, review), now, review=told)
     left = (weighed.until - now).total_seconds() if weighed.until else None
-    return Plan(status=waits, delete=attempts.left_over(observed), requeue_after=left)
+    plan = Plan(status=waits, delete=attempts.left_over(observed), requeue_after=left)
+    return plan.within(PATIENCE) if passes else plan
 
 
 def asks(evaluation: Evaluation, review: Review) -> str:
@@ -62,6 +73,8 @@ def _waits(observed: Observed, weighed: Weighed, review: Review) -> str:
             f" Approval {observed.unread[0]} cannot be read by this version of the operator, so nothing passes: upgrade"
             " the operator, or delete it."
         )
+    if observed.guarded is False:
+        words += f" {guard.MISSING}"
     return words
 
 
@@ -82,7 +95,9 @@ def _rejected(observed: Observed, by: Approval, review: Review, told: ReviewStat
         at=by.metadata.creation_timestamp,
         reason=reason,
     )
-    again = REJECTED.format(name=evaluation.metadata.name, namespace=evaluation.metadata.namespace)
+    again = REJECTED.format(
+        approval=by.metadata.name, name=evaluation.metadata.name, namespace=evaluation.metadata.namespace
+    )
     words = f"Rejected by {_who(by, review)}: {status.shortened(reason, 1000)}"
     message = f"{words.rstrip('. ')}. {again}"
     changes = {"review": told.model_copy(update={"rejected": rejection})}

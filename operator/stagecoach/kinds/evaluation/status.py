@@ -46,12 +46,19 @@ def measured(evaluation: Evaluation, found: EvaluationReport, now: datetime, **c
 
 
 def asked(
-    evaluation: Evaluation, found: EvaluationReport, rows: CanaryRows, words: str, now: datetime, **changes: Any
+    evaluation: Evaluation,
+    found: EvaluationReport,
+    rows: CanaryRows,
+    words: str,
+    now: datetime,
+    *,
+    since: datetime,
+    **changes: Any,
 ) -> Object:
-    """The criteria are met, and people are asked from now on."""
+    """The criteria are met, and people are asked; what they approve from `since` on counts."""
     shown = [CanaryRow.model_validate(each.document()) for each in rows.rows]
     changes |= _found(evaluation, found)
-    changes |= {"message": found.message, "review": ReviewStatus(asked=timestamp(now), rows=shown)}
+    changes |= {"message": found.message, "review": ReviewStatus(asked=timestamp(since), rows=shown)}
     return awaiting(evaluation, words, now, **changes)
 
 
@@ -109,6 +116,12 @@ def shortened(text: str, longest: int) -> str:
 def says(evaluation: Evaluation, reason: str) -> bool:
     """Whether this stands in Ready: then other words for it are not worth a write."""
     told = of(evaluation.status.conditions, "Ready")
+    return told is not None and told.reason == reason
+
+
+def waits_for(evaluation: Evaluation, reason: str) -> bool:
+    """Whether this is what it waits for, whatever problem Ready may show."""
+    told = of(evaluation.status.conditions, "Reconciling")
     return told is not None and told.reason == reason
 
 
