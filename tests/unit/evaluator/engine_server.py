@@ -123,19 +123,17 @@ class _Handler(BaseHTTPRequestHandler):
             engine.at_once += 1
             engine.most_at_once = max(engine.most_at_once, engine.at_once)
             fault = engine.faults.pop(0) if engine.faults else None
-        try:
-            time.sleep(engine.seconds)
-            if fault:
-                fault(self)
-            else:
-                tokens = engine.answer(body)
-                choice: Body = {"finish_reason": engine.finish, "token_ids": tokens}
-                if "logprobs" in body:
-                    choice["logprobs"] = {"token_logprobs": [engine.logprob] * len(tokens)}
-                self.send(200, {"choices": [choice]})
-        finally:
-            with engine.lock:
-                engine.at_once -= 1
+        time.sleep(engine.seconds)
+        with engine.lock:
+            engine.at_once -= 1  # before it answers: whoever has the answer may ask the next
+        if fault:
+            fault(self)
+            return
+        tokens = engine.answer(body)
+        choice: Body = {"finish_reason": engine.finish, "token_ids": tokens}
+        if "logprobs" in body:
+            choice["logprobs"] = {"token_logprobs": [engine.logprob] * len(tokens)}
+        self.send(200, {"choices": [choice]})
 
     def send(self, code: int, document: Any) -> None:
         self.raw(code, json.dumps(document).encode())
