@@ -86,14 +86,16 @@ class HoldingProxy:
         host, port = self._server.hostname, self._server.port
         try:
             answers, requests = await asyncio.open_connection(host, port, ssl=self._tls)
-        except OSError:
-            writer.close()
+        except (OSError, asyncio.CancelledError):  # it is cancelled at the end of all
+            writer.transport.abort()
             return
         self._connections |= {writer, requests}
         try:
-            # At the end of all it is cancelled, of which there is nothing to be told.
-            with suppress(asyncio.CancelledError):
-                await asyncio.gather(self._pass_on(reader, requests, may_hold=True), self._pass_on(answers, writer))
+            await asyncio.gather(self._pass_on(reader, requests, may_hold=True), self._pass_on(answers, writer))
+        except asyncio.CancelledError:
+            # At the end of all, of which there is nothing to be told: what passes on may not have begun, nor close them.
+            for each in (writer, requests):
+                each.transport.abort()
         finally:
             self._connections -= {writer, requests}
 
