@@ -49,6 +49,12 @@ def found(cluster: Cluster, scope: str, *arguments: str) -> set[str]:
     return cluster.names(",".join(each for each in kinds if not each.startswith(("events", "component"))), *arguments)
 
 
+def over_the_cluster(cluster: Cluster) -> set[str]:
+    """Return what has our name and is in no namespace; namespaces of tests before this one may still be going."""
+    ours = {each for each in found(cluster, "false") if "stagecoach" in each}
+    return {each for each in ours if not each.startswith("namespace/served-by-")}
+
+
 def finalizers(phases: Phases) -> set[str]:
     """Return those of all that there is of ours and of what was made for it."""
     kinds = (*OURS, "Job", "Pod", "Service")
@@ -72,10 +78,7 @@ def test_an_uninstall_leaves_what_goes_on_and_what_can_go(
     finally:
         operator.end()
     installer.uninstall(RELEASE, NAMESPACE)
-    # Namespaces of tests before this one may still be going.
-    others = "namespace/served-by-"
-    cluster_wide = {each for each in found(cluster, "false") if "stagecoach" in each and not each.startswith(others)}
-    assert cluster_wide - SERVED == DEFINITIONS
+    assert over_the_cluster(cluster) - SERVED == DEFINITIONS
     eventually(lambda: found(cluster, "true", "-n", NAMESPACE) == EVERYWHERE | {LEASE}, 60, "nothing else is left")
     assert "finalizers" not in cluster.get("lease", RELEASE, "-n", NAMESPACE)["metadata"]
     assert finalizers(one) | finalizers(two) <= {JOB_TRACKING}
@@ -110,8 +113,7 @@ def gone(cluster: Cluster, one: Phases, two: Phases) -> None:
     eventually(lambda: not one.children(), 90, "what was made for them goes with them")
     for each in others:
         cluster.kubectl(*each, "--timeout=60s")
-    cluster_wide = {each for each in found(cluster, "false") if "stagecoach" in each}
-    assert cluster_wide <= SERVED
+    assert over_the_cluster(cluster) <= SERVED
     eventually(lambda: found(cluster, "true", "-n", NAMESPACE) == EVERYWHERE, 90, "nothing is left of the chart")
     # Kubernetes looks again after half of the time that the pods may take to end.
     team = f"namespace/{two.kube.namespace}"
