@@ -189,9 +189,9 @@ def test_answers_of_who_was_faster_are_used(judging: Judging, monkeypatch: pytes
     def late(*arguments: Any) -> Any:
         return None if next(looks, False) else kept(*arguments)
 
-    def other(job: Any, party: Any, rows: Any, answers: Any, seconds: float) -> Any:
+    def other(job: Any, party: Any, rows: Any, answers: Any, *how: Any) -> Any:
         said = tuple(each.model_copy(update={"label": "card_lost"}) for each in answers)
-        return keep(job, party, rows, said, seconds)
+        return keep(job, party, rows, said, *how)
 
     monkeypatch.setattr(answering, "kept", late)
     monkeypatch.setattr(answering, "keep", other)
