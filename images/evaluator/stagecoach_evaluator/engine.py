@@ -6,15 +6,15 @@ starts, or starts again, and is asked once more when it is back.
 
 import http.client
 import json
-import math
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from stagecoach.contract import serving
+from stagecoach.contract import completions, serving
+from stagecoach.contract.completions import NoAnswer, NotNumbers
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach_trainer.failures import WorkFailed
 
@@ -22,13 +22,7 @@ from stagecoach_trainer.failures import WorkFailed
 REQUEST_SECONDS = 600.0
 # Said of the moment, not of the request.
 OF_THE_MOMENT = (408, 425, 429)
-# An answer that was broken off is none.
-COMPLETE = ("stop", "length")
 WORDS = 300  # characters of an engine's own that are told
-# It says so (with 400) where a logarithm of a probability is not a number: there is none in JSON.
-NOT_JSON = "not JSON compliant"
-# What it says in the place of an infinite one.
-LEAST = -9999.0
 
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
@@ -42,10 +36,6 @@ class Away(Exception):
     """The engine does not answer now."""
 
 
-class NotNumbers(Exception):
-    """What the model computes for this is not a number: a token that comes all the same means nothing."""
-
-
 @dataclass(frozen=True)
 class Client:
     """An engine by its port. It is reached directly: a proxy is for what is outside of the cluster."""
@@ -53,27 +43,18 @@ class Client:
     port: int = serving.PORT
     seconds: float = REQUEST_SECONDS
 
-    def complete(self, model: str, prompt: Sequence[int], **options: Any) -> tuple[int, ...]:
-        """Return the likeliest tokens that follow. Raises Refused, Away and NotNumbers.
-
-        The engine looks for no NaN: among tokens that are none it takes one, so each is asked with its probability.
-        """
-        body = {"model": model, "prompt": list(prompt), "temperature": 0, "return_token_ids": True, "logprobs": 1}
+    def complete(self, model: str, prompt: Sequence[int], request: Mapping[str, Any]) -> tuple[int, ...]:
+        """Return the tokens that a request of contract/completions.py asks for. Raises Refused, Away and NotNumbers."""
         try:
-            choice = self._call("POST", "/v1/completions", body | options)["choices"][0]
-            ended, tokens = choice["finish_reason"], tuple(int(token) for token in choice["token_ids"])
+            return completions.tokens(
+                self._call("POST", "/v1/completions", {"model": model, "prompt": list(prompt), **request})
+            )
+        except NoAnswer as error:
+            raise Away(str(error)) from error
         except Refused as error:
-            if NOT_JSON in str(error):
+            if completions.NOT_JSON in str(error):
                 raise NotNumbers from error
             raise
-        except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise Away("what it said is no answer") from error
-        if ended not in COMPLETE:
-            raise Away(f"it broke an answer off ({ended})")
-        said = (choice.get("logprobs") or {}).get("token_logprobs") or ()
-        if len(said) != len(tokens) or not all(map(_is_number, said)):
-            raise NotNumbers
-        return tokens
 
     def served(self) -> set[str]:
         """Return the names of what can be asked now. Raises Refused and Away."""
@@ -109,10 +90,6 @@ class Client:
             return json.loads(text) if text else None
         except ValueError as error:
             raise Away("what it said is not JSON") from error
-
-
-def _is_number(said: Any) -> bool:
-    return isinstance(said, int | float) and math.isfinite(said) and said > LEAST
 
 
 class Patience:

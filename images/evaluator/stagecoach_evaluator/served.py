@@ -15,18 +15,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stagecoach.contract import mounts, serving
+from stagecoach.contract import completions, mounts, serving
 from stagecoach.contract.answers import Answer
+from stagecoach.contract.completions import NotNumbers
 from stagecoach.contract.digests import hex_of
 from stagecoach.contract.evaluations import EvaluateJob
 from stagecoach.contract.inputs import Family
+from stagecoach.contract.label_choice import LabelChoice
 from stagecoach.contract.prompts import Encoded, Encoder
 from stagecoach.contract.releases import Precision
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import Store
 from stagecoach_evaluator import engine, pieces, reading, server
-from stagecoach_evaluator.choices import Choices
-from stagecoach_evaluator.engine import Away, Client, NotNumbers, Patience
+from stagecoach_evaluator.engine import Away, Client, Patience
 from stagecoach_evaluator.parties import Parties, Party
 from stagecoach_evaluator.reading import NOT_NUMBERS, none
 from stagecoach_evaluator.server import Server
@@ -201,7 +202,7 @@ class _Rows:
         self.limit = min(told.rule.max_length + told.written, asker.base.context)
         _, name = asker.served(party, self.limit)
         self._patience = Patience(partial(asker.server.wait, name), asker.server.see)
-        self._choices = Choices([tokens.completion(label) for label in party.labels])
+        self._choice = LabelChoice(tuple(tokens.completion(label) for label in party.labels))
 
     def answers(self, rows: Rows, tell: Callable[[int, int, int], None]) -> list[Answer]:
         """Return an answer for each row; of a row that cannot be asked, why."""
@@ -232,18 +233,17 @@ class _Rows:
         try:
             if not self._party.labels:
                 return Answer(row=row, text=self._write(prompt))
-            return Answer(row=row, label=self._party.labels[self._choices.choose(partial(self._next, prompt))])
+            return Answer(row=row, label=self._party.labels[self._choice.choose(partial(self._next, prompt))])
         except NotNumbers:
             return none(row, NOT_NUMBERS)
 
     def _next(self, prompt: tuple[int, ...], written: tuple[int, ...], allowed: Sequence[int]) -> int:
-        tokens = self._client.complete(self._model, (*prompt, *written), max_tokens=1, allowed_token_ids=[*allowed])
+        tokens = self._client.complete(self._model, (*prompt, *written), completions.choosing(allowed))
         if len(tokens) != 1 or tokens[0] not in allowed:
             raise Away("what it said is not one token of those that were allowed")
         return tokens[0]
 
     def _write(self, prompt: tuple[int, ...]) -> str:
-        # The turn ends by the token that it was trained to end by, and by no other.
-        end = {"ignore_eos": True, "stop_token_ids": [self._tokens.end[-1]]}
-        tokens = self._client.complete(self._model, prompt, max_tokens=self._answer, **end)
+        request = completions.writing(self._answer, self._tokens.end[-1])
+        tokens = self._client.complete(self._model, prompt, request)
         return str(self._tokens.tokenizer.decode(list(tokens), skip_special_tokens=True))

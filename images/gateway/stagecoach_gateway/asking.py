@@ -8,11 +8,12 @@ from typing import Any, TypeVar
 
 import orjson
 
+from stagecoach.contract import completions
 from stagecoach.contract.times import timestamp
 from stagecoach_gateway.counting import Counted
 from stagecoach_gateway.current import Loaded, Ready
 from stagecoach_gateway.engines import Asking, Engines
-from stagecoach_gateway.errors import Refusal
+from stagecoach_gateway.errors import NO_NUMBER, Refusal
 from stagecoach_gateway.http_messages import Answer, Request
 from stagecoach_gateway.keeping import Keeper
 from stagecoach_gateway.texts import LONG_TEXT, Texts
@@ -92,6 +93,8 @@ class Ask:
             message = str(document.get("error", document)["message"])
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
             message = "The engine cannot answer this request."
+        if completions.NOT_JSON in message:
+            return Refusal("engine_error", NO_NUMBER)
         message = message.replace(self.ready.target.model, self.loaded.routes.name)
         return Refusal("engine_refused", message[:500])
 

@@ -6,6 +6,8 @@ import orjson
 
 from stagecoach.contract.gateway_errors import ERRORS
 
+NO_NUMBER = "What the model computes for this is not a number."
+
 
 class Refusal(Exception):
     """A request that gets an error for an answer."""

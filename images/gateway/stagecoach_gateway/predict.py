@@ -6,12 +6,14 @@ Prompt, chat template and tokens are made by the contract's Encoder, as in train
 import math
 from typing import TYPE_CHECKING, Any
 
+from stagecoach.contract import completions
 from stagecoach.contract.combining import combined
+from stagecoach.contract.completions import NoAnswer, NotNumbers
 from stagecoach.contract.inputs import Family
 from stagecoach.contract.prompts import Encoded, Encoder, TooLong
 from stagecoach.contract.reports import BadInput
 from stagecoach.contract.task_api import CLASSIFICATION, input_schema, output_schema
-from stagecoach_gateway.errors import Refusal
+from stagecoach_gateway.errors import NO_NUMBER, Refusal
 from stagecoach_gateway.schemas import Schema
 
 if TYPE_CHECKING:
@@ -134,7 +136,7 @@ async def _chosen(ask: "Ask") -> dict[str, Any]:
         token = following[0]
         if len(following) > 1:
             ids = [*prompt, *written]
-            token = (await _complete(ask, ids, max_tokens=1, allowed_token_ids=list(following)))[0]
+            token = (await _complete(ask, ids, completions.choosing(following)))[0]
             if token not in following:
                 raise Refusal("engine_error", "What the engine computed is no label.")
         written = (*written, token)
@@ -145,8 +147,8 @@ async def _written(ask: "Ask") -> dict[str, Any]:
     encoder = ask.ready.encoder
     prompt = (await _counted(ask, encoder))[0].ids
     most = encoder.tokenization.max_target_length or 1
-    written = await _complete(ask, list(prompt), max_tokens=most, stop_token_ids=[encoder.end[-1]])
-    return {"text": encoder.tokenizer.decode(written, skip_special_tokens=True)}
+    written = await _complete(ask, list(prompt), completions.writing(most, encoder.end[-1]))
+    return {"text": encoder.tokenizer.decode([*written], skip_special_tokens=True)}
 
 
 async def _embedded(ask: "Ask") -> dict[str, Any]:
@@ -159,13 +161,15 @@ async def _embedded(ask: "Ask") -> dict[str, Any]:
     return {"embedding": rows[0].get("embedding") if rows else None}
 
 
-async def _complete(ask: "Ask", prompt: list[int], **options: Any) -> list[int]:
-    found = await ask.ask("/v1/completions", prompt=prompt, temperature=0, return_token_ids=True, **options)
-    choices = found.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
-    ids = choice.get("token_ids")
-    # An answer that was broken off is none.
-    if choice.get("finish_reason") not in ("stop", "length") or not isinstance(ids, list) or not ids:
+async def _complete(ask: "Ask", prompt: list[int], request: dict[str, Any]) -> tuple[int, ...]:
+    found = await ask.ask("/v1/completions", prompt=prompt, **request)
+    try:
+        ids = completions.tokens(found)
+    except NotNumbers as error:
+        raise Refusal("engine_error", NO_NUMBER) from error
+    except NoAnswer:
+        ids = ()
+    if not ids:
         raise Refusal("engine_error", "The engine wrote nothing that can be used.")
     return ids
 

@@ -4,7 +4,7 @@ At each place where the labels' tokens part, the likeliest of those that follow 
 left.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
@@ -13,6 +13,16 @@ class LabelChoice:
     """Labels as completions, in token ids."""
 
     completions: tuple[tuple[int, ...], ...]
+
+    def choose(self, likeliest: Callable[[tuple[int, ...], Sequence[int]], int]) -> int:
+        """Return the index of the label that is chosen, by the likeliest of tokens after what was written so far.
+
+        Of labels with the same tokens it is the first.
+        """
+        written: tuple[int, ...] = ()
+        while following := self.following(written):
+            written = (*written, following[0] if len(following) == 1 else likeliest(written, following))
+        return self.left(written)[0]
 
     def following(self, written: Sequence[int]) -> tuple[int, ...]:
         """Return the tokens that part the labels that begin as written; none when one label is left."""

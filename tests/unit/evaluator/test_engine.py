@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from stagecoach.contract import serving
+from stagecoach.contract import completions, serving
+from stagecoach.contract.completions import NotNumbers
 from stagecoach.contract.reports import BadInput
 from stagecoach_evaluator import server as servers
-from stagecoach_evaluator.choices import Choices
-from stagecoach_evaluator.engine import Away, Client, NotNumbers, Patience, Refused, side_by_side
+from stagecoach_evaluator.engine import Away, Client, Patience, Refused, side_by_side
 from stagecoach_evaluator.server import Server, lay
 from stagecoach_trainer import places
 from stagecoach_trainer.failures import WorkFailed
@@ -21,6 +21,7 @@ from tests.remedies import speaks
 from . import engine_server
 from .engine_server import Engine, broken_off, hang_up, no_json, nonsense, silent, status
 
+REQUEST = completions.writing(4, 2)
 SEE = "See kubectl logs pod -n team -c engine."
 
 
@@ -55,10 +56,8 @@ def patience(client: Client) -> Patience:
 
 def test_a_request_is_of_token_ids_and_for_the_likeliest_ones(running: tuple[Engine, Client]) -> None:
     engine, client = running
-    assert client.complete("base", (7, 8), max_tokens=4) == (5, 6, 2)
-    assert engine.asked == [
-        {"model": "base", "prompt": [7, 8], "temperature": 0, "return_token_ids": True, "logprobs": 1, "max_tokens": 4}
-    ]
+    assert client.complete("base", (7, 8), REQUEST) == (5, 6, 2)
+    assert engine.asked == [{"model": "base", "prompt": [7, 8], **REQUEST}]
     assert client.version() == "0.32.0"
 
 
@@ -66,7 +65,7 @@ def test_a_token_by_what_is_not_a_number_is_no_answer(running: tuple[Engine, Cli
     engine, client = running
     engine.faults = [engine_server.not_numbers]
     with pytest.raises(NotNumbers):
-        patience(client).ask("a row", lambda: client.complete("base", (7,)))
+        patience(client).ask("a row", lambda: client.complete("base", (7,), REQUEST))
     assert len(engine.asked) == 1, "it would be none again"
 
 
@@ -75,14 +74,14 @@ def test_a_token_without_a_probability_is_no_answer(running: tuple[Engine, Clien
     engine, client = running
     engine.logprob = logprob
     with pytest.raises(NotNumbers):
-        client.complete("base", (7,))
+        client.complete("base", (7,), REQUEST)
 
 
 def test_an_answer_without_probabilities_is_none(running: tuple[Engine, Client]) -> None:
     engine, client = running
     engine.faults = [lambda handler: handler.send(200, {"choices": [{"finish_reason": "stop", "token_ids": [5]}]})]
     with pytest.raises(NotNumbers):
-        client.complete("base", (7,))
+        client.complete("base", (7,), REQUEST)
 
 
 def test_no_proxy_is_asked(running: tuple[Engine, Client], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +95,7 @@ def test_what_is_refused_is_not_asked_again(running: tuple[Engine, Client], code
     engine, client = running
     engine.faults = [status(code, "no such adapter")]
     with pytest.raises(BadInput) as caught:
-        patience(client).ask("test.csv:3", lambda: client.complete("base", (7,)))
+        patience(client).ask("test.csv:3", lambda: client.complete("base", (7,), REQUEST))
     problem = caught.value.problem
     assert problem.reason == "EngineRefuses"
     assert "test.csv:3" in problem.message
@@ -122,10 +121,10 @@ def test_what_may_pass_is_asked_again_once(running: tuple[Engine, Client], fault
     engine, client = running
     client = Client(client.port, seconds=2) if fault is silent else client
     engine.faults = [fault]
-    assert patience(client).ask("a row", lambda: client.complete("base", (7,))) == (5, 6, 2)
+    assert patience(client).ask("a row", lambda: client.complete("base", (7,), REQUEST)) == (5, 6, 2)
     engine.faults = [fault, fault]
     with pytest.raises(WorkFailed) as caught:
-        patience(client).ask("test.csv:3", lambda: client.complete("base", (7,)))
+        patience(client).ask("test.csv:3", lambda: client.complete("base", (7,), REQUEST))
     problem = caught.value.problem
     assert problem.reason == serving.LOST
     assert "test.csv:3" in problem.message
@@ -142,7 +141,7 @@ def test_an_engine_that_starts_again_is_waited_for(running: tuple[Engine, Client
 
     engine.faults = [ends]
     begun = time.monotonic()
-    assert patience(client).ask("a row", lambda: client.complete("base", (7,))) == (5, 6, 2)
+    assert patience(client).ask("a row", lambda: client.complete("base", (7,), REQUEST)) == (5, 6, 2)
     assert time.monotonic() - begun > 0.4
 
 
@@ -157,7 +156,10 @@ def test_many_that_lost_it_at_once_wait_once(running: tuple[Engine, Client]) -> 
 
     patient = Patience(back, SEE)
     found = side_by_side(
-        lambda each: patient.ask("a row", lambda: client.complete("base", (each,))), list(range(8)), 8, lambda _: None
+        lambda each: patient.ask("a row", lambda: client.complete("base", (each,), REQUEST)),
+        list(range(8)),
+        8,
+        lambda _: None,
     )
     assert found == [(5, 6, 2)] * 8
     assert len(waited) <= 2
@@ -167,7 +169,7 @@ def test_what_was_refused_after_it_was_away_is_refused(running: tuple[Engine, Cl
     engine, client = running
     engine.faults = [hang_up, status(400)]
     with pytest.raises(BadInput):
-        patience(client).ask("a row", lambda: client.complete("base", (7,)))
+        patience(client).ask("a row", lambda: client.complete("base", (7,), REQUEST))
 
 
 def test_so_many_are_asked_at_a_time_and_answered_in_order(running: tuple[Engine, Client]) -> None:
@@ -175,7 +177,7 @@ def test_so_many_are_asked_at_a_time_and_answered_in_order(running: tuple[Engine
     engine.seconds = 0.02
     engine.answer = lambda body: body["prompt"]
     told: list[int] = []
-    found = side_by_side(lambda each: client.complete("base", (each,)), list(range(40)), 8, told.append)
+    found = side_by_side(lambda each: client.complete("base", (each,), REQUEST), list(range(40)), 8, told.append)
     assert found == [(each,) for each in range(40)]
     assert told == list(range(1, 41))
     assert 1 < engine.most_at_once <= 8
@@ -187,7 +189,7 @@ def test_the_first_error_ends_it_and_nobody_waits_for_the_rest(running: tuple[En
     engine.faults = [status(404)]
     begun = time.monotonic()
     with pytest.raises(Refused):
-        side_by_side(lambda each: client.complete("base", (each,)), list(range(400)), 2, lambda _: None)
+        side_by_side(lambda each: client.complete("base", (each,), REQUEST), list(range(400)), 2, lambda _: None)
     assert time.monotonic() - begun < 5
     time.sleep(0.5)
     assert len(engine.asked) < 8
@@ -257,31 +259,3 @@ def test_the_engine_finds_files_where_they_are_and_no_others(pod: Path) -> None:
     found = sorted((pod / "models" / "abc").iterdir())
     assert [each.name for each in found] == ["config.json", "model.safetensors"]
     assert found[0].read_text() == "config.json"
-
-
-LABELS = [(1, 2, 9), (1, 3, 9), (4, 5, 6, 9), (4, 5, 7, 9)]
-
-
-@pytest.mark.parametrize(
-    ("said", "expected", "asked"),
-    [
-        ([1, 2], 0, [((), [1, 4]), ((1,), [2, 3])]),
-        ([1, 3], 1, [((), [1, 4]), ((1,), [2, 3])]),
-        ([4, 7], 3, [((), [1, 4]), ((4, 5), [6, 7])]),
-    ],
-)
-def test_a_label_is_chosen_where_labels_part(
-    said: list[int], expected: int, asked: list[tuple[tuple[int, ...], list[int]]]
-) -> None:
-    seen: list[tuple[tuple[int, ...], list[int]]] = []
-
-    def following(written: tuple[int, ...], allowed: object) -> int:
-        seen.append((written, list(allowed)))  # type: ignore[call-overload]
-        return said[len(seen) - 1]
-
-    assert Choices(LABELS).choose(following) == expected
-    assert seen == asked
-
-
-def test_one_label_needs_no_question() -> None:
-    assert Choices([(1, 2)]).choose(lambda *_: 0) == 0

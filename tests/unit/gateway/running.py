@@ -118,6 +118,12 @@ class MockEngine:
         return named | {"results": [{"index": 0, "relevance_score": 0.9, "document": {"text": "a"}}]}
 
 
+def completion(ids: list[int], ended: str = "length", logprob: float | None = -0.5) -> dict[str, Any]:
+    """Return an engine's answer in tokens."""
+    said = {"token_logprobs": [logprob] * len(ids)}
+    return {"choices": [{"token_ids": ids, "finish_reason": ended, "logprobs": said}]}
+
+
 class Running:
     """A gateway."""
 

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from stagecoach.contract import completions
 from stagecoach.contract.inputs import Chunk, Combine, Family, Overflow, Prompt, Tokenization
 from stagecoach.contract.profiles import Profiler
 from stagecoach.contract.prompts import encoder_for
 from stagecoach_gateway import tokenizers_of_bases
+from stagecoach_gateway.errors import NO_NUMBER
 from tests.unit.gateway import releases, running
 from tests.unit.gateway.releases import LABELS
 from tests.unit.gateway.running import MockEngine
@@ -18,6 +20,9 @@ from tests.unit.gateway.running import MockEngine
 WRITES = Tokenization(max_length=64, max_target_length=7, overflow=Overflow.TRUNCATE)
 CHUNKS = Tokenization(max_length=8, overflow=Overflow.CHUNK, chunk=Chunk(stride=1, combine=Combine.MAX))
 ENCODER: dict[str, Any] = {"architecture": "Encoder", "prompt": Prompt(template="{text}")}
+
+# What vLLM 0.32 says where the logarithm of a probability is not a number.
+OUT_OF_RANGE = {"error": {"message": "Out of range float values are not JSON compliant", "code": 400}}
 
 
 def probabilities(*rows: list[float]) -> dict[str, Any]:
@@ -34,7 +39,7 @@ async def test_a_decoder_chooses_among_labels_where_their_tokens_part(
     )
     lost, pin = (encoder.completion(word)[0] for word in ("lost", "pin"))
     engine.answers = lambda _, body: {
-        "choices": [{"token_ids": [lost if lost in body["allowed_token_ids"] else pin], "finish_reason": "length"}],
+        **running.completion([lost if lost in body["allowed_token_ids"] else pin]),
         "usage": {"prompt_tokens": 10, "completion_tokens": 1},
     }
     running.write_root(root, releases.routes(target, api="Task"))
@@ -50,9 +55,15 @@ async def test_a_decoder_chooses_among_labels_where_their_tokens_part(
         profiler.add(encoder.encode("my card was lost again"))
         assert found["profile"] == profiler.profile().document()  # the same as a training's
         assert (found["promptTokens"], found["completionTokens"]) == (20, 2)
-        engine.answers = lambda _, __: {"choices": [{"token_ids": [0], "finish_reason": "length"}]}
+        engine.answers = lambda _, __: running.completion([0])
         status, document, _ = await gateway.post("/v1/predict", {"text": "a"})
         assert (status, document["error"]["message"]) == (502, "What the engine computed is no label.")
+        # Among tokens that are not numbers the engine takes one that is allowed, and says so only where it is asked.
+        engine.answers = lambda _, body: running.completion(body["allowed_token_ids"][:1], logprob=None)
+        assert (await gateway.post("/v1/predict", {"text": "a"}))[1]["error"]["message"] == NO_NUMBER
+        engine.answers = lambda _, __: web.json_response(OUT_OF_RANGE, status=400)
+        status, document, _ = await gateway.post("/v1/predict", {"text": "a"})
+        assert (status, document["error"]["message"]) == (502, NO_NUMBER)
 
 
 async def test_a_head_gives_each_label_a_probability_in_each_chunk(root: Path, engine: MockEngine) -> None:
@@ -84,15 +95,15 @@ async def test_what_is_written_is_decoded_as_in_an_evaluation(
 ) -> None:
     loaded = tokenizers_of_bases.load(root / "tokenizers", tokenizer)
     ids = [*loaded("the card is lost")["input_ids"], loaded.eos_token_id]
-    engine.answers = lambda _, __: {"choices": [{"token_ids": ids, "finish_reason": "stop"}]}
+    engine.answers = lambda _, __: running.completion(ids, "stop")
     running.write_root(
         root, releases.routes(releases.target(tokenizer, (engine.url,), task=task, tokenization=WRITES), api="Task")
     )
     async with running.gateway(root) as gateway:
         assert (await gateway.post("/v1/predict", {"text": "card"}))[:2] == (200, {"text": "the card is lost"})
         body = engine.asked[0][1]
-        assert (body["max_tokens"], body["temperature"], body["stop_token_ids"]) == (7, 0, [loaded.eos_token_id])
-        engine.answers = lambda _, __: {"choices": [{"token_ids": ids, "finish_reason": "abort"}]}
+        assert body | completions.writing(7, ids[-1]) == body
+        engine.answers = lambda _, __: running.completion(ids, "abort")
         assert (await gateway.post("/v1/predict", {"text": "card"}))[1]["error"]["code"] == "engine_error"
 
 
@@ -174,7 +185,7 @@ async def test_deployments_that_fall_back_to_each_other_end_with_an_error(
         def fails_once(_: str, body: dict[str, Any]) -> Any:
             if len(engine.asked) == 4:
                 return web.Response(status=500)
-            return {"choices": [{"token_ids": [body["allowed_token_ids"][0]], "finish_reason": "stop"}]}
+            return running.completion(body["allowed_token_ids"][:1], "stop")
 
         engine.answers = fails_once
         status, document, headers = await one.post("/v1/predict", {"text": "a"})
@@ -202,8 +213,7 @@ async def test_all_requests_to_engines_for_an_answer_have_one_time(
 ) -> None:
     async def late(body: dict[str, Any]) -> web.Response:
         await asyncio.sleep(0.7)
-        token = body["allowed_token_ids"][0]
-        return web.json_response({"choices": [{"token_ids": [token], "finish_reason": "length"}]})
+        return web.json_response(running.completion(body["allowed_token_ids"][:1]))
 
     engine.answers = lambda _, body: late(body)
     running.write_root(root, releases.routes(releases.target(tokenizer, (engine.url,)), api="Task", timeout=1.0))
