@@ -10,3 +10,9 @@ OWNER_NAME = f"{GROUP}/name"
 OWNER_UID = f"{GROUP}/uid"
 # On pods whose stdout carries progress lines.
 REPORTS_PROGRESS = f"{GROUP}/reports-progress"
+# What a pod of a ModelDeployment is, and of which engine.
+COMPONENT = f"{GROUP}/component"
+ENGINE, GATEWAY = "engine", "gateway"
+ENGINE_NAME = f"{GROUP}/engine"
+# On what is applied: a digest of it, by which a change of what is wanted is seen.
+APPLIED = f"{GROUP}/applied"

@@ -23,11 +23,16 @@ class Settings:
 
     trainer_image: str
     evaluator_image: str
-    engine_image: str = ""  # none: nothing is judged by an engine of its own
+    engine_image: str = ""  # none: nothing is judged or served by an engine of its own
+    gateway_image: str = ""  # none: nothing is served
     trainer_pull_policy: str = "IfNotPresent"
     evaluator_pull_policy: str = "IfNotPresent"
     engine_pull_policy: str = "IfNotPresent"
+    gateway_pull_policy: str = "IfNotPresent"
+    namespace: str = ""  # the operator's own: from there alone loaders are reached
     network: Network = field(default_factory=Network)
+    # From it the keys of all deployments are derived (policies/keys.py). Empty: nothing is served.
+    master_key: bytes = field(default=b"", repr=False)
 
 
 def _never(_view: View, _raw: Object) -> bool:

@@ -1,6 +1,6 @@
 """What a reconcile decided: the only way in which the pure part of the operator speaks to the part that does I/O."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 Object = dict[str, Any]
@@ -34,8 +34,21 @@ class Event:
 
 
 @dataclass(frozen=True)
+class Call:
+    """A question to a pod of ours, over HTTP: asked beside the work, and answered as a fact (`View.answer`)."""
+
+    pod_uid: str
+    address: str  # of the pod
+    port: int
+    method: str  # GET or PUT
+    path: str
+    token: str = field(repr=False)  # shown as a bearer's
+    body: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True)
 class Plan:
-    """What to do now, in this order: write the status, then emit events, then delete, then create, then look.
+    """What to do now, in this order: write the status, then events, deletions, creations, applies, then look and ask.
 
     A refused status write ends the plan: the decision was taken on an old state and is taken anew. Whatever spends or
     cannot be undone is in `create` only when its intent stands in the *observed* status, so that a crash between two
@@ -48,6 +61,9 @@ class Plan:
     events: tuple[Event, ...] = ()  # emitted only when the status was written
     delete: tuple[Object, ...] = ()  # observed objects; deleted with their uid and resourceVersion as preconditions
     create: tuple[Object, ...] = ()  # POSTed under deterministic names; a name that exists is success
+    # Server-side applied, as a whole. Of what is watched, only what is not as it should be, with the observed uid and
+    # resourceVersion in its metadata: a stale writer is refused.
+    apply: tuple[Object, ...] = ()
     requeue_after: float | None = None  # seconds
     # PersistentVolumeClaims to look at, by namespace and name; the object is reconciled again when that is done.
     look: tuple[tuple[str, str], ...] = ()
@@ -55,6 +71,8 @@ class Plan:
     read: tuple[str, str] | None = None
     # Ask whether everybody in the object's namespace can decide in their own name alone; reconciled again then.
     prove: bool = False
+    # Asked at once, and not waited for; reconciled again when an answer is another than before.
+    ask: tuple[Call, ...] = ()
 
     def within(self, seconds: float) -> Self:
         """Return the same plan, with the object looked at again in this time at the latest."""

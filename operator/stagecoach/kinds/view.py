@@ -1,6 +1,8 @@
 """What a reconcile may look at: indices and facts in memory, no I/O."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol, TypeVar
 
 from stagecoach.contract.reports import Progress
@@ -9,6 +11,16 @@ from stagecoach.kinds.plan import Key, Object
 from stagecoach.policies.sharing import Claim
 
 Read = TypeVar("Read")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a pod of ours said to a Call, or that it said nothing."""
+
+    status: int  # of HTTP; 0: it could not be reached, or did not answer in time
+    body: bytes  # at most 1 MiB; of status 0, why in words
+    at: datetime  # when it came
+    asked: bytes  # the body of the Call
 
 
 class View(Protocol):
@@ -34,6 +46,15 @@ class View(Protocol):
 
     def services(self, uid: str) -> Sequence[Object]:
         """Return the Services made for the object with this uid."""
+
+    def deployments(self, uid: str) -> Sequence[Object]:
+        """Return the Deployments made for the object with this uid."""
+
+    def config_maps(self, uid: str) -> Sequence[Object]:
+        """Return the ConfigMaps made for the object with this uid, with their data."""
+
+    def answer(self, pod_uid: str, method: str, path: str) -> Answer | None:
+        """Return what a pod last said to a Call of this method and path, however long ago, or None."""
 
     def claim(self, namespace: str, name: str) -> Claim | None:
         """Return what was lately seen of a PersistentVolumeClaim that a plan asked for, or None."""

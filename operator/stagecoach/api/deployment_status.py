@@ -1,0 +1,151 @@
+"""What the operator says of a ModelDeployment. All that its next step depends on is here, and not in memory."""
+
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from stagecoach.api.common import Condition, Digest, Enum, Name, ObjectName, Optional, Time, Told, keyed
+
+MAX_REJECTED = 20
+MAX_HISTORY = 20
+MAX_GATEWAYS = 32
+MAX_ENGINES = 8
+
+
+class DeploymentPhase(Enum):
+    """Where a deployment is, in one word."""
+
+    PENDING = "Pending"
+    AVAILABLE = "Available"
+    PROGRESSING = "Progressing"
+    DEGRADED = "Degraded"
+    UNAVAILABLE = "Unavailable"
+
+
+class PassedGate(Told):
+    """A verdict by which a release was admitted."""
+
+    gate: Name = Field(description="The EvalGate.")
+    evaluation: ObjectName = Field(description="The Evaluation that passed.")
+    key: Digest = Field(description="Its key: what it was judged by.")
+
+
+class Served(Told):
+    """A release, and what answers for it."""
+
+    release: Digest = Field(description="Identity of the release.")
+    short: str = Field(max_length=12, description="The first 12 hex digits of it, as metrics and answers' tables have.")
+    run: Name = Field(description="The FineTuneRun that made it.")
+    run_created: Time = Field(description="When that run was created: what is newer may replace it.")
+    admitted: ObjectName = Field(description="ConfigMap that says all of it, as it was when it was admitted.")
+    engine: ObjectName = Field(description="Deployment of the engine that answers.")
+    engine_image: str = Field(max_length=512, description="Image of that engine, frozen when the release was admitted.")
+    gates: list[PassedGate] = Field(
+        [], max_length=8, description="Verdicts by which it was admitted.", json_schema_extra=keyed("gate")
+    )
+    since: Time = Field(description="Serving: since when it has all requests. Candidate: when it was admitted.")
+
+
+class Seen(Told):
+    """What a gateway had counted of the candidate when it was last asked."""
+
+    gateway: str = Field(max_length=64, description="The pod's uid.")
+    started: Time = Field(description="Since when it counts.")
+    requests: int = Field(description="Requests that ended.")
+    errors: int = Field(description="Those of them that failed by our fault.")
+
+
+class Candidate(Served):
+    """A release that is about to be served."""
+
+    step: Optional[int] = Field(None, description="Of rollout.canary.steps, from 0. Absent: it has no requests yet.")
+    weight: Optional[int] = Field(None, description="Of 100 requests so many go to it.")
+    step_since: Optional[Time] = Field(None, description="Since when it has this weight.")
+    weight_until: Optional[Time] = Field(None, description="When gateways take the weight away if it is not renewed.")
+    requests: int = Field(0, description="Requests that ended since this step began.")
+    errors: int = Field(0, description="Those of them that failed by our fault.")
+    seen: list[Seen] = Field(
+        [],
+        max_length=MAX_GATEWAYS,
+        description="What each gateway had counted when it was last asked.",
+        json_schema_extra=keyed("gateway"),
+    )
+
+
+class Rejected(Told):
+    """A release that is not tried again, until the deployment's spec changes."""
+
+    release: Digest = Field(description="Identity of the release.")
+    run: Name = Field(description="The FineTuneRun.")
+    reason: str = Field(max_length=64, description="Why, in one word.")
+    message: str = Field(max_length=1024, description="Why, in words.")
+    generation: int = Field(description="Of the spec under which it was rejected.")
+    at: Time = Field(description="When.")
+
+
+class RoutesStatus(Told):
+    """What gateways are told."""
+
+    revision: int = Field(description="Grows with every change.")
+    digest: Digest = Field(description="Identity of what is told, without the revision.")
+    gateways: int = Field(0, description="Gateways that are ready.")
+    acknowledged: int = Field(0, description="Those of them that have this revision.")
+
+
+class RetiringEngine(Told):
+    """An engine that nothing is routed to any more."""
+
+    name: ObjectName = Field(description="Its Deployment.")
+    since: Time = Field(description="Since when every gateway knows that. It goes some time later.")
+
+
+class HistoryEntry(Told):
+    """A release that had all requests."""
+
+    release: Digest = Field(description="Identity of the release.")
+    run: Name = Field(description="The FineTuneRun.")
+    since: Time = Field(description="From then on.")
+
+
+class ModelDeploymentStatus(Told):
+    """What is served."""
+
+    observed_generation: Optional[int] = Field(None, description="The metadata.generation that this status is about.")
+    phase: Optional[DeploymentPhase] = Field(
+        None,
+        description="Pending: nothing was admitted yet. Available: it serves, and nothing else is to come. Progressing:"
+        " it serves, and a candidate is about to take over. Degraded: it serves, and something needs you, see"
+        " conditions. Unavailable: something was admitted, and does not answer.",
+    )
+    conditions: list[Condition] = Field(
+        [],
+        max_length=12,
+        description="Ready: it serves well, whatever a candidate does. Gated: what is served has passed the gates as"
+        " they are now. Loaded: engines answer with it. CandidateAdmitted: what is wanted has passed, or why not."
+        " Reconciling and Stalled as kstatus has them.",
+        json_schema_extra=keyed("type"),
+    )
+    serving: Optional[Served] = Field(None, description="The release that answers.")
+    candidate: Optional[Candidate] = Field(None, description="The release that is about to take over.")
+    rejected: list[Rejected] = Field(
+        [],
+        max_length=MAX_REJECTED,
+        description="Releases that were tried and went back: tried again when the spec changes.",
+        json_schema_extra=keyed("release"),
+    )
+    routes: Optional[RoutesStatus] = Field(None, description="What gateways are told.")
+    retiring: list[RetiringEngine] = Field(
+        [], max_length=MAX_ENGINES, description="Engines that go.", json_schema_extra=keyed("name")
+    )
+    history: list[HistoryEntry] = Field(
+        [], max_length=MAX_HISTORY, description="What had all requests, the newest first."
+    )
+    endpoint: Optional[str] = Field(None, max_length=512, description="Where clients in the cluster ask.")
+    replicas: Optional[int] = Field(None, description="Engine pods of what is served, as kubectl scale sees them.")
+    selector: Optional[str] = Field(None, max_length=512, description="Of these pods, for autoscalers.")
+
+    @field_validator("phase", mode="before")
+    @classmethod
+    def _known(cls, word: Any) -> Any:
+        """Forget a word of a later version: it is only for people, and said anew."""
+        return None if isinstance(word, str) and word not in {each.value for each in DeploymentPhase} else word

@@ -1,0 +1,284 @@
+"""ModelDeployment: a server that admits only what has passed its gates, and keeps what it serves until then."""
+
+from typing import Any
+
+from pydantic import Field
+
+from stagecoach.api.common import (
+    BaseModel,
+    Cpu,
+    CustomObject,
+    Digest,
+    Duration,
+    Enum,
+    LocalSecret,
+    Memory,
+    Name,
+    ObjectName,
+    Optional,
+    cel,
+    keyed,
+    rules,
+)
+from stagecoach.api.deployment_status import ModelDeploymentStatus
+from stagecoach.api.pods import KEY_RULE, RESOURCE_RULES, LabelMap, ResourceName
+
+MAX_GATES = 4
+MAX_STEPS = 8
+
+
+class Selector(BaseModel):
+    """Which runs."""
+
+    match_labels: LabelMap = Field(
+        {}, description="Labels that a run must have. Default: none, all runs.", json_schema_extra=rules(KEY_RULE)
+    )
+
+
+class Latest(BaseModel):
+    """The newest run that passes."""
+
+    selector: Selector = Field(
+        default_factory=Selector, description="Which runs. Default: all.", json_schema_extra={"default": {}}
+    )
+
+
+MODEL_RULES = rules(
+    cel(
+        "[has(self.latest), has(self.run), has(self.release)].filter(given, given).size() == 1",
+        "give exactly one of latest, run and release",
+    )
+)
+
+
+class Model(BaseModel, json_schema_extra=MODEL_RULES):
+    """What is to be served."""
+
+    latest: Optional[Latest] = Field(
+        None,
+        description="The newest run of purpose Candidate that every gate has passed. Newest is said by when runs were"
+        " created: what is judged later and is older replaces nothing.",
+    )
+    run: Optional[Name] = Field(None, description="This FineTuneRun, also if it is older than what is served.")
+    release: Optional[Digest] = Field(
+        None, description="This release, as an Evaluation names it in spec.release.digest: to go back, or to stay."
+    )
+
+
+class DeploymentGate(BaseModel):
+    """A gate that has to be passed."""
+
+    name: Name = Field(description="Name of the EvalGate, in the same namespace.")
+
+
+class EngineResources(BaseModel):
+    """What a pod of the engine asks for."""
+
+    cpu: Cpu = Field("2", description='CPUs a pod asks for, in quotes: "4"; without GPUs also its threads. Default: 2.')
+    memory: Memory = Field(
+        "8Gi", description="Memory a pod asks for, and its limit. Without GPUs it holds model and cache. Default: 8Gi."
+    )
+    gpus: int = Field(0, ge=0, le=1, description="GPUs of a pod; 0 serves on the CPU. Default: 0.")
+    gpu_resource: ResourceName = Field(
+        "nvidia.com/gpu",
+        description="Name of the GPU resource. Default: nvidia.com/gpu.",
+        json_schema_extra=RESOURCE_RULES,
+    )
+
+
+class Engine(BaseModel):
+    """The servers that compute answers: vLLM."""
+
+    resources: EngineResources = Field(
+        default_factory=EngineResources,
+        description="What a pod of the engine asks for.",
+        json_schema_extra={"default": {}},
+    )
+    max_lora_rank: int = Field(
+        64, ge=1, le=512, description="The largest rank of an adapter that the engine is prepared for. Default: 64."
+    )
+    max_concurrent: int = Field(
+        32, ge=1, le=1024, description="Requests that one pod computes at a time; others wait. Default: 32."
+    )
+    max_length: Optional[int] = Field(
+        None,
+        ge=16,
+        le=1_048_576,
+        description="Tokens of a prompt and its answer together. Default: what the project's tokenization lets through,"
+        " with api Task; 4096, with api OpenAI; never more than the base has.",
+    )
+    start_deadline: Duration = Field(
+        "30m", description="How long an engine may take until a release answers; then it is rejected. Default: 30m."
+    )
+
+
+class Api(Enum):
+    """What clients speak."""
+
+    TASK = "Task"
+    OPENAI = "OpenAI"
+
+
+class RateLimit(BaseModel):
+    """How often a client may ask."""
+
+    requests: int = Field(ge=1, le=10_000_000, description="So often at once, and as often again in each interval.")
+    interval: Duration = Field(description="Such as 1m; at most 1d.")
+
+
+FALLBACK_RULES = rules(
+    cel("has(self.static) != has(self.deployment)", "give exactly one of static and deployment"),
+)
+
+
+class Fallback(BaseModel, json_schema_extra=FALLBACK_RULES):
+    """What is answered when no engine does."""
+
+    static: Optional[dict[str, Any]] = Field(
+        None,
+        description="This answer.",
+        json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
+    )
+    deployment: Optional[Name] = Field(
+        None, description="What the gateway of another ModelDeployment of this namespace answers, of api Task."
+    )
+
+
+class Contract(BaseModel):
+    """What clients may rely on, besides the schema of the API itself."""
+
+    rate_limits: list[RateLimit] = Field(
+        [], max_length=4, description="How often each client may ask each gateway. Default: no limit."
+    )
+    timeout: Duration = Field(
+        "30s", description="For an answer; of a stream, for each part of it; at most 1h. Default: 30s."
+    )
+    fallback: Optional[Fallback] = Field(
+        None, description="What is answered when no engine does. Default: an error says so."
+    )
+
+
+class Access(BaseModel):
+    """Who may ask."""
+
+    api_keys: LocalSecret = Field(
+        description="Secret of the same namespace whose key clients.json names the clients, with the digests of their"
+        " keys; see docs/api/modeldeployment.md."
+    )
+
+
+class GatewayResources(BaseModel):
+    """What a pod of the gateway asks for."""
+
+    cpu: Cpu = Field("250m", description="CPUs a pod asks for; it uses one at most. Default: 250m.")
+    memory: Memory = Field("512Mi", description="Memory a pod asks for, and its limit. Default: 512Mi.")
+
+
+class Gateway(BaseModel):
+    """The pods that clients reach."""
+
+    replicas: int = Field(1, ge=1, le=16, description="Pods of the gateway. Default: 1.")
+    resources: GatewayResources = Field(
+        default_factory=GatewayResources,
+        description="What a pod of the gateway asks for.",
+        json_schema_extra={"default": {}},
+    )
+
+
+class Step(BaseModel):
+    """A part of the requests, for a time."""
+
+    weight: int = Field(ge=1, le=99, description="Of 100 requests so many go to the candidate.")
+    hold: Duration = Field(description="At least so long, such as 5m.")
+    min_requests: int = Field(
+        0, ge=0, le=1_000_000, description="And until the candidate had at least so many. Default: 0."
+    )
+
+
+class AbortOn(BaseModel):
+    """When a candidate goes."""
+
+    error_rate: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Errors of the candidate, as a share of the requests that it had to answer, above which it is"
+        " rejected and the release of before has all requests again. Default: 0.05.",
+    )
+    min_requests: int = Field(
+        20, ge=1, le=1_000_000, description="Before the candidate had so many it is not judged by them. Default: 20."
+    )
+
+
+class Canary(BaseModel):
+    """A candidate gets requests by steps."""
+
+    steps: list[Step] = Field(
+        min_length=1, max_length=MAX_STEPS, description="One after the other; after the last it has all requests."
+    )
+    abort_on: AbortOn = Field(
+        default_factory=AbortOn, description="When a candidate goes.", json_schema_extra={"default": {}}
+    )
+
+
+class Rollout(BaseModel):
+    """How a candidate takes over."""
+
+    canary: Canary = Field(description="A candidate gets requests by steps.")
+
+
+class ModelDeploymentSpec(BaseModel):
+    """What is to be served, how, and for whom."""
+
+    project: Name = Field(description="The TransformerProject, in the same namespace.")
+    model: Model = Field(description="What is to be served.")
+    gates: list[DeploymentGate] = Field(
+        min_length=1,
+        max_length=MAX_GATES,
+        description="Gates of the project. A release is served once every one of them has passed it.",
+        json_schema_extra=keyed("name"),
+    )
+    engine: Engine = Field(
+        default_factory=Engine,
+        description="The servers that compute answers. A change starts another engine beside the one that serves, and"
+        " requests move when it answers.",
+        json_schema_extra={"default": {}},
+    )
+    replicas: int = Field(1, ge=0, le=64, description="Pods of the engine that serves. Default: 1.")
+    api: Api = Field(
+        Api.TASK,
+        description="Task: POST /v1/predict, with prompt and tokenization of the project. OpenAI: chat and text"
+        " completions as the client writes them. Default: Task.",
+    )
+    contract: Contract = Field(
+        default_factory=Contract, description="What clients may rely on.", json_schema_extra={"default": {}}
+    )
+    access: Optional[Access] = Field(
+        None, description="Who may ask. Default: whoever reaches the gateway, and status says so."
+    )
+    gateway: Gateway = Field(
+        default_factory=Gateway, description="The pods that clients reach.", json_schema_extra={"default": {}}
+    )
+    rollout: Optional[Rollout] = Field(
+        None, description="How a candidate takes over. Default: at once, when it answers on all pods."
+    )
+
+
+COLUMNS: list[dict[str, Any]] = [
+    {"name": "Ready", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].status'},
+    {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},
+    {"name": "Run", "type": "string", "jsonPath": ".status.serving.run"},
+    {"name": "Release", "type": "string", "jsonPath": ".status.serving.short"},
+    {"name": "Candidate", "type": "string", "jsonPath": ".status.candidate.run"},
+    {"name": "Weight", "type": "integer", "jsonPath": ".status.candidate.weight"},
+    {"name": "Reason", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].reason'},
+    {"name": "Endpoint", "type": "string", "priority": 1, "jsonPath": ".status.endpoint"},
+    {"name": "Message", "type": "string", "priority": 1, "jsonPath": '.status.conditions[?(@.type=="Ready")].message'},
+]
+
+
+class ModelDeployment(CustomObject):
+    """A served model: which release answers, by which engines and gateways, and what takes over next."""
+
+    spec: ModelDeploymentSpec = Field(description="What is to be served, how, and for whom.")
+    status: ModelDeploymentStatus = Field(default_factory=ModelDeploymentStatus, description="What is served.")

@@ -1,0 +1,79 @@
+"""What stands beside a serving engine: the loader, which brings models to where the engine finds them.
+
+It verifies base and adapters against their digests, tells the engine what to serve, and asks the engine itself for an
+answer of each model: what it says of a model is that it answers, not that its files are there.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import AwareDatetime, Field
+
+from stagecoach.contract.digests import Digest
+from stagecoach.contract.jobs import ModelSource
+from stagecoach.contract.model import ContractModel
+from stagecoach.contract.releases import Precision
+
+ENVIRONMENT_VARIABLE = "STAGECOACH_SERVE"
+CONTAINER = "loader"
+PORT = 8001
+# A file of the Secret that engines and gateways of a deployment share, below mounts.KEYS.
+TOKEN_FILE = "loader-token"  # noqa: S105 - its name
+# PUT takes Wanted and answers Loaded; GET answers Loaded.
+PATH = "/models"
+# A probe that is older says nothing about now.
+PROBE_SECONDS = 15.0
+MAX_ADAPTERS = 16
+
+
+class Serve(ContractModel):
+    """What an engine serves, from its start to its end: the loader's document, in its environment."""
+
+    schema_version: Literal[1] = 1
+    base: ModelSource = Field(description="With digests.")
+    model: Digest | None = Field(None, description="A whole model, served in the place of the base.")
+    storage: str
+    precision: Precision = Precision.AUTO
+    max_length: int = Field(ge=1, description="Tokens of a prompt and its answer together; no more than the base has.")
+    max_adapters: int = Field(ge=0, le=MAX_ADAPTERS, description="So many are in memory at once; 0: none is served.")
+    max_rank: int = Field(ge=0, description="The largest rank of an adapter that the engine is prepared for.")
+    at_once: int = Field(ge=1, le=1024, description="Requests that are computed at a time.")
+
+
+class Wanted(ContractModel):
+    """Which adapters have to answer. Others may be forgotten."""
+
+    adapters: tuple[Digest, ...] = Field((), max_length=MAX_ADAPTERS)
+
+
+class State(StrEnum):
+    """What has become of a model."""
+
+    LOADING = "Loading"
+    ANSWERS = "Answers"
+    FAILED = "Failed"
+
+
+class LoadedModel(ContractModel):
+    """One model: an adapter, or what all others are adapters of."""
+
+    name: str = Field(description="What the engine calls it: 64 digits of a digest.")
+    state: State
+    reason: str = Field("", max_length=64, description="Of Failed, and of a Loading that takes long.")
+    message: str = Field("", max_length=1024)
+    answered: AwareDatetime | None = Field(None, description="When it last answered.")
+
+    def answers(self, now: datetime) -> bool:
+        """Whether it answered lately."""
+        if self.state is not State.ANSWERS or self.answered is None:
+            return False
+        return (now - self.answered).total_seconds() <= 2 * PROBE_SECONDS
+
+
+class Loaded(ContractModel):
+    """What the loader says of the engine beside it."""
+
+    schema_version: Literal[1] = 1
+    engine: str = Field("", max_length=64, description="The engine's version, once it answers.")
+    models: tuple[LoadedModel, ...]
