@@ -1,0 +1,164 @@
+"""What is asked of the gateways of a deployment, and what they have answered: which routes they have, what they counted.
+
+A gateway that starts anew reads the ConfigMap, and is ready when it has been told that these routes are the newest, or
+when nobody told it for a while: so one that is not ready is told again at once, and all of them now and then.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from pydantic import ValidationError
+
+from stagecoach.contract.gateway_routes import Acknowledgement, Routes, SignedRoutes
+from stagecoach.kinds.modeldeployment.routes import contradicts
+from stagecoach.kinds.plan import Call
+from stagecoach.kinds.view import Answer, View
+
+ADMIN_PORT = 9090
+ROUTES, COUNTS = "/routes", "/counts"
+# What has not been acknowledged is told again so soon.
+RETRY = timedelta(seconds=2)
+# A gateway that restarted unseen hears of it so soon.
+REPEAT = timedelta(seconds=60)
+COUNT = timedelta(seconds=10)
+# A gateway that is silent for so long holds nothing up: its own readiness needs current routes.
+PATIENCE = timedelta(seconds=20)
+
+
+class Gateway(Protocol):
+    """A pod of the gateway."""
+
+    @property
+    def name(self) -> str:
+        """Of the pod."""
+
+    @property
+    def uid(self) -> str:
+        """Of the pod."""
+
+    @property
+    def address(self) -> str:
+        """Empty: it has none yet."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether clients reach it."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What gateways have said of the routes that they were told."""
+
+    ready: int  # gateways that clients reach
+    acknowledged: int  # those of them that have these routes
+    known: int  # the highest revision that a gateway has with something else in it; 0: none has
+    refusals: Sequence[str]  # of each gateway that said no, or of those that clients reach, nothing: what to do
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether all that clients reach have these routes, and at least one does."""
+        return 0 < self.ready == self.acknowledged
+
+    def settled(self, since: datetime, now: datetime) -> bool:
+        """Whether nobody has to be waited for any more, of routes that are told since then."""
+        return self.everywhere or (now - since >= PATIENCE and bool(self.acknowledged or not self.ready))
+
+    def pause(self, *, counting: bool) -> timedelta:
+        """Return when to look again at whether somebody has to be asked."""
+        return RETRY if not self.everywhere else COUNT if counting else REPEAT
+
+
+def heard(gateways: Iterable[Gateway], routes: Routes, signed: SignedRoutes, view: View) -> Heard:
+    """Return what these gateways have said of these routes."""
+    ready, acknowledged, known, refusals = 0, 0, 0, []
+    for gateway in gateways:
+        put = _answer(gateway, view, signed)
+        has_them = _has(put, routes)
+        ready += gateway.ready
+        acknowledged += gateway.ready and has_them
+        if has_them:
+            continue
+        other = _other(gateway, put, view)
+        if other is not None and contradicts(other, routes):
+            known = max(known, other.revision)
+        elif (gateway.ready or put is not None) and (refusal := _refusal(put)):
+            refusals.append(f"Gateway pod {gateway.name} {refusal}")
+    return Heard(ready, acknowledged, known, refusals)
+
+
+def calls(
+    gateways: Iterable[Gateway],
+    routes: Routes,
+    signed: SignedRoutes,
+    token: str,
+    view: View,
+    now: datetime,
+    *,
+    counting: bool,
+) -> tuple[Call, ...]:
+    """Return what has to be asked now. `counting`: while there is a candidate, with a weight or before it has one."""
+    asked: list[Call] = []
+    for gateway in gateways:
+        if not gateway.address:
+            continue
+        put = _answer(gateway, view, signed)
+        if _due(put, REPEAT if gateway.ready and _has(put, routes) else RETRY, now):
+            body = signed.line().encode()
+            asked.append(Call(gateway.uid, gateway.address, ADMIN_PORT, "PUT", ROUTES, token, body))
+        elif _is_newer(put) and _other(gateway, put, view) is None:
+            asked.append(Call(gateway.uid, gateway.address, ADMIN_PORT, "GET", ROUTES, token))
+        if counting and _due(view.answer(gateway.uid, "GET", COUNTS), COUNT, now):
+            asked.append(Call(gateway.uid, gateway.address, ADMIN_PORT, "GET", COUNTS, token))
+    return tuple(asked)
+
+
+def _answer(gateway: Gateway, view: View, signed: SignedRoutes) -> Answer | None:
+    """Return what a gateway has said to these very routes."""
+    answer = view.answer(gateway.uid, "PUT", ROUTES)
+    return answer if answer is not None and answer.asked == signed.line().encode() else None
+
+
+def _has(put: Answer | None, routes: Routes) -> bool:
+    if put is None or put.status != 200:
+        return False
+    said = _acknowledgement(put)
+    mine = Acknowledgement(deployment=routes.deployment, revision=routes.revision, digest=routes.digest)
+    return said == mine
+
+
+def _other(gateway: Gateway, put: Answer | None, view: View) -> Acknowledgement | None:
+    """Return what a gateway has that refused these routes as not newer, once it was asked."""
+    if put is None or not _is_newer(put):
+        return None
+    said = view.answer(gateway.uid, "GET", ROUTES)
+    return _acknowledgement(said) if said is not None and said.status == 200 and said.at >= put.at else None
+
+
+def _is_newer(put: Answer | None) -> bool:
+    return put is not None and put.status == 409
+
+
+def _acknowledgement(answer: Answer) -> Acknowledgement | None:
+    try:
+        return Acknowledgement.model_validate_json(answer.body)
+    except ValidationError:
+        return None
+
+
+def _refusal(put: Answer | None) -> str:
+    """Return why a gateway has not taken the routes, with what to do."""
+    if put is None or put.status == 409:
+        return ""  # it is about to be asked
+    words = put.body.decode(errors="replace")[:300].strip().rstrip(".")
+    if put.status == 0:
+        return f"cannot be asked ({words}): see that the operator reaches port {ADMIN_PORT} of it."
+    if put.status == 401:
+        return "takes the operator for somebody else: delete the pod, so that it reads the Secret with its keys anew."
+    return f"does not take the routes (status {put.status}): {words}. See its log."
+
+
+def _due(answer: Answer | None, pause: timedelta, now: datetime) -> bool:
+    """Whether to ask again: the pause is over, or the clock went back."""
+    return answer is None or not timedelta() <= now - answer.at < pause
