@@ -1,14 +1,14 @@
 """Which release a deployment should serve: the newest that every gate has passed, or the one that was asked for.
 
-Nothing is admitted but by a verdict Passed of each gate as it is now, about that very release. What is judged late and is
-older replaces nothing, unless somebody names it.
+Nothing is admitted but by a verdict Passed of each gate as it is now, about that very release. What is judged late and
+is older replaces nothing, unless somebody names it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from stagecoach.api.deployment_status import ModelDeploymentStatus, PassedGate, Rejected, Served
+from stagecoach.api.deployment_status import PassedGate, Rejected, Served
 from stagecoach.api.modeldeployment import ModelDeploymentSpec
 from stagecoach.contract.digests import short
 from stagecoach.policies.verdicts import REMEDIES
@@ -88,25 +88,32 @@ class Wanted:
 
 # Behind all uids.
 _LAST = "~"
-# By state, the most final first: the reason that is told, and what to do.
+# By state, the most final first: the reason that is told, and what to do, where the gate's own words do not say it.
 OBSTACLES: dict[GateState, tuple[str, str]] = {
     GateState.FAILED: ("GateFailed", "See Evaluation {evaluation}, and create another run."),
     GateState.INCONCLUSIVE: ("GateInconclusive", "See Evaluation {evaluation}."),
     GateState.ERROR: ("GateError", "See Evaluation {evaluation}."),
-    GateState.MISSING: ("GateMissing", "Create EvalGate {gate}, or correct spec.gates."),
-    GateState.UNJUDGED: ("GateCannotJudge", "See status.unjudged of EvalGate {gate}."),
-    GateState.BLOCKED: ("GateBlocked", "See EvalGate {gate}."),
-    GateState.AWAITING_REVIEW: ("AwaitingReview", "See Evaluation {evaluation}: its message says who decides, and how."),
+    GateState.MISSING: ("GateMissing", ""),
+    GateState.UNJUDGED: ("GateCannotJudge", ""),
+    GateState.BLOCKED: ("GateBlocked", ""),
+    GateState.AWAITING_REVIEW: (
+        "AwaitingReview",
+        "See Evaluation {evaluation}: its message says who decides, and how.",
+    ),
     GateState.JUDGING: ("Judging", "Nothing to do: the verdict comes by itself."),
     GateState.WAITING: ("Judging", "Nothing to do: the gate judges it when its turn comes."),
 }
 
 
 def decide(
-    spec: ModelDeploymentSpec, status: ModelDeploymentStatus, generation: int, runs: Sequence[Run]
+    spec: ModelDeploymentSpec, serving: Served | None, rejected: Sequence[Rejected], runs: Sequence[Run]
 ) -> Wanted | NotAdmitted:
-    """Return what is to be served, or why nothing else is. `runs`: of `latest`, those that its selector takes."""
-    case = _Case(spec, status.serving, [each for each in status.rejected if each.generation == generation], runs)
+    """Return what is to be served, or why nothing else is.
+
+    `rejected` are releases that are not to be tried again under this spec; `runs` are those that it may mean: of
+    `latest`, whichever its selector takes.
+    """
+    case = _Case(spec, serving, rejected, runs)
     if spec.model.run is not None:
         found = case.of_run(spec.model.run)
     elif spec.model.release is not None:
@@ -120,7 +127,7 @@ def decide(
 class _Case:
     spec: ModelDeploymentSpec
     serving: Served | None
-    rejected: Sequence[Rejected]  # under this spec
+    rejected: Sequence[Rejected]
     runs: Sequence[Run]
 
     def latest(self) -> Wanted | NotAdmitted:
@@ -146,8 +153,10 @@ class _Case:
 
     def of_release(self, digest: str) -> Wanted | NotAdmitted:
         """Return a run that made this release and passed: of several, the newest."""
-        made_it = sorted((run for run in self.runs if run.made == digest), key=lambda run: run.order, reverse=True)
-        found = [self._admitted(run) for run in made_it]
+        newest = sorted(self.runs, key=lambda run: run.order, reverse=True)
+        found = [self._admitted(run) for run in newest if run.made == digest]
+        # What it made is not known, or not to be served: it may be this release.
+        found += [self._admitted(run) for run in newest if isinstance(run.made, NotAdmitted)]
         if not found:
             message = f"spec.model.release: no FineTuneRun of project {self.spec.project!r} has made release"
             message += f" {short(digest)} as the project is now."
@@ -200,14 +209,16 @@ class _Case:
         reason, advice = OBSTACLES[word.state]
         remedy = REMEDIES.get(word.reason, advice.format(gate=word.gate, evaluation=word.evaluation))
         message = f"Run {run.name} has not passed gate {word.gate} ({word.reason}): {_sentence(word.message)} {remedy}"
-        return NotAdmitted(reason, message)
+        return NotAdmitted(reason, message.strip())
 
     def _none_newer(self) -> NotAdmitted:
         message = f"Every run that has succeeded{self._selected()} is older than the one that is served."
         return NotAdmitted("NothingNewer", f"{message} Create a run; or name an older one in spec.model.run.")
 
     def _none_yet(self) -> NotAdmitted:
-        message = f"No FineTuneRun of purpose Candidate of project {self.spec.project!r}{self._selected()} has succeeded"
+        message = (
+            f"No FineTuneRun of purpose Candidate of project {self.spec.project!r}{self._selected()} has succeeded"
+        )
         going_on = [run for run in self.runs if not run.experiment and run.phase != "Failed"]
         if going_on:
             run = max(going_on, key=lambda run: run.order)

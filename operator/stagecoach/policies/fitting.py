@@ -26,7 +26,9 @@ def unservable(spec: ModelDeploymentSpec, admitted: Admitted) -> NotAdmitted | N
         return NotAdmitted("LabelsUnknown", f"{message} Create another run of a project that is Ready.")
     if (size := _size(admitted.document())) > MOST_BYTES:
         message = f"its labels and prompt take {size} bytes of the gateways' routes, and {MOST_BYTES} are the most."
-        return NotAdmitted("ReleaseTooLarge", f"{message} Shorten labels or prompt in the project, and create another run.")
+        return NotAdmitted(
+            "ReleaseTooLarge", f"{message} Shorten labels or prompt in the project, and create another run."
+        )
     return None
 
 
@@ -38,8 +40,8 @@ def unlike(spec: ModelDeploymentSpec, admitted: Admitted, serving: Admitted) -> 
     if spec.rollout is None or shape(admitted) == shape(serving):
         return None
     message = (
-        f"it is not of the task and labels of run {serving.run}, which is served: clients would be answered now one way,"
-        " now another, for as long as spec.rollout has steps"
+        f"it is not of the task and labels of run {serving.run}, which is served: clients would be answered now one"
+        " way, now another, for as long as spec.rollout has steps"
     )
     advice = "Remove spec.rollout, to have it take over at once, or create another ModelDeployment for it."
     return NotAdmitted("OtherContract", f"{message}. {advice}")

@@ -57,9 +57,10 @@ Decision = Hold | Advance | Finish | Abort
 
 
 def decide(rollout: Rollout | None, progress: Progress | None, now: datetime) -> Decision:
-    """Return what comes next for a candidate that answers. `rollout` None: nothing is served yet, or no steps are asked.
+    """Return what comes next for a candidate that answers.
 
-    `progress` None: it has had no requests yet.
+    `rollout` None: nothing is served yet beside which it could have a part, or no steps are asked for. `progress` None:
+    it has had no requests yet.
     """
     if rollout is None:
         return Finish()
@@ -79,7 +80,9 @@ def _goes_on(canary: Canary, index: int, progress: Progress, now: datetime) -> D
         return Advance(index, step.weight)
     if now < ends:
         least = f" and until it has had {step.min_requests}" if step.min_requests > progress.requests else ""
-        message = f"{where} until {timestamp(ends)}{least}: so far {progress.requests}, {_failed(progress)}. Nothing to do."
+        message = (
+            f"{where} until {timestamp(ends)}{least}: so far {progress.requests}, {_failed(progress)}. Nothing to do."
+        )
         return Hold("StepHolds", message, ends)
     if progress.requests < step.min_requests:
         message = f"{where} until it has had {step.min_requests}: so far {progress.requests}, {_failed(progress)}."
@@ -87,7 +90,9 @@ def _goes_on(canary: Canary, index: int, progress: Progress, now: datetime) -> D
         return Hold("RequestsMissing", f"{message} {advice}", None)
     if _too_many(canary, progress):
         least = canary.abort_on.min_requests
-        message = f"{where}, and of {progress.requests} so far {progress.errors} failed: more than {_rate(canary)}, of too"
+        message = (
+            f"{where}, and of {progress.requests} so far {progress.errors} failed: more than {_rate(canary)}, of too"
+        )
         message += f" few requests to judge by. It goes on, or is rejected, when it has had {least}."
         advice = "Nothing to do while clients ask; to decide by fewer, lower rollout.canary.abortOn.minRequests."
         return Hold("ErrorsUnclear", f"{message} {advice}", None)

@@ -16,9 +16,7 @@ from stagecoach.contract.times import moment
 from stagecoach.policies.fitting import shape, unservable
 
 
-def wanted(
-    deployment: ModelDeployment, admitted: Mapping[str, Admitted], url: Callable[[str], str]
-) -> Routes | None:
+def wanted(deployment: ModelDeployment, admitted: Mapping[str, Admitted], url: Callable[[str], str]) -> Routes | None:
     """Return what gateways have to be told, of revision 1; None when nobody knows what it is.
 
     `admitted` by the names of their ConfigMaps, and `url` of an engine by its name. What is served is not taken away
@@ -63,9 +61,7 @@ def intended(routes: Routes | None, before: RoutesStatus | None, known: int = 0)
         return RoutesStatus(revision=known + 1, digest=digest)
     if before.digest == digest and known < before.revision:
         return before
-    return before.model_copy(
-        update={"revision": max(before.revision, known) + 1, "digest": digest, "acknowledged": 0}
-    )
+    return before.model_copy(update={"revision": max(before.revision, known) + 1, "digest": digest, "acknowledged": 0})
 
 
 def announced(routes: Routes | None, observed: RoutesStatus | None) -> Routes | None:
@@ -75,11 +71,11 @@ def announced(routes: Routes | None, observed: RoutesStatus | None) -> Routes | 
     return routes.model_copy(update={"revision": observed.revision})
 
 
-def contradicts(said: Acknowledgement, routes: Routes) -> bool:
-    """Whether a gateway that has this takes these routes for none that are newer."""
-    if said.deployment != routes.deployment or said.revision < routes.revision:
+def contradicts(theirs: Acknowledgement, ours: Acknowledgement) -> bool:
+    """Whether a gateway that has theirs takes ours for none that are newer."""
+    if theirs.deployment != ours.deployment or theirs.revision < ours.revision:
         return False
-    return said.revision > routes.revision or said.digest != routes.digest
+    return theirs != ours
 
 
 def model_name(admitted: Admitted) -> str:

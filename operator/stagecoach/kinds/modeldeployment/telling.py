@@ -1,4 +1,4 @@
-"""What is asked of the gateways of a deployment, and what they have answered: which routes they have, what they counted.
+"""What is asked of the gateways of a deployment, and what they have said: which routes they have.
 
 A gateway that starts anew reads the ConfigMap, and is ready when it has been told that these routes are the newest, or
 when nobody told it for a while: so one that is not ready is told again at once, and all of them now and then.
@@ -7,11 +7,11 @@ when nobody told it for a while: so one that is not ready is told again at once,
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, Self
 
 from pydantic import ValidationError
 
-from stagecoach.contract.gateway_routes import Acknowledgement, Routes, SignedRoutes
+from stagecoach.contract.gateway_routes import Acknowledgement, Routes, SignedRoutes, sign
 from stagecoach.kinds.modeldeployment.routes import contradicts
 from stagecoach.kinds.plan import Call
 from stagecoach.kinds.view import Answer, View
@@ -70,18 +70,43 @@ class Heard:
         return RETRY if not self.everywhere else COUNT if counting else REPEAT
 
 
-def heard(gateways: Iterable[Gateway], routes: Routes, signed: SignedRoutes, view: View) -> Heard:
-    """Return what these gateways have said of these routes."""
+@dataclass(frozen=True)
+class Told:
+    """Routes as gateways are told them."""
+
+    signed: SignedRoutes
+    body: bytes
+    acknowledgement: Acknowledgement  # what a gateway says that has them
+
+    @classmethod
+    def of(cls, routes: Routes, key: bytes) -> Self:
+        """Sign routes."""
+        signed = sign(routes, key)
+        mine = Acknowledgement(deployment=routes.deployment, revision=routes.revision, digest=routes.digest)
+        return cls(signed, signed.line().encode(), mine)
+
+    def by(self, gateway: Gateway, view: View) -> Answer | None:
+        """Return what a gateway has said to these very routes."""
+        answer = view.answer(gateway.uid, "PUT", ROUTES)
+        return answer if answer is not None and answer.asked == self.body else None
+
+    def acknowledged(self, put: Answer | None) -> bool:
+        """Whether a gateway that said this has them."""
+        return put is not None and put.status == 200 and _acknowledgement(put) == self.acknowledgement
+
+
+def heard(gateways: Iterable[Gateway], told: Told, view: View) -> Heard:
+    """Return what these gateways have said of the routes."""
     ready, acknowledged, known, refusals = 0, 0, 0, []
     for gateway in gateways:
-        put = _answer(gateway, view, signed)
-        has_them = _has(put, routes)
+        put = told.by(gateway, view)
+        has_them = told.acknowledged(put)
         ready += gateway.ready
         acknowledged += gateway.ready and has_them
         if has_them:
             continue
         other = _other(gateway, put, view)
-        if other is not None and contradicts(other, routes):
+        if other is not None and contradicts(other, told.acknowledgement):
             known = max(known, other.revision)
         elif (gateway.ready or put is not None) and (refusal := _refusal(put)):
             refusals.append(f"Gateway pod {gateway.name} {refusal}")
@@ -89,43 +114,21 @@ def heard(gateways: Iterable[Gateway], routes: Routes, signed: SignedRoutes, vie
 
 
 def calls(
-    gateways: Iterable[Gateway],
-    routes: Routes,
-    signed: SignedRoutes,
-    token: str,
-    view: View,
-    now: datetime,
-    *,
-    counting: bool,
+    gateways: Iterable[Gateway], told: Told, token: str, view: View, now: datetime, *, counting: bool
 ) -> tuple[Call, ...]:
     """Return what has to be asked now. `counting`: while there is a candidate, with a weight or before it has one."""
     asked: list[Call] = []
     for gateway in gateways:
         if not gateway.address:
             continue
-        put = _answer(gateway, view, signed)
-        if _due(put, REPEAT if gateway.ready and _has(put, routes) else RETRY, now):
-            body = signed.line().encode()
-            asked.append(Call(gateway.uid, gateway.address, ADMIN_PORT, "PUT", ROUTES, token, body))
+        put = told.by(gateway, view)
+        if _due(put, REPEAT if gateway.ready and told.acknowledged(put) else RETRY, now):
+            asked.append(Call(gateway.uid, gateway.address, ADMIN_PORT, "PUT", ROUTES, token, told.body))
         elif _is_newer(put) and _other(gateway, put, view) is None:
             asked.append(Call(gateway.uid, gateway.address, ADMIN_PORT, "GET", ROUTES, token))
         if counting and _due(view.answer(gateway.uid, "GET", COUNTS), COUNT, now):
             asked.append(Call(gateway.uid, gateway.address, ADMIN_PORT, "GET", COUNTS, token))
     return tuple(asked)
-
-
-def _answer(gateway: Gateway, view: View, signed: SignedRoutes) -> Answer | None:
-    """Return what a gateway has said to these very routes."""
-    answer = view.answer(gateway.uid, "PUT", ROUTES)
-    return answer if answer is not None and answer.asked == signed.line().encode() else None
-
-
-def _has(put: Answer | None, routes: Routes) -> bool:
-    if put is None or put.status != 200:
-        return False
-    said = _acknowledgement(put)
-    mine = Acknowledgement(deployment=routes.deployment, revision=routes.revision, digest=routes.digest)
-    return said == mine
 
 
 def _other(gateway: Gateway, put: Answer | None, view: View) -> Acknowledgement | None:
