@@ -13,7 +13,7 @@ from stagecoach.contract.admitted import Admitted
 from stagecoach.contract.digests import Digest, hex_of
 from stagecoach.contract.gateway_routes import Acknowledgement, Routes, Target
 from stagecoach.contract.times import moment
-from stagecoach.policies.fitting import shape, unservable
+from stagecoach.policies.fitting import beside, servable_problem
 
 
 def wanted(deployment: ModelDeployment, admitted: Mapping[str, Admitted], url: Callable[[str], str]) -> Routes | None:
@@ -24,7 +24,7 @@ def wanted(deployment: ModelDeployment, admitted: Mapping[str, Admitted], url: C
     """
     spec, status = deployment.spec, deployment.status
     serving = status.serving and admitted.get(status.serving.admitted)
-    if status.serving and (serving is None or unservable(spec, serving)):
+    if status.serving and (serving is None or servable_problem(spec, serving)):
         return None
     stable = _target(status.serving, serving, url) if status.serving and serving else None
     return Routes(
@@ -98,9 +98,7 @@ def _candidate(
 ) -> gateway_routes.Candidate | None:
     """Return the candidate with its part of the requests, if it has one and can stand beside what is served."""
     document = admitted.get(candidate.admitted)
-    if document is None or candidate.weight is None or candidate.weight_until is None:
-        return None
-    if shape(document) != shape(serving):
+    if document is None or candidate.weight is None or candidate.weight_until is None or not beside(document, serving):
         return None
     return gateway_routes.Candidate(
         target=_target(candidate, document, url), weight=candidate.weight, until=moment(candidate.weight_until)

@@ -4,7 +4,7 @@ A gateway that starts anew reads the ConfigMap, and is ready when it has been to
 when nobody told it for a while: so one that is not ready is told again at once, and all of them now and then.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, Self
@@ -14,7 +14,10 @@ from pydantic import ValidationError
 from stagecoach.contract.gateway_routes import Acknowledgement, Routes, SignedRoutes, sign
 from stagecoach.kinds.modeldeployment.routes import contradicts
 from stagecoach.kinds.plan import Call
-from stagecoach.kinds.view import Answer, View
+from stagecoach.kinds.view import Answer
+
+# By the pod's uid, method and path.
+Answers = Mapping[tuple[str, str, str], Answer]
 
 ADMIN_PORT = 9090
 ROUTES, COUNTS = "/routes", "/counts"
@@ -54,7 +57,7 @@ class Heard:
     ready: int  # gateways that clients reach
     acknowledged: int  # those of them that have these routes
     known: int  # the highest revision that a gateway has with something else in it; 0: none has
-    refusals: Sequence[str]  # of each gateway that said no, or of those that clients reach, nothing: what to do
+    refusals: Sequence[str]  # of each gateway that said no, or that clients reach and nobody else, with what to do
 
     @property
     def everywhere(self) -> bool:
@@ -85,9 +88,9 @@ class Told:
         mine = Acknowledgement(deployment=routes.deployment, revision=routes.revision, digest=routes.digest)
         return cls(signed, signed.line().encode(), mine)
 
-    def by(self, gateway: Gateway, view: View) -> Answer | None:
+    def by(self, gateway: Gateway, answers: Answers) -> Answer | None:
         """Return what a gateway has said to these very routes."""
-        answer = view.answer(gateway.uid, "PUT", ROUTES)
+        answer = answers.get((gateway.uid, "PUT", ROUTES))
         return answer if answer is not None and answer.asked == self.body else None
 
     def acknowledged(self, put: Answer | None) -> bool:
@@ -95,47 +98,47 @@ class Told:
         return put is not None and put.status == 200 and _acknowledgement(put) == self.acknowledgement
 
 
-def heard(gateways: Iterable[Gateway], told: Told, view: View) -> Heard:
+def heard(gateways: Iterable[Gateway], told: Told, answers: Answers) -> Heard:
     """Return what these gateways have said of the routes."""
     ready, acknowledged, known, refusals = 0, 0, 0, []
     for gateway in gateways:
-        put = told.by(gateway, view)
+        put = told.by(gateway, answers)
         has_them = told.acknowledged(put)
         ready += gateway.ready
         acknowledged += gateway.ready and has_them
         if has_them:
             continue
-        other = _other(gateway, put, view)
+        other = _other(gateway, put, answers)
         if other is not None and contradicts(other, told.acknowledgement):
             known = max(known, other.revision)
-        elif (gateway.ready or put is not None) and (refusal := _refusal(put)):
-            refusals.append(f"Gateway pod {gateway.name} {refusal}")
+        elif put is not None and put.status != 409 and (gateway.ready or put.status):
+            refusals.append(f"Gateway pod {gateway.name} {_refusal(put)}")
     return Heard(ready, acknowledged, known, refusals)
 
 
 def calls(
-    gateways: Iterable[Gateway], told: Told, token: str, view: View, now: datetime, *, counting: bool
+    gateways: Iterable[Gateway], told: Told, token: str, answers: Answers, now: datetime, *, counting: bool
 ) -> tuple[Call, ...]:
     """Return what has to be asked now. `counting`: while there is a candidate, with a weight or before it has one."""
     asked: list[Call] = []
     for gateway in gateways:
         if not gateway.address:
             continue
-        put = told.by(gateway, view)
+        put = told.by(gateway, answers)
         if _due(put, REPEAT if gateway.ready and told.acknowledged(put) else RETRY, now):
             asked.append(Call(gateway.uid, gateway.address, ADMIN_PORT, "PUT", ROUTES, token, told.body))
-        elif _is_newer(put) and _other(gateway, put, view) is None:
+        elif _is_newer(put) and _other(gateway, put, answers) is None:
             asked.append(Call(gateway.uid, gateway.address, ADMIN_PORT, "GET", ROUTES, token))
-        if counting and _due(view.answer(gateway.uid, "GET", COUNTS), COUNT, now):
+        if counting and _due(answers.get((gateway.uid, "GET", COUNTS)), COUNT, now):
             asked.append(Call(gateway.uid, gateway.address, ADMIN_PORT, "GET", COUNTS, token))
     return tuple(asked)
 
 
-def _other(gateway: Gateway, put: Answer | None, view: View) -> Acknowledgement | None:
+def _other(gateway: Gateway, put: Answer | None, answers: Answers) -> Acknowledgement | None:
     """Return what a gateway has that refused these routes as not newer, once it was asked."""
     if put is None or not _is_newer(put):
         return None
-    said = view.answer(gateway.uid, "GET", ROUTES)
+    said = answers.get((gateway.uid, "GET", ROUTES))
     return _acknowledgement(said) if said is not None and said.status == 200 and said.at >= put.at else None
 
 
@@ -150,10 +153,8 @@ def _acknowledgement(answer: Answer) -> Acknowledgement | None:
         return None
 
 
-def _refusal(put: Answer | None) -> str:
+def _refusal(put: Answer) -> str:
     """Return why a gateway has not taken the routes, with what to do."""
-    if put is None or put.status == 409:
-        return ""  # it is about to be asked
     words = put.body.decode(errors="replace")[:300].strip().rstrip(".")
     if put.status == 0:
         return f"cannot be asked ({words}): see that the operator reaches port {ADMIN_PORT} of it."
