@@ -88,6 +88,7 @@ class RoutesStatus(Told):
 
     revision: int = Field(description="Grows with every change.")
     digest: Digest = Field(description="Identity of what is told, without the revision.")
+    since: Time = Field(description="Since when it is this revision.")
     gateways: int = Field(0, description="Gateways that are ready.")
     acknowledged: int = Field(0, description="Those of them that have this revision.")
 
