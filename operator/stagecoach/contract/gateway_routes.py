@@ -126,6 +126,8 @@ class Routes(ContractModel):
     def _goes_together(self) -> Self:
         if self.stable is None and self.candidate is not None:
             raise ValueError("a candidate goes beside a stable release")
+        if len({target.release for target in self.targets}) < len(self.targets):
+            raise ValueError("stable and candidate have to be two releases: by these a gateway tells them apart")
         if len({_shape(target) for target in self.targets}) > 1:
             raise ValueError("stable and candidate have to be of one task, with the same labels")
         if self.api == "Task":

@@ -23,7 +23,7 @@ def servable_problem(
     asked = admitted.described.asked
     if spec.api is Api.TASK and asked.family not in TASKS.get(asked.task, ()):
         message = f"the Task API has no answer for the task {asked.task} by an {asked.family}, and spec.api is Task."
-        return NotAdmitted("TaskNotServed", f"{message} Set spec.api to OpenAI, or name a run of another task.")
+        return NotAdmitted("TaskUnsuited", f"{message} Set spec.api to OpenAI, or name a run of another task.")
     if (size := _size(admitted.document())) > MOST_BYTES:
         message = f"its labels and prompt take {size} bytes of the gateways' routes, and {MOST_BYTES} are the most."
         return NotAdmitted(

@@ -14,6 +14,7 @@ from stagecoach.api.resolved import FindingCode
 from stagecoach.contract.access import ENVIRONMENT_VARIABLE, Access
 from stagecoach.contract.mounts import SCRATCH, secret_folder
 from stagecoach.policies import verdicts
+from stagecoach.policies.admission import OBSTACLES
 from stagecoach.policies.attempts import HOPELESS_FAILURES, TABLE, AttemptOutcome
 from stagecoach.policies.reviews import Standing
 from tests.integration.chart.conftest import Installer
@@ -29,9 +30,11 @@ TAKES_A_REASON = {
     *("Blocked", "Event", "Fact", "Problem", "Unjudged", "UnjudgedRun", "Waiting"),
     *("blocked", "failed", "incomplete", "in_progress", "pending", "ready", "resolving", "stalled", "waiting"),
     "_given_up",
+    *("Abort", "NotAdmitted"),
 }
 # Policies of one kind alone; attempts.py is of all that have Jobs.
 OWN_POLICIES = {"finetunerun": ("servable.py", "sharing.py", "twins.py"), "evalgate": ("criteria.py",)}
+OF_DEPLOYMENTS = ("admission.py", "rollout.py", "fitting.py")
 CONDITION_TYPES = {"Ready", "Resolved", "InputsResolved", "Complete", "Reconciling", "Stalled"}
 # What the API server says when it does not accept an object.
 REFUSALS = {"Forbidden", "Invalid", "BadRequest", "NameTaken"}
@@ -116,6 +119,9 @@ def test_every_reason_is_explained(kind: Kind) -> None:
         assert "Unschedulable" in shared
     if name == "evaluation":
         own |= {*verdicts.REASONS.values(), *verdicts.REMEDIES}
+    if name == "modeldeployment":
+        own |= {reason for policy in OF_DEPLOYMENTS for reason in _reasons(SOURCES / "policies" / policy)}
+        own |= {reason for reason, _ in OBSTACLES.values()}
     if name == "transformerproject":
         own |= {code.value for code in FindingCode}
         outcomes -= {str(AttemptOutcome.HOPELESS), str(AttemptOutcome.PREEMPTED), str(AttemptOutcome.SUSPENDED)}

@@ -101,6 +101,7 @@ def test_a_key_that_could_be_guessed_signs_nothing() -> None:
             },
             "one task",
         ),
+        ({"candidate": releases.candidate(releases.target("sha256:" + "cd" * 32, ("http://b:1",)), 5)}, "two releases"),
         ({"fallback": {"static": {}, "gateway": "http://a:1"}}, "static or gateway"),
         ({"revision": 0}, "greater than or equal to 1"),
         ({"later": 1}, "Extra inputs"),

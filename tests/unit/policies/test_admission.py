@@ -208,7 +208,7 @@ RUNS = st.lists(
         ),
         st.sampled_from("abcdefgh"),
         st.integers(0, 3),
-        st.sampled_from([A, A, B, B, C, None, NotAdmitted("TaskNotServed", REMEDY)]),
+        st.sampled_from([A, A, B, B, C, None, NotAdmitted("TaskUnsuited", REMEDY)]),
         st.lists(
             st.builds(
                 word,

@@ -27,10 +27,10 @@ def spec(**changes: Any) -> ModelDeploymentSpec:
         ({"architecture": Family.ENCODER}, None),
         (WRITER, None),
         ({"task": "Embedding", "labels": None, "architecture": Family.ENCODER}, None),
-        ({"task": "Embedding", "labels": None}, "TaskNotServed"),
-        ({"task": "TokenClassification", "labels": None, "architecture": Family.ENCODER}, "TaskNotServed"),
-        (WRITER | {"architecture": Family.ENCODER_DECODER}, "TaskNotServed"),
-        ({"task": "Reranking", "labels": None, "architecture": Family.ENCODER}, "TaskNotServed"),
+        ({"task": "Embedding", "labels": None}, "TaskUnsuited"),
+        ({"task": "TokenClassification", "labels": None, "architecture": Family.ENCODER}, "TaskUnsuited"),
+        (WRITER | {"architecture": Family.ENCODER_DECODER}, "TaskUnsuited"),
+        ({"task": "Reranking", "labels": None, "architecture": Family.ENCODER}, "TaskUnsuited"),
     ],
 )
 def test_what_the_task_api_has_an_answer_for(asked: dict[str, Any], reason: str | None) -> None:
