@@ -34,7 +34,6 @@ TAKES_A_REASON = {
 }
 # Policies of one kind alone; attempts.py is of all that have Jobs.
 OWN_POLICIES = {"finetunerun": ("servable.py", "sharing.py", "twins.py"), "evalgate": ("criteria.py",)}
-OF_DEPLOYMENTS = ("admission.py", "rollout.py", "fitting.py")
 CONDITION_TYPES = {"Ready", "Resolved", "InputsResolved", "Complete", "Reconciling", "Stalled"}
 # What the API server says when it does not accept an object.
 REFUSALS = {"Forbidden", "Invalid", "BadRequest", "NameTaken"}
@@ -120,8 +119,9 @@ def test_every_reason_is_explained(kind: Kind) -> None:
     if name == "evaluation":
         own |= {*verdicts.REASONS.values(), *verdicts.REMEDIES}
     if name == "modeldeployment":
-        own |= {reason for policy in OF_DEPLOYMENTS for reason in _reasons(SOURCES / "policies" / policy)}
         own |= {reason for reason, _ in OBSTACLES.values()}
+        for policy in ("admission.py", "fitting.py", "rollout.py"):
+            own |= set(_reasons(SOURCES / "policies" / policy))
     if name == "transformerproject":
         own |= {code.value for code in FindingCode}
         outcomes -= {str(AttemptOutcome.HOPELESS), str(AttemptOutcome.PREEMPTED), str(AttemptOutcome.SUSPENDED)}
