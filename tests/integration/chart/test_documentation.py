@@ -121,7 +121,7 @@ def test_every_reason_is_explained(kind: Kind) -> None:
     if name == "modeldeployment":
         own |= {reason for reason, _ in OBSTACLES.values()}
         for policy in ("admission.py", "fitting.py", "rollout.py"):
-            own |= set(_reasons(SOURCES / "policies" / policy))
+            own |= set(_reasons(SOURCES / "policies" / policy)) - {"NotBegun"}  # a gate's word, on its own page
     if name == "transformerproject":
         own |= {code.value for code in FindingCode}
         outcomes -= {str(AttemptOutcome.HOPELESS), str(AttemptOutcome.PREEMPTED), str(AttemptOutcome.SUSPENDED)}
