@@ -80,6 +80,7 @@ class Rejected(Told):
     reason: str = Field(max_length=64, description="Why, in one word.")
     message: str = Field(max_length=1024, description="Why, in words.")
     generation: int = Field(description="Of the spec under which it was rejected.")
+    spec: Digest = Field(description="Identity of that spec but for replicas: with another it is tried again.")
     at: Time = Field(description="When.")
 
 
@@ -88,6 +89,7 @@ class RoutesStatus(Told):
 
     revision: int = Field(description="Grows with every change.")
     digest: Digest = Field(description="Identity of what is told, without the revision.")
+    since: Time = Field(description="Since when it is this revision.")
     gateways: int = Field(0, description="Gateways that are ready.")
     acknowledged: int = Field(0, description="Those of them that have this revision.")
 

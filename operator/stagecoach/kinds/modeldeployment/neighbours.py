@@ -1,0 +1,20 @@
+"""What a deployment has to do with other objects: which it names, and which it wakes."""
+
+from stagecoach.kinds.evalgate import asked
+from stagecoach.kinds.plan import Key, Object
+from stagecoach.kinds.view import View
+
+
+def project_key(raw: Object) -> Key:
+    """Return the project that a deployment, or a run, names."""
+    return Key("TransformerProject", raw["metadata"]["namespace"], raw["spec"].get("project", ""))
+
+
+def references(raw: Object) -> tuple[Key, ...]:
+    """Return the project, its deployments together, and the gates: what these say decides what may be served."""
+    return project_key(raw), asked.deployments_of(raw), *asked.gates_of(raw)
+
+
+def wakes(_key: Key, _view: View, before: Object | None, after: Object | None) -> tuple[Key, ...]:
+    """Return the gates that are asked about something else now."""
+    return asked.to_wake(before, after)
