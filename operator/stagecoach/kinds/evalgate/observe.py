@@ -1,7 +1,7 @@
 """What an EvalGate's reconcile looks at."""
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -39,12 +39,19 @@ def observe(view: View, raw: Object) -> Observed:
     read = {run["metadata"]["name"]: _read(view, run) for run in newest}
     return Observed(
         gate=gate,
-        project=_project(view, raw),
+        project=project_of(view, raw),
         candidates=tuple(run for run in read.values() if run is not None),
         unreadable=tuple(name for name, run in read.items() if run is None),
         words=words.of({run["status"]["artifact"]["digest"] for run in newest}, related, partial(_read, view)),
         evaluations={item["metadata"]["name"]: item for item in view.referrers(key) if item["kind"] == "Evaluation"},
     )
+
+
+def said(view: View, raw: Object, runs: Iterable[FineTuneRun]) -> Mapping[str, Sequence[Word]]:
+    """Return what anybody says of the data that the artifacts of runs of a gate's project were trained on."""
+    related = list(view.referrers(project_key(raw)))
+    artifacts = {run.status.artifact.digest for run in runs if run.status.artifact}
+    return words.of(artifacts, related, partial(_read, view))
 
 
 def _is_candidate(raw: Object) -> bool:
@@ -68,7 +75,8 @@ def _read(view: View, raw: Object) -> FineTuneRun | None:
         return None
 
 
-def _project(view: View, raw: Object) -> TransformerProject | None:
+def project_of(view: View, raw: Object) -> TransformerProject | None:
+    """Return the project of a gate, or of a run, if there is one that can be read."""
     try:
         return view.read(project_key(raw), TransformerProject.model_validate)
     except ValidationError:
