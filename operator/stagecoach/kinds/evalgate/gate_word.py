@@ -97,8 +97,8 @@ def gate_words(
         if found := fault(gate, project, settings):
             raise Blocked(*found)
     except ValidationError:
-        message = f"EvalGate {gate_name!r} is not what this version of the operator expects: its condition Ready says"
-        return [GateWord(gate_name, GateState.BLOCKED, "GateUnreadable", f"{message} what to correct.") for _ in runs]
+        message = f"EvalGate {gate_name!r} is not what this version of the operator expects. See its condition Ready."
+        return [GateWord(gate_name, GateState.BLOCKED, "GateUnreadable", message) for _ in runs]
     except Blocked as why:
         message = f"EvalGate {gate_name!r} judges nothing: {why.message}"
         return [GateWord(gate_name, GateState.BLOCKED, why.reason, message) for _ in runs]
@@ -132,8 +132,8 @@ def _check(gate: EvalGate, run: FineTuneRun) -> None:
     """Raise Unjudged for a run that no gate, or not this one, has to do with."""
     if run.metadata.namespace != gate.metadata.namespace or run.spec.project != gate.spec.project:
         message = (
-            f"spec.project of the gate is {gate.spec.project!r}, and that of the run is {run.spec.project!r}. Name a"
-            " gate of the run's project."
+            f"spec.project of the gate is {gate.spec.project!r}, and that of the run is {run.spec.project!r}. Choose"
+            " a gate of the run's project."
         )
         raise Unjudged("OtherProject", message)
     if run.spec.purpose is Purpose.EXPERIMENT:
@@ -141,7 +141,7 @@ def _check(gate: EvalGate, run: FineTuneRun) -> None:
         raise Unjudged("Experiment", message)
     ended = run.status.phase is Phase.SUCCEEDED and run.status.artifact and run.status.inputs
     if not ended or run.metadata.deletion_timestamp:
-        message = "it has not succeeded, or is being deleted. Wait for its end, or name another run."
+        message = "it has not succeeded, or is being deleted. Let it end, or choose another."
         raise Unjudged("RunNotSucceeded", message)
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from stagecoach.api.gate_status import UnjudgedRun
+from stagecoach.api.gate_status import MAX_CANDIDATES, UnjudgedRun
 from stagecoach.kinds.blocked import Blocked, ready_project
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.evalgate import judging, status
@@ -62,7 +62,7 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     before = {(item.run, item.reason) for item in gate.status.unjudged}
     events += [
         Event(item.reason, f"Run {item.run} cannot be judged: {item.message}", warning=True)
-        for item in unjudged
+        for item in unjudged[:MAX_CANDIDATES]
         if (item.run, item.reason) not in before
     ]
     return Plan(status=told, events=tuple(events), create=tuple(made.values()))
