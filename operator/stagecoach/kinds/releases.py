@@ -1,6 +1,5 @@
-"""What a run has made, as it is judged and served: from its status, and what the project still tells of it."""
+"""What is served of what a run has made, in full: from its status, and what the project still tells of it."""
 
-from dataclasses import dataclass
 from typing import Literal, cast
 
 from pydantic import ValidationError
@@ -13,70 +12,14 @@ from stagecoach.contract.admitted import Admitted
 from stagecoach.contract.digests import digest_of_document
 from stagecoach.contract.inputs import BaseInput
 from stagecoach.contract.jobs import ModelSource
-from stagecoach.contract.releases import Asked, DescribedRelease, Release
+from stagecoach.contract.releases import Asked, DescribedRelease
 from stagecoach.kinds.blocked import Blocked, ready_project
-from stagecoach.kinds.conditions import of
-from stagecoach.kinds.conditions import said as said_again
+from stagecoach.kinds.evalgate.released import ANOTHER, asked, check_servable, made, release
+from stagecoach.kinds.evalgate.released import Unjudged as Unjudged
 from stagecoach.kinds.evaluation import document
-from stagecoach.kinds.finetunerun.inputs import decided, servable
+from stagecoach.kinds.finetunerun.inputs import decided
 from stagecoach.kinds.plan import Key
 from stagecoach.kinds.view import View
-
-ANOTHER = "Bring it back as it was, or create another run for what the project says now."
-BY_TRANSFORMERS = "To judge it all the same, set the project's spec.inference.engine to Transformers."
-
-
-@dataclass(frozen=True)
-class Unjudged(Exception):
-    """Why what a run has made can be neither judged nor served."""
-
-    reason: str
-    message: str
-
-
-def made(run: FineTuneRun) -> tuple[Inputs, Artifact]:
-    """Return what a run that has succeeded was made of, and what it has made."""
-    if run.status.inputs is None or run.status.artifact is None:
-        raise AssertionError("only runs that have succeeded are candidates")
-    return run.status.inputs, run.status.artifact
-
-
-def asked(run: FineTuneRun, project: TransformerProject) -> str:
-    """Return how the model is asked: as its status says, or, of an older run, if the project still tells it."""
-    inputs, _ = made(run)
-    if inputs.asked is not None:
-        return inputs.asked
-    try:
-        known = decided(run, project, inputs)
-    except Blocked as blocked:
-        raise Unjudged(blocked.reason, blocked.message) from blocked
-    if known.digest != inputs.digest:
-        message = (
-            "The run is of an operator that did not write down how its model is asked, and the project's task, labels,"
-            f" columns or tokenization are not what they were then. {ANOTHER}"
-        )
-        raise Unjudged("AskedUnknown", message)
-    return Asked.of(known).digest
-
-
-def release(run: FineTuneRun, project: TransformerProject, how: str) -> Release:
-    """Return what is judged of a run whose model is asked like this: by what the project computes answers with."""
-    inference = project.spec.inference
-    _, artifact = made(run)
-    return Release(asked=how, artifact=artifact.digest, engine=document.engine(inference.engine, inference.precision))
-
-
-def check_servable(run: FineTuneRun, project: TransformerProject) -> None:
-    """Raise Unjudged for what vLLM is not known to serve. Of an import, its run alone says what is known."""
-    told = of(run.status.conditions, "Servable")
-    inputs, _ = made(run)
-    known = said_again(told) if told else servable(run, project, inputs)
-    if known is None:
-        message = "Whether vLLM serves what the run made is not known: no condition Servable of the run says it, and"
-        message += " the project's status does not tell by which method it was made, and of which base."
-        raise Unjudged("MethodUnknown", f"{message} {BY_TRANSFORMERS}")
-    if known.holds is not True:
-        raise Unjudged(known.reason, f"{known.message} {BY_TRANSFORMERS}")
 
 
 def release_of(view: View, run: FineTuneRun) -> Admitted:
@@ -102,7 +45,7 @@ def admitted(run: FineTuneRun, project: TransformerProject) -> Admitted:
             " the runs anew then."
         )
         raise Unjudged("EngineNotServed", message)
-    check_servable(run, project)
+    check_servable(run, project, "Create another run, of what vLLM serves.")
     inputs, artifact = made(run)
     how = _how_asked(run, project, inputs)
     return Admitted(
@@ -146,7 +89,7 @@ def _labels(run: FineTuneRun, project: TransformerProject, inputs: Inputs, how: 
         message = (
             f"The labels are taken from data set {source.name!r}, and status.labels of TransformerProject"
             f" {project.metadata.name!r} has room for {len(told.first)} of its {told.count}: a gateway cannot choose"
-            " among all of them. List them in spec.problem.labels.values, and create another run."
+            " among all of them. Write all into spec.problem.labels.values, and create another run."
         )
         raise Unjudged("TooManyLabels", message)
     return tuple(told.first)

@@ -274,6 +274,8 @@ def test_the_gate_judges_just_what_it_says() -> None:
         for number in range(1, 4):
             word = say(hall, f"run-{number}")
             assert made[word.evaluation] == word.key
+        for name in made:
+            hall.decide(name)
 
 
 def against() -> builders.Object:

@@ -22,10 +22,10 @@ from stagecoach.kinds.controller import Settings
 from stagecoach.kinds.evalgate import judging, observe
 from stagecoach.kinds.evalgate.faults import fault
 from stagecoach.kinds.evalgate.judging import Case
+from stagecoach.kinds.evalgate.released import Unjudged
 from stagecoach.kinds.evalgate.words import Word
 from stagecoach.kinds.evaluation.neighbours import awaits_review
 from stagecoach.kinds.plan import Key, Object
-from stagecoach.kinds.releases import Unjudged
 from stagecoach.kinds.view import View
 
 THEN = "its gates say what may be served then"

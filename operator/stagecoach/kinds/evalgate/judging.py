@@ -21,12 +21,12 @@ from stagecoach.build.labels import API_VERSION, GROUP, MANAGED_BY
 from stagecoach.contract.digests import short
 from stagecoach.contract.evaluations import EVALUATOR_REVISION
 from stagecoach.contract.releases import Engine, EngineType, Release
-from stagecoach.kinds import releases
 from stagecoach.kinds.controller import Settings
+from stagecoach.kinds.evalgate import released
+from stagecoach.kinds.evalgate.released import ANOTHER, Unjudged
 from stagecoach.kinds.evalgate.words import Contradiction, Word, has_trained, trained_on
 from stagecoach.kinds.evaluation import document
 from stagecoach.kinds.plan import Object
-from stagecoach.kinds.releases import ANOTHER, Unjudged
 
 NOWHERE = "sha256:" + "0" * 64
 
@@ -99,15 +99,15 @@ def case_of(
     settings: Settings,
 ) -> Case:
     """Return what the gate as it is now has to judge of a run. Raises Unjudged."""
-    _, artifact = releases.made(candidate)
-    asked = releases.asked(candidate, project)
+    _, artifact = released.made(candidate)
+    asked = released.asked(candidate, project)
     words = said[artifact.digest]
     run = _who_trained(candidate, asked, project, words)
-    inputs, _ = releases.made(run)
-    release = releases.release(run, project, asked)
+    inputs, _ = released.made(run)
+    release = released.release(run, project, asked)
     served = release.engine.type is EngineType.VLLM
     if served:
-        releases.check_servable(run, project)
+        released.check_servable(run, project)
     base = JudgedBase(
         candidate=inputs.candidate, model=inputs.base, tokenizer=inputs.tokenizer, revision=inputs.base_revision
     )
@@ -153,7 +153,7 @@ def _who_trained(candidate: FineTuneRun, asked: str, project: TransformerProject
         # An experiment is never judged.
         if word.run is not None and has_trained(word.run) and word.run.spec.purpose is not Purpose.EXPERIMENT:
             try:
-                if releases.asked(word.run, project) == asked:
+                if released.asked(word.run, project) == asked:
                     return word.run
             except Unjudged:
                 continue  # it is asked in a way that nobody knows any more
