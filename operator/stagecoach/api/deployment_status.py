@@ -35,6 +35,7 @@ class Served(Told):
 
     release: Digest = Field(description="Identity of the release.")
     short: str = Field(max_length=12, description="The first 12 hex digits of it, as metrics and answers' tables have.")
+    artifact: Optional[Digest] = Field(None, description="Adapter or model that it is of: retention leaves it alone.")
     run: Name = Field(description="The FineTuneRun that made it.")
     run_created: Time = Field(description="When that run was created: what is newer may replace it.")
     admitted: ObjectName = Field(description="ConfigMap that says all of it, as it was when it was admitted.")
@@ -105,6 +106,7 @@ class HistoryEntry(Told):
     """A release that had all requests."""
 
     release: Digest = Field(description="Identity of the release.")
+    artifact: Optional[Digest] = Field(None, description="Adapter or model that it is of: retention leaves it alone.")
     run: Name = Field(description="The FineTuneRun.")
     since: Time = Field(description="From then on.")
 

@@ -26,12 +26,14 @@ TRAINER = REPOSITORY / "images" / "trainer" / "stagecoach_trainer"
 EVALUATOR = REPOSITORY / "images" / "evaluator" / "stagecoach_evaluator"
 # Functions and types that take a reason, as a CamelCase word among their arguments.
 TAKES_A_REASON = {
-    *("Blocked", "Event", "Fact", "Problem", "Unjudged", "UnjudgedRun", "Waiting"),
+    *("Blocked", "Event", "Fact", "GateWord", "Problem", "Unjudged", "UnjudgedRun", "Waiting"),
     *("blocked", "failed", "incomplete", "in_progress", "pending", "ready", "resolving", "stalled", "waiting"),
     "_given_up",
 }
 # Policies of one kind alone; attempts.py is of all that have Jobs.
 OWN_POLICIES = {"finetunerun": ("servable.py", "sharing.py", "twins.py"), "evalgate": ("criteria.py",)}
+# What is said to one kind alone, from beside its folder.
+SAID_TO = {"modeldeployment": ("releases.py",)}
 CONDITION_TYPES = {"Ready", "Resolved", "InputsResolved", "Complete", "Reconciling", "Stalled"}
 # What the API server says when it does not accept an object.
 REFUSALS = {"Forbidden", "Invalid", "BadRequest", "NameTaken"}
@@ -101,6 +103,7 @@ def test_every_reason_is_explained(kind: Kind) -> None:
     page = (DOCUMENTS / "api" / f"{name}.md").read_text()
     own = set(_reasons(SOURCES / "kinds" / name))
     own |= {reason for policy in OWN_POLICIES.get(name, ()) for reason in _reasons(SOURCES / "policies" / policy)}
+    own |= {reason for module in SAID_TO.get(name, ()) for reason in _reasons(SOURCES / "kinds" / module)}
     shared = {*_reasons(SOURCES / "kinds" / "invalid.py"), *_reasons(SOURCES / "runtime")}
     outcomes = {str(outcome) for outcome in TABLE} - {str(AttemptOutcome.SUCCEEDED)}
     refusals = REFUSALS

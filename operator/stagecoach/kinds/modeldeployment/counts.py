@@ -1,0 +1,96 @@
+"""What a candidate has come to since its step began: from what gateways have counted, and what was seen of that before.
+
+A gateway counts from its start on, whatever a release was to the deployment then; so what is added is what it counted
+since it was last asked. The same answer, read twice, adds nothing.
+"""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+
+from pydantic import ValidationError
+
+from stagecoach.api.deployment_status import MAX_GATEWAYS, Candidate, Seen
+from stagecoach.contract.gateway_counts import GatewayCounts
+from stagecoach.contract.times import moment, timestamp
+from stagecoach.kinds.view import Answer
+
+# Errors that speak against a release. Of the others, those of status 4xx are the client's; nothing_served and
+# too_many_connections are told before a release is chosen, and too_many_hops is of deployments that fall back.
+OURS = frozenset(
+    {
+        "engine_error",  # its engine failed, or what it computed is no answer
+        "engine_unavailable",  # its engine cannot be reached
+        "engine_timeout",  # its engine is too slow
+        "contract_violation",  # what it answers is not what clients may rely on
+        "internal_error",  # the gateway failed, with what this release made of a request
+    }
+)
+# An answer that is older may be one of a gateway that has started again since.
+FRESH = timedelta(seconds=60)
+
+
+def read(answer: Answer | None, deployment: str, now: datetime) -> GatewayCounts | None:
+    """Return what a gateway of the deployment with this uid has lately said to GET /counts, or None."""
+    if answer is None or answer.status != 200 or now - answer.at > FRESH:
+        return None
+    try:
+        counts = GatewayCounts.model_validate_json(answer.body)
+    except ValidationError:
+        return None
+    return counts if counts.deployment == deployment else None
+
+
+def counted(
+    candidate: Candidate, answers: Mapping[str, GatewayCounts], pods: Collection[str], revision: int
+) -> Candidate:
+    """Return the candidate with what gateways have counted by now.
+
+    `answers` by the pod's uid; `pods` are the uids of all gateways that are there; `revision` is that of the routes by
+    which the candidate has its weight: what is counted by others is left for later. Before it has one, and of a gateway
+    that is older than the step and was not seen before, what was counted is only remembered.
+    """
+    seen = {each.gateway: each for each in candidate.seen if each.gateway in pods}
+    requests, errors = candidate.requests, candidate.errors
+    for uid, answer in sorted(answers.items()):
+        known = seen.get(uid)
+        if uid not in pods or (known is None and len(seen) == MAX_GATEWAYS):
+            continue
+        now = _seen(uid, answer, candidate.release)
+        before = known or _first(now, answer, candidate)
+        if candidate.weight is not None and before is not now:
+            if answer.revision != revision:
+                continue
+            since = before if before.started == now.started else _nothing(now)  # it began again
+            requests += max(0, now.requests - since.requests)
+            errors += max(0, now.errors - since.errors)
+        seen[uid] = _later(before, now)
+    update = {"requests": requests, "errors": errors, "seen": [seen[uid] for uid in sorted(seen)]}
+    return candidate.model_copy(update=update)
+
+
+def _seen(uid: str, answer: GatewayCounts, release: str) -> Seen:
+    found = next((each for each in answer.releases if each.release == release), None)
+    return Seen(
+        gateway=uid,
+        started=timestamp(answer.started, "microseconds"),
+        requests=found.requests if found else 0,
+        errors=sum(number for code, number in found.errors.items() if code in OURS) if found else 0,
+    )
+
+
+def _first(now: Seen, answer: GatewayCounts, candidate: Candidate) -> Seen:
+    """Return what a gateway that was not seen before had counted when the step began."""
+    began = candidate.step_since
+    return _nothing(now) if began is not None and answer.started >= moment(began) else now
+
+
+def _nothing(seen: Seen) -> Seen:
+    return seen.model_copy(update={"requests": 0, "errors": 0})
+
+
+def _later(before: Seen, now: Seen) -> Seen:
+    """Return what to remember: numbers only grow while a gateway runs, so that lower ones are of before."""
+    if before.started != now.started:
+        return now
+    update = {"requests": max(before.requests, now.requests), "errors": max(before.errors, now.errors)}
+    return now.model_copy(update=update)

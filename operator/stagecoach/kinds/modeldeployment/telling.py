@@ -1,0 +1,168 @@
+"""What is asked of the gateways of a deployment, and what they have said: which routes they have.
+
+A gateway that starts anew reads the ConfigMap, and is ready when it has been told that these routes are the newest, or
+when nobody told it for a while: so one that is not ready is told again at once, and all of them now and then.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol, Self
+
+from pydantic import ValidationError
+
+from stagecoach.contract.gateway_routes import Acknowledgement, Routes, SignedRoutes, sign
+from stagecoach.kinds.modeldeployment.routes import contradicts
+from stagecoach.kinds.plan import Call
+from stagecoach.kinds.view import Answer
+
+# By the pod's uid, method and path.
+Answers = Mapping[tuple[str, str, str], Answer]
+
+ADMIN_PORT = 9090
+ROUTES, COUNTS = "/routes", "/counts"
+# What has not been acknowledged is told again so soon.
+RETRY = timedelta(seconds=2)
+# A gateway that restarted unseen hears of it so soon.
+REPEAT = timedelta(seconds=60)
+COUNT = timedelta(seconds=10)
+# A gateway that is silent for so long holds nothing up: its own readiness needs current routes.
+PATIENCE = timedelta(seconds=20)
+
+
+class Gateway(Protocol):
+    """A pod of the gateway."""
+
+    @property
+    def name(self) -> str:
+        """Of the pod."""
+
+    @property
+    def uid(self) -> str:
+        """Of the pod."""
+
+    @property
+    def address(self) -> str:
+        """Empty: it has none yet."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether clients reach it."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What gateways have said of the routes that they were told."""
+
+    ready: int  # gateways that clients reach
+    acknowledged: int  # those of them that have these routes
+    known: int  # the highest revision that a gateway has with something else in it; 0: none has
+    refusals: Sequence[str]  # of each gateway that said no, or that clients reach and nobody else, with what to do
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether all that clients reach have these routes, and at least one does."""
+        return 0 < self.ready == self.acknowledged
+
+    def settled(self, since: datetime, now: datetime) -> bool:
+        """Whether nobody has to be waited for any more, of routes that are told since then."""
+        return self.everywhere or (now - since >= PATIENCE and bool(self.acknowledged or not self.ready))
+
+    def pause(self, *, counting: bool) -> timedelta:
+        """Return when to look again at whether somebody has to be asked."""
+        return RETRY if not self.everywhere else COUNT if counting else REPEAT
+
+
+@dataclass(frozen=True)
+class Told:
+    """Routes as gateways are told them."""
+
+    signed: SignedRoutes
+    body: bytes
+    acknowledgement: Acknowledgement  # what a gateway says that has them
+
+    @classmethod
+    def of(cls, routes: Routes, key: bytes) -> Self:
+        """Sign routes."""
+        signed = sign(routes, key)
+        mine = Acknowledgement(deployment=routes.deployment, revision=routes.revision, digest=routes.digest)
+        return cls(signed, signed.line().encode(), mine)
+
+    def by(self, gateway: Gateway, answers: Answers) -> Answer | None:
+        """Return what a gateway has said to these very routes."""
+        answer = answers.get((gateway.uid, "PUT", ROUTES))
+        return answer if answer is not None and answer.asked == self.body else None
+
+    def acknowledged(self, put: Answer | None) -> bool:
+        """Whether a gateway that said this has them."""
+        return put is not None and put.status == 200 and _acknowledgement(put) == self.acknowledgement
+
+
+def heard(gateways: Iterable[Gateway], told: Told, answers: Answers) -> Heard:
+    """Return what these gateways have said of the routes."""
+    ready, acknowledged, known, refusals = 0, 0, 0, []
+    for gateway in gateways:
+        put = told.by(gateway, answers)
+        has_them = told.acknowledged(put)
+        ready += gateway.ready
+        acknowledged += gateway.ready and has_them
+        if has_them:
+            continue
+        other = _other(gateway, put, answers)
+        if other is not None and contradicts(other, told.acknowledgement):
+            known = max(known, other.revision)
+        elif put is not None and put.status != 409 and (gateway.ready or put.status):
+            refusals.append(f"Gateway pod {gateway.name} {_refusal(put)}")
+    return Heard(ready, acknowledged, known, refusals)
+
+
+def calls(
+    gateways: Iterable[Gateway], told: Told, token: str, answers: Answers, now: datetime, *, counting: bool
+) -> tuple[Call, ...]:
+    """Return what has to be asked now. `counting`: while there is a candidate, with a weight or before it has one."""
+    asked: list[Call] = []
+    for gateway in gateways:
+        if not gateway.address:
+            continue
+        put = told.by(gateway, answers)
+        if _due(put, REPEAT if gateway.ready and told.acknowledged(put) else RETRY, now):
+            asked.append(Call(gateway.uid, gateway.address, ADMIN_PORT, "PUT", ROUTES, token, told.body))
+        elif _is_newer(put) and _other(gateway, put, answers) is None:
+            asked.append(Call(gateway.uid, gateway.address, ADMIN_PORT, "GET", ROUTES, token))
+        if counting and _due(answers.get((gateway.uid, "GET", COUNTS)), COUNT, now):
+            asked.append(Call(gateway.uid, gateway.address, ADMIN_PORT, "GET", COUNTS, token))
+    return tuple(asked)
+
+
+def _other(gateway: Gateway, put: Answer | None, answers: Answers) -> Acknowledgement | None:
+    """Return what a gateway has that refused these routes as not newer, once it was asked."""
+    if put is None or not _is_newer(put):
+        return None
+    said = answers.get((gateway.uid, "GET", ROUTES))
+    return _acknowledgement(said) if said is not None and said.status == 200 and said.at >= put.at else None
+
+
+def _is_newer(put: Answer | None) -> bool:
+    return put is not None and put.status == 409
+
+
+def _acknowledgement(answer: Answer) -> Acknowledgement | None:
+    try:
+        return Acknowledgement.model_validate_json(answer.body)
+    except ValidationError:
+        return None
+
+
+def _refusal(put: Answer) -> str:
+    """Return why a gateway has not taken the routes, with what to do."""
+    words = put.body.decode(errors="replace")[:300].strip().rstrip(".")
+    if put.status == 0:
+        return f"cannot be asked ({words}): see that the operator reaches port {ADMIN_PORT} of it."
+    if put.status == 401:
+        return "takes the operator for somebody else: delete the pod, so that it reads the Secret with its keys anew."
+    return f"does not take the routes (status {put.status}): {words}. See its log."
+
+
+def _due(answer: Answer | None, pause: timedelta, now: datetime) -> bool:
+    """Whether to ask again: the pause is over, or the clock went back."""
+    return answer is None or not timedelta() <= now - answer.at < pause

@@ -1,0 +1,259 @@
+"""Which release a deployment should serve: the newest that every gate has passed, or the one that was asked for.
+
+Nothing is admitted but by a verdict Passed of each gate as it is now, about that very release. What is judged late and
+is older replaces nothing, unless somebody names it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from stagecoach.api.deployment_status import PassedGate, Rejected, Served
+from stagecoach.api.modeldeployment import ModelDeploymentSpec
+from stagecoach.contract.digests import short
+from stagecoach.policies.verdicts import REMEDIES
+
+
+class GateState(StrEnum):
+    """What a gate says of a run, in one word."""
+
+    PASSED = "Passed"
+    FAILED = "Failed"
+    INCONCLUSIVE = "Inconclusive"
+    ERROR = "Error"
+    UNJUDGED = "Unjudged"  # the run cannot be judged
+    BLOCKED = "Blocked"  # the gate judges nothing at the moment
+    MISSING = "Missing"  # there is no such gate
+    AWAITING_REVIEW = "AwaitingReview"
+    JUDGING = "Judging"
+    WAITING = "Waiting"  # its Evaluation is still to come
+
+
+@dataclass(frozen=True)
+class GateWord:
+    """What a gate says of a run, and by which Evaluation."""
+
+    gate: str
+    state: GateState
+    reason: str
+    message: str
+    evaluation: str = ""
+    key: str = ""
+    release: str = ""
+
+    def passed(self, release: str) -> bool:
+        """Whether this release may be served, as far as this gate is asked."""
+        judged = self.release == release and bool(self.evaluation and self.key)
+        return self.state is GateState.PASSED and judged
+
+
+@dataclass(frozen=True)
+class NotAdmitted:
+    """Why something is not to be served, with what to do about it."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """A FineTuneRun of the project."""
+
+    name: str
+    created: str
+    uid: str
+    phase: str = "Succeeded"
+    experiment: bool = False
+    # The release that it made, or why that cannot be served whatever gates say. None: it has not succeeded.
+    made: str | NotAdmitted | None = None
+    words: Sequence[GateWord] = ()
+
+    @property
+    def order(self) -> tuple[str, str]:
+        """The newer one is greater."""
+        return self.created, self.uid
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be served; that may be what is served already."""
+
+    run: str
+    run_created: str
+    release: str
+    gates: tuple[PassedGate, ...]
+    # Of `latest`: why it is not a newer run.
+    instead_of: NotAdmitted | None = None
+
+
+# Behind all uids.
+_LAST = "~"
+# By state, the most final first: the reason that is told, and what to do, where the gate's own words do not say it.
+OBSTACLES: dict[GateState, tuple[str, str]] = {
+    GateState.FAILED: ("GateFailed", "See Evaluation {evaluation}, and create another run."),
+    GateState.INCONCLUSIVE: ("GateInconclusive", "See Evaluation {evaluation}."),
+    GateState.ERROR: ("GateError", "See Evaluation {evaluation}."),
+    GateState.MISSING: ("GateMissing", ""),
+    GateState.UNJUDGED: ("GateCannotJudge", ""),
+    GateState.BLOCKED: ("GateBlocked", ""),
+    GateState.AWAITING_REVIEW: (
+        "AwaitingReview",
+        "See Evaluation {evaluation}: its message says who decides, and how.",
+    ),
+    GateState.JUDGING: ("Judging", "Nothing to do: the verdict comes by itself."),
+    GateState.WAITING: ("Judging", "Nothing to do: the gate judges it when its turn comes."),
+}
+
+
+def decide(
+    spec: ModelDeploymentSpec, serving: Served | None, rejected: Sequence[Rejected], runs: Sequence[Run]
+) -> Wanted | NotAdmitted:
+    """Return what is to be served, or why nothing else is.
+
+    `rejected` are releases that are not to be tried again under this spec; `runs` are those that it may mean: of
+    `latest`, whichever its selector takes.
+    """
+    case = _Case(spec, serving, rejected, runs)
+    if spec.model.run is not None:
+        found = case.of_run(spec.model.run)
+    elif spec.model.release is not None:
+        found = case.of_release(spec.model.release)
+    else:
+        found = case.latest()
+    return case.told(found)
+
+
+@dataclass(frozen=True)
+class _Case:
+    spec: ModelDeploymentSpec
+    serving: Served | None
+    rejected: Sequence[Rejected]
+    runs: Sequence[Run]
+
+    def latest(self) -> Wanted | NotAdmitted:
+        """Return the newest run that passed, unless it is older than what is served."""
+        candidates = [run for run in self.runs if run.made is not None and not run.experiment]
+        oldest = self._oldest()
+        newer = sorted((run for run in candidates if run.order >= oldest), key=lambda run: run.order, reverse=True)
+        newest: NotAdmitted | None = None
+        for run in newer:
+            found = self._admitted(run)
+            if isinstance(found, Wanted):
+                return replace(found, instead_of=newest)
+            newest = newest or found
+        return newest or (self._none_newer() if candidates else self._none_yet())
+
+    def of_run(self, name: str) -> Wanted | NotAdmitted:
+        """Return the run of this name, if it passed."""
+        run = next((run for run in self.runs if run.name == name), None)
+        if run is None:
+            message = f"spec.model.run: project {self.spec.project!r} has no FineTuneRun {name!r}."
+            return NotAdmitted("RunUnknown", f"{message} Create it, or name another.")
+        return self._admitted(run)
+
+    def of_release(self, digest: str) -> Wanted | NotAdmitted:
+        """Return a run that made this release and passed: of several, the newest."""
+        newest = sorted(self.runs, key=lambda run: run.order, reverse=True)
+        found = [self._admitted(run) for run in newest if run.made == digest]
+        # What it made is not known, or not to be served: it may be this release.
+        found += [self._admitted(run) for run in newest if isinstance(run.made, NotAdmitted)]
+        if not found:
+            message = f"spec.model.release: no FineTuneRun of project {self.spec.project!r} has made release"
+            message += f" {short(digest)} as the project is now."
+            advice = "Create a run of the same inputs, which adopts what was made, or name another release."
+            return NotAdmitted("ReleaseUnknown", f"{message} {advice}")
+        return next((each for each in found if isinstance(each, Wanted)), found[0])
+
+    def told(self, found: Wanted | NotAdmitted) -> Wanted | NotAdmitted:
+        """Say with each reason what is served meanwhile."""
+        if isinstance(found, NotAdmitted):
+            meanwhile = f"Run {self.serving.run} goes on serving." if self.serving else "Nothing is served until then."
+            return replace(found, message=f"{found.message} {meanwhile}")
+        if found.instead_of is None:
+            return found
+        serves = self.serving is not None and self.serving.release == found.release
+        meanwhile = f"Run {found.run} {'goes on serving' if serves else 'is taken meanwhile'}."
+        return replace(found, instead_of=replace(found.instead_of, message=f"{found.instead_of.message} {meanwhile}"))
+
+    def _oldest(self) -> tuple[str, str]:
+        """Return the place in the order of runs of what is served: what is older is not taken."""
+        if self.serving is None:
+            return "", ""
+        name, created = self.serving.run, self.serving.run_created
+        uid = next((each.uid for each in self.runs if (each.name, each.created) == (name, created)), None)
+        # Its run may be gone, and nobody knows its uid: what was created in the same second is then taken for older.
+        return created, _LAST if uid is None else uid
+
+    def _admitted(self, run: Run) -> Wanted | NotAdmitted:
+        if run.experiment:
+            message = f"spec.purpose of run {run.name} is Experiment, which is never judged, and never served."
+            advice = "Create a run of purpose Candidate with the same inputs: it adopts what this one made."
+            return NotAdmitted("RunIsExperiment", f"{message} {advice}")
+        if run.made is None:
+            return _not_finished(run)
+        if isinstance(run.made, NotAdmitted):
+            return NotAdmitted(run.made.reason, f"Run {run.name} cannot be served: {run.made.message}")
+        before = next((each for each in self.rejected if each.release == run.made), None)
+        if before is not None:
+            message = f"Run {run.name} was tried, and rejected ({before.reason}): {_sentence(before.message)}"
+            return NotAdmitted("Rejected", f"{message} Create another run; a change of this spec has it tried again.")
+        return self._by_gates(run, run.made)
+
+    def _by_gates(self, run: Run, release: str) -> Wanted | NotAdmitted:
+        words = [_word(gate.name, run) for gate in self.spec.gates]
+        if words and all(word.passed(release) for word in words):
+            gates = tuple(PassedGate(gate=word.gate, evaluation=word.evaluation, key=word.key) for word in words)
+            return Wanted(run.name, run.created, release, gates)
+        found = (_obstacle(word) for word in words if not word.passed(release))
+        word = min(found, key=lambda word: list(OBSTACLES).index(word.state))
+        reason, advice = OBSTACLES[word.state]
+        remedy = REMEDIES.get(word.reason, advice.format(gate=word.gate, evaluation=word.evaluation))
+        message = f"Run {run.name} has not passed gate {word.gate} ({word.reason}): {_sentence(word.message)} {remedy}"
+        return NotAdmitted(reason, message.strip())
+
+    def _none_newer(self) -> NotAdmitted:
+        message = f"Every run that has succeeded{self._selected()} is older than the one that is served."
+        return NotAdmitted("NothingNewer", f"{message} Create a run; or name an older one in spec.model.run.")
+
+    def _none_yet(self) -> NotAdmitted:
+        message = (
+            f"No FineTuneRun of purpose Candidate of project {self.spec.project!r}{self._selected()} has succeeded"
+        )
+        going_on = [run for run in self.runs if not run.experiment and run.phase != "Failed"]
+        if going_on:
+            run = max(going_on, key=lambda run: run.order)
+            return NotAdmitted("NoCandidates", f"{message} yet: {_state(run)}. Nothing to do: it is judged then.")
+        return NotAdmitted("NoCandidates", f"{message}. Create one.")
+
+    def _selected(self) -> str:
+        labels = self.spec.model.latest.selector.match_labels if self.spec.model.latest else {}
+        return f" with label {','.join(f'{key}={labels[key]}' for key in sorted(labels))}" if labels else ""
+
+
+def _not_finished(run: Run) -> NotAdmitted:
+    if run.phase == "Failed":
+        message = f"Run {run.name} has failed, and made nothing that could be served."
+        return NotAdmitted("RunFailed", f"{message} Create another run: its own condition Ready says what went wrong.")
+    message = f"{_state(run)[0].upper()}{_state(run)[1:]}, and has made nothing yet that could be served."
+    return NotAdmitted("RunNotFinished", f"{message} Nothing to do: it is judged when it has succeeded.")
+
+
+def _state(run: Run) -> str:
+    return f"run {run.name} is {run.phase or 'new'}"
+
+
+def _word(gate: str, run: Run) -> GateWord:
+    nothing = GateWord(gate, GateState.WAITING, "NotBegun", "the gate has said nothing of it yet")
+    return next((word for word in run.words if word.gate == gate), nothing)
+
+
+def _obstacle(word: GateWord) -> GateWord:
+    """Return why a word does not admit: a Passed of another release, or without its Evaluation, is none."""
+    if word.state is not GateState.PASSED:
+        return word
+    message = "the gate has passed another release of it, and not yet what it is as the project is now"
+    return replace(word, state=GateState.WAITING, reason="NotBegun", message=message)
+
+
+def _sentence(words: str) -> str:
+    return f"{words.rstrip('. ')}."

@@ -1,0 +1,54 @@
+"""Whether a release can be what a deployment promises, and take over from the one that serves: before it is admitted.
+
+What gateways would refuse as routes is found here, where there are words for it.
+"""
+
+import json
+from typing import Any
+
+from stagecoach.api.modeldeployment import Api, ModelDeploymentSpec
+from stagecoach.contract.admitted import Admitted
+from stagecoach.contract.inputs import Family
+from stagecoach.contract.task_api import TASKS
+from stagecoach.policies.admission import NotAdmitted
+
+# Routes are in a ConfigMap, which holds a mebibyte: two releases and little else, as text within a text.
+MOST_BYTES = 350_000
+
+
+def servable_problem(
+    spec: ModelDeploymentSpec, admitted: Admitted, serving: Admitted | None = None
+) -> NotAdmitted | None:
+    """Return why a deployment cannot serve a release, or have it take over from what is served; None when it can."""
+    asked = admitted.described.asked
+    if spec.api is Api.TASK and asked.family not in TASKS.get(asked.task, ()):
+        message = f"the Task API has no answer for the task {asked.task} by an {asked.family}, and spec.api is Task."
+        return NotAdmitted("TaskNotServed", f"{message} Set spec.api to OpenAI, or name a run of another task.")
+    if (size := _size(admitted.document())) > MOST_BYTES:
+        message = f"its labels and prompt take {size} bytes of the gateways' routes, and {MOST_BYTES} are the most."
+        return NotAdmitted(
+            "ReleaseTooLarge", f"{message} Shorten labels or prompt in the project, and create another run."
+        )
+    if serving is not None and spec.rollout is not None and _shape(admitted) != _shape(serving):
+        message = (
+            f"it is not of the task and labels of run {serving.run}, which is served, and while spec.rollout has steps"
+        )
+        message += " clients would be answered now one way, now another."
+        advice = "Remove spec.rollout, to have it take over at once, or create another ModelDeployment for it."
+        return NotAdmitted("OtherContract", f"{message} {advice}")
+    return None
+
+
+def beside(one: Admitted, other: Admitted) -> bool:
+    """Whether requests can be shared out between two: releases that gateways tell apart, of one task and its labels."""
+    return one.release != other.release and _shape(one) == _shape(other)
+
+
+def _shape(admitted: Admitted) -> tuple[str, Family, tuple[str, ...] | None]:
+    asked = admitted.described.asked
+    return asked.task, asked.family, admitted.labels
+
+
+def _size(document: Any) -> int:
+    """Return how many bytes a document takes as text within a text."""
+    return len(json.dumps(json.dumps(document, ensure_ascii=False), ensure_ascii=False).encode())

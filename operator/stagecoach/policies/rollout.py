@@ -1,0 +1,133 @@
+"""How a candidate takes over: step by step, by time and by requests, and out again when it fails too often."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from stagecoach.api.common import duration
+from stagecoach.api.modeldeployment import Canary, Rollout
+from stagecoach.contract.times import timestamp
+
+# How long gateways give a candidate its weight, unless it is renewed.
+WEIGHT_HOLDS = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a candidate is in the step that it is in."""
+
+    step: int  # from 0
+    weight: int
+    since: datetime
+    until: datetime  # when gateways take its weight away, unless that is renewed
+    requests: int  # that ended since the step began
+    errors: int  # those of them that failed by our fault
+
+
+@dataclass(frozen=True)
+class Hold:
+    """It stays in its step."""
+
+    reason: str
+    message: str
+    until: datetime | None  # when to look again; None: when more requests have ended
+
+
+@dataclass(frozen=True)
+class Advance:
+    """The step that it begins now: the next one, or the same once more."""
+
+    step: int
+    weight: int
+
+
+@dataclass(frozen=True)
+class Finish:
+    """It has all requests from now on."""
+
+
+@dataclass(frozen=True)
+class Abort:
+    """It goes, and the release of before has all requests again."""
+
+    reason: str
+    message: str
+
+
+Decision = Hold | Advance | Finish | Abort
+
+
+def decide(rollout: Rollout | None, progress: Progress | None, now: datetime) -> Decision:
+    """Return what comes next for a candidate that answers.
+
+    `rollout` None: nothing is served yet beside which it could have a part, or no steps are asked for. `progress` None:
+    it has had no requests yet.
+    """
+    if rollout is None:
+        return Finish()
+    canary = rollout.canary
+    if progress is None:
+        return Advance(0, canary.steps[0].weight)
+    # The spec may have fewer steps by now: whoever was beyond them is in the last one.
+    index = min(progress.step, len(canary.steps) - 1)
+    return _aborted(canary, index, progress) or _goes_on(canary, index, progress, now)
+
+
+def _goes_on(canary: Canary, index: int, progress: Progress, now: datetime) -> Decision:
+    step, where = canary.steps[index], _where(canary, index)
+    ends = progress.since + duration(step.hold)
+    if now >= progress.until or progress.weight != step.weight:
+        # Nobody was there to renew its weight, and it has had no requests since then; or the spec gives it another one.
+        return Advance(index, step.weight)
+    if now < ends:
+        least = f" and until it has had {step.min_requests}" if step.min_requests > progress.requests else ""
+        message = (
+            f"{where} until {timestamp(ends)}{least}: so far {progress.requests}, {_failed(progress)}. Nothing to do."
+        )
+        return Hold("StepHolds", message, ends)
+    if progress.requests < step.min_requests:
+        message = f"{where} until it has had {step.min_requests}: so far {progress.requests}, {_failed(progress)}."
+        advice = "Nothing to do while clients ask; to go on with fewer, lower minRequests of the step."
+        return Hold("RequestsMissing", f"{message} {advice}", None)
+    if _too_many(canary, progress):
+        least = canary.abort_on.min_requests
+        message = (
+            f"{where}, and of {progress.requests} so far {progress.errors} failed: more than {_rate(canary)}, of too"
+        )
+        message += f" few requests to judge by. It goes on, or is rejected, when it has had {least}."
+        advice = "Nothing to do while clients ask; to decide by fewer, lower rollout.canary.abortOn.minRequests."
+        return Hold("ErrorsUnclear", f"{message} {advice}", None)
+    if index + 1 == len(canary.steps):
+        return Finish()
+    return Advance(index + 1, canary.steps[index + 1].weight)
+
+
+def _aborted(canary: Canary, index: int, progress: Progress) -> Abort | None:
+    if progress.requests < canary.abort_on.min_requests or not _too_many(canary, progress):
+        return None
+    message = f"{_where(canary, index)}. Of the {progress.requests} that it had to answer {_failed(progress)}, and"
+    message += f" rollout.canary.abortOn.errorRate is {_rate(canary)}."
+    advice = "See the logs of its engine and of the gateways, and create another run."
+    return Abort("TooManyErrors", f"{message} {advice}")
+
+
+def _too_many(canary: Canary, progress: Progress) -> bool:
+    return progress.requests > 0 and progress.errors / progress.requests > canary.abort_on.error_rate
+
+
+def _where(canary: Canary, index: int) -> str:
+    weight = canary.steps[index].weight
+    return f"In step {index + 1} of {len(canary.steps)} the candidate has {weight} of 100 requests"
+
+
+def _failed(progress: Progress) -> str:
+    share = f" ({progress.errors / progress.requests:.2%})" if progress.requests else ""
+    return f"{progress.errors}{share} failed by our fault"
+
+
+def _rate(canary: Canary) -> str:
+    return f"{canary.abort_on.error_rate:.2%}"
+
+
+def renewed(until: datetime, now: datetime) -> datetime:
+    """Return until when a weight holds: the same, unless half of its time is over, or the clock went back."""
+    return until if WEIGHT_HOLDS / 2 <= until - now <= WEIGHT_HOLDS else now + WEIGHT_HOLDS

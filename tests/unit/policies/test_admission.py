@@ -1,0 +1,264 @@
+"""Which release a deployment serves."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stagecoach.api.deployment_status import PassedGate, Rejected, Served
+from stagecoach.api.modeldeployment import ModelDeploymentSpec
+from stagecoach.policies.admission import OBSTACLES, GateState, GateWord, NotAdmitted, Run, Wanted, decide
+from tests import builders
+from tests.remedies import speaks
+
+A, B, C = (builders.digest(letter) for letter in "abc")
+KEY = builders.digest("e")
+REMEDY = "It is odd. Correct it."
+
+
+def spec(gates: Sequence[str] = ("good",), **model: Any) -> ModelDeploymentSpec:
+    named = [{"name": gate} for gate in gates]
+    return ModelDeploymentSpec.model_validate({"project": "desk", "gates": named, "model": model or {"latest": {}}})
+
+
+def word(state: str = "Passed", gate: str = "good", release: str = A, **changes: str) -> GateWord:
+    told = {"reason": state, "message": REMEDY, "evaluation": f"{gate}-012", "key": KEY, "release": release} | changes
+    return GateWord(gate, GateState(state), **told)
+
+
+def run(
+    name: str, made: str | NotAdmitted | None, state: str = "Passed", minute: int | None = None, **changes: Any
+) -> Run:
+    """Return a run that was created in the minute that its name says, and what its gate says of it."""
+    created = f"2026-01-01T00:{ord(name[0]) - ord('a') if minute is None else minute:02}:00Z"
+    words = (word(state, release=made),) if isinstance(made, str) else ()
+    return Run(**({"name": name, "created": created, "uid": f"uid-{name}", "made": made, "words": words} | changes))
+
+
+def served(run: Run, release: str) -> Served:
+    return Served(
+        release=release,
+        short=release[7:19],
+        run=run.name,
+        run_created=run.created,
+        admitted="answers-a",
+        engine="answers-e",
+        engine_image="vllm",
+        since=builders.CREATED,
+    )
+
+
+def rejected(release: str) -> Rejected:
+    told = {"reason": "EngineNotReady", "message": "its engine did not start. See its log", "generation": 1}
+    return Rejected(release=release, run="b", at=builders.CREATED, **told)
+
+
+PASSED_A, PASSED_B, PASSED_C = run("a", A), run("b", B), run("c", C)
+SERVING_A, SERVING_B = served(PASSED_A, A), served(PASSED_B, B)
+
+
+def test_the_newest_run_that_passed_is_wanted_with_its_verdicts() -> None:
+    found = decide(spec(), None, (), [PASSED_A, PASSED_C, PASSED_B])
+    assert found == Wanted("c", PASSED_C.created, C, (PassedGate(gate="good", evaluation="good-012", key=KEY),))
+
+
+@pytest.mark.parametrize(
+    ("serving", "runs", "wanted", "reason", "words"),
+    [
+        # Newest first: what is newer and did not pass is told.
+        (None, [PASSED_A, run("b", B, "Judging")], "a", "Judging", "Run a is taken meanwhile."),
+        (SERVING_A, [PASSED_A, run("b", B, "Judging")], "a", "Judging", "Run b has not passed gate good (Judging)"),
+        (SERVING_A, [PASSED_A, run("b", B, "Judging")], "a", "Judging", "Run a goes on serving."),
+        (SERVING_A, [PASSED_A, run("b", B, "Failed"), run("c", C, "Waiting")], "a", "Judging", "Run c"),
+        (SERVING_A, [PASSED_A, PASSED_B, run("c", C, "Failed")], "b", "GateFailed", "Run b is taken meanwhile."),
+        (SERVING_A, [PASSED_A, PASSED_B, run("c", NotAdmitted("TooManyLabels", REMEDY))], "b", "TooManyLabels", "Run c cannot be served: It is odd."),
+        (SERVING_A, [PASSED_A, PASSED_B], "b", None, ""),
+        # A run that has not ended, or never will be judged, is no candidate.
+        (SERVING_A, [PASSED_A, run("b", None, phase="Running"), run("c", C, experiment=True)], "a", None, ""),
+        # What is judged late replaces nothing newer.
+        (SERVING_B, [PASSED_A, PASSED_B], "b", None, ""),
+        (SERVING_B, [PASSED_A, run("b", B, "Judging")], None, "Judging", "Run b goes on serving."),
+        (SERVING_B, [PASSED_A, run("b", B, "Failed")], None, "GateFailed", "Run b has not passed gate good"),
+        (SERVING_B, [PASSED_A], None, "NothingNewer", "Run b goes on serving."),
+        (SERVING_B, [], None, "NoCandidates", "Run b goes on serving."),
+        # In one second, the uid tells.
+        (SERVING_A, [PASSED_A, run("z", B, minute=0)], "z", None, ""),
+        (SERVING_A, [PASSED_A, run("z", B, minute=0, uid="uid-0")], "a", None, ""),
+        (SERVING_A, [run("z", B, minute=0)], None, "NothingNewer", ""),
+        # The run was made again under its name.
+        (SERVING_A, [run("a", B, minute=1)], "a", None, ""),
+        # The same run makes another release since the project says something else.
+        (SERVING_A, [run("a", B)], "a", None, ""),
+        (None, [run("a", A, "Judging")], None, "Judging", "Nothing is served until then."),
+        (None, [run("a", None, phase="Running"), run("b", None, phase="Failed")], None, "NoCandidates", "yet: run a is Running."),
+        (None, [run("a", None, phase="")], None, "NoCandidates", "run a is new"),
+        (None, [run("b", None, phase="Failed")], None, "NoCandidates", "has succeeded. Create one."),
+        (None, [run("c", C, experiment=True)], None, "NoCandidates", "of purpose Candidate of project 'desk'"),
+    ],
+)  # fmt: skip
+def test_latest(serving: Served | None, runs: list[Run], wanted: str | None, reason: str | None, words: str) -> None:
+    found = decide(spec(), serving, (), runs)
+    told = found.instead_of if isinstance(found, Wanted) else found
+    assert (found.run if isinstance(found, Wanted) else None) == wanted
+    assert (told and told.reason) == reason
+    assert told is None or (words in told.message and speaks(told.reason, told.message))
+
+
+def test_the_selector_is_named_where_it_leaves_nothing() -> None:
+    selector = {"latest": {"selector": {"matchLabels": {"track": "prod", "a": "b"}}}}
+    for serving in (None, SERVING_B):
+        found = decide(spec(**selector), serving, (), [run("a", A)] if serving else [])
+        assert isinstance(found, NotAdmitted)
+        assert "with label a=b,track=prod" in found.message
+
+
+@pytest.mark.parametrize(
+    ("model", "runs", "wanted", "reason", "words"),
+    [
+        ({"run": "a"}, [PASSED_A, PASSED_B], "a", None, ""),  # back to an older one
+        ({"run": "c"}, [PASSED_A, PASSED_B], None, "RunUnknown", "project 'desk' has no FineTuneRun 'c'"),
+        ({"run": "c"}, [run("c", C, experiment=True)], None, "RunIsExperiment", "run c is Experiment"),
+        ({"run": "c"}, [run("c", None, phase="Running")], None, "RunNotFinished", "Run c is Running"),
+        ({"run": "c"}, [run("c", None, phase="")], None, "RunNotFinished", "Run c is new"),
+        ({"run": "c"}, [run("c", None, phase="Failed")], None, "RunFailed", "Create another run"),
+        ({"run": "c"}, [run("c", C, "AwaitingReview")], None, "AwaitingReview", "See Evaluation good-012: its message"),
+        ({"run": "c"}, [run("c", NotAdmitted("NeedsMerging", REMEDY))], None, "NeedsMerging", "cannot be served: It is odd"),
+        ({"release": A}, [PASSED_A, PASSED_B], "a", None, ""),
+        ({"release": C}, [PASSED_A, PASSED_B], None, "ReleaseUnknown", f"no FineTuneRun of project 'desk' has made release {'c' * 12}"),
+        ({"release": A}, [run("c", NotAdmitted("ProjectChanged", REMEDY))], None, "ProjectChanged", "Run c cannot be served"),
+        ({"release": A}, [PASSED_A, run("c", NotAdmitted("ProjectChanged", REMEDY))], "a", None, ""),
+        ({"release": A}, [run("a", A, experiment=True)], None, "RunIsExperiment", ""),
+        # Of several that made it, the newest that passed.
+        ({"release": A}, [PASSED_A, run("b", A), run("c", A, "Unjudged")], "b", None, ""),
+        ({"release": A}, [run("a", A, "Failed"), run("c", A, "Unjudged")], None, "GateCannotJudge", "Run c"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("serving", [None, SERVING_B])
+def test_what_is_named(
+    model: dict[str, str], runs: list[Run], wanted: str | None, reason: str | None, words: str, serving: Served | None
+) -> None:
+    found = decide(spec(**model), serving, (), runs)
+    if isinstance(found, Wanted):
+        assert (found.run, found.instead_of) == (wanted, None)
+        return
+    assert (None, reason) == (wanted, found.reason)
+    assert words in found.message
+    assert speaks(found.reason, found.message)
+    assert found.message.endswith("Run b goes on serving." if serving else "Nothing is served until then.")
+
+
+@pytest.mark.parametrize("model", [{"latest": {}}, {"run": "b"}, {"release": B}])
+def test_what_was_rejected_is_not_tried_again(model: dict[str, Any]) -> None:
+    found = decide(spec(**model), SERVING_A, [rejected(B)], [PASSED_A, PASSED_B])
+    told = found.instead_of if isinstance(found, Wanted) else found
+    assert told is not None
+    assert told.reason == "Rejected"
+    assert "was tried, and rejected (EngineNotReady): its engine did not start. See its log. Create" in told.message
+    assert (found.run if isinstance(found, Wanted) else None) == ("a" if "latest" in model else None)
+    assert isinstance(decide(spec(**model), SERVING_A, [rejected(C)], [PASSED_A, PASSED_B]), Wanted)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason", "told"),
+    [
+        ([word(), word("Judging", "safe")], "Judging", "gate safe (Judging): It is odd. Correct it. Nothing to do"),
+        ([word("Judging"), word("Failed", "safe", reason="CriterionFailed")], "GateFailed", "gate safe (CriterionFailed)"),
+        ([word("Judging"), word("Failed", "safe", reason="CriterionFailed")], "GateFailed", "or correct the gate if it asks"),
+        ([word("Judging"), word("AwaitingReview", "safe")], "AwaitingReview", "gate safe"),
+        ([word("Blocked"), word("Waiting", "safe")], "GateBlocked", "gate good (Blocked): It is odd. Correct it. Nothing is served"),
+        ([word("Inconclusive"), word("Error", "safe")], "GateInconclusive", "gate good"),
+        ([word("Missing"), word("Error", "safe")], "GateError", "See Evaluation safe-012"),
+        ([word()], "Judging", "gate safe (NotBegun): the gate has said nothing of it yet. Nothing to do"),
+        ([], "Judging", "gate good (NotBegun)"),
+        # Verdicts that are none.
+        ([word(), word(gate="safe", release=B)], "Judging", "gate safe (NotBegun): the gate has passed another release"),
+        ([word(), word(gate="safe", evaluation="")], "Judging", "gate safe"),
+        ([word(), word(gate="safe", key="")], "Judging", "gate safe"),
+        ([word(), word(gate="other")], "Judging", "gate safe"),
+    ],
+)  # fmt: skip
+def test_every_gate_has_to_pass_it_and_the_most_final_word_is_told(
+    words: list[GateWord], reason: str, told: str
+) -> None:
+    found = decide(spec(gates=("good", "safe")), None, (), [run("a", A, words=tuple(words))])
+    assert isinstance(found, NotAdmitted)
+    assert found.reason == reason
+    assert told in found.message
+    assert speaks(found.reason, found.message)
+
+
+def test_every_state_but_passed_is_an_obstacle() -> None:
+    assert set(OBSTACLES) == set(GateState) - {GateState.PASSED}
+
+
+RUNS = st.lists(
+    st.builds(
+        lambda name, minute, made, words, experiment: Run(
+            name=name,
+            created=f"2026-01-01T00:{minute:02}:00Z",
+            uid=f"uid-{name}",
+            phase="Running" if made is None else "Succeeded",
+            experiment=experiment,
+            made=made,
+            words=tuple(words),
+        ),
+        st.sampled_from("abcdefgh"),
+        st.integers(0, 3),
+        st.sampled_from([A, A, B, B, C, None, NotAdmitted("TaskNotServed", REMEDY)]),
+        st.lists(
+            st.builds(
+                word,
+                st.sampled_from(["Passed"] * 8 + [state.value for state in GateState]),
+                st.sampled_from(["good", "safe"]),
+                st.sampled_from([A, B, C]),
+            ),
+            max_size=3,
+        ),
+        st.sampled_from([False, False, False, True]),
+    ),
+    max_size=6,
+    unique_by=lambda run: run.name,
+)
+MODELS = st.sampled_from([{"latest": {}}] * 3 + [{"run": "a"}, {"run": "b"}, {"release": A}, {"release": B}])
+SERVED = st.one_of(
+    st.none(),
+    st.builds(lambda name, minute: served(run(name, A, minute=minute), A), st.sampled_from("abz"), st.integers(0, 3)),
+)
+
+
+@given(
+    RUNS,
+    MODELS,
+    SERVED,
+    st.sets(st.sampled_from([A, B, C])),
+    st.sampled_from([("good",), ("good", "safe")]),
+    st.randoms(),
+)
+def test_nothing_is_wanted_but_what_every_gate_passed(
+    runs: list[Run], model: dict[str, Any], serving: Served | None, out: set[str], gates: tuple[str, ...], random: Any
+) -> None:
+    """NoUngatedTraffic: never without Passed by every gate, never what was rejected; `latest` never goes back."""
+    refused = [rejected(release) for release in sorted(out)]
+    found = decide(spec(gates, **model), serving, refused, runs)
+    shuffled = list(runs)
+    random.shuffle(shuffled)
+    assert decide(spec(gates, **model), serving, refused, shuffled) == found, "their order counts for nothing"
+    if isinstance(found, NotAdmitted):
+        assert speaks(found.reason, found.message)
+        return
+    chosen = next(run for run in runs if run.name == found.run)
+    assert chosen.made == found.release not in out
+    assert not chosen.experiment
+    assert [gate.gate for gate in found.gates] == list(gates)
+    for gate in gates:
+        said = next(word for word in chosen.words if word.gate == gate)
+        assert (said.state, said.release) == (GateState.PASSED, found.release)
+    if "latest" in model:
+        assert serving is None or chosen.created >= serving.run_created
+        newer = [run for run in runs if run.order > chosen.order and run.made and not run.experiment]
+        assert (found.instead_of is not None) == bool(newer)
+    else:
+        assert model.get("run", found.run) == found.run
+        assert model.get("release", found.release) == found.release
