@@ -1,5 +1,6 @@
-"""The engine's container of an evaluating pod: a native sidecar, which ends with the pod's work."""
+"""Containers with an engine: a native sidecar of an evaluating pod, or what a pod is there for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +45,7 @@ done
 
 @dataclass(frozen=True)
 class EngineWork:
-    """What an engine beside an evaluator asks for."""
+    """What an engine asks for."""
 
     image: str
     pull_policy: str
@@ -85,7 +86,20 @@ def mounts_beside() -> list[Object]:
 
 
 def container(engine: EngineWork, resources: Object, memory: int, places: list[Object], security: Object) -> Object:
-    """Return the engine's container; `places` are the evaluator's mounts, of which it sees those with models."""
+    """Return the engine's container beside an evaluator, with whose work it ends."""
+    arguments = (*serving.arguments(serving.HOST), *AT_ONCE)
+    return {**server(engine, arguments, resources, memory, places, security), "restartPolicy": "Always"}
+
+
+def server(
+    engine: EngineWork,
+    arguments: Sequence[str],
+    resources: Object,
+    memory: int,
+    places: list[Object],
+    security: Object,
+) -> Object:
+    """Return a container with the engine; `places` are the mounts of what is beside it, of which it sees the models."""
     base = uris.parse(engine.base)
     seen = {mounts.STORAGE, mounts.SCRATCH, *([mounts.folder_of(base)] if base.mounted else [])}
     on_cpus = () if engine.on_a_gpu else (*ON_CPUS, "--kv-cache-memory-bytes", str(memory // CACHE_SHARE))
@@ -93,8 +107,7 @@ def container(engine: EngineWork, resources: Object, memory: int, places: list[O
         "name": serving.CONTAINER,
         "image": engine.image,
         "imagePullPolicy": engine.pull_policy,
-        "restartPolicy": "Always",
-        "command": ["sh", "-c", SCRIPT, serving.CONTAINER, *serving.arguments(serving.HOST), *AT_ONCE, *on_cpus],
+        "command": ["sh", "-c", SCRIPT, serving.CONTAINER, *arguments, *on_cpus],
         "env": [{"name": name, "value": value} for name, value in _environment(engine).items()],
         "resources": resources,
         "terminationMessagePolicy": "FallbackToLogsOnError",

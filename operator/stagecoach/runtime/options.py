@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stagecoach.build.jobs import Network
+from stagecoach.build.pods import Network
 from stagecoach.kinds.controller import Settings
 from stagecoach.runtime.version import VERSION
 

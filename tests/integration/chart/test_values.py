@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from stagecoach.build.jobs import Network
+from stagecoach.build.pods import Network
 from stagecoach.runtime import options
 from tests.integration.chart.tools import CHART, DIGEST, IMAGES, Refused, run, template, values
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stagecoach.build.jobs import Network
+from stagecoach.build.pods import Network
 from stagecoach.runtime import options
 
 PINNED = "registry.example/trainer@sha256:" + "a" * 64
