@@ -56,7 +56,7 @@ def serve(deployment: ModelDeployment, admitted: Admitted) -> Serve:
         precision=release.engine.precision,
         max_length=spec.max_length or _length(deployment, admitted),
         max_adapters=ADAPTERS if adapters else 0,
-        max_rank=(contract.rank(spec.max_lora_rank) or contract.RANKS[-1]) if adapters else 0,
+        max_rank=spec.max_lora_rank if adapters else 0,
         at_once=spec.max_concurrent,
     )
 
