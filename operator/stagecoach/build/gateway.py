@@ -1,5 +1,6 @@
 """The gateways of a deployment: what clients reach, what they are told, and the keys by which they are told it."""
 
+import base64
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
@@ -38,6 +39,16 @@ def endpoint(deployment: ModelDeployment) -> str:
     return f"http://{deployment.metadata.name}.{deployment.metadata.namespace}.svc"
 
 
+def gateway_name(deployment: ModelDeployment) -> str:
+    """Return the name of the gateways' Deployment."""
+    return f"{deployment.metadata.name}-gateway"
+
+
+def routes_name(deployment: ModelDeployment) -> str:
+    """Return the name of the ConfigMap with the routes."""
+    return f"{deployment.metadata.name}-routes"
+
+
 def gateway(
     deployment: ModelDeployment,
     bases: Sequence[Admitted],
@@ -50,7 +61,7 @@ def gateway(
     """
     pods = project.spec.pods if project else PodSettings()
     labels = serving.selector(deployment, GATEWAY)
-    metadata = serving.metadata(deployment, f"{deployment.metadata.name}-gateway", pods.labels | labels)
+    metadata = serving.metadata(deployment, gateway_name(deployment), pods.labels | labels)
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -88,7 +99,7 @@ def gateway_budget(deployment: ModelDeployment) -> Object:
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
-        "metadata": serving.metadata(deployment, f"{deployment.metadata.name}-gateway"),
+        "metadata": serving.metadata(deployment, gateway_name(deployment)),
         "spec": {
             "maxUnavailable": 1,
             "selector": {"matchLabels": serving.selector(deployment, GATEWAY)},
@@ -99,7 +110,7 @@ def gateway_budget(deployment: ModelDeployment) -> Object:
 
 def routes_config_map(deployment: ModelDeployment, signed: SignedRoutes, revision: int) -> Object:
     """Return the ConfigMap from which gateways that begin take their routes."""
-    metadata = serving.metadata(deployment, _routes_name(deployment), {COMPONENT: GATEWAY})
+    metadata = serving.metadata(deployment, routes_name(deployment), {COMPONENT: GATEWAY})
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -110,13 +121,14 @@ def routes_config_map(deployment: ModelDeployment, signed: SignedRoutes, revisio
 
 def keys_secret(deployment: ModelDeployment, master_key: bytes) -> Object:
     """Return the Secret with the keys of engines and gateways; to be created, since it never changes."""
+    keys = serving.keys(deployment, master_key)
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": serving.metadata(deployment, serving.keys_name(deployment, master_key)),
         "type": "Opaque",
         "immutable": True,
-        "stringData": serving.keys(deployment, master_key),
+        "data": {name: base64.b64encode(key.encode()).decode() for name, key in keys.items()},
     }
 
 
@@ -147,10 +159,6 @@ def read_admitted(config_map: Object) -> Admitted:
 
 def _admitted_name(owner: str, uid: str, admitted: Admitted) -> str:
     return f"{owner}-r-{hashlib.sha256(f'{uid} {admitted.digest}'.encode()).hexdigest()[:32]}"
-
-
-def _routes_name(deployment: ModelDeployment) -> str:
-    return f"{deployment.metadata.name}-routes"
 
 
 def _pod(
@@ -235,7 +243,7 @@ def _gateway(deployment: ModelDeployment, drain: int, settings: Settings) -> Obj
 
 def _told(deployment: ModelDeployment, settings: Settings) -> list[Object]:
     """Return the volumes with what a gateway reads: routes, which may come later, keys, and those of clients."""
-    routes = {"name": _routes_name(deployment), "optional": True}
+    routes = {"name": routes_name(deployment), "optional": True}
     keys = serving.keys_volume(deployment, settings.master_key, (Purpose.ROUTES, Purpose.ADMIN, Purpose.ENGINE))
     found: list[Object] = [{"name": "routes", "configMap": routes}, keys]
     if deployment.spec.access:
