@@ -41,6 +41,7 @@ class Served(Told):
     admitted: ObjectName = Field(description="ConfigMap that says all of it, as it was when it was admitted.")
     engine: ObjectName = Field(description="Deployment of the engine that answers.")
     engine_image: str = Field(max_length=512, description="Image of that engine, frozen when the release was admitted.")
+    loader_image: str = Field(max_length=512, description="Image of what brings it its models, frozen likewise.")
     gates: list[PassedGate] = Field(
         [], max_length=8, description="Verdicts by which it was admitted.", json_schema_extra=keyed("gate")
     )

@@ -286,6 +286,6 @@ def test_the_pod_that_looks_into_a_claim_is_as_restricted_as_the_job_that_compar
 def test_the_values_of_the_page_install_it(tmp_path: Path) -> None:
     first, *others = blocks("install")
     assert template(tmp_path / "first.yaml", **first)
-    assert len(others) == 3
+    assert len(others) == 4
     for some in others:
         assert template(tmp_path / "some.yaml", **some)

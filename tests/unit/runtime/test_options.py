@@ -2,12 +2,12 @@
 
 import pytest
 
-from stagecoach.build.jobs import Network
+from stagecoach.build.pods import Network
 from stagecoach.runtime import options
 
 PINNED = "registry.example/trainer@sha256:" + "a" * 64
 EVALUATOR = "registry.example/evaluator@sha256:" + "b" * 64
-ENGINE = "registry.example/vllm@sha256:" + "c" * 64
+SERVES = "registry.example/serves@sha256:" + "c" * 64
 IMAGES = ("--trainer-image", PINNED, "--evaluator-image", EVALUATOR)
 
 
@@ -39,13 +39,14 @@ def test_a_flag_replaces_its_variable() -> None:
     assert chosen.settings.trainer_image == PINNED
 
 
-def test_an_engine_is_optional_and_pinned_like_the_others(capsys: pytest.CaptureFixture[str]) -> None:
-    assert parse(*IMAGES).settings.engine_image == ""
-    chosen = parse(*IMAGES, "--engine-image", ENGINE, "--engine-pull-policy", "Always").settings
-    assert (chosen.engine_image, chosen.engine_pull_policy) == (ENGINE, "Always")
+@pytest.mark.parametrize("name", ["engine", "gateway"])
+def test_what_serves_is_optional_and_pinned_like_the_others(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert getattr(parse(*IMAGES).settings, f"{name}_image") == ""
+    chosen = parse(*IMAGES, f"--{name}-image", SERVES, f"--{name}-pull-policy", "Always").settings
+    assert (getattr(chosen, f"{name}_image"), getattr(chosen, f"{name}_pull_policy")) == (SERVES, "Always")
     with pytest.raises(SystemExit):
-        parse(*IMAGES, "--engine-image", "vllm:latest")
-    assert "--engine-image vllm:latest is not pinned" in capsys.readouterr().err
+        parse(*IMAGES, f"--{name}-image", "any:latest")
+    assert f"--{name}-image any:latest is not pinned" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("image", ["trainer:latest", "trainer", "trainer@sha256:abc"])
