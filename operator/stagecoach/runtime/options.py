@@ -45,6 +45,7 @@ class Options:
     lease_namespace: str
     lease_name: str
     lease_duration: float
+    key_secret: str
     identity: str
     metrics_address: str | None
     metrics_port: int
@@ -65,6 +66,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
                 f"{flag} {image} is not pinned: a tag can change under runs that must be repeatable. Give it as"
                 " NAME@sha256:DIGEST, or pass --allow-unpinned-images to try things out."
             )
+    namespace = given.lease_namespace or _own_namespace()
     return Options(
         settings=Settings(
             trainer_image=given.trainer_image,
@@ -75,12 +77,14 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
             evaluator_pull_policy=given.evaluator_pull_policy,
             engine_pull_policy=given.engine_pull_policy,
             gateway_pull_policy=given.gateway_pull_policy,
+            namespace=namespace,
             network=_network(given),
         ),
         namespaces=tuple(dict.fromkeys(given.namespace)),
-        lease_namespace=given.lease_namespace or _own_namespace(),
+        lease_namespace=namespace,
         lease_name=given.lease_name,
         lease_duration=given.lease_duration,
+        key_secret=given.key_secret or f"{given.lease_name}-key",
         # The random part keeps a restarted container from taking itself for its predecessor.
         identity=f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}",
         metrics_address=given.metrics_address or None,
@@ -185,6 +189,12 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "type": _at_least(3),
         "default": 15.0,
         "help": "a dead leader is replaced after this time (default: %(default)g)",
+    },
+    "--key-secret": {
+        "metavar": "NAME",
+        "default": "",
+        "help": "Secret beside the Lease with the key from which those of all ModelDeployments are derived; it is made"
+        " when there is none (default: the Lease's name and -key)",
     },
     "--metrics-address": {"metavar": "ADDRESS", "default": "", "help": "listen on this address only (default: all)"},
     "--metrics-port": {

@@ -21,6 +21,13 @@ def test_defaults() -> None:
     assert (chosen.settings.trainer_image, chosen.settings.evaluator_image) == (PINNED, EVALUATOR)
 
 
+def test_the_key_is_beside_the_lease_and_is_called_like_it() -> None:
+    chosen = parse(*IMAGES, "--lease-namespace=ops", "--lease-name=desk")
+    assert (chosen.settings.namespace, chosen.key_secret) == ("ops", "desk-key")
+    assert parse(*IMAGES, "--key-secret", chosen.lease_name).key_secret == chosen.lease_name
+    assert chosen.settings.master_key == b""
+
+
 def test_everything_may_be_a_variable() -> None:
     chosen = parse(
         STAGECOACH_TRAINER_IMAGE="trainer:dev",
