@@ -83,13 +83,12 @@ DURATION = Matches(
 Duration = Annotated[str, StringConstraints(max_length=ODD), DURATION]
 
 
-def lasting(bound: str, message: str) -> dict[str, Any]:
-    """Return the schema extension of a Duration with a bound, such as `>= 1m` or `<= 24h`."""
-    comparison, length = bound.split()
+def lasting(message: str, least: str = "1s", most: str = "23976h") -> dict[str, Any]:
+    """Return the schema extension of a Duration with bounds, which are no days."""
     # Days are not known to CEL. An odd string is the other rule's matter: here it must only not be an error.
     told = "duration(self.endsWith('d') ? string(int(self.substring(0, size(self) - 1)) * 24) + 'h' : self)"
-    pattern = DURATION.pattern
-    return rules(DURATION.rule, cel(f"!self.matches('{pattern}') || {told} {comparison} duration('{length}')", message))
+    within = f"{told} >= duration('{least}') && {told} <= duration('{most}')"
+    return rules(DURATION.rule, cel(f"!self.matches('{DURATION.pattern}') || ({within})", message))
 
 
 Memory = Annotated[

@@ -15,7 +15,6 @@ from stagecoach.api.common import (
     LocalSecret,
     Memory,
     Name,
-    ObjectName,
     Optional,
     cel,
     keyed,
@@ -122,10 +121,10 @@ class Engine(BaseModel):
     )
     start_deadline: Duration = Field(
         "30m",
-        description="How long an engine may take until a release answers, at least 1m; then the release is rejected."
-        " Default: 30m.",
+        description="How long an engine may take until a release answers, at least 1m and at most 1d; then the release"
+        " is rejected. Default: 30m.",
         json_schema_extra=lasting(
-            ">= 1m", "startDeadline must be at least 1m: vLLM itself takes that long to start, however small the model"
+            "startDeadline must be at least 1m, for vLLM takes that long to start, and at most 1d", "1m", "24h"
         ),
     )
 
@@ -147,7 +146,7 @@ class RateLimit(BaseModel):
     interval: Duration = Field(
         description="In the course of such a time, such as 1m; at most 1d.",
         json_schema_extra=lasting(
-            "<= 24h", "interval must be at most 1d: gateways count in memory, and begin anew when they start"
+            "interval must be at most 1d: gateways count in memory, and begin anew when they start", most="24h"
         ),
     )
 
@@ -195,7 +194,7 @@ class Contract(BaseModel):
     timeout: Duration = Field(
         "30s",
         description="For an answer; of a stream, for each part of it; at most 1h. Default: 30s.",
-        json_schema_extra=lasting("<= 1h", "timeout must be at most 1h: give clients an error before that"),
+        json_schema_extra=lasting("timeout must be at most 1h: give clients an error before that", most="1h"),
     )
     fallback: Optional[Fallback] = Field(
         None, description="What is answered when no engine does, with api Task. Default: an error says so."
@@ -249,7 +248,9 @@ class AbortOn(BaseModel):
         description="Errors of the candidate, as a share of the requests that it had to answer, above which it is"
         " rejected and the release of before has all requests again; 0: at the first. Default: 0.05.",
         json_schema_extra=rules(
-            cel("self < 1.0", "errorRate must be less than 1, above which no candidate could ever be: 0.05 is one in 20")
+            cel(
+                "self < 1.0", "errorRate must be less than 1, above which no candidate could ever be: 0.05 is one in 20"
+            )
         ),
     )
     min_requests: int = Field(
@@ -259,8 +260,7 @@ class AbortOn(BaseModel):
 
 STEPS_RULES = rules(
     cel(
-        "self.map(step, step.weight).isSorted() &&"
-        " self.all(step, self.exists_one(other, other.weight == step.weight))",
+        "self.map(step, step.weight).isSorted() && self.all(step, self.exists_one(other, other.weight == step.weight))",
         "each step must have a larger weight than the one before: put steps in this order, and each weight once",
     )
 )

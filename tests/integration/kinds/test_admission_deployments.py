@@ -49,6 +49,7 @@ DEPLOYMENTS = [
     ("nothing at a time", put("engine.maxConcurrent", 0), "should be greater than or equal to 1"),
     ("no room", put("engine.maxLength", 15), "should be greater than or equal to 16"),
     ("no patience", put("engine.startDeadline", "59s"), "startDeadline must be at least 1m"),
+    ("endless patience", put("engine.startDeadline", "2d"), "startDeadline must be at least 1m, for vLLM"),
     ("an odd deadline", put("engine.startDeadline", "1h30m"), "must be a length of time such as 90s, 30m, 24h or 7d"),
     ("several GPUs", put("engine.resources.gpus", 2), "should be less than or equal to 1"),
     ("odd GPUs", put("engine.resources.gpuResource", "gpu"), "must be <domain>/<name>, such as nvidia.com/gpu"),
@@ -222,7 +223,7 @@ def test_a_whole_life_is_taken(kube: Kube) -> None:
     told.says(candidate=None, rejected=[rejected | {"generation": 1, "at": LATER}], routes=routes(6, "4"))
     # A newer one drops one that has requests already.
     told.says(candidate=release("d")).says(candidate=release("d", **WEIGHT))
-    gone = {name: None for name in WEIGHT}
+    gone = dict.fromkeys(WEIGHT)
     told.says(candidate=release("e", **gone), routes=routes(7, "4"))
     # The same release by another engine, while the old one goes; and back to it at once, when another is next.
     told.says(serving=release("e"), candidate=None)
@@ -237,7 +238,9 @@ def test_a_whole_life_is_taken(kube: Kube) -> None:
 def test_what_serves_goes_on_when_gates_are_others(kube: Kube) -> None:
     told = Told(kube).serves().asks(gates=[{"name": "better"}])
     told.says(observedGeneration=2, phase="Degraded")
-    told.says(candidate=release("a", engine="answers-e-89abcdef")).says(serving=release("a", engine="answers-e-89abcdef"))
+    told.says(candidate=release("a", engine="answers-e-89abcdef")).says(
+        serving=release("a", engine="answers-e-89abcdef")
+    )
     better = [{"gate": "better", "evaluation": "better-0", "key": builders.digest("e")}]
     told.says(candidate=release("b", gates=better)).says(serving=release("b", gates=better), candidate=None)
 
@@ -282,9 +285,7 @@ WITH_CANDIDATE = (
 
 
 @pytest.mark.parametrize(("name", "status", "words"), REFUSED, ids=[case[0] for case in REFUSED])
-def test_the_api_server_itself_keeps_what_is_served(
-    kube: Kube, name: str, status: builders.Object, words: str
-) -> None:
+def test_the_api_server_itself_keeps_what_is_served(kube: Kube, name: str, status: builders.Object, words: str) -> None:
     """NoUngatedTraffic, IncumbentStays: whoever writes a status, a faulty operator as well."""
     told = Told(kube).serves("a").says(routes=routes(5, "a"))
     if name.startswith(WITH_CANDIDATE):

@@ -7,15 +7,30 @@ from pydantic import ValidationError
 
 from stagecoach.api.common import duration
 from stagecoach.api.crds import KINDS, definition
-from stagecoach.api.modeldeployment import ModelDeployment
+from stagecoach.api.modeldeployment import Api, ModelDeployment
 from tests import builders
 from tests.integration.kinds.admission import Change
 from tests.integration.kinds.test_admission_deployments import DEPLOYMENTS, TAKEN, release
 
 # Refused by rules that the API server alone asks: about several fields, about bounds of times, about what is before.
 BY_RULES = {
-    *("nothing to serve", "two to serve", "odd labels", "a gate twice", "an odd rank", "no patience", "a limit of days"),
-    *("a limit of hours", "a limit of seconds", "an interval twice", "a long answer", "an answer of a day"),
+    *(
+        "nothing to serve",
+        "two to serve",
+        "odd labels",
+        "a gate twice",
+        "an odd rank",
+        "no patience",
+        "endless patience",
+    ),
+    *(
+        "a limit of days",
+        "a limit of hours",
+        "a limit of seconds",
+        "an interval twice",
+        "a long answer",
+        "an answer of a day",
+    ),
     *("a fallback to nothing", "a fallback to two", "an answer of another form", "an answer of two forms"),
     *("an answer with odd fields", "a label to OpenAI's clients", "another's answer to OpenAI's clients", "a circle"),
     *("weights that fall", "a weight twice", "all may fail"),
@@ -57,7 +72,7 @@ def test_defaults_are_those_that_the_definitions_write_out() -> None:
         assert {key: each["default"] for key, each in properties.items() if each.get("default") not in (None, {})} == {
             key: value for key, value in kept.items() if not isinstance(value, dict)
         }
-    assert (spec.replicas, spec.api, spec.rollout, spec.access) == (1, "Task", None, None)
+    assert (spec.replicas, spec.api, spec.rollout, spec.access) == (1, Api.TASK, None, None)
     assert (spec.model.latest and spec.model.latest.selector.match_labels) == {}
 
 
