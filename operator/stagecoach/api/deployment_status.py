@@ -43,7 +43,7 @@ class Served(Told):
     engine_image: str = Field(max_length=512, description="Image of that engine, frozen when the release was admitted.")
     loader_image: str = Field(max_length=512, description="Image of what brings it its models, frozen likewise.")
     gates: list[PassedGate] = Field(
-        [], max_length=8, description="Verdicts by which it was admitted.", json_schema_extra=keyed("gate")
+        min_length=1, max_length=8, description="Verdicts by which it was admitted.", json_schema_extra=keyed("gate")
     )
     since: Time = Field(description="Serving: since when it has all requests. Candidate: when it was admitted.")
 
@@ -61,7 +61,7 @@ class Candidate(Served):
     """A release that is about to be served."""
 
     step: Optional[int] = Field(None, description="Of rollout.canary.steps, from 0. Absent: it has no requests yet.")
-    weight: Optional[int] = Field(None, description="Of 100 requests so many go to it.")
+    weight: Optional[int] = Field(None, ge=1, le=100, description="Of 100 requests so many go to it.")
     step_since: Optional[Time] = Field(None, description="Since when it has this weight.")
     weight_until: Optional[Time] = Field(None, description="When gateways take the weight away if it is not renewed.")
     requests: int = Field(0, description="Requests that ended since this step began.")

@@ -173,6 +173,7 @@ def test_people(installed: Cluster, role: str, expected: set[str]) -> None:
     wanted["evaluations"] = expected - {"create", "patch", "update"}
     kept = {"delete", "deletecollection"} if role == "admin" else set()
     wanted["approvals"] = {"get", "list", "watch"} | kept
+    wanted["modeldeployments/scale"] = expected & {"get", "patch", "update"}
     eventually(lambda: verbs() == wanted, what=f"{wanted} in role {role}")
 
 

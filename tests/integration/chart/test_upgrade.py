@@ -32,7 +32,7 @@ ADOPTED_BEFORE = json.dumps(
     }
 )
 # Kinds that the previous chart does not know.
-NEWER = {"approvals", "evalgates", "evaluations"}
+NEWER = {"approvals", "evalgates", "evaluations", "modeldeployments"}
 READ = "from stagecoach.contract.jobs import read_job; print(read_job().inputs.digest)"
 
 
