@@ -17,6 +17,7 @@ CACHE_SHARE = 4
 # What prompts have in common is kept by whole blocks, and the default on CPUs is longer than most prompts. There every
 # token of a batch gets a copy of its adapter's weights for a moment: that bounds how many tokens there are.
 ON_CPUS = ("--enforce-eager", "--block-size", "32", "--max-num-batched-tokens", "2048")
+AT_ONCE = ("--max-num-seqs", str(serving.AT_ONCE))
 READY_SECONDS = "1200"
 UNITS = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
@@ -93,7 +94,7 @@ def container(engine: EngineWork, resources: Object, memory: int, places: list[O
         "image": engine.image,
         "imagePullPolicy": engine.pull_policy,
         "restartPolicy": "Always",
-        "command": ["sh", "-c", SCRIPT, serving.CONTAINER, *serving.ARGUMENTS, *on_cpus],
+        "command": ["sh", "-c", SCRIPT, serving.CONTAINER, *serving.arguments(serving.HOST), *AT_ONCE, *on_cpus],
         "env": [{"name": name, "value": value} for name, value in _environment(engine).items()],
         "resources": resources,
         "terminationMessagePolicy": "FallbackToLogsOnError",

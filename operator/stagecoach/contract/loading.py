@@ -18,10 +18,15 @@ from stagecoach.contract.releases import Precision
 ENVIRONMENT_VARIABLE = "STAGECOACH_SERVE"
 CONTAINER = "loader"
 PORT = 8001
-# A file of the Secret that engines and gateways of a deployment share, below mounts.KEYS.
-TOKEN_FILE = "loader-token"  # noqa: S105 - its name
+# A JSON list of ModelSource, in the environment of what lays tokenizers for a gateway.
+TOKENIZERS_VARIABLE = "STAGECOACH_TOKENIZERS"
+# Files of the Secret that engines and gateways of a deployment share, below mounts.KEYS: what is asked of the loader's
+# callers, and what the engine asks for.
+TOKEN_FILE, ENGINE_KEY_FILE = "loader-token", "engine-key"
 # PUT takes Wanted and answers Loaded; GET answers Loaded.
 PATH = "/models"
+# 200 when the pod may have requests, 503 with why not. For the kubelet: it needs no token.
+HEALTH_PATH = "/health"
 # A probe that is older says nothing about now.
 PROBE_SECONDS = 15.0
 MAX_ADAPTERS = 16
