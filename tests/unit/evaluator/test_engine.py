@@ -13,7 +13,8 @@ from stagecoach.contract.completions import NotNumbers
 from stagecoach.contract.reports import BadInput
 from stagecoach_evaluator import server as servers
 from stagecoach_evaluator.engine import Away, Client, Patience, Refused, side_by_side
-from stagecoach_evaluator.server import Server, lay
+from stagecoach_evaluator.laying import lay
+from stagecoach_evaluator.server import Server
 from stagecoach_trainer import places
 from stagecoach_trainer.failures import WorkFailed
 from tests.remedies import speaks
