@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from stagecoach.api.finetunerun import FineTuneRun
-from stagecoach.kinds.evalgate.gate_word import GateState, GateWord, gate_word, gate_words
+from stagecoach.kinds.evalgate.gate_word import gate_word, gate_words
+from stagecoach.policies.admission import GateState, GateWord
 from tests import builders
 from tests.remedies import speaks
 from tests.unit.kinds.gates import Hall, project_with_canary, reviewed_spec, succeeded
@@ -44,7 +45,7 @@ def test_passed_is_said_with_the_evaluation_its_key_and_its_release() -> None:
     hall = judged()
     [made] = hall.evaluations
     word = say(hall)
-    assert word.passed
+    assert word.passed(word.release)
     assert (word.gate, word.state, word.evaluation) == ("good", GateState.PASSED, made["metadata"]["name"])
     assert (word.key, word.release) == (made["spec"]["key"], made["spec"]["release"]["digest"])
 
@@ -60,7 +61,7 @@ def test_another_verdict_is_said_with_the_evaluations_words(verdict: str) -> Non
     }
     hall.put(hall.get("Evaluation", evaluation(hall)) | {"status": told})
     word = say(hall)
-    assert (word.state, word.passed) == (GateState(verdict), False)
+    assert (word.state, word.passed(word.release)) == (GateState(verdict), False)
     assert word.message == f"Evaluation {word.evaluation}: Create another run."
 
 
@@ -100,7 +101,7 @@ def test_a_verdict_of_before_never_counts_whatever_it_was(change: Callable[[Hall
     change(hall)
     ready(hall)
     word = say(hall)
-    assert (word.state, word.passed) == (GateState.WAITING, False)
+    assert (word.state, word.passed(word.release)) == (GateState.WAITING, False)
     assert word.evaluation != evaluation(hall)
     hall.look()
     assert say(hall).state is GateState.JUDGING
@@ -115,7 +116,7 @@ def test_a_verdict_that_comes_after_the_gate_has_changed_does_not_count() -> Non
     hall.decide(name)
     assert say(hall).state is GateState.JUDGING
     hall.change("EvalGate", "good", minScored=0.99)
-    assert say(hall).passed, "it says again what it said then"
+    assert say(hall).state is GateState.PASSED, "it says again what it said then"
 
 
 def with_other_rows(hall: Hall) -> builders.Object:
@@ -238,7 +239,7 @@ def test_runs_of_one_release_have_one_verdict() -> None:
     hall.look()
     hall.decide(evaluation(hall))
     assert say(hall, "first") == say(hall, "again")
-    assert say(hall, "again").passed
+    assert say(hall, "again").state is GateState.PASSED
 
 
 def test_many_runs_are_asked_about_at_once() -> None:
@@ -249,7 +250,7 @@ def test_many_runs_are_asked_about_at_once() -> None:
     found = [FineTuneRun.model_validate(run) for run in runs]
     words = gate_words(hall.cache, "team", "good", found, SETTINGS)
     assert words == [say(hall, run.metadata.name) for run in found]
-    assert [word.passed for word in words] == [False, False, True]
+    assert [word.passed(word.release) for word in words] == [False, False, True]
     assert [word.state for word in gate_words(hall.cache, "team", "none", found, SETTINGS)] == [GateState.MISSING] * 3
 
 

@@ -5,8 +5,6 @@ what the gate asks for now, whatever it comes to later.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 
 from pydantic import ValidationError
 
@@ -27,23 +25,9 @@ from stagecoach.kinds.evalgate.words import Word
 from stagecoach.kinds.evaluation.neighbours import awaits_review
 from stagecoach.kinds.plan import Key, Object
 from stagecoach.kinds.view import View
+from stagecoach.policies.admission import GateState, GateWord
 
 THEN = "its gates say what may be served then"
-
-
-class GateState(StrEnum):
-    """What a gate says of a run, in one word."""
-
-    PASSED = "Passed"
-    FAILED = "Failed"
-    INCONCLUSIVE = "Inconclusive"
-    ERROR = "Error"
-    AWAITING_REVIEW = "AwaitingReview"
-    JUDGING = "Judging"
-    WAITING = "Waiting"  # its Evaluation is still to come
-    UNJUDGED = "Unjudged"  # the run cannot be judged
-    BLOCKED = "Blocked"  # the gate judges nothing at the moment
-    MISSING = "Missing"  # there is no such gate
 
 
 VERDICTS = {
@@ -52,24 +36,6 @@ VERDICTS = {
     EvaluationVerdict.INCONCLUSIVE: GateState.INCONCLUSIVE,
     EvaluationVerdict.ERROR: GateState.ERROR,
 }
-
-
-@dataclass(frozen=True)
-class GateWord:
-    """What a gate says of a run, and by which Evaluation."""
-
-    gate: str
-    state: GateState
-    reason: str
-    message: str
-    evaluation: str = ""
-    key: str = ""
-    release: str = ""
-
-    @property
-    def passed(self) -> bool:
-        """Whether the release may be served, as far as this gate is asked."""
-        return self.state is GateState.PASSED
 
 
 def gate_word(view: View, namespace: str, gate_name: str, run: FineTuneRun, settings: Settings) -> GateWord:

@@ -29,7 +29,9 @@ def _loaders(scene: Scene) -> Iterator[Call]:
             wanted.setdefault(served.engine, []).append(admitted)
     for name, releases in wanted.items():
         engine = observed.engine(name)
-        answer = all(engines.answering(engine, each, scene.deployment.spec.replicas, scene.now).everywhere for each in releases)
+        answer = all(
+            engines.answering(engine, each, scene.deployment.spec.replicas, scene.now).everywhere for each in releases
+        )
         pause = AT_REST if answer else AWAITED
         for call in engines.questions(engine, releases, token):
             heard = observed.heard.get((call.pod_uid, "PUT", loading.PATH))
@@ -43,4 +45,4 @@ def _gateways(scene: Scene, told: Told | None) -> tuple[Call, ...]:
     token = derive(scene.settings.master_key, scene.deployment.metadata.uid, Purpose.ADMIN)
     counting = scene.deployment.status.candidate is not None
     gateways = [pod for pod in scene.observed.gateways.pods if pod.reachable]
-    return telling.calls(gateways, told, token, scene.observed, scene.now, counting=counting)
+    return telling.calls(gateways, told, token, scene.observed.heard, scene.now, counting=counting)

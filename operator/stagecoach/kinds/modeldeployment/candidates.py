@@ -21,7 +21,7 @@ from stagecoach.kinds.plan import Object, key_of
 from stagecoach.kinds.releases import Unjudged
 from stagecoach.kinds.view import View
 from stagecoach.policies.admission import GateWord, NotAdmitted, Run
-from stagecoach.policies.fitting import unlike, unservable
+from stagecoach.policies.fitting import servable_problem
 
 # So many are asked about at a time, for that is cheaper; and so many in all. Gates judge no more than the newest few.
 AT_ONCE, MOST = 8, 64
@@ -99,7 +99,9 @@ class _Search:
 
     def _passes(self, run: Run) -> bool:
         rejected = {each.release for each in in_force(self.deployment)}
-        return isinstance(run.made, str) and run.made not in rejected and all(word.passed(run.made) for word in run.words)
+        return (
+            isinstance(run.made, str) and run.made not in rejected and all(word.passed(run.made) for word in run.words)
+        )
 
     def _asked(self, raws: Iterable[Object]) -> list[Run]:
         """Return runs with what they made, and what every gate says of them."""
@@ -112,8 +114,11 @@ class _Search:
             for run, word in zip(judged, said, strict=True):
                 words[run.metadata.name].append(word)
         return [
-            _shallow(raw, NotAdmitted("RunUnknown", LATER) if run is None else made[run.metadata.name],
-                     words.get(raw["metadata"]["name"], ()))
+            _shallow(
+                raw,
+                NotAdmitted("RunUnknown", LATER) if run is None else made[run.metadata.name],
+                words.get(raw["metadata"]["name"], ()),
+            )
             for raw, run in read
         ]
 
@@ -132,9 +137,7 @@ class _Search:
             found = releases.admitted(run, self.project)
         except Unjudged as why:
             return NotAdmitted(why.reason, why.message)
-        serving = self.serving
-        unfit = unservable(self.deployment.spec, found) or (serving and unlike(self.deployment.spec, found, serving))
-        if unfit:
+        if unfit := servable_problem(self.deployment.spec, found, self.serving):
             return unfit
         self.made[run.metadata.name] = found
         return found.release

@@ -118,7 +118,9 @@ def _failed(said: _Said, name: str) -> Complaint | None:
     model = said.of(name)
     if model is not None and model.state is State.ANSWERS:
         return None
-    failed = [each for each in said.loaded.models if each.state is State.FAILED and (each is model or _is_base(said, each))]
+    failed = [
+        each for each in said.loaded.models if each.state is State.FAILED and (each is model or _is_base(said, each))
+    ]
     return Complaint(failed[0].reason or "LoadFailed", failed[0].message) if failed else None
 
 

@@ -45,7 +45,9 @@ def needs_somebody(told: Fact) -> bool:
 def _words(word: GateWord) -> str:
     said = word.message.rstrip(". ")
     if word.state in (GateState.JUDGING, GateState.WAITING, GateState.PASSED):
-        return f"What gate {word.gate} asks now is another verdict: {said}. Nothing to do: it is judged in the background."
+        return (
+            f"What gate {word.gate} asks now is another verdict: {said}. Nothing to do: it is judged in the background."
+        )
     if word.evaluation:
         return f"Gate {word.gate} says {word.state}: {said}. See Evaluation {word.evaluation}, and create another run."
     return f"Gate {word.gate} says {word.state}: {said}. See EvalGate {word.gate}."

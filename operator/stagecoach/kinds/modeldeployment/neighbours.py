@@ -10,9 +10,14 @@ def project_key(raw: Object) -> Key:
     return Key("TransformerProject", raw["metadata"]["namespace"], raw["spec"].get("project", ""))
 
 
+def deployments_of(raw: Object) -> Key:
+    """Return what the deployments of a project have in common: a run finds them by it, and not among all runs."""
+    return Key("DeploymentsOf", raw["metadata"]["namespace"], raw["spec"].get("project", ""))
+
+
 def references(raw: Object) -> tuple[Key, ...]:
     """Return the project, its deployments together, and the gates: what these say decides what may be served."""
-    return project_key(raw), asked.deployments_of(raw), *asked.gates_of(raw)
+    return project_key(raw), deployments_of(raw), *asked.gates_of(raw)
 
 
 def wakes(_key: Key, _view: View, before: Object | None, after: Object | None) -> tuple[Key, ...]:

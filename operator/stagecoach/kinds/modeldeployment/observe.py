@@ -47,10 +47,6 @@ class Observed:
         heard = {uid: answer for (uid, _, path), answer in self.heard.items() if path == loading.PATH}
         return engines.of_name(name, self.deployments, self.pods, heard)
 
-    def answer(self, pod_uid: str, method: str, path: str) -> Answer | None:
-        """Return what a pod last said, as a View does."""
-        return self.heard.get((pod_uid, method, path))
-
     @property
     def engines(self) -> dict[str, Object]:
         """The Deployments of engines, by their names."""
@@ -82,7 +78,9 @@ def observe(view: View, raw: Object, settings: Settings) -> Observed:
         deployment=deployment,
         project=project,
         blocked=blocked,
-        candidates=Candidates() if project is None or blocked else candidates(view, raw, deployment, project, serving, settings),
+        candidates=Candidates()
+        if project is None or blocked
+        else candidates(view, raw, deployment, project, serving, settings),
         admitted=admitted,
         deployments=_by_name(view.deployments(uid)),
         services=_by_name(view.services(uid)),
@@ -92,9 +90,7 @@ def observe(view: View, raw: Object, settings: Settings) -> Observed:
     )
 
 
-def _project(
-    view: View, raw: Object, deployment: ModelDeployment
-) -> tuple[TransformerProject | None, Blocked | None]:
+def _project(view: View, raw: Object, deployment: ModelDeployment) -> tuple[TransformerProject | None, Blocked | None]:
     try:
         project = view.read(project_key(raw), TransformerProject.model_validate)
     except ValidationError:

@@ -53,9 +53,7 @@ def _engines(scene: Scene) -> Iterator[Object]:
         yield from _if_needed(observed.services.get(served.engine), service)
         # Of a project that is gone nobody knows what its pods need: what runs goes on with what it was given.
         if observed.project is not None and scene.fits(served, admitted):
-            engine = serving_engine.engine(
-                deployment, admitted, images_of(served), observed.project, scene.settings
-            )
+            engine = serving_engine.engine(deployment, admitted, images_of(served), observed.project, scene.settings)
             if found := list(_if_needed(observed.deployments.get(served.engine), engine)):
                 yield serving_engine.engine_policy(deployment, scene.settings)  # nobody watches it
                 yield from found

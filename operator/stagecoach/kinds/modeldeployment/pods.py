@@ -96,7 +96,9 @@ def _of_container(raw: Object, container: Mapping[str, Any]) -> Complaint | None
     if reason in BAD_IMAGE_REASONS:
         return Complaint("BadImage", f"{_sentence(f'{reason}: {message}')} {IMAGE_BAD}")
     if reason in IMAGE_PULL_REASONS:
-        return Complaint("ImagePullFailed", f"{_sentence(f'The image cannot be pulled: {message or reason}')} {IMAGE_AWAY}")
+        return Complaint(
+            "ImagePullFailed", f"{_sentence(f'The image cannot be pulled: {message or reason}')} {IMAGE_AWAY}"
+        )
     ended = container.get("state", {}).get("terminated") or container.get("lastState", {}).get("terminated") or {}
     where = f"Container {container.get('name')} of pod {_name(raw)}"
     if ended.get("reason") == "OOMKilled":

@@ -21,7 +21,7 @@ from stagecoach.kinds.invalid import unreadable
 from stagecoach.kinds.modeldeployment import asking, parts, retiring, routes, status, switching, telling
 from stagecoach.kinds.modeldeployment.neighbours import references, wakes
 from stagecoach.kinds.modeldeployment.observe import Observed, observe
-from stagecoach.kinds.modeldeployment.rejections import with_those_in_force
+from stagecoach.kinds.modeldeployment.rejections import in_force
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.modeldeployment.switching import Course
 from stagecoach.kinds.modeldeployment.telling import Heard, Told
@@ -53,7 +53,7 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
         return Plan(status=status.missing(deployment, *lacking, now))
     scene = Scene(observed, _wish(observed), settings, now)
     told = _announced(scene)
-    heard = telling.heard(observed.gateways.pods, told, observed) if told else None
+    heard = telling.heard(observed.gateways.pods, told, observed.heard) if told else None
     course = switching.go_on(scene)
     said = words(scene, course, heard)
     return Plan(
@@ -89,8 +89,7 @@ def _wish(observed: Observed) -> Wanted | NotAdmitted:
     if blocked is not None:
         meanwhile = f"Run {serving.run} goes on serving." if serving else "Nothing is served until then."
         return NotAdmitted(blocked.reason, f"{blocked.message} {meanwhile}")
-    known = with_those_in_force(deployment)
-    return admission.decide(deployment.spec, known, deployment.metadata.generation, observed.candidates.runs)
+    return admission.decide(deployment.spec, serving, in_force(deployment), observed.candidates.runs)
 
 
 def _announced(scene: Scene) -> Told | None:

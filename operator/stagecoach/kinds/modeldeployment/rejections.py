@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from stagecoach.api.deployment_status import MAX_REJECTED, ModelDeploymentStatus, Rejected, Served
+from stagecoach.api.deployment_status import MAX_REJECTED, Rejected, Served
 from stagecoach.api.modeldeployment import ModelDeployment
 from stagecoach.contract.digests import digest_of_document
 from stagecoach.contract.times import timestamp
@@ -34,10 +34,3 @@ def rejected(deployment: ModelDeployment, served: Served, reason: str, message: 
     )
     others = [each for each in deployment.status.rejected if each.release != served.release]
     return [entry, *others][:MAX_REJECTED]
-
-
-def with_those_in_force(deployment: ModelDeployment) -> ModelDeploymentStatus:
-    """Return the status with those alone, as of the spec's generation."""
-    generation = deployment.metadata.generation
-    known = [each.model_copy(update={"generation": generation}) for each in in_force(deployment)]
-    return deployment.status.model_copy(update={"rejected": known})

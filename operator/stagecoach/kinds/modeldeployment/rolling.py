@@ -7,7 +7,7 @@ from stagecoach.contract.times import moment, timestamp
 from stagecoach.kinds.modeldeployment import counts, telling
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.policies import rollout
-from stagecoach.policies.fitting import shape
+from stagecoach.policies.fitting import beside
 from stagecoach.policies.rollout import Decision, Progress
 
 
@@ -24,7 +24,8 @@ def counted(scene: Scene, candidate: Candidate) -> Candidate:
 
 def decided(scene: Scene, candidate: Candidate) -> Decision:
     """Return what comes next for a candidate that answers."""
-    return rollout.decide(scene.deployment.spec.rollout if _by_steps(scene, candidate) else None, _progress(candidate), scene.now)
+    steps = scene.deployment.spec.rollout if _by_steps(scene, candidate) else None
+    return rollout.decide(steps, _progress(candidate), scene.now)
 
 
 def stepped(candidate: Candidate, step: int, weight: int, now: datetime) -> Candidate:
@@ -49,10 +50,11 @@ def renewed(candidate: Candidate, now: datetime) -> Candidate:
 
 
 def _progress(candidate: Candidate) -> Progress | None:
-    if candidate.step is None or candidate.step_since is None or candidate.weight_until is None:
+    if candidate.step is None or candidate.weight is None or not (candidate.step_since and candidate.weight_until):
         return None
     return Progress(
         step=candidate.step,
+        weight=candidate.weight,
         since=moment(candidate.step_since),
         until=moment(candidate.weight_until),
         requests=candidate.requests,
@@ -61,6 +63,6 @@ def _progress(candidate: Candidate) -> Progress | None:
 
 
 def _by_steps(scene: Scene, candidate: Candidate) -> bool:
-    """Whether requests can be parted: between two releases of one task, with the same labels."""
+    """Whether requests can be parted between what is served and a candidate."""
     serving, new = scene.document(scene.deployment.status.serving), scene.document(candidate)
-    return serving is not None and new is not None and shape(serving) == shape(new)
+    return serving is not None and new is not None and beside(new, serving)

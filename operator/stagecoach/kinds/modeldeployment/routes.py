@@ -4,6 +4,7 @@ It is told only when its digest stands in the status, with a revision that is ab
 """
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 
 from stagecoach.api.common import duration
 from stagecoach.api.deployment_status import Candidate, RoutesStatus, Served
@@ -12,7 +13,7 @@ from stagecoach.contract import gateway_routes
 from stagecoach.contract.admitted import Admitted
 from stagecoach.contract.digests import Digest, hex_of
 from stagecoach.contract.gateway_routes import Acknowledgement, Routes, Target
-from stagecoach.contract.times import moment
+from stagecoach.contract.times import moment, timestamp
 from stagecoach.policies.fitting import beside, servable_problem
 
 
@@ -49,7 +50,7 @@ def identity(routes: Routes) -> Digest:
     return routes.model_copy(update={"revision": 1}).digest
 
 
-def intended(routes: Routes | None, before: RoutesStatus | None, known: int = 0) -> RoutesStatus | None:
+def intended(routes: Routes | None, before: RoutesStatus | None, now: datetime, known: int = 0) -> RoutesStatus | None:
     """Return what the status has to say before routes are told: the same, or a revision above all that came before.
 
     `known` is the highest revision that a gateway has with something else in it, such as after a status was put back.
@@ -58,10 +59,11 @@ def intended(routes: Routes | None, before: RoutesStatus | None, known: int = 0)
         return before
     digest = identity(routes)
     if before is None:
-        return RoutesStatus(revision=known + 1, digest=digest)
+        return RoutesStatus(revision=known + 1, digest=digest, since=timestamp(now))
     if before.digest == digest and known < before.revision:
         return before
-    return before.model_copy(update={"revision": max(before.revision, known) + 1, "digest": digest, "acknowledged": 0})
+    update = {"revision": max(before.revision, known) + 1, "digest": digest, "since": timestamp(now), "acknowledged": 0}
+    return before.model_copy(update=update)
 
 
 def announced(routes: Routes | None, observed: RoutesStatus | None) -> Routes | None:

@@ -113,6 +113,7 @@ def _admitted(scene: Scene, wish: Wanted) -> Candidate:
     return Candidate(
         release=wish.release,
         short=short(wish.release),
+        artifact=made.described.release.artifact,
         run=wish.run,
         run_created=wish.run_created,
         admitted=admitted_config_map(scene.deployment, made)["metadata"]["name"],
@@ -205,7 +206,9 @@ def _overdue(scene: Scene, candidate: Candidate) -> bool:
 
 def _late(scene: Scene, waits: Complaint) -> Complaint:
     deadline = scene.deployment.spec.engine.start_deadline
-    message = f"It did not answer in {deadline}: {waits.message} Raise spec.engine.startDeadline, if that was too short."
+    message = (
+        f"It did not answer in {deadline}: {waits.message} Raise spec.engine.startDeadline, if that was too short."
+    )
     return Complaint(NOT_READY, message)
 
 
@@ -223,7 +226,7 @@ def _in(scene: Scene, course: Course, candidate: Candidate) -> Course:
     since = before.since if before is not None and moved else timestamp(scene.now)
     given = {name: getattr(candidate, name) for name in Served.model_fields}
     serving = Served(**given | {"since": since})
-    entry = HistoryEntry(release=serving.release, run=serving.run, since=since)
+    entry = HistoryEntry(release=serving.release, artifact=serving.artifact, run=serving.run, since=since)
     history = course.history if moved else [entry, *course.history][:MAX_HISTORY]
     words = f"Run {serving.run} (release {serving.short}) has all requests, on engine {serving.engine}."
     return replace(course, serving=serving, candidate=None, history=history).told("Serving", words)

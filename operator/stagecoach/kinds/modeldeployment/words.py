@@ -5,6 +5,7 @@ from functools import cached_property
 
 from stagecoach.api.deployment_status import DeploymentPhase, Served
 from stagecoach.build.gateway import endpoint
+from stagecoach.contract.times import moment
 from stagecoach.kinds.conditions import Fact
 from stagecoach.kinds.modeldeployment import gated, rejections
 from stagecoach.kinds.modeldeployment.engines import Answering
@@ -12,7 +13,6 @@ from stagecoach.kinds.modeldeployment.pods import Complaint
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.modeldeployment.switching import Course
 from stagecoach.kinds.modeldeployment.telling import PATIENCE, Heard
-from stagecoach.contract.times import moment
 from stagecoach.policies.admission import NotAdmitted, Wanted
 
 # What comes by itself, or with an object that somebody may be about to create. All else needs a person.
@@ -53,9 +53,13 @@ class _Telling:
         gate = gated.fact(self.scene, serving)
         missing = self._missing(serving)
         trouble = self._trouble(serving)
-        ready = Fact("Ready", True, "Serving", self._serves(serving)) if missing is None else self._said("Ready", missing)
+        ready = (
+            Fact("Ready", True, "Serving", self._serves(serving)) if missing is None else self._said("Ready", missing)
+        )
         facts = (ready, gate, self._loaded(serving), self._admitted(), *self._kstatus(missing, trouble))
-        return Words(self._phase(missing, degraded=bool(trouble) or gated.needs_somebody(gate)), facts, self._rests(missing))
+        return Words(
+            self._phase(missing, degraded=bool(trouble) or gated.needs_somebody(gate)), facts, self._rests(missing)
+        )
 
     def _pending(self) -> Words:
         candidate, waits = self.course.candidate, self.course.waits
@@ -106,13 +110,17 @@ class _Telling:
     def _loaded(self, serving: Served) -> Fact:
         answering = self._answering
         if answering.everywhere:
-            return Fact("Loaded", True, "Answers", f"All {answering.pods} ready pods of engine {serving.engine} answer.")
+            return Fact(
+                "Loaded", True, "Answers", f"All {answering.pods} ready pods of engine {serving.engine} answer."
+            )
         waits = self._unknown(serving) if self.scene.document(serving) is None else answering.waits
         if self.scene.deployment.spec.replicas == 0:
             waits = SCALED
         if answering.pods == 0:
             return self._said("Loaded", waits)
-        return Fact("Loaded", True, "SomeAnswer", f"{answering.pods} pods of engine {serving.engine} answer. {waits.message}")
+        return Fact(
+            "Loaded", True, "SomeAnswer", f"{answering.pods} pods of engine {serving.engine} answer. {waits.message}"
+        )
 
     def _admitted(self) -> Fact:
         wish = self.scene.wish
