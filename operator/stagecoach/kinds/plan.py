@@ -60,7 +60,9 @@ class Plan:
     status: Object | None = None
     events: tuple[Event, ...] = ()  # emitted only when the status was written
     delete: tuple[Object, ...] = ()  # observed objects; deleted with their uid and resourceVersion as preconditions
-    create: tuple[Object, ...] = ()  # POSTed under deterministic names; a name that exists is success
+    # POSTed under deterministic names; a name that exists is success. A Secret's name has to say what is in it: it is
+    # never read.
+    create: tuple[Object, ...] = ()
     # Server-side applied, as a whole. Of what is watched (Deployments, Services, ConfigMaps) only what is not as it
     # should be, with the observed uid and resourceVersion in its metadata if it is there: a stale writer is refused.
     # All else always: it is applied when it is another than before, and now and then.

@@ -27,7 +27,7 @@ from stagecoach.runtime.intake import Intake
 from stagecoach.runtime.merge import merge_patch
 from stagecoach.runtime.problems import Problem, overlay
 from stagecoach.runtime.recorder import Recorder
-from stagecoach.runtime.resources import CLAIMS, WATCHED, Resource, Resources
+from stagecoach.runtime.resources import CLAIMS, SECRETS, WATCHED, Resource, Resources
 
 logger = logging.getLogger(__name__)
 
@@ -149,6 +149,8 @@ class Executor:
         try:
             made = await self._client.create(resource, namespace, child)
         except AlreadyExists:
+            if resource == SECRETS:
+                return  # there is no right to read it: its name says what is in it
             made = await self._existing(owner, resource, child)
         if resource in WATCHED:
             self._intake.child(resource, made)

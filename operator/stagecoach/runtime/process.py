@@ -205,6 +205,7 @@ class Operator:
         # Without the lease the workers wait for it, and not for the queue.
         if not (self._leadership.valid() and await self._tasks.wait("worker", WORKERS_STOP)):
             await self._tasks.cancel("worker")
+        await self._tasks.cancel("calls")
         await self._tasks.cancel("events")
         await self._recorder.stop(EVENTS_STOP)
         await self._tasks.cancel("elector")

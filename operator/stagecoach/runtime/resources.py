@@ -38,6 +38,7 @@ SERVICES = Resource("v1", "Service", "services")
 DEPLOYMENTS = Resource("apps/v1", "Deployment", "deployments")
 CONFIG_MAPS = Resource("v1", "ConfigMap", "configmaps")
 SECRETS = Resource("v1", "Secret", "secrets")
+BUDGETS = Resource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 CLAIMS = Resource("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 EVENTS = Resource("v1", "Event", "events")
 LEASES = Resource("coordination.k8s.io/v1", "Lease", "leases")
@@ -47,11 +48,11 @@ WATCHED = (JOBS, PODS, SERVICES, DEPLOYMENTS, CONFIG_MAPS)
 _BUILT_IN = (
     *WATCHED,
     SECRETS,
+    BUDGETS,
     CLAIMS,
     EVENTS,
     LEASES,
     Resource("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"),
-    Resource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
 )
 
 

@@ -1,6 +1,7 @@
 """Server-side apply on a real API server: of every kind that is applied, by whoever is late, on what is whose."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +23,6 @@ SELECTOR: Object = {"matchLabels": {"a": "b"}}
 POD: Object = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "x", "env": []}]}}
 SPECS: dict[str, tuple[str, Object, Object]] = {
     "ConfigMap": ("v1", {"data": {"x": "1", "y": "1"}}, {"data": {"x": "2"}}),
-    "Secret": ("v1", {"data": {"x": "MQ==", "y": "MQ=="}}, {"data": {"x": "Mg=="}}),
     "Service": (
         "v1",
         {"spec": {"selector": {"a": "b", "c": "d"}, "ports": [{"port": 80, "targetPort": 8080}]}},
@@ -140,18 +140,24 @@ async def test_what_others_set_besides_stays(writer: Writer, kube: Kube) -> None
     assert kube.get("ConfigMap", "x")["metadata"]["annotations"] == {APPLIED: "1", "team": "theirs"}
 
 
-async def test_no_secret_has_to_be_read(kube: Kube, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    """The rights to create and to patch are enough, and what is looked at does not show what is in it."""
-    token = account(kube, right("", "secrets", "create patch"))
+@pytest.mark.parametrize("kind", ["NetworkPolicy", "Deployment"])
+async def test_nothing_has_to_be_read(kube: Kube, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str) -> None:
+    """The rights to create and to patch are enough."""
+    token = account(kube, right("apps networking.k8s.io", "deployments networkpolicies", "create patch"))
     monkeypatch.setenv("KUBECONFIG", str(with_token(kube, token, tmp_path)))
     connection = await Connection.load()
     weak = Writer(Client(connection), kube.namespace)
     for number in (0, 1):
-        await weak.apply(weak.wanted("Secret", number))
-    assert kube.get("Secret", "x")["data"] == {"x": "Mg=="}
-    touched = await weak.client.touch(SECRETS, kube.namespace, "x")
-    assert touched["kind"] == "PartialObjectMetadata"
-    assert "data" not in touched
-    assert version(touched) == version(kube.get("Secret", "x"))
+        await weak.apply(weak.wanted(kind, number))
+    assert kube.get(kind, "x")["metadata"]["annotations"][APPLIED] == "1"
     await weak.client.close()
     await connection.close()
+
+
+async def test_what_is_touched_does_not_show_what_is_in_it(writer: Writer, kube: Kube) -> None:
+    kube.create({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x"}, "data": {"y": "MQ=="}})
+    before = kube.get("Secret", "x")
+    touched = await writer.client.touch(SECRETS, kube.namespace, "x")
+    assert (touched["kind"], version(touched)) == ("PartialObjectMetadata", version(before))
+    assert "data" not in touched
+    assert kube.get("Secret", "x") == before

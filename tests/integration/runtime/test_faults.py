@@ -145,7 +145,7 @@ def account(kube: Kube, *rules: Object) -> str:
 
 
 def right(group: str, resources: str, verbs: str) -> Object:
-    return {"apiGroups": [group], "resources": resources.split(), "verbs": verbs.split()}
+    return {"apiGroups": group.split(" "), "resources": resources.split(), "verbs": verbs.split()}
 
 
 NEEDED = (

@@ -63,6 +63,11 @@ def serving_pod(kube: Kube, kubelet: FakeKubelet, name: str, address: str = "127
     return pod_name
 
 
+def versions(kube: Kube) -> list[str]:
+    kinds = ("ConfigMap", "NetworkPolicy")  # a Deployment's controller may still be at work
+    return [each["metadata"]["resourceVersion"] for kind in kinds if (each := kube.find(kind, "one-x"))]
+
+
 def told(kube: Kube, name: str, field: str) -> object:
     return kube.get("Toy", name).get("status", {}).get(field)
 
@@ -72,11 +77,11 @@ def test_what_is_applied_is_watched_and_mended(kube: Kube) -> None:
     kube.create(toy("one", serve="a", port=1))
     wait_phase(kube, "one", "Serving")
     assert told(kube, "one", "words") == {"ConfigMap": "a", "Deployment": "a"}
-    assert kube.get("Secret", "one-x")["data"].keys() == {"a"}
+    assert kube.get("Secret", "one-x-a")["data"].keys() == {"a"}
     kube.patch("Toy", "one", {"spec": {"serve": "b"}})
     eventually(lambda: told(kube, "one", "words") == {"ConfigMap": "b", "Deployment": "b"})
     assert kube.get("ConfigMap", "one-x")["data"].keys() == {"b"}, "what is not wanted any more is gone"
-    eventually(lambda: kube.get("Secret", "one-x")["data"].keys() == {"b"})
+    eventually(lambda: kube.get("NetworkPolicy", "one-x")["spec"]["podSelector"]["matchLabels"]["word"] == "b")
     for kind in ("ConfigMap", "Deployment"):
         first = kube.get(kind, "one-x")["metadata"]["uid"]
         kube.delete(kind, "one-x")
@@ -92,15 +97,16 @@ def test_what_is_applied_is_watched_and_mended(kube: Kube) -> None:
 
 @pytest.mark.usefixtures("toys")
 def test_a_name_that_somebody_else_has_taken_is_said_and_their_object_left_alone(kube: Kube) -> None:
-    kube.create({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "two-x"}, "data": {"theirs": "eA=="}})
+    policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "two-x"}}
+    kube.create(policy | {"spec": {"podSelector": {"matchLabels": {"whose": "theirs"}}}})
+    before = kube.get("NetworkPolicy", "two-x")
     kube.create(toy("two", serve="a", port=1))
     eventually(lambda: ready(kube, "two").get("reason") == "NameTaken")
-    assert "Secret" in ready(kube, "two")["message"]
-    assert kube.get("Secret", "two-x")["data"] == {"theirs": "eA=="}
-    assert kube.get("ConfigMap", "two-x")
-    kube.delete("Secret", "two-x")
+    assert f"NetworkPolicy {kube.namespace}/two-x exists" in ready(kube, "two")["message"]
+    assert kube.get("NetworkPolicy", "two-x") == before
+    kube.delete("NetworkPolicy", "two-x")
     eventually(lambda: ready(kube, "two").get("reason") == "Fine", 30)
-    assert kube.get("Secret", "two-x")["data"].keys() == {"a"}
+    assert kube.get("NetworkPolicy", "two-x")["metadata"]["annotations"]
 
 
 def test_pods_are_asked_and_what_they_say_is_seen(

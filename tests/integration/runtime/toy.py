@@ -26,6 +26,7 @@ from stagecoach.runtime import main, options
 _CONFIG_MAP = {"apiVersion": "v1", "kind": "ConfigMap"}
 _DEPLOYMENT = {"apiVersion": "apps/v1", "kind": "Deployment"}
 _SECRET = {"apiVersion": "v1", "kind": "Secret"}
+_POLICY = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"}
 _ANYTHING = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 CRD: dict[str, Any] = {
     "apiVersion": "apiextensions.k8s.io/v1",
@@ -97,7 +98,7 @@ def _with_job(view: View, obj: Object, new: Object) -> Plan:
 
 
 def _serving(view: View, obj: Object, new: Object) -> Plan:
-    """Bring a ConfigMap, a Deployment and a Secret to the word, and ask the Deployment's pods."""
+    """Bring a ConfigMap, a Deployment, a policy and a Secret to the word, and ask the Deployment's pods."""
     uid, word = obj["metadata"]["uid"], obj["spec"]["serve"]
     seen = {each["kind"]: each for each in (*view.config_maps(uid), *view.deployments(uid))}
     told = {kind: each["metadata"].get("annotations", {}).get(APPLIED) for kind, each in seen.items()}
@@ -109,7 +110,8 @@ def _serving(view: View, obj: Object, new: Object) -> Plan:
     new["ready"] = seen.get("Deployment", {}).get("status", {}).get("readyReplicas", 0)
     new["answers"] = [f"{each.status} {each.body.decode()} to {each.asked.decode()}" for each in answers if each]
     phase = "Applying" if apply else "Serving"
-    plan = Plan(status=new | {"phase": phase}, apply=(*apply, _applied(obj, _SECRET)), ask=calls)
+    create = (_applied(obj, _SECRET),) if apply else ()
+    plan = Plan(status=new | {"phase": phase}, create=create, apply=(*apply, _applied(obj, _POLICY)), ask=calls)
     return plan.within(0.5) if calls else plan
 
 
@@ -136,6 +138,10 @@ def _applied(obj: Object, sort: Object) -> Object:
             "spec": {"containers": [{"name": "engine", "image": "registry.example/nothing"}]},
         }
         return sort | {"metadata": metadata, "spec": {"selector": {"matchLabels": labels}, "template": template}}
+    if sort is _POLICY:
+        return sort | {"metadata": metadata, "spec": {"podSelector": {"matchLabels": labels | {"word": word}}}}
+    if sort is _SECRET:
+        metadata["name"] += f"-{word}"
     return sort | {"metadata": metadata, "data": {word: base64.b64encode(word.encode()).decode()}}
 
 

@@ -10,7 +10,7 @@ from stagecoach.runtime.applying import Applier
 from stagecoach.runtime.cache import Cache
 from stagecoach.runtime.errors import Conflict, NameTaken
 from stagecoach.runtime.intake import Intake
-from stagecoach.runtime.resources import CONFIG_MAPS, SECRETS, Resource
+from stagecoach.runtime.resources import BUDGETS, CONFIG_MAPS, Resource
 from tests.unit.runtime.fakes import NAMESPACE, Clock, FakeServer, Woken, controller, toy
 
 OWNER = toy("a")
@@ -51,14 +51,14 @@ def world() -> World:
     return World()
 
 
-@pytest.mark.parametrize("resource", [CONFIG_MAPS, SECRETS])
+@pytest.mark.parametrize("resource", [CONFIG_MAPS, BUDGETS])
 async def test_what_is_not_there_is_made_by_the_apply_itself(world: World, resource: Resource) -> None:
     await world.apply(resource)
     assert [verb for verb, _, _ in world.server.calls] == ["apply"]
     assert world.value(resource) == "ours"
 
 
-@pytest.mark.parametrize("resource", [CONFIG_MAPS, SECRETS])
+@pytest.mark.parametrize("resource", [CONFIG_MAPS, BUDGETS])
 @pytest.mark.parametrize("owner", ["uid-of-another", ""])
 async def test_what_is_somebody_elses_is_left_alone(world: World, resource: Resource, owner: str) -> None:
     before = world.there(resource, owner)
@@ -67,7 +67,7 @@ async def test_what_is_somebody_elses_is_left_alone(world: World, resource: Reso
     assert world.server.objects[resource.kind, "a-x"] == before
 
 
-@pytest.mark.parametrize("resource", [CONFIG_MAPS, SECRETS])
+@pytest.mark.parametrize("resource", [CONFIG_MAPS, BUDGETS])
 async def test_what_is_ours_and_was_not_known_is_applied_as_it_was_found(world: World, resource: Resource) -> None:
     world.there(resource, "uid-a")
     await world.apply(resource)
@@ -99,28 +99,23 @@ async def test_what_is_watched_is_applied_whenever_a_plan_says_so_and_is_remembe
 
 
 async def test_what_is_not_watched_is_applied_when_it_changes_and_now_and_then(world: World) -> None:
-    await world.apply(SECRETS)
+    await world.apply(BUDGETS)
     world.clock.now += 599
-    await world.apply(SECRETS)
+    await world.apply(BUDGETS)
     assert world.server.made("apply") == ["a-x"]
-    await world.apply(SECRETS, value="new")
-    assert world.value(SECRETS) == "new"
-    world.server.objects["Secret", "a-x"]["data"] = {"value": "changed by somebody"}
+    await world.apply(BUDGETS, value="new")
+    assert world.value(BUDGETS) == "new"
+    world.server.objects["PodDisruptionBudget", "a-x"]["data"] = {"value": "changed by somebody"}
     world.clock.now += 600
-    await world.apply(SECRETS, value="new")
-    assert world.value(SECRETS) == "new"
+    await world.apply(BUDGETS, value="new")
+    assert world.value(BUDGETS) == "new"
 
 
 async def test_what_was_refused_is_not_taken_for_done(world: World) -> None:
-    world.there(SECRETS, "")
+    world.there(BUDGETS, "")
     for _ in range(2):
         with pytest.raises(NameTaken):
-            await world.apply(SECRETS)
-    del world.server.objects["Secret", "a-x"]
-    await world.apply(SECRETS)
-    assert world.value(SECRETS) == "ours"
-
-
-async def test_no_secret_is_kept_in_memory(world: World) -> None:
-    await world.apply(SECRETS, value="do-not-keep-this")
-    assert "do-not-keep-this" not in repr(vars(world.applier)) + repr(vars(world.cache))
+            await world.apply(BUDGETS)
+    del world.server.objects["PodDisruptionBudget", "a-x"]
+    await world.apply(BUDGETS)
+    assert world.value(BUDGETS) == "ours"

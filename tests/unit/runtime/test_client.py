@@ -105,9 +105,7 @@ async def test_an_apply_is_ours_and_has_its_way(api: Api, client: Client) -> Non
     assert api.bodies == [wanted]
 
 
-async def test_what_is_looked_at_without_being_read_is_not_changed_and_shows_its_metadata_only(
-    api: Api, client: Client
-) -> None:
+async def test_what_is_touched_is_not_changed_and_shows_its_metadata_only(api: Api, client: Client) -> None:
     await client.touch(SECRETS, "ns", "a")
     [request] = api.requests
     assert (request.method, request.path, dict(request.query)) == (

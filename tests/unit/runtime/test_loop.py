@@ -327,6 +327,16 @@ async def test_a_name_that_is_taken_by_somebody_else_is_said(owner: str) -> None
     assert world.stored["status"]["phase"] == "A"
 
 
+async def test_a_secret_that_is_there_is_not_read() -> None:
+    secret = job("a-keys-0123") | {"apiVersion": "v1", "kind": "Secret"}
+    world = World(lambda _: Plan(status={"phase": "A"}, create=(secret,)))
+    world.server.add(secret)
+    world.see(toy("a"))
+    await world.settle()
+    assert world.stored["status"] == {"phase": "A"}
+    assert world.server.made("get") == []
+
+
 async def test_an_object_of_our_own_is_made_and_is_nobodys_child() -> None:
     world = World(lambda obj: Plan(create=(toy("b"),)) if obj["metadata"]["name"] == "a" else Plan())
     world.see(toy("a"))

@@ -49,14 +49,13 @@ def counted(
     which the candidate has its weight: what is counted by others is left for later. Before it has one, and of a gateway
     that is older than the step and was not seen before, what was counted is only remembered.
     """
-    seen = {each.gateway: each for each in candidate.seen if each.gateway in pods}
+    seen = {each.gateway: each for each in candidate.seen}
     requests, errors = candidate.requests, candidate.errors
     for uid, answer in sorted(answers.items()):
-        known = seen.get(uid)
-        if uid not in pods or (known is None and len(seen) == MAX_GATEWAYS):
+        if uid not in pods or not (uid in seen or _has_room(seen, pods)):
             continue
         now = _seen(uid, answer, candidate.release)
-        before = known or _first(now, answer, candidate)
+        before = seen.get(uid) or _first(now, answer, candidate)
         if candidate.weight is not None and before is not now:
             if answer.revision != revision:
                 continue
@@ -66,6 +65,13 @@ def counted(
         seen[uid] = _later(before, now)
     update = {"requests": requests, "errors": errors, "seen": [seen[uid] for uid in sorted(seen)]}
     return candidate.model_copy(update=update)
+
+
+def _has_room(seen: dict[str, Seen], pods: Collection[str]) -> bool:
+    """Make room for one more: a gateway that is gone is remembered no longer than that takes, but as long."""
+    if len(seen) == MAX_GATEWAYS and (gone := min(seen.keys() - set(pods), default=None)):
+        del seen[gone]
+    return len(seen) < MAX_GATEWAYS
 
 
 def _seen(uid: str, answer: GatewayCounts, release: str) -> Seen:

@@ -1,0 +1,264 @@
+"""What gateways are told, and when."""
+
+import asyncio
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stagecoach.api.deployment_status import ModelDeploymentStatus, RoutesStatus
+from stagecoach.contract.admitted import Admitted
+from stagecoach.contract.gateway_routes import MAX_BYTES, Acknowledgement, Routes, sign
+from stagecoach.contract.inputs import Family
+from stagecoach.kinds.modeldeployment.routes import announced, contradicts, identity, intended, model_name, wanted
+from stagecoach.policies import keys
+from stagecoach.policies.fitting import servable_problem
+from stagecoach_gateway.current import Current, Loaded, Refused
+from tests import builders
+from tests.builders import Object
+from tests.unit.gateway import releases
+from tests.unit.kinds.gateways import LABELS, NOW, UID, admitted, deployment, in_step, served
+
+A, B = admitted("a"), admitted("b")
+DOCUMENTS = {f"answers-{document.run}": document for document in (A, B)}
+SERVING: Object = {"serving": served(A)}
+BOTH: Object = SERVING | {"candidate": in_step(B, 20)}
+KEY = keys.derive(b"k" * 32, UID, keys.Purpose.ROUTES).encode()
+
+
+def url(engine: str) -> str:
+    return f"http://{engine}.team.svc:8000"
+
+
+def told(status: Object, documents: dict[str, Admitted] = DOCUMENTS, **spec: Any) -> Routes:
+    found = wanted(deployment(status, **spec), documents, url)
+    assert found is not None
+    return found
+
+
+def test_before_anything_is_admitted_gateways_are_told_so() -> None:
+    routes = told({})
+    assert routes == Routes(deployment=UID, name="answers", revision=1, api="Task", stable=None, keys=False, timeout=30)
+    assert told({"candidate": in_step(B)}) == routes, "nothing takes a part beside nothing"
+
+
+def test_what_is_served_and_what_is_about_to_be() -> None:
+    routes = told(BOTH)
+    assert routes.stable is not None
+    assert routes.candidate is not None
+    assert (routes.stable.described, routes.stable.labels, routes.stable.model) == (A.described, LABELS, "a" * 64)
+    assert routes.stable.engines == ("http://answers-e-00000001.team.svc:8000",)
+    assert (routes.candidate.target.release, routes.candidate.weight) == (B.release, 20)
+    assert routes.candidate.until == datetime.fromisoformat("2026-01-02T12:05:00Z")
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        SERVING,
+        SERVING | {"candidate": served(B)},  # it does not answer yet
+        SERVING | {"candidate": in_step(admitted("c"))},  # nobody knows what was admitted
+        SERVING | {"candidate": in_step(A, engine="answers-e-00000002")},  # the same, on another engine
+        SERVING | {"candidate": in_step(admitted("d"))},  # of other labels
+    ],
+)
+def test_when_all_requests_stay_with_what_is_served(status: Object) -> None:
+    other = {"answers-d": admitted("d", labels=("yes", "no"))}
+    assert told(status, DOCUMENTS | other) == told(SERVING)
+
+
+def test_what_is_served_and_not_known_leaves_gateways_as_they_are() -> None:
+    assert wanted(deployment(BOTH), {"answers-b": B}, url) is None
+    tags = admitted("a", task="TokenClassification", labels=None, architecture=Family.ENCODER)
+    assert wanted(deployment(SERVING), {"answers-a": tags}, url) is None
+    assert wanted(deployment(SERVING, api="OpenAI"), {"answers-a": tags}, url) is not None
+
+
+@pytest.mark.parametrize(
+    ("document", "name"), [(A, "a" * 64), (admitted("c", "Model"), "c" * 64), (admitted("c", None), "5" * 64)]
+)
+def test_what_engines_call_it(document: Admitted, name: str) -> None:
+    assert model_name(document) == name
+
+
+@pytest.mark.parametrize(
+    ("spec", "changes"),
+    [
+        ({"api": "OpenAI"}, {"api": "OpenAI"}),
+        ({"access": {"apiKeys": {"name": "clients"}}}, {"keys": True}),
+        ({"contract": {"timeout": "90s"}}, {"timeout": 90.0}),
+        ({"contract": {"timeout": "1h"}}, {"timeout": 3600.0}),
+        (
+            {"contract": {"rateLimits": [{"requests": 600, "interval": "1m"}, {"requests": 9000, "interval": "1d"}]}},
+            {"rateLimits": [{"requests": 600, "seconds": 60}, {"requests": 9000, "seconds": 86_400}]},
+        ),
+        ({"contract": {"fallback": {"static": {"label": "other"}}}}, {"fallback": {"static": {"label": "other"}}}),
+        (
+            {"contract": {"fallback": {"deployment": "simple"}}},
+            {"fallback": {"gateway": "http://simple.team.svc:80"}},
+        ),
+        ({"replicas": 3, "engine": {"maxConcurrent": 8}}, {}),
+    ],
+)
+def test_what_clients_may_rely_on(spec: Object, changes: Object) -> None:
+    assert told(SERVING, **spec) == Routes.model_validate(told(SERVING).document() | changes)
+
+
+def status_of(routes: Routes, revision: int, **changes: int) -> RoutesStatus:
+    return RoutesStatus(revision=revision, digest=identity(routes), **changes)
+
+
+@pytest.mark.parametrize(
+    ("before", "known", "revision"),
+    [
+        (None, 0, 1),
+        (None, 9, 10),  # the status was put back, and gateways have served before
+        (status_of(told(SERVING), 4), 0, 4),
+        (status_of(told(SERVING), 4), 3, 4),
+        (status_of(told(SERVING), 4), 4, 5),  # the same revision, with something else in it
+        (status_of(told(SERVING), 4), 9, 10),
+        (status_of(told({}), 4), 0, 5),
+        (status_of(told({}), 4), 9, 10),
+        (status_of(told(BOTH), 4), 0, 5),
+    ],
+)
+def test_the_intent_to_tell(before: RoutesStatus | None, known: int, revision: int) -> None:
+    found = intended(told(SERVING), before, known)
+    assert found is not None
+    assert (found.revision, found.digest) == (revision, identity(told(SERVING)))
+    assert intended(told(SERVING), found) == found
+    assert intended(None, before, known) == before
+
+
+def test_who_has_acknowledged_is_asked_anew() -> None:
+    before = status_of(told({}), 4, gateways=2, acknowledged=2)
+    found = intended(told(SERVING), before)
+    assert found is not None
+    assert (found.gateways, found.acknowledged) == (2, 0)
+
+
+def test_nothing_is_told_before_the_status_says_so() -> None:
+    routes = told(SERVING)
+    assert announced(routes, None) is None
+    assert announced(routes, status_of(told({}), 4)) is None
+    assert announced(None, status_of(routes, 4)) is None
+    found = announced(routes, status_of(routes, 4))
+    assert found is not None
+    assert (found.revision, identity(found)) == (4, identity(routes))
+
+
+@pytest.mark.parametrize(
+    ("revision", "digest", "uid", "holds"),
+    [(3, "d", UID, False), (4, "d", UID, True), (4, "e", UID, False), (5, "e", UID, True), (5, "e", "other", False)],
+)
+def test_what_is_not_newer_for_a_gateway(revision: int, digest: str, uid: str, holds: bool) -> None:
+    ours = Acknowledgement(deployment=UID, revision=4, digest=builders.digest("e"))
+    theirs = Acknowledgement(deployment=uid, revision=revision, digest=builders.digest(digest))
+    assert contradicts(theirs, ours) is holds
+
+
+@given(st.lists(st.sampled_from(["serve a", "serve b", "step", "renew", "drop", "restore"]), max_size=12))
+def test_every_change_has_a_revision_above_all_before(events: list[str]) -> None:
+    """A gateway takes whatever is told, in the order in which it is told, whatever became of the status meanwhile."""
+    asyncio.run(_takes_all(events))
+
+
+async def _takes_all(events: list[str]) -> None:
+    gateway = Current(UID, KEY, Path("/nowhere"), lambda _: None)
+    gateway._load = lambda routes: Loaded(routes, routes.digest, {}, None, None)  # type: ignore[method-assign]
+    status, until, has = deployment().status, NOW, 0
+    saved: RoutesStatus | None = None
+    for event in events:
+        until += timedelta(minutes=5 if event == "renew" else 0)
+        told_of = _after(event, status.document())
+        status = deployment(told_of | _renewed(told_of, until)).status
+        if event == "restore":
+            status = status.model_copy(update={"routes": saved})
+        saved = saved or status.routes
+        status, acknowledged = await _hand_over(gateway, status)
+        assert acknowledged.revision >= has
+        has = acknowledged.revision
+
+
+async def _hand_over(
+    gateway: Current, status: ModelDeploymentStatus, known: int = 0
+) -> tuple[ModelDeploymentStatus, Acknowledgement]:
+    """Do what a reconcile does, until the gateway has acknowledged."""
+    routes = wanted(deployment(status.document()), DOCUMENTS, url)
+    status = status.model_copy(update={"routes": intended(routes, status.routes, known)})
+    found = announced(routes, status.routes)
+    assert found is not None
+    before = gateway.loaded
+    try:
+        acknowledged = await gateway.take(sign(found, KEY).line())
+    except Refused:
+        assert known == 0, "once its revision is known, it takes what is above it"
+        assert before is not None
+        ours = Acknowledgement(deployment=UID, revision=found.revision, digest=found.digest)
+        assert contradicts(before.acknowledgement, ours)
+        return await _hand_over(gateway, status, before.routes.revision)
+    assert acknowledged.digest == found.digest
+    return status, acknowledged
+
+
+def _after(event: str, status: Object) -> Object:
+    status = {key: value for key, value in status.items() if key != "candidate" or event not in ("drop", "serve b")}
+    if event.startswith("serve"):
+        status["serving"] = served({"a": A, "b": B}[event[-1]])
+    if event == "step" and "serving" in status:
+        before = status.get("candidate", {}).get("weight", 0)
+        status["candidate"] = in_step({A.release: B, B.release: A}[status["serving"]["release"]], before % 99 + 1)
+    return status
+
+
+def _renewed(status: Object, until: datetime) -> Object:
+    candidate = status.get("candidate")
+    return {"candidate": candidate | {"weightUntil": until.isoformat()}} if candidate else {}
+
+
+async def test_a_gateway_has_all_that_it_needs_of_them(tmp_path: Path) -> None:
+    """Of a decoder with its labels, as the gateway itself makes it ready."""
+    tokenizer = releases.tokenizer(tmp_path)
+    documents = {f"answers-{run}": admitted(run, tokenizer=tokenizer) for run in "ab"}
+    a, b = documents.values()
+    status = {"serving": served(a), "candidate": in_step(b, 20)}
+    routes = wanted(deployment(status), documents, url)
+    intent = intended(routes, None)
+    found = announced(routes, intent)
+    assert found is not None
+    current = Current(UID, KEY, tmp_path, lambda _: None)
+    acknowledged = await current.take(sign(found, KEY).line())
+    assert acknowledged == Acknowledgement(deployment=UID, revision=1, digest=found.digest)
+    assert current.loaded is not None
+    assert set(current.loaded.ready) == {a.release, b.release}
+    assert len(current.loaded.ready[a.release].choice.following(())) > 1
+
+
+FAMILIES = st.sampled_from([None, Family.ENCODER, Family.ENCODER_DECODER])
+TASKS = ["Classification", "TokenClassification", "Generation", "Embedding", "Translation"]
+
+
+@given(st.sampled_from(TASKS), FAMILIES, st.sampled_from(["Task", "OpenAI"]), st.text(max_size=40))
+def test_what_may_be_served_can_be_told(task: str, family: Family | None, api: str, words: str) -> None:
+    labels = (f"a{words}", f"b{words}") if task == "Classification" else None
+    one = admitted("a", task=task, architecture=family, labels=labels)
+    made = deployment({"serving": served(one)}, api=api)
+    routes = wanted(made, {"answers-a": one}, url)
+    assert (routes is None) is (servable_problem(made.spec, one) is not None)
+    if routes is not None:
+        assert Routes.model_validate_json(routes.line()) == routes
+
+
+def test_the_largest_routes_fit_into_a_config_map() -> None:
+    labels = tuple(f"{number:03}{'é' * 70}" for number in range(500))
+    documents = {f"answers-{run}": admitted(run, labels=labels) for run in "ab"}
+    made = deployment({"serving": served(documents["answers-a"]), "candidate": in_step(documents["answers-b"])})
+    assert servable_problem(made.spec, documents["answers-a"]) is None
+    routes = wanted(made, documents, url)
+    assert routes is not None
+    signed = sign(routes, KEY)
+    assert len(signed.payload) <= MAX_BYTES
+    assert len(signed.line().encode()) < 1_000_000
