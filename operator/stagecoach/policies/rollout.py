@@ -89,11 +89,11 @@ def _goes_on(canary: Canary, index: int, progress: Progress, now: datetime) -> D
         advice = "Nothing to do while clients ask; to go on with fewer, lower minRequests of the step."
         return Hold("RequestsMissing", f"{message} {advice}", None)
     if _too_many(canary, progress):
-        least = canary.abort_on.min_requests
+        enough = canary.abort_on.min_requests
         message = (
             f"{where}, and of {progress.requests} so far {progress.errors} failed: more than {_rate(canary)}, of too"
         )
-        message += f" few requests to judge by. It goes on, or is rejected, when it has had {least}."
+        message += f" few requests to judge by. It goes on, or is rejected, when it has had {enough}."
         advice = "Nothing to do while clients ask; to decide by fewer, lower rollout.canary.abortOn.minRequests."
         return Hold("ErrorsUnclear", f"{message} {advice}", None)
     if index + 1 == len(canary.steps):

@@ -1,4 +1,4 @@
-"""The runs that a deployment may mean, and what gates say of them: the newest first, and no more than are asked about."""
+"""The runs that a deployment may mean, and what gates say of them: the newest first, and no more than have to be."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What engines say of the releases that they are to answer for: their Deployments, their pods, and the loaders in them."""
+"""What engines say of the releases that they are to answer for: their Deployments, their pods, and loaders in these."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +23,9 @@ SEE_TO_THE_CONTROLLER = "If no Deployment gets pods, see to the cluster's kube-c
 OTHER_VERSION = "Whoever installed the operator sets all images of the chart to one version."
 
 
+STARTING = Complaint("Starting", "The engine is starting.")
+
+
 @dataclass(frozen=True)
 class Engine:
     """An engine: its Deployment, its pods that stay, and what was last heard of their loaders."""
@@ -45,7 +48,7 @@ class Answering:
     pods: int = 0
     everywhere: bool = False  # on all that are ready, and there are as many as are wanted
     failed: Complaint | None = None  # what a loader says that will not pass by itself
-    waits: Complaint = Complaint("Starting", "The engine is starting.")
+    waits: Complaint = STARTING
 
 
 def of_name(name: str, deployments: Mapping[str, Object], pods: Iterable[Pod], heard: Mapping[str, Answer]) -> Engine:

@@ -1,7 +1,9 @@
 """What a deployment has to do with other objects: which it names, and which it wakes."""
 
+from collections.abc import Iterable
+
 from stagecoach.kinds.evalgate import asked
-from stagecoach.kinds.plan import Key, Object
+from stagecoach.kinds.plan import Key, Object, key_of
 from stagecoach.kinds.view import View
 
 
@@ -13,6 +15,11 @@ def project_key(raw: Object) -> Key:
 def deployments_of(raw: Object) -> Key:
     """Return what the deployments of a project have in common: a run finds them by it, and not among all runs."""
     return Key("DeploymentsOf", raw["metadata"]["namespace"], raw["spec"].get("project", ""))
+
+
+def deployments(view: View, run: Object) -> Iterable[Key]:
+    """Return the deployments that may serve what a run makes."""
+    return map(key_of, view.referrers(deployments_of(run)))
 
 
 def references(raw: Object) -> tuple[Key, ...]:

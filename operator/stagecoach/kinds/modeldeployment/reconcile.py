@@ -75,10 +75,10 @@ def _lacking(settings: Settings) -> tuple[str, str] | None:
         "a key from which those of deployments are derived": settings.master_key,
     }
     if missing := [name for name, value in given.items() if not value]:
-        return "ServingNotInstalled", (
-            f"The operator was installed without {', '.join(missing)}: nothing new is served, and what runs is left as it"
-            " is. Whoever installed the operator sets it in the chart."
+        message = (
+            f"The operator was installed without {', '.join(missing)}: nothing new is served, and what runs is left"
         )
+        return "ServingNotInstalled", f"{message} as it is. Whoever installed the operator sets it in the chart."
     return None
 
 

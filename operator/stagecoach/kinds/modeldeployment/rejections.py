@@ -11,7 +11,7 @@ MOST = 1024
 
 
 def identity(deployment: ModelDeployment) -> str:
-    """Return what a spec asks for, in a digest. How many pods there are is changed by autoscalers: no reason to retry."""
+    """Return what a spec asks for, in a digest. Autoscalers say how many pods there are: that is no reason to retry."""
     return digest_of_document(deployment.spec.model_copy(update={"replicas": 0}).document())
 
 

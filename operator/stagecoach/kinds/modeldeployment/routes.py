@@ -24,7 +24,7 @@ def wanted(deployment: ModelDeployment, admitted: Mapping[str, Admitted], url: C
     because its document is gone: gateways go on with what they know. A candidate then has no requests.
     """
     spec, status = deployment.spec, deployment.status
-    serving = status.serving and admitted.get(status.serving.admitted)
+    serving = admitted.get(status.serving.admitted) if status.serving else None
     if status.serving and (serving is None or servable_problem(spec, serving)):
         return None
     stable = _target(status.serving, serving, url) if status.serving and serving else None

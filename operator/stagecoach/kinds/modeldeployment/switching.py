@@ -50,7 +50,7 @@ def go_on(scene: Scene) -> Course:
     if wanted is not None and wanted is candidate:
         return _advanced(scene, course, candidate)
     if candidate is not None:
-        course = _dropped(course, candidate, _instead(scene, candidate, wanted))
+        course = _dropped(course, candidate, _instead(candidate, wanted))
     return _begun(course, wanted) if wanted else course
 
 
@@ -140,7 +140,7 @@ def remade(scene: Scene, served: Served) -> Admitted | None:
     return made
 
 
-def _instead(scene: Scene, candidate: Candidate, wanted: Candidate | None) -> str:
+def _instead(candidate: Candidate, wanted: Candidate | None) -> str:
     if wanted is None:
         return "what is to be served is served already"
     if wanted.release == candidate.release:
