@@ -13,7 +13,7 @@ from tests.integration.chart.phases import OURS, PHASES, Phases, lost
 from tests.integration.chart.process import start_operator
 from tests.integration.chart.test_release import DEFINITIONS
 from tests.integration.chart.tools import DOCUMENTS, Cluster
-from tests.integration.kinds.test_runs import TRAINED
+from tests.integration.support.desk import TRAINED
 from tests.integration.support.eventually import eventually
 from tests.kube import Kube
 

@@ -22,7 +22,8 @@ from tests.integration.kinds import test_admission_gates as admitted
 from tests.integration.kinds import test_admission_projects as projects
 from tests.integration.kinds import test_admission_runs as runs
 from tests.integration.kinds.admission import Change, put, written
-from tests.integration.kinds.test_runs import Desk, desk
+from tests.integration.kinds.test_runs import desk
+from tests.integration.support.desk import Desk
 from tests.integration.support.eventually import eventually
 from tests.integration.support.operator import OperatorProcess
 from tests.integration.support.specs import ODD, drawn, specs
