@@ -27,6 +27,8 @@ _POD_CONDITIONS = ("PodScheduled", "DisruptionTarget")
 _READY = ("type", "status", "lastTransitionTime")
 _CONDITION = (*_READY, "reason", "message")
 _DEPLOYMENT_STATUS = ("observedGeneration", "replicas", "readyReplicas", "updatedReplicas", "availableReplicas")
+_SERVING_END = ("reason", "exitCode", "message")
+_LAST_WORDS = 600
 _CONTAINERS = ("containerStatuses", "initContainerStatuses")
 # What only the pollers read, and they look for themselves.
 _COUNTERS = ("active", "terminating")
@@ -102,14 +104,20 @@ def _pod_status(status: Object, *, serves: bool) -> Object:
         told["conditions"] = conditions
     for field in _CONTAINERS:
         if field in status:
-            told[field] = [_only(each, ("name", "state")) | _before(each) for each in status[field]]
+            told[field] = [_only(each, ("name", "state")) | _before(each, serves=serves) for each in status[field]]
     return told
 
 
-def _before(container: Object) -> dict[str, Any]:
-    """Return why a container ended that was started again, such as for want of memory; nothing of one that was not."""
-    reason = container.get("lastState", {}).get("terminated", {}).get("reason")
-    return {"lastState": {"terminated": {"reason": reason}}} if reason else {}
+def _before(container: Object, *, serves: bool) -> dict[str, Any]:
+    """Return why a container ended that was started again, such as for want of memory; nothing of one that was not.
+
+    Of what serves, and has no other end, its last words as well.
+    """
+    ended = container.get("lastState", {}).get("terminated", {})
+    told = _only(ended, _SERVING_END if serves else ("reason",))
+    if "message" in told:
+        told["message"] = told["message"][-_LAST_WORDS:]
+    return {"lastState": {"terminated": told}} if told else {}
 
 
 def _deployment(deployment: Object) -> Object:
@@ -117,7 +125,7 @@ def _deployment(deployment: Object) -> Object:
     told = _only(status, _DEPLOYMENT_STATUS)
     if conditions := status.get("conditions"):
         told["conditions"] = [_only(each, _CONDITION) for each in conditions]
-    return {"spec": _only(deployment.get("spec") or {}, ("replicas",)), "status": told}
+    return {"spec": _only(deployment.get("spec") or {}, ("replicas", "selector")), "status": told}
 
 
 def _config_map(config_map: Object) -> Object:
@@ -126,8 +134,8 @@ def _config_map(config_map: Object) -> Object:
     return {"spec": {}, "status": {}} | fixed
 
 
-def _service(_: Object) -> Object:
-    return {"spec": {}, "status": {}}
+def _service(service: Object) -> Object:
+    return {"spec": _only(service.get("spec") or {}, ("selector",)), "status": {}}
 
 
 def _only(document: Object, fields: tuple[str, ...]) -> dict[str, Any]:

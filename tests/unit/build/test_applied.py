@@ -57,8 +57,6 @@ def changed(wanted: Object, *path: str, value: Any) -> Object:
         (changed(observed(WANTED), "spec", "replicas", value=2), WANTED),
         (changed(observed(WANTED), "spec", "selector", "matchLabels", "a", value="other"), WANTED),
         (changed(observed(WANTED), "metadata", "annotations", value=None), WANTED),
-        (changed(observed(ROUTES), "data", "routes.json", value="somebody else's"), ROUTES),
-        (changed(observed(ROUTES), "data", value=None), ROUTES),
     ],
 )
 def test_what_is_otherwise_is_applied_to_what_was_seen(found: Object, wanted: Object) -> None:

@@ -1,6 +1,6 @@
 """The children of a deployment, as they have to be now. Of what stands in the observed status alone: intent first."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from stagecoach.api.deployment_status import Served
 from stagecoach.build import gateway, serving_engine
@@ -11,18 +11,20 @@ from stagecoach.kinds.modeldeployment.telling import Told
 from stagecoach.kinds.plan import Object
 
 
-def created(scene: Scene) -> tuple[Object, ...]:
-    """Return what is made once and never changed: what was admitted, and the keys before anybody needs them."""
+def created(scene: Scene, applied: Sequence[Object]) -> tuple[Object, ...]:
+    """Return what is made once and never changed: what was admitted, and the keys before pods need them."""
     made = [remade(scene, served) for served in _served(scene) if scene.document(served) is None]
     documents = [gateway.admitted_config_map(scene.deployment, admitted) for admitted in made if admitted]
-    keys = [gateway.keys_secret(scene.deployment, scene.settings.master_key)] if _needs_keys(scene) else []
+    # Nobody watches Secrets: who waits for something may wait for this one, that somebody has deleted.
+    waits = any(pod.complaint and pod.complaint.reason == "PodNotStarting" for pod in scene.observed.pods)
+    needed = waits or any(each["kind"] == "Deployment" for each in applied)
+    keys = [gateway.keys_secret(scene.deployment, scene.settings.master_key)] if needed else []
     return (*documents, *keys)
 
 
 def applied(scene: Scene, told: Told | None) -> tuple[Object, ...]:
     """Return what is not as it has to be: engines before routes, and these before gateways."""
-    wanted = [*_engines(scene), *_routes(scene, told), *_gateways(scene)]
-    return tuple(wanted)
+    return (*_engines(scene), *_routes(scene, told), *_gateways(scene))
 
 
 def _served(scene: Scene) -> list[Served]:
@@ -30,20 +32,12 @@ def _served(scene: Scene) -> list[Served]:
     return [each for each in (status.serving, status.candidate) if each is not None]
 
 
-def _needs_keys(scene: Scene) -> bool:
-    """Whether pods are about to be made, or wait: nobody watches Secrets, and this one may have been deleted."""
-    observed = scene.observed
-    wanted = {served.engine for served in _served(scene)}
-    if not wanted:
-        return False
-    waiting = any(pod.complaint and pod.complaint.reason == "PodNotStarting" for pod in observed.pods)
-    return waiting or not wanted <= observed.deployments.keys() or observed.gateways.found is None
-
-
 def _engines(scene: Scene) -> Iterator[Object]:
     """Yield the engines of what is served and of what is about to be, with what belongs to them."""
     deployment, observed = scene.deployment, scene.observed
     known: set[str] = set()
+    if _served(scene):
+        yield serving_engine.engine_policy(deployment, scene.settings)  # before there is anything to protect
     for served in _served(scene):
         admitted = scene.document(served)
         if admitted is None or served.engine in known:
@@ -54,9 +48,7 @@ def _engines(scene: Scene) -> Iterator[Object]:
         # Of a project that is gone nobody knows what its pods need: what runs goes on with what it was given.
         if observed.project is not None and scene.fits(served, admitted):
             engine = serving_engine.engine(deployment, admitted, images_of(served), observed.project, scene.settings)
-            if found := list(_if_needed(observed.deployments.get(served.engine), engine)):
-                yield serving_engine.engine_policy(deployment, scene.settings)  # nobody watches it
-                yield from found
+            yield from _if_needed(observed.deployments.get(served.engine), engine)
 
 
 def _routes(scene: Scene, told: Told | None) -> Iterator[Object]:
@@ -76,9 +68,8 @@ def _gateways(scene: Scene) -> Iterator[Object]:
     if observed.project is None:
         return
     wanted = gateway.gateway(deployment, bases, observed.project, scene.settings)
-    if found := list(_if_needed(observed.deployments.get(wanted["metadata"]["name"]), wanted)):
-        yield gateway.gateway_budget(deployment)  # nobody watches it
-        yield from found
+    yield gateway.gateway_budget(deployment)
+    yield from _if_needed(observed.deployments.get(wanted["metadata"]["name"]), wanted)
 
 
 def _if_needed(observed: Object | None, wanted: Object) -> Iterator[Object]:

@@ -56,12 +56,13 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     heard = telling.heard(observed.gateways.pods, told, observed.heard) if told else None
     course = switching.go_on(scene)
     said = words(scene, course, heard)
+    applied = parts.applied(scene, told)
     return Plan(
         status=_status(scene, course, said, heard),
         events=course.events,
         delete=retiring.deleted(scene, course),
-        create=parts.created(scene),
-        apply=parts.applied(scene, told),
+        create=parts.created(scene, applied),
+        apply=applied,
         ask=asking.calls(scene, told),
         requeue_after=_pause(scene, course, said),
     )
