@@ -71,6 +71,8 @@ def served(document: Admitted, engine: str = "answers-e-00000001", **changes: An
         "admitted": f"answers-{document.run}",
         "engine": engine,
         "engineImage": builders.ENGINE_IMAGE,
+        "loaderImage": builders.EVALUATOR_IMAGE,
+        "gates": [{"gate": "good", "evaluation": "good-0123456789ab", "key": builders.digest("9")}],
         "since": builders.CREATED,
     }
     return told | changes

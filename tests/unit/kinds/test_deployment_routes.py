@@ -108,7 +108,7 @@ def test_what_clients_may_rely_on(spec: Object, changes: Object) -> None:
 
 
 def status_of(routes: Routes, revision: int, **changes: int) -> RoutesStatus:
-    return RoutesStatus(revision=revision, digest=identity(routes), **changes)
+    return RoutesStatus(revision=revision, digest=identity(routes), since=builders.CREATED, **changes)
 
 
 @pytest.mark.parametrize(
@@ -126,16 +126,16 @@ def status_of(routes: Routes, revision: int, **changes: int) -> RoutesStatus:
     ],
 )
 def test_the_intent_to_tell(before: RoutesStatus | None, known: int, revision: int) -> None:
-    found = intended(told(SERVING), before, known)
+    found = intended(told(SERVING), before, NOW, known)
     assert found is not None
     assert (found.revision, found.digest) == (revision, identity(told(SERVING)))
-    assert intended(told(SERVING), found) == found
-    assert intended(None, before, known) == before
+    assert intended(told(SERVING), found, NOW) == found
+    assert intended(None, before, NOW, known) == before
 
 
 def test_who_has_acknowledged_is_asked_anew() -> None:
     before = status_of(told({}), 4, gateways=2, acknowledged=2)
-    found = intended(told(SERVING), before)
+    found = intended(told(SERVING), before, NOW)
     assert found is not None
     assert (found.gateways, found.acknowledged) == (2, 0)
 
@@ -188,7 +188,7 @@ async def _hand_over(
 ) -> tuple[ModelDeploymentStatus, Acknowledgement]:
     """Do what a reconcile does, until the gateway has acknowledged."""
     routes = wanted(deployment(status.document()), DOCUMENTS, url)
-    status = status.model_copy(update={"routes": intended(routes, status.routes, known)})
+    status = status.model_copy(update={"routes": intended(routes, status.routes, NOW, known)})
     found = announced(routes, status.routes)
     assert found is not None
     before = gateway.loaded
@@ -226,7 +226,7 @@ async def test_a_gateway_has_all_that_it_needs_of_them(tmp_path: Path) -> None:
     a, b = documents.values()
     status = {"serving": served(a), "candidate": in_step(b, 20)}
     routes = wanted(deployment(status), documents, url)
-    intent = intended(routes, None)
+    intent = intended(routes, None, NOW)
     found = announced(routes, intent)
     assert found is not None
     current = Current(UID, KEY, tmp_path, lambda _: None)

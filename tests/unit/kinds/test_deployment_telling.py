@@ -185,7 +185,7 @@ async def test_a_real_gateway_takes_what_is_told_and_says_what_it_has(tmp_path: 
 
     def routes(status: dict[str, object], revision: int, known: int = 0) -> Routes:
         made = wanted(deployment(status), documents, lambda name: f"http://{name}.team.svc:8000")
-        intent = intended(made, intended(None, None), max(known, revision - 1))
+        intent = intended(made, None, NOW, max(known, revision - 1))
         found = announced(made, intent)
         assert found is not None
         return found

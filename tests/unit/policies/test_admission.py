@@ -46,12 +46,14 @@ def served(run: Run, release: str) -> Served:
         admitted="answers-a",
         engine="answers-e",
         engine_image="vllm",
+        loader_image="evaluator",
+        gates=[PassedGate(gate="good", evaluation="good-012", key=KEY)],
         since=builders.CREATED,
     )
 
 
 def rejected(release: str) -> Rejected:
-    told = {"reason": "EngineNotReady", "message": "its engine did not start. See its log", "generation": 1}
+    told = {"reason": "EngineNotReady", "message": "its engine did not start. See its log", "generation": 1, "spec": C}
     return Rejected(release=release, run="b", at=builders.CREATED, **told)
 
 

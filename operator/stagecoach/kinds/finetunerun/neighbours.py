@@ -15,7 +15,7 @@ def references(raw: Object) -> tuple[Key, ...]:
 
 
 def wakes(_key: Key, view: View, before: Object | None, after: Object | None) -> tuple[Key, ...]:
-    """Return for whom it counts that a run has changed: its project, gates, deployments, and runs of the same inputs."""
+    """Return for whom it counts that a run has changed: its project, gates, deployments, runs of the same inputs."""
     return (*_judges(view, before, after), *_serves(view, before, after), *to_wake(view, before, after))
 
 
