@@ -13,6 +13,7 @@ from stagecoach.api.deployment_status import ModelDeploymentStatus, RoutesStatus
 from stagecoach.contract.admitted import Admitted
 from stagecoach.contract.gateway_routes import MAX_BYTES, Acknowledgement, Routes, sign
 from stagecoach.contract.inputs import Family
+from stagecoach.contract.times import timestamp
 from stagecoach.kinds.modeldeployment.routes import announced, contradicts, identity, intended, model_name, wanted
 from stagecoach.policies import keys
 from stagecoach.policies.fitting import servable_problem
@@ -129,6 +130,7 @@ def test_the_intent_to_tell(before: RoutesStatus | None, known: int, revision: i
     found = intended(told(SERVING), before, NOW, known)
     assert found is not None
     assert (found.revision, found.digest) == (revision, identity(told(SERVING)))
+    assert found.since == (before.since if before and before.revision == revision else timestamp(NOW))
     assert intended(told(SERVING), found, NOW) == found
     assert intended(None, before, NOW, known) == before
 

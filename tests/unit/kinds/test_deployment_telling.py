@@ -9,11 +9,11 @@ import aiohttp
 import pytest
 
 from stagecoach.contract.gateway_routes import Acknowledgement, Routes
-from stagecoach.kinds.modeldeployment import telling
 from stagecoach.kinds.modeldeployment.routes import announced, intended, wanted
 from stagecoach.kinds.modeldeployment.telling import Heard, Told, calls, heard
 from stagecoach.kinds.plan import Call
 from stagecoach.kinds.view import Answer
+from tests.builders import Object
 from tests.remedies import speaks
 from tests.unit.gateway import releases, running
 from tests.unit.gateway.releases import ADMIN_TOKEN, ROUTES_KEY
@@ -159,8 +159,8 @@ class Real:
         self.now = datetime.fromisoformat("2026-01-02T12:00:00Z")
 
     async def hear(self, told: Told, token: str = ADMIN_TOKEN) -> Heard:
-        """Ask all that is to be asked, a few times over, and return what came of it."""
-        for _ in range(3):
+        """Ask what is to be asked, and what follows from that, and return what came of it."""
+        for _ in range(2):
             for call in calls([G], told, token, self.known, self.now, counting=False):
                 self.known[call.pod_uid, call.method, call.path] = await self._ask(call)
             self.now += timedelta(seconds=0.5)
@@ -183,7 +183,7 @@ async def test_a_real_gateway_takes_what_is_told_and_says_what_it_has(tmp_path: 
     documents = {"answers-a": a, "answers-b": b}
     serving_a, serving_b = ({"serving": served(each)} for each in (a, b))
 
-    def routes(status: dict[str, object], revision: int, known: int = 0) -> Routes:
+    def routes(status: Object, revision: int, known: int = 0) -> Routes:
         made = wanted(deployment(status), documents, lambda name: f"http://{name}.team.svc:8000")
         intent = intended(made, None, NOW, max(known, revision - 1))
         found = announced(made, intent)
@@ -210,10 +210,5 @@ async def test_a_real_gateway_takes_what_is_told_and_says_what_it_has(tmp_path: 
         assert "takes the operator for somebody else" in stranger.refusals[0]
         forged = await real.hear(Told.of(routes(serving_a, 11), b"another key of thirty-two bytes!!"))
         assert "the signature is not that of this key" in forged.refusals[0]
-        assert (
-            json.loads((await gateway.get(f"{gateway.admin}/routes", authorization=f"Bearer {ADMIN_TOKEN}"))[1])[
-                "revision"
-            ]
-            == 6
-        )
-    assert timedelta(seconds=1.5) < telling.RETRY, "or calls would be repeated within a hearing"
+        _, text = await gateway.get(f"{gateway.admin}/routes", authorization=f"Bearer {ADMIN_TOKEN}")
+        assert json.loads(text)["revision"] == 6

@@ -45,16 +45,16 @@ def served(run: Run, release: str) -> Served:
         run_created=run.created,
         admitted="answers-a",
         engine="answers-e",
-        engine_image="vllm",
-        loader_image="evaluator",
+        engine_image=builders.ENGINE_IMAGE,
+        loader_image=builders.EVALUATOR_IMAGE,
         gates=[PassedGate(gate="good", evaluation="good-012", key=KEY)],
         since=builders.CREATED,
     )
 
 
 def rejected(release: str) -> Rejected:
-    told = {"reason": "EngineNotReady", "message": "its engine did not start. See its log", "generation": 1, "spec": C}
-    return Rejected(release=release, run="b", at=builders.CREATED, **told)
+    told = {"reason": "EngineNotReady", "message": "its engine did not start. See its log"}
+    return Rejected(release=release, run="b", generation=1, spec=KEY, at=builders.CREATED, **told)
 
 
 PASSED_A, PASSED_B, PASSED_C = run("a", A), run("b", B), run("c", C)
@@ -109,7 +109,7 @@ def test_latest(serving: Served | None, runs: list[Run], wanted: str | None, rea
 
 
 def test_the_selector_is_named_where_it_leaves_nothing() -> None:
-    selector = {"latest": {"selector": {"matchLabels": {"track": "prod", "a": "b"}}}}
+    selector: dict[str, Any] = {"latest": {"selector": {"matchLabels": {"track": "prod", "a": "b"}}}}
     for serving in (None, SERVING_B):
         found = decide(spec(**selector), serving, (), [run("a", A)] if serving else [])
         assert isinstance(found, NotAdmitted)
@@ -223,7 +223,9 @@ RUNS = st.lists(
     max_size=6,
     unique_by=lambda run: run.name,
 )
-MODELS = st.sampled_from([{"latest": {}}] * 3 + [{"run": "a"}, {"run": "b"}, {"release": A}, {"release": B}])
+MODELS: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
+    [{"latest": {}}] * 3 + [{"run": "a"}, {"run": "b"}, {"release": A}, {"release": B}]
+)
 SERVED = st.one_of(
     st.none(),
     st.builds(lambda name, minute: served(run(name, A, minute=minute), A), st.sampled_from("abz"), st.integers(0, 3)),

@@ -11,7 +11,7 @@ from stagecoach.policies.fitting import MOST_BYTES, beside, servable_problem
 from tests.remedies import speaks
 from tests.unit.kinds.gateways import admitted
 
-WRITER = {"task": "Summarization", "labels": None}
+WRITER: dict[str, Any] = {"task": "Summarization", "labels": None}
 CANARY = {"rollout": {"canary": {"steps": [{"weight": 5, "hold": "5m"}]}}}
 
 

@@ -24,17 +24,20 @@ def wanted(deployment: ModelDeployment, admitted: Mapping[str, Admitted], url: C
     because its document is gone: gateways go on with what they know. A candidate then has no requests.
     """
     spec, status = deployment.spec, deployment.status
-    serving = admitted.get(status.serving.admitted) if status.serving else None
-    if status.serving and (serving is None or servable_problem(spec, serving)):
-        return None
-    stable = _target(status.serving, serving, url) if status.serving and serving else None
+    stable, candidate = None, None
+    if status.serving:
+        serving = admitted.get(status.serving.admitted)
+        if serving is None or servable_problem(spec, serving):
+            return None
+        stable = _target(status.serving, serving, url)
+        candidate = _candidate(status.candidate, admitted, serving, url) if status.candidate else None
     return Routes(
         deployment=deployment.metadata.uid,
         name=deployment.metadata.name,
         revision=1,
         api=spec.api.value,
         stable=stable,
-        candidate=_candidate(status.candidate, admitted, serving, url) if status.candidate and serving else None,
+        candidate=candidate,
         keys=spec.access is not None,
         rate_limits=tuple(
             gateway_routes.RateLimit(requests=each.requests, seconds=int(duration(each.interval).total_seconds()))
