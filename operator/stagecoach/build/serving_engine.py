@@ -5,7 +5,6 @@ from typing import Any
 
 from stagecoach.api.common import duration
 from stagecoach.api.modeldeployment import Api, ModelDeployment
-from stagecoach.api.pods import PodSettings
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build import engines, serving
 from stagecoach.build.engines import EngineWork
@@ -88,12 +87,12 @@ def engine(
     deployment: ModelDeployment,
     admitted: Admitted,
     images: Images,
-    project: TransformerProject | None,
+    project: TransformerProject,
     settings: Settings,
 ) -> Object:
-    """Return the Deployment of the engine for a release; a project that is gone says nothing about its pods."""
+    """Return the Deployment of the engine for a release; of the project are its pods and what opens places."""
     name = engine_name(deployment, admitted, images)
-    pods = project.spec.pods if project else PodSettings()
+    pods = project.spec.pods
     labels = _labels(deployment, name)
     return {
         "apiVersion": "apps/v1",
@@ -162,14 +161,14 @@ def _pod(
     deployment: ModelDeployment,
     admitted: Admitted,
     images: Images,
-    project: TransformerProject | None,
+    project: TransformerProject,
     settings: Settings,
     labels: dict[str, str],
 ) -> Object:
     reach = Reach(
         storage=admitted.storage,
         sources=(admitted.base.uri,),
-        credentials=credentials(project.spec) if project else (),
+        credentials=credentials(project.spec),
         network=settings.network,
         only_reads=True,
     )

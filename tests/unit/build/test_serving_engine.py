@@ -240,12 +240,6 @@ def test_pods_are_what_the_project_says_of_pods_and_restricted() -> None:
         assert each["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 
 
-def test_without_its_project_an_engine_can_still_be_made() -> None:
-    spec = engine(deployment(), admitted(), IMAGES, None, settings())["spec"]["template"]["spec"]
-    assert "nodeSelector" not in spec
-    assert "storage" in {item["name"] for item in spec["volumes"]}
-
-
 def test_memory_is_shared_and_what_computes_has_the_cpus_and_gpus() -> None:
     asked = {"cpu": "4", "memory": "8Gi", "gpus": 1, "gpuResource": "example.com/gpu"}
     loader, server = containers(pod(of=deployment(engine={"resources": asked})))
