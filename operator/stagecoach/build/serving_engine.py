@@ -23,6 +23,8 @@ Object = dict[str, Any]
 
 # Of api OpenAI, where clients write what they like.
 OPEN_LENGTH = 4096
+# More tokens than any base ends an answer by.
+ENDS = 16
 # The incumbent's, a candidate's, and that of a candidate of before, whose last requests are being answered.
 ADAPTERS = 3
 LOADER_PROGRAM = "stagecoach_evaluator.loader"
@@ -63,12 +65,12 @@ def serve(deployment: ModelDeployment, admitted: Admitted) -> Serve:
 def _length(deployment: ModelDeployment, admitted: Admitted) -> int:
     """Return how many tokens a prompt and its answer may have together: the loader takes no more than the base has.
 
-    Nobody can count a label's tokens here: it has at most as many as bytes, with one before and one behind them.
+    Nobody can count a label's tokens here: it has at most as many as bytes, and a few that end it.
     """
     if deployment.spec.api is Api.OPENAI:
         return OPEN_LENGTH
     rule = admitted.described.asked.tokenization
-    written = max((len(label.encode()) + 2 for label in admitted.labels or ()), default=0)
+    written = max((len(label.encode()) + ENDS for label in admitted.labels or ()), default=0)
     return rule.max_length + (rule.max_target_length or written)
 
 

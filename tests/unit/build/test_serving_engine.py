@@ -49,7 +49,7 @@ def test_what_is_served_of_an_adapter_is_its_base() -> None:
     assert serve(deployment(), admitted()) == Serve(
         base=base(license=None),
         storage="pvc://store/desk",
-        max_length=128 + len("größe".encode()) + 2,
+        max_length=128 + len("größe".encode()) + 16,
         max_adapters=3,
         max_rank=64,
         at_once=32,
@@ -69,7 +69,7 @@ WRITES = Tokenization(max_length=100, max_target_length=40, overflow=Overflow.TR
     ("changes", "release", "expected"),
     [
         ({}, resized(admitted(), WRITES, labels=None), 140),
-        ({}, admitted(labels=("a",)), 131),
+        ({}, admitted(labels=("a",)), 145),
         ({"api": "OpenAI"}, admitted(), 4096),
         ({"api": "OpenAI", "engine": {"maxLength": 64}}, admitted(), 64),
         ({"engine": {"maxLength": 512}}, admitted(), 512),
