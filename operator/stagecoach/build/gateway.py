@@ -8,7 +8,6 @@ from typing import Any
 
 from stagecoach.api.common import duration
 from stagecoach.api.modeldeployment import ModelDeployment
-from stagecoach.api.pods import PodSettings
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build import serving
 from stagecoach.build.jobs import Demand
@@ -52,14 +51,11 @@ def routes_name(deployment: ModelDeployment) -> str:
 def gateway(
     deployment: ModelDeployment,
     bases: Sequence[Admitted],
-    project: TransformerProject | None,
+    project: TransformerProject,
     settings: Settings,
 ) -> Object:
-    """Return the Deployment of the gateways, which know the tokenizers of these releases' bases.
-
-    A project that is gone says nothing about their pods.
-    """
-    pods = project.spec.pods if project else PodSettings()
+    """Return the Deployment of the gateways, which know the tokenizers of these releases' bases."""
+    pods = project.spec.pods
     labels = serving.selector(deployment, GATEWAY)
     metadata = serving.metadata(deployment, gateway_name(deployment), pods.labels | labels)
     return {
@@ -164,7 +160,7 @@ def _admitted_name(owner: str, uid: str, admitted: Admitted) -> str:
 def _pod(
     deployment: ModelDeployment,
     bases: Sequence[Admitted],
-    project: TransformerProject | None,
+    project: TransformerProject,
     settings: Settings,
     labels: dict[str, str],
 ) -> Object:
@@ -172,7 +168,7 @@ def _pod(
     reach = Reach(
         storage=None,
         sources=tuple(source.uri for source in sources),
-        credentials=credentials(project.spec) if project else (),
+        credentials=credentials(project.spec),
         network=settings.network,
     )
     volumes, places = reach.volumes()

@@ -5,7 +5,6 @@ from typing import Any
 
 from stagecoach.api.common import duration
 from stagecoach.api.modeldeployment import Api, ModelDeployment
-from stagecoach.api.pods import PodSettings
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build import engines, serving
 from stagecoach.build.engines import EngineWork
@@ -24,6 +23,8 @@ Object = dict[str, Any]
 
 # Of api OpenAI, where clients write what they like.
 OPEN_LENGTH = 4096
+# More tokens than any base ends an answer by.
+ENDS = 16
 # The incumbent's, a candidate's, and that of a candidate of before, whose last requests are being answered.
 ADAPTERS = 3
 LOADER_PROGRAM = "stagecoach_evaluator.loader"
@@ -64,12 +65,12 @@ def serve(deployment: ModelDeployment, admitted: Admitted) -> Serve:
 def _length(deployment: ModelDeployment, admitted: Admitted) -> int:
     """Return how many tokens a prompt and its answer may have together: the loader takes no more than the base has.
 
-    Nobody can count a label's tokens here: it has at most as many as bytes, with one before and one behind them.
+    Nobody can count a label's tokens here: it has at most as many as bytes, and a few that end it.
     """
     if deployment.spec.api is Api.OPENAI:
         return OPEN_LENGTH
     rule = admitted.described.asked.tokenization
-    written = max((len(label.encode()) + 2 for label in admitted.labels or ()), default=0)
+    written = max((len(label.encode()) + ENDS for label in admitted.labels or ()), default=0)
     return rule.max_length + (rule.max_target_length or written)
 
 
@@ -88,12 +89,12 @@ def engine(
     deployment: ModelDeployment,
     admitted: Admitted,
     images: Images,
-    project: TransformerProject | None,
+    project: TransformerProject,
     settings: Settings,
 ) -> Object:
-    """Return the Deployment of the engine for a release; a project that is gone says nothing about its pods."""
+    """Return the Deployment of the engine for a release; of the project are its pods and what opens places."""
     name = engine_name(deployment, admitted, images)
-    pods = project.spec.pods if project else PodSettings()
+    pods = project.spec.pods
     labels = _labels(deployment, name)
     return {
         "apiVersion": "apps/v1",
@@ -162,14 +163,14 @@ def _pod(
     deployment: ModelDeployment,
     admitted: Admitted,
     images: Images,
-    project: TransformerProject | None,
+    project: TransformerProject,
     settings: Settings,
     labels: dict[str, str],
 ) -> Object:
     reach = Reach(
         storage=admitted.storage,
         sources=(admitted.base.uri,),
-        credentials=credentials(project.spec) if project else (),
+        credentials=credentials(project.spec),
         network=settings.network,
         only_reads=True,
     )

@@ -127,7 +127,7 @@ def test_no_cluster_roles_for_named_namespaces(tmp_path: Path) -> None:
         ("get", "lease", "somebody-else", "-n", "stagecoach"),
         ("create", "token", "sc-stagecoach", "-n", "stagecoach"),
         ("get", "networkpolicies", "-n", "team-a"),
-        ("create", "daemonset", "anything", "-n", "team-a"),
+        ("create", "cronjob", "any", "--image=anything", "--schedule=0 0 * * *", "-n", "team-a"),
         ("delete", "pod", "any", "-n", "team-a"),
         ("delete", "finetunerun", "any", "-n", "team-a"),
         ("annotate", "finetunerun", "any", "a=b", "-n", "team-a"),

@@ -43,7 +43,7 @@ def made() -> list[Object]:
         serving_engine.engine(of, release, IMAGES, settled, SETTINGS)
         for of in (PLAIN, ALL)
         for release in (admitted(), ELSEWHERE)
-        for settled in (PROJECT, None)
+        for settled in (PROJECT, project())
     ]
     return [
         *engines,

@@ -49,7 +49,7 @@ def test_what_is_served_of_an_adapter_is_its_base() -> None:
     assert serve(deployment(), admitted()) == Serve(
         base=base(license=None),
         storage="pvc://store/desk",
-        max_length=128 + len("größe".encode()) + 2,
+        max_length=128 + len("größe".encode()) + 16,
         max_adapters=3,
         max_rank=64,
         at_once=32,
@@ -69,7 +69,7 @@ WRITES = Tokenization(max_length=100, max_target_length=40, overflow=Overflow.TR
     ("changes", "release", "expected"),
     [
         ({}, resized(admitted(), WRITES, labels=None), 140),
-        ({}, admitted(labels=("a",)), 131),
+        ({}, admitted(labels=("a",)), 145),
         ({"api": "OpenAI"}, admitted(), 4096),
         ({"api": "OpenAI", "engine": {"maxLength": 64}}, admitted(), 64),
         ({"engine": {"maxLength": 512}}, admitted(), 512),
@@ -238,12 +238,6 @@ def test_pods_are_what_the_project_says_of_pods_and_restricted() -> None:
     for each in containers(spec):
         assert each["securityContext"]["readOnlyRootFilesystem"] is True
         assert each["securityContext"]["capabilities"] == {"drop": ["ALL"]}
-
-
-def test_without_its_project_an_engine_can_still_be_made() -> None:
-    spec = engine(deployment(), admitted(), IMAGES, None, settings())["spec"]["template"]["spec"]
-    assert "nodeSelector" not in spec
-    assert "storage" in {item["name"] for item in spec["volumes"]}
 
 
 def test_memory_is_shared_and_what_computes_has_the_cpus_and_gpus() -> None:

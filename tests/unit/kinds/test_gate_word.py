@@ -78,7 +78,12 @@ def test_before_there_is_a_verdict_the_run_waits_or_is_judged() -> None:
 def test_what_people_are_to_look_at_awaits_them() -> None:
     hall = Hall(succeeded(), project_with_canary(), **reviewed_spec())
     hall.look()
-    ready = {"type": "Ready", "status": "False", "reason": "AwaitingReview", "message": "See kubectl stagecoach."}
+    ready: builders.Object = {
+        "type": "Ready",
+        "status": "False",
+        "reason": "AwaitingReview",
+        "message": "See kubectl stagecoach.",
+    }
     ready |= {"observedGeneration": 1, "lastTransitionTime": builders.CREATED}
     told = {"phase": "AwaitingReview", "review": {"asked": builders.CREATED, "rows": []}, "conditions": [ready]}
     hall.put(hall.get("Evaluation", evaluation(hall)) | {"status": told})
