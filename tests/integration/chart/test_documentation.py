@@ -26,15 +26,18 @@ TRAINER = REPOSITORY / "images" / "trainer" / "stagecoach_trainer"
 EVALUATOR = REPOSITORY / "images" / "evaluator" / "stagecoach_evaluator"
 # Functions and types that take a reason, as a CamelCase word among their arguments.
 TAKES_A_REASON = {
-    *("Blocked", "Event", "Fact", "GateWord", "Problem", "Unjudged", "UnjudgedRun", "Waiting"),
-    *("blocked", "failed", "incomplete", "in_progress", "pending", "ready", "resolving", "stalled", "waiting"),
+    *("Blocked", "Complaint", "Event", "Fact", "GateWord", "Problem", "Unjudged", "UnjudgedRun", "Waiting"),
+    *("blocked", "failed", "incomplete", "in_progress", "pending", "ready", "resolving", "stalled", "told", "waiting"),
     "_given_up",
 }
 # Policies of one kind alone; attempts.py is of all that have Jobs.
 OWN_POLICIES = {"finetunerun": ("servable.py", "sharing.py", "twins.py"), "evalgate": ("criteria.py",)}
 # What is said to one kind alone, from beside its folder.
 SAID_TO = {"modeldeployment": ("releases.py",)}
-CONDITION_TYPES = {"Ready", "Resolved", "InputsResolved", "Complete", "Reconciling", "Stalled"}
+CONDITION_TYPES = {
+    *("Ready", "Resolved", "InputsResolved", "Complete", "Reconciling", "Stalled"),
+    *("Gated", "Loaded", "CandidateAdmitted"),
+}
 # What the API server says when it does not accept an object.
 REFUSALS = {"Forbidden", "Invalid", "BadRequest", "NameTaken"}
 
@@ -109,6 +112,9 @@ def test_every_reason_is_explained(kind: Kind) -> None:
     refusals = REFUSALS
     if name == "evalgate":
         outcomes = set()  # it has no Jobs
+        own |= {"ProjectMissing", "ProjectNotReady"}
+    elif name == "modeldeployment":
+        outcomes = set()  # nor has it: what its pods complain of is told by words of its own
         own |= {"ProjectMissing", "ProjectNotReady"}
     elif name == "approval":
         outcomes = set()  # nor has it anything to create

@@ -173,13 +173,20 @@ def release(letter: str, **changes: Any) -> builders.Object:
         "admitted": f"answers-a-{letter * 8}",
         "engine": "answers-e-01234567",
         "engineImage": builders.ENGINE_IMAGE,
+        "loaderImage": builders.EVALUATOR_IMAGE,
         "gates": passed,
         "since": builders.CREATED,
     } | changes
 
 
 def routes(revision: int, letter: str) -> builders.Object:
-    return {"revision": revision, "digest": builders.digest(letter), "since": builders.CREATED, "gateways": 1, "acknowledged": 0}
+    return {
+        "revision": revision,
+        "digest": builders.digest(letter),
+        "since": builders.CREATED,
+        "gateways": 1,
+        "acknowledged": 0,
+    }
 
 
 class Told:
@@ -220,7 +227,8 @@ def test_a_whole_life_is_taken(kube: Kube) -> None:
     # Back: the candidate goes, and what was served has all requests again.
     told.says(candidate=release("c")).says(candidate=release("c", **WEIGHT), routes=routes(5, "5"))
     rejected = {"release": builders.digest("c"), "run": "run-c", "reason": "TooManyErrors", "message": "Five of 20."}
-    told.says(candidate=None, rejected=[rejected | {"generation": 1, "at": LATER}], routes=routes(6, "4"))
+    rejected |= {"generation": 1, "spec": builders.digest("f"), "at": LATER}
+    told.says(candidate=None, rejected=[rejected], routes=routes(6, "4"))
     # A newer one drops one that has requests already.
     told.says(candidate=release("d")).says(candidate=release("d", **WEIGHT))
     gone = dict.fromkeys(WEIGHT)
@@ -315,15 +323,19 @@ def test_the_largest_status_is_taken(kube: Kube) -> None:
     told = Told(kube, gates=gates)
     passed = [{"gate": each["name"], "evaluation": "e" * 253, "key": builders.digest("a")} for each in gates]
     names = {"admitted": "a" * 253, "engine": "e" * 253, "engineImage": "i" * 512, "run": "r" * 50, "gates": passed}
+    names |= {"loaderImage": "l" * 512, "artifact": builders.digest("a")}
     seen = [
         {"gateway": f"{n:064}", "started": builders.CREATED, "requests": 10**12, "errors": 10**12} for n in range(32)
     ]
     rejected = [
         {"release": builders.digest("a")[:-2] + f"{n:02}", "run": "r" * 50, "reason": "R" * 64, "message": "😀" * 1024}
-        | {"generation": 1, "at": LATER}
+        | {"generation": 1, "spec": builders.digest("f"), "at": LATER}
         for n in range(20)
     ]
-    history = [{"release": builders.digest("a"), "run": f"{long}{n}", "since": LATER} for n in range(20)]
+    history = [
+        {"release": builders.digest("a"), "artifact": builders.digest("a"), "run": f"{long}{n}", "since": LATER}
+        for n in range(20)
+    ]
     retiring = [{"name": f"answers-e-{n:08}", "since": LATER} for n in range(8)]
     told.serves("a", **names).says(candidate=release("b", **names))
     told.says(candidate=release("b", **names, **WEIGHT, seen=seen), rejected=rejected)
