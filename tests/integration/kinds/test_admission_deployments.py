@@ -179,7 +179,13 @@ def release(letter: str, **changes: Any) -> builders.Object:
 
 
 def routes(revision: int, letter: str) -> builders.Object:
-    return {"revision": revision, "digest": builders.digest(letter), "since": builders.CREATED, "gateways": 1, "acknowledged": 0}
+    return {
+        "revision": revision,
+        "digest": builders.digest(letter),
+        "since": builders.CREATED,
+        "gateways": 1,
+        "acknowledged": 0,
+    }
 
 
 class Told:

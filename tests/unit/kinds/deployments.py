@@ -187,12 +187,19 @@ class Stage(Hall):
     def _carry_out(self, seen: Object, plan: Plan, writes: int) -> None:
         left = itertools.repeat(True, writes)
         if plan.status is not None and plan.status != seen.get("status", {}):
-            if not next(left, False) or seen["metadata"]["resourceVersion"] != self.deployment["metadata"]["resourceVersion"]:
+            if (
+                not next(left, False)
+                or seen["metadata"]["resourceVersion"] != self.deployment["metadata"]["resourceVersion"]
+            ):
                 return
             json.dumps(plan.status)
             self.put(self.deployment | {"status": copy.deepcopy(plan.status)})
             self.events += [(event.reason, event.message) for event in plan.events]
-        for change, objects in ((self._deleted, plan.delete), (self._created, plan.create), (self._applied, plan.apply)):
+        for change, objects in (
+            (self._deleted, plan.delete),
+            (self._created, plan.create),
+            (self._applied, plan.apply),
+        ):
             for obj in objects:
                 if not next(left, False) or not change(obj):
                     return
@@ -289,7 +296,13 @@ class Stage(Hall):
     def _start(self, owner: str, template: Object) -> None:
         name = f"{owner}-{next(self.numbers)}"
         metadata = {"name": name, "namespace": "team", "labels": copy.deepcopy(template["metadata"]["labels"])}
-        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "owner": owner, "template": copy.deepcopy(template)}
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": metadata,
+            "owner": owner,
+            "template": copy.deepcopy(template),
+        }
         self._store(pod | {"status": {"phase": "Running", "podIP": f"10.0.0.{len(self.children) % 250 + 1}"}})
         uid = self.children["Pod", name]["metadata"]["uid"]
         if metadata["labels"][COMPONENT] == ENGINE:
