@@ -44,7 +44,7 @@ class Client:
 
     port: int = serving.PORT
     seconds: float = REQUEST_SECONDS
-    key: str = field("", repr=False)  # that it asks for, if it does
+    key: str = field(default="", repr=False)  # that it asks for, if it does
 
     def complete(self, model: str, prompt: Sequence[int], request: Mapping[str, Any]) -> tuple[int, ...]:
         """Return the tokens that a request of contract/completions.py asks for. Raises Refused, Away and NotNumbers."""
@@ -67,6 +67,14 @@ class Client:
         """Return how many tokens it has read and written since it began. Raises Refused and Away."""
         lines = self._said("GET", "/metrics").splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(COMPUTED))
+
+    def unload(self, adapter: str) -> None:
+        """Have it forget an adapter, which it would look for in its folder again. Raises Refused and Away."""
+        try:
+            self._said("POST", "/v1/unload_lora_adapter", {"lora_name": adapter})
+        except Refused as error:
+            if not str(error).startswith("404 "):  # it was not loaded
+                raise
 
     def served(self) -> set[str]:
         """Return the names of what can be asked now. Raises Refused and Away."""

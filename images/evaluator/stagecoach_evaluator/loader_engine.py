@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 from stagecoach.contract import completions, serving
@@ -13,7 +13,7 @@ from stagecoach_evaluator.engine import REQUEST_SECONDS, Away, Client, Refused
 
 LOOK_SECONDS = 1.0
 # Of a look, not of an answer.
-HEALTH_SECONDS = 10.0
+HEALTH_SECONDS = 30.0
 # An engine that computes nothing for so long, while somebody waits, hangs. A machine may be busy.
 STUCK_SECONDS = 120.0
 # Of any model: nobody reads the answer.
@@ -31,8 +31,8 @@ class Engine:
         self._lock = threading.Lock()
         self._waiting: dict[object, float] = {}  # since when, by who waits for an answer
         self._computed = 0.0
-        self._moved = time.monotonic()
-        self.moved = datetime.now(UTC)  # when it last computed something, as far as that was looked for
+        self._moved = time.monotonic()  # when it last computed something, as far as that was looked for
+        self.seen = datetime.now(UTC)  # when it was last there
         self.start = 0  # another number after each start of the server; 0 while it is not there
         self._starts = 0
         self.version = ""
@@ -45,6 +45,14 @@ class Engine:
         with self._waits():
             self._client(REQUEST_SECONDS).complete(model, PROMPT, completions.probing())
         self._has_moved()
+
+    def forget(self, adapter: str) -> None:
+        """Have it not use an adapter any more, if it is there. Raises Away and Refused.
+
+        It reads an adapter again when others took its place in memory. One that is gone by then ends the engine.
+        """
+        if self.start:
+            self._client(HEALTH_SECONDS).unload(adapter)
 
     @property
     def problem(self) -> Problem | None:
@@ -61,6 +69,7 @@ class Engine:
         try:
             if self.start:
                 client.check_health()
+                self.seen = datetime.now(UTC)
                 self._look_whether_it_computes(client)
             elif self._name in client.served():
                 self._check(client)
@@ -83,10 +92,10 @@ class Engine:
     def _look_whether_it_computes(self, client: Client) -> None:
         if self._waited() < LOOK_SECONDS:
             return
-        computed = client.computed()
-        if computed != self._computed:
-            self._computed = computed
-            self._has_moved()
+        with suppress(Away, Refused):
+            if (computed := client.computed()) != self._computed:
+                self._computed = computed
+                self._has_moved()
 
     def _hangs(self) -> bool:
         return min(self._waited(), time.monotonic() - self._moved) > STUCK_SECONDS
@@ -98,7 +107,7 @@ class Engine:
         return 0.0 if since is None else time.monotonic() - since
 
     def _has_moved(self) -> None:
-        self._moved, self.moved = time.monotonic(), datetime.now(UTC)
+        self._moved = time.monotonic()
 
     def _away(self, why: str) -> None:
         number = len(server.starts())

@@ -17,7 +17,7 @@ from stagecoach_trainer.bases import Base
 BROUGHT = "brought"
 CHANGED = "Bring back the base's files: a release is served with those that it was admitted with."
 RESTORE = "Bring back its folder and its manifest below artifacts/; or admit another run."
-TRAIN_OTHERWISE = "Serve a run whose adapter is LoRA or rsLoRA, of one rank, with no modules that were trained whole."
+TRAIN_OTHERWISE = "Let the run make a LoRA or rsLoRA of one rank, with no modules that are trained whole."
 
 
 def bring_base(serve: Serve) -> None:
@@ -40,9 +40,11 @@ def _words(serve: Serve, base: Base, name: str) -> list[str]:
     words = taking.words(name, min(serve.max_length, base.context), serve.precision)
     words += ["--max-num-seqs", str(serve.at_once)]
     if serve.model is None and serve.max_adapters:
-        at_once = str(serve.max_adapters)
         rank = serving.rank(serve.max_rank) or max(serving.RANKS)
-        words += ["--enable-lora", "--max-loras", at_once, "--max-cpu-loras", at_once, "--max-lora-rank", str(rank)]
+        words += ["--enable-lora", "--max-lora-rank", str(rank), "--max-loras", str(serve.max_adapters)]
+        # As many again are kept beside: what makes room for another is read from files when it is next asked, and all
+        # requests wait for that.
+        words += ["--max-cpu-loras", str(2 * serve.max_adapters)]
     return words
 
 
@@ -117,14 +119,13 @@ def _corrupt(digest: str) -> BadInput:
     return BadInput(Problem.of("ArtifactCorrupt", message, value=digest, remedy=RESTORE))
 
 
-def forget_adapters(names: set[str]) -> None:
-    """Remove adapters that lie there under these names; once more is a no-op."""
-    for name in names:
-        place = laying.adapters() / name
-        gone = place.with_suffix(".gone")
-        with suppress(FileNotFoundError):
-            place.rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
+def remove_adapter(name: str) -> None:
+    """Remove what lies there under this name; once more is a no-op."""
+    place = laying.adapters() / name
+    gone = place.with_suffix(".gone")
+    with suppress(FileNotFoundError):
+        place.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def laid_adapters() -> set[str]:

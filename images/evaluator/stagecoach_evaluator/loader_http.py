@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from stagecoach.contract import loading
 from stagecoach.contract.loading import Wanted
 from stagecoach_evaluator.loader_serving import NotServed, Serving
+from stagecoach_evaluator.programs import ONE_VERSION
 
 BODY_BYTES = 64 * 1024
 BODY_SECONDS = 10.0
@@ -37,7 +38,7 @@ def application(serving: Serving, token: Callable[[], bytes]) -> web.Application
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
             where = ".".join(map(str, first["loc"])) or "document"
-            text = f"this is not understood: {where}: {first['msg']}. Use operator and evaluator of the same version."
+            text = f"this is not understood: {where}: {first['msg']}. {ONE_VERSION}"
             raise web.HTTPBadRequest(text=text) from None
         except NotServed:
             text = "this engine serves no adapters: say maxAdapters in its document, and name no whole model there."

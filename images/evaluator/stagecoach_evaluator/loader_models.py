@@ -16,6 +16,7 @@ from stagecoach_evaluator.loader_engine import Engine
 # What failed is looked at again so often: somebody may have mended it.
 FAILED_SECONDS = 60.0
 MOST_SECONDS = 30.0
+REFUSED_SECONDS = 2.0
 _NONE = Problem(reason="", message="")
 
 
@@ -39,6 +40,7 @@ class Model:
         self._state, self._problem = State.LOADING, _NONE
         self._at: datetime | None = None  # when it answered
         self._start = 0  # of the engine, in which it did
+        self._refused = 0  # of the engine, in which it was refused
         self._pauses = _growing()
         self._woken = threading.Event()
 
@@ -65,7 +67,7 @@ class Model:
         elif state is State.ANSWERS and self._start != self._engine.start:
             state = State.LOADING
         elif state is State.ANSWERS and at and self._asks:
-            at = max(at, self._engine.moved)  # it waits for its turn, and others are answered
+            at = max(at, self._engine.seen)  # it waits for its turn, in an engine that does not hang
         if state is State.ANSWERS:
             return LoadedModel(name=self.name, state=state, answered=at)
         message = problem.sentence[:1024]
@@ -109,11 +111,16 @@ class Model:
             self._engine.ask(self.name)
         except NotNumbers:
             message = "what the model computes is not a number."
-            remedy = "Train again with a lower learning rate, or in another precision; this model can answer nothing."
+            remedy = "Create a run with a lower learning rate, or in another precision: this model can answer nothing."
             raise BadInput(Problem.of("NotNumbers", message, remedy=remedy)) from None
         except Refused as error:
-            message = f"the engine refuses to load or ask it: {error}."
-            raise BadInput(Problem.of("EngineRefuses", message, remedy="See the engine's log.")) from error
+            problem = Problem.of("EngineRefuses", f"the engine refuses it: {error}.", remedy="See the engine's log.")
+            if self._refused == start:
+                raise BadInput(problem) from error
+            # An engine that is about to end says so of any adapter: once is not enough.
+            self._refused = start
+            self._say(State.LOADING, problem)
+            return REFUSED_SECONDS
         except Away as error:
             message = f"the engine gave no answer: {error}."
             self._say(State.LOADING, Problem.of(serving.LOST, message, remedy="See the engine's log."))
@@ -122,7 +129,7 @@ class Model:
             self._asks = False
         began = self._state is not State.ANSWERS or self._start != start
         self._at, self._start, self._state = datetime.now(UTC), start, State.ANSWERS
-        self._pauses = _growing()
+        self._pauses, self._refused = _growing(), 0
         if began:
             self._answered()
         return PROBE_SECONDS

@@ -78,7 +78,7 @@ class Serving:
         """Return why the pod should have no requests; nothing when it may."""
         base, *adapters = self.loaded.models
         if not self._base.answers:
-            return f"{base.reason}: {base.message}" if base.reason else "the engine is being started"
+            return f"{base.reason}: {base.message}" if base.reason else "no answer has come lately"
         if self._ready or not self._takes_adapters:
             return ""
         self._since = self._since or time.monotonic()
@@ -107,8 +107,11 @@ class Serving:
         with self._lock:
             there = loader_files.laid_adapters() - self._adapters.keys() if self._told else set()
             self._unwanted = {name: self._unwanted.get(name, now) for name in there}
-            old = {name for name, since in self._unwanted.items() if now - since > KEEP_SECONDS}
-            loader_files.forget_adapters(old)
+        for name in [name for name, since in self._unwanted.items() if now - since > KEEP_SECONDS]:
+            self._engine.forget(name)
+            with self._lock:
+                if name not in self._adapters:
+                    loader_files.remove_adapter(name)
 
 
 def _again_and_again(work: Callable[[], None], seconds: float) -> None:

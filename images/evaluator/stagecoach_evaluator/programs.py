@@ -16,6 +16,7 @@ from stagecoach_trainer import authorities, child, parent, places, quiet
 from stagecoach_trainer.train import say
 
 Document = TypeVar("Document")
+ONE_VERSION = "Whoever installed the operator sets all images of the chart to one version."
 
 
 def run(work: Callable[[], None]) -> int:
@@ -49,7 +50,7 @@ def document(variable: str, read: Callable[[str], Document]) -> Document:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         message = f"the document in {variable} is not understood: {where}: {first['msg']}."
-        remedy = "Run the operator and the evaluator image of the same version."
+        remedy = ONE_VERSION
     raise BadInput(Problem.of("UnknownDocument", message, remedy=remedy))
 
 

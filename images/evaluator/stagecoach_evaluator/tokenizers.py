@@ -36,7 +36,7 @@ def lay(source: ModelSource) -> None:
             Problem.of(
                 "UnknownDocument",
                 f"nothing says which tokenizer of {source.uri} is meant.",
-                remedy="Run the operator and the evaluator image of the same version.",
+                remedy=programs.ONE_VERSION,
             )
         )
     place = Path(places.rebased(mounts.TOKENIZERS)) / hex_of(source.tokenizer)
