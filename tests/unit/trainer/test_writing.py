@@ -1,6 +1,8 @@
 """What is written by a model that computes no numbers is no text, row by row."""
 
 from math import inf, nan
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -41,3 +43,14 @@ def test_what_comes_after_a_texts_end_does_not_count() -> None:
     numbers(torch.tensor([[END, END], [END, 7]]), torch.tensor([[nan], [0.0]]))
     numbers(torch.tensor([[END, END, END], [END, 7, 7]]), torch.tensor([[nan], [nan]]))
     assert numbers.were_computed == [True, False]
+
+
+def test_what_is_no_text_is_like_nothing_where_base_and_artifact_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    from stagecoach_trainer import asking, bases, writing
+
+    of_nothing: Any = SimpleNamespace(family=None, prompt=None, tokenization=SimpleNamespace(max_target_length=9))
+    monkeypatch.setattr(bases, "load_tokenizer", lambda _: None)
+    monkeypatch.setattr(writing, "encoder_for", lambda *_: of_nothing)
+    monkeypatch.setattr(asking, "both", lambda *_: ([None, "a"], ["b", None]))
+    record: Any = SimpleNamespace(inputs=of_nothing)
+    assert writing.texts(record, of_nothing, "folder", [], 1) == (["", "a"], ["b", ""])
