@@ -187,7 +187,7 @@ class EvalGates(RuleBasedStateMachine):
             run = self.hall.get("FineTuneRun", name)
             word = gate_word(self.hall.cache, "team", "good", FineTuneRun.model_validate(run), SETTINGS)
             assert word.state in QUIET or speaks(word.reason, word.message), word
-            if word.passed:
+            if word.state is GateState.PASSED:
                 made = self.hall.get("Evaluation", word.evaluation)
                 assert made["status"]["verdict"] == "Passed"
                 assert made["spec"]["criteria"] == self.hall.gate["spec"]["criteria"]
