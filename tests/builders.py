@@ -101,6 +101,17 @@ def approval(name: str = "fine", namespace: str = "team", **changes: Any) -> Obj
     }
 
 
+def deployment(name: str = "answers", namespace: str = "team", **changes: Any) -> Object:
+    """Return a deployment of the default project and gate as people write it."""
+    spec = {"project": "desk", "model": {"latest": {}}, "gates": [{"name": "good"}]}
+    return {
+        "apiVersion": "stagecoach.dev/v1alpha1",
+        "kind": "ModelDeployment",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": spec | changes,
+    }
+
+
 def canary_rows(count: int = 10) -> CanaryRows:
     """Return rows that people look at."""
     rows = (

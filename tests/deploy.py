@@ -82,7 +82,9 @@ class Images:
     operator: str
     trainer: str
     evaluator: str
-    engine: str | None = None  # by which models may be judged; the demo does without
+    # By which models may be judged, and are served; the demo does without.
+    engine: str | None = None
+    gateway: str | None = None
 
 
 def build(name: str) -> None:
@@ -118,6 +120,7 @@ def install(tools: Tools, images: Images) -> None:
         ("trainer.image", images.trainer),
         ("evaluator.image", images.evaluator),
         ("engine.image", images.engine),
+        ("gateway.image", images.gateway),
     ):
         if image:
             values[f"{place}.repository"], values[f"{place}.digest"] = image.split("@")

@@ -19,7 +19,6 @@ _MORE = (
     Resource("rbac.authorization.k8s.io/v1", "Role", "roles"),
     Resource("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings"),
     Resource("v1", "ResourceQuota", "resourcequotas"),
-    Resource("v1", "Secret", "secrets"),
     Resource("v1", "Node", "nodes"),
     Resource("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions"),
     Resource("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy", "validatingadmissionpolicies"),

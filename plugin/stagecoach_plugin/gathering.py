@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from stagecoach_plugin import evaluations
 from stagecoach_plugin.approving import Person
 from stagecoach_plugin.connection import Connection
-from stagecoach_plugin.kinds import APPROVAL, EVALUATION, GATE, KINDS, PROJECT, RUN, Kind
+from stagecoach_plugin.kinds import APPROVAL, DEPLOYMENT, EVALUATION, GATE, KINDS, PROJECT, RUN, Kind
 from stagecoach_plugin.problems import Missing, NotServed, Object, Problem, Unreadable
 from stagecoach_plugin.stories import Around
 
@@ -17,6 +17,7 @@ _LISTS = {
     RUN: (EVALUATION, GATE),
     PROJECT: (RUN, GATE),
     APPROVAL: (),
+    DEPLOYMENT: (),
 }
 
 
@@ -87,11 +88,15 @@ def _person(connection: Connection) -> Person | None:
 
 
 def _named(kind: Kind, obj: Object) -> Iterable[tuple[Kind, str]]:
-    spec = obj["spec"]
+    spec, status = obj["spec"], obj.get("status", {})
+    if kind == DEPLOYMENT:
+        served = (status.get(place) for place in ("candidate", "serving"))
+        yield from ((RUN, run) for run in dict.fromkeys(each["run"] for each in served if each))
+        yield from ((GATE, gate["name"]) for gate in spec["gates"])
     if kind == EVALUATION:
         yield RUN, spec["run"]
         yield GATE, spec["gate"]
     if kind == APPROVAL:
         yield EVALUATION, spec["subject"]["name"]
-    if kind in (EVALUATION, GATE, RUN):
+    if kind in (DEPLOYMENT, EVALUATION, GATE, RUN):
         yield PROJECT, spec["project"]

@@ -36,10 +36,11 @@ class Kind:
 EVALUATION = Kind("Evaluation", "evaluations", "eval")
 GATE = Kind("EvalGate", "evalgates", "egate")
 APPROVAL = Kind("Approval", "approvals", "appr")
+DEPLOYMENT = Kind("ModelDeployment", "modeldeployments", "mdep")
 RUN = Kind("FineTuneRun", "finetuneruns", "ftr")
 PROJECT = Kind("TransformerProject", "transformerprojects", "txp")
 # What a name without a kind is looked for in, in this order.
-KINDS = (GATE, EVALUATION, APPROVAL, RUN, PROJECT)
+KINDS = (GATE, EVALUATION, APPROVAL, DEPLOYMENT, RUN, PROJECT)
 
 
 def parse(text: str) -> tuple[Kind | None, str]:

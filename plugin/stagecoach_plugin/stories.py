@@ -8,7 +8,7 @@ from enum import StrEnum
 from stagecoach_plugin import evaluations
 from stagecoach_plugin.approving import Person, earlier, role_of
 from stagecoach_plugin.evaluations import condition
-from stagecoach_plugin.kinds import APPROVAL, EVALUATION, GATE, PROJECT, RUN, Kind
+from stagecoach_plugin.kinds import APPROVAL, DEPLOYMENT, EVALUATION, GATE, PROJECT, RUN, Kind
 from stagecoach_plugin.problems import Object
 from stagecoach_plugin.texts import ago, either, several, short
 
@@ -89,7 +89,14 @@ class Commands:
 
 def tell(kind: Kind, obj: Object, around: Around, commands: Commands, now: datetime) -> Story:
     """Return the story of an object of any kind."""
-    tellers = {EVALUATION: _evaluation, GATE: _gate, RUN: _run, PROJECT: _project, APPROVAL: _approval}
+    tellers = {
+        EVALUATION: _evaluation,
+        GATE: _gate,
+        RUN: _run,
+        PROJECT: _project,
+        APPROVAL: _approval,
+        DEPLOYMENT: _deployment,
+    }
     facts, todo, chain = tellers[kind](obj, around, commands)
     ready = condition(obj)
     return Story(
@@ -325,6 +332,31 @@ def _approval(obj: Object, around: Around, commands: Commands) -> Parts:
         facts.append(("reason", spec["reason"]))
     todo = [commands.stagecoach(f"why evaluation/{about}")]
     return facts, todo, _one(EVALUATION, about, around)
+
+
+def _deployment(obj: Object, around: Around, commands: Commands) -> Parts:
+    spec, status, name = obj["spec"], obj.get("status", {}), obj["metadata"]["name"]
+    facts, runs = [("project", spec["project"])], []
+    for place in ("candidate", "serving"):
+        if release := status.get(place):
+            weight = f", {release['weight']} of 100 requests" if release.get("weight") else ""
+            facts.append((place, f"run {release['run']}, release {release['short']}{weight}"))
+            runs.append(release["run"])
+    facts += [
+        (f"rejected {item['run']}", f"{item['reason']}. {item['message']}")
+        for item in (status.get("rejected") or [])[:SHOWN]
+    ]
+    if status.get("endpoint"):
+        facts.append(("endpoint", status["endpoint"]))
+    for kind in ("CandidateAdmitted", "Loaded", "Gated"):
+        told = condition(obj, kind)
+        if told.get("status") in ("False", "Unknown"):
+            facts.append((kind, f"{told.get('reason')}. {told.get('message')}"))
+    chain = [each for run in dict.fromkeys(runs) for each in _one(RUN, run, around)]
+    chain += [each for gate in spec["gates"] for each in _one(GATE, gate["name"], around)]
+    todo = [commands.kubectl(f"edit modeldeployment {name}")] if mood(obj) is Mood.BAD else []
+    todo.append(commands.kubectl(f"describe pods -l stagecoach.dev/kind=ModelDeployment,stagecoach.dev/name={name}"))
+    return facts, todo, [*chain, *_one(PROJECT, spec["project"], around)]
 
 
 def _one(kind: Kind, name: str, around: Around) -> list[Link]:

@@ -39,7 +39,7 @@ class Ground:
     def make(cls) -> "Ground":
         """Make it, or find it made. The cluster is left up, so that the next time is fast."""
         tools = deploy.up()
-        images = replace(deploy.images(), engine=deploy.image("engine-cpu"))
+        images = replace(deploy.images(), engine=deploy.image("engine-cpu"), gateway=deploy.image("gateway"))
         tests_image = deploy.image("trainer-tests")
         evaluator_tests_image = deploy.image("evaluator-tests")
         deploy.install(tools, images)

@@ -11,7 +11,9 @@ import yaml
 from tests.cluster import ControlPlane
 from tests.integration.support import policy
 from tests.integration.support.eventually import eventually
+from tests.integration.support.jury import Jury
 from tests.integration.support.kubelet import FakeKubelet
+from tests.integration.support.logs import FakeLogs
 from tests.integration.support.operator import ROOT, OperatorProcess
 from tests.kube import Kube
 
@@ -82,6 +84,22 @@ def start_operator(kube: Kube, tmp_path: Path) -> Iterator[StartOperator]:
 def operator(start_operator: StartOperator) -> OperatorProcess:
     """The whole operator, leading, for this test's namespace."""
     return start_operator().wait_ready().wait_leading()
+
+
+@pytest.fixture
+def logs(kube: Kube, tmp_path: Path) -> Iterator[FakeLogs]:
+    """Pods of this test's namespace have logs."""
+    with FakeLogs(kube, tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def jury(kube: Kube, kubelet: FakeKubelet, operator: OperatorProcess, logs: FakeLogs) -> Jury:
+    """A project that is ready, with rows for people to read."""
+    assert operator
+    jury = Jury(kube, kubelet, logs)
+    jury.make_project_with_canary()
+    return jury
 
 
 def install_kinds(kube: Kube, directory: Path) -> None:

@@ -77,7 +77,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{/* What the operator does with objects. Each rule has its reason in docs/install.md. */}}
 {{- define "stagecoach.rules" -}}
 - apiGroups: [stagecoach.dev]
-  resources: [approvals, evalgates, evaluations, finetuneruns, transformerprojects]
+  resources: [approvals, evalgates, evaluations, finetuneruns, modeldeployments, transformerprojects]
   verbs: [list, watch]
 - apiGroups: [stagecoach.dev]
   resources: [evaluations]
@@ -87,14 +87,32 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   resources: [approvals]
   verbs: [create]
 - apiGroups: [stagecoach.dev]
-  resources: [approvals/status, evalgates/status, evaluations/status, finetuneruns/status, transformerprojects/status]
+  resources: [approvals/status, evalgates/status, evaluations/status, finetuneruns/status, modeldeployments/status, transformerprojects/status]
   verbs: [patch]
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [create, delete, get, list, watch]
 - apiGroups: [""]
   resources: [services]
-  verbs: [create, delete, get, list, watch]
+  verbs: [create, delete, get, list, patch, watch]
+# Engines and gateways.
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [create, delete, list, patch, watch]
+# What was admitted, and the routes of gateways.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [create, delete, get, list, patch, watch]
+# Keys of a deployment, which never change: whoever may patch a Secret is shown what is in it.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [create, patch]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [create, patch]
 # By name: whether the claims of a training on several nodes have an access mode that lets all of them in.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]

@@ -173,5 +173,5 @@ def _chosen(labels: Sequence[str], choices: list[choosing.Choice]) -> list[Answe
     ]
 
 
-def _written(texts: list[str]) -> list[Answer]:
-    return [Answer(row=0, text=text) for text in texts]
+def _written(texts: list[str | None]) -> list[Answer]:
+    return [none(0, NOT_NUMBERS) if text is None else Answer(row=0, text=text) for text in texts]

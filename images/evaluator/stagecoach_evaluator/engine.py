@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from stagecoach.contract import completions, serving
@@ -23,6 +23,8 @@ REQUEST_SECONDS = 600.0
 # Said of the moment, not of the request.
 OF_THE_MOMENT = (408, 425, 429)
 WORDS = 300  # characters of an engine's own that are told
+# Counters of what it has read and written; they grow while it computes.
+COMPUTED = ("vllm:prompt_tokens_total", "vllm:generation_tokens_total")
 
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
@@ -42,6 +44,7 @@ class Client:
 
     port: int = serving.PORT
     seconds: float = REQUEST_SECONDS
+    key: str = field(default="", repr=False)  # that it asks for, if it does
 
     def complete(self, model: str, prompt: Sequence[int], request: Mapping[str, Any]) -> tuple[int, ...]:
         """Return the tokens that a request of contract/completions.py asks for. Raises Refused, Away and NotNumbers."""
@@ -56,9 +59,26 @@ class Client:
                 raise NotNumbers from error
             raise
 
+    def check_health(self) -> None:
+        """Raise Refused or Away where the engine says that it cannot be asked, or says nothing."""
+        self._said("GET", "/health")
+
+    def computed(self) -> float:
+        """Return how many tokens it has read and written since it began. Raises Refused and Away."""
+        lines = self._said("GET", "/metrics").splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(COMPUTED))
+
+    def unload(self, adapter: str) -> None:
+        """Have it forget an adapter, which it would look for in its folder again. Raises Refused and Away."""
+        try:
+            self._said("POST", "/v1/unload_lora_adapter", {"lora_name": adapter})
+        except Refused as error:
+            if not str(error).startswith("404 "):  # it was not loaded
+                raise
+
     def served(self) -> set[str]:
         """Return the names of what can be asked now. Raises Refused and Away."""
-        self._call("GET", "/health")
+        self.check_health()
         try:
             return {str(each["id"]) for each in self._call("GET", "/v1/models")["data"]}
         except (KeyError, TypeError) as error:
@@ -72,10 +92,16 @@ class Client:
             return ""
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
-        connection = http.client.HTTPConnection(serving.HOST, self.port, timeout=self.seconds)
         try:
-            content = None if body is None else json.dumps(body)
-            connection.request(method, path, content, {"Content-Type": "application/json"})
+            return json.loads(self._said(method, path, body))
+        except ValueError as error:
+            raise Away("what it said is not JSON") from error
+
+    def _said(self, method: str, path: str, body: Any = None) -> str:
+        connection = http.client.HTTPConnection(serving.HOST, self.port, timeout=self.seconds)
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
             answer = connection.getresponse()
             text = answer.read().decode(errors="replace")
         except (OSError, http.client.HTTPException) as error:
@@ -86,10 +112,7 @@ class Client:
             raise Away(f"{answer.status} {text[:WORDS]}")
         if answer.status != 200:
             raise Refused(f"{answer.status} {text[:WORDS]}")
-        try:
-            return json.loads(text) if text else None
-        except ValueError as error:
-            raise Away("what it said is not JSON") from error
+        return text
 
 
 class Patience:

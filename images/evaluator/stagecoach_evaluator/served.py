@@ -4,18 +4,14 @@ An adapter is served beside its base, as it is: merged into it, sums would be ad
 adapter is served. A whole model is served in the place of the base.
 """
 
-import json
 import os
-import re
-import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from stagecoach.contract import completions, mounts, serving
+from stagecoach.contract import completions, serving
 from stagecoach.contract.answers import Answer
 from stagecoach.contract.completions import NotNumbers
 from stagecoach.contract.digests import hex_of
@@ -23,10 +19,9 @@ from stagecoach.contract.evaluations import EvaluateJob
 from stagecoach.contract.inputs import Family
 from stagecoach.contract.label_choice import LabelChoice
 from stagecoach.contract.prompts import Encoded, Encoder
-from stagecoach.contract.releases import Precision
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import Store
-from stagecoach_evaluator import engine, pieces, reading, server
+from stagecoach_evaluator import engine, laying, pieces, reading, taking
 from stagecoach_evaluator.engine import Away, Client, Patience
 from stagecoach_evaluator.parties import Parties, Party
 from stagecoach_evaluator.reading import NOT_NUMBERS, none
@@ -36,11 +31,6 @@ from stagecoach_evaluator.telling import Teller
 from stagecoach_trainer import bases, lengths
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.train import say
-
-BY_TRANSFORMERS = "Set the project's spec.inference.engine to Transformers."
-NUMBERS = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
-# Of vLLM. Its arguments, the ranks that it takes, how it loads adapters and what it answers were tested with this one.
-OLDEST = (0, 32)
 
 Answered = tuple[Rows, tuple[Answer, ...], float]
 
@@ -61,7 +51,7 @@ class Asker:
         rows = _Rows(party, pieces.encoder(party, self.base), self)
         say(f"waiting for the engine to serve {party.name}")
         version = self.server.serve(*self.served(party, rows.limit))
-        _check_version(version, self.engine_image)
+        taking.check_version(version, f"the engine ({self.engine_image})")
         self.engine = f"{self.engine_image}, vLLM {version}"
         for each in suites:
             begun = time.monotonic()
@@ -73,8 +63,7 @@ class Asker:
         """Return the server's arguments, and by which name it is known that they are those that are served."""
         whole = _whole(party)
         name = hex_of(party.release.artifact) if whole and party.release.artifact else hex_of(self.base.model)
-        words = ["--model", f"{mounts.MODELS}/{name}", "--served-model-name", name, "--max-model-len", str(limit)]
-        words += ["--dtype", _numbers(party.release.engine.precision, server.models() / name)]
+        words = taking.words(name, limit, party.release.engine.precision)
         if self.rank and not whole:
             words += ["--enable-lora", "--max-lora-rank", str(self.rank)]
         return words, name
@@ -88,22 +77,19 @@ def ready(job: EvaluateJob, parties: Parties, wanted: Sequence[Party], storage: 
     """Return what asks these. Raises BadInput when one of them cannot be asked, before any of them is."""
     if parties.record.inputs.family is not Family.DECODER:
         message = f"the engine vLLM is asked for decoders alone, and the run {job.run} is of another architecture."
-        raise BadInput(Problem.of("EngineUnsuited", message, remedy=BY_TRANSFORMERS))
+        raise BadInput(Problem.of("EngineUnsuited", message, remedy=taking.BY_TRANSFORMERS))
     base = pieces.base(job, parties)
     for party in wanted:
         if party.record is None:
             pieces.check_base(party, base)
     artifact = pieces.artifact(job, parties, wanted, storage)
-    server.lay(hex_of(base.model), _files(base.folder, tokenizer=True))
-    server.lay(Path(serving.ADAPTERS).name, ())
+    laying.base(base)
     rank = None
     if artifact and _whole(parties.candidate):
-        # It lies in the storage without its tokenizer, which is the base's.
-        both = [*_files(artifact), *((base.folder, name) for name in _names(base.folder) & bases.TOKENIZER_FILES)]
-        server.lay(hex_of(parties.record.artifact.digest), both)
+        laying.whole(parties.record.artifact.digest, artifact, base)
     elif artifact:
-        rank = _rank(Path(artifact) / bases.ADAPTER)
-        server.lay(f"{Path(serving.ADAPTERS).name}/{hex_of(parties.record.artifact.digest)}", _files(artifact))
+        rank = serving.rank(taking.rank(Path(artifact) / bases.ADAPTER))
+        laying.lay(f"{laying.ADAPTERS}/{hex_of(parties.record.artifact.digest)}", laying.files(artifact))
     see = f"See kubectl logs {os.environ.get('HOSTNAME', 'POD')} -n {job.subject.namespace} -c {serving.CONTAINER}."
     asker = Asker(Server(Client(serving.PORT), see), base, rank, job.engine_image or "")
     for party in wanted:
@@ -111,81 +97,8 @@ def ready(job: EvaluateJob, parties: Parties, wanted: Sequence[Party], storage: 
     return asker
 
 
-def _check_version(version: str, image: str) -> None:
-    """Raise BadInput for a vLLM that does not say its version, or is older than what was tested."""
-    found = re.match(r"(\d+)\.(\d+)", version)
-    if found and tuple(map(int, found.groups())) >= OLDEST:
-        return
-    oldest = ".".join(map(str, OLDEST))
-    message = f"the engine ({image}) says version {version!r}, and nothing before vLLM {oldest} was tested."
-    remedy = f"Whoever installed the operator sets engine.image of the chart to vLLM {oldest} or later."
-    raise BadInput(Problem.of("EngineUnsuited", message, remedy=remedy))
-
-
 def _whole(party: Party) -> bool:
     return party.record is not None and party.record.artifact.type == "Model"
-
-
-def _names(folder: str) -> set[str]:
-    return {each.name for each in Path(folder).iterdir()}
-
-
-def _files(folder: str, *, tokenizer: bool = False) -> list[tuple[str, str]]:
-    """Return what of a folder is in its digest, where a folder may hold more."""
-    known = bases.TOKENIZER_FILES if tokenizer else set()
-    names = (name for name in _names(folder) if bases.is_model_file(name) or name == bases.ADAPTER or name in known)
-    return [(folder, name) for name in sorted(names)]
-
-
-def _rank(config: Path) -> int:
-    """Return the rank that the engine has to be prepared for. Raises BadInput for an adapter that it does not take."""
-    found: dict[str, Any] = json.loads(config.read_text())
-    others = (
-        ("peft_type", found.get("peft_type") != "LORA"),
-        ("use_dora", found.get("use_dora")),
-        ("modules_to_save", found.get("modules_to_save")),
-        # The engine has one rank for all modules, and reads neither.
-        ("rank_pattern", found.get("rank_pattern")),
-        ("alpha_pattern", found.get("alpha_pattern")),
-    )
-    fitting = next((rank for rank in serving.RANKS if rank >= (found.get("r") or 0)), None)
-    wrong = next((name for name, other in others if other), None) or (None if fitting else "r")
-    if wrong or fitting is None:
-        message = f"the adapter's {wrong} is {found.get(wrong or '')}, which the engine vLLM does not take."
-        raise BadInput(Problem.of("EngineUnsuited", message, remedy=BY_TRANSFORMERS))
-    return fitting
-
-
-def _numbers(precision: Precision, folder: Path) -> str:
-    """Return the number format: as the model's files say, as transformers reads them; vLLM's own `auto` is another.
-
-    Raises BadInput for any other word: it becomes an argument in a command line.
-    """
-    if precision is not Precision.AUTO:
-        return precision.value
-    config = json.loads((folder / bases.CONFIG).read_text())
-    said = config.get("dtype") or config.get("torch_dtype")
-    if not said:
-        return _of_weights(folder)
-    word = str(said).removeprefix("torch.")
-    if word not in NUMBERS.values():
-        message = (
-            f"dtype in the model's {bases.CONFIG} is {word[:60]!r}, and the engine takes {', '.join(NUMBERS.values())}."
-        )
-        remedy = f"Set the project's spec.inference.precision to one of these. {BY_TRANSFORMERS}"
-        raise BadInput(Problem.of("EngineUnsuited", message, remedy=remedy))
-    return word
-
-
-def _of_weights(folder: Path) -> str:
-    """Return the number format of the first weights that are fractions."""
-    for file in sorted(folder.glob("*.safetensors")):
-        with file.open("rb") as stream:
-            header = json.loads(stream.read(struct.unpack("<Q", stream.read(8))[0]))
-        kinds = [each["dtype"] for name, each in header.items() if name != "__metadata__"]
-        if found := next((NUMBERS[kind] for kind in kinds if kind in NUMBERS), None):
-            return found
-    return "float32"
 
 
 class _Rows:

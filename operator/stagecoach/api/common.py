@@ -81,6 +81,16 @@ DURATION = Matches(
     "must be a length of time such as 90s, 30m, 24h or 7d, and at most 999d",
 )
 Duration = Annotated[str, StringConstraints(max_length=ODD), DURATION]
+
+
+def lasting(message: str, least: str = "1s", most: str = "23976h") -> dict[str, Any]:
+    """Return the schema extension of a Duration with bounds, which are no days."""
+    # Days are not known to CEL. An odd string is the other rule's matter: here it must only not be an error.
+    told = "duration(self.endsWith('d') ? string(int(self.substring(0, size(self) - 1)) * 24) + 'h' : self)"
+    within = f"{told} >= duration('{least}') && {told} <= duration('{most}')"
+    return rules(DURATION.rule, cel(f"!self.matches('{DURATION.pattern}') || ({within})", message))
+
+
 Memory = Annotated[
     str,
     StringConstraints(max_length=ODD),
@@ -211,9 +221,9 @@ def keyed(*keys: str) -> dict[str, Any]:
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
 
 
-def name_rule(longest: int) -> dict[str, Any]:
-    """Return the rule of an object's own name."""
-    why = ": the names of Jobs and pods are made from it" if longest <= MAX_NAME else ""
+def name_rule(longest: int, made: str) -> dict[str, Any]:
+    """Return the rule of an object's own name, of which those of what is made for it are made."""
+    why = f": the names of {made} are made from it" if longest <= MAX_NAME else ""
     return cel(
         f"size(self.metadata.name) <= {longest} && self.metadata.name.matches('{NAME_PATTERN}')",
         f"metadata.name must be a DNS label of at most {longest} characters (a-z, 0-9, '-'){why}. Choose a shorter or"

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from stagecoach.api import approval, evalgate, evaluation, finetunerun, transformerproject
+from stagecoach.api import approval, evalgate, evaluation, finetunerun, modeldeployment, transformerproject
 from stagecoach.api.common import MAX_NAME, CustomObject, name_rule, rules
 
 GROUP = "stagecoach.dev"
@@ -16,6 +16,12 @@ CATEGORY = "stagecoach"
 AGE = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
 # What the API server shows of an object that nobody has looked at yet: kstatus takes one that says nothing for current.
 UNSEEN = {"observedGeneration": -1}
+# By what kubectl scale and autoscalers set, and find, the pods of a kind that has any.
+SCALE = {
+    "specReplicasPath": ".spec.replicas",
+    "statusReplicasPath": ".status.replicas",
+    "labelSelectorPath": ".status.selector",
+}
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,9 @@ class Kind:
     short_name: str
     columns: list[dict[str, Any]]
     max_name: int = MAX_NAME
+    made: str = "Jobs and pods"  # what has names that begin with the object's
     rules: tuple[dict[str, Any], ...] = ()  # of the object as a whole
+    scales: bool = False
 
 
 KINDS = (
@@ -36,6 +44,15 @@ KINDS = (
     Kind(evalgate.EvalGate, "evalgates", "egate", evalgate.COLUMNS, max_name=evalgate.MAX_GATE_NAME),
     Kind(evaluation.Evaluation, "evaluations", "eval", evaluation.COLUMNS, rules=evaluation.RULES),
     Kind(approval.Approval, "approvals", "appr", approval.COLUMNS, max_name=approval.MAX_APPROVAL_NAME),
+    Kind(
+        modeldeployment.ModelDeployment,
+        "modeldeployments",
+        "mdep",
+        modeldeployment.COLUMNS,
+        made="Services and pods",
+        rules=modeldeployment.RULES,
+        scales=True,
+    ),
 )
 
 
@@ -70,7 +87,7 @@ def definition(kind: Kind) -> dict[str, Any]:
                     "served": True,
                     "storage": True,
                     "schema": {"openAPIV3Schema": _schema(kind)},
-                    "subresources": {"status": {}},
+                    "subresources": {"status": {}} | ({"scale": SCALE} if kind.scales else {}),
                     "additionalPrinterColumns": [*kind.columns, AGE],
                 }
             ],
@@ -90,7 +107,7 @@ def _schema(kind: Kind) -> dict[str, Any]:
             # Nobody but the operator writes status, so its fields need no defaults.
             "status": _structural(properties["status"], drop=("nullable", "default")) | {"default": UNSEEN},
         },
-    } | rules(name_rule(kind.max_name), *kind.rules)
+    } | rules(name_rule(kind.max_name, kind.made), *kind.rules)
 
 
 def _structural(part: dict[str, Any], drop: tuple[str, ...] = ("nullable",)) -> dict[str, Any]:

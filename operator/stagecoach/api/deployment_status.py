@@ -35,13 +35,15 @@ class Served(Told):
 
     release: Digest = Field(description="Identity of the release.")
     short: str = Field(max_length=12, description="The first 12 hex digits of it, as metrics and answers' tables have.")
+    artifact: Optional[Digest] = Field(None, description="Adapter or model that it is of: retention leaves it alone.")
     run: Name = Field(description="The FineTuneRun that made it.")
     run_created: Time = Field(description="When that run was created: what is newer may replace it.")
     admitted: ObjectName = Field(description="ConfigMap that says all of it, as it was when it was admitted.")
     engine: ObjectName = Field(description="Deployment of the engine that answers.")
     engine_image: str = Field(max_length=512, description="Image of that engine, frozen when the release was admitted.")
+    loader_image: str = Field(max_length=512, description="Image of what brings it its models, frozen likewise.")
     gates: list[PassedGate] = Field(
-        [], max_length=8, description="Verdicts by which it was admitted.", json_schema_extra=keyed("gate")
+        min_length=1, max_length=8, description="Verdicts by which it was admitted.", json_schema_extra=keyed("gate")
     )
     since: Time = Field(description="Serving: since when it has all requests. Candidate: when it was admitted.")
 
@@ -59,7 +61,7 @@ class Candidate(Served):
     """A release that is about to be served."""
 
     step: Optional[int] = Field(None, description="Of rollout.canary.steps, from 0. Absent: it has no requests yet.")
-    weight: Optional[int] = Field(None, description="Of 100 requests so many go to it.")
+    weight: Optional[int] = Field(None, ge=1, le=100, description="Of 100 requests so many go to it.")
     step_since: Optional[Time] = Field(None, description="Since when it has this weight.")
     weight_until: Optional[Time] = Field(None, description="When gateways take the weight away if it is not renewed.")
     requests: int = Field(0, description="Requests that ended since this step began.")
@@ -80,6 +82,7 @@ class Rejected(Told):
     reason: str = Field(max_length=64, description="Why, in one word.")
     message: str = Field(max_length=1024, description="Why, in words.")
     generation: int = Field(description="Of the spec under which it was rejected.")
+    spec: Digest = Field(description="Identity of that spec but for replicas: with another it is tried again.")
     at: Time = Field(description="When.")
 
 
@@ -104,6 +107,7 @@ class HistoryEntry(Told):
     """A release that had all requests."""
 
     release: Digest = Field(description="Identity of the release.")
+    artifact: Optional[Digest] = Field(None, description="Adapter or model that it is of: retention leaves it alone.")
     run: Name = Field(description="The FineTuneRun.")
     since: Time = Field(description="From then on.")
 

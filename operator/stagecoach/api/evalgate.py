@@ -201,8 +201,8 @@ class EvalGateSpec(BaseModel):
         10,
         ge=1,
         le=50,
-        description="How many of the newest candidates that have succeeded are judged. Verdicts of others stay."
-        " Default: 10.",
+        description="How many of the newest candidates that have succeeded are judged, besides those that a"
+        " ModelDeployment asks about. Verdicts of others stay. Default: 10.",
     )
     max_concurrent: int = Field(
         1,

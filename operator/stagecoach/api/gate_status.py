@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 
 from stagecoach.api.common import Condition, Enum, Name, Optional, Time, Told, keyed
 
-# As many as spec.newest may be.
+# As many as spec.newest may be; deployments may ask about more.
 MAX_CANDIDATES = 50
 MAX_JUDGING = 8
 
@@ -103,11 +103,14 @@ class EvalGateStatus(Told):
     waiting: list[WaitingRun] = Field(
         [],
         max_length=MAX_CANDIDATES,
-        description="Candidates that are judged after these, the newest first.",
+        description="Candidates that are judged after these, in this order: the first fifty.",
         json_schema_extra=keyed("run"),
     )
     unjudged: list[UnjudgedRun] = Field(
-        [], max_length=MAX_CANDIDATES, description="Candidates that cannot be judged.", json_schema_extra=keyed("run")
+        [],
+        max_length=MAX_CANDIDATES,
+        description="Candidates that cannot be judged: the first fifty.",
+        json_schema_extra=keyed("run"),
     )
 
     @field_validator("phase", mode="before")

@@ -1,8 +1,9 @@
 """ModelDeployment: a server that admits only what has passed its gates, and keeps what it serves until then."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from annotated_types import Len
+from pydantic import Field, StringConstraints
 
 from stagecoach.api.common import (
     BaseModel,
@@ -14,14 +15,15 @@ from stagecoach.api.common import (
     LocalSecret,
     Memory,
     Name,
-    ObjectName,
     Optional,
     cel,
     keyed,
+    lasting,
     rules,
 )
 from stagecoach.api.deployment_status import ModelDeploymentStatus
 from stagecoach.api.pods import KEY_RULE, RESOURCE_RULES, LabelMap, ResourceName
+from stagecoach.contract.serving import RANKS
 
 MAX_GATES = 4
 MAX_STEPS = 8
@@ -46,7 +48,7 @@ class Latest(BaseModel):
 MODEL_RULES = rules(
     cel(
         "[has(self.latest), has(self.run), has(self.release)].filter(given, given).size() == 1",
-        "give exactly one of latest, run and release",
+        "give exactly one of latest, run and release: latest: {} is the newest run that passes",
     )
 )
 
@@ -95,7 +97,17 @@ class Engine(BaseModel):
         json_schema_extra={"default": {}},
     )
     max_lora_rank: int = Field(
-        64, ge=1, le=512, description="The largest rank of an adapter that the engine is prepared for. Default: 64."
+        64,
+        ge=RANKS[0],
+        le=RANKS[-1],
+        description="The largest rank of an adapter that the engine is prepared for: more takes memory."
+        f" {', '.join(map(str, RANKS[:-1]))} or {RANKS[-1]}. Default: 64.",
+        json_schema_extra=rules(
+            cel(
+                f"self in {list(RANKS)}",
+                f"must be {', '.join(map(str, RANKS[:-1]))} or {RANKS[-1]}: take the next larger one",
+            )
+        ),
     )
     max_concurrent: int = Field(
         32, ge=1, le=1024, description="Requests that one pod computes at a time; others wait. Default: 32."
@@ -108,7 +120,12 @@ class Engine(BaseModel):
         " with api Task; 4096, with api OpenAI; never more than the base has.",
     )
     start_deadline: Duration = Field(
-        "30m", description="How long an engine may take until a release answers; then it is rejected. Default: 30m."
+        "30m",
+        description="How long an engine may take until a release answers, at least 1m and at most 1d; then the release"
+        " is rejected. Default: 30m.",
+        json_schema_extra=lasting(
+            "startDeadline must be at least 1m, for vLLM takes that long to start, and at most 1d", "1m", "24h"
+        ),
     )
 
 
@@ -119,13 +136,31 @@ class Api(Enum):
     OPENAI = "OpenAI"
 
 
+AnswerText = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+
+
 class RateLimit(BaseModel):
     """How often a client may ask."""
 
     requests: int = Field(ge=1, le=10_000_000, description="So often at once, and as often again in each interval.")
-    interval: Duration = Field(description="Such as 1m; at most 1d.")
+    interval: Duration = Field(
+        description="In the course of such a time, such as 1m; at most 1d.",
+        json_schema_extra=lasting(
+            "interval must be at most 1d: gateways count in memory, and begin anew when they start", most="24h"
+        ),
+    )
 
 
+STATIC_RULES = rules(
+    cel(
+        "self.all(key, size(key) <= 63 && key.matches('^[A-Za-z][A-Za-z0-9_]*$'))",
+        "a field of an answer must be at most 63 letters, digits and '_', with a letter at the start",
+    ),
+    cel(
+        "('label' in self) != ('text' in self)",
+        "static must hold label or text, as answers of the Task API do: {label: other}, or {text: Try again later.}",
+    ),
+)
 FALLBACK_RULES = rules(
     cel("has(self.static) != has(self.deployment)", "give exactly one of static and deployment"),
 )
@@ -134,13 +169,16 @@ FALLBACK_RULES = rules(
 class Fallback(BaseModel, json_schema_extra=FALLBACK_RULES):
     """What is answered when no engine does."""
 
-    static: Optional[dict[str, Any]] = Field(
+    static: Optional[Annotated[dict[str, AnswerText], Len(min_length=1, max_length=8)]] = Field(
         None,
-        description="This answer.",
-        json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
+        description="This answer, such as {label: other}: label or text, and other fields beside it if clients want"
+        " any.",
+        json_schema_extra=STATIC_RULES,
     )
     deployment: Optional[Name] = Field(
-        None, description="What the gateway of another ModelDeployment of this namespace answers, of api Task."
+        None,
+        description="What the gateway of another ModelDeployment of this namespace answers, of api Task and without"
+        " keys.",
     )
 
 
@@ -148,13 +186,18 @@ class Contract(BaseModel):
     """What clients may rely on, besides the schema of the API itself."""
 
     rate_limits: list[RateLimit] = Field(
-        [], max_length=4, description="How often each client may ask each gateway. Default: no limit."
+        [],
+        max_length=4,
+        description="How often each client may ask each pod of the gateway; all of them hold. Default: no limit.",
+        json_schema_extra=keyed("interval"),
     )
     timeout: Duration = Field(
-        "30s", description="For an answer; of a stream, for each part of it; at most 1h. Default: 30s."
+        "30s",
+        description="For an answer; of a stream, for each part of it; at most 1h. Default: 30s.",
+        json_schema_extra=lasting("timeout must be at most 1h: give clients an error before that", most="1h"),
     )
     fallback: Optional[Fallback] = Field(
-        None, description="What is answered when no engine does. Default: an error says so."
+        None, description="What is answered when no engine does, with api Task. Default: an error says so."
     )
 
 
@@ -203,18 +246,34 @@ class AbortOn(BaseModel):
         ge=0,
         le=1,
         description="Errors of the candidate, as a share of the requests that it had to answer, above which it is"
-        " rejected and the release of before has all requests again. Default: 0.05.",
+        " rejected and the release of before has all requests again; 0: at the first. Default: 0.05.",
+        json_schema_extra=rules(
+            cel(
+                "self < 1.0", "errorRate must be less than 1, above which no candidate could ever be: 0.05 is one in 20"
+            )
+        ),
     )
     min_requests: int = Field(
         20, ge=1, le=1_000_000, description="Before the candidate had so many it is not judged by them. Default: 20."
     )
 
 
+STEPS_RULES = rules(
+    cel(
+        "self.map(step, step.weight).isSorted() && self.all(step, self.exists_one(other, other.weight == step.weight))",
+        "each step must have a larger weight than the one before: put steps in this order, and each weight once",
+    )
+)
+
+
 class Canary(BaseModel):
     """A candidate gets requests by steps."""
 
     steps: list[Step] = Field(
-        min_length=1, max_length=MAX_STEPS, description="One after the other; after the last it has all requests."
+        min_length=1,
+        max_length=MAX_STEPS,
+        description="One after the other, of growing weight; after the last it has all requests.",
+        json_schema_extra=STEPS_RULES,
     )
     abort_on: AbortOn = Field(
         default_factory=AbortOn, description="When a candidate goes.", json_schema_extra={"default": {}}
@@ -230,7 +289,7 @@ class Rollout(BaseModel):
 class ModelDeploymentSpec(BaseModel):
     """What is to be served, how, and for whom."""
 
-    project: Name = Field(description="The TransformerProject, in the same namespace.")
+    project: Name = Field(description="The TransformerProject, in the same namespace. It cannot change.")
     model: Model = Field(description="What is to be served.")
     gates: list[DeploymentGate] = Field(
         min_length=1,
@@ -244,7 +303,13 @@ class ModelDeploymentSpec(BaseModel):
         " requests move when it answers.",
         json_schema_extra={"default": {}},
     )
-    replicas: int = Field(1, ge=0, le=64, description="Pods of the engine that serves. Default: 1.")
+    replicas: int = Field(
+        1,
+        ge=0,
+        le=64,
+        description="Pods of the engine that serves, which kubectl scale and autoscalers may set. At 0 nothing answers"
+        " but a fallback, and no candidate takes over. Default: 1.",
+    )
     api: Api = Field(
         Api.TASK,
         description="Task: POST /v1/predict, with prompt and tokenization of the project. OpenAI: chat and text"
@@ -264,6 +329,83 @@ class ModelDeploymentSpec(BaseModel):
     )
 
 
+SPEC_RULES = rules(
+    cel(
+        "self.project == oldSelf.project",
+        "project cannot change, for what is served was admitted in it: create another ModelDeployment",
+    ),
+    cel(
+        "self.api == 'Task' || !has(self.contract.fallback)",
+        "contract.fallback goes with api Task, whose answers are all of one form: leave it out with api OpenAI",
+    ),
+)
+
+SERVING, CANDIDATE, ROUTES = "self.status.serving", "self.status.candidate", "self.status.routes"
+
+
+def _before(place: str) -> str:
+    return place.replace("self.", "oldSelf.", 1)
+
+
+def _there(place: str) -> str:
+    """Whether a part of a status is there."""
+    return f"(has({place.rpartition('.')[0]}) && has({place}))"
+
+
+def _same(one: str, other: str) -> str:
+    """Whether a release is the same, and the same answers for it."""
+    fields = ("release", "run", "admitted", "engine", "engineImage")
+    return f"({_there(other)} && {' && '.join(f'{one}.{field} == {other}.{field}' for field in fields)})"
+
+
+# All of them are at the root: below, what is taken away or new as a whole would be no change to a rule. They hold
+# whoever writes a status, a faulty version of the operator as well.
+RULES = (
+    cel(
+        "!self.metadata.name.matches('^[0-9]')",
+        "metadata.name must begin with a letter: the Service that clients ask has this name. Choose another name.",
+    ),
+    cel(
+        "!has(self.spec.contract.fallback) || !has(self.spec.contract.fallback.deployment) ||"
+        " self.spec.contract.fallback.deployment != self.metadata.name",
+        "spec.contract.fallback.deployment must be another ModelDeployment than this one: name another, or give static",
+    ),
+    cel(
+        f"!{_there(CANDIDATE)} ||"
+        f" ({_there(_before(SERVING))} && {CANDIDATE}.release == {_before(SERVING)}.release) ||"
+        f" ({_there(_before(CANDIDATE))} && {CANDIDATE}.release == {_before(CANDIDATE)}.release &&"
+        f" {CANDIDATE}.gates == {_before(CANDIDATE)}.gates) ||"
+        f" self.spec.gates.all(g, {CANDIDATE}.gates.exists(passed, passed.gate == g.name))",
+        "status.candidate: a release becomes one by an Evaluation that passed of each of spec.gates",
+    ),
+    cel(
+        f"!{_there(CANDIDATE)} || !has({CANDIDATE}.weight) || (has({CANDIDATE}.weightUntil) && {_there(SERVING)} &&"
+        f" {_same(CANDIDATE, _before(CANDIDATE))})",
+        "status.candidate.weight: requests are given to what was the candidate before, beside what is served, and for a"
+        " time",
+    ),
+    cel(
+        f"!{_there(SERVING)} || {_same(SERVING, _before(SERVING))} || {_same(SERVING, _before(CANDIDATE))}",
+        "status.serving: nothing is served that was not the candidate before",
+    ),
+    cel(
+        f"!{_there(_before(SERVING))} || {_there(SERVING)}",
+        "status.serving: what is served leaves only when something else takes over; to serve nothing, delete the"
+        " ModelDeployment",
+    ),
+    cel(
+        f"!{_there(SERVING)} || !has(self.status.retiring) ||"
+        f" !self.status.retiring.exists(engine, engine.name == {SERVING}.engine)",
+        "status.retiring: the engine of what is served does not go",
+    ),
+    cel(
+        f"!{_there(_before(ROUTES))} || ({_there(ROUTES)} && ({ROUTES}.revision > {_before(ROUTES)}.revision ||"
+        f" ({ROUTES}.revision == {_before(ROUTES)}.revision && {ROUTES}.digest == {_before(ROUTES)}.digest)))",
+        "status.routes: the revision grows with every change, and never goes back",
+    ),
+)
+
+
 COLUMNS: list[dict[str, Any]] = [
     {"name": "Ready", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].status'},
     {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},
@@ -280,5 +422,7 @@ COLUMNS: list[dict[str, Any]] = [
 class ModelDeployment(CustomObject):
     """A served model: which release answers, by which engines and gateways, and what takes over next."""
 
-    spec: ModelDeploymentSpec = Field(description="What is to be served, how, and for whom.")
+    spec: ModelDeploymentSpec = Field(
+        description="What is to be served, how, and for whom.", json_schema_extra=SPEC_RULES
+    )
     status: ModelDeploymentStatus = Field(default_factory=ModelDeploymentStatus, description="What is served.")

@@ -1,5 +1,6 @@
-"""The engine's container of an evaluating pod: a native sidecar, which ends with the pod's work."""
+"""Containers with an engine: a native sidecar of an evaluating pod, or what a pod is there for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ CACHE_SHARE = 4
 # What prompts have in common is kept by whole blocks, and the default on CPUs is longer than most prompts. There every
 # token of a batch gets a copy of its adapter's weights for a moment: that bounds how many tokens there are.
 ON_CPUS = ("--enforce-eager", "--block-size", "32", "--max-num-batched-tokens", "2048")
+AT_ONCE = ("--max-num-seqs", str(serving.AT_ONCE))
 READY_SECONDS = "1200"
 UNITS = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
@@ -43,7 +45,7 @@ done
 
 @dataclass(frozen=True)
 class EngineWork:
-    """What an engine beside an evaluator asks for."""
+    """What an engine asks for."""
 
     image: str
     pull_policy: str
@@ -84,7 +86,20 @@ def mounts_beside() -> list[Object]:
 
 
 def container(engine: EngineWork, resources: Object, memory: int, places: list[Object], security: Object) -> Object:
-    """Return the engine's container; `places` are the evaluator's mounts, of which it sees those with models."""
+    """Return the engine's container beside an evaluator, with whose work it ends."""
+    arguments = (*serving.arguments(serving.HOST), *AT_ONCE)
+    return {**server(engine, arguments, resources, memory, places, security), "restartPolicy": "Always"}
+
+
+def server(
+    engine: EngineWork,
+    arguments: Sequence[str],
+    resources: Object,
+    memory: int,
+    places: list[Object],
+    security: Object,
+) -> Object:
+    """Return a container with the engine; `places` are the mounts of what is beside it, of which it sees the models."""
     base = uris.parse(engine.base)
     seen = {mounts.STORAGE, mounts.SCRATCH, *([mounts.folder_of(base)] if base.mounted else [])}
     on_cpus = () if engine.on_a_gpu else (*ON_CPUS, "--kv-cache-memory-bytes", str(memory // CACHE_SHARE))
@@ -92,8 +107,7 @@ def container(engine: EngineWork, resources: Object, memory: int, places: list[O
         "name": serving.CONTAINER,
         "image": engine.image,
         "imagePullPolicy": engine.pull_policy,
-        "restartPolicy": "Always",
-        "command": ["sh", "-c", SCRIPT, serving.CONTAINER, *serving.ARGUMENTS, *on_cpus],
+        "command": ["sh", "-c", SCRIPT, serving.CONTAINER, *arguments, *on_cpus],
         "env": [{"name": name, "value": value} for name, value in _environment(engine).items()],
         "resources": resources,
         "terminationMessagePolicy": "FallbackToLogsOnError",

@@ -9,8 +9,9 @@ from stagecoach.api.pods import PodSettings
 from stagecoach.build import engines
 from stagecoach.build.engines import EngineWork
 from stagecoach.build.labels import API_VERSION, MANAGED_BY, OWNER_KIND, OWNER_NAME, OWNER_UID, REPORTS_PROGRESS
-from stagecoach.contract import access, mounts, progress, retention, tracking, uris
-from stagecoach.contract.access import Access, Credential
+from stagecoach.build.pods import SECURITY, Network, Reach, chosen, confined, escaped, spread
+from stagecoach.contract import progress, retention, tracking
+from stagecoach.contract.access import Credential
 from stagecoach.contract.evaluations import EvaluateJob
 from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, GRACE_SECONDS, MAX_BYTES, AnyJob
 from stagecoach.contract.model import ContractModel
@@ -19,10 +20,6 @@ from stagecoach.contract.tracking import Tracking
 from stagecoach.policies.pods import CONTAINER, JOB_NAME, QUEUE
 
 Object = dict[str, Any]
-
-USER = 65532
-# For the pod's own group, fsGroup, and for nobody else.
-SECRET_MODE = 0o440
 
 
 class TooLarge(ValueError):
@@ -49,31 +46,6 @@ def threads(cpu: str) -> int:
     if cpu.endswith("m"):
         return max(1, round(float(cpu[:-1]) / 1000))
     return max(1, round(float(cpu)))
-
-
-@dataclass(frozen=True)
-class Network:
-    """How pods reach what is not in the cluster. The ConfigMap is one of the pod's own namespace."""
-
-    http_proxy: str = ""
-    https_proxy: str = ""
-    no_proxy: str = ""
-    ca_config_map: str = ""
-    ca_key: str = ""
-
-    def environment(self) -> list[Object]:
-        """Return the variables that name the proxies; none without one."""
-        if not (self.http_proxy or self.https_proxy):
-            return []
-        named = {"HTTP_PROXY": self.http_proxy, "HTTPS_PROXY": self.https_proxy, "NO_PROXY": self.no_proxy}
-        return [{"name": name, "value": value} for name, value in named.items() if value]
-
-    def volume(self) -> Object | None:
-        """Return the volume with the certificate authorities, if there are any beside those of the image."""
-        if not self.ca_config_map:
-            return None
-        items = [{"key": self.ca_key, "path": mounts.AUTHORITIES_FILE}]
-        return {"configMap": {"name": self.ca_config_map, "items": items}}
 
 
 SMALL = Demand(cpu="100m", memory="2Gi")
@@ -103,6 +75,12 @@ class Work:
     engine: EngineWork | None = None  # in a container beside this work's
     nodes: int = 1  # pods that work together, each on a node of its own if the scheduler will
     service: str = ""  # that gives them names, where there are several
+
+    @property
+    def reach(self) -> Reach:
+        """What its pods read and write."""
+        useful = (self.tracking.mlflow,) if self.tracking else ()
+        return Reach(self.storage, self.sources, self.credentials, useful, self.network)
 
 
 def job_name(owner: CustomObject, suffix: str) -> str:
@@ -156,16 +134,6 @@ def job(owner: CustomObject, work: Work) -> Object:
     }
 
 
-def _spread(job: str) -> Object:
-    """Return the wish that each of a Job's pods gets a node of its own; where there are too few they share one."""
-    return {
-        "maxSkew": 1,
-        "topologyKey": "kubernetes.io/hostname",
-        "whenUnsatisfiable": "ScheduleAnyway",
-        "labelSelector": {"matchLabels": {JOB_NAME: job}},
-    }
-
-
 def _indexed(nodes: int) -> Object:
     return {"completionMode": "Indexed", "completions": nodes, "parallelism": nodes}
 
@@ -184,41 +152,19 @@ def owner_reference(owner: CustomObject) -> Object:
 
 def _pod(work: Work) -> Object:
     volumes, volume_mounts = _volumes(work)
-    settings = work.pods
-    optional = {
-        "subdomain": work.service,
-        "topologySpreadConstraints": [_spread(work.name)] if work.nodes > 1 else [],
-        "serviceAccountName": settings.service_account_name,
-        "imagePullSecrets": [secret.document() for secret in settings.image_pull_secrets],
-        "priorityClassName": settings.priority_class_name,
-        "nodeSelector": settings.node_selector,
-        "tolerations": [item.document() for item in settings.tolerations],
-    }
+    together: Object = {"subdomain": work.service} if work.service else {}
+    if work.nodes > 1:
+        together["topologySpreadConstraints"] = [spread({JOB_NAME: work.name})]
     return {
         "restartPolicy": "Never",
         "activeDeadlineSeconds": work.seconds,
         "terminationGracePeriodSeconds": GRACE_SECONDS[work.document.kind],
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        **confined(),
         **_containers(work, volume_mounts),
         "volumes": [*volumes, *(engines.volumes() if work.engine else ())],
-        **{key: value for key, value in optional.items() if value},
+        **together,
+        **chosen(work.pods),
     }
-
-
-SECURITY: Object = {
-    "allowPrivilegeEscalation": False,
-    "readOnlyRootFilesystem": True,
-    "capabilities": {"drop": ["ALL"]},
-}
 
 
 def _containers(work: Work, volume_mounts: list[Object]) -> Object:
@@ -251,9 +197,7 @@ def _container(work: Work, demand: Demand, volume_mounts: list[Object]) -> Objec
 
 def _environment(work: Work) -> list[Object]:
     environment = [{"name": ENVIRONMENT_VARIABLE, "value": _document(work.document)}]
-    told = Access(storage=None if uris.parse(work.storage).mounted else work.storage, credentials=work.credentials)
-    if told != Access():
-        environment.append({"name": access.ENVIRONMENT_VARIABLE, "value": _document(told)})
+    environment += work.reach.environment()
     if work.tracking:
         environment.append({"name": tracking.ENVIRONMENT_VARIABLE, "value": _document(work.tracking)})
     if work.progress_deadline is not None:
@@ -272,45 +216,14 @@ def _document(document: ContractModel) -> str:
             f"What a Job has to be told takes {size} bytes, and a Job holds {MAX_BYTES}: shorten prompts, or take the"
             " labels from a data set instead of listing them."
         )
-    # Kubernetes expands $(NAME) in values; $$ stands for one dollar sign.
-    return text.replace("$", "$$")
+    return escaped(text)
 
 
 def _volumes(work: Work) -> tuple[list[Object], list[Object]]:
-    """Return volumes and mounts: storage writable, sources and Secrets read-only, scratch on the node's disk."""
-    storage = uris.parse(work.storage)
-    volumes: dict[str, Object] = {"scratch": {"emptyDir": {}}}
-    places: list[Object] = [{"name": "scratch", "mountPath": mounts.SCRATCH}]
-    claims: dict[str, str] = {}
-    if storage.mounted:
-        claims[storage.name] = "storage"
-        volumes["storage"] = {"persistentVolumeClaim": {"claimName": storage.name}}
-        place: Object = {"name": "storage", "mountPath": mounts.STORAGE}
-        places.append(place | ({"subPath": storage.path} if storage.path else {}))
-    sources = [uri for uri in map(uris.parse, work.sources) if uri.mounted]
-    for folder, uri in sorted({mounts.folder_of(uri): uri for uri in sources}.items()):
-        if uri.scheme == "configmap":
-            name = f"source-{len(volumes)}"
-            volumes[name] = {"configMap": {"name": uri.name}}
-        elif uri.name not in claims:
-            name = claims[uri.name] = f"source-{len(volumes)}"
-            volumes[name] = {"persistentVolumeClaim": {"claimName": uri.name}}
-        else:
-            name = claims[uri.name]
-        places.append({"name": name, "mountPath": folder, "readOnly": True})
-    needed = access.used((work.storage, *work.sources), work.credentials)
-    useful = access.used((work.tracking.mlflow,), work.credentials) if work.tracking else ()
-    for secret in sorted({*needed, *useful}):
-        name = f"secret-{len(volumes)}"
-        # A pod does not start without a Secret that it needs; for tracking alone it starts.
-        optional = {} if secret in needed else {"optional": True}
-        volumes[name] = {"secret": {"secretName": secret, "defaultMode": SECRET_MODE} | optional}
-        places.append({"name": name, "mountPath": mounts.secret_folder(secret), "readOnly": True})
-    if authorities := work.network.volume():
-        volumes["authorities"] = authorities
-        places.append({"name": "authorities", "mountPath": mounts.AUTHORITIES, "readOnly": True})
+    """Return volumes and mounts: the storage writable, since what is made is kept there."""
+    volumes, places = work.reach.volumes()
     if work.demand.gpus > 1:
         # By default a container has 64 MiB of it, too little for what GPUs of one node exchange.
-        volumes["shared-memory"] = {"emptyDir": {"medium": "Memory"}}
+        volumes.append({"name": "shared-memory", "emptyDir": {"medium": "Memory"}})
         places.append({"name": "shared-memory", "mountPath": "/dev/shm"})  # noqa: S108 - it is this very place
-    return [{"name": name} | source for name, source in volumes.items()], places
+    return volumes, places

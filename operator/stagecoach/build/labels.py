@@ -16,3 +16,5 @@ ENGINE, GATEWAY = "engine", "gateway"
 ENGINE_NAME = f"{GROUP}/engine"
 # On what is applied: a digest of it, by which a change of what is wanted is seen.
 APPLIED = f"{GROUP}/applied"
+# On a ConfigMap with routes: their revision.
+REVISION = f"{GROUP}/revision"

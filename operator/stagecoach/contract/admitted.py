@@ -1,7 +1,7 @@
 """What a deployment serves, as it was when it was admitted: one document a release, which never changes.
 
-It is in a ConfigMap that cannot be changed. Project, run and verdicts may say something else by now, or be gone: what is
-served goes on, and its engine can be started again.
+It is in a ConfigMap that cannot be changed. Project, run and verdicts may say something else by now, or be gone: what
+is served goes on, and its engine can be started again.
 """
 
 from typing import Literal

@@ -36,6 +36,11 @@ def writing(most: int, end: int) -> dict[str, Any]:
     return _ALWAYS | {"max_tokens": most, "ignore_eos": True, "stop_token_ids": [end]}
 
 
+def probing() -> dict[str, Any]:
+    """Return the request for any one token, which tells whether a model computes numbers."""
+    return _ALWAYS | {"max_tokens": 1, "ignore_eos": True}
+
+
 def tokens(document: Any) -> tuple[int, ...]:
     """Return the tokens of an answer. Raises NoAnswer and NotNumbers."""
     try:

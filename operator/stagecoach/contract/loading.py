@@ -18,10 +18,15 @@ from stagecoach.contract.releases import Precision
 ENVIRONMENT_VARIABLE = "STAGECOACH_SERVE"
 CONTAINER = "loader"
 PORT = 8001
-# A file of the Secret that engines and gateways of a deployment share, below mounts.KEYS.
-TOKEN_FILE = "loader-token"  # noqa: S105 - its name
+# A JSON list of ModelSource, in the environment of what lays tokenizers for a gateway.
+TOKENIZERS_VARIABLE = "STAGECOACH_TOKENIZERS"
+# Files of the Secret that engines and gateways of a deployment share, below mounts.KEYS: what is asked of the loader's
+# callers, and what the engine asks for.
+TOKEN_FILE, ENGINE_KEY_FILE = "loader-token", "engine-key"
 # PUT takes Wanted and answers Loaded; GET answers Loaded.
 PATH = "/models"
+# 200 when the pod may have requests, 503 with why not. For the kubelet: it needs no token.
+HEALTH_PATH = "/health"
 # A probe that is older says nothing about now.
 PROBE_SECONDS = 15.0
 MAX_ADAPTERS = 16
@@ -36,7 +41,7 @@ class Serve(ContractModel):
     storage: str
     precision: Precision = Precision.AUTO
     max_length: int = Field(ge=1, description="Tokens of a prompt and its answer together; no more than the base has.")
-    max_adapters: int = Field(ge=0, le=MAX_ADAPTERS, description="So many are in memory at once; 0: none is served.")
+    max_adapters: int = Field(ge=0, le=MAX_ADAPTERS, description="So many compute at once, and as many again are kept in memory; 0: none is served.")
     max_rank: int = Field(ge=0, description="The largest rank of an adapter that the engine is prepared for.")
     at_once: int = Field(ge=1, le=1024, description="Requests that are computed at a time.")
 

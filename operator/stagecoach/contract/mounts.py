@@ -8,6 +8,10 @@ SCRATCH = f"{ROOT}/scratch"
 CREDENTIALS = f"{ROOT}/credentials"
 # Where an engine finds models, by their digests; adapters name their base by its path there (layout.served_base_path).
 MODELS = "/models"
+# A folder for each tokenizer by the digits of its digest, as a gateway reads them.
+TOKENIZERS = f"{ROOT}/tokenizers"
+# The Secret that the pods of a deployment share, a file for each key that the pod needs.
+KEYS = f"{ROOT}/keys"
 # What an engine writes, and nobody else.
 ENGINE = f"{ROOT}/engine"
 # Certificate authorities that are trusted beside those of the image.

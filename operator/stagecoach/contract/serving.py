@@ -7,22 +7,30 @@ Whoever asks writes it when the model lies in the folder that both see: the engi
 from stagecoach.contract import mounts
 
 CONTAINER = "engine"
-# Nobody outside of the pod reaches it.
-HOST, PORT = "127.0.0.1", 8000
+# Judged by, nobody outside of the pod reaches it; what serves listens on all addresses, and asks for a key.
+HOST, EVERYWHERE, PORT = "127.0.0.1", "0.0.0.0", 8000  # noqa: S104 - a NetworkPolicy says who reaches it
 ADAPTERS = f"{mounts.MODELS}/adapters"
 # Arguments of the server, in one line. It is written whole, or not at all.
 SERVE = f"{mounts.MODELS}/serve"
 # The engine adds a line for each start of the server: what it was told to serve.
 STARTS = f"{mounts.ENGINE}/starts"
-# So many prompts are asked at a time.
+# So many prompts are asked at a time by an evaluation.
 AT_ONCE = 32
-# What is the same wherever a release is served. A model's own settings of generation, such as penalties for what was
-# said already, would change answers: they are left out.
-ARGUMENTS = (
-    *("--host", HOST, "--port", str(PORT), "--generation-config", "vllm"),
-    *("--max-num-seqs", str(AT_ONCE), "--disable-uvicorn-access-log"),
-)
 # Of adapters; the engine takes no others.
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-# The reasons of an evaluator that lost its engine, or never had it.
+# The reasons of who lost the engine, or never had it.
 LOST, NOT_READY = "EngineLost", "EngineNotReady"
+
+
+def arguments(host: str) -> tuple[str, ...]:
+    """Return what is the same wherever a release is served, but for the address at which the server listens.
+
+    A model's own settings of generation, such as penalties for what was said already, would change answers: they are
+    left out.
+    """
+    return ("--host", host, "--port", str(PORT), "--generation-config", "vllm", "--disable-uvicorn-access-log")
+
+
+def rank(wanted: int) -> int | None:
+    """Return the rank for which an engine has to be prepared, or None when it takes none as large."""
+    return next((each for each in RANKS if each >= wanted), None)

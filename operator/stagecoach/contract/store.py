@@ -72,7 +72,7 @@ def _told(path: str) -> Iterator[None]:
         yield
     except OSError as error:
         reason, what, remedy = _WORDS.get(error.errno or 0, _OTHER)
-        raise StorageFailed(Problem.of(reason, f"{what}: {error}", value=path, remedy=remedy)) from error
+        raise StorageFailed(Problem.of(reason, f"{what}: {error}.", value=path, remedy=remedy)) from error
 
 
 @contextmanager
@@ -238,7 +238,7 @@ class Store:
             raise StorageFailed(
                 Problem.of(
                     "StorageCorrupts",
-                    f"artifact {short(digest)} reads back differently from what was written",
+                    f"artifact {short(digest)} reads back differently from what was written.",
                     value=self.path(folder),
                     remedy="See that the volume or object store is healthy.",
                 )
@@ -345,7 +345,7 @@ def require_storage(store: Store) -> None:
         raise StorageFailed(
             Problem.of(
                 "StorageMissing",
-                "there is no storage at this path in the pod",
+                "there is no storage at this path in the pod.",
                 value=store.path(),
                 remedy="See that the project's claim is bound and mounted.",
             )

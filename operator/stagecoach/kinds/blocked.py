@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from stagecoach.api.common import ConditionStatus
 from stagecoach.api.evalgate import EvalGate
 from stagecoach.api.finetunerun import FineTuneRun
+from stagecoach.api.modeldeployment import ModelDeployment
 from stagecoach.api.transformerproject import TransformerProject
 
 
@@ -18,7 +19,9 @@ class Blocked(Exception):
 
 
 def ready_project(
-    asking: FineTuneRun | EvalGate, project: TransformerProject | None, then: str = "the run starts then"
+    asking: FineTuneRun | EvalGate | ModelDeployment,
+    project: TransformerProject | None,
+    then: str = "the run starts then",
 ) -> TransformerProject:
     """Return the project of a run, or of a gate, when it is Ready. Raises Blocked."""
     if project is None:

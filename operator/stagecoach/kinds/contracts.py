@@ -6,7 +6,6 @@ from stagecoach.api.data import Chunk, Columns, DataSet, Split
 from stagecoach.api.problem import Task
 from stagecoach.api.transformerproject import TransformerProjectSpec
 from stagecoach.contract import inputs, jobs
-from stagecoach.contract.access import Credential
 from stagecoach.contract.jobs import DataSource, HubPart, Labels, ModelSource, Subject
 from stagecoach.contract.tracking import Tracking
 
@@ -126,11 +125,6 @@ def prompt(spec: TransformerProjectSpec, name: str, version: int) -> inputs.Prom
 def selected_name(spec: TransformerProjectSpec) -> str:
     """Return the name of the candidate in force."""
     return spec.selected or spec.candidates[0].name
-
-
-def credentials(spec: TransformerProjectSpec) -> tuple[Credential, ...]:
-    """Return which Secret is for which places."""
-    return tuple(Credential(match=item.match, secret=item.secret.name) for item in spec.credentials)
 
 
 def tracking(spec: TransformerProjectSpec) -> Tracking | None:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from stagecoach.build.jobs import Network
 from stagecoach.build.labels import API_VERSION as API_VERSION
 from stagecoach.build.labels import GROUP as GROUP
 from stagecoach.build.labels import MANAGED_BY as MANAGED_BY
@@ -13,6 +12,7 @@ from stagecoach.build.labels import OWNER_NAME as OWNER_NAME
 from stagecoach.build.labels import OWNER_UID as OWNER_UID
 from stagecoach.build.labels import REPORTS_PROGRESS as REPORTS_PROGRESS
 from stagecoach.build.labels import VERSION as VERSION
+from stagecoach.build.pods import Network
 from stagecoach.kinds.plan import Key, Object, Plan
 from stagecoach.kinds.view import View
 

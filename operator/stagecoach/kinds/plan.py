@@ -48,7 +48,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do now, in this order: write the status, then events, deletions, creations, applies, then look and ask.
+    """What to do now, in this order: write the status, then events, questions to pods, deletions, creations, applies.
 
     A refused status write ends the plan: the decision was taken on an old state and is taken anew. Whatever spends or
     cannot be undone is in `create` only when its intent stands in the *observed* status, so that a crash between two
@@ -60,9 +60,12 @@ class Plan:
     status: Object | None = None
     events: tuple[Event, ...] = ()  # emitted only when the status was written
     delete: tuple[Object, ...] = ()  # observed objects; deleted with their uid and resourceVersion as preconditions
-    create: tuple[Object, ...] = ()  # POSTed under deterministic names; a name that exists is success
-    # Server-side applied, as a whole. Of what is watched, only what is not as it should be, with the observed uid and
-    # resourceVersion in its metadata: a stale writer is refused.
+    # POSTed under deterministic names; a name that exists is success. A Secret's name has to say what is in it: it is
+    # never read.
+    create: tuple[Object, ...] = ()
+    # Server-side applied, as a whole. Of what is watched (Deployments, Services, ConfigMaps) only what is not as it
+    # should be, with the observed uid and resourceVersion in its metadata if it is there: a stale writer is refused.
+    # All else always: it is applied when it is another than before, and now and then.
     apply: tuple[Object, ...] = ()
     requeue_after: float | None = None  # seconds
     # PersistentVolumeClaims to look at, by namespace and name; the object is reconciled again when that is done.
@@ -71,7 +74,8 @@ class Plan:
     read: tuple[str, str] | None = None
     # Ask whether everybody in the object's namespace can decide in their own name alone; reconciled again then.
     prove: bool = False
-    # Asked at once, and not waited for; reconciled again when an answer is another than before.
+    # Asked at once, and not waited for; reconciled again when an answer is another than before. Ahead of what may be
+    # refused: a quota that stands in the way of one engine is no reason to lose sight of another.
     ask: tuple[Call, ...] = ()
 
     def within(self, seconds: float) -> Self:

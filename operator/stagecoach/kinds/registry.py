@@ -5,6 +5,7 @@ from stagecoach.kinds.controller import Controller
 from stagecoach.kinds.evalgate import reconcile as evalgate
 from stagecoach.kinds.evaluation import reconcile as evaluation
 from stagecoach.kinds.finetunerun import reconcile as finetunerun
+from stagecoach.kinds.modeldeployment import reconcile as modeldeployment
 from stagecoach.kinds.transformerproject import reconcile as transformerproject
 
 CONTROLLERS: tuple[Controller, ...] = (
@@ -13,4 +14,5 @@ CONTROLLERS: tuple[Controller, ...] = (
     evalgate.CONTROLLER,
     evaluation.CONTROLLER,
     approval.CONTROLLER,
+    modeldeployment.CONTROLLER,
 )

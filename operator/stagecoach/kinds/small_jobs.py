@@ -2,9 +2,9 @@
 
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build import jobs
+from stagecoach.build.pods import credentials
 from stagecoach.contract.evaluations import EvaluateJob
 from stagecoach.contract.jobs import AnyJob
-from stagecoach.kinds import contracts
 from stagecoach.kinds.controller import Settings
 
 KEEP_SECONDS = 3600
@@ -35,5 +35,5 @@ def work(
         pods=project.spec.pods,
         seconds=seconds,
         keep_seconds=keep_seconds,
-        credentials=contracts.credentials(project.spec),
+        credentials=credentials(project.spec),
     )

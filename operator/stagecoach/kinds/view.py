@@ -51,7 +51,7 @@ class View(Protocol):
         """Return the Deployments made for the object with this uid."""
 
     def config_maps(self, uid: str) -> Sequence[Object]:
-        """Return the ConfigMaps made for the object with this uid, with their data."""
+        """Return the ConfigMaps made for the object with this uid; those that are immutable with their data."""
 
     def answer(self, pod_uid: str, method: str, path: str) -> Answer | None:
         """Return what a pod last said to a Call of this method and path, however long ago, or None."""

@@ -1,5 +1,6 @@
 """When a storage is looked through for what may leave it, and what must not."""
 
+import itertools
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -42,13 +43,14 @@ def due(last: Look) -> datetime | None:
     return min(times, default=None)
 
 
-def named(objects: Iterable[dict[str, Any]]) -> tuple[str, ...]:
+def named(objects: Iterable[dict[str, Any]], documents: Iterable[dict[str, Any]] = ()) -> tuple[str, ...]:
     """Return how the digests begin that these objects name: what they have, and what they may ask for.
 
     All that looks like a digest counts, wherever it stands: a pin, the source of an import, an artifact that is the
-    base of another.
+    base of another. `documents`: ConfigMaps, which say in full what is served and may be started again.
     """
-    return tuple(sorted({digest[:SHORT] for item in objects for digest in digests_in(_text(item))}))
+    texts = itertools.chain(map(_text, objects), (json.dumps(item.get("data")) for item in documents))
+    return tuple(sorted({digest[:SHORT] for text in texts for digest in digests_in(text)}))
 
 
 def _text(item: dict[str, Any]) -> str:
@@ -57,6 +59,10 @@ def _text(item: dict[str, Any]) -> str:
     if item["kind"] == "Evaluation":
         # Most of its digests are of what is no artifact.
         return json.dumps([spec.get("release", {}).get("artifact"), spec.get("runInputs")])
+    if item["kind"] == "ModelDeployment":
+        # What is served, is about to be, or was lately; a release, or the key of a verdict, is no artifact.
+        served = (status.get("serving"), status.get("candidate"), *status.get("history", ()))
+        return json.dumps([item["metadata"].get("annotations"), *(each.get("artifact") for each in served if each)])
     return json.dumps(
         [
             spec,

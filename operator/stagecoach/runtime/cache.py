@@ -3,17 +3,18 @@
 import time
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from stagecoach.contract.reports import Progress
 from stagecoach.contract.reviews import CanaryRows
 from stagecoach.kinds.controller import OWNER_KIND, OWNER_NAME, OWNER_UID, Controller
-from stagecoach.kinds.plan import Key, Object, key_of
-from stagecoach.kinds.view import Read
+from stagecoach.kinds.plan import Call, Key, Object, key_of
+from stagecoach.kinds.view import Answer, Read
 from stagecoach.policies.sharing import Claim
 from stagecoach.runtime import trim
 from stagecoach.runtime.guard import guarded
-from stagecoach.runtime.resources import JOBS, PODS, SERVICES, Resource
+from stagecoach.runtime.resources import CONFIG_MAPS, DEPLOYMENTS, JOBS, PODS, SERVICES, Resource
 
 # A progress line older than this says nothing about now. Of many that train, each is asked more rarely than that: then
 # there is none in between, and the status keeps what was told last.
@@ -77,6 +78,7 @@ class Cache:
         self._claims: dict[tuple[str, str], tuple[float, Claim]] = {}
         self._canaries: dict[str, tuple[float, CanaryRows]] = {}
         self._guarded: dict[str, tuple[float, bool]] = {}
+        self._answers: defaultdict[str, dict[tuple[str, str], Answer]] = defaultdict(dict)
         self._gone = Tombstones()
 
     # What the pure part reads.
@@ -114,6 +116,18 @@ class Cache:
     def services(self, uid: str) -> Sequence[Object]:
         """Return the Services made for the object with this uid."""
         return self._owned(SERVICES, uid)
+
+    def deployments(self, uid: str) -> Sequence[Object]:
+        """Return the Deployments made for the object with this uid."""
+        return self._owned(DEPLOYMENTS, uid)
+
+    def config_maps(self, uid: str) -> Sequence[Object]:
+        """Return the ConfigMaps made for the object with this uid; those that are immutable with their data."""
+        return self._owned(CONFIG_MAPS, uid)
+
+    def answer(self, pod_uid: str, method: str, path: str) -> Answer | None:
+        """Return what a pod last said to a Call of this method and path, however long ago, or None."""
+        return self._answers[pod_uid].get((method, path)) if pod_uid in self._answers else None
 
     def claim(self, namespace: str, name: str) -> Claim | None:
         """Return what was lately seen of a PersistentVolumeClaim that a plan asked for, or None."""
@@ -214,6 +228,7 @@ class Cache:
         self._gone.add(uid)
         self._progress.pop(uid, None)
         self._warnings.pop(uid, None)
+        self._answers.pop(uid, None)
         self._live.pop(uid, None)
         self._disown(resource, uid)
         self._children.pop(uid, None)
@@ -235,6 +250,15 @@ class Cache:
         now = self._clock()
         self._canaries = {uid: each for uid, each in self._canaries.items() if now - each[0] <= CANARY_AGE}
         self._canaries[pod_uid] = now, rows
+
+    def set_answer(self, call: Call, answer: Answer) -> bool:
+        """Remember what a pod said, unless it is gone; return whether it says or was told anything else than before."""
+        if call.pod_uid not in self._children:
+            return False
+        answers, topic = self._answers[call.pod_uid], (call.method, call.path)
+        before = answers.get(topic)
+        answers[topic] = answer
+        return before is None or replace(before, at=answer.at) != answer
 
     def set_guarded(self, namespace: str, guarded: bool) -> None:
         """Remember whether everybody decides in their own name alone there, as seen now."""

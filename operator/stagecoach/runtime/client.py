@@ -22,7 +22,11 @@ LOG_BYTES = 64 * 1024
 
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"  # of which JSON is a part
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+ONE_METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+# Under this name the API server remembers which fields are ours.
+FIELD_MANAGER = "stagecoach"
 
 Fence = Callable[[], None]
 
@@ -111,6 +115,23 @@ class Client:
         """Merge a patch into the status; refused unless the patch carries the current resourceVersion."""
         path = resource.path(namespace, name, "status")
         return await self._json("patch", resource, "PATCH", path, body=patch, content=MERGE_PATCH)
+
+    async def apply(self, resource: Resource, obj: Object) -> Object:
+        """Apply an object as a whole: what was applied before and is not in it goes, and what others set besides stays.
+
+        A resourceVersion in it, and a uid, have to be the current ones.
+        """
+        metadata = obj["metadata"]
+        path = resource.path(metadata["namespace"], metadata["name"])
+        params = {"fieldManager": FIELD_MANAGER, "force": "true"}
+        return await self._json("apply", resource, "PATCH", path, params=params, body=obj, content=APPLY_PATCH)
+
+    async def touch(self, resource: Resource, namespace: str, name: str) -> Object:
+        """Return an object's metadata by a patch that changes nothing: for what may be written, and not be read."""
+        path, params = resource.path(namespace, name), {"dryRun": "All"}
+        return await self._json(
+            "touch", resource, "PATCH", path, params=params, body={}, content=MERGE_PATCH, accept=ONE_METADATA_ONLY
+        )
 
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str, resource_version: str) -> None:
         """Delete this very object in this very state, and what it owns after it."""

@@ -6,18 +6,18 @@ from typing import Any
 
 from stagecoach.contract.reviews import MAX_ROWS, CanaryRows
 from stagecoach.kinds.approval import guard
-from stagecoach.kinds.controller import OWNER_UID
-from stagecoach.kinds.plan import Object, Plan
+from stagecoach.kinds.plan import Object, Plan, key_of
 from stagecoach.policies.pods import CONTAINER
 from stagecoach.policies.sharing import Claim
 from stagecoach.runtime import metrics
+from stagecoach.runtime.applying import Applier, check_owner
+from stagecoach.runtime.calls import Calls
 from stagecoach.runtime.client import Client
 from stagecoach.runtime.errors import (
     AlreadyExists,
     Conflict,
     Forbidden,
     LogUnread,
-    NameTaken,
     NotFound,
     Rejected,
     ServerError,
@@ -27,24 +27,25 @@ from stagecoach.runtime.intake import Intake
 from stagecoach.runtime.merge import merge_patch
 from stagecoach.runtime.problems import Problem, overlay
 from stagecoach.runtime.recorder import Recorder
-from stagecoach.runtime.resources import CLAIMS, JOBS, PODS, SERVICES, Resource, Resources
+from stagecoach.runtime.resources import CLAIMS, SECRETS, WATCHED, Resource, Resources
 
 logger = logging.getLogger(__name__)
 
-_WATCHED = (JOBS, PODS, SERVICES)
 # The rows of a canary are the last that a program prints, but for what its libraries say at their end.
 CANARY_LINES = MAX_ROWS + 100
 CANARY_BYTES = 1024 * 1024
 
 
 class Executor:
-    """Status, then events, deletions, creations, and questions; its client sends nothing for a former leader."""
+    """Carries out plans in their order; its client sends nothing for a former leader."""
 
-    def __init__(self, client: Client, resources: Resources, intake: Intake, recorder: Recorder) -> None:
+    def __init__(self, client: Client, resources: Resources, intake: Intake, recorder: Recorder, calls: Calls) -> None:
         self._client = client
         self._resources = resources
         self._intake = intake
         self._recorder = recorder
+        self._calls = calls
+        self._applier = Applier(client, intake)
 
     async def execute(self, obj: Object, plan: Plan, problem: Problem | None, now: datetime) -> None:
         """Carry out a plan that was made for this observed object.
@@ -55,10 +56,14 @@ class Executor:
         if await self.write_status(obj, plan.status, problem, now):
             for event in plan.events:
                 await self._recorder.tell(obj, event, now)
+        for call in plan.ask:
+            self._calls.ask(key_of(obj), call)
         for each in plan.delete:
             await self._delete(each)
         for each in plan.create:
             await self._create(obj, each)
+        for each in plan.apply:
+            await self._applier.apply(obj, self._resources.of(each), each)
         for namespace, name in plan.look:
             await self._look(obj, namespace, name)
         if plan.prove:
@@ -144,8 +149,10 @@ class Executor:
         try:
             made = await self._client.create(resource, namespace, child)
         except AlreadyExists:
+            if resource == SECRETS:
+                return  # there is no right to read it: its name says what is in it
             made = await self._existing(owner, resource, child)
-        if resource in _WATCHED:
+        if resource in WATCHED:
             self._intake.child(resource, made)
 
     async def _create_own(self, resource: Resource, namespace: str, obj: Object) -> None:
@@ -161,11 +168,5 @@ class Executor:
             found = await self._client.get(resource, namespace, name)
         except NotFound as error:  # deleted between the two requests
             raise Conflict(f"{resource.kind} {namespace}/{name} went away while it was looked at") from error
-        label = (found["metadata"].get("labels") or {}).get(OWNER_UID)
-        if label != owner["metadata"]["uid"]:
-            whose = f"its label {OWNER_UID} is {label}" if label else f"it has no label {OWNER_UID}"
-            raise NameTaken(
-                f"{resource.kind} {namespace}/{name} exists and was not made for this {owner['kind']}: {whose}."
-                f" Delete it, or give the {owner['kind']} another name."
-            )
+        check_owner(owner, resource, found)
         return found

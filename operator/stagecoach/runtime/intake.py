@@ -6,7 +6,8 @@ from typing import Protocol
 
 from stagecoach.contract.reviews import CanaryRows
 from stagecoach.kinds.controller import Controller
-from stagecoach.kinds.plan import Key, Object, key_of
+from stagecoach.kinds.plan import Call, Key, Object, key_of
+from stagecoach.kinds.view import Answer
 from stagecoach.policies.sharing import Claim
 from stagecoach.runtime.cache import Cache, owner_key
 from stagecoach.runtime.guard import guarded
@@ -69,6 +70,11 @@ class Intake:
         """Take in whether everybody decides in their own name alone, and reconcile the object that asked for it."""
         self._cache.set_guarded(owner["metadata"]["namespace"], guarded)
         self._enqueue(key_of(owner))
+
+    def answer(self, key: Key, call: Call, answer: Answer) -> None:
+        """Take in what a pod said, and reconcile the object that asked if that is another than before."""
+        if self._cache.set_answer(call, answer):
+            self._enqueue(key)
 
     def child_deleted(self, resource: Resource, obj: Object) -> None:
         """Take in that a child is gone."""

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime
 
 from stagecoach.kinds.controller import Controller, Settings
@@ -46,6 +47,10 @@ class Loop:
         self._current = current  # whether the children in a namespace are known as they are now
         self._now = now  # for reconciles; deadlines inside the runtime use the monotonic clock
         self._problems = Problems()
+
+    def use_key(self, master_key: bytes) -> None:
+        """Take the operator's own key, before the work begins."""
+        self._settings = replace(self._settings, master_key=master_key)
 
     async def work(self) -> None:
         """Be one worker, until the queue is closed."""

@@ -29,6 +29,11 @@ API_SECONDS = Histogram(
     ["verb", "resource"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15),
 )
+CALLS = Counter(
+    "stagecoach_calls_total",
+    "Questions to pods of ModelDeployments; code `none` had no answer.",
+    ["method", "path", "code"],
+)
 WATCH_RESTARTS = Counter(
     "stagecoach_watch_restarts_total", "Watches of children that had to start again, by cause.", ["resource", "cause"]
 )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stagecoach.build.jobs import Network
+from stagecoach.build.pods import Network
 from stagecoach.kinds.controller import Settings
 from stagecoach.runtime.version import VERSION
 
@@ -20,7 +20,7 @@ _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 _DESCRIPTION = """\
 Runs the controllers of Stagecoach: watches TransformerProjects, FineTuneRuns and the other kinds of stagecoach.dev,
-and makes the Jobs that do their work.
+and makes the Jobs that do their work, and the Deployments that serve.
 
 In a pod it uses the pod's service account; elsewhere the kubeconfig that KUBECONFIG names. The kinds must be installed
 (`kubectl apply -f crds/`): until they are, the operator waits and says so. Several replicas may run: one leads, the
@@ -45,6 +45,7 @@ class Options:
     lease_namespace: str
     lease_name: str
     lease_duration: float
+    key_secret: str
     identity: str
     metrics_address: str | None
     metrics_port: int
@@ -57,28 +58,33 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
     parser = _parser()
     given = parser.parse_args([*_from_environment(arguments, environment), *arguments])
     images = {"--trainer-image": given.trainer_image, "--evaluator-image": given.evaluator_image}
-    if given.engine_image:
-        images["--engine-image"] = given.engine_image
+    images |= {"--engine-image": given.engine_image} if given.engine_image else {}
+    images |= {"--gateway-image": given.gateway_image} if given.gateway_image else {}
     for flag, image in images.items():
         if not (given.allow_unpinned_images or PINNED.match(image)):
             parser.error(
                 f"{flag} {image} is not pinned: a tag can change under runs that must be repeatable. Give it as"
                 " NAME@sha256:DIGEST, or pass --allow-unpinned-images to try things out."
             )
+    namespace = given.lease_namespace or _own_namespace()
     return Options(
         settings=Settings(
             trainer_image=given.trainer_image,
             evaluator_image=given.evaluator_image,
             engine_image=given.engine_image,
+            gateway_image=given.gateway_image,
             trainer_pull_policy=given.trainer_pull_policy,
             evaluator_pull_policy=given.evaluator_pull_policy,
             engine_pull_policy=given.engine_pull_policy,
+            gateway_pull_policy=given.gateway_pull_policy,
+            namespace=namespace,
             network=_network(given),
         ),
         namespaces=tuple(dict.fromkeys(given.namespace)),
-        lease_namespace=given.lease_namespace or _own_namespace(),
+        lease_namespace=namespace,
         lease_name=given.lease_name,
         lease_duration=given.lease_duration,
+        key_secret=given.key_secret or f"{given.lease_name}-key",
         # The random part keeps a restarted container from taking itself for its predecessor.
         identity=f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}",
         metrics_address=given.metrics_address or None,
@@ -132,9 +138,19 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--engine-image": {
         "metavar": "IMAGE",
         "default": "",
-        "help": "image of vLLM, by which projects may have models judged, as NAME@sha256:DIGEST (default: none)",
+        "help": "image of vLLM, by which models may be judged and are served, as NAME@sha256:DIGEST (default: none)",
     },
     "--engine-pull-policy": {
+        "choices": PULL_POLICIES,
+        "default": "IfNotPresent",
+        "help": "imagePullPolicy of its containers (default: %(default)s)",
+    },
+    "--gateway-image": {
+        "metavar": "IMAGE",
+        "default": "",
+        "help": "image that clients of ModelDeployments reach, as NAME@sha256:DIGEST (default: none)",
+    },
+    "--gateway-pull-policy": {
         "choices": PULL_POLICIES,
         "default": "IfNotPresent",
         "help": "imagePullPolicy of its containers (default: %(default)s)",
@@ -143,14 +159,14 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "action": "store_true",
         "help": "accept an image tag; what runs is then not on record",
     },
-    "--http-proxy": {"metavar": "URL", "default": "", "help": "HTTP_PROXY of the jobs (default: none)"},
-    "--https-proxy": {"metavar": "URL", "default": "", "help": "HTTPS_PROXY of the jobs (default: none)"},
-    "--no-proxy": {"metavar": "HOSTS", "default": "", "help": "NO_PROXY of the jobs, with a proxy (default: none)"},
+    "--http-proxy": {"metavar": "URL", "default": "", "help": "HTTP_PROXY of jobs and loaders (default: none)"},
+    "--https-proxy": {"metavar": "URL", "default": "", "help": "HTTPS_PROXY of jobs and loaders (default: none)"},
+    "--no-proxy": {"metavar": "HOSTS", "default": "", "help": "NO_PROXY of both, with a proxy (default: none)"},
     "--ca-bundle": {
         "metavar": "CONFIGMAP/KEY",
         "type": _bundle,
         "default": "",
-        "help": "certificate authorities that the jobs trust as well, from a ConfigMap of their own namespace",
+        "help": "certificate authorities that both trust as well, from a ConfigMap of their own namespace",
     },
     "--namespace": {
         "metavar": "NAME",
@@ -173,6 +189,12 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "type": _at_least(3),
         "default": 15.0,
         "help": "a dead leader is replaced after this time (default: %(default)g)",
+    },
+    "--key-secret": {
+        "metavar": "NAME",
+        "default": "",
+        "help": "Secret beside the Lease with the key from which those of all ModelDeployments are derived; it is made"
+        " when there is none (default: the Lease's name and -key)",
     },
     "--metrics-address": {"metavar": "ADDRESS", "default": "", "help": "listen on this address only (default: all)"},
     "--metrics-port": {

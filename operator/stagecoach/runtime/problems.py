@@ -17,7 +17,7 @@ from stagecoach.runtime.errors import ApiError, Rejected
 
 MESSAGE_LENGTH = 1024
 # Kubernetes checks what it asks of a spec when that is written: what is left is mostly an admission policy's.
-CORRECT = "Correct what it names: in a project's spec.pods, or in another run."
+CORRECT = "Correct what it names: in a project's spec.pods, in this object's spec, or in another run."
 WORDS_STAY = 60.0
 
 

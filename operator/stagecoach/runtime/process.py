@@ -8,9 +8,10 @@ import signal
 from collections.abc import Sequence
 
 from stagecoach.kinds.controller import API_VERSION, Controller
-from stagecoach.runtime import metrics
+from stagecoach.runtime import keys, metrics
 from stagecoach.runtime.backoff import Backoff
 from stagecoach.runtime.cache import Cache
+from stagecoach.runtime.calls import Calls
 from stagecoach.runtime.children import ChildWatch
 from stagecoach.runtime.client import Client
 from stagecoach.runtime.connection import Connection
@@ -25,7 +26,7 @@ from stagecoach.runtime.options import Options
 from stagecoach.runtime.pollers import Poller, ProgressFact, WarningFact
 from stagecoach.runtime.queue import WorkQueue
 from stagecoach.runtime.recorder import Recorder
-from stagecoach.runtime.resources import JOBS, PODS, SERVICES, Resources
+from stagecoach.runtime.resources import WATCHED, Resources
 from stagecoach.runtime.tasks import Tasks
 from stagecoach.runtime.version import VERSION
 
@@ -68,11 +69,12 @@ class Operator:
         self._elector = self._make_elector()
         self._children = [
             ChildWatch(self._reader, resource, namespace, cache, intake)
-            for resource, namespace in itertools.product((JOBS, PODS, SERVICES), options.namespaces or (None,))
+            for resource, namespace in itertools.product(WATCHED, options.namespaces or (None,))
         ]
         self._watch = OwnWatch(connection, self._reader, self._own.values(), options.namespaces, cache, intake)
         self._recorder = Recorder(self._writer, options.identity)
-        executor = Executor(self._writer, resources, intake, self._recorder)
+        self._calls = Calls(cache, intake, leadership, connection.clock.now)
+        executor = Executor(self._writer, resources, intake, self._recorder, self._calls)
         self._loop = Loop(
             controllers,
             options.settings,
@@ -126,6 +128,7 @@ class Operator:
             start(f"worker {number}", self._loop.work())
         start("resync", resync(self._intake.everything, self._leadership))
         start("events", self._recorder.run())
+        start("calls", self._calls.run())
         start("elector", self._lead())
         start("haste", self._hasten())
         start("exactness", self._watch.keep_exact())
@@ -162,6 +165,13 @@ class Operator:
             return sorted(wanted)
 
     async def _lead(self) -> None:
+        try:
+            self._loop.use_key(
+                await keys.master_key(self._reader, self._options.lease_namespace, self._options.key_secret)
+            )
+        except keys.BadKey as error:
+            logger.critical("%s", error)
+            return  # and with this task the process ends
         # Whoever has not seen everything must not keep the lease from those who have.
         for synced in (*(each.synced for each in self._children), self._watch.synced):
             await synced.wait()
@@ -195,6 +205,7 @@ class Operator:
         # Without the lease the workers wait for it, and not for the queue.
         if not (self._leadership.valid() and await self._tasks.wait("worker", WORKERS_STOP)):
             await self._tasks.cancel("worker")
+        await self._tasks.cancel("calls")
         await self._tasks.cancel("events")
         await self._recorder.stop(EVENTS_STOP)
         await self._tasks.cancel("elector")
@@ -205,7 +216,7 @@ class Operator:
                 await self._tasks.cancel()
         except TimeoutError:
             logger.warning("some tasks did not end in time")
-        for client in (self._reader, self._writer, self._lessor):
+        for client in (self._reader, self._writer, self._lessor, self._calls):
             await client.close()
         await self._connection.close()
         logger.info("stopped")

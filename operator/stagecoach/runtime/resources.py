@@ -35,19 +35,23 @@ class Resource:
 JOBS = Resource("batch/v1", "Job", "jobs")
 PODS = Resource("v1", "Pod", "pods")
 SERVICES = Resource("v1", "Service", "services")
+DEPLOYMENTS = Resource("apps/v1", "Deployment", "deployments")
+CONFIG_MAPS = Resource("v1", "ConfigMap", "configmaps")
+SECRETS = Resource("v1", "Secret", "secrets")
+BUDGETS = Resource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 CLAIMS = Resource("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 EVENTS = Resource("v1", "Event", "events")
 LEASES = Resource("coordination.k8s.io/v1", "Lease", "leases")
 
+# Children of these sorts are kept in memory.
+WATCHED = (JOBS, PODS, SERVICES, DEPLOYMENTS, CONFIG_MAPS)
 _BUILT_IN = (
-    JOBS,
-    PODS,
-    SERVICES,
+    *WATCHED,
+    SECRETS,
+    BUDGETS,
     CLAIMS,
     EVENTS,
     LEASES,
-    Resource("v1", "ConfigMap", "configmaps"),
-    Resource("apps/v1", "Deployment", "deployments"),
     Resource("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"),
 )
 

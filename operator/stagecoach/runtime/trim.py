@@ -5,8 +5,9 @@ from typing import Any
 
 import orjson
 
+from stagecoach.build.labels import APPLIED, COMPONENT
 from stagecoach.kinds.plan import Object
-from stagecoach.runtime.resources import JOBS, PODS, SERVICES, Resource
+from stagecoach.runtime.resources import CONFIG_MAPS, DEPLOYMENTS, JOBS, PODS, SERVICES, Resource
 
 _METADATA = (
     "name",
@@ -18,10 +19,16 @@ _METADATA = (
     "deletionTimestamp",
     "ownerReferences",
 )
+_DEPLOYMENT_METADATA = (*_METADATA, "generation")  # what observedGeneration is compared with
 _JOB_SPEC = ("suspend", "parallelism")
 _JOB_STATUS = ("active", "terminating", "conditions")
 _POD_STATUS = ("phase", "reason", "message", "startTime")
 _POD_CONDITIONS = ("PodScheduled", "DisruptionTarget")
+_READY = ("type", "status", "lastTransitionTime")
+_CONDITION = (*_READY, "reason", "message")
+_DEPLOYMENT_STATUS = ("observedGeneration", "replicas", "readyReplicas", "updatedReplicas", "availableReplicas")
+_SERVING_END = ("reason", "exitCode", "message")
+_LAST_WORDS = 600
 _CONTAINERS = ("containerStatuses", "initContainerStatuses")
 # What only the pollers read, and they look for themselves.
 _COUNTERS = ("active", "terminating")
@@ -41,13 +48,12 @@ def own(obj: Object) -> Object:
 
 
 def child(resource: Resource, obj: Object) -> Object:
-    """Return what the pure part reads of a Job, a Pod or a Service."""
+    """Return what the pure part reads of a child."""
     return {
         "apiVersion": resource.api_version,  # items of a list do not carry these two
         "kind": resource.kind,
-        "metadata": _only(obj["metadata"], _METADATA),
-        "spec": _SPECS[resource](obj.get("spec") or {}),
-        "status": _STATUSES[resource](obj.get("status") or {}),
+        "metadata": _metadata(resource, obj["metadata"]),
+        **_PARTS[resource](obj),
     }
 
 
@@ -59,49 +65,87 @@ def same(one: Object, other: Object) -> bool:
     return _told(one) == _told(other)
 
 
-def _told(child: Object) -> tuple[Object, Object, Object]:
+def _told(child: Object) -> Object:
     status = {field: value for field, value in child["status"].items() if field not in _COUNTERS}
-    return child["metadata"] | {"resourceVersion": ""}, child["spec"], status
+    return child | {"metadata": child["metadata"] | {"resourceVersion": ""}, "status": status}
 
 
-def _job_spec(spec: Object) -> Object:
-    return _only(spec, _JOB_SPEC)
+def _metadata(resource: Resource, metadata: Object) -> Object:
+    kept = _only(metadata, _DEPLOYMENT_METADATA if resource == DEPLOYMENTS else _METADATA)
+    # Of what was applied it says as what: nothing else tells whether it has to be applied again.
+    if digest := (metadata.get("annotations") or {}).get(APPLIED):
+        kept["annotations"] = {APPLIED: digest}
+    return kept
 
 
-def _pod_spec(spec: Object) -> Object:
+def _job(job: Object) -> Object:
+    return {"spec": _only(job.get("spec") or {}, _JOB_SPEC), "status": _only(job.get("status") or {}, _JOB_STATUS)}
+
+
+def _pod(pod: Object) -> Object:
+    spec = pod.get("spec") or {}
     # The names are for reading logs: a pod may have sidecars that somebody injected.
     containers = [{"name": each["name"]} for each in spec.get("containers") or ()]
-    return _only(spec, ("nodeName",)) | {"containers": containers}
+    serves = COMPONENT in (pod["metadata"].get("labels") or ())
+    return {
+        "spec": _only(spec, ("nodeName",)) | {"containers": containers},
+        "status": _pod_status(pod.get("status") or {}, serves=serves),
+    }
 
 
-def _job_status(status: Object) -> Object:
-    return _only(status, _JOB_STATUS)
-
-
-def _pod_status(status: Object) -> Object:
+def _pod_status(status: Object, *, serves: bool) -> Object:
     told: dict[str, Any] = _only(status, _POD_STATUS)
-    if conditions := [each for each in status.get("conditions") or () if each["type"] in _POD_CONDITIONS]:
+    present = status.get("conditions") or ()
+    conditions = [each for each in present if each["type"] in _POD_CONDITIONS]
+    if serves:  # others nobody asks, and there are ten thousand of them
+        told |= _only(status, ("podIP",))
+        conditions += [_only(each, _READY) for each in present if each["type"] == "Ready"]
+    if conditions:
         told["conditions"] = conditions
     for field in _CONTAINERS:
         if field in status:
-            told[field] = [_only(each, ("name", "state")) | _before(each) for each in status[field]]
+            told[field] = [_only(each, ("name", "state")) | _before(each, serves=serves) for each in status[field]]
     return told
 
 
-def _before(container: Object) -> dict[str, Any]:
-    """Return why a container ended that was started again, such as for want of memory; nothing of one that was not."""
-    reason = container.get("lastState", {}).get("terminated", {}).get("reason")
-    return {"lastState": {"terminated": {"reason": reason}}} if reason else {}
+def _before(container: Object, *, serves: bool) -> dict[str, Any]:
+    """Return why a container ended that was started again, such as for want of memory; nothing of one that was not.
+
+    Of what serves, and has no other end, its last words as well.
+    """
+    ended = container.get("lastState", {}).get("terminated", {})
+    told = _only(ended, _SERVING_END if serves else ("reason",))
+    if "message" in told:
+        told["message"] = told["message"][-_LAST_WORDS:]
+    return {"lastState": {"terminated": told}} if told else {}
 
 
-def _nothing(_: Object) -> Object:
-    return {}
+def _deployment(deployment: Object) -> Object:
+    status = deployment.get("status") or {}
+    told = _only(status, _DEPLOYMENT_STATUS)
+    if conditions := status.get("conditions"):
+        told["conditions"] = [_only(each, _CONDITION) for each in conditions]
+    return {"spec": _only(deployment.get("spec") or {}, ("replicas", "selector")), "status": told}
+
+
+def _config_map(config_map: Object) -> Object:
+    """Return what was written once and for all; what may change is written by us, and never read."""
+    fixed = _only(config_map, ("immutable", "data")) if config_map.get("immutable") else {}
+    return {"spec": {}, "status": {}} | fixed
+
+
+def _service(service: Object) -> Object:
+    return {"spec": _only(service.get("spec") or {}, ("selector",)), "status": {}}
 
 
 def _only(document: Object, fields: tuple[str, ...]) -> dict[str, Any]:
     return {field: document[field] for field in fields if field in document}
 
 
-_Part = Callable[[Object], Object]
-_SPECS: dict[Resource, _Part] = {JOBS: _job_spec, PODS: _pod_spec, SERVICES: _nothing}
-_STATUSES: dict[Resource, _Part] = {JOBS: _job_status, PODS: _pod_status, SERVICES: _nothing}
+_PARTS: dict[Resource, Callable[[Object], Object]] = {
+    JOBS: _job,
+    PODS: _pod,
+    SERVICES: _service,
+    DEPLOYMENTS: _deployment,
+    CONFIG_MAPS: _config_map,
+}

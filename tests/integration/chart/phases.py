@@ -5,7 +5,7 @@ from typing import Any
 
 from tests import builders
 from tests.integration.kinds.test_nodes import claim
-from tests.integration.kinds.test_runs import TRAINED, Desk
+from tests.integration.support.desk import TRAINED, Desk
 from tests.integration.support.eventually import eventually
 from tests.integration.support.kubelet import FakeKubelet
 from tests.kube import Kube

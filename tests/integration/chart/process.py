@@ -49,9 +49,16 @@ class Requests:
         """Return verb, group and resource of each."""
         return {
             (
-                event["verb"],
+                verb,
                 event["objectRef"].get("apiGroup", ""),
                 "/".join(filter(None, (event["objectRef"].get("resource"), event["objectRef"].get("subresource")))),
             )
             for event in self.events()
+            for verb in _verbs(event)
         }
+
+
+def _verbs(event: Object) -> set[str]:
+    """Return the rights that a request took: to apply what is not there takes two."""
+    made = event["verb"] == "patch" and event["responseStatus"]["code"] == 201
+    return {event["verb"], *(["create"] if made else [])}

@@ -27,14 +27,19 @@ TRAINER = REPOSITORY / "images" / "trainer" / "stagecoach_trainer"
 EVALUATOR = REPOSITORY / "images" / "evaluator" / "stagecoach_evaluator"
 # Functions and types that take a reason, as a CamelCase word among their arguments.
 TAKES_A_REASON = {
-    *("Blocked", "Event", "Fact", "Problem", "Unjudged", "UnjudgedRun", "Waiting"),
-    *("blocked", "failed", "incomplete", "in_progress", "pending", "ready", "resolving", "stalled", "waiting"),
+    *("Blocked", "Complaint", "Event", "Fact", "GateWord", "Problem", "Unjudged", "UnjudgedRun", "Waiting"),
+    *("blocked", "failed", "incomplete", "in_progress", "pending", "ready", "resolving", "stalled", "told", "waiting"),
     "_given_up",
     *("Abort", "NotAdmitted"),
 }
 # Policies of one kind alone; attempts.py is of all that have Jobs.
 OWN_POLICIES = {"finetunerun": ("servable.py", "sharing.py", "twins.py"), "evalgate": ("criteria.py",)}
-CONDITION_TYPES = {"Ready", "Resolved", "InputsResolved", "Complete", "Reconciling", "Stalled"}
+# What is said to one kind alone, from beside its folder.
+SAID_TO = {"modeldeployment": ("releases.py",)}
+CONDITION_TYPES = {
+    *("Ready", "Resolved", "InputsResolved", "Complete", "Reconciling", "Stalled"),
+    *("Gated", "Loaded", "CandidateAdmitted"),
+}
 # What the API server says when it does not accept an object.
 REFUSALS = {"Forbidden", "Invalid", "BadRequest", "NameTaken"}
 
@@ -103,11 +108,15 @@ def test_every_reason_is_explained(kind: Kind) -> None:
     page = (DOCUMENTS / "api" / f"{name}.md").read_text()
     own = set(_reasons(SOURCES / "kinds" / name))
     own |= {reason for policy in OWN_POLICIES.get(name, ()) for reason in _reasons(SOURCES / "policies" / policy)}
+    own |= {reason for module in SAID_TO.get(name, ()) for reason in _reasons(SOURCES / "kinds" / module)}
     shared = {*_reasons(SOURCES / "kinds" / "invalid.py"), *_reasons(SOURCES / "runtime")}
     outcomes = {str(outcome) for outcome in TABLE} - {str(AttemptOutcome.SUCCEEDED)}
     refusals = REFUSALS
     if name == "evalgate":
         outcomes = set()  # it has no Jobs
+        own |= {"ProjectMissing", "ProjectNotReady"}
+    elif name == "modeldeployment":
+        outcomes = set()  # nor has it: what its pods complain of is told by words of its own
         own |= {"ProjectMissing", "ProjectNotReady"}
     elif name == "approval":
         outcomes = set()  # nor has it anything to create
@@ -289,6 +298,6 @@ def test_the_pod_that_looks_into_a_claim_is_as_restricted_as_the_job_that_compar
 def test_the_values_of_the_page_install_it(tmp_path: Path) -> None:
     first, *others = blocks("install")
     assert template(tmp_path / "first.yaml", **first)
-    assert len(others) == 3
+    assert len(others) == 4
     for some in others:
         assert template(tmp_path / "some.yaml", **some)

@@ -18,9 +18,10 @@ from tests.integration.chart.test_rights import OPERATOR, rights
 from tests.integration.chart.tools import Cluster, Object
 from tests.integration.chart.yaml_blocks import example
 from tests.integration.kinds.test_nodes import make_run, running, succeed
-from tests.integration.kinds.test_review import Jury
-from tests.integration.kinds.test_runs import Desk
+from tests.integration.support.court import Court
+from tests.integration.support.desk import Desk
 from tests.integration.support.eventually import eventually
+from tests.integration.support.jury import Jury
 from tests.integration.support.kubelet import FakeKubelet
 from tests.integration.support.logs import FakeLogs
 from tests.integration.support.operator import OperatorProcess
@@ -81,7 +82,7 @@ def test_it_uses_every_right_and_needs_no_other(
 ) -> None:
     operator.wait_ready().wait_leading()
     kube = Kube(chart_control_plane.kubeconfig, "support")
-    desk = Desk(kube, FakeKubelet(kube))
+    desk = Court(kube, FakeKubelet(kube))
     # A run that waits: a status, and an Event.
     cluster.apply(example("finetunerun"))
     eventually(lambda: _phase(cluster, "ftr", "support-desk-1") == "Blocked", what="the run is blocked")
@@ -108,7 +109,7 @@ def test_it_uses_every_right_and_needs_no_other(
     taken = services.service_name(FineTuneRun.model_validate(kube.get("FineTuneRun", "first")))
     port = {"ports": [{"port": 80}], "clusterIP": "None"}
     kube.create({"apiVersion": "v1", "kind": "Service", "metadata": {"name": taken}, "spec": port})
-    Jury.make_project_with_canary(desk)  # type: ignore[arg-type]
+    desk.make_project_with_canary()
     _awaits_taken_name(desk, "FineTuneRun", "first", taken)
     kube.delete("Service", taken)
     succeed(desk, running(desk))

@@ -13,7 +13,7 @@ from tests.integration.support.eventually import eventually
 
 DEFINITIONS = {
     f"customresourcedefinition.apiextensions.k8s.io/{plural}.stagecoach.dev"
-    for plural in ("approvals", "evalgates", "evaluations", "finetuneruns", "transformerprojects")
+    for plural in ("approvals", "evalgates", "evaluations", "finetuneruns", "modeldeployments", "transformerprojects")
 }
 MADE = ("deployment,service,serviceaccount,role,rolebinding", "-l", "app.kubernetes.io/managed-by=Helm")
 POLICIES = "validatingadmissionpolicies,validatingadmissionpolicybindings"

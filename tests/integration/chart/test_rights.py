@@ -22,15 +22,24 @@ STATUS = {("patch", "stagecoach.dev", f"{kind.plural}/status", "") for kind in K
 JOBS = {(verb, "batch", "jobs", "") for verb in ("create", "delete", "get", "list", "watch")}
 PODS = {("list", "", "pods", ""), ("watch", "", "pods", ""), ("get", "", "pods/log", "")}
 EVENTS = {("create", "", "events", ""), ("list", "", "events", "")}
-SERVICES = {(verb, "", "services", "") for verb in ("create", "delete", "get", "list", "watch")}
+SERVICES = {(verb, "", "services", "") for verb in ("create", "delete", "get", "list", "patch", "watch")}
+SERVING = {
+    *((verb, "apps", "deployments", "") for verb in ("create", "delete", "list", "patch", "watch")),
+    *((verb, "", "configmaps", "") for verb in ("create", "delete", "get", "list", "patch", "watch")),
+    *((verb, "networking.k8s.io", "networkpolicies", "") for verb in ("create", "patch")),
+    *((verb, "policy", "poddisruptionbudgets", "") for verb in ("create", "patch")),
+    ("create", "", "secrets", ""),
+}
 CLAIMS = {("get", "", "persistentvolumeclaims", "")}
 EVALUATIONS = {("create", "stagecoach.dev", kind, "") for kind in ("evaluations", "approvals")}
-WORK = OWN | STATUS | JOBS | PODS | EVENTS | SERVICES | CLAIMS | EVALUATIONS
+WORK = OWN | STATUS | JOBS | PODS | EVENTS | SERVICES | SERVING | CLAIMS | EVALUATIONS
 
 
-def lease(name: str) -> set[Right]:
+def at_home(name: str) -> set[Right]:
+    """Return the rights in the release's own namespace: to its lease and its key."""
     group = "coordination.k8s.io"
-    return {("create", group, "leases", ""), ("get", group, "leases", name), ("update", group, "leases", name)}
+    lease = {("create", group, "leases", ""), ("get", group, "leases", name), ("update", group, "leases", name)}
+    return lease | {("create", "", "secrets", ""), ("get", "", "secrets", f"{name}-key")}
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +86,7 @@ def _reviewed(cluster: Cluster, namespace: str) -> set[Right]:
 
 
 def test_where_it_runs(installed: Cluster) -> None:
-    assert rights(installed.impersonating(OPERATOR), "stagecoach") == WORK | lease("sc-stagecoach")
+    assert rights(installed.impersonating(OPERATOR), "stagecoach") == WORK | at_home("sc-stagecoach")
 
 
 def test_everywhere_else(installed: Cluster) -> None:
@@ -90,7 +99,7 @@ def test_a_named_namespace(installed: Cluster, namespace: str) -> None:
 
 
 def test_its_own_namespace_when_it_is_not_named(installed: Cluster) -> None:
-    assert rights(installed.impersonating(LIMITED), "limited") == lease("sc-limited-stagecoach")
+    assert rights(installed.impersonating(LIMITED), "limited") == at_home("sc-limited-stagecoach")
 
 
 @pytest.mark.parametrize("namespace", ["elsewhere", "kube-system", "stagecoach"])
@@ -108,14 +117,17 @@ def test_no_cluster_roles_for_named_namespaces(tmp_path: Path) -> None:
     [
         ("get", "secrets", "-n", "team-a"),
         ("get", "secrets", "-A"),
-        ("get", "configmaps", "-n", "team-a"),
+        ("get", "secret", "password", "-n", "stagecoach"),
+        ("annotate", "secret", "password", "a=b", "-n", "team-a"),
+        ("delete", "secret", "password", "-n", "team-a"),
         ("get", "namespaces"),
         ("get", "persistentvolumeclaims", "-n", "team-a"),
         ("delete", "persistentvolumeclaim", "any", "-n", "team-a"),
         ("get", "customresourcedefinitions"),
         ("get", "lease", "somebody-else", "-n", "stagecoach"),
         ("create", "token", "sc-stagecoach", "-n", "stagecoach"),
-        ("create", "deployment", "anything", "--image=anything", "-n", "team-a"),
+        ("get", "networkpolicies", "-n", "team-a"),
+        ("create", "cronjob", "any", "--image=anything", "--schedule=0 0 * * *", "-n", "team-a"),
         ("delete", "pod", "any", "-n", "team-a"),
         ("delete", "finetunerun", "any", "-n", "team-a"),
         ("annotate", "finetunerun", "any", "a=b", "-n", "team-a"),
@@ -161,6 +173,7 @@ def test_people(installed: Cluster, role: str, expected: set[str]) -> None:
     wanted["evaluations"] = expected - {"create", "patch", "update"}
     kept = {"delete", "deletecollection"} if role == "admin" else set()
     wanted["approvals"] = {"get", "list", "watch"} | kept
+    wanted["modeldeployments/scale"] = expected & {"get", "patch", "update"}
     eventually(lambda: verbs() == wanted, what=f"{wanted} in role {role}")
 
 

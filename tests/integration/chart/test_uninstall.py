@@ -13,7 +13,7 @@ from tests.integration.chart.phases import OURS, PHASES, Phases, lost
 from tests.integration.chart.process import start_operator
 from tests.integration.chart.test_release import DEFINITIONS
 from tests.integration.chart.tools import DOCUMENTS, Cluster
-from tests.integration.kinds.test_runs import TRAINED
+from tests.integration.support.desk import TRAINED
 from tests.integration.support.eventually import eventually
 from tests.kube import Kube
 
@@ -24,7 +24,7 @@ JOB_TRACKING = "batch.kubernetes.io/job-tracking"
 # Every namespace has these, and there is one object of the API server's for each group of definitions.
 EVERYWHERE = {"configmap/kube-root-ca.crt", "serviceaccount/default"}
 SERVED = {"namespace/stagecoach", f"namespace/{NAMESPACE}", "apiservice.apiregistration.k8s.io/v1alpha1.stagecoach.dev"}
-LEASE = "lease.coordination.k8s.io/stagecoach"
+LEASE, KEY = "lease.coordination.k8s.io/stagecoach", "secret/stagecoach-key"
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_an_uninstall_leaves_what_goes_on_and_what_can_go(
         operator.end()
     installer.uninstall(RELEASE, NAMESPACE)
     assert over_the_cluster(cluster) - SERVED == DEFINITIONS
-    eventually(lambda: found(cluster, "true", "-n", NAMESPACE) == EVERYWHERE | {LEASE}, 60, "nothing else is left")
+    eventually(lambda: found(cluster, "true", "-n", NAMESPACE) == EVERYWHERE | {LEASE, KEY}, 60, "nothing else is left")
     assert "finalizers" not in cluster.get("lease", RELEASE, "-n", NAMESPACE)["metadata"]
     assert finalizers(one) | finalizers(two) <= {JOB_TRACKING}
     taken_up(cluster, installer, one, before, tmp_path)

@@ -17,7 +17,8 @@ from tests.integration.chart.previous import unpack
 from tests.integration.chart.process import NAMESPACE, Requests, start_operator
 from tests.integration.chart.tools import DIGEST, Cluster, Object
 from tests.integration.kinds.test_nodes import succeed
-from tests.integration.kinds.test_runs import ADOPTED, DONE, TRAINED, document_of
+from tests.integration.kinds.test_runs import document_of
+from tests.integration.support.desk import ADOPTED, DONE, TRAINED
 from tests.integration.support.eventually import eventually
 from tests.integration.support.operator import ROOT, OperatorProcess
 from tests.kube import Kube
@@ -32,7 +33,7 @@ ADOPTED_BEFORE = json.dumps(
     }
 )
 # Kinds that the previous chart does not know.
-NEWER = {"approvals", "evalgates", "evaluations"}
+NEWER = {"approvals", "evalgates", "evaluations", "modeldeployments"}
 READ = "from stagecoach.contract.jobs import read_job; print(read_job().inputs.digest)"
 
 

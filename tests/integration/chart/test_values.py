@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from stagecoach.build.jobs import Network
+from stagecoach.build.pods import Network
 from stagecoach.runtime import options
 from tests.integration.chart.tools import CHART, DIGEST, IMAGES, Refused, run, template, values
 
@@ -42,6 +42,8 @@ def test_lint_is_strict(tmp_path: Path) -> None:
         ),
         (IMAGES | {"engine": {"image": {"repository": PLACE}}}, "engine.image.digest is required"),
         (IMAGES | {"engine": {"image": {"digest": DIGEST}}}, "engine.image.repository is required"),
+        (IMAGES | {"gateway": {"image": {"repository": PLACE}}}, "gateway.image.digest is required"),
+        (IMAGES | {"gateway": {"image": {"digest": DIGEST}}}, "gateway.image.repository is required"),
         (IMAGES | {"serviceAccount": {"create": False}}, "serviceAccount.name is required"),
     ],
 )
@@ -59,6 +61,7 @@ def test_what_is_missing_is_named(tmp_path: Path, given: dict[str, Any], expecte
         ({"image": {"repository": f"{PLACE}@{DIGEST}"}}, "at '/image/repository'"),
         ({"evaluator": {"images": {}}}, "at '/evaluator': additional properties 'images'"),
         ({"engine": {"images": {}}}, "at '/engine': additional properties 'images'"),
+        ({"gateway": {"images": {}}}, "at '/gateway': additional properties 'images'"),
         ({"trainer": {"image": {"digests": DIGEST}}}, "at '/trainer/image': additional properties 'digests'"),
         ({"watchNamespaces": "team-a"}, "at '/watchNamespaces': got string, want array"),
         ({"watchNamespaces": ["a", "a"]}, "at '/watchNamespaces': items at 0 and 1 are equal"),
@@ -112,19 +115,20 @@ def test_options_that_the_operator_knows(tmp_path: Path) -> None:
     assert (chosen.metrics_port, chosen.workers, chosen.log_level) == (8080, 4, "DEBUG")
 
 
-def test_an_engine_is_optional(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["engine", "gateway"])
+def test_what_serves_is_optional(name: str, tmp_path: Path) -> None:
     plain = _container(template(tmp_path / "values.yaml"))
-    assert options.parse(plain["args"], {}).settings.engine_image == ""
-    assert not [each for each in plain["args"] if each.startswith("--engine")]
-    image = {"repository": "docker.io/vllm/vllm-openai", "digest": DIGEST, "pullPolicy": "Always"}
+    assert getattr(options.parse(plain["args"], {}).settings, f"{name}_image") == ""
+    assert not [each for each in plain["args"] if each.startswith(f"--{name}")]
+    image = {"repository": f"docker.io/org/{name}", "digest": DIGEST, "pullPolicy": "Always"}
     mirror = {"imageRegistry": "mirror.example.com"}
-    rendered = template(tmp_path / "values.yaml", engine={"image": image}, **{"global": mirror})
+    rendered = template(tmp_path / "values.yaml", **{name: {"image": image}, "global": mirror})
     chosen = options.parse(_container(rendered)["args"], {}).settings
-    assert chosen.engine_image == f"mirror.example.com/vllm/vllm-openai@{DIGEST}"
-    assert chosen.engine_pull_policy == "Always"
-    tagged = {"repository": "vllm", "tag": "dev"}
-    rendered = template(tmp_path / "values.yaml", allowTags=True, engine={"image": tagged})
-    assert {"--engine-image=vllm:dev", "--allow-unpinned-images"} <= set(_container(rendered)["args"])
+    assert getattr(chosen, f"{name}_image") == f"mirror.example.com/org/{name}@{DIGEST}"
+    assert getattr(chosen, f"{name}_pull_policy") == "Always"
+    tagged = {"repository": name, "tag": "dev"}
+    rendered = template(tmp_path / "values.yaml", **{"allowTags": True, name: {"image": tagged}})
+    assert {f"--{name}-image={name}:dev", "--allow-unpinned-images"} <= set(_container(rendered)["args"])
 
 
 def test_what_jobs_need_for_the_network_reaches_the_operator(tmp_path: Path) -> None:

@@ -9,61 +9,14 @@ import pytest
 from tests import builders
 from tests.cluster import ControlPlane
 from tests.integration.conftest import StartOperator
-from tests.integration.kinds.test_runs import TRAINED, Desk
 from tests.integration.kinds.test_stale_writer import answers, await_held
 from tests.integration.runtime.test_leadership import DURATION
+from tests.integration.support.court import Court
 from tests.integration.support.eventually import eventually
 from tests.integration.support.kubelet import FakeKubelet
 from tests.integration.support.operator import EVALUATOR_IMAGE, OperatorProcess
 from tests.integration.support.proxy import HoldingProxy
 from tests.kube import Kube
-
-
-class Court(Desk):
-    """A namespace with a project, its runs, and gates."""
-
-    def make_candidate(self, name: str = "first", artifact: str = "7", **changes: object) -> None:
-        """Let a run succeed; each with a seed of its own, so that none waits for another."""
-        hyperparameters = {"learningRate": 1.0e-3, "epochs": 1, "seed": int(artifact, 16)}
-        self.kube.create(builders.run(name, self.kube.namespace, hyperparameters=hyperparameters, **changes))
-        report = json.loads(TRAINED)
-        report["artifact"]["digest"] = builders.digest(artifact)
-        number = 1
-        # In a storage with records it is looked for at first.
-        if "storage" in self.kube.get("TransformerProject", "desk")["status"] and self._looks(name):
-            self.kubelet.succeeded(
-                self.kubelet.pod_of(self.job_of("FineTuneRun", name)), json.dumps({"outcome": "Done"})
-            )
-            number = 2
-        self.kubelet.succeeded(self.kubelet.pod_of(self.job_of("FineTuneRun", name, number)), json.dumps(report))
-        self.awaits("FineTuneRun", name, "Succeeded")
-
-    def _looks(self, name: str) -> bool:
-        self.job_of("FineTuneRun", name)
-        attempts = self.kube.get("FineTuneRun", name)["status"]["attempts"]
-        return bool(attempts[0]["intent"] == "Lookup")
-
-    def evaluation_of(self, run: str) -> str:
-        """Return the name of the newest Evaluation of a run."""
-        found = eventually(lambda: self.evaluations(run), 15, f"an Evaluation of {run}")
-        return str(found[-1]["metadata"]["name"])
-
-    def evaluations(self, run: str) -> list[builders.Object]:
-        found = [item for item in self.kube.select("Evaluation") if item["spec"]["run"] == run]
-        return sorted(found, key=lambda item: (item["metadata"]["creationTimestamp"], item["metadata"]["name"]))
-
-    def pod_that_judges(self, evaluation: str, number: int = 1) -> str:
-        def job() -> str:
-            attempt = self.kube.get("Evaluation", evaluation).get("status", {}).get("attempt", {})
-            return str(attempt["job"]) if attempt.get("number") == number else ""
-
-        return self.kubelet.pod_of(eventually(job, 30, f"attempt {number} of {evaluation}"))
-
-    def judge(self, run: str, verdict: str = "Passed") -> builders.Object:
-        name = self.evaluation_of(run)
-        pod = self.pod_that_judges(name)
-        self.kubelet.succeeded(pod, json.dumps(builders.evaluation_report(verdict)))
-        return self.awaits("Evaluation", name, "Decided")
 
 
 @pytest.fixture

@@ -18,11 +18,13 @@ from stagecoach.api.crds import KINDS, Kind, definition
 from tests import builders
 from tests.cluster import ControlPlane
 from tests.integration.kinds import test_admission_approvals as reviews
+from tests.integration.kinds import test_admission_deployments as deployments
 from tests.integration.kinds import test_admission_gates as admitted
 from tests.integration.kinds import test_admission_projects as projects
 from tests.integration.kinds import test_admission_runs as runs
 from tests.integration.kinds.admission import Change, put, written
-from tests.integration.kinds.test_runs import Desk, desk
+from tests.integration.kinds.test_runs import desk
+from tests.integration.support.desk import Desk
 from tests.integration.support.eventually import eventually
 from tests.integration.support.operator import OperatorProcess
 from tests.integration.support.specs import ODD, drawn, specs
@@ -70,6 +72,8 @@ def seeds(kind: Kind, namespace: str) -> list[builders.Object]:
             return [written(builders.gate, namespace, change)["spec"] for change in taken]
         case "Approval":
             return [written(builders.approval, namespace, change)["spec"] for change in reviews.TAKEN]
+        case "ModelDeployment":
+            return [written(builders.deployment, namespace, change)["spec"] for change in deployments.TAKEN]
         case _:  # as if anybody might write them
             return [evaluation()["spec"], evaluation(criteria=[COMPARING])["spec"]]
 

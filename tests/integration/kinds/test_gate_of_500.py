@@ -9,7 +9,7 @@ import pytest
 
 from tests import builders
 from tests.integration.conftest import StartOperator
-from tests.integration.kinds.test_evaluations import Court
+from tests.integration.support.court import Court
 from tests.integration.support.eventually import eventually
 from tests.integration.support.kubelet import FakeKubelet
 from tests.integration.support.operator import OperatorProcess

@@ -210,7 +210,7 @@ def test_what_is_being_deleted_goes(gitops: GitOps, worlds: dict[str, dict[str, 
 
 @pytest.mark.parametrize(
     "written",
-    [builders.project(), builders.run(), builders.gate(), evaluation(), builders.approval()],
+    [builders.project(), builders.run(), builders.gate(), evaluation(), builders.approval(), builders.deployment()],
     ids=lambda each: each["kind"],
 )
 def test_a_new_object_is_waited_for(gitops: GitOps, kube: Kube, written: builders.Object) -> None:

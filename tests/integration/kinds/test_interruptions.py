@@ -6,7 +6,8 @@ import pytest
 
 from stagecoach.contract.progress import DEADLINE_VARIABLE
 from tests import builders
-from tests.integration.kinds.test_runs import DONE, TRAINED, Desk, desk
+from tests.integration.kinds.test_runs import desk
+from tests.integration.support.desk import DONE, TRAINED, Desk
 from tests.integration.support.eventually import eventually
 from tests.kube import Kube, KubeError
 

@@ -15,7 +15,7 @@ from stagecoach.build.labels import OWNER_KIND, OWNER_NAME
 from tests import builders
 from tests.cluster import ControlPlane
 from tests.integration.conftest import StartOperator
-from tests.integration.kinds.test_runs import DONE
+from tests.integration.support.desk import DONE
 from tests.integration.support.eventually import eventually
 from tests.integration.support.killing import WRITES, Death, Fate, KillingProxy
 from tests.integration.support.kubelet import FakeKubelet

@@ -7,7 +7,8 @@ import pytest
 
 from tests import builders
 from tests.integration.kinds.test_interruptions import SAVED, admit, make_queued_project, remove
-from tests.integration.kinds.test_runs import TRAINED, Desk, desk
+from tests.integration.kinds.test_runs import desk
+from tests.integration.support.desk import TRAINED, Desk
 from tests.integration.support.eventually import eventually
 from tests.kube import Kube, KubeError
 

@@ -7,7 +7,8 @@ from functools import partial
 
 from tests import builders
 from tests.integration.kinds.test_interruptions import SAVED
-from tests.integration.kinds.test_runs import Desk, desk
+from tests.integration.kinds.test_runs import desk
+from tests.integration.support.desk import Desk
 from tests.integration.support.eventually import eventually
 from tests.kube import Object
 from tests.remedies import speaks

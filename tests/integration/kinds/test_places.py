@@ -1,7 +1,7 @@
 """A project that keeps nothing in the cluster, on a real API server."""
 
 from tests import builders
-from tests.integration.kinds.test_runs import DONE, Desk
+from tests.integration.support.desk import DONE, Desk
 from tests.integration.support.eventually import eventually
 from tests.integration.support.kubelet import FakeKubelet
 from tests.integration.support.operator import OperatorProcess

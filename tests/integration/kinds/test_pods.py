@@ -11,7 +11,7 @@ from tests import builders
 from tests.integration.conftest import StartOperator
 from tests.integration.kinds.test_nodes import make_run, succeed
 from tests.integration.kinds.test_nodes import running as all_running
-from tests.integration.kinds.test_runs import Desk
+from tests.integration.support.desk import Desk
 from tests.integration.support.eventually import eventually
 from tests.integration.support.kubelet import FakeKubelet
 from tests.kube import Kube, KubeError

@@ -3,7 +3,7 @@
 import json
 
 from tests import builders
-from tests.integration.kinds.test_runs import DONE, TRAINED, Desk
+from tests.integration.support.desk import DONE, TRAINED, Desk
 from tests.integration.support.eventually import eventually
 from tests.integration.support.kubelet import FakeKubelet
 from tests.integration.support.operator import OperatorProcess

@@ -1,87 +1,21 @@
 """The operator's promises about people's decisions, on a real API server: the tests play the kubelet, and the people."""
 
-import json
 import time
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from stagecoach.kinds.evaluation.reconcile import SETTLED
 from stagecoach.policies.reviews import SKEW
 from tests import builders
 from tests.integration.conftest import StartOperator
-from tests.integration.kinds.test_evaluations import Court
 from tests.integration.runtime.test_leadership import DURATION
 from tests.integration.support import policy
 from tests.integration.support.eventually import eventually
+from tests.integration.support.jury import ROWS, Jury
 from tests.integration.support.kubelet import FakeKubelet
 from tests.integration.support.logs import FakeLogs
-from tests.integration.support.operator import OperatorProcess
 from tests.kube import Kube
 from tests.unit.kinds import gates
 
-ROWS = builders.canary_rows()
-LOG = "\n".join(("asking", *ROWS.lines(), "a library says farewell", ""))
 LEAD = {"reviewer": "lead@example.com", "group": "ml-leads"}
-RESOLVED = builders.resolution()
-RESOLVED["datasets"].append({"name": "canary", "digest": builders.digest("8"), "examples": 10})
-
-
-class Jury(Court):
-    """A namespace with a gate whose canary people read."""
-
-    def __init__(self, kube: Kube, kubelet: FakeKubelet, logs: FakeLogs) -> None:
-        super().__init__(kube, kubelet)
-        self.logs = logs
-
-    def make_project_with_canary(self) -> None:
-        project = builders.project(namespace=self.kube.namespace)
-        canary = {"name": "canary", "uri": "pvc://lake/desk/canary.csv", "split": "Canary"}
-        project["spec"]["data"]["sets"].append(canary)
-        self.kube.create(project)
-        told = json.dumps({"outcome": "Done", "resolution": RESOLVED})
-        self.kubelet.succeeded(self.kubelet.pod_of(self.job_of("TransformerProject", "desk")), told)
-        self.awaits("TransformerProject", "desk", "Ready")
-
-    def measured(self, number: int = 1, log: str | None = LOG, **report: object) -> str:
-        """Let a pod find that the candidate meets its criteria; return the Evaluation's name."""
-        name = self.evaluation_of("first")
-        pod = self.pod_that_judges(name, number)
-        self.logs.node_of(pod, log)
-        self.kubelet.bind(pod)
-        self.kubelet.succeeded(pod, json.dumps(gates.canary_report(**report)))
-        return name
-
-    def asked(self, **review: object) -> str:
-        """Return the name of an Evaluation that awaits review."""
-        self.kube.create(builders.gate(namespace=self.kube.namespace, **gates.reviewed_spec(**review)))
-        self.make_candidate()
-        name = self.measured()
-        self.awaits("Evaluation", name, "AwaitingReview")
-        return name
-
-    def decide(self, evaluation: str, name: str = "fine", **changes: object) -> None:
-        release = self.kube.get("Evaluation", evaluation)["spec"]["release"]["digest"]
-        told = {"subject": {"kind": "Evaluation", "name": evaluation}, "release": release} | changes
-        self.kube.create(builders.approval(name, self.kube.namespace, **told))
-
-    def said(self, name: str, reason: str, seconds: float = 10) -> None:
-        eventually(lambda: self.reason("Approval", name)[0] == reason, seconds, f"Approval {name} is {reason}")
-
-
-@pytest.fixture
-def logs(kube: Kube, tmp_path: Path) -> Iterator[FakeLogs]:
-    with FakeLogs(kube, tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-def jury(kube: Kube, kubelet: FakeKubelet, operator: OperatorProcess, logs: FakeLogs) -> Jury:
-    assert operator
-    jury = Jury(kube, kubelet, logs)
-    jury.make_project_with_canary()
-    return jury
 
 
 def test_people_see_the_rows_and_let_it_pass(jury: Jury) -> None:

@@ -8,7 +8,8 @@ from tests import builders
 from tests.integration.kinds.test_interruptions import leaves, running
 from tests.integration.kinds.test_nodes import make_run
 from tests.integration.kinds.test_nodes import running as all_running
-from tests.integration.kinds.test_runs import DONE, TRAINED, Desk, desk
+from tests.integration.kinds.test_runs import desk
+from tests.integration.support.desk import DONE, TRAINED, Desk
 from tests.integration.support.eventually import eventually
 
 __all__ = ["desk"]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from tests import builders
 from tests.integration.conftest import StartOperator
-from tests.integration.kinds.test_runs import TRAINED, Desk
 from tests.integration.runtime.test_leadership import DURATION
+from tests.integration.support.desk import TRAINED, Desk
 from tests.integration.support.eventually import eventually
 from tests.integration.support.kubelet import FakeKubelet
 from tests.integration.support.operator import OperatorProcess

@@ -8,7 +8,8 @@ import pytest
 
 from tests import builders
 from tests.cluster import ControlPlane
-from tests.integration.kinds.test_runs import ADOPTED, DONE, TRAINED, Desk, desk
+from tests.integration.kinds.test_runs import desk
+from tests.integration.support.desk import ADOPTED, DONE, TRAINED, Desk
 from tests.integration.support.eventually import eventually
 
 __all__ = ["desk"]

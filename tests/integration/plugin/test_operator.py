@@ -1,32 +1,9 @@
 """The plugin and the operator together: from a run that meets its criteria to the verdict that people bring."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
-from tests.integration.kinds.test_review import Jury
 from tests.integration.plugin.conftest import PersonOf, grant
-from tests.integration.support.kubelet import FakeKubelet
-from tests.integration.support.logs import FakeLogs
-from tests.integration.support.operator import OperatorProcess
-from tests.kube import Kube
+from tests.integration.support.jury import Jury
 
 ALL = {"apiGroups": ["stagecoach.dev"], "resources": ["*"], "verbs": ["get", "list"]}
-
-
-@pytest.fixture
-def logs(kube: Kube, tmp_path: Path) -> Iterator[FakeLogs]:
-    with FakeLogs(kube, tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-def jury(kube: Kube, kubelet: FakeKubelet, operator: OperatorProcess, logs: FakeLogs) -> Jury:
-    assert operator
-    jury = Jury(kube, kubelet, logs)
-    jury.make_project_with_canary()
-    return jury
 
 
 def test_two_people_let_it_pass(jury: Jury, person: PersonOf) -> None:

@@ -145,7 +145,7 @@ def account(kube: Kube, *rules: Object) -> str:
 
 
 def right(group: str, resources: str, verbs: str) -> Object:
-    return {"apiGroups": [group], "resources": resources.split(), "verbs": verbs.split()}
+    return {"apiGroups": group.split(" "), "resources": resources.split(), "verbs": verbs.split()}
 
 
 NEEDED = (
@@ -153,18 +153,24 @@ NEEDED = (
     right("stagecoach.dev", "toys/status", "patch"),
     right("", "pods", "get list watch"),
     right("", "pods/log", "get"),
-    right("", "services", "list watch"),
+    right("", "services configmaps", "list watch"),
+    right("apps", "deployments", "list watch"),
     right("", "events", "list create"),
     right("coordination.k8s.io", "leases", "get create update"),
 )
 
 
-def start_as(token: str, start_toys: StartToys, kube: Kube, tmp_path: Path) -> OperatorProcess:
+def with_token(kube: Kube, token: str, tmp_path: Path) -> Path:
+    """Write a kubeconfig of whoever has this token."""
     document = json.loads(kube.kubeconfig.read_text())
     document["users"][0]["user"] = {"token": token}
     path = tmp_path / "weak.kubeconfig"
     path.write_text(json.dumps(document))
-    return start_toys(kubeconfig=path)
+    return path
+
+
+def start_as(token: str, start_toys: StartToys, kube: Kube, tmp_path: Path) -> OperatorProcess:
+    return start_toys(kubeconfig=with_token(kube, token, tmp_path))
 
 
 def test_a_missing_right_to_watch_is_named(start_toys: StartToys, kube: Kube, tmp_path: Path) -> None:
@@ -177,6 +183,9 @@ def test_a_missing_right_to_watch_is_named(start_toys: StartToys, kube: Kube, tm
     operator.wait_ready(60).wait_leading()
     kube.create(toy("at-last", job="a"))
     eventually(lambda: kube.find("Job", "at-last-a"), 20, "exactly these rights are enough")
+    assert operator.records("no ModelDeployment will be served until this is granted"), (
+        "nor is there a right to its key"
+    )
 
 
 def test_a_missing_right_to_create_is_shown_in_the_object(start_toys: StartToys, kube: Kube, tmp_path: Path) -> None:

@@ -89,3 +89,33 @@ def test_what_a_former_leader_had_in_hand_changes_nothing(
         eventually(lambda: kube.get("Toy", "told")["status"]["value"] == 2)
         assert other.metric("stagecoach_leader") == 1
         assert {name: uid(kube, name) for name in jobs} == jobs
+
+
+def test_what_a_former_leader_was_about_to_apply_changes_nothing(
+    control_plane: ControlPlane, start_toys: StartToys, kube: Kube, tmp_path: Path
+) -> None:
+    """Neither what it would have changed, nor what it would have made."""
+
+    def words(name: str) -> object:
+        return kube.get("Toy", name).get("status", {}).get("words")
+
+    with HoldingProxy(kube.kubeconfig) as proxy:
+        stale = start_toys(*DURATION, kubeconfig=proxy.kubeconfig(tmp_path / "proxy.kubeconfig"))
+        stale.wait_ready().wait_leading()
+        other = start_toys(*DURATION).wait_ready()
+        kube.create(toy("kept", serve="a", port=1))
+        wait_phase(kube, "kept", "Serving")
+        proxy.hold(r"PATCH \S+/configmaps/")
+        kube.patch("Toy", "kept", {"spec": {"serve": "b"}})
+        kube.create(toy("made", serve="b", port=1))
+        eventually(lambda: len(proxy.held) == 2, 20, "two applies are on their way")
+        stale.freeze()
+        other.wait_leading(30)
+        for name in ("kept", "made"):
+            kube.patch("Toy", name, {"spec": {"serve": "c"}})
+            eventually(lambda name=name: words(name) == {"ConfigMap": "c", "Deployment": "c"}, 20)  # type: ignore[misc]
+        before = [kube.get("ConfigMap", name) for name in ("kept-x", "made-x")]
+        proxy.release()
+        eventually(lambda: len(answers(control_plane, proxy)) == 2, 20, "they have arrived")
+        assert set(answers(control_plane, proxy).values()) == {409}
+        assert [kube.get("ConfigMap", name) for name in ("kept-x", "made-x")] == before

@@ -165,10 +165,10 @@ def _pattern(schema: Object, rule: re.Pattern[str] = _WHOLE) -> str:
     return str(schema.get("pattern", inner))
 
 
-def _words(schema: Object) -> list[str]:
-    """Return the words of which a text is one: those of the schema, or of a rule in words."""
+def _words(schema: Object) -> list[Any]:
+    """Return the words, or numbers, of which a value is one: those of the schema, or of a rule in words."""
     found = (_ONE_OF.match(each["rule"]) for each in schema.get("x-kubernetes-validations", ()))
-    inner: list[str] = next((ast.literal_eval(match.group(1)) for match in found if match), [])
+    inner: list[Any] = next((ast.literal_eval(match.group(1)) for match in found if match), [])
     return list(schema.get("enum", inner))
 
 
@@ -197,7 +197,7 @@ def _outside(schema: Object) -> Values:
     beyond += [schema[bound] + by for bound, by in (("minimum", -1), ("maximum", 1)) if bound in schema]
     beyond += [float(schema[bound]) for bound in ("minimum", "maximum") if bound in schema]
     if words := _words(schema):
-        beyond += [change(word) for word in words for change in (str.swapcase, lambda word: f"{word} ")]
+        beyond += [change(str(word)) for word in words for change in (str.swapcase, lambda word: f"{word} ")]
     elif schema.get("type") == "string":
         beyond += ["", "x" * (schema.get("maxLength", 2048) + 1), "😀" * (schema.get("maxLength", 2048) + 1)]
         return st.sampled_from(beyond) | st.builds(str.__add__, _text(schema), st.sampled_from(_SUFFIXES))

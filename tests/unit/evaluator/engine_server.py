@@ -26,6 +26,10 @@ class Engine:
         self.seconds_to_end = 0.0  # so long after it is told another it serves what it served
         self.told_another: float | None = None
         self.version: str | None = "0.32.0"
+        self.key = ""  # that it asks for
+        self.adapters: Path | None = None  # where it looks for what it does not serve yet
+        self.loaded: list[str] = []  # adapters that it found there, and was not told to forget
+        self.computed = 0  # tokens
         self.healthy = True
         self.asked: list[Body] = []
         self.faults: list[Fault] = []
@@ -46,6 +50,14 @@ class Engine:
             if words and words not in self.words[-1:]:
                 self._switch(words)
         return {each[each.index("--served-model-name") + 1] for each in self.words[-1:]}
+
+    def knows(self, model: str) -> bool:
+        """Whether it can be asked; an adapter is looked for where adapters are."""
+        if self.adapters is None or model in self.serves() or model in self.loaded:
+            return True
+        found = (self.adapters / model / "adapter_config.json").is_file()
+        self.loaded += [model] if found else []
+        return found
 
     def _switch(self, words: list[str]) -> None:
         """Serve something else, as soon as what was served has ended."""
@@ -110,6 +122,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.send(503, {})
         elif self.path == "/health":
             self.raw(200, b"")
+        elif self.path == "/metrics":
+            self.raw(200, f'# HELP x\nvllm:prompt_tokens_total{{engine="0"}} {self.engine.computed}.0\n'.encode())
+        elif self.stranger():
+            self.send(401, {"error": "Unauthorized"})
         elif self.path == "/version":
             self.send(200, {"version": self.engine.version} if self.engine.version else {})
         else:
@@ -118,6 +134,14 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         engine = self.engine
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if not engine.healthy or self.stranger():
+            self.send(401 if engine.healthy else 503, {})
+            return
+        if self.path == "/v1/unload_lora_adapter":
+            known = body["lora_name"] in engine.loaded
+            engine.loaded = [name for name in engine.loaded if name != body["lora_name"]]
+            self.raw(200 if known else 404, b"Success")
+            return
         with engine.lock:
             engine.asked.append(body)
             engine.at_once += 1
@@ -129,11 +153,18 @@ class _Handler(BaseHTTPRequestHandler):
         if fault:
             fault(self)
             return
+        if not engine.knows(body["model"]):
+            self.send(404, {"error": {"message": f"LoRA adapter {body['model']} does not exist", "code": 404}})
+            return
         tokens = engine.answer(body)
         choice: Body = {"finish_reason": engine.finish, "token_ids": tokens}
         if "logprobs" in body:
             choice["logprobs"] = {"token_logprobs": [engine.logprob] * len(tokens)}
         self.send(200, {"choices": [choice]})
+
+    def stranger(self) -> bool:
+        guarded = self.path.startswith("/v1") and self.engine.key
+        return bool(guarded) and self.headers["Authorization"] != f"Bearer {self.engine.key}"
 
     def send(self, code: int, document: Any) -> None:
         self.raw(code, json.dumps(document).encode())

@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from stagecoach.contract.completions import NotNumbers
 from stagecoach.contract.reports import BadInput
 from stagecoach_evaluator import server as servers
 from stagecoach_evaluator.engine import Away, Client, Patience, Refused, side_by_side
-from stagecoach_evaluator.server import Server, lay
+from stagecoach_evaluator.laying import lay
+from stagecoach_evaluator.server import Server
 from stagecoach_trainer import places
 from stagecoach_trainer.failures import WorkFailed
 from tests.remedies import speaks
@@ -259,3 +261,32 @@ def test_the_engine_finds_files_where_they_are_and_no_others(pod: Path) -> None:
     found = sorted((pod / "models" / "abc").iterdir())
     assert [each.name for each in found] == ["config.json", "model.safetensors"]
     assert found[0].read_text() == "config.json"
+
+
+def test_an_engine_that_asks_for_a_key_gets_it(running: tuple[Engine, Client]) -> None:
+    engine, stranger = running
+    engine.key = "k" * 64
+    client = replace(stranger, key=engine.key)
+    assert client.complete("base", (7,), REQUEST) == (5, 6, 2)
+    assert client.served() == {"base"}
+    assert engine.key not in repr(client)
+    for ask in (lambda: stranger.complete("base", (7,), REQUEST), stranger.served):
+        with pytest.raises(Refused, match="401"):
+            ask()
+
+
+def test_an_adapter_is_forgotten_also_when_it_was_not_known(running: tuple[Engine, Client]) -> None:
+    engine, client = running
+    engine.loaded = ["one", "two"]
+    client.unload("one")
+    client.unload("one")
+    assert engine.loaded == ["two"]
+    engine.key = "k" * 64
+    with pytest.raises(Refused, match="401"):
+        client.unload("two")
+
+
+def test_what_an_engine_has_computed_is_read_from_its_counters(running: tuple[Engine, Client]) -> None:
+    engine, client = running
+    engine.computed = 17
+    assert client.computed() == 17.0

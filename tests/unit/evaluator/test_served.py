@@ -15,6 +15,7 @@ from stagecoach.contract.inputs import FullMethod, LoraMethod
 from stagecoach.contract.releases import Engine, EngineType, Precision
 from stagecoach.contract.reports import BadInput
 from stagecoach.contract.verdicts import Verdict
+from stagecoach_evaluator import taking
 from stagecoach_trainer.failures import WorkFailed
 from tests.remedies import speaks
 from tests.unit.contract.documents import METHOD
@@ -259,27 +260,23 @@ def test_an_adapter_that_vllm_does_not_take_is_refused_before_anything_is_served
 def test_the_number_format_is_that_of_the_files(
     tmp_path: Path, config: dict[str, str], dtype: str, expected: str
 ) -> None:
-    from stagecoach_evaluator.served import _numbers
-
     (tmp_path / "config.json").write_text(json.dumps(config))
     header = json.dumps({"__metadata__": {}, "a": {"dtype": "I64"}, "b": {"dtype": dtype}}).encode()
     (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
-    assert _numbers(Precision.AUTO, tmp_path) == expected
-    assert _numbers(Precision.FLOAT32, tmp_path) == "float32"
+    assert taking.numbers(Precision.AUTO, tmp_path) == expected
+    assert taking.numbers(Precision.FLOAT32, tmp_path) == "float32"
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32 --trust-remote-code", "auto", "*"])
 def test_another_number_format_is_refused(tmp_path: Path, dtype: str) -> None:
-    from stagecoach_evaluator.served import _numbers
-
     (tmp_path / "config.json").write_text(json.dumps({"dtype": dtype}))
     with pytest.raises(BadInput) as caught:
-        _numbers(Precision.AUTO, tmp_path)
+        taking.numbers(Precision.AUTO, tmp_path)
     problem = caught.value.problem
     assert problem.reason == "EngineUnsuited"
     assert dtype in problem.message
     assert speaks(problem.reason, problem.sentence)
-    assert _numbers(Precision.BFLOAT16, tmp_path) == "bfloat16"
+    assert taking.numbers(Precision.BFLOAT16, tmp_path) == "bfloat16"
 
 
 @pytest.mark.parametrize(
@@ -295,13 +292,11 @@ def test_another_number_format_is_refused(tmp_path: Path, dtype: str) -> None:
 def test_an_adapter_that_it_does_not_read_whole_is_refused(
     tmp_path: Path, changes: dict[str, Any], wrong: str | None
 ) -> None:
-    from stagecoach_evaluator.served import _rank
-
     config = tmp_path / "adapter_config.json"
     config.write_text(json.dumps({"peft_type": "LORA", "r": 5, "rank_pattern": {}, "alpha_pattern": {}} | changes))
     if wrong is None:
-        assert _rank(config) == 8
+        assert serving.rank(taking.rank(config)) == 8
         return
     with pytest.raises(BadInput) as caught:
-        _rank(config)
+        taking.rank(config)
     assert f"the adapter's {wrong} is" in caught.value.problem.message

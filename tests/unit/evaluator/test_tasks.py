@@ -199,6 +199,32 @@ def test_every_number_is_what_another_library_computes(real: Project, name: str)
     assert len(kept) == len(task.expected)
 
 
+@pytest.mark.parametrize("name", ["pairs", "rewriting"])
+def test_a_model_that_computes_no_numbers_writes_no_answers(
+    real: Project, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    from stagecoach_trainer import asking
+
+    project, run = TASKS[name].job(real)
+    train(run)
+    loaded = asking._loaded
+
+    def broken(model: Any) -> Any:
+        made = loaded(model)
+        for parameter in made.parameters():
+            parameter.data.fill_(math.nan)
+        return made
+
+    monkeypatch.setattr(asking, "_loaded", broken)
+    written = Criterion(name="like", suite="held-out", metric="chrf", min=1.0)
+    judging = Judging(project, run, (written,), min_scored=0.5)
+    report = judging.judge()
+    assert (report.verdict, report.results[0].outcome, report.results[0].scored) == (Verdict.ERROR, "Error", 0)
+    job = judging.job()
+    errors = {answer["error"] for answer in judging.answers(job.inputs.release, job.inputs.suites[0])}
+    assert errors == {"what the model computes for this row is not a number"}
+
+
 def test_the_base_of_an_encoder_has_no_head_to_compare_with(real: Project) -> None:
     project, run = encoder(real)
     run = test_encoders.encoder_job(project, FullMethod(), settings=SHORT)

@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from stagecoach.api.evaluation import EvaluationSpec
+from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.api.gate_status import EvalGateStatus
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract.digests import short
+from stagecoach.kinds.evalgate.gate_word import GateState, gate_word
 from stagecoach.kinds.evalgate.reconcile import CONTROLLER
 from stagecoach.kinds.evaluation import document
 from stagecoach.kinds.plan import Object, Plan
@@ -22,6 +24,16 @@ from tests.unit.kinds.world import SETTINGS
 RUNS = {f"run-{number}": succeeded(f"run-{number}", number) for number in range(1, 6)}
 EXPERIMENT = succeeded("trial", 9, purpose="Experiment")
 VERDICTS = st.sampled_from(["Passed", "Failed", "Inconclusive", "Error"])
+# Of which nobody has to do anything; an Evaluation's own words are held to that elsewhere.
+QUIET = {
+    GateState.PASSED,
+    GateState.JUDGING,
+    GateState.WAITING,
+    GateState.FAILED,
+    GateState.INCONCLUSIVE,
+    GateState.ERROR,
+}
+ENDS = QUIET - {GateState.JUDGING, GateState.WAITING}
 GOOD = builders.gate()["spec"]["criteria"][0]
 
 
@@ -169,6 +181,26 @@ class EvalGates(RuleBasedStateMachine):
         assert "trial" not in {item["spec"]["run"] for item in self.hall.evaluations}
 
     @invariant()
+    def what_it_says_to_deployments_follows_from_what_it_asks_for_now(self) -> None:
+        """Passed is said of what has passed by just this text, these rows and this data, and what is not well speaks."""
+        for name in self._names("FineTuneRun") - {"trial"}:
+            run = self.hall.get("FineTuneRun", name)
+            word = gate_word(self.hall.cache, "team", "good", FineTuneRun.model_validate(run), SETTINGS)
+            assert word.state in QUIET or speaks(word.reason, word.message), word
+            if word.state is GateState.PASSED:
+                made = self.hall.get("Evaluation", word.evaluation)
+                assert made["status"]["verdict"] == "Passed"
+                assert made["spec"]["criteria"] == self.hall.gate["spec"]["criteria"]
+                assert made["spec"]["release"]["artifact"] == run["status"]["artifact"]["digest"]
+                now = {each["name"]: each["digest"] for each in self._project_now["status"]["datasets"]}
+                used = [*made["spec"]["suites"], *made["spec"]["trainedOn"]]
+                assert all(now[each.get("dataset", each["name"])] == each["digest"] for each in used)
+
+    @property
+    def _project_now(self) -> Object:
+        return self.hall.get("TransformerProject", "desk")
+
+    @invariant()
     def every_failure_speaks(self) -> None:
         """EveryFailureSpeaks: why, and what to do about it."""
         ready = self.hall.condition()
@@ -195,6 +227,8 @@ class EvalGates(RuleBasedStateMachine):
         newest = sorted(self._names("FineTuneRun") - {"trial"})[-3:]
         decided = {item["spec"]["run"] for item in hall.evaluations if "completionTime" in item["status"]}
         assert set(newest) <= decided
+        said = [FineTuneRun.model_validate(hall.get("FineTuneRun", name)) for name in newest]
+        assert all(gate_word(hall.cache, "team", "good", run, SETTINGS).state in ENDS for run in said)
         assert hall.status["phase"] == "Idle"
         assert hall.condition()["status"] == "True"
         writes = hall.writes

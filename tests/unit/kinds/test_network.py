@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from stagecoach.build.jobs import Network
+from stagecoach.build.pods import Network
 from stagecoach.kinds.controller import Controller
 from stagecoach.kinds.finetunerun.reconcile import CONTROLLER as RUNS
 from stagecoach.kinds.transformerproject.reconcile import CONTROLLER as PROJECTS

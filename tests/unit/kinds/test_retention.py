@@ -35,6 +35,7 @@ class Storehouse(World):
         super().__init__(CONTROLLER, builders.stored(builders.project(**({"storage": STORE} | spec))))
         self.runs = [ended_run("first", "a")]
         self.others: list[builders.Object] = []
+        self.documents: dict[str, list[builders.Object]] = {}
 
     def referrers(self, key: Key) -> list[builders.Object]:
         assert key.kind == "TransformerProject"
@@ -42,6 +43,9 @@ class Storehouse(World):
 
     def everything(self) -> list[builders.Object]:
         return [self.stored, *self.runs, *self.others]
+
+    def config_maps(self, uid: str) -> list[builders.Object]:
+        return self.documents.get(uid, [])
 
     @property
     def told(self) -> builders.Object:
@@ -118,6 +122,19 @@ def test_the_job_is_told_what_the_objects_of_the_cluster_name(here: Storehouse) 
     assert document["knownRuns"] == ["cccccccc-0000"], "what has ended goes on from nothing"
     assert document["decided"] == here.now.strftime("%Y-%m-%dT%H:%M:%SZ"), "the lists are of then, whenever it was due"
     assert document["subject"]["uid"] == here.stored["metadata"]["uid"]
+
+
+def test_the_job_is_told_what_deployments_serve_whose_runs_and_projects_are_gone(here: Storehouse) -> None:
+    deployment: builders.Object = {
+        "kind": "ModelDeployment",
+        "metadata": {"name": "desk", "namespace": "another", "uid": "uid-deployment"},
+        "spec": {"project": "gone", "model": {"run": "gone"}, "gates": [{"name": "gone"}]},
+        "status": {"serving": {"artifact": builders.digest("b")}, "history": [{"artifact": builders.digest("c")}]},
+    }
+    here.others = [deployment]
+    here.documents = {"uid-deployment": [{"data": {"admitted.json": f'{{"artifact": "{builders.digest("d")}"}}'}}]}
+    here.reconcile()
+    assert {"b" * 12, "c" * 12, "d" * 12} <= set(here.document(here.told["job"])["protected"])
 
 
 def test_what_it_came_to_is_told_and_what_leaves_is_an_event(here: Storehouse) -> None:

@@ -18,7 +18,7 @@ from stagecoach.contract.reviews import CanaryRows
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.plan import Key, Object, Plan, key_of
 from stagecoach.kinds.registry import CONTROLLERS
-from stagecoach.kinds.view import Read
+from stagecoach.kinds.view import Answer, Read
 from stagecoach.policies.pods import INDEX, JOB_NAME
 from stagecoach.policies.sharing import Claim
 from stagecoach.runtime.problems import Problem, overlay
@@ -125,6 +125,15 @@ class World:
 
     def services(self, _uid: str) -> Sequence[Object]:
         return list(self.service_objects.values())
+
+    def deployments(self, _uid: str) -> Sequence[Object]:
+        return ()
+
+    def config_maps(self, _uid: str) -> Sequence[Object]:
+        return ()
+
+    def answer(self, _pod_uid: str, _method: str, _path: str) -> Answer | None:
+        return None
 
     def claim(self, _namespace: str, name: str) -> Claim | None:
         return self.seen_claims.get(name)

@@ -194,6 +194,20 @@ def approval(why: str = "", message: str = "", mood: str = "ready", **spec: Any)
     return made | ({"status": {"conditions": conditions(why, message, mood), "observedGeneration": 1}} if why else {})
 
 
+def deployment(
+    reason: str = "Serving",
+    message: str = "It answers.",
+    mood: str = "ready",
+    phase: str = "Available",
+    **status: Any,
+) -> Object:
+    served = {"release": RELEASE, "short": RELEASE[7:19], "run": "support-desk-lora", "since": AT}
+    told = {"phase": phase, "observedGeneration": 1, "conditions": conditions(reason, message, mood)}
+    told |= {"serving": served, "endpoint": "http://support-desk.support.svc"}
+    spec = {"project": "support-desk", "model": {"latest": {}}, "gates": [{"name": "support-desk"}]}
+    return {"kind": "ModelDeployment", "metadata": meta("support-desk"), "spec": spec, "status": told | status}
+
+
 # Clears the screen, goes a line up, turns letters round, and begins other lines.
 POISON = "\x1b[2J\x9b1A\u202eab\u2028Release    approved\u2029Verdict    Passed\x85\x0b\x0c\x1c\x1d\x1e\r"
 

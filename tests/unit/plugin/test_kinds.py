@@ -2,7 +2,7 @@ import pytest
 
 from stagecoach.api.crds import KINDS as SERVED
 from stagecoach_plugin import kinds
-from stagecoach_plugin.kinds import APPROVAL, EVALUATION, GATE, PROJECT, RUN, Kind, evaluation_name, parse
+from stagecoach_plugin.kinds import APPROVAL, DEPLOYMENT, EVALUATION, GATE, PROJECT, RUN, Kind, evaluation_name, parse
 from stagecoach_plugin.problems import Problem
 
 
@@ -24,6 +24,7 @@ def test_the_kinds_are_those_of_the_definitions() -> None:
         ("ftr/a", RUN, "a"),
         ("txp/a", PROJECT, "a"),
         ("appr/a", APPROVAL, "a"),
+        ("mdep/a", DEPLOYMENT, "a"),
     ],
 )
 def test_objects_are_named_as_kubectl_names_them(text: str, kind: Kind | None, name: str) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from stagecoach_plugin import screen, storyboard
 from stagecoach_plugin.approving import Person
-from stagecoach_plugin.kinds import APPROVAL, EVALUATION, GATE, PROJECT, RUN, Kind
+from stagecoach_plugin.kinds import APPROVAL, DEPLOYMENT, EVALUATION, GATE, PROJECT, RUN, Kind
 from stagecoach_plugin.stories import Around, Commands, Mood, Story, mood, says, state, tell
 from tests.unit.plugin import samples
 
@@ -233,6 +233,44 @@ def test_an_approval_and_what_it_is_about() -> None:
     assert chain(told) == [(f"Evaluation {samples.NAME}", Mood.WAITS, "AwaitingReview")]
 
 
+CANDIDATE = {"run": "support-desk-rank", "release": samples.digest("b"), "short": "b" * 12, "weight": 5, "gates": []}
+REJECTED = {"run": "support-desk-3", "release": samples.digest("c"), "reason": "EngineNotReady"}
+
+
+def test_a_deployment_tells_what_serves_and_what_is_about_to() -> None:
+    obj = samples.deployment(
+        phase="Progressing",
+        candidate=CANDIDATE,
+        rejected=[REJECTED | {"message": "Out of memory. Raise spec.engine.resources.memory."}],
+    )
+    told = story(DEPLOYMENT, obj, samples.run(), samples.gate(), samples.project())
+    assert told.facts == (
+        ("project", "support-desk"),
+        ("candidate", "run support-desk-rank, release bbbbbbbbbbbb, 5 of 100 requests"),
+        ("serving", "run support-desk-lora, release f5aadf0949ff"),
+        ("rejected support-desk-3", "EngineNotReady. Out of memory. Raise spec.engine.resources.memory."),
+        ("endpoint", "http://support-desk.support.svc"),
+    )
+    assert [subject for subject, _, _ in chain(told)] == [
+        "FineTuneRun support-desk-lora",
+        "EvalGate support-desk",
+        "TransformerProject support-desk",
+    ]
+    assert len(told.todo) == 1, "nothing is to be edited"
+
+
+def test_a_deployment_that_is_stuck_says_which_condition_it_is() -> None:
+    obj = samples.deployment("GatesMissing", "There is no EvalGate of this name. Create it.", "stalled", "Pending")
+    del obj["status"]["serving"]
+    obj["status"]["conditions"].append(
+        samples.condition("CandidateAdmitted", "False", "GatesMissing", "There is no EvalGate of this name. Create it.")
+    )
+    told = story(DEPLOYMENT, obj)
+    assert told.mood is Mood.BAD
+    assert told.facts[-1] == ("CandidateAdmitted", "GatesMissing. There is no EvalGate of this name. Create it.")
+    assert told.todo[0] == "kubectl edit modeldeployment support-desk -n support"
+
+
 def test_commands_are_for_the_context_that_was_asked() -> None:
     told = story(EVALUATION, samples.awaiting(), commands=Commands("support", "prod"))
     assert told.todo[0] == f"kubectl stagecoach approve {samples.NAME} -n support --context prod"
@@ -246,6 +284,7 @@ EVERYTHING: list[tuple[Kind, samples.Object]] = [
     (RUN, samples.run()),
     (PROJECT, samples.project()),
     (APPROVAL, samples.approval("Counted", "It counts.", reason="\x1b[2Jgone")),
+    (DEPLOYMENT, samples.deployment(candidate=CANDIDATE, rejected=[REJECTED | {"message": "Raise memory."}])),
 ]
 
 

@@ -57,3 +57,27 @@ def test_of_an_evaluation_only_what_was_judged_is_kept() -> None:
     made["metadata"]["annotations"] = {"note": builders.digest("9")}
     kept = (made["spec"]["release"]["artifact"], made["spec"]["runInputs"])
     assert named([made]) == tuple(sorted(digest.removeprefix("sha256:")[:12] for digest in kept))
+
+
+def test_of_a_deployment_what_it_serves_served_and_is_about_to_serve_is_kept() -> None:
+    def served(digit: str) -> dict[str, Any]:
+        return {"release": builders.digest("a"), "artifact": builders.digest(digit), "run": "first"}
+
+    deployment = {
+        "kind": "ModelDeployment",
+        "metadata": {"annotations": {"note": builders.digest("1")}},
+        "spec": {"model": {"release": builders.digest("a")}},
+        "status": {
+            "serving": served("2") | {"gates": [{"key": builders.digest("b")}]},
+            "candidate": served("3"),
+            "history": [served("2"), served("4"), {"release": builders.digest("a"), "run": "of-an-older-operator"}],
+        },
+    }
+    assert named([deployment]) == tuple(digit * 12 for digit in "1234")
+    assert named([deployment | {"status": {}}, {"kind": "ModelDeployment", "metadata": {}}]) == ("1" * 12,)
+
+
+def test_all_that_a_document_of_a_deployment_names_is_kept() -> None:
+    admitted = {"data": {"admitted.json": f'{{"described": {{"release": {{"artifact": "{builders.digest("5")}"}}}}}}'}}
+    base = {"data": {"admitted.json": f'{{"base": {{"uri": "pvc://store/artifacts/sha256/{"6" * 64}"}}}}'}}
+    assert named([], [admitted, base, {}]) == ("5" * 12, "6" * 12)

@@ -124,6 +124,24 @@ class FakeServer:
         found = self._check(resource, name, patch["metadata"]["resourceVersion"])
         return self.add(self._bumped(found | {"status": merged(found.get("status") or {}, patch["status"])}))
 
+    async def apply(self, resource: Resource, obj: Object) -> Object:
+        """Create, when there is none, whatever the version says; else it has to be the current one, as must the uid."""
+        name, metadata = obj["metadata"]["name"], obj["metadata"]
+        self._note("apply", resource, name, obj)
+        found = self.objects.get((resource.kind, name))
+        if found is None and "uid" in metadata:
+            raise Conflict("uid mismatch", 409)
+        if found is not None and metadata.get("resourceVersion") not in (None, found["metadata"]["resourceVersion"]):
+            raise Conflict("changed", 409)
+        known = found["metadata"] if found else {"uid": f"uid-{name}", "creationTimestamp": "2026-01-01T00:00:00Z"}
+        return self.add(self._bumped({**obj, "metadata": known | metadata}))
+
+    async def touch(self, resource: Resource, _namespace: str, name: str) -> Object:
+        self._note("touch", resource, name)
+        if (resource.kind, name) not in self.objects:
+            raise NotFound("no such object", 404)
+        return {"metadata": dict(self.objects[resource.kind, name]["metadata"])}
+
     async def delete(self, resource: Resource, _namespace: str, name: str, *, uid: str, resource_version: str) -> None:
         self._note("delete", resource, name)
         found = self._check(resource, name, resource_version)

@@ -1,11 +1,15 @@
 """The operator's memory."""
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from stagecoach.contract.reports import Progress
-from stagecoach.kinds.plan import Object
+from stagecoach.kinds.plan import Call, Object
+from stagecoach.kinds.view import Answer
 from stagecoach.runtime.cache import Cache, Tombstones
-from stagecoach.runtime.resources import JOBS, PODS, SERVICES
+from stagecoach.runtime.resources import CONFIG_MAPS, DEPLOYMENTS, JOBS, PODS, SERVICES
 from tests.unit.runtime.fakes import Clock, controller, key, pod, toy
 
 PROGRESS = Progress(step=1, steps=10, percent=10, at="2026-01-01T00:00:00Z")
@@ -154,6 +158,42 @@ def test_what_a_job_counts_is_no_news(change: Object, news: bool) -> None:
     memory = cache()
     assert memory.store_child(JOBS, pod("j") | {"status": {}})
     assert memory.store_child(JOBS, pod("j", version=2) | {"status": change}) is news
+
+
+CALL = Call("uid-p", "10.0.0.1", 8001, "GET", "/models", "token")
+ANSWER = Answer(200, b"{}", datetime(2026, 1, 1, tzinfo=UTC), b"")
+
+
+def test_an_answer_is_news_when_it_says_something_else_or_something_else_was_asked() -> None:
+    memory = cache()
+    memory.store_child(PODS, pod("p"))
+    assert memory.answer("uid-p", "GET", "/models") is None
+    assert memory.set_answer(CALL, ANSWER)
+    later = replace(ANSWER, at=ANSWER.at + timedelta(seconds=5))
+    assert not memory.set_answer(CALL, later)
+    assert memory.answer("uid-p", "GET", "/models") == later
+    for change in ({"status": 0}, {"body": b"[]"}, {"asked": b"x"}):
+        assert memory.set_answer(CALL, replace(ANSWER, **change))
+    assert memory.answer("uid-p", "PUT", "/models") is None
+
+
+def test_answers_of_pods_that_are_gone_are_forgotten_and_late_ones_not_kept() -> None:
+    memory = cache()
+    memory.store_child(PODS, pod("p"))
+    memory.set_answer(CALL, ANSWER)
+    memory.remove_child(PODS, pod("p"))
+    assert memory.answer("uid-p", "GET", "/models") is None
+    assert not memory.set_answer(CALL, ANSWER)
+    assert memory.answer("uid-p", "GET", "/models") is None
+
+
+def test_deployments_and_config_maps_are_found_by_their_owner() -> None:
+    memory = cache()
+    memory.store_child(DEPLOYMENTS, pod("d"))
+    memory.store_child(CONFIG_MAPS, pod("c"))
+    assert [each["metadata"]["name"] for each in memory.deployments("uid-a")] == ["d"]
+    assert [each["metadata"]["name"] for each in memory.config_maps("uid-a")] == ["c"]
+    assert memory.live() == []
 
 
 def test_a_child_whose_label_changes_changes_its_owner() -> None:

@@ -13,7 +13,7 @@ from kubernetes.aio.client import Configuration
 from stagecoach.runtime.client import Client
 from stagecoach.runtime.connection import Connection
 from stagecoach.runtime.errors import Conflict, Fenced, Gone, Unreachable
-from stagecoach.runtime.resources import JOBS, PODS, Resource
+from stagecoach.runtime.resources import JOBS, PODS, SECRETS, Resource
 
 TOYS = Resource("stagecoach.dev/v1alpha1", "Toy", "toys")
 
@@ -93,6 +93,28 @@ async def test_a_rotated_token_is_used_at_once(api: Api, connection: Connection,
     connection._configuration.api_key["BearerToken"] = "Bearer new"
     await client.get(JOBS, "ns", "a")
     assert api.requests[0].headers["Authorization"] == "Bearer new"
+
+
+async def test_an_apply_is_ours_and_has_its_way(api: Api, client: Client) -> None:
+    wanted = {"metadata": {"name": "a", "namespace": "ns", "resourceVersion": "7"}}
+    await client.apply(JOBS, wanted)
+    [request] = api.requests
+    assert (request.method, request.path) == ("PATCH", "/apis/batch/v1/namespaces/ns/jobs/a")
+    assert dict(request.query) == {"fieldManager": "stagecoach", "force": "true"}
+    assert request.headers["Content-Type"] == "application/apply-patch+yaml"
+    assert api.bodies == [wanted]
+
+
+async def test_what_is_touched_is_not_changed_and_shows_its_metadata_only(api: Api, client: Client) -> None:
+    await client.touch(SECRETS, "ns", "a")
+    [request] = api.requests
+    assert (request.method, request.path, dict(request.query)) == (
+        "PATCH",
+        "/api/v1/namespaces/ns/secrets/a",
+        {"dryRun": "All"},
+    )
+    assert "as=PartialObjectMetadata;" in request.headers["Accept"]
+    assert api.bodies == [{}]
 
 
 async def test_a_deletion_names_the_very_object(api: Api, client: Client) -> None:

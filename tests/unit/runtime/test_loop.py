@@ -4,14 +4,15 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from stagecoach.contract.reviews import CanaryRows
 from stagecoach.kinds.approval.reconcile import CONTROLLER as APPROVALS
-from stagecoach.kinds.controller import OWNER_UID, Settings
-from stagecoach.kinds.plan import Event, Object, Plan
+from stagecoach.kinds.controller import OWNER_KIND, OWNER_NAME, OWNER_UID, Settings
+from stagecoach.kinds.plan import Call, Event, Key, Object, Plan
 from stagecoach.policies.sharing import Claim
 from stagecoach.runtime import metrics
 from stagecoach.runtime.backoff import Backoff
@@ -46,6 +47,12 @@ def job(name: str = "a-1", owner: str = "uid-a") -> Object:
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": {}}
 
 
+def config_map(name: str = "a-routes") -> Object:
+    labels = {OWNER_KIND: "Toy", OWNER_NAME: "a", OWNER_UID: "uid-a"}
+    metadata = {"name": name, "namespace": NAMESPACE, "labels": labels}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"x": "y"}}
+
+
 def counted() -> float:
     """Return how many reconciles the operator has told of."""
     [told] = metrics.RECONCILE_SECONDS.collect()
@@ -62,6 +69,7 @@ class World:
     def __init__(self, decide: Decide, server: FakeServer | None = None) -> None:
         self.decide = decide
         self.reconciles = 0
+        self.keys: list[bytes] = []  # the operator's own, as each reconcile was given it
         kinds = (controller(self._reconcile),)
         self.clock = Clock()
         self.server = server or FakeServer()
@@ -71,14 +79,17 @@ class World:
         self.intake = Intake(self.cache, kinds, self.queue.add)
         self.leadership = Leadership(self.clock)
         self.leadership.extend(self.clock.now + 1e9)
-        executor = Executor(client, Resources((*kinds, APPROVALS)), self.intake, Recorder(client, "me"))
+        self.asked: list[tuple[Key, Call]] = []
+        calls: Any = SimpleNamespace(ask=lambda *asked: self.asked.append(asked))
+        executor = Executor(client, Resources((*kinds, APPROVALS)), self.intake, Recorder(client, "me"), calls)
         settings = Settings("trainer", "evaluator")
         self.current = {NAMESPACE: True}
         current = self.current.__getitem__
         self.loop = Loop(kinds, settings, self.cache, self.queue, executor, self.leadership, current, lambda: NOW)
 
-    def _reconcile(self, _view: object, obj: Object, now: datetime, _settings: Settings) -> Plan:
+    def _reconcile(self, _view: object, obj: Object, now: datetime, settings: Settings) -> Plan:
         assert now == NOW
+        self.keys.append(settings.master_key)
         self.reconciles += 1
         return self.decide(obj)
 
@@ -133,17 +144,62 @@ async def test_an_equal_status_is_not_written_and_its_events_are_not_told() -> N
     assert world.server.calls == []
 
 
-async def test_the_order_is_status_events_deletions_creations() -> None:
+async def test_the_order_is_status_events_deletions_creations_applies() -> None:
     def decide(obj: Object) -> Plan:
         old = world.server.objects.get(("Job", "old"))
-        return Plan({"phase": "A"}, (Event("E", "e"),), (old,) if old else (), () if obj.get("status") else (job(),))
+        made = () if obj.get("status") else (job(),)
+        applied = () if obj.get("status") else (config_map(),)
+        return Plan({"phase": "A"}, (Event("E", "e"),), (old,) if old else (), made, applied)
 
     world = World(decide)
     world.server.add(job("old") | {"metadata": job("old")["metadata"] | {"uid": "u", "resourceVersion": "1"}})
     world.see(toy("a"))
     await world.settle()
-    assert [verb for verb, _, _ in world.server.calls] == ["patch", "create", "delete", "create"]
-    assert [kind for _, kind, _ in world.server.calls] == ["Toy", "Event", "Job", "Job"]
+    assert [verb for verb, _, _ in world.server.calls] == ["patch", "create", "delete", "create", "apply"]
+    assert [kind for _, kind, _ in world.server.calls] == ["Toy", "Event", "Job", "Job", "ConfigMap"]
+
+
+async def test_what_is_refused_holds_up_no_question_to_a_pod() -> None:
+    call = Call("uid-p", "10.0.0.1", 8001, "GET", "/models", "token")
+    world = World(lambda _: Plan(status={"phase": "A"}, ask=(call,), create=(job(),)))
+    world.server.fail("create", *[Forbidden("the quota says no", 403, "Forbidden")] * 5)
+    world.see(toy("a"))
+    await world.settle()
+    assert set(world.asked) == {(key("a"), call)}
+    world.asked.clear()
+    world.server.fail("patch", Conflict("changed", 409))
+    world.decide = lambda _: Plan(status={"phase": "B"}, ask=(call,))
+    world.queue.add(key("a"))
+    await world.settle()
+    assert world.asked == [], "a plan that is void asks nothing"
+
+
+async def test_a_name_that_is_taken_by_somebody_elses_object_is_said_of_what_is_applied_too() -> None:
+    world = World(lambda _: Plan(status={"phase": "A"}, apply=(config_map(),)))
+    world.server.add(config_map() | {"metadata": config_map()["metadata"] | {"labels": {}, "resourceVersion": "9"}})
+    world.see(toy("a"))
+    await world.settle()
+    condition = ready(world.stored)
+    assert condition["reason"] == "NameTaken"
+    assert "ConfigMap ns/a-routes exists and was not made for this Toy" in condition["message"]
+    assert speaks("NameTaken", condition["message"])
+
+
+async def test_what_is_applied_is_seen_without_a_watch() -> None:
+    world = World(lambda _: Plan() if world.cache.config_maps("uid-a") else Plan(apply=(config_map(),)))
+    world.see(toy("a"))
+    assert await world.settle() == 2
+    assert [each["metadata"]["name"] for each in world.cache.config_maps("uid-a")] == ["a-routes"]
+
+
+async def test_the_operators_own_key_is_among_the_settings() -> None:
+    found: list[bytes] = []
+    world = World(lambda _: Plan())
+    world.keys = found
+    world.loop.use_key(b"k" * 32)
+    world.see(toy("a"))
+    await world.settle()
+    assert found == [b"k" * 32]
 
 
 async def test_a_claim_that_a_plan_asks_for_is_looked_at_and_known_for_a_while() -> None:
@@ -269,6 +325,16 @@ async def test_a_name_that_is_taken_by_somebody_else_is_said(owner: str) -> None
     assert (condition["status"], condition["reason"]) == ("False", "NameTaken")
     assert "Job ns/a-1 exists and was not made for this Toy" in condition["message"]
     assert world.stored["status"]["phase"] == "A"
+
+
+async def test_a_secret_that_is_there_is_not_read() -> None:
+    secret = job("a-keys-0123") | {"apiVersion": "v1", "kind": "Secret"}
+    world = World(lambda _: Plan(status={"phase": "A"}, create=(secret,)))
+    world.server.add(secret)
+    world.see(toy("a"))
+    await world.settle()
+    assert world.stored["status"] == {"phase": "A"}
+    assert world.server.made("get") == []
 
 
 async def test_an_object_of_our_own_is_made_and_is_nobodys_child() -> None:

@@ -2,12 +2,12 @@
 
 import pytest
 
-from stagecoach.build.jobs import Network
+from stagecoach.build.pods import Network
 from stagecoach.runtime import options
 
 PINNED = "registry.example/trainer@sha256:" + "a" * 64
 EVALUATOR = "registry.example/evaluator@sha256:" + "b" * 64
-ENGINE = "registry.example/vllm@sha256:" + "c" * 64
+SERVES = "registry.example/serves@sha256:" + "c" * 64
 IMAGES = ("--trainer-image", PINNED, "--evaluator-image", EVALUATOR)
 
 
@@ -19,6 +19,13 @@ def test_defaults() -> None:
     chosen = parse(*IMAGES)
     assert (chosen.namespaces, chosen.workers, chosen.metrics_port) == ((), 16, 8080)
     assert (chosen.settings.trainer_image, chosen.settings.evaluator_image) == (PINNED, EVALUATOR)
+
+
+def test_the_key_is_beside_the_lease_and_is_called_like_it() -> None:
+    chosen = parse(*IMAGES, "--lease-namespace=ops", "--lease-name=desk")
+    assert (chosen.settings.namespace, chosen.key_secret) == ("ops", "desk-key")
+    assert parse(*IMAGES, "--key-secret", chosen.lease_name).key_secret == chosen.lease_name
+    assert chosen.settings.master_key == b""
 
 
 def test_everything_may_be_a_variable() -> None:
@@ -39,13 +46,14 @@ def test_a_flag_replaces_its_variable() -> None:
     assert chosen.settings.trainer_image == PINNED
 
 
-def test_an_engine_is_optional_and_pinned_like_the_others(capsys: pytest.CaptureFixture[str]) -> None:
-    assert parse(*IMAGES).settings.engine_image == ""
-    chosen = parse(*IMAGES, "--engine-image", ENGINE, "--engine-pull-policy", "Always").settings
-    assert (chosen.engine_image, chosen.engine_pull_policy) == (ENGINE, "Always")
+@pytest.mark.parametrize("name", ["engine", "gateway"])
+def test_what_serves_is_optional_and_pinned_like_the_others(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert getattr(parse(*IMAGES).settings, f"{name}_image") == ""
+    chosen = parse(*IMAGES, f"--{name}-image", SERVES, f"--{name}-pull-policy", "Always").settings
+    assert (getattr(chosen, f"{name}_image"), getattr(chosen, f"{name}_pull_policy")) == (SERVES, "Always")
     with pytest.raises(SystemExit):
-        parse(*IMAGES, "--engine-image", "vllm:latest")
-    assert "--engine-image vllm:latest is not pinned" in capsys.readouterr().err
+        parse(*IMAGES, f"--{name}-image", "any:latest")
+    assert f"--{name}-image any:latest is not pinned" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("image", ["trainer:latest", "trainer", "trainer@sha256:abc"])

@@ -20,25 +20,15 @@ from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build.labels import API_VERSION, GROUP, MANAGED_BY
 from stagecoach.contract.digests import short
 from stagecoach.contract.evaluations import EVALUATOR_REVISION
-from stagecoach.contract.releases import Asked, Engine, EngineType, Release
-from stagecoach.kinds.blocked import Blocked
-from stagecoach.kinds.conditions import of
-from stagecoach.kinds.conditions import said as said_again
+from stagecoach.contract.releases import Engine, EngineType, Release
 from stagecoach.kinds.controller import Settings
+from stagecoach.kinds.evalgate import released
+from stagecoach.kinds.evalgate.released import ANOTHER, Unjudged
 from stagecoach.kinds.evalgate.words import Contradiction, Word, has_trained, trained_on
 from stagecoach.kinds.evaluation import document
-from stagecoach.kinds.finetunerun.inputs import decided, servable
 from stagecoach.kinds.plan import Object
 
 NOWHERE = "sha256:" + "0" * 64
-
-
-@dataclass(frozen=True)
-class Unjudged(Exception):
-    """Why a run cannot be judged."""
-
-    reason: str
-    message: str
 
 
 @dataclass(frozen=True)
@@ -66,7 +56,7 @@ def cases(
     unjudged = []
     for run in runs:
         try:
-            case = _case(gate, project, run, said, settings)
+            case = case_of(gate, project, run, said, settings)
         except Unjudged as why:
             unjudged.append(UnjudgedRun(run=run.metadata.name, reason=why.reason, message=why.message[:512]))
             continue
@@ -89,26 +79,35 @@ def evaluation(gate: EvalGate, case: Case) -> Object:
     }
 
 
-def _case(
+def is_taken(case: Case, known: Object) -> bool:
+    """Whether the Evaluation of this name is about something else: 12 digits are not the whole key."""
+    spec = known["spec"]
+    return (spec.get("key"), spec.get("gate")) != (case.spec.key, case.spec.gate)
+
+
+def taken(case: Case) -> UnjudgedRun:
+    """Return what to do about it."""
+    message = f"Evaluation {case.name} is there and about something else: kubectl delete eval {case.name}."
+    return UnjudgedRun(run=case.run.metadata.name, reason="NameTaken", message=message)
+
+
+def case_of(
     gate: EvalGate,
     project: TransformerProject,
     candidate: FineTuneRun,
     said: Mapping[str, Sequence[Word]],
     settings: Settings,
 ) -> Case:
-    artifact = candidate.status.artifact
-    if artifact is None:
-        raise AssertionError("only runs that have succeeded are candidates")
-    precision = project.spec.inference.precision or InferencePrecision.AUTO
-    asked = _asked(candidate, project)
+    """Return what the gate as it is now has to judge of a run. Raises Unjudged."""
+    _, artifact = released.made(candidate)
+    asked = released.asked(candidate, project)
     words = said[artifact.digest]
     run = _who_trained(candidate, asked, project, words)
-    inputs = _inputs(run)
-    engine = document.engine(project.spec.inference.engine, precision)
-    served = engine.type is EngineType.VLLM
+    inputs, _ = released.made(run)
+    release = released.release(run, project, asked)
+    served = release.engine.type is EngineType.VLLM
     if served:
-        _check_servable(run, project, inputs)
-    release = Release(asked=asked, artifact=artifact.digest, engine=engine)
+        released.check_servable(run, project)
     base = JudgedBase(
         candidate=inputs.candidate, model=inputs.base, tokenizer=inputs.tokenizer, revision=inputs.base_revision
     )
@@ -127,10 +126,10 @@ def _case(
                 asked=asked,
                 artifact=artifact.digest,
                 engine=InferenceEngine.VLLM if served else None,
-                precision=precision,
+                precision=InferencePrecision(release.engine.precision.value),
             ),
             base=base,
-            baseline=_baseline(gate, project, inputs, base, engine),
+            baseline=_baseline(gate, project, inputs, base, release.engine),
             suites=_suites(gate, project),
             criteria=[item.model_copy(update={"outcome": None}) for item in gate.spec.criteria],
             min_scored=gate.spec.min_scored,
@@ -148,57 +147,17 @@ def _case(
     return Case(run, spec.model_copy(update={"key": key}))
 
 
-def _check_servable(run: FineTuneRun, project: TransformerProject, inputs: Inputs) -> None:
-    """Raise Unjudged for what vLLM is not known to serve. Of an import, its run alone says what is known."""
-    told = of(run.status.conditions, "Servable")
-    known = said_again(told) if told else servable(run, project, inputs)
-    if known is None:
-        message = "Whether vLLM serves what the run made is not known: no condition Servable of the run says it, and"
-        message += " the project's status does not tell by which method it was made, and of which base."
-        raise Unjudged("MethodUnknown", f"{message} {BY_TRANSFORMERS}")
-    if known.holds is not True:
-        raise Unjudged(known.reason, f"{known.message} {BY_TRANSFORMERS}")
-
-
-BY_TRANSFORMERS = "To judge it all the same, set the project's spec.inference.engine to Transformers."
-ANOTHER = "Bring it back as it was, or create another run for what the project says now."
-
-
-def _inputs(run: FineTuneRun) -> Inputs:
-    if run.status.inputs is None:
-        raise AssertionError("only runs that have succeeded are candidates")
-    return run.status.inputs
-
-
 def _who_trained(candidate: FineTuneRun, asked: str, project: TransformerProject, words: Sequence[Word]) -> FineTuneRun:
     """Return whose record says the most of the release: a run that trained it, of whatever age, if there is one."""
     for word in words:
         # An experiment is never judged.
         if word.run is not None and has_trained(word.run) and word.run.spec.purpose is not Purpose.EXPERIMENT:
             try:
-                if _asked(word.run, project) == asked:
+                if released.asked(word.run, project) == asked:
                     return word.run
             except Unjudged:
                 continue  # it is asked in a way that nobody knows any more
     return candidate
-
-
-def _asked(run: FineTuneRun, project: TransformerProject) -> str:
-    """Return how the model is asked: as its status says, or, of an older run, if the project still tells it."""
-    inputs = _inputs(run)
-    if inputs.asked is not None:
-        return inputs.asked
-    try:
-        known = decided(run, project, inputs)
-    except Blocked as blocked:
-        raise Unjudged(blocked.reason, blocked.message) from blocked
-    if known.digest != inputs.digest:
-        message = (
-            "The run is of an operator that did not write down how its model is asked, and the project's task, labels,"
-            f" columns or tokenization are not what they were then. {ANOTHER}"
-        )
-        raise Unjudged("AskedUnknown", message)
-    return Asked.of(known).digest
 
 
 def _baseline(
@@ -207,7 +166,7 @@ def _baseline(
     if not any(item.against for item in gate.spec.criteria):
         return None
     prompt = project.spec.inference.prompt
-    asked = document.asked_of_base(project, base, inputs.labels, prompt).digest
+    asked = document.how_asked(project, document.input_of(base), inputs.labels, prompt).digest
     release = Release(asked=asked, artifact=None, engine=engine)
     return JudgedBaseline(digest=release.digest, asked=asked, prompt=prompt, labels=inputs.labels)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from stagecoach.kinds.evalgate import asked
 from stagecoach.kinds.plan import Key, Object, key_of
 from stagecoach.kinds.view import View
 
@@ -26,6 +27,15 @@ def gates(view: View, run: Object) -> Iterable[Key]:
     return map(key_of, view.referrers(_gates_of(run)))
 
 
-def wakes(_key: Key, _view: View, _before: Object | None, _after: Object | None) -> tuple[Key, ...]:
-    """Return nobody: an Evaluation goes on with what it was given."""
-    return ()
+def wakes(key: Key, view: View, before: Object | None, after: Object | None) -> tuple[Key, ...]:
+    """Return the deployments that name a gate which says something else now: an Evaluation goes on with what it has."""
+    if _says(before) == _says(after):
+        return ()
+    return tuple(map(key_of, asked.deployments(view, key)))
+
+
+def _says(raw: Object | None) -> tuple[object, ...] | None:
+    if raw is None:
+        return None
+    metadata = raw["metadata"]
+    return metadata["uid"], metadata["generation"], "deletionTimestamp" in metadata

@@ -1,7 +1,7 @@
 """What an EvalGate's reconcile looks at."""
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,7 +11,7 @@ from stagecoach.api.evalgate import EvalGate
 from stagecoach.api.finetunerun import FineTuneRun, Purpose
 from stagecoach.api.run_status import Phase
 from stagecoach.api.transformerproject import TransformerProject
-from stagecoach.kinds.evalgate import words
+from stagecoach.kinds.evalgate import asked, words
 from stagecoach.kinds.evalgate.neighbours import project_key
 from stagecoach.kinds.evalgate.words import Word
 from stagecoach.kinds.plan import Key, Object, key_of
@@ -24,7 +24,8 @@ class Observed:
 
     gate: EvalGate
     project: TransformerProject | None
-    candidates: tuple[FineTuneRun, ...]  # the newest that have succeeded, the newest first
+    # What deployments ask about, and then the newest that have succeeded; of both the newest first.
+    candidates: tuple[FineTuneRun, ...]
     unreadable: tuple[str, ...]  # those of them that a later version of the operator wrote
     words: Mapping[str, Sequence[Word]]  # of the artifacts of these: what anybody says they were trained on
     evaluations: Mapping[str, Object]  # by name, all that name this gate
@@ -35,16 +36,38 @@ def observe(view: View, raw: Object) -> Observed:
     gate = EvalGate.model_validate(raw)
     key = Key("EvalGate", gate.metadata.namespace, gate.metadata.name)
     related = list(view.referrers(project_key(raw)))
-    newest = heapq.nlargest(gate.spec.newest, filter(_is_candidate, related), key=_order)
-    read = {run["metadata"]["name"]: _read(view, run) for run in newest}
+    chosen = _chosen(gate, related, asked.deployments(view, key))
+    read = {run["metadata"]["name"]: _read(view, run) for run in chosen}
     return Observed(
         gate=gate,
-        project=_project(view, raw),
+        project=project_of(view, raw),
         candidates=tuple(run for run in read.values() if run is not None),
         unreadable=tuple(name for name, run in read.items() if run is None),
-        words=words.of({run["status"]["artifact"]["digest"] for run in newest}, related, partial(_read, view)),
+        words=words.of({run["status"]["artifact"]["digest"] for run in chosen}, related, partial(_read, view)),
         evaluations={item["metadata"]["name"]: item for item in view.referrers(key) if item["kind"] == "Evaluation"},
     )
+
+
+def _chosen(gate: EvalGate, related: Sequence[Object], deployments: Iterable[Object]) -> list[Object]:
+    """Return the runs to judge: first those that deployments ask about, for requests may wait for their verdict."""
+    candidates = {raw["metadata"]["name"]: raw for raw in related if _is_candidate(raw)}
+    judged = [raw for raw in related if raw["kind"] == "Evaluation"]
+    asking = [
+        item
+        for item in deployments
+        if item["spec"].get("project") == gate.spec.project and "deletionTimestamp" not in item["metadata"]
+    ]
+    names = {name for item in asking for name in asked.runs(item, list(candidates.values()), judged)}
+    first = sorted((candidates[name] for name in names & candidates.keys()), key=asked.order, reverse=True)
+    newest = heapq.nlargest(gate.spec.newest, candidates.values(), key=asked.order)
+    return [*first, *(raw for raw in newest if raw["metadata"]["name"] not in names)]
+
+
+def said(view: View, raw: Object, runs: Iterable[FineTuneRun]) -> Mapping[str, Sequence[Word]]:
+    """Return what anybody says of the data that the artifacts of runs of a gate's project were trained on."""
+    related = list(view.referrers(project_key(raw)))
+    artifacts = {run.status.artifact.digest for run in runs if run.status.artifact}
+    return words.of(artifacts, related, partial(_read, view))
 
 
 def _is_candidate(raw: Object) -> bool:
@@ -56,11 +79,6 @@ def _is_candidate(raw: Object) -> bool:
     return succeeded and raw["spec"].get("purpose") != Purpose.EXPERIMENT.value
 
 
-def _order(raw: Object) -> tuple[str, str]:
-    metadata = raw["metadata"]
-    return metadata["creationTimestamp"], metadata["uid"]
-
-
 def _read(view: View, raw: Object) -> FineTuneRun | None:
     try:
         return view.read(key_of(raw), FineTuneRun.model_validate)
@@ -68,7 +86,8 @@ def _read(view: View, raw: Object) -> FineTuneRun | None:
         return None
 
 
-def _project(view: View, raw: Object) -> TransformerProject | None:
+def project_of(view: View, raw: Object) -> TransformerProject | None:
+    """Return the project of a gate, or of a run, if there is one that can be read."""
     try:
         return view.read(project_key(raw), TransformerProject.model_validate)
     except ValidationError:

@@ -1,16 +1,14 @@
 """What an EvalGate needs next. Pure: a gate begins Evaluations, and tells what came of them."""
 
-from collections.abc import Mapping
 from datetime import datetime
 
 from pydantic import ValidationError
 
-from stagecoach.api.gate_status import UnjudgedRun
+from stagecoach.api.gate_status import MAX_CANDIDATES, UnjudgedRun
 from stagecoach.kinds.blocked import Blocked, ready_project
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.evalgate import judging, status
 from stagecoach.kinds.evalgate.faults import fault
-from stagecoach.kinds.evalgate.judging import Case
 from stagecoach.kinds.evalgate.neighbours import references, wakes
 from stagecoach.kinds.evalgate.observe import Observed, observe
 from stagecoach.kinds.evaluation.neighbours import measured
@@ -45,7 +43,9 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
         return Plan(status=told, events=(Event(why.reason, why.message, warning=not why.waits),))
     wanted, unjudged = judging.cases(gate, project, observed.candidates, observed.words, settings)
     unjudged += [UnjudgedRun(run=name, reason="RunUnknown", message=LATER) for name in observed.unreadable]
-    unjudged += [_taken(case) for case in wanted if _is_taken(case, known)]
+    unjudged += [
+        judging.taken(case) for case in wanted if case.name in known and judging.is_taken(case, known[case.name])
+    ]
     to_judge = [case for case in wanted if case.name not in known]
     free = gate.spec.max_concurrent - sum(not measured(each) for each in known.values())
     begun, waiting = to_judge[: max(0, free)], to_judge[max(0, free) :]
@@ -62,20 +62,10 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     before = {(item.run, item.reason) for item in gate.status.unjudged}
     events += [
         Event(item.reason, f"Run {item.run} cannot be judged: {item.message}", warning=True)
-        for item in unjudged
+        for item in unjudged[:MAX_CANDIDATES]
         if (item.run, item.reason) not in before
     ]
     return Plan(status=told, events=tuple(events), create=tuple(made.values()))
-
-
-def _is_taken(case: Case, known: Mapping[str, Object]) -> bool:
-    """Whether there is an Evaluation of this name about something else: 12 digits are not the whole key."""
-    return case.name in known and known[case.name]["spec"].get("key") != case.spec.key
-
-
-def _taken(case: Case) -> UnjudgedRun:
-    message = f"Evaluation {case.name} is there and about something else: kubectl delete eval {case.name}."
-    return UnjudgedRun(run=case.run.metadata.name, reason="NameTaken", message=message)
 
 
 CONTROLLER = Controller(kind="EvalGate", plural="evalgates", references=references, wakes=wakes, reconcile=reconcile)

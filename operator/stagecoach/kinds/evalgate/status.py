@@ -46,14 +46,15 @@ def judging(
     asked = [name for name in awaiting if name in wanted]
     superseded = [name for name in awaiting if name not in wanted]
     phase = GatePhase.JUDGING if busy else GatePhase.AWAITING_REVIEW if asked else GatePhase.IDLE
-    listed = [WaitingRun(run=name) for name in waiting]
+    listed = [WaitingRun(run=name) for name in waiting[:MAX_CANDIDATES]]
     held_up = _held_up(evaluations) + _asked(asked)
     skipped = _superseded(superseded, gate.metadata.namespace) + _skipped(unjudged)
     facts = _ready(
         held_up, skipped, busy=busy, asked=asked, waiting=len(waiting), unjudged=unjudged, candidates=len(wanted)
     )
     reviewing = [each for each in _reviewing(evaluations) if each.evaluation in wanted][:MAX_CANDIDATES]
-    return _status(gate, evaluations, phase, facts, now, waiting=listed, unjudged=unjudged, reviewing=reviewing)
+    told = unjudged[:MAX_CANDIDATES]
+    return _status(gate, evaluations, phase, facts, now, waiting=listed, unjudged=told, reviewing=reviewing)
 
 
 def _ready(

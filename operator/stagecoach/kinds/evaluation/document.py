@@ -36,8 +36,8 @@ def engine(kind: InferenceEngine | None, precision: InferencePrecision | None) -
     )
 
 
-def asked_of_base(project: TransformerProject, base: JudgedBase, labels: str | None, prompt: PromptRef) -> Asked:
-    """Return how a base is asked as it is: with the run's labels, and a prompt of the project. Raises Changed."""
+def how_asked(project: TransformerProject, base: BaseInput, labels: str | None, prompt: PromptRef) -> Asked:
+    """Return how a base is asked, or what a run made of it: with the run's labels, and this prompt. Raises Changed."""
     words = contracts.prompt(project.spec, prompt.name, prompt.version)
     if words is None:
         raise Changed(f"prompt {prompt.name!r}, version {prompt.version}, is gone")
@@ -47,10 +47,15 @@ def asked_of_base(project: TransformerProject, base: JudgedBase, labels: str | N
         task=project.spec.problem.task.value,
         architecture=contracts.architecture(project.spec),
         labels=LabelsInput(values=listed, from_data=labels) if given else None,
-        base=BaseInput(model=base.model, tokenizer=base.tokenizer),
+        base=base,
         prompt=words,
         tokenization=contracts.tokenization(project.spec),
     )
+
+
+def input_of(base: JudgedBase) -> BaseInput:
+    """Return the base as documents name it."""
+    return BaseInput(model=base.model, tokenizer=base.tokenizer)
 
 
 def inputs(spec: EvaluationSpec, project: TransformerProject) -> EvaluationInputs:
@@ -124,10 +129,15 @@ def job(evaluation: Evaluation, project: TransformerProject, threads: int) -> Ev
 def base(spec: EvaluationSpec, project: TransformerProject) -> ModelSource:
     """Return where the base model is. Raises Changed."""
     judged = spec.base
-    candidate = next((item for item in project.spec.candidates if item.name == judged.candidate), None)
+    return model_source(project, judged.candidate, judged.model, judged.tokenizer, judged.revision)
+
+
+def model_source(project: TransformerProject, name: str, model: str, tokenizer: str, commit: str | None) -> ModelSource:
+    """Return where a candidate of the project is, and what it has to be. Raises Changed."""
+    candidate = next((item for item in project.spec.candidates if item.name == name), None)
     if candidate is None:
-        raise Changed(f"candidate {judged.candidate!r} is gone")
-    return contracts.model_source(candidate, judged.model, judged.tokenizer, judged.revision)
+        raise Changed(f"candidate {name!r} is gone")
+    return contracts.model_source(candidate, model, tokenizer, commit)
 
 
 def asked(spec: EvaluationSpec) -> verdicts.Asked:
@@ -175,7 +185,7 @@ def _baseline(spec: EvaluationSpec, project: TransformerProject) -> Asked | None
     wanted = spec.baseline
     if wanted is None:
         return None
-    asked = asked_of_base(project, spec.base, wanted.labels, wanted.prompt)
+    asked = how_asked(project, input_of(spec.base), wanted.labels, wanted.prompt)
     if asked.digest != wanted.asked:
         raise Changed("its task, architecture, labels or tokenization are not what they were")
     return asked

@@ -1,5 +1,6 @@
 """What an Evaluation has to do with other objects: which it names, and which it wakes."""
 
+from stagecoach.kinds.evalgate import asked
 from stagecoach.kinds.plan import Key, Object, key_of
 from stagecoach.kinds.view import View
 
@@ -82,12 +83,13 @@ def elder(view: View, raw: Object) -> str | None:
 def wakes(_key: Key, view: View, before: Object | None, after: Object | None) -> tuple[Key, ...]:
     """Return for whom it counts that an Evaluation came, waits, was decided or went.
 
-    Its gate, who waits for it, and the decisions about it.
+    Its gate, the deployments that name the gate, who waits for it, and the decisions about it.
     """
     states = [raw for raw in (before, after) if raw is not None]
     woken: list[Key] = []
     if _told(before) != _told(after):
         woken += map(gate_key, states)
+        woken += [key_of(item) for raw in states for item in asked.deployments(view, gate_key(raw))]
         woken += [key_of(item) for raw in states for item in view.referrers(release_key(raw)) if going_on(item)]
     if _of_review(before) != _of_review(after):
         woken += [key_of(item) for item in view.referrers(key_of(states[0])) if item["kind"] == "Approval"]

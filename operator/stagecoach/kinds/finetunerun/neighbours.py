@@ -3,6 +3,7 @@
 from stagecoach.kinds.evalgate.neighbours import gates
 from stagecoach.kinds.finetunerun.observe import project_key
 from stagecoach.kinds.finetunerun.twins import inputs_key, to_wake
+from stagecoach.kinds.modeldeployment.neighbours import deployments
 from stagecoach.kinds.plan import Key, Object
 from stagecoach.kinds.view import View
 
@@ -14,8 +15,8 @@ def references(raw: Object) -> tuple[Key, ...]:
 
 
 def wakes(_key: Key, view: View, before: Object | None, after: Object | None) -> tuple[Key, ...]:
-    """Return for whom it counts that a run has changed: its project, gates, and runs of the same inputs."""
-    return (*_judges(view, before, after), *to_wake(view, before, after))
+    """Return for whom it counts that a run has changed: its project, gates, deployments, runs of the same inputs."""
+    return (*_judges(view, before, after), *_serves(view, before, after), *to_wake(view, before, after))
 
 
 def _judges(view: View, before: Object | None, after: Object | None) -> tuple[Key, ...]:
@@ -25,6 +26,23 @@ def _judges(view: View, before: Object | None, after: Object | None) -> tuple[Ke
         return ()
     projects = (key for key in map(project_key, states) if _asks_for_artifacts(view.get(key)))
     return (*projects, *(key for raw in states for key in gates(view, raw)))
+
+
+def _serves(view: View, before: Object | None, after: Object | None) -> tuple[Key, ...]:
+    """Return the deployments that may serve what a run makes, if they would read it otherwise than before."""
+    if _as_deployments_read_it(before) == _as_deployments_read_it(after):
+        return ()
+    states = [raw for raw in (before, after) if raw is not None]
+    return tuple(key for raw in states for key in deployments(view, raw))
+
+
+def _as_deployments_read_it(raw: Object | None) -> tuple[object, ...] | None:
+    if raw is None:
+        return None
+    metadata, status = raw["metadata"], raw.get("status", {})
+    servable = next((each for each in status.get("conditions", ()) if each["type"] == "Servable"), None)
+    leaves = "deletionTimestamp" in metadata
+    return metadata["uid"], leaves, metadata.get("labels"), status.get("phase"), _artifact(raw), servable
 
 
 def _artifact(raw: Object | None) -> str:

@@ -65,7 +65,14 @@ def _with_storage(observed: Observed, view: View) -> Observed:
         return replace(seen, current_pass=current)
     going_on = [run for run in runs if "completionTime" not in run.get("status", {})]
     uids = tuple(sorted(str(run["metadata"]["uid"])[:UID_BEGINS] for run in going_on))
-    return replace(seen, current_pass=current, named=retention.named(view.everything()), run_uids=uids)
+    return replace(seen, current_pass=current, named=_named(view), run_uids=uids)
+
+
+def _named(view: View) -> tuple[str, ...]:
+    """Return what the objects of the cluster name, of whatever project: several may have one storage."""
+    objects = list(view.everything())
+    served = (item["metadata"]["uid"] for item in objects if item["kind"] == "ModelDeployment")
+    return retention.named(objects, (document for uid in served for document in view.config_maps(uid)))
 
 
 def _pass(project: TransformerProject, job: Object) -> int | None:

@@ -1,0 +1,123 @@
+"""What a pod serves: the model that its engine was started with, and the adapters of it that are wanted."""
+
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+from pydantic import ValidationError
+
+from stagecoach.contract.digests import hex_of
+from stagecoach.contract.loading import Loaded, Serve, State, Wanted
+from stagecoach_evaluator import laying, loader_files
+from stagecoach_evaluator.engine import Client
+from stagecoach_evaluator.loader_engine import LOOK_SECONDS, Engine
+from stagecoach_evaluator.loader_models import Model
+
+# What is not wanted any more may be wanted again in a moment: a candidate that another took over from.
+KEEP_SECONDS = 600.0
+SWEEP_SECONDS = 5.0
+# A pod without adapters would refuse what is routed to it: it is not ready before it was told which are wanted and has
+# looked after those, but for so long at most, since nobody may be there to tell it.
+UNTOLD_SECONDS = 30.0
+# Keeps what is wanted over an end of the loader.
+WANTED = "wanted"
+
+
+class NotServed(Exception):
+    """An engine that serves no adapters was asked for some."""
+
+
+class Serving:
+    """All models of a pod, and who works for them."""
+
+    def __init__(self, serve: Serve, client: Callable[[float], Client], see: str) -> None:
+        self._serve = serve
+        name = hex_of(serve.model or serve.base.model or "")
+        self._engine = Engine(client, name, see, self._wake)
+        self._base = Model(name, self._engine, partial(loader_files.bring_base, serve), answered=self._wake)
+        self._adapters: dict[str, Model] = {}  # by name
+        self._lock = threading.Lock()
+        self._told = False  # which adapters are wanted
+        self._ready = False  # all that were wanted at first were seen to
+        self._since: float | None = None  # when the base first answered
+        self._unwanted: dict[str, float] = {}  # since when, by name
+
+    def begin(self) -> None:
+        """Work, by threads of its own, for what was wanted when the loader ended, too."""
+        self._base.begin()
+        with suppress(FileNotFoundError, ValidationError, NotServed):  # whoever wants something says so again
+            self.want(Wanted.model_validate_json((laying.models() / WANTED).read_text()))
+        for work, seconds in ((self._engine.look, LOOK_SECONDS), (self.sweep, SWEEP_SECONDS)):
+            threading.Thread(target=_again_and_again, args=(work, seconds), daemon=True).start()
+
+    def want(self, wanted: Wanted) -> None:
+        """Have these adapters answer, as soon as they do. Raises NotServed."""
+        if wanted.adapters and not self._takes_adapters:
+            raise NotServed
+        with self._lock:
+            laying.write(WANTED, wanted.line())
+            digests = {hex_of(digest): digest for digest in wanted.adapters}
+            for name in self._adapters.keys() - digests.keys():
+                self._adapters.pop(name).leave()
+            for name in digests.keys() - self._adapters.keys():
+                bring = partial(loader_files.bring_adapter, digests[name], self._serve.max_rank)
+                model = Model(name, self._engine, bring, before=self._base)
+                self._adapters[name] = model
+                model.begin()
+            self._told = True
+
+    @property
+    def loaded(self) -> Loaded:
+        """What is to be said of it now."""
+        return Loaded(engine=self._engine.version[:64], models=tuple(model.told for model in self._models()))
+
+    def unready(self) -> str:
+        """Return why the pod should have no requests; nothing when it may."""
+        base, *adapters = self.loaded.models
+        if not self._base.answers:
+            return f"{base.reason}: {base.message}" if base.reason else "no answer has come lately"
+        if self._ready or not self._takes_adapters:
+            return ""
+        self._since = self._since or time.monotonic()
+        if not self._told and time.monotonic() - self._since < UNTOLD_SECONDS:
+            return "nobody has said yet which adapters are wanted"
+        if waits := [model.name for model in adapters if model.state is State.LOADING]:
+            return f"adapters are being loaded: {', '.join(name[:12] for name in waits)}"
+        self._ready = True
+        return ""
+
+    @property
+    def _takes_adapters(self) -> bool:
+        return self._serve.model is None and self._serve.max_adapters > 0
+
+    def _models(self) -> list[Model]:
+        with self._lock:
+            return [self._base, *self._adapters.values()]
+
+    def _wake(self) -> None:
+        for model in self._models():
+            model.wake()
+
+    def sweep(self) -> None:
+        """Remove adapters that have not been wanted for long."""
+        now = time.monotonic()
+        with self._lock:
+            there = loader_files.laid_adapters() - self._adapters.keys() if self._told else set()
+            self._unwanted = {name: self._unwanted.get(name, now) for name in there}
+        for name in [name for name, since in self._unwanted.items() if now - since > KEEP_SECONDS]:
+            self._engine.forget(name)
+            with self._lock:
+                if name not in self._adapters:
+                    loader_files.remove_adapter(name)
+
+
+def _again_and_again(work: Callable[[], None], seconds: float) -> None:
+    while True:
+        try:
+            work()
+        except Exception:  # what is wrong now may be mended in a moment
+            traceback.print_exc()
+        time.sleep(seconds)

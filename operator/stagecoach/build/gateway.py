@@ -1,0 +1,253 @@
+"""The gateways of a deployment: what clients reach, what they are told, and the keys by which they are told it."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from stagecoach.api.common import duration
+from stagecoach.api.modeldeployment import ModelDeployment
+from stagecoach.api.transformerproject import TransformerProject
+from stagecoach.build import serving
+from stagecoach.build.jobs import Demand
+from stagecoach.build.labels import COMPONENT, GATEWAY, OWNER_UID, REVISION
+from stagecoach.build.pods import SECRET_MODE, SECURITY, Reach, chosen, confined, credentials, escaped, spread
+from stagecoach.build.serving import Settings
+from stagecoach.contract import loading, mounts
+from stagecoach.contract.admitted import Admitted
+from stagecoach.contract.gateway_routes import SignedRoutes
+from stagecoach.contract.jobs import ModelSource
+from stagecoach.policies.keys import Purpose
+
+Object = dict[str, Any]
+
+PORT, ADMIN_PORT = 8080, 9090
+TOKENIZERS_PROGRAM = "stagecoach_evaluator.tokenizers"
+# Tokenizers are a few files, of bases that may have many.
+TOKENIZERS_DEMAND = Demand(cpu="100m", memory="1Gi")
+ROUTES_FILE = "routes.json"
+CLIENTS_FILE = "clients.json"
+ADMITTED_FILE = "admitted.json"
+# For what was begun, at least and at most; before, and after it, the gateway takes some seconds.
+DRAIN_SECONDS, MOST_DRAIN, AROUND_DRAIN = 60, 590, 10
+
+
+def endpoint(deployment: ModelDeployment) -> str:
+    """Return where clients in the cluster ask."""
+    return f"http://{deployment.metadata.name}.{deployment.metadata.namespace}.svc"
+
+
+def gateway_name(deployment: ModelDeployment) -> str:
+    """Return the name of the gateways' Deployment."""
+    return f"{deployment.metadata.name}-gateway"
+
+
+def routes_name(deployment: ModelDeployment) -> str:
+    """Return the name of the ConfigMap with the routes."""
+    return f"{deployment.metadata.name}-routes"
+
+
+def gateway(
+    deployment: ModelDeployment,
+    bases: Sequence[Admitted],
+    project: TransformerProject,
+    settings: Settings,
+) -> Object:
+    """Return the Deployment of the gateways, which know the tokenizers of these releases' bases."""
+    pods = project.spec.pods
+    labels = serving.selector(deployment, GATEWAY)
+    metadata = serving.metadata(deployment, gateway_name(deployment), pods.labels | labels)
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata,
+        "spec": {
+            "replicas": deployment.spec.gateway.replicas,
+            "revisionHistoryLimit": 1,
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": metadata["labels"]},
+                "spec": _pod(deployment, bases, project, settings, labels) | chosen(pods),
+            },
+        },
+    }
+
+
+def gateway_service(deployment: ModelDeployment) -> Object:
+    """Return the Service that clients ask; the port of operator and metrics is none of it."""
+    labels = serving.selector(deployment, GATEWAY)
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": serving.metadata(deployment, deployment.metadata.name, labels),
+        "spec": {
+            "type": "ClusterIP",
+            "selector": labels,
+            "ports": [{"name": "http", "port": 80, "targetPort": PORT}],
+        },
+    }
+
+
+def gateway_budget(deployment: ModelDeployment) -> Object:
+    """Return what lets nodes be emptied without taking two gateways at a time."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": serving.metadata(deployment, gateway_name(deployment)),
+        "spec": {
+            "maxUnavailable": 1,
+            "selector": {"matchLabels": serving.selector(deployment, GATEWAY)},
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        },
+    }
+
+
+def routes_config_map(deployment: ModelDeployment, signed: SignedRoutes, revision: int) -> Object:
+    """Return the ConfigMap from which gateways that begin take their routes."""
+    metadata = serving.metadata(deployment, routes_name(deployment), {COMPONENT: GATEWAY})
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata | {"annotations": {REVISION: str(revision)}},
+        "data": {ROUTES_FILE: signed.line()},
+    }
+
+
+def keys_secret(deployment: ModelDeployment, master_key: bytes) -> Object:
+    """Return the Secret with the keys of engines and gateways; to be created, since it never changes."""
+    keys = serving.keys(deployment, master_key)
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": serving.metadata(deployment, serving.keys_name(deployment, master_key)),
+        "type": "Opaque",
+        "immutable": True,
+        "data": {name: base64.b64encode(key.encode()).decode() for name, key in keys.items()},
+    }
+
+
+def admitted_config_map(deployment: ModelDeployment, admitted: Admitted) -> Object:
+    """Return the ConfigMap that says what a release is, by its content's digest; to be created: it never changes."""
+    name = _admitted_name(deployment.metadata.name, deployment.metadata.uid, admitted)
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": serving.metadata(deployment, name),
+        "immutable": True,
+        "data": {ADMITTED_FILE: admitted.line()},
+    }
+
+
+def read_admitted(config_map: Object) -> Admitted:
+    """Return what a ConfigMap says of a release. Raises ValueError when that is not what its name stands for."""
+    metadata = config_map["metadata"]
+    name, uid = metadata["name"], metadata["labels"][OWNER_UID]
+    try:
+        admitted = Admitted.model_validate_json(config_map["data"][ADMITTED_FILE])
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"ConfigMap {name} does not say what was admitted: {type(error).__name__}") from error
+    if name != _admitted_name(name.rpartition("-r-")[0], uid, admitted):
+        raise ValueError(f"ConfigMap {name} says something else than what was admitted under this name")
+    return admitted
+
+
+def _admitted_name(owner: str, uid: str, admitted: Admitted) -> str:
+    return f"{owner}-r-{hashlib.sha256(f'{uid} {admitted.digest}'.encode()).hexdigest()[:32]}"
+
+
+def _pod(
+    deployment: ModelDeployment,
+    bases: Sequence[Admitted],
+    project: TransformerProject,
+    settings: Settings,
+    labels: dict[str, str],
+) -> Object:
+    sources = _sources(each.base for each in bases)
+    reach = Reach(
+        storage=None,
+        sources=tuple(source.uri for source in sources),
+        credentials=credentials(project.spec),
+        network=settings.network,
+    )
+    volumes, places = reach.volumes()
+    drain = _drain_seconds(deployment)
+    return confined() | {
+        "terminationGracePeriodSeconds": drain + AROUND_DRAIN,
+        "initContainers": [_tokenizers(sources, reach, places, settings)],
+        "containers": [_gateway(deployment, drain, settings)],
+        "volumes": [*volumes, {"name": "tokenizers", "emptyDir": {}}, *_told(deployment, settings)],
+        "topologySpreadConstraints": [spread(labels, matchLabelKeys=["pod-template-hash"])],
+    }
+
+
+def _drain_seconds(deployment: ModelDeployment) -> int:
+    timeout = round(duration(deployment.spec.contract.timeout).total_seconds())
+    return min(max(DRAIN_SECONDS, timeout), MOST_DRAIN)
+
+
+def _sources(bases: Iterable[ModelSource]) -> list[ModelSource]:
+    """Return one place for each tokenizer, in an order that says nothing: the same ones are no reason to begin anew."""
+    ordered = sorted(bases, key=lambda base: (base.tokenizer or "", base.uri), reverse=True)
+    found = {base.tokenizer: base.model_copy(update={"license": None}) for base in ordered}
+    return list(found.values())
+
+
+def _tokenizers(sources: Sequence[ModelSource], reach: Reach, places: list[Object], settings: Settings) -> Object:
+    """Return the container that lays the bases' tokenizers, before the gateway begins."""
+    told = json.dumps([source.document() for source in sources], ensure_ascii=False, separators=(",", ":"))
+    return {
+        "name": "tokenizers",
+        "image": settings.evaluator_image,
+        "imagePullPolicy": settings.evaluator_pull_policy,
+        "command": ["python3", "-m", TOKENIZERS_PROGRAM],
+        "env": [
+            {"name": loading.TOKENIZERS_VARIABLE, "value": escaped(told)},
+            *reach.environment(),
+            *settings.network.environment(),
+        ],
+        "resources": TOKENIZERS_DEMAND.resources(),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": SECURITY,
+        "volumeMounts": [*places, {"name": "tokenizers", "mountPath": mounts.TOKENIZERS}],
+    }
+
+
+def _gateway(deployment: ModelDeployment, drain: int, settings: Settings) -> Object:
+    asked = deployment.spec.gateway.resources
+    told = {"STAGECOACH_DEPLOYMENT": deployment.metadata.uid, "STAGECOACH_DRAIN_SECONDS": str(drain)}
+    places = {"tokenizers": "tokenizers", "routes": "routes", "keys": "gateway"}
+    if deployment.spec.access:
+        places["clients"] = "clients"
+    return {
+        "name": "gateway",
+        "image": settings.gateway_image,
+        "imagePullPolicy": settings.gateway_pull_policy,
+        "env": [{"name": name, "value": value} for name, value in told.items()],
+        "ports": [{"name": "http", "containerPort": PORT}, {"name": "admin", "containerPort": ADMIN_PORT}],
+        "readinessProbe": _asked("/ready") | {"periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 2},
+        "livenessProbe": _asked("/live") | {"periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3},
+        "resources": Demand(asked.cpu, asked.memory).resources(),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": SECURITY,
+        "volumeMounts": [
+            {"name": name, "mountPath": f"{mounts.ROOT}/{folder}", "readOnly": True} for name, folder in places.items()
+        ],
+    }
+
+
+def _told(deployment: ModelDeployment, settings: Settings) -> list[Object]:
+    """Return the volumes with what a gateway reads: routes, which may come later, keys, and those of clients."""
+    routes = {"name": routes_name(deployment), "optional": True}
+    keys = serving.keys_volume(deployment, settings.master_key, (Purpose.ROUTES, Purpose.ADMIN, Purpose.ENGINE))
+    found: list[Object] = [{"name": "routes", "configMap": routes}, keys]
+    if deployment.spec.access:
+        items = [{"key": CLIENTS_FILE, "path": CLIENTS_FILE}]
+        secret = {"secretName": deployment.spec.access.api_keys.name, "defaultMode": SECRET_MODE, "items": items}
+        found.append({"name": "clients", "secret": secret})
+    return found
+
+
+def _asked(path: str) -> Object:
+    return {"httpGet": {"path": path, "port": ADMIN_PORT}}

@@ -1,0 +1,247 @@
+"""A serving engine: a Deployment whose pods have vLLM, and beside it the loader that brings models to it."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from stagecoach.api.common import duration
+from stagecoach.api.modeldeployment import Api, ModelDeployment
+from stagecoach.api.transformerproject import TransformerProject
+from stagecoach.build import engines, serving
+from stagecoach.build.engines import EngineWork
+from stagecoach.build.jobs import Demand, threads
+from stagecoach.build.labels import ENGINE, ENGINE_NAME, GATEWAY
+from stagecoach.build.pods import SECURITY, Reach, chosen, confined, credentials, escaped, spread
+from stagecoach.build.serving import Settings
+from stagecoach.contract import loading, mounts
+from stagecoach.contract import serving as contract
+from stagecoach.contract.admitted import Admitted
+from stagecoach.contract.digests import digest_of_document, hex_of
+from stagecoach.contract.loading import Serve
+from stagecoach.policies.keys import Purpose
+
+Object = dict[str, Any]
+
+# Of api OpenAI, where clients write what they like.
+OPEN_LENGTH = 4096
+# More tokens than any base ends an answer by.
+ENDS = 16
+# The incumbent's, a candidate's, and that of a candidate of before, whose last requests are being answered.
+ADAPTERS = 3
+LOADER_PROGRAM = "stagecoach_evaluator.loader"
+# In this time nobody sends requests any more to a pod that ends.
+LEAVING_SECONDS = 10
+# It ends what was begun, and itself.
+MOST_SECONDS, ENDING_SECONDS = 570, 20
+# Nothing but the loader says how long an engine may take to begin: a day is longer than any of it.
+BEGINS = {"periodSeconds": 5, "failureThreshold": 86400 // 5}
+
+
+@dataclass(frozen=True)
+class Images:
+    """What runs in an engine's pods, frozen when a release is admitted: an upgrade changes nothing that serves."""
+
+    engine: str
+    loader: str
+
+
+def serve(deployment: ModelDeployment, admitted: Admitted) -> Serve:
+    """Return what an engine of this deployment serves for a release; releases with equal ones share an engine."""
+    spec = deployment.spec.engine
+    release = admitted.described.release
+    adapters = admitted.artifact == "Adapter"
+    return Serve(
+        # Who says what about its licence is no reason for another engine.
+        base=admitted.base.model_copy(update={"license": None}),
+        model=release.artifact if admitted.artifact == "Model" else None,
+        storage=admitted.storage,
+        precision=release.engine.precision,
+        max_length=spec.max_length or _length(deployment, admitted),
+        max_adapters=ADAPTERS if adapters else 0,
+        max_rank=spec.max_lora_rank if adapters else 0,
+        at_once=spec.max_concurrent,
+    )
+
+
+def _length(deployment: ModelDeployment, admitted: Admitted) -> int:
+    """Return how many tokens a prompt and its answer may have together: the loader takes no more than the base has.
+
+    Nobody can count a label's tokens here: it has at most as many as bytes, and a few that end it.
+    """
+    if deployment.spec.api is Api.OPENAI:
+        return OPEN_LENGTH
+    rule = admitted.described.asked.tokenization
+    written = max((len(label.encode()) + ENDS for label in admitted.labels or ()), default=0)
+    return rule.max_length + (rule.max_target_length or written)
+
+
+def engine_name(deployment: ModelDeployment, admitted: Admitted, images: Images) -> str:
+    """Return the name of the engine for a release: by all that decides it, so that another one is beside it."""
+    decided = {
+        "deployment": deployment.metadata.uid,
+        "serve": serve(deployment, admitted).document(),
+        "images": [images.engine, images.loader],
+        "resources": deployment.spec.engine.resources.document(),
+    }
+    return f"{deployment.metadata.name}-e-{hex_of(digest_of_document(decided))[:8]}"
+
+
+def engine(
+    deployment: ModelDeployment,
+    admitted: Admitted,
+    images: Images,
+    project: TransformerProject,
+    settings: Settings,
+) -> Object:
+    """Return the Deployment of the engine for a release; of the project are its pods and what opens places."""
+    name = engine_name(deployment, admitted, images)
+    pods = project.spec.pods
+    labels = _labels(deployment, name)
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": serving.metadata(deployment, name, pods.labels | labels),
+        "spec": {
+            "replicas": deployment.spec.replicas,
+            "revisionHistoryLimit": 1,
+            "progressDeadlineSeconds": round(duration(deployment.spec.engine.start_deadline).total_seconds()),
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": serving.metadata(deployment, name, pods.labels | labels)["labels"]},
+                "spec": _pod(deployment, admitted, images, project, settings, labels) | chosen(pods),
+            },
+        },
+    }
+
+
+def engine_service(deployment: ModelDeployment, name: str) -> Object:
+    """Return the Service of an engine, by which gateways ask it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": serving.metadata(deployment, name, _labels(deployment, name)),
+        "spec": {
+            "type": "ClusterIP",
+            "selector": _labels(deployment, name),
+            "ports": [{"name": "http", "port": contract.PORT, "targetPort": contract.PORT}],
+        },
+    }
+
+
+def engine_url(deployment: ModelDeployment, name: str) -> str:
+    """Return where gateways ask an engine."""
+    return f"http://{name}.{deployment.metadata.namespace}.svc:{contract.PORT}"
+
+
+def engine_policy(deployment: ModelDeployment, settings: Settings) -> Object:
+    """Return who reaches the engines of a deployment: its gateways, and their loaders the operator; nobody else.
+
+    An engine asks for its key on some of its paths alone.
+    """
+    gateways = {"podSelector": {"matchLabels": serving.selector(deployment, GATEWAY)}}
+    operator = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": settings.namespace}}}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": serving.metadata(deployment, f"{deployment.metadata.name}-engines"),
+        "spec": {
+            "podSelector": {"matchLabels": serving.selector(deployment, ENGINE)},
+            "policyTypes": ["Ingress"],
+            "ingress": [
+                {"from": [gateways], "ports": [{"protocol": "TCP", "port": contract.PORT}]},
+                {"from": [operator], "ports": [{"protocol": "TCP", "port": loading.PORT}]},
+            ],
+        },
+    }
+
+
+def _labels(deployment: ModelDeployment, name: str) -> dict[str, str]:
+    return serving.selector(deployment, ENGINE) | {ENGINE_NAME: name}
+
+
+def _pod(
+    deployment: ModelDeployment,
+    admitted: Admitted,
+    images: Images,
+    project: TransformerProject,
+    settings: Settings,
+    labels: dict[str, str],
+) -> Object:
+    reach = Reach(
+        storage=admitted.storage,
+        sources=(admitted.base.uri,),
+        credentials=credentials(project.spec),
+        network=settings.network,
+        only_reads=True,
+    )
+    volumes, places = reach.volumes()
+    asked = deployment.spec.engine.resources
+    demand = Demand(asked.cpu, asked.memory, asked.gpu_resource, asked.gpus)
+    own, rest = engines.shares(demand.memory)
+    told = serve(deployment, admitted)
+    keys = serving.keys_volume(deployment, settings.master_key, (Purpose.LOADER, Purpose.ENGINE))
+    return confined() | {
+        "terminationGracePeriodSeconds": LEAVING_SECONDS + _timeout(deployment) + ENDING_SECONDS,
+        "initContainers": [_loader(told, images.loader, own, reach, places, settings)],
+        "containers": [_engine(deployment, told, images.engine, replace(demand, memory=str(rest)), places, settings)],
+        "volumes": [*volumes, *engines.volumes(), keys],
+        "topologySpreadConstraints": [spread(labels, matchLabelKeys=["pod-template-hash"])],
+    }
+
+
+def _loader(told: Serve, image: str, memory: int, reach: Reach, places: list[Object], settings: Settings) -> Object:
+    """Return the loader's container: a native sidecar, without which the engine has nothing to serve."""
+    return {
+        "name": loading.CONTAINER,
+        "image": image,
+        "imagePullPolicy": settings.evaluator_pull_policy,
+        "restartPolicy": "Always",
+        "command": ["python3", "-m", LOADER_PROGRAM],
+        "env": [
+            {"name": loading.ENVIRONMENT_VARIABLE, "value": escaped(told.line())},
+            *reach.environment(),
+            *settings.network.environment(),
+        ],
+        "ports": [{"name": "loader", "containerPort": loading.PORT}],
+        # A pod is ready only when its models answer.
+        "readinessProbe": _asked(loading.HEALTH_PATH, loading.PORT) | {"periodSeconds": 5, "timeoutSeconds": 5},
+        "resources": Demand(engines.EVALUATOR_CPU, str(memory)).resources(),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": SECURITY,
+        "volumeMounts": [
+            *places,
+            *engines.mounts_beside(),
+            {"name": "keys", "mountPath": mounts.KEYS, "readOnly": True},
+        ],
+    }
+
+
+def _engine(
+    deployment: ModelDeployment, told: Serve, image: str, demand: Demand, places: list[Object], settings: Settings
+) -> Object:
+    """Return the engine's container, as beside an evaluator, but that others reach it, with a key."""
+    work = EngineWork(image, settings.engine_pull_policy, told.base.uri, threads(demand.cpu), demand.gpus > 0)
+    # Else it breaks off what it is computing, when it is asked to stop.
+    arguments = (*contract.arguments(contract.EVERYWHERE), "--shutdown-timeout", str(_timeout(deployment)))
+    server = engines.server(work, arguments, demand.resources(), int(demand.memory), places, SECURITY)
+    name = serving.keys_name(deployment, settings.master_key)
+    key = {"secretKeyRef": {"name": name, "key": Purpose.ENGINE.value}}
+    alive = _asked("/health", contract.PORT)
+    return server | {
+        "env": [*server["env"], {"name": "VLLM_API_KEY", "valueFrom": key}],
+        "ports": [{"name": "http", "containerPort": contract.PORT}],
+        "startupProbe": alive | BEGINS,
+        "readinessProbe": alive | {"periodSeconds": 5, "timeoutSeconds": 5},
+        # It is busy at times, and ends by itself when it fails: this is for one that hangs.
+        "livenessProbe": alive | {"periodSeconds": 20, "timeoutSeconds": 10, "failureThreshold": 6},
+        "lifecycle": {"preStop": {"sleep": {"seconds": LEAVING_SECONDS}}},
+    }
+
+
+def _timeout(deployment: ModelDeployment) -> int:
+    """Return how long what was begun may take when an engine ends: as long as an answer, but not for ever."""
+    return min(round(duration(deployment.spec.contract.timeout).total_seconds()), MOST_SECONDS)
+
+
+def _asked(path: str, port: int) -> Object:
+    return {"httpGet": {"path": path, "port": port}}

@@ -1,0 +1,67 @@
+"""Which runs deployments ask their gates about, however old these are."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from stagecoach.kinds.plan import Key, Object, key_of
+from stagecoach.kinds.view import View
+
+KIND = "ModelDeployment"
+
+
+def deployments(view: View, gate: Key) -> list[Object]:
+    """Return the deployments that name a gate."""
+    return [item for item in view.referrers(gate) if item["kind"] == KIND]
+
+
+def gates_of(deployment: Object) -> tuple[Key, ...]:
+    """Return the gates that a deployment names."""
+    namespace = deployment["metadata"]["namespace"]
+    return tuple(Key("EvalGate", namespace, each["name"]) for each in deployment["spec"].get("gates", ()))
+
+
+def to_wake(before: Object | None, after: Object | None) -> tuple[Key, ...]:
+    """Return the gates that have to look again because a deployment was as it was, and is as it is."""
+    if _asks(before) == _asks(after):
+        return ()
+    return tuple({gate: None for raw in (before, after) if raw is not None for gate in gates_of(raw)})
+
+
+def runs(deployment: Object, candidates: Sequence[Object], judged: Iterable[Object]) -> Iterator[str]:
+    """Yield the runs that a deployment asks about: what it serves, what is about to take over, and what it wants.
+
+    `candidates`: the project's runs that can be judged; `judged`: its Evaluations, by which a release is found.
+    """
+    yield from _told(deployment)
+    wanted = deployment["spec"].get("model", {})
+    if "run" in wanted:
+        yield wanted["run"]
+    if "latest" in wanted:
+        labels = wanted["latest"].get("selector", {}).get("matchLabels", {})
+        matching = [run for run in candidates if labels.items() <= run["metadata"].get("labels", {}).items()]
+        yield from (run["metadata"]["name"] for run in sorted(matching, key=order)[-1:])
+    if "release" in wanted:
+        yield from (
+            str(each["spec"].get("run", ""))
+            for each in judged
+            if each["spec"].get("release", {}).get("digest") == wanted["release"]
+        )
+
+
+def order(run: Object) -> tuple[str, str]:
+    """Return by what runs are newer than others."""
+    metadata = run["metadata"]
+    return metadata["creationTimestamp"], metadata["uid"]
+
+
+def _told(deployment: Object) -> tuple[str, ...]:
+    """Return the runs that are served, and about to be."""
+    status: Mapping[str, Object] = deployment.get("status", {})
+    return tuple(str(status[each].get("run", "")) for each in ("serving", "candidate") if each in status)
+
+
+def _asks(deployment: Object | None) -> tuple[object, ...] | None:
+    """Return all by which it is said what a deployment asks of which gates."""
+    if deployment is None:
+        return None
+    spec, leaves = deployment["spec"], "deletionTimestamp" in deployment["metadata"]
+    return key_of(deployment), leaves, spec.get("project"), spec.get("model"), spec.get("gates"), _told(deployment)

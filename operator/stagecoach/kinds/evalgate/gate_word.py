@@ -1,0 +1,137 @@
+"""What a gate, as it is now, says of runs: the only way in which a verdict lets a release be served.
+
+A verdict counts by its key alone. One that was given by an earlier text of the gate, or by other data, says nothing of
+what the gate asks for now, whatever it comes to later.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from pydantic import ValidationError
+
+from stagecoach.api.evalgate import EvalGate
+from stagecoach.api.evaluation import Evaluation
+from stagecoach.api.evaluation_status import EvaluationVerdict
+from stagecoach.api.finetunerun import FineTuneRun, Purpose
+from stagecoach.api.run_status import Phase
+from stagecoach.api.transformerproject import TransformerProject
+from stagecoach.kinds.blocked import Blocked, ready_project
+from stagecoach.kinds.conditions import of
+from stagecoach.kinds.controller import Settings
+from stagecoach.kinds.evalgate import judging, observe
+from stagecoach.kinds.evalgate.faults import fault
+from stagecoach.kinds.evalgate.judging import Case
+from stagecoach.kinds.evalgate.released import Unjudged
+from stagecoach.kinds.evalgate.words import Word
+from stagecoach.kinds.evaluation.neighbours import awaits_review
+from stagecoach.kinds.plan import Key, Object
+from stagecoach.kinds.view import View
+from stagecoach.policies.admission import GateState, GateWord
+
+THEN = "its gates say what may be served then"
+
+
+VERDICTS = {
+    EvaluationVerdict.PASSED: GateState.PASSED,
+    EvaluationVerdict.FAILED: GateState.FAILED,
+    EvaluationVerdict.INCONCLUSIVE: GateState.INCONCLUSIVE,
+    EvaluationVerdict.ERROR: GateState.ERROR,
+}
+
+
+def gate_word(view: View, namespace: str, gate_name: str, run: FineTuneRun, settings: Settings) -> GateWord:
+    """Return what a gate says of a run."""
+    return gate_words(view, namespace, gate_name, [run], settings)[0]
+
+
+def gate_words(
+    view: View, namespace: str, gate_name: str, runs: Sequence[FineTuneRun], settings: Settings
+) -> list[GateWord]:
+    """Return what a gate says of each of these runs: cheaper than to ask for one after the other."""
+    key = Key("EvalGate", namespace, gate_name)
+    raw = view.get(key)
+    if raw is None or "deletionTimestamp" in raw["metadata"]:
+        gone = (
+            f"there is no EvalGate {gate_name!r} in namespace {namespace!r}" if raw is None else "it is being deleted"
+        )
+        message = f"spec.gates[{gate_name}]: {gone}. Create it, or name another."
+        return [GateWord(gate_name, GateState.MISSING, "GateMissing", message) for _ in runs]
+    try:
+        gate = view.read(key, EvalGate.model_validate)
+        if gate is None:
+            raise AssertionError("it was there")
+        project = ready_project(gate, observe.project_of(view, raw), THEN)
+        if found := fault(gate, project, settings):
+            raise Blocked(*found)
+    except ValidationError:
+        message = f"EvalGate {gate_name!r} is not what this version of the operator expects. See its condition Ready."
+        return [GateWord(gate_name, GateState.BLOCKED, "GateUnreadable", message) for _ in runs]
+    except Blocked as why:
+        message = f"EvalGate {gate_name!r} judges nothing: {why.message}"
+        return [GateWord(gate_name, GateState.BLOCKED, why.reason, message) for _ in runs]
+    said = observe.said(view, raw, runs)
+    return [_word(view, gate, project, run, said, settings) for run in runs]
+
+
+def _word(
+    view: View,
+    gate: EvalGate,
+    project: TransformerProject,
+    run: FineTuneRun,
+    said: Mapping[str, Sequence[Word]],
+    settings: Settings,
+) -> GateWord:
+    name = gate.metadata.name
+    try:
+        _check(gate, run)
+        case = judging.case_of(gate, project, run, said, settings)
+        raw = view.get(Key("Evaluation", gate.metadata.namespace, case.name))
+        if raw is not None and judging.is_taken(case, raw):
+            raise Unjudged("NameTaken", judging.taken(case).message)
+    except Unjudged as why:
+        message = f"EvalGate {name!r} cannot judge run {run.metadata.name!r}: {why.message}"
+        return GateWord(name, GateState.UNJUDGED, why.reason, message)
+    state, reason, message = _of_evaluation(view, case, raw)
+    return GateWord(name, state, reason, message, case.name, case.spec.key, case.spec.release.digest)
+
+
+def _check(gate: EvalGate, run: FineTuneRun) -> None:
+    """Raise Unjudged for a run that no gate, or not this one, has to do with."""
+    if run.metadata.namespace != gate.metadata.namespace or run.spec.project != gate.spec.project:
+        message = (
+            f"spec.project of the gate is {gate.spec.project!r}, and that of the run is {run.spec.project!r}. Choose"
+            " a gate of the run's project."
+        )
+        raise Unjudged("OtherProject", message)
+    if run.spec.purpose is Purpose.EXPERIMENT:
+        message = "spec.purpose of the run is Experiment, which is never judged. Create a run of purpose Candidate."
+        raise Unjudged("Experiment", message)
+    ended = run.status.phase is Phase.SUCCEEDED and run.status.artifact and run.status.inputs
+    if not ended or run.metadata.deletion_timestamp:
+        message = "it has not succeeded, or is being deleted. Let it end, or choose another."
+        raise Unjudged("RunNotSucceeded", message)
+
+
+def _of_evaluation(view: View, case: Case, raw: Object | None) -> tuple[GateState, str, str]:
+    """Return what the Evaluation of a case has come to."""
+    if raw is None:
+        message = f"EvalGate {case.spec.gate!r} has not begun to judge run {case.spec.run!r}: it waits for its turn."
+        return GateState.WAITING, "NotBegun", message
+    if "deletionTimestamp" in raw["metadata"]:
+        message = f"Evaluation {case.name} is being deleted. Its gate judges the run anew when it is gone."
+        return GateState.WAITING, "NotBegun", message
+    try:
+        evaluation = view.read(Key("Evaluation", raw["metadata"]["namespace"], case.name), Evaluation.model_validate)
+    except ValidationError:
+        evaluation = None
+    if evaluation is None:
+        message = f"Evaluation {case.name} is of a later version of the operator: upgrade the operator again."
+        return GateState.BLOCKED, "EvaluationUnreadable", message
+    told = of(evaluation.status.conditions, "Ready")
+    words = f"Evaluation {case.name}: {evaluation.status.message or (told.message if told else 'it has just begun.')}"
+    verdict = evaluation.status.verdict
+    if verdict is not None and evaluation.status.completion_time is not None:
+        complete = of(evaluation.status.conditions, "Complete")
+        return VERDICTS[verdict], complete.reason if complete else verdict.value, words
+    if awaits_review(raw):
+        return GateState.AWAITING_REVIEW, "AwaitingReview", words
+    return GateState.JUDGING, "Judging", words

@@ -1,0 +1,48 @@
+"""What is asked of pods now: of loaders, whether what is served and is to be answers; of gateways, what they know."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from stagecoach.contract import loading
+from stagecoach.contract.admitted import Admitted
+from stagecoach.kinds.modeldeployment import engines, telling
+from stagecoach.kinds.modeldeployment.scene import Scene
+from stagecoach.kinds.modeldeployment.telling import Told
+from stagecoach.kinds.plan import Call
+from stagecoach.policies.keys import Purpose, derive
+
+# What is awaited is asked for so often, and what is known so much more rarely; a little less than until the next look.
+AWAITED, AT_REST = timedelta(seconds=1.5), timedelta(seconds=12)
+
+
+def calls(scene: Scene, told: Told | None) -> tuple[Call, ...]:
+    """Return all of it."""
+    return (*_loaders(scene), *_gateways(scene, told))
+
+
+def _loaders(scene: Scene) -> Iterator[Call]:
+    status, observed = scene.deployment.status, scene.observed
+    token = derive(scene.settings.master_key, scene.deployment.metadata.uid, Purpose.LOADER)
+    wanted: dict[str, list[Admitted]] = {}
+    for served in (status.serving, status.candidate):
+        if served is not None and (admitted := scene.document(served)) is not None:
+            wanted.setdefault(served.engine, []).append(admitted)
+    for name, releases in wanted.items():
+        engine = observed.engine(name)
+        answer = all(
+            engines.answering(engine, each, scene.deployment.spec.replicas, scene.now).everywhere for each in releases
+        )
+        pause = AT_REST if answer else AWAITED
+        for call in engines.questions(engine, releases, token):
+            heard = observed.heard.get((call.pod_uid, "PUT", loading.PATH))
+            if heard is None or heard.asked != call.body or not timedelta() <= scene.now - heard.at < pause:
+                yield call
+
+
+def _gateways(scene: Scene, told: Told | None) -> tuple[Call, ...]:
+    if told is None:
+        return ()
+    token = derive(scene.settings.master_key, scene.deployment.metadata.uid, Purpose.ADMIN)
+    counting = scene.deployment.status.candidate is not None
+    gateways = [pod for pod in scene.observed.gateways.pods if pod.reachable]
+    return telling.calls(gateways, told, token, scene.observed.heard, scene.now, counting=counting)

@@ -1,0 +1,156 @@
+"""The runs that a deployment may mean, and what gates say of them: the newest first, and no more than have to be."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+from pydantic import ValidationError
+
+from stagecoach.api.finetunerun import FineTuneRun, Purpose
+from stagecoach.api.modeldeployment import ModelDeployment
+from stagecoach.api.run_status import Phase
+from stagecoach.api.transformerproject import TransformerProject
+from stagecoach.contract.admitted import Admitted
+from stagecoach.kinds import releases
+from stagecoach.kinds.controller import Settings
+from stagecoach.kinds.evalgate import asked
+from stagecoach.kinds.evalgate.gate_word import gate_words
+from stagecoach.kinds.modeldeployment.neighbours import project_key
+from stagecoach.kinds.modeldeployment.rejections import in_force
+from stagecoach.kinds.plan import Object, key_of
+from stagecoach.kinds.releases import Unjudged
+from stagecoach.kinds.view import View
+from stagecoach.policies.admission import GateWord, NotAdmitted, Run
+from stagecoach.policies.fitting import servable_problem
+
+# So many are asked about at a time, for that is cheaper; and so many in all. Gates judge no more than the newest few.
+AT_ONCE, MOST = 8, 64
+LATER = "a later version of the operator wrote it. Upgrade the operator again."
+OLDER = NotAdmitted("NothingNewer", "it is older than what is served. Name it in spec.model.run to go back to it.")
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Runs as admission takes them, and all that has to be known to serve what they made."""
+
+    runs: tuple[Run, ...] = ()
+    made: Mapping[str, Admitted] = field(default_factory=dict)  # by the run's name
+    serving: Run | None = None  # the run of what is served, if it is there
+
+
+def candidates(
+    view: View,
+    raw: Object,
+    deployment: ModelDeployment,
+    project: TransformerProject,
+    serving: Admitted | None,
+    settings: Settings,
+) -> Candidates:
+    """Return what a project that is ready has to offer to a deployment."""
+    return _Search(view, deployment, project, settings, serving).all(list(view.referrers(project_key(raw))))
+
+
+@dataclass
+class _Search:
+    view: View
+    deployment: ModelDeployment
+    project: TransformerProject
+    settings: Settings
+    serving: Admitted | None  # what is served, by its own document
+    made: dict[str, Admitted] = field(default_factory=dict)
+
+    def all(self, related: Sequence[Object]) -> Candidates:
+        there = [raw for raw in related if raw["kind"] == "FineTuneRun" and "deletionTimestamp" not in raw["metadata"]]
+        chosen = sorted(self._chosen(there, related), key=asked.order, reverse=True)
+        served = self.deployment.status.serving
+        of_serving = next((raw for raw in there if served and raw["metadata"]["name"] == served.run), None)
+        latest = self.deployment.spec.model.latest is not None
+        older = [raw for raw in chosen if latest and of_serving and asked.order(raw) < asked.order(of_serving)]
+        runs = tuple(self._first_that_passes([raw for raw in chosen if raw not in older]))
+        serving = next((run for run in runs if served and run.name == served.run), None)
+        if serving is None and of_serving is not None:
+            [serving] = self._asked([of_serving])
+        return Candidates((*runs, *(_shallow(raw, OLDER) for raw in older)), self.made, serving)
+
+    def _chosen(self, there: Sequence[Object], related: Sequence[Object]) -> list[Object]:
+        """Return the runs that the spec may mean."""
+        model = self.deployment.spec.model
+        if model.run is not None:
+            return [raw for raw in there if raw["metadata"]["name"] == model.run]
+        if model.release is not None:
+            judged = [raw for raw in related if raw["kind"] == "Evaluation"]
+            names = {
+                raw["spec"].get("run")
+                for raw in judged
+                if raw["spec"].get("release", {}).get("digest") == model.release
+            }
+            return [raw for raw in there if raw["metadata"]["name"] in names]
+        labels = model.latest.selector.match_labels if model.latest else {}
+        return [raw for raw in there if labels.items() <= (raw["metadata"].get("labels") or {}).items()]
+
+    def _first_that_passes(self, newest: Sequence[Object]) -> Iterator[Run]:
+        """Return runs from the newest on, up to one that may be served: nothing older can be wanted before it."""
+        rest = iter(newest[:MOST])
+        while some := list(islice(rest, AT_ONCE)):
+            runs = self._asked(some)
+            yield from runs
+            if any(map(self._passes, runs)):
+                return
+
+    def _passes(self, run: Run) -> bool:
+        rejected = {each.release for each in in_force(self.deployment)}
+        return (
+            isinstance(run.made, str) and run.made not in rejected and all(word.passed(run.made) for word in run.words)
+        )
+
+    def _asked(self, raws: Iterable[Object]) -> list[Run]:
+        """Return runs with what they made, and what every gate says of them."""
+        read = [(raw, self._read(raw)) for raw in raws]
+        made = {run.metadata.name: self._made(run) for _, run in read if run is not None}
+        judged = [run for _, run in read if run is not None and isinstance(made[run.metadata.name], str)]
+        words: dict[str, list[GateWord]] = {run.metadata.name: [] for run in judged}
+        for gate in self.deployment.spec.gates:
+            said = gate_words(self.view, self.deployment.metadata.namespace, gate.name, judged, self.settings)
+            for run, word in zip(judged, said, strict=True):
+                words[run.metadata.name].append(word)
+        return [
+            _shallow(
+                raw,
+                NotAdmitted("RunUnknown", LATER) if run is None else made[run.metadata.name],
+                words.get(raw["metadata"]["name"], ()),
+            )
+            for raw, run in read
+        ]
+
+    def _read(self, raw: Object) -> FineTuneRun | None:
+        try:
+            return self.view.read(key_of(raw), FineTuneRun.model_validate)
+        except ValidationError:
+            return None
+
+    def _made(self, run: FineTuneRun) -> str | NotAdmitted | None:
+        """Return the release that a run made, or why that cannot be served; None while it has made nothing."""
+        status = run.status
+        if status.phase is not Phase.SUCCEEDED or status.artifact is None or status.inputs is None:
+            return None
+        try:
+            found = releases.admitted(run, self.project)
+        except Unjudged as why:
+            return NotAdmitted(why.reason, why.message)
+        if unfit := servable_problem(self.deployment.spec, found, self.serving):
+            return unfit
+        self.made[run.metadata.name] = found
+        return found.release
+
+
+def _shallow(raw: Object, made: str | NotAdmitted | None, words: Sequence[GateWord] = ()) -> Run:
+    metadata = raw["metadata"]
+    return Run(
+        name=metadata["name"],
+        created=metadata["creationTimestamp"],
+        uid=metadata["uid"],
+        phase=str(raw.get("status", {}).get("phase", "")),
+        experiment=raw["spec"].get("purpose") == Purpose.EXPERIMENT.value,
+        made=made,
+        words=tuple(words),
+    )

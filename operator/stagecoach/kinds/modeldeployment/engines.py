@@ -1,0 +1,173 @@
+"""What engines say of the releases that they are to answer for: their Deployments, their pods, and loaders in these."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pydantic import ValidationError
+
+from stagecoach.contract import loading
+from stagecoach.contract.admitted import Admitted
+from stagecoach.contract.digests import hex_of
+from stagecoach.contract.loading import Loaded, LoadedModel, State, Wanted
+from stagecoach.kinds.modeldeployment.pods import Complaint, Pod, first_complaint
+from stagecoach.kinds.plan import Call, Object
+from stagecoach.kinds.view import Answer
+
+# What a loader said longer ago says nothing about now: three times as long as between two questions at rest.
+FRESH = timedelta(seconds=45)
+# The Deployment's controller makes pods within seconds, or says why it cannot.
+PODS_PATIENCE = timedelta(seconds=60)
+MEET_THE_RULE = "Raise the quota, or meet the rule, that it names."
+SEE_TO_THE_CONTROLLER = "If no Deployment gets pods, see to the cluster's kube-controller-manager."
+OTHER_VERSION = "Whoever installed the operator sets all images of the chart to one version."
+
+
+STARTING = Complaint("Starting", "The engine is starting.")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine: its Deployment, its pods that stay, and what was last heard of their loaders."""
+
+    name: str
+    found: Object | None
+    pods: tuple[Pod, ...]
+    heard: Mapping[str, Answer]  # by the pod's uid
+
+    @property
+    def ready(self) -> tuple[Pod, ...]:
+        """The pods that requests may reach."""
+        return tuple(pod for pod in self.pods if pod.ready)
+
+
+@dataclass(frozen=True)
+class Answering:
+    """Which of an engine's pods answer with a release, and why others do not."""
+
+    pods: int = 0
+    everywhere: bool = False  # on all that are ready, and there are as many as are wanted
+    failed: Complaint | None = None  # what a loader says that will not pass by itself
+    waits: Complaint = STARTING
+
+
+def of_name(name: str, deployments: Mapping[str, Object], pods: Iterable[Pod], heard: Mapping[str, Answer]) -> Engine:
+    """Return an engine as it is seen."""
+    own = tuple(pod for pod in pods if pod.engine == name and not pod.leaving)
+    return Engine(name, deployments.get(name), own, {pod.uid: heard[pod.uid] for pod in own if pod.uid in heard})
+
+
+def model_of(admitted: Admitted) -> str:
+    """Return what an engine calls the model of a release: an adapter, a whole model, or the base itself."""
+    artifact = admitted.described.release.artifact
+    return hex_of(artifact or admitted.base.model or "")
+
+
+def wanted(releases: Iterable[Admitted]) -> Wanted:
+    """Return which adapters an engine is to answer with."""
+    adapters = [each.described.release.artifact for each in releases if each.artifact == "Adapter"]
+    return Wanted(adapters=tuple(dict.fromkeys(digest for digest in adapters if digest)))
+
+
+def questions(engine: Engine, releases: Sequence[Admitted], token: str) -> Iterator[Call]:
+    """Ask the loader of each pod for these releases, whatever it said before."""
+    body = wanted(releases).line().encode()
+    for pod in engine.pods:
+        if pod.reachable:
+            yield Call(pod.uid, pod.address, loading.PORT, "PUT", loading.PATH, token, body)
+
+
+def answering(engine: Engine, admitted: Admitted, replicas: int, now: datetime) -> Answering:
+    """Return whether an engine answers with a release: said by each loader lately, after an answer of the model."""
+    name = model_of(admitted)
+    heard = {pod.uid: _heard(engine.heard.get(pod.uid), now) for pod in engine.pods}
+    good = {uid for uid, loaded in heard.items() if loaded and _answers(loaded, name)}
+    ready = engine.ready
+    answer = sum(pod.uid in good for pod in ready)
+    failed = next(filter(None, (_failed(loaded, name) for loaded in heard.values() if loaded)), None)
+    enough = answer >= max(1, replicas)
+    if enough and answer == len(ready):
+        return Answering(answer, everywhere=True, failed=failed)
+    return Answering(answer, failed=failed, waits=failed or _waits(engine, name, heard, len(ready), replicas, now))
+
+
+def _heard(answer: Answer | None, now: datetime) -> "_Said | None":
+    if answer is None or answer.status != 200 or now - answer.at > FRESH:
+        return None
+    try:
+        return _Said(Loaded.model_validate_json(answer.body), answer.at)
+    except ValidationError:
+        return None
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What a loader said, and when."""
+
+    loaded: Loaded
+    at: datetime
+
+    def of(self, name: str) -> LoadedModel | None:
+        return next((each for each in self.loaded.models if each.name == name), None)
+
+
+def _answers(said: _Said, name: str) -> bool:
+    model = said.of(name)
+    return model is not None and model.answers(said.at)
+
+
+def _failed(said: _Said, name: str) -> Complaint | None:
+    """Return what failed: the model, or what it is an adapter of."""
+    model = said.of(name)
+    if model is not None and model.state is State.ANSWERS:
+        return None
+    failed = [
+        each for each in said.loaded.models if each.state is State.FAILED and (each is model or _is_base(said, each))
+    ]
+    return Complaint(failed[0].reason or "LoadFailed", failed[0].message) if failed else None
+
+
+def _is_base(said: _Said, model: LoadedModel) -> bool:
+    """Whether all others are adapters of this one: the loader tells it first."""
+    return said.loaded.models[0] is model
+
+
+def _waits(
+    engine: Engine, name: str, heard: Mapping[str, _Said | None], ready: int, replicas: int, now: datetime
+) -> Complaint:
+    """Return what an engine waits for, the most telling first."""
+    if engine.found is None:
+        return Complaint("Starting", f"Deployment {engine.name} is being made.")
+    if complaint := _of_deployment(engine, now) or first_complaint(engine.pods):
+        return complaint
+    loading_ones = (said.of(name) for said in heard.values() if said)
+    slow = next((each for each in loading_ones if each and each.message and each.state is not State.ANSWERS), None)
+    if slow:
+        return Complaint(slow.reason or "Loading", slow.message)
+    if strange := _strange(engine):
+        return strange
+    return Complaint("Starting", f"{ready} of {max(1, replicas)} pods of engine {engine.name} are ready and asked.")
+
+
+def _of_deployment(engine: Engine, now: datetime) -> Complaint | None:
+    found = engine.found or {}
+    conditions = {each["type"]: each for each in found.get("status", {}).get("conditions", ())}
+    refused = conditions.get("ReplicaFailure", {})
+    if refused.get("status") == "True":
+        message = f"Deployment {engine.name} gets no pod: {refused.get('message', '')}".rstrip(". :")
+        return Complaint("PodRefused", f"{message}. {MEET_THE_RULE}")
+    created = found.get("metadata", {}).get("creationTimestamp")
+    if not engine.pods and created and now - datetime.fromisoformat(created) > PODS_PATIENCE:
+        return Complaint("PodMissing", f"Deployment {engine.name} has no pod. {SEE_TO_THE_CONTROLLER}")
+    return None
+
+
+def _strange(engine: Engine) -> Complaint | None:
+    """Return what a loader answers that is none of its answers."""
+    for pod in engine.pods:
+        answer = engine.heard.get(pod.uid)
+        if answer is not None and answer.status not in (0, 200, 503):
+            words = answer.body[:200].decode(errors="replace").rstrip(". ")
+            message = f"The loader of pod {pod.name} answers with status {answer.status}: {words}. {OTHER_VERSION}"
+            return Complaint("LoaderRefuses", message)
+    return None

@@ -1,0 +1,53 @@
+"""Whether what is served has passed the gates as they are now. It decides nothing: what is served goes on."""
+
+from stagecoach.api.deployment_status import Served
+from stagecoach.kinds.conditions import Fact
+from stagecoach.kinds.modeldeployment.scene import Scene
+from stagecoach.policies.admission import GateState, GateWord, NotAdmitted
+
+CHANGED = "GateChanged"
+# A verdict by the gates of now that is not Passed, or one that will not come.
+REASONS = {
+    GateState.FAILED: "GateFailed",
+    GateState.INCONCLUSIVE: "GateInconclusive",
+    GateState.ERROR: "GateError",
+    GateState.MISSING: "GateMissing",
+}
+
+
+def fact(scene: Scene, serving: Served) -> Fact:
+    """Return what is said of it."""
+    observed = scene.observed
+    goes_on = f"Run {serving.run} goes on serving."
+    if observed.blocked is not None:
+        return Fact("Gated", None, observed.blocked.reason, f"{observed.blocked.message} {goes_on}")
+    run = observed.candidates.serving
+    if run is None:
+        message = f"Run {serving.run} is gone, so that gates cannot say anything new of it. Nothing to do: it goes on."
+        return Fact("Gated", None, "RunMissing", message)
+    if isinstance(run.made, NotAdmitted):
+        return Fact("Gated", False, CHANGED, f"{run.made.message} {goes_on}")
+    if run.made != serving.release:
+        message = "By what the project says now, its run is another release than the one that is served."
+        return Fact("Gated", False, CHANGED, f"{message} {goes_on} Nothing to do: the gates judge that one.")
+    word = next((each for each in run.words if not each.passed(serving.release)), None)
+    if word is None:
+        names = ", ".join(f"{each.gate} ({each.evaluation})" for each in run.words)
+        return Fact("Gated", True, "Passed", f"It has passed {names}, by what these gates ask now.")
+    return Fact("Gated", False, REASONS.get(word.state, CHANGED), f"{_words(word)} {goes_on}")
+
+
+def needs_somebody(told: Fact) -> bool:
+    """Whether a person should look at it."""
+    return told.reason in (*REASONS.values(), "ProjectMissing")
+
+
+def _words(word: GateWord) -> str:
+    said = word.message.rstrip(". ")
+    if word.state in (GateState.JUDGING, GateState.WAITING, GateState.PASSED):
+        return (
+            f"What gate {word.gate} asks now is another verdict: {said}. Nothing to do: it is judged in the background."
+        )
+    if word.evaluation:
+        return f"Gate {word.gate} says {word.state}: {said}. See Evaluation {word.evaluation}, and create another run."
+    return f"Gate {word.gate} says {word.state}: {said}. See EvalGate {word.gate}."

@@ -1,0 +1,32 @@
+"""What a deployment has to do with other objects: which it names, and which it wakes."""
+
+from collections.abc import Iterable
+
+from stagecoach.kinds.evalgate import asked
+from stagecoach.kinds.plan import Key, Object, key_of
+from stagecoach.kinds.view import View
+
+
+def project_key(raw: Object) -> Key:
+    """Return the project that a deployment, or a run, names."""
+    return Key("TransformerProject", raw["metadata"]["namespace"], raw["spec"].get("project", ""))
+
+
+def deployments_of(raw: Object) -> Key:
+    """Return what the deployments of a project have in common: a run finds them by it, and not among all runs."""
+    return Key("DeploymentsOf", raw["metadata"]["namespace"], raw["spec"].get("project", ""))
+
+
+def deployments(view: View, run: Object) -> Iterable[Key]:
+    """Return the deployments that may serve what a run makes."""
+    return map(key_of, view.referrers(deployments_of(run)))
+
+
+def references(raw: Object) -> tuple[Key, ...]:
+    """Return the project, its deployments together, and the gates: what these say decides what may be served."""
+    return project_key(raw), deployments_of(raw), *asked.gates_of(raw)
+
+
+def wakes(_key: Key, _view: View, before: Object | None, after: Object | None) -> tuple[Key, ...]:
+    """Return the gates that are asked about something else now."""
+    return asked.to_wake(before, after)

@@ -1,0 +1,115 @@
+"""What a ModelDeployment's reconcile looks at."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from stagecoach.api.deployment_status import Served
+from stagecoach.api.modeldeployment import ModelDeployment
+from stagecoach.api.transformerproject import TransformerProject
+from stagecoach.build.gateway import gateway_name, read_admitted
+from stagecoach.build.labels import COMPONENT, ENGINE
+from stagecoach.contract import loading
+from stagecoach.contract.admitted import Admitted
+from stagecoach.kinds.blocked import Blocked, ready_project
+from stagecoach.kinds.controller import Settings
+from stagecoach.kinds.modeldeployment import engines, telling
+from stagecoach.kinds.modeldeployment.candidates import Candidates, candidates
+from stagecoach.kinds.modeldeployment.engines import Engine
+from stagecoach.kinds.modeldeployment.gateways import Gateways
+from stagecoach.kinds.modeldeployment.neighbours import project_key
+from stagecoach.kinds.modeldeployment.pods import Pod, pod_of
+from stagecoach.kinds.plan import Object
+from stagecoach.kinds.view import Answer, View
+
+LOADER = (("PUT", loading.PATH),)
+GATEWAY = (("PUT", telling.ROUTES), ("GET", telling.ROUTES), ("GET", telling.COUNTS))
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A deployment and all that its next step depends on."""
+
+    deployment: ModelDeployment
+    project: TransformerProject | None  # None: it is gone, or cannot be read
+    blocked: Blocked | None  # why nothing new can be admitted, whatever gates say
+    candidates: Candidates
+    admitted: Mapping[str, Admitted]  # by the name of the ConfigMap that says it
+    deployments: Mapping[str, Object]
+    services: Mapping[str, Object]
+    config_maps: Mapping[str, Object]
+    pods: tuple[Pod, ...]
+    heard: Mapping[tuple[str, str, str], Answer]  # by the pod's uid, method and path
+
+    def engine(self, name: str) -> Engine:
+        """Return an engine as it is seen."""
+        heard = {uid: answer for (uid, _, path), answer in self.heard.items() if path == loading.PATH}
+        return engines.of_name(name, self.deployments, self.pods, heard)
+
+    @property
+    def engines(self) -> dict[str, Object]:
+        """The Deployments of engines, by their names."""
+        labelled = self.deployments.items()
+        return {name: each for name, each in labelled if each["metadata"].get("labels", {}).get(COMPONENT) == ENGINE}
+
+    @property
+    def gateways(self) -> Gateways:
+        """The gateways as they are seen."""
+        own = tuple(pod for pod in self.pods if not pod.engine and not pod.leaving)
+        return Gateways(self.deployments.get(gateway_name(self.deployment)), own)
+
+    def document(self, served: Served | None) -> Admitted | None:
+        """Return what is known of a release that was admitted; None as long as its ConfigMap is not there."""
+        return self.admitted.get(served.admitted) if served else None
+
+
+def observe(view: View, raw: Object, settings: Settings) -> Observed:
+    """Collect what is in memory. Raises ValidationError for a deployment that its model refuses."""
+    deployment = ModelDeployment.model_validate(raw)
+    uid = deployment.metadata.uid
+    project, blocked = _project(view, raw, deployment)
+    config_maps = _by_name(view.config_maps(uid))
+    admitted = {name: found for name, each in config_maps.items() if (found := _admitted(each))}
+    serving = admitted.get(deployment.status.serving.admitted) if deployment.status.serving else None
+    pods = tuple(pod_of(pod, view.warning(pod["metadata"]["uid"])) for pod in view.pods(uid))
+    topics = [(pod.uid, *topic) for pod in pods for topic in (LOADER if pod.engine else GATEWAY)]
+    return Observed(
+        deployment=deployment,
+        project=project,
+        blocked=blocked,
+        candidates=Candidates()
+        if project is None or blocked
+        else candidates(view, raw, deployment, project, serving, settings),
+        admitted=admitted,
+        deployments=_by_name(view.deployments(uid)),
+        services=_by_name(view.services(uid)),
+        config_maps=config_maps,
+        pods=pods,
+        heard={topic: answer for topic in topics if (answer := view.answer(*topic))},
+    )
+
+
+def _project(view: View, raw: Object, deployment: ModelDeployment) -> tuple[TransformerProject | None, Blocked | None]:
+    try:
+        project = view.read(project_key(raw), TransformerProject.model_validate)
+    except ValidationError:
+        project = None  # its own status says what is wrong with it
+    try:
+        return ready_project(deployment, project, "its runs can be served then"), None
+    except Blocked as why:
+        return project, why
+
+
+def _admitted(config_map: Object) -> Admitted | None:
+    """Return what a ConfigMap says was admitted; of others, and of what a later version wrote, nothing."""
+    if not config_map.get("immutable"):
+        return None
+    try:
+        return read_admitted(config_map)
+    except ValueError:
+        return None
+
+
+def _by_name(objects: Sequence[Object]) -> dict[str, Object]:
+    return {each["metadata"]["name"]: each for each in objects}

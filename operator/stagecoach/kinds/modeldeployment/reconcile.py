@@ -1,0 +1,151 @@
+"""What a ModelDeployment needs next. Pure: what counts is in its status, its children, and what these have answered.
+
+NoUngatedTraffic: a release is admitted by its gates before anything is made for it. IncumbentStays: what is served goes
+on until a candidate is in, whatever becomes of gates, runs and the project.
+"""
+
+from datetime import datetime
+from functools import partial
+
+from pydantic import ValidationError
+
+from stagecoach.api.deployment_status import RoutesStatus
+from stagecoach.api.modeldeployment import ModelDeployment
+from stagecoach.build.labels import ENGINE, ENGINE_NAME
+from stagecoach.build.serving import selector
+from stagecoach.build.serving_engine import engine_url
+from stagecoach.contract.gateway_routes import Routes
+from stagecoach.contract.times import moment
+from stagecoach.kinds.controller import Controller, Settings
+from stagecoach.kinds.invalid import unreadable
+from stagecoach.kinds.modeldeployment import asking, parts, retiring, routes, status, switching, telling
+from stagecoach.kinds.modeldeployment.neighbours import references, wakes
+from stagecoach.kinds.modeldeployment.observe import Observed, observe
+from stagecoach.kinds.modeldeployment.rejections import in_force
+from stagecoach.kinds.modeldeployment.scene import Scene
+from stagecoach.kinds.modeldeployment.switching import Course
+from stagecoach.kinds.modeldeployment.telling import Heard, Told
+from stagecoach.kinds.modeldeployment.words import Words, words
+from stagecoach.kinds.plan import Object, Plan
+from stagecoach.kinds.view import View
+from stagecoach.policies import admission, keys
+from stagecoach.policies.admission import NotAdmitted, Wanted
+
+# While something is awaited, and while all is well: what loaders and gateways say has to be new.
+AWAITED, AT_REST = 2.0, 15.0
+
+
+def reconcile(view: View, raw: Object, now: datetime, settings: Settings) -> Plan:
+    """Observe and decide."""
+    try:
+        observed = observe(view, raw, settings)
+    except ValidationError as error:
+        return unreadable(raw, error, now)
+    return decide(observed, now, settings)
+
+
+def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
+    """Return what to do now."""
+    deployment = observed.deployment
+    if deployment.metadata.deletion_timestamp:
+        return Plan()  # all that was made for it is owned by it, and goes with it
+    if lacking := _lacking(settings):
+        return Plan(status=status.missing(deployment, *lacking, now))
+    scene = Scene(observed, _wish(observed), settings, now)
+    told = _announced(scene)
+    heard = telling.heard(observed.gateways.pods, told, observed.heard) if told else None
+    course = switching.go_on(scene)
+    said = words(scene, course, heard)
+    applied = parts.applied(scene, told)
+    return Plan(
+        status=_status(scene, course, said, heard),
+        events=course.events,
+        delete=retiring.deleted(scene, course),
+        create=parts.created(scene, applied),
+        apply=applied,
+        ask=asking.calls(scene, told),
+        requeue_after=_pause(scene, course, said),
+    )
+
+
+def _lacking(settings: Settings) -> tuple[str, str] | None:
+    """Return what the operator was installed without, if it cannot serve."""
+    given = {
+        "engine.image": settings.engine_image,
+        "gateway.image": settings.gateway_image,
+        "a key from which those of deployments are derived": settings.master_key,
+    }
+    if missing := [name for name, value in given.items() if not value]:
+        message = (
+            f"The operator was installed without {', '.join(missing)}: nothing new is served, and what runs is left"
+        )
+        return "ServingNotInstalled", f"{message} as it is. Whoever installed the operator sets it in the chart."
+    return None
+
+
+def _wish(observed: Observed) -> Wanted | NotAdmitted:
+    """Return what should be served, by what the spec says and gates have decided."""
+    deployment, blocked = observed.deployment, observed.blocked
+    serving = deployment.status.serving
+    if blocked is not None:
+        meanwhile = f"Run {serving.run} goes on serving." if serving else "Nothing is served until then."
+        return NotAdmitted(blocked.reason, f"{blocked.message} {meanwhile}")
+    return admission.decide(deployment.spec, serving, in_force(deployment), observed.candidates.runs)
+
+
+def _announced(scene: Scene) -> Told | None:
+    """Return the routes that the observed status has announced, as gateways are told them."""
+    deployment = scene.deployment
+    found = routes.announced(_routes(scene, deployment), deployment.status.routes)
+    if found is None:
+        return None
+    key = keys.derive(scene.settings.master_key, deployment.metadata.uid, keys.Purpose.ROUTES)
+    return Told.of(found, key.encode())
+
+
+def _routes(scene: Scene, deployment: ModelDeployment) -> Routes | None:
+    return routes.wanted(deployment, scene.observed.admitted, partial(engine_url, deployment))
+
+
+def _status(scene: Scene, course: Course, said: Words, heard: Heard | None) -> Object:
+    deployment, before = scene.deployment, scene.deployment.status.routes
+    settled = before is not None and heard is not None and heard.settled(moment(before.since), scene.now)
+    engine = scene.observed.engines.get(course.serving.engine) if course.serving else None
+    labels = selector(deployment, ENGINE) | {ENGINE_NAME: course.serving.engine} if course.serving else {}
+    return status.going_on(
+        deployment,
+        course,
+        said,
+        scene.now,
+        routes=_intended(scene, course, heard),
+        retiring=retiring.told(scene, course, settled=settled),
+        replicas=engine.get("status", {}).get("replicas", 0) if engine else None,
+        selector=",".join(f"{name}={value}" for name, value in sorted(labels.items())) or None,
+    )
+
+
+def _intended(scene: Scene, course: Course, heard: Heard | None) -> RoutesStatus | None:
+    """Return what gateways are told next: it is told when it stands in the status."""
+    deployment, before = scene.deployment, scene.deployment.status.routes
+    if before is None and course.candidate is None:
+        return None
+    update = {"serving": course.serving, "candidate": course.candidate}
+    following = deployment.model_copy(update={"status": deployment.status.model_copy(update=update)})
+    known = heard.known if heard else 0
+    intended = routes.intended(_routes(scene, following), before, scene.now, known)
+    if intended is None or heard is None or intended.revision != (before.revision if before else 0):
+        return intended
+    return intended.model_copy(update={"gateways": heard.ready, "acknowledged": heard.acknowledged})
+
+
+def _pause(scene: Scene, course: Course, said: Words) -> float | None:
+    """Return when to look again, if nothing happens."""
+    if not said.at_rest:
+        return AWAITED
+    goes_on = course.serving or scene.deployment.status.routes or scene.observed.engines
+    return AT_REST if goes_on else None
+
+
+CONTROLLER = Controller(
+    kind="ModelDeployment", plural="modeldeployments", references=references, wakes=wakes, reconcile=reconcile
+)

@@ -1,0 +1,68 @@
+"""How a candidate's steps stand in the status: what was counted of it, and until when it has its weight."""
+
+from datetime import datetime
+
+from stagecoach.api.deployment_status import Candidate
+from stagecoach.contract.times import moment, timestamp
+from stagecoach.kinds.modeldeployment import counts, telling
+from stagecoach.kinds.modeldeployment.scene import Scene
+from stagecoach.policies import rollout
+from stagecoach.policies.fitting import beside
+from stagecoach.policies.rollout import Decision, Progress
+
+
+def counted(scene: Scene, candidate: Candidate) -> Candidate:
+    """Return a candidate with what gateways have counted of it by now."""
+    observed, status = scene.observed, scene.deployment.status
+    pods = [pod.uid for pod in observed.gateways.pods]
+    uid, routes = scene.deployment.metadata.uid, status.routes
+    heard = {pod: observed.heard.get((pod, "GET", telling.COUNTS)) for pod in pods}
+    read = {pod: counts.read(answer, uid, scene.now) for pod, answer in heard.items()}
+    known = {pod: found for pod, found in read.items() if found is not None}
+    return counts.counted(candidate, known, pods, routes.revision if routes else 0)
+
+
+def decided(scene: Scene, candidate: Candidate) -> Decision:
+    """Return what comes next for a candidate that answers."""
+    steps = scene.deployment.spec.rollout if _by_steps(scene, candidate) else None
+    return rollout.decide(steps, _progress(candidate), scene.now)
+
+
+def stepped(candidate: Candidate, step: int, weight: int, now: datetime) -> Candidate:
+    """Return a candidate that begins a step."""
+    update = {
+        "step": step,
+        "weight": weight,
+        "step_since": timestamp(now),
+        "weight_until": timestamp(now + rollout.WEIGHT_HOLDS),
+        "requests": 0,
+        "errors": 0,
+    }
+    return candidate.model_copy(update=update)
+
+
+def renewed(candidate: Candidate, now: datetime) -> Candidate:
+    """Return a candidate that keeps its weight, if it has one."""
+    if candidate.weight_until is None:
+        return candidate
+    until = timestamp(rollout.renewed(moment(candidate.weight_until), now))
+    return candidate.model_copy(update={"weight_until": until})
+
+
+def _progress(candidate: Candidate) -> Progress | None:
+    if candidate.step is None or candidate.weight is None or not (candidate.step_since and candidate.weight_until):
+        return None
+    return Progress(
+        step=candidate.step,
+        weight=candidate.weight,
+        since=moment(candidate.step_since),
+        until=moment(candidate.weight_until),
+        requests=candidate.requests,
+        errors=candidate.errors,
+    )
+
+
+def _by_steps(scene: Scene, candidate: Candidate) -> bool:
+    """Whether requests can be parted between what is served and a candidate."""
+    serving, new = scene.document(scene.deployment.status.serving), scene.document(candidate)
+    return serving is not None and new is not None and beside(new, serving)

@@ -1,0 +1,232 @@
+"""How a release comes to be served: admitted, loaded, given requests by steps, and in; or dropped, or rejected.
+
+Until a candidate is in, what is served is what was served before. IncumbentStays: nothing here takes it away.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from stagecoach.api.common import duration
+from stagecoach.api.deployment_status import MAX_HISTORY, Candidate, HistoryEntry, Rejected, Served
+from stagecoach.build.gateway import admitted_config_map
+from stagecoach.build.serving_engine import engine_name
+from stagecoach.contract.admitted import Admitted
+from stagecoach.contract.digests import short
+from stagecoach.contract.times import moment, timestamp
+from stagecoach.kinds.modeldeployment import rejections, rolling
+from stagecoach.kinds.modeldeployment.pods import Complaint
+from stagecoach.kinds.modeldeployment.scene import Scene
+from stagecoach.kinds.plan import Event
+from stagecoach.policies.admission import Wanted
+from stagecoach.policies.rollout import Abort, Advance, Finish, Hold
+
+NOT_READY = "EngineNotReady"
+
+
+@dataclass(frozen=True)
+class Course:
+    """What the status says of releases, as it goes on."""
+
+    serving: Served | None
+    candidate: Candidate | None
+    rejected: Sequence[Rejected]
+    history: Sequence[HistoryEntry]
+    events: tuple[Event, ...] = ()
+    waits: Complaint | None = None  # what the candidate waits for
+
+    def told(self, reason: str, message: str, *, warning: bool = False) -> "Course":
+        """Return the same, with an event."""
+        return replace(self, events=(*self.events, Event(reason, message, warning)))
+
+
+def go_on(scene: Scene) -> Course:
+    """Return what comes next."""
+    status = scene.deployment.status
+    course = Course(status.serving, status.candidate, status.rejected, status.history)
+    candidate = status.candidate
+    if candidate is not None and (why := _drops(scene, candidate)):
+        course, candidate = _dropped(course, candidate, why), None
+    wanted = _wanted(scene, candidate)
+    if wanted is not None and wanted is candidate:
+        return _advanced(scene, course, candidate)
+    if candidate is not None:
+        course = _dropped(course, candidate, _instead(candidate, wanted))
+    return _begun(course, wanted) if wanted else course
+
+
+def _drops(scene: Scene, candidate: Candidate) -> str:
+    """Return why a candidate is not tried any more, although nobody says that it is not good."""
+    spec, serving = scene.deployment.spec, scene.deployment.status.serving
+    if scene.document(candidate) is None and remade(scene, candidate) is None:
+        return "what was admitted is not known any more, and its run or its project is not what it was"
+    if missing := {gate.name for gate in spec.gates} - {gate.gate for gate in candidate.gates}:
+        return f"spec.gates names {min(missing)}, which has not passed it"
+    if spec.replicas == 0:
+        return "spec.replicas is 0"
+    named = spec.model.run in (None, candidate.run) and spec.model.release in (None, candidate.release)
+    moves = serving is not None and serving.release == candidate.release
+    return "" if named or moves else "spec.model names another"
+
+
+def _wanted(scene: Scene, candidate: Candidate | None) -> Candidate | None:
+    """Return what should take over: the candidate itself while it is that, another one, or none."""
+    serving, wish = scene.deployment.status.serving, scene.wish
+    if scene.deployment.spec.replicas == 0:
+        return None
+    if isinstance(wish, Wanted) and (serving is None or wish.release != serving.release):
+        if candidate is not None and candidate.release == wish.release:
+            return _fitting(scene, candidate)
+        return _admitted(scene, wish)
+    moves = candidate is not None and serving is not None and candidate.release == serving.release
+    if candidate is not None and not moves and not isinstance(wish, Wanted):
+        return _fitting(scene, candidate)
+    return _moving(scene, serving, candidate if moves else None) if serving is not None else None
+
+
+def _fitting(scene: Scene, candidate: Candidate) -> Candidate:
+    """Return a candidate on an engine as the spec wants it now."""
+    admitted = scene.document(candidate)
+    if admitted is None or scene.fits(candidate, admitted):
+        return candidate
+    return _on_another_engine(scene, candidate, admitted)
+
+
+def _moving(scene: Scene, serving: Served, candidate: Candidate | None) -> Candidate | None:
+    """Return what is served on another engine, if the spec wants another by now."""
+    admitted = scene.document(serving)
+    if admitted is None or scene.fits(serving, admitted) or scene.observed.project is None:
+        return None
+    if candidate is not None:
+        return _fitting(scene, candidate)
+    tried = {each.release for each in rejections.in_force(scene.deployment)}
+    return None if serving.release in tried else _on_another_engine(scene, serving, admitted)
+
+
+def _on_another_engine(scene: Scene, served: Served, admitted: Admitted) -> Candidate:
+    given = {name: getattr(served, name) for name in Served.model_fields}
+    return Candidate(**given | _engine(scene, admitted))
+
+
+def _admitted(scene: Scene, wish: Wanted) -> Candidate:
+    """Return a release that every gate has passed."""
+    made = scene.observed.candidates.made[wish.run]
+    return Candidate(
+        release=wish.release,
+        short=short(wish.release),
+        artifact=made.described.release.artifact,
+        run=wish.run,
+        run_created=wish.run_created,
+        admitted=admitted_config_map(scene.deployment, made)["metadata"]["name"],
+        gates=list(wish.gates),
+        **_engine(scene, made),
+    )
+
+
+def _engine(scene: Scene, admitted: Admitted) -> dict[str, str]:
+    images = scene.images
+    return {
+        "engine": engine_name(scene.deployment, admitted, images),
+        "engine_image": images.engine,
+        "loader_image": images.loader,
+        "since": timestamp(scene.now),
+    }
+
+
+def remade(scene: Scene, served: Served) -> Admitted | None:
+    """Return what was admitted, from its run and its project, if they still say the same."""
+    made = scene.observed.candidates.made.get(served.run)
+    if made is None or admitted_config_map(scene.deployment, made)["metadata"]["name"] != served.admitted:
+        return None
+    return made
+
+
+def _instead(candidate: Candidate, wanted: Candidate | None) -> str:
+    if wanted is None:
+        return "what is to be served is served already"
+    if wanted.release == candidate.release:
+        return f"engine {wanted.engine} is started for it instead, as the spec wants it now"
+    return f"run {wanted.run} is admitted, and takes its place"
+
+
+def _dropped(course: Course, candidate: Candidate, why: str) -> Course:
+    message = f"Run {candidate.run} (release {candidate.short}) does not take over: {why}."
+    return replace(course, candidate=None).told("Dropped", message)
+
+
+def _begun(course: Course, candidate: Candidate) -> Course:
+    message = f"Run {candidate.run} (release {candidate.short}) has passed {_gates(candidate)}"
+    message += f": engine {candidate.engine} loads it."
+    rest = [each for each in course.rejected if each.release != candidate.release]
+    return replace(course, candidate=candidate, rejected=rest).told("Admitted", message)
+
+
+def _gates(candidate: Candidate) -> str:
+    return ", ".join(f"{each.gate} ({each.evaluation})" for each in candidate.gates)
+
+
+def _advanced(scene: Scene, course: Course, candidate: Candidate) -> Course:
+    """Look how far the candidate is."""
+    answering = scene.answering(candidate)
+    if answering.failed is not None:
+        return _rejected(scene, course, candidate, answering.failed)
+    waits = None if answering.everywhere else answering.waits
+    if candidate.step is None:
+        waits = waits or _gateways(scene, candidate)
+        if waits is not None and _overdue(scene, candidate):
+            return _rejected(scene, course, candidate, _late(scene, waits))
+    counted = rolling.counted(scene, candidate)
+    course = replace(course, candidate=counted)
+    match rolling.decided(scene, counted):
+        case Abort(reason, message):
+            return _rejected(scene, course, counted, Complaint(reason, message))
+        case _ if waits is not None:
+            return replace(course, candidate=rolling.renewed(counted, scene.now), waits=waits)
+        case Hold(reason, message):
+            return replace(course, candidate=rolling.renewed(counted, scene.now), waits=Complaint(reason, message))
+        case Advance(step, weight):
+            words = f"Of 100 requests {weight} go to run {counted.run} (release {counted.short}) from now on."
+            return replace(course, candidate=rolling.stepped(counted, step, weight, scene.now)).told("StepTaken", words)
+        case Finish():
+            return _in(scene, course, counted)
+
+
+def _gateways(scene: Scene, candidate: Candidate) -> Complaint | None:
+    """Return what gateways lack before requests can go from what is served to a candidate."""
+    serving, gateways = scene.document(scene.deployment.status.serving), scene.observed.gateways
+    new = scene.document(candidate)
+    if serving is None or new is None or serving.base.tokenizer == new.base.tokenizer or gateways.rolled():
+        return None
+    waits = Complaint("GatewaysStarting", "Gateways are started with the tokenizer of another base. Nothing to do.")
+    return gateways.complaint() or waits
+
+
+def _overdue(scene: Scene, candidate: Candidate) -> bool:
+    return scene.now - moment(candidate.since) >= duration(scene.deployment.spec.engine.start_deadline)
+
+
+def _late(scene: Scene, waits: Complaint) -> Complaint:
+    deadline = scene.deployment.spec.engine.start_deadline
+    message = (
+        f"It did not answer in {deadline}: {waits.message} Raise spec.engine.startDeadline, if that was too short."
+    )
+    return Complaint(NOT_READY, message)
+
+
+def _rejected(scene: Scene, course: Course, candidate: Candidate, why: Complaint) -> Course:
+    rejected = rejections.rejected(scene.deployment, candidate, why.reason, why.message, scene.now)
+    course = replace(course, candidate=None, rejected=rejected)
+    words = f"Run {candidate.run} (release {candidate.short}) is rejected ({why.reason}): {why.message}"
+    return course.told("Rejected", words, warning=True)
+
+
+def _in(scene: Scene, course: Course, candidate: Candidate) -> Course:
+    """Let the candidate have all requests."""
+    before = course.serving
+    moved = before is not None and before.release == candidate.release
+    since = before.since if before is not None and moved else timestamp(scene.now)
+    given = {name: getattr(candidate, name) for name in Served.model_fields}
+    serving = Served(**given | {"since": since})
+    entry = HistoryEntry(release=serving.release, artifact=serving.artifact, run=serving.run, since=since)
+    history = course.history if moved else [entry, *course.history][:MAX_HISTORY]
+    words = f"Run {serving.run} (release {serving.short}) has all requests, on engine {serving.engine}."
+    return replace(course, serving=serving, candidate=None, history=history).told("Serving", words)

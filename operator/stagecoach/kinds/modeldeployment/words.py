@@ -1,0 +1,169 @@
+"""What is said of a deployment: by conditions and one word, from what is served and what is about to be."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from stagecoach.api.deployment_status import DeploymentPhase, Served
+from stagecoach.build.gateway import endpoint
+from stagecoach.contract.times import moment
+from stagecoach.kinds.conditions import Fact
+from stagecoach.kinds.modeldeployment import gated, rejections
+from stagecoach.kinds.modeldeployment.engines import Answering
+from stagecoach.kinds.modeldeployment.pods import Complaint
+from stagecoach.kinds.modeldeployment.scene import Scene
+from stagecoach.kinds.modeldeployment.switching import Course
+from stagecoach.kinds.modeldeployment.telling import PATIENCE, Heard
+from stagecoach.policies.admission import NotAdmitted, Wanted
+
+# What comes by itself, or with an object that somebody may be about to create. All else needs a person.
+GOES_ON = {
+    *("Judging", "AwaitingReview", "RunNotFinished", "NoCandidates", "NothingNewer", "ProjectMissing"),
+    *("ProjectNotReady", "GateMissing", "GateBlocked", "RunUnknown", "ReleaseUnknown"),
+}
+OPEN = " Whoever reaches it may ask: spec.access names no keys."
+SCALED = Complaint(
+    "ScaledToZero", "spec.replicas is 0, so that no engine answers. Set it to 1 or more to have it served again."
+)
+
+
+@dataclass(frozen=True)
+class Words:
+    """What is told: a word for people, and conditions."""
+
+    phase: DeploymentPhase
+    facts: tuple[Fact, ...]
+    at_rest: bool  # nothing is waited for that comes within seconds
+
+
+def words(scene: Scene, course: Course, heard: Heard | None) -> Words:
+    """Return all of it."""
+    return _Telling(scene, course, heard).all()
+
+
+@dataclass(frozen=True)
+class _Telling:
+    scene: Scene
+    course: Course
+    heard: Heard | None  # None: gateways were told nothing yet, or nothing that is known
+
+    def all(self) -> Words:
+        serving = self.course.serving
+        if serving is None:
+            return self._pending()
+        gate = gated.fact(self.scene, serving)
+        missing = self._missing(serving)
+        trouble = self._trouble(serving)
+        ready = (
+            Fact("Ready", True, "Serving", self._serves(serving)) if missing is None else self._said("Ready", missing)
+        )
+        facts = (ready, gate, self._loaded(serving), self._admitted(), *self._kstatus(missing, trouble))
+        return Words(
+            self._phase(missing, degraded=bool(trouble) or gated.needs_somebody(gate)), facts, self._rests(missing)
+        )
+
+    def _pending(self) -> Words:
+        candidate, waits = self.course.candidate, self.course.waits
+        if candidate is not None:
+            told = waits or Complaint("Starting", f"Engine {candidate.engine} is being made for run {candidate.run}.")
+            facts = [self._said("Ready", told), self._said("Loaded", told), self._admitted()]
+            facts.append(Fact("Reconciling", True, told.reason, told.message))
+            return Words(DeploymentPhase.PENDING, tuple(facts), at_rest=False)
+        wish = self.scene.wish
+        told = Complaint(wish.reason, wish.message) if isinstance(wish, NotAdmitted) else SCALED
+        kind = "Reconciling" if told.reason in GOES_ON else "Stalled"
+        facts = [self._said("Ready", told), self._admitted(), Fact(kind, True, told.reason, told.message)]
+        return Words(DeploymentPhase.PENDING, tuple(facts), at_rest=True)
+
+    @cached_property
+    def _answering(self) -> Answering:
+        return self.scene.answering(self.course.serving)
+
+    def _missing(self, serving: Served) -> Complaint | None:
+        """Return why what is served does not answer, or None."""
+        if self.scene.document(serving) is None:
+            return self._unknown(serving)
+        if self.scene.deployment.spec.replicas == 0:
+            return SCALED
+        if self._answering.pods == 0:
+            return self._answering.waits
+        return self._without_gateways()
+
+    def _unknown(self, serving: Served) -> Complaint:
+        message = f"ConfigMap {serving.admitted} is gone, which says what is served. What runs goes on as it was told."
+        return Complaint("AdmittedMissing", f"{message} Bring it back from a backup, or create another run.")
+
+    def _without_gateways(self) -> Complaint | None:
+        gateways, routes = self.scene.observed.gateways, self.scene.deployment.status.routes
+        changes = routes is None or self.scene.now - moment(routes.since) < PATIENCE
+        if gateways.ready and (changes or (self.heard is not None and self.heard.acknowledged)):
+            return None
+        if self.heard is not None and self.heard.refusals:
+            return Complaint("RoutesRefused", " ".join(self.heard.refusals))
+        starting = Complaint("Starting", "No gateway is ready yet.")
+        return gateways.complaint() or starting
+
+    def _serves(self, serving: Served) -> str:
+        spec = self.scene.deployment.spec
+        where = f"Run {serving.run} (release {serving.short}) answers at {endpoint(self.scene.deployment)}."
+        return where + ("" if spec.access else OPEN)
+
+    def _loaded(self, serving: Served) -> Fact:
+        answering = self._answering
+        if answering.everywhere:
+            return Fact(
+                "Loaded", True, "Answers", f"All {answering.pods} ready pods of engine {serving.engine} answer."
+            )
+        waits = self._unknown(serving) if self.scene.document(serving) is None else answering.waits
+        if self.scene.deployment.spec.replicas == 0:
+            waits = SCALED
+        if answering.pods == 0:
+            return self._said("Loaded", waits)
+        return Fact(
+            "Loaded", True, "SomeAnswer", f"{answering.pods} pods of engine {serving.engine} answer. {waits.message}"
+        )
+
+    def _admitted(self) -> Fact:
+        wish = self.scene.wish
+        if isinstance(wish, NotAdmitted):
+            return Fact("CandidateAdmitted", False, wish.reason, wish.message)
+        instead = f" {wish.instead_of.message}" if wish.instead_of else ""
+        passed = ", ".join(f"{each.gate} ({each.evaluation})" for each in wish.gates)
+        return Fact("CandidateAdmitted", True, "Admitted", f"Run {wish.run} has passed {passed}.{instead}")
+
+    def _trouble(self, serving: Served) -> Complaint | None:
+        """Return what is asked for and will not come without a person, while something else is served."""
+        scene, model = self.scene, self.scene.deployment.spec.model
+        for each in rejections.in_force(scene.deployment) if self.course.candidate is None else ():
+            if each.release == serving.release:  # on another engine
+                return Complaint("Rejected", f"Run {each.run} stays on its engine: {each.message}")
+        not_admitted = scene.wish.instead_of if isinstance(scene.wish, Wanted) else scene.wish
+        if not_admitted is None or (serving.run == model.run or serving.release == model.release):
+            return None
+        if not_admitted.reason != "Rejected" and (model.latest is not None or not_admitted.reason in GOES_ON):
+            return None
+        return Complaint(not_admitted.reason, not_admitted.message)
+
+    def _kstatus(self, missing: Complaint | None, trouble: Complaint | None) -> tuple[Fact, ...]:
+        """Return whether it is being worked on, or needs somebody."""
+        candidate, waits = self.course.candidate, self.course.waits
+        if candidate is not None:
+            words = waits.message if waits else "Nothing to do."
+            return (Fact("Reconciling", True, "TakingOver", f"Run {candidate.run} is about to take over. {words}"),)
+        if missing is not None:
+            return (Fact("Reconciling", True, missing.reason, missing.message),)
+        return (Fact("Stalled", True, trouble.reason, trouble.message),) if trouble else ()
+
+    def _phase(self, missing: Complaint | None, *, degraded: bool) -> DeploymentPhase:
+        if missing is not None:
+            gone = missing.reason == "AdmittedMissing"
+            return DeploymentPhase.DEGRADED if gone else DeploymentPhase.UNAVAILABLE
+        if self.course.candidate is not None:
+            return DeploymentPhase.PROGRESSING
+        return DeploymentPhase.DEGRADED if degraded else DeploymentPhase.AVAILABLE
+
+    def _rests(self, missing: Complaint | None) -> bool:
+        settled = self.heard is not None and self.heard.everywhere
+        return missing is None and self.course.candidate is None and settled and self._answering.everywhere
+
+    def _said(self, kind: str, why: Complaint) -> Fact:
+        return Fact(kind, False, why.reason, why.message)

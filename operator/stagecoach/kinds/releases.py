@@ -1,0 +1,113 @@
+"""What is served of what a run has made, in full: from its status, and what the project still tells of it."""
+
+from typing import Literal, cast
+
+from pydantic import ValidationError
+
+from stagecoach.api.candidates import InferenceEngine
+from stagecoach.api.finetunerun import FineTuneRun
+from stagecoach.api.run_status import Artifact, Inputs
+from stagecoach.api.transformerproject import TransformerProject
+from stagecoach.contract.admitted import Admitted
+from stagecoach.contract.digests import digest_of_document
+from stagecoach.contract.inputs import BaseInput
+from stagecoach.contract.jobs import ModelSource
+from stagecoach.contract.releases import Asked, DescribedRelease
+from stagecoach.kinds.blocked import Blocked, ready_project
+from stagecoach.kinds.evalgate.released import ANOTHER, asked, check_servable, made, release
+from stagecoach.kinds.evalgate.released import Unjudged as Unjudged
+from stagecoach.kinds.evaluation import document
+from stagecoach.kinds.finetunerun.inputs import decided
+from stagecoach.kinds.plan import Key
+from stagecoach.kinds.view import View
+
+
+def release_of(view: View, run: FineTuneRun) -> Admitted:
+    """Return all that gateway and engine have to know of what a run has made.
+
+    Raises Blocked while its project is not Ready, whose status may be of another spec, and Unjudged when what the
+    project says is not that of then.
+    """
+    key = Key("TransformerProject", run.metadata.namespace, run.spec.project)
+    try:
+        project = view.read(key, TransformerProject.model_validate)
+    except ValidationError:
+        project = None  # its own status says what is wrong with it
+    return admitted(run, ready_project(run, project, "what the run has made can be served then"))
+
+
+def admitted(run: FineTuneRun, project: TransformerProject) -> Admitted:
+    """Return the same by a project that is Ready. Raises Unjudged."""
+    if project.spec.inference.engine is not InferenceEngine.VLLM:
+        message = (
+            f"spec.inference.engine of TransformerProject {project.metadata.name!r} is Transformers, and deployments"
+            " serve with vLLM alone, so that what was judged is what answers. Set the engine to vLLM: the gates judge"
+            " the runs anew then."
+        )
+        raise Unjudged("EngineNotServed", message)
+    check_servable(run, project, "Create another run, of what vLLM serves.")
+    inputs, artifact = made(run)
+    how = _how_asked(run, project, inputs)
+    return Admitted(
+        described=DescribedRelease(release=release(run, project, how.digest), asked=how),
+        labels=_labels(run, project, inputs, how),
+        base=_base(project, inputs),
+        artifact=_type(artifact),
+        storage=inputs.storage,
+        run=run.metadata.name,
+    )
+
+
+def _how_asked(run: FineTuneRun, project: TransformerProject, inputs: Inputs) -> Asked:
+    """Return in full how the model is asked: of the run's digest, or the project says something else by now."""
+    base = BaseInput(model=inputs.base, tokenizer=inputs.tokenizer)
+    try:
+        found = document.how_asked(project, base, inputs.labels, inputs.prompt)
+    except document.Changed as changed:
+        raise _changed(str(changed)) from changed
+    if found.digest != asked(run, project):
+        raise _changed("its task, architecture, labels or tokenization are not what they were")
+    return found
+
+
+def _labels(run: FineTuneRun, project: TransformerProject, inputs: Inputs, how: Asked) -> tuple[str, ...] | None:
+    """Return the labels that a classification chooses among, in the order in which its model was trained."""
+    if how.task != "Classification" or how.labels is None:
+        return None
+    if how.labels.values is not None:
+        return how.labels.values
+    # Which labels a data set has is said of the column that the project names now, and has to be that of then.
+    try:
+        known = decided(run, project, inputs)
+    except Blocked as blocked:
+        raise Unjudged(blocked.reason, blocked.message) from blocked
+    given, told = project.spec.problem.labels, project.status.labels
+    source = next((item for item in project.status.datasets if given and item.name == given.from_dataset), None)
+    if known.digest != inputs.digest or source is None or source.digest != inputs.labels or told is None:
+        raise _changed("the data set that its labels are taken from, or its columns, are not what they were")
+    if digest_of_document(told.first) != told.digest:
+        message = (
+            f"The labels are taken from data set {source.name!r}, and status.labels of TransformerProject"
+            f" {project.metadata.name!r} has room for {len(told.first)} of its {told.count}: a gateway cannot choose"
+            " among all of them. Write all into spec.problem.labels.values, and create another run."
+        )
+        raise Unjudged("TooManyLabels", message)
+    return tuple(told.first)
+
+
+def _base(project: TransformerProject, inputs: Inputs) -> ModelSource:
+    try:
+        return document.model_source(project, inputs.candidate, inputs.base, inputs.tokenizer, inputs.base_revision)
+    except document.Changed as changed:
+        raise _changed(str(changed)) from changed
+
+
+def _type(artifact: Artifact) -> Literal["Adapter", "Model"]:
+    if artifact.type not in ("Adapter", "Model"):
+        message = f"status.artifact.type of the run is {artifact.type!r}, which this version of the operator does not"
+        raise Unjudged("ArtifactUnknown", f"{message} know: upgrade the operator.")
+    return cast(Literal["Adapter", "Model"], artifact.type)
+
+
+def _changed(what: str) -> Unjudged:
+    return Unjudged("ProjectChanged", f"The project changed since this run: {what}. {ANOTHER}")

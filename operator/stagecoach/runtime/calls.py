@@ -1,0 +1,165 @@
+"""Questions to pods of ours, over HTTP: asked beside the work, so that a pod that hangs holds up no object."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+import aiohttp
+
+from stagecoach.kinds.plan import Call, Key
+from stagecoach.kinds.view import Answer
+from stagecoach.runtime import metrics
+from stagecoach.runtime.cache import Cache
+from stagecoach.runtime.errors import Fenced
+from stagecoach.runtime.intake import Intake
+from stagecoach.runtime.lease import Leadership
+
+logger = logging.getLogger(__name__)
+
+CONCURRENCY = 64
+TIMEOUT = 5.0
+CONNECT_TIMEOUT = 2.0
+LONGEST_ANSWER = 1024 * 1024
+# The same is asked again no sooner. What is counted changes all the time, and every change is looked at: without a rest
+# each answer would bring the next question.
+REST = 1.0
+
+Topic = tuple[str, str, str]  # a pod's uid, method and path: of several questions the last one counts
+
+
+class NoAnswer(Exception):
+    """A pod could not be asked, or what it said is none."""
+
+
+class Calls:
+    """Asks what plans ask for, the newest of each topic, and one at a time of it, while this process leads."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        intake: Intake,
+        leadership: Leadership,
+        now: Callable[[], datetime],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._cache = cache
+        self._intake = intake
+        self._leadership = leadership
+        self._now = now
+        self._clock = clock
+        self._session = aiohttp.ClientSession(
+            # A connection that is kept may be closed by the pod at the moment it is used: that would look like an end.
+            connector=aiohttp.TCPConnector(limit=0, force_close=True),
+            timeout=aiohttp.ClientTimeout(total=TIMEOUT, connect=CONNECT_TIMEOUT),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"Accept-Encoding": "identity"},
+            auto_decompress=False,
+            trust_env=False,
+        )
+        self._waiting: dict[Topic, tuple[Key, Call]] = {}  # with the object that asks
+        self._asking: dict[Topic, Call] = {}
+        self._begun: dict[Topic, tuple[float, Call]] = {}  # when each was last asked, for as long as that counts
+        self._changed = asyncio.Event()
+
+    def ask(self, key: Key, call: Call) -> None:
+        """Ask soon, for the object of this key; nobody waits for it."""
+        topic = call.pod_uid, call.method, call.path
+        if self._asking.get(topic) == call:
+            self._waiting.pop(topic, None)  # what is being asked is what is wanted again
+            return
+        self._waiting[topic] = key, call
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Ask what waits, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                pause = self._begin(tasks)
+                try:
+                    async with asyncio.timeout(pause):
+                        await self._changed.wait()
+                except TimeoutError:
+                    pass
+                self._changed.clear()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._session.close()
+
+    def _begin(self, tasks: asyncio.TaskGroup) -> float | None:
+        """Begin with what is due, the longest waiting first; return in how many seconds more will be."""
+        now = self._clock()
+        self._begun = {topic: each for topic, each in self._begun.items() if now - each[0] < REST}
+        pauses: list[float] = []
+        for topic, (key, call) in list(self._waiting.items()):
+            if len(self._asking) >= CONCURRENCY:
+                return None  # the end of one of them is heard of
+            since, last = self._begun.get(topic, (0.0, None))
+            if topic in self._asking:
+                continue
+            if last == call:
+                pauses.append(since + REST - now)
+                continue
+            del self._waiting[topic]
+            self._asking[topic] = call
+            self._begun[topic] = now, call
+            tasks.create_task(self._one(topic, key, call))
+        return min(pauses, default=None)
+
+    async def _one(self, topic: Topic, key: Key, call: Call) -> None:
+        try:
+            answer = await self._answer(call)
+            if answer is not None:
+                self._intake.answer(key, call, answer)
+        except Exception:  # a bug; it must not take the other objects down
+            logger.exception("a question failed; this is a bug", extra={"key": str(key), "path": call.path})
+        finally:
+            del self._asking[topic]
+            self._changed.set()
+
+    async def _answer(self, call: Call) -> Answer | None:
+        """Return what the pod says, or that it says nothing; None when it is not to be asked."""
+        if not self._is_there(call):
+            return None
+        try:
+            status, body = await self._send(call)
+        except Fenced:
+            return None
+        except NoAnswer as error:
+            status, body = 0, str(error).encode()
+        metrics.CALLS.labels(call.method, call.path, status or "none").inc()
+        return Answer(status, body, self._now(), call.body)
+
+    def _is_there(self, call: Call) -> bool:
+        """Whether the pod still has this address: once it has ended another may have it, who must not see the token."""
+        pod = self._cache.pod(call.pod_uid)
+        status = pod["status"] if pod else {}
+        return status.get("podIP") == call.address and status.get("phase") not in ("Succeeded", "Failed")
+
+    async def _send(self, call: Call) -> tuple[int, bytes]:
+        host = f"[{call.address}]" if ":" in call.address else call.address
+        url = f"http://{host}:{call.port}{call.path}"
+        headers = {"Authorization": f"Bearer {call.token}"}
+        if call.body:
+            headers["Content-Type"] = "application/json"
+        self._leadership.check()
+        try:
+            async with self._session.request(
+                call.method, url, data=call.body or None, headers=headers, allow_redirects=False
+            ) as response:
+                return response.status, await _read(response.content)
+        except TimeoutError as error:
+            raise NoAnswer(f"{url} did not answer in {TIMEOUT:g} seconds") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise NoAnswer(f"{url} did not answer: {error or type(error).__name__}") from error
+
+
+async def _read(content: aiohttp.StreamReader) -> bytes:
+    body = bytearray()
+    async for chunk in content.iter_any():
+        body += chunk
+        if len(body) > LONGEST_ANSWER:
+            raise NoAnswer(f"the answer is longer than {LONGEST_ANSWER} bytes")
+    return bytes(body)

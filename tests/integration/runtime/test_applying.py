@@ -1,0 +1,163 @@
+"""Server-side apply on a real API server: of every kind that is applied, by whoever is late, on what is whose."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stagecoach.build.labels import APPLIED, MANAGED_BY, OWNER_UID
+from stagecoach.kinds.plan import Object
+from stagecoach.runtime.applying import Applier
+from stagecoach.runtime.cache import Cache
+from stagecoach.runtime.client import Client
+from stagecoach.runtime.connection import Connection
+from stagecoach.runtime.errors import Conflict, NameTaken
+from stagecoach.runtime.intake import Intake
+from stagecoach.runtime.resources import SECRETS, Resources
+from tests.integration.runtime.test_faults import account, right, with_token
+from tests.integration.runtime.toy import CONTROLLER
+from tests.kube import Kube
+
+SELECTOR: Object = {"matchLabels": {"a": "b"}}
+POD: Object = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "x", "env": []}]}}
+SPECS: dict[str, tuple[str, Object, Object]] = {
+    "ConfigMap": ("v1", {"data": {"x": "1", "y": "1"}}, {"data": {"x": "2"}}),
+    "Service": (
+        "v1",
+        {"spec": {"selector": {"a": "b", "c": "d"}, "ports": [{"port": 80, "targetPort": 8080}]}},
+        {"spec": {"selector": {"a": "b"}, "ports": [{"port": 80, "targetPort": 8081}]}},
+    ),
+    "Deployment": (
+        "apps/v1",
+        {"spec": {"replicas": 0, "selector": SELECTOR, "template": POD, "minReadySeconds": 5}},
+        {"spec": {"replicas": 0, "selector": SELECTOR, "template": POD}},
+    ),
+    "NetworkPolicy": (
+        "networking.k8s.io/v1",
+        {"spec": {"podSelector": SELECTOR, "policyTypes": ["Ingress"], "ingress": [{"ports": [{"port": 1}]}]}},
+        {"spec": {"podSelector": SELECTOR, "policyTypes": ["Ingress"]}},
+    ),
+    "PodDisruptionBudget": (
+        "policy/v1",
+        {"spec": {"selector": SELECTOR, "maxUnavailable": 1, "unhealthyPodEvictionPolicy": "AlwaysAllow"}},
+        {"spec": {"selector": SELECTOR, "maxUnavailable": 2}},
+    ),
+}
+KINDS = sorted(SPECS)
+
+
+class Writer:
+    """An applier as an operator has one, for one owner."""
+
+    def __init__(self, client: Client, namespace: str) -> None:
+        self.resources = Resources((CONTROLLER,))
+        self.namespace = namespace
+        self.client = client
+        self.applier = Applier(client, Intake(Cache((CONTROLLER,)), (CONTROLLER,), lambda *_, **__: None))
+        self.owner: Object = {"kind": "Toy", "metadata": {"name": "a", "uid": "uid-a", "namespace": namespace}}
+
+    async def apply(self, obj: Object) -> None:
+        await self.applier.apply(self.owner, self.resources.of(obj), obj)
+
+    def wanted(self, kind: str, number: int = 0, **metadata: Any) -> Object:
+        """Return the first or the second state of an object, which lacks something that the first one has."""
+        version, *states = SPECS[kind]
+        labels = MANAGED_BY | {OWNER_UID: "uid-a"}
+        known = {"name": "x", "namespace": self.namespace, "labels": labels, "annotations": {APPLIED: str(number)}}
+        return {"apiVersion": version, "kind": kind, "metadata": known | metadata, **states[number]}
+
+
+@pytest.fixture
+async def writer(kube: Kube, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Writer]:
+    monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig))
+    connection = await Connection.load()
+    client = Client(connection)
+    yield Writer(client, kube.namespace)
+    await client.close()
+    await connection.close()
+
+
+def version(obj: Object) -> Object:
+    return {field: obj["metadata"][field] for field in ("uid", "resourceVersion")}
+
+
+def managers(obj: Object) -> set[tuple[str, str]]:
+    return {(each["manager"], each["operation"]) for each in obj["metadata"]["managedFields"]}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_apply_makes_and_changes_and_takes_away_and_is_nothing_the_second_time(
+    writer: Writer, kube: Kube, kind: str
+) -> None:
+    await writer.apply(writer.wanted(kind))
+    made = kube.get(kind, "x")
+    assert managers(made) == {("stagecoach", "Apply")}
+    writer.applier = Writer(writer.client, kube.namespace).applier  # another process
+    await writer.apply(writer.wanted(kind))
+    assert version(kube.get(kind, "x")) == version(made)
+    await writer.apply(writer.wanted(kind, 1))
+    changed = kube.get(kind, "x")
+    assert changed["metadata"]["uid"] == made["metadata"]["uid"]
+    assert changed["metadata"]["annotations"][APPLIED] == "1"
+    for gone in ("y", "minReadySeconds", "ingress", "unhealthyPodEvictionPolicy", "c"):
+        assert gone not in changed.get("data", {}) | changed.get("spec", {}) | changed.get("spec", {}).get(
+            "selector", {}
+        )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_strangers_object_is_left_as_it_is(writer: Writer, kube: Kube, kind: str) -> None:
+    kube.create(writer.wanted(kind, labels={"whose": "theirs"}))
+    before = kube.get(kind, "x")
+    with pytest.raises(NameTaken, match=f"{kind} {kube.namespace}/x exists and was not made for this Toy: it has no"):
+        await writer.apply(writer.wanted(kind, 1))
+    assert kube.get(kind, "x") == before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_stale_writer_is_refused(writer: Writer, kube: Kube, kind: str) -> None:
+    """StaleWriterHarmless: by the version that it saw, or by seeing none."""
+    await writer.apply(writer.wanted(kind, 1))
+    seen = kube.get(kind, "x")
+    kube.patch(kind, "x", {"metadata": {"annotations": {"changed": "since"}}})
+    before = kube.get(kind, "x")
+    resource = writer.resources.of(seen)
+    for stale in (version(seen), {"uid": "00000000-0000-0000-0000-000000000000"}, {"resourceVersion": "1"}):
+        with pytest.raises(Conflict):
+            await writer.client.apply(resource, writer.wanted(kind, **{"resourceVersion": "1"} | stale))
+    assert kube.get(kind, "x") == before
+    kube.delete(kind, "x")
+    with pytest.raises(Conflict, match="uid mismatch"):
+        await writer.client.apply(resource, writer.wanted(kind, **version(before)))
+    assert kube.find(kind, "x") is None
+
+
+async def test_what_others_set_besides_stays(writer: Writer, kube: Kube) -> None:
+    await writer.apply(writer.wanted("ConfigMap"))
+    kube.patch("ConfigMap", "x", {"metadata": {"annotations": {"team": "theirs"}}})
+    await writer.apply(writer.wanted("ConfigMap", 1, **version(kube.get("ConfigMap", "x"))))
+    assert kube.get("ConfigMap", "x")["metadata"]["annotations"] == {APPLIED: "1", "team": "theirs"}
+
+
+@pytest.mark.parametrize("kind", ["NetworkPolicy", "Deployment"])
+async def test_nothing_has_to_be_read(kube: Kube, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str) -> None:
+    """The rights to create and to patch are enough."""
+    token = account(kube, right("apps networking.k8s.io", "deployments networkpolicies", "create patch"))
+    monkeypatch.setenv("KUBECONFIG", str(with_token(kube, token, tmp_path)))
+    connection = await Connection.load()
+    weak = Writer(Client(connection), kube.namespace)
+    for number in (0, 1):
+        await weak.apply(weak.wanted(kind, number))
+    assert kube.get(kind, "x")["metadata"]["annotations"][APPLIED] == "1"
+    await weak.client.close()
+    await connection.close()
+
+
+async def test_what_is_touched_does_not_show_what_is_in_it(writer: Writer, kube: Kube) -> None:
+    kube.create({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x"}, "data": {"y": "MQ=="}})
+    before = kube.get("Secret", "x")
+    touched = await writer.client.touch(SECRETS, kube.namespace, "x")
+    assert (touched["kind"], version(touched)) == ("PartialObjectMetadata", version(before))
+    assert "data" not in touched
+    assert kube.get("Secret", "x") == before

@@ -1,0 +1,403 @@
+"""A deployment with everything around it: gates, runs, an API server, a Deployment controller, loaders and gateways."""
+
+import copy
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from stagecoach.build.labels import COMPONENT, ENGINE, ENGINE_NAME
+from stagecoach.contract import loading
+from stagecoach.contract.digests import digest_of_document, hex_of
+from stagecoach.contract.gateway_counts import SECONDS, Durations, GatewayCounts, ReleaseCounts
+from stagecoach.contract.gateway_routes import Acknowledgement, Routes, verified
+from stagecoach.contract.loading import Loaded, LoadedModel, Serve, State, Wanted
+from stagecoach.contract.times import timestamp
+from stagecoach.kinds.modeldeployment.reconcile import CONTROLLER
+from stagecoach.kinds.plan import Call, Key, Object, Plan
+from stagecoach.kinds.view import Answer
+from stagecoach.policies.keys import Purpose, derive
+from stagecoach.runtime.resources import CONFIG_MAPS, DEPLOYMENTS, PODS, SERVICES
+from tests import builders
+from tests.unit.kinds.gates import Hall, succeeded
+from tests.unit.kinds.test_engine import served
+from tests.unit.kinds.world import SETTINGS
+
+UID = "0b7d7ab4-0000-4000-8000-000000000001"
+SERVING = replace(
+    SETTINGS,
+    gateway_image="registry.example/gateway@sha256:" + "d" * 64,
+    namespace="stagecoach-system",
+    master_key=b"k" * 32,
+)
+RESOURCES = {each.kind: each for each in (DEPLOYMENTS, CONFIG_MAPS, SERVICES, PODS)}
+LABELS = ["billing", "delivery"]
+
+
+def project(**inference: Any) -> Object:
+    """Return the project by vLLM, whose labels are those of its training data."""
+    made = served()
+    made["status"]["labels"] = {"count": len(LABELS), "digest": digest_of_document(LABELS), "first": LABELS}
+    made["spec"]["inference"] |= inference
+    return made
+
+
+@dataclass
+class Loader:
+    """What stands beside an engine."""
+
+    serve: Serve
+    models: dict[str, State] = field(default_factory=dict)
+    wanted: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.base = hex_of(self.serve.model or self.serve.base.model or "")
+        self.models[self.base] = State.LOADING
+
+    def put(self, body: bytes, now: datetime) -> Answer:
+        adapters = Wanted.model_validate_json(body).adapters
+        self.wanted = tuple(map(hex_of, adapters))
+        for name in self.wanted:
+            self.models.setdefault(name, State.LOADING)
+        told = Loaded(engine="0.32.0", models=tuple(self._told(name, now) for name in (self.base, *self.wanted)))
+        return Answer(200, told.line().encode(), now, body)
+
+    def _told(self, name: str, now: datetime) -> LoadedModel:
+        state = self.models[name]
+        failed = {"reason": "WrongDigest", "message": "Its files are others. Create another run."}
+        more = failed if state is State.FAILED else {"answered": now} if state is State.ANSWERS else {}
+        return LoadedModel.model_validate({"name": name, "state": state} | more)
+
+    def turn(self, state: State) -> None:
+        """Let what is being loaded come to this."""
+        self.models = {name: state if before is State.LOADING else before for name, before in self.models.items()}
+
+    @property
+    def ready(self) -> bool:
+        return self.models[self.base] is State.ANSWERS
+
+
+@dataclass
+class GatewayPod:
+    """What clients ask."""
+
+    key: bytes
+    started: datetime
+    routes: Routes | None = None
+    confirmed: bool = False
+    counted: dict[str, list[int]] = field(default_factory=dict)  # by release: requests, errors
+
+    def put(self, body: bytes, now: datetime) -> Answer:
+        told = verified(body, self.key)
+        known = self.routes
+        if known is not None and told.revision <= known.revision and told != known:
+            return Answer(409, b"not newer", now, body)
+        self.routes, self.confirmed = told, True
+        return Answer(200, self._acknowledgement(told).line().encode(), now, body)
+
+    def get(self, path: str, now: datetime) -> Answer:
+        if path == "/counts":
+            return Answer(200, self._counts().line().encode(), now, b"")
+        if self.routes is None:
+            return Answer(404, b"nothing", now, b"")
+        return Answer(200, self._acknowledgement(self.routes).line().encode(), now, b"")
+
+    def ask(self, requests: int, now: datetime, *, failing: bool) -> None:
+        """Let clients ask; the candidate's answers may fail."""
+        if self.routes is None or self.routes.stable is None:
+            return
+        candidate = self.routes.candidate
+        share = requests * candidate.share(now) // 100 if candidate else 0
+        self._count(self.routes.stable.release, requests - share, 0)
+        if candidate:
+            self._count(candidate.target.release, share, share if failing else 0)
+
+    def _count(self, release: str, requests: int, errors: int) -> None:
+        before = self.counted.setdefault(release, [0, 0])
+        before[0] += requests
+        before[1] += errors
+
+    def _acknowledgement(self, routes: Routes) -> Acknowledgement:
+        return Acknowledgement(deployment=routes.deployment, revision=routes.revision, digest=routes.digest)
+
+    def _counts(self) -> GatewayCounts:
+        none = Durations(bins=(0,) * (len(SECONDS) + 1), total=0)
+        rest: dict[str, Any] = dict.fromkeys(
+            ("abandoned", "fallbacks", "prompt_tokens", "completion_tokens", "feedback"), 0
+        )
+        releases = tuple(
+            ReleaseCounts(
+                release=release,
+                requests=requests,
+                errors={"engine_error": errors} if errors else {},
+                latency=none,
+                first_token=none,
+                **rest,
+            )
+            for release, (requests, errors) in sorted(self.counted.items())
+        )
+        revision = self.routes.revision if self.routes else 0
+        return GatewayCounts(deployment=UID, revision=revision, started=self.started, releases=releases)
+
+
+class Stage(Hall):
+    """All of it. Whoever is late sees an older version of the deployment; what watches bring of the rest is there."""
+
+    def __init__(self, *objects: Object, **spec: Any) -> None:
+        super().__init__(project(), *(objects or (succeeded(),)))
+        self.settings = SERVING
+        self.children: dict[tuple[str, str], Object] = {}
+        self.loaders: dict[str, Loader] = {}
+        self.doors: dict[str, GatewayPod] = {}
+        self.silent: set[str] = set()  # uids of pods that answer nobody
+        self.told: list[Routes] = []  # all that were ever signed
+        self.numbers = itertools.count(1)
+        self.key = derive(self.settings.master_key, UID, Purpose.ROUTES).encode()
+        self.put(builders.stored(builders.deployment(**spec), uid=UID))
+        self.versions = [copy.deepcopy(self.deployment)]
+
+    @property
+    def deployment(self) -> Object:
+        return self.get("ModelDeployment", "answers")
+
+    @property
+    def told_status(self) -> Object:
+        result: Object = self.deployment.get("status", {})
+        return result
+
+    def said(self, kind: str = "Ready") -> Object:
+        return next((each for each in self.told_status.get("conditions", []) if each["type"] == kind), {})
+
+    def put(self, obj: Object) -> None:
+        super().put(obj)
+        if obj["kind"] == "ModelDeployment" and hasattr(self, "versions"):
+            self.versions.append(copy.deepcopy(self.deployment))
+
+    # The operator.
+
+    def serve(self, age: int = 0, writes: int = 99) -> Plan:
+        """Reconcile a deployment of some versions ago, and carry out the first writes of the plan: then crash."""
+        seen = copy.deepcopy(self.versions[max(0, len(self.versions) - 1 - age)])
+        plan = CONTROLLER.reconcile(self.cache, seen, self.now, self.settings)
+        self._carry_out(seen, plan, writes)
+        return plan
+
+    def _carry_out(self, seen: Object, plan: Plan, writes: int) -> None:
+        left = itertools.repeat(True, writes)
+        if plan.status is not None and plan.status != seen.get("status", {}):
+            if (
+                not next(left, False)
+                or seen["metadata"]["resourceVersion"] != self.deployment["metadata"]["resourceVersion"]
+            ):
+                return
+            json.dumps(plan.status)
+            self.put(self.deployment | {"status": copy.deepcopy(plan.status)})
+            self.events += [(event.reason, event.message) for event in plan.events]
+        for change, objects in (
+            (self._deleted, plan.delete),
+            (self._created, plan.create),
+            (self._applied, plan.apply),
+        ):
+            for obj in objects:
+                if not next(left, False) or not change(obj):
+                    return
+        for call in plan.ask:
+            if next(left, False):
+                self._asked(call)
+
+    def _deleted(self, obj: Object) -> bool:
+        at = obj["kind"], obj["metadata"]["name"]
+        found = self.children.get(at)
+        if found is not None and found["metadata"]["resourceVersion"] == obj["metadata"]["resourceVersion"]:
+            self._gone(at)
+            return True
+        return found is None
+
+    def _created(self, obj: Object) -> bool:
+        if (obj["kind"], obj["metadata"]["name"]) not in self.children:
+            self._store(copy.deepcopy(obj))
+        return True
+
+    def _applied(self, obj: Object) -> bool:
+        found = self.children.get((obj["kind"], obj["metadata"]["name"]))
+        given = obj["metadata"].get("resourceVersion")
+        if given is not None and (found is None or found["metadata"]["resourceVersion"] != given):
+            return False
+        made = copy.deepcopy(obj)
+        if found is not None:
+            made["metadata"] |= {name: found["metadata"][name] for name in ("uid", "creationTimestamp")}
+            made["metadata"]["generation"] = found["metadata"]["generation"] + 1
+            made["status"] = found.get("status", {})
+        self._store(made)
+        return True
+
+    def _asked(self, call: Call) -> None:
+        uid = call.pod_uid
+        if uid in self.silent or (uid not in self.loaders and uid not in self.doors):
+            answer = Answer(0, b"it does not answer", self.now, call.body)
+        elif uid in self.loaders:
+            assert (call.port, call.method, call.path) == (loading.PORT, "PUT", loading.PATH)
+            answer = self.loaders[uid].put(call.body, self.now)
+        elif call.method == "PUT":
+            answer = self.doors[uid].put(call.body, self.now)
+            self.told.append(verified(call.body, self.key))
+        else:
+            answer = self.doors[uid].get(call.path, self.now)
+        self.cache.set_answer(call, answer)
+
+    # Everybody else.
+
+    def _store(self, obj: Object) -> None:
+        self.version += 1
+        metadata = obj["metadata"]
+        metadata.setdefault("uid", f"{obj['kind']}-{metadata['name']}-{self.version}")
+        metadata.setdefault("creationTimestamp", timestamp(self.now))
+        metadata.setdefault("generation", 1)
+        metadata["resourceVersion"] = str(self.version)
+        self.children[obj["kind"], metadata["name"]] = obj
+        if obj["kind"] == "ConfigMap" and metadata["name"].endswith("-routes"):
+            self.told.append(verified(obj["data"]["routes.json"], self.key))
+        if obj["kind"] in RESOURCES:
+            self.cache.store_child(RESOURCES[obj["kind"]], copy.deepcopy(obj))
+
+    def _gone(self, at: tuple[str, str]) -> None:
+        obj = self.children.pop(at)
+        if obj["kind"] in RESOURCES:
+            self.cache.remove_child(RESOURCES[obj["kind"]], obj)
+        self.loaders.pop(obj["metadata"]["uid"], None)
+        self.doors.pop(obj["metadata"]["uid"], None)
+
+    def of_kind(self, kind: str) -> list[Object]:
+        return [obj for (found, _), obj in sorted(self.children.items()) if found == kind]
+
+    def pods(self, engine: str | None = None) -> list[Object]:
+        """Return the pods of an engine, or those of gateways."""
+        return [pod for pod in self.of_kind("Pod") if pod["metadata"]["labels"].get(ENGINE_NAME) == engine]
+
+    def control(self) -> None:
+        """Play the controller of Deployments, and the kubelet: pods are there at once, and start."""
+        wanted = {each["metadata"]["name"]: each for each in self.of_kind("Deployment")}
+        for pod in self.of_kind("Pod"):
+            owner = wanted.get(pod["owner"])
+            if owner is None or pod["template"] != owner["spec"]["template"]:
+                self._gone(("Pod", pod["metadata"]["name"]))
+        for name, each in wanted.items():
+            pods = [pod for pod in self.of_kind("Pod") if pod["owner"] == name]
+            for pod in pods[each["spec"]["replicas"] :]:
+                self._gone(("Pod", pod["metadata"]["name"]))
+            for _ in range(each["spec"]["replicas"] - len(pods)):
+                self._start(name, each["spec"]["template"])
+            self._tell(name)
+        for pod in self.of_kind("Pod"):
+            self._make_ready(pod)
+
+    def _start(self, owner: str, template: Object) -> None:
+        name = f"{owner}-{next(self.numbers)}"
+        metadata = {"name": name, "namespace": "team", "labels": copy.deepcopy(template["metadata"]["labels"])}
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": metadata,
+            "owner": owner,
+            "template": copy.deepcopy(template),
+        }
+        self._store(pod | {"status": {"phase": "Running", "podIP": f"10.0.0.{len(self.children) % 250 + 1}"}})
+        uid = self.children["Pod", name]["metadata"]["uid"]
+        if metadata["labels"][COMPONENT] == ENGINE:
+            [loader] = template["spec"]["initContainers"]
+            told = next(each["value"] for each in loader["env"] if each["name"] == loading.ENVIRONMENT_VARIABLE)
+            self.loaders[uid] = Loader(Serve.model_validate_json(told.replace("$$", "$")))
+        else:
+            found = self.children.get(("ConfigMap", "answers-routes"))
+            routes = verified(found["data"]["routes.json"], self.key) if found else None
+            self.doors[uid] = GatewayPod(self.key, self.now, routes)
+
+    def _tell(self, name: str) -> None:
+        found = copy.deepcopy(self.children["Deployment", name])
+        replicas, generation = found["spec"]["replicas"], found["metadata"]["generation"]
+        status = {"replicas": replicas, "updatedReplicas": replicas, "observedGeneration": generation}
+        if found.get("status") != status:
+            self._store(found | {"status": status})
+
+    def _make_ready(self, pod: Object) -> None:
+        uid = pod["metadata"]["uid"]
+        ready = self.loaders[uid].ready if uid in self.loaders else self.doors[uid].confirmed
+        told = [{"type": "Ready", "status": str(ready)}]
+        if pod["status"].get("conditions") != told:
+            self._store(copy.deepcopy(pod) | {"status": pod["status"] | {"conditions": told}})
+
+    def turn(self, state: State = State.ANSWERS) -> None:
+        """Let whatever loads come to this."""
+        for loader in self.loaders.values():
+            loader.turn(state)
+
+    def ask(self, requests: int = 100, *, failing: bool = False) -> None:
+        """Let clients ask every gateway."""
+        for door in self.doors.values():
+            door.ask(requests, self.now, failing=failing)
+
+    def restart(self, uid: str) -> None:
+        """Let a gateway begin anew, in its pod: it has what its ConfigMap had, and has counted nothing."""
+        found = self.children.get(("ConfigMap", "answers-routes"))
+        routes = verified(found["data"]["routes.json"], self.key) if found else None
+        self.doors[uid] = GatewayPod(self.key, self.now, routes)
+
+    def lose(self, name: str) -> None:
+        self._gone(("Pod", name))
+
+    def wait(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    # What tests do with it.
+
+    def judge(self, verdict: str = "Passed") -> None:
+        """Let the gate judge what it has not judged yet."""
+        self.look()
+        for each in self.evaluations:
+            if "verdict" not in each.get("status", {}):
+                self.decide(each["metadata"]["name"], verdict)
+        self.look()
+
+    def go_on(self, seconds: float = 2, *, loads: bool = True) -> None:
+        """Let everybody do what is theirs, once."""
+        self.serve()
+        self.control()
+        if loads:
+            self.turn()
+        self.control()
+        self.wait(seconds)
+
+    def until(self, holds: Callable[[], Any], seconds: float = 2, rounds: int = 60, **changes: Any) -> None:
+        """Go on until this holds."""
+        for _ in range(rounds):
+            if holds():
+                return
+            self.go_on(seconds, **changes)
+        raise AssertionError(f"it does not come to that: {json.dumps(self.told_status, indent=1)}")
+
+    @property
+    def phase(self) -> str:
+        return str(self.told_status.get("phase", ""))
+
+    def serves(self, run: str) -> bool:
+        """Whether a run has all requests, and is well."""
+        return self.told_status.get("serving", {}).get("run") == run and self.phase == "Available"
+
+    def routes(self) -> Iterator[Routes]:
+        """Yield what each gateway has."""
+        yield from (door.routes for door in self.doors.values() if door.routes)
+
+
+def key() -> Key:
+    """Return the deployment's key."""
+    return Key("ModelDeployment", "team", "answers")
+
+
+def serving(*objects: Object, **spec: Any) -> Stage:
+    """Return a stage whose first run is served."""
+    stage = Stage(*objects, **spec)
+    stage.judge()
+    stage.until(lambda: stage.serves("first"))
+    return stage

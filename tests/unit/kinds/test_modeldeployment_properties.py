@@ -1,0 +1,304 @@
+"""Any order of events, a stale leader, a crash between any two writes: what a ModelDeployment promises holds."""
+
+import copy
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from stagecoach.contract.gateway_routes import Routes
+from stagecoach.contract.loading import State
+from stagecoach.kinds.modeldeployment.retiring import LINGERS
+from stagecoach.kinds.plan import key_of
+from tests import builders
+from tests.remedies import speaks
+from tests.unit.kinds.deployments import Stage, project
+from tests.unit.kinds.gates import succeeded
+
+CANARY = {"canary": {"steps": [{"weight": 10, "hold": "1m", "minRequests": 5}, {"weight": 50, "hold": "1m"}]}}
+RUNS = [succeeded("first", 1), succeeded("second", 2), succeeded("third", 3), succeeded("whole", 4)]
+RUNS[3]["status"]["artifact"]["type"] = "Model"
+NAMES = [run["metadata"]["name"] for run in RUNS]
+SPECS = st.sampled_from(
+    [
+        {"rollout": None},
+        {"rollout": CANARY},
+        {"replicas": 2},
+        {"replicas": 1},
+        {"replicas": 0},
+        {"engine": {"maxConcurrent": 8}},
+        {"engine": {}},
+        {"contract": {"timeout": "10s"}},
+        {"model": {"latest": {}}},
+        {"model": {"run": "first"}},
+        {"model": {"run": "second"}},
+        {"model": {"run": "nobody"}},
+        {"gateway": {"replicas": 2}},
+    ]
+)
+
+
+class Deployments(RuleBasedStateMachine):
+    """A ModelDeployment, what it may serve, its children, and everything that can happen to them."""
+
+    rollout: builders.Object | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stage = Stage(RUNS[0], **({"rollout": self.rollout} if self.rollout else {}))
+        self.seen_routes = 0
+        self.passed: set[str] = set()  # releases that every gate has ever passed
+
+    @rule(age=st.integers(0, 3), writes=st.integers(0, 12))
+    def the_operator_looks_and_may_crash(self, age: int, writes: int) -> None:
+        """StaleWriterHarmless: so does a former leader, which knows an older version, and all else here holds."""
+        self.stage.serve(age, writes)
+
+    @rule()
+    def the_operator_looks(self) -> None:
+        self.stage.serve()
+
+    @initialize(served=st.booleans())
+    def it_begins(self, served: bool) -> None:
+        if served:
+            self.stage.judge()
+            self.stage.until(lambda: self.stage.serves("first"))
+
+    @rule(rounds=st.integers(1, 8), run=st.sampled_from([None, *RUNS]))
+    def all_goes_well_for_a_while(self, rounds: int, run: builders.Object | None) -> None:
+        self.mended()
+        if run is not None:
+            self.bring(run)
+        self.stage.judge()
+        for _ in range(rounds):
+            self.stage.go_on()
+            self.stage.ask()
+
+    @rule(rounds=st.integers(1, 8), failing=st.sampled_from([False, False, True]))
+    def steps_are_taken(self, rounds: int, failing: bool) -> None:
+        for _ in range(rounds):
+            self.stage.wait(31)
+            for _ in range(2):
+                self.stage.go_on()
+            self.stage.ask(failing=failing)
+
+    @rule()
+    def pods_are_made(self) -> None:
+        self.stage.control()
+
+    @rule(state=st.sampled_from([State.ANSWERS, State.ANSWERS, State.ANSWERS, State.FAILED]))
+    def loaders_come_to_an_end(self, state: State) -> None:
+        self.stage.turn(state)
+        self.stage.control()
+
+    @rule(requests=st.sampled_from([1, 100]), failing=st.booleans())
+    def clients_ask(self, requests: int, failing: bool) -> None:
+        self.stage.ask(requests, failing=failing)
+
+    @rule(run=st.sampled_from(RUNS))
+    def a_run_succeeds(self, run: builders.Object) -> None:
+        self.bring(run)
+
+    @rule(name=st.sampled_from(NAMES))
+    @precondition(lambda self: len(self.runs()) > 1)
+    def a_run_is_deleted(self, name: str) -> None:
+        if name in self.runs():
+            self.stage.remove("FineTuneRun", name)
+
+    @rule(verdict=st.sampled_from(["Passed", "Passed", "Failed"]))
+    def the_gate_judges(self, verdict: str) -> None:
+        if self.gate():
+            self.stage.judge(verdict)
+
+    @rule(score=st.sampled_from([0.99, 0.5]))
+    def the_gate_changes(self, score: float) -> None:
+        if self.gate():
+            self.stage.change("EvalGate", "good", minScored=score)
+
+    @rule()
+    def the_gate_comes_and_goes(self) -> None:
+        if self.gate():
+            self.stage.remove("EvalGate", "good")
+        else:
+            self.bring(builders.stored(builders.gate()))
+
+    @rule(how=st.sampled_from(["gone", "there", "not ready", "other prompt", "Transformers"]))
+    def the_project_comes_and_goes(self, how: str) -> None:
+        changed = project(**({"engine": "Transformers"} if how == "Transformers" else {}))
+        if how == "gone":
+            if any(key.kind == "TransformerProject" for key in self.stage.objects):
+                self.stage.remove("TransformerProject", "desk")
+            return
+        if how == "not ready":
+            changed["status"]["conditions"][0]["status"] = "False"
+        if how == "other prompt":
+            changed["spec"]["tokenization"]["maxLength"] = 64
+        self.bring(changed)
+
+    @rule(spec=SPECS)
+    def the_spec_changes(self, spec: dict[str, Any]) -> None:
+        deployment = copy.deepcopy(self.stage.deployment)
+        deployment["spec"] |= spec
+        if deployment["spec"].get("rollout", 0) is None:
+            del deployment["spec"]["rollout"]
+        deployment["metadata"]["generation"] += 1
+        self.stage.put(deployment)
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.stage.children)
+    def somebody_deletes_a_child(self, data: st.DataObject) -> None:
+        self.stage._gone(data.draw(st.sampled_from(sorted(self.stage.children))))
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.stage.doors)
+    def a_gateway_begins_anew_or_falls_silent(self, data: st.DataObject) -> None:
+        uid = data.draw(st.sampled_from(sorted(self.stage.doors)))
+        if data.draw(st.booleans()):
+            self.stage.restart(uid)
+        else:
+            self.stage.silent ^= {uid}
+
+    @rule(seconds=st.sampled_from([1, 30, 130, 700, 2000]))
+    def time_passes(self, seconds: int) -> None:
+        self.stage.wait(seconds)
+
+    # What must hold.
+
+    @invariant()
+    def every_verdict_is_noted(self) -> None:
+        for each in self.stage.evaluations:
+            if each.get("status", {}).get("verdict") == "Passed":
+                self.passed.add(each["spec"]["release"]["digest"])
+
+    @invariant()
+    def no_ungated_traffic(self) -> None:
+        """NoUngatedTraffic: of no release were gateways told that no gate has passed; and it was admitted by that."""
+        for routes in self.new_routes():
+            for target in routes.targets:
+                assert target.release in self.passed
+                statuses = [version.get("status", {}) for version in self.stage.versions]
+                told = [status[part] for status in statuses for part in ("serving", "candidate") if part in status]
+                admitted = [each for each in told if each["release"] == target.release]
+                assert admitted, "it stood in the status first"
+                assert all({gate["gate"] for gate in each["gates"]} == {"good"} for each in admitted)
+
+    @invariant()
+    def the_incumbent_stays(self) -> None:
+        """IncumbentStays: what is served leaves for nothing but what was the candidate, and answered."""
+        statuses = [version.get("status", {}) for version in self.stage.versions]
+        for before, after in zip(statuses, statuses[1:], strict=False):
+            old, new = before.get("serving"), after.get("serving")
+            assert new is not None or old is None
+            if old is not None and new["release"] != old["release"]:
+                assert before["candidate"]["release"] == new["release"]
+            used = {each["engine"] for each in (after.get("serving"), after.get("candidate")) if each}
+            assert not used & {each["name"] for each in after.get("retiring", ())}
+
+    @invariant()
+    def revisions_only_grow(self) -> None:
+        """StaleWriterHarmless: no revision stands for two things, and none goes back."""
+        known: dict[int, str] = {}
+        for routes in self.stage.told:
+            assert known.setdefault(routes.revision, routes.digest) == routes.digest
+        told = [version.get("status", {}).get("routes", {}).get("revision", 0) for version in self.stage.versions]
+        assert told == sorted(told)
+
+    @invariant()
+    def nothing_is_made_without_an_intent(self) -> None:
+        """What spends stands in the status first."""
+        statuses = [version.get("status", {}) for version in self.stage.versions]
+        told = [status[part] for status in statuses for part in ("serving", "candidate") if part in status]
+        engines, documents = {each["engine"] for each in told}, {each["admitted"] for each in told}
+        for each in self.stage.of_kind("Deployment"):
+            assert each["metadata"]["name"] in engines | {"answers-gateway"}
+        for each in self.stage.of_kind("ConfigMap"):
+            assert each["metadata"]["name"] in documents | {"answers-routes"}
+
+    @invariant()
+    def every_failure_speaks(self) -> None:
+        """EveryFailureSpeaks: what is not well says why, and what to do; and others read the same of it."""
+        status = self.stage.told_status
+        conditions = {each["type"]: each for each in status.get("conditions", ())}
+        if not conditions:
+            return
+        for each in conditions.values():
+            assert each["status"] == "True" or speaks(each["reason"], each["message"]), each
+        for each in status.get("rejected", ()):
+            assert speaks(each["reason"], each["message"]), each
+        assert "Stalled" not in conditions or speaks(conditions["Stalled"]["reason"], conditions["Stalled"]["message"])
+        well = status["phase"] in ("Available", "Progressing", "Degraded")
+        gone = conditions["Ready"]["reason"] == "AdmittedMissing"
+        assert (conditions["Ready"]["status"] == "True") == (well and not gone)
+        assert ("serving" in status) == (status["phase"] != "Pending")
+        assert not {"Reconciling", "Stalled"} <= conditions.keys()
+        assert "Reconciling" in conditions or "candidate" not in status
+
+    def teardown(self) -> None:
+        """NothingStuck: when the accidents stop, the newest run is served, and nothing else is left."""
+        stage = self.stage
+        self.mended()
+        self.bring(RUNS[0])
+        deployment = copy.deepcopy(stage.deployment)
+        deployment["spec"] |= {"model": {"latest": {}}, "replicas": 1, "contract": {"timeout": "7s"}}
+        deployment["metadata"]["generation"] += 1
+        stage.put(deployment)
+        stage.put(succeeded("last", 9))
+        for _ in range(30):
+            stage.judge()
+            stage.wait(61)
+            for _ in range(4):
+                stage.go_on()
+                stage.ask()
+            if stage.serves("last"):
+                break
+        assert stage.serves("last"), (stage.told_status, stage.events[-5:])
+        stage.until(lambda: not stage.told_status["retiring"], LINGERS.total_seconds())
+        stage.go_on()
+        stage.go_on()
+        engines = [each["metadata"]["name"] for each in stage.of_kind("Deployment")]
+        assert sorted(engines) == sorted([stage.told_status["serving"]["engine"], "answers-gateway"])
+        assert {routes.stable.release for routes in stage.routes() if routes.stable} == {
+            stage.told_status["serving"]["release"]
+        }
+        versions = len(stage.versions)
+        stage.go_on(15)
+        stage.go_on(15)
+        assert len(stage.versions) == versions, "what rests is written no more"
+
+    # Helpers.
+
+    def mended(self) -> None:
+        self.stage.silent = set()
+        self.bring(project())
+        if not self.gate():
+            self.bring(builders.stored(builders.gate()))
+
+    def bring(self, obj: builders.Object) -> None:
+        """Store an object: as another one, if that of its name was deleted."""
+        known = self.stage.objects.get(key_of(obj))
+        uid = known["metadata"]["uid"] if known else f"uid-{obj['metadata']['name']}-{self.stage.version}"
+        self.stage.put(obj | {"metadata": obj["metadata"] | {"uid": uid}})
+
+    def runs(self) -> set[str]:
+        return {key.name for key in self.stage.objects if key.kind == "FineTuneRun"}
+
+    def gate(self) -> bool:
+        return any(key.kind == "EvalGate" for key in self.stage.objects)
+
+    def new_routes(self) -> list[Routes]:
+        new = self.stage.told[self.seen_routes :]
+        self.seen_routes = len(self.stage.told)
+        return new
+
+
+class CanaryDeployments(Deployments):
+    """The same, where requests are given by steps."""
+
+    rollout = CANARY
+
+
+TestDeployments = Deployments.TestCase
+TestDeployments.settings = settings(max_examples=60, stateful_step_count=40, derandomize=True, deadline=None)
+TestCanaryDeployments = CanaryDeployments.TestCase
+TestCanaryDeployments.settings = settings(max_examples=60, stateful_step_count=40, derandomize=True, deadline=None)

@@ -1,0 +1,112 @@
+"""What is kept of children, and what of them is no news."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from stagecoach.build.labels import APPLIED, COMPONENT, ENGINE, ENGINE_NAME
+from stagecoach.kinds.plan import Object
+from stagecoach.runtime import trim
+from stagecoach.runtime.resources import CONFIG_MAPS, DEPLOYMENTS, PODS, SERVICES
+from tests.unit.runtime.fakes import pod
+
+SINCE = "2026-01-01T00:00:00Z"
+METADATA: Object = {"name": "x", "namespace": "ns", "uid": "u", "resourceVersion": "5", "creationTimestamp": SINCE}
+
+
+def metadata(**more: Any) -> Object:
+    annotations = {APPLIED: "sha256:abc", "deployment.kubernetes.io/revision": "3"}
+    return METADATA | {"generation": 2, "managedFields": [{}], "annotations": annotations} | more
+
+
+def deployment(**status: Any) -> Object:
+    spec = {"replicas": 2, "selector": {}, "template": {"spec": {"containers": [{"image": "x"}]}}}
+    return {"metadata": metadata(), "spec": spec, "status": {"observedGeneration": 2, "readyReplicas": 1} | status}
+
+
+def condition(kind: str, **more: Any) -> Object:
+    return {"type": kind, "status": "True", "reason": "R", "message": "m", "lastTransitionTime": SINCE} | more
+
+
+def serving(**status: Any) -> Object:
+    found = pod("p", podIP="10.0.0.1", podIPs=[{"ip": "10.0.0.1"}], hostIP="10.1.0.1", **status)
+    found["metadata"]["labels"] |= {COMPONENT: ENGINE, ENGINE_NAME: "desk-e-1"}
+    return found
+
+
+def test_of_a_deployment_only_what_is_read_is_kept() -> None:
+    told = condition("Progressing", lastUpdateTime=SINCE)
+    kept = trim.child(DEPLOYMENTS, deployment(conditions=[told], unavailableReplicas=1, collisionCount=0))
+    assert kept == {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": METADATA | {"generation": 2, "annotations": {APPLIED: "sha256:abc"}},
+        "spec": {"replicas": 2},
+        "status": {"observedGeneration": 2, "readyReplicas": 1, "conditions": [condition("Progressing")]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "news"),
+    [
+        ({}, False),
+        ({"unavailableReplicas": 1}, False),
+        ({"conditions": [condition("Available", lastUpdateTime="2026-01-02T00:00:00Z")]}, False),
+        ({"conditions": [condition("Available", status="False")]}, True),
+        ({"readyReplicas": 2}, True),
+        ({"observedGeneration": 3}, True),
+    ],
+)
+def test_a_version_of_a_deployment_is_news_when_it_says_something(change: Object, news: bool) -> None:
+    before = trim.child(DEPLOYMENTS, deployment(conditions=[condition("Available")]))
+    after = deployment(**({"conditions": [condition("Available")]} | change))
+    after["metadata"]["resourceVersion"] = "6"
+    assert trim.same(before, trim.child(DEPLOYMENTS, after)) is not news
+
+
+def test_of_a_config_map_that_can_change_the_data_is_not_kept() -> None:
+    kept = trim.child(CONFIG_MAPS, {"metadata": metadata(), "data": {"routes.json": "{}"}})
+    assert kept["metadata"]["annotations"] == {APPLIED: "sha256:abc"}
+    assert "data" not in kept
+
+
+def test_of_one_that_cannot_it_is() -> None:
+    kept = trim.child(CONFIG_MAPS, {"metadata": METADATA, "data": {"admitted.json": "{}"}, "immutable": True})
+    assert (kept["data"], kept["immutable"]) == ({"admitted.json": "{}"}, True)
+    assert "annotations" not in kept["metadata"]
+
+
+def test_of_a_service_what_it_was_applied_as_is_kept() -> None:
+    kept = trim.child(SERVICES, {"metadata": metadata(), "spec": {"clusterIP": "10.2.0.1"}, "status": {}})
+    assert kept["metadata"]["annotations"] == {APPLIED: "sha256:abc"}
+    assert (kept["spec"], kept["status"]) == ({}, {})
+
+
+def test_of_a_pod_that_serves_its_address_is_kept_and_whether_it_is_ready() -> None:
+    ready = condition("Ready", lastProbeTime=None, observedGeneration=1)
+    kept = trim.child(PODS, serving(conditions=[condition("Initialized"), ready]))["status"]
+    told = {"type": "Ready", "status": "True", "lastTransitionTime": SINCE}
+    assert kept == {"phase": "Running", "podIP": "10.0.0.1", "conditions": [told]}
+
+
+@pytest.mark.parametrize(
+    ("change", "news"),
+    [
+        ({"conditions": [condition("Ready", message="other words")]}, False),
+        ({"conditions": [condition("Ready"), condition("ContainersReady", status="False")]}, False),
+        ({"conditions": [condition("Ready", status="False")]}, True),
+        ({"conditions": []}, True),
+    ],
+)
+def test_a_version_of_a_serving_pod_is_news_when_it_says_something(change: Object, news: bool) -> None:
+    before = trim.child(PODS, serving(conditions=[condition("Ready")]))
+    assert trim.same(before, trim.child(PODS, serving(**change))) is not news
+
+
+def test_a_pod_of_a_job_costs_no_more_for_what_others_serve() -> None:
+    found = pod("p", podIP="10.0.0.1", conditions=[condition("Ready"), condition("PodScheduled")])
+    kept = trim.child(PODS, found)
+    assert kept["status"] == {"phase": "Running", "conditions": [condition("PodScheduled")]}
+    assert set(kept["metadata"]) == {"name", "namespace", "uid", "resourceVersion", "labels", "creationTimestamp"}
+    assert len(orjson.dumps(kept)) < 600
