@@ -20,10 +20,11 @@ def ask(url: str, key: str, text: str) -> dict[str, Any]:
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
     request = urllib.request.Request(url, json.dumps({"text": text}).encode(), headers)  # noqa: S310 - what a test gave
     began = time.time()
+    answer: dict[str, Any]
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310
-            told = {"status": response.status, "release": response.headers.get("x-stagecoach-release")}
-            answer = told | json.load(response)
+            answer = {"status": response.status, "release": response.headers.get("x-stagecoach-release")}
+            answer |= json.load(response)
     except urllib.error.HTTPError as error:
         answer = {"status": error.code, "error": error.read(500).decode(errors="replace")}
     except OSError as error:

@@ -8,6 +8,7 @@ from stagecoach.build.labels import COMPONENT, OWNER_UID
 from tests import builders
 from tests.clients import Clients
 from tests.e2e.conftest import POLL_SECONDS, Desk
+from tests.following import has_all_requests
 from tests.integration.support.eventually import eventually
 
 KIND, NAME = "ModelDeployment", "desk"
@@ -43,11 +44,11 @@ class Shop:
         self.want(model={"latest": None, "run": run})
 
     def awaits(self, look: Callable[[builders.Object], object], seconds: float, what: str) -> builders.Object:
-        """Return the status once it is so."""
+        """Return the status once it is so; `look` is given the deployment."""
 
         def seen() -> builders.Object | None:
-            status = self.status
-            return status if look(status) else None
+            deployment = self.deployment
+            return deployment["status"] if look(deployment) else None
 
         try:
             found = eventually(seen, seconds, what, every=POLL_SECONDS)
@@ -58,13 +59,7 @@ class Shop:
 
     def serves(self, run: str, seconds: float = 60) -> builders.Object:
         """Return the status once a run is served, and every gateway knows it."""
-
-        def alone(status: builders.Object) -> bool:
-            routes = status.get("routes", {})
-            everywhere = 0 < routes.get("gateways", 0) == routes.get("acknowledged")
-            return status.get("serving", {}).get("run") == run and "candidate" not in status and everywhere
-
-        return self.awaits(alone, seconds, f"run {run} is served")
+        return self.awaits(lambda deployment: has_all_requests(deployment, run), seconds, f"run {run} is served")
 
     def pods(self, component: str) -> list[builders.Object]:
         """Return the pods of a component that stay."""

@@ -222,11 +222,12 @@ def test_a_candidate_gets_requests_by_steps(shop: Shop) -> None:
     shop.want(model={"latest": None, "run": name}, rollout={"canary": {"steps": steps}})
     seen: dict[int, list[float]] = {}
 
-    def over(status: builders.Object) -> bool:
+    def over(deployment: builders.Object) -> bool:
+        status = deployment["status"]
         weight = status.get("candidate", {}).get("weight")
         if weight and status["routes"]["acknowledged"] == status["routes"]["gateways"]:
             seen.setdefault(weight, []).append(time.time())
-        there = {str(pod["metadata"]["name"]) for pod in shop.pods(GATEWAY)}
+        return bool(status["serving"]["run"] == name)
 
     shop.awaits(over, 90, f"run {name} is served, step by step")
     answers = until(shop, begun, new)
@@ -247,10 +248,10 @@ def test_a_gateway_that_goes_takes_no_request_with_it(shop: Shop) -> None:
 
     def replaced() -> bool:
         there = {pod["metadata"]["name"] for pod in shop.pods(GATEWAY)}
-        return len(there) == 2 and gone not in there
+        return bool(len(there) == 2 and gone not in there)
 
     eventually(replaced, 30, "there is another one", every=POLL_SECONDS)
-    shop.awaits(lambda status: status["routes"]["gateways"] == 2, 60, "it has requests")
+    shop.awaits(lambda deployment: deployment["status"]["routes"]["gateways"] == 2, 60, "it has requests")
     shop.serves(serving["run"])
     fine(shop.clients.answers()[begun:], serving["release"])
 
@@ -272,10 +273,12 @@ def test_an_engine_that_goes_comes_back(shop: Shop) -> None:
     serving = shop.status["serving"]
     [pod] = shop.pods(ENGINE)
     shop.desk.kube.delete("Pod", pod["metadata"]["name"])
-    shop.awaits(lambda status: status["phase"] == "Unavailable", 30, "it is said that nothing answers")
+    shop.awaits(
+        lambda deployment: deployment["status"]["phase"] == "Unavailable", 30, "it is said that nothing answers"
+    )
     told = shop.condition("Ready")
     assert (told["status"], told["reason"]) == ("False", "Starting")
-    shop.awaits(lambda status: status["phase"] == "Available", 420, "it answers again")
+    shop.awaits(lambda deployment: deployment["status"]["phase"] == "Available", 420, "it answers again")
     begun = len(shop.clients.answers())
     fine(until(shop, begun, serving["release"]), serving["release"])
     assert shop.status["serving"] == serving
