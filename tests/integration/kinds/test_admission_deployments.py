@@ -7,6 +7,7 @@ import pytest
 from tests import builders
 from tests.integration.kinds.admission import Change, put, refused, take, written
 from tests.kube import Kube, KubeError
+from tests.unit.kinds.deployment_scenes import OF_DEPLOYMENTS
 
 STEP = {"weight": 5, "hold": "5m"}
 ANSWER = {"label": "other"}
@@ -241,6 +242,21 @@ def test_a_whole_life_is_taken(kube: Kube) -> None:
     told.says(retiring=retiring).says(retiring=[])
     # A gateway knows a higher revision.
     told.says(routes=routes(90, "4"))
+
+
+@pytest.mark.parametrize("scene", sorted(OF_DEPLOYMENTS.keys() - {"InvalidSpec", "StatusUnknown"}))
+def test_every_step_of_the_operator_is_taken(kube: Kube, scene: str) -> None:
+    """Whatever is refused above: of all that the operator does, nothing is."""
+    first, *later = OF_DEPLOYMENTS[scene]().history
+    kube.create(builders.deployment(namespace=kube.namespace) | {"spec": first["spec"]})
+    before = first
+    for version in later:
+        for part, subresource in (("spec", ""), ("status", "status")):
+            if version.get(part) != before.get(part):
+                change = [{"op": "add", "path": f"/{part}", "value": version[part]}]
+                path = kube.path("ModelDeployment", "answers", subresource)
+                kube.request("PATCH", path, change, "application/json-patch+json")
+        before = version
 
 
 def test_what_serves_goes_on_when_gates_are_others(kube: Kube) -> None:

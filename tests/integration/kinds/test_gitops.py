@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from stagecoach.api import evaluation_status, gate_status, resolved, run_status
+from stagecoach.api import deployment_status, evaluation_status, gate_status, resolved, run_status
 from stagecoach.api.common import Enum
 from stagecoach.api.crds import KINDS, UNSEEN
 from stagecoach.kinds.registry import CONTROLLERS
@@ -15,7 +15,7 @@ from tests import builders
 from tests.gitops import ARGOCD, Answer, GitOps
 from tests.integration.chart.tools import Cluster
 from tests.kube import Kube
-from tests.unit.kinds import gate_scenes, scenes
+from tests.unit.kinds import deployment_scenes, gate_scenes, scenes
 from tests.unit.kinds.gates import evaluation
 from tests.unit.kinds.world import World
 
@@ -81,12 +81,22 @@ def of_an_approval(status: builders.Object) -> Verdict:
     return FAILED if "Stalled" in told else GOES_ON if "Reconciling" in told else CURRENT
 
 
+def of_a_deployment(status: builders.Object) -> Verdict:
+    """Gates take nothing out of service; a candidate is waited for, and what is asked for and does not come is told."""
+    told = {each["type"] for each in status["conditions"]}
+    if told & {"Stalled", "Reconciling"}:
+        return FAILED if "Stalled" in told else GOES_ON
+    assert status["phase"] in ("Available", "Degraded")
+    return CURRENT
+
+
 CASES = {
     "TransformerProject": Case(resolved.Phase, lambda status: OF_PROJECTS[status["phase"]], scenes.PROJECTS),
     "FineTuneRun": Case(run_status.Phase, lambda status: OF_RUNS[status["phase"]], scenes.RUNS),
     "EvalGate": Case(gate_status.GatePhase, lambda status: OF_GATES[status["phase"]], gate_scenes.OF_GATES),
     "Evaluation": Case(evaluation_status.EvaluationPhase, of_an_evaluation, gate_scenes.EVALUATIONS),
     "Approval": Case(NoPhase, of_an_approval, gate_scenes.OF_APPROVALS),
+    "ModelDeployment": Case(deployment_status.DeploymentPhase, of_a_deployment, deployment_scenes.OF_DEPLOYMENTS),
 }
 # What an operator says of an object that it cannot read, whatever the phase.
 UNREAD = {"InvalidSpec", "StatusUnknown"}

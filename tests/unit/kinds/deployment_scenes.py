@@ -1,0 +1,169 @@
+"""Every state that a ModelDeployment comes to, as scenes.py has those of runs and projects."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from stagecoach.contract.loading import State
+from stagecoach.kinds.modeldeployment.reconcile import CONTROLLER
+from tests.unit.kinds.deployments import Stage, project, serving
+from tests.unit.kinds.gates import succeeded
+from tests.unit.kinds.scenes import Scene, rewritten, unread
+from tests.unit.kinds.world import SETTINGS, World
+
+CANARY = {"canary": {"steps": [{"weight": 10, "hold": "1m", "minRequests": 5}, {"weight": 50, "hold": "1m"}]}}
+
+
+def told(stage: Stage) -> World:
+    """Return a deployment with all that was ever said of it."""
+    here = World(CONTROLLER, copy.deepcopy(stage.deployment), project())
+    here.history = copy.deepcopy(stage.versions)
+    return here
+
+
+def looked_at(stage: Stage) -> World:
+    stage.serve()
+    return told(stage)
+
+
+def changed(stage: Stage, **spec: Any) -> Stage:
+    stage.change("ModelDeployment", "answers", **spec)
+    return stage
+
+
+def judged(verdict: str = "Passed", stage: Stage | None = None) -> Stage:
+    stage = stage or Stage()
+    stage.judge(verdict)
+    return stage
+
+
+def without(kind: str, name: str) -> World:
+    stage = Stage()
+    stage.remove(kind, name)
+    return looked_at(stage)
+
+
+def without_project() -> World:
+    stage = judged()
+    stage.remove("TransformerProject", "desk")
+    return looked_at(stage)
+
+
+def project_not_ready() -> World:
+    stage, made = judged(), project()
+    made["status"]["conditions"][0]["status"] = "False"
+    stage.put(made)
+    return looked_at(stage)
+
+
+def not_installed() -> World:
+    stage = judged()
+    stage.settings = SETTINGS
+    return looked_at(stage)
+
+
+def without_candidates() -> World:
+    going_on = succeeded()
+    going_on["status"] = {"phase": "Running"}
+    return looked_at(Stage(going_on))
+
+
+def starting() -> World:
+    stage = judged()
+    for _ in range(3):
+        stage.go_on(loads=False)
+    return told(stage)
+
+
+def with_next(**spec: Any) -> Stage:
+    """Let a second run pass while the first is served."""
+    stage = serving(**spec)
+    stage.put(succeeded("second", 2))
+    stage.judge()
+    return stage
+
+
+def taking_over() -> Stage:
+    stage = with_next(rollout=CANARY)
+    stage.until(lambda: stage.told_status.get("candidate", {}).get("weight"))
+    return stage
+
+
+def taken_over() -> World:
+    """Let it go through all steps."""
+    stage = taking_over()
+    for _ in range(20):
+        stage.wait(31)
+        stage.go_on()
+        stage.ask()
+    stage.until(lambda: stage.serves("second"))
+    return told(stage)
+
+
+def aborted() -> World:
+    stage = taking_over()
+    for _ in range(3):
+        stage.ask(1000, failing=True)
+        stage.go_on(16)
+    stage.until(lambda: stage.told_status["rejected"])
+    stage.go_on()
+    return told(stage)
+
+
+def on_another_engine() -> World:
+    stage = changed(serving(), engine={"maxConcurrent": 8})
+    before = stage.told_status["serving"]["engine"]
+    stage.until(lambda: stage.serves("first") and stage.told_status["serving"]["engine"] != before)
+    stage.until(lambda: not stage.told_status["retiring"], 130)
+    return told(stage)
+
+
+def rejected_before_anything_is_served() -> World:
+    stage = judged()
+    while not stage.loaders:
+        stage.go_on(loads=False)
+    stage.turn(State.FAILED)
+    stage.until(lambda: stage.told_status["rejected"], loads=False)
+    return looked_at(stage)
+
+
+def gate_says_otherwise() -> World:
+    stage = serving()
+    stage.change("EvalGate", "good", minScored=0.5)
+    stage.judge("Failed")
+    stage.go_on()
+    stage.go_on()
+    return told(stage)
+
+
+def gone() -> World:
+    """Let somebody delete what says what is served."""
+    stage = serving()
+    stage.remove("FineTuneRun", "first")
+    stage.remove("TransformerProject", "desk")
+    stage._gone(("ConfigMap", stage.told_status["serving"]["admitted"]))
+    return looked_at(stage)
+
+
+OF_DEPLOYMENTS: Mapping[str, Scene] = {
+    "ServingNotInstalled": not_installed,
+    "ProjectMissing": without_project,
+    "ProjectNotReady": project_not_ready,
+    "NoCandidates": without_candidates,
+    "RunUnknown": lambda: looked_at(Stage(model={"run": "nobody"})),
+    "GateMissing": lambda: without("EvalGate", "good"),
+    "Judging": lambda: looked_at(Stage()),
+    "GateFailed": lambda: looked_at(judged("Failed")),
+    "Rejected": rejected_before_anything_is_served,
+    "Starting": starting,
+    "Serving": lambda: told(serving()),
+    "Serving beside a candidate": lambda: told(taking_over()),
+    "Serving what was the candidate": taken_over,
+    "Serving what was served before": aborted,
+    "Serving on another engine": on_another_engine,
+    "Serving whatever its gate says now": gate_says_otherwise,
+    "ScaledToZero": lambda: looked_at(changed(serving(), replicas=0)),
+    "AdmittedMissing": gone,
+    "InvalidSpec": lambda: unread(told(serving()), later=True),
+    "StatusUnknown": lambda: rewritten(told(serving()), candidate="in another form"),
+}
