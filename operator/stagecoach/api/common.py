@@ -83,14 +83,6 @@ DURATION = Matches(
 Duration = Annotated[str, StringConstraints(max_length=ODD), DURATION]
 
 
-def lasting(message: str, least: str = "1s", most: str = "23976h") -> dict[str, Any]:
-    """Return the schema extension of a Duration with bounds, which are no days."""
-    # Days are not known to CEL. An odd string is the other rule's matter: here it must only not be an error.
-    told = "duration(self.endsWith('d') ? string(int(self.substring(0, size(self) - 1)) * 24) + 'h' : self)"
-    within = f"{told} >= duration('{least}') && {told} <= duration('{most}')"
-    return rules(DURATION.rule, cel(f"!self.matches('{DURATION.pattern}') || ({within})", message))
-
-
 Memory = Annotated[
     str,
     StringConstraints(max_length=ODD),
@@ -214,6 +206,15 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 def duration(text: str) -> timedelta:
     """Return the length of time that `90s`, `30m`, `24h` or `7d` stands for."""
     return timedelta(seconds=int(text[:-1]) * _SECONDS[text[-1]])
+
+
+def lasting(message: str, least: str = "1s", most: str = "999d") -> dict[str, Any]:
+    """Return the schema extension of a Duration with bounds."""
+    factor = " : ".join(f"self.endsWith('{unit}') ? {seconds}" for unit, seconds in _SECONDS.items() if seconds > 1)
+    told = f"int(self.substring(0, size(self) - 1)) * ({factor} : 1)"
+    bounds = (f"{told} {sign} {duration(bound).total_seconds():.0f}" for sign, bound in ((">=", least), ("<=", most)))
+    # An odd string is the other rule's matter: here it must only not be an error.
+    return rules(DURATION.rule, cel(f"!self.matches('{DURATION.pattern}') || ({' && '.join(bounds)})", message))
 
 
 def keyed(*keys: str) -> dict[str, Any]:

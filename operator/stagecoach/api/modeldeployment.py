@@ -124,7 +124,7 @@ class Engine(BaseModel):
         description="How long an engine may take until a release answers, at least 1m and at most 1d; then the release"
         " is rejected. Default: 30m.",
         json_schema_extra=lasting(
-            "startDeadline must be at least 1m, for vLLM takes that long to start, and at most 1d", "1m", "24h"
+            "startDeadline must be at least 1m, for vLLM takes that long to start, and at most 1d", "1m", "1d"
         ),
     )
 
@@ -146,7 +146,7 @@ class RateLimit(BaseModel):
     interval: Duration = Field(
         description="In the course of such a time, such as 1m; at most 1d.",
         json_schema_extra=lasting(
-            "interval must be at most 1d: gateways count in memory, and begin anew when they start", most="24h"
+            "interval must be at most 1d: gateways count in memory, and begin anew when they start", most="1d"
         ),
     )
 

@@ -51,10 +51,16 @@ class Loader:
     serve: Serve
     models: dict[str, State] = field(default_factory=dict)
     wanted: tuple[str, ...] = ()
+    asked: bool = False
 
     def __post_init__(self) -> None:
         self.base = hex_of(self.serve.model or self.serve.base.model or "")
         self.models[self.base] = State.LOADING
+
+    def answer(self, method: str, path: str, body: bytes, now: datetime) -> Answer:
+        assert (method, path) == ("PUT", loading.PATH)
+        self.asked = True
+        return self.put(body, now)
 
     def put(self, body: bytes, now: datetime) -> Answer:
         adapters = Wanted.model_validate_json(body).adapters
@@ -88,6 +94,10 @@ class GatewayPod:
     routes: Routes | None = None
     confirmed: bool = False
     counted: dict[str, list[int]] = field(default_factory=dict)  # by release: requests, errors
+    deployment: str = UID
+
+    def answer(self, method: str, path: str, body: bytes, now: datetime) -> Answer:
+        return self.put(body, now) if method == "PUT" else self.get(path, now)
 
     def put(self, body: bytes, now: datetime) -> Answer:
         told = verified(body, self.key)
@@ -139,7 +149,7 @@ class GatewayPod:
             for release, (requests, errors) in sorted(self.counted.items())
         )
         revision = self.routes.revision if self.routes else 0
-        return GatewayCounts(deployment=UID, revision=revision, started=self.started, releases=releases)
+        return GatewayCounts(deployment=self.deployment, revision=revision, started=self.started, releases=releases)
 
 
 class Stage(Hall):
@@ -238,13 +248,11 @@ class Stage(Hall):
         if uid in self.silent or (uid not in self.loaders and uid not in self.doors):
             answer = Answer(0, b"it does not answer", self.now, call.body)
         elif uid in self.loaders:
-            assert (call.port, call.method, call.path) == (loading.PORT, "PUT", loading.PATH)
-            answer = self.loaders[uid].put(call.body, self.now)
-        elif call.method == "PUT":
-            answer = self.doors[uid].put(call.body, self.now)
-            self.told.append(verified(call.body, self.key))
+            assert call.port == loading.PORT
+            answer = self.loaders[uid].answer(call.method, call.path, call.body, self.now)
         else:
-            answer = self.doors[uid].get(call.path, self.now)
+            answer = self.doors[uid].answer(call.method, call.path, call.body, self.now)
+            self.told += [verified(call.body, self.key)] if call.method == "PUT" else []
         self.cache.set_answer(call, answer)
 
     # Everybody else.

@@ -12,10 +12,11 @@ from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.api.gate_status import EvalGateStatus
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract.digests import short
-from stagecoach.kinds.evalgate.gate_word import GateState, gate_word
+from stagecoach.kinds.evalgate.gate_word import gate_word
 from stagecoach.kinds.evalgate.reconcile import CONTROLLER
 from stagecoach.kinds.evaluation import document
 from stagecoach.kinds.plan import Object, Plan
+from stagecoach.policies.admission import GateState
 from tests import builders
 from tests.remedies import speaks
 from tests.unit.kinds.gates import Hall, succeeded

@@ -100,7 +100,8 @@ def test_it_is_served_when_its_engine_answers_and_a_gateway_knows() -> None:
 
 def test_at_rest_nothing_is_written_and_answers_are_renewed() -> None:
     stage = serving()
-    stage.go_on(15)
+    for _ in range(3):
+        stage.go_on(15)
     versions = len(stage.versions)
     for _ in range(6):
         plan = stage.serve()
@@ -119,6 +120,7 @@ def test_an_adapter_of_the_same_base_takes_over_on_the_same_engine() -> None:
     assert (after["engine"], after["release"]) != (before["engine"], before["release"])
     assert after["engine"] == before["engine"]
     assert stage.told_status["retiring"] == []
+    stage.go_on()
     [loader] = stage.loaders.values()
     assert [name[-1] for name in loader.wanted] == ["2"]
 
@@ -174,7 +176,7 @@ def test_a_silent_gateway_holds_nothing_up_for_ever() -> None:
     whole["status"]["artifact"]["type"] = "Model"
     stage = serving(gateway={"replicas": 2})
     old = stage.told_status["serving"]["engine"]
-    stage.silent = {sorted(stage.doors)[0]}
+    stage.silent = {min(stage.doors)}
     stage.put(whole)
     stage.judge()
     stage.until(lambda: ("Deployment", old) not in stage.children, rounds=120)
@@ -263,6 +265,7 @@ def test_a_weight_is_renewed_and_runs_out_without_the_operator() -> None:
     stage.go_on()
     assert stage.told_status["candidate"]["weightUntil"] == until
     stage.wait(200)
+    stage.go_on()
     stage.go_on()
     assert stage.told_status["candidate"]["weightUntil"] > until
     stage.until(lambda: stage.told_status["routes"]["acknowledged"] == 1)
@@ -547,6 +550,8 @@ def test_children_that_somebody_changed_or_deleted_are_mended() -> None:
     stage._gone(("Deployment", "answers-gateway"))
     stage._gone(("Service", "answers"))
     stage._gone(("Deployment", engine))
+    for _ in range(3):
+        stage.go_on()
     stage.until(lambda: stage.serves("first"))
     assert {("Deployment", "answers-gateway"), ("Service", "answers"), ("Deployment", engine)} <= stage.children.keys()
 

@@ -1,6 +1,7 @@
 """Any order of events, a stale leader, a crash between any two writes: what a ModelDeployment promises holds."""
 
 import copy
+import itertools
 from typing import Any
 
 from hypothesis import settings
@@ -187,7 +188,7 @@ class Deployments(RuleBasedStateMachine):
     def the_incumbent_stays(self) -> None:
         """IncumbentStays: what is served leaves for nothing but what was the candidate, and answered."""
         statuses = [version.get("status", {}) for version in self.stage.versions]
-        for before, after in zip(statuses, statuses[1:], strict=False):
+        for before, after in itertools.pairwise(statuses):
             old, new = before.get("serving"), after.get("serving")
             assert new is not None or old is None
             if old is not None and new["release"] != old["release"]:

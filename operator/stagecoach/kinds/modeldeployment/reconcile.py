@@ -55,10 +55,11 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     told = _announced(scene)
     heard = telling.heard(observed.gateways.pods, told, observed.heard) if told else None
     course = switching.go_on(scene)
-    said = words(scene, course, heard)
+    intended = _intended(scene, course, heard)
+    said = words(scene, course, intended, heard if intended == deployment.status.routes else None)
     applied = parts.applied(scene, told)
     return Plan(
-        status=_status(scene, course, said, heard),
+        status=_status(scene, course, said, intended, heard),
         events=course.events,
         delete=retiring.deleted(scene, course),
         create=parts.created(scene, applied),
@@ -107,7 +108,7 @@ def _routes(scene: Scene, deployment: ModelDeployment) -> Routes | None:
     return routes.wanted(deployment, scene.observed.admitted, partial(engine_url, deployment))
 
 
-def _status(scene: Scene, course: Course, said: Words, heard: Heard | None) -> Object:
+def _status(scene: Scene, course: Course, said: Words, intended: RoutesStatus | None, heard: Heard | None) -> Object:
     deployment, before = scene.deployment, scene.deployment.status.routes
     settled = before is not None and heard is not None and heard.settled(moment(before.since), scene.now)
     engine = scene.observed.engines.get(course.serving.engine) if course.serving else None
@@ -117,7 +118,7 @@ def _status(scene: Scene, course: Course, said: Words, heard: Heard | None) -> O
         course,
         said,
         scene.now,
-        routes=_intended(scene, course, heard),
+        routes=_counted(intended, before, heard),
         retiring=retiring.told(scene, course, settled=settled),
         replicas=engine.get("status", {}).get("replicas", 0) if engine else None,
         selector=",".join(f"{name}={value}" for name, value in sorted(labels.items())) or None,
@@ -131,9 +132,12 @@ def _intended(scene: Scene, course: Course, heard: Heard | None) -> RoutesStatus
         return None
     update = {"serving": course.serving, "candidate": course.candidate}
     following = deployment.model_copy(update={"status": deployment.status.model_copy(update=update)})
-    known = heard.known if heard else 0
-    intended = routes.intended(_routes(scene, following), before, scene.now, known)
-    if intended is None or heard is None or intended.revision != (before.revision if before else 0):
+    return routes.intended(_routes(scene, following), before, scene.now, heard.known if heard else 0)
+
+
+def _counted(intended: RoutesStatus | None, before: RoutesStatus | None, heard: Heard | None) -> RoutesStatus | None:
+    """Return what gateways are told, with how many of them have it."""
+    if intended is None or intended != before or heard is None:
         return intended
     return intended.model_copy(update={"gateways": heard.ready, "acknowledged": heard.acknowledged})
 

@@ -42,8 +42,8 @@ def stepped(candidate: Candidate, step: int, weight: int, now: datetime) -> Cand
 
 
 def renewed(candidate: Candidate, now: datetime) -> Candidate:
-    """Return a candidate that keeps its weight, if it has one."""
-    if candidate.weight_until is None:
+    """Return a candidate that keeps its weight, if it has one. What ran out is given anew, by a step that begins."""
+    if candidate.weight_until is None or now >= moment(candidate.weight_until):
         return candidate
     until = timestamp(rollout.renewed(moment(candidate.weight_until), now))
     return candidate.model_copy(update={"weight_until": until})

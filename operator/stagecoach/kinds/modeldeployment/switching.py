@@ -180,7 +180,8 @@ def _advanced(scene: Scene, course: Course, candidate: Candidate) -> Course:
         case Abort(reason, message):
             return _rejected(scene, course, counted, Complaint(reason, message))
         case _ if waits is not None:
-            return replace(course, candidate=rolling.renewed(counted, scene.now), waits=waits)
+            kept = rolling.renewed(counted, scene.now) if answering.pods else counted
+            return replace(course, candidate=kept, waits=waits)
         case Hold(reason, message):
             return replace(course, candidate=rolling.renewed(counted, scene.now), waits=Complaint(reason, message))
         case Advance(step, weight):

@@ -125,10 +125,10 @@ def calls(
         if not gateway.address:
             continue
         put = told.by(gateway, answers)
-        if _due(put, REPEAT if gateway.ready and told.acknowledged(put) else RETRY, now):
-            asked.append(Call(gateway.uid, gateway.address, ADMIN_PORT, "PUT", ROUTES, token, told.body))
-        elif _is_newer(put) and _other(gateway, put, answers) is None:
+        if _is_newer(put) and _other(gateway, put, answers) is None:
             asked.append(Call(gateway.uid, gateway.address, ADMIN_PORT, "GET", ROUTES, token))
+        elif _due(put, REPEAT if gateway.ready and told.acknowledged(put) else RETRY, now):
+            asked.append(Call(gateway.uid, gateway.address, ADMIN_PORT, "PUT", ROUTES, token, told.body))
         if counting and _due(answers.get((gateway.uid, "GET", COUNTS)), COUNT, now):
             asked.append(Call(gateway.uid, gateway.address, ADMIN_PORT, "GET", COUNTS, token))
     return tuple(asked)

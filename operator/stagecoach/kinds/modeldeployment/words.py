@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from stagecoach.api.deployment_status import DeploymentPhase, Served
+from stagecoach.api.common import ConditionStatus
+from stagecoach.api.deployment_status import DeploymentPhase, RoutesStatus, Served
 from stagecoach.build.gateway import endpoint
 from stagecoach.contract.times import moment
-from stagecoach.kinds.conditions import Fact
+from stagecoach.kinds.conditions import Fact, of
 from stagecoach.kinds.modeldeployment import gated, rejections
 from stagecoach.kinds.modeldeployment.engines import Answering
 from stagecoach.kinds.modeldeployment.pods import Complaint
@@ -35,16 +36,17 @@ class Words:
     at_rest: bool  # nothing is waited for that comes within seconds
 
 
-def words(scene: Scene, course: Course, heard: Heard | None) -> Words:
-    """Return all of it."""
-    return _Telling(scene, course, heard).all()
+def words(scene: Scene, course: Course, routes: RoutesStatus | None, heard: Heard | None) -> Words:
+    """Return all of it. `heard`: what gateways said of these routes; None before they were told."""
+    return _Telling(scene, course, routes, heard).all()
 
 
 @dataclass(frozen=True)
 class _Telling:
     scene: Scene
     course: Course
-    heard: Heard | None  # None: gateways were told nothing yet, or nothing that is known
+    routes: RoutesStatus | None
+    heard: Heard | None
 
     def all(self) -> Words:
         serving = self.course.serving
@@ -93,9 +95,13 @@ class _Telling:
         return Complaint("AdmittedMissing", f"{message} Bring it back from a backup, or create another run.")
 
     def _without_gateways(self) -> Complaint | None:
-        gateways, routes = self.scene.observed.gateways, self.scene.deployment.status.routes
-        changes = routes is None or self.scene.now - moment(routes.since) < PATIENCE
-        if gateways.ready and (changes or (self.heard is not None and self.heard.acknowledged)):
+        gateways, routes = self.scene.observed.gateways, self.routes
+        if gateways.ready and self.heard is not None and self.heard.acknowledged:
+            return None
+        before = of(self.scene.deployment.status.conditions, "Ready")
+        was_ready = before is not None and before.status is ConditionStatus.TRUE
+        # A gateway that is ready has routes: for a moment those of before.
+        if gateways.ready and was_ready and routes and self.scene.now - moment(routes.since) < PATIENCE:
             return None
         if self.heard is not None and self.heard.refusals:
             return Complaint("RoutesRefused", " ".join(self.heard.refusals))

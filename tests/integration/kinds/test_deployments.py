@@ -1,0 +1,247 @@
+"""The operator's promises about what is served, on a real API server: the tests play the kubelet, loaders and gateways."""
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from stagecoach.contract.digests import digest_of_document
+from stagecoach.contract.gateway_routes import Routes, verified
+from stagecoach.contract.loading import Serve, State
+from tests import builders
+from tests.integration.conftest import StartOperator
+from tests.integration.support.court import Court
+from tests.integration.support.eventually import eventually, stays
+from tests.integration.support.kubelet import FakeKubelet
+from tests.integration.support.operator import EVALUATOR_IMAGE, OperatorProcess
+from tests.integration.support.players import Players
+from tests.kube import Kube
+from tests.remedies import speaks
+
+Object = builders.Object
+GATEWAY_IMAGE = "registry.example/gateway@sha256:" + "d" * 64
+INSTALLED = ("--engine-image", builders.ENGINE_IMAGE, "--gateway-image", GATEWAY_IMAGE)
+CANARY = {"canary": {"steps": [{"weight": 10, "hold": "3s", "minRequests": 5}]}}
+
+
+class House(Court):
+    """A namespace with a project by vLLM, runs that its gate judges, and a deployment."""
+
+    def open(self) -> None:
+        found = builders.resolution()
+        found["labels"]["digest"] = digest_of_document(found["labels"]["first"])
+        project = builders.project(namespace=self.kube.namespace)
+        project["spec"]["inference"]["engine"] = "vLLM"
+        self.kube.create(project)
+        told = json.dumps({"outcome": "Done", "resolution": found})
+        self.kubelet.succeeded(self.kubelet.pod_of(self.job_of("TransformerProject", "desk")), told)
+        self.awaits("TransformerProject", "desk", "Ready")
+        self.kube.create(builders.gate(namespace=self.kube.namespace))
+
+    def admit(self, name: str = "first", artifact: str = "7") -> None:
+        """Let a run succeed and pass."""
+        time.sleep(1 - time.time() % 1)  # the newest is served, and Kubernetes knows whole seconds
+        self.make_candidate(name, artifact)
+        self.judge(name)
+
+    def deploy(self, **spec: object) -> None:
+        self.kube.create(builders.deployment(namespace=self.kube.namespace, **spec))
+
+    @property
+    def status(self) -> Object:
+        result: Object = self.kube.get("ModelDeployment", "answers").get("status", {})
+        return result
+
+    def ready(self) -> tuple[str, str]:
+        reason, message = self.reason("ModelDeployment", "answers")
+        assert not reason or reason == "Serving" or speaks(reason, message)
+        return reason, message
+
+    def serves(self, run: str, seconds: float = 40) -> None:
+        def look() -> bool:
+            status = self.status
+            well = status.get("phase") == "Available" and status["routes"]["acknowledged"] > 0
+            return bool(well and status["serving"]["run"] == run)
+
+        eventually(look, seconds, f"{run} is served")
+
+    def key(self, name: str) -> bytes:
+        [secret] = [each for each in self.kube.select("Secret") if each["metadata"]["name"].startswith("answers-keys-")]
+        return base64.b64decode(secret["data"][name])
+
+    def routes(self) -> Routes:
+        """Return what a gateway that begins would read."""
+        text = self.kube.get("ConfigMap", "answers-routes")["data"]["routes.json"]
+        return verified(text, self.key("routes-key"))
+
+
+@pytest.fixture
+def house(kube: Kube, kubelet: FakeKubelet, start_operator: StartOperator) -> House:
+    start_operator(*INSTALLED).wait_ready().wait_leading()
+    house = House(kube, kubelet)
+    house.open()
+    return house
+
+
+@pytest.fixture
+def players(house: House) -> Iterator[Players]:
+    with Players(house.kube, house.kubelet).playing() as players:
+        yield players
+
+
+def test_without_a_verdict_nothing_is_made_and_with_one_everything_is(house: House) -> None:
+    """NoUngatedTraffic: and nobody answers yet, so that nothing is served."""
+    kube = house.kube
+    house.deploy()
+    eventually(lambda: house.ready()[0] == "NoCandidates", 15, "there is nothing to serve")
+    house.make_candidate()
+    eventually(lambda: house.ready()[0] == "Judging", 15, "its gate has not decided")
+    stays(lambda: not kube.select("Deployment") and "candidate" not in house.status, 1.0)
+    house.judge("first")
+    eventually(lambda: house.status.get("candidate", {}).get("run") == "first", 15, "it is admitted")
+    candidate = house.status["candidate"]
+    engine = eventually(lambda: kube.find("Deployment", candidate["engine"]), 15, "its engine")
+    assert engine
+    pod = engine["spec"]["template"]["spec"]
+    [loader], [server] = pod["initContainers"], pod["containers"]
+    assert (loader["image"], server["image"]) == (EVALUATOR_IMAGE, builders.ENGINE_IMAGE)
+    serve = Serve.model_validate_json(
+        next(each["value"] for each in loader["env"] if each["name"] == "STAGECOACH_SERVE")
+    )
+    assert (serve.model, serve.base.model) == (None, builders.digest("5"))
+    gateway = eventually(lambda: kube.find("Deployment", "answers-gateway"), 15, "the gateways")
+    assert gateway
+    assert gateway["spec"]["template"]["spec"]["containers"][0]["image"] == GATEWAY_IMAGE
+    for kind, name in (
+        ("Service", "answers"),
+        ("Service", candidate["engine"]),
+        ("NetworkPolicy", "answers-engines"),
+        ("ConfigMap", candidate["admitted"]),
+    ):
+        found = kube.get(kind, name)
+        assert (
+            found["metadata"]["labels"]["stagecoach.dev/uid"]
+            == kube.get("ModelDeployment", "answers")["metadata"]["uid"]
+        )
+        assert found["metadata"]["ownerReferences"][0]["kind"] == "ModelDeployment"
+    assert (house.routes().revision, house.routes().stable) == (1, None)
+    assert set(kube.get("ConfigMap", candidate["admitted"])["data"]) == {"admitted.json"}
+    assert house.ready()[0] == "Starting"
+    stays(lambda: house.status["phase"] == "Pending" and "serving" not in house.status, 3.0)
+    pods = eventually(lambda: kube.select("Pod", f"stagecoach.dev/engine={candidate['engine']}"), 15, "a pod")
+    house.kubelet.waiting(pods[0]["metadata"]["name"], "ErrImagePull", "no such image")
+    eventually(lambda: house.ready()[0] == "ImagePullFailed", 15, "its pod complains")
+    kube.delete("ModelDeployment", "answers")
+    gone = ("Deployment", "Service", "NetworkPolicy", "Pod")
+    eventually(
+        lambda: not any(kube.select(kind, "stagecoach.dev/kind=ModelDeployment") for kind in gone),
+        40,
+        "all goes with it",
+    )
+
+
+def test_from_a_verdict_to_requests_and_on_to_the_next_release(house: House, players: Players) -> None:
+    """IncumbentStays: until the next release is in."""
+    house.admit()
+    house.deploy(rollout=CANARY)
+    house.serves("first")
+    first = house.status["serving"]
+    assert house.ready()[0] == "Serving"
+    [door] = players.doors.values()
+    assert door.routes is not None
+    assert door.routes.stable is not None
+    assert door.routes.stable.release == first["release"] == house.status["history"][0]["release"]
+    [target] = door.routes.stable.engines
+    assert target == f"http://{first['engine']}.{house.kube.namespace}.svc:8000"
+    house.admit("second", "8")
+    eventually(lambda: house.status.get("candidate", {}).get("weight") == 10, 30, "it has some requests")
+    eventually(lambda: door.routes and door.routes.candidate, 15, "the gateway knows")
+    assert door.routes.stable.release == first["release"]
+    door.ask(1000, door.started, failing=False)
+    house.serves("second")
+    assert house.status["serving"]["engine"] == first["engine"], "adapters of one base share an engine"
+    assert [each["run"] for each in house.status["history"]] == ["second", "first"]
+    assert (house.routes().revision, door.routes.stable.release) == (
+        house.status["routes"]["revision"],
+        house.status["serving"]["release"],
+    )
+    told = {each["reason"] for each in house.kube.select("Event") if each["involvedObject"]["name"] == "answers"}
+    assert {"Admitted", "StepTaken", "Serving"} <= told
+
+
+def test_a_candidate_that_fails_goes_and_the_incumbent_stays(house: House, players: Players) -> None:
+    """IncumbentStays: an abort returns to it."""
+    house.admit()
+    house.deploy(rollout=CANARY)
+    house.serves("first")
+    release = house.status["serving"]["release"]
+    [door] = players.doors.values()
+    house.admit("second", "8")
+    eventually(lambda: door.routes and door.routes.candidate, 30, "it has some requests")
+    door.ask(1000, door.started, failing=True)
+    eventually(lambda: house.status.get("rejected"), 30, "it is rejected")
+    assert house.status["rejected"][0]["reason"] == "TooManyErrors"
+    eventually(lambda: door.routes and door.routes.candidate is None, 15, "it has no requests any more")
+    assert door.routes is not None
+    assert door.routes.stable is not None
+    assert door.routes.stable.release == house.status["serving"]["release"] == release
+    players.outcome = State.FAILED
+    house.admit("third", "9")
+    eventually(lambda: len(house.status.get("rejected", ())) == 2, 30, "nor is what cannot be loaded")
+    assert house.status["rejected"][0]["reason"] == "WrongDigest"
+    eventually(lambda: house.status["phase"] == "Degraded", 15)
+    assert house.ready()[0] == "Serving"
+
+
+def test_what_is_served_outlives_what_it_was_admitted_by(house: House, players: Players) -> None:
+    """IncumbentStays."""
+    kube = house.kube
+    house.admit()
+    house.deploy()
+    house.serves("first")
+    before = house.status["serving"]
+    for kind, name in (("EvalGate", "good"), ("FineTuneRun", "first"), ("TransformerProject", "desk")):
+        kube.delete(kind, name)
+    eventually(lambda: house.status["phase"] == "Degraded", 20, "it is said")
+    assert (house.ready()[0], house.status["serving"]) == ("Serving", before)
+    kube.delete("Deployment", "answers-gateway")
+    kube.delete("Service", "answers")
+    eventually(lambda: kube.find("Service", "answers"), 20, "what needs no project is mended")
+    stays(lambda: house.status["serving"] == before, 2.0)
+    assert len(players.of_engine(before["engine"])) == 1
+
+
+def test_another_engine_is_started_beside_and_requests_move(house: House, players: Players) -> None:
+    house.admit()
+    house.deploy()
+    house.serves("first")
+    before = house.status["serving"]["engine"]
+    house.kube.patch("ModelDeployment", "answers", {"spec": {"engine": {"maxConcurrent": 8}}})
+    eventually(lambda: house.status["serving"]["engine"] != before, 40, "requests move")
+    eventually(lambda: [each["name"] for each in house.status.get("retiring", ())] == [before], 20, "the old one goes")
+    assert house.kube.find("Deployment", before), "two minutes later"
+    assert len(players.of_engine(house.status["serving"]["engine"])) == 1
+
+
+def test_the_operator_may_be_killed_and_another_goes_on(
+    kube: Kube, kubelet: FakeKubelet, start_operator: StartOperator
+) -> None:
+    """NothingStuck: whoever comes next goes on from the objects."""
+    operator = start_operator(*INSTALLED).wait_ready().wait_leading()
+    house = House(kube, kubelet)
+    house.open()
+    house.admit()
+    with Players(kube, kubelet).playing():
+        house.deploy()
+        for when in ("candidate", "routes"):
+            eventually(lambda when=when: when in house.status, 20, when)  # type: ignore[misc]
+            operator = again(operator, start_operator)
+        house.serves("first", 60)
+        assert house.status["routes"]["revision"] == 2
+
+
+def again(operator: OperatorProcess, start_operator: StartOperator) -> OperatorProcess:
+    operator.kill()
+    return start_operator(*INSTALLED).wait_ready().wait_leading()
