@@ -128,6 +128,12 @@ def remove_adapter(name: str) -> None:
     shutil.rmtree(gone, ignore_errors=True)
 
 
+def clean() -> None:
+    """Remove what a loader that was ended left half done."""
+    for place in (*laying.adapters().glob("*.part"), *laying.adapters().glob("*.gone")):
+        shutil.rmtree(place)
+
+
 def laid_adapters() -> set[str]:
     """Return the names of the adapters that lie there whole."""
     try:

@@ -47,6 +47,7 @@ class Serving:
 
     def begin(self) -> None:
         """Work, by threads of its own, for what was wanted when the loader ended, too."""
+        loader_files.clean()
         self._base.begin()
         with suppress(FileNotFoundError, ValidationError, NotServed):  # whoever wants something says so again
             self.want(Wanted.model_validate_json((laying.models() / WANTED).read_text()))

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +18,6 @@ from stagecoach.contract.digests import Manifest, hex_of
 from stagecoach.contract.jobs import ModelSource
 from stagecoach.contract.loading import Loaded, LoadedModel, Serve, State
 from stagecoach.contract.store import Store
-from stagecoach_evaluator import loader_models, loader_serving
 from stagecoach_trainer import bases, places
 
 from .engine_server import Engine
@@ -46,9 +45,6 @@ for name, value in json.loads(sys.argv[1]).items():
 from stagecoach_evaluator import loader, programs
 programs.main(loader.serve)
 """
-assert {loader_models.__name__, loader_serving.__name__} <= {
-    f"stagecoach_evaluator.{name.split('.')[0]}" for name in FAST
-}
 
 
 @dataclass
@@ -59,7 +55,6 @@ class Pod:
     engine: Engine
     engine_port: int
     port: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
     log: Path = Path()
 
     @property

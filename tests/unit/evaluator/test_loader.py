@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,10 @@ def pod(tmp_path: Path) -> Iterator[Pod]:
     """A pod whose engine runs, and waits to be told what to serve."""
     with engine_server.serving() as (engine, port):
         yield loader_pod.make(tmp_path, engine, port)
+
+
+def adapter(pod: Pod, digest: str) -> Path:
+    return pod.models / "adapters" / hex_of(digest)
 
 
 def base_of(pod: Pod) -> str:
@@ -88,15 +93,14 @@ def test_a_pod_whom_nobody_tells_may_have_requests_after_a_while(pod: Pod) -> No
 def test_an_adapter_is_brought_and_asked_and_only_then_said_to_answer(pod: Pod) -> None:
     digest = pod.publish()
     with pod.loader():
-        said = pod.want(digest)
-        assert [model.state for model in said.models] == [State.LOADING] * 2
+        assert pod.want(digest).models[1].state is State.LOADING
         answered = pod.until(digest, State.ANSWERS).answered
         assert answered is not None
         until(lambda: (pod.model(digest).answered or answered) > answered, lambda: "it is asked again")
         assert pod.told.engine == "0.32.0"
     asked = [body for body in pod.engine.asked if body["model"] == hex_of(digest)]
     assert {"max_tokens": 1, "logprobs": 1}.items() <= asked[0].items()
-    folder = pod.models / "adapters" / hex_of(digest)
+    folder = adapter(pod, digest)
     assert {each.name for each in folder.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
     assert not any(each.is_symlink() for each in folder.iterdir()), "the storage may be away when it is read again"
 
@@ -121,9 +125,7 @@ def test_to_want_the_same_again_changes_nothing(pod: Pod) -> None:
         ({"r": 1024}, "EngineUnsuited", "the adapter's r is 1024"),
     ],
 )
-def test_an_adapter_that_is_not_served_is_refused(
-    pod: Pod, changes: dict[str, object], reason: str, names: str
-) -> None:
+def test_an_adapter_that_is_not_served_is_refused(pod: Pod, changes: dict[str, Any], reason: str, names: str) -> None:
     digest = pod.publish(**changes)
     with pod.loader():
         pod.want(digest)
@@ -131,7 +133,7 @@ def test_an_adapter_that_is_not_served_is_refused(
     assert said.reason == reason
     assert names in said.message
     assert speaks(said.reason, said.message)
-    assert not list((pod.models / "adapters").iterdir())
+    assert not adapter(pod, digest).exists()
 
 
 def test_an_adapter_that_is_not_there_is_served_once_it_is(pod: Pod) -> None:
@@ -160,7 +162,7 @@ def test_an_adapter_that_is_not_what_its_digest_says_is_not_served(pod: Pod, con
         said = pod.until(digest, State.FAILED)
     assert said.reason == "ArtifactCorrupt"
     assert speaks(said.reason, said.message)
-    assert not list((pod.models / "adapters").iterdir())
+    assert not adapter(pod, digest).exists()
 
 
 def test_a_storage_that_is_away_for_a_moment_is_waited_for(pod: Pod) -> None:
@@ -274,7 +276,7 @@ def test_another_key_than_the_engine_asks_for_is_told(pod: Pod) -> None:
 
 def test_what_is_not_wanted_any_more_is_removed_later(pod: Pod) -> None:
     first, second = pod.publish("one"), pod.publish("two")
-    place = {digest: pod.models / "adapters" / hex_of(digest) for digest in (first, second)}
+    place = {digest: adapter(pod, digest) for digest in (first, second)}
     with pod.loader(loader_serving__KEEP_SECONDS=1.0):
         pod.want(first, second)
         for digest in (first, second):
@@ -297,6 +299,7 @@ def test_a_loader_that_starts_again_goes_on_without_storage_and_without_being_to
     with pod.loader(serve):
         pod.want(digest)
         pod.until(digest, State.ANSWERS)
+    (pod.models / "adapters" / "half.part").mkdir()
     for folder in ("storage", "pvc"):
         (pod.root / folder).rename(pod.root / f"{folder} away")
     with pod.loader(serve):
@@ -304,6 +307,7 @@ def test_a_loader_that_starts_again_goes_on_without_storage_and_without_being_to
             pod.until(model, State.ANSWERS)
         pod.until_ready()
     assert len(pod.engine.words) == 1
+    assert [each.name for each in (pod.models / "adapters").iterdir()] == [hex_of(digest)]
 
 
 def test_a_whole_model_is_served_in_the_place_of_the_base(pod: Pod) -> None:
