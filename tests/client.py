@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from typing import Any
 
 # More at a time than wait while an engine is slow.
@@ -40,9 +41,12 @@ def main() -> None:
     parser.add_argument("texts", nargs="+", help="one after the other, and again")
     given = parser.parse_args()
     key = "" if given.stranger else os.environ["KEY"]
+    alone = Lock()
 
     def one(text: str) -> None:
-        print(json.dumps(ask(os.environ["URL"], key, text)), flush=True)
+        answer = json.dumps(ask(os.environ["URL"], key, text))
+        with alone:  # a line is a line
+            print(answer, flush=True)
 
     if given.every is None:
         for text in given.texts:

@@ -74,9 +74,15 @@ def run(name: str, namespace: str, **labels: str) -> builders.Object:
 
 
 def objects(namespace: str) -> Iterator[builders.Object]:
-    inference = builders.project_spec()["inference"] | {"engine": "vLLM"}
-    data = {"sets": SETS}
-    yield builders.project("desk", namespace, data=data, candidates=[CANDIDATE], inference=inference)
+    spec = builders.project_spec()
+    yield builders.project(
+        "desk",
+        namespace,
+        problem=spec["problem"] | {"labels": {"values": sorted(WORDS)}},
+        data={"sets": SETS},
+        candidates=[CANDIDATE],
+        inference=spec["inference"] | {"engine": "vLLM"},
+    )
     criterion = {"name": "good", "suite": "held-out", "metric": "accuracy", "min": 0.8}
     yield builders.gate("good", namespace, criteria=[criterion], resources=ENGINE_RESOURCES)
     yield builders.deployment(
