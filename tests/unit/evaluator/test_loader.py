@@ -242,11 +242,11 @@ def test_an_engine_that_never_begins_is_not_ready(pod: Pod) -> None:
 
 
 def test_an_engine_that_hangs_is_lost_and_one_that_is_busy_is_not(pod: Pod) -> None:
-    with pod.loader(loader_models__PROBE_SECONDS=0.1):
+    with pod.loader(loader_models__PROBE_SECONDS=0.1, loader_engine__STUCK_SECONDS=4.0):
         pod.until(base_of(pod), State.ANSWERS)
         pod.engine.seconds = 60.0
         begun = time.monotonic()
-        while time.monotonic() - begun < 2.5:
+        while time.monotonic() - begun < 6:
             pod.engine.computed += 1  # for others
             assert pod.model(base_of(pod)).state is State.ANSWERS
             time.sleep(0.05)
