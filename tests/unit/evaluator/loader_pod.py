@@ -34,7 +34,6 @@ FAST = {
     "loader_models.MOST_SECONDS": 0.3,
     "loader_serving.LOOK_SECONDS": 0.05,
     "loader_serving.SWEEP_SECONDS": 0.05,
-    "loader_serving.UNTOLD_SECONDS": 60.0,
 }
 PROGRAM = """
 import importlib, json, sys
