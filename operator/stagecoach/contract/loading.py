@@ -41,7 +41,11 @@ class Serve(ContractModel):
     storage: str
     precision: Precision = Precision.AUTO
     max_length: int = Field(ge=1, description="Tokens of a prompt and its answer together; no more than the base has.")
-    max_adapters: int = Field(ge=0, le=MAX_ADAPTERS, description="So many compute at once, and as many again are kept in memory; 0: none is served.")
+    max_adapters: int = Field(
+        ge=0,
+        le=MAX_ADAPTERS,
+        description="So many compute at once, and as many again are kept in memory; 0: none is served.",
+    )
     max_rank: int = Field(ge=0, description="The largest rank of an adapter that the engine is prepared for.")
     at_once: int = Field(ge=1, le=1024, description="Requests that are computed at a time.")
 
