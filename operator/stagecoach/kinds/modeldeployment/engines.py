@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from pydantic import ValidationError
 
-from stagecoach.contract import loading
+from stagecoach.contract import loading, serving
 from stagecoach.contract.admitted import Admitted
 from stagecoach.contract.loading import Loaded, LoadedModel, State, Wanted
 from stagecoach.kinds.modeldeployment.pods import Complaint, Pod, first_complaint
@@ -118,7 +118,7 @@ def _failed(said: _Said, name: str) -> Complaint | None:
     failed = [
         each for each in said.loaded.models if each.state is State.FAILED and (each is model or _is_base(said, each))
     ]
-    return Complaint(failed[0].reason or "LoadFailed", failed[0].message) if failed else None
+    return Complaint(failed[0].reason or serving.NOT_READY, failed[0].message) if failed else None
 
 
 def _is_base(said: _Said, model: LoadedModel) -> bool:
@@ -137,7 +137,7 @@ def _waits(
     loading_ones = (said.of(name) for said in heard.values() if said)
     slow = next((each for each in loading_ones if each and each.message and each.state is not State.ANSWERS), None)
     if slow:
-        return Complaint(slow.reason or "Loading", slow.message)
+        return Complaint(slow.reason or serving.NOT_READY, slow.message)
     if strange := _strange(engine):
         return strange
     return Complaint("Starting", f"{ready} of {max(1, replicas)} pods of engine {engine.name} are ready and asked.")
