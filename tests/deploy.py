@@ -29,6 +29,7 @@ DOCKERFILES = {
     "trainer": ROOT / "images/trainer",
     "evaluator": ROOT / "images/evaluator",
     "gateway": ROOT / "images/gateway",
+    "prometheus": ROOT / "images/prometheus",
     "base-model": ROOT / "examples/support-desk/base-model",
     "trainer-tests": ROOT / "tests/unit/trainer",
     "evaluator-tests": ROOT / "tests/unit/evaluator",
@@ -83,6 +84,7 @@ class Images:
     trainer: str
     evaluator: str
     engine: str | None = None  # by which models may be judged; the demo does without
+    prometheus: str | None = None
 
 
 def build(name: str) -> None:
@@ -118,6 +120,7 @@ def install(tools: Tools, images: Images) -> None:
         ("trainer.image", images.trainer),
         ("evaluator.image", images.evaluator),
         ("engine.image", images.engine),
+        ("prometheus.image", images.prometheus),
     ):
         if image:
             values[f"{place}.repository"], values[f"{place}.digest"] = image.split("@")
