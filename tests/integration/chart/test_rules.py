@@ -207,8 +207,9 @@ def test_every_series_that_is_used_is_there() -> None:
 
 def kept() -> str:
     """Return by what the chart chooses what it keeps."""
-    (found,) = re.findall(r"regex: (gateway;\.\+.+)$", (CHART / "templates/_prometheus.tpl").read_text(), re.MULTILINE)
-    return found
+    text = (CHART / "templates/_prometheus.tpl").read_text()
+    found: list[str] = re.findall(r"regex: (gateway;\.\+.+)$", text, re.MULTILINE)
+    return found[0]
 
 
 def gateway_series() -> set[str]:
