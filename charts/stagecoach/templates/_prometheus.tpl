@@ -1,6 +1,6 @@
-{{/* Whether there is a Prometheus of this release's own: an image of it is given. */}}
+{{/* Whether there is a Prometheus of this release's own: an image of it is given. Values of an earlier chart know nothing of it. */}}
 {{- define "stagecoach.prometheus.wanted" -}}
-{{- with .Values.prometheus.image }}
+{{- with (default dict .Values.prometheus).image }}
 {{- if or .repository .digest .tag }}yes{{ end }}
 {{- end }}
 {{- end }}
