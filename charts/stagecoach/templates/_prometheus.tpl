@@ -32,54 +32,29 @@ alerting:
     - static_configs:
         - targets: {{ toJson . }}
 {{- end }}
+{{- $metrics := printf "%s-metrics.%s.svc" (include "stagecoach.fullname" .) .Release.Namespace }}
+{{- if not .Values.metrics.service.enabled }}
+{{- fail "metrics.service.enabled=false leaves Prometheus no way to what it scrapes: set it to true, or give no prometheus.image" }}
+{{- end }}
 scrape_configs:
   - job_name: stagecoach-serving
-    kubernetes_sd_configs:
-      - role: pod
-        selectors:
-          - role: pod
-            label: app.kubernetes.io/managed-by=stagecoach,stagecoach.dev/component in (gateway,engine)
-        {{- with .Values.watchNamespaces }}
-        namespaces:
-          names: {{ toJson . }}
-        {{- end }}
-    relabel_configs:
-      # Of each pod one port: clients and loaders have others.
-      - source_labels: [__meta_kubernetes_pod_label_stagecoach_dev_component, __meta_kubernetes_pod_container_port_number]
-        regex: gateway;9090|engine;8000
-        action: keep
-      - source_labels: [__meta_kubernetes_pod_phase]
-        regex: Succeeded|Failed
-        action: drop
-      - source_labels: [__meta_kubernetes_namespace]
-        target_label: namespace
-      - source_labels: [__meta_kubernetes_pod_label_stagecoach_dev_name]
-        target_label: deployment
-      - source_labels: [__meta_kubernetes_pod_label_stagecoach_dev_component]
-        target_label: component
-      # vLLM has a label `engine` of its own.
-      - source_labels: [__meta_kubernetes_pod_label_stagecoach_dev_engine]
-        target_label: engine_name
-      - source_labels: [__meta_kubernetes_pod_name]
-        target_label: pod
+    # The operator knows all pods that serve. While it is away, what it said last holds.
+    http_sd_configs:
+      - url: http://{{ $metrics }}:{{ .Values.metrics.port }}/targets
+        refresh_interval: 15s
     metric_relabel_configs:
-      {{- include "stagecoach.prometheus.kept" . | fromYamlArray | toYaml | nindent 6 }}
+      {{- include "stagecoach.prometheus.kept" . | nindent 6 }}
   - job_name: stagecoach-operator
-    kubernetes_sd_configs:
-      - role: pod
-        namespaces:
-          names: [{{ .Release.Namespace }}]
-        selectors:
-          - role: pod
-            label: {{ include "stagecoach.selectorLabels" . | fromYaml | toJson | trimAll "{}" | replace "\"" "" | replace ":" "=" }}
+    dns_sd_configs:
+      {{- range list "A" "AAAA" }}
+      - names: [{{ $metrics }}]
+        type: {{ . }}
+        port: {{ $.Values.metrics.port }}
+        refresh_interval: 15s
+      {{- end }}
     relabel_configs:
-      - source_labels: [__meta_kubernetes_pod_container_port_name]
-        regex: metrics
-        action: keep
-      - source_labels: [__meta_kubernetes_namespace]
-        target_label: namespace
-      - source_labels: [__meta_kubernetes_pod_name]
-        target_label: pod
+      - target_label: namespace
+        replacement: {{ .Release.Namespace }}
     metric_relabel_configs:
       - source_labels: [__name__]
         regex: .+_created

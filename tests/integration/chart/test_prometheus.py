@@ -2,7 +2,7 @@
 
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,20 +14,23 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import CollectorRegistry
 
 from stagecoach.build.labels import COMPONENT, ENGINE, ENGINE_NAME, GATEWAY, MANAGED_BY, OWNER_NAME
+from stagecoach.contract.serving import PORT
+from stagecoach.runtime.targets import LABELS, PORTS
 from stagecoach_gateway.counting import Counts, gauge
+from stagecoach_gateway.settings import Settings
 from tests import prometheus
 from tests.cluster import ports
 from tests.cluster.controlplane import ControlPlane
 from tests.integration.chart.conftest import Installer
-from tests.integration.chart.test_rights import rights
-from tests.integration.chart.tools import CHART, DIGEST, Cluster, Object, Refused, promtool, run, template, values
+from tests.integration.chart.process import start_operator
+from tests.integration.chart.tools import CHART, DIGEST, Cluster, Object, Refused, promtool, template, values
 from tests.integration.support.eventually import eventually
+from tests.integration.support.operator import running
 from tests.kube import Kube
 
 IMAGE = {"image": {"repository": "docker.io/prom/prometheus", "digest": DIGEST}}
 NAME = "sc-stagecoach-prometheus"
 RELEASE = "sha256:" + "a" * 64
-PODS = {("get", "", "pods", ""), ("list", "", "pods", ""), ("watch", "", "pods", "")}
 
 
 def named(rendered: list[Object], kind: str, name: str = NAME) -> Object:
@@ -39,20 +42,20 @@ def config(rendered: list[Object]) -> Any:
     return yaml.safe_load(named(rendered, "ConfigMap")["data"]["prometheus.yml"])
 
 
-def test_without_an_image_there_is_none(tmp_path: Path) -> None:
+def test_without_an_image_there_is_none(cluster: Cluster, tmp_path: Path) -> None:
     rendered = template(tmp_path / "values.yaml")
     assert not [each for each in rendered if "prometheus" in each["metadata"]["name"]]
-    assert "give prometheus.image, or set monitors.enabled" in notes(tmp_path)
+    assert "give prometheus.image, or set monitors.enabled" in notes(cluster, tmp_path)
 
 
-def test_how_to_look_at_it_is_said(tmp_path: Path) -> None:
-    assert f"port-forward service/{NAME} 9090" in notes(tmp_path, prometheus=IMAGE)
-    assert "Nothing watches" not in notes(tmp_path, monitors={"enabled": True})
+def test_how_to_look_at_it_is_said(cluster: Cluster, tmp_path: Path) -> None:
+    assert f"port-forward service/{NAME} 9090" in notes(cluster, tmp_path, prometheus=IMAGE)
+    assert "Nothing watches" not in notes(cluster, tmp_path, monitors={"enabled": True})
 
 
-def notes(folder: Path, **more: Any) -> str:
+def notes(cluster: Cluster, folder: Path, **more: Any) -> str:
     file = values(folder / "notes.yaml", **more)
-    text = run("helm", "install", "sc", str(CHART), "-n", "stagecoach", "--dry-run=client", "-f", file)
+    text = cluster.helm("install", "sc", str(CHART), "-n", "stagecoach", "--dry-run=client", "-f", file)
     return text.partition("\nNOTES:\n")[2]
 
 
@@ -80,6 +83,7 @@ def test_its_pod_is_restricted_and_keeps_what_it_has(tmp_path: Path) -> None:
     (container,) = pod["containers"]
     assert container["image"] == f"docker.io/prom/prometheus@{DIGEST}"
     assert pod["securityContext"]["runAsNonRoot"]
+    assert not pod["automountServiceAccountToken"]
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert container["securityContext"] == {
         "allowPrivilegeEscalation": False,
@@ -114,16 +118,21 @@ def test_prometheus_reads_its_configuration(tmp_path: Path, more: Object) -> Non
     assert sent == [[{"targets": each}] for each in [given.get("alertmanagers")] if each]
 
 
-def test_only_what_is_served_is_looked_for(tmp_path: Path) -> None:
-    serving, own = config(template(tmp_path / "a.yaml", prometheus=IMAGE))["scrape_configs"]
-    assert "namespaces" not in serving["kubernetes_sd_configs"][0]
-    assert own["kubernetes_sd_configs"][0]["namespaces"] == {"names": ["stagecoach"]}
-    rendered = template(tmp_path / "b.yaml", prometheus=IMAGE, watchNamespaces=["team-a", "stagecoach"])
-    serving, _ = config(rendered)["scrape_configs"]
-    assert serving["kubernetes_sd_configs"][0]["namespaces"] == {"names": ["team-a", "stagecoach"]}
-    roles = [each["metadata"] for each in rendered if each["kind"] == "Role" and each["metadata"]["name"] == NAME]
-    assert [each["namespace"] for each in roles] == ["team-a", "stagecoach"]
-    assert not [each for each in rendered if each["kind"] == "ClusterRole" and each["metadata"]["name"] == NAME]
+def test_the_operator_tells_what_is_scraped(tmp_path: Path) -> None:
+    rendered = template(tmp_path / "values.yaml", prometheus=IMAGE, metrics={"port": 8081})
+    serving, own = config(rendered)["scrape_configs"]
+    place = "sc-stagecoach-metrics.stagecoach.svc"
+    assert serving["http_sd_configs"][0]["url"] == f"http://{place}:8081/targets"
+    assert {(each["names"][0], each["port"]) for each in own["dns_sd_configs"]} == {(place, 8081)}
+    service = named(rendered, "Service", "sc-stagecoach-metrics")["spec"]
+    assert (service["clusterIP"], service["publishNotReadyAddresses"]) == ("None", True)
+    with pytest.raises(Refused, match=r"metrics.service.enabled=false leaves Prometheus no way"):
+        template(tmp_path / "values.yaml", prometheus=IMAGE, metrics={"service": {"enabled": False}})
+
+
+def test_ports_are_those_of_gateways_and_engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STAGECOACH_DEPLOYMENT", "d")
+    assert {GATEWAY: Settings.of_environment().admin_port, ENGINE: PORT} == PORTS
 
 
 def test_monitors_find_and_keep_the_same(tmp_path: Path) -> None:
@@ -140,9 +149,7 @@ def test_monitors_find_and_keep_the_same(tmp_path: Path) -> None:
         assert monitor["spec"]["selector"]["matchLabels"] == MANAGED_BY | {COMPONENT: component}
         (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
         assert endpoint["port"] == port
-        ours = {each["target_label"] for each in serving["relabel_configs"] if "target_label" in each}
-        theirs = {each["targetLabel"] for each in endpoint["relabelings"]}
-        assert theirs | {"namespace", "pod"} == ours | {"job"}
+        assert {each["targetLabel"] for each in endpoint["relabelings"]} == {"job", *LABELS.values()}
         assert plain(endpoint["metricRelabelings"]) == serving["metric_relabel_configs"]
         assert endpoint["relabelings"][0]["replacement"] == serving["job_name"]
     (endpoint,) = named(rendered, "PodMonitor", "sc-stagecoach")["spec"]["podMetricsEndpoints"]
@@ -186,13 +193,10 @@ class Answers:
     def engine(self) -> bytes:
         return b'vllm:num_requests_running{engine="0",model_name="/models/a"} 2\nvllm:lora_requests_info{a="b"} 1\n'
 
-    def operator(self) -> bytes:
-        return b"stagecoach_leader 1\nstagecoach_status_writes_created 1\n"
-
 
 @contextmanager
-def served(address: str, port: int, text: Any) -> Iterator[None]:
-    """Answer at an address of the loopback interface, as if it were a pod's."""
+def served(text: Callable[[], bytes]) -> Iterator[str]:
+    """Answer at some address of the loopback interface, in place of a pod; return it."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -206,22 +210,18 @@ def served(address: str, port: int, text: Any) -> Iterator[None]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer((address, port), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield
+        yield f"127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()
 
 
-def pod(
-    kube: Kube, name: str, address: str, labels: dict[str, str], opened: dict[str, int], phase: str = "Running"
-) -> None:
+def pod(kube: Kube, name: str, address: str, labels: dict[str, str], phase: str = "Running") -> None:
     """Create a pod that nobody runs, and say that it runs there."""
-    listed = [{"name": key, "containerPort": value} for key, value in opened.items()]
-    container = {"name": "main", "image": "none", "ports": listed}
-    spec = {"containers": [container], "automountServiceAccountToken": False}
+    spec = {"containers": [{"name": "main", "image": "none"}], "automountServiceAccountToken": False}
     kube.create({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec})
     status = {"phase": phase, "podIP": address, "podIPs": [{"ip": address}]}
     kube.patch("Pod", name, {"status": status}, "status")
@@ -234,31 +234,27 @@ def installed(cluster: Cluster, installer: Installer) -> Cluster:
     return cluster
 
 
-def test_its_account_may_see_pods_and_nothing_else(installed: Cluster) -> None:
-    account = installed.impersonating(f"system:serviceaccount:stagecoach:{NAME}")
-    assert rights(account, "served-by-watched") == PODS
-
-
 def test_prometheus_finds_scrapes_and_records(
     installed: Cluster, chart_control_plane: ControlPlane, tmp_path: Path
 ) -> None:
     team = Kube(chart_control_plane.kubeconfig, "served-by-watched")
     answers = Answers()
     ours = MANAGED_BY | {OWNER_NAME: "intents"}
-    gateway, engine = ours | {COMPONENT: GATEWAY}, ours | {COMPONENT: ENGINE, ENGINE_NAME: "intents-e-0"}
-    pod(team, "g", "127.77.0.1", gateway, {"http": 8080, "admin": 9090})
-    pod(team, "e", "127.77.0.2", engine, {"http": 8000, "loader": 8001})
-    pod(team, "gone", "127.77.0.9", gateway, {"http": 8080, "admin": 9090}, "Failed")
-    pod(team, "other", "127.77.0.9", {COMPONENT: GATEWAY}, {"admin": 9090})
-    operator = installed.get("deployment", "sc-stagecoach", "-n", "stagecoach")["spec"]["template"]["metadata"][
-        "labels"
-    ]
-    pod(team.within("stagecoach"), "o", "127.77.0.3", operator, {"metrics": 8080})
+    pod(team, "g", "10.0.0.1", ours | {COMPONENT: GATEWAY})
+    pod(team, "e", "10.0.0.2", ours | {COMPONENT: ENGINE, ENGINE_NAME: "intents-e-0"})
+    pod(team, "gone", "10.0.0.9", ours | {COMPONENT: GATEWAY}, "Failed")
+    pod(team, "other", "10.0.0.9", {COMPONENT: GATEWAY})
+    operator = start_operator(installed, tmp_path)
     with (
-        served("127.77.0.1", 9090, answers.gateway),
-        served("127.77.0.2", 8000, answers.engine),
-        served("127.77.0.3", 8080, answers.operator),
-        started(installed, tmp_path) as ask,
+        running(operator),
+        served(answers.gateway) as gateway,
+        served(answers.engine) as engine,
+        started(
+            installed,
+            tmp_path,
+            f"127.0.0.1:{operator.wait_ready().wait_leading().port}",
+            {f"10.0.0.1:{PORTS[GATEWAY]}": gateway, f"10.0.0.2:{PORTS[ENGINE]}": engine},
+        ) as ask,
     ):
 
         def up() -> set[tuple[tuple[str, str], ...]]:
@@ -266,9 +262,9 @@ def test_prometheus_finds_scrapes_and_records(
 
         place = {"deployment": "intents", "namespace": "served-by-watched", "job": "stagecoach-serving"}
         expected = [
-            place | {"component": "gateway", "pod": "g", "instance": "127.77.0.1:9090"},
-            place | {"component": "engine", "pod": "e", "instance": "127.77.0.2:8000", "engine_name": "intents-e-0"},
-            {"job": "stagecoach-operator", "namespace": "stagecoach", "pod": "o", "instance": "127.77.0.3:8080"},
+            place | {"component": "gateway", "pod": "g", "instance": gateway},
+            place | {"component": "engine", "pod": "e", "instance": engine, "engine_name": "intents-e-0"},
+            {"job": "stagecoach-operator", "namespace": "stagecoach", "instance": f"127.0.0.1:{operator.port}"},
         ]
         wanted = {tuple(sorted((each | {"__name__": "up"}).items())) for each in expected}
         eventually(lambda: up() == wanted, 30, "all targets are up, and no others are there", every=0.5)
@@ -289,18 +285,23 @@ def test_prometheus_finds_scrapes_and_records(
 
 
 @contextmanager
-def started(cluster: Cluster, folder: Path) -> Iterator[prometheus.Ask]:
-    """Start Prometheus with the installed options, configuration and account, outside of a pod and in more of a hurry."""
+def started(cluster: Cluster, folder: Path, operator: str, others: dict[str, str]) -> Iterator[prometheus.Ask]:
+    """Start Prometheus with the installed options and configuration, in more of a hurry.
+
+    There is no name server, nor a network of pods: `others` says what answers in whose place.
+    """
     (container,) = cluster.get("deployment", NAME, "-n", "stagecoach")["spec"]["template"]["spec"]["containers"]
     for name, text in cluster.get("configmap", NAME, "-n", "stagecoach")["data"].items():
         (folder / name).write_text(text.replace("/etc/stagecoach/", f"{folder}/"))
-    access = yaml.safe_load(cluster.kubeconfig.read_text())
-    token = cluster.kubectl("create", "token", NAME, "-n", "stagecoach").strip()
-    access["users"] = [{"name": access["users"][0]["name"], "user": {"token": token}}]
-    (folder / "kubeconfig").write_text(yaml.safe_dump(access))
     found = yaml.safe_load((folder / "prometheus.yml").read_text())
-    for job in found["scrape_configs"]:
-        job["kubernetes_sd_configs"][0]["kubeconfig_file"] = str(folder / "kubeconfig")
+    serving, own = found["scrape_configs"]
+    serving["http_sd_configs"] = [{"url": f"http://{operator}/targets", "refresh_interval": "1s"}]
+    serving["relabel_configs"] = [
+        {"source_labels": ["__address__"], "regex": told, "target_label": "__address__", "replacement": real}
+        for told, real in others.items()
+    ]
+    del own["dns_sd_configs"]
+    own["static_configs"] = [{"targets": [operator]}]
     found["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
     (folder / "prometheus.yml").write_text(yaml.safe_dump(found))
     (port,) = ports.free(1)
