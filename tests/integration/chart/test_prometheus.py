@@ -50,7 +50,11 @@ def test_without_an_image_there_is_none(cluster: Cluster, tmp_path: Path) -> Non
 
 def test_how_to_look_at_it_is_said(cluster: Cluster, tmp_path: Path) -> None:
     assert f"port-forward service/{NAME} 9090" in notes(cluster, tmp_path, prometheus=IMAGE)
-    assert "Nothing watches" not in notes(cluster, tmp_path, monitors={"enabled": True})
+
+
+def test_monitors_need_the_prometheus_operator(cluster: Cluster, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=r"no matches for kind .*PodMonitor"):
+        notes(cluster, tmp_path, monitors={"enabled": True})
 
 
 def notes(cluster: Cluster, folder: Path, **more: Any) -> str:
@@ -276,8 +280,8 @@ def test_prometheus_finds_scrapes_and_records(
         (sample,) = eventually(recorded, 30, "rules are evaluated", every=0.5)
         assert (sample.labels["release"], sample.labels["deployment"]) == (RELEASE, "intents")
         assert sample.value == pytest.approx(0.01)
-        (running,) = prometheus.query(ask, "vllm:num_requests_running")
-        assert (running.value, running.labels["engine"], running.labels["deployment"]) == (2, "0", "intents")
+        (busy,) = prometheus.query(ask, "vllm:num_requests_running")
+        assert (busy.value, busy.labels["engine"], busy.labels["deployment"]) == (2, "0", "intents")
         assert prometheus.query(ask, '{__name__=~"vllm:lora_requests_info|.+_created"}') == []
         assert prometheus.query(ask, 'ALERTS{alertstate="firing"}') == []
     team.delete("Pod", "g")
