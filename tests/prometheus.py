@@ -24,11 +24,14 @@ class Sample:
 
 
 def at(url: str) -> Ask:
-    """Return how the Prometheus at this address is asked."""
+    """Return how the Prometheus at this address is asked; one that does not answer fails an assertion."""
 
     def ask(path: str) -> Object:
-        with urlopen(f"{url}{path}", timeout=10) as answer:  # noqa: S310 - of a test's own server
-            found: Object = json.load(answer)
+        try:
+            with urlopen(f"{url}{path}", timeout=10) as answer:  # noqa: S310 - of a test's own server
+                found: Object = json.load(answer)
+        except OSError as error:
+            raise AssertionError(f"{url} does not answer: {error}") from error
         return found
 
     return ask
