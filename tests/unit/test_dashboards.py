@@ -48,8 +48,8 @@ def test_the_schema_knows_all_of_it(file: Any) -> None:
 def test_the_check_finds_faults() -> None:
     page = serving.dashboard()
     assert page.panels
-    page.panels[0].title = 5
-    page.time.from_val = None  # type: ignore[assignment,union-attr]
+    page.panels[0].title = 5  # type: ignore[assignment]
+    page.time.from_val = None  # type: ignore[union-attr]
     assert [each.partition(":")[0] for each in faults(page)] == [".time.from_val", ".panels[0].title"]
 
 
