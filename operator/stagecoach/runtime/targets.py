@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 
+from stagecoach.build.gateway import ADMIN_PORT
 from stagecoach.build.labels import COMPONENT, ENGINE, ENGINE_NAME, GATEWAY, OWNER_NAME
 from stagecoach.contract import serving
 from stagecoach.kinds.plan import Object
 
 # Of each pod one port: clients and loaders have others.
-PORTS = {GATEWAY: 9090, ENGINE: serving.PORT}
+PORTS = {GATEWAY: ADMIN_PORT, ENGINE: serving.PORT}
 # A label of a pod, and what Prometheus calls it; vLLM has a label `engine` of its own.
 LABELS = {OWNER_NAME: "deployment", COMPONENT: "component", ENGINE_NAME: "engine_name"}
 
