@@ -462,6 +462,20 @@ def test_a_gateway_that_knows_more_raises_the_revision() -> None:
     assert door.routes.timeout == 30
 
 
+def test_an_engine_is_kept_while_one_of_several_gateways_refuses_the_routes() -> None:
+    whole = succeeded("whole", 2)
+    whole["status"]["artifact"]["type"] = "Model"
+    stage = serving(gateway={"replicas": 2})
+    old = stage.told_status["serving"]["engine"]
+    stage.put(whole)
+    stage.judge()
+    refuses(next(iter(stage.doors.values())))
+    for _ in range(100):
+        stage.go_on(10)
+    assert stage.told_status["serving"]["run"] == "whole"
+    assert ("Deployment", old) in stage.children
+
+
 def test_an_older_run_is_served_when_it_is_named() -> None:
     stage = serving()
     with_second(stage)
