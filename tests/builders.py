@@ -10,6 +10,7 @@ Object = dict[str, Any]
 IMAGE = "registry.example/trainer@sha256:" + "a" * 64
 EVALUATOR_IMAGE = "registry.example/evaluator@sha256:" + "b" * 64
 ENGINE_IMAGE = "registry.example/vllm@sha256:" + "c" * 64
+GATEWAY_IMAGE = "registry.example/gateway@sha256:" + "d" * 64
 CREATED = "2026-01-02T03:04:05Z"
 
 

@@ -19,9 +19,6 @@ from stagecoach_evaluator.loader_models import Model
 # What is not wanted any more may be wanted again in a moment: a candidate that another took over from.
 KEEP_SECONDS = 600.0
 SWEEP_SECONDS = 5.0
-# A pod without adapters would refuse what is routed to it: it is not ready before it was told which are wanted and has
-# looked after those, but for so long at most, since nobody may be there to tell it.
-UNTOLD_SECONDS = 30.0
 # Keeps what is wanted over an end of the loader.
 WANTED = "wanted"
 
@@ -42,7 +39,6 @@ class Serving:
         self._lock = threading.Lock()
         self._told = False  # which adapters are wanted
         self._ready = False  # all that were wanted at first were seen to
-        self._since: float | None = None  # when the base first answered
         self._unwanted: dict[str, float] = {}  # since when, by name
 
     def begin(self) -> None:
@@ -82,8 +78,8 @@ class Serving:
             return f"{base.reason}: {base.message}" if base.reason else "no answer has come lately"
         if self._ready or not self._takes_adapters:
             return ""
-        self._since = self._since or time.monotonic()
-        if not self._told and time.monotonic() - self._since < UNTOLD_SECONDS:
+        # It would refuse what is routed to it, and others may answer.
+        if not self._told:
             return "nobody has said yet which adapters are wanted"
         if waits := [model.name for model in adapters if model.state is State.LOADING]:
             return f"adapters are being loaded: {', '.join(name[:12] for name in waits)}"

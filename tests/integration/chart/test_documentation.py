@@ -1,7 +1,12 @@
 """What the pages say is what the code does."""
 
 import ast
+import base64
+import hashlib
+import json
+import os
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +22,8 @@ from stagecoach.policies import verdicts
 from stagecoach.policies.admission import OBSTACLES
 from stagecoach.policies.attempts import HOPELESS_FAILURES, TABLE, AttemptOutcome
 from stagecoach.policies.reviews import Standing
+from stagecoach_gateway.clients import ClientKey
+from tests.cluster.paths import State
 from tests.integration.chart.conftest import Installer
 from tests.integration.chart.test_rights import OPERATOR
 from tests.integration.chart.tools import CHART, DOCUMENTS, REPOSITORY, Cluster, Object, template, walk
@@ -241,7 +248,7 @@ def test_every_value_is_in_the_table() -> None:
 def _paths(values: Object, before: str = "") -> Iterator[str]:
     for key, value in values.items():
         path = f"{before}{key}"
-        if isinstance(value, dict) and value and path not in ("resources.requests", "resources.limits"):
+        if isinstance(value, dict) and value and not path.endswith(("resources.requests", "resources.limits")):
             yield from _paths(value, f"{path}.")
         else:
             yield path
@@ -265,6 +272,25 @@ def test_the_table_of_rights_is_that_of_the_chart(tmp_path: Path) -> None:
         for verb in rule["verbs"]
     }
     assert told - {("resource", "verbs")} == given
+
+
+def test_keys_of_clients_are_made_as_the_page_says(installed: Cluster) -> None:
+    page = (DOCUMENTS / "api" / "modeldeployment.md").read_text()
+    [block] = [
+        each for each in re.findall(r"^```sh\n(.*?)^```$", page, re.DOTALL | re.MULTILINE) if "clients.json" in each
+    ]
+    commands = block.partition("curl ")[0] + 'printf %s "$KEY" >&2'
+    environment = {
+        "KUBECONFIG": str(installed.kubeconfig),
+        "PATH": f"{State.from_environment().bin}:{os.environ['PATH']}",
+    }
+    done = subprocess.run(["bash", "-ec", commands], env=environment, capture_output=True, text=True, check=True)
+    [client] = json.loads(
+        base64.b64decode(installed.get("secret", "support-desk-clients", "-n", "support")["data"]["clients.json"])
+    )
+    told = ClientKey.model_validate(client)
+    assert (told.client, told.sha256) == ("web", hashlib.sha256(done.stderr.encode()).hexdigest())
+    assert len(done.stderr) > 40
 
 
 def test_every_metric_is_in_the_table() -> None:

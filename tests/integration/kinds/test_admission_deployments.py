@@ -1,5 +1,6 @@
 """What the API server refuses of deployments, of specs and of what the operator itself might say by mistake."""
 
+import json
 from typing import Any
 
 import pytest
@@ -227,7 +228,12 @@ def test_a_whole_life_is_taken(kube: Kube) -> None:
     told.says(serving=release("b", since=LATER), candidate=None, routes=routes(4, "4"))
     # Back: the candidate goes, and what was served has all requests again.
     told.says(candidate=release("c")).says(candidate=release("c", **WEIGHT), routes=routes(5, "5"))
-    rejected = {"release": builders.digest("c"), "run": "run-c", "reason": "TooManyErrors", "message": "Five of 20."}
+    rejected: builders.Object = {
+        "release": builders.digest("c"),
+        "run": "run-c",
+        "reason": "TooManyErrors",
+        "message": "Five of 20.",
+    }
     rejected |= {"generation": 1, "spec": builders.digest("f"), "at": LATER}
     told.says(candidate=None, rejected=[rejected], routes=routes(6, "4"))
     # A newer one drops one that has requests already.
@@ -255,7 +261,7 @@ def test_every_step_of_the_operator_is_taken(kube: Kube, scene: str) -> None:
             if version.get(part) != before.get(part):
                 change = [{"op": "add", "path": f"/{part}", "value": version[part]}]
                 path = kube.path("ModelDeployment", "answers", subresource)
-                kube.request("PATCH", path, change, "application/json-patch+json")
+                kube.request("PATCH", path, json.dumps(change).encode(), "application/json-patch+json")
         before = version
 
 

@@ -4,6 +4,7 @@ import base64
 import json
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,7 @@ class House(Court):
         self.make_candidate(name, artifact)
         self.judge(name)
 
-    def deploy(self, **spec: object) -> None:
+    def deploy(self, **spec: Any) -> None:
         self.kube.create(builders.deployment(namespace=self.kube.namespace, **spec))
 
     @property

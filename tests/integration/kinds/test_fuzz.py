@@ -17,6 +17,7 @@ import pytest
 from stagecoach.api.crds import KINDS, Kind, definition
 from tests import builders
 from tests.cluster import ControlPlane
+from tests.integration.conftest import StartOperator
 from tests.integration.kinds import test_admission_approvals as reviews
 from tests.integration.kinds import test_admission_deployments as deployments
 from tests.integration.kinds import test_admission_gates as admitted
@@ -176,14 +177,29 @@ def refused_jobs(control_plane: ControlPlane, namespace: str) -> list[str]:
     ]
 
 
-def changes(kind: Kind, names: Iterable[str], others: list[builders.Object]) -> list[tuple[str, str, Any]]:
-    """Return what is changed of each object: its spec, or of every second run `suspend` alone, which may change."""
+def changes(kind: Kind, taken: dict[str, builders.Object], others: list[builders.Object]) -> list[tuple[str, str, Any]]:
+    """Return what is changed of each object: its spec; of every second run `suspend` alone, which may change.
+
+    A deployment's project may not: of every second one it stays.
+    """
     values = itertools.cycle([True, False, *ODD])
-    run = kind.model.__name__ == "FineTuneRun"
-    return [
-        (name, "/spec/suspend", next(values)) if run and number % 2 else (name, "/spec", other)
-        for number, (name, other) in enumerate(zip(names, others, strict=False))
-    ]
+    found: list[tuple[str, str, Any]] = []
+    for number, ((where, spec), other) in enumerate(zip(taken.items(), others, strict=False)):
+        match kind.model.__name__, number % 2:
+            case "FineTuneRun", 1:
+                found.append((where, "/spec/suspend", next(values)))
+            case "ModelDeployment", 1:
+                found.append((where, "/spec", other | {"project": spec["project"]}))
+            case _:
+                found.append((where, "/spec", other))
+    return found
+
+
+@pytest.fixture
+def operator(start_operator: StartOperator) -> OperatorProcess:
+    """The whole operator, installed with all that it may be."""
+    images = ("--engine-image", builders.ENGINE_IMAGE, "--gateway-image", builders.GATEWAY_IMAGE)
+    return start_operator(*images).wait_ready().wait_leading()
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.short_name)

@@ -85,9 +85,20 @@ def test_a_pod_may_have_requests_once_what_is_wanted_of_it_answers(pod: Pod) -> 
         pod.until_ready()
 
 
-def test_a_pod_whom_nobody_tells_may_have_requests_after_a_while(pod: Pod) -> None:
-    with pod.loader(loader_serving__UNTOLD_SECONDS=0.3):
+def test_a_pod_that_serves_a_base_alone_need_not_be_told(pod: Pod) -> None:
+    with pod.loader(pod.serve(max_adapters=0, max_rank=0)):
         pod.until_ready()
+    assert "--enable-lora" not in pod.engine.words[0]
+
+
+def test_a_pod_may_have_requests_though_one_of_several_adapters_has_failed(pod: Pod) -> None:
+    good = pod.publish()
+    with pod.loader():
+        pod.want(good, f"sha256:{'0' * 64}")
+        pod.until_ready()
+        assert pod.model(good).state is State.ANSWERS
+        pod.want(good, pod.publish("later", r=128))
+        assert pod.ask("GET", loading.HEALTH_PATH)[0] == 200, "what is wanted later takes no pod away"
 
 
 def test_an_adapter_is_brought_and_asked_and_only_then_said_to_answer(pod: Pod) -> None:
@@ -242,11 +253,11 @@ def test_an_engine_that_never_begins_is_not_ready(pod: Pod) -> None:
 
 
 def test_an_engine_that_hangs_is_lost_and_one_that_is_busy_is_not(pod: Pod) -> None:
-    with pod.loader(loader_models__PROBE_SECONDS=0.1):
+    with pod.loader(loader_models__PROBE_SECONDS=0.1, loader_engine__STUCK_SECONDS=4.0):
         pod.until(base_of(pod), State.ANSWERS)
         pod.engine.seconds = 60.0
         begun = time.monotonic()
-        while time.monotonic() - begun < 2.5:
+        while time.monotonic() - begun < 6:
             pod.engine.computed += 1  # for others
             assert pod.model(base_of(pod)).state is State.ANSWERS
             time.sleep(0.05)

@@ -58,6 +58,7 @@ class Heard:
     acknowledged: int  # those of them that have these routes
     known: int  # the highest revision that a gateway has with something else in it; 0: none has
     refusals: Sequence[str]  # of each gateway that said no, or that clients reach and nobody else, with what to do
+    refusing: int = 0  # gateways that clients reach, and that go on with other routes: they are waited for
 
     @property
     def everywhere(self) -> bool:
@@ -66,7 +67,8 @@ class Heard:
 
     def settled(self, since: datetime, now: datetime) -> bool:
         """Whether nobody has to be waited for any more, of routes that are told since then."""
-        return self.everywhere or (now - since >= PATIENCE and bool(self.acknowledged or not self.ready))
+        silent = now - since >= PATIENCE and not self.refusing
+        return self.everywhere or (silent and bool(self.acknowledged or not self.ready))
 
     def pause(self, *, counting: bool) -> timedelta:
         """Return when to look again at whether somebody has to be asked."""
@@ -100,7 +102,7 @@ class Told:
 
 def heard(gateways: Iterable[Gateway], told: Told, answers: Answers) -> Heard:
     """Return what these gateways have said of the routes."""
-    ready, acknowledged, known, refusals = 0, 0, 0, []
+    ready, acknowledged, known, refusing, refusals = 0, 0, 0, 0, []
     for gateway in gateways:
         put = told.by(gateway, answers)
         has_them = told.acknowledged(put)
@@ -108,12 +110,13 @@ def heard(gateways: Iterable[Gateway], told: Told, answers: Answers) -> Heard:
         acknowledged += gateway.ready and has_them
         if has_them:
             continue
+        refusing += bool(gateway.ready and put is not None and put.status)
         other = _other(gateway, put, answers)
         if other is not None and contradicts(other, told.acknowledgement):
             known = max(known, other.revision)
         elif put is not None and put.status != 409 and (gateway.ready or put.status):
             refusals.append(f"Gateway pod {gateway.name} {_refusal(put)}")
-    return Heard(ready, acknowledged, known, refusals)
+    return Heard(ready, acknowledged, known, refusals, refusing)
 
 
 def calls(
