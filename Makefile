@@ -35,6 +35,7 @@ lint: setup  ## formatting, style, types, layering, generated files
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(PY) -m stagecoach.api.crds --check crds charts/stagecoach/files/crds
+	$(PY) -m charts.dashboards --check charts/stagecoach/files/dashboards
 
 .PHONY: test-unit
 test-unit: setup  ## pure functions and small programs, no cluster
@@ -103,8 +104,9 @@ format: setup  ## format the code
 	$(VENV)/bin/ruff check --fix .
 
 .PHONY: generate
-generate: setup  ## write the CustomResourceDefinitions from the models
+generate: setup  ## write the CustomResourceDefinitions from the models, and the dashboards
 	$(PY) -m stagecoach.api.crds crds charts/stagecoach/files/crds
+	$(PY) -m charts.dashboards charts/stagecoach/files/dashboards
 
 LOCK := $(VENV)/bin/uv pip compile pyproject.toml --quiet --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11
 # With a CPU build of torch at hand: the libraries of CUDA are pinned by torch itself. torch is the image's argument.

@@ -29,6 +29,7 @@ DOCKERFILES = {
     "trainer": ROOT / "images/trainer",
     "evaluator": ROOT / "images/evaluator",
     "gateway": ROOT / "images/gateway",
+    "prometheus": ROOT / "images/prometheus",
     "base-model": ROOT / "examples/support-desk/base-model",
     "trainer-tests": ROOT / "tests/unit/trainer",
     "evaluator-tests": ROOT / "tests/unit/evaluator",
@@ -85,6 +86,7 @@ class Images:
     # By which models may be judged, and are served; the demo does without.
     engine: str | None = None
     gateway: str | None = None
+    prometheus: str | None = None
 
 
 def build(name: str) -> None:
@@ -121,6 +123,7 @@ def install(tools: Tools, images: Images) -> None:
         ("evaluator.image", images.evaluator),
         ("engine.image", images.engine),
         ("gateway.image", images.gateway),
+        ("prometheus.image", images.prometheus),
     ):
         if image:
             values[f"{place}.repository"], values[f"{place}.digest"] = image.split("@")

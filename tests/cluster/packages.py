@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 
 from tests.cluster.errors import ClusterError
+from tests.cluster.locking import locked
+from tests.cluster.paths import State
 from tests.cluster.progress import Step
 
 # A program that may also come from elsewhere, and the package that has it.
@@ -39,6 +41,35 @@ def ensure(programs: dict[str, str]) -> None:
         step.run(["apt-get", "update", "-q"], env=quiet)
         patient = ["-o", "DPkg::Lock::Timeout=600"]
         step.run(["apt-get", *patient, "install", "-q", "-y", "--no-install-recommends", *missing], env=quiet)
+
+
+def unpacked(state: State, package: str) -> Path:
+    """Return a folder with a package's files, of which nothing is installed and nothing started."""
+    folder = state.cache / "debian" / package
+    with locked(state, "-debian"):
+        if not folder.exists():
+            _unpack(package, folder)
+    return folder
+
+
+def _unpack(package: str, folder: Path) -> None:
+    if not shutil.which("apt-get"):
+        raise ClusterError(f"The Debian package {package} is needed, and there is no apt-get")
+    part = folder.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    download = ["apt-get", "download", "-q", package]
+    with Step(f"unpacking the Debian package {package}") as step:
+        try:
+            step.run(download, cwd=part)
+        except ClusterError:  # lists that are old, or none
+            need_root(f"asking for the list of Debian's packages, of which {package} is needed")
+            step.run(["apt-get", "update", "-q"])
+            step.run(download, cwd=part)
+        (archive,) = part.glob("*.deb")
+        step.run(["dpkg-deb", "--extract", archive, part])
+        archive.unlink()
+    part.rename(folder)
 
 
 def need_root(purpose: str) -> None:

@@ -4,12 +4,13 @@ import asyncio
 import hmac
 import logging
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from prometheus_client.core import Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import CollectorRegistry
 
-from stagecoach_gateway.counting import gauge
+from stagecoach_gateway.counting import gauge, weights
 from stagecoach_gateway.current import Refused
 from stagecoach_gateway.errors import Refusal
 from stagecoach_gateway.gateway import Gateway
@@ -92,6 +93,7 @@ class Admin:
         yield from gateway.counts.metrics()
         loaded = gateway.current.loaded
         yield gauge("routes_revision", "Revision of the routes in force.", loaded.routes.revision if loaded else 0)
+        yield weights(loaded.routes if loaded else None, datetime.now(UTC))
         yield gauge("ready", "Whether requests should come.", 0 if self.unready() else 1)
         confirmed = 1 if gateway.current.confirmed else 0
         yield gauge("routes_confirmed", "Whether the operator has said that these are the newest routes.", confirmed)

@@ -4,9 +4,16 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+    SummaryMetricFamily,
+)
 
 from stagecoach.contract.gateway_counts import SECONDS, Durations, GatewayCounts, ReleaseCounts
+from stagecoach.contract.gateway_routes import Routes
 from stagecoach.contract.profiles import Profiler
 from stagecoach.contract.prompts import Encoded
 
@@ -44,6 +51,8 @@ class Counted:
         self.requests = self.abandoned = self.fallbacks = self.feedback = 0
         self.prompt_tokens = self.completion_tokens = 0
         self.errors: dict[str, int] = {}
+        self.ratings = 0
+        self.rated = 0.0  # the sum of them
         self.latency = Times()
         self.first_token = Times()
         self._profiler: Profiler | None = None
@@ -56,6 +65,13 @@ class Counted:
         """Count tokens, as an engine says."""
         self.prompt_tokens += prompt if isinstance(prompt, int) and prompt > 0 else 0
         self.completion_tokens += completion if isinstance(completion, int) and completion > 0 else 0
+
+    def said(self, rating: float | None) -> None:
+        """Count feedback, and how good it says that an answer was, if it does."""
+        self.feedback += 1
+        if rating is not None:
+            self.ratings += 1
+            self.rated += rating
 
     def text(self, frame: tuple[int, ...], max_length: int, parts: Iterable[Encoded]) -> None:
         """Count what a text looks like."""
@@ -135,6 +151,10 @@ class Counts:
         yield _counter("abandoned", "Clients that left before the end.", {r: c.abandoned for r, c in each.items()})
         yield _counter("fallbacks", "Errors that a fallback answered.", fallbacks)
         yield _counter("feedback", "Feedback on answers.", {r: c.feedback for r, c in each.items()})
+        ratings = SummaryMetricFamily("stagecoach_gateway_rating", "How good feedback says it was.", labels=["release"])
+        for release, counted in each.items():
+            ratings.add_metric([release], counted.ratings, counted.rated)
+        yield ratings
         yield _counter("prompt_tokens", "Tokens read.", {r: c.prompt_tokens for r, c in each.items()})
         yield _counter("completion_tokens", "Tokens written.", {r: c.completion_tokens for r, c in each.items()})
         yield _histogram("latency", "Until the end of an answer.", {r: c.latency for r, c in each.items()})
@@ -144,6 +164,21 @@ class Counts:
 def gauge(name: str, description: str, value: float) -> Metric:
     """Return one number for Prometheus."""
     return GaugeMetricFamily(f"stagecoach_gateway_{name}", description, value=value)
+
+
+def weights(routes: Routes | None, now: datetime) -> Metric:
+    """Return the share of each release that may answer, for Prometheus."""
+    family = GaugeMetricFamily("stagecoach_gateway_weight", "Of 100 requests so many.", labels=["release"])
+    if routes and routes.stable:
+        candidate = routes.candidate
+        share = candidate.share(now) if candidate else 0
+        shares = {routes.stable.release: 0}
+        if candidate:
+            shares[candidate.target.release] = share
+        shares[routes.stable.release] += 100 - share
+        for release, weight in shares.items():
+            family.add_metric([release], weight)
+    return family
 
 
 def _counter(name: str, description: str, by_release: dict[str, int]) -> Metric:

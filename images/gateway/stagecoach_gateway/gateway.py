@@ -213,7 +213,7 @@ class Gateway:
             if not self.keeper.keep("feedback", document, redact):
                 raise Refusal("internal_error", "Feedback cannot be written as fast as it comes: send it again.")
             if counted:
-                counted.feedback += 1
+                counted.said(document.get("rating"))
             answer.send(202, b'{"accepted":true}')
         else:
             raise _unknown()

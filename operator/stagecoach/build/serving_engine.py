@@ -134,12 +134,13 @@ def engine_url(deployment: ModelDeployment, name: str) -> str:
 
 
 def engine_policy(deployment: ModelDeployment, settings: Settings) -> Object:
-    """Return who reaches the engines of a deployment: its gateways, and their loaders the operator; nobody else.
+    """Return who reaches engines: their gateways and the chart's Prometheus; and their loaders, the operator.
 
     An engine asks for its key on some of its paths alone.
     """
     gateways = {"podSelector": {"matchLabels": serving.selector(deployment, GATEWAY)}}
     operator = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": settings.namespace}}}
+    prometheus = operator | {"podSelector": {"matchLabels": {"app.kubernetes.io/component": "prometheus"}}}
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -148,7 +149,7 @@ def engine_policy(deployment: ModelDeployment, settings: Settings) -> Object:
             "podSelector": {"matchLabels": serving.selector(deployment, ENGINE)},
             "policyTypes": ["Ingress"],
             "ingress": [
-                {"from": [gateways], "ports": [{"protocol": "TCP", "port": contract.PORT}]},
+                {"from": [gateways, prometheus], "ports": [{"protocol": "TCP", "port": contract.PORT}]},
                 {"from": [operator], "ports": [{"protocol": "TCP", "port": loading.PORT}]},
             ],
         },

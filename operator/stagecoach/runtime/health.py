@@ -1,4 +1,4 @@
-"""Probes and metrics over HTTP."""
+"""Probes, metrics, and where those of others are, over HTTP."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,12 +8,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from stagecoach.runtime import metrics
 from stagecoach.runtime.cache import Cache
 from stagecoach.runtime.children import ChildWatch
+from stagecoach.runtime.targets import targets
 
 _CONTENT_TYPE = {"Content-Type": CONTENT_TYPE_LATEST}
 
 
 class HealthServer:
-    """Answers /healthz (alive), /readyz (synced, leading or not) and /metrics."""
+    """Answers /healthz (alive), /readyz (synced, leading or not), /metrics, and /targets (what else has metrics)."""
 
     def __init__(self, cache: Cache, watches: Sequence[ChildWatch], synced: Callable[[], bool]) -> None:
         self._cache = cache
@@ -23,6 +24,7 @@ class HealthServer:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/targets", self._targets)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
 
     async def start(self, address: str | None, port: int) -> None:
@@ -42,12 +44,18 @@ class HealthServer:
         return web.Response(text="ok\n")
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        if self._synced():
-            return web.Response(text="ok\n")
-        return web.Response(status=503, text="waiting for the first lists from the API server\n")
+        return web.Response(text="ok\n") if self._synced() else _waiting()
 
     async def _metrics(self, _: web.Request) -> web.Response:
         metrics.OBJECTS.clear()
         for (kind, phase), count in self._cache.phases().items():
             metrics.OBJECTS.labels(kind, phase).set(count)
         return web.Response(body=generate_latest(), headers=_CONTENT_TYPE)
+
+    async def _targets(self, _: web.Request) -> web.Response:
+        # Who is refused keeps what it was told before; who is told of none forgets all.
+        return web.json_response(targets(self._cache.live())) if self._synced() else _waiting()
+
+
+def _waiting() -> web.Response:
+    return web.Response(status=503, text="waiting for the first lists from the API server\n")

@@ -248,7 +248,7 @@ def test_every_value_is_in_the_table() -> None:
 def _paths(values: Object, before: str = "") -> Iterator[str]:
     for key, value in values.items():
         path = f"{before}{key}"
-        if isinstance(value, dict) and value and path not in ("resources.requests", "resources.limits"):
+        if isinstance(value, dict) and value and not path.endswith(("resources.requests", "resources.limits")):
             yield from _paths(value, f"{path}.")
         else:
             yield path

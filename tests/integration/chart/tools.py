@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from tests.cluster import packages
 from tests.cluster.paths import State
 
 REPOSITORY = Path(__file__).parents[3]
@@ -74,6 +75,11 @@ def run(program: str, *arguments: str, document: str = "") -> str:
     if done.returncode:
         raise Refused(f"{program} {' '.join(arguments)}: {done.stderr or done.stdout}")
     return done.stdout
+
+
+def promtool() -> Path:
+    """Return Prometheus' tool, of the same version as in our image of it."""
+    return packages.unpacked(State.from_environment(), "prometheus") / "usr/bin/promtool"
 
 
 def values(file: Path, **more: Any) -> str:

@@ -55,7 +55,7 @@ def loader() -> Iterator[Loader]:
 
 def serving_pod(kube: Kube, kubelet: FakeKubelet, name: str, address: str = "127.0.0.1") -> str:
     """Let the pod of a Toy's Deployment run at an address."""
-    [pod] = eventually(lambda: kube.select("Pod", f"toy={name}"), 20, "the Deployment's pod")
+    [pod] = eventually(lambda: kube.select("Pod", f"toy={name}"), 60, "the Deployment's pod")
     pod_name = str(pod["metadata"]["name"])
     kubelet.bind(pod_name)
     kubelet.running(pod_name)

@@ -270,11 +270,11 @@ def test_engines_are_reached_by_their_gateways_and_loaders_by_the_operator() -> 
     uid = of.metadata.uid
     assert spec["podSelector"]["matchLabels"] == {"stagecoach.dev/uid": uid, "stagecoach.dev/component": "engine"}
     gateways, operator = spec["ingress"]
+    namespace = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "stagecoach-system"}}}
     assert gateways["from"] == [
-        {"podSelector": {"matchLabels": {"stagecoach.dev/uid": uid, "stagecoach.dev/component": "gateway"}}}
+        {"podSelector": {"matchLabels": {"stagecoach.dev/uid": uid, "stagecoach.dev/component": "gateway"}}},
+        namespace | {"podSelector": {"matchLabels": {"app.kubernetes.io/component": "prometheus"}}},
     ]
     assert [item["port"] for item in gateways["ports"]] == [8000]
-    assert operator["from"] == [
-        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "stagecoach-system"}}}
-    ]
+    assert operator["from"] == [namespace]
     assert [item["port"] for item in operator["ports"]] == [8001]

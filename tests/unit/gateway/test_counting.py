@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from stagecoach.contract.gateway_counts import GatewayCounts
 from stagecoach.contract.gateway_routes import sign
 from stagecoach_gateway import keeping
+from stagecoach_gateway.counting import Counts
 from stagecoach_gateway.gateway import Gateway
 from stagecoach_gateway.http_messages import Answer, Request
 from stagecoach_gateway.keeping import Keeper, redacted
@@ -66,6 +67,33 @@ async def test_counts_are_a_document_and_prometheus_says_the_same(gateway: Runni
     assert samples["stagecoach_gateway_completion_tokens_total", release, None, None] == 13
     assert samples["stagecoach_gateway_routes_revision", None, None, None] == 1
     assert (await gateway.get(f"{gateway.admin}/counts"))[0] == 401
+
+
+async def test_prometheus_is_told_the_weight_of_each_release(
+    gateway: Running, engine: MockEngine, tokenizer: str
+) -> None:
+    stable, other = (releases.target(tokenizer, (engine.url,), artifact=each) for each in ("11", "22"))
+
+    async def told() -> dict[str, float]:
+        _, text = await gateway.get(f"{gateway.admin}/metrics")
+        (family,) = (each for each in text_string_to_metric_families(text) if each.name == "stagecoach_gateway_weight")
+        return {sample.labels["release"]: sample.value for sample in family.samples}
+
+    for revision, seconds, expected in ((2, 600, 75), (3, -1, 100)):
+        candidate = releases.candidate(other, 25, seconds)
+        await gateway.put(releases.routes(stable, candidate=candidate, revision=revision))
+        assert await told() == {stable.release: expected, other.release: 100 - expected}
+    await gateway.put(releases.routes(None, revision=4))
+    assert await told() == {}
+
+
+def test_ratings_in_feedback_are_summed() -> None:
+    counts = Counts("d")
+    for rating in (1, 0.5, None):
+        counts.of("sha256:" + "a" * 64).said(rating)
+    assert counts.told(1).releases[0].feedback == 3
+    (family,) = (each for each in counts.metrics() if each.name == "stagecoach_gateway_rating")
+    assert {sample.name[26:]: sample.value for sample in family.samples} == {"count": 2, "sum": 1.5}
 
 
 async def test_a_request_before_the_first_release_breaks_no_count(

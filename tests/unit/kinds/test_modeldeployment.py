@@ -558,6 +558,36 @@ def test_a_document_that_somebody_deleted_is_made_again_or_missed_with_words() -
     stage.until(lambda: stage.serves("second"))
 
 
+def test_what_was_admitted_once_is_forgotten_when_nothing_needs_it_any_more() -> None:
+    stage = serving()
+    before = stage.told_status["serving"]["admitted"]
+    with_second(stage)
+    stage.until(lambda: stage.serves("second"))
+    for _ in range(5):
+        stage.go_on(60)
+    assert ("ConfigMap", before) in stage.children
+    stage.wait(3600)
+    stage.go_on()
+    assert ("ConfigMap", before) not in stage.children
+    assert ("ConfigMap", stage.told_status["serving"]["admitted"]) in stage.children
+
+
+def test_of_many_runs_that_did_not_pass_one_that_did_is_found_and_none_hides_it() -> None:
+    going_on = [succeeded(f"going-{number}", 20 + number) for number in range(3)]
+    for each in going_on:
+        each["status"] = {"phase": "Running"}
+    failed = [succeeded(f"failed-{number}", 2 + number) for number in range(12)]
+    stage = Stage(succeeded(), *failed, *going_on)
+    stage.change("EvalGate", "good", newest=20, maxConcurrent=8)
+    for _ in range(4):
+        stage.look()
+        for each in stage.evaluations:
+            if "verdict" not in each.get("status", {}):
+                stage.decide(each["metadata"]["name"], "Passed" if each["spec"]["run"] == "first" else "Failed")
+    stage.until(lambda: stage.serves("first"))
+    assert "Run failed-11 has not passed" in stage.said("CandidateAdmitted")["message"]
+
+
 def test_children_that_somebody_changed_or_deleted_are_mended() -> None:
     stage = serving()
     engine = stage.told_status["serving"]["engine"]

@@ -8,8 +8,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.contract.gateway_routes import Routes
 from stagecoach.contract.loading import State
+from stagecoach.kinds.evalgate.gate_word import gate_word
 from stagecoach.kinds.modeldeployment.retiring import LINGERS
 from stagecoach.kinds.plan import key_of
 from tests import builders
@@ -48,7 +50,7 @@ class Deployments(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.stage = Stage(RUNS[0], **({"rollout": self.rollout} if self.rollout else {}))
-        self.seen_routes = 0
+        self.seen_routes = self.seen_versions = 0
         self.passed: set[str] = set()  # releases that every gate has ever passed
 
     @rule(age=st.integers(0, 3), writes=st.integers(0, 12))
@@ -183,6 +185,22 @@ class Deployments(RuleBasedStateMachine):
                 admitted = [each for each in told if each["release"] == target.release]
                 assert admitted, "it stood in the status first"
                 assert all({gate["gate"] for gate in each["gates"]} == {"good"} for each in admitted)
+
+    @invariant()
+    def what_is_admitted_has_passed_by_what_gates_ask_then(self) -> None:
+        """NoUngatedTraffic: nothing has happened since it was admitted, and its gates say so by their keys of now."""
+        stage = self.stage
+        for before, after in itertools.pairwise(stage.versions[self.seen_versions :]):
+            old, new = before.get("status", {}), after.get("status", {}).get("candidate")
+            known = {old[part]["release"] for part in ("serving", "candidate") if part in old}
+            if new is None or new["release"] in known:
+                continue
+            run = FineTuneRun.model_validate(stage.get("FineTuneRun", new["run"]))
+            words = [gate_word(stage.cache, "team", each["gate"], run, stage.settings) for each in new["gates"]]
+            assert {each["gate"] for each in new["gates"]} == {each["name"] for each in after["spec"]["gates"]}
+            assert all(word.passed(new["release"]) for word in words)
+            assert [word.key for word in words] == [each["key"] for each in new["gates"]]
+        self.seen_versions = len(stage.versions) - 1
 
     @invariant()
     def the_incumbent_stays(self) -> None:

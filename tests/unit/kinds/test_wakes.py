@@ -226,3 +226,28 @@ def test_a_gate_that_changes_wakes_nobody() -> None:
     memory = Memory(project(records=True), training("first", 70), evaluation())
     assert memory.see(gate) == set()
     assert memory.lose(gate) == set()
+
+
+def test_a_run_wakes_the_deployments_of_its_project_when_they_would_read_it_otherwise() -> None:
+    served = builders.stored(builders.deployment(gates=[{"name": "better"}]), uid="uid-served")
+    other = builders.stored(builders.deployment("other", project="another"), uid="uid-other")
+    memory = Memory(project(records=True), served, other, training("first", 70))
+    assert memory.see(training("first", 70, progress={"step": 7})) == set()
+    done = training("first", 70, "Succeeded", "Trained", artifact={"digest": builders.digest("7")})
+    assert memory.see(done) == {"answers"}
+    assert memory.see(done | {"metadata": done["metadata"] | {"labels": {"track": "prod"}}}) == {"answers"}
+    assert memory.lose(done) == {"answers"}
+
+
+def test_gates_verdicts_and_projects_wake_the_deployments_that_go_by_them() -> None:
+    served, judged = builders.stored(builders.deployment(), uid="uid-served"), evaluation()
+    gate, desk = builders.stored(builders.gate(), uid="uid-gate"), project(records=True)
+    memory = Memory(desk, gate, served)
+    assert "answers" in memory.see(judged)
+    decided = {"phase": "Decided", "verdict": "Passed", "completionTime": builders.CREATED}
+    assert "answers" in memory.see(judged | {"status": decided})
+    assert memory.see(gate | {"metadata": gate["metadata"] | {"generation": 2}}) == {"answers"}
+    assert "answers" in memory.see(desk | {"metadata": desk["metadata"] | {"generation": 2}})
+    asks = served | {"status": {"candidate": {"run": "first"}}}
+    assert memory.see(asks) == {"good"}, "who is asked about another run"
+    assert memory.see(asks | {"status": asks["status"] | {"phase": "Pending"}}) == set()

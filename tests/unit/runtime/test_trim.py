@@ -42,7 +42,7 @@ def test_of_a_deployment_only_what_is_read_is_kept() -> None:
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": METADATA | {"generation": 2, "annotations": {APPLIED: "sha256:abc"}},
-        "spec": {"replicas": 2},
+        "spec": {"replicas": 2, "selector": {}},
         "status": {"observedGeneration": 2, "readyReplicas": 1, "conditions": [condition("Progressing")]},
     }
 

@@ -61,16 +61,27 @@ class _Search:
 
     def all(self, related: Sequence[Object]) -> Candidates:
         there = [raw for raw in related if raw["kind"] == "FineTuneRun" and "deletionTimestamp" not in raw["metadata"]]
-        chosen = sorted(self._chosen(there, related), key=asked.order, reverse=True)
         served = self.deployment.status.serving
         of_serving = next((raw for raw in there if served and raw["metadata"]["name"] == served.run), None)
-        latest = self.deployment.spec.model.latest is not None
-        older = [raw for raw in chosen if latest and of_serving and asked.order(raw) < asked.order(of_serving)]
-        runs = tuple(self._first_that_passes([raw for raw in chosen if raw not in older]))
+        chosen = self._chosen(there, related)
+        others = [raw for raw in chosen if not _is_candidate(raw)]
+        candidates = sorted(filter(_is_candidate, chosen), key=asked.order, reverse=True)
+        newer = [raw for raw in candidates if self._may_be_wanted(raw, of_serving)]
+        runs = list(self._first_that_passes(newer))
         serving = next((run for run in runs if served and run.name == served.run), None)
         if serving is None and of_serving is not None:
             [serving] = self._asked([of_serving])
-        return Candidates((*runs, *(_shallow(raw, OLDER) for raw in older)), self.made, serving)
+        older = (_shallow(raw, OLDER) for raw in candidates[len(newer) :])
+        return Candidates((*runs, *older, *(_shallow(raw, None) for raw in others)), self.made, serving)
+
+    def _may_be_wanted(self, raw: Object, of_serving: Object | None) -> bool:
+        """Whether a run is named, or is not older than the one of what is served."""
+        served = self.deployment.status.serving
+        if self.deployment.spec.model.latest is None or served is None:
+            return True
+        if of_serving is not None:
+            return asked.order(raw) >= asked.order(of_serving)
+        return bool(raw["metadata"]["creationTimestamp"] > served.run_created)
 
     def _chosen(self, there: Sequence[Object], related: Sequence[Object]) -> list[Object]:
         """Return the runs that the spec may mean."""
@@ -141,6 +152,12 @@ class _Search:
             return unfit
         self.made[run.metadata.name] = found
         return found.release
+
+
+def _is_candidate(raw: Object) -> bool:
+    """Whether a run has made something that may be served; what else it is, is said of it in few words."""
+    succeeded = raw.get("status", {}).get("phase") == Phase.SUCCEEDED.value
+    return bool(succeeded and raw["spec"].get("purpose") != Purpose.EXPERIMENT.value)
 
 
 def _shallow(raw: Object, made: str | NotAdmitted | None, words: Sequence[GateWord] = ()) -> Run:

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 
 from pydantic import ValidationError
 
-from stagecoach.contract import loading
+from stagecoach.contract import loading, serving
 from stagecoach.contract.admitted import Admitted
-from stagecoach.contract.digests import hex_of
 from stagecoach.contract.loading import Loaded, LoadedModel, State, Wanted
 from stagecoach.kinds.modeldeployment.pods import Complaint, Pod, first_complaint
+from stagecoach.kinds.modeldeployment.routes import model_name
 from stagecoach.kinds.plan import Call, Object
 from stagecoach.kinds.view import Answer
 
@@ -57,12 +57,6 @@ def of_name(name: str, deployments: Mapping[str, Object], pods: Iterable[Pod], h
     return Engine(name, deployments.get(name), own, {pod.uid: heard[pod.uid] for pod in own if pod.uid in heard})
 
 
-def model_of(admitted: Admitted) -> str:
-    """Return what an engine calls the model of a release: an adapter, a whole model, or the base itself."""
-    artifact = admitted.described.release.artifact
-    return hex_of(artifact or admitted.base.model or "")
-
-
 def wanted(releases: Iterable[Admitted]) -> Wanted:
     """Return which adapters an engine is to answer with."""
     adapters = [each.described.release.artifact for each in releases if each.artifact == "Adapter"]
@@ -79,7 +73,7 @@ def questions(engine: Engine, releases: Sequence[Admitted], token: str) -> Itera
 
 def answering(engine: Engine, admitted: Admitted, replicas: int, now: datetime) -> Answering:
     """Return whether an engine answers with a release: said by each loader lately, after an answer of the model."""
-    name = model_of(admitted)
+    name = model_name(admitted)
     heard = {pod.uid: _heard(engine.heard.get(pod.uid), now) for pod in engine.pods}
     good = {uid for uid, loaded in heard.items() if loaded and _answers(loaded, name)}
     ready = engine.ready
@@ -124,7 +118,7 @@ def _failed(said: _Said, name: str) -> Complaint | None:
     failed = [
         each for each in said.loaded.models if each.state is State.FAILED and (each is model or _is_base(said, each))
     ]
-    return Complaint(failed[0].reason or "LoadFailed", failed[0].message) if failed else None
+    return Complaint(failed[0].reason or serving.NOT_READY, failed[0].message) if failed else None
 
 
 def _is_base(said: _Said, model: LoadedModel) -> bool:
@@ -143,7 +137,7 @@ def _waits(
     loading_ones = (said.of(name) for said in heard.values() if said)
     slow = next((each for each in loading_ones if each and each.message and each.state is not State.ANSWERS), None)
     if slow:
-        return Complaint(slow.reason or "Loading", slow.message)
+        return Complaint(slow.reason or serving.NOT_READY, slow.message)
     if strange := _strange(engine):
         return strange
     return Complaint("Starting", f"{ready} of {max(1, replicas)} pods of engine {engine.name} are ready and asked.")

@@ -1,0 +1,1 @@
+"""The chart's Grafana dashboards, in the types that Grafana publishes of its schema."""
