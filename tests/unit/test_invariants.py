@@ -20,4 +20,6 @@ def test_the_tests_of_an_invariant_bear_its_name(name: str, path: str) -> None:
 
 def test_every_invariant_of_a_soak_is_in_the_table() -> None:
     words = " ".join(check.__doc__ or "" for check in verdict.CHECKS)
-    assert set(re.findall(r"\b(?:[A-Z][a-z]+){2,}\b", words)) == {name for name, _ in ROWS}
+    found = set(re.findall(r"\b(?:[A-Z][a-z]+){2,}\b", words))
+    assert found
+    assert found <= {name for name, _ in ROWS}

@@ -8,23 +8,29 @@ from pathlib import Path
 import pytest
 
 from stagecoach.api.finetunerun import FineTuneRun
+from stagecoach.api.modeldeployment import ModelDeployment
+from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build import services
+from stagecoach.build.gateway import admitted_config_map
+from stagecoach.kinds import releases
 from stagecoach.kinds.approval import guard
 from tests import builders
 from tests.cluster.controlplane import ControlPlane
 from tests.integration.chart.conftest import Installer
 from tests.integration.chart.process import Requests, start_operator
 from tests.integration.chart.test_rights import OPERATOR, rights
-from tests.integration.chart.tools import Cluster, Object
+from tests.integration.chart.tools import DIGEST, Cluster, Object
 from tests.integration.chart.yaml_blocks import example
 from tests.integration.kinds.test_nodes import make_run, running, succeed
 from tests.integration.support.court import Court
 from tests.integration.support.desk import Desk
 from tests.integration.support.eventually import eventually
+from tests.integration.support.house import House
 from tests.integration.support.jury import Jury
 from tests.integration.support.kubelet import FakeKubelet
 from tests.integration.support.logs import FakeLogs
 from tests.integration.support.operator import OperatorProcess
+from tests.integration.support.players import Players
 from tests.kube import Kube
 from tests.unit.kinds import gates
 
@@ -53,24 +59,32 @@ def requests(chart_control_plane: ControlPlane) -> Requests:
     return Requests(chart_control_plane)
 
 
-@pytest.fixture(params=[[], ["support"]], ids=["all-namespaces", "one-namespace"])
+# What was admitted and is not served any more goes an hour later.
+LATER = {("delete", "", "configmaps")}
+
+
+@pytest.fixture(params=[[], ["support", "serving"]], ids=["all-namespaces", "two-namespaces"])
 def operator(
     request: pytest.FixtureRequest, requests: Requests, cluster: Cluster, installer: Installer, tmp_path: Path
 ) -> Iterator[OperatorProcess]:
     """The operator with the account and the options that the chart gives it, outside of a pod."""
     assert requests.events() == []
-    cluster.namespace("support")
-    installer.install("sc", "stagecoach", watchNamespaces=request.param)
+    for name in ("support", "serving"):
+        cluster.namespace(name)
+    serves = {"image": {"repository": "registry.example.com/stagecoach/serves", "digest": DIGEST}}
+    installer.install("sc", "stagecoach", watchNamespaces=request.param, engine=serves, gateway=serves)
     cluster.kubectl("-n", "stagecoach", "scale", "deployment/sc-stagecoach", "--replicas=0")
     process = start_operator(cluster, tmp_path)
     yield process
     process.end()
-    cluster.kubectl("delete", "stagecoach", "--all", "-n", "support")
-    # Before the definitions go: without them the garbage collector no longer knows that the owners are gone.
-    cluster.kubectl("delete", "jobs", "-n", "support", "-l", "app.kubernetes.io/managed-by=stagecoach")
+    for name in ("support", "serving"):
+        cluster.kubectl("delete", "stagecoach", "--all", "-n", name)
+        # Before the definitions go: without them the garbage collector no longer knows that the owners are gone.
+        made = "jobs,services,deployments,configmaps,secrets,networkpolicies,poddisruptionbudgets"
+        cluster.kubectl("delete", made, "-n", name, "-l", "app.kubernetes.io/managed-by=stagecoach")
     cluster.kubectl("delete", "pod", "work", "-n", "support", "--ignore-not-found", "--force")
     cluster.kubectl("delete", "pvc", "--all", "-n", "support")
-    cluster.kubectl("delete", "lease", "sc-stagecoach", "-n", "stagecoach")
+    cluster.kubectl("delete", "lease/sc-stagecoach", "secret/sc-stagecoach-key", "-n", "stagecoach")
 
 
 def test_it_uses_every_right_and_needs_no_other(
@@ -124,18 +138,44 @@ def test_it_uses_every_right_and_needs_no_other(
     decision = builders.approval("fine", "support", subject={"kind": "Evaluation", "name": judged})
     reviewer.kubectl("create", "--as-group=system:masters", "-f", "-", document=json.dumps(decision))
     jury.said("fine", "OtherRelease")
+    _serve(kube.within("serving"))
     granted = {right[:3] for namespace in ("stagecoach", "support") for right in _rights(cluster, namespace)}
     # What has just been done is in the audit log a moment later.
     with suppress(AssertionError):  # what is not used is named below
-        eventually(lambda: requests.rights() >= granted)
+        eventually(lambda: requests.rights() >= granted - LATER)
     operator.end()
     used = requests.rights()
-    assert granted - used == set(), "granted by the chart, and used by nothing"
+    assert granted - used == LATER, "granted by the chart, and used by nothing"
     assert used - granted == set(), "used, and granted by the chart in no namespace"
     refused = [_words(each) for each in requests.events() if each["responseStatus"]["code"] == 403]
     # The only thing that it asks for to be refused: an Approval in the name of another.
     assert [each for each in refused if guard.REFUSAL not in each] == [], "refused"
     assert refused
+
+
+def _serve(kube: Kube) -> None:
+    """Deploy what passes: what was admitted is written, again after somebody else's; then another engine takes over."""
+    house = House(kube, FakeKubelet(kube))
+    house.open()
+    house.make_candidate()
+    house.deploy()
+    deployment = ModelDeployment.model_validate(kube.get("ModelDeployment", "answers"))
+    run = FineTuneRun.model_validate(kube.get("FineTuneRun", "first"))
+    project = TransformerProject.model_validate(kube.get("TransformerProject", "desk"))
+    taken = admitted_config_map(deployment, releases.admitted(run, project))["metadata"]["name"]
+    kube.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": taken}})
+    house.judge("first")
+    _awaits_taken_name(house, "ModelDeployment", "answers", taken)
+    kube.delete("ConfigMap", taken)
+    with Players(kube, house.kubelet).playing():
+        house.serves("first", 60)
+        engine = house.status["serving"]["engine"]
+        kube.patch("ModelDeployment", "answers", {"spec": {"engine": {"maxConcurrent": 8}}})
+        goes = eventually(lambda: house.status.get("retiring", []), 60, "the engine of before goes")
+        assert [each["name"] for each in goes] == [engine]
+        long_ago = {"retiring": [{"name": engine, "since": builders.CREATED}]}
+        kube.patch("ModelDeployment", "answers", {"status": long_ago}, "status")
+        eventually(lambda: kube.find("Deployment", engine) is None, 30, "it is gone")
 
 
 def _rights(cluster: Cluster, namespace: str) -> set[tuple[str, str, str, str]]:

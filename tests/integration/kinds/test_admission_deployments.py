@@ -1,6 +1,5 @@
 """What the API server refuses of deployments, of specs and of what the operator itself might say by mistake."""
 
-import json
 from typing import Any
 
 import pytest
@@ -259,9 +258,9 @@ def test_every_step_of_the_operator_is_taken(kube: Kube, scene: str) -> None:
     for version in later:
         for part, subresource in (("spec", ""), ("status", "status")):
             if version.get(part) != before.get(part):
-                change = [{"op": "add", "path": f"/{part}", "value": version[part]}]
+                change: Any = [{"op": "add", "path": f"/{part}", "value": version[part]}]
                 path = kube.path("ModelDeployment", "answers", subresource)
-                kube.request("PATCH", path, json.dumps(change).encode(), "application/json-patch+json")
+                kube.request("PATCH", path, change, "application/json-patch+json")
         before = version
 
 

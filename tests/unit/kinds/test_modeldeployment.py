@@ -111,6 +111,25 @@ def test_at_rest_nothing_is_written_and_answers_are_renewed() -> None:
     assert len(stage.versions) == versions
 
 
+def test_an_operator_that_begins_says_nothing_else_before_it_has_asked() -> None:
+    stage = serving()
+    for _ in range(3):
+        stage.go_on(15)
+    versions = len(stage.versions)
+    stage.cache._answers.clear()
+    plan = stage.serve(writes=0)
+    assert {call.path for call in plan.ask} == {"/models", "/routes"}
+    assert plan.status == stage.told_status
+    stage.serve()
+    stage.serve()
+    assert len(stage.versions) == versions
+    stage.cache._answers.clear()
+    stage.silent = {*stage.loaders}
+    stage.serve()
+    stage.serve()
+    assert stage.said()["status"] == "False", "who was asked, and is silent, does not answer"
+
+
 def test_an_adapter_of_the_same_base_takes_over_on_the_same_engine() -> None:
     stage = serving()
     before = stage.told_status["serving"]

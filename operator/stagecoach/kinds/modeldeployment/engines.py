@@ -49,6 +49,7 @@ class Answering:
     everywhere: bool = False  # on all that are ready, and there are as many as are wanted
     failed: Complaint | None = None  # what a loader says that will not pass by itself
     waits: Complaint = STARTING
+    unheard: bool = False  # requests reach pods that nobody has asked yet, such as before the operator began
 
 
 def of_name(name: str, deployments: Mapping[str, Object], pods: Iterable[Pod], heard: Mapping[str, Answer]) -> Engine:
@@ -81,8 +82,10 @@ def answering(engine: Engine, admitted: Admitted, replicas: int, now: datetime) 
     failed = next(filter(None, (_failed(loaded, name) for loaded in heard.values() if loaded)), None)
     enough = answer >= max(1, replicas)
     if enough and answer == len(ready):
-        return Answering(answer, everywhere=True, failed=failed)
-    return Answering(answer, failed=failed, waits=failed or _waits(engine, name, heard, len(ready), replicas, now))
+        return Answering(answer, everywhere=True)
+    unheard = bool(ready) and not any(pod.uid in engine.heard for pod in ready)
+    waits = failed or _waits(engine, name, heard, len(ready), replicas, now)
+    return Answering(answer, failed=failed, waits=waits, unheard=unheard)
 
 
 def _heard(answer: Answer | None, now: datetime) -> "_Said | None":

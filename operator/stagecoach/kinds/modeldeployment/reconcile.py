@@ -118,7 +118,7 @@ def _status(scene: Scene, course: Course, said: Words, intended: RoutesStatus | 
         course,
         said,
         scene.now,
-        routes=_counted(intended, before, heard),
+        routes=_counted(intended, before, None if scene.observed.unheard else heard),
         retiring=retiring.told(scene, course, settled=settled),
         replicas=engine.get("status", {}).get("replicas", 0) if engine else None,
         selector=",".join(f"{name}={value}" for name, value in sorted(labels.items())) or None,

@@ -7,7 +7,7 @@ from stagecoach.api.common import ConditionStatus
 from stagecoach.api.deployment_status import DeploymentPhase, RoutesStatus, Served
 from stagecoach.build.gateway import endpoint
 from stagecoach.contract.times import moment
-from stagecoach.kinds.conditions import Fact, of
+from stagecoach.kinds.conditions import Fact, of, said
 from stagecoach.kinds.modeldeployment import gated, rejections
 from stagecoach.kinds.modeldeployment.engines import Answering
 from stagecoach.kinds.modeldeployment.pods import Complaint
@@ -80,13 +80,18 @@ class _Telling:
     def _answering(self) -> Answering:
         return self.scene.answering(self.course.serving)
 
+    @property
+    def _was_ready(self) -> bool:
+        before = of(self.scene.deployment.status.conditions, "Ready")
+        return before is not None and before.status is ConditionStatus.TRUE
+
     def _missing(self, serving: Served) -> Complaint | None:
         """Return why what is served does not answer, or None."""
         if self.scene.document(serving) is None:
             return self._unknown(serving)
         if self.scene.deployment.spec.replicas == 0:
             return SCALED
-        if self._answering.pods == 0:
+        if self._answering.pods == 0 and not (self._was_ready and self._answering.unheard):
             return self._answering.waits
         return self._without_gateways()
 
@@ -98,10 +103,9 @@ class _Telling:
         gateways, routes = self.scene.observed.gateways, self.routes
         if gateways.ready and self.heard is not None and self.heard.acknowledged:
             return None
-        before = of(self.scene.deployment.status.conditions, "Ready")
-        was_ready = before is not None and before.status is ConditionStatus.TRUE
-        # A gateway that is ready has routes: for a moment those of before.
-        if gateways.ready and was_ready and routes and self.scene.now - moment(routes.since) < PATIENCE:
+        # A gateway that is ready has routes: for a moment those of before. And nobody may have asked it yet.
+        changes = routes is not None and self.scene.now - moment(routes.since) < PATIENCE
+        if gateways.ready and self._was_ready and (changes or self.scene.observed.unheard):
             return None
         if self.heard is not None and self.heard.refusals:
             return Complaint("RoutesRefused", " ".join(self.heard.refusals))
@@ -122,6 +126,9 @@ class _Telling:
         waits = self._unknown(serving) if self.scene.document(serving) is None else answering.waits
         if self.scene.deployment.spec.replicas == 0:
             waits = SCALED
+        before = of(self.scene.deployment.status.conditions, "Loaded")
+        if before is not None and self._was_ready and answering.unheard:
+            return said(before)
         if answering.pods == 0:
             return self._said("Loaded", waits)
         return Fact(
