@@ -24,7 +24,10 @@ class Answer:
 
 
 class View(Protocol):
-    """The operator's memory. Everything in it may be old; every write is therefore guarded by the API server."""
+    """The operator's memory. Everything in it may be old; every write is therefore guarded by the API server.
+
+    Children are those in the namespace of the object that they were made for, as long as that is there.
+    """
 
     def get(self, key: Key) -> Object | None:
         """Return one of our own objects, or None."""

@@ -8,6 +8,7 @@ import orjson
 
 from stagecoach.kinds.controller import OWNER_UID
 from stagecoach.kinds.plan import Object
+from stagecoach.runtime.cache import made_for
 from stagecoach.runtime.client import Client
 from stagecoach.runtime.errors import AlreadyExists, Conflict, NameTaken, NotFound
 from stagecoach.runtime.intake import Intake
@@ -67,10 +68,12 @@ class Applier:
 
 def check_owner(owner: Object, resource: Resource, found: Object) -> None:
     """Raise NameTaken when an object was not made for this owner."""
-    metadata = found["metadata"]
-    label = (metadata.get("labels") or {}).get(OWNER_UID)
-    if label != owner["metadata"]["uid"]:
+    metadata, uid = found["metadata"], owner["metadata"]["uid"]
+    if not made_for(uid, resource, found):
+        label = (metadata.get("labels") or {}).get(OWNER_UID)
         whose = f"its label {OWNER_UID} is {label}" if label else f"it has no label {OWNER_UID}"
+        if label == uid:
+            whose = f"its ownerReferences do not have the uid {uid}"
         raise NameTaken(
             f"{resource.kind} {metadata['namespace']}/{metadata['name']} exists and was not made for this"
             f" {owner['kind']}: {whose}. Delete it, or give the {owner['kind']} another name."

@@ -27,6 +27,8 @@ CANARY_AGE = 30.0
 GUARD_AGE = 30.0
 TOMBSTONES = 4096
 
+_Place = tuple[Resource, str, str]  # a sort of children, their namespace, and the uid of whom they were made for
+
 
 def owner_key(child: Object) -> Key | None:
     """Return the key of the object that a child was made for, by its labels."""
@@ -35,8 +37,24 @@ def owner_key(child: Object) -> Key | None:
     return Key(kind, child["metadata"]["namespace"], name) if kind and name else None
 
 
+def made_for(uid: str, resource: Resource, child: Object) -> bool:
+    """Whether a child was made for the object with this uid: by its label, which everybody may write.
+
+    What is ours alone says so as its owner, too. Of a Job and of a pod the label has to do: a pod's owner is a Job or a
+    ReplicaSet. So whoever may create pods in the object's own namespace can have one taken for its engine or gateway,
+    and be told the tokens; they may as well mount there the Secret in which these are.
+    """
+    metadata = child["metadata"]
+    owners = {each["uid"] for each in metadata.get("ownerReferences") or ()}
+    return _owner_uid(child) == uid and (resource in (JOBS, PODS) or uid in owners)
+
+
 def _owner_uid(child: Object) -> str:
     return str((child["metadata"].get("labels") or {}).get(OWNER_UID, ""))
+
+
+def _place(resource: Resource, child: Object) -> _Place:
+    return resource, child["metadata"]["namespace"], _owner_uid(child)
 
 
 class Tombstones:
@@ -67,11 +85,12 @@ class Cache:
         self._clock = clock
         self._references = {each.kind: guarded(each.references) for each in controllers}
         self._objects: dict[Key, Object] = {}
+        self._homes: dict[str, str] = {}  # the namespace of each, by its uid
         self._read: dict[Key, Any] = {}
         self._refers: dict[Key, tuple[Key, ...]] = {}
         self._referrers: defaultdict[Key, set[Key]] = defaultdict(set)
         self._children: dict[str, tuple[Resource, Object]] = {}
-        self._by_owner: defaultdict[tuple[Resource, str], dict[str, Object]] = defaultdict(dict)
+        self._by_owner: defaultdict[_Place, dict[str, Object]] = defaultdict(dict)
         self._live: dict[str, Object] = {}
         self._progress: dict[str, tuple[float, Progress]] = {}
         self._warnings: dict[str, str] = {}
@@ -191,7 +210,9 @@ class Cache:
         key, metadata = key_of(obj), obj["metadata"]
         if not self._is_news(self._objects.get(key), metadata, listed=listed):
             return False
+        self._leave_home(key)
         self._objects[key] = trimmed = trim.own(obj)
+        self._homes[metadata["uid"]] = key.namespace
         self._read.pop(key, None)
         self._point(key, self._references[key.kind](trimmed))
         return True
@@ -203,6 +224,7 @@ class Cache:
         known = self._objects.get(key)
         if known is None or known["metadata"]["uid"] != uid:
             return False
+        self._leave_home(key)
         del self._objects[key]
         self._read.pop(key, None)
         self._point(key, ())
@@ -218,7 +240,8 @@ class Cache:
         self._disown(resource, uid)
         trimmed = trim.child(resource, obj)
         self._children[uid] = (resource, trimmed)
-        self._by_owner[resource, _owner_uid(trimmed)][uid] = trimmed
+        if made_for(_owner_uid(trimmed), resource, trimmed):
+            self._by_owner[_place(resource, trimmed)][uid] = trimmed
         self._mark_live(uid, trimmed)
         return known is None or not trim.same(known[1], trimmed)
 
@@ -287,8 +310,14 @@ class Cache:
         # Comparing versions as numbers is part of the API since Kubernetes 1.35, and held in every version before.
         return int(metadata["resourceVersion"]) > int(before["resourceVersion"])
 
+    def _leave_home(self, key: Key) -> None:
+        if key in self._objects:
+            self._homes.pop(self._objects[key]["metadata"]["uid"], None)
+
     def _owned(self, resource: Resource, uid: str) -> list[Object]:
-        return list(self._by_owner.get((resource, uid), {}).values())
+        """Return the children of an object that is known: in its namespace, whatever others say in theirs."""
+        namespace = self._homes.get(uid)
+        return list(self._by_owner.get((resource, namespace, uid), {}).values()) if namespace is not None else []
 
     def _mark_live(self, uid: str, child: Object) -> None:
         if _is_live(child):
@@ -300,10 +329,10 @@ class Cache:
         known = self._children.get(uid)
         if known is None:
             return
-        owner = resource, _owner_uid(known[1])
-        self._by_owner[owner].pop(uid, None)
-        if not self._by_owner[owner]:
-            del self._by_owner[owner]
+        place = _place(resource, known[1])
+        self._by_owner[place].pop(uid, None)
+        if not self._by_owner[place]:
+            del self._by_owner[place]
 
     def _point(self, key: Key, targets: tuple[Key, ...]) -> None:
         for target in self._refers.pop(key, ()):

@@ -11,7 +11,7 @@ import aiohttp
 from stagecoach.kinds.plan import Call, Key
 from stagecoach.kinds.view import Answer
 from stagecoach.runtime import metrics
-from stagecoach.runtime.cache import Cache
+from stagecoach.runtime.cache import Cache, owner_key
 from stagecoach.runtime.errors import Fenced
 from stagecoach.runtime.intake import Intake
 from stagecoach.runtime.lease import Leadership
@@ -110,7 +110,7 @@ class Calls:
 
     async def _one(self, topic: Topic, key: Key, call: Call) -> None:
         try:
-            answer = await self._answer(call)
+            answer = await self._answer(key, call)
             if answer is not None:
                 self._intake.answer(key, call, answer)
         except Exception:  # a bug; it must not take the other objects down
@@ -119,9 +119,9 @@ class Calls:
             del self._asking[topic]
             self._changed.set()
 
-    async def _answer(self, call: Call) -> Answer | None:
+    async def _answer(self, key: Key, call: Call) -> Answer | None:
         """Return what the pod says, or that it says nothing; None when it is not to be asked."""
-        if not self._is_there(call):
+        if not self._is_there(key, call):
             return None
         try:
             status, body = await self._send(call)
@@ -132,10 +132,15 @@ class Calls:
         metrics.CALLS.labels(call.method, call.path, status or "none").inc()
         return Answer(status, body, self._now(), call.body)
 
-    def _is_there(self, call: Call) -> bool:
-        """Whether the pod still has this address: once it has ended another may have it, who must not see the token."""
+    def _is_there(self, key: Key, call: Call) -> bool:
+        """Whether the object's pod still has this address.
+
+        Once it has ended another may have it, who must not see the token. Nor may a pod of another namespace or object.
+        """
         pod = self._cache.pod(call.pod_uid)
-        status = pod["status"] if pod else {}
+        if pod is None or owner_key(pod) != key:
+            return False
+        status = pod["status"]
         return status.get("podIP") == call.address and status.get("phase") not in ("Succeeded", "Failed")
 
     async def _send(self, call: Call) -> tuple[int, bytes]:

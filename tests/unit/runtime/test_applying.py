@@ -21,6 +21,7 @@ class World:
         self.server, self.clock = FakeServer(), Clock()
         kinds = (controller(),)
         self.cache = Cache(kinds)
+        self.cache.store(OWNER)
         client: Any = self.server
         self.applier = Applier(client, Intake(self.cache, kinds, Woken().add), self.clock)
 
@@ -37,7 +38,8 @@ class World:
 
 
 def wanted(resource: Resource, value: str = "ours", owner: str = "uid-a", **metadata: str) -> Object:
-    known = {"name": "a-x", "namespace": NAMESPACE, "labels": {OWNER_UID: owner} if owner else {}}
+    known: Object = {"name": "a-x", "namespace": NAMESPACE, "labels": {OWNER_UID: owner} if owner else {}}
+    known["ownerReferences"] = [{"uid": owner}] if owner else []
     return {
         "apiVersion": resource.api_version,
         "kind": resource.kind,
@@ -65,6 +67,13 @@ async def test_what_is_somebody_elses_is_left_alone(world: World, resource: Reso
     with pytest.raises(NameTaken, match=f"{resource.kind} ns/a-x exists and was not made for this Toy: its? .*Delete"):
         await world.apply(resource)
     assert world.server.objects[resource.kind, "a-x"] == before
+
+
+@pytest.mark.parametrize("resource", [CONFIG_MAPS, BUDGETS])
+async def test_what_has_our_label_alone_is_left_alone(world: World, resource: Resource) -> None:
+    world.there(resource, "uid-a")["metadata"]["ownerReferences"] = []
+    with pytest.raises(NameTaken, match=r"its ownerReferences do not have the uid uid-a\. Delete it"):
+        await world.apply(resource)
 
 
 @pytest.mark.parametrize("resource", [CONFIG_MAPS, BUDGETS])

@@ -1,5 +1,6 @@
 """The operator's memory."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -9,14 +10,26 @@ from stagecoach.contract.reports import Progress
 from stagecoach.kinds.plan import Call, Object
 from stagecoach.kinds.view import Answer
 from stagecoach.runtime.cache import Cache, Tombstones
-from stagecoach.runtime.resources import CONFIG_MAPS, DEPLOYMENTS, JOBS, PODS, SERVICES
-from tests.unit.runtime.fakes import Clock, controller, key, pod, toy
+from stagecoach.runtime.resources import CONFIG_MAPS, DEPLOYMENTS, JOBS, PODS, SERVICES, Resource
+from tests.unit.runtime.fakes import Clock, controller, key, owned, pod, toy
 
 PROGRESS = Progress(step=1, steps=10, percent=10, at="2026-01-01T00:00:00Z")
 
 
 def cache(clock: Clock | None = None) -> Cache:
     return Cache((controller(),), clock or Clock())
+
+
+def owners(*names: str) -> Cache:
+    """Return a memory of these Toys."""
+    memory = cache()
+    for name in names or ("a",):
+        memory.store(toy(name))
+    return memory
+
+
+def names(children: Iterable[Object]) -> list[str]:
+    return [each["metadata"]["name"] for each in children]
 
 
 def test_an_object_is_found_and_forgotten() -> None:
@@ -99,7 +112,7 @@ def test_referrers_follow_the_spec() -> None:
 
 
 def test_children_are_found_by_their_owner() -> None:
-    memory = cache()
+    memory = owners("a", "b")
     memory.store_child(PODS, pod("p", owner="a"))
     memory.store_child(JOBS, pod("j", owner="a"))
     memory.store_child(PODS, pod("q", owner="b"))
@@ -110,7 +123,7 @@ def test_children_are_found_by_their_owner() -> None:
 
 
 def test_of_a_pod_only_what_is_read_is_kept() -> None:
-    memory = cache()
+    memory = owners()
     memory.store_child(PODS, pod("p", hostIP="1.2.3.4", containerStatuses=[{"name": "trainer"}]))
     [found] = memory.pods("uid-a")
     assert found["spec"] == {"nodeName": "node", "containers": [{"name": "trainer"}]}
@@ -119,7 +132,7 @@ def test_of_a_pod_only_what_is_read_is_kept() -> None:
 
 
 def test_why_a_container_that_was_started_again_had_ended_is_kept() -> None:
-    memory = cache()
+    memory = owners()
     ended = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
     beside = {"name": "engine", "restartCount": 1, "state": {"running": {}}, "lastState": ended}
     memory.store_child(PODS, pod("p", initContainerStatuses=[beside]))
@@ -140,7 +153,7 @@ def test_why_a_container_that_was_started_again_had_ended_is_kept() -> None:
     ],
 )
 def test_a_version_of_a_pod_is_news_when_it_says_something(change: Object, news: bool) -> None:
-    memory = cache()
+    memory = owners()
     before: Object = {"containerStatuses": [{"name": "trainer", "state": {"waiting": {}}}]}
     assert memory.store_child(PODS, pod("p", **before))
     assert memory.store_child(PODS, pod("p", version=2, **(before | change))) is news
@@ -188,16 +201,50 @@ def test_answers_of_pods_that_are_gone_are_forgotten_and_late_ones_not_kept() ->
 
 
 def test_deployments_and_config_maps_are_found_by_their_owner() -> None:
-    memory = cache()
-    memory.store_child(DEPLOYMENTS, pod("d"))
-    memory.store_child(CONFIG_MAPS, pod("c"))
-    assert [each["metadata"]["name"] for each in memory.deployments("uid-a")] == ["d"]
-    assert [each["metadata"]["name"] for each in memory.config_maps("uid-a")] == ["c"]
+    memory = owners()
+    memory.store_child(DEPLOYMENTS, owned("d"))
+    memory.store_child(CONFIG_MAPS, owned("c"))
+    assert names(memory.deployments("uid-a")) == ["d"]
+    assert names(memory.config_maps("uid-a")) == ["c"]
     assert memory.live() == []
 
 
+SORTS = {PODS: "pods", JOBS: "jobs", SERVICES: "services", DEPLOYMENTS: "deployments", CONFIG_MAPS: "config_maps"}
+
+
+@pytest.mark.parametrize("resource", SORTS)
+def test_what_says_in_another_namespace_that_it_is_ours_is_not(resource: Resource) -> None:
+    memory = owners()
+    memory.store_child(resource, owned("theirs", namespace="attackers"))
+    found = getattr(memory, SORTS[resource])
+    assert found("uid-a") == []
+    memory.store_child(resource, owned("ours"))
+    assert names(found("uid-a")) == ["ours"]
+
+
+@pytest.mark.parametrize("resource", [SERVICES, DEPLOYMENTS, CONFIG_MAPS])
+@pytest.mark.parametrize("owner", ["b", None])
+def test_a_label_alone_makes_nobody_the_owner(resource: Resource, owner: str | None) -> None:
+    memory = owners()
+    others = owned("x", "b")["metadata"]["ownerReferences"] if owner else []
+    memory.store_child(resource, owned("x", ownerReferences=others))
+    assert getattr(memory, SORTS[resource])("uid-a") == []
+    memory.store_child(resource, owned("x", resourceVersion="2"))
+    assert names(getattr(memory, SORTS[resource])("uid-a")) == ["x"]
+
+
+def test_who_is_gone_has_no_children() -> None:
+    memory = owners()
+    memory.store_child(PODS, pod("p"))
+    memory.store(toy("a", uid="another", created="2026-01-02T00:00:00Z"))
+    assert memory.pods("uid-a") == memory.pods("another") == []
+    memory.remove(toy("a", uid="another"))
+    memory.store(toy("a"), listed=True)
+    assert names(memory.pods("uid-a")) == ["p"]
+
+
 def test_a_child_whose_label_changes_changes_its_owner() -> None:
-    memory = cache()
+    memory = owners("a", "b")
     memory.store_child(PODS, pod("p", owner="a"))
     memory.store_child(PODS, pod("p", owner="b", version=2))
     assert memory.pods("uid-a") == []
@@ -213,10 +260,10 @@ def test_ended_pods_are_not_live() -> None:
 
 
 def test_a_job_that_lacks_one_of_its_pods_is_live_and_a_service_never() -> None:
-    memory = cache()
+    memory = owners()
     job = pod("j") | {"spec": {"parallelism": 2}}
     memory.store_child(JOBS, job | {"status": {"active": 1}})
-    memory.store_child(SERVICES, pod("s") | {"spec": {}, "status": {}})
+    memory.store_child(SERVICES, owned("s") | {"spec": {}, "status": {}})
     assert [each["metadata"]["name"] for each in memory.live()] == ["j"]
     job["metadata"]["resourceVersion"] = "2"
     memory.store_child(JOBS, job | {"status": {"active": 2}})

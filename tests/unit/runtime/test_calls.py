@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from stagecoach.kinds.controller import OWNER_KIND
 from stagecoach.kinds.plan import Call
 from stagecoach.kinds.view import Answer
 from stagecoach.runtime import calls, metrics
@@ -257,6 +258,15 @@ async def test_an_address_that_may_be_anothers_by_now_is_shown_no_token(
     await world.ask(world.call())
     assert pods.asked == []
     assert world.answer(world.call()) is None
+
+
+@pytest.mark.parametrize("change", [{"namespace": "attackers"}, {"labels": {}}, {"labels": {OWNER_KIND: "Toy"}}])
+async def test_a_pod_that_is_not_its_own_is_shown_no_token(world: World, pods: Pods, change: dict[str, Any]) -> None:
+    found = _serving(1)
+    found["metadata"] |= change
+    world.cache.store_child(PODS, found)
+    await world.ask(world.call(1))
+    assert pods.asked == []
 
 
 async def test_a_pod_that_is_gone_is_not_asked_and_its_late_answer_is_not_kept(world: World, pods: Pods) -> None:

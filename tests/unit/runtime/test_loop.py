@@ -49,7 +49,7 @@ def job(name: str = "a-1", owner: str = "uid-a") -> Object:
 
 def config_map(name: str = "a-routes") -> Object:
     labels = {OWNER_KIND: "Toy", OWNER_NAME: "a", OWNER_UID: "uid-a"}
-    metadata = {"name": name, "namespace": NAMESPACE, "labels": labels}
+    metadata = {"name": name, "namespace": NAMESPACE, "labels": labels, "ownerReferences": [{"uid": "uid-a"}]}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"x": "y"}}
 
 
