@@ -25,6 +25,8 @@ CLAIM_AGE = 30.0
 CANARY_AGE = 30.0
 # A policy of the cluster may go.
 GUARD_AGE = 30.0
+# What is refused is tried again sooner, as long as it is wanted.
+REFUSAL_AGE = 120.0
 TOMBSTONES = 4096
 
 _Place = tuple[Resource, str, str]  # a sort of children, their namespace, and the uid of whom they were made for
@@ -98,6 +100,7 @@ class Cache:
         self._canaries: dict[str, tuple[float, CanaryRows]] = {}
         self._guarded: dict[str, tuple[float, bool]] = {}
         self._answers: defaultdict[str, dict[tuple[str, str], Answer]] = defaultdict(dict)
+        self._refusals: dict[tuple[str, str, str], tuple[float, str]] = {}
         self._gone = Tombstones()
 
     # What the pure part reads.
@@ -147,6 +150,11 @@ class Cache:
     def answer(self, pod_uid: str, method: str, path: str) -> Answer | None:
         """Return what a pod last said to a Call of this method and path, however long ago, or None."""
         return self._answers[pod_uid].get((method, path)) if pod_uid in self._answers else None
+
+    def refusal(self, namespace: str, kind: str, name: str) -> str | None:
+        """Return why an object that a plan wanted was refused when it was last tried, with what to do, or None."""
+        tried, words = self._refusals.get((namespace, kind, name), (0.0, None))
+        return words if self._clock() - tried <= REFUSAL_AGE else None
 
     def claim(self, namespace: str, name: str) -> Claim | None:
         """Return what was lately seen of a PersistentVolumeClaim that a plan asked for, or None."""
@@ -282,6 +290,18 @@ class Cache:
         before = answers.get(topic)
         answers[topic] = answer
         return before is None or replace(before, at=answer.at) != answer
+
+    def set_refusal(self, wanted: Object, words: str | None) -> bool:
+        """Remember, or with None forget, why an object was refused; return whether that differs from the last."""
+        place = wanted["metadata"]["namespace"], wanted["kind"], wanted["metadata"]["name"]
+        before = self.refusal(*place)
+        if words is not None:
+            now = self._clock()
+            self._refusals = {at: each for at, each in self._refusals.items() if now - each[0] <= REFUSAL_AGE}
+            self._refusals[place] = now, words
+        else:
+            self._refusals.pop(place, None)
+        return words != before
 
     def set_guarded(self, namespace: str, guarded: bool) -> None:
         """Remember whether everybody decides in their own name alone there, as seen now."""

@@ -71,6 +71,11 @@ class Intake:
         self._cache.set_guarded(owner["metadata"]["namespace"], guarded)
         self._enqueue(key_of(owner))
 
+    def refusal(self, owner: Object, wanted: Object, words: str | None) -> None:
+        """Take in that an object was refused, or with None that it was not; reconcile its owner if that is news."""
+        if self._cache.set_refusal(wanted, words):
+            self._enqueue(key_of(owner))
+
     def answer(self, key: Key, call: Call, answer: Answer) -> None:
         """Take in what a pod said, and reconcile the object that asked if that is another than before."""
         if self._cache.set_answer(call, answer):
