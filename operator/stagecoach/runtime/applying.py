@@ -30,6 +30,7 @@ class Applier:
         self._intake = intake
         self._clock = clock
         self._applied: dict[_Place, tuple[float, bytes]] = {}  # of what is not watched: when, and a digest of it
+        self._swept = clock()
 
     async def apply(self, owner: Object, resource: Resource, wanted: Object) -> None:
         """Apply an object: the very one that it names by uid and resourceVersion, or whatever has its name.
@@ -37,15 +38,22 @@ class Applier:
         Raises Conflict when that is another by now, and NameTaken when it was not made for this owner.
         """
         if resource in WATCHED:
-            self._intake.child(resource, await self._applied_to(owner, resource, wanted))
+            self._intake.applied(resource, await self._applied_to(owner, resource, wanted))
             return
         place = resource, wanted["metadata"]["namespace"], wanted["metadata"]["name"]
         digest = hashlib.sha256(orjson.dumps(wanted, option=orjson.OPT_SORT_KEYS)).digest()
         now = self._clock()
-        self._applied = {at: each for at, each in self._applied.items() if now - each[0] < REPEAT_SECONDS}
-        if self._applied.get(place, (0.0, b""))[1] != digest:
+        self._sweep(now)
+        since, applied = self._applied.get(place, (now, b""))
+        if applied != digest or now - since >= REPEAT_SECONDS:
             await self._applied_to(owner, resource, wanted)
             self._applied[place] = now, digest
+
+    def _sweep(self, now: float) -> None:
+        """Now and then forget what nobody wants any more."""
+        if now - self._swept >= REPEAT_SECONDS:
+            self._swept = now
+            self._applied = {at: each for at, each in self._applied.items() if now - each[0] < REPEAT_SECONDS}
 
     async def _applied_to(self, owner: Object, resource: Resource, wanted: Object) -> Object:
         if "uid" in wanted["metadata"]:

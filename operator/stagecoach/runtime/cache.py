@@ -27,6 +27,8 @@ CANARY_AGE = 30.0
 GUARD_AGE = 30.0
 # What is refused is tried again sooner, as long as it is wanted.
 REFUSAL_AGE = 120.0
+# What was changed by somebody is applied again no sooner after the last time: they may do it again and again.
+MENDED_AGAIN = 60.0
 TOMBSTONES = 4096
 
 _Place = tuple[Resource, str, str]  # a sort of children, their namespace, and the uid of whom they were made for
@@ -100,6 +102,7 @@ class Cache:
         self._canaries: dict[str, tuple[float, CanaryRows]] = {}
         self._guarded: dict[str, tuple[float, bool]] = {}
         self._answers: defaultdict[str, dict[tuple[str, str], Answer]] = defaultdict(dict)
+        self._applied: dict[str, tuple[float, str]] = {}  # when each was last applied by us, and what it was then
         self._refusals: dict[tuple[str, str, str], tuple[float, str]] = {}
         self._gone = Tombstones()
 
@@ -137,15 +140,15 @@ class Cache:
 
     def services(self, uid: str) -> Sequence[Object]:
         """Return the Services made for the object with this uid."""
-        return self._owned(SERVICES, uid)
+        return [self._as_applied(each) for each in self._owned(SERVICES, uid)]
 
     def deployments(self, uid: str) -> Sequence[Object]:
         """Return the Deployments made for the object with this uid."""
-        return self._owned(DEPLOYMENTS, uid)
+        return [self._as_applied(each) for each in self._owned(DEPLOYMENTS, uid)]
 
     def config_maps(self, uid: str) -> Sequence[Object]:
         """Return the ConfigMaps made for the object with this uid; those that are immutable with their data."""
-        return self._owned(CONFIG_MAPS, uid)
+        return [self._as_applied(each) for each in self._owned(CONFIG_MAPS, uid)]
 
     def answer(self, pod_uid: str, method: str, path: str) -> Answer | None:
         """Return what a pod last said to a Call of this method and path, however long ago, or None."""
@@ -261,8 +264,13 @@ class Cache:
         self._warnings.pop(uid, None)
         self._answers.pop(uid, None)
         self._live.pop(uid, None)
+        self._applied.pop(uid, None)
         self._disown(resource, uid)
         self._children.pop(uid, None)
+
+    def set_applied(self, child: Object) -> None:
+        """Remember a child as it is after it was applied."""
+        self._applied[child["metadata"]["uid"]] = self._clock(), _written(child)
 
     def set_progress(self, pod_uid: str, progress: Progress) -> bool:
         """Remember a progress line as read now; return whether it differs from the last."""
@@ -339,6 +347,17 @@ class Cache:
         namespace = self._homes.get(uid)
         return list(self._by_owner.get((resource, namespace, uid), {}).values()) if namespace is not None else []
 
+    def _as_applied(self, child: Object) -> Object:
+        """Return a child, of which it is not said as what it was applied when somebody may have changed it since.
+
+        Then it is applied again, as all is once by each process: what happened while nobody watched is not known.
+        """
+        metadata = child["metadata"]
+        since, written = self._applied.get(metadata["uid"], (float("-inf"), ""))
+        if written == _written(child) or self._clock() - since < MENDED_AGAIN:
+            return child
+        return child | {"metadata": {field: each for field, each in metadata.items() if field != "annotations"}}
+
     def _mark_live(self, uid: str, child: Object) -> None:
         if _is_live(child):
             self._live[uid] = child
@@ -363,6 +382,12 @@ class Cache:
             self._referrers[target].add(key)
         if targets:
             self._refers[key] = targets
+
+
+def _written(child: Object) -> str:
+    """Return what changes with each write of a child, but for its status."""
+    metadata = child["metadata"]
+    return str(metadata.get("generation") or metadata["resourceVersion"])
 
 
 def _is_live(child: Object) -> bool:

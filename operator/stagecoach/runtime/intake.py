@@ -56,6 +56,11 @@ class Intake:
         if self._cache.store_child(resource, obj, listed=listed):
             self.wake_owner(obj, later=listed)
 
+    def applied(self, resource: Resource, obj: Object) -> None:
+        """Take in a child as it is after it was applied."""
+        self._cache.set_applied(obj)
+        self.child(resource, obj)
+
     def claim(self, owner: Object, namespace: str, name: str, claim: Claim) -> None:
         """Take in what a claim is like, and reconcile the object that asked for it."""
         self._cache.set_claim(namespace, name, claim)

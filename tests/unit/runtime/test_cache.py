@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from stagecoach.build.labels import APPLIED
 from stagecoach.contract.reports import Progress
 from stagecoach.kinds.plan import Call, Object
 from stagecoach.kinds.view import Answer
@@ -231,6 +232,28 @@ def test_a_label_alone_makes_nobody_the_owner(resource: Resource, owner: str | N
     assert getattr(memory, SORTS[resource])("uid-a") == []
     memory.store_child(resource, owned("x", resourceVersion="2"))
     assert names(getattr(memory, SORTS[resource])("uid-a")) == ["x"]
+
+
+def test_a_deployment_is_as_it_was_applied_for_as_long_as_its_spec_is() -> None:
+    clock = Clock()
+    memory = cache(clock)
+    memory.store(toy("a"))
+    annotations = {APPLIED: "sha256:abc"}
+
+    def see(version: int, generation: int) -> Object:
+        found = owned("d", annotations=annotations, resourceVersion=str(version), generation=generation)
+        memory.store_child(DEPLOYMENTS, found | {"spec": {}, "status": {"readyReplicas": version}})
+        [told] = memory.deployments("uid-a")
+        assert told["status"]["readyReplicas"] == version
+        return told["metadata"].get("annotations")  # type: ignore[no-any-return]
+
+    assert see(1, 1) is None, "what happened before this process began is not known"
+    memory.set_applied(owned("d", resourceVersion="2", generation=1))
+    clock.now += 100
+    assert see(3, 1) == annotations, "a status is nobody's change"
+    assert see(4, 2) is None
+    memory.set_applied(owned("d", resourceVersion="5", generation=3))
+    assert see(5, 3) == annotations
 
 
 def test_who_is_gone_has_no_children() -> None:
