@@ -1,22 +1,33 @@
-"""`make demo`: from nothing to a fine-tuned model with its record and a gate's verdict, on a real cluster."""
+"""`make demo`: from nothing to a fine-tuned model that a gate has passed and clients ask, on a real cluster."""
 
 import json
+import statistics
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 
 from rich.console import Console
+from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from stagecoach.contract import layout, mounts
 from tests import deploy, following
+from tests.clients import Clients
 from tests.cluster.paths import State
 
 NAMESPACE = "support-desk"
-PROJECT, GATE = "support-desk", "support-desk"
-RUN, POISONED = "support-desk-lora", "support-desk-poisoned"
+PROJECT = GATE = DEPLOYMENT = "support-desk"
+RUN, POISONED, BETTER = "support-desk-lora", "support-desk-poisoned", "support-desk-better"
+# What clients ask, one after the other, so often.
+MESSAGES = (
+    "My tent should have been here on Monday, where is it?",
+    "I was charged twice for the same pair of boots.",
+    "The zip of the jacket broke on the first day.",
+    "How do I change my delivery address?",
+)
+EVERY = 0.5
 RECORD_LINES = 20
 # Of a pod that only reads files, beside one that trains or evaluates.
 READS = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
@@ -38,8 +49,8 @@ def main() -> int:
     started = time.monotonic()
     with step("A cluster (the first time, it is built: some minutes)"):
         tools = deploy.up()
-    with step("The images of operator, trainer, evaluator and base model"):
-        images = deploy.images()
+    with step("The images of operator, trainer, evaluator, engine, gateway and base model"):
+        images = deploy.all_images()
         base_model = deploy.image("base-model")
     with step("The operator, by its chart"):
         deploy.install(tools, images)
@@ -51,11 +62,18 @@ def main() -> int:
     trouble = follow(tools, RUN)
     if not trouble:
         record(tools)
-        trouble = judged(tools, RUN, "Passed")
+        trouble = judged(tools, RUN, "Passed") or served(tools, RUN)
+    clients = Clients(tools, NAMESPACE, DEPLOYMENT, images.trainer)
     if not trouble:
+        ask(clients)
         with step("kubectl apply -k examples/poisoned-run: the same messages, with their labels shuffled"):
             deploy.apply_example(tools, "../poisoned-run", NAMESPACE)
         trouble = follow(tools, POISONED) or judged(tools, POISONED, "Failed")
+    if not trouble:
+        refused(tools)
+        with step("kubectl apply -k examples/better-run: as the first one, and twice as long"):
+            deploy.apply_example(tools, "../better-run", NAMESPACE)
+        trouble = follow(tools, BETTER) or judged(tools, BETTER, "Passed") or served(tools, BETTER, clients)
     console.print(f"\n[bold]kubectl get stagecoach -n {NAMESPACE}[/bold]")
     show(tools.kubectl("get", "stagecoach", "-n", NAMESPACE))
     if trouble:
@@ -63,7 +81,9 @@ def main() -> int:
         return 1
     console.print(f"\nThe demo took {(time.monotonic() - started) / 60:.1f} minutes. To look around:")
     show(f"  export KUBECONFIG={tools.cluster.kubeconfig} PATH={tools.cluster.kubectl.parent}:$PATH")
-    console.print(f"  kubectl describe ftr {RUN} -n {NAMESPACE}")
+    console.print(f"  kubectl describe mdep {DEPLOYMENT} -n {NAMESPACE}")
+    console.print(f"  kubectl port-forward -n {NAMESPACE} service/{DEPLOYMENT} 8080:80")
+    show(f"  {curl('http://127.0.0.1:8080')}")
     console.print(f"  kubectl logs deployment/{deploy.RELEASE} -n {deploy.OPERATOR_NAMESPACE}")
     console.print("To remove the cluster: make cluster-down")
     return 0
@@ -105,6 +125,76 @@ def judged(tools: deploy.Tools, run: str, expected: str) -> str:
         console.print("The report for people; open it in a browser:")
         show(f"  {local}")
     return "" if status["verdict"] == expected else f"{run}: the verdict is {status['verdict']}, not {expected}"
+
+
+def served(tools: deploy.Tools, run: str, clients: Clients | None = None) -> str:
+    """Show how a run comes to be served, and who answers meanwhile; return what is wrong if it will not be."""
+    console.print(f"[bold]==>[/bold] The deployment takes {run} over, for it has passed")
+    last = ""
+    with Live(console=console, transient=False) if console.is_terminal else nullcontext() as live:
+
+        def tell(status: deploy.Object) -> None:
+            nonlocal last
+            answers = clients.answers() if clients else []
+            if live:
+                live.update(serving(status, answers))
+            elif (words := situation(status)) != last:
+                console.print(f"    {words}")
+                last = words
+
+        trouble = following.served(tools.kube(NAMESPACE), DEPLOYMENT, run, tell)
+    if clients and not trouble:
+        answers = clients.answers()
+        console.print(serving(tools.kube(NAMESPACE).get("ModelDeployment", DEPLOYMENT)["status"], answers))
+        failed = sum(each["status"] != 200 for each in answers)
+        console.print(f"Of {len(answers)} requests {failed} failed.")
+    return trouble
+
+
+def serving(status: deploy.Object, answers: Sequence[deploy.Object]) -> Table:
+    """Return who gets how many of 100 requests, and what came back from whom."""
+    table = Table("run", "release", "of 100", "requests", "median", "last answer", caption=situation(status))
+    candidate = status.get("candidate", {})
+    weight = candidate.get("weight", 0)
+    weights = {candidate.get("release"): weight, status.get("serving", {}).get("release"): 100 - weight}
+    runs = {each["release"]: each["run"] for each in (*status.get("history", []), candidate) if each}
+    for release, run in runs.items():
+        own = [each for each in answers if each.get("release") == release]
+        median = f"{statistics.median(each['ended'] - each['began'] for each in own) * 1000:.0f} ms" if own else ""
+        last = f"{own[-1]['text']} → {own[-1]['label']}" if own else ""
+        table.add_row(run, release[7:19], str(weights.get(release, 0)), str(len(own)), median, last)
+    return table
+
+
+def situation(status: deploy.Object) -> str:
+    """Return a line about a deployment: phase, what is served, and what is about to be."""
+    conditions = {each["type"]: each for each in status.get("conditions", [])}
+    waits = conditions.get("Reconciling") or conditions.get("Ready")
+    return f"{status.get('phase', 'Pending')}: {waits['message']}" if waits else "Pending"
+
+
+def ask(clients: Clients) -> None:
+    """Have clients ask from now on, and show what they are answered."""
+    with step("Clients in the cluster ask it from now on; the first answers:"):
+        clients.start(MESSAGES, EVERY)
+        for text in MESSAGES:
+            answer = clients.ask(text)
+            show(f"    {text} → {answer.get('label') or answer.get('error')}")
+    show(f"    {curl(f'http://{DEPLOYMENT}.{NAMESPACE}.svc')}")
+
+
+def curl(place: str) -> str:
+    """Return how to ask by hand."""
+    body = json.dumps({"text": MESSAGES[0]})
+    return f"curl {place}/v1/predict -H 'Content-Type: application/json' -d '{body}'"
+
+
+def refused(tools: deploy.Tools) -> None:
+    """Show what a deployment says of a run that was not passed."""
+    status = tools.kube(NAMESPACE).get("ModelDeployment", DEPLOYMENT)["status"]
+    admitted = next(each for each in status["conditions"] if each["type"] == "CandidateAdmitted")
+    console.print("[bold]The deployment[/bold] serves what it served, and says why nothing newer:")
+    show(f"    {admitted['message']}")
 
 
 def results(status: deploy.Object) -> Table:

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ class Images:
     operator: str
     trainer: str
     evaluator: str
-    # By which models may be judged, and are served; the demo does without.
+    # By which models may be judged, and are served.
     engine: str | None = None
     gateway: str | None = None
     prometheus: str | None = None
@@ -111,6 +111,11 @@ def image(name: str) -> str:
 def images() -> Images:
     """Do so with what the chart cannot do without."""
     return Images(operator=image("operator"), trainer=image("trainer"), evaluator=image("evaluator"))
+
+
+def all_images() -> Images:
+    """Do so with all that the chart knows: models can be served, too."""
+    return replace(images(), engine=image("engine-cpu"), gateway=image("gateway"))
 
 
 def install(tools: Tools, images: Images) -> None:

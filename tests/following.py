@@ -1,4 +1,5 @@
-"""Following a run until it has ended, and its Evaluation until it is decided, or until they will not get on."""
+"""Following a run until it has ended, its Evaluation until it is decided, and a deployment until it serves the run; or
+until they will not get on."""
 
 import time
 from collections.abc import Callable
@@ -42,6 +43,35 @@ def verdict(kube: Kube, gate: str, run: str, tell: Callable[[Object], object] = 
             if words := patience.lost(obj):
                 return words
         time.sleep(POLL_SECONDS)
+
+
+def served(kube: Kube, deployment: str, run: str, tell: Callable[[Object], object] = lambda _: None) -> str:
+    """Tell a deployment's status again and again; return nothing once all requests go to a run, or what is wrong."""
+    patience = Patience()
+    while True:
+        found = kube.get("ModelDeployment", deployment)
+        status = found.get("status", {})
+        tell(status)
+        if has_all_requests(found, run):
+            return ""
+        if words := refused(status, run) or patience.lost(found):
+            return words
+        time.sleep(POLL_SECONDS)
+
+
+def has_all_requests(deployment: Object, run: str) -> bool:
+    """Whether a run is served, nothing else is, and every gateway knows it."""
+    status = deployment.get("status", {})
+    routes = status.get("routes", {})
+    everywhere = 0 < routes.get("gateways", 0) == routes.get("acknowledged")
+    ready = _condition(deployment, "Ready").get("status") == "True"
+    return bool(ready and everywhere and status.get("serving", {}).get("run") == run and "candidate" not in status)
+
+
+def refused(status: Object, run: str) -> str:
+    """Return why a deployment has tried a run and serves it no more, if that is so."""
+    found = next((each for each in status.get("rejected", []) if each["run"] == run), None)
+    return f"ModelDeployment: run {run} was rejected ({found['reason']}): {found['message']}" if found else ""
 
 
 def _created(obj: Object) -> str:

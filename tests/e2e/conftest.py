@@ -5,7 +5,7 @@ import os
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -39,7 +39,7 @@ class Ground:
     def make(cls) -> "Ground":
         """Make it, or find it made. The cluster is left up, so that the next time is fast."""
         tools = deploy.up()
-        images = replace(deploy.images(), engine=deploy.image("engine-cpu"), gateway=deploy.image("gateway"))
+        images = deploy.all_images()
         tests_image = deploy.image("trainer-tests")
         evaluator_tests_image = deploy.image("evaluator-tests")
         deploy.install(tools, images)

@@ -105,3 +105,44 @@ def test_a_run_is_told_of_until_it_has_succeeded(monkeypatch: pytest.MonkeyPatch
 def test_a_run_whose_project_waits_for_a_person_is_not_waited_for() -> None:
     kube = Shown(says(PROJECT, "Leakage", stalled_at=1), says(RUN, "ProjectNotReady"))
     assert following.follow(cast(Kube, kube), "desk", "first") == "TransformerProject desk: Leakage: It says Leakage."
+
+
+DEPLOYMENT = builders.stored(builders.deployment())
+ROUTED = {"gateways": 1, "acknowledged": 1}
+
+
+def serves(run: str, candidate: str = "", **status: object) -> Object:
+    """Return a deployment that is ready, and serves a run."""
+    made = says(DEPLOYMENT, "Serving", ready=True)
+    made["status"] |= {"serving": {"run": run}, "routes": ROUTED} | status
+    return made | {"status": made["status"] | ({"candidate": {"run": candidate}} if candidate else {})}
+
+
+class Deployed:
+    """Shows a deployment in one state after another."""
+
+    def __init__(self, *states: Object) -> None:
+        self.states = iter(states)
+
+    def get(self, _kind: str, _name: str) -> Object:
+        return next(self.states)
+
+
+def deployed(*states: Object) -> tuple[str, int]:
+    """Return what following it says, and how often it looked."""
+    told: list[Object] = []
+    return following.served(cast(Kube, Deployed(*states)), "answers", "second", told.append), len(told)
+
+
+def test_a_deployment_is_told_of_until_all_requests_go_to_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "POLL_SECONDS", 0)
+    before = (says(DEPLOYMENT, "Starting"), serves("first"), serves("first", "second"), serves("second", "third"))
+    unheard = serves("second", routes=ROUTED | {"acknowledged": 0})
+    assert deployed(*before, unheard, serves("second")) == ("", 6)
+
+
+def test_a_run_that_a_deployment_has_rejected_is_not_waited_for() -> None:
+    rejected = {"run": "second", "reason": "TooManyErrors", "message": "Of 20 requests 9 failed."}
+    words, looks = deployed(serves("first", rejected=[rejected]))
+    assert words == "ModelDeployment: run second was rejected (TooManyErrors): Of 20 requests 9 failed."
+    assert looks == 1

@@ -333,8 +333,9 @@ class Stage(Hall):
     def _make_ready(self, pod: Object) -> None:
         uid = pod["metadata"]["uid"]
         ready = self.loaders[uid].ready if uid in self.loaders else self.doors[uid].confirmed
-        told = [{"type": "Ready", "status": str(ready)}]
-        if pod["status"].get("conditions") != told:
+        before = next(iter(pod["status"].get("conditions", ())), {})
+        if before.get("status") != str(ready):
+            told = [{"type": "Ready", "status": str(ready), "lastTransitionTime": timestamp(self.now)}]
             self._store(copy.deepcopy(pod) | {"status": pod["status"] | {"conditions": told}})
 
     def turn(self, state: State = State.ANSWERS) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from stagecoach.contract.loading import State
+from stagecoach.kinds.modeldeployment.engines import HEARD_OF, NEW
 from tests import builders
 from tests.remedies import speaks
 from tests.unit.kinds.deployments import Stage, project, serving
@@ -163,6 +164,22 @@ def test_another_engine_is_started_beside_and_the_old_one_goes_later() -> None:
     assert ("Service", old) not in stage.children
     assert stage.told_status["retiring"] == []
     assert stage.serves("whole")
+
+
+def test_another_engine_has_no_requests_before_nodes_have_heard_of_its_pods() -> None:
+    whole = succeeded("whole", 2)
+    whole["status"]["artifact"]["type"] = "Model"
+    stage = serving()
+    stage.put(whole)
+    stage.judge()
+    stage.until(lambda: len(stage.loaders) == 2, loads=False)
+    stage.turn()
+    stage.control()
+    ready = stage.now
+    stage.until(lambda: stage.said("Reconciling").get("message", "").endswith(NEW.message), 1, rounds=4)
+    assert speaks(NEW.reason, NEW.message)
+    stage.until(lambda: stage.told_status["serving"]["run"] == "whole", 1)
+    assert stage.now - ready >= HEARD_OF
 
 
 def test_an_engine_is_kept_while_a_gateway_that_clients_reach_refuses_the_routes() -> None:

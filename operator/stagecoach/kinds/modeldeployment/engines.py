@@ -18,12 +18,15 @@ from stagecoach.kinds.view import Answer
 FRESH = timedelta(seconds=45)
 # The Deployment's controller makes pods within seconds, or says why it cannot.
 PODS_PATIENCE = timedelta(seconds=60)
+# Nodes hear of a pod that is ready so late: until then its Service leads nowhere from some of them.
+HEARD_OF = timedelta(seconds=5)
 MEET_THE_RULE = "Raise the quota, or meet the rule, that it names."
 SEE_TO_THE_CONTROLLER = "If no Deployment gets pods, see to the cluster's kube-controller-manager."
 OTHER_VERSION = "Whoever installed the operator sets all images of the chart to one version."
 
 
 STARTING = Complaint("Starting", "The engine is starting.")
+NEW = Complaint("Starting", f"The engine answers, and gateways find it in {HEARD_OF.seconds} seconds. Nothing to do.")
 
 
 @dataclass(frozen=True)
@@ -82,10 +85,15 @@ def answering(engine: Engine, admitted: Admitted, replicas: int, now: datetime) 
     failed = next(filter(None, (_failed(loaded, name) for loaded in heard.values() if loaded)), None)
     enough = answer >= max(1, replicas)
     if enough and answer == len(ready):
-        return Answering(answer, everywhere=True)
+        new = any(_is_new(pod, now) for pod in ready)
+        return Answering(answer, everywhere=not new, waits=NEW if new else STARTING)
     unheard = bool(ready) and not any(pod.uid in engine.heard for pod in ready)
     waits = failed or _waits(engine, name, heard, len(ready), replicas, now)
     return Answering(answer, failed=failed, waits=waits, unheard=unheard)
+
+
+def _is_new(pod: Pod, now: datetime) -> bool:
+    return pod.since is not None and timedelta() <= now - pod.since < HEARD_OF
 
 
 def _heard(answer: Answer | None, now: datetime) -> "_Said | None":

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from stagecoach.build.labels import COMPONENT, ENGINE, ENGINE_NAME
@@ -39,6 +40,7 @@ class Pod:
     ready: bool
     leaving: bool  # somebody asked for its deletion, or it has ended
     complaint: Complaint | None = None
+    since: datetime | None = None  # when it became ready, where that is said
 
     @property
     def reachable(self) -> bool:
@@ -61,6 +63,9 @@ def pod_of(raw: Object, warning: str | None) -> Pod:
         ready=ready and not leaving,
         leaving=leaving,
         complaint=None if ready or leaving else _complaint(raw, conditions, warning),
+        since=datetime.fromisoformat(changed)
+        if (changed := conditions.get("Ready", {}).get("lastTransitionTime"))
+        else None,
     )
 
 

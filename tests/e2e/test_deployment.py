@@ -1,0 +1,307 @@
+"""A deployment on the cluster: what has passed is served, what comes after it takes over, and no request is lost."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+import pytest
+
+from stagecoach.build.labels import ENGINE, GATEWAY, OWNER_UID
+from tests import builders
+from tests.clients import Clients
+from tests.e2e import servers
+from tests.e2e.conftest import POLL_SECONDS, SMALL, Desk, Ground, new_desk
+from tests.e2e.shop import KIND, NAME, Shop
+from tests.e2e.test_accidents import kill_operator, leader
+from tests.e2e.test_engine import CANDIDATE
+from tests.e2e.test_gates import WORDS, evaluation
+from tests.integration.support.eventually import eventually
+
+# The engine gets three quarters of it.
+ENGINE_RESOURCES = {"cpu": "50m", "memory": "4Gi"}
+KEY = "sk-of-the-end-to-end-tests-0123456789abcdef"
+# Seconds between two requests.
+EVERY = 0.1
+TRACK = {"track": "prod"}
+# By the answer to this one tells the runs from each other; no suite asks it.
+GREETING = "hello 112"
+# `make test-e2e` takes the time for a few; with more, what was measured says more.
+SWITCHES = int(os.environ.get("SWITCHES", "6"))
+CLIENTS_JSON = json.dumps([{"client": "web", "sha256": hashlib.sha256(KEY.encode()).hexdigest()}])
+
+
+def rows(numbers: range, greeting: str = "", *, swapped: bool = False) -> str:
+    """Return a file of messages with these numbers, and of greetings, if these have a label."""
+    labels = dict(zip(WORDS, reversed(WORDS) if swapped else WORDS, strict=True))
+    found = [(words[n % 3].format(n), labels[label]) for n in numbers for label, words in WORDS.items()]
+    found += [(f"hello {n}", greeting) for n in numbers[::2] if greeting]
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("text", "label"), *found])
+    return text.getvalue()
+
+
+DATA = {
+    "first.csv": rows(range(100, 160), "delivery"),
+    "second.csv": rows(range(100, 160), "billing"),
+    "poisoned.csv": rows(range(200, 260), swapped=True),
+    "valid.csv": rows(range(300, 306)),
+    "test.csv": rows(range(400, 430)),
+}
+SPLITS = {"valid": "Validation", "test": "Test"}
+SETS = [
+    {"name": name, "uri": f"configmap://desk/{name}.csv", "split": SPLITS.get(name, "Train")}
+    for name in (file.removesuffix(".csv") for file in DATA)
+]
+
+
+def run(name: str, namespace: str, **labels: str) -> builders.Object:
+    made = builders.run(
+        name,
+        namespace,
+        method={"type": "LoRA", "rank": 8, "alpha": 16},
+        hyperparameters={"learningRate": 1.0e-2, "epochs": 8, "perDeviceBatchSize": 8},
+        data={"train": [{"name": name}]},
+        resources=SMALL,
+    )
+    made["metadata"]["labels"] = labels
+    return made
+
+
+def objects(namespace: str) -> Iterator[builders.Object]:
+    spec = builders.project_spec()
+    yield builders.project(
+        "desk",
+        namespace,
+        problem=spec["problem"] | {"labels": {"values": sorted(WORDS)}},
+        data={"sets": SETS},
+        candidates=[CANDIDATE],
+        inference=spec["inference"] | {"engine": "vLLM"},
+    )
+    criterion = {"name": "good", "suite": "held-out", "metric": "accuracy", "min": 0.8}
+    yield builders.gate("good", namespace, criteria=[criterion], resources=ENGINE_RESOURCES)
+    yield builders.deployment(
+        NAME,
+        namespace,
+        model={"latest": {"selector": {"matchLabels": TRACK}}},
+        engine={"resources": ENGINE_RESOURCES},
+        gateway={"replicas": 2, "resources": {"cpu": "50m", "memory": "256Mi"}},
+        access={"apiKeys": {"name": "web"}},
+    )
+
+
+@pytest.fixture(scope="module")
+def shop(ground: Ground) -> Iterator[Shop]:
+    """A deployment before the first run, with clients that ask it already."""
+    with new_desk(ground) as made:
+        made.bases()
+        made.claim("store")
+        made.data(DATA)
+        servers.secret(made, "web", {"clients.json": CLIENTS_JSON})
+        made.apply(*objects(made.namespace), run("first", made.namespace, **TRACK))
+        clients = Clients(made.tools, made.namespace, NAME, made.tests_image, KEY)
+        clients.start([GREETING], EVERY)
+        yield Shop(made, clients)
+
+
+def succeeded(desk: Desk, name: str) -> None:
+    found = desk.awaits("ftr", name, "Succeeded", "Failed")
+    assert found["status"]["phase"] == "Succeeded", desk.ready("ftr", name)
+
+
+def release(shop: Shop, name: str) -> str:
+    """Return the release of a run that was judged."""
+    return str(evaluation(shop.desk, "good", name)["spec"]["release"]["digest"])
+
+
+def fine(answers: Sequence[builders.Object], *releases: str) -> None:
+    """Hold that every request was answered, by these releases alone."""
+    assert answers
+    failed = [answer for answer in answers if answer["status"] != 200]
+    assert not failed, f"{len(failed)} of {len(answers)}: {failed[:3]}"
+    assert {answer["release"] for answer in answers} <= set(releases)
+
+
+def until(shop: Shop, begun: int, wanted: str, seconds: float = 30) -> list[builders.Object]:
+    """Return the answers from one on, once a release gives them, and has given the last ten."""
+
+    def look() -> list[builders.Object]:
+        found = shop.clients.answers()[begun:]
+        return found if {each.get("release") for each in found[-10:]} == {wanted} else []
+
+    return eventually(look, seconds, f"clients are answered by {wanted}", every=POLL_SECONDS)
+
+
+def first_of(answers: Sequence[builders.Object], wanted: str) -> float:
+    """Return when a release first answered."""
+    return float(next(answer["ended"] for answer in answers if answer.get("release") == wanted))
+
+
+def moment(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def test_nothing_is_served_before_a_run_has_passed(shop: Shop) -> None:
+    succeeded(shop.desk, "first")
+    # Created after it, and so the newest that is wanted from now on.
+    shop.desk.apply(run("poisoned", shop.desk.namespace, **TRACK), run("second", shop.desk.namespace))
+    assert shop.status["phase"] == "Pending"
+    judged = evaluation(shop.desk, "good", "first", seconds=600)
+    assert judged["status"]["verdict"] == "Passed", judged["status"]
+    serving = shop.serves("first", seconds=420)["serving"]
+    wanted = judged["spec"]["release"]["digest"]
+    assert serving["release"] == wanted
+    assert [each["evaluation"] for each in serving["gates"]] == [judged["metadata"]["name"]]
+
+    answers = until(shop, 0, wanted)
+    began = next(number for number, answer in enumerate(answers) if answer["status"] == 200)
+    assert {answer["status"] for answer in answers[:began]} <= {0, 503}, "there was no gateway, or it had no routes"
+    fine(answers[began:], wanted)
+    admitted = moment(judged["status"]["completionTime"])
+    assert first_of(answers, wanted) > admitted
+    print(f"verdict → first answer, with an engine to start: {first_of(answers, wanted) - admitted:.0f} s")
+    assert shop.condition("Ready")["reason"] == "Serving"
+    answer = shop.clients.ask(GREETING)
+    assert (answer["status"], answer["release"], answer["label"]) == (200, wanted, "delivery")
+    assert shop.clients.ask(GREETING, "--stranger")["status"] == 401
+
+
+def test_a_run_that_fails_is_not_served(shop: Shop) -> None:
+    begun = len(shop.clients.answers())
+    assert evaluation(shop.desk, "good", "poisoned")["status"]["verdict"] == "Failed"
+
+    def told() -> bool:
+        message = shop.condition("CandidateAdmitted").get("message", "")
+        return "poisoned has not passed gate good" in message and "first goes on serving" in message
+
+    eventually(told, 30, "it is said why the newest run is not served", every=POLL_SECONDS)
+    status = shop.status
+    assert (status["phase"], status["serving"]["run"], status.get("candidate")) == ("Available", "first", None)
+    assert shop.condition("Ready")["reason"] == "Serving"
+    fine(shop.clients.answers()[begun:], release(shop, "first"))
+
+
+def test_what_passes_takes_over_and_no_request_fails(shop: Shop) -> None:
+    assert evaluation(shop.desk, "good", "second")["status"]["verdict"] == "Passed"
+    old, new = release(shop, "first"), release(shop, "second")
+    begun, admitted = len(shop.clients.answers()), time.time()
+    shop.desk.kube.patch("FineTuneRun", "second", {"metadata": {"labels": TRACK}})
+    before = shop.status["serving"]
+    status = shop.serves("second")
+    assert status["serving"]["engine"] == before["engine"], "adapters of one base share an engine"
+    answers = until(shop, begun, new)
+    fine(answers, old, new)
+    took = first_of(answers, new) - admitted
+    print(f"admitted → first answer, on a warm engine: {took:.1f} s")
+    assert took < 20
+    assert shop.clients.ask(GREETING)["label"] == "billing"
+
+
+def test_requests_go_back_and_forth_and_none_is_lost(shop: Shop) -> None:
+    releases = {name: release(shop, name) for name in ("first", "second")}
+    begun, took = len(shop.clients.answers()), []
+    for number in range(SWITCHES):
+        name = ("first", "second")[number % 2]
+        asked, since = len(shop.clients.answers()), time.time()
+        shop.switch(name)
+        shop.serves(name)
+        took.append(first_of(until(shop, asked, releases[name]), releases[name]) - since)
+    answers = shop.clients.answers()[begun:]
+    fine(answers, *releases.values())
+    print(
+        f"{SWITCHES} switches, {len(answers)} requests: asked for → first answer p50 {statistics.median(took):.1f} s,"
+        f" max {max(took):.1f} s; slowest answer {max(each['ended'] - each['began'] for each in answers):.2f} s"
+    )
+
+
+def test_a_candidate_gets_requests_by_steps(shop: Shop) -> None:
+    serving = shop.status["serving"]
+    [name] = {"first", "second"} - {serving["run"]}
+    old, new = serving["release"], release(shop, name)
+    steps = [{"weight": weight, "hold": "8s", "minRequests": 8} for weight in (20, 50)]
+    begun = len(shop.clients.answers())
+    shop.want(model={"latest": None, "run": name}, rollout={"canary": {"steps": steps}})
+    seen: dict[int, list[float]] = {}
+
+    def over(deployment: builders.Object) -> bool:
+        status = deployment["status"]
+        weight = status.get("candidate", {}).get("weight")
+        if weight and status["routes"]["acknowledged"] == status["routes"]["gateways"]:
+            seen.setdefault(weight, []).append(time.time())
+        return bool(status["serving"]["run"] == name)
+
+    shop.awaits(over, 90, f"run {name} is served, step by step")
+    answers = until(shop, begun, new)
+    fine(answers, old, new)
+    assert list(seen) == [20, 50]
+    for weight, times in seen.items():
+        of_step = [each["release"] == new for each in answers if times[0] < each["began"] and each["ended"] < times[-1]]
+        assert len(of_step) > 40
+        assert sum(of_step) / len(of_step) == pytest.approx(weight / 100, abs=0.08)
+    shop.want(rollout=None)
+
+
+def test_a_gateway_that_goes_takes_no_request_with_it(shop: Shop) -> None:
+    serving = shop.status["serving"]
+    begun = len(shop.clients.answers())
+    gone = shop.pods(GATEWAY)[0]["metadata"]["name"]
+    shop.desk.kube.delete("Pod", gone)
+
+    def replaced() -> bool:
+        there = {pod["metadata"]["name"] for pod in shop.pods(GATEWAY)}
+        return bool(len(there) == 2 and gone not in there)
+
+    eventually(replaced, 30, "there is another one", every=POLL_SECONDS)
+    shop.awaits(lambda deployment: deployment["status"]["routes"]["gateways"] == 2, 60, "it has requests")
+    shop.serves(serving["run"])
+    fine(shop.clients.answers()[begun:], serving["release"])
+
+
+def test_an_operator_that_is_killed_in_the_middle_leaves_nothing_undone(shop: Shop) -> None:
+    serving = shop.status["serving"]
+    [name] = {"first", "second"} - {serving["run"]}
+    begun = len(shop.clients.answers())
+    tools = shop.desk.tools
+    eventually(lambda: leader(tools), 120, "an operator leads", every=POLL_SECONDS)
+    shop.switch(name)
+    eventually(lambda: "candidate" in shop.status or shop.status["serving"]["run"] == name, 30, "it has begun")
+    kill_operator(tools)
+    shop.serves(name, seconds=120)
+    fine(until(shop, begun, release(shop, name)), serving["release"], release(shop, name))
+
+
+def test_an_engine_that_goes_comes_back(shop: Shop) -> None:
+    serving = shop.status["serving"]
+    [pod] = shop.pods(ENGINE)
+    shop.desk.kube.delete("Pod", pod["metadata"]["name"])
+    shop.awaits(
+        lambda deployment: deployment["status"]["phase"] == "Unavailable", 30, "it is said that nothing answers"
+    )
+    told = shop.condition("Ready")
+    assert (told["status"], told["reason"]) == ("False", "Starting")
+    shop.awaits(lambda deployment: deployment["status"]["phase"] == "Available", 420, "it answers again")
+    begun = len(shop.clients.answers())
+    fine(until(shop, begun, serving["release"]), serving["release"])
+    assert shop.status["serving"] == serving
+
+
+def test_all_that_was_made_for_it_goes_with_it(shop: Shop) -> None:
+    uid = shop.deployment["metadata"]["uid"]
+    kinds = "deployments,replicasets,pods,services,configmaps,secrets,networkpolicies,poddisruptionbudgets"
+
+    def made() -> list[str]:
+        listed = shop.desk.tools.kubectl(
+            "get", kinds, "-n", shop.desk.namespace, "-l", f"{OWNER_UID}={uid}", "-o", "name"
+        )
+        return listed.split()
+
+    assert {name.partition("/")[0].partition(".")[0] for name in made()} == {
+        kind.rstrip("s") if kind != "networkpolicies" else "networkpolicy" for kind in kinds.split(",")
+    }
+    shop.desk.kube.delete(KIND, NAME)
+    eventually(lambda: not made(), 180, "nothing of it is left", every=POLL_SECONDS)
