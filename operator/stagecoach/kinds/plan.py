@@ -50,7 +50,9 @@ class Call:
 class Plan:
     """What to do now, in this order: write the status, then events, questions to pods, deletions, creations, applies.
 
-    A refused status write ends the plan: the decision was taken on an old state and is taken anew. Whatever spends or
+    A refused status write ends the plan: the decision was taken on an old state and is taken anew. A refused deletion
+    or creation ends both, since the next may need it; a refused apply ends nothing, but for Deployments after a
+    NetworkPolicy. All else is done, and what was refused is shown in Ready. Whatever spends or
     cannot be undone is in `create` only when its intent stands in the *observed* status, so that a crash between two
     writes repeats and never doubles.
     """
@@ -67,6 +69,9 @@ class Plan:
     # should be, with the observed uid and resourceVersion in its metadata if it is there: a stale writer is refused.
     # All else always: it is applied when it is another than before, and now and then.
     apply: tuple[Object, ...] = ()
+    # Of what is created or applied, by kind and name: of these the plan's maker tells a refusal itself, by what
+    # `View.refusal` says, and Ready is not touched.
+    told: frozenset[tuple[str, str]] = frozenset()
     requeue_after: float | None = None  # seconds
     # PersistentVolumeClaims to look at, by namespace and name; the object is reconciled again when that is done.
     look: tuple[tuple[str, str], ...] = ()
@@ -74,8 +79,7 @@ class Plan:
     read: tuple[str, str] | None = None
     # Ask whether everybody in the object's namespace can decide in their own name alone; reconciled again then.
     prove: bool = False
-    # Asked at once, and not waited for; reconciled again when an answer is another than before. Ahead of what may be
-    # refused: a quota that stands in the way of one engine is no reason to lose sight of another.
+    # Asked at once, and not waited for; reconciled again when an answer is another than before.
     ask: tuple[Call, ...] = ()
 
     def within(self, seconds: float) -> Self:

@@ -24,7 +24,10 @@ class Answer:
 
 
 class View(Protocol):
-    """The operator's memory. Everything in it may be old; every write is therefore guarded by the API server."""
+    """The operator's memory. Everything in it may be old; every write is therefore guarded by the API server.
+
+    Children are those in the namespace of the object that they were made for, as long as that is there.
+    """
 
     def get(self, key: Key) -> Object | None:
         """Return one of our own objects, or None."""
@@ -55,6 +58,9 @@ class View(Protocol):
 
     def answer(self, pod_uid: str, method: str, path: str) -> Answer | None:
         """Return what a pod last said to a Call of this method and path, however long ago, or None."""
+
+    def refusal(self, namespace: str, kind: str, name: str) -> str | None:
+        """Return why an object that a plan wanted was refused when it was last tried, with what to do, or None."""
 
     def claim(self, namespace: str, name: str) -> Claim | None:
         """Return what was lately seen of a PersistentVolumeClaim that a plan asked for, or None."""

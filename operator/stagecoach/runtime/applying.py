@@ -8,6 +8,7 @@ import orjson
 
 from stagecoach.kinds.controller import OWNER_UID
 from stagecoach.kinds.plan import Object
+from stagecoach.runtime.cache import made_for
 from stagecoach.runtime.client import Client
 from stagecoach.runtime.errors import AlreadyExists, Conflict, NameTaken, NotFound
 from stagecoach.runtime.intake import Intake
@@ -29,6 +30,7 @@ class Applier:
         self._intake = intake
         self._clock = clock
         self._applied: dict[_Place, tuple[float, bytes]] = {}  # of what is not watched: when, and a digest of it
+        self._swept = clock()
 
     async def apply(self, owner: Object, resource: Resource, wanted: Object) -> None:
         """Apply an object: the very one that it names by uid and resourceVersion, or whatever has its name.
@@ -36,15 +38,22 @@ class Applier:
         Raises Conflict when that is another by now, and NameTaken when it was not made for this owner.
         """
         if resource in WATCHED:
-            self._intake.child(resource, await self._applied_to(owner, resource, wanted))
+            self._intake.applied(resource, await self._applied_to(owner, resource, wanted))
             return
         place = resource, wanted["metadata"]["namespace"], wanted["metadata"]["name"]
         digest = hashlib.sha256(orjson.dumps(wanted, option=orjson.OPT_SORT_KEYS)).digest()
         now = self._clock()
-        self._applied = {at: each for at, each in self._applied.items() if now - each[0] < REPEAT_SECONDS}
-        if self._applied.get(place, (0.0, b""))[1] != digest:
+        self._sweep(now)
+        since, applied = self._applied.get(place, (now, b""))
+        if applied != digest or now - since >= REPEAT_SECONDS:
             await self._applied_to(owner, resource, wanted)
             self._applied[place] = now, digest
+
+    def _sweep(self, now: float) -> None:
+        """Now and then forget what nobody wants any more."""
+        if now - self._swept >= REPEAT_SECONDS:
+            self._swept = now
+            self._applied = {at: each for at, each in self._applied.items() if now - each[0] < REPEAT_SECONDS}
 
     async def _applied_to(self, owner: Object, resource: Resource, wanted: Object) -> Object:
         if "uid" in wanted["metadata"]:
@@ -67,10 +76,12 @@ class Applier:
 
 def check_owner(owner: Object, resource: Resource, found: Object) -> None:
     """Raise NameTaken when an object was not made for this owner."""
-    metadata = found["metadata"]
-    label = (metadata.get("labels") or {}).get(OWNER_UID)
-    if label != owner["metadata"]["uid"]:
+    metadata, uid = found["metadata"], owner["metadata"]["uid"]
+    if not made_for(uid, resource, found):
+        label = (metadata.get("labels") or {}).get(OWNER_UID)
         whose = f"its label {OWNER_UID} is {label}" if label else f"it has no label {OWNER_UID}"
+        if label == uid:
+            whose = f"its ownerReferences do not have the uid {uid}"
         raise NameTaken(
             f"{resource.kind} {metadata['namespace']}/{metadata['name']} exists and was not made for this"
             f" {owner['kind']}: {whose}. Delete it, or give the {owner['kind']} another name."

@@ -25,7 +25,13 @@ CLAIM_AGE = 30.0
 CANARY_AGE = 30.0
 # A policy of the cluster may go.
 GUARD_AGE = 30.0
+# What is refused is tried again sooner, as long as it is wanted.
+REFUSAL_AGE = 120.0
+# What was changed by somebody is applied again no sooner after the last time: they may do it again and again.
+MENDED_AGAIN = 60.0
 TOMBSTONES = 4096
+
+_Place = tuple[Resource, str, str]  # a sort of children, their namespace, and the uid of whom they were made for
 
 
 def owner_key(child: Object) -> Key | None:
@@ -35,8 +41,24 @@ def owner_key(child: Object) -> Key | None:
     return Key(kind, child["metadata"]["namespace"], name) if kind and name else None
 
 
+def made_for(uid: str, resource: Resource, child: Object) -> bool:
+    """Whether a child was made for the object with this uid: by its label, which everybody may write.
+
+    What is ours alone says so as its owner, too. Of a Job and of a pod the label has to do: a pod's owner is a Job or a
+    ReplicaSet. So whoever may create pods in the object's own namespace can have one taken for its engine or gateway,
+    and be told the tokens; they may as well mount there the Secret in which these are.
+    """
+    metadata = child["metadata"]
+    owners = {each["uid"] for each in metadata.get("ownerReferences") or ()}
+    return _owner_uid(child) == uid and (resource in (JOBS, PODS) or uid in owners)
+
+
 def _owner_uid(child: Object) -> str:
     return str((child["metadata"].get("labels") or {}).get(OWNER_UID, ""))
+
+
+def _place(resource: Resource, child: Object) -> _Place:
+    return resource, child["metadata"]["namespace"], _owner_uid(child)
 
 
 class Tombstones:
@@ -67,11 +89,12 @@ class Cache:
         self._clock = clock
         self._references = {each.kind: guarded(each.references) for each in controllers}
         self._objects: dict[Key, Object] = {}
+        self._homes: dict[str, str] = {}  # the namespace of each, by its uid
         self._read: dict[Key, Any] = {}
         self._refers: dict[Key, tuple[Key, ...]] = {}
         self._referrers: defaultdict[Key, set[Key]] = defaultdict(set)
         self._children: dict[str, tuple[Resource, Object]] = {}
-        self._by_owner: defaultdict[tuple[Resource, str], dict[str, Object]] = defaultdict(dict)
+        self._by_owner: defaultdict[_Place, dict[str, Object]] = defaultdict(dict)
         self._live: dict[str, Object] = {}
         self._progress: dict[str, tuple[float, Progress]] = {}
         self._warnings: dict[str, str] = {}
@@ -79,6 +102,8 @@ class Cache:
         self._canaries: dict[str, tuple[float, CanaryRows]] = {}
         self._guarded: dict[str, tuple[float, bool]] = {}
         self._answers: defaultdict[str, dict[tuple[str, str], Answer]] = defaultdict(dict)
+        self._applied: dict[str, tuple[float, str]] = {}  # when each was last applied by us, and what it was then
+        self._refusals: dict[tuple[str, str, str], tuple[float, str]] = {}
         self._gone = Tombstones()
 
     # What the pure part reads.
@@ -115,19 +140,24 @@ class Cache:
 
     def services(self, uid: str) -> Sequence[Object]:
         """Return the Services made for the object with this uid."""
-        return self._owned(SERVICES, uid)
+        return [self._as_applied(each) for each in self._owned(SERVICES, uid)]
 
     def deployments(self, uid: str) -> Sequence[Object]:
         """Return the Deployments made for the object with this uid."""
-        return self._owned(DEPLOYMENTS, uid)
+        return [self._as_applied(each) for each in self._owned(DEPLOYMENTS, uid)]
 
     def config_maps(self, uid: str) -> Sequence[Object]:
         """Return the ConfigMaps made for the object with this uid; those that are immutable with their data."""
-        return self._owned(CONFIG_MAPS, uid)
+        return [self._as_applied(each) for each in self._owned(CONFIG_MAPS, uid)]
 
     def answer(self, pod_uid: str, method: str, path: str) -> Answer | None:
         """Return what a pod last said to a Call of this method and path, however long ago, or None."""
         return self._answers[pod_uid].get((method, path)) if pod_uid in self._answers else None
+
+    def refusal(self, namespace: str, kind: str, name: str) -> str | None:
+        """Return why an object that a plan wanted was refused when it was last tried, with what to do, or None."""
+        tried, words = self._refusals.get((namespace, kind, name), (0.0, None))
+        return words if self._clock() - tried <= REFUSAL_AGE else None
 
     def claim(self, namespace: str, name: str) -> Claim | None:
         """Return what was lately seen of a PersistentVolumeClaim that a plan asked for, or None."""
@@ -191,7 +221,9 @@ class Cache:
         key, metadata = key_of(obj), obj["metadata"]
         if not self._is_news(self._objects.get(key), metadata, listed=listed):
             return False
+        self._leave_home(key)
         self._objects[key] = trimmed = trim.own(obj)
+        self._homes[metadata["uid"]] = key.namespace
         self._read.pop(key, None)
         self._point(key, self._references[key.kind](trimmed))
         return True
@@ -203,6 +235,7 @@ class Cache:
         known = self._objects.get(key)
         if known is None or known["metadata"]["uid"] != uid:
             return False
+        self._leave_home(key)
         del self._objects[key]
         self._read.pop(key, None)
         self._point(key, ())
@@ -218,7 +251,8 @@ class Cache:
         self._disown(resource, uid)
         trimmed = trim.child(resource, obj)
         self._children[uid] = (resource, trimmed)
-        self._by_owner[resource, _owner_uid(trimmed)][uid] = trimmed
+        if made_for(_owner_uid(trimmed), resource, trimmed):
+            self._by_owner[_place(resource, trimmed)][uid] = trimmed
         self._mark_live(uid, trimmed)
         return known is None or not trim.same(known[1], trimmed)
 
@@ -230,8 +264,13 @@ class Cache:
         self._warnings.pop(uid, None)
         self._answers.pop(uid, None)
         self._live.pop(uid, None)
+        self._applied.pop(uid, None)
         self._disown(resource, uid)
         self._children.pop(uid, None)
+
+    def set_applied(self, child: Object) -> None:
+        """Remember a child as it is after it was applied."""
+        self._applied[child["metadata"]["uid"]] = self._clock(), _written(child)
 
     def set_progress(self, pod_uid: str, progress: Progress) -> bool:
         """Remember a progress line as read now; return whether it differs from the last."""
@@ -260,6 +299,18 @@ class Cache:
         answers[topic] = answer
         return before is None or replace(before, at=answer.at) != answer
 
+    def set_refusal(self, wanted: Object, words: str | None) -> bool:
+        """Remember, or with None forget, why an object was refused; return whether that differs from the last."""
+        place = wanted["metadata"]["namespace"], wanted["kind"], wanted["metadata"]["name"]
+        before = self.refusal(*place)
+        if words is not None:
+            now = self._clock()
+            self._refusals = {at: each for at, each in self._refusals.items() if now - each[0] <= REFUSAL_AGE}
+            self._refusals[place] = now, words
+        else:
+            self._refusals.pop(place, None)
+        return words != before
+
     def set_guarded(self, namespace: str, guarded: bool) -> None:
         """Remember whether everybody decides in their own name alone there, as seen now."""
         self._guarded[namespace] = self._clock(), guarded
@@ -287,8 +338,25 @@ class Cache:
         # Comparing versions as numbers is part of the API since Kubernetes 1.35, and held in every version before.
         return int(metadata["resourceVersion"]) > int(before["resourceVersion"])
 
+    def _leave_home(self, key: Key) -> None:
+        if key in self._objects:
+            self._homes.pop(self._objects[key]["metadata"]["uid"], None)
+
     def _owned(self, resource: Resource, uid: str) -> list[Object]:
-        return list(self._by_owner.get((resource, uid), {}).values())
+        """Return the children of an object that is known: in its namespace, whatever others say in theirs."""
+        namespace = self._homes.get(uid)
+        return list(self._by_owner.get((resource, namespace, uid), {}).values()) if namespace is not None else []
+
+    def _as_applied(self, child: Object) -> Object:
+        """Return a child, of which it is not said as what it was applied when somebody may have changed it since.
+
+        Then it is applied again, as all is once by each process: what happened while nobody watched is not known.
+        """
+        metadata = child["metadata"]
+        since, written = self._applied.get(metadata["uid"], (float("-inf"), ""))
+        if written == _written(child) or self._clock() - since < MENDED_AGAIN:
+            return child
+        return child | {"metadata": {field: each for field, each in metadata.items() if field != "annotations"}}
 
     def _mark_live(self, uid: str, child: Object) -> None:
         if _is_live(child):
@@ -300,10 +368,10 @@ class Cache:
         known = self._children.get(uid)
         if known is None:
             return
-        owner = resource, _owner_uid(known[1])
-        self._by_owner[owner].pop(uid, None)
-        if not self._by_owner[owner]:
-            del self._by_owner[owner]
+        place = _place(resource, known[1])
+        self._by_owner[place].pop(uid, None)
+        if not self._by_owner[place]:
+            del self._by_owner[place]
 
     def _point(self, key: Key, targets: tuple[Key, ...]) -> None:
         for target in self._refers.pop(key, ()):
@@ -314,6 +382,12 @@ class Cache:
             self._referrers[target].add(key)
         if targets:
             self._refers[key] = targets
+
+
+def _written(child: Object) -> str:
+    """Return what changes with each write of a child, but for its status."""
+    metadata = child["metadata"]
+    return str(metadata.get("generation") or metadata["resourceVersion"])
 
 
 def _is_live(child: Object) -> bool:

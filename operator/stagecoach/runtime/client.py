@@ -12,11 +12,12 @@ from stagecoach.kinds.plan import Object
 from stagecoach.runtime import metrics
 from stagecoach.runtime.connection import Connection
 from stagecoach.runtime.errors import Unreachable, from_response
-from stagecoach.runtime.resources import PODS, Resource
+from stagecoach.runtime.resources import CONFIG_MAPS, PODS, Resource
 
 # For everything but watches, headers and body together. The API server's own limit is 60 s: too late to help anybody.
 REQUEST_TIMEOUT = 15.0
-PAGE = 500
+# Others may fill ConfigMaps with a mebibyte each, and label them like ours.
+PAGE, PAGE_OF_CONFIG_MAPS = 500, 25
 CONCURRENCY = 64
 LOG_BYTES = 64 * 1024
 
@@ -68,7 +69,8 @@ class Client:
         metadata_only: bool = False,
     ) -> AsyncIterator[tuple[list[Object], str]]:
         """Yield the objects page by page, each with the list's resourceVersion."""
-        params = {"limit": str(PAGE)} | _selectors(labels, fields)
+        limit = PAGE_OF_CONFIG_MAPS if resource == CONFIG_MAPS else PAGE
+        params = {"limit": str(limit)} | _selectors(labels, fields)
         accept = METADATA_ONLY if metadata_only else JSON
         while True:
             page = await self._json("list", resource, "GET", resource.path(namespace), params=params, accept=accept)

@@ -1,6 +1,8 @@
 """Carries out what a reconcile decided, in the one order that is safe to be interrupted anywhere."""
 
 import logging
+import time
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +20,7 @@ from stagecoach.runtime.errors import (
     Conflict,
     Forbidden,
     LogUnread,
+    NameTaken,
     NotFound,
     Rejected,
     ServerError,
@@ -25,8 +28,9 @@ from stagecoach.runtime.errors import (
 )
 from stagecoach.runtime.intake import Intake
 from stagecoach.runtime.merge import merge_patch
-from stagecoach.runtime.problems import Problem, overlay
+from stagecoach.runtime.problems import Problem, overlay, refused
 from stagecoach.runtime.recorder import Recorder
+from stagecoach.runtime.refusals import Refusal, Refusals
 from stagecoach.runtime.resources import CLAIMS, SECRETS, WATCHED, Resource, Resources
 
 logger = logging.getLogger(__name__)
@@ -39,37 +43,44 @@ CANARY_BYTES = 1024 * 1024
 class Executor:
     """Carries out plans in their order; its client sends nothing for a former leader."""
 
-    def __init__(self, client: Client, resources: Resources, intake: Intake, recorder: Recorder, calls: Calls) -> None:
+    def __init__(
+        self,
+        client: Client,
+        resources: Resources,
+        intake: Intake,
+        recorder: Recorder,
+        calls: Calls,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._client = client
         self._resources = resources
         self._intake = intake
         self._recorder = recorder
         self._calls = calls
-        self._applier = Applier(client, intake)
+        self._applier = Applier(client, intake, clock)
+        self._refusals = Refusals(clock)
 
     async def execute(self, obj: Object, plan: Plan, problem: Problem | None, now: datetime) -> None:
         """Carry out a plan that was made for this observed object.
 
         Raises Conflict when the object or a child has changed since: then the plan is void, and what was not done yet
-        is decided anew.
+        is decided anew. What is refused is raised at the end, unless the plan's maker tells it: it is no reason to
+        leave what serves as it is.
         """
         if await self.write_status(obj, plan.status, problem, now):
             for event in plan.events:
                 await self._recorder.tell(obj, event, now)
         for call in plan.ask:
             self._calls.ask(key_of(obj), call)
-        for each in plan.delete:
-            await self._delete(each)
-        for each in plan.create:
-            await self._create(obj, each)
-        for each in plan.apply:
-            await self._applier.apply(obj, self._resources.of(each), each)
+        refusals = [*await self._made(obj, plan), *await self._applied(obj, plan)]
         for namespace, name in plan.look:
             await self._look(obj, namespace, name)
         if plan.prove:
             await self._prove(obj)
         if plan.read is not None:
             await self._read(obj, *plan.read)
+        if refusals:
+            raise refusals[0].with_traceback(None)  # it may be an old one
 
     async def write_status(self, obj: Object, status: Object | None, problem: Problem | None, now: datetime) -> bool:
         """Write the status if it differs from the observed one; return whether it was written."""
@@ -89,6 +100,46 @@ class Executor:
         # The answer is an observation like any other: the next step need not wait for the watch to bring it.
         self._intake.own(written)
         return True
+
+    async def _made(self, owner: Object, plan: Plan) -> list[Refusal]:
+        """Delete and create, up to what is refused: a Job may need the Service that was to be made before it."""
+        for each in plan.delete:
+            try:
+                await self._delete(each)
+            except (Forbidden, Rejected) as error:
+                return [error]
+        for each in plan.create:
+            if refusal := await self._tried(owner, each, self._create(owner, each)):
+                return _to_raise(plan, each, refusal)
+        return []
+
+    async def _applied(self, owner: Object, plan: Plan) -> list[Refusal]:
+        """Apply each, whatever becomes of others; but nothing runs without the policy that protects it."""
+        refusals: list[Refusal] = []
+        unprotected = False
+        for each in plan.apply:
+            if unprotected and each["kind"] == "Deployment":
+                continue
+            refusal = await self._tried(owner, each, self._applier.apply(owner, self._resources.of(each), each))
+            if refusal is not None:
+                refusals += _to_raise(plan, each, refusal)
+                unprotected |= each["kind"] == "NetworkPolicy"
+        return refusals
+
+    async def _tried(self, owner: Object, wanted: Object, trial: Coroutine[Any, Any, None]) -> Refusal | None:
+        """Make or change an object; return why that was refused, now or so lately that it is not tried again."""
+        if refusal := self._refusals.standing(wanted):
+            trial.close()
+            return refusal
+        try:
+            await trial
+        except (Forbidden, Rejected, NameTaken) as error:
+            self._refusals.note(wanted, error)
+            self._intake.refusal(owner, wanted, refused(error).message)
+            return error
+        self._refusals.over(wanted)
+        self._intake.refusal(owner, wanted, None)
+        return None
 
     async def _delete(self, child: Object) -> None:
         metadata = child["metadata"]
@@ -170,3 +221,7 @@ class Executor:
             raise Conflict(f"{resource.kind} {namespace}/{name} went away while it was looked at") from error
         check_owner(owner, resource, found)
         return found
+
+
+def _to_raise(plan: Plan, wanted: Object, refusal: Refusal) -> list[Refusal]:
+    return [] if (wanted["kind"], wanted["metadata"]["name"]) in plan.told else [refusal]

@@ -56,6 +56,11 @@ class Intake:
         if self._cache.store_child(resource, obj, listed=listed):
             self.wake_owner(obj, later=listed)
 
+    def applied(self, resource: Resource, obj: Object) -> None:
+        """Take in a child as it is after it was applied."""
+        self._cache.set_applied(obj)
+        self.child(resource, obj)
+
     def claim(self, owner: Object, namespace: str, name: str, claim: Claim) -> None:
         """Take in what a claim is like, and reconcile the object that asked for it."""
         self._cache.set_claim(namespace, name, claim)
@@ -70,6 +75,11 @@ class Intake:
         """Take in whether everybody decides in their own name alone, and reconcile the object that asked for it."""
         self._cache.set_guarded(owner["metadata"]["namespace"], guarded)
         self._enqueue(key_of(owner))
+
+    def refusal(self, owner: Object, wanted: Object, words: str | None) -> None:
+        """Take in that an object was refused, or with None that it was not; reconcile its owner if that is news."""
+        if self._cache.set_refusal(wanted, words):
+            self._enqueue(key_of(owner))
 
     def answer(self, key: Key, call: Call, answer: Answer) -> None:
         """Take in what a pod said, and reconcile the object that asked if that is another than before."""

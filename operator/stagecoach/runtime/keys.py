@@ -76,6 +76,6 @@ def _key(secret: Object) -> bytes:
         raise BadKey(
             f"Secret {metadata['namespace']}/{metadata['name']} has no data.{FIELD} of at least {BYTES} bytes, from"
             " which the keys of all ModelDeployments are derived. Put the right one back; or delete the Secret, and the"
-            " operator makes another: then delete the pods of all ModelDeployments too, which have keys of the old one"
+            " operator makes another: then all engines and gateways are rolled out anew, with keys from that one"
         )
     return key

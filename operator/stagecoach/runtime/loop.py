@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from stagecoach.kinds.controller import Controller, Settings
-from stagecoach.kinds.plan import Key, Object
+from stagecoach.kinds.plan import Key, Object, Plan
 from stagecoach.runtime import metrics
 from stagecoach.runtime.cache import Cache
 from stagecoach.runtime.errors import ApiError, Conflict, Fenced, Forbidden, LogUnread, NameTaken, NotFound, Rejected
@@ -106,11 +106,18 @@ class Loop:
         now = self._now()
         plan = self._controllers[key.kind].reconcile(self._cache, obj, now, self._settings)
         problem = self._problems.shown(obj)
-        await self._executor.execute(obj, plan, problem, now)
+        try:
+            await self._executor.execute(obj, plan, problem, now)
+        except (Forbidden, Rejected, NameTaken):
+            self._look_again(key, plan)  # at what is in nobody's way
+            raise
         self._problems.clear(key)
         if problem is not None:
             self._queue.add(key)  # it is over: the next plan says what is true, and nothing is laid over that
         self._queue.forget(key)
+        self._look_again(key, plan)
+
+    def _look_again(self, key: Key, plan: Plan) -> None:
         if plan.requeue_after is not None:
             self._queue.put_after(key, max(plan.requeue_after, 0.0))
 
@@ -120,7 +127,8 @@ class Loop:
 
     async def _blocked(self, key: Key, error: Exception) -> None:
         problem = refused(error)
-        logger.warning("blocked: %s", error, extra={"key": str(key), "reason": problem.reason})
+        level = logging.DEBUG if self._problems.known(key, problem) else logging.WARNING
+        logger.log(level, "blocked: %s", error, extra={"key": str(key), "reason": problem.reason})
         self._failed(key, problem.reason)
         await self._show(key, problem)
 

@@ -66,7 +66,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
                 f"{flag} {image} is not pinned: a tag can change under runs that must be repeatable. Give it as"
                 " NAME@sha256:DIGEST, or pass --allow-unpinned-images to try things out."
             )
-    namespace = given.lease_namespace or _own_namespace()
+    namespace = _own_namespace()
     return Options(
         settings=Settings(
             trainer_image=given.trainer_image,
@@ -81,7 +81,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
             network=_network(given),
         ),
         namespaces=tuple(dict.fromkeys(given.namespace)),
-        lease_namespace=namespace,
+        lease_namespace=given.lease_namespace or namespace,
         lease_name=given.lease_name,
         lease_duration=given.lease_duration,
         key_secret=given.key_secret or f"{given.lease_name}-key",

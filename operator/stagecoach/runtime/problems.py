@@ -48,6 +48,10 @@ class Problems:
         _, problem = self._all.get(key_of(obj), (0.0, None))
         return problem if problem is not None and _says(obj, problem) else None
 
+    def known(self, key: Key, problem: Problem) -> bool:
+        """Whether this is the problem that the object had before."""
+        return self._all.get(key, (0.0, None))[1] == problem
+
     def note(self, obj: Object, problem: Problem) -> Problem:
         """Remember a problem and return the one to show.
 

@@ -13,6 +13,7 @@ from tests.integration.support.eventually import eventually
 from tests.unit.kinds import gates
 
 WORDS = "Evaluations are written by the operator alone, from what its evaluator's pod reports"
+OF_DEPLOYMENTS = "The status of a ModelDeployment is written by the operator alone, which goes by it"
 ADMIN = "admin@example.com"
 PASSED = json.dumps({"status": {"verdict": "Passed", "phase": "Decided", "completionTime": builders.CREATED}})
 
@@ -90,6 +91,22 @@ def test_the_operator_does_and_nobody_else_changes_it(installed: Cluster) -> Non
     assert installed.get(*place)["status"]["verdict"] == "Passed"
     # Deleting is for people; here in the way in which Kubernetes itself changes the metadata on the way.
     installed.impersonating(ADMIN).kubectl("delete", *place, "--cascade=foreground", "--timeout=150s")
+
+
+def test_what_it_says_of_a_deployment_is_the_operators_alone(installed: Cluster) -> None:
+    place = ("modeldeployment", "answers", "-n", "served-by-stagecoach")
+    forged = json.dumps({"status": {"phase": "Available"}})
+    person = installed.impersonating(ADMIN)
+    create(person, builders.deployment(namespace="served-by-stagecoach"))
+    for user in ("", ADMIN, LIMITED):
+        with pytest.raises(Refused, match=OF_DEPLOYMENTS if user != LIMITED else "forbidden"):
+            installed.impersonating(user).kubectl("patch", *place, "--subresource=status", "--type=merge", "-p", forged)
+    operator = installed.impersonating(OPERATOR)
+    operator.kubectl("patch", *place, "--subresource=status", "--type=merge", "-p", forged)
+    person.kubectl("annotate", *place, "a=b")
+    person.kubectl("scale", *place, "--replicas=2")
+    assert installed.get(*place)["status"]["phase"] == "Available"
+    person.kubectl("delete", *place)
 
 
 def decided(cluster: Cluster) -> Object:

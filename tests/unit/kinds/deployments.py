@@ -241,6 +241,7 @@ class Stage(Hall):
             made["metadata"]["generation"] = found["metadata"]["generation"] + 1
             made["status"] = found.get("status", {})
         self._store(made)
+        self.cache.set_applied(made)
         return True
 
     def _asked(self, call: Call) -> None:

@@ -135,6 +135,9 @@ class World:
     def answer(self, _pod_uid: str, _method: str, _path: str) -> Answer | None:
         return None
 
+    def refusal(self, _namespace: str, _kind: str, _name: str) -> str | None:
+        return None
+
     def claim(self, _namespace: str, name: str) -> Claim | None:
         return self.seen_claims.get(name)
 

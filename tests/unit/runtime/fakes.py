@@ -45,6 +45,13 @@ def pod(name: str, owner: str = "a", version: int = 1, **details: Any) -> Object
     }
 
 
+def owned(name: str, owner: str = "a", **details: Any) -> Object:
+    """Return a child that is a Toy's own, and says so."""
+    made = pod(name, owner)
+    reference = {"apiVersion": "stagecoach.dev/v1alpha1", "kind": "Toy", "name": owner, "uid": f"uid-{owner}"}
+    return made | {"metadata": made["metadata"] | {"ownerReferences": [reference]} | details}
+
+
 def key(name: str) -> Key:
     return Key("Toy", NAMESPACE, name)
 

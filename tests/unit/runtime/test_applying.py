@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from stagecoach.build.labels import APPLIED
 from stagecoach.kinds.controller import OWNER_UID
 from stagecoach.kinds.plan import Object
 from stagecoach.runtime.applying import Applier
@@ -20,7 +21,8 @@ class World:
     def __init__(self) -> None:
         self.server, self.clock = FakeServer(), Clock()
         kinds = (controller(),)
-        self.cache = Cache(kinds)
+        self.cache = Cache(kinds, self.clock)
+        self.cache.store(OWNER)
         client: Any = self.server
         self.applier = Applier(client, Intake(self.cache, kinds, Woken().add), self.clock)
 
@@ -36,8 +38,9 @@ class World:
         return str(self.server.objects[resource.kind, "a-x"]["data"]["value"])
 
 
-def wanted(resource: Resource, value: str = "ours", owner: str = "uid-a", **metadata: str) -> Object:
-    known = {"name": "a-x", "namespace": NAMESPACE, "labels": {OWNER_UID: owner} if owner else {}}
+def wanted(resource: Resource, value: str = "ours", owner: str = "uid-a", **metadata: Any) -> Object:
+    known: Object = {"name": "a-x", "namespace": NAMESPACE, "labels": {OWNER_UID: owner} if owner else {}}
+    known["ownerReferences"] = [{"uid": owner}] if owner else []
     return {
         "apiVersion": resource.api_version,
         "kind": resource.kind,
@@ -65,6 +68,13 @@ async def test_what_is_somebody_elses_is_left_alone(world: World, resource: Reso
     with pytest.raises(NameTaken, match=f"{resource.kind} ns/a-x exists and was not made for this Toy: its? .*Delete"):
         await world.apply(resource)
     assert world.server.objects[resource.kind, "a-x"] == before
+
+
+@pytest.mark.parametrize("resource", [CONFIG_MAPS, BUDGETS])
+async def test_what_has_our_label_alone_is_left_alone(world: World, resource: Resource) -> None:
+    world.there(resource, "uid-a")["metadata"]["ownerReferences"] = []
+    with pytest.raises(NameTaken, match=r"its ownerReferences do not have the uid uid-a\. Delete it"):
+        await world.apply(resource)
 
 
 @pytest.mark.parametrize("resource", [CONFIG_MAPS, BUDGETS])
@@ -109,6 +119,40 @@ async def test_what_is_not_watched_is_applied_when_it_changes_and_now_and_then(w
     world.clock.now += 600
     await world.apply(BUDGETS, value="new")
     assert world.value(BUDGETS) == "new"
+
+
+async def test_what_nobody_wants_any_more_is_forgotten_now_and_then(world: World) -> None:
+    await world.apply(BUDGETS)
+    await world.apply(BUDGETS, name="other")
+    world.clock.now += 599
+    await world.apply(BUDGETS)
+    assert len(world.applier._applied) == 2
+    world.clock.now += 1
+    await world.apply(BUDGETS)
+    assert [name for _, _, name in world.applier._applied] == ["a-x"]
+
+
+async def test_what_is_watched_says_as_what_it_was_applied_until_somebody_changes_it(world: World) -> None:
+    annotations: Any = {APPLIED: "sha256:abc"}
+
+    def told() -> bool:
+        [found] = world.cache.config_maps("uid-a")
+        return "annotations" in found["metadata"]
+
+    world.cache.store_child(CONFIG_MAPS, world.there(CONFIG_MAPS, "uid-a") | {"data": {}})
+    await world.apply(CONFIG_MAPS, annotations=annotations)
+    assert told()
+    changed = dict(world.server.objects["ConfigMap", "a-x"])
+    changed["metadata"] = changed["metadata"] | {"resourceVersion": "1000"}
+    world.server.objects["ConfigMap", "a-x"], world.server.version = changed, 1000
+    world.cache.store_child(CONFIG_MAPS, changed)
+    assert told(), "who changes it again and again is not answered each time"
+    world.clock.now += 60
+    assert not told()
+    await world.apply(CONFIG_MAPS, annotations=annotations)
+    assert told()
+    world.clock.now += 600
+    assert told()
 
 
 async def test_what_was_refused_is_not_taken_for_done(world: World) -> None:

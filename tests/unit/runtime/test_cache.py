@@ -1,22 +1,36 @@
 """The operator's memory."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from stagecoach.build.labels import APPLIED
 from stagecoach.contract.reports import Progress
 from stagecoach.kinds.plan import Call, Object
 from stagecoach.kinds.view import Answer
 from stagecoach.runtime.cache import Cache, Tombstones
-from stagecoach.runtime.resources import CONFIG_MAPS, DEPLOYMENTS, JOBS, PODS, SERVICES
-from tests.unit.runtime.fakes import Clock, controller, key, pod, toy
+from stagecoach.runtime.resources import CONFIG_MAPS, DEPLOYMENTS, JOBS, PODS, SERVICES, Resource
+from tests.unit.runtime.fakes import Clock, controller, key, owned, pod, toy
 
 PROGRESS = Progress(step=1, steps=10, percent=10, at="2026-01-01T00:00:00Z")
 
 
 def cache(clock: Clock | None = None) -> Cache:
     return Cache((controller(),), clock or Clock())
+
+
+def owners(*names: str) -> Cache:
+    """Return a memory of these Toys."""
+    memory = cache()
+    for name in names or ("a",):
+        memory.store(toy(name))
+    return memory
+
+
+def names(children: Iterable[Object]) -> list[str]:
+    return [each["metadata"]["name"] for each in children]
 
 
 def test_an_object_is_found_and_forgotten() -> None:
@@ -99,7 +113,7 @@ def test_referrers_follow_the_spec() -> None:
 
 
 def test_children_are_found_by_their_owner() -> None:
-    memory = cache()
+    memory = owners("a", "b")
     memory.store_child(PODS, pod("p", owner="a"))
     memory.store_child(JOBS, pod("j", owner="a"))
     memory.store_child(PODS, pod("q", owner="b"))
@@ -110,7 +124,7 @@ def test_children_are_found_by_their_owner() -> None:
 
 
 def test_of_a_pod_only_what_is_read_is_kept() -> None:
-    memory = cache()
+    memory = owners()
     memory.store_child(PODS, pod("p", hostIP="1.2.3.4", containerStatuses=[{"name": "trainer"}]))
     [found] = memory.pods("uid-a")
     assert found["spec"] == {"nodeName": "node", "containers": [{"name": "trainer"}]}
@@ -119,7 +133,7 @@ def test_of_a_pod_only_what_is_read_is_kept() -> None:
 
 
 def test_why_a_container_that_was_started_again_had_ended_is_kept() -> None:
-    memory = cache()
+    memory = owners()
     ended = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
     beside = {"name": "engine", "restartCount": 1, "state": {"running": {}}, "lastState": ended}
     memory.store_child(PODS, pod("p", initContainerStatuses=[beside]))
@@ -140,7 +154,7 @@ def test_why_a_container_that_was_started_again_had_ended_is_kept() -> None:
     ],
 )
 def test_a_version_of_a_pod_is_news_when_it_says_something(change: Object, news: bool) -> None:
-    memory = cache()
+    memory = owners()
     before: Object = {"containerStatuses": [{"name": "trainer", "state": {"waiting": {}}}]}
     assert memory.store_child(PODS, pod("p", **before))
     assert memory.store_child(PODS, pod("p", version=2, **(before | change))) is news
@@ -188,16 +202,72 @@ def test_answers_of_pods_that_are_gone_are_forgotten_and_late_ones_not_kept() ->
 
 
 def test_deployments_and_config_maps_are_found_by_their_owner() -> None:
-    memory = cache()
-    memory.store_child(DEPLOYMENTS, pod("d"))
-    memory.store_child(CONFIG_MAPS, pod("c"))
-    assert [each["metadata"]["name"] for each in memory.deployments("uid-a")] == ["d"]
-    assert [each["metadata"]["name"] for each in memory.config_maps("uid-a")] == ["c"]
+    memory = owners()
+    memory.store_child(DEPLOYMENTS, owned("d"))
+    memory.store_child(CONFIG_MAPS, owned("c"))
+    assert names(memory.deployments("uid-a")) == ["d"]
+    assert names(memory.config_maps("uid-a")) == ["c"]
     assert memory.live() == []
 
 
+SORTS = {PODS: "pods", JOBS: "jobs", SERVICES: "services", DEPLOYMENTS: "deployments", CONFIG_MAPS: "config_maps"}
+
+
+@pytest.mark.parametrize("resource", SORTS)
+def test_what_says_in_another_namespace_that_it_is_ours_is_not(resource: Resource) -> None:
+    memory = owners()
+    memory.store_child(resource, owned("theirs", namespace="attackers"))
+    found = getattr(memory, SORTS[resource])
+    assert found("uid-a") == []
+    memory.store_child(resource, owned("ours"))
+    assert names(found("uid-a")) == ["ours"]
+
+
+@pytest.mark.parametrize("resource", [SERVICES, DEPLOYMENTS, CONFIG_MAPS])
+@pytest.mark.parametrize("owner", ["b", None])
+def test_a_label_alone_makes_nobody_the_owner(resource: Resource, owner: str | None) -> None:
+    memory = owners()
+    others = owned("x", "b")["metadata"]["ownerReferences"] if owner else []
+    memory.store_child(resource, owned("x", ownerReferences=others))
+    assert getattr(memory, SORTS[resource])("uid-a") == []
+    memory.store_child(resource, owned("x", resourceVersion="2"))
+    assert names(getattr(memory, SORTS[resource])("uid-a")) == ["x"]
+
+
+def test_a_deployment_is_as_it_was_applied_for_as_long_as_its_spec_is() -> None:
+    clock = Clock()
+    memory = cache(clock)
+    memory.store(toy("a"))
+    annotations = {APPLIED: "sha256:abc"}
+
+    def see(version: int, generation: int) -> Object:
+        found = owned("d", annotations=annotations, resourceVersion=str(version), generation=generation)
+        memory.store_child(DEPLOYMENTS, found | {"spec": {}, "status": {"readyReplicas": version}})
+        [told] = memory.deployments("uid-a")
+        assert told["status"]["readyReplicas"] == version
+        return told["metadata"].get("annotations")  # type: ignore[no-any-return]
+
+    assert see(1, 1) is None, "what happened before this process began is not known"
+    memory.set_applied(owned("d", resourceVersion="2", generation=1))
+    clock.now += 100
+    assert see(3, 1) == annotations, "a status is nobody's change"
+    assert see(4, 2) is None
+    memory.set_applied(owned("d", resourceVersion="5", generation=3))
+    assert see(5, 3) == annotations
+
+
+def test_who_is_gone_has_no_children() -> None:
+    memory = owners()
+    memory.store_child(PODS, pod("p"))
+    memory.store(toy("a", uid="another", created="2026-01-02T00:00:00Z"))
+    assert memory.pods("uid-a") == memory.pods("another") == []
+    memory.remove(toy("a", uid="another"))
+    memory.store(toy("a"), listed=True)
+    assert names(memory.pods("uid-a")) == ["p"]
+
+
 def test_a_child_whose_label_changes_changes_its_owner() -> None:
-    memory = cache()
+    memory = owners("a", "b")
     memory.store_child(PODS, pod("p", owner="a"))
     memory.store_child(PODS, pod("p", owner="b", version=2))
     assert memory.pods("uid-a") == []
@@ -213,10 +283,10 @@ def test_ended_pods_are_not_live() -> None:
 
 
 def test_a_job_that_lacks_one_of_its_pods_is_live_and_a_service_never() -> None:
-    memory = cache()
+    memory = owners()
     job = pod("j") | {"spec": {"parallelism": 2}}
     memory.store_child(JOBS, job | {"status": {"active": 1}})
-    memory.store_child(SERVICES, pod("s") | {"spec": {}, "status": {}})
+    memory.store_child(SERVICES, owned("s") | {"spec": {}, "status": {}})
     assert [each["metadata"]["name"] for each in memory.live()] == ["j"]
     job["metadata"]["resourceVersion"] = "2"
     memory.store_child(JOBS, job | {"status": {"active": 2}})

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from stagecoach.kinds.controller import OWNER_KIND
 from stagecoach.kinds.plan import Call
 from stagecoach.kinds.view import Answer
 from stagecoach.runtime import calls, metrics
@@ -179,16 +181,54 @@ async def test_what_is_being_asked_and_is_wanted_again_is_not_asked_twice(world:
     assert pods.bodies == [b"1"]
 
 
-async def test_so_many_are_asked_at_once_and_no_more(world: World, pods: Pods) -> None:
+async def test_so_many_are_asked_at_once_and_of_each_namespace_its_share(world: World, pods: Pods) -> None:
     pods.gate.clear()
     for number in range(100):
         world.running(number)
         world.calls.ask(key("a"), world.call(number))
+    await until(lambda: pods.at_once == calls.SHARE)
+    await asyncio.sleep(0.05)
+    assert pods.at_once == calls.SHARE
+    for number in range(100, 200):
+        found = _serving(number)
+        found["metadata"]["namespace"] = namespace = f"ns{number}"
+        world.cache.store_child(PODS, found)
+        world.calls.ask(replace(key("a"), namespace=namespace), world.call(number))
     await until(lambda: pods.at_once == calls.CONCURRENCY)
     await asyncio.sleep(0.05)
     pods.gate.set()
     await world.ask()
-    assert (len(pods.asked), pods.most_at_once) == (100, calls.CONCURRENCY)
+    assert (len(pods.asked), pods.most_at_once) == (200, calls.CONCURRENCY)
+
+
+async def test_who_lets_us_wait_is_asked_ever_more_rarely_until_it_answers(
+    world: World, pods: Pods, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world.calls._session, "_timeout", aiohttp.ClientTimeout(total=0.05))
+    pods.gate.clear()
+    asked = 0
+    for _ in range(120):
+        world.calls.ask(key("a"), world.call(path="/counts" if asked % 2 else "/models"))
+        await asyncio.sleep(0.005)
+        if world.calls._asking:
+            await until(lambda: not world.calls._asking)
+        asked = len(pods.asked)
+        world.clock.now += 1.0
+    assert 120 / 18 <= asked <= 4 + 120 / 12
+    pods.gate.set()
+    world.clock.now += 20
+    await world.ask(world.call())
+    for number in range(3):
+        await world.ask(world.call(method="PUT", body=str(number).encode()))
+    assert pods.bodies[-3:] == [b"0", b"1", b"2"], "at once"
+
+
+async def test_who_is_not_up_yet_is_asked_as_soon_as_ever(world: World, pods: Pods) -> None:
+    for _ in range(5):
+        await world.ask(world.call(port=1))
+        world.clock.now += 1.01
+    await world.ask(world.call())
+    assert len(pods.asked) == 1
 
 
 async def test_a_pod_that_hangs_is_no_answer_in_words(
@@ -257,6 +297,15 @@ async def test_an_address_that_may_be_anothers_by_now_is_shown_no_token(
     await world.ask(world.call())
     assert pods.asked == []
     assert world.answer(world.call()) is None
+
+
+@pytest.mark.parametrize("change", [{"namespace": "attackers"}, {"labels": {}}, {"labels": {OWNER_KIND: "Toy"}}])
+async def test_a_pod_that_is_not_its_own_is_shown_no_token(world: World, pods: Pods, change: dict[str, Any]) -> None:
+    found = _serving(1)
+    found["metadata"] |= change
+    world.cache.store_child(PODS, found)
+    await world.ask(world.call(1))
+    assert pods.asked == []
 
 
 async def test_a_pod_that_is_gone_is_not_asked_and_its_late_answer_is_not_kept(world: World, pods: Pods) -> None:

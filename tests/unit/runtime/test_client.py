@@ -13,7 +13,7 @@ from kubernetes.aio.client import Configuration
 from stagecoach.runtime.client import Client
 from stagecoach.runtime.connection import Connection
 from stagecoach.runtime.errors import Conflict, Fenced, Gone, Unreachable
-from stagecoach.runtime.resources import JOBS, PODS, SECRETS, Resource
+from stagecoach.runtime.resources import CONFIG_MAPS, JOBS, PODS, SECRETS, Resource
 
 TOYS = Resource("stagecoach.dev/v1alpha1", "Toy", "toys")
 
@@ -133,6 +133,13 @@ async def test_a_long_list_comes_in_pages(api: Api, client: Client) -> None:
     assert [request.query.get("continue") for request in api.requests] == [None, "more"]
     assert api.requests[1].query["labelSelector"] == "a=b"
     assert api.requests[1].path == "/api/v1/pods"
+
+
+async def test_pages_of_what_may_be_large_are_short(api: Api, client: Client) -> None:
+    api.answers = [(200, {"metadata": {"resourceVersion": "1"}, "items": []})] * 2
+    for resource in (PODS, CONFIG_MAPS):
+        assert [page async for page in client.pages(resource, None)] == [([], "1")]
+    assert [request.query["limit"] for request in api.requests] == ["500", "25"]
 
 
 async def test_a_log_is_asked_for_its_end(api: Api, client: Client) -> None:

@@ -49,7 +49,7 @@ def job(name: str = "a-1", owner: str = "uid-a") -> Object:
 
 def config_map(name: str = "a-routes") -> Object:
     labels = {OWNER_KIND: "Toy", OWNER_NAME: "a", OWNER_UID: "uid-a"}
-    metadata = {"name": name, "namespace": NAMESPACE, "labels": labels}
+    metadata = {"name": name, "namespace": NAMESPACE, "labels": labels, "ownerReferences": [{"uid": "uid-a"}]}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"x": "y"}}
 
 
@@ -81,7 +81,9 @@ class World:
         self.leadership.extend(self.clock.now + 1e9)
         self.asked: list[tuple[Key, Call]] = []
         calls: Any = SimpleNamespace(ask=lambda *asked: self.asked.append(asked))
-        executor = Executor(client, Resources((*kinds, APPROVALS)), self.intake, Recorder(client, "me"), calls)
+        executor = Executor(
+            client, Resources((*kinds, APPROVALS)), self.intake, Recorder(client, "me"), calls, self.clock
+        )
         settings = Settings("trainer", "evaluator")
         self.current = {NAMESPACE: True}
         current = self.current.__getitem__
@@ -307,6 +309,100 @@ async def test_a_refused_status_write_ends_the_plan() -> None:
     assert world.stored["status"] == {"phase": "A"}
 
 
+QUOTA = Rejected("exceeded quota", 403, "Forbidden")
+
+
+def policy() -> Object:
+    return config_map("a-policy") | {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"}
+
+
+def deployment(name: str = "a-engine") -> Object:
+    return config_map(name) | {"apiVersion": "apps/v1", "kind": "Deployment"}
+
+
+async def test_what_is_refused_leaves_the_rest_to_be_done_and_looked_at_again() -> None:
+    plan = Plan({"phase": "A"}, create=(job(), job("a-2")), apply=(config_map("a-x"), config_map("a-y")))
+    world = World(lambda _: replace(plan, requeue_after=0.5, look=((NAMESPACE, "data"),)))
+    world.server.add({"kind": "PersistentVolumeClaim", "metadata": {"name": "data"}, "spec": {}})
+    world.server.fail("create", QUOTA)
+    world.server.fail("apply", QUOTA)
+    world.see(toy("a"))
+    await world.loop._one(key("a"))
+    assert world.server.made("create") == [], "the second may need the first"
+    assert world.server.made("apply") == ["a-y"]
+    assert world.cache.claim(NAMESPACE, "data")
+    assert ready(world.stored)["message"].startswith("exceeded quota. Correct what it names")
+    words = world.cache.refusal(NAMESPACE, "Job", "a-1")
+    assert words == world.cache.refusal(NAMESPACE, "ConfigMap", "a-x") == ready(world.stored)["message"]
+    assert world.cache.refusal(NAMESPACE, "ConfigMap", "a-y") is None
+    assert world.queue._deadlines[key("a")] == world.clock.now + 0.5, "the backoff alone is longer"
+    world.clock.now += 1
+    await world.loop._one(key("a"))
+    assert world.server.made("create") == ["a-1", "a-2"]
+    assert world.cache.refusal(NAMESPACE, "Job", "a-1") is None
+
+
+async def test_what_is_refused_again_and_again_is_looked_at_as_the_plan_says_and_tried_rarely() -> None:
+    tried: list[float] = []
+    world = World(lambda _: Plan(apply=(config_map(),), requeue_after=2.0))
+    apply = world.server.apply
+
+    async def refuse(resource: Any, obj: Object) -> Object:
+        tried.append(world.clock.now)
+        world.server.fail("apply", QUOTA)
+        return await apply(resource, obj)
+
+    world.server.apply = refuse  # type: ignore[method-assign]
+    world.see(toy("a"))
+    for _ in range(200):
+        await world.settle()
+        world.clock.now += 2
+    assert world.reconciles >= 200
+    assert 400 / 40 <= len(tried) <= 400 / 20
+    world.decide = lambda _: Plan(apply=(config_map() | {"data": {}},))
+    before = len(tried)
+    await world.settle()
+    assert len(tried) == before + 1, "what was mended is tried at once"
+
+
+async def test_a_refusal_that_the_plans_maker_tells_is_not_shown_in_ready() -> None:
+    told = frozenset({("ConfigMap", "a-x"), ("Job", "a-1")})
+    world = World(lambda _: Plan({"phase": "A"}, create=(job(),), apply=(config_map("a-x"),), told=told))
+    world.server.fail("create", QUOTA)
+    world.server.fail("apply", QUOTA)
+    world.see(toy("a"))
+    await world.loop._one(key("a"))
+    assert world.stored["status"] == {"phase": "A"}
+    for kind, name in told:
+        assert "exceeded quota" in (world.cache.refusal(NAMESPACE, kind, name) or "")
+    assert world.queue.depth, "and its maker is asked again"
+    world.clock.now += 121
+    assert world.cache.refusal(NAMESPACE, "Job", "a-1") is None, "nobody has tried since"
+
+
+async def test_nothing_runs_without_the_policy_that_protects_it() -> None:
+    world = World(lambda _: Plan(apply=(policy(), deployment(), config_map())))
+    world.server.fail("apply", QUOTA)
+    world.see(toy("a"))
+    await world.loop._one(key("a"))
+    assert world.server.made("apply") == ["a-routes"]
+    world.clock.now += 1
+    await world.loop._one(key("a"))
+    assert "a-engine" in world.server.made("apply")
+
+
+async def test_a_refused_deletion_makes_nothing_and_applies_the_rest() -> None:
+    old = job("old")
+    old["metadata"] |= {"uid": "u", "resourceVersion": "1"}
+    world = World(lambda _: Plan(delete=(old,), create=(job(),), apply=(config_map(),)))
+    world.server.fail("delete", QUOTA)
+    world.see(toy("a"))
+    await world.loop._one(key("a"))
+    assert world.server.made("create") == []
+    assert world.server.made("apply") == ["a-routes"]
+    assert ready(world.stored)["reason"] == "Forbidden"
+
+
 async def test_a_name_that_is_taken_by_our_own_job_is_success() -> None:
     world = World(lambda _: Plan(create=(job(),)))
     world.server.add(job() | {"metadata": job()["metadata"] | {"uid": "u", "resourceVersion": "1"}})
@@ -357,7 +453,7 @@ async def test_an_object_of_our_own_that_is_there_is_left_as_it_is() -> None:
 async def test_a_problem_is_shown_once_and_lifted_when_it_is_over() -> None:
     fine = {"type": "Ready", "status": "True", "reason": "Fine", "message": "", "lastTransitionTime": "t"}
     world = World(lambda _: Plan(status={"phase": "A", "conditions": [fine]}, create=(job(),)))
-    world.server.fail("create", *[Forbidden("no right", 403, "Forbidden")] * 5)
+    world.server.fail("create", *[Forbidden("no right", 403, "Forbidden")] * 4)
     world.see(toy("a"))
     await world.settle()
     assert ready(world.stored)["reason"] == "Forbidden"

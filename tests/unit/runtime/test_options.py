@@ -1,5 +1,7 @@
 """The command line."""
 
+from pathlib import Path
+
 import pytest
 
 from stagecoach.build.pods import Network
@@ -21,9 +23,18 @@ def test_defaults() -> None:
     assert (chosen.settings.trainer_image, chosen.settings.evaluator_image) == (PINNED, EVALUATOR)
 
 
+def test_the_operators_own_namespace_is_that_of_its_pod(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert parse(*IMAGES).settings.namespace == parse(*IMAGES).lease_namespace == "default"
+    (tmp_path / "namespace").write_text("mine\n")
+    monkeypatch.setattr(options, "_NAMESPACE_FILE", tmp_path / "namespace")
+    assert parse(*IMAGES).settings.namespace == parse(*IMAGES).lease_namespace == "mine"
+    elsewhere = parse(*IMAGES, "--lease-namespace=ops")
+    assert (elsewhere.settings.namespace, elsewhere.lease_namespace) == ("mine", "ops")
+
+
 def test_the_key_is_beside_the_lease_and_is_called_like_it() -> None:
     chosen = parse(*IMAGES, "--lease-namespace=ops", "--lease-name=desk")
-    assert (chosen.settings.namespace, chosen.key_secret) == ("ops", "desk-key")
+    assert (chosen.lease_namespace, chosen.key_secret) == ("ops", "desk-key")
     assert parse(*IMAGES, "--key-secret", chosen.lease_name).key_secret == chosen.lease_name
     assert chosen.settings.master_key == b""
 

@@ -5,8 +5,9 @@ from typing import Any
 import orjson
 import pytest
 
-from stagecoach.build.labels import APPLIED, COMPONENT, ENGINE, ENGINE_NAME
+from stagecoach.build.labels import APPLIED, COMPONENT, ENGINE, ENGINE_NAME, OWNER_KIND
 from stagecoach.kinds.plan import Object
+from stagecoach.policies.fitting import MOST_BYTES
 from stagecoach.runtime import trim
 from stagecoach.runtime.resources import CONFIG_MAPS, DEPLOYMENTS, PODS, SERVICES
 from tests.unit.runtime.fakes import pod
@@ -71,10 +72,24 @@ def test_of_a_config_map_that_can_change_the_data_is_not_kept() -> None:
     assert "data" not in kept
 
 
-def test_of_one_that_cannot_it_is() -> None:
-    kept = trim.child(CONFIG_MAPS, {"metadata": METADATA, "data": {"admitted.json": "{}"}, "immutable": True})
+def admitted(text: str = "{}", kind: str = "ModelDeployment", **data: str) -> Object:
+    found = METADATA | {"labels": {OWNER_KIND: kind}}
+    return {"metadata": found, "data": {"admitted.json": text} | data, "immutable": True}
+
+
+def test_of_one_that_cannot_what_was_admitted_is() -> None:
+    kept = trim.child(CONFIG_MAPS, admitted())
     assert (kept["data"], kept["immutable"]) == ({"admitted.json": "{}"}, True)
     assert "annotations" not in kept["metadata"]
+    assert trim.child(CONFIG_MAPS, admitted("x" * MOST_BYTES))["data"]
+
+
+def test_what_others_put_into_one_is_not_kept() -> None:
+    assert trim.child(CONFIG_MAPS, admitted(other="x"))["data"] == {"admitted.json": "{}"}
+    large, no_admission = "x" * (MOST_BYTES + 1), METADATA | {"labels": {OWNER_KIND: "ModelDeployment"}}
+    others = [admitted(large), admitted(kind="FineTuneRun"), {"metadata": no_admission, "data": {"x": large}}]
+    for other in others:
+        assert "data" not in trim.child(CONFIG_MAPS, other | {"immutable": True})
 
 
 def test_of_a_service_what_it_was_applied_as_is_kept() -> None:
