@@ -71,7 +71,7 @@ def main() -> int:
         trouble = follow(tools, POISONED) or judged(tools, POISONED, "Failed")
     if not trouble:
         refused(tools)
-        with step("kubectl apply -k examples/better-run: as the first one, and twice as long"):
+        with step("kubectl apply -k examples/better-run: as the first one, and half as long again"):
             deploy.apply_example(tools, "../better-run", NAMESPACE)
         trouble = follow(tools, BETTER) or judged(tools, BETTER, "Passed") or served(tools, BETTER, clients)
     console.print(f"\n[bold]kubectl get stagecoach -n {NAMESPACE}[/bold]")
