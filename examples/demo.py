@@ -27,7 +27,7 @@ MESSAGES = (
     "The zip of the jacket broke on the first day.",
     "How do I change my delivery address?",
 )
-EVERY = 0.5
+EVERY = 1.0
 RECORD_LINES = 20
 # Of a pod that only reads files, beside one that trains or evaluates.
 READS = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
