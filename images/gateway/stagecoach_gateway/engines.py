@@ -13,6 +13,7 @@ from stagecoach_gateway import limits
 from stagecoach_gateway.engine_connection import EngineConnection, Lost
 from stagecoach_gateway.errors import Refusal
 
+ATTEMPTS = 2
 _RELEASE = re.compile(rb"sha256:[0-9a-f]{64}")
 
 
@@ -103,7 +104,8 @@ class Engines:
 class Asking:
     """One question to an engine, and its answer.
 
-    It is asked again, of another engine, only where no connection can be made: what was sent may have been begun.
+    It is asked again only where no connection can be made: what was sent may have been begun. Where there is no other
+    engine, the same address may lead to another pod, or this process was too busy to see the connection in time.
     """
 
     def __init__(
@@ -161,8 +163,8 @@ class Asking:
 
     async def _ask(self) -> None:
         tried: list[Engine] = []
-        while len(tried) < min(2, len(self._engines)):
-            engine = min((each for each in self._engines if each not in tried), key=lambda each: len(each.active))
+        while len(tried) < ATTEMPTS:
+            engine = min(self._engines, key=lambda each: (each in tried, len(each.active)))
             try:
                 await self._ask_of(engine)
             except (OSError, TimeoutError):

@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from stagecoach_gateway import limits
+from stagecoach_gateway.engine_connection import EngineConnection
+from stagecoach_gateway.engines import Engine as Address
 from stagecoach_gateway.engines import Engines
 from stagecoach_gateway.errors import Refusal
 from tests.unit.gateway import running
@@ -66,6 +68,24 @@ async def test_what_an_engine_may_have_begun_is_not_asked_again() -> None:
             await ask(engines, url)
         assert (caught.value.code, engine.requests) == ("engine_error", 2)
         assert await ask(engines, url) == b"{}"
+
+
+async def test_an_address_that_could_not_be_reached_is_tried_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def behaves(writer: asyncio.StreamWriter, _number: int) -> None:
+        writer.write(OK)
+
+    connect, tried = Address.connect, []
+
+    async def connects(address: Address) -> EngineConnection:
+        tried.append(address.url)
+        if len(tried) == 1:
+            raise TimeoutError
+        return await connect(address)
+
+    monkeypatch.setattr(Address, "connect", connects)
+    async with served(behaves) as (engine, engines, url):
+        assert await ask(engines, url) == b"{}"
+        assert (tried, engine.requests) == ([url, url], 1)
 
 
 def test_connections_rest_less_than_engines_keep_them() -> None:
