@@ -25,6 +25,7 @@ class Clients:
     def start(self, texts: Sequence[str], every: float) -> None:
         """Begin to ask: every so many seconds one of the texts after the other."""
         kube = self.tools.kube(self.namespace)
+        self.tools.kubectl("delete", "pod", NAME, "-n", self.namespace, "--ignore-not-found", "--grace-period=1")
         program = {"client.py": PROGRAM.read_text()}
         kube.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": NAME}, "data": program})
         url = f"http://{self.deployment}.{self.namespace}.svc/v1/predict"

@@ -46,13 +46,16 @@ def verdict(kube: Kube, gate: str, run: str, tell: Callable[[Object], object] = 
 
 
 def served(kube: Kube, deployment: str, run: str, tell: Callable[[Object], object] = lambda _: None) -> str:
-    """Tell a deployment's status again and again; return nothing once all requests go to a run, or what is wrong."""
+    """Tell a deployment's status again and again; return nothing once all requests went to a run, or what is wrong.
+
+    What had them before, and was replaced by what is newer, does not get them again.
+    """
     patience = Patience()
     while True:
         found = kube.get("ModelDeployment", deployment)
         status = found.get("status", {})
         tell(status)
-        if has_all_requests(found, run):
+        if run in {each["run"] for each in status.get("history", [])} and is_settled(found):
             return ""
         if words := refused(status, run) or patience.lost(found):
             return words
@@ -60,12 +63,16 @@ def served(kube: Kube, deployment: str, run: str, tell: Callable[[Object], objec
 
 
 def has_all_requests(deployment: Object, run: str) -> bool:
-    """Whether a run is served, nothing else is, and every gateway knows it."""
+    """Whether a run is served, and nothing else is about to be."""
+    return bool(deployment.get("status", {}).get("serving", {}).get("run") == run and is_settled(deployment))
+
+
+def is_settled(deployment: Object) -> bool:
+    """Whether a deployment serves, has no candidate, and every gateway knows it."""
     status = deployment.get("status", {})
     routes = status.get("routes", {})
     everywhere = 0 < routes.get("gateways", 0) == routes.get("acknowledged")
-    ready = _condition(deployment, "Ready").get("status") == "True"
-    return bool(ready and everywhere and status.get("serving", {}).get("run") == run and "candidate" not in status)
+    return bool(_condition(deployment, "Ready").get("status") == "True" and everywhere and "candidate" not in status)
 
 
 def refused(status: Object, run: str) -> str:

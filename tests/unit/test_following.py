@@ -114,7 +114,7 @@ ROUTED = {"gateways": 1, "acknowledged": 1}
 def serves(run: str, candidate: str = "", **status: object) -> Object:
     """Return a deployment that is ready, and serves a run."""
     made = says(DEPLOYMENT, "Serving", ready=True)
-    made["status"] |= {"serving": {"run": run}, "routes": ROUTED} | status
+    made["status"] |= {"serving": {"run": run}, "history": [{"run": run}, {"run": "zeroth"}], "routes": ROUTED} | status
     return made | {"status": made["status"] | ({"candidate": {"run": candidate}} if candidate else {})}
 
 
@@ -139,6 +139,11 @@ def test_a_deployment_is_told_of_until_all_requests_go_to_the_run(monkeypatch: p
     before = (says(DEPLOYMENT, "Starting"), serves("first"), serves("first", "second"), serves("second", "third"))
     unheard = serves("second", routes=ROUTED | {"acknowledged": 0})
     assert deployed(*before, unheard, serves("second")) == ("", 6)
+
+
+def test_a_run_that_was_replaced_before_anybody_looked_is_not_waited_for() -> None:
+    history = [{"run": "third"}, {"run": "second"}]
+    assert deployed(serves("third", history=history)) == ("", 1)
 
 
 def test_a_run_that_a_deployment_has_rejected_is_not_waited_for() -> None:
