@@ -16,13 +16,15 @@ from stagecoach.contract.model import ContractModel
 from stagecoach.contract.releases import Precision
 
 ENVIRONMENT_VARIABLE = "STAGECOACH_SERVE"
+# Where gateways ask the engine, as their routes say it.
+URL_VARIABLE = "STAGECOACH_ENGINE_URL"
 CONTAINER = "loader"
 PORT = 8001
 # A JSON list of ModelSource, in the environment of what lays tokenizers for a gateway.
 TOKENIZERS_VARIABLE = "STAGECOACH_TOKENIZERS"
 # Files of the Secret that engines and gateways of a deployment share, below mounts.KEYS: what is asked of the loader's
-# callers, and what the engine asks for.
-TOKEN_FILE, ENGINE_KEY_FILE = "loader-token", "engine-key"
+# callers, what the engine asks for, and what routes are signed by.
+TOKEN_FILE, ENGINE_KEY_FILE, ROUTES_KEY_FILE = "loader-token", "engine-key", "routes-key"
 # PUT takes Wanted and answers Loaded; GET answers Loaded.
 PATH = "/models"
 # 200 when the pod may have requests, 503 with why not. For the kubelet: it needs no token.
@@ -51,7 +53,10 @@ class Serve(ContractModel):
 
 
 class Wanted(ContractModel):
-    """Which adapters have to answer. Others may be forgotten."""
+    """Which adapters have to answer. Others may be forgotten.
+
+    A pod that nobody has told this yet goes by the routes: it comes back while the operator is away.
+    """
 
     adapters: tuple[Digest, ...] = Field((), max_length=MAX_ADAPTERS)
 

@@ -15,7 +15,7 @@ from stagecoach.contract.loading import State
 from tests.remedies import speaks
 
 from . import engine_server, loader_pod
-from .loader_pod import TOKEN, Pod, until
+from .loader_pod import OTHER_URL, TOKEN, URL, Pod, until
 
 
 @pytest.fixture
@@ -82,6 +82,57 @@ def test_a_pod_may_have_requests_once_what_is_wanted_of_it_answers(pod: Pod) -> 
         pod.want(digest)
         assert pod.ask("GET", loading.HEALTH_PATH)[0] == 503
         pod.until(digest, State.ANSWERS)
+        pod.until_ready()
+
+
+def test_a_new_pod_serves_what_gateways_ask_it_for_while_the_operator_is_away(pod: Pod) -> None:
+    own, elsewhere, later = (pod.publish(each) for each in ("own", "elsewhere", "later"))
+    pod.route(own, elsewhere, (URL, OTHER_URL))
+    with pod.loader():
+        pod.until_ready()
+        assert [model.name for model in pod.told.models] == [hex_of(base_of(pod)), hex_of(own)]
+        assert pod.model(own).state is State.ANSWERS
+        pod.route(own, later, (URL, URL))
+        until(lambda: len(pod.told.models) == 3, lambda: str(pod.told))
+        pod.until(later, State.ANSWERS)
+        pod.want(elsewhere)
+        time.sleep(0.3)
+        assert [model.name for model in pod.told.models][1:] == [hex_of(elsewhere)], "who wants something is heard"
+
+
+def test_routes_that_come_late_are_read_then(pod: Pod) -> None:
+    own, other = pod.publish("own"), pod.publish("other")
+    with pod.loader():
+        pod.until(base_of(pod), State.ANSWERS)
+        pod.route(own, other, (OTHER_URL, OTHER_URL))
+        time.sleep(0.3)
+        assert pod.ask("GET", loading.HEALTH_PATH)[0] == 503, "nobody asks it for anything"
+        pod.route(other, own, (OTHER_URL, URL))
+        pod.until_ready()
+        assert pod.model(own).state is State.ANSWERS
+
+
+def test_routes_of_others_are_not_believed(pod: Pod) -> None:
+    own, other = pod.publish("own"), pod.publish("other")
+    pod.route(own, other, (URL, URL), key="x" * 64)
+    with pod.loader():
+        pod.until(base_of(pod), State.ANSWERS)
+        until(lambda: "signature" in pod.ask("GET", loading.HEALTH_PATH)[1], lambda: "it says why")
+        assert pod.ask("GET", loading.HEALTH_PATH)[0] == 503
+        assert len(pod.told.models) == 1
+        pod.want(own)
+        pod.until_ready()
+
+
+def test_a_new_pod_whose_adapters_have_all_failed_gets_no_requests(pod: Pod) -> None:
+    wide = pod.publish(r=128)
+    with pod.loader():
+        pod.want(wide)
+        pod.until(wide, State.FAILED)
+        pod.until(base_of(pod), State.ANSWERS)
+        code, why = pod.ask("GET", loading.HEALTH_PATH)
+        assert (code, "RankTooLarge" in why) == (503, True)
+        pod.want()
         pod.until_ready()
 
 
