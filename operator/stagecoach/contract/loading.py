@@ -4,11 +4,10 @@ It verifies base and adapters against their digests, tells the engine what to se
 answer of each model: what it says of a model is that it answers, not that its files are there.
 """
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from stagecoach.contract.digests import Digest
 from stagecoach.contract.jobs import ModelSource
@@ -29,8 +28,8 @@ TOKEN_FILE, ENGINE_KEY_FILE, ROUTES_KEY_FILE = "loader-token", "engine-key", "ro
 PATH = "/models"
 # 200 when the pod may have requests, 503 with why not. For the kubelet: it needs no token.
 HEALTH_PATH = "/health"
-# A probe that is older says nothing about now.
-PROBE_SECONDS = 15.0
+# Each model is asked so often; an answer that is older than that twice says nothing about now.
+PROBE_SECONDS, FRESH_SECONDS = 15.0, 30
 MAX_ADAPTERS = 16
 
 
@@ -76,13 +75,18 @@ class LoadedModel(ContractModel):
     state: State
     reason: str = Field("", max_length=64, description="Of Failed, and of a Loading that takes long.")
     message: str = Field("", max_length=1024)
-    answered: AwareDatetime | None = Field(None, description="When it last answered.")
+    age: int | None = Field(
+        None,
+        ge=FRESH_SECONDS,
+        multiple_of=FRESH_SECONDS,
+        description="Of Answers: how many seconds ago it last did, by the loader's own clock. It is rounded up, "
+        "so that the same is said for as long as all goes well.",
+    )
 
-    def answers(self, now: datetime) -> bool:
+    @property
+    def answers(self) -> bool:
         """Whether it answered lately."""
-        if self.state is not State.ANSWERS or self.answered is None:
-            return False
-        return (now - self.answered).total_seconds() <= 2 * PROBE_SECONDS
+        return self.state is State.ANSWERS and self.age == FRESH_SECONDS
 
 
 class Loaded(ContractModel):
@@ -91,3 +95,7 @@ class Loaded(ContractModel):
     schema_version: Literal[1] = 1
     engine: str = Field("", max_length=64, description="The engine's version, once it answers.")
     models: tuple[LoadedModel, ...]
+
+    def of(self, name: str) -> LoadedModel | None:
+        """Return what it says of a model."""
+        return next((each for each in self.models if each.name == name), None)

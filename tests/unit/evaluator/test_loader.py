@@ -6,12 +6,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from stagecoach.contract import layout, loading, serving
 from stagecoach.contract.digests import hex_of
 from stagecoach.contract.loading import State
+from stagecoach_evaluator.loader_engine import Engine
+from stagecoach_evaluator.loader_models import Model
 from tests.remedies import speaks
 
 from . import engine_server, loader_pod
@@ -156,15 +159,34 @@ def test_an_adapter_is_brought_and_asked_and_only_then_said_to_answer(pod: Pod) 
     digest = pod.publish()
     with pod.loader():
         assert pod.want(digest).models[1].state is State.LOADING
-        answered = pod.until(digest, State.ANSWERS).answered
-        assert answered is not None
-        until(lambda: (pod.model(digest).answered or answered) > answered, lambda: "it is asked again")
+        assert pod.until(digest, State.ANSWERS).answers
+        before = len(pod.engine.asked)
+        until(lambda: len(pod.engine.asked) > before + 4, lambda: "it is asked again")
         assert pod.told.engine == "0.32.0"
     asked = [body for body in pod.engine.asked if body["model"] == hex_of(digest)]
     assert {"max_tokens": 1, "logprobs": 1}.items() <= asked[0].items()
     folder = adapter(pod, digest)
     assert {each.name for each in folder.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
     assert not any(each.is_symlink() for each in folder.iterdir()), "the storage may be away when it is read again"
+
+
+def test_the_same_is_said_while_all_goes_well(pod: Pod) -> None:
+    with pod.loader():
+        pod.until(base_of(pod), State.ANSWERS)
+        said, asked = pod.told, len(pod.engine.asked)
+        until(lambda: pod.told != said or len(pod.engine.asked) > asked + 3, lambda: "it is asked again")
+        assert pod.told == said
+
+
+def test_how_long_ago_a_model_answered_is_told_by_a_clock_that_nobody_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(Mock(), "base", "", Mock())
+    engine.start, engine._problem = 1, None
+    model = Model("base", engine, bring=Mock())
+    model._step()
+    now = time.monotonic()
+    for later, age in ((0, 30), (29, 30), (31, 60), (95, 120)):
+        monkeypatch.setattr(time, "monotonic", lambda passed=later: now + passed)
+        assert (model.told.age, model.answers) == (age, later < 30)
 
 
 def test_to_want_the_same_again_changes_nothing(pod: Pod) -> None:
@@ -283,7 +305,6 @@ def test_an_engine_that_is_lost_is_told_and_found_again(pod: Pod) -> None:
         for model in (digest, base_of(pod)):
             said = pod.until(model, State.LOADING, serving.LOST)
             assert speaks(said.reason, said.message)
-            assert said.answered
         assert pod.ask("GET", loading.HEALTH_PATH)[0] == 503
         pod.engine.loaded.clear()
         asked = len(pod.engine.asked)
