@@ -16,7 +16,7 @@ from stagecoach.build.pods import SECRET_MODE, SECURITY, Reach, chosen, confined
 from stagecoach.build.serving import Settings
 from stagecoach.contract import loading, mounts
 from stagecoach.contract.admitted import Admitted
-from stagecoach.contract.gateway_routes import SignedRoutes
+from stagecoach.contract.gateway_routes import ROUTES_FILE, SignedRoutes
 from stagecoach.contract.jobs import ModelSource
 from stagecoach.policies.keys import Purpose
 
@@ -26,7 +26,6 @@ PORT, ADMIN_PORT = 8080, 9090
 TOKENIZERS_PROGRAM = "stagecoach_evaluator.tokenizers"
 # Tokenizers are a few files, of bases that may have many.
 TOKENIZERS_DEMAND = Demand(cpu="100m", memory="1Gi")
-ROUTES_FILE = "routes.json"
 CLIENTS_FILE = "clients.json"
 ADMITTED_FILE = "admitted.json"
 # For what was begun, at least and at most; before, and after it, the gateway takes some seconds.
@@ -46,6 +45,11 @@ def gateway_name(deployment: ModelDeployment) -> str:
 def routes_name(deployment: ModelDeployment) -> str:
     """Return the name of the ConfigMap with the routes."""
     return f"{deployment.metadata.name}-routes"
+
+
+def routes_volume(deployment: ModelDeployment) -> Object:
+    """Return the volume with the routes, which may come later than the pod."""
+    return {"name": "routes", "configMap": {"name": routes_name(deployment), "optional": True}}
 
 
 def gateway(
@@ -238,10 +242,9 @@ def _gateway(deployment: ModelDeployment, drain: int, settings: Settings) -> Obj
 
 
 def _told(deployment: ModelDeployment, settings: Settings) -> list[Object]:
-    """Return the volumes with what a gateway reads: routes, which may come later, keys, and those of clients."""
-    routes = {"name": routes_name(deployment), "optional": True}
+    """Return the volumes with what a gateway reads: routes, keys, and those of clients."""
     keys = serving.keys_volume(deployment, settings.master_key, (Purpose.ROUTES, Purpose.ADMIN, Purpose.ENGINE))
-    found: list[Object] = [{"name": "routes", "configMap": routes}, keys]
+    found: list[Object] = [routes_volume(deployment), keys]
     if deployment.spec.access:
         items = [{"key": CLIENTS_FILE, "path": CLIENTS_FILE}]
         secret = {"secretName": deployment.spec.access.api_keys.name, "defaultMode": SECRET_MODE, "items": items}

@@ -8,6 +8,7 @@ from stagecoach.api.modeldeployment import Api, ModelDeployment
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build import engines, serving
 from stagecoach.build.engines import EngineWork
+from stagecoach.build.gateway import routes_volume
 from stagecoach.build.jobs import Demand, threads
 from stagecoach.build.labels import ENGINE, ENGINE_NAME, GATEWAY
 from stagecoach.build.pods import SECURITY, Reach, chosen, confined, credentials, escaped, spread
@@ -180,17 +181,20 @@ def _pod(
     demand = Demand(asked.cpu, asked.memory, asked.gpu_resource, asked.gpus)
     own, rest = engines.shares(demand.memory)
     told = serve(deployment, admitted)
-    keys = serving.keys_volume(deployment, settings.master_key, (Purpose.LOADER, Purpose.ENGINE))
+    url = engine_url(deployment, labels[ENGINE_NAME])
+    keys = serving.keys_volume(deployment, settings.master_key, (Purpose.LOADER, Purpose.ENGINE, Purpose.ROUTES))
     return confined() | {
         "terminationGracePeriodSeconds": LEAVING_SECONDS + _timeout(deployment) + ENDING_SECONDS,
-        "initContainers": [_loader(told, images.loader, own, reach, places, settings)],
+        "initContainers": [_loader(told, url, images.loader, own, reach, places, settings)],
         "containers": [_engine(deployment, told, images.engine, replace(demand, memory=str(rest)), places, settings)],
-        "volumes": [*volumes, *engines.volumes(), keys],
+        "volumes": [*volumes, *engines.volumes(), keys, routes_volume(deployment)],
         "topologySpreadConstraints": [spread(labels, matchLabelKeys=["pod-template-hash"])],
     }
 
 
-def _loader(told: Serve, image: str, memory: int, reach: Reach, places: list[Object], settings: Settings) -> Object:
+def _loader(
+    told: Serve, url: str, image: str, memory: int, reach: Reach, places: list[Object], settings: Settings
+) -> Object:
     """Return the loader's container: a native sidecar, without which the engine has nothing to serve."""
     return {
         "name": loading.CONTAINER,
@@ -200,6 +204,7 @@ def _loader(told: Serve, image: str, memory: int, reach: Reach, places: list[Obj
         "command": ["python3", "-m", LOADER_PROGRAM],
         "env": [
             {"name": loading.ENVIRONMENT_VARIABLE, "value": escaped(told.line())},
+            {"name": loading.URL_VARIABLE, "value": url},
             *reach.environment(),
             *settings.network.environment(),
         ],
@@ -213,6 +218,7 @@ def _loader(told: Serve, image: str, memory: int, reach: Reach, places: list[Obj
             *places,
             *engines.mounts_beside(),
             {"name": "keys", "mountPath": mounts.KEYS, "readOnly": True},
+            {"name": "routes", "mountPath": mounts.ROUTES, "readOnly": True},
         ],
     }
 

@@ -8,7 +8,7 @@ import pytest
 from stagecoach.api.modeldeployment import ModelDeployment
 from stagecoach.build import serving_engine
 from stagecoach.build.pods import Network
-from stagecoach.build.serving_engine import Images, engine, engine_name, serve
+from stagecoach.build.serving_engine import Images, engine, engine_name, engine_url, serve
 from stagecoach.contract import serving as contract
 from stagecoach.contract.admitted import Admitted
 from stagecoach.contract.inputs import Overflow, Tokenization
@@ -174,9 +174,20 @@ def test_the_engine_is_asked_from_outside_with_a_key_that_is_nowhere_in_the_pods
     [volume] = [item for item in spec["volumes"] if item["name"] == "keys"]
     secret = volume["secret"]["secretName"]
     assert env(server)["VLLM_API_KEY"] == {"secretKeyRef": {"name": secret, "key": "engine-key"}}
-    assert [item["path"] for item in volume["secret"]["items"]] == ["loader-token", "engine-key"]
+    assert [item["path"] for item in volume["secret"]["items"]] == ["loader-token", "engine-key", "routes-key"]
     assert {"name": "keys", "mountPath": "/stagecoach/keys", "readOnly": True} in loader["volumeMounts"]
     assert "keys" not in {item["name"] for item in server["volumeMounts"]}
+
+
+def test_the_loader_reads_what_gateways_are_told_to_ask_its_engine_for() -> None:
+    found = made()
+    spec = found["spec"]["template"]["spec"]
+    loader, server = containers(spec)
+    [volume] = [item for item in spec["volumes"] if item["name"] == "routes"]
+    assert volume["configMap"] == {"name": "intents-routes", "optional": True}
+    assert {"name": "routes", "mountPath": "/stagecoach/routes", "readOnly": True} in loader["volumeMounts"]
+    assert "routes" not in {item["name"] for item in server["volumeMounts"]}
+    assert env(loader)["STAGECOACH_ENGINE_URL"] == engine_url(deployment(), found["metadata"]["name"])
 
 
 def test_the_loader_is_told_what_is_served() -> None:

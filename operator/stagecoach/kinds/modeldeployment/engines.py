@@ -96,49 +96,36 @@ def _is_new(pod: Pod, now: datetime) -> bool:
     return pod.since is not None and timedelta() <= now - pod.since < HEARD_OF
 
 
-def _heard(answer: Answer | None, now: datetime) -> "_Said | None":
+def _heard(answer: Answer | None, now: datetime) -> Loaded | None:
     if answer is None or answer.status != 200 or now - answer.at > FRESH:
         return None
     try:
-        return _Said(Loaded.model_validate_json(answer.body), answer.at)
+        return Loaded.model_validate_json(answer.body)
     except ValidationError:
         return None
 
 
-@dataclass(frozen=True)
-class _Said:
-    """What a loader said, and when."""
-
-    loaded: Loaded
-    at: datetime
-
-    def of(self, name: str) -> LoadedModel | None:
-        return next((each for each in self.loaded.models if each.name == name), None)
-
-
-def _answers(said: _Said, name: str) -> bool:
+def _answers(said: Loaded, name: str) -> bool:
     model = said.of(name)
-    return model is not None and model.answers(said.at)
+    return model is not None and model.answers
 
 
-def _failed(said: _Said, name: str) -> Complaint | None:
+def _failed(said: Loaded, name: str) -> Complaint | None:
     """Return what failed: the model, or what it is an adapter of."""
     model = said.of(name)
     if model is not None and model.state is State.ANSWERS:
         return None
-    failed = [
-        each for each in said.loaded.models if each.state is State.FAILED and (each is model or _is_base(said, each))
-    ]
+    failed = [each for each in said.models if each.state is State.FAILED and (each is model or _is_base(said, each))]
     return Complaint(failed[0].reason or serving.NOT_READY, failed[0].message) if failed else None
 
 
-def _is_base(said: _Said, model: LoadedModel) -> bool:
+def _is_base(said: Loaded, model: LoadedModel) -> bool:
     """Whether all others are adapters of this one: the loader tells it first."""
-    return said.loaded.models[0] is model
+    return said.models[0] is model
 
 
 def _waits(
-    engine: Engine, name: str, heard: Mapping[str, _Said | None], ready: int, replicas: int, now: datetime
+    engine: Engine, name: str, heard: Mapping[str, Loaded | None], ready: int, replicas: int, now: datetime
 ) -> Complaint:
     """Return what an engine waits for, the most telling first."""
     if engine.found is None:
