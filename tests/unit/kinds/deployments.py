@@ -333,7 +333,7 @@ class Stage(Hall):
     def _make_ready(self, pod: Object) -> None:
         uid = pod["metadata"]["uid"]
         ready = self.loaders[uid].ready if uid in self.loaders else self.doors[uid].confirmed
-        before = next(iter(pod["status"].get("conditions", ())), {})
+        before: Object = next(iter(pod["status"].get("conditions", ())), {})
         if before.get("status") != str(ready):
             told = [{"type": "Ready", "status": str(ready), "lastTransitionTime": timestamp(self.now)}]
             self._store(copy.deepcopy(pod) | {"status": pod["status"] | {"conditions": told}})
