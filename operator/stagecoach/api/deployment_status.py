@@ -81,8 +81,10 @@ class Rejected(Told):
     run: Name = Field(description="The FineTuneRun.")
     reason: str = Field(max_length=64, description="Why, in one word.")
     message: str = Field(max_length=1024, description="Why, in words.")
-    generation: int = Field(description="Of the spec under which it was rejected.")
-    spec: Digest = Field(description="Identity of that spec but for replicas: with another it is tried again.")
+    engine: ObjectName = Field(description="Deployment of the engine on which it was tried.")
+    spec: Digest = Field(
+        description="Identity of model, gates, engine, rollout and api as they were: with others it is tried again."
+    )
     at: Time = Field(description="When.")
 
 

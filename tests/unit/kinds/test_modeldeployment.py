@@ -59,7 +59,7 @@ def test_intent_first_then_the_document_then_the_engine() -> None:
     assert (plan.create, plan.apply) == ((), ())
     assert stage.told_status["candidate"]["run"] == "first"
     plan = stage.serve()
-    assert [each["kind"] for each in plan.create] == ["ConfigMap"]
+    assert [each["kind"] for each in plan.create] == ["ConfigMap", "ConfigMap"]
     assert [each["kind"] for each in plan.apply] == ["NetworkPolicy", "ConfigMap"]
     plan = stage.serve()
     assert [each["kind"] for each in plan.create] == ["Secret"]

@@ -3,23 +3,38 @@
 from collections.abc import Iterator, Sequence
 
 from stagecoach.api.deployment_status import Served
+from stagecoach.api.pods import PodSettings
 from stagecoach.build import gateway, serving_engine
 from stagecoach.build.applied import needs_apply
-from stagecoach.kinds.modeldeployment.scene import Scene, images_of
-from stagecoach.kinds.modeldeployment.switching import remade
+from stagecoach.build.pods import credentials
+from stagecoach.build.recipes import recipe_config_map
+from stagecoach.contract.access import Credential
+from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.modeldeployment.telling import Told
 from stagecoach.kinds.plan import Object
 
 
 def created(scene: Scene, applied: Sequence[Object]) -> tuple[Object, ...]:
     """Return what is made once and never changed: what was admitted, and the keys before pods need them."""
-    made = [remade(scene, served) for served in _served(scene) if scene.document(served) is None]
-    documents = [gateway.admitted_config_map(scene.deployment, admitted) for admitted in made if admitted]
+    wanted = [*_documents(scene), *_recipes(scene)]
+    documents = [each for each in wanted if each["metadata"]["name"] not in scene.observed.config_maps]
     # Nobody watches Secrets: who waits for something may wait for this one, that somebody has deleted.
     waits = any(pod.complaint and pod.complaint.reason == "PodNotStarting" for pod in scene.observed.pods)
     needed = waits or any(each["kind"] == "Deployment" for each in applied)
     keys = [gateway.keys_secret(scene.deployment, scene.settings.master_key)] if needed else []
     return (*documents, *keys)
+
+
+def _documents(scene: Scene) -> Iterator[Object]:
+    for served in _served(scene):
+        if (admitted := scene.remade(served)) is not None:
+            yield gateway.admitted_config_map(scene.deployment, admitted)
+
+
+def _recipes(scene: Scene) -> Iterator[Object]:
+    for served in _served(scene):
+        if (recipe := scene.recipe_remade(served)) is not None:
+            yield recipe_config_map(scene.deployment, recipe)
 
 
 def applied(scene: Scene, told: Told | None) -> tuple[Object, ...]:
@@ -45,9 +60,8 @@ def _engines(scene: Scene) -> Iterator[Object]:
         known.add(served.engine)
         service = serving_engine.engine_service(deployment, served.engine)
         yield from _if_needed(observed.services.get(served.engine), service)
-        # Of a project that is gone nobody knows what its pods need: what runs goes on with what it was given.
-        if observed.project is not None and scene.fits(served, admitted):
-            engine = serving_engine.engine(deployment, admitted, images_of(served), observed.project, scene.settings)
+        if (recipe := scene.recipe(served)) is not None:
+            engine = serving_engine.engine(deployment, recipe, scene.settings)
             yield from _if_needed(observed.deployments.get(served.engine), engine)
 
 
@@ -65,11 +79,19 @@ def _gateways(scene: Scene) -> Iterator[Object]:
         return
     service = gateway.gateway_service(deployment)
     yield from _if_needed(observed.services.get(service["metadata"]["name"]), service)
-    if observed.project is None:
+    if (of_project := _of_project(scene)) is None:
         return
-    wanted = gateway.gateway(deployment, bases, observed.project, scene.settings)
+    wanted = gateway.gateway(deployment, bases, *of_project, scene.settings)
     yield gateway.gateway_budget(deployment)
     yield from _if_needed(observed.deployments.get(wanted["metadata"]["name"]), wanted)
+
+
+def _of_project(scene: Scene) -> tuple[PodSettings, Sequence[Credential]] | None:
+    """Return what pods need of the project; of one that is gone, what engines were made with."""
+    if (project := scene.observed.project) is not None:
+        return project.spec.pods, credentials(project.spec)
+    recipe = next(filter(None, map(scene.recipe, _served(scene))), None)
+    return (recipe.pods, recipe.credentials) if recipe else None
 
 
 def _if_needed(observed: Object | None, wanted: Object) -> Iterator[Object]:
