@@ -162,6 +162,10 @@ class Deployments(RuleBasedStateMachine):
         else:
             self.stage.silent ^= {uid}
 
+    @rule()
+    def another_process_leads(self) -> None:
+        self.stage.forget()
+
     @rule(seconds=st.sampled_from([1, 30, 130, 700, 2000]))
     def time_passes(self, seconds: int) -> None:
         self.stage.wait(seconds)

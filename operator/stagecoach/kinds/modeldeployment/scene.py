@@ -67,6 +67,12 @@ class Scene:
         images = Images(engine=served.engine_image, loader=served.loader_image)
         return recipe(self.deployment, admitted, images, project)
 
+    def releases(self, engine: str) -> list[Admitted]:
+        """Return what an engine is to answer with."""
+        status = self.deployment.status
+        served = [each for each in (status.serving, status.candidate) if each is not None and each.engine == engine]
+        return [admitted for each in served if (admitted := self.document(each))]
+
     def answering(self, served: Served | None) -> Answering:
         """Return whether the engine of a release answers with it."""
         admitted = self.document(served)

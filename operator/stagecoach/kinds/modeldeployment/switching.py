@@ -14,7 +14,7 @@ from stagecoach.build.recipes import engine_name, recipe
 from stagecoach.contract.admitted import Admitted
 from stagecoach.contract.digests import short
 from stagecoach.contract.times import moment, timestamp
-from stagecoach.kinds.modeldeployment import rejections, rolling
+from stagecoach.kinds.modeldeployment import engines, rejections, rolling
 from stagecoach.kinds.modeldeployment.pods import Complaint
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.plan import Event
@@ -161,7 +161,7 @@ def _gates(candidate: Candidate) -> str:
 
 def _advanced(scene: Scene, course: Course, candidate: Candidate) -> Course:
     """Look how far the candidate is."""
-    answering = scene.answering(candidate)
+    answering, candidate = scene.answering(candidate), _noted(scene, candidate)
     if answering.failed is not None:
         return _rejected(scene, course, candidate, answering.failed)
     waits = None if answering.everywhere else answering.waits
@@ -169,6 +169,8 @@ def _advanced(scene: Scene, course: Course, candidate: Candidate) -> Course:
         waits = waits or _gateways(scene, candidate)
         if waits is not None and _overdue(scene, candidate):
             return _rejected(scene, course, candidate, _late(scene, waits))
+    elif answering.pods == 0 and _ran_out(scene, candidate):
+        return _rejected(scene, course, candidate, answering.waits)
     counted = rolling.counted(scene, candidate)
     course = replace(course, candidate=counted)
     match rolling.decided(scene, counted):
@@ -186,6 +188,12 @@ def _advanced(scene: Scene, course: Course, candidate: Candidate) -> Course:
             return _in(scene, course, counted)
 
 
+def _ran_out(scene: Scene, candidate: Candidate) -> bool:
+    """Whether nobody answered for a candidate with requests until its weight ran out, although all were asked."""
+    until = candidate.weight_until
+    return until is not None and scene.now >= moment(until) and _asked(scene, candidate)
+
+
 def _gateways(scene: Scene, candidate: Candidate) -> Complaint | None:
     """Return what gateways lack before requests can go from what is served to a candidate."""
     serving, gateways = scene.document(scene.deployment.status.serving), scene.observed.gateways
@@ -196,8 +204,30 @@ def _gateways(scene: Scene, candidate: Candidate) -> Complaint | None:
     return gateways.complaint() or waits
 
 
+def _asked(scene: Scene, candidate: Candidate) -> bool:
+    """Whether its engine's pods were lately asked for it: what nobody was there to hear is held against no release."""
+    if scene.document(candidate) is None:
+        return False
+    return engines.asked(scene.observed.engine(candidate.engine), scene.releases(candidate.engine), scene.now)
+
+
+def _noted(scene: Scene, candidate: Candidate) -> Candidate:
+    """Return the candidate with since when it is asked for."""
+    pods = scene.observed.engine(candidate.engine).pods
+    if candidate.asked or not (any(pod.reachable for pod in pods) and _asked(scene, candidate)):
+        return candidate
+    return candidate.model_copy(update={"asked": timestamp(scene.now)})
+
+
 def _overdue(scene: Scene, candidate: Candidate) -> bool:
-    return scene.now - moment(candidate.since) >= duration(scene.deployment.spec.engine.start_deadline)
+    """Whether it had its time: since its engine is there, and its pods, if it has any, are asked for it."""
+    engine = scene.observed.engine(candidate.engine)
+    if engine.found is None or not _asked(scene, candidate):
+        return False
+    began = moment(candidate.asked or candidate.since)
+    made = moment(engine.found["metadata"]["creationTimestamp"])
+    known = candidate.asked or not any(pod.reachable for pod in engine.pods)
+    return bool(known) and scene.now - max(began, made) >= duration(scene.deployment.spec.engine.start_deadline)
 
 
 def _late(scene: Scene, waits: Complaint) -> Complaint:

@@ -9,7 +9,7 @@ from stagecoach.build.gateway import endpoint
 from stagecoach.contract.times import moment
 from stagecoach.kinds.conditions import Fact, of
 from stagecoach.kinds.modeldeployment import gated, rejections
-from stagecoach.kinds.modeldeployment.engines import Answering
+from stagecoach.kinds.modeldeployment.engines import STARTING, Answering
 from stagecoach.kinds.modeldeployment.pods import Complaint
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.modeldeployment.switching import Course
@@ -87,8 +87,15 @@ class _Telling:
         if self.scene.deployment.spec.replicas == 0:
             return SCALED
         if self._answering.pods == 0:
-            return self._answering.waits
+            return self._as_before() if self._answering.unheard else self._answering.waits
         return self._without_gateways()
+
+    def _as_before(self) -> Complaint | None:
+        """Return what was said before this process began to ask: nothing else is known yet."""
+        before = of(self.scene.deployment.status.conditions, "Ready")
+        if before is None:
+            return STARTING
+        return None if before.status is ConditionStatus.TRUE else Complaint(before.reason, before.message)
 
     def _unknown(self, serving: Served) -> Complaint:
         message = f"ConfigMap {serving.admitted} is gone, which says what is served. What runs goes on as it was told."
@@ -98,6 +105,8 @@ class _Telling:
         gateways, routes = self.scene.observed.gateways, self.routes
         if gateways.ready and self.heard is not None and self.heard.acknowledged:
             return None
+        if self.heard is not None and self.heard.unheard:
+            return self._as_before()
         before = of(self.scene.deployment.status.conditions, "Ready")
         was_ready = before is not None and before.status is ConditionStatus.TRUE
         # A gateway that is ready has routes: for a moment those of before.
@@ -122,6 +131,9 @@ class _Telling:
         waits = self._unknown(serving) if self.scene.document(serving) is None else answering.waits
         if self.scene.deployment.spec.replicas == 0:
             waits = SCALED
+        before = of(self.scene.deployment.status.conditions, "Loaded")
+        if answering.unheard and before is not None:
+            return Fact("Loaded", before.status is ConditionStatus.TRUE, before.reason, before.message)
         if answering.pods == 0:
             return self._said("Loaded", waits)
         return Fact(
