@@ -438,6 +438,8 @@ def test_scaled_to_nothing_says_so_and_tries_nothing() -> None:
     for _ in range(5):
         stage.go_on()
     assert told(stage) == ("Unavailable", "ScaledToZero", "False")
+    assert stage.said("Stalled")["reason"] == "ScaledToZero"
+    assert stage.serve().requeue_after == 15
     assert "candidate" not in stage.told_status
     stage.change("ModelDeployment", "answers", replicas=1)
     stage.until(lambda: stage.serves("second"))
@@ -610,7 +612,8 @@ def test_without_what_serving_takes_nothing_is_begun_and_nothing_taken_away() ->
     served = serving()
     served.settings = stage.settings
     plan = served.serve()
-    assert told(served) == ("Degraded", "ServingNotInstalled", "False")
+    assert told(served) == ("Degraded", "Serving", "True")
+    assert served.said("Stalled")["reason"] == "ServingNotInstalled"
     assert (plan.delete, plan.apply) == ((), ())
     assert served.told_status["serving"]["run"] == "first"
 

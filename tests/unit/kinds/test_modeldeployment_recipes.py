@@ -99,3 +99,28 @@ def test_what_an_engine_was_made_of_is_kept_as_long_as_it_is_needed_and_made_aga
     stage.until(lambda: stage.serves("first") and engine_of(stage) != engine)
     stage.until(lambda: ("ConfigMap", engine) not in stage.children, 700)
     assert ("ConfigMap", engine_of(stage)) in stage.children
+
+
+def test_what_serves_is_seen_to_before_anything_of_a_candidate() -> None:
+    stage = serving()
+    engine = engine_of(stage)
+    stage.change("ModelDeployment", "answers", engine={"maxConcurrent": 8}, contract={"timeout": "9s"}, replicas=2)
+    stage.until(lambda: len(stage.of_kind("Deployment")) == 3, loads=False)
+    for name in (engine, "answers-gateway"):
+        stage._gone(("Deployment", name))
+    stage._gone(("Deployment", stage.told_status["candidate"]["engine"]))
+    plan = stage.serve(writes=0)
+    made = [each["metadata"]["name"] for each in plan.apply if each["kind"] == "Deployment"]
+    assert made == [engine, "answers-gateway", stage.told_status["candidate"]["engine"]]
+
+
+def test_what_somebody_put_in_the_place_of_a_document_is_said_and_not_made_again_and_again() -> None:
+    stage = serving()
+    name = stage.told_status["serving"]["admitted"]
+    changed = stage.children["ConfigMap", name] | {"immutable": False}
+    stage._store(changed)
+    plan = stage.serve()
+    assert not [each for each in plan.create if each["kind"] == "ConfigMap"]
+    assert f"kubectl delete configmap {name} -n team" in stage.said()["message"]
+    assert stage.said("Stalled")["reason"] == "AdmittedMissing"
+    assert plan.requeue_after == 15

@@ -38,8 +38,13 @@ def _recipes(scene: Scene) -> Iterator[Object]:
 
 
 def applied(scene: Scene, told: Told | None) -> tuple[Object, ...]:
-    """Return what is not as it has to be: engines before routes, and these before gateways."""
-    return (*_engines(scene), *_routes(scene, told), *_gateways(scene))
+    """Return what is not as it has to be: first what serves, so that nothing of a candidate stands in its way."""
+    status = scene.deployment.status
+    of_serving = tuple(_engine(scene, status.serving)) if status.serving else ()
+    of_candidate = tuple(_engine(scene, status.candidate)) if status.candidate else ()
+    known = {(each["kind"], each["metadata"]["name"]) for each in of_serving}
+    new = [each for each in of_candidate if (each["kind"], each["metadata"]["name"]) not in known]
+    return (*_policy(scene), *of_serving, *_routes(scene, told), *_gateways(scene), *new)
 
 
 def _served(scene: Scene) -> list[Served]:
@@ -47,22 +52,21 @@ def _served(scene: Scene) -> list[Served]:
     return [each for each in (status.serving, status.candidate) if each is not None]
 
 
-def _engines(scene: Scene) -> Iterator[Object]:
-    """Yield the engines of what is served and of what is about to be, with what belongs to them."""
-    deployment, observed = scene.deployment, scene.observed
-    known: set[str] = set()
+def _policy(scene: Scene) -> Iterator[Object]:
     if _served(scene):
-        yield serving_engine.engine_policy(deployment, scene.settings)  # before there is anything to protect
-    for served in _served(scene):
-        admitted = scene.document(served)
-        if admitted is None or served.engine in known:
-            continue
-        known.add(served.engine)
-        service = serving_engine.engine_service(deployment, served.engine)
-        yield from _if_needed(observed.services.get(served.engine), service)
-        if (recipe := scene.recipe(served)) is not None:
-            engine = serving_engine.engine(deployment, recipe, scene.settings)
-            yield from _if_needed(observed.deployments.get(served.engine), engine)
+        yield serving_engine.engine_policy(scene.deployment, scene.settings)  # before there is anything to protect
+
+
+def _engine(scene: Scene, served: Served) -> Iterator[Object]:
+    """Yield the engine of a release, with what belongs to it."""
+    deployment, observed = scene.deployment, scene.observed
+    if scene.document(served) is None:
+        return
+    service = serving_engine.engine_service(deployment, served.engine)
+    yield from _if_needed(observed.services.get(served.engine), service)
+    if (recipe := scene.recipe(served)) is not None:
+        engine = serving_engine.engine(deployment, recipe, scene.settings)
+        yield from _if_needed(observed.deployments.get(served.engine), engine)
 
 
 def _routes(scene: Scene, told: Told | None) -> Iterator[Object]:

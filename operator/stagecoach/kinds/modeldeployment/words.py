@@ -21,6 +21,8 @@ GOES_ON = {
     *("Judging", "AwaitingReview", "RunNotFinished", "NoCandidates", "NothingNewer", "ProjectMissing"),
     *("ProjectNotReady", "GateMissing", "GateBlocked", "RunUnknown", "ReleaseUnknown"),
 }
+# Why what is served does not answer, and nothing that is waited for changes it.
+NEEDS_SOMEBODY = {"ScaledToZero", "AdmittedMissing"}
 OPEN = " Whoever reaches it may ask: spec.access names no keys."
 SCALED = Complaint(
     "ScaledToZero", "spec.replicas is 0, so that no engine answers. Set it to 1 or more to have it served again."
@@ -98,6 +100,11 @@ class _Telling:
         return None if before.status is ConditionStatus.TRUE else Complaint(before.reason, before.message)
 
     def _unknown(self, serving: Served) -> Complaint:
+        if serving.admitted in self.scene.observed.config_maps:
+            namespace = self.scene.deployment.metadata.namespace
+            message = f"ConfigMap {serving.admitted} does not say any more what is served: somebody has changed it."
+            advice = f"kubectl delete configmap {serving.admitted} -n {namespace}, and bring it back from a backup;"
+            return Complaint("AdmittedMissing", f"{message} {advice} it is made again while its run and project are.")
         message = f"ConfigMap {serving.admitted} is gone, which says what is served. What runs goes on as it was told."
         return Complaint("AdmittedMissing", f"{message} Bring it back from a backup, or create another run.")
 
@@ -168,7 +175,8 @@ class _Telling:
             words = waits.message if waits else "Nothing to do."
             return (Fact("Reconciling", True, "TakingOver", f"Run {candidate.run} is about to take over. {words}"),)
         if missing is not None:
-            return (Fact("Reconciling", True, missing.reason, missing.message),)
+            kind = "Stalled" if missing.reason in NEEDS_SOMEBODY else "Reconciling"
+            return (Fact(kind, True, missing.reason, missing.message),)
         return (Fact("Stalled", True, trouble.reason, trouble.message),) if trouble else ()
 
     def _phase(self, missing: Complaint | None, *, degraded: bool) -> DeploymentPhase:
@@ -181,6 +189,8 @@ class _Telling:
 
     def _rests(self, missing: Complaint | None) -> bool:
         settled = self.heard is not None and self.heard.everywhere
+        if missing is not None and missing.reason in NEEDS_SOMEBODY:
+            return self.course.candidate is None
         return missing is None and self.course.candidate is None and settled and self._answering.everywhere
 
     def _said(self, kind: str, why: Complaint) -> Fact:
