@@ -67,11 +67,11 @@ def test_intent_first_then_the_document_then_the_engine() -> None:
     engine = stage.told_status["candidate"]["engine"]
     assert order == [
         ("NetworkPolicy", "answers-engines"),
-        ("Service", engine),
-        ("Deployment", engine),
         ("Service", "answers"),
         ("PodDisruptionBudget", "answers-gateway"),
         ("Deployment", "answers-gateway"),
+        ("Service", engine),
+        ("Deployment", engine),
     ]
     assert stage.serve().requeue_after == 2
 
