@@ -8,13 +8,14 @@ from typing import Any
 
 from stagecoach.api.common import duration
 from stagecoach.api.modeldeployment import ModelDeployment
-from stagecoach.api.transformerproject import TransformerProject
+from stagecoach.api.pods import PodSettings
 from stagecoach.build import serving
 from stagecoach.build.jobs import Demand
 from stagecoach.build.labels import COMPONENT, GATEWAY, OWNER_UID, REVISION
-from stagecoach.build.pods import SECRET_MODE, SECURITY, Reach, chosen, confined, credentials, escaped, spread
+from stagecoach.build.pods import SECRET_MODE, SECURITY, Reach, chosen, confined, escaped, spread
 from stagecoach.build.serving import Settings
 from stagecoach.contract import loading, mounts
+from stagecoach.contract.access import Credential
 from stagecoach.contract.admitted import Admitted
 from stagecoach.contract.gateway_routes import ROUTES_FILE, SignedRoutes
 from stagecoach.contract.jobs import ModelSource
@@ -55,11 +56,11 @@ def routes_volume(deployment: ModelDeployment) -> Object:
 def gateway(
     deployment: ModelDeployment,
     bases: Sequence[Admitted],
-    project: TransformerProject,
+    pods: PodSettings,
+    credentials: Sequence[Credential],
     settings: Settings,
 ) -> Object:
     """Return the Deployment of the gateways, which know the tokenizers of these releases' bases."""
-    pods = project.spec.pods
     labels = serving.selector(deployment, GATEWAY)
     metadata = serving.metadata(deployment, gateway_name(deployment), pods.labels | labels)
     return {
@@ -73,7 +74,7 @@ def gateway(
             "selector": {"matchLabels": labels},
             "template": {
                 "metadata": {"labels": metadata["labels"]},
-                "spec": _pod(deployment, bases, project, settings, labels) | chosen(pods),
+                "spec": _pod(deployment, bases, credentials, settings, labels) | chosen(pods),
             },
         },
     }
@@ -164,7 +165,7 @@ def _admitted_name(owner: str, uid: str, admitted: Admitted) -> str:
 def _pod(
     deployment: ModelDeployment,
     bases: Sequence[Admitted],
-    project: TransformerProject,
+    credentials: Sequence[Credential],
     settings: Settings,
     labels: dict[str, str],
 ) -> Object:
@@ -172,7 +173,7 @@ def _pod(
     reach = Reach(
         storage=None,
         sources=tuple(source.uri for source in sources),
-        credentials=credentials(project.spec),
+        credentials=tuple(credentials),
         network=settings.network,
     )
     volumes, places = reach.volumes()

@@ -354,6 +354,10 @@ class Stage(Hall):
         routes = verified(found["data"]["routes.json"], self.key) if found else None
         self.doors[uid] = GatewayPod(self.key, self.now, routes)
 
+    def forget(self) -> None:
+        """Let another process lead: nobody has told it anything yet."""
+        self.cache._answers.clear()
+
     def lose(self, name: str) -> None:
         self._gone(("Pod", name))
 

@@ -60,7 +60,7 @@ def test_intent_first_then_the_document_then_the_engine() -> None:
     assert (plan.create, plan.apply) == ((), ())
     assert stage.told_status["candidate"]["run"] == "first"
     plan = stage.serve()
-    assert [each["kind"] for each in plan.create] == ["ConfigMap"]
+    assert [each["kind"] for each in plan.create] == ["ConfigMap", "ConfigMap"]
     assert [each["kind"] for each in plan.apply] == ["NetworkPolicy", "ConfigMap"]
     plan = stage.serve()
     assert [each["kind"] for each in plan.create] == ["Secret"]
@@ -68,11 +68,11 @@ def test_intent_first_then_the_document_then_the_engine() -> None:
     engine = stage.told_status["candidate"]["engine"]
     assert order == [
         ("NetworkPolicy", "answers-engines"),
-        ("Service", engine),
-        ("Deployment", engine),
         ("Service", "answers"),
         ("PodDisruptionBudget", "answers-gateway"),
         ("Deployment", "answers-gateway"),
+        ("Service", engine),
+        ("Deployment", engine),
     ]
     assert stage.serve().requeue_after == 2
 
@@ -474,6 +474,8 @@ def test_scaled_to_nothing_says_so_and_tries_nothing() -> None:
     for _ in range(5):
         stage.go_on()
     assert told(stage) == ("Unavailable", "ScaledToZero", "False")
+    assert stage.said("Stalled")["reason"] == "ScaledToZero"
+    assert stage.serve().requeue_after == 15
     assert "candidate" not in stage.told_status
     stage.change("ModelDeployment", "answers", replicas=1)
     stage.until(lambda: stage.serves("second"))
@@ -743,7 +745,8 @@ def test_without_what_serving_takes_nothing_is_begun_and_nothing_taken_away() ->
     served = serving()
     served.settings = stage.settings
     plan = served.serve()
-    assert told(served) == ("Degraded", "ServingNotInstalled", "False")
+    assert told(served) == ("Degraded", "Serving", "True")
+    assert served.said("Stalled")["reason"] == "ServingNotInstalled"
     assert (plan.delete, plan.apply) == ((), ())
     assert served.told_status["serving"]["run"] == "first"
 

@@ -64,7 +64,7 @@ def served(run: Run, release: str) -> Served:
 
 def rejected(release: str) -> Rejected:
     told = {"reason": "EngineNotReady", "message": "its engine did not start. See its log"}
-    return Rejected(release=release, run="b", generation=1, spec=KEY, at=builders.CREATED, **told)
+    return Rejected(release=release, run="b", engine="a-e-1", spec=KEY, at=builders.CREATED, **told)
 
 
 PASSED_A, PASSED_B, PASSED_C = run("a", A), run("b", B), run("c", C)

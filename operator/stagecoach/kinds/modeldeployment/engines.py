@@ -52,7 +52,7 @@ class Answering:
     everywhere: bool = False  # on all that are ready, and there are as many as are wanted
     failed: Complaint | None = None  # what a loader says that will not pass by itself
     waits: Complaint = STARTING
-    unheard: bool = False  # requests reach pods that nobody has asked yet, such as before the operator began
+    unheard: bool = False  # of a pod that requests reach nobody knows anything yet: this process has not asked it
 
 
 def of_name(name: str, deployments: Mapping[str, Object], pods: Iterable[Pod], heard: Mapping[str, Answer]) -> Engine:
@@ -86,10 +86,16 @@ def answering(engine: Engine, admitted: Admitted, replicas: int, now: datetime) 
     enough = answer >= max(1, replicas)
     if enough and answer == len(ready):
         new = any(_is_new(pod, now) for pod in ready)
-        return Answering(answer, everywhere=not new, waits=NEW if new else STARTING)
-    unheard = bool(ready) and not any(pod.uid in engine.heard for pod in ready)
+        return Answering(answer, everywhere=not new, failed=failed, waits=NEW if new else STARTING)
     waits = failed or _waits(engine, name, heard, len(ready), replicas, now)
-    return Answering(answer, failed=failed, waits=waits, unheard=unheard)
+    return Answering(answer, failed=failed, waits=waits, unheard=any(pod.uid not in engine.heard for pod in ready))
+
+
+def asked(engine: Engine, releases: Iterable[Admitted], now: datetime) -> bool:
+    """Whether each pod that may be asked for these releases was, lately: whatever it said, or that it said nothing."""
+    body = wanted(releases).line().encode()
+    answers = [engine.heard.get(pod.uid) for pod in engine.pods if pod.reachable]
+    return all(each is not None and each.asked == body and now - each.at <= FRESH for each in answers)
 
 
 def _is_new(pod: Pod, now: datetime) -> bool:
