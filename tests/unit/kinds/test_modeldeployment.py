@@ -594,6 +594,27 @@ def test_a_document_that_somebody_deleted_is_made_again_or_missed_with_words() -
     stage.until(lambda: stage.serves("second"))
 
 
+def test_a_run_that_has_the_name_of_the_one_that_is_served_hides_no_newer_ones() -> None:
+    stage = serving()
+    stage.put(succeeded("first", 5))
+    stage.judge("Failed")
+    stage.put(succeeded("second", 2))
+    stage.judge()
+    stage.serve()
+    assert stage.said("Gated")["reason"] == "RunMissing"
+    assert stage.told_status["candidate"]["run"] == "second"
+    stage.until(lambda: stage.serves("second"))
+
+
+def test_whether_it_has_passed_is_said_of_the_run_that_has_just_taken_over() -> None:
+    stage = serving()
+    with_second(stage)
+    stage.until(lambda: stage.told_status["serving"]["run"] == "second")
+    after = [each["status"] for each in stage.versions if each.get("status", {}).get("serving")]
+    gated = [next(word for word in each["conditions"] if word["type"] == "Gated") for each in after]
+    assert {(word["status"], word["reason"]) for word in gated} == {("True", "Passed")}
+
+
 def test_what_was_admitted_once_is_forgotten_when_nothing_needs_it_any_more() -> None:
     stage = serving()
     before = stage.told_status["serving"]["admitted"]

@@ -6,6 +6,7 @@ from itertools import islice
 
 from pydantic import ValidationError
 
+from stagecoach.api.deployment_status import Served
 from stagecoach.api.finetunerun import FineTuneRun, Purpose
 from stagecoach.api.modeldeployment import ModelDeployment
 from stagecoach.api.run_status import Phase
@@ -35,7 +36,11 @@ class Candidates:
 
     runs: tuple[Run, ...] = ()
     made: Mapping[str, Admitted] = field(default_factory=dict)  # by the run's name
-    serving: Run | None = None  # the run of what is served, if it is there
+    told: Mapping[tuple[str, str], Run] = field(default_factory=dict)  # what gates say of runs, by name and creation
+
+    def of(self, served: Served) -> Run | None:
+        """Return the run of what is served or about to be, if it is there: not another that has its name by now."""
+        return self.told.get((served.run, served.run_created))
 
 
 def candidates(
@@ -61,18 +66,24 @@ class _Search:
 
     def all(self, related: Sequence[Object]) -> Candidates:
         there = [raw for raw in related if raw["kind"] == "FineTuneRun" and "deletionTimestamp" not in raw["metadata"]]
-        served = self.deployment.status.serving
-        of_serving = next((raw for raw in there if served and raw["metadata"]["name"] == served.run), None)
+        status = self.deployment.status
+        of_serving, of_candidate = self._of(status.serving, there), self._of(status.candidate, there)
         chosen = self._chosen(there, related)
         others = [raw for raw in chosen if not _is_candidate(raw)]
         candidates = sorted(filter(_is_candidate, chosen), key=asked.order, reverse=True)
         newer = [raw for raw in candidates if self._may_be_wanted(raw, of_serving)]
         runs = list(self._first_that_passes(newer))
-        serving = next((run for run in runs if served and run.name == served.run), None)
-        if serving is None and of_serving is not None:
-            [serving] = self._asked([of_serving])
+        told = {(run.name, run.created): run for run in runs}
+        held = {_identity(raw): raw for raw in (of_serving, of_candidate) if raw is not None}
+        rest = [raw for identity, raw in held.items() if identity not in told]
+        told |= {(run.name, run.created): run for run in self._asked(rest)}
         older = (_shallow(raw, OLDER) for raw in candidates[len(newer) :])
-        return Candidates((*runs, *older, *(_shallow(raw, None) for raw in others)), self.made, serving)
+        return Candidates((*runs, *older, *(_shallow(raw, None) for raw in others)), self.made, told)
+
+    def _of(self, served: Served | None, there: Sequence[Object]) -> Object | None:
+        """Return the run that made what is served; one that was created anew under its name is another."""
+        identity = (served.run, served.run_created) if served else None
+        return next((raw for raw in there if _identity(raw) == identity), None)
 
     def _may_be_wanted(self, raw: Object, of_serving: Object | None) -> bool:
         """Whether a run is named, or is not older than the one of what is served."""
@@ -158,6 +169,10 @@ def _is_candidate(raw: Object) -> bool:
     """Whether a run has made something that may be served; what else it is, is said of it in few words."""
     succeeded = raw.get("status", {}).get("phase") == Phase.SUCCEEDED.value
     return bool(succeeded and raw["spec"].get("purpose") != Purpose.EXPERIMENT.value)
+
+
+def _identity(raw: Object) -> tuple[str, str]:
+    return raw["metadata"]["name"], raw["metadata"]["creationTimestamp"]
 
 
 def _shallow(raw: Object, made: str | NotAdmitted | None, words: Sequence[GateWord] = ()) -> Run:
