@@ -562,6 +562,82 @@ def test_a_candidate_that_has_not_passed_a_gate_that_is_named_later_is_dropped()
     assert stage.said("CandidateAdmitted")["reason"] == "GateMissing"
 
 
+def judged_anew(stage: Stage, **verdicts: str) -> None:
+    """Let the gate ask for more, and say this of runs; of others it has not decided yet."""
+    stage.change("EvalGate", "good", minScored=0.5, maxConcurrent=4)
+    for _ in range(3):
+        stage.look()
+        for each in stage.evaluations:
+            verdict = verdicts.get(each["spec"]["run"])
+            if verdict and "verdict" not in each.get("status", {}):
+                stage.decide(each["metadata"]["name"], verdict)
+
+
+@pytest.mark.parametrize("verdict", ["Failed", "Inconclusive", "Error"])
+def test_a_candidate_with_requests_goes_when_its_gate_says_otherwise(verdict: str) -> None:
+    stage = canary()
+    judged_anew(stage, second=verdict)
+    stage.serve()
+    assert "candidate" not in stage.told_status
+    [message] = [words for reason, words in stage.events if reason == "Dropped"]
+    assert f"gate good says {verdict}" in message
+    stage.until(lambda: all(routes.candidate is None for routes in stage.routes()))
+    for _ in range(5):
+        stage.go_on(15)
+    assert stage.told_status["serving"]["run"] == "first"
+    assert stage.told_status["rejected"] == []
+    assert stage.said("CandidateAdmitted")["reason"] == f"Gate{verdict}"
+
+
+def test_a_candidate_with_requests_goes_on_while_it_is_judged_anew_whoever_is_judged_first() -> None:
+    stage = canary()
+    change_of_gate(stage)
+    stage.go_on()
+    assert stage.told_status["candidate"]["step"] == 0
+    judged_anew(stage, first="Passed")
+    for _ in range(3):
+        stage.go_on()
+    assert stage.told_status["candidate"]["run"] == "second"
+    assert stage.said("CandidateAdmitted")["status"] == "True"
+    judged_anew(stage, second="Passed")
+    stage.ask(400)
+    stage.wait(61)
+    stage.until(lambda: stage.told_status["candidate"]["step"] == 1)
+
+
+def selector_is_another(stage: Stage) -> None:
+    stage.change("ModelDeployment", "answers", model={"latest": {"selector": {"matchLabels": {"track": "prod"}}}})
+
+
+def candidate_is_gone(stage: Stage) -> None:
+    stage.remove("FineTuneRun", "second")
+
+
+def gate_of_candidate_is_gone(stage: Stage) -> None:
+    stage.remove("EvalGate", "good")
+
+
+@pytest.mark.parametrize("change", [selector_is_another, candidate_is_gone, gate_of_candidate_is_gone])
+def test_a_candidate_with_requests_goes_when_nobody_means_it_any_more(change: Callable[[Stage], None]) -> None:
+    stage = canary()
+    change(stage)
+    stage.serve()
+    assert "candidate" not in stage.told_status
+    for _ in range(5):
+        stage.go_on(15)
+    assert stage.told_status["serving"]["run"] == "first"
+    assert stage.said()["status"] == "True"
+
+
+def test_a_candidate_with_requests_goes_on_while_its_project_is_not_ready() -> None:
+    stage, made = canary(), project()
+    made["status"]["conditions"][0]["status"] = "False"
+    stage.put(made)
+    for _ in range(3):
+        stage.go_on()
+    assert stage.told_status["candidate"]["run"] == "second"
+
+
 def test_a_candidate_whose_document_cannot_be_made_is_admitted_anew() -> None:
     stage = judged()
     stage.serve(writes=1)

@@ -183,6 +183,7 @@ def _shallow(raw: Object, made: str | NotAdmitted | None, words: Sequence[GateWo
         uid=metadata["uid"],
         phase=str(raw.get("status", {}).get("phase", "")),
         experiment=raw["spec"].get("purpose") == Purpose.EXPERIMENT.value,
+        labels=metadata.get("labels") or {},
         made=made,
         words=tuple(words),
     )

@@ -17,7 +17,7 @@ from stagecoach.kinds.modeldeployment import rejections, rolling
 from stagecoach.kinds.modeldeployment.pods import Complaint
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.plan import Event
-from stagecoach.policies.admission import Wanted
+from stagecoach.policies.admission import Wanted, objection
 from stagecoach.policies.rollout import Abort, Advance, Finish, Hold
 
 NOT_READY = "EngineNotReady"
@@ -63,9 +63,14 @@ def _drops(scene: Scene, candidate: Candidate) -> str:
         return f"spec.gates names {min(missing)}, which has not passed it"
     if spec.replicas == 0:
         return "spec.replicas is 0"
-    named = spec.model.run in (None, candidate.run) and spec.model.release in (None, candidate.release)
-    moves = serving is not None and serving.release == candidate.release
-    return "" if named or moves else "spec.model names another"
+    if serving is not None and serving.release == candidate.release:
+        return ""  # what is served, on another engine
+    if spec.model.run not in (None, candidate.run) or spec.model.release not in (None, candidate.release):
+        return "spec.model names another"
+    wished = isinstance(scene.wish, Wanted) and scene.wish.release == candidate.release
+    if wished or scene.observed.blocked is not None:
+        return ""
+    return objection(spec, serving, candidate, scene.observed.candidates.of(candidate))
 
 
 def _wanted(scene: Scene, candidate: Candidate | None) -> Candidate | None:
@@ -73,14 +78,22 @@ def _wanted(scene: Scene, candidate: Candidate | None) -> Candidate | None:
     serving, wish = scene.deployment.status.serving, scene.wish
     if scene.deployment.spec.replicas == 0:
         return None
-    if isinstance(wish, Wanted) and (serving is None or wish.release != serving.release):
-        if candidate is not None and candidate.release == wish.release:
-            return _fitting(scene, candidate)
-        return _admitted(scene, wish)
     moves = candidate is not None and serving is not None and candidate.release == serving.release
-    if candidate is not None and not moves and not isinstance(wish, Wanted):
+    if candidate is not None and not moves and _holds(scene, candidate):
         return _fitting(scene, candidate)
+    if isinstance(wish, Wanted) and (serving is None or wish.release != serving.release):
+        return _admitted(scene, wish)
     return _moving(scene, serving, candidate if moves else None) if serving is not None else None
+
+
+def _holds(scene: Scene, candidate: Candidate) -> bool:
+    """Whether nothing else is wished for: of several that gates judge anew, one may be told before the other."""
+    wish, serving = scene.wish, scene.deployment.status.serving
+    if not isinstance(wish, Wanted) or wish.release == candidate.release:
+        return True
+    goes_on = serving is not None and serving.release == wish.release
+    newer = scene.deployment.spec.model.latest is not None and candidate.run_created > wish.run_created
+    return goes_on and newer
 
 
 def _fitting(scene: Scene, candidate: Candidate) -> Candidate:
@@ -149,7 +162,7 @@ def _instead(candidate: Candidate, wanted: Candidate | None) -> str:
 
 
 def _dropped(course: Course, candidate: Candidate, why: str) -> Course:
-    message = f"Run {candidate.run} (release {candidate.short}) does not take over: {why}."
+    message = f"Run {candidate.run} (release {candidate.short}) does not take over: {why.rstrip('. ')}."
     return replace(course, candidate=None).told("Dropped", message)
 
 
