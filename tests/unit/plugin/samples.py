@@ -201,7 +201,7 @@ def deployment(
     phase: str = "Available",
     **status: Any,
 ) -> Object:
-    served = {
+    served: Object = {
         "release": RELEASE,
         "short": RELEASE[7:19],
         "run": "support-desk-lora",
