@@ -27,7 +27,7 @@ MESSAGES = (
     "The zip of the jacket broke on the first day.",
     "How do I change my delivery address?",
 )
-EVERY = 0.5
+EVERY = 1.0
 RECORD_LINES = 20
 # Of a pod that only reads files, beside one that trains or evaluates.
 READS = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
@@ -71,7 +71,7 @@ def main() -> int:
         trouble = follow(tools, POISONED) or judged(tools, POISONED, "Failed")
     if not trouble:
         refused(tools)
-        with step("kubectl apply -k examples/better-run: as the first one, and twice as long"):
+        with step("kubectl apply -k examples/better-run: as the first one, and half as long again"):
             deploy.apply_example(tools, "../better-run", NAMESPACE)
         trouble = follow(tools, BETTER) or judged(tools, BETTER, "Passed") or served(tools, BETTER, clients)
     console.print(f"\n[bold]kubectl get stagecoach -n {NAMESPACE}[/bold]")

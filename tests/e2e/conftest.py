@@ -68,11 +68,11 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the file that takes longest, so that it does not run alone in the end.
+    """Begin with the files that take longest, so that they do not run alone in the end.
 
     What only waits for long is at the end: a process is handed its second file while it is at its first.
     """
-    order = {"test_nodes.py": -1, "test_images.py": 1}
+    order = {"test_deployment.py": -2, "test_nodes.py": -1, "test_images.py": 1}
     items.sort(key=lambda item: order.get(item.path.name, 0))
 
 
