@@ -92,8 +92,8 @@ def why(
         str,
         Argument(
             metavar="KIND/NAME",
-            help="An object: evaluation/NAME, evalgate/NAME, approval/NAME, finetunerun/NAME, transformerproject/NAME,"
-            " or their short names. A NAME alone is looked for among all of them.",
+            help="An object: evaluation/NAME, evalgate/NAME, approval/NAME, modeldeployment/NAME, finetunerun/NAME,"
+            " transformerproject/NAME, or their short names. A NAME alone is looked for among all of them.",
         ),
     ],
     namespace: Namespace = None,

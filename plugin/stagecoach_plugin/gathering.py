@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from stagecoach_plugin import evaluations
+from stagecoach_plugin import deployments, evaluations
 from stagecoach_plugin.approving import Person
 from stagecoach_plugin.connection import Connection
 from stagecoach_plugin.kinds import APPROVAL, DEPLOYMENT, EVALUATION, GATE, KINDS, PROJECT, RUN, Kind
@@ -17,7 +17,7 @@ _LISTS = {
     RUN: (EVALUATION, GATE),
     PROJECT: (RUN, GATE),
     APPROVAL: (),
-    DEPLOYMENT: (),
+    DEPLOYMENT: (RUN, EVALUATION),
 }
 
 
@@ -88,10 +88,10 @@ def _person(connection: Connection) -> Person | None:
 
 
 def _named(kind: Kind, obj: Object) -> Iterable[tuple[Kind, str]]:
-    spec, status = obj["spec"], obj.get("status", {})
+    spec = obj["spec"]
     if kind == DEPLOYMENT:
-        served = (status.get(place) for place in ("candidate", "serving"))
-        yield from ((RUN, run) for run in dict.fromkeys(each["run"] for each in served if each))
+        yield from ((RUN, run) for run in dict.fromkeys(release["run"] for _, release in deployments.releases(obj)))
+        yield from ((EVALUATION, name) for name in deployments.verdicts(obj))
         yield from ((GATE, gate["name"]) for gate in spec["gates"])
     if kind == EVALUATION:
         yield RUN, spec["run"]

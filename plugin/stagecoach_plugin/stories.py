@@ -1,11 +1,11 @@
 """Why an object is as it is: its state in words, what it waits for or why it failed, and what to do."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
-from stagecoach_plugin import evaluations
+from stagecoach_plugin import deployments, evaluations
 from stagecoach_plugin.approving import Person, earlier, role_of
 from stagecoach_plugin.evaluations import condition
 from stagecoach_plugin.kinds import APPROVAL, DEPLOYMENT, EVALUATION, GATE, PROJECT, RUN, Kind
@@ -336,27 +336,67 @@ def _approval(obj: Object, around: Around, commands: Commands) -> Parts:
 
 def _deployment(obj: Object, around: Around, commands: Commands) -> Parts:
     spec, status, name = obj["spec"], obj.get("status", {}), obj["metadata"]["name"]
-    facts, runs = [("project", spec["project"])], []
-    for place in ("candidate", "serving"):
-        if release := status.get(place):
-            weight = f", {release['weight']} of 100 requests" if release.get("weight") else ""
-            facts.append((place, f"run {release['run']}, release {release['short']}{weight}"))
-            runs.append(release["run"])
+    facts = [("project", spec["project"])]
+    facts += [(place, deployments.told(release)) for place, release in deployments.releases(obj)]
     facts += [
-        (f"rejected {item['run']}", f"{item['reason']}. {item['message']}")
-        for item in (status.get("rejected") or [])[:SHOWN]
+        ("the candidate waits", deployments.waits(obj)),
+        ("what is not served", deployments.not_served(obj)),
+        *((f"rejected {item['run']}", f"{item['reason']}. {item['message']}") for item in _rejected(obj)),
+        ("endpoint", status.get("endpoint") or ""),
+        *((kind, _untrue(obj, kind)) for kind in ("Loaded", "Gated")),
     ]
-    if status.get("endpoint"):
-        facts.append(("endpoint", status["endpoint"]))
-    for kind in ("CandidateAdmitted", "Loaded", "Gated"):
-        told = condition(obj, kind)
-        if told.get("status") in ("False", "Unknown"):
-            facts.append((kind, f"{told.get('reason')}. {told.get('message')}"))
-    chain = [each for run in dict.fromkeys(runs) for each in _one(RUN, run, around)]
+    others = deployments.newer(obj, around.all(RUN))
+    judged = _judged(obj, others, around)
+    chain = [each for _, release in deployments.releases(obj) for each in _one(RUN, release["run"], around)]
+    chain += [each for verdict in deployments.verdicts(obj) for each in _one(EVALUATION, verdict, around)]
+    chain += _cut([_unserved(obj, run, judged) for run in others])
     chain += [each for gate in spec["gates"] for each in _one(GATE, gate["name"], around)]
     todo = [commands.kubectl(f"edit modeldeployment {name}")] if mood(obj) is Mood.BAD else []
+    todo += [
+        commands.stagecoach(f"approve {each['metadata']['name']}") for each in judged if _asks(each, around.person)
+    ]
+    todo += [commands.stagecoach(f"why ftr/{run['metadata']['name']}") for run in others[:1]]
+    todo = todo[: SHOWN - 1]
     todo.append(commands.kubectl(f"describe pods -l stagecoach.dev/kind=ModelDeployment,stagecoach.dev/name={name}"))
-    return facts, todo, [*chain, *_one(PROJECT, spec["project"], around)]
+    told = [(label, text) for label, text in facts if text and says(obj) not in text]
+    return told, todo, [*chain, *_one(PROJECT, spec["project"], around)]
+
+
+def _rejected(deployment: Object) -> list[Object]:
+    return list(deployment.get("status", {}).get("rejected") or ())[:SHOWN]
+
+
+def _untrue(obj: Object, kind: str) -> str:
+    told = condition(obj, kind)
+    return f"{told.get('reason')}. {told.get('message')}" if told.get("status") in ("False", "Unknown") else ""
+
+
+def _judged(deployment: Object, runs: Sequence[Object], around: Around) -> list[Object]:
+    """Return what the deployment's gates have made of runs, the newest first."""
+    gates, names = {gate["name"] for gate in deployment["spec"]["gates"]}, {run["metadata"]["name"] for run in runs}
+    return [each for each in around.all(EVALUATION) if each["spec"]["gate"] in gates and each["spec"]["run"] in names]
+
+
+def _unserved(deployment: Object, run: Object, judged: Sequence[Object]) -> Link:
+    """Return a run that could be served, with what keeps it from that: itself, a gate, or what came of a try."""
+    name = run["metadata"]["name"]
+    subject = f"Newer FineTuneRun {name}"
+    for item in deployment.get("status", {}).get("rejected") or ():
+        if item["run"] == name:
+            return Link(subject, Mood.BAD, f"rejected ({item['reason']})", item["message"])
+    if run.get("status", {}).get("phase") != "Succeeded":
+        return replace(link(RUN, run), subject=subject)
+    for gate in deployment["spec"]["gates"]:
+        newest = next(
+            (each for each in judged if (each["spec"]["gate"], each["spec"]["run"]) == (gate["name"], name)), None
+        )
+        if newest is None:
+            advice = f"See EvalGate {gate['name']}: when its turn comes, or why it cannot be judged."
+            return Link(subject, Mood.WAITS, f"no Evaluation of gate {gate['name']} is about it", advice)
+        if evaluations.verdict(newest) != "Passed":
+            state_of = f"gate {gate['name']}: {state(newest)}"
+            return Link(subject, mood(newest), state_of, f"Evaluation {newest['metadata']['name']}: {says(newest)}")
+    return Link(subject, Mood.OTHER, "passed", "If it stays so, its gates ask for more by now: see their Evaluations.")
 
 
 def _one(kind: Kind, name: str, around: Around) -> list[Link]:

@@ -10,9 +10,10 @@ from pathlib import Path
 from aiohttp import web
 
 from stagecoach.contract import loading, mounts, serving
+from stagecoach.contract.digests import Digest
 from stagecoach.contract.loading import Serve
 from stagecoach.contract.reports import BadInput, Problem
-from stagecoach_evaluator import programs
+from stagecoach_evaluator import loader_routes, programs
 from stagecoach_evaluator.engine import Client
 from stagecoach_evaluator.loader_http import application
 from stagecoach_evaluator.loader_serving import Serving
@@ -26,10 +27,10 @@ MIN_KEY = 32
 def serve() -> None:
     """Serve until asked to stop. Raises BadInput for what it cannot begin with."""
     document = programs.document(loading.ENVIRONMENT_VARIABLE, Serve.model_validate_json)
-    for name in (loading.TOKEN_FILE, loading.ENGINE_KEY_FILE):
+    for name in (loading.TOKEN_FILE, loading.ENGINE_KEY_FILE, loading.ROUTES_KEY_FILE):
         _key(name)
     see = f"See kubectl logs {os.environ.get('HOSTNAME', 'POD')} -c {serving.CONTAINER}."
-    models = Serving(document, _client, see)
+    models = Serving(document, _client, _routed, see)
     models.begin()
     say(f"listening on {loading.PORT}")
     # Requests to stop are answered at once (programs): nothing that is begun here has to be ended.
@@ -44,6 +45,10 @@ def serve() -> None:
 
 def _client(seconds: float) -> Client:
     return Client(serving.PORT, seconds, _key(loading.ENGINE_KEY_FILE).decode())
+
+
+def _routed() -> tuple[Digest, ...]:
+    return loader_routes.adapters(os.environ[loading.URL_VARIABLE], _key(loading.ROUTES_KEY_FILE))
 
 
 def _key(name: str) -> bytes:

@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 
 from stagecoach.contract import completions, serving
 from stagecoach.contract.reports import BadInput, Problem
@@ -32,7 +31,7 @@ class Engine:
         self._waiting: dict[object, float] = {}  # since when, by who waits for an answer
         self._computed = 0.0
         self._moved = time.monotonic()  # when it last computed something, as far as that was looked for
-        self.seen = datetime.now(UTC)  # when it was last there
+        self.seen = time.monotonic()  # when it was last there
         self.start = 0  # another number after each start of the server; 0 while it is not there
         self._starts = 0
         self.version = ""
@@ -69,7 +68,7 @@ class Engine:
         try:
             if self.start:
                 client.check_health()
-                self.seen = datetime.now(UTC)
+                self.seen = time.monotonic()
                 self._look_whether_it_computes(client)
             elif self._name in client.served():
                 self._check(client)

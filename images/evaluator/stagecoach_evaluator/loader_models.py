@@ -1,13 +1,14 @@
 """The models that a serving engine has to answer with: each is brought, asked, and asked again while it is wanted."""
 
+import math
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 
 from stagecoach.contract import serving
 from stagecoach.contract.completions import NotNumbers
-from stagecoach.contract.loading import PROBE_SECONDS, LoadedModel, State
+from stagecoach.contract.loading import FRESH_SECONDS, PROBE_SECONDS, LoadedModel, State
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import StorageFailed
 from stagecoach_evaluator.engine import Away, Refused
@@ -38,7 +39,7 @@ class Model:
         self._answered = answered  # called when it begins to answer
         self._brought = self._left = self._asks = False
         self._state, self._problem = State.LOADING, _NONE
-        self._at: datetime | None = None  # when it answered
+        self._at = 0.0  # when it last answered, if it did
         self._start = 0  # of the engine, in which it did
         self._refused = 0  # of the engine, in which it was refused
         self._pauses = _growing()
@@ -66,17 +67,17 @@ class Model:
             problem = self._engine.problem
         elif state is State.ANSWERS and self._start != self._engine.start:
             state = State.LOADING
-        elif state is State.ANSWERS and at and self._asks:
+        elif state is State.ANSWERS and self._asks:
             at = max(at, self._engine.seen)  # it waits for its turn, in an engine that does not hang
         if state is State.ANSWERS:
-            return LoadedModel(name=self.name, state=state, answered=at)
+            return LoadedModel(name=self.name, state=state, age=_rounded(time.monotonic() - at))
         message = problem.sentence[:1024]
-        return LoadedModel(name=self.name, state=state, reason=problem.reason, message=message, answered=at)
+        return LoadedModel(name=self.name, state=state, reason=problem.reason, message=message)
 
     @property
     def answers(self) -> bool:
         """Whether it answers now."""
-        return self.told.answers(datetime.now(UTC))
+        return self.told.answers
 
     def _run(self) -> None:
         while not self._left:
@@ -128,7 +129,7 @@ class Model:
         finally:
             self._asks = False
         began = self._state is not State.ANSWERS or self._start != start
-        self._at, self._start, self._state = datetime.now(UTC), start, State.ANSWERS
+        self._at, self._start, self._state = time.monotonic(), start, State.ANSWERS
         self._pauses, self._refused = _growing(), 0
         if began:
             self._answered()
@@ -136,6 +137,10 @@ class Model:
 
     def _say(self, state: State, problem: Problem) -> None:
         self._state, self._problem = state, problem
+
+
+def _rounded(age: float) -> int:
+    return FRESH_SECONDS * max(1, math.ceil(age / FRESH_SECONDS))
 
 
 def _growing() -> Iterator[float]:

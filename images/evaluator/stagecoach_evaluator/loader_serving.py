@@ -3,13 +3,15 @@
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 
 from pydantic import ValidationError
 
-from stagecoach.contract.digests import hex_of
+from stagecoach.contract import mounts
+from stagecoach.contract.digests import Digest, hex_of
+from stagecoach.contract.gateway_routes import BadRoutes
 from stagecoach.contract.loading import Loaded, Serve, State, Wanted
 from stagecoach_evaluator import laying, loader_files
 from stagecoach_evaluator.engine import Client
@@ -30,14 +32,22 @@ class NotServed(Exception):
 class Serving:
     """All models of a pod, and who works for them."""
 
-    def __init__(self, serve: Serve, client: Callable[[float], Client], see: str) -> None:
+    def __init__(
+        self,
+        serve: Serve,
+        client: Callable[[float], Client],
+        routed: Callable[[], tuple[Digest, ...]],
+        see: str,
+    ) -> None:
         self._serve = serve
+        self._routed = routed  # the adapters that gateways ask for; raises BadRoutes
         name = hex_of(serve.model or serve.base.model or "")
         self._engine = Engine(client, name, see, self._wake)
         self._base = Model(name, self._engine, partial(loader_files.bring_base, serve), answered=self._wake)
         self._adapters: dict[str, Model] = {}  # by name
         self._lock = threading.Lock()
-        self._told = False  # which adapters are wanted
+        self._asked = False  # somebody has said which adapters are wanted
+        self._doubt = ""  # why the routes do not tell it
         self._ready = False  # all that were wanted at first were seen to
         self._unwanted: dict[str, float] = {}  # since when, by name
 
@@ -47,7 +57,8 @@ class Serving:
         self._base.begin()
         with suppress(FileNotFoundError, ValidationError, NotServed):  # whoever wants something says so again
             self.want(Wanted.model_validate_json((laying.models() / WANTED).read_text()))
-        for work, seconds in ((self._engine.look, LOOK_SECONDS), (self.sweep, SWEEP_SECONDS)):
+        works = ((self._engine.look, LOOK_SECONDS), (self.follow, SWEEP_SECONDS), (self.sweep, SWEEP_SECONDS))
+        for work, seconds in works:
             threading.Thread(target=_again_and_again, args=(work, seconds), daemon=True).start()
 
     def want(self, wanted: Wanted) -> None:
@@ -56,15 +67,30 @@ class Serving:
             raise NotServed
         with self._lock:
             laying.write(WANTED, wanted.line())
-            digests = {hex_of(digest): digest for digest in wanted.adapters}
-            for name in self._adapters.keys() - digests.keys():
-                self._adapters.pop(name).leave()
-            for name in digests.keys() - self._adapters.keys():
-                bring = partial(loader_files.bring_adapter, digests[name], self._serve.max_rank)
-                model = Model(name, self._engine, bring, before=self._base)
-                self._adapters[name] = model
-                model.begin()
-            self._told = True
+            self._have(wanted.adapters)
+            self._asked = True
+
+    def follow(self) -> None:
+        """Until it is said what is wanted, take what gateways ask for: the operator may be away, and others serve."""
+        if self._asked or not self._takes_adapters:
+            return
+        try:
+            adapters, self._doubt = self._routed(), ""
+        except BadRoutes as error:
+            adapters, self._doubt = (), f", and {mounts.ROUTES} does not: {error}"
+        with self._lock:
+            if adapters and not self._asked:
+                self._have(adapters)
+
+    def _have(self, adapters: Iterable[Digest]) -> None:
+        digests = {hex_of(digest): digest for digest in adapters}
+        for name in self._adapters.keys() - digests.keys():
+            self._adapters.pop(name).leave()
+        for name in digests.keys() - self._adapters.keys():
+            bring = partial(loader_files.bring_adapter, digests[name], self._serve.max_rank)
+            model = Model(name, self._engine, bring, before=self._base)
+            self._adapters[name] = model
+            model.begin()
 
     @property
     def loaded(self) -> Loaded:
@@ -80,11 +106,18 @@ class Serving:
             return ""
         # It would refuse what is routed to it, and others may answer.
         if not self._told:
-            return "nobody has said yet which adapters are wanted"
+            return f"nobody has said yet which adapters are wanted{self._doubt}"
         if waits := [model.name for model in adapters if model.state is State.LOADING]:
             return f"adapters are being loaded: {', '.join(name[:12] for name in waits)}"
+        if adapters and not any(model.state is State.ANSWERS for model in adapters):
+            return f"no adapter answers: {adapters[0].reason}: {adapters[0].message}"
         self._ready = True
         return ""
+
+    @property
+    def _told(self) -> bool:
+        """Whether it is known which adapters are wanted."""
+        return self._asked or bool(self._adapters)
 
     @property
     def _takes_adapters(self) -> bool:

@@ -1,5 +1,6 @@
 """What the kinds share."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any
@@ -174,6 +175,11 @@ class BaseModel(schema.BaseModel, extra="forbid"):
     def document(self) -> dict[str, Any]:
         """Return the JSON form, as the API server takes it: nothing that is unset."""
         result: dict[str, Any] = self.model_dump(mode="json", exclude_none=True)  # type: ignore[no-untyped-call]
+        return result
+
+    def beside_defaults(self, *, without: Collection[str] = ()) -> dict[str, Any]:
+        """Return what is said that would not go without saying: it stays the same when a later version knows more."""
+        result: dict[str, Any] = self.model_dump(mode="json", exclude_defaults=True, exclude=set(without))  # type: ignore[no-untyped-call]
         return result
 
 

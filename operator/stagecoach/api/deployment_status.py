@@ -60,6 +60,9 @@ class Seen(Told):
 class Candidate(Served):
     """A release that is about to be served."""
 
+    asked: Optional[Time] = Field(
+        None, description="Since when its engine is asked for it: only then startDeadline begins to run."
+    )
     step: Optional[int] = Field(None, description="Of rollout.canary.steps, from 0. Absent: it has no requests yet.")
     weight: Optional[int] = Field(None, ge=1, le=100, description="Of 100 requests so many go to it.")
     step_since: Optional[Time] = Field(None, description="Since when it has this weight.")
@@ -81,15 +84,17 @@ class Rejected(Told):
     run: Name = Field(description="The FineTuneRun.")
     reason: str = Field(max_length=64, description="Why, in one word.")
     message: str = Field(max_length=1024, description="Why, in words.")
-    generation: int = Field(description="Of the spec under which it was rejected.")
-    spec: Digest = Field(description="Identity of that spec but for replicas: with another it is tried again.")
+    engine: ObjectName = Field(description="Deployment of the engine on which it was tried.")
+    spec: Digest = Field(
+        description="Identity of model, gates, engine, rollout and api as they were: with others it is tried again."
+    )
     at: Time = Field(description="When.")
 
 
 class RoutesStatus(Told):
     """What gateways are told."""
 
-    revision: int = Field(description="Grows with every change.")
+    revision: int = Field(ge=1, le=1 << 53, description="Grows with every change.")
     digest: Digest = Field(description="Identity of what is told, without the revision.")
     since: Time = Field(description="Since when it is this revision.")
     gateways: int = Field(0, description="Gateways that are ready.")

@@ -8,15 +8,16 @@ from typing import Any
 
 from stagecoach.api.common import duration
 from stagecoach.api.modeldeployment import ModelDeployment
-from stagecoach.api.transformerproject import TransformerProject
+from stagecoach.api.pods import PodSettings
 from stagecoach.build import serving
 from stagecoach.build.jobs import Demand
 from stagecoach.build.labels import COMPONENT, GATEWAY, OWNER_UID, REVISION
-from stagecoach.build.pods import SECRET_MODE, SECURITY, Reach, chosen, confined, credentials, escaped, spread
+from stagecoach.build.pods import SECRET_MODE, SECURITY, Reach, chosen, confined, escaped, spread
 from stagecoach.build.serving import Settings
 from stagecoach.contract import loading, mounts
+from stagecoach.contract.access import Credential
 from stagecoach.contract.admitted import Admitted
-from stagecoach.contract.gateway_routes import SignedRoutes
+from stagecoach.contract.gateway_routes import ROUTES_FILE, SignedRoutes
 from stagecoach.contract.jobs import ModelSource
 from stagecoach.policies.keys import Purpose
 
@@ -26,7 +27,6 @@ PORT, ADMIN_PORT = 8080, 9090
 TOKENIZERS_PROGRAM = "stagecoach_evaluator.tokenizers"
 # Tokenizers are a few files, of bases that may have many.
 TOKENIZERS_DEMAND = Demand(cpu="100m", memory="1Gi")
-ROUTES_FILE = "routes.json"
 CLIENTS_FILE = "clients.json"
 ADMITTED_FILE = "admitted.json"
 # For what was begun, at least and at most; before, and after it, the gateway takes some seconds.
@@ -48,14 +48,19 @@ def routes_name(deployment: ModelDeployment) -> str:
     return f"{deployment.metadata.name}-routes"
 
 
+def routes_volume(deployment: ModelDeployment) -> Object:
+    """Return the volume with the routes, which may come later than the pod."""
+    return {"name": "routes", "configMap": {"name": routes_name(deployment), "optional": True}}
+
+
 def gateway(
     deployment: ModelDeployment,
     bases: Sequence[Admitted],
-    project: TransformerProject,
+    pods: PodSettings,
+    credentials: Sequence[Credential],
     settings: Settings,
 ) -> Object:
     """Return the Deployment of the gateways, which know the tokenizers of these releases' bases."""
-    pods = project.spec.pods
     labels = serving.selector(deployment, GATEWAY)
     metadata = serving.metadata(deployment, gateway_name(deployment), pods.labels | labels)
     return {
@@ -69,7 +74,7 @@ def gateway(
             "selector": {"matchLabels": labels},
             "template": {
                 "metadata": {"labels": metadata["labels"]},
-                "spec": _pod(deployment, bases, project, settings, labels) | chosen(pods),
+                "spec": _pod(deployment, bases, credentials, settings, labels) | chosen(pods),
             },
         },
     }
@@ -160,7 +165,7 @@ def _admitted_name(owner: str, uid: str, admitted: Admitted) -> str:
 def _pod(
     deployment: ModelDeployment,
     bases: Sequence[Admitted],
-    project: TransformerProject,
+    credentials: Sequence[Credential],
     settings: Settings,
     labels: dict[str, str],
 ) -> Object:
@@ -168,7 +173,7 @@ def _pod(
     reach = Reach(
         storage=None,
         sources=tuple(source.uri for source in sources),
-        credentials=credentials(project.spec),
+        credentials=tuple(credentials),
         network=settings.network,
     )
     volumes, places = reach.volumes()
@@ -238,10 +243,9 @@ def _gateway(deployment: ModelDeployment, drain: int, settings: Settings) -> Obj
 
 
 def _told(deployment: ModelDeployment, settings: Settings) -> list[Object]:
-    """Return the volumes with what a gateway reads: routes, which may come later, keys, and those of clients."""
-    routes = {"name": routes_name(deployment), "optional": True}
+    """Return the volumes with what a gateway reads: routes, keys, and those of clients."""
     keys = serving.keys_volume(deployment, settings.master_key, (Purpose.ROUTES, Purpose.ADMIN, Purpose.ENGINE))
-    found: list[Object] = [{"name": "routes", "configMap": routes}, keys]
+    found: list[Object] = [routes_volume(deployment), keys]
     if deployment.spec.access:
         items = [{"key": CLIENTS_FILE, "path": CLIENTS_FILE}]
         secret = {"secretName": deployment.spec.access.api_keys.name, "defaultMode": SECRET_MODE, "items": items}

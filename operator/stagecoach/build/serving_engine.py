@@ -1,32 +1,25 @@
 """A serving engine: a Deployment whose pods have vLLM, and beside it the loader that brings models to it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from stagecoach.api.common import duration
-from stagecoach.api.modeldeployment import Api, ModelDeployment
-from stagecoach.api.transformerproject import TransformerProject
+from stagecoach.api.modeldeployment import ModelDeployment
 from stagecoach.build import engines, serving
 from stagecoach.build.engines import EngineWork
+from stagecoach.build.gateway import routes_volume
 from stagecoach.build.jobs import Demand, threads
 from stagecoach.build.labels import ENGINE, ENGINE_NAME, GATEWAY
-from stagecoach.build.pods import SECURITY, Reach, chosen, confined, credentials, escaped, spread
+from stagecoach.build.pods import SECURITY, Reach, chosen, confined, escaped, spread
+from stagecoach.build.recipes import Recipe, engine_name
 from stagecoach.build.serving import Settings
 from stagecoach.contract import loading, mounts
 from stagecoach.contract import serving as contract
-from stagecoach.contract.admitted import Admitted
-from stagecoach.contract.digests import digest_of_document, hex_of
 from stagecoach.contract.loading import Serve
 from stagecoach.policies.keys import Purpose
 
 Object = dict[str, Any]
 
-# Of api OpenAI, where clients write what they like.
-OPEN_LENGTH = 4096
-# More tokens than any base ends an answer by.
-ENDS = 16
-# The incumbent's, a candidate's, and that of a candidate of before, whose last requests are being answered.
-ADAPTERS = 3
 LOADER_PROGRAM = "stagecoach_evaluator.loader"
 # In this time nobody sends requests any more to a pod that ends.
 LEAVING_SECONDS = 10
@@ -36,65 +29,9 @@ MOST_SECONDS, ENDING_SECONDS = 570, 20
 BEGINS = {"periodSeconds": 5, "failureThreshold": 86400 // 5}
 
 
-@dataclass(frozen=True)
-class Images:
-    """What runs in an engine's pods, frozen when a release is admitted: an upgrade changes nothing that serves."""
-
-    engine: str
-    loader: str
-
-
-def serve(deployment: ModelDeployment, admitted: Admitted) -> Serve:
-    """Return what an engine of this deployment serves for a release; releases with equal ones share an engine."""
-    spec = deployment.spec.engine
-    release = admitted.described.release
-    adapters = admitted.artifact == "Adapter"
-    return Serve(
-        # Who says what about its licence is no reason for another engine.
-        base=admitted.base.model_copy(update={"license": None}),
-        model=release.artifact if admitted.artifact == "Model" else None,
-        storage=admitted.storage,
-        precision=release.engine.precision,
-        max_length=spec.max_length or _length(deployment, admitted),
-        max_adapters=ADAPTERS if adapters else 0,
-        max_rank=spec.max_lora_rank if adapters else 0,
-        at_once=spec.max_concurrent,
-    )
-
-
-def _length(deployment: ModelDeployment, admitted: Admitted) -> int:
-    """Return how many tokens a prompt and its answer may have together: the loader takes no more than the base has.
-
-    Nobody can count a label's tokens here: it has at most as many as bytes, and a few that end it.
-    """
-    if deployment.spec.api is Api.OPENAI:
-        return OPEN_LENGTH
-    rule = admitted.described.asked.tokenization
-    written = max((len(label.encode()) + ENDS for label in admitted.labels or ()), default=0)
-    return rule.max_length + (rule.max_target_length or written)
-
-
-def engine_name(deployment: ModelDeployment, admitted: Admitted, images: Images) -> str:
-    """Return the name of the engine for a release: by all that decides it, so that another one is beside it."""
-    decided = {
-        "deployment": deployment.metadata.uid,
-        "serve": serve(deployment, admitted).document(),
-        "images": [images.engine, images.loader],
-        "resources": deployment.spec.engine.resources.document(),
-    }
-    return f"{deployment.metadata.name}-e-{hex_of(digest_of_document(decided))[:8]}"
-
-
-def engine(
-    deployment: ModelDeployment,
-    admitted: Admitted,
-    images: Images,
-    project: TransformerProject,
-    settings: Settings,
-) -> Object:
-    """Return the Deployment of the engine for a release; of the project are its pods and what opens places."""
-    name = engine_name(deployment, admitted, images)
-    pods = project.spec.pods
+def engine(deployment: ModelDeployment, recipe: Recipe, settings: Settings) -> Object:
+    """Return the Deployment of an engine: as it was decided, with as many pods as the spec says now."""
+    name, pods = engine_name(deployment, recipe), recipe.pods
     labels = _labels(deployment, name)
     return {
         "apiVersion": "apps/v1",
@@ -108,7 +45,7 @@ def engine(
             "selector": {"matchLabels": labels},
             "template": {
                 "metadata": {"labels": serving.metadata(deployment, name, pods.labels | labels)["labels"]},
-                "spec": _pod(deployment, admitted, images, project, settings, labels) | chosen(pods),
+                "spec": _pod(deployment, recipe, settings, labels) | chosen(pods),
             },
         },
     }
@@ -160,37 +97,34 @@ def _labels(deployment: ModelDeployment, name: str) -> dict[str, str]:
     return serving.selector(deployment, ENGINE) | {ENGINE_NAME: name}
 
 
-def _pod(
-    deployment: ModelDeployment,
-    admitted: Admitted,
-    images: Images,
-    project: TransformerProject,
-    settings: Settings,
-    labels: dict[str, str],
-) -> Object:
+def _pod(deployment: ModelDeployment, recipe: Recipe, settings: Settings, labels: dict[str, str]) -> Object:
+    told = recipe.serve
     reach = Reach(
-        storage=admitted.storage,
-        sources=(admitted.base.uri,),
-        credentials=credentials(project.spec),
+        storage=told.storage,
+        sources=(told.base.uri,),
+        credentials=recipe.credentials,
         network=settings.network,
         only_reads=True,
     )
     volumes, places = reach.volumes()
-    asked = deployment.spec.engine.resources
+    asked = recipe.resources
     demand = Demand(asked.cpu, asked.memory, asked.gpu_resource, asked.gpus)
     own, rest = engines.shares(demand.memory)
-    told = serve(deployment, admitted)
-    keys = serving.keys_volume(deployment, settings.master_key, (Purpose.LOADER, Purpose.ENGINE))
+    url = engine_url(deployment, labels[ENGINE_NAME])
+    keys = serving.keys_volume(deployment, settings.master_key, (Purpose.LOADER, Purpose.ENGINE, Purpose.ROUTES))
+    beside = replace(demand, memory=str(rest))
     return confined() | {
         "terminationGracePeriodSeconds": LEAVING_SECONDS + _timeout(deployment) + ENDING_SECONDS,
-        "initContainers": [_loader(told, images.loader, own, reach, places, settings)],
-        "containers": [_engine(deployment, told, images.engine, replace(demand, memory=str(rest)), places, settings)],
-        "volumes": [*volumes, *engines.volumes(), keys],
+        "initContainers": [_loader(told, url, recipe.loader_image, own, reach, places, settings)],
+        "containers": [_engine(deployment, told, recipe.engine_image, beside, places, settings)],
+        "volumes": [*volumes, *engines.volumes(), keys, routes_volume(deployment)],
         "topologySpreadConstraints": [spread(labels, matchLabelKeys=["pod-template-hash"])],
     }
 
 
-def _loader(told: Serve, image: str, memory: int, reach: Reach, places: list[Object], settings: Settings) -> Object:
+def _loader(
+    told: Serve, url: str, image: str, memory: int, reach: Reach, places: list[Object], settings: Settings
+) -> Object:
     """Return the loader's container: a native sidecar, without which the engine has nothing to serve."""
     return {
         "name": loading.CONTAINER,
@@ -200,6 +134,7 @@ def _loader(told: Serve, image: str, memory: int, reach: Reach, places: list[Obj
         "command": ["python3", "-m", LOADER_PROGRAM],
         "env": [
             {"name": loading.ENVIRONMENT_VARIABLE, "value": escaped(told.line())},
+            {"name": loading.URL_VARIABLE, "value": url},
             *reach.environment(),
             *settings.network.environment(),
         ],
@@ -213,6 +148,7 @@ def _loader(told: Serve, image: str, memory: int, reach: Reach, places: list[Obj
             *places,
             *engines.mounts_beside(),
             {"name": "keys", "mountPath": mounts.KEYS, "readOnly": True},
+            {"name": "routes", "mountPath": mounts.ROUTES, "readOnly": True},
         ],
     }
 

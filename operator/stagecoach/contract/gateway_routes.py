@@ -21,6 +21,8 @@ from stagecoach.contract.task_api import TASKS
 # A ConfigMap holds a mebibyte.
 MAX_BYTES = 900_000
 MIN_KEY = 32
+# In the ConfigMap `<deployment>-routes`, and where that is mounted.
+ROUTES_FILE = "routes.json"
 _DOMAIN = b"stagecoach routes v1\n"
 
 EngineUrl = Annotated[str, StringConstraints(pattern=r"^http://[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?:[0-9]{1,5}$")]

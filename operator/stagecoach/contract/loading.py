@@ -4,11 +4,10 @@ It verifies base and adapters against their digests, tells the engine what to se
 answer of each model: what it says of a model is that it answers, not that its files are there.
 """
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from stagecoach.contract.digests import Digest
 from stagecoach.contract.jobs import ModelSource
@@ -16,19 +15,21 @@ from stagecoach.contract.model import ContractModel
 from stagecoach.contract.releases import Precision
 
 ENVIRONMENT_VARIABLE = "STAGECOACH_SERVE"
+# Where gateways ask the engine, as their routes say it.
+URL_VARIABLE = "STAGECOACH_ENGINE_URL"
 CONTAINER = "loader"
 PORT = 8001
 # A JSON list of ModelSource, in the environment of what lays tokenizers for a gateway.
 TOKENIZERS_VARIABLE = "STAGECOACH_TOKENIZERS"
 # Files of the Secret that engines and gateways of a deployment share, below mounts.KEYS: what is asked of the loader's
-# callers, and what the engine asks for.
-TOKEN_FILE, ENGINE_KEY_FILE = "loader-token", "engine-key"
+# callers, what the engine asks for, and what routes are signed by.
+TOKEN_FILE, ENGINE_KEY_FILE, ROUTES_KEY_FILE = "loader-token", "engine-key", "routes-key"
 # PUT takes Wanted and answers Loaded; GET answers Loaded.
 PATH = "/models"
 # 200 when the pod may have requests, 503 with why not. For the kubelet: it needs no token.
 HEALTH_PATH = "/health"
-# A probe that is older says nothing about now.
-PROBE_SECONDS = 15.0
+# Each model is asked so often; an answer that is older than that twice says nothing about now.
+PROBE_SECONDS, FRESH_SECONDS = 15.0, 30
 MAX_ADAPTERS = 16
 
 
@@ -51,7 +52,10 @@ class Serve(ContractModel):
 
 
 class Wanted(ContractModel):
-    """Which adapters have to answer. Others may be forgotten."""
+    """Which adapters have to answer. Others may be forgotten.
+
+    A pod that nobody has told this yet goes by the routes: it comes back while the operator is away.
+    """
 
     adapters: tuple[Digest, ...] = Field((), max_length=MAX_ADAPTERS)
 
@@ -71,13 +75,18 @@ class LoadedModel(ContractModel):
     state: State
     reason: str = Field("", max_length=64, description="Of Failed, and of a Loading that takes long.")
     message: str = Field("", max_length=1024)
-    answered: AwareDatetime | None = Field(None, description="When it last answered.")
+    age: int | None = Field(
+        None,
+        ge=FRESH_SECONDS,
+        multiple_of=FRESH_SECONDS,
+        description="Of Answers: how many seconds ago it last did, by the loader's own clock. It is rounded up, "
+        "so that the same is said for as long as all goes well.",
+    )
 
-    def answers(self, now: datetime) -> bool:
+    @property
+    def answers(self) -> bool:
         """Whether it answered lately."""
-        if self.state is not State.ANSWERS or self.answered is None:
-            return False
-        return (now - self.answered).total_seconds() <= 2 * PROBE_SECONDS
+        return self.state is State.ANSWERS and self.age == FRESH_SECONDS
 
 
 class Loaded(ContractModel):
@@ -86,3 +95,7 @@ class Loaded(ContractModel):
     schema_version: Literal[1] = 1
     engine: str = Field("", max_length=64, description="The engine's version, once it answers.")
     models: tuple[LoadedModel, ...]
+
+    def of(self, name: str) -> LoadedModel | None:
+        """Return what it says of a model."""
+        return next((each for each in self.models if each.name == name), None)

@@ -4,8 +4,8 @@ Nothing is admitted but by a verdict Passed of each gate as it is now, about tha
 is older replaces nothing, unless somebody names it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from stagecoach.api.deployment_status import PassedGate, Rejected, Served
@@ -64,6 +64,7 @@ class Run:
     uid: str
     phase: str = "Succeeded"
     experiment: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
     # The release that it made, or why that cannot be served whatever gates say. None: it has not succeeded.
     made: str | NotAdmitted | None = None
     words: Sequence[GateWord] = ()
@@ -103,6 +104,8 @@ OBSTACLES: dict[GateState, tuple[str, str]] = {
     GateState.JUDGING: ("Judging", "Nothing to do: the verdict comes by itself."),
     GateState.WAITING: ("Judging", "Nothing to do: the gate judges it when its turn comes."),
 }
+# A gate that has said nothing else yet, or may say nothing for a while, does not take back what it has passed before.
+OPEN = {GateState.PASSED, GateState.JUDGING, GateState.WAITING, GateState.AWAITING_REVIEW, GateState.BLOCKED}
 
 
 def decide(
@@ -121,6 +124,29 @@ def decide(
     else:
         found = case.latest()
     return case.told(found)
+
+
+def objection(spec: ModelDeploymentSpec, serving: Served | None, candidate: Served, run: Run | None) -> str:
+    """Return why a release that was admitted is not to take over any more, by what is said of its run now; or nothing.
+
+    What is served is never asked about: it goes on.
+    """
+    if run is None:
+        return f"its run, of {candidate.run_created}, is gone"
+    if isinstance(run.made, NotAdmitted):
+        return f"it cannot be served any more: {run.made.message}"
+    for word in (_word(gate.name, run) for gate in spec.gates):
+        if word.state not in OPEN:
+            told = f"gate {word.gate} says {word.state} by what it asks now: {_sentence(word.message)} {_remedy(word)}"
+            return told.strip()
+    if spec.model.latest is None:
+        return ""
+    labels = spec.model.latest.selector.match_labels
+    if not labels.items() <= run.labels.items():
+        return f"spec.model.latest.selector asks for {_listed(labels)}, which its run does not have"
+    if serving is not None and candidate.run_created < serving.run_created:
+        return "it is older than what is served. Name it in spec.model.run to go back to it"
+    return ""
 
 
 @dataclass(frozen=True)
@@ -206,10 +232,8 @@ class _Case:
             return Wanted(run.name, run.created, release, gates)
         found = (_obstacle(word) for word in words if not word.passed(release))
         word = min(found, key=lambda word: list(OBSTACLES).index(word.state))
-        reason, advice = OBSTACLES[word.state]
-        remedy = REMEDIES.get(word.reason, advice.format(gate=word.gate, evaluation=word.evaluation))
-        message = f"Run {run.name} has not passed gate {word.gate} ({word.reason}): {_sentence(word.message)} {remedy}"
-        return NotAdmitted(reason, message.strip())
+        told = f"Run {run.name} has not passed gate {word.gate} ({word.reason}): {_sentence(word.message)}"
+        return NotAdmitted(OBSTACLES[word.state][0], f"{told} {_remedy(word)}".strip())
 
     def _none_newer(self) -> NotAdmitted:
         message = f"Every run that has succeeded{self._selected()} is older than the one that is served."
@@ -227,7 +251,7 @@ class _Case:
 
     def _selected(self) -> str:
         labels = self.spec.model.latest.selector.match_labels if self.spec.model.latest else {}
-        return f" with label {','.join(f'{key}={labels[key]}' for key in sorted(labels))}" if labels else ""
+        return f" with label {_listed(labels)}" if labels else ""
 
 
 def _not_finished(run: Run) -> NotAdmitted:
@@ -253,6 +277,15 @@ def _obstacle(word: GateWord) -> GateWord:
         return word
     message = "the gate has passed another release of it, and not yet what it is as the project is now"
     return replace(word, state=GateState.WAITING, reason="NotBegun", message=message)
+
+
+def _remedy(word: GateWord) -> str:
+    advice = OBSTACLES[word.state][1]
+    return REMEDIES.get(word.reason, advice.format(gate=word.gate, evaluation=word.evaluation))
+
+
+def _listed(labels: Mapping[str, str]) -> str:
+    return ",".join(f"{key}={labels[key]}" for key in sorted(labels))
 
 
 def _sentence(words: str) -> str:

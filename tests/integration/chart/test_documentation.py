@@ -136,6 +136,8 @@ def test_every_reason_is_explained(kind: Kind) -> None:
         own |= {*verdicts.REASONS.values(), *verdicts.REMEDIES}
     if name == "modeldeployment":
         own |= {reason for reason, _ in OBSTACLES.values()}
+        loader = [*EVALUATOR.glob("loader*.py"), *(EVALUATOR / f"{name}.py" for name in ("taking", "programs"))]
+        own |= {reason for path in loader for reason in _problems_of(path)}
         for policy in ("admission.py", "fitting.py", "rollout.py"):
             own |= set(_reasons(SOURCES / "policies" / policy)) - {"NotBegun"}  # a gate's word, on its own page
     if name == "transformerproject":
@@ -186,9 +188,13 @@ def _modules(package: Path) -> list[str]:
 def _problems(place: Path) -> Iterator[str]:
     """Yield the words that the source gives as the reasons of problems."""
     for path in sorted(place.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            texts = [each.value for each in _candidates(node) if isinstance(each, ast.Constant)]
-            yield from (text for text in texts if isinstance(text, str) and re.fullmatch(r"[A-Z][a-z]+[A-Za-z]+", text))
+        yield from _problems_of(path)
+
+
+def _problems_of(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        texts = [each.value for each in _candidates(node) if isinstance(each, ast.Constant)]
+        yield from (text for text in texts if isinstance(text, str) and re.fullmatch(r"[A-Z][a-z]+[A-Za-z]+", text))
 
 
 def _candidates(node: ast.AST) -> list[ast.expr]:

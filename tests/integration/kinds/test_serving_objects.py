@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from stagecoach.build import gateway, serving_engine
-from stagecoach.build.pods import Network
+from stagecoach.build.pods import Network, credentials
+from stagecoach.build.recipes import recipe, recipe_config_map
 from stagecoach.contract.gateway_routes import Routes, sign
 from tests import builders
 from tests.kube import Kube
@@ -40,14 +41,17 @@ def made() -> list[Object]:
     """Return one of each, and Deployments of every sort."""
     routes = Routes(deployment=PLAIN.metadata.uid, name="intents", revision=1, api="Task", stable=None, keys=False)
     engines = [
-        serving_engine.engine(of, release, IMAGES, settled, SETTINGS)
+        serving_engine.engine(of, recipe(of, release, IMAGES, settled), SETTINGS)
         for of in (PLAIN, ALL)
         for release in (admitted(), ELSEWHERE)
         for settled in (PROJECT, project())
     ]
     return [
         *engines,
-        *(gateway.gateway(of, (admitted(), ELSEWHERE), PROJECT, SETTINGS) for of in (PLAIN, ALL)),
+        *(
+            gateway.gateway(of, (admitted(), ELSEWHERE), PROJECT.spec.pods, credentials(PROJECT.spec), SETTINGS)
+            for of in (PLAIN, ALL)
+        ),
         serving_engine.engine_service(PLAIN, engines[0]["metadata"]["name"]),
         serving_engine.engine_policy(PLAIN, SETTINGS),
         gateway.gateway_service(PLAIN),
@@ -55,6 +59,7 @@ def made() -> list[Object]:
         gateway.routes_config_map(PLAIN, sign(routes, b"r" * 32), 1),
         gateway.keys_secret(PLAIN, MASTER_KEY),
         gateway.admitted_config_map(PLAIN, admitted()),
+        recipe_config_map(PLAIN, recipe(PLAIN, admitted(), IMAGES, PROJECT)),
     ]
 
 

@@ -54,12 +54,12 @@ KINDS = sorted(SPECS)
 class Writer:
     """An applier as an operator has one, for one owner."""
 
-    def __init__(self, client: Client, namespace: str) -> None:
+    def __init__(self, client: Client, namespace: str, uid: str) -> None:
         self.resources = Resources((CONTROLLER,))
         self.namespace = namespace
         self.client = client
         self.applier = Applier(client, Intake(Cache((CONTROLLER,)), (CONTROLLER,), lambda *_, **__: None))
-        self.owner: Object = {"kind": "Toy", "metadata": {"name": "a", "uid": "uid-a", "namespace": namespace}}
+        self.owner: Object = {"kind": "Toy", "metadata": {"name": "a", "uid": uid, "namespace": namespace}}
 
     async def apply(self, obj: Object) -> None:
         await self.applier.apply(self.owner, self.resources.of(obj), obj)
@@ -67,8 +67,10 @@ class Writer:
     def wanted(self, kind: str, number: int = 0, **metadata: Any) -> Object:
         """Return the first or the second state of an object, which lacks something that the first one has."""
         version, *states = SPECS[kind]
-        labels = MANAGED_BY | {OWNER_UID: "uid-a"}
-        known = {"name": "x", "namespace": self.namespace, "labels": labels, "annotations": {APPLIED: str(number)}}
+        uid = self.owner["metadata"]["uid"]
+        known: Object = {"name": "x", "namespace": self.namespace, "labels": MANAGED_BY | {OWNER_UID: uid}}
+        known["annotations"] = {APPLIED: str(number)}
+        known["ownerReferences"] = [{"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": uid}]
         return {"apiVersion": version, "kind": kind, "metadata": known | metadata, **states[number]}
 
 
@@ -84,9 +86,16 @@ async def client_of(kubeconfig: Path) -> AsyncIterator[Client]:
 
 
 @pytest.fixture
-async def writer(kube: Kube) -> AsyncIterator[Writer]:
+def owner(kube: Kube) -> str:
+    """Return the uid of an object that is there: what is owned by none is collected as garbage."""
+    made = kube.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "owner"}})
+    return str(made["metadata"]["uid"])
+
+
+@pytest.fixture
+async def writer(kube: Kube, owner: str) -> AsyncIterator[Writer]:
     async with client_of(kube.kubeconfig) as client:
-        yield Writer(client, kube.namespace)
+        yield Writer(client, kube.namespace, owner)
 
 
 def version(obj: Object) -> Object:
@@ -110,12 +119,12 @@ def managers(obj: Object) -> set[tuple[str, str]]:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_an_apply_makes_and_changes_and_takes_away_and_is_nothing_the_second_time(
-    writer: Writer, kube: Kube, kind: str
+    writer: Writer, kube: Kube, owner: str, kind: str
 ) -> None:
     await writer.apply(writer.wanted(kind))
     made = kube.get(kind, "x")
     assert managers(made) == {("stagecoach", "Apply")}
-    writer.applier = Writer(writer.client, kube.namespace).applier  # another process
+    writer.applier = Writer(writer.client, kube.namespace, owner).applier  # another process
     await writer.apply(writer.wanted(kind))
     again = kube.get(kind, "x")
     assert state(again) == state(made)
@@ -166,22 +175,22 @@ async def test_what_others_set_besides_stays(writer: Writer, kube: Kube) -> None
 
 
 async def once_granted(work: Callable[[], Awaitable[None]]) -> None:
-    """The API server takes notice of new rights a moment later."""
+    """The API server takes notice of new rights a moment later; and controllers may come between."""
     for _ in range(100):
         try:
             return await work()
-        except Forbidden:
+        except (Forbidden, Conflict):
             await asyncio.sleep(0.1)
     return await work()
 
 
 @pytest.mark.parametrize("kind", ["NetworkPolicy", "Deployment"])
-async def test_nothing_has_to_be_read(kube: Kube, tmp_path: Path, kind: str) -> None:
+async def test_nothing_has_to_be_read(kube: Kube, owner: str, tmp_path: Path, kind: str) -> None:
     """The rights to create and to patch are enough."""
     token = account(kube, right("apps networking.k8s.io", "deployments networkpolicies", "create patch"))
     async with client_of(with_token(kube, token, tmp_path)) as client:
         for number in (0, 1):
-            weak = Writer(client, kube.namespace)
+            weak = Writer(client, kube.namespace, owner)
             await once_granted(lambda weak=weak, number=number: weak.apply(weak.wanted(kind, number)))  # type: ignore[misc]
     assert kube.get(kind, "x")["metadata"]["annotations"][APPLIED] == "1"
 

@@ -6,7 +6,7 @@ from typing import Any
 from stagecoach.api.modeldeployment import ModelDeployment
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build.pods import Network
-from stagecoach.build.serving_engine import Images
+from stagecoach.build.recipes import Images
 from stagecoach.contract.admitted import Admitted
 from stagecoach.contract.inputs import BaseInput, LabelsInput, Overflow, Prompt, Tokenization
 from stagecoach.contract.jobs import ModelSource

@@ -9,7 +9,7 @@ import pytest
 from stagecoach.api.modeldeployment import ModelDeployment
 from stagecoach.build import gateway
 from stagecoach.build.gateway import admitted_config_map, keys_secret, read_admitted
-from stagecoach.build.pods import Network
+from stagecoach.build.pods import Network, credentials
 from stagecoach.contract.admitted import Admitted
 from stagecoach.contract.gateway_routes import Routes, sign, verified
 from stagecoach.contract.jobs import ModelSource
@@ -21,7 +21,9 @@ Object = dict[str, Any]
 
 
 def made(of: ModelDeployment | None = None, *bases: Admitted, **chosen: Any) -> Object:
-    return gateway.gateway(of or deployment(), bases or (admitted(),), project(), settings(**chosen))
+    return gateway.gateway(
+        of or deployment(), bases or (admitted(),), project().spec.pods, credentials(project().spec), settings(**chosen)
+    )
 
 
 def pod(of: ModelDeployment | None = None, *bases: Admitted, **chosen: Any) -> Object:

@@ -8,7 +8,8 @@ import pytest
 from stagecoach.api.modeldeployment import ModelDeployment
 from stagecoach.build import serving_engine
 from stagecoach.build.pods import Network
-from stagecoach.build.serving_engine import Images, engine, engine_name, serve
+from stagecoach.build.recipes import Images, engine_name, recipe, serve
+from stagecoach.build.serving_engine import engine, engine_url
 from stagecoach.contract import serving as contract
 from stagecoach.contract.admitted import Admitted
 from stagecoach.contract.inputs import Overflow, Tokenization
@@ -22,7 +23,8 @@ Object = dict[str, Any]
 def made(
     of: ModelDeployment | None = None, release: Admitted | None = None, images: Images = IMAGES, **chosen: Any
 ) -> Object:
-    return engine(of or deployment(), release or admitted(), images, project(), settings(**chosen))
+    of = of or deployment()
+    return engine(of, recipe(of, release or admitted(), images, project()), settings(**chosen))
 
 
 def pod(**changes: Any) -> Object:
@@ -81,7 +83,7 @@ def test_how_long_prompt_and_answer_may_be(changes: Object, release: Admitted, e
 
 def name(release: Admitted | None = None, images: Images = IMAGES, uid: str = "", **changes: Any) -> str:
     of = deployment(uid, **changes) if uid else deployment(**changes)
-    return engine_name(of, release or admitted(), images)
+    return engine_name(of, recipe(of, release or admitted(), images, project()))
 
 
 @pytest.mark.parametrize(
@@ -174,9 +176,20 @@ def test_the_engine_is_asked_from_outside_with_a_key_that_is_nowhere_in_the_pods
     [volume] = [item for item in spec["volumes"] if item["name"] == "keys"]
     secret = volume["secret"]["secretName"]
     assert env(server)["VLLM_API_KEY"] == {"secretKeyRef": {"name": secret, "key": "engine-key"}}
-    assert [item["path"] for item in volume["secret"]["items"]] == ["loader-token", "engine-key"]
+    assert [item["path"] for item in volume["secret"]["items"]] == ["loader-token", "engine-key", "routes-key"]
     assert {"name": "keys", "mountPath": "/stagecoach/keys", "readOnly": True} in loader["volumeMounts"]
     assert "keys" not in {item["name"] for item in server["volumeMounts"]}
+
+
+def test_the_loader_reads_what_gateways_are_told_to_ask_its_engine_for() -> None:
+    found = made()
+    spec = found["spec"]["template"]["spec"]
+    loader, server = containers(spec)
+    [volume] = [item for item in spec["volumes"] if item["name"] == "routes"]
+    assert volume["configMap"] == {"name": "intents-routes", "optional": True}
+    assert {"name": "routes", "mountPath": "/stagecoach/routes", "readOnly": True} in loader["volumeMounts"]
+    assert "routes" not in {item["name"] for item in server["volumeMounts"]}
+    assert env(loader)["STAGECOACH_ENGINE_URL"] == engine_url(deployment(), found["metadata"]["name"])
 
 
 def test_the_loader_is_told_what_is_served() -> None:
@@ -205,7 +218,9 @@ def test_places_elsewhere_are_reached_as_jobs_reach_them() -> None:
     release = admitted(storage="s3://lake/desk", base=base(uri="hf://org/small"))
     credentials = [{"match": "s3://", "secret": {"name": "lake"}}, {"match": "gs://", "secret": {"name": "other"}}]
     network = Network(https_proxy="http://proxy:3128", ca_config_map="ca", ca_key="ca.crt")
-    spec = engine(deployment(), release, IMAGES, project(credentials=credentials), settings(network=network))
+    of = deployment()
+    made_of = recipe(of, release, IMAGES, project(credentials=credentials))
+    spec = engine(of, made_of, settings(network=network))
     loader, server = containers(spec["spec"]["template"]["spec"])
     assert json.loads(env(loader)["STAGECOACH_ACCESS"])["storage"] == "s3://lake/desk"
     assert env(loader)["HTTPS_PROXY"] == "http://proxy:3128"
@@ -227,7 +242,7 @@ def test_pods_are_what_the_project_says_of_pods_and_restricted() -> None:
             "labels": {"team": "desk"},
         }
     )
-    found = engine(deployment(), admitted(), IMAGES, settled, settings())["spec"]["template"]
+    found = engine(deployment(), recipe(deployment(), admitted(), IMAGES, settled), settings())["spec"]["template"]
     assert found["metadata"]["labels"]["team"] == "desk"
     spec = found["spec"]
     assert (spec["serviceAccountName"], spec["priorityClassName"]) == ("reader", "high")

@@ -10,20 +10,25 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from stagecoach.contract import loading
+from stagecoach.contract import loading, releases
 from stagecoach.contract.digests import Manifest, hex_of
+from stagecoach.contract.gateway_routes import ROUTES_FILE, Candidate, Routes, Target, sign
+from stagecoach.contract.inputs import BaseInput, LabelsInput, Overflow, Prompt, Tokenization
 from stagecoach.contract.jobs import ModelSource
 from stagecoach.contract.loading import Loaded, LoadedModel, Serve, State
+from stagecoach.contract.releases import Asked, DescribedRelease, EngineType, Release
 from stagecoach.contract.store import Store
 from stagecoach_trainer import bases, places
 
 from .engine_server import Engine
 
 Found = TypeVar("Found")
-TOKEN, KEY = "t" * 64, "k" * 64
+TOKEN, KEY, ROUTES_KEY = "t" * 64, "k" * 64, "r" * 64
+URL, OTHER_URL = "http://intents-e-1.team.svc:8000", "http://intents-e-2.team.svc:8000"
 SOON = 60.0
 CONFIG = {"architectures": ["LlamaForCausalLM"], "max_position_embeddings": 256, "dtype": "float32"}
 # What passes in an hour of a pod passes in a test.
@@ -84,6 +89,27 @@ class Pod:
         files = {"adapter_config.json": json.dumps(config | changes).encode(), "notes.bin": b"of no use"}
         return self.storage.publish(files | {"adapter_model.safetensors": weights.encode()}, "run").digest
 
+    def route(self, stable: str, candidate: str, engines: tuple[str, str], key: str = ROUTES_KEY) -> None:
+        """Lay the routes of two adapters, by the URLs of their engines, as the operator signs them."""
+        one, other = (self._target(*pair) for pair in zip((stable, candidate), engines, strict=True))
+        until = datetime.now(UTC) + timedelta(minutes=10)
+        routes = Routes(
+            deployment="uid", name="intents", revision=1, api="Task", keys=False, stable=one,
+            candidate=Candidate(target=other, weight=10, until=until),
+        )  # fmt: skip
+        (self.root / "routes" / ROUTES_FILE).write_text(sign(routes, key.encode()).line())
+
+    def _target(self, artifact: str, engine: str) -> Target:
+        base = BaseInput(model=self.base.model or "", tokenizer=self.base.tokenizer or "")
+        rule = Tokenization(max_length=64, overflow=Overflow.TRUNCATE)
+        asked = Asked(
+            task="Classification", base=base, labels=LabelsInput(values=("a", "b")), prompt=Prompt(template="{text}"),
+            tokenization=rule,
+        )  # fmt: skip
+        release = Release(asked=asked.digest, artifact=artifact, engine=releases.Engine(type=EngineType.VLLM))
+        described = DescribedRelease(release=release, asked=asked)
+        return Target(described=described, labels=("a", "b"), model=hex_of(artifact), engines=(engine,))
+
     @contextmanager
     def loader(self, serve: Serve | None = None, **seconds: float) -> Iterator[subprocess.Popen[bytes]]:
         """Run the loader; it listens when this is entered."""
@@ -94,6 +120,7 @@ class Pod:
             places.ROOT_VARIABLE: str(self.root),
             places.TERMINATION_LOG_VARIABLE: str(self.root / "termination"),
             loading.ENVIRONMENT_VARIABLE: (serve or self.serve()).line(),
+            loading.URL_VARIABLE: URL,
         }
         command = [sys.executable, "-c", PROGRAM, json.dumps(fast | ports)]
         with self.log.open("ab") as log, subprocess.Popen(command, env=environment, stderr=log) as process:
@@ -159,7 +186,15 @@ def until(look: Callable[[], Found | None], told: Callable[[], str]) -> Found:
 def make(root: Path, engine: Engine, engine_port: int) -> Pod:
     """Make the folders of a pod, with a base that nothing computes with."""
     base = root / "pvc" / "models" / "base"
-    for folder in (base, root / "models", root / "engine", root / "storage", root / "scratch", root / "keys"):
+    for folder in (
+        base,
+        root / "models",
+        root / "engine",
+        root / "storage",
+        root / "scratch",
+        root / "keys",
+        root / "routes",
+    ):
         folder.mkdir(parents=True)
     header = json.dumps({"a": {"dtype": "F32"}}).encode()
     (base / bases.CONFIG).write_text(json.dumps(CONFIG))
@@ -168,6 +203,7 @@ def make(root: Path, engine: Engine, engine_port: int) -> Pod:
     (base / "pytorch_model.bin").write_text("of no use")
     (root / "keys" / loading.TOKEN_FILE).write_text(f"{TOKEN}\n")
     (root / "keys" / loading.ENGINE_KEY_FILE).write_text(KEY)
+    (root / "keys" / loading.ROUTES_KEY_FILE).write_text(ROUTES_KEY)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -6,16 +6,19 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from stagecoach.contract import layout, loading, serving
 from stagecoach.contract.digests import hex_of
 from stagecoach.contract.loading import State
+from stagecoach_evaluator.loader_engine import Engine
+from stagecoach_evaluator.loader_models import Model
 from tests.remedies import speaks
 
 from . import engine_server, loader_pod
-from .loader_pod import TOKEN, Pod, until
+from .loader_pod import OTHER_URL, TOKEN, URL, Pod, until
 
 
 @pytest.fixture
@@ -85,6 +88,57 @@ def test_a_pod_may_have_requests_once_what_is_wanted_of_it_answers(pod: Pod) -> 
         pod.until_ready()
 
 
+def test_a_new_pod_serves_what_gateways_ask_it_for_while_the_operator_is_away(pod: Pod) -> None:
+    own, elsewhere, later = (pod.publish(each) for each in ("own", "elsewhere", "later"))
+    pod.route(own, elsewhere, (URL, OTHER_URL))
+    with pod.loader():
+        pod.until_ready()
+        assert [model.name for model in pod.told.models] == [hex_of(base_of(pod)), hex_of(own)]
+        assert pod.model(own).state is State.ANSWERS
+        pod.route(own, later, (URL, URL))
+        until(lambda: len(pod.told.models) == 3, lambda: str(pod.told))
+        pod.until(later, State.ANSWERS)
+        pod.want(elsewhere)
+        time.sleep(0.3)
+        assert [model.name for model in pod.told.models][1:] == [hex_of(elsewhere)], "who wants something is heard"
+
+
+def test_routes_that_come_late_are_read_then(pod: Pod) -> None:
+    own, other = pod.publish("own"), pod.publish("other")
+    with pod.loader():
+        pod.until(base_of(pod), State.ANSWERS)
+        pod.route(own, other, (OTHER_URL, OTHER_URL))
+        time.sleep(0.3)
+        assert pod.ask("GET", loading.HEALTH_PATH)[0] == 503, "nobody asks it for anything"
+        pod.route(other, own, (OTHER_URL, URL))
+        pod.until_ready()
+        assert pod.model(own).state is State.ANSWERS
+
+
+def test_routes_of_others_are_not_believed(pod: Pod) -> None:
+    own, other = pod.publish("own"), pod.publish("other")
+    pod.route(own, other, (URL, URL), key="x" * 64)
+    with pod.loader():
+        pod.until(base_of(pod), State.ANSWERS)
+        until(lambda: "signature" in pod.ask("GET", loading.HEALTH_PATH)[1], lambda: "it says why")
+        assert pod.ask("GET", loading.HEALTH_PATH)[0] == 503
+        assert len(pod.told.models) == 1
+        pod.want(own)
+        pod.until_ready()
+
+
+def test_a_new_pod_whose_adapters_have_all_failed_gets_no_requests(pod: Pod) -> None:
+    wide = pod.publish(r=128)
+    with pod.loader():
+        pod.want(wide)
+        pod.until(wide, State.FAILED)
+        pod.until(base_of(pod), State.ANSWERS)
+        code, why = pod.ask("GET", loading.HEALTH_PATH)
+        assert (code, "RankTooLarge" in why) == (503, True)
+        pod.want()
+        pod.until_ready()
+
+
 def test_a_pod_that_serves_a_base_alone_need_not_be_told(pod: Pod) -> None:
     with pod.loader(pod.serve(max_adapters=0, max_rank=0)):
         pod.until_ready()
@@ -105,15 +159,34 @@ def test_an_adapter_is_brought_and_asked_and_only_then_said_to_answer(pod: Pod) 
     digest = pod.publish()
     with pod.loader():
         assert pod.want(digest).models[1].state is State.LOADING
-        answered = pod.until(digest, State.ANSWERS).answered
-        assert answered is not None
-        until(lambda: (pod.model(digest).answered or answered) > answered, lambda: "it is asked again")
+        assert pod.until(digest, State.ANSWERS).answers
+        before = len(pod.engine.asked)
+        until(lambda: len(pod.engine.asked) > before + 4, lambda: "it is asked again")
         assert pod.told.engine == "0.32.0"
     asked = [body for body in pod.engine.asked if body["model"] == hex_of(digest)]
     assert {"max_tokens": 1, "logprobs": 1}.items() <= asked[0].items()
     folder = adapter(pod, digest)
     assert {each.name for each in folder.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
     assert not any(each.is_symlink() for each in folder.iterdir()), "the storage may be away when it is read again"
+
+
+def test_the_same_is_said_while_all_goes_well(pod: Pod) -> None:
+    with pod.loader():
+        pod.until(base_of(pod), State.ANSWERS)
+        said, asked = pod.told, len(pod.engine.asked)
+        until(lambda: pod.told != said or len(pod.engine.asked) > asked + 3, lambda: "it is asked again")
+        assert pod.told == said
+
+
+def test_how_long_ago_a_model_answered_is_told_by_a_clock_that_nobody_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(Mock(), "base", "", Mock())
+    engine.start, engine._problem = 1, None
+    model = Model("base", engine, bring=Mock())
+    model._step()
+    now = time.monotonic()
+    for later, age in ((0, 30), (29, 30), (31, 60), (95, 120)):
+        monkeypatch.setattr(time, "monotonic", lambda passed=later: now + passed)
+        assert (model.told.age, model.answers) == (age, later < 30)
 
 
 def test_to_want_the_same_again_changes_nothing(pod: Pod) -> None:
@@ -232,7 +305,6 @@ def test_an_engine_that_is_lost_is_told_and_found_again(pod: Pod) -> None:
         for model in (digest, base_of(pod)):
             said = pod.until(model, State.LOADING, serving.LOST)
             assert speaks(said.reason, said.message)
-            assert said.answered
         assert pod.ask("GET", loading.HEALTH_PATH)[0] == 503
         pod.engine.loaded.clear()
         asked = len(pod.engine.asked)

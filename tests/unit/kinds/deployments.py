@@ -13,7 +13,7 @@ from stagecoach.contract import loading
 from stagecoach.contract.digests import digest_of_document, hex_of
 from stagecoach.contract.gateway_counts import SECONDS, Durations, GatewayCounts, ReleaseCounts
 from stagecoach.contract.gateway_routes import Acknowledgement, Routes, verified
-from stagecoach.contract.loading import Loaded, LoadedModel, Serve, State, Wanted
+from stagecoach.contract.loading import FRESH_SECONDS, Loaded, LoadedModel, Serve, State, Wanted
 from stagecoach.contract.times import timestamp
 from stagecoach.kinds.modeldeployment.reconcile import CONTROLLER
 from stagecoach.kinds.plan import Call, Key, Object, Plan
@@ -67,13 +67,13 @@ class Loader:
         self.wanted = tuple(map(hex_of, adapters))
         for name in self.wanted:
             self.models.setdefault(name, State.LOADING)
-        told = Loaded(engine="0.32.0", models=tuple(self._told(name, now) for name in (self.base, *self.wanted)))
+        told = Loaded(engine="0.32.0", models=tuple(self._told(name) for name in (self.base, *self.wanted)))
         return Answer(200, told.line().encode(), now, body)
 
-    def _told(self, name: str, now: datetime) -> LoadedModel:
+    def _told(self, name: str) -> LoadedModel:
         state = self.models[name]
         failed = {"reason": "WrongDigest", "message": "Its files are others. Create another run."}
-        more = failed if state is State.FAILED else {"answered": now} if state is State.ANSWERS else {}
+        more = failed if state is State.FAILED else {"age": FRESH_SECONDS} if state is State.ANSWERS else {}
         return LoadedModel.model_validate({"name": name, "state": state} | more)
 
     def turn(self, state: State) -> None:
@@ -353,6 +353,10 @@ class Stage(Hall):
         found = self.children.get(("ConfigMap", "answers-routes"))
         routes = verified(found["data"]["routes.json"], self.key) if found else None
         self.doors[uid] = GatewayPod(self.key, self.now, routes)
+
+    def forget(self) -> None:
+        """Let another process lead: nobody has told it anything yet."""
+        self.cache._answers.clear()
 
     def lose(self, name: str) -> None:
         self._gone(("Pod", name))

@@ -212,3 +212,10 @@ async def test_a_real_gateway_takes_what_is_told_and_says_what_it_has(tmp_path: 
         assert "the signature is not that of this key" in forged.refusals[0]
         _, text = await gateway.get(f"{gateway.admin}/routes", authorization=f"Bearer {ADMIN_TOKEN}")
         assert json.loads(text)["revision"] == 6
+
+
+def test_a_revision_that_nobody_can_have_told_is_not_believed() -> None:
+    said = heard([G], TOLD, put(409, STALE) | got(1 << 63))
+    assert said.known == 0
+    [refusal] = said.refusals
+    assert speaks("RoutesRefused", refusal)

@@ -60,7 +60,7 @@ def test_intent_first_then_the_document_then_the_engine() -> None:
     assert (plan.create, plan.apply) == ((), ())
     assert stage.told_status["candidate"]["run"] == "first"
     plan = stage.serve()
-    assert [each["kind"] for each in plan.create] == ["ConfigMap"]
+    assert [each["kind"] for each in plan.create] == ["ConfigMap", "ConfigMap"]
     assert [each["kind"] for each in plan.apply] == ["NetworkPolicy", "ConfigMap"]
     plan = stage.serve()
     assert [each["kind"] for each in plan.create] == ["Secret"]
@@ -68,11 +68,11 @@ def test_intent_first_then_the_document_then_the_engine() -> None:
     engine = stage.told_status["candidate"]["engine"]
     assert order == [
         ("NetworkPolicy", "answers-engines"),
-        ("Service", engine),
-        ("Deployment", engine),
         ("Service", "answers"),
         ("PodDisruptionBudget", "answers-gateway"),
         ("Deployment", "answers-gateway"),
+        ("Service", engine),
+        ("Deployment", engine),
     ]
     assert stage.serve().requeue_after == 2
 
@@ -474,6 +474,8 @@ def test_scaled_to_nothing_says_so_and_tries_nothing() -> None:
     for _ in range(5):
         stage.go_on()
     assert told(stage) == ("Unavailable", "ScaledToZero", "False")
+    assert stage.said("Stalled")["reason"] == "ScaledToZero"
+    assert stage.serve().requeue_after == 15
     assert "candidate" not in stage.told_status
     stage.change("ModelDeployment", "answers", replicas=1)
     stage.until(lambda: stage.serves("second"))
@@ -562,6 +564,82 @@ def test_a_candidate_that_has_not_passed_a_gate_that_is_named_later_is_dropped()
     assert stage.said("CandidateAdmitted")["reason"] == "GateMissing"
 
 
+def judged_anew(stage: Stage, **verdicts: str) -> None:
+    """Let the gate ask for more, and say this of runs; of others it has not decided yet."""
+    stage.change("EvalGate", "good", minScored=0.5, maxConcurrent=4)
+    for _ in range(3):
+        stage.look()
+        for each in stage.evaluations:
+            verdict = verdicts.get(each["spec"]["run"])
+            if verdict and "verdict" not in each.get("status", {}):
+                stage.decide(each["metadata"]["name"], verdict)
+
+
+@pytest.mark.parametrize("verdict", ["Failed", "Inconclusive", "Error"])
+def test_a_candidate_with_requests_goes_when_its_gate_says_otherwise(verdict: str) -> None:
+    stage = canary()
+    judged_anew(stage, second=verdict)
+    stage.serve()
+    assert "candidate" not in stage.told_status
+    [message] = [words for reason, words in stage.events if reason == "Dropped"]
+    assert f"gate good says {verdict}" in message
+    stage.until(lambda: all(routes.candidate is None for routes in stage.routes()))
+    for _ in range(5):
+        stage.go_on(15)
+    assert stage.told_status["serving"]["run"] == "first"
+    assert stage.told_status["rejected"] == []
+    assert stage.said("CandidateAdmitted")["reason"] == f"Gate{verdict}"
+
+
+def test_a_candidate_with_requests_goes_on_while_it_is_judged_anew_whoever_is_judged_first() -> None:
+    stage = canary()
+    change_of_gate(stage)
+    stage.go_on()
+    assert stage.told_status["candidate"]["step"] == 0
+    judged_anew(stage, first="Passed")
+    for _ in range(3):
+        stage.go_on()
+    assert stage.told_status["candidate"]["run"] == "second"
+    assert stage.said("CandidateAdmitted")["status"] == "True"
+    judged_anew(stage, second="Passed")
+    stage.ask(400)
+    stage.wait(61)
+    stage.until(lambda: stage.told_status["candidate"]["step"] == 1)
+
+
+def selector_is_another(stage: Stage) -> None:
+    stage.change("ModelDeployment", "answers", model={"latest": {"selector": {"matchLabels": {"track": "prod"}}}})
+
+
+def candidate_is_gone(stage: Stage) -> None:
+    stage.remove("FineTuneRun", "second")
+
+
+def gate_of_candidate_is_gone(stage: Stage) -> None:
+    stage.remove("EvalGate", "good")
+
+
+@pytest.mark.parametrize("change", [selector_is_another, candidate_is_gone, gate_of_candidate_is_gone])
+def test_a_candidate_with_requests_goes_when_nobody_means_it_any_more(change: Callable[[Stage], None]) -> None:
+    stage = canary()
+    change(stage)
+    stage.serve()
+    assert "candidate" not in stage.told_status
+    for _ in range(5):
+        stage.go_on(15)
+    assert stage.told_status["serving"]["run"] == "first"
+    assert stage.said()["status"] == "True"
+
+
+def test_a_candidate_with_requests_goes_on_while_its_project_is_not_ready() -> None:
+    stage, made = canary(), project()
+    made["status"]["conditions"][0]["status"] = "False"
+    stage.put(made)
+    for _ in range(3):
+        stage.go_on()
+    assert stage.told_status["candidate"]["run"] == "second"
+
+
 def test_a_candidate_whose_document_cannot_be_made_is_admitted_anew() -> None:
     stage = judged()
     stage.serve(writes=1)
@@ -592,6 +670,27 @@ def test_a_document_that_somebody_deleted_is_made_again_or_missed_with_words() -
     assert all(routes.stable for routes in stage.routes())
     with_second(stage)
     stage.until(lambda: stage.serves("second"))
+
+
+def test_a_run_that_has_the_name_of_the_one_that_is_served_hides_no_newer_ones() -> None:
+    stage = serving()
+    stage.put(succeeded("first", 5))
+    stage.judge("Failed")
+    stage.put(succeeded("second", 2))
+    stage.judge()
+    stage.serve()
+    assert stage.said("Gated")["reason"] == "RunMissing"
+    assert stage.told_status["candidate"]["run"] == "second"
+    stage.until(lambda: stage.serves("second"))
+
+
+def test_whether_it_has_passed_is_said_of_the_run_that_has_just_taken_over() -> None:
+    stage = serving()
+    with_second(stage)
+    stage.until(lambda: stage.told_status["serving"]["run"] == "second")
+    after = [each["status"] for each in stage.versions if each.get("status", {}).get("serving")]
+    gated = [next(word for word in each["conditions"] if word["type"] == "Gated") for each in after]
+    assert {(word["status"], word["reason"]) for word in gated} == {("True", "Passed")}
 
 
 def test_what_was_admitted_once_is_forgotten_when_nothing_needs_it_any_more() -> None:
@@ -646,7 +745,8 @@ def test_without_what_serving_takes_nothing_is_begun_and_nothing_taken_away() ->
     served = serving()
     served.settings = stage.settings
     plan = served.serve()
-    assert told(served) == ("Degraded", "ServingNotInstalled", "False")
+    assert told(served) == ("Degraded", "Serving", "True")
+    assert served.said("Stalled")["reason"] == "ServingNotInstalled"
     assert (plan.delete, plan.apply) == ((), ())
     assert served.told_status["serving"]["run"] == "first"
 

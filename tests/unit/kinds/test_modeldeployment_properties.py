@@ -162,6 +162,10 @@ class Deployments(RuleBasedStateMachine):
         else:
             self.stage.silent ^= {uid}
 
+    @rule()
+    def another_process_leads(self) -> None:
+        self.stage.forget()
+
     @rule(seconds=st.sampled_from([1, 30, 130, 700, 2000]))
     def time_passes(self, seconds: int) -> None:
         self.stage.wait(seconds)
@@ -232,7 +236,7 @@ class Deployments(RuleBasedStateMachine):
         for each in self.stage.of_kind("Deployment"):
             assert each["metadata"]["name"] in engines | {"answers-gateway"}
         for each in self.stage.of_kind("ConfigMap"):
-            assert each["metadata"]["name"] in documents | {"answers-routes"}
+            assert each["metadata"]["name"] in documents | engines | {"answers-routes"}
 
     @invariant()
     def every_failure_speaks(self) -> None:

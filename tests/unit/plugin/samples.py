@@ -201,7 +201,14 @@ def deployment(
     phase: str = "Available",
     **status: Any,
 ) -> Object:
-    served = {"release": RELEASE, "short": RELEASE[7:19], "run": "support-desk-lora", "since": AT}
+    served: Object = {
+        "release": RELEASE,
+        "short": RELEASE[7:19],
+        "run": "support-desk-lora",
+        "runCreated": CREATED,
+        "since": AT,
+    }
+    served |= {"gates": [{"gate": "support-desk", "evaluation": NAME, "key": SPEC["key"]}]}
     told = {"phase": phase, "observedGeneration": 1, "conditions": conditions(reason, message, mood)}
     told |= {"serving": served, "endpoint": "http://support-desk.support.svc"}
     spec = {"project": "support-desk", "model": {"latest": {}}, "gates": [{"name": "support-desk"}]}

@@ -240,19 +240,27 @@ REJECTED = {"run": "support-desk-3", "release": samples.digest("c"), "reason": "
 def test_a_deployment_tells_what_serves_and_what_is_about_to() -> None:
     obj = samples.deployment(
         phase="Progressing",
-        candidate=CANDIDATE,
+        candidate=CANDIDATE | {"gates": [{"gate": "support-desk", "evaluation": "support-desk-1"}]},
         rejected=[REJECTED | {"message": "Out of memory. Raise spec.engine.resources.memory."}],
     )
-    told = story(DEPLOYMENT, obj, samples.run(), samples.gate(), samples.project())
+    waits = "Run support-desk-rank is about to take over. Its step lasts 5m. Nothing to do."
+    obj["status"]["conditions"].append(samples.condition("Reconciling", "True", "TakingOver", waits))
+    verdict = samples.decided("Passed", "Passed", "")
+    told = story(DEPLOYMENT, obj, samples.run(), verdict, samples.gate(), samples.project())
     assert told.facts == (
         ("project", "support-desk"),
-        ("candidate", "run support-desk-rank, release bbbbbbbbbbbb, 5 of 100 requests"),
-        ("serving", "run support-desk-lora, release f5aadf0949ff"),
+        (
+            "candidate",
+            "run support-desk-rank, release bbbbbbbbbbbb, 5 of 100 requests, passed support-desk (support-desk-1)",
+        ),
+        ("serving", f"run support-desk-lora, release f5aadf0949ff, passed support-desk ({samples.NAME})"),
+        ("the candidate waits", waits),
         ("rejected support-desk-3", "EngineNotReady. Out of memory. Raise spec.engine.resources.memory."),
         ("endpoint", "http://support-desk.support.svc"),
     )
     assert [subject for subject, _, _ in chain(told)] == [
         "FineTuneRun support-desk-lora",
+        f"Evaluation {samples.NAME}",
         "EvalGate support-desk",
         "TransformerProject support-desk",
     ]
@@ -266,9 +274,69 @@ def test_a_deployment_that_is_stuck_says_which_condition_it_is() -> None:
         samples.condition("CandidateAdmitted", "False", "GatesMissing", "There is no EvalGate of this name. Create it.")
     )
     told = story(DEPLOYMENT, obj)
-    assert told.mood is Mood.BAD
-    assert told.facts[-1] == ("CandidateAdmitted", "GatesMissing. There is no EvalGate of this name. Create it.")
+    assert (told.mood, told.says) == (Mood.BAD, "There is no EvalGate of this name. Create it.")
+    assert [label for label, _ in told.facts] == ["project", "endpoint"], "it is not said twice"
     assert told.todo[0] == "kubectl edit modeldeployment support-desk -n support"
+
+
+def newer(name: str, *evaluations: samples.Object, **run: Any) -> list[samples.Object]:
+    """Return a run that is newer than what is served, and what gates made of it."""
+    made = samples.run(name, **run)
+    made["metadata"]["creationTimestamp"] = samples.AT
+    for each in evaluations:
+        each["metadata"]["name"], each["spec"]["run"] = f"of-{name}", name
+    return [made, *evaluations]
+
+
+def test_a_deployment_tells_of_newer_runs_what_keeps_them_from_being_served() -> None:
+    obj = samples.deployment(rejected=[REJECTED | {"message": "Out of memory. Raise it."}])
+    message = (
+        f"Run support-desk-lora has passed support-desk ({samples.NAME}). Run worse has not passed. See its Evaluation."
+    )
+    obj["status"]["conditions"].append(samples.condition("CandidateAdmitted", "True", "Admitted", message))
+    older = samples.run("older")
+    older["metadata"]["creationTimestamp"] = "2026-02-01T10:00:00Z"
+    told = story(
+        DEPLOYMENT,
+        obj,
+        older,
+        *newer("worse", samples.decided("Failed", "CriterionFailed", "It is worse. Create another run.")),
+        *newer("reviewed", samples.awaiting()),
+        *newer("unjudged"),
+        *newer("trial", purpose="Experiment"),
+        *newer("training", phase="Running", reason="Training", message="It trains.", mood="waits"),
+        *newer("support-desk-3"),
+    )
+    assert ("what is not served", "Run worse has not passed. See its Evaluation.") in told.facts
+    links = {link.subject: link for link in told.chain}
+    assert {subject.removeprefix("Newer FineTuneRun "): link.state for subject, link in links.items()} == {
+        "worse": "gate support-desk: Failed (CriterionFailed)",
+        "reviewed": "gate support-desk: AwaitingReview",
+        "unjudged": "no Evaluation of gate support-desk is about it",
+        "training": "Running (Training)",
+        "support-desk-3": "rejected (EngineNotReady)",
+    }
+    assert links["Newer FineTuneRun worse"].says == "Evaluation of-worse: It is worse. Create another run."
+    assert told.todo[:2] == (
+        "kubectl stagecoach approve of-reviewed -n support",
+        "kubectl stagecoach why ftr/worse -n support",
+    )
+
+
+def test_a_deployment_of_a_run_that_is_named_tells_nothing_of_others() -> None:
+    obj = samples.deployment()
+    obj["spec"]["model"] = {"run": "support-desk-lora"}
+    assert story(DEPLOYMENT, obj, *newer("other")).chain == ()
+
+
+def test_a_deployment_means_runs_by_their_labels() -> None:
+    obj = samples.deployment()
+    obj["spec"]["model"] = {"latest": {"selector": {"matchLabels": {"track": "prod"}}}}
+    meant, other = newer("meant", phase="Failed", reason="OutOfMemory", mood="stalled")[0], newer("other")[0]
+    meant["metadata"]["labels"] = {"track": "prod"}
+    assert chain(story(DEPLOYMENT, obj, meant, other)) == [
+        ("Newer FineTuneRun meant", Mood.BAD, "Failed (OutOfMemory)")
+    ]
 
 
 def test_commands_are_for_the_context_that_was_asked() -> None:

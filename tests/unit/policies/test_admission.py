@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 
 from stagecoach.api.deployment_status import PassedGate, Rejected, Served
 from stagecoach.api.modeldeployment import ModelDeploymentSpec
-from stagecoach.policies.admission import OBSTACLES, GateState, GateWord, NotAdmitted, Run, Wanted, decide
+from stagecoach.policies.admission import (
+    OBSTACLES,
+    OPEN,
+    GateState,
+    GateWord,
+    NotAdmitted,
+    Run,
+    Wanted,
+    decide,
+    objection,
+)
 from tests import builders
 from tests.remedies import speaks
 
@@ -54,7 +64,7 @@ def served(run: Run, release: str) -> Served:
 
 def rejected(release: str) -> Rejected:
     told = {"reason": "EngineNotReady", "message": "its engine did not start. See its log"}
-    return Rejected(release=release, run="b", generation=1, spec=KEY, at=builders.CREATED, **told)
+    return Rejected(release=release, run="b", engine="a-e-1", spec=KEY, at=builders.CREATED, **told)
 
 
 PASSED_A, PASSED_B, PASSED_C = run("a", A), run("b", B), run("c", C)
@@ -266,3 +276,41 @@ def test_nothing_is_wanted_but_what_every_gate_passed(
     else:
         assert model.get("run", found.run) == found.run
         assert model.get("release", found.release) == found.release
+
+
+@pytest.mark.parametrize("state", list(GateState))
+def test_a_candidate_goes_on_while_its_gates_have_said_nothing_else(state: GateState) -> None:
+    said = objection(spec(), served(PASSED_A, A), served(PASSED_B, B), run("b", B, state))
+    assert (said == "") is (state in OPEN)
+    assert said == "" or (said.startswith(f"gate good says {state}") and speaks("Dropped", said))
+
+
+def test_a_verdict_of_any_gate_speaks_against_a_candidate() -> None:
+    words = (word(release=B), word("Failed", "better", B))
+    assert "gate better says Failed" in objection(
+        spec(["good", "better"]), None, served(PASSED_B, B), run("b", B, words=words)
+    )
+    assert objection(spec(["good"]), None, served(PASSED_B, B), run("b", B, words=words)) == "", (
+        "it is not asked any more"
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "now", "why"),
+    [
+        ({"latest": {}}, PASSED_B, ""),
+        ({"latest": {}}, None, "its run, of 2026-01-01T00:01:00Z, is gone"),
+        ({"latest": {"selector": {"matchLabels": {"track": "prod"}}}}, run("b", B, labels={"track": "prod"}), ""),
+        ({"latest": {"selector": {"matchLabels": {"track": "prod"}}}}, run("b", B), "asks for track=prod"),
+        ({"latest": {}}, run("b", NotAdmitted("Odd", REMEDY)), "It is odd. Correct it."),
+        ({"run": "b"}, PASSED_B, ""),
+    ],
+)
+def test_a_candidate_goes_on_while_its_run_is_meant(model: dict[str, Any], now: Run | None, why: str) -> None:
+    said = objection(spec(**model), served(PASSED_A, A), served(PASSED_B, B), now)
+    assert (why in said) if why else (said == "")
+
+
+def test_what_is_older_goes_on_only_if_it_is_named() -> None:
+    assert "older" in objection(spec(), served(PASSED_C, C), served(PASSED_B, B), PASSED_B)
+    assert objection(spec(run="b"), served(PASSED_C, C), served(PASSED_B, B), PASSED_B) == ""

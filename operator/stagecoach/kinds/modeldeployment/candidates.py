@@ -1,11 +1,14 @@
 """The runs that a deployment may mean, and what gates say of them: the newest first, and no more than have to be."""
 
+import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
 from pydantic import ValidationError
 
+from stagecoach.api.deployment_status import Served
+from stagecoach.api.evaluation_status import EvaluationVerdict
 from stagecoach.api.finetunerun import FineTuneRun, Purpose
 from stagecoach.api.modeldeployment import ModelDeployment
 from stagecoach.api.run_status import Phase
@@ -17,14 +20,16 @@ from stagecoach.kinds.evalgate import asked
 from stagecoach.kinds.evalgate.gate_word import gate_words
 from stagecoach.kinds.modeldeployment.neighbours import project_key
 from stagecoach.kinds.modeldeployment.rejections import in_force
-from stagecoach.kinds.plan import Object, key_of
+from stagecoach.kinds.plan import Key, Object, key_of
 from stagecoach.kinds.releases import Unjudged
 from stagecoach.kinds.view import View
 from stagecoach.policies.admission import GateWord, NotAdmitted, Run
 from stagecoach.policies.fitting import servable_problem
 
-# So many are asked about at a time, for that is cheaper; and so many in all. Gates judge no more than the newest few.
+# So many are asked about at a time, for that is cheaper; and so many in all.
 AT_ONCE, MOST = 8, 64
+SUCCEEDED, FAILED, EXPERIMENT = Phase.SUCCEEDED.value, Phase.FAILED.value, Purpose.EXPERIMENT.value
+PASSED = EvaluationVerdict.PASSED.value
 LATER = "a later version of the operator wrote it. Upgrade the operator again."
 OLDER = NotAdmitted("NothingNewer", "it is older than what is served. Name it in spec.model.run to go back to it.")
 
@@ -35,7 +40,11 @@ class Candidates:
 
     runs: tuple[Run, ...] = ()
     made: Mapping[str, Admitted] = field(default_factory=dict)  # by the run's name
-    serving: Run | None = None  # the run of what is served, if it is there
+    told: Mapping[tuple[str, str], Run] = field(default_factory=dict)  # what gates say of runs, by name and creation
+
+    def of(self, served: Served) -> Run | None:
+        """Return the run of what is served or about to be, if it is there: not another that has its name by now."""
+        return self.told.get((served.run, served.run_created))
 
 
 def candidates(
@@ -61,18 +70,35 @@ class _Search:
 
     def all(self, related: Sequence[Object]) -> Candidates:
         there = [raw for raw in related if raw["kind"] == "FineTuneRun" and "deletionTimestamp" not in raw["metadata"]]
-        served = self.deployment.status.serving
-        of_serving = next((raw for raw in there if served and raw["metadata"]["name"] == served.run), None)
+        status = self.deployment.status
+        of_serving, of_candidate = self._of(status.serving), self._of(status.candidate)
         chosen = self._chosen(there, related)
-        others = [raw for raw in chosen if not _is_candidate(raw)]
-        candidates = sorted(filter(_is_candidate, chosen), key=asked.order, reverse=True)
+        candidates = [raw for raw in chosen if _is_candidate(raw)]
         newer = [raw for raw in candidates if self._may_be_wanted(raw, of_serving)]
-        runs = list(self._first_that_passes(newer))
-        serving = next((run for run in runs if served and run.name == served.run), None)
-        if serving is None and of_serving is not None:
-            [serving] = self._asked([of_serving])
-        older = (_shallow(raw, OLDER) for raw in candidates[len(newer) :])
-        return Candidates((*runs, *older, *(_shallow(raw, None) for raw in others)), self.made, serving)
+        runs = list(self._first_that_passes(newer, related))
+        told = {(run.name, run.created): run for run in runs}
+        held = {_identity(raw): raw for raw in (of_serving, of_candidate) if raw is not None}
+        rest = [raw for identity, raw in held.items() if identity not in told]
+        told |= {(run.name, run.created): run for run in self._asked(rest)}
+        return Candidates((*runs, *self._others(chosen, candidates, newer)), self.made, told)
+
+    def _of(self, served: Served | None) -> Object | None:
+        """Return the run that made what is served; one that was created anew under its name is another."""
+        if served is None:
+            return None
+        raw = self.view.get(Key("FineTuneRun", self.deployment.metadata.namespace, served.run))
+        if raw is None or _identity(raw) != (served.run, served.run_created) or "deletionTimestamp" in raw["metadata"]:
+            return None
+        return raw
+
+    def _others(self, chosen: list[Object], candidates: list[Object], newer: list[Object]) -> list[Run]:
+        """Return what is told of runs that nobody is asked about: of `latest`, one says as much as all of them."""
+        if len(newer) < len(candidates):
+            return [_shallow(min(candidates, key=asked.order), OLDER)]
+        others = [raw for raw in chosen if not _is_candidate(raw)]
+        if self.deployment.spec.model.latest is not None:
+            others = heapq.nlargest(1, filter(_goes_on, others), key=asked.order)
+        return [_shallow(raw, None) for raw in others]
 
     def _may_be_wanted(self, raw: Object, of_serving: Object | None) -> bool:
         """Whether a run is named, or is not older than the one of what is served."""
@@ -99,14 +125,29 @@ class _Search:
         labels = model.latest.selector.match_labels if model.latest else {}
         return [raw for raw in there if labels.items() <= (raw["metadata"].get("labels") or {}).items()]
 
-    def _first_that_passes(self, newest: Sequence[Object]) -> Iterator[Run]:
-        """Return runs from the newest on, up to one that may be served: nothing older can be wanted before it."""
-        rest = iter(newest[:MOST])
+    def _first_that_passes(self, raws: Sequence[Object], related: Sequence[Object]) -> Iterator[Run]:
+        """Return runs from the newest on, up to one that may be served: nothing older can be wanted before it.
+
+        Of the newest it is told why they are not served. Of others those are asked about that may be: an artifact that
+        no Evaluation of each gate has passed, whatever it went by, has not passed by what they ask now.
+        """
+        newest = heapq.nlargest(AT_ONCE, raws, key=asked.order)
+        passed = self._passed(related) if len(raws) > AT_ONCE else set()
+        older = [raw for raw in raws if _artifact(raw) in passed and asked.order(raw) < asked.order(newest[-1])]
+        rest = iter([*newest, *heapq.nlargest(MOST, older, key=asked.order)])
         while some := list(islice(rest, AT_ONCE)):
             runs = self._asked(some)
             yield from runs
             if any(map(self._passes, runs)):
                 return
+
+    def _passed(self, related: Sequence[Object]) -> set[str]:
+        """Return the artifacts of which each gate has passed something."""
+        passed: dict[str, set[str]] = {gate.name: set() for gate in self.deployment.spec.gates}
+        for raw in related:
+            if raw["kind"] == "Evaluation" and raw.get("status", {}).get("verdict") == PASSED:
+                passed.get(raw["spec"]["gate"], set()).add(raw["spec"]["release"]["artifact"])
+        return set.intersection(*passed.values())
 
     def _passes(self, run: Run) -> bool:
         rejected = {each.release for each in in_force(self.deployment)}
@@ -156,8 +197,20 @@ class _Search:
 
 def _is_candidate(raw: Object) -> bool:
     """Whether a run has made something that may be served; what else it is, is said of it in few words."""
-    succeeded = raw.get("status", {}).get("phase") == Phase.SUCCEEDED.value
-    return bool(succeeded and raw["spec"].get("purpose") != Purpose.EXPERIMENT.value)
+    return bool(raw.get("status", {}).get("phase") == SUCCEEDED and raw["spec"].get("purpose") != EXPERIMENT)
+
+
+def _goes_on(raw: Object) -> bool:
+    """Whether a run may yet make something that may be served."""
+    return bool(raw.get("status", {}).get("phase") != FAILED and raw["spec"].get("purpose") != EXPERIMENT)
+
+
+def _artifact(raw: Object) -> str:
+    return str(raw["status"].get("artifact", {}).get("digest", ""))
+
+
+def _identity(raw: Object) -> tuple[str, str]:
+    return raw["metadata"]["name"], raw["metadata"]["creationTimestamp"]
 
 
 def _shallow(raw: Object, made: str | NotAdmitted | None, words: Sequence[GateWord] = ()) -> Run:
@@ -167,7 +220,8 @@ def _shallow(raw: Object, made: str | NotAdmitted | None, words: Sequence[GateWo
         created=metadata["creationTimestamp"],
         uid=metadata["uid"],
         phase=str(raw.get("status", {}).get("phase", "")),
-        experiment=raw["spec"].get("purpose") == Purpose.EXPERIMENT.value,
+        experiment=raw["spec"].get("purpose") == EXPERIMENT,
+        labels=metadata.get("labels") or {},
         made=made,
         words=tuple(words),
     )

@@ -52,7 +52,7 @@ class Answering:
     everywhere: bool = False  # on all that are ready, and there are as many as are wanted
     failed: Complaint | None = None  # what a loader says that will not pass by itself
     waits: Complaint = STARTING
-    unheard: bool = False  # requests reach pods that nobody has asked yet, such as before the operator began
+    unheard: bool = False  # of a pod that requests reach nobody knows anything yet: this process has not asked it
 
 
 def of_name(name: str, deployments: Mapping[str, Object], pods: Iterable[Pod], heard: Mapping[str, Answer]) -> Engine:
@@ -86,59 +86,52 @@ def answering(engine: Engine, admitted: Admitted, replicas: int, now: datetime) 
     enough = answer >= max(1, replicas)
     if enough and answer == len(ready):
         new = any(_is_new(pod, now) for pod in ready)
-        return Answering(answer, everywhere=not new, waits=NEW if new else STARTING)
-    unheard = bool(ready) and not any(pod.uid in engine.heard for pod in ready)
+        return Answering(answer, everywhere=not new, failed=failed, waits=NEW if new else STARTING)
     waits = failed or _waits(engine, name, heard, len(ready), replicas, now)
-    return Answering(answer, failed=failed, waits=waits, unheard=unheard)
+    return Answering(answer, failed=failed, waits=waits, unheard=any(pod.uid not in engine.heard for pod in ready))
+
+
+def asked(engine: Engine, releases: Iterable[Admitted], now: datetime) -> bool:
+    """Whether each pod that may be asked for these releases was, lately: whatever it said, or that it said nothing."""
+    body = wanted(releases).line().encode()
+    answers = [engine.heard.get(pod.uid) for pod in engine.pods if pod.reachable]
+    return all(each is not None and each.asked == body and now - each.at <= FRESH for each in answers)
 
 
 def _is_new(pod: Pod, now: datetime) -> bool:
     return pod.since is not None and timedelta() <= now - pod.since < HEARD_OF
 
 
-def _heard(answer: Answer | None, now: datetime) -> "_Said | None":
+def _heard(answer: Answer | None, now: datetime) -> Loaded | None:
     if answer is None or answer.status != 200 or now - answer.at > FRESH:
         return None
     try:
-        return _Said(Loaded.model_validate_json(answer.body), answer.at)
+        return Loaded.model_validate_json(answer.body)
     except ValidationError:
         return None
 
 
-@dataclass(frozen=True)
-class _Said:
-    """What a loader said, and when."""
-
-    loaded: Loaded
-    at: datetime
-
-    def of(self, name: str) -> LoadedModel | None:
-        return next((each for each in self.loaded.models if each.name == name), None)
-
-
-def _answers(said: _Said, name: str) -> bool:
+def _answers(said: Loaded, name: str) -> bool:
     model = said.of(name)
-    return model is not None and model.answers(said.at)
+    return model is not None and model.answers
 
 
-def _failed(said: _Said, name: str) -> Complaint | None:
+def _failed(said: Loaded, name: str) -> Complaint | None:
     """Return what failed: the model, or what it is an adapter of."""
     model = said.of(name)
     if model is not None and model.state is State.ANSWERS:
         return None
-    failed = [
-        each for each in said.loaded.models if each.state is State.FAILED and (each is model or _is_base(said, each))
-    ]
+    failed = [each for each in said.models if each.state is State.FAILED and (each is model or _is_base(said, each))]
     return Complaint(failed[0].reason or serving.NOT_READY, failed[0].message) if failed else None
 
 
-def _is_base(said: _Said, model: LoadedModel) -> bool:
+def _is_base(said: Loaded, model: LoadedModel) -> bool:
     """Whether all others are adapters of this one: the loader tells it first."""
-    return said.loaded.models[0] is model
+    return said.models[0] is model
 
 
 def _waits(
-    engine: Engine, name: str, heard: Mapping[str, _Said | None], ready: int, replicas: int, now: datetime
+    engine: Engine, name: str, heard: Mapping[str, Loaded | None], ready: int, replicas: int, now: datetime
 ) -> Complaint:
     """Return what an engine waits for, the most telling first."""
     if engine.found is None:

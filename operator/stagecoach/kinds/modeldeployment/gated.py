@@ -21,9 +21,10 @@ def fact(scene: Scene, serving: Served) -> Fact:
     goes_on = f"Run {serving.run} goes on serving."
     if observed.blocked is not None:
         return Fact("Gated", None, observed.blocked.reason, f"{observed.blocked.message} {goes_on}")
-    run = observed.candidates.serving
+    run = observed.candidates.of(serving)
     if run is None:
-        message = f"Run {serving.run} is gone, so that gates cannot say anything new of it. Nothing to do: it goes on."
+        message = f"Run {serving.run} of {serving.run_created} is gone, so that gates cannot say anything new of it."
+        message += " Nothing to do: it goes on."
         return Fact("Gated", None, "RunMissing", message)
     if isinstance(run.made, NotAdmitted):
         return Fact("Gated", False, CHANGED, f"{run.made.message} {goes_on}")

@@ -1,7 +1,9 @@
 """What a ModelDeployment's reconcile looks at."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -10,6 +12,7 @@ from stagecoach.api.modeldeployment import ModelDeployment
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build.gateway import gateway_name, read_admitted
 from stagecoach.build.labels import COMPONENT, ENGINE
+from stagecoach.build.recipes import Recipe, read_recipe
 from stagecoach.contract import loading
 from stagecoach.contract.admitted import Admitted
 from stagecoach.kinds.blocked import Blocked, ready_project
@@ -22,6 +25,8 @@ from stagecoach.kinds.modeldeployment.neighbours import project_key
 from stagecoach.kinds.modeldeployment.pods import Pod, pod_of
 from stagecoach.kinds.plan import Object
 from stagecoach.kinds.view import Answer, View
+
+Document = TypeVar("Document")
 
 LOADER = (("PUT", loading.PATH),)
 GATEWAY = (("PUT", telling.ROUTES), ("GET", telling.ROUTES), ("GET", telling.COUNTS))
@@ -36,6 +41,7 @@ class Observed:
     blocked: Blocked | None  # why nothing new can be admitted, whatever gates say
     candidates: Candidates
     admitted: Mapping[str, Admitted]  # by the name of the ConfigMap that says it
+    recipes: Mapping[str, Recipe]  # by the name of the engine, which its ConfigMap has too
     deployments: Mapping[str, Object]
     services: Mapping[str, Object]
     config_maps: Mapping[str, Object]
@@ -76,7 +82,7 @@ def observe(view: View, raw: Object, settings: Settings) -> Observed:
     uid = deployment.metadata.uid
     project, blocked = _project(view, raw, deployment)
     config_maps = _by_name(view.config_maps(uid))
-    admitted = {name: found for name, each in config_maps.items() if (found := _admitted(each))}
+    admitted = _read(config_maps, read_admitted)
     serving = admitted.get(deployment.status.serving.admitted) if deployment.status.serving else None
     pods = tuple(pod_of(pod, view.warning(pod["metadata"]["uid"])) for pod in view.pods(uid))
     topics = [(pod.uid, *topic) for pod in pods for topic in (LOADER if pod.engine else GATEWAY)]
@@ -88,6 +94,7 @@ def observe(view: View, raw: Object, settings: Settings) -> Observed:
         if project is None or blocked
         else candidates(view, raw, deployment, project, serving, settings),
         admitted=admitted,
+        recipes=_read(config_maps, read_recipe),
         deployments=_by_name(view.deployments(uid)),
         services=_by_name(view.services(uid)),
         config_maps=config_maps,
@@ -107,14 +114,14 @@ def _project(view: View, raw: Object, deployment: ModelDeployment) -> tuple[Tran
         return project, why
 
 
-def _admitted(config_map: Object) -> Admitted | None:
-    """Return what a ConfigMap says was admitted; of others, and of what a later version wrote, nothing."""
-    if not config_map.get("immutable"):
-        return None
-    try:
-        return read_admitted(config_map)
-    except ValueError:
-        return None
+def _read(config_maps: Mapping[str, Object], read: Callable[[Object], Document]) -> dict[str, Document]:
+    """Return what ConfigMaps say that cannot be changed; of others, and of what a later version wrote, nothing."""
+    found: dict[str, Document] = {}
+    for name, each in config_maps.items():
+        if each.get("immutable"):
+            with suppress(ValueError):
+                found[name] = read(each)
+    return found
 
 
 def _by_name(objects: Sequence[Object]) -> dict[str, Object]:

@@ -139,7 +139,9 @@ def _counted(intended: RoutesStatus | None, before: RoutesStatus | None, heard: 
     """Return what gateways are told, with how many of them have it."""
     if intended is None or intended != before or heard is None:
         return intended
-    return intended.model_copy(update={"gateways": heard.ready, "acknowledged": heard.acknowledged})
+    # What was said to the process of before is as true as it was, until this one has asked.
+    kept = min(intended.acknowledged, heard.acknowledged + heard.unheard)
+    return intended.model_copy(update={"gateways": heard.ready, "acknowledged": max(heard.acknowledged, kept)})
 
 
 def _pause(scene: Scene, course: Course, said: Words) -> float | None:

@@ -8,11 +8,17 @@ from stagecoach.contract.digests import digest_of_document
 from stagecoach.contract.times import timestamp
 
 MOST = 1024
+# Of a spec, what may let another try end otherwise.
+ASKED = ("model", "gates", "engine", "rollout", "api")
 
 
 def identity(deployment: ModelDeployment) -> str:
-    """Return what a spec asks for, in a digest. Autoscalers say how many pods there are: that is no reason to retry."""
-    return digest_of_document(deployment.spec.model_copy(update={"replicas": 0}).document())
+    """Return what a spec asks for, in a digest.
+
+    Neither an autoscaler, nor a later operator that knows more fields, is a reason to try again.
+    """
+    asked = deployment.spec.beside_defaults()
+    return digest_of_document({name: asked.get(name) for name in ASKED})
 
 
 def in_force(deployment: ModelDeployment) -> list[Rejected]:
@@ -28,7 +34,7 @@ def rejected(deployment: ModelDeployment, served: Served, reason: str, message: 
         run=served.run,
         reason=reason[:64],
         message=message if len(message) <= MOST else f"{message[: MOST - 1]}…",
-        generation=deployment.metadata.generation,
+        engine=served.engine,
         spec=identity(deployment),
         at=timestamp(now),
     )

@@ -61,9 +61,10 @@ def _used(scene: Scene, course: Course) -> set[str]:
 
 
 def _documents(scene: Scene, course: Course) -> tuple[Object, ...]:
-    """Return the ConfigMaps of what was admitted once, and is nothing any more."""
+    """Return the ConfigMaps of what was admitted once, and of its engine, when they are nothing any more."""
     status = scene.deployment.status
     served = (status.serving, status.candidate, course.serving, course.candidate)
-    needed = {each.admitted for each in served if each is not None}
-    known = [scene.observed.config_maps[name] for name in sorted(scene.observed.admitted) if name not in needed]
+    needed = {name for each in served if each is not None for name in (each.admitted, each.engine)}
+    names = sorted({*scene.observed.admitted, *scene.observed.recipes} - needed)
+    known = [scene.observed.config_maps[name] for name in names]
     return tuple(each for each in known if scene.now - moment(each["metadata"]["creationTimestamp"]) >= KEPT)

@@ -5,7 +5,9 @@ from datetime import datetime
 
 from stagecoach.api.deployment_status import Served
 from stagecoach.api.modeldeployment import ModelDeployment
-from stagecoach.build.serving_engine import Images, engine_name
+from stagecoach.api.transformerproject import TransformerProject
+from stagecoach.build.gateway import admitted_config_map
+from stagecoach.build.recipes import Images, Recipe, engine_name, recipe
 from stagecoach.contract.admitted import Admitted
 from stagecoach.kinds.controller import Settings
 from stagecoach.kinds.modeldeployment import engines
@@ -37,9 +39,39 @@ class Scene:
         """Return what is known of a release that was admitted."""
         return self.observed.document(served)
 
-    def fits(self, served: Served, admitted: Admitted) -> bool:
-        """Whether the engine of a release is as the spec wants it, but for its images: these are of its admission."""
-        return served.engine == engine_name(self.deployment, admitted, images_of(served))
+    def recipe(self, served: Served) -> Recipe | None:
+        """Return what the engine of a release is made of."""
+        return self.observed.recipes.get(served.engine)
+
+    def fits(self, served: Served, admitted: Admitted, project: TransformerProject) -> bool:
+        """Whether the engine of a release is as spec and project ask for it: what an operator decides is as it was."""
+        now, made_of = self._as_asked(served, admitted, project), self.recipe(served)
+        return made_of.asked == now.asked if made_of else served.engine == engine_name(self.deployment, now)
+
+    def remade(self, served: Served) -> Admitted | None:
+        """Return what was admitted, from its run and its project, if they still say the same."""
+        made = self.observed.candidates.made.get(served.run)
+        if made is None or admitted_config_map(self.deployment, made)["metadata"]["name"] != served.admitted:
+            return None
+        return made
+
+    def recipe_remade(self, served: Served) -> Recipe | None:
+        """Return what the engine of a release is made of, from spec and project, if they still say the same."""
+        admitted = self.document(served) or self.remade(served)
+        if admitted is None or self.observed.project is None:
+            return None
+        now = self._as_asked(served, admitted, self.observed.project)
+        return now if served.engine == engine_name(self.deployment, now) else None
+
+    def _as_asked(self, served: Served, admitted: Admitted, project: TransformerProject) -> Recipe:
+        images = Images(engine=served.engine_image, loader=served.loader_image)
+        return recipe(self.deployment, admitted, images, project)
+
+    def releases(self, engine: str) -> list[Admitted]:
+        """Return what an engine is to answer with."""
+        status = self.deployment.status
+        served = [each for each in (status.serving, status.candidate) if each is not None and each.engine == engine]
+        return [admitted for each in served if (admitted := self.document(each))]
 
     def answering(self, served: Served | None) -> Answering:
         """Return whether the engine of a release answers with it."""
@@ -48,8 +80,3 @@ class Scene:
             return Answering()
         engine = self.observed.engine(served.engine)
         return engines.answering(engine, admitted, self.deployment.spec.replicas, self.now)
-
-
-def images_of(served: Served) -> Images:
-    """Return what the engine of a release is made of."""
-    return Images(engine=served.engine_image, loader=served.loader_image)

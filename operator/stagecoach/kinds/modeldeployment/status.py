@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from stagecoach.api.common import ConditionStatus
 from stagecoach.api.deployment_status import DeploymentPhase, ModelDeploymentStatus, RetiringEngine, RoutesStatus
 from stagecoach.api.modeldeployment import ModelDeployment
 from stagecoach.build.gateway import endpoint
@@ -12,11 +13,18 @@ from stagecoach.kinds.modeldeployment.switching import Course
 from stagecoach.kinds.modeldeployment.words import Words
 from stagecoach.kinds.plan import Object
 
+KNOWN = {ConditionStatus.TRUE: True, ConditionStatus.FALSE: False}
+
 
 def missing(deployment: ModelDeployment, reason: str, message: str, now: datetime) -> Object:
     """The operator was installed without what serving takes: nothing is begun, and nothing taken away."""
     phase = DeploymentPhase.DEGRADED if deployment.status.serving else DeploymentPhase.PENDING
-    return _status(deployment, phase, stalled(reason, message), now)
+    if not deployment.status.serving:
+        return _status(deployment, phase, stalled(reason, message), now)
+    # What serves goes on, and so does what was said of it.
+    kept = [each for each in deployment.status.conditions if each.type not in ("Reconciling", "Stalled")]
+    facts = [Fact(each.type, KNOWN.get(each.status), each.reason, each.message) for each in kept]
+    return _status(deployment, phase, (*facts, Fact("Stalled", True, reason, message)), now)
 
 
 def going_on(

@@ -8,16 +8,17 @@ from dataclasses import dataclass, replace
 
 from stagecoach.api.common import duration
 from stagecoach.api.deployment_status import MAX_HISTORY, Candidate, HistoryEntry, Rejected, Served
+from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build.gateway import admitted_config_map
-from stagecoach.build.serving_engine import engine_name
+from stagecoach.build.recipes import engine_name, recipe
 from stagecoach.contract.admitted import Admitted
 from stagecoach.contract.digests import short
 from stagecoach.contract.times import moment, timestamp
-from stagecoach.kinds.modeldeployment import rejections, rolling
+from stagecoach.kinds.modeldeployment import engines, rejections, rolling
 from stagecoach.kinds.modeldeployment.pods import Complaint
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.plan import Event
-from stagecoach.policies.admission import Wanted
+from stagecoach.policies.admission import Wanted, objection
 from stagecoach.policies.rollout import Abort, Advance, Finish, Hold
 
 NOT_READY = "EngineNotReady"
@@ -57,57 +58,72 @@ def go_on(scene: Scene) -> Course:
 def _drops(scene: Scene, candidate: Candidate) -> str:
     """Return why a candidate is not tried any more, although nobody says that it is not good."""
     spec, serving = scene.deployment.spec, scene.deployment.status.serving
-    if scene.document(candidate) is None and remade(scene, candidate) is None:
+    if scene.document(candidate) is None and scene.remade(candidate) is None:
         return "what was admitted is not known any more, and its run or its project is not what it was"
+    if scene.recipe(candidate) is None and scene.observed.project is None:
+        return "its project is gone, and with it what its engine is made of"
     if missing := {gate.name for gate in spec.gates} - {gate.gate for gate in candidate.gates}:
         return f"spec.gates names {min(missing)}, which has not passed it"
     if spec.replicas == 0:
         return "spec.replicas is 0"
-    named = spec.model.run in (None, candidate.run) and spec.model.release in (None, candidate.release)
-    moves = serving is not None and serving.release == candidate.release
-    return "" if named or moves else "spec.model names another"
+    if serving is not None and serving.release == candidate.release:
+        return ""  # what is served, on another engine
+    if spec.model.run not in (None, candidate.run) or spec.model.release not in (None, candidate.release):
+        return "spec.model names another"
+    wished = isinstance(scene.wish, Wanted) and scene.wish.release == candidate.release
+    if wished or scene.observed.blocked is not None:
+        return ""
+    return objection(spec, serving, candidate, scene.observed.candidates.of(candidate))
 
 
 def _wanted(scene: Scene, candidate: Candidate | None) -> Candidate | None:
     """Return what should take over: the candidate itself while it is that, another one, or none."""
-    serving, wish = scene.deployment.status.serving, scene.wish
+    serving, wish, project = scene.deployment.status.serving, scene.wish, scene.observed.project
     if scene.deployment.spec.replicas == 0:
         return None
-    if isinstance(wish, Wanted) and (serving is None or wish.release != serving.release):
-        if candidate is not None and candidate.release == wish.release:
-            return _fitting(scene, candidate)
-        return _admitted(scene, wish)
     moves = candidate is not None and serving is not None and candidate.release == serving.release
-    if candidate is not None and not moves and not isinstance(wish, Wanted):
+    if candidate is not None and not moves and _holds(scene, candidate):
         return _fitting(scene, candidate)
+    if isinstance(wish, Wanted) and (serving is None or wish.release != serving.release):
+        return _admitted(scene, wish, project) if project is not None else None
     return _moving(scene, serving, candidate if moves else None) if serving is not None else None
 
 
+def _holds(scene: Scene, candidate: Candidate) -> bool:
+    """Whether nothing else is wished for: of several that gates judge anew, one may be told before the other."""
+    wish, serving = scene.wish, scene.deployment.status.serving
+    if not isinstance(wish, Wanted) or wish.release == candidate.release:
+        return True
+    goes_on = serving is not None and serving.release == wish.release
+    newer = scene.deployment.spec.model.latest is not None and candidate.run_created > wish.run_created
+    return goes_on and newer
+
+
 def _fitting(scene: Scene, candidate: Candidate) -> Candidate:
-    """Return a candidate on an engine as the spec wants it now."""
-    admitted = scene.document(candidate)
-    if admitted is None or scene.fits(candidate, admitted):
+    """Return a candidate on an engine as spec and project want it now."""
+    admitted, project = scene.document(candidate), scene.observed.project
+    if admitted is None or project is None or scene.fits(candidate, admitted, project):
         return candidate
-    return _on_another_engine(scene, candidate, admitted)
+    return _on_another_engine(scene, candidate, admitted, project)
 
 
 def _moving(scene: Scene, serving: Served, candidate: Candidate | None) -> Candidate | None:
-    """Return what is served on another engine, if the spec wants another by now."""
-    admitted = scene.document(serving)
-    if admitted is None or scene.fits(serving, admitted) or scene.observed.project is None:
+    """Return what is served on another engine, if spec and project want another by now."""
+    admitted, project = scene.document(serving), scene.observed.project
+    if admitted is None or project is None or scene.fits(serving, admitted, project):
         return None
     if candidate is not None:
         return _fitting(scene, candidate)
-    tried = {each.release for each in rejections.in_force(scene.deployment)}
-    return None if serving.release in tried else _on_another_engine(scene, serving, admitted)
+    new = _on_another_engine(scene, serving, admitted, project)
+    return None if new.engine in {each.engine for each in rejections.in_force(scene.deployment)} else new
 
 
-def _on_another_engine(scene: Scene, served: Served, admitted: Admitted) -> Candidate:
+def _on_another_engine(scene: Scene, served: Served, admitted: Admitted, project: TransformerProject) -> Candidate:
     given = {name: getattr(served, name) for name in Served.model_fields}
-    return Candidate(**given | _engine(scene, admitted))
+    return Candidate(**given | _engine(scene, admitted, project))
 
 
-def _admitted(scene: Scene, wish: Wanted) -> Candidate:
+def _admitted(scene: Scene, wish: Wanted, project: TransformerProject) -> Candidate:
     """Return a release that every gate has passed."""
     made = scene.observed.candidates.made[wish.run]
     return Candidate(
@@ -118,26 +134,18 @@ def _admitted(scene: Scene, wish: Wanted) -> Candidate:
         run_created=wish.run_created,
         admitted=admitted_config_map(scene.deployment, made)["metadata"]["name"],
         gates=list(wish.gates),
-        **_engine(scene, made),
+        **_engine(scene, made, project),
     )
 
 
-def _engine(scene: Scene, admitted: Admitted) -> dict[str, str]:
+def _engine(scene: Scene, admitted: Admitted, project: TransformerProject) -> dict[str, str]:
     images = scene.images
     return {
-        "engine": engine_name(scene.deployment, admitted, images),
+        "engine": engine_name(scene.deployment, recipe(scene.deployment, admitted, images, project)),
         "engine_image": images.engine,
         "loader_image": images.loader,
         "since": timestamp(scene.now),
     }
-
-
-def remade(scene: Scene, served: Served) -> Admitted | None:
-    """Return what was admitted, from its run and its project, if they still say the same."""
-    made = scene.observed.candidates.made.get(served.run)
-    if made is None or admitted_config_map(scene.deployment, made)["metadata"]["name"] != served.admitted:
-        return None
-    return made
 
 
 def _instead(candidate: Candidate, wanted: Candidate | None) -> str:
@@ -149,7 +157,7 @@ def _instead(candidate: Candidate, wanted: Candidate | None) -> str:
 
 
 def _dropped(course: Course, candidate: Candidate, why: str) -> Course:
-    message = f"Run {candidate.run} (release {candidate.short}) does not take over: {why}."
+    message = f"Run {candidate.run} (release {candidate.short}) does not take over: {why.rstrip('. ')}."
     return replace(course, candidate=None).told("Dropped", message)
 
 
@@ -166,7 +174,7 @@ def _gates(candidate: Candidate) -> str:
 
 def _advanced(scene: Scene, course: Course, candidate: Candidate) -> Course:
     """Look how far the candidate is."""
-    answering = scene.answering(candidate)
+    answering, candidate = scene.answering(candidate), _noted(scene, candidate)
     if answering.failed is not None:
         return _rejected(scene, course, candidate, answering.failed)
     waits = None if answering.everywhere else answering.waits
@@ -174,6 +182,8 @@ def _advanced(scene: Scene, course: Course, candidate: Candidate) -> Course:
         waits = waits or _gateways(scene, candidate)
         if waits is not None and _overdue(scene, candidate):
             return _rejected(scene, course, candidate, _late(scene, waits))
+    elif answering.pods == 0 and _ran_out(scene, candidate):
+        return _rejected(scene, course, candidate, answering.waits)
     counted = rolling.counted(scene, candidate)
     course = replace(course, candidate=counted)
     match rolling.decided(scene, counted):
@@ -191,6 +201,12 @@ def _advanced(scene: Scene, course: Course, candidate: Candidate) -> Course:
             return _in(scene, course, counted)
 
 
+def _ran_out(scene: Scene, candidate: Candidate) -> bool:
+    """Whether nobody answered for a candidate with requests until its weight ran out, although all were asked."""
+    until = candidate.weight_until
+    return until is not None and scene.now >= moment(until) and _asked(scene, candidate)
+
+
 def _gateways(scene: Scene, candidate: Candidate) -> Complaint | None:
     """Return what gateways lack before requests can go from what is served to a candidate."""
     serving, gateways = scene.document(scene.deployment.status.serving), scene.observed.gateways
@@ -201,8 +217,30 @@ def _gateways(scene: Scene, candidate: Candidate) -> Complaint | None:
     return gateways.complaint() or waits
 
 
+def _asked(scene: Scene, candidate: Candidate) -> bool:
+    """Whether its engine's pods were lately asked for it: what nobody was there to hear is held against no release."""
+    if scene.document(candidate) is None:
+        return False
+    return engines.asked(scene.observed.engine(candidate.engine), scene.releases(candidate.engine), scene.now)
+
+
+def _noted(scene: Scene, candidate: Candidate) -> Candidate:
+    """Return the candidate with since when it is asked for."""
+    pods = scene.observed.engine(candidate.engine).pods
+    if candidate.asked or not (any(pod.reachable for pod in pods) and _asked(scene, candidate)):
+        return candidate
+    return candidate.model_copy(update={"asked": timestamp(scene.now)})
+
+
 def _overdue(scene: Scene, candidate: Candidate) -> bool:
-    return scene.now - moment(candidate.since) >= duration(scene.deployment.spec.engine.start_deadline)
+    """Whether it had its time: since its engine is there, and its pods, if it has any, are asked for it."""
+    engine = scene.observed.engine(candidate.engine)
+    if engine.found is None or not _asked(scene, candidate):
+        return False
+    began = moment(candidate.asked or candidate.since)
+    made = moment(engine.found["metadata"]["creationTimestamp"])
+    known = candidate.asked or not any(pod.reachable for pod in engine.pods)
+    return bool(known) and scene.now - max(began, made) >= duration(scene.deployment.spec.engine.start_deadline)
 
 
 def _late(scene: Scene, waits: Complaint) -> Complaint:

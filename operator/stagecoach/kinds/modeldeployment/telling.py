@@ -28,6 +28,9 @@ REPEAT = timedelta(seconds=60)
 COUNT = timedelta(seconds=10)
 # A gateway that is silent for so long holds nothing up: its own readiness needs current routes.
 PATIENCE = timedelta(seconds=20)
+# A status that was put back knows so many revisions less. What is further ahead was never told: whoever claims it does
+# not decide how revisions go on.
+MOST_AHEAD = 1_000_000
 
 
 class Gateway(Protocol):
@@ -59,6 +62,7 @@ class Heard:
     known: int  # the highest revision that a gateway has with something else in it; 0: none has
     refusals: Sequence[str]  # of each gateway that said no, or that clients reach and nobody else, with what to do
     refusing: int = 0  # gateways that clients reach, and that go on with other routes: they are waited for
+    unheard: int = 0  # gateways that clients reach, and that this process has not asked yet
 
     @property
     def everywhere(self) -> bool:
@@ -102,7 +106,7 @@ class Told:
 
 def heard(gateways: Iterable[Gateway], told: Told, answers: Answers) -> Heard:
     """Return what these gateways have said of the routes."""
-    ready, acknowledged, known, refusing, refusals = 0, 0, 0, 0, []
+    ready, acknowledged, known, refusing, unheard, refusals = 0, 0, 0, 0, 0, []
     for gateway in gateways:
         put = told.by(gateway, answers)
         has_them = told.acknowledged(put)
@@ -110,13 +114,16 @@ def heard(gateways: Iterable[Gateway], told: Told, answers: Answers) -> Heard:
         acknowledged += gateway.ready and has_them
         if has_them:
             continue
+        unheard += gateway.ready and (gateway.uid, "PUT", ROUTES) not in answers
         refusing += bool(gateway.ready and put is not None and put.status)
         other = _other(gateway, put, answers)
-        if other is not None and contradicts(other, told.acknowledgement):
+        if other is not None and other.revision > told.acknowledgement.revision + MOST_AHEAD:
+            refusals.append(f"Gateway pod {gateway.name} {_boasts(other)}")
+        elif other is not None and contradicts(other, told.acknowledgement):
             known = max(known, other.revision)
         elif put is not None and put.status != 409 and (gateway.ready or put.status):
             refusals.append(f"Gateway pod {gateway.name} {_refusal(put)}")
-    return Heard(ready, acknowledged, known, refusals, refusing)
+    return Heard(ready, acknowledged, known, refusals, refusing, unheard)
 
 
 def calls(
@@ -154,6 +161,10 @@ def _acknowledgement(answer: Answer) -> Acknowledgement | None:
         return Acknowledgement.model_validate_json(answer.body)
     except ValidationError:
         return None
+
+
+def _boasts(other: Acknowledgement) -> str:
+    return f"says that it has routes of revision {other.revision}, which nobody has told it: delete the pod."
 
 
 def _refusal(put: Answer) -> str:

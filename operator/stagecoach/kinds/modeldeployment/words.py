@@ -9,7 +9,7 @@ from stagecoach.build.gateway import endpoint
 from stagecoach.contract.times import moment
 from stagecoach.kinds.conditions import Fact, of, said
 from stagecoach.kinds.modeldeployment import gated, rejections
-from stagecoach.kinds.modeldeployment.engines import Answering
+from stagecoach.kinds.modeldeployment.engines import STARTING, Answering
 from stagecoach.kinds.modeldeployment.pods import Complaint
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.modeldeployment.switching import Course
@@ -21,6 +21,8 @@ GOES_ON = {
     *("Judging", "AwaitingReview", "RunNotFinished", "NoCandidates", "NothingNewer", "ProjectMissing"),
     *("ProjectNotReady", "GateMissing", "GateBlocked", "RunUnknown", "ReleaseUnknown"),
 }
+# Why what is served does not answer, and nothing that is waited for changes it.
+NEEDS_SOMEBODY = {"ScaledToZero", "AdmittedMissing"}
 OPEN = " Whoever reaches it may ask: spec.access names no keys."
 SCALED = Complaint(
     "ScaledToZero", "spec.replicas is 0, so that no engine answers. Set it to 1 or more to have it served again."
@@ -91,11 +93,23 @@ class _Telling:
             return self._unknown(serving)
         if self.scene.deployment.spec.replicas == 0:
             return SCALED
-        if self._answering.pods == 0 and not (self._was_ready and self._answering.unheard):
-            return self._answering.waits
+        if self._answering.pods == 0:
+            return self._as_before() if self._answering.unheard else self._answering.waits
         return self._without_gateways()
 
+    def _as_before(self) -> Complaint | None:
+        """Return what was said before this process began to ask: nothing else is known yet."""
+        before = of(self.scene.deployment.status.conditions, "Ready")
+        if before is None:
+            return STARTING
+        return None if self._was_ready else Complaint(before.reason, before.message)
+
     def _unknown(self, serving: Served) -> Complaint:
+        if serving.admitted in self.scene.observed.config_maps:
+            namespace = self.scene.deployment.metadata.namespace
+            message = f"ConfigMap {serving.admitted} does not say any more what is served: somebody has changed it."
+            advice = f"kubectl delete configmap {serving.admitted} -n {namespace}, and bring it back from a backup;"
+            return Complaint("AdmittedMissing", f"{message} {advice} it is made again while its run and project are.")
         message = f"ConfigMap {serving.admitted} is gone, which says what is served. What runs goes on as it was told."
         return Complaint("AdmittedMissing", f"{message} Bring it back from a backup, or create another run.")
 
@@ -103,9 +117,11 @@ class _Telling:
         gateways, routes = self.scene.observed.gateways, self.routes
         if gateways.ready and self.heard is not None and self.heard.acknowledged:
             return None
-        # A gateway that is ready has routes: for a moment those of before. And nobody may have asked it yet.
+        if self.heard is not None and self.heard.unheard:
+            return self._as_before()
+        # A gateway that is ready has routes: for a moment those of before.
         changes = routes is not None and self.scene.now - moment(routes.since) < PATIENCE
-        if gateways.ready and self._was_ready and (changes or self.scene.observed.unheard):
+        if gateways.ready and self._was_ready and changes:
             return None
         if self.heard is not None and self.heard.refusals:
             return Complaint("RoutesRefused", " ".join(self.heard.refusals))
@@ -127,7 +143,7 @@ class _Telling:
         if self.scene.deployment.spec.replicas == 0:
             waits = SCALED
         before = of(self.scene.deployment.status.conditions, "Loaded")
-        if before is not None and self._was_ready and answering.unheard:
+        if before is not None and answering.unheard:
             return said(before)
         if answering.pods == 0:
             return self._said("Loaded", waits)
@@ -163,7 +179,8 @@ class _Telling:
             words = waits.message if waits else "Nothing to do."
             return (Fact("Reconciling", True, "TakingOver", f"Run {candidate.run} is about to take over. {words}"),)
         if missing is not None:
-            return (Fact("Reconciling", True, missing.reason, missing.message),)
+            kind = "Stalled" if missing.reason in NEEDS_SOMEBODY else "Reconciling"
+            return (Fact(kind, True, missing.reason, missing.message),)
         return (Fact("Stalled", True, trouble.reason, trouble.message),) if trouble else ()
 
     def _phase(self, missing: Complaint | None, *, degraded: bool) -> DeploymentPhase:
@@ -176,6 +193,8 @@ class _Telling:
 
     def _rests(self, missing: Complaint | None) -> bool:
         settled = self.heard is not None and self.heard.everywhere
+        if missing is not None and missing.reason in NEEDS_SOMEBODY:
+            return self.course.candidate is None
         return missing is None and self.course.candidate is None and settled and self._answering.everywhere
 
     def _said(self, kind: str, why: Complaint) -> Fact:

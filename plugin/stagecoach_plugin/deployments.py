@@ -1,0 +1,61 @@
+"""What a ModelDeployment says, as it lies in the cluster: what it serves, what is to come, and what is not served."""
+
+from collections.abc import Iterable, Iterator
+
+from stagecoach_plugin.evaluations import condition
+from stagecoach_plugin.problems import Object
+
+PLACES = ("candidate", "serving")
+
+
+def releases(deployment: Object) -> Iterator[tuple[str, Object]]:
+    """Yield the release that is about to take over and the one that serves, as far as there are any."""
+    status = deployment.get("status", {})
+    yield from ((place, status[place]) for place in PLACES if status.get(place))
+
+
+def told(release: Object) -> str:
+    """Return a release in words: its run, and by which verdicts it was admitted."""
+    weight = f", {release['weight']} of 100 requests" if release.get("weight") else ""
+    passed = ", ".join(f"{each['gate']} ({each['evaluation']})" for each in release.get("gates") or ())
+    return f"run {release['run']}, release {release['short']}{weight}" + (f", passed {passed}" if passed else "")
+
+
+def verdicts(deployment: Object) -> list[str]:
+    """Return the Evaluations by which something is served, or about to be."""
+    found = (each["evaluation"] for _, release in releases(deployment) for each in release.get("gates") or ())
+    return list(dict.fromkeys(found))
+
+
+def waits(deployment: Object) -> str:
+    """Return what the candidate waits for, beside what is served; before that, Ready says it."""
+    reconciling = condition(deployment, "Reconciling")
+    return str(reconciling.get("message") or "") if reconciling.get("reason") == "TakingOver" else ""
+
+
+def not_served(deployment: Object) -> str:
+    """Return why it is not a newer run, or the one that is named, in the operator's words, which say what to do."""
+    admitted = condition(deployment, "CandidateAdmitted")
+    message = str(admitted.get("message") or "")
+    if admitted.get("status") == "True":
+        return message.partition("). ")[2]  # before that it says what has passed
+    return f"{admitted.get('reason')}. {message}" if message else ""
+
+
+def newer(deployment: Object, runs: Iterable[Object]) -> list[Object]:
+    """Return the runs that could be served instead, as far as `latest` means them, for they are newer."""
+    latest = deployment["spec"].get("model", {}).get("latest")
+    if latest is None:
+        return []
+    labels = (latest.get("selector") or {}).get("matchLabels") or {}
+    known = [release["run"] for _, release in releases(deployment)]
+    since = str(deployment.get("status", {}).get("serving", {}).get("runCreated") or "")
+    return [
+        run
+        for run in runs
+        if run["spec"]["project"] == deployment["spec"]["project"]
+        and run["spec"].get("purpose") != "Experiment"
+        and labels.items() <= (run["metadata"].get("labels") or {}).items()
+        and str(run["metadata"]["creationTimestamp"]) >= since
+        and run["metadata"]["name"] not in known
+    ]
