@@ -138,7 +138,7 @@ def test_it_uses_every_right_and_needs_no_other(
     decision = builders.approval("fine", "support", subject={"kind": "Evaluation", "name": judged})
     reviewer.kubectl("create", "--as-group=system:masters", "-f", "-", document=json.dumps(decision))
     jury.said("fine", "OtherRelease")
-    _serve(kube.within("serving"))
+    _serve(kube.within("serving"), cluster.impersonating(OPERATOR))
     granted = {right[:3] for namespace in ("stagecoach", "support") for right in _rights(cluster, namespace)}
     # What has just been done is in the audit log a moment later.
     with suppress(AssertionError):  # what is not used is named below
@@ -153,7 +153,7 @@ def test_it_uses_every_right_and_needs_no_other(
     assert refused
 
 
-def _serve(kube: Kube) -> None:
+def _serve(kube: Kube, operator: Cluster) -> None:
     """Deploy what passes: what was admitted is written, again after somebody else's; then another engine takes over."""
     house = House(kube, FakeKubelet(kube))
     house.open()
@@ -173,8 +173,9 @@ def _serve(kube: Kube) -> None:
         kube.patch("ModelDeployment", "answers", {"spec": {"engine": {"maxConcurrent": 8}}})
         goes = eventually(lambda: house.status.get("retiring", []), 60, "the engine of before goes")
         assert [each["name"] for each in goes] == [engine]
-        long_ago = {"retiring": [{"name": engine, "since": builders.CREATED}]}
-        kube.patch("ModelDeployment", "answers", {"status": long_ago}, "status")
+        long_ago = json.dumps({"status": {"retiring": [{"name": engine, "since": builders.CREATED}]}})
+        status = ("-n", "serving", "--subresource=status", "--type=merge")
+        operator.kubectl("patch", "mdep", "answers", *status, "-p", long_ago)
         eventually(lambda: kube.find("Deployment", engine) is None, 30, "it is gone")
 
 

@@ -233,7 +233,7 @@ def test_a_whole_life_is_taken(kube: Kube) -> None:
         "reason": "TooManyErrors",
         "message": "Five of 20.",
     }
-    rejected |= {"generation": 1, "spec": builders.digest("f"), "at": LATER}
+    rejected |= {"engine": "answers-e-1", "spec": builders.digest("f"), "at": LATER}
     told.says(candidate=None, rejected=[rejected], routes=routes(6, "4"))
     # A newer one drops one that has requests already.
     told.says(candidate=release("d")).says(candidate=release("d", **WEIGHT))
@@ -350,7 +350,7 @@ def test_the_largest_status_is_taken(kube: Kube) -> None:
     ]
     rejected = [
         {"release": builders.digest("a")[:-2] + f"{n:02}", "run": "r" * 50, "reason": "R" * 64, "message": "😀" * 1024}
-        | {"generation": 1, "spec": builders.digest("f"), "at": LATER}
+        | {"engine": "answers-e-1", "spec": builders.digest("f"), "at": LATER}
         for n in range(20)
     ]
     history = [
