@@ -24,6 +24,8 @@ class Engine:
         self.url = url
         host, _, port = url.removeprefix("http://").rpartition(":")
         self.host, self.port = host, int(port)
+        # What the name led to. A Service keeps its address for as long as it is there, and a busy DNS takes seconds.
+        self._address = ""
         self.idle: list[EngineConnection] = []
         self.active: set[EngineConnection] = set()
 
@@ -34,10 +36,17 @@ class Engine:
             self.idle.remove(connection)
 
     async def connect(self) -> EngineConnection:
-        """Return a new connection. Raises OSError."""
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(limits.CONNECT_SECONDS):
-            _, connection = await loop.create_connection(lambda: EngineConnection(self, loop), self.host, self.port)
+        """Return a new connection. Raises OSError; after that the name is looked up anew."""
+        loop, address = asyncio.get_running_loop(), self._address
+        try:
+            async with asyncio.timeout(limits.CONNECT_SECONDS if address else limits.LOOKUP_SECONDS):
+                transport, connection = await loop.create_connection(
+                    lambda: EngineConnection(self, loop), address or self.host, self.port
+                )
+        except (OSError, TimeoutError):
+            self._address = ""
+            raise
+        self._address = transport.get_extra_info("peername")[0]
         return connection
 
     def sweep(self, now: float) -> None:

@@ -25,8 +25,9 @@ CONNECTIONS = 4096
 # Of those that were refused and may read why.
 LEAVING = 1024
 
-# The look-up of a name is in it, and packets that are lost are sent again after a second, and after three.
-CONNECT_SECONDS = 5.0
+CONNECT_SECONDS = 2.0
+# With a look-up of the name before it: resolvers ask again after 5 s what nobody has answered.
+LOOKUP_SECONDS = 6.0
 # Less than engines wait (uvicorn, and so vLLM: 5 s): a request is not sent into a connection that they close just then.
 ENGINE_IDLE_SECONDS = 4.0
 # What may wait of a stream whose client reads more slowly than the engine writes.

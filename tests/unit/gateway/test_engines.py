@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -68,6 +69,29 @@ async def test_what_an_engine_may_have_begun_is_not_asked_again() -> None:
             await ask(engines, url)
         assert (caught.value.code, engine.requests) == ("engine_error", 2)
         assert await ask(engines, url) == b"{}"
+
+
+async def test_a_name_is_looked_up_again_only_when_its_address_leads_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def behaves(writer: asyncio.StreamWriter, _number: int) -> None:
+        writer.write(OK)
+
+    loop, asked = asyncio.get_running_loop(), []
+    look_up = loop.getaddrinfo
+
+    async def looks_up(host: str, port: int, **more: Any) -> Any:
+        asked.append(host)
+        return await look_up("127.0.0.1", port, **more)
+
+    monkeypatch.setattr(loop, "getaddrinfo", looks_up)
+    async with served(behaves) as (_, engines, url):
+        named = url.replace("127.0.0.1", "engine.svc")
+        assert await ask(engines, named) == b"{}"
+        engines.sweep(float("inf"))
+        assert await ask(engines, named) == b"{}"
+        assert asked == ["engine.svc"]
+    with pytest.raises(Refusal):
+        await ask(engines, named)
+    assert asked == ["engine.svc", "engine.svc"]
 
 
 async def test_an_address_that_could_not_be_reached_is_tried_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
