@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from stagecoach.contract import layout, mounts
 from tests import deploy, following
@@ -153,7 +153,7 @@ def served(tools: deploy.Tools, run: str, clients: Clients | None = None) -> str
 
 def serving(status: deploy.Object, answers: Sequence[deploy.Object]) -> Table:
     """Return who gets how many of 100 requests, and what came back from whom."""
-    table = Table("run", "release", "of 100", "requests", "median", "last answer", caption=situation(status))
+    table = Table(Column("run", no_wrap=True), "of 100", "requests", "median", "last answer", caption=situation(status))
     candidate = status.get("candidate", {})
     weight = candidate.get("weight", 0)
     weights = {candidate.get("release"): weight, status.get("serving", {}).get("release"): 100 - weight}
@@ -161,8 +161,8 @@ def serving(status: deploy.Object, answers: Sequence[deploy.Object]) -> Table:
     for release, run in runs.items():
         own = [each for each in answers if each.get("release") == release]
         median = f"{statistics.median(each['ended'] - each['began'] for each in own) * 1000:.0f} ms" if own else ""
-        last = f"{own[-1]['text']} → {own[-1]['label']}" if own else ""
-        table.add_row(run, release[7:19], str(weights.get(release, 0)), str(len(own)), median, last)
+        last = str(own[-1]["label"]) if own else ""
+        table.add_row(run, str(weights.get(release, 0)), str(len(own)), median, last)
     return table
 
 
