@@ -25,7 +25,8 @@ CONNECTIONS = 4096
 # Of those that were refused and may read why.
 LEAVING = 1024
 
-CONNECT_SECONDS = 2.0
+# Long for a network; a gateway whose node is busy sees late that it is connected.
+CONNECT_SECONDS = 5.0
 # With a look-up of the name before it: resolvers ask again after 5 s what nobody has answered.
 LOOKUP_SECONDS = 6.0
 # Less than engines wait (uvicorn, and so vLLM: 5 s): a request is not sent into a connection that they close just then.
