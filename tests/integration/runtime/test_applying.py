@@ -117,6 +117,16 @@ def managers(obj: Object) -> set[tuple[str, str]]:
     return {each for each in told if each[0] != "kube-controller-manager"}
 
 
+async def until_taken(work: Callable[[], Awaitable[None]]) -> None:
+    """The API server takes notice of new rights a moment later; and controllers write between a look and a write."""
+    for _ in range(100):
+        try:
+            return await work()
+        except (Forbidden, Conflict):
+            await asyncio.sleep(0.1)
+    return await work()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_an_apply_makes_and_changes_and_takes_away_and_is_nothing_the_second_time(
     writer: Writer, kube: Kube, owner: str, kind: str
@@ -125,12 +135,12 @@ async def test_an_apply_makes_and_changes_and_takes_away_and_is_nothing_the_seco
     made = kube.get(kind, "x")
     assert managers(made) == {("stagecoach", "Apply")}
     writer.applier = Writer(writer.client, kube.namespace, owner).applier  # another process
-    await writer.apply(writer.wanted(kind))
+    await until_taken(lambda: writer.apply(writer.wanted(kind)))
     again = kube.get(kind, "x")
     assert state(again) == state(made)
     if kind in ("ConfigMap", "NetworkPolicy", "Service"):
         assert version(again) == version(made), "not even a version"
-    await writer.apply(writer.wanted(kind, 1))
+    await until_taken(lambda: writer.apply(writer.wanted(kind, 1)))
     changed = kube.get(kind, "x")
     assert changed["metadata"]["uid"] == made["metadata"]["uid"]
     assert changed["metadata"]["annotations"][APPLIED] == "1"
@@ -174,16 +184,6 @@ async def test_what_others_set_besides_stays(writer: Writer, kube: Kube) -> None
     assert kube.get("ConfigMap", "x")["metadata"]["annotations"] == {APPLIED: "1", "team": "theirs"}
 
 
-async def once_granted(work: Callable[[], Awaitable[None]]) -> None:
-    """The API server takes notice of new rights a moment later; and controllers may come between."""
-    for _ in range(100):
-        try:
-            return await work()
-        except (Forbidden, Conflict):
-            await asyncio.sleep(0.1)
-    return await work()
-
-
 @pytest.mark.parametrize("kind", ["NetworkPolicy", "Deployment"])
 async def test_nothing_has_to_be_read(kube: Kube, owner: str, tmp_path: Path, kind: str) -> None:
     """The rights to create and to patch are enough."""
@@ -191,7 +191,7 @@ async def test_nothing_has_to_be_read(kube: Kube, owner: str, tmp_path: Path, ki
     async with client_of(with_token(kube, token, tmp_path)) as client:
         for number in (0, 1):
             weak = Writer(client, kube.namespace, owner)
-            await once_granted(lambda weak=weak, number=number: weak.apply(weak.wanted(kind, number)))  # type: ignore[misc]
+            await until_taken(lambda weak=weak, number=number: weak.apply(weak.wanted(kind, number)))  # type: ignore[misc]
     assert kube.get(kind, "x")["metadata"]["annotations"][APPLIED] == "1"
 
 
