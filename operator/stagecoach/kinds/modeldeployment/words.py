@@ -15,6 +15,7 @@ from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.modeldeployment.switching import Course
 from stagecoach.kinds.modeldeployment.telling import PATIENCE, Heard
 from stagecoach.policies.admission import NotAdmitted, Wanted
+from stagecoach.policies.fitting import servable_problem
 
 # What comes by itself, or with an object that somebody may be about to create. All else needs a person.
 GOES_ON = {
@@ -162,6 +163,9 @@ class _Telling:
     def _trouble(self, serving: Served) -> Complaint | None:
         """Return what is asked for and will not come without a person, while something else is served."""
         scene, model = self.scene, self.scene.deployment.spec.model
+        document = scene.document(serving)
+        if document is not None and (unfit := servable_problem(scene.deployment.spec, document)):
+            return Complaint(unfit.reason, f"Clients are answered as before this change of the spec: {unfit.message}")
         for each in rejections.in_force(scene.deployment) if self.course.candidate is None else ():
             if each.release == serving.release:  # on another engine
                 return Complaint("Rejected", f"Run {each.run} stays on its engine: {each.message}")
