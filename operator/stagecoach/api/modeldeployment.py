@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from annotated_types import Len
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, WithJsonSchema
 
 from stagecoach.api.common import (
     BaseModel,
@@ -182,9 +182,34 @@ class Fallback(BaseModel, json_schema_extra=FALLBACK_RULES):
     )
 
 
+JsonSchema = Annotated[
+    dict[str, Any],
+    WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True, "x-kubernetes-map-type": "atomic"}),
+]
+
+
+class Body(BaseModel):
+    """What a request or an answer has to fulfil."""
+
+    json_schema: JsonSchema = Field(
+        alias="schema",
+        description="A JSON Schema of draft 2020-12 for the whole body, besides that of the API itself; references stay"
+        " within it, and it takes at most 64 KiB.",
+    )
+
+
 class Contract(BaseModel):
     """What clients may rely on, besides the schema of the API itself."""
 
+    input: Optional[Body] = Field(
+        None,
+        description="What a request has to fulfil; another one is refused with 400. Default: what the API asks for.",
+    )
+    output: Optional[Body] = Field(
+        None,
+        description="What an answer has to fulfil; for another one clients have the fallback, or 502, and there are no"
+        " streams. Default: what the API says.",
+    )
     rate_limits: list[RateLimit] = Field(
         [],
         max_length=4,

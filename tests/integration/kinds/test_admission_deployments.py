@@ -67,6 +67,8 @@ DEPLOYMENTS = [
     ("no requests", put("contract.rateLimits", [{"requests": 0, "interval": "1m"}]), "should be greater than or equal to 1"),
     ("a long answer", put("contract.timeout", "61m"), "timeout must be at most 1h"),
     ("an answer of a day", put("contract.timeout", "1d"), "timeout must be at most 1h"),
+    ("requests of no schema", put("contract.input", {}), "spec.contract.input.schema: Required value"),
+    ("answers by a word", put("contract.output", {"schema": "integer"}), "must be of type object"),
     ("a fallback to nothing", falls_back(), "give exactly one of static and deployment"),
     ("a fallback to two", falls_back(static=ANSWER, deployment="other"), "give exactly one of static and deployment"),
     ("an empty answer", falls_back(static={}), "should have at least 1 properties"),
@@ -118,6 +120,10 @@ TAKEN: list[Change] = [
     limits("86400s", "1440m"),
     put("contract.timeout", "3600s"),
     put("contract.timeout", "1h"),
+    put(
+        "contract.input", {"schema": {"$defs": {"a": {"maxLength": 9}}, "properties": {"text": {"$ref": "#/$defs/a"}}}}
+    ),
+    put("contract.output", {"schema": {"type": ["object"], "default": None}}),
     falls_back(static=ANSWER | {"because": "maintenance"}),
     falls_back(static={"text": "😀" * 4096}),
     falls_back(deployment="other"),
@@ -363,3 +369,10 @@ def test_the_largest_status_is_taken(kube: Kube) -> None:
     told.says(history=history, retiring=retiring, routes=routes(2, "b"))
     told.says(serving=release("b", **names), candidate=None, routes=routes(3, "c"))
     told.asks(replicas=2)
+
+
+def test_a_schema_is_kept_as_it_was_written_and_set_as_a_whole(kube: Kube) -> None:
+    schema = {"properties": {"text": {"enum": [1, 1.5, None, {"a": []}], "x-kubernetes-y": {}}}, "required": []}
+    change = put("contract.input", {"schema": schema})
+    made = kube.create(written(builders.deployment, kube.namespace, change))
+    assert made["spec"]["contract"]["input"]["schema"] == schema

@@ -92,6 +92,8 @@ def test_what_engines_call_it(document: Admitted, name: str) -> None:
         ({"access": {"apiKeys": {"name": "clients"}}}, {"keys": True}),
         ({"contract": {"timeout": "90s"}}, {"timeout": 90.0}),
         ({"contract": {"timeout": "1h"}}, {"timeout": 3600.0}),
+        ({"contract": {"input": {"schema": {"maxProperties": 1}}}}, {"input_schema": {"maxProperties": 1}}),
+        ({"contract": {"output": {"schema": {"minProperties": 1}}}}, {"output_schema": {"minProperties": 1}}),
         (
             {"contract": {"rateLimits": [{"requests": 600, "interval": "1m"}, {"requests": 9000, "interval": "1d"}]}},
             {"rateLimits": [{"requests": 600, "seconds": 60}, {"requests": 9000, "seconds": 86_400}]},

@@ -540,6 +540,22 @@ def test_a_run_that_is_named_and_does_not_pass_needs_somebody() -> None:
     assert stage.told_status["serving"]["run"] == "first"
 
 
+def test_a_contract_that_is_wrong_leaves_the_one_of_before_in_force_and_says_so() -> None:
+    stage = serving()
+    [before] = stage.routes()
+    stage.change("ModelDeployment", "answers", contract={"timeout": "9s", "input": {"schema": {"type": "nonsense"}}})
+    for _ in range(20):
+        stage.go_on()
+    stage.until(lambda: told(stage) == ("Degraded", "Serving", "True"))
+    assert list(stage.routes()) == [before]
+    assert stage.said("Stalled")["reason"] == "BadSchema"
+    assert speaks("BadSchema", stage.said("Stalled")["message"])
+    stage.change("ModelDeployment", "answers", contract={"input": {"schema": {"maxProperties": 1}}})
+    schema = {"maxProperties": 1}
+    stage.until(lambda: [each.input_schema for each in stage.routes()] == [schema])
+    stage.until(lambda: told(stage) == ("Available", "Serving", "True"))
+
+
 def test_a_newer_run_that_does_not_pass_is_no_trouble_to_who_wants_the_newest_that_does() -> None:
     stage = serving()
     stage.put(succeeded("second", 2))

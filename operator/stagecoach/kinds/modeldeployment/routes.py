@@ -44,6 +44,8 @@ def wanted(deployment: ModelDeployment, admitted: Mapping[str, Admitted], url: C
             for each in spec.contract.rate_limits
         ),
         timeout=duration(spec.contract.timeout).total_seconds(),
+        input_schema=spec.contract.input and spec.contract.input.json_schema,
+        output_schema=spec.contract.output and spec.contract.output.json_schema,
         fallback=_fallback(spec.contract, deployment.metadata.namespace),
     )
 

@@ -15,6 +15,7 @@ from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.modeldeployment.switching import Course
 from stagecoach.kinds.modeldeployment.telling import PATIENCE, Heard
 from stagecoach.policies.admission import NotAdmitted, Wanted
+from stagecoach.policies.fitting import servable_problem
 
 # What comes by itself, or with an object that somebody may be about to create. All else needs a person.
 GOES_ON = {
@@ -95,7 +96,12 @@ class _Telling:
             return SCALED
         if self._answering.pods == 0:
             return self._as_before() if self._answering.unheard else self._answering.waits
-        return self._without_gateways()
+        return self._without_gateways(serving)
+
+    def _unfit(self, serving: Served) -> NotAdmitted | None:
+        """Return why what is served is not what the spec promises by now."""
+        document = self.scene.document(serving)
+        return servable_problem(self.scene.deployment.spec, document) if document is not None else None
 
     def _as_before(self) -> Complaint | None:
         """Return what was said before this process began to ask: nothing else is known yet."""
@@ -113,8 +119,10 @@ class _Telling:
         message = f"ConfigMap {serving.admitted} is gone, which says what is served. What runs goes on as it was told."
         return Complaint("AdmittedMissing", f"{message} Bring it back from a backup, or create another run.")
 
-    def _without_gateways(self) -> Complaint | None:
+    def _without_gateways(self, serving: Served) -> Complaint | None:
         gateways, routes = self.scene.observed.gateways, self.routes
+        if gateways.ready and self._unfit(serving):
+            return None  # they are told nothing, and go on with what they know
         if gateways.ready and self.heard is not None and self.heard.acknowledged:
             return None
         if self.heard is not None and self.heard.unheard:
@@ -162,6 +170,8 @@ class _Telling:
     def _trouble(self, serving: Served) -> Complaint | None:
         """Return what is asked for and will not come without a person, while something else is served."""
         scene, model = self.scene, self.scene.deployment.spec.model
+        if unfit := self._unfit(serving):
+            return Complaint(unfit.reason, f"Clients are answered as before this change of the spec: {unfit.message}")
         for each in rejections.in_force(scene.deployment) if self.course.candidate is None else ():
             if each.release == serving.release:  # on another engine
                 return Complaint("Rejected", f"Run {each.run} stays on its engine: {each.message}")
