@@ -19,7 +19,7 @@ from stagecoach.kinds.plan import Object, Plan
 from stagecoach.policies.admission import GateState
 from tests import builders
 from tests.remedies import speaks
-from tests.unit.kinds.gates import Hall, succeeded
+from tests.unit.kinds.gates import ASKING, Hall, succeeded
 from tests.unit.kinds.world import SETTINGS
 
 RUNS = {f"run-{number}": succeeded(f"run-{number}", number) for number in range(1, 6)}
@@ -186,7 +186,7 @@ class EvalGates(RuleBasedStateMachine):
         """Passed is said of what has passed by just this text, these rows and this data, and what is not well speaks."""
         for name in self._names("FineTuneRun") - {"trial"}:
             run = self.hall.get("FineTuneRun", name)
-            word = gate_word(self.hall.cache, "team", "good", FineTuneRun.model_validate(run), SETTINGS)
+            word = gate_word(self.hall.cache, ASKING, "good", FineTuneRun.model_validate(run), SETTINGS)
             assert word.state in QUIET or speaks(word.reason, word.message), word
             if word.state is GateState.PASSED:
                 made = self.hall.get("Evaluation", word.evaluation)
@@ -229,7 +229,7 @@ class EvalGates(RuleBasedStateMachine):
         decided = {item["spec"]["run"] for item in hall.evaluations if "completionTime" in item["status"]}
         assert set(newest) <= decided
         said = [FineTuneRun.model_validate(hall.get("FineTuneRun", name)) for name in newest]
-        assert all(gate_word(hall.cache, "team", "good", run, SETTINGS).state in ENDS for run in said)
+        assert all(gate_word(hall.cache, ASKING, "good", run, SETTINGS).state in ENDS for run in said)
         assert hall.status["phase"] == "Idle"
         assert hall.condition()["status"] == "True"
         writes = hall.writes

@@ -200,7 +200,7 @@ class Deployments(RuleBasedStateMachine):
             if new is None or new["release"] in known:
                 continue
             run = FineTuneRun.model_validate(stage.get("FineTuneRun", new["run"]))
-            words = [gate_word(stage.cache, "team", each["gate"], run, stage.settings) for each in new["gates"]]
+            words = [gate_word(stage.cache, before, each["gate"], run, stage.settings) for each in new["gates"]]
             assert {each["gate"] for each in new["gates"]} == {each["name"] for each in after["spec"]["gates"]}
             assert all(word.passed(new["release"]) for word in words)
             assert [word.key for word in words] == [each["key"] for each in new["gates"]]
