@@ -161,7 +161,8 @@ def rows(evaluation: Object, width: int) -> RenderableType:
     title = heading(f"Rows to read ({len(shown)})")
     if not shown:
         return Group(title, Text("none are in the status; the full report has them", style="dim"))
-    names = ["candidate", *(["baseline"] if any("baseline" in row for row in shown) else [])]
+    others = [name for name in ("baseline", "incumbent") if any(name in row for row in shown)]
+    names = ["candidate", *others]
     hint = Text("= the same as expected, to the letter: not told of what is cut (…); – no answer", style="dim")
     body = _beside(shown, names) if width >= WIDE else Group(*_below(shown, names))
     return Group(title, hint, body)
