@@ -105,8 +105,9 @@ def _first(observed: Observed, now: datetime) -> Plan:
     evaluation = observed.evaluation
     if observed.elder is not None:
         message = (
-            f"Waits for Evaluation {observed.elder!r} of the same release, to use the answers that it stores. If"
-            f" nothing will come of it: kubectl delete eval {observed.elder} -n {evaluation.metadata.namespace}."
+            f"Waits for Evaluation {observed.elder!r} of the same release, or of the one that is served, to use the"
+            " answers that it stores. If nothing will come of it: kubectl delete eval"
+            f" {observed.elder} -n {evaluation.metadata.namespace}."
         )
         return Plan(status=status.pending(evaluation, "SameRelease", message, now))
     changes = {"attempt": attempts.decided(evaluation, 1, now), "start_time": timestamp(now)}
