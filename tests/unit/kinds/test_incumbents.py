@@ -5,11 +5,17 @@ from typing import Any
 
 import pytest
 
+from stagecoach.api.evaluation import Evaluation, EvaluationSpec
 from stagecoach.api.finetunerun import FineTuneRun
+from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract.digests import short
 from stagecoach.contract.evaluations import EvaluationInputs
+from stagecoach.contract.verdicts import EvaluationReport
 from stagecoach.kinds.evalgate import asked
 from stagecoach.kinds.evalgate.gate_word import gate_word
+from stagecoach.kinds.evaluation import document, neighbours
+from stagecoach.kinds.plan import key_of
+from stagecoach.policies import verdicts
 from stagecoach.policies.admission import GateState, GateWord
 from tests import builders
 from tests.remedies import speaks
@@ -293,3 +299,82 @@ def test_what_serves_goes_on_whatever_a_changed_gate_says_of_it() -> None:
     here.until(lambda: here.phase == "Degraded")
     assert here.told_status["serving"]["run"] == "second"
     assert gated(here) == ("False", "GateFailed")
+
+
+def result(outcome: str, **numbers: Any) -> Object:
+    told = {"value": 0.9, "reference": 0.9, "low": -0.01, "high": 0.01, "threshold": -0.03, "scored": 150}
+    return {"criterion": "no-worse", "outcome": outcome} | (told if outcome == "Passed" else {"scored": 0}) | numbers
+
+
+@pytest.mark.parametrize(
+    ("served", "when", "outcome", "verdict", "words"),
+    [
+        (False, "Skip", "Skipped", "Passed", ""),
+        (False, "Skip", "Passed", "Passed", "with nothing to compare with it is Skipped"),
+        (False, "Fail", "Skipped", "Passed", "with nothing to compare with it is Failed"),
+        (False, "Fail", "Failed", "Passed", "criterion 'no-worse' is Failed"),
+        (False, "Fail", "Failed", "Failed", ""),
+        (True, "Skip", "Passed", "Passed", ""),
+        (True, "Skip", "Skipped", "Passed", "is Skipped, and there is something to measure"),
+        (True, "Fail", "Failed", "Failed", ""),
+    ],
+)
+def test_a_report_is_believed_where_it_says_what_comes_of_an_absent_incumbent(
+    served: bool, when: str, outcome: str, verdict: str, words: str
+) -> None:
+    here = Compared(criteria=[GOOD, NO_WORSE | {"whenAbsent": when}])
+    here.look()
+    if served:
+        here.serve("run-4")
+        here.look()
+    spec = EvaluationSpec.model_validate(here.evaluations[-1 if served else 0]["spec"])
+    assert (spec.incumbent is not None) == served
+    report = builders.evaluation_report()["evaluation"]
+    report |= {"verdict": verdict, "results": [*report["results"], result(outcome)]}
+    why = verdicts.inconsistency(EvaluationReport.model_validate(report), document.asked(spec))
+    assert (words in (why or "")) if words else why is None
+
+
+def test_nothing_passes_where_every_criterion_was_skipped() -> None:
+    here = Compared(criteria=[NO_WORSE])
+    here.look()
+    report = builders.evaluation_report()["evaluation"] | {"results": [result("Skipped")]}
+    asked_for = document.asked(EvaluationSpec.model_validate(here.evaluations[0]["spec"]))
+    why = verdicts.inconsistency(EvaluationReport.model_validate(report), asked_for)
+    assert why == "its verdict is Passed, and no criterion decides"
+
+
+def test_a_job_is_told_where_what_is_served_is_found() -> None:
+    here = Compared()
+    here.look()
+    here.serve("run-4")
+    here.look()
+    project = TransformerProject.model_validate(here.get("TransformerProject", "desk"))
+    made = Evaluation.model_validate(here.evaluations[-1])
+    told = document.job(made, project, threads=1)
+    assert told.incumbent is not None
+    assert told.incumbent.base == told.base
+    assert (told.incumbent.run, told.inputs.incumbent) == ("run-4", told.incumbent.release.digest)
+    # Another engine computes by now, or its base is gone: only its stored answers are left of it.
+    other = made.model_copy(deep=True)
+    assert other.spec.incumbent is not None
+    other.spec.incumbent.base.candidate = "gone"
+    assert document.job(other, project, threads=1).incumbent.base is None  # type: ignore[union-attr]
+
+
+def test_who_compares_waits_for_who_asks_what_is_served() -> None:
+    """What is served is judged anew at the same time: its answers are asked for once."""
+    here = Compared()
+    here.look()
+    here.serve("run-4")
+    here.look()
+    of_served, compared = here.evaluations[1], here.evaluations[-1]
+    assert neighbours.elder(here.cache, compared) == here.evaluations[0]["metadata"]["name"]
+    here.decide(here.evaluations[0]["metadata"]["name"])
+    assert neighbours.elder(here.cache, compared) == of_served["metadata"]["name"]
+    assert neighbours.elder(here.cache, of_served) is None
+    before = here.get("Evaluation", of_served["metadata"]["name"])
+    here.decide(of_served["metadata"]["name"])
+    after = here.get("Evaluation", of_served["metadata"]["name"])
+    assert neighbours.elder(here.cache, compared) is None
+    assert key_of(compared) in neighbours.wakes(key_of(after), here.cache, before, after)
