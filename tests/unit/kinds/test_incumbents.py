@@ -201,18 +201,35 @@ def test_an_incumbent_of_which_nothing_is_known_is_told_once() -> None:
     here.serve("run-2", name="other")
     for each in here.evaluations:
         here.remove("Evaluation", each["metadata"]["name"])
+    word = here.say("run-5")
+    assert (word.state, word.reason) == (GateState.UNJUDGED, "IncumbentUnknown")
     here.look()
     told = here.status["unjudged"]
     assert [each["run"] for each in told] == ["run-5", "run-3", "run-4"]
     assert {each["reason"] for each in told} == {"IncumbentUnknown"}
     assert short(here.release("run-3")) in told[0]["message"]
     assert speaks(told[0]["reason"], told[0]["message"])
-    word = here.say("run-5")
-    assert (word.state, word.reason) == (GateState.UNJUDGED, "IncumbentUnknown")
     # What is served is judged anew, beside nothing, and is known by that.
     assert [each["spec"]["run"] for each in here.evaluations] == ["run-3", "run-2"]
     assert ("run-5", "run-3") in here.pairs
     assert here.status["unjudged"] == []
+
+
+def test_what_serves_has_its_verdict_also_where_evaluations_of_what_served_before_are_gone() -> None:
+    here = Compared()
+    here.look()
+    here.serve("run-4")
+    here.look()
+    [name] = [each["metadata"]["name"] for each in here.evaluations if "incumbent" in each["spec"]]
+    here.decide(name)
+    here.serve("run-4", "run-5")
+    for each in here.evaluations:
+        if each["metadata"]["name"] != name:
+            here.remove("Evaluation", each["metadata"]["name"])
+    assert (here.say("run-5").state, here.say("run-5").evaluation) == (GateState.PASSED, name)
+    here.remove("Evaluation", name)
+    assert here.say("run-5").state is GateState.WAITING
+    assert here.pairs == [("run-5", None)], "nobody knows what it was compared with"
 
 
 def test_runs_that_wait_for_several_incumbents_are_listed_once() -> None:

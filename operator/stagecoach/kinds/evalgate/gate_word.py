@@ -155,6 +155,8 @@ def _passed_beside_another(view: View, case: Case, project: TransformerProject) 
     for raw in view.referrers(Key("EvalGate", project.metadata.namespace, case.spec.gate)):
         if raw["kind"] != "Evaluation" or raw.get("status", {}).get("verdict") != EvaluationVerdict.PASSED.value:
             continue
+        if raw["spec"].get("release", {}).get("digest") != inputs.release:
+            continue
         beside = raw["spec"].get("incumbent", {}).get("release", {}).get("digest")
         if inputs.model_copy(update={"incumbent": beside}).digest == raw["spec"].get("key"):
             name, run = raw["metadata"]["name"], served.run

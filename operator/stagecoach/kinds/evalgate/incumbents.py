@@ -5,13 +5,14 @@ as long as gate and data stay, and of each pair of releases there is one Evaluat
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Self
 
 from pydantic import ValidationError
 
 from stagecoach.api.evalgate import Against, EvalGate
-from stagecoach.api.evaluation import EvaluationSpec, JudgedIncumbent
+from stagecoach.api.evaluation import JudgedIncumbent
 from stagecoach.contract.digests import short
 from stagecoach.kinds.evalgate import asked
 from stagecoach.kinds.evalgate.released import Unjudged
@@ -28,9 +29,14 @@ class Incumbents:
 
     @classmethod
     def of(cls, deployment: Object, judged: Iterable[Object]) -> Self:
-        """Return those of a deployment; of the project's Evaluations the newest say what the releases are."""
+        """Return those of a deployment; the project's Evaluations say what the releases are.
+
+        What served before, and nobody knows any more, is nothing to compare with: what serves is judged all the same,
+        and known by that to those that are compared with it.
+        """
         serving, before = asked.served(deployment)
-        return cls(serving, before, _known({serving, before}, judged))
+        known = _known({serving, before}, judged)
+        return cls(serving, before if before in known else None, known)
 
     def beside(self, release: str) -> JudgedIncumbent | None:
         """Return what a release is compared with, if anything. Raises Unjudged when nobody knows what that is."""
@@ -53,17 +59,15 @@ def compares(gate: EvalGate) -> bool:
 
 
 def _known(releases: set[str | None], judged: Iterable[Object]) -> dict[str, JudgedIncumbent]:
-    """Return what Evaluations say of releases: the newest first, and each says the same but for the run."""
-    found = [raw for raw in judged if raw["spec"].get("release", {}).get("digest") in releases - {None}]
+    """Return what Evaluations of releases, or beside them, say of these: the newest, where they name several runs."""
     known: dict[str, JudgedIncumbent] = {}
-    for raw in sorted(found, key=_order):
-        try:
-            spec = EvaluationSpec.model_validate(raw["spec"])
-        except ValidationError:
-            continue  # of a later version
-        known[spec.release.digest] = JudgedIncumbent(
-            release=spec.release, base=spec.base, run=spec.run, run_inputs=spec.run_inputs
-        )
+    for raw in sorted(judged, key=_order):
+        spec = raw["spec"]
+        of_itself = {name: spec.get(name) for name in ("release", "base", "run", "runInputs")}
+        for said in (spec.get("incumbent", {}), of_itself):
+            if (release := (said.get("release") or {}).get("digest")) in releases:
+                with suppress(ValidationError):  # of a later version
+                    known[release] = JudgedIncumbent.model_validate(said)
     return known
 
 

@@ -53,16 +53,16 @@ def observe(view: View, raw: Object) -> Observed:
 
 @dataclass(frozen=True)
 class _Asking:
-    """A deployment: which runs it asks about, from when on others are newer than what it serves, and what that is."""
+    """A deployment: which runs it asks about, since when others are no older than what it serves, and what that is."""
 
     names: frozenset[str]
-    newer: str
+    since: str
     incumbents: Incumbents
 
     def about(self, run: Object) -> bool:
         """Whether it may come to serve a run, or serves it."""
         metadata = run["metadata"]
-        return metadata["name"] in self.names or metadata["creationTimestamp"] > self.newer
+        return metadata["name"] in self.names or metadata["creationTimestamp"] >= self.since
 
 
 def _chosen(
