@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from stagecoach.contract.evaluations import EvaluateJob
 from stagecoach.contract.inputs import BaseInput
+from stagecoach.contract.jobs import ModelSource
 from stagecoach.contract.prompts import Encoder, encoder_for
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import Store
@@ -30,21 +31,27 @@ def ready(job: EvaluateJob, wanted: Sequence[Party], storage: Store) -> All:
     """Return what it takes to ask each of these; a base is read once. Raises BadInput."""
     read: dict[BaseInput, Base] = {}
     for party in wanted:
+        source = _source(party)
         if party.asked.base not in read:
-            read[party.asked.base] = _base(party)
+            read[party.asked.base] = _base(party, source)
     return {party.release.digest: Pieces(read[party.asked.base], _artifact(job, party, storage)) for party in wanted}
 
 
-def _base(party: Party) -> Base:
+def _source(party: Party) -> ModelSource:
+    """Return where the base of a release lies. Raises BadInput for a release that cannot be asked."""
+    if party.base is not None:
+        return party.base
+    message = (
+        "not all answers of what is served are stored, and it cannot be asked: the project does not have its base any"
+        " more, or computes answers by another engine."
+    )
+    raise BadInput(Problem.of("IncumbentUnasked", message, value=party.release.digest, remedy=ANOTHER_SERVED))
+
+
+def _base(party: Party, source: ModelSource) -> Base:
     """Return the base, hashed and found to be that of the release. Raises BadInput."""
     asked = party.asked
-    if party.base is None:
-        message = (
-            "not all answers of what is served are stored, and it cannot be asked: the project does not have its base"
-            " any more, or computes answers by another engine."
-        )
-        raise BadInput(Problem.of("IncumbentUnasked", message, value=party.release.digest, remedy=ANOTHER_SERVED))
-    source = party.base.model_copy(update={"model": asked.base.model, "tokenizer": asked.base.tokenizer})
+    source = source.model_copy(update={"model": asked.base.model, "tokenizer": asked.base.tokenizer})
     return bases.read(source, mismatch="InputChanged", remedy=CHANGED, family=asked.family, embeds=asked.embeds)
 
 
