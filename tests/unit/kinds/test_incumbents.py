@@ -383,11 +383,10 @@ def test_who_compares_waits_for_who_asks_what_is_served() -> None:
     """What is served is judged anew at the same time: its answers are asked for once."""
     here = Compared()
     here.look()
+    here.decide(here.evaluations[0]["metadata"]["name"])
     here.serve("run-4")
     here.look()
     of_served, compared = here.evaluations[1], here.evaluations[-1]
-    assert neighbours.elder(here.cache, compared) == here.evaluations[0]["metadata"]["name"]
-    here.decide(here.evaluations[0]["metadata"]["name"])
     assert neighbours.elder(here.cache, compared) == of_served["metadata"]["name"]
     assert neighbours.elder(here.cache, of_served) is None
     before = here.get("Evaluation", of_served["metadata"]["name"])
