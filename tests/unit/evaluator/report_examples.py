@@ -1,6 +1,6 @@
 """Evaluations to make reports of: drawn, with numbers of the size that real ones have."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -340,7 +340,7 @@ SERVED = {
     "incumbent": Estimate(value=0.88, low=0.84, high=0.92),
     "incumbent_difference": Estimate(value=0.02, low=-0.01, high=0.05),
 }
-ALL = {
+ALL: dict[str, Callable[[], Data]] = {
     "beside": beside,
     "first": partial(beside, absent=True),
     "banking": banking,

@@ -65,7 +65,8 @@ def _known(releases: set[str | None], judged: Iterable[Object]) -> dict[str, Jud
         spec = raw["spec"]
         of_itself = {name: spec.get(name) for name in ("release", "base", "run", "runInputs")}
         for said in (spec.get("incumbent", {}), of_itself):
-            if (release := (said.get("release") or {}).get("digest")) in releases:
+            release = str((said.get("release") or {}).get("digest", ""))
+            if release in releases:
                 with suppress(ValidationError):  # of a later version
                     known[release] = JudgedIncumbent.model_validate(said)
     return known
