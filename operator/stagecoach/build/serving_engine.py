@@ -157,7 +157,7 @@ def _engine(
     deployment: ModelDeployment, told: Serve, image: str, demand: Demand, places: list[Object], settings: Settings
 ) -> Object:
     """Return the engine's container, as beside an evaluator, but that others reach it, with a key."""
-    work = EngineWork(image, settings.engine_pull_policy, told.base.uri, threads(demand.cpu), demand.gpus > 0)
+    work = EngineWork(image, settings.engine_pull_policy, (told.base.uri,), threads(demand.cpu), demand.gpus > 0)
     # Else it breaks off what it is computing, when it is asked to stop.
     arguments = (*contract.arguments(contract.EVERYWHERE), "--shutdown-timeout", str(_timeout(deployment)))
     server = engines.server(work, arguments, demand.resources(), int(demand.memory), places, SECURITY)

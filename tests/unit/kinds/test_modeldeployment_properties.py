@@ -20,6 +20,9 @@ from tests.unit.kinds.deployments import Stage, project
 from tests.unit.kinds.gates import succeeded
 
 CANARY = {"canary": {"steps": [{"weight": 10, "hold": "1m", "minRequests": 5}, {"weight": 50, "hold": "1m"}]}}
+GOOD = builders.gate()["spec"]["criteria"][0]
+NO_WORSE: builders.Object = {"name": "no-worse", "suite": "held-out", "metric": "accuracy", "against": "Incumbent"}
+NO_WORSE |= {"allowedDrop": {"absolute": 0.03}, "whenAbsent": "Skip"}
 RUNS = [succeeded("first", 1), succeeded("second", 2), succeeded("third", 3), succeeded("whole", 4)]
 RUNS[3]["status"]["artifact"]["type"] = "Model"
 NAMES = [run["metadata"]["name"] for run in RUNS]
@@ -119,6 +122,11 @@ class Deployments(RuleBasedStateMachine):
         if self.gate():
             self.stage.change("EvalGate", "good", minScored=score)
 
+    @rule(compares=st.booleans())
+    def the_gate_compares_with_what_is_served_or_not(self, compares: bool) -> None:
+        if self.gate():
+            self.stage.change("EvalGate", "good", criteria=[GOOD, *([NO_WORSE] if compares else [])])
+
     @rule()
     def the_gate_comes_and_goes(self) -> None:
         if self.gate():
@@ -192,7 +200,10 @@ class Deployments(RuleBasedStateMachine):
 
     @invariant()
     def what_is_admitted_has_passed_by_what_gates_ask_then(self) -> None:
-        """NoUngatedTraffic: nothing has happened since it was admitted, and its gates say so by their keys of now."""
+        """NoUngatedTraffic: nothing has happened since it was admitted, and its gates say so by their keys of now.
+
+        A gate that compares has judged it beside what is served as it is admitted.
+        """
         stage = self.stage
         for before, after in itertools.pairwise(stage.versions[self.seen_versions :]):
             old, new = before.get("status", {}), after.get("status", {}).get("candidate")
@@ -200,10 +211,14 @@ class Deployments(RuleBasedStateMachine):
             if new is None or new["release"] in known:
                 continue
             run = FineTuneRun.model_validate(stage.get("FineTuneRun", new["run"]))
-            words = [gate_word(stage.cache, "team", each["gate"], run, stage.settings) for each in new["gates"]]
+            words = [gate_word(stage.cache, before, each["gate"], run, stage.settings) for each in new["gates"]]
             assert {each["gate"] for each in new["gates"]} == {each["name"] for each in after["spec"]["gates"]}
             assert all(word.passed(new["release"]) for word in words)
             assert [word.key for word in words] == [each["key"] for each in new["gates"]]
+            for each in new["gates"]:
+                judged = stage.get("Evaluation", each["evaluation"])["spec"]
+                beside = judged.get("incumbent", {}).get("release", {}).get("digest")
+                assert beside == (old.get("serving", {}).get("release") if NO_WORSE in judged["criteria"] else None)
         self.seen_versions = len(stage.versions) - 1
 
     @invariant()

@@ -16,7 +16,7 @@ from stagecoach.kinds.finetunerun.inputs import decided
 from stagecoach.kinds.releases import Unjudged, release_of
 from tests import builders
 from tests.remedies import speaks
-from tests.unit.kinds.gates import Hall, succeeded
+from tests.unit.kinds.gates import ASKING, Hall, succeeded
 from tests.unit.kinds.test_engine import served
 from tests.unit.kinds.world import SETTINGS
 
@@ -43,7 +43,7 @@ def test_it_is_told_in_full_and_is_the_release_that_is_judged() -> None:
     here = hall()
     run = here.get("FineTuneRun", "first")
     found = of(here)
-    word = gate_word(here.cache, "team", "good", FineTuneRun.model_validate(run), SETTINGS)
+    word = gate_word(here.cache, ASKING, "good", FineTuneRun.model_validate(run), SETTINGS)
     assert found.release == word.release
     inputs = run["status"]["inputs"]
     assert found.described.asked.digest == found.described.release.asked == inputs["asked"]

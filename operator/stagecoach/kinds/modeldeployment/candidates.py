@@ -56,12 +56,13 @@ def candidates(
     settings: Settings,
 ) -> Candidates:
     """Return what a project that is ready has to offer to a deployment."""
-    return _Search(view, deployment, project, settings, serving).all(list(view.referrers(project_key(raw))))
+    return _Search(view, raw, deployment, project, settings, serving).all(list(view.referrers(project_key(raw))))
 
 
 @dataclass
 class _Search:
     view: View
+    raw: Object
     deployment: ModelDeployment
     project: TransformerProject
     settings: Settings
@@ -162,7 +163,7 @@ class _Search:
         judged = [run for _, run in read if run is not None and isinstance(made[run.metadata.name], str)]
         words: dict[str, list[GateWord]] = {run.metadata.name: [] for run in judged}
         for gate in self.deployment.spec.gates:
-            said = gate_words(self.view, self.deployment.metadata.namespace, gate.name, judged, self.settings)
+            said = gate_words(self.view, self.raw, gate.name, judged, self.settings)
             for run, word in zip(judged, said, strict=True):
                 words[run.metadata.name].append(word)
         return [
