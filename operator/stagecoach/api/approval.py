@@ -106,7 +106,7 @@ class ApprovalSpec(BaseModel):
     reason: Optional[Text] = Field(None, description="Why, in words. A Reject, an Override and a Revoke need it.")
     expires: Optional[Expiry] = Field(
         None,
-        description="When an Approve no longer counts, if there is no verdict by then, such as 2027-01-31T12:00:00Z; and"
+        description="When an Approve no longer counts, if there is no verdict by then, such as 2027-01-31T12:00:00Z;"
         " until when an Override lets the release be admitted, at most 24 hours from now.",
     )
 
