@@ -22,7 +22,7 @@ HELD = {"canary": {"steps": [{"weight": 10, "hold": "1m"}, {"weight": 50, "hold"
 def release(stage: Stage, run: str) -> str:
     """Return the release of a run, as its Evaluation names it."""
     stage.look()
-    return next(each["spec"]["release"]["digest"] for each in stage.evaluations if each["spec"]["run"] == run)
+    return str(next(each["spec"]["release"]["digest"] for each in stage.evaluations if each["spec"]["run"] == run))
 
 
 def beside(verdict: str = "Passed", **spec: Any) -> Stage:
@@ -84,7 +84,9 @@ def test_a_step_by_hand_waits_for_whoever_may_promote() -> None:
         stage.ask()
     assert stage.told_status["candidate"]["step"] == 1
     assert stage.told_status["candidate"]["heldSince"] == candidate["heldSince"]
-    assert newest(stage).candidate.share(stage.now) == 50, "its share was renewed"
+    told = newest(stage).candidate
+    assert told is not None
+    assert told.share(stage.now) == 50, "its share was renewed"
     message = stage.said("Reconciling")["message"]
     command = f"kubectl stagecoach promote mdep/answers --release {candidate['release']} -n team"
     assert command in message
