@@ -383,6 +383,11 @@ def _before(place: str) -> str:
     return place.replace("self.", "oldSelf.", 1)
 
 
+def _by_somebody(place: str) -> str:
+    """Whether a part of a status says by which verdicts, or by whose Override, it was admitted."""
+    return f"(has({place}.override) || (has({place}.gates) && {place}.gates.size() > 0))"
+
+
 def _there(place: str) -> str:
     """Whether a part of a status is there."""
     return f"(has({place.rpartition('.')[0]}) && has({place}))"
@@ -414,6 +419,13 @@ RULES = (
         f" has({CANDIDATE}.override) ||"
         f" self.spec.gates.all(g, {CANDIDATE}.gates.exists(passed, passed.gate == g.name))",
         "status.candidate: a release becomes one by an Evaluation that passed of each of spec.gates, or by an Override",
+    ),
+    *(
+        cel(
+            f"!{_there(place)} || {_by_somebody(place)}",
+            f"{place.removeprefix('self.')}.gates: a release is admitted by verdicts, or by an Override",
+        )
+        for place in (SERVING, CANDIDATE)
     ),
     cel(
         f"!{_there(CANDIDATE)} || !has({CANDIDATE}.weight) || (has({CANDIDATE}.weightUntil) && {_there(SERVING)} &&"
