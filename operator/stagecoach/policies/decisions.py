@@ -38,14 +38,20 @@ class Decisions:
         )
 
 
-def counting(approvals: Iterable[Approval], now: datetime, unread: Sequence[tuple[str, str]] = ()) -> Decisions:
-    """Return what counts of the decisions about a deployment. One that is being deleted is taken back."""
+def counting(
+    approvals: Iterable[Approval], made: datetime, now: datetime, unread: Sequence[tuple[str, str]] = ()
+) -> Decisions:
+    """Return what counts of the decisions about a deployment. One that is being deleted is taken back.
+
+    `made`: when the deployment was, by the API server's clock. An Override that was accepted before was of another
+    with its name, in which others may have been trusted; a Revoke keeps its release out of this one, too.
+    """
     accepted = [each for each in approvals if each.status.accepted and not each.metadata.deletion_timestamp]
     first = sorted(accepted, key=lambda each: (created(each), each.metadata.uid))
     of = {kind: [each for each in first if each.spec.decision is kind] for kind in Decision}
     return Decisions(
         promotes=of[Decision.PROMOTE],
-        overrides=[each for each in of[Decision.OVERRIDE] if now < ends(each)],
+        overrides=[each for each in of[Decision.OVERRIDE] if now < ends(each) and _accepted(each) >= made - SKEW],
         revokes=of[Decision.REVOKE],
         unread=unread,
     )
@@ -82,6 +88,10 @@ def objection(approval: Approval, approvers: Sequence[Reviewer], now: datetime) 
         message = f"spec.expires: {spec.expires} was over before anything was admitted by it."
         return "Expired", f"{message} Create another Approval, with a time at most 24 hours from now."
     return None
+
+
+def _accepted(approval: Approval) -> datetime:
+    return datetime.fromisoformat(approval.status.accepted or approval.metadata.creation_timestamp)
 
 
 def _made(promotion: Promotion) -> datetime:

@@ -379,6 +379,18 @@ def test_an_override_that_is_taken_back_ends_what_it_has_begun() -> None:
     assert "candidate" not in stage.told_status
 
 
+def test_an_override_is_not_for_another_deployment_of_the_name() -> None:
+    stage = beside("Failed")
+    stage.decided("Override", release(stage, "second"))
+    another = stage.deployment
+    another["metadata"] |= {"creationTimestamp": timestamp(stage.now + timedelta(minutes=1))}
+    stage.wait(60)
+    stage.put(another)
+    for _ in range(5):
+        stage.go_on()
+    assert stage.serves("first")
+
+
 def test_an_override_that_was_over_before_is_refused() -> None:
     stage = beside("Failed")
     said = stage.decided("Override", release(stage, "second"), expires=timestamp(stage.now))

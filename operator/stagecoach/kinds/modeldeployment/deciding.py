@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from stagecoach.api.approval import Approval
 from stagecoach.api.deployment_status import Decided, Overridden
 from stagecoach.contract.digests import short
-from stagecoach.contract.times import timestamp
+from stagecoach.contract.times import moment, timestamp
 from stagecoach.kinds.plan import Object, key_of
 from stagecoach.kinds.view import View
 from stagecoach.policies import decisions
@@ -30,7 +30,7 @@ def observe(view: View, raw: Object, now: datetime) -> Decisions:
             unread.append((str(each["spec"].get("release", "")), each["metadata"]["name"]))
             continue
         read += [found] if found else []
-    return decisions.counting(read, now, sorted(unread))
+    return decisions.counting(read, moment(raw["metadata"]["creationTimestamp"]), now, sorted(unread))
 
 
 def people(found: Decisions) -> People:
