@@ -167,7 +167,7 @@ class ModelDeploymentStatus(Told):
         None,
         description="Pending: nothing was admitted yet. Available: it serves, and nothing else is to come. Progressing:"
         " it serves, and a candidate is about to take over. Degraded: it serves, and something needs you, see"
-        " conditions. Unavailable: something was admitted, and does not answer.",
+        " conditions. Unavailable: something was admitted, and does not answer or was revoked.",
     )
     conditions: list[Condition] = Field(
         [],
