@@ -198,7 +198,7 @@ def _begun(scene: Scene, course: Course, candidate: Candidate) -> Course:
         promote = holding.undoes(scene, each) if each.release == candidate.release else None
         course = _promoted(scene, course, promote)
     if (by := candidate.override) is not None:
-        words = f"{run} is admitted until {by.until} without its gates, as decided {deciding.who(by)} {loads}"
+        words = f"{run} goes without its gates, as decided {deciding.who(by)} {loads}"
         return course.told(overriding.REASON, words, warning=True)
     return course.told("Admitted", f"{run} has passed {_gates(candidate)}. {loads}")
 
