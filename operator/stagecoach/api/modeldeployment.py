@@ -6,6 +6,8 @@ from annotated_types import Len
 from pydantic import Field, StringConstraints, WithJsonSchema
 
 from stagecoach.api.common import (
+    DURATION,
+    ODD,
     BaseModel,
     Cpu,
     CustomObject,
@@ -13,6 +15,7 @@ from stagecoach.api.common import (
     Duration,
     Enum,
     LocalSecret,
+    Matches,
     Memory,
     Name,
     Optional,
@@ -23,6 +26,7 @@ from stagecoach.api.common import (
 )
 from stagecoach.api.deployment_status import ModelDeploymentStatus
 from stagecoach.api.pods import KEY_RULE, RESOURCE_RULES, LabelMap, ResourceName
+from stagecoach.api.review import MAX_REVIEWERS, REVIEWER_RULES, Reviewer
 from stagecoach.contract.serving import RANKS
 
 MAX_GATES = 4
@@ -253,11 +257,25 @@ class Gateway(BaseModel):
     )
 
 
+# Until somebody who may promotes the candidate.
+MANUAL = "Manual"
+Hold = Annotated[
+    str,
+    StringConstraints(max_length=ODD),
+    Matches(
+        DURATION.pattern.replace("^(", f"^({MANUAL}|"),
+        "must be a length of time such as 90s, 30m, 24h or 7d, and at most 999d, or Manual: until somebody promotes it",
+    ),
+]
+
+
 class Step(BaseModel):
     """A part of the requests, for a time."""
 
     weight: int = Field(ge=1, le=99, description="Of 100 requests so many go to the candidate.")
-    hold: Duration = Field(description="At least so long, such as 5m.")
+    hold: Hold = Field(
+        description="At least so long, such as 5m; or Manual: until one of approvers promotes the candidate."
+    )
     min_requests: int = Field(
         0, ge=0, le=1_000_000, description="And until the candidate had at least so many. Default: 0."
     )
@@ -311,6 +329,11 @@ class Rollout(BaseModel):
     canary: Canary = Field(description="A candidate gets requests by steps.")
 
 
+APPROVERS_RULES = rules(
+    cel("self.all(a, self.exists_one(other, other == a))", "name each user and each group once in approvers")
+)
+
+
 class ModelDeploymentSpec(BaseModel):
     """What is to be served, how, and for whom."""
 
@@ -352,6 +375,13 @@ class ModelDeploymentSpec(BaseModel):
     rollout: Optional[Rollout] = Field(
         None, description="How a candidate takes over. Default: at once, when it answers on all pods."
     )
+    approvers: list[Annotated[Reviewer, Field(json_schema_extra=REVIEWER_RULES)]] = Field(
+        [],
+        max_length=MAX_REVIEWERS,
+        description="Who may decide on releases here, by Approvals: promote a candidate, override its gates, or revoke"
+        " what is served. Users and groups of the cluster. Default: nobody.",
+        json_schema_extra=APPROVERS_RULES,
+    )
 
 
 SPEC_RULES = rules(
@@ -363,13 +393,24 @@ SPEC_RULES = rules(
         "self.api == 'Task' || !has(self.contract.fallback)",
         "contract.fallback goes with api Task, whose answers are all of one form: leave it out with api OpenAI",
     ),
+    cel(
+        "!has(self.rollout) || !self.rollout.canary.steps.exists(step, step.hold == 'Manual') ||"
+        " (has(self.approvers) && self.approvers.size() > 0)",
+        "a step with hold Manual waits for somebody who may promote: name approvers, or give hold a length of time",
+    ),
 )
 
 SERVING, CANDIDATE, ROUTES = "self.status.serving", "self.status.candidate", "self.status.routes"
+REVOKED = "self.status.revoked"
 
 
 def _before(place: str) -> str:
     return place.replace("self.", "oldSelf.", 1)
+
+
+def _by_somebody(place: str) -> str:
+    """Whether a part of a status says by which verdicts, or by whose Override, it was admitted."""
+    return f"(has({place}.override) || (has({place}.gates) && {place}.gates.size() > 0))"
 
 
 def _there(place: str) -> str:
@@ -400,8 +441,16 @@ RULES = (
         f" ({_there(_before(SERVING))} && {CANDIDATE}.release == {_before(SERVING)}.release) ||"
         f" ({_there(_before(CANDIDATE))} && {CANDIDATE}.release == {_before(CANDIDATE)}.release &&"
         f" {CANDIDATE}.gates == {_before(CANDIDATE)}.gates) ||"
+        f" has({CANDIDATE}.override) ||"
         f" self.spec.gates.all(g, {CANDIDATE}.gates.exists(passed, passed.gate == g.name))",
-        "status.candidate: a release becomes one by an Evaluation that passed of each of spec.gates",
+        "status.candidate: a release becomes one by an Evaluation that passed of each of spec.gates, or by an Override",
+    ),
+    *(
+        cel(
+            f"!{_there(place)} || {_by_somebody(place)}",
+            f"{place.removeprefix('self.')}.gates: a release is admitted by verdicts, or by an Override",
+        )
+        for place in (SERVING, CANDIDATE)
     ),
     cel(
         f"!{_there(CANDIDATE)} || !has({CANDIDATE}.weight) || (has({CANDIDATE}.weightUntil) && {_there(SERVING)} &&"
@@ -414,9 +463,10 @@ RULES = (
         "status.serving: nothing is served that was not the candidate before",
     ),
     cel(
-        f"!{_there(_before(SERVING))} || {_there(SERVING)}",
-        "status.serving: what is served leaves only when something else takes over; to serve nothing, delete the"
-        " ModelDeployment",
+        f"!{_there(_before(SERVING))} || {_there(SERVING)} ||"
+        f" ({_there(REVOKED)} && {REVOKED}.release == {_before(SERVING)}.release)",
+        "status.serving: what is served leaves only when something else takes over, or by a Revoke; to serve nothing,"
+        " delete the ModelDeployment",
     ),
     cel(
         f"!{_there(SERVING)} || !has(self.status.retiring) ||"

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -199,6 +199,13 @@ class Cache:
     def phases(self) -> Counter[tuple[str, str]]:
         """Count our objects by kind and phase."""
         return Counter((key.kind, (obj.get("status") or {}).get("phase", "")) for key, obj in self._objects.items())
+
+    def overridden(self) -> Iterator[tuple[str, str, str]]:
+        """Yield namespace, ModelDeployment and release of what is served, or about to be, by an Override."""
+        for key, obj in self._objects.items():
+            status = (obj.get("status") or {}) if key.kind == "ModelDeployment" else {}
+            told = (status[place] for place in ("serving", "candidate") if status.get(place))
+            yield from ((key.namespace, key.name, each["release"]) for each in told if each.get("override"))
 
     def pod(self, uid: str) -> Object | None:
         """Return one pod made for an object of ours, or None."""

@@ -11,6 +11,7 @@ from tests.unit.kinds.deployment_scenes import OF_DEPLOYMENTS
 
 STEP = {"weight": 5, "hold": "5m"}
 ANSWER = {"label": "other"}
+LATER = "2026-01-02T03:14:05Z"
 
 
 def steps(*weights: int, **changes: Any) -> Change:
@@ -92,7 +93,11 @@ DEPLOYMENTS = [
     ("a weight twice", steps(5, 5), "each step must have a larger weight than the one before"),
     ("a step of nothing", steps(0), "should be greater than or equal to 1"),
     ("a step of all", steps(100), "should be less than or equal to 99"),
-    ("by hand", steps(5, hold="Manual"), "must be a length of time such as 90s, 30m, 24h or 7d"),
+    ("a step by hand of nobody", steps(5, hold="Manual"), "a step with hold Manual waits for somebody who may promote: name approvers"),
+    ("an odd hold", steps(5, hold="manual"), "or Manual: until somebody promotes it"),
+    ("an approver twice", put("approvers", [{"user": "a"}] * 2), "name each user and each group once in approvers"),
+    ("an approver of two names", put("approvers", [{"user": "a", "group": "b"}]), "give exactly one of user and group"),
+    ("17 approvers", put("approvers", [{"user": f"u{n}"} for n in range(17)]), "must have at most 16 items"),
     ("all may fail", lambda spec: (steps(5)(spec), put("rollout.canary.abortOn", {"errorRate": 1})(spec)), "errorRate must be less than 1"),
     ("arguments of the engine", put("engine.args", ["--seed=1"]), 'unknown field "spec.engine.args"'),
     ("another image", put("engine.image", "vllm"), 'unknown field "spec.engine.image"'),
@@ -132,6 +137,7 @@ TAKEN: list[Change] = [
     steps(1, 2, 3, 4, 5, 6, 98, 99, minRequests=1_000_000),
     lambda spec: (steps(50)(spec), put("rollout.canary.abortOn", {"errorRate": 0, "minRequests": 1})(spec)),
     lambda spec: (steps(50)(spec), put("rollout.canary.abortOn", {"errorRate": 0.999})(spec)),
+    lambda spec: (steps(50, hold="Manual")(spec), put("approvers", [{"user": "qa"}, {"group": "ml leads"}])(spec)),
 ]
 
 
@@ -186,6 +192,15 @@ def release(letter: str, **changes: Any) -> builders.Object:
     } | changes
 
 
+def decided(**changes: Any) -> builders.Object:
+    """Return who has decided something, as a status names them."""
+    return {"approval": "fine", "uid": "0123", "reviewer": "qa@example.com", "reason": "Incident 4711."} | changes
+
+
+def revoked(letter: str) -> builders.Object:
+    return decided(release=builders.digest(letter), run=f"run-{letter}", at=LATER)
+
+
 def routes(revision: int, letter: str) -> builders.Object:
     return {
         "revision": revision,
@@ -219,7 +234,6 @@ class Told:
         return self.says(candidate=one).says(serving=one, candidate=None, routes=routes(1, letter))
 
 
-LATER = "2026-01-02T03:14:05Z"
 WEIGHT = {"step": 0, "weight": 5, "stepSince": builders.CREATED, "weightUntil": LATER}
 
 
@@ -251,6 +265,10 @@ def test_a_whole_life_is_taken(kube: Kube) -> None:
     retiring = [{"name": "answers-e-01234567", "since": LATER}]
     told.says(serving=release("e", engine="answers-e-89abcdef"), candidate=release("a", engine="answers-e-00000000"))
     told.says(retiring=retiring).says(retiring=[])
+    # Somebody revokes it, and something comes that somebody lets in.
+    told.says(serving=None, candidate=None, revoked=revoked("e"), routes=routes(8, "0"))
+    let_in = release("f", gates=[], override=decided(until=LATER))
+    told.says(candidate=let_in).says(serving=let_in, candidate=None, revoked=None)
     # A gateway knows a higher revision.
     told.says(routes=routes(90, "4"))
 
@@ -293,9 +311,11 @@ REFUSED: list[tuple[str, builders.Object, str]] = [
     ("served by another image", {"serving": {"engineImage": builders.IMAGE}}, NOT_A_CANDIDATE),
     ("served as another document says", {"serving": {"admitted": "answers-a-00000000"}}, NOT_A_CANDIDATE),
     ("no longer served", {"serving": None}, LEAVES),
-    ("served by no verdict", {"serving": {"gates": []}}, "should have at least 1 items"),
-    ("served by what is not said", {"serving": {"gates": None}}, "status.serving.gates: Required value"),
-    ("a candidate by no verdict", {"candidate": release("b", gates=[])}, "should have at least 1 items"),
+    ("no longer served, since another was revoked", {"serving": None, "revoked": revoked("b")}, LEAVES),
+    ("served by no verdict", {"serving": {"gates": []}}, "status.serving.gates: a release is admitted by verdicts"),
+    ("served by what is not said", {"serving": {"gates": None}}, "status.serving.gates: a release is admitted by"),
+    ("a candidate by no verdict", {"candidate": release("b", gates=[])}, "status.candidate.gates: a release is admitted"),
+    ("a candidate by an Override of nobody", {"candidate": release("b", gates=[], override={"reviewer": "qa"})}, "status.candidate.override.approval: Required value"),
     ("a candidate by another gate", {"candidate": release("b", gates=OTHER_GATE)}, NOT_PASSED),
     ("a candidate with requests", {"candidate": release("b", **WEIGHT)}, NOT_YET),
     ("another in its place with requests", {"candidate": release("d", **WEIGHT)}, NOT_YET),
@@ -350,7 +370,9 @@ def test_the_largest_status_is_taken(kube: Kube) -> None:
     told = Told(kube, gates=gates)
     passed = [{"gate": each["name"], "evaluation": "e" * 253, "key": builders.digest("a")} for each in gates]
     names = {"admitted": "a" * 253, "engine": "e" * 253, "engineImage": "i" * 512, "run": "r" * 50, "gates": passed}
-    names |= {"loaderImage": "l" * 512, "artifact": builders.digest("a")}
+    who = {"approval": "a" * 63, "uid": "u" * 64, "reviewer": "😀" * 256, "reason": "😀" * 1024}
+    by = who | {"until": LATER}
+    names |= {"loaderImage": "l" * 512, "artifact": builders.digest("a"), "override": by}
     seen = [
         {"gateway": f"{n:064}", "started": builders.CREATED, "requests": 10**12, "errors": 10**12} for n in range(32)
     ]
@@ -361,9 +383,13 @@ def test_the_largest_status_is_taken(kube: Kube) -> None:
     ]
     history = [
         {"release": builders.digest("a"), "artifact": builders.digest("a"), "run": f"{long}{n}", "since": LATER}
+        | {"override": by}
         for n in range(20)
     ]
     retiring = [{"name": f"answers-e-{n:08}", "since": LATER} for n in range(8)]
+    promoted = {"approval": "a" * 63, "reviewer": "😀" * 256, "release": builders.digest("a")}
+    promotions = [promoted | {"uid": f"{n:064}", "created": LATER, "at": LATER} for n in range(20)]
+    told.says(promotions=promotions, revoked=who | {"release": builders.digest("a"), "run": "r" * 50, "at": LATER})
     told.serves("a", **names).says(candidate=release("b", **names))
     told.says(candidate=release("b", **names, **WEIGHT, seen=seen), rejected=rejected)
     told.says(history=history, retiring=retiring, routes=routes(2, "b"))

@@ -15,6 +15,7 @@ from stagecoach.contract.gateway_counts import SECONDS, Durations, GatewayCounts
 from stagecoach.contract.gateway_routes import Acknowledgement, Routes, verified
 from stagecoach.contract.loading import FRESH_SECONDS, Loaded, LoadedModel, Serve, State, Wanted
 from stagecoach.contract.times import timestamp
+from stagecoach.kinds.approval.reconcile import CONTROLLER as APPROVALS
 from stagecoach.kinds.modeldeployment.reconcile import CONTROLLER
 from stagecoach.kinds.plan import Call, Key, Object, Plan
 from stagecoach.kinds.view import Answer
@@ -255,6 +256,46 @@ class Stage(Hall):
             answer = self.doors[uid].answer(call.method, call.path, call.body, self.now)
             self.told += [verified(call.body, self.key)] if call.method == "PUT" else []
         self.cache.set_answer(call, answer)
+
+    # People.
+
+    def say(self, decision: str, release: str, name: str = "", **changes: Any) -> Object:
+        """Let somebody decide on a release; what the operator makes of it is told by `weigh`."""
+        name = name or f"{decision.lower()}-{next(self.numbers)}"
+        spec: Object = {
+            "subject": {"kind": "ModelDeployment", "name": "answers"},
+            "release": release,
+            "decision": decision,
+            "reason": "I have seen it.",
+        }
+        if decision == "Override":
+            spec["expires"] = timestamp(self.now + timedelta(hours=24))
+        made = builders.stored(builders.approval(name, **spec | changes), uid=f"uid-{name}")
+        made["metadata"]["creationTimestamp"] = timestamp(self.now)
+        self.put(made)
+        return made
+
+    def weigh(self) -> None:
+        """Let the operator look at all decisions, where everybody decides in their own name alone."""
+        for key in [key for key in self.objects if key.kind == "Approval"]:
+            for _ in range(2):
+                raw = self.objects[key]
+                plan = APPROVALS.reconcile(self.cache, raw, self.now, self.settings)
+                if plan.status is not None and plan.status != raw.get("status", {}):
+                    self.put(raw | {"status": copy.deepcopy(plan.status)})
+                if plan.prove:
+                    self.cache.set_guarded("team", True)
+
+    def decided(self, decision: str, release: str, **changes: Any) -> Object:
+        """Let somebody decide, and the operator look at it; return what it says of that."""
+        name = self.say(decision, release, **changes)["metadata"]["name"]
+        self.weigh()
+        return self.word(name)
+
+    def word(self, name: str) -> Object:
+        """Return the condition Ready of a decision."""
+        conditions = self.get("Approval", name)["status"]["conditions"]
+        return next(each for each in conditions if each["type"] == "Ready")
 
     # Everybody else.
 

@@ -2,15 +2,17 @@
 
 import copy
 import itertools
-from typing import Any
+from typing import Any, ClassVar
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from stagecoach.api.approval import MAX_OVERRIDE
 from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.contract.gateway_routes import Routes
 from stagecoach.contract.loading import State
+from stagecoach.contract.times import moment
 from stagecoach.kinds.evalgate.gate_word import gate_word
 from stagecoach.kinds.modeldeployment.retiring import LINGERS
 from stagecoach.kinds.plan import key_of
@@ -26,6 +28,7 @@ NO_WORSE |= {"allowedDrop": {"absolute": 0.03}, "whenAbsent": "Skip"}
 RUNS = [succeeded("first", 1), succeeded("second", 2), succeeded("third", 3), succeeded("whole", 4)]
 RUNS[3]["status"]["artifact"]["type"] = "Model"
 NAMES = [run["metadata"]["name"] for run in RUNS]
+QA = "qa@example.com"
 SPECS = st.sampled_from(
     [
         {"rollout": None},
@@ -48,13 +51,14 @@ SPECS = st.sampled_from(
 class Deployments(RuleBasedStateMachine):
     """A ModelDeployment, what it may serve, its children, and everything that can happen to them."""
 
-    rollout: builders.Object | None = None
+    spec: ClassVar[builders.Object] = {}
 
     def __init__(self) -> None:
         super().__init__()
-        self.stage = Stage(RUNS[0], **({"rollout": self.rollout} if self.rollout else {}))
+        self.stage = Stage(RUNS[0], **self.spec)
         self.seen_routes = self.seen_versions = 0
         self.passed: set[str] = set()  # releases that every gate has ever passed
+        self.made: dict[str, builders.Object] = {}  # every decision that anybody made, by uid
 
     @rule(age=st.integers(0, 3), writes=st.integers(0, 12))
     def the_operator_looks_and_may_crash(self, age: int, writes: int) -> None:
@@ -191,12 +195,14 @@ class Deployments(RuleBasedStateMachine):
         """NoUngatedTraffic: of no release were gateways told that no gate has passed; and it was admitted by that."""
         for routes in self.new_routes():
             for target in routes.targets:
-                assert target.release in self.passed
+                assert target.release in self.passed or self.let_in(target.release)
                 statuses = [version.get("status", {}) for version in self.stage.versions]
                 told = [status[part] for status in statuses for part in ("serving", "candidate") if part in status]
                 admitted = [each for each in told if each["release"] == target.release]
                 assert admitted, "it stood in the status first"
-                assert all({gate["gate"] for gate in each["gates"]} == {"good"} for each in admitted)
+                assert all({gate["gate"] for gate in each.get("gates", ())} == {"good"} for each in admitted) or (
+                    self.let_in(target.release)
+                )
 
     @invariant()
     def what_is_admitted_has_passed_by_what_gates_ask_then(self) -> None:
@@ -208,7 +214,7 @@ class Deployments(RuleBasedStateMachine):
         for before, after in itertools.pairwise(stage.versions[self.seen_versions :]):
             old, new = before.get("status", {}), after.get("status", {}).get("candidate")
             known = {old[part]["release"] for part in ("serving", "candidate") if part in old}
-            if new is None or new["release"] in known:
+            if new is None or new["release"] in known or self.is_let_in(new):
                 continue
             run = FineTuneRun.model_validate(stage.get("FineTuneRun", new["run"]))
             words = [gate_word(stage.cache, before, each["gate"], run, stage.settings) for each in new["gates"]]
@@ -227,8 +233,8 @@ class Deployments(RuleBasedStateMachine):
         statuses = [version.get("status", {}) for version in self.stage.versions]
         for before, after in itertools.pairwise(statuses):
             old, new = before.get("serving"), after.get("serving")
-            assert new is not None or old is None
-            if old is not None and new["release"] != old["release"]:
+            assert new is not None or old is None or self.is_taken_out(old, after)
+            if old is not None and new is not None and new["release"] != old["release"]:
                 assert before["candidate"]["release"] == new["release"]
             used = {each["engine"] for each in (after.get("serving"), after.get("candidate")) if each}
             assert not used & {each["name"] for each in after.get("retiring", ())}
@@ -268,7 +274,7 @@ class Deployments(RuleBasedStateMachine):
         well = status["phase"] in ("Available", "Progressing", "Degraded")
         gone = conditions["Ready"]["reason"] == "AdmittedMissing"
         assert (conditions["Ready"]["status"] == "True") == (well and not gone)
-        assert ("serving" in status) == (status["phase"] != "Pending")
+        assert ("serving" in status) == (status["phase"] != "Pending" and "revoked" not in status)
         assert not {"Reconciling", "Stalled"} <= conditions.keys()
         assert "Reconciling" in conditions or "candidate" not in status
 
@@ -285,6 +291,7 @@ class Deployments(RuleBasedStateMachine):
         for _ in range(30):
             stage.judge()
             stage.wait(61)
+            self.people_help()
             for _ in range(4):
                 stage.go_on()
                 stage.ask()
@@ -303,6 +310,38 @@ class Deployments(RuleBasedStateMachine):
         stage.go_on(15)
         stage.go_on(15)
         assert len(stage.versions) == versions, "what rests is written no more"
+
+    # What people have decided.
+
+    def let_in(self, release: str) -> bool:
+        """Whether somebody who may has ever let a release be served whatever gates say."""
+        made = self.made.items()
+        return any(each["spec"]["release"] == release and self.counts(uid, "Override") for uid, each in made)
+
+    def is_let_in(self, admitted: builders.Object) -> bool:
+        """Whether what was admitted was so because somebody who may has let it be, for a day at most."""
+        by = admitted.get("override")
+        if by is None:
+            return False
+        made = self.made[by["uid"]]
+        assert made["spec"]["release"] == admitted["release"]
+        assert self.counts(by["uid"], "Override")
+        assert moment(admitted["since"]) < moment(by["until"])
+        assert moment(by["until"]) - moment(made["metadata"]["creationTimestamp"]) <= MAX_OVERRIDE
+        return True
+
+    def is_taken_out(self, served: builders.Object, after: builders.Object) -> bool:
+        """Whether somebody who may has revoked what was served."""
+        by = after["revoked"]
+        return bool(by["release"] == served["release"] and self.counts(by["uid"], "Revoke"))
+
+    def counts(self, uid: str, decision: str) -> bool:
+        """Whether this was decided by who may."""
+        spec = self.made[uid]["spec"]
+        return (spec["decision"], spec["reviewer"]) == (decision, QA)
+
+    def people_help(self) -> None:
+        """Let people do what something waits for."""
 
     # Helpers.
 
@@ -333,7 +372,7 @@ class Deployments(RuleBasedStateMachine):
 class CanaryDeployments(Deployments):
     """The same, where requests are given by steps."""
 
-    rollout = CANARY
+    spec: ClassVar[builders.Object] = {"rollout": CANARY}
 
 
 TestDeployments = Deployments.TestCase

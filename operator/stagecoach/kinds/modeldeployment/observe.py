@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar
 
 from pydantic import ValidationError
 
-from stagecoach.api.deployment_status import Served
+from stagecoach.api.deployment_status import Rejected, Served
 from stagecoach.api.modeldeployment import ModelDeployment
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build.gateway import gateway_name, read_admitted
@@ -17,7 +18,7 @@ from stagecoach.contract import loading
 from stagecoach.contract.admitted import Admitted
 from stagecoach.kinds.blocked import Blocked, ready_project
 from stagecoach.kinds.controller import Settings
-from stagecoach.kinds.modeldeployment import engines, telling
+from stagecoach.kinds.modeldeployment import deciding, engines, rejections, telling
 from stagecoach.kinds.modeldeployment.candidates import Candidates, candidates
 from stagecoach.kinds.modeldeployment.engines import Engine
 from stagecoach.kinds.modeldeployment.gateways import Gateways
@@ -25,6 +26,7 @@ from stagecoach.kinds.modeldeployment.neighbours import project_key
 from stagecoach.kinds.modeldeployment.pods import Pod, pod_of
 from stagecoach.kinds.plan import Object
 from stagecoach.kinds.view import Answer, View
+from stagecoach.policies.decisions import Decisions
 
 Document = TypeVar("Document")
 
@@ -39,6 +41,7 @@ class Observed:
     deployment: ModelDeployment
     project: TransformerProject | None  # None: it is gone, or cannot be read
     blocked: Blocked | None  # why nothing new can be admitted, whatever gates say
+    decisions: Decisions  # of people
     candidates: Candidates
     admitted: Mapping[str, Admitted]  # by the name of the ConfigMap that says it
     recipes: Mapping[str, Recipe]  # by the name of the engine, which its ConfigMap has too
@@ -52,6 +55,11 @@ class Observed:
         """Return an engine as it is seen."""
         heard = {uid: answer for (uid, _, path), answer in self.heard.items() if path == loading.PATH}
         return engines.of_name(name, self.deployments, self.pods, heard)
+
+    @property
+    def rejected(self) -> list[Rejected]:
+        """The releases that are not to be tried again."""
+        return rejections.in_force(self.deployment, self.decisions)
 
     @property
     def engines(self) -> dict[str, Object]:
@@ -76,11 +84,12 @@ class Observed:
         return self.admitted.get(served.admitted) if served else None
 
 
-def observe(view: View, raw: Object, settings: Settings) -> Observed:
+def observe(view: View, raw: Object, now: datetime, settings: Settings) -> Observed:
     """Collect what is in memory. Raises ValidationError for a deployment that its model refuses."""
     deployment = ModelDeployment.model_validate(raw)
     uid = deployment.metadata.uid
     project, blocked = _project(view, raw, deployment)
+    decisions = deciding.observe(view, raw, now)
     config_maps = _by_name(view.config_maps(uid))
     admitted = _read(config_maps, read_admitted)
     serving = admitted.get(deployment.status.serving.admitted) if deployment.status.serving else None
@@ -90,9 +99,10 @@ def observe(view: View, raw: Object, settings: Settings) -> Observed:
         deployment=deployment,
         project=project,
         blocked=blocked,
+        decisions=decisions,
         candidates=Candidates()
         if project is None or blocked
-        else candidates(view, raw, deployment, project, serving, settings),
+        else candidates(view, raw, deployment, project, serving, decisions, settings),
         admitted=admitted,
         recipes=_read(config_maps, read_recipe),
         deployments=_by_name(view.deployments(uid)),

@@ -1,7 +1,7 @@
 """What a ModelDeployment needs next. Pure: what counts is in its status, its children, and what these have answered.
 
-NoUngatedTraffic: a release is admitted by its gates before anything is made for it. IncumbentStays: what is served goes
-on until a candidate is in, whatever becomes of gates, runs and the project.
+NoUngatedTraffic: a release is admitted by its gates, or an Override, before anything is made for it. IncumbentStays:
+what is served goes on until a candidate is in or somebody revokes it, whatever becomes of gates, runs and the project.
 """
 
 from datetime import datetime
@@ -18,10 +18,10 @@ from stagecoach.contract.gateway_routes import Routes
 from stagecoach.contract.times import moment
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.invalid import unreadable
-from stagecoach.kinds.modeldeployment import asking, parts, retiring, routes, status, switching, telling
+from stagecoach.kinds.modeldeployment import asking, parts, retiring, revoking, routes, status, switching, telling
+from stagecoach.kinds.modeldeployment.deciding import people
 from stagecoach.kinds.modeldeployment.neighbours import references, wakes
 from stagecoach.kinds.modeldeployment.observe import Observed, observe
-from stagecoach.kinds.modeldeployment.rejections import in_force
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.modeldeployment.switching import Course
 from stagecoach.kinds.modeldeployment.telling import Heard, Told
@@ -38,7 +38,7 @@ AWAITED, AT_REST = 2.0, 15.0
 def reconcile(view: View, raw: Object, now: datetime, settings: Settings) -> Plan:
     """Observe and decide."""
     try:
-        observed = observe(view, raw, settings)
+        observed = observe(view, raw, now, settings)
     except ValidationError as error:
         return unreadable(raw, error, now)
     return decide(observed, now, settings)
@@ -54,7 +54,7 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     scene = Scene(observed, _wish(observed), settings, now)
     told = _announced(scene)
     heard = telling.heard(observed.gateways.pods, told, observed.heard) if told else None
-    course = switching.go_on(scene)
+    course = revoking.taken_out(scene) or switching.go_on(scene)
     intended = _intended(scene, course, heard)
     said = words(scene, course, intended, heard if intended == deployment.status.routes else None)
     applied = parts.applied(scene, told)
@@ -91,7 +91,12 @@ def _wish(observed: Observed) -> Wanted | NotAdmitted:
     if blocked is not None:
         meanwhile = f"Run {serving.run} goes on serving." if serving else "Nothing is served until then."
         return NotAdmitted(blocked.reason, f"{blocked.message} {meanwhile}")
-    return admission.decide(deployment.spec, serving, in_force(deployment), observed.candidates.runs)
+    decided, rejected = people(observed.decisions), observed.rejected
+    if serving is None and deployment.status.revoked is not None:
+        stand_in = admission.stand_in(deployment.spec, rejected, observed.candidates.before, decided)
+        if stand_in is not None:
+            return stand_in
+    return admission.decide(deployment.spec, serving, rejected, observed.candidates.runs, decided)
 
 
 def _announced(scene: Scene) -> Told | None:

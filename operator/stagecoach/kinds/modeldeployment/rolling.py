@@ -4,7 +4,7 @@ from datetime import datetime
 
 from stagecoach.api.deployment_status import Candidate
 from stagecoach.contract.times import moment, timestamp
-from stagecoach.kinds.modeldeployment import counts, telling
+from stagecoach.kinds.modeldeployment import counts, holding, telling
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.policies import rollout
 from stagecoach.policies.fitting import beside
@@ -25,7 +25,8 @@ def counted(scene: Scene, candidate: Candidate) -> Candidate:
 def decided(scene: Scene, candidate: Candidate) -> Decision:
     """Return what comes next for a candidate that answers."""
     steps = scene.deployment.spec.rollout if _by_steps(scene, candidate) else None
-    return rollout.decide(steps, _progress(candidate), scene.now)
+    promoted = holding.promotion(scene, candidate) is not None
+    return rollout.decide(steps, _progress(candidate, promoted=promoted), scene.now)
 
 
 def stepped(candidate: Candidate, step: int, weight: int, now: datetime) -> Candidate:
@@ -35,6 +36,7 @@ def stepped(candidate: Candidate, step: int, weight: int, now: datetime) -> Cand
         "weight": weight,
         "step_since": timestamp(now),
         "weight_until": timestamp(now + rollout.WEIGHT_HOLDS),
+        "held_since": None,
         "requests": 0,
         "errors": 0,
     }
@@ -49,7 +51,7 @@ def renewed(candidate: Candidate, now: datetime) -> Candidate:
     return candidate.model_copy(update={"weight_until": until})
 
 
-def _progress(candidate: Candidate) -> Progress | None:
+def _progress(candidate: Candidate, *, promoted: bool) -> Progress | None:
     if candidate.step is None or candidate.weight is None or not (candidate.step_since and candidate.weight_until):
         return None
     return Progress(
@@ -59,6 +61,7 @@ def _progress(candidate: Candidate) -> Progress | None:
         until=moment(candidate.weight_until),
         requests=candidate.requests,
         errors=candidate.errors,
+        promoted=promoted,
     )
 
 

@@ -48,6 +48,8 @@ def going_on(
         candidate=course.candidate,
         rejected=list(course.rejected),
         history=list(course.history),
+        promotions=list(course.promotions),
+        revoked=course.revoked,
         routes=routes,
         retiring=list(retiring),
         endpoint=endpoint(deployment) if course.serving else deployment.status.endpoint,

@@ -8,7 +8,7 @@ from stagecoach.api.deployment_status import DeploymentPhase, RoutesStatus, Serv
 from stagecoach.build.gateway import endpoint
 from stagecoach.contract.times import moment
 from stagecoach.kinds.conditions import Fact, of, said
-from stagecoach.kinds.modeldeployment import gated, rejections
+from stagecoach.kinds.modeldeployment import gated, overriding, revoking
 from stagecoach.kinds.modeldeployment.engines import STARTING, Answering
 from stagecoach.kinds.modeldeployment.pods import Complaint
 from stagecoach.kinds.modeldeployment.scene import Scene
@@ -72,12 +72,18 @@ class _Telling:
             told = waits or Complaint("Starting", f"Engine {candidate.engine} is being made for run {candidate.run}.")
             facts = [self._said("Ready", told), self._said("Loaded", told), self._admitted()]
             facts.append(Fact("Reconciling", True, told.reason, told.message))
-            return Words(DeploymentPhase.PENDING, tuple(facts), at_rest=False)
+            return Words(self._unserved, tuple(facts), at_rest=False)
         wish = self.scene.wish
         told = Complaint(wish.reason, wish.message) if isinstance(wish, NotAdmitted) else SCALED
+        if self.course.revoked is not None:
+            told = revoking.complaint(self.course.revoked, told)
         kind = "Reconciling" if told.reason in GOES_ON else "Stalled"
         facts = [self._said("Ready", told), self._admitted(), Fact(kind, True, told.reason, told.message)]
-        return Words(DeploymentPhase.PENDING, tuple(facts), at_rest=True)
+        return Words(self._unserved, tuple(facts), at_rest=True)
+
+    @property
+    def _unserved(self) -> DeploymentPhase:
+        return DeploymentPhase.UNAVAILABLE if self.course.revoked else DeploymentPhase.PENDING
 
     @cached_property
     def _answering(self) -> Answering:
@@ -163,6 +169,8 @@ class _Telling:
         wish = self.scene.wish
         if isinstance(wish, NotAdmitted):
             return Fact("CandidateAdmitted", False, wish.reason, wish.message)
+        if wish.override is not None:
+            return overriding.admitted(wish, wish.override)
         instead = f" {wish.instead_of.message}" if wish.instead_of else ""
         passed = ", ".join(f"{each.gate} ({each.evaluation})" for each in wish.gates)
         return Fact("CandidateAdmitted", True, "Admitted", f"Run {wish.run} has passed {passed}.{instead}")
@@ -172,7 +180,7 @@ class _Telling:
         scene, model = self.scene, self.scene.deployment.spec.model
         if unfit := self._unfit(serving):
             return Complaint(unfit.reason, f"Clients are answered as before this change of the spec: {unfit.message}")
-        for each in rejections.in_force(scene.deployment) if self.course.candidate is None else ():
+        for each in scene.observed.rejected if self.course.candidate is None else ():
             if each.release == serving.release:  # on another engine
                 return Complaint("Rejected", f"Run {each.run} stays on its engine: {each.message}")
         not_admitted = scene.wish.instead_of if isinstance(scene.wish, Wanted) else scene.wish
