@@ -162,6 +162,7 @@ class Stage(Hall):
         self.loaders: dict[str, Loader] = {}
         self.doors: dict[str, GatewayPod] = {}
         self.silent: set[str] = set()  # uids of pods that answer nobody
+        self.stuck: dict[str, Object] = {}  # Deployments whose newer pods do not start, and the status of these
         self.told: list[Routes] = []  # all that were ever signed
         self.numbers = itertools.count(1)
         self.key = derive(self.settings.master_key, UID, Purpose.ROUTES).encode()
@@ -290,10 +291,14 @@ class Stage(Hall):
         wanted = {each["metadata"]["name"]: each for each in self.of_kind("Deployment")}
         for pod in self.of_kind("Pod"):
             owner = wanted.get(pod["owner"])
-            if owner is None or pod["template"] != owner["spec"]["template"]:
+            new = owner is not None and pod["template"] == owner["spec"]["template"] and self._runs(pod)
+            if owner is None or not (new or pod["owner"] in self.stuck):
                 self._gone(("Pod", pod["metadata"]["name"]))
         for name, each in wanted.items():
             pods = [pod for pod in self.of_kind("Pod") if pod["owner"] == name]
+            if name in self.stuck and pods:
+                self._try_newer(name, pods)
+                continue
             for pod in pods[each["spec"]["replicas"] :]:
                 self._gone(("Pod", pod["metadata"]["name"]))
             for _ in range(each["spec"]["replicas"] - len(pods)):
@@ -301,6 +306,24 @@ class Stage(Hall):
             self._tell(name)
         for pod in self.of_kind("Pod"):
             self._make_ready(pod)
+
+    def _try_newer(self, name: str, pods: list[Object]) -> None:
+        """Leave what runs as it is, beside a pod of the newest template that does not start, if that is another."""
+        found = copy.deepcopy(self.children["Deployment", name])
+        template, generation = found["spec"]["template"], found["metadata"]["generation"]
+        if all(pod["template"] != template for pod in pods):
+            self._start(name, template)
+            tried = next(pod for pod in self.of_kind("Pod") if pod["owner"] == name and pod["template"] == template)
+            self._store(copy.deepcopy(tried) | {"status": self.stuck[name]})
+            del self.doors[tried["metadata"]["uid"]]
+        updated = sum(pod["template"] == template for pod in self.of_kind("Pod") if pod["owner"] == name)
+        replicas = sum(pod["owner"] == name for pod in self.of_kind("Pod"))
+        status = {"replicas": replicas, "updatedReplicas": updated, "observedGeneration": generation}
+        if found.get("status") != status:
+            self._store(found | {"status": status})
+
+    def _runs(self, pod: Object) -> bool:
+        return pod["metadata"]["uid"] in self.loaders.keys() | self.doors.keys()
 
     def _start(self, owner: str, template: Object) -> None:
         name = f"{owner}-{next(self.numbers)}"
@@ -331,6 +354,8 @@ class Stage(Hall):
             self._store(found | {"status": status})
 
     def _make_ready(self, pod: Object) -> None:
+        if not self._runs(pod):
+            return
         uid = pod["metadata"]["uid"]
         ready = self.loaders[uid].ready if uid in self.loaders else self.doors[uid].confirmed
         before: Object = next(iter(pod["status"].get("conditions", ())), {})

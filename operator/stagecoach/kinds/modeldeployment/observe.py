@@ -65,12 +65,6 @@ class Observed:
         own = tuple(pod for pod in self.pods if not pod.engine and not pod.leaving)
         return Gateways(self.deployments.get(gateway_name(self.deployment)), own)
 
-    @property
-    def unheard(self) -> bool:
-        """Whether nobody has told a gateway anything that clients reach, such as before the operator began."""
-        told = ((pod.uid, "PUT", telling.ROUTES) for pod in self.gateways.ready)
-        return not any(topic in self.heard for topic in told)
-
     def document(self, served: Served | None) -> Admitted | None:
         """Return what is known of a release that was admitted; None as long as its ConfigMap is not there."""
         return self.admitted.get(served.admitted) if served else None

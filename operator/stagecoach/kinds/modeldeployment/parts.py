@@ -9,6 +9,7 @@ from stagecoach.build.applied import needs_apply
 from stagecoach.build.pods import credentials
 from stagecoach.build.recipes import recipe_config_map
 from stagecoach.contract.access import Credential
+from stagecoach.contract.admitted import Admitted
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.modeldeployment.telling import Told
 from stagecoach.kinds.plan import Object
@@ -76,18 +77,35 @@ def _routes(scene: Scene, told: Told | None) -> Iterator[Object]:
         yield from _if_needed(scene.observed.config_maps.get(wanted["metadata"]["name"]), wanted)
 
 
+def gateways_are_new(scene: Scene) -> bool:
+    """Whether all gateways are as they have to be now, by their template."""
+    wanted, gateways = _gateway(scene, _bases(scene)), scene.observed.gateways
+    return wanted is not None and needs_apply(gateways.found, wanted) is None and gateways.rolled()
+
+
 def _gateways(scene: Scene) -> Iterator[Object]:
     deployment, observed = scene.deployment, scene.observed
-    bases = [admitted for served in _served(scene) if (admitted := scene.document(served))]
-    if not bases or (deployment.status.serving and scene.document(deployment.status.serving) is None):
+    if not (bases := _bases(scene)):
         return
     service = gateway.gateway_service(deployment)
     yield from _if_needed(observed.services.get(service["metadata"]["name"]), service)
-    if (of_project := _of_project(scene)) is None:
-        return
-    wanted = gateway.gateway(deployment, bases, *of_project, scene.settings)
-    yield gateway.gateway_budget(deployment)
-    yield from _if_needed(observed.deployments.get(wanted["metadata"]["name"]), wanted)
+    if (wanted := _gateway(scene, bases)) is not None:
+        yield gateway.gateway_budget(deployment)
+        yield from _if_needed(observed.gateways.found, wanted)
+
+
+def _bases(scene: Scene) -> list[Admitted]:
+    """Return what gateways have to know; nothing, while that is not known of what is served."""
+    serving = scene.deployment.status.serving
+    if serving is not None and scene.document(serving) is None:
+        return []
+    return [admitted for served in _served(scene) if (admitted := scene.document(served))]
+
+
+def _gateway(scene: Scene, bases: Sequence[Admitted]) -> Object | None:
+    if not bases or (of_project := _of_project(scene)) is None:
+        return None
+    return gateway.gateway(scene.deployment, bases, *of_project, scene.settings)
 
 
 def _of_project(scene: Scene) -> tuple[PodSettings, Sequence[Credential]] | None:

@@ -41,6 +41,7 @@ class Pod:
     leaving: bool  # somebody asked for its deletion, or it has ended
     complaint: Complaint | None = None
     since: datetime | None = None  # when it became ready, where that is said
+    created: datetime | None = None
 
     @property
     def reachable(self) -> bool:
@@ -66,6 +67,7 @@ def pod_of(raw: Object, warning: str | None) -> Pod:
         since=datetime.fromisoformat(changed)
         if (changed := conditions.get("Ready", {}).get("lastTransitionTime"))
         else None,
+        created=datetime.fromisoformat(made) if (made := metadata.get("creationTimestamp")) else None,
     )
 
 

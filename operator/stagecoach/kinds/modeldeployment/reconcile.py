@@ -18,7 +18,7 @@ from stagecoach.contract.gateway_routes import Routes
 from stagecoach.contract.times import moment
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.invalid import unreadable
-from stagecoach.kinds.modeldeployment import asking, parts, retiring, routes, status, switching, telling
+from stagecoach.kinds.modeldeployment import asking, client_keys, parts, retiring, routes, status, switching, telling
 from stagecoach.kinds.modeldeployment.neighbours import references, wakes
 from stagecoach.kinds.modeldeployment.observe import Observed, observe
 from stagecoach.kinds.modeldeployment.rejections import in_force
@@ -56,7 +56,7 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     heard = telling.heard(observed.gateways.pods, told, observed.heard) if told else None
     course = switching.go_on(scene)
     intended = _intended(scene, course, heard)
-    said = words(scene, course, intended, heard if intended == deployment.status.routes else None)
+    said = words(scene, course, intended, heard if _is_told(intended, deployment.status.routes) else None)
     applied = parts.applied(scene, told)
     return Plan(
         status=_status(scene, course, said, intended, heard),
@@ -118,7 +118,7 @@ def _status(scene: Scene, course: Course, said: Words, intended: RoutesStatus | 
         course,
         said,
         scene.now,
-        routes=_counted(intended, before, None if scene.observed.unheard else heard),
+        routes=_counted(intended, before, heard),
         retiring=retiring.told(scene, course, settled=settled),
         replicas=engine.get("status", {}).get("replicas", 0) if engine else None,
         selector=",".join(f"{name}={value}" for name, value in sorted(labels.items())) or None,
@@ -130,14 +130,22 @@ def _intended(scene: Scene, course: Course, heard: Heard | None) -> RoutesStatus
     deployment, before = scene.deployment, scene.deployment.status.routes
     if before is None and course.candidate is None:
         return None
-    update = {"serving": course.serving, "candidate": course.candidate}
+    everywhere = heard is not None and heard.everywhere
+    keys = client_keys.following(deployment, rolled=parts.gateways_are_new(scene), acknowledged=everywhere)
+    told = before.model_copy(update={"client_keys": keys}) if before else None
+    update = {"serving": course.serving, "candidate": course.candidate, "routes": told}
     following = deployment.model_copy(update={"status": deployment.status.model_copy(update=update)})
-    return routes.intended(_routes(scene, following), before, scene.now, heard.known if heard else 0)
+    return routes.intended(_routes(scene, following), before, keys, scene.now, heard.known if heard else 0)
+
+
+def _is_told(intended: RoutesStatus | None, before: RoutesStatus | None) -> bool:
+    """Whether what is intended is what gateways were told last."""
+    return intended is not None and before is not None and intended.revision == before.revision
 
 
 def _counted(intended: RoutesStatus | None, before: RoutesStatus | None, heard: Heard | None) -> RoutesStatus | None:
     """Return what gateways are told, with how many of them have it."""
-    if intended is None or intended != before or heard is None:
+    if intended is None or heard is None or not _is_told(intended, before):
         return intended
     # What was said to the process of before is as true as it was, until this one has asked.
     kept = min(intended.acknowledged, heard.acknowledged + heard.unheard)

@@ -8,7 +8,7 @@ from stagecoach.api.deployment_status import DeploymentPhase, RoutesStatus, Serv
 from stagecoach.build.gateway import endpoint
 from stagecoach.contract.times import moment
 from stagecoach.kinds.conditions import Fact, of, said
-from stagecoach.kinds.modeldeployment import gated, rejections
+from stagecoach.kinds.modeldeployment import client_keys, gated, rejections, stuck
 from stagecoach.kinds.modeldeployment.engines import STARTING, Answering
 from stagecoach.kinds.modeldeployment.pods import Complaint
 from stagecoach.kinds.modeldeployment.scene import Scene
@@ -23,7 +23,6 @@ GOES_ON = {
 }
 # Why what is served does not answer, and nothing that is waited for changes it.
 NEEDS_SOMEBODY = {"ScaledToZero", "AdmittedMissing"}
-OPEN = " Whoever reaches it may ask: spec.access names no keys."
 SCALED = Complaint(
     "ScaledToZero", "spec.replicas is 0, so that no engine answers. Set it to 1 or more to have it served again."
 )
@@ -129,9 +128,10 @@ class _Telling:
         return gateways.complaint() or starting
 
     def _serves(self, serving: Served) -> str:
-        spec = self.scene.deployment.spec
-        where = f"Run {serving.run} (release {serving.short}) answers at {endpoint(self.scene.deployment)}."
-        return where + ("" if spec.access else OPEN)
+        deployment, gateways = self.scene.deployment, self.scene.observed.gateways
+        where = f"Run {serving.run} (release {serving.short}) answers at {endpoint(deployment)}."
+        keys = self.routes.client_keys if self.routes else None
+        return where + client_keys.words(deployment, keys, rolled=gateways.rolled())
 
     def _loaded(self, serving: Served) -> Fact:
         answering = self._answering
@@ -161,6 +161,16 @@ class _Telling:
 
     def _trouble(self, serving: Served) -> Complaint | None:
         """Return what is asked for and will not come without a person, while something else is served."""
+        return self._stuck(serving) or self._not_taken(serving)
+
+    def _stuck(self, serving: Served) -> Complaint | None:
+        """Return what keeps pods from coming up that are to be beside those that serve, or in their place."""
+        observed, now = self.scene.observed, self.scene.now
+        gateways, engine = observed.gateways, observed.engine(serving.engine)
+        return stuck.complaint(gateways.found, gateways.pods, now) or stuck.complaint(engine.found, engine.pods, now)
+
+    def _not_taken(self, serving: Served) -> Complaint | None:
+        """Return why another release, or another engine, does not take over."""
         scene, model = self.scene, self.scene.deployment.spec.model
         for each in rejections.in_force(scene.deployment) if self.course.candidate is None else ():
             if each.release == serving.release:  # on another engine
@@ -176,8 +186,8 @@ class _Telling:
         """Return whether it is being worked on, or needs somebody."""
         candidate, waits = self.course.candidate, self.course.waits
         if candidate is not None:
-            words = waits.message if waits else "Nothing to do."
-            return (Fact("Reconciling", True, "TakingOver", f"Run {candidate.run} is about to take over. {words}"),)
+            words = f"Run {candidate.run} is about to take over. {waits.message if waits else 'Nothing to do.'}"
+            return (Fact("Reconciling", True, "TakingOver", f"{words} {trouble.message}" if trouble else words),)
         if missing is not None:
             kind = "Stalled" if missing.reason in NEEDS_SOMEBODY else "Reconciling"
             return (Fact(kind, True, missing.reason, missing.message),)
