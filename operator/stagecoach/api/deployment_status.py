@@ -63,6 +63,9 @@ class Candidate(Served):
     asked: Optional[Time] = Field(
         None, description="Since when its engine is asked for it: only then startDeadline begins to run."
     )
+    refused: Optional[Time] = Field(
+        None, description="Since when the cluster refuses a part of it, such as by a quota."
+    )
     step: Optional[int] = Field(None, description="Of rollout.canary.steps, from 0. Absent: it has no requests yet.")
     weight: Optional[int] = Field(None, ge=1, le=100, description="Of 100 requests so many go to it.")
     step_since: Optional[Time] = Field(None, description="Since when it has this weight.")

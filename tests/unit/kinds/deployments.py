@@ -34,6 +34,7 @@ SERVING = replace(
 )
 RESOURCES = {each.kind: each for each in (DEPLOYMENTS, CONFIG_MAPS, SERVICES, PODS)}
 LABELS = ["billing", "delivery"]
+QUOTA = "apply deployments: exceeded quota: engines (HTTP 403). Raise the quota, or meet the rule, that it names."
 
 
 def project(**inference: Any) -> Object:
@@ -162,6 +163,7 @@ class Stage(Hall):
         self.loaders: dict[str, Loader] = {}
         self.doors: dict[str, GatewayPod] = {}
         self.silent: set[str] = set()  # uids of pods that answer nobody
+        self.refuses: Callable[[Object], bool] = lambda _: False  # what the cluster does not take
         self.stuck: dict[str, Object] = {}  # Deployments whose newer pods do not start, and the status of these
         self.told: list[Routes] = []  # all that were ever signed
         self.numbers = itertools.count(1)
@@ -206,17 +208,41 @@ class Stage(Hall):
             json.dumps(plan.status)
             self.put(self.deployment | {"status": copy.deepcopy(plan.status)})
             self.events += [(event.reason, event.message) for event in plan.events]
-        for change, objects in (
-            (self._deleted, plan.delete),
-            (self._created, plan.create),
-            (self._applied, plan.apply),
-        ):
-            for obj in objects:
-                if not next(left, False) or not change(obj):
-                    return
-        for call in plan.ask:
-            if next(left, False):
-                self._asked(call)
+        if self._made(plan, left):
+            for call in plan.ask:
+                if next(left, False):
+                    self._asked(call)
+
+    def _made(self, plan: Plan, left: Iterator[bool]) -> bool:
+        """Delete, create and apply; return whether that went to its end, whatever the cluster refused."""
+        for obj in plan.delete:
+            if not next(left, False) or not self._deleted(obj):
+                return False
+        for obj in plan.create:
+            if not next(left, False):
+                return False
+            if self._refused(obj):
+                break
+            self._created(obj)
+        return self._all_applied(plan, left)
+
+    def _all_applied(self, plan: Plan, left: Iterator[bool]) -> bool:
+        unprotected = False
+        for obj in plan.apply:
+            if unprotected and obj["kind"] == "Deployment":
+                continue
+            if not next(left, False):
+                return False
+            if self._refused(obj):
+                unprotected |= obj["kind"] == "NetworkPolicy"
+            elif not self._applied(obj):
+                return False
+        return True
+
+    def _refused(self, obj: Object) -> bool:
+        refused = self.refuses(obj)
+        self.cache.set_refusal(UID, obj, QUOTA if refused else None)
+        return refused
 
     def _deleted(self, obj: Object) -> bool:
         at = obj["kind"], obj["metadata"]["name"]
@@ -226,10 +252,9 @@ class Stage(Hall):
             return True
         return found is None
 
-    def _created(self, obj: Object) -> bool:
+    def _created(self, obj: Object) -> None:
         if (obj["kind"], obj["metadata"]["name"]) not in self.children:
             self._store(copy.deepcopy(obj))
-        return True
 
     def _applied(self, obj: Object) -> bool:
         found = self.children.get((obj["kind"], obj["metadata"]["name"]))

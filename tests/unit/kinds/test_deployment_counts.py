@@ -11,6 +11,7 @@ from stagecoach.api.deployment_status import MAX_GATEWAYS, Candidate
 from stagecoach.contract.gateway_counts import SECONDS, Durations, GatewayCounts, ReleaseCounts
 from stagecoach.contract.gateway_errors import ERRORS
 from stagecoach.kinds.modeldeployment.counts import FRESH, OURS, counted, read
+from stagecoach.kinds.modeldeployment.rolling import stepped
 from stagecoach.kinds.view import Answer
 from tests import builders
 from tests.unit.kinds.gateways import NOW, UID, admitted, in_step, served
@@ -101,8 +102,9 @@ def read_all(start: Candidate, *answers: dict[str, GatewayCounts], pods: tuple[s
         ([{"g": said(500)}, {"g": said(520, 4)}, {"g": said(510, 2)}, {"g": said(521, 4)}], 21, 4, [521]),
         # It knows the release not any more, or not yet.
         ([{"g": said(500)}, {"g": said(5, release=builders.digest("8"))}, {"g": said(501)}], 1, 0, [501]),
-        # By other routes: later, when it has those in force.
-        ([{"g": said(500, revision=6)}, {"g": said(510, revision=6)}, {"g": said(530)}], 30, 0, [530]),
+        # By other routes: later, when it has those in force. What it has counted until then is of before.
+        ([{"g": said(500, revision=6)}, {"g": said(510, revision=6)}, {"g": said(530)}], 0, 0, [530]),
+        ([{"g": said(500, revision=6)}, {"g": said(530)}, {"g": said(537, 2)}], 7, 2, [537]),
         ([{"g": said(500)}, {"g": said(510, revision=8)}], 0, 0, [500]),
         ([{"g": said(5, started=LATE, revision=6)}], 0, 0, []),
         ([{"g": said(5, started=LATE, revision=6)}, {"g": said(6, started=LATE)}], 6, 0, [6]),
@@ -127,6 +129,18 @@ def test_before_it_has_requests_what_gateways_counted_is_remembered() -> None:
     begun = found.model_copy(update={"step": 0, "weight": 5, "step_since": "2026-01-02T11:59:00Z"})
     found = read_all(begun, {"g": said(503, 81), "h": said(9, started=LATE)})
     assert (found.requests, found.errors) == (2, 1)
+
+
+def test_what_ends_of_the_step_before_counts_for_that_alone() -> None:
+    """Until a gateway has the routes of a step, all that it counts is of the one before, and of another weight."""
+    first = read_all(candidate(), {"g": said(500, 80)}, {"g": said(520, 90)})
+    assert (first.requests, first.errors) == (20, 10)
+    second = stepped(first, 1, 50, NOW)
+    tail = counted(second, {"g": said(560, 130, revision=7)}, ["g"], 8)
+    assert (tail.requests, tail.errors, tail.seen) == (0, 0, [])
+    begun = counted(tail, {"g": said(570, 140, revision=8)}, ["g"], 8)
+    found = counted(begun, {"g": said(575, 141, revision=8)}, ["g"], 8)
+    assert (found.requests, found.errors) == (5, 1)
 
 
 def test_what_a_gateway_counted_that_is_gone_stays() -> None:

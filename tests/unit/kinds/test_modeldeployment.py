@@ -136,6 +136,7 @@ def test_an_adapter_of_the_same_base_takes_over_on_the_same_engine() -> None:
     before = stage.told_status["serving"]
     with_second(stage)
     stage.until(lambda: stage.serves("second"))
+    assert not any(version["status"].get("candidate", {}).get("seen") for version in stage.versions[1:])
     after = stage.told_status["serving"]
     assert (after["engine"], after["release"]) != (before["engine"], before["release"])
     assert after["engine"] == before["engine"]

@@ -47,6 +47,7 @@ class Observed:
     config_maps: Mapping[str, Object]
     pods: tuple[Pod, ...]
     heard: Mapping[tuple[str, str, str], Answer]  # by the pod's uid, method and path
+    refusals: Mapping[tuple[str, str], str]  # of what was wanted of the cluster, by kind and name
 
     def engine(self, name: str) -> Engine:
         """Return an engine as it is seen."""
@@ -94,6 +95,7 @@ def observe(view: View, raw: Object, settings: Settings) -> Observed:
         config_maps=config_maps,
         pods=pods,
         heard={topic: answer for topic in topics if (answer := view.answer(*topic))},
+        refusals=view.refusals(uid),
     )
 
 

@@ -16,26 +16,27 @@ from stagecoach.kinds.plan import Object
 
 
 def created(scene: Scene, applied: Sequence[Object]) -> tuple[Object, ...]:
-    """Return what is made once and never changed: what was admitted, and the keys before pods need them."""
-    wanted = [*_documents(scene), *_recipes(scene)]
-    documents = [each for each in wanted if each["metadata"]["name"] not in scene.observed.config_maps]
+    """Return what is made once and never changed: what was admitted, and the keys before pods need them.
+
+    Of a candidate last: what is refused ends what is created.
+    """
+    status = scene.deployment.status
     # Nobody watches Secrets: who waits for something may wait for this one, that somebody has deleted.
     waits = any(pod.complaint and pod.complaint.reason == "PodNotStarting" for pod in scene.observed.pods)
     needed = waits or any(each["kind"] == "Deployment" for each in applied)
     keys = [gateway.keys_secret(scene.deployment, scene.settings.master_key)] if needed else []
-    return (*documents, *keys)
+    return (*_documents(scene, status.serving), *keys, *_documents(scene, status.candidate))
 
 
-def _documents(scene: Scene) -> Iterator[Object]:
-    for served in _served(scene):
-        if (admitted := scene.remade(served)) is not None:
-            yield gateway.admitted_config_map(scene.deployment, admitted)
-
-
-def _recipes(scene: Scene) -> Iterator[Object]:
-    for served in _served(scene):
-        if (recipe := scene.recipe_remade(served)) is not None:
-            yield recipe_config_map(scene.deployment, recipe)
+def _documents(scene: Scene, served: Served | None) -> Iterator[Object]:
+    """Yield what says what a release is, and what its engine is made of, where that is not there."""
+    if served is None:
+        return
+    there = scene.observed.config_maps
+    if served.admitted not in there and (admitted := scene.remade(served)) is not None:
+        yield gateway.admitted_config_map(scene.deployment, admitted)
+    if served.engine not in there and (recipe := scene.recipe_remade(served)) is not None:
+        yield recipe_config_map(scene.deployment, recipe)
 
 
 def applied(scene: Scene, told: Told | None) -> tuple[Object, ...]:

@@ -44,6 +44,11 @@ class Pod:
     created: datetime | None = None
 
     @property
+    def changed(self) -> datetime | None:
+        """When it became ready, or ceased to be; or was made, as far as that is said."""
+        return self.since or self.created
+
+    @property
     def reachable(self) -> bool:
         """Whether it may be asked something."""
         return bool(self.address) and not self.leaving

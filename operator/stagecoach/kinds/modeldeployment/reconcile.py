@@ -4,6 +4,8 @@ NoUngatedTraffic: a release is admitted by its gates before anything is made for
 on until a candidate is in, whatever becomes of gates, runs and the project.
 """
 
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
@@ -18,9 +20,20 @@ from stagecoach.contract.gateway_routes import Routes
 from stagecoach.contract.times import moment
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.invalid import unreadable
-from stagecoach.kinds.modeldeployment import asking, client_keys, parts, retiring, routes, status, switching, telling
+from stagecoach.kinds.modeldeployment import (
+    asking,
+    client_keys,
+    parts,
+    pauses,
+    retiring,
+    routes,
+    status,
+    switching,
+    telling,
+)
 from stagecoach.kinds.modeldeployment.neighbours import references, wakes
 from stagecoach.kinds.modeldeployment.observe import Observed, observe
+from stagecoach.kinds.modeldeployment.refused import Refused
 from stagecoach.kinds.modeldeployment.rejections import in_force
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.modeldeployment.switching import Course
@@ -31,8 +44,8 @@ from stagecoach.kinds.view import View
 from stagecoach.policies import admission, keys
 from stagecoach.policies.admission import NotAdmitted, Wanted
 
-# While something is awaited, and while all is well: what loaders and gateways say has to be new.
-AWAITED, AT_REST = 2.0, 15.0
+# While all is well: what loaders and gateways say has to be new.
+AT_REST = 15.0
 
 
 def reconcile(view: View, raw: Object, now: datetime, settings: Settings) -> Plan:
@@ -54,16 +67,19 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     scene = Scene(observed, _wish(observed), settings, now)
     told = _announced(scene)
     heard = telling.heard(observed.gateways.pods, told, observed.heard) if told else None
+    applied = parts.applied(scene, told)
+    created = parts.created(scene, applied)
+    scene = replace(scene, refused=_refused(observed, (*created, *applied)))
     course = switching.go_on(scene)
     intended = _intended(scene, course, heard)
     said = words(scene, course, intended, heard if _is_told(intended, deployment.status.routes) else None)
-    applied = parts.applied(scene, told)
     return Plan(
         status=_status(scene, course, said, intended, heard),
         events=course.events,
         delete=retiring.deleted(scene, course),
-        create=parts.created(scene, applied),
+        create=created,
         apply=applied,
+        tells_refusals=True,
         ask=asking.calls(scene, told),
         requeue_after=_pause(scene, course, said),
     )
@@ -92,6 +108,11 @@ def _wish(observed: Observed) -> Wanted | NotAdmitted:
         meanwhile = f"Run {serving.run} goes on serving." if serving else "Nothing is served until then."
         return NotAdmitted(blocked.reason, f"{blocked.message} {meanwhile}")
     return admission.decide(deployment.spec, serving, in_force(deployment), observed.candidates.runs)
+
+
+def _refused(observed: Observed, wanted: Iterable[Object]) -> Refused:
+    status = observed.deployment.status
+    return Refused.of(wanted, observed.refusals, status.serving, status.candidate)
 
 
 def _announced(scene: Scene) -> Told | None:
@@ -155,9 +176,23 @@ def _counted(intended: RoutesStatus | None, before: RoutesStatus | None, heard: 
 def _pause(scene: Scene, course: Course, said: Words) -> float | None:
     """Return when to look again, if nothing happens."""
     if not said.at_rest:
-        return AWAITED
+        pause = pauses.after(_changes(scene), scene.now)
+        rest = max(course.until - scene.now, pauses.SOONEST) if course.until else pause
+        return min(pause, rest).total_seconds()
     goes_on = course.serving or scene.deployment.status.routes or scene.observed.engines
     return AT_REST if goes_on else None
+
+
+def _changes(scene: Scene) -> Iterator[datetime | None]:
+    """Yield when something happened from which more may follow soon."""
+    status = scene.deployment.status
+    yield from (pod.changed for pod in scene.observed.pods)
+    yield from (moment(each.last_transition_time) for each in status.conditions)
+    if status.routes is not None:
+        yield moment(status.routes.since)
+    if (candidate := status.candidate) is not None:
+        times = (candidate.since, candidate.asked, candidate.step_since)
+        yield from (moment(each) for each in times if each is not None)
 
 
 CONTROLLER = Controller(

@@ -5,6 +5,7 @@ Until a candidate is in, what is served is what was served before. IncumbentStay
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from stagecoach.api.common import duration
 from stagecoach.api.deployment_status import MAX_HISTORY, Candidate, HistoryEntry, Rejected, Served
@@ -34,6 +35,7 @@ class Course:
     history: Sequence[HistoryEntry]
     events: tuple[Event, ...] = ()
     waits: Complaint | None = None  # what the candidate waits for
+    until: datetime | None = None  # and until when, where that is known
 
     def told(self, reason: str, message: str, *, warning: bool = False) -> "Course":
         """Return the same, with an event."""
@@ -177,7 +179,7 @@ def _advanced(scene: Scene, course: Course, candidate: Candidate) -> Course:
     answering, candidate = scene.answering(candidate), _noted(scene, candidate)
     if answering.failed is not None:
         return _rejected(scene, course, candidate, answering.failed)
-    waits = None if answering.everywhere else answering.waits
+    waits = scene.refused.candidate or (None if answering.everywhere else answering.waits)
     if candidate.step is None:
         waits = waits or _gateways(scene, candidate)
         if waits is not None and _overdue(scene, candidate):
@@ -192,8 +194,9 @@ def _advanced(scene: Scene, course: Course, candidate: Candidate) -> Course:
         case _ if waits is not None:
             kept = rolling.renewed(counted, scene.now) if answering.pods else counted
             return replace(course, candidate=kept, waits=waits)
-        case Hold(reason, message):
-            return replace(course, candidate=rolling.renewed(counted, scene.now), waits=Complaint(reason, message))
+        case Hold(reason, message, until):
+            course = replace(course, waits=Complaint(reason, message), until=until)
+            return replace(course, candidate=rolling.renewed(counted, scene.now))
         case Advance(step, weight):
             words = f"Of 100 requests {weight} go to run {counted.run} (release {counted.short}) from now on."
             return replace(course, candidate=rolling.stepped(counted, step, weight, scene.now)).told("StepTaken", words)
@@ -225,7 +228,9 @@ def _asked(scene: Scene, candidate: Candidate) -> bool:
 
 
 def _noted(scene: Scene, candidate: Candidate) -> Candidate:
-    """Return the candidate with since when it is asked for."""
+    """Return the candidate with since when it is asked for, and since when a part of it is refused."""
+    refused = (candidate.refused or timestamp(scene.now)) if scene.refused.candidate else None
+    candidate = candidate.model_copy(update={"refused": refused})
     pods = scene.observed.engine(candidate.engine).pods
     if candidate.asked or not (any(pod.reachable for pod in pods) and _asked(scene, candidate)):
         return candidate
@@ -233,14 +238,19 @@ def _noted(scene: Scene, candidate: Candidate) -> Candidate:
 
 
 def _overdue(scene: Scene, candidate: Candidate) -> bool:
-    """Whether it had its time: since its engine is there, and its pods, if it has any, are asked for it."""
-    engine = scene.observed.engine(candidate.engine)
-    if engine.found is None or not _asked(scene, candidate):
+    """Whether it had its time: since its engine is there, and its pods, if it has any, are asked for it.
+
+    Before that, since the cluster refuses what it needs.
+    """
+    engine, deadline = scene.observed.engine(candidate.engine), duration(scene.deployment.spec.engine.start_deadline)
+    if engine.found is None:
+        return candidate.refused is not None and scene.now - moment(candidate.refused) >= deadline
+    if not _asked(scene, candidate):
         return False
     began = moment(candidate.asked or candidate.since)
     made = moment(engine.found["metadata"]["creationTimestamp"])
     known = candidate.asked or not any(pod.reachable for pod in engine.pods)
-    return bool(known) and scene.now - max(began, made) >= duration(scene.deployment.spec.engine.start_deadline)
+    return bool(known) and scene.now - max(began, made) >= deadline
 
 
 def _late(scene: Scene, waits: Complaint) -> Complaint:

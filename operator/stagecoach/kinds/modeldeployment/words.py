@@ -11,6 +11,7 @@ from stagecoach.kinds.conditions import Fact, of, said
 from stagecoach.kinds.modeldeployment import client_keys, gated, rejections, stuck
 from stagecoach.kinds.modeldeployment.engines import STARTING, Answering
 from stagecoach.kinds.modeldeployment.pods import Complaint
+from stagecoach.kinds.modeldeployment.refused import REFUSED
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.modeldeployment.switching import Course
 from stagecoach.kinds.modeldeployment.telling import PATIENCE, Heard
@@ -22,7 +23,7 @@ GOES_ON = {
     *("ProjectNotReady", "GateMissing", "GateBlocked", "RunUnknown", "ReleaseUnknown"),
 }
 # Why what is served does not answer, and nothing that is waited for changes it.
-NEEDS_SOMEBODY = {"ScaledToZero", "AdmittedMissing"}
+NEEDS_SOMEBODY = {"ScaledToZero", "AdmittedMissing", REFUSED}
 SCALED = Complaint(
     "ScaledToZero", "spec.replicas is 0, so that no engine answers. Set it to 1 or more to have it served again."
 )
@@ -92,6 +93,10 @@ class _Telling:
             return self._unknown(serving)
         if self.scene.deployment.spec.replicas == 0:
             return SCALED
+        why = self._silent()
+        return (self.scene.refused.rest or why) if why is not None else None
+
+    def _silent(self) -> Complaint | None:
         if self._answering.pods == 0:
             return self._as_before() if self._answering.unheard else self._answering.waits
         return self._without_gateways()
@@ -161,7 +166,7 @@ class _Telling:
 
     def _trouble(self, serving: Served) -> Complaint | None:
         """Return what is asked for and will not come without a person, while something else is served."""
-        return self._stuck(serving) or self._not_taken(serving)
+        return self.scene.refused.rest or self._stuck(serving) or self._not_taken(serving)
 
     def _stuck(self, serving: Served) -> Complaint | None:
         """Return what keeps pods from coming up that are to be beside those that serve, or in their place."""
