@@ -7,16 +7,11 @@ import pytest
 from stagecoach.kinds.modeldeployment.stuck import PATIENCE
 from tests import builders
 from tests.remedies import speaks
+from tests.unit.kinds.deployment_scenes import MISSING
 from tests.unit.kinds.deployments import Stage, serving
 
 GATEWAY = "answers-gateway"
 ACCESS = {"apiKeys": {"name": "clients"}}
-MISSING = {
-    "phase": "Pending",
-    "containerStatuses": [
-        {"name": "gateway", "state": {"waiting": {"reason": "CreateContainerConfigError", "message": 'no "clients"'}}}
-    ],
-}
 OPEN, NOT_YET, AS_IT_WAS = "spec.access names no keys", "is not in force until", "as it was"
 
 

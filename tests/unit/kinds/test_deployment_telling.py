@@ -145,12 +145,6 @@ def test_who_is_waited_for(ready: int, acknowledged: int, everywhere: bool, afte
     assert found.settled(NOW, after(-60)) is everywhere
 
 
-def test_when_to_look_again() -> None:
-    assert Heard(2, 1, 0, ()).pause(counting=True) == timedelta(seconds=2)
-    assert Heard(2, 2, 0, ()).pause(counting=True) == timedelta(seconds=10)
-    assert Heard(2, 2, 0, ()).pause(counting=False) == timedelta(seconds=60)
-
-
 class Real:
     """A real gateway, and what it says to calls."""
 

@@ -74,7 +74,7 @@ def test_intent_first_then_the_document_then_the_engine() -> None:
         ("Service", engine),
         ("Deployment", engine),
     ]
-    assert stage.serve().requeue_after == 2
+    assert stage.serve().requeue_after == 0.2, "soon, for all of it is new"
 
 
 def test_it_is_served_when_its_engine_answers_and_a_gateway_knows() -> None:

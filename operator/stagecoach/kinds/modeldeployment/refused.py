@@ -8,8 +8,6 @@ from stagecoach.api.deployment_status import Candidate, Served
 from stagecoach.kinds.modeldeployment.pods import Complaint
 from stagecoach.kinds.plan import Object
 
-REFUSED = "Refused"
-
 
 @dataclass(frozen=True)
 class Refused:
@@ -45,4 +43,4 @@ def _parts(served: Served | None) -> set[tuple[str, str]]:
 
 
 def _first(words: list[str]) -> Complaint | None:
-    return Complaint(REFUSED, words[0]) if words else None
+    return Complaint("Refused", words[0]) if words else None

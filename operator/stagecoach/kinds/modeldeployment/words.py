@@ -11,7 +11,6 @@ from stagecoach.kinds.conditions import Fact, of, said
 from stagecoach.kinds.modeldeployment import client_keys, gated, rejections, stuck
 from stagecoach.kinds.modeldeployment.engines import STARTING, Answering
 from stagecoach.kinds.modeldeployment.pods import Complaint
-from stagecoach.kinds.modeldeployment.refused import REFUSED
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.modeldeployment.switching import Course
 from stagecoach.kinds.modeldeployment.telling import PATIENCE, Heard
@@ -23,7 +22,7 @@ GOES_ON = {
     *("ProjectNotReady", "GateMissing", "GateBlocked", "RunUnknown", "ReleaseUnknown"),
 }
 # Why what is served does not answer, and nothing that is waited for changes it.
-NEEDS_SOMEBODY = {"ScaledToZero", "AdmittedMissing", REFUSED}
+NEEDS_SOMEBODY = {"ScaledToZero", "AdmittedMissing", "Refused"}
 SCALED = Complaint(
     "ScaledToZero", "spec.replicas is 0, so that no engine answers. Set it to 1 or more to have it served again."
 )
