@@ -12,7 +12,7 @@ from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.api.gate_status import EvalGateStatus
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract.digests import short
-from stagecoach.kinds.evalgate.gate_word import gate_words
+from stagecoach.kinds.evalgate.gate_word import gate_word
 from stagecoach.kinds.evalgate.reconcile import CONTROLLER
 from stagecoach.kinds.evaluation import document
 from stagecoach.kinds.plan import Object, Plan
@@ -186,7 +186,7 @@ class EvalGates(RuleBasedStateMachine):
         """Passed is said of what has passed by just this text, these rows and this data, and what is not well speaks."""
         for name in self._names("FineTuneRun") - {"trial"}:
             run = self.hall.get("FineTuneRun", name)
-            word = gate_words(self.hall.cache, "team", "good", [FineTuneRun.model_validate(run)], SETTINGS)[0]
+            word = gate_word(self.hall.cache, "team", "good", FineTuneRun.model_validate(run), SETTINGS)
             assert word.state in QUIET or speaks(word.reason, word.message), word
             if word.state is GateState.PASSED:
                 made = self.hall.get("Evaluation", word.evaluation)
@@ -229,7 +229,7 @@ class EvalGates(RuleBasedStateMachine):
         decided = {item["spec"]["run"] for item in hall.evaluations if "completionTime" in item["status"]}
         assert set(newest) <= decided
         said = [FineTuneRun.model_validate(hall.get("FineTuneRun", name)) for name in newest]
-        assert all(gate_words(hall.cache, "team", "good", [run], SETTINGS)[0].state in ENDS for run in said)
+        assert all(gate_word(hall.cache, "team", "good", run, SETTINGS).state in ENDS for run in said)
         assert hall.status["phase"] == "Idle"
         assert hall.condition()["status"] == "True"
         writes = hall.writes

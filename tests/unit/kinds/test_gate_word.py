@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stagecoach.api.finetunerun import FineTuneRun
-from stagecoach.kinds.evalgate.gate_word import gate_words
+from stagecoach.kinds.evalgate.gate_word import gate_word, gate_words
 from stagecoach.policies.admission import GateState, GateWord
 from tests import builders
 from tests.remedies import speaks
@@ -21,7 +21,7 @@ UNDER_WAY = {GateState.JUDGING, GateState.WAITING, GateState.PASSED}
 def say(hall: Hall, run: str = "first", gate: str = "good") -> GateWord:
     """Return what a gate says of a run that is there."""
     found = FineTuneRun.model_validate(hall.get("FineTuneRun", run))
-    word = gate_words(hall.cache, "team", gate, [found], SETTINGS)[0]
+    word = gate_word(hall.cache, "team", gate, found, SETTINGS)
     assert word.reason
     assert word.state in UNDER_WAY or speaks(word.reason, word.message), word
     return word
@@ -266,7 +266,7 @@ def test_what_vllm_judged_is_not_what_transformers_judged() -> None:
     assert say(hall).state is GateState.WAITING
     found = FineTuneRun.model_validate(hall.get("FineTuneRun", "first"))
     without = replace(SETTINGS, engine_image="")
-    word = gate_words(hall.cache, "team", "good", [found], without)[0]
+    word = gate_word(hall.cache, "team", "good", found, without)
     assert (word.state, word.reason) == (GateState.BLOCKED, "EngineMissing")
 
 

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.contract.gateway_routes import Routes
 from stagecoach.contract.loading import State
-from stagecoach.kinds.evalgate.gate_word import gate_words
+from stagecoach.kinds.evalgate.gate_word import gate_word
 from stagecoach.kinds.modeldeployment.retiring import LINGERS
 from stagecoach.kinds.plan import key_of
 from tests import builders
@@ -217,7 +217,7 @@ class Deployments(RuleBasedStateMachine):
             if new is None or new["release"] in known:
                 continue
             run = FineTuneRun.model_validate(stage.get("FineTuneRun", new["run"]))
-            words = [gate_words(stage.cache, "team", each["gate"], [run], stage.settings)[0] for each in new["gates"]]
+            words = [gate_word(stage.cache, "team", each["gate"], run, stage.settings) for each in new["gates"]]
             assert {each["gate"] for each in new["gates"]} == {each["name"] for each in after["spec"]["gates"]}
             assert all(word.passed(new["release"]) for word in words)
             assert [word.key for word in words] == [each["key"] for each in new["gates"]]

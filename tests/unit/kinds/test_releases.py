@@ -10,7 +10,7 @@ from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract.digests import digest_of_document
 from stagecoach.contract.gateway_routes import Target
-from stagecoach.kinds.evalgate.gate_word import gate_words
+from stagecoach.kinds.evalgate.gate_word import gate_word
 from stagecoach.kinds.finetunerun.inputs import decided
 from stagecoach.kinds.releases import Unjudged, admitted
 from tests import builders
@@ -43,7 +43,7 @@ def test_it_is_told_in_full_and_is_the_release_that_is_judged() -> None:
     here = hall()
     run = here.get("FineTuneRun", "first")
     found = of(here)
-    word = gate_words(here.cache, "team", "good", [FineTuneRun.model_validate(run)], SETTINGS)[0]
+    word = gate_word(here.cache, "team", "good", FineTuneRun.model_validate(run), SETTINGS)
     assert found.release == word.release
     inputs = run["status"]["inputs"]
     assert found.described.asked.digest == found.described.release.asked == inputs["asked"]

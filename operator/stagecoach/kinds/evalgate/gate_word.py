@@ -38,6 +38,11 @@ VERDICTS = {
 }
 
 
+def gate_word(view: View, namespace: str, gate_name: str, run: FineTuneRun, settings: Settings) -> GateWord:
+    """Return what a gate says of a run."""
+    return gate_words(view, namespace, gate_name, [run], settings)[0]
+
+
 def gate_words(
     view: View, namespace: str, gate_name: str, runs: Sequence[FineTuneRun], settings: Settings
 ) -> list[GateWord]:
