@@ -2,6 +2,7 @@
 
 import pytest
 
+from stagecoach.kinds.modeldeployment.stuck import PATIENCE
 from tests import builders
 from tests.remedies import speaks
 from tests.unit.kinds.deployment_cases import judged, told
@@ -70,3 +71,42 @@ def test_pods_that_are_refused_or_missing_are_said_with_what_to_do() -> None:
     stage.serve()
     assert told(stage) == ("Pending", "PodRefused", "False")
     assert "exceeded quota" in stage.said()["message"]
+
+
+@pytest.mark.parametrize("of", ["engine", "gateway"])
+def test_a_pod_that_does_not_come_up_beside_one_that_serves_is_told_after_a_while(of: str) -> None:
+    stage = serving(replicas=2, gateway={"replicas": 2})
+    late = stage.pods(stage.told_status["serving"]["engine"] if of == "engine" else None)[-1]
+    unscheduled = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available."}
+    stage._store(late | {"status": {"phase": "Pending", "conditions": [unscheduled]}})
+    stage.serve()
+    assert (stage.phase, stage.said()["status"]) == ("Available", "True")
+    stage.wait(PATIENCE.total_seconds())
+    stage.serve()
+    stage.serve()
+    assert (stage.phase, stage.said()["status"]) == ("Degraded", "True")
+    stalled = stage.said("Stalled")
+    assert stalled["reason"] == "Unschedulable"
+    assert speaks(stalled["reason"], stalled["message"])
+
+
+@pytest.mark.parametrize(
+    ("condition", "reason"),
+    [
+        ({"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: pods"}, "PodRefused"),
+        ({"type": "Progressing", "status": "False", "message": "ReplicaSet has timed out"}, "PodsNotReady"),
+    ],
+)
+def test_a_deployment_that_does_not_get_on_is_told_while_its_older_pods_serve(
+    condition: builders.Object, reason: str
+) -> None:
+    stage = serving()
+    found = stage.children["Deployment", "answers-gateway"]
+    stage._store(found | {"status": found["status"] | {"conditions": [condition]}})
+    stage.serve()
+    stage.serve()
+    assert (stage.phase, stage.said()["status"]) == ("Degraded", "True")
+    stalled = stage.said("Stalled")
+    assert stalled["reason"] == reason
+    assert condition["message"] in stalled["message"]
+    assert speaks(stalled["reason"], stalled["message"])

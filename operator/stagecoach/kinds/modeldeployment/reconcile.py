@@ -151,8 +151,8 @@ def _intended(scene: Scene, course: Course, heard: Heard | None) -> RoutesStatus
     deployment, before = scene.deployment, scene.deployment.status.routes
     if before is None and course.candidate is None:
         return None
-    everywhere = heard is not None and heard.everywhere
-    keys = client_keys.following(deployment, rolled=parts.gateways_are_new(scene), acknowledged=everywhere)
+    rolled = not client_keys.asked_for(deployment) and parts.gateways_are_new(scene)
+    keys = client_keys.following(deployment, rolled=rolled, acknowledged=heard is not None and heard.everywhere)
     told = before.model_copy(update={"client_keys": keys}) if before else None
     update = {"serving": course.serving, "candidate": course.candidate, "routes": told}
     following = deployment.model_copy(update={"status": deployment.status.model_copy(update=update)})

@@ -191,7 +191,8 @@ class _Telling:
         candidate, waits = self.course.candidate, self.course.waits
         if candidate is not None:
             words = f"Run {candidate.run} is about to take over. {waits.message if waits else 'Nothing to do.'}"
-            return (Fact("Reconciling", True, "TakingOver", f"{words} {trouble.message}" if trouble else words),)
+            words += f" {trouble.message}" if trouble and trouble != waits else ""
+            return (Fact("Reconciling", True, "TakingOver", words),)
         if missing is not None:
             kind = "Stalled" if missing.reason in NEEDS_SOMEBODY else "Reconciling"
             return (Fact(kind, True, missing.reason, missing.message),)
