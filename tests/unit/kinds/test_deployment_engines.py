@@ -97,6 +97,8 @@ def test_an_engine_is_kept_while_one_of_several_gateways_refuses_the_routes() ->
         stage.go_on(10)
     assert stage.told_status["serving"]["run"] == "whole"
     assert ("Deployment", old) in stage.children
+    assert (stage.phase, stage.said()["status"]) == ("Degraded", "True")
+    assert stage.said("Stalled")["reason"] == "RoutesRefused"
 
 
 def test_another_engine_is_another_candidate_of_the_same_release() -> None:

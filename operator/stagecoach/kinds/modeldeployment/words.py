@@ -117,19 +117,27 @@ class _Telling:
         return Complaint("AdmittedMissing", f"{message} Bring it back from a backup, or create another run.")
 
     def _without_gateways(self) -> Complaint | None:
-        gateways, routes = self.scene.observed.gateways, self.routes
+        gateways = self.scene.observed.gateways
         if gateways.ready and self.heard is not None and self.heard.acknowledged:
             return None
         if self.heard is not None and self.heard.unheard:
             return self._as_before()
         # A gateway that is ready has routes: for a moment those of before.
-        changes = routes is not None and self.scene.now - moment(routes.since) < PATIENCE
-        if gateways.ready and self._was_ready and changes:
+        if gateways.ready and self._was_ready and self.routes is not None and not self._told_for_a_while:
             return None
-        if self.heard is not None and self.heard.refusals:
-            return Complaint("RoutesRefused", " ".join(self.heard.refusals))
+        if self._refusals:
+            return self._refusals
         starting = Complaint("Starting", "No gateway is ready yet.")
         return gateways.complaint() or starting
+
+    @property
+    def _told_for_a_while(self) -> bool:
+        return self.routes is not None and self.scene.now - moment(self.routes.since) >= PATIENCE
+
+    @property
+    def _refusals(self) -> Complaint | None:
+        said = self.heard.refusals if self.heard is not None else ()
+        return Complaint("RoutesRefused", " ".join(said)) if said else None
 
     def _serves(self, serving: Served) -> str:
         deployment, gateways = self.scene.deployment, self.scene.observed.gateways
@@ -168,10 +176,15 @@ class _Telling:
         return self.scene.refused.rest or self._stuck(serving) or self._not_taken(serving)
 
     def _stuck(self, serving: Served) -> Complaint | None:
-        """Return what keeps pods from coming up that are to be beside those that serve, or in their place."""
+        """Return why not all pods do what they should, while some do: in the place of others, or beside them."""
         observed, now = self.scene.observed, self.scene.now
         gateways, engine = observed.gateways, observed.engine(serving.engine)
-        return stuck.complaint(gateways.found, gateways.pods, now) or stuck.complaint(engine.found, engine.pods, now)
+        refuses = self.heard is not None and self.heard.refusing and self._told_for_a_while
+        return (
+            (self._refusals if refuses else None)
+            or stuck.complaint(gateways.found, gateways.pods, now)
+            or stuck.complaint(engine.found, engine.pods, now)
+        )
 
     def _not_taken(self, serving: Served) -> Complaint | None:
         """Return why another release, or another engine, does not take over."""
