@@ -74,6 +74,21 @@ def test_an_operator_that_was_away_holds_that_against_no_candidate() -> None:
     stage.until(lambda: stage.serves("whole"))
 
 
+def test_another_process_that_leads_tries_before_it_rejects() -> None:
+    stage = beside(serving(engine={"startDeadline": "5m"}))
+    for _ in range(5):
+        stage.go_on()
+    since = stage.told_status["candidate"]["refused"]
+    stage.wait(7200)
+    stage.cache._refusals.clear()
+    stage.refuses = lambda _: False
+    stage.serve(writes=0)
+    stage.serve()
+    assert stage.told_status["candidate"]["refused"] == since
+    stage.until(lambda: stage.serves("whole"))
+    assert not stage.told_status["rejected"]
+
+
 def test_before_anything_is_served_it_is_what_the_deployment_waits_for() -> None:
     stage = Stage()
     stage.judge()

@@ -229,10 +229,12 @@ def _asked(scene: Scene, candidate: Candidate) -> bool:
 
 def _noted(scene: Scene, candidate: Candidate) -> Candidate:
     """Return the candidate with since when it is asked for, and since when a part of it is refused."""
-    refused = (candidate.refused or timestamp(scene.now)) if scene.refused.candidate else None
-    candidate = candidate.model_copy(update={"refused": refused})
-    pods = scene.observed.engine(candidate.engine).pods
-    if candidate.asked or not (any(pod.reachable for pod in pods) and _asked(scene, candidate)):
+    engine = scene.observed.engine(candidate.engine)
+    if scene.refused.candidate is not None:
+        candidate = candidate.model_copy(update={"refused": candidate.refused or timestamp(scene.now)})
+    elif engine.found is not None:
+        candidate = candidate.model_copy(update={"refused": None})
+    if candidate.asked or not (any(pod.reachable for pod in engine.pods) and _asked(scene, candidate)):
         return candidate
     return candidate.model_copy(update={"asked": timestamp(scene.now)})
 
@@ -240,11 +242,12 @@ def _noted(scene: Scene, candidate: Candidate) -> Candidate:
 def _overdue(scene: Scene, candidate: Candidate) -> bool:
     """Whether it had its time: since its engine is there, and its pods, if it has any, are asked for it.
 
-    Before that, since the cluster refuses what it needs.
+    Before that, since the cluster refuses what it needs, if it still does.
     """
     engine, deadline = scene.observed.engine(candidate.engine), duration(scene.deployment.spec.engine.start_deadline)
     if engine.found is None:
-        return candidate.refused is not None and scene.now - moment(candidate.refused) >= deadline
+        since = candidate.refused if scene.refused.candidate else None
+        return since is not None and scene.now - moment(since) >= deadline
     if not _asked(scene, candidate):
         return False
     began = moment(candidate.asked or candidate.since)
