@@ -101,6 +101,9 @@ class Candidate(Served):
     asked: Optional[Time] = Field(
         None, description="Since when its engine is asked for it: only then startDeadline begins to run."
     )
+    refused: Optional[Time] = Field(
+        None, description="Since when the cluster refuses a part of it, such as by a quota."
+    )
     step: Optional[int] = Field(None, description="Of rollout.canary.steps, from 0. Absent: it has no requests yet.")
     weight: Optional[int] = Field(None, ge=1, le=100, description="Of 100 requests so many go to it.")
     step_since: Optional[Time] = Field(None, description="Since when it has this weight.")
@@ -132,12 +135,25 @@ class Rejected(Told):
     at: Time = Field(description="When.")
 
 
+class ClientKeys(Enum):
+    """Whether gateways ask clients for keys."""
+
+    OFF = "Off"
+    TOLD = "Told"
+    IN_FORCE = "InForce"
+
+
 class RoutesStatus(Told):
     """What gateways are told."""
 
     revision: int = Field(ge=1, le=1 << 53, description="Grows with every change.")
     digest: Digest = Field(description="Identity of what is told, without the revision.")
     since: Time = Field(description="Since when it is this revision.")
+    client_keys: Optional[ClientKeys] = Field(
+        None,
+        description="Off: whoever reaches a gateway may ask, also while spec.access waits for gateways that know its"
+        " Secret. Told: all of them are told to ask for keys. InForce: all of them do.",
+    )
     gateways: int = Field(0, description="Gateways that are ready.")
     acknowledged: int = Field(0, description="Those of them that have this revision.")
 

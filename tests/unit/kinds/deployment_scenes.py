@@ -16,6 +16,13 @@ from tests.unit.kinds.world import SETTINGS, World
 
 APPROVERS = [{"user": "qa@example.com"}]
 BY_HAND = {"canary": {"steps": [{"weight": 10, "hold": "Manual", "minRequests": 5}]}}
+# What is said of a gateway whose Secret with clients is not there.
+MISSING = {
+    "phase": "Pending",
+    "containerStatuses": [
+        {"name": "gateway", "state": {"waiting": {"reason": "CreateContainerConfigError", "message": 'no "clients"'}}}
+    ],
+}
 CANARY = {"canary": {"steps": [{"weight": 10, "hold": "1m", "minRequests": 5}, {"weight": 50, "hold": "1m"}]}}
 
 
@@ -227,6 +234,37 @@ def of_what_serves(word: str, *, wait: int = 0, guarded: bool = True, **spec: An
     return decision(stage, made)
 
 
+def refused() -> World:
+    """Let the cluster take nothing of what is needed first."""
+    stage = judged()
+    stage.refuses = lambda obj: obj["kind"] == "Deployment"
+    for _ in range(5):
+        stage.go_on()
+    return told(stage)
+
+
+def beside_what_is_refused() -> World:
+    """Let there be no room for the engine of what is about to take over, until its time is over."""
+    stage = serving(engine={"startDeadline": "1m"})
+    whole = succeeded("whole", 2)
+    whole["status"]["artifact"]["type"] = "Model"
+    stage.put(whole)
+    stage.judge()
+    stage.refuses = lambda obj: "-e-" in obj["metadata"]["name"]
+    stage.until(lambda: stage.told_status["rejected"], 15)
+    stage.go_on()
+    return told(stage)
+
+
+def without_clients() -> World:
+    """Let there be no Secret of the name that access gives."""
+    stage = serving()
+    stage.stuck = {"answers-gateway": MISSING}
+    changed(stage, access={"apiKeys": {"name": "clients"}})
+    stage.until(lambda: stage.said("Stalled"), 15)
+    return told(stage)
+
+
 def gone() -> World:
     """Let somebody delete what says what is served."""
     stage = serving()
@@ -259,6 +297,9 @@ OF_DEPLOYMENTS: Mapping[str, Scene] = {
     "Revoked": lambda: told(revoked()),
     "Serving what was revoked for a while": served_again,
     "Serving in place of what was revoked": replaced_by_what_was_served_before,
+    "Serving beside what the cluster refuses": beside_what_is_refused,
+    "Serving while newer gateways do not start": without_clients,
+    "Refused": refused,
     "ScaledToZero": lambda: looked_at(changed(serving(), replicas=0)),
     "AdmittedMissing": gone,
     "InvalidSpec": lambda: unread(told(serving()), later=True),

@@ -35,6 +35,7 @@ SERVING = replace(
 )
 RESOURCES = {each.kind: each for each in (DEPLOYMENTS, CONFIG_MAPS, SERVICES, PODS)}
 LABELS = ["billing", "delivery"]
+QUOTA = "apply deployments: exceeded quota: engines (HTTP 403). Raise the quota, or meet the rule, that it names."
 
 
 def project(**inference: Any) -> Object:
@@ -163,6 +164,8 @@ class Stage(Hall):
         self.loaders: dict[str, Loader] = {}
         self.doors: dict[str, GatewayPod] = {}
         self.silent: set[str] = set()  # uids of pods that answer nobody
+        self.refuses: Callable[[Object], bool] = lambda _: False  # what the cluster does not take
+        self.stuck: dict[str, Object] = {}  # Deployments whose newer pods do not start, and the status of these
         self.told: list[Routes] = []  # all that were ever signed
         self.numbers = itertools.count(1)
         self.key = derive(self.settings.master_key, UID, Purpose.ROUTES).encode()
@@ -206,17 +209,41 @@ class Stage(Hall):
             json.dumps(plan.status)
             self.put(self.deployment | {"status": copy.deepcopy(plan.status)})
             self.events += [(event.reason, event.message) for event in plan.events]
-        for change, objects in (
-            (self._deleted, plan.delete),
-            (self._created, plan.create),
-            (self._applied, plan.apply),
-        ):
-            for obj in objects:
-                if not next(left, False) or not change(obj):
-                    return
-        for call in plan.ask:
-            if next(left, False):
-                self._asked(call)
+        if self._made(plan, left):
+            for call in plan.ask:
+                if next(left, False):
+                    self._asked(call)
+
+    def _made(self, plan: Plan, left: Iterator[bool]) -> bool:
+        """Delete, create and apply; return whether that went to its end, whatever the cluster refused."""
+        for obj in plan.delete:
+            if not next(left, False) or not self._deleted(obj):
+                return False
+        for obj in plan.create:
+            if not next(left, False):
+                return False
+            if self._refused(obj):
+                break
+            self._created(obj)
+        return self._all_applied(plan, left)
+
+    def _all_applied(self, plan: Plan, left: Iterator[bool]) -> bool:
+        unprotected = False
+        for obj in plan.apply:
+            if unprotected and obj["kind"] == "Deployment":
+                continue
+            if not next(left, False):
+                return False
+            if self._refused(obj):
+                unprotected |= obj["kind"] == "NetworkPolicy"
+            elif not self._applied(obj):
+                return False
+        return True
+
+    def _refused(self, obj: Object) -> bool:
+        refused = self.refuses(obj)
+        self.cache.set_refusal(UID, obj, QUOTA if refused else None)
+        return refused
 
     def _deleted(self, obj: Object) -> bool:
         at = obj["kind"], obj["metadata"]["name"]
@@ -226,10 +253,9 @@ class Stage(Hall):
             return True
         return found is None
 
-    def _created(self, obj: Object) -> bool:
+    def _created(self, obj: Object) -> None:
         if (obj["kind"], obj["metadata"]["name"]) not in self.children:
             self._store(copy.deepcopy(obj))
-        return True
 
     def _applied(self, obj: Object) -> bool:
         found = self.children.get((obj["kind"], obj["metadata"]["name"]))
@@ -331,10 +357,14 @@ class Stage(Hall):
         wanted = {each["metadata"]["name"]: each for each in self.of_kind("Deployment")}
         for pod in self.of_kind("Pod"):
             owner = wanted.get(pod["owner"])
-            if owner is None or pod["template"] != owner["spec"]["template"]:
+            new = owner is not None and pod["template"] == owner["spec"]["template"] and self._runs(pod)
+            if owner is None or not (new or pod["owner"] in self.stuck):
                 self._gone(("Pod", pod["metadata"]["name"]))
         for name, each in wanted.items():
             pods = [pod for pod in self.of_kind("Pod") if pod["owner"] == name]
+            if name in self.stuck and pods:
+                self._try_newer(name, pods)
+                continue
             for pod in pods[each["spec"]["replicas"] :]:
                 self._gone(("Pod", pod["metadata"]["name"]))
             for _ in range(each["spec"]["replicas"] - len(pods)):
@@ -342,6 +372,24 @@ class Stage(Hall):
             self._tell(name)
         for pod in self.of_kind("Pod"):
             self._make_ready(pod)
+
+    def _try_newer(self, name: str, pods: list[Object]) -> None:
+        """Leave what runs as it is, beside a pod of the newest template that does not start, if that is another."""
+        found = copy.deepcopy(self.children["Deployment", name])
+        template, generation = found["spec"]["template"], found["metadata"]["generation"]
+        if all(pod["template"] != template for pod in pods):
+            self._start(name, template)
+            tried = next(pod for pod in self.of_kind("Pod") if pod["owner"] == name and pod["template"] == template)
+            self._store(copy.deepcopy(tried) | {"status": self.stuck[name]})
+            del self.doors[tried["metadata"]["uid"]]
+        updated = sum(pod["template"] == template for pod in self.of_kind("Pod") if pod["owner"] == name)
+        replicas = sum(pod["owner"] == name for pod in self.of_kind("Pod"))
+        status = {"replicas": replicas, "updatedReplicas": updated, "observedGeneration": generation}
+        if found.get("status") != status:
+            self._store(found | {"status": status})
+
+    def _runs(self, pod: Object) -> bool:
+        return pod["metadata"]["uid"] in self.loaders.keys() | self.doors.keys()
 
     def _start(self, owner: str, template: Object) -> None:
         name = f"{owner}-{next(self.numbers)}"
@@ -372,6 +420,8 @@ class Stage(Hall):
             self._store(found | {"status": status})
 
     def _make_ready(self, pod: Object) -> None:
+        if not self._runs(pod):
+            return
         uid = pod["metadata"]["uid"]
         ready = self.loaders[uid].ready if uid in self.loaders else self.doors[uid].confirmed
         before: Object = next(iter(pod["status"].get("conditions", ())), {})

@@ -18,8 +18,10 @@ from stagecoach.kinds.modeldeployment.retiring import LINGERS
 from stagecoach.kinds.plan import key_of
 from tests import builders
 from tests.remedies import speaks
+from tests.unit.kinds.deployment_scenes import MISSING
 from tests.unit.kinds.deployments import Stage, project
 from tests.unit.kinds.gates import succeeded
+from tests.unit.kinds.test_deployment_access import knows_clients
 
 CANARY = {"canary": {"steps": [{"weight": 10, "hold": "1m", "minRequests": 5}, {"weight": 50, "hold": "1m"}]}}
 GOOD = builders.gate()["spec"]["criteria"][0]
@@ -44,6 +46,9 @@ SPECS = st.sampled_from(
         {"model": {"run": "second"}},
         {"model": {"run": "nobody"}},
         {"gateway": {"replicas": 2}},
+        {"access": {"apiKeys": {"name": "clients"}}},
+        {"access": {"apiKeys": {"name": "others"}}},
+        {"access": None},
     ]
 )
 
@@ -155,8 +160,7 @@ class Deployments(RuleBasedStateMachine):
     def the_spec_changes(self, spec: dict[str, Any]) -> None:
         deployment = copy.deepcopy(self.stage.deployment)
         deployment["spec"] |= spec
-        if deployment["spec"].get("rollout", 0) is None:
-            del deployment["spec"]["rollout"]
+        deployment["spec"] = {name: value for name, value in deployment["spec"].items() if value is not None}
         deployment["metadata"]["generation"] += 1
         self.stage.put(deployment)
 
@@ -174,8 +178,21 @@ class Deployments(RuleBasedStateMachine):
         else:
             self.stage.silent ^= {uid}
 
+    @rule(what=st.sampled_from(["", "Deployment", "ConfigMap", "Service", "NetworkPolicy", "Secret", "-e-", "gateway"]))
+    def the_cluster_refuses(self, what: str) -> None:
+        self.stage.refuses = lambda obj: bool(what) and (obj["kind"] == what or what in obj["metadata"]["name"])
+
+    @rule(stuck=st.booleans())
+    def newer_gateways_start_or_do_not(self, stuck: bool) -> None:
+        self.stage.stuck = {"answers-gateway": MISSING} if stuck else {}
+
     @rule()
     def another_process_leads(self) -> None:
+        self.stage.forget()
+
+    @rule()
+    def the_operator_was_away(self) -> None:
+        self.stage.wait(7200)
         self.stage.forget()
 
     @rule(seconds=st.sampled_from([1, 30, 130, 700, 2000]))
@@ -238,6 +255,11 @@ class Deployments(RuleBasedStateMachine):
                 assert before["candidate"]["release"] == new["release"]
             used = {each["engine"] for each in (after.get("serving"), after.get("candidate")) if each}
             assert not used & {each["name"] for each in after.get("retiring", ())}
+
+    @invariant()
+    def nobody_is_refused_for_want_of_clients(self) -> None:
+        """IncumbentStays: a gateway that asks for keys has those of clients, and nobody says that it asks if not."""
+        assert knows_clients(self.stage)
 
     @invariant()
     def revisions_only_grow(self) -> None:
@@ -346,7 +368,8 @@ class Deployments(RuleBasedStateMachine):
     # Helpers.
 
     def mended(self) -> None:
-        self.stage.silent = set()
+        self.stage.silent, self.stage.stuck = set(), {}
+        self.stage.refuses = lambda _: False
         self.bring(project())
         if not self.gate():
             self.bring(builders.stored(builders.gate()))

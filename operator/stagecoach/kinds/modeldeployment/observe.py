@@ -50,6 +50,7 @@ class Observed:
     config_maps: Mapping[str, Object]
     pods: tuple[Pod, ...]
     heard: Mapping[tuple[str, str, str], Answer]  # by the pod's uid, method and path
+    refusals: Mapping[tuple[str, str], str]  # of what was wanted of the cluster, by kind and name
 
     def engine(self, name: str) -> Engine:
         """Return an engine as it is seen."""
@@ -72,12 +73,6 @@ class Observed:
         """The gateways as they are seen."""
         own = tuple(pod for pod in self.pods if not pod.engine and not pod.leaving)
         return Gateways(self.deployments.get(gateway_name(self.deployment)), own)
-
-    @property
-    def unheard(self) -> bool:
-        """Whether nobody has told a gateway anything that clients reach, such as before the operator began."""
-        told = ((pod.uid, "PUT", telling.ROUTES) for pod in self.gateways.ready)
-        return not any(topic in self.heard for topic in told)
 
     def document(self, served: Served | None) -> Admitted | None:
         """Return what is known of a release that was admitted; None as long as its ConfigMap is not there."""
@@ -110,6 +105,7 @@ def observe(view: View, raw: Object, now: datetime, settings: Settings) -> Obser
         config_maps=config_maps,
         pods=pods,
         heard={topic: answer for topic in topics if (answer := view.answer(*topic))},
+        refusals=view.refusals(uid),
     )
 
 

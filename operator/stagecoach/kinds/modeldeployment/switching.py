@@ -5,6 +5,7 @@ Until a candidate is in, what is served is what was served before. IncumbentStay
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from stagecoach.api.approval import Approval
 from stagecoach.api.common import duration
@@ -45,6 +46,7 @@ class Course:
     revoked: Revoked | None = None
     events: tuple[Event, ...] = ()
     waits: Complaint | None = None  # what the candidate waits for
+    until: datetime | None = None  # and until when, where that is known
 
     def told(self, reason: str, message: str, *, warning: bool = False) -> "Course":
         """Return the same, with an event."""
@@ -221,7 +223,7 @@ def _advanced(scene: Scene, course: Course, candidate: Candidate) -> Course:
     answering, candidate = scene.answering(candidate), _noted(scene, candidate)
     if answering.failed is not None:
         return _rejected(scene, course, candidate, answering.failed)
-    waits = None if answering.everywhere else answering.waits
+    waits = scene.refused.candidate or (None if answering.everywhere else answering.waits)
     if candidate.step is None:
         waits = waits or _gateways(scene, candidate)
         if waits is not None and _overdue(scene, candidate):
@@ -241,8 +243,9 @@ def _advanced(scene: Scene, course: Course, candidate: Candidate) -> Course:
 def _goes_on(scene: Scene, course: Course, counted: Candidate, decision: Hold | Await | Advance | Finish) -> Course:
     """Do what was decided of a candidate whose engine answers."""
     match decision:
-        case Hold(reason, message):
-            return replace(course, candidate=rolling.renewed(counted, scene.now), waits=Complaint(reason, message))
+        case Hold(reason, message, until):
+            course = replace(course, waits=Complaint(reason, message), until=until)
+            return replace(course, candidate=rolling.renewed(counted, scene.now))
         case Await(message):
             held = holding.held(scene, rolling.renewed(counted, scene.now))
             return replace(course, candidate=held, waits=holding.waits(scene, held, message))
@@ -279,22 +282,32 @@ def _asked(scene: Scene, candidate: Candidate) -> bool:
 
 
 def _noted(scene: Scene, candidate: Candidate) -> Candidate:
-    """Return the candidate with since when it is asked for."""
-    pods = scene.observed.engine(candidate.engine).pods
-    if candidate.asked or not (any(pod.reachable for pod in pods) and _asked(scene, candidate)):
+    """Return the candidate with since when it is asked for, and since when a part of it is refused."""
+    engine = scene.observed.engine(candidate.engine)
+    if scene.refused.candidate is not None:
+        candidate = candidate.model_copy(update={"refused": candidate.refused or timestamp(scene.now)})
+    elif engine.found is not None:
+        candidate = candidate.model_copy(update={"refused": None})
+    if candidate.asked or not (any(pod.reachable for pod in engine.pods) and _asked(scene, candidate)):
         return candidate
     return candidate.model_copy(update={"asked": timestamp(scene.now)})
 
 
 def _overdue(scene: Scene, candidate: Candidate) -> bool:
-    """Whether it had its time: since its engine is there, and its pods, if it has any, are asked for it."""
-    engine = scene.observed.engine(candidate.engine)
-    if engine.found is None or not _asked(scene, candidate):
+    """Whether it had its time: since its engine is there, and its pods, if it has any, are asked for it.
+
+    Before that, since the cluster refuses what it needs, if it still does.
+    """
+    engine, deadline = scene.observed.engine(candidate.engine), duration(scene.deployment.spec.engine.start_deadline)
+    if engine.found is None:
+        since = candidate.refused if scene.refused.candidate else None
+        return since is not None and scene.now - moment(since) >= deadline
+    if not _asked(scene, candidate):
         return False
     began = moment(candidate.asked or candidate.since)
     made = moment(engine.found["metadata"]["creationTimestamp"])
     known = candidate.asked or not any(pod.reachable for pod in engine.pods)
-    return bool(known) and scene.now - max(began, made) >= duration(scene.deployment.spec.engine.start_deadline)
+    return bool(known) and scene.now - max(began, made) >= deadline
 
 
 def _late(scene: Scene, waits: Complaint) -> Complaint:

@@ -8,7 +8,7 @@ from stagecoach.api.deployment_status import DeploymentPhase, RoutesStatus, Serv
 from stagecoach.build.gateway import endpoint
 from stagecoach.contract.times import moment
 from stagecoach.kinds.conditions import Fact, of, said
-from stagecoach.kinds.modeldeployment import gated, overriding, revoking
+from stagecoach.kinds.modeldeployment import client_keys, gated, overriding, revoking, stuck
 from stagecoach.kinds.modeldeployment.engines import STARTING, Answering
 from stagecoach.kinds.modeldeployment.pods import Complaint
 from stagecoach.kinds.modeldeployment.scene import Scene
@@ -23,8 +23,7 @@ GOES_ON = {
     *("ProjectNotReady", "GateMissing", "GateBlocked", "RunUnknown", "ReleaseUnknown"),
 }
 # Why what is served does not answer, and nothing that is waited for changes it.
-NEEDS_SOMEBODY = {"ScaledToZero", "AdmittedMissing"}
-OPEN = " Whoever reaches it may ask: spec.access names no keys."
+NEEDS_SOMEBODY = {"ScaledToZero", "AdmittedMissing", "Refused"}
 SCALED = Complaint(
     "ScaledToZero", "spec.replicas is 0, so that no engine answers. Set it to 1 or more to have it served again."
 )
@@ -100,6 +99,10 @@ class _Telling:
             return self._unknown(serving)
         if self.scene.deployment.spec.replicas == 0:
             return SCALED
+        why = self._silent(serving)
+        return (self.scene.refused.rest or why) if why is not None else None
+
+    def _silent(self, serving: Served) -> Complaint | None:
         if self._answering.pods == 0:
             return self._as_before() if self._answering.unheard else self._answering.waits
         return self._without_gateways(serving)
@@ -126,7 +129,7 @@ class _Telling:
         return Complaint("AdmittedMissing", f"{message} Bring it back from a backup, or create another run.")
 
     def _without_gateways(self, serving: Served) -> Complaint | None:
-        gateways, routes = self.scene.observed.gateways, self.routes
+        gateways = self.scene.observed.gateways
         if gateways.ready and self._unfit(serving):
             return None  # they are told nothing, and go on with what they know
         if gateways.ready and self.heard is not None and self.heard.acknowledged:
@@ -134,18 +137,27 @@ class _Telling:
         if self.heard is not None and self.heard.unheard:
             return self._as_before()
         # A gateway that is ready has routes: for a moment those of before.
-        changes = routes is not None and self.scene.now - moment(routes.since) < PATIENCE
-        if gateways.ready and self._was_ready and changes:
+        if gateways.ready and self._was_ready and self.routes is not None and not self._told_for_a_while:
             return None
-        if self.heard is not None and self.heard.refusals:
-            return Complaint("RoutesRefused", " ".join(self.heard.refusals))
+        if self._refusals:
+            return self._refusals
         starting = Complaint("Starting", "No gateway is ready yet.")
         return gateways.complaint() or starting
 
+    @property
+    def _told_for_a_while(self) -> bool:
+        return self.routes is not None and self.scene.now - moment(self.routes.since) >= PATIENCE
+
+    @property
+    def _refusals(self) -> Complaint | None:
+        said = self.heard.refusals if self.heard is not None else ()
+        return Complaint("RoutesRefused", " ".join(said)) if said else None
+
     def _serves(self, serving: Served) -> str:
-        spec = self.scene.deployment.spec
-        where = f"Run {serving.run} (release {serving.short}) answers at {endpoint(self.scene.deployment)}."
-        return where + ("" if spec.access else OPEN)
+        deployment, gateways = self.scene.deployment, self.scene.observed.gateways
+        where = f"Run {serving.run} (release {serving.short}) answers at {endpoint(deployment)}."
+        keys = self.routes.client_keys if self.routes else None
+        return where + client_keys.words(deployment, keys, rolled=gateways.rolled())
 
     def _loaded(self, serving: Served) -> Fact:
         answering = self._answering
@@ -177,6 +189,21 @@ class _Telling:
 
     def _trouble(self, serving: Served) -> Complaint | None:
         """Return what is asked for and will not come without a person, while something else is served."""
+        return self.scene.refused.rest or self._stuck(serving) or self._not_taken(serving)
+
+    def _stuck(self, serving: Served) -> Complaint | None:
+        """Return why not all pods do what they should, while some do: in the place of others, or beside them."""
+        observed, now = self.scene.observed, self.scene.now
+        gateways, engine = observed.gateways, observed.engine(serving.engine)
+        refuses = self.heard is not None and self.heard.refusing and self._told_for_a_while
+        return (
+            (self._refusals if refuses else None)
+            or stuck.complaint(gateways.found, gateways.pods, now)
+            or stuck.complaint(engine.found, engine.pods, now)
+        )
+
+    def _not_taken(self, serving: Served) -> Complaint | None:
+        """Return why another release, or another engine, does not take over."""
         scene, model = self.scene, self.scene.deployment.spec.model
         if unfit := self._unfit(serving):
             return Complaint(unfit.reason, f"Clients are answered as before this change of the spec: {unfit.message}")
@@ -194,8 +221,9 @@ class _Telling:
         """Return whether it is being worked on, or needs somebody."""
         candidate, waits = self.course.candidate, self.course.waits
         if candidate is not None:
-            words = waits.message if waits else "Nothing to do."
-            return (Fact("Reconciling", True, "TakingOver", f"Run {candidate.run} is about to take over. {words}"),)
+            words = f"Run {candidate.run} is about to take over. {waits.message if waits else 'Nothing to do.'}"
+            words += f" {trouble.message}" if trouble and trouble != waits else ""
+            return (Fact("Reconciling", True, "TakingOver", words),)
         if missing is not None:
             kind = "Stalled" if missing.reason in NEEDS_SOMEBODY else "Reconciling"
             return (Fact(kind, True, missing.reason, missing.message),)
