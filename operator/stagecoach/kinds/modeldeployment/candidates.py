@@ -87,7 +87,8 @@ class _Search:
         told = {(run.name, run.created): run for run in runs}
         held = {_identity(raw): raw for raw in (of_serving, of_candidate) if raw is not None}
         rest = [raw for identity, raw in held.items() if identity not in told]
-        told |= {(run.name, run.created): run for run in self._asked(rest)}
+        if rest:  # a gate looks through the whole project
+            told |= {(run.name, run.created): run for run in self._asked(rest)}
         before = tuple(self._before(there))
         return Candidates((*runs, *self._others(chosen, candidates, newer)), self.made, told, before)
 
