@@ -256,7 +256,7 @@ def test_what_was_judged_is_named_by_digest(name: str) -> None:
 
 
 def test_a_verdict_is_no_matter_of_colour(parsed: Page) -> None:
-    signs = {"passed": "✓", "failed": "✕", "inconclusive": "?", "error": "!"}
+    signs = {"passed": "✓", "failed": "✕", "inconclusive": "?", "error": "!", "skipped": "–"}
     badges = [
         attributes["class"] or ""
         for name, attributes in parsed.elements
