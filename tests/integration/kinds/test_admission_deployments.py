@@ -369,7 +369,13 @@ def test_the_largest_status_is_taken(kube: Kube) -> None:
     gates = [{"name": f"g{n}-{'x' * 46}"} for n in range(4)]
     told = Told(kube, gates=gates)
     passed = [{"gate": each["name"], "evaluation": "e" * 253, "key": builders.digest("a")} for each in gates]
-    names = {"admitted": "a" * 253, "engine": "e" * 253, "engineImage": "i" * 512, "run": "r" * 50, "gates": passed}
+    names: builders.Object = {
+        "admitted": "a" * 253,
+        "engine": "e" * 253,
+        "engineImage": "i" * 512,
+        "run": "r" * 50,
+        "gates": passed,
+    }
     who = {"approval": "a" * 63, "uid": "u" * 64, "reviewer": "😀" * 256, "reason": "😀" * 1024}
     by = who | {"until": LATER}
     names |= {"loaderImage": "l" * 512, "artifact": builders.digest("a"), "override": by}

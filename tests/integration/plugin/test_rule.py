@@ -57,12 +57,16 @@ def test_a_promote_in_a_terminal(held: Kube, person: PersonOf) -> None:
         "decision": "Promote",
         "reviewer": "qa@example.com",
     }
-    comes_to(held, made["metadata"]["name"], "Weighing", "Nothing to do.", "waits")
-    again = person().start("promote", "answers", "--release", SECOND, "--yes")
-    comes_to(held, made["metadata"]["name"], "Counted", "It has let the release go on.")
-    done = ended(again)
-    assert done.code == 0, done
-    assert ": Counted. It has let the release go on." in done.words
+
+
+def test_a_revoke_that_is_repeated_makes_nothing_twice(held: Kube, person: PersonOf) -> None:
+    revoke = ("revoke", "answers", "--release", SECOND, "--reason", "Leaks addresses.", "--yes")
+    process = person().start(*revoke)
+    comes_to(held, the_approval(held)["metadata"]["name"], "Revoked", "It is served no more.")
+    for done in (ended(process), person().run(*revoke)):
+        assert done.code == 0, done
+        assert ": Revoked. It is served no more." in done.words
+    assert len(held.select("Approval")) == 1
 
 
 def test_an_override_as_a_member_of_a_group(held: Kube, person: PersonOf) -> None:
