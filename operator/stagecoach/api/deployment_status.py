@@ -1,8 +1,8 @@
 """What the operator says of a ModelDeployment. All that its next step depends on is here, and not in memory."""
 
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from stagecoach.api.common import Condition, Digest, Enum, Name, ObjectName, Optional, Time, Told, keyed
 
@@ -84,6 +84,12 @@ class Served(Told):
         None, description="By whom it was admitted without these, and has not passed the gates since then."
     )
     since: Time = Field(description="Serving: since when it has all requests. Candidate: when it was admitted.")
+
+    @model_validator(mode="after")
+    def _was_let_in(self) -> Self:
+        if not self.gates and self.override is None:
+            raise ValueError("a release without verdicts is there by an override, or not at all")
+        return self
 
 
 class Seen(Told):
