@@ -1,4 +1,4 @@
-"""The same promises of a ModelDeployment, where people promote, override and revoke at any time."""
+"""NoUngatedTraffic and IncumbentStays, where people promote, override and revoke at any time."""
 
 import copy
 import itertools
