@@ -26,12 +26,21 @@ def counted(scene: Scene, candidate: Candidate) -> Candidate:
 
 def decided(scene: Scene, candidate: Candidate) -> Decision:
     """Return what comes next for a candidate that answers."""
-    steps = scene.deployment.spec.rollout if by_steps(scene, candidate) else None
     promoted = holding.promotion(scene, candidate) is not None
+    status, asked = scene.deployment.status, scene.deployment.spec.rollout
+    if status.serving is None and status.revoked is not None and not _was_served(scene, candidate):
+        return rollout.alone(asked, promoted=promoted)
+    steps = asked if by_steps(scene, candidate) else None
     return rollout.decide(steps, _progress(candidate, promoted=promoted), scene.now)
 
 
-def stepped(candidate: Candidate, step: int, weight: int, now: datetime) -> Candidate:
+def _was_served(scene: Scene, candidate: Candidate) -> bool:
+    """Whether a candidate comes back: it has had all requests before, and its gates pass it."""
+    history = scene.deployment.status.history
+    return candidate.override is None and any(each.release == candidate.release for each in history)
+
+
+def stepped(scene: Scene, candidate: Candidate, step: int, weight: int) -> Candidate:
     """Return a candidate that begins a step.
 
     What gateways had counted when it had no requests is where the first step begins. Of another they say it themselves,
@@ -40,8 +49,8 @@ def stepped(candidate: Candidate, step: int, weight: int, now: datetime) -> Cand
     update = {
         "step": step,
         "weight": weight,
-        "step_since": timestamp(now),
-        "weight_until": timestamp(now + rollout.WEIGHT_HOLDS),
+        "step_since": timestamp(scene.now),
+        "weight_until": _weight_until(scene, candidate, scene.now + rollout.WEIGHT_HOLDS),
         "held_since": None,
         "requests": 0,
         "errors": 0,
@@ -50,12 +59,21 @@ def stepped(candidate: Candidate, step: int, weight: int, now: datetime) -> Cand
     return candidate.model_copy(update=update)
 
 
-def renewed(candidate: Candidate, now: datetime) -> Candidate:
+def renewed(scene: Scene, candidate: Candidate) -> Candidate:
     """Return a candidate that keeps its weight, if it has one. What ran out is given anew, by a step that begins."""
-    if candidate.weight_until is None or now >= moment(candidate.weight_until):
+    if candidate.weight_until is None or scene.now >= moment(candidate.weight_until):
         return candidate
-    until = timestamp(rollout.renewed(moment(candidate.weight_until), now))
-    return candidate.model_copy(update={"weight_until": until})
+    until = rollout.renewed(moment(candidate.weight_until), scene.now)
+    return candidate.model_copy(update={"weight_until": _weight_until(scene, candidate, until)})
+
+
+def _weight_until(scene: Scene, candidate: Candidate, until: datetime) -> str:
+    """Return until when gateways give a weight, though nobody renews it: no longer than what it was admitted by."""
+    serving = scene.deployment.status.serving
+    moves = serving is not None and serving.release == candidate.release
+    if candidate.override is None or moves:
+        return timestamp(until)
+    return timestamp(min(until, moment(candidate.override.until)))
 
 
 def _progress(candidate: Candidate, *, promoted: bool) -> Progress | None:
