@@ -1,5 +1,6 @@
 """What people decide on releases of a ModelDeployment, and what becomes of these decisions."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -327,7 +328,7 @@ def test_what_waits_after_a_revoke_is_not_rejected_by_the_clock() -> None:
     for _ in range(5):
         stage.go_on(16)
     assert stage.told_status["candidate"]["heldSince"]
-    assert not stage.told_status["rejected"] if "rejected" in stage.told_status else True
+    assert not stage.told_status.get("rejected")
 
 
 def test_while_something_comes_back_it_says_who_has_revoked() -> None:
@@ -350,6 +351,24 @@ def test_a_revoke_is_told_once_something_else_is_served() -> None:
     stage.weigh()
     assert stage.word("leaks")["reason"] == "Revoked"
     assert "no such release" not in stage.word("leaks")["message"]
+
+
+def test_a_revoke_holds_where_nothing_new_could_be_served() -> None:
+    stage = serving(approvers=APPROVERS)
+    stage.decided("Revoke", stage.told_status["serving"]["release"], name="leaks")
+    whole = stage.settings
+    stage.settings = replace(whole, engine_image="")
+    for _ in range(4):
+        stage.serve()
+        stage.wait(2)
+    assert "serving" not in stage.told_status
+    assert stage.phase == "Unavailable"
+    assert stage.said()["reason"] == "Revoked"
+    assert "was installed without engine.image" in stage.said()["message"]
+    assert all(routes.stable is None for routes in stage.routes())
+    stage.settings = whole
+    stage.remove("Approval", "leaks")
+    stage.until(lambda: stage.serves("first"))
 
 
 def test_a_revoke_of_what_nobody_knows_says_so() -> None:
@@ -510,7 +529,7 @@ def test_a_candidate_that_its_gates_fail_goes_on_by_an_override_and_says_so() ->
     stage.decided("Override", stage.told_status["candidate"]["release"], name="now")
     stage.go_on()
     assert stage.told_status["candidate"]["override"]["approval"] == "now"
-    assert "gates" not in stage.told_status["candidate"] or not stage.told_status["candidate"]["gates"]
+    assert not stage.told_status["candidate"].get("gates")
     assert "Overridden" in [reason for reason, _ in stage.events]
     stage.decided("Promote", stage.told_status["candidate"]["release"])
     stage.until(lambda: stage.told_status["serving"]["run"] == "second", 16)

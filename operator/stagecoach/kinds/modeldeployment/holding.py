@@ -43,7 +43,10 @@ def waits(scene: Scene, candidate: Candidate, message: str) -> Complaint:
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     whom = f"{' or '.join(names[:NAMED])}{more}" if names else "nobody, for spec.approvers is empty: add who may"
     command = f"kubectl stagecoach promote mdep/{metadata.name} --release {candidate.release} -n {metadata.namespace}"
-    return Complaint("AwaitsPromotion", f"{message} It waits for {whom}: {command}; or create an Approval.")
+    # What shows messages may cut them: the command is first.
+    return Complaint(
+        "AwaitsPromotion", f"To promote it: {command}; or create an Approval. It waits for {whom}. {message}"
+    )
 
 
 def undoes(scene: Scene, rejected: Rejected) -> Approval | None:

@@ -6,6 +6,7 @@ Until a candidate is in, what is served is what was served before. IncumbentStay
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Self
 
 from stagecoach.api.approval import Approval
 from stagecoach.api.common import duration
@@ -13,6 +14,7 @@ from stagecoach.api.deployment_status import (
     MAX_HISTORY,
     Candidate,
     HistoryEntry,
+    ModelDeploymentStatus,
     Promotion,
     Rejected,
     Revoked,
@@ -48,6 +50,11 @@ class Course:
     waits: Complaint | None = None  # what the candidate waits for
     until: datetime | None = None  # and until when, where that is known
 
+    @classmethod
+    def of(cls, status: ModelDeploymentStatus) -> Self:
+        """Return what a status says, to go on from there."""
+        return cls(status.serving, status.candidate, status.rejected, status.history, status.promotions, status.revoked)
+
     def told(self, reason: str, message: str, *, warning: bool = False) -> "Course":
         """Return the same, with an event."""
         return replace(self, events=(*self.events, Event(reason, message, warning)))
@@ -57,7 +64,7 @@ def go_on(scene: Scene) -> Course:
     """Return what comes next."""
     status = scene.deployment.status
     serving = overriding.settled(scene, status.serving)
-    course = Course(serving, status.candidate, status.rejected, status.history, status.promotions, status.revoked)
+    course = replace(Course.of(status), serving=serving)
     candidate = _as_decided(scene, serving, status.candidate) if status.candidate else None
     if candidate is not None and candidate.override is not None and status.candidate.override is None:
         words = f"Run {candidate.run} (release {candidate.short}) goes on without its gates, as decided"
