@@ -65,8 +65,9 @@ def go_on(scene: Scene) -> Course:
     status = scene.deployment.status
     serving = overriding.settled(scene, status.serving)
     course = replace(Course.of(status), serving=serving)
-    candidate = _as_decided(scene, serving, status.candidate) if status.candidate else None
-    if candidate is not None and candidate.override is not None and status.candidate.override is None:
+    before = status.candidate
+    candidate = _as_decided(scene, serving, before) if before else None
+    if candidate is not None and candidate.override is not None and before is not None and before.override is None:
         words = f"Run {candidate.run} (release {candidate.short}) goes on without its gates, as decided"
         course = course.told(overriding.REASON, f"{words} {deciding.who(candidate.override)}", warning=True)
     if candidate is not None and (why := _drops(scene, candidate)):
