@@ -130,7 +130,7 @@ def test_only_what_is_known_is_revoked() -> None:
     releasing.known("sha256:" + "a" * 64, deployment(), judged)
     releasing.known(CANDIDATE["release"], deployment(candidate=CANDIDATE), [])
     with pytest.raises(Problem, match="see that all its digits are as you mean them"):
-        releasing.known("sha256:" + "b" * 64, deployment(candidate=CANDIDATE), judged)
+        releasing.known("sha256:" + "d" * 64, deployment(candidate=CANDIDATE), judged)
 
 
 def test_the_same_said_twice_has_the_same_name() -> None:
