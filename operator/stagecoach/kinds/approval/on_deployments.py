@@ -18,6 +18,7 @@ from stagecoach.kinds.conditions import Fact, dated, in_progress, of, ready, sta
 from stagecoach.kinds.plan import Object, Plan
 from stagecoach.kinds.view import View
 from stagecoach.policies import decisions
+from stagecoach.policies.reviews import created
 
 PATIENCE = 30.0  # in seconds, for a policy that does not hold
 # By who could decide when it was made, and not by whoever is named long after: so long it may take to be accepted.
@@ -93,7 +94,7 @@ def _lapsed(approval: Approval, deployment: ModelDeployment, now: datetime) -> t
     if approval.spec.decision is Decision.OVERRIDE and (why := _of_another(approval, deployment)):
         return why
     before = of(approval.status.conditions, "Ready")
-    if before is None or before.reason in HELD_UP or now - decisions.created(approval) <= LAPSES:
+    if before is None or before.reason in HELD_UP or now - created(approval) <= LAPSES:
         return None
     message = "It was not accepted within 10 minutes of its creation, and whoever may decide now has not decided so."
     return "Lapsed", f"{message} Create another Approval."
@@ -101,7 +102,7 @@ def _lapsed(approval: Approval, deployment: ModelDeployment, now: datetime) -> t
 
 def _of_another(override: Approval, deployment: ModelDeployment) -> tuple[str, str] | None:
     """Return why an Override does not count for a deployment that is newer than it."""
-    if decisions.created(override) >= moment(deployment.metadata.creation_timestamp):
+    if created(override) >= moment(deployment.metadata.creation_timestamp):
         return None
     return "Lapsed", f"ModelDeployment {deployment.metadata.name} is newer than this. Create another Approval."
 
@@ -138,8 +139,9 @@ def _revoked(approval: Approval, deployment: ModelDeployment) -> tuple[Fact, ...
         words = f"{name} still serves release {short(release)}, and takes it out next."
         return in_progress("Weighing", f"{words} Should it not, see the conditions of ModelDeployment {name}.")
     words = f"{name} does not serve release {short(release)} while this Approval is there."
-    entries = (*filter(None, (status.candidate, status.revoked)), *status.history, *status.rejected)
-    if all(each.release != release for each in entries):
+    told = {each.release for each in (status.candidate, status.revoked) if each is not None}
+    told |= {each.release for each in status.history} | {each.release for each in status.rejected}
+    if release not in told:
         words += " This deployment tells of no such release: see that all its digits are as you mean them."
     own = f"kubectl delete appr/{approval.metadata.name} -n {approval.metadata.namespace}"
     return ready("Revoked", f"{words} To let it be admitted anew: {own}")

@@ -40,7 +40,7 @@ def _was_served(scene: Scene, candidate: Candidate) -> bool:
     return candidate.override is None and any(each.release == candidate.release for each in history)
 
 
-def stepped(scene: Scene, candidate: Candidate, step: int, weight: int) -> Candidate:
+def stepped(candidate: Candidate, step: int, weight: int, now: datetime) -> Candidate:
     """Return a candidate that begins a step.
 
     What gateways had counted when it had no requests is where the first step begins. Of another they say it themselves,
@@ -49,8 +49,8 @@ def stepped(scene: Scene, candidate: Candidate, step: int, weight: int) -> Candi
     update = {
         "step": step,
         "weight": weight,
-        "step_since": timestamp(scene.now),
-        "weight_until": _weight_until(scene, candidate, scene.now + rollout.WEIGHT_HOLDS),
+        "step_since": timestamp(now),
+        "weight_until": timestamp(now + rollout.WEIGHT_HOLDS),
         "held_since": None,
         "requests": 0,
         "errors": 0,
@@ -63,17 +63,18 @@ def renewed(scene: Scene, candidate: Candidate) -> Candidate:
     """Return a candidate that keeps its weight, if it has one. What ran out is given anew, by a step that begins."""
     if candidate.weight_until is None or scene.now >= moment(candidate.weight_until):
         return candidate
-    until = rollout.renewed(moment(candidate.weight_until), scene.now)
-    return candidate.model_copy(update={"weight_until": _weight_until(scene, candidate, until)})
+    until = timestamp(rollout.renewed(moment(candidate.weight_until), scene.now))
+    return capped(scene, candidate.model_copy(update={"weight_until": until}))
 
 
-def _weight_until(scene: Scene, candidate: Candidate, until: datetime) -> str:
-    """Return until when gateways give a weight, though nobody renews it: no longer than what it was admitted by."""
-    serving = scene.deployment.status.serving
+def capped(scene: Scene, candidate: Candidate) -> Candidate:
+    """Return a candidate whose weight, though nobody renews it, holds no longer than what it was admitted by."""
+    serving, by = scene.deployment.status.serving, candidate.override
     moves = serving is not None and serving.release == candidate.release
-    if candidate.override is None or moves:
-        return timestamp(until)
-    return timestamp(min(until, moment(candidate.override.until)))
+    if by is None or candidate.weight_until is None or moves:
+        return candidate
+    until = min(moment(candidate.weight_until), moment(by.until))
+    return candidate.model_copy(update={"weight_until": timestamp(until)})
 
 
 def _progress(candidate: Candidate, *, promoted: bool) -> Progress | None:

@@ -276,7 +276,8 @@ def _goes_on(scene: Scene, course: Course, counted: Candidate, decision: Hold | 
         case Advance(step, weight):
             promote = holding.promotion(scene, counted) if step != counted.step else None
             words = f"Of 100 requests {weight} go to run {counted.run} (release {counted.short}) from now on."
-            course = replace(course, candidate=rolling.stepped(scene, counted, step, weight))
+            begun = rolling.stepped(counted, step, weight, scene.now)
+            course = replace(course, candidate=rolling.capped(scene, begun))
             return _promoted(scene, course, promote).told("StepTaken", words)
         case Finish():
             return _in(scene, _promoted(scene, course, holding.promotion(scene, counted)), counted)
