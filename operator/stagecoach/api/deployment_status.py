@@ -55,14 +55,14 @@ class Revoked(Decided):
 
 
 class Promotion(Told):
-    """A Promote that has let a release go on. It does so once."""
+    """A Promote that was taken into account. It is once."""
 
     approval: ObjectName = Field(description="The Approval.")
     uid: str = Field(max_length=64, description="Its uid.")
     created: Time = Field(description="When somebody decided: what is older has no effect any more.")
     reviewer: str = Field(max_length=256, description="Who has decided.")
     release: Digest = Field(description="Identity of the release.")
-    at: Time = Field(description="When it went on.")
+    at: Time = Field(description="When its release went on, or was rejected after it was made.")
 
 
 class Served(Told):
@@ -211,7 +211,7 @@ class ModelDeploymentStatus(Told):
         None, description="What was served until somebody revoked it, while nothing else is served since then."
     )
     promotions: list[Promotion] = Field(
-        [], max_length=MAX_PROMOTIONS, description="What people have let go on, the newest first."
+        [], max_length=MAX_PROMOTIONS, description="Promotes that were taken into account, the newest first."
     )
     routes: Optional[RoutesStatus] = Field(None, description="What gateways are told.")
     retiring: list[RetiringEngine] = Field(

@@ -89,6 +89,15 @@ class DecidedDeployments(Deployments):
                 assert (gated["status"], gated["reason"]) in (("False", "Overridden"), ("True", "Passed")), gated
 
     @invariant()
+    def no_weight_outlasts_its_override(self) -> None:
+        for each in self.stage.versions:
+            status = each.get("status", {})
+            candidate = status.get("candidate", {})
+            moves = candidate.get("release") == status.get("serving", {}).get("release")
+            if "override" in candidate and "weightUntil" in candidate and not moves:
+                assert candidate["weightUntil"] <= candidate["override"]["until"]
+
+    @invariant()
     def each_promote_lets_one_thing_go_on(self) -> None:
         used = {
             (each["uid"], each["at"])

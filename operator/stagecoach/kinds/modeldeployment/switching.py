@@ -6,6 +6,7 @@ Until a candidate is in, what is served is what was served before. IncumbentStay
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Self
 
 from stagecoach.api.approval import Approval
 from stagecoach.api.common import duration
@@ -13,6 +14,7 @@ from stagecoach.api.deployment_status import (
     MAX_HISTORY,
     Candidate,
     HistoryEntry,
+    ModelDeploymentStatus,
     Promotion,
     Rejected,
     Revoked,
@@ -48,6 +50,11 @@ class Course:
     waits: Complaint | None = None  # what the candidate waits for
     until: datetime | None = None  # and until when, where that is known
 
+    @classmethod
+    def of(cls, status: ModelDeploymentStatus) -> Self:
+        """Return what a status says, to go on from there."""
+        return cls(status.serving, status.candidate, status.rejected, status.history, status.promotions, status.revoked)
+
     def told(self, reason: str, message: str, *, warning: bool = False) -> "Course":
         """Return the same, with an event."""
         return replace(self, events=(*self.events, Event(reason, message, warning)))
@@ -57,8 +64,12 @@ def go_on(scene: Scene) -> Course:
     """Return what comes next."""
     status = scene.deployment.status
     serving = overriding.settled(scene, status.serving)
-    course = Course(serving, status.candidate, status.rejected, status.history, status.promotions, status.revoked)
-    candidate = status.candidate
+    course = replace(Course.of(status), serving=serving)
+    before = status.candidate
+    candidate = _as_decided(scene, serving, before) if before else None
+    if candidate is not None and candidate.override is not None and before is not None and before.override is None:
+        words = f"Run {candidate.run} (release {candidate.short}) goes on without its gates, as decided"
+        course = course.told(overriding.REASON, f"{words} {deciding.who(candidate.override)}", warning=True)
     if candidate is not None and (why := _drops(scene, candidate)):
         course, candidate = _dropped(course, candidate, why), None
     wanted = _wanted(scene, candidate)
@@ -67,6 +78,16 @@ def go_on(scene: Scene) -> Course:
     if candidate is not None:
         course = _dropped(course, candidate, _instead(candidate, wanted))
     return _begun(scene, course, wanted) if wanted else course
+
+
+def _as_decided(scene: Scene, serving: Served | None, candidate: Candidate) -> Candidate:
+    """Return a candidate with by whom or what it is admitted now: its gates, and people, may say otherwise by now."""
+    if serving is not None and serving.release == candidate.release:  # what is served, on another engine
+        return candidate.model_copy(update={"gates": serving.gates, "override": serving.override})
+    if isinstance(scene.wish, Wanted) and scene.wish.release == candidate.release:
+        return candidate.model_copy(update={"gates": list(scene.wish.gates), "override": scene.wish.override})
+    by = deciding.overridden(scene.observed.decisions, candidate.release) if candidate.override else None
+    return candidate.model_copy(update={"override": by}) if by else candidate
 
 
 def _drops(scene: Scene, candidate: Candidate) -> str:
@@ -214,7 +235,7 @@ def _promoted(scene: Scene, course: Course, promote: Approval | None) -> Course:
     if promote is None:
         return course
     words = f"Release {short(promote.spec.release)} goes on: promoted by {promote.spec.reviewer}"
-    spent = holding.spent(course.promotions, promote, scene.now)
+    spent = holding.spent(scene, course.promotions, promote.spec.release)
     return replace(course, promotions=spent).told("Promoted", f"{words} (Approval {promote.metadata.name}).")
 
 
@@ -226,7 +247,7 @@ def _advanced(scene: Scene, course: Course, candidate: Candidate) -> Course:
     waits = scene.refused.candidate or (None if answering.everywhere else answering.waits)
     if candidate.step is None:
         waits = waits or _gateways(scene, candidate)
-        if waits is not None and _overdue(scene, candidate):
+        if waits is not None and candidate.held_since is None and _overdue(scene, candidate):
             return _rejected(scene, course, candidate, _late(scene, waits))
     elif answering.pods == 0 and _ran_out(scene, candidate):
         return _rejected(scene, course, candidate, answering.waits)
@@ -235,7 +256,7 @@ def _advanced(scene: Scene, course: Course, candidate: Candidate) -> Course:
     if isinstance(decision, Abort):
         return _rejected(scene, course, counted, Complaint(decision.reason, decision.message))
     if waits is not None:
-        kept = rolling.renewed(counted, scene.now) if answering.pods else counted
+        kept = rolling.renewed(scene, counted) if answering.pods else counted
         return replace(course, candidate=kept, waits=waits)
     return _goes_on(scene, course, counted, decision)
 
@@ -245,14 +266,18 @@ def _goes_on(scene: Scene, course: Course, counted: Candidate, decision: Hold | 
     match decision:
         case Hold(reason, message, until):
             course = replace(course, waits=Complaint(reason, message), until=until)
-            return replace(course, candidate=rolling.renewed(counted, scene.now))
+            return replace(course, candidate=rolling.renewed(scene, counted))
         case Await(message):
-            held = holding.held(scene, rolling.renewed(counted, scene.now))
+            held = holding.held(scene, rolling.renewed(scene, counted))
+            if held.held_since is None:
+                until, waits = holding.settles(held), f"{message} Nothing to do: it asks for that in some seconds."
+                return replace(course, candidate=held, waits=Complaint("StepHolds", waits), until=until)
             return replace(course, candidate=held, waits=holding.waits(scene, held, message))
         case Advance(step, weight):
             promote = holding.promotion(scene, counted) if step != counted.step else None
             words = f"Of 100 requests {weight} go to run {counted.run} (release {counted.short}) from now on."
-            course = replace(course, candidate=rolling.stepped(counted, step, weight, scene.now))
+            begun = rolling.stepped(counted, step, weight, scene.now)
+            course = replace(course, candidate=rolling.capped(scene, begun))
             return _promoted(scene, course, promote).told("StepTaken", words)
         case Finish():
             return _in(scene, _promoted(scene, course, holding.promotion(scene, counted)), counted)
@@ -320,7 +345,9 @@ def _late(scene: Scene, waits: Complaint) -> Complaint:
 
 def _rejected(scene: Scene, course: Course, candidate: Candidate, why: Complaint) -> Course:
     rejected = rejections.rejected(scene.deployment, candidate, why.reason, why.message, scene.now)
-    course = replace(course, candidate=None, rejected=rejected)
+    # What was said of it before it failed does not have it tried again.
+    spent = holding.spent(scene, course.promotions, candidate.release)
+    course = replace(course, candidate=None, rejected=rejected, promotions=spent)
     words = f"Run {candidate.run} (release {candidate.short}) is rejected ({why.reason}): {why.message}"
     return course.told("Rejected", words, warning=True)
 

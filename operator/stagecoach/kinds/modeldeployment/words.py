@@ -68,8 +68,13 @@ class _Telling:
     def _pending(self) -> Words:
         candidate, waits = self.course.candidate, self.course.waits
         if candidate is not None:
-            told = waits or Complaint("Starting", f"Engine {candidate.engine} is being made for run {candidate.run}.")
-            facts = [self._said("Ready", told), self._said("Loaded", told), self._admitted()]
+            told = waits or Complaint(
+                "Starting", f"Engine {candidate.engine} is being made for run {candidate.run}: nothing to do."
+            )
+            loaded = self._said("Loaded", told)
+            if self.course.revoked is not None:
+                told = revoking.meanwhile(self.course.revoked, told)
+            facts = [self._said("Ready", told), loaded, self._admitted()]
             facts.append(Fact("Reconciling", True, told.reason, told.message))
             return Words(self._unserved, tuple(facts), at_rest=False)
         wish = self.scene.wish
