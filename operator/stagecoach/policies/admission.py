@@ -29,6 +29,10 @@ class GateState(StrEnum):
     WAITING = "Waiting"  # its Evaluation is still to come
 
 
+# Why a gate with whenAbsent Fail has no word for what is served, and was the first.
+NOTHING_BEFORE = "NothingBefore"
+
+
 @dataclass(frozen=True)
 class GateWord:
     """What a gate says of a run, and by which Evaluation."""

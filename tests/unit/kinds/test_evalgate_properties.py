@@ -14,14 +14,13 @@ from stagecoach.api.gate_status import EvalGateStatus
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract.digests import short
 from stagecoach.kinds.evalgate import asked
-from stagecoach.kinds.evalgate.gate_word import gate_word
 from stagecoach.kinds.evalgate.reconcile import CONTROLLER
 from stagecoach.kinds.evaluation import document
 from stagecoach.kinds.plan import Object, Plan
 from stagecoach.policies.admission import GateState
 from tests import builders
 from tests.remedies import speaks
-from tests.unit.kinds.gates import ASKING, Hall, succeeded
+from tests.unit.kinds.gates import ASKING, Hall, gate_word, succeeded
 from tests.unit.kinds.test_gate_deployments import deployment
 from tests.unit.kinds.world import SETTINGS
 

@@ -13,14 +13,13 @@ from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.contract.gateway_routes import Routes
 from stagecoach.contract.loading import State
 from stagecoach.contract.times import moment
-from stagecoach.kinds.evalgate.gate_word import gate_word
 from stagecoach.kinds.modeldeployment.retiring import LINGERS
 from stagecoach.kinds.plan import key_of
 from tests import builders
 from tests.remedies import speaks
 from tests.unit.kinds.deployment_scenes import MISSING
 from tests.unit.kinds.deployments import Stage, project
-from tests.unit.kinds.gates import succeeded
+from tests.unit.kinds.gates import gate_word, succeeded
 from tests.unit.kinds.test_deployment_access import knows_clients
 
 CANARY = {"canary": {"steps": [{"weight": 10, "hold": "1m", "minRequests": 5}, {"weight": 50, "hold": "1m"}]}}
