@@ -121,6 +121,15 @@ class Hall:
         told = {"phase": "Decided", "verdict": verdict, "completionTime": timestamp(self.now)}
         self.put(self.get("Evaluation", name) | {"status": told})
 
+    def fail(self, name: str, *results: Object, reason: str = "CriterionFailed") -> None:
+        """Let an Evaluation fail by these results of its criteria."""
+        self.decide(name, "Failed")
+        made = self.get("Evaluation", name)
+        complete = {"type": "Complete", "status": "True", "reason": reason, "message": "It has not passed."}
+        complete |= {"lastTransitionTime": made["status"]["completionTime"], "observedGeneration": 1}
+        told = {"conditions": [complete], "results": [{"scored": 0} | each for each in results]}
+        self.put(made | {"status": made["status"] | told})
+
 
 def evaluation(**gate: Any) -> Object:
     """Return an Evaluation as the default gate makes it of a run, stored."""

@@ -470,7 +470,7 @@ def test_those_that_compare_with_the_same_wait_for_the_first_unless_its_answers_
     assert neighbours.elder(here.cache, changed) == first["metadata"]["name"]
 
 
-NOTHING_MET: Object = {"criterion": "no-worse", "outcome": "Failed", "scored": 0}
+NOTHING_MET: Object = {"criterion": "no-worse", "outcome": "Failed"}
 
 
 @pytest.mark.parametrize(
@@ -515,12 +515,7 @@ def test_what_was_the_first_needs_nobody_where_a_gate_fails_that_nothing_was_bef
     here.look()
     for each in here.evaluations:
         if "verdict" not in each.get("status", {}):
-            here.decide(each["metadata"]["name"], "Failed")
-            made = here.get("Evaluation", each["metadata"]["name"])
-            said = {"type": "Complete", "status": "True", "reason": reason, "message": "It has not passed."}
-            said |= {"lastTransitionTime": made["status"]["completionTime"]}
-            results = [NOTHING_MET, *({"scored": 10} | each for each in more)]
-            here.put(made | {"status": made["status"] | {"conditions": [said], "results": results}})
+            here.fail(each["metadata"]["name"], NOTHING_MET, *more, reason=reason)
     here.look()
     for _ in range(3):
         here.go_on()
