@@ -29,7 +29,7 @@ class GateState(StrEnum):
     WAITING = "Waiting"  # its Evaluation is still to come
 
 
-# Why a gate with whenAbsent Fail has no word for what is served, and was the first.
+# What a gate with whenAbsent Fail says of what is served, where nothing is known that was served before.
 NOTHING_BEFORE = "NothingBefore"
 
 

@@ -59,13 +59,8 @@ def _text(item: dict[str, Any]) -> str:
     if item["kind"] == "Evaluation":
         # Most of its digests are of what is no artifact. What it is compared with may have to be asked, until it ends.
         beside = {} if "completionTime" in status else spec.get("incumbent", {})
-        return json.dumps(
-            [
-                each
-                for said in (spec, beside)
-                for each in (said.get("release", {}).get("artifact"), said.get("runInputs"))
-            ]
-        )
+        both = ((each.get("release", {}).get("artifact"), each.get("runInputs")) for each in (spec, beside))
+        return json.dumps([*itertools.chain(*both)])
     if item["kind"] == "ModelDeployment":
         # What is served, is about to be, or was lately; a release, or the key of a verdict, is no artifact.
         served = (status.get("serving"), status.get("candidate"), *status.get("history", ()))

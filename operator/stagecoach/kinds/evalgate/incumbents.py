@@ -78,7 +78,7 @@ def compares(gate: EvalGate) -> bool:
 def _known(releases: set[str | None], judged: Iterable[Object]) -> dict[str, JudgedIncumbent]:
     """Return what Evaluations of releases, or beside them, say of these: the newest, where they name several runs."""
     # Of a project's many Evaluations few are about these, and no more of them are read than it takes.
-    named = [(raw, said) for raw in judged for said in (raw["spec"], raw["spec"].get("incumbent", {}))]
+    named = ((raw, said) for raw in judged for said in (raw["spec"], raw["spec"].get("incumbent", {})))
     about = [(raw, said) for raw, said in named if _release(said) in releases]
     known: dict[str, JudgedIncumbent] = {}
     for _, said in sorted(about, key=_order, reverse=True):
