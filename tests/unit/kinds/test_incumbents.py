@@ -154,9 +154,14 @@ def test_of_many_evaluations_those_that_name_a_release_are_read(monkeypatch: pyt
     newer = copy.deepcopy(judged[1])
     newer["metadata"]["creationTimestamp"] = "2027-01-01T00:00:00Z"
     newer["spec"]["run"] = "again"
-    read = []
+    read: list[str] = []
     model = JudgedIncumbent.model_validate
-    monkeypatch.setattr(JudgedIncumbent, "model_validate", lambda told: read.append(told["run"]) or model(told))
+
+    def noting(told: Object) -> JudgedIncumbent:
+        read.append(told["run"])
+        return model(told)
+
+    monkeypatch.setattr(JudgedIncumbent, "model_validate", noting)
     found = Incumbents.of(here.get("ModelDeployment", "desk"), [newer, *judged])
     assert read == ["again"]
     assert [each.run for each in found.known.values()] == ["again"]
