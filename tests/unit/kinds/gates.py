@@ -125,7 +125,7 @@ class Hall:
         """Let an Evaluation fail by these results of its criteria."""
         self.decide(name, "Failed")
         made = self.get("Evaluation", name)
-        complete = {"type": "Complete", "status": "True", "reason": reason, "message": "It has not passed."}
+        complete: Object = {"type": "Complete", "status": "True", "reason": reason, "message": "It has not passed."}
         complete |= {"lastTransitionTime": made["status"]["completionTime"], "observedGeneration": 1}
         told = {"conditions": [complete], "results": [{"scored": 0} | each for each in results]}
         self.put(made | {"status": made["status"] | told})

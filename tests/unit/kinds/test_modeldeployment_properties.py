@@ -263,7 +263,8 @@ class Deployments(RuleBasedStateMachine):
     @invariant()
     def what_was_the_first_needs_nobody(self) -> None:
         """Of what serves nothing is made of that nothing was served before it."""
-        told = next((each for each in self.stage.told_status.get("conditions", ()) if each["type"] == "Gated"), {})
+        conditions = self.stage.told_status.get("conditions", ())
+        told: builders.Object = next((each for each in conditions if each["type"] == "Gated"), {})
         for each in self.stage.evaluations if told.get("reason") == "GateFailed" else ():
             results = each.get("status", {}).get("results")
             assert each["metadata"]["name"] not in told["message"] or not results, "it failed for want of another"
