@@ -282,6 +282,16 @@ def without_clients() -> World:
     return told(stage)
 
 
+def without_clients_beside_a_candidate() -> World:
+    """Let there be no Secret of that name while another release is about to take over."""
+    stage = taking_over()
+    stage.stuck = {"answers-gateway": MISSING}
+    changed(stage, access={"apiKeys": {"name": "clients"}})
+    stage.until(lambda: stage.said("Stalled"), 15)
+    assert "candidate" in stage.told_status
+    return told(stage)
+
+
 def gone() -> World:
     """Let somebody delete what says what is served."""
     stage = serving()
@@ -316,6 +326,7 @@ OF_DEPLOYMENTS: Mapping[str, Scene] = {
     "Serving in place of what was revoked": replaced_by_what_was_served_before,
     "Serving beside what the cluster refuses": beside_what_is_refused,
     "Serving while newer gateways do not start": without_clients,
+    "Serving beside a candidate while newer gateways do not start": without_clients_beside_a_candidate,
     "Refused": refused,
     "ScaledToZero": lambda: looked_at(changed(serving(), replicas=0)),
     "AdmittedMissing": gone,

@@ -139,7 +139,7 @@ def _wish(observed: Observed) -> Wanted | NotAdmitted:
 
 def _refused(observed: Observed, wanted: Iterable[Object]) -> Refused:
     status = observed.deployment.status
-    return Refused.of(wanted, observed.refusals, status.serving, status.candidate)
+    return Refused.of(wanted, observed.refusals, status.serving, status.candidate, observed.engines)
 
 
 def _announced(scene: Scene) -> Told | None:
@@ -178,7 +178,8 @@ def _intended(scene: Scene, course: Course, heard: Heard | None) -> RoutesStatus
     deployment, before = scene.deployment, scene.deployment.status.routes
     if before is None and course.candidate is None:
         return None
-    rolled = not client_keys.asked_for(deployment) and parts.gateways_are_new(scene)
+    begins = deployment.spec.access is not None and not client_keys.asked_for(deployment)
+    rolled = begins and parts.gateways_are_new(scene)
     keys = client_keys.following(deployment, rolled=rolled, acknowledged=heard is not None and heard.everywhere)
     told = before.model_copy(update={"client_keys": keys}) if before else None
     update = {"serving": course.serving, "candidate": course.candidate, "routes": told}

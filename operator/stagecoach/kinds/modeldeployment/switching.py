@@ -244,7 +244,9 @@ def _advanced(scene: Scene, course: Course, candidate: Candidate) -> Course:
     answering, candidate = scene.answering(candidate), _noted(scene, candidate)
     if answering.failed is not None:
         return _rejected(scene, course, candidate, answering.failed)
-    waits = scene.refused.candidate or (None if answering.everywhere else answering.waits)
+    # What is there and answers goes on, if only a change of it is refused.
+    answers = answering.everywhere and candidate.engine in scene.observed.services
+    waits = None if answers else scene.refused.candidate or answering.waits
     if candidate.step is None:
         waits = waits or _gateways(scene, candidate)
         if waits is not None and candidate.held_since is None and _overdue(scene, candidate):
@@ -336,11 +338,11 @@ def _overdue(scene: Scene, candidate: Candidate) -> bool:
 
 
 def _late(scene: Scene, waits: Complaint) -> Complaint:
-    deadline = scene.deployment.spec.engine.start_deadline
-    message = (
-        f"It did not answer in {deadline}: {waits.message} Raise spec.engine.startDeadline, if that was too short."
-    )
-    return Complaint(NOT_READY, message)
+    message = f"It did not answer in {scene.deployment.spec.engine.start_deadline}: {waits.message}"
+    advice = "Raise spec.engine.startDeadline, if that was too short."
+    if waits == scene.refused.candidate:
+        advice = "Then change the spec in more than replicas, or promote the release, to have it tried again."
+    return Complaint(NOT_READY, f"{message} {advice}")
 
 
 def _rejected(scene: Scene, course: Course, candidate: Candidate, why: Complaint) -> Course:
