@@ -1,10 +1,11 @@
-"""`make soak`: random faults for a stated time under a stream of runs and gates, real and simulated, and a verdict.
+"""`make soak`: random faults for a stated time under a stream of runs and gates, real and simulated, and under clients of
+a deployment that is switched between two releases; and a verdict.
 
 Operators, mostly the one that leads, are killed, frozen and woken, their connections cut and their clocks set an hour
-off; the API server is restarted, etcd stands still for 30 seconds, pods are deleted, the storage refuses. Once both
-operators are away for 3 minutes, and once the API server (in less than 10 minutes for as much less), which comes on
-top of the stated time. Then all may end, and what has to hold is judged by the API server's audit log, by its objects
-and by the storage.
+off; the API server is restarted, etcd stands still for 30 seconds, pods are deleted, the storage refuses; gateways are
+killed and deleted, and the engine is deleted. Once both operators are away for 3 minutes, and once the API server (in
+less than 10 minutes for as much less), which comes on top of the stated time. Then all may end, and what has to hold is
+judged by the API server's audit log, by its objects, by the storage and by what clients were answered.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 
 from rich.console import Console
 from rich.table import Table
@@ -22,12 +24,14 @@ from rich.table import Table
 from tests.cluster.errors import ClusterError
 from tests.cluster.paths import State, remove_tree
 from tests.integration.support.eventually import eventually
-from tests.soak import audit, stream
+from tests.soak import answers, audit, stream, timeline
 from tests.soak.enough import LONG_SECONDS, too_little
-from tests.soak.evidence import LEASES, STATUS, VERDICT, Evidence, Object
+from tests.soak.evidence import LEASES, STATUS, VERDICT, Evidence, Object, Recorded
 from tests.soak.faults import AWAY_SECONDS, Faults
 from tests.soak.ground import REAL, SIMULATED, Ground, ground
+from tests.soak.served import SERVED
 from tests.soak.storage import look_into, records
+from tests.soak.switches import LAST, Switches, serves
 from tests.soak.telling import taken
 from tests.soak.verdict import judge
 
@@ -47,7 +51,7 @@ def main(options: argparse.Namespace, console: Console) -> int:
     with ground(directory) as made:
         evidence, faults, seconds = _soaked(made, options.minutes * 60, random.Random(seed), console)  # noqa: S311
     verdict = judge(evidence)
-    for table in (_did(faults), _counted(evidence, seconds), _judged(verdict)):
+    for table in (_did(faults), _counted(evidence, seconds), _answered(evidence), _judged(verdict)):
         console.print(table)
     for name, wrong in verdict.items():
         for words in wrong[:SHOWN]:
@@ -68,58 +72,76 @@ def _soaked(made: Ground, seconds: float, chance: random.Random, console: Consol
     with ExitStack() as streams:
         real = streams.enter_context(stream.Stream(made, REAL, stream.REAL_AT_ONCE, stream.real(chance)))
         simulated = streams.enter_context(stream.Stream(made, SIMULATED, stream.SIMULATED_AT_ONCE, stream.simulated))
+        switches = streams.enter_context(Switches(made, random.Random(chance.random())))  # noqa: S311
 
         def go_on(seconds: float) -> None:
             until = time.monotonic() + seconds
             while (left := until - time.monotonic()) > 0:
                 time.sleep(min(60.0, left))
-                tell(f"so far {len(real.made)} real runs, {len(simulated.made)} simulated ones")
+                wanted = switches.wanted.total()
+                tell(
+                    f"so far {len(real.made)} real runs, {len(simulated.made)} simulated ones, {wanted} changes of mind"
+                )
 
         with faults:
             for absence in (faults.operators_away, faults.api_server_away):
                 go_on(seconds / 3)
                 absence(AWAY_SECONDS * min(1.0, seconds / LONG_SECONDS))
             go_on(seconds / 3)
-    faults.errors += filter(None, (real.error, simulated.error))
+    faults.errors += filter(None, (real.error, simulated.error, switches.error))
     tell("no more faults and runs; what was begun may end")
-    kubes = [made.kube(REAL), made.kube(SIMULATED)]
-
-    def all_ended() -> bool:
-        return not any(stream.unfinished(stream.runs(kube)) or stream.unjudged(kube) for kube in kubes)
-
-    def rests() -> bool:
-        """Whether it stays so: a gate is idle until it sees the run that has just succeeded."""
-        if not all_ended():
-            return False
-        time.sleep(RESTING_SECONDS)
-        return all_ended()
-
     try:
-        eventually(rests, DRAIN_SECONDS, "all runs have ended, and all candidates are judged", every=2.0)
+        eventually(partial(_rests, made), DRAIN_SECONDS, "all has ended, is judged, and is served", every=2.0)
     except AssertionError as error:
         tell(str(error))
     took = time.monotonic() - began
-    runs, gates, evaluations, pods, events = (
-        [obj for kube in kubes for obj in kube.select(kind)]
-        for kind in ("FineTuneRun", "EvalGate", "Evaluation", "Pod", "Event")
-    )
-    evidence = Evidence(
-        writes=audit.read(made.audit_log),
-        runs=runs,
-        pods=pods,
-        events=events,
-        made=frozenset(real.made | simulated.made),
-        bereft=frozenset(faults.bereft),
-        hits=tuple(faults.hits),
-        storage=look_into(made.storage, _in(REAL, runs)),
-        gates=gates,
-        evaluations=evaluations,
-        records=records(made.storage, _in(REAL, evaluations)),
-    )
+    evidence = _gathered(made, faults, real.made | simulated.made, switches.wanted)
     if seconds >= LONG_SECONDS:
         faults.errors += [f"{what}: it has not happened" for what in sorted(faults.not_done())]
         faults.errors += too_little(evidence)
     return evidence, faults, took
+
+
+def _rests(made: Ground) -> bool:
+    """Whether all has ended, and stays so: a gate is idle until it sees the run that has just succeeded."""
+    kubes = [made.kube(namespace) for namespace in (REAL, SIMULATED)]
+
+    def ended() -> bool:
+        return not any(stream.unfinished(stream.runs(kube)) or stream.unjudged(kube) for kube in kubes)
+
+    if not (ended() and serves(made.kube(SERVED), LAST)):
+        return False
+    time.sleep(RESTING_SECONDS)
+    return ended()
+
+
+def _gathered(made: Ground, faults: Faults, runs_made: set[tuple[str, str]], wanted: Counter[str]) -> Evidence:
+    kubes = [made.kube(namespace) for namespace in (REAL, SIMULATED, SERVED)]
+    runs, gates, evaluations, deployments, pods, events = (
+        [obj for kube in kubes for obj in kube.select(kind)]
+        for kind in ("FineTuneRun", "EvalGate", "Evaluation", "ModelDeployment", "Pod", "Event")
+    )
+    storage: dict[str, str] = {}
+    of_evaluations: dict[str, Recorded | str] = {}
+    for namespace, folder in made.storages.items():
+        storage |= look_into(folder, _in(namespace, runs))
+        of_evaluations |= records(folder, _in(namespace, evaluations))
+    return Evidence(
+        writes=audit.read(made.audit_log),
+        runs=runs,
+        pods=pods,
+        events=events,
+        made=frozenset(runs_made),
+        bereft=frozenset(faults.bereft),
+        hits=tuple(faults.hits),
+        storage=storage,
+        gates=gates,
+        evaluations=evaluations,
+        records=of_evaluations,
+        deployments=deployments,
+        wanted=dict(wanted),
+        answers=answers.read(made.served.clients.answers()),
+    )
 
 
 def _in(namespace: str, objects: Sequence[Object]) -> list[Object]:
@@ -161,6 +183,28 @@ def _counted(evidence: Evidence, seconds: float) -> Table:
     table.add_row("writes refused, by code", ", ".join(f"{count} × {code}" for code, count in sorted(refused.items())))
     table.add_row("Events that faults may have taken", str(len(taken(evidence))))
     table.add_row("seconds in all", f"{seconds:.0f}")
+    return table
+
+
+def _answered(evidence: Evidence) -> Table:
+    table = Table("what", "count", title="what clients were answered", title_justify="left")
+    runs = {each["spec"]["release"]["digest"]: each["spec"]["run"] for each in evidence.evaluations}
+    well = [each for each in evidence.answers if each.status == 200]
+    errors = answers.failed(evidence.answers)
+    table.add_row("requests", str(len(evidence.answers)))
+    for release, count in sorted(Counter(each.release for each in well).items()):
+        table.add_row(f"- answered by run {runs.get(release, release)}", str(count))
+    table.add_row("- failed", f"{len(errors)}: {len(errors) / max(1, len(evidence.answers)):.2%}")
+    told = Counter((answers.cause(each, evidence.hits), each.status, each.error) for each in errors)
+    for (fault, status, error), count in sorted(told.items()):
+        table.add_row(f"  {fault.replace('_', ' ') or 'not explained'}: {status} {error}"[:80], str(count))
+    took = sorted((each.ended - each.began).total_seconds() for each in well)
+    if took:
+        p50, p99 = (took[int(share * (len(took) - 1))] for share in (0.5, 0.99))
+        table.add_row("seconds to an answer", f"p50 {p50:.2f}, p99 {p99:.2f}, at most {took[-1]:.2f}")
+    table.add_row("something else was served", f"{sum(timeline.switches(evidence))} times")
+    for how, count in sorted(evidence.wanted.items()):
+        table.add_row(f"- wanted: {how}", f"{count} times")
     return table
 
 
