@@ -62,7 +62,7 @@ def the_incumbent_stays(evidence: Evidence) -> Iterator[str]:
     for deployment in evidence.deployments:
         before: list[Said] = []  # the last that was written for sure, and those since that may have been
         for said in timeline.said_of(evidence, deployment):
-            if before and said.write.accepted:
+            if before:
                 yield from (f"{said.write.title}: {words}" for words in _left(before, said))
             before = [said] if said.write.accepted else [*before, said]
 

@@ -18,9 +18,9 @@ RELEASES = {"first": builders.digest("a"), "second": builders.digest("b"), "pois
 FIRST, SECOND, POISONED = RELEASES.values()
 
 
-def evaluation(run: str) -> Object:
-    spec = {"gate": "good", "run": run, "key": run, "release": {"digest": RELEASES[run]}}
-    return {"metadata": {"namespace": "team", "name": f"good-{run}"}, "spec": spec}
+def evaluation(run: str, gate: str = "good", namespace: str = "team") -> Object:
+    spec = {"gate": gate, "run": run, "release": {"digest": RELEASES[run]}}
+    return {"metadata": {"namespace": namespace, "name": f"{gate}-{run}"}, "spec": spec}
 
 
 def judged(at: int, run: str, verdict: str = "Passed", **more: Any) -> Write:
@@ -76,10 +76,12 @@ STATUSES = [ADMITTED, SERVED, SETTLED, CHOSEN, WEIGHED, SWITCHED, told(26, LAST)
 VERDICTS = [judged(5, "first"), judged(6, "second"), judged(7, "poisoned", "Failed")]
 WRITES = [lease(1, "a"), *VERDICTS, *STATUSES, applied(13, 1), applied(23, 2), applied(25, 3)]
 ANSWERS = [answer(15, FIRST), answer(23, FIRST), answer(23), answer(25, FIRST), *(answer(27 + n) for n in range(20))]
+EVALUATIONS = [evaluation(run) for run in RELEASES]
+ELSEWHERE = [evaluation(run, namespace="elsewhere") for run in RELEASES]
 GOOD = replace(
     OF_RUNS,
     writes=[*OF_RUNS.writes, *WRITES],
-    evaluations=[evaluation(run) for run in RELEASES],
+    evaluations=EVALUATIONS,
     deployments=[LAST],
     answers=ANSWERS,
 )
@@ -118,6 +120,13 @@ RESET = "Connection reset by peer"
 UNTOLD = {"type": "Ready", "status": "False", "reason": "EngineNotReady", "message": "It does not answer."}
 TOO_EARLY = told(4, deployment("first", candidate=part("first")))
 OTHER_GATE = told(10, deployment("first", candidate=part("first", gate="other")))
+TOO_FEW = told(10, deployment("first", candidate=part("first") | {"gates": []}))
+MORE = told(
+    10,
+    deployment(
+        "first", candidate=part("first") | {"gates": [*part("first")["gates"], *part("first", gate="other")["gates"]]}
+    ),
+)
 OTHER_RELEASE = told(10, deployment("first", candidate=part("poisoned", by="first")))
 OTHER_RUN = told(24, deployment("first", serving=part("second"), routes=routes(3, 1)))
 OTHER_MODEL = replace(SWITCHED, response=SWITCHED.response | {"spec": {"model": {"release": FIRST}}})
@@ -130,18 +139,27 @@ OTHER_MODEL = replace(SWITCHED, response=SWITCHED.response | {"spec": {"model": 
         ("clients_ask_all_the_time", {"answers": [answer(0), answer(31)]}),
         ("nothing_ungated_is_admitted", but(ADMITTED, TOO_EARLY)),
         ("nothing_ungated_is_admitted", but(ADMITTED, OTHER_GATE)),
+        ("nothing_ungated_is_admitted", but(ADMITTED, TOO_FEW)),
+        ("nothing_ungated_is_admitted", but(ADMITTED, MORE)),
         ("nothing_ungated_is_admitted", but(ADMITTED, OTHER_RELEASE)),
+        ("nothing_ungated_is_admitted", {"evaluations": ELSEWHERE}),
         ("nothing_ungated_is_admitted", but(ADMITTED, told(10, deployment(serving=part("poisoned"))))),
         ("nothing_ungated_is_admitted", but(VERDICTS[1], judged(6, "second", "Inconclusive"))),
         ("nothing_ungated_is_admitted", but(ADMITTED, lost(10, candidate=part("poisoned")))),
+        (
+            "nothing_ungated_answers",
+            {"evaluations": ELSEWHERE, "writes": [replace(each, namespace="elsewhere") for each in WRITES]},
+        ),
         ("nothing_ungated_answers", with_answers(answer(30, POISONED))),
         ("nothing_ungated_answers", with_answers(answer(30, builders.digest("d")))),
         ("nothing_ungated_answers", with_answers(answer(4, FIRST))),
         # Nor may it have failed to answer.
         ("nothing_ungated_answers", error(30, release=POISONED)),
         ("nothing_ungated_answers", but(VERDICTS[0], judged(5, "first", code=409))),
-        ("the_incumbent_stays", but(SETTLED, told(14, deployment("first", routes=routes(1))))),
+        ("the_incumbent_stays", {"writes": [*WRITES, told(27, deployment(routes=routes(3)))]}),
+        ("the_incumbent_stays", {"writes": [*WRITES, lost(27, serving=None)]}),
         ("the_incumbent_stays", but(CHOSEN, told(20, deployment(serving=part("second"), routes=routes(2))))),
+        ("the_incumbent_stays", but(CHOSEN, lost(20, serving=part("second")))),
         ("the_incumbent_stays", but(SWITCHED, OTHER_RUN)),
         ("the_incumbent_stays", but(SWITCHED, OTHER_MODEL)),
         # After every gateway had other routes; before there were any; and while it had no requests yet.
@@ -168,7 +186,7 @@ OTHER_MODEL = replace(SWITCHED, response=SWITCHED.response | {"spec": {"model": 
             "every_deployment_serves_in_the_end",
             {"deployments": [deployment(serving=part("second"), candidate=part("second"))]},
         ),
-        ("every_deployment_serves_in_the_end", error(46.5)),
+        ("every_deployment_serves_in_the_end", error(46.5, release=SECOND)),
         ("every_deployment_serves_in_the_end", with_answers(answer(46.5, FIRST))),
         (
             "every_trouble_speaks",
@@ -197,7 +215,12 @@ UNSURE = lost(22, candidate={"weight": 50}, routes={"revision": 2, "acknowledged
             but(VERDICTS[0], judged(5, "first", code=504, request={"status": {"verdict": "Passed"}})),
         ),
         ("the_incumbent_stays", but(CHOSEN, lost(20, candidate=part("second")))),
+        ("the_incumbent_stays", but(SWITCHED, lost(23, candidate=None), SWITCHED)),
         ("only_what_is_served_answers", but(WEIGHED, UNSURE)),
+        (
+            "only_what_is_served_answers",
+            but(SWITCHED, SWITCHED, lost(25, routes={"acknowledged": 2})) | with_answers(answer(25.5, FIRST)),
+        ),
         # What began before all gateways had newer routes may end after that.
         ("only_what_is_served_answers", with_answers(answer(25.5, FIRST, took=5))),
         ("revisions_only_grow", but(SWITCHED, lost(24, routes={"revision": 1}))),
