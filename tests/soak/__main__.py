@@ -19,20 +19,18 @@ from contextlib import ExitStack
 from functools import partial
 
 from rich.console import Console
-from rich.table import Table
 
 from tests.cluster.errors import ClusterError
 from tests.cluster.paths import State, remove_tree
 from tests.integration.support.eventually import eventually
-from tests.soak import answers, audit, stream, timeline
+from tests.soak import answers, audit, report, stream
 from tests.soak.enough import LONG_SECONDS, too_little
-from tests.soak.evidence import LEASES, STATUS, VERDICT, Evidence, Object, Recorded
+from tests.soak.evidence import Evidence, Recorded, within
 from tests.soak.faults import AWAY_SECONDS, Faults
 from tests.soak.ground import REAL, SIMULATED, Ground, ground
 from tests.soak.served import SERVED
 from tests.soak.storage import look_into, records
 from tests.soak.switches import LAST, Switches, serves
-from tests.soak.telling import taken
 from tests.soak.verdict import judge
 
 # What runs may need to end once nothing goes wrong any more.
@@ -47,11 +45,17 @@ def main(options: argparse.Namespace, console: Console) -> int:
     remove_tree(directory)
     directory.mkdir(parents=True)
     seed = options.seed if options.seed is not None else random.randrange(10**6)  # noqa: S311 - no secret
-    console.print(f"soak of {options.minutes:g} minutes with seed {seed}; logs of the operators: {directory}")
+    console.print(f"soak of {options.minutes:g} minutes with seed {seed}; logs of operators and clients: {directory}")
     with ground(directory) as made:
         evidence, faults, seconds = _soaked(made, options.minutes * 60, random.Random(seed), console)  # noqa: S311
+    (directory / "clients.log").write_text("".join(f"{answer}\n" for answer in evidence.answers))
     verdict = judge(evidence)
-    for table in (_did(faults), _counted(evidence, seconds), _answered(evidence), _judged(verdict)):
+    for table in (
+        report.did(faults.done),
+        report.counted(evidence, seconds),
+        report.answered(evidence),
+        report.judged(verdict),
+    ):
         console.print(table)
     for name, wrong in verdict.items():
         for words in wrong[:SHOWN]:
@@ -124,8 +128,8 @@ def _gathered(made: Ground, faults: Faults, runs_made: set[tuple[str, str]], wan
     storage: dict[str, str] = {}
     of_evaluations: dict[str, Recorded | str] = {}
     for namespace, folder in made.storages.items():
-        storage |= look_into(folder, _in(namespace, runs))
-        of_evaluations |= records(folder, _in(namespace, evaluations))
+        storage |= look_into(folder, within(namespace, runs))
+        of_evaluations |= records(folder, within(namespace, evaluations))
     return Evidence(
         writes=audit.read(made.audit_log),
         runs=runs,
@@ -142,79 +146,6 @@ def _gathered(made: Ground, faults: Faults, runs_made: set[tuple[str, str]], wan
         wanted=dict(wanted),
         answers=answers.read(made.served.clients.answers()),
     )
-
-
-def _in(namespace: str, objects: Sequence[Object]) -> list[Object]:
-    return [each for each in objects if each["metadata"]["namespace"] == namespace]
-
-
-def _did(faults: Faults) -> Table:
-    table = Table("fault", "of", "times", title="faults", title_justify="left")
-    for (name, whom), count in sorted(faults.done.items()):
-        table.add_row(name.replace("_", " "), whom, str(count))
-    return table
-
-
-def _counted(evidence: Evidence, seconds: float) -> Table:
-    table = Table("what", "count", title="what happened", title_justify="left")
-    for namespace in (REAL, SIMULATED):
-        here = _in(namespace, evidence.runs)
-        phases = Counter(str(run.get("status", {}).get("phase", "none")) for run in here)
-        words = ", ".join(f"{count} {phase}" for phase, count in sorted(phases.items()))
-        attempts = sum(len(run.get("status", {}).get("attempts", ())) for run in here)
-        table.add_row(f"{namespace}: runs", f"{len(here)}: {words}")
-        table.add_row(f"{namespace}: attempts", str(attempts))
-        judged = [each.get("status", {}) for each in _in(namespace, evidence.evaluations)]
-        verdicts = Counter(str(status.get("verdict", "none")) for status in judged)
-        words = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
-        table.add_row(f"{namespace}: Evaluations", f"{len(judged)}: {words}")
-        again = sum(status.get("attempt", {}).get("number", 0) for status in judged)
-        table.add_row(f"{namespace}: attempts at these", str(again))
-    refused = Counter(write.code for write in evidence.writes if not write.accepted)
-    writes = [write for write in evidence.accepted if write.resource != LEASES]
-    table.add_row("changes of the leader", str(len(evidence.holders()) - 1))
-    table.add_row("writes accepted, without Leases", str(len(writes)))
-    table.add_row(
-        "- of a run's status, for a run",
-        f"{sum(w.resource == STATUS for w in writes) / max(1, len(evidence.runs)):.2f}",
-    )
-    judged_writes = sum(w.resource == VERDICT for w in writes)
-    table.add_row("- of an Evaluation's status, for one", f"{judged_writes / max(1, len(evidence.evaluations)):.2f}")
-    table.add_row("writes refused, by code", ", ".join(f"{count} × {code}" for code, count in sorted(refused.items())))
-    table.add_row("Events that faults may have taken", str(len(taken(evidence))))
-    table.add_row("seconds in all", f"{seconds:.0f}")
-    return table
-
-
-def _answered(evidence: Evidence) -> Table:
-    table = Table("what", "count", title="what clients were answered", title_justify="left")
-    runs = {each["spec"]["release"]["digest"]: each["spec"]["run"] for each in evidence.evaluations}
-    well = [each for each in evidence.answers if each.status == 200]
-    errors = answers.failed(evidence.answers)
-    table.add_row("requests", str(len(evidence.answers)))
-    for release, count in sorted(Counter(each.release for each in well).items()):
-        table.add_row(f"- answered by run {runs.get(release, release)}", str(count))
-    table.add_row("- failed", f"{len(errors)}: {len(errors) / max(1, len(evidence.answers)):.2%}")
-    told = Counter((answers.cause(each, evidence.hits), each.status, each.error) for each in errors)
-    for (fault, status, error), count in sorted(told.items()):
-        table.add_row(f"  {fault.replace('_', ' ') or 'not explained'}: {status} {error}"[:80], str(count))
-    took = sorted((each.ended - each.began).total_seconds() for each in well)
-    if took:
-        p50, p99 = (took[int(share * (len(took) - 1))] for share in (0.5, 0.99))
-        table.add_row("seconds to an answer", f"p50 {p50:.2f}, p99 {p99:.2f}, at most {took[-1]:.2f}")
-    table.add_row("something else was served", f"{sum(timeline.switches(evidence))} times")
-    for how, count in sorted(evidence.wanted.items()):
-        table.add_row(f"- wanted: {how}", f"{count} times")
-    return table
-
-
-def _judged(verdict: dict[str, list[str]]) -> Table:
-    table = Table(
-        "invariant", "verdict", title="verdict, by the audit log, the objects and the storage", title_justify="left"
-    )
-    for name, wrong in verdict.items():
-        table.add_row(name.replace("_", " "), "holds" if not wrong else f"violated {len(wrong)} times")
-    return table
 
 
 def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:

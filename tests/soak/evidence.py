@@ -99,3 +99,8 @@ def key_of(obj: Object) -> tuple[str, str]:
 def title_of(obj: Object) -> str:
     """Return how an object is called in sentences."""
     return "/".join(key_of(obj))
+
+
+def within(namespace: str, objects: Sequence[Object]) -> list[Object]:
+    """Return the objects of a namespace."""
+    return [each for each in objects if each["metadata"]["namespace"] == namespace]

@@ -1,5 +1,4 @@
-"""What a soak stands on: the local cluster with an audit log, simulated nodes beside the real one, two operators, and a
-deployment that serves."""
+"""What a soak stands on: the local cluster with an audit log, simulated nodes, two operators, and what serves."""
 
 import contextlib
 import json

@@ -238,7 +238,7 @@ def test_what_is_well_is_left_alone(check: str, changes: Object) -> None:
 
 def test_what_the_program_of_clients_tells_is_read() -> None:
     refusal = json.dumps({"error": {"message": "words", "code": "engine_unavailable"}})
-    times = {"began": 1767323047.0, "ended": 1767323047.5}
+    times: Object = {"began": 1767323047.0, "ended": 1767323047.5}
     lines = [
         times | {"status": 0, "error": RESET},
         times | {"status": 502, "failed": SECOND, "error": refusal},
