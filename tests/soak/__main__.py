@@ -82,10 +82,8 @@ def _soaked(made: Ground, seconds: float, chance: random.Random, console: Consol
             until = time.monotonic() + seconds
             while (left := until - time.monotonic()) > 0:
                 time.sleep(min(60.0, left))
-                wanted = switches.wanted.total()
-                tell(
-                    f"so far {len(real.made)} real runs, {len(simulated.made)} simulated ones, {wanted} changes of mind"
-                )
+                counts = len(real.made), len(simulated.made), switches.wanted.total()
+                tell("so far {} real runs, {} simulated ones, {} changes of mind".format(*counts))
 
         with faults:
             for absence in (faults.operators_away, faults.api_server_away):

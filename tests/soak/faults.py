@@ -16,6 +16,7 @@ from urllib3.exceptions import HTTPError
 from stagecoach.build.labels import ENGINE, GATEWAY, OWNER_NAME
 from tests.integration.support.eventually import eventually
 from tests.kube import Kube, KubeError, Object
+from tests.soak import stream
 from tests.soak.deck import Deck, Fault, name_of
 from tests.soak.evidence import CONTROL_PLANE, Hit
 from tests.soak.ground import POLICY, REAL, SIMULATED, Ground
@@ -181,7 +182,7 @@ class Faults:
         return others + [(fault, whom) for fault, each in of_operators for whom in each]
 
     def _of_serving(self) -> list[tuple[Fault, str]]:
-        # While the only engine is away all that is shown is that clients are told so.
+        # Seldom the engine: while it is away, all that clients can show is that they are told so.
         of_gateways: list[tuple[Fault, str]] = [(self._kill_gateway, GATEWAYS), (self._delete_gateway, GATEWAYS)]
         return [*of_gateways, *of_gateways, (self._delete_engine, ENGINES)]
 
@@ -290,7 +291,7 @@ class Faults:
 
     def _delete(self, component: str, chance: random.Random) -> None:
         kube = self.ground.kube(SERVED)
-        take_out(kube, component, chance, lambda pod: kube.delete("Pod", pod["metadata"]["name"]))
+        take_out(kube, component, chance, lambda pod: stream.delete(kube, "Pod", pod["metadata"]["name"]))
 
 
 def _running(kube: Kube) -> list[Object]:

@@ -14,7 +14,7 @@ from tests.soak.timeline import Said
 
 Object = dict[str, Any]
 
-LAST_ANSWERS = 10
+LAST_ANSWERS = 5
 # A client that asks more rarely would not notice what it is there for.
 PAUSE = timedelta(seconds=30)
 
