@@ -36,7 +36,7 @@ def nothing_ungated_is_admitted(evidence: Evidence) -> Iterator[str]:
         namespace, gates = key_of(deployment)[0], _gates(deployment)
         for said in timeline.said_of(evidence, deployment):
             for part in said.parts:
-                named = {each["gate"]: passed.get((namespace, each["evaluation"])) for each in part["gates"]}
+                named = {each["gate"]: passed.get((namespace, each["evaluation"])) for each in part.get("gates", ())}
                 for gate in {*gates, *named}:
                     known = named.get(gate)
                     of_it = known and (known.gate, known.release) == (gate, part["release"])
