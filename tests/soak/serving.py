@@ -131,7 +131,7 @@ def every_deployment_serves_in_the_end(evidence: Evidence) -> Iterator[str]:
     for deployment in evidence.deployments:
         status, wanted = deployment.get("status", {}), deployment["spec"]["model"].get("run")
         serving = status.get("serving", {})
-        if "candidate" in status or serving.get("run") != wanted:
+        if "candidate" in status or not serving or serving["run"] != wanted:
             yield f"deployment {title_of(deployment)} serves {serving.get('run')}, and {wanted} is wanted"
         last = evidence.answers[-LAST_ANSWERS:]
         if any((answer.status, answer.release) != (200, serving.get("release")) for answer in last):
