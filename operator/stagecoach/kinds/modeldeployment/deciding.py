@@ -8,6 +8,7 @@ from stagecoach.api.approval import Approval, Decision
 from stagecoach.api.deployment_status import Decided, Overridden
 from stagecoach.contract.digests import short
 from stagecoach.contract.times import moment, timestamp
+from stagecoach.kinds.conditions import shortened
 from stagecoach.kinds.plan import Object, key_of
 from stagecoach.kinds.view import View
 from stagecoach.policies import decisions
@@ -52,12 +53,11 @@ def overridden(found: Decisions, release: str) -> Overridden | None:
 
 def decided(approval: Approval) -> dict[str, str]:
     """Return who has decided, and why, as the status has it."""
-    reason = approval.spec.reason or ""
     return {
         "approval": approval.metadata.name,
         "uid": approval.metadata.uid,
         "reviewer": approval.spec.reviewer,
-        "reason": reason if len(reason) <= MOST else f"{reason[: MOST - 1]}…",
+        "reason": shortened(approval.spec.reason or "", MOST),
     }
 
 

@@ -9,9 +9,8 @@ from stagecoach.contract.times import moment, timestamp
 from stagecoach.kinds.modeldeployment.pods import Complaint
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.policies.decisions import since_held, since_rejected
-from stagecoach.policies.reviews import SKEW
+from stagecoach.policies.reviews import SKEW, in_words
 
-NAMED = 3
 # So long a step is begun before a Promote counts for it: what others have decided meanwhile was of the one before.
 SETTLES = 2 * SKEW
 
@@ -39,9 +38,7 @@ def settles(candidate: Candidate) -> datetime:
 def waits(scene: Scene, candidate: Candidate, message: str) -> Complaint:
     """Return for whom a candidate waits, with the command that lets it go on."""
     metadata, approvers = scene.deployment.metadata, scene.deployment.spec.approvers
-    names = [each.user or f"a member of {each.group}" for each in approvers]
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    whom = f"{' or '.join(names[:NAMED])}{more}" if names else "nobody, for spec.approvers is empty: add who may"
+    whom = in_words(approvers) if approvers else "nobody, for spec.approvers is empty: add who may"
     command = f"kubectl stagecoach promote mdep/{metadata.name} --release {candidate.release} -n {metadata.namespace}"
     # What shows messages may cut them: the command is first.
     return Complaint(

@@ -35,12 +35,13 @@ class Refused:
         """
         places = [(each["kind"], each["metadata"]["name"]) for each in wanted]
         own = _parts(candidate) - _parts(serving)
-        mine = [refusals[place] for place in places if place in refusals and place in own]
-        others = [refusals[place] for place in places if place in refusals and place not in own]
+        refused = [place for place in places if place in refusals]
+        mine = [refusals[place] for place in refused if place in own]
+        others = [refusals[place] for place in refused if place not in own]
         begins = (
             candidate is not None and candidate.engine not in engines and ("Deployment", candidate.engine) in places
         )
-        needed = [refusals[place] for place in places if place in refusals and place not in own and place[0] in NEEDED]
+        needed = [refusals[place] for place in refused if place not in own and place[0] in NEEDED]
         return cls(_first([*mine, *(others if begins else [])]), _first(others), _first(needed))
 
 

@@ -6,6 +6,7 @@ from stagecoach.api.deployment_status import MAX_REJECTED, Rejected, Served
 from stagecoach.api.modeldeployment import ModelDeployment
 from stagecoach.contract.digests import digest_of_document
 from stagecoach.contract.times import moment, timestamp
+from stagecoach.kinds.conditions import shortened
 from stagecoach.policies.decisions import Decisions, since_rejected
 
 MOST = 1024
@@ -37,7 +38,7 @@ def rejected(deployment: ModelDeployment, served: Served, reason: str, message: 
         release=served.release,
         run=served.run,
         reason=reason[:64],
-        message=message if len(message) <= MOST else f"{message[: MOST - 1]}…",
+        message=shortened(message, MOST),
         engine=served.engine,
         spec=identity(deployment),
         at=timestamp(now),

@@ -1,5 +1,7 @@
 """What somebody has revoked: it leaves at once, and what was served before comes back, if its gates still pass it."""
 
+from dataclasses import replace
+
 from stagecoach.api.deployment_status import Decided, Revoked
 from stagecoach.contract.digests import short
 from stagecoach.contract.times import timestamp
@@ -21,7 +23,7 @@ def taken_out(scene: Scene) -> Course | None:
         return None
     given = decided(revoke)
     revoked = Revoked(**given, release=serving.release, run=serving.run, at=timestamp(scene.now))
-    course = Course(None, None, status.rejected, status.history, status.promotions, revoked)
+    course = replace(Course.of(status), serving=None, candidate=None, revoked=revoked)
     words = f"Run {serving.run} (release {serving.short}) is served no more: it was revoked {who(Decided(**given))}"
     return course.told("Revoked", words, warning=True)
 

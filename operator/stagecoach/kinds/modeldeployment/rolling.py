@@ -69,9 +69,8 @@ def renewed(scene: Scene, candidate: Candidate) -> Candidate:
 
 def capped(scene: Scene, candidate: Candidate) -> Candidate:
     """Return a candidate whose weight, though nobody renews it, holds no longer than what it was admitted by."""
-    serving, by = scene.deployment.status.serving, candidate.override
-    moves = serving is not None and serving.release == candidate.release
-    if by is None or candidate.weight_until is None or moves:
+    by = candidate.override
+    if by is None or candidate.weight_until is None or scene.moves(candidate):
         return candidate
     until = min(moment(candidate.weight_until), moment(by.until))
     return candidate.model_copy(update={"weight_until": timestamp(until)})

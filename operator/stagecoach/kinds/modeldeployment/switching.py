@@ -67,7 +67,7 @@ def go_on(scene: Scene) -> Course:
     course = replace(Course.of(status), serving=serving)
     before = status.candidate
     candidate = _as_decided(scene, serving, before) if before else None
-    if candidate is not None and candidate.override is not None and before is not None and before.override is None:
+    if candidate and candidate.override and before and not before.override:
         words = f"Run {candidate.run} (release {candidate.short}) goes on without its gates, as decided"
         course = course.told(overriding.REASON, f"{words} {deciding.who(candidate.override)}", warning=True)
     if candidate is not None and (why := _drops(scene, candidate)):
@@ -82,7 +82,7 @@ def go_on(scene: Scene) -> Course:
 
 def _as_decided(scene: Scene, serving: Served | None, candidate: Candidate) -> Candidate:
     """Return a candidate with by whom or what it is admitted now: its gates, and people, may say otherwise by now."""
-    if serving is not None and serving.release == candidate.release:  # what is served, on another engine
+    if serving is not None and scene.moves(candidate):
         return candidate.model_copy(update={"gates": serving.gates, "override": serving.override})
     if isinstance(scene.wish, Wanted) and scene.wish.release == candidate.release:
         return candidate.model_copy(update={"gates": list(scene.wish.gates), "override": scene.wish.override})
@@ -104,8 +104,8 @@ def _drops(scene: Scene, candidate: Candidate) -> str:
         return f"spec.gates names {min(missing)}, which has not passed it"
     if spec.replicas == 0:
         return "spec.replicas is 0"
-    if serving is not None and serving.release == candidate.release:
-        return ""  # what is served, on another engine
+    if scene.moves(candidate):
+        return ""
     named = spec.model.run in (None, candidate.run) and spec.model.release in (None, candidate.release)
     stands_in = serving is None and scene.deployment.status.revoked is not None
     if not (named or stands_in):
@@ -118,11 +118,10 @@ def _drops(scene: Scene, candidate: Candidate) -> str:
 
 def _taken_back(scene: Scene, candidate: Candidate) -> str:
     """Return what people have decided against a candidate."""
-    serving, decisions = scene.deployment.status.serving, scene.observed.decisions
+    decisions = scene.observed.decisions
     if refused := deciding.people(decisions).refused.get(candidate.release):
         return refused.message
-    moves = serving is not None and serving.release == candidate.release
-    if candidate.override is None or moves or decisions.override(candidate.release) is not None:
+    if candidate.override is None or scene.moves(candidate) or decisions.override(candidate.release) is not None:
         return ""
     return f"Override {candidate.override.approval}, by which it was admitted, has ended or is gone"
 
@@ -132,7 +131,7 @@ def _wanted(scene: Scene, candidate: Candidate | None) -> Candidate | None:
     serving, wish, project = scene.deployment.status.serving, scene.wish, scene.observed.project
     if scene.deployment.spec.replicas == 0:
         return None
-    moves = candidate is not None and serving is not None and candidate.release == serving.release
+    moves = candidate is not None and scene.moves(candidate)
     if candidate is not None and not moves and _holds(scene, candidate):
         return _fitting(scene, candidate)
     if isinstance(wish, Wanted) and (serving is None or wish.release != serving.release):
