@@ -120,8 +120,9 @@ def intent_first(evidence: Evidence) -> Iterator[str]:
 def _attempts(write: Write) -> list[Object]:
     """Return the attempts that a status names: all of a run, the newest of an Evaluation."""
     status = write.told.get("status", {})
-    newest = status.get("attempt")
-    return list(status.get("attempts") or ()) if write.resource == STATUS else [newest] if newest else []
+    found: list[Object] = status.get("attempts") or [] if write.resource == STATUS else [status.get("attempt") or {}]
+    # Of a write that was not answered no more is known than what it was to change.
+    return [attempt for attempt in found if "job" in attempt]
 
 
 def nothing_is_lost(evidence: Evidence) -> Iterator[str]:
@@ -239,7 +240,14 @@ CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
 
 def judge(evidence: Evidence) -> dict[str, list[str]]:
     """Return what each check found wrong."""
-    return {check.__name__: list(check(evidence)) for check in CHECKS}
+    return {check.__name__: _found(check, evidence) for check in CHECKS}
+
+
+def _found(check: Callable[[Evidence], Iterator[str]], evidence: Evidence) -> list[str]:
+    try:
+        return list(check(evidence))
+    except Exception as error:  # whatever it is: the other checks have their say, of a soak that took long
+        return [f"the check itself fails: {type(error).__name__}: {error}"]
 
 
 def _is_simulated(run: Object) -> bool:

@@ -171,6 +171,10 @@ def test_what_is_wrong_is_found(check: str, changes: Object) -> None:
     assert verdict.judge(replace(GOOD, **changes))[check]
 
 
+# It was not answered, and says of an attempt that is known only what has changed.
+UNNAMED = write(2, "patch", "evaluations/status", "judged", code=504, request={"status": {"attempt": {"end": "now"}}})
+
+
 @pytest.mark.parametrize(
     ("check", "changes"),
     [
@@ -178,6 +182,7 @@ def test_what_is_wrong_is_found(check: str, changes: Object) -> None:
         ("real_runs_succeed", {"runs": [simulated(run(phase="Failed"))]}),
         ("same_inputs_once", {"pods": [pod(), pod("twin", report=builders.artifact_report(adopted=True))]}),
         ("intent_first", {"writes": [lease(1, "a"), unanswered(2), job(3)]}),
+        ("intent_first", {"writes": [lease(1, "a"), UNNAMED, status(2, run()), job(3)]}),
         ("nothing_is_lost", {"writes": [status(1, run(**BEGUN)), status(2, run(**BEGUN, attempts=[])), job(3)]}),
         ("success_is_the_trainers_word", {"pods": [], "bereft": frozenset({("team", "first")})}),
         ("stale_writers_are_refused", {"writes": [lease(1, "a"), lease(3, "b"), status(2, run())]}),
@@ -202,3 +207,9 @@ def test_what_is_wrong_is_found(check: str, changes: Object) -> None:
 )
 def test_what_is_well_is_left_alone(check: str, changes: Object) -> None:
     assert not verdict.judge(replace(GOOD, **changes))[check]
+
+
+def test_a_check_that_fails_itself_leaves_the_others_their_say() -> None:
+    found = verdict.judge(replace(GOOD, runs=[{}]))
+    assert "the check itself fails: KeyError" in found["every_run_ends"][0]
+    assert not found["stale_writers_are_refused"]
