@@ -23,6 +23,7 @@ from stagecoach.api.common import (
 )
 from stagecoach.api.deployment_status import ModelDeploymentStatus
 from stagecoach.api.pods import KEY_RULE, RESOURCE_RULES, LabelMap, ResourceName
+from stagecoach.api.sla import Sla
 from stagecoach.contract.serving import RANKS
 
 MAX_GATES = 4
@@ -310,6 +311,11 @@ class ModelDeploymentSpec(BaseModel):
         description="Pods of the engine that serves, which kubectl scale and autoscalers may set. At 0 nothing answers"
         " but a fallback, and no candidate takes over. Default: 1.",
     )
+    sla: Optional[Sla] = Field(
+        None,
+        description="What a candidate's engine has to reach under a load before the candidate has its first request."
+        " Default: no test.",
+    )
     api: Api = Field(
         Api.TASK,
         description="Task: POST /v1/predict, with prompt and tokenization of the project. OpenAI: chat and text"
@@ -338,6 +344,11 @@ SPEC_RULES = rules(
         "self.api == 'Task' || !has(self.contract.fallback)",
         "contract.fallback goes with api Task, whose answers are all of one form: leave it out with api OpenAI",
     ),
+    cel(
+        "!has(self.sla) || !has(self.engine.maxLength) ||"
+        " self.sla.load.promptTokens + self.sla.load.outputTokens <= self.engine.maxLength",
+        "sla.load.promptTokens and outputTokens together must be at most engine.maxLength: lower them, or raise it",
+    ),
 )
 
 SERVING, CANDIDATE, ROUTES = "self.status.serving", "self.status.candidate", "self.status.routes"
@@ -356,6 +367,12 @@ def _same(one: str, other: str) -> str:
     """Whether a release is the same, and the same answers for it."""
     fields = ("release", "run", "admitted", "engine", "engineImage")
     return f"({_there(other)} && {' && '.join(f'{one}.{field} == {other}.{field}' for field in fields)})"
+
+
+def _tested(place: str) -> str:
+    """Whether a load test has found what is asked of a release, where it is asked."""
+    same = f"test.release == {place}.release && test.engine == {place}.engine"
+    return f"(!has(self.spec.sla) || (has(self.status.sla) && self.status.sla.exists(test, test.met && {same})))"
 
 
 # All of them are at the root: below, what is taken away or new as a whole would be no change to a rule. They hold
@@ -387,6 +404,15 @@ RULES = (
     cel(
         f"!{_there(SERVING)} || {_same(SERVING, _before(SERVING))} || {_same(SERVING, _before(CANDIDATE))}",
         "status.serving: nothing is served that was not the candidate before",
+    ),
+    cel(
+        f"!{_there(CANDIDATE)} || !has({CANDIDATE}.weight) ||"
+        f" ({_there(_before(CANDIDATE))} && has({_before(CANDIDATE)}.weight)) || {_tested(CANDIDATE)}",
+        "status.candidate.weight: with spec.sla the first requests come after a load test that has met it",
+    ),
+    cel(
+        f"!{_there(SERVING)} || {_same(SERVING, _before(SERVING))} || {_tested(SERVING)}",
+        "status.serving: with spec.sla nothing is served that no load test has found to meet it",
     ),
     cel(
         f"!{_there(_before(SERVING))} || {_there(SERVING)}",

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -15,7 +16,9 @@ from stagecoach.build.labels import COMPONENT, ENGINE
 from stagecoach.build.recipes import Recipe, read_recipe
 from stagecoach.contract import loading
 from stagecoach.contract.admitted import Admitted
+from stagecoach.kinds import children
 from stagecoach.kinds.blocked import Blocked, ready_project
+from stagecoach.kinds.children import Child
 from stagecoach.kinds.controller import Settings
 from stagecoach.kinds.modeldeployment import engines, telling
 from stagecoach.kinds.modeldeployment.candidates import Candidates, candidates
@@ -25,6 +28,7 @@ from stagecoach.kinds.modeldeployment.neighbours import project_key
 from stagecoach.kinds.modeldeployment.pods import Pod, pod_of
 from stagecoach.kinds.plan import Object
 from stagecoach.kinds.view import Answer, View
+from stagecoach.policies.pods import JOB_NAME, pod_state
 
 Document = TypeVar("Document")
 
@@ -47,6 +51,8 @@ class Observed:
     config_maps: Mapping[str, Object]
     pods: tuple[Pod, ...]
     heard: Mapping[tuple[str, str, str], Answer]  # by the pod's uid, method and path
+    load_test: Child  # the Job that tests the candidate
+    unfinished: tuple[Object, ...]  # Jobs that would go on
 
     def engine(self, name: str) -> Engine:
         """Return an engine as it is seen."""
@@ -76,7 +82,7 @@ class Observed:
         return self.admitted.get(served.admitted) if served else None
 
 
-def observe(view: View, raw: Object, settings: Settings) -> Observed:
+def observe(view: View, raw: Object, settings: Settings, now: datetime) -> Observed:
     """Collect what is in memory. Raises ValidationError for a deployment that its model refuses."""
     deployment = ModelDeployment.model_validate(raw)
     uid = deployment.metadata.uid
@@ -84,7 +90,11 @@ def observe(view: View, raw: Object, settings: Settings) -> Observed:
     config_maps = _by_name(view.config_maps(uid))
     admitted = _read(config_maps, read_admitted)
     serving = admitted.get(deployment.status.serving.admitted) if deployment.status.serving else None
-    pods = tuple(pod_of(pod, view.warning(pod["metadata"]["uid"])) for pod in view.pods(uid))
+    found = view.pods(uid)
+    of_jobs = [pod_state(pod) for pod in found if _is_of_a_job(pod)]
+    others = [pod for pod in found if not _is_of_a_job(pod)]
+    pods = tuple(pod_of(pod, view.warning(pod["metadata"]["uid"])) for pod in others)
+    test = deployment.status.candidate.load_test if deployment.status.candidate else None
     topics = [(pod.uid, *topic) for pod in pods for topic in (LOADER if pod.engine else GATEWAY)]
     return Observed(
         deployment=deployment,
@@ -100,7 +110,13 @@ def observe(view: View, raw: Object, settings: Settings) -> Observed:
         config_maps=config_maps,
         pods=pods,
         heard={topic: answer for topic in topics if (answer := view.answer(*topic))},
+        load_test=children.child(view, uid, test.job, of_jobs) if test else Child(),
+        unfinished=children.unfinished(view, uid, of_jobs, now),
     )
+
+
+def _is_of_a_job(pod: Object) -> bool:
+    return JOB_NAME in pod["metadata"].get("labels", {})
 
 
 def _project(view: View, raw: Object, deployment: ModelDeployment) -> tuple[TransformerProject | None, Blocked | None]:

@@ -18,7 +18,7 @@ from stagecoach.contract.gateway_routes import Routes
 from stagecoach.contract.times import moment
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.invalid import unreadable
-from stagecoach.kinds.modeldeployment import asking, parts, retiring, routes, status, switching, telling
+from stagecoach.kinds.modeldeployment import asking, load_testing, parts, retiring, routes, status, switching, telling
 from stagecoach.kinds.modeldeployment.neighbours import references, wakes
 from stagecoach.kinds.modeldeployment.observe import Observed, observe
 from stagecoach.kinds.modeldeployment.rejections import in_force
@@ -38,7 +38,7 @@ AWAITED, AT_REST = 2.0, 15.0
 def reconcile(view: View, raw: Object, now: datetime, settings: Settings) -> Plan:
     """Observe and decide."""
     try:
-        observed = observe(view, raw, settings)
+        observed = observe(view, raw, settings, now)
     except ValidationError as error:
         return unreadable(raw, error, now)
     return decide(observed, now, settings)
@@ -61,7 +61,7 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     return Plan(
         status=_status(scene, course, said, intended, heard),
         events=course.events,
-        delete=retiring.deleted(scene, course),
+        delete=(*load_testing.left_over(scene), *retiring.deleted(scene, course)),
         create=parts.created(scene, applied),
         apply=applied,
         ask=asking.calls(scene, told),

@@ -48,6 +48,8 @@ def going_on(
         candidate=course.candidate,
         rejected=list(course.rejected),
         history=list(course.history),
+        sla=list(course.measured),
+        load_tests=course.load_tests,
         routes=routes,
         retiring=list(retiring),
         endpoint=endpoint(deployment) if course.serving else deployment.status.endpoint,

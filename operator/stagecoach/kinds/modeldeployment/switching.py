@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 
 from stagecoach.api.common import duration
 from stagecoach.api.deployment_status import MAX_HISTORY, Candidate, HistoryEntry, Rejected, Served
+from stagecoach.api.sla import Measured
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build.gateway import admitted_config_map
 from stagecoach.build.recipes import engine_name, recipe
 from stagecoach.contract.admitted import Admitted
 from stagecoach.contract.digests import short
 from stagecoach.contract.times import moment, timestamp
-from stagecoach.kinds.modeldeployment import engines, rejections, rolling
+from stagecoach.kinds.modeldeployment import engines, load_testing, rejections, rolling
 from stagecoach.kinds.modeldeployment.pods import Complaint
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.plan import Event
@@ -32,6 +33,8 @@ class Course:
     candidate: Candidate | None
     rejected: Sequence[Rejected]
     history: Sequence[HistoryEntry]
+    measured: Sequence[Measured]
+    load_tests: int  # number of the newest Job
     events: tuple[Event, ...] = ()
     waits: Complaint | None = None  # what the candidate waits for
 
@@ -43,7 +46,7 @@ class Course:
 def go_on(scene: Scene) -> Course:
     """Return what comes next."""
     status = scene.deployment.status
-    course = Course(status.serving, status.candidate, status.rejected, status.history)
+    course = Course(status.serving, status.candidate, status.rejected, status.history, status.sla, status.load_tests)
     candidate = status.candidate
     if candidate is not None and (why := _drops(scene, candidate)):
         course, candidate = _dropped(course, candidate, why), None
@@ -64,6 +67,8 @@ def _drops(scene: Scene, candidate: Candidate) -> str:
         return "its project is gone, and with it what its engine is made of"
     if missing := {gate.name for gate in spec.gates} - {gate.gate for gate in candidate.gates}:
         return f"spec.gates names {min(missing)}, which has not passed it"
+    if candidate.step is not None and load_testing.missing(scene, candidate):
+        return "spec.sla has changed, and it is tested by that before it has requests again"
     if spec.replicas == 0:
         return "spec.replicas is 0"
     if serving is not None and serving.release == candidate.release:
@@ -173,10 +178,24 @@ def _gates(candidate: Candidate) -> str:
 
 
 def _advanced(scene: Scene, course: Course, candidate: Candidate) -> Course:
-    """Look how far the candidate is."""
+    """Look how far the candidate is: where a load test is asked for, that comes first."""
+    failed = scene.answering(candidate).failed
+    if failed is not None:
+        return _rejected(scene, course, candidate, failed)
+    tested = load_testing.go_on(scene, candidate)
+    course = replace(course, candidate=tested.candidate, measured=tested.measured, load_tests=tested.number)
+    if tested.failed is not None:
+        return _rejected(scene, course, candidate, tested.failed)
+    if tested.waits is not None:
+        return replace(course, waits=tested.waits)
+    if tested.words:
+        course = course.told("SLAMet", f"Run {candidate.run} (release {candidate.short}): {tested.words}")
+    return _tried(scene, course, tested.candidate)
+
+
+def _tried(scene: Scene, course: Course, candidate: Candidate) -> Course:
+    """Give it its requests, step by step, once its engine answers."""
     answering, candidate = scene.answering(candidate), _noted(scene, candidate)
-    if answering.failed is not None:
-        return _rejected(scene, course, candidate, answering.failed)
     waits = None if answering.everywhere else answering.waits
     if candidate.step is None:
         waits = waits or _gateways(scene, candidate)
