@@ -90,6 +90,8 @@ def go_on(scene: Scene, candidate: Candidate) -> Tested:
     status, sla, test = scene.deployment.status, scene.deployment.spec.sla, candidate.load_test
     if sla is None or not missing(scene, candidate):
         return Tested(candidate.model_copy(update={"load_test": None}), status.load_tests, status.sla)
+    if scene.recipe(candidate) is None:
+        return _waits(scene, candidate, "LoadTest", "What its engine is made of is being written down. Nothing to do.")
     if too_long := _too_long(scene, candidate, sla):
         return Tested(candidate, status.load_tests, status.sla, failed=too_long)
     if test is None or test.asked != asked(sla):

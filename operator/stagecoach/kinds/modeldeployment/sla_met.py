@@ -19,8 +19,11 @@ def facts(scene: Scene, course: Course) -> tuple[Fact, ...]:
         return (_of_serving(scene, course, course.serving),)
     if course.candidate is not None:
         return _of_candidate(scene, course, course.candidate)
-    rejected = (each for each in rejections.in_force(scene.deployment) if each.reason in (NOT_MET, NOT_MEASURED))
-    return tuple(Fact(MET, False, each.reason, each.message) for each in [*rejected][:1])
+    now = rejections.identity(scene.deployment)
+    newest = next((each for each in course.rejected if each.spec == now), None)
+    if newest is None or newest.reason not in (NOT_MET, NOT_MEASURED):
+        return ()
+    return (Fact(MET, False, newest.reason, newest.message),)
 
 
 def _of_serving(scene: Scene, course: Course, serving: Served) -> Fact:
