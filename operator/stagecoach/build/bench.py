@@ -77,6 +77,8 @@ def _loaded(job: dict[str, Any], loader: str) -> tuple[bool, str]:
         with urllib.request.urlopen(request, timeout=CONNECT_SECONDS) as response:  # noqa: S310
             models = json.load(response)["models"]
     except urllib.error.HTTPError as error:
+        if error.code >= 500:
+            return False, f"the loader says {error.code}"
         words = error.read()[:300].decode(errors="replace")
         remedy = "Whoever installed the operator sets all images of the chart to one version."
         raise Ended("BadInput", "LoaderRefuses", f"the loader says {error.code}: {words}", remedy) from None

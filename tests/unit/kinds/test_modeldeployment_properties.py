@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 from hypothesis import settings
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from stagecoach.api.finetunerun import FineTuneRun
+from stagecoach.api.sla import Sla
+from stagecoach.contract.digests import digest_of_document
 from stagecoach.contract.gateway_routes import Routes
 from stagecoach.contract.loading import State
 from stagecoach.kinds.evalgate.gate_word import gate_word
@@ -16,13 +19,17 @@ from stagecoach.kinds.modeldeployment.retiring import LINGERS
 from stagecoach.kinds.plan import key_of
 from tests import builders
 from tests.remedies import speaks
+from tests.unit.kinds import spares
 from tests.unit.kinds.deployments import Stage, project
 from tests.unit.kinds.gates import succeeded
+from tests.unit.kinds.spares import NUMBERS, SLOW, Numbers
 
 CANARY = {"canary": {"steps": [{"weight": 10, "hold": "1m", "minRequests": 5}, {"weight": 50, "hold": "1m"}]}}
 RUNS = [succeeded("first", 1), succeeded("second", 2), succeeded("third", 3), succeeded("whole", 4)]
 RUNS[3]["status"]["artifact"]["type"] = "Model"
 NAMES = [run["metadata"]["name"] for run in RUNS]
+LOAD = {"requestsPerSecond": 10, "promptTokens": 60, "outputTokens": 8, "duration": "30s"}
+SLA = {"p99": "1500ms", "load": LOAD}
 SPECS = st.sampled_from(
     [
         {"rollout": None},
@@ -38,6 +45,9 @@ SPECS = st.sampled_from(
         {"model": {"run": "second"}},
         {"model": {"run": "nobody"}},
         {"gateway": {"replicas": 2}},
+        {"sla": SLA},
+        {"sla": SLA | {"p99": "2s"}},
+        {"sla": None},
     ]
 )
 
@@ -45,13 +55,14 @@ SPECS = st.sampled_from(
 class Deployments(RuleBasedStateMachine):
     """A ModelDeployment, what it may serve, its children, and everything that can happen to them."""
 
-    rollout: builders.Object | None = None
+    asked: Mapping[str, Any] = {}  # of its spec
 
     def __init__(self) -> None:
         super().__init__()
-        self.stage = Stage(RUNS[0], **({"rollout": self.rollout} if self.rollout else {}))
+        self.stage = Stage(RUNS[0], **self.asked)
         self.seen_routes = self.seen_versions = 0
         self.passed: set[str] = set()  # releases that every gate has ever passed
+        self.deleted = False  # somebody has deleted a Job: before it has a pod it is made again
 
     @rule(age=st.integers(0, 3), writes=st.integers(0, 12))
     def the_operator_looks_and_may_crash(self, age: int, writes: int) -> None:
@@ -94,6 +105,14 @@ class Deployments(RuleBasedStateMachine):
     def loaders_come_to_an_end(self, state: State) -> None:
         self.stage.turn(state)
         self.stage.control()
+
+    @rule(reach=st.sampled_from([NUMBERS, NUMBERS, SLOW, None]))
+    def load_tests_measure_something_else(self, reach: Numbers | None) -> None:
+        self.stage.reach = reach
+
+    @rule(code=st.sampled_from([0, 70, 137]))
+    def a_load_test_ends_without_numbers(self, code: int) -> None:
+        spares.end(self.stage, exitCode=code)
 
     @rule(requests=st.sampled_from([1, 100]), failing=st.booleans())
     def clients_ask(self, requests: int, failing: bool) -> None:
@@ -143,15 +162,16 @@ class Deployments(RuleBasedStateMachine):
     def the_spec_changes(self, spec: dict[str, Any]) -> None:
         deployment = copy.deepcopy(self.stage.deployment)
         deployment["spec"] |= spec
-        if deployment["spec"].get("rollout", 0) is None:
-            del deployment["spec"]["rollout"]
+        deployment["spec"] = {name: value for name, value in deployment["spec"].items() if value is not None}
         deployment["metadata"]["generation"] += 1
         self.stage.put(deployment)
 
     @rule(data=st.data())
     @precondition(lambda self: self.stage.children)
     def somebody_deletes_a_child(self, data: st.DataObject) -> None:
-        self.stage._gone(data.draw(st.sampled_from(sorted(self.stage.children))))
+        kind, name = data.draw(st.sampled_from(sorted(self.stage.children)))
+        self.deleted |= kind in ("Job", "Pod")
+        self.stage._gone((kind, name))
 
     @rule(data=st.data())
     @precondition(lambda self: self.stage.doors)
@@ -205,6 +225,32 @@ class Deployments(RuleBasedStateMachine):
             assert all(word.passed(new["release"]) for word in words)
             assert [word.key for word in words] == [each["key"] for each in new["gates"]]
         self.seen_versions = len(stage.versions) - 1
+
+    @invariant()
+    def no_untested_traffic(self) -> None:
+        """NoUngatedTraffic: with an SLA the first requests of a release come after a load test that has met it."""
+        for before, after in itertools.pairwise(self.stage.versions):
+            old, new = before.get("status", {}), after.get("status", {})
+            if old == new or "sla" not in before["spec"]:
+                continue
+            asked = digest_of_document(Sla.model_validate(before["spec"]["sla"]).beside_defaults())
+            met = {(each["release"], each["engine"]) for each in new["sla"] if each["met"] and each["asked"] == asked}
+            serving, candidate = new.get("serving"), new.get("candidate", {})
+            known = old.get("serving", {})
+            if serving and any(serving[name] != known.get(name) for name in ("release", "engine")):
+                assert (serving["release"], serving["engine"]) in met
+            assert "weight" not in candidate or (candidate["release"], candidate["engine"]) in met
+
+    @invariant()
+    def no_test_is_made_twice(self) -> None:
+        """NothingTwice: a Job tests what stood in the status first, and no two have one identity."""
+        identities = [test.identity for test in self.stage.tests]
+        assert len(identities) == len(set(identities)) or self.deleted
+        statuses = [version.get("status", {}) for version in self.stage.versions]
+        told = {
+            status["candidate"]["loadTest"]["job"] for status in statuses if "loadTest" in status.get("candidate", {})
+        }
+        assert {job["metadata"]["name"] for job in self.stage.of_kind("Job")} <= told
 
     @invariant()
     def the_incumbent_stays(self) -> None:
@@ -292,7 +338,7 @@ class Deployments(RuleBasedStateMachine):
     # Helpers.
 
     def mended(self) -> None:
-        self.stage.silent = set()
+        self.stage.silent, self.stage.reach = set(), NUMBERS
         self.bring(project())
         if not self.gate():
             self.bring(builders.stored(builders.gate()))
@@ -318,10 +364,18 @@ class Deployments(RuleBasedStateMachine):
 class CanaryDeployments(Deployments):
     """The same, where requests are given by steps."""
 
-    rollout = CANARY
+    asked: Mapping[str, Any] = {"rollout": CANARY}
+
+
+class DeploymentsWithAnSla(Deployments):
+    """The same, where a load test comes first."""
+
+    asked: Mapping[str, Any] = {"rollout": CANARY, "sla": SLA}
 
 
 TestDeployments = Deployments.TestCase
 TestDeployments.settings = settings(max_examples=60, stateful_step_count=40, derandomize=True, deadline=None)
 TestCanaryDeployments = CanaryDeployments.TestCase
 TestCanaryDeployments.settings = settings(max_examples=60, stateful_step_count=40, derandomize=True, deadline=None)
+TestDeploymentsWithAnSla = DeploymentsWithAnSla.TestCase
+TestDeploymentsWithAnSla.settings = settings(max_examples=60, stateful_step_count=40, derandomize=True, deadline=None)
