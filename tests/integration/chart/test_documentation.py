@@ -45,7 +45,7 @@ OWN_POLICIES = {"finetunerun": ("servable.py", "sharing.py", "twins.py"), "evalg
 SAID_TO = {"modeldeployment": ("releases.py",)}
 CONDITION_TYPES = {
     *("Ready", "Resolved", "InputsResolved", "Complete", "Reconciling", "Stalled"),
-    *("Gated", "Loaded", "CandidateAdmitted"),
+    *("Gated", "Loaded", "SLAMet", "CandidateAdmitted"),
 }
 # What the API server says when it does not accept an object.
 REFUSALS = {"Forbidden", "Invalid", "BadRequest", "NameTaken"}

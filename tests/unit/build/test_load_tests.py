@@ -103,6 +103,7 @@ def loader(tmp_path: Path) -> Iterator[tuple[Loader, str]]:
     (tmp_path / "serve").write_text("--model /models/base --served-model-name base\n")
     yield found, f"http://127.0.0.1:{server.server_port}/models"
     server.shutdown()
+    server.server_close()
 
 
 def said(state: State, **more: Any) -> tuple[int, str]:
