@@ -123,8 +123,9 @@ class LoadTest(Told):
     decided: Time = Field(description="When it was decided.")
     start: Optional[Time] = Field(None, description="When its pod started; nothing while it waits.")
     end: Optional[Time] = Field(None, description="When it was found to have ended.")
-    failures: int = Field(0, description="Tests of this candidate before this one that failed and were repeated.")
-    interruptions: int = Field(0, description="Those that were interrupted through no fault of their own.")
+    message: Optional[str] = Field(None, max_length=1024, description="Why it ended without numbers.")
+    failures: int = Field(0, description="How many tests of this candidate failed so far.")
+    interruptions: int = Field(0, description="How many were interrupted through no fault of their own.")
 
 
 class Measured(Told):

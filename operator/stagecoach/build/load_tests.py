@@ -20,8 +20,6 @@ from stagecoach.policies.pods import CONTAINER
 Object = dict[str, Any]
 
 KEEP_SECONDS = 3600
-# For the image, and for the storage to come.
-MARGIN_SECONDS = 300
 GRACE_SECONDS = 30
 ASKER = Demand(cpu="250m", memory="2Gi")
 
@@ -53,7 +51,8 @@ def _pod(deployment: ModelDeployment, recipe: Recipe, told: LoadTestJob, setting
         confined()
         | {
             "restartPolicy": "Never",
-            "activeDeadlineSeconds": told.start_seconds + told.load_seconds + MARGIN_SECONDS,
+            # The pod, with its images, may take as long to start as the model in it.
+            "activeDeadlineSeconds": 2 * told.start_seconds + told.load_seconds,
             "terminationGracePeriodSeconds": GRACE_SECONDS,
             "initContainers": [made_of.loader, engine],
             "containers": [_asker(deployment, engine, told, settings)],

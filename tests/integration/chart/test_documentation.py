@@ -36,7 +36,7 @@ EVALUATOR = REPOSITORY / "images" / "evaluator" / "stagecoach_evaluator"
 TAKES_A_REASON = {
     *("Blocked", "Complaint", "Event", "Fact", "GateWord", "Problem", "Unjudged", "UnjudgedRun", "Waiting"),
     *("blocked", "failed", "incomplete", "in_progress", "pending", "ready", "resolving", "stalled", "told", "waiting"),
-    "_given_up",
+    *("_given_up", "_waits"),
     *("Abort", "NotAdmitted"),
 }
 # Policies of one kind alone; attempts.py is of all that have Jobs.

@@ -38,6 +38,7 @@ LETTER = "s"
 RETRIES, MAX_INTERRUPTIONS = 2, 10
 # Beside the time in which requests come: for prompts to be made, and for the last answers.
 LOAD_MARGIN = timedelta(minutes=5)
+MOST = 1024
 NOT_MET, NOT_MEASURED = "SLANotMet", "SLANotMeasured"
 AGAIN = "Give spec.engine.resources more, or change spec.sla: a change of either has it tested again."
 # Where the advice for runs does not fit.
@@ -100,8 +101,7 @@ def go_on(scene: Scene, candidate: Candidate) -> Tested:
         return _followed(scene, candidate, sla, test)
     if scene.now >= retry_at(moment(test.end), test.failures):
         return _decided(scene, candidate, sla, failures=test.failures, interruptions=test.interruptions)
-    message = f"The load test is repeated: Job {test.job} ended without numbers. Nothing to do."
-    return _waits(scene, candidate, "LoadTestRepeated", message)
+    return _repeated(scene, candidate, test)
 
 
 def created(scene: Scene) -> tuple[Object, ...]:
@@ -206,9 +206,19 @@ def _ended(scene: Scene, candidate: Candidate, sla: Sla, test: LoadTest, end: En
     interruptions = test.interruptions + (end.retried and not end.counted)
     if not end.retried or failures > RETRIES or interruptions > MAX_INTERRUPTIONS:
         return _given_up(scene, candidate, words)
-    update = {"end": timestamp(scene.now), "failures": failures, "interruptions": interruptions}
-    over = candidate.model_copy(update={"load_test": test.model_copy(update=update)})
-    return _waits(scene, over, "LoadTestRepeated", f"The load test is repeated: {words} Nothing to do.")
+    update = {
+        "end": timestamp(scene.now),
+        "failures": failures,
+        "interruptions": interruptions,
+        "message": words[:MOST],
+    }
+    over = test.model_copy(update=update)
+    return _repeated(scene, candidate.model_copy(update={"load_test": over}), over)
+
+
+def _repeated(scene: Scene, candidate: Candidate, test: LoadTest) -> Tested:
+    why = f"The load test is repeated: {test.message or 'it ended without numbers.'} Nothing to do."
+    return _waits(scene, candidate, "LoadTestRepeated", why)
 
 
 def _judged(scene: Scene, candidate: Candidate, sla: Sla, test: LoadTest, report: LoadTestReport | None) -> Tested:
