@@ -70,7 +70,7 @@ def end(stage: "Stage", report: Report | None = None, **state: Any) -> None:
     """Let tests that run come to their end: with what the stage measures, or with this report, or without any."""
     for job in stage.of_kind("Job"):
         name = job["metadata"]["name"]
-        [pod] = [each for each in stage.of_kind("Pod") if each["metadata"]["labels"].get(JOB_NAME) == name] or [None]
+        pod = next((each for each in stage.of_kind("Pod") if each["metadata"]["labels"].get(JOB_NAME) == name), None)
         if pod is None or pod["status"]["phase"] != "Running":
             continue
         said = report

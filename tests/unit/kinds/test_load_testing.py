@@ -7,7 +7,6 @@ import pytest
 
 from stagecoach.contract.loading import State
 from stagecoach.contract.reports import Outcome, Problem, Report
-from stagecoach.policies.attempts import RETRY_DELAY
 from tests import builders
 from tests.remedies import speaks
 from tests.unit.kinds import spares
@@ -39,6 +38,11 @@ def in_test() -> Stage:
 def with_second(stage: Stage) -> None:
     stage.put(succeeded("second", 2))
     stage.judge()
+
+
+def until_test(stage: Stage, number: int, seconds: float) -> None:
+    """Go on until so many tests have begun."""
+    stage.until(lambda: len(stage.tests) == number, seconds)
 
 
 def condition(stage: Stage) -> tuple[str, str]:
@@ -232,12 +236,11 @@ def test_what_was_rejected_is_served_untested_when_nobody_asks_any_more() -> Non
 def test_a_test_that_fails_is_repeated_and_not_for_ever() -> None:
     stage = in_test()
     for number in (1, 2, 3):
-        stage.until(lambda number=number: len(stage.tests) == number, 6)
+        until_test(stage, number, 6)
         spares.end(stage, BROKEN)
         stage.serve()
         if number < 3:
             assert condition(stage) == ("Unknown", "LoadTestRepeated")
-            assert RETRY_DELAY.total_seconds() >= 2
     entry = rejected(stage)
     assert entry["reason"] == "SLANotMeasured"
     assert "BenchFailed" in entry["message"]
@@ -349,7 +352,7 @@ def test_what_is_remembered_is_bounded_and_keeps_what_serves() -> None:
     for number in range(2, 15):
         stage.put(succeeded(f"run{number}", number))
         stage.judge()
-        stage.until(lambda number=number: len(stage.tests) == number, 1)
+        until_test(stage, number, 1)
         stage.until(lambda: "candidate" not in stage.told_status, 1)
     told = stage.told_status["sla"]
     assert len(told) == 10
