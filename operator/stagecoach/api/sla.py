@@ -66,7 +66,7 @@ class Load(BaseModel, json_schema_extra=LOAD_RULES):
     """What an engine's pod is asked in a test."""
 
     requests_per_second: float = Field(
-        gt=0, le=1000, description="Of one pod of the engine. Requests come at random times, so many on average."
+        ge=0.1, le=1000, description="Of one pod of the engine. Requests come at random times, so many on average."
     )
     prompt_tokens: int = Field(ge=1, le=1_000_000, description="Tokens of each prompt. They are drawn at random.")
     output_tokens: int = Field(ge=1, le=100_000, description="Tokens of each answer, no more and no less.")
