@@ -111,7 +111,7 @@ DEPLOYMENTS = [
     ("an odd test", sla({"duration": "1.5m"}), "must be a length of time such as 90s, 30m, 24h or 7d"),
     ("few requests", sla({"requestsPerSecond": 1}), "must be 100 to 50000 requests"),
     ("many requests", sla({"requestsPerSecond": 900}), "must be 100 to 50000 requests"),
-    ("no requests in a test", sla({"requestsPerSecond": 0}), "should be greater than or equal to 0.1"),
+    ("hardly any requests", sla({"requestsPerSecond": 0.05}), "should be greater than or equal to 0.1"),
     ("a library", sla({"promptTokens": 100_000}), "all prompts together must be at most 20000000 tokens"),
     ("no prompts", sla({"promptTokens": 0}), "should be greater than or equal to 1"),
     ("most may fail", sla(p99="1s", errorRate=0.51), "should be less than or equal to 0.5"),
