@@ -199,7 +199,7 @@ def refused(tools: deploy.Tools) -> None:
 
 def results(status: deploy.Object) -> Table:
     """Return the table of what came of each criterion."""
-    table = Table("criterion", "outcome", "value", "baseline", "interval", "threshold")
+    table = Table("criterion", "outcome", "value", "reference", "interval", "threshold")
     for each in status.get("results", []):
         interval = f"{each['low']:.3f} to {each['high']:.3f}" if "low" in each and "high" in each else ""
         numbers = (f"{each[name]:.3f}" if name in each else "" for name in ("value", "reference"))

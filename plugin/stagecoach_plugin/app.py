@@ -15,10 +15,12 @@ from urllib3.exceptions import InsecureRequestWarning
 from stagecoach_plugin import deciding, evaluations, gathering, screen, storyboard
 from stagecoach_plugin.approving import APPROVE, REJECT, Said, parse_scores
 from stagecoach_plugin.consoles import complaints, output
-from stagecoach_plugin.kinds import EVALUATION, evaluation_name, parse
+from stagecoach_plugin.kinds import EVALUATION, deployment_name, evaluation_name, parse
 from stagecoach_plugin.kubeconfig import connect
-from stagecoach_plugin.options import Context, Evaluation, Kubeconfig, Namespace, Scores, Wait, Yes
+from stagecoach_plugin.options import Context, Deployment, Evaluation, Kubeconfig, Namespace, Release, Scores, Wait, Yes
 from stagecoach_plugin.problems import Problem
+from stagecoach_plugin.releasing import OVERRIDE, PROMOTE, REVOKE, Ruling
+from stagecoach_plugin.ruling import Bench
 from stagecoach_plugin.stories import Commands, tell
 from stagecoach_plugin.texts import now, plain
 
@@ -29,7 +31,7 @@ app = Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    help="What goes on in Stagecoach, and why; and how people approve what its gates have judged.",
+    help="What goes on in Stagecoach, and why; and how people decide on what its gates judge, and what is served.",
 )
 
 
@@ -84,6 +86,78 @@ def reject(
             raise Problem("A rejection needs a reason, for those who train the next: give it with --reason.")
         said = Said(REJECT, {}, reason)
         _decide(evaluation, said, yes=yes, wait=wait, namespace=namespace, context=context, kubeconfig=kubeconfig)
+
+
+@app.command()
+def promote(
+    deployment: Deployment,
+    release: Release,
+    reason: Annotated[str, Option(help="Why, for the record.")] = "",
+    yes: Yes = False,
+    wait: Wait = 20,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Let a candidate go on from a step that waits for a person, or have a rejected release tried again.
+
+    An Approval is created, in your name, and cannot be changed.
+    You have to be one of the deployment's approvers, or in a group that is.
+
+    \b
+    Examples:
+    kubectl stagecoach promote mdep/support-desk --release f5aadf0949ff -n support
+    """
+    with problems():
+        ruling = Ruling(PROMOTE, release, reason)
+        _rule(deployment, ruling, yes=yes, wait=wait, namespace=namespace, context=context, kubeconfig=kubeconfig)
+
+
+@app.command()
+def override(
+    deployment: Deployment,
+    release: Release,
+    reason: Annotated[str, Option(help="Why: it stands beside what is served. Required.")],
+    hours: Annotated[int, Option(min=1, max=23, help="For so long it may be admitted; what is served then stays.")] = 1,
+    yes: Yes = False,
+    wait: Wait = 20,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Let a release be admitted whatever the gates say, in an emergency: it is told wherever it is served, and alerted.
+
+    \b
+    Examples:
+    kubectl stagecoach override mdep/support-desk --release f5aadf0949ff -n support --reason "Incident 4711"
+    """
+    with problems():
+        ruling = Ruling(OVERRIDE, release, _given(reason), hours)
+        _rule(deployment, ruling, yes=yes, wait=wait, namespace=namespace, context=context, kubeconfig=kubeconfig)
+
+
+@app.command()
+def revoke(
+    deployment: Deployment,
+    release: Release,
+    reason: Annotated[str, Option(help="Why: it is told where it was served. Required.")],
+    yes: Yes = False,
+    wait: Wait = 20,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Take a release out at once, served or about to be: what was served before it comes back, if its gates pass it.
+
+    It stays out while the Approval is there.
+
+    \b
+    Examples:
+    kubectl stagecoach revoke mdep/support-desk --release f5aadf0949ff -n support --reason "Leaks addresses"
+    """
+    with problems():
+        ruling = Ruling(REVOKE, release, _given(reason))
+        _rule(deployment, ruling, yes=yes, wait=wait, namespace=namespace, context=context, kubeconfig=kubeconfig)
 
 
 @app.command()
@@ -162,6 +236,28 @@ def _decide(
     connection = connect(kubeconfig, context, namespace)
     desk = deciding.Desk(connection, Commands(connection.namespace, context), output(), asks=not yes)
     desk.decide(name, said, wait)
+
+
+def _given(reason: str) -> str:
+    if not reason.strip():
+        raise Problem("This needs a reason, for those who ask what is served, and why: give it with --reason.")
+    return reason
+
+
+def _rule(
+    deployment: str,
+    ruling: Ruling,
+    *,
+    yes: bool,
+    wait: int,
+    namespace: str | None,
+    context: str | None,
+    kubeconfig: str | None,
+) -> None:
+    name = deployment_name(deployment)
+    connection = connect(kubeconfig, context, namespace)
+    bench = Bench(connection, Commands(connection.namespace, context), output(), asks=not yes)
+    bench.decide(name, ruling, wait)
 
 
 @contextmanager

@@ -82,19 +82,27 @@ def as_reviewer(evaluation: Object, person: Person) -> Reviewer:
 
 def role_of(evaluation: Object, person: Person) -> Reviewer | None:
     """Return the same; None: somebody is no reviewer."""
-    named = evaluations.reviewers(evaluation)
+    return among(evaluations.reviewers(evaluation), person)
+
+
+def among(named: Sequence[Reviewer], person: Person) -> Reviewer | None:
+    """Return as which of these somebody decides: by his own name, else as a member; None: he is none of them."""
     own = next((each for each in named if each.user == person.user), None)
     member = next((each for each in named if each.group and each.group in person.groups), None)
     return own or member
 
 
-def _stranger(evaluation: Object, person: Person) -> Problem:
+def known_as(person: Person) -> str:
+    """Return as whom the API server knows somebody, in words."""
     groups = [group for group in person.groups if not group.startswith("system:")]
-    known = f", in {both(groups)}" if groups else ", in no group"
+    return f"{person.user}{f', in {both(groups)}' if groups else ', in no group'}"
+
+
+def _stranger(evaluation: Object, person: Person) -> Problem:
     takes = either([str(each) for each in evaluations.reviewers(evaluation)])
     return Problem(
         f"You are no reviewer of Evaluation {evaluation['metadata']['name']}: it takes the decision of {takes},"
-        f" and the API server knows you as {person.user}{known}. Ask one of them, or have your name added to"
+        f" and the API server knows you as {known_as(person)}. Ask one of them, or have your name added to"
         f" spec.review.reviewers of EvalGate {evaluation['spec']['gate']}, which makes another Evaluation."
     )
 

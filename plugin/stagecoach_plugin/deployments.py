@@ -18,7 +18,19 @@ def told(release: Object) -> str:
     """Return a release in words: its run, and by which verdicts it was admitted."""
     weight = f", {release['weight']} of 100 requests" if release.get("weight") else ""
     passed = ", ".join(f"{each['gate']} ({each['evaluation']})" for each in release.get("gates") or ())
-    return f"run {release['run']}, release {release['short']}{weight}" + (f", passed {passed}" if passed else "")
+    by = release.get("override") or {}
+    let_in = f", let in by {by['reviewer']} until {by['until']} whatever its gates say: {by['reason']}" if by else ""
+    told = f"run {release['run']}, release {release['short']}{weight}" + (f", passed {passed}" if passed else "")
+    return told + let_in
+
+
+def known(deployment: Object) -> Iterator[str]:
+    """Yield the releases that it tells of, whatever became of them."""
+    status = deployment.get("status", {})
+    for place in ("serving", "candidate", "revoked"):
+        if status.get(place):
+            yield str(status[place]["release"])
+    yield from (str(each["release"]) for place in ("rejected", "history") for each in status.get(place) or ())
 
 
 def verdicts(deployment: Object) -> list[str]:

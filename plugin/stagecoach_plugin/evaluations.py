@@ -18,7 +18,7 @@ class Line:
     outcome: str
     advisory: bool
     measured: str
-    base: str
+    beside: str  # the same of what it is compared with
     interval: str
     threshold: str
     more: str
@@ -98,7 +98,7 @@ def _line(name: str, asked: Object, result: Object) -> Line:
         outcome=result.get("outcome", "–"),
         advisory=bool(asked.get("advisory") or result.get("advisory")),
         measured=number(result.get("value")),
-        base=number(result["reference"]) if result.get("reference") is not None else "",
+        beside=number(result["reference"]) if result.get("reference") is not None else "",
         interval=interval(result.get("low"), result.get("high"), signed=relative),
         threshold=_threshold(asked, result, relative=relative),
         more=_more(asked, result),
@@ -112,10 +112,11 @@ def _asks(name: str, asked: Object, result: Object) -> str:
         return f"{rubric}, as people scored it (1 to 5){least}"
     of = f" of {asked['label']}" if asked.get("label") else ""
     metric = f"{asked['metric']}{of} on {asked['suite']}"
+    other = "what is served" if asked.get("against") == "Incumbent" else "the base"
     if asked.get("minGain"):
-        return f"{metric}: better than the base by {number(asked['minGain']['absolute'])}"
+        return f"{metric}: better than {other} by {number(asked['minGain']['absolute'])}"
     if asked.get("allowedDrop"):
-        return f"{metric}: not worse than the base by more than {number(asked['allowedDrop']['absolute'])}"
+        return f"{metric}: not worse than {other} by more than {number(asked['allowedDrop']['absolute'])}"
     return f"{metric}: at least {number(asked.get('min'))}"
 
 

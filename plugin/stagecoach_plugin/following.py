@@ -49,8 +49,8 @@ def _decides(evaluation: Object, approval: Object) -> bool:
     return approval["spec"]["decision"] == "Reject" or len(evaluations.approvals(evaluation)) >= needed
 
 
-def follow(connection: Connection, name: str, about: str, seconds: float) -> Found:
-    """Return what came of an approval until it is settled, or the time is over."""
+def follow(connection: Connection, name: str, about: str | None, seconds: float) -> Found:
+    """Return what came of an approval until it is settled, or the time is over. `about`: the Evaluation, if it is."""
     end = time.monotonic() + seconds
     while True:
         found = _look(connection, name, about)
@@ -59,8 +59,10 @@ def follow(connection: Connection, name: str, about: str, seconds: float) -> Fou
         time.sleep(PAUSE)
 
 
-def _look(connection: Connection, name: str, about: str) -> Found:
+def _look(connection: Connection, name: str, about: str | None) -> Found:
     approval = connection.get(APPROVAL, name)
+    if about is None:
+        return Found(approval, None)
     try:
         return Found(approval, connection.get(EVALUATION, about))
     except Missing:

@@ -17,7 +17,7 @@ _LISTS = {
     RUN: (EVALUATION, GATE),
     PROJECT: (RUN, GATE),
     APPROVAL: (),
-    DEPLOYMENT: (RUN, EVALUATION),
+    DEPLOYMENT: (RUN, EVALUATION, APPROVAL),
 }
 
 
@@ -97,6 +97,6 @@ def _named(kind: Kind, obj: Object) -> Iterable[tuple[Kind, str]]:
         yield RUN, spec["run"]
         yield GATE, spec["gate"]
     if kind == APPROVAL:
-        yield EVALUATION, spec["subject"]["name"]
+        yield DEPLOYMENT if spec["subject"]["kind"] == DEPLOYMENT.name else EVALUATION, spec["subject"]["name"]
     if kind in (DEPLOYMENT, EVALUATION, GATE, RUN):
         yield PROJECT, spec["project"]

@@ -57,6 +57,14 @@ def parse(text: str) -> tuple[Kind | None, str]:
     return found, name
 
 
+def deployment_name(text: str) -> str:
+    """Return the name of a ModelDeployment, given as NAME or mdep/NAME. Raises Problem."""
+    kind, name = parse(text)
+    if kind not in (None, DEPLOYMENT):
+        raise Problem(f"{text!r} is no ModelDeployment: give the name of one, as `kubectl get mdep` lists them.")
+    return name
+
+
 def evaluation_name(text: str) -> str:
     """Return the name of an Evaluation, given as NAME or evaluation/NAME. Raises Problem."""
     kind, name = parse(text)

@@ -18,6 +18,10 @@ Kubeconfig = Annotated[
     Option("--kubeconfig", help="The kubeconfig. Default: KUBECONFIG, or ~/.kube/config.", rich_help_panel=CLUSTER),
 ]
 Evaluation = Annotated[str, Argument(metavar="EVALUATION", help="Its name, as `kubectl get eval` lists it.")]
+Deployment = Annotated[str, Argument(metavar="DEPLOYMENT", help="Its name, as `kubectl get mdep` lists it.")]
+Release = Annotated[
+    str, Option("--release", metavar="DIGEST", help="The release: all hex digits of it, or the first 12 or more.")
+]
 Scores = Annotated[
     list[str] | None,
     Option("--score", metavar="RUBRIC=N", help="A score from 1 to 5, one for each rubric of the gate; repeat it."),

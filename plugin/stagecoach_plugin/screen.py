@@ -70,7 +70,7 @@ def summary(evaluation: Object) -> Table:
     return fields(pairs)
 
 
-COLUMNS = ("Criterion", "Outcome", "Measured", "Base", "Interval", "Threshold")
+COLUMNS = ("Criterion", "Outcome", "Measured", "Beside", "Interval", "Threshold")
 GAP = 2
 CUT = "…"  # at the end of a text of which there is more
 LEAST = 9  # of the first column: else the numbers stand under each other
@@ -81,7 +81,7 @@ def results(evaluation: Object, width: int) -> RenderableType:
     found = evaluations.lines(evaluation)
     cells = [_cells(line) for line in found]
     based = any(row[3].plain for row in cells)
-    kept = [place for place, name in enumerate(COLUMNS) if based or name != "Base"]
+    kept = [place for place, name in enumerate(COLUMNS) if based or name != "Beside"]
     widths = [max(len(COLUMNS[place]), *(cell_len(row[place].plain) for row in cells)) for place in kept]
     # The criterion's name may be long, and takes what the others leave.
     left = width - sum(widths[1:]) - GAP * (len(widths) - 1)
@@ -97,7 +97,7 @@ def results(evaluation: Object, width: int) -> RenderableType:
 
 
 def _narrow(line: Line) -> RenderableType:
-    named = zip(COLUMNS[2:], (line.measured, line.base, line.interval, line.threshold), strict=True)
+    named = zip(COLUMNS[2:], (line.measured, line.beside, line.interval, line.threshold), strict=True)
     numbers = ", ".join(f"{name.lower()} {value}" for name, value in named if value)
     below = "\n".join(filter(None, (line.asks, numbers, line.more)))
     head = Text.assemble((plain(line.criterion), "bold"), "  ", styled(line.outcome))
@@ -105,7 +105,7 @@ def _narrow(line: Line) -> RenderableType:
 
 
 def _cells(line: Line) -> list[Text]:
-    words = (line.measured, line.base, line.interval, line.threshold)
+    words = (line.measured, line.beside, line.interval, line.threshold)
     return [Text(plain(line.criterion), style="bold"), styled(line.outcome), *map(Text, words)]
 
 
@@ -161,7 +161,8 @@ def rows(evaluation: Object, width: int) -> RenderableType:
     title = heading(f"Rows to read ({len(shown)})")
     if not shown:
         return Group(title, Text("none are in the status; the full report has them", style="dim"))
-    names = ["candidate", *(["baseline"] if any("baseline" in row for row in shown) else [])]
+    others = [name for name in ("baseline", "incumbent") if any(name in row for row in shown)]
+    names = ["candidate", *others]
     hint = Text("= the same as expected, to the letter: not told of what is cut (…); – no answer", style="dim")
     body = _beside(shown, names) if width >= WIDE else Group(*_below(shown, names))
     return Group(title, hint, body)

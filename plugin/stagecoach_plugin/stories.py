@@ -175,9 +175,15 @@ def _evaluation(obj: Object, around: Around, commands: Commands) -> Parts:
         todo = [commands.stagecoach(f"report {name}")]
     else:
         todo = _about_pods(obj, commands)
-    own = [each for each in around.all(APPROVAL) if each["spec"]["subject"]["name"] == name]
+    own = _decisions(EVALUATION, name, around)
     chain = [*_links(APPROVAL, own), *_one(RUN, spec["run"], around), *_one(GATE, spec["gate"], around)]
     return facts, todo, [*chain, *_one(PROJECT, spec["project"], around)]
+
+
+def _decisions(kind: Kind, name: str, around: Around) -> list[Object]:
+    """Return the Approvals about an object."""
+    subject = {"kind": kind.name, "name": name}
+    return [each for each in around.all(APPROVAL) if each["spec"]["subject"] == subject]
 
 
 def _short(evaluation: Object) -> Iterable[evaluations.Line]:
@@ -317,21 +323,23 @@ def _project(obj: Object, around: Around, commands: Commands) -> Parts:
 
 def _approval(obj: Object, around: Around, commands: Commands) -> Parts:
     spec = obj["spec"]
-    about = spec["subject"]["name"]
+    kind, about = spec["subject"]["kind"], spec["subject"]["name"]
     facts = [
         (
             "decision",
             f"{spec['decision']} by {spec['reviewer']}"
             + (f", as a member of {spec['group']}" if spec.get("group") else ""),
         ),
-        ("about", f"Evaluation {about}, release {short(spec['release'])}"),
+        ("about", f"{kind} {about}, release {short(spec['release'])}"),
     ]
     if spec.get("scores"):
         facts.append(("scores", ", ".join(f"{item['name']} {item['score']}" for item in spec["scores"])))
     if spec.get("reason"):
         facts.append(("reason", spec["reason"]))
-    todo = [commands.stagecoach(f"why evaluation/{about}")]
-    return facts, todo, _one(EVALUATION, about, around)
+    if spec.get("expires"):
+        facts.append(("expires", spec["expires"]))
+    todo = [commands.stagecoach(f"why {kind.lower()}/{about}")]
+    return facts, todo, _one(DEPLOYMENT if kind == DEPLOYMENT.name else EVALUATION, about, around)
 
 
 def _deployment(obj: Object, around: Around, commands: Commands) -> Parts:
@@ -350,6 +358,7 @@ def _deployment(obj: Object, around: Around, commands: Commands) -> Parts:
     judged = _judged(obj, others, around)
     chain = [each for _, release in deployments.releases(obj) for each in _one(RUN, release["run"], around)]
     chain += [each for verdict in deployments.verdicts(obj) for each in _one(EVALUATION, verdict, around)]
+    chain += _cut(list(_links(APPROVAL, _decisions(DEPLOYMENT, name, around))))
     chain += _cut([_unserved(obj, run, judged) for run in others])
     chain += [each for gate in spec["gates"] for each in _one(GATE, gate["name"], around)]
     todo = [commands.kubectl(f"edit modeldeployment {name}")] if mood(obj) is Mood.BAD else []

@@ -172,7 +172,7 @@ def _project() -> builders.Object:
             {"name": "smollm2", "model": {"uri": "pvc://models/smollm2-135m-instruct"}, "license": "Apache-2.0"}
         ],
         prompts=[prompt],
-        inference={"prompt": {"name": "intent", "version": 1}},
+        inference={"prompt": {"name": "intent", "version": 1}, "engine": "vLLM"},
         storage={"uri": f"pvc://stagecoach/{NAME}"},
         # The project's reading finds the rows first; the gate does not rely on that.
         accepted=[{"finding": "Leakage", "reason": "It is for a gate to find.", "by": "tests"}],

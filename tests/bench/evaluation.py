@@ -57,7 +57,7 @@ def _party(labels: Sequence[str], base: Any) -> Any:
         ),
     )
     release = Release(asked=asked.digest, artifact=None, engine=Engine(precision=Precision.FLOAT32))
-    return Party("the base", release, asked, tuple(labels), None)
+    return Party("the base", release, asked, tuple(labels), None, None)
 
 
 def _ours(labels: Sequence[str], rows: Sequence[AnyRow], base: Any, loaded: Any, tokens: Encoder) -> list[str]:

@@ -60,7 +60,7 @@ def collect(job: EvaluateJob, parties: Parties, suites: Sequence[Rows], storage:
         say("all answers are kept in the storage: nobody is asked")
         return found
     progress.begins("loading libraries and models")
-    asker = _asker(job)(job, parties, [party for party, _ in missing], storage)
+    asker = _asker(job)(job, [party for party, _ in missing], storage)
     missing = [(party, left) for party, left in missing if party.release.digest not in asker.unasked]
     total = sum(len(rows.dataset.rows) for _, left in missing for rows in left)
     teller = Teller(total)

@@ -18,7 +18,7 @@ from stagecoach.contract.store import Store
 from stagecoach.contract.tagged import Marked, Words
 from stagecoach_evaluator import pieces, reading
 from stagecoach_evaluator.harness import Task
-from stagecoach_evaluator.parties import Parties, Party
+from stagecoach_evaluator.parties import Party
 from stagecoach_evaluator.pieces import Pieces
 from stagecoach_evaluator.reading import NOT_NUMBERS, none
 from stagecoach_evaluator.suites import Rows
@@ -38,52 +38,52 @@ Answered = tuple[Rows, tuple[Answer, ...], float]
 class Asker:
     """What it takes to ask, and whom nobody need ask."""
 
-    pieces: Pieces
+    pieces: pieces.All
     unasked: frozenset[str] = frozenset()  # the releases that answer by chance
     engine: None = None  # in a container of its own
 
     def ask(self, party: Party, suites: Sequence[Rows], teller: Teller) -> Iterator[Answered]:
         """Yield the answers of a release to each suite, with the seconds it took. Two models are never in memory."""
-        base = self.pieces.base
-        tokens = pieces.encoder(party, base)
-        with models.loaded(self._model(party)) as loaded:
+        own = self.pieces[party.release.digest]
+        tokens = pieces.encoder(party, own.base)
+        with models.loaded(_model(party, own)) as loaded:
             # To write for the project's rows changes the model's settings, which lm-eval takes as they are: that first.
             for rows in sorted(suites, key=lambda rows: rows.harness is None):
                 begun = time.monotonic()
                 count = len(rows.dataset.rows)
                 tell = partial(teller.made, party.name)
                 if rows.harness is not None:
-                    answers = self._by_harness(rows.harness, loaded)
+                    answers = _by_harness(rows.harness, loaded, own.base)
                 else:
-                    answers = tuple(_Rows(party, tokens, base).answers(rows.dataset.rows, loaded, tell))
+                    answers = tuple(_Rows(party, tokens, own.base).answers(rows.dataset.rows, loaded, tell))
                 teller.done(count)
                 yield rows, answers, time.monotonic() - begun
 
-    def _by_harness(self, task: Task, loaded: Loaded) -> tuple[Answer, ...]:
-        """Return the answers as lm-evaluation-harness gets them: by its own prompts, not by the project's."""
-        from stagecoach_evaluator import harness_asking
 
-        batch = BATCH if loaded.padded else 1
-        return tuple(harness_asking.answers(task, loaded.model, bases.load_tokenizer(self.pieces.base), batch))
+def _by_harness(task: Task, loaded: Loaded, base: Base) -> tuple[Answer, ...]:
+    """Return the answers as lm-evaluation-harness gets them: by its own prompts, not by the project's."""
+    from stagecoach_evaluator import harness_asking
 
-    def _model(self, party: Party) -> Model:
-        artifact = self.pieces.artifact
-        tuned = Tuned.of(party.record, artifact) if party.record and artifact else None
-        precision = party.release.engine.precision
-        return Model(party.asked, party.labels, self.pieces.base, tuned, precision, party.seed)
+    batch = BATCH if loaded.padded else 1
+    return tuple(harness_asking.answers(task, loaded.model, bases.load_tokenizer(base), batch))
 
 
-def ready(job: EvaluateJob, parties: Parties, wanted: Sequence[Party], storage: Store) -> Asker:
+def _model(party: Party, own: Pieces) -> Model:
+    tuned = Tuned.of(party.record, own.artifact) if party.record and own.artifact else None
+    return Model(party.asked, party.labels, own.base, tuned, party.release.engine.precision, party.seed)
+
+
+def ready(job: EvaluateJob, wanted: Sequence[Party], storage: Store) -> Asker:
     """Return what asks these. Raises BadInput when one of them cannot be asked, before any of them is."""
-    base = pieces.base(job, parties)
+    found = pieces.ready(job, wanted, storage)
     unasked = []
     for party in wanted:
+        base = found[party.release.digest].base
         if party.record is None and _untrained(party, base):
             unasked.append(party.release.digest)
         elif party.record is None:
             pieces.check_base(party, base)
-    artifact = pieces.artifact(job, parties, wanted, storage)
-    return Asker(Pieces(base, artifact), frozenset(unasked))
+    return Asker(found, frozenset(unasked))
 
 
 def _untrained(party: Party, base: Base) -> bool:

@@ -52,4 +52,5 @@ def _shown(row: Told) -> CanaryRow:
         expected=shown(row.expected),
         candidate=None if row.candidate is None else shown(row.candidate),
         baseline=None if row.baseline is None else shown(row.baseline),
+        incumbent=None if row.incumbent is None else shown(row.incumbent),
     )

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stagecoach.contract.evaluations import Criterion, EvaluationInputs
+from stagecoach.contract.evaluations import Criterion, EvaluationInputs, Reference, WhenAbsent
 from stagecoach.contract.metrics import Metric
 from stagecoach.contract.verdicts import CriterionResult, Outcome, Verdict
 from stagecoach_evaluator import words
@@ -19,17 +19,24 @@ from stagecoach_evaluator.power import needed
 # Of a difference, where the criterion does not say.
 CONFIDENCE = 0.95
 _ROUNDING = 1e-9
-_NO_BASELINE = ("there is no baseline to compare with.", "Report this: the baseline was not asked.")
+_NOT_ASKED = ("there is nothing to compare with.", "Report this: what it is to be compared with was not asked.")
 
 
 def judge(inputs: EvaluationInputs, measured: Measured) -> tuple[tuple[CriterionResult, ...], Verdict, str]:
     """Return a result for each criterion, the verdict, and the verdict in words."""
     # All criteria must pass: that a good release fails in one of them by chance is likelier the more there are.
-    tests = sum(_by_interval(criterion) and not criterion.advisory for criterion in inputs.criteria)
+    tests = sum(_by_interval(each) and not each.advisory and absent(each, inputs) is None for each in inputs.criteria)
     results = tuple(_result(criterion, inputs, measured, max(tests, 1)) for criterion in inputs.criteria)
     leaks, gaps = _leaks(measured), _gaps(inputs, measured)
     verdict = verdict_of([each.outcome for each in results if not each.advisory], leaks, gaps)
     return results, verdict, words.verdict(verdict, results, [*leaks, *gaps])
+
+
+def absent(criterion: Criterion, inputs: EvaluationInputs) -> Outcome | None:
+    """Return what comes of a comparison with what is served, while nothing is; None: it is measured."""
+    if criterion.against is not Reference.INCUMBENT or inputs.incumbent is not None:
+        return None
+    return Outcome.SKIPPED if criterion.when_absent is WhenAbsent.SKIP else Outcome.FAILED
 
 
 def _by_interval(criterion: Criterion) -> bool:
@@ -38,6 +45,7 @@ def _by_interval(criterion: Criterion) -> bool:
 
 def verdict_of(outcomes: Sequence[Outcome], leaks: object, gaps: object) -> Verdict:
     """Return what follows from the outcomes of what decides, if rows leaked, and if something is missing."""
+    outcomes = [each for each in outcomes if each is not Outcome.SKIPPED]
     if leaks or Outcome.FAILED in outcomes:
         return Verdict.FAILED
     if gaps or not outcomes or Outcome.ERROR in outcomes:
@@ -120,6 +128,8 @@ def follows(criterion: Criterion, result: CriterionResult) -> bool:
     """Whether a result's outcome can be that of its numbers: a record that says otherwise was edited."""
     if result.outcome is Outcome.ERROR:
         return True
+    if result.outcome is Outcome.SKIPPED:
+        return False
     if result.value is None or result.threshold is None or result.scored < 1:
         return False
     test = _Test(criterion, result.threshold, tests=1)
@@ -144,6 +154,14 @@ def follows(criterion: Criterion, result: CriterionResult) -> bool:
 
 
 def _result(criterion: Criterion, inputs: EvaluationInputs, measured: Measured, tests: int) -> CriterionResult:
+    if (nothing := absent(criterion, inputs)) is not None:
+        return CriterionResult(
+            criterion=criterion.name,
+            outcome=nothing,
+            advisory=criterion.advisory,
+            scored=0,
+            message=words.absent(criterion),
+        )
     suite = measured.each.get(criterion.suite)
     scored = _scored(criterion, suite) if suite else 0
     try:
@@ -162,7 +180,7 @@ def _result(criterion: Criterion, inputs: EvaluationInputs, measured: Measured, 
 
 
 def _scored(criterion: Criterion, suite: Suite) -> int:
-    return suite.scored if criterion.against is None else suite.compared
+    return suite.scored if criterion.against is None else suite.compared(criterion.against)
 
 
 def _metric(criterion: Criterion, inputs: EvaluationInputs, suite: Suite | None, scored: int) -> Metric:
@@ -172,8 +190,9 @@ def _metric(criterion: Criterion, inputs: EvaluationInputs, suite: Suite | None,
     found = suite.metric(criterion.metric)
     if criterion.label is not None and not found.by_label:
         raise Undefined(f"there is no {found.name} of one label.", "Leave out label, or choose recall or f1.")
-    if criterion.against is not None and suite.answers.baseline is None:
-        raise Undefined(*(suite.answers.no_baseline or _NO_BASELINE))
+    if criterion.against is not None and suite.answers.of(criterion.against) is None:
+        unasked = suite.answers.no_baseline if criterion.against is Reference.BASELINE else None
+        raise Undefined(*(unasked or _NOT_ASKED))
     if not enough(scored, suite.rows, inputs.min_scored):
         why = f"{scored} of {suite.rows} rows can be judged, and minScored is {inputs.min_scored:g}."
         raise Undefined(why, "See in the report why the others have no answer.")
@@ -185,8 +204,8 @@ def _measured(criterion: Criterion, metric: Metric, suite: Suite, scored: int, t
     if criterion.against is None:
         estimate = candidate = suite.estimate(metric, criterion.label)
     else:
-        all_three = suite.difference(metric, criterion.label)
-        candidate, reference, estimate = all_three.candidate, all_three.baseline, all_three.difference
+        all_three = suite.difference(metric, criterion.label, criterion.against)
+        candidate, reference, estimate = all_three.candidate, all_three.reference, all_three.difference
     test = _Test(criterion, _threshold(criterion), tests)
     if not (math.isfinite(estimate.value) and math.isfinite(test.threshold)):
         raise Undefined(f"{metric.name} is not a number.", "See the answers' numbers in the report.")

@@ -6,6 +6,7 @@ one that goes on from the answers that are kept.
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from stagecoach.contract import progress
 from stagecoach.contract.evaluations import EvaluateJob, EvaluationRecord
@@ -13,6 +14,7 @@ from stagecoach.contract.store import Store, require_storage
 from stagecoach.contract.times import now
 from stagecoach.contract.verdicts import EvaluationReport
 from stagecoach_evaluator import answering, exposures, judging, leakage, parties, records, reporting, suites
+from stagecoach_evaluator.answering import Answers
 from stagecoach_evaluator.leakage import Leaks
 from stagecoach_evaluator.parties import Parties
 from stagecoach_evaluator.seen import Seen
@@ -99,18 +101,26 @@ def _seen(
     """Return the suites with all answers. Raises BadInput when a release has to be asked, and cannot."""
     answers = answering.collect(job, who, rows, storage)
     judged = exposures.count(places.storage(), job.release.digest, {each.suite.data for each in rows})
-    reference = job.reference
+    reference, served = job.reference, job.incumbent
     return tuple(
         Seen(
             rows=each,
             task=who.candidate.asked.task,
             candidate=answers[job.release.digest, each.suite.rows],
             baseline=answers.get((reference.digest, each.suite.rows)) if reference else None,
+            incumbent=_comparable(answers[served.release.digest, each.suite.rows], who) if served else None,
             leaked=None if leaks is None else leaks[number],
             exposures=judged[each.suite.data],
         )
         for number, each in enumerate(rows)
     )
+
+
+def _comparable(incumbent: Answers, who: Parties) -> Answers:
+    """Return its answers without the probabilities of labels, where these are not those of the candidate's labels."""
+    if who.incumbent is None or who.incumbent.labels == who.candidate.labels:
+        return incumbent
+    return replace(incumbent, each=tuple(each.model_copy(update={"scores": None}) for each in incumbent.each))
 
 
 def _begins(what: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from stagecoach.contract import progress
 from stagecoach.contract.evaluation_report import Estimate as Told
 from stagecoach.contract.evaluation_report import Measured as Row
-from stagecoach.contract.evaluations import EvaluateJob
+from stagecoach.contract.evaluations import EvaluateJob, Reference
 from stagecoach.contract.metrics import Metric
 from stagecoach.contract.verdicts import CriterionResult, Verdict
 from stagecoach_evaluator.criteria import CONFIDENCE, judge
@@ -18,6 +18,11 @@ from stagecoach_evaluator.parties import Parties
 from stagecoach_evaluator.seen import Seen
 
 MAX_MESSAGE = 300
+# How a row of the report calls what the candidate is compared with, and the difference.
+_COMPARED = {
+    Reference.BASELINE: ("baseline", "difference"),
+    Reference.INCUMBENT: ("incumbent", "incumbent_difference"),
+}
 _UNTRAINED = (
     "the base has no head for these labels: what it would choose is chance, and to be better than that is no merit.",
     "Leave out `against: Baseline`, and give a min.",
@@ -44,6 +49,7 @@ def judged(job: EvaluateJob, who: Parties, seen: Sequence[Seen]) -> Judged:
             each.leaked_places,
             None if each.baseline or job.reference is None else _UNTRAINED,
             each.rows.harness,
+            each.incumbent.each if each.incumbent else None,
         )
         for each in seen
     }
@@ -69,9 +75,10 @@ def _row(metric: Metric, label: str | None, suite: Suite) -> Row:
     # The candidate's number is that of all rows that it answered, whatever it is compared with.
     try:
         told["candidate"] = _told(suite.estimate(metric, label))
-        if suite.answers.baseline is not None:
-            three = suite.difference(metric, label)
-            told |= {"baseline": _told(three.baseline), "difference": _told(three.difference)}
+        for reference, (name, difference) in _COMPARED.items():
+            if suite.answers.of(reference) is not None:
+                three = suite.difference(metric, label, reference)
+                told |= {name: _told(three.reference), difference: _told(three.difference)}
     except Undefined as error:
         told["message"] = str(error)[:MAX_MESSAGE]
     return Row(metric=metric.name, label=label, confidence=CONFIDENCE).model_copy(update=told)

@@ -7,6 +7,7 @@ from itertools import compress
 
 from stagecoach.contract import metrics
 from stagecoach.contract.answers import Answer
+from stagecoach.contract.evaluations import Reference
 from stagecoach.contract.metrics import Metric
 from stagecoach_evaluator.harness import Task
 from stagecoach_evaluator.harness_metrics import Judged
@@ -27,14 +28,19 @@ class SuiteAnswers:
     leaked: Sequence[str] | None  # places of rows that are in the training data too; None: it is not known
     no_baseline: tuple[str, str] | None = None  # why it was not asked, and what to do, where it cannot be
     harness: Task | None = None  # of a suite that is a task of lm-evaluation-harness
+    incumbent: Sequence[Answer] | None = None
+
+    def of(self, reference: Reference) -> Sequence[Answer] | None:
+        """Return the answers of what the candidate is compared with."""
+        return self.baseline if reference is Reference.BASELINE else self.incumbent
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The metric of the candidate, that of the baseline, and the first less the second: by rows that both answered."""
+    """The metric of the candidate, that of the reference, and the first less the second: by rows that both answered."""
 
     candidate: Estimate
-    baseline: Estimate
+    reference: Estimate
     difference: Estimate
 
 
@@ -48,6 +54,7 @@ class Suite:
     key: str
     resamples: int = RESAMPLES
     _known: dict[tuple[str, str | None, str], Estimate] = field(default_factory=dict, repr=False, compare=False)
+    _pairs: dict[Reference, "_Pair"] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def rows(self) -> int:
@@ -73,32 +80,34 @@ class Suite:
     def _candidate_scored(self) -> list[bool]:
         return self._scored(self.answers.candidate)
 
-    @cached_property
-    def _both_scored(self) -> list[bool]:
-        baseline = self._scored(self.answers.baseline or ())
-        return [one and other for one, other in zip(self._candidate_scored, baseline, strict=True)]
-
     @property
     def scored(self) -> int:
         """Rows to which the candidate has an answer that can be judged."""
         return sum(self._candidate_scored)
 
-    @property
-    def compared(self) -> int:
-        """Rows to which the baseline has one too; 0 without a baseline."""
-        return sum(self._both_scored) if self.answers.baseline is not None else 0
+    def compared(self, reference: Reference) -> int:
+        """Rows to which the reference has one too; 0 where there is none."""
+        return sum(self._pair(reference).scored) if self.answers.of(reference) is not None else 0
 
     def estimate(self, metric: Metric, label: str | None = None) -> Estimate:
         """Return a metric of the candidate. Raises Undefined."""
         return self._once("candidate", metric, label, lambda: self._candidate.sample(metric, label).estimate())
 
-    def difference(self, metric: Metric, label: str | None = None) -> Difference:
+    def difference(
+        self, metric: Metric, label: str | None = None, reference: Reference = Reference.BASELINE
+    ) -> Difference:
         """Return a metric's difference. Raises Undefined."""
+        pair = self._pair(reference)
         return Difference(
-            self._once("same", metric, label, lambda: self._candidate_of_both.sample(metric, label).estimate()),
-            self._once("baseline", metric, label, lambda: self._baseline_of_both.sample(metric, label).estimate()),
-            self._once("difference", metric, label, lambda: self._both.sample(metric, label).difference()),
+            self._once(f"beside {reference}", metric, label, lambda: pair.candidate.sample(metric, label).estimate()),
+            self._once(reference, metric, label, lambda: pair.reference.sample(metric, label).estimate()),
+            self._once(f"to {reference}", metric, label, lambda: pair.both.sample(metric, label).difference()),
         )
+
+    def _pair(self, reference: Reference) -> "_Pair":
+        if reference not in self._pairs:
+            self._pairs[reference] = _Pair(self, self.answers.of(reference) or ())
+        return self._pairs[reference]
 
     def _once(self, what: str, metric: Metric, label: str | None, compute: Callable[[], Estimate]) -> Estimate:
         known = (metric.name, label, what)
@@ -109,21 +118,6 @@ class Suite:
     @cached_property
     def _candidate(self) -> Answered:
         return self._rows(self._candidate_scored, self.answers.candidate)
-
-    @cached_property
-    def _candidate_of_both(self) -> Answered:
-        # As a rule these are the same rows.
-        return (
-            self._candidate if self.compared == self.scored else self._rows(self._both_scored, self.answers.candidate)
-        )
-
-    @cached_property
-    def _baseline_of_both(self) -> Answered:
-        return self._rows(self._both_scored, self.answers.baseline or ())
-
-    @cached_property
-    def _both(self) -> Answered:
-        return self._rows(self._both_scored, self.answers.candidate, self.answers.baseline or ())
 
     def _rows(self, which: Sequence[bool], *answers: Sequence[Answer]) -> Answered:
         expected = list(compress(self.answers.expected, which))
@@ -136,6 +130,34 @@ class Suite:
 
     def _scored(self, answers: Sequence[Answer]) -> list[bool]:
         return [scored(self.task, right, answer) for right, answer in zip(self.answers.expected, answers, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Candidate and reference, by the rows that both answered."""
+
+    suite: Suite
+    other: Sequence[Answer]
+
+    @cached_property
+    def scored(self) -> list[bool]:
+        other = self.suite._scored(self.other)
+        return [one and two for one, two in zip(self.suite._candidate_scored, other, strict=True)]
+
+    @cached_property
+    def candidate(self) -> Answered:
+        # As a rule these are the same rows.
+        if sum(self.scored) == self.suite.scored:
+            return self.suite._candidate
+        return self.suite._rows(self.scored, self.suite.answers.candidate)
+
+    @cached_property
+    def reference(self) -> Answered:
+        return self.suite._rows(self.scored, self.other)
+
+    @cached_property
+    def both(self) -> Answered:
+        return self.suite._rows(self.scored, self.suite.answers.candidate, self.other)
 
 
 @dataclass(frozen=True)

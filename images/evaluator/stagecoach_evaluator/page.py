@@ -108,9 +108,10 @@ def _metrics(suite: SuiteReport) -> list[Drawn]:
 def _drawn(item: Measured, scale: tuple[float, float]) -> Drawn:
     said = [
         f"{who} {phrases.figure(estimate.value, item.metric)} {phrases.span(estimate, item.metric)}".strip()
-        for who, estimate in (("candidate", item.candidate), ("base", item.baseline))
+        for who, estimate in (("candidate", item.candidate), ("base", item.baseline), ("incumbent", item.incumbent))
         if estimate
     ]
     domain = (scale[0] * phrases.hundreds(item), scale[1] * phrases.hundreds(item))
     title = phrases.visible(f"{item.metric} {item.label or ''}: {', '.join(said) or 'not measured'}")
-    return Drawn(item, domain, plots.pair(item.candidate, item.baseline, domain, title, phrases.hundreds(item) / 10))
+    other = item.incumbent or item.baseline
+    return Drawn(item, domain, plots.pair(item.candidate, other, domain, title, phrases.hundreds(item) / 10))

@@ -1,4 +1,4 @@
-"""Who is asked: the release that is judged, and the base that it is compared with, as the run's record says."""
+"""Who is asked: the release that is judged, and what it is compared with, as the records of runs say."""
 
 from dataclasses import dataclass
 from typing import NoReturn
@@ -6,6 +6,7 @@ from typing import NoReturn
 from stagecoach.contract.digests import short
 from stagecoach.contract.evaluations import EVALUATOR_REVISION, EvaluateJob, in_order
 from stagecoach.contract.inputs import LabelsInput
+from stagecoach.contract.jobs import ModelSource
 from stagecoach.contract.records import Record, RunRecord
 from stagecoach.contract.releases import Asked, DescribedRelease, Release
 from stagecoach.contract.reports import BadInput, Problem
@@ -13,6 +14,7 @@ from stagecoach.contract.store import Store
 from stagecoach_trainer import lookup
 
 RECORD = "Bring back the record that the run wrote, or create another run and have the gate judge that."
+ANOTHER_SERVED = "Bring it back, or have the deployment serve another release: candidates are judged beside that then."
 COLUMNS = "Give the project's data sets the columns that they had, or create another run and have the gate judge that."
 
 
@@ -25,6 +27,7 @@ class Party:
     asked: Asked
     labels: tuple[str, ...]
     record: RunRecord | None
+    base: ModelSource | None  # where its base lies; None: it cannot be asked
 
     @property
     def described(self) -> DescribedRelease:
@@ -39,16 +42,17 @@ class Party:
 
 @dataclass(frozen=True)
 class Parties:
-    """Both of them, and the record of the run."""
+    """All of them, and the record of the run."""
 
     record: RunRecord
     candidate: Party
     baseline: Party | None
+    incumbent: Party | None
 
     @property
     def all(self) -> tuple[Party, ...]:
         """Those that there are."""
-        return (self.candidate, self.baseline) if self.baseline else (self.candidate,)
+        return tuple(filter(None, (self.candidate, self.baseline, self.incumbent)))
 
 
 def read(job: EvaluateJob, storage: Store) -> Parties:
@@ -71,8 +75,8 @@ def read(job: EvaluateJob, storage: Store) -> Parties:
         what = "is asked otherwise" if found.asked != job.release.asked else "made another artifact"
         _refuse(f"by its record the run {job.run} {what}: this is the release {short(found.digest)}", job)
     _check_training_data(job, record)
-    candidate = Party("the release", job.release, asked, record.labels, record)
-    return Parties(record, candidate, _baseline(job, record))
+    candidate = Party("the release", job.release, asked, record.labels, record, job.base)
+    return Parties(record, candidate, _baseline(job, record), _incumbent(job, asked, storage))
 
 
 def _check_training_data(job: EvaluateJob, record: RunRecord) -> None:
@@ -103,7 +107,28 @@ def _baseline(job: EvaluateJob, record: RunRecord) -> Party | None:
     for name in ("task", "architecture", "base"):
         if getattr(asked, name) != getattr(record.inputs, name):
             _refuse(f"what it is to be compared with has another {name} than the run {job.run}", job)
-    return Party("the base", release, asked, _labels(asked.labels, record, job), None)
+    return Party("the base", release, asked, _labels(asked.labels, record, job), None, job.base)
+
+
+def _incumbent(job: EvaluateJob, candidate: Asked, storage: Store) -> Party | None:
+    """Return what is served, as its run's record says: it may be of another base, and choose among other labels."""
+    served = job.incumbent
+    if served is None:
+        return None
+    known = lookup.read_record(storage, served.run_inputs)
+    if known is None:
+        message = f"the storage has no record of the run {served.run} that can be read, and what it made is served."
+        raise BadInput(Problem.of("RecordMissing", message, value=served.run_inputs, remedy=ANOTHER_SERVED))
+    record = known[0]
+    asked = Asked.of(record.inputs)
+    found = Release(asked=asked.digest, artifact=record.artifact.digest, engine=served.release.engine)
+    what = "made another artifact than is served, or is asked otherwise" if found != served.release else ""
+    if asked.task != candidate.task:
+        what = f"does the task {asked.task}, and the run {job.run} {candidate.task}"
+    if what:
+        message = f"by its record the run {served.run} {what}: nothing can be compared with it."
+        raise BadInput(Problem.of("IncumbentUnsuited", message, value=served.run_inputs, remedy=ANOTHER_SERVED))
+    return Party("the incumbent", served.release, asked, record.labels, record, served.base)
 
 
 def _labels(labels: LabelsInput | None, record: RunRecord, job: EvaluateJob) -> tuple[str, ...]:

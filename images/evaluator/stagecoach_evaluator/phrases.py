@@ -8,7 +8,7 @@ from datetime import UTC
 from markupsafe import Markup, escape
 
 from stagecoach.contract.evaluation_report import Estimate, Measured, SuiteReport, Told, Worst, WorstBy
-from stagecoach.contract.evaluations import Criterion, SuiteType
+from stagecoach.contract.evaluations import Criterion, Reference, SuiteType
 from stagecoach.contract.metrics import usual
 from stagecoach.contract.times import moment
 
@@ -86,13 +86,14 @@ def rows(count: int) -> str:
 
 def asks(criterion: Criterion) -> str:
     """Return what has to hold."""
+    other = "the incumbent" if criterion.against is Reference.INCUMBENT else "the base"
     match criterion:
         case Criterion(min=float(value)):
             return f"at least {bound(value)}"
         case Criterion(min_gain=float(value)):
-            return f"at least {bound(value)} above the base"
+            return f"at least {bound(value)} above {other}"
         case Criterion(allowed_drop=float(value)):
-            return f"no more than {bound(value)} below the base" if value else "no worse than the base"
+            return f"no more than {bound(value)} below {other}" if value else f"no worse than {other}"
     raise ValueError(f"criterion {criterion.name}: it has no bound")
 
 
@@ -109,9 +110,8 @@ def level(confidence: float) -> str:
     return f"{confidence * 100:.10g}\u00a0%"
 
 
-def verdict_on(measured: Measured) -> tuple[str, str]:
+def verdict_on(difference: Estimate | None) -> tuple[str, str]:
     """Return whether a difference is one, in a word and the class by which it is coloured."""
-    difference = measured.difference
     if difference is None or difference.low is None or difference.high is None:
         return "", ""
     if difference.low > 0:
@@ -145,7 +145,7 @@ def shape(measured: Iterable[Measured]) -> dict[bool, tuple[float, float]]:
     """Return the scale that metrics are drawn on: by whether they are counted to 100, to the tenths around them."""
     found: dict[bool, tuple[float, float]] = {}
     for item in measured:
-        for estimate in filter(None, (item.candidate, item.baseline)):
+        for estimate in filter(None, (item.candidate, item.baseline, item.incumbent)):
             ends = [
                 value / hundreds(item) for value in (estimate.value, estimate.low, estimate.high) if value is not None
             ]

@@ -84,19 +84,19 @@ def _whisker(top: Element, estimate: Estimate, scale: Scale, middle: float, kind
         _put(top, "line", f"end {kind}", x1=end, x2=end, y1=middle - 5, y2=middle + 5)
 
 
-def pair(candidate: Estimate | None, baseline: Estimate | None, domain: Domain, title: str, step: float) -> Markup:
-    """Return candidate and baseline on the table's common scale, which has a line at every step."""
+def pair(candidate: Estimate | None, other: Estimate | None, domain: Domain, title: str, step: float) -> Markup:
+    """Return candidate and what it is compared with on the table's common scale, which has a line at every step."""
     top = _svg(200, 34, title, "pair")
     scale = Scale(domain, 6, 194)
     for number in range(round((domain[1] - domain[0]) / step) + 1):
         place = scale(domain[0] + number * step)
         _put(top, "line", "grid", x1=place, x2=place, y1=0, y2=34)
-    if baseline:
-        _whisker(top, baseline, scale, 25, "before")
-        place = scale(baseline.value)
+    if other:
+        _whisker(top, other, scale, 25, "before")
+        place = scale(other.value)
         _put(top, "path", "before", d=f"M{_at(place)} 20.5l4.5 4.5l-4.5 4.5l-4.5 -4.5z")
     if candidate:
-        middle = 10.0 if baseline else 17.0
+        middle = 10.0 if other else 17.0
         _whisker(top, candidate, scale, middle, "now")
         _put(top, "circle", "now", cx=scale(candidate.value), cy=middle, r=4.5)
     return _done(top)

@@ -25,7 +25,7 @@ from stagecoach.contract.records import BaseRecord
 from stagecoach.contract.releases import Asked
 from stagecoach.contract.verdicts import CriterionResult, Verdict
 from stagecoach_evaluator import page, report_labels, report_numbers
-from stagecoach_evaluator.report_rows import Case, cut, paired, told, worst
+from stagecoach_evaluator.report_rows import Case, Said, cut, paired, paired_incumbent, told, worst
 
 JSON = "report.json"
 HTML = "report.html"
@@ -33,7 +33,7 @@ HTML = "report.html"
 
 @dataclass(frozen=True)
 class SuiteData:
-    """A suite's rows with their answers, each at the same place of all three, and what was measured on them."""
+    """A suite's rows with their answers, each at the same place of all of these, and what was measured on them."""
 
     suite: Suite
     source: DataSource
@@ -43,6 +43,12 @@ class SuiteData:
     metrics: tuple[Measured, ...]
     scored: Scored
     exposures: int  # releases that these data have judged, this one included
+    incumbent: Sequence[Answer] | None = None
+
+    @property
+    def said(self) -> Said:
+        """The answers side by side."""
+        return Said(self.candidate, self.baseline, self.incumbent)
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,7 @@ def document(data: Data) -> EvaluationDocument:
         method=data.method,
         run=job.run,
         run_inputs=job.run_inputs,
+        incumbent_run=job.incumbent.run if job.incumbent else None,
         trained_on=trained_on,
         project=job.project,
         owner=job.owner,
@@ -120,9 +127,10 @@ def _suite(item: SuiteData, data: Data, shown: int) -> SuiteReport:
         exposure=report_numbers.exposure(item.exposures, item.suite.name, data.job.inputs.criteria),
         metrics=tuple(report_numbers.with_detectable(measured) for measured in item.metrics[:MAX_METRICS]),
         paired=paired(item.cases, item.candidate, baseline) if baseline else None,
+        paired_incumbent=paired_incumbent(item.cases, item.candidate, item.incumbent) if item.incumbent else None,
     )
     if item.suite.type is SuiteType.CANARY:
-        rows = told(item.cases, item.candidate, baseline)[:MAX_CANARIES]
+        rows = told(item.cases, item.said)[:MAX_CANARIES]
         return common.model_copy(update={"canaries": tuple(rows)})
     of_labels = report_labels.results(item.cases, item.candidate, baseline, data.labels)
     return common.model_copy(
@@ -132,7 +140,7 @@ def _suite(item: SuiteData, data: Data, shown: int) -> SuiteReport:
             "confusion": of_labels.confusion,
             "reliability": report_numbers.reliability(item.cases, item.candidate, data.labels),
             "baseline_reliability": report_numbers.reliability(item.cases, baseline or (), data.labels),
-            "worst": worst(item.cases, item.candidate, baseline, data.labels, shown),
+            "worst": worst(item.cases, item.said, data.labels, shown),
         }
     )
 

@@ -28,7 +28,8 @@ def with_detectable(measured: Measured) -> Measured:
 
     What lies so far from the threshold has an interval clear of it in four of five evaluations.
     """
-    estimate = measured.difference or (measured.candidate if measured.baseline is None else None)
+    alone = measured.candidate if measured.baseline is None and measured.incumbent is None else None
+    estimate = measured.incumbent_difference or measured.difference or alone
     if estimate is None or estimate.low is None or estimate.high is None:
         return measured
     reach = quantile(measured.confidence)

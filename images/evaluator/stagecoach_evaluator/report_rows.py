@@ -7,7 +7,7 @@ from itertools import pairwise, repeat
 
 from stagecoach.contract.answers import Answer
 from stagecoach.contract.entities import entities
-from stagecoach.contract.evaluation_report import MAX_TEXT, Paired, Told, Worst, WorstBy
+from stagecoach.contract.evaluation_report import MAX_TEXT, Paired, PairedIncumbent, Told, Worst, WorstBy
 
 NOTHING = "nothing"
 
@@ -51,23 +51,41 @@ def confidence(answer: Answer, labels: Sequence[str]) -> float | None:
     return answer.scores[labels.index(answer.label)]
 
 
-def told(cases: Sequence[Case], candidate: Sequence[Answer], baseline: Sequence[Answer] | None) -> list[Told]:
+@dataclass(frozen=True)
+class Said:
+    """What was answered to each row, by the candidate and by what it is compared with."""
+
+    candidate: Sequence[Answer]
+    baseline: Sequence[Answer] | None = None
+    incumbent: Sequence[Answer] | None = None
+
+    def at(self, places: Sequence[int]) -> "Said":
+        """Return the answers to these rows."""
+        each = (self.candidate, self.baseline, self.incumbent)
+        candidate, *others = (None if said is None else [said[place] for place in places] for said in each)
+        return Said(candidate or (), *others)
+
+
+def told(cases: Sequence[Case], said: Said) -> list[Told]:
     """Return rows as they are shown."""
-    others = repeat(None) if baseline is None else baseline
-    return [_told(case, answer, other) for case, answer, other in zip(cases, candidate, others, strict=False)]
+    others = (repeat(None) if each is None else each for each in (said.baseline, said.incumbent))
+    return [_told(*row) for row in zip(cases, said.candidate, *others, strict=False)]
 
 
-def _told(case: Case, answer: Answer, other: Answer | None) -> Told:
+def _told(case: Case, answer: Answer, other: Answer | None, served: Answer | None) -> Told:
     return Told(
         place=case.place,
         input=cut(case.text),
         expected=cut(case.expected if case.tags is None else _entities(case, case.tags)),
         candidate=_said(case, answer),
         baseline=None if other is None else _said(case, other),
+        incumbent=None if served is None else _said(case, served),
         right=right(case, answer),
         baseline_right=None if other is None else right(case, other),
+        incumbent_right=None if served is None else right(case, served),
         problem=answer.error,
         baseline_problem=None if other is None else other.error,
+        incumbent_problem=None if served is None else served.error,
     )
 
 
@@ -89,34 +107,34 @@ def _entities(case: Case, tags: Sequence[str]) -> str:
 
 def paired(cases: Sequence[Case], candidate: Sequence[Answer], baseline: Sequence[Answer]) -> Paired:
     """Return in how many rows which of them was right."""
+    both, only_candidate, only_baseline, neither = _counts(cases, candidate, baseline)
+    return Paired(both=both, only_candidate=only_candidate, only_baseline=only_baseline, neither=neither)
+
+
+def paired_incumbent(
+    cases: Sequence[Case], candidate: Sequence[Answer], incumbent: Sequence[Answer]
+) -> PairedIncumbent:
+    """Return the same of candidate and incumbent."""
+    both, only_candidate, only_incumbent, neither = _counts(cases, candidate, incumbent)
+    return PairedIncumbent(both=both, only_candidate=only_candidate, only_incumbent=only_incumbent, neither=neither)
+
+
+def _counts(cases: Sequence[Case], candidate: Sequence[Answer], other: Sequence[Answer]) -> tuple[int, int, int, int]:
+    """Return in how many rows both were right, only one, only the other, and neither."""
     counts = Counter(
-        (right(case, one), right(case, other)) for case, one, other in zip(cases, candidate, baseline, strict=True)
+        (right(case, one), right(case, two)) for case, one, two in zip(cases, candidate, other, strict=True)
     )
-    return Paired(
-        both=counts[True, True],
-        only_candidate=counts[True, False],
-        only_baseline=counts[False, True],
-        neither=counts[False, False],
-    )
+    return counts[True, True], counts[True, False], counts[False, True], counts[False, False]
 
 
-def worst(
-    cases: Sequence[Case],
-    candidate: Sequence[Answer],
-    baseline: Sequence[Answer] | None,
-    labels: Sequence[str],
-    most: int,
-) -> Worst:
+def worst(cases: Sequence[Case], said: Said, labels: Sequence[str], most: int) -> Worst:
     """Return the wrong answers that a person should see first."""
+    candidate = said.candidate
     wrong = [place for place, case in enumerate(cases) if right(case, candidate[place]) is False]
     by, weights = _weights([cases[place] for place in wrong], [candidate[place] for place in wrong], labels)
     sign = 1 if by is WorstBy.OVERLAP else -1
     order = sorted(zip(wrong, weights, strict=True), key=lambda item: (sign * item[1], item[0]))[:most]
-    rows = told(
-        [cases[place] for place, _ in order],
-        [candidate[place] for place, _ in order],
-        None if baseline is None else [baseline[place] for place, _ in order],
-    )
+    rows = told([cases[place] for place, _ in order], said.at([place for place, _ in order]))
     weighed = (row.model_copy(update={"weight": weight}) for row, (_, weight) in zip(rows, order, strict=True))
     return Worst(by=by, rows=tuple(weighed), wrong=len(wrong))
 

@@ -48,6 +48,7 @@ def _suite(job: EvaluateJob, number: int, seen: Seen, metrics: tuple[Measured, .
         cases=[_case(row, dataset.place(position)) for position, row in enumerate(dataset.rows)],
         candidate=seen.candidate.each,
         baseline=seen.baseline.each if seen.baseline else None,
+        incumbent=seen.incumbent.each if seen.incumbent else None,
         metrics=metrics,
         scored=seen.scored,
         exposures=seen.exposures,

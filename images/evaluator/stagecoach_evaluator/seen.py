@@ -17,6 +17,7 @@ class Seen:
     task: str
     candidate: Answers
     baseline: Answers | None
+    incumbent: Answers | None
     leaked: dict[int, str] | None  # by position, where in the training data; None: nobody knows what that was
     exposures: int
 
@@ -40,4 +41,5 @@ class Seen:
             leaked_rows=None if leaked is None else len(leaked),
             answers=self.candidate.digest,
             baseline_answers=self.baseline.digest if self.baseline else None,
+            incumbent_answers=self.incumbent.digest if self.incumbent else None,
         )

@@ -6,7 +6,7 @@ adapter is served. A whole model is served in the place of the base.
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,8 @@ from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import Store
 from stagecoach_evaluator import engine, laying, pieces, reading, taking
 from stagecoach_evaluator.engine import Away, Client, Patience
-from stagecoach_evaluator.parties import Parties, Party
+from stagecoach_evaluator.parties import Party
+from stagecoach_evaluator.pieces import Pieces
 from stagecoach_evaluator.reading import NOT_NUMBERS, none
 from stagecoach_evaluator.server import Server
 from stagecoach_evaluator.suites import Rows
@@ -40,15 +41,15 @@ class Asker:
     """What it takes to ask: the engine, with base and artifact where it finds them."""
 
     server: Server
-    base: Base
-    rank: int | None  # of an adapter that is asked, as the engine counts
+    pieces: pieces.All
+    ranks: Mapping[str, int]  # by base, of the adapters of it that are asked: the largest, as the engine counts
     engine_image: str
     unasked: frozenset[str] = frozenset()
     engine: str = ""  # what answers: known once it does
 
     def ask(self, party: Party, suites: Sequence[Rows], teller: Teller) -> Iterator[Answered]:
         """Yield the answers of a release to each suite, with the seconds it took. Two models are never in memory."""
-        rows = _Rows(party, pieces.encoder(party, self.base), self)
+        rows = _Rows(party, pieces.encoder(party, self.base(party)), self)
         say(f"waiting for the engine to serve {party.name}")
         version = self.server.serve(*self.served(party, rows.limit))
         taking.check_version(version, f"the engine ({self.engine_image})")
@@ -59,42 +60,56 @@ class Asker:
             teller.done(len(answers))
             yield each, answers, time.monotonic() - begun
 
+    def base(self, party: Party) -> Base:
+        """Return the base of a release."""
+        return self.pieces[party.release.digest].base
+
     def served(self, party: Party, limit: int) -> tuple[list[str], str]:
         """Return the server's arguments, and by which name it is known that they are those that are served."""
-        whole = _whole(party)
-        name = hex_of(party.release.artifact) if whole and party.release.artifact else hex_of(self.base.model)
+        whole, base = _whole(party), self.base(party).model
+        name = hex_of(party.release.artifact) if whole and party.release.artifact else hex_of(base)
         words = taking.words(name, limit, party.release.engine.precision)
-        if self.rank and not whole:
-            words += ["--enable-lora", "--max-lora-rank", str(self.rank)]
+        if base in self.ranks and not whole:
+            words += ["--enable-lora", "--max-lora-rank", str(self.ranks[base])]
         return words, name
 
     def asked(self, party: Party) -> str:
         """Return the name by which a release is asked: an adapter's, or that of a whole model."""
-        return hex_of(party.release.artifact or self.base.model)
+        return hex_of(party.release.artifact or self.base(party).model)
 
 
-def ready(job: EvaluateJob, parties: Parties, wanted: Sequence[Party], storage: Store) -> Asker:
+def ready(job: EvaluateJob, wanted: Sequence[Party], storage: Store) -> Asker:
     """Return what asks these. Raises BadInput when one of them cannot be asked, before any of them is."""
-    if parties.record.inputs.family is not Family.DECODER:
+    if any(party.asked.family is not Family.DECODER for party in wanted):
         message = f"the engine vLLM is asked for decoders alone, and the run {job.run} is of another architecture."
         raise BadInput(Problem.of("EngineUnsuited", message, remedy=taking.BY_TRANSFORMERS))
-    base = pieces.base(job, parties)
+    found = pieces.ready(job, wanted, storage)
+    ranks: dict[str, int] = {}
     for party in wanted:
+        own = found[party.release.digest]
         if party.record is None:
-            pieces.check_base(party, base)
-    artifact = pieces.artifact(job, parties, wanted, storage)
-    laying.base(base)
-    rank = None
-    if artifact and _whole(parties.candidate):
-        laying.whole(parties.record.artifact.digest, artifact, base)
-    elif artifact:
-        rank = serving.rank(taking.rank(Path(artifact) / bases.ADAPTER))
-        laying.lay(f"{laying.ADAPTERS}/{hex_of(parties.record.artifact.digest)}", laying.files(artifact))
+            pieces.check_base(party, own.base)
+        if rank := _laid(party, own):
+            ranks[own.base.model] = max(rank, ranks.get(own.base.model, 0))
     see = f"See kubectl logs {os.environ.get('HOSTNAME', 'POD')} -n {job.subject.namespace} -c {serving.CONTAINER}."
-    asker = Asker(Server(Client(serving.PORT), see), base, rank, job.engine_image or "")
+    asker = Asker(Server(Client(serving.PORT), see), found, ranks, job.engine_image or "")
     for party in wanted:
         asker.served(party, 0)
     return asker
+
+
+def _laid(party: Party, own: Pieces) -> int | None:
+    """Lay a release where the engine finds it; return the rank of an adapter, as the engine counts."""
+    laying.base(own.base)
+    if party.record is None or own.artifact is None:
+        return None
+    digest = party.record.artifact.digest
+    if _whole(party):
+        laying.whole(digest, own.artifact, own.base)
+        return None
+    rank = serving.rank(taking.rank(Path(own.artifact) / bases.ADAPTER))
+    laying.lay(f"{laying.ADAPTERS}/{hex_of(digest)}", laying.files(own.artifact))
+    return rank
 
 
 def _whole(party: Party) -> bool:
@@ -112,7 +127,7 @@ class _Rows:
         told = lengths.of(tokens, party.labels)
         self._answer = told.written
         # What both may have together: the engine takes no more than the base has positions for.
-        self.limit = min(told.rule.max_length + told.written, asker.base.context)
+        self.limit = min(told.rule.max_length + told.written, asker.base(party).context)
         _, name = asker.served(party, self.limit)
         self._patience = Patience(partial(asker.server.wait, name), asker.server.see)
         self._choice = LabelChoice(tuple(tokens.completion(label) for label in party.labels))

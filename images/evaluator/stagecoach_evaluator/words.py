@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from stagecoach.contract.evaluations import Criterion
+from stagecoach.contract.evaluations import Criterion, Reference, WhenAbsent
 from stagecoach.contract.reports import Problem
 from stagecoach.contract.verdicts import CriterionResult, Outcome, Verdict
 from stagecoach_evaluator.intervals import Undefined
@@ -42,6 +42,14 @@ def too_few(suite: str, scored: int, rows: int, least: float) -> str:
     )
 
 
+def absent(criterion: Criterion) -> str:
+    """Return what it means that nothing is served that a criterion could compare with."""
+    field = f"criteria[{criterion.name}].whenAbsent ({criterion.when_absent}): nothing is served yet to compare with"
+    if criterion.when_absent is WhenAbsent.SKIP:
+        return f"{field}, so it decides nothing."
+    return f"{field}. Set it to Skip until something is, or have the gate named by a ModelDeployment that serves."
+
+
 def error(criterion: Criterion, problem: Undefined) -> str:
     """Return why a criterion could not be measured."""
     of = f"{criterion.metric} of {_shown(criterion.label)}" if criterion.label else criterion.metric
@@ -77,7 +85,8 @@ def _number(criterion: Criterion, result: CriterionResult, decided: float) -> st
     number = f"{criterion.metric}{of} in {criterion.suite} is {result.value:.4g}"
     if result.reference is None:
         return number
-    return f"{number}, the baseline's {result.reference:.4g}: {decided:+.4g}"
+    whose = "incumbent" if criterion.against is Reference.INCUMBENT else "baseline"
+    return f"{number}, the {whose}'s {result.reference:.4g}: {decided:+.4g}"
 
 
 def _test(result: CriterionResult) -> str:
@@ -97,12 +106,12 @@ def _more(result: CriterionResult) -> str:
 
 def verdict(verdict: Verdict, results: Sequence[CriterionResult], beside: Sequence[str]) -> str:
     """Return the verdict in words; `beside` is what decides that is no criterion."""
-    deciding = [each for each in results if not each.advisory]
+    deciding = [each for each in results if not each.advisory and each.outcome is not Outcome.SKIPPED]
     bad = [each for each in deciding if each.outcome.value == verdict.value] if verdict is not Verdict.PASSED else []
     said = [*beside, *(each.message or "" for each in bad)]
     if verdict is Verdict.PASSED:
         head = f"All {len(deciding)} criteria are met." if len(deciding) > 1 else "The criterion is met."
-        return _cut(f"{head}{_advisory(results)}", _MAX_VERDICT)
+        return _cut(f"{head}{_skipped(results)}{_advisory(results)}", _MAX_VERDICT)
     counted = _counted(verdict, bad, deciding)
     # As many reasons as fit: the results have all of them.
     text = counted
@@ -121,8 +130,14 @@ def _counted(verdict: Verdict, bad: Sequence[CriterionResult], deciding: Sequenc
     return f"{len(bad)} of {len(deciding)} criteria {'is' if len(bad) == 1 else 'are'} {how}."
 
 
+def _skipped(results: Sequence[CriterionResult]) -> str:
+    names = [each.criterion for each in results if each.outcome is Outcome.SKIPPED]
+    return f" Skipped, since nothing is served yet to compare with: {', '.join(names)}." if names else ""
+
+
 def _advisory(results: Sequence[CriterionResult]) -> str:
-    missed = [each.criterion for each in results if each.advisory and each.outcome is not Outcome.PASSED]
+    met = (Outcome.PASSED, Outcome.SKIPPED)
+    missed = [each.criterion for each in results if each.advisory and each.outcome not in met]
     return f" Advisory, and not met: {', '.join(missed)}." if missed else ""
 
 

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jsonschema_rs
-
 from stagecoach.contract.gateway_routes import Acknowledgement, BadRoutes, Routes, Target, verified
 from stagecoach.contract.inputs import Family
 from stagecoach.contract.label_choice import LabelChoice
 from stagecoach.contract.prompts import Encoder, encoder_for, for_passages
 from stagecoach.contract.reports import BadInput
+from stagecoach.contract.schemas import BadSchema
 from stagecoach_gateway import tokenizers_of_bases
 from stagecoach_gateway.choosing import Shares
 from stagecoach_gateway.schemas import Schema
@@ -116,10 +115,8 @@ class Current:
         self._known = {each.target.described.asked.base.tokenizer: _tokenizer(each) for each in ready.values()}
         try:
             schemas = [Schema(found) if found else None for found in (routes.input_schema, routes.output_schema)]
-        except jsonschema_rs.ValidationError as error:
-            raise Refused(f"inputSchema or outputSchema is no JSON Schema: {error.message}") from error
-        except (ValueError, jsonschema_rs.ReferencingError) as error:
-            raise Refused(f"inputSchema or outputSchema cannot be used: {error}") from error
+        except BadSchema as error:
+            raise Refused(f"inputSchema or outputSchema is no JSON Schema: {error}") from error
         return Loaded(routes, routes.digest, ready, schemas[0], schemas[1])
 
     def _ready(self, target: Target) -> Ready:

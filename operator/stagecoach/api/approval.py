@@ -1,6 +1,6 @@
 """Approval: one decision of one person. It is created, and never changed."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import Field, WithJsonSchema
@@ -14,6 +14,7 @@ from stagecoach.api.common import (
     Name,
     Optional,
     Text,
+    Time,
     Told,
     cel,
     keyed,
@@ -37,12 +38,15 @@ class SubjectKind(Enum):
     """What can be decided on."""
 
     EVALUATION = "Evaluation"
+    MODEL_DEPLOYMENT = "ModelDeployment"
 
 
 class Subject(BaseModel):
     """What is decided on."""
 
-    kind: SubjectKind = Field(description="Evaluation.")
+    kind: SubjectKind = Field(
+        description="Evaluation: what a gate has judged. ModelDeployment: what is served, and how it takes over."
+    )
     name: Name = Field(description="Its name, in the same namespace.")
 
 
@@ -51,6 +55,15 @@ class Decision(Enum):
 
     APPROVE = "Approve"
     REJECT = "Reject"
+    PROMOTE = "Promote"
+    OVERRIDE = "Override"
+    REVOKE = "Revoke"
+
+
+# Those about an Evaluation; the others are about a ModelDeployment.
+OF_REVIEWS = (Decision.APPROVE, Decision.REJECT)
+# No Override lets anything be admitted for longer.
+MAX_OVERRIDE = timedelta(hours=24)
 
 
 class Score(BaseModel):
@@ -65,16 +78,23 @@ class ApprovalSpec(BaseModel):
 
     subject: Subject = Field(description="What is decided on.")
     release: Digest = Field(
-        description="Identity of the release that was looked at: the Evaluation's spec.release.digest. It has to be the"
-        " same."
+        description="Identity of the release that was looked at: an Evaluation's spec.release.digest. It has to be the"
+        " same; of a ModelDeployment it is that of what is served, a candidate, rejected or not admitted."
     )
-    decision: Decision = Field(description="Approve: this release may pass. Reject: it fails, whatever others say.")
+    decision: Decision = Field(
+        description="Of an Evaluation: Approve: this release may pass. Reject: it fails, whatever others say. Of a"
+        " ModelDeployment: Promote: the candidate goes on from a step with hold Manual, or a rejected release is tried"
+        " again. Override: this release may be admitted until expires, whatever gates say. Revoke: it gets no requests"
+        " while this Approval is there."
+    )
     reviewer: Account = Field(
         description="Name of who decides, as kubectl auth whoami shows it: of whoever creates this object, unless that"
         " is an account that brings objects from Git."
     )
     group: Optional[Account] = Field(
-        None, description="The group as a member of which the reviewer decides, where the gate names groups."
+        None,
+        description="The group as a member of which the reviewer decides, where the gate, or the ModelDeployment, names"
+        " groups.",
     )
     scores: Optional[list[Score]] = Field(
         None,
@@ -83,10 +103,11 @@ class ApprovalSpec(BaseModel):
         description="A score for each of the gate's review.rubric; an Approve needs all of them.",
         json_schema_extra=keyed("name"),
     )
-    reason: Optional[Text] = Field(None, description="Why, in words. A Reject needs it.")
+    reason: Optional[Text] = Field(None, description="Why, in words. A Reject, an Override and a Revoke need it.")
     expires: Optional[Expiry] = Field(
         None,
-        description="When an Approve no longer counts, if there is no verdict by then, such as 2027-01-31T12:00:00Z.",
+        description="When an Approve no longer counts, if there is no verdict by then, such as 2027-01-31T12:00:00Z;"
+        " until when an Override lets the release be admitted, at most 24 hours from now.",
     )
 
 
@@ -96,11 +117,31 @@ SPEC_RULES = rules(
         "self.decision != 'Reject' || has(self.reason)",
         "a Reject needs a reason, which the verdict tells: give reason",
     ),
-    cel("self.decision == 'Approve' || !has(self.expires)", "a Reject does not expire: leave out expires"),
+    cel(
+        "!(self.decision in ['Override', 'Revoke']) || has(self.reason)",
+        "an Override and a Revoke need a reason, which the ModelDeployment tells: give reason",
+    ),
+    cel(
+        "self.decision in ['Approve', 'Override'] || !has(self.expires)",
+        "a Reject, a Promote and a Revoke do not expire: leave out expires",
+    ),
+    cel(
+        "self.decision != 'Override' || has(self.expires)",
+        "an Override ends: give expires, a time at most 24 hours from now",
+    ),
+    cel(
+        "(self.subject.kind == 'Evaluation') == (self.decision in ['Approve', 'Reject'])",
+        "an Evaluation is decided on by Approve or Reject, a ModelDeployment by Promote, Override or Revoke: give"
+        " subject.kind that goes with decision",
+    ),
+    cel(
+        "self.subject.kind == 'Evaluation' || !has(self.scores)",
+        "scores are of a review: leave out scores, or decide on the Evaluation",
+    ),
 )
 
 COLUMNS: list[dict[str, Any]] = [
-    {"name": "Evaluation", "type": "string", "jsonPath": ".spec.subject.name"},
+    {"name": "Subject", "type": "string", "jsonPath": ".spec.subject.name"},
     {"name": "Decision", "type": "string", "jsonPath": ".spec.decision"},
     {"name": "Reviewer", "type": "string", "jsonPath": ".spec.reviewer"},
     {"name": "Reason", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].reason'},
@@ -117,6 +158,11 @@ class ApprovalStatus(Told):
         max_length=8,
         description="Ready: whether it counts; Reconciling and Stalled as kstatus has them.",
         json_schema_extra=keyed("type"),
+    )
+    accepted: Optional[Time] = Field(
+        None,
+        description="Of a decision about a ModelDeployment: since when it counts, by who could decide then. Whoever"
+        " loses the right to decide takes nothing back by that.",
     )
 
 

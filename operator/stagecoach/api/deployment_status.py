@@ -11,6 +11,7 @@ MAX_REJECTED = 20
 MAX_HISTORY = 20
 MAX_GATEWAYS = 32
 MAX_ENGINES = 8
+MAX_PROMOTIONS = 20
 
 
 class DeploymentPhase(Enum):
@@ -31,6 +32,40 @@ class PassedGate(Told):
     key: Digest = Field(description="Its key: what it was judged by.")
 
 
+class Decided(Told):
+    """What somebody decided on a release."""
+
+    approval: ObjectName = Field(description="The Approval.")
+    uid: str = Field(max_length=64, description="Its uid.")
+    reviewer: str = Field(max_length=256, description="Who has decided.")
+    reason: str = Field(max_length=1024, description="Why, in their words.")
+
+
+class Overridden(Decided):
+    """By whom a release was admitted whatever gates say."""
+
+    until: Time = Field(description="Until then it could be admitted; what is served by then stays.")
+
+
+class Revoked(Decided):
+    """What was served, and was taken out."""
+
+    release: Digest = Field(description="Identity of the release.")
+    run: Name = Field(description="The FineTuneRun.")
+    at: Time = Field(description="When.")
+
+
+class Promotion(Told):
+    """A Promote that has let a release go on. It does so once."""
+
+    approval: ObjectName = Field(description="The Approval.")
+    uid: str = Field(max_length=64, description="Its uid.")
+    created: Time = Field(description="When somebody decided: what is older has no effect any more.")
+    reviewer: str = Field(max_length=256, description="Who has decided.")
+    release: Digest = Field(description="Identity of the release.")
+    at: Time = Field(description="When it went on.")
+
+
 class Served(Told):
     """A release, and what answers for it."""
 
@@ -44,7 +79,10 @@ class Served(Told):
     engine_image: str = Field(max_length=512, description="Image of that engine, frozen when the release was admitted.")
     loader_image: str = Field(max_length=512, description="Image of what brings it its models, frozen likewise.")
     gates: list[PassedGate] = Field(
-        min_length=1, max_length=8, description="Verdicts by which it was admitted.", json_schema_extra=keyed("gate")
+        [], max_length=8, description="Verdicts by which it was admitted.", json_schema_extra=keyed("gate")
+    )
+    override: Optional[Overridden] = Field(
+        None, description="By whom it was admitted without these, and has not passed the gates since then."
     )
     since: Time = Field(description="Serving: since when it has all requests. Candidate: when it was admitted.")
 
@@ -67,10 +105,16 @@ class Candidate(Served):
     asked: Optional[Time] = Field(
         None, description="Since when its engine is asked for it: only then startDeadline begins to run."
     )
+    refused: Optional[Time] = Field(
+        None, description="Since when the cluster refuses a part of it, such as by a quota."
+    )
     step: Optional[int] = Field(None, description="Of rollout.canary.steps, from 0. Absent: it has no requests yet.")
     weight: Optional[int] = Field(None, ge=1, le=100, description="Of 100 requests so many go to it.")
     step_since: Optional[Time] = Field(None, description="Since when it has this weight.")
     weight_until: Optional[Time] = Field(None, description="When gateways take the weight away if it is not renewed.")
+    held_since: Optional[Time] = Field(
+        None, description="Since when it waits for nothing but that somebody promotes it: only then a Promote counts."
+    )
     requests: int = Field(0, description="Requests that ended since this step began.")
     errors: int = Field(0, description="Those of them that failed by our fault.")
     seen: list[Seen] = Field(
@@ -82,7 +126,7 @@ class Candidate(Served):
 
 
 class Rejected(Told):
-    """A release that is not tried again, until the deployment's spec changes."""
+    """A release that is not tried again, until the deployment's spec changes, or somebody promotes it."""
 
     release: Digest = Field(description="Identity of the release.")
     run: Name = Field(description="The FineTuneRun.")
@@ -96,12 +140,25 @@ class Rejected(Told):
     at: Time = Field(description="When.")
 
 
+class ClientKeys(Enum):
+    """Whether gateways ask clients for keys."""
+
+    OFF = "Off"
+    TOLD = "Told"
+    IN_FORCE = "InForce"
+
+
 class RoutesStatus(Told):
     """What gateways are told."""
 
     revision: int = Field(ge=1, le=1 << 53, description="Grows with every change.")
     digest: Digest = Field(description="Identity of what is told, without the revision.")
     since: Time = Field(description="Since when it is this revision.")
+    client_keys: Optional[ClientKeys] = Field(
+        None,
+        description="Off: whoever reaches a gateway may ask, also while spec.access waits for gateways that know its"
+        " Secret. Told: all of them are told to ask for keys. InForce: all of them do.",
+    )
     gateways: int = Field(0, description="Gateways that are ready.")
     acknowledged: int = Field(0, description="Those of them that have this revision.")
 
@@ -120,6 +177,7 @@ class HistoryEntry(Told):
     artifact: Optional[Digest] = Field(None, description="Adapter or model that it is of: retention leaves it alone.")
     run: Name = Field(description="The FineTuneRun.")
     since: Time = Field(description="From then on.")
+    override: Optional[Overridden] = Field(None, description="By whom it was admitted whatever gates said.")
 
 
 class ModelDeploymentStatus(Told):
@@ -130,7 +188,7 @@ class ModelDeploymentStatus(Told):
         None,
         description="Pending: nothing was admitted yet. Available: it serves, and nothing else is to come. Progressing:"
         " it serves, and a candidate is about to take over. Degraded: it serves, and something needs you, see"
-        " conditions. Unavailable: something was admitted, and does not answer.",
+        " conditions. Unavailable: something was admitted, and does not answer or was revoked.",
     )
     conditions: list[Condition] = Field(
         [],
@@ -146,8 +204,14 @@ class ModelDeploymentStatus(Told):
     rejected: list[Rejected] = Field(
         [],
         max_length=MAX_REJECTED,
-        description="Releases that were tried and went back: tried again when the spec changes.",
+        description="Releases that were tried and went back: tried again when the spec changes, or by a Promote.",
         json_schema_extra=keyed("release"),
+    )
+    revoked: Optional[Revoked] = Field(
+        None, description="What was served until somebody revoked it, while nothing else is served since then."
+    )
+    promotions: list[Promotion] = Field(
+        [], max_length=MAX_PROMOTIONS, description="What people have let go on, the newest first."
     )
     sla: list[Measured] = Field(
         [],

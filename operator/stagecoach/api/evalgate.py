@@ -94,6 +94,14 @@ class Against(Enum):
     """What a release is compared with, row by row."""
 
     BASELINE = "Baseline"
+    INCUMBENT = "Incumbent"
+
+
+class WhenAbsent(Enum):
+    """What comes of a comparison with the incumbent where there is none."""
+
+    SKIP = "Skip"
+    FAIL = "Fail"
 
 
 CRITERION_RULES = rules(
@@ -104,8 +112,13 @@ CRITERION_RULES = rules(
     ),
     cel(
         "has(self.against) == (has(self.allowedDrop) || has(self.minGain))",
-        "against goes with allowedDrop or minGain, and they go with it: name what to compare with (Baseline), or give"
-        " min alone",
+        "against goes with allowedDrop or minGain, and they go with it: name what to compare with (Baseline or"
+        " Incumbent), or give min alone",
+    ),
+    cel(
+        "has(self.whenAbsent) == (has(self.against) && self.against == 'Incumbent')",
+        "whenAbsent goes with against: Incumbent, and that with whenAbsent: say what comes of it while nothing is"
+        " served (Skip or Fail), or leave out whenAbsent",
     ),
 )
 
@@ -126,14 +139,19 @@ class Criterion(BaseModel, json_schema_extra=CRITERION_RULES):
     )
     against: Optional[Against] = Field(
         None,
-        description="Compare row by row with the Baseline: the base model as it is, with the project's prompt in"
-        " force.",
+        description="Compare row by row. Baseline: with the base model as it is, with the project's prompt in force."
+        " Incumbent: with what the ModelDeployment serves that names the gate; for each of several an Evaluation.",
     )
     allowed_drop: Optional[Difference] = Field(
         None, description="How much worse it may be than what it is compared with."
     )
     min_gain: Optional[Difference] = Field(
         None, description="How much better it has to be than what it is compared with."
+    )
+    when_absent: Optional[WhenAbsent] = Field(
+        None,
+        description="What comes of it while there is no incumbent, since nothing is served yet. Skip: it decides"
+        " nothing. Fail: nothing passes.",
     )
     confidence: Optional[float] = Field(
         None,
@@ -252,6 +270,12 @@ SPEC_RULES = rules(
     cel(
         "self.criteria.exists(c, !has(c.advisory) || !c.advisory)",
         "a gate whose criteria are all advisory would admit everything: leave out advisory of one of them",
+    ),
+    cel(
+        "self.criteria.exists(c, (!has(c.advisory) || !c.advisory) && (!has(c.whenAbsent) || c.whenAbsent != 'Skip'))"
+        " || self.criteria.all(c, has(c.advisory) && c.advisory)",
+        "while nothing is served, a gate whose criteria are all skipped would admit everything: give one that holds"
+        " without an incumbent, such as a min",
     ),
     cel(
         "self.criteria.all(c, !(has(c.against) || has(c.confidence)) ||"

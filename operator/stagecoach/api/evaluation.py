@@ -58,6 +58,15 @@ class JudgedBaseline(BaseModel):
     labels: Optional[Digest] = Field(None, description="Data set that the labels are taken from, unless listed.")
 
 
+class JudgedIncumbent(BaseModel):
+    """What was served when this was decided, to compare with."""
+
+    release: JudgedRelease = Field(description="The release that was served.")
+    base: JudgedBase = Field(description="The base model of its artifact.")
+    run: Name = Field(description="The FineTuneRun that made it. It may be gone.")
+    run_inputs: Digest = Field(description="Identity of that run's inputs, by which its record is found.")
+
+
 class JudgedSuite(BaseModel):
     """Rows to judge by, by their content."""
 
@@ -92,6 +101,10 @@ class EvaluationSpec(BaseModel):
     base: JudgedBase = Field(description="The base model of the artifact.")
     baseline: Optional[JudgedBaseline] = Field(
         None, description="The base model as it is, where a criterion compares with it."
+    )
+    incumbent: Optional[JudgedIncumbent] = Field(
+        None,
+        description="What was served, where a criterion compares with it. Absent: nothing was, or no criterion does.",
     )
     suites: list[JudgedSuite] = Field(
         min_length=1, max_length=MAX_SUITES, description="Rows to judge by.", json_schema_extra=keyed("name")

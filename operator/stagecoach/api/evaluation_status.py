@@ -34,7 +34,7 @@ class Result(Told):
     """What came of a criterion."""
 
     criterion: str = Field(max_length=64, description="Its name.")
-    outcome: str = Field(max_length=16, description="Passed, Failed, Inconclusive or Error.")
+    outcome: str = Field(max_length=16, description="Passed, Failed, Inconclusive, Error or Skipped.")
     advisory: Optional[bool] = Field(None, description="true: it decides nothing.")
     value: Optional[float] = Field(None, description="The metric of the candidate.")
     reference: Optional[float] = Field(None, description="The metric of what it is compared with.")
@@ -84,6 +84,9 @@ class CanaryRow(Told):
     )
     baseline: Optional[str] = Field(
         None, max_length=MAX_SHOWN, description="What the base model answered, where a criterion compares with it."
+    )
+    incumbent: Optional[str] = Field(
+        None, max_length=MAX_SHOWN, description="What the release answered that was served, where one does with that."
     )
 
 

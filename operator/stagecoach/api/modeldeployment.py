@@ -3,9 +3,11 @@
 from typing import Annotated, Any
 
 from annotated_types import Len
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, WithJsonSchema
 
 from stagecoach.api.common import (
+    DURATION,
+    ODD,
     BaseModel,
     Cpu,
     CustomObject,
@@ -13,6 +15,7 @@ from stagecoach.api.common import (
     Duration,
     Enum,
     LocalSecret,
+    Matches,
     Memory,
     Name,
     Optional,
@@ -23,6 +26,7 @@ from stagecoach.api.common import (
 )
 from stagecoach.api.deployment_status import ModelDeploymentStatus
 from stagecoach.api.pods import KEY_RULE, RESOURCE_RULES, LabelMap, ResourceName
+from stagecoach.api.review import MAX_REVIEWERS, REVIEWER_RULES, Reviewer
 from stagecoach.api.sla import Sla
 from stagecoach.contract.serving import RANKS
 
@@ -183,9 +187,34 @@ class Fallback(BaseModel, json_schema_extra=FALLBACK_RULES):
     )
 
 
+JsonSchema = Annotated[
+    dict[str, Any],
+    WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True, "x-kubernetes-map-type": "atomic"}),
+]
+
+
+class Body(BaseModel):
+    """What a request or an answer has to fulfil."""
+
+    json_schema: JsonSchema = Field(
+        alias="schema",
+        description="A JSON Schema of draft 2020-12 for the whole body, besides that of the API itself; references stay"
+        " within it, and it takes at most 64 KiB.",
+    )
+
+
 class Contract(BaseModel):
     """What clients may rely on, besides the schema of the API itself."""
 
+    input: Optional[Body] = Field(
+        None,
+        description="What a request has to fulfil; another one is refused with 400. Default: what the API asks for.",
+    )
+    output: Optional[Body] = Field(
+        None,
+        description="What an answer has to fulfil; for another one clients have the fallback, or 502, and there are no"
+        " streams. Default: what the API says.",
+    )
     rate_limits: list[RateLimit] = Field(
         [],
         max_length=4,
@@ -229,11 +258,25 @@ class Gateway(BaseModel):
     )
 
 
+# Until somebody who may promotes the candidate.
+MANUAL = "Manual"
+Hold = Annotated[
+    str,
+    StringConstraints(max_length=ODD),
+    Matches(
+        DURATION.pattern.replace("^(", f"^({MANUAL}|"),
+        "must be a length of time such as 90s, 30m, 24h or 7d, and at most 999d, or Manual: until somebody promotes it",
+    ),
+]
+
+
 class Step(BaseModel):
     """A part of the requests, for a time."""
 
     weight: int = Field(ge=1, le=99, description="Of 100 requests so many go to the candidate.")
-    hold: Duration = Field(description="At least so long, such as 5m.")
+    hold: Hold = Field(
+        description="At least so long, such as 5m; or Manual: until one of approvers promotes the candidate."
+    )
     min_requests: int = Field(
         0, ge=0, le=1_000_000, description="And until the candidate had at least so many. Default: 0."
     )
@@ -287,6 +330,11 @@ class Rollout(BaseModel):
     canary: Canary = Field(description="A candidate gets requests by steps.")
 
 
+APPROVERS_RULES = rules(
+    cel("self.all(a, self.exists_one(other, other == a))", "name each user and each group once in approvers")
+)
+
+
 class ModelDeploymentSpec(BaseModel):
     """What is to be served, how, and for whom."""
 
@@ -333,6 +381,13 @@ class ModelDeploymentSpec(BaseModel):
     rollout: Optional[Rollout] = Field(
         None, description="How a candidate takes over. Default: at once, when it answers on all pods."
     )
+    approvers: list[Annotated[Reviewer, Field(json_schema_extra=REVIEWER_RULES)]] = Field(
+        [],
+        max_length=MAX_REVIEWERS,
+        description="Who may decide on releases here, by Approvals: promote a candidate, override its gates, or revoke"
+        " what is served. Users and groups of the cluster. Default: nobody.",
+        json_schema_extra=APPROVERS_RULES,
+    )
 
 
 SPEC_RULES = rules(
@@ -345,6 +400,11 @@ SPEC_RULES = rules(
         "contract.fallback goes with api Task, whose answers are all of one form: leave it out with api OpenAI",
     ),
     cel(
+        "!has(self.rollout) || !self.rollout.canary.steps.exists(step, step.hold == 'Manual') ||"
+        " (has(self.approvers) && self.approvers.size() > 0)",
+        "a step with hold Manual waits for somebody who may promote: name approvers, or give hold a length of time",
+    ),
+    cel(
         "!has(self.sla) || !has(self.engine.maxLength) ||"
         " self.sla.load.promptTokens + self.sla.load.outputTokens <= self.engine.maxLength",
         "sla.load.promptTokens and outputTokens together must be at most engine.maxLength: lower them, or raise it",
@@ -352,10 +412,16 @@ SPEC_RULES = rules(
 )
 
 SERVING, CANDIDATE, ROUTES = "self.status.serving", "self.status.candidate", "self.status.routes"
+REVOKED = "self.status.revoked"
 
 
 def _before(place: str) -> str:
     return place.replace("self.", "oldSelf.", 1)
+
+
+def _by_somebody(place: str) -> str:
+    """Whether a part of a status says by which verdicts, or by whose Override, it was admitted."""
+    return f"(has({place}.override) || (has({place}.gates) && {place}.gates.size() > 0))"
 
 
 def _there(place: str) -> str:
@@ -392,8 +458,16 @@ RULES = (
         f" ({_there(_before(SERVING))} && {CANDIDATE}.release == {_before(SERVING)}.release) ||"
         f" ({_there(_before(CANDIDATE))} && {CANDIDATE}.release == {_before(CANDIDATE)}.release &&"
         f" {CANDIDATE}.gates == {_before(CANDIDATE)}.gates) ||"
+        f" has({CANDIDATE}.override) ||"
         f" self.spec.gates.all(g, {CANDIDATE}.gates.exists(passed, passed.gate == g.name))",
-        "status.candidate: a release becomes one by an Evaluation that passed of each of spec.gates",
+        "status.candidate: a release becomes one by an Evaluation that passed of each of spec.gates, or by an Override",
+    ),
+    *(
+        cel(
+            f"!{_there(place)} || {_by_somebody(place)}",
+            f"{place.removeprefix('self.')}.gates: a release is admitted by verdicts, or by an Override",
+        )
+        for place in (SERVING, CANDIDATE)
     ),
     cel(
         f"!{_there(CANDIDATE)} || !has({CANDIDATE}.weight) || (has({CANDIDATE}.weightUntil) && {_there(SERVING)} &&"
@@ -415,9 +489,10 @@ RULES = (
         "status.serving: with spec.sla nothing is served that no load test has found to meet it",
     ),
     cel(
-        f"!{_there(_before(SERVING))} || {_there(SERVING)}",
-        "status.serving: what is served leaves only when something else takes over; to serve nothing, delete the"
-        " ModelDeployment",
+        f"!{_there(_before(SERVING))} || {_there(SERVING)} ||"
+        f" ({_there(REVOKED)} && {REVOKED}.release == {_before(SERVING)}.release)",
+        "status.serving: what is served leaves only when something else takes over, or by a Revoke; to serve nothing,"
+        " delete the ModelDeployment",
     ),
     cel(
         f"!{_there(SERVING)} || !has(self.status.retiring) ||"

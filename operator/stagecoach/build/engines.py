@@ -49,7 +49,7 @@ class EngineWork:
 
     image: str
     pull_policy: str
-    base: str  # URI of the base model
+    bases: tuple[str, ...]  # URIs of the base models
     threads: int
     on_a_gpu: bool = False
 
@@ -100,8 +100,8 @@ def server(
     security: Object,
 ) -> Object:
     """Return a container with the engine; `places` are the mounts of what is beside it, of which it sees the models."""
-    base = uris.parse(engine.base)
-    seen = {mounts.STORAGE, mounts.SCRATCH, *([mounts.folder_of(base)] if base.mounted else [])}
+    bases = map(uris.parse, engine.bases)
+    seen = {mounts.STORAGE, mounts.SCRATCH, *(mounts.folder_of(base) for base in bases if base.mounted)}
     on_cpus = () if engine.on_a_gpu else (*ON_CPUS, "--kv-cache-memory-bytes", str(memory // CACHE_SHARE))
     return {
         "name": serving.CONTAINER,

@@ -45,11 +45,14 @@ class Measured(ContractModel):
     candidate: Estimate | None = None
     baseline: Estimate | None = None
     difference: Estimate | None = Field(None, description="Candidate less baseline, by the same rows.")
+    incumbent: Estimate | None = Field(None, description="Of what was served.")
+    incumbent_difference: Estimate | None = Field(None, description="Candidate less incumbent, by the same rows.")
     confidence: Number = Field(0.95, gt=0, lt=1, description="Of the intervals, each of them two-sided.")
     detectable: Number | None = Field(
         None,
         description="The smallest distance that so many rows show in four of five evaluations (power 0.8): of the"
-        " difference from zero or, without a baseline, of the value from a bound.",
+        " difference from zero (to the incumbent, where there is one) or, with nothing to compare with, of the value"
+        " from a bound.",
     )
     message: str | None = Field(None, max_length=300)
 
@@ -60,6 +63,15 @@ class Paired(ContractModel):
     both: int
     only_candidate: int
     only_baseline: int
+    neither: int
+
+
+class PairedIncumbent(ContractModel):
+    """The same of candidate and incumbent."""
+
+    both: int
+    only_candidate: int
+    only_incumbent: int
     neither: int
 
 
@@ -126,10 +138,13 @@ class Told(ContractModel):
     expected: str
     candidate: str | None = Field(None, description="None: there is no answer, and the problem says why.")
     baseline: str | None = None
+    incumbent: str | None = None
     right: bool | None = Field(None, description="None: it was not scored.")
     baseline_right: bool | None = None
+    incumbent_right: bool | None = None
     problem: str | None = Field(None, description="Why there is no answer of the candidate.")
     baseline_problem: str | None = None
+    incumbent_problem: str | None = None
     weight: Number | None = Field(None, description="Of a wrong answer: what it was ordered by.")
 
 
@@ -195,6 +210,7 @@ class SuiteReport(ContractModel):
     exposure: Exposure
     metrics: tuple[Measured, ...] = Field(max_length=MAX_METRICS)
     paired: Paired | None = Field(None, description="None: there is no baseline.")
+    paired_incumbent: PairedIncumbent | None = Field(None, description="None: there is no incumbent.")
     classes: tuple[ClassResult, ...] = Field(
         (),
         max_length=MAX_LABELS,
@@ -227,6 +243,7 @@ class EvaluationDocument(ContractModel):
     method: str = Field(description="The method whose result the artifact is, such as LoRA.")
     run: str
     run_inputs: Digest
+    incumbent_run: str | None = Field(None, description="The run that made what was served, if it is compared with.")
     trained_on: tuple[KnownAs, ...] | None = Field(None, description="None: nobody knows what it was trained on.")
     project: str
     owner: Owner

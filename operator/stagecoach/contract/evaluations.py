@@ -44,6 +44,14 @@ class Reference(StrEnum):
     """What a release is compared with, row by row."""
 
     BASELINE = "Baseline"  # the base model with the project's prompt
+    INCUMBENT = "Incumbent"  # what the deployment that asks serves
+
+
+class WhenAbsent(StrEnum):
+    """What comes of a comparison with the incumbent where there is none."""
+
+    SKIP = "Skip"
+    FAIL = "Fail"
 
 
 class Criterion(ContractModel):
@@ -55,6 +63,7 @@ class Criterion(ContractModel):
     label: str | None = Field(None, description="Of a metric that there is for each label.")
     min: float | None = None
     against: Reference | None = None
+    when_absent: WhenAbsent | None = Field(None, description="Of a comparison with the incumbent, and of no other.")
     allowed_drop: float | None = Field(None, description="By how much it may be worse than the reference.")
     min_gain: float | None = Field(None, description="By how much it has to be better than the reference.")
     confidence: float | None = Field(
@@ -70,6 +79,8 @@ class Criterion(ContractModel):
             raise ValueError("a criterion has one of min, allowedDrop and minGain")
         if (self.against is not None) != (self.min is None):
             raise ValueError("against goes with allowedDrop or minGain")
+        if (self.against is Reference.INCUMBENT) != (self.when_absent is not None):
+            raise ValueError("against: Incumbent goes with whenAbsent")
         return self
 
 
@@ -84,6 +95,9 @@ class EvaluationInputs(ContractModel):
     revision: int = EVALUATOR_REVISION
     release: Digest
     baseline: Digest | None = Field(None, description="Release of the base; None where no criterion compares with it.")
+    incumbent: Digest | None = Field(
+        None, description="Release that is served; None where no criterion compares with it, or nothing is served."
+    )
     suites: tuple[Suite, ...]
     criteria: tuple[Criterion, ...]
     min_scored: float = Field(description="Share of each suite's rows that must have an answer, 0 to 1.")
@@ -95,6 +109,14 @@ class EvaluationInputs(ContractModel):
     review: Review | None = Field(
         None, description="Who has to look at it before it passes. The evaluator's verdict is what comes before that."
     )
+
+    @model_validator(mode="after")
+    def _compared(self) -> Self:
+        if self.incumbent is not None and not any(each.against is Reference.INCUMBENT for each in self.criteria):
+            raise ValueError("there is an incumbent, and no criterion compares with it")
+        if self.incumbent == self.release:
+            raise ValueError("a release is not compared with itself")
+        return self
 
     @model_validator(mode="after")
     def _of_a_suite(self) -> Self:
@@ -114,6 +136,17 @@ class EvaluationInputs(ContractModel):
         return digest_of_document(self.document())
 
 
+class Incumbent(ContractModel):
+    """A release that is served, and where it is found when its answers are not stored."""
+
+    release: Release
+    run: str = Field(description="The FineTuneRun that made it.")
+    run_inputs: Digest = Field(description="Inputs of that run: its record in the storage says how it is asked.")
+    base: ModelSource | None = Field(
+        None, description="None: it cannot be asked, for its base has left the project, or another engine is its own."
+    )
+
+
 class EvaluateJob(ContractModel):
     """Ask the release, and what it is compared with, every row; judge the answers; store report and record."""
 
@@ -127,6 +160,7 @@ class EvaluateJob(ContractModel):
     release: Release
     run_inputs: Digest = Field(description="Inputs of the run: its record in the storage says how the model is asked.")
     baseline: Asked | None = Field(None, description="How the base is asked, where something compares with it.")
+    incumbent: Incumbent | None = Field(None, description="What is served, where something compares with it.")
     base: ModelSource
     datasets: tuple[DataSource, ...] = Field(description="Those of the suites, in their order.")
     trained_on: tuple[DataSource, ...] = Field(description="Those in which no row of a suite may be.")
@@ -143,6 +177,14 @@ class EvaluateJob(ContractModel):
             raise ValueError("the engine vLLM, and no other, has an image of its own")
         if (self.reference.digest if self.reference else None) != inputs.baseline:
             raise ValueError("the baseline is not that of the inputs")
+        if (self.incumbent.release.digest if self.incumbent else None) != inputs.incumbent:
+            raise ValueError("the incumbent is not that of the inputs")
+        if (
+            self.incumbent
+            and self.incumbent.base
+            and self.incumbent.release.engine.type is not self.release.engine.type
+        ):
+            raise ValueError("the incumbent would be asked by another engine than its own")
         if [(item.digest, item.columns) for item in self.datasets] != [
             (each.data, each.columns) for each in inputs.suites
         ]:
@@ -156,7 +198,7 @@ class EvaluateJob(ContractModel):
 
     @property
     def reference(self) -> Release | None:
-        """The release that the candidate is compared with, if any: the base as it is."""
+        """The base as it is, if the candidate is compared with it."""
         if self.baseline is None:
             return None
         return Release(asked=self.baseline.digest, artifact=None, engine=self.release.engine)
@@ -173,7 +215,8 @@ class Scored(ContractModel):
     )
     leaked_rows: int | None = None
     answers: Digest | None = Field(None, description="Digest of the file with the release's answers.")
-    baseline_answers: Digest | None = Field(None, description="The same of what it is compared with.")
+    baseline_answers: Digest | None = Field(None, description="The same of the base, where something compares with it.")
+    incumbent_answers: Digest | None = Field(None, description="The same of what was served.")
 
 
 class EvaluationRecord(ContractModel):

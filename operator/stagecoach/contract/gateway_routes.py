@@ -104,7 +104,7 @@ class Routes(ContractModel):
     name: str = Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$", description="What clients call the model.")
     revision: int = Field(ge=1)
     api: Literal["OpenAI", "Task"]
-    stable: Target | None = Field(None, description="None: nothing was admitted yet, and nothing is answered.")
+    stable: Target | None = Field(None, description="None: nothing is served, and nothing is answered.")
     candidate: Candidate | None = None
     keys: bool = Field(description="Whether clients need a key. Without, who reaches the gateway may ask.")
     rate_limits: tuple[RateLimit, ...] = Field((), max_length=4)

@@ -44,6 +44,7 @@ class CanaryRow(ContractModel):
     expected: str = Field(max_length=MAX_SHOWN)
     candidate: str | None = Field(None, max_length=MAX_SHOWN, description="None: there is no answer to use.")
     baseline: str | None = Field(None, max_length=MAX_SHOWN)
+    incumbent: str | None = Field(None, max_length=MAX_SHOWN)
 
 
 class CanaryLine(ContractModel):

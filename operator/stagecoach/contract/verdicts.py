@@ -26,6 +26,7 @@ class Outcome(StrEnum):
     FAILED = "Failed"
     INCONCLUSIVE = "Inconclusive"
     ERROR = "Error"
+    SKIPPED = "Skipped"  # there is nothing to compare with, and the criterion says that it decides nothing then
 
 
 class CriterionResult(ContractModel):

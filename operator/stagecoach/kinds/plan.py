@@ -69,9 +69,9 @@ class Plan:
     # should be, with the observed uid and resourceVersion in its metadata if it is there: a stale writer is refused.
     # All else always: it is applied when it is another than before, and now and then.
     apply: tuple[Object, ...] = ()
-    # Of what is created or applied, by kind and name: of these the plan's maker tells a refusal itself, by what
-    # `View.refusal` says, and Ready is not touched.
-    told: frozenset[tuple[str, str]] = frozenset()
+    # Whether the plan's maker tells itself what of creations and applies is refused, by `View.refusals`: then Ready is
+    # not touched.
+    tells_refusals: bool = False
     requeue_after: float | None = None  # seconds
     # PersistentVolumeClaims to look at, by namespace and name; the object is reconciled again when that is done.
     look: tuple[tuple[str, str], ...] = ()

@@ -2,8 +2,6 @@
 
 from typing import Literal, cast
 
-from pydantic import ValidationError
-
 from stagecoach.api.candidates import InferenceEngine
 from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.api.run_status import Artifact, Inputs
@@ -13,31 +11,18 @@ from stagecoach.contract.digests import digest_of_document
 from stagecoach.contract.inputs import BaseInput
 from stagecoach.contract.jobs import ModelSource
 from stagecoach.contract.releases import Asked, DescribedRelease
-from stagecoach.kinds.blocked import Blocked, ready_project
+from stagecoach.kinds.blocked import Blocked
 from stagecoach.kinds.evalgate.released import ANOTHER, asked, check_servable, made, release
 from stagecoach.kinds.evalgate.released import Unjudged as Unjudged
 from stagecoach.kinds.evaluation import document
 from stagecoach.kinds.finetunerun.inputs import decided
-from stagecoach.kinds.plan import Key
-from stagecoach.kinds.view import View
-
-
-def release_of(view: View, run: FineTuneRun) -> Admitted:
-    """Return all that gateway and engine have to know of what a run has made.
-
-    Raises Blocked while its project is not Ready, whose status may be of another spec, and Unjudged when what the
-    project says is not that of then.
-    """
-    key = Key("TransformerProject", run.metadata.namespace, run.spec.project)
-    try:
-        project = view.read(key, TransformerProject.model_validate)
-    except ValidationError:
-        project = None  # its own status says what is wrong with it
-    return admitted(run, ready_project(run, project, "what the run has made can be served then"))
 
 
 def admitted(run: FineTuneRun, project: TransformerProject) -> Admitted:
-    """Return the same by a project that is Ready. Raises Unjudged."""
+    """Return all that gateway and engine have to know of what a run has made, by its project, which is Ready.
+
+    Raises Unjudged when what the project says is not that of then.
+    """
     if project.spec.inference.engine is not InferenceEngine.VLLM:
         message = (
             f"spec.inference.engine of TransformerProject {project.metadata.name!r} is Transformers, and deployments"

@@ -1,6 +1,6 @@
 """What a reconcile may look at: indices and facts in memory, no I/O."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -59,8 +59,11 @@ class View(Protocol):
     def answer(self, pod_uid: str, method: str, path: str) -> Answer | None:
         """Return what a pod last said to a Call of this method and path, however long ago, or None."""
 
-    def refusal(self, namespace: str, kind: str, name: str) -> str | None:
-        """Return why an object that a plan wanted was refused when it was last tried, with what to do, or None."""
+    def refusals(self, uid: str) -> Mapping[tuple[str, str], str]:
+        """Return what was refused when it was last tried of what the object with this uid wanted to create or apply.
+
+        By kind and name, why, with what to do.
+        """
 
     def claim(self, namespace: str, name: str) -> Claim | None:
         """Return what was lately seen of a PersistentVolumeClaim that a plan asked for, or None."""

@@ -1,15 +1,15 @@
 """Which release a deployment should serve: the newest that every gate has passed, or the one that was asked for.
 
-Nothing is admitted but by a verdict Passed of each gate as it is now, about that very release. What is judged late and
-is older replaces nothing, unless somebody names it.
+Nothing is admitted but by a verdict Passed of each gate as it is now, about that very release, or by an Override of
+somebody who may. What is judged late and is older replaces nothing, unless somebody names it.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from stagecoach.api.deployment_status import PassedGate, Rejected, Served
-from stagecoach.api.modeldeployment import ModelDeploymentSpec
+from stagecoach.api.deployment_status import Overridden, PassedGate, Rejected, Served
+from stagecoach.api.modeldeployment import DeploymentGate, ModelDeploymentSpec
 from stagecoach.contract.digests import short
 from stagecoach.policies.verdicts import REMEDIES
 
@@ -74,6 +74,18 @@ class Run:
         """The newer one is greater."""
         return self.created, self.uid
 
+    def passed(self, gates: Sequence[DeploymentGate], release: str) -> bool:
+        """Whether every one of these gates has passed this release of it."""
+        return bool(gates) and all(_word(gate.name, self).passed(release) for gate in gates)
+
+
+@dataclass(frozen=True)
+class People:
+    """What people have decided on releases."""
+
+    refused: Mapping[str, NotAdmitted] = field(default_factory=dict)  # by release: why it is not to be served
+    overridden: Mapping[str, Overridden] = field(default_factory=dict)  # by release: who lets it be, without its gates
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -85,8 +97,11 @@ class Wanted:
     gates: tuple[PassedGate, ...]
     # Of `latest`: why it is not a newer run.
     instead_of: NotAdmitted | None = None
+    # By whom it may be served, although not every gate has passed it.
+    override: Overridden | None = None
 
 
+NOBODY = People()
 # Behind all uids.
 _LAST = "~"
 # By state, the most final first: the reason that is told, and what to do, where the gate's own words do not say it.
@@ -109,14 +124,18 @@ OPEN = {GateState.PASSED, GateState.JUDGING, GateState.WAITING, GateState.AWAITI
 
 
 def decide(
-    spec: ModelDeploymentSpec, serving: Served | None, rejected: Sequence[Rejected], runs: Sequence[Run]
+    spec: ModelDeploymentSpec,
+    serving: Served | None,
+    rejected: Sequence[Rejected],
+    runs: Sequence[Run],
+    people: People = NOBODY,
 ) -> Wanted | NotAdmitted:
     """Return what is to be served, or why nothing else is.
 
     `rejected` are releases that are not to be tried again under this spec; `runs` are those that it may mean: of
     `latest`, whichever its selector takes.
     """
-    case = _Case(spec, serving, rejected, runs)
+    case = _Case(spec, serving, rejected, runs, people)
     if spec.model.run is not None:
         found = case.of_run(spec.model.run)
     elif spec.model.release is not None:
@@ -124,6 +143,17 @@ def decide(
     else:
         found = case.latest()
     return case.told(found)
+
+
+def stand_in(
+    spec: ModelDeploymentSpec, rejected: Sequence[Rejected], before: Sequence[Run], people: People
+) -> Wanted | None:
+    """Return the first of the runs that were served before which every gate passes as it is now, whatever spec names.
+
+    What was admitted without its gates was not judged by them: nobody has said that it is to come back.
+    """
+    case = _Case(spec, None, rejected, before, replace(people, overridden={}))
+    return next((found for run in before if isinstance(found := case.admitted(run), Wanted)), None)
 
 
 def objection(spec: ModelDeploymentSpec, serving: Served | None, candidate: Served, run: Run | None) -> str:
@@ -155,6 +185,7 @@ class _Case:
     serving: Served | None
     rejected: Sequence[Rejected]
     runs: Sequence[Run]
+    people: People
 
     def latest(self) -> Wanted | NotAdmitted:
         """Return the newest run that passed, unless it is older than what is served."""
@@ -163,7 +194,7 @@ class _Case:
         newer = sorted((run for run in candidates if run.order >= oldest), key=lambda run: run.order, reverse=True)
         newest: NotAdmitted | None = None
         for run in newer:
-            found = self._admitted(run)
+            found = self.admitted(run)
             if isinstance(found, Wanted):
                 return replace(found, instead_of=newest)
             newest = newest or found
@@ -175,14 +206,14 @@ class _Case:
         if run is None:
             message = f"spec.model.run: project {self.spec.project!r} has no FineTuneRun {name!r}."
             return NotAdmitted("RunUnknown", f"{message} Create it, or name another.")
-        return self._admitted(run)
+        return self.admitted(run)
 
     def of_release(self, digest: str) -> Wanted | NotAdmitted:
         """Return a run that made this release and passed: of several, the newest."""
         newest = sorted(self.runs, key=lambda run: run.order, reverse=True)
-        found = [self._admitted(run) for run in newest if run.made == digest]
+        found = [self.admitted(run) for run in newest if run.made == digest]
         # What it made is not known, or not to be served: it may be this release.
-        found += [self._admitted(run) for run in newest if isinstance(run.made, NotAdmitted)]
+        found += [self.admitted(run) for run in newest if isinstance(run.made, NotAdmitted)]
         if not found:
             message = f"spec.model.release: no FineTuneRun of project {self.spec.project!r} has made release"
             message += f" {short(digest)} as the project is now."
@@ -210,7 +241,8 @@ class _Case:
         # Its run may be gone, and nobody knows its uid: what was created in the same second is then taken for older.
         return created, _LAST if uid is None else uid
 
-    def _admitted(self, run: Run) -> Wanted | NotAdmitted:
+    def admitted(self, run: Run) -> Wanted | NotAdmitted:
+        """Return what a run has made, if it may be served."""
         if run.experiment:
             message = f"spec.purpose of run {run.name} is Experiment, which is never judged, and never served."
             advice = "Create a run of purpose Candidate with the same inputs: it adopts what this one made."
@@ -219,17 +251,23 @@ class _Case:
             return _not_finished(run)
         if isinstance(run.made, NotAdmitted):
             return NotAdmitted(run.made.reason, f"Run {run.name} cannot be served: {run.made.message}")
+        if (refused := self.people.refused.get(run.made)) is not None:
+            return NotAdmitted(refused.reason, f"Run {run.name} is not served: {refused.message}")
         before = next((each for each in self.rejected if each.release == run.made), None)
         if before is not None:
             message = f"Run {run.name} was tried, and rejected ({before.reason}): {_sentence(before.message)}"
-            return NotAdmitted("Rejected", f"{message} Create another run; a change of this spec has it tried again.")
+            again = "a change of this spec, or a Promote by one of spec.approvers, has it tried again."
+            return NotAdmitted("Rejected", f"{message} Create another run; {again}")
         return self._by_gates(run, run.made)
 
     def _by_gates(self, run: Run, release: str) -> Wanted | NotAdmitted:
         words = [_word(gate.name, run) for gate in self.spec.gates]
-        if words and all(word.passed(release) for word in words):
-            gates = tuple(PassedGate(gate=word.gate, evaluation=word.evaluation, key=word.key) for word in words)
+        passed = [word for word in words if word.passed(release)]
+        gates = tuple(PassedGate(gate=word.gate, evaluation=word.evaluation, key=word.key) for word in passed)
+        if run.passed(self.spec.gates, release):
             return Wanted(run.name, run.created, release, gates)
+        if (override := self.people.overridden.get(release)) is not None:
+            return Wanted(run.name, run.created, release, gates, override=override)
         found = (_obstacle(word) for word in words if not word.passed(release))
         word = min(found, key=lambda word: list(OBSTACLES).index(word.state))
         told = f"Run {run.name} has not passed gate {word.gate} ({word.reason}): {_sentence(word.message)}"

@@ -4,11 +4,13 @@ What gateways would refuse as routes is found here, where there are words for it
 """
 
 import json
+from functools import lru_cache
 from typing import Any
 
-from stagecoach.api.modeldeployment import Api, ModelDeploymentSpec
+from stagecoach.api.modeldeployment import Api, Contract, ModelDeploymentSpec
 from stagecoach.contract.admitted import Admitted
 from stagecoach.contract.inputs import Family
+from stagecoach.contract.schemas import BadSchema, validator
 from stagecoach.contract.task_api import TASKS
 from stagecoach.policies.admission import NotAdmitted
 
@@ -20,6 +22,8 @@ def servable_problem(
     spec: ModelDeploymentSpec, admitted: Admitted, serving: Admitted | None = None
 ) -> NotAdmitted | None:
     """Return why a deployment cannot serve a release, or have it take over from what is served; None when it can."""
+    if unfit := _schema_problem(spec.contract):
+        return unfit
     asked = admitted.described.asked
     if spec.api is Api.TASK and asked.family not in TASKS.get(asked.task, ()):
         message = f"the Task API has no answer for the task {asked.task} by an {asked.family}, and spec.api is Task."
@@ -42,6 +46,23 @@ def servable_problem(
 def beside(one: Admitted, other: Admitted) -> bool:
     """Whether requests can be shared out between two: releases that gateways tell apart, of one task and its labels."""
     return one.release != other.release and _shape(one) == _shape(other)
+
+
+def _schema_problem(contract: Contract) -> NotAdmitted | None:
+    for place, body in (("input", contract.input), ("output", contract.output)):
+        if body is not None and (why := _wrong(json.dumps(body.json_schema))):
+            return NotAdmitted("BadSchema", f"spec.contract.{place}.schema is no JSON Schema: {why}. Correct it there.")
+    return None
+
+
+@lru_cache(64)
+def _wrong(schema: str) -> str:
+    """Return why a text is no schema, or nothing. It is asked at every look, for every run."""
+    try:
+        validator(json.loads(schema))
+    except BadSchema as error:
+        return str(error)
+    return ""
 
 
 def _shape(admitted: Admitted) -> tuple[str, Family, tuple[str, ...] | None]:

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from stagecoach.api.approval import Approval, Decision, expiry
 from stagecoach.api.common import duration
-from stagecoach.api.review import Review
+from stagecoach.api.review import Review, Reviewer
 
 # Means of whole numbers are not exact.
 ROUNDED = 1e-9
@@ -81,10 +81,16 @@ def weigh(approvals: Iterable[Approval], question: Question, now: datetime) -> W
     return Weighed(standings, counted, next(iter(rejections), None), min(ends, default=None))
 
 
-def acts_as(approval: Approval, review: Review) -> str | None:
+def acts_as(approval: Approval, reviewers: Iterable[Reviewer]) -> str | None:
     """Return the group as a member of which somebody decides; None: in their own name."""
     group = approval.spec.group
-    return group if group is not None and any(each.group == group for each in review.reviewers) else None
+    return group if group is not None and any(each.group == group for each in reviewers) else None
+
+
+def is_among(approval: Approval, reviewers: Sequence[Reviewer]) -> bool:
+    """Whether who decides is one of these, or decides as a member of a group of them."""
+    named = any(each.user == approval.spec.reviewer for each in reviewers)
+    return named or acts_as(approval, reviewers) is not None
 
 
 def means(counted: Sequence[Approval], review: Review) -> Mapping[str, float]:
@@ -108,7 +114,7 @@ def _alone(approval: Approval, question: Question, now: datetime) -> Standing:
     spec, review = approval.spec, question.review
     if spec.release != question.release:
         return Standing.OTHER_RELEASE
-    if not _is_reviewer(approval, review):
+    if not is_among(approval, review.reviewers):
         return Standing.NOT_A_REVIEWER
     if spec.decision is Decision.REJECT:
         return Standing.REJECTED  # whenever it was made: who deletes the Evaluation, to have it made again, undoes none
@@ -120,11 +126,6 @@ def _alone(approval: Approval, question: Question, now: datetime) -> Standing:
     if given - wanted:
         return Standing.UNKNOWN_RUBRIC
     return Standing.SCORES_MISSING if wanted - given else Standing.COUNTED
-
-
-def _is_reviewer(approval: Approval, review: Review) -> bool:
-    named = any(each.user == approval.spec.reviewer for each in review.reviewers)
-    return named or acts_as(approval, review) is not None
 
 
 def _ends(approval: Approval, review: Review) -> datetime:

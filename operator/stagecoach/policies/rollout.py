@@ -1,10 +1,10 @@
-"""How a candidate takes over: step by step, by time and by requests, and out again when it fails too often."""
+"""How a candidate takes over: step by step, by time or by a person, and by requests; out when it fails too often."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from stagecoach.api.common import duration
-from stagecoach.api.modeldeployment import Canary, Rollout
+from stagecoach.api.modeldeployment import MANUAL, Canary, Rollout
 from stagecoach.contract.times import timestamp
 
 # How long gateways give a candidate its weight, unless it is renewed.
@@ -21,6 +21,7 @@ class Progress:
     until: datetime  # when gateways take its weight away, unless that is renewed
     requests: int  # that ended since the step began
     errors: int  # those of them that failed by our fault
+    promoted: bool = False  # somebody has let it go on from this step
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,13 @@ class Hold:
     reason: str
     message: str
     until: datetime | None  # when to look again; None: when more requests have ended
+
+
+@dataclass(frozen=True)
+class Await:
+    """It stays in its step until somebody lets it go on."""
+
+    message: str
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,7 @@ class Abort:
     message: str
 
 
-Decision = Hold | Advance | Finish | Abort
+Decision = Hold | Await | Advance | Finish | Abort
 
 
 def decide(rollout: Rollout | None, progress: Progress | None, now: datetime) -> Decision:
@@ -74,7 +82,8 @@ def decide(rollout: Rollout | None, progress: Progress | None, now: datetime) ->
 
 def _goes_on(canary: Canary, index: int, progress: Progress, now: datetime) -> Decision:
     step, where = canary.steps[index], _where(canary, index)
-    ends = progress.since + duration(step.hold)
+    by_hand = step.hold == MANUAL
+    ends = progress.since if by_hand else progress.since + duration(step.hold)
     if now >= progress.until or progress.weight != step.weight:
         # Nobody was there to renew its weight, and it has had no requests since then; or the spec gives it another one.
         return Advance(index, step.weight)
@@ -96,6 +105,9 @@ def _goes_on(canary: Canary, index: int, progress: Progress, now: datetime) -> D
         message += f" few requests to judge by. It goes on, or is rejected, when it has had {enough}."
         advice = "Nothing to do while clients ask; to decide by fewer, lower rollout.canary.abortOn.minRequests."
         return Hold("ErrorsUnclear", f"{message} {advice}", None)
+    if by_hand and not progress.promoted:
+        message = f"{where} until somebody promotes it: so far {progress.requests}, {_failed(progress)}."
+        return Await(message)
     if index + 1 == len(canary.steps):
         return Finish()
     return Advance(index + 1, canary.steps[index + 1].weight)

@@ -37,6 +37,7 @@ class Criterion:
     advisory: bool
     threshold: float  # of the value, or of the difference
     by_interval: bool  # its lower end decides, not the value
+    absent: Outcome | None = None  # what comes of it, since there is nothing to compare with; None: it is measured
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,10 @@ def _wrong(result: CriterionResult, asked: Criterion, least: float, rows: int) -
     odd = [name for name, value in numbers.items() if value is not None and not isfinite(value)]
     if odd:
         return f"has a {odd[0]} that is no number"
+    if asked.absent is not None and result.outcome is not asked.absent:
+        return f"is {result.outcome}, and with nothing to compare with it is {asked.absent}"
+    if asked.absent is None and result.outcome is Outcome.SKIPPED:
+        return "is Skipped, and there is something to measure"
     return _not_met(result, asked, least, rows) if result.outcome is Outcome.PASSED else None
 
 
@@ -106,7 +111,10 @@ def _not_passed(report: EvaluationReport, asked: Asked) -> str | None:
     """Return what in a report keeps it from being Passed, whatever it says."""
     if not asked.knows_training_data:
         return "its verdict is Passed, and nobody knows what it was trained on"
-    bad = [item for item in report.results if not item.advisory and item.outcome is not Outcome.PASSED]
+    decides = [item for item in report.results if not item.advisory and item.outcome is not Outcome.SKIPPED]
+    if not decides:
+        return "its verdict is Passed, and no criterion decides"
+    bad = [item for item in decides if item.outcome is not Outcome.PASSED]
     if bad:
         return f"its verdict is Passed, and criterion {bad[0].criterion!r} is {bad[0].outcome}"
     if asked.reviewed and report.canary is None:

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -103,7 +103,7 @@ class Cache:
         self._guarded: dict[str, tuple[float, bool]] = {}
         self._answers: defaultdict[str, dict[tuple[str, str], Answer]] = defaultdict(dict)
         self._applied: dict[str, tuple[float, str]] = {}  # when each was last applied by us, and what it was then
-        self._refusals: dict[tuple[str, str, str], tuple[float, str]] = {}
+        self._refusals: dict[str, dict[tuple[str, str], tuple[float, str]]] = {}  # by the uid of whom they befell
         self._gone = Tombstones()
 
     # What the pure part reads.
@@ -154,10 +154,10 @@ class Cache:
         """Return what a pod last said to a Call of this method and path, however long ago, or None."""
         return self._answers[pod_uid].get((method, path)) if pod_uid in self._answers else None
 
-    def refusal(self, namespace: str, kind: str, name: str) -> str | None:
-        """Return why an object that a plan wanted was refused when it was last tried, with what to do, or None."""
-        tried, words = self._refusals.get((namespace, kind, name), (0.0, None))
-        return words if self._clock() - tried <= REFUSAL_AGE else None
+    def refusals(self, uid: str) -> Mapping[tuple[str, str], str]:
+        """Return what was refused when it was last tried of what the object with this uid wanted, by kind and name."""
+        now, known = self._clock(), self._refusals.get(uid, {})
+        return {place: words for place, (tried, words) in known.items() if now - tried <= REFUSAL_AGE}
 
     def claim(self, namespace: str, name: str) -> Claim | None:
         """Return what was lately seen of a PersistentVolumeClaim that a plan asked for, or None."""
@@ -200,6 +200,13 @@ class Cache:
         """Count our objects by kind and phase."""
         return Counter((key.kind, (obj.get("status") or {}).get("phase", "")) for key, obj in self._objects.items())
 
+    def overridden(self) -> Iterator[tuple[str, str, str]]:
+        """Yield namespace, ModelDeployment and release of what is served, or about to be, by an Override."""
+        for key, obj in self._objects.items():
+            status = (obj.get("status") or {}) if key.kind == "ModelDeployment" else {}
+            told = (status[place] for place in ("serving", "candidate") if status.get(place))
+            yield from ((key.namespace, key.name, each["release"]) for each in told if each.get("override"))
+
     def pod(self, uid: str) -> Object | None:
         """Return one pod made for an object of ours, or None."""
         return self._children[uid][1] if uid in self._children else None
@@ -238,6 +245,7 @@ class Cache:
         self._leave_home(key)
         del self._objects[key]
         self._read.pop(key, None)
+        self._refusals.pop(uid, None)
         self._point(key, ())
         return True
 
@@ -299,17 +307,18 @@ class Cache:
         answers[topic] = answer
         return before is None or replace(before, at=answer.at) != answer
 
-    def set_refusal(self, wanted: Object, words: str | None) -> bool:
-        """Remember, or with None forget, why an object was refused; return whether that differs from the last."""
-        place = wanted["metadata"]["namespace"], wanted["kind"], wanted["metadata"]["name"]
-        before = self.refusal(*place)
-        if words is not None:
-            now = self._clock()
-            self._refusals = {at: each for at, each in self._refusals.items() if now - each[0] <= REFUSAL_AGE}
-            self._refusals[place] = now, words
-        else:
-            self._refusals.pop(place, None)
-        return words != before
+    def set_refusal(self, uid: str, wanted: Object, words: str | None) -> bool:
+        """Remember, or with None forget, why an object was refused to the one with this uid; return whether it is news.
+
+        What was tried long ago is not wanted any more, and is forgotten.
+        """
+        known, place, now = self.refusals(uid), (wanted["kind"], wanted["metadata"]["name"]), self._clock()
+        kept = {at: each for at, each in self._refusals.pop(uid, {}).items() if at in known and at != place}
+        if words is not None and uid in self._homes:
+            kept[place] = now, words
+        if kept:
+            self._refusals[uid] = kept
+        return words != known.get(place)
 
     def set_guarded(self, namespace: str, guarded: bool) -> None:
         """Remember whether everybody decides in their own name alone there, as seen now."""

@@ -27,7 +27,7 @@ CONNECT_TIMEOUT = 2.0
 LONGEST_ANSWER = 1024 * 1024
 # The same is asked again no sooner. What is counted changes all the time, and every change is looked at: without a rest
 # each answer would bring the next question.
-REST = 1.0
+REST = 0.2
 # Who lets us wait is asked ever more rarely; who is not up yet refuses at once, and is asked again as soon.
 SILENT_FIRST, SILENT_LONGEST = 1.0, 15.0
 

@@ -110,7 +110,7 @@ class Executor:
                 return [error]
         for each in plan.create:
             if refusal := await self._tried(owner, each, self._create(owner, each)):
-                return _to_raise(plan, each, refusal)
+                return _to_raise(plan, refusal)
         return []
 
     async def _applied(self, owner: Object, plan: Plan) -> list[Refusal]:
@@ -122,7 +122,7 @@ class Executor:
                 continue
             refusal = await self._tried(owner, each, self._applier.apply(owner, self._resources.of(each), each))
             if refusal is not None:
-                refusals += _to_raise(plan, each, refusal)
+                refusals += _to_raise(plan, refusal)
                 unprotected |= each["kind"] == "NetworkPolicy"
         return refusals
 
@@ -223,5 +223,5 @@ class Executor:
         return found
 
 
-def _to_raise(plan: Plan, wanted: Object, refusal: Refusal) -> list[Refusal]:
-    return [] if (wanted["kind"], wanted["metadata"]["name"]) in plan.told else [refusal]
+def _to_raise(plan: Plan, refusal: Refusal) -> list[Refusal]:
+    return [] if plan.tells_refusals else [refusal]

@@ -78,7 +78,7 @@ class Intake:
 
     def refusal(self, owner: Object, wanted: Object, words: str | None) -> None:
         """Take in that an object was refused, or with None that it was not; reconcile its owner if that is news."""
-        if self._cache.set_refusal(wanted, words):
+        if self._cache.set_refusal(owner["metadata"]["uid"], wanted, words):
             self._enqueue(key_of(owner))
 
     def answer(self, key: Key, call: Call, answer: Answer) -> None:

@@ -1,6 +1,7 @@
 """Who decides does so in their own name, by admission: whatever rights they have."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -97,6 +98,32 @@ def test_nobody_is_of_a_group_that_they_are_not_in(installed: Cluster) -> None:
     installed.kubectl("delete", *PLACE)
 
 
+def override(reviewer: str, **ends: int) -> Object:
+    """Return an Override that ends so long from now."""
+    expires = (datetime.now(UTC) + timedelta(**ends)).isoformat(timespec="seconds")
+    subject = {"kind": "ModelDeployment", "name": "answers"}
+    return approval(subject=subject, decision="Override", reviewer=reviewer, reason="Incident 4711.", expires=expires)
+
+
+def test_who_decides_on_a_release_does_so_in_their_own_name_and_for_a_day_at_most(installed: Cluster) -> None:
+    with pytest.raises(Refused, match=OWN_NAME):
+        create(installed.impersonating(ADMIN), override(QA, hours=1))
+    with pytest.raises(Refused, match="an Override ends after 24 hours at the latest"):
+        create(installed.impersonating(QA), override(QA, hours=25))
+    with pytest.raises(Refused, match="an Override ends after 24 hours at the latest"):
+        create(installed.impersonating(GIT), override("somebody@example.com", days=300))
+    with pytest.raises(Refused, match="forbidden"):
+        create(installed.impersonating(EDITOR), override(EDITOR, hours=1))
+    create(installed.impersonating(QA), override(QA, hours=23))
+    later = json.dumps({"spec": {"expires": "2999-01-01T00:00:00Z"}})
+    with pytest.raises(Refused, match=r"A decision is never changed|spec cannot change"):
+        installed.impersonating(ADMIN).kubectl("patch", *PLACE, "--type=merge", "-p", later)
+    accepted = json.dumps({"status": {"accepted": "2026-01-01T00:00:00Z"}})
+    with pytest.raises(Refused, match="written by the operator alone"):
+        installed.impersonating(ADMIN).kubectl("patch", *PLACE, "--subresource=status", "--type=merge", "-p", accepted)
+    installed.kubectl("delete", *PLACE)
+
+
 def test_an_editor_who_is_no_reviewer_may_not_decide(installed: Cluster) -> None:
     with pytest.raises(Refused, match="forbidden"):
         create(installed.impersonating(EDITOR), approval(reviewer=EDITOR))
@@ -156,6 +183,6 @@ def test_reviewers_create_approvals_and_touch_nothing_else(installed: Cluster) -
     read = {
         (verb, "stagecoach.dev", kind, "")
         for verb in ("get", "list", "watch")
-        for kind in ("approvals", "evalgates", "evaluations")
+        for kind in ("approvals", "evalgates", "evaluations", "modeldeployments")
     }
     assert mine == read | {("create", "stagecoach.dev", "approvals", "")}

@@ -78,6 +78,10 @@ CASES: dict[str, tuple[dict[str, str | None], set[str]]] = {
         {f'stagecoach_gateway_errors_total{{{GATEWAY}="g1", {RELEASE}, code="engine_timeout"}}': "0+9x80"},
         {"StagecoachDeploymentFails"},
     ),
+    "gates are overridden": (
+        {f'stagecoach_overridden{{{OPERATOR}="o1", object_namespace="n", deployment="d", {RELEASE}}}': "1x80"},
+        {"StagecoachGatesOverridden"},
+    ),
     "a gateway was not told": (
         {f'stagecoach_gateway_routes_confirmed{{{GATEWAY}="g1"}}': "0x80"},
         {"StagecoachRoutesUnconfirmed"},

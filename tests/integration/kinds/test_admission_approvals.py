@@ -69,19 +69,39 @@ def test_a_review_that_makes_sense_is_taken(kube: Kube) -> None:
     assert given == {"suite": "canary", "reviewers": USERS, "approvals": 1, "validFor": "720h"}
 
 
+SOON = "2027-01-31T12:00:00Z"
+
+
+def on_release(decision: str, **changes: object) -> Change:
+    """Return a change that makes an Approval one on a release of a deployment."""
+
+    def change(spec: builders.Object) -> None:
+        spec |= {"subject": {"kind": "ModelDeployment", "name": "answers"}, "decision": decision} | changes
+
+    return change
+
+
 APPROVALS = [
     ("no subject", put("subject", None), "spec.subject: Required value"),
-    ("of a gate", put("subject.kind", "EvalGate"), 'supported values: "Evaluation"'),
+    ("of a gate", put("subject.kind", "EvalGate"), 'supported values: "Evaluation", "ModelDeployment"'),
     ("no release", put("release", None), "spec.release: Required value"),
     ("a short release", put("release", "sha256:0123456789ab"), "must be sha256: and 64 of the digits"),
-    ("an override", put("decision", "Override"), 'supported values: "Approve", "Reject"'),
+    ("another decision", put("decision", "Banish"), 'supported values: "Approve", "Reject", "Promote", "Override", "Revoke"'),
+    ("an override of a review", lambda spec: spec.update(decision="Override", reason="x", expires=SOON), "a ModelDeployment by Promote, Override or Revoke"),
+    ("an approval of a deployment", put("subject.kind", "ModelDeployment"), "an Evaluation is decided on by Approve or Reject"),
+    ("an override without an end", on_release("Override", reason="x"), "an Override ends: give expires"),
+    ("an override without a reason", on_release("Override", expires=SOON), "an Override and a Revoke need a reason"),
+    ("a revoke without a reason", on_release("Revoke"), "an Override and a Revoke need a reason"),
+    ("a revoke that expires", on_release("Revoke", reason="x", expires=SOON), "do not expire: leave out expires"),
+    ("a promote that expires", on_release("Promote", expires=SOON), "do not expire: leave out expires"),
+    ("a promote with scores", on_release("Promote", scores=[{"name": "a", "score": 1}]), "scores are of a review"),
     ("by nobody", put("reviewer", None), "spec.reviewer: Required value"),
     ("by an empty name", put("reviewer", ""), "must be a name without white space at its ends"),
     ("a score of 6", put("scores", [{"name": "fluency", "score": 6}]), "should be less than or equal to 5"),
     ("half a score", put("scores", [{"name": "fluency", "score": 4.5}]), "must be of type integer"),
     ("scores twice", put("scores", [{"name": "a", "score": 1}, {"name": "a", "score": 5}]), "Duplicate value"),
     ("a Reject without a reason", put("decision", "Reject"), "a Reject needs a reason"),
-    ("a Reject that expires", lambda spec: spec.update(decision="Reject", reason="no", expires="2027-01-31T12:00:00Z"), "a Reject does not expire"),
+    ("a Reject that expires", lambda spec: spec.update(decision="Reject", reason="no", expires="2027-01-31T12:00:00Z"), "a Reject, a Promote and a Revoke do not expire"),
     ("an odd time", put("expires", "tomorrow"), "must be of type date-time"),
     ("a time long ago", put("expires", "0000-01-01T00:00:00Z"), "must be a time such as"),
 ]  # fmt: skip
@@ -99,6 +119,10 @@ TAKEN: list[Change] = [
     put("scores", SCORES),
     lambda spec: spec.update(decision="Reject", reason="Row 3 is rude.", scores=SCORES),
     lambda spec: spec.update(expires="2027-01-31T12:00:00Z", reason="All is well.", group="ml leads"),
+    on_release("Promote"),
+    on_release("Promote", reason="I have looked.", group="ml-leads"),
+    on_release("Override", reason="Incident 4711.", expires=SOON),
+    on_release("Revoke", reason="Leaks addresses."),
 ]
 
 

@@ -11,6 +11,7 @@ from tests.unit.kinds.deployment_scenes import OF_DEPLOYMENTS
 
 STEP = {"weight": 5, "hold": "5m"}
 ANSWER = {"label": "other"}
+LATER = "2026-01-02T03:14:05Z"
 LOAD = {"requestsPerSecond": 20, "promptTokens": 60, "outputTokens": 16}
 
 
@@ -73,6 +74,8 @@ DEPLOYMENTS = [
     ("no requests", put("contract.rateLimits", [{"requests": 0, "interval": "1m"}]), "should be greater than or equal to 1"),
     ("a long answer", put("contract.timeout", "61m"), "timeout must be at most 1h"),
     ("an answer of a day", put("contract.timeout", "1d"), "timeout must be at most 1h"),
+    ("requests of no schema", put("contract.input", {}), "spec.contract.input.schema: Required value"),
+    ("answers by a word", put("contract.output", {"schema": "integer"}), "must be of type object"),
     ("a fallback to nothing", falls_back(), "give exactly one of static and deployment"),
     ("a fallback to two", falls_back(static=ANSWER, deployment="other"), "give exactly one of static and deployment"),
     ("an empty answer", falls_back(static={}), "should have at least 1 properties"),
@@ -96,7 +99,11 @@ DEPLOYMENTS = [
     ("a weight twice", steps(5, 5), "each step must have a larger weight than the one before"),
     ("a step of nothing", steps(0), "should be greater than or equal to 1"),
     ("a step of all", steps(100), "should be less than or equal to 99"),
-    ("by hand", steps(5, hold="Manual"), "must be a length of time such as 90s, 30m, 24h or 7d"),
+    ("a step by hand of nobody", steps(5, hold="Manual"), "a step with hold Manual waits for somebody who may promote: name approvers"),
+    ("an odd hold", steps(5, hold="manual"), "or Manual: until somebody promotes it"),
+    ("an approver twice", put("approvers", [{"user": "a"}] * 2), "name each user and each group once in approvers"),
+    ("an approver of two names", put("approvers", [{"user": "a", "group": "b"}]), "give exactly one of user and group"),
+    ("17 approvers", put("approvers", [{"user": f"u{n}"} for n in range(17)]), "must have at most 16 items"),
     ("all may fail", lambda spec: (steps(5)(spec), put("rollout.canary.abortOn", {"errorRate": 1})(spec)), "errorRate must be less than 1"),
     ("arguments of the engine", put("engine.args", ["--seed=1"]), 'unknown field "spec.engine.args"'),
     ("another image", put("engine.image", "vllm"), 'unknown field "spec.engine.image"'),
@@ -139,6 +146,10 @@ TAKEN: list[Change] = [
     limits("86400s", "1440m"),
     put("contract.timeout", "3600s"),
     put("contract.timeout", "1h"),
+    put(
+        "contract.input", {"schema": {"$defs": {"a": {"maxLength": 9}}, "properties": {"text": {"$ref": "#/$defs/a"}}}}
+    ),
+    put("contract.output", {"schema": {"type": ["object"], "default": None}}),
     falls_back(static=ANSWER | {"because": "maintenance"}),
     falls_back(static={"text": "😀" * 4096}),
     falls_back(deployment="other"),
@@ -151,6 +162,7 @@ TAKEN: list[Change] = [
     sla({"requestsPerSecond": 0.2, "duration": "10m"}, firstToken="200ms"),
     sla({"requestsPerSecond": 1000, "duration": "50s"}, p50="999999ms", errorRate=0.5),
     lambda spec: (sla()(spec), put("engine.maxLength", 76)(spec)),
+    lambda spec: (steps(50, hold="Manual")(spec), put("approvers", [{"user": "qa"}, {"group": "ml leads"}])(spec)),
 ]
 
 
@@ -205,6 +217,15 @@ def release(letter: str, **changes: Any) -> builders.Object:
     } | changes
 
 
+def decided(**changes: Any) -> builders.Object:
+    """Return who has decided something, as a status names them."""
+    return {"approval": "fine", "uid": "0123", "reviewer": "qa@example.com", "reason": "Incident 4711."} | changes
+
+
+def revoked(letter: str) -> builders.Object:
+    return decided(release=builders.digest(letter), run=f"run-{letter}", at=LATER)
+
+
 def routes(revision: int, letter: str) -> builders.Object:
     return {
         "revision": revision,
@@ -238,7 +259,6 @@ class Told:
         return self.says(candidate=one).says(serving=one, candidate=None, routes=routes(1, letter))
 
 
-LATER = "2026-01-02T03:14:05Z"
 WEIGHT = {"step": 0, "weight": 5, "stepSince": builders.CREATED, "weightUntil": LATER}
 
 
@@ -270,6 +290,10 @@ def test_a_whole_life_is_taken(kube: Kube) -> None:
     retiring = [{"name": "answers-e-01234567", "since": LATER}]
     told.says(serving=release("e", engine="answers-e-89abcdef"), candidate=release("a", engine="answers-e-00000000"))
     told.says(retiring=retiring).says(retiring=[])
+    # Somebody revokes it, and something comes that somebody lets in.
+    told.says(serving=None, candidate=None, revoked=revoked("e"), routes=routes(8, "0"))
+    let_in = release("f", gates=[], override=decided(until=LATER))
+    told.says(candidate=let_in).says(serving=let_in, candidate=None, revoked=None)
     # A gateway knows a higher revision.
     told.says(routes=routes(90, "4"))
 
@@ -344,9 +368,11 @@ REFUSED: list[tuple[str, builders.Object, str]] = [
     ("served by another image", {"serving": {"engineImage": builders.IMAGE}}, NOT_A_CANDIDATE),
     ("served as another document says", {"serving": {"admitted": "answers-a-00000000"}}, NOT_A_CANDIDATE),
     ("no longer served", {"serving": None}, LEAVES),
-    ("served by no verdict", {"serving": {"gates": []}}, "should have at least 1 items"),
-    ("served by what is not said", {"serving": {"gates": None}}, "status.serving.gates: Required value"),
-    ("a candidate by no verdict", {"candidate": release("b", gates=[])}, "should have at least 1 items"),
+    ("no longer served, since another was revoked", {"serving": None, "revoked": revoked("b")}, LEAVES),
+    ("served by no verdict", {"serving": {"gates": []}}, "status.serving.gates: a release is admitted by verdicts"),
+    ("served by what is not said", {"serving": {"gates": None}}, "status.serving.gates: a release is admitted by"),
+    ("a candidate by no verdict", {"candidate": release("b", gates=[])}, "status.candidate.gates: a release is admitted"),
+    ("a candidate by an Override of nobody", {"candidate": release("b", gates=[], override={"reviewer": "qa"})}, "status.candidate.override.approval: Required value"),
     ("a candidate by another gate", {"candidate": release("b", gates=OTHER_GATE)}, NOT_PASSED),
     ("a candidate with requests", {"candidate": release("b", **WEIGHT)}, NOT_YET),
     ("another in its place with requests", {"candidate": release("d", **WEIGHT)}, NOT_YET),
@@ -400,8 +426,16 @@ def test_the_largest_status_is_taken(kube: Kube) -> None:
     gates = [{"name": f"g{n}-{'x' * 46}"} for n in range(4)]
     told = Told(kube, gates=gates)
     passed = [{"gate": each["name"], "evaluation": "e" * 253, "key": builders.digest("a")} for each in gates]
-    names = {"admitted": "a" * 253, "engine": "e" * 253, "engineImage": "i" * 512, "run": "r" * 50, "gates": passed}
-    names |= {"loaderImage": "l" * 512, "artifact": builders.digest("a")}
+    names: builders.Object = {
+        "admitted": "a" * 253,
+        "engine": "e" * 253,
+        "engineImage": "i" * 512,
+        "run": "r" * 50,
+        "gates": passed,
+    }
+    who = {"approval": "a" * 63, "uid": "u" * 64, "reviewer": "😀" * 256, "reason": "😀" * 1024}
+    by = who | {"until": LATER}
+    names |= {"loaderImage": "l" * 512, "artifact": builders.digest("a"), "override": by}
     seen = [
         {"gateway": f"{n:064}", "started": builders.CREATED, "requests": 10**12, "errors": 10**12} for n in range(32)
     ]
@@ -412,11 +446,22 @@ def test_the_largest_status_is_taken(kube: Kube) -> None:
     ]
     history = [
         {"release": builders.digest("a"), "artifact": builders.digest("a"), "run": f"{long}{n}", "since": LATER}
+        | {"override": by}
         for n in range(20)
     ]
     retiring = [{"name": f"answers-e-{n:08}", "since": LATER} for n in range(8)]
+    promoted = {"approval": "a" * 63, "reviewer": "😀" * 256, "release": builders.digest("a")}
+    promotions = [promoted | {"uid": f"{n:064}", "created": LATER, "at": LATER} for n in range(20)]
+    told.says(promotions=promotions, revoked=who | {"release": builders.digest("a"), "run": "r" * 50, "at": LATER})
     told.serves("a", **names).says(candidate=release("b", **names))
     told.says(candidate=release("b", **names, **WEIGHT, seen=seen), rejected=rejected)
     told.says(history=history, retiring=retiring, routes=routes(2, "b"))
     told.says(serving=release("b", **names), candidate=None, routes=routes(3, "c"))
     told.asks(replicas=2)
+
+
+def test_a_schema_is_kept_as_it_was_written_and_set_as_a_whole(kube: Kube) -> None:
+    schema = {"properties": {"text": {"enum": [1, 1.5, None, {"a": []}], "x-kubernetes-y": {}}}, "required": []}
+    change = put("contract.input", {"schema": schema})
+    made = kube.create(written(builders.deployment, kube.namespace, change))
+    assert made["spec"]["contract"]["input"]["schema"] == schema

@@ -8,6 +8,7 @@ from stagecoach.contract.loading import Serve, State
 from stagecoach.contract.reports import Outcome, Report
 from tests import builders
 from tests.integration.conftest import StartOperator
+from tests.integration.support import quota
 from tests.integration.support.eventually import eventually, stays
 from tests.integration.support.house import House
 from tests.integration.support.kubelet import FakeKubelet
@@ -210,6 +211,28 @@ def test_another_engine_is_started_beside_and_requests_move(house: House, player
     eventually(lambda: [each["name"] for each in house.status.get("retiring", ())] == [before], 20, "the old one goes")
     assert house.kube.find("Deployment", before), "two minutes later"
     assert len(players.of_engine(house.status["serving"]["engine"])) == 1
+
+
+def test_a_candidate_that_is_refused_waits_in_the_clusters_words_and_what_serves_is_well(
+    house: House, players: Players
+) -> None:
+    kube = house.kube
+    house.admit()
+    house.deploy()
+    house.serves("first")
+    before = house.status["serving"]["engine"]
+    quota.allow_none(kube, "count/deployments.apps", quota.deployment("x"))
+    kube.patch("ModelDeployment", "answers", {"spec": {"engine": {"maxConcurrent": 8}, "contract": {"timeout": "7s"}}})
+    eventually(lambda: "exceeded quota" in words(house), 20, "it is said")
+    assert (house.ready()[0], house.status["phase"]) == ("Serving", "Progressing")
+    [door] = players.doors.values()
+    eventually(lambda: door.routes and door.routes.timeout == 7, 20, "all else goes on")
+    kube.delete("ResourceQuota", quota.NAME)
+    eventually(lambda: house.status["serving"]["engine"] != before, 60, "it is tried again")
+
+
+def words(house: House) -> str:
+    return next((each["message"] for each in house.status["conditions"] if each["type"] == "Reconciling"), "")
 
 
 def test_the_operator_may_be_killed_and_another_goes_on(

@@ -95,7 +95,7 @@ CASES = {
     "FineTuneRun": Case(run_status.Phase, lambda status: OF_RUNS[status["phase"]], scenes.RUNS),
     "EvalGate": Case(gate_status.GatePhase, lambda status: OF_GATES[status["phase"]], gate_scenes.OF_GATES),
     "Evaluation": Case(evaluation_status.EvaluationPhase, of_an_evaluation, gate_scenes.EVALUATIONS),
-    "Approval": Case(NoPhase, of_an_approval, gate_scenes.OF_APPROVALS),
+    "Approval": Case(NoPhase, of_an_approval, {**gate_scenes.OF_APPROVALS, **deployment_scenes.OF_DECISIONS}),
     "ModelDeployment": Case(deployment_status.DeploymentPhase, of_a_deployment, deployment_scenes.OF_DEPLOYMENTS),
 }
 # What an operator says of an object that it cannot read, whatever the phase.

@@ -22,7 +22,7 @@ from tests.kube import Kube
 
 # As the chart's ClusterRole for reviewers.
 RULES = [
-    {"apiGroups": ["stagecoach.dev"], "resources": ["evalgates", "evaluations", "approvals"], "verbs": ["get", "list", "watch"]},
+    {"apiGroups": ["stagecoach.dev"], "resources": ["evalgates", "evaluations", "approvals", "modeldeployments"], "verbs": ["get", "list", "watch"]},
     {"apiGroups": ["stagecoach.dev"], "resources": ["approvals"], "verbs": ["create"]},
 ]  # fmt: skip
 REVIEWERS = "reviewers-of-the-tests"

@@ -22,6 +22,14 @@ def job(name: str) -> Object:
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": {"template": {"spec": _POD}}}
 
 
+def deployment(name: str) -> Object:
+    """Return the smallest Deployment."""
+    labels = {"app": name}
+    template = {"metadata": {"labels": labels}, "spec": _POD | {"restartPolicy": "Always"}}
+    spec = {"selector": {"matchLabels": labels}, "template": template}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec}
+
+
 def allow_none(kube: Kube, resource: str, example: Object) -> None:
     """Make the quota NAME, by which the namespace may have nothing of this resource, and wait until it holds."""
     hard = {resource: "0"}

@@ -181,7 +181,13 @@ def _list(schema: Object) -> Values:
     return st.lists(allowed(schema["items"]), min_size=least, max_size=min(most, least + 3), unique_by=unique)
 
 
+# Any object may be written there: schemas, good ones and such as are none.
+_ANYTHING: Sequence[Object] = ({}, {"properties": {"text": {"maxLength": 9}}}, {"type": "nonsense"}, {"$ref": "#/no"})
+
+
 def _object(schema: Object) -> Values:
+    if schema.get("x-kubernetes-preserve-unknown-fields"):
+        return st.sampled_from(_ANYTHING)
     if "additionalProperties" in schema:
         key = _pattern(schema, _EACH_KEY)
         keys = st.from_regex(key, fullmatch=True) if key else st.text(min_size=1, max_size=20)

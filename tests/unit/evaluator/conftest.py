@@ -15,6 +15,7 @@ from stagecoach.contract.evaluations import (
     EvaluateJob,
     EvaluationInputs,
     EvaluationRecord,
+    Incumbent,
     Reference,
     Suite,
     SuiteType,
@@ -64,13 +65,15 @@ class Judging:
     engine: Engine = field(default_factory=Engine)
     prompt: Any = None  # of the base
     tasks: Mapping[str, str] = field(default_factory=dict)  # of suites, where these are tasks of lm-eval
+    served: TrainJob | None = None  # the run whose release is the incumbent
 
     def job(self, **changes: Any) -> EvaluateJob:
         """Return the document that the operator would write."""
         known = self.run_record()
         asked = Asked.of(known.inputs)
         release = Release(asked=asked.digest, artifact=known.artifact.digest, engine=self.engine)
-        relative = any(criterion.against for criterion in self.criteria)
+        relative = any(criterion.against is Reference.BASELINE for criterion in self.criteria)
+        incumbent = self._incumbent()
         baseline = asked.model_copy(update={"prompt": self.prompt or asked.prompt}) if relative else None
         reference = Release(asked=baseline.digest, artifact=None, engine=self.engine) if baseline else None
         read = [self._source(name, Split.TEST, self.tasks.get(suite)) for suite, name, _ in self.suites]
@@ -78,6 +81,7 @@ class Judging:
         inputs = EvaluationInputs(
             release=release.digest,
             baseline=reference.digest if reference else None,
+            incumbent=incumbent.release.digest if incumbent else None,
             suites=tuple(
                 Suite(name=name, type=kind, data=source.digest or "", columns=source.columns)
                 for (name, _, kind), source in zip(self.suites, read, strict=True)
@@ -96,6 +100,7 @@ class Judging:
             release=release,
             run_inputs=self.run.inputs.digest,
             baseline=baseline,
+            incumbent=incumbent,
             base=self.run.base,
             datasets=tuple(read),
             trained_on=tuple(seen or ()),
@@ -103,6 +108,14 @@ class Judging:
             engine_image=ENGINE_IMAGE if self.engine.type is EngineType.VLLM else None,
         )
         return job.model_copy(update=changes)
+
+    def _incumbent(self) -> Incumbent | None:
+        if self.served is None:
+            return None
+        known = self.run_record(self.served)
+        asked = Asked.of(known.inputs)
+        release = Release(asked=asked.digest, artifact=known.artifact.digest, engine=self.engine)
+        return Incumbent(release=release, run="served", run_inputs=self.served.inputs.digest, base=self.served.base)
 
     def _source(self, name: str, split: Split, task: str | None = None) -> DataSource:
         source = self.project.source(name, split)
@@ -115,9 +128,9 @@ class Judging:
         """Carry it out."""
         return evaluate(self.job(**changes))
 
-    def run_record(self) -> RunRecord:
-        """Return what the storage says of the run."""
-        known = lookup.read_record(self.project.storage, self.run.inputs.digest)
+    def run_record(self, run: TrainJob | None = None) -> RunRecord:
+        """Return what the storage says of the run, or of another."""
+        known = lookup.read_record(self.project.storage, (run or self.run).inputs.digest)
         assert known is not None
         return known[0]
 

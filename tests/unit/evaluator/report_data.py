@@ -11,6 +11,7 @@ from stagecoach.contract.evaluations import (
     Criterion,
     EvaluateJob,
     EvaluationInputs,
+    Incumbent,
     Scored,
     Suite,
     SuiteType,
@@ -115,12 +116,15 @@ def data(
     suites: Sequence[SuiteData], criteria: Sequence[Criterion], results: Sequence[CriterionResult], **changes: Any
 ) -> Data:
     against = any(item.baseline is not None for item in suites)
+    served = any(item.incumbent is not None for item in suites)
     task, labels = changes.pop("task", "Classification"), changes.pop("labels", ())
     asked = Asked(task=task, base=BaseInput(model=DIGEST, tokenizer=DIGEST), prompt=PROMPT, tokenization=LENGTHS)
     release = Release(asked=asked.digest, artifact=digest("artifact"), engine=Engine())
+    before = Release(asked=asked.digest, artifact=digest("served"), engine=Engine())
     inputs = EvaluationInputs(
         release=release.digest,
         baseline=Release(asked=asked.digest, artifact=None, engine=Engine()).digest if against else None,
+        incumbent=before.digest if served else None,
         suites=tuple(item.suite for item in suites),
         criteria=tuple(criteria),
         min_scored=0.99,
@@ -136,6 +140,7 @@ def data(
         release=release,
         run_inputs=digest("run"),
         baseline=asked if against else None,
+        incumbent=Incumbent(release=before, run="support-desk-last", run_inputs=digest("last")) if served else None,
         base=ModelSource(name="smollm2", uri="hf://HuggingFaceTB/SmolLM2-135M-Instruct"),
         datasets=tuple(item.source for item in suites),
         trained_on=(source("train", Split.TRAIN),) if inputs.trained_on else (),

@@ -1,11 +1,12 @@
 """Evaluations to make reports of: drawn, with numbers of the size that real ones have."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from stagecoach.contract.answers import Answer
-from stagecoach.contract.evaluation_report import Measured
-from stagecoach.contract.evaluations import Criterion, Reference, Scored, SuiteType
+from stagecoach.contract.evaluation_report import Estimate, Measured
+from stagecoach.contract.evaluations import Criterion, Reference, Scored, SuiteType, WhenAbsent
 from stagecoach.contract.jobs import Owner
 from stagecoach.contract.verdicts import Verdict
 from stagecoach_evaluator.report import Data
@@ -298,7 +299,50 @@ def hostile() -> Data:
     return replace(made, job=job, asked=asked, base=base, method=HOSTILE, message=HOSTILE, verdict=Verdict.FAILED)
 
 
-ALL = {
+def beside(*, absent: bool = False) -> Data:
+    """Return an evaluation beside what is served, or before anything is."""
+    draw, labels = drawn(23), INTENTS[:4]
+    held = cases_of("test", labels, 200, draw)
+    canary = cases_of("canary", labels, 12, draw)
+    drop = Criterion(
+        name="as-served",
+        suite="held-out",
+        metric="accuracy",
+        against=Reference.INCUMBENT,
+        allowed_drop=0.03,
+        when_absent=WhenAbsent.SKIP,
+    )
+    good = Criterion(name="good", suite="held-out", metric="accuracy", min=0.5)
+    told = result(drop, "Passed", value=0.9, reference=0.88, low=-0.01, high=0.05, threshold=-0.03, scored=200)
+    if absent:
+        told = result(
+            drop, "Skipped", scored=0, message="criteria[as-served].whenAbsent (Skip): nothing is served yet."
+        )
+    row = measured("accuracy", 0.9, 0.7, 0.03)
+    compared = row if absent else row.model_copy(update=SERVED)
+    suites = [
+        suite(
+            name,
+            kind,
+            cases,
+            answers(cases, labels, 0.9, draw),
+            baseline=answers(cases, labels, 0.7, draw),
+            incumbent=None if absent else answers(cases, labels, 0.88, draw),
+            metrics=(compared,),
+        )
+        for name, kind, cases in (("held-out", SuiteType.HELD_OUT, held), ("canary", SuiteType.CANARY, canary))
+    ]
+    results = (told, result(good, "Passed", value=0.9, threshold=0.5, scored=200))
+    return data(suites, (drop, good), results, labels=labels)
+
+
+SERVED = {
+    "incumbent": Estimate(value=0.88, low=0.84, high=0.92),
+    "incumbent_difference": Estimate(value=0.02, low=-0.01, high=0.05),
+}
+ALL: dict[str, Callable[[], Data]] = {
+    "beside": beside,
+    "first": partial(beside, absent=True),
     "banking": banking,
     "routing": routing,
     "summaries": summaries,

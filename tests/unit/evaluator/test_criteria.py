@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stagecoach.contract.answers import Answer
-from stagecoach.contract.evaluations import Criterion, EvaluationInputs, Reference, Suite, SuiteType
+from stagecoach.contract.evaluations import Criterion, EvaluationInputs, Reference, Suite, SuiteType, WhenAbsent
 from stagecoach.contract.inputs import Columns, DataInput
 from stagecoach.contract.verdicts import CriterionResult, Outcome, Verdict
 from stagecoach_evaluator.criteria import judge
@@ -145,6 +145,54 @@ DIFFERENCES = [
 @pytest.mark.parametrize(("of", "suite", "found"), BOUNDS + DIFFERENCES)
 def test_a_criterion_decides(of: Criterion, suite: SuiteAnswers, found: Verdict) -> None:
     assert verdict(inputs(of), suite) is found
+
+
+AS_SERVED = {"against": Reference.INCUMBENT, "when_absent": WhenAbsent.SKIP}
+
+
+@pytest.mark.parametrize(("of", "suite", "found"), DIFFERENCES)
+def test_the_incumbent_decides_as_the_baseline_does(of: Criterion, suite: SuiteAnswers, found: Verdict) -> None:
+    served = replace(suite, baseline=None, incumbent=suite.baseline)
+    assert verdict(beside(of.model_copy(update=AS_SERVED)), served) is found
+
+
+def beside(*criteria: Criterion) -> EvaluationInputs:
+    return inputs(*criteria).model_copy(update={"incumbent": "sha256:" + "1" * 64})
+
+
+def test_each_reference_is_compared_by_its_own_answers() -> None:
+    base, served = answers(both=80, better=15, neither=5), answers(both=90, worse=5, neither=5)
+    both = replace(base, candidate=served.candidate, baseline=base.candidate, incumbent=served.baseline)
+    gain = criterion(name="gain", against=BASELINE, min_gain=0.5)
+    drop = criterion(name="drop", allowed_drop=0.2, **AS_SERVED)
+    (one, other), _, _ = judged(beside(gain, drop), both)
+    assert [one.value, one.reference, other.reference] == pytest.approx([0.9, 0.95, 0.95])
+    assert one.message is not None
+    assert "the baseline's 0.95" in one.message
+    assert other.message is not None
+
+
+def test_while_nothing_is_served_a_comparison_is_skipped_or_fails() -> None:
+    drop = criterion(name="drop", allowed_drop=0.2, **AS_SERVED)
+    good, suite = criterion(min=0.7), answers(both=80, neither=20)
+    results, verdict, message = judged(inputs(good, drop), suite)
+    assert [each.outcome for each in results] == [Outcome.PASSED, Outcome.SKIPPED]
+    assert (verdict, results[1].scored, results[1].value) == (P, 0, None)
+    assert message == "The criterion is met. Skipped, since nothing is served yet to compare with: drop."
+    strict = drop.model_copy(update={"when_absent": WhenAbsent.FAIL})
+    results, verdict, message = judged(inputs(good, strict), suite)
+    assert (verdict, results[1].outcome) == (F, Outcome.FAILED)
+    assert speaks("CriterionFailed", message)
+    assert "criteria[drop].whenAbsent (Fail)" in message
+    assert judged(inputs(good, strict.model_copy(update={"advisory": True})), suite)[1] is P
+    assert judged(inputs(drop), suite)[1] is E, "nothing decides"
+
+
+def test_what_is_skipped_is_no_test_among_others() -> None:
+    """Only what is tested is corrected for."""
+    strict = criterion(min=0.88, confidence=0.95)
+    skipped = [criterion(name=f"also-{each}", allowed_drop=0.1, **AS_SERVED) for each in range(7)]
+    assert verdict(inputs(strict, *skipped), answers(both=80, neither=20)) is F
 
 
 def test_a_result_holds_the_numbers_that_decided() -> None:

@@ -51,7 +51,7 @@ def report(
     )
     kept = [None if each is None else Answers(tuple(each), DIGEST) for each in (candidate, baseline)]
     assert kept[0]
-    seen = Seen(rows, "Classification", kept[0], kept[1], leaked={}, exposures=1)
+    seen = Seen(rows, "Classification", kept[0], kept[1], None, leaked={}, exposures=1)
     judged = judging.judged(data.job, asked, [seen])
     whole = replace(
         data,

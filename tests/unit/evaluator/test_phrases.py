@@ -102,17 +102,17 @@ def test_what_a_criterion_asks_for(bound: dict[str, Any], asks: str, held: str) 
 )
 def test_whether_a_difference_is_one(low: float | None, high: float | None, said: str) -> None:
     difference = Estimate(value=0.02, low=low, high=high)
-    assert phrases.verdict_on(Measured(metric="accuracy", difference=difference))[0] == said
+    assert phrases.verdict_on(difference)[0] == said
 
 
 def test_a_common_scale_reaches_to_the_tenths_around() -> None:
     both = [
         Measured(metric="accuracy", candidate=Estimate(value=0.72, low=0.7, high=0.74)),
         Measured(metric="mcc", candidate=Estimate(value=0.1, low=-0.05, high=0.2), baseline=Estimate(value=0.95)),
-        Measured(metric="chrf", candidate=Estimate(value=41.0, low=38.0, high=44.0)),
+        Measured(metric="chrf", candidate=Estimate(value=41.0, low=38.0, high=44.0), incumbent=Estimate(value=61.0)),
         Measured(metric="auc_roc", message="undefined"),
     ]
-    assert phrases.shape(both) == {False: (-0.1, 1.0), True: (0.3, 0.5)}
+    assert phrases.shape(both) == {False: (-0.1, 1.0), True: (0.3, 0.7)}
 
 
 @pytest.mark.parametrize(

@@ -256,7 +256,7 @@ def test_what_was_judged_is_named_by_digest(name: str) -> None:
 
 
 def test_a_verdict_is_no_matter_of_colour(parsed: Page) -> None:
-    signs = {"passed": "✓", "failed": "✕", "inconclusive": "?", "error": "!"}
+    signs = {"passed": "✓", "failed": "✕", "inconclusive": "?", "error": "!", "skipped": "–"}
     badges = [
         attributes["class"] or ""
         for name, attributes in parsed.elements
@@ -335,3 +335,24 @@ def test_text_can_be_told_from_its_ground(scheme: str) -> None:
     pairs += [("passed", "card"), ("failed", "card"), ("now", "failed-soft"), ("now", "error-soft")]
     low = {pair: round(contrast(colours[pair[0]], colours[pair[1]]), 2) for pair in pairs}
     assert {pair: ratio for pair, ratio in low.items() if ratio < 4.5} == {}
+
+
+def test_what_is_served_stands_beside_the_candidate() -> None:
+    told, page = document(report_examples.beside()), render(report_examples.beside())[HTML].decode()
+    paired = told.suites[0].paired_incumbent
+    assert paired is not None
+    assert paired.both + paired.only_candidate + paired.only_incumbent + paired.neither == 200
+    assert all(row.incumbent is not None for row in told.suites[1].canaries)
+    assert told.suites[0].metrics[0].detectable == pytest.approx(2.8 * 0.03 / 1.96, rel=0.01)
+    assert told.incumbent_run == "support-desk-last"
+    for words in ("no more than 0.03 below the incumbent", "Row by row, beside the incumbent", "support-desk-last"):
+        assert words in page
+    assert page.count(">Difference</th>") == 2 * 2
+
+
+def test_before_anything_is_served_a_criterion_is_shown_as_skipped() -> None:
+    page = render(report_examples.beside(absent=True))[HTML].decode()
+    assert "and 1 skipped" in page
+    assert 'class="badge skipped"' in page
+    assert "1 of 1" in page
+    assert "incumbent_" not in page

@@ -4,7 +4,18 @@ import pytest
 
 from stagecoach.contract.answers import Answer
 from stagecoach.contract.evaluation_report import MAX_TEXT, WorstBy
-from stagecoach_evaluator.report_rows import Case, confidence, cut, overlap, paired, right, told, worst
+from stagecoach_evaluator.report_rows import (
+    Case,
+    Said,
+    confidence,
+    cut,
+    overlap,
+    paired,
+    paired_incumbent,
+    right,
+    told,
+    worst,
+)
 
 LABELS = ("a", "b", "c")
 CASE = Case("test.csv:1", "text", "a")
@@ -67,9 +78,18 @@ def test_long_texts_are_cut() -> None:
     ],
 )
 def test_what_is_told_of_a_row(case: Case, answer: Answer, expected: str, said: str | None) -> None:
-    (row,) = told([case], [answer], None)
+    (row,) = told([case], Said([answer]))
     assert (row.place, row.input, row.expected, row.candidate) == (case.place, case.text, expected, said)
     assert (row.baseline, row.baseline_right, row.problem) == (None, None, answer.error)
+    assert (row.incumbent, row.incumbent_right) == (None, None)
+
+
+def test_what_is_compared_stands_beside_it() -> None:
+    said = Said([label(0, "a")], [label(0, "b")], [Answer(row=0, error="too long")])
+    (row,) = told([CASE], said)
+    assert (row.candidate, row.baseline, row.incumbent) == ("a", "b", None)
+    assert (row.right, row.baseline_right, row.incumbent_right) == (True, False, None)
+    assert (row.problem, row.baseline_problem, row.incumbent_problem) == (None, None, "too long")
 
 
 def test_rows_that_both_answered_are_counted() -> None:
@@ -78,6 +98,8 @@ def test_rows_that_both_answered_are_counted() -> None:
     other = [label(0, value) for value in "aabab"] + [label(5, "a")]
     found = paired(cases, one, other)
     assert (found.both, found.only_candidate, found.only_baseline, found.neither) == (2, 1, 1, 1)
+    served = paired_incumbent(cases, one, other)
+    assert (served.both, served.only_candidate, served.only_incumbent, served.neither) == (2, 1, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +121,7 @@ def test_how_much_texts_are_alike(expected: str, said: str, shared: float) -> No
 def rows(
     cases: list[Case], answers: list[Answer], most: int = 500
 ) -> tuple[WorstBy, list[tuple[str, float | None]], int]:
-    found = worst(cases, answers, None, LABELS, most)
+    found = worst(cases, Said(answers), LABELS, most)
     return found.by, [(row.place, row.weight) for row in found.rows], found.wrong
 
 

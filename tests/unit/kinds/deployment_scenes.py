@@ -5,7 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from stagecoach.contract.loading import State
+from stagecoach.kinds.approval.reconcile import CONTROLLER as APPROVALS
 from stagecoach.kinds.modeldeployment.reconcile import CONTROLLER
+from stagecoach.kinds.plan import Object
+from tests import builders
 from tests.unit.kinds import spares
 from tests.unit.kinds.deployments import Stage, project, serving
 from tests.unit.kinds.gates import succeeded
@@ -13,6 +16,15 @@ from tests.unit.kinds.scenes import Scene, rewritten, unread
 from tests.unit.kinds.spares import SLOW
 from tests.unit.kinds.world import SETTINGS, World
 
+APPROVERS = [{"user": "qa@example.com"}]
+BY_HAND = {"canary": {"steps": [{"weight": 10, "hold": "Manual", "minRequests": 5}]}}
+# What is said of a gateway whose Secret with clients is not there.
+MISSING = {
+    "phase": "Pending",
+    "containerStatuses": [
+        {"name": "gateway", "state": {"waiting": {"reason": "CreateContainerConfigError", "message": 'no "clients"'}}}
+    ],
+}
 CANARY = {"canary": {"steps": [{"weight": 10, "hold": "1m", "minRequests": 5}, {"weight": 50, "hold": "1m"}]}}
 
 SLA = {
@@ -178,6 +190,123 @@ def gate_says_otherwise() -> World:
     return told(stage)
 
 
+def waiting_for_somebody() -> Stage:
+    stage = with_next(rollout=BY_HAND, approvers=APPROVERS)
+    for _ in range(20):
+        stage.go_on(16)
+        stage.ask()
+    assert stage.told_status["candidate"]["heldSince"]
+    return stage
+
+
+def promoted() -> World:
+    stage = waiting_for_somebody()
+    stage.decided("Promote", stage.told_status["candidate"]["release"])
+    stage.until(lambda: stage.serves("second"))
+    return told(stage)
+
+
+def revoked() -> Stage:
+    stage = serving(approvers=APPROVERS)
+    stage.decided("Revoke", stage.told_status["serving"]["release"], name="leaks")
+    stage.until(lambda: "serving" not in stage.told_status)
+    stage.go_on()
+    return stage
+
+
+def served_again() -> World:
+    stage = revoked()
+    stage.remove("Approval", "leaks")
+    stage.until(lambda: stage.serves("first"))
+    return told(stage)
+
+
+def replaced_by_what_was_served_before() -> World:
+    stage = with_next(approvers=APPROVERS)
+    stage.until(lambda: stage.serves("second"))
+    stage.decided("Revoke", stage.told_status["serving"]["release"])
+    stage.until(lambda: stage.serves("first"))
+    return told(stage)
+
+
+def overridden() -> World:
+    stage = judged("Failed", Stage(approvers=APPROVERS))
+    [failed] = stage.evaluations
+    stage.decided("Override", failed["spec"]["release"]["digest"])
+    stage.until(lambda: stage.told_status.get("serving"))
+    stage.go_on()
+    stage.change("EvalGate", "good", minScored=0.5)
+    stage.judge()
+    for _ in range(3):
+        stage.go_on()
+    assert stage.serves("first")
+    return told(stage)
+
+
+def decision(stage: Stage, made: Object) -> World:
+    """Return a decision of somebody with what the operator says of it."""
+    stage.weigh()
+    here = World(APPROVALS, copy.deepcopy(stage.get("Approval", made["metadata"]["name"])), project())
+    here.history = [copy.deepcopy(made), copy.deepcopy(here.stored)]
+    return here
+
+
+def of_the_candidate(**changes: Any) -> World:
+    stage = waiting_for_somebody()
+    return decision(stage, stage.say("Promote", **{"release": stage.told_status["candidate"]["release"], **changes}))
+
+
+def of_what_went_on() -> World:
+    stage = waiting_for_somebody()
+    made = stage.say("Promote", stage.told_status["candidate"]["release"])
+    stage.weigh()
+    stage.until(lambda: stage.serves("second"))
+    return decision(stage, made)
+
+
+def of_what_serves(word: str, *, wait: int = 0, guarded: bool = True, **spec: Any) -> World:
+    stage = serving(**spec)
+    made = stage.say(word, stage.told_status["serving"]["release"])
+    if not guarded:
+        stage.cache.set_guarded("team", False)
+        return decision(stage, made)
+    if wait >= 0:
+        stage.weigh()
+    stage.wait(abs(wait))
+    return decision(stage, made)
+
+
+def refused() -> World:
+    """Let the cluster take nothing of what is needed first."""
+    stage = judged()
+    stage.refuses = lambda obj: obj["kind"] == "Deployment"
+    for _ in range(5):
+        stage.go_on()
+    return told(stage)
+
+
+def beside_what_is_refused() -> World:
+    """Let there be no room for the engine of what is about to take over, until its time is over."""
+    stage = serving(engine={"startDeadline": "1m"})
+    whole = succeeded("whole", 2)
+    whole["status"]["artifact"]["type"] = "Model"
+    stage.put(whole)
+    stage.judge()
+    stage.refuses = lambda obj: "-e-" in obj["metadata"]["name"]
+    stage.until(lambda: stage.told_status["rejected"], 15)
+    stage.go_on()
+    return told(stage)
+
+
+def without_clients() -> World:
+    """Let there be no Secret of the name that access gives."""
+    stage = serving()
+    stage.stuck = {"answers-gateway": MISSING}
+    changed(stage, access={"apiKeys": {"name": "clients"}})
+    stage.until(lambda: stage.said("Stalled"), 15)
+    return told(stage)
+
+
 def gone() -> World:
     """Let somebody delete what says what is served."""
     stage = serving()
@@ -210,8 +339,31 @@ OF_DEPLOYMENTS: Mapping[str, Scene] = {
     "Serving what was served before": aborted,
     "Serving on another engine": on_another_engine,
     "Serving whatever its gate says now": gate_says_otherwise,
+    "Serving beside a candidate that waits for somebody": lambda: told(waiting_for_somebody()),
+    "Serving what somebody has promoted": promoted,
+    "Serving what somebody has let in, and has passed since": overridden,
+    "Revoked": lambda: told(revoked()),
+    "Serving what was revoked for a while": served_again,
+    "Serving in place of what was revoked": replaced_by_what_was_served_before,
+    "Serving beside what the cluster refuses": beside_what_is_refused,
+    "Serving while newer gateways do not start": without_clients,
+    "Refused": refused,
     "ScaledToZero": lambda: looked_at(changed(serving(), replicas=0)),
     "AdmittedMissing": gone,
     "InvalidSpec": lambda: unread(told(serving()), later=True),
     "StatusUnknown": lambda: rewritten(told(serving()), candidate="in another form"),
+}
+DAY = 86_400
+OF_DECISIONS: Mapping[str, Scene] = {
+    "Weighing on a release": of_the_candidate,
+    "Counted on a release": of_what_went_on,
+    "NotAwaiting on a release": lambda: of_the_candidate(release=builders.digest("e")),
+    "NotAnApprover": lambda: of_the_candidate(reviewer="ed@example.com"),
+    "NoSuchDeployment": lambda: of_the_candidate(subject={"kind": "ModelDeployment", "name": "other"}),
+    "NoApprovers": lambda: of_what_serves("Revoke"),
+    "PolicyMissing": lambda: of_what_serves("Revoke", guarded=False, approvers=APPROVERS),
+    "Revoked": lambda: of_what_serves("Revoke", approvers=APPROVERS),
+    "Overridden": lambda: of_what_serves("Override", approvers=APPROVERS),
+    "RanOut": lambda: of_what_serves("Override", wait=DAY, approvers=APPROVERS),
+    "Expired on a release": lambda: of_what_serves("Override", wait=-DAY, approvers=APPROVERS),
 }

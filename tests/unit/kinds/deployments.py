@@ -16,6 +16,7 @@ from stagecoach.contract.gateway_routes import Acknowledgement, Routes, verified
 from stagecoach.contract.load_tests import LoadTestJob
 from stagecoach.contract.loading import FRESH_SECONDS, Loaded, LoadedModel, Serve, State, Wanted
 from stagecoach.contract.times import timestamp
+from stagecoach.kinds.approval.reconcile import CONTROLLER as APPROVALS
 from stagecoach.kinds.modeldeployment.reconcile import CONTROLLER
 from stagecoach.kinds.plan import Call, Key, Object, Plan
 from stagecoach.kinds.view import Answer
@@ -37,6 +38,7 @@ SERVING = replace(
 )
 RESOURCES = {each.kind: each for each in (DEPLOYMENTS, CONFIG_MAPS, SERVICES, PODS, JOBS)}
 LABELS = ["billing", "delivery"]
+QUOTA = "apply deployments: exceeded quota: engines (HTTP 403). Raise the quota, or meet the rule, that it names."
 
 
 def project(**inference: Any) -> Object:
@@ -165,6 +167,8 @@ class Stage(Hall):
         self.loaders: dict[str, Loader] = {}
         self.doors: dict[str, GatewayPod] = {}
         self.silent: set[str] = set()  # uids of pods that answer nobody
+        self.refuses: Callable[[Object], bool] = lambda _: False  # what the cluster does not take
+        self.stuck: dict[str, Object] = {}  # Deployments whose newer pods do not start, and the status of these
         self.told: list[Routes] = []  # all that were ever signed
         self.reach: Numbers | None = NUMBERS  # what load tests measure; None: they go on
         self.tests: list[LoadTestJob] = []  # all that were ever begun
@@ -210,17 +214,41 @@ class Stage(Hall):
             json.dumps(plan.status)
             self.put(self.deployment | {"status": copy.deepcopy(plan.status)})
             self.events += [(event.reason, event.message) for event in plan.events]
-        for change, objects in (
-            (self._deleted, plan.delete),
-            (self._created, plan.create),
-            (self._applied, plan.apply),
-        ):
-            for obj in objects:
-                if not next(left, False) or not change(obj):
-                    return
-        for call in plan.ask:
-            if next(left, False):
-                self._asked(call)
+        if self._made(plan, left):
+            for call in plan.ask:
+                if next(left, False):
+                    self._asked(call)
+
+    def _made(self, plan: Plan, left: Iterator[bool]) -> bool:
+        """Delete, create and apply; return whether that went to its end, whatever the cluster refused."""
+        for obj in plan.delete:
+            if not next(left, False) or not self._deleted(obj):
+                return False
+        for obj in plan.create:
+            if not next(left, False):
+                return False
+            if self._refused(obj):
+                break
+            self._created(obj)
+        return self._all_applied(plan, left)
+
+    def _all_applied(self, plan: Plan, left: Iterator[bool]) -> bool:
+        unprotected = False
+        for obj in plan.apply:
+            if unprotected and obj["kind"] == "Deployment":
+                continue
+            if not next(left, False):
+                return False
+            if self._refused(obj):
+                unprotected |= obj["kind"] == "NetworkPolicy"
+            elif not self._applied(obj):
+                return False
+        return True
+
+    def _refused(self, obj: Object) -> bool:
+        refused = self.refuses(obj)
+        self.cache.set_refusal(UID, obj, QUOTA if refused else None)
+        return refused
 
     def _deleted(self, obj: Object) -> bool:
         at = obj["kind"], obj["metadata"]["name"]
@@ -230,10 +258,9 @@ class Stage(Hall):
             return True
         return found is None
 
-    def _created(self, obj: Object) -> bool:
+    def _created(self, obj: Object) -> None:
         if (obj["kind"], obj["metadata"]["name"]) not in self.children:
             self._store(copy.deepcopy(obj))
-        return True
 
     def _applied(self, obj: Object) -> bool:
         found = self.children.get((obj["kind"], obj["metadata"]["name"]))
@@ -260,6 +287,46 @@ class Stage(Hall):
             answer = self.doors[uid].answer(call.method, call.path, call.body, self.now)
             self.told += [verified(call.body, self.key)] if call.method == "PUT" else []
         self.cache.set_answer(call, answer)
+
+    # People.
+
+    def say(self, decision: str, release: str, name: str = "", **changes: Any) -> Object:
+        """Let somebody decide on a release; what the operator makes of it is told by `weigh`."""
+        name = name or f"{decision.lower()}-{next(self.numbers)}"
+        spec: Object = {
+            "subject": {"kind": "ModelDeployment", "name": "answers"},
+            "release": release,
+            "decision": decision,
+            "reason": "I have seen it.",
+        }
+        if decision == "Override":
+            spec["expires"] = timestamp(self.now + timedelta(hours=24))
+        made = builders.stored(builders.approval(name, **spec | changes), uid=f"uid-{name}")
+        made["metadata"]["creationTimestamp"] = timestamp(self.now)
+        self.put(made)
+        return made
+
+    def weigh(self) -> None:
+        """Let the operator look at all decisions, where everybody decides in their own name alone."""
+        for key in [key for key in self.objects if key.kind == "Approval"]:
+            for _ in range(2):
+                raw = self.objects[key]
+                plan = APPROVALS.reconcile(self.cache, raw, self.now, self.settings)
+                if plan.status is not None and plan.status != raw.get("status", {}):
+                    self.put(raw | {"status": copy.deepcopy(plan.status)})
+                if plan.prove:
+                    self.cache.set_guarded("team", True)
+
+    def decided(self, decision: str, release: str, **changes: Any) -> Object:
+        """Let somebody decide, and the operator look at it; return what it says of that."""
+        name = self.say(decision, release, **changes)["metadata"]["name"]
+        self.weigh()
+        return self.word(name)
+
+    def word(self, name: str) -> Object:
+        """Return the condition Ready of a decision."""
+        conditions = self.get("Approval", name)["status"]["conditions"]
+        return next(each for each in conditions if each["type"] == "Ready")
 
     # Everybody else.
 
@@ -297,10 +364,14 @@ class Stage(Hall):
         wanted = {each["metadata"]["name"]: each for each in self.of_kind("Deployment")}
         for pod in self._serving_pods():
             owner = wanted.get(pod["owner"])
-            if owner is None or pod["template"] != owner["spec"]["template"]:
+            new = owner is not None and pod["template"] == owner["spec"]["template"] and self._runs(pod)
+            if owner is None or not (new or pod["owner"] in self.stuck):
                 self._gone(("Pod", pod["metadata"]["name"]))
         for name, each in wanted.items():
             pods = [pod for pod in self._serving_pods() if pod["owner"] == name]
+            if name in self.stuck and pods:
+                self._try_newer(name, pods)
+                continue
             for pod in pods[each["spec"]["replicas"] :]:
                 self._gone(("Pod", pod["metadata"]["name"]))
             for _ in range(each["spec"]["replicas"] - len(pods)):
@@ -311,6 +382,24 @@ class Stage(Hall):
 
     def _serving_pods(self) -> list[Object]:
         return [pod for pod in self.of_kind("Pod") if COMPONENT in pod["metadata"]["labels"]]
+
+    def _try_newer(self, name: str, pods: list[Object]) -> None:
+        """Leave what runs as it is, beside a pod of the newest template that does not start, if that is another."""
+        found = copy.deepcopy(self.children["Deployment", name])
+        template, generation = found["spec"]["template"], found["metadata"]["generation"]
+        if all(pod["template"] != template for pod in pods):
+            self._start(name, template)
+            tried = next(pod for pod in self._serving_pods() if pod["owner"] == name and pod["template"] == template)
+            self._store(copy.deepcopy(tried) | {"status": self.stuck[name]})
+            del self.doors[tried["metadata"]["uid"]]
+        updated = sum(pod["template"] == template for pod in self._serving_pods() if pod["owner"] == name)
+        replicas = sum(pod["owner"] == name for pod in self._serving_pods())
+        status = {"replicas": replicas, "updatedReplicas": updated, "observedGeneration": generation}
+        if found.get("status") != status:
+            self._store(found | {"status": status})
+
+    def _runs(self, pod: Object) -> bool:
+        return pod["metadata"]["uid"] in self.loaders.keys() | self.doors.keys()
 
     def _start(self, owner: str, template: Object) -> None:
         name = f"{owner}-{next(self.numbers)}"
@@ -341,6 +430,8 @@ class Stage(Hall):
             self._store(found | {"status": status})
 
     def _make_ready(self, pod: Object) -> None:
+        if not self._runs(pod):
+            return
         uid = pod["metadata"]["uid"]
         ready = self.loaders[uid].ready if uid in self.loaders else self.doors[uid].confirmed
         before: Object = next(iter(pod["status"].get("conditions", ())), {})

@@ -15,6 +15,8 @@ from tests.unit.kinds import test_finetunerun as runs
 from tests.unit.kinds.world import SETTINGS, World
 
 NOW = datetime(2026, 1, 3, tzinfo=UTC)
+# A deployment that serves nothing yet.
+ASKING: Object = {"metadata": {"namespace": "team"}, "spec": {}}
 
 
 def succeeded(name: str = "first", number: int = 1, **spec: Any) -> Object:

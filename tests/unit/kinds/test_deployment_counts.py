@@ -11,6 +11,7 @@ from stagecoach.api.deployment_status import MAX_GATEWAYS, Candidate
 from stagecoach.contract.gateway_counts import SECONDS, Durations, GatewayCounts, ReleaseCounts
 from stagecoach.contract.gateway_errors import ERRORS
 from stagecoach.kinds.modeldeployment.counts import FRESH, OURS, counted, read
+from stagecoach.kinds.modeldeployment.rolling import stepped
 from stagecoach.kinds.view import Answer
 from tests import builders
 from tests.unit.kinds.gateways import NOW, UID, admitted, in_step, served
@@ -127,6 +128,18 @@ def test_before_it_has_requests_what_gateways_counted_is_remembered() -> None:
     begun = found.model_copy(update={"step": 0, "weight": 5, "step_since": "2026-01-02T11:59:00Z"})
     found = read_all(begun, {"g": said(503, 81), "h": said(9, started=LATE)})
     assert (found.requests, found.errors) == (2, 1)
+
+
+def test_what_ends_of_the_step_before_counts_for_that_alone() -> None:
+    """Until a gateway has the routes of a step, all that it counts is of the one before, and of another weight."""
+    first = read_all(candidate(), {"g": said(500, 80)}, {"g": said(520, 90)})
+    assert (first.requests, first.errors) == (20, 10)
+    second = stepped(first, 1, 50, NOW)
+    tail = counted(second, {"g": said(560, 130, revision=7)}, ["g"], 8)
+    assert (tail.requests, tail.errors, tail.seen) == (0, 0, [])
+    begun = counted(tail, {"g": said(570, 140, revision=8)}, ["g"], 8)
+    found = counted(begun, {"g": said(575, 141, revision=8)}, ["g"], 8)
+    assert (found.requests, found.errors) == (5, 1)
 
 
 def test_what_a_gateway_counted_that_is_gone_stays() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stagecoach.api.deployment_status import ModelDeploymentStatus, RoutesStatus
+from stagecoach.api.deployment_status import ClientKeys, ModelDeploymentStatus, RoutesStatus
 from stagecoach.contract.admitted import Admitted
 from stagecoach.contract.gateway_routes import MAX_BYTES, Acknowledgement, Routes, sign
 from stagecoach.contract.inputs import Family
@@ -92,6 +92,8 @@ def test_what_engines_call_it(document: Admitted, name: str) -> None:
         ({"access": {"apiKeys": {"name": "clients"}}}, {"keys": True}),
         ({"contract": {"timeout": "90s"}}, {"timeout": 90.0}),
         ({"contract": {"timeout": "1h"}}, {"timeout": 3600.0}),
+        ({"contract": {"input": {"schema": {"maxProperties": 1}}}}, {"input_schema": {"maxProperties": 1}}),
+        ({"contract": {"output": {"schema": {"minProperties": 1}}}}, {"output_schema": {"minProperties": 1}}),
         (
             {"contract": {"rateLimits": [{"requests": 600, "interval": "1m"}, {"requests": 9000, "interval": "1d"}]}},
             {"rateLimits": [{"requests": 600, "seconds": 60}, {"requests": 9000, "seconds": 86_400}]},
@@ -127,17 +129,17 @@ def status_of(routes: Routes, revision: int, **changes: int) -> RoutesStatus:
     ],
 )
 def test_the_intent_to_tell(before: RoutesStatus | None, known: int, revision: int) -> None:
-    found = intended(told(SERVING), before, NOW, known)
+    found = intended(told(SERVING), before, ClientKeys.OFF, NOW, known)
     assert found is not None
     assert (found.revision, found.digest) == (revision, identity(told(SERVING)))
     assert found.since == (before.since if before and before.revision == revision else timestamp(NOW))
-    assert intended(told(SERVING), found, NOW) == found
-    assert intended(None, before, NOW, known) == before
+    assert intended(told(SERVING), found, ClientKeys.OFF, NOW) == found
+    assert intended(None, before, ClientKeys.OFF, NOW, known) == before
 
 
 def test_who_has_acknowledged_is_asked_anew() -> None:
     before = status_of(told({}), 4, gateways=2, acknowledged=2)
-    found = intended(told(SERVING), before, NOW)
+    found = intended(told(SERVING), before, ClientKeys.OFF, NOW)
     assert found is not None
     assert (found.gateways, found.acknowledged) == (2, 0)
 
@@ -190,7 +192,7 @@ async def _hand_over(
 ) -> tuple[ModelDeploymentStatus, Acknowledgement]:
     """Do what a reconcile does, until the gateway has acknowledged."""
     routes = wanted(deployment(status.document()), DOCUMENTS, url)
-    status = status.model_copy(update={"routes": intended(routes, status.routes, NOW, known)})
+    status = status.model_copy(update={"routes": intended(routes, status.routes, ClientKeys.OFF, NOW, known)})
     found = announced(routes, status.routes)
     assert found is not None
     before = gateway.loaded
@@ -228,7 +230,7 @@ async def test_a_gateway_has_all_that_it_needs_of_them(tmp_path: Path) -> None:
     a, b = documents.values()
     status = {"serving": served(a), "candidate": in_step(b, 20)}
     routes = wanted(deployment(status), documents, url)
-    intent = intended(routes, None, NOW)
+    intent = intended(routes, None, ClientKeys.OFF, NOW)
     found = announced(routes, intent)
     assert found is not None
     current = Current(UID, KEY, tmp_path, lambda _: None)

@@ -8,6 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from stagecoach.api.deployment_status import ClientKeys
 from stagecoach.contract.gateway_routes import Acknowledgement, Routes
 from stagecoach.kinds.modeldeployment.routes import announced, intended, wanted
 from stagecoach.kinds.modeldeployment.telling import Heard, Told, calls, heard
@@ -144,12 +145,6 @@ def test_who_is_waited_for(ready: int, acknowledged: int, everywhere: bool, afte
     assert found.settled(NOW, after(-60)) is everywhere
 
 
-def test_when_to_look_again() -> None:
-    assert Heard(2, 1, 0, ()).pause(counting=True) == timedelta(seconds=2)
-    assert Heard(2, 2, 0, ()).pause(counting=True) == timedelta(seconds=10)
-    assert Heard(2, 2, 0, ()).pause(counting=False) == timedelta(seconds=60)
-
-
 class Real:
     """A real gateway, and what it says to calls."""
 
@@ -185,7 +180,7 @@ async def test_a_real_gateway_takes_what_is_told_and_says_what_it_has(tmp_path: 
 
     def routes(status: Object, revision: int, known: int = 0) -> Routes:
         made = wanted(deployment(status), documents, lambda name: f"http://{name}.team.svc:8000")
-        intent = intended(made, None, NOW, max(known, revision - 1))
+        intent = intended(made, None, ClientKeys.OFF, NOW, max(known, revision - 1))
         found = announced(made, intent)
         assert found is not None
         return found

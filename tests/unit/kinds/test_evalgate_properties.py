@@ -1,6 +1,7 @@
 """Any order of events, stale views, a crash between any two writes: what an EvalGate promises holds."""
 
 import copy
+import itertools
 from dataclasses import replace
 
 from hypothesis import settings
@@ -12,6 +13,7 @@ from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.api.gate_status import EvalGateStatus
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract.digests import short
+from stagecoach.kinds.evalgate import asked
 from stagecoach.kinds.evalgate.gate_word import gate_word
 from stagecoach.kinds.evalgate.reconcile import CONTROLLER
 from stagecoach.kinds.evaluation import document
@@ -19,7 +21,8 @@ from stagecoach.kinds.plan import Object, Plan
 from stagecoach.policies.admission import GateState
 from tests import builders
 from tests.remedies import speaks
-from tests.unit.kinds.gates import Hall, succeeded
+from tests.unit.kinds.gates import ASKING, Hall, succeeded
+from tests.unit.kinds.test_gate_deployments import deployment
 from tests.unit.kinds.world import SETTINGS
 
 RUNS = {f"run-{number}": succeeded(f"run-{number}", number) for number in range(1, 6)}
@@ -36,6 +39,8 @@ QUIET = {
 }
 ENDS = QUIET - {GateState.JUDGING, GateState.WAITING}
 GOOD = builders.gate()["spec"]["criteria"][0]
+NO_WORSE: Object = {"name": "no-worse", "suite": "held-out", "metric": "accuracy", "against": "Incumbent"}
+NO_WORSE |= {"allowedDrop": {"absolute": 0.03}, "whenAbsent": "Skip"}
 
 
 class EvalGates(RuleBasedStateMachine):
@@ -132,9 +137,25 @@ class EvalGates(RuleBasedStateMachine):
         name = data.draw(st.sampled_from(sorted(self._names("Evaluation"))))
         self.hall.remove("Evaluation", name)
 
-    @rule(bound=st.sampled_from([0.7, 0.8, 80.0]), concurrent=st.integers(1, 3))
-    def somebody_edits_the_gate(self, bound: float, concurrent: int) -> None:
-        self.hall.change("EvalGate", "good", criteria=[GOOD | {"min": bound}], maxConcurrent=concurrent)
+    @rule(bound=st.sampled_from([0.7, 0.8, 80.0]), concurrent=st.integers(1, 3), compares=st.booleans())
+    def somebody_edits_the_gate(self, bound: float, concurrent: int, compares: bool) -> None:
+        criteria = [GOOD | {"min": bound}, *([NO_WORSE] if compares else [])]
+        self.hall.change("EvalGate", "good", criteria=criteria, maxConcurrent=concurrent)
+
+    @rule(name=st.sampled_from(["desk", "shop"]), run=st.sampled_from(sorted(RUNS)))
+    def a_deployment_serves_another_run(self, name: str, run: str) -> None:
+        if run not in self._names("FineTuneRun"):
+            return
+        made = self.hall.get("FineTuneRun", run)
+        release = gate_word(self.hall.cache, ASKING, "good", FineTuneRun.model_validate(made), SETTINGS).release
+        if release:
+            before = self._deployment(name).get("status", {}).get("history", [])
+            served = {"run": run, "release": release, "runCreated": made["metadata"]["creationTimestamp"]}
+            changed = before if before and before[0]["release"] == release else [{"release": release}, *before]
+            self.hall.put(deployment(name) | {"status": {"serving": served, "history": changed[:3]}})
+
+    def _deployment(self, name: str) -> Object:
+        return self.hall.get("ModelDeployment", name) if name in self._names("ModelDeployment") else deployment(name)
 
     @rule(letter=st.sampled_from(["1", "e"]), dataset=st.sampled_from(["train", "test"]))
     def data_change(self, letter: str, dataset: str) -> None:
@@ -186,7 +207,7 @@ class EvalGates(RuleBasedStateMachine):
         """Passed is said of what has passed by just this text, these rows and this data, and what is not well speaks."""
         for name in self._names("FineTuneRun") - {"trial"}:
             run = self.hall.get("FineTuneRun", name)
-            word = gate_word(self.hall.cache, "team", "good", FineTuneRun.model_validate(run), SETTINGS)
+            word = gate_word(self.hall.cache, ASKING, "good", FineTuneRun.model_validate(run), SETTINGS)
             assert word.state in QUIET or speaks(word.reason, word.message), word
             if word.state is GateState.PASSED:
                 made = self.hall.get("Evaluation", word.evaluation)
@@ -196,6 +217,21 @@ class EvalGates(RuleBasedStateMachine):
                 now = {each["name"]: each["digest"] for each in self._project_now["status"]["datasets"]}
                 used = [*made["spec"]["suites"], *made["spec"]["trainedOn"]]
                 assert all(now[each.get("dataset", each["name"])] == each["digest"] for each in used)
+
+    @invariant()
+    def each_deployment_is_told_of_what_has_passed_beside_what_it_serves(self) -> None:
+        """Passed beside another is not said, and nothing is compared with itself."""
+        for each, name in itertools.product(("desk", "shop"), self._names("FineTuneRun") - {"trial"}):
+            here, run = self._deployment(each), FineTuneRun.model_validate(self.hall.get("FineTuneRun", name))
+            word = gate_word(self.hall.cache, here, "good", run, SETTINGS)
+            assert word.state in QUIET or speaks(word.reason, word.message), word
+            if word.state is GateState.PASSED:
+                made = self.hall.get("Evaluation", word.evaluation)["spec"]
+                serving, before = asked.served(here)
+                reference = before if word.release == serving else serving
+                beside = made.get("incumbent", {}).get("release", {}).get("digest")
+                assert beside == (reference if NO_WORSE in made["criteria"] else None)
+                assert beside != made["release"]["digest"]
 
     @property
     def _project_now(self) -> Object:
@@ -229,7 +265,7 @@ class EvalGates(RuleBasedStateMachine):
         decided = {item["spec"]["run"] for item in hall.evaluations if "completionTime" in item["status"]}
         assert set(newest) <= decided
         said = [FineTuneRun.model_validate(hall.get("FineTuneRun", name)) for name in newest]
-        assert all(gate_word(hall.cache, "team", "good", run, SETTINGS).state in ENDS for run in said)
+        assert all(gate_word(hall.cache, ASKING, "good", run, SETTINGS).state in ENDS for run in said)
         assert hall.status["phase"] == "Idle"
         assert hall.condition()["status"] == "True"
         writes = hall.writes

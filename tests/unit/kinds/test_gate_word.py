@@ -12,7 +12,7 @@ from stagecoach.kinds.evalgate.gate_word import gate_word, gate_words
 from stagecoach.policies.admission import GateState, GateWord
 from tests import builders
 from tests.remedies import speaks
-from tests.unit.kinds.gates import Hall, project_with_canary, reviewed_spec, succeeded
+from tests.unit.kinds.gates import ASKING, Hall, project_with_canary, reviewed_spec, succeeded
 from tests.unit.kinds.world import SETTINGS
 
 UNDER_WAY = {GateState.JUDGING, GateState.WAITING, GateState.PASSED}
@@ -21,7 +21,7 @@ UNDER_WAY = {GateState.JUDGING, GateState.WAITING, GateState.PASSED}
 def say(hall: Hall, run: str = "first", gate: str = "good") -> GateWord:
     """Return what a gate says of a run that is there."""
     found = FineTuneRun.model_validate(hall.get("FineTuneRun", run))
-    word = gate_word(hall.cache, "team", gate, found, SETTINGS)
+    word = gate_word(hall.cache, ASKING, gate, found, SETTINGS)
     assert word.reason
     assert word.state in UNDER_WAY or speaks(word.reason, word.message), word
     return word
@@ -253,10 +253,10 @@ def test_many_runs_are_asked_about_at_once() -> None:
     hall.look()
     hall.decide(hall.evaluations[0]["metadata"]["name"])
     found = [FineTuneRun.model_validate(run) for run in runs]
-    words = gate_words(hall.cache, "team", "good", found, SETTINGS)
+    words = gate_words(hall.cache, ASKING, "good", found, SETTINGS)
     assert words == [say(hall, run.metadata.name) for run in found]
     assert [word.passed(word.release) for word in words] == [False, False, True]
-    assert [word.state for word in gate_words(hall.cache, "team", "none", found, SETTINGS)] == [GateState.MISSING] * 3
+    assert [word.state for word in gate_words(hall.cache, ASKING, "none", found, SETTINGS)] == [GateState.MISSING] * 3
 
 
 def test_what_vllm_judged_is_not_what_transformers_judged() -> None:
@@ -266,7 +266,7 @@ def test_what_vllm_judged_is_not_what_transformers_judged() -> None:
     assert say(hall).state is GateState.WAITING
     found = FineTuneRun.model_validate(hall.get("FineTuneRun", "first"))
     without = replace(SETTINGS, engine_image="")
-    word = gate_word(hall.cache, "team", "good", found, without)
+    word = gate_word(hall.cache, ASKING, "good", found, without)
     assert (word.state, word.reason) == (GateState.BLOCKED, "EngineMissing")
 
 

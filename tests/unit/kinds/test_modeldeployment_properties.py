@@ -2,34 +2,41 @@
 
 import copy
 import itertools
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from stagecoach.api.approval import MAX_OVERRIDE
 from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.api.sla import Sla
 from stagecoach.contract.digests import digest_of_document
 from stagecoach.contract.gateway_routes import Routes
 from stagecoach.contract.loading import State
+from stagecoach.contract.times import moment
 from stagecoach.kinds.evalgate.gate_word import gate_word
 from stagecoach.kinds.modeldeployment.retiring import LINGERS
 from stagecoach.kinds.plan import key_of
 from tests import builders
 from tests.remedies import speaks
 from tests.unit.kinds import spares
+from tests.unit.kinds.deployment_scenes import MISSING
 from tests.unit.kinds.deployments import Stage, project
 from tests.unit.kinds.gates import succeeded
 from tests.unit.kinds.spares import NUMBERS, SLOW, Numbers
+from tests.unit.kinds.test_deployment_access import knows_clients
 
 CANARY = {"canary": {"steps": [{"weight": 10, "hold": "1m", "minRequests": 5}, {"weight": 50, "hold": "1m"}]}}
+GOOD = builders.gate()["spec"]["criteria"][0]
+NO_WORSE: builders.Object = {"name": "no-worse", "suite": "held-out", "metric": "accuracy", "against": "Incumbent"}
+NO_WORSE |= {"allowedDrop": {"absolute": 0.03}, "whenAbsent": "Skip"}
 RUNS = [succeeded("first", 1), succeeded("second", 2), succeeded("third", 3), succeeded("whole", 4)]
 RUNS[3]["status"]["artifact"]["type"] = "Model"
 NAMES = [run["metadata"]["name"] for run in RUNS]
 LOAD = {"requestsPerSecond": 10, "promptTokens": 60, "outputTokens": 8, "duration": "30s"}
 SLA = {"p99": "1500ms", "load": LOAD}
+QA = "qa@example.com"
 SPECS = st.sampled_from(
     [
         {"rollout": None},
@@ -48,6 +55,9 @@ SPECS = st.sampled_from(
         {"sla": SLA},
         {"sla": SLA | {"p99": "2s"}},
         {"sla": None},
+        {"access": {"apiKeys": {"name": "clients"}}},
+        {"access": {"apiKeys": {"name": "others"}}},
+        {"access": None},
     ]
 )
 
@@ -55,14 +65,15 @@ SPECS = st.sampled_from(
 class Deployments(RuleBasedStateMachine):
     """A ModelDeployment, what it may serve, its children, and everything that can happen to them."""
 
-    asked: Mapping[str, Any] = {}  # of its spec
+    spec: ClassVar[builders.Object] = {}
 
     def __init__(self) -> None:
         super().__init__()
-        self.stage = Stage(RUNS[0], **self.asked)
+        self.stage = Stage(RUNS[0], **self.spec)
         self.seen_routes = self.seen_versions = 0
         self.passed: set[str] = set()  # releases that every gate has ever passed
         self.deleted = False  # somebody has deleted a Job: before it has a pod it is made again
+        self.made: dict[str, builders.Object] = {}  # every decision that anybody made, by uid
 
     @rule(age=st.integers(0, 3), writes=st.integers(0, 12))
     def the_operator_looks_and_may_crash(self, age: int, writes: int) -> None:
@@ -138,6 +149,11 @@ class Deployments(RuleBasedStateMachine):
         if self.gate():
             self.stage.change("EvalGate", "good", minScored=score)
 
+    @rule(compares=st.booleans())
+    def the_gate_compares_with_what_is_served_or_not(self, compares: bool) -> None:
+        if self.gate():
+            self.stage.change("EvalGate", "good", criteria=[GOOD, *([NO_WORSE] if compares else [])])
+
     @rule()
     def the_gate_comes_and_goes(self) -> None:
         if self.gate():
@@ -182,8 +198,21 @@ class Deployments(RuleBasedStateMachine):
         else:
             self.stage.silent ^= {uid}
 
+    @rule(what=st.sampled_from(["", "Deployment", "ConfigMap", "Service", "NetworkPolicy", "Secret", "-e-", "gateway"]))
+    def the_cluster_refuses(self, what: str) -> None:
+        self.stage.refuses = lambda obj: bool(what) and (obj["kind"] == what or what in obj["metadata"]["name"])
+
+    @rule(stuck=st.booleans())
+    def newer_gateways_start_or_do_not(self, stuck: bool) -> None:
+        self.stage.stuck = {"answers-gateway": MISSING} if stuck else {}
+
     @rule()
     def another_process_leads(self) -> None:
+        self.stage.forget()
+
+    @rule()
+    def the_operator_was_away(self) -> None:
+        self.stage.wait(7200)
         self.stage.forget()
 
     @rule(seconds=st.sampled_from([1, 30, 130, 700, 2000]))
@@ -203,27 +232,36 @@ class Deployments(RuleBasedStateMachine):
         """NoUngatedTraffic: of no release were gateways told that no gate has passed; and it was admitted by that."""
         for routes in self.new_routes():
             for target in routes.targets:
-                assert target.release in self.passed
+                assert target.release in self.passed or self.let_in(target.release)
                 statuses = [version.get("status", {}) for version in self.stage.versions]
                 told = [status[part] for status in statuses for part in ("serving", "candidate") if part in status]
                 admitted = [each for each in told if each["release"] == target.release]
                 assert admitted, "it stood in the status first"
-                assert all({gate["gate"] for gate in each["gates"]} == {"good"} for each in admitted)
+                assert all({gate["gate"] for gate in each.get("gates", ())} == {"good"} for each in admitted) or (
+                    self.let_in(target.release)
+                )
 
     @invariant()
     def what_is_admitted_has_passed_by_what_gates_ask_then(self) -> None:
-        """NoUngatedTraffic: nothing has happened since it was admitted, and its gates say so by their keys of now."""
+        """NoUngatedTraffic: nothing has happened since it was admitted, and its gates say so by their keys of now.
+
+        A gate that compares has judged it beside what is served as it is admitted.
+        """
         stage = self.stage
         for before, after in itertools.pairwise(stage.versions[self.seen_versions :]):
             old, new = before.get("status", {}), after.get("status", {}).get("candidate")
             known = {old[part]["release"] for part in ("serving", "candidate") if part in old}
-            if new is None or new["release"] in known:
+            if new is None or new["release"] in known or self.is_let_in(new):
                 continue
             run = FineTuneRun.model_validate(stage.get("FineTuneRun", new["run"]))
-            words = [gate_word(stage.cache, "team", each["gate"], run, stage.settings) for each in new["gates"]]
+            words = [gate_word(stage.cache, before, each["gate"], run, stage.settings) for each in new["gates"]]
             assert {each["gate"] for each in new["gates"]} == {each["name"] for each in after["spec"]["gates"]}
             assert all(word.passed(new["release"]) for word in words)
             assert [word.key for word in words] == [each["key"] for each in new["gates"]]
+            for each in new["gates"]:
+                judged = stage.get("Evaluation", each["evaluation"])["spec"]
+                beside = judged.get("incumbent", {}).get("release", {}).get("digest")
+                assert beside == (old.get("serving", {}).get("release") if NO_WORSE in judged["criteria"] else None)
         self.seen_versions = len(stage.versions) - 1
 
     @invariant()
@@ -258,11 +296,16 @@ class Deployments(RuleBasedStateMachine):
         statuses = [version.get("status", {}) for version in self.stage.versions]
         for before, after in itertools.pairwise(statuses):
             old, new = before.get("serving"), after.get("serving")
-            assert new is not None or old is None
-            if old is not None and new["release"] != old["release"]:
+            assert new is not None or old is None or self.is_taken_out(old, after)
+            if old is not None and new is not None and new["release"] != old["release"]:
                 assert before["candidate"]["release"] == new["release"]
             used = {each["engine"] for each in (after.get("serving"), after.get("candidate")) if each}
             assert not used & {each["name"] for each in after.get("retiring", ())}
+
+    @invariant()
+    def nobody_is_refused_for_want_of_clients(self) -> None:
+        """IncumbentStays: a gateway that asks for keys has those of clients, and nobody says that it asks if not."""
+        assert knows_clients(self.stage)
 
     @invariant()
     def revisions_only_grow(self) -> None:
@@ -299,7 +342,7 @@ class Deployments(RuleBasedStateMachine):
         well = status["phase"] in ("Available", "Progressing", "Degraded")
         gone = conditions["Ready"]["reason"] == "AdmittedMissing"
         assert (conditions["Ready"]["status"] == "True") == (well and not gone)
-        assert ("serving" in status) == (status["phase"] != "Pending")
+        assert ("serving" in status) == (status["phase"] != "Pending" and "revoked" not in status)
         assert not {"Reconciling", "Stalled"} <= conditions.keys()
         assert "Reconciling" in conditions or "candidate" not in status
 
@@ -316,6 +359,7 @@ class Deployments(RuleBasedStateMachine):
         for _ in range(30):
             stage.judge()
             stage.wait(61)
+            self.people_help()
             for _ in range(4):
                 stage.go_on()
                 stage.ask()
@@ -335,10 +379,43 @@ class Deployments(RuleBasedStateMachine):
         stage.go_on(15)
         assert len(stage.versions) == versions, "what rests is written no more"
 
+    # What people have decided.
+
+    def let_in(self, release: str) -> bool:
+        """Whether somebody who may has ever let a release be served whatever gates say."""
+        made = self.made.items()
+        return any(each["spec"]["release"] == release and self.counts(uid, "Override") for uid, each in made)
+
+    def is_let_in(self, admitted: builders.Object) -> bool:
+        """Whether what was admitted was so because somebody who may has let it be, for a day at most."""
+        by = admitted.get("override")
+        if by is None:
+            return False
+        made = self.made[by["uid"]]
+        assert made["spec"]["release"] == admitted["release"]
+        assert self.counts(by["uid"], "Override")
+        assert moment(admitted["since"]) < moment(by["until"])
+        assert moment(by["until"]) - moment(made["metadata"]["creationTimestamp"]) <= MAX_OVERRIDE
+        return True
+
+    def is_taken_out(self, served: builders.Object, after: builders.Object) -> bool:
+        """Whether somebody who may has revoked what was served."""
+        by = after["revoked"]
+        return bool(by["release"] == served["release"] and self.counts(by["uid"], "Revoke"))
+
+    def counts(self, uid: str, decision: str) -> bool:
+        """Whether this was decided by who may."""
+        spec = self.made[uid]["spec"]
+        return (spec["decision"], spec["reviewer"]) == (decision, QA)
+
+    def people_help(self) -> None:
+        """Let people do what something waits for."""
+
     # Helpers.
 
     def mended(self) -> None:
-        self.stage.silent, self.stage.reach = set(), NUMBERS
+        self.stage.silent, self.stage.stuck, self.stage.reach = set(), {}, NUMBERS
+        self.stage.refuses = lambda _: False
         self.bring(project())
         if not self.gate():
             self.bring(builders.stored(builders.gate()))
@@ -364,13 +441,13 @@ class Deployments(RuleBasedStateMachine):
 class CanaryDeployments(Deployments):
     """The same, where requests are given by steps."""
 
-    asked: Mapping[str, Any] = {"rollout": CANARY}
+    spec: ClassVar[builders.Object] = {"rollout": CANARY}
 
 
 class DeploymentsWithAnSla(Deployments):
     """The same, where a load test comes first."""
 
-    asked: Mapping[str, Any] = {"rollout": CANARY, "sla": SLA}
+    spec: ClassVar[builders.Object] = {"rollout": CANARY, "sla": SLA}
 
 
 TestDeployments = Deployments.TestCase

@@ -10,13 +10,12 @@ from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract.digests import digest_of_document
 from stagecoach.contract.gateway_routes import Target
-from stagecoach.kinds.blocked import Blocked
 from stagecoach.kinds.evalgate.gate_word import gate_word
 from stagecoach.kinds.finetunerun.inputs import decided
-from stagecoach.kinds.releases import Unjudged, release_of
+from stagecoach.kinds.releases import Unjudged, admitted
 from tests import builders
 from tests.remedies import speaks
-from tests.unit.kinds.gates import Hall, succeeded
+from tests.unit.kinds.gates import ASKING, Hall, succeeded
 from tests.unit.kinds.test_engine import served
 from tests.unit.kinds.world import SETTINGS
 
@@ -36,14 +35,15 @@ def hall(run: Object | None = None, desk: Object | None = None) -> Hall:
 
 
 def of(here: Hall) -> Any:
-    return release_of(here.cache, FineTuneRun.model_validate(here.get("FineTuneRun", "first")))
+    run = FineTuneRun.model_validate(here.get("FineTuneRun", "first"))
+    return admitted(run, TransformerProject.model_validate(here.get("TransformerProject", "desk")))
 
 
 def test_it_is_told_in_full_and_is_the_release_that_is_judged() -> None:
     here = hall()
     run = here.get("FineTuneRun", "first")
     found = of(here)
-    word = gate_word(here.cache, "team", "good", FineTuneRun.model_validate(run), SETTINGS)
+    word = gate_word(here.cache, ASKING, "good", FineTuneRun.model_validate(run), SETTINGS)
     assert found.release == word.release
     inputs = run["status"]["inputs"]
     assert found.described.asked.digest == found.described.release.asked == inputs["asked"]
@@ -147,16 +147,6 @@ def test_labels_of_which_the_status_holds_a_part_are_not_all() -> None:
         of(hall(desk=desk))
     assert why.value.reason == "TooManyLabels"
     assert speaks(why.value.reason, why.value.message)
-
-
-def test_a_project_that_is_not_ready_tells_nothing() -> None:
-    here = hall()
-    here.change("TransformerProject", "desk", tokenization={"maxLength": 9, "overflow": "Truncate"})
-    with pytest.raises(Blocked, match="ProjectNotReady"):
-        of(here)
-    here.remove("TransformerProject", "desk")
-    with pytest.raises(Blocked, match="ProjectMissing"):
-        of(here)
 
 
 def test_what_transformers_has_judged_is_not_served() -> None:

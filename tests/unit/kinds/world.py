@@ -8,7 +8,7 @@ import copy
 import itertools
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -135,8 +135,8 @@ class World:
     def answer(self, _pod_uid: str, _method: str, _path: str) -> Answer | None:
         return None
 
-    def refusal(self, _namespace: str, _kind: str, _name: str) -> str | None:
-        return None
+    def refusals(self, _uid: str) -> Mapping[tuple[str, str], str]:
+        return {}
 
     def claim(self, _namespace: str, name: str) -> Claim | None:
         return self.seen_claims.get(name)

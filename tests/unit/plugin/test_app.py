@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from stagecoach_plugin import consoles
 from stagecoach_plugin.app import app
 
-COMMANDS = ("approve", "reject", "why", "report")
+COMMANDS = ("approve", "reject", "promote", "override", "revoke", "why", "report")
 
 
 def typed(*arguments: str) -> tuple[int, str]:
@@ -39,6 +39,10 @@ def test_help_of_a_command_has_examples(command: str) -> None:
     [
         (("approve",), 2, "Missing argument 'EVALUATION'"),
         (("reject", "x"), 2, "Missing option '--reason'"),
+        (("revoke", "x", "--release", "a"), 2, "Missing option '--reason'"),
+        (("override", "x", "--release", "a", "--reason", " "), 1, "This needs a reason"),
+        (("override", "x", "--release", "a", "--reason", "b", "--hours", "24"), 2, "or equal to 23"),
+        (("promote", "eval/x", "--release", "a"), 1, "'eval/x' is no ModelDeployment"),
         (("why",), 2, "Missing argument"),
         (("approve", "x", "--wait", "-1"), 2, "--wait"),
         (("approve", "x", "--score", "fluency"), 1, "write --score <rubric>=<1 to 5>"),

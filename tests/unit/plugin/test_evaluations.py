@@ -28,8 +28,8 @@ def test_each_criterion_with_its_numbers() -> None:
     assert [*told] == ["good", "lost-card", "no-worse", "worth-it"]
     assert told["lost-card"].asks == "recall of lost_card on held-out: at least 0.9"
     assert told["no-worse"].asks == "accuracy on held-out: not worse than the base by more than 0.03"
-    assert (told["good"].measured, told["good"].base, told["good"].threshold) == ("0.9137", "", "≥ 0.8")
-    assert (told["no-worse"].base, told["no-worse"].interval, told["no-worse"].threshold) == (
+    assert (told["good"].measured, told["good"].beside, told["good"].threshold) == ("0.9137", "", "≥ 0.8")
+    assert (told["no-worse"].beside, told["no-worse"].interval, told["no-worse"].threshold) == (
         "0.7133",
         "+0.1533 … +0.26",
         "≥ -0.03",

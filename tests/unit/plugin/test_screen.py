@@ -44,7 +44,7 @@ def test_a_narrow_terminal_has_texts_under_each_other_and_a_wide_one_beside() ->
 def test_results_are_a_table_with_what_each_asks_for() -> None:
     text = printed(samples.awaiting(), 80)
     assert (
-        "Criterion  Outcome       Measured  Base    Interval          Threshold\n"
+        "Criterion  Outcome       Measured  Beside  Interval          Threshold\n"
         "good       Passed        0.9137            0.8811 … 0.9424   ≥ 0.8\n"
         "    f1_macro on held-out: at least 0.8\n"
     ) in text
@@ -53,7 +53,7 @@ def test_results_are_a_table_with_what_each_asks_for() -> None:
 
 def test_without_a_comparison_there_is_no_base() -> None:
     criteria = [{"name": "good", "suite": "held-out", "metric": "f1_macro", "min": 0.8}]
-    assert "Base" not in printed(samples.evaluation(spec={"criteria": criteria}, phase="Running"), 80)
+    assert "Beside" not in printed(samples.evaluation(spec={"criteria": criteria}, phase="Running"), 80)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -131,6 +131,14 @@ def test_without_a_baseline_there_is_no_column_for_it() -> None:
     evaluation["status"]["review"]["rows"] = rows
     assert "Baseline" not in printed(evaluation, 120)
     assert "baseline" not in printed(evaluation, 80)
+
+
+def test_what_is_served_has_a_column_where_it_is_compared_with() -> None:
+    rows = [{"row": "canary, row 1", "input": "a", "expected": "b", "candidate": "c", "incumbent": "b"}]
+    evaluation = samples.awaiting()
+    evaluation["status"]["review"]["rows"] = rows
+    assert "Incumbent" in printed(evaluation, 120)
+    assert "candidate     c\nincumbent  =  b\n" in printed(evaluation, 80)
 
 
 def test_who_may_decide_and_who_has() -> None:

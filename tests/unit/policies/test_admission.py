@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stagecoach.api.deployment_status import PassedGate, Rejected, Served
+from stagecoach.api.deployment_status import Overridden, PassedGate, Rejected, Served
 from stagecoach.api.modeldeployment import ModelDeploymentSpec
 from stagecoach.policies.admission import (
     OBSTACLES,
@@ -15,10 +15,12 @@ from stagecoach.policies.admission import (
     GateState,
     GateWord,
     NotAdmitted,
+    People,
     Run,
     Wanted,
     decide,
     objection,
+    stand_in,
 )
 from tests import builders
 from tests.remedies import speaks
@@ -314,3 +316,47 @@ def test_a_candidate_goes_on_while_its_run_is_meant(model: dict[str, Any], now: 
 def test_what_is_older_goes_on_only_if_it_is_named() -> None:
     assert "older" in objection(spec(), served(PASSED_C, C), served(PASSED_B, B), PASSED_B)
     assert objection(spec(run="b"), served(PASSED_C, C), served(PASSED_B, B), PASSED_B) == ""
+
+
+OUT = NotAdmitted("Revoked", "it was revoked. Create another run")
+LET_IN = Overridden(approval="now", uid="0", reviewer="qa", reason="Incident.", until=builders.CREATED)
+FAILED_C = run("c", C, "Failed")
+
+
+@pytest.mark.parametrize(
+    ("runs", "people", "wanted", "reason"),
+    [
+        ([PASSED_A, PASSED_C], People(refused={C: OUT}), "a", ""),
+        ([PASSED_C], People(refused={C: OUT}), "", "Revoked"),
+        ([FAILED_C, PASSED_A], People(overridden={C: LET_IN}), "c", ""),
+        ([FAILED_C], People(refused={C: OUT}, overridden={C: LET_IN}), "", "Revoked"),
+        ([run("c", C, experiment=True)], People(overridden={C: LET_IN}), "", "NoCandidates"),
+        ([run("c", None)], People(overridden={C: LET_IN}), "", "NoCandidates"),
+    ],
+)
+def test_people_keep_releases_out_and_let_them_in(runs: list[Run], people: People, wanted: str, reason: str) -> None:
+    found = decide(spec(), None, (), runs, people)
+    if isinstance(found, Wanted):
+        assert found.run == wanted
+        assert (found.override is not None) == (runs[0] is FAILED_C)
+    else:
+        assert found.reason == reason
+        assert speaks(found.reason, found.message)
+
+
+@pytest.mark.parametrize(
+    ("before", "gone", "people", "wanted"),
+    [
+        ([PASSED_B, PASSED_A], (), People(), "b"),
+        ([PASSED_B, PASSED_A], (), People(refused={B: OUT}), "a"),
+        ([PASSED_B, PASSED_A], (rejected(B),), People(), "a"),
+        ([FAILED_C, PASSED_A], (), People(overridden={C: LET_IN}), "a"),
+        ([FAILED_C], (), People(), None),
+        ([], (), People(), None),
+    ],
+)
+def test_what_is_served_in_place_of_what_was_revoked(
+    before: list[Run], gone: Sequence[Rejected], people: People, wanted: str | None
+) -> None:
+    found = stand_in(spec(run="nobody"), gone, before, people)
+    assert (found.run if found else None) == wanted

@@ -40,6 +40,31 @@ def test_what_the_task_api_has_an_answer_for(asked: dict[str, Any], reason: str 
     assert servable_problem(spec(api="OpenAI"), admitted(**asked)) is None
 
 
+@pytest.mark.parametrize(
+    ("schema", "why"),
+    [
+        ({}, None),
+        ({"properties": {"text": {"maxLength": 200, "pattern": "^[a-z ]*$"}}, "$defs": {}}, None),
+        ({"type": "nonsense"}, "at type: "),
+        ({"properties": {"text": {"pattern": "(a{1000}){1000}"}}}, "at properties/text/pattern: "),
+        ({"$ref": "https://a.example/b"}, "https://a.example/b is not in the document"),
+        ({"$ref": "#/$defs/no"}, "no"),
+        ({"const": "x" * 65_536}, "it takes 65549 bytes, and 65536 are the most"),
+    ],
+)
+@pytest.mark.parametrize("place", ["input", "output"])
+def test_a_contract_is_made_of_schemas(place: str, schema: dict[str, Any], why: str | None) -> None:
+    found = servable_problem(spec(contract={place: {"schema": schema}}), admitted())
+    if why is None:
+        assert found is None
+        return
+    assert found is not None
+    assert found.reason == "BadSchema"
+    assert why in found.message
+    assert f"spec.contract.{place}.schema is no JSON Schema" in found.message
+    assert speaks(found.reason, found.message)
+
+
 def test_what_gateways_cannot_be_told_is_not_admitted() -> None:
     long = admitted(prompt=Prompt(template="ö" * (MOST_BYTES // 2) + "{text}"))
     found = servable_problem(spec(), long)

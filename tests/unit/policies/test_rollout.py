@@ -1,5 +1,6 @@
 """How a candidate takes over."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,18 @@ from hypothesis import strategies as st
 
 from stagecoach.api.common import duration
 from stagecoach.api.modeldeployment import Rollout
-from stagecoach.policies.rollout import WEIGHT_HOLDS, Abort, Advance, Decision, Finish, Hold, Progress, decide, renewed
+from stagecoach.policies.rollout import (
+    WEIGHT_HOLDS,
+    Abort,
+    Advance,
+    Await,
+    Decision,
+    Finish,
+    Hold,
+    Progress,
+    decide,
+    renewed,
+)
 from tests.remedies import speaks
 
 NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
@@ -85,6 +97,27 @@ def test_why_it_stays(
     assert speaks(found.reason, found.message)
 
 
+BY_HAND = [{"weight": 5, "hold": "Manual", "minRequests": 50}, {"weight": 20, "hold": "Manual"}]
+
+
+@pytest.mark.parametrize(
+    ("candidate", "promoted", "decision"),
+    [
+        (progress(0, 0, 50), False, Await),
+        (progress(0, 9000, 50), False, Await),
+        (progress(0, 0, 49), True, Hold),  # nor does a person make them
+        (progress(0, 0, 50), True, Advance(1, 20)),
+        (progress(1, 0), True, Finish()),
+        (progress(1, 0, 5, 5), True, Hold),
+        (progress(0, 0, 50, 50), True, Abort),
+        (progress(0, 0, 50, left=0), True, Advance(0, 5)),
+    ],
+)
+def test_a_step_by_hand(candidate: Progress, promoted: bool, decision: Decision | type[Decision]) -> None:
+    found = decide(rollout(BY_HAND), replace(candidate, promoted=promoted), NOW)
+    assert isinstance(found, decision) if isinstance(decision, type) else found == decision
+
+
 def test_why_it_goes() -> None:
     found = decide(rollout(errorRate=0.025), progress(1, 3, 120, 9), NOW)
     assert isinstance(found, Abort)
@@ -108,7 +141,7 @@ def test_a_rate_is_reached_and_not_exceeded(percent: int) -> None:
 STEP = st.builds(
     lambda weight, hold, least: {"weight": weight, "hold": hold, "minRequests": least},
     st.integers(1, 99),
-    st.sampled_from(["1s", "5m", "24h"]),
+    st.sampled_from(["1s", "5m", "24h", "Manual"]),
     st.sampled_from([0, 1, 50]),
 )
 
@@ -122,14 +155,24 @@ STEP = st.builds(
     st.integers(0, 100),
     st.sampled_from([0.0, 0.05, 0.5]),
     st.sampled_from([1, 20]),
+    st.booleans(),
 )
 def test_it_gets_no_more_than_it_has_earned(
-    steps: list[dict[str, Any]], step: int, age: int, left: int, requests: int, errors: int, rate: float, least: int
+    steps: list[dict[str, Any]],
+    step: int,
+    age: int,
+    left: int,
+    requests: int,
+    errors: int,
+    rate: float,
+    least: int,
+    promoted: bool,
 ) -> None:
     index = min(step, len(steps) - 1)
     errors = min(errors, requests)
-    weight = steps[index]["weight"]
-    candidate = Progress(step, weight, NOW - timedelta(seconds=age), NOW + timedelta(seconds=left), requests, errors)
+    weight, hold = steps[index]["weight"], steps[index]["hold"]
+    since, until = NOW - timedelta(seconds=age), NOW + timedelta(seconds=left)
+    candidate = Progress(step, weight, since, until, requests, errors, promoted)
     found = decide(rollout(steps, errorRate=rate, minRequests=least), candidate, NOW)
     bad = requests > 0 and errors / requests > rate
     assert isinstance(found, Abort) == (bad and requests >= least)
@@ -137,7 +180,8 @@ def test_it_gets_no_more_than_it_has_earned(
     if isinstance(found, Finish) or (isinstance(found, Advance) and not again):
         assert not bad
         assert requests >= steps[index]["minRequests"]
-        assert timedelta(seconds=age) >= duration(steps[index]["hold"]), "a clock that goes back takes nobody on"
+        by_time = hold != "Manual" and timedelta(seconds=age) >= duration(hold)
+        assert by_time or (hold == "Manual" and promoted), "a clock that goes back takes nobody on"
         assert left > 0
     if isinstance(found, Advance):
         assert found.step in (index, index + 1)

@@ -9,9 +9,11 @@ import pytest
 from stagecoach.build.labels import APPLIED
 from stagecoach.contract.reports import Progress
 from stagecoach.kinds.plan import Call, Object
+from stagecoach.kinds.registry import CONTROLLERS
 from stagecoach.kinds.view import Answer
 from stagecoach.runtime.cache import Cache, Tombstones
 from stagecoach.runtime.resources import CONFIG_MAPS, DEPLOYMENTS, JOBS, PODS, SERVICES, Resource
+from tests import builders
 from tests.unit.runtime.fakes import Clock, controller, key, owned, pod, toy
 
 PROGRESS = Progress(step=1, steps=10, percent=10, at="2026-01-01T00:00:00Z")
@@ -331,6 +333,19 @@ def test_phases_are_counted() -> None:
     memory.store(toy("b", status={"phase": "Running"}))
     memory.store(toy("c"))
     assert memory.phases() == {("Toy", "Running"): 2, ("Toy", ""): 1}
+
+
+def test_what_is_served_by_an_override_is_told() -> None:
+    memory = Cache(CONTROLLERS)
+    let_in = {"release": "sha256:b", "override": {"reviewer": "qa@example.com"}}
+    for name, status in (
+        ("a", {"serving": {"release": "sha256:a"}, "candidate": let_in}),
+        ("b", {"serving": let_in}),
+        ("c", {"serving": {"release": "sha256:a"}}),
+        ("d", {}),
+    ):
+        memory.store(builders.stored(builders.deployment(name), uid=f"uid-{name}") | {"status": status})
+    assert list(memory.overridden()) == [("team", "a", "sha256:b"), ("team", "b", "sha256:b")]
 
 
 def test_tombstones_are_bounded() -> None:

@@ -16,7 +16,7 @@ from stagecoach.kinds.plan import Call
 from stagecoach.kinds.view import Answer
 from stagecoach.runtime import calls, metrics
 from stagecoach.runtime.cache import Cache
-from stagecoach.runtime.calls import Calls
+from stagecoach.runtime.calls import REST, Calls
 from stagecoach.runtime.intake import Intake
 from stagecoach.runtime.lease import Leadership
 from stagecoach.runtime.resources import PODS
@@ -148,7 +148,7 @@ async def test_the_same_is_asked_again_after_a_rest_and_something_else_at_once(w
     world.calls.ask(key("a"), world.call(method="PUT", body=b"2"))
     await until(lambda: len(pods.asked) == 2)
     assert pods.bodies == [b"1", b"2"]
-    world.clock.now += 0.98
+    world.clock.now += REST - 0.02
     world.calls.ask(key("a"), world.call(method="PUT", body=b"2"))
     await asyncio.sleep(0.05)
     assert pods.bodies == [b"1", b"2"]

@@ -1,7 +1,7 @@
 """The loop and the executor against a server that knows the rules about versions."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -312,6 +312,10 @@ async def test_a_refused_status_write_ends_the_plan() -> None:
 QUOTA = Rejected("exceeded quota", 403, "Forbidden")
 
 
+def refusals(world: World) -> Mapping[tuple[str, str], str]:
+    return world.cache.refusals(world.stored["metadata"]["uid"])
+
+
 def policy() -> Object:
     return config_map("a-policy") | {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"}
 
@@ -332,14 +336,13 @@ async def test_what_is_refused_leaves_the_rest_to_be_done_and_looked_at_again() 
     assert world.server.made("apply") == ["a-y"]
     assert world.cache.claim(NAMESPACE, "data")
     assert ready(world.stored)["message"].startswith("exceeded quota. Correct what it names")
-    words = world.cache.refusal(NAMESPACE, "Job", "a-1")
-    assert words == world.cache.refusal(NAMESPACE, "ConfigMap", "a-x") == ready(world.stored)["message"]
-    assert world.cache.refusal(NAMESPACE, "ConfigMap", "a-y") is None
+    words = ready(world.stored)["message"]
+    assert refusals(world) == {("Job", "a-1"): words, ("ConfigMap", "a-x"): words}
     assert world.queue._deadlines[key("a")] == world.clock.now + 0.5, "the backoff alone is longer"
     world.clock.now += 1
     await world.loop._one(key("a"))
     assert world.server.made("create") == ["a-1", "a-2"]
-    assert world.cache.refusal(NAMESPACE, "Job", "a-1") is None
+    assert refusals(world) == {}
 
 
 async def test_what_is_refused_again_and_again_is_looked_at_as_the_plan_says_and_tried_rarely() -> None:
@@ -366,18 +369,18 @@ async def test_what_is_refused_again_and_again_is_looked_at_as_the_plan_says_and
 
 
 async def test_a_refusal_that_the_plans_maker_tells_is_not_shown_in_ready() -> None:
-    told = frozenset({("ConfigMap", "a-x"), ("Job", "a-1")})
-    world = World(lambda _: Plan({"phase": "A"}, create=(job(),), apply=(config_map("a-x"),), told=told))
+    plan = Plan({"phase": "A"}, create=(job(),), apply=(config_map("a-x"),), tells_refusals=True)
+    world = World(lambda _: plan)
     world.server.fail("create", QUOTA)
     world.server.fail("apply", QUOTA)
     world.see(toy("a"))
     await world.loop._one(key("a"))
     assert world.stored["status"] == {"phase": "A"}
-    for kind, name in told:
-        assert "exceeded quota" in (world.cache.refusal(NAMESPACE, kind, name) or "")
+    assert refusals(world).keys() == {("ConfigMap", "a-x"), ("Job", "a-1")}
+    assert all("exceeded quota" in words for words in refusals(world).values())
     assert world.queue.depth, "and its maker is asked again"
     world.clock.now += 121
-    assert world.cache.refusal(NAMESPACE, "Job", "a-1") is None, "nobody has tried since"
+    assert refusals(world) == {}, "nobody has tried since"
 
 
 async def test_nothing_runs_without_the_policy_that_protects_it() -> None:

@@ -1,28 +1,35 @@
-"""What an Approval has to do with other objects: the Evaluation that it is about, which it wakes."""
+"""What an Approval has to do with other objects: what it is about, which it wakes."""
 
+from stagecoach.api.approval import SubjectKind
 from stagecoach.kinds.plan import Key, Object
 from stagecoach.kinds.view import View
 
 
-def evaluation_key(raw: Object) -> Key:
-    """Return the Evaluation that an Approval is about."""
-    return Key("Evaluation", raw["metadata"]["namespace"], raw["spec"].get("subject", {}).get("name", ""))
+def subject_key(raw: Object) -> Key:
+    """Return the Evaluation, or the ModelDeployment, that an Approval is about."""
+    subject = raw["spec"].get("subject", {})
+    kind = subject.get("kind", SubjectKind.EVALUATION.value)
+    return Key(kind, raw["metadata"]["namespace"], subject.get("name", ""))
 
 
 def references(raw: Object) -> tuple[Key, ...]:
-    """Return the Evaluation."""
-    return (evaluation_key(raw),)
+    """Return what it is about."""
+    return (subject_key(raw),)
 
 
 def wakes(_key: Key, _view: View, before: Object | None, after: Object | None) -> tuple[Key, ...]:
-    """Return for whom it counts that somebody decided or took a decision back; what is said of it wakes nobody."""
+    """Return for whom it counts that somebody decided or took a decision back, or that the decision is accepted.
+
+    What else is said of it wakes nobody.
+    """
     if _told(before) == _told(after):
         return ()
-    return tuple({evaluation_key(raw): None for raw in (before, after) if raw is not None})
+    return tuple({subject_key(raw): None for raw in (before, after) if raw is not None})
 
 
 def _told(raw: Object | None) -> tuple[object, ...] | None:
     if raw is None:
         return None
     metadata = raw["metadata"]
-    return metadata["uid"], metadata["generation"], "deletionTimestamp" in metadata
+    accepted = "accepted" in raw.get("status", {})
+    return metadata["uid"], metadata["generation"], "deletionTimestamp" in metadata, accepted

@@ -1,4 +1,7 @@
-"""What becomes of an Approval. Pure: it tells what its Evaluation makes of it, and does nothing by itself."""
+"""What becomes of an Approval. Pure: it tells what its Evaluation makes of it, and does nothing by itself.
+
+A decision on a release of a ModelDeployment is accepted here, and counts from then on: on_deployments.py.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,10 +9,11 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from stagecoach.api.approval import Approval, Decision
+from stagecoach.api.approval import Approval, Decision, SubjectKind
 from stagecoach.api.evaluation import Evaluation
 from stagecoach.api.evaluation_status import EvaluationVerdict
-from stagecoach.kinds.approval.neighbours import evaluation_key, references, wakes
+from stagecoach.kinds.approval import on_deployments
+from stagecoach.kinds.approval.neighbours import references, subject_key, wakes
 from stagecoach.kinds.conditions import Fact, dated, in_progress, ready, stalled
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.evaluation.neighbours import decided
@@ -54,11 +58,13 @@ def reconcile(view: View, raw: Object, now: datetime, _settings: Settings) -> Pl
         return unreadable(raw, error, now)
     if approval.metadata.deletion_timestamp:
         return Plan()
+    if approval.spec.subject.kind is SubjectKind.MODEL_DEPLOYMENT:
+        return on_deployments.decide(on_deployments.observe(view, raw, approval), now)
     try:
-        evaluation = view.read(evaluation_key(raw), Evaluation.model_validate)
+        evaluation = view.read(subject_key(raw), Evaluation.model_validate)
     except ValidationError:
         evaluation = None  # its own status says what is wrong with it
-    found = view.get(evaluation_key(raw))
+    found = view.get(subject_key(raw))
     others = approvals_of(view, found)[0] if found else ()
     return decide(Observed(approval, evaluation, others), now)
 
@@ -129,10 +135,10 @@ def _fault(observed: Observed, standing: Standing) -> tuple[Fact, ...]:
 
 def rests(view: View, raw: Object) -> bool:
     """Whether nothing will ever be said of it again: its Evaluation is decided, and that is told."""
-    status = raw.get("status", {})
-    if status.get("observedGeneration") != raw["metadata"]["generation"]:
+    key, status = subject_key(raw), raw.get("status", {})
+    if key.kind != "Evaluation" or status.get("observedGeneration") != raw["metadata"]["generation"]:
         return False
-    evaluation = view.get(evaluation_key(raw))
+    evaluation = view.get(key)
     said = {each["type"]: each["reason"] for each in status.get("conditions", ())}
     over = ("AlreadyDecided", "Counted", "Rejected")
     return evaluation is not None and decided(evaluation) and said.get("Ready") in over

@@ -47,6 +47,15 @@ def runs(deployment: Object, candidates: Sequence[Object], judged: Iterable[Obje
         )
 
 
+def served(deployment: Object) -> tuple[str | None, str | None]:
+    """Return the release that a deployment serves, and the one that it took the place of."""
+    status = deployment.get("status", {})
+    serving = status.get("serving", {}).get("release")
+    newest = [str(each.get("release", "")) for each in status.get("history", ())[:2]]
+    took_the_place = len(newest) == 2 and newest[0] == serving != newest[1]
+    return serving, newest[1] if took_the_place else None
+
+
 def order(run: Object) -> tuple[str, str]:
     """Return by what runs are newer than others."""
     metadata = run["metadata"]
@@ -64,4 +73,5 @@ def _asks(deployment: Object | None) -> tuple[object, ...] | None:
     if deployment is None:
         return None
     spec, leaves = deployment["spec"], "deletionTimestamp" in deployment["metadata"]
-    return key_of(deployment), leaves, spec.get("project"), spec.get("model"), spec.get("gates"), _told(deployment)
+    told = (*_told(deployment), *served(deployment))
+    return key_of(deployment), leaves, spec.get("project"), spec.get("model"), spec.get("gates"), told

@@ -19,17 +19,18 @@ from stagecoach.kinds.conditions import of
 from stagecoach.kinds.controller import Settings
 from stagecoach.kinds.evalgate import judging, observe
 from stagecoach.kinds.evalgate.faults import fault
+from stagecoach.kinds.evalgate.incumbents import Incumbents
 from stagecoach.kinds.evalgate.judging import Case
 from stagecoach.kinds.evalgate.released import Unjudged
 from stagecoach.kinds.evalgate.words import Word
+from stagecoach.kinds.evaluation import document
 from stagecoach.kinds.evaluation.neighbours import awaits_review
 from stagecoach.kinds.plan import Key, Object
 from stagecoach.kinds.view import View
 from stagecoach.policies.admission import GateState, GateWord
 
 THEN = "its gates say what may be served then"
-
-
+UNDER_WAY = {GateState.WAITING, GateState.JUDGING, GateState.AWAITING_REVIEW}
 VERDICTS = {
     EvaluationVerdict.PASSED: GateState.PASSED,
     EvaluationVerdict.FAILED: GateState.FAILED,
@@ -38,15 +39,19 @@ VERDICTS = {
 }
 
 
-def gate_word(view: View, namespace: str, gate_name: str, run: FineTuneRun, settings: Settings) -> GateWord:
-    """Return what a gate says of a run."""
-    return gate_words(view, namespace, gate_name, [run], settings)[0]
+def gate_word(view: View, deployment: Object, gate_name: str, run: FineTuneRun, settings: Settings) -> GateWord:
+    """Return what a gate says of a run to a deployment."""
+    return gate_words(view, deployment, gate_name, [run], settings)[0]
 
 
 def gate_words(
-    view: View, namespace: str, gate_name: str, runs: Sequence[FineTuneRun], settings: Settings
+    view: View, deployment: Object, gate_name: str, runs: Sequence[FineTuneRun], settings: Settings
 ) -> list[GateWord]:
-    """Return what a gate says of each of these runs: cheaper than to ask for one after the other."""
+    """Return what a gate says of each of these runs: cheaper than to ask for one after the other.
+
+    It may depend on what the deployment that asks serves as it asks.
+    """
+    namespace = deployment["metadata"]["namespace"]
     key = Key("EvalGate", namespace, gate_name)
     raw = view.get(key)
     if raw is None or "deletionTimestamp" in raw["metadata"]:
@@ -69,7 +74,8 @@ def gate_words(
         message = f"EvalGate {gate_name!r} judges nothing: {why.message}"
         return [GateWord(gate_name, GateState.BLOCKED, why.reason, message) for _ in runs]
     said = observe.said(view, raw, runs)
-    return [_word(view, gate, project, run, said, settings) for run in runs]
+    served = observe.incumbents(view, gate, raw, deployment)
+    return [_word(view, gate, project, run, served, said, settings) for run in runs]
 
 
 def _word(
@@ -77,13 +83,14 @@ def _word(
     gate: EvalGate,
     project: TransformerProject,
     run: FineTuneRun,
+    served: Incumbents,
     said: Mapping[str, Sequence[Word]],
     settings: Settings,
 ) -> GateWord:
     name = gate.metadata.name
     try:
         _check(gate, run)
-        case = judging.case_of(gate, project, run, said, settings)
+        case = judging.case_of(gate, project, run, served, said, settings)
         raw = view.get(Key("Evaluation", gate.metadata.namespace, case.name))
         if raw is not None and judging.is_taken(case, raw):
             raise Unjudged("NameTaken", judging.taken(case).message)
@@ -91,6 +98,8 @@ def _word(
         message = f"EvalGate {name!r} cannot judge run {run.metadata.name!r}: {why.message}"
         return GateWord(name, GateState.UNJUDGED, why.reason, message)
     state, reason, message = _of_evaluation(view, case, raw)
+    if state in UNDER_WAY and (before := _passed_beside_another(view, case, project)):
+        reason, message = "IncumbentChanged", f"{before} {message}"
     return GateWord(name, state, reason, message, case.name, case.spec.key, case.spec.release.digest)
 
 
@@ -135,3 +144,21 @@ def _of_evaluation(view: View, case: Case, raw: Object | None) -> tuple[GateStat
     if awaits_review(raw):
         return GateState.AWAITING_REVIEW, "AwaitingReview", words
     return GateState.JUDGING, "Judging", words
+
+
+def _passed_beside_another(view: View, case: Case, project: TransformerProject) -> str:
+    """Return in words by which Evaluation a case has passed, but for what it was compared with; nothing, if by none."""
+    served = case.spec.incumbent
+    if served is None:
+        return ""
+    inputs = document.inputs(case.spec, project)
+    for raw in view.referrers(Key("EvalGate", project.metadata.namespace, case.spec.gate)):
+        if raw["kind"] != "Evaluation" or raw.get("status", {}).get("verdict") != EvaluationVerdict.PASSED.value:
+            continue
+        if raw["spec"].get("release", {}).get("digest") != inputs.release:
+            continue
+        beside = raw["spec"].get("incumbent", {}).get("release", {}).get("digest")
+        if inputs.model_copy(update={"incumbent": beside}).digest == raw["spec"].get("key"):
+            name, run = raw["metadata"]["name"], served.run
+            return f"It has passed beside what was served before (Evaluation {name}), and run {run} is served by now."
+    return ""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from stagecoach.api.candidates import InferenceEngine, InferencePrecision
-from stagecoach.api.evalgate import EvalGate
+from stagecoach.api.evalgate import Against, EvalGate
 from stagecoach.api.evaluation import (
     EvaluationSpec,
     JudgedBase,
@@ -23,6 +23,7 @@ from stagecoach.contract.evaluations import EVALUATOR_REVISION
 from stagecoach.contract.releases import Engine, EngineType, Release
 from stagecoach.kinds.controller import Settings
 from stagecoach.kinds.evalgate import released
+from stagecoach.kinds.evalgate.incumbents import Incumbents, compares
 from stagecoach.kinds.evalgate.released import ANOTHER, Unjudged
 from stagecoach.kinds.evalgate.words import Contradiction, Word, has_trained, trained_on
 from stagecoach.kinds.evaluation import document
@@ -47,20 +48,21 @@ class Case:
 def cases(
     gate: EvalGate,
     project: TransformerProject,
-    runs: Iterable[FineTuneRun],
+    candidates: Iterable[tuple[FineTuneRun, Incumbents]],
     said: Mapping[str, Sequence[Word]],
     settings: Settings,
 ) -> tuple[list[Case], list[UnjudgedRun]]:
-    """Return what is to be judged, the newest run first and each release once, and what cannot be."""
-    found: dict[str, Case] = {}
+    """Return what is to be judged, the newest run first and each release once beside the same, and what cannot be."""
+    found: dict[tuple[str, str | None], Case] = {}
     unjudged = []
-    for run in runs:
+    for run, incumbents in candidates:
         try:
-            case = case_of(gate, project, run, said, settings)
+            case = case_of(gate, project, run, incumbents, said, settings)
         except Unjudged as why:
             unjudged.append(UnjudgedRun(run=run.metadata.name, reason=why.reason, message=why.message[:512]))
             continue
-        found.setdefault(case.spec.release.digest, case)
+        beside = case.spec.incumbent.release.digest if case.spec.incumbent else None
+        found.setdefault((case.spec.release.digest, beside), case)
     return list(found.values()), unjudged
 
 
@@ -95,6 +97,7 @@ def case_of(
     gate: EvalGate,
     project: TransformerProject,
     candidate: FineTuneRun,
+    incumbents: Incumbents,
     said: Mapping[str, Sequence[Word]],
     settings: Settings,
 ) -> Case:
@@ -130,6 +133,7 @@ def case_of(
             ),
             base=base,
             baseline=_baseline(gate, project, inputs, base, release.engine),
+            incumbent=incumbents.beside(release.digest) if compares(gate) else None,
             suites=_suites(gate, project),
             criteria=[item.model_copy(update={"outcome": None}) for item in gate.spec.criteria],
             min_scored=gate.spec.min_scored,
@@ -163,7 +167,7 @@ def _who_trained(candidate: FineTuneRun, asked: str, project: TransformerProject
 def _baseline(
     gate: EvalGate, project: TransformerProject, inputs: Inputs, base: JudgedBase, engine: Engine
 ) -> JudgedBaseline | None:
-    if not any(item.against for item in gate.spec.criteria):
+    if not any(item.against is Against.BASELINE for item in gate.spec.criteria):
         return None
     prompt = project.spec.inference.prompt
     asked = document.how_asked(project, document.input_of(base), inputs.labels, prompt).digest

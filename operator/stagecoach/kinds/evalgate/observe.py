@@ -12,6 +12,7 @@ from stagecoach.api.finetunerun import FineTuneRun, Purpose
 from stagecoach.api.run_status import Phase
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.kinds.evalgate import asked, words
+from stagecoach.kinds.evalgate.incumbents import NOBODY, Incumbents, compares
 from stagecoach.kinds.evalgate.neighbours import project_key
 from stagecoach.kinds.evalgate.words import Word
 from stagecoach.kinds.plan import Key, Object, key_of
@@ -24,8 +25,9 @@ class Observed:
 
     gate: EvalGate
     project: TransformerProject | None
-    # What deployments ask about, and then the newest that have succeeded; of both the newest first.
-    candidates: tuple[FineTuneRun, ...]
+    # What deployments ask about, and then the newest that have succeeded; of both the newest first. Each with what it
+    # is compared with: once for each deployment that serves something else.
+    candidates: tuple[tuple[FineTuneRun, Incumbents], ...]
     unreadable: tuple[str, ...]  # those of them that a later version of the operator wrote
     words: Mapping[str, Sequence[Word]]  # of the artifacts of these: what anybody says they were trained on
     evaluations: Mapping[str, Object]  # by name, all that name this gate
@@ -37,30 +39,59 @@ def observe(view: View, raw: Object) -> Observed:
     key = Key("EvalGate", gate.metadata.namespace, gate.metadata.name)
     related = list(view.referrers(project_key(raw)))
     chosen = _chosen(gate, related, asked.deployments(view, key))
-    read = {run["metadata"]["name"]: _read(view, run) for run in chosen}
+    read = {run["metadata"]["name"]: _read(view, run) for run, _ in chosen}
+    judged = ((read[run["metadata"]["name"]], incumbents) for run, incumbents in chosen)
     return Observed(
         gate=gate,
         project=project_of(view, raw),
-        candidates=tuple(run for run in read.values() if run is not None),
+        candidates=tuple((run, incumbents) for run, incumbents in judged if run is not None),
         unreadable=tuple(name for name, run in read.items() if run is None),
-        words=words.of({run["status"]["artifact"]["digest"] for run in chosen}, related, partial(_read, view)),
+        words=words.of({run["status"]["artifact"]["digest"] for run, _ in chosen}, related, partial(_read, view)),
         evaluations={item["metadata"]["name"]: item for item in view.referrers(key) if item["kind"] == "Evaluation"},
     )
 
 
-def _chosen(gate: EvalGate, related: Sequence[Object], deployments: Iterable[Object]) -> list[Object]:
+@dataclass(frozen=True)
+class _Asking:
+    """A deployment: which runs it asks about, since when others are no older than what it serves, and what that is."""
+
+    names: frozenset[str]
+    since: str
+    incumbents: Incumbents
+
+    def about(self, run: Object) -> bool:
+        """Whether it may come to serve a run, or serves it."""
+        metadata = run["metadata"]
+        return metadata["name"] in self.names or metadata["creationTimestamp"] >= self.since
+
+
+def _chosen(
+    gate: EvalGate, related: Sequence[Object], deployments: Iterable[Object]
+) -> list[tuple[Object, Incumbents]]:
     """Return the runs to judge: first those that deployments ask about, for requests may wait for their verdict."""
     candidates = {raw["metadata"]["name"]: raw for raw in related if _is_candidate(raw)}
     judged = [raw for raw in related if raw["kind"] == "Evaluation"]
     asking = [
-        item
+        _Asking(
+            frozenset(asked.runs(item, list(candidates.values()), judged)),
+            item.get("status", {}).get("serving", {}).get("runCreated", ""),
+            Incumbents.of(item, judged) if compares(gate) else NOBODY,
+        )
         for item in deployments
         if item["spec"].get("project") == gate.spec.project and "deletionTimestamp" not in item["metadata"]
     ]
-    names = {name for item in asking for name in asked.runs(item, list(candidates.values()), judged)}
+    names = {name for each in asking for name in each.names}
     first = sorted((candidates[name] for name in names & candidates.keys()), key=asked.order, reverse=True)
     newest = heapq.nlargest(gate.spec.newest, candidates.values(), key=asked.order)
-    return [*first, *(raw for raw in newest if raw["metadata"]["name"] not in names)]
+    chosen = [*first, *(raw for raw in newest if raw["metadata"]["name"] not in names)]
+    return [(raw, incumbents) for raw in chosen for incumbents in _beside(raw, asking, alone=not compares(gate))]
+
+
+def _beside(run: Object, asking: Sequence[_Asking], *, alone: bool) -> Iterable[Incumbents]:
+    """Return what a run is compared with: what those serve that may come to serve it, or nothing, if nobody asks."""
+    if alone or not asking:
+        return (NOBODY,)
+    return dict.fromkeys(each.incumbents for each in asking if each.about(run))
 
 
 def said(view: View, raw: Object, runs: Iterable[FineTuneRun]) -> Mapping[str, Sequence[Word]]:
@@ -68,6 +99,15 @@ def said(view: View, raw: Object, runs: Iterable[FineTuneRun]) -> Mapping[str, S
     related = list(view.referrers(project_key(raw)))
     artifacts = {run.status.artifact.digest for run in runs if run.status.artifact}
     return words.of(artifacts, related, partial(_read, view))
+
+
+def incumbents(view: View, gate: EvalGate, raw: Object, deployment: Object) -> Incumbents:
+    """Return what a gate compares with for a deployment, if it does."""
+    if not compares(gate):
+        return NOBODY
+    return Incumbents.of(
+        deployment, (each for each in view.referrers(project_key(raw)) if each["kind"] == "Evaluation")
+    )
 
 
 def _is_candidate(raw: Object) -> bool:

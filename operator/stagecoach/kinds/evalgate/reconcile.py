@@ -1,5 +1,6 @@
 """What an EvalGate needs next. Pure: a gate begins Evaluations, and tells what came of them."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from pydantic import ValidationError
@@ -46,6 +47,7 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     unjudged += [
         judging.taken(case) for case in wanted if case.name in known and judging.is_taken(case, known[case.name])
     ]
+    unjudged = _each_once(unjudged)
     to_judge = [case for case in wanted if case.name not in known]
     free = gate.spec.max_concurrent - sum(not measured(each) for each in known.values())
     begun, waiting = to_judge[: max(0, free)], to_judge[max(0, free) :]
@@ -66,6 +68,14 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
         if (item.run, item.reason) not in before
     ]
     return Plan(status=told, events=tuple(events), create=tuple(made.values()))
+
+
+def _each_once(unjudged: Iterable[UnjudgedRun]) -> list[UnjudgedRun]:
+    """Return the first word of each run: it may be that it can be compared with none of several incumbents."""
+    first: dict[str, UnjudgedRun] = {}
+    for item in unjudged:
+        first.setdefault(item.run, item)
+    return list(first.values())
 
 
 CONTROLLER = Controller(kind="EvalGate", plural="evalgates", references=references, wakes=wakes, reconcile=reconcile)

@@ -46,7 +46,7 @@ def judging(
     asked = [name for name in awaiting if name in wanted]
     superseded = [name for name in awaiting if name not in wanted]
     phase = GatePhase.JUDGING if busy else GatePhase.AWAITING_REVIEW if asked else GatePhase.IDLE
-    listed = [WaitingRun(run=name) for name in waiting[:MAX_CANDIDATES]]
+    listed = [WaitingRun(run=name) for name in list(dict.fromkeys(waiting))[:MAX_CANDIDATES]]
     held_up = _held_up(evaluations) + _asked(asked)
     skipped = _superseded(superseded, gate.metadata.namespace) + _skipped(unjudged)
     facts = _ready(
@@ -94,8 +94,8 @@ def _superseded(names: Sequence[str], namespace: str) -> str:
         return ""
     more = f", and {len(names) - 1} more," if len(names) > 1 else ""
     return (
-        f" Evaluation {names[0]}{more} awaits review by an earlier text of the gate, or of an older run: kubectl delete"
-        f" eval {names[0]} -n {namespace}, if nobody needs it."
+        f" Evaluation {names[0]}{more} awaits review by an earlier text of the gate, of an older run, or beside what is"
+        f" not served any more: kubectl delete eval {names[0]} -n {namespace}, if nobody needs it."
     )
 
 

@@ -1,11 +1,12 @@
 """From what an Evaluation's spec names by digest to what its Job is told, the same at each attempt."""
 
 import math
+from contextlib import suppress
 
 from stagecoach.api.candidates import InferenceEngine, InferencePrecision, PromptRef
 from stagecoach.api.data import DataSet
-from stagecoach.api.evalgate import Criterion
-from stagecoach.api.evaluation import Evaluation, EvaluationSpec, JudgedBase, JudgedSuite
+from stagecoach.api.evalgate import Against, Criterion, WhenAbsent
+from stagecoach.api.evaluation import Evaluation, EvaluationSpec, JudgedBase, JudgedRelease, JudgedSuite
 from stagecoach.api.review import Review
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract import evaluations, reviews
@@ -14,6 +15,7 @@ from stagecoach.contract.evaluations import EvaluateJob, EvaluationInputs, in_or
 from stagecoach.contract.inputs import AnyColumns, BaseInput, DataInput, LabelsInput, TaskDocuments
 from stagecoach.contract.jobs import DataSource, ModelSource, Owner
 from stagecoach.contract.releases import Asked, Engine, EngineType, Precision, Release
+from stagecoach.contract.verdicts import Outcome
 from stagecoach.kinds import contracts
 from stagecoach.policies import verdicts
 
@@ -22,9 +24,8 @@ class Changed(Exception):
     """The project is not what it was; the text says what of it."""
 
 
-def release(spec: EvaluationSpec) -> Release:
-    """Return the release that is judged."""
-    judged = spec.release
+def release(judged: JudgedRelease) -> Release:
+    """Return a release as documents name it."""
     return Release(asked=judged.asked, artifact=judged.artifact, engine=engine(judged.engine, judged.precision))
 
 
@@ -66,6 +67,7 @@ def inputs(spec: EvaluationSpec, project: TransformerProject) -> EvaluationInput
         revision=spec.revision,
         release=spec.release.digest,
         baseline=spec.baseline.digest if spec.baseline else None,
+        incumbent=spec.incumbent.release.digest if spec.incumbent else None,
         suites=tuple(
             evaluations.Suite(
                 name=suite.name,
@@ -83,6 +85,7 @@ def inputs(spec: EvaluationSpec, project: TransformerProject) -> EvaluationInput
                 label=each.label,
                 min=each.min,
                 against=evaluations.Reference(each.against.value) if each.against else None,
+                when_absent=evaluations.WhenAbsent(each.when_absent.value) if each.when_absent else None,
                 allowed_drop=each.allowed_drop.absolute if each.allowed_drop else None,
                 min_gain=each.min_gain.absolute if each.min_gain else None,
                 confidence=each.confidence,
@@ -100,7 +103,7 @@ def job(evaluation: Evaluation, project: TransformerProject, threads: int) -> Ev
     """Return what the evaluator is told. Raises Changed when the project no longer gives what was decided."""
     spec = evaluation.spec
     decided = inputs(spec, project)
-    if decided.digest != spec.key or release(spec).digest != spec.release.digest:
+    if decided.digest != spec.key or release(spec.release).digest != spec.release.digest:
         raise Changed("the columns of its data sets, or its task, are not what they were")
     return EvaluateJob(
         subject=contracts.subject(evaluation),
@@ -109,9 +112,10 @@ def job(evaluation: Evaluation, project: TransformerProject, threads: int) -> Ev
         gate=spec.gate,
         run=spec.run,
         inputs=decided,
-        release=release(spec),
+        release=release(spec.release),
         run_inputs=spec.run_inputs,
         baseline=_baseline(spec, project),
+        incumbent=_incumbent(spec, project),
         base=base(spec, project),
         datasets=tuple(
             _source(project, item.dataset, item.digest, item.revision).model_copy(
@@ -128,7 +132,10 @@ def job(evaluation: Evaluation, project: TransformerProject, threads: int) -> Ev
 
 def base(spec: EvaluationSpec, project: TransformerProject) -> ModelSource:
     """Return where the base model is. Raises Changed."""
-    judged = spec.base
+    return _place(spec.base, project)
+
+
+def _place(judged: JudgedBase, project: TransformerProject) -> ModelSource:
     return model_source(project, judged.candidate, judged.model, judged.tokenizer, judged.revision)
 
 
@@ -149,6 +156,7 @@ def asked(spec: EvaluationSpec) -> verdicts.Asked:
                 advisory=bool(item.advisory),
                 threshold=_threshold(item),
                 by_interval=bool(item.against or item.confidence),
+                absent=_absent(item, spec),
             )
             for item in spec.criteria
         ],
@@ -189,6 +197,28 @@ def _baseline(spec: EvaluationSpec, project: TransformerProject) -> Asked | None
     if asked.digest != wanted.asked:
         raise Changed("its task, architecture, labels or tokenization are not what they were")
     return asked
+
+
+def _incumbent(spec: EvaluationSpec, project: TransformerProject) -> evaluations.Incumbent | None:
+    """Return what is served. Where it cannot be asked any more, its answers may still be stored."""
+    served = spec.incumbent
+    if served is None:
+        return None
+    found = release(served.release)
+    if found.digest != served.release.digest:
+        raise Changed("the release that is served is not what its Evaluation says")
+    place = None
+    if found.engine.type is release(spec.release).engine.type:
+        with suppress(Changed):
+            place = _place(served.base, project)
+    return evaluations.Incumbent(release=found, run=served.run, run_inputs=served.run_inputs, base=place)
+
+
+def _absent(criterion: Criterion, spec: EvaluationSpec) -> Outcome | None:
+    """Return what comes of a criterion that has nothing to compare with."""
+    if criterion.against is not Against.INCUMBENT or spec.incumbent is not None:
+        return None
+    return Outcome.SKIPPED if criterion.when_absent is WhenAbsent.SKIP else Outcome.FAILED
 
 
 def _source(project: TransformerProject, name: str, digest: str, revision: str | None) -> DataSource:

@@ -31,15 +31,24 @@ def gate_key(raw: Object) -> Key:
 
 
 def release_key(raw: Object) -> Key:
-    """Return what is asked, and where its answers are kept: the same for all Evaluations that use the same answers."""
-    spec = raw["spec"]
-    release = spec.get("release", {}).get("digest", "")
-    return Key("Release", raw["metadata"]["namespace"], f"{release} in {spec.get('storage', '')}")
+    """Return what is judged, and where its answers are kept: the same for all Evaluations that use the same answers."""
+    return _answers(raw, raw["spec"].get("release", {}))
+
+
+def _asked(raw: Object) -> tuple[Key, ...]:
+    """Return the same of all releases with an artifact: what is judged, and what is served."""
+    served = raw["spec"].get("incumbent", {}).get("release")
+    return (release_key(raw), _answers(raw, served)) if served else (release_key(raw),)
+
+
+def _answers(raw: Object, release: Object) -> Key:
+    where = raw["spec"].get("storage", "")
+    return Key("Release", raw["metadata"]["namespace"], f"{release.get('digest', '')} in {where}")
 
 
 def references(raw: Object) -> tuple[Key, ...]:
-    """Return the gate, the project and the release."""
-    return gate_key(raw), project_key(raw), release_key(raw)
+    """Return the gate, the project and the releases."""
+    return gate_key(raw), project_key(raw), *_asked(raw)
 
 
 def decided(raw: Object) -> bool:
@@ -71,10 +80,16 @@ def held_up(raw: Object) -> str:
 
 
 def elder(view: View, raw: Object) -> str | None:
-    """Return the eldest other Evaluation of the same release that has no verdict yet, if it is elder than this."""
+    """Return the eldest other Evaluation that asks for answers which this needs too, if it is elder than this.
+
+    It judges the same release, or the one that is served.
+    """
     own = raw["metadata"]["name"]
     others = [
-        item for item in view.referrers(release_key(raw)) if item["metadata"]["name"] != own and not measured(item)
+        item
+        for key in _asked(raw)
+        for item in view.referrers(key)
+        if item["metadata"]["name"] != own and release_key(item) == key and not measured(item)
     ]
     first = min(others, key=_order, default=None)
     return first["metadata"]["name"] if first and _order(first) < _order(raw) else None

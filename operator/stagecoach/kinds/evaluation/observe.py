@@ -25,7 +25,7 @@ class Observed:
     current: Child  # the current attempt's
     stopping: bool  # a pod of an attempt that has ended still runs
     ending: bool  # a pod whose program has ended goes on, because of what was injected beside it
-    elder: str | None  # another Evaluation that asks the same release, and goes first
+    elder: str | None  # another Evaluation that asks for the same answers, and goes first
     approvals: tuple[Approval, ...] = ()  # decisions of people about it
     unread: tuple[str, ...] = ()  # those about its release that a later version of the operator would understand
     canary: CanaryRows | None = None  # in the log of the current attempt's pod; None: it was not read lately

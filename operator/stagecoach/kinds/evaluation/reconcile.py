@@ -105,8 +105,9 @@ def _first(observed: Observed, now: datetime) -> Plan:
     evaluation = observed.evaluation
     if observed.elder is not None:
         message = (
-            f"Waits for Evaluation {observed.elder!r} of the same release, to use the answers that it stores. If"
-            f" nothing will come of it: kubectl delete eval {observed.elder} -n {evaluation.metadata.namespace}."
+            f"Waits for Evaluation {observed.elder!r} of the same release, or of the one that is served, to use the"
+            " answers that it stores. If nothing will come of it: kubectl delete eval"
+            f" {observed.elder} -n {evaluation.metadata.namespace}."
         )
         return Plan(status=status.pending(evaluation, "SameRelease", message, now))
     changes = {"attempt": attempts.decided(evaluation, 1, now), "start_time": timestamp(now)}
@@ -175,7 +176,7 @@ def _work(
         image=spec.image,
         seconds=max(1, int(attempts.remaining(evaluation, now).total_seconds())),
         storage=spec.storage,
-        sources=(told.base.uri, *(item.uri for item in (*told.datasets, *told.trained_on))),
+        sources=(*_bases(told), *(item.uri for item in (*told.datasets, *told.trained_on))),
         keep_seconds=int(duration(spec.clean_up_after).total_seconds()),
     )
     return replace(
@@ -192,8 +193,14 @@ def _engine(spec: EvaluationSpec, told: EvaluateJob, settings: Settings) -> Engi
         return None
     asked = spec.resources
     return EngineWork(
-        spec.engine_image, settings.engine_pull_policy, told.base.uri, threads(asked.cpu), on_a_gpu=asked.gpus > 0
+        spec.engine_image, settings.engine_pull_policy, _bases(told), threads(asked.cpu), on_a_gpu=asked.gpus > 0
     )
+
+
+def _bases(told: EvaluateJob) -> tuple[str, ...]:
+    """Return where the base models are of all that may have to be asked."""
+    served = [told.incumbent.base.uri] if told.incumbent and told.incumbent.base else []
+    return tuple(dict.fromkeys((told.base.uri, *served)))
 
 
 def _waiting(observed: Observed, attempt: Attempt, seen: Waiting, now: datetime, **changes: Any) -> Object | None:

@@ -91,7 +91,7 @@ def _rejected(observed: Observed, by: Approval, review: Review, told: ReviewStat
         name=by.metadata.name,
         uid=by.metadata.uid,
         reviewer=by.spec.reviewer,
-        as_=reviews.acts_as(by, review),
+        as_=reviews.acts_as(by, review.reviewers),
         at=by.metadata.creation_timestamp,
         reason=reason,
     )
@@ -151,12 +151,12 @@ def _counted(approval: Approval, review: Review) -> CountedApproval:
         name=approval.metadata.name,
         uid=approval.metadata.uid,
         reviewer=approval.spec.reviewer,
-        as_=reviews.acts_as(approval, review),
+        as_=reviews.acts_as(approval, review.reviewers),
         at=approval.metadata.creation_timestamp,
         scores=approval.spec.scores,
     )
 
 
 def _who(approval: Approval, review: Review) -> str:
-    group = reviews.acts_as(approval, review)
+    group = reviews.acts_as(approval, review.reviewers)
     return f"{approval.spec.reviewer} (as a member of {group})" if group else approval.spec.reviewer

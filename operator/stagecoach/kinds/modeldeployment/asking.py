@@ -1,18 +1,20 @@
 """What is asked of pods now: of loaders, whether what is served and is to be answers; of gateways, what they know."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from stagecoach.contract import loading
 from stagecoach.contract.admitted import Admitted
-from stagecoach.kinds.modeldeployment import engines, telling
+from stagecoach.contract.times import moment
+from stagecoach.kinds.modeldeployment import engines, pauses, rolling, telling
+from stagecoach.kinds.modeldeployment.engines import Engine
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.modeldeployment.telling import Told
 from stagecoach.kinds.plan import Call
 from stagecoach.policies.keys import Purpose, derive
 
-# What is awaited is asked for so often, and what is known so much more rarely; a little less than until the next look.
-AWAITED, AT_REST = timedelta(seconds=1.5), timedelta(seconds=12)
+# What is known is asked again so rarely; a little less than until the next look.
+AT_REST = timedelta(seconds=12)
 
 
 def calls(scene: Scene, told: Told | None) -> tuple[Call, ...]:
@@ -32,17 +34,26 @@ def _loaders(scene: Scene) -> Iterator[Call]:
         answer = all(
             engines.answering(engine, each, scene.deployment.spec.replicas, scene.now).everywhere for each in releases
         )
-        pause = AT_REST if answer else AWAITED
+        pause = AT_REST if answer else pauses.after(_changes(scene, engine), scene.now)
         for call in engines.questions(engine, releases, token):
             heard = observed.heard.get((call.pod_uid, "PUT", loading.PATH))
             if heard is None or heard.asked != call.body or not timedelta() <= scene.now - heard.at < pause:
                 yield call
 
 
+def _changes(scene: Scene, engine: Engine) -> Iterator[datetime | None]:
+    """Yield when something happened by which an engine may answer soon."""
+    yield from (pod.changed for pod in engine.pods)
+    candidate = scene.deployment.status.candidate
+    if candidate is not None and candidate.engine == engine.name:
+        yield moment(candidate.asked or candidate.since)
+
+
 def _gateways(scene: Scene, told: Told | None) -> tuple[Call, ...]:
     if told is None:
         return ()
     token = derive(scene.settings.master_key, scene.deployment.metadata.uid, Purpose.ADMIN)
-    counting = scene.deployment.status.candidate is not None
+    candidate = scene.deployment.status.candidate
+    counting = candidate is not None and rolling.by_steps(scene, candidate)
     gateways = [pod for pod in scene.observed.gateways.pods if pod.reachable]
     return telling.calls(gateways, told, token, scene.observed.heard, scene.now, counting=counting)

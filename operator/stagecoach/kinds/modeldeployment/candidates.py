@@ -18,12 +18,14 @@ from stagecoach.kinds import releases
 from stagecoach.kinds.controller import Settings
 from stagecoach.kinds.evalgate import asked
 from stagecoach.kinds.evalgate.gate_word import gate_words
+from stagecoach.kinds.modeldeployment.deciding import people
 from stagecoach.kinds.modeldeployment.neighbours import project_key
 from stagecoach.kinds.modeldeployment.rejections import in_force
 from stagecoach.kinds.plan import Key, Object, key_of
 from stagecoach.kinds.releases import Unjudged
 from stagecoach.kinds.view import View
 from stagecoach.policies.admission import GateWord, NotAdmitted, Run
+from stagecoach.policies.decisions import Decisions
 from stagecoach.policies.fitting import servable_problem
 
 # So many are asked about at a time, for that is cheaper; and so many in all.
@@ -41,6 +43,8 @@ class Candidates:
     runs: tuple[Run, ...] = ()
     made: Mapping[str, Admitted] = field(default_factory=dict)  # by the run's name
     told: Mapping[tuple[str, str], Run] = field(default_factory=dict)  # what gates say of runs, by name and creation
+    # Those of which something was served before what was revoked, the last one first; while nothing is served.
+    before: tuple[Run, ...] = ()
 
     def of(self, served: Served) -> Run | None:
         """Return the run of what is served or about to be, if it is there: not another that has its name by now."""
@@ -53,19 +57,23 @@ def candidates(
     deployment: ModelDeployment,
     project: TransformerProject,
     serving: Admitted | None,
+    decisions: Decisions,
     settings: Settings,
 ) -> Candidates:
     """Return what a project that is ready has to offer to a deployment."""
-    return _Search(view, deployment, project, settings, serving).all(list(view.referrers(project_key(raw))))
+    search = _Search(view, raw, deployment, project, settings, serving, decisions)
+    return search.all(list(view.referrers(project_key(raw))))
 
 
 @dataclass
 class _Search:
     view: View
+    raw: Object
     deployment: ModelDeployment
     project: TransformerProject
     settings: Settings
     serving: Admitted | None  # what is served, by its own document
+    decisions: Decisions
     made: dict[str, Admitted] = field(default_factory=dict)
 
     def all(self, related: Sequence[Object]) -> Candidates:
@@ -79,8 +87,21 @@ class _Search:
         told = {(run.name, run.created): run for run in runs}
         held = {_identity(raw): raw for raw in (of_serving, of_candidate) if raw is not None}
         rest = [raw for identity, raw in held.items() if identity not in told]
-        told |= {(run.name, run.created): run for run in self._asked(rest)}
-        return Candidates((*runs, *self._others(chosen, candidates, newer)), self.made, told)
+        if rest:  # a gate looks through the whole project
+            told |= {(run.name, run.created): run for run in self._asked(rest)}
+        before = tuple(self._before(there))
+        return Candidates((*runs, *self._others(chosen, candidates, newer)), self.made, told, before)
+
+    def _before(self, there: Sequence[Object]) -> Iterator[Run]:
+        """Yield the runs of what was served before what was revoked, as far as they still make that."""
+        status = self.deployment.status
+        if status.serving is not None or status.revoked is None:
+            return
+        names = {each.run for each in status.history}
+        found = {run.name: run for run in self._asked(raw for raw in there if raw["metadata"]["name"] in names)}
+        for entry in status.history:
+            if entry.run in found and found[entry.run].made == entry.release:
+                yield found[entry.run]
 
     def _of(self, served: Served | None) -> Object | None:
         """Return the run that made what is served; one that was created anew under its name is another."""
@@ -150,10 +171,11 @@ class _Search:
         return set.intersection(*passed.values())
 
     def _passes(self, run: Run) -> bool:
-        rejected = {each.release for each in in_force(self.deployment)}
-        return (
-            isinstance(run.made, str) and run.made not in rejected and all(word.passed(run.made) for word in run.words)
-        )
+        decided = people(self.decisions)
+        rejected = {each.release for each in in_force(self.deployment, self.decisions)}
+        if not isinstance(run.made, str) or run.made in rejected or run.made in decided.refused:
+            return False
+        return run.made in decided.overridden or all(word.passed(run.made) for word in run.words)
 
     def _asked(self, raws: Iterable[Object]) -> list[Run]:
         """Return runs with what they made, and what every gate says of them."""
@@ -162,7 +184,7 @@ class _Search:
         judged = [run for _, run in read if run is not None and isinstance(made[run.metadata.name], str)]
         words: dict[str, list[GateWord]] = {run.metadata.name: [] for run in judged}
         for gate in self.deployment.spec.gates:
-            said = gate_words(self.view, self.deployment.metadata.namespace, gate.name, judged, self.settings)
+            said = gate_words(self.view, self.raw, gate.name, judged, self.settings)
             for run, word in zip(judged, said, strict=True):
                 words[run.metadata.name].append(word)
         return [

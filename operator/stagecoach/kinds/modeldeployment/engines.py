@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from stagecoach.contract import loading, serving
 from stagecoach.contract.admitted import Admitted
 from stagecoach.contract.loading import Loaded, LoadedModel, State, Wanted
+from stagecoach.kinds.modeldeployment import stuck
 from stagecoach.kinds.modeldeployment.pods import Complaint, Pod, first_complaint
 from stagecoach.kinds.modeldeployment.routes import model_name
 from stagecoach.kinds.plan import Call, Object
@@ -20,7 +21,6 @@ FRESH = timedelta(seconds=45)
 PODS_PATIENCE = timedelta(seconds=60)
 # Nodes hear of a pod that is ready so late: until then its Service leads nowhere from some of them.
 HEARD_OF = timedelta(seconds=5)
-MEET_THE_RULE = "Raise the quota, or meet the rule, that it names."
 SEE_TO_THE_CONTROLLER = "If no Deployment gets pods, see to the cluster's kube-controller-manager."
 OTHER_VERSION = "Whoever installed the operator sets all images of the chart to one version."
 
@@ -148,13 +148,9 @@ def _waits(
 
 
 def _of_deployment(engine: Engine, now: datetime) -> Complaint | None:
-    found = engine.found or {}
-    conditions = {each["type"]: each for each in found.get("status", {}).get("conditions", ())}
-    refused = conditions.get("ReplicaFailure", {})
-    if refused.get("status") == "True":
-        message = f"Deployment {engine.name} gets no pod: {refused.get('message', '')}".rstrip(". :")
-        return Complaint("PodRefused", f"{message}. {MEET_THE_RULE}")
-    created = found.get("metadata", {}).get("creationTimestamp")
+    if refused := stuck.refused(engine.found):
+        return refused
+    created = (engine.found or {}).get("metadata", {}).get("creationTimestamp")
     if not engine.pods and created and now - datetime.fromisoformat(created) > PODS_PATIENCE:
         return Complaint("PodMissing", f"Deployment {engine.name} has no pod. {SEE_TO_THE_CONTROLLER}")
     return None

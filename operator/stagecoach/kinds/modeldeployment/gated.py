@@ -2,6 +2,7 @@
 
 from stagecoach.api.deployment_status import Served
 from stagecoach.kinds.conditions import Fact
+from stagecoach.kinds.modeldeployment import overriding
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.policies.admission import GateState, GateWord, NotAdmitted
 
@@ -17,6 +18,8 @@ REASONS = {
 
 def fact(scene: Scene, serving: Served) -> Fact:
     """Return what is said of it."""
+    if serving.override is not None:
+        return overriding.fact(scene, serving, serving.override)
     observed = scene.observed
     goes_on = f"Run {serving.run} goes on serving."
     if observed.blocked is not None:
@@ -40,7 +43,7 @@ def fact(scene: Scene, serving: Served) -> Fact:
 
 def needs_somebody(told: Fact) -> bool:
     """Whether a person should look at it."""
-    return told.reason in (*REASONS.values(), "ProjectMissing")
+    return told.reason in (*REASONS.values(), "ProjectMissing", overriding.REASON)
 
 
 def _words(word: GateWord) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from stagecoach.kinds.modeldeployment import stuck
 from stagecoach.kinds.modeldeployment.pods import Complaint, Pod, first_complaint
 from stagecoach.kinds.plan import Object
 
@@ -20,7 +21,7 @@ class Gateways:
 
     def complaint(self) -> Complaint | None:
         """Return what keeps gateways from being ready, if one says so."""
-        return first_complaint(self.pods)
+        return stuck.refused(self.found) or first_complaint(self.pods)
 
     def rolled(self) -> bool:
         """Whether all pods are of the newest template, and one of them is ready."""

@@ -27,6 +27,23 @@ def references(raw: Object) -> tuple[Key, ...]:
     return project_key(raw), deployments_of(raw), *asked.gates_of(raw)
 
 
-def wakes(_key: Key, _view: View, before: Object | None, after: Object | None) -> tuple[Key, ...]:
-    """Return the gates that are asked about something else now."""
-    return asked.to_wake(before, after)
+def wakes(key: Key, view: View, before: Object | None, after: Object | None) -> tuple[Key, ...]:
+    """Return the gates that are asked about something else now, and the decisions of people to which that counts."""
+    return *asked.to_wake(before, after), *_approvals(key, view, before, after)
+
+
+def _approvals(key: Key, view: View, before: Object | None, after: Object | None) -> tuple[Key, ...]:
+    if _awaits(before) == _awaits(after):
+        return ()
+    return tuple(key_of(each) for each in view.referrers(key) if each["kind"] == "Approval")
+
+
+def _awaits(raw: Object | None) -> tuple[object, ...] | None:
+    """Return who may decide on what, and which decisions have let something go on."""
+    if raw is None:
+        return None
+    status = raw.get("status", {})
+    candidate = status.get("candidate", {})
+    held = candidate.get("release"), candidate.get("heldSince")
+    rejected = [(each["release"], each["at"]) for each in status.get("rejected", ())]
+    return raw["metadata"]["uid"], raw["spec"].get("approvers"), held, rejected, status.get("promotions")

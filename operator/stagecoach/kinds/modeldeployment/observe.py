@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from stagecoach.api.deployment_status import Served
+from stagecoach.api.deployment_status import Rejected, Served
 from stagecoach.api.modeldeployment import ModelDeployment
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build.gateway import gateway_name, read_admitted
@@ -20,7 +20,7 @@ from stagecoach.kinds import children
 from stagecoach.kinds.blocked import Blocked, ready_project
 from stagecoach.kinds.children import Child
 from stagecoach.kinds.controller import Settings
-from stagecoach.kinds.modeldeployment import engines, telling
+from stagecoach.kinds.modeldeployment import deciding, engines, rejections, telling
 from stagecoach.kinds.modeldeployment.candidates import Candidates, candidates
 from stagecoach.kinds.modeldeployment.engines import Engine
 from stagecoach.kinds.modeldeployment.gateways import Gateways
@@ -28,6 +28,7 @@ from stagecoach.kinds.modeldeployment.neighbours import project_key
 from stagecoach.kinds.modeldeployment.pods import Pod, pod_of
 from stagecoach.kinds.plan import Object
 from stagecoach.kinds.view import Answer, View
+from stagecoach.policies.decisions import Decisions
 from stagecoach.policies.pods import JOB_NAME, pod_state
 
 Document = TypeVar("Document")
@@ -43,6 +44,7 @@ class Observed:
     deployment: ModelDeployment
     project: TransformerProject | None  # None: it is gone, or cannot be read
     blocked: Blocked | None  # why nothing new can be admitted, whatever gates say
+    decisions: Decisions  # of people
     candidates: Candidates
     admitted: Mapping[str, Admitted]  # by the name of the ConfigMap that says it
     recipes: Mapping[str, Recipe]  # by the name of the engine, which its ConfigMap has too
@@ -53,11 +55,17 @@ class Observed:
     heard: Mapping[tuple[str, str, str], Answer]  # by the pod's uid, method and path
     load_test: Child  # the Job that tests the candidate
     unfinished: tuple[Object, ...]  # Jobs that would go on
+    refusals: Mapping[tuple[str, str], str]  # of what was wanted of the cluster, by kind and name
 
     def engine(self, name: str) -> Engine:
         """Return an engine as it is seen."""
         heard = {uid: answer for (uid, _, path), answer in self.heard.items() if path == loading.PATH}
         return engines.of_name(name, self.deployments, self.pods, heard)
+
+    @property
+    def rejected(self) -> list[Rejected]:
+        """The releases that are not to be tried again."""
+        return rejections.in_force(self.deployment, self.decisions)
 
     @property
     def engines(self) -> dict[str, Object]:
@@ -71,22 +79,17 @@ class Observed:
         own = tuple(pod for pod in self.pods if not pod.engine and not pod.leaving)
         return Gateways(self.deployments.get(gateway_name(self.deployment)), own)
 
-    @property
-    def unheard(self) -> bool:
-        """Whether nobody has told a gateway anything that clients reach, such as before the operator began."""
-        told = ((pod.uid, "PUT", telling.ROUTES) for pod in self.gateways.ready)
-        return not any(topic in self.heard for topic in told)
-
     def document(self, served: Served | None) -> Admitted | None:
         """Return what is known of a release that was admitted; None as long as its ConfigMap is not there."""
         return self.admitted.get(served.admitted) if served else None
 
 
-def observe(view: View, raw: Object, settings: Settings, now: datetime) -> Observed:
+def observe(view: View, raw: Object, now: datetime, settings: Settings) -> Observed:
     """Collect what is in memory. Raises ValidationError for a deployment that its model refuses."""
     deployment = ModelDeployment.model_validate(raw)
     uid = deployment.metadata.uid
     project, blocked = _project(view, raw, deployment)
+    decisions = deciding.observe(view, raw, now)
     config_maps = _by_name(view.config_maps(uid))
     admitted = _read(config_maps, read_admitted)
     serving = admitted.get(deployment.status.serving.admitted) if deployment.status.serving else None
@@ -100,9 +103,10 @@ def observe(view: View, raw: Object, settings: Settings, now: datetime) -> Obser
         deployment=deployment,
         project=project,
         blocked=blocked,
+        decisions=decisions,
         candidates=Candidates()
         if project is None or blocked
-        else candidates(view, raw, deployment, project, serving, settings),
+        else candidates(view, raw, deployment, project, serving, decisions, settings),
         admitted=admitted,
         recipes=_read(config_maps, read_recipe),
         deployments=_by_name(view.deployments(uid)),
@@ -112,6 +116,7 @@ def observe(view: View, raw: Object, settings: Settings, now: datetime) -> Obser
         heard={topic: answer for topic in topics if (answer := view.answer(*topic))},
         load_test=children.child(view, uid, test.job, of_jobs) if test else Child(),
         unfinished=children.unfinished(view, uid, of_jobs, now),
+        refusals=view.refusals(uid),
     )
 
 

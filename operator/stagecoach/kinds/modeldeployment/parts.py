@@ -9,6 +9,7 @@ from stagecoach.build.applied import needs_apply
 from stagecoach.build.pods import credentials
 from stagecoach.build.recipes import recipe_config_map
 from stagecoach.contract.access import Credential
+from stagecoach.contract.admitted import Admitted
 from stagecoach.kinds.modeldeployment import load_testing
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.modeldeployment.telling import Told
@@ -16,27 +17,28 @@ from stagecoach.kinds.plan import Object
 
 
 def created(scene: Scene, applied: Sequence[Object]) -> tuple[Object, ...]:
-    """Return what is made once and never changed: what was admitted, and the keys before pods need them."""
-    wanted = [*_documents(scene), *_recipes(scene)]
-    documents = [each for each in wanted if each["metadata"]["name"] not in scene.observed.config_maps]
+    """Return what is made once and never changed: what was admitted, and the keys before pods need them.
+
+    Of a candidate last: what is refused ends what is created.
+    """
+    status = scene.deployment.status
     # Nobody watches Secrets: who waits for something may wait for this one, that somebody has deleted.
     waits = any(pod.complaint and pod.complaint.reason == "PodNotStarting" for pod in scene.observed.pods)
     tests = load_testing.created(scene)
     needed = waits or tests or any(each["kind"] == "Deployment" for each in applied)
     keys = [gateway.keys_secret(scene.deployment, scene.settings.master_key)] if needed else []
-    return (*documents, *keys, *tests)
+    return (*_documents(scene, status.serving), *keys, *_documents(scene, status.candidate), *tests)
 
 
-def _documents(scene: Scene) -> Iterator[Object]:
-    for served in _served(scene):
-        if (admitted := scene.remade(served)) is not None:
-            yield gateway.admitted_config_map(scene.deployment, admitted)
-
-
-def _recipes(scene: Scene) -> Iterator[Object]:
-    for served in _served(scene):
-        if (recipe := scene.recipe_remade(served)) is not None:
-            yield recipe_config_map(scene.deployment, recipe)
+def _documents(scene: Scene, served: Served | None) -> Iterator[Object]:
+    """Yield what says what a release is, and what its engine is made of, where that is not there."""
+    if served is None:
+        return
+    there = scene.observed.config_maps
+    if served.admitted not in there and (admitted := scene.remade(served)) is not None:
+        yield gateway.admitted_config_map(scene.deployment, admitted)
+    if served.engine not in there and (recipe := scene.recipe_remade(served)) is not None:
+        yield recipe_config_map(scene.deployment, recipe)
 
 
 def applied(scene: Scene, told: Told | None) -> tuple[Object, ...]:
@@ -79,18 +81,35 @@ def _routes(scene: Scene, told: Told | None) -> Iterator[Object]:
         yield from _if_needed(scene.observed.config_maps.get(wanted["metadata"]["name"]), wanted)
 
 
+def gateways_are_new(scene: Scene) -> bool:
+    """Whether all gateways are as they have to be now, by their template."""
+    wanted, gateways = _gateway(scene, _bases(scene)), scene.observed.gateways
+    return wanted is not None and needs_apply(gateways.found, wanted) is None and gateways.rolled()
+
+
 def _gateways(scene: Scene) -> Iterator[Object]:
     deployment, observed = scene.deployment, scene.observed
-    bases = [admitted for served in _served(scene) if (admitted := scene.document(served))]
-    if not bases or (deployment.status.serving and scene.document(deployment.status.serving) is None):
+    if not (bases := _bases(scene)):
         return
     service = gateway.gateway_service(deployment)
     yield from _if_needed(observed.services.get(service["metadata"]["name"]), service)
-    if (of_project := _of_project(scene)) is None:
-        return
-    wanted = gateway.gateway(deployment, bases, *of_project, scene.settings)
-    yield gateway.gateway_budget(deployment)
-    yield from _if_needed(observed.deployments.get(wanted["metadata"]["name"]), wanted)
+    if (wanted := _gateway(scene, bases)) is not None:
+        yield gateway.gateway_budget(deployment)
+        yield from _if_needed(observed.gateways.found, wanted)
+
+
+def _bases(scene: Scene) -> list[Admitted]:
+    """Return what gateways have to know; nothing, while that is not known of what is served."""
+    serving = scene.deployment.status.serving
+    if serving is not None and scene.document(serving) is None:
+        return []
+    return [admitted for served in _served(scene) if (admitted := scene.document(served))]
+
+
+def _gateway(scene: Scene, bases: Sequence[Admitted]) -> Object | None:
+    if not bases or (of_project := _of_project(scene)) is None:
+        return None
+    return gateway.gateway(scene.deployment, bases, *of_project, scene.settings)
 
 
 def _of_project(scene: Scene) -> tuple[PodSettings, Sequence[Credential]] | None:

@@ -41,6 +41,12 @@ class Pod:
     leaving: bool  # somebody asked for its deletion, or it has ended
     complaint: Complaint | None = None
     since: datetime | None = None  # when it became ready, where that is said
+    created: datetime | None = None
+
+    @property
+    def changed(self) -> datetime | None:
+        """When it became ready, or ceased to be; or was made, as far as that is said."""
+        return self.since or self.created
 
     @property
     def reachable(self) -> bool:
@@ -66,6 +72,7 @@ def pod_of(raw: Object, warning: str | None) -> Pod:
         since=datetime.fromisoformat(changed)
         if (changed := conditions.get("Ready", {}).get("lastTransitionTime"))
         else None,
+        created=datetime.fromisoformat(made) if (made := metadata.get("creationTimestamp")) else None,
     )
 
 

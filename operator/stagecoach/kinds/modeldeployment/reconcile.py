@@ -1,9 +1,11 @@
 """What a ModelDeployment needs next. Pure: what counts is in its status, its children, and what these have answered.
 
-NoUngatedTraffic: a release is admitted by its gates before anything is made for it. IncumbentStays: what is served goes
-on until a candidate is in, whatever becomes of gates, runs and the project.
+NoUngatedTraffic: a release is admitted by its gates, or an Override, before anything is made for it. IncumbentStays:
+what is served goes on until a candidate is in or somebody revokes it, whatever becomes of gates, runs and the project.
 """
 
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
@@ -18,10 +20,23 @@ from stagecoach.contract.gateway_routes import Routes
 from stagecoach.contract.times import moment
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.invalid import unreadable
-from stagecoach.kinds.modeldeployment import asking, load_testing, parts, retiring, routes, status, switching, telling
+from stagecoach.kinds.modeldeployment import (
+    asking,
+    client_keys,
+    load_testing,
+    parts,
+    pauses,
+    retiring,
+    revoking,
+    routes,
+    status,
+    switching,
+    telling,
+)
+from stagecoach.kinds.modeldeployment.deciding import people
 from stagecoach.kinds.modeldeployment.neighbours import references, wakes
 from stagecoach.kinds.modeldeployment.observe import Observed, observe
-from stagecoach.kinds.modeldeployment.rejections import in_force
+from stagecoach.kinds.modeldeployment.refused import Refused
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.modeldeployment.switching import Course
 from stagecoach.kinds.modeldeployment.telling import Heard, Told
@@ -31,14 +46,14 @@ from stagecoach.kinds.view import View
 from stagecoach.policies import admission, keys
 from stagecoach.policies.admission import NotAdmitted, Wanted
 
-# While something is awaited, and while all is well: what loaders and gateways say has to be new.
-AWAITED, AT_REST = 2.0, 15.0
+# While all is well: what loaders and gateways say has to be new.
+AT_REST = 15.0
 
 
 def reconcile(view: View, raw: Object, now: datetime, settings: Settings) -> Plan:
     """Observe and decide."""
     try:
-        observed = observe(view, raw, settings, now)
+        observed = observe(view, raw, now, settings)
     except ValidationError as error:
         return unreadable(raw, error, now)
     return decide(observed, now, settings)
@@ -54,16 +69,19 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     scene = Scene(observed, _wish(observed), settings, now)
     told = _announced(scene)
     heard = telling.heard(observed.gateways.pods, told, observed.heard) if told else None
-    course = switching.go_on(scene)
-    intended = _intended(scene, course, heard)
-    said = words(scene, course, intended, heard if intended == deployment.status.routes else None)
     applied = parts.applied(scene, told)
+    created = parts.created(scene, applied)
+    scene = replace(scene, refused=_refused(observed, (*created, *applied)))
+    course = revoking.taken_out(scene) or switching.go_on(scene)
+    intended = _intended(scene, course, heard)
+    said = words(scene, course, intended, heard if _is_told(intended, deployment.status.routes) else None)
     return Plan(
         status=_status(scene, course, said, intended, heard),
         events=course.events,
         delete=(*load_testing.left_over(scene), *retiring.deleted(scene, course)),
-        create=parts.created(scene, applied),
+        create=created,
         apply=applied,
+        tells_refusals=True,
         ask=asking.calls(scene, told),
         requeue_after=_pause(scene, course, said),
     )
@@ -91,7 +109,17 @@ def _wish(observed: Observed) -> Wanted | NotAdmitted:
     if blocked is not None:
         meanwhile = f"Run {serving.run} goes on serving." if serving else "Nothing is served until then."
         return NotAdmitted(blocked.reason, f"{blocked.message} {meanwhile}")
-    return admission.decide(deployment.spec, serving, in_force(deployment), observed.candidates.runs)
+    decided, rejected = people(observed.decisions), observed.rejected
+    if serving is None and deployment.status.revoked is not None:
+        stand_in = admission.stand_in(deployment.spec, rejected, observed.candidates.before, decided)
+        if stand_in is not None:
+            return stand_in
+    return admission.decide(deployment.spec, serving, rejected, observed.candidates.runs, decided)
+
+
+def _refused(observed: Observed, wanted: Iterable[Object]) -> Refused:
+    status = observed.deployment.status
+    return Refused.of(wanted, observed.refusals, status.serving, status.candidate)
 
 
 def _announced(scene: Scene) -> Told | None:
@@ -118,7 +146,7 @@ def _status(scene: Scene, course: Course, said: Words, intended: RoutesStatus | 
         course,
         said,
         scene.now,
-        routes=_counted(intended, before, None if scene.observed.unheard else heard),
+        routes=_counted(intended, before, heard),
         retiring=retiring.told(scene, course, settled=settled),
         replicas=engine.get("status", {}).get("replicas", 0) if engine else None,
         selector=",".join(f"{name}={value}" for name, value in sorted(labels.items())) or None,
@@ -130,14 +158,22 @@ def _intended(scene: Scene, course: Course, heard: Heard | None) -> RoutesStatus
     deployment, before = scene.deployment, scene.deployment.status.routes
     if before is None and course.candidate is None:
         return None
-    update = {"serving": course.serving, "candidate": course.candidate}
+    rolled = not client_keys.asked_for(deployment) and parts.gateways_are_new(scene)
+    keys = client_keys.following(deployment, rolled=rolled, acknowledged=heard is not None and heard.everywhere)
+    told = before.model_copy(update={"client_keys": keys}) if before else None
+    update = {"serving": course.serving, "candidate": course.candidate, "routes": told}
     following = deployment.model_copy(update={"status": deployment.status.model_copy(update=update)})
-    return routes.intended(_routes(scene, following), before, scene.now, heard.known if heard else 0)
+    return routes.intended(_routes(scene, following), before, keys, scene.now, heard.known if heard else 0)
+
+
+def _is_told(intended: RoutesStatus | None, before: RoutesStatus | None) -> bool:
+    """Whether what is intended is what gateways were told last."""
+    return intended is not None and before is not None and intended.revision == before.revision
 
 
 def _counted(intended: RoutesStatus | None, before: RoutesStatus | None, heard: Heard | None) -> RoutesStatus | None:
     """Return what gateways are told, with how many of them have it."""
-    if intended is None or intended != before or heard is None:
+    if intended is None or heard is None or not _is_told(intended, before):
         return intended
     # What was said to the process of before is as true as it was, until this one has asked.
     kept = min(intended.acknowledged, heard.acknowledged + heard.unheard)
@@ -147,9 +183,23 @@ def _counted(intended: RoutesStatus | None, before: RoutesStatus | None, heard: 
 def _pause(scene: Scene, course: Course, said: Words) -> float | None:
     """Return when to look again, if nothing happens."""
     if not said.at_rest:
-        return AWAITED
+        pause = pauses.after(_changes(scene), scene.now)
+        rest = max(course.until - scene.now, pauses.SOONEST) if course.until else pause
+        return min(pause, rest).total_seconds()
     goes_on = course.serving or scene.deployment.status.routes or scene.observed.engines
     return AT_REST if goes_on else None
+
+
+def _changes(scene: Scene) -> Iterator[datetime | None]:
+    """Yield when something happened from which more may follow soon."""
+    status = scene.deployment.status
+    yield from (pod.changed for pod in scene.observed.pods)
+    yield from (moment(each.last_transition_time) for each in status.conditions)
+    if status.routes is not None:
+        yield moment(status.routes.since)
+    if (candidate := status.candidate) is not None:
+        times = (candidate.since, candidate.asked, candidate.step_since)
+        yield from (moment(each) for each in times if each is not None)
 
 
 CONTROLLER = Controller(

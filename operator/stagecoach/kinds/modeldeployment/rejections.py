@@ -1,11 +1,12 @@
-"""Releases that were tried and went back: not again, until the deployment asks for something else."""
+"""Releases that were tried and went back: not again, until the deployment asks for something else, or a person does."""
 
 from datetime import datetime
 
 from stagecoach.api.deployment_status import MAX_REJECTED, Rejected, Served
 from stagecoach.api.modeldeployment import ModelDeployment
 from stagecoach.contract.digests import digest_of_document
-from stagecoach.contract.times import timestamp
+from stagecoach.contract.times import moment, timestamp
+from stagecoach.policies.decisions import Decisions
 
 MOST = 1024
 # Of a spec, what may let another try end otherwise.
@@ -23,10 +24,11 @@ def identity(deployment: ModelDeployment) -> str:
     return digest_of_document({name: asked.get(name) for name in ASKED} | sla)
 
 
-def in_force(deployment: ModelDeployment) -> list[Rejected]:
-    """Return the releases that were rejected under what the spec asks for now."""
-    now = identity(deployment)
-    return [each for each in deployment.status.rejected if each.spec == now]
+def in_force(deployment: ModelDeployment, decisions: Decisions) -> list[Rejected]:
+    """Return the releases that were rejected under what the spec asks for now, and that nobody has promoted since."""
+    now, spent = identity(deployment), deployment.status.promotions
+    rejected = [each for each in deployment.status.rejected if each.spec == now]
+    return [each for each in rejected if decisions.promotion(each.release, moment(each.at), spent) is None]
 
 
 def rejected(deployment: ModelDeployment, served: Served, reason: str, message: str, now: datetime) -> list[Rejected]:

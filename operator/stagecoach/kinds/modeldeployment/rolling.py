@@ -4,7 +4,7 @@ from datetime import datetime
 
 from stagecoach.api.deployment_status import Candidate
 from stagecoach.contract.times import moment, timestamp
-from stagecoach.kinds.modeldeployment import counts, telling
+from stagecoach.kinds.modeldeployment import counts, holding, telling
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.policies import rollout
 from stagecoach.policies.fitting import beside
@@ -12,7 +12,9 @@ from stagecoach.policies.rollout import Decision, Progress
 
 
 def counted(scene: Scene, candidate: Candidate) -> Candidate:
-    """Return a candidate with what gateways have counted of it by now."""
+    """Return a candidate with what gateways have counted of it by now, where that decides anything."""
+    if not by_steps(scene, candidate):
+        return candidate
     observed, status = scene.observed, scene.deployment.status
     pods = [pod.uid for pod in observed.gateways.pods]
     uid, routes = scene.deployment.metadata.uid, status.routes
@@ -24,19 +26,26 @@ def counted(scene: Scene, candidate: Candidate) -> Candidate:
 
 def decided(scene: Scene, candidate: Candidate) -> Decision:
     """Return what comes next for a candidate that answers."""
-    steps = scene.deployment.spec.rollout if _by_steps(scene, candidate) else None
-    return rollout.decide(steps, _progress(candidate), scene.now)
+    steps = scene.deployment.spec.rollout if by_steps(scene, candidate) else None
+    promoted = holding.promotion(scene, candidate) is not None
+    return rollout.decide(steps, _progress(candidate, promoted=promoted), scene.now)
 
 
 def stepped(candidate: Candidate, step: int, weight: int, now: datetime) -> Candidate:
-    """Return a candidate that begins a step."""
+    """Return a candidate that begins a step.
+
+    What gateways had counted when it had no requests is where the first step begins. Of another they say it themselves,
+    when they have its routes: until then they count for the one before.
+    """
     update = {
         "step": step,
         "weight": weight,
         "step_since": timestamp(now),
         "weight_until": timestamp(now + rollout.WEIGHT_HOLDS),
+        "held_since": None,
         "requests": 0,
         "errors": 0,
+        "seen": candidate.seen if candidate.step is None else [],
     }
     return candidate.model_copy(update=update)
 
@@ -49,7 +58,7 @@ def renewed(candidate: Candidate, now: datetime) -> Candidate:
     return candidate.model_copy(update={"weight_until": until})
 
 
-def _progress(candidate: Candidate) -> Progress | None:
+def _progress(candidate: Candidate, *, promoted: bool) -> Progress | None:
     if candidate.step is None or candidate.weight is None or not (candidate.step_since and candidate.weight_until):
         return None
     return Progress(
@@ -59,10 +68,13 @@ def _progress(candidate: Candidate) -> Progress | None:
         until=moment(candidate.weight_until),
         requests=candidate.requests,
         errors=candidate.errors,
+        promoted=promoted,
     )
 
 
-def _by_steps(scene: Scene, candidate: Candidate) -> bool:
-    """Whether requests can be parted between what is served and a candidate."""
+def by_steps(scene: Scene, candidate: Candidate) -> bool:
+    """Whether requests are to be parted between what is served and a candidate, and can be."""
+    if scene.deployment.spec.rollout is None:
+        return False
     serving, new = scene.document(scene.deployment.status.serving), scene.document(candidate)
     return serving is not None and new is not None and beside(new, serving)

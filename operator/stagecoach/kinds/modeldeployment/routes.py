@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from stagecoach.api.common import duration
-from stagecoach.api.deployment_status import Candidate, RoutesStatus, Served
+from stagecoach.api.deployment_status import Candidate, ClientKeys, RoutesStatus, Served
 from stagecoach.api.modeldeployment import Contract, ModelDeployment
 from stagecoach.contract import gateway_routes
 from stagecoach.contract.admitted import Admitted
 from stagecoach.contract.digests import Digest, hex_of
 from stagecoach.contract.gateway_routes import Acknowledgement, Routes, Target
 from stagecoach.contract.times import moment, timestamp
+from stagecoach.kinds.modeldeployment import client_keys
 from stagecoach.policies.fitting import beside, servable_problem
 
 
@@ -38,12 +39,14 @@ def wanted(deployment: ModelDeployment, admitted: Mapping[str, Admitted], url: C
         api=spec.api.value,
         stable=stable,
         candidate=candidate,
-        keys=spec.access is not None,
+        keys=client_keys.asked_for(deployment),
         rate_limits=tuple(
             gateway_routes.RateLimit(requests=each.requests, seconds=int(duration(each.interval).total_seconds()))
             for each in spec.contract.rate_limits
         ),
         timeout=duration(spec.contract.timeout).total_seconds(),
+        input_schema=spec.contract.input and spec.contract.input.json_schema,
+        output_schema=spec.contract.output and spec.contract.output.json_schema,
         fallback=_fallback(spec.contract, deployment.metadata.namespace),
     )
 
@@ -53,7 +56,9 @@ def identity(routes: Routes) -> Digest:
     return routes.model_copy(update={"revision": 1}).digest
 
 
-def intended(routes: Routes | None, before: RoutesStatus | None, now: datetime, known: int = 0) -> RoutesStatus | None:
+def intended(
+    routes: Routes | None, before: RoutesStatus | None, keys: ClientKeys, now: datetime, known: int = 0
+) -> RoutesStatus | None:
     """Return what the status has to say before routes are told: the same, or a revision above all that came before.
 
     `known` is the highest revision that a gateway has with something else in it, such as after a status was put back.
@@ -62,10 +67,11 @@ def intended(routes: Routes | None, before: RoutesStatus | None, now: datetime, 
         return before
     digest = identity(routes)
     if before is None:
-        return RoutesStatus(revision=known + 1, digest=digest, since=timestamp(now))
+        return RoutesStatus(revision=known + 1, digest=digest, since=timestamp(now), client_keys=keys)
     if before.digest == digest and known < before.revision:
-        return before
-    update = {"revision": max(before.revision, known) + 1, "digest": digest, "since": timestamp(now), "acknowledged": 0}
+        return before.model_copy(update={"client_keys": keys})
+    revision = max(before.revision, known) + 1
+    update = {"revision": revision, "digest": digest, "since": timestamp(now), "acknowledged": 0, "client_keys": keys}
     return before.model_copy(update=update)
 
 

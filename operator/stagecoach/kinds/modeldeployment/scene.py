@@ -1,6 +1,6 @@
 """What a reconcile decides on: what was observed, what is wished for, and the time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from stagecoach.api.deployment_status import Served
@@ -13,6 +13,7 @@ from stagecoach.kinds.controller import Settings
 from stagecoach.kinds.modeldeployment import engines
 from stagecoach.kinds.modeldeployment.engines import Answering
 from stagecoach.kinds.modeldeployment.observe import Observed
+from stagecoach.kinds.modeldeployment.refused import Refused
 from stagecoach.policies.admission import NotAdmitted, Wanted
 
 
@@ -24,6 +25,7 @@ class Scene:
     wish: Wanted | NotAdmitted
     settings: Settings
     now: datetime
+    refused: Refused = field(default_factory=Refused)
 
     @property
     def deployment(self) -> ModelDeployment:

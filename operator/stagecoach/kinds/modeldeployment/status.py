@@ -48,6 +48,8 @@ def going_on(
         candidate=course.candidate,
         rejected=list(course.rejected),
         history=list(course.history),
+        promotions=list(course.promotions),
+        revoked=course.revoked,
         sla=list(course.measured),
         load_tests=course.load_tests,
         routes=routes,

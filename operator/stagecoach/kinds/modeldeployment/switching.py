@@ -5,9 +5,21 @@ Until a candidate is in, what is served is what was served before. IncumbentStay
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Self
 
+from stagecoach.api.approval import Approval
 from stagecoach.api.common import duration
-from stagecoach.api.deployment_status import MAX_HISTORY, Candidate, HistoryEntry, Rejected, Served
+from stagecoach.api.deployment_status import (
+    MAX_HISTORY,
+    Candidate,
+    HistoryEntry,
+    ModelDeploymentStatus,
+    Promotion,
+    Rejected,
+    Revoked,
+    Served,
+)
 from stagecoach.api.sla import Measured
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build.gateway import admitted_config_map
@@ -15,12 +27,12 @@ from stagecoach.build.recipes import engine_name, recipe
 from stagecoach.contract.admitted import Admitted
 from stagecoach.contract.digests import short
 from stagecoach.contract.times import moment, timestamp
-from stagecoach.kinds.modeldeployment import engines, load_testing, rejections, rolling
+from stagecoach.kinds.modeldeployment import deciding, engines, holding, load_testing, overriding, rejections, rolling
 from stagecoach.kinds.modeldeployment.pods import Complaint
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.plan import Event
 from stagecoach.policies.admission import Wanted, objection
-from stagecoach.policies.rollout import Abort, Advance, Finish, Hold
+from stagecoach.policies.rollout import Abort, Advance, Await, Finish, Hold
 
 NOT_READY = "EngineNotReady"
 
@@ -33,10 +45,27 @@ class Course:
     candidate: Candidate | None
     rejected: Sequence[Rejected]
     history: Sequence[HistoryEntry]
+    promotions: Sequence[Promotion]
+    revoked: Revoked | None
     measured: Sequence[Measured]
     load_tests: int  # number of the newest Job
     events: tuple[Event, ...] = ()
     waits: Complaint | None = None  # what the candidate waits for
+    until: datetime | None = None  # and until when, where that is known
+
+    @classmethod
+    def of(cls, status: ModelDeploymentStatus) -> Self:
+        """Return what it says now."""
+        return cls(
+            serving=status.serving,
+            candidate=status.candidate,
+            rejected=status.rejected,
+            history=status.history,
+            promotions=status.promotions,
+            revoked=status.revoked,
+            measured=status.sla,
+            load_tests=status.load_tests,
+        )
 
     def told(self, reason: str, message: str, *, warning: bool = False) -> "Course":
         """Return the same, with an event."""
@@ -46,7 +75,7 @@ class Course:
 def go_on(scene: Scene) -> Course:
     """Return what comes next."""
     status = scene.deployment.status
-    course = Course(status.serving, status.candidate, status.rejected, status.history, status.sla, status.load_tests)
+    course = replace(Course.of(status), serving=overriding.settled(scene, status.serving))
     candidate = status.candidate
     if candidate is not None and (why := _drops(scene, candidate)):
         course, candidate = _dropped(course, candidate, why), None
@@ -55,17 +84,20 @@ def go_on(scene: Scene) -> Course:
         return _advanced(scene, course, candidate)
     if candidate is not None:
         course = _dropped(course, candidate, _instead(candidate, wanted))
-    return _begun(course, wanted) if wanted else course
+    return _begun(scene, course, wanted) if wanted else course
 
 
 def _drops(scene: Scene, candidate: Candidate) -> str:
     """Return why a candidate is not tried any more, although nobody says that it is not good."""
     spec, serving = scene.deployment.spec, scene.deployment.status.serving
+    if why := _taken_back(scene, candidate):
+        return why
     if scene.document(candidate) is None and scene.remade(candidate) is None:
         return "what was admitted is not known any more, and its run or its project is not what it was"
     if scene.recipe(candidate) is None and scene.observed.project is None:
         return "its project is gone, and with it what its engine is made of"
-    if missing := {gate.name for gate in spec.gates} - {gate.gate for gate in candidate.gates}:
+    missing = {gate.name for gate in spec.gates} - {gate.gate for gate in candidate.gates}
+    if missing and candidate.override is None:
         return f"spec.gates names {min(missing)}, which has not passed it"
     if candidate.step is not None and load_testing.missing(scene, candidate):
         return "spec.sla has changed, and it is tested by that before it has requests again"
@@ -73,12 +105,25 @@ def _drops(scene: Scene, candidate: Candidate) -> str:
         return "spec.replicas is 0"
     if serving is not None and serving.release == candidate.release:
         return ""  # what is served, on another engine
-    if spec.model.run not in (None, candidate.run) or spec.model.release not in (None, candidate.release):
+    named = spec.model.run in (None, candidate.run) and spec.model.release in (None, candidate.release)
+    stands_in = serving is None and scene.deployment.status.revoked is not None
+    if not (named or stands_in):
         return "spec.model names another"
     wished = isinstance(scene.wish, Wanted) and scene.wish.release == candidate.release
     if wished or scene.observed.blocked is not None:
         return ""
     return objection(spec, serving, candidate, scene.observed.candidates.of(candidate))
+
+
+def _taken_back(scene: Scene, candidate: Candidate) -> str:
+    """Return what people have decided against a candidate."""
+    serving, decisions = scene.deployment.status.serving, scene.observed.decisions
+    if refused := deciding.people(decisions).refused.get(candidate.release):
+        return refused.message
+    moves = serving is not None and serving.release == candidate.release
+    if candidate.override is None or moves or decisions.override(candidate.release) is not None:
+        return ""
+    return f"Override {candidate.override.approval}, by which it was admitted, has ended or is gone"
 
 
 def _wanted(scene: Scene, candidate: Candidate | None) -> Candidate | None:
@@ -120,7 +165,7 @@ def _moving(scene: Scene, serving: Served, candidate: Candidate | None) -> Candi
     if candidate is not None:
         return _fitting(scene, candidate)
     new = _on_another_engine(scene, serving, admitted, project)
-    return None if new.engine in {each.engine for each in rejections.in_force(scene.deployment)} else new
+    return None if new.engine in {each.engine for each in scene.observed.rejected} else new
 
 
 def _on_another_engine(scene: Scene, served: Served, admitted: Admitted, project: TransformerProject) -> Candidate:
@@ -129,7 +174,7 @@ def _on_another_engine(scene: Scene, served: Served, admitted: Admitted, project
 
 
 def _admitted(scene: Scene, wish: Wanted, project: TransformerProject) -> Candidate:
-    """Return a release that every gate has passed."""
+    """Return a release that may be served."""
     made = scene.observed.candidates.made[wish.run]
     return Candidate(
         release=wish.release,
@@ -139,6 +184,7 @@ def _admitted(scene: Scene, wish: Wanted, project: TransformerProject) -> Candid
         run_created=wish.run_created,
         admitted=admitted_config_map(scene.deployment, made)["metadata"]["name"],
         gates=list(wish.gates),
+        override=wish.override,
         **_engine(scene, made, project),
     )
 
@@ -166,15 +212,30 @@ def _dropped(course: Course, candidate: Candidate, why: str) -> Course:
     return replace(course, candidate=None).told("Dropped", message)
 
 
-def _begun(course: Course, candidate: Candidate) -> Course:
-    message = f"Run {candidate.run} (release {candidate.short}) has passed {_gates(candidate)}"
-    message += f": engine {candidate.engine} loads it."
+def _begun(scene: Scene, course: Course, candidate: Candidate) -> Course:
+    run, loads = f"Run {candidate.run} (release {candidate.short})", f"Engine {candidate.engine} loads it."
     rest = [each for each in course.rejected if each.release != candidate.release]
-    return replace(course, candidate=candidate, rejected=rest).told("Admitted", message)
+    course = replace(course, candidate=candidate, rejected=rest)
+    for each in scene.deployment.status.rejected:
+        promote = holding.undoes(scene, each) if each.release == candidate.release else None
+        course = _promoted(scene, course, promote)
+    if (by := candidate.override) is not None:
+        words = f"{run} goes without its gates, as decided {deciding.who(by)} {loads}"
+        return course.told(overriding.REASON, words, warning=True)
+    return course.told("Admitted", f"{run} has passed {_gates(candidate)}. {loads}")
 
 
 def _gates(candidate: Candidate) -> str:
     return ", ".join(f"{each.gate} ({each.evaluation})" for each in candidate.gates)
+
+
+def _promoted(scene: Scene, course: Course, promote: Approval | None) -> Course:
+    """Note by which Promote a release goes on, if by one: it lets nothing else go on then."""
+    if promote is None:
+        return course
+    words = f"Release {short(promote.spec.release)} goes on: promoted by {promote.spec.reviewer}"
+    spent = holding.spent(course.promotions, promote, scene.now)
+    return replace(course, promotions=spent).told("Promoted", f"{words} (Approval {promote.metadata.name}).")
 
 
 def _advanced(scene: Scene, course: Course, candidate: Candidate) -> Course:
@@ -196,7 +257,7 @@ def _advanced(scene: Scene, course: Course, candidate: Candidate) -> Course:
 def _tried(scene: Scene, course: Course, candidate: Candidate) -> Course:
     """Give it its requests, step by step, once its engine answers."""
     answering, candidate = scene.answering(candidate), _noted(scene, candidate)
-    waits = None if answering.everywhere else answering.waits
+    waits = scene.refused.candidate or (None if answering.everywhere else answering.waits)
     if candidate.step is None:
         waits = waits or _gateways(scene, candidate)
         if waits is not None and _overdue(scene, candidate):
@@ -204,20 +265,31 @@ def _tried(scene: Scene, course: Course, candidate: Candidate) -> Course:
     elif answering.pods == 0 and _ran_out(scene, candidate):
         return _rejected(scene, course, candidate, answering.waits)
     counted = rolling.counted(scene, candidate)
-    course = replace(course, candidate=counted)
-    match rolling.decided(scene, counted):
-        case Abort(reason, message):
-            return _rejected(scene, course, counted, Complaint(reason, message))
-        case _ if waits is not None:
-            kept = rolling.renewed(counted, scene.now) if answering.pods else counted
-            return replace(course, candidate=kept, waits=waits)
-        case Hold(reason, message):
-            return replace(course, candidate=rolling.renewed(counted, scene.now), waits=Complaint(reason, message))
+    course, decision = replace(course, candidate=counted), rolling.decided(scene, counted)
+    if isinstance(decision, Abort):
+        return _rejected(scene, course, counted, Complaint(decision.reason, decision.message))
+    if waits is not None:
+        kept = rolling.renewed(counted, scene.now) if answering.pods else counted
+        return replace(course, candidate=kept, waits=waits)
+    return _goes_on(scene, course, counted, decision)
+
+
+def _goes_on(scene: Scene, course: Course, counted: Candidate, decision: Hold | Await | Advance | Finish) -> Course:
+    """Do what was decided of a candidate whose engine answers."""
+    match decision:
+        case Hold(reason, message, until):
+            course = replace(course, waits=Complaint(reason, message), until=until)
+            return replace(course, candidate=rolling.renewed(counted, scene.now))
+        case Await(message):
+            held = holding.held(scene, rolling.renewed(counted, scene.now))
+            return replace(course, candidate=held, waits=holding.waits(scene, held, message))
         case Advance(step, weight):
+            promote = holding.promotion(scene, counted) if step != counted.step else None
             words = f"Of 100 requests {weight} go to run {counted.run} (release {counted.short}) from now on."
-            return replace(course, candidate=rolling.stepped(counted, step, weight, scene.now)).told("StepTaken", words)
+            course = replace(course, candidate=rolling.stepped(counted, step, weight, scene.now))
+            return _promoted(scene, course, promote).told("StepTaken", words)
         case Finish():
-            return _in(scene, course, counted)
+            return _in(scene, _promoted(scene, course, holding.promotion(scene, counted)), counted)
 
 
 def _ran_out(scene: Scene, candidate: Candidate) -> bool:
@@ -244,22 +316,32 @@ def _asked(scene: Scene, candidate: Candidate) -> bool:
 
 
 def _noted(scene: Scene, candidate: Candidate) -> Candidate:
-    """Return the candidate with since when it is asked for."""
-    pods = scene.observed.engine(candidate.engine).pods
-    if candidate.asked or not (any(pod.reachable for pod in pods) and _asked(scene, candidate)):
+    """Return the candidate with since when it is asked for, and since when a part of it is refused."""
+    engine = scene.observed.engine(candidate.engine)
+    if scene.refused.candidate is not None:
+        candidate = candidate.model_copy(update={"refused": candidate.refused or timestamp(scene.now)})
+    elif engine.found is not None:
+        candidate = candidate.model_copy(update={"refused": None})
+    if candidate.asked or not (any(pod.reachable for pod in engine.pods) and _asked(scene, candidate)):
         return candidate
     return candidate.model_copy(update={"asked": timestamp(scene.now)})
 
 
 def _overdue(scene: Scene, candidate: Candidate) -> bool:
-    """Whether it had its time: since its engine is there, and its pods, if it has any, are asked for it."""
-    engine = scene.observed.engine(candidate.engine)
-    if engine.found is None or not _asked(scene, candidate):
+    """Whether it had its time: since its engine is there, and its pods, if it has any, are asked for it.
+
+    Before that, since the cluster refuses what it needs, if it still does.
+    """
+    engine, deadline = scene.observed.engine(candidate.engine), duration(scene.deployment.spec.engine.start_deadline)
+    if engine.found is None:
+        since = candidate.refused if scene.refused.candidate else None
+        return since is not None and scene.now - moment(since) >= deadline
+    if not _asked(scene, candidate):
         return False
     began = moment(candidate.asked or candidate.since)
     made = moment(engine.found["metadata"]["creationTimestamp"])
     known = candidate.asked or not any(pod.reachable for pod in engine.pods)
-    return bool(known) and scene.now - max(began, made) >= duration(scene.deployment.spec.engine.start_deadline)
+    return bool(known) and scene.now - max(began, made) >= deadline
 
 
 def _late(scene: Scene, waits: Complaint) -> Complaint:
@@ -284,7 +366,8 @@ def _in(scene: Scene, course: Course, candidate: Candidate) -> Course:
     since = before.since if before is not None and moved else timestamp(scene.now)
     given = {name: getattr(candidate, name) for name in Served.model_fields}
     serving = Served(**given | {"since": since})
-    entry = HistoryEntry(release=serving.release, artifact=serving.artifact, run=serving.run, since=since)
+    entry = HistoryEntry(**{name: getattr(serving, name) for name in HistoryEntry.model_fields})
     history = course.history if moved else [entry, *course.history][:MAX_HISTORY]
     words = f"Run {serving.run} (release {serving.short}) has all requests, on engine {serving.engine}."
-    return replace(course, serving=serving, candidate=None, history=history).told("Serving", words)
+    course = replace(course, serving=serving, candidate=None, history=history, revoked=None)
+    return course.told("Serving", words)

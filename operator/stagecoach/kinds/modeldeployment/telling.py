@@ -11,6 +11,7 @@ from typing import Protocol, Self
 
 from pydantic import ValidationError
 
+from stagecoach.build.gateway import ADMIN_PORT
 from stagecoach.contract.gateway_routes import Acknowledgement, Routes, SignedRoutes, sign
 from stagecoach.kinds.modeldeployment.routes import contradicts
 from stagecoach.kinds.plan import Call
@@ -19,7 +20,6 @@ from stagecoach.kinds.view import Answer
 # By the pod's uid, method and path.
 Answers = Mapping[tuple[str, str, str], Answer]
 
-ADMIN_PORT = 9090
 ROUTES, COUNTS = "/routes", "/counts"
 # What has not been acknowledged is told again so soon.
 RETRY = timedelta(seconds=2)
@@ -73,10 +73,6 @@ class Heard:
         """Whether nobody has to be waited for any more, of routes that are told since then."""
         silent = now - since >= PATIENCE and not self.refusing
         return self.everywhere or (silent and bool(self.acknowledged or not self.ready))
-
-    def pause(self, *, counting: bool) -> timedelta:
-        """Return when to look again at whether somebody has to be asked."""
-        return RETRY if not self.everywhere else COUNT if counting else REPEAT
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,14 @@ from stagecoach.api.deployment_status import DeploymentPhase, RoutesStatus, Serv
 from stagecoach.build.gateway import endpoint
 from stagecoach.contract.times import moment
 from stagecoach.kinds.conditions import Fact, of, said
-from stagecoach.kinds.modeldeployment import gated, rejections, sla_met
+from stagecoach.kinds.modeldeployment import client_keys, gated, overriding, revoking, sla_met, stuck
 from stagecoach.kinds.modeldeployment.engines import STARTING, Answering
 from stagecoach.kinds.modeldeployment.pods import Complaint
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.modeldeployment.switching import Course
 from stagecoach.kinds.modeldeployment.telling import PATIENCE, Heard
 from stagecoach.policies.admission import NotAdmitted, Wanted
+from stagecoach.policies.fitting import servable_problem
 
 # What comes by itself, or with an object that somebody may be about to create. All else needs a person.
 GOES_ON = {
@@ -22,8 +23,7 @@ GOES_ON = {
     *("ProjectNotReady", "GateMissing", "GateBlocked", "RunUnknown", "ReleaseUnknown"),
 }
 # Why what is served does not answer, and nothing that is waited for changes it.
-NEEDS_SOMEBODY = {"ScaledToZero", "AdmittedMissing"}
-OPEN = " Whoever reaches it may ask: spec.access names no keys."
+NEEDS_SOMEBODY = {"ScaledToZero", "AdmittedMissing", "Refused"}
 SCALED = Complaint(
     "ScaledToZero", "spec.replicas is 0, so that no engine answers. Set it to 1 or more to have it served again."
 )
@@ -73,13 +73,19 @@ class _Telling:
             facts = [self._said("Ready", told), self._said("Loaded", told), self._admitted()]
             facts += sla_met.facts(self.scene, self.course)
             facts.append(Fact("Reconciling", True, told.reason, told.message))
-            return Words(DeploymentPhase.PENDING, tuple(facts), at_rest=False)
+            return Words(self._unserved, tuple(facts), at_rest=False)
         wish = self.scene.wish
         told = Complaint(wish.reason, wish.message) if isinstance(wish, NotAdmitted) else SCALED
+        if self.course.revoked is not None:
+            told = revoking.complaint(self.course.revoked, told)
         kind = "Reconciling" if told.reason in GOES_ON else "Stalled"
         facts = [self._said("Ready", told), self._admitted(), *sla_met.facts(self.scene, self.course)]
         facts.append(Fact(kind, True, told.reason, told.message))
-        return Words(DeploymentPhase.PENDING, tuple(facts), at_rest=True)
+        return Words(self._unserved, tuple(facts), at_rest=True)
+
+    @property
+    def _unserved(self) -> DeploymentPhase:
+        return DeploymentPhase.UNAVAILABLE if self.course.revoked else DeploymentPhase.PENDING
 
     @cached_property
     def _answering(self) -> Answering:
@@ -96,9 +102,18 @@ class _Telling:
             return self._unknown(serving)
         if self.scene.deployment.spec.replicas == 0:
             return SCALED
+        why = self._silent(serving)
+        return (self.scene.refused.rest or why) if why is not None else None
+
+    def _silent(self, serving: Served) -> Complaint | None:
         if self._answering.pods == 0:
             return self._as_before() if self._answering.unheard else self._answering.waits
-        return self._without_gateways()
+        return self._without_gateways(serving)
+
+    def _unfit(self, serving: Served) -> NotAdmitted | None:
+        """Return why what is served is not what the spec promises by now."""
+        document = self.scene.document(serving)
+        return servable_problem(self.scene.deployment.spec, document) if document is not None else None
 
     def _as_before(self) -> Complaint | None:
         """Return what was said before this process began to ask: nothing else is known yet."""
@@ -116,25 +131,36 @@ class _Telling:
         message = f"ConfigMap {serving.admitted} is gone, which says what is served. What runs goes on as it was told."
         return Complaint("AdmittedMissing", f"{message} Bring it back from a backup, or create another run.")
 
-    def _without_gateways(self) -> Complaint | None:
-        gateways, routes = self.scene.observed.gateways, self.routes
+    def _without_gateways(self, serving: Served) -> Complaint | None:
+        gateways = self.scene.observed.gateways
+        if gateways.ready and self._unfit(serving):
+            return None  # they are told nothing, and go on with what they know
         if gateways.ready and self.heard is not None and self.heard.acknowledged:
             return None
         if self.heard is not None and self.heard.unheard:
             return self._as_before()
         # A gateway that is ready has routes: for a moment those of before.
-        changes = routes is not None and self.scene.now - moment(routes.since) < PATIENCE
-        if gateways.ready and self._was_ready and changes:
+        if gateways.ready and self._was_ready and self.routes is not None and not self._told_for_a_while:
             return None
-        if self.heard is not None and self.heard.refusals:
-            return Complaint("RoutesRefused", " ".join(self.heard.refusals))
+        if self._refusals:
+            return self._refusals
         starting = Complaint("Starting", "No gateway is ready yet.")
         return gateways.complaint() or starting
 
+    @property
+    def _told_for_a_while(self) -> bool:
+        return self.routes is not None and self.scene.now - moment(self.routes.since) >= PATIENCE
+
+    @property
+    def _refusals(self) -> Complaint | None:
+        said = self.heard.refusals if self.heard is not None else ()
+        return Complaint("RoutesRefused", " ".join(said)) if said else None
+
     def _serves(self, serving: Served) -> str:
-        spec = self.scene.deployment.spec
-        where = f"Run {serving.run} (release {serving.short}) answers at {endpoint(self.scene.deployment)}."
-        return where + ("" if spec.access else OPEN)
+        deployment, gateways = self.scene.deployment, self.scene.observed.gateways
+        where = f"Run {serving.run} (release {serving.short}) answers at {endpoint(deployment)}."
+        keys = self.routes.client_keys if self.routes else None
+        return where + client_keys.words(deployment, keys, rolled=gateways.rolled())
 
     def _loaded(self, serving: Served) -> Fact:
         answering = self._answering
@@ -158,14 +184,33 @@ class _Telling:
         wish = self.scene.wish
         if isinstance(wish, NotAdmitted):
             return Fact("CandidateAdmitted", False, wish.reason, wish.message)
+        if wish.override is not None:
+            return overriding.admitted(wish, wish.override)
         instead = f" {wish.instead_of.message}" if wish.instead_of else ""
         passed = ", ".join(f"{each.gate} ({each.evaluation})" for each in wish.gates)
         return Fact("CandidateAdmitted", True, "Admitted", f"Run {wish.run} has passed {passed}.{instead}")
 
     def _trouble(self, serving: Served) -> Complaint | None:
         """Return what is asked for and will not come without a person, while something else is served."""
+        return self.scene.refused.rest or self._stuck(serving) or self._not_taken(serving)
+
+    def _stuck(self, serving: Served) -> Complaint | None:
+        """Return why not all pods do what they should, while some do: in the place of others, or beside them."""
+        observed, now = self.scene.observed, self.scene.now
+        gateways, engine = observed.gateways, observed.engine(serving.engine)
+        refuses = self.heard is not None and self.heard.refusing and self._told_for_a_while
+        return (
+            (self._refusals if refuses else None)
+            or stuck.complaint(gateways.found, gateways.pods, now)
+            or stuck.complaint(engine.found, engine.pods, now)
+        )
+
+    def _not_taken(self, serving: Served) -> Complaint | None:
+        """Return why another release, or another engine, does not take over."""
         scene, model = self.scene, self.scene.deployment.spec.model
-        for each in rejections.in_force(scene.deployment) if self.course.candidate is None else ():
+        if unfit := self._unfit(serving):
+            return Complaint(unfit.reason, f"Clients are answered as before this change of the spec: {unfit.message}")
+        for each in scene.observed.rejected if self.course.candidate is None else ():
             if each.release == serving.release:  # on another engine
                 return Complaint("Rejected", f"Run {each.run} stays on its engine: {each.message}")
         not_admitted = scene.wish.instead_of if isinstance(scene.wish, Wanted) else scene.wish
@@ -179,8 +224,9 @@ class _Telling:
         """Return whether it is being worked on, or needs somebody."""
         candidate, waits = self.course.candidate, self.course.waits
         if candidate is not None:
-            words = waits.message if waits else "Nothing to do."
-            return (Fact("Reconciling", True, "TakingOver", f"Run {candidate.run} is about to take over. {words}"),)
+            words = f"Run {candidate.run} is about to take over. {waits.message if waits else 'Nothing to do.'}"
+            words += f" {trouble.message}" if trouble and trouble != waits else ""
+            return (Fact("Reconciling", True, "TakingOver", words),)
         if missing is not None:
             kind = "Stalled" if missing.reason in NEEDS_SOMEBODY else "Reconciling"
             return (Fact(kind, True, missing.reason, missing.message),)

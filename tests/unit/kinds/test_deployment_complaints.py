@@ -1,0 +1,112 @@
+"""What pods complain of is said with what to do."""
+
+import pytest
+
+from stagecoach.kinds.modeldeployment.stuck import PATIENCE
+from tests import builders
+from tests.remedies import speaks
+from tests.unit.kinds.deployment_cases import judged, told
+from tests.unit.kinds.deployments import serving
+
+
+def test_an_engine_that_does_not_start_in_time_is_rejected_with_what_its_pods_complain_of() -> None:
+    stage = judged(engine={"startDeadline": "5m"})
+    stage.until(lambda: stage.loaders, loads=False)
+    [pod] = stage.pods(stage.told_status["candidate"]["engine"])
+    waiting = {"reason": "ImagePullBackOff", "message": "no such image"}
+    stage._store(
+        pod
+        | {"status": {"phase": "Pending", "initContainerStatuses": [{"name": "loader", "state": {"waiting": waiting}}]}}
+    )
+    stage.serve()
+    assert told(stage) == ("Pending", "ImagePullFailed", "False")
+    assert stage.said("Loaded")["reason"] == "ImagePullFailed"
+    stage.wait(301)
+    stage.serve()
+    stage.serve()
+    [rejected] = stage.told_status["rejected"]
+    assert rejected["reason"] == "EngineNotReady"
+    assert "no such image" in rejected["message"]
+    assert speaks(rejected["reason"], rejected["message"])
+    assert told(stage) == ("Pending", "Rejected", "False")
+    assert stage.said("Stalled")["status"] == "True"
+    stage.until(lambda: not [each for each in stage.of_kind("Deployment") if "-e-" in each["metadata"]["name"]], 61)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        ({"phase": "Running", "containerStatuses": [{"name": "engine", "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {"reason": "OOMKilled", "exitCode": 137}}}]}, "OutOfMemory"),
+        ({"phase": "Running", "containerStatuses": [{"name": "engine", "state": {}, "lastState": {"terminated": {"reason": "Error", "exitCode": 1, "message": "no CUDA"}}}]}, "ContainerEnds"),
+        ({"phase": "Pending", "containerStatuses": [{"name": "engine", "state": {"waiting": {"reason": "ErrImagePull"}}}]}, "ImagePullFailed"),
+        ({"phase": "Pending", "containerStatuses": [{"name": "engine", "state": {"waiting": {"reason": "InvalidImageName"}}}]}, "BadImage"),
+        ({"phase": "Pending", "containerStatuses": [{"name": "engine", "state": {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "s" not found'}}}]}, "PodNotStarting"),
+        ({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available: insufficient nvidia.com/gpu."}]}, "Unschedulable"),
+        ({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "message": 'persistentvolumeclaim "store" not found. not found.'}]}, "Unschedulable"),
+    ],
+    ids=["memory", "crash", "pull", "image", "config", "room", "claim"],
+)  # fmt: skip
+@pytest.mark.parametrize("of", ["engine", "gateway"])
+def test_what_pods_complain_of_is_said_with_what_to_do(status: builders.Object, reason: str, of: str) -> None:
+    stage = judged() if of == "engine" else serving()
+    stage.until(lambda: stage.loaders, loads=False)
+    [pod] = stage.pods(stage.told_status["candidate"]["engine"] if of == "engine" else None)
+    stage._store(pod | {"status": status | {"podIP": "10.0.0.9"}})
+    stage.wait(25)
+    stage.serve()
+    assert told(stage) == ("Pending" if of == "engine" else "Unavailable", reason, "False")
+
+
+def test_pods_that_are_refused_or_missing_are_said_with_what_to_do() -> None:
+    stage = judged()
+    for _ in range(4):
+        stage.serve()
+    assert stage.said()["reason"] == "Starting"
+    stage.wait(61)
+    stage.serve()
+    assert told(stage) == ("Pending", "PodMissing", "False")
+    [engine] = [each for each in stage.of_kind("Deployment") if "-e-" in each["metadata"]["name"]]
+    refused = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: gpus"}
+    stage._store(engine | {"status": {"conditions": [refused]}})
+    stage.serve()
+    assert told(stage) == ("Pending", "PodRefused", "False")
+    assert "exceeded quota" in stage.said()["message"]
+
+
+@pytest.mark.parametrize("of", ["engine", "gateway"])
+def test_a_pod_that_does_not_come_up_beside_one_that_serves_is_told_after_a_while(of: str) -> None:
+    stage = serving(replicas=2, gateway={"replicas": 2})
+    late = stage.pods(stage.told_status["serving"]["engine"] if of == "engine" else None)[-1]
+    unscheduled = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available."}
+    stage._store(late | {"status": {"phase": "Pending", "conditions": [unscheduled]}})
+    stage.serve()
+    assert (stage.phase, stage.said()["status"]) == ("Available", "True")
+    stage.wait(PATIENCE.total_seconds())
+    stage.serve()
+    stage.serve()
+    assert (stage.phase, stage.said()["status"]) == ("Degraded", "True")
+    stalled = stage.said("Stalled")
+    assert stalled["reason"] == "Unschedulable"
+    assert speaks(stalled["reason"], stalled["message"])
+
+
+@pytest.mark.parametrize(
+    ("condition", "reason"),
+    [
+        ({"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: pods"}, "PodRefused"),
+        ({"type": "Progressing", "status": "False", "message": "ReplicaSet has timed out"}, "PodsNotReady"),
+    ],
+)
+def test_a_deployment_that_does_not_get_on_is_told_while_its_older_pods_serve(
+    condition: builders.Object, reason: str
+) -> None:
+    stage = serving()
+    found = stage.children["Deployment", "answers-gateway"]
+    stage._store(found | {"status": found["status"] | {"conditions": [condition]}})
+    stage.serve()
+    stage.serve()
+    assert (stage.phase, stage.said()["status"]) == ("Degraded", "True")
+    stalled = stage.said("Stalled")
+    assert stalled["reason"] == reason
+    assert condition["message"] in stalled["message"]
+    assert speaks(stalled["reason"], stalled["message"])

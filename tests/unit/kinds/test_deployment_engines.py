@@ -1,0 +1,171 @@
+"""When another engine is started, what it waits for, and when the old one goes."""
+
+from dataclasses import replace
+from typing import Any
+
+from stagecoach.contract.loading import State
+from stagecoach.kinds.modeldeployment.engines import HEARD_OF, NEW
+from tests.remedies import speaks
+from tests.unit.kinds.deployment_cases import told, with_second
+from tests.unit.kinds.deployments import serving
+from tests.unit.kinds.gates import succeeded
+
+
+def test_another_engine_is_started_beside_and_the_old_one_goes_later() -> None:
+    whole = succeeded("whole", 2)
+    whole["status"]["artifact"]["type"] = "Model"
+    stage = serving()
+    old = stage.told_status["serving"]["engine"]
+    stage.put(whole)
+    stage.judge()
+    stage.until(lambda: len(stage.loaders) == 2, loads=False)
+    assert stage.phase == "Progressing"
+    assert stage.said()["status"] == "True"
+    assert stage.told_status["serving"]["run"] == "first"
+    stage.until(lambda: stage.told_status["serving"]["run"] == "whole")
+    assert ("Deployment", old) in stage.children
+    stage.until(lambda: stage.told_status["retiring"])
+    assert [each["name"] for each in stage.told_status["retiring"]] == [old]
+    stage.until(lambda: ("Deployment", old) not in stage.children, 10, rounds=20)
+    assert ("Service", old) not in stage.children
+    assert stage.told_status["retiring"] == []
+    assert stage.serves("whole")
+
+
+def test_another_engine_has_no_requests_before_nodes_have_heard_of_its_pods() -> None:
+    whole = succeeded("whole", 2)
+    whole["status"]["artifact"]["type"] = "Model"
+    stage = serving()
+    stage.put(whole)
+    stage.judge()
+    stage.until(lambda: len(stage.loaders) == 2, loads=False)
+    stage.turn()
+    stage.control()
+    ready = stage.now
+    stage.until(lambda: stage.said("Reconciling").get("message", "").endswith(NEW.message), 1, rounds=4)
+    assert speaks(NEW.reason, NEW.message)
+    stage.until(lambda: stage.told_status["serving"]["run"] == "whole", 1)
+    assert stage.now - ready >= HEARD_OF
+
+
+def test_an_engine_is_kept_while_a_gateway_that_clients_reach_refuses_the_routes() -> None:
+    whole = succeeded("whole", 2)
+    whole["status"]["artifact"]["type"] = "Model"
+    stage = serving()
+    old = stage.told_status["serving"]["engine"]
+    stage.put(whole)
+    stage.judge()
+    [door] = stage.doors.values()
+    refuses(door)
+    for _ in range(40):
+        stage.go_on(10)
+    assert ("Deployment", old) in stage.children
+    assert told(stage) == ("Unavailable", "RoutesRefused", "False")
+
+
+def refuses(door: Any) -> None:
+    """Let a gateway take nothing more."""
+    put = door.put
+
+    def no(body: bytes, now: Any) -> Any:
+        return replace(put(body, now), status=422, body=b"its tokenizer is not there")
+
+    door.put = no
+
+
+def test_a_silent_gateway_holds_nothing_up_for_ever() -> None:
+    whole = succeeded("whole", 2)
+    whole["status"]["artifact"]["type"] = "Model"
+    stage = serving(gateway={"replicas": 2})
+    old = stage.told_status["serving"]["engine"]
+    stage.silent = {min(stage.doors)}
+    stage.put(whole)
+    stage.judge()
+    stage.until(lambda: ("Deployment", old) not in stage.children, rounds=120)
+    assert stage.told_status["serving"]["run"] == "whole"
+
+
+def test_an_engine_is_kept_while_one_of_several_gateways_refuses_the_routes() -> None:
+    whole = succeeded("whole", 2)
+    whole["status"]["artifact"]["type"] = "Model"
+    stage = serving(gateway={"replicas": 2})
+    old = stage.told_status["serving"]["engine"]
+    stage.put(whole)
+    stage.judge()
+    refuses(next(iter(stage.doors.values())))
+    for _ in range(100):
+        stage.go_on(10)
+    assert stage.told_status["serving"]["run"] == "whole"
+    assert ("Deployment", old) in stage.children
+    assert (stage.phase, stage.said()["status"]) == ("Degraded", "True")
+    assert stage.said("Stalled")["reason"] == "RoutesRefused"
+
+
+def test_another_engine_is_another_candidate_of_the_same_release() -> None:
+    stage = serving()
+    before = stage.told_status["serving"]
+    stage.change("ModelDeployment", "answers", engine={"maxConcurrent": 8})
+    stage.until(lambda: len(stage.loaders) == 2, loads=False)
+    candidate = stage.told_status["candidate"]
+    assert (candidate["release"], candidate["gates"]) == (before["release"], before["gates"])
+    assert candidate["engine"] != before["engine"]
+    stage.until(lambda: stage.told_status["serving"]["engine"] == candidate["engine"])
+    assert stage.told_status["serving"]["since"] == before["since"], "it is the same release"
+    assert len(stage.told_status["history"]) == 1
+    stage.until(lambda: len(stage.loaders) == 1, 30)
+    assert stage.phase == "Available"
+
+
+def test_an_engine_that_is_taken_back_before_it_answers_goes() -> None:
+    stage = serving()
+    before = stage.told_status["serving"]
+    stage.change("ModelDeployment", "answers", engine={"maxConcurrent": 8})
+    stage.until(lambda: len(stage.loaders) == 2, loads=False)
+    stage.change("ModelDeployment", "answers", engine={})
+    stage.until(lambda: len(stage.loaders) == 1, 30, loads=False)
+    assert stage.told_status["serving"] == before
+
+
+def test_an_upgrade_of_the_operator_starts_no_other_engine() -> None:
+    stage = serving()
+    engine = stage.children["Deployment", stage.told_status["serving"]["engine"]]
+    stage.settings = replace(stage.settings, engine_image="registry.example/vllm@sha256:" + "f" * 64)
+    stage.settings = replace(stage.settings, evaluator_image="registry.example/evaluator@sha256:" + "f" * 64)
+    for _ in range(5):
+        stage.go_on()
+    assert "candidate" not in stage.told_status
+    found = stage.children["Deployment", stage.told_status["serving"]["engine"]]
+    assert found["spec"] == engine["spec"]
+
+
+def test_replicas_are_those_of_the_engine_and_of_no_other_name() -> None:
+    stage = serving()
+    engine = stage.told_status["serving"]["engine"]
+    stage.change("ModelDeployment", "answers", replicas=3)
+    stage.until(lambda: len(stage.loaders) == 3)
+    stage.until(lambda: stage.told_status["replicas"] == 3)
+    assert stage.told_status["serving"]["engine"] == engine
+    assert stage.told_status["selector"].split(",")[1] == f"stagecoach.dev/engine={engine}"
+    with_second(stage)
+    stage.until(lambda: stage.told_status.get("candidate"), loads=False)
+    for _ in range(5):
+        stage.go_on(loads=False)
+    next(iter(stage.loaders.values())).turn(State.ANSWERS)
+    for _ in range(5):
+        stage.go_on(loads=False)
+    assert stage.told_status["candidate"]["run"] == "second", "it has to answer on all of them"
+    stage.until(lambda: stage.serves("second"))
+
+
+def test_scaled_to_nothing_says_so_and_tries_nothing() -> None:
+    stage = serving()
+    stage.change("ModelDeployment", "answers", replicas=0)
+    with_second(stage)
+    for _ in range(5):
+        stage.go_on()
+    assert told(stage) == ("Unavailable", "ScaledToZero", "False")
+    assert stage.said("Stalled")["reason"] == "ScaledToZero"
+    assert stage.serve().requeue_after == 15
+    assert "candidate" not in stage.told_status
+    stage.change("ModelDeployment", "answers", replicas=1)
+    stage.until(lambda: stage.serves("second"))
