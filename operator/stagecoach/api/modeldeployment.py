@@ -485,8 +485,11 @@ RULES = (
         "status.candidate.weight: with spec.sla the first requests come after a load test that has met it",
     ),
     cel(
-        f"!{_there(SERVING)} || {_same(SERVING, _before(SERVING))} || {_tested(SERVING)}",
-        "status.serving: with spec.sla nothing is served that no load test has found to meet it",
+        f"!{_there(SERVING)} || {_same(SERVING, _before(SERVING))} || {_tested(SERVING)} ||"
+        f" ({_there(_before(REVOKED))} && has(oldSelf.status.history) &&"
+        f" oldSelf.status.history.exists(entry, entry.release == {SERVING}.release))",
+        "status.serving: with spec.sla nothing is served that no load test has found to meet it, but what was served"
+        " before and comes back after a Revoke",
     ),
     cel(
         f"!{_there(_before(SERVING))} || {_there(SERVING)} ||"

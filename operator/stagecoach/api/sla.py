@@ -23,8 +23,10 @@ from stagecoach.api.common import (
 )
 
 MAX_MEASURED = 10
-# Of fewer the slowest alone would be the 99th percentile. Prompts are all made before the first is sent.
-LEAST_REQUESTS, MOST_REQUESTS, MOST_TOKENS = 100, 50_000, 20_000_000
+# Of fewer the slowest alone would be the 99th percentile.
+LEAST_REQUESTS, MOST_REQUESTS = 100, 50_000
+# What asks has a fixed amount of memory. Prompts are all made before the first is sent, and times of tokens are kept.
+MOST_TOKENS = 10_000_000
 LATENCY = Matches(r"^([1-9][0-9]{0,5}ms|[1-9][0-9]{0,2}s)$", "must be a time such as 300ms or 2s, and less than 1000s")
 Latency = Annotated[str, StringConstraints(max_length=ODD), LATENCY]
 
@@ -56,8 +58,10 @@ LOAD_RULES = rules(
         " alone would decide. Change duration, or requestsPerSecond",
     ),
     cel(
-        f"!self.duration.matches('{DURATION.pattern}') || {_REQUESTS} * double(self.promptTokens) <= {MOST_TOKENS}.0",
-        f"all prompts together must be at most {MOST_TOKENS} tokens: lower duration, promptTokens or requestsPerSecond",
+        f"!self.duration.matches('{DURATION.pattern}') ||"
+        f" {_REQUESTS} * double(self.promptTokens + self.outputTokens) <= {MOST_TOKENS}.0",
+        f"all prompts and answers together must be at most {MOST_TOKENS} tokens: lower duration, requestsPerSecond,"
+        " promptTokens or outputTokens",
     ),
 )
 
@@ -140,6 +144,6 @@ class Measured(Told):
     p99: str = Field(max_length=16, description="In this time 99 of 100 answers were whole.")
     first_token: str = Field(max_length=16, description="In this time 99 of 100 answers had begun.")
     error_rate: float = Field(description="Share of requests that failed.")
-    requests_per_second: float = Field(description="How many requests ended per second.")
+    requests_per_second: float = Field(description="How many requests came per second, and were answered.")
     requests: int = Field(description="How many there were.")
     at: Time = Field(description="When it was found.")

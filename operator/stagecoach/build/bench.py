@@ -17,18 +17,33 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+# Of each answer its text and the time of each of its tokens are let go: they would fill the memory.
 BENCH = """\
-import asyncio, sys
-from vllm.benchmarks.serve import add_cli_args, main_async
+import asyncio, os, sys
+from vllm.benchmarks import serve
 from vllm.utils.argparse_utils import FlexibleArgumentParser
+ask, said = serve.ASYNC_REQUEST_FUNCS["vllm"], set()
+async def asked(*given, **named):
+    output = await ask(*given, **named)
+    name = "answered" if output.success else "error"
+    if name not in said:
+        said.add(name)
+        with open(name, "w") as file:
+            file.write(output.error.strip())
+    output.itl, output.generated_text, output.error = [], "", output.error[:200]
+    return output
+serve.ASYNC_REQUEST_FUNCS["vllm"] = asked
 parser = FlexibleArgumentParser()
-add_cli_args(parser)
-asyncio.run(main_async(parser.parse_args(sys.argv[1:])))
+serve.add_cli_args(parser)
+args = parser.parse_args(sys.argv[1:])
+os.chdir(args.result_dir)
+asyncio.run(serve.main_async(args))
 """
 LOOK_SECONDS = 2.0
 WARMUPS = 5
 FRESH_SECONDS = 30
 CONNECT_SECONDS = 10
+MESSAGE_BYTES, ERROR_BYTES = 700, 200  # a termination message has 4096 for all
 NOT_READY = "EngineNotReady"
 
 
@@ -45,15 +60,19 @@ def main(engine: str, loader: str, serve: Path, log: Path) -> None:
         numbers = _numbers(_result(job, engine, serve.read_text().split()))
     except Ended as ended:
         outcome, reason, message, remedy = ended.args
-        problem = {"reason": reason[:64], "message": message[-700:], "remedy": remedy}
+        problem = {"reason": reason[:64], "message": _cut(message, MESSAGE_BYTES), "remedy": remedy}
         _end(log, {"outcome": outcome, "problem": problem}, 64 if outcome == "BadInput" else 70)
     else:
         _end(log, {"outcome": "Done", "loadTest": {"identity": job["identity"], **numbers}}, 0)
 
 
 def _end(log: Path, report: dict[str, Any], code: int) -> None:
-    log.write_text(json.dumps(report))
+    log.write_bytes(json.dumps(report, ensure_ascii=False).encode())
     sys.exit(code)
+
+
+def _cut(text: str, most: int) -> str:
+    return text.encode()[:most].decode(errors="ignore")
 
 
 def _wait(job: dict[str, Any], loaded: Callable[[], tuple[bool, str]]) -> None:
@@ -100,21 +119,35 @@ def _result(job: dict[str, Any], engine: str, words: list[str]) -> dict[str, Any
         command = [sys.executable, "-c", BENCH, *_arguments(job, engine, words[words.index("--model") + 1], result)]
         try:
             done = subprocess.run(  # noqa: S603 - our own words
-                command, timeout=job["loadSeconds"], check=False, stderr=subprocess.PIPE, text=True
+                command, timeout=job["loadSeconds"], check=False, stderr=subprocess.PIPE, text=True, errors="replace"
             )
         except subprocess.TimeoutExpired:
-            message = f"{job['requests']} requests were not answered in {job['loadSeconds']} seconds."
-            remedy = "Lower spec.sla.load.requestsPerSecond, or give spec.engine.resources more."
-            raise Ended("BadInput", "TooSlow", message, remedy) from None
+            raise _too_slow(job, answered=(Path(folder) / "answered").exists()) from None
         sys.stderr.write(done.stderr)
         if "No module named 'vllm.benchmarks'" in done.stderr:
             remedy = "Whoever installed the operator sets engine.image of the chart to one that has it."
             raise Ended("BadInput", "BenchMissing", "the engine's image has no vllm.benchmarks.", remedy)
+        if done.returncode == -signal.SIGKILL:
+            raise Ended("OutOfMemory", "BenchKilled", "vLLM's benchmark was killed, mostly for its memory.", "")
         if done.returncode or not result.exists():
-            message = f"vLLM's benchmark ended with exit code {done.returncode}: {done.stderr[-500:].strip()}"
+            end = done.stderr.encode()[-500:].decode(errors="ignore").strip()
+            message = f"vLLM's benchmark ended with exit code {done.returncode}: {end}"
             raise Ended("Failed", "BenchFailed", message, "See the pod's log.")
         found: dict[str, Any] = json.loads(result.read_text())
-        return found
+        error = Path(folder) / "error"
+        return found | {"error": error.read_text(errors="replace") if error.exists() else ""}
+
+
+def _too_slow(job: dict[str, Any], *, answered: bool) -> Ended:
+    """Return what takes too long: the load, or a single answer."""
+    seconds = job["loadSeconds"]
+    if answered:
+        message = f"{job['requests']} requests were not answered in {seconds} seconds."
+        remedy = "Lower spec.sla.load.requestsPerSecond, or give spec.engine.resources more."
+    else:
+        message = f"not one answer of {job['outputTokens']} tokens was whole in {seconds} seconds."
+        remedy = "Lower spec.sla.load.outputTokens or promptTokens, or give spec.engine.resources more."
+    return Ended("BadInput", "TooSlow", message, remedy)
 
 
 def _arguments(job: dict[str, Any], engine: str, base: str, result: Path) -> list[str]:
@@ -137,13 +170,15 @@ def _arguments(job: dict[str, Any], engine: str, base: str, result: Path) -> lis
         "result-filename": result.name,
     }
     named = [word for name, value in told.items() for word in (f"--{name}", str(value))]
-    return [*named, "--save-result", "--save-detailed", "--disable-tqdm"]
+    return [*named, "--ignore-eos", "--save-result", "--disable-tqdm"]
 
 
 def _numbers(result: dict[str, Any]) -> dict[str, Any]:
     wanted = {
         "completed": "completed",
         "failed": "failed",
+        "inputTokens": "total_input_tokens",
+        "outputTokens": "total_output_tokens",
         "seconds": "duration",
         "p50": "p50_e2el_ms",
         "p99": "p99_e2el_ms",
@@ -151,8 +186,8 @@ def _numbers(result: dict[str, Any]) -> dict[str, Any]:
     }
     if missing := [name for name in wanted.values() if name not in result]:
         raise Ended("BadInput", "BenchUnknown", f"vLLM's benchmark does not say {', '.join(missing)}.", "Report it.")
-    error = next((each.strip().splitlines()[-1] for each in result.get("errors", []) if each.strip()), "")
-    return {ours: result[theirs] for ours, theirs in wanted.items()} | {"error": error[:200]}
+    error = next(reversed(result["error"].splitlines()), "")  # of a traceback, what it comes to
+    return {ours: result[theirs] for ours, theirs in wanted.items()} | {"error": _cut(error, ERROR_BYTES)}
 
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ class LoadTestReport(ContractModel):
     identity: Digest = Field(description="That of the job.")
     completed: int
     failed: int
+    input_tokens: int = Field(description="Of the prompts of all that completed.")
+    output_tokens: int = Field(description="Of their answers.")
     seconds: float = Field(description="From the first request to the last answer.")
     p50: float = Field(description="Milliseconds in which 50 of 100 answers were whole.")
     p99: float = Field(description="Milliseconds in which 99 of 100 answers were whole.")

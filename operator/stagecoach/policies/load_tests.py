@@ -8,6 +8,8 @@ from stagecoach.contract.load_tests import LoadTestReport
 
 # A client that is late, or an engine that does not keep up, and not how requests happen to come.
 LEAST_OF_RATE = 0.9
+# A tokenizer may make another number of tokens of a text than were drawn for it.
+LEAST_OF_PROMPTS = 0.9
 
 
 def doubt(sla: Sla, report: LoadTestReport, identity: str) -> str | None:
@@ -18,6 +20,10 @@ def doubt(sla: Sla, report: LoadTestReport, identity: str) -> str | None:
         return f"it tells of {requests(report)} requests, and {sla.load.requests} were to be sent"
     if report.completed == 0:
         return f"all {requests(report)} requests failed{_first(report)}"
+    if report.output_tokens != (wanted := report.completed * sla.load.output_tokens):
+        return f"its answers have {report.output_tokens} tokens, and were to have {wanted}"
+    if report.input_tokens < LEAST_OF_PROMPTS * (wanted := report.completed * sla.load.prompt_tokens):
+        return f"its prompts have {report.input_tokens} tokens, and were to have {wanted}"
     numbers = {
         "seconds": report.seconds,
         "p50": report.p50,
@@ -26,7 +32,7 @@ def doubt(sla: Sla, report: LoadTestReport, identity: str) -> str | None:
     }
     if odd := [name for name, value in numbers.items() if not isfinite(value) or value <= 0]:
         return f"its {odd[0]} is {numbers[odd[0]]:g}, which cannot be"
-    if max(report.p50, report.first_token) > report.p99 or report.p50 >= 1000 * report.seconds:
+    if max(report.p50, report.first_token) > report.p99 or report.p99 >= 1000 * report.seconds:
         return "its numbers contradict each other"
     return None
 
@@ -56,8 +62,8 @@ def error_rate(report: LoadTestReport) -> float:
 
 
 def rate(report: LoadTestReport) -> float:
-    """Return how many requests ended per second: the last one was sent before its answer took its time."""
-    return requests(report) / (report.seconds - report.p50 / 1000)
+    """Return how many requests came per second: after the last one was sent, its answer took its time, at most p99."""
+    return requests(report) / (report.seconds - report.p99 / 1000)
 
 
 def shown(value: float) -> str:

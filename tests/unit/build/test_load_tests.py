@@ -39,7 +39,8 @@ import json, sys
 told = dict(zip(sys.argv[1::2], sys.argv[2::2]))
 assert told["--tokenizer"] == "/models/base" and told["--num-prompts"] == "100" and told["--request-rate"] == "5.0", told
 found = {"completed": 99, "failed": 1, "duration": 20.5, "p50_e2el_ms": 120.0, "p99_e2el_ms": 480.5,
-    "p99_ttft_ms": 90.25, "errors": ["", "Traceback\\nBad Gateway", ""]}
+    "p99_ttft_ms": 90.25, "total_input_tokens": 5940, "total_output_tokens": 792}
+open(told["--result-dir"] + "/error", "w").write("Traceback\\nBad Gateway")
 open(told["--result-dir"] + "/" + told["--result-filename"], "w").write(json.dumps(found))
 """
 
@@ -115,11 +116,11 @@ def said(state: State, **more: Any) -> tuple[int, str]:
 ANSWERS = said(State.ANSWERS, age=FRESH_SECONDS)
 
 
-def run(folder: Path, url: str, fake: str = FAKE) -> tuple[Report, int]:
+def run(folder: Path, url: str, fake: str = FAKE, job: LoadTestJob = JOB) -> tuple[Report, int]:
     """Run the program as the pod does, with a benchmark that is not vLLM's."""
     source = inspect.getsource(bench).partition("if __name__")[0]
     call = f"BENCH, LOOK_SECONDS = {fake!r}, 0.05\nmain('http://engine', {url!r}, Path('serve'), Path('log'))"
-    told = {"STAGECOACH_JOB": JOB.line(), "STAGECOACH_LOADER_TOKEN": "token"}
+    told = {"STAGECOACH_JOB": job.line(), "STAGECOACH_LOADER_TOKEN": "token"}
     done = subprocess.run([sys.executable, "-c", source + call], cwd=folder, env=told, check=False, capture_output=True)
     report = Report.parse((folder / "log").read_text())
     assert report is not None, done.stderr
@@ -139,6 +140,8 @@ def test_it_tells_what_the_benchmark_has_measured_once_the_model_answers(
         "identity": JOB.identity,
         "completed": 99,
         "failed": 1,
+        "inputTokens": 5940,
+        "outputTokens": 792,
         "seconds": 20.5,
         "p50": 120.0,
         "p99": 480.5,
@@ -158,6 +161,7 @@ def test_it_tells_what_the_benchmark_has_measured_once_the_model_answers(
         (ANSWERS, "import sys; sys.exit('it broke')", Outcome.FAILED, "ended with exit code 1: it broke"),
         (ANSWERS, "pass", Outcome.FAILED, "ended with exit code 0"),
         (ANSWERS, "raise ImportError(\"No module named 'vllm.benchmarks'\")", Outcome.BAD_INPUT, "no vllm.benchmarks"),
+        (ANSWERS, "import os; os.kill(os.getpid(), 9)", Outcome.OUT_OF_MEMORY, "was killed, mostly for its memory"),
         (ANSWERS, FAKE.replace("p99_ttft_ms", "other"), Outcome.BAD_INPUT, "does not say p99_ttft_ms"),
     ],
 )
@@ -171,4 +175,66 @@ def test_what_keeps_it_from_numbers_is_said(
     assert code != 0
     assert report.problem is not None
     assert words in report.problem.message
-    assert report.problem.remedy
+    assert report.problem.remedy or outcome is Outcome.OUT_OF_MEMORY, "of memory the operator knows more"
+
+
+@pytest.mark.parametrize(
+    ("answered", "words", "remedy"),
+    [
+        (True, "100 requests were not answered in 1 seconds", "requestsPerSecond"),
+        (False, "not one answer of 8 tokens was whole in 1 seconds", "outputTokens"),
+    ],
+)
+def test_what_takes_too_long_is_the_load_or_one_answer(
+    tmp_path: Path, loader: tuple[Loader, str], answered: bool, words: str, remedy: str
+) -> None:
+    there, url = loader
+    there.says = [ANSWERS]
+    says = "open(told['--result-dir'] + '/answered', 'w')" if answered else ""
+    fake = f"import sys, time\ntold = dict(zip(sys.argv[1::2], sys.argv[2::2]))\n{says}\ntime.sleep(60)"
+    report, _ = run(tmp_path, url, fake, JOB.model_copy(update={"load_seconds": 1}))
+    assert report.problem is not None
+    assert report.problem.reason == "TooSlow"
+    assert words in report.problem.message
+    assert remedy in report.problem.remedy
+
+
+def test_its_last_words_fit_whatever_letters_they_have(tmp_path: Path, loader: tuple[Loader, str]) -> None:
+    there, url = loader
+    there.says = [ANSWERS]
+    report, _ = run(tmp_path, url, f"import sys; sys.exit({'語' * 3000!r} + 'the end')")
+    assert report.problem is not None
+    assert report.problem.message.startswith("vLLM's benchmark ended with exit code 1: 語")
+    assert report.problem.message.endswith("語the end")
+    assert len((tmp_path / "log").read_bytes()) < 1024
+    there.says = [said(State.FAILED, message="字" * 700)]
+    report, _ = run(tmp_path, url)
+    assert report.problem is not None
+    assert len((tmp_path / "log").read_bytes()) < 1024
+
+
+# Stand for vLLM's own modules: one request is answered, and two fail.
+SERVE = """
+import asyncio, json, types
+async def ask(number):
+    return types.SimpleNamespace(success=number == 0, itl=[0.1], generated_text="text", error=f"error {number}")
+ASYNC_REQUEST_FUNCS = {"vllm": ask}
+def add_cli_args(parser):
+    parser.add_argument("--result-dir")
+async def main_async(args):
+    found = [await ASYNC_REQUEST_FUNCS["vllm"](number) for number in range(3)]
+    assert [(each.itl, each.generated_text) for each in found] == [([], "")] * 3
+"""
+
+
+def test_what_is_known_of_each_answer_is_let_go_but_the_first_error(tmp_path: Path) -> None:
+    for name in ("vllm", "vllm/benchmarks", "vllm/utils", "result"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "vllm/benchmarks/serve.py").write_text(SERVE)
+    (tmp_path / "vllm/utils/argparse_utils.py").write_text(
+        "from argparse import ArgumentParser as FlexibleArgumentParser"
+    )
+    told = ["--result-dir", str(tmp_path / "result")]
+    subprocess.run([sys.executable, "-c", bench.BENCH, *told], cwd=tmp_path, check=True)
+    assert (tmp_path / "result/answered").exists()
+    assert (tmp_path / "result/error").read_text() == "error 1"

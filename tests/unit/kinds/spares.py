@@ -4,6 +4,7 @@ import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from stagecoach.contract import serving
 from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE
 from stagecoach.contract.load_tests import LoadTestJob, LoadTestReport
 from stagecoach.contract.reports import Outcome, Report
@@ -30,7 +31,9 @@ class Numbers:
             identity=job.identity,
             completed=job.requests - self.failed,
             failed=self.failed,
-            seconds=self.slower * job.requests / job.requests_per_second + self.p50 / 1000,
+            input_tokens=(job.requests - self.failed) * job.prompt_tokens,
+            output_tokens=(job.requests - self.failed) * job.output_tokens,
+            seconds=self.slower * job.requests / job.requests_per_second + self.p99 / 1000,
             p50=self.p50,
             p99=self.p99,
             first_token=self.first_token,
@@ -66,8 +69,11 @@ def control(stage: "Stage") -> None:
         stage._store({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": status})
 
 
-def end(stage: "Stage", report: Report | None = None, **state: Any) -> None:
-    """Let tests that run come to their end: with what the stage measures, or with this report, or without any."""
+def end(stage: "Stage", report: Report | None = None, *, engine: Object | None = None, **state: Any) -> None:
+    """Let tests that run come to their end: with what the stage measures, or with this report, or without any.
+
+    `engine`: how that beside it ended before.
+    """
     for job in stage.of_kind("Job"):
         name = job["metadata"]["name"]
         pod = next((each for each in stage.of_kind("Pod") if each["metadata"]["labels"].get(JOB_NAME) == name), None)
@@ -82,7 +88,10 @@ def end(stage: "Stage", report: Report | None = None, **state: Any) -> None:
         ended |= {"startedAt": timestamp(stage.now)} | ({"message": said.line()} if said else {}) | state
         phase = "Failed" if ended["exitCode"] else "Succeeded"
         statuses = [{"name": CONTAINER, "state": {"terminated": ended}}]
-        stage._store(copy.deepcopy(pod) | {"status": {"phase": phase, "containerStatuses": statuses}})
+        status: Object = {"phase": phase, "containerStatuses": statuses}
+        if engine is not None:
+            status["initContainerStatuses"] = [{"name": serving.CONTAINER, "lastState": {"terminated": engine}}]
+        stage._store(copy.deepcopy(pod) | {"status": status})
         kind = "Failed" if ended["exitCode"] else "Complete"
         over = {"type": kind, "status": "True", "lastTransitionTime": timestamp(stage.now)}
         stage._store(copy.deepcopy(job) | {"status": {"conditions": [over]}})

@@ -253,7 +253,8 @@ def test_a_test_that_fails_is_repeated_and_not_for_ever() -> None:
     [
         (Report(outcome=Outcome.BAD_INPUT, problem=Problem.of("WrongDigest", "Other files.")), {}, "WrongDigest"),
         (Report(outcome=Outcome.DONE), {}, "told no numbers"),
-        (None, {"exitCode": 137, "reason": "OOMKilled"}, "engine.resources.memory"),
+        (None, {"exitCode": 137, "reason": "OOMKilled"}, "lower spec.sla.load.duration"),
+        (Report(outcome=Outcome.OUT_OF_MEMORY, problem=Problem.of("BenchKilled", "It was killed.")), {}, "lower spec."),
         (Report(outcome=Outcome.UNKNOWN), {}, "not of the operator's version"),
     ],
 )
@@ -265,6 +266,139 @@ def test_what_would_fail_again_is_not_repeated(report: Report | None, state: dic
     assert entry["reason"] == "SLANotMeasured"
     assert words in entry["message"]
     assert condition(stage) == ("False", "SLANotMeasured")
+
+
+def test_an_engine_that_is_killed_for_its_memory_is_told_apart_from_what_asks_it() -> None:
+    stage = in_test()
+    killed = {"exitCode": 137, "reason": "OOMKilled"}
+    lost = Report(outcome=Outcome.BAD_INPUT, problem=Problem.of("EngineNotReady", "It did not answer.", remedy="Wait."))
+    spares.end(stage, lost, engine=killed)
+    stage.serve()
+    assert "Raise spec.engine.resources.memory" in rejected(stage)["message"]
+    assert "spec.sla.load" not in rejected(stage)["message"]
+
+
+def test_requests_that_fail_as_the_engine_is_killed_say_so() -> None:
+    stage = in_test()
+    short = Report(outcome=Outcome.DONE, load_test=Numbers(failed=9).report(stage.tests[0]))
+    spares.end(stage, short, engine={"exitCode": 137, "reason": "OOMKilled"})
+    stage.serve()
+    assert "killed at its memory limit. Raise spec.engine.resources.memory" in rejected(stage)["message"]
+
+
+def test_a_job_that_the_cluster_refuses_is_said_of_the_candidate_and_has_as_long_as_an_engine() -> None:
+    stage = serving(sla=SLA)
+    stage.refuses = lambda obj: obj["kind"] == "Job"
+    with_second(stage)
+    stage.until(lambda: stage.told_status.get("candidate", {}).get("refused"))
+    stage.go_on()
+    assert stage.said()["status"] == "True"
+    assert (stage.phase, stage.said("CandidateAdmitted")["status"]) == ("Progressing", "True")
+    stage.go_on(1900)
+    assert "exceeded quota" in rejected(stage)["message"]
+
+
+def test_no_job_is_made_for_a_candidate_that_is_given_up_at_that_moment() -> None:
+    stage = serving(sla=SLA)
+    with_second(stage)
+    stage.until(lambda: stage.told_status.get("candidate", {}).get("loadTest"))
+    if len(stage.of_kind("Job")) == 1:
+        stage.change("ModelDeployment", "answers", model={"run": "first"})
+        plan = stage.serve()
+        assert [each["kind"] for each in plan.create if each["kind"] == "Job"] == []
+    assert len(stage.of_kind("Job")) == 1
+
+
+# People's decisions.
+
+PEOPLE: Any = {"approvers": [{"user": "qa@example.com"}]}
+HELD = {"canary": {"steps": [{"weight": 10, "hold": "Manual"}]}}
+
+
+@pytest.mark.parametrize("during", [False, True])
+def test_a_revoke_forgets_no_number_and_no_name_of_a_job_is_used_again(during: bool) -> None:
+    stage = serving(sla=SLA, **PEOPLE)
+    first = stage.told_status["serving"]["release"]
+    if during:
+        stage.reach = None
+        with_second(stage)
+        stage.until(lambda: len(stage.tests) == 2)
+    before = copy.deepcopy(stage.told_status)
+    stage.decided("Revoke", first)
+    stage.serve()
+    assert "serving" not in stage.told_status
+    assert (stage.told_status["sla"], stage.told_status["loadTests"]) == (before["sla"], before["loadTests"])
+    stage.reach = NUMBERS
+    if not during:
+        with_second(stage)
+    stage.until(lambda: stage.serves("second"))
+    jobs = [each.identity for each in stage.tests]
+    assert len(set(jobs)) == len(jobs)
+    assert stage.told_status["loadTests"] == len(jobs)
+
+
+def test_what_stands_in_after_a_revoke_is_served_untested_for_nobody_answers_until_then() -> None:
+    stage = serving(**PEOPLE)
+    with_second(stage)
+    stage.until(lambda: stage.serves("second"))
+    stage.change("ModelDeployment", "answers", sla=SLA)
+    stage.reach = None
+    stage.decided("Revoke", stage.told_status["serving"]["release"])
+    stage.until(lambda: stage.told_status.get("serving", {}).get("run") == "first")
+    assert stage.tests == []
+    assert condition(stage) == ("Unknown", "NotTested")
+
+
+def test_a_promote_has_what_missed_the_sla_tested_again() -> None:
+    stage = judged(SLOW, **PEOPLE)
+    stage.until(lambda: stage.told_status.get("rejected"))
+    assert "a Promote" in rejected(stage)["message"]
+    stage.reach = None
+    stage.wait(1)
+    stage.decided("Promote", rejected(stage)["release"])
+    until_test(stage, 2, 2)
+    stage.go_on()
+    assert condition(stage) == ("Unknown", "LoadTest"), "what was rejected before is no news"
+    stage.reach = NUMBERS
+    stage.until(lambda: stage.serves("first"))
+
+
+def test_an_override_that_ends_during_a_test_takes_its_job_along() -> None:
+    stage = serving(sla=SLA, **PEOPLE)
+    stage.reach = None
+    stage.put(succeeded("second", 2))
+    stage.judge("Failed")
+    second = next(each["spec"]["release"]["digest"] for each in stage.evaluations if each["spec"]["run"] == "second")
+    stage.decided("Override", second)
+    stage.until(lambda: len(stage.tests) == 2)
+    stage.wait(25 * 3600)
+    stage.weigh()
+    stage.go_on()
+    stage.go_on()
+    assert stage.serves("first")
+    assert all(job.get("status", {}).get("conditions") for job in stage.of_kind("Job"))
+
+
+@pytest.mark.parametrize("sla", [SLA | {"p99": "1400ms"}, None])
+def test_a_candidate_that_is_held_is_tested_by_another_sla_and_held_on_without(sla: builders.Object | None) -> None:
+    stage = serving(sla=SLA, rollout=HELD, **PEOPLE)
+    with_second(stage)
+    stage.until(lambda: stage.told_status.get("candidate", {}).get("heldSince"))
+    if sla is None:
+        written = copy.deepcopy(stage.deployment)
+        del written["spec"]["sla"]
+        stage.put(written)
+        stage.go_on()
+        assert stage.told_status["candidate"]["heldSince"]
+    else:
+        stage.change("ModelDeployment", "answers", sla=sla)
+        stage.serve()
+        assert "weight" not in stage.told_status["candidate"]
+        stage.until(lambda: stage.told_status.get("candidate", {}).get("heldSince"))
+        assert len(stage.tests) == 3
+    stage.wait(1)
+    stage.decided("Promote", stage.told_status["candidate"]["release"])
+    stage.until(lambda: stage.serves("second"))
 
 
 def test_the_numbers_of_another_test_are_not_believed() -> None:

@@ -198,7 +198,11 @@ class Deployments(RuleBasedStateMachine):
         else:
             self.stage.silent ^= {uid}
 
-    @rule(what=st.sampled_from(["", "Deployment", "ConfigMap", "Service", "NetworkPolicy", "Secret", "-e-", "gateway"]))
+    @rule(
+        what=st.sampled_from(
+            ["", "Deployment", "ConfigMap", "Service", "NetworkPolicy", "Secret", "Job", "-e-", "gateway"]
+        )
+    )
     def the_cluster_refuses(self, what: str) -> None:
         self.stage.refuses = lambda obj: bool(what) and (obj["kind"] == what or what in obj["metadata"]["name"])
 
@@ -275,8 +279,11 @@ class Deployments(RuleBasedStateMachine):
             met = {(each["release"], each["engine"]) for each in new["sla"] if each["met"] and each["asked"] == asked}
             serving, candidate = new.get("serving"), new.get("candidate", {})
             known = old.get("serving", {})
+            stands_in = (
+                "revoked" in old and serving and serving["release"] in {each["release"] for each in old["history"]}
+            )
             if serving and any(serving[name] != known.get(name) for name in ("release", "engine")):
-                assert (serving["release"], serving["engine"]) in met
+                assert (serving["release"], serving["engine"]) in met or stands_in
             assert "weight" not in candidate or (candidate["release"], candidate["engine"]) in met
 
     @invariant()

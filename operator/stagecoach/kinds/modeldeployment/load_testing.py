@@ -14,6 +14,7 @@ from stagecoach.build import jobs
 from stagecoach.build.load_tests import load_test
 from stagecoach.contract.digests import Digest, digest_of_document
 from stagecoach.contract.load_tests import LoadTestJob, LoadTestReport
+from stagecoach.contract.reports import Outcome
 from stagecoach.contract.times import moment, timestamp
 from stagecoach.kinds.children import begun, taken_back
 from stagecoach.kinds.modeldeployment import engines
@@ -40,7 +41,11 @@ RETRIES, MAX_INTERRUPTIONS = 2, 10
 LOAD_MARGIN = timedelta(minutes=5)
 MOST = 1024
 NOT_MET, NOT_MEASURED = "SLANotMet", "SLANotMeasured"
-AGAIN = "Give spec.engine.resources more, or change spec.sla: a change of either has it tested again."
+AGAIN = "Give spec.engine.resources more, or change spec.sla: a change of either, or a Promote, has it tested again."
+ASKER_ADVICE = (
+    "It was what asks the engine, which has 2 GiB: lower spec.sla.load.duration, requestsPerSecond, promptTokens or"
+    " outputTokens."
+)
 # Where the advice for runs does not fit.
 ADVICE = {
     AttemptOutcome.OUT_OF_MEMORY: "Raise spec.engine.resources.memory.",
@@ -83,7 +88,7 @@ def missing(scene: Scene, served: Served) -> bool:
     """Whether a release has to be tested on its engine before it has a request."""
     known = found(scene.deployment.status.sla, served)
     met = known is not None and known.met and is_by_now(scene, known)
-    return scene.deployment.spec.sla is not None and not met
+    return scene.deployment.spec.sla is not None and not met and not _stands_in(scene, served)
 
 
 def go_on(scene: Scene, candidate: Candidate) -> Tested:
@@ -117,6 +122,12 @@ def created(scene: Scene) -> tuple[Object, ...]:
     return (load_test(scene.deployment, recipe, test.job, told, scene.settings),)
 
 
+def still_wanted(created: Iterable[Object], candidate: Candidate | None) -> tuple[Object, ...]:
+    """Return what is created, without the Job of a test that has just been given up."""
+    test = candidate.load_test if candidate else None
+    return tuple(each for each in created if each["kind"] != "Job" or (test and each["metadata"]["name"] == test.job))
+
+
 def left_over(scene: Scene) -> tuple[Object, ...]:
     """Return unfinished Jobs of tests that nobody waits for, and none that a person copied from them."""
     status = scene.deployment.status
@@ -131,6 +142,13 @@ def told(measured: Measured) -> str:
     """Return numbers in words."""
     times = f"p50 {measured.p50}, p99 {measured.p99}, firstToken {measured.first_token}"
     return f"{times}, errorRate {measured.error_rate:.2%}, at {measured.requests_per_second:g} requests per second"
+
+
+def _stands_in(scene: Scene, served: Served) -> bool:
+    """Whether it was served before, and comes back for what was revoked: until then nobody answers."""
+    status = scene.deployment.status
+    was_served = any(each.release == served.release for each in status.history)
+    return status.serving is None and status.revoked is not None and was_served
 
 
 def _is_of(measured: Measured, served: Served) -> bool:
@@ -201,7 +219,7 @@ def _ended(scene: Scene, candidate: Candidate, sla: Sla, test: LoadTest, end: En
     """Judge the numbers; or test once more, where that may come to some."""
     if end.outcome is AttemptOutcome.SUCCEEDED:
         return _judged(scene, candidate, sla, test, end.report.load_test if end.report else None)
-    words = f"{f'{end.reason}: ' if end.reason else ''}{end.words(ADVICE)}"
+    words = f"{f'{end.reason}: ' if end.reason else ''}{end.words(ADVICE | _of_the_asker(scene, end))}"
     failures = test.failures + end.counted
     interruptions = test.interruptions + (end.retried and not end.counted)
     if not end.retried or failures > RETRIES or interruptions > MAX_INTERRUPTIONS:
@@ -216,6 +234,15 @@ def _ended(scene: Scene, candidate: Candidate, sla: Sla, test: LoadTest, end: En
     return _repeated(scene, candidate.model_copy(update={"load_test": over}), over)
 
 
+def _of_the_asker(scene: Scene, end: Ended) -> dict[AttemptOutcome, str]:
+    """Return what to do when not the engine had too little memory, but what asks it."""
+    pod = scene.observed.load_test.pod
+    told = end.report is not None and end.report.outcome is Outcome.OUT_OF_MEMORY
+    if not told and (pod is None or pod.end_reason != "OOMKilled"):
+        return {}
+    return {AttemptOutcome.OUT_OF_MEMORY: ASKER_ADVICE}
+
+
 def _repeated(scene: Scene, candidate: Candidate, test: LoadTest) -> Tested:
     why = f"The load test is repeated: {test.message or 'it ended without numbers.'} Nothing to do."
     return _waits(scene, candidate, "LoadTestRepeated", why)
@@ -228,15 +255,22 @@ def _judged(scene: Scene, candidate: Candidate, sla: Sla, test: LoadTest, report
     if report is None:
         return _given_up(scene, candidate, f"Job {test.job} told no numbers. {other_version()}")
     if doubt := load_tests.doubt(sla, report, wanted.identity):
-        return _given_up(scene, candidate, f"the report of Job {test.job} is not believed: {doubt}.")
+        return _given_up(scene, candidate, f"the report of Job {test.job} is not believed: {doubt}. {_killed(scene)}")
     short = list(load_tests.shortfalls(sla, report))
     result = _measured(scene, candidate, test, report, met=not short)
     measured = _kept(scene, result)
     done, number = candidate.model_copy(update={"load_test": None}), scene.deployment.status.load_tests
     if not short:
         return Tested(done, number, measured, words=f"It meets spec.sla: {told(result)}.")
-    message = f"In the load test {'; '.join(short)}. All of it: {told(result)}. {AGAIN}"
+    message = f"In the load test {'; '.join(short)}. All of it: {told(result)}. {_killed(scene)}{AGAIN}"
     return Tested(done, number, measured, failed=Complaint(NOT_MET, message))
+
+
+def _killed(scene: Scene) -> str:
+    """Return why an engine did not answer all the time, if it had too little memory: it was started again."""
+    pod = scene.observed.load_test.pod
+    killed = pod is not None and pod.engine_killed
+    return f"The engine was killed at its memory limit. {ADVICE[AttemptOutcome.OUT_OF_MEMORY]} " if killed else ""
 
 
 def _measured(scene: Scene, candidate: Candidate, test: LoadTest, report: LoadTestReport, *, met: bool) -> Measured:

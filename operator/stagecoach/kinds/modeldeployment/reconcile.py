@@ -79,7 +79,7 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
         status=_status(scene, course, said, intended, heard),
         events=course.events,
         delete=(*load_testing.left_over(scene), *retiring.deleted(scene, course)),
-        create=created,
+        create=load_testing.still_wanted(created, course.candidate),
         apply=applied,
         tells_refusals=True,
         ask=asking.calls(scene, told),

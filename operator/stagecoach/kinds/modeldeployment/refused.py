@@ -26,7 +26,8 @@ class Refused:
     ) -> Self:
         """Return it of what is wanted now: what was refused before and is not wanted any more is no matter."""
         places = [(each["kind"], each["metadata"]["name"]) for each in wanted]
-        own = _parts(candidate) - _parts(serving)
+        test = candidate.load_test if candidate else None
+        own = (_parts(candidate) - _parts(serving)) | ({("Job", test.job)} if test else set())
         mine = [refusals[place] for place in places if place in refusals and place in own]
         others = [refusals[place] for place in places if place in refusals and place not in own]
         begins = candidate is not None and ("Deployment", candidate.engine) in places

@@ -2,7 +2,7 @@
 
 from stagecoach.api.deployment_status import Served
 from stagecoach.kinds.conditions import Fact
-from stagecoach.kinds.modeldeployment import load_testing, rejections
+from stagecoach.kinds.modeldeployment import load_testing
 from stagecoach.kinds.modeldeployment.load_testing import NOT_MEASURED, NOT_MET
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.modeldeployment.switching import Course
@@ -19,8 +19,7 @@ def facts(scene: Scene, course: Course) -> tuple[Fact, ...]:
         return (_of_serving(scene, course, course.serving),)
     if course.candidate is not None:
         return _of_candidate(scene, course, course.candidate)
-    now = rejections.identity(scene.deployment)
-    newest = next((each for each in course.rejected if each.spec == now), None)
+    newest = next(iter(scene.observed.rejected), None)
     if newest is None or newest.reason not in (NOT_MET, NOT_MEASURED):
         return ()
     return (Fact(MET, False, newest.reason, newest.message),)
@@ -29,12 +28,12 @@ def facts(scene: Scene, course: Course) -> tuple[Fact, ...]:
 def _of_serving(scene: Scene, course: Course, serving: Served) -> Fact:
     measured, run = load_testing.found(course.measured, serving), f"Run {serving.run} (release {serving.short})"
     if measured is None:
-        return Fact(MET, None, "NotTested", f"{run} was let in when nobody asked for a load test. {GOES_ON}")
+        return Fact(MET, None, "NotTested", f"{run} was let in without a load test. {GOES_ON}")
     numbers = load_testing.told(measured)
     if not load_testing.is_by_now(scene, measured):
         return Fact(MET, None, "SLAChanged", f"{run} was tested by another spec.sla than now: {numbers}. {GOES_ON}")
     if not measured.met:
-        message = f"{run} has not met spec.sla, and was let in when nobody asked for it: {numbers}. {GOES_ON}"
+        message = f"{run} has not met spec.sla, and was let in without having to: {numbers}. {GOES_ON}"
         return Fact(MET, False, NOT_MET, message)
     return Fact(MET, True, "Met", f"{run}: {numbers}.")
 

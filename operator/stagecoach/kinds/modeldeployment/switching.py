@@ -248,10 +248,19 @@ def _advanced(scene: Scene, course: Course, candidate: Candidate) -> Course:
     if tested.failed is not None:
         return _rejected(scene, course, candidate, tested.failed)
     if tested.waits is not None:
-        return replace(course, waits=tested.waits)
+        return _waits_for_its_test(scene, course, tested.candidate, tested.waits)
     if tested.words:
         course = course.told("SLAMet", f"Run {candidate.run} (release {candidate.short}): {tested.words}")
     return _tried(scene, course, tested.candidate)
+
+
+def _waits_for_its_test(scene: Scene, course: Course, candidate: Candidate, waits: Complaint) -> Course:
+    """Go on waiting; what the cluster refuses of it has as long as what it refuses of an engine."""
+    candidate = _with_refusal(scene, candidate, made=scene.observed.load_test.job is not None)
+    refused = scene.refused.candidate
+    if refused is not None and _overdue(scene, candidate):
+        return _rejected(scene, course, candidate, _late(scene, refused))
+    return replace(course, candidate=candidate, waits=refused or waits)
 
 
 def _tried(scene: Scene, course: Course, candidate: Candidate) -> Course:
@@ -318,13 +327,17 @@ def _asked(scene: Scene, candidate: Candidate) -> bool:
 def _noted(scene: Scene, candidate: Candidate) -> Candidate:
     """Return the candidate with since when it is asked for, and since when a part of it is refused."""
     engine = scene.observed.engine(candidate.engine)
-    if scene.refused.candidate is not None:
-        candidate = candidate.model_copy(update={"refused": candidate.refused or timestamp(scene.now)})
-    elif engine.found is not None:
-        candidate = candidate.model_copy(update={"refused": None})
+    candidate = _with_refusal(scene, candidate, made=engine.found is not None)
     if candidate.asked or not (any(pod.reachable for pod in engine.pods) and _asked(scene, candidate)):
         return candidate
     return candidate.model_copy(update={"asked": timestamp(scene.now)})
+
+
+def _with_refusal(scene: Scene, candidate: Candidate, *, made: bool) -> Candidate:
+    """Return the candidate with since when a part of it is refused, until what was wanted is made."""
+    if scene.refused.candidate is not None:
+        return candidate.model_copy(update={"refused": candidate.refused or timestamp(scene.now)})
+    return candidate.model_copy(update={"refused": None}) if made else candidate
 
 
 def _overdue(scene: Scene, candidate: Candidate) -> bool:
