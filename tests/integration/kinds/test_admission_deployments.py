@@ -119,7 +119,8 @@ DEPLOYMENTS = [
     ("few requests", sla({"requestsPerSecond": 1}), "must be 100 to 50000 requests"),
     ("many requests", sla({"requestsPerSecond": 900}), "must be 100 to 50000 requests"),
     ("hardly any requests", sla({"requestsPerSecond": 0.05}), "should be greater than or equal to 0.1"),
-    ("a library", sla({"promptTokens": 100_000}), "all prompts together must be at most 20000000 tokens"),
+    ("a library", sla({"promptTokens": 100_000}), "all prompts and answers together must be at most 10000000 tokens"),
+    ("a novel each", sla({"outputTokens": 100_000}), "all prompts and answers together must be at most 10000000 tokens"),
     ("no prompts", sla({"promptTokens": 0}), "should be greater than or equal to 1"),
     ("most may fail", sla(p99="1s", errorRate=0.51), "should be less than or equal to 0.5"),
     ("more than the engine takes", lambda spec: (sla()(spec), put("engine.maxLength", 75)(spec)), "together must be at most engine.maxLength"),
@@ -337,6 +338,18 @@ def test_with_an_sla_nothing_has_requests_before_its_test(kube: Kube, known: lis
         told.says(serving=release("b"), candidate=None)
     told.says(candidate=release("b", **WEIGHT), sla=[measured("b")])
     told.says(serving=release("b"), candidate=None)
+
+
+@pytest.mark.parametrize("history", [[], ["b"], ["b", "a"]])
+def test_with_an_sla_what_was_served_before_comes_back_after_a_revoke(kube: Kube, history: list[str]) -> None:
+    entries = [{"release": builders.digest(each), "run": f"run-{each}", "since": LATER} for each in history]
+    told = Told(kube).serves("b").says(history=entries).asks(sla=SLA)
+    told.says(serving=None, revoked=revoked("b")).says(candidate=release("a"))
+    if "a" not in history:
+        with pytest.raises(KubeError, match=UNTESTED_AT_ONCE):
+            told.says(serving=release("a"), candidate=None, revoked=None)
+    else:
+        told.says(serving=release("a"), candidate=None, revoked=None)
 
 
 def test_an_sla_may_come_while_a_candidate_has_requests(kube: Kube) -> None:
