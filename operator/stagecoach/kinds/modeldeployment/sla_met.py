@@ -2,7 +2,7 @@
 
 from stagecoach.api.deployment_status import Served
 from stagecoach.kinds.conditions import Fact
-from stagecoach.kinds.modeldeployment import load_testing
+from stagecoach.kinds.modeldeployment import holding, load_testing, rejections
 from stagecoach.kinds.modeldeployment.load_testing import NOT_MEASURED, NOT_MET
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.modeldeployment.switching import Course
@@ -19,8 +19,9 @@ def facts(scene: Scene, course: Course) -> tuple[Fact, ...]:
         return (_of_serving(scene, course, course.serving),)
     if course.candidate is not None:
         return _of_candidate(scene, course, course.candidate)
-    newest = next(iter(scene.observed.rejected), None)
-    if newest is None or newest.reason not in (NOT_MET, NOT_MEASURED):
+    now = rejections.identity(scene.deployment)
+    newest = next((each for each in course.rejected if each.spec == now), None)
+    if newest is None or newest.reason not in (NOT_MET, NOT_MEASURED) or holding.undoes(scene, newest):
         return ()
     return (Fact(MET, False, newest.reason, newest.message),)
 

@@ -257,10 +257,12 @@ def _advanced(scene: Scene, course: Course, candidate: Candidate) -> Course:
 def _waits_for_its_test(scene: Scene, course: Course, candidate: Candidate, waits: Complaint) -> Course:
     """Go on waiting; what the cluster refuses of it has as long as what it refuses of an engine."""
     candidate = _with_refusal(scene, candidate, made=scene.observed.load_test.job is not None)
-    refused = scene.refused.candidate
-    if refused is not None and _overdue(scene, candidate):
+    refused, deadline = scene.refused.candidate, duration(scene.deployment.spec.engine.start_deadline)
+    if refused is None or candidate.refused is None:
+        return replace(course, candidate=candidate, waits=waits)
+    if scene.now - moment(candidate.refused) >= deadline:
         return _rejected(scene, course, candidate, _late(scene, refused))
-    return replace(course, candidate=candidate, waits=refused or waits)
+    return replace(course, candidate=candidate, waits=refused)
 
 
 def _tried(scene: Scene, course: Course, candidate: Candidate) -> Course:
