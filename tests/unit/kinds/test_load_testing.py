@@ -294,7 +294,7 @@ def test_a_job_that_the_cluster_refuses_is_said_of_the_candidate_and_has_as_long
     stage.go_on()
     assert stage.said()["status"] == "True"
     assert (stage.phase, stage.said("CandidateAdmitted")["status"]) == ("Progressing", "True")
-    stage.go_on(1900)
+    stage.until(lambda: stage.told_status["rejected"], 120)
     assert "exceeded quota" in rejected(stage)["message"]
 
 
