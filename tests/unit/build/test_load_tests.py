@@ -178,25 +178,20 @@ def test_what_keeps_it_from_numbers_is_said(
     assert report.problem.remedy or outcome is Outcome.OUT_OF_MEMORY, "of memory the operator knows more"
 
 
-@pytest.mark.parametrize(
-    ("answered", "words", "remedy"),
-    [
-        (True, "100 requests were not answered in 1 seconds", "requestsPerSecond"),
-        (False, "not one answer of 8 tokens was whole in 1 seconds", "outputTokens"),
-    ],
-)
-def test_what_takes_too_long_is_the_load_or_one_answer(
-    tmp_path: Path, loader: tuple[Loader, str], answered: bool, words: str, remedy: str
-) -> None:
+def test_where_not_one_answer_comes_in_time_answers_are_too_long(tmp_path: Path, loader: tuple[Loader, str]) -> None:
     there, url = loader
     there.says = [ANSWERS]
-    says = "open(told['--result-dir'] + '/answered', 'w')" if answered else ""
-    fake = f"import sys, time\ntold = dict(zip(sys.argv[1::2], sys.argv[2::2]))\n{says}\ntime.sleep(60)"
-    report, _ = run(tmp_path, url, fake, JOB.model_copy(update={"load_seconds": 1}))
+    report, _ = run(tmp_path, url, "import time; time.sleep(60)", JOB.model_copy(update={"load_seconds": 1}))
     assert report.problem is not None
     assert report.problem.reason == "TooSlow"
-    assert words in report.problem.message
-    assert remedy in report.problem.remedy
+    assert "not one answer of 8 tokens was whole in 1 seconds" in report.problem.message
+    assert "outputTokens" in report.problem.remedy
+
+
+def test_where_some_come_it_is_the_load_that_is_too_much() -> None:
+    _, reason, message, remedy = bench._too_slow(JOB.document(), answered=True).args
+    assert (reason, message) == ("TooSlow", "100 requests were not answered in 60 seconds.")
+    assert "requestsPerSecond" in remedy
 
 
 def test_its_last_words_fit_whatever_letters_they_have(tmp_path: Path, loader: tuple[Loader, str]) -> None:
