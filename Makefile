@@ -86,7 +86,7 @@ bench-gateway: setup  ## requests per second of the gateway, beside LiteLLM and 
 	$(PY) -m tests.bench.gateway --seconds $(or $(SECONDS),5)
 
 .PHONY: soak
-soak: setup  ## random faults under runs and gates, and a verdict on what has to hold: MINUTES=15 SEED=n
+soak: setup  ## random faults under runs, gates and a deployment, and a verdict on what has to hold: MINUTES=15 SEED=n
 	$(PY) -m tests.soak --minutes $(or $(MINUTES),15) $(if $(SEED),--seed $(SEED))
 
 .PHONY: setup

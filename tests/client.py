@@ -27,7 +27,8 @@ def ask(url: str, key: str, text: str) -> dict[str, Any]:
             answer = {"status": response.status, "release": response.headers.get("x-stagecoach-release")}
             answer |= json.load(response)
     except urllib.error.HTTPError as error:
-        answer = {"status": error.code, "error": error.read(500).decode(errors="replace")}
+        answer = {"status": error.code, "failed": error.headers.get("x-stagecoach-release")}
+        answer |= {"error": error.read(500).decode(errors="replace")}
     except OSError as error:
         answer = {"status": 0, "error": str(error)}
     return {"text": text, "began": began, "ended": time.time()} | answer

@@ -118,7 +118,7 @@ def override(
     deployment: Deployment,
     release: Release,
     reason: Annotated[str, Option(help="Why: it stands beside what is served. Required.")],
-    hours: Annotated[int, Option(min=1, max=23, help="For so long it may be admitted; what is served then stays.")] = 1,
+    hours: Annotated[int, Option(min=1, max=24, help="For so long it may be admitted; what is served then stays.")] = 1,
     yes: Yes = False,
     wait: Wait = 20,
     namespace: Namespace = None,

@@ -14,6 +14,7 @@ from stagecoach_plugin.texts import either, short
 PROMOTE = "Promote"
 OVERRIDE = "Override"
 REVOKE = "Revoke"
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 SHORT = 12  # digits of a release, as columns have them
 
 
@@ -34,14 +35,23 @@ def release_of(given: str, deployment: Object, judged: Iterable[Object]) -> str:
         return f"sha256:{digits}"
     if not re.fullmatch(r"[0-9a-f]{12,63}", digits):
         raise Problem(f"--release {given!r} is no release: give its 64 hex digits, or the first {SHORT} or more.")
-    known = {each["spec"]["release"]["digest"] for each in judged} | set(deployments.known(deployment))
-    found = [each for each in sorted(known) if each.startswith(f"sha256:{digits}")]
+    found = [each for each in sorted(_known(deployment, judged)) if each.startswith(f"sha256:{digits}")]
     if len(found) != 1:
         raise Problem(
             f"--release {given}: {len(found) or 'no'} releases begin so, of those that ModelDeployment"
             f" {deployment['metadata']['name']} or an Evaluation here tells of: give all 64 digits of it."
         )
     return found[0]
+
+
+def known(release: str, deployment: Object, judged: Iterable[Object]) -> None:
+    """Raise Problem for a release that nothing tells of: who mistypes one would take out nothing, unknowing."""
+    if release not in _known(deployment, judged):
+        raise Problem(
+            f"--release {release}: neither ModelDeployment {deployment['metadata']['name']} nor an Evaluation here"
+            " tells of it: see that all its digits are as you mean them. To keep out what is not made yet, create an"
+            " Approval."
+        )
 
 
 def as_approver(deployment: Object, person: Person) -> Reviewer:
@@ -88,7 +98,7 @@ def told(ruling: Ruling, deployment: Object, person: Person, role: Reviewer, now
     words = f"{ruling.decision} release {short(ruling.release)} of ModelDeployment {deployment['metadata']['name']}"
     words += f" as {person.user}{member}"
     if ruling.decision == OVERRIDE:
-        words += f", until {_until(ruling, now)} and whatever its gates say"
+        words += f", until {_until(ruling, now)} and whatever its gates say{_short(ruling, deployment)}"
     return words + (f', because "{ruling.reason}"' if ruling.reason else "")
 
 
@@ -115,6 +125,10 @@ def stands(approval: Object) -> bool:
     return not refused and condition(approval).get("reason") != "Counted"
 
 
+def _known(deployment: Object, judged: Iterable[Object]) -> set[str]:
+    return {each["spec"]["release"]["digest"] for each in judged} | set(deployments.known(deployment))
+
+
 def _approvers(deployment: Object) -> list[Object]:
     return list(deployment["spec"].get("approvers") or ())
 
@@ -123,6 +137,15 @@ def _looked_at(deployment: Object) -> list[object]:
     status, fields = deployment.get("status", {}), ("release", "step", "heldSince")
     places = [status.get(place) or {} for place in deployments.PLACES]
     return [deployment["metadata"]["uid"], *([place.get(field) for field in fields] for place in places)]
+
+
+def _short(ruling: Ruling, deployment: Object) -> str:
+    """Return a warning of an Override that may end before the engine answers."""
+    deadline = deployment["spec"].get("engine", {}).get("startDeadline", "")
+    seconds = sum(int(number) * UNITS[unit] for number, unit in re.findall(r"(\d+)([smhd])", deadline))
+    if ruling.hours * 3600 >= seconds:
+        return ""
+    return f" (its engine may take {deadline}, by engine.startDeadline: with more --hours it is sure to be in time)"
 
 
 def _until(ruling: Ruling, now: datetime) -> str:

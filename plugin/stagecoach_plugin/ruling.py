@@ -15,7 +15,7 @@ from stagecoach_plugin.evaluations import Reviewer
 from stagecoach_plugin.following import Found, follow
 from stagecoach_plugin.kinds import APPROVAL, DEPLOYMENT, EVALUATION
 from stagecoach_plugin.problems import Conflict, Object, Problem
-from stagecoach_plugin.releasing import PROMOTE, Ruling
+from stagecoach_plugin.releasing import PROMOTE, REVOKE, Ruling
 from stagecoach_plugin.stories import Commands
 from stagecoach_plugin.texts import now, plain
 
@@ -36,8 +36,10 @@ class Bench:
         deployment, began = self.connection.get(DEPLOYMENT, name), now()
         person = Person(*self.connection.who_am_i())
         role = releasing.as_approver(deployment, person)
-        release = releasing.release_of(ruling.release, deployment, self.connection.every(EVALUATION))
-        ruling = replace(ruling, release=release)
+        judged = list(self.connection.every(EVALUATION))
+        ruling = replace(ruling, release=releasing.release_of(ruling.release, deployment, judged))
+        if ruling.decision == REVOKE:
+            releasing.known(ruling.release, deployment, judged)
         self._waits(deployment, ruling)
         self._confirm(deployment, releasing.told(ruling, deployment, person, role, began))
         # Hours may have passed since it was shown.

@@ -186,7 +186,7 @@ def test_a_run_that_fails_is_not_served(shop: Shop) -> None:
     status = shop.status
     assert (status["phase"], status["serving"]["run"], status.get("candidate")) == ("Available", "first", None)
     assert shop.condition("Ready")["reason"] == "Serving"
-    fine(shop.clients.answers()[begun:], release(shop, "first"))
+    fine(until(shop, begun, release(shop, "first")), release(shop, "first"))
 
 
 def test_what_passes_takes_over_and_no_request_fails(shop: Shop) -> None:
@@ -292,7 +292,7 @@ def test_a_gateway_that_goes_takes_no_request_with_it(shop: Shop) -> None:
     eventually(replaced, 30, "there is another one", every=POLL_SECONDS)
     shop.awaits(lambda deployment: deployment["status"]["routes"]["gateways"] == 2, 60, "it has requests")
     shop.serves(serving["run"])
-    fine(shop.clients.answers()[begun:], serving["release"])
+    fine(until(shop, begun, serving["release"]), serving["release"])
 
 
 def test_an_operator_that_is_killed_in_the_middle_leaves_nothing_undone(shop: Shop) -> None:

@@ -1,10 +1,11 @@
-"""`make soak`: random faults for a stated time under a stream of runs and gates, real and simulated, and a verdict.
+"""`make soak`: random faults for a stated time under a stream of runs and gates, real and simulated, and under clients of
+a deployment that is switched between two releases; and a verdict.
 
 Operators, mostly the one that leads, are killed, frozen and woken, their connections cut and their clocks set an hour
-off; the API server is restarted, etcd stands still for 30 seconds, pods are deleted, the storage refuses. Once both
-operators are away for 3 minutes, and once the API server (in less than 10 minutes for as much less), which comes on
-top of the stated time. Then all may end, and what has to hold is judged by the API server's audit log, by its objects
-and by the storage.
+off; the API server is restarted, etcd stands still for 30 seconds, pods are deleted, the storage refuses; gateways are
+killed and deleted, and the engine is deleted. Once both operators are away for 3 minutes, and once the API server (in
+less than 10 minutes for as much less), which comes on top of the stated time. Then all may end, and what has to hold is
+judged by the API server's audit log, by its objects, by the storage and by what clients were answered.
 """
 
 import argparse
@@ -15,20 +16,21 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 
 from rich.console import Console
-from rich.table import Table
 
 from tests.cluster.errors import ClusterError
 from tests.cluster.paths import State, remove_tree
 from tests.integration.support.eventually import eventually
-from tests.soak import audit, stream
+from tests.soak import answers, audit, report, stream
 from tests.soak.enough import LONG_SECONDS, too_little
-from tests.soak.evidence import LEASES, STATUS, VERDICT, Evidence, Object
+from tests.soak.evidence import Evidence, Recorded, within
 from tests.soak.faults import AWAY_SECONDS, Faults
 from tests.soak.ground import REAL, SIMULATED, Ground, ground
+from tests.soak.served import SERVED
 from tests.soak.storage import look_into, records
-from tests.soak.telling import taken
+from tests.soak.switches import LAST, Switches, serves
 from tests.soak.verdict import judge
 
 # What runs may need to end once nothing goes wrong any more.
@@ -43,11 +45,17 @@ def main(options: argparse.Namespace, console: Console) -> int:
     remove_tree(directory)
     directory.mkdir(parents=True)
     seed = options.seed if options.seed is not None else random.randrange(10**6)  # noqa: S311 - no secret
-    console.print(f"soak of {options.minutes:g} minutes with seed {seed}; logs of the operators: {directory}")
+    console.print(f"soak of {options.minutes:g} minutes with seed {seed}; logs of operators and clients: {directory}")
     with ground(directory) as made:
         evidence, faults, seconds = _soaked(made, options.minutes * 60, random.Random(seed), console)  # noqa: S311
+    (directory / "clients.log").write_text("".join(f"{answer}\n" for answer in evidence.answers))
     verdict = judge(evidence)
-    for table in (_did(faults), _counted(evidence, seconds), _judged(verdict)):
+    for table in (
+        report.did(faults.done),
+        report.counted(evidence, seconds),
+        report.answered(evidence),
+        report.judged(verdict),
+    ):
         console.print(table)
     for name, wrong in verdict.items():
         for words in wrong[:SHOWN]:
@@ -68,109 +76,74 @@ def _soaked(made: Ground, seconds: float, chance: random.Random, console: Consol
     with ExitStack() as streams:
         real = streams.enter_context(stream.Stream(made, REAL, stream.REAL_AT_ONCE, stream.real(chance)))
         simulated = streams.enter_context(stream.Stream(made, SIMULATED, stream.SIMULATED_AT_ONCE, stream.simulated))
+        switches = streams.enter_context(Switches(made, random.Random(chance.random())))  # noqa: S311
 
         def go_on(seconds: float) -> None:
             until = time.monotonic() + seconds
             while (left := until - time.monotonic()) > 0:
                 time.sleep(min(60.0, left))
-                tell(f"so far {len(real.made)} real runs, {len(simulated.made)} simulated ones")
+                counts = len(real.made), len(simulated.made), switches.wanted.total()
+                tell("so far {} real runs, {} simulated ones, {} changes of mind".format(*counts))
 
         with faults:
             for absence in (faults.operators_away, faults.api_server_away):
                 go_on(seconds / 3)
                 absence(AWAY_SECONDS * min(1.0, seconds / LONG_SECONDS))
             go_on(seconds / 3)
-    faults.errors += filter(None, (real.error, simulated.error))
+    faults.errors += filter(None, (real.error, simulated.error, switches.error))
     tell("no more faults and runs; what was begun may end")
-    kubes = [made.kube(REAL), made.kube(SIMULATED)]
-
-    def all_ended() -> bool:
-        return not any(stream.unfinished(stream.runs(kube)) or stream.unjudged(kube) for kube in kubes)
-
-    def rests() -> bool:
-        """Whether it stays so: a gate is idle until it sees the run that has just succeeded."""
-        if not all_ended():
-            return False
-        time.sleep(RESTING_SECONDS)
-        return all_ended()
-
     try:
-        eventually(rests, DRAIN_SECONDS, "all runs have ended, and all candidates are judged", every=2.0)
+        eventually(partial(_rests, made), DRAIN_SECONDS, "all has ended, is judged, and is served", every=2.0)
     except AssertionError as error:
         tell(str(error))
     took = time.monotonic() - began
-    runs, gates, evaluations, pods, events = (
-        [obj for kube in kubes for obj in kube.select(kind)]
-        for kind in ("FineTuneRun", "EvalGate", "Evaluation", "Pod", "Event")
-    )
-    evidence = Evidence(
-        writes=audit.read(made.audit_log),
-        runs=runs,
-        pods=pods,
-        events=events,
-        made=frozenset(real.made | simulated.made),
-        bereft=frozenset(faults.bereft),
-        hits=tuple(faults.hits),
-        storage=look_into(made.storage, _in(REAL, runs)),
-        gates=gates,
-        evaluations=evaluations,
-        records=records(made.storage, _in(REAL, evaluations)),
-    )
+    evidence = _gathered(made, faults, real.made | simulated.made, switches.wanted)
     if seconds >= LONG_SECONDS:
         faults.errors += [f"{what}: it has not happened" for what in sorted(faults.not_done())]
         faults.errors += too_little(evidence)
     return evidence, faults, took
 
 
-def _in(namespace: str, objects: Sequence[Object]) -> list[Object]:
-    return [each for each in objects if each["metadata"]["namespace"] == namespace]
+def _rests(made: Ground) -> bool:
+    """Whether all has ended, and stays so: a gate is idle until it sees the run that has just succeeded."""
+    kubes = [made.kube(namespace) for namespace in (REAL, SIMULATED)]
+
+    def ended() -> bool:
+        return not any(stream.unfinished(stream.runs(kube)) or stream.unjudged(kube) for kube in kubes)
+
+    if not (ended() and serves(made.kube(SERVED), LAST)):
+        return False
+    time.sleep(RESTING_SECONDS)
+    return ended()
 
 
-def _did(faults: Faults) -> Table:
-    table = Table("fault", "of", "times", title="faults", title_justify="left")
-    for (name, whom), count in sorted(faults.done.items()):
-        table.add_row(name.replace("_", " "), whom, str(count))
-    return table
-
-
-def _counted(evidence: Evidence, seconds: float) -> Table:
-    table = Table("what", "count", title="what happened", title_justify="left")
-    for namespace in (REAL, SIMULATED):
-        here = _in(namespace, evidence.runs)
-        phases = Counter(str(run.get("status", {}).get("phase", "none")) for run in here)
-        words = ", ".join(f"{count} {phase}" for phase, count in sorted(phases.items()))
-        attempts = sum(len(run.get("status", {}).get("attempts", ())) for run in here)
-        table.add_row(f"{namespace}: runs", f"{len(here)}: {words}")
-        table.add_row(f"{namespace}: attempts", str(attempts))
-        judged = [each.get("status", {}) for each in _in(namespace, evidence.evaluations)]
-        verdicts = Counter(str(status.get("verdict", "none")) for status in judged)
-        words = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
-        table.add_row(f"{namespace}: Evaluations", f"{len(judged)}: {words}")
-        again = sum(status.get("attempt", {}).get("number", 0) for status in judged)
-        table.add_row(f"{namespace}: attempts at these", str(again))
-    refused = Counter(write.code for write in evidence.writes if not write.accepted)
-    writes = [write for write in evidence.accepted if write.resource != LEASES]
-    table.add_row("changes of the leader", str(len(evidence.holders()) - 1))
-    table.add_row("writes accepted, without Leases", str(len(writes)))
-    table.add_row(
-        "- of a run's status, for a run",
-        f"{sum(w.resource == STATUS for w in writes) / max(1, len(evidence.runs)):.2f}",
+def _gathered(made: Ground, faults: Faults, runs_made: set[tuple[str, str]], wanted: Counter[str]) -> Evidence:
+    kubes = [made.kube(namespace) for namespace in (REAL, SIMULATED, SERVED)]
+    runs, gates, evaluations, deployments, pods, events = (
+        [obj for kube in kubes for obj in kube.select(kind)]
+        for kind in ("FineTuneRun", "EvalGate", "Evaluation", "ModelDeployment", "Pod", "Event")
     )
-    judged_writes = sum(w.resource == VERDICT for w in writes)
-    table.add_row("- of an Evaluation's status, for one", f"{judged_writes / max(1, len(evidence.evaluations)):.2f}")
-    table.add_row("writes refused, by code", ", ".join(f"{count} × {code}" for code, count in sorted(refused.items())))
-    table.add_row("Events that faults may have taken", str(len(taken(evidence))))
-    table.add_row("seconds in all", f"{seconds:.0f}")
-    return table
-
-
-def _judged(verdict: dict[str, list[str]]) -> Table:
-    table = Table(
-        "invariant", "verdict", title="verdict, by the audit log, the objects and the storage", title_justify="left"
+    storage: dict[str, str] = {}
+    of_evaluations: dict[str, Recorded | str] = {}
+    for namespace, folder in made.storages.items():
+        storage |= look_into(folder, within(namespace, runs))
+        of_evaluations |= records(folder, within(namespace, evaluations))
+    return Evidence(
+        writes=audit.read(made.audit_log),
+        runs=runs,
+        pods=pods,
+        events=events,
+        made=frozenset(runs_made),
+        bereft=frozenset(faults.bereft),
+        hits=tuple(faults.hits),
+        storage=storage,
+        gates=gates,
+        evaluations=evaluations,
+        records=of_evaluations,
+        deployments=deployments,
+        wanted=dict(wanted),
+        answers=answers.read(made.served.clients.answers()),
     )
-    for name, wrong in verdict.items():
-        table.add_row(name.replace("_", " "), "holds" if not wrong else f"violated {len(wrong)} times")
-    return table
 
 
 def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -12,6 +12,7 @@ Object = dict[str, Any]
 
 STATUS = "finetuneruns/status"
 VERDICT = "evaluations/status"
+DEPLOYMENT = "modeldeployments/status"
 LEASES = "leases"
 CONTROL_PLANE = "control plane"  # as a victim
 
@@ -24,6 +25,17 @@ class Hit:
     victim: str  # an operator by its account, or what else it was done to
     began: datetime
     ended: datetime
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a client of the deployment got."""
+
+    began: datetime
+    ended: datetime
+    status: int  # of HTTP; 0: the connection ended without one
+    release: str = ""  # that answered, or failed to, as a header says
+    error: str = ""  # its code; without an answer what became of the connection
 
 
 @dataclass(frozen=True)
@@ -51,6 +63,9 @@ class Evidence:
     evaluations: Sequence[Object] = ()
     # By key: what the storage says of real evaluations; what is wrong with it, where it says nothing that can be read.
     records: Mapping[str, Recorded | str] = field(default_factory=dict)
+    deployments: Sequence[Object] = ()
+    wanted: Mapping[str, int] = field(default_factory=dict)  # how often what was to be served was said in which way
+    answers: Sequence[Answer] = ()  # in the order in which they were asked for
 
     @property
     def accepted(self) -> list[Write]:
@@ -84,3 +99,8 @@ def key_of(obj: Object) -> tuple[str, str]:
 def title_of(obj: Object) -> str:
     """Return how an object is called in sentences."""
     return "/".join(key_of(obj))
+
+
+def within(namespace: str, objects: Sequence[Object]) -> list[Object]:
+    """Return the objects of a namespace."""
+    return [each for each in objects if each["metadata"]["namespace"] == namespace]

@@ -13,17 +13,20 @@ from functools import partial
 
 from urllib3.exceptions import HTTPError
 
-from stagecoach.build.labels import OWNER_NAME
+from stagecoach.build.labels import ENGINE, GATEWAY, OWNER_NAME
 from tests.integration.support.eventually import eventually
 from tests.kube import Kube, KubeError, Object
+from tests.soak import stream
 from tests.soak.deck import Deck, Fault, name_of
 from tests.soak.evidence import CONTROL_PLANE, Hit
 from tests.soak.ground import POLICY, REAL, SIMULATED, Ground
 from tests.soak.operators import Operator
+from tests.soak.pods import NotNow, kill_gateway, take_out
+from tests.soak.served import SERVED
 
-# Faults at a time, each of another victim, and the pause after each.
+# Faults at a time, each of another victim, and the pause after each; beside these one at a time to what serves.
 AT_ONCE = 2
-PAUSES = (3.0, 12.0)
+PAUSES, PAUSES_OF_SERVING = (3.0, 12.0), (5.0, 20.0)
 AGAIN = 1.0  # while nobody is free for any fault
 ETCD_SECONDS = 30.0
 # Shorter than a Lease, and so long that another operator takes it.
@@ -38,16 +41,13 @@ TRAINING_SECONDS = 60.0
 
 STORAGE = "storage"
 LEADER, OTHER, OPERATORS = "the leader", "an operator that does not lead", "both operators"
+GATEWAYS, ENGINES = "a gateway", "the engine"
 OPERATORS_AWAY, API_SERVER_AWAY = "operators_away", "api_server_away"
-
-
-class NotNow(Exception):
-    """There is nothing to which this fault could be done."""
 
 
 @dataclass
 class Faults:
-    """Does faults in the order of a deck until it is told to stop; what it did is counted by fault and by victim."""
+    """Does faults in the order of decks until it is told to stop; what it did is counted by fault and by victim."""
 
     ground: Ground
     chance: random.Random
@@ -59,11 +59,15 @@ class Faults:
 
     def __post_init__(self) -> None:
         self._stop = threading.Event()
-        self._held = threading.Condition()  # for the deck, the victims and the counts; told when a victim is free again
+        self._held = threading.Condition()  # for decks, victims and counts; told when a victim is free again
         self._victims: set[str] = set()
         self._kept: set[str] = set()  # who is left alone until it is away
-        self._deck = Deck(self._choices(), self.chance)
-        self._threads = [threading.Thread(target=self._go_on, daemon=True) for _ in range(AT_ONCE)]
+        deck, of_serving = (
+            Deck(choices, random.Random(self.chance.random()))  # noqa: S311 - it draws accidents, not secrets
+            for choices in (self._choices(), self._of_serving())
+        )
+        lanes = [(deck, PAUSES)] * AT_ONCE + [(of_serving, PAUSES_OF_SERVING)]
+        self._threads = [threading.Thread(target=self._go_on, args=lane, daemon=True) for lane in lanes]
 
     def __enter__(self) -> "Faults":
         for each in self._threads:
@@ -76,17 +80,17 @@ class Faults:
         for each in self._threads:
             each.join()
 
-    def _go_on(self) -> None:
+    def _go_on(self, deck: Deck, pauses: tuple[float, float]) -> None:
         try:
             while not self._stop.is_set():
-                self._stop.wait(self._next())
+                self._stop.wait(self._next(deck, pauses))
         except Exception as error:  # whatever it is: a soak without faults would say too much
             self.errors.append(f"no more faults: {error}")
 
-    def _next(self) -> float:
+    def _next(self, deck: Deck, pauses: tuple[float, float]) -> float:
         """Do the fault that is due; return for how long to pause after it."""
         with self._held:
-            drawn = self._deck.draw(self._free())
+            drawn = deck.draw(self._free())
             if drawn is None:
                 return AGAIN
             card, victim = drawn
@@ -98,7 +102,7 @@ class Faults:
             with self._held:
                 self._victims.discard(victim)
                 self._held.notify_all()
-        return chance.uniform(*PAUSES)
+        return chance.uniform(*pauses)
 
     def _do(self, name: str, whom: str, victims: Sequence[str], act: Callable[[], None]) -> None:
         """Do a fault and count it, if there is something to which it can be done."""
@@ -155,7 +159,7 @@ class Faults:
 
     def not_done(self) -> set[str]:
         """Return what has not happened, and to whom."""
-        wanted = {(name_of(fault), whom) for fault, whom in self._choices()}
+        wanted = {(name_of(fault), whom) for fault, whom in (*self._choices(), *self._of_serving())}
         wanted |= {(OPERATORS_AWAY, OPERATORS), (API_SERVER_AWAY, CONTROL_PLANE)}
         return {f"{name} of {whom}" for name, whom in wanted - self.done.keys()}
 
@@ -177,10 +181,16 @@ class Faults:
         ]
         return others + [(fault, whom) for fault, each in of_operators for whom in each]
 
+    def _of_serving(self) -> list[tuple[Fault, str]]:
+        # Seldom the engine: while it is away, all that clients can show is that they are told so.
+        of_gateways: list[tuple[Fault, str]] = [(self._kill_gateway, GATEWAYS), (self._delete_gateway, GATEWAYS)]
+        return [*of_gateways, *of_gateways, (self._delete_engine, ENGINES)]
+
     def _free(self) -> dict[str, list[str]]:
         """Return who could be a victim now, by how cards call them."""
         # No pod is deleted where the API server does not answer.
-        others = (STORAGE,) if CONTROL_PLANE in self._victims else (CONTROL_PLANE, STORAGE, REAL, SIMULATED)
+        of_pods = (REAL, SIMULATED, GATEWAYS, ENGINES)
+        others = (STORAGE,) if CONTROL_PLANE in self._victims else (CONTROL_PLANE, STORAGE, *of_pods)
         taken = self._victims | self._kept
         free = {each: [each] for each in others if each not in taken}
         operators = [each for each in self.ground.operators if each.name not in taken]
@@ -253,7 +263,7 @@ class Faults:
 
     def _refuse_storage(self, _victim: str, chance: random.Random) -> None:
         """Take the right to use the volume away from all but root."""
-        folder = self.ground.storage
+        folder = self.ground.storages[REAL]
         mode = stat.S_IMODE(folder.stat().st_mode)
         folder.chmod(0)
         try:
@@ -269,6 +279,19 @@ class Faults:
         metadata = chance.choice(running)["metadata"]
         self.bereft.add((namespace, metadata["labels"].get(OWNER_NAME, "")))
         kube.delete("Pod", metadata["name"])
+
+    def _kill_gateway(self, _victim: str, chance: random.Random) -> None:
+        take_out(self.ground.kube(SERVED), GATEWAY, chance, kill_gateway)
+
+    def _delete_gateway(self, _victim: str, chance: random.Random) -> None:
+        self._delete(GATEWAY, chance)
+
+    def _delete_engine(self, _victim: str, chance: random.Random) -> None:
+        self._delete(ENGINE, chance)
+
+    def _delete(self, component: str, chance: random.Random) -> None:
+        kube = self.ground.kube(SERVED)
+        take_out(kube, component, chance, lambda pod: stream.delete(kube, "Pod", pod["metadata"]["name"]))
 
 
 def _running(kube: Kube) -> list[Object]:

@@ -1,8 +1,8 @@
-"""What a soak stands on: the local cluster with an audit log, simulated nodes beside the real one, two operators."""
+"""What a soak stands on: the local cluster with an audit log, simulated nodes, two operators, and what serves."""
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from tests.integration.support.eventually import eventually
 from tests.kube import Kube
 from tests.soak import audit
 from tests.soak.operators import Operator
+from tests.soak.served import SERVED, Served, serve
 from tests.soak.stages import stages
 
 Object = dict[str, Any]
@@ -52,7 +53,8 @@ class Ground:
     backend: Local
     operators: tuple[Operator, ...]
     audit_log: Path
-    storage: Path  # the folder of the real runs' storage
+    storages: Mapping[str, Path]  # the folders with what was really trained, by namespace
+    served: Served
 
     def kube(self, namespace: str) -> Kube:
         """Return a client of an administrator, not shared with other threads."""
@@ -67,7 +69,7 @@ def ground(directory: Path) -> Iterator[Ground]:
         raise ClusterError("A soak freezes and restarts a control plane: it needs a cluster of its own, CLUSTER=local.")
     state = State.from_environment()
     backend = Local(state)
-    images = deploy.images()
+    images = deploy.all_images()
     tests_image = deploy.image("trainer-tests")
     deploy.install(tools, images)
     with contextlib.ExitStack() as stack:
@@ -90,7 +92,7 @@ def _made(
     tools.kubectl("wait", "-n", deploy.OPERATOR_NAMESPACE, "pods", "--all", "--for=delete", "--timeout=2m")
     _clear(tools)
     stack.callback(_clear, tools)
-    stack.callback(_let_write_evaluations(tools))
+    stack.callback(_let_write(tools))
     log = backend.restart_api_server(POLICY)
     log.write_text("")  # the server appends; what an earlier soak left is not of this one
     stack.callback(backend.restart_api_server)
@@ -101,13 +103,15 @@ def _made(
     )
     operators[0].start().wait_leading()
     _projects(tools, tests_image)
-    claim = tools.kube(REAL).get("PersistentVolumeClaim", "store")
-    return Ground(tools, backend, operators, log, backend.volume(claim["spec"]["volumeName"]))
+    served = serve(tools, tests_image)
+    claims = {name: tools.kube(name).get("PersistentVolumeClaim", "store") for name in (REAL, SERVED)}
+    storages = {name: backend.volume(claim["spec"]["volumeName"]) for name, claim in claims.items()}
+    return Ground(tools, backend, operators, log, storages, served)
 
 
 def _clear(tools: deploy.Tools) -> None:
     """Remove what an earlier soak left, or this one."""
-    names = [f"namespace/{name}" for name in (REAL, SIMULATED)]
+    names = [f"namespace/{name}" for name in (REAL, SIMULATED, SERVED)]
     nodes = [f"node/simulated-{number}" for number in range(NODES)]
     volumes = [f"persistentvolume/{SIMULATED}-{claim}" for claim in CLAIMS]
     rights = [f"clusterrolebinding/{account}" for account in ACCOUNTS]
@@ -144,21 +148,20 @@ def _ends_once(tools: deploy.Tools) -> None:
         tools.kubectl("apply", "-f", "-", stdin=json.dumps(group | metadata | {"kind": kind, "spec": spec}))
 
 
-def _let_write_evaluations(tools: deploy.Tools) -> Callable[[], object]:
-    """Let the soak's operators write Evaluations, in the stead of the chart's; return what puts that right again."""
+def _let_write(tools: deploy.Tools) -> Callable[[], object]:
+    """Let the soak's operators write what the chart's alone may; return what puts that right again."""
     name = f"validatingadmissionpolicy/{deploy.RELEASE}-evaluations.{deploy.OPERATOR_NAMESPACE}"
-    [rule] = json.loads(tools.kubectl("get", name, "-o", "json"))["spec"]["validations"]
+    rules = json.loads(tools.kubectl("get", name, "-o", "json"))["spec"]["validations"]
     ours = f"request.userInfo.username in {[f'{ACCOUNT}{each}' for each in ACCOUNTS]}"
-    changed = rule["expression"].replace(f"request.userInfo.username == '{ACCOUNT}{deploy.RELEASE}'", ours)
-    if ours not in changed:
-        raise ClusterError(f"{name} does not name the chart's account in the way that a soak knows: {rule}")
+    theirs = f"request.userInfo.username == '{ACCOUNT}{deploy.RELEASE}'"
+    if not all(theirs in rule["expression"] for rule in rules):
+        raise ClusterError(f"{name} does not name the chart's account in the way that a soak knows: {rules}")
 
-    def put(expression: str) -> None:
-        patch = {"spec": {"validations": [rule | {"expression": expression}]}}
-        tools.kubectl("patch", name, "--type=merge", "-p", json.dumps(patch))
+    def put(validations: list[Object]) -> None:
+        tools.kubectl("patch", name, "--type=merge", "-p", json.dumps({"spec": {"validations": validations}}))
 
-    put(changed)
-    return partial(put, rule["expression"])
+    put([rule | {"expression": rule["expression"].replace(theirs, ours)} for rule in rules])
+    return partial(put, rules)
 
 
 def _start_nodes(tools: deploy.Tools, backend: Local, state: State) -> None:
@@ -192,7 +195,7 @@ def _kubeconfig(tools: deploy.Tools, account: str, directory: Path) -> Path:
 
 
 def _projects(tools: deploy.Tools, tests_image: str) -> None:
-    for name in (REAL, SIMULATED):
+    for name in (REAL, SIMULATED, SERVED):
         deploy.make_namespace(tools, name)
     real, simulated = tools.kube(REAL), tools.kube(SIMULATED)
     simulation.bind_claims(simulated, CLAIMS)

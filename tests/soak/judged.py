@@ -146,7 +146,7 @@ def _candidates(evidence: Evidence, gate: Object) -> list[Object]:
 def _reports(evidence: Evidence, evaluations: Iterable[Object]) -> list[EvaluationReport]:
     """Return what the pods of Evaluations came to."""
     whose = {key_of(each) for each in evaluations}
-    labelled = ((pod, pod["metadata"]["labels"]) for pod in evidence.pods)
+    labelled = ((pod, pod["metadata"].get("labels", {})) for pod in evidence.pods)
     pods = [
         pod
         for pod, labels in labelled

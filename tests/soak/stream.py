@@ -132,6 +132,19 @@ def create(kube: Kube, obj: Object) -> None:
     patiently(once)
 
 
+def delete(kube: Kube, kind: str, name: str) -> None:
+    """Delete an object, once the API server takes it; one that a broken request has deleted is gone."""
+
+    def once() -> None:
+        try:
+            kube.delete(kind, name)
+        except KubeError as error:
+            if error.code != 404:
+                raise
+
+    patiently(once)
+
+
 def patiently(ask: Callable[[], T]) -> T:
     """Ask again while the API server is away."""
     deadline = time.monotonic() + PATIENCE

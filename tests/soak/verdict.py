@@ -13,7 +13,7 @@ from stagecoach.contract.reports import ArtifactReport
 from stagecoach.policies.pods import pod_state
 from tests.remedies import speaks
 from tests.simulation import MARK
-from tests.soak import judged
+from tests.soak import judged, serving
 from tests.soak.audit import Write
 from tests.soak.evidence import LEASES, STATUS, Evidence, key_of, title_of
 from tests.soak.telling import every_bad_end_has_its_event
@@ -225,6 +225,15 @@ CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
     judged.real_evaluations_are_measured,
     judged.same_key_once,
     judged.gates_count_right,
+    serving.clients_ask_all_the_time,
+    serving.nothing_ungated_is_admitted,
+    serving.nothing_ungated_answers,
+    serving.the_incumbent_stays,
+    serving.only_what_is_served_answers,
+    serving.revisions_only_grow,
+    serving.every_failed_request_is_explained,
+    serving.every_deployment_serves_in_the_end,
+    serving.every_trouble_speaks,
 )
 
 

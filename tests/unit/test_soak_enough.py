@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from tests.soak.audit import Write
-from tests.soak.enough import FEWEST_RUNS, FEWEST_VERDICTS, too_little
+from tests.soak.enough import FEWEST_REQUESTS, FEWEST_RUNS, FEWEST_SWITCHES, FEWEST_VERDICTS, too_little
 from tests.soak.faults import API_SERVER_AWAY, OPERATORS_AWAY
 from tests.soak.ground import REAL, SIMULATED
+from tests.soak.switches import REFUSED, WAYS
+from tests.unit import test_soak_serving
 from tests.unit.test_soak_verdict import GOOD, Object, hit, lease, pod
 
 MADE = frozenset((namespace, f"run-{number}") for namespace, few in FEWEST_RUNS.items() for number in range(few))
@@ -21,6 +23,12 @@ TURNS = [lease(1, "a"), lease(5, "b"), lease(6, "b"), lease(20, "a"), lease(40, 
 FROZEN = hit("freeze_beyond_lease", "b", 10, 30)
 AWAY = [hit(OPERATORS_AWAY, "a", 2, 8), hit(OPERATORS_AWAY, "b", 2, 8), hit(API_SERVER_AWAY, "control plane", 50, 59)]
 ENDED = ((REAL, 5), (SIMULATED, 5), (REAL, 55))
+
+
+ANSWERS = [test_soak_serving.ANSWERS[number % 20] for number in range(FEWEST_REQUESTS)]
+BACK_AND_FORTH = [test_soak_serving.SERVED, test_soak_serving.SWITCHED] * FEWEST_SWITCHES
+SWITCHES = BACK_AND_FORTH[: FEWEST_SWITCHES + 1]
+WANTED = dict.fromkeys(WAYS, 1)
 
 
 def ended_in(namespace: str, at: int) -> Object:
@@ -36,11 +44,14 @@ def ended_but(one: tuple[str, int]) -> list[Object]:
 
 ENOUGH = replace(
     GOOD,
-    writes=TURNS,
+    writes=[*TURNS, *SWITCHES],
     made=MADE,
     hits=[FROZEN, *AWAY],
     pods=[ended_in(*each) for each in ENDED],
     evaluations=JUDGED,
+    deployments=[test_soak_serving.LAST],
+    answers=ANSWERS,
+    wanted=WANTED,
 )
 
 
@@ -67,6 +78,10 @@ def test_nothing_is_missed_where_there_was_enough() -> None:
         ({"writes": []}, "the leader changed only 0 times"),
         # One that takes its own Lease again, or gives it back, changes nothing.
         ({"writes": [*TURNS[:-1], lease(39, "a"), given_back(40, "b")]}, "the leader changed only 2 times"),
+        ({"answers": ANSWERS[1:]}, "only 999 requests, not 1000"),
+        ({"answers": [ANSWERS[0]] * 1000}, "only 1 releases answered, not 2"),
+        ({"writes": [*TURNS, *SWITCHES[1:]]}, "only 5 times something else was served, not 6"),
+        ({"wanted": {way: 1 for way in WAYS if way != REFUSED}}, "nobody wanted what has failed"),
         ({"hits": []}, "no leader was frozen"),
         ({"hits": [hit("freeze_beyond_lease", "a", 10, 30)]}, "no leader was frozen"),  # it did not lead
         ({"hits": [hit("freeze_beyond_lease", "b", 10, 19)]}, "no leader was frozen"),  # it woke before

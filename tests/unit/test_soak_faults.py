@@ -9,15 +9,26 @@ from typing import Any, cast
 import pytest
 
 from tests.integration.support.eventually import eventually
-from tests.soak import faults
+from tests.soak import answers, faults, pods
 from tests.soak.evidence import CONTROL_PLANE
-from tests.soak.faults import API_SERVER_AWAY, LEADER, OPERATORS, OPERATORS_AWAY, OTHER, STORAGE, Faults
+from tests.soak.faults import (
+    API_SERVER_AWAY,
+    ENGINES,
+    GATEWAYS,
+    LEADER,
+    OPERATORS,
+    OPERATORS_AWAY,
+    OTHER,
+    STORAGE,
+    Faults,
+)
 from tests.soak.ground import REAL, SIMULATED, Ground
 
 POD: dict[str, Any] = {
     "metadata": {"name": "pod", "labels": {"stagecoach.dev/name": "first"}},
     "status": {"phase": "Running"},
 }
+VICTIMS = {LEADER, OTHER, OPERATORS, CONTROL_PLANE, STORAGE, REAL, SIMULATED, GATEWAYS, ENGINES}
 DURATIONS = ("BRIEF_SECONDS", "FROZEN_SECONDS", "KILLED_SECONDS", "STORAGE_SECONDS", "CLOCK_SECONDS")
 
 
@@ -71,8 +82,9 @@ class World:
     def __init__(self, storage: Path) -> None:
         self.did: list[str] = []
         self.operators = (Operator(self.did, "a", leads=True), Operator(self.did, "b", leads=False))
-        self.storage = storage
+        self.storages = {REAL: storage}
         self.pods = [POD]
+        self.serving = {name: serving_pod(name, name) for name in ("gateway-1", "gateway-2", "engine-1")}
         self.backend = self.processes = self
 
     def restart_api_server(self, _policy: object) -> None:
@@ -90,11 +102,26 @@ class World:
     def kube(self, _namespace: str) -> "World":
         return self
 
-    def select(self, _kind: str) -> list[dict[str, Any]]:
-        return self.pods
+    def select(self, _kind: str, selector: str = "") -> list[dict[str, Any]]:
+        component = selector.partition("=")[2]
+        return [pod for name, pod in self.serving.items() if name.startswith(component)] if component else self.pods
 
     def delete(self, _kind: str, name: str) -> None:
         self.did.append(f"delete {name}")
+        if name in self.serving:
+            self.serving[name] = serving_pod(name, f"{name} after {len(self.did)}")
+
+    def kill(self, pod: dict[str, Any]) -> None:
+        name = pod["metadata"]["name"]
+        self.did.append(f"kill {name}")
+        restarts = pod["status"]["containerStatuses"][0]["restartCount"] + 1
+        self.serving[name] = serving_pod(name, pod["metadata"]["uid"], restarts)
+
+
+def serving_pod(name: str, uid: str, restarts: int = 0, *, ready: bool = True) -> dict[str, Any]:
+    conditions = [{"type": "Ready", "status": str(ready)}]
+    status = {"conditions": conditions, "containerStatuses": [{"restartCount": restarts}]}
+    return {"metadata": {"name": name, "uid": uid}, "status": status}
 
 
 @pytest.fixture
@@ -104,7 +131,10 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(faults, "ETCD_SECONDS", 0.0)
     monkeypatch.setattr(faults, "PAUSES", (0.001, 0.002))
     monkeypatch.setattr(faults, "AGAIN", 0.001)
-    return World(tmp_path)
+    monkeypatch.setattr(faults, "PAUSES_OF_SERVING", (0.001, 0.002))
+    found = World(tmp_path)
+    monkeypatch.setattr(faults, "kill_gateway", found.kill)
+    return found
 
 
 def made(world: World) -> Faults:
@@ -119,17 +149,23 @@ def test_every_fault_happens_to_each_of_its_victims_and_is_counted_by_them(world
         doing.api_server_away(0.0)
         eventually(lambda: not doing.not_done(), 20)
     assert not doing.errors
-    assert {whom for _, whom in doing.done} == {LEADER, OTHER, OPERATORS, CONTROL_PLANE, STORAGE, REAL, SIMULATED}
+    assert {whom for _, whom in doing.done} == VICTIMS
     assert {(hit.fault, hit.victim) for hit in doing.hits} >= {
         *(("kill_operator", name) for name in ("a", "b")),
         *(("freeze_beyond_lease", name) for name in ("a", "b")),
         ("pause_etcd", CONTROL_PLANE),
         ("delete_pod", REAL),
         ("delete_pod", SIMULATED),
+        (answers.GATEWAY_KILLED, GATEWAYS),
+        (answers.GATEWAY_DELETED, GATEWAYS),
+        (answers.ENGINE_DELETED, ENGINES),
     }
     assert len(doing.hits) == doing.done.total() + 1  # operators are away together
     assert all(hit.began <= hit.ended for hit in doing.hits)
     assert {"kill a", "start a", "freeze b", "thaw b", "cut a", "clock b", "delete pod"} <= set(world.did)
+    assert {"kill gateway-1", "kill gateway-2", "delete gateway-1", "delete gateway-2", "delete engine-1"} <= set(
+        world.did
+    )
 
 
 def test_the_leader_is_hit_more_often_than_the_other(world: World) -> None:
@@ -183,6 +219,26 @@ def test_the_api_server_is_away_while_operators_are_hit(world: World) -> None:
     first, second = (world.did.index(f"{what} the API server") for what in ("end", "start"))
     assert first < second
     assert "restart the API server" not in world.did[first:second]
+
+
+def test_what_serves_is_taken_out_once_all_of_it_is_there(world: World) -> None:
+    """Clients have the other gateway: with both away, no request could be answered."""
+    world.serving["gateway-2"] = serving_pod("gateway-2", "2", ready=False)
+    world.serving["engine-1"]["metadata"]["deletionTimestamp"] = "now"
+    doing = made(world)
+    with doing:
+        eventually(lambda: doing.done.total() > 50, 20)
+    assert not {GATEWAYS, ENGINES} & {whom for _, whom in doing.done}
+    assert not doing.errors
+
+
+def test_what_does_not_come_back_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pods, "BACK_SECONDS", 0.0)
+    monkeypatch.setattr(faults, "kill_gateway", lambda _pod: None)
+    doing = made(world)
+    with doing:
+        eventually(lambda: doing.errors, 20)
+    assert doing.errors[0].startswith("kill_gateway of a gateway: not within 0 s: every gateway is ready again")
 
 
 def test_an_absence_in_which_nothing_would_end_is_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stagecoach.contract.evaluations import Criterion, EvaluationInputs, Reference, WhenAbsent
+from stagecoach.contract.evaluations import Criterion, EvaluationInputs, Reference
 from stagecoach.contract.metrics import Metric
 from stagecoach.contract.verdicts import CriterionResult, Outcome, Verdict
 from stagecoach_evaluator import words
@@ -25,18 +25,13 @@ _NOT_ASKED = ("there is nothing to compare with.", "Report this: what it is to b
 def judge(inputs: EvaluationInputs, measured: Measured) -> tuple[tuple[CriterionResult, ...], Verdict, str]:
     """Return a result for each criterion, the verdict, and the verdict in words."""
     # All criteria must pass: that a good release fails in one of them by chance is likelier the more there are.
-    tests = sum(_by_interval(each) and not each.advisory and absent(each, inputs) is None for each in inputs.criteria)
+    tests = sum(
+        _by_interval(each) and not each.advisory and each.absent(inputs.incumbent) is None for each in inputs.criteria
+    )
     results = tuple(_result(criterion, inputs, measured, max(tests, 1)) for criterion in inputs.criteria)
     leaks, gaps = _leaks(measured), _gaps(inputs, measured)
     verdict = verdict_of([each.outcome for each in results if not each.advisory], leaks, gaps)
     return results, verdict, words.verdict(verdict, results, [*leaks, *gaps])
-
-
-def absent(criterion: Criterion, inputs: EvaluationInputs) -> Outcome | None:
-    """Return what comes of a comparison with what is served, while nothing is; None: it is measured."""
-    if criterion.against is not Reference.INCUMBENT or inputs.incumbent is not None:
-        return None
-    return Outcome.SKIPPED if criterion.when_absent is WhenAbsent.SKIP else Outcome.FAILED
 
 
 def _by_interval(criterion: Criterion) -> bool:
@@ -154,7 +149,7 @@ def follows(criterion: Criterion, result: CriterionResult) -> bool:
 
 
 def _result(criterion: Criterion, inputs: EvaluationInputs, measured: Measured, tests: int) -> CriterionResult:
-    if (nothing := absent(criterion, inputs)) is not None:
+    if (nothing := criterion.absent(inputs.incumbent)) is not None:
         return CriterionResult(
             criterion=criterion.name,
             outcome=nothing,

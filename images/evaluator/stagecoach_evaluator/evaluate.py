@@ -29,10 +29,11 @@ def evaluate(job: EvaluateJob) -> EvaluationReport:
     """Come to a verdict unless there is one, publish the evidence, and return what to report. Raises BadInput."""
     storage = places.storage()
     require_storage(storage)
-    who = parties.read(job, storage)
+    record = parties.read_run(job, storage)
     known = records.adopted(storage, job.inputs)
     if known is not None:
-        return known
+        return known  # whatever became of what it was compared with
+    who = parties.read(job, record, storage)
     uid = job.subject.uid
     storage.probe(uid)  # what an attempt that was killed left there goes as well
     try:

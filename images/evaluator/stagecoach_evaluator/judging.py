@@ -75,12 +75,17 @@ def _row(metric: Metric, label: str | None, suite: Suite) -> Row:
     # The candidate's number is that of all rows that it answered, whatever it is compared with.
     try:
         told["candidate"] = _told(suite.estimate(metric, label))
-        for reference, (name, difference) in _COMPARED.items():
-            if suite.answers.of(reference) is not None:
-                three = suite.difference(metric, label, reference)
-                told |= {name: _told(three.reference), difference: _told(three.difference)}
     except Undefined as error:
         told["message"] = str(error)[:MAX_MESSAGE]
+    for reference, (name, difference) in _COMPARED.items():
+        if suite.answers.of(reference) is None:
+            continue
+        try:
+            three = suite.difference(metric, label, reference)
+        except Undefined as error:
+            told.setdefault("message", str(error)[:MAX_MESSAGE])
+        else:
+            told |= {name: _told(three.reference), difference: _told(three.difference)}
     return Row(metric=metric.name, label=label, confidence=CONFIDENCE).model_copy(update=told)
 
 

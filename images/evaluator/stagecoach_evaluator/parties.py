@@ -14,7 +14,11 @@ from stagecoach.contract.store import Store
 from stagecoach_trainer import lookup
 
 RECORD = "Bring back the record that the run wrote, or create another run and have the gate judge that."
-ANOTHER_SERVED = "Bring it back, or have the deployment serve another release: candidates are judged beside that then."
+# Nothing passes beside what is served before this is mended, so that nothing else comes to be served by waiting.
+INCUMBENT = (
+    "Bring it back, then delete the Evaluation; or take the criteria against Incumbent out of the gate until another"
+    " release is served."
+)
 COLUMNS = "Give the project's data sets the columns that they had, or create another run and have the gate judge that."
 
 
@@ -55,8 +59,15 @@ class Parties:
         return tuple(filter(None, (self.candidate, self.baseline, self.incumbent)))
 
 
-def read(job: EvaluateJob, storage: Store) -> Parties:
-    """Return who is asked. Raises BadInput when the record is not there, or is of another release."""
+def read(job: EvaluateJob, record: RunRecord, storage: Store) -> Parties:
+    """Return who is asked, by the record of the run. Raises BadInput when others are not what is to be compared."""
+    asked = Asked.of(record.inputs)
+    candidate = Party("the release", job.release, asked, record.labels, record, job.base)
+    return Parties(record, candidate, _baseline(job, record), _incumbent(job, asked, storage))
+
+
+def read_run(job: EvaluateJob, storage: Store) -> RunRecord:
+    """Return the record of the run. Raises BadInput when it is not there, or is of another release."""
     if job.inputs.revision != EVALUATOR_REVISION:
         message = (
             f"the gate asks for evaluator revision {job.inputs.revision}, and this image has {EVALUATOR_REVISION}."
@@ -75,8 +86,7 @@ def read(job: EvaluateJob, storage: Store) -> Parties:
         what = "is asked otherwise" if found.asked != job.release.asked else "made another artifact"
         _refuse(f"by its record the run {job.run} {what}: this is the release {short(found.digest)}", job)
     _check_training_data(job, record)
-    candidate = Party("the release", job.release, asked, record.labels, record, job.base)
-    return Parties(record, candidate, _baseline(job, record), _incumbent(job, asked, storage))
+    return record
 
 
 def _check_training_data(job: EvaluateJob, record: RunRecord) -> None:
@@ -118,7 +128,7 @@ def _incumbent(job: EvaluateJob, candidate: Asked, storage: Store) -> Party | No
     known = lookup.read_record(storage, served.run_inputs)
     if known is None:
         message = f"the storage has no record of the run {served.run} that can be read, and what it made is served."
-        raise BadInput(Problem.of("RecordMissing", message, value=served.run_inputs, remedy=ANOTHER_SERVED))
+        raise BadInput(Problem.of("RecordMissing", message, value=served.run_inputs, remedy=INCUMBENT))
     record = known[0]
     asked = Asked.of(record.inputs)
     found = Release(asked=asked.digest, artifact=record.artifact.digest, engine=served.release.engine)
@@ -127,7 +137,7 @@ def _incumbent(job: EvaluateJob, candidate: Asked, storage: Store) -> Party | No
         what = f"does the task {asked.task}, and the run {job.run} {candidate.task}"
     if what:
         message = f"by its record the run {served.run} {what}: nothing can be compared with it."
-        raise BadInput(Problem.of("IncumbentUnsuited", message, value=served.run_inputs, remedy=ANOTHER_SERVED))
+        raise BadInput(Problem.of("IncumbentUnsuited", message, value=served.run_inputs, remedy=INCUMBENT))
     return Party("the incumbent", served.release, asked, record.labels, record, served.base)
 
 

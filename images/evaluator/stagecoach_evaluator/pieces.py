@@ -9,7 +9,7 @@ from stagecoach.contract.jobs import ModelSource
 from stagecoach.contract.prompts import Encoder, encoder_for
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import Store
-from stagecoach_evaluator.parties import ANOTHER_SERVED, Party
+from stagecoach_evaluator.parties import INCUMBENT, Party
 from stagecoach_evaluator.suites import CHANGED
 from stagecoach_trainer import bases, copies, lengths, lookup, uses
 from stagecoach_trainer.bases import Base
@@ -33,7 +33,7 @@ def ready(job: EvaluateJob, wanted: Sequence[Party], storage: Store) -> All:
     for party in wanted:
         source = _source(party)
         if party.asked.base not in read:
-            read[party.asked.base] = _base(party, source)
+            read[party.asked.base] = _base(job, party, source)
     return {party.release.digest: Pieces(read[party.asked.base], _artifact(job, party, storage)) for party in wanted}
 
 
@@ -45,14 +45,15 @@ def _source(party: Party) -> ModelSource:
         "not all answers of what is served are stored, and it cannot be asked: the project does not have its base any"
         " more, or computes answers by another engine."
     )
-    raise BadInput(Problem.of("IncumbentUnasked", message, value=party.release.digest, remedy=ANOTHER_SERVED))
+    raise BadInput(Problem.of("IncumbentUnasked", message, value=party.release.digest, remedy=INCUMBENT))
 
 
-def _base(party: Party, source: ModelSource) -> Base:
+def _base(job: EvaluateJob, party: Party, source: ModelSource) -> Base:
     """Return the base, hashed and found to be that of the release. Raises BadInput."""
     asked = party.asked
+    remedy = f"It is the base of what is served. {INCUMBENT}" if _is_served(job, party) else CHANGED
     source = source.model_copy(update={"model": asked.base.model, "tokenizer": asked.base.tokenizer})
-    return bases.read(source, mismatch="InputChanged", remedy=CHANGED, family=asked.family, embeds=asked.embeds)
+    return bases.read(source, mismatch="InputChanged", remedy=remedy, family=asked.family, embeds=asked.embeds)
 
 
 def encoder(party: Party, base: Base) -> Encoder:
@@ -73,7 +74,12 @@ def _artifact(job: EvaluateJob, party: Party, storage: Store) -> str | None:
     uses.note(storage, digest, job.subject)
     manifest = storage.verified(digest)
     if manifest is None:
-        remedy = "Create a run with the same inputs: what has no artifact is trained again."
+        again = "Create a run with the same inputs: what has no artifact is trained again."
+        remedy = INCUMBENT if _is_served(job, party) else again
         message = f"{lookup.absent(storage, party.record)}."
         raise BadInput(Problem.of("ArtifactMissing", message, value=digest, remedy=remedy))
     return copies.artifact(storage, manifest)
+
+
+def _is_served(job: EvaluateJob, party: Party) -> bool:
+    return party.release.digest == job.inputs.incumbent

@@ -84,7 +84,7 @@ def _contradiction(record: EvaluationRecord) -> str | None:
     if [suite.suite for suite in record.suites] != [suite.name for suite in inputs.suites]:
         return "its suites are not those of its inputs"
     for criterion, result in zip(inputs.criteria, record.results, strict=True):
-        nothing = criteria.absent(criterion, inputs)
+        nothing = criterion.absent(inputs.incumbent)
         if not (criteria.follows(criterion, result) if nothing is None else result.outcome is nothing):
             return f"criterion {criterion.name} is {result.outcome}, which does not follow from its numbers"
     leaked = any(suite.leaked_rows for suite in record.suites)

@@ -80,8 +80,8 @@ class Asker:
 
 def ready(job: EvaluateJob, wanted: Sequence[Party], storage: Store) -> Asker:
     """Return what asks these. Raises BadInput when one of them cannot be asked, before any of them is."""
-    if any(party.asked.family is not Family.DECODER for party in wanted):
-        message = f"the engine vLLM is asked for decoders alone, and the run {job.run} is of another architecture."
+    if other := next((party.name for party in wanted if party.asked.family is not Family.DECODER), None):
+        message = f"the engine vLLM is asked for decoders alone, and {other} is of another architecture."
         raise BadInput(Problem.of("EngineUnsuited", message, remedy=taking.BY_TRANSFORMERS))
     found = pieces.ready(job, wanted, storage)
     ranks: dict[str, int] = {}

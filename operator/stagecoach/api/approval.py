@@ -60,8 +60,6 @@ class Decision(Enum):
     REVOKE = "Revoke"
 
 
-# Those about an Evaluation; the others are about a ModelDeployment.
-OF_REVIEWS = (Decision.APPROVE, Decision.REJECT)
 # No Override lets anything be admitted for longer.
 MAX_OVERRIDE = timedelta(hours=24)
 

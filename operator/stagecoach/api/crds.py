@@ -7,7 +7,15 @@ from typing import Any
 
 import yaml
 
-from stagecoach.api import approval, evalgate, evaluation, finetunerun, modeldeployment, transformerproject
+from stagecoach.api import (
+    approval,
+    deployment_rules,
+    evalgate,
+    evaluation,
+    finetunerun,
+    modeldeployment,
+    transformerproject,
+)
 from stagecoach.api.common import MAX_NAME, CustomObject, name_rule, rules
 
 GROUP = "stagecoach.dev"
@@ -50,7 +58,7 @@ KINDS = (
         "mdep",
         modeldeployment.COLUMNS,
         made="Services and pods",
-        rules=modeldeployment.RULES,
+        rules=deployment_rules.RULES,
         scales=True,
     ),
 )

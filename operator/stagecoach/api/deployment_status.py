@@ -1,8 +1,8 @@
 """What the operator says of a ModelDeployment. All that its next step depends on is here, and not in memory."""
 
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from stagecoach.api.common import Condition, Digest, Enum, Name, ObjectName, Optional, Time, Told, keyed
 from stagecoach.api.sla import MAX_MEASURED, LoadTest, Measured
@@ -56,14 +56,14 @@ class Revoked(Decided):
 
 
 class Promotion(Told):
-    """A Promote that has let a release go on. It does so once."""
+    """A Promote that was taken into account. It is once."""
 
     approval: ObjectName = Field(description="The Approval.")
     uid: str = Field(max_length=64, description="Its uid.")
     created: Time = Field(description="When somebody decided: what is older has no effect any more.")
     reviewer: str = Field(max_length=256, description="Who has decided.")
     release: Digest = Field(description="Identity of the release.")
-    at: Time = Field(description="When it went on.")
+    at: Time = Field(description="When its release went on, or was rejected after it was made.")
 
 
 class Served(Told):
@@ -85,6 +85,12 @@ class Served(Told):
         None, description="By whom it was admitted without these, and has not passed the gates since then."
     )
     since: Time = Field(description="Serving: since when it has all requests. Candidate: when it was admitted.")
+
+    @model_validator(mode="after")
+    def _was_let_in(self) -> Self:
+        if not self.gates and self.override is None:
+            raise ValueError("a release without verdicts is there by an override, or not at all")
+        return self
 
 
 class Seen(Told):
@@ -211,7 +217,7 @@ class ModelDeploymentStatus(Told):
         None, description="What was served until somebody revoked it, while nothing else is served since then."
     )
     promotions: list[Promotion] = Field(
-        [], max_length=MAX_PROMOTIONS, description="What people have let go on, the newest first."
+        [], max_length=MAX_PROMOTIONS, description="Promotes that were taken into account, the newest first."
     )
     sla: list[Measured] = Field(
         [],

@@ -65,6 +65,7 @@ class JudgedIncumbent(BaseModel):
     base: JudgedBase = Field(description="The base model of its artifact.")
     run: Name = Field(description="The FineTuneRun that made it. It may be gone.")
     run_inputs: Digest = Field(description="Identity of that run's inputs, by which its record is found.")
+    storage: StorageUri = Field(description="The storage that holds its record and its artifact.")
 
 
 class JudgedSuite(BaseModel):

@@ -12,7 +12,7 @@ from stagecoach.contract.jobs import DataSource, ModelSource, Owner, Subject
 from stagecoach.contract.model import ContractModel, canonical_json
 from stagecoach.contract.releases import Asked, EngineType, Release
 from stagecoach.contract.reviews import Review
-from stagecoach.contract.verdicts import CriterionResult, Verdict
+from stagecoach.contract.verdicts import CriterionResult, Outcome, Verdict
 
 # Raised only when the evaluator, given the same inputs, could come to another verdict.
 EVALUATOR_REVISION = 1
@@ -82,6 +82,12 @@ class Criterion(ContractModel):
         if (self.against is Reference.INCUMBENT) != (self.when_absent is not None):
             raise ValueError("against: Incumbent goes with whenAbsent")
         return self
+
+    def absent(self, incumbent: str | None) -> Outcome | None:
+        """Return what comes of a comparison with what is served, while nothing is; None: it is measured."""
+        if self.against is not Reference.INCUMBENT or incumbent is not None:
+            return None
+        return Outcome.SKIPPED if self.when_absent is WhenAbsent.SKIP else Outcome.FAILED
 
 
 def in_order(data: Iterable[DataInput]) -> tuple[DataInput, ...]:

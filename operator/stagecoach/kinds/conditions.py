@@ -71,9 +71,10 @@ def _dated(fact: Fact, before: Condition | None, generation: int, now: datetime)
         observed_generation=generation,
         last_transition_time=before.last_transition_time if before and unchanged else timestamp(now),
         reason=fact.reason,
-        message=_shortened(fact.message),
+        message=shortened(fact.message, MAX_MESSAGE),
     )
 
 
-def _shortened(message: str) -> str:
-    return message if len(message) <= MAX_MESSAGE else f"{message[: MAX_MESSAGE - 1]}…"
+def shortened(text: str, longest: int) -> str:
+    """Return a text of at most this length."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"

@@ -29,6 +29,10 @@ class GateState(StrEnum):
     WAITING = "Waiting"  # its Evaluation is still to come
 
 
+# What a gate with whenAbsent Fail says of what is served, where nothing is known that was served before.
+NOTHING_BEFORE = "NothingBefore"
+
+
 @dataclass(frozen=True)
 class GateWord:
     """What a gate says of a run, and by which Evaluation."""

@@ -6,7 +6,7 @@ go on once; an Override holds until it ends, and a Revoke for as long as it is t
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from stagecoach.api.approval import MAX_OVERRIDE, Approval, Decision, expiry
 from stagecoach.api.deployment_status import Promotion
@@ -31,6 +31,11 @@ class Decisions:
         """Return the Revoke that keeps a release from being served."""
         return next((each for each in self.revokes if each.spec.release == release), None)
 
+    def promoted(self, release: str, spent: Iterable[Promotion]) -> list[Approval]:
+        """Return the Promotes of a release that were not taken into account, in the order in which they came."""
+        known = {each.uid for each in spent}
+        return [each for each in self.promotes if each.spec.release == release and each.metadata.uid not in known]
+
     def promotion(self, release: str, since: datetime, spent: Iterable[Promotion]) -> Approval | None:
         """Return a Promote of a release that has not let anything go on, and was made since then."""
         return next(
@@ -43,15 +48,15 @@ def counting(
 ) -> Decisions:
     """Return what counts of the decisions about a deployment. One that is being deleted is taken back.
 
-    `made`: when the deployment was, by the API server's clock. An Override that was accepted before was of another
-    with its name, in which others may have been trusted; a Revoke keeps its release out of this one, too.
+    `made`: when the deployment was, by the API server's clock, as decisions are dated. An Override of before was of
+    another with its name, in which others may have been trusted; a Revoke keeps its release out of this one, too.
     """
     accepted = [each for each in approvals if each.status.accepted and not each.metadata.deletion_timestamp]
     first = sorted(accepted, key=lambda each: (created(each), each.metadata.uid))
     of = {kind: [each for each in first if each.spec.decision is kind] for kind in Decision}
     return Decisions(
         promotes=of[Decision.PROMOTE],
-        overrides=[each for each in of[Decision.OVERRIDE] if now < ends(each) and _accepted(each) >= made - SKEW],
+        overrides=[each for each in of[Decision.OVERRIDE] if now < ends(each) and created(each) >= made],
         revokes=of[Decision.REVOKE],
         unread=unread,
     )
@@ -60,12 +65,27 @@ def counting(
 def counts_since(promote: Approval, since: datetime, spent: Iterable[Promotion]) -> bool:
     """Whether a Promote was made when there was something to decide on, and after what was decided before.
 
-    The operator's clock, which says since when, may be ahead of the API server's, which dates decisions and tells whole
-    seconds.
+    `since`: by `since_held` or `since_rejected`.
     """
     before = [each for each in spent if each.release == promote.spec.release]
     newer = all(each.uid != promote.metadata.uid and _made(each) <= created(promote) for each in before)
-    return newer and created(promote) >= since.replace(microsecond=0) - SKEW
+    return newer and created(promote) >= since
+
+
+def since_held(held: datetime) -> datetime:
+    """Return from when on a Promote is of a step that waits for one since then, by the operator's clock.
+
+    That may be ahead of the API server's, which dates decisions and tells whole seconds.
+    """
+    return held.replace(microsecond=0) - SKEW
+
+
+def since_rejected(rejected: datetime) -> datetime:
+    """Return from when on a Promote is of a release that was rejected then.
+
+    What was made before was of a step that it had not failed in yet; and nobody has seen it within the same second.
+    """
+    return rejected.replace(microsecond=0) + timedelta(seconds=1)
 
 
 def ends(override: Approval) -> datetime:
@@ -88,10 +108,6 @@ def objection(approval: Approval, approvers: Sequence[Reviewer], now: datetime) 
         message = f"spec.expires: {spec.expires} was over before anything was admitted by it."
         return "Expired", f"{message} Create another Approval, with a time at most 24 hours from now."
     return None
-
-
-def _accepted(approval: Approval) -> datetime:
-    return datetime.fromisoformat(approval.status.accepted or approval.metadata.creation_timestamp)
 
 
 def _made(promotion: Promotion) -> datetime:

@@ -57,8 +57,10 @@ def _text(item: dict[str, Any]) -> str:
     """Return the parts of an object in which it names what it needs; the others would only take room."""
     status, spec = item.get("status") or {}, item.get("spec") or {}
     if item["kind"] == "Evaluation":
-        # Most of its digests are of what is no artifact.
-        return json.dumps([spec.get("release", {}).get("artifact"), spec.get("runInputs")])
+        # Most of its digests are of what is no artifact. What it is compared with may have to be asked, until it ends.
+        beside = {} if "completionTime" in status else spec.get("incumbent", {})
+        both = ((each.get("release", {}).get("artifact"), each.get("runInputs")) for each in (spec, beside))
+        return json.dumps([*itertools.chain(*both)])
     if item["kind"] == "ModelDeployment":
         # What is served, is about to be, or was lately; a release, or the key of a verdict, is no artifact.
         served = (status.get("serving"), status.get("candidate"), *status.get("history", ()))

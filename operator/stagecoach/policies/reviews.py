@@ -14,6 +14,8 @@ from stagecoach.api.review import Review, Reviewer
 
 # Means of whole numbers are not exact.
 ROUNDED = 1e-9
+# Of reviewers, so many are named in a message.
+NAMED = 3
 # By how much the operator's clock may be ahead of the API server's, which dates decisions: without it, those that come
 # at once would never count.
 SKEW = timedelta(seconds=5)
@@ -91,6 +93,13 @@ def is_among(approval: Approval, reviewers: Sequence[Reviewer]) -> bool:
     """Whether who decides is one of these, or decides as a member of a group of them."""
     named = any(each.user == approval.spec.reviewer for each in reviewers)
     return named or acts_as(approval, reviewers) is not None
+
+
+def in_words(reviewers: Sequence[Reviewer]) -> str:
+    """Return the first of them by name, and how many more there are."""
+    names = [each.user or f"a member of {each.group}" for each in reviewers]
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{' or '.join(names[:NAMED])}{more}"
 
 
 def means(counted: Sequence[Approval], review: Review) -> Mapping[str, float]:

@@ -80,6 +80,16 @@ def decide(rollout: Rollout | None, progress: Progress | None, now: datetime) ->
     return _aborted(canary, index, progress) or _goes_on(canary, index, progress, now)
 
 
+def alone(rollout: Rollout | None, *, promoted: bool) -> Await | Finish:
+    """Return what comes next for a candidate that answers, when what was served was revoked: none has a part beside it.
+
+    Steps that wait for somebody do so all the same: that something was revoked lets nothing else go on.
+    """
+    if promoted or rollout is None or all(step.hold != MANUAL for step in rollout.canary.steps):
+        return Finish()
+    return Await("Nothing is served beside it, and rollout.canary.steps has a hold Manual: it has no requests.")
+
+
 def _goes_on(canary: Canary, index: int, progress: Progress, now: datetime) -> Decision:
     step, where = canary.steps[index], _where(canary, index)
     by_hand = step.hold == MANUAL

@@ -22,7 +22,7 @@ from stagecoach.kinds.modeldeployment import gated
 from stagecoach.kinds.modeldeployment.gated import CHANGED
 from stagecoach.kinds.modeldeployment.switching import NOT_READY
 from stagecoach.policies import verdicts
-from stagecoach.policies.admission import OBSTACLES
+from stagecoach.policies.admission import NOTHING_BEFORE, OBSTACLES
 from stagecoach.policies.attempts import HOPELESS_FAILURES, TABLE, AttemptOutcome
 from stagecoach.policies.reviews import Standing
 from stagecoach_gateway.clients import ClientKey
@@ -139,7 +139,7 @@ def test_every_reason_is_explained(kind: Kind) -> None:
         own |= {*verdicts.REASONS.values(), *verdicts.REMEDIES}
     if name == "modeldeployment":
         own |= {reason for reason, _ in OBSTACLES.values()}
-        own |= {NOT_READY, CHANGED, *gated.REASONS.values()}
+        own |= {NOT_READY, CHANGED, NOTHING_BEFORE, *gated.REASONS.values()}
         loader = [*EVALUATOR.glob("loader*.py"), *(EVALUATOR / f"{name}.py" for name in ("taking", "programs"))]
         own |= {reason for path in loader for reason in _problems_of(path)}
         for policy in ("admission.py", "fitting.py", "rollout.py"):

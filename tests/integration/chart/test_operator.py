@@ -165,7 +165,7 @@ def _serve(kube: Kube, operator: Cluster) -> None:
     taken = admitted_config_map(deployment, releases.admitted(run, project))["metadata"]["name"]
     kube.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": taken}})
     house.judge("first")
-    _awaits_taken_name(house, "ModelDeployment", "answers", taken)
+    _awaits_taken_name(house, "ModelDeployment", "answers", taken, "Refused")
     kube.delete("ConfigMap", taken)
     with Players(kube, house.kubelet).playing():
         house.serves("first", 60)
@@ -187,10 +187,10 @@ def _words(event: Object) -> str:
     return f"{event['verb']} {event['requestURI']}: {event['responseStatus'].get('message', '')}"
 
 
-def _awaits_taken_name(desk: Desk, kind: str, name: str, taken: str) -> None:
+def _awaits_taken_name(desk: Desk, kind: str, name: str, taken: str, told: str = "NameTaken") -> None:
     def look() -> bool:
         reason, message = desk.reason(kind, name)
-        return reason == "NameTaken" and taken in message
+        return reason == told and taken in message
 
     eventually(look, 30, f"the name {taken} is taken")
 

@@ -80,7 +80,7 @@ def test_whoever_may_read_all_sees_the_chain(everything: Kube, person: PersonOf,
 PROBLEMS = [
     ("of a kind that he may not read", "ftr/support-desk-lora", "You lack the right to get finetuneruns.stagecoach.dev in namespace"),
     ("not there", "eval/none", "There is no object none of evaluations.stagecoach.dev in namespace"),
-    ("of no kind", "none", "Not looked for, as you lack the rights: get modeldeployments.stagecoach.dev, get finetuneruns.stagecoach.dev, get transformerprojects.stagecoach.dev."),
+    ("of no kind", "none", "Not looked for, as you lack the rights: get finetuneruns.stagecoach.dev, get transformerprojects.stagecoach.dev."),
     ("alike", NAME[:-1], f"Did you mean {NAME} or support-desk?"),
     ("an unknown kind", "pod/x", "There is no kind 'pod' here"),
 ]  # fmt: skip

@@ -33,9 +33,10 @@ BY_RULES = {
     ),
     *("a fallback to nothing", "a fallback to two", "an answer of another form", "an answer of two forms"),
     *("an answer with odd fields", "a label to OpenAI's clients", "another's answer to OpenAI's clients", "a circle"),
-    *("weights that fall", "a weight twice", "all may fail"),
+    *("weights that fall", "a weight twice", "all may fail", "a step by hand of nobody"),
     *("no objective", "half that comes after all", "a beginning after the end", "a short test", "a long test"),
-    *("few requests", "many requests", "a library", "more than the engine takes"),
+    *("few requests", "many requests", "a library", "a novel each", "more than the engine takes"),
+    *("an approver twice", "an approver of two names"),
 }
 BY_SCHEMA = [case for case in DEPLOYMENTS if case[0] not in BY_RULES]
 
@@ -80,8 +81,10 @@ def test_defaults_are_those_that_the_definitions_write_out() -> None:
 
 def test_a_release_without_a_verdict_is_none_to_the_operator_either() -> None:
     assert read(lambda _spec: None, serving=release("a")).status.serving
-    with pytest.raises(ValidationError, match=r"status\.serving\.gates"):
+    with pytest.raises(ValidationError, match=r"status\.serving\n.*a release without verdicts"):
         read(lambda _spec: None, serving=release("a", gates=[]))
+    by = {"approval": "now", "uid": "1", "reviewer": "qa@example.com", "reason": "Down.", "until": builders.CREATED}
+    assert read(lambda _spec: None, serving=release("a", gates=[], override=by)).status.serving
 
 
 def test_a_phase_of_a_later_version_is_forgotten_and_what_it_adds_stays() -> None:

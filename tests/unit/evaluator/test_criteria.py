@@ -64,7 +64,7 @@ def verdict(of: EvaluationInputs, suite: SuiteAnswers) -> Verdict:
     results, found, message = judged(of, suite)
     assert len(message) <= 700
     for result in results:
-        assert result.outcome is Outcome.PASSED or speaks(result.outcome.value, result.message or "")
+        assert result.outcome in (Outcome.PASSED, Outcome.SKIPPED) or speaks(result.outcome.value, result.message or "")
         assert len(result.message or "") <= 300
     assert found is Verdict.PASSED or speaks(found.value, message)
     return found

@@ -215,11 +215,11 @@ def test_answers_that_are_none_to_a_task_are_asked_for_anew(
 ) -> None:
     from stagecoach_evaluator import asking
 
-    def written(_: Any, task: harness.Task, __: Any) -> tuple[Answer, ...]:
+    def written(task: harness.Task, *_: Any) -> tuple[Answer, ...]:
         return tuple(Answer(row=row, text="a text") for row in range(len(task.documents)))
 
     with monkeypatch.context() as patched:
-        patched.setattr(asking.Asker, "_by_harness", written)
+        patched.setattr(asking, "_by_harness", written)
         assert benchmark.judge().verdict is Verdict.ERROR
     report = replace(benchmark, criteria=(KEPT, ACC.model_copy(update={"min": 0.02}))).judge()
     assert "are not those to a task of lm-evaluation-harness" in capsys.readouterr().err

@@ -13,6 +13,8 @@ from stagecoach.contract.inputs import BaseInput
 from stagecoach.contract.jobs import ModelSource, TrainJob
 from stagecoach.contract.reports import BadInput
 from stagecoach.contract.verdicts import Outcome, Verdict
+from stagecoach_evaluator import parties, served
+from stagecoach_evaluator.parties import INCUMBENT
 from stagecoach_evaluator.report import HTML, JSON
 from stagecoach_trainer import places
 from tests.remedies import speaks
@@ -156,6 +158,7 @@ def test_an_incumbent_whose_artifact_is_gone_passes_nothing_unless_its_answers_a
         storage.remove(layout.manifest_file(digest))
         problem = refused(beside.job())
         assert (problem.reason, problem.value) == ("ArtifactMissing", digest)
+        assert problem.remedy == INCUMBENT, "a run with the same inputs as the candidate's heals nothing"
         assert asked == [], "before anybody is asked"
         storage.write(layout.manifest_file(digest), manifest, "test")
         as_candidate(beside).judge()
@@ -169,7 +172,8 @@ def test_an_incumbent_that_cannot_be_asked_passes_nothing_unless_its_answers_are
     job = beside.job()
     assert job.incumbent is not None
     job = job.model_copy(update={"incumbent": job.incumbent.model_copy(update={"base": None})})
-    assert refused(job).reason == "IncumbentUnasked"
+    problem = refused(job)
+    assert (problem.reason, problem.remedy) == ("IncumbentUnasked", INCUMBENT)
     as_candidate(beside).judge()
     assert evaluate(job).verdict is Verdict.PASSED
 
@@ -185,7 +189,22 @@ def test_an_incumbent_that_is_not_what_its_record_says(beside: Judging, change: 
     job = beside.job()
     assert job.incumbent is not None
     changed = job.incumbent.model_copy(update={"run_inputs": job.run_inputs} | change)
-    assert refused(job.model_copy(update={"incumbent": changed})).reason == reason
+    problem = refused(job.model_copy(update={"incumbent": changed}))
+    assert (problem.reason, problem.remedy) == (reason, INCUMBENT)
+
+
+def test_what_was_decided_stays_where_the_record_of_the_incumbent_is_gone(beside: Judging) -> None:
+    """VerdictIsFinal: after a restore the operator asks again."""
+    storage, record = beside.project.storage, layout.record_file(beside.run_record(beside.served).inputs.digest)
+    before, content = beside.judge(), storage.read(record)
+    job = beside.job()
+    try:
+        storage.remove(record)
+        assert evaluate(job) == before.model_copy(update={"adopted": True})
+        storage.remove(layout.EVALUATIONS)
+        assert refused(job).reason == "RecordMissing"
+    finally:
+        storage.write(record, content, "test")
 
 
 def test_an_incumbent_of_another_base_is_asked_by_its_own(judging: Judging, asked: list[str]) -> None:
@@ -220,6 +239,24 @@ def test_an_incumbent_of_another_base_is_asked_by_its_own(judging: Judging, aske
     before = as_candidate(one)
     before.judge()
     assert before.answers(before.job().inputs.release, before.job().inputs.suites[0]) == kept
+    for place in (layout.OUTPUTS, layout.EVALUATIONS):
+        made.storage.remove(place)
+    (folder / "other" / "tokenizer_config.json").write_text("{}")
+    problem = refused(one.job())
+    assert (problem.reason, problem.remedy) == ("InputChanged", f"It is the base of what is served. {INCUMBENT}")
+
+
+def test_which_release_is_no_decoder_is_said(
+    beside: Judging,
+    engine: engine_server.Engine,  # noqa: F811
+) -> None:
+    one = by_vllm(beside, engine, criteria=(AS_SERVED,))
+    job, storage = one.job(), one.project.storage
+    incumbent = parties.read(job, one.run_record(), storage).incumbent
+    assert incumbent is not None
+    other = replace(incumbent, asked=incumbent.asked.model_copy(update={"architecture": "Encoder"}))
+    with pytest.raises(BadInput, match="decoders alone, and the incumbent is of another architecture"):
+        served.ready(job, [other], storage)
 
 
 def test_an_engine_serves_adapters_of_one_base_together(

@@ -29,6 +29,20 @@ def test_a_baseline_without_answers_hides_no_number_of_the_candidate() -> None:
     assert "no row was scored" in (row.message or "")
 
 
+def test_a_baseline_without_answers_hides_no_number_of_the_incumbent() -> None:
+    expected, said = drawn(80, 0.8, 1)
+    silent = [Answer(row=row, error="too long") for row in range(80)]
+    metric = metrics.find("Classification", "accuracy")
+    assert metric is not None
+    answers = SuiteAnswers(expected, chosen(said), silent, (), incumbent=chosen(expected))
+    row = judging._row(metric, None, Suite("Classification", LABELS, answers, ""))
+    assert row.candidate is not None
+    assert row.incumbent is not None
+    assert row.incumbent.value == 1
+    assert row.incumbent_difference is not None
+    assert (row.baseline, "no row was scored" in (row.message or "")) == (None, True)
+
+
 def test_rows_that_the_baseline_did_not_answer_change_no_number_of_the_candidate() -> None:
     expected, said = drawn(80, 0.8, 1)
     half = [*chosen(expected)[:40], *(Answer(row=row, error="too long") for row in range(40, 80))]

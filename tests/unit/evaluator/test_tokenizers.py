@@ -15,6 +15,7 @@ from stagecoach.contract.jobs import ModelSource
 from stagecoach.contract.reports import BadInput, ExitCode
 from stagecoach.contract.store import Store
 from stagecoach_evaluator import tokenizers
+from stagecoach_gateway import tokenizers_of_bases
 from stagecoach_trainer import places
 from tests.remedies import speaks
 
@@ -69,9 +70,8 @@ def test_just_the_files_of_the_tokenizer_are_laid(root: Path, source: ModelSourc
 
 
 def test_a_gateway_takes_what_is_laid(root: Path, source: ModelSource) -> None:
-    gateway = pytest.importorskip("stagecoach_gateway.tokenizers_of_bases")
     tokenizers.lay(source)
-    assert gateway.load(root / "tokenizers", source.tokenizer)("good")["input_ids"] == [0]
+    assert tokenizers_of_bases.load(root / "tokenizers", source.tokenizer or "")("good")["input_ids"] == [0]
 
 
 def test_weights_are_not_read(root: Path, source: ModelSource) -> None:

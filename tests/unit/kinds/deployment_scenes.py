@@ -276,6 +276,23 @@ def of_what_serves(word: str, *, wait: int = 0, guarded: bool = True, **spec: An
     return decision(stage, made)
 
 
+def of_what_was_revoked() -> World:
+    stage = serving(approvers=APPROVERS)
+    made = stage.say("Revoke", stage.told_status["serving"]["release"])
+    stage.weigh()
+    stage.serve()
+    return decision(stage, made)
+
+
+def of_what_changes(reviewer: str = "qa@example.com", **spec: Any) -> World:
+    """Return a Revoke that is looked at again when its deployment has become another."""
+    stage = serving(approvers=APPROVERS)
+    made = stage.say("Revoke", stage.told_status["serving"]["release"], reviewer=reviewer)
+    stage.weigh()
+    stage.wait(601)
+    return decision(changed(stage, **spec), made)
+
+
 def refused() -> World:
     """Let the cluster take nothing of what is needed first."""
     stage = judged()
@@ -304,6 +321,16 @@ def without_clients() -> World:
     stage.stuck = {"answers-gateway": MISSING}
     changed(stage, access={"apiKeys": {"name": "clients"}})
     stage.until(lambda: stage.said("Stalled"), 15)
+    return told(stage)
+
+
+def without_clients_beside_a_candidate() -> World:
+    """Let there be no Secret of that name while another release is about to take over."""
+    stage = taking_over()
+    stage.stuck = {"answers-gateway": MISSING}
+    changed(stage, access={"apiKeys": {"name": "clients"}})
+    stage.until(lambda: stage.said("Stalled"), 15)
+    assert "candidate" in stage.told_status
     return told(stage)
 
 
@@ -347,6 +374,7 @@ OF_DEPLOYMENTS: Mapping[str, Scene] = {
     "Serving in place of what was revoked": replaced_by_what_was_served_before,
     "Serving beside what the cluster refuses": beside_what_is_refused,
     "Serving while newer gateways do not start": without_clients,
+    "Serving beside a candidate while newer gateways do not start": without_clients_beside_a_candidate,
     "Refused": refused,
     "ScaledToZero": lambda: looked_at(changed(serving(), replicas=0)),
     "AdmittedMissing": gone,
@@ -362,7 +390,10 @@ OF_DECISIONS: Mapping[str, Scene] = {
     "NoSuchDeployment": lambda: of_the_candidate(subject={"kind": "ModelDeployment", "name": "other"}),
     "NoApprovers": lambda: of_what_serves("Revoke"),
     "PolicyMissing": lambda: of_what_serves("Revoke", guarded=False, approvers=APPROVERS),
-    "Revoked": lambda: of_what_serves("Revoke", approvers=APPROVERS),
+    "Weighing what is still served": lambda: of_what_serves("Revoke", approvers=APPROVERS),
+    "Revoked": of_what_was_revoked,
+    "DeploymentUnread": lambda: of_what_changes(later=True),
+    "Lapsed": lambda: of_what_changes("ed@example.com", approvers=[{"user": "ed@example.com"}]),
     "Overridden": lambda: of_what_serves("Override", approvers=APPROVERS),
     "RanOut": lambda: of_what_serves("Override", wait=DAY, approvers=APPROVERS),
     "Expired on a release": lambda: of_what_serves("Override", wait=-DAY, approvers=APPROVERS),

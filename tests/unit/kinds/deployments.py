@@ -468,10 +468,15 @@ class Stage(Hall):
     # What tests do with it.
 
     def judge(self, verdict: str = "Passed") -> None:
-        """Let the gate judge what it has not judged yet."""
+        """Let the gate judge what it has not judged yet; nothing passes that should be compared, and cannot be."""
         self.look()
         for each in self.evaluations:
-            if "verdict" not in each.get("status", {}):
+            if "verdict" in each.get("status", {}):
+                continue
+            wanting = [item["name"] for item in each["spec"]["criteria"] if item.get("whenAbsent") == "Fail"]
+            if verdict == "Passed" and wanting and "incumbent" not in each["spec"]:
+                self.fail(each["metadata"]["name"], {"criterion": wanting[0], "outcome": "Failed"})
+            else:
                 self.decide(each["metadata"]["name"], verdict)
         self.look()
 

@@ -4,11 +4,16 @@ import copy
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.contract.times import timestamp
+from stagecoach.kinds.controller import Settings
+from stagecoach.kinds.evalgate.gate_word import gate_words
 from stagecoach.kinds.evalgate.reconcile import CONTROLLER
 from stagecoach.kinds.evaluation.reconcile import CONTROLLER as EVALUATIONS
 from stagecoach.kinds.plan import Key, Object, Plan, key_of
 from stagecoach.kinds.registry import CONTROLLERS
+from stagecoach.kinds.view import View
+from stagecoach.policies.admission import GateWord
 from stagecoach.runtime.cache import Cache
 from tests import builders
 from tests.unit.kinds import test_finetunerun as runs
@@ -30,6 +35,11 @@ def succeeded(name: str = "first", number: int = 1, **spec: Any) -> Object:
     run["metadata"] |= {"uid": f"uid-{name}", "creationTimestamp": timestamp(NOW - timedelta(hours=100 - number))}
     run["status"]["artifact"] |= {"digest": f"sha256:{number:064x}", "short": f"{number:064x}"[:12]}
     return run
+
+
+def gate_word(view: View, deployment: Object, gate: str, run: FineTuneRun, settings: Settings) -> GateWord:
+    """Return what a gate says of one run to a deployment."""
+    return gate_words(view, deployment, gate, [run], settings)[0]
 
 
 class Hall:
@@ -110,6 +120,15 @@ class Hall:
         self.now += timedelta(seconds=60)
         told = {"phase": "Decided", "verdict": verdict, "completionTime": timestamp(self.now)}
         self.put(self.get("Evaluation", name) | {"status": told})
+
+    def fail(self, name: str, *results: Object, reason: str = "CriterionFailed") -> None:
+        """Let an Evaluation fail by these results of its criteria."""
+        self.decide(name, "Failed")
+        made = self.get("Evaluation", name)
+        complete: Object = {"type": "Complete", "status": "True", "reason": reason, "message": "It has not passed."}
+        complete |= {"lastTransitionTime": made["status"]["completionTime"], "observedGeneration": 1}
+        told = {"conditions": [complete], "results": [{"scored": 0} | each for each in results]}
+        self.put(made | {"status": made["status"] | told})
 
 
 def evaluation(**gate: Any) -> Object:

@@ -4,6 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from stagecoach.api.deployment_status import ClientKeys
+from stagecoach.api.modeldeployment import ModelDeployment
+from stagecoach.kinds.modeldeployment import client_keys, parts
 from stagecoach.kinds.modeldeployment.stuck import PATIENCE
 from tests import builders
 from tests.remedies import speaks
@@ -29,9 +32,9 @@ def asked(stage: Stage) -> Iterator[bool]:
 
 
 def knows_clients(stage: Stage) -> bool:
-    """Whether gateways that ask for keys have them: else they refuse everybody."""
+    """Whether gateways that ask for keys have them, or will if nobody tells them better: else they refuse everybody."""
     doors = ((pod, stage.doors.get(pod["metadata"]["uid"])) for pod in stage.pods())
-    asking = [pod for pod, door in doors if door and door.confirmed and door.routes and door.routes.keys]
+    asking = [pod for pod, door in doors if door and door.routes and door.routes.keys]
     return all("clients" in {each["name"] for each in pod["template"]["spec"]["volumes"]} for pod in asking)
 
 
@@ -66,6 +69,63 @@ def test_keys_are_asked_for_when_all_gateways_know_them_and_no_longer_when_they_
         pass
     assert OPEN in ready(stage)
     assert list(asked(stage)) == [False, False]
+
+
+@pytest.mark.parametrize("writes", range(8))
+def test_an_operator_that_dies_as_keys_are_given_up_leaves_no_gateway_that_refuses_everybody(writes: int) -> None:
+    stage = serving(access=ACCESS)
+    for _ in watched(stage, 5):
+        pass
+    stage.change("ModelDeployment", "answers", access=None)
+    stage.serve(writes=writes)
+    stage.control()
+    assert knows_clients(stage)
+    stage.serve(writes=writes)
+    stage.control()
+    for _ in watched(stage):
+        pass
+    assert OPEN in ready(stage)
+
+
+def test_gateways_know_their_clients_until_what_they_begin_with_is_open() -> None:
+    stage = serving(access=ACCESS)
+    for _ in watched(stage, 5):
+        pass
+    stage.refuses = lambda obj: obj["metadata"]["name"] == "answers-routes"
+    stage.change("ModelDeployment", "answers", access=None)
+    for _ in watched(stage, 5):
+        assert "clients" in str(stage.children["Deployment", GATEWAY]["spec"]["template"])
+    stage.refuses = lambda _: False
+    for _ in watched(stage):
+        pass
+    assert "clients" not in str(stage.children["Deployment", GATEWAY]["spec"]["template"])
+
+
+@pytest.mark.parametrize(
+    ("spec", "keys", "says"),
+    [
+        ({}, ClientKeys.OFF, OPEN),
+        ({}, None, OPEN),
+        ({}, ClientKeys.IN_FORCE, "go on to ask for keys"),
+        ({"access": ACCESS}, ClientKeys.OFF, "Whoever reaches it may ask"),
+        ({"access": ACCESS}, ClientKeys.TOLD, "Some gateways may not ask for keys yet"),
+        ({"access": ACCESS}, ClientKeys.IN_FORCE, AS_IT_WAS),
+        ({"access": ACCESS}, None, AS_IT_WAS),
+    ],
+)
+def test_who_may_ask_is_said_as_it_is(spec: builders.Object, keys: ClientKeys | None, says: str) -> None:
+    """And nobody is told that there is nothing to do: a Secret may be missing, which Stalled says then."""
+    deployment = ModelDeployment.model_validate(builders.stored(builders.deployment(**spec)))
+    told = client_keys.words(deployment, keys, rolled=False)
+    assert says in told
+    assert "Nothing to do" not in told
+
+
+def test_without_access_nobody_looks_whether_gateways_know_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would build their whole template once more, at each look at each deployment."""
+    stage = serving()
+    monkeypatch.setattr(parts, "gateways_are_new", lambda _: pytest.fail("nobody has asked for keys"))
+    stage.go_on()
 
 
 def test_a_secret_that_is_not_there_takes_nothing_out_of_service_and_somebody_hears_of_it() -> None:

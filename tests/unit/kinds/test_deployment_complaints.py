@@ -2,10 +2,12 @@
 
 import pytest
 
+from stagecoach.contract.times import timestamp
 from stagecoach.kinds.modeldeployment.stuck import PATIENCE
 from tests import builders
 from tests.remedies import speaks
-from tests.unit.kinds.deployment_cases import judged, told
+from tests.unit.kinds.deployment_cases import judged, told, with_second
+from tests.unit.kinds.deployment_scenes import BY_HAND
 from tests.unit.kinds.deployments import serving
 
 
@@ -88,6 +90,39 @@ def test_a_pod_that_does_not_come_up_beside_one_that_serves_is_told_after_a_whil
     stalled = stage.said("Stalled")
     assert stalled["reason"] == "Unschedulable"
     assert speaks(stalled["reason"], stalled["message"])
+
+
+def test_a_pod_that_was_ready_for_long_has_some_time_to_be_so_again() -> None:
+    stage = serving(gateway={"replicas": 2})
+    stage.go_on(7200)
+    late = stage.pods()[-1]
+    ended = [{"name": "gateway", "state": {}, "lastState": {"terminated": {"reason": "Error", "exitCode": 1}}}]
+    unready = {"type": "Ready", "status": "False", "lastTransitionTime": timestamp(stage.now)}
+    stage._store(late | {"status": {"phase": "Running", "conditions": [unready], "containerStatuses": ended}})
+    stage.serve()
+    stage.serve()
+    assert stage.phase == "Available"
+    stage.wait(PATIENCE.total_seconds() + 1)
+    stage.serve()
+    stage.serve()
+    assert (stage.phase, stage.said("Stalled")["reason"]) == ("Degraded", "ContainerEnds")
+
+
+def test_what_serves_badly_is_told_whatever_is_about_to_take_over() -> None:
+    stage = serving(gateway={"replicas": 2}, rollout=BY_HAND)
+    with_second(stage)
+    stage.until(lambda: stage.told_status.get("candidate", {}).get("weight"))
+    assert (stage.phase, stage.said("Reconciling")["reason"]) == ("Progressing", "TakingOver")
+    unscheduled = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available."}
+    stage._store(stage.pods()[-1] | {"status": {"phase": "Pending", "conditions": [unscheduled]}})
+    stage.wait(PATIENCE.total_seconds() + 1)
+    stage.serve()
+    stage.serve()
+    stalled = stage.said("Stalled")
+    assert (stage.phase, stalled["reason"], stage.said()["status"]) == ("Degraded", "Unschedulable", "True")
+    assert "Run second is about to take over." in stalled["message"]
+    assert speaks(stalled["reason"], stalled["message"])
+    assert not stage.said("Reconciling")
 
 
 @pytest.mark.parametrize(

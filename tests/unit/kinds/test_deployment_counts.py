@@ -103,7 +103,8 @@ def read_all(start: Candidate, *answers: dict[str, GatewayCounts], pods: tuple[s
         # It knows the release not any more, or not yet.
         ([{"g": said(500)}, {"g": said(5, release=builders.digest("8"))}, {"g": said(501)}], 1, 0, [501]),
         # By other routes: later, when it has those in force.
-        ([{"g": said(500, revision=6)}, {"g": said(510, revision=6)}, {"g": said(530)}], 30, 0, [530]),
+        ([{"g": said(500)}, {"g": said(510, revision=6)}, {"g": said(530)}], 30, 0, [530]),
+        ([{"g": said(500, revision=6)}, {"g": said(530)}], 0, 0, [530]),
         ([{"g": said(500)}, {"g": said(510, revision=8)}], 0, 0, [500]),
         ([{"g": said(5, started=LATE, revision=6)}], 0, 0, []),
         ([{"g": said(5, started=LATE, revision=6)}, {"g": said(6, started=LATE)}], 6, 0, [6]),
@@ -130,11 +131,12 @@ def test_before_it_has_requests_what_gateways_counted_is_remembered() -> None:
     assert (found.requests, found.errors) == (2, 1)
 
 
-def test_what_ends_of_the_step_before_counts_for_that_alone() -> None:
+@pytest.mark.parametrize("step", [1, 0], ids=["next", "again"])
+def test_what_ends_of_the_step_before_counts_for_that_alone(step: int) -> None:
     """Until a gateway has the routes of a step, all that it counts is of the one before, and of another weight."""
     first = read_all(candidate(), {"g": said(500, 80)}, {"g": said(520, 90)})
     assert (first.requests, first.errors) == (20, 10)
-    second = stepped(first, 1, 50, NOW)
+    second = stepped(first, step, 50, NOW)
     tail = counted(second, {"g": said(560, 130, revision=7)}, ["g"], 8)
     assert (tail.requests, tail.errors, tail.seen) == (0, 0, [])
     begun = counted(tail, {"g": said(570, 140, revision=8)}, ["g"], 8)

@@ -1,5 +1,6 @@
 """What people decide on releases of a ModelDeployment, and what becomes of these decisions."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -159,6 +160,32 @@ def test_one_promote_is_for_one_step() -> None:
     assert len(stage.told_status["promotions"]) == 2
 
 
+def test_what_two_people_say_at_once_is_said_once() -> None:
+    steps = [{"weight": 10, "hold": "Manual"}, {"weight": 50, "hold": "Manual"}]
+    stage = held({"canary": {"steps": steps}})
+    second = stage.told_status["candidate"]["release"]
+    stage.say("Promote", second, name="one")
+    stage.say("Promote", second, name="other", reviewer="lead@example.com", group="ml-leads")
+    stage.weigh()
+    stage.until(lambda: stage.told_status["candidate"]["step"] == 1, 1)
+    stage.wait(3)
+    stage.say("Promote", second, name="late")
+    for _ in range(10):
+        stage.weigh()
+        stage.go_on(4)
+    assert stage.told_status["candidate"]["step"] == 1
+    assert [stage.word(name)["reason"] for name in ("one", "other", "late")] == ["Counted", "Counted", "NotAwaiting"]
+
+
+def test_a_step_that_has_just_begun_asks_nobody_yet() -> None:
+    stage = beside(rollout={"canary": {"steps": [{"weight": 10, "hold": "Manual"}]}})
+    stage.until(lambda: stage.told_status.get("candidate", {}).get("weight"), 1)
+    stage.serve()
+    assert "heldSince" not in stage.told_status["candidate"]
+    assert "kubectl" not in stage.said("Reconciling")["message"]
+    stage.until(lambda: stage.told_status["candidate"].get("heldSince"), 1, 12)
+
+
 def test_nothing_is_promoted_where_anybody_could_write_any_name() -> None:
     stage = held()
     stage.say("Promote", stage.told_status["candidate"]["release"], name="forged")
@@ -193,6 +220,27 @@ def test_a_promote_has_a_rejected_release_tried_again_once() -> None:
     assert "candidate" not in stage.told_status
 
 
+@pytest.mark.parametrize("accepted", [True, False])
+def test_a_promote_of_before_it_failed_does_not_have_it_tried_again(accepted: bool) -> None:
+    stage = held()
+    stage.ask(1000, failing=True)
+    stage.wait(11)
+    stage.serve()  # gateways are asked
+    stage.say("Promote", stage.told_status["candidate"]["release"], name="late")
+    if accepted:
+        stage.weigh()
+    stage.wait(4)
+    stage.serve()
+    assert stage.told_status["rejected"]
+    stage.weigh()
+    said = stage.word("late")
+    assert said["reason"] == "NotAwaiting"
+    assert speaks("NotAwaiting", said["message"])
+    for _ in range(10):
+        stage.go_on(16)
+    assert "candidate" not in stage.told_status
+
+
 def test_a_promote_that_the_operator_clock_is_behind_of_counts_once() -> None:
     stage = held()
     fails(stage)
@@ -215,7 +263,7 @@ def test_what_is_revoked_leaves_at_once_and_what_was_served_before_comes_back() 
     stage = beside()
     until_second(stage)
     second = stage.told_status["serving"]["release"]
-    assert stage.decided("Revoke", second)["reason"] == "Revoked"
+    assert stage.decided("Revoke", second)["reason"] == "Weighing"
     stage.serve()
     assert "serving" not in stage.told_status
     assert stage.phase == "Unavailable"
@@ -256,6 +304,79 @@ def test_what_comes_back_need_not_be_what_the_spec_names(model: Object) -> None:
     for _ in range(5):
         stage.go_on()
     assert stage.told_status["serving"]["run"] == "first"
+
+
+def test_a_revoke_promotes_nothing() -> None:
+    stage = held()
+    second = stage.told_status["candidate"]["release"]
+    stage.decided("Revoke", stage.told_status["serving"]["release"])
+    until_held(stage)
+    for _ in range(10):
+        stage.go_on(16)
+    assert "serving" not in stage.told_status
+    assert stage.said()["reason"] == "Revoked"
+    assert "was revoked by qa@example.com" in stage.said()["message"]
+    assert f"promote mdep/answers --release {second}" in stage.said()["message"]
+    stage.decided("Promote", second)
+    until_second(stage)
+
+
+def test_what_waits_after_a_revoke_is_not_rejected_by_the_clock() -> None:
+    stage = held()
+    stage.decided("Revoke", stage.told_status["serving"]["release"])
+    until_held(stage)
+    stage.wait(86_400)
+    for pod in stage.pods(stage.told_status["candidate"]["engine"]):
+        stage.lose(pod["metadata"]["name"])
+    for _ in range(5):
+        stage.go_on(16)
+    assert stage.told_status["candidate"]["heldSince"]
+    assert not stage.told_status.get("rejected")
+
+
+def test_while_something_comes_back_it_says_who_has_revoked() -> None:
+    stage = beside()
+    until_second(stage)
+    stage.decided("Revoke", stage.told_status["serving"]["release"])
+    stage.serve()
+    stage.serve()
+    assert stage.told_status["candidate"]["run"] == "first"
+    for kind in ("Ready", "Reconciling"):
+        assert stage.said(kind)["reason"] == "Revoked"
+        assert "was revoked by qa@example.com" in stage.said(kind)["message"]
+
+
+def test_a_revoke_is_told_once_something_else_is_served() -> None:
+    stage = serving(approvers=APPROVERS)
+    first = stage.told_status["serving"]["release"]
+    assert stage.decided("Revoke", first, name="leaks")["reason"] == "Weighing"
+    stage.serve()
+    stage.weigh()
+    assert stage.word("leaks")["reason"] == "Revoked"
+    assert "no such release" not in stage.word("leaks")["message"]
+
+
+def test_a_revoke_holds_where_nothing_new_could_be_served() -> None:
+    stage = serving(approvers=APPROVERS)
+    stage.decided("Revoke", stage.told_status["serving"]["release"], name="leaks")
+    whole = stage.settings
+    stage.settings = replace(whole, engine_image="")
+    for _ in range(4):
+        stage.serve()
+        stage.wait(2)
+    assert "serving" not in stage.told_status
+    assert stage.phase == "Unavailable"
+    assert stage.said()["reason"] == "Revoked"
+    assert "was installed without engine.image" in stage.said()["message"]
+    assert all(routes.stable is None for routes in stage.routes())
+    stage.settings = whole
+    stage.remove("Approval", "leaks")
+    stage.until(lambda: stage.serves("first"))
+
+
+def test_a_revoke_of_what_nobody_knows_says_so() -> None:
+    stage = serving(approvers=APPROVERS)
+    assert "tells of no such release" in stage.decided("Revoke", "sha256:" + "e" * 64)["message"]
 
 
 def test_what_its_gate_passes_no_more_does_not_come_back() -> None:
@@ -379,6 +500,64 @@ def test_an_override_that_is_taken_back_ends_what_it_has_begun() -> None:
     assert "candidate" not in stage.told_status
 
 
+def test_a_weight_ends_with_the_override() -> None:
+    stage = beside("Failed", rollout=HELD)
+    until = timestamp(stage.now + timedelta(minutes=12))
+    stage.decided("Override", release(stage, "second"), expires=until)
+    until_held(stage)
+    while timestamp(stage.now) < until and "candidate" in stage.told_status:
+        assert stage.told_status["candidate"]["weightUntil"] <= until
+        stage.go_on(16)
+
+
+def test_a_candidate_that_its_gates_pass_needs_no_override_any_more() -> None:
+    stage = beside("Failed", rollout=HELD)
+    stage.decided("Override", release(stage, "second"))
+    until_held(stage)
+    stage.change("EvalGate", "good", minScored=0.5)
+    stage.judge()
+    stage.go_on()
+    assert "override" not in stage.told_status["candidate"]
+    assert [each["gate"] for each in stage.told_status["candidate"]["gates"]] == ["good"]
+    stage.wait(25 * 3600)
+    for _ in range(5):
+        stage.go_on()
+    assert stage.told_status["candidate"]["run"] == "second"
+
+
+def test_a_candidate_that_its_gates_fail_goes_on_by_an_override_and_says_so() -> None:
+    stage = held()
+    stage.change("EvalGate", "good", minScored=0.5)
+    stage.judge("Failed")
+    stage.decided("Override", stage.told_status["candidate"]["release"], name="now")
+    stage.go_on()
+    assert stage.told_status["candidate"]["override"]["approval"] == "now"
+    assert not stage.told_status["candidate"].get("gates")
+    assert "Overridden" in [reason for reason, _ in stage.events]
+    stage.decided("Promote", stage.told_status["candidate"]["release"])
+    stage.until(lambda: stage.told_status["serving"]["run"] == "second", 16)
+    assert stage.told_status["history"][0]["override"]["approval"] == "now"
+
+
+@pytest.mark.parametrize("model", [{"latest": {}}, {"release": None}])
+def test_an_older_run_is_let_in_too(model: Object) -> None:
+    stage = serving(approvers=APPROVERS)
+    stage.put(succeeded("second", 2))
+    second = release(stage, "second")
+    for number in range(12):
+        stage.put(succeeded(f"later-{number}", 10 + number))
+    stage.judge("Failed")
+    if "release" in model:
+        stage.change("ModelDeployment", "answers", model={"release": second})
+        for each in [each for each in stage.evaluations if each["spec"]["run"] == "second"]:
+            stage.remove("Evaluation", each["metadata"]["name"])
+    stage.say("Override", second)
+    stage.weigh()
+    for _ in range(30):
+        stage.go_on()
+    assert stage.told_status["serving"]["run"] == "second"
+
+
 def test_an_override_is_not_for_another_deployment_of_the_name() -> None:
     stage = beside("Failed")
     stage.decided("Override", release(stage, "second"))
@@ -447,6 +626,72 @@ def test_a_decision_that_cannot_be_read_keeps_its_release_out() -> None:
         stage.go_on()
     assert stage.serves("first")
     assert "Approval later about it cannot be read" in stage.said("CandidateAdmitted")["message"]
+
+
+@pytest.mark.parametrize("decision", ["Promote", "Override"])
+def test_what_lets_in_and_cannot_be_read_keeps_nothing_out(decision: str) -> None:
+    stage = beside()
+    made = stage.say(decision, release(stage, "second"), name="later")
+    made["spec"]["weight"] = 3
+    stage.put(made)
+    until_second(stage)
+
+
+def test_what_is_deleted_and_cannot_be_read_keeps_nothing_out() -> None:
+    stage = beside()
+    made = stage.say("Revoke", release(stage, "second"), name="later")
+    made["spec"]["decision"] = "Banish"
+    made["metadata"]["deletionTimestamp"] = timestamp(stage.now)
+    stage.put(made)
+    until_second(stage)
+
+
+def test_a_decision_that_was_refused_lapses() -> None:
+    stage = serving(approvers=APPROVERS)
+    first, both = stage.told_status["serving"]["release"], [*APPROVERS, {"user": "ed@example.com"}]
+    assert stage.decided("Revoke", first, name="old", reviewer="ed@example.com")["reason"] == "NotAnApprover"
+    stage.wait(601)
+    stage.change("ModelDeployment", "answers", approvers=both)
+    stage.weigh()
+    assert stage.word("old")["reason"] == "Lapsed"
+    assert speaks("Lapsed", stage.word("old")["message"])
+    stage.weigh()
+    assert stage.word("old")["reason"] == "Lapsed"
+    stage.go_on()
+    assert stage.told_status["serving"]["run"] == "first"
+
+
+@pytest.mark.parametrize("away", [True, False])
+def test_a_decision_that_nobody_has_refused_does_not_lapse(away: bool) -> None:
+    """The operator was away, or the chart's policy."""
+    stage = serving(approvers=APPROVERS)
+    stage.say("Revoke", stage.told_status["serving"]["release"], name="leaks")
+    if not away:
+        stage.cache.set_guarded("team", False)
+        stage.weigh()
+        assert stage.word("leaks")["reason"] == "PolicyMissing"
+    stage.wait(3600)
+    stage.cache.set_guarded("team", True)
+    stage.weigh()
+    stage.go_on()
+    assert "serving" not in stage.told_status
+
+
+def test_a_decision_says_what_its_deployment_has_to_do_with_it() -> None:
+    stage = serving(approvers=APPROVERS)
+    stage.decided("Revoke", "sha256:" + "e" * 64, name="leaks")
+    good = stage.deployment
+    stage.change("ModelDeployment", "answers", later=True)
+    stage.weigh()
+    assert stage.word("leaks")["reason"] == "DeploymentUnread"
+    assert "delete this" not in stage.word("leaks")["message"]
+    stage.put(good)
+    stage.remove("ModelDeployment", "answers")
+    stage.weigh()
+    said = stage.word("leaks")
+    assert said["reason"] == "NoSuchDeployment"
+    assert "keeps its release out of another of that name" in said["message"]
+    assert speaks(said["reason"], said["message"])
 
 
 def test_decisions_hear_of_what_they_wait_for() -> None:

@@ -1,4 +1,4 @@
-"""The same promises of a ModelDeployment, where people promote, override and revoke at any time."""
+"""NoUngatedTraffic and IncumbentStays, where people promote, override and revoke at any time."""
 
 import copy
 import itertools
@@ -87,6 +87,15 @@ class DecidedDeployments(Deployments):
             if "override" in status.get("serving", {}):
                 gated = next(item for item in status["conditions"] if item["type"] == "Gated")
                 assert (gated["status"], gated["reason"]) in (("False", "Overridden"), ("True", "Passed")), gated
+
+    @invariant()
+    def no_weight_outlasts_its_override(self) -> None:
+        for each in self.stage.versions:
+            status = each.get("status", {})
+            candidate = status.get("candidate", {})
+            moves = candidate.get("release") == status.get("serving", {}).get("release")
+            if "override" in candidate and "weightUntil" in candidate and not moves:
+                assert candidate["weightUntil"] <= candidate["override"]["until"]
 
     @invariant()
     def each_promote_lets_one_thing_go_on(self) -> None:

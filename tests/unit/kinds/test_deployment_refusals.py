@@ -57,6 +57,9 @@ def test_a_candidate_whose_engine_is_refused_until_its_time_is_over_is_rejected_
     [rejected] = stage.told_status["rejected"]
     assert (rejected["run"], rejected["reason"]) == ("whole", "EngineNotReady")
     assert QUOTA in rejected["message"]
+    assert "promote the release" in rejected["message"]
+    assert "startDeadline" not in rejected["message"], "more time gets it nothing"
+    assert speaks(rejected["reason"], rejected["message"])
     for _ in range(3):
         stage.go_on()
     assert (stage.phase, stage.said()["status"]) == ("Degraded", "True"), "it is no matter of what serves"
@@ -118,6 +121,38 @@ def test_a_part_of_what_serves_that_is_refused_needs_somebody(there: bool) -> No
     assert (stage.phase, stage.said()["status"]) == (("Degraded", "True") if there else ("Unavailable", "False"))
     stage.refuses = lambda _: False
     stage.until(lambda: stage.serves("first"))
+
+
+def test_a_candidate_that_answers_is_held_up_by_no_change_that_is_refused() -> None:
+    """Such as by a rule that is newer than its engine, which it shares with what is served."""
+    stage = serving()
+    engine = stage.children["Deployment", stage.told_status["serving"]["engine"]]
+    stage._store(engine | {"metadata": engine["metadata"] | {"annotations": {}}})
+    stage.refuses = lambda obj: obj["kind"] == "Deployment"
+    stage.put(succeeded("second", 2))
+    stage.judge()
+    stage.until(lambda: stage.told_status["serving"]["run"] == "second", 15)
+    assert not stage.told_status["rejected"]
+    assert (stage.phase, stage.said("Stalled")["message"]) == ("Degraded", QUOTA)
+
+
+@pytest.mark.parametrize("of", ["engine", "gateway"])
+def test_what_is_refused_hides_no_other_reason(of: str) -> None:
+    """Such as a PodDisruptionBudget that no rule lets be: pods start without one."""
+    stage = serving()
+    stage.refuses = lambda obj: obj["kind"] == "PodDisruptionBudget"
+    [pod] = stage.pods(stage.told_status["serving"]["engine"] if of == "engine" else None)
+    unscheduled = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available."}
+    stage._store(pod | {"status": {"phase": "Pending", "conditions": [unscheduled]}})
+    stage.wait(25)
+    for _ in range(3):
+        stage.serve()
+        stage.wait(2)
+    ready = stage.said()
+    assert (stage.phase, ready["reason"]) == ("Unavailable", "Unschedulable")
+    assert ready["message"].count(QUOTA) == 1
+    assert speaks(ready["reason"], ready["message"])
+    assert stage.said("Reconciling")["reason"] == "Unschedulable"
 
 
 def test_in_a_step_a_candidate_keeps_its_requests() -> None:

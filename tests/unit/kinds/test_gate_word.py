@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from stagecoach.api.finetunerun import FineTuneRun
-from stagecoach.kinds.evalgate.gate_word import gate_word, gate_words
+from stagecoach.kinds.evalgate.gate_word import gate_words
 from stagecoach.policies.admission import GateState, GateWord
 from tests import builders
 from tests.remedies import speaks
-from tests.unit.kinds.gates import ASKING, Hall, project_with_canary, reviewed_spec, succeeded
+from tests.unit.kinds.gates import ASKING, Hall, gate_word, project_with_canary, reviewed_spec, succeeded
 from tests.unit.kinds.world import SETTINGS
 
 UNDER_WAY = {GateState.JUDGING, GateState.WAITING, GateState.PASSED}

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from stagecoach.api.evaluation import Evaluation, EvaluationSpec
+from stagecoach.api.evaluation import Evaluation, EvaluationSpec, JudgedIncumbent
 from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract.digests import short
 from stagecoach.contract.evaluations import EvaluationInputs
 from stagecoach.contract.verdicts import EvaluationReport
 from stagecoach.kinds.evalgate import asked
-from stagecoach.kinds.evalgate.gate_word import gate_word
+from stagecoach.kinds.evalgate.incumbents import Incumbents
 from stagecoach.kinds.evaluation import document, neighbours
 from stagecoach.kinds.plan import key_of
 from stagecoach.policies import verdicts
@@ -20,7 +20,7 @@ from stagecoach.policies.admission import GateState, GateWord
 from tests import builders
 from tests.remedies import speaks
 from tests.unit.kinds.deployments import Stage
-from tests.unit.kinds.gates import ASKING, evaluation, succeeded
+from tests.unit.kinds.gates import ASKING, evaluation, gate_word, succeeded
 from tests.unit.kinds.test_gate_deployments import Served, deployment
 from tests.unit.kinds.world import SETTINGS
 
@@ -111,7 +111,60 @@ def test_what_is_newer_is_compared_with_what_is_served() -> None:
     assert here.pairs == [("run-5", None), ("run-4", None), ("run-5", "run-4")]
     last = here.evaluations[-1]["spec"]
     assert last["incumbent"]["release"] == here.evaluations[1]["spec"]["release"]
-    assert last["incumbent"]["runInputs"] == here.get("FineTuneRun", "run-4")["status"]["inputs"]["digest"]
+    inputs = here.get("FineTuneRun", "run-4")["status"]["inputs"]
+    assert (last["incumbent"]["runInputs"], last["incumbent"]["storage"]) == (inputs["digest"], inputs["storage"])
+
+
+def move(here: Compared, run: str) -> None:
+    """Let a run be one that was made after the project's storage had moved."""
+    made = copy.deepcopy(here.get("FineTuneRun", run))
+    made["status"]["inputs"]["storage"] = "pvc://elsewhere/desk"
+    here.put(made)
+
+
+def test_what_is_served_from_another_storage_ends_in_no_verdict() -> None:
+    here = Compared()
+    here.look()
+    here.serve("run-4")
+    move(here, "run-5")
+    count = len(here.pairs)
+    word = here.say("run-5")
+    assert (word.state, word.reason) == (GateState.UNJUDGED, "IncumbentElsewhere")
+    assert speaks(word.reason, word.message)
+    assert here.status["unjudged"][0]["reason"] == "IncumbentElsewhere"
+    assert len(here.pairs) == count
+
+
+def test_what_serves_and_took_the_place_of_what_is_in_another_storage_is_judged_beside_nothing() -> None:
+    here = Compared()
+    here.look()
+    move(here, "run-5")
+    here.serve("run-4", "run-5")
+    here.change("EvalGate", "good", minScored=0.5)
+    assert ("run-5", None) in here.pairs[-2:]
+    assert here.say("run-5").state is GateState.JUDGING
+
+
+def test_of_many_evaluations_those_that_name_a_release_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = Compared()
+    here.look()
+    here.serve("run-4")
+    here.look()
+    judged = here.evaluations
+    newer = copy.deepcopy(judged[1])
+    newer["metadata"]["creationTimestamp"] = "2027-01-01T00:00:00Z"
+    newer["spec"]["run"] = "again"
+    read: list[str] = []
+    model = JudgedIncumbent.model_validate
+
+    def noting(told: Object) -> JudgedIncumbent:
+        read.append(told["run"])
+        return model(told)
+
+    monkeypatch.setattr(JudgedIncumbent, "model_validate", noting)
+    found = Incumbents.of(here.get("ModelDeployment", "desk"), [newer, *judged])
+    assert read == ["again"]
+    assert [each.run for each in found.known.values()] == ["again"]
 
 
 def test_what_is_older_than_what_is_served_is_judged_for_nobody_unless_somebody_asks() -> None:
@@ -177,8 +230,7 @@ def test_what_has_passed_beside_another_is_judged_again_and_that_is_said() -> No
     here.serve("run-3", "run-4")
     word = here.say("run-5")
     assert (word.state, word.reason, word.passed(word.release)) == (GateState.WAITING, "IncumbentChanged", False)
-    assert f"Evaluation {passed}" in word.message
-    assert "run-4" in word.message
+    assert f"beside another release, or beside none (Evaluation {passed}); here run run-4 is served" in word.message
     here.look()
     assert (here.say("run-5").state, here.say("run-5").reason) == (GateState.JUDGING, "IncumbentChanged")
 
@@ -394,3 +446,90 @@ def test_who_compares_waits_for_who_asks_what_is_served() -> None:
     after = here.get("Evaluation", of_served["metadata"]["name"])
     assert neighbours.elder(here.cache, compared) is None
     assert key_of(compared) in neighbours.wakes(key_of(after), here.cache, before, after)
+
+
+def test_those_that_compare_with_the_same_wait_for_the_first_unless_its_answers_are_stored() -> None:
+    """NothingTwice: the rows have changed since what is served was judged."""
+    here = Compared(newest=3)
+    here.look()
+    here.serve("run-3")
+    here.look()
+    for each in here.evaluations:
+        if "incumbent" not in each["spec"]:
+            here.decide(each["metadata"]["name"])
+    [first, second] = [each for each in here.evaluations if "incumbent" in each["spec"]]
+    first["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
+    here.put(first)
+    assert neighbours.elder(here.cache, second) == first["metadata"]["name"]
+    assert neighbours.elder(here.cache, first) is None
+    here.decide(first["metadata"]["name"])
+    after = here.get("Evaluation", first["metadata"]["name"])
+    assert key_of(second) in neighbours.wakes(key_of(after), here.cache, first, after)
+    here.put(first)
+    of_served = next(each for each in here.evaluations if each["spec"]["run"] == "run-3")
+    report = {"uri": "pvc://store/desk/evaluations", "digest": builders.digest("1")}
+    here.put(of_served | {"status": of_served["status"] | {"report": report}})
+    assert neighbours.elder(here.cache, second) is None, "both may be measured at the same time"
+    changed = copy.deepcopy(second)
+    changed["spec"]["suites"][0]["digest"] = builders.digest("9")
+    assert neighbours.elder(here.cache, changed) == first["metadata"]["name"]
+
+
+NOTHING_MET: Object = {"criterion": "no-worse", "outcome": "Failed"}
+
+
+@pytest.mark.parametrize(
+    ("reason", "more", "served", "told"),
+    [
+        ("CriterionFailed", [], ["first"], ("False", "NothingBefore", "Available")),
+        (
+            "CriterionFailed",
+            [{"criterion": "good", "outcome": "Passed"}],
+            ["first"],
+            ("False", "NothingBefore", "Available"),
+        ),
+        (
+            "CriterionFailed",
+            [{"criterion": "good", "outcome": "Failed"}],
+            ["first"],
+            ("False", "GateFailed", "Degraded"),
+        ),
+        (
+            "CriterionFailed",
+            [{"criterion": "good", "outcome": "Error"}],
+            ["first"],
+            ("False", "GateFailed", "Degraded"),
+        ),
+        ("RowsLeaked", [], ["first"], ("False", "GateFailed", "Degraded")),
+        ("CriterionFailed", [], ["first", "second"], ("False", "GateFailed", "Degraded")),
+    ],
+)
+def test_what_was_the_first_needs_nobody_where_a_gate_fails_that_nothing_was_before(
+    reason: str, more: list[Object], served: list[str], told: tuple[str, str, str]
+) -> None:
+    here = Stage(succeeded())
+    here.judge()
+    here.until(lambda: here.serves("first"))
+    if "second" in served:
+        here.put(succeeded("second", 2))
+        here.judge()
+        here.until(lambda: here.serves("second"))
+    here.change("EvalGate", "good", criteria=[GOOD, NO_WORSE | {"whenAbsent": "Fail"}])
+    here.go_on()
+    assert here.phase == "Available"
+    here.look()
+    for each in here.evaluations:
+        if "verdict" not in each.get("status", {}):
+            here.fail(each["metadata"]["name"], NOTHING_MET, *more, reason=reason)
+    here.look()
+    for _ in range(3):
+        here.go_on()
+    assert (*gated(here), here.phase) == told
+    assert speaks(here.said("Gated")["reason"], here.said("Gated")["message"])
+    assert here.told_status["serving"]["run"] == served[-1]
+    if told[1] == "NothingBefore":
+        assert "create another run" not in str(here.told_status["conditions"])
+        here.put(succeeded("third", 3))
+        here.judge()
+        here.until(lambda: here.serves("third"))
+        assert gated(here) == ("True", "Passed"), "it was compared with the first"

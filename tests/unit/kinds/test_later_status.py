@@ -252,12 +252,12 @@ def test_what_is_not_known_stays_in_the_status_of_an_evaluation() -> None:
 
 def test_an_evaluation_that_asks_for_what_is_not_known_yet_is_not_judged_without_it() -> None:
     made = gates.evaluation()
-    made["spec"]["criteria"][0]["whenAbsent"] = "Skip"
+    made["spec"]["criteria"][0]["later"] = "Skip"
     here = world(made)
     for _ in range(3):
         here.reconcile()
     assert here.condition("Ready")["reason"] == "InvalidSpec"
-    assert "spec.criteria.0.whenAbsent is not known to this version" in here.condition("Ready")["message"]
+    assert "spec.criteria.0.later is not known to this version" in here.condition("Ready")["message"]
     assert not here.creations
 
 

@@ -15,7 +15,6 @@ from stagecoach.contract.digests import digest_of_document
 from stagecoach.contract.gateway_routes import Routes
 from stagecoach.contract.loading import State
 from stagecoach.contract.times import moment
-from stagecoach.kinds.evalgate.gate_word import gate_word
 from stagecoach.kinds.modeldeployment.retiring import LINGERS
 from stagecoach.kinds.plan import key_of
 from tests import builders
@@ -23,14 +22,14 @@ from tests.remedies import speaks
 from tests.unit.kinds import spares
 from tests.unit.kinds.deployment_scenes import MISSING
 from tests.unit.kinds.deployments import Stage, project
-from tests.unit.kinds.gates import succeeded
+from tests.unit.kinds.gates import gate_word, succeeded
 from tests.unit.kinds.spares import NUMBERS, SLOW, Numbers
 from tests.unit.kinds.test_deployment_access import knows_clients
 
 CANARY = {"canary": {"steps": [{"weight": 10, "hold": "1m", "minRequests": 5}, {"weight": 50, "hold": "1m"}]}}
 GOOD = builders.gate()["spec"]["criteria"][0]
 NO_WORSE: builders.Object = {"name": "no-worse", "suite": "held-out", "metric": "accuracy", "against": "Incumbent"}
-NO_WORSE |= {"allowedDrop": {"absolute": 0.03}, "whenAbsent": "Skip"}
+NO_WORSE |= {"allowedDrop": {"absolute": 0.03}}
 RUNS = [succeeded("first", 1), succeeded("second", 2), succeeded("third", 3), succeeded("whole", 4)]
 RUNS[3]["status"]["artifact"]["type"] = "Model"
 NAMES = [run["metadata"]["name"] for run in RUNS]
@@ -149,10 +148,14 @@ class Deployments(RuleBasedStateMachine):
         if self.gate():
             self.stage.change("EvalGate", "good", minScored=score)
 
-    @rule(compares=st.booleans())
-    def the_gate_compares_with_what_is_served_or_not(self, compares: bool) -> None:
+    @rule(when_absent=st.sampled_from([None, "Skip", "Fail"]))
+    def the_gate_compares_with_what_is_served_or_not(self, when_absent: str | None) -> None:
         if self.gate():
-            self.stage.change("EvalGate", "good", criteria=[GOOD, *([NO_WORSE] if compares else [])])
+            self.compare(when_absent)
+
+    def compare(self, when_absent: str | None) -> None:
+        compared = [NO_WORSE | {"whenAbsent": when_absent}] if when_absent else []
+        self.stage.change("EvalGate", "good", criteria=[GOOD, *compared])
 
     @rule()
     def the_gate_comes_and_goes(self) -> None:
@@ -265,7 +268,8 @@ class Deployments(RuleBasedStateMachine):
             for each in new["gates"]:
                 judged = stage.get("Evaluation", each["evaluation"])["spec"]
                 beside = judged.get("incumbent", {}).get("release", {}).get("digest")
-                assert beside == (old.get("serving", {}).get("release") if NO_WORSE in judged["criteria"] else None)
+                compares = any(item.get("against") == "Incumbent" for item in judged["criteria"])
+                assert beside == (old.get("serving", {}).get("release") if compares else None)
         self.seen_versions = len(stage.versions) - 1
 
     @invariant()
@@ -310,6 +314,15 @@ class Deployments(RuleBasedStateMachine):
             assert not used & {each["name"] for each in after.get("retiring", ())}
 
     @invariant()
+    def what_was_the_first_needs_nobody(self) -> None:
+        """Of what serves nothing is made of that nothing was served before it."""
+        conditions = self.stage.told_status.get("conditions", ())
+        told: builders.Object = next((each for each in conditions if each["type"] == "Gated"), {})
+        for each in self.stage.evaluations if told.get("reason") == "GateFailed" else ():
+            results = each.get("status", {}).get("results")
+            assert each["metadata"]["name"] not in told["message"] or not results, "it failed for want of another"
+
+    @invariant()
     def nobody_is_refused_for_want_of_clients(self) -> None:
         """IncumbentStays: a gateway that asks for keys has those of clients, and nobody says that it asks if not."""
         assert knows_clients(self.stage)
@@ -351,7 +364,7 @@ class Deployments(RuleBasedStateMachine):
         assert (conditions["Ready"]["status"] == "True") == (well and not gone)
         assert ("serving" in status) == (status["phase"] != "Pending" and "revoked" not in status)
         assert not {"Reconciling", "Stalled"} <= conditions.keys()
-        assert "Reconciling" in conditions or "candidate" not in status
+        assert {"Reconciling", "Stalled"} & conditions.keys() or "candidate" not in status
 
     def teardown(self) -> None:
         """NothingStuck: when the accidents stop, the newest run is served, and nothing else is left."""
@@ -364,6 +377,8 @@ class Deployments(RuleBasedStateMachine):
         stage.put(deployment)
         stage.put(succeeded("last", 9))
         for _ in range(30):
+            if "serving" not in stage.told_status:
+                self.compare("Skip")  # by Fail, nothing may be the first
             stage.judge()
             stage.wait(61)
             self.people_help()

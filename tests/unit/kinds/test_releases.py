@@ -10,12 +10,11 @@ from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract.digests import digest_of_document
 from stagecoach.contract.gateway_routes import Target
-from stagecoach.kinds.evalgate.gate_word import gate_word
 from stagecoach.kinds.finetunerun.inputs import decided
 from stagecoach.kinds.releases import Unjudged, admitted
 from tests import builders
 from tests.remedies import speaks
-from tests.unit.kinds.gates import ASKING, Hall, succeeded
+from tests.unit.kinds.gates import ASKING, Hall, gate_word, succeeded
 from tests.unit.kinds.test_engine import served
 from tests.unit.kinds.world import SETTINGS
 

@@ -41,7 +41,7 @@ def test_help_of_a_command_has_examples(command: str) -> None:
         (("reject", "x"), 2, "Missing option '--reason'"),
         (("revoke", "x", "--release", "a"), 2, "Missing option '--reason'"),
         (("override", "x", "--release", "a", "--reason", " "), 1, "This needs a reason"),
-        (("override", "x", "--release", "a", "--reason", "b", "--hours", "24"), 2, "or equal to 23"),
+        (("override", "x", "--release", "a", "--reason", "b", "--hours", "25"), 2, "or equal to 24"),
         (("promote", "eval/x", "--release", "a"), 1, "'eval/x' is no ModelDeployment"),
         (("why",), 2, "Missing argument"),
         (("approve", "x", "--wait", "-1"), 2, "--wait"),

@@ -114,6 +114,25 @@ def test_an_approval_says_all_that_was_asked() -> None:
     )
 
 
+def test_an_override_that_may_be_too_short_says_so() -> None:
+    def told(hours: int) -> str:
+        slow = deployment()
+        slow["spec"]["engine"] = {"startDeadline": "2h30m"}
+        ruling = Ruling(OVERRIDE, samples.RELEASE, "Incident 4711", hours)
+        return releasing.told(ruling, slow, QA, Reviewer(user="qa@example.com"), NOW)
+
+    assert "its engine may take 2h30m, by engine.startDeadline" in told(2)
+    assert "startDeadline" not in told(3)
+
+
+def test_only_what_is_known_is_revoked() -> None:
+    judged = [{"spec": {"release": {"digest": "sha256:" + "a" * 64}}}]
+    releasing.known("sha256:" + "a" * 64, deployment(), judged)
+    releasing.known(CANDIDATE["release"], deployment(candidate=CANDIDATE), [])
+    with pytest.raises(Problem, match="see that all its digits are as you mean them"):
+        releasing.known("sha256:" + "d" * 64, deployment(candidate=CANDIDATE), judged)
+
+
 def test_the_same_said_twice_has_the_same_name() -> None:
     def name(decision: str, number: int = 1) -> str:
         ruling = Ruling(decision, samples.RELEASE)

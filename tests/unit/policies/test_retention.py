@@ -59,6 +59,19 @@ def test_of_an_evaluation_only_what_was_judged_is_kept() -> None:
     assert named([made]) == tuple(sorted(digest.removeprefix("sha256:")[:12] for digest in kept))
 
 
+def test_of_an_evaluation_that_goes_on_what_it_is_compared_with_is_kept_too() -> None:
+    made = evaluation()
+    beside = {
+        "release": {"artifact": builders.digest("1"), "asked": builders.digest("2")},
+        "runInputs": builders.digest("3"),
+    }
+    alone = set(named([made]))
+    made["spec"]["incumbent"] = beside
+    assert set(named([made])) - alone == {"1" * 12, "3" * 12}
+    made["status"] = {"completionTime": "2026-01-01T00:00:00Z"}
+    assert set(named([made])) == alone
+
+
 def test_of_a_deployment_what_it_serves_served_and_is_about_to_serve_is_kept() -> None:
     def served(digit: str) -> dict[str, Any]:
         return {"release": builders.digest("a"), "artifact": builders.digest(digit), "run": "first"}

@@ -4,7 +4,7 @@ It counts when that it is accepted stands in its status: whoever loses the right
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pydantic import ValidationError
 
@@ -14,12 +14,17 @@ from stagecoach.contract.digests import short
 from stagecoach.contract.times import moment, timestamp
 from stagecoach.kinds.approval import guard
 from stagecoach.kinds.approval.neighbours import subject_key
-from stagecoach.kinds.conditions import Fact, dated, in_progress, ready, stalled
+from stagecoach.kinds.conditions import Fact, dated, in_progress, of, ready, stalled
 from stagecoach.kinds.plan import Object, Plan
 from stagecoach.kinds.view import View
 from stagecoach.policies import decisions
+from stagecoach.policies.reviews import created
 
 PATIENCE = 30.0  # in seconds, for a policy that does not hold
+# By who could decide when it was made, and not by whoever is named long after: so long it may take to be accepted.
+LAPSES = timedelta(minutes=10)
+# What held a decision up that may be accepted later all the same: none of them is about who decides.
+HELD_UP = ("Weighing", "PolicyMissing", "DeploymentUnread")
 
 
 @dataclass(frozen=True)
@@ -28,27 +33,24 @@ class Observed:
 
     approval: Approval
     deployment: ModelDeployment | None
+    unread: bool  # the deployment is there, and cannot be read
     guarded: bool | None  # everybody decides in their own name alone; None: nobody asked lately
 
 
 def observe(view: View, raw: Object, approval: Approval) -> Observed:
     """Collect what is in memory."""
     try:
-        deployment = view.read(subject_key(raw), ModelDeployment.model_validate)
+        deployment, unread = view.read(subject_key(raw), ModelDeployment.model_validate), False
     except ValidationError:
-        deployment = None  # its own status says what is wrong with it
-    return Observed(approval, deployment, view.guarded(approval.metadata.namespace))
+        deployment, unread = None, True
+    return Observed(approval, deployment, unread, view.guarded(approval.metadata.namespace))
 
 
 def decide(observed: Observed, now: datetime) -> Plan:
     """Return whether it is accepted, and what to say of it."""
     approval, deployment = observed.approval, observed.deployment
     if deployment is None:
-        name = approval.spec.subject.name
-        message = f"spec.subject.name: there is no ModelDeployment {name!r} that can be read. kubectl get mdep lists"
-        return _told(
-            approval, stalled("NoSuchDeployment", f"{message} them: correct it, or delete this Approval."), now
-        )
+        return _told(approval, _without(observed), now)
     if approval.status.accepted is None:
         return _weighed(observed, deployment, now)
     plan = _told(approval, _facts(approval, deployment, now), now)
@@ -59,7 +61,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
 def _weighed(observed: Observed, deployment: ModelDeployment, now: datetime) -> Plan:
     """Return a plan by which a decision is accepted, if nothing is against it."""
     approval = observed.approval
-    if why := decisions.objection(approval, deployment.spec.approvers, now):
+    if why := decisions.objection(approval, deployment.spec.approvers, now) or _lapsed(approval, deployment, now):
         return _told(approval, stalled(*why), now)
     if observed.guarded is None:
         told = in_progress("Weighing", "Whether everybody decides in their own name alone is asked. Nothing to do.")
@@ -70,6 +72,39 @@ def _weighed(observed: Observed, deployment: ModelDeployment, now: datetime) -> 
     status = approval.status.model_copy(update={"accepted": timestamp(now)})
     accepted = approval.model_copy(update={"status": status})
     return _told(accepted, _facts(accepted, deployment, now), now)
+
+
+def _without(observed: Observed) -> tuple[Fact, ...]:
+    """Return what is said of a decision whose deployment nobody can read."""
+    approval = observed.approval
+    name = approval.spec.subject.name
+    if observed.unread:
+        message = f"ModelDeployment {name} is not what this version of the operator can read, so nothing comes of this."
+        return in_progress("DeploymentUnread", f"{message} See its condition Ready: it goes on by itself then.")
+    message = f"spec.subject.name: there is no ModelDeployment {name!r}"
+    if approval.status.accepted is None:
+        advice = "kubectl get mdep lists them: create another Approval with the right one, and delete this."
+        return stalled("NoSuchDeployment", f"{message}. {advice}")
+    what = "keeps its release out of another of that name" if approval.spec.decision is Decision.REVOKE else "is over"
+    return stalled("NoSuchDeployment", f"{message} any more. This {what}: delete it, if nobody needs it.")
+
+
+def _lapsed(approval: Approval, deployment: ModelDeployment, now: datetime) -> tuple[str, str] | None:
+    """Return why a decision that nobody refuses now is not accepted: it was refused, or is of another deployment."""
+    if approval.spec.decision is Decision.OVERRIDE and (why := _of_another(approval, deployment)):
+        return why
+    before = of(approval.status.conditions, "Ready")
+    if before is None or before.reason in HELD_UP or now - created(approval) <= LAPSES:
+        return None
+    message = "It was not accepted within 10 minutes of its creation, and whoever may decide now has not decided so."
+    return "Lapsed", f"{message} Create another Approval."
+
+
+def _of_another(override: Approval, deployment: ModelDeployment) -> tuple[str, str] | None:
+    """Return why an Override does not count for a deployment that is newer than it."""
+    if created(override) >= moment(deployment.metadata.creation_timestamp):
+        return None
+    return "Lapsed", f"ModelDeployment {deployment.metadata.name} is newer than this. Create another Approval."
 
 
 def _told(approval: Approval, facts: tuple[Fact, ...], now: datetime) -> Plan:
@@ -84,10 +119,10 @@ def _facts(approval: Approval, deployment: ModelDeployment, now: datetime) -> tu
     release, name = short(approval.spec.release), deployment.metadata.name
     match approval.spec.decision:
         case Decision.REVOKE:
-            words = f"{name} serves release {release} no more while this Approval is there. To let it be admitted anew:"
-            own = f"kubectl delete appr/{approval.metadata.name} -n {approval.metadata.namespace}"
-            return ready("Revoked", f"{words} {own}")
+            return _revoked(approval, deployment)
         case Decision.OVERRIDE:
+            if why := _of_another(approval, deployment):
+                return stalled(*why)
             until = timestamp(decisions.ends(approval))
             if now < decisions.ends(approval):
                 words = f"{name} may admit release {release} until {until}, whatever its gates say."
@@ -97,16 +132,36 @@ def _facts(approval: Approval, deployment: ModelDeployment, now: datetime) -> tu
             return _promoted(approval, deployment)
 
 
+def _revoked(approval: Approval, deployment: ModelDeployment) -> tuple[Fact, ...]:
+    """Return what came of a Revoke: what is served leaves once the deployment could be looked at."""
+    status, release, name = deployment.status, approval.spec.release, deployment.metadata.name
+    if status.serving is not None and status.serving.release == release:
+        words = f"{name} still serves release {short(release)}, and takes it out next."
+        return in_progress("Weighing", f"{words} Should it not, see the conditions of ModelDeployment {name}.")
+    words = f"{name} does not serve release {short(release)} while this Approval is there."
+    told = {each.release for each in (status.candidate, status.revoked) if each is not None}
+    told |= {each.release for each in status.history} | {each.release for each in status.rejected}
+    if release not in told:
+        words += " This deployment tells of no such release: see that all its digits are as you mean them."
+    own = f"kubectl delete appr/{approval.metadata.name} -n {approval.metadata.namespace}"
+    return ready("Revoked", f"{words} To let it be admitted anew: {own}")
+
+
 def _promoted(approval: Approval, deployment: ModelDeployment) -> tuple[Fact, ...]:
     """Return what came of a Promote: it lets something go on once."""
     status, release = deployment.status, approval.spec.release
     used = next((each for each in status.promotions if each.uid == approval.metadata.uid), None)
+    if any(used is not None and used.at == each.at and each.release == release for each in status.rejected):
+        words = f"Release {short(release)} was rejected after it was made: Ready of the deployment says why."
+        return stalled("NotAwaiting", f"{words} To have it tried again all the same, create another.")
     if used is not None:
-        return ready("Counted", f"It has let release {short(release)} go on, at {used.at}.")
+        return ready("Counted", f"It was taken into account of release {short(release)}, at {used.at}, and is used up.")
     candidate = status.candidate
-    held = candidate.held_since if candidate is not None and candidate.release == release else None
-    waits = [held, *(each.at for each in status.rejected if each.release == release)]
-    if any(since and decisions.counts_since(approval, moment(since), status.promotions) for since in waits):
+    rejected = [moment(each.at) for each in status.rejected if each.release == release]
+    waits = [decisions.since_rejected(at) for at in rejected]
+    if candidate is not None and candidate.release == release and candidate.held_since:
+        waits.append(decisions.since_held(moment(candidate.held_since)))
+    if any(decisions.counts_since(approval, since, status.promotions) for since in waits):
         words = f"{deployment.metadata.name} takes it into account next; nothing to do."
         return in_progress("Weighing", f"{words} A release that was rejected is tried again once it is what is wanted.")
     words = (

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import ValidationError
 
-from stagecoach.api.evalgate import EvalGate
+from stagecoach.api.evalgate import EvalGate, WhenAbsent
 from stagecoach.api.evaluation import Evaluation
 from stagecoach.api.evaluation_status import EvaluationVerdict
 from stagecoach.api.finetunerun import FineTuneRun, Purpose
 from stagecoach.api.run_status import Phase
 from stagecoach.api.transformerproject import TransformerProject
+from stagecoach.contract.verdicts import Outcome, Verdict
 from stagecoach.kinds.blocked import Blocked, ready_project
 from stagecoach.kinds.conditions import of
 from stagecoach.kinds.controller import Settings
@@ -27,9 +28,12 @@ from stagecoach.kinds.evaluation import document
 from stagecoach.kinds.evaluation.neighbours import awaits_review
 from stagecoach.kinds.plan import Key, Object
 from stagecoach.kinds.view import View
-from stagecoach.policies.admission import GateState, GateWord
+from stagecoach.policies import verdicts
+from stagecoach.policies.admission import NOTHING_BEFORE, GateState, GateWord
 
+CRITERION_FAILED = verdicts.REASONS[Verdict.FAILED]
 THEN = "its gates say what may be served then"
+MET = {Outcome.PASSED, Outcome.SKIPPED}
 UNDER_WAY = {GateState.WAITING, GateState.JUDGING, GateState.AWAITING_REVIEW}
 VERDICTS = {
     EvaluationVerdict.PASSED: GateState.PASSED,
@@ -39,15 +43,10 @@ VERDICTS = {
 }
 
 
-def gate_word(view: View, deployment: Object, gate_name: str, run: FineTuneRun, settings: Settings) -> GateWord:
-    """Return what a gate says of a run to a deployment."""
-    return gate_words(view, deployment, gate_name, [run], settings)[0]
-
-
 def gate_words(
     view: View, deployment: Object, gate_name: str, runs: Sequence[FineTuneRun], settings: Settings
 ) -> list[GateWord]:
-    """Return what a gate says of each of these runs: cheaper than to ask for one after the other.
+    """Return what a gate says of each of these runs to a deployment: cheaper than to ask for one after the other.
 
     It may depend on what the deployment that asks serves as it asks.
     """
@@ -97,7 +96,7 @@ def _word(
     except Unjudged as why:
         message = f"EvalGate {name!r} cannot judge run {run.metadata.name!r}: {why.message}"
         return GateWord(name, GateState.UNJUDGED, why.reason, message)
-    state, reason, message = _of_evaluation(view, case, raw)
+    state, reason, message = _of_evaluation(view, case, raw, serves=case.spec.release.digest == served.serving)
     if state in UNDER_WAY and (before := _passed_beside_another(view, case, project)):
         reason, message = "IncumbentChanged", f"{before} {message}"
     return GateWord(name, state, reason, message, case.name, case.spec.key, case.spec.release.digest)
@@ -120,8 +119,8 @@ def _check(gate: EvalGate, run: FineTuneRun) -> None:
         raise Unjudged("RunNotSucceeded", message)
 
 
-def _of_evaluation(view: View, case: Case, raw: Object | None) -> tuple[GateState, str, str]:
-    """Return what the Evaluation of a case has come to."""
+def _of_evaluation(view: View, case: Case, raw: Object | None, *, serves: bool) -> tuple[GateState, str, str]:
+    """Return what the Evaluation of a case has come to: of what serves, or of what may come to."""
     if raw is None:
         message = f"EvalGate {case.spec.gate!r} has not begun to judge run {case.spec.run!r}: it waits for its turn."
         return GateState.WAITING, "NotBegun", message
@@ -140,10 +139,25 @@ def _of_evaluation(view: View, case: Case, raw: Object | None) -> tuple[GateStat
     verdict = evaluation.status.verdict
     if verdict is not None and evaluation.status.completion_time is not None:
         complete = of(evaluation.status.conditions, "Complete")
-        return VERDICTS[verdict], complete.reason if complete else verdict.value, words
+        reason = complete.reason if complete else verdict.value
+        if serves and reason == CRITERION_FAILED and (absent := _absent_alone(evaluation)):
+            message = (
+                f"criteria[{absent}].whenAbsent (Fail): nothing is known that was served before run {case.spec.run}, to"
+                f" compare it with (Evaluation {case.name}). Nothing to do: what comes next is compared with this run."
+            )
+            return GateState.UNJUDGED, NOTHING_BEFORE, message
+        return VERDICTS[verdict], reason, words
     if awaits_review(raw):
         return GateState.AWAITING_REVIEW, "AwaitingReview", words
     return GateState.JUDGING, "Judging", words
+
+
+def _absent_alone(evaluation: Evaluation) -> str:
+    """Return a criterion that failed for want of something to compare with, if nothing else keeps it from Passed."""
+    spec, results = evaluation.spec, evaluation.status.results
+    absent = {each.name for each in spec.criteria if each.when_absent is WhenAbsent.FAIL and spec.incumbent is None}
+    unmet = [each.criterion for each in results if not each.advisory and each.outcome not in MET]
+    return unmet[0] if unmet and absent.issuperset(unmet) else ""
 
 
 def _passed_beside_another(view: View, case: Case, project: TransformerProject) -> str:
@@ -159,6 +173,7 @@ def _passed_beside_another(view: View, case: Case, project: TransformerProject) 
             continue
         beside = raw["spec"].get("incumbent", {}).get("release", {}).get("digest")
         if inputs.model_copy(update={"incumbent": beside}).digest == raw["spec"].get("key"):
-            name, run = raw["metadata"]["name"], served.run
-            return f"It has passed beside what was served before (Evaluation {name}), and run {run} is served by now."
+            name = raw["metadata"]["name"]
+            passed = f"It has passed beside another release, or beside none (Evaluation {name})"
+            return f"{passed}; here run {served.run} is served."
     return ""

@@ -38,19 +38,36 @@ class Incumbents:
         known = _known({serving, before}, judged)
         return cls(serving, before if before in known else None, known)
 
-    def beside(self, release: str) -> JudgedIncumbent | None:
-        """Return what a release is compared with, if anything. Raises Unjudged when nobody knows what that is."""
+    def beside(self, release: str, storage: str) -> JudgedIncumbent | None:
+        """Return what a release in this storage is compared with, if anything.
+
+        Raises Unjudged when nobody knows what that is, or it is in another storage.
+        """
         reference = self.before if release == self.serving else self.serving
-        if reference is None or reference in self.known:
-            return self.known[reference] if reference else None
+        if reference is None:
+            return None
+        found = self.known.get(reference)
+        if found is None:
+            message = (
+                f"it has to be compared with the release {short(reference)}, which no Evaluation of the project names"
+                " any more. Create a run with the same inputs as the one that made that release, which is judged then."
+            )
+            raise Unjudged("IncumbentUnknown", message)
+        if found.storage == storage:
+            return found
+        if release == self.serving:
+            return None  # it serves, and what it took the place of stayed behind
         message = (
-            f"it has to be compared with the release {short(reference)}, which no Evaluation of the project names any"
-            " more. Create a run with the same inputs as the one that made that release, which is judged then."
+            f"the release {short(reference)}, with which it has to be compared, is in another storage. Take the"
+            " criteria against Incumbent out of the gate until something else is served, or set storage.uri of the"
+            f" project back and create another run: here it is {storage}, and there {found.storage}."
         )
-        raise Unjudged("IncumbentUnknown", message)
+        raise Unjudged("IncumbentElsewhere", message)
 
 
 NOBODY = Incumbents()
+# What an Evaluation says of what it judges by the same words as of what that is compared with.
+_TOLD = ("release", "base", "run", "runInputs", "storage")
 
 
 def compares(gate: EvalGate) -> bool:
@@ -60,17 +77,22 @@ def compares(gate: EvalGate) -> bool:
 
 def _known(releases: set[str | None], judged: Iterable[Object]) -> dict[str, JudgedIncumbent]:
     """Return what Evaluations of releases, or beside them, say of these: the newest, where they name several runs."""
+    # Of a project's many Evaluations few are about these, and no more of them are read than it takes.
+    named = ((raw, said) for raw in judged for said in (raw["spec"], raw["spec"].get("incumbent", {})))
+    about = [(raw, said) for raw, said in named if _release(said) in releases]
     known: dict[str, JudgedIncumbent] = {}
-    for raw in sorted(judged, key=_order):
-        spec = raw["spec"]
-        of_itself = {name: spec.get(name) for name in ("release", "base", "run", "runInputs")}
-        for said in (spec.get("incumbent", {}), of_itself):
-            release = str((said.get("release") or {}).get("digest", ""))
-            if release in releases:
-                with suppress(ValidationError):  # of a later version
-                    known[release] = JudgedIncumbent.model_validate(said)
+    for _, said in sorted(about, key=_order, reverse=True):
+        if _release(said) not in known:
+            with suppress(ValidationError):  # of a later version
+                told = {name: said.get(name) for name in _TOLD}
+                known[_release(said)] = JudgedIncumbent.model_validate(told)
     return known
 
 
-def _order(raw: Object) -> tuple[str, str]:
-    return raw["metadata"]["creationTimestamp"], raw["metadata"]["uid"]
+def _release(said: Object) -> str:
+    return str(said.get("release", {}).get("digest", ""))
+
+
+def _order(about: tuple[Object, Object]) -> tuple[str, str]:
+    metadata = about[0]["metadata"]
+    return metadata["creationTimestamp"], metadata["uid"]

@@ -133,7 +133,7 @@ def case_of(
             ),
             base=base,
             baseline=_baseline(gate, project, inputs, base, release.engine),
-            incumbent=incumbents.beside(release.digest) if compares(gate) else None,
+            incumbent=incumbents.beside(release.digest, inputs.storage) if compares(gate) else None,
             suites=_suites(gate, project),
             criteria=[item.model_copy(update={"outcome": None}) for item in gate.spec.criteria],
             min_scored=gate.spec.min_scored,

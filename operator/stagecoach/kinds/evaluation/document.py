@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from stagecoach.api.candidates import InferenceEngine, InferencePrecision, PromptRef
 from stagecoach.api.data import DataSet
-from stagecoach.api.evalgate import Against, Criterion, WhenAbsent
+from stagecoach.api.evalgate import Criterion
 from stagecoach.api.evaluation import Evaluation, EvaluationSpec, JudgedBase, JudgedRelease, JudgedSuite
 from stagecoach.api.review import Review
 from stagecoach.api.transformerproject import TransformerProject
@@ -15,7 +15,6 @@ from stagecoach.contract.evaluations import EvaluateJob, EvaluationInputs, in_or
 from stagecoach.contract.inputs import AnyColumns, BaseInput, DataInput, LabelsInput, TaskDocuments
 from stagecoach.contract.jobs import DataSource, ModelSource, Owner
 from stagecoach.contract.releases import Asked, Engine, EngineType, Precision, Release
-from stagecoach.contract.verdicts import Outcome
 from stagecoach.kinds import contracts
 from stagecoach.policies import verdicts
 
@@ -77,25 +76,27 @@ def inputs(spec: EvaluationSpec, project: TransformerProject) -> EvaluationInput
             )
             for suite in spec.suites
         ),
-        criteria=tuple(
-            evaluations.Criterion(
-                name=each.name,
-                suite=each.suite,
-                metric=each.metric,
-                label=each.label,
-                min=each.min,
-                against=evaluations.Reference(each.against.value) if each.against else None,
-                when_absent=evaluations.WhenAbsent(each.when_absent.value) if each.when_absent else None,
-                allowed_drop=each.allowed_drop.absolute if each.allowed_drop else None,
-                min_gain=each.min_gain.absolute if each.min_gain else None,
-                confidence=each.confidence,
-                advisory=bool(each.advisory),
-            )
-            for each in spec.criteria
-        ),
+        criteria=tuple(map(_criterion, spec.criteria)),
         min_scored=spec.min_scored,
         trained_on=None if given is None else in_order(known),
         review=_review(spec.review) if spec.review else None,
+    )
+
+
+def _criterion(each: Criterion) -> evaluations.Criterion:
+    """Return a criterion as documents name it."""
+    return evaluations.Criterion(
+        name=each.name,
+        suite=each.suite,
+        metric=each.metric,
+        label=each.label,
+        min=each.min,
+        against=evaluations.Reference(each.against.value) if each.against else None,
+        when_absent=evaluations.WhenAbsent(each.when_absent.value) if each.when_absent else None,
+        allowed_drop=each.allowed_drop.absolute if each.allowed_drop else None,
+        min_gain=each.min_gain.absolute if each.min_gain else None,
+        confidence=each.confidence,
+        advisory=bool(each.advisory),
     )
 
 
@@ -149,6 +150,7 @@ def model_source(project: TransformerProject, name: str, model: str, tokenizer: 
 
 def asked(spec: EvaluationSpec) -> verdicts.Asked:
     """Return what a report is held against."""
+    served = spec.incumbent.release.digest if spec.incumbent else None
     return verdicts.Asked(
         criteria=[
             verdicts.Criterion(
@@ -156,7 +158,7 @@ def asked(spec: EvaluationSpec) -> verdicts.Asked:
                 advisory=bool(item.advisory),
                 threshold=_threshold(item),
                 by_interval=bool(item.against or item.confidence),
-                absent=_absent(item, spec),
+                absent=_criterion(item).absent(served),
             )
             for item in spec.criteria
         ],
@@ -212,13 +214,6 @@ def _incumbent(spec: EvaluationSpec, project: TransformerProject) -> evaluations
         with suppress(Changed):
             place = _place(served.base, project)
     return evaluations.Incumbent(release=found, run=served.run, run_inputs=served.run_inputs, base=place)
-
-
-def _absent(criterion: Criterion, spec: EvaluationSpec) -> Outcome | None:
-    """Return what comes of a criterion that has nothing to compare with."""
-    if criterion.against is not Against.INCUMBENT or spec.incumbent is not None:
-        return None
-    return Outcome.SKIPPED if criterion.when_absent is WhenAbsent.SKIP else Outcome.FAILED
 
 
 def _source(project: TransformerProject, name: str, digest: str, revision: str | None) -> DataSource:

@@ -82,17 +82,30 @@ def held_up(raw: Object) -> str:
 def elder(view: View, raw: Object) -> str | None:
     """Return the eldest other Evaluation that asks for answers which this needs too, if it is elder than this.
 
-    It judges the same release, or the one that is served.
+    It judges the same release, or the one that is served, or compares with that where its answers are not known to be
+    stored already.
     """
     own = raw["metadata"]["name"]
     others = [
         item
         for key in _asked(raw)
         for item in view.referrers(key)
-        if item["metadata"]["name"] != own and release_key(item) == key and not measured(item)
+        if item["metadata"]["name"] != own
+        and not measured(item)
+        and (release_key(item) == key or not _are_stored(view, key, raw))
     ]
     first = min(others, key=_order, default=None)
     return first["metadata"]["name"] if first and _order(first) < _order(raw) else None
+
+
+def _are_stored(view: View, release: Key, raw: Object) -> bool:
+    """Whether another Evaluation that needed the answers of a release to the rows of this one's suites has them all."""
+    others = view.referrers(release)
+    return any("report" in item.get("status", {}) and _rows(item) >= _rows(raw) for item in others)
+
+
+def _rows(raw: Object) -> set[tuple[str, str]]:
+    return {(each["digest"], each.get("task", "")) for each in raw["spec"].get("suites", ())}
 
 
 def wakes(_key: Key, view: View, before: Object | None, after: Object | None) -> tuple[Key, ...]:
@@ -105,7 +118,8 @@ def wakes(_key: Key, view: View, before: Object | None, after: Object | None) ->
     if _told(before) != _told(after):
         woken += map(gate_key, states)
         woken += [key_of(item) for raw in states for item in asked.deployments(view, gate_key(raw))]
-        woken += [key_of(item) for raw in states for item in view.referrers(release_key(raw)) if going_on(item)]
+        released = dict.fromkeys(key for raw in states for key in _asked(raw))
+        woken += [key_of(item) for key in released for item in view.referrers(key) if going_on(item)]
     if _of_review(before) != _of_review(after):
         woken += [key_of(item) for item in view.referrers(key_of(states[0])) if item["kind"] == "Approval"]
     return tuple(woken)

@@ -105,8 +105,8 @@ def _first(observed: Observed, now: datetime) -> Plan:
     evaluation = observed.evaluation
     if observed.elder is not None:
         message = (
-            f"Waits for Evaluation {observed.elder!r} of the same release, or of the one that is served, to use the"
-            " answers that it stores. If nothing will come of it: kubectl delete eval"
+            f"Waits for Evaluation {observed.elder!r}, which asks the same release, or the one that is served, to use"
+            " the answers that it stores. If nothing will come of it: kubectl delete eval"
             f" {observed.elder} -n {evaluation.metadata.namespace}."
         )
         return Plan(status=status.pending(evaluation, "SameRelease", message, now))

@@ -10,13 +10,13 @@ from stagecoach.api.review import HUMAN, Review
 from stagecoach.contract.digests import short
 from stagecoach.contract.verdicts import Outcome
 from stagecoach.kinds.approval import guard
+from stagecoach.kinds.conditions import shortened
 from stagecoach.kinds.evaluation import attempts, status
 from stagecoach.kinds.evaluation.observe import Observed
 from stagecoach.kinds.plan import Event, Plan
 from stagecoach.policies import reviews
 from stagecoach.policies.reviews import Question, Weighed
 
-NAMED = 3
 PATIENCE = 30.0  # in seconds, for a policy that does not hold
 TOO_LOW = "Create another run, or correct the gate if it asks for too much: either is judged anew."
 REJECTED = (
@@ -57,8 +57,9 @@ def asks(evaluation: Evaluation, review: Review) -> str:
     """Return who is asked, and how to answer."""
     name, namespace = evaluation.metadata.name, evaluation.metadata.namespace
     people = "approval" if review.approvals == 1 else f"{review.approvals} approvals"
+    whom = reviews.in_words(review.reviewers)
     return (
-        f"It has met its criteria, and awaits {people} of {_whom(review)}, who see the rows in status.review.rows:"
+        f"It has met its criteria, and awaits {people} of {whom}, who see the rows in status.review.rows:"
         f" kubectl stagecoach approve {name} -n {namespace}, or reject; or create an Approval."
     )
 
@@ -78,12 +79,6 @@ def _waits(observed: Observed, weighed: Weighed, review: Review) -> str:
     return words
 
 
-def _whom(review: Review) -> str:
-    names = [each.user or f"a member of {each.group}" for each in review.reviewers]
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"{' or '.join(names[:NAMED])}{more}"
-
-
 def _rejected(observed: Observed, by: Approval, review: Review, told: ReviewStatus, now: datetime) -> Plan:
     evaluation = observed.evaluation
     reason = by.spec.reason or ""
@@ -98,7 +93,7 @@ def _rejected(observed: Observed, by: Approval, review: Review, told: ReviewStat
     again = REJECTED.format(
         approval=by.metadata.name, name=evaluation.metadata.name, namespace=evaluation.metadata.namespace
     )
-    words = f"Rejected by {_who(by, review)}: {status.shortened(reason, 1000)}"
+    words = f"Rejected by {_who(by, review)}: {shortened(reason, 1000)}"
     message = f"{words.rstrip('. ')}. {again}"
     changes = {"review": told.model_copy(update={"rejected": rejection})}
     decided = status.reviewed(evaluation, "Rejected", message, now, passed=False, **changes)

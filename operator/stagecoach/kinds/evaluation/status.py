@@ -18,7 +18,7 @@ from stagecoach.contract.layout import evaluation_folder
 from stagecoach.contract.reviews import CanaryRows
 from stagecoach.contract.times import timestamp
 from stagecoach.contract.verdicts import EvaluationReport
-from stagecoach.kinds.conditions import Fact, dated, in_progress, of, ready, said, stalled
+from stagecoach.kinds.conditions import Fact, dated, in_progress, of, ready, said, shortened, stalled
 from stagecoach.kinds.plan import Object
 from stagecoach.policies.verdicts import REMEDIES, reason_of
 
@@ -106,11 +106,6 @@ def ended(evaluation: Evaluation, now: datetime) -> Object | None:
         (*tell(complete.reason, complete.message), said(complete)),
         now,
     )
-
-
-def shortened(text: str, longest: int) -> str:
-    """Return a text of at most this length."""
-    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def says(evaluation: Evaluation, reason: str) -> bool:

@@ -3,6 +3,7 @@
 import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 
 from pydantic import ValidationError
@@ -24,7 +25,7 @@ from stagecoach.kinds.modeldeployment.rejections import in_force
 from stagecoach.kinds.plan import Key, Object, key_of
 from stagecoach.kinds.releases import Unjudged
 from stagecoach.kinds.view import View
-from stagecoach.policies.admission import GateWord, NotAdmitted, Run
+from stagecoach.policies.admission import GateWord, NotAdmitted, People, Run
 from stagecoach.policies.decisions import Decisions
 from stagecoach.policies.fitting import servable_problem
 
@@ -75,6 +76,14 @@ class _Search:
     serving: Admitted | None  # what is served, by its own document
     decisions: Decisions
     made: dict[str, Admitted] = field(default_factory=dict)
+
+    @cached_property
+    def _people(self) -> People:
+        return people(self.decisions)
+
+    @cached_property
+    def _rejected(self) -> set[str]:
+        return {each.release for each in in_force(self.deployment, self.decisions)}
 
     def all(self, related: Sequence[Object]) -> Candidates:
         there = [raw for raw in related if raw["kind"] == "FineTuneRun" and "deletionTimestamp" not in raw["metadata"]]
@@ -142,6 +151,8 @@ class _Search:
                 for raw in judged
                 if raw["spec"].get("release", {}).get("digest") == model.release
             }
+            if model.release in self._people.overridden:  # whoever lets it in need not wait for a gate
+                names |= self._let_in(filter(_is_candidate, there))
             return [raw for raw in there if raw["metadata"]["name"] in names]
         labels = model.latest.selector.match_labels if model.latest else {}
         return [raw for raw in there if labels.items() <= (raw["metadata"].get("labels") or {}).items()]
@@ -150,17 +161,34 @@ class _Search:
         """Return runs from the newest on, up to one that may be served: nothing older can be wanted before it.
 
         Of the newest it is told why they are not served. Of others those are asked about that may be: an artifact that
-        no Evaluation of each gate has passed, whatever it went by, has not passed by what they ask now.
+        no Evaluation of each gate has passed, whatever it went by, has not passed by what they ask now; and those that
+        somebody lets in.
         """
         newest = heapq.nlargest(AT_ONCE, raws, key=asked.order)
         passed = self._passed(related) if len(raws) > AT_ONCE else set()
-        older = [raw for raw in raws if _artifact(raw) in passed and asked.order(raw) < asked.order(newest[-1])]
+        let_in = self._let_in(raws) if len(raws) > AT_ONCE else set()
+        may_be = [raw for raw in raws if _artifact(raw) in passed or raw["metadata"]["name"] in let_in]
+        older = [raw for raw in may_be if asked.order(raw) < asked.order(newest[-1])]
         rest = iter([*newest, *heapq.nlargest(MOST, older, key=asked.order)])
         while some := list(islice(rest, AT_ONCE)):
             runs = self._asked(some)
             yield from runs
             if any(map(self._passes, runs)):
                 return
+
+    def _let_in(self, raws: Iterable[Object]) -> set[str]:
+        """Return the names of the newest runs that have made what somebody lets be served whatever gates say."""
+        names: set[str] = set()
+        missing = set(self._people.overridden)
+        for raw in sorted(raws, key=asked.order, reverse=True) if missing else ():
+            run = self._read(raw)
+            made = self._made(run) if run else None
+            if isinstance(made, str) and made in missing:
+                names.add(raw["metadata"]["name"])
+                missing.remove(made)
+                if not missing:
+                    break
+        return names
 
     def _passed(self, related: Sequence[Object]) -> set[str]:
         """Return the artifacts of which each gate has passed something."""
@@ -171,11 +199,9 @@ class _Search:
         return set.intersection(*passed.values())
 
     def _passes(self, run: Run) -> bool:
-        decided = people(self.decisions)
-        rejected = {each.release for each in in_force(self.deployment, self.decisions)}
-        if not isinstance(run.made, str) or run.made in rejected or run.made in decided.refused:
+        if not isinstance(run.made, str) or run.made in self._rejected or run.made in self._people.refused:
             return False
-        return run.made in decided.overridden or all(word.passed(run.made) for word in run.words)
+        return run.made in self._people.overridden or all(word.passed(run.made) for word in run.words)
 
     def _asked(self, raws: Iterable[Object]) -> list[Run]:
         """Return runs with what they made, and what every gate says of them."""

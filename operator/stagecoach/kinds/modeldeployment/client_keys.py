@@ -30,11 +30,13 @@ def following(deployment: ModelDeployment, *, rolled: bool, acknowledged: bool) 
 def words(deployment: ModelDeployment, keys: ClientKeys | None, *, rolled: bool) -> str:
     """Return what whoever reads that it serves has to know of who may ask; nothing, where that is as the spec says."""
     access = deployment.spec.access
-    if access is None:
+    if access is None and keys in (None, ClientKeys.OFF):
         return " Whoever reaches it may ask: spec.access names no keys."
+    if access is None:
+        return " Gateways go on to ask for keys until they are told that spec.access names none any more."
     secret = f"spec.access.apiKeys ({access.api_keys.name})"
-    if keys is not ClientKeys.IN_FORCE:
-        return f" Whoever reaches it may ask: {secret} is not in force until every gateway goes by it. Nothing to do."
-    if not rolled:
-        return f" Gateways are started anew: until all of them are, some go by {secret} as it was. Nothing to do."
-    return ""
+    if keys is ClientKeys.OFF:
+        return f" Whoever reaches it may ask: {secret} is not in force until every gateway knows it."
+    if keys is ClientKeys.TOLD:
+        return f" Some gateways may not ask for keys yet: {secret} is not in force until all of them go by it."
+    return "" if rolled else f" Gateways are started anew: until all of them are, some go by {secret} as it was."

@@ -47,8 +47,7 @@ def counted(
 
     `answers` by the pod's uid; `pods` are the uids of all gateways that are there; `revision` is that of the routes by
     which the candidate has its weight: what is counted by others is left for later. Before it has one, and of a gateway
-    that is older than the step and was not seen in it, what was counted is only remembered: it is of before. Before the
-    first step it had no requests: any answer says where that begins.
+    that is older than the step and was not seen in it, what was counted is only remembered: it is of before.
     """
     seen = {each.gateway: each for each in candidate.seen}
     requests, errors = candidate.requests, candidate.errors
@@ -56,9 +55,9 @@ def counted(
         if uid not in pods or not (uid in seen or _has_room(seen, pods)):
             continue
         now = _seen(uid, answer, candidate.release)
-        before = seen.get(uid) or _first(now, answer, candidate)
-        if candidate.weight is not None and answer.revision != revision and (before is not now or candidate.step):
+        if candidate.weight is not None and answer.revision != revision:
             continue
+        before = seen.get(uid) or _first(now, answer, candidate)
         if candidate.weight is not None and before is not now:
             since = before if before.started == now.started else _nothing(now)  # it began again
             requests += max(0, now.requests - since.requests)

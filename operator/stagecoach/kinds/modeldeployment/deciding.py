@@ -4,10 +4,11 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from stagecoach.api.approval import Approval
+from stagecoach.api.approval import Approval, Decision
 from stagecoach.api.deployment_status import Decided, Overridden
 from stagecoach.contract.digests import short
 from stagecoach.contract.times import moment, timestamp
+from stagecoach.kinds.conditions import shortened
 from stagecoach.kinds.plan import Object, key_of
 from stagecoach.kinds.view import View
 from stagecoach.policies import decisions
@@ -27,7 +28,8 @@ def observe(view: View, raw: Object, now: datetime) -> Decisions:
         try:
             found = view.read(key_of(each), Approval.model_validate)
         except ValidationError:
-            unread.append((str(each["spec"].get("release", "")), each["metadata"]["name"]))
+            if _may_revoke(each):
+                unread.append((str(each["spec"].get("release", "")), each["metadata"]["name"]))
             continue
         read += [found] if found else []
     return decisions.counting(read, moment(raw["metadata"]["creationTimestamp"]), now, sorted(unread))
@@ -51,18 +53,23 @@ def overridden(found: Decisions, release: str) -> Overridden | None:
 
 def decided(approval: Approval) -> dict[str, str]:
     """Return who has decided, and why, as the status has it."""
-    reason = approval.spec.reason or ""
     return {
         "approval": approval.metadata.name,
         "uid": approval.metadata.uid,
         "reviewer": approval.spec.reviewer,
-        "reason": reason if len(reason) <= MOST else f"{reason[: MOST - 1]}…",
+        "reason": shortened(approval.spec.reason or "", MOST),
     }
 
 
 def who(by: Decided) -> str:
     """Return who has decided what by which Approval, and why."""
     return f"by {by.reviewer} (Approval {by.approval}): {by.reason.rstrip('. ')}."
+
+
+def _may_revoke(raw: Object) -> bool:
+    """Whether what cannot be read may be there to keep a release out."""
+    lets_in = raw["spec"].get("decision") in (Decision.PROMOTE.value, Decision.OVERRIDE.value)
+    return not lets_in and "deletionTimestamp" not in raw["metadata"]
 
 
 def _revoked(approval: Approval) -> NotAdmitted:

@@ -4,7 +4,7 @@ from stagecoach.api.deployment_status import Served
 from stagecoach.kinds.conditions import Fact
 from stagecoach.kinds.modeldeployment import overriding
 from stagecoach.kinds.modeldeployment.scene import Scene
-from stagecoach.policies.admission import GateState, GateWord, NotAdmitted
+from stagecoach.policies.admission import NOTHING_BEFORE, GateState, GateWord, NotAdmitted
 
 CHANGED = "GateChanged"
 # A verdict by the gates of now that is not Passed, or one that will not come.
@@ -34,10 +34,13 @@ def fact(scene: Scene, serving: Served) -> Fact:
     if run.made != serving.release:
         message = "By what the project says now, its run is another release than the one that is served."
         return Fact("Gated", False, CHANGED, f"{message} {goes_on} Nothing to do: the gates judge that one.")
-    word = next((each for each in run.words if not each.passed(serving.release)), None)
-    if word is None:
+    lacking = [each for each in run.words if not each.passed(serving.release)]
+    if not lacking:
         names = ", ".join(f"{each.gate} ({each.evaluation})" for each in run.words)
         return Fact("Gated", True, "Passed", f"It has passed {names}, by what these gates ask now.")
+    word = next((each for each in lacking if each.reason != NOTHING_BEFORE), None)
+    if word is None:
+        return Fact("Gated", False, NOTHING_BEFORE, f"Gate {lacking[0].gate}: {lacking[0].message} {goes_on}")
     return Fact("Gated", False, REASONS.get(word.state, CHANGED), f"{_words(word)} {goes_on}")
 
 

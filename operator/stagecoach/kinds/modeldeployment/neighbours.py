@@ -39,11 +39,12 @@ def _approvals(key: Key, view: View, before: Object | None, after: Object | None
 
 
 def _awaits(raw: Object | None) -> tuple[object, ...] | None:
-    """Return who may decide on what, and which decisions have let something go on."""
+    """Return who may decide on what, what is served, and which decisions have let something go on."""
     if raw is None:
         return None
     status = raw.get("status", {})
     candidate = status.get("candidate", {})
     held = candidate.get("release"), candidate.get("heldSince")
     rejected = [(each["release"], each["at"]) for each in status.get("rejected", ())]
-    return raw["metadata"]["uid"], raw["spec"].get("approvers"), held, rejected, status.get("promotions")
+    serves = status.get("serving", {}).get("release")
+    return raw["metadata"]["uid"], raw["spec"].get("approvers"), held, serves, rejected, status.get("promotions")

@@ -10,7 +10,7 @@ from stagecoach.build.pods import credentials
 from stagecoach.build.recipes import recipe_config_map
 from stagecoach.contract.access import Credential
 from stagecoach.contract.admitted import Admitted
-from stagecoach.kinds.modeldeployment import load_testing
+from stagecoach.kinds.modeldeployment import client_keys, load_testing
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.modeldeployment.telling import Told
 from stagecoach.kinds.plan import Object
@@ -49,7 +49,7 @@ def applied(scene: Scene, told: Told | None) -> tuple[Object, ...]:
     of_candidate = tuple(_engine(scene, status.candidate)) if status.candidate and tested else ()
     known = {(each["kind"], each["metadata"]["name"]) for each in of_serving}
     new = [each for each in of_candidate if (each["kind"], each["metadata"]["name"]) not in known]
-    return (*_policy(scene), *of_serving, *_routes(scene, told), *_gateways(scene), *new)
+    return (*_policy(scene), *of_serving, *_routes(scene, told), *_gateways(scene, told), *new)
 
 
 def _served(scene: Scene) -> list[Served]:
@@ -76,8 +76,7 @@ def _engine(scene: Scene, served: Served) -> Iterator[Object]:
 
 def _routes(scene: Scene, told: Told | None) -> Iterator[Object]:
     if told is not None:
-        revision = told.acknowledgement.revision
-        wanted = gateway.routes_config_map(scene.deployment, told.signed, revision)
+        wanted = gateway.routes_config_map(scene.deployment, told.signed, told.acknowledgement.revision)
         yield from _if_needed(scene.observed.config_maps.get(wanted["metadata"]["name"]), wanted)
 
 
@@ -87,15 +86,29 @@ def gateways_are_new(scene: Scene) -> bool:
     return wanted is not None and needs_apply(gateways.found, wanted) is None and gateways.rolled()
 
 
-def _gateways(scene: Scene) -> Iterator[Object]:
+def _gateways(scene: Scene, told: Told | None) -> Iterator[Object]:
     deployment, observed = scene.deployment, scene.observed
     if not (bases := _bases(scene)):
         return
     service = gateway.gateway_service(deployment)
     yield from _if_needed(observed.services.get(service["metadata"]["name"]), service)
-    if (wanted := _gateway(scene, bases)) is not None:
+    if (wanted := _gateway(scene, bases)) is not None and not _would_refuse_everybody(scene, told):
         yield gateway.gateway_budget(deployment)
         yield from _if_needed(observed.gateways.found, wanted)
+
+
+def _would_refuse_everybody(scene: Scene, told: Told | None) -> bool:
+    """Whether gateways that know no clients may come by routes that have them ask for keys.
+
+    They read the ConfigMap as it is, and nobody may be there to tell them better.
+    """
+    deployment = scene.deployment
+    if deployment.spec.access is not None or deployment.status.routes is None:
+        return False
+    if client_keys.asked_for(deployment):
+        return True
+    written = scene.observed.config_maps.get(gateway.routes_name(deployment))
+    return written is not None and (told is None or any(_routes(scene, told)))
 
 
 def _bases(scene: Scene) -> list[Admitted]:

@@ -36,6 +36,7 @@ from stagecoach.kinds.modeldeployment import (
 from stagecoach.kinds.modeldeployment.deciding import people
 from stagecoach.kinds.modeldeployment.neighbours import references, wakes
 from stagecoach.kinds.modeldeployment.observe import Observed, observe
+from stagecoach.kinds.modeldeployment.pods import Complaint
 from stagecoach.kinds.modeldeployment.refused import Refused
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.modeldeployment.switching import Course
@@ -64,9 +65,9 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     deployment = observed.deployment
     if deployment.metadata.deletion_timestamp:
         return Plan()  # all that was made for it is owned by it, and goes with it
-    if lacking := _lacking(settings):
-        return Plan(status=status.missing(deployment, *lacking, now))
     scene = Scene(observed, _wish(observed), settings, now)
+    if lacking := _lacking(settings):
+        return _not_installed(scene, lacking)
     told = _announced(scene)
     heard = telling.heard(observed.gateways.pods, told, observed.heard) if told else None
     applied = parts.applied(scene, told)
@@ -87,7 +88,26 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     )
 
 
-def _lacking(settings: Settings) -> tuple[str, str] | None:
+def _not_installed(scene: Scene, lacking: Complaint) -> Plan:
+    """Return a plan by which nothing is begun. What is revoked leaves all the same, if gateways can be told so."""
+    deployment = scene.deployment
+    course = (revoking.taken_out(scene) if scene.settings.master_key else None) or Course.of(deployment.status)
+    if course.revoked is None or not scene.settings.master_key:
+        return Plan(status=status.missing(deployment, lacking, scene.now))
+    told = _announced(scene)
+    heard = telling.heard(scene.observed.gateways.pods, told, scene.observed.heard) if told else None
+    intended = _intended(scene, course, heard)
+    update = {name: getattr(course, name) for name in ("serving", "candidate", "revoked")} | {"routes": intended}
+    following = deployment.model_copy(update={"status": deployment.status.model_copy(update=update)})
+    return Plan(
+        status=status.missing(following, revoking.meanwhile(course.revoked, lacking), scene.now),
+        events=course.events,
+        ask=asking.calls(scene, told),
+        requeue_after=(telling.REPEAT if heard and heard.everywhere else telling.RETRY).total_seconds(),
+    )
+
+
+def _lacking(settings: Settings) -> Complaint | None:
     """Return what the operator was installed without, if it cannot serve."""
     given = {
         "engine.image": settings.engine_image,
@@ -98,7 +118,8 @@ def _lacking(settings: Settings) -> tuple[str, str] | None:
         message = (
             f"The operator was installed without {', '.join(missing)}: nothing new is served, and what runs is left"
         )
-        return "ServingNotInstalled", f"{message} as it is. Whoever installed the operator sets it in the chart."
+        advice = "Whoever installed the operator sets it in the chart."
+        return Complaint("ServingNotInstalled", f"{message} as it is. {advice}")
     return None
 
 
@@ -119,7 +140,7 @@ def _wish(observed: Observed) -> Wanted | NotAdmitted:
 
 def _refused(observed: Observed, wanted: Iterable[Object]) -> Refused:
     status = observed.deployment.status
-    return Refused.of(wanted, observed.refusals, status.serving, status.candidate)
+    return Refused.of(wanted, observed.refusals, status.serving, status.candidate, observed.engines)
 
 
 def _announced(scene: Scene) -> Told | None:
@@ -158,7 +179,8 @@ def _intended(scene: Scene, course: Course, heard: Heard | None) -> RoutesStatus
     deployment, before = scene.deployment, scene.deployment.status.routes
     if before is None and course.candidate is None:
         return None
-    rolled = not client_keys.asked_for(deployment) and parts.gateways_are_new(scene)
+    begins = deployment.spec.access is not None and not client_keys.asked_for(deployment)
+    rolled = begins and parts.gateways_are_new(scene)
     keys = client_keys.following(deployment, rolled=rolled, acknowledged=heard is not None and heard.everywhere)
     told = before.model_copy(update={"client_keys": keys}) if before else None
     update = {"serving": course.serving, "candidate": course.candidate, "routes": told}

@@ -1,12 +1,15 @@
 """What the cluster refuses of what was wanted of it, such as by a quota: told of what it is a part of."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
 from stagecoach.api.deployment_status import Candidate, Served
 from stagecoach.kinds.modeldeployment.pods import Complaint
 from stagecoach.kinds.plan import Object
+
+# Without these no pod is made, or starts.
+NEEDED = {"Deployment", "ConfigMap", "Secret", "Service", "NetworkPolicy"}
 
 
 @dataclass(frozen=True)
@@ -15,6 +18,7 @@ class Refused:
 
     candidate: Complaint | None = None  # of what is its alone; and of all that it needs, before its engine is there
     rest: Complaint | None = None  # of what serves, and of what all share
+    needed: Complaint | None = None  # of that, what has to be there before pods are
 
     @classmethod
     def of(
@@ -23,15 +27,25 @@ class Refused:
         refusals: Mapping[tuple[str, str], str],
         serving: Served | None,
         candidate: Candidate | None,
+        engines: Collection[str],
     ) -> Self:
-        """Return it of what is wanted now: what was refused before and is not wanted any more is no matter."""
+        """Return it of what is wanted now: what was refused before and is not wanted any more is no matter.
+
+        `engines` are those that are there, by their names.
+        """
         places = [(each["kind"], each["metadata"]["name"]) for each in wanted]
         test = candidate.load_test if candidate else None
-        own = (_parts(candidate) - _parts(serving)) | ({("Job", test.job)} if test else set())
-        mine = [refusals[place] for place in places if place in refusals and place in own]
-        others = [refusals[place] for place in places if place in refusals and place not in own]
-        begins = candidate is not None and ("Deployment", candidate.engine) in places
-        return cls(_first([*mine, *(others if begins else [])]), _first(others))
+        jobs = {("Job", test.job)} if test else set()
+        own = (_parts(candidate) - _parts(serving)) | jobs
+        refused = [place for place in places if place in refusals]
+        mine = [refusals[place] for place in refused if place in own]
+        others = [refusals[place] for place in refused if place not in own]
+        begins = (
+            candidate is not None and candidate.engine not in engines and ("Deployment", candidate.engine) in places
+        )
+        begins = begins or not jobs.isdisjoint(places)
+        needed = [refusals[place] for place in refused if place not in own and place[0] in NEEDED]
+        return cls(_first([*mine, *(others if begins else [])]), _first(others), _first(needed))
 
 
 def _parts(served: Served | None) -> set[tuple[str, str]]:

@@ -6,7 +6,8 @@ from stagecoach.api.deployment_status import MAX_REJECTED, Rejected, Served
 from stagecoach.api.modeldeployment import ModelDeployment
 from stagecoach.contract.digests import digest_of_document
 from stagecoach.contract.times import moment, timestamp
-from stagecoach.policies.decisions import Decisions
+from stagecoach.kinds.conditions import shortened
+from stagecoach.policies.decisions import Decisions, since_rejected
 
 MOST = 1024
 # Of a spec, what may let another try end otherwise.
@@ -28,7 +29,9 @@ def in_force(deployment: ModelDeployment, decisions: Decisions) -> list[Rejected
     """Return the releases that were rejected under what the spec asks for now, and that nobody has promoted since."""
     now, spent = identity(deployment), deployment.status.promotions
     rejected = [each for each in deployment.status.rejected if each.spec == now]
-    return [each for each in rejected if decisions.promotion(each.release, moment(each.at), spent) is None]
+    return [
+        each for each in rejected if decisions.promotion(each.release, since_rejected(moment(each.at)), spent) is None
+    ]
 
 
 def rejected(deployment: ModelDeployment, served: Served, reason: str, message: str, now: datetime) -> list[Rejected]:
@@ -37,7 +40,7 @@ def rejected(deployment: ModelDeployment, served: Served, reason: str, message: 
         release=served.release,
         run=served.run,
         reason=reason[:64],
-        message=message if len(message) <= MOST else f"{message[: MOST - 1]}…",
+        message=shortened(message, MOST),
         engine=served.engine,
         spec=identity(deployment),
         at=timestamp(now),

@@ -30,6 +30,12 @@ def taken_out(scene: Scene) -> Course | None:
 
 def complaint(by: Revoked, rest: Complaint) -> Complaint:
     """Return why nothing is served, and what to do. `rest`: why nothing else takes over."""
-    message = f"Run {by.run} (release {short(by.release)}) was revoked {who(by)} Nothing is served: {rest.message}"
+    told = meanwhile(by, rest)
     advice = f"Create another run; or delete Approval {by.approval} to have it served again."
-    return Complaint("Revoked", f"{message} {advice}")
+    return Complaint(told.reason, f"{told.message} {advice}")
+
+
+def meanwhile(by: Revoked, rest: Complaint) -> Complaint:
+    """Return why nothing is served, while something is about to be. `rest`: what that waits for."""
+    message = f"Run {by.run} (release {short(by.release)}) was revoked {who(by)} Nothing is served: {rest.message}"
+    return Complaint("Revoked", message)

@@ -26,9 +26,18 @@ def counted(scene: Scene, candidate: Candidate) -> Candidate:
 
 def decided(scene: Scene, candidate: Candidate) -> Decision:
     """Return what comes next for a candidate that answers."""
-    steps = scene.deployment.spec.rollout if by_steps(scene, candidate) else None
     promoted = holding.promotion(scene, candidate) is not None
+    status, asked = scene.deployment.status, scene.deployment.spec.rollout
+    if status.serving is None and status.revoked is not None and not _was_served(scene, candidate):
+        return rollout.alone(asked, promoted=promoted)
+    steps = asked if by_steps(scene, candidate) else None
     return rollout.decide(steps, _progress(candidate, promoted=promoted), scene.now)
+
+
+def _was_served(scene: Scene, candidate: Candidate) -> bool:
+    """Whether a candidate comes back: it has had all requests before, and its gates pass it."""
+    history = scene.deployment.status.history
+    return candidate.override is None and any(each.release == candidate.release for each in history)
 
 
 def stepped(candidate: Candidate, step: int, weight: int, now: datetime) -> Candidate:
@@ -50,12 +59,21 @@ def stepped(candidate: Candidate, step: int, weight: int, now: datetime) -> Cand
     return candidate.model_copy(update=update)
 
 
-def renewed(candidate: Candidate, now: datetime) -> Candidate:
+def renewed(scene: Scene, candidate: Candidate) -> Candidate:
     """Return a candidate that keeps its weight, if it has one. What ran out is given anew, by a step that begins."""
-    if candidate.weight_until is None or now >= moment(candidate.weight_until):
+    if candidate.weight_until is None or scene.now >= moment(candidate.weight_until):
         return candidate
-    until = timestamp(rollout.renewed(moment(candidate.weight_until), now))
-    return candidate.model_copy(update={"weight_until": until})
+    until = timestamp(rollout.renewed(moment(candidate.weight_until), scene.now))
+    return capped(scene, candidate.model_copy(update={"weight_until": until}))
+
+
+def capped(scene: Scene, candidate: Candidate) -> Candidate:
+    """Return a candidate whose weight, though nobody renews it, holds no longer than what it was admitted by."""
+    by = candidate.override
+    if by is None or candidate.weight_until is None or scene.moves(candidate):
+        return candidate
+    until = min(moment(candidate.weight_until), moment(by.until))
+    return candidate.model_copy(update={"weight_until": timestamp(until)})
 
 
 def _progress(candidate: Candidate, *, promoted: bool) -> Progress | None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from stagecoach.api.deployment_status import Served
+from stagecoach.api.deployment_status import Candidate, Served
 from stagecoach.api.modeldeployment import ModelDeployment
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build.gateway import admitted_config_map
@@ -36,6 +36,11 @@ class Scene:
     def images(self) -> Images:
         """What an engine is made of that is decided on now."""
         return Images(engine=self.settings.engine_image, loader=self.settings.evaluator_image)
+
+    def moves(self, candidate: Candidate) -> bool:
+        """Whether a candidate is what is served, on another engine."""
+        serving = self.deployment.status.serving
+        return serving is not None and serving.release == candidate.release
 
     def document(self, served: Served | None) -> Admitted | None:
         """Return what is known of a release that was admitted."""

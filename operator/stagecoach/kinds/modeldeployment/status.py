@@ -9,6 +9,7 @@ from stagecoach.api.deployment_status import DeploymentPhase, ModelDeploymentSta
 from stagecoach.api.modeldeployment import ModelDeployment
 from stagecoach.build.gateway import endpoint
 from stagecoach.kinds.conditions import Fact, dated, stalled
+from stagecoach.kinds.modeldeployment.pods import Complaint
 from stagecoach.kinds.modeldeployment.switching import Course
 from stagecoach.kinds.modeldeployment.words import Words
 from stagecoach.kinds.plan import Object
@@ -16,15 +17,16 @@ from stagecoach.kinds.plan import Object
 KNOWN = {ConditionStatus.TRUE: True, ConditionStatus.FALSE: False}
 
 
-def missing(deployment: ModelDeployment, reason: str, message: str, now: datetime) -> Object:
-    """The operator was installed without what serving takes: nothing is begun, and nothing taken away."""
-    phase = DeploymentPhase.DEGRADED if deployment.status.serving else DeploymentPhase.PENDING
+def missing(deployment: ModelDeployment, why: Complaint, now: datetime) -> Object:
+    """The operator was installed without what serving takes: nothing is begun, and nothing taken away by that."""
     if not deployment.status.serving:
-        return _status(deployment, phase, stalled(reason, message), now)
+        phase = DeploymentPhase.UNAVAILABLE if deployment.status.revoked else DeploymentPhase.PENDING
+        return _status(deployment, phase, stalled(why.reason, why.message), now)
     # What serves goes on, and so does what was said of it.
     kept = [each for each in deployment.status.conditions if each.type not in ("Reconciling", "Stalled")]
     facts = [Fact(each.type, KNOWN.get(each.status), each.reason, each.message) for each in kept]
-    return _status(deployment, phase, (*facts, Fact("Stalled", True, reason, message)), now)
+    facts.append(Fact("Stalled", True, why.reason, why.message))
+    return _status(deployment, DeploymentPhase.DEGRADED, facts, now)
 
 
 def going_on(

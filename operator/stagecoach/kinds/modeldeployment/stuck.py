@@ -13,7 +13,7 @@ MEET_THE_RULE = "Raise the quota, or meet the rule, that it names."
 
 def complaint(found: Object | None, pods: Sequence[Pod], now: datetime) -> Complaint | None:
     """Return what keeps a Deployment from being as it should be, once it had some time for that."""
-    late = [pod for pod in pods if not pod.ready and pod.created is not None and now - pod.created > PATIENCE]
+    late = [pod for pod in pods if not pod.ready and pod.changed is not None and now - pod.changed > PATIENCE]
     return refused(found) or first_complaint(late) or _out_of_time(found)
 
 

@@ -55,7 +55,7 @@ class Course:
 
     @classmethod
     def of(cls, status: ModelDeploymentStatus) -> Self:
-        """Return what it says now."""
+        """Return what a status says, to go on from there."""
         return cls(
             serving=status.serving,
             candidate=status.candidate,
@@ -75,8 +75,13 @@ class Course:
 def go_on(scene: Scene) -> Course:
     """Return what comes next."""
     status = scene.deployment.status
-    course = replace(Course.of(status), serving=overriding.settled(scene, status.serving))
-    candidate = status.candidate
+    serving = overriding.settled(scene, status.serving)
+    course = replace(Course.of(status), serving=serving)
+    before = status.candidate
+    candidate = _as_decided(scene, serving, before) if before else None
+    if candidate and candidate.override and before and not before.override:
+        words = f"Run {candidate.run} (release {candidate.short}) goes on without its gates, as decided"
+        course = course.told(overriding.REASON, f"{words} {deciding.who(candidate.override)}", warning=True)
     if candidate is not None and (why := _drops(scene, candidate)):
         course, candidate = _dropped(course, candidate, why), None
     wanted = _wanted(scene, candidate)
@@ -85,6 +90,16 @@ def go_on(scene: Scene) -> Course:
     if candidate is not None:
         course = _dropped(course, candidate, _instead(candidate, wanted))
     return _begun(scene, course, wanted) if wanted else course
+
+
+def _as_decided(scene: Scene, serving: Served | None, candidate: Candidate) -> Candidate:
+    """Return a candidate with by whom or what it is admitted now: its gates, and people, may say otherwise by now."""
+    if serving is not None and scene.moves(candidate):
+        return candidate.model_copy(update={"gates": serving.gates, "override": serving.override})
+    if isinstance(scene.wish, Wanted) and scene.wish.release == candidate.release:
+        return candidate.model_copy(update={"gates": list(scene.wish.gates), "override": scene.wish.override})
+    by = deciding.overridden(scene.observed.decisions, candidate.release) if candidate.override else None
+    return candidate.model_copy(update={"override": by}) if by else candidate
 
 
 def _drops(scene: Scene, candidate: Candidate) -> str:
@@ -103,8 +118,8 @@ def _drops(scene: Scene, candidate: Candidate) -> str:
         return "spec.sla has changed, and it is tested by that before it has requests again"
     if spec.replicas == 0:
         return "spec.replicas is 0"
-    if serving is not None and serving.release == candidate.release:
-        return ""  # what is served, on another engine
+    if scene.moves(candidate):
+        return ""
     named = spec.model.run in (None, candidate.run) and spec.model.release in (None, candidate.release)
     stands_in = serving is None and scene.deployment.status.revoked is not None
     if not (named or stands_in):
@@ -117,11 +132,10 @@ def _drops(scene: Scene, candidate: Candidate) -> str:
 
 def _taken_back(scene: Scene, candidate: Candidate) -> str:
     """Return what people have decided against a candidate."""
-    serving, decisions = scene.deployment.status.serving, scene.observed.decisions
+    decisions = scene.observed.decisions
     if refused := deciding.people(decisions).refused.get(candidate.release):
         return refused.message
-    moves = serving is not None and serving.release == candidate.release
-    if candidate.override is None or moves or decisions.override(candidate.release) is not None:
+    if candidate.override is None or scene.moves(candidate) or decisions.override(candidate.release) is not None:
         return ""
     return f"Override {candidate.override.approval}, by which it was admitted, has ended or is gone"
 
@@ -131,7 +145,7 @@ def _wanted(scene: Scene, candidate: Candidate | None) -> Candidate | None:
     serving, wish, project = scene.deployment.status.serving, scene.wish, scene.observed.project
     if scene.deployment.spec.replicas == 0:
         return None
-    moves = candidate is not None and serving is not None and candidate.release == serving.release
+    moves = candidate is not None and scene.moves(candidate)
     if candidate is not None and not moves and _holds(scene, candidate):
         return _fitting(scene, candidate)
     if isinstance(wish, Wanted) and (serving is None or wish.release != serving.release):
@@ -234,7 +248,7 @@ def _promoted(scene: Scene, course: Course, promote: Approval | None) -> Course:
     if promote is None:
         return course
     words = f"Release {short(promote.spec.release)} goes on: promoted by {promote.spec.reviewer}"
-    spent = holding.spent(course.promotions, promote, scene.now)
+    spent = holding.spent(scene, course.promotions, promote.spec.release)
     return replace(course, promotions=spent).told("Promoted", f"{words} (Approval {promote.metadata.name}).")
 
 
@@ -268,10 +282,12 @@ def _waits_for_its_test(scene: Scene, course: Course, candidate: Candidate, wait
 def _tried(scene: Scene, course: Course, candidate: Candidate) -> Course:
     """Give it its requests, step by step, once its engine answers."""
     answering, candidate = scene.answering(candidate), _noted(scene, candidate)
-    waits = scene.refused.candidate or (None if answering.everywhere else answering.waits)
+    # What is there and answers goes on, if only a change of it is refused.
+    answers = answering.everywhere and candidate.engine in scene.observed.services
+    waits = None if answers else scene.refused.candidate or answering.waits
     if candidate.step is None:
         waits = waits or _gateways(scene, candidate)
-        if waits is not None and _overdue(scene, candidate):
+        if waits is not None and candidate.held_since is None and _overdue(scene, candidate):
             return _rejected(scene, course, candidate, _late(scene, waits))
     elif answering.pods == 0 and _ran_out(scene, candidate):
         return _rejected(scene, course, candidate, answering.waits)
@@ -280,7 +296,7 @@ def _tried(scene: Scene, course: Course, candidate: Candidate) -> Course:
     if isinstance(decision, Abort):
         return _rejected(scene, course, counted, Complaint(decision.reason, decision.message))
     if waits is not None:
-        kept = rolling.renewed(counted, scene.now) if answering.pods else counted
+        kept = rolling.renewed(scene, counted) if answering.pods else counted
         return replace(course, candidate=kept, waits=waits)
     return _goes_on(scene, course, counted, decision)
 
@@ -290,14 +306,18 @@ def _goes_on(scene: Scene, course: Course, counted: Candidate, decision: Hold | 
     match decision:
         case Hold(reason, message, until):
             course = replace(course, waits=Complaint(reason, message), until=until)
-            return replace(course, candidate=rolling.renewed(counted, scene.now))
+            return replace(course, candidate=rolling.renewed(scene, counted))
         case Await(message):
-            held = holding.held(scene, rolling.renewed(counted, scene.now))
+            held = holding.held(scene, rolling.renewed(scene, counted))
+            if held.held_since is None:
+                until, waits = holding.settles(held), f"{message} Nothing to do: it asks for that in some seconds."
+                return replace(course, candidate=held, waits=Complaint("StepHolds", waits), until=until)
             return replace(course, candidate=held, waits=holding.waits(scene, held, message))
         case Advance(step, weight):
             promote = holding.promotion(scene, counted) if step != counted.step else None
             words = f"Of 100 requests {weight} go to run {counted.run} (release {counted.short}) from now on."
-            course = replace(course, candidate=rolling.stepped(counted, step, weight, scene.now))
+            begun = rolling.stepped(counted, step, weight, scene.now)
+            course = replace(course, candidate=rolling.capped(scene, begun))
             return _promoted(scene, course, promote).told("StepTaken", words)
         case Finish():
             return _in(scene, _promoted(scene, course, holding.promotion(scene, counted)), counted)
@@ -360,16 +380,18 @@ def _overdue(scene: Scene, candidate: Candidate) -> bool:
 
 
 def _late(scene: Scene, waits: Complaint) -> Complaint:
-    deadline = scene.deployment.spec.engine.start_deadline
-    message = (
-        f"It did not answer in {deadline}: {waits.message} Raise spec.engine.startDeadline, if that was too short."
-    )
-    return Complaint(NOT_READY, message)
+    message = f"It did not answer in {scene.deployment.spec.engine.start_deadline}: {waits.message}"
+    advice = "Raise spec.engine.startDeadline, if that was too short."
+    if waits == scene.refused.candidate:
+        advice = "Then change the spec in more than replicas, or promote the release, to have it tried again."
+    return Complaint(NOT_READY, f"{message} {advice}")
 
 
 def _rejected(scene: Scene, course: Course, candidate: Candidate, why: Complaint) -> Course:
     rejected = rejections.rejected(scene.deployment, candidate, why.reason, why.message, scene.now)
-    course = replace(course, candidate=None, rejected=rejected)
+    # What was said of it before it failed does not have it tried again.
+    spent = holding.spent(scene, course.promotions, candidate.release)
+    course = replace(course, candidate=None, rejected=rejected, promotions=spent)
     words = f"Run {candidate.run} (release {candidate.short}) is rejected ({why.reason}): {why.message}"
     return course.told("Rejected", words, warning=True)
 

@@ -62,15 +62,19 @@ class _Telling:
         )
         of_serving = (ready, gate, self._loaded(serving), *sla_met.facts(self.scene, self.course))
         facts = (*of_serving, self._admitted(), *self._kstatus(missing, trouble))
-        return Words(
-            self._phase(missing, degraded=bool(trouble) or gated.needs_somebody(gate)), facts, self._rests(missing)
-        )
+        degraded = bool(trouble) or gated.needs_somebody(gate)
+        return Words(self._phase(missing, degraded=degraded), facts, self._rests(missing))
 
     def _pending(self) -> Words:
         candidate, waits = self.course.candidate, self.course.waits
         if candidate is not None:
-            told = waits or Complaint("Starting", f"Engine {candidate.engine} is being made for run {candidate.run}.")
-            facts = [self._said("Ready", told), self._said("Loaded", told), self._admitted()]
+            told = waits or Complaint(
+                "Starting", f"Engine {candidate.engine} is being made for run {candidate.run}: nothing to do."
+            )
+            loaded = self._said("Loaded", told)
+            if self.course.revoked is not None:
+                told = revoking.meanwhile(self.course.revoked, told)
+            facts = [self._said("Ready", told), loaded, self._admitted()]
             facts += sla_met.facts(self.scene, self.course)
             facts.append(Fact("Reconciling", True, told.reason, told.message))
             return Words(self._unserved, tuple(facts), at_rest=False)
@@ -103,7 +107,16 @@ class _Telling:
         if self.scene.deployment.spec.replicas == 0:
             return SCALED
         why = self._silent(serving)
-        return (self.scene.refused.rest or why) if why is not None else None
+        if why is not None and why.reason == STARTING.reason and self.scene.refused.needed is not None:
+            return self.scene.refused.needed
+        return self._beside_refused(why) if why is not None else None
+
+    def _beside_refused(self, why: Complaint) -> Complaint:
+        """Return why something is not well, with what is refused beside that, if it does not say so yet."""
+        refused = self.scene.refused.rest
+        if refused is None or refused.message in why.message:
+            return why
+        return Complaint(why.reason, f"{why.message} {refused.message}")
 
     def _silent(self, serving: Served) -> Complaint | None:
         if self._answering.pods == 0:
@@ -192,7 +205,13 @@ class _Telling:
 
     def _trouble(self, serving: Served) -> Complaint | None:
         """Return what is asked for and will not come without a person, while something else is served."""
-        return self.scene.refused.rest or self._stuck(serving) or self._not_taken(serving)
+        return self._of_serving or self._not_taken(serving)
+
+    @cached_property
+    def _of_serving(self) -> Complaint | None:
+        """What keeps what serves from being as it should be, whatever is about to take over."""
+        stuck = self._stuck(self.course.serving) if self.course.serving else None
+        return self._beside_refused(stuck) if stuck is not None else self.scene.refused.rest
 
     def _stuck(self, serving: Served) -> Complaint | None:
         """Return why not all pods do what they should, while some do: in the place of others, or beside them."""
@@ -224,7 +243,11 @@ class _Telling:
         """Return whether it is being worked on, or needs somebody."""
         candidate, waits = self.course.candidate, self.course.waits
         if candidate is not None:
-            words = f"Run {candidate.run} is about to take over. {waits.message if waits else 'Nothing to do.'}"
+            words = f"Run {candidate.run} is about to take over."
+            if (serves := self._of_serving) is not None:
+                words += f" {waits.message}" if waits and waits.message not in serves.message else ""
+                return (Fact("Stalled", True, serves.reason, f"{serves.message} {words}"),)
+            words += f" {waits.message if waits else 'Nothing to do.'}"
             words += f" {trouble.message}" if trouble and trouble != waits else ""
             return (Fact("Reconciling", True, "TakingOver", words),)
         if missing is not None:
@@ -236,7 +259,7 @@ class _Telling:
         if missing is not None:
             gone = missing.reason == "AdmittedMissing"
             return DeploymentPhase.DEGRADED if gone else DeploymentPhase.UNAVAILABLE
-        if self.course.candidate is not None:
+        if self.course.candidate is not None and self._of_serving is None:
             return DeploymentPhase.PROGRESSING
         return DeploymentPhase.DEGRADED if degraded else DeploymentPhase.AVAILABLE
 
