@@ -45,6 +45,12 @@ def until_test(stage: Stage, number: int, seconds: float) -> None:
     stage.until(lambda: len(stage.tests) == number, seconds)
 
 
+def loses(stage: Stage, engine: str) -> None:
+    """Let no pod of an engine answer any more."""
+    stage.silent |= {pod["metadata"]["uid"] for pod in stage.pods(engine)}
+    stage.until(lambda: stage.said("Loaded")["status"] == "False")
+
+
 def condition(stage: Stage) -> tuple[str, str]:
     said = stage.said("SLAMet")
     assert said.get("status") == "True" or speaks(said["reason"], said["message"]), said
@@ -209,6 +215,34 @@ def test_another_engine_is_tested_before_requests_move() -> None:
     stage.until(lambda: stage.told_status.get("rejected"))
     assert stage.told_status["serving"]["engine"] == before
     assert len(stage.tests) == 2
+
+
+@pytest.mark.parametrize("lost", ["before the change", "during the test"])
+def test_what_serves_moves_untested_from_an_engine_that_does_not_answer(lost: str) -> None:
+    stage = serving(sla=SLA)
+    before, stage.reach = stage.told_status["serving"]["engine"], None
+    if lost == "before the change":
+        loses(stage, before)
+    stage.change("ModelDeployment", "answers", engine={"maxConcurrent": 8})
+    if lost == "during the test":
+        stage.until(lambda: len(stage.tests) == 2)
+        loses(stage, before)
+    stage.until(lambda: stage.serves("first"))
+    assert stage.told_status["serving"]["engine"] != before
+    assert len(stage.tests) == (1 if lost == "before the change" else 2)
+    assert all(job.get("status", {}).get("conditions") for job in stage.of_kind("Job")), "none goes on for nobody"
+    assert condition(stage) == ("Unknown", "NotTested")
+
+
+def test_another_release_is_tested_though_nothing_answers() -> None:
+    stage = serving(sla=SLA)
+    stage.reach = None
+    loses(stage, stage.told_status["serving"]["engine"])
+    with_second(stage)
+    stage.until(lambda: len(stage.tests) == 2)
+    for _ in range(5):
+        stage.go_on()
+    assert stage.told_status["serving"]["run"] == "first"
 
 
 def test_what_was_rejected_is_tested_again_when_the_sla_changes() -> None:

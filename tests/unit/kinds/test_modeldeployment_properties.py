@@ -283,11 +283,8 @@ class Deployments(RuleBasedStateMachine):
             met = {(each["release"], each["engine"]) for each in new["sla"] if each["met"] and each["asked"] == asked}
             serving, candidate = new.get("serving"), new.get("candidate", {})
             known = old.get("serving", {})
-            stands_in = (
-                "revoked" in old and serving and serving["release"] in {each["release"] for each in old["history"]}
-            )
             if serving and any(serving[name] != known.get(name) for name in ("release", "engine")):
-                assert (serving["release"], serving["engine"]) in met or stands_in
+                assert (serving["release"], serving["engine"]) in met or self.is_rescue(old, serving)
             assert "weight" not in candidate or (candidate["release"], candidate["engine"]) in met
 
     @invariant()
@@ -434,6 +431,13 @@ class Deployments(RuleBasedStateMachine):
         """Let people do what something waits for."""
 
     # Helpers.
+
+    def is_rescue(self, before: builders.Object, serving: builders.Object) -> bool:
+        """Whether nobody answered: what was served before comes back, or what is served goes to another engine."""
+        if "revoked" in before:
+            return serving["release"] in {each["release"] for each in before["history"]}
+        lost = ("Loaded", "False") in {(each["type"], each["status"]) for each in before["conditions"]}
+        return lost and bool(serving["release"] == before.get("serving", {}).get("release"))
 
     def mended(self) -> None:
         self.stage.silent, self.stage.stuck, self.stage.reach = set(), {}, NUMBERS
