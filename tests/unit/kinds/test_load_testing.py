@@ -320,14 +320,18 @@ def test_requests_that_fail_as_the_engine_is_killed_say_so() -> None:
     assert "killed at its memory limit. Raise spec.engine.resources.memory" in rejected(stage)["message"]
 
 
-def test_a_job_that_the_cluster_refuses_is_said_of_the_candidate_and_has_as_long_as_an_engine() -> None:
+@pytest.mark.parametrize(("kind", "phase"), [("Job", "Progressing"), ("Secret", "Degraded")])
+def test_a_job_that_the_cluster_refuses_is_said_of_the_candidate_and_has_as_long_as_an_engine(
+    kind: str, phase: str
+) -> None:
+    """So is what its pod needs: without that the Job is not made."""
     stage = serving(sla=SLA)
-    stage.refuses = lambda obj: obj["kind"] == "Job"
+    stage.refuses = lambda obj: obj["kind"] == kind
     with_second(stage)
     stage.until(lambda: stage.told_status.get("candidate", {}).get("refused"))
     stage.go_on()
     assert stage.said()["status"] == "True"
-    assert (stage.phase, stage.said("CandidateAdmitted")["status"]) == ("Progressing", "True")
+    assert (stage.phase, stage.said("CandidateAdmitted")["status"]) == (phase, "True")
     stage.until(lambda: stage.told_status["rejected"], 120)
     assert "exceeded quota" in rejected(stage)["message"]
 
