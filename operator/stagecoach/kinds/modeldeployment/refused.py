@@ -16,9 +16,7 @@ NEEDED = {"Deployment", "ConfigMap", "Secret", "Service", "NetworkPolicy"}
 class Refused:
     """The first of what is refused of each."""
 
-    candidate: Complaint | None = (
-        None  # of what is its alone; and of all that it needs, before that, or its load test, is there
-    )
+    candidate: Complaint | None = None  # of what is its alone; of all that it needs, before its engine or test is there
     rest: Complaint | None = None  # of what serves, and of what all share
     needed: Complaint | None = None  # of that, what has to be there before pods are
 
