@@ -361,6 +361,7 @@ def test_with_an_sla_what_is_served_leaves_an_engine_that_does_not_answer(
         "status": status,
         "reason": "Starting",
         "message": "It starts.",
+        "observedGeneration": 2,
         "lastTransitionTime": LATER,
     }
     other = release(letter, engine="answers-e-89abcdef")
