@@ -352,6 +352,27 @@ def test_with_an_sla_what_was_served_before_comes_back_after_a_revoke(kube: Kube
         told.says(serving=release("a"), candidate=None, revoked=None)
 
 
+@pytest.mark.parametrize(("letter", "status"), [("a", "False"), ("a", "True"), ("a", None), ("b", "False")])
+def test_with_an_sla_what_is_served_leaves_an_engine_that_does_not_answer(
+    kube: Kube, letter: str, status: str | None
+) -> None:
+    loaded = {
+        "type": "Loaded",
+        "status": status,
+        "reason": "Starting",
+        "message": "It starts.",
+        "observedGeneration": 2,
+        "lastTransitionTime": LATER,
+    }
+    other = release(letter, engine="answers-e-89abcdef")
+    told = Told(kube).serves("a").asks(sla=SLA).says(candidate=other, conditions=[loaded] if status else None)
+    if (letter, status) == ("a", "False"):
+        told.says(serving=other, candidate=None)
+    else:
+        with pytest.raises(KubeError, match=UNTESTED_AT_ONCE):
+            told.says(serving=other, candidate=None)
+
+
 def test_an_sla_may_come_while_a_candidate_has_requests(kube: Kube) -> None:
     told = Told(kube).serves("a").says(candidate=release("b")).says(candidate=release("b", **WEIGHT))
     told.asks(sla=SLA).says(candidate={"weightUntil": "2026-01-02T03:24:05Z"})

@@ -130,6 +130,16 @@ def tested() -> World:
     return told(stage)
 
 
+def rescued() -> World:
+    """Let it leave an engine that does not answer."""
+    stage = serving(sla=SLA)
+    stage.silent = set(stage.loaders)
+    stage.until(lambda: stage.said("Loaded")["status"] == "False")
+    stage.change("ModelDeployment", "answers", engine={"maxConcurrent": 8})
+    stage.until(lambda: stage.serves("first"))
+    return told(stage)
+
+
 def not_met(stage: Stage) -> World:
     stage.reach = SLOW
     stage.until(lambda: stage.told_status.get("rejected"))
@@ -360,6 +370,7 @@ OF_DEPLOYMENTS: Mapping[str, Scene] = {
     "Serving beside a load test": lambda: told(in_test(with_next(sla=SLA))),
     "Serving what was served before a load test": lambda: not_met(with_next(sla=SLA)),
     "Serving what has met another SLA": tested,
+    "Serving what has left an engine that did not answer": rescued,
     "Serving": lambda: told(serving()),
     "Serving beside a candidate": lambda: told(taking_over()),
     "Serving what was the candidate": taken_over,

@@ -42,6 +42,13 @@ class Scene:
         serving = self.deployment.status.serving
         return serving is not None and serving.release == candidate.release
 
+    def comes_back(self, candidate: Candidate) -> bool:
+        """Whether a candidate has had all requests before, and its gates let it back in for what was revoked."""
+        status = self.deployment.status
+        was_served = any(each.release == candidate.release for each in status.history)
+        revoked = status.serving is None and status.revoked is not None
+        return revoked and was_served and candidate.override is None
+
     def document(self, served: Served | None) -> Admitted | None:
         """Return what is known of a release that was admitted."""
         return self.observed.document(served)
