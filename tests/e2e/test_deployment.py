@@ -289,7 +289,7 @@ def test_a_gateway_that_goes_takes_no_request_with_it(shop: Shop) -> None:
         # The status may be of before: a gateway is not ready unless it was told the routes.
         ready = [pod for pod in shop.pods(GATEWAY) if pod["metadata"]["name"] != gone and servers.is_ready(pod)]
         routes = shop.status["routes"]
-        return len(ready) == routes["gateways"] == routes["acknowledged"] == 2
+        return bool(len(ready) == routes["gateways"] == routes["acknowledged"] == 2)
 
     eventually(replaced, 90, "two others have the routes", every=POLL_SECONDS)
     since = len(shop.clients.answers())
@@ -333,9 +333,9 @@ def test_what_is_worse_than_what_is_served_does_not_take_over(shop: Shop) -> Non
     serving = shop.status["serving"]
     [name] = {"first", "second"} - {serving["run"]}
     begun = len(shop.clients.answers())
-    criterion = {"name": "as-served", "suite": "held-out", "metric": "accuracy", "against": "Incumbent"}
+    criterion: builders.Object = {"name": "as-served", "suite": "held-out", "metric": "accuracy"}
     # They are nearly equal, and what learned the other label of each is far behind.
-    criterion |= {"allowedDrop": {"absolute": 0.5}, "whenAbsent": "Fail"}
+    criterion |= {"against": "Incumbent", "allowedDrop": {"absolute": 0.5}, "whenAbsent": "Fail"}
     # Named before it is there: who asks a gate says what that compares with.
     shop.want(gates=[{"name": "beside"}], model={"latest": None, "run": "poisoned"})
     shop.desk.apply(builders.gate("beside", shop.desk.namespace, criteria=[criterion], resources=ENGINE_RESOURCES))
