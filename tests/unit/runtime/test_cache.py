@@ -345,7 +345,10 @@ def test_what_is_served_by_an_override_is_told() -> None:
         ("d", {}),
     ):
         memory.store(builders.stored(builders.deployment(name), uid=f"uid-{name}") | {"status": status})
-    assert list(memory.overridden()) == [("team", "a", "sha256:b"), ("team", "b", "sha256:b")]
+    assert list(memory.overridden()) == [
+        ("team", "a", "sha256:b", "candidate"),
+        ("team", "b", "sha256:b", "serving"),
+    ]
 
 
 def test_tombstones_are_bounded() -> None:
