@@ -181,6 +181,20 @@ class HistoryEntry(Told):
     override: Optional[Overridden] = Field(None, description="By whom it was admitted whatever gates said.")
 
 
+class AutoscalingStatus(Told):
+    """How many engine pods there are to be, as spec.autoscaling wants them."""
+
+    wanted: int = Field(ge=1, le=64, description="Engine pods that are wanted.")
+    at: Time = Field(description="Since when it is as many.")
+    waiting: Optional[int] = Field(
+        None, description="Requests that waited for the busiest engine then. Absent: they were not the reason."
+    )
+    more_since: Optional[Time] = Field(
+        None, description="Since when more wait than spec.autoscaling.waitingRequests for each pod."
+    )
+    fewer_since: Optional[Time] = Field(None, description="Since when one pod fewer would do.")
+
+
 class ModelDeploymentStatus(Told):
     """What is served."""
 
@@ -221,6 +235,7 @@ class ModelDeploymentStatus(Told):
         [], max_length=MAX_HISTORY, description="What had all requests, the newest first."
     )
     endpoint: Optional[str] = Field(None, max_length=512, description="Where clients in the cluster ask.")
+    autoscaling: Optional[AutoscalingStatus] = Field(None, description="How many engine pods spec.autoscaling takes.")
     replicas: Optional[int] = Field(None, description="Engine pods of what is served, as kubectl scale sees them.")
     selector: Optional[str] = Field(None, max_length=512, description="Of these pods, for autoscalers.")
 

@@ -35,6 +35,7 @@ BY_RULES = {
     *("an answer with odd fields", "a label to OpenAI's clients", "another's answer to OpenAI's clients", "a circle"),
     *("weights that fall", "a weight twice", "all may fail", "a step by hand of nobody"),
     *("an approver twice", "an approver of two names"),
+    *("pods of two minds", "no pods of two minds", "bounds without room"),
 }
 BY_SCHEMA = [case for case in DEPLOYMENTS if case[0] not in BY_RULES]
 

@@ -30,7 +30,7 @@ from stagecoach.policies.decisions import Decisions
 
 Document = TypeVar("Document")
 
-LOADER = (("PUT", loading.PATH),)
+LOADER = (("PUT", loading.PATH), ("GET", loading.LOAD_PATH))
 GATEWAY = (("PUT", telling.ROUTES), ("GET", telling.ROUTES), ("GET", telling.COUNTS))
 
 

@@ -32,6 +32,7 @@ from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.plan import Event
 from stagecoach.policies.admission import Wanted, objection
 from stagecoach.policies.rollout import Abort, Advance, Await, Finish, Hold
+from stagecoach.policies.scaling import pods
 
 NOT_READY = "EngineNotReady"
 
@@ -102,7 +103,7 @@ def _drops(scene: Scene, candidate: Candidate) -> str:
     missing = {gate.name for gate in spec.gates} - {gate.gate for gate in candidate.gates}
     if missing and candidate.override is None:
         return f"spec.gates names {min(missing)}, which has not passed it"
-    if spec.replicas == 0:
+    if pods(scene.deployment) == 0:
         return "spec.replicas is 0"
     if scene.moves(candidate):
         return ""
@@ -129,7 +130,7 @@ def _taken_back(scene: Scene, candidate: Candidate) -> str:
 def _wanted(scene: Scene, candidate: Candidate | None) -> Candidate | None:
     """Return what should take over: the candidate itself while it is that, another one, or none."""
     serving, wish, project = scene.deployment.status.serving, scene.wish, scene.observed.project
-    if scene.deployment.spec.replicas == 0:
+    if pods(scene.deployment) == 0:
         return None
     moves = candidate is not None and scene.moves(candidate)
     if candidate is not None and not moves and _holds(scene, candidate):
