@@ -6,14 +6,14 @@ import pytest
 
 from stagecoach.contract import loading
 from stagecoach.contract.loading import State
-from stagecoach.kinds.modeldeployment import load
+from stagecoach.kinds.modeldeployment import waiting
 from tests.remedies import speaks
 from tests.unit.kinds.deployment_cases import CANARY, canary, with_second
 from tests.unit.kinds.deployments import Stage, serving
 from tests.unit.kinds.gates import succeeded
 
 ASKED = {"min": 1, "max": 4, "waitingRequests": 4}
-EVERY = load.EVERY.total_seconds()
+EVERY = waiting.EVERY.total_seconds()
 
 
 def wanted(stage: Stage) -> int:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from stagecoach.contract import loading
 from stagecoach.contract.admitted import Admitted
 from stagecoach.contract.times import moment
-from stagecoach.kinds.modeldeployment import engines, load, pauses, rolling, telling
+from stagecoach.kinds.modeldeployment import engines, pauses, rolling, telling, waiting
 from stagecoach.kinds.modeldeployment.engines import Engine
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.modeldeployment.telling import Told
@@ -20,7 +20,7 @@ AT_REST = timedelta(seconds=12)
 
 def calls(scene: Scene, told: Told | None) -> tuple[Call, ...]:
     """Return all of it."""
-    return (*_loaders(scene), *load.calls(scene), *_gateways(scene, told))
+    return (*_loaders(scene), *waiting.calls(scene), *_gateways(scene, told))
 
 
 def _loaders(scene: Scene) -> Iterator[Call]:

@@ -23,7 +23,6 @@ from stagecoach.kinds.invalid import unreadable
 from stagecoach.kinds.modeldeployment import (
     asking,
     client_keys,
-    load,
     parts,
     pauses,
     retiring,
@@ -33,6 +32,7 @@ from stagecoach.kinds.modeldeployment import (
     status,
     switching,
     telling,
+    waiting,
 )
 from stagecoach.kinds.modeldeployment.deciding import people
 from stagecoach.kinds.modeldeployment.neighbours import references, wakes
@@ -217,7 +217,7 @@ def _pause(scene: Scene, course: Course, said: Words) -> float | None:
     goes_on = course.serving or scene.deployment.status.routes or scene.observed.engines
     if not goes_on:
         return None
-    return AT_REST if scene.deployment.spec.autoscaling is None else load.EVERY.total_seconds()
+    return AT_REST if scene.deployment.spec.autoscaling is None else waiting.EVERY.total_seconds()
 
 
 def _changes(scene: Scene) -> Iterator[datetime | None]:

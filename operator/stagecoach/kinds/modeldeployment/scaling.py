@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from stagecoach.api.deployment_status import AutoscalingStatus
 from stagecoach.contract.times import timestamp
 from stagecoach.kinds.conditions import Fact, of, said
-from stagecoach.kinds.modeldeployment import load
+from stagecoach.kinds.modeldeployment import waiting
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.modeldeployment.switching import Course
 from stagecoach.kinds.plan import Event
@@ -34,7 +34,7 @@ def following(scene: Scene, course: Course) -> Scaled:
         return Scaled(before)
     if before is None:
         before = AutoscalingStatus(wanted=scaling.pods(deployment), at=timestamp(scene.now))
-    look = load.look(scene)
+    look = waiting.look(scene)
     decision = scaling.decide(
         asked,
         deployment.spec.engine.max_concurrent,
