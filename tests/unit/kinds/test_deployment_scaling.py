@@ -14,6 +14,8 @@ from tests.unit.kinds.gates import succeeded
 
 ASKED = {"min": 1, "max": 4, "waitingRequests": 4}
 EVERY = waiting.EVERY.total_seconds()
+# As rarely as what was said is still believed.
+RARELY = 25
 
 
 def wanted(stage: Stage) -> int:
@@ -41,9 +43,10 @@ def engine(stage: Stage) -> int:
 def grown(stage: Stage, number: int) -> Stage:
     """Let more wait until there are so many pods, and then nothing."""
     for _ in range(20):
-        waits(stage, 5 if wanted(stage) < number else 0, 20)
+        if wanted(stage) == number:
+            break
+        waits(stage, 5)
         stage.go_on(EVERY)
-    assert wanted(stage) == number
     waits(stage, 0, 20)
     stage.until(lambda: len(stage.loaders) == number and reason(stage) == "Enough", EVERY)
     return stage
@@ -72,12 +75,12 @@ def test_nothing_that_waits_for_five_minutes_takes_one_pod_and_then_the_next() -
     waits(stage, 0, 1)
     for left in (2, 1):
         began = stage.now
-        stage.until(lambda left=left: wanted(stage) == left, EVERY)  # type: ignore[misc]
+        stage.until(lambda left=left: wanted(stage) == left, RARELY)  # type: ignore[misc]
         assert (stage.now - began).total_seconds() >= 300
         stage.go_on()
     stage.go_on()
-    for _ in range(40):
-        stage.go_on(EVERY)
+    for _ in range(14):
+        stage.go_on(RARELY)
     assert (wanted(stage), engine(stage), len(stage.loaders)) == (1, 1, 1)
 
 
@@ -85,14 +88,14 @@ def test_what_one_pod_does_not_say_moves_nothing() -> None:
     stage = grown(serving(autoscaling=ASKED), 2)
     waits(stage, 50)
     next(iter(stage.loaders.values())).waiting = None
-    for _ in range(10):
+    for _ in range(4):
         stage.go_on(EVERY)
     assert (wanted(stage), reason(stage)) == (2, "LoadUnknown")
     assert "the engine gave no answer: 500 no" in stage.said("Autoscaled")["message"]
     waits(stage, 0)
     stage.silent = set(stage.loaders)
-    for _ in range(60):
-        stage.go_on(EVERY)
+    for _ in range(14):
+        stage.go_on(RARELY)
     assert wanted(stage) == 2
 
 
@@ -148,8 +151,8 @@ def test_no_pod_goes_while_another_release_takes_over_and_more_may_come() -> Non
     with_second(stage)
     stage.until(lambda: stage.told_status.get("candidate", {}).get("step") == 0)
     waits(stage, 0)
-    for _ in range(60):
-        stage.go_on(EVERY)
+    for _ in range(14):
+        stage.go_on(RARELY)
     assert (wanted(stage), stage.told_status["candidate"]["step"]) == (2, 0)
     waits(stage, 9)
     stage.until(lambda: wanted(stage) == 4, EVERY)
@@ -190,16 +193,16 @@ def test_somebody_scales_in_a_held_step_and_nothing_is_asked_of_a_pod_that_lacks
     stage = canary()
     stage.ask(400)
     stage.change("ModelDeployment", "answers", replicas=3, gateway={"replicas": 2})
-    for _ in range(50):
-        stage.go_on(loads=False)
+    for _ in range(8):
+        stage.go_on(15, loads=False)
     assert (len(stage.loaders), len(stage.doors)) == (3, 2)
     new = [loader for loader in stage.loaders.values() if not loader.ready]
     assert len(new) == 2
     assert all(len(loader.wanted) == 2 for loader in new), "new pods are told of both"
     for loader in new:
         loader.models[loader.base] = State.ANSWERS
-    for _ in range(50):
-        stage.go_on(loads=False)
+    for _ in range(8):
+        stage.go_on(15, loads=False)
     status = stage.told_status
     assert (status["candidate"]["step"], status["candidate"]["weight"], stage.said()["status"]) == (0, 10, "True")
     assert all(routes.candidate and routes.candidate.weight == 10 for routes in stage.routes())
