@@ -33,6 +33,8 @@ HEALTH_PATH = "/health"
 # Each model is asked so often; an answer that is older than that twice says nothing about now.
 PROBE_SECONDS, FRESH_SECONDS = 15.0, 30
 MAX_ADAPTERS = 16
+# No engine has more to do: whoever says so is none.
+MOST_REQUESTS = 1_000_000_000
 
 
 class Serve(ContractModel):
@@ -109,5 +111,5 @@ class Load(ContractModel):
     """How much an engine has to do at this moment."""
 
     schema_version: Literal[1] = 1
-    waiting: int = Field(ge=0, description="Requests that wait until others have ended.")
-    running: int = Field(ge=0, description="Requests that are computed.")
+    waiting: int = Field(ge=0, le=MOST_REQUESTS, description="Requests that wait until others have ended.")
+    running: int = Field(ge=0, le=MOST_REQUESTS, description="Requests that are computed.")
