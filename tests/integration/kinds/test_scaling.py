@@ -96,7 +96,9 @@ def test_pods_follow_what_waits_and_not_what_nobody_says(house: House, players: 
     status = house.status["autoscaling"]
     assert (status["wanted"], status["waiting"]) == (2, 5)
     words = "2 engine pods instead of 1: 5 requests wait"
-    eventually(lambda: [each for each in kube.select("Event") if words in each.get("message", "")], 15, "an event says why")
+    eventually(
+        lambda: [each for each in kube.select("Event") if words in each.get("message", "")], 15, "an event says why"
+    )
     loader.waiting, loader.running = 0, 30
     eventually(lambda: ready(house, engine) == 2 and condition(house)["reason"] == "Enough", 60, "that is enough")
     loader.waiting = None
