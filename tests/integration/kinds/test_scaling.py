@@ -120,6 +120,7 @@ def test_two_deployments_of_one_project_have_each_an_engine_of_their_own(house: 
     house.serves("first")
     other = eventually(lambda: serving(house, "others"), 40, "the other one serves, too")
     own = house.status["serving"]
+    assert other
     assert (other["release"], other["engine"].rpartition("-")[0]) == (own["release"], "others-e")
     pods = {name: kube.select("Pod", selector(house, name)) for name in (own["engine"], other["engine"])}
     assert [len(each) for each in pods.values()] == [len(players.of_engine(name)) for name in pods] == [1, 1]
