@@ -102,7 +102,7 @@ def test_pods_follow_what_waits_and_not_what_nobody_says(house: House, players: 
     loader.waiting, loader.running = 0, 30
     eventually(lambda: ready(house, engine) == 2 and condition(house)["reason"] == "Enough", 60, "that is enough")
     loader.waiting = None
-    eventually(lambda: condition(house)["reason"] == "LoadUnknown", 30, "it is said")
+    eventually(lambda: condition(house)["reason"] == "LoadUnknown", 60, "it is said")
     assert speaks("LoadUnknown", condition(house)["message"])
     assert (replicas(house, engine), house.ready()[0]) == (2, "Serving")
 

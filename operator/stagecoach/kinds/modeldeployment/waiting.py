@@ -15,8 +15,8 @@ from stagecoach.kinds.view import Answer
 from stagecoach.policies.keys import Purpose, derive
 from stagecoach.policies.scaling import Look, Unknown
 
-# Between two looks; and a little less, so that each look asks.
-EVERY, DUE = timedelta(seconds=10), timedelta(seconds=8)
+# Between two looks; and less than that, so that each look asks, though an answer may come late.
+EVERY, DUE = timedelta(seconds=10), timedelta(seconds=5)
 # What was said longer ago says nothing about now.
 FRESH = timedelta(seconds=30)
 
