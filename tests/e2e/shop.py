@@ -61,6 +61,11 @@ class Shop:
         """Return the status once a run is served, and every gateway knows it."""
         return self.awaits(lambda deployment: has_all_requests(deployment, run), seconds, f"run {run} is served")
 
+    def ready(self, component: str) -> list[builders.Object]:
+        """Return those of them that requests reach."""
+        conditions = [(pod, each) for pod in self.pods(component) for each in pod["status"].get("conditions", ())]
+        return [pod for pod, each in conditions if (each["type"], each["status"]) == ("Ready", "True")]
+
     def pods(self, component: str) -> list[builders.Object]:
         """Return the pods of a component that stay."""
         uid = self.deployment["metadata"]["uid"]

@@ -249,6 +249,51 @@ def test_a_candidate_gets_requests_by_steps(shop: Shop) -> None:
     shop.want(rollout=None)
 
 
+def test_whoever_scales_in_the_middle_of_a_rollout_loses_no_request(shop: Shop) -> None:
+    """Pods of engine and gateways come and go, by the ModelDeployment and past it, while both releases have requests."""
+    serving = shop.status["serving"]
+    [name] = {"first", "second"} - {serving["run"]}
+    old, new = serving["release"], release(shop, name)
+    step = {"weight": 50, "hold": "1s", "minRequests": 1_000_000}
+    begun = len(shop.clients.answers())
+    shop.want(model={"latest": None, "run": name}, rollout={"canary": {"steps": [step]}})
+    shop.awaits(lambda deployment: deployment["status"].get("candidate", {}).get("weight"), 60, "both have requests")
+
+    def scale(kind: str, what: str, number: int) -> None:
+        shop.desk.kube.patch(kind, what, {"spec": {"replicas": number}}, "scale")
+
+    def there(engines: int, gateways: int) -> None:
+        def look(deployment: builders.Object) -> bool:
+            status = deployment["status"]
+            routes, held = status["routes"], status.get("candidate", {}).get("weight") == 50
+            ready = {each: len(shop.ready(each)) for each in (ENGINE, GATEWAY)}
+            return held and ready == {ENGINE: engines, GATEWAY: gateways} and routes["acknowledged"] == gateways
+
+        shop.awaits(look, 420, f"{engines} pods of the engine and {gateways} gateways have requests, in the same step")
+
+    scale(KIND, NAME, 2)
+    shop.want(gateway={"replicas": 3})
+    there(2, 3)
+    scale("Deployment", f"{NAME}-gateway", 1)  # the operator sets it back
+    there(2, 3)
+    scale(KIND, NAME, 1)
+    shop.want(gateway={"replicas": 2})
+    there(1, 2)
+    shop.want(rollout={"canary": {"steps": [step | {"minRequests": 1}]}})
+    shop.serves(name)
+    answers = until(shop, begun, new)
+    fine(answers, old, new)
+    assert {answer["release"] for answer in answers} == {old, new}
+    shop.want(rollout=None)
+
+
+def test_the_engine_says_how_many_requests_wait(shop: Shop) -> None:
+    shop.want(autoscaling={"max": 2, "waitingRequests": 4})
+    shop.awaits(lambda _: shop.condition("Autoscaled").get("reason") == "Enough", 60, "what waits is known")
+    assert shop.status["autoscaling"]["wanted"] == 1
+    shop.want(autoscaling=None)
+
+
 def test_an_sla_that_cannot_be_met_keeps_a_candidate_out(shop: Shop) -> None:
     serving = shop.status["serving"]
     [name] = {"first", "second"} - {serving["run"]}

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from stagecoach.contract import completions, serving
 from stagecoach.contract.completions import NoAnswer, NotNumbers
+from stagecoach.contract.loading import Load
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach_trainer.failures import WorkFailed
 
@@ -25,6 +26,8 @@ OF_THE_MOMENT = (408, 425, 429)
 WORDS = 300  # characters of an engine's own that are told
 # Counters of what it has read and written; they grow while it computes.
 COMPUTED = ("vllm:prompt_tokens_total", "vllm:generation_tokens_total")
+# Gauges of the requests that wait, and that are computed.
+WAITING, RUNNING = "vllm:num_requests_waiting{", "vllm:num_requests_running{"
 
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
@@ -65,8 +68,15 @@ class Client:
 
     def computed(self) -> float:
         """Return how many tokens it has read and written since it began. Raises Refused and Away."""
-        lines = self._said("GET", "/metrics").splitlines()
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(COMPUTED))
+        return sum(_numbers(self._said("GET", "/metrics"), *COMPUTED))
+
+    def load(self) -> Load:
+        """Return how many requests wait for it, and are computed. Raises Refused, and Away where it does not say so."""
+        text = self._said("GET", "/metrics")
+        waiting, running = _numbers(text, WAITING), _numbers(text, RUNNING)
+        if not waiting or not running:
+            raise Away("its metrics do not have vllm:num_requests_waiting and vllm:num_requests_running")
+        return Load(waiting=round(sum(waiting)), running=round(sum(running)))
 
     def unload(self, adapter: str) -> None:
         """Have it forget an adapter, which it would look for in its folder again. Raises Refused and Away."""
@@ -113,6 +123,11 @@ class Client:
         if answer.status != 200:
             raise Refused(f"{answer.status} {text[:WORDS]}")
         return text
+
+
+def _numbers(metrics: str, *names: str) -> list[float]:
+    """Return the values of the lines that begin so."""
+    return [float(line.rsplit(" ", 1)[1]) for line in metrics.splitlines() if line.startswith(names)]
 
 
 class Patience:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from stagecoach.contract import completions, serving
+from stagecoach.contract.loading import Load
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach_evaluator import server, taking
 from stagecoach_evaluator.engine import REQUEST_SECONDS, Away, Client, Refused
@@ -13,6 +14,8 @@ from stagecoach_evaluator.engine import REQUEST_SECONDS, Away, Client, Refused
 LOOK_SECONDS = 1.0
 # Of a look, not of an answer.
 HEALTH_SECONDS = 30.0
+# Whoever asks how much it has to do waits less long than the operator does for an answer.
+LOAD_SECONDS = 3.0
 # An engine that computes nothing for so long, while somebody waits, hangs. A machine may be busy.
 STUCK_SECONDS = 120.0
 # Of any model: nobody reads the answer.
@@ -52,6 +55,10 @@ class Engine:
         """
         if self.start:
             self._client(HEALTH_SECONDS).unload(adapter)
+
+    def load(self) -> Load:
+        """Return how much it has to do. Raises Away and Refused."""
+        return self._client(LOAD_SECONDS).load()
 
     @property
     def problem(self) -> Problem | None:

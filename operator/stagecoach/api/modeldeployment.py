@@ -134,6 +134,32 @@ class Engine(BaseModel):
     )
 
 
+AUTOSCALING_RULES = rules(
+    cel(
+        "!has(self.min) || self.min <= self.max",
+        "min must be no more than max: lower min, or raise max",
+    ),
+)
+
+
+class Autoscaling(BaseModel, json_schema_extra=AUTOSCALING_RULES):
+    """How many pods the engine has, by how many requests wait."""
+
+    min: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="At least so many. With none nobody would say that requests wait, so it is 1 or more. Default: 1.",
+    )
+    max: int = Field(ge=1, le=64, description="At most so many.")
+    waiting_requests: int = Field(
+        ge=1,
+        le=10_000,
+        description="When more requests than this wait for each pod, at two looks one after the other, there are more"
+        " pods. Requests wait beyond engine.maxConcurrent, or when the cache of a pod is full.",
+    )
+
+
 class Api(Enum):
     """What clients speak."""
 
@@ -359,6 +385,9 @@ class ModelDeploymentSpec(BaseModel):
         description="Pods of the engine that serves, which kubectl scale and autoscalers may set. At 0 nothing answers"
         " but a fallback, and no candidate takes over. Default: 1.",
     )
+    autoscaling: Optional[Autoscaling] = Field(
+        None, description="Instead of replicas: as many pods as waiting requests take. Default: replicas says it."
+    )
     sla: Optional[Sla] = Field(
         None,
         description="What a candidate's engine has to reach under a load before the candidate has its first request."
@@ -399,6 +428,12 @@ SPEC_RULES = rules(
         "self.api == 'Task' || !has(self.contract.fallback)",
         "contract.fallback goes with api Task, whose answers are all of one form: leave it out with api OpenAI",
     ),
+    # To leave replicas out is to write 1: without a default nothing could read how many are wanted.
+    cel(
+        "!has(self.autoscaling) || !has(self.replicas) || self.replicas == 1",
+        "replicas goes without autoscaling, which decides how many pods there are: leave replicas out, or remove"
+        " autoscaling",
+    ),
     cel(
         "!has(self.rollout) || !self.rollout.canary.steps.exists(step, step.hold == 'Manual') ||"
         " (has(self.approvers) && self.approvers.size() > 0)",
@@ -420,6 +455,8 @@ COLUMNS: list[dict[str, Any]] = [
     {"name": "Candidate", "type": "string", "jsonPath": ".status.candidate.run"},
     {"name": "Weight", "type": "integer", "jsonPath": ".status.candidate.weight"},
     {"name": "Reason", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].reason'},
+    {"name": "Pods", "type": "integer", "priority": 1, "jsonPath": ".status.replicas"},
+    {"name": "Wanted", "type": "integer", "priority": 1, "jsonPath": ".status.autoscaling.wanted"},
     {"name": "Endpoint", "type": "string", "priority": 1, "jsonPath": ".status.endpoint"},
     {"name": "Message", "type": "string", "priority": 1, "jsonPath": '.status.conditions[?(@.type=="Ready")].message'},
 ]

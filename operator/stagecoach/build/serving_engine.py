@@ -18,6 +18,7 @@ from stagecoach.contract import loading, mounts
 from stagecoach.contract import serving as contract
 from stagecoach.contract.loading import Serve
 from stagecoach.policies.keys import Purpose
+from stagecoach.policies.scaling import pods as pods_wanted
 
 Object = dict[str, Any]
 
@@ -31,7 +32,7 @@ BEGINS = {"periodSeconds": 5, "failureThreshold": 86400 // 5}
 
 
 def engine(deployment: ModelDeployment, recipe: Recipe, settings: Settings) -> Object:
-    """Return the Deployment of an engine: as it was decided, with as many pods as the spec says now."""
+    """Return the Deployment of an engine: as it was decided, with as many pods as are wanted now."""
     name, pods = engine_name(deployment, recipe), recipe.pods
     labels = _labels(deployment, name)
     return {
@@ -39,7 +40,7 @@ def engine(deployment: ModelDeployment, recipe: Recipe, settings: Settings) -> O
         "kind": "Deployment",
         "metadata": serving.metadata(deployment, name, pods.labels | labels),
         "spec": {
-            "replicas": deployment.spec.replicas,
+            "replicas": pods_wanted(deployment),
             "revisionHistoryLimit": 1,
             "progressDeadlineSeconds": round(duration(deployment.spec.engine.start_deadline).total_seconds()),
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},

@@ -207,6 +207,13 @@ class Cache:
             told = ((place, status.get(place) or {}) for place in ("serving", "candidate"))
             yield from ((key.namespace, key.name, each["release"], at) for at, each in told if each.get("override"))
 
+    def autoscaled(self) -> Iterator[tuple[str, str, int]]:
+        """Yield namespace, ModelDeployment and number of engine pods, where that follows what waits."""
+        for key, obj in self._objects.items():
+            told = (obj.get("status") or {}).get("autoscaling") if key.kind == "ModelDeployment" else None
+            if told:
+                yield key.namespace, key.name, told["wanted"]
+
     def pod(self, uid: str) -> Object | None:
         """Return one pod made for an object of ours, or None."""
         return self._children[uid][1] if uid in self._children else None

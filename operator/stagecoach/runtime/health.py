@@ -53,6 +53,9 @@ class HealthServer:
         metrics.OVERRIDDEN.clear()
         for each in self._cache.overridden():
             metrics.OVERRIDDEN.labels(*each).set(1)
+        metrics.PODS_WANTED.clear()
+        for namespace, deployment, wanted in self._cache.autoscaled():
+            metrics.PODS_WANTED.labels(namespace, deployment).set(wanted)
         return web.Response(body=generate_latest(), headers=_CONTENT_TYPE)
 
     async def _targets(self, _: web.Request) -> web.Response:

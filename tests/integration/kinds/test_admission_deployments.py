@@ -24,6 +24,10 @@ def falls_back(**to: Any) -> Change:
     return put("contract.fallback", to)
 
 
+def scales(**bounds: int) -> Change:
+    return put("autoscaling", {"waitingRequests": 4} | bounds)
+
+
 def speaks_openai(change: Change) -> Change:
     def both(spec: builders.Object) -> None:
         spec["api"] = "OpenAI"
@@ -64,6 +68,13 @@ DEPLOYMENTS = [
     ("odd memory", put("engine.resources.memory", "8GB"), "must be an amount of memory such as 512Mi or 8Gi"),
     ("65 replicas", put("replicas", 65), "should be less than or equal to 64"),
     ("fewer than none", put("replicas", -1), "should be greater than or equal to 0"),
+    ("pods of two minds", lambda spec: (put("replicas", 2)(spec), scales(max=4)(spec)), "replicas goes without autoscaling"),
+    ("no pods of two minds", lambda spec: (put("replicas", 0)(spec), scales(max=4)(spec)), "replicas goes without autoscaling"),
+    ("bounds without room", scales(min=5, max=4), "min must be no more than max"),
+    ("down to nothing", scales(min=0, max=4), "should be greater than or equal to 1"),
+    ("up to everything", scales(max=65), "should be less than or equal to 64"),
+    ("no upper bound", scales(), "spec.autoscaling.max: Required value"),
+    ("as soon as nothing waits", scales(max=4, waitingRequests=0), "should be greater than or equal to 1"),
     ("another API", put("api", "gRPC"), 'supported values: "Task", "OpenAI"'),
     ("a limit of days", limits("2d"), "interval must be at most 1d"),
     ("a limit of hours", limits("25h"), "interval must be at most 1d"),
@@ -142,6 +153,8 @@ TAKEN: list[Change] = [
     put("engine.resources", {"cpu": "500m", "memory": "512Mi", "gpus": 1, "gpuResource": "amd.com/gpu"}),
     put("replicas", 0),
     put("replicas", 64),
+    lambda spec: (put("replicas", 1)(spec), scales(max=4)(spec)),
+    scales(min=64, max=64),
     put("api", "OpenAI"),
     limits("1s", "60m", "24h", "1d"),
     limits("86400s", "1440m"),
@@ -199,6 +212,16 @@ def test_kubectl_scale_and_autoscalers_set_the_replicas(kube: Kube) -> None:
     assert kube.get("ModelDeployment", "answers")["spec"]["replicas"] == 3
     with pytest.raises(KubeError, match="should be less than or equal to 64"):
         kube.patch("ModelDeployment", "answers", {"spec": {"replicas": 65}}, "scale")
+
+
+def test_where_pods_follow_what_waits_nobody_else_sets_the_replicas(kube: Kube) -> None:
+    kube.create(builders.deployment(namespace=kube.namespace, autoscaling={"max": 4, "waitingRequests": 4}))
+    with pytest.raises(KubeError, match="replicas goes without autoscaling"):
+        kube.patch("ModelDeployment", "answers", {"spec": {"replicas": 3}}, "scale")
+    kube.patch("ModelDeployment", "answers", {"spec": {"autoscaling": None, "replicas": 3}})
+    kube.patch("ModelDeployment", "answers", {"spec": {"replicas": 2}}, "scale")
+    with pytest.raises(KubeError, match="replicas goes without autoscaling"):
+        kube.patch("ModelDeployment", "answers", {"spec": {"autoscaling": {"max": 4, "waitingRequests": 4}}})
 
 
 def release(letter: str, **changes: Any) -> builders.Object:

@@ -30,6 +30,7 @@ class Engine:
         self.adapters: Path | None = None  # where it looks for what it does not serve yet
         self.loaded: list[str] = []  # adapters that it found there, and was not told to forget
         self.computed = 0  # tokens
+        self.waiting: int | None = 0  # requests; None: it does not say
         self.healthy = True
         self.asked: list[Body] = []
         self.faults: list[Fault] = []
@@ -58,6 +59,15 @@ class Engine:
         found = (self.adapters / model / "adapter_config.json").is_file()
         self.loaded += [model] if found else []
         return found
+
+    def metrics(self) -> str:
+        """Return what it counts, as vLLM 0.32 says it."""
+        told = {"vllm:prompt_tokens_total": self.computed}
+        if self.waiting is not None:
+            told |= {"vllm:num_requests_running": self.at_once, "vllm:num_requests_waiting": self.waiting}
+        lines = [f'{name}{{engine="0",model_name="a"}} {value}.0' for name, value in told.items()]
+        by_reason = 'vllm:num_requests_waiting_by_reason{engine="0",model_name="a",reason="capacity"} 7.0'
+        return "\n".join(["# HELP x", *lines, by_reason, ""])
 
     def _switch(self, words: list[str]) -> None:
         """Serve something else, as soon as what was served has ended."""
@@ -123,7 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path == "/health":
             self.raw(200, b"")
         elif self.path == "/metrics":
-            self.raw(200, f'# HELP x\nvllm:prompt_tokens_total{{engine="0"}} {self.engine.computed}.0\n'.encode())
+            self.raw(200, self.engine.metrics().encode())
         elif self.stranger():
             self.send(401, {"error": "Unauthorized"})
         elif self.path == "/version":

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from stagecoach.contract import layout, loading, serving
 from stagecoach.contract.digests import hex_of
-from stagecoach.contract.loading import State
+from stagecoach.contract.loading import Load, State
 from stagecoach_evaluator.loader_engine import Engine
 from stagecoach_evaluator.loader_models import Model
 from tests.remedies import speaks
@@ -153,6 +154,51 @@ def test_a_pod_may_have_requests_though_one_of_several_adapters_has_failed(pod: 
         assert pod.model(good).state is State.ANSWERS
         pod.want(good, pod.publish("later", r=128))
         assert pod.ask("GET", loading.HEALTH_PATH)[0] == 200, "what is wanted later takes no pod away"
+
+
+def test_a_new_pod_has_no_requests_before_both_releases_of_a_rollout_answer(pod: Pod) -> None:
+    stable, candidate = pod.publish("one"), pod.publish("two")
+    answer = pod.engine._answer
+    may = threading.Event()
+
+    def the_last_one_late(body: engine_server.Body) -> list[int]:
+        if body["model"] == hex_of(candidate):
+            may.wait(30)
+        return answer(body)
+
+    pod.engine.answer = the_last_one_late
+    with pod.loader():
+        pod.want(stable, candidate)
+        pod.until(stable, State.ANSWERS)
+        code, why = pod.ask("GET", loading.HEALTH_PATH)
+        assert (code, hex_of(candidate)[:12] in why) == (503, True)
+        may.set()
+        pod.until_ready()
+        assert pod.model(candidate).state is State.ANSWERS
+
+
+def test_a_new_pod_that_cannot_serve_what_comes_first_has_no_requests(pod: Pod) -> None:
+    """The others of its engine answer with it."""
+    stable, candidate = pod.publish("wide", r=128), pod.publish()
+    with pod.loader():
+        pod.want(stable, candidate)
+        pod.until(candidate, State.ANSWERS)
+        pod.until(stable, State.FAILED)
+        code, why = pod.ask("GET", loading.HEALTH_PATH)
+        assert (code, "RankTooLarge" in why) == (503, True)
+        pod.want(candidate)
+        pod.until_ready()
+
+
+def test_how_much_the_engine_has_to_do_is_told_to_the_operator_alone(pod: Pod) -> None:
+    with pod.loader():
+        pod.until(base_of(pod), State.ANSWERS)
+        pod.engine.waiting = 7
+        code, text = pod.ask("GET", loading.LOAD_PATH, token=TOKEN)
+        assert (code, Load.model_validate_json(text).waiting) == (200, 7)
+        assert pod.ask("GET", loading.LOAD_PATH)[0] == 401
+        pod.engine.healthy = False
+        assert pod.ask("GET", loading.LOAD_PATH, token=TOKEN)[0] == 503
 
 
 def test_an_adapter_is_brought_and_asked_and_only_then_said_to_answer(pod: Pod) -> None:

@@ -344,6 +344,17 @@ def without_clients_beside_a_candidate() -> World:
     return told(stage)
 
 
+def following_what_waits(*waiting: int | None, most: int = 2) -> World:
+    """Let so many requests wait for each pod, look by look."""
+    stage = serving(autoscaling={"max": most, "waitingRequests": 4})
+    for number in waiting:
+        for loader in stage.loaders.values():
+            loader.waiting = number
+        stage.go_on(10)
+        stage.go_on(0)
+    return told(stage)
+
+
 def gone() -> World:
     """Let somebody delete what says what is served."""
     stage = serving()
@@ -386,6 +397,9 @@ OF_DEPLOYMENTS: Mapping[str, Scene] = {
     "Serving beside what the cluster refuses": beside_what_is_refused,
     "Serving while newer gateways do not start": without_clients,
     "Serving beside a candidate while newer gateways do not start": without_clients_beside_a_candidate,
+    "Serving with as many pods as what waits takes": lambda: following_what_waits(0, 5, 5, 5, 0, 0),
+    "Serving while more wait than pods may be": lambda: following_what_waits(5, 5, most=1),
+    "Serving while nobody says what waits": lambda: following_what_waits(0, None, None),
     "Refused": refused,
     "ScaledToZero": lambda: looked_at(changed(serving(), replicas=0)),
     "AdmittedMissing": gone,

@@ -43,6 +43,8 @@ SPECS = st.sampled_from(
         {"replicas": 2},
         {"replicas": 1},
         {"replicas": 0},
+        {"autoscaling": {"max": 3, "waitingRequests": 4}},
+        {"autoscaling": None},
         {"engine": {"maxConcurrent": 8}},
         {"engine": {}},
         {"contract": {"timeout": "10s"}},
@@ -127,6 +129,11 @@ class Deployments(RuleBasedStateMachine):
     @rule(requests=st.sampled_from([1, 100]), failing=st.booleans())
     def clients_ask(self, requests: int, failing: bool) -> None:
         self.stage.ask(requests, failing=failing)
+
+    @rule(waiting=st.sampled_from([None, 0, 5, 50]))
+    def requests_wait(self, waiting: int | None) -> None:
+        for loader in self.stage.loaders.values():
+            loader.waiting = waiting
 
     @rule(run=st.sampled_from(RUNS))
     def a_run_succeeds(self, run: builders.Object) -> None:
@@ -372,6 +379,7 @@ class Deployments(RuleBasedStateMachine):
         self.bring(RUNS[0])
         deployment = copy.deepcopy(stage.deployment)
         deployment["spec"] |= {"model": {"latest": {}}, "replicas": 1, "contract": {"timeout": "7s"}}
+        deployment["spec"].pop("autoscaling", None)
         deployment["metadata"]["generation"] += 1
         stage.put(deployment)
         stage.put(succeeded("last", 9))

@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 from stagecoach.contract import loading
 from stagecoach.contract.admitted import Admitted
 from stagecoach.contract.times import moment
-from stagecoach.kinds.modeldeployment import engines, pauses, rolling, telling
+from stagecoach.kinds.modeldeployment import engines, pauses, rolling, telling, waiting
 from stagecoach.kinds.modeldeployment.engines import Engine
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.modeldeployment.telling import Told
 from stagecoach.kinds.plan import Call
+from stagecoach.policies import scaling
 from stagecoach.policies.keys import Purpose, derive
 
 # What is known is asked again so rarely; a little less than until the next look.
@@ -19,7 +20,7 @@ AT_REST = timedelta(seconds=12)
 
 def calls(scene: Scene, told: Told | None) -> tuple[Call, ...]:
     """Return all of it."""
-    return (*_loaders(scene), *_gateways(scene, told))
+    return (*_loaders(scene), *waiting.calls(scene), *_gateways(scene, told))
 
 
 def _loaders(scene: Scene) -> Iterator[Call]:
@@ -32,7 +33,7 @@ def _loaders(scene: Scene) -> Iterator[Call]:
     for name, releases in wanted.items():
         engine = observed.engine(name)
         answer = all(
-            engines.answering(engine, each, scene.deployment.spec.replicas, scene.now).everywhere for each in releases
+            engines.answering(engine, each, scaling.pods(scene.deployment), scene.now).everywhere for each in releases
         )
         pause = AT_REST if answer else pauses.after(_changes(scene, engine), scene.now)
         for call in engines.questions(engine, releases, token):

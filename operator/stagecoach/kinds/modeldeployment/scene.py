@@ -14,6 +14,7 @@ from stagecoach.kinds.modeldeployment import engines
 from stagecoach.kinds.modeldeployment.engines import Answering
 from stagecoach.kinds.modeldeployment.observe import Observed
 from stagecoach.kinds.modeldeployment.refused import Refused
+from stagecoach.policies import scaling
 from stagecoach.policies.admission import NotAdmitted, Wanted
 
 
@@ -93,4 +94,11 @@ class Scene:
         if served is None or admitted is None:
             return Answering()
         engine = self.observed.engine(served.engine)
-        return engines.answering(engine, admitted, self.deployment.spec.replicas, self.now)
+        return engines.answering(engine, admitted, self._enough(served), self.now)
+
+    def _enough(self, served: Served) -> int:
+        """Return on how many pods a release has to answer: while pods come and go, on as many as what serves does."""
+        wanted, serving = scaling.pods(self.deployment), self.deployment.status.serving
+        if self.deployment.spec.autoscaling is None or serving is None or not isinstance(served, Candidate):
+            return wanted
+        return min(wanted, len(self.observed.engine(serving.engine).ready))

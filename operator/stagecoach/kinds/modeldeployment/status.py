@@ -10,6 +10,7 @@ from stagecoach.api.modeldeployment import ModelDeployment
 from stagecoach.build.gateway import endpoint
 from stagecoach.kinds.conditions import Fact, dated, stalled
 from stagecoach.kinds.modeldeployment.pods import Complaint
+from stagecoach.kinds.modeldeployment.scaling import Scaled
 from stagecoach.kinds.modeldeployment.switching import Course
 from stagecoach.kinds.modeldeployment.words import Words
 from stagecoach.kinds.plan import Object
@@ -33,6 +34,7 @@ def going_on(
     deployment: ModelDeployment,
     course: Course,
     words: Words,
+    scaled: Scaled,
     now: datetime,
     *,
     routes: RoutesStatus | None,
@@ -44,7 +46,7 @@ def going_on(
     return _status(
         deployment,
         words.phase,
-        words.facts,
+        (*words.facts, *scaled.facts),
         now,
         serving=course.serving,
         candidate=course.candidate,
@@ -57,6 +59,7 @@ def going_on(
         routes=routes,
         retiring=list(retiring),
         endpoint=endpoint(deployment) if course.serving else deployment.status.endpoint,
+        autoscaling=scaled.status,
         replicas=replicas,
         selector=selector,
     )
