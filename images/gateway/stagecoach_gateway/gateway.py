@@ -67,7 +67,7 @@ class Gateway:
         self.texts = Texts()
         self.clients = Clients(settings.clients)
         self.rates = Rates()
-        self.keeper = Keeper(settings.kept)
+        self.keeper = Keeper(settings.kept, settings.writer)
         self._seal = hmac.digest(key, b"stagecoach request ids v1", hashlib.sha256)
         self._fallback_key = f"authorization: Bearer {fallback_key.decode()}\r\n".encode() if fallback_key else b""
         self._endpoints: dict[bytes, AnyEndpoint] = {}
@@ -77,9 +77,9 @@ class Gateway:
         """Have other routes in force."""
         routes = loaded.routes
         self._endpoints = {each.path.encode(): each for each in endpoints_of(routes)}
-        self._openapi = orjson.dumps(
-            openapi.document(routes, list(self._endpoints.values()), feedback=self.keeper.able)
-        )
+        # Not without being told for how long it is kept, and what of it is not.
+        kept = self.keeper.able and routes.sampling is not None
+        self._openapi = orjson.dumps(openapi.document(routes, list(self._endpoints.values()), feedback=kept))
         self.counts.forget(but=loaded.ready)
         if routes.sampling:
             self.keeper.keep_seconds = routes.sampling.keep_seconds
@@ -205,12 +205,11 @@ class Gateway:
             answer.send(200, orjson.dumps(listed if request.path == b"/v1/models" else model))
         elif request.path.startswith(b"/v1/models/"):
             raise Refusal("model_not_found", f"The model here is {routes.name}.")
-        elif request.path == feedback.PATH.encode() and self.keeper.able:
+        elif request.path == feedback.PATH.encode() and self.keeper.able and routes.sampling:
             _only(request, b"POST")
             self.rates.take(client, routes.rate_limits, asyncio.get_running_loop().time())
             document, counted = feedback.checked(body_of(request), client, self._seal, self.counts)
-            redact = routes.sampling.redact if routes.sampling else ()
-            if not self.keeper.keep("feedback", document, redact):
+            if not self.keeper.keep("feedback", document, routes.sampling.redact):
                 raise Refusal("internal_error", "Feedback cannot be written as fast as it comes: send it again.")
             if counted:
                 counted.said(document.get("rating"))

@@ -221,6 +221,9 @@ class ModelDeploymentStatus(Told):
         [], max_length=MAX_HISTORY, description="What had all requests, the newest first."
     )
     endpoint: Optional[str] = Field(None, max_length=512, description="Where clients in the cluster ask.")
+    samples: Optional[str] = Field(
+        None, max_length=512, description="Where gateways write samples and feedback: pvc://<claim>/<folder>."
+    )
     replicas: Optional[int] = Field(None, description="Engine pods of what is served, as kubectl scale sees them.")
     selector: Optional[str] = Field(None, max_length=512, description="Of these pods, for autoscalers.")
 

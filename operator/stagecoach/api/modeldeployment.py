@@ -27,6 +27,7 @@ from stagecoach.api.common import (
 from stagecoach.api.deployment_status import ModelDeploymentStatus
 from stagecoach.api.pods import KEY_RULE, RESOURCE_RULES, LabelMap, ResourceName
 from stagecoach.api.review import MAX_REVIEWERS, REVIEWER_RULES, Reviewer
+from stagecoach.api.sampling import Sampling
 from stagecoach.contract.serving import RANKS
 
 MAX_GATES = 4
@@ -374,6 +375,9 @@ class ModelDeploymentSpec(BaseModel):
     )
     rollout: Optional[Rollout] = Field(
         None, description="How a candidate takes over. Default: at once, when it answers on all pods."
+    )
+    sampling: Optional[Sampling] = Field(
+        None, description="What is kept of requests, with feedback on their answers. Default: nothing, and no feedback."
     )
     approvers: list[Annotated[Reviewer, Field(json_schema_extra=REVIEWER_RULES)]] = Field(
         [],

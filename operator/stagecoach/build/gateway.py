@@ -9,7 +9,7 @@ from typing import Any
 from stagecoach.api.common import duration
 from stagecoach.api.modeldeployment import ModelDeployment
 from stagecoach.api.pods import PodSettings
-from stagecoach.build import serving
+from stagecoach.build import samples, serving
 from stagecoach.build.jobs import Demand
 from stagecoach.build.labels import COMPONENT, GATEWAY, OWNER_UID, REVISION
 from stagecoach.build.pods import SECRET_MODE, SECURITY, Reach, chosen, confined, escaped, spread
@@ -182,7 +182,12 @@ def _pod(
         "terminationGracePeriodSeconds": drain + AROUND_DRAIN,
         "initContainers": [_tokenizers(sources, reach, places, settings)],
         "containers": [_gateway(deployment, drain, settings)],
-        "volumes": [*volumes, {"name": "tokenizers", "emptyDir": {}}, *_told(deployment, settings)],
+        "volumes": [
+            *volumes,
+            {"name": "tokenizers", "emptyDir": {}},
+            *_told(deployment, settings),
+            *samples.volumes(deployment),
+        ],
         "topologySpreadConstraints": [spread(labels, matchLabelKeys=["pod-template-hash"])],
     }
 
@@ -237,7 +242,8 @@ def _gateway(deployment: ModelDeployment, drain: int, settings: Settings) -> Obj
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": SECURITY,
         "volumeMounts": [
-            {"name": name, "mountPath": f"{mounts.ROOT}/{folder}", "readOnly": True} for name, folder in places.items()
+            *({"name": name, "mountPath": f"{mounts.ROOT}/{at}", "readOnly": True} for name, at in places.items()),
+            *samples.volume_mounts(deployment),
         ],
     }
 

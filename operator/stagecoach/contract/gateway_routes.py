@@ -89,9 +89,9 @@ class Fallback(ContractModel):
 
 
 class Sampling(ContractModel):
-    """Which share of requests is kept to be looked at, without what is private in them."""
+    """What is kept to be looked at: a share of requests, without what is private in them, and feedback."""
 
-    rate: float = Field(gt=0, le=1)
+    rate: float = Field(ge=0, le=1)
     redact: tuple[Literal["email", "card"], ...] = ()
     keep_seconds: int = Field(ge=3600, le=365 * 86_400)
 

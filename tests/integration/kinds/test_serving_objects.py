@@ -33,6 +33,7 @@ ALL = deployment(
     contract={"timeout": "1h"},
     access={"apiKeys": {"name": "clients"}},
     gateway={"replicas": 3},
+    sampling={"claim": {"name": "kept"}, "rate": 1, "redact": []},
 )
 ELSEWHERE = admitted("8", "Model", storage="s3://lake/desk", base=base(uri="hf://org/small", revision="f" * 40))
 

@@ -75,6 +75,16 @@ def test_it_finds_what_it_reads() -> None:
     assert "clients" not in {item["name"] for item in pod()["volumes"]}
 
 
+def test_it_writes_what_is_kept_into_a_folder_of_its_own_and_sees_no_other() -> None:
+    spec = pod(deployment(sampling={"claim": {"name": "kept"}, "rate": 0.05, "redact": []}))
+    [container] = spec["containers"]
+    written = [item for item in container["volumeMounts"] if not item.get("readOnly")]
+    assert written == [{"name": "samples", "mountPath": "/stagecoach/samples", "subPath": "samples/intents"}]
+    volumes = {item["name"]: item for item in spec["volumes"]}
+    assert volumes["samples"]["persistentVolumeClaim"] == {"claimName": "kept"}
+    assert "samples" not in {item["name"] for item in pod()["volumes"]}
+
+
 @pytest.mark.parametrize(("timeout", "drain", "grace"), [("30s", "60", 70), ("5m", "300", 310), ("1h", "590", 600)])
 def test_what_was_begun_ends_before_the_pod(timeout: str, drain: str, grace: int) -> None:
     spec = pod(deployment(contract={"timeout": timeout}))

@@ -103,6 +103,10 @@ def test_what_engines_call_it(document: Admitted, name: str) -> None:
             {"contract": {"fallback": {"deployment": "simple"}}},
             {"fallback": {"gateway": "http://simple.team.svc:80"}},
         ),
+        (
+            {"sampling": {"claim": {"name": "kept"}, "rate": 0.05, "redact": [{"type": "email"}], "keep": "1h"}},
+            {"sampling": {"rate": 0.05, "redact": ["email"], "keepSeconds": 3600}},
+        ),
         ({"replicas": 3, "engine": {"maxConcurrent": 8}}, {}),
     ],
 )

@@ -28,6 +28,7 @@ from stagecoach.kinds.modeldeployment import (
     retiring,
     revoking,
     routes,
+    sampling,
     status,
     switching,
     telling,
@@ -170,6 +171,7 @@ def _status(scene: Scene, course: Course, said: Words, intended: RoutesStatus | 
         retiring=retiring.told(scene, course, settled=settled),
         replicas=engine.get("status", {}).get("replicas", 0) if engine else None,
         selector=",".join(f"{name}={value}" for name, value in sorted(labels.items())) or None,
+        samples=sampling.place(deployment, rolled=sampling.moves(deployment) and parts.gateways_are_new(scene)),
     )
 
 

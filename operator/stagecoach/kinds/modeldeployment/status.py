@@ -39,6 +39,7 @@ def going_on(
     retiring: Sequence[RetiringEngine],
     replicas: int | None,
     selector: str | None,
+    samples: str | None,
 ) -> Object:
     """Whatever is served, and is to be."""
     return _status(
@@ -57,6 +58,7 @@ def going_on(
         endpoint=endpoint(deployment) if course.serving else deployment.status.endpoint,
         replicas=replicas,
         selector=selector,
+        samples=samples,
     )
 
 
