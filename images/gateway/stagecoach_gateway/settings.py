@@ -56,6 +56,11 @@ class Settings:
         return self.root / "clients" / "clients.json"
 
     @property
+    def sources(self) -> Path:
+        """The keys of those who give feedback on everybody's answers, likewise."""
+        return self.root / "feedback" / "clients.json"
+
+    @property
     def tokenizers(self) -> Path:
         """A folder for each tokenizer, named by the 64 digits of its digest."""
         return self.root / "tokenizers"

@@ -157,8 +157,8 @@ class RoutesStatus(Told):
     since: Time = Field(description="Since when it is this revision.")
     client_keys: Optional[ClientKeys] = Field(
         None,
-        description="Off: whoever reaches a gateway may ask, also while spec.access waits for gateways that know its"
-        " Secret. Told: all of them are told to ask for keys. InForce: all of them do.",
+        description="Off: whoever reaches a gateway may ask, also while spec.access.apiKeys waits for gateways that"
+        " know the Secret. Told: all of them are told to ask for keys. InForce: all of them do.",
     )
     gateways: int = Field(0, description="Gateways that are ready.")
     acknowledged: int = Field(0, description="Those of them that have this revision.")

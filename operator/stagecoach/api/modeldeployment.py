@@ -231,12 +231,26 @@ class Contract(BaseModel):
     )
 
 
-class Access(BaseModel):
-    """Who may ask."""
+ACCESS_RULES = rules(
+    cel(
+        "has(self.apiKeys) || has(self.feedback)",
+        "access names who may ask, apiKeys, or who may give feedback: give one of them, or leave access out",
+    )
+)
 
-    api_keys: LocalSecret = Field(
+
+class Access(BaseModel, json_schema_extra=ACCESS_RULES):
+    """Who may ask, and who may say what answers were worth."""
+
+    api_keys: Optional[LocalSecret] = Field(
+        None,
         description="Secret of the same namespace whose key clients.json names the clients, with the digests of their"
-        " keys; see docs/api/modeldeployment.md."
+        " keys; see docs/api/modeldeployment.md. Default: whoever reaches the gateway may ask.",
+    )
+    feedback: Optional[LocalSecret] = Field(
+        None,
+        description="Secret likewise, of those who alone may give feedback, on any client's answers. Default: each"
+        " client, on its own.",
     )
 
 
@@ -368,7 +382,8 @@ class ModelDeploymentSpec(BaseModel):
         default_factory=Contract, description="What clients may rely on.", json_schema_extra={"default": {}}
     )
     access: Optional[Access] = Field(
-        None, description="Who may ask. Default: whoever reaches the gateway, and status says so."
+        None,
+        description="Who may ask, and give feedback. Default: whoever reaches the gateway may ask, and status says so.",
     )
     gateway: Gateway = Field(
         default_factory=Gateway, description="The pods that clients reach.", json_schema_extra={"default": {}}
@@ -387,6 +402,11 @@ class ModelDeploymentSpec(BaseModel):
         json_schema_extra=APPROVERS_RULES,
     )
 
+    @property
+    def api_keys(self) -> LocalSecret | None:
+        """The Secret that names the clients; None: whoever reaches the gateway may ask."""
+        return self.access.api_keys if self.access else None
+
 
 SPEC_RULES = rules(
     cel(
@@ -396,6 +416,11 @@ SPEC_RULES = rules(
     cel(
         "self.api == 'Task' || !has(self.contract.fallback)",
         "contract.fallback goes with api Task, whose answers are all of one form: leave it out with api OpenAI",
+    ),
+    cel(
+        "!has(self.access) || !has(self.access.feedback) || has(self.sampling)",
+        "access.feedback says who may give feedback, and sampling where it is kept: give sampling, such as with rate 0,"
+        " or leave access.feedback out",
     ),
     cel(
         "!has(self.rollout) || !self.rollout.canary.steps.exists(step, step.hold == 'Manual') ||"

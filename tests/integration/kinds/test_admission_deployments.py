@@ -23,6 +23,14 @@ def keeps(**changes: Any) -> Change:
     return put("sampling", {"claim": {"name": "kept"}, "rate": 0.05, "redact": []} | changes)
 
 
+def keeps_for(secret: builders.Object) -> Change:
+    def both(spec: builders.Object) -> None:
+        keeps(rate=0)(spec)
+        put("access", {"feedback": secret})(spec)
+
+    return both
+
+
 def falls_back(**to: Any) -> Change:
     return put("contract.fallback", to)
 
@@ -86,7 +94,9 @@ DEPLOYMENTS = [
     ("a label to OpenAI's clients", speaks_openai(falls_back(static=ANSWER)), "contract.fallback goes with api Task"),
     ("another's answer to OpenAI's clients", speaks_openai(falls_back(deployment="other")), "contract.fallback goes with api Task"),
     ("a circle", falls_back(deployment="answers"), "spec.contract.fallback.deployment must be another ModelDeployment than this one"),
-    ("keys of nobody", put("access", {}), "spec.access.apiKeys: Required value"),
+    ("keys of nobody", put("access", {}), "access names who may ask, apiKeys, or who may give feedback: give one of them"),
+    ("feedback that is not kept", put("access", {"feedback": {"name": "team"}}), "give sampling, such as with rate 0, or leave access.feedback out"),
+    ("feedback of an odd name", keeps_for({"name": "My team"}), "must be the name of an object"),
     ("keys nowhere", put("access", {"apiKeys": {"name": "My keys"}}), "must be the name of an object"),
     ("samples of nothing", put("sampling", {}), "spec.sampling.rate: Required value"),
     ("samples nowhere", keeps(claim={}), "spec.sampling.claim.name: Required value"),
@@ -148,6 +158,7 @@ TAKEN: list[Change] = [
     falls_back(deployment="other"),
     put("access", {"apiKeys": {"name": "support.keys"}}),
     keeps(),
+    keeps_for({"name": "support.team"}),
     keeps(rate=0, redact=[{"type": "card"}, {"type": "email"}], keep="365d"),
     put("gateway", {"replicas": 16, "resources": {"cpu": "1", "memory": "1Gi"}}),
     steps(1, 2, 3, 4, 5, 6, 98, 99, minRequests=1_000_000),

@@ -180,7 +180,7 @@ def _intended(scene: Scene, course: Course, heard: Heard | None) -> RoutesStatus
     deployment, before = scene.deployment, scene.deployment.status.routes
     if before is None and course.candidate is None:
         return None
-    begins = deployment.spec.access is not None and not client_keys.asked_for(deployment)
+    begins = deployment.spec.api_keys is not None and not client_keys.asked_for(deployment)
     rolled = begins and parts.gateways_are_new(scene)
     keys = client_keys.following(deployment, rolled=rolled, acknowledged=heard is not None and heard.everywhere)
     told = before.model_copy(update={"client_keys": keys}) if before else None

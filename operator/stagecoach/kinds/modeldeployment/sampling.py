@@ -7,13 +7,17 @@ from stagecoach.contract.gateway_routes import Sampling
 
 
 def told(spec: ModelDeploymentSpec) -> Sampling | None:
-    """Return what gateways keep. One that was started without the claim keeps nothing, whatever it is told."""
+    """Return what gateways keep. One that was started without the claim keeps nothing, whatever it is told.
+
+    One that was started without the sources of feedback takes none: it knows nobody who may give it.
+    """
     if (asked := spec.sampling) is None:
         return None
     return Sampling(
         rate=asked.rate,
         redact=tuple(each.type.value for each in asked.redact),
         keep_seconds=int(duration(asked.keep).total_seconds()),
+        sources=spec.access is not None and spec.access.feedback is not None,
     )
 
 
