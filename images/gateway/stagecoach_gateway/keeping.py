@@ -23,6 +23,7 @@ ALL_BYTES = 1 << 30
 # So often it is looked whether something is old, whoever asks meanwhile; and after so much was written.
 SWEEP_SECONDS = 300.0
 SWEEP_BYTES = ALL_BYTES >> 6
+KINDS = ("samples", "feedback")
 # What people wrote. All else is ours: digits in a request's id are the number of no card.
 WRITTEN = ("input", "output", "expected", "comment")
 # How long writing may take once everything else has ended.
@@ -179,7 +180,7 @@ class Keeper:
     def _sweep(self, before: float) -> None:
         """Remove what was last written before that, and the oldest where all of it is too much."""
         found = []
-        for file in self._folder.glob("*-*.jsonl"):
+        for file in (file for kind in KINDS for file in self._folder.glob(f"{kind}-*.jsonl")):
             with suppress(FileNotFoundError):  # another gateway was faster
                 stat = file.stat()
                 found.append((stat.st_mtime, stat.st_size, file))

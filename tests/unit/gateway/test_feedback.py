@@ -2,12 +2,17 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from stagecoach.contract.gateway_routes import RateLimit
-from stagecoach_gateway import feedback
+from stagecoach.contract.gateway_routes import RateLimit, sign
+from stagecoach_gateway import feedback, ids
+from stagecoach_gateway.errors import Refusal
+from stagecoach_gateway.gateway import Gateway
+from stagecoach_gateway.http_messages import Answer, Request
+from stagecoach_gateway.settings import Settings
 from tests.unit.gateway import releases, running
 from tests.unit.gateway.running import MockEngine, Running
 
@@ -91,14 +96,25 @@ async def test_a_client_says_it_of_its_own_answers(root: Path, tokenizer: str, e
     assert "source" not in found
 
 
-async def test_a_source_is_bounded(root: Path, tokenizer: str, engine: MockEngine) -> None:
+async def test_a_source_is_bounded(root: Path, tokenizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feedback, "OF_A_SOURCE", RateLimit(requests=2, seconds=86_400))
     (root / "samples").mkdir()
-    target = releases.target(tokenizer, (engine.url,))
-    running.write_root(root, releases.routes(target, sampling=KEPT | {"sources": True}))
     running.write_keys(root, {"team": "team-key", "other": "other-key"}, "feedback")
-    async with running.gateway(root) as gateway:
-        request = await asked(gateway)
-        codes = [await said(gateway, request, **TEAM) for _ in range(feedback.OF_A_SOURCE.requests + 1)]
-        assert codes[0] == 202
-        assert codes[-1] == "rate_limited"
-        assert await said(gateway, request, authorization="Bearer other-key") == 202
+    target = releases.target(tokenizer, ("http://127.0.0.1:8000",))
+    made = Gateway(Settings(root, releases.DEPLOYMENT, "", 0, 0, 0, 0))
+    made.sources.refresh()
+    routes = releases.routes(target, sampling=KEPT | {"sources": True})
+    await made.current.take(sign(routes, releases.ROUTES_KEY).line())
+    answered = ids.new(made._seal, "10.0.0.1", target.release)
+
+    async def give(key: str) -> None:
+        headers = {b"authorization": f"Bearer {key}".encode(), b"content-type": b"application/json"}
+        request = Request(b"POST", feedback.PATH.encode(), headers, "10.0.0.2")
+        request.body = json.dumps({"request": answered, "rating": 1}).encode()
+        await made.handle(request, cast(Answer, SimpleNamespace(headers=[], send=lambda *_: None)))
+
+    for _ in range(2):
+        await give("team-key")
+    with pytest.raises(Refusal, match="More than 2 requests"):
+        await give("team-key")
+    await give("other-key")

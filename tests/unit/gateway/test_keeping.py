@@ -51,7 +51,8 @@ async def gone(*files: Path) -> None:
 async def test_what_is_old_goes_though_nobody_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeping, "SWEEP_SECONDS", 0.02)
     old = [write(tmp_path, f"{kind}-20200101T00-gone.jsonl", HOUR + 60) for kind in ("samples", "feedback")]
-    young, other = write(tmp_path, "samples-20200101T01-gone.jsonl", HOUR - 60), write(tmp_path, "notes.txt", 9 * HOUR)
+    young = write(tmp_path, "samples-20200101T01-gone.jsonl", HOUR - 60)
+    other = write(tmp_path, "what-i-found.jsonl", 9 * HOUR)
     keeper = Keeper(tmp_path, "one")
     async with working(keeper):
         await asyncio.sleep(0.1)
