@@ -26,6 +26,7 @@ from tests.integration.support.eventually import eventually
 # The engine gets three quarters of it.
 ENGINE_RESOURCES = {"cpu": "50m", "memory": "4Gi"}
 KEY = "sk-of-the-end-to-end-tests-0123456789abcdef"
+TEAM_KEY = "team-of-the-end-to-end-tests-0123456789abcdef"
 # Seconds between two requests.
 EVERY = 0.2
 TRACK = {"track": "prod"}
@@ -292,6 +293,51 @@ def test_the_engine_says_how_many_requests_wait(shop: Shop) -> None:
     shop.awaits(lambda _: shop.condition("Autoscaled").get("reason") == "Enough", 60, "what waits is known")
     assert shop.status["autoscaling"]["wanted"] == 1
     shop.want(autoscaling=None)
+
+
+def test_what_is_asked_is_kept_without_what_is_private_and_no_request_is_lost(shop: Shop) -> None:
+    serving, namespace = shop.status["serving"], shop.desk.namespace
+    begun = len(shop.clients.answers())
+    shop.desk.claim("kept")
+    team = [{"client": "team", "sha256": hashlib.sha256(TEAM_KEY.encode()).hexdigest()}]
+    servers.secret(shop.desk, "team", {"clients.json": json.dumps(team)})
+    shop.want(
+        sampling={"claim": {"name": "kept"}, "rate": 1, "redact": [{"type": "card"}]},
+        access={"feedback": {"name": "team"}},
+    )
+    status = shop.awaits(lambda deployment: "samples" in deployment["status"], 180, "gateways write to the claim")
+    assert status["samples"] == f"pvc://kept/samples/{NAME}"
+    shop.serves(serving["run"])
+    answer = shop.clients.ask("my card 4111 1111 1111 1111")
+    assert answer["status"] == 200
+    said = {"request": answer["request"], "expected": "billing"}
+    assert shop.clients.ask("", "--key", KEY, "--feedback", json.dumps(said))["status"] == 401
+    assert shop.clients.ask("", "--key", TEAM_KEY, "--feedback", json.dumps(said))["status"] == 202
+
+    def kept(kind: str) -> builders.Object | None:
+        """Return what is kept of this request, which any gateway finds."""
+        where = ("exec", "-n", namespace, shop.pods(GATEWAY)[0]["metadata"]["name"], "-c", "gateway", "--")
+        text = shop.desk.tools.kubectl(*where, "sh", "-c", f"cat /stagecoach/samples/{kind}-*.jsonl || true")
+        found = (builders.Object(json.loads(line)) for line in text.splitlines())
+        return next((each for each in found if each["request"] == answer["request"]), None)
+
+    sample = eventually(lambda: kept("samples"), 30, "the sample", every=POLL_SECONDS)
+    assert sample
+    assert sample["input"] == {"text": "my card [card]"}
+    assert (sample["output"], sample["release"]) == ({"label": answer["label"]}, serving["release"])
+    feedback = eventually(lambda: kept("feedback"), 30, "the feedback", every=POLL_SECONDS)
+    assert feedback
+    assert (feedback["source"], feedback["expected"]) == ("team", "billing")
+    shop.want(sampling=None, access={"feedback": None})
+    shop.awaits(lambda deployment: "samples" not in deployment["status"], 60, "nothing is kept any more")
+
+    def replaced() -> bool:
+        volumes = [str(pod["spec"]["volumes"]) for pod in shop.pods(GATEWAY)]
+        return len(volumes) == 2 and not any("'kept'" in each for each in volumes)
+
+    eventually(replaced, 120, "gateways have let go of the claim", every=POLL_SECONDS)
+    shop.serves(serving["run"])
+    fine(until(shop, begun, serving["release"]), serving["release"])
 
 
 def test_an_sla_that_cannot_be_met_keeps_a_candidate_out(shop: Shop) -> None:

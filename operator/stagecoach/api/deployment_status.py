@@ -162,8 +162,8 @@ class RoutesStatus(Told):
     since: Time = Field(description="Since when it is this revision.")
     client_keys: Optional[ClientKeys] = Field(
         None,
-        description="Off: whoever reaches a gateway may ask, also while spec.access waits for gateways that know its"
-        " Secret. Told: all of them are told to ask for keys. InForce: all of them do.",
+        description="Off: whoever reaches a gateway may ask, also while spec.access.apiKeys waits for gateways that"
+        " know the Secret. Told: all of them are told to ask for keys. InForce: all of them do.",
     )
     gateways: int = Field(0, description="Gateways that are ready.")
     acknowledged: int = Field(0, description="Those of them that have this revision.")
@@ -249,6 +249,9 @@ class ModelDeploymentStatus(Told):
     )
     endpoint: Optional[str] = Field(None, max_length=512, description="Where clients in the cluster ask.")
     autoscaling: Optional[AutoscalingStatus] = Field(None, description="How many engine pods spec.autoscaling takes.")
+    samples: Optional[str] = Field(
+        None, max_length=512, description="Where gateways write samples and feedback: pvc://<claim>/<folder>."
+    )
     replicas: Optional[int] = Field(None, description="Engine pods of what is served, as kubectl scale sees them.")
     selector: Optional[str] = Field(None, max_length=512, description="Of these pods, for autoscalers.")
 

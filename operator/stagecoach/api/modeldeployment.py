@@ -27,6 +27,7 @@ from stagecoach.api.common import (
 from stagecoach.api.deployment_status import ModelDeploymentStatus
 from stagecoach.api.pods import KEY_RULE, RESOURCE_RULES, LabelMap, ResourceName
 from stagecoach.api.review import MAX_REVIEWERS, REVIEWER_RULES, Reviewer
+from stagecoach.api.sampling import Sampling
 from stagecoach.api.sla import Sla
 from stagecoach.contract.serving import RANKS
 
@@ -257,12 +258,26 @@ class Contract(BaseModel):
     )
 
 
-class Access(BaseModel):
-    """Who may ask."""
+ACCESS_RULES = rules(
+    cel(
+        "has(self.apiKeys) || has(self.feedback)",
+        "access names who may ask, apiKeys, or who may give feedback: give one of them, or leave access out",
+    )
+)
 
-    api_keys: LocalSecret = Field(
+
+class Access(BaseModel, json_schema_extra=ACCESS_RULES):
+    """Who may ask, and who may say what answers were worth."""
+
+    api_keys: Optional[LocalSecret] = Field(
+        None,
         description="Secret of the same namespace whose key clients.json names the clients, with the digests of their"
-        " keys; see docs/api/modeldeployment.md."
+        " keys; see docs/api/modeldeployment.md. Default: whoever reaches the gateway may ask.",
+    )
+    feedback: Optional[LocalSecret] = Field(
+        None,
+        description="Secret likewise, of those who alone may give feedback, on any client's answers. Default: each"
+        " client, on its own.",
     )
 
 
@@ -402,13 +417,17 @@ class ModelDeploymentSpec(BaseModel):
         default_factory=Contract, description="What clients may rely on.", json_schema_extra={"default": {}}
     )
     access: Optional[Access] = Field(
-        None, description="Who may ask. Default: whoever reaches the gateway, and status says so."
+        None,
+        description="Who may ask, and give feedback. Default: whoever reaches the gateway may ask, and status says so.",
     )
     gateway: Gateway = Field(
         default_factory=Gateway, description="The pods that clients reach.", json_schema_extra={"default": {}}
     )
     rollout: Optional[Rollout] = Field(
         None, description="How a candidate takes over. Default: at once, when it answers on all pods."
+    )
+    sampling: Optional[Sampling] = Field(
+        None, description="What is kept of requests, with feedback on their answers. Default: nothing, and no feedback."
     )
     approvers: list[Annotated[Reviewer, Field(json_schema_extra=REVIEWER_RULES)]] = Field(
         [],
@@ -417,6 +436,11 @@ class ModelDeploymentSpec(BaseModel):
         " what is served. Users and groups of the cluster. Default: nobody.",
         json_schema_extra=APPROVERS_RULES,
     )
+
+    @property
+    def api_keys(self) -> LocalSecret | None:
+        """The Secret that names the clients; None: whoever reaches the gateway may ask."""
+        return self.access.api_keys if self.access else None
 
 
 SPEC_RULES = rules(
@@ -433,6 +457,11 @@ SPEC_RULES = rules(
         "!has(self.autoscaling) || !has(self.replicas) || self.replicas == 1",
         "replicas goes without autoscaling, which decides how many pods there are: leave replicas out, or remove"
         " autoscaling",
+    ),
+    cel(
+        "!has(self.access) || !has(self.access.feedback) || has(self.sampling)",
+        "access.feedback says who may give feedback, and sampling where it is kept: give sampling, such as with rate 0,"
+        " or leave access.feedback out",
     ),
     cel(
         "!has(self.rollout) || !self.rollout.canary.steps.exists(step, step.hold == 'Manual') ||"

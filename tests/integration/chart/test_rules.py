@@ -84,6 +84,11 @@ CASES: dict[str, tuple[dict[str, str | None], set[str]]] = {
         {f'stagecoach_overridden{{{OPERATOR}="o1", {OVERRIDDEN}, place="candidate"}}': "1x80"},
         {"StagecoachGatesOverridden"},
     ),
+    "a claim is full": (
+        {f'stagecoach_gateway_kept_dropped{{{GATEWAY}="g1"}}': "0+3x80"},
+        {"StagecoachSamplesLost"},
+    ),
+    "some documents are too long": ({f'stagecoach_gateway_kept_dropped{{{GATEWAY}="g1"}}': "0x40 3x40"}, set()),
     "a gateway was not told": (
         {f'stagecoach_gateway_routes_confirmed{{{GATEWAY}="g1"}}': "0x80"},
         {"StagecoachRoutesUnconfirmed"},

@@ -20,6 +20,18 @@ def steps(*weights: int, **changes: Any) -> Change:
     return put("rollout", {"canary": {"steps": [STEP | {"weight": weight} | changes for weight in weights]}})
 
 
+def keeps(**changes: Any) -> Change:
+    return put("sampling", {"claim": {"name": "kept"}, "rate": 0.05, "redact": []} | changes)
+
+
+def keeps_for(secret: builders.Object) -> Change:
+    def both(spec: builders.Object) -> None:
+        keeps(rate=0)(spec)
+        put("access", {"feedback": secret})(spec)
+
+    return both
+
+
 def falls_back(**to: Any) -> Change:
     return put("contract.fallback", to)
 
@@ -99,8 +111,20 @@ DEPLOYMENTS = [
     ("a label to OpenAI's clients", speaks_openai(falls_back(static=ANSWER)), "contract.fallback goes with api Task"),
     ("another's answer to OpenAI's clients", speaks_openai(falls_back(deployment="other")), "contract.fallback goes with api Task"),
     ("a circle", falls_back(deployment="answers"), "spec.contract.fallback.deployment must be another ModelDeployment than this one"),
-    ("keys of nobody", put("access", {}), "spec.access.apiKeys: Required value"),
+    ("keys of nobody", put("access", {}), "access names who may ask, apiKeys, or who may give feedback: give one of them"),
+    ("feedback that is not kept", put("access", {"feedback": {"name": "team"}}), "give sampling, such as with rate 0, or leave access.feedback out"),
+    ("feedback of an odd name", keeps_for({"name": "My team"}), "must be the name of an object"),
     ("keys nowhere", put("access", {"apiKeys": {"name": "My keys"}}), "must be the name of an object"),
+    ("samples of nothing", put("sampling", {}), "spec.sampling.rate: Required value"),
+    ("samples nowhere", keeps(claim={}), "spec.sampling.claim.name: Required value"),
+    ("samples in an odd place", keeps(claim={"name": "pvc://kept"}), "must be the name of an object"),
+    ("more samples than requests", keeps(rate=1.5), "should be less than or equal to 1"),
+    ("no word on what is private", put("sampling", {"claim": {"name": "kept"}, "rate": 1}), "spec.sampling.redact: Required value"),
+    ("private by another word", keeps(redact=[{"type": "name"}]), 'supported values: "email", "card"'),
+    ("private twice", keeps(redact=[{"type": "card"}] * 2), "Duplicate value"),
+    ("samples of minutes", keeps(keep="59m"), "keep must be at least 1h"),
+    ("samples for ever", keeps(keep="366d"), "keep must be at least 1h, for which there is a file, and at most 365d"),
+    ("an odd time to keep", keeps(keep="1y"), "must be a length of time such as 90s, 30m, 24h or 7d"),
     ("no gateway", put("gateway.replicas", 0), "should be greater than or equal to 1"),
     ("many gateways", put("gateway.replicas", 17), "should be less than or equal to 16"),
     ("no way to roll out", put("rollout", {}), "spec.rollout.canary: Required value"),
@@ -168,6 +192,9 @@ TAKEN: list[Change] = [
     falls_back(static={"text": "😀" * 4096}),
     falls_back(deployment="other"),
     put("access", {"apiKeys": {"name": "support.keys"}}),
+    keeps(),
+    keeps_for({"name": "support.team"}),
+    keeps(rate=0, redact=[{"type": "card"}, {"type": "email"}], keep="365d"),
     put("gateway", {"replicas": 16, "resources": {"cpu": "1", "memory": "1Gi"}}),
     steps(1, 2, 3, 4, 5, 6, 98, 99, minRequests=1_000_000),
     lambda spec: (steps(50)(spec), put("rollout.canary.abortOn", {"errorRate": 0, "minRequests": 1})(spec)),

@@ -31,8 +31,9 @@ ALL = deployment(
     replicas=3,
     engine={"resources": {"cpu": "1500m", "memory": "24Gi", "gpus": 1}, "startDeadline": "999d"},
     contract={"timeout": "1h"},
-    access={"apiKeys": {"name": "clients"}},
+    access={"apiKeys": {"name": "clients"}, "feedback": {"name": "team"}},
     gateway={"replicas": 3},
+    sampling={"claim": {"name": "kept"}, "rate": 1, "redact": []},
 )
 ELSEWHERE = admitted("8", "Model", storage="s3://lake/desk", base=base(uri="hf://org/small", revision="f" * 40))
 

@@ -25,6 +25,12 @@ MISSING = {
         {"name": "gateway", "state": {"waiting": {"reason": "CreateContainerConfigError", "message": 'no "clients"'}}}
     ],
 }
+NO_CLAIM = {
+    "phase": "Pending",
+    "conditions": [
+        {"type": "PodScheduled", "status": "False", "message": 'persistentvolumeclaim "kept" not found. not found.'}
+    ],
+}
 CANARY = {"canary": {"steps": [{"weight": 10, "hold": "1m", "minRequests": 5}, {"weight": 50, "hold": "1m"}]}}
 
 SLA = {
@@ -334,6 +340,17 @@ def without_clients() -> World:
     return told(stage)
 
 
+def samples() -> World:
+    """Let requests be kept, and then elsewhere, where there is no claim."""
+    kept = {"claim": {"name": "kept"}, "rate": 0.05, "redact": [{"type": "email"}]}
+    stage = serving(sampling=kept)
+    stage.until(lambda: stage.told_status.get("samples"))
+    stage.stuck = {"answers-gateway": NO_CLAIM}
+    changed(stage, sampling=kept | {"claim": {"name": "other"}})
+    stage.until(lambda: stage.said("Stalled"), 15)
+    return told(stage)
+
+
 def without_clients_beside_a_candidate() -> World:
     """Let there be no Secret of that name while another release is about to take over."""
     stage = taking_over()
@@ -396,6 +413,7 @@ OF_DEPLOYMENTS: Mapping[str, Scene] = {
     "Serving in place of what was revoked": replaced_by_what_was_served_before,
     "Serving beside what the cluster refuses": beside_what_is_refused,
     "Serving while newer gateways do not start": without_clients,
+    "Serving while samples lie where they did": samples,
     "Serving beside a candidate while newer gateways do not start": without_clients_beside_a_candidate,
     "Serving with as many pods as what waits takes": lambda: following_what_waits(0, 5, 5, 5, 0, 0),
     "Serving while more wait than pods may be": lambda: following_what_waits(5, 5, most=1),

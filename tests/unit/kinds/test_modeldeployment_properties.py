@@ -59,6 +59,8 @@ SPECS = st.sampled_from(
         {"access": {"apiKeys": {"name": "clients"}}},
         {"access": {"apiKeys": {"name": "others"}}},
         {"access": None},
+        {"sampling": {"claim": {"name": "kept"}, "rate": 1, "redact": []}},
+        {"sampling": None},
     ]
 )
 

@@ -29,6 +29,7 @@ from stagecoach.kinds.modeldeployment import (
     retiring,
     revoking,
     routes,
+    sampling,
     scaling,
     status,
     switching,
@@ -178,6 +179,7 @@ def _status(
         retiring=retiring.told(scene, course, settled=settled),
         replicas=engine.get("status", {}).get("replicas", 0) if engine else None,
         selector=",".join(f"{name}={value}" for name, value in sorted(labels.items())) or None,
+        samples=sampling.place(deployment, rolled=sampling.moves(deployment) and parts.gateways_are_new(scene)),
     )
 
 
@@ -186,7 +188,7 @@ def _intended(scene: Scene, course: Course, heard: Heard | None) -> RoutesStatus
     deployment, before = scene.deployment, scene.deployment.status.routes
     if before is None and course.candidate is None:
         return None
-    begins = deployment.spec.access is not None and not client_keys.asked_for(deployment)
+    begins = deployment.spec.api_keys is not None and not client_keys.asked_for(deployment)
     rolled = begins and parts.gateways_are_new(scene)
     keys = client_keys.following(deployment, rolled=rolled, acknowledged=heard is not None and heard.everywhere)
     told = before.model_copy(update={"client_keys": keys}) if before else None

@@ -41,6 +41,7 @@ def going_on(
     retiring: Sequence[RetiringEngine],
     replicas: int | None,
     selector: str | None,
+    samples: str | None,
 ) -> Object:
     """Whatever is served, and is to be."""
     return _status(
@@ -62,6 +63,7 @@ def going_on(
         autoscaling=scaled.status,
         replicas=replicas,
         selector=selector,
+        samples=samples,
     )
 
 
