@@ -93,15 +93,28 @@ def test_an_operator_without_an_engine_says_so(monkeypatch: pytest.MonkeyPatch) 
     assert len(here.evaluations) == 1
 
 
-def test_what_is_no_decoder_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("problem", "suited"),
+    [
+        ({"task": "Classification", "architecture": "Encoder"}, True),
+        ({"task": "Embedding", "architecture": "Encoder"}, True),
+        ({"task": "TokenClassification", "architecture": "Encoder"}, False),
+        ({"task": "Translation", "architecture": "EncoderDecoder"}, False),
+    ],
+)
+def test_what_reads_a_text_is_judged_and_what_tags_or_rewrites_it_is_refused(
+    problem: builders.Object, suited: bool
+) -> None:
     here = hall(succeeded())
     project = served()
-    project["spec"]["problem"] |= {"architecture": "Encoder", "rationale": "small"}
+    project["spec"]["problem"] |= problem | {"rationale": "small"}
     here.put(project)
     here.look()
     told = here.condition()
-    assert (told["reason"], here.evaluations) == ("EngineUnsuited", [])
-    assert speaks(told["reason"], told["message"])
+    assert (told["reason"] == "EngineUnsuited") is not suited
+    if not suited:
+        assert here.evaluations == []
+        assert speaks(told["reason"], told["message"])
 
 
 @pytest.mark.parametrize(
