@@ -153,6 +153,30 @@ def test_what_vllm_does_not_serve_is_not_judged(
         assert "Transformers" in item["message"]
 
 
+@pytest.mark.parametrize(
+    ("method", "architecture", "reason"),
+    [
+        ({"type": "Full"}, "BertForMaskedLM", None),
+        ({"type": "LoRA"}, "BertForMaskedLM", "NeedsMerging"),
+        ({"type": "Full"}, "DebertaV2Model", "ArchitectureNotServed"),
+    ],
+)
+def test_what_is_made_of_an_encoder_is_judged_whole(
+    method: builders.Object, architecture: str, reason: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def encoder(project: builders.Object) -> builders.Object:
+        project["spec"]["problem"]["architecture"] = "Encoder"
+        for each in project["status"]["candidates"]:
+            each["architecture"] = architecture
+        return project
+
+    monkeypatch.setattr(builders, "ready_project", lambda ready=builders.ready_project: encoder(ready()))
+    here = hall(succeeded(method=method))
+    here.look()
+    assert [item["reason"] for item in here.status.get("unjudged", [])] == ([reason] if reason else [])
+    assert len(here.evaluations) == (reason is None)
+
+
 def test_of_what_nothing_is_known_nothing_is_judged() -> None:
     run = succeeded()
     run["status"]["conditions"] = [item for item in run["status"]["conditions"] if item["type"] != "Servable"]
