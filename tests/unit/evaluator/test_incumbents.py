@@ -246,7 +246,7 @@ def test_an_incumbent_of_another_base_is_asked_by_its_own(judging: Judging, aske
     assert (problem.reason, problem.remedy) == ("InputChanged", f"It is the base of what is served. {INCUMBENT}")
 
 
-def test_which_release_is_no_decoder_is_said(
+def test_which_release_vllm_is_not_asked_for_is_said(
     beside: Judging,
     engine: engine_server.Engine,  # noqa: F811
 ) -> None:
@@ -254,9 +254,10 @@ def test_which_release_is_no_decoder_is_said(
     job, storage = one.job(), one.project.storage
     incumbent = parties.read(job, one.run_record(), storage).incumbent
     assert incumbent is not None
-    other = replace(incumbent, asked=incumbent.asked.model_copy(update={"architecture": "Encoder"}))
-    with pytest.raises(BadInput, match="decoders alone, and the incumbent is of another architecture"):
+    other = replace(incumbent, asked=incumbent.asked.model_copy(update={"architecture": "EncoderDecoder"}))
+    with pytest.raises(BadInput, match="the incumbent is for Classification, by architecture EncoderDecoder") as caught:
         served.ready(job, [other], storage)
+    assert speaks(caught.value.problem.reason, caught.value.problem.sentence)
 
 
 def test_an_engine_serves_adapters_of_one_base_together(
