@@ -22,7 +22,7 @@ TOKENS_AT_ONCE = 8192
 # Of a base that makes vectors without having been trained for it here: under these names vLLM finds its weights. It
 # does not under those of BERT's classes, but for the first.
 PLAIN = "Model"
-FOUND = ("RobertaForMaskedLM", "XLMRobertaForMaskedLM", "ModernBertForMaskedLM")
+FOUND = {"RobertaForMaskedLM", "XLMRobertaForMaskedLM", "ModernBertForMaskedLM"}
 # Of vLLM. Its arguments, the ranks that it takes, how it loads adapters and what it answers were tested with this one.
 OLDEST = (0, 32)
 
