@@ -13,7 +13,6 @@ from stagecoach.contract.answers import Answer
 from stagecoach.contract.combining import combined
 from stagecoach.contract.completions import NotNumbers
 from stagecoach.contract.prompts import Encoded, Encoder, for_passages
-from stagecoach.contract.rows import Match
 from stagecoach_evaluator import engine, passages, reading
 from stagecoach_evaluator.engine import Served
 from stagecoach_evaluator.reading import NOT_NUMBERS, none
@@ -63,7 +62,7 @@ class Finding:
 
     def answers(self, rows: Rows, tell: Tell) -> list[Answer]:
         """Return an answer for each row; of a row that cannot be asked, why."""
-        given = rows.dataset.rows
+        given = rows.dataset.matches
         read, found = reading.each(given, self._read)
         among = passages.of(given, self._passages)
         queries = {given[position].query: ids for position, ids in read.items()}
@@ -82,7 +81,7 @@ class Finding:
         return self._queries.encode(row.query).ids
 
     def _vectors(self, rows: Rows, prompts: Sequence[tuple[str, Ids]], tell: Callable[[int], None]) -> list[Vector]:
-        """Return a vector for each; of what the model computes no numbers for, one that is near to nothing."""
+        """Return a vector for each; of what the model computes no numbers for, one that nothing is near to."""
         places = _places(rows)
 
         def ask(item: tuple[str, Ids]) -> Vector | None:
@@ -104,8 +103,7 @@ class Finding:
 def _places(rows: Rows) -> dict[str, str]:
     """Return the first place of each text."""
     found: dict[str, str] = {}
-    for position, row in enumerate(rows.dataset.rows):
-        if isinstance(row, Match):
-            for text in (row.query, row.positive):
-                found.setdefault(text, rows.dataset.place(position))
+    for position, row in enumerate(rows.dataset.matches):
+        for text in (row.query, row.positive):
+            found.setdefault(text, rows.dataset.place(position))
     return found
