@@ -31,11 +31,13 @@ NEARER = Criterion(name="nearer", suite="held-out", metric="mrr", against=Refere
 NOT_NUMBERS = "what the model computes for this row is not a number"
 
 
-def classifier(project: Project, architecture: str = "BertForMaskedLM", method: Any = None, **changes: Any) -> Judging:
+def classifier(project: Project, method: Any = None, tokenization: Tokenization | None = None) -> Judging:
     """Return a trained classifier, to be judged."""
-    made = test_encoders.with_base(project, architecture)
+    made = test_encoders.with_base(project, "BertForMaskedLM")
     write(made, "test", HELD_OUT)
-    run = test_encoders.encoder_job(made, method or FullMethod(), settings=SHORT, **changes)
+    run = test_encoders.encoder_job(made, method or FullMethod(), settings=SHORT)
+    changed = {"tokenization": tokenization or made.lengths}
+    run = run.model_copy(update={"inputs": run.inputs.model_copy(update=changed)})
     train(run)
     return Judging(made, run)
 
@@ -70,7 +72,7 @@ def test_a_classifier_is_asked_for_the_probability_of_each_label(
     whole, record = hex_of(one.run_record().artifact.digest), one.run_record()
     [words] = engine.words
     assert words[:4] == ["--model", f"/models/{whole}", "--served-model-name", whole]
-    assert (told(words, "--runner"), told(words, "--max-model-len")) == ("pooling", "64")
+    assert (told(words, "--runner"), told(words, "--max-model-len")) == ("pooling", str(project.lengths.max_length))
     assert told(words, "--hf-overrides.problem_type") == "single_label_classification"
     assert "--enable-lora" not in words
     assert {(body["model"], path) for body, path in zip(engine.asked, engine.paths, strict=True)} == {
