@@ -45,6 +45,20 @@ def waits(deployment: Object) -> str:
     return str(reconciling.get("message") or "") if reconciling.get("reason") == "TakingOver" else ""
 
 
+def tests(deployment: Object) -> list[Object]:
+    """Return what load tests have measured of what serves, and of what is about to."""
+    known = {(release["release"], release.get("engine")) for _, release in releases(deployment)}
+    told = deployment.get("status", {}).get("sla") or ()
+    return [each for each in told if (each["release"], each["engine"]) in known]
+
+
+def measured(test: Object) -> str:
+    """Return the numbers of a load test."""
+    times = f"p50 {test['p50']}, p99 {test['p99']}, firstToken {test['firstToken']}, errorRate {test['errorRate']:.2%}"
+    found = "met spec.sla as it was" if test["met"] else "did not meet spec.sla"
+    return f"{found} on {test['at']}: {times}, at {test['requestsPerSecond']:g} requests per second"
+
+
 def not_served(deployment: Object) -> str:
     """Return why it is not a newer run, or the one that is named, in the operator's words, which say what to do."""
     admitted = condition(deployment, "CandidateAdmitted")

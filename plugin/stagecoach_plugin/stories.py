@@ -350,8 +350,9 @@ def _deployment(obj: Object, around: Around, commands: Commands) -> Parts:
         ("the candidate waits", deployments.waits(obj)),
         ("what is not served", deployments.not_served(obj)),
         *((f"rejected {item['run']}", f"{item['reason']}. {item['message']}") for item in _rejected(obj)),
+        *((f"load test of {item['run']}", deployments.measured(item)) for item in deployments.tests(obj)),
         ("endpoint", status.get("endpoint") or ""),
-        *((kind, _untrue(obj, kind)) for kind in ("Loaded", "Gated")),
+        *((kind, _untrue(obj, kind)) for kind in ("Loaded", "Gated", "SLAMet")),
     ]
     others = deployments.newer(obj, around.all(RUN))
     judged = _judged(obj, others, around)

@@ -33,6 +33,8 @@ TRACK = {"track": "prod"}
 GREETING = "hello 112"
 # `make test-e2e` takes the time for a few; with more, what was measured says more.
 SWITCHES = int(os.environ.get("SWITCHES", "6"))
+# Of one request in half a second, on two cores that do all else as well.
+LOAD = {"requestsPerSecond": 2, "promptTokens": 40, "outputTokens": 4, "duration": "60s"}
 CLIENTS_JSON = json.dumps([{"client": "web", "sha256": hashlib.sha256(KEY.encode()).hexdigest()}])
 
 
@@ -247,6 +249,36 @@ def test_a_candidate_gets_requests_by_steps(shop: Shop) -> None:
     shop.want(rollout=None)
 
 
+def test_an_sla_that_cannot_be_met_keeps_a_candidate_out(shop: Shop) -> None:
+    serving = shop.status["serving"]
+    [name] = {"first", "second"} - {serving["run"]}
+    begun = len(shop.clients.answers())
+    shop.want(model={"latest": None, "run": name}, sla={"p50": "1ms", "load": LOAD})
+    status = shop.awaits(lambda deployment: deployment["status"].get("rejected"), 600, "its numbers are not enough")
+    [entry] = status["rejected"]
+    assert entry["reason"] == "SLANotMet", entry
+    assert ", and spec.sla.p50 is 1ms" in entry["message"]
+    [measured] = status["sla"]
+    assert (measured["release"], measured["met"]) == (release(shop, name), False)
+    assert (measured["requests"], measured["errorRate"]) == (120, 0)
+    assert status["serving"] == serving
+    fine(shop.clients.answers()[begun:], serving["release"])
+
+
+def test_an_sla_that_is_met_lets_it_in(shop: Shop) -> None:
+    serving = shop.status["serving"]
+    [name] = {"first", "second"} - {serving["run"]}
+    begun = len(shop.clients.answers())
+    shop.want(sla={"p50": None, "p99": "60s", "firstToken": "60s"})
+    status = shop.serves(name, seconds=600)
+    measured = status["sla"][0]
+    assert (measured["release"], measured["met"]) == (release(shop, name), True)
+    assert shop.condition("SLAMet")["reason"] == "Met"
+    print(f"load test of an engine with 2 requests per second: {measured}")
+    fine(until(shop, begun, measured["release"]), serving["release"], measured["release"])
+    shop.want(sla=None)
+
+
 def test_a_gateway_that_goes_takes_no_request_with_it(shop: Shop) -> None:
     serving = shop.status["serving"]
     begun = len(shop.clients.answers())
@@ -294,7 +326,7 @@ def test_an_engine_that_goes_comes_back(shop: Shop) -> None:
 
 def test_all_that_was_made_for_it_goes_with_it(shop: Shop) -> None:
     uid = shop.deployment["metadata"]["uid"]
-    kinds = "deployments,replicasets,pods,services,configmaps,secrets,networkpolicies,poddisruptionbudgets"
+    kinds = "deployments,replicasets,jobs,pods,services,configmaps,secrets,networkpolicies,poddisruptionbudgets"
 
     def made() -> list[str]:
         listed = shop.desk.tools.kubectl(

@@ -26,6 +26,12 @@ def _same(one: str, other: str) -> str:
     return f"({_there(other)} && {' && '.join(f'{one}.{field} == {other}.{field}' for field in fields)})"
 
 
+def _tested(place: str) -> str:
+    """Whether a load test has found what is asked of a release, where it is asked."""
+    same = f"test.release == {place}.release && test.engine == {place}.engine"
+    return f"(!has(self.spec.sla) || (has(self.status.sla) && self.status.sla.exists(test, test.met && {same})))"
+
+
 # All of them are at the root: below, what is taken away or new as a whole would be no change to a rule. They hold
 # whoever writes a status, a faulty version of the operator as well.
 RULES = (
@@ -63,6 +69,18 @@ RULES = (
     cel(
         f"!{_there(SERVING)} || {_same(SERVING, _before(SERVING))} || {_same(SERVING, _before(CANDIDATE))}",
         "status.serving: nothing is served that was not the candidate before",
+    ),
+    cel(
+        f"!{_there(CANDIDATE)} || !has({CANDIDATE}.weight) ||"
+        f" ({_there(_before(CANDIDATE))} && has({_before(CANDIDATE)}.weight)) || {_tested(CANDIDATE)}",
+        "status.candidate.weight: with spec.sla the first requests come after a load test that has met it",
+    ),
+    cel(
+        f"!{_there(SERVING)} || {_same(SERVING, _before(SERVING))} || {_tested(SERVING)} ||"
+        f" ({_there(_before(REVOKED))} && has(oldSelf.status.history) &&"
+        f" oldSelf.status.history.exists(entry, entry.release == {SERVING}.release))",
+        "status.serving: with spec.sla nothing is served that no load test has found to meet it, but what was served"
+        " before and comes back after a Revoke",
     ),
     cel(
         f"!{_there(_before(SERVING))} || {_there(SERVING)} ||"

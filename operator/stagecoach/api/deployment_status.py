@@ -5,6 +5,7 @@ from typing import Any, Self
 from pydantic import Field, field_validator, model_validator
 
 from stagecoach.api.common import Condition, Digest, Enum, Name, ObjectName, Optional, Time, Told, keyed
+from stagecoach.api.sla import MAX_MEASURED, LoadTest, Measured
 
 MAX_REJECTED = 20
 MAX_HISTORY = 20
@@ -104,6 +105,9 @@ class Seen(Told):
 class Candidate(Served):
     """A release that is about to be served."""
 
+    load_test: Optional[LoadTest] = Field(
+        None, description="The Job that tests it. Absent: nobody asks for a test, or spec.sla is met."
+    )
     asked: Optional[Time] = Field(
         None, description="Since when its engine is asked for it: only then startDeadline begins to run."
     )
@@ -136,7 +140,8 @@ class Rejected(Told):
     message: str = Field(max_length=1024, description="Why, in words.")
     engine: ObjectName = Field(description="Deployment of the engine on which it was tried.")
     spec: Digest = Field(
-        description="Identity of model, gates, engine, rollout and api as they were: with others it is tried again."
+        description="Identity of model, gates, engine, rollout, api and sla as they were: with others it is tried"
+        " again."
     )
     at: Time = Field(description="When.")
 
@@ -195,7 +200,8 @@ class ModelDeploymentStatus(Told):
         [],
         max_length=12,
         description="Ready: it serves well, whatever a candidate does. Gated: what is served has passed the gates as"
-        " they are now. Loaded: engines answer with it. CandidateAdmitted: what is wanted has passed, or why not."
+        " they are now. Loaded: engines answer with it. SLAMet: it has reached spec.sla. CandidateAdmitted: what is"
+        " wanted has passed, or why not."
         " Reconciling and Stalled as kstatus has them.",
         json_schema_extra=keyed("type"),
     )
@@ -213,6 +219,13 @@ class ModelDeploymentStatus(Told):
     promotions: list[Promotion] = Field(
         [], max_length=MAX_PROMOTIONS, description="Promotes that were taken into account, the newest first."
     )
+    sla: list[Measured] = Field(
+        [],
+        max_length=MAX_MEASURED,
+        description="What load tests have last measured of releases on their engines, the newest first.",
+        json_schema_extra=keyed("release", "engine"),
+    )
+    load_tests: int = Field(0, description="Number of the newest Job of a load test: no two have one name.")
     routes: Optional[RoutesStatus] = Field(None, description="What gateways are told.")
     retiring: list[RetiringEngine] = Field(
         [], max_length=MAX_ENGINES, description="Engines that go.", json_schema_extra=keyed("name")

@@ -27,6 +27,7 @@ from stagecoach.api.common import (
 from stagecoach.api.deployment_status import ModelDeploymentStatus
 from stagecoach.api.pods import KEY_RULE, RESOURCE_RULES, LabelMap, ResourceName
 from stagecoach.api.review import MAX_REVIEWERS, REVIEWER_RULES, Reviewer
+from stagecoach.api.sla import Sla
 from stagecoach.contract.serving import RANKS
 
 MAX_GATES = 4
@@ -358,6 +359,11 @@ class ModelDeploymentSpec(BaseModel):
         description="Pods of the engine that serves, which kubectl scale and autoscalers may set. At 0 nothing answers"
         " but a fallback, and no candidate takes over. Default: 1.",
     )
+    sla: Optional[Sla] = Field(
+        None,
+        description="What a candidate's engine has to reach under a load before the candidate has its first request."
+        " Default: no test.",
+    )
     api: Api = Field(
         Api.TASK,
         description="Task: POST /v1/predict, with prompt and tokenization of the project. OpenAI: chat and text"
@@ -397,6 +403,11 @@ SPEC_RULES = rules(
         "!has(self.rollout) || !self.rollout.canary.steps.exists(step, step.hold == 'Manual') ||"
         " (has(self.approvers) && self.approvers.size() > 0)",
         "a step with hold Manual waits for somebody who may promote: name approvers, or give hold a length of time",
+    ),
+    cel(
+        "!has(self.sla) || !has(self.engine.maxLength) ||"
+        " self.sla.load.promptTokens + self.sla.load.outputTokens <= self.engine.maxLength",
+        "sla.load.promptTokens and outputTokens together must be at most engine.maxLength: lower them, or raise it",
     ),
 )
 

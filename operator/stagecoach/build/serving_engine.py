@@ -1,6 +1,7 @@
 """A serving engine: a Deployment whose pods have vLLM, and beside it the loader that brings models to it."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stagecoach.api.common import duration
@@ -97,8 +98,20 @@ def _labels(deployment: ModelDeployment, name: str) -> dict[str, str]:
     return serving.selector(deployment, ENGINE) | {ENGINE_NAME: name}
 
 
-def _pod(deployment: ModelDeployment, recipe: Recipe, settings: Settings, labels: dict[str, str]) -> Object:
-    told = recipe.serve
+@dataclass(frozen=True)
+class Parts:
+    """What a pod of an engine is made of, but for the engine's own container."""
+
+    loader: Object
+    engine: EngineWork
+    demand: Demand  # of the engine: what the loader leaves of the pod's memory
+    places: list[Object]  # the loader's mounts of storage and sources, of which the engine sees the models
+    volumes: list[Object]
+
+
+def parts(deployment: ModelDeployment, recipe: Recipe, settings: Settings) -> Parts:
+    """Return it of a pod that serves, and of one on which that is tried."""
+    told, asked = recipe.serve, recipe.resources
     reach = Reach(
         storage=told.storage,
         sources=(told.base.uri,),
@@ -107,17 +120,41 @@ def _pod(deployment: ModelDeployment, recipe: Recipe, settings: Settings, labels
         only_reads=True,
     )
     volumes, places = reach.volumes()
-    asked = recipe.resources
     demand = Demand(asked.cpu, asked.memory, asked.gpu_resource, asked.gpus)
     own, rest = engines.shares(demand.memory)
-    url = engine_url(deployment, labels[ENGINE_NAME])
+    url = engine_url(deployment, engine_name(deployment, recipe))
     keys = serving.keys_volume(deployment, settings.master_key, (Purpose.LOADER, Purpose.ENGINE, Purpose.ROUTES))
-    beside = replace(demand, memory=str(rest))
+    return Parts(
+        loader=_loader(told, url, recipe.loader_image, own, reach, places, settings),
+        engine=EngineWork(
+            recipe.engine_image, settings.engine_pull_policy, (told.base.uri,), threads(asked.cpu), asked.gpus > 0
+        ),
+        demand=replace(demand, memory=str(rest)),
+        places=places,
+        volumes=[*volumes, *engines.volumes(), keys, routes_volume(deployment)],
+    )
+
+
+def server(deployment: ModelDeployment, made_of: Parts, arguments: Sequence[str], settings: Settings) -> Object:
+    """Return the engine's container, as beside an evaluator, but that it asks for a key."""
+    demand = made_of.demand
+    found = engines.server(made_of.engine, arguments, demand.resources(), int(demand.memory), made_of.places, SECURITY)
+    return found | {"env": [*found["env"], key_variable(deployment, "VLLM_API_KEY", Purpose.ENGINE, settings)]}
+
+
+def key_variable(deployment: ModelDeployment, name: str, purpose: Purpose, settings: Settings) -> Object:
+    """Return a variable with one of the deployment's keys."""
+    secret = serving.keys_name(deployment, settings.master_key)
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": purpose.value}}}
+
+
+def _pod(deployment: ModelDeployment, recipe: Recipe, settings: Settings, labels: dict[str, str]) -> Object:
+    made_of = parts(deployment, recipe, settings)
     return confined() | {
         "terminationGracePeriodSeconds": LEAVING_SECONDS + _timeout(deployment) + ENDING_SECONDS,
-        "initContainers": [_loader(told, url, recipe.loader_image, own, reach, places, settings)],
-        "containers": [_engine(deployment, told, recipe.engine_image, beside, places, settings)],
-        "volumes": [*volumes, *engines.volumes(), keys, routes_volume(deployment)],
+        "initContainers": [made_of.loader],
+        "containers": [_engine(deployment, made_of, settings)],
+        "volumes": made_of.volumes,
         "topologySpreadConstraints": [spread(labels, matchLabelKeys=["pod-template-hash"])],
     }
 
@@ -153,19 +190,12 @@ def _loader(
     }
 
 
-def _engine(
-    deployment: ModelDeployment, told: Serve, image: str, demand: Demand, places: list[Object], settings: Settings
-) -> Object:
-    """Return the engine's container, as beside an evaluator, but that others reach it, with a key."""
-    work = EngineWork(image, settings.engine_pull_policy, (told.base.uri,), threads(demand.cpu), demand.gpus > 0)
+def _engine(deployment: ModelDeployment, made_of: Parts, settings: Settings) -> Object:
+    """Return the engine's container, which others reach."""
     # Else it breaks off what it is computing, when it is asked to stop.
     arguments = (*contract.arguments(contract.EVERYWHERE), "--shutdown-timeout", str(_timeout(deployment)))
-    server = engines.server(work, arguments, demand.resources(), int(demand.memory), places, SECURITY)
-    name = serving.keys_name(deployment, settings.master_key)
-    key = {"secretKeyRef": {"name": name, "key": Purpose.ENGINE.value}}
     alive = _asked("/health", contract.PORT)
-    return server | {
-        "env": [*server["env"], {"name": "VLLM_API_KEY", "valueFrom": key}],
+    return server(deployment, made_of, arguments, settings) | {
         "ports": [{"name": "http", "containerPort": contract.PORT}],
         "startupProbe": alive | BEGINS,
         "readinessProbe": alive | {"periodSeconds": 5, "timeoutSeconds": 5},

@@ -11,6 +11,7 @@ from typing import Any, Self
 from pydantic import Field, ValidationError
 
 from stagecoach.contract.digests import Digest
+from stagecoach.contract.load_tests import LoadTestReport
 from stagecoach.contract.model import ContractModel
 from stagecoach.contract.verdicts import EvaluationReport
 
@@ -199,6 +200,7 @@ class Report(ContractModel):
     artifact: ArtifactReport | None = Field(None, description="Of a Train, or of a Lookup that found a record.")
     retention: RetentionReport | None = Field(None, description="Of a Retain.")
     evaluation: EvaluationReport | None = Field(None, description="Of an Evaluate.")
+    load_test: LoadTestReport | None = Field(None, description="Of a load test.")
     checkpoint: int | None = Field(None, description="Step of the checkpoint that a Preempted work saved.")
     index: int | None = Field(
         None, description="Of a training in several pods: the pod that this comes from. All of them tell it."

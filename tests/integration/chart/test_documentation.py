@@ -39,7 +39,7 @@ EVALUATOR = REPOSITORY / "images" / "evaluator" / "stagecoach_evaluator"
 TAKES_A_REASON = {
     *("Blocked", "Complaint", "Event", "Fact", "GateWord", "Problem", "Unjudged", "UnjudgedRun", "Waiting"),
     *("blocked", "failed", "incomplete", "in_progress", "pending", "ready", "resolving", "stalled", "told", "waiting"),
-    "_given_up",
+    *("_given_up", "_waits"),
     *("Abort", "NotAdmitted"),
 }
 # Policies of one kind alone; attempts.py is of all that have Jobs.
@@ -48,7 +48,7 @@ OWN_POLICIES = {"finetunerun": ("servable.py", "sharing.py", "twins.py"), "evalg
 SAID_TO = {"modeldeployment": ("releases.py",)}
 CONDITION_TYPES = {
     *("Ready", "Resolved", "InputsResolved", "Complete", "Reconciling", "Stalled"),
-    *("Gated", "Loaded", "CandidateAdmitted"),
+    *("Gated", "Loaded", "SLAMet", "CandidateAdmitted"),
 }
 # What the API server says when it does not accept an object.
 REFUSALS = {"Forbidden", "Invalid", "BadRequest", "NameTaken"}

@@ -12,6 +12,7 @@ from tests.unit.kinds.deployment_scenes import OF_DEPLOYMENTS
 STEP = {"weight": 5, "hold": "5m"}
 ANSWER = {"label": "other"}
 LATER = "2026-01-02T03:14:05Z"
+LOAD = {"requestsPerSecond": 20, "promptTokens": 60, "outputTokens": 16}
 
 
 def steps(*weights: int, **changes: Any) -> Change:
@@ -29,6 +30,11 @@ def speaks_openai(change: Change) -> Change:
         change(spec)
 
     return both
+
+
+def sla(load: builders.Object | None = None, **limits: Any) -> Change:
+    """Return a change to an SLA of these limits."""
+    return put("sla", {"load": LOAD | (load or {})} | (limits or {"p99": "1s"}))
 
 
 def limits(*intervals: str) -> Change:
@@ -101,7 +107,23 @@ DEPLOYMENTS = [
     ("all may fail", lambda spec: (steps(5)(spec), put("rollout.canary.abortOn", {"errorRate": 1})(spec)), "errorRate must be less than 1"),
     ("arguments of the engine", put("engine.args", ["--seed=1"]), 'unknown field "spec.engine.args"'),
     ("another image", put("engine.image", "vllm"), 'unknown field "spec.engine.image"'),
-    ("an objective", put("sla", {"p99": "1s"}), 'unknown field "spec.sla"'),
+    ("an objective without a load", put("sla", {"p99": "1s"}), "spec.sla.load: Required value"),
+    ("no objective", put("sla", {"load": LOAD}), "give at least one of p50, p99 and firstToken"),
+    ("an objective in words", sla(p99="soon"), "must be a time such as 300ms or 2s"),
+    ("an objective of minutes", sla(p99="1m"), "must be a time such as 300ms or 2s"),
+    ("half that comes after all", sla(p50="3s", p99="2999ms"), "p50 must be at most p99"),
+    ("a beginning after the end", sla(firstToken="3s", p99="2999ms"), "firstToken must be at most p99"),
+    ("a short test", sla({"duration": "9s"}), "duration must be at least 10s"),
+    ("a long test", sla({"duration": "11m"}), "duration must be at least 10s, for less tells nothing, and at most 10m"),
+    ("an odd test", sla({"duration": "1.5m"}), "must be a length of time such as 90s, 30m, 24h or 7d"),
+    ("few requests", sla({"requestsPerSecond": 1}), "must be 100 to 50000 requests"),
+    ("many requests", sla({"requestsPerSecond": 900}), "must be 100 to 50000 requests"),
+    ("hardly any requests", sla({"requestsPerSecond": 0.05}), "should be greater than or equal to 0.1"),
+    ("a library", sla({"promptTokens": 100_000}), "all prompts and answers together must be at most 10000000 tokens"),
+    ("a novel each", sla({"outputTokens": 100_000}), "all prompts and answers together must be at most 10000000 tokens"),
+    ("no prompts", sla({"promptTokens": 0}), "should be greater than or equal to 1"),
+    ("most may fail", sla(p99="1s", errorRate=0.51), "should be less than or equal to 0.5"),
+    ("more than the engine takes", lambda spec: (sla()(spec), put("engine.maxLength", 75)(spec)), "together must be at most engine.maxLength"),
 ]  # fmt: skip
 
 
@@ -137,6 +159,10 @@ TAKEN: list[Change] = [
     steps(1, 2, 3, 4, 5, 6, 98, 99, minRequests=1_000_000),
     lambda spec: (steps(50)(spec), put("rollout.canary.abortOn", {"errorRate": 0, "minRequests": 1})(spec)),
     lambda spec: (steps(50)(spec), put("rollout.canary.abortOn", {"errorRate": 0.999})(spec)),
+    sla(p50="999s", p99="999s", firstToken="1ms", errorRate=0),
+    sla({"requestsPerSecond": 0.2, "duration": "10m"}, firstToken="200ms"),
+    sla({"requestsPerSecond": 1000, "duration": "50s"}, p50="999999ms", errorRate=0.5),
+    lambda spec: (sla()(spec), put("engine.maxLength", 76)(spec)),
     lambda spec: (steps(50, hold="Manual")(spec), put("approvers", [{"user": "qa"}, {"group": "ml leads"}])(spec)),
 ]
 
@@ -286,6 +312,50 @@ def test_every_step_of_the_operator_is_taken(kube: Kube, scene: str) -> None:
                 path = kube.path("ModelDeployment", "answers", subresource)
                 kube.request("PATCH", path, change, "application/json-patch+json")
         before = version
+
+
+UNTESTED = "with spec.sla the first requests come after a load test that has met it"
+UNTESTED_AT_ONCE = "with spec.sla nothing is served that no load test has found to meet it"
+SLA = {"p99": "1s", "load": LOAD}
+
+
+def measured(letter: str, *, met: bool = True, **changes: Any) -> builders.Object:
+    told = {"release": builders.digest(letter), "run": f"run-{letter}", "engine": "answers-e-01234567", "met": met}
+    told |= {"asked": builders.digest("f"), "p50": "1ms", "p99": "2ms", "firstToken": "1ms", "errorRate": 0}
+    return told | {"requestsPerSecond": 20, "requests": 1200, "at": LATER} | changes
+
+
+@pytest.mark.parametrize(
+    "known", [[], [measured("a")], [measured("b", met=False)], [measured("b", engine="answers-e-89abcdef")]]
+)
+def test_with_an_sla_nothing_has_requests_before_its_test(kube: Kube, known: list[builders.Object]) -> None:
+    """NoUngatedTraffic: whoever writes a status."""
+    told = Told(kube).serves("a").asks(sla=SLA)
+    told.says(candidate=release("b"), sla=known, phase="Progressing")
+    with pytest.raises(KubeError, match=UNTESTED):
+        told.says(candidate=release("b", **WEIGHT))
+    with pytest.raises(KubeError, match=UNTESTED_AT_ONCE):
+        told.says(serving=release("b"), candidate=None)
+    told.says(candidate=release("b", **WEIGHT), sla=[measured("b")])
+    told.says(serving=release("b"), candidate=None)
+
+
+@pytest.mark.parametrize("history", [[], ["b"], ["b", "a"]])
+def test_with_an_sla_what_was_served_before_comes_back_after_a_revoke(kube: Kube, history: list[str]) -> None:
+    entries = [{"release": builders.digest(each), "run": f"run-{each}", "since": LATER} for each in history]
+    told = Told(kube).serves("b").says(history=entries).asks(sla=SLA)
+    told.says(serving=None, revoked=revoked("b")).says(candidate=release("a"))
+    if "a" not in history:
+        with pytest.raises(KubeError, match=UNTESTED_AT_ONCE):
+            told.says(serving=release("a"), candidate=None, revoked=None)
+    else:
+        told.says(serving=release("a"), candidate=None, revoked=None)
+
+
+def test_an_sla_may_come_while_a_candidate_has_requests(kube: Kube) -> None:
+    told = Told(kube).serves("a").says(candidate=release("b")).says(candidate=release("b", **WEIGHT))
+    told.asks(sla=SLA).says(candidate={"weightUntil": "2026-01-02T03:24:05Z"})
+    told.says(candidate=release("b", **dict.fromkeys(WEIGHT)))
 
 
 def test_what_serves_goes_on_when_gates_are_others(kube: Kube) -> None:

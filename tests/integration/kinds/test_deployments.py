@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from stagecoach.contract.loading import Serve, State
+from stagecoach.contract.reports import Outcome, Report
 from tests import builders
 from tests.integration.conftest import StartOperator
 from tests.integration.support import quota
@@ -14,6 +15,8 @@ from tests.integration.support.kubelet import FakeKubelet
 from tests.integration.support.operator import EVALUATOR_IMAGE, OperatorProcess
 from tests.integration.support.players import Players
 from tests.kube import Kube
+from tests.unit.kinds import spares
+from tests.unit.kinds.spares import NUMBERS, SLOW, Numbers
 
 GATEWAY_IMAGE = "registry.example/gateway@sha256:" + "d" * 64
 INSTALLED = ("--engine-image", builders.ENGINE_IMAGE, "--gateway-image", GATEWAY_IMAGE)
@@ -136,6 +139,48 @@ def test_a_candidate_that_fails_goes_and_the_incumbent_stays(house: House, playe
     assert house.status["rejected"][0]["reason"] == "WrongDigest"
     eventually(lambda: house.status["phase"] == "Degraded", 15)
     assert house.ready()[0] == "Serving"
+
+
+LOAD = {"requestsPerSecond": 20, "promptTokens": 60, "outputTokens": 8, "duration": "10s"}
+SLA = {"p99": "1500ms", "load": LOAD}
+
+
+def end_test(house: House, number: int, reach: Numbers) -> None:
+    """Let the load test of this number measure this."""
+    suffix = f"-s{number}"
+    jobs = eventually(
+        lambda: [each for each in house.kube.select("Job") if each["metadata"]["name"].endswith(suffix)], 30, suffix
+    )
+    report = Report(outcome=Outcome.DONE, load_test=reach.report(spares.told(jobs[0])))
+    house.kubelet.succeeded(house.kubelet.pod_of(jobs[0]["metadata"]["name"]), report.line())
+
+
+def test_with_an_sla_nothing_has_requests_before_a_load_test_has_met_it(house: House, players: Players) -> None:
+    """NoUngatedTraffic, IncumbentStays."""
+    kube = house.kube
+    house.admit()
+    house.deploy(rollout=CANARY, sla=SLA)
+    job = eventually(lambda: house.status.get("candidate", {}).get("loadTest", {}).get("job"), 30, "its test")
+    pod = kube.get("Pod", house.kubelet.pod_of(job))
+    assert [each["name"] for each in pod["spec"]["initContainers"]] == ["loader", "engine"]
+    house.kubelet.running(pod["metadata"]["name"])
+    stays(lambda: "serving" not in house.status and not kube.find("Deployment", house.status["candidate"]["engine"]), 2)
+    end_test(house, 1, NUMBERS)
+    house.serves("first")
+    assert house.condition("SLAMet") == ("True", "Met")
+    [door] = players.doors.values()
+    house.admit("second", "8")
+    eventually(lambda: house.status.get("candidate", {}).get("loadTest"), 30, "so is what comes after it")
+    stays(lambda: "weight" not in house.status["candidate"] and door.routes and door.routes.candidate is None, 2)
+    end_test(house, 2, SLOW)
+    eventually(lambda: house.status.get("rejected"), 30, "it does not meet it")
+    [entry] = house.status["rejected"]
+    assert (entry["reason"], "p99 was 2400ms" in entry["message"]) == ("SLANotMet", True)
+    assert house.status["serving"]["run"] == "first"
+    kube.patch("ModelDeployment", "answers", {"spec": {"sla": {"p99": "3s"}}})
+    end_test(house, 3, SLOW)
+    eventually(lambda: house.status.get("candidate", {}).get("weight") == 10, 30, "what is asked now, it meets")
+    assert {each["run"]: each["met"] for each in house.status["sla"]} == {"first": True, "second": True}
 
 
 def test_what_is_served_outlives_what_it_was_admitted_by(house: House, players: Players) -> None:

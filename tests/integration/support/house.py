@@ -43,6 +43,10 @@ class House(Court):
         result: Object = self.kube.get("ModelDeployment", "answers").get("status", {})
         return result
 
+    def condition(self, kind: str) -> tuple[str, str]:
+        told = next((each for each in self.status.get("conditions", ()) if each["type"] == kind), None)
+        return (told["status"], told["reason"]) if told else ("", "")
+
     def ready(self) -> tuple[str, str]:
         reason, message = self.reason("ModelDeployment", "answers")
         assert not reason or reason == "Serving" or speaks(reason, message)

@@ -9,9 +9,11 @@ from stagecoach.kinds.approval.reconcile import CONTROLLER as APPROVALS
 from stagecoach.kinds.modeldeployment.reconcile import CONTROLLER
 from stagecoach.kinds.plan import Object
 from tests import builders
+from tests.unit.kinds import spares
 from tests.unit.kinds.deployments import Stage, project, serving
 from tests.unit.kinds.gates import succeeded
 from tests.unit.kinds.scenes import Scene, rewritten, unread
+from tests.unit.kinds.spares import SLOW
 from tests.unit.kinds.world import SETTINGS, World
 
 APPROVERS = [{"user": "qa@example.com"}]
@@ -24,6 +26,11 @@ MISSING = {
     ],
 }
 CANARY = {"canary": {"steps": [{"weight": 10, "hold": "1m", "minRequests": 5}, {"weight": 50, "hold": "1m"}]}}
+
+SLA = {
+    "p99": "1500ms",
+    "load": {"requestsPerSecond": 10, "promptTokens": 60, "outputTokens": 8, "duration": "30s"},
+}
 
 
 def told(stage: Stage) -> World:
@@ -99,6 +106,41 @@ def taking_over() -> Stage:
     stage = with_next(rollout=CANARY)
     stage.until(lambda: stage.told_status.get("candidate", {}).get("weight"))
     return stage
+
+
+def in_test(stage: Stage) -> Stage:
+    """Let a load test go on."""
+    stage.reach = None
+    before = len(stage.tests)
+    stage.until(lambda: len(stage.tests) > before)
+    stage.go_on()
+    return stage
+
+
+def tested() -> World:
+    """Let it go through its test, and all steps; and let its SLA change."""
+    stage = with_next(rollout=CANARY, sla=SLA)
+    for _ in range(20):
+        stage.wait(31)
+        stage.go_on()
+        stage.ask()
+    stage.until(lambda: stage.serves("second"))
+    stage.change("ModelDeployment", "answers", sla=SLA | {"p99": "2s"})
+    stage.go_on()
+    return told(stage)
+
+
+def not_met(stage: Stage) -> World:
+    stage.reach = SLOW
+    stage.until(lambda: stage.told_status.get("rejected"))
+    stage.go_on()
+    return told(stage)
+
+
+def repeated() -> World:
+    stage = in_test(judged(stage=Stage(sla=SLA)))
+    spares.end(stage, exitCode=70)
+    return looked_at(stage)
 
 
 def taken_over() -> World:
@@ -312,6 +354,12 @@ OF_DEPLOYMENTS: Mapping[str, Scene] = {
     "GateFailed": lambda: looked_at(judged("Failed")),
     "Rejected": rejected_before_anything_is_served,
     "Starting": starting,
+    "LoadTest": lambda: told(in_test(judged(stage=Stage(sla=SLA)))),
+    "LoadTestRepeated": repeated,
+    "Rejected by its load test": lambda: not_met(judged(stage=Stage(sla=SLA))),
+    "Serving beside a load test": lambda: told(in_test(with_next(sla=SLA))),
+    "Serving what was served before a load test": lambda: not_met(with_next(sla=SLA)),
+    "Serving what has met another SLA": tested,
     "Serving": lambda: told(serving()),
     "Serving beside a candidate": lambda: told(taking_over()),
     "Serving what was the candidate": taken_over,

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from stagecoach.build.labels import COMPONENT, ENGINE, ENGINE_NAME
+from stagecoach.build.labels import COMPONENT, ENGINE, ENGINE_NAME, GATEWAY
 from stagecoach.contract import loading
 from stagecoach.contract.digests import digest_of_document, hex_of
 from stagecoach.contract.gateway_counts import SECONDS, Durations, GatewayCounts, ReleaseCounts
 from stagecoach.contract.gateway_routes import Acknowledgement, Routes, verified
+from stagecoach.contract.load_tests import LoadTestJob
 from stagecoach.contract.loading import FRESH_SECONDS, Loaded, LoadedModel, Serve, State, Wanted
 from stagecoach.contract.times import timestamp
 from stagecoach.kinds.approval.reconcile import CONTROLLER as APPROVALS
@@ -20,9 +21,11 @@ from stagecoach.kinds.modeldeployment.reconcile import CONTROLLER
 from stagecoach.kinds.plan import Call, Key, Object, Plan
 from stagecoach.kinds.view import Answer
 from stagecoach.policies.keys import Purpose, derive
-from stagecoach.runtime.resources import CONFIG_MAPS, DEPLOYMENTS, PODS, SERVICES
+from stagecoach.runtime.resources import CONFIG_MAPS, DEPLOYMENTS, JOBS, PODS, SERVICES
 from tests import builders
+from tests.unit.kinds import spares
 from tests.unit.kinds.gates import Hall, succeeded
+from tests.unit.kinds.spares import NUMBERS, Numbers
 from tests.unit.kinds.test_engine import served
 from tests.unit.kinds.world import SETTINGS
 
@@ -33,7 +36,7 @@ SERVING = replace(
     namespace="stagecoach-system",
     master_key=b"k" * 32,
 )
-RESOURCES = {each.kind: each for each in (DEPLOYMENTS, CONFIG_MAPS, SERVICES, PODS)}
+RESOURCES = {each.kind: each for each in (DEPLOYMENTS, CONFIG_MAPS, SERVICES, PODS, JOBS)}
 LABELS = ["billing", "delivery"]
 QUOTA = "apply deployments: exceeded quota: engines (HTTP 403). Raise the quota, or meet the rule, that it names."
 
@@ -167,6 +170,8 @@ class Stage(Hall):
         self.refuses: Callable[[Object], bool] = lambda _: False  # what the cluster does not take
         self.stuck: dict[str, Object] = {}  # Deployments whose newer pods do not start, and the status of these
         self.told: list[Routes] = []  # all that were ever signed
+        self.reach: Numbers | None = NUMBERS  # what load tests measure; None: they go on
+        self.tests: list[LoadTestJob] = []  # all that were ever begun
         self.numbers = itertools.count(1)
         self.key = derive(self.settings.master_key, UID, Purpose.ROUTES).encode()
         self.put(builders.stored(builders.deployment(**spec), uid=UID))
@@ -350,18 +355,20 @@ class Stage(Hall):
 
     def pods(self, engine: str | None = None) -> list[Object]:
         """Return the pods of an engine, or those of gateways."""
-        return [pod for pod in self.of_kind("Pod") if pod["metadata"]["labels"].get(ENGINE_NAME) == engine]
+        wanted = {ENGINE_NAME: engine} if engine else {COMPONENT: GATEWAY}
+        return [pod for pod in self.of_kind("Pod") if wanted.items() <= pod["metadata"]["labels"].items()]
 
     def control(self) -> None:
         """Play the controller of Deployments, and the kubelet: pods are there at once, and start."""
+        spares.control(self)
         wanted = {each["metadata"]["name"]: each for each in self.of_kind("Deployment")}
-        for pod in self.of_kind("Pod"):
+        for pod in self._serving_pods():
             owner = wanted.get(pod["owner"])
             new = owner is not None and pod["template"] == owner["spec"]["template"] and self._runs(pod)
             if owner is None or not (new or pod["owner"] in self.stuck):
                 self._gone(("Pod", pod["metadata"]["name"]))
         for name, each in wanted.items():
-            pods = [pod for pod in self.of_kind("Pod") if pod["owner"] == name]
+            pods = [pod for pod in self._serving_pods() if pod["owner"] == name]
             if name in self.stuck and pods:
                 self._try_newer(name, pods)
                 continue
@@ -370,8 +377,11 @@ class Stage(Hall):
             for _ in range(each["spec"]["replicas"] - len(pods)):
                 self._start(name, each["spec"]["template"])
             self._tell(name)
-        for pod in self.of_kind("Pod"):
+        for pod in self._serving_pods():
             self._make_ready(pod)
+
+    def _serving_pods(self) -> list[Object]:
+        return [pod for pod in self.of_kind("Pod") if COMPONENT in pod["metadata"]["labels"]]
 
     def _try_newer(self, name: str, pods: list[Object]) -> None:
         """Leave what runs as it is, beside a pod of the newest template that does not start, if that is another."""
@@ -379,11 +389,11 @@ class Stage(Hall):
         template, generation = found["spec"]["template"], found["metadata"]["generation"]
         if all(pod["template"] != template for pod in pods):
             self._start(name, template)
-            tried = next(pod for pod in self.of_kind("Pod") if pod["owner"] == name and pod["template"] == template)
+            tried = next(pod for pod in self._serving_pods() if pod["owner"] == name and pod["template"] == template)
             self._store(copy.deepcopy(tried) | {"status": self.stuck[name]})
             del self.doors[tried["metadata"]["uid"]]
-        updated = sum(pod["template"] == template for pod in self.of_kind("Pod") if pod["owner"] == name)
-        replicas = sum(pod["owner"] == name for pod in self.of_kind("Pod"))
+        updated = sum(pod["template"] == template for pod in self._serving_pods() if pod["owner"] == name)
+        replicas = sum(pod["owner"] == name for pod in self._serving_pods())
         status = {"replicas": replicas, "updatedReplicas": updated, "observedGeneration": generation}
         if found.get("status") != status:
             self._store(found | {"status": status})
@@ -474,6 +484,7 @@ class Stage(Hall):
         """Let everybody do what is theirs, once."""
         self.serve()
         self.control()
+        spares.end(self)
         if loads:
             self.turn()
         self.control()

@@ -10,7 +10,7 @@ from hypothesis.stateful import invariant, rule
 
 from tests import builders
 from tests.remedies import speaks
-from tests.unit.kinds.test_modeldeployment_properties import NAMES, QA, Deployments
+from tests.unit.kinds.test_modeldeployment_properties import NAMES, QA, SLA, Deployments
 
 STEPS = [{"weight": 10, "hold": "Manual", "minRequests": 5}, {"weight": 50, "hold": "1m"}]
 STRANGER = "ed@example.com"
@@ -142,5 +142,15 @@ class DecidedDeployments(Deployments):
         return {each["spec"]["release"] for each in accepted if each["spec"]["decision"] == "Revoke"}
 
 
+class DecidedDeploymentsWithAnSla(DecidedDeployments):
+    """The same, where a load test comes first."""
+
+    spec: ClassVar[builders.Object] = DecidedDeployments.spec | {"sla": SLA}
+
+
 TestDecidedDeployments = DecidedDeployments.TestCase
 TestDecidedDeployments.settings = settings(max_examples=60, stateful_step_count=40, derandomize=True, deadline=None)
+TestDecidedDeploymentsWithAnSla = DecidedDeploymentsWithAnSla.TestCase
+TestDecidedDeploymentsWithAnSla.settings = settings(
+    max_examples=60, stateful_step_count=40, derandomize=True, deadline=None
+)

@@ -10,6 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from stagecoach.api.approval import MAX_OVERRIDE
 from stagecoach.api.finetunerun import FineTuneRun
+from stagecoach.api.sla import Sla
+from stagecoach.contract.digests import digest_of_document
 from stagecoach.contract.gateway_routes import Routes
 from stagecoach.contract.loading import State
 from stagecoach.contract.times import moment
@@ -17,9 +19,11 @@ from stagecoach.kinds.modeldeployment.retiring import LINGERS
 from stagecoach.kinds.plan import key_of
 from tests import builders
 from tests.remedies import speaks
+from tests.unit.kinds import spares
 from tests.unit.kinds.deployment_scenes import MISSING
 from tests.unit.kinds.deployments import Stage, project
 from tests.unit.kinds.gates import gate_word, succeeded
+from tests.unit.kinds.spares import NUMBERS, SLOW, Numbers
 from tests.unit.kinds.test_deployment_access import knows_clients
 
 CANARY = {"canary": {"steps": [{"weight": 10, "hold": "1m", "minRequests": 5}, {"weight": 50, "hold": "1m"}]}}
@@ -29,6 +33,8 @@ NO_WORSE |= {"allowedDrop": {"absolute": 0.03}}
 RUNS = [succeeded("first", 1), succeeded("second", 2), succeeded("third", 3), succeeded("whole", 4)]
 RUNS[3]["status"]["artifact"]["type"] = "Model"
 NAMES = [run["metadata"]["name"] for run in RUNS]
+LOAD = {"requestsPerSecond": 10, "promptTokens": 60, "outputTokens": 8, "duration": "30s"}
+SLA = {"p99": "1500ms", "load": LOAD}
 QA = "qa@example.com"
 SPECS = st.sampled_from(
     [
@@ -45,6 +51,9 @@ SPECS = st.sampled_from(
         {"model": {"run": "second"}},
         {"model": {"run": "nobody"}},
         {"gateway": {"replicas": 2}},
+        {"sla": SLA},
+        {"sla": SLA | {"p99": "2s"}},
+        {"sla": None},
         {"access": {"apiKeys": {"name": "clients"}}},
         {"access": {"apiKeys": {"name": "others"}}},
         {"access": None},
@@ -62,6 +71,7 @@ class Deployments(RuleBasedStateMachine):
         self.stage = Stage(RUNS[0], **self.spec)
         self.seen_routes = self.seen_versions = 0
         self.passed: set[str] = set()  # releases that every gate has ever passed
+        self.deleted = False  # somebody has deleted a Job: before it has a pod it is made again
         self.made: dict[str, builders.Object] = {}  # every decision that anybody made, by uid
 
     @rule(age=st.integers(0, 3), writes=st.integers(0, 12))
@@ -105,6 +115,14 @@ class Deployments(RuleBasedStateMachine):
     def loaders_come_to_an_end(self, state: State) -> None:
         self.stage.turn(state)
         self.stage.control()
+
+    @rule(reach=st.sampled_from([NUMBERS, NUMBERS, SLOW, None]))
+    def load_tests_measure_something_else(self, reach: Numbers | None) -> None:
+        self.stage.reach = reach
+
+    @rule(code=st.sampled_from([0, 70, 137]))
+    def a_load_test_ends_without_numbers(self, code: int) -> None:
+        spares.end(self.stage, exitCode=code)
 
     @rule(requests=st.sampled_from([1, 100]), failing=st.booleans())
     def clients_ask(self, requests: int, failing: bool) -> None:
@@ -170,7 +188,9 @@ class Deployments(RuleBasedStateMachine):
     @rule(data=st.data())
     @precondition(lambda self: self.stage.children)
     def somebody_deletes_a_child(self, data: st.DataObject) -> None:
-        self.stage._gone(data.draw(st.sampled_from(sorted(self.stage.children))))
+        kind, name = data.draw(st.sampled_from(sorted(self.stage.children)))
+        self.deleted |= kind in ("Job", "Pod")
+        self.stage._gone((kind, name))
 
     @rule(data=st.data())
     @precondition(lambda self: self.stage.doors)
@@ -181,7 +201,11 @@ class Deployments(RuleBasedStateMachine):
         else:
             self.stage.silent ^= {uid}
 
-    @rule(what=st.sampled_from(["", "Deployment", "ConfigMap", "Service", "NetworkPolicy", "Secret", "-e-", "gateway"]))
+    @rule(
+        what=st.sampled_from(
+            ["", "Deployment", "ConfigMap", "Service", "NetworkPolicy", "Secret", "Job", "-e-", "gateway"]
+        )
+    )
     def the_cluster_refuses(self, what: str) -> None:
         self.stage.refuses = lambda obj: bool(what) and (obj["kind"] == what or what in obj["metadata"]["name"])
 
@@ -247,6 +271,35 @@ class Deployments(RuleBasedStateMachine):
                 compares = any(item.get("against") == "Incumbent" for item in judged["criteria"])
                 assert beside == (old.get("serving", {}).get("release") if compares else None)
         self.seen_versions = len(stage.versions) - 1
+
+    @invariant()
+    def no_untested_traffic(self) -> None:
+        """NoUngatedTraffic: with an SLA the first requests of a release come after a load test that has met it."""
+        for before, after in itertools.pairwise(self.stage.versions):
+            old, new = before.get("status", {}), after.get("status", {})
+            if old == new or "sla" not in before["spec"]:
+                continue
+            asked = digest_of_document(Sla.model_validate(before["spec"]["sla"]).beside_defaults())
+            met = {(each["release"], each["engine"]) for each in new["sla"] if each["met"] and each["asked"] == asked}
+            serving, candidate = new.get("serving"), new.get("candidate", {})
+            known = old.get("serving", {})
+            stands_in = (
+                "revoked" in old and serving and serving["release"] in {each["release"] for each in old["history"]}
+            )
+            if serving and any(serving[name] != known.get(name) for name in ("release", "engine")):
+                assert (serving["release"], serving["engine"]) in met or stands_in
+            assert "weight" not in candidate or (candidate["release"], candidate["engine"]) in met
+
+    @invariant()
+    def no_test_is_made_twice(self) -> None:
+        """NothingTwice: a Job tests what stood in the status first, and no two have one identity."""
+        identities = [test.identity for test in self.stage.tests]
+        assert len(identities) == len(set(identities)) or self.deleted
+        statuses = [version.get("status", {}) for version in self.stage.versions]
+        told = {
+            status["candidate"]["loadTest"]["job"] for status in statuses if "loadTest" in status.get("candidate", {})
+        }
+        assert {job["metadata"]["name"] for job in self.stage.of_kind("Job")} <= told
 
     @invariant()
     def the_incumbent_stays(self) -> None:
@@ -383,7 +436,7 @@ class Deployments(RuleBasedStateMachine):
     # Helpers.
 
     def mended(self) -> None:
-        self.stage.silent, self.stage.stuck = set(), {}
+        self.stage.silent, self.stage.stuck, self.stage.reach = set(), {}, NUMBERS
         self.stage.refuses = lambda _: False
         self.bring(project())
         if not self.gate():
@@ -413,7 +466,15 @@ class CanaryDeployments(Deployments):
     spec: ClassVar[builders.Object] = {"rollout": CANARY}
 
 
+class DeploymentsWithAnSla(Deployments):
+    """The same, where a load test comes first."""
+
+    spec: ClassVar[builders.Object] = {"rollout": CANARY, "sla": SLA}
+
+
 TestDeployments = Deployments.TestCase
 TestDeployments.settings = settings(max_examples=60, stateful_step_count=40, derandomize=True, deadline=None)
 TestCanaryDeployments = CanaryDeployments.TestCase
 TestCanaryDeployments.settings = settings(max_examples=60, stateful_step_count=40, derandomize=True, deadline=None)
+TestDeploymentsWithAnSla = DeploymentsWithAnSla.TestCase
+TestDeploymentsWithAnSla.settings = settings(max_examples=60, stateful_step_count=40, derandomize=True, deadline=None)

@@ -267,6 +267,23 @@ def test_a_deployment_tells_what_serves_and_what_is_about_to() -> None:
     assert len(told.todo) == 1, "nothing is to be edited"
 
 
+def test_a_deployment_tells_what_load_tests_have_measured() -> None:
+    serving = samples.deployment()["status"]["serving"] | {"engine": "support-desk-e-1"}
+    numbers = {"p50": "210ms", "p99": "1300ms", "firstToken": "150ms", "errorRate": 0.002, "requestsPerSecond": 19.96}
+    measured = {"release": serving["release"], "run": serving["run"], "engine": serving["engine"], "at": samples.AT}
+    others = {"release": samples.digest("d"), "run": "gone", "met": False}
+    obj = samples.deployment(serving=serving, sla=[measured | numbers | {"met": True}, measured | numbers | others])
+    words = "Tested by another spec.sla. Nothing to do."
+    obj["status"]["conditions"].append(samples.condition("SLAMet", "Unknown", "SLAChanged", words))
+    facts = dict(story(DEPLOYMENT, obj, samples.project()).facts)
+    assert facts["load test of support-desk-lora"] == (
+        f"met spec.sla as it was on {samples.AT}: p50 210ms, p99 1300ms, firstToken 150ms, errorRate 0.20%, at 19.96"
+        " requests per second"
+    )
+    assert facts["SLAMet"] == f"SLAChanged. {words}"
+    assert "load test of gone" not in facts
+
+
 def test_a_deployment_that_is_stuck_says_which_condition_it_is() -> None:
     obj = samples.deployment("GatesMissing", "There is no EvalGate of this name. Create it.", "stalled", "Pending")
     del obj["status"]["serving"]

@@ -16,7 +16,9 @@ from stagecoach.build.labels import COMPONENT, ENGINE
 from stagecoach.build.recipes import Recipe, read_recipe
 from stagecoach.contract import loading
 from stagecoach.contract.admitted import Admitted
+from stagecoach.kinds import children
 from stagecoach.kinds.blocked import Blocked, ready_project
+from stagecoach.kinds.children import Child
 from stagecoach.kinds.controller import Settings
 from stagecoach.kinds.modeldeployment import deciding, engines, rejections, telling
 from stagecoach.kinds.modeldeployment.candidates import Candidates, candidates
@@ -27,6 +29,7 @@ from stagecoach.kinds.modeldeployment.pods import Pod, pod_of
 from stagecoach.kinds.plan import Object
 from stagecoach.kinds.view import Answer, View
 from stagecoach.policies.decisions import Decisions
+from stagecoach.policies.pods import JOB_NAME, pod_state
 
 Document = TypeVar("Document")
 
@@ -50,6 +53,8 @@ class Observed:
     config_maps: Mapping[str, Object]
     pods: tuple[Pod, ...]
     heard: Mapping[tuple[str, str, str], Answer]  # by the pod's uid, method and path
+    load_test: Child  # the Job that tests the candidate
+    unfinished: tuple[Object, ...]  # Jobs that would go on
     refusals: Mapping[tuple[str, str], str]  # of what was wanted of the cluster, by kind and name
 
     def engine(self, name: str) -> Engine:
@@ -88,7 +93,11 @@ def observe(view: View, raw: Object, now: datetime, settings: Settings) -> Obser
     config_maps = _by_name(view.config_maps(uid))
     admitted = _read(config_maps, read_admitted)
     serving = admitted.get(deployment.status.serving.admitted) if deployment.status.serving else None
-    pods = tuple(pod_of(pod, view.warning(pod["metadata"]["uid"])) for pod in view.pods(uid))
+    found = view.pods(uid)
+    of_jobs = [pod_state(pod) for pod in found if _is_of_a_job(pod)]
+    others = [pod for pod in found if not _is_of_a_job(pod)]
+    pods = tuple(pod_of(pod, view.warning(pod["metadata"]["uid"])) for pod in others)
+    test = deployment.status.candidate.load_test if deployment.status.candidate else None
     topics = [(pod.uid, *topic) for pod in pods for topic in (LOADER if pod.engine else GATEWAY)]
     return Observed(
         deployment=deployment,
@@ -105,8 +114,14 @@ def observe(view: View, raw: Object, now: datetime, settings: Settings) -> Obser
         config_maps=config_maps,
         pods=pods,
         heard={topic: answer for topic in topics if (answer := view.answer(*topic))},
+        load_test=children.child(view, uid, test.job, of_jobs) if test else Child(),
+        unfinished=children.unfinished(view, uid, of_jobs, now),
         refusals=view.refusals(uid),
     )
+
+
+def _is_of_a_job(pod: Object) -> bool:
+    return JOB_NAME in pod["metadata"].get("labels", {})
 
 
 def _project(view: View, raw: Object, deployment: ModelDeployment) -> tuple[TransformerProject | None, Blocked | None]:

@@ -10,7 +10,7 @@ from stagecoach.build.pods import credentials
 from stagecoach.build.recipes import recipe_config_map
 from stagecoach.contract.access import Credential
 from stagecoach.contract.admitted import Admitted
-from stagecoach.kinds.modeldeployment import client_keys
+from stagecoach.kinds.modeldeployment import client_keys, load_testing
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.modeldeployment.telling import Told
 from stagecoach.kinds.plan import Object
@@ -24,9 +24,10 @@ def created(scene: Scene, applied: Sequence[Object]) -> tuple[Object, ...]:
     status = scene.deployment.status
     # Nobody watches Secrets: who waits for something may wait for this one, that somebody has deleted.
     waits = any(pod.complaint and pod.complaint.reason == "PodNotStarting" for pod in scene.observed.pods)
-    needed = waits or any(each["kind"] == "Deployment" for each in applied)
+    tests = load_testing.created(scene)
+    needed = waits or tests or any(each["kind"] == "Deployment" for each in applied)
     keys = [gateway.keys_secret(scene.deployment, scene.settings.master_key)] if needed else []
-    return (*_documents(scene, status.serving), *keys, *_documents(scene, status.candidate))
+    return (*_documents(scene, status.serving), *keys, *_documents(scene, status.candidate), *tests)
 
 
 def _documents(scene: Scene, served: Served | None) -> Iterator[Object]:
@@ -44,7 +45,8 @@ def applied(scene: Scene, told: Told | None) -> tuple[Object, ...]:
     """Return what is not as it has to be: first what serves, so that nothing of a candidate stands in its way."""
     status = scene.deployment.status
     of_serving = tuple(_engine(scene, status.serving)) if status.serving else ()
-    of_candidate = tuple(_engine(scene, status.candidate)) if status.candidate else ()
+    tested = status.candidate is not None and not load_testing.missing(scene, status.candidate)
+    of_candidate = tuple(_engine(scene, status.candidate)) if status.candidate and tested else ()
     known = {(each["kind"], each["metadata"]["name"]) for each in of_serving}
     new = [each for each in of_candidate if (each["kind"], each["metadata"]["name"]) not in known]
     return (*_policy(scene), *of_serving, *_routes(scene, told), *_gateways(scene, told), *new)

@@ -23,6 +23,7 @@ from stagecoach.kinds.invalid import unreadable
 from stagecoach.kinds.modeldeployment import (
     asking,
     client_keys,
+    load_testing,
     parts,
     pauses,
     retiring,
@@ -78,8 +79,8 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     return Plan(
         status=_status(scene, course, said, intended, heard),
         events=course.events,
-        delete=retiring.deleted(scene, course),
-        create=created,
+        delete=(*load_testing.left_over(scene), *retiring.deleted(scene, course)),
+        create=load_testing.still_wanted(created, course.candidate),
         apply=applied,
         tells_refusals=True,
         ask=asking.calls(scene, told),

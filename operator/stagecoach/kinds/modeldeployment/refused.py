@@ -34,13 +34,16 @@ class Refused:
         `engines` are those that are there, by their names.
         """
         places = [(each["kind"], each["metadata"]["name"]) for each in wanted]
-        own = _parts(candidate) - _parts(serving)
+        test = candidate.load_test if candidate else None
+        jobs = {("Job", test.job)} if test else set()
+        own = (_parts(candidate) - _parts(serving)) | jobs
         refused = [place for place in places if place in refusals]
         mine = [refusals[place] for place in refused if place in own]
         others = [refusals[place] for place in refused if place not in own]
         begins = (
             candidate is not None and candidate.engine not in engines and ("Deployment", candidate.engine) in places
         )
+        begins = begins or not jobs.isdisjoint(places)
         needed = [refusals[place] for place in refused if place not in own and place[0] in NEEDED]
         return cls(_first([*mine, *(others if begins else [])]), _first(others), _first(needed))
 

@@ -20,7 +20,9 @@ def identity(deployment: ModelDeployment) -> str:
     Neither an autoscaler, nor a later operator that knows more fields, is a reason to try again.
     """
     asked = deployment.spec.beside_defaults()
-    return digest_of_document({name: asked.get(name) for name in ASKED})
+    # Digests of before there was an SLA are to be the same while nobody asks for one.
+    sla = {"sla": asked["sla"]} if asked.get("sla") else {}
+    return digest_of_document({name: asked.get(name) for name in ASKED} | sla)
 
 
 def in_force(deployment: ModelDeployment, decisions: Decisions) -> list[Rejected]:

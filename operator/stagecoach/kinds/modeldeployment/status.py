@@ -52,6 +52,8 @@ def going_on(
         history=list(course.history),
         promotions=list(course.promotions),
         revoked=course.revoked,
+        sla=list(course.measured),
+        load_tests=course.load_tests,
         routes=routes,
         retiring=list(retiring),
         endpoint=endpoint(deployment) if course.serving else deployment.status.endpoint,

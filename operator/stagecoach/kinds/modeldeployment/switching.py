@@ -20,13 +20,14 @@ from stagecoach.api.deployment_status import (
     Revoked,
     Served,
 )
+from stagecoach.api.sla import Measured
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build.gateway import admitted_config_map
 from stagecoach.build.recipes import engine_name, recipe
 from stagecoach.contract.admitted import Admitted
 from stagecoach.contract.digests import short
 from stagecoach.contract.times import moment, timestamp
-from stagecoach.kinds.modeldeployment import deciding, engines, holding, overriding, rejections, rolling
+from stagecoach.kinds.modeldeployment import deciding, engines, holding, load_testing, overriding, rejections, rolling
 from stagecoach.kinds.modeldeployment.pods import Complaint
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.plan import Event
@@ -44,8 +45,10 @@ class Course:
     candidate: Candidate | None
     rejected: Sequence[Rejected]
     history: Sequence[HistoryEntry]
-    promotions: Sequence[Promotion] = ()
-    revoked: Revoked | None = None
+    promotions: Sequence[Promotion]
+    revoked: Revoked | None
+    measured: Sequence[Measured]
+    load_tests: int  # number of the newest Job
     events: tuple[Event, ...] = ()
     waits: Complaint | None = None  # what the candidate waits for
     until: datetime | None = None  # and until when, where that is known
@@ -53,7 +56,16 @@ class Course:
     @classmethod
     def of(cls, status: ModelDeploymentStatus) -> Self:
         """Return what a status says, to go on from there."""
-        return cls(status.serving, status.candidate, status.rejected, status.history, status.promotions, status.revoked)
+        return cls(
+            serving=status.serving,
+            candidate=status.candidate,
+            rejected=status.rejected,
+            history=status.history,
+            promotions=status.promotions,
+            revoked=status.revoked,
+            measured=status.sla,
+            load_tests=status.load_tests,
+        )
 
     def told(self, reason: str, message: str, *, warning: bool = False) -> "Course":
         """Return the same, with an event."""
@@ -102,6 +114,8 @@ def _drops(scene: Scene, candidate: Candidate) -> str:
     missing = {gate.name for gate in spec.gates} - {gate.gate for gate in candidate.gates}
     if missing and candidate.override is None:
         return f"spec.gates names {min(missing)}, which has not passed it"
+    if candidate.step is not None and load_testing.missing(scene, candidate):
+        return "spec.sla has changed, and it is tested by that before it has requests again"
     if spec.replicas == 0:
         return "spec.replicas is 0"
     if scene.moves(candidate):
@@ -239,10 +253,35 @@ def _promoted(scene: Scene, course: Course, promote: Approval | None) -> Course:
 
 
 def _advanced(scene: Scene, course: Course, candidate: Candidate) -> Course:
-    """Look how far the candidate is."""
+    """Look how far the candidate is: where a load test is asked for, that comes first."""
+    failed = scene.answering(candidate).failed
+    if failed is not None:
+        return _rejected(scene, course, candidate, failed)
+    tested = load_testing.go_on(scene, candidate)
+    course = replace(course, candidate=tested.candidate, measured=tested.measured, load_tests=tested.number)
+    if tested.failed is not None:
+        return _rejected(scene, course, candidate, tested.failed)
+    if tested.waits is not None:
+        return _waits_for_its_test(scene, course, tested.candidate, tested.waits)
+    if tested.words:
+        course = course.told("SLAMet", f"Run {candidate.run} (release {candidate.short}): {tested.words}")
+    return _tried(scene, course, tested.candidate)
+
+
+def _waits_for_its_test(scene: Scene, course: Course, candidate: Candidate, waits: Complaint) -> Course:
+    """Go on waiting; what the cluster refuses of it has as long as what it refuses of an engine."""
+    candidate = _with_refusal(scene, candidate, made=scene.observed.load_test.job is not None)
+    refused, deadline = scene.refused.candidate, duration(scene.deployment.spec.engine.start_deadline)
+    if refused is None or candidate.refused is None:
+        return replace(course, candidate=candidate, waits=waits)
+    if scene.now - moment(candidate.refused) >= deadline:
+        return _rejected(scene, course, candidate, _late(scene, refused))
+    return replace(course, candidate=candidate, waits=refused)
+
+
+def _tried(scene: Scene, course: Course, candidate: Candidate) -> Course:
+    """Give it its requests, step by step, once its engine answers."""
     answering, candidate = scene.answering(candidate), _noted(scene, candidate)
-    if answering.failed is not None:
-        return _rejected(scene, course, candidate, answering.failed)
     # What is there and answers goes on, if only a change of it is refused.
     answers = answering.everywhere and candidate.engine in scene.observed.services
     waits = None if answers else scene.refused.candidate or answering.waits
@@ -310,13 +349,17 @@ def _asked(scene: Scene, candidate: Candidate) -> bool:
 def _noted(scene: Scene, candidate: Candidate) -> Candidate:
     """Return the candidate with since when it is asked for, and since when a part of it is refused."""
     engine = scene.observed.engine(candidate.engine)
-    if scene.refused.candidate is not None:
-        candidate = candidate.model_copy(update={"refused": candidate.refused or timestamp(scene.now)})
-    elif engine.found is not None:
-        candidate = candidate.model_copy(update={"refused": None})
+    candidate = _with_refusal(scene, candidate, made=engine.found is not None)
     if candidate.asked or not (any(pod.reachable for pod in engine.pods) and _asked(scene, candidate)):
         return candidate
     return candidate.model_copy(update={"asked": timestamp(scene.now)})
+
+
+def _with_refusal(scene: Scene, candidate: Candidate, *, made: bool) -> Candidate:
+    """Return the candidate with since when a part of it is refused, until what was wanted is made."""
+    if scene.refused.candidate is not None:
+        return candidate.model_copy(update={"refused": candidate.refused or timestamp(scene.now)})
+    return candidate.model_copy(update={"refused": None}) if made else candidate
 
 
 def _overdue(scene: Scene, candidate: Candidate) -> bool:

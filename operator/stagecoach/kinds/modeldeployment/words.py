@@ -8,7 +8,7 @@ from stagecoach.api.deployment_status import DeploymentPhase, RoutesStatus, Serv
 from stagecoach.build.gateway import endpoint
 from stagecoach.contract.times import moment
 from stagecoach.kinds.conditions import Fact, of, said
-from stagecoach.kinds.modeldeployment import client_keys, gated, overriding, revoking, stuck
+from stagecoach.kinds.modeldeployment import client_keys, gated, overriding, revoking, sla_met, stuck
 from stagecoach.kinds.modeldeployment.engines import STARTING, Answering
 from stagecoach.kinds.modeldeployment.pods import Complaint
 from stagecoach.kinds.modeldeployment.scene import Scene
@@ -60,7 +60,8 @@ class _Telling:
         ready = (
             Fact("Ready", True, "Serving", self._serves(serving)) if missing is None else self._said("Ready", missing)
         )
-        facts = (ready, gate, self._loaded(serving), self._admitted(), *self._kstatus(missing, trouble))
+        of_serving = (ready, gate, self._loaded(serving), *sla_met.facts(self.scene, self.course))
+        facts = (*of_serving, self._admitted(), *self._kstatus(missing, trouble))
         degraded = bool(trouble) or gated.needs_somebody(gate)
         return Words(self._phase(missing, degraded=degraded), facts, self._rests(missing))
 
@@ -74,6 +75,7 @@ class _Telling:
             if self.course.revoked is not None:
                 told = revoking.meanwhile(self.course.revoked, told)
             facts = [self._said("Ready", told), loaded, self._admitted()]
+            facts += sla_met.facts(self.scene, self.course)
             facts.append(Fact("Reconciling", True, told.reason, told.message))
             return Words(self._unserved, tuple(facts), at_rest=False)
         wish = self.scene.wish
@@ -81,7 +83,8 @@ class _Telling:
         if self.course.revoked is not None:
             told = revoking.complaint(self.course.revoked, told)
         kind = "Reconciling" if told.reason in GOES_ON else "Stalled"
-        facts = [self._said("Ready", told), self._admitted(), Fact(kind, True, told.reason, told.message)]
+        facts = [self._said("Ready", told), self._admitted(), *sla_met.facts(self.scene, self.course)]
+        facts.append(Fact(kind, True, told.reason, told.message))
         return Words(self._unserved, tuple(facts), at_rest=True)
 
     @property
