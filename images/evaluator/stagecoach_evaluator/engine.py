@@ -11,9 +11,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
-from stagecoach.contract import completions, serving
+from stagecoach.contract import completions, readings, serving
 from stagecoach.contract.completions import NoAnswer, NotNumbers
 from stagecoach.contract.loading import Load
 from stagecoach.contract.reports import BadInput, Problem
@@ -51,16 +52,16 @@ class Client:
 
     def complete(self, model: str, prompt: Sequence[int], request: Mapping[str, Any]) -> tuple[int, ...]:
         """Return the tokens that a request of contract/completions.py asks for. Raises Refused, Away and NotNumbers."""
-        try:
-            return completions.tokens(
-                self._call("POST", "/v1/completions", {"model": model, "prompt": list(prompt), **request})
-            )
-        except NoAnswer as error:
-            raise Away(str(error)) from error
-        except Refused as error:
-            if completions.NOT_JSON in str(error):
-                raise NotNumbers from error
-            raise
+        return self._answered("/v1/completions", model, {"prompt": list(prompt), **request}, completions.tokens)
+
+    def classify(self, model: str, prompts: Sequence[Sequence[int]], labels: int | None = None) -> list[list[float]]:
+        """Return the probability of each label, of each prompt. Raises Refused, Away and NotNumbers."""
+        read = partial(readings.probabilities, prompts=len(prompts), labels=labels)
+        return self._answered(readings.CLASSIFY, model, readings.classifying(prompts), read)
+
+    def embed(self, model: str, prompt: Sequence[int]) -> list[float]:
+        """Return the vector of a prompt. Raises Refused, Away and NotNumbers."""
+        return self._answered(readings.EMBED, model, readings.embedding(prompt), readings.vector)
 
     def check_health(self) -> None:
         """Raise Refused or Away where the engine says that it cannot be asked, or says nothing."""
@@ -100,6 +101,16 @@ class Client:
             return str(self._call("GET", "/version")["version"])
         except (Refused, KeyError, TypeError):
             return ""
+
+    def _answered(self, path: str, model: str, request: Mapping[str, Any], read: Callable[[Any], Answer]) -> Answer:
+        try:
+            return read(self._call("POST", path, {"model": model, **request}))
+        except NoAnswer as error:
+            raise Away(str(error)) from error
+        except Refused as error:
+            if completions.NOT_JSON in str(error):
+                raise NotNumbers from error
+            raise
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
         try:
@@ -167,6 +178,15 @@ class Patience:
         message = f"the engine refuses {what}: {error}."
         remedy = f"{self._see} Or set the project's spec.inference.engine to Transformers."
         return BadInput(Problem.of("EngineRefuses", message, remedy=remedy))
+
+
+@dataclass(frozen=True)
+class Served:
+    """A release that the engine serves, by the name that it is asked by."""
+
+    client: Client
+    model: str
+    patience: Patience
 
 
 def side_by_side(

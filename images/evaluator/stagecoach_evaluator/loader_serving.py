@@ -42,7 +42,7 @@ class Serving:
         self._serve = serve
         self._routed = routed  # the adapters that gateways ask for; raises BadRoutes
         name = hex_of(serve.model or serve.base.model or "")
-        self._engine = Engine(client, name, see, self._wake)
+        self._engine = Engine(client, name, see, self._wake, serve.reads)
         self._base = Model(name, self._engine, partial(loader_files.bring_base, serve), answered=self._wake)
         self._adapters: dict[str, Model] = {}  # by name
         self._first = ""  # of them, what is served: others are about to be

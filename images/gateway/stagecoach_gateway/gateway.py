@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import orjson
 
 from stagecoach.contract.gateway_routes import Routes, Sampling
-from stagecoach_gateway import feedback, ids, openapi
+from stagecoach_gateway import feedback, ids, openai_api, openapi
 from stagecoach_gateway.asking import Ask
 from stagecoach_gateway.clients import Clients, Rates
 from stagecoach_gateway.counting import Counted, Counts
@@ -18,7 +18,6 @@ from stagecoach_gateway.engines import Engines
 from stagecoach_gateway.errors import Closing, Refusal
 from stagecoach_gateway.http_messages import Answer, Request
 from stagecoach_gateway.keeping import Keeper
-from stagecoach_gateway.openai_api import ENDPOINTS
 from stagecoach_gateway.predict import Predict, Unserved
 from stagecoach_gateway.settings import Settings
 from stagecoach_gateway.texts import Texts
@@ -239,11 +238,11 @@ class Gateway:
 
 def endpoints_of(routes: Routes) -> list[AnyEndpoint]:
     """Return the paths at which releases answer."""
+    asked = routes.stable.described.asked if routes.stable else None
     if routes.api == "OpenAI":
-        return list(ENDPOINTS.values())
-    if routes.stable is None:
+        return [*openai_api.endpoints(asked)]
+    if routes.stable is None or asked is None:
         return [Unserved()]
-    asked = routes.stable.described.asked
     return [Predict(asked.task, routes.stable.labels, asked.family)]
 
 

@@ -12,6 +12,7 @@ from pydantic import Field
 from stagecoach.contract.digests import Digest
 from stagecoach.contract.jobs import ModelSource
 from stagecoach.contract.model import ContractModel
+from stagecoach.contract.readings import Reads
 from stagecoach.contract.releases import Precision
 
 ENVIRONMENT_VARIABLE = "STAGECOACH_SERVE"
@@ -45,6 +46,7 @@ class Serve(ContractModel):
     model: Digest | None = Field(None, description="A whole model, served in the place of the base.")
     storage: str
     precision: Precision = Precision.AUTO
+    reads: Reads | None = Field(None, description="What an encoder makes of a text. None: a decoder, which writes.")
     max_length: int = Field(ge=1, description="Tokens of a prompt and its answer together; no more than the base has.")
     max_adapters: int = Field(
         ge=0,

@@ -12,8 +12,9 @@ from stagecoach.build.recipes import Images, engine_name, recipe, serve
 from stagecoach.build.serving_engine import engine, engine_url
 from stagecoach.contract import serving as contract
 from stagecoach.contract.admitted import Admitted
-from stagecoach.contract.inputs import Overflow, Tokenization
+from stagecoach.contract.inputs import Family, Overflow, Tokenization
 from stagecoach.contract.loading import Serve
+from stagecoach.contract.readings import Reads
 from tests import builders
 from tests.unit.build.serving import IMAGES, admitted, base, deployment, described_by, project, settings
 
@@ -64,6 +65,20 @@ def test_what_is_served_of_a_whole_model_is_the_model() -> None:
     assert serve(deployment(), admitted(kind=None)).model is None
 
 
+def reading(task: str, **changes: Any) -> Admitted:
+    """Return a whole model of an encoder."""
+    release = admitted("8", "Model")
+    asked = release.described.asked.model_copy(update={"task": task, "architecture": Family.ENCODER})
+    described = described_by(asked, release.described.release.artifact)
+    return release.model_copy(update={"described": described, **changes})
+
+
+def test_an_engine_is_told_what_an_encoder_makes_of_a_text() -> None:
+    assert serve(deployment(), reading("Classification")).reads is Reads.LABELS
+    assert serve(deployment(), reading("Embedding", labels=None)).reads is Reads.VECTORS
+    assert "reads" not in serve(deployment(), admitted()).document(), "engines of before keep their names"
+
+
 WRITES = Tokenization(max_length=100, max_target_length=40, overflow=Overflow.TRUNCATE)
 
 
@@ -72,6 +87,7 @@ WRITES = Tokenization(max_length=100, max_target_length=40, overflow=Overflow.TR
     [
         ({}, resized(admitted(), WRITES, labels=None), 140),
         ({}, admitted(labels=("a",)), 145),
+        ({}, reading("Classification"), 128),
         ({"api": "OpenAI"}, admitted(), 4096),
         ({"api": "OpenAI", "engine": {"maxLength": 64}}, admitted(), 64),
         ({"engine": {"maxLength": 512}}, admitted(), 512),

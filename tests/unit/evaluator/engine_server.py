@@ -1,6 +1,7 @@
 """A server on this machine that speaks as vLLM does (images/engine-cpu/README.md), and misbehaves as that may."""
 
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -40,6 +41,9 @@ class Engine:
         self.answer: Callable[[Body], list[int]] = self._answer
         self.logprob: float | None = -0.5  # of each token
         self.finish = "stop"
+        self.labels = 2  # that a head of it chooses among
+        self.read: Callable[[str, list[int]], list[float]] = self._read
+        self.paths: list[str] = []  # of what it was asked
         self.lock = threading.Lock()
 
     def serves(self) -> set[str]:
@@ -80,6 +84,20 @@ class Engine:
         if self.starts:
             with self.starts.open("a") as stream:
                 stream.write(" ".join(words) + "\n")
+
+    def _read(self, path: str, prompt: list[int]) -> list[float]:
+        """Return what an encoder makes of a prompt: two that are alike make the same."""
+        if path == "/v1/embeddings":
+            return [math.cos(sum(prompt)), math.sin(sum(prompt))]
+        share = sum(prompt) % 8 / 10
+        return [share, 1 - share, *[0.0] * (self.labels - 2)]
+
+    def encoded(self, path: str, body: Body) -> Body:
+        """Return the answer to a request that an encoder reads."""
+        prompts = body["input"] if isinstance(body["input"][0], list) else [body["input"]]
+        name = "embedding" if path == "/v1/embeddings" else "probs"
+        rows = [{"index": index, name: self.read(path, prompt)} for index, prompt in enumerate(prompts)]
+        return {"data": rows[::-1]}
 
     def _answer(self, body: Body) -> list[int]:
         allowed = body.get("allowed_token_ids")
@@ -154,6 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         with engine.lock:
             engine.asked.append(body)
+            engine.paths.append(self.path)
             engine.at_once += 1
             engine.most_at_once = max(engine.most_at_once, engine.at_once)
             fault = engine.faults.pop(0) if engine.faults else None
@@ -165,6 +184,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if not engine.knows(body["model"]):
             self.send(404, {"error": {"message": f"LoRA adapter {body['model']} does not exist", "code": 404}})
+            return
+        if "input" in body:
+            self.send(200, engine.encoded(self.path, body))
             return
         tokens = engine.answer(body)
         choice: Body = {"finish_reason": engine.finish, "token_ids": tokens}

@@ -259,7 +259,7 @@ def test_probabilities_of_other_labels_than_the_candidates_say_nothing(labels: t
     assert answer.scores == ((0.9, 0.1) if labels == ("a", "b") else None)
 
 
-def test_which_release_is_no_decoder_is_said(
+def test_which_release_vllm_is_not_asked_for_is_said(
     beside: Judging,
     engine: engine_server.Engine,  # noqa: F811
 ) -> None:
@@ -267,9 +267,10 @@ def test_which_release_is_no_decoder_is_said(
     job, storage = one.job(), one.project.storage
     incumbent = parties.read(job, one.run_record(), storage).incumbent
     assert incumbent is not None
-    other = replace(incumbent, asked=incumbent.asked.model_copy(update={"architecture": "Encoder"}))
-    with pytest.raises(BadInput, match="decoders alone, and the incumbent is of another architecture"):
+    other = replace(incumbent, asked=incumbent.asked.model_copy(update={"architecture": "EncoderDecoder"}))
+    with pytest.raises(BadInput, match="the incumbent is for Classification, by architecture EncoderDecoder") as caught:
         served.ready(job, [other], storage)
+    assert speaks(caught.value.problem.reason, caught.value.problem.sentence)
 
 
 def test_an_engine_serves_adapters_of_one_base_together(

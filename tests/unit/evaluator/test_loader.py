@@ -1,6 +1,7 @@
 """The loader as a process, beside an engine that speaks as vLLM does. What vLLM itself does, tests/e2e sees."""
 
 import json
+import math
 import signal
 import threading
 import time
@@ -13,7 +14,8 @@ import pytest
 
 from stagecoach.contract import layout, loading, serving
 from stagecoach.contract.digests import hex_of
-from stagecoach.contract.loading import Load, State
+from stagecoach.contract.loading import Load, LoadedModel, State
+from stagecoach.contract.readings import Reads
 from stagecoach_evaluator.loader_engine import Engine
 from stagecoach_evaluator.loader_models import Model
 from tests.remedies import speaks
@@ -61,6 +63,49 @@ def test_a_shorter_limit_than_the_base_has_is_kept_and_a_rank_is_one_that_vllm_k
     words = " ".join(pod.engine.words[0])
     assert "--max-model-len 100 " in words
     assert "--max-lora-rank 64 " in words
+
+
+ENCODER = {"architectures": ["BertForMaskedLM"], "model_type": "bert", "max_position_embeddings": 256}
+
+
+@pytest.mark.parametrize(
+    ("reads", "words", "path"),
+    [
+        (Reads.LABELS, ["--hf-overrides.problem_type", "single_label_classification"], "/classify"),
+        (
+            Reads.VECTORS,
+            [
+                *("--pooler-config.pooling_type", "MEAN", "--pooler-config.use_activation", "true"),
+                *("--hf-overrides.architectures+", "BertModel"),
+            ],
+            "/v1/embeddings",
+        ),
+    ],
+)
+def test_an_encoder_is_served_whole_and_asked_for_what_it_makes_of_a_text(
+    pod: Pod, reads: Reads, words: list[str], path: str
+) -> None:
+    (pod.root / "pvc" / "models" / "base" / "config.json").write_text(json.dumps(loader_pod.CONFIG | ENCODER))
+    model = {"config.json": json.dumps(loader_pod.CONFIG | ENCODER).encode(), "model.safetensors": b"weights"}
+    digest = pod.storage.publish(model, "run").digest
+    with pod.loader(pod.serve(reads=reads, model=digest, max_adapters=0, max_rank=0)):
+        pod.until(digest, State.ANSWERS)
+        pod.until_ready()
+        pod.engine.read = lambda *_: [math.nan, 0.0]
+        assert speaks(*told_of(pod.until(digest, State.FAILED, "NotNumbers")))
+    name = hex_of(digest)
+    assert pod.engine.words == [
+        [
+            *("--model", f"/models/{name}", "--served-model-name", name, "--max-model-len", "256"),
+            *("--dtype", "float32", "--max-num-seqs", "8"),
+            *("--runner", "pooling", "--max-num-batched-tokens", "8192", *words),
+        ]
+    ]
+    assert set(pod.engine.paths) == {path}
+
+
+def told_of(model: LoadedModel) -> tuple[str, str]:
+    return model.reason, model.message
 
 
 def test_a_base_that_is_another_than_was_admitted_is_not_served(pod: Pod) -> None:

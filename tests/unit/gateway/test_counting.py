@@ -35,9 +35,9 @@ async def test_counts_are_a_document_and_prometheus_says_the_same(gateway: Runni
         await gateway.post("/v1/chat/completions", CHAT)
     async with gateway.session.post(f"{gateway.url}/v1/chat/completions", json=CHAT | {"stream": True}) as response:
         await response.read()
-    await gateway.post("/v1/embeddings", {"model": "intents", "input": ["one", "one two three four"]})
+    await gateway.post("/v1/completions", {"model": "intents", "prompt": ["one", "one two three four"]})
     await gateway.post("/v1/chat/completions", {})
-    await gateway.post("/v1/embeddings", {"model": "intents", "input": "two " * 5000})  # counted beside the loop
+    await gateway.post("/v1/completions", {"model": "intents", "prompt": "two " * 5000})  # counted beside the loop
     for _ in range(100):
         counts = GatewayCounts.model_validate(await gateway.counts())
         if (profile := counts.releases[0].profile) and profile.prompts == 7:
