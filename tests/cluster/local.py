@@ -202,4 +202,7 @@ class Local:
             credentials=self._credentials,
             addresses=Addresses(etcd=2379, etcd_peer=2380, api=6443, host=addresses.node, services=addresses.services),
             programs=Programs(*(built / component for component in _CONTROL_PLANE)),
+            # One that is elected ends while the API server is away. This one does not, and would take the node for lost
+            # when that is back, with all pods on it.
+            controller_manager_arguments=("--node-monitor-grace-period=1h",),
         )

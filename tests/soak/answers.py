@@ -13,8 +13,9 @@ GATEWAY_KILLED, GATEWAY_DELETED, ENGINE_DELETED = "kill_gateway", "delete_gatewa
 # Gateways answer these while the only engine is away; a restarted one the last, to whom comes before it is ready.
 NO_ENGINE = {"engine_unavailable", "engine_error", "engine_timeout"}
 NO_ROUTES = "nothing_served"
-# A node hears so late of a pod that has ended, or begun.
-HEARD = timedelta(seconds=10)
+# A node hears so late of a pod that has ended, or begun. Who could not ask meanwhile has done so ever more rarely: it is
+# told as late as that took, but for a minute at most.
+HEARD, AGAIN = timedelta(seconds=10), timedelta(seconds=60)
 
 
 def read(told: Iterable[Object]) -> list[Answer]:
@@ -42,8 +43,26 @@ def failed(answers: Iterable[Answer]) -> list[Answer]:
 
 def cause(answer: Answer, hits: Sequence[Hit]) -> str:
     """Return the fault that explains an error: one that went on at that time, and has such errors. Empty: none does."""
-    meanwhile = (hit for hit in hits if hit.began <= answer.ended and answer.began <= hit.ended + HEARD)
+    meanwhile = (hit for hit in hits if hit.began <= answer.ended and answer.began <= _over(hit, hits))
     return next((hit.fault for hit in meanwhile if _explains(hit, answer, hits)), "")
+
+
+def _over(hit: Hit, hits: Sequence[Hit]) -> datetime:
+    """Return when everybody has heard that what was taken out is back."""
+    over = hit.ended + HEARD
+    for silence in sorted(_silences(hits), key=lambda each: each.began):
+        if silence.began <= over and hit.began <= _told(silence):
+            over = max(over, _told(silence))
+    return over
+
+
+def _silences(hits: Sequence[Hit]) -> list[Hit]:
+    return [hit for hit in hits if hit.victim == CONTROL_PLANE]
+
+
+def _told(silence: Hit) -> datetime:
+    """Return when everybody has heard what nobody could be told meanwhile."""
+    return silence.ended + max(HEARD, min(silence.ended - silence.began, AGAIN))
 
 
 def _explains(hit: Hit, answer: Answer, hits: Sequence[Hit]) -> bool:
@@ -52,8 +71,5 @@ def _explains(hit: Hit, answer: Answer, hits: Sequence[Hit]) -> bool:
     if hit.fault == GATEWAY_KILLED:
         return answer.status == 0 or answer.error == NO_ROUTES
     # A gateway that is asked to go does so when everybody knows it: unless nobody could be told.
-    return hit.fault == GATEWAY_DELETED and answer.status == 0 and any(_keeps_silent(other, hit) for other in hits)
-
-
-def _keeps_silent(other: Hit, hit: Hit) -> bool:
-    return other.victim == CONTROL_PLANE and other.began <= hit.ended and hit.began <= other.ended + HEARD
+    untold = (each for each in _silences(hits) if each.began <= hit.ended and hit.began <= _told(each))
+    return hit.fault == GATEWAY_DELETED and answer.status == 0 and any(untold)

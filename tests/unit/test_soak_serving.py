@@ -116,6 +116,7 @@ ENGINE = hit(answers.ENGINE_DELETED, "the engine", 30, 40)
 KILLED = hit(answers.GATEWAY_KILLED, "a gateway", 30, 40)
 DELETED = hit(answers.GATEWAY_DELETED, "a gateway", 30, 40)
 RESTARTED = hit("restart_api_server", CONTROL_PLANE, 28, 32)
+SILENT = hit("pause_etcd", CONTROL_PLANE, 45, 48)
 RESET = "Connection reset by peer"
 UNTOLD = {"type": "Ready", "status": "False", "reason": "EngineNotReady", "message": "It does not answer."}
 TOO_EARLY = told(4, deployment("first", candidate=part("first")))
@@ -180,6 +181,8 @@ OTHER_MODEL = replace(SWITCHED, response=SWITCHED.response | {"spec": {"model": 
         ("every_failed_request_is_explained", error(35, 0, RESET) | {"hits": [DELETED]}),
         ("every_failed_request_is_explained", error(35, 0, RESET) | {"hits": [RESTARTED]}),
         ("every_failed_request_is_explained", error(35) | {"hits": [DELETED, RESTARTED]}),
+        ("every_failed_request_is_explained", error(59) | {"hits": [ENGINE, SILENT]}),
+        ("every_failed_request_is_explained", error(53) | {"hits": [ENGINE, hit("pause_etcd", CONTROL_PLANE, 52, 55)]}),
         ("every_deployment_serves_in_the_end", {"deployments": [deployment("first", serving=part("second"))]}),
         ("every_deployment_serves_in_the_end", {"deployments": [deployment()]}),
         (
@@ -230,6 +233,9 @@ UNSURE = lost(22, candidate={"weight": 50}, routes={"revision": 2, "acknowledged
         ("every_failed_request_is_explained", error(35, 503, "nothing_served") | {"hits": [KILLED]}),
         ("every_failed_request_is_explained", error(35, 0, RESET) | {"hits": [DELETED, RESTARTED]}),
         ("every_failed_request_is_explained", with_answers(answer(25, "", 0, RESET, took=6)) | {"hits": [KILLED]}),
+        # Nodes hear later that it is back while nobody can be told, and for a while after that.
+        ("every_failed_request_is_explained", error(57) | {"hits": [ENGINE, SILENT]}),
+        ("every_failed_request_is_explained", error(65) | {"hits": [ENGINE, hit("away", CONTROL_PLANE, 20, 45)]}),
     ],
 )
 def test_what_is_well_is_left_alone(check: str, changes: Object) -> None:

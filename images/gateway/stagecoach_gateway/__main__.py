@@ -28,7 +28,7 @@ async def serve(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     gateway = Gateway(settings)
     clients = Server(gateway.handle, admit=gateway.admit, refused=gateway.refused)
-    admin = Admin(gateway, clients, settings.required("admin-token"), settings.confirm_seconds)
+    admin = Admin(gateway, clients, settings.required("admin-token"))
     control = Server(admin.handle, connections=64)
     gateway.engines.start()
     gateway.clients.refresh()

@@ -1,6 +1,5 @@
 """What the cluster reaches: probes, metrics, counts, and the operator with newer routes. On a port of its own."""
 
-import asyncio
 import hmac
 import logging
 from collections.abc import Iterator
@@ -24,12 +23,10 @@ _TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 class Admin:
     """The handler of that port."""
 
-    def __init__(self, gateway: Gateway, clients: Server, token: bytes, confirm_seconds: float) -> None:
+    def __init__(self, gateway: Gateway, clients: Server, token: bytes) -> None:
         self._gateway = gateway
         self._clients = clients
         self._authorization = b"Bearer " + token
-        self._patience = confirm_seconds
-        self._began = asyncio.get_running_loop().time()
         self._warned = False
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -61,12 +58,12 @@ class Admin:
             return "draining"
         if current.loaded is None:
             return "no routes"
-        waited = asyncio.get_running_loop().time() - self._began
-        if not current.confirmed and waited < self._patience:
+        if current.waits:
             return "waiting to be told the newest routes"
         if not current.confirmed and not self._warned:
             self._warned = True
-            log.warning("nobody said in %g s that these routes are the newest: serving what is mounted", self._patience)
+            words = "nobody said in %g s that these routes are the newest: serving what is mounted"
+            log.warning(words, current.patience)
         return None
 
     async def _operator(self, request: Request, answer: Answer) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -64,13 +65,25 @@ class Current:
     key: bytes
     tokenizers: Path
     changed: Callable[[Loaded], None]
+    patience: float = 0.0  # seconds, after which mounted routes are taken for the newest if nobody has said so
     loaded: Loaded | None = None
     confirmed: bool = False  # whether the operator has said since the start that these are the newest
     shares: Shares = field(default_factory=Shares)
+    _began: float = field(default_factory=time.monotonic)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     # Of their own: routes wait for no work of clients.
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "routes"))
     _known: dict[str, tokenizers_of_bases.BaseTokenizer] = field(default_factory=dict)
+
+    @property
+    def waits(self) -> bool:
+        """Whether there may be newer routes, of which the operator tells whoever has just begun."""
+        return not self.confirmed and time.monotonic() - self._began < self.patience
+
+    @property
+    def in_force(self) -> Loaded | None:
+        """The routes by which clients are answered: none, while it waits. Some reach it before it is ready."""
+        return None if self.waits else self.loaded
 
     async def take(self, text: str | bytes) -> Acknowledgement:
         """Put signed routes into force. Raises Refused.

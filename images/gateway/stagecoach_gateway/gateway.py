@@ -60,7 +60,7 @@ class Gateway:
     def __init__(self, settings: Settings) -> None:
         key = settings.required("routes-key")
         engine_key, fallback_key = settings.secret("engine-key"), settings.secret("fallback-key")
-        self.current = Current(settings.deployment, key, settings.tokenizers, self._changed)
+        self.current = Current(settings.deployment, key, settings.tokenizers, self._changed, settings.confirm_seconds)
         self.engines = Engines(engine_key.decode() if engine_key else None)
         self.counts = Counts(settings.deployment)
         self.texts = Texts()
@@ -86,9 +86,10 @@ class Gateway:
 
     def admit(self, request: Request) -> None:
         """Look at a request before its long body is read. Raises Refusal for who may not ask, or asks for nothing."""
-        if self.current.loaded is None:
+        loaded = self.current.in_force
+        if loaded is None:
             return
-        self._who(request, self.current.loaded.routes)
+        self._who(request, loaded.routes)
         if request.path not in self._endpoints and request.path != feedback.PATH.encode():
             raise _unknown()
 
@@ -129,9 +130,10 @@ class Gateway:
             _only(request, b"GET")
             answer.send(200, self._openapi)
             return
-        loaded = self.current.loaded
+        loaded = self.current.in_force
         if loaded is None:
-            raise Refusal("nothing_served", "The gateway has no routes yet: try again.", headers={"retry-after": "5"})
+            message = "The gateway has no routes yet, or may be told newer ones: try again."
+            raise Refusal("nothing_served", message, headers={"retry-after": "5"})
         routes = loaded.routes
         client = self._who(request, routes)
         endpoint = self._endpoints.get(request.path)

@@ -237,13 +237,18 @@ async def test_it_is_ready_when_it_was_told_the_newest_routes_or_nobody_tells(
         assert await gateway.get(f"{gateway.admin}/ready") == (503, "waiting to be told the newest routes")
         assert (await gateway.put(releases.routes(None)))[0] == 409
         assert (await gateway.get(f"{gateway.admin}/ready"))[0] == 503
+        # Whoever reaches it all the same is not answered by what may not be served any more.
+        status, document, _ = await gateway.post("/v1/chat/completions", CHAT)
+        assert (status, document["error"]["code"]) == (503, "nothing_served")
         assert (await gateway.put(routes))[0] == 200
         assert await gateway.get(f"{gateway.admin}/ready") == (200, "ready")
+        assert (await gateway.post("/v1/chat/completions", CHAT))[0] == 200
     async with running.gateway(root, STAGECOACH_CONFIRM_SECONDS="1") as gateway:
         await asyncio.sleep(1.2)
         assert await gateway.get(f"{gateway.admin}/ready") == (200, "ready")
         assert "routes_confirmed 0.0" in (await gateway.get(f"{gateway.admin}/metrics"))[1]
         assert any("nobody said in 1 s" in line for line in gateway.log)
+        assert (await gateway.post("/v1/chat/completions", CHAT))[0] == 200
         assert (await gateway.put(routes))[0] == 200
         assert "routes_confirmed 1.0" in (await gateway.get(f"{gateway.admin}/metrics"))[1]
 
