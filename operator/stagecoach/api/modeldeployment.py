@@ -411,7 +411,7 @@ class ModelDeploymentSpec(BaseModel):
     api: Api = Field(
         Api.TASK,
         description="Task: POST /v1/predict, with prompt and tokenization of the project. OpenAI: chat and text"
-        " completions as the client writes them. Default: Task.",
+        " completions, embeddings and probabilities of labels, of texts as the client writes them. Default: Task.",
     )
     contract: Contract = Field(
         default_factory=Contract, description="What clients may rely on.", json_schema_extra={"default": {}}
