@@ -38,6 +38,7 @@ BY_RULES = {
     *("few requests", "many requests", "a library", "a novel each", "more than the engine takes"),
     *("an approver twice", "an approver of two names"),
     *("pods of two minds", "no pods of two minds", "bounds without room"),
+    *("keys of nobody", "feedback that is not kept", "private twice", "samples of minutes", "samples for ever"),
 }
 BY_SCHEMA = [case for case in DEPLOYMENTS if case[0] not in BY_RULES]
 

@@ -493,4 +493,4 @@ TestDeployments.settings = settings(max_examples=60, stateful_step_count=40, der
 TestCanaryDeployments = CanaryDeployments.TestCase
 TestCanaryDeployments.settings = settings(max_examples=60, stateful_step_count=40, derandomize=True, deadline=None)
 TestDeploymentsWithAnSla = DeploymentsWithAnSla.TestCase
-TestDeploymentsWithAnSla.settings = settings(max_examples=60, stateful_step_count=40, derandomize=True, deadline=None)
+TestDeploymentsWithAnSla.settings = settings(max_examples=30, stateful_step_count=40, derandomize=True, deadline=None)
