@@ -247,8 +247,10 @@ def test_where_pods_follow_what_waits_nobody_else_sets_the_replicas(kube: Kube) 
         kube.patch("ModelDeployment", "answers", {"spec": {"replicas": 3}}, "scale")
     kube.patch("ModelDeployment", "answers", {"spec": {"autoscaling": None, "replicas": 3}})
     kube.patch("ModelDeployment", "answers", {"spec": {"replicas": 2}}, "scale")
-    with pytest.raises(KubeError, match="replicas goes without autoscaling"):
-        kube.patch("ModelDeployment", "answers", {"spec": {"autoscaling": {"max": 4, "waitingRequests": 4}}})
+    follow = {"autoscaling": {"max": 4, "waitingRequests": 4}}
+    with pytest.raises(KubeError, match="set replicas to 1"):  # what scaled is in the object, whoever leaves it out
+        kube.patch("ModelDeployment", "answers", {"spec": follow})
+    kube.patch("ModelDeployment", "answers", {"spec": follow | {"replicas": 1}})
 
 
 def release(letter: str, **changes: Any) -> builders.Object:
