@@ -404,6 +404,7 @@ class Stage(Hall):
         updated = sum(pod["template"] == template for pod in self._serving_pods() if pod["owner"] == name)
         replicas = sum(pod["owner"] == name for pod in self._serving_pods())
         status = {"replicas": replicas, "updatedReplicas": updated, "observedGeneration": generation}
+        status = found.get("status", {}) | status
         if found.get("status") != status:
             self._store(found | {"status": status})
 

@@ -6,6 +6,7 @@ import pytest
 
 from stagecoach.contract import loading
 from stagecoach.contract.loading import State
+from stagecoach.contract.times import timestamp
 from stagecoach.kinds.modeldeployment import waiting
 from tests.remedies import speaks
 from tests.unit.kinds.deployment_cases import CANARY, canary, with_second
@@ -160,10 +161,7 @@ def test_no_pod_goes_while_another_release_takes_over_and_more_may_come() -> Non
 
 def test_what_waits_for_the_candidates_own_engine_counts_once_it_has_requests() -> None:
     stage = serving(autoscaling=ASKED, rollout={"canary": {"steps": [{"weight": 50, "hold": "1h"}]}})
-    whole = succeeded("whole", 2)
-    whole["status"]["artifact"]["type"] = "Model"
-    stage.put(whole)
-    stage.judge()
+    with_whole(stage)
     stage.until(lambda: len(stage.loaders) == 2, loads=False)
     other = list(stage.loaders.values())[-1]
     other.waiting = 100
@@ -174,18 +172,56 @@ def test_what_waits_for_the_candidates_own_engine_counts_once_it_has_requests() 
     stage.until(lambda: wanted(stage) == 2, EVERY)
 
 
-def test_a_candidate_need_not_answer_where_pods_have_not_started() -> None:
+def with_whole(stage: Stage) -> None:
+    """Let a release be admitted that has an engine of its own."""
+    whole = succeeded("whole", 2)
+    whole["status"]["artifact"]["type"] = "Model"
+    stage.put(whole)
+    stage.judge()
+
+
+def test_a_candidate_waits_for_its_pods_while_those_of_what_serves_are_away_for_a_moment() -> None:
+    """One pod does not take over what three have answered."""
+    stage = grown(serving(autoscaling=ASKED), 3)
+    incumbents = list(stage.loaders.values())
+    with_whole(stage)
+    stage.until(lambda: len(stage.loaders) == 6, loads=False)
+    for loader in incumbents[1:]:
+        loader.models[loader.base] = State.LOADING
+    first = list(stage.loaders.values())[3]
+    first.models[first.base] = State.ANSWERS
+    for _ in range(20):
+        stage.go_on(10, loads=False)
+    status = stage.told_status
+    assert (status["serving"]["run"], status["candidate"]["run"]) == ("first", "whole")
+    assert f"1 of 3 pods of engine {status['candidate']['engine']} are ready" in stage.said("Reconciling")["message"]
+    for _ in range(12):
+        stage.go_on(10, loads=False)
+    assert stage.serves("whole"), "nobody waits for what has not been there for minutes"
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_candidate_need_not_answer_on_pods_that_do_not_start(made: bool) -> None:
     """It takes over where what serves answers; more pods may wait for room all the time."""
     stage = serving(autoscaling=ASKED)
+    engine = stage.told_status["serving"]["engine"]
     waits(stage, 50)
     stage.until(lambda: wanted(stage) == 2, EVERY)
-    starting = {"phase": "Pending"}
     stage.serve()
-    stage.stuck = {stage.told_status["serving"]["engine"]: starting}
+    if made:
+        stage.control()
+        del stage.loaders[list(stage.loaders)[1]]
+    else:
+        refused = {"type": "ReplicaFailure", "status": "True", "lastTransitionTime": timestamp(stage.now)}
+        found = stage.children["Deployment", engine]
+        stage._store(found | {"status": found["status"] | {"conditions": [refused | {"message": "quota"}]}})
+    stage.stuck = {engine: {"phase": "Pending"}}
     with_second(stage)
-    stage.until(lambda: stage.told_status["serving"]["run"] == "second")
+    for _ in range(6):
+        stage.go_on(30)
+    assert stage.told_status["candidate"]["run"] == "second", "it may start yet"
+    stage.until(lambda: stage.told_status["serving"]["run"] == "second", 30, rounds=10)
     assert (len(stage.loaders), wanted(stage)) == (1, 2)
-    assert reason(stage) == "PodsStarting"
 
 
 def test_somebody_scales_in_a_held_step_and_nothing_is_asked_of_a_pod_that_lacks_a_release() -> None:

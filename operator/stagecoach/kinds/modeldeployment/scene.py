@@ -97,8 +97,8 @@ class Scene:
         return engines.answering(engine, admitted, self._enough(served), self.now)
 
     def _enough(self, served: Served) -> int:
-        """Return on how many pods a release has to answer: while pods come and go, on as many as what serves does."""
+        """Return on how many pods a release has to answer: a candidate on as many as what serves has, or gets soon."""
         wanted, serving = scaling.pods(self.deployment), self.deployment.status.serving
         if self.deployment.spec.autoscaling is None or serving is None or not isinstance(served, Candidate):
             return wanted
-        return min(wanted, len(self.observed.engine(serving.engine).ready))
+        return wanted - engines.given_up(self.observed.engine(serving.engine), wanted, self.now)
