@@ -17,21 +17,24 @@ SPARE = 2
 
 
 @dataclass(frozen=True)
-class Look:
-    """What the ready pods of the busiest engine say together."""
-
-    pods: int
-    waiting: int
-    running: int
-    at: datetime  # of the oldest of what they said
-
-
-@dataclass(frozen=True)
 class Unknown:
     """Why that is not known, with what to do."""
 
     message: str
     unheard: bool = False  # nobody has asked yet
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the ready pods of the busiest engine say together, those that say something."""
+
+    pods: int
+    waiting: int
+    running: int
+    at: datetime  # of the oldest of what they said
+    silent: Unknown | None = None  # of a pod that says nothing: it may have much to do
+    silent_pods: int = 0  # of this engine
+    fails: str = ""  # why a pod that is wanted does not start, with what to do
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Decision:
     message: str
     moved: str = ""  # why it is another number than before; empty: it is not
     follows: bool = True  # whether the number is what waits takes
+    unheard: bool = False  # nobody has asked yet what waits
 
 
 def pods(deployment: ModelDeployment) -> int:
@@ -68,9 +72,11 @@ def decide(
         return _moved(wanted, None, now, f"spec.autoscaling has min {asked.min} and max {asked.max}.")
     steady = before.model_copy(update={"more_since": None, "fewer_since": None})
     if isinstance(look, Unknown):
-        return Decision(steady, "LoadUnknown", f"There stay {wanted} engine pods: {look.message}", follows=False)
+        return _unknown(steady, look)
     if look.waiting > asked.waiting_requests * look.pods:
         return _more(asked, before, steady, look, now)
+    if look.silent is not None:
+        return _unknown(steady, look.silent)
     places = at_once * min(look.pods, wanted - 1)
     if wanted > asked.min and not switching and look.waiting == 0 and look.running * SPARE <= places:
         return _fewer(before, steady, now)
@@ -78,11 +84,19 @@ def decide(
     return Decision(steady, "Enough", message)
 
 
+def _unknown(steady: AutoscalingStatus, why: Unknown) -> Decision:
+    message = f"There stay {steady.wanted} engine pods: {why.message}"
+    return Decision(steady, "LoadUnknown", message, follows=False, unheard=why.unheard)
+
+
 def _more(
     asked: Autoscaling, before: AutoscalingStatus, steady: AutoscalingStatus, look: Look, now: datetime
 ) -> Decision:
     wanted, too_many = before.wanted, f"more than {asked.waiting_requests} requests wait for each pod"
-    if look.pods < wanted:
+    if look.pods + look.silent_pods < wanted:
+        if look.fails:
+            message = f"{too_many.capitalize()}, and not all of {wanted} engine pods start: {look.fails}"
+            return Decision(steady, "PodsFail", message, follows=False)
         message = f"{too_many.capitalize()}, and not all of {wanted} engine pods are ready: they are waited for."
         return Decision(steady, "PodsStarting", message)
     if wanted == asked.max:

@@ -85,12 +85,12 @@ def test_nothing_that_waits_for_five_minutes_takes_one_pod_and_then_the_next() -
     assert (wanted(stage), engine(stage), len(stage.loaders)) == (1, 1, 1)
 
 
-def test_what_one_pod_does_not_say_moves_nothing() -> None:
+def test_what_one_pod_does_not_say_takes_none_away() -> None:
     stage = grown(serving(autoscaling=ASKED), 2)
-    waits(stage, 50)
+    waits(stage, 0)
     next(iter(stage.loaders.values())).waiting = None
-    for _ in range(4):
-        stage.go_on(EVERY)
+    for _ in range(14):
+        stage.go_on(RARELY)
     assert (wanted(stage), reason(stage)) == (2, "LoadUnknown")
     assert "the engine gave no answer: 500 no" in stage.said("Autoscaled")["message"]
     waits(stage, 0)
@@ -98,6 +98,31 @@ def test_what_one_pod_does_not_say_moves_nothing() -> None:
     for _ in range(14):
         stage.go_on(RARELY)
     assert wanted(stage) == 2
+
+
+def test_a_pod_that_says_nothing_keeps_none_from_coming() -> None:
+    stage = grown(serving(autoscaling=ASKED), 2)
+    waits(stage, 50)
+    next(iter(stage.loaders.values())).waiting = None
+    stage.until(lambda: wanted(stage) > 2, EVERY, rounds=6)
+
+
+def test_more_wait_and_a_pod_that_does_not_start_is_told() -> None:
+    stage = serving(autoscaling=ASKED)
+    waits(stage, 50)
+    stage.until(lambda: wanted(stage) == 2, EVERY)
+    stage.serve()
+    stage.control()
+    stage.stuck = {stage.told_status["serving"]["engine"]: {}}
+    uid = list(stage.loaders)[1]
+    del stage.loaders[uid]
+    ended = {"name": "engine", "lastState": {"terminated": {"exitCode": 1}}}
+    pod = next(each for each in stage.of_kind("Pod") if each["metadata"]["uid"] == uid)
+    stage._store(pod | {"status": pod["status"] | {"containerStatuses": [ended]}})
+    stage.go_on(EVERY)
+    assert reason(stage) == "PodsStarting"
+    stage.until(lambda: reason(stage) == "PodsFail", EVERY)
+    assert (wanted(stage), stage.said("Autoscaled")["status"]) == (2, "False")
 
 
 def test_a_loader_of_an_earlier_version_is_said_to_be_one() -> None:

@@ -1,5 +1,6 @@
 """How many pods are wanted: a table of what waits, and what may never come out of any sequence of it."""
 
+import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,14 +21,16 @@ NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 AT_ONCE = 32
 ASKED = Autoscaling(min=1, max=6, waiting_requests=4)
 UNKNOWN = Unknown("pod a says nothing. Nothing to do: it is asked again.")
+FAILS = "Container engine of pod b ended with exit code 1. See the log: kubectl logs b -n team -c engine --previous."
 
 
 def ago(seconds: float) -> str:
     return timestamp(NOW - timedelta(seconds=seconds))
 
 
-def look(waiting: int = 0, running: int = 0, pods: int = 2, old: float = 0) -> Look:
-    return Look(pods, waiting, running, NOW - timedelta(seconds=old))
+def look(waiting: int = 0, running: int = 0, pods: int = 2, old: float = 0, *, silent: int = 0, fails: str = "") -> Look:
+    why = UNKNOWN if silent else None
+    return Look(pods, waiting, running, NOW - timedelta(seconds=old), why, silent, fails)
 
 
 def decide(
@@ -47,6 +50,10 @@ CASES = [
     ("nor than may be", look(500, pods=5), {"wanted": 5, "more_since": ago(10)}, 6, "Scaled"),
     ("there may be no more", look(500, pods=6), {"wanted": 6, "more_since": ago(10)}, 6, "AtMost"),
     ("those that start come first", look(500), {"wanted": 3, "more_since": ago(10)}, 3, "PodsStarting"),
+    ("one does not start", look(500, fails=FAILS), {"wanted": 3, "more_since": ago(10)}, 3, "PodsFail"),
+    ("one does not start, and nobody needs it", look(8, fails=FAILS), {"wanted": 3}, 3, "Enough"),
+    ("one says nothing, and more wait for the others", look(9, silent=1), {"wanted": 3, "more_since": ago(10)}, 4, "Scaled"),
+    ("nobody asks the others", look(silent=1), {"wanted": 3, "fewer_since": ago(300)}, 3, "LoadUnknown"),
     ("more wait while another release takes over", look(9), {"switching": True, "more_since": ago(10)}, 3, "Scaled"),
     ("the clock went back", look(9), {"more_since": ago(-100)}, 2, "MoreWait"),
     ("one fewer would do, for the first time", look(), {}, 2, "FewerDo"),
@@ -75,7 +82,7 @@ def test_what_waits_decides(found: Look | Unknown, before: dict[str, Any], wante
     assert (decision.status.more_since is not None) == (reason == "MoreWait")
     assert (decision.status.fewer_since is not None) == (reason == "FewerDo")
     assert str(wanted) in decision.message or reason in ("MoreWait", "FewerDo")
-    assert decision.follows == (reason not in ("AtMost", "LoadUnknown"))
+    assert decision.follows == (reason not in ("AtMost", "LoadUnknown", "PodsFail"))
     assert decision.follows or speaks(reason, decision.message)
 
 
@@ -98,6 +105,10 @@ def test_an_engine_begins_with_what_is_there_and_keeps_within_bounds(spec: Any, 
     assert scaling.pods(ModelDeployment.model_validate(made)) == number
 
 
+def is_crowded(found: Look | Unknown) -> bool:
+    return isinstance(found, Look) and found.waiting > ASKED.waiting_requests * found.pods
+
+
 class Crowds(RuleBasedStateMachine):
     """Requests come and go, pods start late, looks fail, the operator is away, and people change the bounds."""
 
@@ -106,7 +117,7 @@ class Crowds(RuleBasedStateMachine):
         self.now = NOW
         self.asked = ASKED
         self.status = AutoscalingStatus(wanted=1, at=timestamp(NOW))
-        self.pods, self.waiting, self.running = 1, 0, 0
+        self.pods, self.silent, self.waiting, self.running = 1, 0, 0, 0
         self.looked: list[tuple[datetime, Look | Unknown]] = []
         self.moves: list[tuple[datetime, int, int]] = []  # when, from, to
 
@@ -126,12 +137,21 @@ class Crowds(RuleBasedStateMachine):
     def the_operator_looks(self, seconds: int, looks: int, switching: bool) -> None:
         for _ in range(looks):
             self.now += timedelta(seconds=seconds)
-            self.decides(Look(self.pods, self.waiting, self.running, self.now) if self.pods else UNKNOWN, switching)
+            self.decides(self.look() if self.pods else UNKNOWN, switching)
 
     @rule(old=st.sampled_from([0, 10, 29]))
     def it_looks_at_what_was_said_before(self, old: int) -> None:
         if self.pods:
-            self.decides(Look(self.pods, self.waiting, self.running, self.now - timedelta(seconds=old)), False)
+            self.decides(self.look(old), False)
+
+    @rule(silent=st.integers(0, 2))
+    def pods_fall_silent(self, silent: int) -> None:
+        self.silent = silent
+
+    def look(self, old: int = 0) -> Look:
+        silent = min(self.silent, self.pods - 1)
+        at, why = self.now - timedelta(seconds=old), UNKNOWN if silent else None
+        return Look(self.pods - silent, self.waiting, self.running, at, why, silent)
 
     @rule()
     def nobody_says_anything(self) -> None:
@@ -154,14 +174,14 @@ class Crowds(RuleBasedStateMachine):
             return  # the bounds have changed
         assert isinstance(found, Look), "what is not known moves nothing"
         if decision.status.wanted > before.wanted:
-            earlier = [at for at, seen in self.looked if isinstance(seen, Look) and seen.waiting > 4 * seen.pods]
-            assert earlier[0] <= found.at - UP_AFTER, "one look is not enough"
+            crowded = itertools.takewhile(lambda each: is_crowded(each[1]), reversed(self.looked))
+            assert min(at for at, _ in crowded) <= found.at - UP_AFTER, "one look is not enough, nor a broken run of them"
             assert decision.status.wanted <= 2 * before.wanted
         else:
             assert decision.status.wanted == before.wanted - 1, "one at a time"
             assert not switching
             window = [seen for at, seen in self.looked if self.now - at < DOWN_AFTER]
-            assert all(isinstance(seen, Look) and seen.waiting == 0 for seen in window), "nothing waited for so long"
+            assert all(isinstance(seen, Look) and seen.waiting == 0 and not seen.silent for seen in window)
             assert all(self.now - at >= DOWN_AFTER for at, _, _ in self.moves), "it does not flap"
         self.moves.append((self.now, before.wanted, decision.status.wanted))
 

@@ -10,7 +10,6 @@ from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.modeldeployment.switching import Course
 from stagecoach.kinds.plan import Event
 from stagecoach.policies import scaling
-from stagecoach.policies.scaling import Unknown
 
 CONDITION = "Autoscaled"
 
@@ -34,17 +33,16 @@ def following(scene: Scene, course: Course) -> Scaled:
         return Scaled(before)
     if before is None:
         before = AutoscalingStatus(wanted=scaling.pods(deployment), at=timestamp(scene.now))
-    look = waiting.look(scene)
     decision = scaling.decide(
         asked,
         deployment.spec.engine.max_concurrent,
         before,
-        look,
+        waiting.look(scene),
         scene.now,
         switching=deployment.status.candidate is not None or course.candidate is not None,
     )
     told = of(deployment.status.conditions, CONDITION)
-    if told is not None and not decision.moved and isinstance(look, Unknown) and look.unheard:
+    if told is not None and decision.unheard:
         return Scaled(decision.status, (said(told),))  # as it was said before this process, or this pod, began
     fact = Fact(CONDITION, decision.follows, decision.reason, decision.message)
     words = f"{decision.status.wanted} engine pods instead of {before.wanted}: {decision.moved}"

@@ -1,12 +1,14 @@
 """How much engines have to do: asked of the loader in each pod that requests reach, while pods follow that."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from pydantic import ValidationError
 
 from stagecoach.contract import loading
 from stagecoach.contract.loading import Load
+from stagecoach.kinds.modeldeployment import stuck
 from stagecoach.kinds.modeldeployment.engines import Engine
 from stagecoach.kinds.modeldeployment.pods import Pod
 from stagecoach.kinds.modeldeployment.scene import Scene
@@ -33,10 +35,14 @@ def calls(scene: Scene) -> Iterator[Call]:
 
 
 def look(scene: Scene) -> Look | Unknown:
-    """Return what is known of the busiest engine; nothing, where one pod does not say it."""
+    """Return what is known of the busiest engine, and whether one pod of any does not say it."""
     looks = [_look(scene, engine) for engine in _asked(scene)]
-    unknown = next((each for each in looks if isinstance(each, Unknown)), None)
-    return unknown or max((each for each in looks if isinstance(each, Look)), key=lambda each: each.waiting / each.pods)
+    known = [each for each in looks if isinstance(each, Look)]
+    silences = (each if isinstance(each, Unknown) else each.silent for each in looks)
+    silent = next(filter(None, silences), None)
+    if silent is not None and not known:
+        return silent
+    return replace(max(known, key=lambda each: each.waiting / each.pods), silent=silent)
 
 
 def _asked(scene: Scene) -> list[Engine]:
@@ -52,15 +58,22 @@ def _look(scene: Scene, engine: Engine) -> Look | Unknown:
     if not engine.ready:
         message = f"no pod of engine {engine.name} is ready, and could say how many requests wait. See Loaded."
         return Unknown(message)
-    said: list[tuple[Load, datetime]] = []
-    for pod in engine.ready:
-        found = _load(_answer(scene, pod), pod, scene.now)
-        if isinstance(found, Unknown):
-            return found
-        said.append(found)
-    loads = [load for load, _ in said]
-    waiting, running = sum(load.waiting for load in loads), sum(load.running for load in loads)
-    return Look(len(said), waiting, running, min(at for _, at in said))
+    found = [_load(_answer(scene, pod), pod, scene.now) for pod in engine.ready]
+    said = [each for each in found if not isinstance(each, Unknown)]
+    silent = [each for each in found if isinstance(each, Unknown)]
+    if not said:
+        return silent[0]
+    waiting, running = sum(load.waiting for load, _ in said), sum(load.running for load, _ in said)
+    complaint = stuck.complaint(engine.found, engine.pods, scene.now)
+    return Look(
+        len(said),
+        waiting,
+        running,
+        min(at for _, at in said),
+        silent=next(iter(silent), None),
+        silent_pods=len(silent),
+        fails=complaint.message if complaint else "",
+    )
 
 
 def _answer(scene: Scene, pod: Pod) -> Answer | None:
