@@ -31,7 +31,7 @@ def calls(scene: Scene) -> Iterator[Call]:
     for pod in (pod for engine in _asked(scene) for pod in engine.ready if pod.reachable):
         before = _answer(scene, pod)
         if before is None or not timedelta() <= scene.now - before.at < DUE:
-            yield Call(pod.uid, pod.address, loading.PORT, "GET", loading.LOAD_PATH, token)
+            yield Call(pod.uid, pod.address, loading.PORT, "GET", loading.LOAD_PATH, token, later=True)
 
 
 def look(scene: Scene) -> Look | Unknown:
