@@ -45,7 +45,7 @@ class Serving:
         self._engine = Engine(client, name, see, self._wake, serve.reads)
         self._base = Model(name, self._engine, partial(loader_files.bring_base, serve), answered=self._wake)
         self._adapters: dict[str, Model] = {}  # by name
-        self._first = ""  # of them, what is served: others are about to be
+        self._first = ""  # of them, what is served, where this engine serves one: others are about to be
         self._lock = threading.Lock()
         self._asked = False  # somebody has said which adapters are wanted
         self._doubt = ""  # why the routes do not tell it
@@ -116,7 +116,7 @@ class Serving:
         if waits := [model.name for model in adapters if model.state is State.LOADING]:
             return f"adapters are being loaded: {', '.join(name[:12] for name in waits)}"
         if failed := next((model for model in adapters if model.name == self._first and model.reason), None):
-            return f"what is served does not answer: {failed.reason}: {failed.message}"
+            return f"adapter {failed.name[:12]} is wanted first, and does not answer: {failed.reason}: {failed.message}"
         self._ready = True
         return ""
 

@@ -64,7 +64,9 @@ class Wanted(ContractModel):
     """
 
     adapters: tuple[Digest, ...] = Field(
-        (), max_length=MAX_ADAPTERS, description="What is served first: without it a new pod gets no requests."
+        (),
+        max_length=MAX_ADAPTERS,
+        description="First what serves, where it is one of them: a new pod gets no requests before the first answers.",
     )
 
 
