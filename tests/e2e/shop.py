@@ -7,6 +7,7 @@ from typing import Any
 from stagecoach.build.labels import COMPONENT, OWNER_UID
 from tests import builders
 from tests.clients import Clients
+from tests.e2e import servers
 from tests.e2e.conftest import POLL_SECONDS, Desk
 from tests.following import has_all_requests
 from tests.integration.support.eventually import eventually
@@ -63,8 +64,7 @@ class Shop:
 
     def ready(self, component: str) -> list[builders.Object]:
         """Return those of them that requests reach."""
-        conditions = [(pod, each) for pod in self.pods(component) for each in pod["status"].get("conditions", ())]
-        return [pod for pod, each in conditions if (each["type"], each["status"]) == ("Ready", "True")]
+        return [pod for pod in self.pods(component) if servers.is_ready(pod)]
 
     def pods(self, component: str) -> list[builders.Object]:
         """Return the pods of a component that stay."""
