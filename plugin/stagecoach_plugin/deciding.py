@@ -1,6 +1,5 @@
 """To approve or reject: shows what is decided on, asks, makes the Approval, and says what came of it."""
 
-import sys
 from functools import partial
 
 import typer
@@ -54,12 +53,8 @@ class Desk(Maker):
 
     def _may_ask(self, evaluation: Object, said: Said) -> None:
         missing = approving.missing_scores(evaluation, said.scores) if said.decision == APPROVE else []
-        if self.asks and not (sys.stdin.isatty() and sys.stdout.isatty()):
-            raise Problem(
-                "This is no terminal, so nobody can be asked: look at it with `"
-                f"{self.commands.stagecoach('report ' + evaluation['metadata']['name'])}`, and add --yes to decide"
-                " without being asked."
-            )
+        report = self.commands.stagecoach(f"report {evaluation['metadata']['name']}")
+        self.may_ask(f"look at it with `{report}`, and ")
         if missing and not self.asks:
             told = " ".join(f"--score {name}=<1 to 5>" for name in missing)
             raise Problem(f"The gate asks for scores of {both(missing)}: add {told}.")

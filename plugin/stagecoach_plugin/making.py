@@ -1,5 +1,6 @@
 """An Approval as it is made: confirmed, created once whatever is repeated, and what came of it in words."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -26,6 +27,12 @@ class Maker:
     commands: Commands
     console: Console
     asks: bool
+
+    def may_ask(self, first: str = "") -> None:
+        """Raise Problem where somebody is to be asked, and nobody can be. `first`: what to do before."""
+        if self.asks and not (sys.stdin.isatty() and sys.stdout.isatty()):
+            advice = f"{first}add --yes to decide without being asked."
+            raise Problem(f"This is no terminal, so nobody can be asked: {advice}")
 
     def confirm(self, told: str) -> None:
         """Ask whether this is to be said, which cannot be changed then. Raises Problem if not."""

@@ -1,6 +1,5 @@
 """To promote, override or revoke: shows what is served, asks, makes the Approval, and says what came of it."""
 
-import sys
 from dataclasses import replace
 from functools import partial
 
@@ -9,7 +8,7 @@ from stagecoach_plugin.approving import Person
 from stagecoach_plugin.following import follow
 from stagecoach_plugin.kinds import DEPLOYMENT, EVALUATION
 from stagecoach_plugin.making import Maker
-from stagecoach_plugin.problems import Object, Problem
+from stagecoach_plugin.problems import Object
 from stagecoach_plugin.releasing import PROMOTE, REVOKE, Ruling
 from stagecoach_plugin.texts import now, plain
 
@@ -44,7 +43,6 @@ class Bench(Maker):
         """Show what is served, to somebody who is asked."""
         if not self.asks:
             return
-        if not (sys.stdin.isatty() and sys.stdout.isatty()):
-            raise Problem("This is no terminal, so nobody can be asked: add --yes to decide without being asked.")
+        self.may_ask()
         for place, release in deployments.releases(deployment):
             self.console.print(f"{place}: {plain(deployments.told(release))}")
