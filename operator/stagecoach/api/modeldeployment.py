@@ -455,8 +455,8 @@ SPEC_RULES = rules(
     # To leave replicas out is to write 1: without a default nothing could read how many are wanted.
     cel(
         "!has(self.autoscaling) || !has(self.replicas) || self.replicas == 1",
-        "replicas goes without autoscaling, which decides how many pods there are: set replicas to 1, for whoever scaled"
-        " it may have left another number, or remove autoscaling",
+        "replicas goes without autoscaling, which decides how many pods there are: set replicas to 1, for whoever"
+        " scaled it may have left another number, or remove autoscaling",
     ),
     cel(
         "!has(self.access) || !has(self.access.feedback) || has(self.sampling)",

@@ -18,7 +18,6 @@ from stagecoach.contract import loading, mounts
 from stagecoach.contract import serving as contract
 from stagecoach.contract.loading import Serve
 from stagecoach.policies.keys import Purpose
-from stagecoach.policies.scaling import pods as pods_wanted
 
 Object = dict[str, Any]
 
@@ -31,7 +30,7 @@ MOST_SECONDS, ENDING_SECONDS = 570, 20
 BEGINS = {"periodSeconds": 5, "failureThreshold": 86400 // 5}
 
 
-def engine(deployment: ModelDeployment, recipe: Recipe, settings: Settings) -> Object:
+def engine(deployment: ModelDeployment, recipe: Recipe, settings: Settings, replicas: int) -> Object:
     """Return the Deployment of an engine: as it was decided, with as many pods as are wanted now."""
     name, pods = engine_name(deployment, recipe), recipe.pods
     labels = _labels(deployment, name)
@@ -40,7 +39,7 @@ def engine(deployment: ModelDeployment, recipe: Recipe, settings: Settings) -> O
         "kind": "Deployment",
         "metadata": serving.metadata(deployment, name, pods.labels | labels),
         "spec": {
-            "replicas": pods_wanted(deployment),
+            "replicas": replicas,
             "revisionHistoryLimit": 1,
             "progressDeadlineSeconds": round(duration(deployment.spec.engine.start_deadline).total_seconds()),
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},

@@ -49,12 +49,12 @@ class Decision:
     unheard: bool = False  # nobody has asked yet what waits
 
 
-def pods(deployment: ModelDeployment) -> int:
-    """Return how many pods an engine is to have now."""
+def pods(deployment: ModelDeployment, before: int | None = None) -> int:
+    """Return how many pods an engine is to have now. `before`: as many as that of what serves was to have."""
     asked, told = deployment.spec.autoscaling, deployment.status.autoscaling
     if asked is None:
         return deployment.spec.replicas
-    return _bounded(asked, told.wanted if told else deployment.status.replicas or asked.min)
+    return _bounded(asked, told.wanted if told else before or asked.min)
 
 
 def decide(

@@ -101,7 +101,10 @@ class Calls:
         await self._session.close()
 
     def _begin(self, tasks: asyncio.TaskGroup) -> float | None:
-        """Begin with what is due, the longest waiting first, and then with what comes later; return in how many seconds more will be."""
+        """Begin with what is due, what may come later last, else the longest waiting first.
+
+        Return in how many seconds more will be.
+        """
         now = self._clock()
         self._begun = {topic: each for topic, each in self._begun.items() if now - each[0] < REST}
         self._silent = {uid: each for uid, each in self._silent.items() if now - each[0] < SILENT_LONGEST}

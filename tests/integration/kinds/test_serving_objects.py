@@ -42,7 +42,7 @@ def made() -> list[Object]:
     """Return one of each, and Deployments of every sort."""
     routes = Routes(deployment=PLAIN.metadata.uid, name="intents", revision=1, api="Task", stable=None, keys=False)
     engines = [
-        serving_engine.engine(of, recipe(of, release, IMAGES, settled), SETTINGS)
+        serving_engine.engine(of, recipe(of, release, IMAGES, settled), SETTINGS, 1)
         for of in (PLAIN, ALL)
         for release in (admitted(), ELSEWHERE)
         for settled in (PROJECT, project())

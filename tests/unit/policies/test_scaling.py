@@ -28,7 +28,9 @@ def ago(seconds: float) -> str:
     return timestamp(NOW - timedelta(seconds=seconds))
 
 
-def look(waiting: int = 0, running: int = 0, pods: int = 2, old: float = 0, *, silent: int = 0, fails: str = "") -> Look:
+def look(
+    waiting: int = 0, running: int = 0, pods: int = 2, old: float = 0, *, silent: int = 0, fails: str = ""
+) -> Look:
     why = UNKNOWN if silent else None
     return Look(pods, waiting, running, NOW - timedelta(seconds=old), why, silent, fails)
 
@@ -52,7 +54,13 @@ CASES = [
     ("those that start come first", look(500), {"wanted": 3, "more_since": ago(10)}, 3, "PodsStarting"),
     ("one does not start", look(500, fails=FAILS), {"wanted": 3, "more_since": ago(10)}, 3, "PodsFail"),
     ("one does not start, and nobody needs it", look(8, fails=FAILS), {"wanted": 3}, 3, "Enough"),
-    ("one says nothing, and more wait for the others", look(9, silent=1), {"wanted": 3, "more_since": ago(10)}, 4, "Scaled"),
+    (
+        "one says nothing, and more wait for the others",
+        look(9, silent=1),
+        {"wanted": 3, "more_since": ago(10)},
+        4,
+        "Scaled",
+    ),
     ("nobody asks the others", look(silent=1), {"wanted": 3, "fewer_since": ago(300)}, 3, "LoadUnknown"),
     ("more wait while another release takes over", look(9), {"switching": True, "more_since": ago(10)}, 3, "Scaled"),
     ("the clock went back", look(9), {"more_since": ago(-100)}, 2, "MoreWait"),
@@ -87,22 +95,23 @@ def test_what_waits_decides(found: Look | Unknown, before: dict[str, Any], wante
 
 
 @pytest.mark.parametrize(
-    ("spec", "status", "number"),
+    ("spec", "before", "wanted", "number"),
     [
-        ({"replicas": 3}, {}, 3),
-        ({"replicas": 0}, {"replicas": 5}, 0),
-        ({"autoscaling": {"min": 2, "max": 4, "waitingRequests": 1}}, {}, 2),
-        ({"autoscaling": {"min": 2, "max": 4, "waitingRequests": 1}}, {"replicas": 3}, 3),
-        ({"autoscaling": {"min": 2, "max": 4, "waitingRequests": 1}}, {"replicas": 9}, 4),
-        ({"autoscaling": {"max": 9, "waitingRequests": 1}}, {"replicas": 3, "autoscaling": {"wanted": 7}}, 7),
-        ({"autoscaling": {"max": 4, "waitingRequests": 1}}, {"replicas": 3, "autoscaling": {"wanted": 7}}, 4),
+        ({"replicas": 3}, None, None, 3),
+        ({"replicas": 0}, 5, None, 0),
+        ({"autoscaling": {"min": 2, "max": 4, "waitingRequests": 1}}, None, None, 2),
+        ({"autoscaling": {"min": 2, "max": 4, "waitingRequests": 1}}, 3, None, 3),
+        ({"autoscaling": {"min": 2, "max": 4, "waitingRequests": 1}}, 9, None, 4),
+        ({"autoscaling": {"max": 9, "waitingRequests": 1}}, 3, 7, 7),
+        ({"autoscaling": {"max": 4, "waitingRequests": 1}}, 3, 7, 4),
     ],
 )
-def test_an_engine_begins_with_what_is_there_and_keeps_within_bounds(spec: Any, status: Any, number: int) -> None:
-    if "autoscaling" in status:
-        status["autoscaling"] |= {"at": builders.CREATED}
+def test_an_engine_begins_with_what_is_there_and_keeps_within_bounds(
+    spec: Any, before: int | None, wanted: int | None, number: int
+) -> None:
+    status = {"autoscaling": {"wanted": wanted, "at": builders.CREATED}} if wanted else {}
     made = builders.stored(builders.deployment(**spec)) | {"status": status}
-    assert scaling.pods(ModelDeployment.model_validate(made)) == number
+    assert scaling.pods(ModelDeployment.model_validate(made), before) == number
 
 
 def is_crowded(found: Look | Unknown) -> bool:
@@ -175,7 +184,9 @@ class Crowds(RuleBasedStateMachine):
         assert isinstance(found, Look), "what is not known moves nothing"
         if decision.status.wanted > before.wanted:
             crowded = itertools.takewhile(lambda each: is_crowded(each[1]), reversed(self.looked))
-            assert min(at for at, _ in crowded) <= found.at - UP_AFTER, "one look is not enough, nor a broken run of them"
+            assert min(at for at, _ in crowded) <= found.at - UP_AFTER, (
+                "one look is not enough, nor a broken run of them"
+            )
             assert decision.status.wanted <= 2 * before.wanted
         else:
             assert decision.status.wanted == before.wanted - 1, "one at a time"

@@ -11,7 +11,6 @@ from stagecoach.kinds.modeldeployment.engines import Engine
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.modeldeployment.telling import Told
 from stagecoach.kinds.plan import Call
-from stagecoach.policies import scaling
 from stagecoach.policies.keys import Purpose, derive
 
 # What is known is asked again so rarely; a little less than until the next look.
@@ -32,9 +31,7 @@ def _loaders(scene: Scene) -> Iterator[Call]:
             wanted.setdefault(served.engine, []).append(admitted)
     for name, releases in wanted.items():
         engine = observed.engine(name)
-        answer = all(
-            engines.answering(engine, each, scaling.pods(scene.deployment), scene.now).everywhere for each in releases
-        )
+        answer = all(engines.answering(engine, each, scene.pods, scene.now).everywhere for each in releases)
         pause = AT_REST if answer else pauses.after(_changes(scene, engine), scene.now)
         for call in engines.questions(engine, releases, token):
             heard = observed.heard.get((call.pod_uid, "PUT", loading.PATH))

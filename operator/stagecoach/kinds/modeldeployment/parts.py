@@ -70,7 +70,7 @@ def _engine(scene: Scene, served: Served) -> Iterator[Object]:
     service = serving_engine.engine_service(deployment, served.engine)
     yield from _if_needed(observed.services.get(served.engine), service)
     if (recipe := scene.recipe(served)) is not None:
-        engine = serving_engine.engine(deployment, recipe, scene.settings)
+        engine = serving_engine.engine(deployment, recipe, scene.settings, scene.pods)
         yield from _if_needed(observed.deployments.get(served.engine), engine)
 
 

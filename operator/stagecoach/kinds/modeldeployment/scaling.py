@@ -32,7 +32,7 @@ def following(scene: Scene, course: Course) -> Scaled:
     if deployment.status.serving is None or course.serving is None:
         return Scaled(before)
     if before is None:
-        before = AutoscalingStatus(wanted=scaling.pods(deployment), at=timestamp(scene.now))
+        before = AutoscalingStatus(wanted=scene.pods, at=timestamp(scene.now))
     decision = scaling.decide(
         asked,
         deployment.spec.engine.max_concurrent,

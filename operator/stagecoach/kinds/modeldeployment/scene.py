@@ -38,6 +38,13 @@ class Scene:
         """What an engine is made of that is decided on now."""
         return Images(engine=self.settings.engine_image, loader=self.settings.evaluator_image)
 
+    @property
+    def pods(self) -> int:
+        """How many pods an engine is to have now."""
+        serving = self.deployment.status.serving
+        found = self.observed.engine(serving.engine).found if serving else None
+        return scaling.pods(self.deployment, found["spec"]["replicas"] if found else None)
+
     def moves(self, candidate: Candidate) -> bool:
         """Whether a candidate is what is served, on another engine."""
         serving = self.deployment.status.serving
@@ -98,7 +105,7 @@ class Scene:
 
     def _enough(self, served: Served) -> int:
         """Return on how many pods a release has to answer: a candidate on as many as what serves has, or gets soon."""
-        wanted, serving = scaling.pods(self.deployment), self.deployment.status.serving
+        wanted, serving = self.pods, self.deployment.status.serving
         if self.deployment.spec.autoscaling is None or serving is None or not isinstance(served, Candidate):
             return wanted
         return wanted - engines.given_up(self.observed.engine(serving.engine), wanted, self.now)
