@@ -100,15 +100,15 @@ def asked(engine: Engine, releases: Iterable[Admitted], now: datetime) -> bool:
     return all(each is not None and each.asked == body and now - each.at <= FRESH for each in answers)
 
 
-def given_up(engine: Engine, replicas: int, now: datetime) -> int:
-    """Return how many of the pods that an engine should have it is without for long: they do not start.
+def counted_on(engine: Engine, replicas: int, now: datetime) -> int:
+    """Return how many of the pods that an engine should have it has, or will have soon: others do not start.
 
     One that is away for a moment comes back, and has its part of the requests then.
     """
     late = sum(not pod.ready and pod.changed is not None and now - pod.changed >= GIVEN_UP for pod in engine.pods)
     refused = stuck.refused_since(engine.found)
-    unmade = max(0, replicas - len(engine.pods)) if refused is not None and now - refused >= GIVEN_UP else 0
-    return late + unmade
+    unmade = 0 if refused is not None and now - refused >= GIVEN_UP else max(0, replicas - len(engine.pods))
+    return min(replicas, len(engine.pods) - late + unmade)
 
 
 def _is_new(pod: Pod, now: datetime) -> bool:

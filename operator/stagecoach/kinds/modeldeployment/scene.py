@@ -108,4 +108,4 @@ class Scene:
         wanted, serving = self.pods, self.deployment.status.serving
         if self.deployment.spec.autoscaling is None or serving is None or not isinstance(served, Candidate):
             return wanted
-        return wanted - engines.given_up(self.observed.engine(serving.engine), wanted, self.now)
+        return engines.counted_on(self.observed.engine(serving.engine), wanted, self.now)
