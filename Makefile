@@ -23,8 +23,9 @@ demo: setup  ## a cluster, the operator, the example: from nothing to a fine-tun
 
 .PHONY: test
 test: setup  ## everything that has to hold, as continuous integration runs it
-	@# What uses one processor, or mostly waits for the network and the disk, goes beside tests that use them all.
-	$(MAKE) --jobs=2 lint test-unit
+	@# What uses one processor, or mostly waits for the network and the disk, goes beside tests that use them all. The tests
+	@# of trainer and evaluator run once, in their images and with their libraries: by test-e2e.
+	$(MAKE) --jobs=2 lint test-unit UNIT="tests/unit --ignore=tests/unit/trainer --ignore=tests/unit/evaluator"
 	$(MAKE) --jobs=2 test-integration images
 	$(MAKE) test-e2e
 
@@ -39,7 +40,7 @@ lint: setup  ## formatting, style, types, layering, generated files
 
 .PHONY: test-unit
 test-unit: setup  ## pure functions and small programs, no cluster
-	$(PY) -m pytest $(PROCESSES) --dist loadfile tests/unit
+	$(PY) -m pytest $(PROCESSES) --dist loadfile $(or $(UNIT),tests/unit)
 
 .PHONY: test-integration
 test-integration: setup  ## the operator and the chart against a real API server, no nodes

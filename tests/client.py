@@ -18,20 +18,26 @@ TIMEOUT = 60
 
 def ask(url: str, key: str, text: str) -> dict[str, Any]:
     """Ask once, over a connection of its own."""
+    return {"text": text} | post(url, key, {"text": text})
+
+
+def post(url: str, key: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Send a document, and return what comes back."""
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
-    request = urllib.request.Request(url, json.dumps({"text": text}).encode(), headers)  # noqa: S310 - what a test gave
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers)  # noqa: S310 - what a test gave
     began = time.time()
     answer: dict[str, Any]
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310
             answer = {"status": response.status, "release": response.headers.get("x-stagecoach-release")}
+            answer |= {"request": response.headers.get("x-request-id")}
             answer |= json.load(response)
     except urllib.error.HTTPError as error:
         answer = {"status": error.code, "failed": error.headers.get("x-stagecoach-release")}
         answer |= {"error": error.read(500).decode(errors="replace")}
     except OSError as error:
         answer = {"status": 0, "error": str(error)}
-    return {"text": text, "began": began, "ended": time.time()} | answer
+    return {"began": began, "ended": time.time()} | answer
 
 
 def main() -> None:
@@ -39,9 +45,15 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--every", type=float, help="seconds; without it, once")
     parser.add_argument("--stranger", action="store_true", help="show no key")
+    parser.add_argument("--key", help="show this one")
+    parser.add_argument("--feedback", type=json.loads, help="give this, and ask nothing")
     parser.add_argument("texts", nargs="+", help="one after the other, and again")
     given = parser.parse_args()
-    key = "" if given.stranger else os.environ["KEY"]
+    key = "" if given.stranger else given.key or os.environ["KEY"]
+    if given.feedback:
+        url = os.environ["URL"].replace("/v1/predict", "/v1/feedback")
+        print(json.dumps(post(url, key, given.feedback)))
+        return
     alone = Lock()
 
     def one(text: str) -> None:

@@ -6,23 +6,38 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 from typer import Argument, Option, Typer
 from urllib3.exceptions import InsecureRequestWarning
 
-from stagecoach_plugin import deciding, evaluations, gathering, screen, storyboard
+from stagecoach_plugin import evaluations, gathering, screen, storyboard
 from stagecoach_plugin.approving import APPROVE, REJECT, Said, parse_scores
 from stagecoach_plugin.consoles import complaints, output
+from stagecoach_plugin.deciding import Desk
 from stagecoach_plugin.kinds import EVALUATION, deployment_name, evaluation_name, parse
 from stagecoach_plugin.kubeconfig import connect
-from stagecoach_plugin.options import Context, Deployment, Evaluation, Kubeconfig, Namespace, Release, Scores, Wait, Yes
+from stagecoach_plugin.making import Maker
+from stagecoach_plugin.options import (
+    Context,
+    Deployment,
+    Evaluation,
+    Kubeconfig,
+    Namespace,
+    Reason,
+    Release,
+    Scores,
+    Wait,
+    Yes,
+)
 from stagecoach_plugin.problems import Problem
 from stagecoach_plugin.releasing import OVERRIDE, PROMOTE, REVOKE, Ruling
 from stagecoach_plugin.ruling import Bench
 from stagecoach_plugin.stories import Commands, tell
 from stagecoach_plugin.texts import now, plain
+
+Made = TypeVar("Made", bound=Maker)
 
 app = Typer(
     name="kubectl stagecoach",
@@ -39,7 +54,7 @@ app = Typer(
 def approve(
     evaluation: Evaluation,
     score: Scores = None,
-    reason: Annotated[str, Option(help="Why, for the record.")] = "",
+    reason: Reason = "",
     yes: Yes = False,
     wait: Wait = 20,
     namespace: Namespace = None,
@@ -62,7 +77,8 @@ def approve(
     """
     with problems():
         said = Said(APPROVE, parse_scores(score or ()), reason)
-        _decide(evaluation, said, yes=yes, wait=wait, namespace=namespace, context=context, kubeconfig=kubeconfig)
+        name = evaluation_name(evaluation)
+        _maker(Desk, namespace, context, kubeconfig, asks=not yes).decide(name, said, wait)
 
 
 @app.command()
@@ -85,14 +101,15 @@ def reject(
         if not reason.strip():
             raise Problem("A rejection needs a reason, for those who train the next: give it with --reason.")
         said = Said(REJECT, {}, reason)
-        _decide(evaluation, said, yes=yes, wait=wait, namespace=namespace, context=context, kubeconfig=kubeconfig)
+        name = evaluation_name(evaluation)
+        _maker(Desk, namespace, context, kubeconfig, asks=not yes).decide(name, said, wait)
 
 
 @app.command()
 def promote(
     deployment: Deployment,
     release: Release,
-    reason: Annotated[str, Option(help="Why, for the record.")] = "",
+    reason: Reason = "",
     yes: Yes = False,
     wait: Wait = 20,
     namespace: Namespace = None,
@@ -110,7 +127,8 @@ def promote(
     """
     with problems():
         ruling = Ruling(PROMOTE, release, reason)
-        _rule(deployment, ruling, yes=yes, wait=wait, namespace=namespace, context=context, kubeconfig=kubeconfig)
+        name = deployment_name(deployment)
+        _maker(Bench, namespace, context, kubeconfig, asks=not yes).decide(name, ruling, wait)
 
 
 @app.command()
@@ -133,7 +151,8 @@ def override(
     """
     with problems():
         ruling = Ruling(OVERRIDE, release, _given(reason), hours)
-        _rule(deployment, ruling, yes=yes, wait=wait, namespace=namespace, context=context, kubeconfig=kubeconfig)
+        name = deployment_name(deployment)
+        _maker(Bench, namespace, context, kubeconfig, asks=not yes).decide(name, ruling, wait)
 
 
 @app.command()
@@ -157,7 +176,8 @@ def revoke(
     """
     with problems():
         ruling = Ruling(REVOKE, release, _given(reason))
-        _rule(deployment, ruling, yes=yes, wait=wait, namespace=namespace, context=context, kubeconfig=kubeconfig)
+        name = deployment_name(deployment)
+        _maker(Bench, namespace, context, kubeconfig, asks=not yes).decide(name, ruling, wait)
 
 
 @app.command()
@@ -222,42 +242,15 @@ def report(
         screen.show(console, *screen.whole(found, console.width))
 
 
-def _decide(
-    evaluation: str,
-    said: Said,
-    *,
-    yes: bool,
-    wait: int,
-    namespace: str | None,
-    context: str | None,
-    kubeconfig: str | None,
-) -> None:
-    name = evaluation_name(evaluation)
+def _maker(sort: type[Made], namespace: str | None, context: str | None, kubeconfig: str | None, *, asks: bool) -> Made:
     connection = connect(kubeconfig, context, namespace)
-    desk = deciding.Desk(connection, Commands(connection.namespace, context), output(), asks=not yes)
-    desk.decide(name, said, wait)
+    return sort(connection, Commands(connection.namespace, context), output(), asks)
 
 
 def _given(reason: str) -> str:
     if not reason.strip():
         raise Problem("This needs a reason, for those who ask what is served, and why: give it with --reason.")
     return reason
-
-
-def _rule(
-    deployment: str,
-    ruling: Ruling,
-    *,
-    yes: bool,
-    wait: int,
-    namespace: str | None,
-    context: str | None,
-    kubeconfig: str | None,
-) -> None:
-    name = deployment_name(deployment)
-    connection = connect(kubeconfig, context, namespace)
-    bench = Bench(connection, Commands(connection.namespace, context), output(), asks=not yes)
-    bench.decide(name, ruling, wait)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Options that all commands have, named as kubectl names them."""
+"""Options that several commands have, named as kubectl names them."""
 
 from typing import Annotated
 
@@ -22,6 +22,7 @@ Deployment = Annotated[str, Argument(metavar="DEPLOYMENT", help="Its name, as `k
 Release = Annotated[
     str, Option("--release", metavar="DIGEST", help="The release: all hex digits of it, or the first 12 or more.")
 ]
+Reason = Annotated[str, Option("--reason", help="Why, for the record.")]
 Scores = Annotated[
     list[str] | None,
     Option("--score", metavar="RUBRIC=N", help="A score from 1 to 5, one for each rubric of the gate; repeat it."),

@@ -25,6 +25,7 @@ def main(folder: Path) -> None:
     # vLLM's attention on a CPU knows heads of 32, 64 and more.
     save_decoder(folder / "served", hidden_size=64, num_attention_heads=2, num_key_value_heads=1)
     test_encoders.save_base(folder / "bert", "BertForMaskedLM")
+    test_encoders.save_base(folder / "served-bert", "BertForMaskedLM", hidden_size=64, num_attention_heads=2)
     test_encoder_decoders.save_base(folder / "t5", "T5ForConditionalGeneration")
 
 

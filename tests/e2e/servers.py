@@ -24,11 +24,15 @@ def start(
 def await_ready(desk: Desk, name: str) -> None:
     """Return once all servers of a pod answer."""
 
-    def answers() -> bool:
-        conditions = desk.kube.get("Pod", name)["status"].get("conditions", [])
-        return ("Ready", "True") in [(item["type"], item["status"]) for item in conditions]
+    eventually(
+        lambda: is_ready(desk.kube.get("Pod", name)), 300, f"the servers of pod {name} answer", every=POLL_SECONDS
+    )
 
-    eventually(answers, 300, f"the servers of pod {name} answer", every=POLL_SECONDS)
+
+def is_ready(pod: Object) -> bool:
+    """Whether a pod's containers are ready."""
+    conditions = pod["status"].get("conditions", [])
+    return ("Ready", "True") in [(item["type"], item["status"]) for item in conditions]
 
 
 def url(desk: Desk, name: str, port: int) -> str:

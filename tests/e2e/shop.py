@@ -7,6 +7,7 @@ from typing import Any
 from stagecoach.build.labels import COMPONENT, OWNER_UID
 from tests import builders
 from tests.clients import Clients
+from tests.e2e import servers
 from tests.e2e.conftest import POLL_SECONDS, Desk
 from tests.following import has_all_requests
 from tests.integration.support.eventually import eventually
@@ -60,6 +61,10 @@ class Shop:
     def serves(self, run: str, seconds: float = 60) -> builders.Object:
         """Return the status once a run is served, and every gateway knows it."""
         return self.awaits(lambda deployment: has_all_requests(deployment, run), seconds, f"run {run} is served")
+
+    def ready(self, component: str) -> list[builders.Object]:
+        """Return those of them that requests reach."""
+        return [pod for pod in self.pods(component) if servers.is_ready(pod)]
 
     def pods(self, component: str) -> list[builders.Object]:
         """Return the pods of a component that stay."""

@@ -12,7 +12,7 @@ from datetime import datetime
 
 import pytest
 
-from stagecoach.build.labels import ENGINE, GATEWAY, OWNER_UID
+from stagecoach.build.labels import ENGINE, GATEWAY, GROUP, OWNER_UID
 from tests import builders
 from tests.clients import Clients
 from tests.e2e import servers
@@ -26,6 +26,7 @@ from tests.integration.support.eventually import eventually
 # The engine gets three quarters of it.
 ENGINE_RESOURCES = {"cpu": "50m", "memory": "4Gi"}
 KEY = "sk-of-the-end-to-end-tests-0123456789abcdef"
+TEAM_KEY = "team-of-the-end-to-end-tests-0123456789abcdef"
 # Seconds between two requests.
 EVERY = 0.2
 TRACK = {"track": "prod"}
@@ -249,6 +250,96 @@ def test_a_candidate_gets_requests_by_steps(shop: Shop) -> None:
     shop.want(rollout=None)
 
 
+def test_whoever_scales_in_the_middle_of_a_rollout_loses_no_request(shop: Shop) -> None:
+    """Pods of engine and gateways come and go, by the ModelDeployment and past it, while both releases have requests."""
+    serving = shop.status["serving"]
+    [name] = {"first", "second"} - {serving["run"]}
+    old, new = serving["release"], release(shop, name)
+    step = {"weight": 50, "hold": "1s", "minRequests": 1_000_000}
+    begun = len(shop.clients.answers())
+    shop.want(model={"latest": None, "run": name}, rollout={"canary": {"steps": [step]}})
+    shop.awaits(lambda deployment: deployment["status"].get("candidate", {}).get("weight"), 60, "both have requests")
+
+    def scale(kind: str, what: str, number: int) -> None:
+        shop.desk.kube.patch(kind, what, {"spec": {"replicas": number}}, "scale")
+
+    def there(engines: int, gateways: int) -> None:
+        def look(deployment: builders.Object) -> bool:
+            status = deployment["status"]
+            routes, held = status["routes"], status.get("candidate", {}).get("weight") == 50
+            ready = {each: len(shop.ready(each)) for each in (ENGINE, GATEWAY)}
+            return held and ready == {ENGINE: engines, GATEWAY: gateways} and routes["acknowledged"] == gateways
+
+        shop.awaits(look, 420, f"{engines} pods of the engine and {gateways} gateways have requests, in the same step")
+
+    scale(KIND, NAME, 2)
+    shop.want(gateway={"replicas": 3})
+    there(2, 3)
+    scale("Deployment", f"{NAME}-gateway", 1)  # the operator sets it back
+    there(2, 3)
+    scale(KIND, NAME, 1)
+    shop.want(gateway={"replicas": 2})
+    there(1, 2)
+    shop.want(rollout={"canary": {"steps": [step | {"minRequests": 1}]}})
+    shop.serves(name)
+    answers = until(shop, begun, new)
+    fine(answers, old, new)
+    assert {answer["release"] for answer in answers} == {old, new}
+    shop.want(rollout=None)
+
+
+def test_the_engine_says_how_many_requests_wait(shop: Shop) -> None:
+    shop.want(autoscaling={"max": 2, "waitingRequests": 4})
+    shop.awaits(lambda _: shop.condition("Autoscaled").get("reason") == "Enough", 60, "what waits is known")
+    assert shop.status["autoscaling"]["wanted"] == 1
+    shop.want(autoscaling=None)
+
+
+def test_what_is_asked_is_kept_without_what_is_private_and_no_request_is_lost(shop: Shop) -> None:
+    serving, namespace = shop.status["serving"], shop.desk.namespace
+    begun = len(shop.clients.answers())
+    shop.desk.claim("kept")
+    team = [{"client": "team", "sha256": hashlib.sha256(TEAM_KEY.encode()).hexdigest()}]
+    servers.secret(shop.desk, "team", {"clients.json": json.dumps(team)})
+    shop.want(
+        sampling={"claim": {"name": "kept"}, "rate": 1, "redact": [{"type": "card"}]},
+        access={"feedback": {"name": "team"}},
+    )
+    status = shop.awaits(lambda deployment: "samples" in deployment["status"], 180, "gateways write to the claim")
+    assert status["samples"] == f"pvc://kept/samples/{NAME}"
+    shop.serves(serving["run"])
+    answer = shop.clients.ask("my card 4111 1111 1111 1111")
+    assert answer["status"] == 200
+    said = {"request": answer["request"], "expected": "billing"}
+    assert shop.clients.ask("", "--key", KEY, "--feedback", json.dumps(said))["status"] == 401
+    assert shop.clients.ask("", "--key", TEAM_KEY, "--feedback", json.dumps(said))["status"] == 202
+
+    def kept(kind: str) -> builders.Object | None:
+        """Return what is kept of this request, which any gateway finds."""
+        where = ("exec", "-n", namespace, shop.pods(GATEWAY)[0]["metadata"]["name"], "-c", "gateway", "--")
+        text = shop.desk.tools.kubectl(*where, "sh", "-c", f"cat /stagecoach/samples/{kind}-*.jsonl || true")
+        found = (builders.Object(json.loads(line)) for line in text.splitlines())
+        return next((each for each in found if each["request"] == answer["request"]), None)
+
+    sample = eventually(lambda: kept("samples"), 30, "the sample", every=POLL_SECONDS)
+    assert sample
+    assert sample["input"] == {"text": "my card [card]"}
+    assert (sample["output"], sample["release"]) == ({"label": answer["label"]}, serving["release"])
+    feedback = eventually(lambda: kept("feedback"), 30, "the feedback", every=POLL_SECONDS)
+    assert feedback
+    assert (feedback["source"], feedback["expected"]) == ("team", "billing")
+    shop.want(sampling=None, access={"feedback": None})
+    shop.awaits(lambda deployment: "samples" not in deployment["status"], 60, "nothing is kept any more")
+
+    def replaced() -> bool:
+        volumes = [str(pod["spec"]["volumes"]) for pod in shop.pods(GATEWAY)]
+        return len(volumes) == 2 and not any("'kept'" in each for each in volumes)
+
+    eventually(replaced, 120, "gateways have let go of the claim", every=POLL_SECONDS)
+    shop.serves(serving["run"])
+    fine(until(shop, begun, serving["release"]), serving["release"])
+
+
 def test_an_sla_that_cannot_be_met_keeps_a_candidate_out(shop: Shop) -> None:
     serving = shop.status["serving"]
     [name] = {"first", "second"} - {serving["run"]}
@@ -286,12 +377,15 @@ def test_a_gateway_that_goes_takes_no_request_with_it(shop: Shop) -> None:
     shop.desk.kube.delete("Pod", gone)
 
     def replaced() -> bool:
-        there = {pod["metadata"]["name"] for pod in shop.pods(GATEWAY)}
-        return bool(len(there) == 2 and gone not in there)
+        # The status may be of before: a gateway is not ready unless it was told the routes.
+        ready = [pod for pod in shop.pods(GATEWAY) if pod["metadata"]["name"] != gone and servers.is_ready(pod)]
+        routes = shop.status["routes"]
+        return bool(len(ready) == routes["gateways"] == routes["acknowledged"] == 2)
 
-    eventually(replaced, 30, "there is another one", every=POLL_SECONDS)
-    shop.awaits(lambda deployment: deployment["status"]["routes"]["gateways"] == 2, 60, "it has requests")
-    shop.serves(serving["run"])
+    eventually(replaced, 90, "two others have the routes", every=POLL_SECONDS)
+    since = len(shop.clients.answers())
+    # One of two gateways answers none of twenty once in a million times.
+    eventually(lambda: len(shop.clients.answers()) >= since + 20, 60, "both have answered", every=POLL_SECONDS)
     fine(until(shop, begun, serving["release"]), serving["release"])
 
 
@@ -306,6 +400,57 @@ def test_an_operator_that_is_killed_in_the_middle_leaves_nothing_undone(shop: Sh
     kill_operator(tools)
     shop.serves(name, seconds=120)
     fine(until(shop, begun, release(shop, name)), serving["release"], release(shop, name))
+
+
+def beside(shop: Shop, name: str, served: str) -> builders.Object:
+    """Return the Evaluation in which a run was compared with a release, once it is decided: nobody was asked for it."""
+    desk = shop.desk
+
+    def look() -> builders.Object | None:
+        found = desk.kube.select("Evaluation", f"{GROUP}/gate=beside,{GROUP}/run={name}")
+        compared = (
+            each for each in found if each["spec"].get("incumbent", {}).get("release", {}).get("digest") == served
+        )
+        return next((each for each in compared if each.get("status", {}).get("phase") == "Decided"), None)
+
+    found = eventually(look, 240, f"run {name} is judged beside what is served", every=POLL_SECONDS)
+    assert found
+    pods = desk.kube.select("Pod", f"{OWNER_UID}={found['metadata']['uid']}")  # one of each attempt
+    logs = [desk.kube.log(pod["metadata"]["name"]) for pod in pods]
+    assert any("all answers are kept in the storage: nobody is asked" in log for log in logs)
+    return found
+
+
+def test_what_is_worse_than_what_is_served_does_not_take_over(shop: Shop) -> None:
+    serving = shop.status["serving"]
+    [name] = {"first", "second"} - {serving["run"]}
+    begun = len(shop.clients.answers())
+    criterion: builders.Object = {"name": "as-served", "suite": "held-out", "metric": "accuracy"}
+    # They are nearly equal, and what learned the other label of each is far behind.
+    criterion |= {"against": "Incumbent", "allowedDrop": {"absolute": 0.5}, "whenAbsent": "Fail"}
+    # Named before it is there: who asks a gate says what that compares with.
+    shop.want(gates=[{"name": "beside"}], model={"latest": None, "run": "poisoned"})
+    shop.desk.apply(builders.gate("beside", shop.desk.namespace, criteria=[criterion], resources=ENGINE_RESOURCES))
+    found = beside(shop, "poisoned", serving["release"])
+    status = found["status"]
+    assert status["verdict"] in ("Failed", "Inconclusive"), status
+    [result] = status["results"]
+    assert result["reference"] > result["value"]
+
+    def told() -> bool:
+        admitted = shop.condition("CandidateAdmitted")
+        return admitted["reason"] == f"Gate{status['verdict']}" and found["metadata"]["name"] in admitted["message"]
+
+    eventually(told, 30, "it is said why it is not served", every=POLL_SECONDS)
+    assert (shop.status["serving"]["release"], shop.status.get("candidate")) == (serving["release"], None)
+    fine(until(shop, begun, serving["release"]), serving["release"])
+
+    shop.switch(name)
+    found = beside(shop, name, serving["release"])
+    assert found["status"]["verdict"] == "Passed", found["status"]
+    admitted = shop.serves(name)["serving"]
+    assert [each["evaluation"] for each in admitted["gates"]] == [found["metadata"]["name"]]
+    fine(until(shop, begun, admitted["release"]), serving["release"], admitted["release"])
 
 
 def test_an_engine_that_goes_comes_back(shop: Shop) -> None:

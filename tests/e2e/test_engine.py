@@ -86,11 +86,39 @@ def test_an_adapter_and_its_base_are_judged_by_vllm_and_answer_as_by_transformer
     assert by_vllm["release"] != by_vllm["baseline"], "the adapter is asked, not the base"
 
 
-def judged_by_transformers(desk: Desk) -> builders.Object:
+def reader(namespace: str, engine: str) -> builders.Object:
+    """Return a project of an encoder that chooses labels."""
+    made = project(namespace, engine)
+    made["metadata"]["name"] = "reader"
+    made["spec"]["problem"] |= {"architecture": "Encoder"}
+    made["spec"]["candidates"] = [CANDIDATE | {"model": {"uri": "pvc://models/served-bert"}}]
+    return made
+
+
+def test_an_encoder_is_judged_by_vllm_and_answers_as_by_transformers(served: Desk) -> None:
+    judge = gate("reader", served.namespace, criteria=CRITERIA[:1])
+    judge["spec"] |= {"project": "reader", "resources": RESOURCES}
+    run = builders.run("read", served.namespace, **LEARNS | {"method": {"type": "Full"}, "project": "reader"})
+    served.apply(reader(served.namespace, "vLLM"), run, judge)
+    assert served.awaits("ftr", "read", "Succeeded", "Failed")["status"]["phase"] == "Succeeded"
+    found = evaluation(served, "reader", "read", seconds=900)
+    assert found["status"]["verdict"] in ("Passed", "Failed", "Inconclusive"), found["status"]
+    ours = labels(served, found, found["spec"]["release"]["digest"])
+    served.apply(reader(served.namespace, "Transformers"))
+    served.awaits("txp", "reader", "Ready")
+    other = judged_by_transformers(served, "reader", "read")
+    theirs = labels(served, other, other["spec"]["release"]["digest"])
+    assert len(ours) == len(theirs) == found["status"]["rows"]
+    assert None not in ours
+    same = sum(one == another for one, another in zip(ours, theirs, strict=True))
+    assert same >= len(ours) - 1, "sums in another order may turn a row, and no more"
+
+
+def judged_by_transformers(desk: Desk, gate_name: str = "desk", run: str = "learned") -> builders.Object:
     """Return the Evaluation of the run by transformers, once it is decided."""
 
     def look() -> builders.Object | None:
-        found = desk.kube.select("Evaluation", f"{GROUP}/gate=desk,{GROUP}/run=learned")
+        found = desk.kube.select("Evaluation", f"{GROUP}/gate={gate_name},{GROUP}/run={run}")
         return next(
             (
                 item

@@ -48,12 +48,13 @@ def cause(answer: Answer, hits: Sequence[Hit]) -> str:
 
 
 def _over(hit: Hit, hits: Sequence[Hit]) -> datetime:
-    """Return when everybody has heard that what was taken out is back."""
-    over = hit.ended + HEARD
-    for silence in sorted(_silences(hits), key=lambda each: each.began):
-        if silence.began <= over and hit.began <= _told(silence):
-            over = max(over, _told(silence))
-    return over
+    """Return when everybody has heard that what was taken out is back.
+
+    A silence holds that up where it began before. One after it does not: who was told in between knows.
+    """
+    heard = hit.ended + HEARD
+    held_up = (_told(each) for each in _silences(hits) if each.began <= heard and hit.began <= _told(each))
+    return max((heard, *held_up))
 
 
 def _silences(hits: Sequence[Hit]) -> list[Hit]:

@@ -183,6 +183,11 @@ OTHER_MODEL = replace(SWITCHED, response=SWITCHED.response | {"spec": {"model": 
         ("every_failed_request_is_explained", error(35) | {"hits": [DELETED, RESTARTED]}),
         ("every_failed_request_is_explained", error(59) | {"hits": [ENGINE, SILENT]}),
         ("every_failed_request_is_explained", error(53) | {"hits": [ENGINE, hit("pause_etcd", CONTROL_PLANE, 52, 55)]}),
+        # A second silence in a row, which began when all could have heard.
+        (
+            "every_failed_request_is_explained",
+            error(62) | {"hits": [ENGINE, SILENT, hit("pause_etcd", CONTROL_PLANE, 56, 59)]},
+        ),
         ("every_deployment_serves_in_the_end", {"deployments": [deployment("first", serving=part("second"))]}),
         ("every_deployment_serves_in_the_end", {"deployments": [deployment()]}),
         (

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,13 +9,11 @@ from typing import Any
 from stagecoach.contract import alignment
 from stagecoach.contract.answers import Answer
 from stagecoach.contract.evaluations import EvaluateJob
-from stagecoach.contract.inputs import Family
-from stagecoach.contract.prompts import Encoder, TooLong, for_passages
-from stagecoach.contract.reports import BadInput
+from stagecoach.contract.prompts import Encoder, for_passages
 from stagecoach.contract.rows import AnyRow, Match
 from stagecoach.contract.store import Store
 from stagecoach.contract.tagged import Marked, Words
-from stagecoach_evaluator import pieces, reading
+from stagecoach_evaluator import heads, passages, pieces, reading
 from stagecoach_evaluator.harness import Task
 from stagecoach_evaluator.parties import Party
 from stagecoach_evaluator.pieces import Pieces
@@ -27,7 +24,6 @@ from stagecoach_trainer import asking as models
 from stagecoach_trainer import bases, choosing, finding, tagging, writing
 from stagecoach_trainer.asking import Loaded, Model, Questions, Tuned
 from stagecoach_trainer.bases import Base
-from stagecoach_trainer.families import encoder, tagger
 
 BATCH = 16
 
@@ -79,17 +75,11 @@ def ready(job: EvaluateJob, wanted: Sequence[Party], storage: Store) -> Asker:
     unasked = []
     for party in wanted:
         base = found[party.release.digest].base
-        if party.record is None and _untrained(party, base):
+        if heads.chooses_by_chance(party, base):
             unasked.append(party.release.digest)
         elif party.record is None:
             pieces.check_base(party, base)
     return Asker(found, frozenset(unasked))
-
-
-def _untrained(party: Party, base: Base) -> bool:
-    """Whether a base has no head for the labels: what it would choose is chance, and to be better is no merit."""
-    of_a_head = bool(party.labels) and party.asked.family is Family.ENCODER
-    return of_a_head and not encoder.keeps_head(base.folder, party.labels, tagger.head_of(party.asked))
 
 
 class _Rows:
@@ -104,7 +94,7 @@ class _Rows:
 
     def answers(self, rows: Sequence[AnyRow], model: Loaded, tell: Callable[[int, int, int], None]) -> list[Answer]:
         """Return an answer for each row; of a row that cannot be asked, why."""
-        self._others = self._passages_besides(rows)
+        self._others = tuple(passages.of(rows, self._passages))
         read, found = reading.each(rows, self._read)
         if read:
             questions = self._questions([rows[position] for position in read], list(read.values()))
@@ -112,15 +102,6 @@ class _Rows:
             said = model.answers(questions, BATCH, lambda done: tell(done, prompts, len(rows)))
             found |= zip(read, said, strict=True)
         return [found[position].model_copy(update={"row": position}) for position in range(len(rows))]
-
-    def _passages_besides(self, rows: Sequence[AnyRow]) -> tuple[str, ...]:
-        """Return the passages that can be read, whether or not their query can: each makes it harder for the others."""
-        found = []
-        for text in dict.fromkeys(row.positive for row in rows if isinstance(row, Match)):
-            with suppress(TooLong, BadInput):
-                self._passages.encode(text)
-                found.append(text)
-        return tuple(found)
 
     def _read(self, row: AnyRow) -> Any:
         """Return a row as tokens. Raises TooLong, and BadInput when the template refuses it."""
@@ -135,7 +116,7 @@ class _Rows:
         if asked.embeds:
             return _then(
                 finding.questions(self._base.pooling, self._tokens, rows, self._others),
-                partial(_ranked, passages=len({*(row.positive for row in rows), *self._others})),
+                partial(passages.ranked, passages=len({*(row.positive for row in rows), *self._others})),
             )
         if asked.tags:
             return _then(tagging.questions(labels, read), partial(_tagged, rows, read, labels))
@@ -146,11 +127,6 @@ class _Rows:
 
 def _then(questions: Questions[Any, Any], answers: Callable[[Any], list[Answer]]) -> Questions[Any, list[Answer]]:
     return Questions(questions.prompts, questions.asks, lambda found: answers(questions.read(found)))
-
-
-def _ranked(ranks: list[int], passages: int) -> list[Answer]:
-    # Behind the last place is who is nowhere.
-    return [none(0, NOT_NUMBERS) if rank > passages else Answer(row=0, rank=rank) for rank in ranks]
 
 
 def _tagged(

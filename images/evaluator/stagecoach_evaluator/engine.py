@@ -11,10 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
-from stagecoach.contract import completions, serving
+from stagecoach.contract import completions, readings, serving
 from stagecoach.contract.completions import NoAnswer, NotNumbers
+from stagecoach.contract.loading import Load
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach_trainer.failures import WorkFailed
 
@@ -25,6 +27,8 @@ OF_THE_MOMENT = (408, 425, 429)
 WORDS = 300  # characters of an engine's own that are told
 # Counters of what it has read and written; they grow while it computes.
 COMPUTED = ("vllm:prompt_tokens_total", "vllm:generation_tokens_total")
+# Gauges of the requests that wait, and that are computed.
+WAITING, RUNNING = "vllm:num_requests_waiting{", "vllm:num_requests_running{"
 
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
@@ -48,16 +52,16 @@ class Client:
 
     def complete(self, model: str, prompt: Sequence[int], request: Mapping[str, Any]) -> tuple[int, ...]:
         """Return the tokens that a request of contract/completions.py asks for. Raises Refused, Away and NotNumbers."""
-        try:
-            return completions.tokens(
-                self._call("POST", "/v1/completions", {"model": model, "prompt": list(prompt), **request})
-            )
-        except NoAnswer as error:
-            raise Away(str(error)) from error
-        except Refused as error:
-            if completions.NOT_JSON in str(error):
-                raise NotNumbers from error
-            raise
+        return self._answered("/v1/completions", model, {"prompt": list(prompt), **request}, completions.tokens)
+
+    def classify(self, model: str, prompts: Sequence[Sequence[int]], labels: int | None = None) -> list[list[float]]:
+        """Return the probability of each label, of each prompt. Raises Refused, Away and NotNumbers."""
+        read = partial(readings.probabilities, prompts=len(prompts), labels=labels)
+        return self._answered(readings.CLASSIFY, model, readings.classifying(prompts), read)
+
+    def embed(self, model: str, prompt: Sequence[int]) -> list[float]:
+        """Return the vector of a prompt. Raises Refused, Away and NotNumbers."""
+        return self._answered(readings.EMBED, model, readings.embedding(prompt), readings.vector)
 
     def check_health(self) -> None:
         """Raise Refused or Away where the engine says that it cannot be asked, or says nothing."""
@@ -65,8 +69,15 @@ class Client:
 
     def computed(self) -> float:
         """Return how many tokens it has read and written since it began. Raises Refused and Away."""
-        lines = self._said("GET", "/metrics").splitlines()
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(COMPUTED))
+        return sum(_numbers(self._said("GET", "/metrics"), *COMPUTED))
+
+    def load(self) -> Load:
+        """Return how many requests wait for it, and are computed. Raises Refused, and Away where it does not say so."""
+        text = self._said("GET", "/metrics")
+        waiting, running = _numbers(text, WAITING), _numbers(text, RUNNING)
+        if not waiting or not running:
+            raise Away("its metrics do not have vllm:num_requests_waiting and vllm:num_requests_running")
+        return Load(waiting=round(sum(waiting)), running=round(sum(running)))
 
     def unload(self, adapter: str) -> None:
         """Have it forget an adapter, which it would look for in its folder again. Raises Refused and Away."""
@@ -91,6 +102,16 @@ class Client:
         except (Refused, KeyError, TypeError):
             return ""
 
+    def _answered(self, path: str, model: str, request: Mapping[str, Any], read: Callable[[Any], Answer]) -> Answer:
+        try:
+            return read(self._call("POST", path, {"model": model, **request}))
+        except NoAnswer as error:
+            raise Away(str(error)) from error
+        except Refused as error:
+            if completions.NOT_JSON in str(error):
+                raise NotNumbers from error
+            raise
+
     def _call(self, method: str, path: str, body: Any = None) -> Any:
         try:
             return json.loads(self._said(method, path, body))
@@ -113,6 +134,11 @@ class Client:
         if answer.status != 200:
             raise Refused(f"{answer.status} {text[:WORDS]}")
         return text
+
+
+def _numbers(metrics: str, *names: str) -> list[float]:
+    """Return the values of the lines that begin so."""
+    return [float(line.rsplit(" ", 1)[1]) for line in metrics.splitlines() if line.startswith(names)]
 
 
 class Patience:
@@ -152,6 +178,15 @@ class Patience:
         message = f"the engine refuses {what}: {error}."
         remedy = f"{self._see} Or set the project's spec.inference.engine to Transformers."
         return BadInput(Problem.of("EngineRefuses", message, remedy=remedy))
+
+
+@dataclass(frozen=True)
+class Served:
+    """A release that the engine serves, by the name that it is asked by."""
+
+    client: Client
+    model: str
+    patience: Patience
 
 
 def side_by_side(

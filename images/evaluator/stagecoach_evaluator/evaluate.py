@@ -109,7 +109,7 @@ def _seen(
             task=who.candidate.asked.task,
             candidate=answers[job.release.digest, each.suite.rows],
             baseline=answers.get((reference.digest, each.suite.rows)) if reference else None,
-            incumbent=_comparable(answers[served.release.digest, each.suite.rows], who) if served else None,
+            incumbent=comparable(answers[served.release.digest, each.suite.rows], who) if served else None,
             leaked=None if leaks is None else leaks[number],
             exposures=judged[each.suite.data],
         )
@@ -117,7 +117,7 @@ def _seen(
     )
 
 
-def _comparable(incumbent: Answers, who: Parties) -> Answers:
+def comparable(incumbent: Answers, who: Parties) -> Answers:
     """Return its answers without the probabilities of labels, where these are not those of the candidate's labels."""
     if who.incumbent is None or who.incumbent.labels == who.candidate.labels:
         return incumbent

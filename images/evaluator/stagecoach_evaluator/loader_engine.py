@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from stagecoach.contract import completions, serving
+from stagecoach.contract.loading import Load
+from stagecoach.contract.readings import Reads
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach_evaluator import server, taking
 from stagecoach_evaluator.engine import REQUEST_SECONDS, Away, Client, Refused
@@ -13,6 +15,8 @@ from stagecoach_evaluator.engine import REQUEST_SECONDS, Away, Client, Refused
 LOOK_SECONDS = 1.0
 # Of a look, not of an answer.
 HEALTH_SECONDS = 30.0
+# Whoever asks how much it has to do waits less long than the operator does for an answer.
+LOAD_SECONDS = 3.0
 # An engine that computes nothing for so long, while somebody waits, hangs. A machine may be busy.
 STUCK_SECONDS = 120.0
 # Of any model: nobody reads the answer.
@@ -22,8 +26,16 @@ PROMPT = (1, 2, 3)
 class Engine:
     """Looked at all the time; whoever asks it for an answer does so through this."""
 
-    def __init__(self, client: Callable[[float], Client], name: str, see: str, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        client: Callable[[float], Client],
+        name: str,
+        see: str,
+        changed: Callable[[], None],
+        reads: Reads | None = None,
+    ) -> None:
         self._client = client  # given how long it waits
+        self._reads = reads  # what an encoder makes of a text
         self._name = name  # of what it was started with
         self._see = see
         self._changed = changed  # called when it is there, or is not there any more
@@ -40,9 +52,19 @@ class Engine:
         self._away("it was not told what to serve yet")
 
     def ask(self, model: str) -> None:
-        """Have a model compute a token. Raises Away, Refused and NotNumbers."""
+        """Have a model compute an answer, of which nobody reads more than that it is one.
+
+        Raises Away, Refused and NotNumbers.
+        """
         with self._waits():
-            self._client(REQUEST_SECONDS).complete(model, PROMPT, completions.probing())
+            client = self._client(REQUEST_SECONDS)
+            match self._reads:
+                case Reads.LABELS:
+                    client.classify(model, [PROMPT])
+                case Reads.VECTORS:
+                    client.embed(model, PROMPT)
+                case None:
+                    client.complete(model, PROMPT, completions.probing())
         self._has_moved()
 
     def forget(self, adapter: str) -> None:
@@ -52,6 +74,10 @@ class Engine:
         """
         if self.start:
             self._client(HEALTH_SECONDS).unload(adapter)
+
+    def load(self) -> Load:
+        """Return how much it has to do. Raises Away and Refused."""
+        return self._client(LOAD_SECONDS).load()
 
     @property
     def problem(self) -> Problem | None:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from stagecoach.contract import layout, serving
 from stagecoach.contract.digests import Manifest, hex_of
+from stagecoach.contract.inputs import Family
 from stagecoach.contract.loading import Serve
+from stagecoach.contract.readings import Reads
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import Store, require_storage
 from stagecoach_evaluator import laying, server, taking
@@ -25,7 +27,8 @@ def bring_base(serve: Serve) -> None:
     done = laying.models() / BROUGHT
     if done.exists() and done.read_text() == serve.line():
         return
-    base = bases.read(serve.base, mismatch="InputChanged", remedy=CHANGED)
+    family, embeds = Family.ENCODER if serve.reads else Family.DECODER, serve.reads is Reads.VECTORS
+    base = bases.read(serve.base, mismatch="InputChanged", remedy=CHANGED, family=family, embeds=embeds)
     name = laying.base(base)
     if serve.model is not None:
         storage = places.storage()
@@ -37,8 +40,11 @@ def bring_base(serve: Serve) -> None:
 
 def _words(serve: Serve, base: Base, name: str) -> list[str]:
     """Return what the server is told, beside what is the same for all."""
-    words = taking.words(name, min(serve.max_length, base.context), serve.precision)
+    limit = min(serve.max_length, base.context)
+    words = taking.words(name, limit, serve.precision)
     words += ["--max-num-seqs", str(serve.at_once)]
+    if serve.reads:
+        words += taking.of_an_encoder(serve.reads, base, limit)
     if serve.model is None and serve.max_adapters:
         rank = serving.rank(serve.max_rank) or max(serving.RANKS)
         words += ["--enable-lora", "--max-lora-rank", str(rank), "--max-loras", str(serve.max_adapters)]

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from stagecoach.contract import loading
 from stagecoach.contract.loading import Wanted
+from stagecoach_evaluator.engine import Away, Refused
 from stagecoach_evaluator.loader_serving import NotServed, Serving
 from stagecoach_evaluator.programs import ONE_VERSION
 
@@ -17,7 +18,7 @@ BODY_SECONDS = 10.0
 
 
 def application(serving: Serving, token: Callable[[], bytes]) -> web.Application:
-    """Return what answers. Nothing of it waits for work."""
+    """Return what answers. Nothing of it waits for work; how much there is, the engine is asked in a thread."""
 
     async def health(_: web.Request) -> web.Response:
         why = serving.unready()
@@ -45,12 +46,21 @@ def application(serving: Serving, token: Callable[[], bytes]) -> web.Application
             raise web.HTTPUnprocessableEntity(text=text) from None
         return await tell(request)
 
+    async def load(request: web.Request) -> web.Response:
+        _check(request, token())
+        try:
+            found = await asyncio.to_thread(serving.load)
+        except (Away, Refused) as error:
+            raise web.HTTPServiceUnavailable(text=f"the engine gave no answer: {error}") from None
+        return web.Response(text=found.line(), content_type="application/json")
+
     found = web.Application(client_max_size=BODY_BYTES)
     found.add_routes(
         [
             web.get(loading.HEALTH_PATH, health),
             web.get(loading.PATH, tell),
             web.put(loading.PATH, want),
+            web.get(loading.LOAD_PATH, load),
         ]
     )
     return found

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from stagecoach.contract import mounts
 from stagecoach.contract.digests import Digest, hex_of
 from stagecoach.contract.gateway_routes import BadRoutes
-from stagecoach.contract.loading import Loaded, Serve, State, Wanted
+from stagecoach.contract.loading import Load, Loaded, Serve, State, Wanted
 from stagecoach_evaluator import laying, loader_files
 from stagecoach_evaluator.engine import Client
 from stagecoach_evaluator.loader_engine import LOOK_SECONDS, Engine
@@ -42,9 +42,10 @@ class Serving:
         self._serve = serve
         self._routed = routed  # the adapters that gateways ask for; raises BadRoutes
         name = hex_of(serve.model or serve.base.model or "")
-        self._engine = Engine(client, name, see, self._wake)
+        self._engine = Engine(client, name, see, self._wake, serve.reads)
         self._base = Model(name, self._engine, partial(loader_files.bring_base, serve), answered=self._wake)
         self._adapters: dict[str, Model] = {}  # by name
+        self._first = ""  # of them, what is served, where this engine serves one: others are about to be
         self._lock = threading.Lock()
         self._asked = False  # somebody has said which adapters are wanted
         self._doubt = ""  # why the routes do not tell it
@@ -84,6 +85,7 @@ class Serving:
 
     def _have(self, adapters: Iterable[Digest]) -> None:
         digests = {hex_of(digest): digest for digest in adapters}
+        self._first = next(iter(digests), "")
         for name in self._adapters.keys() - digests.keys():
             self._adapters.pop(name).leave()
         for name in digests.keys() - self._adapters.keys():
@@ -97,6 +99,10 @@ class Serving:
         """What is to be said of it now."""
         return Loaded(engine=self._engine.version[:64], models=tuple(model.told for model in self._models()))
 
+    def load(self) -> Load:
+        """Return how much the engine has to do. Raises Away and Refused."""
+        return self._engine.load()
+
     def unready(self) -> str:
         """Return why the pod should have no requests; nothing when it may."""
         base, *adapters = self.loaded.models
@@ -109,8 +115,8 @@ class Serving:
             return f"nobody has said yet which adapters are wanted{self._doubt}"
         if waits := [model.name for model in adapters if model.state is State.LOADING]:
             return f"adapters are being loaded: {', '.join(name[:12] for name in waits)}"
-        if adapters and not any(model.state is State.ANSWERS for model in adapters):
-            return f"no adapter answers: {adapters[0].reason}: {adapters[0].message}"
+        if failed := next((model for model in adapters if model.name == self._first and model.reason), None):
+            return f"adapter {failed.name[:12]} is wanted first, and does not answer: {failed.reason}: {failed.message}"
         self._ready = True
         return ""
 

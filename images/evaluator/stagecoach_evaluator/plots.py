@@ -161,11 +161,11 @@ def _short(label: str, most: int = 22) -> str:
 SIDE = 260.0
 
 
-def reliability(candidate: Reliability, baseline: Reliability | None) -> Markup:
-    """Return how often answers are right, by the probability that the model gave them."""
+def reliability(candidate: Reliability, other: Reliability | None, who: str) -> Markup:
+    """Return how often answers are right, by the probability that the model gave them: beside what is compared with."""
     title = f"Reliability: calibration error {figure(candidate.error)} over {candidate.rows:,} rows"
-    if baseline:
-        title += f"; of the base {figure(baseline.error)}"
+    if other:
+        title += f"; of the {who} {figure(other.error)}"
     top = _svg(SIDE + 90, SIDE + 54, title, "reliability")
     across, up = Scale((0, 1), 62, 62 + SIDE), Scale((0, 1), 8 + SIDE, 8)
     for tenth in range(0, 11, 2):
@@ -175,8 +175,8 @@ def reliability(candidate: Reliability, baseline: Reliability | None) -> Markup:
         _write(top, percent(share), "tick", x=across(share), y=up(0) + 16, text_anchor="middle")
         _write(top, percent(share), "tick", x=across(0) - 8, y=up(share) + 4, text_anchor="end")
     _put(top, "line", "ideal", x1=across(0), x2=across(1), y1=up(0), y2=up(1))
-    if baseline:
-        _curve(top, baseline.bins, across, up, "before")
+    if other:
+        _curve(top, other.bins, across, up, "before")
     _curve(top, candidate.bins, across, up, "now")
     _write(top, "probability that the model gave", "tick", x=across(0.5), y=up(0) + 36, text_anchor="middle")
     _write(

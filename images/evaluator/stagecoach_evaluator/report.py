@@ -112,7 +112,6 @@ def document(data: Data) -> EvaluationDocument:
 
 def _suite(item: SuiteData, data: Data, shown: int) -> SuiteReport:
     """Return the suite's part: a canary's rows are all shown, of other suites the worst."""
-    baseline = item.baseline
     common = SuiteReport(
         name=item.suite.name,
         type=item.suite.type,
@@ -126,20 +125,21 @@ def _suite(item: SuiteData, data: Data, shown: int) -> SuiteReport:
         leaked=_leaked(item),
         exposure=report_numbers.exposure(item.exposures, item.suite.name, data.job.inputs.criteria),
         metrics=tuple(report_numbers.with_detectable(measured) for measured in item.metrics[:MAX_METRICS]),
-        paired=paired(item.cases, item.candidate, baseline) if baseline else None,
+        paired=paired(item.cases, item.candidate, item.baseline) if item.baseline else None,
         paired_incumbent=paired_incumbent(item.cases, item.candidate, item.incumbent) if item.incumbent else None,
     )
     if item.suite.type is SuiteType.CANARY:
         rows = told(item.cases, item.said)[:MAX_CANARIES]
         return common.model_copy(update={"canaries": tuple(rows)})
-    of_labels = report_labels.results(item.cases, item.candidate, baseline, data.labels)
+    of_labels = report_labels.results(item.cases, item.said, data.labels)
     return common.model_copy(
         update={
             "classes": of_labels.classes,
             "labels": of_labels.labels,
             "confusion": of_labels.confusion,
             "reliability": report_numbers.reliability(item.cases, item.candidate, data.labels),
-            "baseline_reliability": report_numbers.reliability(item.cases, baseline or (), data.labels),
+            "baseline_reliability": report_numbers.reliability(item.cases, item.baseline or (), data.labels),
+            "incumbent_reliability": report_numbers.reliability(item.cases, item.incumbent or (), data.labels),
             "worst": worst(item.cases, item.said, data.labels, shown),
         }
     )

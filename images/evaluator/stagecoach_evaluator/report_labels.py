@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from stagecoach.contract.answers import Answer
 from stagecoach.contract.entities import Score, entities, scores
-from stagecoach.contract.evaluation_report import MAX_CONFUSIONS, MAX_LABELS, Cell, ClassResult, Confusion
-from stagecoach_evaluator.report_rows import Case
+from stagecoach.contract.evaluation_report import MAX_CONFUSIONS, MAX_LABELS, Cell, ClassResult, Confusion, OfLabel
+from stagecoach_evaluator.report_rows import Case, Said
 
 Pairs = Counter[tuple[str, str]]
 Answers = Sequence[Answer]
@@ -22,13 +22,13 @@ class ByLabel:
     confusion: Confusion | None = None
 
 
-def results(cases: Sequence[Case], candidate: Answers, baseline: Answers | None, order: Sequence[str]) -> ByLabel:
-    """Return the results by label, those of the candidate and beside them the baseline's F1."""
-    pairs = _pairs(cases, candidate)
-    by_label = _scores(cases, candidate)
+def results(cases: Sequence[Case], said: Said, order: Sequence[str]) -> ByLabel:
+    """Return the results by label, those of the candidate and beside them those of what it is compared with."""
+    pairs = _pairs(cases, said.candidate)
+    by_label = _scores(cases, said.candidate)
     if not pairs:
         return ByLabel()
-    others = _scores(cases, baseline) if baseline else {}
+    base, served = (_scores(cases, answers) if answers else {} for answers in (said.baseline, said.incumbent))
     known = {label: place for place, label in enumerate(order)}
 
     def in_order(labels: Iterable[str]) -> list[str]:
@@ -38,7 +38,7 @@ def results(cases: Sequence[Case], candidate: Answers, baseline: Answers | None,
     if len(listed) > MAX_LABELS:
         listed = sorted(listed, key=lambda label: (-_mistakes(by_label[label]), label))[:MAX_LABELS]
     return ByLabel(
-        classes=tuple(_class(label, by_label[label], others.get(label)) for label in listed),
+        classes=tuple(_class(label, by_label[label], base.get(label), served.get(label)) for label in listed),
         labels=len(by_label),
         confusion=_confusion(pairs, in_order({label for pair in pairs for label in pair})),
     )
@@ -75,16 +75,23 @@ def _mistakes(score: Score) -> int:
     return score.given + score.found - 2 * score.right
 
 
-def _class(label: str, score: Score, other: Score | None) -> ClassResult:
+def _class(label: str, score: Score, base: Score | None, served: Score | None) -> ClassResult:
     return ClassResult(
+        **dict(_numbers(score)),
         label=label,
+        baseline_f1=base.f1 if base and base.given else None,
+        incumbent=_numbers(served) if served else None,
+    )
+
+
+def _numbers(score: Score) -> OfLabel:
+    return OfLabel(
         rows=score.given,
         answered=score.found,
         right=score.right,
         precision=score.precision if score.found else None,
         recall=score.recall if score.given else None,
         f1=score.f1 if score.given else None,
-        baseline_f1=other.f1 if other and other.given else None,
     )
 
 

@@ -1,7 +1,7 @@
 """Asking releases the rows of suites through the engine that serves them: vLLM, beside this container.
 
 An adapter is served beside its base, as it is: merged into it, sums would be added in another order than where the
-adapter is served. A whole model is served in the place of the base.
+adapter is served. A whole model is served in the place of the base, and so is whatever was made of an encoder.
 """
 
 import os
@@ -11,21 +11,21 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from stagecoach.contract import completions, serving
+from stagecoach.contract import completions, readings, serving
 from stagecoach.contract.answers import Answer
 from stagecoach.contract.completions import NotNumbers
 from stagecoach.contract.digests import hex_of
 from stagecoach.contract.evaluations import EvaluateJob
-from stagecoach.contract.inputs import Family
 from stagecoach.contract.label_choice import LabelChoice
 from stagecoach.contract.prompts import Encoded, Encoder
-from stagecoach.contract.reports import BadInput, Problem
+from stagecoach.contract.readings import Reads
 from stagecoach.contract.store import Store
 from stagecoach_evaluator import engine, laying, pieces, reading, taking
-from stagecoach_evaluator.engine import Away, Client, Patience
+from stagecoach_evaluator.engine import Away, Client, Patience, Served
 from stagecoach_evaluator.parties import Party
 from stagecoach_evaluator.pieces import Pieces
 from stagecoach_evaluator.reading import NOT_NUMBERS, none
+from stagecoach_evaluator.served_encoders import Choosing, Finding
 from stagecoach_evaluator.server import Server
 from stagecoach_evaluator.suites import Rows
 from stagecoach_evaluator.telling import Teller
@@ -49,9 +49,13 @@ class Asker:
 
     def ask(self, party: Party, suites: Sequence[Rows], teller: Teller) -> Iterator[Answered]:
         """Yield the answers of a release to each suite, with the seconds it took. Two models are never in memory."""
-        rows = _Rows(party, pieces.encoder(party, self.base(party)), self)
+        tokens = pieces.encoder(party, self.base(party))
+        limit = self._limit(party, tokens)
+        words, name = self.served(party, limit)
+        patience = Patience(partial(self.server.wait, name), self.server.see)
+        rows = self._rows(party, tokens, limit, patience)
         say(f"waiting for the engine to serve {party.name}")
-        version = self.server.serve(*self.served(party, rows.limit))
+        version = self.server.serve(words, name)
         taking.check_version(version, f"the engine ({self.engine_image})")
         self.engine = f"{self.engine_image}, vLLM {version}"
         for each in suites:
@@ -69,33 +73,61 @@ class Asker:
         whole, base = _whole(party), self.base(party).model
         name = hex_of(party.release.artifact) if whole and party.release.artifact else hex_of(base)
         words = taking.words(name, limit, party.release.engine.precision)
+        if what := readings.reads(party.asked):
+            words += taking.of_an_encoder(what, self.base(party), limit)
         if base in self.ranks and not whole:
             words += ["--enable-lora", "--max-lora-rank", str(self.ranks[base])]
         return words, name
 
-    def asked(self, party: Party) -> str:
-        """Return the name by which a release is asked: an adapter's, or that of a whole model."""
-        return hex_of(party.release.artifact or self.base(party).model)
+    def _limit(self, party: Party, tokens: Encoder) -> int:
+        """Return how many tokens may come together: the engine takes no more than the base has positions for."""
+        told = lengths.of(tokens, party.labels)
+        return min(told.rule.max_length + told.written, self.base(party).context)
+
+    def _rows(self, party: Party, tokens: Encoder, limit: int, patience: Patience) -> "_Writing | Choosing | Finding":
+        """Return what asks rows. A release is asked by the name of its adapter, or that of a whole model."""
+        served = Served(self.server.client, hex_of(party.release.artifact or self.base(party).model), patience)
+        match readings.reads(party.asked):
+            case Reads.LABELS:
+                return Choosing(party.labels, tokens, served)
+            case Reads.VECTORS:
+                return Finding(tokens, served)
+            case None:
+                return _Writing(party.labels, tokens, limit, served)
 
 
 def ready(job: EvaluateJob, wanted: Sequence[Party], storage: Store) -> Asker:
     """Return what asks these. Raises BadInput when one of them cannot be asked, before any of them is."""
-    if other := next((party.name for party in wanted if party.asked.family is not Family.DECODER), None):
-        message = f"the engine vLLM is asked for decoders alone, and {other} is of another architecture."
-        raise BadInput(Problem.of("EngineUnsuited", message, remedy=taking.BY_TRANSFORMERS))
+    for party in wanted:
+        taking.check_task(party.asked, party.name)
     found = pieces.ready(job, wanted, storage)
     ranks: dict[str, int] = {}
+    unasked = []
     for party in wanted:
         own = found[party.release.digest]
+        if _chooses_by_chance(party, own.base):
+            unasked.append(party.release.digest)
+            continue
         if party.record is None:
             pieces.check_base(party, own.base)
+            taking.check_base(party.asked, own.base)
         if rank := _laid(party, own):
             ranks[own.base.model] = max(rank, ranks.get(own.base.model, 0))
     see = f"See kubectl logs {os.environ.get('HOSTNAME', 'POD')} -n {job.subject.namespace} -c {serving.CONTAINER}."
-    asker = Asker(Server(Client(serving.PORT), see), found, ranks, job.engine_image or "")
+    asker = Asker(Server(Client(serving.PORT), see), found, ranks, job.engine_image or "", frozenset(unasked))
     for party in wanted:
-        asker.served(party, 0)
+        if party.release.digest not in unasked:
+            asker.served(party, 0)
     return asker
+
+
+def _chooses_by_chance(party: Party, base: Base) -> bool:
+    if party.record is not None or readings.reads(party.asked) is not Reads.LABELS:
+        return False
+    # It is built on torch, as nothing else here is.
+    from stagecoach_evaluator.heads import chooses_by_chance
+
+    return chooses_by_chance(party, base)
 
 
 def _laid(party: Party, own: Pieces) -> int | None:
@@ -107,6 +139,7 @@ def _laid(party: Party, own: Pieces) -> int | None:
     if _whole(party):
         laying.whole(digest, own.artifact, own.base)
         return None
+    taking.check_adapter(party.asked)
     rank = serving.rank(taking.rank(Path(own.artifact) / bases.ADAPTER))
     laying.lay(f"{laying.ADAPTERS}/{hex_of(digest)}", laying.files(own.artifact))
     return rank
@@ -116,21 +149,13 @@ def _whole(party: Party) -> bool:
     return party.record is not None and party.record.artifact.type == "Model"
 
 
-class _Rows:
-    """What a release is asked of rows, and what it says of each."""
+class _Writing:
+    """What a decoder is asked of rows, and what it writes for each."""
 
-    def __init__(self, party: Party, tokens: Encoder, asker: Asker) -> None:
-        self._party = party
-        self._tokens = tokens
-        self._client = asker.server.client
-        self._model = asker.asked(party)
-        told = lengths.of(tokens, party.labels)
-        self._answer = told.written
-        # What both may have together: the engine takes no more than the base has positions for.
-        self.limit = min(told.rule.max_length + told.written, asker.base(party).context)
-        _, name = asker.served(party, self.limit)
-        self._patience = Patience(partial(asker.server.wait, name), asker.server.see)
-        self._choice = LabelChoice(tuple(tokens.completion(label) for label in party.labels))
+    def __init__(self, labels: tuple[str, ...], tokens: Encoder, limit: int, served: Served) -> None:
+        self._labels, self._tokens, self._limit, self._served = labels, tokens, limit, served
+        self._answer = lengths.of(tokens, labels).written
+        self._choice = LabelChoice(tuple(tokens.completion(label) for label in labels))
 
     def answers(self, rows: Rows, tell: Callable[[int, int, int], None]) -> list[Answer]:
         """Return an answer for each row; of a row that cannot be asked, why."""
@@ -143,35 +168,35 @@ class _Rows:
         def ask(item: tuple[int, Sequence[Encoded]]) -> Answer:
             position, [prompt] = item
             place = rows.dataset.place(position)
-            return self._patience.ask(place, lambda: self._answered(position, prompt.ids))
+            return self._served.patience.ask(place, lambda: self._answered(position, prompt.ids))
 
         said = engine.side_by_side(ask, list(fit.items()), serving.AT_ONCE, lambda done: tell(done, len(fit), count))
         found |= zip(fit, said, strict=True)
         return [found[position] for position in range(count)]
 
     def _fits(self, chunks: Sequence[Encoded]) -> bool:
-        return len(chunks[0].ids) + self._answer <= self.limit
+        return len(chunks[0].ids) + self._answer <= self._limit
 
     def _too_long(self, chunks: Sequence[Encoded]) -> str:
         return (
-            f"{len(chunks[0].ids)} tokens, and {self._answer} of an answer, and the model takes {self.limit} together"
+            f"{len(chunks[0].ids)} tokens, and {self._answer} of an answer, and the model takes {self._limit} together"
         )
 
     def _answered(self, row: int, prompt: tuple[int, ...]) -> Answer:
         try:
-            if not self._party.labels:
+            if not self._labels:
                 return Answer(row=row, text=self._write(prompt))
-            return Answer(row=row, label=self._party.labels[self._choice.choose(partial(self._next, prompt))])
+            return Answer(row=row, label=self._labels[self._choice.choose(partial(self._next, prompt))])
         except NotNumbers:
             return none(row, NOT_NUMBERS)
 
     def _next(self, prompt: tuple[int, ...], written: tuple[int, ...], allowed: Sequence[int]) -> int:
-        tokens = self._client.complete(self._model, (*prompt, *written), completions.choosing(allowed))
+        tokens = self._served.client.complete(self._served.model, (*prompt, *written), completions.choosing(allowed))
         if len(tokens) != 1 or tokens[0] not in allowed:
             raise Away("what it said is not one token of those that were allowed")
         return tokens[0]
 
     def _write(self, prompt: tuple[int, ...]) -> str:
         request = completions.writing(self._answer, self._tokens.end[-1])
-        tokens = self._client.complete(self._model, prompt, request)
+        tokens = self._served.client.complete(self._served.model, prompt, request)
         return str(self._tokens.tokenizer.decode(list(tokens), skip_special_tokens=True))

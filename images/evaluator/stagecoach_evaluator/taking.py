@@ -1,4 +1,4 @@
-"""What the engine vLLM takes: which version of it was tested, which adapters, and which formats of numbers."""
+"""What the engine vLLM takes: which version of it was tested, which models, adapters, and formats of numbers."""
 
 import json
 import re
@@ -6,14 +6,23 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from stagecoach.contract import mounts, serving
+from stagecoach.contract import mounts, readings, serving
+from stagecoach.contract.inputs import Family, OfTask
+from stagecoach.contract.readings import Reads
 from stagecoach.contract.releases import Precision
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach_evaluator import laying
-from stagecoach_trainer import bases
+from stagecoach_trainer import bases, pooling
+from stagecoach_trainer.bases import Base
 
 BY_TRANSFORMERS = "Set the project's spec.inference.engine to Transformers."
 NUMBERS = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+# Encoders are read whole: their prompts are not cut into several steps.
+TOKENS_AT_ONCE = 8192
+# Of a base that makes vectors without having been trained for it here: under these names vLLM finds its weights. It
+# does not under those of BERT's classes, but for the first.
+PLAIN = "Model"
+FOUND = {"RobertaForMaskedLM", "XLMRobertaForMaskedLM", "ModernBertForMaskedLM"}
 # Of vLLM. Its arguments, the ranks that it takes, how it loads adapters and what it answers were tested with this one.
 OLDEST = (0, 32)
 
@@ -22,6 +31,51 @@ def words(name: str, limit: int, precision: Precision) -> list[str]:
     """Return what the server is told of a model that is laid: all that changes its answers, and its limit."""
     told = ["--model", f"{mounts.MODELS}/{name}", "--served-model-name", name, "--max-model-len", str(limit)]
     return [*told, "--dtype", numbers(precision, laying.models() / name)]
+
+
+def of_an_encoder(what: Reads, base: Base, limit: int) -> list[str]:
+    """Return what the server is told beside: what is made of a text, whatever the model's files say of it."""
+    told = ["--runner", "pooling", "--max-num-batched-tokens", str(max(limit, TOKENS_AT_ONCE))]
+    if what is Reads.LABELS:
+        return [*told, "--hf-overrides.problem_type", "single_label_classification"]
+    mode = (base.pooling or pooling.MEAN).upper()
+    made = ["--pooler-config.pooling_type", mode, "--pooler-config.use_activation", "true"]
+    return [*told, *made, "--hf-overrides.architectures+", _family(base.architecture) + PLAIN]
+
+
+def check_task(of: OfTask, name: str) -> None:
+    """Raise BadInput for what the engine is not asked: tags, and texts by an encoder-decoder."""
+    if of.family is Family.DECODER or readings.reads(of):
+        return
+    message = (
+        "the engine vLLM is asked for decoders, and for encoders that choose a label for a text or make a vector of it;"
+        f" {name} is for {of.task}, by architecture {of.family}."
+    )
+    raise BadInput(Problem.of("EngineUnsuited", message, remedy=BY_TRANSFORMERS))
+
+
+def check_adapter(of: OfTask) -> None:
+    """Raise BadInput for an adapter of an encoder."""
+    if readings.reads(of):
+        message = "the engine vLLM takes no adapter of an encoder."
+        remedy = f"Merge it into its base and import that as a whole model. {BY_TRANSFORMERS}"
+        raise BadInput(Problem.of("EngineUnsuited", message, remedy=remedy))
+
+
+def check_base(of: OfTask, base: Base) -> None:
+    """Raise BadInput for a base whose weights the engine does not find, to make vectors by."""
+    name = base.architecture
+    if readings.reads(of) is not Reads.VECTORS or name == _family(name) + PLAIN or name in FOUND:
+        return
+    message = f"the engine vLLM makes no vectors by a base that is stored as {name}, only by what was trained from it."
+    remedy = f"Leave out the criteria against Baseline, or select a base of {_family(name)}{PLAIN}. {BY_TRANSFORMERS}"
+    raise BadInput(Problem.of("EngineUnsuited", message, field=f"{bases.field_of(base.source)}.uri", remedy=remedy))
+
+
+def _family(architecture: str) -> str:
+    """Return how the classes of an encoder's family begin."""
+    end = next(end for end in bases.ENCODER_SUFFIXES if architecture.endswith(end))
+    return architecture.removesuffix(end)
 
 
 def check_version(version: str, engine: str) -> None:

@@ -32,6 +32,7 @@ async def serve(settings: Settings) -> None:
     control = Server(admin.handle, connections=64)
     gateway.engines.start()
     gateway.clients.refresh()
+    gateway.sources.refresh()
     tasks = [loop.create_task(gateway.keeper.work()), loop.create_task(refresh(gateway, settings.routes))]
     port = await clients.start(settings.host, settings.port)
     admin_port = await control.start(settings.host, settings.admin_port)
@@ -53,6 +54,7 @@ async def refresh(gateway: Gateway, routes: Path) -> None:
     while True:
         try:
             gateway.clients.refresh()
+            gateway.sources.refresh()
             seen = await read(gateway.current, routes, seen)
         except Exception:
             log.exception("looking at the mounted files failed")

@@ -26,7 +26,7 @@ class EngineConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._paused = False
-        self.idle_since = 0.0
+        self.since, self.idle_since = loop.time(), 0.0
         self._begin()
         self.complete = True  # nothing is asked yet
 

@@ -187,9 +187,12 @@ class Asking:
     async def _ask_of(self, engine: Engine) -> None:
         while engine.idle:
             connection = engine.idle.pop()
-            if connection.usable:
+            if not connection.usable:
+                continue
+            if asyncio.get_running_loop().time() <= connection.since + limits.ENGINE_AGE_SECONDS:
                 await self._send(engine, connection)
                 return
+            connection.abort()
         await self._send(engine, await engine.connect())
 
     async def _send(self, engine: Engine, connection: EngineConnection) -> None:

@@ -1,8 +1,9 @@
-"""What clients say of answers that they got."""
+"""What is said of answers: by the clients that got them, or by the sources that a deployment names, of all answers."""
 
 from datetime import UTC, datetime
 from typing import Any
 
+from stagecoach.contract.gateway_routes import RateLimit
 from stagecoach.contract.times import timestamp
 from stagecoach_gateway import ids
 from stagecoach_gateway.counting import Counted, Counts
@@ -10,6 +11,8 @@ from stagecoach_gateway.errors import Refusal
 from stagecoach_gateway.schemas import Schema
 
 PATH = "/v1/feedback"
+# Of each source: what one says is kept beside what others do, and fills no disk.
+OF_A_SOURCE = RateLimit(requests=1000, seconds=3600)
 DOCUMENT: dict[str, Any] = {
     "type": "object",
     "properties": {
@@ -29,11 +32,16 @@ DOCUMENT: dict[str, Any] = {
 _SCHEMA = Schema(DOCUMENT)
 
 
-def checked(body: dict[str, Any], client: str, key: bytes, counts: Counts) -> tuple[dict[str, Any], Counted | None]:
-    """Return what is kept of it, and where it is counted. Raises Refusal when it is of no request of this client."""
+def checked(
+    body: dict[str, Any], client: str | None, key: bytes, counts: Counts
+) -> tuple[dict[str, Any], Counted | None]:
+    """Return what is kept of it, and where it is counted. Raises Refusal when it is of no request of this client.
+
+    With None for a client, when it is of no request.
+    """
     _SCHEMA.check(body)
     digits = ids.release_of(key, client, body["request"])
     if digits is None or digits == ids.NONE:
-        raise Refusal("unknown_request", "No release here answered such a request of this client.", param="request")
-    document = {**body, "client": client, "release": digits, "at": timestamp(datetime.now(UTC))}
-    return document, counts.beginning(digits)
+        of = " of this client" if client is not None else ""
+        raise Refusal("unknown_request", f"No release here answered such a request{of}.", param="request")
+    return {**body, "release": digits, "at": timestamp(datetime.now(UTC))}, counts.beginning(digits)

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import orjson
 
-from stagecoach.contract.gateway_routes import Routes
-from stagecoach_gateway import feedback, ids, openapi
+from stagecoach.contract.gateway_routes import Routes, Sampling
+from stagecoach_gateway import feedback, ids, openai_api, openapi
 from stagecoach_gateway.asking import Ask
 from stagecoach_gateway.clients import Clients, Rates
 from stagecoach_gateway.counting import Counted, Counts
@@ -18,7 +18,6 @@ from stagecoach_gateway.engines import Engines
 from stagecoach_gateway.errors import Closing, Refusal
 from stagecoach_gateway.http_messages import Answer, Request
 from stagecoach_gateway.keeping import Keeper
-from stagecoach_gateway.openai_api import ENDPOINTS
 from stagecoach_gateway.predict import Predict, Unserved
 from stagecoach_gateway.settings import Settings
 from stagecoach_gateway.texts import Texts
@@ -66,8 +65,9 @@ class Gateway:
         self.counts = Counts(settings.deployment)
         self.texts = Texts()
         self.clients = Clients(settings.clients)
+        self.sources = Clients(settings.sources)  # of feedback
         self.rates = Rates()
-        self.keeper = Keeper(settings.kept)
+        self.keeper = Keeper(settings.kept, settings.writer)
         self._seal = hmac.digest(key, b"stagecoach request ids v1", hashlib.sha256)
         self._fallback_key = f"authorization: Bearer {fallback_key.decode()}\r\n".encode() if fallback_key else b""
         self._endpoints: dict[bytes, AnyEndpoint] = {}
@@ -77,9 +77,9 @@ class Gateway:
         """Have other routes in force."""
         routes = loaded.routes
         self._endpoints = {each.path.encode(): each for each in endpoints_of(routes)}
-        self._openapi = orjson.dumps(
-            openapi.document(routes, list(self._endpoints.values()), feedback=self.keeper.able)
-        )
+        # Not without being told for how long it is kept, and what of it is not.
+        kept = self.keeper.able and routes.sampling is not None
+        self._openapi = orjson.dumps(openapi.document(routes, list(self._endpoints.values()), feedback=kept))
         self.counts.forget(but=loaded.ready)
         if routes.sampling:
             self.keeper.keep_seconds = routes.sampling.keep_seconds
@@ -89,10 +89,16 @@ class Gateway:
         loaded = self.current.in_force
         if loaded is None:
             return
-        if loaded.routes.keys:
-            self.clients.who(request.headers.get(b"authorization"))
+        self._who(request, loaded.routes)
         if request.path not in self._endpoints and request.path != feedback.PATH.encode():
             raise _unknown()
+
+    def _who(self, request: Request, routes: Routes) -> str:
+        """Return the client that asks, or the source that gives feedback. Raises Refusal for who may not."""
+        authorization = request.headers.get(b"authorization")
+        if request.path == feedback.PATH.encode() and routes.sources:
+            return self.sources.who(authorization)
+        return self.clients.who(authorization) if routes.keys else request.client
 
     def refused(self, request: Request, answer: Answer, refusal: Refusal) -> None:
         """Name and count a request that could not be read to its end."""
@@ -129,7 +135,7 @@ class Gateway:
             message = "The gateway has no routes yet, or may be told newer ones: try again."
             raise Refusal("nothing_served", message, headers={"retry-after": "5"})
         routes = loaded.routes
-        client = self.clients.who(request.headers.get(b"authorization")) if routes.keys else request.client
+        client = self._who(request, routes)
         endpoint = self._endpoints.get(request.path)
         if endpoint is None:
             self._other(request, answer, client, routes)
@@ -207,27 +213,38 @@ class Gateway:
             answer.send(200, orjson.dumps(listed if request.path == b"/v1/models" else model))
         elif request.path.startswith(b"/v1/models/"):
             raise Refusal("model_not_found", f"The model here is {routes.name}.")
-        elif request.path == feedback.PATH.encode() and self.keeper.able:
+        elif request.path == feedback.PATH.encode() and self.keeper.able and routes.sampling:
             _only(request, b"POST")
-            self.rates.take(client, routes.rate_limits, asyncio.get_running_loop().time())
-            document, counted = feedback.checked(body_of(request), client, self._seal, self.counts)
-            redact = routes.sampling.redact if routes.sampling else ()
-            if not self.keeper.keep("feedback", document, redact):
-                raise Refusal("internal_error", "Feedback cannot be written as fast as it comes: send it again.")
-            if counted:
-                counted.said(document.get("rating"))
+            self._feedback(request, client, routes, routes.sampling)
             answer.send(202, b'{"accepted":true}')
         else:
             raise _unknown()
 
+    def _feedback(self, request: Request, who: str, routes: Routes, sampling: Sampling) -> None:
+        """Keep feedback of a client on its own requests, or of a source on anybody's. Raises Refusal."""
+        now, seal = asyncio.get_running_loop().time(), self._seal
+        if routes.sources:
+            self.rates.take(f"source {who}", (feedback.OF_A_SOURCE,), now)  # no client is called so
+            document, counted = feedback.checked(body_of(request), None, seal, self.counts)
+            document["source"] = who
+        else:
+            self.rates.take(who, routes.rate_limits, now)
+            document, counted = feedback.checked(body_of(request), who, seal, self.counts)
+            if routes.keys:
+                document["client"] = who  # else it is an address, which is nobody's name
+        if not self.keeper.keep("feedback", document, sampling.redact):
+            raise Refusal("internal_error", "Feedback cannot be written as fast as it comes: send it again.")
+        if counted:
+            counted.said(document.get("rating"))
+
 
 def endpoints_of(routes: Routes) -> list[AnyEndpoint]:
     """Return the paths at which releases answer."""
+    asked = routes.stable.described.asked if routes.stable else None
     if routes.api == "OpenAI":
-        return list(ENDPOINTS.values())
-    if routes.stable is None:
+        return [*openai_api.endpoints(asked)]
+    if routes.stable is None or asked is None:
         return [Unserved()]
-    asked = routes.stable.described.asked
     return [Predict(asked.task, routes.stable.labels, asked.family)]
 
 

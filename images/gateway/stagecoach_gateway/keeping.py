@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+import os
 import re
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,15 @@ import orjson
 log = logging.getLogger(__name__)
 # What is not written yet; more is thrown away and counted.
 MOST_WAITING = 1000
-# A line, and all files together.
+# A line, and all files together, of all gateways that write here.
 LINE_BYTES = 65_536
 ALL_BYTES = 1 << 30
-
+# So often it is looked whether something is old, whoever asks meanwhile; and after so much was written.
+SWEEP_SECONDS = 300.0
+SWEEP_BYTES = ALL_BYTES >> 6
+KINDS = ("samples", "feedback")
+# What people wrote. All else is ours: digits in a request's id are the number of no card.
+WRITTEN = ("input", "output", "expected", "comment")
 # How long writing may take once everything else has ended.
 FINISH_SECONDS = 5.0
 
@@ -81,16 +88,22 @@ _Item = tuple[str, bytes, tuple[str, ...]]
 
 
 class Keeper:
-    """Writes lines into files beside the work, in order, never faster than the disk."""
+    """Writes lines into files beside the work, in order, never faster than the disk.
 
-    def __init__(self, folder: Path) -> None:
+    Others of the same deployment write into the same folder: each into files of its own, for where it is a network's
+    nobody's lines are kept apart. What is old is removed by whoever comes first.
+    """
+
+    def __init__(self, folder: Path, writer: str) -> None:
         self._folder = folder
+        self._writer = writer
         self.able = folder.is_dir()  # whether there is a folder to write to
         self._waiting: asyncio.Queue[_Item] = asyncio.Queue(MOST_WAITING)
         self._thread = ThreadPoolExecutor(1, "keeping")
         self.dropped = 0
-        self.keep_seconds = 30 * 86_400
-        self._swept = 0.0
+        self.keep_seconds: float | None = None  # nobody has said it yet
+        self._swept = float("-inf")
+        self._unswept = 0  # bytes written since then
 
     def keep(self, kind: str, document: dict[str, Any], redact: tuple[str, ...] = ()) -> bool:
         """Have a document written, without what is to be redacted; return whether it will be."""
@@ -105,20 +118,38 @@ class Keeper:
         return False
 
     async def work(self) -> None:
-        """Write for ever."""
+        """Write for ever, and remove what is old."""
         loop = asyncio.get_running_loop()
         while True:
-            items = [await self._waiting.get()]
-            while not self._waiting.empty():
-                items.append(self._waiting.get_nowait())
+            items = await self._next()
             try:
-                await loop.run_in_executor(self._thread, self._write, items)
+                if items:
+                    await loop.run_in_executor(self._thread, self._write, items)
             except Exception as error:  # whatever it is: what comes next is written all the same
                 self.dropped += len(items)
                 log.error("samples and feedback cannot be written: %s", error)
             finally:
                 for _ in items:
                     self._waiting.task_done()
+            due = loop.time() >= self._swept + SWEEP_SECONDS or self._unswept >= SWEEP_BYTES
+            if self.able and self.keep_seconds is not None and due:
+                self._swept, self._unswept = loop.time(), 0
+                try:
+                    await loop.run_in_executor(self._thread, self._sweep, time.time() - self.keep_seconds)
+                except Exception as error:  # likewise
+                    log.error("samples and feedback that are old cannot be removed: %s", error)
+
+    async def _next(self) -> list[_Item]:
+        """Wait for something to write, but not for longer than something may be old."""
+        items: list[_Item] = []
+        try:
+            async with asyncio.timeout(SWEEP_SECONDS):
+                items.append(await self._waiting.get())
+        except TimeoutError:
+            return items
+        while not self._waiting.empty():
+            items.append(self._waiting.get_nowait())
+        return items
 
     async def finish(self) -> None:
         """Wait until all is written, but not for ever."""
@@ -129,30 +160,42 @@ class Keeper:
             log.error("samples and feedback were not all written in %g s", FINISH_SECONDS)
 
     def _write(self, items: list[_Item]) -> None:
-        now = time.time()
-        if now > self._swept + 60:
-            self._sweep(now)
-        hour = time.strftime("%Y%m%dT%H", time.gmtime(now))
+        hour = time.strftime("%Y%m%dT%H", time.gmtime())
         lines: dict[str, list[bytes]] = {}
         for kind, content, redact in items:
             try:
-                line = orjson.dumps(redacted(orjson.loads(content), redact))
+                document = orjson.loads(content)
+                said = {part: redacted(document[part], redact) for part in WRITTEN if part in document}
+                line = orjson.dumps(document | said)
             except Exception as error:  # one document keeps no other from being written
                 self.dropped += 1
                 log.error("a document of %s cannot be redacted: %s", kind, type(error).__name__)
                 continue
             lines.setdefault(kind, []).append(line + b"\n")
         for kind, found in lines.items():
-            with (self._folder / f"{kind}-{hour}.jsonl").open("ab") as file:
-                file.write(b"".join(found))
+            content = b"".join(found)
+            _append(self._folder / f"{kind}-{hour}-{self._writer}.jsonl", content)
+            self._unswept += len(content)
 
-    def _sweep(self, now: float) -> None:
-        """Remove what is old, and the oldest where all of it is too much."""
-        self._swept = now
-        files = sorted(self._folder.glob("*-*.jsonl"), key=lambda file: file.stat().st_mtime)
-        total = sum(file.stat().st_size for file in files)
-        for file in files:
-            stat = file.stat()
-            if stat.st_mtime < now - self.keep_seconds or total > ALL_BYTES:
-                file.unlink()
-                total -= stat.st_size
+    def _sweep(self, before: float) -> None:
+        """Remove what was last written before that, and the oldest where all of it is too much."""
+        found = []
+        for file in (file for kind in KINDS for file in self._folder.glob(f"{kind}-*.jsonl")):
+            with suppress(FileNotFoundError):  # another gateway was faster
+                stat = file.stat()
+                found.append((stat.st_mtime, stat.st_size, file))
+        total = sum(size for _, size, _ in found)
+        for written, size, file in sorted(found):
+            if written < before or total > ALL_BYTES:
+                file.unlink(missing_ok=True)
+                total -= size
+
+
+def _append(path: Path, content: bytes) -> None:
+    """Write lines at the end of a file, apart from one that a disk without room, or a sudden end, has broken off."""
+    with path.open("ab+") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                content = b"\n" + content
+        file.write(content)

@@ -31,6 +31,9 @@ CONNECT_SECONDS = 5.0
 LOOKUP_SECONDS = 6.0
 # Less than engines wait (uvicorn, and so vLLM: 5 s): a request is not sent into a connection that they close just then.
 ENGINE_IDLE_SECONDS = 4.0
+# No request is sent into an older connection, which leads to the same pod for as long as it is used. So a new pod gets
+# its part; and one that leaves has no request any more when it stops, 10 s after: nodes hear of it in 5 s.
+ENGINE_AGE_SECONDS = 4.0
 # What may wait of a stream whose client reads more slowly than the engine writes.
 STREAM_BYTES = 262_144
 SWEEP_SECONDS = 0.25

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from stagecoach.contract import readings
+from stagecoach.contract.inputs import OfTask
+from stagecoach.contract.readings import Reads
 from stagecoach_gateway import openai_schemas
 from stagecoach_gateway.errors import Refusal
 from stagecoach_gateway.schemas import Schema
@@ -91,13 +94,23 @@ def _endpoint(path: str, summary: str, document: dict[str, Any], text: str, *, s
     return Endpoint(path, summary, document, text, Schema(document), streams)
 
 
-ENDPOINTS = {
-    endpoint.path: endpoint
-    for endpoint in (
-        _endpoint("/v1/chat/completions", "Answer a conversation", openai_schemas.CHAT, "messages", streams=True),
-        _endpoint("/v1/completions", "Go on with a text", openai_schemas.COMPLETIONS, "prompt", streams=True),
-        _endpoint("/v1/embeddings", "Make vectors of texts", openai_schemas.EMBEDDINGS, "input"),
-        _endpoint("/classify", "Give each label a probability", openai_schemas.CLASSIFY, "input"),
+_WRITE = (
+    _endpoint("/v1/chat/completions", "Answer a conversation", openai_schemas.CHAT, "messages", streams=True),
+    _endpoint("/v1/completions", "Go on with a text", openai_schemas.COMPLETIONS, "prompt", streams=True),
+)
+# By what an encoder makes of a text, what its engine answers: it knows no other of these paths.
+_READ = {
+    Reads.VECTORS: (
+        _endpoint(readings.EMBED, "Make vectors of texts", openai_schemas.EMBEDDINGS, "input"),
         _endpoint("/rerank", "Put documents in the order of a query", openai_schemas.RERANK, "query"),
-    )
+    ),
+    Reads.LABELS: (_endpoint(readings.CLASSIFY, "Give each label a probability", openai_schemas.CLASSIFY, "input"),),
 }
+
+
+def endpoints(of: OfTask | None) -> tuple[Endpoint, ...]:
+    """Return the paths at which such a model can be asked; None: all that there may be, once something is served."""
+    if of is None:
+        return (*_WRITE, *(endpoint for each in _READ.values() for endpoint in each))
+    what = readings.reads(of)
+    return _READ[what] if what else _WRITE

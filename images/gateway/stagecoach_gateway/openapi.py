@@ -19,6 +19,7 @@ _HEADERS = {
         "schema": {"enum": ["static", "gateway"]},
     },
 }
+_KEY: list[dict[str, Any]] = [{"key": []}]
 _ERROR = {
     "type": "object",
     "properties": {
@@ -44,6 +45,8 @@ def document(routes: Routes, endpoints: Sequence["AnyEndpoint"], *, feedback: bo
         paths["/v1/models"] = {"get": _plain("The model", _any("The only model: this deployment."))}
     if feedback:
         operation = _plain("Say what of an answer was good or wrong", {"202": _json("It is kept.", {"type": "object"})})
+        if routes.sources:
+            operation |= {"description": "For who has a key to give feedback, on any answer.", "security": _KEY}
         paths[feedback_api.PATH] = {"post": operation | {"requestBody": _body(feedback_api.DOCUMENT)}}
     paths["/openapi.json"] = {"get": {"summary": "This document", "security": [], "responses": _any("This document.")}}
     found: dict[str, Any] = {
@@ -58,9 +61,10 @@ def document(routes: Routes, endpoints: Sequence["AnyEndpoint"], *, feedback: bo
         "x-stagecoach-rate-limits": [{"per": "Client and gateway", **limit.document()} for limit in routes.rate_limits],
         "x-stagecoach-timeout-seconds": routes.timeout,
     }
-    if routes.keys:
+    if routes.keys or routes.sources:
         found["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-        found["security"] = [{"key": []}]
+    if routes.keys:
+        found["security"] = _KEY
     if routes.fallback:
         found["x-stagecoach-fallback"] = routes.fallback.document()
     return found

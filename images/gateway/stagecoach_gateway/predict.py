@@ -3,10 +3,11 @@
 Prompt, chat template and tokens are made by the contract's Encoder, as in training; engines get token ids.
 """
 
-import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from stagecoach.contract import completions
+from stagecoach.contract import completions, readings
 from stagecoach.contract.combining import combined
 from stagecoach.contract.completions import NoAnswer, NotNumbers
 from stagecoach.contract.inputs import Family
@@ -118,10 +119,9 @@ async def _classified(ask: "Ask") -> dict[str, Any]:
     """A head gives each label a probability, in each chunk."""
     encoder, labels = ask.ready.encoder, ask.ready.target.labels or ()
     parts = await _counted(ask, encoder)
-    found = await ask.ask("/classify", input=[list(part.ids) for part in parts])
-    each: list[Any] = [row.get("probs") for row in sorted(_rows(found), key=lambda row: row.get("index", 0))]
-    if len(each) != len(parts) or any(not _probabilities(row, len(labels)) for row in each):
-        raise Refusal("engine_error", "The engine gave no probability for each label.")
+    found = await ask.ask(readings.CLASSIFY, **readings.classifying([part.ids for part in parts]))
+    with _numbers("The engine gave no probability for each label."):
+        each = readings.probabilities(found, len(parts), len(labels))
     combine = encoder.tokenization.chunk.combine if encoder.tokenization.chunk else None
     scores = combined(each, combine) if combine else each[0]
     return {"label": labels[scores.index(max(scores))], "scores": dict(zip(labels, scores, strict=True))}
@@ -156,32 +156,27 @@ async def _embedded(ask: "Ask") -> dict[str, Any]:
         ids = (await _prompts(ask, ask.ready.passages))[0].ids  # not counted: passages are not what production is asked
     else:
         ids = (await _counted(ask, ask.ready.encoder))[0].ids
-    found = await ask.ask("/v1/embeddings", input=list(ids), encoding_format="float")
-    rows = _rows(found)
-    return {"embedding": rows[0].get("embedding") if rows else None}
+    found = await ask.ask(readings.EMBED, **readings.embedding(ids))
+    with _numbers("The engine made no vector."):
+        return {"embedding": readings.vector(found)}
 
 
 async def _complete(ask: "Ask", prompt: list[int], request: dict[str, Any]) -> tuple[int, ...]:
     found = await ask.ask("/v1/completions", prompt=prompt, **request)
-    try:
+    nothing = "The engine wrote nothing that can be used."
+    with _numbers(nothing):
         ids = completions.tokens(found)
-    except NotNumbers as error:
-        raise Refusal("engine_error", NO_NUMBER) from error
-    except NoAnswer:
-        ids = ()
     if not ids:
-        raise Refusal("engine_error", "The engine wrote nothing that can be used.")
+        raise Refusal("engine_error", nothing)
     return ids
 
 
-def _rows(found: dict[str, Any]) -> list[dict[str, Any]]:
-    rows = found.get("data")
-    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-
-
-def _probabilities(row: Any, number: int) -> bool:
-    return (
-        isinstance(row, list)
-        and len(row) == number
-        and all(isinstance(p, int | float) and math.isfinite(p) for p in row)
-    )
+@contextmanager
+def _numbers(otherwise: str) -> Iterator[None]:
+    """Refuse what is no answer of an engine, and what are no numbers in one."""
+    try:
+        yield
+    except NotNumbers as error:
+        raise Refusal("engine_error", NO_NUMBER) from error
+    except NoAnswer as error:
+        raise Refusal("engine_error", otherwise) from error

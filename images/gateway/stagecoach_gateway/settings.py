@@ -1,6 +1,7 @@
 """Where a gateway finds what it needs: files of its pod, and a few variables of its environment."""
 
 import os
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -55,6 +56,11 @@ class Settings:
         return self.root / "clients" / "clients.json"
 
     @property
+    def sources(self) -> Path:
+        """The keys of those who give feedback on everybody's answers, likewise."""
+        return self.root / "feedback" / "clients.json"
+
+    @property
     def tokenizers(self) -> Path:
         """A folder for each tokenizer, named by the 64 digits of its digest."""
         return self.root / "tokenizers"
@@ -63,6 +69,11 @@ class Settings:
     def kept(self) -> Path:
         """Where samples and feedback are written, if the folder is there."""
         return self.root / "samples"
+
+    @property
+    def writer(self) -> str:
+        """What the files there are told apart by from those of others: a pod's host is called as the pod is."""
+        return socket.gethostname()
 
     def secret(self, name: str) -> bytes | None:
         """Return what a file of the mounted Secret holds, without the line's end; None when there is none."""

@@ -5,7 +5,6 @@ row has is neither right nor wrong. The rank of the one right passage is all tha
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ import torch
 from stagecoach.contract.prompts import Encoder, encoder_for, for_passages
 from stagecoach.contract.records import RunRecord
 from stagecoach.contract.rows import Match
-from stagecoach_trainer import asking, bases
+from stagecoach_trainer import asking, bases, nearest
 from stagecoach_trainer.asking import Ask, Prompts, Questions
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.families import embedding, with_padding
@@ -49,8 +48,9 @@ def questions(
     prompts = [queries.encode(text).ids for text in asked] + [passages.encode(text).ids for text in there]
 
     def ranks(vectors: list[Any]) -> list[int]:
-        own, others = vectors[: len(asked)], vectors[len(asked) :]
-        return _ranks(rows, dict(zip(asked, own, strict=True)), dict(zip(there, others, strict=True)))
+        each = [vector.numpy() for vector in vectors]
+        own, others = each[: len(asked)], each[len(asked) :]
+        return nearest.ranks(rows, dict(zip(asked, own, strict=True)), dict(zip(there, others, strict=True)))
 
     return Questions(prompts, lambda model: _embedder(model, pooling, queries.tokenizer), ranks)
 
@@ -64,21 +64,6 @@ def _embedder(model: Any, mode: str | None, tokenizer: Any) -> Ask[Any]:
             return list(embedding.vectors(model, mode, texts).cpu())
 
     return embed
-
-
-def _ranks(rows: Sequence[Match], queries: dict[str, Any], passages: dict[str, Any]) -> list[int]:
-    """Return the rank of each row's passage. Equal ones stand before it: to tell nothing apart is to find nothing."""
-    right: dict[str, set[str]] = defaultdict(set)
-    for row in rows:
-        right[row.query].add(row.positive)
-    matrix, columns = torch.stack(list(passages.values())), {text: index for index, text in enumerate(passages)}
-    found = []
-    for row in rows:
-        cosines = matrix @ queries[row.query]
-        own = cosines[columns[row.positive]].item()
-        cosines[[columns[text] for text in right[row.query]]] = -torch.inf
-        found.append(1 + int((~(cosines < own)).sum()))  # what is not a number is before it as well
-    return found
 
 
 def mean(measure: Callable[[int], float], found: Sequence[int]) -> float:

@@ -117,8 +117,8 @@ class Inference(BaseModel):
     engine: Optional[InferenceEngine] = Field(
         None,
         description="What computes the answers when a model is judged: it is part of what a release is. Choose what"
-        " serves the model. vLLM is for decoders, and needs an operator that was installed with an engine.image."
-        " Default: Transformers.",
+        " serves the model. vLLM is for decoders, and for encoders that choose a label or make a vector; it needs an"
+        " operator that was installed with an engine.image. Default: Transformers.",
     )
     precision: Optional[InferencePrecision] = Field(
         None,

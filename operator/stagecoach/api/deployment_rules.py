@@ -32,6 +32,13 @@ def _tested(place: str) -> str:
     return f"(!has(self.spec.sla) || (has(self.status.sla) && self.status.sla.exists(test, test.met && {same})))"
 
 
+def _moves(place: str) -> str:
+    """Whether what is served goes to another engine, from one that does not answer."""
+    lost = "oldSelf.status.conditions.exists(told, told.type == 'Loaded' && told.status == 'False')"
+    same = f"{_there(_before(place))} && {place}.release == {_before(place)}.release"
+    return f"({same} && has(oldSelf.status.conditions) && {lost})"
+
+
 # All of them are at the root: below, what is taken away or new as a whole would be no change to a rule. They hold
 # whoever writes a status, a faulty version of the operator as well.
 RULES = (
@@ -76,11 +83,11 @@ RULES = (
         "status.candidate.weight: with spec.sla the first requests come after a load test that has met it",
     ),
     cel(
-        f"!{_there(SERVING)} || {_same(SERVING, _before(SERVING))} || {_tested(SERVING)} ||"
+        f"!{_there(SERVING)} || {_same(SERVING, _before(SERVING))} || {_tested(SERVING)} || {_moves(SERVING)} ||"
         f" ({_there(_before(REVOKED))} && has(oldSelf.status.history) &&"
         f" oldSelf.status.history.exists(entry, entry.release == {SERVING}.release))",
-        "status.serving: with spec.sla nothing is served that no load test has found to meet it, but what was served"
-        " before and comes back after a Revoke",
+        "status.serving: with spec.sla nothing is served that no load test has found to meet it, but what moves from an"
+        " engine that does not answer, and what was served before and comes back after a Revoke",
     ),
     cel(
         f"!{_there(_before(SERVING))} || {_there(SERVING)} ||"

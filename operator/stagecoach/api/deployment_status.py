@@ -162,8 +162,8 @@ class RoutesStatus(Told):
     since: Time = Field(description="Since when it is this revision.")
     client_keys: Optional[ClientKeys] = Field(
         None,
-        description="Off: whoever reaches a gateway may ask, also while spec.access waits for gateways that know its"
-        " Secret. Told: all of them are told to ask for keys. InForce: all of them do.",
+        description="Off: whoever reaches a gateway may ask, also while spec.access.apiKeys waits for gateways that"
+        " know the Secret. Told: all of them are told to ask for keys. InForce: all of them do.",
     )
     gateways: int = Field(0, description="Gateways that are ready.")
     acknowledged: int = Field(0, description="Those of them that have this revision.")
@@ -186,6 +186,20 @@ class HistoryEntry(Told):
     override: Optional[Overridden] = Field(None, description="By whom it was admitted whatever gates said.")
 
 
+class AutoscalingStatus(Told):
+    """How many engine pods there are to be, as spec.autoscaling wants them."""
+
+    wanted: int = Field(ge=1, le=64, description="Engine pods that are wanted.")
+    at: Time = Field(description="Since when it is as many.")
+    waiting: Optional[int] = Field(
+        None, description="Requests that waited for the busiest engine then. Absent: they were not the reason."
+    )
+    more_since: Optional[Time] = Field(
+        None, description="Since when more wait than spec.autoscaling.waitingRequests for each pod."
+    )
+    fewer_since: Optional[Time] = Field(None, description="Since when one pod fewer would do.")
+
+
 class ModelDeploymentStatus(Told):
     """What is served."""
 
@@ -201,7 +215,7 @@ class ModelDeploymentStatus(Told):
         max_length=12,
         description="Ready: it serves well, whatever a candidate does. Gated: what is served has passed the gates as"
         " they are now. Loaded: engines answer with it. SLAMet: it has reached spec.sla. CandidateAdmitted: what is"
-        " wanted has passed, or why not."
+        " wanted has passed, or why not. Autoscaled: there are as many pods as spec.autoscaling takes, or why not."
         " Reconciling and Stalled as kstatus has them.",
         json_schema_extra=keyed("type"),
     )
@@ -234,6 +248,10 @@ class ModelDeploymentStatus(Told):
         [], max_length=MAX_HISTORY, description="What had all requests, the newest first."
     )
     endpoint: Optional[str] = Field(None, max_length=512, description="Where clients in the cluster ask.")
+    autoscaling: Optional[AutoscalingStatus] = Field(None, description="How many engine pods spec.autoscaling takes.")
+    samples: Optional[str] = Field(
+        None, max_length=512, description="Where gateways write samples and feedback: pvc://<claim>/<folder>."
+    )
     replicas: Optional[int] = Field(None, description="Engine pods of what is served, as kubectl scale sees them.")
     selector: Optional[str] = Field(None, max_length=512, description="Of these pods, for autoscalers.")
 

@@ -27,6 +27,7 @@ from stagecoach.api.common import (
 from stagecoach.api.deployment_status import ModelDeploymentStatus
 from stagecoach.api.pods import KEY_RULE, RESOURCE_RULES, LabelMap, ResourceName
 from stagecoach.api.review import MAX_REVIEWERS, REVIEWER_RULES, Reviewer
+from stagecoach.api.sampling import Sampling
 from stagecoach.api.sla import Sla
 from stagecoach.contract.serving import RANKS
 
@@ -134,6 +135,32 @@ class Engine(BaseModel):
     )
 
 
+AUTOSCALING_RULES = rules(
+    cel(
+        "!has(self.min) || self.min <= self.max",
+        "min must be no more than max: lower min, or raise max",
+    ),
+)
+
+
+class Autoscaling(BaseModel, json_schema_extra=AUTOSCALING_RULES):
+    """How many pods the engine has, by how many requests wait."""
+
+    min: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="At least so many. With none nobody would say that requests wait, so it is 1 or more. Default: 1.",
+    )
+    max: int = Field(ge=1, le=64, description="At most so many.")
+    waiting_requests: int = Field(
+        ge=1,
+        le=10_000,
+        description="When more requests than this wait for each pod, at two looks one after the other, there are more"
+        " pods. Requests wait beyond engine.maxConcurrent, or when the cache of a pod is full.",
+    )
+
+
 class Api(Enum):
     """What clients speak."""
 
@@ -231,12 +258,26 @@ class Contract(BaseModel):
     )
 
 
-class Access(BaseModel):
-    """Who may ask."""
+ACCESS_RULES = rules(
+    cel(
+        "has(self.apiKeys) || has(self.feedback)",
+        "access names who may ask, apiKeys, or who may give feedback: give one of them, or leave access out",
+    )
+)
 
-    api_keys: LocalSecret = Field(
+
+class Access(BaseModel, json_schema_extra=ACCESS_RULES):
+    """Who may ask, and who may say what answers were worth."""
+
+    api_keys: Optional[LocalSecret] = Field(
+        None,
         description="Secret of the same namespace whose key clients.json names the clients, with the digests of their"
-        " keys; see docs/api/modeldeployment.md."
+        " keys; see docs/api/modeldeployment.md. Default: whoever reaches the gateway may ask.",
+    )
+    feedback: Optional[LocalSecret] = Field(
+        None,
+        description="Secret likewise, of those who alone may give feedback, on any client's answers. Default: each"
+        " client, on its own.",
     )
 
 
@@ -359,6 +400,9 @@ class ModelDeploymentSpec(BaseModel):
         description="Pods of the engine that serves, which kubectl scale and autoscalers may set. At 0 nothing answers"
         " but a fallback, and no candidate takes over. Default: 1.",
     )
+    autoscaling: Optional[Autoscaling] = Field(
+        None, description="Instead of replicas: as many pods as waiting requests take. Default: replicas says it."
+    )
     sla: Optional[Sla] = Field(
         None,
         description="What a candidate's engine has to reach under a load before the candidate has its first request."
@@ -367,19 +411,23 @@ class ModelDeploymentSpec(BaseModel):
     api: Api = Field(
         Api.TASK,
         description="Task: POST /v1/predict, with prompt and tokenization of the project. OpenAI: chat and text"
-        " completions as the client writes them. Default: Task.",
+        " completions, embeddings and probabilities of labels, of texts as the client writes them. Default: Task.",
     )
     contract: Contract = Field(
         default_factory=Contract, description="What clients may rely on.", json_schema_extra={"default": {}}
     )
     access: Optional[Access] = Field(
-        None, description="Who may ask. Default: whoever reaches the gateway, and status says so."
+        None,
+        description="Who may ask, and give feedback. Default: whoever reaches the gateway may ask, and status says so.",
     )
     gateway: Gateway = Field(
         default_factory=Gateway, description="The pods that clients reach.", json_schema_extra={"default": {}}
     )
     rollout: Optional[Rollout] = Field(
         None, description="How a candidate takes over. Default: at once, when it answers on all pods."
+    )
+    sampling: Optional[Sampling] = Field(
+        None, description="What is kept of requests, with feedback on their answers. Default: nothing, and no feedback."
     )
     approvers: list[Annotated[Reviewer, Field(json_schema_extra=REVIEWER_RULES)]] = Field(
         [],
@@ -388,6 +436,11 @@ class ModelDeploymentSpec(BaseModel):
         " what is served. Users and groups of the cluster. Default: nobody.",
         json_schema_extra=APPROVERS_RULES,
     )
+
+    @property
+    def api_keys(self) -> LocalSecret | None:
+        """The Secret that names the clients; None: whoever reaches the gateway may ask."""
+        return self.access.api_keys if self.access else None
 
 
 SPEC_RULES = rules(
@@ -398,6 +451,17 @@ SPEC_RULES = rules(
     cel(
         "self.api == 'Task' || !has(self.contract.fallback)",
         "contract.fallback goes with api Task, whose answers are all of one form: leave it out with api OpenAI",
+    ),
+    # To leave replicas out is to write 1: without a default nothing could read how many are wanted.
+    cel(
+        "!has(self.autoscaling) || !has(self.replicas) || self.replicas == 1",
+        "replicas goes without autoscaling, which decides how many pods there are: set replicas to 1, for whoever"
+        " scaled it may have left another number, or remove autoscaling",
+    ),
+    cel(
+        "!has(self.access) || !has(self.access.feedback) || has(self.sampling)",
+        "access.feedback says who may give feedback, and sampling where it is kept: give sampling, such as with rate 0,"
+        " or leave access.feedback out",
     ),
     cel(
         "!has(self.rollout) || !self.rollout.canary.steps.exists(step, step.hold == 'Manual') ||"
@@ -420,6 +484,8 @@ COLUMNS: list[dict[str, Any]] = [
     {"name": "Candidate", "type": "string", "jsonPath": ".status.candidate.run"},
     {"name": "Weight", "type": "integer", "jsonPath": ".status.candidate.weight"},
     {"name": "Reason", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].reason'},
+    {"name": "Pods", "type": "integer", "priority": 1, "jsonPath": ".status.replicas"},
+    {"name": "Wanted", "type": "integer", "priority": 1, "jsonPath": ".status.autoscaling.wanted"},
     {"name": "Endpoint", "type": "string", "priority": 1, "jsonPath": ".status.endpoint"},
     {"name": "Message", "type": "string", "priority": 1, "jsonPath": '.status.conditions[?(@.type=="Ready")].message'},
 ]

@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from stagecoach.api.common import duration
+from stagecoach.api.common import LocalSecret, duration
 from stagecoach.api.modeldeployment import ModelDeployment
 from stagecoach.api.pods import PodSettings
-from stagecoach.build import serving
+from stagecoach.build import samples, serving
 from stagecoach.build.jobs import Demand
 from stagecoach.build.labels import COMPONENT, GATEWAY, OWNER_UID, REVISION
 from stagecoach.build.pods import SECRET_MODE, SECURITY, Reach, chosen, confined, escaped, spread
@@ -182,7 +182,12 @@ def _pod(
         "terminationGracePeriodSeconds": drain + AROUND_DRAIN,
         "initContainers": [_tokenizers(sources, reach, places, settings)],
         "containers": [_gateway(deployment, drain, settings)],
-        "volumes": [*volumes, {"name": "tokenizers", "emptyDir": {}}, *_told(deployment, settings)],
+        "volumes": [
+            *volumes,
+            {"name": "tokenizers", "emptyDir": {}},
+            *_told(deployment, settings),
+            *samples.volumes(deployment),
+        ],
         "topologySpreadConstraints": [spread(labels, matchLabelKeys=["pod-template-hash"])],
     }
 
@@ -223,8 +228,7 @@ def _gateway(deployment: ModelDeployment, drain: int, settings: Settings) -> Obj
     asked = deployment.spec.gateway.resources
     told = {"STAGECOACH_DEPLOYMENT": deployment.metadata.uid, "STAGECOACH_DRAIN_SECONDS": str(drain)}
     places = {"tokenizers": "tokenizers", "routes": "routes", "keys": "gateway"}
-    if deployment.spec.access:
-        places["clients"] = "clients"
+    places |= {name: name for name in _people(deployment)}
     return {
         "name": "gateway",
         "image": settings.gateway_image,
@@ -237,20 +241,27 @@ def _gateway(deployment: ModelDeployment, drain: int, settings: Settings) -> Obj
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": SECURITY,
         "volumeMounts": [
-            {"name": name, "mountPath": f"{mounts.ROOT}/{folder}", "readOnly": True} for name, folder in places.items()
+            *({"name": name, "mountPath": f"{mounts.ROOT}/{at}", "readOnly": True} for name, at in places.items()),
+            *samples.volume_mounts(deployment),
         ],
     }
 
 
 def _told(deployment: ModelDeployment, settings: Settings) -> list[Object]:
-    """Return the volumes with what a gateway reads: routes, keys, and those of clients."""
+    """Return the volumes with what a gateway reads: routes, keys, and those of people."""
     keys = serving.keys_volume(deployment, settings.master_key, (Purpose.ROUTES, Purpose.ADMIN, Purpose.ENGINE))
     found: list[Object] = [routes_volume(deployment), keys]
-    if deployment.spec.access:
-        items = [{"key": CLIENTS_FILE, "path": CLIENTS_FILE}]
-        secret = {"secretName": deployment.spec.access.api_keys.name, "defaultMode": SECRET_MODE, "items": items}
-        found.append({"name": "clients", "secret": secret})
+    items = [{"key": CLIENTS_FILE, "path": CLIENTS_FILE}]
+    for name, secret in _people(deployment).items():
+        found.append({"name": name, "secret": {"secretName": secret.name, "defaultMode": SECRET_MODE, "items": items}})
     return found
+
+
+def _people(deployment: ModelDeployment) -> dict[str, LocalSecret]:
+    """Return the Secrets that name who may ask, and who may give feedback, by the folders where gateways read them."""
+    access = deployment.spec.access
+    named = {"clients": access.api_keys, "feedback": access.feedback} if access else {}
+    return {folder: secret for folder, secret in named.items() if secret is not None}
 
 
 def _asked(path: str) -> Object:

@@ -22,6 +22,7 @@ from stagecoach.contract.admitted import Admitted
 from stagecoach.contract.digests import Digest, digest_of_document
 from stagecoach.contract.loading import Serve
 from stagecoach.contract.model import ContractModel
+from stagecoach.contract.readings import reads
 
 Object = dict[str, Any]
 
@@ -107,6 +108,7 @@ def serve(deployment: ModelDeployment, admitted: Admitted) -> Serve:
         model=release.artifact if admitted.artifact == "Model" else None,
         storage=admitted.storage,
         precision=release.engine.precision,
+        reads=reads(admitted.described.asked),
         max_length=spec.max_length or _length(deployment, admitted),
         max_adapters=ADAPTERS if adapters else 0,
         max_rank=spec.max_lora_rank if adapters else 0,
@@ -117,11 +119,15 @@ def serve(deployment: ModelDeployment, admitted: Admitted) -> Serve:
 def _length(deployment: ModelDeployment, admitted: Admitted) -> int:
     """Return how many tokens a prompt and its answer may have together: the loader takes no more than the base has.
 
-    Nobody can count a label's tokens here: it has at most as many as bytes, and a few that end it.
+    Nobody can count a label's tokens here: it has at most as many as bytes, and a few that end it. An encoder writes
+    none.
     """
     if deployment.spec.api is Api.OPENAI:
         return OPEN_LENGTH
-    rule = admitted.described.asked.tokenization
+    asked = admitted.described.asked
+    rule = asked.tokenization
+    if reads(asked):
+        return rule.max_length
     written = max((len(label.encode()) + ENDS for label in admitted.labels or ()), default=0)
     return rule.max_length + (rule.max_target_length or written)
 

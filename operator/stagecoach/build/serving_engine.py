@@ -30,8 +30,8 @@ MOST_SECONDS, ENDING_SECONDS = 570, 20
 BEGINS = {"periodSeconds": 5, "failureThreshold": 86400 // 5}
 
 
-def engine(deployment: ModelDeployment, recipe: Recipe, settings: Settings) -> Object:
-    """Return the Deployment of an engine: as it was decided, with as many pods as the spec says now."""
+def engine(deployment: ModelDeployment, recipe: Recipe, settings: Settings, replicas: int) -> Object:
+    """Return the Deployment of an engine: as it was decided, with as many pods as are wanted now."""
     name, pods = engine_name(deployment, recipe), recipe.pods
     labels = _labels(deployment, name)
     return {
@@ -39,7 +39,7 @@ def engine(deployment: ModelDeployment, recipe: Recipe, settings: Settings) -> O
         "kind": "Deployment",
         "metadata": serving.metadata(deployment, name, pods.labels | labels),
         "spec": {
-            "replicas": deployment.spec.replicas,
+            "replicas": replicas,
             "revisionHistoryLimit": 1,
             "progressDeadlineSeconds": round(duration(deployment.spec.engine.start_deadline).total_seconds()),
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},

@@ -75,17 +75,27 @@ class PairedIncumbent(ContractModel):
     neither: int
 
 
-class ClassResult(ContractModel):
-    """How well one label was told from the others. None: there is nothing to divide by."""
+class OfLabel(ContractModel):
+    """How well a release told one label from the others. None: there is nothing to divide by."""
 
-    label: str
-    rows: int = Field(description="How often it was expected. Of a TokenClassification: entities.")
+    rows: int = Field(
+        description="How often it was expected in the rows that have an answer. Of a TokenClassification: entities."
+    )
     answered: int = Field(description="How often it was the answer.")
     right: int
     precision: Number | None = None
     recall: Number | None = None
     f1: Number | None = None
+
+
+class ClassResult(OfLabel):
+    """The candidate's, and beside it those of what it is compared with."""
+
+    label: str
     baseline_f1: Number | None = None
+    incumbent: OfLabel | None = Field(
+        None, description="None: there is no incumbent, or the label was neither expected in its rows nor its answer."
+    )
 
 
 class Cell(ContractModel):
@@ -220,6 +230,9 @@ class SuiteReport(ContractModel):
     confusion: Confusion | None = None
     reliability: Reliability | None = None
     baseline_reliability: Reliability | None = None
+    incumbent_reliability: Reliability | None = Field(
+        None, description="None, too, of an incumbent that chooses among other labels."
+    )
     worst: Worst | None = Field(None, description="None of a canary suite, whose rows are all shown.")
     canaries: tuple[Told, ...] = Field((), max_length=MAX_CANARIES)
 

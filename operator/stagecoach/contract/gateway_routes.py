@@ -89,11 +89,12 @@ class Fallback(ContractModel):
 
 
 class Sampling(ContractModel):
-    """Which share of requests is kept to be looked at, without what is private in them."""
+    """What is kept to be looked at: a share of requests, without what is private in them, and feedback."""
 
-    rate: float = Field(gt=0, le=1)
+    rate: float = Field(ge=0, le=1)
     redact: tuple[Literal["email", "card"], ...] = ()
     keep_seconds: int = Field(ge=3600, le=365 * 86_400)
+    sources: bool = Field(False, description="Whether feedback is taken from named sources alone, on any answer.")
 
 
 class Routes(ContractModel):
@@ -118,6 +119,11 @@ class Routes(ContractModel):
     def targets(self) -> tuple[Target, ...]:
         """The releases that may answer."""
         return tuple(target for target in (self.stable, self.candidate and self.candidate.target) if target)
+
+    @property
+    def sources(self) -> bool:
+        """Whether feedback is taken from named sources alone."""
+        return self.sampling is not None and self.sampling.sources
 
     @property
     def digest(self) -> Digest:

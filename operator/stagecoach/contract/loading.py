@@ -12,6 +12,7 @@ from pydantic import Field
 from stagecoach.contract.digests import Digest
 from stagecoach.contract.jobs import ModelSource
 from stagecoach.contract.model import ContractModel
+from stagecoach.contract.readings import Reads
 from stagecoach.contract.releases import Precision
 
 ENVIRONMENT_VARIABLE = "STAGECOACH_SERVE"
@@ -26,11 +27,15 @@ TOKENIZERS_VARIABLE = "STAGECOACH_TOKENIZERS"
 TOKEN_FILE, ENGINE_KEY_FILE, ROUTES_KEY_FILE = "loader-token", "engine-key", "routes-key"
 # PUT takes Wanted and answers Loaded; GET answers Loaded.
 PATH = "/models"
+# GET answers Load, or 503 with why not. A loader of an earlier version knows nothing of it.
+LOAD_PATH = "/load"
 # 200 when the pod may have requests, 503 with why not. For the kubelet: it needs no token.
 HEALTH_PATH = "/health"
 # Each model is asked so often; an answer that is older than that twice says nothing about now.
 PROBE_SECONDS, FRESH_SECONDS = 15.0, 30
 MAX_ADAPTERS = 16
+# No engine has more to do: whoever says so is none.
+MOST_REQUESTS = 1_000_000_000
 
 
 class Serve(ContractModel):
@@ -41,6 +46,7 @@ class Serve(ContractModel):
     model: Digest | None = Field(None, description="A whole model, served in the place of the base.")
     storage: str
     precision: Precision = Precision.AUTO
+    reads: Reads | None = Field(None, description="What an encoder makes of a text. None: a decoder, which writes.")
     max_length: int = Field(ge=1, description="Tokens of a prompt and its answer together; no more than the base has.")
     max_adapters: int = Field(
         ge=0,
@@ -57,7 +63,11 @@ class Wanted(ContractModel):
     A pod that nobody has told this yet goes by the routes: it comes back while the operator is away.
     """
 
-    adapters: tuple[Digest, ...] = Field((), max_length=MAX_ADAPTERS)
+    adapters: tuple[Digest, ...] = Field(
+        (),
+        max_length=MAX_ADAPTERS,
+        description="First what serves, where it is one of them: a new pod gets no requests before the first answers.",
+    )
 
 
 class State(StrEnum):
@@ -99,3 +109,11 @@ class Loaded(ContractModel):
     def of(self, name: str) -> LoadedModel | None:
         """Return what it says of a model."""
         return next((each for each in self.models if each.name == name), None)
+
+
+class Load(ContractModel):
+    """How much an engine has to do at this moment."""
+
+    schema_version: Literal[1] = 1
+    waiting: int = Field(ge=0, le=MOST_REQUESTS, description="Requests that wait until others have ended.")
+    running: int = Field(ge=0, le=MOST_REQUESTS, description="Requests that are computed.")

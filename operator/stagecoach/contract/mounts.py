@@ -12,6 +12,8 @@ MODELS = "/models"
 TOKENIZERS = f"{ROOT}/tokenizers"
 # The Secret that the pods of a deployment share, a file for each key that the pod needs.
 KEYS = f"{ROOT}/keys"
+# Where a gateway writes samples and feedback.
+SAMPLES = f"{ROOT}/samples"
 # The signed routes of a deployment.
 ROUTES = f"{ROOT}/routes"
 # What an engine writes, and nobody else.

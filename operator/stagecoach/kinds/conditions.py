@@ -11,7 +11,7 @@ MAX_MESSAGE = 2048
 # The types that come and go; one that is not among them is a later version's, and stays.
 TYPES = {
     *("Ready", "Reconciling", "Stalled", "Resolved", "InputsResolved", "Servable", "Complete", "Tracked"),
-    *("Gated", "Loaded", "SLAMet", "CandidateAdmitted"),
+    *("Gated", "Loaded", "SLAMet", "CandidateAdmitted", "Autoscaled"),
 }
 
 

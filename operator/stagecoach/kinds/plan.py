@@ -44,6 +44,7 @@ class Call:
     path: str
     token: str = field(repr=False)  # shown as a bearer's
     body: bytes = field(default=b"", repr=False)
+    later: bool = False  # after all others of the namespace, and few at a time: no request waits for the answer
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 from stagecoach.api.modeldeployment import Api, Contract, ModelDeploymentSpec
 from stagecoach.contract.admitted import Admitted
 from stagecoach.contract.inputs import Family
+from stagecoach.contract.readings import reads
 from stagecoach.contract.schemas import BadSchema, validator
 from stagecoach.contract.task_api import TASKS
 from stagecoach.policies.admission import NotAdmitted
@@ -28,6 +29,12 @@ def servable_problem(
     if spec.api is Api.TASK and asked.family not in TASKS.get(asked.task, ()):
         message = f"the Task API has no answer for the task {asked.task} by an {asked.family}, and spec.api is Task."
         return NotAdmitted("TaskUnsuited", f"{message} Set spec.api to OpenAI, or name a run of another task.")
+    if spec.sla is not None and reads(asked):
+        message = (
+            f"it is of the task {asked.task} by an Encoder, which writes nothing, and the load test of spec.sla asks"
+        )
+        advice = "Remove spec.sla, or create another ModelDeployment for it."
+        return NotAdmitted("TaskUnsuited", f"{message} for answers that are written. {advice}")
     if (size := _size(admitted.document())) > MOST_BYTES:
         message = f"its labels and prompt take {size} bytes of the gateways' routes, and {MOST_BYTES} are the most."
         return NotAdmitted(

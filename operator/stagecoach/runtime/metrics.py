@@ -45,7 +45,12 @@ OBJECTS = Gauge("stagecoach_objects", "Objects by kind and phase.", ["kind", "ph
 OVERRIDDEN = Gauge(
     "stagecoach_overridden",
     "1 for a release that a ModelDeployment serves, or is about to, by an Override, and that has not passed its gates.",
-    ["object_namespace", "deployment", "release"],
+    ["object_namespace", "deployment", "release", "place"],
+)
+PODS_WANTED = Gauge(
+    "stagecoach_engine_pods_wanted",
+    "Engine pods that a ModelDeployment is to have by its spec.autoscaling.",
+    ["object_namespace", "deployment"],
 )
 EVENTS_FAILED = Counter("stagecoach_events_failed_total", "Kubernetes Events that could not be written.")
 FACTS_FAILED = Counter("stagecoach_facts_failed_total", "Facts that could not be fetched, by sort.", ["fact"])

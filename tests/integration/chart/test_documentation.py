@@ -40,7 +40,7 @@ TAKES_A_REASON = {
     *("Blocked", "Complaint", "Event", "Fact", "GateWord", "Problem", "Unjudged", "UnjudgedRun", "Waiting"),
     *("blocked", "failed", "incomplete", "in_progress", "pending", "ready", "resolving", "stalled", "told", "waiting"),
     *("_given_up", "_waits"),
-    *("Abort", "NotAdmitted"),
+    *("Abort", "Decision", "NotAdmitted"),
 }
 # Policies of one kind alone; attempts.py is of all that have Jobs.
 OWN_POLICIES = {"finetunerun": ("servable.py", "sharing.py", "twins.py"), "evalgate": ("criteria.py",)}
@@ -48,7 +48,7 @@ OWN_POLICIES = {"finetunerun": ("servable.py", "sharing.py", "twins.py"), "evalg
 SAID_TO = {"modeldeployment": ("releases.py",)}
 CONDITION_TYPES = {
     *("Ready", "Resolved", "InputsResolved", "Complete", "Reconciling", "Stalled"),
-    *("Gated", "Loaded", "SLAMet", "CandidateAdmitted"),
+    *("Gated", "Loaded", "SLAMet", "CandidateAdmitted", "Autoscaled"),
 }
 # What the API server says when it does not accept an object.
 REFUSALS = {"Forbidden", "Invalid", "BadRequest", "NameTaken"}
@@ -142,7 +142,7 @@ def test_every_reason_is_explained(kind: Kind) -> None:
         own |= {NOT_READY, CHANGED, NOTHING_BEFORE, *gated.REASONS.values()}
         loader = [*EVALUATOR.glob("loader*.py"), *(EVALUATOR / f"{name}.py" for name in ("taking", "programs"))]
         own |= {reason for path in loader for reason in _problems_of(path)}
-        for policy in ("admission.py", "fitting.py", "rollout.py"):
+        for policy in ("admission.py", "fitting.py", "rollout.py", "scaling.py"):
             own |= set(_reasons(SOURCES / "policies" / policy)) - {"NotBegun"}  # a gate's word, on its own page
     if name == "transformerproject":
         own |= {code.value for code in FindingCode}

@@ -22,7 +22,9 @@ DASHBOARDS = CHART / "files/dashboards"
 GATEWAY = 'job="stagecoach-serving", component="gateway", namespace="n", deployment="d", pod'
 ENGINE = 'job="stagecoach-serving", component="engine", namespace="n", deployment="d", pod'
 OPERATOR = 'job="stagecoach-operator", namespace="s", pod'
-RELEASE = f'release="sha256:{"a" * 64}"'
+DIGEST = f"sha256:{'a' * 64}"
+RELEASE = f'release="{DIGEST}"'
+OVERRIDDEN = f'object_namespace="n", deployment="d", {RELEASE}'
 # As it is when all is well, for 20 minutes by 15 seconds.
 WELL = {
     f'up{{{GATEWAY}="g1"}}': "1x80",
@@ -79,9 +81,14 @@ CASES: dict[str, tuple[dict[str, str | None], set[str]]] = {
         {"StagecoachDeploymentFails"},
     ),
     "gates are overridden": (
-        {f'stagecoach_overridden{{{OPERATOR}="o1", object_namespace="n", deployment="d", {RELEASE}}}': "1x80"},
+        {f'stagecoach_overridden{{{OPERATOR}="o1", {OVERRIDDEN}, place="candidate"}}': "1x80"},
         {"StagecoachGatesOverridden"},
     ),
+    "a claim is full": (
+        {f'stagecoach_gateway_kept_dropped{{{GATEWAY}="g1"}}': "0+3x80"},
+        {"StagecoachSamplesLost"},
+    ),
+    "some documents are too long": ({f'stagecoach_gateway_kept_dropped{{{GATEWAY}="g1"}}': "0x40 3x40"}, set()),
     "a gateway was not told": (
         {f'stagecoach_gateway_routes_confirmed{{{GATEWAY}="g1"}}': "0x80"},
         {"StagecoachRoutesUnconfirmed"},
@@ -157,6 +164,25 @@ def test_what_is_recorded(tmp_path: Path) -> None:
     ]
     series = [{"series": name, "values": values} for name, values in (WELL | buckets).items()]
     _tested(tmp_path, [{"interval": "15s", "input_series": series, "promql_expr_test": tests}])
+
+
+def test_an_alert_of_gates_says_where_the_release_is_that_has_not_passed(tmp_path: Path) -> None:
+    [alert] = [each for each in alerts() if each["alert"] == "StagecoachGatesOverridden"]
+
+    def expected(place: str) -> Object:
+        labels = {"object_namespace": "n", "deployment": "d", "release": DIGEST, "place": place}
+        said = dict(alert["annotations"])
+        for name, value in labels.items():
+            said = {key: text.replace(f"{{{{ $labels.{name} }}}}", value) for key, text in said.items()}
+        return {"exp_labels": labels | alert["labels"], "exp_annotations": said}
+
+    places = ("serving", "candidate")
+    series = [
+        {"series": f'stagecoach_overridden{{{OPERATOR}="o1", {OVERRIDDEN}, place="{place}"}}', "values": "1x80"}
+        for place in places
+    ]
+    asked = {"eval_time": "1m", "alertname": alert["alert"], "exp_alerts": [expected(place) for place in places]}
+    _tested(tmp_path, [{"interval": "15s", "input_series": series, "alert_rule_test": [asked]}])
 
 
 def _tested(folder: Path, tests: list[Any]) -> None:

@@ -20,8 +20,24 @@ def steps(*weights: int, **changes: Any) -> Change:
     return put("rollout", {"canary": {"steps": [STEP | {"weight": weight} | changes for weight in weights]}})
 
 
+def keeps(**changes: Any) -> Change:
+    return put("sampling", {"claim": {"name": "kept"}, "rate": 0.05, "redact": []} | changes)
+
+
+def keeps_for(secret: builders.Object) -> Change:
+    def both(spec: builders.Object) -> None:
+        keeps(rate=0)(spec)
+        put("access", {"feedback": secret})(spec)
+
+    return both
+
+
 def falls_back(**to: Any) -> Change:
     return put("contract.fallback", to)
+
+
+def scales(**bounds: int) -> Change:
+    return put("autoscaling", {"waitingRequests": 4} | bounds)
 
 
 def speaks_openai(change: Change) -> Change:
@@ -64,6 +80,13 @@ DEPLOYMENTS = [
     ("odd memory", put("engine.resources.memory", "8GB"), "must be an amount of memory such as 512Mi or 8Gi"),
     ("65 replicas", put("replicas", 65), "should be less than or equal to 64"),
     ("fewer than none", put("replicas", -1), "should be greater than or equal to 0"),
+    ("pods of two minds", lambda spec: (put("replicas", 2)(spec), scales(max=4)(spec)), "replicas goes without autoscaling"),
+    ("no pods of two minds", lambda spec: (put("replicas", 0)(spec), scales(max=4)(spec)), "replicas goes without autoscaling"),
+    ("bounds without room", scales(min=5, max=4), "min must be no more than max"),
+    ("down to nothing", scales(min=0, max=4), "should be greater than or equal to 1"),
+    ("up to everything", scales(max=65), "should be less than or equal to 64"),
+    ("no upper bound", scales(), "spec.autoscaling.max: Required value"),
+    ("as soon as nothing waits", scales(max=4, waitingRequests=0), "should be greater than or equal to 1"),
     ("another API", put("api", "gRPC"), 'supported values: "Task", "OpenAI"'),
     ("a limit of days", limits("2d"), "interval must be at most 1d"),
     ("a limit of hours", limits("25h"), "interval must be at most 1d"),
@@ -88,8 +111,20 @@ DEPLOYMENTS = [
     ("a label to OpenAI's clients", speaks_openai(falls_back(static=ANSWER)), "contract.fallback goes with api Task"),
     ("another's answer to OpenAI's clients", speaks_openai(falls_back(deployment="other")), "contract.fallback goes with api Task"),
     ("a circle", falls_back(deployment="answers"), "spec.contract.fallback.deployment must be another ModelDeployment than this one"),
-    ("keys of nobody", put("access", {}), "spec.access.apiKeys: Required value"),
+    ("keys of nobody", put("access", {}), "access names who may ask, apiKeys, or who may give feedback: give one of them"),
+    ("feedback that is not kept", put("access", {"feedback": {"name": "team"}}), "give sampling, such as with rate 0, or leave access.feedback out"),
+    ("feedback of an odd name", keeps_for({"name": "My team"}), "must be the name of an object"),
     ("keys nowhere", put("access", {"apiKeys": {"name": "My keys"}}), "must be the name of an object"),
+    ("samples of nothing", put("sampling", {}), "spec.sampling.rate: Required value"),
+    ("samples nowhere", keeps(claim={}), "spec.sampling.claim.name: Required value"),
+    ("samples in an odd place", keeps(claim={"name": "pvc://kept"}), "must be the name of an object"),
+    ("more samples than requests", keeps(rate=1.5), "should be less than or equal to 1"),
+    ("no word on what is private", put("sampling", {"claim": {"name": "kept"}, "rate": 1}), "spec.sampling.redact: Required value"),
+    ("private by another word", keeps(redact=[{"type": "name"}]), 'supported values: "email", "card"'),
+    ("private twice", keeps(redact=[{"type": "card"}] * 2), "Duplicate value"),
+    ("samples of minutes", keeps(keep="59m"), "keep must be at least 1h"),
+    ("samples for ever", keeps(keep="366d"), "keep must be at least 1h, for which there is a file, and at most 365d"),
+    ("an odd time to keep", keeps(keep="1y"), "must be a length of time such as 90s, 30m, 24h or 7d"),
     ("no gateway", put("gateway.replicas", 0), "should be greater than or equal to 1"),
     ("many gateways", put("gateway.replicas", 17), "should be less than or equal to 16"),
     ("no way to roll out", put("rollout", {}), "spec.rollout.canary: Required value"),
@@ -142,6 +177,8 @@ TAKEN: list[Change] = [
     put("engine.resources", {"cpu": "500m", "memory": "512Mi", "gpus": 1, "gpuResource": "amd.com/gpu"}),
     put("replicas", 0),
     put("replicas", 64),
+    lambda spec: (put("replicas", 1)(spec), scales(max=4)(spec)),
+    scales(min=64, max=64),
     put("api", "OpenAI"),
     limits("1s", "60m", "24h", "1d"),
     limits("86400s", "1440m"),
@@ -155,6 +192,9 @@ TAKEN: list[Change] = [
     falls_back(static={"text": "😀" * 4096}),
     falls_back(deployment="other"),
     put("access", {"apiKeys": {"name": "support.keys"}}),
+    keeps(),
+    keeps_for({"name": "support.team"}),
+    keeps(rate=0, redact=[{"type": "card"}, {"type": "email"}], keep="365d"),
     put("gateway", {"replicas": 16, "resources": {"cpu": "1", "memory": "1Gi"}}),
     steps(1, 2, 3, 4, 5, 6, 98, 99, minRequests=1_000_000),
     lambda spec: (steps(50)(spec), put("rollout.canary.abortOn", {"errorRate": 0, "minRequests": 1})(spec)),
@@ -199,6 +239,18 @@ def test_kubectl_scale_and_autoscalers_set_the_replicas(kube: Kube) -> None:
     assert kube.get("ModelDeployment", "answers")["spec"]["replicas"] == 3
     with pytest.raises(KubeError, match="should be less than or equal to 64"):
         kube.patch("ModelDeployment", "answers", {"spec": {"replicas": 65}}, "scale")
+
+
+def test_where_pods_follow_what_waits_nobody_else_sets_the_replicas(kube: Kube) -> None:
+    kube.create(builders.deployment(namespace=kube.namespace, autoscaling={"max": 4, "waitingRequests": 4}))
+    with pytest.raises(KubeError, match="replicas goes without autoscaling"):
+        kube.patch("ModelDeployment", "answers", {"spec": {"replicas": 3}}, "scale")
+    kube.patch("ModelDeployment", "answers", {"spec": {"autoscaling": None, "replicas": 3}})
+    kube.patch("ModelDeployment", "answers", {"spec": {"replicas": 2}}, "scale")
+    follow = {"autoscaling": {"max": 4, "waitingRequests": 4}}
+    with pytest.raises(KubeError, match="set replicas to 1"):  # what scaled is in the object, whoever leaves it out
+        kube.patch("ModelDeployment", "answers", {"spec": follow})
+    kube.patch("ModelDeployment", "answers", {"spec": follow | {"replicas": 1}})
 
 
 def release(letter: str, **changes: Any) -> builders.Object:
@@ -350,6 +402,27 @@ def test_with_an_sla_what_was_served_before_comes_back_after_a_revoke(kube: Kube
             told.says(serving=release("a"), candidate=None, revoked=None)
     else:
         told.says(serving=release("a"), candidate=None, revoked=None)
+
+
+@pytest.mark.parametrize(("letter", "status"), [("a", "False"), ("a", "True"), ("a", None), ("b", "False")])
+def test_with_an_sla_what_is_served_leaves_an_engine_that_does_not_answer(
+    kube: Kube, letter: str, status: str | None
+) -> None:
+    loaded = {
+        "type": "Loaded",
+        "status": status,
+        "reason": "Starting",
+        "message": "It starts.",
+        "observedGeneration": 2,
+        "lastTransitionTime": LATER,
+    }
+    other = release(letter, engine="answers-e-89abcdef")
+    told = Told(kube).serves("a").asks(sla=SLA).says(candidate=other, conditions=[loaded] if status else None)
+    if (letter, status) == ("a", "False"):
+        told.says(serving=other, candidate=None)
+    else:
+        with pytest.raises(KubeError, match=UNTESTED_AT_ONCE):
+            told.says(serving=other, candidate=None)
 
 
 def test_an_sla_may_come_while_a_candidate_has_requests(kube: Kube) -> None:

@@ -31,8 +31,9 @@ ALL = deployment(
     replicas=3,
     engine={"resources": {"cpu": "1500m", "memory": "24Gi", "gpus": 1}, "startDeadline": "999d"},
     contract={"timeout": "1h"},
-    access={"apiKeys": {"name": "clients"}},
+    access={"apiKeys": {"name": "clients"}, "feedback": {"name": "team"}},
     gateway={"replicas": 3},
+    sampling={"claim": {"name": "kept"}, "rate": 1, "redact": []},
 )
 ELSEWHERE = admitted("8", "Model", storage="s3://lake/desk", base=base(uri="hf://org/small", revision="f" * 40))
 
@@ -41,7 +42,7 @@ def made() -> list[Object]:
     """Return one of each, and Deployments of every sort."""
     routes = Routes(deployment=PLAIN.metadata.uid, name="intents", revision=1, api="Task", stable=None, keys=False)
     engines = [
-        serving_engine.engine(of, recipe(of, release, IMAGES, settled), SETTINGS)
+        serving_engine.engine(of, recipe(of, release, IMAGES, settled), SETTINGS, 1)
         for of in (PLAIN, ALL)
         for release in (admitted(), ELSEWHERE)
         for settled in (PROJECT, project())

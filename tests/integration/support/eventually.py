@@ -5,11 +5,17 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+# Between two looks: what takes longer is asked less often, so that many tests beside each other leave time for what they wait for.
+SHORTEST, LONGEST, GROWTH = 0.05, 0.25, 1.2
 
 
-def eventually(look: Callable[[], T], seconds: float = 15.0, what: str = "", every: float = 0.05) -> T:
-    """Return the first true answer of `look`, asked every so many seconds; an AssertionError in it is "not yet"."""
+def eventually(look: Callable[[], T], seconds: float = 15.0, what: str = "", every: float = 0.0) -> T:
+    """Return the first true answer of `look`, asked again and again or `every` so many seconds.
+
+    An AssertionError in it is "not yet".
+    """
     deadline = time.monotonic() + seconds
+    pause = every or SHORTEST
     while True:
         try:
             answer, error = look(), None
@@ -19,7 +25,8 @@ def eventually(look: Callable[[], T], seconds: float = 15.0, what: str = "", eve
             return answer
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds:g} s: {what or look} (last: {error or answer!r})")
-        time.sleep(every)
+        time.sleep(pause)
+        pause = every or min(pause * GROWTH, LONGEST)
 
 
 def stays(look: Callable[[], object], seconds: float) -> None:

@@ -93,10 +93,10 @@ class HoldingProxy:
         try:
             await asyncio.gather(self._pass_on(reader, requests, may_hold=True), self._pass_on(answers, writer))
         except asyncio.CancelledError:
-            # At the end of all, of which there is nothing to be told: what passes on may not have begun, nor close them.
-            for each in (writer, requests):
-                each.transport.abort()
+            # At the end of all, of which there is nothing to be told: what passes on may not have begun, nor close it.
+            writer.transport.abort()
         finally:
+            requests.transport.abort()  # closed, it would wait for the other side's farewell, and outlive the loop
             self._connections -= {writer, requests}
 
     async def _pass_on(

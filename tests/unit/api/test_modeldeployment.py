@@ -37,6 +37,8 @@ BY_RULES = {
     *("no objective", "half that comes after all", "a beginning after the end", "a short test", "a long test"),
     *("few requests", "many requests", "a library", "a novel each", "more than the engine takes"),
     *("an approver twice", "an approver of two names"),
+    *("pods of two minds", "no pods of two minds", "bounds without room"),
+    *("keys of nobody", "feedback that is not kept", "private twice", "samples of minutes", "samples for ever"),
 }
 BY_SCHEMA = [case for case in DEPLOYMENTS if case[0] not in BY_RULES]
 

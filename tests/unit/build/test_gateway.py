@@ -75,6 +75,28 @@ def test_it_finds_what_it_reads() -> None:
     assert "clients" not in {item["name"] for item in pod()["volumes"]}
 
 
+def test_it_knows_who_gives_feedback_and_who_asks_apart() -> None:
+    both = {"apiKeys": {"name": "web"}, "feedback": {"name": "team"}}
+    for access in (both, {"feedback": {"name": "team"}}):
+        spec = pod(deployment(access=access, sampling={"claim": {"name": "kept"}, "rate": 0, "redact": []}))
+        names = {item["name"]: item["secret"]["secretName"] for item in spec["volumes"] if "secret" in item}
+        assert {name: names[name] for name in names if name != "keys"} == {
+            {"apiKeys": "clients"}.get(field, field): secret["name"] for field, secret in access.items()
+        }
+        places = {item["mountPath"]: item["readOnly"] for item in spec["containers"][0]["volumeMounts"][3:-1]}
+        assert places == {f"/stagecoach/{name}": True for name in names if name != "keys"}
+
+
+def test_it_writes_what_is_kept_into_a_folder_of_its_own_and_sees_no_other() -> None:
+    spec = pod(deployment(sampling={"claim": {"name": "kept"}, "rate": 0.05, "redact": []}))
+    [container] = spec["containers"]
+    written = [item for item in container["volumeMounts"] if not item.get("readOnly")]
+    assert written == [{"name": "samples", "mountPath": "/stagecoach/samples", "subPath": "samples/intents"}]
+    volumes = {item["name"]: item for item in spec["volumes"]}
+    assert volumes["samples"]["persistentVolumeClaim"] == {"claimName": "kept"}
+    assert "samples" not in {item["name"] for item in pod()["volumes"]}
+
+
 @pytest.mark.parametrize(("timeout", "drain", "grace"), [("30s", "60", 70), ("5m", "300", 310), ("1h", "590", 600)])
 def test_what_was_begun_ends_before_the_pod(timeout: str, drain: str, grace: int) -> None:
     spec = pod(deployment(contract={"timeout": timeout}))

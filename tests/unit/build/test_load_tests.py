@@ -53,7 +53,7 @@ def pod(obj: builders.Object) -> builders.Object:
 def test_its_engine_is_the_one_that_would_serve_and_nobody_else_reaches_it() -> None:
     mine, installed = deployment(), settings()
     made_of = recipe(mine, admitted(), IMAGES, project())
-    job, serves = load_test(mine, made_of, "answers-s1", JOB, installed), engine(mine, made_of, installed)
+    job, serves = load_test(mine, made_of, "answers-s1", JOB, installed), engine(mine, made_of, installed, 1)
     [loader, spare], [asker] = pod(job)["initContainers"], pod(job)["containers"]
     [server] = pod(serves)["containers"]
     assert [loader] == pod(serves)["initContainers"]

@@ -9,11 +9,14 @@ from stagecoach.api.modeldeployment import ModelDeployment
 from stagecoach.build import serving_engine
 from stagecoach.build.pods import Network
 from stagecoach.build.recipes import Images, engine_name, recipe, serve
-from stagecoach.build.serving_engine import engine, engine_url
+from stagecoach.build.serving_engine import LEAVING_SECONDS, engine, engine_url
 from stagecoach.contract import serving as contract
 from stagecoach.contract.admitted import Admitted
-from stagecoach.contract.inputs import Overflow, Tokenization
+from stagecoach.contract.inputs import Family, Overflow, Tokenization
 from stagecoach.contract.loading import Serve
+from stagecoach.contract.readings import Reads
+from stagecoach.kinds.modeldeployment.engines import HEARD_OF
+from stagecoach_gateway import limits
 from tests import builders
 from tests.unit.build.serving import IMAGES, admitted, base, deployment, described_by, project, settings
 
@@ -24,7 +27,7 @@ def made(
     of: ModelDeployment | None = None, release: Admitted | None = None, images: Images = IMAGES, **chosen: Any
 ) -> Object:
     of = of or deployment()
-    return engine(of, recipe(of, release or admitted(), images, project()), settings(**chosen))
+    return engine(of, recipe(of, release or admitted(), images, project()), settings(**chosen), of.spec.replicas)
 
 
 def pod(**changes: Any) -> Object:
@@ -64,6 +67,20 @@ def test_what_is_served_of_a_whole_model_is_the_model() -> None:
     assert serve(deployment(), admitted(kind=None)).model is None
 
 
+def reading(task: str, **changes: Any) -> Admitted:
+    """Return a whole model of an encoder."""
+    release = admitted("8", "Model")
+    asked = release.described.asked.model_copy(update={"task": task, "architecture": Family.ENCODER})
+    described = described_by(asked, release.described.release.artifact)
+    return release.model_copy(update={"described": described, **changes})
+
+
+def test_an_engine_is_told_what_an_encoder_makes_of_a_text() -> None:
+    assert serve(deployment(), reading("Classification")).reads is Reads.LABELS
+    assert serve(deployment(), reading("Embedding", labels=None)).reads is Reads.VECTORS
+    assert "reads" not in serve(deployment(), admitted()).document(), "engines of before keep their names"
+
+
 WRITES = Tokenization(max_length=100, max_target_length=40, overflow=Overflow.TRUNCATE)
 
 
@@ -72,6 +89,7 @@ WRITES = Tokenization(max_length=100, max_target_length=40, overflow=Overflow.TR
     [
         ({}, resized(admitted(), WRITES, labels=None), 140),
         ({}, admitted(labels=("a",)), 145),
+        ({}, reading("Classification"), 128),
         ({"api": "OpenAI"}, admitted(), 4096),
         ({"api": "OpenAI", "engine": {"maxLength": 64}}, admitted(), 64),
         ({"engine": {"maxLength": 512}}, admitted(), 512),
@@ -220,7 +238,7 @@ def test_places_elsewhere_are_reached_as_jobs_reach_them() -> None:
     network = Network(https_proxy="http://proxy:3128", ca_config_map="ca", ca_key="ca.crt")
     of = deployment()
     made_of = recipe(of, release, IMAGES, project(credentials=credentials))
-    spec = engine(of, made_of, settings(network=network))
+    spec = engine(of, made_of, settings(network=network), 1)
     loader, server = containers(spec["spec"]["template"]["spec"])
     assert json.loads(env(loader)["STAGECOACH_ACCESS"])["storage"] == "s3://lake/desk"
     assert env(loader)["HTTPS_PROXY"] == "http://proxy:3128"
@@ -242,7 +260,7 @@ def test_pods_are_what_the_project_says_of_pods_and_restricted() -> None:
             "labels": {"team": "desk"},
         }
     )
-    found = engine(deployment(), recipe(deployment(), admitted(), IMAGES, settled), settings())["spec"]["template"]
+    found = engine(deployment(), recipe(deployment(), admitted(), IMAGES, settled), settings(), 1)["spec"]["template"]
     assert found["metadata"]["labels"]["team"] == "desk"
     spec = found["spec"]
     assert (spec["serviceAccountName"], spec["priorityClassName"]) == ("reader", "high")
@@ -293,3 +311,8 @@ def test_engines_are_reached_by_their_gateways_and_loaders_by_the_operator() -> 
     assert [item["port"] for item in gateways["ports"]] == [8000]
     assert operator["from"] == [namespace]
     assert [item["port"] for item in operator["ports"]] == [8001]
+
+
+def test_a_pod_that_leaves_stays_until_no_gateway_sends_it_requests() -> None:
+    """Nodes hear of it first, and gateways use a connection that leads to it for as long as they keep one."""
+    assert HEARD_OF.total_seconds() + limits.ENGINE_AGE_SECONDS < LEAVING_SECONDS

@@ -1,6 +1,7 @@
 """A server on this machine that speaks as vLLM does (images/engine-cpu/README.md), and misbehaves as that may."""
 
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ class Engine:
         self.adapters: Path | None = None  # where it looks for what it does not serve yet
         self.loaded: list[str] = []  # adapters that it found there, and was not told to forget
         self.computed = 0  # tokens
+        self.waiting: int | None = 0  # requests; None: it does not say
         self.healthy = True
         self.asked: list[Body] = []
         self.faults: list[Fault] = []
@@ -39,6 +41,9 @@ class Engine:
         self.answer: Callable[[Body], list[int]] = self._answer
         self.logprob: float | None = -0.5  # of each token
         self.finish = "stop"
+        self.labels = 2  # that a head of it chooses among
+        self.read: Callable[[str, list[int]], list[float]] = self._read
+        self.paths: list[str] = []  # of what it was asked
         self.lock = threading.Lock()
 
     def serves(self) -> set[str]:
@@ -59,6 +64,15 @@ class Engine:
         self.loaded += [model] if found else []
         return found
 
+    def metrics(self) -> str:
+        """Return what it counts, as vLLM 0.32 says it."""
+        told = {"vllm:prompt_tokens_total": self.computed}
+        if self.waiting is not None:
+            told |= {"vllm:num_requests_running": self.at_once, "vllm:num_requests_waiting": self.waiting}
+        lines = [f'{name}{{engine="0",model_name="a"}} {value}.0' for name, value in told.items()]
+        by_reason = 'vllm:num_requests_waiting_by_reason{engine="0",model_name="a",reason="capacity"} 7.0'
+        return "\n".join(["# HELP x", *lines, by_reason, ""])
+
     def _switch(self, words: list[str]) -> None:
         """Serve something else, as soon as what was served has ended."""
         now = time.monotonic()
@@ -70,6 +84,20 @@ class Engine:
         if self.starts:
             with self.starts.open("a") as stream:
                 stream.write(" ".join(words) + "\n")
+
+    def _read(self, path: str, prompt: list[int]) -> list[float]:
+        """Return what an encoder makes of a prompt: two that are alike make the same."""
+        if path == "/v1/embeddings":
+            return [math.cos(sum(prompt)), math.sin(sum(prompt))]
+        share = sum(prompt) % 8 / 10
+        return [share, 1 - share, *[0.0] * (self.labels - 2)]
+
+    def encoded(self, path: str, body: Body) -> Body:
+        """Return the answer to a request that an encoder reads."""
+        prompts = body["input"] if isinstance(body["input"][0], list) else [body["input"]]
+        name = "embedding" if path == "/v1/embeddings" else "probs"
+        rows = [{"index": index, name: self.read(path, prompt)} for index, prompt in enumerate(prompts)]
+        return {"data": rows[::-1]}
 
     def _answer(self, body: Body) -> list[int]:
         allowed = body.get("allowed_token_ids")
@@ -123,7 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path == "/health":
             self.raw(200, b"")
         elif self.path == "/metrics":
-            self.raw(200, f'# HELP x\nvllm:prompt_tokens_total{{engine="0"}} {self.engine.computed}.0\n'.encode())
+            self.raw(200, self.engine.metrics().encode())
         elif self.stranger():
             self.send(401, {"error": "Unauthorized"})
         elif self.path == "/version":
@@ -144,6 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         with engine.lock:
             engine.asked.append(body)
+            engine.paths.append(self.path)
             engine.at_once += 1
             engine.most_at_once = max(engine.most_at_once, engine.at_once)
             fault = engine.faults.pop(0) if engine.faults else None
@@ -155,6 +184,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if not engine.knows(body["model"]):
             self.send(404, {"error": {"message": f"LoRA adapter {body['model']} does not exist", "code": 404}})
+            return
+        if "input" in body:
+            self.send(200, engine.encoded(self.path, body))
             return
         tokens = engine.answer(body)
         choice: Body = {"finish_reason": engine.finish, "token_ids": tokens}

@@ -28,6 +28,7 @@ class Suite:
     candidate: Sequence[Object]
     baseline: Sequence[Object] | None
     labels: Sequence[str]  # in the order of the answers' scores
+    incumbent: Sequence[Object] | None = None
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,12 @@ def _suite(told: Object, suite: Suite) -> Iterator[str]:
     yield from _same("unscored", {each["reason"]: each["rows"] for each in told["unscored"]}, dict(reasons))
     for metric in told["metrics"]:
         yield from _metric(metric, every, suite)
-    if suite.baseline is not None:
-        yield from _same("paired", told["paired"], _paired(suite))
+    for name, who, others in (
+        ("paired", "Baseline", suite.baseline),
+        ("pairedIncumbent", "Incumbent", suite.incumbent),
+    ):
+        if others is not None:
+            yield from _same(name, told[name], _paired(suite, others, who))
     if told.get("confusion"):
         yield from _labels(told, every, suite)
         yield from _same("wrong answers", told["worst"]["wrong"], len(every.right) - sum(every.right))
@@ -118,19 +123,28 @@ def _metric(told: Object, every: Rows, suite: Suite) -> Iterator[str]:
     metric, label = told["metric"], told.get("label")
     name = metric if label is None else f"{metric} of {label}"
     yield from _estimate(name, told.get("candidate"), every, metric, label)
-    if suite.baseline is None or "candidate" not in told:
+    if "candidate" not in told:
         return
-    candidate, baseline = _both(suite)
-    yield from _estimate(f"baseline's {name}", told.get("baseline"), baseline, metric, label)
-    one, other = candidate.value(metric, label), baseline.value(metric, label)
-    if one is not None and other is not None:
-        difference = told["difference"]
-        yield from _same(f"difference of {name}", difference["value"], one - other)
-        yield from _around(f"difference of {name}", difference)
+    for who, to, others in (
+        ("baseline", "difference", suite.baseline),
+        ("incumbent", "incumbentDifference", suite.incumbent),
+    ):
+        if others is not None:
+            both = _both(suite, others)
+            yield from _estimate(f"{who}'s {name}", told.get(who), both[1], metric, label)
+            yield from _difference(f"{name} to {who}", told.get(to), *(each.value(metric, label) for each in both))
+    if difference := told.get("incumbentDifference") or told.get("difference"):
         half = (difference["high"] - difference["low"]) / 2
         normal = NormalDist()
         reach = normal.inv_cdf(0.5 + CONFIDENCE / 2)
         yield from _same(f"detectable {name}", told["detectable"], half * (1 + normal.inv_cdf(POWER) / reach))
+
+
+def _difference(name: str, told: Object | None, one: float | None, other: float | None) -> Iterator[str]:
+    if one is not None and other is not None:
+        yield from _same(f"difference of {name}", told and told["value"], one - other)
+        if told is not None:
+            yield from _around(f"difference of {name}", told)
 
 
 def _estimate(name: str, told: Object | None, rows: Rows, metric: str, label: str | None) -> Iterator[str]:
@@ -161,67 +175,73 @@ def _labels(told: Object, every: Rows, suite: Suite) -> Iterator[str]:
     yield from _same("mistakes", told["confusion"]["mistakes"], sum(mistakes.values()))
     most = [each["count"] for each in told["confusion"]["most"]]
     yield from _same("most mistakes", most, sorted(mistakes.values(), reverse=True)[: len(most)])
-    others = _rows(suite, suite.baseline) if suite.baseline is not None else None
+    base, served = (None if each is None else _rows(suite, each) for each in (suite.baseline, suite.incumbent))
     yield from _same("labels", told["labels"], len(labels))
     for each in told["classes"]:
-        yield from _class(each, every, others)
+        label = each["label"]
+        yield from _class(label, each, every)
+        yield from _same(f"{label}: baseline's f1", each.get("baselineF1"), base and base.value("f1", label))
+        if served is not None and label in {*served.expected, *served.said}:
+            yield from (f"incumbent's {words}" for words in _class(label, each.get("incumbent", {}), served))
+        else:
+            yield from _same(f"{label}: incumbent", each.get("incumbent"), None)
 
 
-def _class(told: Object, every: Rows, others: Rows | None) -> Iterator[str]:
-    label = told["label"]
+def _class(label: str, told: Object, every: Rows) -> Iterator[str]:
     there, said = every.expected.count(label), every.said.count(label)
     hits = sum(one == other == label for one, other in zip(every.expected, every.said, strict=True))
-    yield from _same(f"{label}: counts", [told["rows"], told["answered"], told["right"]], [there, said, hits])
+    yield from _same(
+        f"{label}: counts", [told.get("rows"), told.get("answered"), told.get("right")], [there, said, hits]
+    )
     of = {name: every.value(name, label) for name in ("recall", "f1")}
     of["precision"] = (
         sklearn.precision_score(every.expected, every.said, labels=[label], average="macro") if said else None
     )
     for name, value in of.items():
         yield from _same(f"{label}: {name}", told.get(name), value)
-    yield from _same(f"{label}: baseline's f1", told.get("baselineF1"), others and others.value("f1", label))
 
 
 def _result(criterion: Object, told: Object, suite: Suite, least: float) -> Iterator[str]:
-    metric, label = criterion["metric"], criterion.get("label")
+    metric, label, against = criterion["metric"], criterion.get("label"), criterion.get("against")
+    others = (suite.incumbent if against == "Incumbent" else suite.baseline) or ()
     if told["outcome"] == "Error":
-        rows = _rows(suite, suite.candidate) if "against" not in criterion else _both(suite)[0]
+        rows = _rows(suite, suite.candidate) if against is None else _both(suite, others)[0]
         enough = len(rows.expected) >= least * len(suite.expected)
         if enough and rows.value(metric, label) is not None:
             yield "it is Error, and there is nothing that keeps it from being measured"
         return
-    if "against" not in criterion:
+    if against is None:
         rows = _rows(suite, suite.candidate)
         yield from _same("value", told.get("value"), rows.value(metric, label))
         exact = rows.interval(metric, label, criterion["confidence"]) if "confidence" in criterion else None
         if exact:
             yield from _same("interval", [told["low"], told["high"]], list(exact))
     else:
-        rows, baseline = _both(suite)
+        rows, reference = _both(suite, others)
         yield from _same("value", told.get("value"), rows.value(metric, label))
-        yield from _same("reference", told.get("reference"), baseline.value(metric, label))
+        yield from _same("reference", told.get("reference"), reference.value(metric, label))
         if metric in ("accuracy", "f1_micro"):
-            counts = _paired(suite)
-            fewer = min(counts["onlyCandidate"], counts["onlyBaseline"])
-            differing = counts["onlyCandidate"] + counts["onlyBaseline"]
+            counts = _paired(suite, others, against)
+            fewer = min(counts["onlyCandidate"], counts[f"only{against}"])
+            differing = counts["onlyCandidate"] + counts[f"only{against}"]
             p = min(1.0, 2 * float(stats.binom.cdf(fewer, differing, 0.5)))
             yield from _same("McNemar's p", told.get("mcnemar"), p)
     yield from _same("scored", told["scored"], len(rows.expected))
 
 
-def _paired(suite: Suite) -> Object:
-    candidate, baseline = _both(suite)
-    counts = Counter(zip(candidate.right, baseline.right, strict=True))
+def _paired(suite: Suite, others: Sequence[Object], who: str) -> Object:
+    candidate, reference = _both(suite, others)
+    counts = Counter(zip(candidate.right, reference.right, strict=True))
     return {
         "both": counts[True, True],
         "onlyCandidate": counts[True, False],
-        "onlyBaseline": counts[False, True],
+        f"only{who}": counts[False, True],
         "neither": counts[False, False],
     }
 
 
-def _both(suite: Suite) -> tuple[Rows, Rows]:
+def _both(suite: Suite, others: Sequence[Object]) -> tuple[Rows, Rows]:
     """Return the rows that both answered, with the answers of each."""
-    others = suite.baseline or ()
     which = [_has(one) and _has(other) for one, other in zip(suite.candidate, others, strict=True)]
     return _rows(suite, suite.candidate, which), _rows(suite, others, which)
 

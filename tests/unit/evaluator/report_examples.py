@@ -325,9 +325,9 @@ def beside(*, absent: bool = False) -> Data:
             name,
             kind,
             cases,
-            answers(cases, labels, 0.9, draw),
-            baseline=answers(cases, labels, 0.7, draw),
-            incumbent=None if absent else answers(cases, labels, 0.88, draw),
+            answers(cases, labels, 0.9, draw, scores=True),
+            baseline=answers(cases, labels, 0.7, draw, scores=True),
+            incumbent=None if absent else answers(cases, labels, 0.88, draw, scores=True),
             metrics=(compared,),
         )
         for name, kind, cases in (("held-out", SuiteType.HELD_OUT, held), ("canary", SuiteType.CANARY, canary))

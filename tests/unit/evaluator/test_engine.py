@@ -11,6 +11,7 @@ import pytest
 
 from stagecoach.contract import completions, serving
 from stagecoach.contract.completions import NotNumbers
+from stagecoach.contract.loading import Load
 from stagecoach.contract.reports import BadInput
 from stagecoach_evaluator import server as servers
 from stagecoach_evaluator.engine import Away, Client, Patience, Refused, side_by_side
@@ -293,3 +294,12 @@ def test_what_an_engine_has_computed_is_read_from_its_counters(running: tuple[En
     engine, client = running
     engine.computed = 17
     assert client.computed() == 17.0
+
+
+def test_how_much_waits_is_read_from_its_metrics_and_nothing_is_made_up(running: tuple[Engine, Client]) -> None:
+    engine, client = running
+    engine.waiting, engine.at_once = 5, 3
+    assert client.load() == Load(waiting=5, running=3)
+    engine.waiting = None
+    with pytest.raises(Away, match="num_requests_waiting"):
+        client.load()

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from stagecoach.contract import layout
+from stagecoach.contract.answers import Answer
 from stagecoach.contract.evaluation_report import EvaluationDocument
 from stagecoach.contract.evaluations import Criterion, EvaluateJob, Reference, SuiteType, WhenAbsent
 from stagecoach.contract.inputs import BaseInput
@@ -14,6 +16,8 @@ from stagecoach.contract.jobs import ModelSource, TrainJob
 from stagecoach.contract.reports import BadInput
 from stagecoach.contract.verdicts import Outcome, Verdict
 from stagecoach_evaluator import parties, served
+from stagecoach_evaluator.answering import Answers
+from stagecoach_evaluator.evaluate import comparable
 from stagecoach_evaluator.parties import INCUMBENT
 from stagecoach_evaluator.report import HTML, JSON
 from stagecoach_trainer import places
@@ -246,7 +250,16 @@ def test_an_incumbent_of_another_base_is_asked_by_its_own(judging: Judging, aske
     assert (problem.reason, problem.remedy) == ("InputChanged", f"It is the base of what is served. {INCUMBENT}")
 
 
-def test_which_release_is_no_decoder_is_said(
+@pytest.mark.parametrize("labels", [("a", "b"), ("b", "a"), ("a", "b", "c")])
+def test_probabilities_of_other_labels_than_the_candidates_say_nothing(labels: tuple[str, ...]) -> None:
+    who: Any = SimpleNamespace(candidate=SimpleNamespace(labels=("a", "b")), incumbent=SimpleNamespace(labels=labels))
+    given = Answers((Answer(row=0, label="a", scores=(0.9, 0.1)),), "sha256:" + "ab" * 32)
+    [answer] = comparable(given, who).each
+    assert answer.label == "a"
+    assert answer.scores == ((0.9, 0.1) if labels == ("a", "b") else None)
+
+
+def test_which_release_vllm_is_not_asked_for_is_said(
     beside: Judging,
     engine: engine_server.Engine,  # noqa: F811
 ) -> None:
@@ -254,9 +267,10 @@ def test_which_release_is_no_decoder_is_said(
     job, storage = one.job(), one.project.storage
     incumbent = parties.read(job, one.run_record(), storage).incumbent
     assert incumbent is not None
-    other = replace(incumbent, asked=incumbent.asked.model_copy(update={"architecture": "Encoder"}))
-    with pytest.raises(BadInput, match="decoders alone, and the incumbent is of another architecture"):
+    other = replace(incumbent, asked=incumbent.asked.model_copy(update={"architecture": "EncoderDecoder"}))
+    with pytest.raises(BadInput, match="the incumbent is for Classification, by architecture EncoderDecoder") as caught:
         served.ready(job, [other], storage)
+    assert speaks(caught.value.problem.reason, caught.value.problem.sentence)
 
 
 def test_an_engine_serves_adapters_of_one_base_together(

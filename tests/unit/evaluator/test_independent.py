@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stagecoach.contract.answers import Answer
-from stagecoach.contract.evaluations import Criterion, Reference, SuiteType
+from stagecoach.contract.evaluations import Criterion, Reference, SuiteType, WhenAbsent
 from stagecoach_evaluator import judging
 from stagecoach_evaluator.answering import Answers
 from stagecoach_evaluator.report import JSON, render
@@ -32,15 +32,20 @@ CRITERIA = (
     Criterion(name="macro", suite="held-out", metric="f1_macro", min=0.5, confidence=0.95),
     Criterion(name="no-worse", **ABOUT, against=Reference.BASELINE, allowed_drop=0.05),
     Criterion(name="gain", suite="held-out", metric="mcc", against=Reference.BASELINE, min_gain=0.1),
+    Criterion(name="as-served", **ABOUT, against=Reference.INCUMBENT, allowed_drop=0.05, when_absent=WhenAbsent.SKIP),
 )
 
 
 def report(
-    cases: Sequence[Case], candidate: Sequence[Answer], baseline: Sequence[Answer] | None
+    cases: Sequence[Case],
+    candidate: Sequence[Answer],
+    baseline: Sequence[Answer] | None,
+    incumbent: Sequence[Answer] | None = None,
 ) -> tuple[dict[str, Any], dict[str, independent.Suite]]:
     """Return a report.json of these answers, as an evaluation writes it, and of what it is made."""
-    criteria = [each for each in CRITERIA if baseline is not None or each.against is None]
-    suite = report_data.suite("held-out", SuiteType.HELD_OUT, cases, candidate, baseline=baseline)
+    there = {None: True, Reference.BASELINE: baseline is not None, Reference.INCUMBENT: incumbent is not None}
+    criteria = [each for each in CRITERIA if there[each.against]]
+    suite = report_data.suite("held-out", SuiteType.HELD_OUT, cases, candidate, baseline=baseline, incumbent=incumbent)
     data = report_data.data([suite], criteria, (), labels=LABELS, inputs={"min_scored": 0.9})
     asked: Any = SimpleNamespace(candidate=SimpleNamespace(asked=data.asked, labels=LABELS))
     rows: Any = SimpleNamespace(
@@ -49,9 +54,9 @@ def report(
         dataset=SimpleNamespace(rows=cases, place=str),
         harness=None,
     )
-    kept = [None if each is None else Answers(tuple(each), DIGEST) for each in (candidate, baseline)]
+    kept = [None if each is None else Answers(tuple(each), DIGEST) for each in (candidate, baseline, incumbent)]
     assert kept[0]
-    seen = Seen(rows, "Classification", kept[0], kept[1], None, leaked={}, exposures=1)
+    seen = Seen(rows, "Classification", kept[0], kept[1], kept[2], leaked={}, exposures=1)
     judged = judging.judged(data.job, asked, [seen])
     whole = replace(
         data,
@@ -60,8 +65,8 @@ def report(
         message=judged.message,
         results=judged.results,
     )
-    lines = [None if each is None else [item.document() for item in each] for each in (candidate, baseline)]
-    known = independent.Suite([case.expected for case in cases], lines[0] or [], lines[1], LABELS)
+    lines = [None if each is None else [item.document() for item in each] for each in (candidate, baseline, incumbent)]
+    known = independent.Suite([case.expected for case in cases], lines[0] or [], lines[1], LABELS, lines[2])
     return json.loads(render(whole)[JSON]), {"held-out": known}
 
 
@@ -101,6 +106,18 @@ def test_one_that_is_always_right_and_one_that_is_never() -> None:
         assert independent.differences(*report(cases, candidate, baseline)) == []
 
 
+@pytest.mark.parametrize("compared", [False, True])
+def test_every_number_of_what_is_served_is_that_of_another_computation(compared: bool) -> None:
+    draw = drawn(6)
+    cases = report_data.cases_of("held-out", LABELS, 300, draw)
+    each = [report_data.answers(cases, LABELS, accuracy, draw) for accuracy in (0.8, 0.6, 0.7)]
+    each[2][5] = Answer(row=5, error="it answered nothing.")
+    told, suites = report(cases, each[0], each[1] if compared else None, each[2])
+    assert independent.differences(told, suites) == []
+    for place in OF_INCUMBENT:
+        assert independent.differences(changed(told, place), suites), place
+
+
 FIRST = ("suites", 0)
 ACCURACY, MCC, CELL, LABEL = (*FIRST, "metrics", 0), (*FIRST, "metrics", 8), ("confusion", "cells", 4), ("classes", 2)
 NUMBERS: list[tuple[str | int, ...]] = [
@@ -127,12 +144,28 @@ NUMBERS: list[tuple[str | int, ...]] = [
 ]
 
 
+OF_INCUMBENT: list[tuple[str | int, ...]] = [
+    (*FIRST, "pairedIncumbent", "onlyIncumbent"),
+    (*ACCURACY, "incumbent", "value"),
+    (*ACCURACY, "incumbentDifference", "value"),
+    (*ACCURACY, "detectable"),
+    *((*FIRST, *LABEL, "incumbent", name) for name in ("rows", "answered", "right", "precision", "recall", "f1")),
+    ("results", -1, "reference"),
+    ("results", -1, "mcnemar"),
+]
+
+
+def changed(told: dict[str, Any], place: tuple[str | int, ...]) -> dict[str, Any]:
+    """Return a report of which one number is another."""
+    made: Any = copy.deepcopy(told)
+    at = made
+    for key in place[:-1]:
+        at = at[key]
+    at[place[-1]] += 0.001
+    return dict(made)
+
+
 def test_a_number_that_is_another_is_found() -> None:
     told, suites = drawn_report(5, scores=False, compared=True)
     for place in NUMBERS:
-        changed = copy.deepcopy(told)
-        at = changed
-        for key in place[:-1]:
-            at = at[key]  # type: ignore[index]
-        at[place[-1]] += 0.001  # type: ignore[index]
-        assert independent.differences(changed, suites), place
+        assert independent.differences(changed(told, place), suites), place

@@ -1,7 +1,9 @@
 """The loader as a process, beside an engine that speaks as vLLM does. What vLLM itself does, tests/e2e sees."""
 
 import json
+import math
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +14,8 @@ import pytest
 
 from stagecoach.contract import layout, loading, serving
 from stagecoach.contract.digests import hex_of
-from stagecoach.contract.loading import State
+from stagecoach.contract.loading import Load, LoadedModel, State
+from stagecoach.contract.readings import Reads
 from stagecoach_evaluator.loader_engine import Engine
 from stagecoach_evaluator.loader_models import Model
 from tests.remedies import speaks
@@ -60,6 +63,49 @@ def test_a_shorter_limit_than_the_base_has_is_kept_and_a_rank_is_one_that_vllm_k
     words = " ".join(pod.engine.words[0])
     assert "--max-model-len 100 " in words
     assert "--max-lora-rank 64 " in words
+
+
+ENCODER = {"architectures": ["BertForMaskedLM"], "model_type": "bert", "max_position_embeddings": 256}
+
+
+@pytest.mark.parametrize(
+    ("reads", "words", "path"),
+    [
+        (Reads.LABELS, ["--hf-overrides.problem_type", "single_label_classification"], "/classify"),
+        (
+            Reads.VECTORS,
+            [
+                *("--pooler-config.pooling_type", "MEAN", "--pooler-config.use_activation", "true"),
+                *("--hf-overrides.architectures+", "BertModel"),
+            ],
+            "/v1/embeddings",
+        ),
+    ],
+)
+def test_an_encoder_is_served_whole_and_asked_for_what_it_makes_of_a_text(
+    pod: Pod, reads: Reads, words: list[str], path: str
+) -> None:
+    (pod.root / "pvc" / "models" / "base" / "config.json").write_text(json.dumps(loader_pod.CONFIG | ENCODER))
+    model = {"config.json": json.dumps(loader_pod.CONFIG | ENCODER).encode(), "model.safetensors": b"weights"}
+    digest = pod.storage.publish(model, "run").digest
+    with pod.loader(pod.serve(reads=reads, model=digest, max_adapters=0, max_rank=0)):
+        pod.until(digest, State.ANSWERS)
+        pod.until_ready()
+        pod.engine.read = lambda *_: [math.nan, 0.0]
+        assert speaks(*told_of(pod.until(digest, State.FAILED, "NotNumbers")))
+    name = hex_of(digest)
+    assert pod.engine.words == [
+        [
+            *("--model", f"/models/{name}", "--served-model-name", name, "--max-model-len", "256"),
+            *("--dtype", "float32", "--max-num-seqs", "8"),
+            *("--runner", "pooling", "--max-num-batched-tokens", "8192", *words),
+        ]
+    ]
+    assert set(pod.engine.paths) == {path}
+
+
+def told_of(model: LoadedModel) -> tuple[str, str]:
+    return model.reason, model.message
 
 
 def test_a_base_that_is_another_than_was_admitted_is_not_served(pod: Pod) -> None:
@@ -153,6 +199,51 @@ def test_a_pod_may_have_requests_though_one_of_several_adapters_has_failed(pod: 
         assert pod.model(good).state is State.ANSWERS
         pod.want(good, pod.publish("later", r=128))
         assert pod.ask("GET", loading.HEALTH_PATH)[0] == 200, "what is wanted later takes no pod away"
+
+
+def test_a_new_pod_has_no_requests_before_both_releases_of_a_rollout_answer(pod: Pod) -> None:
+    stable, candidate = pod.publish("one"), pod.publish("two")
+    answer = pod.engine._answer
+    may = threading.Event()
+
+    def the_last_one_late(body: engine_server.Body) -> list[int]:
+        if body["model"] == hex_of(candidate):
+            may.wait(30)
+        return answer(body)
+
+    pod.engine.answer = the_last_one_late
+    with pod.loader():
+        pod.want(stable, candidate)
+        pod.until(stable, State.ANSWERS)
+        code, why = pod.ask("GET", loading.HEALTH_PATH)
+        assert (code, hex_of(candidate)[:12] in why) == (503, True)
+        may.set()
+        pod.until_ready()
+        assert pod.model(candidate).state is State.ANSWERS
+
+
+def test_a_new_pod_that_cannot_serve_what_comes_first_has_no_requests(pod: Pod) -> None:
+    """The others of its engine answer with it."""
+    stable, candidate = pod.publish("wide", r=128), pod.publish()
+    with pod.loader():
+        pod.want(stable, candidate)
+        pod.until(candidate, State.ANSWERS)
+        pod.until(stable, State.FAILED)
+        code, why = pod.ask("GET", loading.HEALTH_PATH)
+        assert (code, "RankTooLarge" in why) == (503, True)
+        pod.want(candidate)
+        pod.until_ready()
+
+
+def test_how_much_the_engine_has_to_do_is_told_to_the_operator_alone(pod: Pod) -> None:
+    with pod.loader():
+        pod.until(base_of(pod), State.ANSWERS)
+        pod.engine.waiting = 7
+        code, text = pod.ask("GET", loading.LOAD_PATH, token=TOKEN)
+        assert (code, Load.model_validate_json(text).waiting) == (200, 7)
+        assert pod.ask("GET", loading.LOAD_PATH)[0] == 401
+        pod.engine.healthy = False
+        assert pod.ask("GET", loading.LOAD_PATH, token=TOKEN)[0] == 503
 
 
 def test_an_adapter_is_brought_and_asked_and_only_then_said_to_answer(pod: Pod) -> None:

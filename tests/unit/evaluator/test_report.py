@@ -350,6 +350,20 @@ def test_what_is_served_stands_beside_the_candidate() -> None:
     assert page.count(">Difference</th>") == 2 * 2
 
 
+def test_what_is_served_is_told_label_by_label_and_by_its_probabilities() -> None:
+    data = report_examples.beside()
+    suite, text = document(data).suites[0], Page(render(data)[HTML]).text
+    assert sum(each.incumbent.rows for each in suite.classes if each.incumbent) == suite.rows
+    assert suite.incumbent_reliability is not None
+    assert suite.baseline_reliability is not None
+    errors = (suite.baseline_reliability.error, suite.incumbent_reliability.error)
+    assert "of the base {:.3f}, of the incumbent {:.3f}: how far".format(*errors) in text
+    assert f"; of the incumbent {errors[1]:.3f}" in text, "its curve is in the picture"
+    for words in ("Incumbent expected", "Incumbent precision", "Incumbent recall", "Incumbent F1"):
+        assert words in text
+    assert "Incumbent F1" not in Page(render(report_examples.banking())[HTML]).text
+
+
 def test_before_anything_is_served_a_criterion_is_shown_as_skipped() -> None:
     page = render(report_examples.beside(absent=True))[HTML].decode()
     assert "and 1 skipped" in page

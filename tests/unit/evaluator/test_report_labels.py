@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from stagecoach.contract.answers import Answer
+from stagecoach.contract.evaluation_report import OfLabel
 from stagecoach_evaluator.report_labels import ByLabel, results
-from stagecoach_evaluator.report_rows import Case
+from stagecoach_evaluator.report_rows import Case, Said
 
 
 def of(expected: str, answered: str, **changes: Any) -> ByLabel:
@@ -15,7 +16,7 @@ def of(expected: str, answered: str, **changes: Any) -> ByLabel:
         Answer(row=place, error="no") if label == "-" else Answer(row=place, label=label)
         for place, label in enumerate(answered)
     ]
-    return results(cases, answers, changes.get("baseline"), changes.get("order", "abc"))
+    return results(cases, Said(answers, changes.get("baseline"), changes.get("incumbent")), changes.get("order", "abc"))
 
 
 def test_each_label_has_its_numbers() -> None:
@@ -53,6 +54,21 @@ def test_the_baseline_stands_beside() -> None:
     assert {each.label: each.baseline_f1 for each in found.classes} == pytest.approx({"a": 2 / 3, "b": 2 / 3})
 
 
+def test_what_is_served_stands_beside_with_all_its_numbers() -> None:
+    served = [Answer(row=0, label="a"), Answer(row=1, label="b"), Answer(row=2, error="no"), Answer(row=3, label="b")]
+    by_label = {each.label: each for each in of("aabc", "aabc", incumbent=served).classes}
+    assert by_label["a"].incumbent == OfLabel(rows=2, answered=1, right=1, precision=1, recall=1 / 2, f1=2 / 3)
+    assert by_label["b"].incumbent == OfLabel(rows=0, answered=2, right=0, precision=0), "by the rows that it answered"
+    assert by_label["c"].incumbent == OfLabel(rows=1, answered=0, right=0, recall=0, f1=0)
+    assert by_label["a"].baseline_f1 is None
+
+
+def test_a_label_that_what_is_served_never_met_has_no_numbers_of_it() -> None:
+    served = [Answer(row=0, label="a"), Answer(row=1, error="no")]
+    by_label = {each.label: each.incumbent for each in of("ab", "ab", incumbent=served).classes}
+    assert by_label["b"] is None
+
+
 def test_what_is_taken_for_what() -> None:
     found = of("aaaabbc", "abbcbac").confusion
     assert found is not None
@@ -68,7 +84,7 @@ def test_what_is_taken_for_what() -> None:
 
 def test_entities_are_counted_whole_and_their_tags_one_by_one() -> None:
     case = Case("1", "Anna B. met Bob", "", ("B-PER", "I-PER", "O", "B-PER"), ("Anna", "B.", "met", "Bob"))
-    found = results([case], [Answer(row=0, tags=("B-PER", "O", "O", "B-LOC"))], None, ())
+    found = results([case], Said([Answer(row=0, tags=("B-PER", "O", "O", "B-LOC"))]), ())
     by_label = {each.label: (each.rows, each.answered, each.right) for each in found.classes}
     assert by_label == {"PER": (2, 1, 0), "LOC": (0, 1, 0)}
     assert found.confusion is not None
@@ -80,7 +96,7 @@ def test_of_many_labels_those_with_the_most_mistakes_are_kept() -> None:
     labels = [f"{number:03}" for number in range(150)]
     cases = [Case(str(place), "text", label) for place, label in enumerate(labels)]
     answers = [Answer(row=place, label=label if place < 149 else "000") for place, label in enumerate(labels)]
-    found = results(cases, answers, None, labels)
+    found = results(cases, Said(answers), labels)
     assert (found.labels, len(found.classes)) == (150, 100)
     assert [each.label for each in found.classes[:3]] == ["000", "149", "001"]
     assert found.confusion is not None
@@ -89,6 +105,6 @@ def test_of_many_labels_those_with_the_most_mistakes_are_kept() -> None:
 
 def test_a_task_without_labels_has_none() -> None:
     case = Case("1", "text", "target")
-    assert results([case], [Answer(row=0, text="target")], None, ()) == ByLabel()
-    assert results([case], [Answer(row=0, rank=1)], None, ()) == ByLabel()
-    assert results([], [], None, ("a",)) == ByLabel()
+    assert results([case], Said([Answer(row=0, text="target")]), ()) == ByLabel()
+    assert results([case], Said([Answer(row=0, rank=1)]), ()) == ByLabel()
+    assert results([], Said([]), ("a",)) == ByLabel()

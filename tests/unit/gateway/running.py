@@ -167,7 +167,7 @@ class Running:
 
 def write_root(root: Path, routes: Routes | None, keys: dict[str, str] | None = None) -> None:
     """Write what a pod has mounted; `keys` are the clients' keys by client."""
-    for folder in ("routes", "clients", "gateway", "tokenizers"):
+    for folder in ("routes", "clients", "feedback", "gateway", "tokenizers"):
         (root / folder).mkdir(exist_ok=True, parents=True)
     (root / "gateway/routes-key").write_bytes(ROUTES_KEY + b"\n")
     (root / "gateway/admin-token").write_text(ADMIN_TOKEN)
@@ -178,10 +178,10 @@ def write_root(root: Path, routes: Routes | None, keys: dict[str, str] | None = 
         write_keys(root, keys)
 
 
-def write_keys(root: Path, keys: dict[str, str]) -> None:
-    """Write the clients' keys."""
+def write_keys(root: Path, keys: dict[str, str], folder: str = "clients") -> None:
+    """Write the clients' keys, or those of who gives feedback."""
     entries = [{"client": client, "sha256": hashlib.sha256(key.encode()).hexdigest()} for client, key in keys.items()]
-    (root / "clients/clients.json").write_text(json.dumps(entries))
+    (root / folder / "clients.json").write_text(json.dumps(entries))
 
 
 @asynccontextmanager

@@ -81,10 +81,20 @@ def test_an_id_is_of_one_client_and_one_release(client: str, other: str, digits:
     found = ids.new(b"k" * 32, client, f"sha256:{digits}")
     assert ids.release_of(b"k" * 32, client, found) == digits[:12]
     assert ids.release_of(b"l" * 32, client, found) is None
+    assert ids.release_of(b"k" * 32, None, found) == digits[:12], "who may name anybody's need not know whose it is"
+    assert ids.release_of(b"l" * 32, None, found) is None
     if other != client:
         assert ids.release_of(b"k" * 32, other, found) is None
-    changed = found[:10] + ("0" if found[10] != "0" else "1") + found[11:]
-    assert ids.release_of(b"k" * 32, client, changed) is None
+
+
+@given(place=st.integers(0, 79), digit=st.sampled_from("0123456789abcdef"), rest=st.text(max_size=3))
+def test_an_id_that_was_changed_is_none(place: int, digit: str, rest: str) -> None:
+    """Not even in the part that says for whom it was made, or a sample could not be found by it."""
+    found = ids.new(b"k" * 32, "a", "sha256:" + "ab" * 32)
+    assert len(found) == 80
+    for changed in (found[:place] + digit + found[place + 1 :], found + rest, found[: len(found) - len(rest)]):
+        for client in ("a", None):
+            assert (ids.release_of(b"k" * 32, client, changed) is None) == (changed != found)
 
 
 def test_the_longest_wait_is_told() -> None:
@@ -105,6 +115,7 @@ def test_feedback_is_on_an_answer_of_a_release() -> None:
 
 @given(st.text(max_size=80))
 def test_an_id_that_was_made_up(text: str) -> None:
+    assert ids.release_of(b"k" * 32, None, text) is None
     assert ids.release_of(b"k" * 32, "a", text) is None
     assert ids.release_of(b"k" * 32, "a", "req-" + text) is None
 

@@ -71,6 +71,22 @@ async def test_what_an_engine_may_have_begun_is_not_asked_again() -> None:
         assert await ask(engines, url) == b"{}"
 
 
+async def test_connections_are_kept_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each leads to one pod: one that is new gets requests although there are no more of them, and one that leaves none."""
+
+    async def behaves(writer: asyncio.StreamWriter, _number: int) -> None:
+        writer.write(OK)
+
+    async with served(behaves) as (engine, engines, url):
+        for _ in range(3):
+            await ask(engines, url)
+        assert (engine.requests, engine.connections) == (3, 1)
+        monkeypatch.setattr(limits, "ENGINE_AGE_SECONDS", -1.0)
+        await ask(engines, url)
+        assert (engine.requests, engine.connections) == (4, 2)
+        await running.until(lambda: engine.open == 1)
+
+
 async def test_a_name_is_looked_up_again_only_when_its_address_leads_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     async def behaves(writer: asyncio.StreamWriter, _number: int) -> None:
         writer.write(OK)

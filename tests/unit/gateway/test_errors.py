@@ -22,6 +22,7 @@ from tests.unit.gateway.test_hostile import code_of, say
 
 CHAT = {"model": "intents", "messages": [{"role": "user", "content": "lost my card"}]}
 KEY = {"authorization": "Bearer key-1"}
+KEPT = {"rate": 0, "redact": (), "keep_seconds": 3600}
 Provoked = tuple[int, dict[str, Any]]
 
 
@@ -104,7 +105,8 @@ class Scene:
         return await self.post("/v1/models")
 
     async def unknown_request(self) -> Provoked:
-        return await self.post("/v1/feedback", {"request": "req-" + "0" * 56, "rating": 1})
+        await self.routes(sampling=KEPT)
+        return await self.post("/v1/feedback", {"request": "req-" + "0" * 76, "rating": 1})
 
     async def rate_limited(self) -> Provoked:
         await self.routes(rate_limits=(RateLimit(requests=1, seconds=60),))
@@ -219,7 +221,7 @@ async def test_where_there_are_as_many_as_are_taken_the_longest_idle_one_leaves(
     await server.drain(0)
 
 
-@pytest.mark.parametrize("changes", [{}, {"keys": True, "rate_limits": (RateLimit(requests=1, seconds=1),)}, {"api": "Task", "fallback": {"static": {"label": "top up"}}}, {"api": "Task", "input_schema": {"maxProperties": 1}, "output_schema": {"minProperties": 1}}])  # fmt: skip
+@pytest.mark.parametrize("changes", [{}, {"keys": True, "rate_limits": (RateLimit(requests=1, seconds=1),)}, {"api": "Task", "fallback": {"static": {"label": "top up"}}}, {"api": "Task", "input_schema": {"maxProperties": 1}, "output_schema": {"minProperties": 1}}, {"sampling": KEPT | {"sources": True}}])  # fmt: skip
 def test_the_document_is_valid(changes: dict[str, Any]) -> None:
     target = releases.target("sha256:" + "cd" * 32, ("http://a:1",))
     routes = releases.routes(target, **changes)
@@ -229,6 +231,6 @@ def test_the_document_is_valid(changes: dict[str, Any]) -> None:
     for code, kind in ERRORS.items():
         assert f"`{code}`: {kind.meaning}" in text
     assert ("lost pin" in text) == (routes.api == "Task")
-    assert ("securitySchemes" in text) == routes.keys
+    assert ("securitySchemes" in text) == (routes.keys or routes.sources)
     assert "internal-name" not in text
     assert "http://a:1" not in text

@@ -10,11 +10,22 @@ import openai
 import pytest
 from aiohttp import web
 
+from stagecoach.contract.gateway_routes import Target
+from stagecoach.contract.inputs import Prompt
 from tests.unit.gateway import releases, running
 from tests.unit.gateway.releases import ENGINE_KEY
 from tests.unit.gateway.running import MockEngine, Running
 
 CHAT = {"model": "intents", "messages": [{"role": "user", "content": "lost my card"}]}
+ENCODER: dict[str, Any] = {"architecture": "Encoder", "prompt": Prompt(template="{text}")}
+# What is asked of which release.
+KINDS: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": {},
+    "/v1/completions": {},
+    "/v1/embeddings": ENCODER | {"task": "Embedding"},
+    "/classify": ENCODER,
+    "/rerank": ENCODER | {"task": "Embedding"},
+}
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": CHAT,
     "/v1/completions": {"model": "intents", "prompt": "lost"},
@@ -26,8 +37,14 @@ BODIES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("path", BODIES)
 async def test_an_engine_answers_and_never_sees_what_the_client_calls_the_model(
-    path: str, gateway: Running, engine: MockEngine
+    path: str, root: Path, engine: MockEngine
 ) -> None:
+    running.write_root(root, releases.routes(serves(root, engine, path)))
+    async with running.gateway(root) as gateway:
+        await check_an_answer(gateway, engine, path)
+
+
+async def check_an_answer(gateway: Running, engine: MockEngine, path: str) -> None:
     status, document, headers = await gateway.post(path, BODIES[path] | {"user": "somebody"})
     assert status == 200
     assert document["model"] == "intents"
@@ -37,6 +54,35 @@ async def test_an_engine_answers_and_never_sees_what_the_client_calls_the_model(
     assert seen["Authorization"] == f"Bearer {ENGINE_KEY}"
     assert headers["x-stagecoach-release"].startswith("sha256:")
     assert headers["x-request-id"].startswith("req-")
+
+
+def serves(root: Path, engine: MockEngine, path: str) -> Target:
+    """Return a release that answers at a path."""
+    kind = KINDS[path]
+    return releases.target(releases.tokenizer(root / "tokenizers", chat=not kind), (engine.url,), **kind)
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/embeddings", "/classify"])
+async def test_an_engine_is_asked_at_no_path_that_it_does_not_know(path: str, root: Path, engine: MockEngine) -> None:
+    running.write_root(root, releases.routes(serves(root, engine, path)))
+    async with running.gateway(root) as gateway:
+        there = {each for each in BODIES if KINDS[each] == KINDS[path]}
+        for other in BODIES.keys() - there:
+            status, document, _ = await gateway.post(other, BODIES[other])
+            assert (status, document["error"]["code"]) == (404, "unknown_path")
+        assert engine.asked == []
+        assert not (await gateway.counts())["releases"], "no release is to blame"
+        _, text = await gateway.get(f"{gateway.url}/openapi.json")
+        assert BODIES.keys() & json.loads(text)["paths"].keys() == there
+
+
+async def test_openai_python_asks_for_vectors(root: Path, engine: MockEngine) -> None:
+    running.write_root(root, releases.routes(serves(root, engine, "/v1/embeddings")))
+    async with running.gateway(root) as gateway:
+        client = openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key="any", max_retries=0)
+        found = await client.embeddings.create(model="intents", input="a", encoding_format="float")
+        assert found.data[0].embedding == [0.5, 0.25]
+        await client.close()
 
 
 async def test_openai_python_works_unchanged(gateway: Running) -> None:
@@ -58,10 +104,6 @@ async def test_openai_python_works_unchanged(gateway: Running) -> None:
     )
     assert [part.usage.completion_tokens async for part in stream if part.usage] == [3]
     assert [model.id async for model in client.models.list()] == ["intents"]
-    assert (await client.embeddings.create(model="intents", input="a", encoding_format="float")).data[0].embedding == [
-        0.5,
-        0.25,
-    ]
     assert (await client.completions.create(model="intents", prompt="a")).choices[0].text == "hello"
     with pytest.raises(openai.NotFoundError, match="The model here is intents"):
         await client.chat.completions.create(model="../x", messages=[{"role": "user", "content": "hello"}])

@@ -25,6 +25,12 @@ MISSING = {
         {"name": "gateway", "state": {"waiting": {"reason": "CreateContainerConfigError", "message": 'no "clients"'}}}
     ],
 }
+NO_CLAIM = {
+    "phase": "Pending",
+    "conditions": [
+        {"type": "PodScheduled", "status": "False", "message": 'persistentvolumeclaim "kept" not found. not found.'}
+    ],
+}
 CANARY = {"canary": {"steps": [{"weight": 10, "hold": "1m", "minRequests": 5}, {"weight": 50, "hold": "1m"}]}}
 
 SLA = {
@@ -127,6 +133,16 @@ def tested() -> World:
     stage.until(lambda: stage.serves("second"))
     stage.change("ModelDeployment", "answers", sla=SLA | {"p99": "2s"})
     stage.go_on()
+    return told(stage)
+
+
+def rescued() -> World:
+    """Let it leave an engine that does not answer."""
+    stage = serving(sla=SLA)
+    stage.silent = set(stage.loaders)
+    stage.until(lambda: stage.said("Loaded")["status"] == "False")
+    stage.change("ModelDeployment", "answers", engine={"maxConcurrent": 8})
+    stage.until(lambda: stage.serves("first"))
     return told(stage)
 
 
@@ -324,6 +340,17 @@ def without_clients() -> World:
     return told(stage)
 
 
+def samples() -> World:
+    """Let requests be kept, and then elsewhere, where there is no claim."""
+    kept = {"claim": {"name": "kept"}, "rate": 0.05, "redact": [{"type": "email"}]}
+    stage = serving(sampling=kept)
+    stage.until(lambda: stage.told_status.get("samples"))
+    stage.stuck = {"answers-gateway": NO_CLAIM}
+    changed(stage, sampling=kept | {"claim": {"name": "other"}})
+    stage.until(lambda: stage.said("Stalled"), 15)
+    return told(stage)
+
+
 def without_clients_beside_a_candidate() -> World:
     """Let there be no Secret of that name while another release is about to take over."""
     stage = taking_over()
@@ -331,6 +358,17 @@ def without_clients_beside_a_candidate() -> World:
     changed(stage, access={"apiKeys": {"name": "clients"}})
     stage.until(lambda: stage.said("Stalled"), 15)
     assert "candidate" in stage.told_status
+    return told(stage)
+
+
+def following_what_waits(*waiting: int | None, most: int = 2) -> World:
+    """Let so many requests wait for each pod, look by look."""
+    stage = serving(autoscaling={"max": most, "waitingRequests": 4})
+    for number in waiting:
+        for loader in stage.loaders.values():
+            loader.waiting = number
+        stage.go_on(10)
+        stage.go_on(0)
     return told(stage)
 
 
@@ -360,6 +398,7 @@ OF_DEPLOYMENTS: Mapping[str, Scene] = {
     "Serving beside a load test": lambda: told(in_test(with_next(sla=SLA))),
     "Serving what was served before a load test": lambda: not_met(with_next(sla=SLA)),
     "Serving what has met another SLA": tested,
+    "Serving what has left an engine that did not answer": rescued,
     "Serving": lambda: told(serving()),
     "Serving beside a candidate": lambda: told(taking_over()),
     "Serving what was the candidate": taken_over,
@@ -374,7 +413,11 @@ OF_DEPLOYMENTS: Mapping[str, Scene] = {
     "Serving in place of what was revoked": replaced_by_what_was_served_before,
     "Serving beside what the cluster refuses": beside_what_is_refused,
     "Serving while newer gateways do not start": without_clients,
+    "Serving while samples lie where they did": samples,
     "Serving beside a candidate while newer gateways do not start": without_clients_beside_a_candidate,
+    "Serving with as many pods as what waits takes": lambda: following_what_waits(0, 5, 5, 5, 0, 0),
+    "Serving while more wait than pods may be": lambda: following_what_waits(5, 5, most=1),
+    "Serving while nobody says what waits": lambda: following_what_waits(0, None, None),
     "Refused": refused,
     "ScaledToZero": lambda: looked_at(changed(serving(), replicas=0)),
     "AdmittedMissing": gone,

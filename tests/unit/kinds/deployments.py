@@ -14,7 +14,7 @@ from stagecoach.contract.digests import digest_of_document, hex_of
 from stagecoach.contract.gateway_counts import SECONDS, Durations, GatewayCounts, ReleaseCounts
 from stagecoach.contract.gateway_routes import Acknowledgement, Routes, verified
 from stagecoach.contract.load_tests import LoadTestJob
-from stagecoach.contract.loading import FRESH_SECONDS, Loaded, LoadedModel, Serve, State, Wanted
+from stagecoach.contract.loading import FRESH_SECONDS, Load, Loaded, LoadedModel, Serve, State, Wanted
 from stagecoach.contract.times import timestamp
 from stagecoach.kinds.approval.reconcile import CONTROLLER as APPROVALS
 from stagecoach.kinds.modeldeployment.reconcile import CONTROLLER
@@ -57,15 +57,24 @@ class Loader:
     models: dict[str, State] = field(default_factory=dict)
     wanted: tuple[str, ...] = ()
     asked: bool = False
+    waiting: int | None = 0  # None: its engine does not say it
+    running: int = 0
 
     def __post_init__(self) -> None:
         self.base = hex_of(self.serve.model or self.serve.base.model or "")
         self.models[self.base] = State.LOADING
 
     def answer(self, method: str, path: str, body: bytes, now: datetime) -> Answer:
+        if (method, path) == ("GET", loading.LOAD_PATH):
+            return self._load(now)
         assert (method, path) == ("PUT", loading.PATH)
         self.asked = True
         return self.put(body, now)
+
+    def _load(self, now: datetime) -> Answer:
+        if self.waiting is None:
+            return Answer(503, b"the engine gave no answer: 500 no", now, b"")
+        return Answer(200, Load(waiting=self.waiting, running=self.running).line().encode(), now, b"")
 
     def put(self, body: bytes, now: datetime) -> Answer:
         adapters = Wanted.model_validate_json(body).adapters
@@ -395,6 +404,7 @@ class Stage(Hall):
         updated = sum(pod["template"] == template for pod in self._serving_pods() if pod["owner"] == name)
         replicas = sum(pod["owner"] == name for pod in self._serving_pods())
         status = {"replicas": replicas, "updatedReplicas": updated, "observedGeneration": generation}
+        status = found.get("status", {}) | status
         if found.get("status") != status:
             self._store(found | {"status": status})
 

@@ -15,7 +15,7 @@ from tests.unit.kinds.deployments import Stage, serving
 
 GATEWAY = "answers-gateway"
 ACCESS = {"apiKeys": {"name": "clients"}}
-OPEN, NOT_YET, AS_IT_WAS = "spec.access names no keys", "is not in force until", "as it was"
+OPEN, NOT_YET, AS_IT_WAS = "spec.access names no apiKeys", "is not in force until", "as it was"
 
 
 def ready(stage: Stage) -> str:

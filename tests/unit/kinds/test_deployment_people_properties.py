@@ -152,5 +152,5 @@ TestDecidedDeployments = DecidedDeployments.TestCase
 TestDecidedDeployments.settings = settings(max_examples=60, stateful_step_count=40, derandomize=True, deadline=None)
 TestDecidedDeploymentsWithAnSla = DecidedDeploymentsWithAnSla.TestCase
 TestDecidedDeploymentsWithAnSla.settings = settings(
-    max_examples=60, stateful_step_count=40, derandomize=True, deadline=None
+    max_examples=30, stateful_step_count=40, derandomize=True, deadline=None
 )

@@ -103,6 +103,17 @@ def test_what_engines_call_it(document: Admitted, name: str) -> None:
             {"contract": {"fallback": {"deployment": "simple"}}},
             {"fallback": {"gateway": "http://simple.team.svc:80"}},
         ),
+        (
+            {"sampling": {"claim": {"name": "kept"}, "rate": 0.05, "redact": [{"type": "email"}], "keep": "1h"}},
+            {"sampling": {"rate": 0.05, "redact": ["email"], "keepSeconds": 3600}},
+        ),
+        (
+            {
+                "sampling": {"claim": {"name": "kept"}, "rate": 0, "redact": []},
+                "access": {"feedback": {"name": "team"}},
+            },
+            {"sampling": {"rate": 0, "keepSeconds": 30 * 86_400, "sources": True}},
+        ),
         ({"replicas": 3, "engine": {"maxConcurrent": 8}}, {}),
     ],
 )

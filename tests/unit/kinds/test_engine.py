@@ -93,15 +93,28 @@ def test_an_operator_without_an_engine_says_so(monkeypatch: pytest.MonkeyPatch) 
     assert len(here.evaluations) == 1
 
 
-def test_what_is_no_decoder_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("problem", "suited"),
+    [
+        ({"task": "Classification", "architecture": "Encoder"}, True),
+        ({"task": "Embedding", "architecture": "Encoder"}, True),
+        ({"task": "TokenClassification", "architecture": "Encoder"}, False),
+        ({"task": "Translation", "architecture": "EncoderDecoder"}, False),
+    ],
+)
+def test_what_reads_a_text_is_judged_and_what_tags_or_rewrites_it_is_refused(
+    problem: builders.Object, suited: bool
+) -> None:
     here = hall(succeeded())
     project = served()
-    project["spec"]["problem"] |= {"architecture": "Encoder", "rationale": "small"}
+    project["spec"]["problem"] |= problem | {"rationale": "small"}
     here.put(project)
     here.look()
     told = here.condition()
-    assert (told["reason"], here.evaluations) == ("EngineUnsuited", [])
-    assert speaks(told["reason"], told["message"])
+    assert (told["reason"] == "EngineUnsuited") is not suited
+    if not suited:
+        assert here.evaluations == []
+        assert speaks(told["reason"], told["message"])
 
 
 @pytest.mark.parametrize(
@@ -138,6 +151,30 @@ def test_what_vllm_does_not_serve_is_not_judged(
     for item in here.status.get("unjudged", []):
         assert speaks(item["reason"], item["message"])
         assert "Transformers" in item["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "architecture", "reason"),
+    [
+        ({"type": "Full"}, "BertForMaskedLM", None),
+        ({"type": "LoRA"}, "BertForMaskedLM", "NeedsMerging"),
+        ({"type": "Full"}, "DebertaV2Model", "ArchitectureNotServed"),
+    ],
+)
+def test_what_is_made_of_an_encoder_is_judged_whole(
+    method: builders.Object, architecture: str, reason: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def encoder(project: builders.Object) -> builders.Object:
+        project["spec"]["problem"]["architecture"] = "Encoder"
+        for each in project["status"]["candidates"]:
+            each["architecture"] = architecture
+        return project
+
+    monkeypatch.setattr(builders, "ready_project", lambda ready=builders.ready_project: encoder(ready()))
+    here = hall(succeeded(method=method))
+    here.look()
+    assert [item["reason"] for item in here.status.get("unjudged", [])] == ([reason] if reason else [])
+    assert len(here.evaluations) == (reason is None)
 
 
 def test_of_what_nothing_is_known_nothing_is_judged() -> None:

@@ -45,6 +45,12 @@ def until_test(stage: Stage, number: int, seconds: float) -> None:
     stage.until(lambda: len(stage.tests) == number, seconds)
 
 
+def loses(stage: Stage, engine: str) -> None:
+    """Let no pod of an engine answer any more."""
+    stage.silent |= {pod["metadata"]["uid"] for pod in stage.pods(engine)}
+    stage.until(lambda: stage.said("Loaded")["status"] == "False")
+
+
 def condition(stage: Stage) -> tuple[str, str]:
     said = stage.said("SLAMet")
     assert said.get("status") == "True" or speaks(said["reason"], said["message"]), said
@@ -211,6 +217,34 @@ def test_another_engine_is_tested_before_requests_move() -> None:
     assert len(stage.tests) == 2
 
 
+@pytest.mark.parametrize("lost", ["before the change", "during the test"])
+def test_what_serves_moves_untested_from_an_engine_that_does_not_answer(lost: str) -> None:
+    stage = serving(sla=SLA)
+    before, stage.reach = stage.told_status["serving"]["engine"], None
+    if lost == "before the change":
+        loses(stage, before)
+    stage.change("ModelDeployment", "answers", engine={"maxConcurrent": 8})
+    if lost == "during the test":
+        stage.until(lambda: len(stage.tests) == 2)
+        loses(stage, before)
+    stage.until(lambda: stage.serves("first"))
+    assert stage.told_status["serving"]["engine"] != before
+    assert len(stage.tests) == (1 if lost == "before the change" else 2)
+    assert all(job.get("status", {}).get("conditions") for job in stage.of_kind("Job")), "none goes on for nobody"
+    assert condition(stage) == ("Unknown", "NotTested")
+
+
+def test_another_release_is_tested_though_nothing_answers() -> None:
+    stage = serving(sla=SLA)
+    stage.reach = None
+    loses(stage, stage.told_status["serving"]["engine"])
+    with_second(stage)
+    stage.until(lambda: len(stage.tests) == 2)
+    for _ in range(5):
+        stage.go_on()
+    assert stage.told_status["serving"]["run"] == "first"
+
+
 def test_what_was_rejected_is_tested_again_when_the_sla_changes() -> None:
     stage = judged(SLOW)
     stage.until(lambda: stage.told_status.get("rejected"))
@@ -286,14 +320,18 @@ def test_requests_that_fail_as_the_engine_is_killed_say_so() -> None:
     assert "killed at its memory limit. Raise spec.engine.resources.memory" in rejected(stage)["message"]
 
 
-def test_a_job_that_the_cluster_refuses_is_said_of_the_candidate_and_has_as_long_as_an_engine() -> None:
+@pytest.mark.parametrize(("kind", "phase"), [("Job", "Progressing"), ("Secret", "Degraded")])
+def test_a_job_that_the_cluster_refuses_is_said_of_the_candidate_and_has_as_long_as_an_engine(
+    kind: str, phase: str
+) -> None:
+    """So is what its pod needs: without that the Job is not made."""
     stage = serving(sla=SLA)
-    stage.refuses = lambda obj: obj["kind"] == "Job"
+    stage.refuses = lambda obj: obj["kind"] == kind
     with_second(stage)
     stage.until(lambda: stage.told_status.get("candidate", {}).get("refused"))
     stage.go_on()
     assert stage.said()["status"] == "True"
-    assert (stage.phase, stage.said("CandidateAdmitted")["status"]) == ("Progressing", "True")
+    assert (stage.phase, stage.said("CandidateAdmitted")["status"]) == (phase, "True")
     stage.until(lambda: stage.told_status["rejected"], 120)
     assert "exceeded quota" in rejected(stage)["message"]
 

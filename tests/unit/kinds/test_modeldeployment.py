@@ -62,7 +62,7 @@ def test_it_is_served_when_its_engine_answers_and_a_gateway_knows() -> None:
     assert [each["run"] for each in status["history"]] == ["first"]
     assert (status["endpoint"], status["replicas"]) == ("http://answers.team.svc", 1)
     assert status["routes"] == status["routes"] | {"gateways": 1, "acknowledged": 1}
-    assert "spec.access names no keys" in stage.said()["message"]
+    assert "spec.access names no apiKeys" in stage.said()["message"]
     assert (stage.said("Gated")["status"], stage.said("Loaded")["status"]) == ("True", "True")
     [routes] = stage.routes()
     assert routes.stable is not None

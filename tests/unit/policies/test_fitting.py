@@ -40,6 +40,16 @@ def test_what_the_task_api_has_an_answer_for(asked: dict[str, Any], reason: str 
     assert servable_problem(spec(api="OpenAI"), admitted(**asked)) is None
 
 
+def test_what_writes_nothing_is_not_asked_for_what_is_written() -> None:
+    load = {"requestsPerSecond": 20, "promptTokens": 60, "outputTokens": 16}
+    tested = spec(sla={"p99": "1s", "load": load})
+    assert servable_problem(tested, admitted()) is None
+    found = servable_problem(tested, admitted(architecture=Family.ENCODER))
+    assert found is not None
+    assert (found.reason, "spec.sla" in found.message) == ("TaskUnsuited", True)
+    assert speaks(found.reason, found.message)
+
+
 @pytest.mark.parametrize(
     ("schema", "why"),
     [

@@ -55,7 +55,6 @@ def test_what_can_be_served(
             "WholeModel",
             "embeddings of BertForMaskedLM's family, with --runner pooling",
         ),
-        ("BertForMaskedLM", "Full", True, "WholeModel", "has not been tested"),
         ("XLMRobertaModel", "Full", True, "WholeModel", "XLMRobertaModel's family"),
         ("ModernBertModel", "LoRA", False, "NeedsMerging", "merged into its base"),
         ("RobertaModel", "DoRA", False, "NeedsMerging", "merged into its base"),

@@ -345,7 +345,17 @@ def test_what_is_served_by_an_override_is_told() -> None:
         ("d", {}),
     ):
         memory.store(builders.stored(builders.deployment(name), uid=f"uid-{name}") | {"status": status})
-    assert list(memory.overridden()) == [("team", "a", "sha256:b"), ("team", "b", "sha256:b")]
+    assert list(memory.overridden()) == [
+        ("team", "a", "sha256:b", "candidate"),
+        ("team", "b", "sha256:b", "serving"),
+    ]
+
+
+def test_how_many_pods_are_wanted_is_told_where_somebody_decides_it() -> None:
+    memory = Cache(CONTROLLERS)
+    for name, status in (("a", {"autoscaling": {"wanted": 3}}), ("b", {"replicas": 2}), ("c", {})):
+        memory.store(builders.stored(builders.deployment(name), uid=f"uid-{name}") | {"status": status})
+    assert list(memory.autoscaled()) == [("team", "a", 3)]
 
 
 def test_tombstones_are_bounded() -> None:

@@ -201,6 +201,24 @@ async def test_so_many_are_asked_at_once_and_of_each_namespace_its_share(world: 
     assert (len(pods.asked), pods.most_at_once) == (200, calls.CONCURRENCY)
 
 
+async def test_what_comes_later_leaves_the_others_of_its_namespace_most_of_its_share(world: World, pods: Pods) -> None:
+    pods.gate.clear()
+    for number in range(20):
+        world.running(number)
+        world.calls.ask(key("a"), world.call(number, path="/load", later=True))
+    await until(lambda: pods.at_once == calls.LATER_SHARE)
+    for number in range(20):
+        world.calls.ask(key("a"), world.call(number))
+    await until(lambda: pods.at_once == calls.SHARE)
+    await asyncio.sleep(0.05)
+    assert [path for _, path, *_ in pods.asked].count("/load") == calls.LATER_SHARE
+    pods.gate.set()
+    await world.ask()
+    paths = [path for _, path, *_ in pods.asked]
+    assert sorted(paths) == ["/load"] * 20 + ["/models"] * 20
+    assert pods.most_at_once == calls.SHARE
+
+
 async def test_who_lets_us_wait_is_asked_ever_more_rarely_until_it_answers(
     world: World, pods: Pods, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,14 +60,14 @@ RUNS: dict[str, tuple[str, Method, dict[str, Any]]] = {
 }
 
 
-def save_base(folder: Path, architecture: str) -> None:
+def save_base(folder: Path, architecture: str, **changes: int) -> None:
     """Save a random encoder with a byte-level tokenizer that puts special tokens around a text."""
     import torch
     import transformers
 
     config, sizes = BASES[architecture]
     torch.manual_seed(0)
-    model = getattr(transformers, architecture)(getattr(transformers, config)(**sizes))
+    model = getattr(transformers, architecture)(getattr(transformers, config)(**sizes | changes))
     model.save_pretrained(folder)
     _tokenizer().save_pretrained(folder)
 

@@ -5,7 +5,8 @@ from stagecoach.api.data import Split
 from stagecoach.api.evalgate import EvalGate, Suite, SuiteType
 from stagecoach.api.problem import Architecture
 from stagecoach.api.transformerproject import TransformerProject
-from stagecoach.contract.inputs import Family
+from stagecoach.contract import readings
+from stagecoach.contract.inputs import Family, OfTask
 from stagecoach.kinds import contracts
 from stagecoach.kinds.controller import Settings
 from stagecoach.policies import criteria
@@ -38,10 +39,13 @@ def fault(gate: EvalGate, project: TransformerProject, settings: Settings) -> tu
 
 def _of_engine(project: TransformerProject, settings: Settings) -> tuple[str, str] | None:
     field = f"spec.inference.engine of TransformerProject {project.metadata.name!r} is vLLM"
-    if contracts.family(project.spec) is not Family.DECODER:
+    problem = project.spec.problem
+    of = OfTask(task=problem.task.value, architecture=contracts.architecture(project.spec))
+    if of.family is not Family.DECODER and readings.reads(of) is None:
         return "EngineUnsuited", (
-            f"{field}, by which decoders are judged, and its spec.problem.architecture is"
-            f" {project.spec.problem.architecture}. Set the engine to Transformers."
+            f"{field}, by which decoders are judged, and encoders that choose a label for a text or make a vector of"
+            f" it; its spec.problem.task is {problem.task}, and its spec.problem.architecture {problem.architecture}."
+            " Set the engine to Transformers."
         )
     if not settings.engine_image:
         return "EngineMissing", (

@@ -46,7 +46,7 @@ def observe(view: View, raw: Object) -> Observed:
         project=project_of(view, raw),
         candidates=tuple((run, incumbents) for run, incumbents in judged if run is not None),
         unreadable=tuple(name for name, run in read.items() if run is None),
-        words=words.of({run["status"]["artifact"]["digest"] for run, _ in chosen}, related, partial(_read, view)),
+        words=_words(view, raw, {run["status"]["artifact"]["digest"] for run, _ in chosen}),
         evaluations={item["metadata"]["name"]: item for item in view.referrers(key) if item["kind"] == "Evaluation"},
     )
 
@@ -96,9 +96,11 @@ def _beside(run: Object, asking: Sequence[_Asking], *, alone: bool) -> Iterable[
 
 def said(view: View, raw: Object, runs: Iterable[FineTuneRun]) -> Mapping[str, Sequence[Word]]:
     """Return what anybody says of the data that the artifacts of runs of a gate's project were trained on."""
-    related = list(view.referrers(project_key(raw)))
-    artifacts = {run.status.artifact.digest for run in runs if run.status.artifact}
-    return words.of(artifacts, related, partial(_read, view))
+    return _words(view, raw, {run.status.artifact.digest for run in runs if run.status.artifact})
+
+
+def _words(view: View, raw: Object, artifacts: Iterable[str]) -> Mapping[str, Sequence[Word]]:
+    return words.of(view, project_key(raw), artifacts, partial(_read, view))
 
 
 def incumbents(view: View, gate: EvalGate, raw: Object, deployment: Object) -> Incumbents:

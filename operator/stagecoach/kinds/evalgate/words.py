@@ -1,4 +1,7 @@
-"""What an artifact was trained on, by everybody who says so: a better word of one must not hide what another knows."""
+"""What an artifact was trained on, by everybody who says so: a better word of one must not hide what another knows.
+
+Who says so is found by the artifact: a project has thousands of runs and Evaluations, of which few are about it.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +12,8 @@ from stagecoach.api.evaluation import EvaluationSpec, TrainingData
 from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.api.methods import MethodType
 from stagecoach.api.run_status import InputDataset, Phase
-from stagecoach.kinds.plan import Object
+from stagecoach.kinds.plan import Key, Object
+from stagecoach.kinds.view import View
 
 
 class Contradiction(Exception):
@@ -29,17 +33,27 @@ def has_trained(run: FineTuneRun) -> bool:
     return run.spec.method.type is not MethodType.IMPORT
 
 
+def artifact_keys(raw: Object) -> tuple[Key, ...]:
+    """Return the artifact that a run of a project has made, or that an Evaluation is about, if there is one."""
+    digest = _artifact(raw)
+    return (_key(raw["metadata"]["namespace"], raw["spec"].get("project", ""), digest),) if digest else ()
+
+
 def of(
-    artifacts: Iterable[str], related: Sequence[Object], read: Callable[[Object], FineTuneRun | None]
+    view: View, project: Key, artifacts: Iterable[str], read: Callable[[Object], FineTuneRun | None]
 ) -> Mapping[str, Sequence[Word]]:
     """Return what is said of artifacts, the newest word first: by all runs that have them, and by past Evaluations.
 
     An Evaluation that knows nothing is what a run said, which somebody may have corrected by another run.
     """
-    found: dict[str, list[Word]] = {digest: [] for digest in artifacts}
-    of_them = [(digest, raw) for raw in related if (digest := _artifact(raw)) in found]
-    for digest, raw in sorted(of_them, key=lambda item: _order(item[1]), reverse=True):
-        found[digest] += [_of_run(read(raw))] if raw["kind"] == "FineTuneRun" else _of_evaluation(raw)
+    found: dict[str, list[Word]] = {}
+    for digest in artifacts:
+        about = view.referrers(_key(project.namespace, project.name, digest))
+        said = (
+            [_of_run(read(raw))] if raw["kind"] == "FineTuneRun" else _of_evaluation(raw)
+            for raw in sorted(about, key=_order, reverse=True)
+        )
+        found[digest] = [word for words in said for word in words]
     return found
 
 
@@ -59,6 +73,10 @@ def trained_on(words: Sequence[Word], judged: FineTuneRun) -> list[TrainingData]
 
 def _order(raw: Object) -> tuple[str, str]:
     return raw["metadata"]["creationTimestamp"], raw["metadata"]["uid"]
+
+
+def _key(namespace: str, project: str, digest: str) -> Key:
+    return Key("Artifact", namespace, f"{digest} in {project}")
 
 
 def _artifact(raw: Object) -> str:

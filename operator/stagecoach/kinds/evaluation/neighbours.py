@@ -1,6 +1,7 @@
 """What an Evaluation has to do with other objects: which it names, and which it wakes."""
 
 from stagecoach.kinds.evalgate import asked
+from stagecoach.kinds.evalgate.words import artifact_keys
 from stagecoach.kinds.plan import Key, Object, key_of
 from stagecoach.kinds.view import View
 
@@ -47,8 +48,8 @@ def _answers(raw: Object, release: Object) -> Key:
 
 
 def references(raw: Object) -> tuple[Key, ...]:
-    """Return the gate, the project and the releases."""
-    return gate_key(raw), project_key(raw), *_asked(raw)
+    """Return the gate, the project, the releases and the artifact that is judged."""
+    return gate_key(raw), project_key(raw), *_asked(raw), *artifact_keys(raw)
 
 
 def decided(raw: Object) -> bool:

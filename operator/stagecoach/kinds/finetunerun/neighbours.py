@@ -1,6 +1,7 @@
 """What a run has to do with other objects: which it names, and which it wakes."""
 
 from stagecoach.kinds.evalgate.neighbours import gates
+from stagecoach.kinds.evalgate.words import artifact_keys
 from stagecoach.kinds.finetunerun.observe import project_key
 from stagecoach.kinds.finetunerun.twins import inputs_key, to_wake
 from stagecoach.kinds.modeldeployment.neighbours import deployments
@@ -9,9 +10,9 @@ from stagecoach.kinds.view import View
 
 
 def references(raw: Object) -> tuple[Key, ...]:
-    """Return the run's project, and its inputs once they are fixed."""
+    """Return the run's project, its inputs once they are fixed, and what it has made of them."""
     inputs = inputs_key(raw)
-    return (project_key(raw), inputs) if inputs else (project_key(raw),)
+    return (project_key(raw), *((inputs,) if inputs else ()), *artifact_keys(raw))
 
 
 def wakes(_key: Key, view: View, before: Object | None, after: Object | None) -> tuple[Key, ...]:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from stagecoach.contract import loading
 from stagecoach.contract.admitted import Admitted
 from stagecoach.contract.times import moment
-from stagecoach.kinds.modeldeployment import engines, pauses, rolling, telling
+from stagecoach.kinds.modeldeployment import engines, pauses, rolling, telling, waiting
 from stagecoach.kinds.modeldeployment.engines import Engine
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.modeldeployment.telling import Told
@@ -19,7 +19,7 @@ AT_REST = timedelta(seconds=12)
 
 def calls(scene: Scene, told: Told | None) -> tuple[Call, ...]:
     """Return all of it."""
-    return (*_loaders(scene), *_gateways(scene, told))
+    return (*_loaders(scene), *waiting.calls(scene), *_gateways(scene, told))
 
 
 def _loaders(scene: Scene) -> Iterator[Call]:
@@ -31,9 +31,7 @@ def _loaders(scene: Scene) -> Iterator[Call]:
             wanted.setdefault(served.engine, []).append(admitted)
     for name, releases in wanted.items():
         engine = observed.engine(name)
-        answer = all(
-            engines.answering(engine, each, scene.deployment.spec.replicas, scene.now).everywhere for each in releases
-        )
+        answer = all(engines.answering(engine, each, scene.pods, scene.now).everywhere for each in releases)
         pause = AT_REST if answer else pauses.after(_changes(scene, engine), scene.now)
         for call in engines.questions(engine, releases, token):
             heard = observed.heard.get((call.pod_uid, "PUT", loading.PATH))

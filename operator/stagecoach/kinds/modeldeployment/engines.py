@@ -19,6 +19,8 @@ from stagecoach.kinds.view import Answer
 FRESH = timedelta(seconds=45)
 # The Deployment's controller makes pods within seconds, or says why it cannot.
 PODS_PATIENCE = timedelta(seconds=60)
+# A pod that is not ready for so long may never be: what serves does without it.
+GIVEN_UP = timedelta(minutes=5)
 # Nodes hear of a pod that is ready so late: until then its Service leads nowhere from some of them.
 HEARD_OF = timedelta(seconds=5)
 SEE_TO_THE_CONTROLLER = "If no Deployment gets pods, see to the cluster's kube-controller-manager."
@@ -96,6 +98,17 @@ def asked(engine: Engine, releases: Iterable[Admitted], now: datetime) -> bool:
     body = wanted(releases).line().encode()
     answers = [engine.heard.get(pod.uid) for pod in engine.pods if pod.reachable]
     return all(each is not None and each.asked == body and now - each.at <= FRESH for each in answers)
+
+
+def counted_on(engine: Engine, replicas: int, now: datetime) -> int:
+    """Return how many of the pods that an engine should have it has, or will have soon: others do not start.
+
+    One that is away for a moment comes back, and has its part of the requests then.
+    """
+    late = sum(not pod.ready and pod.changed is not None and now - pod.changed >= GIVEN_UP for pod in engine.pods)
+    refused = stuck.refused_since(engine.found)
+    unmade = 0 if refused is not None and now - refused >= GIVEN_UP else max(0, replicas - len(engine.pods))
+    return min(replicas, len(engine.pods) - late + unmade)
 
 
 def _is_new(pod: Pod, now: datetime) -> bool:

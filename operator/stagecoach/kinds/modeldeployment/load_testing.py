@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from stagecoach.api.common import duration
+from stagecoach.api.common import ConditionStatus, duration
 from stagecoach.api.deployment_status import Candidate, Served
 from stagecoach.api.sla import MAX_MEASURED, LoadTest, Measured, Sla
 from stagecoach.build import jobs
@@ -17,6 +17,7 @@ from stagecoach.contract.load_tests import LoadTestJob, LoadTestReport
 from stagecoach.contract.reports import Outcome
 from stagecoach.contract.times import moment, timestamp
 from stagecoach.kinds.children import begun, taken_back
+from stagecoach.kinds.conditions import of
 from stagecoach.kinds.modeldeployment import engines
 from stagecoach.kinds.modeldeployment.pods import Complaint
 from stagecoach.kinds.modeldeployment.routes import model_name
@@ -84,11 +85,16 @@ def is_by_now(scene: Scene, measured: Measured) -> bool:
     return sla is not None and measured.asked == asked(sla)
 
 
-def missing(scene: Scene, served: Served) -> bool:
-    """Whether a release has to be tested on its engine before it has a request."""
-    known = found(scene.deployment.status.sla, served)
+def missing(scene: Scene, candidate: Candidate) -> bool:
+    """Whether a candidate has to be tested on its engine before it has a request.
+
+    Not while a test would keep clients without any answer: it comes back for what was revoked, or moves from an engine
+    that does not answer.
+    """
+    known = found(scene.deployment.status.sla, candidate)
     met = known is not None and known.met and is_by_now(scene, known)
-    return scene.deployment.spec.sla is not None and not met and not _stands_in(scene, served)
+    rescues = scene.comes_back(candidate) or (scene.moves(candidate) and _is_lost(scene))
+    return scene.deployment.spec.sla is not None and not met and not rescues
 
 
 def go_on(scene: Scene, candidate: Candidate) -> Tested:
@@ -144,11 +150,10 @@ def told(measured: Measured) -> str:
     return f"{times}, errorRate {measured.error_rate:.2%}, at {measured.requests_per_second:g} requests per second"
 
 
-def _stands_in(scene: Scene, served: Served) -> bool:
-    """Whether it was served before, and comes back for what was revoked: until then nobody answers."""
-    status = scene.deployment.status
-    was_served = any(each.release == served.release for each in status.history)
-    return status.serving is None and status.revoked is not None and was_served
+def _is_lost(scene: Scene) -> bool:
+    """Whether no pod answers with what is served, as the status has it."""
+    loaded = of(scene.deployment.status.conditions, "Loaded")
+    return loaded is not None and loaded.status is ConditionStatus.FALSE
 
 
 def _is_of(measured: Measured, served: Served) -> bool:

@@ -33,7 +33,7 @@ from stagecoach.policies.pods import JOB_NAME, pod_state
 
 Document = TypeVar("Document")
 
-LOADER = (("PUT", loading.PATH),)
+LOADER = (("PUT", loading.PATH), ("GET", loading.LOAD_PATH))
 GATEWAY = (("PUT", telling.ROUTES), ("GET", telling.ROUTES), ("GET", telling.COUNTS))
 
 

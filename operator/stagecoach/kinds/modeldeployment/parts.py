@@ -70,7 +70,7 @@ def _engine(scene: Scene, served: Served) -> Iterator[Object]:
     service = serving_engine.engine_service(deployment, served.engine)
     yield from _if_needed(observed.services.get(served.engine), service)
     if (recipe := scene.recipe(served)) is not None:
-        engine = serving_engine.engine(deployment, recipe, scene.settings)
+        engine = serving_engine.engine(deployment, recipe, scene.settings, scene.pods)
         yield from _if_needed(observed.deployments.get(served.engine), engine)
 
 
@@ -103,7 +103,7 @@ def _would_refuse_everybody(scene: Scene, told: Told | None) -> bool:
     They read the ConfigMap as it is, and nobody may be there to tell them better.
     """
     deployment = scene.deployment
-    if deployment.spec.access is not None or deployment.status.routes is None:
+    if deployment.spec.api_keys is not None or deployment.status.routes is None:
         return False
     if client_keys.asked_for(deployment):
         return True

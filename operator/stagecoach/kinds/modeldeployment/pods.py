@@ -17,6 +17,13 @@ MEMORY = {
     True: "Raise spec.engine.resources.memory.",
     False: "Raise spec.gateway.resources.memory.",
 }
+# A gateway mounts the claims of bases, and that of samples.
+CREATE_CLAIM_OF_GATEWAY = (
+    "Create the claim {claim!r}, or correct what names it: spec.sampling.claim, or the URI of the project's base."
+)
+SHARE_CLAIM = (
+    "Use a claim of access mode ReadWriteMany where pods on several nodes write, as gateways do to spec.sampling.claim."
+)
 # Longer texts, such as the end of a log, say no more.
 MOST = 600
 
@@ -84,22 +91,24 @@ def first_complaint(pods: Iterable[Pod]) -> Complaint | None:
 def _complaint(raw: Object, conditions: Mapping[str, Any], warning: str | None) -> Complaint | None:
     scheduled = conditions.get("PodScheduled", {})
     if scheduled.get("status") == "False":
-        return _unschedulable(raw["metadata"]["name"], scheduled.get("message") or scheduled.get("reason") or "")
+        return _unschedulable(raw, scheduled.get("message") or scheduled.get("reason") or "")
     status = raw["status"]
     for container in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
         if found := _of_container(raw, container):
             return found
     if warning and status.get("phase") != "Running":
-        return Complaint("PodNotStarting", f"{_sentence(f'Pod {_name(raw)} does not start: {warning}')} {CREATE}")
+        advice = SHARE_CLAIM if "Multi-Attach" in warning else CREATE
+        return Complaint("PodNotStarting", f"{_sentence(f'Pod {_name(raw)} does not start: {warning}')} {advice}")
     return None
 
 
-def _unschedulable(pod: str, words: str) -> Complaint:
+def _unschedulable(raw: Object, words: str) -> Complaint:
     # Of a claim that is missing, the scheduler ends with these words twice.
     words = re.sub(r"(?: not found\.)+", " not found.", words)
     missing = re.search(r'persistentvolumeclaim "([^"]+)" not found', words)
-    advice = CREATE_CLAIM.format(claim=missing[1]) if missing else MAKE_ROOM
-    return Complaint("Unschedulable", f"{_sentence(f'No node takes pod {pod}: {words}')} {advice}")
+    create = CREATE_CLAIM if _is_engine(raw) else CREATE_CLAIM_OF_GATEWAY
+    advice = create.format(claim=missing[1]) if missing else MAKE_ROOM
+    return Complaint("Unschedulable", f"{_sentence(f'No node takes pod {_name(raw)}: {words}')} {advice}")
 
 
 def _of_container(raw: Object, container: Mapping[str, Any]) -> Complaint | None:

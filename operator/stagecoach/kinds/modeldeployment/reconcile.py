@@ -29,15 +29,19 @@ from stagecoach.kinds.modeldeployment import (
     retiring,
     revoking,
     routes,
+    sampling,
+    scaling,
     status,
     switching,
     telling,
+    waiting,
 )
 from stagecoach.kinds.modeldeployment.deciding import people
 from stagecoach.kinds.modeldeployment.neighbours import references, wakes
 from stagecoach.kinds.modeldeployment.observe import Observed, observe
 from stagecoach.kinds.modeldeployment.pods import Complaint
 from stagecoach.kinds.modeldeployment.refused import Refused
+from stagecoach.kinds.modeldeployment.scaling import Scaled
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.modeldeployment.switching import Course
 from stagecoach.kinds.modeldeployment.telling import Heard, Told
@@ -76,9 +80,10 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     course = revoking.taken_out(scene) or switching.go_on(scene)
     intended = _intended(scene, course, heard)
     said = words(scene, course, intended, heard if _is_told(intended, deployment.status.routes) else None)
+    scaled = scaling.following(scene, course)
     return Plan(
-        status=_status(scene, course, said, intended, heard),
-        events=course.events,
+        status=_status(scene, course, said, scaled, intended, heard),
+        events=(*course.events, *scaled.events),
         delete=(*load_testing.left_over(scene), *retiring.deleted(scene, course)),
         create=load_testing.still_wanted(created, course.candidate),
         apply=applied,
@@ -157,7 +162,9 @@ def _routes(scene: Scene, deployment: ModelDeployment) -> Routes | None:
     return routes.wanted(deployment, scene.observed.admitted, partial(engine_url, deployment))
 
 
-def _status(scene: Scene, course: Course, said: Words, intended: RoutesStatus | None, heard: Heard | None) -> Object:
+def _status(
+    scene: Scene, course: Course, said: Words, scaled: Scaled, intended: RoutesStatus | None, heard: Heard | None
+) -> Object:
     deployment, before = scene.deployment, scene.deployment.status.routes
     settled = before is not None and heard is not None and heard.settled(moment(before.since), scene.now)
     engine = scene.observed.engines.get(course.serving.engine) if course.serving else None
@@ -166,11 +173,13 @@ def _status(scene: Scene, course: Course, said: Words, intended: RoutesStatus | 
         deployment,
         course,
         said,
+        scaled,
         scene.now,
         routes=_counted(intended, before, heard),
         retiring=retiring.told(scene, course, settled=settled),
         replicas=engine.get("status", {}).get("replicas", 0) if engine else None,
         selector=",".join(f"{name}={value}" for name, value in sorted(labels.items())) or None,
+        samples=sampling.place(deployment, rolled=sampling.moves(deployment) and parts.gateways_are_new(scene)),
     )
 
 
@@ -179,7 +188,7 @@ def _intended(scene: Scene, course: Course, heard: Heard | None) -> RoutesStatus
     deployment, before = scene.deployment, scene.deployment.status.routes
     if before is None and course.candidate is None:
         return None
-    begins = deployment.spec.access is not None and not client_keys.asked_for(deployment)
+    begins = deployment.spec.api_keys is not None and not client_keys.asked_for(deployment)
     rolled = begins and parts.gateways_are_new(scene)
     keys = client_keys.following(deployment, rolled=rolled, acknowledged=heard is not None and heard.everywhere)
     told = before.model_copy(update={"client_keys": keys}) if before else None
@@ -209,7 +218,9 @@ def _pause(scene: Scene, course: Course, said: Words) -> float | None:
         rest = max(course.until - scene.now, pauses.SOONEST) if course.until else pause
         return min(pause, rest).total_seconds()
     goes_on = course.serving or scene.deployment.status.routes or scene.observed.engines
-    return AT_REST if goes_on else None
+    if not goes_on:
+        return None
+    return AT_REST if scene.deployment.spec.autoscaling is None else waiting.EVERY.total_seconds()
 
 
 def _changes(scene: Scene) -> Iterator[datetime | None]:

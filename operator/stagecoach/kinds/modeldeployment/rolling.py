@@ -28,16 +28,10 @@ def decided(scene: Scene, candidate: Candidate) -> Decision:
     """Return what comes next for a candidate that answers."""
     promoted = holding.promotion(scene, candidate) is not None
     status, asked = scene.deployment.status, scene.deployment.spec.rollout
-    if status.serving is None and status.revoked is not None and not _was_served(scene, candidate):
+    if status.serving is None and status.revoked is not None and not scene.comes_back(candidate):
         return rollout.alone(asked, promoted=promoted)
     steps = asked if by_steps(scene, candidate) else None
     return rollout.decide(steps, _progress(candidate, promoted=promoted), scene.now)
-
-
-def _was_served(scene: Scene, candidate: Candidate) -> bool:
-    """Whether a candidate comes back: it has had all requests before, and its gates pass it."""
-    history = scene.deployment.status.history
-    return candidate.override is None and any(each.release == candidate.release for each in history)
 
 
 def stepped(candidate: Candidate, step: int, weight: int, now: datetime) -> Candidate:

@@ -14,7 +14,7 @@ from stagecoach.contract.admitted import Admitted
 from stagecoach.contract.digests import Digest, hex_of
 from stagecoach.contract.gateway_routes import Acknowledgement, Routes, Target
 from stagecoach.contract.times import moment, timestamp
-from stagecoach.kinds.modeldeployment import client_keys
+from stagecoach.kinds.modeldeployment import client_keys, sampling
 from stagecoach.policies.fitting import beside, servable_problem
 
 
@@ -48,6 +48,7 @@ def wanted(deployment: ModelDeployment, admitted: Mapping[str, Admitted], url: C
         input_schema=spec.contract.input and spec.contract.input.json_schema,
         output_schema=spec.contract.output and spec.contract.output.json_schema,
         fallback=_fallback(spec.contract, deployment.metadata.namespace),
+        sampling=sampling.told(spec),
     )
 
 

@@ -14,6 +14,7 @@ from stagecoach.kinds.modeldeployment import engines
 from stagecoach.kinds.modeldeployment.engines import Answering
 from stagecoach.kinds.modeldeployment.observe import Observed
 from stagecoach.kinds.modeldeployment.refused import Refused
+from stagecoach.policies import scaling
 from stagecoach.policies.admission import NotAdmitted, Wanted
 
 
@@ -37,10 +38,24 @@ class Scene:
         """What an engine is made of that is decided on now."""
         return Images(engine=self.settings.engine_image, loader=self.settings.evaluator_image)
 
+    @property
+    def pods(self) -> int:
+        """How many pods an engine is to have now."""
+        serving = self.deployment.status.serving
+        found = self.observed.engine(serving.engine).found if serving else None
+        return scaling.pods(self.deployment, found["spec"]["replicas"] if found else None)
+
     def moves(self, candidate: Candidate) -> bool:
         """Whether a candidate is what is served, on another engine."""
         serving = self.deployment.status.serving
         return serving is not None and serving.release == candidate.release
+
+    def comes_back(self, candidate: Candidate) -> bool:
+        """Whether a candidate has had all requests before, and its gates let it back in for what was revoked."""
+        status = self.deployment.status
+        was_served = any(each.release == candidate.release for each in status.history)
+        revoked = status.serving is None and status.revoked is not None
+        return revoked and was_served and candidate.override is None
 
     def document(self, served: Served | None) -> Admitted | None:
         """Return what is known of a release that was admitted."""
@@ -86,4 +101,11 @@ class Scene:
         if served is None or admitted is None:
             return Answering()
         engine = self.observed.engine(served.engine)
-        return engines.answering(engine, admitted, self.deployment.spec.replicas, self.now)
+        return engines.answering(engine, admitted, self._enough(served), self.now)
+
+    def _enough(self, served: Served) -> int:
+        """Return on how many pods a release has to answer: a candidate on as many as what serves has, or gets soon."""
+        wanted, serving = self.pods, self.deployment.status.serving
+        if self.deployment.spec.autoscaling is None or serving is None or not isinstance(served, Candidate):
+            return wanted
+        return engines.counted_on(self.observed.engine(serving.engine), wanted, self.now)

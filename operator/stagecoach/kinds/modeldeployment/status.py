@@ -10,6 +10,7 @@ from stagecoach.api.modeldeployment import ModelDeployment
 from stagecoach.build.gateway import endpoint
 from stagecoach.kinds.conditions import Fact, dated, stalled
 from stagecoach.kinds.modeldeployment.pods import Complaint
+from stagecoach.kinds.modeldeployment.scaling import Scaled
 from stagecoach.kinds.modeldeployment.switching import Course
 from stagecoach.kinds.modeldeployment.words import Words
 from stagecoach.kinds.plan import Object
@@ -33,18 +34,20 @@ def going_on(
     deployment: ModelDeployment,
     course: Course,
     words: Words,
+    scaled: Scaled,
     now: datetime,
     *,
     routes: RoutesStatus | None,
     retiring: Sequence[RetiringEngine],
     replicas: int | None,
     selector: str | None,
+    samples: str | None,
 ) -> Object:
     """Whatever is served, and is to be."""
     return _status(
         deployment,
         words.phase,
-        words.facts,
+        (*words.facts, *scaled.facts),
         now,
         serving=course.serving,
         candidate=course.candidate,
@@ -57,8 +60,10 @@ def going_on(
         routes=routes,
         retiring=list(retiring),
         endpoint=endpoint(deployment) if course.serving else deployment.status.endpoint,
+        autoscaling=scaled.status,
         replicas=replicas,
         selector=selector,
+        samples=samples,
     )
 
 

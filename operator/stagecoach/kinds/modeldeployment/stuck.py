@@ -25,6 +25,13 @@ def refused(found: Object | None) -> Complaint | None:
     return Complaint("PodRefused", f"{_says(found, 'gets no pod', condition)}. {MEET_THE_RULE}")
 
 
+def refused_since(found: Object | None) -> datetime | None:
+    """Return since when the cluster has refused a Deployment's pods."""
+    condition = _condition(found, "ReplicaFailure")
+    since = condition.get("lastTransitionTime") if condition.get("status") == "True" else None
+    return datetime.fromisoformat(since) if since else None
+
+
 def _out_of_time(found: Object | None) -> Complaint | None:
     condition = _condition(found, "Progressing")
     if condition.get("status") != "False":

@@ -33,6 +33,7 @@ from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.plan import Event
 from stagecoach.policies.admission import Wanted, objection
 from stagecoach.policies.rollout import Abort, Advance, Await, Finish, Hold
+from stagecoach.policies.scaling import pods
 
 NOT_READY = "EngineNotReady"
 
@@ -116,7 +117,7 @@ def _drops(scene: Scene, candidate: Candidate) -> str:
         return f"spec.gates names {min(missing)}, which has not passed it"
     if candidate.step is not None and load_testing.missing(scene, candidate):
         return "spec.sla has changed, and it is tested by that before it has requests again"
-    if spec.replicas == 0:
+    if pods(scene.deployment) == 0:
         return "spec.replicas is 0"
     if scene.moves(candidate):
         return ""
@@ -143,7 +144,7 @@ def _taken_back(scene: Scene, candidate: Candidate) -> str:
 def _wanted(scene: Scene, candidate: Candidate | None) -> Candidate | None:
     """Return what should take over: the candidate itself while it is that, another one, or none."""
     serving, wish, project = scene.deployment.status.serving, scene.wish, scene.observed.project
-    if scene.deployment.spec.replicas == 0:
+    if pods(scene.deployment) == 0:
         return None
     moves = candidate is not None and scene.moves(candidate)
     if candidate is not None and not moves and _holds(scene, candidate):

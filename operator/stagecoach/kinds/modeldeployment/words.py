@@ -16,6 +16,7 @@ from stagecoach.kinds.modeldeployment.switching import Course
 from stagecoach.kinds.modeldeployment.telling import PATIENCE, Heard
 from stagecoach.policies.admission import NotAdmitted, Wanted
 from stagecoach.policies.fitting import servable_problem
+from stagecoach.policies.scaling import pods
 
 # What comes by itself, or with an object that somebody may be about to create. All else needs a person.
 GOES_ON = {
@@ -104,7 +105,7 @@ class _Telling:
         """Return why what is served does not answer, or None."""
         if self.scene.document(serving) is None:
             return self._unknown(serving)
-        if self.scene.deployment.spec.replicas == 0:
+        if pods(self.scene.deployment) == 0:
             return SCALED
         why = self._silent(serving)
         if why is not None and why.reason == STARTING.reason and self.scene.refused.needed is not None:
@@ -182,7 +183,7 @@ class _Telling:
                 "Loaded", True, "Answers", f"All {answering.pods} ready pods of engine {serving.engine} answer."
             )
         waits = self._unknown(serving) if self.scene.document(serving) is None else answering.waits
-        if self.scene.deployment.spec.replicas == 0:
+        if pods(self.scene.deployment) == 0:
             waits = SCALED
         before = of(self.scene.deployment.status.conditions, "Loaded")
         if before is not None and answering.unheard:
