@@ -372,6 +372,26 @@ def following_what_waits(*waiting: int | None, most: int = 2) -> World:
     return told(stage)
 
 
+def beside_a_pod_that_does_not_start() -> World:
+    """Let more wait, and the pod that is made for them end at once."""
+    stage = serving(autoscaling={"max": 2, "waitingRequests": 4})
+    for loader in stage.loaders.values():
+        loader.waiting = 50
+    stage.until(lambda: stage.told_status["autoscaling"]["wanted"] == 2, 10)
+    stage.serve()
+    stage.control()
+    stage.stuck = {stage.told_status["serving"]["engine"]: {}}
+    uid = list(stage.loaders)[1]
+    del stage.loaders[uid]
+    ended = {"name": "engine", "lastState": {"terminated": {"exitCode": 1}}}
+    pod = next(each for each in stage.of_kind("Pod") if each["metadata"]["uid"] == uid)
+    stage._store(pod | {"status": pod["status"] | {"containerStatuses": [ended]}})
+    stage.go_on(10)
+    assert stage.said("Autoscaled")["reason"] == "PodsStarting"
+    stage.until(lambda: stage.said("Autoscaled")["reason"] == "PodsFail", 10)
+    return told(stage)
+
+
 def gone() -> World:
     """Let somebody delete what says what is served."""
     stage = serving()
@@ -417,6 +437,7 @@ OF_DEPLOYMENTS: Mapping[str, Scene] = {
     "Serving beside a candidate while newer gateways do not start": without_clients_beside_a_candidate,
     "Serving with as many pods as what waits takes": lambda: following_what_waits(0, 5, 5, 5, 0, 0),
     "Serving while more wait than pods may be": lambda: following_what_waits(5, 5, most=1),
+    "Serving while a pod does not start that more requests take": beside_a_pod_that_does_not_start,
     "Serving while nobody says what waits": lambda: following_what_waits(0, None, None),
     "Refused": refused,
     "ScaledToZero": lambda: looked_at(changed(serving(), replicas=0)),

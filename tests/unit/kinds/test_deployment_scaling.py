@@ -107,24 +107,6 @@ def test_a_pod_that_says_nothing_keeps_none_from_coming() -> None:
     stage.until(lambda: wanted(stage) > 2, EVERY, rounds=6)
 
 
-def test_more_wait_and_a_pod_that_does_not_start_is_told() -> None:
-    stage = serving(autoscaling=ASKED)
-    waits(stage, 50)
-    stage.until(lambda: wanted(stage) == 2, EVERY)
-    stage.serve()
-    stage.control()
-    stage.stuck = {stage.told_status["serving"]["engine"]: {}}
-    uid = list(stage.loaders)[1]
-    del stage.loaders[uid]
-    ended = {"name": "engine", "lastState": {"terminated": {"exitCode": 1}}}
-    pod = next(each for each in stage.of_kind("Pod") if each["metadata"]["uid"] == uid)
-    stage._store(pod | {"status": pod["status"] | {"containerStatuses": [ended]}})
-    stage.go_on(EVERY)
-    assert reason(stage) == "PodsStarting"
-    stage.until(lambda: reason(stage) == "PodsFail", EVERY)
-    assert (wanted(stage), stage.said("Autoscaled")["status"]) == (2, "False")
-
-
 def test_a_loader_of_an_earlier_version_is_said_to_be_one() -> None:
     stage = serving(autoscaling=ASKED)
     [loader] = stage.loaders.values()
