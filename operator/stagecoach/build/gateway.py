@@ -177,16 +177,17 @@ def _pod(
         network=settings.network,
     )
     volumes, places = reach.volumes()
+    kept, kept_places = samples.volumes(deployment, volumes)
     drain = _drain_seconds(deployment)
     return confined() | {
         "terminationGracePeriodSeconds": drain + AROUND_DRAIN,
         "initContainers": [_tokenizers(sources, reach, places, settings)],
-        "containers": [_gateway(deployment, drain, settings)],
+        "containers": [_gateway(deployment, drain, settings, kept_places)],
         "volumes": [
             *volumes,
             {"name": "tokenizers", "emptyDir": {}},
             *_told(deployment, settings),
-            *samples.volumes(deployment),
+            *kept,
         ],
         "topologySpreadConstraints": [spread(labels, matchLabelKeys=["pod-template-hash"])],
     }
@@ -224,7 +225,7 @@ def _tokenizers(sources: Sequence[ModelSource], reach: Reach, places: list[Objec
     }
 
 
-def _gateway(deployment: ModelDeployment, drain: int, settings: Settings) -> Object:
+def _gateway(deployment: ModelDeployment, drain: int, settings: Settings, kept_places: list[Object]) -> Object:
     asked = deployment.spec.gateway.resources
     told = {"STAGECOACH_DEPLOYMENT": deployment.metadata.uid, "STAGECOACH_DRAIN_SECONDS": str(drain)}
     places = {"tokenizers": "tokenizers", "routes": "routes", "keys": "gateway"}
@@ -242,7 +243,7 @@ def _gateway(deployment: ModelDeployment, drain: int, settings: Settings) -> Obj
         "securityContext": SECURITY,
         "volumeMounts": [
             *({"name": name, "mountPath": f"{mounts.ROOT}/{at}", "readOnly": True} for name, at in places.items()),
-            *samples.volume_mounts(deployment),
+            *kept_places,
         ],
     }
 

@@ -97,6 +97,26 @@ def test_it_writes_what_is_kept_into_a_folder_of_its_own_and_sees_no_other() -> 
     assert "samples" not in {item["name"] for item in pod()["volumes"]}
 
 
+@pytest.mark.parametrize(
+    ("claim", "uri", "volumes"),
+    [
+        ("models", "pvc://models/small", 1),  # of a pod with two volumes of one claim a kubelet may wait for ever
+        ("kept", "pvc://models/small", 2),
+        ("models", "hf://org/small", 1),
+    ],
+)
+def test_a_claim_is_one_volume_whatever_lies_on_it(claim: str, uri: str, volumes: int) -> None:
+    of = deployment(sampling={"claim": {"name": claim}, "rate": 0.05, "redact": []})
+    spec = pod(of, admitted(base=base(uri=uri)))
+    named = {
+        each["name"]: each["persistentVolumeClaim"] for each in spec["volumes"] if "persistentVolumeClaim" in each
+    }
+    assert len(named) == volumes
+    [written] = [item for item in spec["containers"][0]["volumeMounts"] if not item.get("readOnly")]
+    assert named[written["name"]] == {"claimName": claim}
+    assert written["subPath"] == "samples/intents"
+
+
 @pytest.mark.parametrize(("timeout", "drain", "grace"), [("30s", "60", 70), ("5m", "300", 310), ("1h", "590", 600)])
 def test_what_was_begun_ends_before_the_pod(timeout: str, drain: str, grace: int) -> None:
     spec = pod(deployment(contract={"timeout": timeout}))
