@@ -34,6 +34,7 @@ def test_it_begins_and_changes_and_ends_without_an_engine_that_begins_anew() -> 
     go_on(stage)
     kept = Sampling(rate=0.05, redact=("card", "email"), keep_seconds=30 * 86_400)
     assert (told(stage), stage.told_status["samples"]) == ([kept, kept], PLACE)
+    assert "sources" not in kept.document(), "engines and gateways of before there were sources know no such word"
     gateways = [pod["metadata"]["uid"] for pod in stage.pods()]
     stage.change("ModelDeployment", "answers", sampling=sampling(rate=0, redact=[], keep="1h"))
     go_on(stage)

@@ -17,7 +17,7 @@ def told(spec: ModelDeploymentSpec) -> Sampling | None:
         rate=asked.rate,
         redact=tuple(each.type.value for each in asked.redact),
         keep_seconds=int(duration(asked.keep).total_seconds()),
-        sources=spec.access is not None and spec.access.feedback is not None,
+        sources=True if spec.access and spec.access.feedback else None,
     )
 
 
