@@ -223,12 +223,13 @@ class Gateway:
     def _feedback(self, request: Request, who: str, routes: Routes, sampling: Sampling) -> None:
         """Keep feedback of a client on its own requests, or of a source on anybody's. Raises Refusal."""
         now, seal = asyncio.get_running_loop().time(), self._seal
+        if not routes.sources:
+            self.rates.take(who, routes.rate_limits, now)
+        self.rates.take(f"feedback {who}", (feedback.OF_ONE,), now)  # no client is called so
         if routes.sources:
-            self.rates.take(f"source {who}", (feedback.OF_A_SOURCE,), now)  # no client is called so
             document, counted = feedback.checked(body_of(request), None, seal, self.counts)
             document["source"] = who
         else:
-            self.rates.take(who, routes.rate_limits, now)
             document, counted = feedback.checked(body_of(request), who, seal, self.counts)
             if routes.keys:
                 document["client"] = who  # else it is an address, which is nobody's name
