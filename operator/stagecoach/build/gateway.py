@@ -28,6 +28,7 @@ TOKENIZERS_PROGRAM = "stagecoach_evaluator.tokenizers"
 # Tokenizers are a few files, of bases that may have many.
 TOKENIZERS_DEMAND = Demand(cpu="100m", memory="1Gi")
 CLIENTS_FILE = "clients.json"
+FEEDBACK = "feedback"
 ADMITTED_FILE = "admitted.json"
 # For what was begun, at least and at most; before, and after it, the gateway takes some seconds.
 DRAIN_SECONDS, MOST_DRAIN, AROUND_DRAIN = 60, 590, 10
@@ -254,14 +255,17 @@ def _told(deployment: ModelDeployment, settings: Settings) -> list[Object]:
     found: list[Object] = [routes_volume(deployment), keys]
     items = [{"key": CLIENTS_FILE, "path": CLIENTS_FILE}]
     for name, secret in _people(deployment).items():
-        found.append({"name": name, "secret": {"secretName": secret.name, "defaultMode": SECRET_MODE, "items": items}})
+        # Without its file a gateway refuses all feedback; without that of clients it is not to start.
+        optional = {"optional": True} if name == FEEDBACK else {}
+        source = {"secretName": secret.name, "defaultMode": SECRET_MODE, "items": items} | optional
+        found.append({"name": name, "secret": source})
     return found
 
 
 def _people(deployment: ModelDeployment) -> dict[str, LocalSecret]:
     """Return the Secrets that name who may ask, and who may give feedback, by the folders where gateways read them."""
     access = deployment.spec.access
-    named = {"clients": access.api_keys, "feedback": access.feedback} if access else {}
+    named = {"clients": access.api_keys, FEEDBACK: access.feedback} if access else {}
     return {folder: secret for folder, secret in named.items() if secret is not None}
 
 

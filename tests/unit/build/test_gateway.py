@@ -83,6 +83,8 @@ def test_it_knows_who_gives_feedback_and_who_asks_apart() -> None:
         assert {name: names[name] for name in names if name != "keys"} == {
             {"apiKeys": "clients"}.get(field, field): secret["name"] for field, secret in access.items()
         }
+        optional = {item["name"] for item in spec["volumes"] if item.get("secret", {}).get("optional")}
+        assert optional == {"feedback"}, "who does not know who may ask is not to begin; feedback can wait"
         places = {item["mountPath"]: item["readOnly"] for item in spec["containers"][0]["volumeMounts"][3:-1]}
         assert places == {f"/stagecoach/{name}": True for name in names if name != "keys"}
 
