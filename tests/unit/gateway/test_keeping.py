@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from stagecoach_gateway import keeping
+from stagecoach_gateway import asking, keeping
 from stagecoach_gateway.keeping import Keeper
 from tests.unit.gateway import releases, running
 from tests.unit.gateway.running import MockEngine
@@ -149,6 +149,19 @@ async def test_digits_of_ours_are_no_card(tmp_path: Path) -> None:
     feedback, sample = kept(tmp_path)
     assert sample == {"request": f"req-{card}", "input": {"[card]": "[card]"}, "output": ["[card]"]}
     assert feedback == {"request": f"req-{card}", "expected": "[card]", "comment": "[card]"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "left"),
+    [
+        ({"embedding": [0.1, 0.2]}, {}),
+        ({"data": [{"index": 0, "embedding": [0.1]}], "usage": {}}, {"data": [{"index": 0}], "usage": {}}),
+        ({"label": "a", "scores": {"embedding": 1.0}}, {"label": "a", "scores": {"embedding": 1.0}}),
+        ("of a stream", "of a stream"),
+    ],
+)
+def test_vectors_are_not_kept(answer: Any, left: Any) -> None:
+    assert asking._without_vectors(answer) == left
 
 
 @pytest.mark.parametrize("folder", [True, False])
