@@ -159,4 +159,6 @@ def _without_vectors(output: Any) -> Any:
         return [_without_vectors(item) for item in output]
     if not isinstance(output, dict):
         return output
-    return {key: _without_vectors(item) if key == "data" else item for key, item in output.items() if key != "embedding"}
+    return {
+        key: _without_vectors(item) if key == "data" else item for key, item in output.items() if key != "embedding"
+    }

@@ -14,6 +14,8 @@ from typing import Any
 
 import orjson
 
+from stagecoach.contract.gateway_routes import RedactionType
+
 log = logging.getLogger(__name__)
 # Of a kind, what all files together hold, of all gateways that write here: the one takes no room from the other.
 MOST_BYTES = {"samples": 3 << 28, "feedback": 1 << 28}
@@ -84,7 +86,7 @@ def _twice(digit: int) -> int:
     return digit * 2 - 9 * (digit > 4)
 
 
-_REDACTIONS: dict[str, Callable[[str], str]] = {"email": _emails, "card": _cards}
+_REDACTIONS: dict[str, Callable[[str], str]] = {RedactionType.EMAIL: _emails, RedactionType.CARD: _cards}
 
 
 _Item = tuple[str, bytes, tuple[str, ...]]

@@ -7,6 +7,7 @@ takes no document of another deployment, none that is older than what it has, an
 import hashlib
 import hmac
 from datetime import datetime
+from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -89,11 +90,18 @@ class Fallback(ContractModel):
         return self
 
 
+class RedactionType(StrEnum):
+    """What is private, and found by its form."""
+
+    EMAIL = "email"
+    CARD = "card"
+
+
 class Sampling(ContractModel):
     """What is kept to be looked at: a share of requests, without what is private in them, and feedback."""
 
     rate: float = Field(ge=0, le=1)
-    redact: tuple[Literal["email", "card"], ...] = ()
+    redact: tuple[RedactionType, ...] = ()
     keep_seconds: int = Field(ge=3600, le=365 * 86_400)
     sources: Literal[True] | None = Field(
         None,

@@ -110,9 +110,7 @@ def test_it_writes_what_is_kept_into_a_folder_of_its_own_and_sees_no_other() -> 
 def test_a_claim_is_one_volume_whatever_lies_on_it(claim: str, uri: str, volumes: int) -> None:
     of = deployment(sampling={"claim": {"name": claim}, "rate": 0.05, "redact": []})
     spec = pod(of, admitted(base=base(uri=uri)))
-    named = {
-        each["name"]: each["persistentVolumeClaim"] for each in spec["volumes"] if "persistentVolumeClaim" in each
-    }
+    named = {each["name"]: each["persistentVolumeClaim"] for each in spec["volumes"] if "persistentVolumeClaim" in each}
     assert len(named) == volumes
     [written] = [item for item in spec["containers"][0]["volumeMounts"] if not item.get("readOnly")]
     assert named[written["name"]] == {"claimName": claim}

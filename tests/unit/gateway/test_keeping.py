@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from stagecoach.api import sampling
+from stagecoach.contract.gateway_routes import RedactionType
 from stagecoach_gateway import asking, keeping
 from stagecoach_gateway.keeping import Keeper
 from tests.unit.gateway import releases, running
@@ -149,6 +151,11 @@ async def test_digits_of_ours_are_no_card(tmp_path: Path) -> None:
     feedback, sample = kept(tmp_path)
     assert sample == {"request": f"req-{card}", "input": {"[card]": "[card]"}, "output": ["[card]"]}
     assert feedback == {"request": f"req-{card}", "expected": "[card]", "comment": "[card]"}
+
+
+def test_whatever_can_be_asked_for_is_redacted() -> None:
+    asked = [each.value for each in sampling.RedactionType]
+    assert asked == [*RedactionType] == [*keeping._REDACTIONS]
 
 
 @pytest.mark.parametrize(

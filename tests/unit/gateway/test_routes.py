@@ -255,9 +255,7 @@ async def test_it_is_ready_when_it_was_told_the_newest_routes_or_nobody_tells(
         assert "routes_confirmed 1.0" in (await gateway.get(f"{gateway.admin}/metrics"))[1]
 
 
-async def test_while_it_waits_a_fallback_answers_and_no_release(
-    root: Path, tokenizer: str, engine: MockEngine
-) -> None:
+async def test_while_it_waits_a_fallback_answers_and_no_release(root: Path, tokenizer: str, engine: MockEngine) -> None:
     fallback = {"static": {"sorry": True}}
     running.write_root(root, releases.routes(releases.target(tokenizer, (engine.url,)), fallback=fallback))
     async with running.gateway(root, STAGECOACH_CONFIRM_SECONDS="600") as gateway:
