@@ -21,7 +21,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stagecoach.contract.gateway_routes import RateLimit, Sampling
+from stagecoach.contract.gateway_routes import RateLimit, RedactionType, Sampling
 from tests.bench import asking
 from tests.unit.gateway import releases, running
 
@@ -176,7 +176,7 @@ def our_gateway(folder: Path, engine: int, stack: ExitStack) -> Proxy:
         ),
         rate_limits=(RateLimit(requests=10_000_000, seconds=1),),
         input_schema={"properties": {"messages": {"maxItems": 64}}},
-        sampling=Sampling(rate=0.05, redact=("email", "card"), keep_seconds=3600),
+        sampling=Sampling(rate=0.05, redact=(RedactionType.EMAIL, RedactionType.CARD), keep_seconds=3600),
     )
     (folder / "samples").mkdir()
     running.write_root(folder, routes, {"bench": KEY})

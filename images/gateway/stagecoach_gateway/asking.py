@@ -148,6 +148,17 @@ class Ask:
             "release": self.ready.release,
             "path": self.request.path.decode(errors="replace"),
             "input": {key: value for key, value in self.body.items() if key not in ("user", "session")},
-            "output": output,
+            "output": _without_vectors(output),
         }
         self._keeper.keep("samples", sample, sampling.redact if sampling else ())
+
+
+def _without_vectors(output: Any) -> Any:
+    """Return an answer without its vectors: nobody reads thousands of numbers, and they follow from the input."""
+    if isinstance(output, list):
+        return [_without_vectors(item) for item in output]
+    if not isinstance(output, dict):
+        return output
+    return {
+        key: _without_vectors(item) if key == "data" else item for key, item in output.items() if key != "embedding"
+    }

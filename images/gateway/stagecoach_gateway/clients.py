@@ -35,6 +35,7 @@ class Clients:
         self._path = path
         self._seen: tuple[int, int] | None = None
         self._by_digest: dict[str, str] = {}
+        self._unreadable = False
 
     def refresh(self) -> None:
         """Look at the file. One that is gone has no keys; one that cannot be read changes nothing, and is logged."""
@@ -47,7 +48,12 @@ class Clients:
         except FileNotFoundError:
             self._seen, self._by_digest = None, {}
             return
-        self._seen = seen
+        except OSError as error:
+            if not self._unreadable:
+                log.error("%s cannot be read, and the keys from before hold: %s", self._path, error.strerror)
+            self._unreadable = True
+            return
+        self._seen, self._unreadable = seen, False
         try:
             keys = _KEYS.validate_json(content)
         except ValidationError as error:

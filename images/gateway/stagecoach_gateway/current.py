@@ -65,7 +65,7 @@ class Current:
     key: bytes
     tokenizers: Path
     changed: Callable[[Loaded], None]
-    patience: float = 0.0  # seconds, after which mounted routes are taken for the newest if nobody has said so
+    patience: float  # seconds, after which mounted routes are taken for the newest if nobody has said so
     loaded: Loaded | None = None
     confirmed: bool = False  # whether the operator has said since the start that these are the newest
     shares: Shares = field(default_factory=Shares)
@@ -79,11 +79,6 @@ class Current:
     def waits(self) -> bool:
         """Whether there may be newer routes, of which the operator tells whoever has just begun."""
         return not self.confirmed and time.monotonic() - self._began < self.patience
-
-    @property
-    def in_force(self) -> Loaded | None:
-        """The routes by which clients are answered: none, while it waits. Some reach it before it is ready."""
-        return None if self.waits else self.loaded
 
     async def take(self, text: str | bytes) -> Acknowledgement:
         """Put signed routes into force. Raises Refused.

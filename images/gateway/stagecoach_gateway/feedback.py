@@ -11,8 +11,9 @@ from stagecoach_gateway.errors import Refusal
 from stagecoach_gateway.schemas import Schema
 
 PATH = "/v1/feedback"
-# Of each source: what one says is kept beside what others do, and fills no disk.
-OF_A_SOURCE = RateLimit(requests=1000, seconds=3600)
+# Of each source, or client, and in each gateway. What all of them say has room for a few hours of the longest that one
+# of them may: who is not to be trusted so far is not to have a key.
+OF_ONE = RateLimit(requests=1000, seconds=3600)
 DOCUMENT: dict[str, Any] = {
     "type": "object",
     "properties": {

@@ -86,12 +86,21 @@ class Gateway:
 
     def admit(self, request: Request) -> None:
         """Look at a request before its long body is read. Raises Refusal for who may not ask, or asks for nothing."""
-        loaded = self.current.in_force
-        if loaded is None:
-            return
-        self._who(request, loaded.routes)
+        self._who(request, self._loaded(request).routes)
         if request.path not in self._endpoints and request.path != feedback.PATH.encode():
             raise _unknown()
+
+    def _loaded(self, request: Request) -> Loaded:
+        """Return the routes that are at hand. Raises Refusal where there are none, or none to answer this by.
+
+        While there may be newer ones, nothing is answered but by their fallback: that is no release.
+        """
+        loaded = self.current.loaded
+        if loaded is None or (
+            self.current.waits and (loaded.routes.fallback is None or request.path not in self._endpoints)
+        ):
+            raise _not_yet()
+        return loaded
 
     def _who(self, request: Request, routes: Routes) -> str:
         """Return the client that asks, or the source that gives feedback. Raises Refusal for who may not."""
@@ -130,10 +139,7 @@ class Gateway:
             _only(request, b"GET")
             answer.send(200, self._openapi)
             return
-        loaded = self.current.in_force
-        if loaded is None:
-            message = "The gateway has no routes yet, or may be told newer ones: try again."
-            raise Refusal("nothing_served", message, headers={"retry-after": "5"})
+        loaded, waits = self._loaded(request), self.current.waits
         routes = loaded.routes
         client = self._who(request, routes)
         endpoint = self._endpoints.get(request.path)
@@ -146,10 +152,13 @@ class Gateway:
         endpoint.check(ask)
         if loaded.input:
             loaded.input.check(ask.body)
-        target = self.current.shares.choose(routes, endpoint.session(ask.body), datetime.now(UTC))
+        session = endpoint.session(ask.body)
+        target = None if waits else self.current.shares.choose(routes, session, datetime.now(UTC))
         self._name(request, answer, client, target.release if target else None)
         counted = self.counts.of(target.release) if target else self.counts.none
         try:
+            if waits:
+                raise _not_yet()
             if target is None:
                 raise Refusal("nothing_served", "No release is admitted yet.", headers={"retry-after": "30"})
             ask.give_to(loaded.ready[target.release], counted, self.engines, self.texts, self.keeper)
@@ -223,12 +232,13 @@ class Gateway:
     def _feedback(self, request: Request, who: str, routes: Routes, sampling: Sampling) -> None:
         """Keep feedback of a client on its own requests, or of a source on anybody's. Raises Refusal."""
         now, seal = asyncio.get_running_loop().time(), self._seal
+        if not routes.sources:
+            self.rates.take(who, routes.rate_limits, now)
+        self.rates.take(f"feedback {who}", (feedback.OF_ONE,), now)  # no client is called so
         if routes.sources:
-            self.rates.take(f"source {who}", (feedback.OF_A_SOURCE,), now)  # no client is called so
             document, counted = feedback.checked(body_of(request), None, seal, self.counts)
             document["source"] = who
         else:
-            self.rates.take(who, routes.rate_limits, now)
             document, counted = feedback.checked(body_of(request), who, seal, self.counts)
             if routes.keys:
                 document["client"] = who  # else it is an address, which is nobody's name
@@ -276,6 +286,11 @@ def _deeper(document: Any, most: int) -> bool:
         if not level:
             return False
     return True
+
+
+def _not_yet() -> Refusal:
+    message = "The gateway has no routes yet, or may be told newer ones: try again."
+    return Refusal("nothing_served", message, headers={"retry-after": "5"})
 
 
 def _unknown() -> Refusal:

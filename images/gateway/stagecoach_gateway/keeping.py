@@ -14,16 +14,21 @@ from typing import Any
 
 import orjson
 
+from stagecoach.contract.gateway_routes import RedactionType
+
 log = logging.getLogger(__name__)
-# What is not written yet; more is thrown away and counted.
-MOST_WAITING = 1000
-# A line, and all files together, of all gateways that write here.
+# Of a kind, what all files together hold, of all gateways that write here: the one takes no room from the other.
+MOST_BYTES = {"samples": 3 << 28, "feedback": 1 << 28}
+# Of a kind, what is not written yet; more is thrown away and counted. So much of it is written at a time.
+WAITING_BYTES = 8 << 20
+BATCH_BYTES = 1 << 20
+# A line.
 LINE_BYTES = 65_536
-ALL_BYTES = 1 << 30
 # So often it is looked whether something is old, whoever asks meanwhile; and after so much was written.
 SWEEP_SECONDS = 300.0
-SWEEP_BYTES = ALL_BYTES >> 6
-KINDS = ("samples", "feedback")
+SWEEP_BYTES = 1 << 24
+# How often a log says that something goes wrong; a metric says how often it does.
+COMPLAINT_SECONDS = 60.0
 # What people wrote. All else is ours: digits in a request's id are the number of no card.
 WRITTEN = ("input", "output", "expected", "comment")
 # How long writing may take once everything else has ended.
@@ -81,7 +86,7 @@ def _twice(digit: int) -> int:
     return digit * 2 - 9 * (digit > 4)
 
 
-_REDACTIONS: dict[str, Callable[[str], str]] = {"email": _emails, "card": _cards}
+_REDACTIONS: dict[str, Callable[[str], str]] = {RedactionType.EMAIL: _emails, RedactionType.CARD: _cards}
 
 
 _Item = tuple[str, bytes, tuple[str, ...]]
@@ -98,21 +103,24 @@ class Keeper:
         self._folder = folder
         self._writer = writer
         self.able = folder.is_dir()  # whether there is a folder to write to
-        self._waiting: asyncio.Queue[_Item] = asyncio.Queue(MOST_WAITING)
+        self._waiting: asyncio.Queue[_Item] = asyncio.Queue()
+        self._waiting_bytes = dict.fromkeys(MOST_BYTES, 0)
         self._thread = ThreadPoolExecutor(1, "keeping")
         self.dropped = 0
         self.keep_seconds: float | None = None  # nobody has said it yet
         self._swept = float("-inf")
         self._unswept = 0  # bytes written since then
+        self._complained = float("-inf")
 
     def keep(self, kind: str, document: dict[str, Any], redact: tuple[str, ...] = ()) -> bool:
         """Have a document written, without what is to be redacted; return whether it will be."""
         try:
             content = orjson.dumps(document)
-            if len(content) <= LINE_BYTES:
+            if len(content) <= min(LINE_BYTES, WAITING_BYTES - self._waiting_bytes[kind]):
+                self._waiting_bytes[kind] += len(content)
                 self._waiting.put_nowait((kind, content, redact))
                 return True
-        except (asyncio.QueueFull, orjson.JSONEncodeError):
+        except orjson.JSONEncodeError:
             pass
         self.dropped += 1
         return False
@@ -124,12 +132,13 @@ class Keeper:
             items = await self._next()
             try:
                 if items:
-                    await loop.run_in_executor(self._thread, self._write, items)
+                    self.dropped += await loop.run_in_executor(self._thread, self._write, items)
             except Exception as error:  # whatever it is: what comes next is written all the same
                 self.dropped += len(items)
-                log.error("samples and feedback cannot be written: %s", error)
+                self._complain("samples and feedback cannot be written: %s", error)
             finally:
-                for _ in items:
+                for kind, content, _ in items:
+                    self._waiting_bytes[kind] -= len(content)
                     self._waiting.task_done()
             due = loop.time() >= self._swept + SWEEP_SECONDS or self._unswept >= SWEEP_BYTES
             if self.able and self.keep_seconds is not None and due:
@@ -137,7 +146,7 @@ class Keeper:
                 try:
                     await loop.run_in_executor(self._thread, self._sweep, time.time() - self.keep_seconds)
                 except Exception as error:  # likewise
-                    log.error("samples and feedback that are old cannot be removed: %s", error)
+                    self._complain("samples and feedback that are old cannot be removed: %s", error)
 
     async def _next(self) -> list[_Item]:
         """Wait for something to write, but not for longer than something may be old."""
@@ -147,8 +156,10 @@ class Keeper:
                 items.append(await self._waiting.get())
         except TimeoutError:
             return items
-        while not self._waiting.empty():
+        size = len(items[0][1])
+        while size < BATCH_BYTES and not self._waiting.empty():
             items.append(self._waiting.get_nowait())
+            size += len(items[-1][1])
         return items
 
     async def finish(self) -> None:
@@ -159,36 +170,50 @@ class Keeper:
         except TimeoutError:
             log.error("samples and feedback were not all written in %g s", FINISH_SECONDS)
 
-    def _write(self, items: list[_Item]) -> None:
+    def _write(self, items: list[_Item]) -> int:
+        """Write documents; return how many were not."""
         hour = time.strftime("%Y%m%dT%H", time.gmtime())
-        lines: dict[str, list[bytes]] = {}
+        lost, lines = 0, dict[str, list[bytes]]()
         for kind, content, redact in items:
             try:
                 document = orjson.loads(content)
                 said = {part: redacted(document[part], redact) for part in WRITTEN if part in document}
                 line = orjson.dumps(document | said)
             except Exception as error:  # one document keeps no other from being written
-                self.dropped += 1
-                log.error("a document of %s cannot be redacted: %s", kind, type(error).__name__)
+                lost += 1
+                self._complain("a document of %s cannot be redacted: %s", kind, type(error).__name__)
                 continue
             lines.setdefault(kind, []).append(line + b"\n")
         for kind, found in lines.items():
             content = b"".join(found)
-            _append(self._folder / f"{kind}-{hour}-{self._writer}.jsonl", content)
-            self._unswept += len(content)
+            try:
+                _append(self._folder / f"{kind}-{hour}-{self._writer}.jsonl", content)
+            except OSError as error:  # such as a disk that is full
+                lost += len(found)
+                self._complain("%s cannot be written: %s", kind, error)
+            else:
+                self._unswept += len(content)
+        return lost
+
+    def _complain(self, message: str, *values: object) -> None:
+        """Say in the log what goes wrong, but not each time."""
+        if time.monotonic() - self._complained >= COMPLAINT_SECONDS:
+            self._complained = time.monotonic()
+            log.error(message, *values)
 
     def _sweep(self, before: float) -> None:
-        """Remove what was last written before that, and the oldest where all of it is too much."""
-        found = []
-        for file in (file for kind in KINDS for file in self._folder.glob(f"{kind}-*.jsonl")):
-            with suppress(FileNotFoundError):  # another gateway was faster
-                stat = file.stat()
-                found.append((stat.st_mtime, stat.st_size, file))
-        total = sum(size for _, size, _ in found)
-        for written, size, file in sorted(found):
-            if written < before or total > ALL_BYTES:
-                file.unlink(missing_ok=True)
-                total -= size
+        """Remove what was last written before that, and of a kind the oldest where all of it is too much."""
+        for kind, most in MOST_BYTES.items():
+            found = []
+            for file in self._folder.glob(f"{kind}-*.jsonl"):
+                with suppress(FileNotFoundError):  # another gateway was faster
+                    stat = file.stat()
+                    found.append((stat.st_mtime, stat.st_size, file))
+            total = sum(size for _, size, _ in found)
+            for written, size, file in sorted(found):
+                if written < before or total > most:
+                    file.unlink(missing_ok=True)
+                    total -= size
 
 
 def _append(path: Path, content: bytes) -> None:

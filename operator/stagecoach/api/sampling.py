@@ -47,7 +47,7 @@ class Sampling(BaseModel):
     keep: Duration = Field(
         "30d",
         description="How long after the last line a file stays, of which there is one an hour; at least 1h, at most"
-        " 365d. Beyond 1Gi of all files the oldest go before that. Default: 30d.",
+        " 365d. Beyond 768Mi of samples, or 256Mi of feedback, the oldest go before that. Default: 30d.",
         json_schema_extra=lasting(
             "keep must be at least 1h, for which there is a file, and at most 365d", "1h", "365d"
         ),

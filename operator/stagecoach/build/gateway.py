@@ -28,6 +28,7 @@ TOKENIZERS_PROGRAM = "stagecoach_evaluator.tokenizers"
 # Tokenizers are a few files, of bases that may have many.
 TOKENIZERS_DEMAND = Demand(cpu="100m", memory="1Gi")
 CLIENTS_FILE = "clients.json"
+FEEDBACK = "feedback"
 ADMITTED_FILE = "admitted.json"
 # For what was begun, at least and at most; before, and after it, the gateway takes some seconds.
 DRAIN_SECONDS, MOST_DRAIN, AROUND_DRAIN = 60, 590, 10
@@ -177,16 +178,17 @@ def _pod(
         network=settings.network,
     )
     volumes, places = reach.volumes()
+    kept, kept_places = samples.volumes(deployment, volumes)
     drain = _drain_seconds(deployment)
     return confined() | {
         "terminationGracePeriodSeconds": drain + AROUND_DRAIN,
         "initContainers": [_tokenizers(sources, reach, places, settings)],
-        "containers": [_gateway(deployment, drain, settings)],
+        "containers": [_gateway(deployment, drain, settings, kept_places)],
         "volumes": [
             *volumes,
             {"name": "tokenizers", "emptyDir": {}},
             *_told(deployment, settings),
-            *samples.volumes(deployment),
+            *kept,
         ],
         "topologySpreadConstraints": [spread(labels, matchLabelKeys=["pod-template-hash"])],
     }
@@ -224,7 +226,7 @@ def _tokenizers(sources: Sequence[ModelSource], reach: Reach, places: list[Objec
     }
 
 
-def _gateway(deployment: ModelDeployment, drain: int, settings: Settings) -> Object:
+def _gateway(deployment: ModelDeployment, drain: int, settings: Settings, kept_places: list[Object]) -> Object:
     asked = deployment.spec.gateway.resources
     told = {"STAGECOACH_DEPLOYMENT": deployment.metadata.uid, "STAGECOACH_DRAIN_SECONDS": str(drain)}
     places = {"tokenizers": "tokenizers", "routes": "routes", "keys": "gateway"}
@@ -242,7 +244,7 @@ def _gateway(deployment: ModelDeployment, drain: int, settings: Settings) -> Obj
         "securityContext": SECURITY,
         "volumeMounts": [
             *({"name": name, "mountPath": f"{mounts.ROOT}/{at}", "readOnly": True} for name, at in places.items()),
-            *samples.volume_mounts(deployment),
+            *kept_places,
         ],
     }
 
@@ -253,14 +255,17 @@ def _told(deployment: ModelDeployment, settings: Settings) -> list[Object]:
     found: list[Object] = [routes_volume(deployment), keys]
     items = [{"key": CLIENTS_FILE, "path": CLIENTS_FILE}]
     for name, secret in _people(deployment).items():
-        found.append({"name": name, "secret": {"secretName": secret.name, "defaultMode": SECRET_MODE, "items": items}})
+        # Without its file a gateway refuses all feedback; without that of clients it is not to start.
+        optional = {"optional": True} if name == FEEDBACK else {}
+        source = {"secretName": secret.name, "defaultMode": SECRET_MODE, "items": items} | optional
+        found.append({"name": name, "secret": source})
     return found
 
 
 def _people(deployment: ModelDeployment) -> dict[str, LocalSecret]:
     """Return the Secrets that name who may ask, and who may give feedback, by the folders where gateways read them."""
     access = deployment.spec.access
-    named = {"clients": access.api_keys, "feedback": access.feedback} if access else {}
+    named = {"clients": access.api_keys, FEEDBACK: access.feedback} if access else {}
     return {folder: secret for folder, secret in named.items() if secret is not None}
 
 

@@ -7,10 +7,11 @@ takes no document of another deployment, none that is older than what it has, an
 import hashlib
 import hmac
 from datetime import datetime
+from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AwareDatetime, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AwareDatetime, BaseModel, Field, StringConstraints, ValidationError, model_validator
 
 from stagecoach.contract.digests import Digest, digest_of_document
 from stagecoach.contract.inputs import Family
@@ -24,6 +25,7 @@ MIN_KEY = 32
 # In the ConfigMap `<deployment>-routes`, and where that is mounted.
 ROUTES_FILE = "routes.json"
 _DOMAIN = b"stagecoach routes v1\n"
+Form = TypeVar("Form", bound=BaseModel)
 
 EngineUrl = Annotated[str, StringConstraints(pattern=r"^http://[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?:[0-9]{1,5}$")]
 # No slash: engines look for an adapter of this name in a folder.
@@ -88,13 +90,24 @@ class Fallback(ContractModel):
         return self
 
 
+class RedactionType(StrEnum):
+    """What is private, and found by its form."""
+
+    EMAIL = "email"
+    CARD = "card"
+
+
 class Sampling(ContractModel):
     """What is kept to be looked at: a share of requests, without what is private in them, and feedback."""
 
     rate: float = Field(ge=0, le=1)
-    redact: tuple[Literal["email", "card"], ...] = ()
+    redact: tuple[RedactionType, ...] = ()
     keep_seconds: int = Field(ge=3600, le=365 * 86_400)
-    sources: bool = Field(False, description="Whether feedback is taken from named sources alone, on any answer.")
+    sources: Literal[True] | None = Field(
+        None,
+        description="True: feedback is taken from named sources alone, on any answer. Never false: who was made before"
+        " there were sources refuses the word.",
+    )
 
 
 class Routes(ContractModel):
@@ -123,7 +136,7 @@ class Routes(ContractModel):
     @property
     def sources(self) -> bool:
         """Whether feedback is taken from named sources alone."""
-        return self.sampling is not None and self.sampling.sources
+        return self.sampling is not None and self.sampling.sources is True
 
     @property
     def digest(self) -> Digest:
@@ -169,6 +182,19 @@ def sign(routes: Routes, key: bytes) -> SignedRoutes:
 
 def verified(text: str | bytes, key: bytes) -> Routes:
     """Return the routes that a text holds. Raises BadRoutes when they were not signed by this key, or are none."""
+    return read(opened(text, key), Routes)
+
+
+def read(payload: str, form: type[Form]) -> Form:
+    """Return what was signed, or as much of it as the form has. Raises BadRoutes when it is none."""
+    try:
+        return form.model_validate_json(payload)
+    except ValidationError as error:
+        raise BadRoutes(f"the routes cannot be read by this version: {_first(error)}") from None
+
+
+def opened(text: str | bytes, key: bytes) -> str:
+    """Return what was signed. Raises BadRoutes when it was not by this key."""
     if len(text) > 2 * MAX_BYTES:
         raise BadRoutes(f"the document is longer than {2 * MAX_BYTES} bytes")
     try:
@@ -177,10 +203,7 @@ def verified(text: str | bytes, key: bytes) -> Routes:
         raise BadRoutes(f"this is no signed document of routes: {_first(error)}") from None
     if not hmac.compare_digest(signed.signature, _signature(signed.payload, key)):
         raise BadRoutes("the signature is not that of this key")
-    try:
-        return Routes.model_validate_json(signed.payload)
-    except ValidationError as error:
-        raise BadRoutes(f"the routes cannot be read by this version: {_first(error)}") from None
+    return signed.payload
 
 
 def _signature(payload: str, key: bytes) -> str:

@@ -83,6 +83,8 @@ def test_it_knows_who_gives_feedback_and_who_asks_apart() -> None:
         assert {name: names[name] for name in names if name != "keys"} == {
             {"apiKeys": "clients"}.get(field, field): secret["name"] for field, secret in access.items()
         }
+        optional = {item["name"] for item in spec["volumes"] if item.get("secret", {}).get("optional")}
+        assert optional == {"feedback"}, "who does not know who may ask is not to begin; feedback can wait"
         places = {item["mountPath"]: item["readOnly"] for item in spec["containers"][0]["volumeMounts"][3:-1]}
         assert places == {f"/stagecoach/{name}": True for name in names if name != "keys"}
 
@@ -95,6 +97,24 @@ def test_it_writes_what_is_kept_into_a_folder_of_its_own_and_sees_no_other() -> 
     volumes = {item["name"]: item for item in spec["volumes"]}
     assert volumes["samples"]["persistentVolumeClaim"] == {"claimName": "kept"}
     assert "samples" not in {item["name"] for item in pod()["volumes"]}
+
+
+@pytest.mark.parametrize(
+    ("claim", "uri", "volumes"),
+    [
+        ("models", "pvc://models/small", 1),  # of a pod with two volumes of one claim a kubelet may wait for ever
+        ("kept", "pvc://models/small", 2),
+        ("models", "hf://org/small", 1),
+    ],
+)
+def test_a_claim_is_one_volume_whatever_lies_on_it(claim: str, uri: str, volumes: int) -> None:
+    of = deployment(sampling={"claim": {"name": claim}, "rate": 0.05, "redact": []})
+    spec = pod(of, admitted(base=base(uri=uri)))
+    named = {each["name"]: each["persistentVolumeClaim"] for each in spec["volumes"] if "persistentVolumeClaim" in each}
+    assert len(named) == volumes
+    [written] = [item for item in spec["containers"][0]["volumeMounts"] if not item.get("readOnly")]
+    assert named[written["name"]] == {"claimName": claim}
+    assert written["subPath"] == "samples/intents"
 
 
 @pytest.mark.parametrize(("timeout", "drain", "grace"), [("30s", "60", 70), ("5m", "300", 310), ("1h", "590", 600)])

@@ -50,6 +50,12 @@ programs.main(loader.serve)
 """
 
 
+class LaterRoutes(Routes):
+    """Routes with what this version knows nothing of."""
+
+    later: str = "something that is none of an engine's"
+
+
 @dataclass
 class Pod:
     """All of it."""
@@ -90,10 +96,10 @@ class Pod:
         return self.storage.publish(files | {"adapter_model.safetensors": weights.encode()}, "run").digest
 
     def route(self, stable: str, candidate: str, engines: tuple[str, str], key: str = ROUTES_KEY) -> None:
-        """Lay the routes of two adapters, by the URLs of their engines, as the operator signs them."""
+        """Lay the routes of two adapters, by the URLs of their engines, as a later operator signs them."""
         one, other = (self._target(*pair) for pair in zip((stable, candidate), engines, strict=True))
         until = datetime.now(UTC) + timedelta(minutes=10)
-        routes = Routes(
+        routes = LaterRoutes(
             deployment="uid", name="intents", revision=1, api="Task", keys=False, stable=one,
             candidate=Candidate(target=other, weight=10, until=until),
         )  # fmt: skip

@@ -39,6 +39,21 @@ def test_keys_come_and_go_with_their_file(tmp_path: Path) -> None:
         clients.who(b"Bearer the key")
 
 
+def test_a_file_that_cannot_be_read_keeps_nothing_from_being_looked_at(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    running.write_root(tmp_path, None, {"app": "the key"})
+    file = tmp_path / "clients/clients.json"
+    clients = Clients(file)
+    clients.refresh()
+    file.unlink()
+    file.mkdir()
+    for _ in range(2):
+        clients.refresh()
+    assert clients.who(b"Bearer the key") == "app"
+    assert caplog.text.count("cannot be read") == 1
+
+
 @given(st.lists(st.floats(0, 30), max_size=60), st.integers(1, 10), st.integers(1, 20))
 def test_no_client_gets_more_than_its_limit(pauses: list[float], requests: int, seconds: int) -> None:
     limit, rates, now, taken, waits = (

@@ -96,25 +96,29 @@ async def test_a_client_says_it_of_its_own_answers(root: Path, tokenizer: str, e
     assert "source" not in found
 
 
-async def test_a_source_is_bounded(root: Path, tokenizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feedback, "OF_A_SOURCE", RateLimit(requests=2, seconds=86_400))
+@pytest.mark.parametrize("sources", [True, None])
+async def test_who_gives_feedback_is_bounded(
+    root: Path, tokenizer: str, sources: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feedback, "OF_ONE", RateLimit(requests=2, seconds=86_400))
     (root / "samples").mkdir()
-    running.write_keys(root, {"team": "team-key", "other": "other-key"}, "feedback")
+    running.write_keys(root, {"team": "team-key", "other": "other-key"}, "feedback" if sources else "clients")
     target = releases.target(tokenizer, ("http://127.0.0.1:8000",))
     made = Gateway(Settings(root, releases.DEPLOYMENT, "", 0, 0, 0, 0))
     made.sources.refresh()
-    routes = releases.routes(target, sampling=KEPT | {"sources": True})
+    made.clients.refresh()
+    routes = releases.routes(target, keys=not sources, sampling=KEPT | {"sources": sources})
     await made.current.take(sign(routes, releases.ROUTES_KEY).line())
-    answered = ids.new(made._seal, "10.0.0.1", target.release)
 
-    async def give(key: str) -> None:
-        headers = {b"authorization": f"Bearer {key}".encode(), b"content-type": b"application/json"}
+    async def give(name: str) -> None:
+        headers = {b"authorization": f"Bearer {name}-key".encode(), b"content-type": b"application/json"}
+        answered = ids.new(made._seal, name, target.release)
         request = Request(b"POST", feedback.PATH.encode(), headers, "10.0.0.2")
         request.body = json.dumps({"request": answered, "rating": 1}).encode()
         await made.handle(request, cast(Answer, SimpleNamespace(headers=[], send=lambda *_: None)))
 
     for _ in range(2):
-        await give("team-key")
+        await give("team")
     with pytest.raises(Refusal, match="More than 2 requests"):
-        await give("team-key")
-    await give("other-key")
+        await give("team")
+    await give("other")

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from stagecoach_gateway import keeping
+from stagecoach.api import sampling
+from stagecoach.contract.gateway_routes import RedactionType
+from stagecoach_gateway import asking, keeping
 from stagecoach_gateway.keeping import Keeper
 from tests.unit.gateway import releases, running
 from tests.unit.gateway.running import MockEngine
@@ -64,9 +66,10 @@ async def test_what_is_old_goes_though_nobody_asks(tmp_path: Path, monkeypatch: 
 
 
 async def test_of_too_much_the_oldest_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeping, "ALL_BYTES", 250)
+    monkeypatch.setattr(keeping, "MOST_BYTES", {"samples": 250, "feedback": 150})
     monkeypatch.setattr(keeping, "SWEEP_BYTES", 10)
     files = [write(tmp_path, f"samples-2020010{age}T00-gone.jsonl", age * 60.0, 100) for age in (3, 1, 2)]
+    said = write(tmp_path, "feedback-20200101T00-gone.jsonl", HOUR - 60, 100)
     keeper = Keeper(tmp_path, "one")
     keeper.keep_seconds = HOUR
     async with working(keeper):
@@ -77,6 +80,34 @@ async def test_of_too_much_the_oldest_goes(tmp_path: Path, monkeypatch: pytest.M
         keeper.keep("samples", {"input": "a"})  # five minutes are not over
         await gone(files[2])
     assert more.exists()
+    assert said.exists(), "what is too much of samples takes no feedback away"
+
+
+async def test_what_waits_is_bounded_of_each_kind_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeping, "WAITING_BYTES", 100)
+    monkeypatch.setattr(keeping, "BATCH_BYTES", 20)
+    keeper = Keeper(tmp_path, "one")
+    assert [keeper.keep("samples", {"input": "a" * 30}) for _ in range(4)] == [True, True, False, False]
+    assert keeper.keep("feedback", {"comment": "b"}), "samples keep no feedback from being written"
+    async with working(keeper):
+        await keeper.finish()
+        assert keeper.keep("samples", {"input": "a" * 30})
+        await keeper.finish()
+    assert (keeper.dropped, len(kept(tmp_path))) == (2, 4)
+
+
+async def test_what_cannot_be_written_is_counted_each_time_and_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper = Keeper(tmp_path, "one")
+    (tmp_path / f"samples-{time.strftime('%Y%m%dT%H', time.gmtime())}-one.jsonl").mkdir()
+    async with working(keeper):
+        for _ in range(3):
+            keeper.keep("samples", {"input": "a"})
+            keeper.keep("feedback", {"comment": "b"})
+            await keeper.finish()
+    assert (keeper.dropped, len(kept(tmp_path, "feedback-*"))) == (3, 3)
+    assert caplog.text.count("samples cannot be written") == 1
 
 
 async def test_gateways_write_beside_each_other_and_one_that_is_slower_finds_nothing_to_remove(
@@ -120,6 +151,24 @@ async def test_digits_of_ours_are_no_card(tmp_path: Path) -> None:
     feedback, sample = kept(tmp_path)
     assert sample == {"request": f"req-{card}", "input": {"[card]": "[card]"}, "output": ["[card]"]}
     assert feedback == {"request": f"req-{card}", "expected": "[card]", "comment": "[card]"}
+
+
+def test_whatever_can_be_asked_for_is_redacted() -> None:
+    asked = [each.value for each in sampling.RedactionType]
+    assert asked == [*RedactionType] == [*keeping._REDACTIONS]
+
+
+@pytest.mark.parametrize(
+    ("answer", "left"),
+    [
+        ({"embedding": [0.1, 0.2]}, {}),
+        ({"data": [{"index": 0, "embedding": [0.1]}], "usage": {}}, {"data": [{"index": 0}], "usage": {}}),
+        ({"label": "a", "scores": {"embedding": 1.0}}, {"label": "a", "scores": {"embedding": 1.0}}),
+        ("of a stream", "of a stream"),
+    ],
+)
+def test_vectors_are_not_kept(answer: Any, left: Any) -> None:
+    assert asking._without_vectors(answer) == left
 
 
 @pytest.mark.parametrize("folder", [True, False])

@@ -126,7 +126,7 @@ def test_in_whatever_order_they_come_the_newest_stays(order: list[int], again: i
 async def _newest_stays(order: list[int], again: int) -> None:
     taken: list[int] = []
     refused: list[bool] = []
-    current = Current(DEPLOYMENT, ROUTES_KEY, Path("/nowhere"), lambda loaded: taken.append(loaded.routes.revision))
+    current = Current(DEPLOYMENT, ROUTES_KEY, Path("/nowhere"), lambda loaded: taken.append(loaded.routes.revision), 0)
     for revision in [*order, order[again]]:
         document = sign(releases.routes(None, revision=revision), ROUTES_KEY).line()
         try:
@@ -140,7 +140,7 @@ async def _newest_stays(order: list[int], again: int) -> None:
 
 
 async def test_another_document_of_the_same_revision_or_of_another_deployment() -> None:
-    current = Current(DEPLOYMENT, ROUTES_KEY, Path("/nowhere"), lambda _: None)
+    current = Current(DEPLOYMENT, ROUTES_KEY, Path("/nowhere"), lambda _: None, 0)
     await current.take(sign(releases.routes(None), ROUTES_KEY).line())
     with pytest.raises(Refused, match="is not newer") as caught:
         await current.take(sign(releases.routes(None, timeout=9), ROUTES_KEY).line())
@@ -240,6 +240,8 @@ async def test_it_is_ready_when_it_was_told_the_newest_routes_or_nobody_tells(
         # Whoever reaches it all the same is not answered by what may not be served any more.
         status, document, _ = await gateway.post("/v1/chat/completions", CHAT)
         assert (status, document["error"]["code"]) == (503, "nothing_served")
+        long = {"messages": [{"role": "user", "content": "a" * 100_000}]}
+        assert (await gateway.post("/v1/chat/completions", CHAT | long))[0] == 503
         assert (await gateway.put(routes))[0] == 200
         assert await gateway.get(f"{gateway.admin}/ready") == (200, "ready")
         assert (await gateway.post("/v1/chat/completions", CHAT))[0] == 200
@@ -251,6 +253,18 @@ async def test_it_is_ready_when_it_was_told_the_newest_routes_or_nobody_tells(
         assert (await gateway.post("/v1/chat/completions", CHAT))[0] == 200
         assert (await gateway.put(routes))[0] == 200
         assert "routes_confirmed 1.0" in (await gateway.get(f"{gateway.admin}/metrics"))[1]
+
+
+async def test_while_it_waits_a_fallback_answers_and_no_release(root: Path, tokenizer: str, engine: MockEngine) -> None:
+    fallback = {"static": {"sorry": True}}
+    running.write_root(root, releases.routes(releases.target(tokenizer, (engine.url,)), fallback=fallback))
+    async with running.gateway(root, STAGECOACH_CONFIRM_SECONDS="600") as gateway:
+        status, document, headers = await gateway.post("/v1/chat/completions", CHAT)
+        assert (status, document, headers["x-stagecoach-fallback"]) == (200, {"sorry": True}, "static")
+        assert "x-stagecoach-release" not in headers
+        status, document, _ = await gateway.post("/v1/chat/completions", CHAT | {"stream": True})
+        assert (status, document["error"]["code"]) == (503, "nothing_served")
+        assert (await gateway.get(f"{gateway.url}/v1/models"))[0] == 503
 
 
 async def test_without_routes_nothing_is_answered(root: Path) -> None:

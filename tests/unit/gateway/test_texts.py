@@ -59,7 +59,7 @@ async def test_texts_are_counted_up_to_a_bound(root: Path, tokenizer: str, monke
 
 
 async def test_routes_do_not_wait_for_work_of_clients() -> None:
-    current = Current(DEPLOYMENT, ROUTES_KEY, Path("/nowhere"), lambda _: None)
+    current = Current(DEPLOYMENT, ROUTES_KEY, Path("/nowhere"), lambda _: None, 0)
     held, loop = threading.Event(), asyncio.get_running_loop()
     work = [loop.run_in_executor(None, held.wait) for _ in range(64)]
     try:
@@ -78,7 +78,7 @@ async def test_routes_are_taken_even_if_who_brought_them_leaves(monkeypatch: pyt
         return load(current, routes)
 
     monkeypatch.setattr(Current, "_load", late)
-    current = Current(DEPLOYMENT, ROUTES_KEY, Path("/nowhere"), lambda _: None)
+    current = Current(DEPLOYMENT, ROUTES_KEY, Path("/nowhere"), lambda _: None, 0)
     taking = asyncio.create_task(current.take(sign(releases.routes(None), ROUTES_KEY).line()))
     await asyncio.sleep(0.1)
     taking.cancel()

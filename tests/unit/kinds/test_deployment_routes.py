@@ -182,7 +182,7 @@ def test_every_change_has_a_revision_above_all_before(events: list[str]) -> None
 
 
 async def _takes_all(events: list[str]) -> None:
-    gateway = Current(UID, KEY, Path("/nowhere"), lambda _: None)
+    gateway = Current(UID, KEY, Path("/nowhere"), lambda _: None, 0)
     gateway._load = lambda routes: Loaded(routes, routes.digest, {}, None, None)  # type: ignore[method-assign]
     status, until, has = deployment().status, NOW, 0
     saved: RoutesStatus | None = None
@@ -244,7 +244,7 @@ async def test_a_gateway_has_all_that_it_needs_of_them(tmp_path: Path) -> None:
     intent = intended(routes, None, ClientKeys.OFF, NOW)
     found = announced(routes, intent)
     assert found is not None
-    current = Current(UID, KEY, tmp_path, lambda _: None)
+    current = Current(UID, KEY, tmp_path, lambda _: None, 0)
     acknowledged = await current.take(sign(found, KEY).line())
     assert acknowledged == Acknowledgement(deployment=UID, revision=1, digest=found.digest)
     assert current.loaded is not None

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from stagecoach.contract.gateway_routes import Sampling
+from stagecoach.contract.gateway_routes import RedactionType, Sampling
 from stagecoach.kinds.modeldeployment.stuck import PATIENCE
 from tests.remedies import speaks
 from tests.unit.kinds.deployment_scenes import NO_CLAIM
@@ -32,8 +32,9 @@ def test_it_begins_and_changes_and_ends_without_an_engine_that_begins_anew() -> 
     assert (told(stage), stage.told_status.get("samples")) == ([None, None], None)
     stage.change("ModelDeployment", "answers", sampling=sampling())
     go_on(stage)
-    kept = Sampling(rate=0.05, redact=("card", "email"), keep_seconds=30 * 86_400)
+    kept = Sampling(rate=0.05, redact=(RedactionType.CARD, RedactionType.EMAIL), keep_seconds=30 * 86_400)
     assert (told(stage), stage.told_status["samples"]) == ([kept, kept], PLACE)
+    assert "sources" not in kept.document(), "engines and gateways of before there were sources know no such word"
     gateways = [pod["metadata"]["uid"] for pod in stage.pods()]
     stage.change("ModelDeployment", "answers", sampling=sampling(rate=0, redact=[], keep="1h"))
     go_on(stage)

@@ -3,7 +3,7 @@
 from stagecoach.api.common import duration
 from stagecoach.api.modeldeployment import ModelDeployment, ModelDeploymentSpec
 from stagecoach.build import samples
-from stagecoach.contract.gateway_routes import Sampling
+from stagecoach.contract.gateway_routes import RedactionType, Sampling
 
 
 def told(spec: ModelDeploymentSpec) -> Sampling | None:
@@ -15,9 +15,9 @@ def told(spec: ModelDeploymentSpec) -> Sampling | None:
         return None
     return Sampling(
         rate=asked.rate,
-        redact=tuple(each.type.value for each in asked.redact),
+        redact=tuple(RedactionType(each.type.value) for each in asked.redact),
         keep_seconds=int(duration(asked.keep).total_seconds()),
-        sources=spec.access is not None and spec.access.feedback is not None,
+        sources=True if spec.access and spec.access.feedback else None,
     )
 
 
