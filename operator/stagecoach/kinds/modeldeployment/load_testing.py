@@ -147,7 +147,7 @@ def left_over(scene: Scene) -> tuple[Object, ...]:
 def told(measured: Measured) -> str:
     """Return numbers in words."""
     times = f"p50 {measured.p50}, p99 {measured.p99}, firstToken {measured.first_token}"
-    return f"{times}, errorRate {measured.error_rate:.2%}, at {measured.requests_per_second:g} requests per second"
+    return f"{times}, errorRate {measured.error_rate:g}, at {measured.requests_per_second:g} requests per second"
 
 
 def _is_lost(scene: Scene) -> bool:
