@@ -27,14 +27,15 @@ def _same(one: str, other: str) -> str:
 
 
 def _tested(place: str) -> str:
-    """Whether a load test has found what is asked of a release, where it is asked."""
+    """Whether a load test has found what is asked of a release, where it is asked: by whatever spec.sla was then."""
     same = f"test.release == {place}.release && test.engine == {place}.engine"
     return f"(!has(self.spec.sla) || (has(self.status.sla) && self.status.sla.exists(test, test.met && {same})))"
 
 
 def _moves(place: str) -> str:
     """Whether what is served goes to another engine, from one that does not answer."""
-    lost = "oldSelf.status.conditions.exists(told, told.type == 'Loaded' && told.status == 'False')"
+    silent = "told.type == 'Loaded' && told.status == 'False' && told.reason != 'ScaledToZero'"
+    lost = f"oldSelf.status.conditions.exists(told, {silent})"
     same = f"{_there(_before(place))} && {place}.release == {_before(place)}.release"
     return f"({same} && has(oldSelf.status.conditions) && {lost})"
 
@@ -84,7 +85,8 @@ RULES = (
     ),
     cel(
         f"!{_there(SERVING)} || {_same(SERVING, _before(SERVING))} || {_tested(SERVING)} || {_moves(SERVING)} ||"
-        f" ({_there(_before(REVOKED))} && has(oldSelf.status.history) &&"
+        f" ({_there(_before(REVOKED))} && !{_there(_before(SERVING))} && !has({SERVING}.override) &&"
+        " has(oldSelf.status.history) &&"
         f" oldSelf.status.history.exists(entry, entry.release == {SERVING}.release))",
         "status.serving: with spec.sla nothing is served that no load test has found to meet it, but what moves from an"
         " engine that does not answer, and what was served before and comes back after a Revoke",

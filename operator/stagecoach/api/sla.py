@@ -144,6 +144,6 @@ class Measured(Told):
     p99: str = Field(max_length=16, description="In this time 99 of 100 answers were whole.")
     first_token: str = Field(max_length=16, description="In this time 99 of 100 answers had begun.")
     error_rate: float = Field(description="Share of requests that failed.")
-    requests_per_second: float = Field(description="How many requests came per second, and were answered.")
+    requests_per_second: float = Field(description="How many requests ended per second.")
     requests: int = Field(description="How many there were.")
     at: Time = Field(description="When it was found.")

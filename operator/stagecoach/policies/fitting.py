@@ -29,12 +29,6 @@ def servable_problem(
     if spec.api is Api.TASK and asked.family not in TASKS.get(asked.task, ()):
         message = f"the Task API has no answer for the task {asked.task} by an {asked.family}, and spec.api is Task."
         return NotAdmitted("TaskUnsuited", f"{message} Set spec.api to OpenAI, or name a run of another task.")
-    if spec.sla is not None and reads(asked):
-        message = (
-            f"it is of the task {asked.task} by an Encoder, which writes nothing, and the load test of spec.sla asks"
-        )
-        advice = "Remove spec.sla, or create another ModelDeployment for it."
-        return NotAdmitted("TaskUnsuited", f"{message} for answers that are written. {advice}")
     if (size := _size(admitted.document())) > MOST_BYTES:
         message = f"its labels and prompt take {size} bytes of the gateways' routes, and {MOST_BYTES} are the most."
         return NotAdmitted(
@@ -48,6 +42,16 @@ def servable_problem(
         advice = "Remove spec.rollout, to have it take over at once, or create another ModelDeployment for it."
         return NotAdmitted("OtherContract", f"{message} {advice}")
     return None
+
+
+def untestable(spec: ModelDeploymentSpec, admitted: Admitted) -> NotAdmitted | None:
+    """Return why a release cannot go through the load test that is asked for; None when it can, or none is."""
+    asked = admitted.described.asked
+    if spec.sla is None or not reads(asked):
+        return None
+    message = f"it is of the task {asked.task} by an Encoder, which writes nothing, and the load test of spec.sla asks"
+    advice = "Remove spec.sla, or create another ModelDeployment for it."
+    return NotAdmitted("TaskUnsuited", f"{message} for answers that are written. {advice}")
 
 
 def beside(one: Admitted, other: Admitted) -> bool:

@@ -392,33 +392,53 @@ def test_with_an_sla_nothing_has_requests_before_its_test(kube: Kube, known: lis
     told.says(serving=release("b"), candidate=None)
 
 
-@pytest.mark.parametrize("history", [[], ["b"], ["b", "a"]])
-def test_with_an_sla_what_was_served_before_comes_back_after_a_revoke(kube: Kube, history: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("history", "comes", "back"),
+    [
+        ([], {}, False),
+        (["b"], {}, False),
+        (["b", "a"], {"override": decided(until=LATER)}, False),
+        (["b", "a"], {}, True),
+    ],
+)
+def test_with_an_sla_what_was_served_before_comes_back_after_a_revoke(
+    kube: Kube, history: list[str], comes: builders.Object, *, back: bool
+) -> None:
     entries = [{"release": builders.digest(each), "run": f"run-{each}", "since": LATER} for each in history]
     told = Told(kube).serves("b").says(history=entries).asks(sla=SLA)
-    told.says(serving=None, revoked=revoked("b")).says(candidate=release("a"))
-    if "a" not in history:
-        with pytest.raises(KubeError, match=UNTESTED_AT_ONCE):
-            told.says(serving=release("a"), candidate=None, revoked=None)
+    one = release("a", **comes)
+    told.says(serving=None, revoked=revoked("b")).says(candidate=one)
+    if back:
+        told.says(serving=one, candidate=None, revoked=None)
     else:
-        told.says(serving=release("a"), candidate=None, revoked=None)
+        with pytest.raises(KubeError, match=UNTESTED_AT_ONCE):
+            told.says(serving=one, candidate=None, revoked=None)
 
 
-@pytest.mark.parametrize(("letter", "status"), [("a", "False"), ("a", "True"), ("a", None), ("b", "False")])
+@pytest.mark.parametrize(
+    ("letter", "status", "reason"),
+    [
+        ("a", "False", "Starting"),
+        ("a", "False", "ScaledToZero"),
+        ("a", "True", "Answers"),
+        ("a", None, ""),
+        ("b", "False", "Starting"),
+    ],
+)
 def test_with_an_sla_what_is_served_leaves_an_engine_that_does_not_answer(
-    kube: Kube, letter: str, status: str | None
+    kube: Kube, letter: str, status: str | None, reason: str
 ) -> None:
     loaded = {
         "type": "Loaded",
         "status": status,
-        "reason": "Starting",
+        "reason": reason,
         "message": "It starts.",
         "observedGeneration": 2,
         "lastTransitionTime": LATER,
     }
     other = release(letter, engine="answers-e-89abcdef")
     told = Told(kube).serves("a").asks(sla=SLA).says(candidate=other, conditions=[loaded] if status else None)
-    if (letter, status) == ("a", "False"):
+    if (letter, status, reason) == ("a", "False", "Starting"):
         told.says(serving=other, candidate=None)
     else:
         with pytest.raises(KubeError, match=UNTESTED_AT_ONCE):

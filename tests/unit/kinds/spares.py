@@ -33,7 +33,7 @@ class Numbers:
             failed=self.failed,
             input_tokens=(job.requests - self.failed) * job.prompt_tokens,
             output_tokens=(job.requests - self.failed) * job.output_tokens,
-            seconds=self.slower * job.requests / job.requests_per_second + self.p99 / 1000,
+            seconds=self.slower * job.requests / job.requests_per_second + self.p50 / 1000,
             p50=self.p50,
             p99=self.p99,
             first_token=self.first_token,

@@ -78,6 +78,12 @@ def test_what_is_served_and_not_known_leaves_gateways_as_they_are() -> None:
     assert wanted(deployment(SERVING, api="OpenAI"), {"answers-a": tags}, url) is not None
 
 
+def test_an_encoder_that_serves_can_be_told_whatever_spec_sla_asks_for() -> None:
+    encoder = {"answers-a": admitted("a", architecture=Family.ENCODER)}
+    sla = {"p99": "1s", "load": {"requestsPerSecond": 20, "promptTokens": 60, "outputTokens": 16}}
+    assert told(SERVING, encoder, sla=sla, contract={"timeout": "90s"}).timeout == 90
+
+
 @pytest.mark.parametrize(
     ("document", "name"), [(A, "a" * 64), (admitted("c", "Model"), "c" * 64), (admitted("c", None), "5" * 64)]
 )

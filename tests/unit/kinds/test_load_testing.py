@@ -223,6 +223,8 @@ def test_what_serves_moves_untested_from_an_engine_that_does_not_answer(lost: st
     before, stage.reach = stage.told_status["serving"]["engine"], None
     if lost == "before the change":
         loses(stage, before)
+        stage.wait(60)
+        stage.go_on()
     stage.change("ModelDeployment", "answers", engine={"maxConcurrent": 8})
     if lost == "during the test":
         stage.until(lambda: len(stage.tests) == 2)
@@ -232,6 +234,105 @@ def test_what_serves_moves_untested_from_an_engine_that_does_not_answer(lost: st
     assert len(stage.tests) == (1 if lost == "before the change" else 2)
     assert all(job.get("status", {}).get("conditions") for job in stage.of_kind("Job")), "none goes on for nobody"
     assert condition(stage) == ("Unknown", "NotTested")
+
+
+def test_a_blip_of_what_serves_ends_no_test() -> None:
+    stage = serving(sla=SLA)
+    stage.reach = None
+    stage.change("ModelDeployment", "answers", engine={"maxConcurrent": 8})
+    until_test(stage, 2, 2)
+    loses(stage, stage.told_status["serving"]["engine"])
+    for _ in range(5):
+        stage.go_on()
+    stage.silent.clear()
+    stage.until(lambda: stage.said("Loaded")["status"] == "True")
+    assert len(stage.tests) == 2
+    stage.reach = NUMBERS
+    stage.until(lambda: stage.serves("first"))
+    assert condition(stage) == ("True", "Met")
+
+
+def test_a_rescue_that_is_not_needed_any_more_forgets_no_failure() -> None:
+    stage = serving(sla=SLA)
+    stage.reach = None
+    stage.change("ModelDeployment", "answers", engine={"maxConcurrent": 8})
+    until_test(stage, 2, 2)
+    spares.end(stage, BROKEN)
+    stage.serve()
+    until_test(stage, 3, 6)
+    loses(stage, stage.told_status["serving"]["engine"])
+    stage.until(lambda: stage.told_status["candidate"]["loadTest"].get("end"), loads=False)
+    stage.go_on(loads=False)
+    assert all(job.get("status", {}).get("conditions") for job in stage.of_kind("Job")), "none goes on for nobody"
+    stage.silent.clear()
+    stage.until(lambda: len(stage.tests) == 4, 6, loads=False)
+    assert stage.told_status["candidate"]["loadTest"]["failures"] == 1
+
+
+def test_what_a_new_process_has_not_asked_is_not_lost() -> None:
+    stage = serving(sla=SLA)
+    loses(stage, stage.told_status["serving"]["engine"])
+    stage.wait(60)
+    stage.go_on()
+    stage.silent.clear()
+    stage.forget()
+    stage.reach = None
+    stage.change("ModelDeployment", "answers", engine={"maxConcurrent": 8})
+    stage.until(lambda: len(stage.tests) == 2)
+
+
+@pytest.fixture
+def encoder(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """Return a stage on which two runs of an encoder were served, one after the other, before anybody had an SLA."""
+
+    def changed(project: builders.Object) -> builders.Object:
+        project["spec"]["problem"]["architecture"] = "Encoder"
+        for each in project["status"]["candidates"]:
+            each["architecture"] = "BertForMaskedLM"
+        return project
+
+    monkeypatch.setattr(builders, "ready_project", lambda ready=builders.ready_project: changed(ready()))
+    stage = serving(succeeded(method={"type": "Full"}), **PEOPLE)
+    stage.put(succeeded("second", 2, method={"type": "Full"}))
+    stage.judge()
+    stage.until(lambda: stage.serves("second"))
+    stage.change("ModelDeployment", "answers", sla=SLA)
+    stage.go_on()
+    return stage
+
+
+def test_an_encoder_that_serves_goes_on_and_stays_on_its_engine_until_that_is_lost(encoder: Stage) -> None:
+    assert encoder.serves("second")
+    before = encoder.told_status["serving"]["engine"]
+    encoder.change("ModelDeployment", "answers", engine={"maxConcurrent": 8})
+    for _ in range(3):
+        encoder.go_on()
+    told = encoder.said("Stalled")
+    assert (told["reason"], encoder.phase) == ("TaskUnsuited", "Degraded")
+    assert "stays on its engine" in told["message"]
+    assert "Remove spec.sla" in told["message"]
+    assert (encoder.told_status["serving"]["engine"], encoder.tests) == (before, [])
+    loses(encoder, before)
+    encoder.until(lambda: encoder.serves("second"))
+    assert encoder.told_status["serving"]["engine"] != before
+    assert encoder.tests == []
+
+
+def test_what_an_encoder_was_before_comes_back_after_a_revoke(encoder: Stage) -> None:
+    encoder.decided("Revoke", encoder.told_status["serving"]["release"])
+    encoder.until(lambda: encoder.told_status.get("serving", {}).get("run") == "first")
+    encoder.until(lambda: encoder.said()["status"] == "True")
+    assert encoder.tests == []
+
+
+def test_a_new_release_of_an_encoder_is_not_admitted_with_an_sla(encoder: Stage) -> None:
+    encoder.put(succeeded("third", 3, method={"type": "Full"}))
+    encoder.judge()
+    for _ in range(3):
+        encoder.go_on()
+    assert encoder.told_status["serving"]["run"] == "second"
+    assert encoder.tests == []
+    assert "Remove spec.sla" in encoder.said("CandidateAdmitted")["message"]
 
 
 def test_another_release_is_tested_though_nothing_answers() -> None:
@@ -334,6 +435,20 @@ def test_a_job_that_the_cluster_refuses_is_said_of_the_candidate_and_has_as_long
     assert (stage.phase, stage.said("CandidateAdmitted")["status"]) == (phase, "True")
     stage.until(lambda: stage.told_status["rejected"], 120)
     assert "exceeded quota" in rejected(stage)["message"]
+
+
+def test_what_the_cluster_refuses_of_others_is_not_charged_to_what_is_tested() -> None:
+    stage = serving(sla=SLA)
+    stage.reach = None
+    with_second(stage)
+    stage.refuses = lambda obj: obj["kind"] in ("Job", "Service")
+    stage._gone(("Service", "answers"))
+    stage.until(lambda: stage.told_status.get("candidate", {}).get("refused"))
+    stage.refuses = lambda obj: obj["kind"] == "Service"
+    stage.until(lambda: len(stage.tests) == 2)
+    stage.go_on()
+    assert "refused" not in stage.told_status["candidate"]
+    assert stage.said("Stalled")["reason"] == "Refused"
 
 
 def test_no_job_is_made_for_a_candidate_that_is_given_up_at_that_moment() -> None:

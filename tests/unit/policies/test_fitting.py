@@ -7,7 +7,7 @@ import pytest
 from stagecoach.api.modeldeployment import ModelDeploymentSpec
 from stagecoach.contract.admitted import Admitted
 from stagecoach.contract.inputs import Family, Prompt
-from stagecoach.policies.fitting import MOST_BYTES, beside, servable_problem
+from stagecoach.policies.fitting import MOST_BYTES, beside, servable_problem, untestable
 from tests.remedies import speaks
 from tests.unit.kinds.gateways import admitted
 
@@ -43,8 +43,11 @@ def test_what_the_task_api_has_an_answer_for(asked: dict[str, Any], reason: str 
 def test_what_writes_nothing_is_not_asked_for_what_is_written() -> None:
     load = {"requestsPerSecond": 20, "promptTokens": 60, "outputTokens": 16}
     tested = spec(sla={"p99": "1s", "load": load})
-    assert servable_problem(tested, admitted()) is None
-    found = servable_problem(tested, admitted(architecture=Family.ENCODER))
+    encoder = admitted(architecture=Family.ENCODER)
+    assert untestable(tested, admitted()) is None
+    assert untestable(spec(), encoder) is None
+    assert servable_problem(tested, encoder) is None, "what serves goes on, and can be told"
+    found = untestable(tested, encoder)
     assert found is not None
     assert (found.reason, "spec.sla" in found.message) == ("TaskUnsuited", True)
     assert speaks(found.reason, found.message)

@@ -43,11 +43,11 @@ def test_what_is_just_reached_is_met() -> None:
         ({"first_token": 201}, "firstToken was 201ms, and spec.sla.firstToken is 200ms"),
         (
             {"completed": 1198, "failed": 2, "input_tokens": 1198 * 60, "output_tokens": 1198 * 16},
-            "2 of 1200 requests failed (0.17%, the first with 'Bad Gateway'), and spec.sla.errorRate is 0.10%",
+            "2 of 1200 requests failed (0.00166667, the first with 'Bad Gateway'), and spec.sla.errorRate is 0.001",
         ),
         (
             {"seconds": 72.0},
-            "17.1 requests per second were reached, and spec.sla.load.requestsPerSecond is 20",
+            "16.7 requests per second were reached, and spec.sla.load.requestsPerSecond is 20",
         ),
     ],
 )
@@ -59,6 +59,22 @@ def test_what_is_not_reached_is_told_with_the_numbers(changes: dict[str, Any], w
 def test_what_nobody_asks_for_is_not_held_against_it() -> None:
     sla = Sla.model_validate({"firstToken": "200ms", "load": LOAD})
     assert list(load_tests.shortfalls(sla, report(p50=9000, p99=9000, seconds=70))) == []
+
+
+def test_an_engine_that_falls_ever_further_behind_has_not_reached_the_load() -> None:
+    """Half as many are answered as come: answers begin soon, but are whole ever later."""
+    sla = Sla.model_validate({"firstToken": "200ms", "load": LOAD})
+    late = report(p50=30_000.0, p99=59_500.0, seconds=120.0)
+    assert load_tests.doubt(sla, late, IDENTITY) is None
+    wanted = "spec.sla.load.requestsPerSecond is 20"
+    assert list(load_tests.shortfalls(sla, late)) == [f"13.3 requests per second were reached, and {wanted}"]
+
+
+def test_shares_are_told_with_the_digits_that_decide() -> None:
+    sla = SLA.model_copy(update={"error_rate": 0.0008})
+    [words] = load_tests.shortfalls(sla, GOOD)
+    assert "1 of 1200 requests failed (0.000833333, " in words
+    assert words.endswith("spec.sla.errorRate is 0.0008")
 
 
 @pytest.mark.parametrize(

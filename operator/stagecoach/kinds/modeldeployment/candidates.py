@@ -27,7 +27,7 @@ from stagecoach.kinds.releases import Unjudged
 from stagecoach.kinds.view import View
 from stagecoach.policies.admission import GateWord, NotAdmitted, People, Run
 from stagecoach.policies.decisions import Decisions
-from stagecoach.policies.fitting import servable_problem
+from stagecoach.policies.fitting import servable_problem, untestable
 
 # So many are asked about at a time, for that is cheaper; and so many in all.
 AT_ONCE, MOST = 8, 64
@@ -237,10 +237,17 @@ class _Search:
             found = releases.admitted(run, self.project)
         except Unjudged as why:
             return NotAdmitted(why.reason, why.message)
-        if unfit := servable_problem(self.deployment.spec, found, self.serving):
+        if unfit := servable_problem(self.deployment.spec, found, self.serving) or self._untestable(found):
             return unfit
         self.made[run.metadata.name] = found
         return found.release
+
+    def _untestable(self, found: Admitted) -> NotAdmitted | None:
+        """Return why a new release cannot be tested; what serves, and what comes back after a Revoke, need not be."""
+        status = self.deployment.status
+        before = status.history if status.serving is None and status.revoked is not None else ()
+        known = {each.release for each in (status.serving, *before) if each is not None}
+        return None if found.release in known else untestable(self.deployment.spec, found)
 
 
 def _is_candidate(raw: Object) -> bool:

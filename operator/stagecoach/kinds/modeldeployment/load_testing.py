@@ -35,11 +35,14 @@ from stagecoach.policies.attempts import (
     other_version,
     retry_at,
 )
+from stagecoach.policies.fitting import untestable
 
 LETTER = "s"
 RETRIES, MAX_INTERRUPTIONS = 2, 10
 # Beside the time in which requests come: for prompts to be made, and for the last answers.
 LOAD_MARGIN = timedelta(minutes=5)
+# So long no pod may answer before what serves goes to another engine untested: pods are started again in less.
+LOST_FOR = timedelta(seconds=60)
 MOST = 1024
 NOT_MET, NOT_MEASURED = "SLANotMet", "SLANotMeasured"
 AGAIN = "Give spec.engine.resources more, or change spec.sla: a change of either, or a Promote, has it tested again."
@@ -89,11 +92,11 @@ def missing(scene: Scene, candidate: Candidate) -> bool:
     """Whether a candidate has to be tested on its engine before it has a request.
 
     Not while a test would keep clients without any answer: it comes back for what was revoked, or moves from an engine
-    that does not answer.
+    that has not answered for a while.
     """
     known = found(scene.deployment.status.sla, candidate)
     met = known is not None and known.met and is_by_now(scene, known)
-    rescues = scene.comes_back(candidate) or (scene.moves(candidate) and _is_lost(scene))
+    rescues = scene.comes_back(candidate) or (scene.moves(candidate) and is_lost(scene))
     return scene.deployment.spec.sla is not None and not met and not rescues
 
 
@@ -101,11 +104,11 @@ def go_on(scene: Scene, candidate: Candidate) -> Tested:
     """Return what comes next."""
     status, sla, test = scene.deployment.status, scene.deployment.spec.sla, candidate.load_test
     if sla is None or not missing(scene, candidate):
-        return Tested(candidate.model_copy(update={"load_test": None}), status.load_tests, status.sla)
+        return Tested(_without_test(scene, candidate), status.load_tests, status.sla)
     if scene.recipe(candidate) is None:
         return _waits(scene, candidate, "LoadTest", "What its engine is made of is being written down. Nothing to do.")
-    if too_long := _too_long(scene, candidate, sla):
-        return Tested(candidate, status.load_tests, status.sla, failed=too_long)
+    if in_vain := _reads(scene, candidate) or _too_long(scene, candidate, sla):
+        return Tested(candidate, status.load_tests, status.sla, failed=in_vain)
     if test is None or test.asked != asked(sla):
         return _decided(scene, candidate, sla)
     if test.end is None:
@@ -131,14 +134,15 @@ def created(scene: Scene) -> tuple[Object, ...]:
 def still_wanted(created: Iterable[Object], candidate: Candidate | None) -> tuple[Object, ...]:
     """Return what is created, without the Job of a test that has just been given up."""
     test = candidate.load_test if candidate else None
-    return tuple(each for each in created if each["kind"] != "Job" or (test and each["metadata"]["name"] == test.job))
+    job = test.job if test and test.end is None else None
+    return tuple(each for each in created if each["kind"] != "Job" or each["metadata"]["name"] == job)
 
 
 def left_over(scene: Scene) -> tuple[Object, ...]:
     """Return unfinished Jobs of tests that nobody waits for, and none that a person copied from them."""
     status = scene.deployment.status
     test = status.candidate.load_test if status.candidate else None
-    past = test.number if test else status.load_tests + 1
+    past = test.number if test and test.end is None else status.load_tests + 1
     unfinished = scene.observed.unfinished
     numbers = ((jobs.number_of(scene.deployment, LETTER, job["metadata"]["name"]), job) for job in unfinished)
     return tuple(job for number, job in numbers if number in range(1, past))
@@ -147,17 +151,41 @@ def left_over(scene: Scene) -> tuple[Object, ...]:
 def told(measured: Measured) -> str:
     """Return numbers in words."""
     times = f"p50 {measured.p50}, p99 {measured.p99}, firstToken {measured.first_token}"
-    return f"{times}, errorRate {measured.error_rate:.2%}, at {measured.requests_per_second:g} requests per second"
+    return f"{times}, errorRate {measured.error_rate:g}, at {measured.requests_per_second:g} requests per second"
 
 
-def _is_lost(scene: Scene) -> bool:
-    """Whether no pod answers with what is served, as the status has it."""
-    loaded = of(scene.deployment.status.conditions, "Loaded")
-    return loaded is not None and loaded.status is ConditionStatus.FALSE
+def is_lost(scene: Scene) -> bool:
+    """Whether no pod answers with what is served: for a while, as the status has it, and none now.
+
+    Not where nobody wants one to, nor as long as pods have not been asked since the operator was started.
+    """
+    loaded, serving = of(scene.deployment.status.conditions, "Loaded"), scene.deployment.status.serving
+    if loaded is None or loaded.status is not ConditionStatus.FALSE or loaded.reason == "ScaledToZero":
+        return False
+    answering = scene.answering(serving)
+    lasts = scene.now - moment(loaded.last_transition_time) >= LOST_FOR
+    return lasts and scene.document(serving) is not None and answering.pods == 0 and not answering.unheard
+
+
+def _without_test(scene: Scene, candidate: Candidate) -> Candidate:
+    """Return a candidate that goes on untested: with how often its test has failed, if it may be tested again."""
+    test = candidate.load_test
+    if test is None or not (scene.moves(candidate) and is_lost(scene)):
+        return candidate.model_copy(update={"load_test": None})
+    why = "it was given up while what serves did not answer."
+    over = {"end": test.end or timestamp(scene.now), "message": test.message or why}
+    return candidate.model_copy(update={"load_test": test.model_copy(update=over)})
 
 
 def _is_of(measured: Measured, served: Served) -> bool:
     return (measured.release, measured.engine) == (served.release, served.engine)
+
+
+def _reads(scene: Scene, candidate: Candidate) -> Complaint | None:
+    """Return why an engine writes no answers, if it does not: it was admitted before there was an SLA."""
+    admitted = scene.document(candidate)
+    unfit = untestable(scene.deployment.spec, admitted) if admitted else None
+    return Complaint(NOT_MEASURED, f"It was not tested: {unfit.message}") if unfit else None
 
 
 def _too_long(scene: Scene, candidate: Candidate, sla: Sla) -> Complaint | None:

@@ -16,7 +16,7 @@ NEEDED = {"Deployment", "ConfigMap", "Secret", "Service", "NetworkPolicy"}
 class Refused:
     """The first of what is refused of each."""
 
-    candidate: Complaint | None = None  # of what is its alone; of all that it needs, before its engine or test is there
+    candidate: Complaint | None = None  # of what is its alone; of all that it needs, before its engine is there
     rest: Complaint | None = None  # of what serves, and of what all share
     needed: Complaint | None = None  # of that, what has to be there before pods are
 
@@ -40,11 +40,15 @@ class Refused:
         refused = [place for place in places if place in refusals]
         mine = [refusals[place] for place in refused if place in own]
         others = [refusals[place] for place in refused if place not in own]
-        begins = not jobs.isdisjoint(places) or (
-            candidate is not None and candidate.engine not in engines and ("Deployment", candidate.engine) in places
-        )
+        if not jobs.isdisjoint(places):
+            # Of what others need as well, the keys alone come before the Job, and keep it from being made.
+            charged = [refusals[place] for place in refused if place not in own and place[0] == "Secret"]
+        elif candidate is not None and candidate.engine not in engines and ("Deployment", candidate.engine) in places:
+            charged = others
+        else:
+            charged = []
         needed = [refusals[place] for place in refused if place not in own and place[0] in NEEDED]
-        return cls(_first([*mine, *(others if begins else [])]), _first(others), _first(needed))
+        return cls(_first([*mine, *charged]), _first(others), _first(needed))
 
 
 def _parts(served: Served | None) -> set[tuple[str, str]]:

@@ -31,7 +31,8 @@ from stagecoach.kinds.modeldeployment import deciding, engines, holding, load_te
 from stagecoach.kinds.modeldeployment.pods import Complaint
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.plan import Event
-from stagecoach.policies.admission import Wanted, objection
+from stagecoach.policies.admission import NotAdmitted, Wanted, objection
+from stagecoach.policies.fitting import servable_problem, untestable
 from stagecoach.policies.rollout import Abort, Advance, Await, Finish, Hold
 from stagecoach.policies.scaling import pods
 
@@ -120,7 +121,8 @@ def _drops(scene: Scene, candidate: Candidate) -> str:
     if pods(scene.deployment) == 0:
         return "spec.replicas is 0"
     if scene.moves(candidate):
-        return ""
+        why_not = stays(scene, candidate)
+        return why_not.message if why_not else ""
     named = spec.model.run in (None, candidate.run) and spec.model.release in (None, candidate.release)
     stands_in = serving is None and scene.deployment.status.revoked is not None
     if not (named or stands_in):
@@ -154,6 +156,14 @@ def _wanted(scene: Scene, candidate: Candidate | None) -> Candidate | None:
     return _moving(scene, serving, candidate if moves else None) if serving is not None else None
 
 
+def stays(scene: Scene, serving: Served) -> NotAdmitted | None:
+    """Return why what serves goes to no other engine, whatever spec and project want it to be."""
+    admitted, spec = scene.document(serving), scene.deployment.spec
+    if admitted is None:
+        return None
+    return servable_problem(spec, admitted) or (None if load_testing.is_lost(scene) else untestable(spec, admitted))
+
+
 def _holds(scene: Scene, candidate: Candidate) -> bool:
     """Whether nothing else is wished for: of several that gates judge anew, one may be told before the other."""
     wish, serving = scene.wish, scene.deployment.status.serving
@@ -175,7 +185,7 @@ def _fitting(scene: Scene, candidate: Candidate) -> Candidate:
 def _moving(scene: Scene, serving: Served, candidate: Candidate | None) -> Candidate | None:
     """Return what is served on another engine, if spec and project want another by now."""
     admitted, project = scene.document(serving), scene.observed.project
-    if admitted is None or project is None or scene.fits(serving, admitted, project):
+    if admitted is None or project is None or scene.fits(serving, admitted, project) or stays(scene, serving):
         return None
     if candidate is not None:
         return _fitting(scene, candidate)

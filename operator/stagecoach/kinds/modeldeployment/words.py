@@ -8,7 +8,7 @@ from stagecoach.api.deployment_status import DeploymentPhase, RoutesStatus, Serv
 from stagecoach.build.gateway import endpoint
 from stagecoach.contract.times import moment
 from stagecoach.kinds.conditions import Fact, of, said
-from stagecoach.kinds.modeldeployment import client_keys, gated, overriding, revoking, sla_met, stuck
+from stagecoach.kinds.modeldeployment import client_keys, gated, overriding, revoking, sla_met, stuck, switching
 from stagecoach.kinds.modeldeployment.engines import STARTING, Answering
 from stagecoach.kinds.modeldeployment.pods import Complaint
 from stagecoach.kinds.modeldeployment.scene import Scene
@@ -225,11 +225,21 @@ class _Telling:
             or stuck.complaint(engine.found, engine.pods, now)
         )
 
+    def _stays(self, serving: Served) -> NotAdmitted | None:
+        """Return why what serves does not move to the engine that is wanted."""
+        scene, project = self.scene, self.scene.observed.project
+        admitted = scene.document(serving)
+        if admitted is None or project is None or scene.fits(serving, admitted, project):
+            return None
+        return switching.stays(scene, serving)
+
     def _not_taken(self, serving: Served) -> Complaint | None:
         """Return why another release, or another engine, does not take over."""
         scene, model = self.scene, self.scene.deployment.spec.model
         if unfit := self._unfit(serving):
             return Complaint(unfit.reason, f"Clients are answered as before this change of the spec: {unfit.message}")
+        if self.course.candidate is None and (stays := self._stays(serving)):
+            return Complaint(stays.reason, f"Run {serving.run} stays on its engine: {stays.message}")
         for each in scene.observed.rejected if self.course.candidate is None else ():
             if each.release == serving.release:  # on another engine
                 return Complaint("Rejected", f"Run {each.run} stays on its engine: {each.message}")
