@@ -15,6 +15,10 @@ from stagecoach.contract.inputs import Family, OfTask
 CLASSIFY, EMBED = "/classify", "/v1/embeddings"
 # So much the sum of probabilities, or a vector's length, may be off by: they are computed in float32 at least.
 OFF_BY = 1e-3
+# Of a base that makes vectors without having been trained for it here: under these names vLLM finds its weights, as
+# under `BertModel` and the like. It does not under the others of BERT's.
+FOUND = {"RobertaForMaskedLM", "XLMRobertaForMaskedLM", "ModernBertForMaskedLM"}
+PLAIN = "Model"
 
 
 class Reads(StrEnum):
@@ -29,6 +33,11 @@ def reads(of: OfTask) -> Reads | None:
     if of.family is not Family.ENCODER or of.tags:
         return None
     return Reads.VECTORS if of.embeds else Reads.LABELS
+
+
+def makes_vectors(architecture: str) -> bool:
+    """Whether vLLM finds the weights of a base that is stored as this class, to make vectors by it untrained."""
+    return architecture.endswith(PLAIN) or architecture in FOUND
 
 
 def classifying(prompts: Sequence[Sequence[int]]) -> dict[str, Any]:
