@@ -29,7 +29,7 @@ from stagecoach_evaluator.served_encoders import Choosing, Finding
 from stagecoach_evaluator.server import Server
 from stagecoach_evaluator.suites import Rows
 from stagecoach_evaluator.telling import Teller
-from stagecoach_trainer import bases, lengths
+from stagecoach_trainer import bases, kept, lengths
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.train import say
 
@@ -122,12 +122,9 @@ def ready(job: EvaluateJob, wanted: Sequence[Party], storage: Store) -> Asker:
 
 
 def _chooses_by_chance(party: Party, base: Base) -> bool:
-    if party.record is not None or readings.reads(party.asked) is not Reads.LABELS:
-        return False
-    # It is built on torch, as nothing else here is.
-    from stagecoach_evaluator.heads import chooses_by_chance
-
-    return chooses_by_chance(party, base)
+    """Whether a base has no head for the labels. Told without torch, which has no room beside the engine."""
+    of_a_head = party.record is None and readings.reads(party.asked) is Reads.LABELS
+    return of_a_head and not kept.keeps_head(base.folder, party.labels)
 
 
 def _laid(party: Party, own: Pieces) -> int | None:

@@ -1,6 +1,6 @@
 """Asking encoders the rows of suites through the engine that serves them: which label, or how near a passage is.
 
-A release is a whole model there, since the engine takes no adapter of an encoder; or it is the base itself.
+A release is a whole model there, since the engine is not asked for adapters of encoders; or it is the base itself.
 """
 
 from collections.abc import Callable, Sequence

@@ -19,10 +19,6 @@ BY_TRANSFORMERS = "Set the project's spec.inference.engine to Transformers."
 NUMBERS = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 # Encoders are read whole: their prompts are not cut into several steps.
 TOKENS_AT_ONCE = 8192
-# Of a base that makes vectors without having been trained for it here: under these names vLLM finds its weights. It
-# does not under those of BERT's classes, but for the first.
-PLAIN = "Model"
-FOUND = {"RobertaForMaskedLM", "XLMRobertaForMaskedLM", "ModernBertForMaskedLM"}
 # Of vLLM. Its arguments, the ranks that it takes, how it loads adapters and what it answers were tested with this one.
 OLDEST = (0, 32)
 
@@ -40,7 +36,7 @@ def of_an_encoder(what: Reads, base: Base, limit: int) -> list[str]:
         return [*told, "--hf-overrides.problem_type", "single_label_classification"]
     mode = (base.pooling or pooling.MEAN).upper()
     made = ["--pooler-config.pooling_type", mode, "--pooler-config.use_activation", "true"]
-    return [*told, *made, "--hf-overrides.architectures+", _family(base.architecture) + PLAIN]
+    return [*told, *made, "--hf-overrides.architectures+", _family(base.architecture) + readings.PLAIN]
 
 
 def check_task(of: OfTask, name: str) -> None:
@@ -57,7 +53,7 @@ def check_task(of: OfTask, name: str) -> None:
 def check_adapter(of: OfTask) -> None:
     """Raise BadInput for an adapter of an encoder."""
     if readings.reads(of):
-        message = "the engine vLLM takes no adapter of an encoder."
+        message = "the engine vLLM is not asked for an adapter of an encoder here."
         remedy = f"Merge it into its base and import that as a whole model. {BY_TRANSFORMERS}"
         raise BadInput(Problem.of("EngineUnsuited", message, remedy=remedy))
 
@@ -65,10 +61,11 @@ def check_adapter(of: OfTask) -> None:
 def check_base(of: OfTask, base: Base) -> None:
     """Raise BadInput for a base whose weights the engine does not find, to make vectors by."""
     name = base.architecture
-    if readings.reads(of) is not Reads.VECTORS or name == _family(name) + PLAIN or name in FOUND:
+    if readings.reads(of) is not Reads.VECTORS or readings.makes_vectors(name):
         return
     message = f"the engine vLLM makes no vectors by a base that is stored as {name}, only by what was trained from it."
-    remedy = f"Leave out the criteria against Baseline, or select a base of {_family(name)}{PLAIN}. {BY_TRANSFORMERS}"
+    plain = _family(name) + readings.PLAIN
+    remedy = f"Leave out the criteria against Baseline, or select a base of {plain}. {BY_TRANSFORMERS}"
     raise BadInput(Problem.of("EngineUnsuited", message, field=f"{bases.field_of(base.source)}.uri", remedy=remedy))
 
 

@@ -13,8 +13,12 @@ from stagecoach.contract.completions import NoAnswer, NotNumbers
 from stagecoach.contract.inputs import Family, OfTask
 
 CLASSIFY, EMBED = "/classify", "/v1/embeddings"
-# So much the sum of probabilities may be off by: they are computed in float32 at least.
+# So much the sum of probabilities, or a vector's length, may be off by: they are computed in float32 at least.
 OFF_BY = 1e-3
+# Of a base that makes vectors without having been trained for it here: under these names vLLM finds its weights, as
+# under `BertModel` and the like. It does not under the others of BERT's.
+FOUND = {"RobertaForMaskedLM", "XLMRobertaForMaskedLM", "ModernBertForMaskedLM"}
+PLAIN = "Model"
 
 
 class Reads(StrEnum):
@@ -29,6 +33,11 @@ def reads(of: OfTask) -> Reads | None:
     if of.family is not Family.ENCODER or of.tags:
         return None
     return Reads.VECTORS if of.embeds else Reads.LABELS
+
+
+def makes_vectors(architecture: str) -> bool:
+    """Whether vLLM finds the weights of a base that is stored as this class, to make vectors by it untrained."""
+    return architecture.endswith(PLAIN) or architecture in FOUND
 
 
 def classifying(prompts: Sequence[Sequence[int]]) -> dict[str, Any]:
@@ -57,8 +66,8 @@ def probabilities(document: Any, prompts: int, labels: int | None = None) -> lis
 def vector(document: Any) -> list[float]:
     """Return the vector of the prompt. Raises NoAnswer and NotNumbers."""
     each = _rows(document, "embedding")
-    if len(each) != 1:
-        raise NoAnswer("what it said is not one vector")
+    if len(each) != 1 or abs(math.hypot(*each[0]) - 1) > OFF_BY:
+        raise NoAnswer("what it said is not one vector of length 1")
     return each[0]
 
 
@@ -66,13 +75,17 @@ def _rows(document: Any, name: str) -> list[list[float]]:
     """Return the numbers of each row of an answer, in the order of what was asked. Raises NoAnswer and NotNumbers."""
     try:
         rows = [row[name] for row in sorted(document["data"], key=lambda row: row["index"])]
-        numbers = [[None if number is None else float(number) for number in row] for row in rows]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError) as error:
         raise NoAnswer("what it said is no answer") from error
-    if not all(numbers):
-        raise NoAnswer("what it said has no numbers")
-    finite = [[number for number in row if number is not None and math.isfinite(number)] for row in numbers]
-    if any(len(one) < len(other) for one, other in zip(finite, numbers, strict=True)):
+    if not all(isinstance(row, list) and row and all(map(_is_number, row)) for row in rows):
+        raise NoAnswer("what it said are no lists of numbers")
+    finite = [[float(number) for number in row if number is not None and math.isfinite(number)] for row in rows]
+    if any(len(one) < len(other) for one, other in zip(finite, rows, strict=True)):
         # There is no NaN in JSON: it is refused (completions.NOT_JSON), or told as null.
         raise NotNumbers
     return finite
+
+
+def _is_number(said: Any) -> bool:
+    """Whether it is a number as JSON has them, or what is told in the place of one that JSON has no word for."""
+    return said is None or type(said) in (int, float)

@@ -89,7 +89,7 @@ def _embedder(architecture: str, method: str) -> Verdict:
     if not architecture.startswith(SERVED_ENCODERS):
         return _unknown(f"embeddings of {architecture}'s family")
     if method != _WHOLE:
-        message = f"vLLM takes no adapter of an encoder that makes embeddings. {_MERGE}"
+        message = f"vLLM is not asked for adapters of an encoder that makes embeddings here. {_MERGE}"
         return Verdict(False, "NeedsMerging", message)
     return Verdict(True, "WholeModel", f"vLLM serves embeddings of {architecture}'s family, with --runner pooling.")
 
@@ -98,7 +98,7 @@ def _encoder(architecture: str, method: str) -> Verdict:
     if not architecture.startswith(SERVED_ENCODERS):
         return _unknown(f"sequence classifiers of {architecture}'s family")
     if method != _WHOLE:
-        message = f"vLLM takes no adapter of a sequence classifier, whose head is part of it. {_MERGE}"
+        message = f"vLLM is not asked for adapters of a sequence classifier here, whose head is part of it. {_MERGE}"
         return Verdict(False, "NeedsMerging", message)
     return Verdict(True, "WholeModel", f"vLLM serves sequence classifiers of {architecture}'s family.")
 

@@ -68,9 +68,17 @@ def test_what_are_probabilities_of_two_labels(said: Any, error: type[Exception] 
 @pytest.mark.parametrize(
     ("vectors", "error"),
     [
-        ([[0.5, -2.0]], None),
+        ([[0.6, -0.8]], None),
+        ([[1]], None),
+        ([[0.6, 0.801]], None),  # rounded
+        ([[0.5, -2.0]], NoAnswer),  # of another length
+        ([[0.0, 0.0]], NoAnswer),
+        ([["0.6", "0.8"]], NoAnswer),
+        ([[True]], NoAnswer),
+        (["1"], NoAnswer),
+        ([{"1": 1}], NoAnswer),
         ([], NoAnswer),
-        ([[0.5], [0.5]], NoAnswer),
+        ([[1.0], [1.0]], NoAnswer),
         ([[]], NoAnswer),
         (["AACAPw=="], NoAnswer),
         ([[0.5, None]], NotNumbers),

@@ -111,7 +111,7 @@ class MockEngine:
             choice = {"index": 0, "text": "hello", "finish_reason": "stop", "token_ids": [4, 2]}
             return named | {"object": "text_completion", "choices": [choice]}
         if path == "/v1/embeddings":
-            return named | {"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.5, 0.25]}]}
+            return named | {"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.6, 0.8]}]}
         if path == "/classify":
             rows = body["input"] if isinstance(body["input"][0], list) else [body["input"]]
             return named | {"data": [{"index": i, "label": "x", "probs": [0.2, 0.5, 0.3]} for i in range(len(rows))]}

@@ -118,6 +118,36 @@ def test_what_reads_a_text_is_judged_and_what_tags_or_rewrites_it_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("task", "architecture", "against", "suited"),
+    [
+        ("Embedding", "BertForMaskedLM", True, False),
+        ("Embedding", "BertForMaskedLM", False, True),
+        ("Embedding", "BertModel", True, True),
+        ("Classification", "BertForMaskedLM", True, True),
+    ],
+)
+def test_a_base_that_vllm_makes_no_vectors_by_is_told_before_anything_is_trained(
+    task: str, architecture: str, against: bool, suited: bool
+) -> None:
+    metric = "mrr" if task == "Embedding" else "f1_macro"
+    criterion = {"name": "worth", "suite": "held-out", "metric": metric}
+    held = {"against": "Baseline", "minGain": {"absolute": 0.05}} if against else {"min": 0.5}
+    here = Hall(criteria=[criterion | held])
+    project = served()
+    project["spec"]["problem"] |= {"task": task, "architecture": "Encoder"}
+    project["status"]["candidates"][0]["architecture"] = architecture
+    if task == "Embedding":
+        del project["spec"]["problem"]["labels"], project["status"]["labels"]
+    here.put(project)
+    here.look()
+    told = here.condition()
+    assert (told["reason"] != "EngineUnsuited") is suited, told["message"]
+    if not suited:
+        assert speaks(told["reason"], told["message"])
+        assert architecture in told["message"]
+
+
+@pytest.mark.parametrize(
     ("method", "architecture", "reason"),
     [
         ({"type": "LoRA"}, "LlamaForCausalLM", None),

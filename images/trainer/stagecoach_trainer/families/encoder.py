@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import get_peft_model
-from transformers import AutoConfig, AutoModelForSequenceClassification, DataCollatorWithPadding, set_seed
+from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding, set_seed
 
 from stagecoach.contract.inputs import FullMethod, LoraMethod
-from stagecoach_trainer import modules
+from stagecoach_trainer import kept, modules
 from stagecoach_trainer.encoding import Encoding, Example
 from stagecoach_trainer.families import Parts, adapters, freezing, pretrained, refuse, with_padding
 from stagecoach_trainer.train import Prepared
@@ -32,7 +32,7 @@ class Head:
 
 SEQUENCES = Head(
     AutoModelForSequenceClassification,
-    "ForSequenceClassification",
+    kept.OF_TEXTS,
     "SEQ_CLS",
     {"problem_type": "single_label_classification"},
 )
@@ -105,9 +105,7 @@ def load(folder: str, labels: tuple[str, ...], precision: str, seed: int, head: 
 
 def keeps_head(folder: str, labels: tuple[str, ...], head: Head = SEQUENCES) -> bool:
     """Whether the base in a folder has such a head for exactly these labels, in this order."""
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    named = tuple(config.id2label[index] for index in sorted(config.id2label))
-    return named == labels and str((config.architectures or [""])[0]).endswith(head.suffix)
+    return kept.keeps_head(folder, labels, head.suffix)
 
 
 def _heads(model: Any) -> set[str]:

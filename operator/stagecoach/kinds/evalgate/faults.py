@@ -2,11 +2,12 @@
 
 from stagecoach.api.candidates import InferenceEngine
 from stagecoach.api.data import Split
-from stagecoach.api.evalgate import EvalGate, Suite, SuiteType
+from stagecoach.api.evalgate import Against, EvalGate, Suite, SuiteType
 from stagecoach.api.problem import Architecture
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract import readings
 from stagecoach.contract.inputs import Family, OfTask
+from stagecoach.contract.readings import Reads
 from stagecoach.kinds import contracts
 from stagecoach.kinds.controller import Settings
 from stagecoach.policies import criteria
@@ -21,7 +22,7 @@ CANARY_ROWS = range(10, 21)
 
 def fault(gate: EvalGate, project: TransformerProject, settings: Settings) -> tuple[str, str] | None:
     """Return reason and message of the first thing that does not go, if any."""
-    if project.spec.inference.engine is InferenceEngine.VLLM and (found := _of_engine(project, settings)):
+    if project.spec.inference.engine is InferenceEngine.VLLM and (found := _of_engine(gate, project, settings)):
         return found
     suites = (_of_suite(suite, project) for suite in gate.spec.suites)
     labels = project.status.labels
@@ -37,7 +38,7 @@ def fault(gate: EvalGate, project: TransformerProject, settings: Settings) -> tu
     return next((found for found in (*suites, *measured) if found), None)
 
 
-def _of_engine(project: TransformerProject, settings: Settings) -> tuple[str, str] | None:
+def _of_engine(gate: EvalGate, project: TransformerProject, settings: Settings) -> tuple[str, str] | None:
     field = f"spec.inference.engine of TransformerProject {project.metadata.name!r} is vLLM"
     problem = project.spec.problem
     of = OfTask(task=problem.task.value, architecture=contracts.architecture(project.spec))
@@ -52,7 +53,21 @@ def _of_engine(project: TransformerProject, settings: Settings) -> tuple[str, st
             f"{field}, and the operator was installed without an image of it. Whoever installed the operator sets"
             " engine.image in the chart; or set the engine to Transformers."
         )
-    return None
+    return _of_baseline(gate, project, field) if readings.reads(of) is Reads.VECTORS else None
+
+
+def _of_baseline(gate: EvalGate, project: TransformerProject, field: str) -> tuple[str, str] | None:
+    """Return why bases cannot be asked for vectors: else the evaluator alone would say so, once all is trained."""
+    compared = next((each.name for each in gate.spec.criteria if each.against is Against.BASELINE), None)
+    unfound = next((each for each in project.status.candidates if not readings.makes_vectors(each.architecture)), None)
+    if compared is None or unfound is None:
+        return None
+    return "EngineUnsuited", (
+        f"spec.criteria[{compared}].against is Baseline, {field}, and its candidate {unfound.name!r} is a base that is"
+        f" stored as {unfound.architecture}, by which that engine makes no vectors, only by what was trained from it."
+        " Leave out the criteria against Baseline, select a base that is stored as a plain encoder, or set the engine"
+        " to Transformers."
+    )
 
 
 def _of_suite(suite: Suite, project: TransformerProject) -> tuple[str, str] | None:
