@@ -16,7 +16,7 @@ CLASSIFY, EMBED = "/classify", "/v1/embeddings"
 # So much the sum of probabilities, or a vector's length, may be off by: they are computed in float32 at least.
 OFF_BY = 1e-3
 # Of a base that makes vectors without having been trained for it here: so the class ends by whose name vLLM finds its
-# weights. It does not find those of a `BertForMaskedLM`; the like of other families were not run.
+# weights. It does not find those of a `BertForMaskedLM`; the like of other families are not asked.
 PLAIN = "Model"
 
 
