@@ -15,9 +15,8 @@ from stagecoach.contract.inputs import Family, OfTask
 CLASSIFY, EMBED = "/classify", "/v1/embeddings"
 # So much the sum of probabilities, or a vector's length, may be off by: they are computed in float32 at least.
 OFF_BY = 1e-3
-# Of a base that makes vectors without having been trained for it here: under these names vLLM finds its weights, as
-# under `BertModel` and the like. It does not under the others of BERT's.
-FOUND = {"RobertaForMaskedLM", "XLMRobertaForMaskedLM", "ModernBertForMaskedLM"}
+# Of a base that makes vectors without having been trained for it here: so the class ends by whose name vLLM finds its
+# weights. It does not find those of a `BertForMaskedLM`; the like of other families are not asked.
 PLAIN = "Model"
 
 
@@ -37,7 +36,7 @@ def reads(of: OfTask) -> Reads | None:
 
 def makes_vectors(architecture: str) -> bool:
     """Whether vLLM finds the weights of a base that is stored as this class, to make vectors by it untrained."""
-    return architecture.endswith(PLAIN) or architecture in FOUND
+    return architecture.endswith(PLAIN)
 
 
 def classifying(prompts: Sequence[Sequence[int]]) -> dict[str, Any]:

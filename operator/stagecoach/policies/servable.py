@@ -25,8 +25,10 @@ WHOLE_ONLY = {"GPT2LMHeadModel"} | {
     f"{name}{_CAUSAL}"
     for name in ("Bloom", "Dbrx", "Falcon", "GPTJ", "GPTNeoX", "Mamba", "Mamba2", "Mpt", "MPT", "Olmoe", "StableLm")
 }
-# Encoders whose sequence classifiers and embeddings vLLM serves, by the beginning of the class's name.
+# Encoders by whose sequence classifiers vLLM answers as transformers does, by the beginning of the class's name.
 SERVED_ENCODERS = ("Bert", "Roberta", "XLMRoberta", "ModernBert")
+# The same of embeddings. With XLM-RoBERTa it does not start: it asks the configuration for what is not there.
+SERVED_EMBEDDERS = ("Bert", "Roberta", "ModernBert")
 
 _MERGE = "It can be served once it is merged into its base, as a whole model."
 
@@ -86,7 +88,7 @@ def _tagger(architecture: str) -> Verdict:
 
 
 def _embedder(architecture: str, method: str) -> Verdict:
-    if not architecture.startswith(SERVED_ENCODERS):
+    if not architecture.startswith(SERVED_EMBEDDERS):
         return _unknown(f"embeddings of {architecture}'s family")
     if method != _WHOLE:
         message = f"vLLM is not asked for adapters of an encoder that makes embeddings here. {_MERGE}"
