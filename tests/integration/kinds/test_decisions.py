@@ -70,9 +70,9 @@ def test_a_candidate_waits_for_whoever_may_promote_and_is_taken_out_by_a_revoke(
     decide(house, "Revoke", second, "leaks")
     comes_to(house, "leaks", "Revoked")
     house.serves("first")
-    assert door.routes is not None
-    assert door.routes.stable is not None
-    assert door.routes.stable.release == house.status["serving"]["release"] != second
+    first = house.status["serving"]["release"]
+    assert first != second
+    eventually(lambda: (stable := door.routes and door.routes.stable) and stable.release == first, 20, "it is told so")
     decide(house, "Revoke", house.status["serving"]["release"], "both")
     eventually(lambda: house.ready()[0] == "Revoked", 20, "nothing is served")
     assert house.status["phase"] == "Unavailable"
