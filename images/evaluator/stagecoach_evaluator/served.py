@@ -20,7 +20,7 @@ from stagecoach.contract.label_choice import LabelChoice
 from stagecoach.contract.prompts import Encoded, Encoder
 from stagecoach.contract.readings import Reads
 from stagecoach.contract.store import Store
-from stagecoach_evaluator import engine, laying, pieces, reading, taking
+from stagecoach_evaluator import engine, heads, laying, pieces, reading, taking
 from stagecoach_evaluator.engine import Away, Client, Patience, Served
 from stagecoach_evaluator.parties import Party
 from stagecoach_evaluator.pieces import Pieces
@@ -29,7 +29,7 @@ from stagecoach_evaluator.served_encoders import Choosing, Finding
 from stagecoach_evaluator.server import Server
 from stagecoach_evaluator.suites import Rows
 from stagecoach_evaluator.telling import Teller
-from stagecoach_trainer import bases, kept, lengths
+from stagecoach_trainer import bases, lengths
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.train import say
 
@@ -105,7 +105,7 @@ def ready(job: EvaluateJob, wanted: Sequence[Party], storage: Store) -> Asker:
     unasked = []
     for party in wanted:
         own = found[party.release.digest]
-        if _chooses_by_chance(party, own.base):
+        if heads.chooses_by_chance(party, own.base):
             unasked.append(party.release.digest)
             continue
         if party.record is None:
@@ -119,12 +119,6 @@ def ready(job: EvaluateJob, wanted: Sequence[Party], storage: Store) -> Asker:
         if party.release.digest not in unasked:
             asker.served(party, 0)
     return asker
-
-
-def _chooses_by_chance(party: Party, base: Base) -> bool:
-    """Whether a base has no head for the labels. Told without torch, which has no room beside the engine."""
-    of_a_head = party.record is None and readings.reads(party.asked) is Reads.LABELS
-    return of_a_head and not kept.keeps_head(base.folder, party.labels)
 
 
 def _laid(party: Party, own: Pieces) -> int | None:

@@ -6,8 +6,8 @@ from typing import Any
 
 from stagecoach_trainer import bases
 
-# How the class of a model ends whose head chooses a label for a text.
-OF_TEXTS = "ForSequenceClassification"
+# How the class of a model ends whose head chooses a label for a text, and for each token.
+OF_TEXTS, OF_TOKENS = "ForSequenceClassification", "ForTokenClassification"
 
 
 def keeps_head(folder: str, labels: tuple[str, ...], suffix: str = OF_TEXTS) -> bool:

@@ -1,37 +1,16 @@
 """What people decide on what is served, on a real API server: the tests play the kubelet, loaders and gateways."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
-
 from tests import builders
-from tests.integration.conftest import StartOperator
-from tests.integration.kinds.test_deployments import INSTALLED
 from tests.integration.support.eventually import eventually, stays
 from tests.integration.support.house import House
-from tests.integration.support.kubelet import FakeKubelet
 from tests.integration.support.players import Players
-from tests.kube import Kube
 from tests.remedies import speaks
 
 HELD = {"canary": {"steps": [{"weight": 10, "hold": "Manual", "minRequests": 5}]}}
 APPROVERS = [{"user": "qa@example.com"}]
-
-
-@pytest.fixture
-def house(kube: Kube, kubelet: FakeKubelet, start_operator: StartOperator) -> House:
-    start_operator(*INSTALLED).wait_ready().wait_leading()
-    house = House(kube, kubelet)
-    house.open()
-    return house
-
-
-@pytest.fixture
-def players(house: House) -> Iterator[Players]:
-    with Players(house.kube, house.kubelet).playing() as players:
-        yield players
 
 
 def decide(house: House, decision: str, release: str, name: str, **changes: Any) -> None:

@@ -1,16 +1,12 @@
 """The operator's promises about what is served, on a real API server: the tests play the kubelet, loaders and gateways."""
 
-from collections.abc import Iterator
-
-import pytest
-
 from stagecoach.contract.loading import Serve, State
 from stagecoach.contract.reports import Outcome, Report
 from tests import builders
 from tests.integration.conftest import StartOperator
 from tests.integration.support import quota
 from tests.integration.support.eventually import eventually, stays
-from tests.integration.support.house import House
+from tests.integration.support.house import INSTALLED, House
 from tests.integration.support.kubelet import FakeKubelet
 from tests.integration.support.operator import EVALUATOR_IMAGE, OperatorProcess
 from tests.integration.support.players import Players
@@ -18,23 +14,7 @@ from tests.kube import Kube
 from tests.unit.kinds import spares
 from tests.unit.kinds.spares import NUMBERS, SLOW, Numbers
 
-GATEWAY_IMAGE = "registry.example/gateway@sha256:" + "d" * 64
-INSTALLED = ("--engine-image", builders.ENGINE_IMAGE, "--gateway-image", GATEWAY_IMAGE)
 CANARY = {"canary": {"steps": [{"weight": 10, "hold": "3s", "minRequests": 5}]}}
-
-
-@pytest.fixture
-def house(kube: Kube, kubelet: FakeKubelet, start_operator: StartOperator) -> House:
-    start_operator(*INSTALLED).wait_ready().wait_leading()
-    house = House(kube, kubelet)
-    house.open()
-    return house
-
-
-@pytest.fixture
-def players(house: House) -> Iterator[Players]:
-    with Players(house.kube, house.kubelet).playing() as players:
-        yield players
 
 
 def test_without_a_verdict_nothing_is_made_and_with_one_everything_is(house: House) -> None:
@@ -59,7 +39,7 @@ def test_without_a_verdict_nothing_is_made_and_with_one_everything_is(house: Hou
     assert (serve.model, serve.base.model) == (None, builders.digest("5"))
     gateway = eventually(lambda: kube.find("Deployment", "answers-gateway"), 15, "the gateways")
     assert gateway
-    assert gateway["spec"]["template"]["spec"]["containers"][0]["image"] == GATEWAY_IMAGE
+    assert gateway["spec"]["template"]["spec"]["containers"][0]["image"] == builders.GATEWAY_IMAGE
     for kind, name in (
         ("Service", "answers"),
         ("Service", candidate["engine"]),

@@ -7,13 +7,9 @@ from typing import Any
 import pytest
 
 from tests import builders
-from tests.integration.conftest import StartOperator
-from tests.integration.kinds.test_deployments import INSTALLED
 from tests.integration.support.eventually import eventually, stays
 from tests.integration.support.house import House
-from tests.integration.support.kubelet import FakeKubelet
 from tests.integration.support.players import Players
-from tests.kube import Kube
 
 Object = builders.Object
 GOOD = builders.gate()["spec"]["criteria"][0]
@@ -30,11 +26,9 @@ OUTCOMES: dict[str, Object] = {
 
 
 @pytest.fixture
-def house(kube: Kube, kubelet: FakeKubelet, start_operator: StartOperator) -> Iterator[House]:
-    start_operator(*INSTALLED).wait_ready().wait_leading()
-    house = House(kube, kubelet)
-    house.open()
-    with Players(kube, kubelet).playing():
+def house(house: House) -> Iterator[House]:
+    """The same, whose engines and gateways answer."""
+    with Players(house.kube, house.kubelet).playing():
         yield house
 
 

@@ -1,36 +1,17 @@
 """Pods of engines and gateways that come and go, on a real API server: the tests play the kubelet, loaders and gateways."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from stagecoach.contract.loading import State
 from tests import builders
-from tests.integration.conftest import StartOperator
-from tests.integration.kinds.test_deployments import INSTALLED
 from tests.integration.support.eventually import eventually, stays
 from tests.integration.support.house import House
-from tests.integration.support.kubelet import FakeKubelet
 from tests.integration.support.players import Players
-from tests.kube import Kube, KubeError
+from tests.kube import KubeError
 from tests.remedies import speaks
 
 # It goes on when clients have asked, and nobody asks before a test says so.
 STEPS = {"canary": {"steps": [{"weight": 10, "hold": "1s", "minRequests": 5}]}}
-
-
-@pytest.fixture
-def house(kube: Kube, kubelet: FakeKubelet, start_operator: StartOperator) -> House:
-    start_operator(*INSTALLED).wait_ready().wait_leading()
-    house = House(kube, kubelet)
-    house.open()
-    return house
-
-
-@pytest.fixture
-def players(house: House) -> Iterator[Players]:
-    with Players(house.kube, house.kubelet).playing() as players:
-        yield players
 
 
 def ready(house: House, engine: str) -> int:

@@ -13,6 +13,8 @@ from tests.integration.support.eventually import eventually
 from tests.remedies import speaks
 
 Object = builders.Object
+# Arguments of an operator that can deploy.
+INSTALLED = ("--engine-image", builders.ENGINE_IMAGE, "--gateway-image", builders.GATEWAY_IMAGE)
 
 
 class House(Court):

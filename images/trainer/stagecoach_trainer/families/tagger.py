@@ -6,12 +6,13 @@ from datasets import Dataset
 from transformers import AutoModelForTokenClassification, DataCollatorForTokenClassification
 
 from stagecoach.contract.inputs import OfTask
+from stagecoach_trainer import kept
 from stagecoach_trainer.encoding import Encoding
 from stagecoach_trainer.families import IGNORED, Parts, with_padding
 from stagecoach_trainer.families.encoder import SEQUENCES, Head, balanced, loss_of, trainable
 from stagecoach_trainer.train import Prepared
 
-TOKENS = Head(AutoModelForTokenClassification, "ForTokenClassification", "TOKEN_CLS")
+TOKENS = Head(AutoModelForTokenClassification, kept.OF_TOKENS, "TOKEN_CLS")
 
 
 def head_of(of: OfTask) -> Head:
