@@ -30,6 +30,7 @@ class HoldingProxy:
         self._name = uuid4().hex[:8]  # several proxies write into one audit log
         self._pattern = ""
         self._connections: set[asyncio.StreamWriter] = set()
+        self._connecting: set[asyncio.StreamWriter] = set()
         self._open = asyncio.Event()
         self._stop = asyncio.Event()
         self._listening = threading.Event()
@@ -79,22 +80,33 @@ class HoldingProxy:
         self._listening.set()
         async with server:
             await self._stop.wait()
-            self._cut()  # a TLS connection that is only closed waits for the other side's farewell
+            # Whatever is cut off while it begins would outlive the loop: a server closed in the middle of accepting
+            # does not close what it accepted. So accept nothing more, let begin what has been accepted, then cut.
+            self._loop.remove_reader(server.sockets[0].fileno())
             await asyncio.sleep(0.05)
+            while self._connecting or self._connections:
+                self._cut()  # a TLS connection that is only closed waits for the other side's farewell
+                self._open.set()
+                await asyncio.sleep(0.01)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host, port = self._server.hostname, self._server.port
-        try:
-            answers, requests = await asyncio.open_connection(host, port, ssl=self._tls)
-        except (OSError, asyncio.CancelledError):  # it is cancelled at the end of all
+        if self._stop.is_set():
             writer.transport.abort()
             return
+        self._connecting.add(writer)
+        try:
+            answers, requests = await asyncio.open_connection(host, port, ssl=self._tls, ssl_handshake_timeout=10)
+        except OSError:
+            writer.transport.abort()
+            return
+        finally:
+            self._connecting.discard(writer)
         self._connections |= {writer, requests}
         try:
             await asyncio.gather(self._pass_on(reader, requests, may_hold=True), self._pass_on(answers, writer))
-        except asyncio.CancelledError:
-            # At the end of all, of which there is nothing to be told: what passes on may not have begun, nor close it.
-            writer.transport.abort()
+            with suppress(OSError):
+                await writer.wait_closed()  # it has been told all
         finally:
             requests.transport.abort()  # closed, it would wait for the other side's farewell, and outlive the loop
             self._connections -= {writer, requests}
