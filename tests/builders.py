@@ -1,11 +1,13 @@
 """Objects for tests: the smallest valid ones, to be changed where a test cares."""
 
-import copy
-from typing import Any
+from typing import Any, TypeVar
+
+import orjson
 
 from stagecoach.contract.reviews import CanaryRow, CanaryRows
 
 Object = dict[str, Any]
+Document = TypeVar("Document")
 
 IMAGE = "registry.example/trainer@sha256:" + "a" * 64
 EVALUATOR_IMAGE = "registry.example/evaluator@sha256:" + "b" * 64
@@ -122,9 +124,15 @@ def canary_rows(count: int = 10) -> CanaryRows:
     return CanaryRows(rows=tuple(rows))
 
 
+def copied(document: Document) -> Document:
+    """Return a document as it comes back from a server: as JSON, and nobody else's. Much faster than copy.deepcopy."""
+    result: Document = orjson.loads(orjson.dumps(document))
+    return result
+
+
 def stored(written: Object, uid: str = "11111111-2222-3333-4444-555555555555") -> Object:
     """Return an object as the API server keeps it."""
-    result = copy.deepcopy(written)
+    result = copied(written)
     result["metadata"] |= {"uid": uid, "generation": 1, "resourceVersion": "1", "creationTimestamp": CREATED}
     return result
 

@@ -22,7 +22,10 @@ class Settings:
     host: str
     port: int
     admin_port: int
-    confirm_seconds: float  # how long a new gateway waits to be told that its routes are the newest
+    # How long a new gateway waits to be told that its routes are the newest. Longer than another operator needs to take
+    # over, and than the minute or so in which a node renews what is mounted: so what it then serves is old only if
+    # nobody has reached the API server all that time.
+    confirm_seconds: float
     drain_seconds: float
 
     @classmethod
@@ -39,7 +42,7 @@ class Settings:
                 host=read("STAGECOACH_HOST", ""),
                 port=int(read("STAGECOACH_PORT", "8080")),
                 admin_port=int(read("STAGECOACH_ADMIN_PORT", "9090")),
-                confirm_seconds=float(read("STAGECOACH_CONFIRM_SECONDS", "30")),
+                confirm_seconds=float(read("STAGECOACH_CONFIRM_SECONDS", "120")),
                 drain_seconds=float(read("STAGECOACH_DRAIN_SECONDS", "60")),
             )
         except ValueError as error:

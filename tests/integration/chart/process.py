@@ -29,7 +29,7 @@ def start_operator(
     config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
     kubeconfig = folder / f"{name}.kubeconfig"
     kubeconfig.write_text(yaml.safe_dump(config))
-    environment = {"PYTHONPATH": f"{code}:{ROOT}"}
+    environment = None if code == ROOT / "operator" else {"PYTHONPATH": f"{code}:{ROOT}"}
     return OperatorProcess(kubeconfig, folder / f"{name}.log", options, environment=environment)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from tests.integration.support.eventually import eventually
+from tests.integration.support.forked import Forked
 from tests.integration.support.metrics import Metrics
 
 ROOT = Path(__file__).parents[3]
@@ -23,7 +24,10 @@ OPERATOR_MODULE = "stagecoach.runtime.main"
 
 
 class OperatorProcess:
-    """One running operator; `start` it with the module of a `main`."""
+    """One running operator; `start` it with the module of a `main`.
+
+    Without an environment of its own it begins with its libraries imported: that takes most of what a start takes.
+    """
 
     def __init__(
         self,
@@ -39,14 +43,18 @@ class OperatorProcess:
         own["STAGECOACH_EVALUATOR_IMAGE"] = (
             EVALUATOR_IMAGE  # an operator of before there was one does not know the flag
         )
-        others = {name: value for name, value in os.environ.items() if not name.startswith("STAGECOACH_")}
-        command = [
-            *(sys.executable, "-W", "default", "-m", module, "--trainer-image", TRAINER_IMAGE),
-            *("--metrics-address", "127.0.0.1", "--metrics-port", str(self.port), "--log-level", "DEBUG"),
-            *arguments,
+        whole = {name: value for name, value in os.environ.items() if not name.startswith("STAGECOACH_")} | own
+        given = [
+            *("--trainer-image", TRAINER_IMAGE, "--metrics-address", "127.0.0.1", "--metrics-port", str(self.port)),
+            *("--log-level", "DEBUG", *arguments),
         ]
+        self.process: Forked | subprocess.Popen[bytes]
+        if environment is None:
+            self.process = Forked(module, given, whole, log)
+            return
+        command = [sys.executable, "-W", "default", "-m", module, *given]
         with log.open("ab") as output:
-            self.process = subprocess.Popen(command, env=others | own, stdout=output, stderr=output)
+            self.process = subprocess.Popen(command, env=whole, stdout=output, stderr=output)
 
     def wait_ready(self, seconds: float = 40.0) -> "OperatorProcess":
         """Return once the operator has seen everything."""

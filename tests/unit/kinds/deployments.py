@@ -1,6 +1,5 @@
 """A deployment with everything around it: gates, runs, an API server, a Deployment controller, loaders and gateways."""
 
-import copy
 import itertools
 import json
 from collections.abc import Callable, Iterator
@@ -184,7 +183,7 @@ class Stage(Hall):
         self.numbers = itertools.count(1)
         self.key = derive(self.settings.master_key, UID, Purpose.ROUTES).encode()
         self.put(builders.stored(builders.deployment(**spec), uid=UID))
-        self.versions = [copy.deepcopy(self.deployment)]
+        self.versions = [builders.copied(self.deployment)]
 
     @property
     def deployment(self) -> Object:
@@ -201,13 +200,13 @@ class Stage(Hall):
     def put(self, obj: Object) -> None:
         super().put(obj)
         if obj["kind"] == "ModelDeployment" and hasattr(self, "versions"):
-            self.versions.append(copy.deepcopy(self.deployment))
+            self.versions.append(builders.copied(self.deployment))
 
     # The operator.
 
     def serve(self, age: int = 0, writes: int = 99) -> Plan:
         """Reconcile a deployment of some versions ago, and carry out the first writes of the plan: then crash."""
-        seen = copy.deepcopy(self.versions[max(0, len(self.versions) - 1 - age)])
+        seen = builders.copied(self.versions[max(0, len(self.versions) - 1 - age)])
         plan = CONTROLLER.reconcile(self.cache, seen, self.now, self.settings)
         self._carry_out(seen, plan, writes)
         return plan
@@ -221,7 +220,7 @@ class Stage(Hall):
             ):
                 return
             json.dumps(plan.status)
-            self.put(self.deployment | {"status": copy.deepcopy(plan.status)})
+            self.put(self.deployment | {"status": builders.copied(plan.status)})
             self.events += [(event.reason, event.message) for event in plan.events]
         if self._made(plan, left):
             for call in plan.ask:
@@ -269,14 +268,14 @@ class Stage(Hall):
 
     def _created(self, obj: Object) -> None:
         if (obj["kind"], obj["metadata"]["name"]) not in self.children:
-            self._store(copy.deepcopy(obj))
+            self._store(builders.copied(obj))
 
     def _applied(self, obj: Object) -> bool:
         found = self.children.get((obj["kind"], obj["metadata"]["name"]))
         given = obj["metadata"].get("resourceVersion")
         if given is not None and (found is None or found["metadata"]["resourceVersion"] != given):
             return False
-        made = copy.deepcopy(obj)
+        made = builders.copied(obj)
         if found is not None:
             made["metadata"] |= {name: found["metadata"][name] for name in ("uid", "creationTimestamp")}
             made["metadata"]["generation"] = found["metadata"]["generation"] + 1
@@ -322,7 +321,7 @@ class Stage(Hall):
                 raw = self.objects[key]
                 plan = APPROVALS.reconcile(self.cache, raw, self.now, self.settings)
                 if plan.status is not None and plan.status != raw.get("status", {}):
-                    self.put(raw | {"status": copy.deepcopy(plan.status)})
+                    self.put(raw | {"status": builders.copied(plan.status)})
                 if plan.prove:
                     self.cache.set_guarded("team", True)
 
@@ -350,7 +349,7 @@ class Stage(Hall):
         if obj["kind"] == "ConfigMap" and metadata["name"].endswith("-routes"):
             self.told.append(verified(obj["data"]["routes.json"], self.key))
         if obj["kind"] in RESOURCES:
-            self.cache.store_child(RESOURCES[obj["kind"]], copy.deepcopy(obj))
+            self.cache.store_child(RESOURCES[obj["kind"]], builders.copied(obj))
 
     def _gone(self, at: tuple[str, str]) -> None:
         obj = self.children.pop(at)
@@ -394,12 +393,12 @@ class Stage(Hall):
 
     def _try_newer(self, name: str, pods: list[Object]) -> None:
         """Leave what runs as it is, beside a pod of the newest template that does not start, if that is another."""
-        found = copy.deepcopy(self.children["Deployment", name])
+        found = self.children["Deployment", name]
         template, generation = found["spec"]["template"], found["metadata"]["generation"]
         if all(pod["template"] != template for pod in pods):
             self._start(name, template)
             tried = next(pod for pod in self._serving_pods() if pod["owner"] == name and pod["template"] == template)
-            self._store(copy.deepcopy(tried) | {"status": self.stuck[name]})
+            self._store(tried | {"status": self.stuck[name]})
             del self.doors[tried["metadata"]["uid"]]
         updated = sum(pod["template"] == template for pod in self._serving_pods() if pod["owner"] == name)
         replicas = sum(pod["owner"] == name for pod in self._serving_pods())
@@ -413,13 +412,13 @@ class Stage(Hall):
 
     def _start(self, owner: str, template: Object) -> None:
         name = f"{owner}-{next(self.numbers)}"
-        metadata = {"name": name, "namespace": "team", "labels": copy.deepcopy(template["metadata"]["labels"])}
+        metadata = {"name": name, "namespace": "team", "labels": builders.copied(template["metadata"]["labels"])}
         pod = {
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": metadata,
             "owner": owner,
-            "template": copy.deepcopy(template),
+            "template": builders.copied(template),
         }
         self._store(pod | {"status": {"phase": "Running", "podIP": f"10.0.0.{len(self.children) % 250 + 1}"}})
         uid = self.children["Pod", name]["metadata"]["uid"]
@@ -433,7 +432,7 @@ class Stage(Hall):
             self.doors[uid] = GatewayPod(self.key, self.now, routes)
 
     def _tell(self, name: str) -> None:
-        found = copy.deepcopy(self.children["Deployment", name])
+        found = self.children["Deployment", name]
         replicas, generation = found["spec"]["replicas"], found["metadata"]["generation"]
         status = {"replicas": replicas, "updatedReplicas": replicas, "observedGeneration": generation}
         if found.get("status") != status:
@@ -447,7 +446,7 @@ class Stage(Hall):
         before: Object = next(iter(pod["status"].get("conditions", ())), {})
         if before.get("status") != str(ready):
             told = [{"type": "Ready", "status": str(ready), "lastTransitionTime": timestamp(self.now)}]
-            self._store(copy.deepcopy(pod) | {"status": pod["status"] | {"conditions": told}})
+            self._store(pod | {"status": pod["status"] | {"conditions": told}})
 
     def turn(self, state: State = State.ANSWERS) -> None:
         """Let whatever loads come to this."""

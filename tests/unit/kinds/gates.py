@@ -1,6 +1,5 @@
 """A gate with its project, runs that have succeeded, and the Evaluations that it made, in the operator's own memory."""
 
-import copy
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -60,7 +59,7 @@ class Hall:
     def put(self, obj: Object) -> None:
         """Store an object, as its newest version."""
         self.version += 1
-        obj = copy.deepcopy(obj)
+        obj = builders.copied(obj)
         obj["metadata"]["resourceVersion"] = str(self.version)
         self.objects[key_of(obj)] = obj
         self.cache.store(obj)
@@ -72,7 +71,7 @@ class Hall:
         return self.objects[Key(kind, "team", name)]
 
     def change(self, kind: str, name: str, **spec: Any) -> None:
-        obj = copy.deepcopy(self.get(kind, name))
+        obj = builders.copied(self.get(kind, name))
         obj["spec"] |= spec
         obj["metadata"]["generation"] += 1
         self.put(obj)
@@ -95,7 +94,7 @@ class Hall:
 
     def look(self) -> Plan:
         """Reconcile, and carry the plan out."""
-        plan = CONTROLLER.reconcile(self.cache, copy.deepcopy(self.gate), self.now, SETTINGS)
+        plan = CONTROLLER.reconcile(self.cache, builders.copied(self.gate), self.now, SETTINGS)
         self.carry_out(plan)
         return plan
 
@@ -141,7 +140,7 @@ def evaluation(**gate: Any) -> Object:
 
 def world(obj: Object | None = None, project: Object | None = None) -> World:
     """Return an Evaluation with its Jobs and pods."""
-    made = copy.deepcopy(obj or evaluation())
+    made = builders.copied(obj or evaluation())
     made["metadata"] |= {"resourceVersion": "1", "creationTimestamp": builders.CREATED}
     return World(EVALUATIONS, made, builders.ready_project() if project is None else project)
 

@@ -4,7 +4,6 @@ It checks the promises that no order of events may break. It proves nothing abou
 are tested against a real API server in tests/integration.
 """
 
-import copy
 import itertools
 import json
 from collections import Counter
@@ -69,7 +68,7 @@ class World:
         self.operator_is_off = timedelta(0)  # and the operator's
         self.project = project
         self.stored = obj
-        self.history = [copy.deepcopy(obj)]
+        self.history = [builders.copied(obj)]
         self.job_objects: dict[str, Object] = {}
         self.pod_objects: dict[str, Object] = {}  # by the Job's name; of several pods, with the index behind it
         self.taken_back: set[str] = set()  # uids of pods that were told to go because their Job was suspended
@@ -163,7 +162,7 @@ class World:
 
         The lags are how many moments the watches of Jobs and of pods are behind.
         """
-        seen = copy.deepcopy(self.history[max(0, len(self.history) - 1 - age)])
+        seen = builders.copied(self.history[max(0, len(self.history) - 1 - age)])
         self.seen_jobs, self.seen_pods = self._jobs_behind(jobs_lag), self._pods_behind(pods_lag)
         plan = self.controller.reconcile(self, seen, self.now + self.operator_is_off, SETTINGS)
         self.seen_jobs = self.seen_pods = None
@@ -172,7 +171,7 @@ class World:
 
     def note(self) -> None:
         """Remember this moment, for watches that are late."""
-        self.moments.append(Moment(self.now, copy.deepcopy(self.job_objects), copy.deepcopy(self.pod_objects)))
+        self.moments.append(Moment(self.now, builders.copied(self.job_objects), builders.copied(self.pod_objects)))
 
     def _behind(self, watch: str, lag: int) -> int | None:
         """Return the number of the moment up to which a watch has come; None: it brought everything."""
@@ -189,11 +188,11 @@ class World:
             return None
         known = {job["metadata"]["uid"]: job for job in self.moments[number].jobs.values()}
         known |= {job["metadata"]["uid"]: job for before, job in self.answers if before > number}
-        return copy.deepcopy(list(known.values()))
+        return builders.copied(list(known.values()))
 
     def _pods_behind(self, lag: int) -> list[Object] | None:
         number = self._behind("pods", lag)
-        return None if number is None else copy.deepcopy(list(self.moments[number].pods.values()))
+        return None if number is None else builders.copied(list(self.moments[number].pods.values()))
 
     def _carry_out(self, plan: Plan, seen: Object, writes: int) -> None:
         changed = plan.status is not None and plan.status != seen.get("status", {})
@@ -222,10 +221,10 @@ class World:
         assert not ended or lasting(before) == lasting(status), "a terminal run changed"
         assert "verdict" not in before or lasting(before) == lasting(status), "VerdictIsFinal"
         json.dumps(status)  # what cannot be sent cannot be meant
-        self.stored = copy.deepcopy(self.stored)
-        self.stored["status"] = copy.deepcopy(status)
+        self.stored = builders.copied(self.stored)
+        self.stored["status"] = builders.copied(status)
         self.stored["metadata"]["resourceVersion"] = str(int(self.stored["metadata"]["resourceVersion"]) + 1)
-        self.history.append(copy.deepcopy(self.stored))
+        self.history.append(builders.copied(self.stored))
         self.status_writes += 1
         return True
 
@@ -248,16 +247,16 @@ class World:
             return
         if job["kind"] == "Service":
             assert self.intended(), "a Service was made without an intent in the stored status"
-            self.service_objects[name] = copy.deepcopy(job)
+            self.service_objects[name] = builders.copied(job)
             return
         if name not in self.job_objects:
             assert name in self.intended(), f"Job {name} was made without an intent in the stored status"
             self.creations[name] += 1
             self.late_creations[name] += late
-            self.job_objects[name] = copy.deepcopy(job)
+            self.job_objects[name] = builders.copied(job)
             uid = f"job-{name}-{self.creations[name]}"
             self.job_objects[name]["metadata"] |= {"uid": uid, "creationTimestamp": self.now.isoformat()}
-        self.answers.append((len(self.moments), copy.deepcopy(self.job_objects[name])))
+        self.answers.append((len(self.moments), builders.copied(self.job_objects[name])))
 
     def intended(self) -> set[str]:
         """Return the Jobs that ever stood in the stored status; of those, only an old writer makes a past one."""
@@ -338,10 +337,10 @@ class World:
     def show_problem(self) -> None:
         """Lay a problem over what Ready says, as the runtime does, and forget what it said before."""
         problem = Problem("InternalError", "This is a bug.")
-        self.stored = copy.deepcopy(self.stored)
+        self.stored = builders.copied(self.stored)
         self.stored["status"] = overlay(self.stored, self.status, problem, self.now)
         self.stored["metadata"]["resourceVersion"] = str(int(self.stored["metadata"]["resourceVersion"]) + 1)
-        self.history.append(copy.deepcopy(self.stored))
+        self.history.append(builders.copied(self.stored))
 
     def tell_pods_to_go(self) -> None:
         for pod in self.live_pods():
@@ -380,12 +379,12 @@ class World:
 
     def set_spec(self, **changes: Any) -> None:
         """Change the stored spec, as a person does."""
-        self.stored = copy.deepcopy(self.stored)
+        self.stored = builders.copied(self.stored)
         self.stored["spec"] |= changes
         metadata = self.stored["metadata"]
         metadata["generation"] += 1
         metadata["resourceVersion"] = str(int(metadata["resourceVersion"]) + 1)
-        self.history.append(copy.deepcopy(self.stored))
+        self.history.append(builders.copied(self.stored))
 
     def _finish_job(self, name: str, phase: str) -> None:
         if name in self.job_objects:
