@@ -21,13 +21,15 @@ help:  ## list the targets
 demo: setup  ## a cluster, the operator, the example: from nothing to a fine-tuned model
 	$(PY) examples/demo.py
 
-.PHONY: test
-test: setup  ## everything that has to hold, as continuous integration runs it
+.PHONY: test test-all
+test: setup  ## what has to hold before a change goes on: all but the long end-to-end tests
+test-all: setup  ## everything that has to hold, as continuous integration runs it
+test test-all:
 	@# What uses one processor, or mostly waits for the network and the disk, goes beside tests that use them all. The tests
 	@# of trainer and evaluator run once, in their images and with their libraries: by test-e2e.
 	$(MAKE) --jobs=2 lint test-unit UNIT="tests/unit --ignore=tests/unit/trainer --ignore=tests/unit/evaluator"
 	$(MAKE) --jobs=2 test-integration images
-	$(MAKE) test-e2e
+	$(MAKE) test-e2e $(if $(filter test,$@),E2E="tests/e2e -m 'not long'")
 
 .PHONY: lint
 lint: setup  ## formatting, style, types, layering, generated files
@@ -52,7 +54,7 @@ fuzz: setup  ## many specs of each kind, valid and broken, against a real API se
 
 .PHONY: test-e2e
 test-e2e: setup  ## real nodes, containers and training
-	$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -rs --durations=10 tests/e2e
+	$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -rs --durations=10 $(or $(E2E),tests/e2e)
 
 .PHONY: images
 images: setup  ## build the images that demo and test-e2e use

@@ -8,10 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from stagecoach.build.labels import OWNER_NAME
 from tests import builders, deploy
 from tests.e2e.conftest import POLL_SECONDS, SMALL, Desk
 from tests.integration.support.eventually import eventually
+
+pytestmark = pytest.mark.long
 
 RUNS, MORE = 10, 3
 KILLS = 8

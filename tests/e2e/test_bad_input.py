@@ -2,8 +2,12 @@
 
 from typing import Any
 
+import pytest
+
 from tests import builders
 from tests.e2e.conftest import DATA, SMALL, Desk, tiny_project
+
+pytestmark = pytest.mark.long
 
 GOOD = DATA["train.csv"]
 LONG = "text,label\n" + "word " * 200 + ",delivery\n" + "short,billing\n"

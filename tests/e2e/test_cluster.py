@@ -23,6 +23,8 @@ from tests.cluster.paths import State
 from tests.cluster.processes import Processes
 from tests.integration.support.eventually import eventually
 
+pytestmark = pytest.mark.long
+
 
 @dataclass(frozen=True)
 class Other:

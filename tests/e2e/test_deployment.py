@@ -206,6 +206,7 @@ def test_what_passes_takes_over_and_no_request_fails(shop: Shop) -> None:
     assert shop.clients.ask(GREETING)["label"] == "billing"
 
 
+@pytest.mark.long
 def test_requests_go_back_and_forth_and_none_is_lost(shop: Shop) -> None:
     releases = {name: release(shop, name) for name in ("first", "second")}
     begun, took = len(shop.clients.answers()), []
@@ -223,6 +224,7 @@ def test_requests_go_back_and_forth_and_none_is_lost(shop: Shop) -> None:
     )
 
 
+@pytest.mark.long
 def test_a_candidate_gets_requests_by_steps(shop: Shop) -> None:
     serving = shop.status["serving"]
     [name] = {"first", "second"} - {serving["run"]}
@@ -250,6 +252,7 @@ def test_a_candidate_gets_requests_by_steps(shop: Shop) -> None:
     shop.want(rollout=None)
 
 
+@pytest.mark.long
 def test_whoever_scales_in_the_middle_of_a_rollout_loses_no_request(shop: Shop) -> None:
     """Pods of engine and gateways come and go, by the ModelDeployment and past it, while both releases have requests."""
     serving = shop.status["serving"]
@@ -288,6 +291,7 @@ def test_whoever_scales_in_the_middle_of_a_rollout_loses_no_request(shop: Shop) 
     shop.want(rollout=None)
 
 
+@pytest.mark.long
 def test_the_engine_says_how_many_requests_wait(shop: Shop) -> None:
     shop.want(autoscaling={"max": 2, "waitingRequests": 4})
     shop.awaits(lambda _: shop.condition("Autoscaled").get("reason") == "Enough", 60, "what waits is known")
@@ -295,6 +299,7 @@ def test_the_engine_says_how_many_requests_wait(shop: Shop) -> None:
     shop.want(autoscaling=None)
 
 
+@pytest.mark.long
 def test_what_is_asked_is_kept_without_what_is_private_and_no_request_is_lost(shop: Shop) -> None:
     serving, namespace = shop.status["serving"], shop.desk.namespace
     begun = len(shop.clients.answers())
@@ -340,6 +345,7 @@ def test_what_is_asked_is_kept_without_what_is_private_and_no_request_is_lost(sh
     fine(until(shop, begun, serving["release"]), serving["release"])
 
 
+@pytest.mark.long
 def test_an_sla_that_cannot_be_met_keeps_a_candidate_out(shop: Shop) -> None:
     serving = shop.status["serving"]
     [name] = {"first", "second"} - {serving["run"]}
@@ -356,6 +362,7 @@ def test_an_sla_that_cannot_be_met_keeps_a_candidate_out(shop: Shop) -> None:
     fine(shop.clients.answers()[begun:], serving["release"])
 
 
+@pytest.mark.long
 def test_an_sla_that_is_met_lets_it_in(shop: Shop) -> None:
     serving = shop.status["serving"]
     [name] = {"first", "second"} - {serving["run"]}
@@ -370,6 +377,7 @@ def test_an_sla_that_is_met_lets_it_in(shop: Shop) -> None:
     shop.want(sla=None)
 
 
+@pytest.mark.long
 def test_a_gateway_that_goes_takes_no_request_with_it(shop: Shop) -> None:
     serving = shop.status["serving"]
     begun = len(shop.clients.answers())
@@ -389,6 +397,7 @@ def test_a_gateway_that_goes_takes_no_request_with_it(shop: Shop) -> None:
     fine(until(shop, begun, serving["release"]), serving["release"])
 
 
+@pytest.mark.long
 def test_an_operator_that_is_killed_in_the_middle_leaves_nothing_undone(shop: Shop) -> None:
     serving = shop.status["serving"]
     [name] = {"first", "second"} - {serving["run"]}
@@ -453,6 +462,7 @@ def test_what_is_worse_than_what_is_served_does_not_take_over(shop: Shop) -> Non
     fine(until(shop, begun, admitted["release"]), serving["release"], admitted["release"])
 
 
+@pytest.mark.long
 def test_an_engine_that_goes_comes_back(shop: Shop) -> None:
     serving = shop.status["serving"]
     [pod] = shop.pods(ENGINE)

@@ -14,6 +14,8 @@ from tests.e2e.conftest import SMALL, Desk, Ground, new_desk
 from tests.e2e.test_gates import DATA, SETS, evaluation, gate, read_file
 from tests.integration.support.eventually import eventually
 
+pytestmark = pytest.mark.long
+
 # The engine gets three quarters of it.
 RESOURCES = {"cpu": "50m", "memory": "5Gi"}
 CRITERIA: list[builders.Object] = [

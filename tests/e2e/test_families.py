@@ -9,6 +9,8 @@ from tests import builders
 from tests.e2e import servers
 from tests.e2e.conftest import DATA, SMALL, Desk, Ground, new_desk
 
+pytestmark = pytest.mark.long
+
 SERVERS = "servers"
 STORE_PORT, TRACKING_PORT = 7070, 5000
 KEYS = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "not-a-secret"}

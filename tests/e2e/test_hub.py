@@ -1,8 +1,12 @@
 """A base model and a data set from a hub that asks for a token."""
 
+import pytest
+
 from tests import builders
 from tests.e2e import servers
 from tests.e2e.conftest import BASES, DATA, SMALL, Desk, Ground, tiny_project
+
+pytestmark = pytest.mark.long
 
 HUB = "hub"
 PORT = 8000

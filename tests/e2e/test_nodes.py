@@ -1,9 +1,13 @@
 """Trainings by several pods, on real nodes: on a cluster of one node, both pods on that."""
 
+import pytest
+
 from stagecoach.contract.reports import ProgressLine
 from tests import builders
 from tests.e2e.conftest import POLL_SECONDS, SMALL, Desk
 from tests.integration.support.eventually import eventually
+
+pytestmark = pytest.mark.long
 
 # Those that are left must take longer than a pod takes to hear that it is deleted.
 STEPS, EVERY = 250, 25

@@ -1,9 +1,13 @@
 """Real trainings that a queue, here the test, and a person hold up: what comes of them is the same as ever."""
 
+import pytest
+
 from stagecoach.contract.reports import ProgressLine
 from tests import builders
 from tests.e2e.conftest import DATA, POLL_SECONDS, SMALL, Desk, tiny_project
 from tests.integration.support.eventually import eventually
+
+pytestmark = pytest.mark.long
 
 # Those that are left must take longer than a pod takes to hear that it is taken away, twice.
 STEPS, EVERY = 1500, 100

@@ -103,6 +103,7 @@ def test_the_adapter_is_compared_with_its_base(example: Desk) -> None:
         assert sum(each[0] * each[number] for each in found.values()) == pytest.approx(16 * overall, abs=0.02)
 
 
+@pytest.mark.long
 def test_trained_anew_the_same_inputs_give_the_same_artifact(office: Desk) -> None:
     names = ["one", "two"]
     office.apply(*(builders.run(name, office.namespace, force=True, resources=SMALL) for name in names))
