@@ -112,7 +112,7 @@ class Kube:
     ) -> bytes:
         headers = {"Content-Type": content}
         asked = self._api.param_serialize(method, path, None, [], headers, body, auth_settings=["BearerToken"])
-        answer = self._api.call_api(*asked, _request_timeout=15)
+        answer = self._api.call_api(*asked, _request_timeout=60)  # a disk that is busy holds etcd up
         text = cast(bytes, answer.read())
         if not 200 <= answer.status < 300:
             raise KubeError(f"{method} {path}: {answer.status} {text.decode(errors='replace')}", answer.status)

@@ -12,7 +12,7 @@ from datetime import datetime
 
 import pytest
 
-from stagecoach.build.labels import ENGINE, GATEWAY, GROUP, OWNER_UID
+from stagecoach.build.labels import COMPONENT, ENGINE, GATEWAY, GROUP, OWNER_UID
 from tests import builders
 from tests.clients import Clients
 from tests.e2e import servers
@@ -299,6 +299,12 @@ def test_the_engine_says_how_many_requests_wait(shop: Shop) -> None:
     shop.want(autoscaling=None)
 
 
+def mounted(shop: Shop) -> list[bool]:
+    """Return of each gateway whether it has the claim, of those that leave as well."""
+    gateways = shop.desk.kube.select("Pod", f"{COMPONENT}={GATEWAY}")
+    return ["'kept'" in str(pod["spec"]["volumes"]) for pod in gateways]
+
+
 @pytest.mark.long
 def test_what_is_asked_is_kept_without_what_is_private_and_no_request_is_lost(shop: Shop) -> None:
     serving, namespace = shop.status["serving"], shop.desk.namespace
@@ -312,6 +318,8 @@ def test_what_is_asked_is_kept_without_what_is_private_and_no_request_is_lost(sh
     )
     status = shop.awaits(lambda deployment: "samples" in deployment["status"], 180, "gateways write to the claim")
     assert status["samples"] == f"pvc://kept/samples/{NAME}"
+    # One of before that leaves still answers who has not heard of it, and keeps nothing.
+    eventually(lambda: mounted(shop) == [True, True], 120, "no gateway of before is left", every=POLL_SECONDS)
     shop.serves(serving["run"])
     answer = shop.clients.ask("my card 4111 1111 1111 1111")
     assert answer["status"] == 200
@@ -336,11 +344,7 @@ def test_what_is_asked_is_kept_without_what_is_private_and_no_request_is_lost(sh
     shop.want(sampling=None, access={"feedback": None})
     shop.awaits(lambda deployment: "samples" not in deployment["status"], 60, "nothing is kept any more")
 
-    def replaced() -> bool:
-        volumes = [str(pod["spec"]["volumes"]) for pod in shop.pods(GATEWAY)]
-        return len(volumes) == 2 and not any("'kept'" in each for each in volumes)
-
-    eventually(replaced, 120, "gateways have let go of the claim", every=POLL_SECONDS)
+    eventually(lambda: mounted(shop) == [False, False], 120, "gateways have let go of the claim", every=POLL_SECONDS)
     shop.serves(serving["run"])
     fine(until(shop, begun, serving["release"]), serving["release"])
 
