@@ -24,6 +24,8 @@ class Forked:
         log.touch()
         self._process = _SERVER.Process(target=_run, args=(module, arguments, environment, log), daemon=True)
         self._process.start()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
 
     def poll(self) -> int | None:
         """Return its exit code, None while it runs."""
@@ -39,8 +41,8 @@ class Forked:
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send it a signal, if it runs."""
-        if self.poll() is None and self._process.pid is not None:
-            os.kill(self._process.pid, number)
+        if self.poll() is None:
+            os.kill(self.pid, number)
 
     def kill(self) -> None:
         """End it without a warning."""
