@@ -162,6 +162,11 @@ class ApprovalStatus(Told):
         description="Of a decision about a ModelDeployment: since when it counts, by who could decide then. Whoever"
         " loses the right to decide takes nothing back by that.",
     )
+    unguarded: Optional[Time] = Field(
+        None,
+        description="Of a Promote or an Override: when the operator saw that it could be in any name, for want of the"
+        " policy by which everybody decides in their own. It never counts.",
+    )
 
 
 class Approval(CustomObject):

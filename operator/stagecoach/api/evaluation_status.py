@@ -118,6 +118,13 @@ class Rejection(Told):
     reason: str = Field(max_length=2048, description="Why, in their words.")
 
 
+class Unguarded(Told):
+    """A time in which an Approval could be in any name."""
+
+    since: Time = Field(description="When the operator saw that the policy is missing.")
+    until: Optional[Time] = Field(None, description="From when on approvals count again. Absent: it is still missing.")
+
+
 class ReviewStatus(Told):
     """What people are asked about, and what they have decided."""
 
@@ -132,6 +139,11 @@ class ReviewStatus(Told):
         json_schema_extra=keyed("name"),
     )
     rejected: Optional[Rejection] = Field(None, description="The decision that let it fail.")
+    unguarded: Optional[Unguarded] = Field(
+        None,
+        description="The policy by which everybody decides in their own name alone was missing after people were asked:"
+        " no approval counts that was created before the end of it. Absent: nobody saw it missing.",
+    )
 
 
 class EvaluationStatus(Told):

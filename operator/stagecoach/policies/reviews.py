@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from stagecoach.api.approval import Approval, Decision, expiry
 from stagecoach.api.common import duration
+from stagecoach.api.evaluation_status import Unguarded
 from stagecoach.api.review import Review, Reviewer
 
 # Means of whole numbers are not exact.
@@ -29,6 +30,7 @@ class Standing(StrEnum):
     OTHER_RELEASE = "OtherRelease"
     NOT_A_REVIEWER = "NotAReviewer"
     NOT_AWAITING = "NotAwaiting"  # it was made before there was anything to look at
+    UNGUARDED = "PolicyMissing"  # it was made when it could be in any name
     EXPIRED = "Expired"
     UNKNOWN_RUBRIC = "UnknownRubric"
     SCORES_MISSING = "ScoresMissing"
@@ -43,10 +45,17 @@ class Question:
     release: str
     made: datetime  # the Evaluation, by the API server's clock: what was decided before was about another
     asked: datetime | None  # by the operator's; None: not yet
+    unguarded: Unguarded | None = None  # when an approval could be in any name
 
     def could_be_seen(self, at: datetime) -> bool:
         """Whether there was something to look at by then. Kubernetes tells whole seconds."""
         return self.asked is not None and at >= max(self.made, self.asked.replace(microsecond=0) - SKEW)
+
+    def in_own_name(self, at: datetime) -> bool:
+        """Whether what was approved then is in the name of who approved, as far as anybody knows."""
+        if self.unguarded is None:
+            return True
+        return self.unguarded.until is not None and at >= datetime.fromisoformat(self.unguarded.until)
 
 
 @dataclass(frozen=True)
@@ -129,6 +138,8 @@ def _alone(approval: Approval, question: Question, now: datetime) -> Standing:
         return Standing.REJECTED  # whenever it was made: who deletes the Evaluation, to have it made again, undoes none
     if not question.could_be_seen(created(approval)):
         return Standing.NOT_AWAITING
+    if not question.in_own_name(created(approval)):
+        return Standing.UNGUARDED
     if _ends(approval, review) <= now:
         return Standing.EXPIRED
     wanted, given = ({item.name for item in items or ()} for items in (review.rubric, spec.scores))

@@ -2,7 +2,7 @@
 
 import time
 
-from stagecoach.kinds.evaluation.reconcile import SETTLED
+from stagecoach.kinds.evaluation.reviewing import SETTLED
 from stagecoach.policies.reviews import SKEW
 from tests import builders
 from tests.integration.conftest import StartOperator
@@ -166,7 +166,7 @@ def test_nobody_is_asked_where_anybody_could_decide_in_any_name(jury: Jury) -> N
     assert jury.awaits("Evaluation", name, "Decided")["status"]["verdict"] == "Passed"
 
 
-def test_nothing_passes_once_the_policy_is_gone(jury: Jury) -> None:
+def test_nothing_passes_by_what_was_approved_while_the_policy_was_gone(jury: Jury) -> None:
     name = jury.asked()
     jury.kube.patch("Namespace", jury.kube.namespace, {"metadata": {"labels": {policy.OFF: ""}}})
     time.sleep(31)  # what the operator knows of it is this old at most
@@ -176,7 +176,15 @@ def test_nothing_passes_once_the_policy_is_gone(jury: Jury) -> None:
         return "does not hold" in jury.reason("Evaluation", name)[1]
 
     eventually(told, 20, "it says what is missing")
+    jury.said("fine", "PolicyMissing")
     assert jury.kube.get("Evaluation", name)["status"]["phase"] == "AwaitingReview"
+    jury.kube.patch("Namespace", jury.kube.namespace, {"metadata": {"labels": {policy.OFF: None}}})
+    eventually(lambda: jury.reason("Evaluation", name)[0] == "AwaitingReview", 60, "it goes on by itself")
+    jury.said("fine", "PolicyMissing")
+    time.sleep(SETTLED.total_seconds())
+    jury.decide(name, "anew")
+    decided = jury.awaits("Evaluation", name, "Decided")["status"]
+    assert [each["name"] for each in decided["review"]["approvals"]] == ["anew"]
 
 
 def test_who_deletes_the_evaluation_undoes_no_reject(jury: Jury) -> None:

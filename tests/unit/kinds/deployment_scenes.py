@@ -454,6 +454,7 @@ OF_DECISIONS: Mapping[str, Scene] = {
     "NoSuchDeployment": lambda: of_the_candidate(subject={"kind": "ModelDeployment", "name": "other"}),
     "NoApprovers": lambda: of_what_serves("Revoke"),
     "PolicyMissing": lambda: of_what_serves("Revoke", guarded=False, approvers=APPROVERS),
+    "PolicyMissing of an Override": lambda: of_what_serves("Override", guarded=False, approvers=APPROVERS),
     "Weighing what is still served": lambda: of_what_serves("Revoke", approvers=APPROVERS),
     "Revoked": of_what_was_revoked,
     "DeploymentUnread": lambda: of_what_changes(later=True),

@@ -127,6 +127,15 @@ def without_policy() -> World:
     return here
 
 
+def asked_before_the_policy_went() -> World:
+    here = asked()
+    here.policy, here.proved = False, None
+    gates.approval(here)
+    here.reconcile()
+    here.reconcile()
+    return here
+
+
 def approval_of_nothing() -> World:
     return approval(looks=False, subject={"kind": "Evaluation", "name": "good-ffffffffffff"})
 
@@ -177,6 +186,7 @@ EVALUATIONS: Mapping[str, Scene] = {
     "ReportInconsistent": lambda: judged(builders.evaluation_report(results=[])),
     "Passed": lambda: judged(builders.evaluation_report()),
     "PolicyMissing": without_policy,
+    "PolicyMissing after people were asked": asked_before_the_policy_went,
     "AwaitingReview": asked,
     "Passed by people": answered,
     "Rejected": lambda: answered(decision="Reject", reason="Row 3 is rude."),
@@ -215,6 +225,7 @@ OF_APPROVALS: Mapping[str, Scene] = {
     "NoSuchEvaluation": approval_of_nothing,
     "NotAwaiting": lambda: approval(about=gates.reviewed_world()),
     "NotAwaiting where nobody is asked": lambda: approval(about=gates.world()),
+    "PolicyMissing of an Approve": lambda: approval("again", about=asked_before_the_policy_went()),
     "OtherRelease": lambda: approval(release=builders.digest("b")),
     "NotAReviewer": lambda: approval(reviewer="editor@example.com"),
     "Expired": lambda: approval(expires="2026-01-01T00:00:00Z"),

@@ -192,9 +192,33 @@ def test_nothing_is_promoted_where_anybody_could_write_any_name() -> None:
     stage.cache.set_guarded("team", False)
     stage.weigh()
     assert stage.word("forged")["reason"] == "PolicyMissing"
+    assert speaks("PolicyMissing", stage.word("forged")["message"])
     for _ in range(10):
         stage.go_on(16)
     assert stage.told_status["candidate"]["step"] == 1
+
+
+@pytest.mark.parametrize("decision", ["Promote", "Override"])
+@pytest.mark.parametrize("passes", [1, 3600])
+def test_what_could_be_in_any_name_lets_nothing_in_once_the_policy_is_back(decision: str, passes: int) -> None:
+    """NoUngatedTraffic: whatever was said of it in between."""
+    stage = beside("Failed")
+    second = release(stage, "second")
+    stage.cache.set_guarded("team", False)
+    stage.say(decision, second, name="forged")
+    stage.weigh()
+    good = stage.deployment
+    stage.change("ModelDeployment", "answers", later=True)
+    stage.weigh()
+    assert stage.word("forged")["reason"] == "DeploymentUnread"
+    stage.put(good)
+    stage.wait(passes)
+    stage.cache.set_guarded("team", True)
+    stage.weigh()
+    assert stage.word("forged")["reason"] == "PolicyMissing"
+    stage.go_on()
+    assert "candidate" not in stage.told_status
+    assert stage.decided(decision, second, name="mine")["reason"] in ("Overridden", "NotAwaiting")
 
 
 # Releases that were rejected.

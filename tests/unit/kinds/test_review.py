@@ -410,19 +410,54 @@ def test_without_the_policy_nobody_is_asked() -> None:
     assert here.status["verdict"] == "Passed"
 
 
-def test_without_the_policy_nothing_passes() -> None:
-    here = asked()
+@pytest.mark.parametrize("needed", [1, 2])
+def test_what_is_approved_while_the_policy_is_missing_never_counts(needed: int) -> None:
+    """Nor is it shown to count before as many approve as have to."""
+    here = asked(approvals=needed)
+    approval(here, "good")
+    if needed == 2:
+        here.reconcile()
+        assert told(here, "good")["reason"] == "Counted"
     here.policy, here.proved = False, None
-    approval(here)
+    approval(here, "forged", **LEAD)
     assert here.reconcile().prove
     plan = here.reconcile()
-    assert here.status["phase"] == "AwaitingReview"
-    assert "does not hold" in here.condition("Ready")["message"]
+    ready = here.condition("Ready")
+    assert (here.status["phase"], ready["reason"]) == ("AwaitingReview", "PolicyMissing")
+    assert speaks(ready["reason"], ready["message"])
     assert plan.requeue_after == 30
+    assert here.status["review"]["approvals"] == []
+    assert {told(here, name)["reason"] for name in ("good", "forged")} == {"PolicyMissing"}
+    here.show_problem()
+    here.wait(3600)
     here.policy, here.proved = True, None
+    here.operator_is_off = timedelta(seconds=-11)
+    for _ in range(3):
+        here.reconcile()
+    assert here.status["phase"] == "AwaitingReview"
+    ready = here.condition("Ready")
+    assert ready["reason"] == "AwaitingReview"
+    assert "created from 2026-01-02T04:04:19Z on" in ready["message"]
+    approval(here, "soon", **LEAD)
     here.reconcile()
+    assert {told(here, name)["reason"] for name in here.approvals} == {"PolicyMissing"}
+    here.wait(25)
+    approval(here)
+    approval(here, "lead", **LEAD)
     here.reconcile()
     assert here.status["verdict"] == "Passed"
+    assert {each["name"] for each in here.status["review"]["approvals"]} <= {"fine", "lead"}
+
+
+def test_without_the_policy_a_reject_fails_all_the_same() -> None:
+    """It may be in any name: that lets nothing pass. No approval is said to have counted by then."""
+    here = asked(approvals=2)
+    here.policy, here.proved = False, None
+    approval(here, "forged")
+    approval(here, "no", **LEAD, decision="Reject", reason="Row 3 is rude.")
+    here.reconcile()
+    assert here.status["verdict"] == "Failed"
+    assert here.status["review"]["approvals"] == []
 
 
 def test_one_that_cannot_be_read_and_is_about_another_release_stops_nothing() -> None:

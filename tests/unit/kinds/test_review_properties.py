@@ -62,6 +62,7 @@ class Reviews(RuleBasedStateMachine):
         self.made: list[builders.Object] = []  # every decision that ever was
         self.gone: set[str] = set()  # uids of those that were taken back
         self.number = 0
+        self.missing: datetime | None = None  # when it was last told that the policy is missing
 
     # What the operator does.
 
@@ -70,9 +71,11 @@ class Reviews(RuleBasedStateMachine):
         here, now = self.world, self.world.approvals
         seen = {each["metadata"]["name"]: each for each in self.made[: len(self.made) - lag]}
         here.approvals = {name: each for name, each in seen.items() if lag or each["metadata"]["uid"] not in self.gone}
-        before = here.status
+        before, proved = here.status, here.proved
         here.reconcile(age, writes)
         here.approvals = now
+        told = proved is False and age == 0 and writes and "review" in before and "verdict" not in here.status
+        self.missing = here.now if told else self.missing
         asks = "review" in here.status and "review" not in before
         passes = asks or ("review" in before and "verdict" not in before and here.status.get("verdict") == "Passed")
         assert here.proved or not passes, "nobody is asked, and nothing passes, but where the policy was seen to hold"
@@ -183,6 +186,14 @@ class Reviews(RuleBasedStateMachine):
         self.world.policy = holds
         self.world.proved = None
 
+    @rule(decisions=st.lists(DECISIONS, min_size=2, max_size=4))
+    @precondition(lambda self: self.world.status.get("phase") == "AwaitingReview")
+    def people_decide_while_the_policy_is_away(self, decisions: list[Any]) -> None:
+        self.the_policy_goes_or_comes(holds=False)
+        self.people_decide(decisions, looks=True)
+        self.look(0, 99, 0)
+        self.the_policy_goes_or_comes(holds=True)
+
     @rule(seconds=st.integers(-AHEAD, AHEAD))
     def the_operators_clock_is_off(self, seconds: int) -> None:
         """By no more than it lets itself be: see runtime/clock.py."""
@@ -239,6 +250,7 @@ class Reviews(RuleBasedStateMachine):
             assert (spec["decision"], spec["release"]) == ("Approve", RELEASE)
             assert spec["reviewer"] in NAMED or spec["group"] == GROUP
             assert self.world.stored["metadata"]["creationTimestamp"] <= at
+            assert self.missing is None or self.missing < datetime.fromisoformat(at), "it could be in any name"
             assert datetime.fromisoformat(review["asked"]) - timedelta(seconds=AHEAD) <= datetime.fromisoformat(at)
             assert over < datetime.fromisoformat(at) + VALID_FOR
             assert "expires" not in spec or over < datetime.fromisoformat(spec["expires"])

@@ -1,5 +1,6 @@
 """What decisions of people are worth."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stagecoach.api.approval import Approval
+from stagecoach.api.evaluation_status import Unguarded
 from stagecoach.api.review import Review
 from stagecoach.contract.times import timestamp
 from stagecoach.policies.reviews import Question, Standing, Weighed, means, reaches, weigh
@@ -89,6 +91,22 @@ def test_what_was_approved_before_the_evaluation_was_made_was_another(after: flo
     asked = Question(review(), builders.digest("a"), MADE, asked=MADE + timedelta(seconds=after - 20))
     given = [approval(after=-120 + after)]
     assert weigh(given, asked, NOW).standings == {"uid-fine": standing}
+
+
+@pytest.mark.parametrize(
+    ("until", "given", "standing"),
+    [
+        (None, approval(), "PolicyMissing"),
+        (60, approval(after=59), "PolicyMissing"),
+        (60, approval(after=60), "Counted"),
+        (60, approval(after=-6), "NotAwaiting"),
+        (None, reject(), "Rejected"),
+    ],
+)
+def test_what_could_be_in_any_name_does_not_count(until: float | None, given: Approval, standing: str) -> None:
+    ended = None if until is None else timestamp(ASKED + timedelta(seconds=until))
+    asked = replace(question(), unguarded=Unguarded(since=timestamp(ASKED), until=ended))
+    assert weigh([given], asked, NOW).standings == {given.metadata.uid: standing}
 
 
 def test_before_anybody_is_asked_a_reject_counts_and_an_approval_does_not() -> None:

@@ -17,6 +17,12 @@ MISSING = (
     " by itself then."
 )
 
+UNGUARDED = (
+    "When it was created, the policy by which everybody decides in their own name alone,"
+    " <release>-approvals.<namespace>, did not hold here, or had only just come back: it could be in any name, so it"
+    " never counts. Create another Approval once the policy holds."
+)
+
 
 def in_the_name_of_another(namespace: str) -> Object:
     """Return an Approval that nobody may create."""

@@ -23,7 +23,8 @@ from stagecoach.policies.reviews import created
 PATIENCE = 30.0  # in seconds, for a policy that does not hold
 # By who could decide when it was made, and not by whoever is named long after: so long it may take to be accepted.
 LAPSES = timedelta(minutes=10)
-# What held a decision up that may be accepted later all the same: none of them is about who decides.
+# What held a decision up that may be accepted later all the same: none of them is about who decides, for PolicyMissing
+# holds up a Revoke alone, which only takes away.
 HELD_UP = ("Weighing", "PolicyMissing", "DeploymentUnread")
 
 
@@ -61,14 +62,20 @@ def decide(observed: Observed, now: datetime) -> Plan:
 def _weighed(observed: Observed, deployment: ModelDeployment, now: datetime) -> Plan:
     """Return a plan by which a decision is accepted, if nothing is against it."""
     approval = observed.approval
+    if approval.status.unguarded is not None:
+        return _told(approval, stalled("PolicyMissing", guard.UNGUARDED), now)
     if why := decisions.objection(approval, deployment.spec.approvers, now) or _lapsed(approval, deployment, now):
         return _told(approval, stalled(*why), now)
     if observed.guarded is None:
         told = in_progress("Weighing", "Whether everybody decides in their own name alone is asked. Nothing to do.")
         plan = _told(approval, told, now)
         return Plan(status=plan.status, prove=True)
-    if observed.guarded is False:
+    if observed.guarded is False and approval.spec.decision is Decision.REVOKE:
         return _told(approval, in_progress("PolicyMissing", guard.MISSING), now).within(PATIENCE)
+    if observed.guarded is False:
+        status = approval.status.model_copy(update={"unguarded": timestamp(now)})
+        unguarded = approval.model_copy(update={"status": status})
+        return _told(unguarded, stalled("PolicyMissing", guard.UNGUARDED), now)
     status = approval.status.model_copy(update={"accepted": timestamp(now)})
     accepted = approval.model_copy(update={"status": status})
     return _told(accepted, _facts(accepted, deployment, now), now)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from stagecoach.api.approval import Approval, Decision, SubjectKind
 from stagecoach.api.evaluation import Evaluation
 from stagecoach.api.evaluation_status import EvaluationVerdict
-from stagecoach.kinds.approval import on_deployments
+from stagecoach.kinds.approval import guard, on_deployments
 from stagecoach.kinds.approval.neighbours import references, subject_key, wakes
 from stagecoach.kinds.conditions import Fact, dated, in_progress, ready, stalled
 from stagecoach.kinds.controller import Controller, Settings
@@ -33,6 +33,7 @@ WORDS = {
     " them decide, or add the reviewer to the gate, whose candidates are judged anew then.",
     Standing.NOT_AWAITING: "It was created before there was anything to look at, so it never counts. Create another"
     " Approval once the Evaluation awaits review.",
+    Standing.UNGUARDED: f"{guard.UNGUARDED} From when on they count is in status.review.unguarded of the Evaluation.",
     Standing.EXPIRED: "It no longer counts: it expires by {expires}. Create another Approval.",
     Standing.UNKNOWN_RUBRIC: "spec.scores: the gate's review has {rubric}, and nothing else. Create another Approval.",
     Standing.SCORES_MISSING: "spec.scores: the gate's review needs a score for each of {rubric}. Create another"

@@ -140,7 +140,7 @@ def _of_review(raw: Object | None) -> tuple[object, ...] | None:
     status = raw.get("status", {})
     review = status.get("review", {})
     counted = [each["uid"] for each in review.get("approvals", ())]
-    return raw["metadata"]["uid"], status.get("verdict"), review.get("asked"), counted
+    return raw["metadata"]["uid"], status.get("verdict"), review.get("asked"), counted, review.get("unguarded")
 
 
 def _order(raw: Object) -> tuple[str, str]:

@@ -46,8 +46,6 @@ from stagecoach.policies.attempts import (
 from stagecoach.policies.pods import SETTLING
 
 PATIENCE = 30.0
-# After a policy was missing; more than SKEW and twice what the operator's clock may be behind: see runtime/clock.py.
-SETTLED = timedelta(seconds=25)
 AGAIN = "To have it judged again: kubectl delete eval {name} -n {namespace}; the gate makes another."
 # Where the advice for runs does not fit.
 ADVICE = {
@@ -291,7 +289,7 @@ def _shown(observed: Observed, attempt: Attempt, end: Ended, found: EvaluationRe
     words = reviewing.asks(evaluation, review)
     event = Event("AwaitingReview", f"Release {short(evaluation.spec.release.digest)}: {words}")
     # Approvals that came right before the policy could be in any name, and clocks differ.
-    since = now + SETTLED if status.waits_for(evaluation, "PolicyMissing") else now
+    since = now + reviewing.SETTLED if status.waits_for(evaluation, "PolicyMissing") else now
     told = status.asked(evaluation, found, rows, words, now, since=since, **changes)
     return Plan(status=told, events=(event,))
 

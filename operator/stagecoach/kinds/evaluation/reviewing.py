@@ -1,13 +1,14 @@
 """What people make of an Evaluation that has met its criteria. Pure: only they can let it pass."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from stagecoach.api.approval import Approval
 from stagecoach.api.evaluation import Evaluation
-from stagecoach.api.evaluation_status import CountedApproval, Rejection, Result, ReviewStatus
+from stagecoach.api.evaluation_status import CountedApproval, Rejection, Result, ReviewStatus, Unguarded
 from stagecoach.api.review import HUMAN, Review
 from stagecoach.contract.digests import short
+from stagecoach.contract.times import timestamp
 from stagecoach.contract.verdicts import Outcome
 from stagecoach.kinds.approval import guard
 from stagecoach.kinds.conditions import shortened
@@ -18,6 +19,9 @@ from stagecoach.policies import reviews
 from stagecoach.policies.reviews import Question, Weighed
 
 PATIENCE = 30.0  # in seconds, for a policy that does not hold
+# After a policy was missing; more than SKEW and twice what the operator's clock may be behind: see runtime/clock.py.
+SETTLED = timedelta(seconds=25)
+ANEW = "Who has approved by then has to create another Approval."
 TOO_LOW = "Create another run, or correct the gate if it asks for too much: either is judged anew."
 REJECTED = (
     "Create another run. To have the same looked at again, delete the Reject, and then the Evaluation: kubectl delete"
@@ -32,25 +36,41 @@ def question(evaluation: Evaluation) -> Question | None:
         return None
     asked = datetime.fromisoformat(told.asked) if told else None
     made = datetime.fromisoformat(evaluation.metadata.creation_timestamp)
-    return Question(review, evaluation.spec.release.digest, made, asked)
+    return Question(review, evaluation.spec.release.digest, made, asked, told.unguarded if told else None)
 
 
 def decide(observed: Observed, asked: Question, told: ReviewStatus, now: datetime) -> Plan:
     """Return what to do now: decide by what was approved or rejected, or go on waiting."""
     evaluation, review = observed.evaluation, asked.review
     weighed = reviews.weigh(observed.approvals, asked, now)
-    told = told.model_copy(update={"approvals": [_counted(each, review) for each in weighed.counted]})
+    known = {each.uid for each in told.approvals}
+    counted = [each for each in weighed.counted if observed.guarded or each.metadata.uid in known]
+    told = told.model_copy(update={"approvals": [_counted(each, review) for each in counted]})
     if weighed.rejection is not None:
         return _rejected(observed, weighed.rejection, review, told, now)
-    passes = weighed.enough(review) and not observed.unread
-    if passes and observed.guarded is None:
+    missed = told.unguarded is not None and told.unguarded.until is None
+    if observed.guarded is None and (observed.approvals or missed):
         return Plan(delete=attempts.left_over(observed), prove=True)
-    if passes and observed.guarded:
+    if observed.guarded is False:
+        return _unguarded(observed, review, told, now)
+    if told.unguarded is not None and missed:
+        ended = told.unguarded.model_copy(update={"until": timestamp(now + SETTLED)})
+        told = told.model_copy(update={"unguarded": ended})
+    if weighed.enough(review) and not observed.unread:
         return _approved(observed, weighed, review, told, now)
-    waits = status.awaiting(evaluation, _waits(observed, weighed, review), now, review=told)
+    waits = status.awaiting(evaluation, _waits(observed, weighed, review, told), now, review=told)
     left = (weighed.until - now).total_seconds() if weighed.until else None
-    plan = Plan(status=waits, delete=attempts.left_over(observed), requeue_after=left)
-    return plan.within(PATIENCE) if passes else plan
+    return Plan(status=waits, delete=attempts.left_over(observed), requeue_after=left)
+
+
+def _unguarded(observed: Observed, review: Review, told: ReviewStatus, now: datetime) -> Plan:
+    """Return how it waits for the policy. Written down, so that what is approved until then does not count later."""
+    evaluation = observed.evaluation
+    missed = told.unguarded if told.unguarded and told.unguarded.until is None else Unguarded(since=timestamp(now))
+    told = told.model_copy(update={"approvals": [], "unguarded": missed})
+    words = f"{asks(evaluation, review)} {guard.MISSING} {ANEW}"
+    waits = status.unguarded(evaluation, words, now, review=told)
+    return Plan(status=waits, delete=attempts.left_over(observed), requeue_after=PATIENCE)
 
 
 def asks(evaluation: Evaluation, review: Review) -> str:
@@ -64,7 +84,7 @@ def asks(evaluation: Evaluation, review: Review) -> str:
     )
 
 
-def _waits(observed: Observed, weighed: Weighed, review: Review) -> str:
+def _waits(observed: Observed, weighed: Weighed, review: Review, told: ReviewStatus) -> str:
     words = asks(observed.evaluation, review)
     if weighed.counted:
         names = ", ".join(each.spec.reviewer for each in weighed.counted)
@@ -74,8 +94,11 @@ def _waits(observed: Observed, weighed: Weighed, review: Review) -> str:
             f" Approval {observed.unread[0]} cannot be read by this version of the operator, so nothing passes: upgrade"
             " the operator, or delete it."
         )
-    if observed.guarded is False:
-        words += f" {guard.MISSING}"
+    if told.unguarded is not None:
+        words += (
+            f" Approvals count that are created from {told.unguarded.until} on: the policy by which everybody decides"
+            f" in their own name alone was missing. {ANEW}"
+        )
     return words
 
 

@@ -67,6 +67,11 @@ def awaiting(evaluation: Evaluation, words: str, now: datetime, **changes: Any) 
     return _status(evaluation, EvaluationPhase.AWAITING_REVIEW, in_progress("AwaitingReview", words), now, **changes)
 
 
+def unguarded(evaluation: Evaluation, words: str, now: datetime, **changes: Any) -> Object:
+    """People are asked, and nothing that they approve now counts."""
+    return _status(evaluation, EvaluationPhase.AWAITING_REVIEW, in_progress("PolicyMissing", words), now, **changes)
+
+
 def reviewed(
     evaluation: Evaluation, reason: str, message: str, now: datetime, *, passed: bool, **changes: Any
 ) -> Object:
