@@ -10,7 +10,7 @@ from stagecoach.contract.digests import FileEntry, hex_of
 from stagecoach.contract.evaluations import EvaluationInputs, EvaluationRecord
 from stagecoach.contract.releases import DescribedRelease
 from stagecoach.contract.store import Content, Store
-from stagecoach.contract.verdicts import EvaluationReport
+from stagecoach.contract.verdicts import EvaluationReport, SuiteRows
 from stagecoach_evaluator import criteria
 from stagecoach_evaluator.report import HTML, JSON
 from stagecoach_trainer.train import say
@@ -155,6 +155,7 @@ def report_of(record: EvaluationRecord, digest: str, *, adopted: bool) -> Evalua
         record=digest,
         adopted=adopted,
         rows=sum(suite.rows for suite in record.suites),
+        suites=tuple(SuiteRows(rows=suite.rows, scored=suite.scored) for suite in record.suites),
         leaked=None if None in leaked else sum(rows or 0 for rows in leaked),
         exposures=record.exposures,
         seconds=record.seconds,

@@ -52,6 +52,13 @@ class CriterionResult(ContractModel):
     message: str | None = Field(None, max_length=300, description="Why, in words; of what did not pass, always.")
 
 
+class SuiteRows(ContractModel):
+    """How much of a suite was judged."""
+
+    rows: int = Field(description="Its rows.")
+    scored: int = Field(description="Rows with an answer of the release that could be judged.")
+
+
 class EvaluationReport(ContractModel):
     """What an evaluation tells the operator. The report in the storage says more."""
 
@@ -61,6 +68,9 @@ class EvaluationReport(ContractModel):
     record: Digest = Field(description="Digest of the record's content.")
     adopted: bool = Field(False, description="The record was there already; nothing was computed.")
     rows: int = Field(description="Rows of all suites.")
+    suites: tuple[SuiteRows, ...] = Field(
+        (), description="Of each suite, in the order in which they were asked for. An evaluator of before says none."
+    )
     leaked: int | None = Field(None, description="Rows that are in the training data too. None: it is not known.")
     exposures: int = Field(0, description="How many releases the suites' data have judged, this one included.")
     canary: Digest | None = Field(

@@ -26,6 +26,8 @@ REMEDIES = {
 }
 # Numbers may be rounded, to fit into a termination message.
 ROUNDED = 1e-4
+# A share of rows is not exact: 0.55 of 100 is more than 55.
+EXACT = 1 - 1e-9
 _NUMBERS = ("value", "reference", "low", "high", "threshold", "mcnemar")
 
 
@@ -34,6 +36,7 @@ class Criterion:
     """A criterion as far as an answer to it can be checked."""
 
     name: str
+    suite: str
     advisory: bool
     threshold: float  # of the value, or of the difference
     by_interval: bool  # its lower end decides, not the value
@@ -45,7 +48,7 @@ class Asked:
     """What was asked, as far as an answer to it can be checked."""
 
     criteria: Sequence[Criterion]
-    suites: int
+    suites: Sequence[str]
     min_scored: float
     knows_training_data: bool  # in which no row of a suite may be
     reviewed: bool = False  # people have to look at rows of it
@@ -58,11 +61,13 @@ def inconsistency(report: EvaluationReport, asked: Asked) -> str | None:
     if sorted(given) != sorted(wanted):
         missing = sorted(set(wanted) - set(given)) or sorted(set(given) - set(wanted)) or given
         return f"its results are not those of the criteria: see {missing[0]!r}"
+    told = report.suites
+    if told and (len(told) != len(asked.suites) or sum(suite.rows for suite in told) != report.rows):
+        return f"it tells of {len(told)} suites and {report.rows} rows, which are not those that were asked"
     by_name = {criterion.name: criterion for criterion in asked.criteria}
-    # Of several suites a report says only together how many rows they have.
-    least = asked.min_scored * report.rows if asked.suites == 1 else 1
     for result in report.results:
-        if wrong := _wrong(result, by_name[result.criterion], least, report.rows):
+        criterion = by_name[result.criterion]
+        if wrong := _wrong(result, criterion, *_wanted(report, asked, criterion.suite)):
             return f"the result of criterion {result.criterion!r} {wrong}"
     if report.verdict is Verdict.PASSED:
         return _not_passed(report, asked)
@@ -76,6 +81,15 @@ def reason_of(report: EvaluationReport) -> str:
     if report.verdict is Verdict.ERROR and report.leaked is None:
         return UNKNOWN_DATA
     return REASONS[report.verdict]
+
+
+def _wanted(report: EvaluationReport, asked: Asked, suite: str) -> tuple[float, int]:
+    """Return how many rows of a suite have to be scored, and how many it has, as far as a report says so."""
+    if report.suites:
+        rows = report.suites[asked.suites.index(suite)].rows
+        return asked.min_scored * rows, rows
+    # An evaluator of before says only together how many rows several suites have.
+    return asked.min_scored * report.rows if len(asked.suites) == 1 else 1, report.rows
 
 
 def _wrong(result: CriterionResult, asked: Criterion, least: float, rows: int) -> str | None:
@@ -102,7 +116,7 @@ def _not_met(result: CriterionResult, asked: Criterion, least: float, rows: int)
     if decides < asked.threshold - ROUNDED:
         what = "the lower end of its interval" if asked.by_interval else "its value"
         return f"is Passed, and {what} is {decides:g}, below {asked.threshold:g}"
-    if not least <= result.scored <= rows:
+    if not least * EXACT <= result.scored <= rows:
         return f"is Passed, and has {result.scored} of {rows} rows scored, when {least:g} are the least"
     return None
 
@@ -117,6 +131,13 @@ def _not_passed(report: EvaluationReport, asked: Asked) -> str | None:
     bad = [item for item in decides if item.outcome is not Outcome.PASSED]
     if bad:
         return f"its verdict is Passed, and criterion {bad[0].criterion!r} is {bad[0].outcome}"
+    few = [
+        f"{suite.scored} of {suite.rows} rows of suite {name!r} are scored"
+        for name, suite in zip(asked.suites, report.suites, strict=False)  # one of before says nothing of them
+        if suite.rows < 1 or not asked.min_scored * suite.rows * EXACT <= suite.scored <= suite.rows
+    ]
+    if few:
+        return f"its verdict is Passed, and {few[0]}"
     if asked.reviewed and report.canary is None:
         return "its verdict is Passed, and it does not say which rows people have to look at"
     if report.leaked is None:

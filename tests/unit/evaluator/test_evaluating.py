@@ -90,6 +90,7 @@ def test_two_suites_of_the_same_rows_are_asked_once(judging: Judging, asked: lis
     report = replace(judging, suites=suites, criteria=(ACCURATE, ACCURATE.model_copy(update={"name": "again"}))).judge()
     assert asked == ["the release"]
     assert report.rows == 2 * len(HELD_OUT)
+    assert [(suite.rows, suite.scored) for suite in report.suites] == [(len(HELD_OUT), len(HELD_OUT))] * 2
 
 
 def test_shuffled_labels_fail(judging: Judging) -> None:

@@ -110,6 +110,9 @@ def test_the_job_is_told_what_the_spec_says_and_asks_for_what_the_gate_gives() -
     assert len(job["metadata"]["name"]) <= 63
 
 
+SUITE = {"rows": 150, "scored": 150}
+
+
 def result(**changes: Any) -> builders.Object:
     made: builders.Object = builders.evaluation_report()["evaluation"]["results"][0] | changes
     return made
@@ -137,6 +140,10 @@ def result(**changes: Any) -> builders.Object:
         ({"results": [result(value=0.79)]}, "its value is 0.79, below 0.8"),
         ({"results": [result(scored=148)]}, "has 148 of 150 rows scored, when 148.5 are the least"),
         ({"results": [result(scored=151)]}, "has 151 of 150 rows scored"),
+        ({"suites": [SUITE, SUITE]}, "it tells of 2 suites and 150 rows"),
+        ({"suites": [SUITE], "rows": 151}, "it tells of 1 suites and 151 rows"),
+        ({"suites": [SUITE | {"scored": 148}]}, "148 of 150 rows of suite 'held-out' are scored"),
+        ({"suites": [SUITE | {"scored": 151}]}, "151 of 150 rows of suite 'held-out' are scored"),
     ],
 )
 def test_a_report_that_does_not_fit_what_was_asked_is_never_passed(changes: builders.Object, words: str) -> None:
@@ -201,6 +208,27 @@ def test_nothing_to_look_through_is_not_known_training_data() -> None:
     assert "nobody knows what it was trained on" in (verdicts.inconsistency(report, asked) or "")
     known = document.asked(EvaluationSpec.model_validate(evaluation()["spec"]))
     assert verdicts.inconsistency(report, known) is None
+
+
+@pytest.mark.parametrize(
+    ("suites", "scored", "words"),
+    [
+        ([(100, 100), (50, 50)], 100, None),
+        ([(100, 55), (50, 50)], 55, None),  # 0.55 of 100 is more than 55, in floating point
+        ([(100, 54), (50, 50)], 54, "has 54 of 100 rows scored, when 55 are the least"),
+        ([(100, 100), (50, 1)], 100, "1 of 50 rows of suite 'hard' are scored"),
+        ([(100, 100), (0, 0)], 100, "0 of 0 rows of suite 'hard' are scored"),
+        ([], 1, None),  # of an evaluator of before, which says only together how many rows there are
+    ],
+)
+def test_of_several_suites_each_has_to_be_scored(suites: list[tuple[int, int]], scored: int, words: str | None) -> None:
+    given = document.asked(EvaluationSpec.model_validate(evaluation()["spec"]))
+    asked = replace(given, suites=["held-out", "hard"], min_scored=0.55)
+    rows = sum(rows for rows, _ in suites) or 150
+    told = [{"rows": rows, "scored": scored} for rows, scored in suites]
+    report = builders.evaluation_report(suites=told, rows=rows, results=[result(scored=scored)])["evaluation"]
+    why = verdicts.inconsistency(EvaluationReport.model_validate(report), asked)
+    assert (words in (why or "")) if words else why is None
 
 
 def test_an_advisory_criterion_decides_nothing() -> None:

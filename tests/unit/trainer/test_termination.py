@@ -3,6 +3,7 @@ import random
 
 import pytest
 
+from stagecoach.api.evalgate import MAX_SUITES
 from stagecoach.contract.reports import (
     MAX_BYTES,
     PACKED,
@@ -15,7 +16,7 @@ from stagecoach.contract.reports import (
     ResolvedLabels,
     ResolvedModel,
 )
-from stagecoach.contract.verdicts import MAX_CRITERIA, CriterionResult, EvaluationReport, Verdict
+from stagecoach.contract.verdicts import MAX_CRITERIA, CriterionResult, EvaluationReport, SuiteRows, Verdict
 from stagecoach.contract.verdicts import Outcome as Result
 from stagecoach_trainer import termination
 
@@ -133,6 +134,7 @@ def evaluation(criteria: int, name: int, character: str) -> Report:
         message="".join(draw.choices(f"abcdefgh {character}", k=700)),
         record=f"sha256:{draw.randbytes(32).hex()}",
         rows=10**6,
+        suites=tuple(SuiteRows(rows=draw.randrange(10**6), scored=draw.randrange(10**6)) for _ in range(MAX_SUITES)),
         leaked=10**6,
         exposures=10**6,
         seconds=draw.random(),

@@ -155,6 +155,7 @@ def asked(spec: EvaluationSpec) -> verdicts.Asked:
         criteria=[
             verdicts.Criterion(
                 name=item.name,
+                suite=item.suite,
                 advisory=bool(item.advisory),
                 threshold=_threshold(item),
                 by_interval=bool(item.against or item.confidence),
@@ -162,7 +163,7 @@ def asked(spec: EvaluationSpec) -> verdicts.Asked:
             )
             for item in spec.criteria
         ],
-        suites=len(spec.suites),
+        suites=[suite.name for suite in spec.suites],
         min_scored=spec.min_scored,
         knows_training_data=bool(spec.trained_on),
         reviewed=spec.review is not None,
