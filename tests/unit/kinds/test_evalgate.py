@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stagecoach.api.evaluation import Evaluation
+from stagecoach.api.evaluation import MAX_TRAINED_ON, Evaluation
 from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract.benchmarks import LM_EVAL
@@ -220,6 +220,23 @@ def test_two_contents_of_a_data_set_are_not_looked_through() -> None:
     for told in hall.status["unjudged"]:
         assert told["reason"] == "TrainingDataDiffer"
         assert "data set 'train'" in told["message"]
+        assert speaks(told["reason"], told["message"])
+
+
+def test_more_data_sets_than_are_looked_through_stop_no_other_candidate() -> None:
+    many = []
+    for number in range(MAX_TRAINED_ON + 1):
+        run = imported(f"a{number}", number + 2, "train")
+        run["status"]["inputs"]["trainedOn"][0]["name"] = f"set-{number}"
+        many.append(run)
+    other = imported("b", 40, "train")
+    other["status"]["artifact"]["digest"] = builders.digest("e")
+    hall = Hall(*many, other)
+    hall.look()
+    assert [each["spec"]["run"] for each in hall.evaluations] == ["b"]
+    for told in hall.status["unjudged"]:
+        assert told["reason"] == "TrainingDataTooMany"
+        assert "name 13 data sets together (set-0, set-1, set-10, ...)" in told["message"]
         assert speaks(told["reason"], told["message"])
 
 

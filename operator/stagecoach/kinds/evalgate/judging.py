@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from stagecoach.api.candidates import InferenceEngine, InferencePrecision
 from stagecoach.api.evalgate import Against, EvalGate
 from stagecoach.api.evaluation import (
+    MAX_TRAINED_ON,
     EvaluationSpec,
     JudgedBase,
     JudgedBaseline,
@@ -199,12 +200,23 @@ def _trained_on(words: Sequence[Word], run: FineTuneRun, project: TransformerPro
             f"Runs and Evaluations with this artifact name {both}. Delete those that are wrong, and create another run."
         )
         raise Unjudged("TrainingDataDiffer", message) from both
+    if data is not None and len(data) > MAX_TRAINED_ON:
+        raise Unjudged("TrainingDataTooMany", _too_many(data))
     resolved = {item.name: item for item in project.status.datasets}
     for item in data or ():
         now = resolved.get(item.name)
         if now is not None and now.digest != item.digest and item.revision is None:
             raise Unjudged("TrainingDataChanged", _has_changed(item))
     return data
+
+
+def _too_many(data: Sequence[TrainingData]) -> str:
+    names = ", ".join(item.name for item in data[:3])
+    return (
+        f"Runs and Evaluations with this artifact name {len(data)} data sets together ({names}, ...), and rows of"
+        f" suites are looked for in {MAX_TRAINED_ON} at most. Delete those that name what it was not trained on, or"
+        " create another run."
+    )
 
 
 def _has_changed(item: TrainingData) -> str:
