@@ -25,6 +25,9 @@ def criterion(**given: object) -> Criterion:
         ("TokenClassification", TAGS, {"metric": "seqeval_f1", "label": "place"}),
         ("Generation", None, {"metric": "rougeL"}),
         ("Generation", None, {"metric": "bleu", "min": 30.0}),
+        ("Classification", TEXTS, {"min": 1.0}),
+        ("Classification", TEXTS, {"min": 0.999, "confidence": 0.9999}),
+        ("Classification", TEXTS, {"min": None, "against": "Baseline", "minGain": {"absolute": 0.999}}),
         ("Embedding", None, {"metric": "recall_at_10"}),
         ("Generation", None, {"metric": "bleu", "min": None, "against": "Baseline", "allowedDrop": {"absolute": 2.0}}),
     ],
@@ -47,6 +50,15 @@ def test_what_fits(task: str, labels: Labels | None, given: dict[str, object]) -
         ("Classification", TEXTS, {"min": 0.0}, "BoundIdle", "min: 0, and accuracy is from 0 to 1: this holds of"),
         ("Classification", TEXTS, {"metric": "mcc", "min": -1.0}, "BoundIdle", "min: -1"),
         ("Generation", None, {"metric": "bleu", "min": 0.0}, "BoundIdle", "min: 0"),
+        ("Classification", TEXTS, {"min": 1.0, "confidence": 0.95}, "BoundImpossible", "no interval is clear of that"),
+        ("Generation", None, {"metric": "bleu", "min": 100.0, "confidence": 0.5}, "BoundImpossible", "min: 100"),
+        (
+            "Classification",
+            TEXTS,
+            {"metric": "mcc", "min": None, "against": "Baseline", "minGain": {"absolute": 2.0}},
+            "BoundImpossible",
+            "minGain.absolute: 2, and mcc is from -1 to 1: no interval is clear of that",
+        ),
         (
             "Generation",
             None,
@@ -90,6 +102,8 @@ def compared(**given: object) -> dict[str, object]:
         {"metric": "bleu", "min": 30.0},
         compared(allowedDrop={"absolute": 0.99}),
         compared(minGain={"absolute": 0.0}),
+        {"metric": "acc", "min": 1.0},
+        {"metric": "acc", "min": 0.99, "confidence": 0.95},
     ],
 )
 def test_what_fits_a_task_of_lm_eval(given: dict[str, object]) -> None:
@@ -105,6 +119,8 @@ def test_what_fits_a_task_of_lm_eval(given: dict[str, object]) -> None:
         (compared(allowedDrop={"absolute": 1.0}), "BoundIdle", "allowedDrop.absolute: 1, and what is compared"),
         (compared(allowedDrop={"absolute": 5.0}), "BoundIdle", "allowedDrop.absolute: 5"),
         (compared(minGain={"absolute": 2.0}), "BoundImpossible", "minGain.absolute: 2"),
+        (compared(minGain={"absolute": 1.0}), "BoundImpossible", "no interval is clear of that"),
+        ({"metric": "acc", "min": 1.0, "confidence": 0.95}, "BoundImpossible", "min: 1"),
         ({"metric": "acc", "label": "x"}, "LabelUnsuited", "no metric of one label"),
     ],
 )
