@@ -15,6 +15,7 @@ PROMOTE = "Promote"
 OVERRIDE = "Override"
 REVOKE = "Revoke"
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+AGAIN = timedelta(minutes=10)  # an Override that is said again later is to last longer
 SHORT = 12  # digits of a release, as columns have them
 
 
@@ -123,6 +124,31 @@ def stands(approval: Object) -> bool:
     """Whether an approval may still come to count: it is not refused, and has let nothing go on yet."""
     refused = condition(approval, "Stalled").get("status") == "True"
     return not refused and condition(approval).get("reason") != "Counted"
+
+
+def repeated(wanted: Object, there: Iterable[Object], now: datetime) -> Object | None:
+    """Return an Override that says the same already, and ends no more than ten minutes before this would.
+
+    It is the same command again, maybe after a broken connection. Another beside it would keep letting the release in
+    when somebody has deleted one.
+    """
+    end = _end(wanted)
+    return next(
+        (
+            each
+            for each in there
+            if each["spec"] | {"expires": ""} == wanted["spec"] | {"expires": ""}
+            and "deletionTimestamp" not in each["metadata"]
+            and stands(each)
+            and now < _end(each)
+            and end - _end(each) <= AGAIN
+        ),
+        None,
+    )
+
+
+def _end(override: Object) -> datetime:
+    return datetime.fromisoformat(override["spec"]["expires"].upper())
 
 
 def _known(deployment: Object, judged: Iterable[Object]) -> set[str]:

@@ -6,10 +6,10 @@ from functools import partial
 from stagecoach_plugin import deployments, releasing
 from stagecoach_plugin.approving import Person
 from stagecoach_plugin.following import follow
-from stagecoach_plugin.kinds import DEPLOYMENT, EVALUATION
+from stagecoach_plugin.kinds import APPROVAL, DEPLOYMENT, EVALUATION
 from stagecoach_plugin.making import Maker
 from stagecoach_plugin.problems import Object
-from stagecoach_plugin.releasing import PROMOTE, REVOKE, Ruling
+from stagecoach_plugin.releasing import OVERRIDE, PROMOTE, REVOKE, Ruling
 from stagecoach_plugin.texts import now, plain
 
 
@@ -26,6 +26,14 @@ class Bench(Maker):
         if ruling.decision == REVOKE:
             releasing.known(ruling.release, deployment, judged)
         self._waits(deployment, ruling)
+        if ruling.decision == OVERRIDE:
+            wanted = releasing.approval(ruling, deployment, person, role, began, 1)
+            there = releasing.repeated(wanted, self.connection.every(APPROVAL), began)
+            if there is not None:
+                told = f"You have said so already, until {there['spec']['expires']}: more --hours let it last longer."
+                self.console.print(plain(told))
+                self.tell(follow(self.connection, there["metadata"]["name"], None, seconds))
+                return
         self._show(deployment)
         self.confirm(releasing.told(ruling, deployment, person, role, began))
         # Hours may have passed since it was shown.

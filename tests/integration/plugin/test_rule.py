@@ -71,7 +71,8 @@ def test_a_revoke_that_is_repeated_makes_nothing_twice(held: Kube, person: Perso
 
 def test_an_override_as_a_member_of_a_group(held: Kube, person: PersonOf) -> None:
     lead = person("lead@example.com", ["ml-leads"])
-    process = lead.start("override", "answers", "--release", SECOND, "--reason", "Incident", "--hours", "2", "--yes")
+    override = ("override", "answers", "--release", SECOND, "--reason", "Incident", "--hours", "2", "--yes")
+    process = lead.start(*override)
     made = the_approval(held)
     assert (made["spec"]["group"], made["spec"]["decision"]) == ("ml-leads", "Override")
     ends = datetime.fromisoformat(made["spec"]["expires"]) - datetime.fromisoformat(
@@ -80,6 +81,9 @@ def test_an_override_as_a_member_of_a_group(held: Kube, person: PersonOf) -> Non
     assert timedelta(hours=1, minutes=50) < ends <= timedelta(hours=2)
     comes_to(held, made["metadata"]["name"], "Overridden", "It may be admitted.")
     assert ended(process).code == 0
+    again = lead.run(*override)
+    assert (again.code, len(held.select("Approval"))) == (0, 1)
+    assert f"You have said so already, until {made['spec']['expires']}" in again.words
     assert "about ModelDeployment answers" in lead.run("why", f"appr/{made['metadata']['name']}").words
 
 

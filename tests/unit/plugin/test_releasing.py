@@ -1,6 +1,6 @@
 """Who may decide on a release, and what the Approval says."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -141,6 +141,34 @@ def test_the_same_said_twice_has_the_same_name() -> None:
 
     assert name(PROMOTE) == name(PROMOTE)
     assert len({name(PROMOTE), name(PROMOTE, 2), name(REVOKE)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "later", "follows"),
+    [
+        ({}, 0, True),
+        ({}, 600, True),
+        ({}, 601, False),  # it is to last longer
+        ({}, -3600, True),  # what stands lasts longer
+        ({}, 7200, False),  # it is over
+        ({"release": OTHER}, 0, False),
+        ({"reviewer": "lead@example.com"}, 0, False),
+        ({"reason": "Another"}, 0, False),
+        ({"decision": "Revoke"}, 0, False),
+    ],
+)
+def test_an_override_that_is_repeated_is_followed(changes: samples.Object, later: int, follows: bool) -> None:
+    def said(now: datetime) -> samples.Object:
+        ruling = Ruling(OVERRIDE, samples.RELEASE, "Incident", 2)
+        return releasing.approval(ruling, deployment(), QA, Reviewer(user="qa@example.com"), now, 1)
+
+    now = NOW + timedelta(seconds=later)
+    there = said(NOW)
+    there["spec"] |= changes
+    assert releasing.repeated(said(now), [samples.approval(), there], now) == (there if follows else None)
+    gone = there | {"metadata": there["metadata"] | {"deletionTimestamp": samples.AT}}
+    refused = there | {"status": {"conditions": samples.conditions("NotAnApprover", "Not you.", "stalled")}}
+    assert releasing.repeated(said(now), [gone, refused], now) is None
 
 
 @pytest.mark.parametrize(
