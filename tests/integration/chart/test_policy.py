@@ -15,6 +15,8 @@ from tests.unit.kinds import gates
 WORDS = "Evaluations are written by the operator alone, from what its evaluator's pod reports"
 OF_DEPLOYMENTS = "The status of a ModelDeployment is written by the operator alone, which goes by it"
 ADMIN = "admin@example.com"
+MANAGER = "system:kube-controller-manager"
+OF_THE_CLUSTER = "system:serviceaccount:kube-system"
 PASSED = json.dumps({"status": {"verdict": "Passed", "phase": "Decided", "completionTime": builders.CREATED}})
 
 
@@ -40,6 +42,8 @@ def installed(cluster: Cluster, module_installer: Installer) -> Cluster:
                 # The operator too, which has no right to get one: kubectl asks for it before it patches.
                 "subjects": [
                     {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": ADMIN},
+                    {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": MANAGER},
+                    {"kind": "ServiceAccount", "name": "default", "namespace": "kube-system"},
                     {"kind": "ServiceAccount", "name": f"{name}-stagecoach", "namespace": team},
                 ],
             },
@@ -91,6 +95,31 @@ def test_the_operator_does_and_nobody_else_changes_it(installed: Cluster) -> Non
     assert installed.get(*place)["status"]["verdict"] == "Passed"
     # Deleting is for people; here in the way in which Kubernetes itself changes the metadata on the way.
     installed.impersonating(ADMIN).kubectl("delete", *place, "--cascade=foreground", "--timeout=150s")
+
+
+def test_controllers_of_the_cluster_take_finalizers_away_and_nothing_else(installed: Cluster) -> None:
+    """An add-on of kube-system is none of them."""
+    place = ("evaluation", "kept", "-n", "served-by-stagecoach")
+    create(installed.impersonating(OPERATOR), evaluation("served-by-stagecoach", "kept"))
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "none", "uid": "none"}
+    changes: list[Object] = [{"labels": {"a": "b"}}, {"annotations": {"a": "b"}}, {"ownerReferences": [owner]}]
+    finalizers: Object = {"finalizers": ["example.com/kept"]}
+    for user in (MANAGER, f"{OF_THE_CLUSTER}:generic-garbage-collector", f"{OF_THE_CLUSTER}:default"):
+        controller = installed.impersonating(user)
+
+        def write(metadata: Object, by: Cluster = controller) -> None:
+            by.kubectl("patch", *place, "--type=merge", "-p", json.dumps({"metadata": metadata}))
+
+        for change in changes:
+            with pytest.raises(Refused, match=WORDS):
+                write(change)
+        if user.endswith(":default"):
+            with pytest.raises(Refused, match=WORDS):
+                write(finalizers)
+        else:
+            write(finalizers)
+            write({"finalizers": None})
+    installed.kubectl("delete", *place)
 
 
 def test_what_it_says_of_a_deployment_is_the_operators_alone(installed: Cluster) -> None:
