@@ -283,6 +283,55 @@ def test_who_deletes_the_evaluation_undoes_no_reject() -> None:
     assert told(here, "no")["reason"] == "Rejected"
 
 
+def beside_another(here: World) -> World:
+    """Return the Evaluation of the same release beside another that is served, which people are asked about."""
+    other = gates.reviewed_world()
+    other.stored["metadata"] |= {"name": "good-ffffffffffff", "uid": "uid-beside"}
+    other.history = [copy.deepcopy(other.stored)]
+    other.twins, other.approvals = (here,), here.approvals
+    start(other)
+    end(other, canary_report())
+    other.reconcile()
+    assert other.status["phase"] == "AwaitingReview"
+    return other
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_reject_counts_beside_whatever_is_served_by_then(gone: bool) -> None:
+    here = asked()
+    made = approval(here, "no", decision="Reject", reason="Row 3 is rude.")
+    here.reconcile()
+    assert here.status["verdict"] == "Failed"
+    other = beside_another(here)
+    approval(other, "fine", **LEAD)
+    if gone:
+        other.twins = ()
+    else:
+        assert key_of(other.stored) in APPROVALS.wakes(key_of(made), other, None, made)
+    other.reconcile()
+    assert other.status["verdict"] == "Failed"
+    words = f"Rejected by qa@example.com, in Evaluation {here.stored['metadata']['name']}: Row 3 is rude."
+    assert words in other.condition("Ready")["message"]
+    assert "kubectl delete appr/no eval/good-ffffffffffff -n team" in other.condition("Ready")["message"]
+
+
+@pytest.mark.parametrize("change", [lambda spec: spec.update(gate="other"), lambda spec: other_rows(spec)])
+def test_a_reject_of_other_rows_or_in_another_gate_does_not_count(change: Any) -> None:
+    here = asked()
+    approval(here, "no", decision="Reject", reason="Row 3 is rude.")
+    other = beside_another(here)
+    change(other.stored["spec"])
+    other.history = [copy.deepcopy(other.stored)]
+    approval(other, "fine", **LEAD)
+    other.reconcile()
+    assert other.status["verdict"] == "Passed"
+
+
+def other_rows(spec: Object) -> None:
+    [canary] = [each for each in spec["suites"] if each["name"] == spec["review"]["suite"]]
+    canary["digest"] = builders.digest("e")
+
+
 def test_approvals_of_an_evaluation_that_was_deleted_do_not_count_for_the_next() -> None:
     """Whatever the operator's clock says of when people were asked."""
     here = reviewed_world()

@@ -114,7 +114,8 @@ def _facts(observed: Observed, now: datetime) -> tuple[Fact, ...]:
 
 def _of_nothing(approval: Approval) -> str:
     if approval.spec.decision is Decision.REJECT:
-        return "Should its gate make it, of this release, it is rejected; delete this Approval if it should not be."
+        words = "Should its gate make it, or another of this release, it is rejected"
+        return f"{words}; delete this Approval if it should not be."
     return "An approval from before it awaits review never counts: create another Approval then."
 
 

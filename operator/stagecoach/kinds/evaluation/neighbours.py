@@ -36,6 +36,17 @@ def release_key(raw: Object) -> Key:
     return _answers(raw, raw["spec"].get("release", {}))
 
 
+def judged_key(namespace: str, gate: str, release: str) -> Key:
+    """Return what a gate judges: the same for all Evaluations of a release, and for what rejects it in one of them."""
+    return Key("Judged", namespace, f"{release} by {gate}")
+
+
+def own_judged_key(raw: Object) -> Key:
+    """Return what an Evaluation is about."""
+    release = raw["spec"].get("release", {}).get("digest", "")
+    return judged_key(raw["metadata"]["namespace"], raw["spec"].get("gate", ""), release)
+
+
 def _asked(raw: Object) -> tuple[Key, ...]:
     """Return the same of all releases with an artifact: what is judged, and what is served."""
     served = raw["spec"].get("incumbent", {}).get("release")
@@ -49,7 +60,7 @@ def _answers(raw: Object, release: Object) -> Key:
 
 def references(raw: Object) -> tuple[Key, ...]:
     """Return the gate, the project, the releases and the artifact that is judged."""
-    return gate_key(raw), project_key(raw), *_asked(raw), *artifact_keys(raw)
+    return gate_key(raw), project_key(raw), own_judged_key(raw), *_asked(raw), *artifact_keys(raw)
 
 
 def decided(raw: Object) -> bool:

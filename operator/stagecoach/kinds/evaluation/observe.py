@@ -9,8 +9,9 @@ from stagecoach.api.approval import Approval
 from stagecoach.api.evaluation import Evaluation
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract.reviews import CanaryRows
+from stagecoach.kinds.approval.neighbours import subject_key
 from stagecoach.kinds.children import Child, child, ending, pods_of, unfinished
-from stagecoach.kinds.evaluation.neighbours import elder, project_key
+from stagecoach.kinds.evaluation.neighbours import elder, own_judged_key, project_key
 from stagecoach.kinds.plan import Object, key_of
 from stagecoach.kinds.view import View
 
@@ -57,14 +58,14 @@ def observe(view: View, raw: Object, now: datetime) -> Observed:
 def approvals_of(view: View, raw: Object) -> tuple[tuple[Approval, ...], tuple[str, ...]]:
     """Return the decisions about an Evaluation, and the names of those of them that cannot be read.
 
-    What is about another release counts for nothing, in whatever form it is.
+    What is about another release counts for nothing, in whatever form it is. What rejects the release in another
+    Evaluation does, where people saw the same rows of it: it may only be compared with something else by now.
     """
     release = raw["spec"].get("release", {}).get("digest")
     read: list[Approval] = []
     unread: list[str] = []
-    for each in view.referrers(key_of(raw)):
-        if each["kind"] != "Approval":
-            continue
+    about = [each for each in view.referrers(key_of(raw)) if each["kind"] == "Approval"]
+    for each in (*about, *_rejections_elsewhere(view, raw)):
         try:
             found = view.read(key_of(each), Approval.model_validate)
         except ValidationError:
@@ -73,6 +74,20 @@ def approvals_of(view: View, raw: Object) -> tuple[tuple[Approval, ...], tuple[s
             continue
         read += [found] if found else []
     return tuple(read), tuple(sorted(unread))
+
+
+def _rejections_elsewhere(view: View, raw: Object) -> list[Object]:
+    """Return what rejects the release in another Evaluation of the gate, which shows the same rows, or is gone."""
+    own = key_of(raw)
+    others = [each for each in view.referrers(own_judged_key(raw)) if each["kind"] == "Approval"]
+    found = [(each, view.get(subject_key(each))) for each in others if subject_key(each) != own]
+    return [each for each, other in found if other is None or _shown(other) == _shown(raw)]
+
+
+def _shown(raw: Object) -> str | None:
+    """Return the data whose rows people look at; None: nobody is asked."""
+    suite = raw["spec"].get("review", {}).get("suite")
+    return next((each["digest"] for each in raw["spec"].get("suites", ()) if each["name"] == suite), None)
 
 
 def _project(view: View, raw: Object) -> TransformerProject | None:

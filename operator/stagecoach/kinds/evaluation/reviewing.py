@@ -116,7 +116,9 @@ def _rejected(observed: Observed, by: Approval, review: Review, told: ReviewStat
     again = REJECTED.format(
         approval=by.metadata.name, name=evaluation.metadata.name, namespace=evaluation.metadata.namespace
     )
-    words = f"Rejected by {_who(by, review)}: {shortened(reason, 1000)}"
+    other = by.spec.subject.name
+    where = "" if other == evaluation.metadata.name else f", in Evaluation {other}"
+    words = f"Rejected by {_who(by, review)}{where}: {shortened(reason, 1000)}"
     message = f"{words.rstrip('. ')}. {again}"
     changes = {"review": told.model_copy(update={"rejected": rejection})}
     decided = status.reviewed(evaluation, "Rejected", message, now, passed=False, **changes)
