@@ -70,9 +70,9 @@ def _weighed(observed: Observed, deployment: ModelDeployment, now: datetime) -> 
         told = in_progress("Weighing", "Whether everybody decides in their own name alone is asked. Nothing to do.")
         plan = _told(approval, told, now)
         return Plan(status=plan.status, prove=True)
-    if observed.guarded is False and approval.spec.decision is Decision.REVOKE:
-        return _told(approval, in_progress("PolicyMissing", guard.MISSING), now).within(PATIENCE)
     if observed.guarded is False:
+        if approval.spec.decision is Decision.REVOKE:
+            return _told(approval, in_progress("PolicyMissing", guard.MISSING), now).within(PATIENCE)
         status = approval.status.model_copy(update={"unguarded": timestamp(now)})
         unguarded = approval.model_copy(update={"status": status})
         return _told(unguarded, stalled("PolicyMissing", guard.UNGUARDED), now)

@@ -98,6 +98,10 @@ def _facts(observed: Observed, now: datetime) -> tuple[Fact, ...]:
     standing = None if asked is None else reviews.weigh(observed.others, asked, now).standings.get(uid)
     if status.verdict is not None and standing not in (Standing.OTHER_RELEASE, Standing.NOT_A_REVIEWER):
         words = f"It counts for nothing, and changes nothing:{over.lower()} Delete it, if nobody needs it."
+        if approval.spec.decision is Decision.REJECT:
+            words = (
+                f"It changes nothing here:{over.lower()} Delete it, if it should not count once this is judged anew."
+            )
         # What more than were needed approve leaves nothing to do; that somebody rejects what has passed does.
         too_late = approval.spec.decision is Decision.REJECT and status.verdict is EvaluationVerdict.PASSED
         return stalled("AlreadyDecided", words) if too_late else ready("AlreadyDecided", words)

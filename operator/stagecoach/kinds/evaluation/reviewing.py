@@ -48,29 +48,23 @@ def decide(observed: Observed, asked: Question, told: ReviewStatus, now: datetim
     told = told.model_copy(update={"approvals": [_counted(each, review) for each in counted]})
     if weighed.rejection is not None:
         return _rejected(observed, weighed.rejection, review, told, now)
-    missed = told.unguarded is not None and told.unguarded.until is None
-    if observed.guarded is None and (observed.approvals or missed):
+    missing = told.unguarded if told.unguarded and told.unguarded.until is None else None
+    if observed.guarded is None and (observed.approvals or missing):
         return Plan(delete=attempts.left_over(observed), prove=True)
     if observed.guarded is False:
-        return _unguarded(observed, review, told, now)
-    if told.unguarded is not None and missed:
-        ended = told.unguarded.model_copy(update={"until": timestamp(now + SETTLED)})
+        # Written down, so that what is approved until it is back does not count then.
+        told = told.model_copy(update={"approvals": [], "unguarded": missing or Unguarded(since=timestamp(now))})
+        words = f"{asks(evaluation, review)} {guard.MISSING} {ANEW}"
+        waits = status.unguarded(evaluation, words, now, review=told)
+        return Plan(status=waits, delete=attempts.left_over(observed), requeue_after=PATIENCE)
+    if missing is not None:
+        ended = missing.model_copy(update={"until": timestamp(now + SETTLED)})
         told = told.model_copy(update={"unguarded": ended})
     if weighed.enough(review) and not observed.unread:
         return _approved(observed, weighed, review, told, now)
     waits = status.awaiting(evaluation, _waits(observed, weighed, review, told), now, review=told)
     left = (weighed.until - now).total_seconds() if weighed.until else None
     return Plan(status=waits, delete=attempts.left_over(observed), requeue_after=left)
-
-
-def _unguarded(observed: Observed, review: Review, told: ReviewStatus, now: datetime) -> Plan:
-    """Return how it waits for the policy. Written down, so that what is approved until then does not count later."""
-    evaluation = observed.evaluation
-    missed = told.unguarded if told.unguarded and told.unguarded.until is None else Unguarded(since=timestamp(now))
-    told = told.model_copy(update={"approvals": [], "unguarded": missed})
-    words = f"{asks(evaluation, review)} {guard.MISSING} {ANEW}"
-    waits = status.unguarded(evaluation, words, now, review=told)
-    return Plan(status=waits, delete=attempts.left_over(observed), requeue_after=PATIENCE)
 
 
 def asks(evaluation: Evaluation, review: Review) -> str:
