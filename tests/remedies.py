@@ -3,7 +3,7 @@
 import re
 
 # Reasons of what goes on by itself, and of a run whose project says what to do.
-NOTHING_TO_DO = {"Starting", "Running", "Stopping", "Resolving", "ProjectNotReady"}
+NOTHING_TO_DO = {"Starting", "ColdStart", "Running", "Stopping", "Resolving", "ProjectNotReady"}
 # How a clause begins that says what to do, who does it, or that nobody has to.
 _BEGINNINGS = (
     *("accept", "add", "bring", "choose", "correct", "create", "delete", "give", "grant", "let", "lower", "make"),

@@ -419,7 +419,7 @@ def test_with_an_sla_what_was_served_before_comes_back_after_a_revoke(
     ("letter", "status", "reason"),
     [
         ("a", "False", "Starting"),
-        ("a", "False", "ScaledToZero"),
+        ("a", "Unknown", "ScaledToZero"),
         ("a", "True", "Answers"),
         ("a", None, ""),
         ("b", "False", "Starting"),

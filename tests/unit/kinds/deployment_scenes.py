@@ -100,6 +100,17 @@ def starting() -> World:
     return told(stage)
 
 
+def starting_again() -> World:
+    """Let no pods be wanted, and then one."""
+    stage = changed(serving(), replicas=0)
+    stage.until(lambda: not stage.loaders)
+    changed(stage, replicas=1)
+    for _ in range(3):
+        stage.go_on(loads=False)
+    assert stage.said("Loaded")["reason"] == "ColdStart"
+    return told(stage)
+
+
 def with_next(**spec: Any) -> Stage:
     """Let a second run pass while the first is served."""
     stage = serving(**spec)
@@ -441,6 +452,7 @@ OF_DEPLOYMENTS: Mapping[str, Scene] = {
     "Serving while nobody says what waits": lambda: following_what_waits(0, None, None),
     "Refused": refused,
     "ScaledToZero": lambda: looked_at(changed(serving(), replicas=0)),
+    "Starting from no pods": starting_again,
     "AdmittedMissing": gone,
     "InvalidSpec": lambda: unread(told(serving()), later=True),
     "StatusUnknown": lambda: rewritten(told(serving()), candidate="in another form"),

@@ -165,6 +165,7 @@ def test_scaled_to_nothing_says_so_and_tries_nothing() -> None:
         stage.go_on()
     assert told(stage) == ("Unavailable", "ScaledToZero", "False")
     assert stage.said("Stalled")["reason"] == "ScaledToZero"
+    assert stage.said("Loaded")["status"] == "Unknown", "nobody knows whether it would answer"
     assert stage.serve().requeue_after == 15
     assert "candidate" not in stage.told_status
     stage.change("ModelDeployment", "answers", replicas=1)

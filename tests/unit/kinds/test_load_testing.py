@@ -1,6 +1,7 @@
 """A candidate is tested before its first request, and each way in which that ends."""
 
 import copy
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -234,6 +235,40 @@ def test_what_serves_moves_untested_from_an_engine_that_does_not_answer(lost: st
     assert len(stage.tests) == (1 if lost == "before the change" else 2)
     assert all(job.get("status", {}).get("conditions") for job in stage.of_kind("Job")), "none goes on for nobody"
     assert condition(stage) == ("Unknown", "NotTested")
+
+
+def scaled_to_nothing_and_back(**spec: Any) -> Stage:
+    """Return a stage on which pods are wanted again, of another engine by now."""
+    stage = serving(sla=SLA, **spec)
+    stage.change("ModelDeployment", "answers", replicas=0)
+    stage.until(lambda: not stage.loaders, 30)
+    stage.wait(7200)
+    stage.reach = SLOW
+    stage.change("ModelDeployment", "answers", replicas=1, engine={"maxConcurrent": 8} | spec.get("engine", {}))
+    return stage
+
+
+def test_what_serves_moves_to_no_other_engine_untested_when_pods_are_wanted_again() -> None:
+    stage = scaled_to_nothing_and_back()
+    before = stage.told_status["serving"]["engine"]
+    assert stage.said("Loaded")["status"] == "Unknown"
+    stage.until(lambda: stage.told_status.get("rejected"), 30, loads=False)
+    assert rejected(stage)["reason"] == "SLANotMet"
+    assert (stage.told_status["serving"]["engine"], len(stage.tests)) == (before, 2)
+    assert stage.said("Loaded")["reason"] == "ColdStart"
+    stage.until(lambda: stage.said("Loaded")["status"] == "True")
+
+
+def test_what_does_not_start_from_no_pods_is_left_untested_after_the_start_deadline() -> None:
+    stage = scaled_to_nothing_and_back(engine={"startDeadline": "10m"})
+    before, began, stage.reach = stage.told_status["serving"]["engine"], stage.now, None
+    while stage.told_status["serving"]["engine"] == before:
+        for loader in stage.loaders.values():
+            if loader.serve.at_once == 8:
+                loader.turn(State.ANSWERS)
+        stage.go_on(15, loads=False)
+    assert timedelta(minutes=10) <= stage.now - began < timedelta(minutes=12)
+    assert len(stage.tests) == 2
 
 
 def test_a_blip_of_what_serves_ends_no_test() -> None:

@@ -41,7 +41,8 @@ LETTER = "s"
 RETRIES, MAX_INTERRUPTIONS = 2, 10
 # Beside the time in which requests come: for prompts to be made, and for the last answers.
 LOAD_MARGIN = timedelta(minutes=5)
-# So long no pod may answer before what serves goes to another engine untested: pods are started again in less.
+# So long no pod may answer before what serves goes to another engine untested. From no pods at all, an engine has as
+# long as one may take to start.
 LOST_FOR = timedelta(seconds=60)
 MOST = 1024
 NOT_MET, NOT_MEASURED = "SLANotMet", "SLANotMeasured"
@@ -160,10 +161,12 @@ def is_lost(scene: Scene) -> bool:
     Not where nobody wants one to, nor as long as pods have not been asked since the operator was started.
     """
     loaded, serving = of(scene.deployment.status.conditions, "Loaded"), scene.deployment.status.serving
-    if loaded is None or loaded.status is not ConditionStatus.FALSE or loaded.reason == "ScaledToZero":
+    if loaded is None or loaded.status is not ConditionStatus.FALSE:
         return False
     answering = scene.answering(serving)
-    lasts = scene.now - moment(loaded.last_transition_time) >= LOST_FOR
+    starts = loaded.reason == engines.COLD_START
+    patience = duration(scene.deployment.spec.engine.start_deadline) if starts else LOST_FOR
+    lasts = scene.now - moment(loaded.last_transition_time) >= patience
     return lasts and scene.document(serving) is not None and answering.pods == 0 and not answering.unheard
 
 

@@ -9,7 +9,7 @@ from stagecoach.build.gateway import endpoint
 from stagecoach.contract.times import moment
 from stagecoach.kinds.conditions import Fact, of, said
 from stagecoach.kinds.modeldeployment import client_keys, gated, overriding, revoking, sla_met, stuck, switching
-from stagecoach.kinds.modeldeployment.engines import STARTING, Answering
+from stagecoach.kinds.modeldeployment.engines import COLD_START, STARTING, Answering
 from stagecoach.kinds.modeldeployment.pods import Complaint
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.modeldeployment.switching import Course
@@ -177,18 +177,21 @@ class _Telling:
         return where + client_keys.words(deployment, keys, rolled=gateways.rolled())
 
     def _loaded(self, serving: Served) -> Fact:
+        if pods(self.scene.deployment) == 0:
+            # Nobody knows whether it would: so that what comes of it later is dated from when pods are wanted again.
+            return Fact("Loaded", None, SCALED.reason, SCALED.message)
         answering = self._answering
         if answering.everywhere:
             return Fact(
                 "Loaded", True, "Answers", f"All {answering.pods} ready pods of engine {serving.engine} answer."
             )
         waits = self._unknown(serving) if self.scene.document(serving) is None else answering.waits
-        if pods(self.scene.deployment) == 0:
-            waits = SCALED
         before = of(self.scene.deployment.status.conditions, "Loaded")
         if before is not None and answering.unheard:
             return said(before)
         if answering.pods == 0:
+            if before is not None and before.reason in (SCALED.reason, COLD_START):
+                waits = Complaint(COLD_START, f"spec.replicas was 0, and pods have to start: {waits.message}")
             return self._said("Loaded", waits)
         return Fact(
             "Loaded", True, "SomeAnswer", f"{answering.pods} pods of engine {serving.engine} answer. {waits.message}"
