@@ -136,6 +136,7 @@ class Rejected(Told):
 
     release: Digest = Field(description="Identity of the release.")
     run: Name = Field(description="The FineTuneRun.")
+    run_created: Optional[Time] = Field(None, description="When that run was created.")
     reason: str = Field(max_length=64, description="Why, in one word.")
     message: str = Field(max_length=1024, description="Why, in words.")
     engine: ObjectName = Field(description="Deployment of the engine on which it was tried.")
@@ -144,6 +145,13 @@ class Rejected(Told):
         " again."
     )
     at: Time = Field(description="When.")
+
+
+class PassedOver(Told):
+    """Runs that model.latest does not take: of some that were rejected `rejected` says nothing any more."""
+
+    run_created: Time = Field(description="When the newest of these was created: nor is any older one taken.")
+    spec: Digest = Field(description="Identity of what was asked for then, as `rejected` has it: with others they are.")
 
 
 class ClientKeys(Enum):
@@ -226,6 +234,9 @@ class ModelDeploymentStatus(Told):
         max_length=MAX_REJECTED,
         description="Releases that were tried and went back: tried again when the spec changes, or by a Promote.",
         json_schema_extra=keyed("release"),
+    )
+    passed_over: Optional[PassedOver] = Field(
+        None, description="Runs that model.latest does not take, as more were rejected than `rejected` has room for."
     )
     revoked: Optional[Revoked] = Field(
         None, description="What was served until somebody revoked it, while nothing else is served since then."

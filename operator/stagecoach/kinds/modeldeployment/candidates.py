@@ -21,7 +21,7 @@ from stagecoach.kinds.evalgate import asked
 from stagecoach.kinds.evalgate.gate_word import gate_words
 from stagecoach.kinds.modeldeployment.deciding import people
 from stagecoach.kinds.modeldeployment.neighbours import project_key
-from stagecoach.kinds.modeldeployment.rejections import in_force
+from stagecoach.kinds.modeldeployment.rejections import in_force, passed_over
 from stagecoach.kinds.plan import Key, Object, key_of
 from stagecoach.kinds.releases import Unjudged
 from stagecoach.kinds.view import View
@@ -35,6 +35,11 @@ SUCCEEDED, FAILED, EXPERIMENT = Phase.SUCCEEDED.value, Phase.FAILED.value, Purpo
 PASSED = EvaluationVerdict.PASSED.value
 LATER = "a later version of the operator wrote it. Upgrade the operator again."
 OLDER = NotAdmitted("NothingNewer", "it is older than what is served. Name it in spec.model.run to go back to it.")
+PASSED_OVER = NotAdmitted(
+    "Rejected",
+    "it may have been tried: more runs were rejected than status.rejected has room for, and it is no newer than some of"
+    " them. Create another run, or name it in spec.model.run to have it tried.",
+)
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,10 @@ class _Search:
     def _rejected(self) -> set[str]:
         return {each.release for each in in_force(self.deployment, self.decisions)}
 
+    @cached_property
+    def _passed_over(self) -> str:
+        return passed_over(self.deployment)
+
     def all(self, related: Sequence[Object]) -> Candidates:
         there = [raw for raw in related if raw["kind"] == "FineTuneRun" and "deletionTimestamp" not in raw["metadata"]]
         status = self.deployment.status
@@ -92,14 +101,16 @@ class _Search:
         chosen = self._chosen(there, related)
         candidates = [raw for raw in chosen if _is_candidate(raw)]
         newer = [raw for raw in candidates if self._may_be_wanted(raw, of_serving)]
-        runs = list(self._first_that_passes(newer, related))
+        over = [raw for raw in newer if self._is_passed_over(raw)]
+        runs = list(self._first_that_passes([raw for raw in newer if not self._is_passed_over(raw)], related))
         told = {(run.name, run.created): run for run in runs}
         held = {_identity(raw): raw for raw in (of_serving, of_candidate) if raw is not None}
         rest = [raw for identity, raw in held.items() if identity not in told]
         if rest:  # a gate looks through the whole project
             told |= {(run.name, run.created): run for run in self._asked(rest)}
         before = tuple(self._before(there))
-        return Candidates((*runs, *self._others(chosen, candidates, newer)), self.made, told, before)
+        others = [_shallow(max(over, key=asked.order), PASSED_OVER)] if over else []
+        return Candidates((*runs, *others, *self._others(chosen, candidates, newer)), self.made, told, before)
 
     def _before(self, there: Sequence[Object]) -> Iterator[Run]:
         """Yield the runs of what was served before what was revoked, as far as they still make that."""
@@ -138,6 +149,11 @@ class _Search:
         if of_serving is not None:
             return asked.order(raw) >= asked.order(of_serving)
         return bool(raw["metadata"]["creationTimestamp"] > served.run_created)
+
+    def _is_passed_over(self, raw: Object) -> bool:
+        served = self.deployment.status.serving
+        serves = served is not None and _identity(raw) == (served.run, served.run_created)
+        return not serves and bool(raw["metadata"]["creationTimestamp"] <= self._passed_over)
 
     def _chosen(self, there: Sequence[Object], related: Sequence[Object]) -> list[Object]:
         """Return the runs that the spec may mean."""

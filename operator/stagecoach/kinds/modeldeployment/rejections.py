@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from stagecoach.api.deployment_status import MAX_REJECTED, Rejected, Served
+from stagecoach.api.deployment_status import MAX_REJECTED, PassedOver, Rejected, Served
 from stagecoach.api.modeldeployment import ModelDeployment
 from stagecoach.contract.digests import digest_of_document
 from stagecoach.contract.times import moment, timestamp
@@ -34,16 +34,37 @@ def in_force(deployment: ModelDeployment, decisions: Decisions) -> list[Rejected
     ]
 
 
-def rejected(deployment: ModelDeployment, served: Served, reason: str, message: str, now: datetime) -> list[Rejected]:
-    """Return the list with one more; of as many as fit, the oldest goes."""
+def passed_over(deployment: ModelDeployment) -> str:
+    """Return up to when runs were created that are not taken under what the spec asks for now; empty: all are."""
+    told = deployment.status.passed_over
+    return told.run_created if told is not None and told.spec == identity(deployment) else ""
+
+
+def rejected(
+    deployment: ModelDeployment, served: Served, reason: str, message: str, now: datetime
+) -> tuple[list[Rejected], PassedOver | None]:
+    """Return the list with one more; and what is passed over, for not all of them fit.
+
+    What was rejected under another spec goes first, then what the oldest run has made. What was served stays: it may
+    come back, or go to another engine, whatever is passed over.
+    """
+    spec, before = identity(deployment), deployment.status.passed_over
     entry = Rejected(
         release=served.release,
         run=served.run,
+        run_created=served.run_created,
         reason=reason[:64],
         message=shortened(message, MOST),
         engine=served.engine,
-        spec=identity(deployment),
+        spec=spec,
         at=timestamp(now),
     )
-    others = [each for each in deployment.status.rejected if each.release != served.release]
-    return [entry, *others][:MAX_REJECTED]
+    told = [entry, *(each for each in deployment.status.rejected if each.release != served.release)]
+    if len(told) <= MAX_REJECTED:
+        return told, before
+    was_served = {each.release for each in deployment.status.history}
+    goes = min(told, key=lambda each: (each.spec == spec, each.release in was_served, each.run_created or ""))
+    told.remove(goes)
+    if goes.spec != spec or goes.run_created is None:
+        return told, before
+    return told, PassedOver(run_created=max(goes.run_created, passed_over(deployment)), spec=spec)

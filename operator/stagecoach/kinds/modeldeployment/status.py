@@ -52,6 +52,7 @@ def going_on(
         serving=course.serving,
         candidate=course.candidate,
         rejected=list(course.rejected),
+        passed_over=course.passed_over,
         history=list(course.history),
         promotions=list(course.promotions),
         revoked=course.revoked,

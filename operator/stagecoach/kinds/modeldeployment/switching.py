@@ -15,6 +15,7 @@ from stagecoach.api.deployment_status import (
     Candidate,
     HistoryEntry,
     ModelDeploymentStatus,
+    PassedOver,
     Promotion,
     Rejected,
     Revoked,
@@ -46,6 +47,7 @@ class Course:
     serving: Served | None
     candidate: Candidate | None
     rejected: Sequence[Rejected]
+    passed_over: PassedOver | None
     history: Sequence[HistoryEntry]
     promotions: Sequence[Promotion]
     revoked: Revoked | None
@@ -62,6 +64,7 @@ class Course:
             serving=status.serving,
             candidate=status.candidate,
             rejected=status.rejected,
+            passed_over=status.passed_over,
             history=status.history,
             promotions=status.promotions,
             revoked=status.revoked,
@@ -399,10 +402,10 @@ def _late(scene: Scene, waits: Complaint) -> Complaint:
 
 
 def _rejected(scene: Scene, course: Course, candidate: Candidate, why: Complaint) -> Course:
-    rejected = rejections.rejected(scene.deployment, candidate, why.reason, why.message, scene.now)
+    rejected, over = rejections.rejected(scene.deployment, candidate, why.reason, why.message, scene.now)
     # What was said of it before it failed does not have it tried again.
     spent = holding.spent(scene, course.promotions, candidate.release)
-    course = replace(course, candidate=None, rejected=rejected, promotions=spent)
+    course = replace(course, candidate=None, rejected=rejected, passed_over=over, promotions=spent)
     words = f"Run {candidate.run} (release {candidate.short}) is rejected ({why.reason}): {why.message}"
     return course.told("Rejected", words, warning=True)
 
