@@ -98,16 +98,8 @@ def gateway_service(deployment: ModelDeployment) -> Object:
 
 def gateway_budget(deployment: ModelDeployment) -> Object:
     """Return what lets nodes be emptied without taking two gateways at a time."""
-    return {
-        "apiVersion": "policy/v1",
-        "kind": "PodDisruptionBudget",
-        "metadata": serving.metadata(deployment, gateway_name(deployment)),
-        "spec": {
-            "maxUnavailable": 1,
-            "selector": {"matchLabels": serving.selector(deployment, GATEWAY)},
-            "unhealthyPodEvictionPolicy": "AlwaysAllow",
-        },
-    }
+    pods = {"matchLabels": serving.selector(deployment, GATEWAY)}
+    return serving.budget(deployment, gateway_name(deployment), pods)
 
 
 def routes_config_map(deployment: ModelDeployment, signed: SignedRoutes, revision: int) -> Object:

@@ -64,6 +64,16 @@ def selector(deployment: ModelDeployment, component: str) -> dict[str, str]:
     return {OWNER_UID: deployment.metadata.uid, COMPONENT: component}
 
 
+def budget(deployment: ModelDeployment, name: str, pods: Object) -> Object:
+    """Return what lets nodes be emptied without taking two of these pods at a time; one that is not ready may go."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": metadata(deployment, name),
+        "spec": {"maxUnavailable": 1, "selector": pods, "unhealthyPodEvictionPolicy": "AlwaysAllow"},
+    }
+
+
 def keys(deployment: ModelDeployment, master: bytes) -> dict[str, str]:
     """Return the keys of a deployment, by the names of their files."""
     return {purpose.value: derive(master, deployment.metadata.uid, purpose) for purpose in Purpose}

@@ -1,6 +1,6 @@
 """A serving engine: a Deployment whose pods have vLLM, and beside it the loader that brings models to it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -92,6 +92,15 @@ def engine_policy(deployment: ModelDeployment, settings: Settings) -> Object:
             ],
         },
     }
+
+
+def engine_budget(deployment: ModelDeployment, names: Iterable[str]) -> Object:
+    """Return what lets nodes be emptied without taking two pods of these engines at a time."""
+    pods = {
+        "matchLabels": serving.selector(deployment, ENGINE),
+        "matchExpressions": [{"key": ENGINE_NAME, "operator": "In", "values": sorted(names)}],
+    }
+    return serving.budget(deployment, f"{deployment.metadata.name}-engines", pods)
 
 
 def _labels(deployment: ModelDeployment, name: str) -> dict[str, str]:

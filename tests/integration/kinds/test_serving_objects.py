@@ -55,6 +55,7 @@ def made() -> list[Object]:
         ),
         serving_engine.engine_service(PLAIN, engines[0]["metadata"]["name"]),
         serving_engine.engine_policy(PLAIN, SETTINGS),
+        serving_engine.engine_budget(PLAIN, [engine["metadata"]["name"] for engine in engines[:2]]),
         gateway.gateway_service(PLAIN),
         gateway.gateway_budget(PLAIN),
         gateway.routes_config_map(PLAIN, sign(routes, b"r" * 32), 1),

@@ -45,7 +45,7 @@ SPECS: dict[str, tuple[str, Object, Object]] = {
     "PodDisruptionBudget": (
         "policy/v1",
         {"spec": {"selector": SELECTOR, "maxUnavailable": 1, "unhealthyPodEvictionPolicy": "AlwaysAllow"}},
-        {"spec": {"selector": SELECTOR, "maxUnavailable": 2}},
+        {"spec": {"selector": {"matchLabels": {"a": "c"}}, "maxUnavailable": 2}},
     ),
 }
 KINDS = sorted(SPECS)

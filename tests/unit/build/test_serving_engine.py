@@ -297,6 +297,15 @@ def test_gateways_find_it_by_its_service() -> None:
     assert serving_engine.engine_url(of, "intents-e-1") == "http://intents-e-1.team.svc:8000"
 
 
+def test_no_two_pods_of_engines_go_at_a_time() -> None:
+    of = deployment()
+    budget = serving_engine.engine_budget(of, {"intents-e-2", "intents-e-1"})
+    assert (budget["metadata"]["name"], budget["spec"]["maxUnavailable"]) == ("intents-engines", 1)
+    labels = {"stagecoach.dev/uid": of.metadata.uid, "stagecoach.dev/component": "engine"}
+    named = {"key": "stagecoach.dev/engine", "operator": "In", "values": ["intents-e-1", "intents-e-2"]}
+    assert budget["spec"]["selector"] == {"matchLabels": labels, "matchExpressions": [named]}
+
+
 def test_engines_are_reached_by_their_gateways_and_loaders_by_the_operator() -> None:
     of = deployment()
     spec = serving_engine.engine_policy(of, settings())["spec"]

@@ -157,6 +157,34 @@ def test_replicas_are_those_of_the_engine_and_of_no_other_name() -> None:
     stage.until(lambda: stage.serves("second"))
 
 
+def test_nodes_are_emptied_one_pod_at_a_time_of_what_has_requests() -> None:
+    stage = serving(rollout={"canary": {"steps": [{"weight": 10, "hold": "1m"}]}})
+    before = stage.told_status["serving"]["engine"]
+
+    def kept() -> list[str]:
+        budget = stage.children["PodDisruptionBudget", "answers-engines"]
+        return list(budget["spec"]["selector"]["matchExpressions"][0]["values"])
+
+    assert kept() == [before]
+    whole = succeeded("whole", 2)
+    whole["status"]["artifact"]["type"] = "Model"
+    stage.put(whole)
+    stage.judge()
+    stage.until(lambda: stage.told_status.get("candidate"))
+    after = stage.told_status["candidate"]["engine"]
+    stage.go_on(loads=False)
+    assert kept() == [before], "its pods may yet fail to start"
+    stage.until(lambda: stage.told_status.get("candidate", {}).get("weight"))
+    stage.go_on()
+    assert kept() == sorted([before, after])
+    for _ in range(8):
+        stage.ask()
+        stage.go_on(16)
+    assert stage.serves("whole")
+    stage.go_on()
+    assert kept() == [after]
+
+
 def test_scaled_to_nothing_says_so_and_tries_nothing() -> None:
     stage = serving()
     stage.change("ModelDeployment", "answers", replicas=0)

@@ -57,9 +57,18 @@ def _served(scene: Scene) -> list[Served]:
     return [each for each in (status.serving, status.candidate) if each is not None]
 
 
+def _asked(scene: Scene) -> set[str]:
+    """Return the engines that have requests: pods of others, which may only start, keep no node from being emptied."""
+    serving, candidate = scene.deployment.status.serving, scene.deployment.status.candidate
+    with_requests = [serving, candidate if candidate is not None and candidate.weight is not None else None]
+    return {each.engine for each in with_requests if each is not None}
+
+
 def _policy(scene: Scene) -> Iterator[Object]:
     if _served(scene):
         yield serving_engine.engine_policy(scene.deployment, scene.settings)  # before there is anything to protect
+    if asked := _asked(scene):
+        yield serving_engine.engine_budget(scene.deployment, asked)
 
 
 def _engine(scene: Scene, served: Served) -> Iterator[Object]:
