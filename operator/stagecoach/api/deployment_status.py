@@ -171,7 +171,8 @@ class RoutesStatus(Told):
     client_keys: Optional[ClientKeys] = Field(
         None,
         description="Off: whoever reaches a gateway may ask, also while spec.access.apiKeys waits for gateways that"
-        " know the Secret. Told: all of them are told to ask for keys. InForce: all of them do.",
+        " know the Secret. Told: all of them are told to ask for keys. InForce: all of them do, by the Secret that"
+        " each was started with.",
     )
     gateways: int = Field(0, description="Gateways that are ready.")
     acknowledged: int = Field(0, description="Those of them that have this revision.")

@@ -142,6 +142,7 @@ def test_a_secret_that_is_not_there_takes_nothing_out_of_service_and_somebody_he
     stalled = stage.said("Stalled")
     assert stalled["reason"] == "PodNotStarting"
     assert 'no "clients"' in stalled["message"]
+    assert NOT_YET in stalled["message"], "why that is no small matter"
     assert speaks(stalled["reason"], stalled["message"])
     stage.stuck = {}
     for _ in watched(stage):
@@ -159,6 +160,7 @@ def test_another_secret_that_is_not_there_opens_nothing() -> None:
         assert list(asked(stage)) == [True]
     assert AS_IT_WAS in ready(stage)
     assert stage.said("Stalled")["reason"] == "PodNotStarting"
+    assert AS_IT_WAS in stage.said("Stalled")["message"]
 
 
 def test_what_was_taken_back_before_it_was_in_force_is_open_and_said_to_be() -> None:

@@ -171,10 +171,13 @@ class _Telling:
         return Complaint("RoutesRefused", " ".join(said)) if said else None
 
     def _serves(self, serving: Served) -> str:
-        deployment, gateways = self.scene.deployment, self.scene.observed.gateways
-        where = f"Run {serving.run} (release {serving.short}) answers at {endpoint(deployment)}."
+        where = f"Run {serving.run} (release {serving.short}) answers at {endpoint(self.scene.deployment)}."
+        return where + self._who_may_ask
+
+    @property
+    def _who_may_ask(self) -> str:
         keys = self.routes.client_keys if self.routes else None
-        return where + client_keys.words(deployment, keys, rolled=gateways.rolled())
+        return client_keys.words(self.scene.deployment, keys, rolled=self.scene.observed.gateways.rolled())
 
     def _loaded(self, serving: Served) -> Fact:
         if pods(self.scene.deployment) == 0:
@@ -219,14 +222,22 @@ class _Telling:
 
     def _stuck(self, serving: Served) -> Complaint | None:
         """Return why not all pods do what they should, while some do: in the place of others, or beside them."""
-        observed, now = self.scene.observed, self.scene.now
-        gateways, engine = observed.gateways, observed.engine(serving.engine)
+        engine = self.scene.observed.engine(serving.engine)
         refuses = self.heard is not None and self.heard.refusing and self._told_for_a_while
         return (
             (self._refusals if refuses else None)
-            or stuck.complaint(gateways.found, gateways.pods, now)
-            or stuck.complaint(engine.found, engine.pods, now)
+            or self._stuck_gateways
+            or stuck.complaint(engine.found, engine.pods, self.scene.now)
         )
+
+    @property
+    def _stuck_gateways(self) -> Complaint | None:
+        """Why not all gateways are as they should be, with who may ask until then, where that is to be others."""
+        gateways = self.scene.observed.gateways
+        why = stuck.complaint(gateways.found, gateways.pods, self.scene.now)
+        if why is None or self.scene.deployment.spec.api_keys is None:
+            return why
+        return Complaint(why.reason, f"{why.message}{self._who_may_ask}")
 
     def _stays(self, serving: Served) -> NotAdmitted | None:
         """Return why what serves does not move to the engine that is wanted."""
