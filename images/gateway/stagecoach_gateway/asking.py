@@ -62,11 +62,16 @@ class Ask:
         return self._engines.ask(self.ready.target.engines, path, body, self.loaded.routes.timeout, until=self.deadline)
 
     async def ask(self, path: str, **body: Any) -> dict[str, Any]:
-        """Return an engine's answer. Raises Refusal."""
+        """Return an engine's answer to what the gateway made of a text. Raises Refusal."""
         content = orjson.dumps({"model": self.ready.target.model, **body})
         async with self.engine(path, content) as reply:
             if reply.status != 200:
-                raise self.refused(reply.status, await reply.whole())
+                refusal = self.refused(reply.status, await reply.whole())
+                if refusal.code == "engine_refused":
+                    # No client has written it: what the engine does not take of it is the release's fault.
+                    message = f"The engine does not take what was made of this text: {refusal.message}"
+                    raise Refusal("engine_error", message)
+                raise refusal
             content = await reply.whole()
         document = self.parsed(content)
         usage = document.get("usage")

@@ -98,8 +98,9 @@ class Seen(Told):
 
     gateway: str = Field(max_length=64, description="The pod's uid.")
     started: Time = Field(description="Since when it counts.")
-    requests: int = Field(description="Requests that ended.")
+    requests: int = Field(description="Requests that ended, but for those that say nothing of the release.")
     errors: int = Field(description="Those of them that failed by our fault.")
+    engine_refused: int = Field(0, description="Besides, those that its engine refused.")
 
 
 class Candidate(Served):
@@ -121,8 +122,13 @@ class Candidate(Served):
     held_since: Optional[Time] = Field(
         None, description="Since when it waits for nothing but that somebody promotes it: only then a Promote counts."
     )
-    requests: int = Field(0, description="Requests that ended since this step began.")
+    requests: int = Field(
+        0, description="Requests that ended since this step began, but for those that say nothing of the release."
+    )
     errors: int = Field(0, description="Those of them that failed by our fault.")
+    engine_refused: int = Field(
+        0, description="Besides, those that its engine refused: with none that it answered, it does not go on."
+    )
     seen: list[Seen] = Field(
         [],
         max_length=MAX_GATEWAYS,

@@ -19,9 +19,10 @@ class Progress:
     weight: int
     since: datetime
     until: datetime  # when gateways take its weight away, unless that is renewed
-    requests: int  # that ended since the step began
+    requests: int  # that ended since the step began, and say something of it
     errors: int  # those of them that failed by our fault
     promoted: bool = False  # somebody has let it go on from this step
+    refused: int = 0  # besides the requests: those that its engine refused, by the client's fault or by ours
 
 
 @dataclass(frozen=True)
@@ -97,16 +98,16 @@ def _goes_on(canary: Canary, index: int, progress: Progress, now: datetime) -> D
     if now >= progress.until or progress.weight != step.weight:
         # Nobody was there to renew its weight, and it has had no requests since then; or the spec gives it another one.
         return Advance(index, step.weight)
+    # Whoever has refused has to have answered, or it may be one that refuses everything.
+    least = max(step.min_requests, 1 if progress.refused else 0)
     if now < ends:
-        least = f" and until it has had {step.min_requests}" if step.min_requests > progress.requests else ""
-        message = (
-            f"{where} until {timestamp(ends)}{least}: so far {progress.requests}, {_failed(progress)}. Nothing to do."
-        )
-        return Hold("StepHolds", message, ends)
-    if progress.requests < step.min_requests:
-        message = f"{where} until it has had {step.min_requests}: so far {progress.requests}, {_failed(progress)}."
+        still = f" and until it has had {least}" if least > progress.requests else ""
+        return Hold("StepHolds", f"{where} until {timestamp(ends)}{still}: {_so_far(progress)}. Nothing to do.", ends)
+    if progress.requests < least:
         advice = "Nothing to do while clients ask; to go on with fewer, lower minRequests of the step."
-        return Hold("RequestsMissing", f"{message} {advice}", None)
+        if progress.refused:
+            advice = "See in the engine's log what it refuses, and ask it what it can answer; or create another run."
+        return Hold("RequestsMissing", f"{where} until it has had {least}: {_so_far(progress)}. {advice}", None)
     if _too_many(canary, progress):
         enough = canary.abort_on.min_requests
         message = (
@@ -116,8 +117,7 @@ def _goes_on(canary: Canary, index: int, progress: Progress, now: datetime) -> D
         advice = "Nothing to do while clients ask; to decide by fewer, lower rollout.canary.abortOn.minRequests."
         return Hold("ErrorsUnclear", f"{message} {advice}", None)
     if by_hand and not progress.promoted:
-        message = f"{where} until somebody promotes it: so far {progress.requests}, {_failed(progress)}."
-        return Await(message)
+        return Await(f"{where} until somebody promotes it: {_so_far(progress)}.")
     if index + 1 == len(canary.steps):
         return Finish()
     return Advance(index + 1, canary.steps[index + 1].weight)
@@ -144,6 +144,11 @@ def _where(canary: Canary, index: int) -> str:
 def _failed(progress: Progress) -> str:
     share = f" ({progress.errors / progress.requests:.2%})" if progress.requests else ""
     return f"{progress.errors}{share} failed by our fault"
+
+
+def _so_far(progress: Progress) -> str:
+    refused = f"; besides, its engine refused {progress.refused} (engine_refused)" if progress.refused else ""
+    return f"so far {progress.requests}, {_failed(progress)}{refused}"
 
 
 def _rate(canary: Canary) -> str:

@@ -66,6 +66,19 @@ async def test_a_decoder_chooses_among_labels_where_their_tokens_part(
         assert (status, document["error"]["message"]) == (502, NO_NUMBER)
 
 
+async def test_what_an_engine_refuses_of_what_the_gateway_wrote_is_no_fault_of_the_client(
+    root: Path, tokenizer: str, engine: MockEngine
+) -> None:
+    running.write_root(root, releases.routes(releases.target(tokenizer, (engine.url,)), api="Task"))
+    error = {"error": {"message": "internal-name reads 8 tokens", "type": "BadRequestError", "code": 400}}
+    engine.answers = lambda _, __: web.json_response(error, status=400)
+    async with running.gateway(root) as gateway:
+        status, document, _ = await gateway.post("/v1/predict", {"text": "lost my card"})
+        assert (status, document["error"]["code"]) == (502, "engine_error")
+        assert document["error"]["message"].endswith("what was made of this text: intents reads 8 tokens")
+        assert (await gateway.counts())["releases"][0]["errors"] == {"engine_error": 1}
+
+
 async def test_a_head_gives_each_label_a_probability_in_each_chunk(root: Path, engine: MockEngine) -> None:
     tokenizer = releases.tokenizer(root / "tokenizers", chat=False)
     engine.answers = lambda _, body: (

@@ -26,7 +26,7 @@ BLAMED = {
     "invalid_json": False,
     "invalid_request": False,
     "text_too_long": False,
-    "engine_refused": False,  # the engine answers that the client asks for what it cannot do
+    "engine_refused": False,  # a client can have as many as it likes: it is counted apart
     "missing_key": False,
     "invalid_key": False,
     "unknown_path": False,
@@ -55,6 +55,17 @@ def test_which_errors_speak_against_a_release(code: str) -> None:
     assert ERRORS[code].status >= 500 or code not in OURS
     found = counted(candidate(), {"g": said(10, errors={code: 3}, started=LATE)}, ["g"], 7)
     assert found.errors == (3 if BLAMED[code] else 0)
+    assert found.requests == (10 if BLAMED[code] else 7), "what is the client's fault says nothing of the release"
+    assert found.engine_refused == (3 if code == "engine_refused" else 0)
+
+
+def test_what_its_engine_refused_is_counted_as_the_rest_is() -> None:
+    first, later = said(500, {"engine_refused": 40}), said(520, {"engine_refused": 59, "engine_error": 1})
+    found = read_all(candidate(), {"g": first}, *[{"g": later}] * 3)
+    assert (found.requests, found.errors, found.engine_refused) == (1, 1, 19)
+    again = read_all(found, {"g": said(7, {"engine_refused": 7}, started=LATE)})
+    assert (again.requests, again.engine_refused) == (1, 26)
+    assert stepped(again, 1, 50, NOW).engine_refused == 0
 
 
 def candidate(**changes: Any) -> Candidate:

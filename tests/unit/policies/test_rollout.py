@@ -33,11 +33,18 @@ def rollout(steps: list[dict[str, Any]] = STEPS, **abort: Any) -> Rollout:
 
 
 def progress(
-    step: int = 0, minutes: float = 0, requests: int = 0, errors: int = 0, weight: int | None = None, left: float = 8
+    step: int = 0,
+    minutes: float = 0,
+    requests: int = 0,
+    errors: int = 0,
+    weight: int | None = None,
+    left: float = 8,
+    refused: int = 0,
 ) -> Progress:
     """Return where a candidate is that began its step so many minutes ago."""
     weight = (5, 20, 50, 50)[step] if weight is None else weight
-    return Progress(step, weight, NOW - timedelta(minutes=minutes), NOW + timedelta(minutes=left), requests, errors)
+    since, until = NOW - timedelta(minutes=minutes), NOW + timedelta(minutes=left)
+    return Progress(step, weight, since, until, requests, errors, refused=refused)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +55,8 @@ def progress(
         (progress(0, 5, 1000), Advance(1, 20)),
         (progress(0, 5, 1000, 50), Advance(1, 20)),  # 5 %, and no more
         (progress(1, 60, 200), Advance(2, 50)),
+        (progress(0, 5, 1, refused=10_000), Advance(1, 20)),  # clients can have as much refused as they like
+        (progress(0, 5, 0, refused=1), Hold),
         (progress(2, 1.5), Finish()),
         # The spec has another step of this number by now, or none.
         (progress(0, 1, weight=10), Advance(0, 5)),
@@ -82,6 +91,10 @@ def test_without_steps_it_has_all_at_once() -> None:
         (progress(1, 1, 200), {}, "StepHolds", 59, "until 2026-01-02T12:59:00Z: so far 200"),
         (progress(1, 60), {}, "RequestsMissing", None, "has 20 of 100 requests until it has had 200: so far 0, 0 failed by our fault. Nothing to do while clients ask"),
         (progress(1, 600, 199), {}, "RequestsMissing", None, "so far 199, 0 (0.00%)"),
+        # It refuses everything, as far as anybody can tell: nor does a step that asks for nobody take it on.
+        (progress(0, 1, refused=30), {}, "StepHolds", 4, "and until it has had 1: so far 0, 0 failed by our fault; besides, its engine refused 30 (engine_refused)"),
+        (progress(0, 600, refused=30), {}, "RequestsMissing", None, "until it has had 1: so far 0, 0 failed by our fault; besides, its engine refused 30 (engine_refused). See in the engine's log"),
+        (progress(1, 600, 199, refused=1), {}, "RequestsMissing", None, "until it has had 200: so far 199"),
         # Too few to reject it by, and too bad to go on.
         (progress(0, 5, 19, 19), {}, "ErrorsUnclear", None, "of 19 so far 19 failed: more than 5.00%, of too few requests"),
         (progress(2, 90, 3, 1), {"errorRate": 0.3, "minRequests": 4}, "ErrorsUnclear", None, "when it has had 4"),
@@ -110,6 +123,7 @@ BY_HAND = [{"weight": 5, "hold": "Manual", "minRequests": 50}, {"weight": 20, "h
         (progress(1, 0), True, Finish()),
         (progress(1, 0, 5, 5), True, Hold),
         (progress(0, 0, 50, 50), True, Abort),
+        (progress(1, 0, refused=5), True, Hold),
         (progress(0, 0, 50, left=0), True, Advance(0, 5)),
     ],
 )

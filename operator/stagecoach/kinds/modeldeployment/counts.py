@@ -14,8 +14,9 @@ from stagecoach.contract.gateway_counts import GatewayCounts
 from stagecoach.contract.times import moment, timestamp
 from stagecoach.kinds.view import Answer
 
-# Errors that speak against a release. Of the others, those of status 4xx are the client's; nothing_served and
-# too_many_connections are told before a release is chosen, and too_many_hops is of deployments that fall back.
+# Errors that speak against a release. Of the others, those of status 4xx are the client's, and say nothing of it;
+# nothing_served and too_many_connections are told before a release is chosen, and too_many_hops is of deployments that
+# fall back.
 OURS = frozenset(
     {
         "engine_error",  # its engine failed, or what it computed is no answer
@@ -25,6 +26,10 @@ OURS = frozenset(
         "internal_error",  # the gateway failed, with what this release made of a request
     }
 )
+# The client's as well, but the release's where its engine takes nothing: a base without a chat template, or with less
+# context than clients use. A client can have as many of them as it likes, so they reject no candidate.
+REFUSED = "engine_refused"
+_NUMBERS = ("requests", "errors", "engine_refused")
 # An answer that is older may be one of a gateway that has started again since.
 FRESH = timedelta(seconds=60)
 
@@ -50,7 +55,7 @@ def counted(
     that is older than the step and was not seen in it, what was counted is only remembered: it is of before.
     """
     seen = {each.gateway: each for each in candidate.seen}
-    requests, errors = candidate.requests, candidate.errors
+    requests, errors, refused = candidate.requests, candidate.errors, candidate.engine_refused
     for uid, answer in sorted(answers.items()):
         if uid not in pods or not (uid in seen or _has_room(seen, pods)):
             continue
@@ -62,9 +67,10 @@ def counted(
             since = before if before.started == now.started else _nothing(now)  # it began again
             requests += max(0, now.requests - since.requests)
             errors += max(0, now.errors - since.errors)
+            refused += max(0, now.engine_refused - since.engine_refused)
         seen[uid] = _later(before, now)
-    update = {"requests": requests, "errors": errors, "seen": [seen[uid] for uid in sorted(seen)]}
-    return candidate.model_copy(update=update)
+    update = {"requests": requests, "errors": errors, "engine_refused": refused}
+    return candidate.model_copy(update=update | {"seen": [seen[uid] for uid in sorted(seen)]})
 
 
 def _has_room(seen: dict[str, Seen], pods: Collection[str]) -> bool:
@@ -76,11 +82,15 @@ def _has_room(seen: dict[str, Seen], pods: Collection[str]) -> bool:
 
 def _seen(uid: str, answer: GatewayCounts, release: str) -> Seen:
     found = next((each for each in answer.releases if each.release == release), None)
+    errors = found.errors if found else {}
+    ours = sum(number for code, number in errors.items() if code in OURS)
+    theirs = sum(errors.values()) - ours
     return Seen(
         gateway=uid,
         started=timestamp(answer.started, "microseconds"),
-        requests=found.requests if found else 0,
-        errors=sum(number for code, number in found.errors.items() if code in OURS) if found else 0,
+        requests=found.requests - theirs if found else 0,
+        errors=ours,
+        engine_refused=errors.get(REFUSED, 0),
     )
 
 
@@ -91,12 +101,11 @@ def _first(now: Seen, answer: GatewayCounts, candidate: Candidate) -> Seen:
 
 
 def _nothing(seen: Seen) -> Seen:
-    return seen.model_copy(update={"requests": 0, "errors": 0})
+    return seen.model_copy(update=dict.fromkeys(_NUMBERS, 0))
 
 
 def _later(before: Seen, now: Seen) -> Seen:
     """Return what to remember: numbers only grow while a gateway runs, so that lower ones are of before."""
     if before.started != now.started:
         return now
-    update = {"requests": max(before.requests, now.requests), "errors": max(before.errors, now.errors)}
-    return now.model_copy(update=update)
+    return now.model_copy(update={name: max(getattr(before, name), getattr(now, name)) for name in _NUMBERS})
