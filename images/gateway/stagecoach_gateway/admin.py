@@ -58,6 +58,8 @@ class Admin:
             return "draining"
         if current.loaded is None:
             return "no routes"
+        if self._gateway.clients.unread:  # by keys that it does not know it would refuse every client
+            return self._gateway.clients.unread
         if current.waits:
             return "waiting to be told the newest routes"
         if not current.confirmed and not self._warned:

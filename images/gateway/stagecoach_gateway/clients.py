@@ -35,7 +35,8 @@ class Clients:
         self._path = path
         self._seen: tuple[int, int] | None = None
         self._by_digest: dict[str, str] = {}
-        self._unreadable = False
+        self._read = self._unreadable = False
+        self.unread: str | None = None  # what is wrong with a file of which no keys were ever read
 
     def refresh(self) -> None:
         """Look at the file. One that is gone has no keys; one that cannot be read changes nothing, and is logged."""
@@ -46,22 +47,30 @@ class Clients:
                 return
             content = self._path.read_bytes()
         except FileNotFoundError:
-            self._seen, self._by_digest = None, {}
+            self._seen, self._by_digest, self._read, self.unread = None, {}, False, None
             return
         except OSError as error:
             if not self._unreadable:
-                log.error("%s cannot be read, and the keys from before hold: %s", self._path, error.strerror)
+                self._complain(f"cannot be read: {error.strerror}")
             self._unreadable = True
             return
         self._seen, self._unreadable = seen, False
         try:
             keys = _KEYS.validate_json(content)
         except ValidationError as error:
-            log.error(
-                "%s cannot be read as keys, and those from before hold: %d errors", self._path, len(error.errors())
-            )
+            found = error.errors(include_input=False, include_url=False)[0]  # an input may be a key as it is
+            place = ".".join(map(str, found["loc"])) or "all of it"
+            self._complain(f"does not hold keys: {place}: {found['msg']}")
             return
         self._by_digest = {key.sha256: key.client for key in keys}
+        self._read, self.unread = True, None
+
+    def _complain(self, what: str) -> None:
+        remedy = 'put [{"client": "<name>", "sha256": "<digest of its key, in hex>"}] there'
+        before = "those from before hold" if self._read else "there are none from before"
+        log.error("%s %s; %s: %s", self._path, what, before, remedy)
+        if not self._read:
+            self.unread = f"{self._path.parent.name}/{self._path.name} {what}"
 
     def who(self, authorization: bytes | None) -> str:
         """Return the client that a header names. Raises Refusal."""

@@ -1,4 +1,5 @@
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,54 @@ def test_a_file_that_cannot_be_read_keeps_nothing_from_being_looked_at(
         clients.refresh()
     assert clients.who(b"Bearer the key") == "app"
     assert caplog.text.count("cannot be read") == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("no json", "does not hold keys: all of it: Invalid JSON"),
+        ('{"client": "app"}', "does not hold keys: all of it"),
+        ('[{"client": "app", "sha256": "the key"}]', "does not hold keys: 0.sha256: "),
+    ],
+)
+def test_a_file_of_which_no_keys_were_ever_read_is_told_until_it_is_mended(
+    content: str, words: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    running.write_root(tmp_path, None, {})
+    file = tmp_path / "clients/clients.json"
+    file.write_text(content)
+    clients = Clients(file)
+    clients.refresh()
+    told = clients.unread or ""
+    assert told.startswith(f"clients/clients.json {words}")
+    assert told in caplog.text
+    assert "the key" not in caplog.text, "who has put a key there as it is finds it in no log"
+    running.write_keys(tmp_path, {"app": "the key"})
+    os.utime(file, (1, 1))  # another time than before, however fast this is
+    clients.refresh()
+    assert (clients.unread, clients.who(b"Bearer the key")) == (None, "app")
+    file.write_text(content)
+    clients.refresh()
+    assert (clients.unread, clients.who(b"Bearer the key")) == (None, "app"), "the keys from before hold"
+
+
+async def test_a_gateway_that_can_read_no_clients_is_not_ready_and_one_without_sources_is(
+    root: Path, tokenizer: str, engine: MockEngine
+) -> None:
+    """Else the keys would be in force when every gateway has been started anew, and all clients be refused."""
+    running.write_root(root, releases.routes(releases.target(tokenizer, (engine.url,))), {"app": "key-1"})
+    for folder in ("clients", "feedback"):
+        (root / folder / "clients.json").write_text("[{}]")
+    async with running.gateway(root) as gateway:
+        status, why = await gateway.get(f"{gateway.admin}/ready")
+        assert (status, why.partition(": ")[0]) == (503, "clients/clients.json does not hold keys")
+        running.write_keys(root, {"app": "key-1"})
+        for _ in range(100):
+            if (await gateway.get(f"{gateway.admin}/ready"))[0] == 200:
+                break
+            await asyncio.sleep(0.05)
+        else:
+            pytest.fail("it never came to be ready")
 
 
 @given(st.lists(st.floats(0, 30), max_size=60), st.integers(1, 10), st.integers(1, 20))
