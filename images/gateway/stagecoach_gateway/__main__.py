@@ -15,8 +15,8 @@ from stagecoach_gateway.http_server import Server
 from stagecoach_gateway.settings import BadSettings, Settings
 
 log = logging.getLogger("stagecoach_gateway")
-# After the request to stop, others still send requests for a moment.
-LEAVING_SECONDS = 3.0
+# After the request to stop, others still send requests: nodes hear of it within 5 s, and some may be late.
+LEAVING_SECONDS = 10.0
 REFRESH_SECONDS = 1.0
 
 

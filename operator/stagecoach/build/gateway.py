@@ -30,8 +30,10 @@ TOKENIZERS_DEMAND = Demand(cpu="100m", memory="1Gi")
 CLIENTS_FILE = "clients.json"
 FEEDBACK = "feedback"
 ADMITTED_FILE = "admitted.json"
-# For what was begun, at least and at most; before, and after it, the gateway takes some seconds.
-DRAIN_SECONDS, MOST_DRAIN, AROUND_DRAIN = 60, 590, 10
+# A gateway that is asked to stop takes requests for so long still, from who has not heard of it.
+LEAVING_SECONDS = 10
+# Then it ends what was begun, for so long at least and at most, and itself.
+DRAIN_SECONDS, MOST_DRAIN, ENDING_SECONDS = 60, 580, 10
 
 
 def endpoint(deployment: ModelDeployment) -> str:
@@ -173,7 +175,7 @@ def _pod(
     kept, kept_places = samples.volumes(deployment, volumes)
     drain = _drain_seconds(deployment)
     return confined() | {
-        "terminationGracePeriodSeconds": drain + AROUND_DRAIN,
+        "terminationGracePeriodSeconds": LEAVING_SECONDS + drain + ENDING_SECONDS,
         "initContainers": [_tokenizers(sources, reach, places, settings)],
         "containers": [_gateway(deployment, drain, settings, kept_places)],
         "volumes": [

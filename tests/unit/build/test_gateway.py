@@ -13,7 +13,9 @@ from stagecoach.build.pods import Network, credentials
 from stagecoach.contract.admitted import Admitted
 from stagecoach.contract.gateway_routes import Routes, sign, verified
 from stagecoach.contract.jobs import ModelSource
+from stagecoach.kinds.modeldeployment.engines import HEARD_OF
 from stagecoach.policies.keys import Purpose, derive
+from stagecoach_gateway.__main__ import LEAVING_SECONDS
 from tests import builders
 from tests.unit.build.serving import GATEWAY_IMAGE, MASTER_KEY, admitted, base, deployment, project, settings
 
@@ -117,11 +119,16 @@ def test_a_claim_is_one_volume_whatever_lies_on_it(claim: str, uri: str, volumes
     assert written["subPath"] == "samples/intents"
 
 
-@pytest.mark.parametrize(("timeout", "drain", "grace"), [("30s", "60", 70), ("5m", "300", 310), ("1h", "590", 600)])
+@pytest.mark.parametrize(("timeout", "drain", "grace"), [("30s", "60", 80), ("5m", "300", 320), ("1h", "580", 600)])
 def test_what_was_begun_ends_before_the_pod(timeout: str, drain: str, grace: int) -> None:
     spec = pod(deployment(contract={"timeout": timeout}))
     assert env(spec["containers"][0])["STAGECOACH_DRAIN_SECONDS"] == drain
     assert spec["terminationGracePeriodSeconds"] == grace
+
+
+def test_a_gateway_that_leaves_takes_requests_until_nodes_have_heard_of_it() -> None:
+    assert HEARD_OF.total_seconds() < LEAVING_SECONDS
+    assert LEAVING_SECONDS <= gateway.LEAVING_SECONDS, "or the pod would end before what it has begun"
 
 
 def test_each_tokenizer_is_brought_once() -> None:

@@ -194,6 +194,7 @@ async def gateway(root: Path, **environment: str) -> AsyncIterator[Running]:
         "STAGECOACH_PORT": "0",
         "STAGECOACH_ADMIN_PORT": "0",
         "STAGECOACH_CONFIRM_SECONDS": "0",
+        "STAGECOACH_DRAIN_SECONDS": "3",  # and so it takes requests for no longer when it leaves
         "PYTHONPATH": f"{ROOT}/operator:{ROOT}/images/gateway",
     }
     process = await asyncio.create_subprocess_exec(
