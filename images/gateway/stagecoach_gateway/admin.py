@@ -31,6 +31,11 @@ class Admin:
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
+    def admit(self, request: Request) -> None:
+        """Look at a request before its body is read. Raises Refusal: nobody but the operator sends one."""
+        if not hmac.compare_digest(request.headers.get(b"authorization", b""), self._authorization):
+            raise Refusal("invalid_key", "Only the operator may ask this.")
+
     async def handle(self, request: Request, answer: Answer) -> None:
         """Answer."""
         if request.path == b"/live":
@@ -41,8 +46,7 @@ class Admin:
         elif request.path == b"/metrics":
             answer.send(200, generate_latest(self._registry), (_TEXT,))
         elif request.path in (b"/counts", b"/routes"):
-            if not hmac.compare_digest(request.headers.get(b"authorization", b""), self._authorization):
-                raise Refusal("invalid_key", "Only the operator may ask this.")
+            self.admit(request)
             await self._operator(request, answer)
         else:
             raise Refusal("unknown_path", "There is nothing at this path.")

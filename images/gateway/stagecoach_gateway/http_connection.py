@@ -137,7 +137,7 @@ class Connection(asyncio.Protocol):
         self._request = Request(self._parser.get_method(), self._url.partition(b"?")[0], headers, self._client)
         self._request.version = version
         self._request.keep_alive = self._parser.should_keep_alive()
-        long = int(headers.get(b"content-length", b"0")) > limits.UNCHECKED_BYTES or b"transfer-encoding" in headers
+        long = int(headers.get(b"content-length", b"0")) > self.server.unchecked or b"transfer-encoding" in headers
         if long and self.server.admit:
             self.server.admit(self._request)
         self._deadline = self._loop.time() + limits.BODY_SECONDS
@@ -208,6 +208,12 @@ class Connection(asyncio.Protocol):
     def idle(self) -> bool:
         """Whether no request is being answered, and none is on its way."""
         return self._task is None and not self._requests and not self._began and not self._closing
+
+    @property
+    def gives_way(self) -> bool:
+        """Whether nothing is asked for on it, or not yet, by a whole head; or all is answered, and it only closes."""
+        asks = self._began and self._request is not None
+        return self._task is None and not self._requests and not asks
 
     def abort(self) -> None:
         """End it at once, whatever is not yet sent."""

@@ -21,11 +21,13 @@ class Server:
         self,
         handler: Handler,
         connections: int = limits.CONNECTIONS,
+        unchecked: int = limits.UNCHECKED_BYTES,
         admit: Callable[[Request], None] | None = None,
         refused: Callable[[Request, Answer, Refusal], None] | None = None,
     ) -> None:
         self.handler = handler
-        self.admit = admit  # looks at a head whose body is long, and raises Refusal
+        self.unchecked = unchecked
+        self.admit = admit  # looks at a head whose body is longer than that, and raises Refusal
         self.refused = refused  # is told of what is refused before the handler sees it
         self.held = 0  # bytes of bodies
         self.connections: set[Connection] = set()
@@ -46,10 +48,12 @@ class Server:
         return int(port)
 
     def make_room(self) -> None:
-        """Close the connection that has been idle for longest, where there are as many as are taken."""
-        idle = [each for each in self.connections if each.idle]
-        if len(self.connections) >= self.most and idle:
-            longest = min(idle, key=lambda each: each.idle_since)
+        """Where there are as many connections as are taken, close the one that has asked for nothing for longest."""
+        if len(self.connections) < self.most:
+            return
+        free = [each for each in self.connections if each.gives_way]
+        if free:
+            longest = min(free, key=lambda each: each.idle_since)
             self.connections.discard(longest)
             longest.abort()
 

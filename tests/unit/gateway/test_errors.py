@@ -193,7 +193,7 @@ async def test_one_connection_too_many() -> None:
     port = await server.start("127.0.0.1", 0)
     pairs = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
     for _, each in pairs:
-        each.write(b"GET / ")
+        each.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n")
     await asyncio.sleep(0.1)
     pairs.append(await asyncio.open_connection("127.0.0.1", port))
     answer = await pairs[2][0].read()
@@ -209,12 +209,16 @@ async def test_one_connection_too_many() -> None:
     await server.drain(0)
 
 
-async def test_where_there_are_as_many_as_are_taken_the_longest_idle_one_leaves() -> None:
+@pytest.mark.parametrize("begun", [b"", b"GET / "])
+async def test_where_there_are_as_many_as_are_taken_the_one_leaves_that_asks_nothing_for_longest(begun: bytes) -> None:
     server = Server(fails, connections=2)
     port = await server.start("127.0.0.1", 0)
-    pairs = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+    pairs = []
+    for _ in range(3):
+        pairs.append(await asyncio.open_connection("127.0.0.1", port))
+        pairs[-1][1].write(begun)
     assert await pairs[0][0].read() == b""
-    pairs[2][1].write(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+    pairs[2][1].write(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".removeprefix(begun))
     assert code_of(await pairs[2][0].read())[1] == "internal_error"
     for _, each in pairs:
         each.close()

@@ -294,6 +294,41 @@ async def test_chunked_bodies_and_expectations(gateway: Running) -> None:
     assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK")
 
 
+async def _open(gateway: Running, data: bytes) -> asyncio.StreamWriter:
+    _, writer = await asyncio.open_connection("127.0.0.1", int(gateway.admin.rpartition(":")[2]))
+    writer.write(data)
+    return writer
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"",
+        b"G",
+        b"GET /live HTTP/1.1\r\nhost: x\r\n",
+        b"PUT /routes HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n",
+        b"PUT /routes HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n",
+        b"GET /live HTTP/1.1\r\nhost: x\r\n\r\nG",
+    ],
+)
+async def test_who_may_not_ask_keeps_no_probe_from_the_port_of_the_cluster(begun: bytes, gateway: Running) -> None:
+    writers = [await _open(gateway, begun) for _ in range(100)]
+    for path in ("/live", "/ready"):
+        assert (await gateway.get(gateway.admin + path))[0] == 200
+    assert (await gateway.counts())["revision"] == 1
+    for writer in writers:
+        writer.close()
+
+
+async def test_no_body_is_read_but_of_the_operator(gateway: Running) -> None:
+    for authorization in ("", "authorization: Bearer other\r\n"):
+        head = f"PUT /routes HTTP/1.1\r\nhost: x\r\n{authorization}content-length: 4000000\r\n\r\n"
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(gateway.admin.rpartition(":")[2]))
+        writer.write(head.encode())
+        assert code_of(await asyncio.wait_for(reader.read(), 5)) == (401, "invalid_key")
+        writer.close()
+
+
 async def test_random_bytes_never_end_the_gateway(gateway: Running) -> None:
     source = random.Random(17)  # noqa: S311 - the same every time
     whole = post(BODY)
