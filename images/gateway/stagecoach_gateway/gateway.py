@@ -59,7 +59,7 @@ class Gateway:
 
     def __init__(self, settings: Settings) -> None:
         key = settings.required("routes-key")
-        engine_key, fallback_key = settings.secret("engine-key"), settings.secret("fallback-key")
+        engine_key = settings.secret("engine-key")
         self.current = Current(settings.deployment, key, settings.tokenizers, self._changed, settings.confirm_seconds)
         self.engines = Engines(engine_key.decode() if engine_key else None)
         self.counts = Counts(settings.deployment)
@@ -69,7 +69,6 @@ class Gateway:
         self.rates = Rates()
         self.keeper = Keeper(settings.kept, settings.writer)
         self._seal = hmac.digest(key, b"stagecoach request ids v1", hashlib.sha256)
-        self._fallback_key = f"authorization: Bearer {fallback_key.decode()}\r\n".encode() if fallback_key else b""
         self._endpoints: dict[bytes, AnyEndpoint] = {}
         self._openapi = b""
 
@@ -197,7 +196,7 @@ class Gateway:
         hops = int(said) + 1 if said.isdigit() and len(said) < 3 else MOST_HOPS
         if hops >= MOST_HOPS:
             raise Refusal("too_many_hops", "Deployments fall back to each other: none of them has an answer.")
-        headers = self._fallback_key + HOPS + b": %d\r\n" % hops
+        headers = HOPS + b": %d\r\n" % hops
         body, path = orjson.dumps(ask.body), ask.request.path.decode()
         async with self.engines.ask([url], path, body, ask.loaded.routes.timeout, headers) as reply:
             content = await reply.whole()
