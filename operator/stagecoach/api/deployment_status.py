@@ -100,7 +100,7 @@ class Seen(Told):
     started: Time = Field(description="Since when it counts.")
     requests: int = Field(description="Requests that ended, but for those that say nothing of the release.")
     errors: int = Field(description="Those of them that failed by our fault.")
-    engine_refused: int = Field(0, description="Besides, those that its engine refused.")
+    unanswered: int = Field(0, description="Besides, those that its engine refused, or whose clients left.")
 
 
 class Candidate(Served):
@@ -126,8 +126,9 @@ class Candidate(Served):
         0, description="Requests that ended since this step began, but for those that say nothing of the release."
     )
     errors: int = Field(0, description="Those of them that failed by our fault.")
-    engine_refused: int = Field(
-        0, description="Besides, those that its engine refused: with none that it answered, it does not go on."
+    unanswered: int = Field(
+        0,
+        description="Besides, those that its engine refused, or whose clients left; by these alone it does not go on.",
     )
     seen: list[Seen] = Field(
         [],

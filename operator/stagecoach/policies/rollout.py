@@ -22,7 +22,7 @@ class Progress:
     requests: int  # that ended since the step began, and say something of it
     errors: int  # those of them that failed by our fault
     promoted: bool = False  # somebody has let it go on from this step
-    refused: int = 0  # besides the requests: those that its engine refused, by the client's fault or by ours
+    unanswered: int = 0  # besides the requests: those that its engine refused, or whose clients left
 
 
 @dataclass(frozen=True)
@@ -98,15 +98,16 @@ def _goes_on(canary: Canary, index: int, progress: Progress, now: datetime) -> D
     if now >= progress.until or progress.weight != step.weight:
         # Nobody was there to renew its weight, and it has had no requests since then; or the spec gives it another one.
         return Advance(index, step.weight)
-    # Whoever has refused has to have answered, or it may be one that refuses everything.
-    least = max(step.min_requests, 1 if progress.refused else 0)
+    # These may be the clients' fault; but with nothing else it may be one that refuses everything, or is slower than
+    # anybody waits.
+    least = max(step.min_requests, 1 if progress.unanswered else 0)
     if now < ends:
         still = f" and until it has had {least}" if least > progress.requests else ""
         return Hold("StepHolds", f"{where} until {timestamp(ends)}{still}: {_so_far(progress)}. Nothing to do.", ends)
     if progress.requests < least:
         advice = "Nothing to do while clients ask; to go on with fewer, lower minRequests of the step."
-        if progress.refused:
-            advice = "See in the engine's log what it refuses, and ask it what it can answer; or create another run."
+        if progress.unanswered and not progress.requests:
+            advice = "See its engine's log: what it refuses, how slow it is. Ask what it can answer, or create a run."
         return Hold("RequestsMissing", f"{where} until it has had {least}: {_so_far(progress)}. {advice}", None)
     if _too_many(canary, progress):
         enough = canary.abort_on.min_requests
@@ -147,8 +148,8 @@ def _failed(progress: Progress) -> str:
 
 
 def _so_far(progress: Progress) -> str:
-    refused = f"; besides, its engine refused {progress.refused} (engine_refused)" if progress.refused else ""
-    return f"so far {progress.requests}, {_failed(progress)}{refused}"
+    besides = f"; besides, {progress.unanswered} that its engine refused (engine_refused), or whose clients left"
+    return f"so far {progress.requests}, {_failed(progress)}{besides if progress.unanswered else ''}"
 
 
 def _rate(canary: Canary) -> str:

@@ -56,16 +56,22 @@ def test_which_errors_speak_against_a_release(code: str) -> None:
     found = counted(candidate(), {"g": said(10, errors={code: 3}, started=LATE)}, ["g"], 7)
     assert found.errors == (3 if BLAMED[code] else 0)
     assert found.requests == (10 if BLAMED[code] else 7), "what is the client's fault says nothing of the release"
-    assert found.engine_refused == (3 if code == "engine_refused" else 0)
+    assert found.unanswered == (3 if code == "engine_refused" else 0)
+
+
+def test_what_clients_did_not_wait_for_is_none_of_its_requests() -> None:
+    """Else one that is too slow for all of them would have all the requests that a step asks for, and no error."""
+    found = read_all(candidate(), {"g": said(500, abandoned=20)}, {"g": said(600, 1, abandoned=118)})
+    assert (found.requests, found.errors, found.unanswered) == (2, 1, 98)
 
 
 def test_what_its_engine_refused_is_counted_as_the_rest_is() -> None:
     first, later = said(500, {"engine_refused": 40}), said(520, {"engine_refused": 59, "engine_error": 1})
     found = read_all(candidate(), {"g": first}, *[{"g": later}] * 3)
-    assert (found.requests, found.errors, found.engine_refused) == (1, 1, 19)
+    assert (found.requests, found.errors, found.unanswered) == (1, 1, 19)
     again = read_all(found, {"g": said(7, {"engine_refused": 7}, started=LATE)})
-    assert (again.requests, again.engine_refused) == (1, 26)
-    assert stepped(again, 1, 50, NOW).engine_refused == 0
+    assert (again.requests, again.unanswered) == (1, 26)
+    assert stepped(again, 1, 50, NOW).unanswered == 0
 
 
 def candidate(**changes: Any) -> Candidate:
@@ -80,12 +86,13 @@ def said(
     revision: int = 7,
     deployment: str = UID,
     release: str = B.release,
+    abandoned: int = 0,
 ) -> GatewayCounts:
     codes = {"engine_error": errors} if isinstance(errors, int) else errors
     times = {"latency": NONE, "first_token": NONE}
     numbers = {"abandoned": 0, "fallbacks": 0, "prompt_tokens": 0, "completion_tokens": 0, "feedback": 0}
     other = ReleaseCounts(release=builders.digest("9"), requests=1000, errors={"engine_error": 900}, **times, **numbers)
-    one = ReleaseCounts(release=release, requests=requests, errors=codes, **times, **numbers)
+    one = ReleaseCounts(release=release, requests=requests, errors=codes, **times, **numbers | {"abandoned": abandoned})
     return GatewayCounts(deployment=deployment, revision=revision, started=started, releases=(other, one))
 
 

@@ -39,12 +39,12 @@ def progress(
     errors: int = 0,
     weight: int | None = None,
     left: float = 8,
-    refused: int = 0,
+    unanswered: int = 0,
 ) -> Progress:
     """Return where a candidate is that began its step so many minutes ago."""
     weight = (5, 20, 50, 50)[step] if weight is None else weight
     since, until = NOW - timedelta(minutes=minutes), NOW + timedelta(minutes=left)
-    return Progress(step, weight, since, until, requests, errors, refused=refused)
+    return Progress(step, weight, since, until, requests, errors, unanswered=unanswered)
 
 
 @pytest.mark.parametrize(
@@ -55,8 +55,8 @@ def progress(
         (progress(0, 5, 1000), Advance(1, 20)),
         (progress(0, 5, 1000, 50), Advance(1, 20)),  # 5 %, and no more
         (progress(1, 60, 200), Advance(2, 50)),
-        (progress(0, 5, 1, refused=10_000), Advance(1, 20)),  # clients can have as much refused as they like
-        (progress(0, 5, 0, refused=1), Hold),
+        (progress(0, 5, 1, unanswered=10_000), Advance(1, 20)),  # clients can have as much refused as they like
+        (progress(0, 5, 0, unanswered=1), Hold),
         (progress(2, 1.5), Finish()),
         # The spec has another step of this number by now, or none.
         (progress(0, 1, weight=10), Advance(0, 5)),
@@ -92,9 +92,9 @@ def test_without_steps_it_has_all_at_once() -> None:
         (progress(1, 60), {}, "RequestsMissing", None, "has 20 of 100 requests until it has had 200: so far 0, 0 failed by our fault. Nothing to do while clients ask"),
         (progress(1, 600, 199), {}, "RequestsMissing", None, "so far 199, 0 (0.00%)"),
         # It refuses everything, as far as anybody can tell: nor does a step that asks for nobody take it on.
-        (progress(0, 1, refused=30), {}, "StepHolds", 4, "and until it has had 1: so far 0, 0 failed by our fault; besides, its engine refused 30 (engine_refused)"),
-        (progress(0, 600, refused=30), {}, "RequestsMissing", None, "until it has had 1: so far 0, 0 failed by our fault; besides, its engine refused 30 (engine_refused). See in the engine's log"),
-        (progress(1, 600, 199, refused=1), {}, "RequestsMissing", None, "until it has had 200: so far 199"),
+        (progress(0, 1, unanswered=30), {}, "StepHolds", 4, "and until it has had 1: so far 0, 0 failed by our fault; besides, 30 that its engine refused (engine_refused), or whose clients left"),
+        (progress(0, 600, unanswered=30), {}, "RequestsMissing", None, "until it has had 1: so far 0, 0 failed by our fault; besides, 30 that its engine refused (engine_refused), or whose clients left. See its engine's log"),
+        (progress(1, 600, 199, unanswered=1), {}, "RequestsMissing", None, "so far 199, 0 (0.00%) failed by our fault; besides, 1 that its engine refused (engine_refused), or whose clients left. Nothing to do while"),
         # Too few to reject it by, and too bad to go on.
         (progress(0, 5, 19, 19), {}, "ErrorsUnclear", None, "of 19 so far 19 failed: more than 5.00%, of too few requests"),
         (progress(2, 90, 3, 1), {"errorRate": 0.3, "minRequests": 4}, "ErrorsUnclear", None, "when it has had 4"),
@@ -123,7 +123,7 @@ BY_HAND = [{"weight": 5, "hold": "Manual", "minRequests": 50}, {"weight": 20, "h
         (progress(1, 0), True, Finish()),
         (progress(1, 0, 5, 5), True, Hold),
         (progress(0, 0, 50, 50), True, Abort),
-        (progress(1, 0, refused=5), True, Hold),
+        (progress(1, 0, unanswered=5), True, Hold),
         (progress(0, 0, 50, left=0), True, Advance(0, 5)),
     ],
 )

@@ -26,10 +26,10 @@ OURS = frozenset(
         "internal_error",  # the gateway failed, with what this release made of a request
     }
 )
-# The client's as well, but the release's where its engine takes nothing: a base without a chat template, or with less
-# context than clients use. A client can have as many of them as it likes, so they reject no candidate.
+# This may be the client's fault, or that of a release whose engine takes nothing: of a base without a chat template, or
+# with less context than clients use. A client can have as many as it likes, so that they reject no candidate.
 REFUSED = "engine_refused"
-_NUMBERS = ("requests", "errors", "engine_refused")
+_NUMBERS = ("requests", "errors", "unanswered")
 # An answer that is older may be one of a gateway that has started again since.
 FRESH = timedelta(seconds=60)
 
@@ -55,7 +55,7 @@ def counted(
     that is older than the step and was not seen in it, what was counted is only remembered: it is of before.
     """
     seen = {each.gateway: each for each in candidate.seen}
-    requests, errors, refused = candidate.requests, candidate.errors, candidate.engine_refused
+    requests, errors, unanswered = candidate.requests, candidate.errors, candidate.unanswered
     for uid, answer in sorted(answers.items()):
         if uid not in pods or not (uid in seen or _has_room(seen, pods)):
             continue
@@ -67,9 +67,9 @@ def counted(
             since = before if before.started == now.started else _nothing(now)  # it began again
             requests += max(0, now.requests - since.requests)
             errors += max(0, now.errors - since.errors)
-            refused += max(0, now.engine_refused - since.engine_refused)
+            unanswered += max(0, now.unanswered - since.unanswered)
         seen[uid] = _later(before, now)
-    update = {"requests": requests, "errors": errors, "engine_refused": refused}
+    update = {"requests": requests, "errors": errors, "unanswered": unanswered}
     return candidate.model_copy(update=update | {"seen": [seen[uid] for uid in sorted(seen)]})
 
 
@@ -82,15 +82,16 @@ def _has_room(seen: dict[str, Seen], pods: Collection[str]) -> bool:
 
 def _seen(uid: str, answer: GatewayCounts, release: str) -> Seen:
     found = next((each for each in answer.releases if each.release == release), None)
-    errors = found.errors if found else {}
-    ours = sum(number for code, number in errors.items() if code in OURS)
-    theirs = sum(errors.values()) - ours
+    if found is None:
+        return Seen(gateway=uid, started=timestamp(answer.started, "microseconds"), requests=0, errors=0)
+    ours = sum(number for code, number in found.errors.items() if code in OURS)
+    theirs = sum(found.errors.values()) - ours
     return Seen(
         gateway=uid,
         started=timestamp(answer.started, "microseconds"),
-        requests=found.requests - theirs if found else 0,
+        requests=found.requests - theirs - found.abandoned,
         errors=ours,
-        engine_refused=errors.get(REFUSED, 0),
+        unanswered=found.errors.get(REFUSED, 0) + found.abandoned,
     )
 
 

@@ -48,7 +48,7 @@ def stepped(candidate: Candidate, step: int, weight: int, now: datetime) -> Cand
         "held_since": None,
         "requests": 0,
         "errors": 0,
-        "engine_refused": 0,
+        "unanswered": 0,
         "seen": candidate.seen if candidate.step is None else [],
     }
     return candidate.model_copy(update=update)
@@ -81,7 +81,7 @@ def _progress(candidate: Candidate, *, promoted: bool) -> Progress | None:
         until=moment(candidate.weight_until),
         requests=candidate.requests,
         errors=candidate.errors,
-        refused=candidate.engine_refused,
+        unanswered=candidate.unanswered,
         promoted=promoted,
     )
 
