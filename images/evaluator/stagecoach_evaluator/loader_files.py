@@ -1,6 +1,7 @@
 """What a serving engine reads, brought to where it finds it: verified first, and there whole or not at all."""
 
 import shutil
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -63,15 +64,24 @@ def bring_adapter(digest: str, max_rank: int) -> None:
     if place.exists():
         return
     storage = places.storage()
-    part = place.with_suffix(".part")
+    # Each thread's own: one that is wanted no more may still copy what another is to bring once more.
+    part = place.with_suffix(f".{threading.get_ident()}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
         _copy(storage, digest, part)
         _check_rank(part / bases.ADAPTER, max_rank)
-        part.rename(place)
+        _publish(part, place)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _publish(part: Path, place: Path) -> None:
+    try:
+        part.rename(place)
+    except OSError:
+        if not place.exists():  # else another thread was faster
+            raise
 
 
 def _copy(storage: Store, digest: str, target: Path) -> None:

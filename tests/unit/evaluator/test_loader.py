@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -13,11 +14,13 @@ from unittest.mock import Mock
 import pytest
 
 from stagecoach.contract import layout, loading, serving
-from stagecoach.contract.digests import hex_of
+from stagecoach.contract.digests import FileEntry, hex_of
 from stagecoach.contract.loading import Load, LoadedModel, State
 from stagecoach.contract.readings import Reads
+from stagecoach_evaluator import loader_files
 from stagecoach_evaluator.loader_engine import Engine
 from stagecoach_evaluator.loader_models import Model
+from stagecoach_trainer import copies, places
 from tests.remedies import speaks
 
 from . import engine_server, loader_pod
@@ -466,6 +469,32 @@ def test_what_is_not_wanted_any_more_is_removed_later(pod: Pod) -> None:
         assert (pod.models / hex_of(base_of(pod)) / "config.json").exists()
         pod.want(first, second)
         pod.until(first, State.ANSWERS)
+
+
+def test_one_that_is_wanted_again_while_it_is_still_copied_is_there_whole(
+    pod: Pod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(places.ROOT_VARIABLE, str(pod.root))
+    digest, copied, goes_on, fetched = pod.publish(), threading.Event(), threading.Event(), copies.fetched
+
+    def pauses(*asked: Any) -> FileEntry:
+        found = fetched(*asked)
+        if not copied.is_set():
+            copied.set()
+            assert goes_on.wait(10)
+        return found
+
+    monkeypatch.setattr(copies, "fetched", pauses)
+    with ThreadPoolExecutor(1) as other:
+        late = other.submit(loader_files.bring_adapter, digest, 64)
+        assert copied.wait(10)
+        loader_files.bring_adapter(digest, 64)
+        files = {file.name: file.read_bytes() for file in adapter(pod, digest).iterdir()}
+        goes_on.set()
+        late.result(10)
+    assert set(files) == {"adapter_config.json", "adapter_model.safetensors"}
+    assert files == {file.name: file.read_bytes() for file in adapter(pod, digest).iterdir()}
+    assert [each.name for each in (pod.models / "adapters").iterdir()] == [hex_of(digest)]
 
 
 def test_a_loader_that_starts_again_goes_on_without_storage_and_without_being_told(pod: Pod) -> None:
