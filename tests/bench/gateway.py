@@ -21,7 +21,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stagecoach.contract.gateway_routes import RateLimit, RedactionType, Sampling
+import aiohttp
+
+from stagecoach.contract.gateway_routes import RateLimit, RedactionType, Routes, Sampling, sign
 from tests.bench import asking
 from tests.unit.gateway import releases, running
 
@@ -180,7 +182,7 @@ def our_gateway(folder: Path, engine: int, stack: ExitStack) -> Proxy:
     )
     (folder / "samples").mkdir()
     running.write_root(folder, routes, {"bench": KEY})
-    proxy = Proxy("stagecoach", free_port(), "intents")
+    proxy, admin = Proxy("stagecoach", free_port(), "intents"), free_port()
     proxy.process = stack.enter_context(
         started(
             [sys.executable, "-m", "stagecoach_gateway"],
@@ -190,11 +192,24 @@ def our_gateway(folder: Path, engine: int, stack: ExitStack) -> Proxy:
             STAGECOACH_DEPLOYMENT=releases.DEPLOYMENT,
             STAGECOACH_HOST="127.0.0.1",
             STAGECOACH_PORT=str(proxy.port),
-            STAGECOACH_ADMIN_PORT="0",
-            STAGECOACH_CONFIRM_SECONDS="0",
+            STAGECOACH_ADMIN_PORT=str(admin),
         )
     )
+    while not _listens(admin):
+        time.sleep(0.1)
+    asyncio.run(_told(admin, routes))  # or it would give the candidate nothing
     return proxy
+
+
+async def _told(admin: int, routes: Routes) -> None:
+    """Hand routes over, as the operator does."""
+    headers = {"authorization": f"Bearer {releases.ADMIN_TOKEN}"}
+    body = sign(routes, releases.ROUTES_KEY).line()
+    async with (
+        aiohttp.ClientSession() as session,
+        session.put(f"http://127.0.0.1:{admin}/routes", data=body.encode(), headers=headers) as response,
+    ):
+        response.raise_for_status()
 
 
 def nginx(folder: Path, engine: int, stack: ExitStack) -> Proxy | None:

@@ -96,10 +96,12 @@ class Admin:
         yield from gateway.counts.metrics()
         loaded = gateway.current.loaded
         yield gauge("routes_revision", "Revision of the routes in force.", loaded.routes.revision if loaded else 0)
-        yield weights(loaded.routes if loaded else None, datetime.now(UTC))
+        confirmed = gateway.current.confirmed
+        yield weights(loaded.routes if loaded else None, datetime.now(UTC), confirmed=confirmed)
         yield gauge("ready", "Whether requests should come.", 0 if self.unready() else 1)
-        confirmed = 1 if gateway.current.confirmed else 0
-        yield gauge("routes_confirmed", "Whether the operator has said that these are the newest routes.", confirmed)
+        yield gauge(
+            "routes_confirmed", "Whether the operator has said that these are the newest routes.", int(confirmed)
+        )
         yield gauge("connections", "Connections of clients.", len(self._clients.connections))
         yield gauge("engine_requests", "Requests that engines are answering.", gateway.engines.open)
         yield gauge("texts_skipped", "Requests whose texts were not counted.", gateway.texts.skipped)

@@ -166,12 +166,12 @@ def gauge(name: str, description: str, value: float) -> Metric:
     return GaugeMetricFamily(f"stagecoach_gateway_{name}", description, value=value)
 
 
-def weights(routes: Routes | None, now: datetime) -> Metric:
+def weights(routes: Routes | None, now: datetime, *, confirmed: bool) -> Metric:
     """Return the share of each release that may answer, for Prometheus."""
     family = GaugeMetricFamily("stagecoach_gateway_weight", "Of 100 requests so many.", labels=["release"])
     if routes and routes.stable:
         candidate = routes.candidate
-        share = candidate.share(now) if candidate else 0
+        share = candidate.share(now) if candidate and confirmed else 0
         shares = {routes.stable.release: 0}
         if candidate:
             shares[candidate.target.release] = share

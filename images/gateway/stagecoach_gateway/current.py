@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,6 +80,13 @@ class Current:
     def waits(self) -> bool:
         """Whether there may be newer routes, of which the operator tells whoever has just begun."""
         return not self.confirmed and time.monotonic() - self._began < self.patience
+
+    def target(self, routes: Routes, session: str | None, now: datetime) -> Target | None:
+        """Return who answers a request by these routes; None when nothing is served.
+
+        By routes that may be old no candidate does: it may have been rejected since.
+        """
+        return self.shares.choose(routes, session, now) if self.confirmed else routes.stable
 
     async def take(self, text: str | bytes) -> Acknowledgement:
         """Put signed routes into force. Raises Refused.

@@ -152,7 +152,7 @@ class Gateway:
         if loaded.input:
             loaded.input.check(ask.body)
         session = endpoint.session(ask.body)
-        target = None if waits else self.current.shares.choose(routes, session, datetime.now(UTC))
+        target = None if waits else self.current.target(routes, session, datetime.now(UTC))
         self._name(request, answer, client, target.release if target else None)
         counted = self.counts.of(target.release) if target else self.counts.none
         try:

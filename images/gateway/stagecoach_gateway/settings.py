@@ -8,6 +8,11 @@ from typing import Self
 
 from stagecoach.contract import mounts
 
+# How long a new gateway waits to be told that its routes are the newest. Longer than another operator needs to take
+# over, and then a node to renew what is mounted. So what it then serves is old only if all that time no operator
+# reached it, and either its node did not reach the API server, or no operator did, to write there what it had decided.
+CONFIRM_SECONDS = 120.0
+
 
 class BadSettings(Exception):
     """The pod lacks something; the message names it."""
@@ -22,9 +27,6 @@ class Settings:
     host: str
     port: int
     admin_port: int
-    # How long a new gateway waits to be told that its routes are the newest. Longer than another operator needs to take
-    # over, and than the minute or so in which a node renews what is mounted: so what it then serves is old only if
-    # nobody has reached the API server all that time.
     confirm_seconds: float
     drain_seconds: float
 
@@ -42,7 +44,7 @@ class Settings:
                 host=read("STAGECOACH_HOST", ""),
                 port=int(read("STAGECOACH_PORT", "8080")),
                 admin_port=int(read("STAGECOACH_ADMIN_PORT", "9090")),
-                confirm_seconds=float(read("STAGECOACH_CONFIRM_SECONDS", "120")),
+                confirm_seconds=float(read("STAGECOACH_CONFIRM_SECONDS", CONFIRM_SECONDS)),
                 drain_seconds=float(read("STAGECOACH_DRAIN_SECONDS", "60")),
             )
         except ValueError as error:

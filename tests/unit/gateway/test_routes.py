@@ -11,14 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stagecoach.contract.gateway_routes import BadRoutes, Routes, SignedRoutes, sign, verified
+from stagecoach.runtime.lease import Timing
 from stagecoach_gateway.choosing import Shares, place
 from stagecoach_gateway.current import Current, Refused
+from stagecoach_gateway.settings import Settings
 from tests.unit.gateway import releases, running
 from tests.unit.gateway.releases import DEPLOYMENT, ROUTES_KEY
 from tests.unit.gateway.running import MockEngine, Running
 
 CHAT = {"model": "intents", "messages": [{"role": "user", "content": "lost my card"}]}
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+# A kubelet renews what a pod has mounted once a minute (its syncFrequency), and half a minute later at most.
+MOUNTED_SECONDS = 90
 STABLE = releases.target("sha256:" + "cd" * 32, ("http://a:1",))
 OTHER = releases.target("sha256:" + "cd" * 32, ("http://b:1",), artifact="22")
 
@@ -253,6 +257,32 @@ async def test_it_is_ready_when_it_was_told_the_newest_routes_or_nobody_tells(
         assert (await gateway.post("/v1/chat/completions", CHAT))[0] == 200
         assert (await gateway.put(routes))[0] == 200
         assert "routes_confirmed 1.0" in (await gateway.get(f"{gateway.admin}/metrics"))[1]
+
+
+async def test_a_candidate_gets_nothing_of_a_gateway_that_was_not_told_its_routes(
+    root: Path, tokenizer: str, engine: MockEngine
+) -> None:
+    """What is mounted may be of long ago, and it may have been rejected since; a weight holds longer than it waits."""
+    stable = releases.target(tokenizer, (engine.url,))
+    second = releases.candidate(releases.target(tokenizer, (engine.url,), model="second", artifact="22"), 100)
+    routes = releases.routes(stable, candidate=second)
+    running.write_root(root, routes)
+    weight = f'stagecoach_gateway_weight{{release="{second.target.release}"}}'
+    async with running.gateway(root) as gateway:
+        for told, release, share in ((False, stable.release, 0.0), (True, second.target.release, 100.0)):
+            if told:
+                assert (await gateway.put(routes))[0] == 200
+            for body in (CHAT, CHAT | {"user": "me"}):
+                assert (await gateway.post("/v1/chat/completions", body))[2]["x-stagecoach-release"] == release
+            assert f"{weight} {share}" in (await gateway.get(f"{gateway.admin}/metrics"))[1]
+
+
+def test_it_waits_until_another_operator_would_have_written_newer_routes_and_its_node_have_renewed_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("STAGECOACH_DEPLOYMENT", DEPLOYMENT)
+    monkeypatch.delenv("STAGECOACH_CONFIRM_SECONDS", raising=False)
+    assert Settings.of_environment().confirm_seconds > Timing().duration + MOUNTED_SECONDS
 
 
 async def test_while_it_waits_a_fallback_answers_and_no_release(root: Path, tokenizer: str, engine: MockEngine) -> None:
