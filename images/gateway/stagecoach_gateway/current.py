@@ -108,8 +108,8 @@ class Current:
             loaded = self._same(routes)
             if loaded is None:
                 loaded = await asyncio.get_running_loop().run_in_executor(self._thread, self._load, routes)
+                self.changed(loaded)  # where it fails, these are not in force, and not acknowledged
                 self.loaded = loaded
-                self.changed(loaded)
                 log.info("routes of revision %d are in force", routes.revision)
         return loaded
 

@@ -73,12 +73,13 @@ class Gateway:
         self._openapi = b""
 
     def _changed(self, loaded: Loaded) -> None:
-        """Have other routes in force."""
+        """Have other routes in force; or, where that fails, nothing of them."""
         routes = loaded.routes
-        self._endpoints = {each.path.encode(): each for each in endpoints_of(routes)}
+        endpoints = endpoints_of(routes)
         # Not without being told for how long it is kept, and what of it is not.
         kept = self.keeper.able and routes.sampling is not None
-        self._openapi = orjson.dumps(openapi.document(routes, list(self._endpoints.values()), feedback=kept))
+        self._openapi = orjson.dumps(openapi.document(routes, endpoints, feedback=kept))
+        self._endpoints = {each.path.encode(): each for each in endpoints}
         self.counts.forget(but=loaded.ready)
         if routes.sampling:
             self.keeper.keep_seconds = routes.sampling.keep_seconds

@@ -143,6 +143,21 @@ async def _newest_stays(order: list[int], again: int) -> None:
     assert current.loaded.routes.revision == 7
 
 
+async def test_routes_that_could_not_be_put_into_force_are_not_acknowledged_when_they_come_again() -> None:
+    faults = [ZeroDivisionError()]
+
+    def changed(_: object) -> None:
+        if faults:
+            raise faults.pop()
+
+    current = Current(DEPLOYMENT, ROUTES_KEY, Path("/nowhere"), changed, 0)
+    document = sign(releases.routes(None), ROUTES_KEY).line()
+    with pytest.raises(ZeroDivisionError):
+        await current.take(document)
+    assert current.loaded is None
+    assert (await current.take(document)).revision == 1
+
+
 async def test_another_document_of_the_same_revision_or_of_another_deployment() -> None:
     current = Current(DEPLOYMENT, ROUTES_KEY, Path("/nowhere"), lambda _: None, 0)
     await current.take(sign(releases.routes(None), ROUTES_KEY).line())
