@@ -5,9 +5,10 @@ Who stops to read an answer before its end closes the connection: an engine noti
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from types import TracebackType
 from typing import Self
+from weakref import WeakSet
 
 from stagecoach_gateway import limits
 from stagecoach_gateway.engine_connection import EngineConnection, Lost
@@ -60,10 +61,12 @@ class Engine:
 
 
 class Engines:
-    """All engines that were ever asked, by address."""
+    """All engines that are asked, by address."""
 
     def __init__(self, key: str | None) -> None:
         self._by_url: dict[str, Engine] = {}
+        self._all: WeakSet[Engine] = WeakSet()  # those too that are forgotten, while they are asked
+        self._routed: Set[str] = frozenset()
         self._authorization = f"authorization: Bearer {key}\r\n".encode() if key else b""
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -78,7 +81,7 @@ class Engines:
 
     def sweep(self, now: float) -> None:
         """End what has taken too long."""
-        for engine in self._by_url.values():
+        for engine in list(self._all):
             engine.sweep(now)
 
     def ask(
@@ -100,14 +103,25 @@ class Engines:
             engine = self._by_url.get(url)
             if engine is None:
                 engine = self._by_url[url] = Engine(url)
+                self._all.add(engine)
             engines.append(engine)
         until = until or asyncio.get_running_loop().time() + seconds
         return Asking(engines, path.encode(), body, seconds, headers or self._authorization, until)
 
+    def routed(self, urls: Set[str]) -> None:
+        """Know which engines are in the routes now, and forget what the names of others led to.
+
+        One that comes back under its name may have another address, and what has the old one by then is to get neither
+        the key nor what clients say. What is being answered ends.
+        """
+        for url in self._by_url.keys() - (self._routed & urls):
+            del self._by_url[url]
+        self._routed = urls
+
     @property
     def open(self) -> int:
         """How many requests engines are answering."""
-        return sum(len(engine.active) for engine in self._by_url.values())
+        return sum(len(engine.active) for engine in self._all)
 
 
 class Asking:

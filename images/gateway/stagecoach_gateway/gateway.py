@@ -80,6 +80,7 @@ class Gateway:
         kept = self.keeper.able and routes.sampling is not None
         self._openapi = orjson.dumps(openapi.document(routes, endpoints, feedback=kept))
         self._endpoints = {each.path.encode(): each for each in endpoints}
+        self.engines.routed(routes.urls)
         self.counts.forget(but=loaded.ready)
         if routes.sampling:
             self.keeper.keep_seconds = routes.sampling.keep_seconds

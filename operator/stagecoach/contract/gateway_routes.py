@@ -134,6 +134,12 @@ class Routes(ContractModel):
         return tuple(target for target in (self.stable, self.candidate and self.candidate.target) if target)
 
     @property
+    def urls(self) -> frozenset[str]:
+        """All that a gateway may ask."""
+        fallback = {self.fallback.gateway} if self.fallback and self.fallback.gateway else set[str]()
+        return frozenset(url for target in self.targets for url in target.engines) | fallback
+
+    @property
     def sources(self) -> bool:
         """Whether feedback is taken from named sources alone."""
         return self.sampling is not None and self.sampling.sources is True

@@ -110,6 +110,51 @@ async def test_a_name_is_looked_up_again_only_when_its_address_leads_nowhere(mon
     assert asked == ["engine.svc", "engine.svc"]
 
 
+async def test_a_name_that_was_in_no_route_is_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has its address by then may be anybody's."""
+
+    async def behaves(writer: asyncio.StreamWriter, _number: int) -> None:
+        writer.write(OK)
+
+    loop, asked = asyncio.get_running_loop(), []
+    look_up = loop.getaddrinfo
+
+    async def looks_up(host: str, port: int, **more: Any) -> Any:
+        asked.append(host)
+        return await look_up("127.0.0.1", port, **more)
+
+    monkeypatch.setattr(loop, "getaddrinfo", looks_up)
+    async with served(behaves) as (_, engines, url):
+        one, other = (url.replace("127.0.0.1", name) for name in ("one.svc", "other.svc"))
+        routes: list[tuple[set[str], str, list[str]]] = [
+            ({one}, one, ["one.svc"]),
+            ({one, other}, one, []),
+            ({other}, one, ["one.svc"]),  # a request that began before, and asks once more
+            ({other, one}, one, ["one.svc"]),
+            ({one}, one, []),
+        ]
+        for routed, ask_of, looked_up in routes:
+            asked.clear()
+            engines.routed(routed)
+            assert await ask(engines, ask_of) == b"{}"
+            assert asked == looked_up
+
+
+async def test_what_is_asked_of_an_engine_that_is_forgotten_ends_all_the_same() -> None:
+    async def behaves(_writer: asyncio.StreamWriter, _number: int) -> None:
+        await asyncio.sleep(0)
+
+    async with served(behaves) as (engine, engines, url):
+        asking = asyncio.create_task(ask(engines, url))
+        await running.until(lambda: engine.requests == 1)
+        engines.routed(set())
+        assert engines.open == 1
+        engines.sweep(float("inf"))
+        with pytest.raises(Refusal, match="did not answer in time"):
+            await asking
+        assert engines.open == 0
+
+
 async def test_an_address_that_could_not_be_reached_is_tried_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
     async def behaves(writer: asyncio.StreamWriter, _number: int) -> None:
         writer.write(OK)
