@@ -69,10 +69,10 @@ def _gaps(inputs: EvaluationInputs, measured: Measured) -> list[str]:
     return found
 
 
-def enough(scored: int, rows: int, least: float) -> bool:
+def enough(scored: float, rows: int, least: float) -> bool:
     """Whether so many rows have an answer that can be judged."""
-    # A share that is not a number lets nothing pass.
-    return rows > 0 and scored >= least * rows
+    # A share that is not a number lets nothing pass, and 0.55 * 100 is a little more than 55.
+    return rows > 0 and scored >= least * rows - _ROUNDING
 
 
 @dataclass(frozen=True)
@@ -158,9 +158,9 @@ def _result(criterion: Criterion, inputs: EvaluationInputs, measured: Measured, 
             message=words.absent(criterion),
         )
     suite = measured.each.get(criterion.suite)
-    scored = _scored(criterion, suite) if suite else 0
+    scored = suite.counted(criterion.label, criterion.against).scored if suite else 0
     try:
-        metric = _metric(criterion, inputs, suite, scored)
+        metric = _metric(criterion, inputs, suite)
         assert suite is not None  # noqa: S101 - for mypy: _metric raises where there is none
         return _measured(criterion, metric, suite, scored, tests)
     except Undefined as error:
@@ -174,11 +174,7 @@ def _result(criterion: Criterion, inputs: EvaluationInputs, measured: Measured, 
         )
 
 
-def _scored(criterion: Criterion, suite: Suite) -> int:
-    return suite.scored if criterion.against is None else suite.compared(criterion.against)
-
-
-def _metric(criterion: Criterion, inputs: EvaluationInputs, suite: Suite | None, scored: int) -> Metric:
+def _metric(criterion: Criterion, inputs: EvaluationInputs, suite: Suite | None) -> Metric:
     """Return the criterion's metric. Raises Undefined where it cannot be measured."""
     if suite is None:
         raise Undefined(f"there is no suite {criterion.suite!r}.", "Choose one of the gate's suites.")
@@ -188,10 +184,26 @@ def _metric(criterion: Criterion, inputs: EvaluationInputs, suite: Suite | None,
     if criterion.against is not None and suite.answers.of(criterion.against) is None:
         unasked = suite.answers.no_baseline if criterion.against is Reference.BASELINE else None
         raise Undefined(*(unasked or _NOT_ASKED))
-    if not enough(scored, suite.rows, inputs.min_scored):
-        why = f"{scored} of {suite.rows} rows can be judged, and minScored is {inputs.min_scored:g}."
-        raise Undefined(why, "See in the report why the others have no answer.")
+    _check_scored(criterion, found, suite, inputs.min_scored)
     return found
+
+
+def _check_scored(criterion: Criterion, metric: Metric, suite: Suite, least: float) -> None:
+    """Raise Undefined where too few of the rows that the metric rests on have an answer."""
+    whole = suite.counted(None, criterion.against)
+    if not enough(whole.scored, whole.rows, least):
+        raise Undefined(*words.unanswered(criterion, whole, least))
+    if criterion.label is not None:
+        own = suite.counted(criterion.label, criterion.against)
+        if own.rows and not enough(own.scored, own.rows, least):
+            raise Undefined(*words.unanswered(criterion, own, least, criterion.label))
+    elif metric.labels_alike:
+        by_label = suite.by_label(criterion.against)
+        shares = {label: each.scored / each.rows for label, each in by_label.items()}
+        worst = min(shares, key=lambda label: (shares[label], label))
+        # A label without any answer would not be in the mean.
+        if not shares[worst] or not enough(sum(shares.values()), len(shares), least):
+            raise Undefined(*words.unanswered(criterion, by_label[worst], least, worst))
 
 
 def _measured(criterion: Criterion, metric: Metric, suite: Suite, scored: int, tests: int) -> CriterionResult:

@@ -1,5 +1,6 @@
 """What was measured on the suites of an evaluation: each metric once, for the criteria and for the report."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,7 +13,7 @@ from stagecoach.contract.metrics import Metric
 from stagecoach_evaluator.harness import Task
 from stagecoach_evaluator.harness_metrics import Judged
 from stagecoach_evaluator.intervals import Estimate, Undefined
-from stagecoach_evaluator.metrics import Answered, Expected, answered, scored
+from stagecoach_evaluator.metrics import Answered, Expected, answered, has, scored
 from stagecoach_evaluator.samples import RESAMPLES
 
 _NO_ROW = ("no row was scored.", "See in the report why rows have no answer.")
@@ -33,6 +34,15 @@ class SuiteAnswers:
     def of(self, reference: Reference) -> Sequence[Answer] | None:
         """Return the answers of what the candidate is compared with."""
         return self.baseline if reference is Reference.BASELINE else self.incumbent
+
+
+@dataclass(frozen=True)
+class Counted:
+    """How many rows there are, and how many of them have an answer that can be judged."""
+
+    scored: int
+    rows: int
+    silent: int = 0  # those without an answer of what the candidate is compared with
 
 
 @dataclass(frozen=True)
@@ -85,9 +95,27 @@ class Suite:
         """Rows to which the candidate has an answer that can be judged."""
         return sum(self._candidate_scored)
 
-    def compared(self, reference: Reference) -> int:
-        """Rows to which the reference has one too; 0 where there is none."""
-        return sum(self._pair(reference).scored) if self.answers.of(reference) is not None else 0
+    def counted(self, label: str | None = None, reference: Reference | None = None) -> Counted:
+        """Count the rows, or those that have a label; of a comparison, scored are those that both have answered."""
+        own = [label is None or has(self.task, right, label) for right in self.answers.expected]
+        scored, silent = (sum(compress(each, own)) for each in self._told(reference))
+        return Counted(scored, sum(own), silent)
+
+    def by_label(self, reference: Reference | None = None) -> dict[str, Counted]:
+        """Count the rows of each label of a Classification."""
+        expected = [str(label) for label in self.answers.expected]
+        scored, silent = (Counter(compress(expected, each)) for each in self._told(reference))
+        return {label: Counted(scored[label], rows, silent[label]) for label, rows in Counter(expected).items()}
+
+    def _told(self, reference: Reference | None) -> tuple[Sequence[bool], Sequence[bool]]:
+        """Return which rows can be judged, and to which the reference has no answer."""
+        nowhere = [False] * self.rows
+        if reference is None:
+            return self._candidate_scored, nowhere
+        if self.answers.of(reference) is None:
+            return nowhere, nowhere
+        pair = self._pair(reference)
+        return pair.scored, [not each for each in pair.other_scored]
 
     def estimate(self, metric: Metric, label: str | None = None) -> Estimate:
         """Return a metric of the candidate. Raises Undefined."""
@@ -140,9 +168,12 @@ class _Pair:
     other: Sequence[Answer]
 
     @cached_property
+    def other_scored(self) -> list[bool]:
+        return self.suite._scored(self.other)
+
+    @cached_property
     def scored(self) -> list[bool]:
-        other = self.suite._scored(self.other)
-        return [one and two for one, two in zip(self.suite._candidate_scored, other, strict=True)]
+        return [one and two for one, two in zip(self.suite._candidate_scored, self.other_scored, strict=True)]
 
     @cached_property
     def candidate(self) -> Answered:

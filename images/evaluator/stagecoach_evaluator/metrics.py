@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from stagecoach.contract.answers import Answer
+from stagecoach.contract.entities import entities
 from stagecoach.contract.inputs import EMBEDDING, TAGGING
 from stagecoach.contract.metrics import Metric
 from stagecoach_evaluator.classification import Chosen
@@ -34,6 +35,13 @@ def scored(task: str, expected: Expected, answer: Answer) -> bool:
         return answer.tags is not None and len(answer.tags) == len(expected)
     said: Any = {CLASSIFICATION: answer.label, EMBEDDING: answer.rank}.get(task, answer.text)
     return said is not None
+
+
+def has(task: str, expected: Expected, label: str) -> bool:
+    """Whether a row has a label: it is expected of it or, of a TokenClassification, an entity of this kind is."""
+    if task == TAGGING:
+        return any(span.label == label for span in entities(expected))
+    return expected == label
 
 
 def answered(

@@ -6,7 +6,9 @@ from stagecoach.contract.evaluations import Criterion, Reference, WhenAbsent
 from stagecoach.contract.reports import Problem
 from stagecoach.contract.verdicts import CriterionResult, Outcome, Verdict
 from stagecoach_evaluator.intervals import Undefined
+from stagecoach_evaluator.measured import Counted
 
+_REFERENCE = {Reference.BASELINE: "baseline", Reference.INCUMBENT: "incumbent"}
 _MAX_RESULT, _MAX_VERDICT = 300, 700
 _NAMED, _MAX_PLACE = 3, 60
 NOTHING_DECIDES = "criteria: none of them decides. Give the gate a criterion that is not advisory."
@@ -42,6 +44,18 @@ def too_few(suite: str, scored: int, rows: int, least: float) -> str:
     )
 
 
+def unanswered(criterion: Criterion, counted: Counted, least: float, label: str | None = None) -> tuple[str, str]:
+    """Return why a criterion cannot be measured for want of answers, of a label if it is given, and what to do."""
+    own = "" if label is None else f" with the label {_shown(label)}"
+    alike = "" if label is None or criterion.label else ", all labels count alike"
+    why = f"{counted.scored} of {counted.rows} rows{own} can be judged{alike}, and minScored is {least:g}."
+    if criterion.against is None or not counted.silent:
+        return why, "See in the report why the others have no answer."
+    who = _REFERENCE[criterion.against]
+    why = f"{why[:-1]}; the {who} has no answer to {counted.silent}."
+    return why, f"See in the report why: correct these rows, or take criteria against the {who} out of the gate."
+
+
 def absent(criterion: Criterion) -> str:
     """Return what it means that nothing is served that a criterion could compare with."""
     field = f"criteria[{criterion.name}].whenAbsent ({criterion.when_absent}): nothing is served yet to compare with"
@@ -71,7 +85,9 @@ def result(
     if result.outcome is Outcome.FAILED:
         corrected = f" It fails at {failing:.4g}, too." if failing != confidence else ""
         return _cut(f"{what}{between}.{corrected} {_remedy(criterion)}", _MAX_RESULT)
-    return _cut(f"{what}{between}: {result.scored} rows do not tell. {_more(result)}", _MAX_RESULT)
+    return _cut(
+        f"{what}{between}: {_rows(result.scored, criterion)} do not tell. {_more(criterion, result)}", _MAX_RESULT
+    )
 
 
 def _bound(criterion: Criterion) -> tuple[str, float]:
@@ -83,10 +99,9 @@ def _bound(criterion: Criterion) -> tuple[str, float]:
 def _number(criterion: Criterion, result: CriterionResult, decided: float) -> str:
     of = f" of {_shown(criterion.label)}" if criterion.label else ""
     number = f"{criterion.metric}{of} in {criterion.suite} is {result.value:.4g}"
-    if result.reference is None:
+    if result.reference is None or criterion.against is None:
         return number
-    whose = "incumbent" if criterion.against is Reference.INCUMBENT else "baseline"
-    return f"{number}, the {whose}'s {result.reference:.4g}: {decided:+.4g}"
+    return f"{number}, the {_REFERENCE[criterion.against]}'s {result.reference:.4g}: {decided:+.4g}"
 
 
 def _test(result: CriterionResult) -> str:
@@ -98,10 +113,14 @@ def _remedy(criterion: Criterion) -> str:
     return f"See the wrong answers in the report, and mend data or training, or {milder[_bound(criterion)[0]]}."
 
 
-def _more(result: CriterionResult) -> str:
+def _rows(count: int, criterion: Criterion) -> str:
+    return f"{count:,} rows" if criterion.label is None else f"{count:,} rows of {_shown(criterion.label)}"
+
+
+def _more(criterion: Criterion, result: CriterionResult) -> str:
     if result.needed is None:
         return "Move the bound: no number of rows tells so small a distance from it."
-    return f"Give the suite about {result.needed:,} rows, or move the bound further away."
+    return f"Give the suite about {_rows(result.needed, criterion)}, or move the bound further away."
 
 
 def verdict(verdict: Verdict, results: Sequence[CriterionResult], beside: Sequence[str]) -> str:

@@ -45,7 +45,8 @@ class Result(Told):
         None, description="Of a difference of what is either right or wrong: p of McNemar's exact test, two-sided."
     )
     scored: int = Field(
-        description="Rows with an answer that could be judged; of human_<name>, the approvals that give a score."
+        description="Rows with an answer that could be judged, of a criterion of a label those of the label; of"
+        " human_<name>, the approvals that give a score."
     )
     needed: Optional[int] = Field(None, description="Of an Inconclusive: about how many rows it would take to tell.")
     message: Optional[str] = Field(None, max_length=300, description="Why, of what did not pass.")

@@ -15,7 +15,7 @@ from stagecoach.contract.reviews import Review
 from stagecoach.contract.verdicts import CriterionResult, Outcome, Verdict
 
 # Raised only when the evaluator, given the same inputs, could come to another verdict.
-EVALUATOR_REVISION = 1
+EVALUATOR_REVISION = 2
 
 
 class SuiteType(StrEnum):

@@ -17,6 +17,7 @@ class Metric:
     high: float = 1.0
     low: float = 0.0
     by_label: bool = False  # there is one of each label too; of a TokenClassification, of each kind of entity
+    labels_alike: bool = False  # without a label, each label counts as much as any other, however few rows it has
 
     @property
     def width(self) -> float:
@@ -26,14 +27,14 @@ class Metric:
 
 _CHOSEN = (
     Metric("accuracy"),
-    Metric("precision", by_label=True),
-    Metric("recall", by_label=True),
-    Metric("f1", by_label=True),
-    Metric("f1_macro"),
+    Metric("precision", by_label=True, labels_alike=True),
+    Metric("recall", by_label=True, labels_alike=True),
+    Metric("f1", by_label=True, labels_alike=True),
+    Metric("f1_macro", labels_alike=True),
     Metric("f1_micro"),
     Metric("f1_weighted"),
-    Metric("auc_roc"),
-    Metric("mcc", low=-1.0),
+    Metric("auc_roc", labels_alike=True),
+    Metric("mcc", low=-1.0, labels_alike=True),
 )
 _TAGGED = (Metric("seqeval_f1", by_label=True), Metric("accuracy"))
 _WRITTEN = (

@@ -45,7 +45,7 @@ class CriterionResult(ContractModel):
     mcnemar: float | None = Field(
         None, description="Of a difference of what is either right or wrong: p of McNemar's exact test, two-sided."
     )
-    scored: int = Field(description="Rows with an answer that could be judged.")
+    scored: int = Field(description="Rows with an answer that could be judged; of a criterion of a label, its rows.")
     needed: int | None = Field(
         None, description="Of an Inconclusive: about how many rows it would take to tell, if the difference stays."
     )

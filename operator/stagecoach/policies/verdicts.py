@@ -40,6 +40,7 @@ class Criterion:
     advisory: bool
     threshold: float  # of the value, or of the difference
     by_interval: bool  # its lower end decides, not the value
+    of_label: bool = False  # of the rows of one label alone, of which the report does not say how many there are
     absent: Outcome | None = None  # what comes of it, since there is nothing to compare with; None: it is measured
 
 
@@ -116,6 +117,7 @@ def _not_met(result: CriterionResult, asked: Criterion, least: float, rows: int)
     if decides < asked.threshold - ROUNDED:
         what = "the lower end of its interval" if asked.by_interval else "its value"
         return f"is Passed, and {what} is {decides:g}, below {asked.threshold:g}"
+    least = 1 if asked.of_label else least
     if not least * EXACT <= result.scored <= rows:
         return f"is Passed, and has {result.scored} of {rows} rows scored, when {least:g} are the least"
     return None

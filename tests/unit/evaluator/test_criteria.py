@@ -261,6 +261,8 @@ def test_an_advisory_one_that_is_not_met_is_told() -> None:
         (inputs(PASSES, least=0.99), answers(both=98, unscored=2), E, "98 of 100 rows"),
         (inputs(PASSES, least=0.98), answers(both=98, unscored=2), P, ""),
         (inputs(PASSES, least=math.nan), answers(both=98), E, "minScored"),
+        # 0.55 * 100 is 55.00000000000001.
+        (inputs(PASSES, least=0.55), answers(both=55, unscored=45), P, ""),
         (inputs(PASSES, least=0), answers(unscored=5), E, "no row was scored"),
         (
             inputs(PASSES),
@@ -294,6 +296,77 @@ def test_rows_that_the_baseline_did_not_answer_are_not_compared() -> None:
     (result,), found, _ = judged(inputs(relative, least=0.9), silent)
     assert (found, result.scored) == (P, 90)
     assert verdict(inputs(PASSES, least=0.95), silent) is P
+
+
+def rare(unanswered: int) -> SuiteAnswers:
+    """Return 990 rows of one label and 10 of another, of which so many have no answer; the others are all right."""
+    expected = ["card"] * 990 + ["lost"] * 10
+    return SuiteAnswers(expected, chosen([*expected[: 1000 - unanswered], *[None] * unanswered]), chosen(expected), ())
+
+
+LOST = {"metric": "recall", "label": "lost"}
+
+
+@pytest.mark.parametrize(
+    ("of", "unanswered", "said"),
+    [
+        (criterion(min=0.95, **LOST), 9, "1 of 10 rows with the label 'lost' can be judged"),
+        (criterion(against=BASELINE, allowed_drop=0.9, **LOST), 9, "1 of 10 rows with the label 'lost' can be judged"),
+        (criterion(min=0.95, metric="f1", label="lost"), 10, "0 of 10 rows with the label 'lost' can be judged"),
+        (criterion(min=0.95, metric="f1_macro", confidence=0.95), 10, "all labels count alike"),
+        (criterion(min=0.95, metric="f1_macro"), 1, "9 of 10 rows with the label 'lost' can be judged"),
+        (criterion(min=0.5, metric="mcc"), 9, "all labels count alike"),
+        (criterion(against=BASELINE, allowed_drop=0.5, metric="precision"), 9, "all labels count alike"),
+    ],
+)
+def test_rows_without_an_answer_are_counted_by_label_where_labels_decide(
+    of: Criterion, unanswered: int, said: str
+) -> None:
+    (result,), found, message = judged(inputs(of, least=0.99), rare(unanswered))
+    assert (found, result.outcome) == (E, Outcome.ERROR)
+    assert said in message
+    assert speaks("NotMeasured", message)
+
+
+def test_a_label_that_nobody_answered_is_missed_however_little_it_weighs() -> None:
+    expected = [str(label) for label in range(200) for _ in range(10)]
+    suite = SuiteAnswers(expected, chosen([*expected[:-10], *[None] * 10]), None, ())
+    results, found, message = judged(
+        inputs(criterion(min=0.9, metric="f1_macro"), least=0.99), suite, sorted(set(expected))
+    )
+    assert found is E, results
+    assert "0 of 10 rows with the label '199'" in message
+
+
+def test_few_rows_without_an_answer_weigh_little_in_a_mean_over_labels() -> None:
+    expected = [str(label) for label in range(77) for _ in range(40)]
+    suite = SuiteAnswers(expected, chosen([None, *expected[1:]]), None, ())
+    macro, own = criterion(min=0.9, metric="f1_macro"), criterion(min=0.9, metric="recall", label="0")
+    assert judged(inputs(macro, least=0.99), suite, sorted(set(expected)))[1] is P
+    assert judged(inputs(own, least=0.99), suite, sorted(set(expected)))[1] is E
+    assert judged(inputs(own.model_copy(update={"label": "1"}), least=0.99), suite, sorted(set(expected)))[1] is P
+
+
+def test_what_is_said_of_a_label_names_its_rows() -> None:
+    (result,), _, message = judged(inputs(criterion(min=0.9, confidence=0.95, **LOST)), rare(0))
+    assert (result.outcome, result.scored) == (Outcome.INCONCLUSIVE, 10)
+    assert "10 rows of 'lost' do not tell. Give the suite about" in message
+    assert f"{result.needed} rows of 'lost'" in message
+
+
+def test_of_a_comparison_it_is_told_who_did_not_answer() -> None:
+    suite = answers(both=200)
+    assert suite.baseline is not None
+    silent = chosen([None if row < 10 else each.label for row, each in enumerate(suite.baseline)])
+    served = criterion(allowed_drop=0.2, **AS_SERVED)
+    for reference, of, found in (
+        ("incumbent", served, judged(beside(served), replace(suite, incumbent=silent))),
+        ("baseline", DIFFERENCES[0][0], judged(inputs(DIFFERENCES[0][0]), replace(suite, baseline=silent))),
+    ):
+        assert (found[1], found[0][0].scored) == (E, 190), of
+        assert f"190 of 200 rows can be judged, and minScored is 1; the {reference} has no answer to 10." in found[2]
+        assert f"take criteria against the {reference} out of the gate" in found[2]
+        assert speaks("NotMeasured", found[2])
 
 
 def test_a_score_that_is_no_number_is_an_error() -> None:

@@ -13,7 +13,7 @@ from stagecoach.contract import metrics
 from stagecoach.contract.answers import Answer
 from stagecoach_evaluator import rouge
 from stagecoach_evaluator.intervals import Estimate, Undefined
-from stagecoach_evaluator.metrics import answered, scored
+from stagecoach_evaluator.metrics import answered, has, scored
 from tests.unit.evaluator.answers import LABELS, chosen, drawn, ranked, tagged, written
 
 
@@ -293,3 +293,8 @@ def test_a_row_is_scored_when_its_answer_can_be_judged(
     task: str, expected: str, answer: Answer, is_scored: bool
 ) -> None:
     assert scored(task, expected, answer) is is_scored
+
+
+def test_a_row_has_the_label_that_is_expected_or_an_entity_of_this_kind() -> None:
+    assert [has("Classification", "card", label) for label in ("card", "loan")] == [True, False]
+    assert [has("TokenClassification", ("O", "B-LOC"), label) for label in ("LOC", "PER")] == [True, False]

@@ -155,6 +155,27 @@ def test_a_report_that_does_not_fit_what_was_asked_is_never_passed(changes: buil
     assert "results" not in here.status or here.status["results"] == []
 
 
+@pytest.mark.parametrize(
+    ("label", "scored", "reason"),
+    [(None, 9, "ReportInconsistent"), ("billing", 9, "Passed"), ("billing", 151, "ReportInconsistent")],
+)
+def test_of_a_criterion_of_a_label_the_rows_of_the_label_are_scored(
+    label: str | None, scored: int, reason: str
+) -> None:
+    criterion = {"name": "good", "suite": "held-out", "metric": "recall", "min": 0.8}
+    here = decided(
+        builders.evaluation_report(results=[result(scored=scored)]),
+        criteria=[criterion | ({} if label is None else {"label": label})],
+    )
+    assert here.condition("Ready")["reason"] == reason
+
+
+def test_a_share_is_not_missed_by_rounding() -> None:
+    """0.55 * 100 is 55.00000000000001."""
+    here = decided(builders.evaluation_report(rows=100, results=[result(scored=55)]), minScored=0.55)
+    assert here.status["verdict"] == "Passed"
+
+
 INTERVAL = {"min": 0.8, "confidence": 0.9}
 DROP = {"against": "Baseline", "allowedDrop": {"absolute": 0.03}}
 GAIN = {"against": "Baseline", "minGain": {"absolute": 0.05}}

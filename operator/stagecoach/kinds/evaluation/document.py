@@ -159,6 +159,7 @@ def asked(spec: EvaluationSpec) -> verdicts.Asked:
                 advisory=bool(item.advisory),
                 threshold=_threshold(item),
                 by_interval=bool(item.against or item.confidence),
+                of_label=item.label is not None,
                 absent=_criterion(item).absent(served),
             )
             for item in spec.criteria
