@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
 Numbers = NDArray[np.float64]
 Interval = tuple[float, float]
@@ -286,8 +286,8 @@ class Area:
         step = float(stats.norm.isf(tail)) * self.error
         low, high = self.value - step, self.value + step
         if self.bounds[0] == 0 and 0 < self.value < 1:
-            odds, slope = self.value / (1 - self.value), self.value * (1 - self.value)
-            low, high = (1 / (1 + math.exp(-math.log(odds) - sign * step / slope)) for sign in (-1, 1))
+            slope = self.value * (1 - self.value)
+            low, high = (float(special.expit(special.logit(self.value) + sign * step / slope)) for sign in (-1, 1))
         least = rule_of_three(tail, self)
         return _within(min(low, self.value - least), max(high, self.value + least), self)
 

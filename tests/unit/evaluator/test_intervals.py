@@ -264,3 +264,15 @@ def test_where_resamples_decide_their_interval_says_how_many_rows_it_takes() -> 
     assert wanted == math.ceil(300 * (steps * (found.value - low) / stats.norm.isf(0.025) / 0.02) ** 2)
     above = power.needed(found, found.value + 0.02, 0.025, 300)
     assert above == math.ceil(300 * (steps * (high - found.value) / stats.norm.isf(0.025) / 0.02) ** 2)
+
+
+def test_an_area_next_to_one_has_an_interval_at_any_confidence() -> None:
+    """One row of a label, which one of 30,000 others is above: on the scale of the logit its ends are far out."""
+    scores = [(0.9 - row / 40_000, 0.1 + row / 40_000) for row in range(30_000)]
+    answers = [Answer(row=row, label="card", scores=each) for row, each in enumerate(scores)]
+    expected = ["card" if row != 29_998 else "loan" for row in range(30_000)]
+    metric = metrics.find("Classification", "auc_roc")
+    assert metric is not None
+    found = answered("Classification", ("card", "loan"), expected, [answers], "key").sample(metric, None).estimate()
+    low, high = found.interval(1 - 0.0001 / 32)
+    assert 0 <= low < found.value < high == 1
