@@ -17,7 +17,9 @@ from stagecoach.contract.metrics import Metric
 from stagecoach_evaluator.intervals import Estimate, Groups, Numbers, Share, Undefined
 from stagecoach_evaluator.samples import Areas, Hits, Sample, Sums, Table
 
-_MORE_ROWS = "Give the suite rows of each label, or choose another metric."
+# What only rows of other labels can lower, or what is undefined without them.
+_OF_SEVERAL = ("precision", "mcc", "auc_roc")
+_ONE_LABEL = ("all rows have the same label.", "Give the suite rows of other labels, or choose another metric.")
 Codes = NDArray[np.int64]
 
 
@@ -48,8 +50,8 @@ class Chosen:
             return self._of_label(metric, self._codes.get(label, -1), label)
         if metric.name in ("accuracy", "f1_micro"):
             return Hits(tuple(self._expected == said for said in self._said))
-        if metric.name in ("mcc", "auc_roc") and len(np.unique(self._expected)) == 1:
-            raise Undefined("all rows have the same label.", _MORE_ROWS)
+        if metric.name in _OF_SEVERAL and len(np.unique(self._expected)) == 1:
+            raise Undefined(*_ONE_LABEL)
         if metric.name == "auc_roc":
             return Areas(metric, self._expected, self._scores())
         rows = self._expected.size
@@ -72,6 +74,8 @@ class Chosen:
         own, said = self._expected == code, [each == code for each in self._said]
         if not own.any():
             raise Undefined(f"no row that was scored has the label {label!r}.", "Give the suite such rows.")
+        if metric.name in _OF_SEVERAL and own.all():
+            raise Undefined(*_ONE_LABEL)
         if metric.name == "recall":
             return Hits(tuple(each[own] for each in said))
 

@@ -67,6 +67,13 @@ def test_a_table_computed_by_hand() -> None:
     assert values["f1_weighted"] == pytest.approx((3 * 2 / 3 + 2 * 1 / 2 + 0) / 6)
 
 
+@pytest.mark.parametrize("label", [None, "card"])
+def test_the_f1_of_one_label_alone_falls_with_every_wrong_answer(label: str | None) -> None:
+    """With nothing to mistake for it, recall r makes 2r/(1 + r)."""
+    found = measured("Classification", "f1", ["card"] * 4, chosen(["card", "card", "card", "loan"]), label)
+    assert found.value == pytest.approx(1.5 / 1.75)
+
+
 def test_an_answer_that_is_no_label_is_wrong() -> None:
     found = measured("Classification", "accuracy", ["card", "loan"], chosen(["card", "nonsense"]))
     assert found.value == 0.5
@@ -95,6 +102,8 @@ def test_the_area_is_that_of_scikit_learn(ties: bool) -> None:
         ("f1", "no label at all", ["card", "loan"], chosen(["card", "loan"]), "'no label at all'"),
         ("mcc", None, ["card", "card"], chosen(["card", "loan"]), "same label"),
         ("auc_roc", None, ["card", "card"], chosen(["card", "loan"]), "same label"),
+        ("precision", None, ["card", "card"], chosen(["card", "loan"]), "same label"),
+        ("precision", "card", ["card", "card"], chosen(["card", "loan"]), "same label"),
         ("auc_roc", None, ["card", "loan"], chosen(["card", "loan"]), "probability"),
     ],
 )
