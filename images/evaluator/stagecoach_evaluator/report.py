@@ -121,6 +121,8 @@ def _suite(item: SuiteData, data: Data, shown: int) -> SuiteReport:
         rows=item.scored.rows,
         scored=item.scored.scored,
         unscored=_unscored(item.candidate),
+        baseline_unscored=_unscored(item.baseline or ()),
+        incumbent_unscored=_unscored(item.incumbent or ()),
         leaked_rows=item.scored.leaked_rows,
         leaked=_leaked(item),
         exposure=report_numbers.exposure(item.exposures, item.suite.name, data.job.inputs.criteria),

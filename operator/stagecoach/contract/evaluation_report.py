@@ -177,7 +177,7 @@ class Worst(ContractModel):
 
 
 class Unscored(ContractModel):
-    """Why rows have no answer of the candidate."""
+    """Why rows have no answer."""
 
     reason: str
     rows: int
@@ -214,7 +214,13 @@ class SuiteReport(ContractModel):
     task: str | None = Field(None, description="The task of lm-evaluation-harness that the suite is, if it is one.")
     rows: int
     scored: int
-    unscored: tuple[Unscored, ...] = Field(max_length=MAX_REASONS, description="The most frequent reasons.")
+    unscored: tuple[Unscored, ...] = Field(
+        max_length=MAX_REASONS, description="Why rows have no answer of the candidate: the most frequent reasons."
+    )
+    baseline_unscored: tuple[Unscored, ...] = Field((), max_length=MAX_REASONS, description="The same of the base.")
+    incumbent_unscored: tuple[Unscored, ...] = Field(
+        (), max_length=MAX_REASONS, description="The same of what was served."
+    )
     leaked_rows: int | None = Field(None, description="None: it is not known.")
     leaked: tuple[Leaked, ...] = Field((), max_length=MAX_LEAKED)
     exposure: Exposure

@@ -350,6 +350,24 @@ def test_what_is_served_stands_beside_the_candidate() -> None:
     assert page.count(">Difference</th>") == 2 * 2
 
 
+def test_it_says_why_base_and_incumbent_have_no_answer() -> None:
+    data = report_examples.beside()
+    one, *others = data.suites
+    base, served = (
+        [*(Answer(row=row, error=f"the {who} refused") for row in range(10)), *(answers or ())[10:]]
+        for who, answers in (("base", one.baseline), ("incumbent", one.incumbent))
+    )
+    one = replace(one, baseline=base, incumbent=served)
+    data = replace(data, suites=(one, *others))
+    told, text = document(data).suites[0], Page(render(data)[HTML]).text
+    assert told.unscored == ()
+    assert [(each.reason, each.rows) for each in told.incumbent_unscored] == [("the incumbent refused", 10)]
+    assert [(each.reason, each.rows) for each in told.baseline_unscored] == [("the base refused", 10)]
+    for who in ("base", "incumbent"):
+        assert f"Rows without an answer of the {who}" in text
+        assert f"10 rows: the {who} refused" in text
+
+
 def test_what_is_served_is_told_label_by_label_and_by_its_probabilities() -> None:
     data = report_examples.beside()
     suite, text = document(data).suites[0], Page(render(data)[HTML]).text
