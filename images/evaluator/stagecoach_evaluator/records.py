@@ -9,7 +9,8 @@ from stagecoach.contract import layout
 from stagecoach.contract.digests import FileEntry, hex_of
 from stagecoach.contract.evaluations import EvaluationInputs, EvaluationRecord
 from stagecoach.contract.releases import DescribedRelease
-from stagecoach.contract.store import Content, Store
+from stagecoach.contract.reports import Problem
+from stagecoach.contract.store import StorageFailed, Store
 from stagecoach.contract.verdicts import EvaluationReport, SuiteRows
 from stagecoach_evaluator import criteria
 from stagecoach_evaluator.report import HTML, JSON
@@ -112,37 +113,69 @@ def publish(
     """
     for release in releases:
         _write_once(storage, layout.release_file(release.release.digest), f"{release.line()}\n".encode(), uid)
-    folder = layout.evaluation_folder(record.key)
+    folder, place = layout.evaluation_folder(record.key), layout.evaluation_record(record.key)
     entries = tuple(FileEntry(path=name, size=len(files[name]), sha256=_sha256(files[name])) for name in sorted(files))
     record = record.model_copy(update={"report": entries})
-    # Two may write at the same time: each file is of one of them, and both files have to be.
-    for _ in range(_TRIES):
-        for name, content in files.items():
-            faster, _why = _found(storage, record.inputs)
-            if faster is not None:
-                return faster
-            _write_once(storage, f"{folder}/{name}", content, uid)
-        faster, _why = _found(storage, record.inputs)
-        if faster is not None:
-            return faster
-        if _other_files(storage, record) is None:
-            break
+    damaged = _content(storage, place)
+    faster = _write_files(storage, record, files, damaged, uid)
+    if faster is not None:
+        return faster
     content = (record.model_dump_json(by_alias=True, exclude_none=True, indent=2) + "\n").encode()
-    place = layout.evaluation_record(record.key)
-    if storage.exists(place):
-        earlier = storage.read(place)
-        storage.write(f"{folder}/record.{hex_of(digest_of(earlier))[:12]}.json", earlier, uid)
-    storage.write(place, content, uid)
+    if damaged is not None and _content(storage, place) == damaged:
+        storage.write(f"{folder}/record.{hex_of(digest_of(damaged))[:12]}.json", damaged, uid)
+        storage.remove(place)
+    if not storage.create(place, content, uid):
+        faster, _why = _found(storage, record.inputs)
+        if faster is None:
+            raise _contested(storage, place)
+        return faster
+    # Since they were looked at another may have written its own.
+    for name in files:
+        _write_once(storage, f"{folder}/{name}", files[name], uid)
     return report_of(record, digest_of(content), adopted=False)
 
 
-def _write_once(storage: Store, place: str, content: Content, uid: str) -> None:
+def _write_files(
+    storage: Store, record: EvaluationRecord, files: Mapping[str, bytes], damaged: bytes | None, uid: str
+) -> EvaluationReport | None:
+    """Write the report's files; return what another has decided meanwhile, whose files are left as they are.
+
+    Two may write at the same time: each file is of one of them, and all have to be.
+    """
+    for _ in range(_TRIES):
+        for name in files:
+            faster, _why = _found(storage, record.inputs)
+            if faster is not None:
+                return faster
+            place = f"{layout.evaluation_folder(record.key)}/{name}"
+            before = _write_once(storage, place, files[name], uid)
+            if before is not None and _content(storage, layout.evaluation_record(record.key)) != damaged:
+                storage.write(place, before, uid)  # of the record that came between the look and the write
+        if _other_files(storage, record) is None:
+            return None
+    raise _contested(storage, layout.evaluation_record(record.key))
+
+
+def _contested(storage: Store, place: str) -> StorageFailed:
+    message = "another evaluation of the same inputs writes its report and record there at the same time."
+    remedy = "The next attempt uses what that one has decided; see which other cluster has the same storage."
+    return StorageFailed(Problem.of("EvidenceContested", message, value=storage.path(place), remedy=remedy))
+
+
+def _content(storage: Store, place: str) -> bytes | None:
     try:
-        same = storage.read(place) == content
+        return storage.read(place)
     except FileNotFoundError:
-        same = False
-    if not same:
-        storage.write(place, content, uid)
+        return None
+
+
+def _write_once(storage: Store, place: str, content: bytes, uid: str) -> bytes | None:
+    """Write a file unless it is there as it should be; return what was there instead."""
+    before = _content(storage, place)
+    if before == content:
+        return None
+    storage.write(place, content, uid)
+    return before
 
 
 def report_of(record: EvaluationRecord, digest: str, *, adopted: bool) -> EvaluationReport:

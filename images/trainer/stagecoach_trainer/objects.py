@@ -156,6 +156,16 @@ class ObjectStore(Store, ABC):
             problem = Problem.of("UploadLost", message, field=self._field, value=self.path(relative), remedy=remedy)
             raise StorageFailed(problem) from error
 
+    def create(self, relative: str, content: Content, uid: str) -> bool:
+        """Write an object that is not there yet; return whether that was done.
+
+        By looking first: not every store takes a condition with what is written.
+        """
+        if self.exists(relative):
+            return False
+        self.write(relative, content, uid)
+        return True
+
     def remove(self, relative: str) -> None:
         """Remove an object, or all below a prefix and what was begun to be sent there; once more is a no-op."""
         key = self._key(relative)

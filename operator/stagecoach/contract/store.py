@@ -43,6 +43,9 @@ _WORDS = {
 _OTHER = ("StorageFailed", "the storage refused", "See that the claim is bound and its volume healthy.")
 
 
+# What a file system says that has no hard links.
+_NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EMLINK)
+
 # What is published: bytes, or a local file that may be larger than memory.
 Content = bytes | Path
 
@@ -247,17 +250,42 @@ class Store:
 
     def write(self, relative: str, content: Content, uid: str) -> None:
         """Write a file so that a reader sees the old content or the new one, never a part."""
+        with _told(self.path(relative)):
+            self._rename(self.path(self._staged(relative, content, uid)), self.path(relative))
+
+    def create(self, relative: str, content: Content, uid: str) -> bool:
+        """Write a file that is not there yet; return whether that was done. Of two who try, one does it.
+
+        Where nothing but looking first is to be had, both may do it who look in the same moment.
+        """
+        with _told(self.path(relative)):
+            staged = Path(self.path(self._staged(relative, content, uid)))
+            try:
+                Path(self.path(relative)).hardlink_to(staged)
+            except FileExistsError:
+                return False
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                if self.exists(relative):
+                    return False
+                self._rename(str(staged), self.path(relative))
+                return True
+            staged.unlink()
+            return True
+
+    def _staged(self, relative: str, content: Content, uid: str) -> str:
+        """Write a content where it can be moved to its place from; return where that is."""
         staged = f"{layout.staging_folder(uid)}/{secrets.token_hex(8)}"
         self._inside(relative)
         self._inside(staged)
-        with _told(self.path(relative)):
-            self._make_folder(staged.rpartition("/")[0])
-            self._make_folder(relative.rpartition("/")[0])
-            with _opened(content) as source, self._fs.open(self.path(staged), "wb") as stream:
-                copy(source, stream)
-                self._sync(stream)
-            self._allow(staged, FILE_MODE)
-            self._rename(self.path(staged), self.path(relative))
+        self._make_folder(staged.rpartition("/")[0])
+        self._make_folder(relative.rpartition("/")[0])
+        with _opened(content) as source, self._fs.open(self.path(staged), "wb") as stream:
+            copy(source, stream)
+            self._sync(stream)
+        self._allow(staged, FILE_MODE)
+        return staged
 
     def remove(self, relative: str) -> None:
         """Remove a file, or a folder with all that is in it; once more is a no-op."""

@@ -308,3 +308,17 @@ def test_removing_takes_all_of_a_folder_and_once_more_is_a_no_op(tmp_path: Path)
     for _ in range(2):
         store.remove("runs/x/checkpoints")
     assert (store.folders("runs/x"), store.names("runs/x")) == ([], ["record.json"])
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_what_is_there_is_not_created_again(store: Store, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    def refused(*_: Any) -> None:
+        raise OSError(errno.EPERM, "no hard links here")
+
+    if not links:
+        monkeypatch.setattr(Path, "hardlink_to", refused)
+    assert store.create("a/record.json", b"first", "u")
+    assert not store.create("a/record.json", b"second", "u")
+    assert store.read("a/record.json") == b"first"
+    store.clean("u")
+    assert [item.path for item in store.listing("")] == ["a/record.json"]

@@ -11,9 +11,10 @@ import pytest
 from stagecoach.contract import layout
 from stagecoach.contract.answers import ASKING_REVISION
 from stagecoach.contract.evaluations import Criterion, EvaluationRecord
-from stagecoach.contract.store import Store
+from stagecoach.contract.store import StorageFailed, Store
 from stagecoach.contract.verdicts import Verdict
 from stagecoach_evaluator import answering, records
+from tests.remedies import speaks
 
 from .conftest import ACCURATE, NO_WORSE, Judging
 
@@ -177,6 +178,61 @@ def test_of_two_that_publish_the_first_stays(judging: Judging, monkeypatch: pyte
     again = records.publish(judging.project.storage, before, {"report.json": b"", "report.html": b""}, releases, "u")
     assert (again.adopted, again.record) == (True, known.record)
     assert judging.judge().record == known.record
+
+
+@pytest.mark.parametrize("moment", ["before a file", "before the record"])
+def test_a_record_that_comes_between_a_look_and_a_write_stays(
+    judging: Judging, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    create, write, first = Store.create, Store.write, list[Any]()
+
+    def other() -> None:
+        if not first:
+            first.append(None)
+            first[0] = judging.judge()
+
+    def creating(self: Store, *given: Any) -> bool:
+        other()
+        return create(self, *given)
+
+    def writing(self: Store, relative: str, *given: Any) -> None:
+        if relative.endswith("report.html"):
+            other()
+        write(self, relative, *given)
+
+    if moment == "before a file":
+        monkeypatch.setattr(Store, "write", writing)
+    else:
+        monkeypatch.setattr(Store, "create", creating)
+    second = judging.judge()
+    known = records.adopted(judging.project.storage, judging.job().inputs)
+    assert known is not None
+    assert (second.adopted, second.record, known.record) == (True, first[0].record, first[0].record)
+
+
+def test_a_file_that_another_writes_before_the_record_is_put_right(
+    judging: Judging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = Store.create
+
+    def creating(self: Store, *given: Any) -> bool:
+        place(judging, "report.html").write_text("another's")
+        return create(self, *given)
+
+    monkeypatch.setattr(Store, "create", creating)
+    report = judging.judge()
+    known = records.adopted(judging.project.storage, judging.job().inputs)
+    assert known is not None
+    assert (report.adopted, report.record) == (False, known.record)
+
+
+def test_files_that_never_agree_are_no_evidence(judging: Judging, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "_other_files", lambda *_: "report.html is not what its record says")
+    with pytest.raises(StorageFailed) as failed:
+        judging.judge()
+    assert failed.value.problem.reason == "EvidenceContested"
+    assert speaks(failed.value.problem.reason, str(failed.value))
+    assert not place(judging, "record.json").exists()
 
 
 def test_answers_of_who_was_faster_are_used(judging: Judging, monkeypatch: pytest.MonkeyPatch) -> None:
