@@ -55,8 +55,12 @@ def _numbers(tools: deploy.Tools, known: desk.Data, record: Object, report: Obje
     for suite, told, scored in zip(inputs.suites, report["suites"], record["suites"], strict=True):
         candidate = _answers(tools, inputs.release, suite.rows, scored["answers"])
         baseline = _answers(tools, inputs.baseline, suite.rows, scored["baselineAnswers"]) if inputs.baseline else None
-        expected = [row["category"] for row in known.files[told["dataset"]]]
-        suites[suite.name] = independent.Suite(expected, candidate, baseline, sorted(desk.INTENTS))
+        rows = known.files[told["dataset"]]
+        # A row that repeats another is not counted.
+        first = [number for number, row in enumerate(rows) if row not in rows[:number]]
+        expected = [rows[number]["category"] for number in first]
+        candidate, baseline = ([each[number] for number in first] if each else None for each in (candidate, baseline))
+        suites[suite.name] = independent.Suite(expected, candidate or [], baseline, sorted(desk.INTENTS))
     yield from independent.differences(report, suites)
 
 

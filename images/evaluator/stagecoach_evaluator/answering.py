@@ -1,7 +1,7 @@
 """What releases answer to the rows of suites: as it is kept in the storage or, where it is not, by asking them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -29,6 +29,10 @@ class Answers:
 
     each: tuple[Answer, ...]
     digest: str
+
+    def at(self, positions: Sequence[int]) -> "Answers":
+        """Return the answers to some of the rows."""
+        return replace(self, each=tuple(self.each[position] for position in positions))
 
 
 # By release and rows.

@@ -231,7 +231,7 @@ def _measured(criterion: Criterion, metric: Metric, suite: Suite, scored: int, t
         scored=scored,
         needed=test.needed(estimate, scored) if outcome is Outcome.INCONCLUSIVE else None,
     )
-    message = words.result(criterion, result, estimate.value, test.confidence, test.failing)
+    message = words.result(criterion, result, estimate.value, test.confidence, test.failing, suite.answers.repeated)
     return result.model_copy(update={"message": message})
 
 

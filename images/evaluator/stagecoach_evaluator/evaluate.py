@@ -46,6 +46,9 @@ def _evaluated(job: EvaluateJob, who: Parties, storage: Store) -> EvaluationRepo
     started, begun = now(), time.monotonic()
     _begins("reading the suites")
     rows = suites.read(job, who)
+    for each in rows:
+        if each.repeated:
+            say(f"suite {each.suite.name}: {each.repeated} rows repeat others to the letter, and are not counted")
     leaks = _leaks(job, rows)
     seen = _seen(job, who, rows, leaks, storage)
     _begins("judging the answers")
@@ -102,18 +105,25 @@ def _seen(
     """Return the suites with all answers. Raises BadInput when a release has to be asked, and cannot."""
     answers = answering.collect(job, who, rows, storage)
     judged = exposures.count(places.storage(), job.release.digest, {each.suite.data for each in rows})
-    reference, served = job.reference, job.incumbent
     return tuple(
-        Seen(
-            rows=each,
-            task=who.candidate.asked.task,
-            candidate=answers[job.release.digest, each.suite.rows],
-            baseline=answers.get((reference.digest, each.suite.rows)) if reference else None,
-            incumbent=comparable(answers[served.release.digest, each.suite.rows], who) if served else None,
-            leaked=None if leaks is None else leaks[number],
-            exposures=judged[each.suite.data],
-        )
+        _seen_of(each, job, who, answers, None if leaks is None else leaks[number], judged[each.suite.data])
         for number, each in enumerate(rows)
+    )
+
+
+def _seen_of(
+    rows: Rows, job: EvaluateJob, who: Parties, answers: answering.All, leaks: dict[int, str] | None, exposures: int
+) -> Seen:
+    said = {release: each.at(rows.judged) for (release, of), each in answers.items() if of == rows.suite.rows}
+    reference, served = job.reference, job.incumbent
+    return Seen(
+        rows=rows,
+        task=who.candidate.asked.task,
+        candidate=said[job.release.digest],
+        baseline=said.get(reference.digest) if reference else None,
+        incumbent=comparable(said[served.release.digest], who) if served else None,
+        leaked=None if leaks is None else {row: leaks[row] for row in rows.judged if row in leaks},
+        exposures=exposures,
     )
 
 

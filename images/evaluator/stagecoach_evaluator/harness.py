@@ -229,7 +229,7 @@ def _row(task: Task, number: int, document: Mapping[str, Any]) -> Document:
     target = " | ".join(str(choices[each] if choices and isinstance(each, int) else each) for each in several)
     # What is read may be put together of what is in no column alone.
     texts = dict.fromkeys((*texts_of(document), asked))
-    return Document(asked, number, target, tuple(texts))
+    return Document(asked, number, target, tuple(texts), tuple(map(str, choices or ())))
 
 
 @contextmanager

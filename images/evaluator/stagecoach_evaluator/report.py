@@ -119,6 +119,7 @@ def _suite(item: SuiteData, data: Data, shown: int) -> SuiteReport:
         data=item.suite.data,
         task=item.suite.columns.task if isinstance(item.suite.columns, TaskDocuments) else None,
         rows=item.scored.rows,
+        repeated=item.scored.repeated,
         scored=item.scored.scored,
         unscored=_unscored(item.candidate),
         baseline_unscored=_unscored(item.baseline or ()),

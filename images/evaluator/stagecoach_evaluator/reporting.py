@@ -45,7 +45,7 @@ def _suite(job: EvaluateJob, number: int, seen: Seen, metrics: tuple[Measured, .
     return SuiteData(
         suite=seen.rows.suite,
         source=job.datasets[number],
-        cases=[_case(row, dataset.place(position)) for position, row in enumerate(dataset.rows)],
+        cases=[_case(dataset.rows[position], dataset.place(position)) for position in seen.rows.judged],
         candidate=seen.candidate.each,
         baseline=seen.baseline.each if seen.baseline else None,
         incumbent=seen.incumbent.each if seen.incumbent else None,

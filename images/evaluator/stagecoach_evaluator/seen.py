@@ -1,4 +1,7 @@
-"""What there is to judge: the suites' rows, what was answered to them, and which of them were trained on."""
+"""What there is to judge: the suites' rows, what was answered to them, and which of them were trained on.
+
+Rows are those that are judged, answers theirs.
+"""
 
 from dataclasses import dataclass
 
@@ -32,7 +35,8 @@ class Seen:
         leaked = self.leaked_places
         return Scored(
             suite=self.rows.suite.name,
-            rows=len(self.rows.dataset.rows),
+            rows=len(self.rows.judged),
+            repeated=self.rows.repeated,
             scored=sum(
                 metrics.scored(self.task, right, answer)
                 for right, answer in zip(self.rows.expected(), self.candidate.each, strict=True)

@@ -1,6 +1,7 @@
 """The rows that a gate judges by, read and checked."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from pydantic import BaseModel
 
@@ -20,7 +21,7 @@ from stagecoach.contract.inputs import (
 from stagecoach.contract.jobs import DataSource
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.tagged import Marked, Words
-from stagecoach_evaluator import harness
+from stagecoach_evaluator import harness, repeats
 from stagecoach_evaluator.harness import Task
 from stagecoach_evaluator.parties import Parties
 from stagecoach_trainer import sources
@@ -40,9 +41,20 @@ class Rows:
     dataset: Dataset
     harness: Task | None = None  # of a suite that is a task of lm-evaluation-harness
 
+    @cached_property
+    def judged(self) -> tuple[int, ...]:
+        """The positions of the rows that are judged: each is asked, and one that repeats another is not counted."""
+        return repeats.first(self.dataset.rows)
+
+    @property
+    def repeated(self) -> int:
+        """How many rows repeat another one."""
+        return len(self.dataset.rows) - len(self.judged)
+
     def expected(self) -> list[str | tuple[str, ...]]:
-        """Return what is right for each row: a label, a text, or a tag for each unit."""
-        return [alignment.expected(row) if isinstance(row, Words | Marked) else row.target for row in self.dataset.rows]
+        """Return what is right for each row that is judged: a label, a text, or a tag for each unit."""
+        rows = (self.dataset.rows[position] for position in self.judged)
+        return [alignment.expected(row) if isinstance(row, Words | Marked) else row.target for row in rows]
 
 
 def read(job: EvaluateJob, parties: Parties) -> tuple[Rows, ...]:

@@ -72,7 +72,12 @@ def error(criterion: Criterion, problem: Undefined) -> str:
 
 
 def result(
-    criterion: Criterion, result: CriterionResult, decided: float, confidence: float | None, failing: float
+    criterion: Criterion,
+    result: CriterionResult,
+    decided: float,
+    confidence: float | None,
+    failing: float,
+    repeated: int = 0,
 ) -> str | None:
     """Return what came of a criterion that was measured; nothing of one that passed and needs no word."""
     field, bound = _bound(criterion)
@@ -85,9 +90,8 @@ def result(
     if result.outcome is Outcome.FAILED:
         corrected = f" It fails at {failing:.4g}, too." if failing != confidence else ""
         return _cut(f"{what}{between}.{corrected} {_remedy(criterion)}", _MAX_RESULT)
-    return _cut(
-        f"{what}{between}: {_rows(result.scored, criterion)} do not tell. {_more(criterion, result)}", _MAX_RESULT
-    )
+    unsure = f"{_rows(result.scored, criterion)} do not tell{_repeated(repeated)}"
+    return _cut(f"{what}{between}: {unsure}. {_more(criterion, result)}", _MAX_RESULT)
 
 
 def _bound(criterion: Criterion) -> tuple[str, float]:
@@ -111,6 +115,10 @@ def _test(result: CriterionResult) -> str:
 def _remedy(criterion: Criterion) -> str:
     milder = {"min": "lower min", "allowedDrop": "allow a larger drop", "minGain": "lower minGain"}
     return f"See the wrong answers in the report, and mend data or training, or {milder[_bound(criterion)[0]]}."
+
+
+def _repeated(rows: int) -> str:
+    return f" (of the suite {rows:,} more repeat others and are not counted)" if rows else ""
 
 
 def _rows(count: int, criterion: Criterion) -> str:

@@ -10,12 +10,16 @@ WORDS = 5
 
 
 class Document(NamedTuple):
-    """One document: what is asked of it, what is right, where it is in its file, and the texts that it has."""
+    """One document: what is asked of it, what is right, where it is in its file, and the texts that it has.
+
+    And what there is to choose from, where its task says so.
+    """
 
     text: str
     number: int
     target: str = ""
     texts: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
 
 
 def document(record: Mapping[str, Any], number: int) -> Document:

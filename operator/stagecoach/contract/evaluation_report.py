@@ -212,7 +212,8 @@ class SuiteReport(ContractModel):
     dataset: str
     data: Digest
     task: str | None = Field(None, description="The task of lm-evaluation-harness that the suite is, if it is one.")
-    rows: int
+    rows: int = Field(description="Without those that repeat another one.")
+    repeated: int = Field(0, description="Rows that repeat another one, and are not counted.")
     scored: int
     unscored: tuple[Unscored, ...] = Field(
         max_length=MAX_REASONS, description="Why rows have no answer of the candidate: the most frequent reasons."

@@ -214,7 +214,8 @@ class Scored(ContractModel):
     """What became of a suite's rows."""
 
     suite: str
-    rows: int
+    rows: int = Field(description="Without those that repeat another one.")
+    repeated: int = Field(0, description="Rows that repeat another one, and are not counted.")
     scored: int = Field(description="Rows with an answer that could be judged.")
     leaked: tuple[str, ...] | None = Field(
         None, max_length=100, description="Where rows are that are in the training data too. None: it is not known."

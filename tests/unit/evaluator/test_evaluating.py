@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from stagecoach.contract import layout, progress
+from stagecoach.contract.evaluation_report import EvaluationDocument
 from stagecoach.contract.evaluations import SuiteType
 from stagecoach.contract.inputs import Columns, Prompt
 from stagecoach.contract.releases import Engine, Precision
@@ -111,6 +112,28 @@ def test_a_row_that_was_trained_on_fails_and_is_named(judging: Judging, capsys: 
     assert judging.record().suites[0].leaked == (place,)
     log = capsys.readouterr().err
     assert f"suite held-out: {place} is in the training data too: train:train.csv:8" in log
+
+
+def test_a_row_that_repeats_another_is_asked_and_not_counted(
+    judging: Judging, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unsure = ACCURATE.model_copy(update={"min": 0.75, "confidence": 0.95})
+    one = replace(judging, criteria=(unsure, NO_WORSE))
+    once = one.judge()
+    write(one.project, "test", [*HELD_OUT * 4, *HELD_OUT[:3]])
+    again, record = one.judge(), one.record()
+    assert [each.model_copy(update={"message": None}) for each in again.results] == [
+        each.model_copy(update={"message": None}) for each in once.results
+    ]
+    assert "(of the suite 33 more repeat others and are not counted)" in again.message
+    [suite] = record.suites
+    assert (again.rows, suite.rows, suite.scored, suite.repeated) == (len(HELD_OUT), len(HELD_OUT), len(HELD_OUT), 33)
+    assert len(one.answers(record.inputs.release, record.inputs.suites[0])) == len(HELD_OUT) * 4 + 3
+    assert "33 rows repeat others to the letter, and are not counted" in capsys.readouterr().err
+    folder = layout.evaluation_folder(record.key)
+    report = EvaluationDocument.model_validate_json(one.project.storage.read(f"{folder}/report.json"))
+    assert (report.suites[0].rows, report.suites[0].repeated) == (len(HELD_OUT), 33)
+    assert b"33 rows that repeat some of these, not counted" in one.project.storage.read(f"{folder}/report.html")
 
 
 def test_nobody_knows_what_it_was_trained_on(judging: Judging) -> None:
