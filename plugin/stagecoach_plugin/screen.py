@@ -135,9 +135,9 @@ def _evidence(evaluation: Object, status: Object) -> Iterator[tuple[str, str]]:
 def _leakage(status: Object) -> str:
     leaked = status.get("leaked")
     if leaked:
-        return f"{several(leaked, 'row')} of the suites in the training data: the report names them"
+        return f"{several(leaked, 'row')} of the suites in the training data or the prompt: the report names them"
     if leaked == 0:
-        return "no row of the suites is in the training data"
+        return "no row of the suites is in the training data or the prompt"
     return "not known: nobody says what it was trained on" if status.get("rows") is not None else ""
 
 

@@ -49,7 +49,9 @@ def verdict_of(outcomes: Sequence[Outcome], leaks: object, gaps: object) -> Verd
 
 
 def _leaks(measured: Measured) -> list[str]:
-    return [words.leaked(name, suite.leaked) for name, suite in measured.suites.items() if suite.leaked]
+    suites = measured.suites.items()
+    learned = [words.leaked(name, suite.leaked) for name, suite in suites if suite.leaked]
+    return learned + [words.shown(name, suite.shown) for name, suite in suites if suite.shown]
 
 
 def _gaps(inputs: EvaluationInputs, measured: Measured) -> list[str]:

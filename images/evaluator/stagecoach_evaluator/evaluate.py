@@ -123,8 +123,19 @@ def _seen_of(
         baseline=said.get(reference.digest) if reference else None,
         incumbent=comparable(said[served.release.digest], who) if served else None,
         leaked=None if leaks is None else {row: leaks[row] for row in rows.judged if row in leaks},
+        in_prompt={} if leaks is None else _in_prompt(rows, who),
         exposures=exposures,
     )
+
+
+def _in_prompt(rows: Rows, who: Parties) -> dict[int, str]:
+    """Return which rows stand in the candidate's prompt, and tell of them; a task has prompts of its own."""
+    if rows.harness is not None:
+        return {}
+    found = leakage.find_in_prompt(rows.dataset, who.candidate.asked.prompt)
+    for row, part in list(found.items())[:SHOWN]:
+        say(f"suite {rows.suite.name}: {rows.dataset.place(row)} is in {part}")
+    return {row: found[row] for row in rows.judged if row in found}
 
 
 def comparable(incumbent: Answers, who: Parties) -> Answers:

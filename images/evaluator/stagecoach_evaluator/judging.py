@@ -50,6 +50,7 @@ def judged(job: EvaluateJob, who: Parties, seen: Sequence[Seen]) -> Judged:
             None if each.baseline or job.reference is None else _UNTRAINED,
             each.rows.harness,
             each.incumbent.each if each.incumbent else None,
+            each.shown_places,
             each.rows.repeated,
         )
         for each in seen

@@ -1,5 +1,7 @@
 """Rows of suites that are in the training data too: by these a model would be judged on what it has learned by heart.
 
+Or in its prompt, as an example of what to answer: those are before its eyes.
+
 Texts are the same when they are after normalization: compatibility forms, case, white space and punctuation do not
 count. They are nearly the same when they have as much in common as a Jaccard index of 0.8 says, over runs of five
 words, or of five characters where a text has few words. MinHash finds those that may be, and each is then counted.
@@ -16,6 +18,7 @@ from datasketch import MinHash, MinHashLSH
 
 from stagecoach.contract import progress
 from stagecoach.contract.benchmarks import Document
+from stagecoach.contract.inputs import Prompt
 from stagecoach.contract.rows import AnyRow, Conversation, Match
 from stagecoach.contract.turns import SYSTEM
 from stagecoach_trainer.findings import normalized
@@ -30,6 +33,8 @@ NEARLY = 0.75
 # Of two texts that are as similar as that, one in 20,000 pairs is missed; a half of those half as similar is counted.
 BANDS, OF_A_BAND = 25, 5
 NOTHING = "\0" * (RUN - 1)
+# A text of fewer characters, such as the name of a label, may be in a prompt and be no example.
+LONG = 20
 # By data set and position: where in the training data the same is.
 Leaks = tuple[dict[int, str], ...]
 Place = tuple[int, int]
@@ -50,6 +55,19 @@ def find(suites: Sequence[Dataset], trained_on: Iterable[Dataset]) -> Leaks:
             for number, at in wanted.like(text_of(row)):
                 found[number].setdefault(at, f"{dataset.source.name}:{dataset.place(position)}")
     return tuple(dict(sorted(each.items())) for each in found)
+
+
+def find_in_prompt(suite: Dataset, prompt: Prompt) -> dict[int, str]:
+    """Return which rows of a suite stand in a prompt word by word, and in which part of it."""
+    parts = {"system": prompt.system, "template": prompt.template, "passageTemplate": prompt.passage_template}
+    plain = {f"the prompt's {name}": f" {folded(text)} " for name, text in parts.items() if text}
+    found: dict[int, str] = {}
+    for position, row in enumerate(suite.rows):
+        text = folded(text_of(row))
+        for where, part in plain.items():
+            if len(text) >= LONG and f" {text} " in part:
+                found.setdefault(position, where)
+    return found
 
 
 def text_of(row: AnyRow) -> str:

@@ -30,6 +30,7 @@ class SuiteAnswers:
     no_baseline: tuple[str, str] | None = None  # why it was not asked, and what to do, where it cannot be
     harness: Task | None = None  # of a suite that is a task of lm-evaluation-harness
     incumbent: Sequence[Answer] | None = None
+    shown: Mapping[str, str] = field(default_factory=dict)  # places of rows in the prompt, and in which part of it
     repeated: int = 0  # rows that repeat one of these, and are not among them
 
     def of(self, reference: Reference) -> Sequence[Answer] | None:

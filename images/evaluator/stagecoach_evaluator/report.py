@@ -1,8 +1,8 @@
 """The evaluation report: report.json for programs, and of that alone report.html for people."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from stagecoach.contract.answers import Answer
 from stagecoach.contract.evaluation_report import (
@@ -43,6 +43,7 @@ class SuiteData:
     metrics: tuple[Measured, ...]
     scored: Scored
     exposures: int  # releases that these data have judged, this one included
+    shown: Mapping[str, str] = field(default_factory=dict)  # places of rows in the prompt, and in which part of it
     incumbent: Sequence[Answer] | None = None
 
     @property
@@ -159,4 +160,4 @@ def _leaked(item: SuiteData) -> tuple[Leaked, ...]:
     if not places:
         return ()
     texts = {case.place: cut(case.text) for case in item.cases}
-    return tuple(Leaked(place=place, input=texts.get(place)) for place in places)
+    return tuple(Leaked(place=place, input=texts.get(place), prompt=item.shown.get(place)) for place in places)

@@ -52,6 +52,7 @@ def _suite(job: EvaluateJob, number: int, seen: Seen, metrics: tuple[Measured, .
         metrics=metrics,
         scored=seen.scored,
         exposures=seen.exposures,
+        shown=seen.shown_places,
     )
 
 

@@ -22,6 +22,7 @@ class Seen:
     baseline: Answers | None
     incumbent: Answers | None
     leaked: dict[int, str] | None  # by position, where in the training data; None: nobody knows what that was
+    in_prompt: dict[int, str]  # by position, in which part of the candidate's prompt
     exposures: int
 
     @property
@@ -30,9 +31,16 @@ class Seen:
         return None if self.leaked is None else tuple(map(self.rows.dataset.place, self.leaked))
 
     @property
+    def shown_places(self) -> dict[str, str]:
+        """Where the rows are that stand in the prompt, and in which part of it."""
+        return {self.rows.dataset.place(row): part for row, part in self.in_prompt.items()}
+
+    @property
     def scored(self) -> Scored:
         """What became of its rows."""
         leaked = self.leaked_places
+        if leaked is not None:
+            leaked = tuple(dict.fromkeys([*leaked, *self.shown_places]))
         return Scored(
             suite=self.rows.suite.name,
             rows=len(self.rows.judged),

@@ -1,6 +1,6 @@
 """What a result and a verdict say to people: the field, the numbers, and what to do."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from stagecoach.contract.evaluations import Criterion, Reference, WhenAbsent
 from stagecoach.contract.reports import Problem
@@ -21,12 +21,24 @@ TRAINING_UNKNOWN = (
 def leaked(suite: str, places: Sequence[str]) -> str:
     """Return what it means that rows were in the training data; some of them are named."""
     are = "row is" if len(places) == 1 else "rows are"
-    named = [_cut(place, _MAX_PLACE) for place in places[:_NAMED]]
-    more = ", …" if len(places) > _NAMED else ""
     return (
-        f"suites[{suite}]: {len(places)} {are} in the training data too ({', '.join(named)}{more}), and what was"
+        f"suites[{suite}]: {len(places)} {are} in the training data too ({_places(places)}), and what was"
         " learned by heart shows nothing. See them in the report, and remove them from the one data set or the other."
     )
+
+
+def shown(suite: str, places: Mapping[str, str]) -> str:
+    """Return what it means that rows stand in the prompt; some of them are named."""
+    are = "row is" if len(places) == 1 else "rows are"
+    parts = " and ".join(dict.fromkeys(places.values()))
+    return (
+        f"suites[{suite}]: {len(places)} {are} in {parts} ({_places(list(places))}), where every question shows them."
+        " See them in the report, and remove them from the suite, or from a new version of the prompt."
+    )
+
+
+def _places(places: Sequence[str]) -> str:
+    return ", ".join([*(_cut(place, _MAX_PLACE) for place in places[:_NAMED]), *["…"] * (len(places) > _NAMED)])
 
 
 def no_suite(suite: str) -> str:

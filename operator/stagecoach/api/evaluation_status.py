@@ -177,7 +177,8 @@ class EvaluationStatus(Told):
     )
     rows: Optional[int] = Field(None, description="Rows of all suites.")
     leaked: Optional[int] = Field(
-        None, description="Rows of the suites that are in the training data too. Absent: it is not known."
+        None,
+        description="Rows of the suites that are in the training data too, or in the prompt. Absent: it is not known.",
     )
     exposures: Optional[int] = Field(
         None, description="How many releases the suites' data have judged, this one included."

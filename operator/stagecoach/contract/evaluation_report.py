@@ -198,10 +198,11 @@ class Exposure(ContractModel):
 
 
 class Leaked(ContractModel):
-    """A row that is in the training data too."""
+    """A row that is in the training data too, or in the prompt."""
 
     place: str
     input: str | None = None
+    prompt: str | None = Field(None, description="The part of the candidate's prompt that it stands in, if it does.")
 
 
 class SuiteReport(ContractModel):
@@ -222,7 +223,9 @@ class SuiteReport(ContractModel):
     incumbent_unscored: tuple[Unscored, ...] = Field(
         (), max_length=MAX_REASONS, description="The same of what was served."
     )
-    leaked_rows: int | None = Field(None, description="None: it is not known.")
+    leaked_rows: int | None = Field(
+        None, description="Rows that are in the training data or in the prompt. None: it is not known."
+    )
     leaked: tuple[Leaked, ...] = Field((), max_length=MAX_LEAKED)
     exposure: Exposure
     metrics: tuple[Measured, ...] = Field(max_length=MAX_METRICS)

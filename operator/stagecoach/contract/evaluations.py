@@ -218,7 +218,7 @@ class Scored(ContractModel):
     repeated: int = Field(0, description="Rows that repeat another one, and are not counted.")
     scored: int = Field(description="Rows with an answer that could be judged.")
     leaked: tuple[str, ...] | None = Field(
-        None, max_length=100, description="Where rows are that are in the training data too. None: it is not known."
+        None, max_length=100, description="Rows that are in the training data too, or in the prompt. None: not known."
     )
     leaked_rows: int | None = None
     answers: Digest | None = Field(None, description="Digest of the file with the release's answers.")

@@ -68,13 +68,13 @@ class EvaluationReport(ContractModel):
     record: Digest = Field(description="Digest of the record's content.")
     adopted: bool = Field(False, description="The record was there already; nothing was computed.")
     rows: int = Field(description="Rows of all suites, without those that repeat another one.")
+    rows: int = Field(description="Rows of all suites, without those that repeat another one.")
     suites: tuple[SuiteRows, ...] = Field(
         (), description="Of each suite, in the order in which they were asked for. An evaluator of before says none."
     )
     leaked: int | None = Field(
         None, description="Rows that are in the training data too, or in the prompt. None: it is not known."
     )
-    leaked: int | None = Field(None, description="Rows that are in the training data too. None: it is not known.")
     exposures: int = Field(0, description="How many releases the suites' data have judged, this one included.")
     canary: Digest | None = Field(
         None, description="Of a Passed that people have to look at: digest of the rows, which are in the pod's log."

@@ -17,8 +17,8 @@ REASONS = {
 }
 REMEDIES = {
     "CriterionFailed": "Create another run, or correct the gate if it asks for the wrong thing: either is judged anew.",
-    "RowsLeaked": "Remove the rows that the report names from the training data, or from the suite, and create another"
-    " run.",
+    "RowsLeaked": "Remove the rows that the report names from the training data or the prompt, or from the suite, and"
+    " create another run.",
     "MoreRowsNeeded": "Add rows to the suite, or give the criterion a wider bound: either is judged anew.",
     "NotMeasured": "See the report for each criterion, and correct data or gate: either is judged anew.",
     "TrainingDataUnknown": "Create another run that says in method.trainedOn what it was trained on, and delete"

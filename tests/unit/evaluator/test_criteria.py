@@ -270,6 +270,12 @@ def test_an_advisory_one_that_is_not_met_is_told() -> None:
             F,
             "1 row is in the training data too (test.csv:7)",
         ),
+        (
+            inputs(PASSES),
+            replace(answers(both=98), shown={"test.csv:7": "the prompt's system"}),
+            F,
+            "1 row is in the prompt's system (test.csv:7)",
+        ),
         (inputs(PASSES), replace(answers(both=98), leaked=None), E, "not known what the release was trained on"),
         (inputs(PASSES, trained_on=None), answers(both=98), E, "not known what the release was trained on"),
         (

@@ -13,6 +13,7 @@ from stagecoach.contract.evaluations import SuiteType
 from stagecoach.contract.inputs import Columns, Prompt
 from stagecoach.contract.releases import Engine, Precision
 from stagecoach.contract.verdicts import Outcome, Verdict
+from stagecoach_evaluator import leakage, records
 from stagecoach_trainer import bases
 
 from .conftest import ACCURATE, HELD_OUT, NO_WORSE, Judging, write
@@ -112,6 +113,18 @@ def test_a_row_that_was_trained_on_fails_and_is_named(judging: Judging, capsys: 
     assert judging.record().suites[0].leaked == (place,)
     log = capsys.readouterr().err
     assert f"suite held-out: {place} is in the training data too: train:train.csv:8" in log
+
+
+def test_a_row_in_the_prompt_fails_and_is_named(judging: Judging, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert judging.run_record().inputs.prompt.system == "Route."
+    monkeypatch.setattr(leakage, "LONG", 5)
+    write(judging.project, "test", [*HELD_OUT, ("ROUTE!", "card_lost")])
+    report, record = judging.judge(), judging.record()
+    assert (report.verdict, report.leaked, record.suites[0].leaked) == (Verdict.FAILED, 1, ("test.csv:12",))
+    assert "1 row is in the prompt's system (test.csv:12)" in report.message
+    assert records.adopted(judging.project.storage, record.inputs) is not None
+    page = judging.project.storage.read(f"{layout.evaluation_folder(record.key)}/report.html").decode()
+    assert "in the training data or the prompt too" in page
 
 
 def test_a_row_that_repeats_another_is_asked_and_not_counted(

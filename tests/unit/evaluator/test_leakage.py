@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from stagecoach.contract.inputs import Columns
+from stagecoach.contract.inputs import Columns, Prompt
 from stagecoach.contract.jobs import DataSource, Split
 from stagecoach.contract.rows import AnyRow, Conversation, Match, Pair, Row
 from stagecoach.contract.tagged import Marked, Words
@@ -136,3 +136,27 @@ def test_what_is_found_is_what_counting_all_pairs_finds() -> None:
             expected[position] = f"train:train.csv:{position + 2}"
     assert found == expected
     assert 50 < len(found) < 390
+
+
+PROMPT = Prompt(
+    system="You answer customers. Example: 'Where is my card? I ordered it!' is card_arrival.",
+    template="Labels: card_arrival, lost_or_stolen_card\n{text}",
+    passage_template="A passage: {text}",
+)
+
+
+@pytest.mark.parametrize(
+    ("row", "part"),
+    [
+        (Row("Where is my card? I ordered it!", "card_arrival", 2), "the prompt's system"),
+        (Row("where is my card i ordered it", "card_arrival", 2), "the prompt's system"),
+        (Row("Where is my card? I ordered", "card_arrival", 2), "the prompt's system"),
+        (Row("here is my card? I ordered it!", "card_arrival", 2), None),
+        (Row("Where is my card? I order it!", "card_arrival", 2), None),
+        (Row("Where is my card?", "card_arrival", 2), None),
+        (Row("lost or stolen card", "lost", 2), None),
+        (Pair("card_arrival, lost_or_stolen_card", "?", 2), "the prompt's template"),
+    ],
+)
+def test_a_row_in_the_prompt_is_found_as_a_whole(row: AnyRow, part: str | None) -> None:
+    assert leakage.find_in_prompt(dataset("suite", [row]), PROMPT) == ({} if part is None else {0: part})

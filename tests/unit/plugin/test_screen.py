@@ -163,9 +163,9 @@ def test_who_rejected() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"leaked": 0}, "no row of the suites is in the training data"),
-        ({"leaked": 1}, "1 row of the suites in the training data: the report names them"),
-        ({"leaked": 2}, "2 rows of the suites in the training data"),
+        ({"leaked": 0}, "no row of the suites is in the training data or the prompt"),
+        ({"leaked": 1}, "1 row of the suites in the training data or the prompt: the report names them"),
+        ({"leaked": 2}, "2 rows of the suites in the training data or the prompt"),
         ({"leaked": None}, "not known: nobody says what it was trained on"),
         ({"exposures": 1}, "have judged 1 release, this one included\n"),
         ({"exposures": 30}, "have judged 30 releases, this one included: the more, the less a pass is worth\n"),
