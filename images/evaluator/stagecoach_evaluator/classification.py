@@ -74,7 +74,7 @@ class Chosen:
         own, said = self._expected == code, [each == code for each in self._said]
         if not own.any():
             raise Undefined(f"no row that was scored has the label {label!r}.", "Give the suite such rows.")
-        if metric.name in _OF_SEVERAL and own.all():
+        if metric.name == "precision" and own.all():
             raise Undefined(*_ONE_LABEL)
         if metric.name == "recall":
             return Hits(tuple(each[own] for each in said))

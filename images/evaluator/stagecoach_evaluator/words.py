@@ -89,7 +89,7 @@ def result(
     decided: float,
     confidence: float | None,
     failing: float,
-    repeated: int = 0,
+    repeated: int,
 ) -> str | None:
     """Return what came of a criterion that was measured; nothing of one that passed and needs no word."""
     field, bound = _bound(criterion)

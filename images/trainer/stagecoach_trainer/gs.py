@@ -65,9 +65,9 @@ class GoogleStorage(ObjectStore):
 
     # Writing
 
-    def _put(self, relative: str, content: bytes) -> None:
+    def _put(self, relative: str, content: bytes, *, new: bool = False) -> None:
         with self._told(relative):
-            named = {"uploadType": "media", "name": self._key(relative)}
+            named = {"uploadType": "media", "name": self._key(relative)} | ({"ifGenerationMatch": "0"} if new else {})
             self._fs.ask("POST", _UPLOAD, self._bucket, content=content, **named)
 
     def _delete(self, key: str) -> None:

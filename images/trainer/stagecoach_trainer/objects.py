@@ -82,8 +82,8 @@ class ObjectStore(Store, ABC):
         """Return a part of an object, of one version if it is named. Raises EmptyObject where nothing begins."""
 
     @abstractmethod
-    def _put(self, relative: str, content: bytes) -> None:
-        """Write an object of at most WRITE_PART bytes."""
+    def _put(self, relative: str, content: bytes, *, new: bool = False) -> None:
+        """Write an object of at most WRITE_PART bytes. Raises SourceChanged when it is to be new, and is not."""
 
     @abstractmethod
     def _send(self, relative: str, content: Content) -> None:
@@ -157,13 +157,20 @@ class ObjectStore(Store, ABC):
             raise StorageFailed(problem) from error
 
     def create(self, relative: str, content: Content, uid: str) -> bool:
-        """Write an object that is not there yet; return whether that was done.
+        """Write an object of at most WRITE_PART bytes that is not there yet; return whether that was done.
 
-        By looking first: not every store takes a condition with what is written.
+        Where a store takes no condition with what is written, looking first has to do.
         """
         if self.exists(relative):
             return False
-        self.write(relative, content, uid)
+        try:
+            self._put(relative, piece(content, 0), new=True)
+        except StorageFailed as error:
+            if error.problem.reason == "SourceChanged":
+                return False
+            if error.problem.reason != "StorageFailed":
+                raise
+            self.write(relative, content, uid)
         return True
 
     def remove(self, relative: str) -> None:

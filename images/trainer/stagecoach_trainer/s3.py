@@ -77,8 +77,9 @@ class S3(ObjectStore):
 
     # Writing
 
-    def _put(self, relative: str, content: bytes) -> None:
-        self._call("put_object", relative, Key=self._key(relative), Body=content)
+    def _put(self, relative: str, content: bytes, *, new: bool = False) -> None:
+        condition = {"IfNoneMatch": "*"} if new else {}
+        self._call("put_object", relative, Key=self._key(relative), Body=content, **condition)
 
     def _delete(self, key: str) -> None:
         self._call("delete_object", key.removeprefix(self._prefix), Key=key)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stagecoach.contract import layout
-from stagecoach.contract.reports import BadInput
+from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import StorageFailed, require_storage
 from stagecoach_trainer import lookup, objects, places
 from stagecoach_trainer.objects import ObjectStore, Page
@@ -161,3 +161,26 @@ def test_removing_takes_all_below_a_name_and_nothing_else(store: ObjectStore) ->
     assert all(map(store.exists, kept))
     store.remove("runs/y")
     assert not store.exists("runs/y")
+
+
+@pytest.mark.parametrize("looked", [True, False])
+def test_what_is_there_is_not_created_again(store: ObjectStore, monkeypatch: pytest.MonkeyPatch, looked: bool) -> None:
+    """And not when another has created it after this one has looked."""
+    assert store.create("a/record.json", b"first", "u")
+    if not looked:
+        monkeypatch.setattr(store, "exists", lambda _: False)
+    assert not store.create("a/record.json", b"second", "u")
+    assert store.read("a/record.json") == b"first"
+
+
+def test_a_store_without_conditions_creates_all_the_same(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    put = store._put
+
+    def refusing(relative: str, content: bytes, *, new: bool = False) -> None:
+        if new:
+            raise StorageFailed(Problem.of("StorageFailed", "not implemented.", value=relative, remedy="None."))
+        put(relative, content)
+
+    monkeypatch.setattr(store, "_put", refusing)
+    assert store.create("a/record.json", b"first", "u")
+    assert store.read("a/record.json") == b"first"
