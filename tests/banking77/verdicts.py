@@ -59,8 +59,8 @@ def _numbers(tools: deploy.Tools, known: desk.Data, record: Object, report: Obje
         # A row that repeats another is not counted.
         first = [number for number, row in enumerate(rows) if row not in rows[:number]]
         expected = [rows[number]["category"] for number in first]
-        candidate, baseline = ([each[number] for number in first] if each else None for each in (candidate, baseline))
-        suites[suite.name] = independent.Suite(expected, candidate or [], baseline, sorted(desk.INTENTS))
+        said, base = ([each[number] for number in first] if each else None for each in (candidate, baseline))
+        suites[suite.name] = independent.Suite(expected, said or [], base, sorted(desk.INTENTS))
     yield from independent.differences(report, suites)
 
 

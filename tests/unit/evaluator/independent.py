@@ -208,8 +208,7 @@ def _result(criterion: Object, told: Object, suite: Suite, least: float) -> Iter
     others = (suite.incumbent if against == "Incumbent" else suite.baseline) or ()
     if told["outcome"] == "Error":
         rows = _rows(suite, suite.candidate) if against is None else _both(suite, others)[0]
-        enough = len(rows.expected) >= least * len(suite.expected)
-        if enough and rows.value(metric, label) is not None:
+        if _enough(suite.expected, rows.expected, metric, label, least) and rows.value(metric, label) is not None:
             yield "it is Error, and there is nothing that keeps it from being measured"
         return
     if against is None:
@@ -228,7 +227,16 @@ def _result(criterion: Object, told: Object, suite: Suite, least: float) -> Iter
             differing = counts["onlyCandidate"] + counts[f"only{against}"]
             p = min(1.0, 2 * float(stats.binom.cdf(fewer, differing, 0.5)))
             yield from _same("McNemar's p", told.get("mcnemar"), p)
-    yield from _same("scored", told["scored"], len(rows.expected))
+    yield from _same("scored", told["scored"], sum(label in (None, each) for each in rows.expected))
+
+
+def _enough(every: Sequence[str], answered: Sequence[str], metric: str, label: str | None, least: float) -> bool:
+    """Whether so many rows have an answer: of all and of the label or, where labels count alike, of their mean."""
+    whole, some = Counter(every), Counter(answered)
+    shares = [some[each] / count for each, count in whole.items() if label in (None, each)]
+    alike = label is not None or metric in ("precision", "recall", "f1", "f1_macro", "auc_roc", "mcc")
+    own = min(shares, default=1) > 0 and np.mean(shares or [1]) >= least - 1e-9
+    return len(answered) >= least * len(every) - 1e-9 and bool(own or not alike)
 
 
 def _paired(suite: Suite, others: Sequence[Object], who: str) -> Object:

@@ -53,10 +53,12 @@ def report(
         expected=lambda: [case.expected for case in cases],
         dataset=SimpleNamespace(rows=cases, place=str),
         harness=None,
+        judged=range(len(cases)),
+        repeated=0,
     )
     kept = [None if each is None else Answers(tuple(each), DIGEST) for each in (candidate, baseline, incumbent)]
     assert kept[0]
-    seen = Seen(rows, "Classification", kept[0], kept[1], kept[2], leaked={}, exposures=1)
+    seen = Seen(rows, "Classification", kept[0], kept[1], kept[2], leaked={}, in_prompt={}, exposures=1)
     judged = judging.judged(data.job, asked, [seen])
     whole = replace(
         data,
