@@ -68,7 +68,6 @@ class EvaluationReport(ContractModel):
     record: Digest = Field(description="Digest of the record's content.")
     adopted: bool = Field(False, description="The record was there already; nothing was computed.")
     rows: int = Field(description="Rows of all suites, without those that repeat another one.")
-    rows: int = Field(description="Rows of all suites, without those that repeat another one.")
     suites: tuple[SuiteRows, ...] = Field(
         (), description="Of each suite, in the order in which they were asked for. An evaluator of before says none."
     )
