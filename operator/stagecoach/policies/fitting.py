@@ -9,6 +9,7 @@ from typing import Any
 
 from stagecoach.api.modeldeployment import Api, Contract, ModelDeploymentSpec
 from stagecoach.contract.admitted import Admitted
+from stagecoach.contract.gateway_routes import Target
 from stagecoach.contract.inputs import Family
 from stagecoach.contract.readings import reads
 from stagecoach.contract.schemas import BadSchema, validator
@@ -18,12 +19,13 @@ from stagecoach.policies.admission import NotAdmitted
 # Routes are in a ConfigMap, which holds a mebibyte: two releases and little else, as text within a text.
 MOST_BYTES = 350_000
 
+# What says of a release all that counts here: its document, or, when that is gone, what gateways were told of it.
+Known = Admitted | Target
 
-def servable_problem(
-    spec: ModelDeploymentSpec, admitted: Admitted, serving: Admitted | None = None
-) -> NotAdmitted | None:
+
+def servable_problem(spec: ModelDeploymentSpec, admitted: Known, serving: Known | None = None) -> NotAdmitted | None:
     """Return why a deployment cannot serve a release, or have it take over from what is served; None when it can."""
-    if unfit := _schema_problem(spec.contract):
+    if unfit := schema_problem(spec.contract):
         return unfit
     asked = admitted.described.asked
     if spec.api is Api.TASK and asked.family not in TASKS.get(asked.task, ()):
@@ -36,9 +38,9 @@ def servable_problem(
         )
     if serving is not None and spec.rollout is not None and _shape(admitted) != _shape(serving):
         message = (
-            f"it is not of the task and labels of run {serving.run}, which is served, and while spec.rollout has steps"
+            "it is not of the task and labels of what is served, and while spec.rollout has steps clients would be"
         )
-        message += " clients would be answered now one way, now another."
+        message += " answered now one way, now another."
         advice = "Remove spec.rollout, to have it take over at once, or create another ModelDeployment for it."
         return NotAdmitted("OtherContract", f"{message} {advice}")
     return None
@@ -54,12 +56,13 @@ def untestable(spec: ModelDeploymentSpec, admitted: Admitted) -> NotAdmitted | N
     return NotAdmitted("TaskUnsuited", f"{message} for answers that are written. {advice}")
 
 
-def beside(one: Admitted, other: Admitted) -> bool:
+def beside(one: Known, other: Known) -> bool:
     """Whether requests can be shared out between two: releases that gateways tell apart, of one task and its labels."""
     return one.release != other.release and _shape(one) == _shape(other)
 
 
-def _schema_problem(contract: Contract) -> NotAdmitted | None:
+def schema_problem(contract: Contract) -> NotAdmitted | None:
+    """Return which schema of a contract is none; None when both are."""
     for place, body in (("input", contract.input), ("output", contract.output)):
         if body is not None and (why := _wrong(json.dumps(body.json_schema))):
             return NotAdmitted("BadSchema", f"spec.contract.{place}.schema is no JSON Schema: {why}. Correct it there.")
@@ -76,7 +79,7 @@ def _wrong(schema: str) -> str:
     return ""
 
 
-def _shape(admitted: Admitted) -> tuple[str, Family, tuple[str, ...] | None]:
+def _shape(admitted: Known) -> tuple[str, Family, tuple[str, ...] | None]:
     asked = admitted.described.asked
     return asked.task, asked.family, admitted.labels
 

@@ -14,6 +14,7 @@ from stagecoach.contract.gateway_counts import SECONDS, Durations, GatewayCounts
 from stagecoach.contract.gateway_routes import Acknowledgement, Routes, verified
 from stagecoach.contract.load_tests import LoadTestJob
 from stagecoach.contract.loading import FRESH_SECONDS, Load, Loaded, LoadedModel, Serve, State, Wanted
+from stagecoach.contract.schemas import BadSchema, validator
 from stagecoach.contract.times import timestamp
 from stagecoach.kinds.approval.reconcile import CONTROLLER as APPROVALS
 from stagecoach.kinds.modeldeployment.reconcile import CONTROLLER
@@ -117,6 +118,11 @@ class GatewayPod:
         known = self.routes
         if known is not None and told.revision <= known.revision and told != known:
             return Answer(409, b"not newer", now, body)
+        try:
+            for schema in (told.input_schema, told.output_schema):
+                validator(schema or {})
+        except BadSchema as error:
+            return Answer(422, str(error).encode(), now, body)
         self.routes, self.confirmed = told, True
         return Answer(200, self._acknowledgement(told).line().encode(), now, body)
 

@@ -73,9 +73,54 @@ def test_when_all_requests_stay_with_what_is_served(status: Object) -> None:
 
 def test_what_is_served_and_not_known_leaves_gateways_as_they_are() -> None:
     assert wanted(deployment(BOTH), {"answers-b": B}, url) is None
+    assert wanted(deployment(BOTH), {"answers-b": B}, url, told({})) is None
     tags = admitted("a", task="TokenClassification", labels=None, architecture=Family.ENCODER)
     assert wanted(deployment(SERVING), {"answers-a": tags}, url) is None
     assert wanted(deployment(SERVING, api="OpenAI"), {"answers-a": tags}, url) is not None
+
+
+BAD: Object = {"contract": {"output": {"schema": {"type": "nonsense"}}, "timeout": "9s"}}
+
+
+@pytest.mark.parametrize("documents", [DOCUMENTS, {"answers-a": A}, {"answers-b": B}, {}])
+@pytest.mark.parametrize(("spec", "timeout"), [({}, 30), ({"contract": {"timeout": "9s"}}, 9), (BAD, 30)])
+@pytest.mark.parametrize(
+    "status",
+    [
+        BOTH,
+        SERVING | {"candidate": in_step(B, 50)},
+        SERVING | {"candidate": in_step(B, 20, weightUntil="2026-01-02T12:10:00Z")},
+        SERVING,  # the candidate was dropped, rejected or revoked
+        SERVING | {"candidate": served(B)},  # it begins anew
+        SERVING | {"candidate": in_step(admitted("c"), 20)},  # another takes its place
+        {"serving": served(A, "answers-e-00000002")},  # on another engine
+        {"serving": served(B)},  # it is in
+        {},  # what was served was revoked
+    ],
+)
+def test_which_releases_answer_follows_from_the_status_whatever_else_is_unknown(
+    status: Object, spec: Object, timeout: float, documents: dict[str, Admitted]
+) -> None:
+    """NoUngatedTraffic, IncumbentStays: by a spec that does not go with what is served the contract is as before."""
+    last = told(BOTH).model_copy(update={"revision": 7})
+    found = wanted(deployment(status, **spec), documents, url, last)
+    assert found == told(status).model_copy(update={"timeout": timeout})
+
+
+def test_who_may_ask_follows_from_the_status_whatever_becomes_of_the_spec() -> None:
+    keys = {"access": {"apiKeys": {"name": "clients"}}}
+    last = told(SERVING, DOCUMENTS, **keys)
+    assert last.keys
+    for spec, asks in (({}, False), (keys, True)):
+        found = wanted(deployment(SERVING, **BAD, **spec), DOCUMENTS, url, last)
+        assert found is not None
+        assert found.keys is asks
+
+
+def test_that_nothing_is_served_can_be_told_whatever_the_spec_says() -> None:
+    """NoUngatedTraffic: what was revoked leaves also gateways that refuse routes with what is no schema."""
+    found = told({}, DOCUMENTS, **BAD)
+    assert (found.stable, found.output_schema, found.timeout) == (None, None, 9)
 
 
 def test_an_encoder_that_serves_can_be_told_whatever_spec_sla_asks_for() -> None:

@@ -104,7 +104,7 @@ def test_requests_are_shared_out_between_likes(other: Admitted, alike: bool) -> 
     assert servable_problem(spec(), other, serving=admitted("a")) is None, "at once it needs no likeness"
     found = servable_problem(spec(**CANARY), other, serving=admitted("a"))
     assert (found is None) is alike
-    assert found is None or (found.reason == "OtherContract" and "run a, which is served" in found.message)
+    assert found is None or (found.reason == "OtherContract" and "of what is served" in found.message)
     assert found is None or speaks(found.reason, found.message)
 
 

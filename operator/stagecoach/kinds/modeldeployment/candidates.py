@@ -27,7 +27,7 @@ from stagecoach.kinds.releases import Unjudged
 from stagecoach.kinds.view import View
 from stagecoach.policies.admission import GateWord, NotAdmitted, People, Run
 from stagecoach.policies.decisions import Decisions
-from stagecoach.policies.fitting import servable_problem, untestable
+from stagecoach.policies.fitting import Known, servable_problem, untestable
 
 # So many are asked about at a time, for that is cheaper; and so many in all.
 AT_ONCE, MOST = 8, 64
@@ -62,7 +62,7 @@ def candidates(
     raw: Object,
     deployment: ModelDeployment,
     project: TransformerProject,
-    serving: Admitted | None,
+    serving: Known | None,
     decisions: Decisions,
     settings: Settings,
 ) -> Candidates:
@@ -78,7 +78,7 @@ class _Search:
     deployment: ModelDeployment
     project: TransformerProject
     settings: Settings
-    serving: Admitted | None  # what is served, by its own document
+    serving: Known | None  # what is served
     decisions: Decisions
     made: dict[str, Admitted] = field(default_factory=dict)
 

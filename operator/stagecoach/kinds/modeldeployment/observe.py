@@ -11,16 +11,17 @@ from pydantic import ValidationError
 from stagecoach.api.deployment_status import Rejected, Served
 from stagecoach.api.modeldeployment import ModelDeployment
 from stagecoach.api.transformerproject import TransformerProject
-from stagecoach.build.gateway import gateway_name, read_admitted
+from stagecoach.build.gateway import gateway_name, read_admitted, routes_name
 from stagecoach.build.labels import COMPONENT, ENGINE
 from stagecoach.build.recipes import Recipe, read_recipe
 from stagecoach.contract import loading
 from stagecoach.contract.admitted import Admitted
+from stagecoach.contract.gateway_routes import Routes
 from stagecoach.kinds import children
 from stagecoach.kinds.blocked import Blocked, ready_project
 from stagecoach.kinds.children import Child
 from stagecoach.kinds.controller import Settings
-from stagecoach.kinds.modeldeployment import deciding, engines, rejections, telling
+from stagecoach.kinds.modeldeployment import deciding, engines, rejections, routes, telling
 from stagecoach.kinds.modeldeployment.candidates import Candidates, candidates
 from stagecoach.kinds.modeldeployment.engines import Engine
 from stagecoach.kinds.modeldeployment.gateways import Gateways
@@ -28,7 +29,9 @@ from stagecoach.kinds.modeldeployment.neighbours import project_key
 from stagecoach.kinds.modeldeployment.pods import Pod, pod_of
 from stagecoach.kinds.plan import Object
 from stagecoach.kinds.view import Answer, View
+from stagecoach.policies import keys
 from stagecoach.policies.decisions import Decisions
+from stagecoach.policies.fitting import Known
 from stagecoach.policies.pods import JOB_NAME, pod_state
 
 Document = TypeVar("Document")
@@ -53,6 +56,7 @@ class Observed:
     config_maps: Mapping[str, Object]
     pods: tuple[Pod, ...]
     heard: Mapping[tuple[str, str, str], Answer]  # by the pod's uid, method and path
+    last_told: Routes | None  # what gateways were told last, where that can be read
     load_test: Child  # the Job that tests the candidate
     unfinished: tuple[Object, ...]  # Jobs that would go on
     refusals: Mapping[tuple[str, str], str]  # of what was wanted of the cluster, by kind and name
@@ -83,6 +87,10 @@ class Observed:
         """Return what is known of a release that was admitted; None as long as its ConfigMap is not there."""
         return self.admitted.get(served.admitted) if served else None
 
+    def known(self, served: Served | None) -> Known | None:
+        """Return what is known of a release, also when its ConfigMap is gone and gateways were told of it."""
+        return routes.known(served, self.admitted, self.last_told)
+
 
 def observe(view: View, raw: Object, now: datetime, settings: Settings) -> Observed:
     """Collect what is in memory. Raises ValidationError for a deployment that its model refuses."""
@@ -92,13 +100,15 @@ def observe(view: View, raw: Object, now: datetime, settings: Settings) -> Obser
     decisions = deciding.observe(view, raw, now)
     config_maps = _by_name(view.config_maps(uid))
     admitted = _read(config_maps, read_admitted)
-    serving = admitted.get(deployment.status.serving.admitted) if deployment.status.serving else None
     found = view.pods(uid)
     of_jobs = [pod_state(pod) for pod in found if _is_of_a_job(pod)]
     others = [pod for pod in found if not _is_of_a_job(pod)]
     pods = tuple(pod_of(pod, view.warning(pod["metadata"]["uid"])) for pod in others)
     test = deployment.status.candidate.load_test if deployment.status.candidate else None
     topics = [(pod.uid, *topic) for pod in pods for topic in (LOADER if pod.engine else GATEWAY)]
+    heard = {topic: answer for topic in topics if (answer := view.answer(*topic))}
+    last_told = _last_told(deployment, config_maps, heard, settings)
+    serving = routes.known(deployment.status.serving, admitted, last_told)
     return Observed(
         deployment=deployment,
         project=project,
@@ -113,11 +123,21 @@ def observe(view: View, raw: Object, now: datetime, settings: Settings) -> Obser
         services=_by_name(view.services(uid)),
         config_maps=config_maps,
         pods=pods,
-        heard={topic: answer for topic in topics if (answer := view.answer(*topic))},
+        heard=heard,
+        last_told=last_told,
         load_test=children.child(view, uid, test.job, of_jobs) if test else Child(),
         unfinished=children.unfinished(view, uid, of_jobs, now),
         refusals=view.refusals(uid),
     )
+
+
+def _last_told(
+    deployment: ModelDeployment, config_maps: Mapping[str, Object], heard: telling.Answers, settings: Settings
+) -> Routes | None:
+    if not settings.master_key:
+        return None
+    key = keys.derive(settings.master_key, deployment.metadata.uid, keys.Purpose.ROUTES)
+    return telling.last(config_maps.get(routes_name(deployment)), heard, key.encode())
 
 
 def _is_of_a_job(pod: Object) -> bool:

@@ -159,7 +159,8 @@ def _announced(scene: Scene) -> Told | None:
 
 
 def _routes(scene: Scene, deployment: ModelDeployment) -> Routes | None:
-    return routes.wanted(deployment, scene.observed.admitted, partial(engine_url, deployment))
+    url, last = partial(engine_url, deployment), scene.observed.last_told
+    return routes.wanted(deployment, scene.observed.admitted, url, last)
 
 
 def _status(

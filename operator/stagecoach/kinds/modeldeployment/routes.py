@@ -15,23 +15,44 @@ from stagecoach.contract.digests import Digest, hex_of
 from stagecoach.contract.gateway_routes import Acknowledgement, Routes, Target
 from stagecoach.contract.times import moment, timestamp
 from stagecoach.kinds.modeldeployment import client_keys, sampling
-from stagecoach.policies.fitting import beside, servable_problem
+from stagecoach.policies.fitting import Known, beside, schema_problem, servable_problem
 
 
-def wanted(deployment: ModelDeployment, admitted: Mapping[str, Admitted], url: Callable[[str], str]) -> Routes | None:
+def known(served: Served | None, admitted: Mapping[str, Admitted], last: Routes | None) -> Known | None:
+    """Return what is known of a release: by its document, or, when that is gone, by what gateways were told last."""
+    if served is None:
+        return None
+    targets = last.targets if last else ()
+    return admitted.get(served.admitted) or next((each for each in targets if each.release == served.release), None)
+
+
+def wanted(
+    deployment: ModelDeployment,
+    admitted: Mapping[str, Admitted],
+    url: Callable[[str], str],
+    last: Routes | None = None,
+) -> Routes | None:
     """Return what gateways have to be told, of revision 1; None when nobody knows what it is.
 
-    `admitted` by the names of their ConfigMaps, and `url` of an engine by its name. What is served is not taken away
-    because its document is gone: gateways go on with what they know. A candidate then has no requests.
+    `admitted` by the names of their ConfigMaps, `url` of an engine by its name, and `last` what they were told last.
+    Which releases answer follows from the status, whatever became of documents and spec: what is served goes on, and
+    what is no candidate any more has no requests. By a spec that does not go with what is served, clients are answered
+    as before.
     """
     spec, status = deployment.spec, deployment.status
-    stable, candidate = None, None
+    stable, candidate, unfit = None, None, schema_problem(spec.contract)
+    keys = client_keys.asked_for(deployment)
     if status.serving:
-        serving = admitted.get(status.serving.admitted)
-        if serving is None or servable_problem(spec, serving):
+        serving, new = (known(each, admitted, last) for each in (status.serving, status.candidate))
+        if serving is None:
             return None
-        stable = _target(status.serving, serving, url)
-        candidate = _candidate(status.candidate, admitted, serving, url) if status.candidate else None
+        stable, unfit = _target(status.serving, serving, url), servable_problem(spec, serving)
+        candidate = _candidate(status.candidate, new, serving, url) if status.candidate and new else None
+    if unfit and (last or stable):
+        update = {"revision": 1, "stable": stable, "candidate": candidate, "keys": keys}
+        return last.model_copy(update=update) if last else None
+    # What is no schema keeps nobody from being told that nothing is served.
+    asked, answer = (None, None) if unfit else (spec.contract.input, spec.contract.output)
     return Routes(
         deployment=deployment.metadata.uid,
         name=deployment.metadata.name,
@@ -39,14 +60,14 @@ def wanted(deployment: ModelDeployment, admitted: Mapping[str, Admitted], url: C
         api=spec.api.value,
         stable=stable,
         candidate=candidate,
-        keys=client_keys.asked_for(deployment),
+        keys=keys,
         rate_limits=tuple(
             gateway_routes.RateLimit(requests=each.requests, seconds=int(duration(each.interval).total_seconds()))
             for each in spec.contract.rate_limits
         ),
         timeout=duration(spec.contract.timeout).total_seconds(),
-        input_schema=spec.contract.input and spec.contract.input.json_schema,
-        output_schema=spec.contract.output and spec.contract.output.json_schema,
+        input_schema=asked and asked.json_schema,
+        output_schema=answer and answer.json_schema,
         fallback=_fallback(spec.contract, deployment.metadata.namespace),
         sampling=sampling.told(spec),
     )
@@ -90,13 +111,13 @@ def contradicts(theirs: Acknowledgement, ours: Acknowledgement) -> bool:
     return theirs != ours
 
 
-def model_name(admitted: Admitted) -> str:
+def model_name(admitted: Known) -> str:
     """Return what engines call a release: the digits of its adapter or model, or those of the base itself."""
     described = admitted.described
     return hex_of(described.release.artifact or described.asked.base.model)
 
 
-def _target(served: Served, admitted: Admitted, url: Callable[[str], str]) -> Target:
+def _target(served: Served, admitted: Known, url: Callable[[str], str]) -> Target:
     return Target(
         described=admitted.described,
         labels=admitted.labels,
@@ -106,14 +127,13 @@ def _target(served: Served, admitted: Admitted, url: Callable[[str], str]) -> Ta
 
 
 def _candidate(
-    candidate: Candidate, admitted: Mapping[str, Admitted], serving: Admitted, url: Callable[[str], str]
+    candidate: Candidate, admitted: Known, serving: Known, url: Callable[[str], str]
 ) -> gateway_routes.Candidate | None:
     """Return the candidate with its part of the requests, if it has one and can stand beside what is served."""
-    document = admitted.get(candidate.admitted)
-    if document is None or candidate.weight is None or candidate.weight_until is None or not beside(document, serving):
+    if candidate.weight is None or candidate.weight_until is None or not beside(admitted, serving):
         return None
     return gateway_routes.Candidate(
-        target=_target(candidate, document, url), weight=candidate.weight, until=moment(candidate.weight_until)
+        target=_target(candidate, admitted, url), weight=candidate.weight, until=moment(candidate.weight_until)
     )
 
 

@@ -5,6 +5,7 @@ when nobody told it for a while: so one that is not ready is told again at once,
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, Self
@@ -12,9 +13,17 @@ from typing import Protocol, Self
 from pydantic import ValidationError
 
 from stagecoach.build.gateway import ADMIN_PORT
-from stagecoach.contract.gateway_routes import Acknowledgement, Routes, SignedRoutes, sign
+from stagecoach.contract.gateway_routes import (
+    ROUTES_FILE,
+    Acknowledgement,
+    BadRoutes,
+    Routes,
+    SignedRoutes,
+    sign,
+    verified,
+)
 from stagecoach.kinds.modeldeployment.routes import contradicts
-from stagecoach.kinds.plan import Call
+from stagecoach.kinds.plan import Call, Object
 from stagecoach.kinds.view import Answer
 
 # By the pod's uid, method and path.
@@ -98,6 +107,18 @@ class Told:
     def acknowledged(self, put: Answer | None) -> bool:
         """Whether a gateway that said this has them."""
         return put is not None and put.status == 200 and _acknowledgement(put) == self.acknowledgement
+
+
+def last(config_map: Object | None, answers: Answers, key: bytes) -> Routes | None:
+    """Return what gateways were told last: as it is written for those that begin, or as one of them was told it."""
+    with suppress(BadRoutes, KeyError):
+        return verified((config_map or {})["data"][ROUTES_FILE], key)
+    found: list[Routes] = []
+    for (_, method, path), answer in answers.items():
+        if (method, path) == ("PUT", ROUTES):
+            with suppress(BadRoutes):
+                found.append(verified(answer.asked, key))
+    return max(found, key=lambda routes: routes.revision, default=None)
 
 
 def heard(gateways: Iterable[Gateway], told: Told, answers: Answers) -> Heard:

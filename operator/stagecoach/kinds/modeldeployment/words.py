@@ -147,8 +147,8 @@ class _Telling:
 
     def _without_gateways(self, serving: Served) -> Complaint | None:
         gateways = self.scene.observed.gateways
-        if gateways.ready and self._unfit(serving):
-            return None  # they are told nothing, and go on with what they know
+        if gateways.ready and self.heard is None and self._unfit(serving):
+            return None  # they go on with what they know
         if gateways.ready and self.heard is not None and self.heard.acknowledged:
             return None
         if self.heard is not None and self.heard.unheard:

@@ -1,0 +1,104 @@
+"""What goes on while a document of what is served is gone, or the spec does not go with it: steps, weights, loaders."""
+
+from collections.abc import Callable
+
+import pytest
+
+from stagecoach.contract.gateway_routes import Routes
+from tests.unit.kinds.deployment_cases import canary, told
+from tests.unit.kinds.deployments import Stage, serving
+
+HELD = {"weight": 50, "hold": "Manual", "minRequests": 5}
+APPROVERS = [{"user": "qa@example.com"}]
+
+
+def held() -> Stage:
+    """Return a stage whose second run has half of the requests, and waits for somebody to promote it."""
+    stage = canary(HELD)
+    stage.change("ModelDeployment", "answers", approvers=APPROVERS)
+    go_on(stage)
+    return stage
+
+
+def go_on(stage: Stage, times: int = 8) -> None:
+    for _ in range(times):
+        stage.go_on()
+        stage.ask()
+
+
+def document(stage: Stage) -> tuple[str, str]:
+    return "ConfigMap", stage.told_status["serving"]["admitted"]
+
+
+def is_deleted(stage: Stage) -> None:
+    stage._gone(document(stage))
+
+
+def is_changed(stage: Stage) -> None:
+    stage._store(stage.children[document(stage)] | {"immutable": False})
+
+
+def is_gone_for_good(stage: Stage) -> None:
+    stage.remove("FineTuneRun", "first")
+    stage._gone(document(stage))
+
+
+def is_not_what_the_spec_asks_for(stage: Stage) -> None:
+    stage.change("ModelDeployment", "answers", contract={"output": {"schema": {"type": "nonsense"}}})
+
+
+def newest(stage: Stage) -> Routes:
+    [routes] = stage.routes()
+    return routes
+
+
+UNKNOWN = [is_deleted, is_changed, is_gone_for_good]
+
+
+@pytest.mark.parametrize("happens", [is_deleted, is_gone_for_good, is_not_what_the_spec_asks_for])
+def test_what_is_revoked_has_no_requests_from_then_on(happens: Callable[[Stage], None]) -> None:
+    """NoUngatedTraffic: whether it is served, or about to be."""
+    stage = held()
+    release = stage.told_status["candidate"]["release"]
+    happens(stage)
+    stage.decided("Revoke", release)
+    go_on(stage, 4)
+    assert newest(stage).candidate is None
+    assert newest(stage).stable is not None
+    stage.decided("Revoke", stage.told_status["serving"]["release"])
+    go_on(stage, 4)
+    assert stage.phase == "Unavailable"
+    assert newest(stage).stable is None
+
+
+def test_a_candidate_that_a_spec_drops_has_no_requests() -> None:
+    stage = held()
+    engines, revision = len(stage.loaders), newest(stage).revision
+    is_not_what_the_spec_asks_for(stage)
+    go_on(stage)
+    assert "candidate" not in stage.told_status
+    assert told(stage) == ("Degraded", "Serving", "True")
+    assert stage.said("Stalled")["reason"] == "BadSchema"
+    routes = newest(stage)
+    assert (routes.candidate, routes.output_schema, routes.revision) == (None, None, revision + 1)
+    assert len(stage.loaders) == engines
+    stage.change("ModelDeployment", "answers", contract={"output": {"schema": {"type": "object"}}})
+    stage.until(lambda: newest(stage).output_schema == {"type": "object"})
+
+
+@pytest.mark.parametrize("happens", [is_gone_for_good, is_not_what_the_spec_asks_for])
+@pytest.mark.parametrize("routes_too", [False, True])
+def test_gateways_that_begin_anew_are_told_the_routes_of_before(
+    happens: Callable[[Stage], None], routes_too: bool
+) -> None:
+    stage = serving()
+    happens(stage)
+    go_on(stage)
+    if routes_too:
+        stage._gone(("ConfigMap", "answers-routes"))
+        go_on(stage, 2)
+    [uid] = stage.doors
+    stage.restart(uid)
+    go_on(stage, 3)
+    assert stage.doors[uid].confirmed
+    assert newest(stage).stable is not None
