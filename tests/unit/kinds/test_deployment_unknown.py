@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from stagecoach.contract.gateway_routes import Routes
+from tests.remedies import speaks
 from tests.unit.kinds.deployment_cases import canary, told
 from tests.unit.kinds.deployments import Stage, serving
 
@@ -53,6 +54,51 @@ def newest(stage: Stage) -> Routes:
 
 
 UNKNOWN = [is_deleted, is_changed, is_gone_for_good]
+
+
+@pytest.mark.parametrize("happens", UNKNOWN)
+def test_a_candidate_skips_no_step_because_nobody_knows_what_is_served(happens: Callable[[Stage], None]) -> None:
+    """IncumbentStays: and nobody's word is passed over."""
+    stage = held()
+    before = stage.told_status
+    happens(stage)
+    for _ in range(200):
+        go_on(stage, 1)
+        assert stage.told_status["serving"]["run"] == "first"
+    candidate = stage.told_status["candidate"]
+    assert (candidate["step"], candidate["heldSince"]) == (0, before["candidate"]["heldSince"])
+    routes = newest(stage)
+    assert routes.candidate is not None
+    assert routes.candidate.share(stage.now) == 50, "its weight is renewed"
+    stage.decided("Promote", candidate["release"])
+    stage.until(lambda: stage.serves("second"))
+
+
+@pytest.mark.parametrize("happens", UNKNOWN)
+def test_a_candidate_that_fails_goes_though_nobody_knows_what_is_served(happens: Callable[[Stage], None]) -> None:
+    stage = held()
+    happens(stage)
+    for _ in range(10):
+        stage.go_on()
+        stage.ask(1000, failing=True)
+    assert [each["reason"] for each in stage.told_status["rejected"]] == ["TooManyErrors"]
+    assert newest(stage).candidate is None
+
+
+def test_a_candidate_waits_with_words_when_gateways_routes_are_gone_as_well() -> None:
+    stage = held()
+    is_gone_for_good(stage)
+    stage._gone(("ConfigMap", "answers-routes"))
+    stage.forget()
+    stage.silent = set(stage.doors)
+    go_on(stage)
+    assert stage.told_status["serving"]["run"] == "first"
+    words = stage.said("Reconciling")["message"]
+    assert "nor answers-routes" in words
+    assert speaks("AdmittedMissing", words)
+    stage.change("ModelDeployment", "answers", rollout=None)
+    stage.silent = set()
+    stage.until(lambda: stage.serves("second"))
 
 
 @pytest.mark.parametrize("happens", [is_deleted, is_gone_for_good, is_not_what_the_spec_asks_for])

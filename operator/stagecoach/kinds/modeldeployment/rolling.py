@@ -2,13 +2,14 @@
 
 from datetime import datetime
 
-from stagecoach.api.deployment_status import Candidate
+from stagecoach.api.deployment_status import Candidate, Served
+from stagecoach.build.gateway import routes_name
 from stagecoach.contract.times import moment, timestamp
 from stagecoach.kinds.modeldeployment import counts, holding, telling
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.policies import rollout
 from stagecoach.policies.fitting import beside
-from stagecoach.policies.rollout import Decision, Progress
+from stagecoach.policies.rollout import Decision, Hold, Progress
 
 
 def counted(scene: Scene, candidate: Candidate) -> Candidate:
@@ -30,6 +31,8 @@ def decided(scene: Scene, candidate: Candidate) -> Decision:
     status, asked = scene.deployment.status, scene.deployment.spec.rollout
     if status.serving is None and status.revoked is not None and not scene.comes_back(candidate):
         return rollout.alone(asked, promoted=promoted)
+    if asked and status.serving and not scene.moves(candidate) and scene.observed.known(status.serving) is None:
+        return _unknown_beside(scene, status.serving)
     steps = asked if by_steps(scene, candidate) else None
     return rollout.decide(steps, _progress(candidate, promoted=promoted), scene.now)
 
@@ -86,9 +89,17 @@ def _progress(candidate: Candidate, *, promoted: bool) -> Progress | None:
     )
 
 
+def _unknown_beside(scene: Scene, serving: Served) -> Hold:
+    """Return that a candidate waits, since nobody knows beside what it would take its steps: none is skipped."""
+    message = f"Neither ConfigMap {serving.admitted} nor {routes_name(scene.deployment)} says any more what is served:"
+    message += " nobody knows beside what the steps of spec.rollout would give it requests."
+    advice = "Bring one of them back from a backup, or remove spec.rollout, to have it take over at once."
+    return Hold("AdmittedMissing", f"{message} {advice}", None)
+
+
 def by_steps(scene: Scene, candidate: Candidate) -> bool:
     """Whether requests are to be parted between what is served and a candidate, and can be."""
     if scene.deployment.spec.rollout is None:
         return False
-    serving, new = scene.document(scene.deployment.status.serving), scene.document(candidate)
+    serving, new = scene.observed.known(scene.deployment.status.serving), scene.observed.known(candidate)
     return serving is not None and new is not None and beside(new, serving)
