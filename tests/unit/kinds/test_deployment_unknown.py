@@ -6,8 +6,9 @@ import pytest
 
 from stagecoach.contract.gateway_routes import Routes
 from tests.remedies import speaks
-from tests.unit.kinds.deployment_cases import canary, told
+from tests.unit.kinds.deployment_cases import canary, told, with_second
 from tests.unit.kinds.deployments import Stage, serving
+from tests.unit.kinds.test_load_testing import SLA
 
 HELD = {"weight": 50, "hold": "Manual", "minRequests": 5}
 APPROVERS = [{"user": "qa@example.com"}]
@@ -130,6 +131,25 @@ def test_a_candidate_that_a_spec_drops_has_no_requests() -> None:
     assert len(stage.loaders) == engines
     stage.change("ModelDeployment", "answers", contract={"output": {"schema": {"type": "object"}}})
     stage.until(lambda: newest(stage).output_schema == {"type": "object"})
+
+
+def test_loaders_are_asked_for_what_is_served_though_its_document_is_gone() -> None:
+    """IncumbentStays: a loader forgets what it is not asked for."""
+    stage = serving(sla=SLA)
+    stage.reach = None
+    with_second(stage)
+    stage.until(lambda: stage.told_status.get("candidate", {}).get("loadTest"))
+    go_on(stage)
+    [loader] = stage.loaders.values()
+    both = loader.wanted
+    assert len(both) == 2
+    is_gone_for_good(stage)
+    go_on(stage)
+    assert loader.wanted == both
+    stage._gone(("ConfigMap", "answers-routes"))
+    stage.forget()
+    go_on(stage)
+    assert loader.wanted == both
 
 
 @pytest.mark.parametrize("happens", [is_gone_for_good, is_not_what_the_spec_asks_for])

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from stagecoach.contract import loading
-from stagecoach.contract.admitted import Admitted
 from stagecoach.contract.times import moment
 from stagecoach.kinds.modeldeployment import engines, pauses, rolling, telling, waiting
 from stagecoach.kinds.modeldeployment.engines import Engine
@@ -25,15 +24,15 @@ def calls(scene: Scene, told: Told | None) -> tuple[Call, ...]:
 def _loaders(scene: Scene) -> Iterator[Call]:
     status, observed = scene.deployment.status, scene.observed
     token = derive(scene.settings.master_key, scene.deployment.metadata.uid, Purpose.LOADER)
-    wanted: dict[str, list[Admitted]] = {}
-    for served in (status.serving, status.candidate):
-        if served is not None and (admitted := scene.document(served)) is not None:
-            wanted.setdefault(served.engine, []).append(admitted)
-    for name, releases in wanted.items():
+    served = [each for each in (status.serving, status.candidate) if each is not None]
+    for name in dict.fromkeys(each.engine for each in served):
+        if (wanted := scene.wanted(name)) is None:
+            continue
         engine = observed.engine(name)
-        answer = all(engines.answering(engine, each, scene.pods, scene.now).everywhere for each in releases)
+        known = [scene.document(each) for each in served if each.engine == name]
+        answer = all(engines.answering(engine, each, scene.pods, scene.now).everywhere for each in known if each)
         pause = AT_REST if answer else pauses.after(_changes(scene, engine), scene.now)
-        for call in engines.questions(engine, releases, token):
+        for call in engines.questions(engine, wanted, token):
             heard = observed.heard.get((call.pod_uid, "PUT", loading.PATH))
             if heard is None or heard.asked != call.body or not timedelta() <= scene.now - heard.at < pause:
                 yield call

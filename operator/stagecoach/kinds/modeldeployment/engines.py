@@ -1,6 +1,6 @@
 """What engines say of the releases that they are to answer for: their Deployments, their pods, and loaders in these."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -70,9 +70,9 @@ def wanted(releases: Iterable[Admitted]) -> Wanted:
     return Wanted(adapters=tuple(dict.fromkeys(digest for digest in adapters if digest)))
 
 
-def questions(engine: Engine, releases: Sequence[Admitted], token: str) -> Iterator[Call]:
-    """Ask the loader of each pod for these releases, whatever it said before."""
-    body = wanted(releases).line().encode()
+def questions(engine: Engine, adapters: Wanted, token: str) -> Iterator[Call]:
+    """Ask the loader of each pod for these adapters, whatever it said before."""
+    body = adapters.line().encode()
     for pod in engine.pods:
         if pod.reachable:
             yield Call(pod.uid, pod.address, loading.PORT, "PUT", loading.PATH, token, body)
@@ -94,9 +94,9 @@ def answering(engine: Engine, admitted: Admitted, replicas: int, now: datetime) 
     return Answering(answer, failed=failed, waits=waits, unheard=any(pod.uid not in engine.heard for pod in ready))
 
 
-def asked(engine: Engine, releases: Iterable[Admitted], now: datetime) -> bool:
-    """Whether each pod that may be asked for these releases was, lately: whatever it said, or that it said nothing."""
-    body = wanted(releases).line().encode()
+def asked(engine: Engine, adapters: Wanted, now: datetime) -> bool:
+    """Whether each pod that may be asked for these adapters was, lately: whatever it said, or that it said nothing."""
+    body = adapters.line().encode()
     answers = [engine.heard.get(pod.uid) for pod in engine.pods if pod.reachable]
     return all(each is not None and each.asked == body and now - each.at <= FRESH for each in answers)
 

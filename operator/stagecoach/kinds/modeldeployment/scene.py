@@ -8,7 +8,9 @@ from stagecoach.api.modeldeployment import ModelDeployment
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.build.gateway import admitted_config_map
 from stagecoach.build.recipes import Images, Recipe, engine_name, recipe
+from stagecoach.contract import loading
 from stagecoach.contract.admitted import Admitted
+from stagecoach.contract.digests import Digest
 from stagecoach.kinds.controller import Settings
 from stagecoach.kinds.modeldeployment import engines
 from stagecoach.kinds.modeldeployment.engines import Answering
@@ -89,11 +91,25 @@ class Scene:
         images = Images(engine=served.engine_image, loader=served.loader_image)
         return recipe(self.deployment, admitted, images, project)
 
-    def releases(self, engine: str) -> list[Admitted]:
-        """Return what an engine is to answer with."""
+    def wanted(self, engine: str) -> loading.Wanted | None:
+        """Return the adapters with which an engine is to answer; None when that is not known.
+
+        A loader forgets what it is not asked for: so it is asked for what has requests, though its document be lost. Of
+        an engine that has adapters all releases are such.
+        """
         status = self.deployment.status
         served = [each for each in (status.serving, status.candidate) if each is not None and each.engine == engine]
-        return [admitted for each in served if (admitted := self.document(each))]
+        asked = [each for each in served if self.document(each) or _has_requests(each)]
+        documents = [admitted for each in asked if (admitted := self.document(each))]
+        if all(each.artifact != "Adapter" for each in documents):
+            return engines.wanted(documents) if documents else None
+        adapters = [self._artifact(each) for each in asked]
+        found = tuple(dict.fromkeys(each for each in adapters if each))
+        return loading.Wanted(adapters=found) if all(adapters) else None
+
+    def _artifact(self, served: Served) -> Digest | None:
+        known = self.observed.known(served)
+        return known.described.release.artifact if known else served.artifact
 
     def answering(self, served: Served | None) -> Answering:
         """Return whether the engine of a release answers with it."""
@@ -109,3 +125,7 @@ class Scene:
         if self.deployment.spec.autoscaling is None or serving is None or not isinstance(served, Candidate):
             return wanted
         return engines.counted_on(self.observed.engine(serving.engine), wanted, self.now)
+
+
+def _has_requests(served: Served) -> bool:
+    return not isinstance(served, Candidate) or served.weight is not None

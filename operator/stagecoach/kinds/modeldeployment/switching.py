@@ -355,9 +355,10 @@ def _gateways(scene: Scene, candidate: Candidate) -> Complaint | None:
 
 def _asked(scene: Scene, candidate: Candidate) -> bool:
     """Whether its engine's pods were lately asked for it: what nobody was there to hear is held against no release."""
-    if scene.document(candidate) is None:
+    wanted = scene.wanted(candidate.engine)
+    if scene.document(candidate) is None or wanted is None:
         return False
-    return engines.asked(scene.observed.engine(candidate.engine), scene.releases(candidate.engine), scene.now)
+    return engines.asked(scene.observed.engine(candidate.engine), wanted, scene.now)
 
 
 def _noted(scene: Scene, candidate: Candidate) -> Candidate:
