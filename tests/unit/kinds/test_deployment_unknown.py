@@ -1,6 +1,7 @@
 """What goes on while a document of what is served is gone, or the spec does not go with it: steps, weights, loaders."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -168,3 +169,23 @@ def test_gateways_that_begin_anew_are_told_the_routes_of_before(
     go_on(stage, 3)
     assert stage.doors[uid].confirmed
     assert newest(stage).stable is not None
+
+
+def test_an_operator_without_images_tells_gateways_what_they_know_and_what_is_revoked() -> None:
+    stage = held()
+    stage.settings = replace(stage.settings, engine_image="")
+    [uid] = stage.doors
+    stage._gone(("ConfigMap", "answers-routes"))
+    go_on(stage, 2)
+    stage.restart(uid)
+    go_on(stage, 3)
+    assert stage.doors[uid].confirmed
+    stage.decided("Revoke", stage.told_status["candidate"]["release"])
+    go_on(stage, 3)
+    assert newest(stage).candidate is None
+    assert "candidate" not in stage.told_status
+    assert told(stage) == ("Degraded", "Serving", "True")
+    assert stage.said("Stalled")["reason"] == "ServingNotInstalled"
+    versions = len(stage.versions)
+    go_on(stage, 3)
+    assert len(stage.versions) == versions

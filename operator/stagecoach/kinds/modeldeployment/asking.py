@@ -18,7 +18,7 @@ AT_REST = timedelta(seconds=12)
 
 def calls(scene: Scene, told: Told | None) -> tuple[Call, ...]:
     """Return all of it."""
-    return (*_loaders(scene), *waiting.calls(scene), *_gateways(scene, told))
+    return (*_loaders(scene), *waiting.calls(scene), *gateways(scene, told))
 
 
 def _loaders(scene: Scene) -> Iterator[Call]:
@@ -46,11 +46,12 @@ def _changes(scene: Scene, engine: Engine) -> Iterator[datetime | None]:
         yield moment(candidate.asked or candidate.since)
 
 
-def _gateways(scene: Scene, told: Told | None) -> tuple[Call, ...]:
+def gateways(scene: Scene, told: Told | None) -> tuple[Call, ...]:
+    """Return what gateways are asked."""
     if told is None:
         return ()
     token = derive(scene.settings.master_key, scene.deployment.metadata.uid, Purpose.ADMIN)
     candidate = scene.deployment.status.candidate
     counting = candidate is not None and rolling.by_steps(scene, candidate)
-    gateways = [pod for pod in scene.observed.gateways.pods if pod.reachable]
-    return telling.calls(gateways, told, token, scene.observed.heard, scene.now, counting=counting)
+    pods = [pod for pod in scene.observed.gateways.pods if pod.reachable]
+    return telling.calls(pods, told, token, scene.observed.heard, scene.now, counting=counting)

@@ -49,7 +49,7 @@ def applied(scene: Scene, told: Told | None) -> tuple[Object, ...]:
     of_candidate = tuple(_engine(scene, status.candidate)) if status.candidate and tested else ()
     known = {(each["kind"], each["metadata"]["name"]) for each in of_serving}
     new = [each for each in of_candidate if (each["kind"], each["metadata"]["name"]) not in known]
-    return (*_policy(scene), *of_serving, *_routes(scene, told), *_gateways(scene, told), *new)
+    return (*_policy(scene), *of_serving, *routes(scene, told), *_gateways(scene, told), *new)
 
 
 def _served(scene: Scene) -> list[Served]:
@@ -83,7 +83,8 @@ def _engine(scene: Scene, served: Served) -> Iterator[Object]:
         yield from _if_needed(observed.deployments.get(served.engine), engine)
 
 
-def _routes(scene: Scene, told: Told | None) -> Iterator[Object]:
+def routes(scene: Scene, told: Told | None) -> Iterator[Object]:
+    """Yield from what gateways that begin take their routes, if it is not as they are told."""
     if told is not None:
         wanted = gateway.routes_config_map(scene.deployment, told.signed, told.acknowledgement.revision)
         yield from _if_needed(scene.observed.config_maps.get(wanted["metadata"]["name"]), wanted)
@@ -117,7 +118,7 @@ def _would_refuse_everybody(scene: Scene, told: Told | None) -> bool:
     if client_keys.asked_for(deployment):
         return True
     written = scene.observed.config_maps.get(gateway.routes_name(deployment))
-    return written is not None and (told is None or any(_routes(scene, told)))
+    return written is not None and (told is None or any(routes(scene, told)))
 
 
 def _bases(scene: Scene) -> list[Admitted]:

@@ -94,21 +94,24 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
 
 
 def _not_installed(scene: Scene, lacking: Complaint) -> Plan:
-    """Return a plan by which nothing is begun. What is revoked leaves all the same, if gateways can be told so."""
+    """Return a plan by which nothing is begun. What is revoked leaves all the same, and gateways go on to be told."""
     deployment = scene.deployment
-    course = (revoking.taken_out(scene) if scene.settings.master_key else None) or Course.of(deployment.status)
-    if course.revoked is None or not scene.settings.master_key:
+    if not scene.settings.master_key:  # they can be told nothing
         return Plan(status=status.missing(deployment, lacking, scene.now))
+    course = revoking.taken_out(scene) or switching.taken_back(scene)
     told = _announced(scene)
     heard = telling.heard(scene.observed.gateways.pods, told, scene.observed.heard) if told else None
     intended = _intended(scene, course, heard)
     update = {name: getattr(course, name) for name in ("serving", "candidate", "revoked")} | {"routes": intended}
     following = deployment.model_copy(update={"status": deployment.status.model_copy(update=update)})
+    why = revoking.meanwhile(course.revoked, lacking) if course.revoked else lacking
+    pause = telling.REPEAT if heard and heard.everywhere else pauses.after(_changes(scene), scene.now)
     return Plan(
-        status=status.missing(following, revoking.meanwhile(course.revoked, lacking), scene.now),
+        status=status.missing(following, why, scene.now),
         events=course.events,
-        ask=asking.calls(scene, told),
-        requeue_after=(telling.REPEAT if heard and heard.everywhere else telling.RETRY).total_seconds(),
+        apply=tuple(parts.routes(scene, told)),
+        ask=asking.gateways(scene, told),
+        requeue_after=pause.total_seconds() if intended else None,
     )
 
 

@@ -97,6 +97,13 @@ def go_on(scene: Scene) -> Course:
     return _begun(scene, course, wanted) if wanted else course
 
 
+def taken_back(scene: Scene) -> Course:
+    """Return all as it is, but for a candidate against which people have decided."""
+    course, candidate = Course.of(scene.deployment.status), scene.deployment.status.candidate
+    why = _taken_back(scene, candidate) if candidate else ""
+    return _dropped(course, candidate, why) if candidate and why else course
+
+
 def _as_decided(scene: Scene, serving: Served | None, candidate: Candidate) -> Candidate:
     """Return a candidate with by whom or what it is admitted now: its gates, and people, may say otherwise by now."""
     if serving is not None and scene.moves(candidate):
