@@ -48,6 +48,8 @@ SPECS = st.sampled_from(
         {"engine": {"maxConcurrent": 8}},
         {"engine": {}},
         {"contract": {"timeout": "10s"}},
+        {"contract": {"output": {"schema": {"type": "nonsense"}}}},
+        {"contract": {"output": {"schema": {"type": "object"}}}},
         {"model": {"latest": {}}},
         {"model": {"run": "first"}},
         {"model": {"run": "second"}},
@@ -200,6 +202,26 @@ class Deployments(RuleBasedStateMachine):
         kind, name = data.draw(st.sampled_from(sorted(self.stage.children)))
         self.deleted |= kind in ("Job", "Pod")
         self.stage._gone((kind, name))
+
+    @rule(part=st.sampled_from(["serving", "serving", "candidate"]))
+    def a_document_is_deleted(self, part: str) -> None:
+        at = "ConfigMap", self.stage.told_status.get(part, {}).get("admitted", "")
+        if at in self.stage.children:
+            self.stage._gone(at)
+
+    @rule()
+    def all_gateways_are_told(self) -> None:
+        """NoUngatedTraffic: what was dropped, rejected or revoked has no part of the requests any more.
+
+        Whatever became of documents and spec, while somebody knows what gateways were told last.
+        """
+        self.stage.silent, self.stage.refuses = set(), lambda _: False
+        for _ in range(6):
+            self.stage.go_on()
+        status = self.stage.told_status
+        for routes in self.stage.routes() if ("ConfigMap", "answers-routes") in self.stage.children else ():
+            assert routes.stable is None or "serving" in status
+            assert routes.candidate is None or routes.candidate.target.release == status["candidate"]["release"]
 
     @rule(data=st.data())
     @precondition(lambda self: self.stage.doors)
