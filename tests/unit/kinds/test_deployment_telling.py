@@ -11,7 +11,7 @@ import pytest
 from stagecoach.api.deployment_status import ClientKeys
 from stagecoach.contract.gateway_routes import Acknowledgement, Routes
 from stagecoach.kinds.modeldeployment.routes import announced, intended, wanted
-from stagecoach.kinds.modeldeployment.telling import Heard, Told, calls, heard
+from stagecoach.kinds.modeldeployment.telling import Heard, Told, calls, heard, last
 from stagecoach.kinds.plan import Call
 from stagecoach.kinds.view import Answer
 from tests.builders import Object
@@ -39,6 +39,32 @@ def put(status: int = 200, body: bytes | str = "", *, uid: str = "g", seconds: f
 def got(revision: int, *, uid: str = "g", seconds: float = 0, status: int = 200, deployment: str = UID) -> Known:
     said = Acknowledgement(deployment=deployment, revision=revision, digest=OLDER.acknowledgement.digest)
     return {(uid, "GET", "/routes"): Answer(status, said.line().encode(), after(-seconds), b"")}
+
+
+def written(text: str) -> Object:
+    return {"data": {"routes.json": text}}
+
+
+FOREIGN = Told.of(ROUTES, b"x" * 64)
+
+
+@pytest.mark.parametrize(
+    ("config_map", "known", "revision"),
+    [
+        (None, {}, None),
+        (written(TOLD.signed.line()), {}, 4),
+        (written(OLDER.signed.line()), put(), 3),  # what gateways begin with counts
+        (None, put() | put(uid="h", told=OLDER), 4),
+        (None, put(0, told=OLDER), 3),  # nobody answered, and it was told all the same
+        ({}, put(), 4),
+        (written("{}"), put(), 4),
+        (written(FOREIGN.signed.line()), put(), 4),
+        (written(FOREIGN.signed.line()), put(told=FOREIGN) | got(9), None),
+    ],
+)
+def test_what_gateways_were_told_last(config_map: Object | None, known: Known, revision: int | None) -> None:
+    found = last(config_map, known, ROUTES_KEY)
+    assert (found and found.revision) == revision
 
 
 STALE = "revision 4 is not newer than 9, which is in force"
