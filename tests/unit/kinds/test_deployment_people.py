@@ -303,6 +303,17 @@ def test_what_is_revoked_leaves_at_once_and_what_was_served_before_comes_back() 
     assert [each["run"] for each in stage.told_status["history"]] == ["first", "second", "first"]
 
 
+def test_while_something_else_starts_nobody_has_anything_to_do() -> None:
+    stage = beside()
+    until_second(stage)
+    stage.decided("Revoke", stage.told_status["serving"]["release"])
+    stage.silent = set(stage.loaders)
+    for _ in range(5):
+        stage.go_on()
+        assert stage.said()["reason"] == "Revoked"
+        assert speaks("Revoked", stage.said()["message"]), stage.said()
+
+
 def test_without_anything_else_it_says_who_has_revoked_and_what_to_do() -> None:
     stage = serving(approvers=APPROVERS)
     first = stage.told_status["serving"]["release"]

@@ -6,6 +6,7 @@ from stagecoach.api.deployment_status import Decided, Revoked
 from stagecoach.contract.digests import short
 from stagecoach.contract.times import timestamp
 from stagecoach.kinds.modeldeployment.deciding import decided, who
+from stagecoach.kinds.modeldeployment.engines import STARTING
 from stagecoach.kinds.modeldeployment.pods import Complaint
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.modeldeployment.switching import Course
@@ -38,4 +39,5 @@ def complaint(by: Revoked, rest: Complaint) -> Complaint:
 def meanwhile(by: Revoked, rest: Complaint) -> Complaint:
     """Return why nothing is served, while something is about to be. `rest`: what that waits for."""
     message = f"Run {by.run} (release {short(by.release)}) was revoked {who(by)} Nothing is served: {rest.message}"
-    return Complaint("Revoked", message)
+    passes = rest.reason == STARTING.reason and not message.endswith("othing to do.")
+    return Complaint("Revoked", f"{message} Nothing to do." if passes else message)
