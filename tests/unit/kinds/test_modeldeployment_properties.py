@@ -36,6 +36,7 @@ NAMES = [run["metadata"]["name"] for run in RUNS]
 LOAD = {"requestsPerSecond": 10, "promptTokens": 60, "outputTokens": 8, "duration": "30s"}
 SLA = {"p99": "1500ms", "load": LOAD}
 QA = "qa@example.com"
+BAD: builders.Object = {"output": {"schema": {"type": "nonsense"}}}
 SPECS = st.sampled_from(
     [
         {"rollout": None},
@@ -48,7 +49,7 @@ SPECS = st.sampled_from(
         {"engine": {"maxConcurrent": 8}},
         {"engine": {}},
         {"contract": {"timeout": "10s"}},
-        {"contract": {"output": {"schema": {"type": "nonsense"}}}},
+        {"contract": BAD},
         {"contract": {"output": {"schema": {"type": "object"}}}},
         {"model": {"latest": {}}},
         {"model": {"run": "first"}},
@@ -209,8 +210,29 @@ class Deployments(RuleBasedStateMachine):
         if at in self.stage.children:
             self.stage._gone(at)
 
+    @rule(run=st.sampled_from(RUNS[:3]))
+    def a_candidate_is_about_to_take_steps(self, run: builders.Object) -> None:
+        self.mended()
+        self.bring(run)
+        self.stage.judge()
+        for _ in range(8):
+            if "weight" not in self.stage.told_status.get("candidate", {}):
+                self.stage.go_on()
+
+    @rule(document=st.booleans())
+    @precondition(lambda self: "weight" in self.stage.told_status.get("candidate", {}))
+    def routes_cannot_be_made_beside_a_candidate(self, document: bool) -> None:
+        if document:
+            self.stage._gone(("ConfigMap", self.stage.told_status["serving"]["admitted"]))
+        else:
+            self.stage.change("ModelDeployment", "answers", contract=BAD)
+        self.all_gateways_hear()
+
     @rule()
     def all_gateways_are_told(self) -> None:
+        self.all_gateways_hear()
+
+    def all_gateways_hear(self) -> None:
         """NoUngatedTraffic: what was dropped, rejected or revoked has no part of the requests any more.
 
         Whatever became of documents and spec, while somebody knows what gateways were told last.
@@ -342,6 +364,15 @@ class Deployments(RuleBasedStateMachine):
                 assert before["candidate"]["release"] == new["release"]
             used = {each["engine"] for each in (after.get("serving"), after.get("candidate")) if each}
             assert not used & {each["name"] for each in after.get("retiring", ())}
+
+    @invariant()
+    def no_step_is_skipped(self) -> None:
+        """IncumbentStays: where requests are given by steps, what takes over has been in the last of them."""
+        for before, after in itertools.pairwise(self.stage.versions):
+            old, new = (version.get("status", {}).get("serving") for version in (before, after))
+            if old and new and new["release"] != old["release"] and "rollout" in before["spec"]:
+                steps = before["spec"]["rollout"]["canary"]["steps"]
+                assert before["status"]["candidate"]["step"] >= len(steps) - 1
 
     @invariant()
     def what_was_the_first_needs_nobody(self) -> None:
