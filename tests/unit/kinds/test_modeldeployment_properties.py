@@ -205,25 +205,24 @@ class Deployments(RuleBasedStateMachine):
         self.stage._gone((kind, name))
 
     @rule(part=st.sampled_from(["serving", "serving", "candidate"]))
-    def a_document_is_deleted(self, part: str) -> None:
+    def somebody_deletes_a_document(self, part: str) -> None:
+        self.lose_document(part)
+
+    def lose_document(self, part: str) -> None:
         at = "ConfigMap", self.stage.told_status.get(part, {}).get("admitted", "")
         if at in self.stage.children:
             self.stage._gone(at)
 
-    @rule(run=st.sampled_from(RUNS[:3]))
-    def a_candidate_is_about_to_take_steps(self, run: builders.Object) -> None:
+    @rule(run=st.sampled_from(RUNS[:3]), document=st.booleans())
+    def routes_cannot_be_made_beside_a_candidate(self, run: builders.Object, document: bool) -> None:
         self.mended()
         self.bring(run)
         self.stage.judge()
         for _ in range(8):
             if "weight" not in self.stage.told_status.get("candidate", {}):
                 self.stage.go_on()
-
-    @rule(document=st.booleans())
-    @precondition(lambda self: "weight" in self.stage.told_status.get("candidate", {}))
-    def routes_cannot_be_made_beside_a_candidate(self, document: bool) -> None:
         if document:
-            self.stage._gone(("ConfigMap", self.stage.told_status["serving"]["admitted"]))
+            self.lose_document("serving")
         else:
             self.stage.change("ModelDeployment", "answers", contract=BAD)
         self.all_gateways_hear()
