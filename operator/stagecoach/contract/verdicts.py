@@ -55,7 +55,7 @@ class CriterionResult(ContractModel):
 class SuiteRows(ContractModel):
     """How much of a suite was judged."""
 
-    rows: int = Field(description="Its rows.")
+    rows: int = Field(description="Its rows, without those that repeat another one.")
     scored: int = Field(description="Rows with an answer of the release that could be judged.")
 
 
