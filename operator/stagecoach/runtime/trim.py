@@ -7,6 +7,7 @@ import orjson
 
 from stagecoach.build.gateway import ADMITTED_FILE
 from stagecoach.build.labels import APPLIED, COMPONENT, OWNER_KIND
+from stagecoach.contract.gateway_routes import ROUTES_FILE
 from stagecoach.kinds.plan import Object
 from stagecoach.policies.fitting import MOST_BYTES
 from stagecoach.runtime.resources import CONFIG_MAPS, DEPLOYMENTS, JOBS, PODS, SERVICES, Resource
@@ -131,16 +132,17 @@ def _deployment(deployment: Object) -> Object:
 
 
 def _config_map(config_map: Object) -> Object:
-    """Return what a deployment admitted, once and for all; what may change is written by us, and never read.
+    """Return what a deployment admitted, once and for all, and what its gateways were told, which is signed.
 
-    Others may label theirs like ours, in any number and a mebibyte each: what is no admission's, or larger than one may
-    be, is not kept.
+    Others may label theirs like ours, in any number and a mebibyte each: what is neither, or larger than an admission
+    may be, is not kept.
     """
     kept = {"spec": {}, "status": {}} | _only(config_map, ("immutable",))
     labels = config_map["metadata"].get("labels") or {}
-    text = (config_map.get("data") or {}).get(ADMITTED_FILE, "")
-    admits = labels.get(OWNER_KIND) == "ModelDeployment" and 0 < len(text.encode()) <= MOST_BYTES
-    return kept | {"data": {ADMITTED_FILE: text}} if admits and config_map.get("immutable") else kept
+    file = ADMITTED_FILE if config_map.get("immutable") else ROUTES_FILE
+    text = (config_map.get("data") or {}).get(file, "")
+    ours = labels.get(OWNER_KIND) == "ModelDeployment" and 0 < len(text.encode()) <= MOST_BYTES
+    return kept | {"data": {file: text}} if ours else kept
 
 
 def _service(service: Object) -> Object:

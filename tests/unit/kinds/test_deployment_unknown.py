@@ -166,6 +166,7 @@ def test_gateways_that_begin_anew_are_told_the_routes_of_before(
         go_on(stage, 2)
     [uid] = stage.doors
     stage.restart(uid)
+    stage.forget()  # another process leads, which has told nobody anything
     go_on(stage, 3)
     assert stage.doors[uid].confirmed
     assert newest(stage).stable is not None

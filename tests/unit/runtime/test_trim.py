@@ -66,10 +66,17 @@ def test_a_version_of_a_deployment_is_news_when_it_says_something(change: Object
     assert trim.same(before, trim.child(DEPLOYMENTS, after)) is not news
 
 
-def test_of_a_config_map_that_can_change_the_data_is_not_kept() -> None:
+def test_of_a_config_map_of_others_the_data_is_not_kept() -> None:
     kept = trim.child(CONFIG_MAPS, {"metadata": metadata(), "data": {"routes.json": "{}"}})
     assert kept["metadata"]["annotations"] == {APPLIED: "sha256:abc"}
     assert "data" not in kept
+
+
+def test_of_what_gateways_are_told_it_is() -> None:
+    told = {"metadata": metadata() | {"labels": {"stagecoach.dev/kind": "ModelDeployment"}}}
+    kept = trim.child(CONFIG_MAPS, told | {"data": {"routes.json": "{}", "other": "x"}})
+    assert kept["data"] == {"routes.json": "{}"}
+    assert "data" not in trim.child(CONFIG_MAPS, told | {"data": {"routes.json": "x" * (MOST_BYTES + 1)}})
 
 
 def admitted(text: str = "{}", kind: str = "ModelDeployment", **data: str) -> Object:
