@@ -68,6 +68,14 @@ def test_pods_that_are_refused_or_missing_are_said_with_what_to_do() -> None:
     stage.serve()
     assert told(stage) == ("Pending", "PodMissing", "False")
     [engine] = [each for each in stage.of_kind("Deployment") if "-e-" in each["metadata"]["name"]]
+    for status in ("True", "False"):
+        up = {"type": "Available", "status": status, "lastTransitionTime": timestamp(stage.now)}
+        stage._store(engine | {"status": {"conditions": [up]}})
+        stage.serve()
+        assert told(stage) == ("Pending", "Starting", "False"), "its pod went a moment ago"
+    stage.wait(61)
+    stage.serve()
+    assert told(stage) == ("Pending", "PodMissing", "False")
     refused = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: gpus"}
     stage._store(engine | {"status": {"conditions": [refused]}})
     stage.serve()

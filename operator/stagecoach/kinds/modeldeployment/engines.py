@@ -164,8 +164,8 @@ def _waits(
 def _of_deployment(engine: Engine, now: datetime) -> Complaint | None:
     if refused := stuck.refused(engine.found):
         return refused
-    created = (engine.found or {}).get("metadata", {}).get("creationTimestamp")
-    if not engine.pods and created and now - datetime.fromisoformat(created) > PODS_PATIENCE:
+    since = stuck.podless_since(engine.found)
+    if not engine.pods and since is not None and now - since > PODS_PATIENCE:
         return Complaint("PodMissing", f"Deployment {engine.name} has no pod. {SEE_TO_THE_CONTROLLER}")
     return None
 

@@ -32,6 +32,16 @@ def refused_since(found: Object | None) -> datetime | None:
     return datetime.fromisoformat(since) if since else None
 
 
+def podless_since(found: Object | None) -> datetime | None:
+    """Return since when a Deployment that has no pod may have had none; None while it says that some are up.
+
+    What it says is told after its pod went: for a moment neither is known.
+    """
+    up = _condition(found, "Available")
+    since = up.get("lastTransitionTime") if up else (found or {}).get("metadata", {}).get("creationTimestamp")
+    return datetime.fromisoformat(since) if since and up.get("status") != "True" else None
+
+
 def _out_of_time(found: Object | None) -> Complaint | None:
     condition = _condition(found, "Progressing")
     if condition.get("status") != "False":
