@@ -35,6 +35,10 @@ class EmptyObject(Exception):
     """There is no first byte."""
 
 
+class UnknownCondition(StorageFailed):
+    """The store does not know the condition under which it was to write."""
+
+
 @dataclass(frozen=True)
 class Part:
     """A part of an object, the size of all of it, and the word for the version that it is of, where there are more."""
@@ -165,12 +169,12 @@ class ObjectStore(Store, ABC):
             return False
         try:
             self._put(relative, piece(content, 0), new=True)
-        except StorageFailed as error:
-            if error.problem.reason == "SourceChanged":
-                return False
-            if error.problem.reason != "StorageFailed":
-                raise
+        except UnknownCondition:
             self.write(relative, content, uid)
+        except StorageFailed as error:
+            if error.problem.reason != "SourceChanged":
+                raise  # whoever else writes it may have done so by now
+            return False
         return True
 
     def remove(self, relative: str) -> None:

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import StorageFailed
-from stagecoach_trainer.objects import EmptyObject
+from stagecoach_trainer.objects import EmptyObject, UnknownCondition
 
 _DENIED = (
     "AccessDenied",
@@ -15,6 +15,7 @@ _DENIED = (
     "Let the keys in {secret} list and read there, and write to the storage; or name another in spec.credentials.",
 )
 _UNKNOWN = "Let spec.credentials name a Secret whose keys may list and read there, and write to the storage."
+_CHANGED = ("SourceChanged", "the object was replaced while it was read", "Replace it at rest.")
 # What only a person can mend.
 _WRONG = {
     "NoSuchBucket": ("BucketMissing", "there is no such bucket", "Create the bucket, or correct the URI."),
@@ -41,7 +42,8 @@ _FAILED = {
     "XMinioAdminBucketQuotaExceeded": ("StorageFull", "the bucket's quota is used up", "Make room, or raise it."),
     "XMinioStorageFull": ("StorageFull", "the storage is full", "Make room, or add to it."),
     "InsufficientStorage": ("StorageFull", "the storage is full", "Make room, or add to it."),
-    "PreconditionFailed": ("SourceChanged", "the object was replaced while it was read", "Replace it at rest."),
+    "PreconditionFailed": _CHANGED,
+    "ConditionalRequestConflict": _CHANGED,  # another writes it at the same time
 }
 _UNREACHABLE = (
     "EndpointUnreachable",
@@ -51,6 +53,7 @@ _UNREACHABLE = (
 _OTHER = ("StorageFailed", "the object store refused", "See the message, and the store's own log.")
 _BY_STATUS = {301: "PermanentRedirect", 412: "PreconditionFailed", 507: "InsufficientStorage"}
 _MISSING = ("NoSuchKey", "404")
+_NOT_IMPLEMENTED = "NotImplemented"
 _EMPTY = ("InvalidRange", "416")
 
 
@@ -87,7 +90,9 @@ def _tell(error: Exception, place: str, field: str, secret: str) -> NoReturn:
     reason, what, remedy = known.get(code, _OTHER) if status else _UNREACHABLE
     remedy = _naming(secret, _UNKNOWN if reason == "AccessDenied" and not secret else remedy)
     problem = Problem.of(reason, f"{what}: {error}", field=field, value=place, remedy=remedy)
-    raise (BadInput(problem) if code in _WRONG else StorageFailed(problem)) from error
+    if code in _WRONG:
+        raise BadInput(problem) from error
+    raise (UnknownCondition(problem) if code == _NOT_IMPLEMENTED else StorageFailed(problem)) from error
 
 
 def _naming(secret: str, remedy: str) -> str:

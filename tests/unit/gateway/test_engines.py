@@ -87,11 +87,9 @@ async def test_connections_are_kept_and_not_for_ever(monkeypatch: pytest.MonkeyP
         await running.until(lambda: engine.open == 1)
 
 
-async def test_a_name_is_looked_up_again_only_when_its_address_leads_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def behaves(writer: asyncio.StreamWriter, _number: int) -> None:
-        writer.write(OK)
-
-    loop, asked = asyncio.get_running_loop(), []
+def names_looked_up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let every name lead to this machine; return those that are looked up, as they are."""
+    loop, asked = asyncio.get_running_loop(), list[str]()
     look_up = loop.getaddrinfo
 
     async def looks_up(host: str, port: int, **more: Any) -> Any:
@@ -99,6 +97,14 @@ async def test_a_name_is_looked_up_again_only_when_its_address_leads_nowhere(mon
         return await look_up("127.0.0.1", port, **more)
 
     monkeypatch.setattr(loop, "getaddrinfo", looks_up)
+    return asked
+
+
+async def test_a_name_is_looked_up_again_only_when_its_address_leads_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def behaves(writer: asyncio.StreamWriter, _number: int) -> None:
+        writer.write(OK)
+
+    asked = names_looked_up(monkeypatch)
     async with served(behaves) as (_, engines, url):
         named = url.replace("127.0.0.1", "engine.svc")
         assert await ask(engines, named) == b"{}"
@@ -116,14 +122,7 @@ async def test_a_name_that_was_in_no_route_is_looked_up_again(monkeypatch: pytes
     async def behaves(writer: asyncio.StreamWriter, _number: int) -> None:
         writer.write(OK)
 
-    loop, asked = asyncio.get_running_loop(), []
-    look_up = loop.getaddrinfo
-
-    async def looks_up(host: str, port: int, **more: Any) -> Any:
-        asked.append(host)
-        return await look_up("127.0.0.1", port, **more)
-
-    monkeypatch.setattr(loop, "getaddrinfo", looks_up)
+    asked = names_looked_up(monkeypatch)
     async with served(behaves) as (_, engines, url):
         one, other = (url.replace("127.0.0.1", name) for name in ("one.svc", "other.svc"))
         routes: list[tuple[set[str], str, list[str]]] = [

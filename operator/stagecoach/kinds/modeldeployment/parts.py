@@ -49,7 +49,7 @@ def applied(scene: Scene, told: Told | None) -> tuple[Object, ...]:
     of_candidate = tuple(_engine(scene, status.candidate)) if status.candidate and tested else ()
     known = {(each["kind"], each["metadata"]["name"]) for each in of_serving}
     new = [each for each in of_candidate if (each["kind"], each["metadata"]["name"]) not in known]
-    return (*_policy(scene), *of_serving, *routes(scene, told), *_gateways(scene, told), *new)
+    return (*_guards(scene), *of_serving, *routes(scene, told), *_gateways(scene, told), *new)
 
 
 def _served(scene: Scene) -> list[Served]:
@@ -64,7 +64,8 @@ def _asked(scene: Scene) -> set[str]:
     return {each.engine for each in with_requests if each is not None}
 
 
-def _policy(scene: Scene) -> Iterator[Object]:
+def _guards(scene: Scene) -> Iterator[Object]:
+    """Yield what keeps strangers from engines, and nodes from being emptied of all their pods at a time."""
     if _served(scene):
         yield serving_engine.engine_policy(scene.deployment, scene.settings)  # before there is anything to protect
     if asked := _asked(scene):

@@ -55,6 +55,8 @@ def test_keys_that_open_nothing(server: S3Server, bucket: str, keys: dict[str, s
         ("ExpiredToken", 400, StorageFailed, "KeysExpired"),
         ("SlowDown", 503, StorageFailed, "StorageFailed"),
         ("InternalError", 500, StorageFailed, "StorageFailed"),
+        ("NotImplemented", 501, objects.UnknownCondition, "StorageFailed"),
+        ("ConditionalRequestConflict", 409, StorageFailed, "SourceChanged"),
         ("403", 403, BadInput, "AccessDenied"),
         ("AccessDenied", 403, BadInput, "AccessDenied"),
         ("RequestTimeTooSkewed", 403, StorageFailed, "StorageFailed"),

@@ -10,7 +10,7 @@ from stagecoach.contract import layout
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import StorageFailed, require_storage
 from stagecoach_trainer import lookup, objects, places
-from stagecoach_trainer.objects import ObjectStore, Page
+from stagecoach_trainer.objects import ObjectStore, Page, UnknownCondition
 from tests.unit.contract.documents import SUBJECT
 from tests.unit.trainer.conftest import Project
 
@@ -174,13 +174,28 @@ def test_what_is_there_is_not_created_again(store: ObjectStore, monkeypatch: pyt
 
 
 def test_a_store_without_conditions_creates_all_the_same(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    put = store._put
-
-    def refusing(relative: str, content: bytes, *, new: bool = False) -> None:
-        if new:
-            raise StorageFailed(Problem.of("StorageFailed", "not implemented.", value=relative, remedy="None."))
-        put(relative, content)
-
-    monkeypatch.setattr(store, "_put", refusing)
+    refusing(store, UnknownCondition, monkeypatch)
     assert store.create("a/record.json", b"first", "u")
     assert store.read("a/record.json") == b"first"
+
+
+def test_where_it_fails_nothing_is_written_without_the_condition(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another may have created it by then."""
+    refusing(store, StorageFailed, monkeypatch)
+    with pytest.raises(StorageFailed):
+        store.create("a/record.json", b"first", "u")
+    assert not store.exists("a/record.json")
+
+
+def refusing(store: ObjectStore, error: type[StorageFailed], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a store refuse what is to be written under a condition."""
+    put = store._put
+
+    def refuses(relative: str, content: bytes, *, new: bool = False) -> None:
+        if new:
+            raise error(Problem.of("StorageFailed", "it refused.", value=relative, remedy="None."))
+        put(relative, content)
+
+    monkeypatch.setattr(store, "_put", refuses)
