@@ -119,4 +119,4 @@ def install_kind(kube: Kube, document: dict[str, object]) -> None:
             each["type"] == "Established" and each["status"] == "True" for each in status.get("conditions") or ()
         )
 
-    eventually(established, 15, f"the kind is served: {json.dumps(applied['metadata']['name'])}")
+    eventually(established, 60, f"the kind is served: {json.dumps(applied['metadata']['name'])}")

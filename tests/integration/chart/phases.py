@@ -80,7 +80,7 @@ class Phases:
         self.kubelet.succeeded(self.pod("trained"), TRAINED)
         self.desk.awaits("FineTuneRun", "trained", "Succeeded")
         # From now on there are records to be looked for.
-        eventually(lambda: self.kube.get("TransformerProject", "desk")["status"]["storage"]["records"], 15, "records")
+        eventually(lambda: self.kube.get("TransformerProject", "desk")["status"]["storage"]["records"], 60, "records")
         self.kubelet.succeeded(self.pod("twin"), NOTHING_FOUND)
         self.run("looking")
 
@@ -102,7 +102,7 @@ class Phases:
             status = self.kube.get(kind, name).get("status", {})
             return (status.get("phase"), self.desk.reason(kind, name)[0]) == PHASES[name]
 
-        eventually(look, 20, f"{name} is {': '.join(PHASES[name])}")
+        eventually(look, 60, f"{name} is {': '.join(PHASES[name])}")
 
     def reason(self, name: str) -> str:
         """Return why a run is in its phase."""
@@ -129,7 +129,7 @@ class Phases:
             pods = [pod["metadata"]["name"] for pod in self.kube.select("Pod", selector)]
             return sorted(pods) if len(pods) == several else []
 
-        return eventually(look, 40, f"the pods of {name}")
+        return eventually(look, 60, f"the pods of {name}")
 
     def children(self) -> dict[str, tuple[str, str]]:
         """Return uid and version of all that was made."""
@@ -149,7 +149,7 @@ class Phases:
             earlier, before = before, (self.children(), self.statuses())
             return earlier == before
 
-        eventually(look, 30, "everything rests", every=2.0)
+        eventually(look, 60, "everything rests", every=2.0)
         return before
 
     def forget(self) -> None:

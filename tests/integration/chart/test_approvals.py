@@ -57,7 +57,7 @@ def installed(cluster: Cluster, module_installer: Installer) -> Cluster:
             return OWN_NAME in str(refused)
         return False
 
-    eventually(refuses, 30, "the policy is in force")
+    eventually(refuses, 60, "the policy is in force")
     return cluster
 
 
@@ -134,7 +134,7 @@ def test_an_editor_who_is_no_reviewer_may_not_decide(installed: Cluster) -> None
 def test_a_namespaces_administrator_makes_nobody_a_reviewer(installed: Cluster) -> None:
     owner = installed.impersonating("owner@example.com")
     binding = bound("more-reviewers", "sc-stagecoach-reviewer", "owner@example.com")
-    eventually(lambda: may_bind_view(owner), 30, "the owner administers the namespace")
+    eventually(lambda: may_bind_view(owner), 60, "the owner administers the namespace")
     with pytest.raises(Refused, match="attempting to grant RBAC permissions not currently held"):
         create(owner, binding)
 

@@ -127,7 +127,7 @@ def test_it_uses_every_right_and_needs_no_other(
     _awaits_taken_name(desk, "FineTuneRun", "first", taken)
     kube.delete("Service", taken)
     succeed(desk, running(desk))
-    eventually(lambda: not kube.select("Service"), 30, "the Service goes")
+    eventually(lambda: not kube.select("Service"), 60, "the Service goes")
     # A gate: an Evaluation of that run, its Job, and people who are asked, once the policy was seen to hold.
     kube.create(builders.gate(namespace="support", **gates.reviewed_spec()))
     with FakeLogs(kube, tmp_path) as logs:
@@ -176,7 +176,7 @@ def _serve(kube: Kube, operator: Cluster) -> None:
         long_ago = json.dumps({"status": {"retiring": [{"name": engine, "since": builders.CREATED}]}})
         status = ("-n", "serving", "--subresource=status", "--type=merge")
         operator.kubectl("patch", "mdep", "answers", *status, "--as-group=system:masters", "-p", long_ago)
-        eventually(lambda: kube.find("Deployment", engine) is None, 30, "it is gone")
+        eventually(lambda: kube.find("Deployment", engine) is None, 60, "it is gone")
 
 
 def _rights(cluster: Cluster, namespace: str) -> set[tuple[str, str, str, str]]:
@@ -192,7 +192,7 @@ def _awaits_taken_name(desk: Desk, kind: str, name: str, taken: str, told: str =
         reason, message = desk.reason(kind, name)
         return reason == told and taken in message
 
-    eventually(look, 30, f"the name {taken} is taken")
+    eventually(look, 60, f"the name {taken} is taken")
 
 
 def _phase(cluster: Cluster, kind: str, name: str) -> str:

@@ -49,7 +49,7 @@ def installed(cluster: Cluster, module_installer: Installer) -> Cluster:
             },
         )
     eventually(
-        lambda: refuses(cluster, "served-by-stagecoach") and refuses(cluster, "served-by-limited"), 30, "policies"
+        lambda: refuses(cluster, "served-by-stagecoach") and refuses(cluster, "served-by-limited"), 60, "policies"
     )
     return cluster
 
@@ -169,7 +169,7 @@ def test_people_of_the_roles_read_and_delete(installed: Cluster) -> None:
         except Refused as refused:  # a controller puts the rules together
             raise AssertionError from refused
 
-    eventually(may_read, 30, "the editor may read it")
+    eventually(may_read, 60, "the editor may read it")
     with pytest.raises(Refused, match="forbidden"):
         editor.kubectl("annotate", *place, "a=b")
     editor.kubectl("delete", *place)

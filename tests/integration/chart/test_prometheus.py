@@ -271,13 +271,13 @@ def test_prometheus_finds_scrapes_and_records(
             {"job": "stagecoach-operator", "namespace": "stagecoach", "instance": f"127.0.0.1:{operator.port}"},
         ]
         wanted = {tuple(sorted((each | {"__name__": "up"}).items())) for each in expected}
-        eventually(lambda: up() == wanted, 30, "all targets are up, and no others are there", every=0.5)
+        eventually(lambda: up() == wanted, 60, "all targets are up, and no others are there", every=0.5)
         assert prometheus.down(ask) == []
 
         def recorded() -> list[prometheus.Sample]:
             return prometheus.query(ask, "release:stagecoach_gateway_failures:ratio5m")
 
-        (sample,) = eventually(recorded, 30, "rules are evaluated", every=0.5)
+        (sample,) = eventually(recorded, 60, "rules are evaluated", every=0.5)
         assert (sample.labels["release"], sample.labels["deployment"]) == (RELEASE, "intents")
         assert sample.value == pytest.approx(0.01)
         (busy,) = prometheus.query(ask, "vllm:num_requests_running")

@@ -93,7 +93,7 @@ def taken_up(cluster: Cluster, installer: Installer, one: Phases, before: tuple[
         start_operator(cluster, folder, "again", deployment=RELEASE, namespace=NAMESPACE).wait_ready().wait_leading()
     )
     try:
-        eventually(lambda: operator.metric("stagecoach_reconcile_seconds_count") >= len(PHASES), 30, "all is looked at")
+        eventually(lambda: operator.metric("stagecoach_reconcile_seconds_count") >= len(PHASES), 60, "all is looked at")
         children, statuses = one.at_rest()
         assert children == before[0]
         assert lost(before[1], statuses) == []

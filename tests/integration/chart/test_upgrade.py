@@ -101,8 +101,8 @@ def requests(chart_control_plane: ControlPlane) -> Requests:
 def looked_at_everything(operator: OperatorProcess) -> None:
     """Wait until a new leader has judged every object on complete lists."""
     operator.wait_leading()
-    eventually(lambda: operator.metric("stagecoach_reconcile_seconds_count") >= len(PHASES), 30, "all is looked at")
-    eventually(lambda: operator.metric("stagecoach_queue_depth") == 0, 15, "nothing waits")
+    eventually(lambda: operator.metric("stagecoach_reconcile_seconds_count") >= len(PHASES), 60, "all is looked at")
+    eventually(lambda: operator.metric("stagecoach_queue_depth") == 0, 60, "nothing waits")
 
 
 def unchanged(phases: Phases, before: tuple[Object, Object]) -> None:
@@ -151,7 +151,7 @@ def new_runs_of_old_inputs(phases: Phases) -> None:
     ):
         phases.run(name, like=like)
         phases.kubelet.succeeded(phases.pod(name), found)
-        eventually(lambda name=name, reason=reason: phases.reason(name) == reason, 20, f"{name}: {reason}")  # type: ignore[misc]
+        eventually(lambda name=name, reason=reason: phases.reason(name) == reason, 60, f"{name}: {reason}")  # type: ignore[misc]
         earlier, inputs = phases.status(like)["inputs"], phases.status(name)["inputs"]
         assert inputs == earlier | {"image": NEW, "asked": inputs["asked"]}
         assert (earlier["image"], image(phases, name)) == (OLD, NEW)
@@ -185,7 +185,7 @@ def everything_ends(phases: Phases) -> None:
         phases.desk.awaits("FineTuneRun", name, "Succeeded", 30)
     outcomes = {name: [each["outcome"] for each in phases.status(name)["attempts"]] for name in ("again", "stopped")}
     assert outcomes == {"again": ["PodLost", "Succeeded"], "stopped": ["Suspended", "Succeeded"]}
-    eventually(lambda: not phases.kube.select("Service"), 30, "the Service goes")
+    eventually(lambda: not phases.kube.select("Service"), 60, "the Service goes")
 
 
 def without_asked(seen: tuple[Object, Object]) -> tuple[Object, Object]:

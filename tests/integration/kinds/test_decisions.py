@@ -24,7 +24,7 @@ def comes_to(house: House, name: str, reason: str) -> None:
         told, message = house.reason("Approval", name)
         return told == reason and (reason in ("Counted", "Revoked", "Overridden") or speaks(reason, message))
 
-    eventually(look, 20, f"{name} comes to {reason}")
+    eventually(look, 60, f"{name} comes to {reason}")
 
 
 def test_a_candidate_waits_for_whoever_may_promote_and_is_taken_out_by_a_revoke(house: House, players: Players) -> None:
@@ -34,9 +34,9 @@ def test_a_candidate_waits_for_whoever_may_promote_and_is_taken_out_by_a_revoke(
     house.serves("first")
     [door] = players.doors.values()
     house.admit("second", "8")
-    eventually(lambda: door.routes and door.routes.candidate, 30, "it has some requests")
+    eventually(lambda: door.routes and door.routes.candidate, 60, "it has some requests")
     door.ask(1000, door.started, failing=False)
-    eventually(lambda: "heldSince" in house.status.get("candidate", {}), 30, "it waits for somebody")
+    eventually(lambda: "heldSince" in house.status.get("candidate", {}), 60, "it waits for somebody")
     second = house.status["candidate"]["release"]
     decide(house, "Promote", second, "stranger", reviewer="ed@example.com")
     comes_to(house, "stranger", "NotAnApprover")
@@ -51,11 +51,11 @@ def test_a_candidate_waits_for_whoever_may_promote_and_is_taken_out_by_a_revoke(
     house.serves("first")
     first = house.status["serving"]["release"]
     assert first != second
-    eventually(lambda: (stable := door.routes and door.routes.stable) and stable.release == first, 20, "it is told so")
+    eventually(lambda: (stable := door.routes and door.routes.stable) and stable.release == first, 60, "it is told so")
     decide(house, "Revoke", house.status["serving"]["release"], "both")
-    eventually(lambda: house.ready()[0] == "Revoked", 20, "nothing is served")
+    eventually(lambda: house.ready()[0] == "Revoked", 60, "nothing is served")
     assert house.status["phase"] == "Unavailable"
-    eventually(lambda: door.routes and door.routes.stable is None, 20, "the gateway knows")
+    eventually(lambda: door.routes and door.routes.stable is None, 60, "the gateway knows")
     house.kube.delete("Approval", "both")
     house.serves("first")
 
@@ -64,14 +64,14 @@ def test_an_override_lets_in_what_its_gate_has_failed_and_says_so(house: House, 
     house.make_candidate()
     house.judge("first", "Failed")
     house.deploy(approvers=APPROVERS)
-    eventually(lambda: house.ready()[0] == "GateFailed", 20, "its gate has failed it")
+    eventually(lambda: house.ready()[0] == "GateFailed", 60, "its gate has failed it")
     assert not players.doors
     [judged] = house.kube.select("Evaluation")
     ends = (datetime.now(UTC) + timedelta(hours=1)).isoformat(timespec="seconds")
     decide(house, "Override", judged["spec"]["release"]["digest"], "now", expires=ends)
     comes_to(house, "now", "Overridden")
-    eventually(lambda: house.status.get("serving", {}).get("run") == "first", 40, "it is served")
-    eventually(lambda: house.status["phase"] == "Degraded", 20, "and said")
+    eventually(lambda: house.status.get("serving", {}).get("run") == "first", 60, "it is served")
+    eventually(lambda: house.status["phase"] == "Degraded", 60, "and said")
     gated = next(each for each in house.status["conditions"] if each["type"] == "Gated")
     assert (gated["status"], gated["reason"]) == ("False", "Overridden")
     assert house.status["history"][0]["override"]["approval"] == "now"

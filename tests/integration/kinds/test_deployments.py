@@ -21,14 +21,14 @@ def test_without_a_verdict_nothing_is_made_and_with_one_everything_is(house: Hou
     """NoUngatedTraffic: and nobody answers yet, so that nothing is served."""
     kube = house.kube
     house.deploy()
-    eventually(lambda: house.ready()[0] == "NoCandidates", 15, "there is nothing to serve")
+    eventually(lambda: house.ready()[0] == "NoCandidates", 60, "there is nothing to serve")
     house.make_candidate()
-    eventually(lambda: house.ready()[0] == "Judging", 15, "its gate has not decided")
+    eventually(lambda: house.ready()[0] == "Judging", 60, "its gate has not decided")
     stays(lambda: not kube.select("Deployment") and "candidate" not in house.status, 1.0)
     house.judge("first")
-    eventually(lambda: house.status.get("candidate", {}).get("run") == "first", 15, "it is admitted")
+    eventually(lambda: house.status.get("candidate", {}).get("run") == "first", 60, "it is admitted")
     candidate = house.status["candidate"]
-    engine = eventually(lambda: kube.find("Deployment", candidate["engine"]), 15, "its engine")
+    engine = eventually(lambda: kube.find("Deployment", candidate["engine"]), 60, "its engine")
     assert engine
     pod = engine["spec"]["template"]["spec"]
     [loader], [server] = pod["initContainers"], pod["containers"]
@@ -37,7 +37,7 @@ def test_without_a_verdict_nothing_is_made_and_with_one_everything_is(house: Hou
         next(each["value"] for each in loader["env"] if each["name"] == "STAGECOACH_SERVE")
     )
     assert (serve.model, serve.base.model) == (None, builders.digest("5"))
-    gateway = eventually(lambda: kube.find("Deployment", "answers-gateway"), 15, "the gateways")
+    gateway = eventually(lambda: kube.find("Deployment", "answers-gateway"), 60, "the gateways")
     assert gateway
     assert gateway["spec"]["template"]["spec"]["containers"][0]["image"] == builders.GATEWAY_IMAGE
     for kind, name in (
@@ -56,14 +56,14 @@ def test_without_a_verdict_nothing_is_made_and_with_one_everything_is(house: Hou
     assert set(kube.get("ConfigMap", candidate["admitted"])["data"]) == {"admitted.json"}
     assert house.ready()[0] == "Starting"
     stays(lambda: house.status["phase"] == "Pending" and "serving" not in house.status, 3.0)
-    pods = eventually(lambda: kube.select("Pod", f"stagecoach.dev/engine={candidate['engine']}"), 15, "a pod")
+    pods = eventually(lambda: kube.select("Pod", f"stagecoach.dev/engine={candidate['engine']}"), 60, "a pod")
     house.kubelet.waiting(pods[0]["metadata"]["name"], "ErrImagePull", "no such image")
-    eventually(lambda: house.ready()[0] == "ImagePullFailed", 15, "its pod complains")
+    eventually(lambda: house.ready()[0] == "ImagePullFailed", 60, "its pod complains")
     kube.delete("ModelDeployment", "answers")
     gone = ("Deployment", "Service", "NetworkPolicy", "Pod")
     eventually(
         lambda: not any(kube.select(kind, "stagecoach.dev/kind=ModelDeployment") for kind in gone),
-        40,
+        60,
         "all goes with it",
     )
 
@@ -82,8 +82,8 @@ def test_from_a_verdict_to_requests_and_on_to_the_next_release(house: House, pla
     [target] = door.routes.stable.engines
     assert target == f"http://{first['engine']}.{house.kube.namespace}.svc:8000"
     house.admit("second", "8")
-    eventually(lambda: house.status.get("candidate", {}).get("weight") == 10, 30, "it has some requests")
-    eventually(lambda: door.routes and door.routes.candidate, 15, "the gateway knows")
+    eventually(lambda: house.status.get("candidate", {}).get("weight") == 10, 60, "it has some requests")
+    eventually(lambda: door.routes and door.routes.candidate, 60, "the gateway knows")
     assert door.routes.stable.release == first["release"]
     door.ask(1000, door.started, failing=False)
     house.serves("second")
@@ -105,19 +105,19 @@ def test_a_candidate_that_fails_goes_and_the_incumbent_stays(house: House, playe
     release = house.status["serving"]["release"]
     [door] = players.doors.values()
     house.admit("second", "8")
-    eventually(lambda: door.routes and door.routes.candidate, 30, "it has some requests")
+    eventually(lambda: door.routes and door.routes.candidate, 60, "it has some requests")
     door.ask(1000, door.started, failing=True)
-    eventually(lambda: house.status.get("rejected"), 30, "it is rejected")
+    eventually(lambda: house.status.get("rejected"), 60, "it is rejected")
     assert house.status["rejected"][0]["reason"] == "TooManyErrors"
-    eventually(lambda: door.routes and door.routes.candidate is None, 15, "it has no requests any more")
+    eventually(lambda: door.routes and door.routes.candidate is None, 60, "it has no requests any more")
     assert door.routes is not None
     assert door.routes.stable is not None
     assert door.routes.stable.release == house.status["serving"]["release"] == release
     players.outcome = State.FAILED
     house.admit("third", "9")
-    eventually(lambda: len(house.status.get("rejected", ())) == 2, 30, "nor is what cannot be loaded")
+    eventually(lambda: len(house.status.get("rejected", ())) == 2, 60, "nor is what cannot be loaded")
     assert house.status["rejected"][0]["reason"] == "WrongDigest"
-    eventually(lambda: house.status["phase"] == "Degraded", 15)
+    eventually(lambda: house.status["phase"] == "Degraded", 60)
     assert house.ready()[0] == "Serving"
 
 
@@ -129,7 +129,7 @@ def end_test(house: House, number: int, reach: Numbers) -> None:
     """Let the load test of this number measure this."""
     suffix = f"-s{number}"
     jobs = eventually(
-        lambda: [each for each in house.kube.select("Job") if each["metadata"]["name"].endswith(suffix)], 30, suffix
+        lambda: [each for each in house.kube.select("Job") if each["metadata"]["name"].endswith(suffix)], 60, suffix
     )
     report = Report(outcome=Outcome.DONE, load_test=reach.report(spares.told(jobs[0])))
     house.kubelet.succeeded(house.kubelet.pod_of(jobs[0]["metadata"]["name"]), report.line())
@@ -140,7 +140,7 @@ def test_with_an_sla_nothing_has_requests_before_a_load_test_has_met_it(house: H
     kube = house.kube
     house.admit()
     house.deploy(rollout=CANARY, sla=SLA)
-    job = eventually(lambda: house.status.get("candidate", {}).get("loadTest", {}).get("job"), 30, "its test")
+    job = eventually(lambda: house.status.get("candidate", {}).get("loadTest", {}).get("job"), 60, "its test")
     pod = kube.get("Pod", house.kubelet.pod_of(job))
     assert [each["name"] for each in pod["spec"]["initContainers"]] == ["loader", "engine"]
     house.kubelet.running(pod["metadata"]["name"])
@@ -150,16 +150,16 @@ def test_with_an_sla_nothing_has_requests_before_a_load_test_has_met_it(house: H
     assert house.condition("SLAMet") == ("True", "Met")
     [door] = players.doors.values()
     house.admit("second", "8")
-    eventually(lambda: house.status.get("candidate", {}).get("loadTest"), 30, "so is what comes after it")
+    eventually(lambda: house.status.get("candidate", {}).get("loadTest"), 60, "so is what comes after it")
     stays(lambda: "weight" not in house.status["candidate"] and door.routes and door.routes.candidate is None, 2)
     end_test(house, 2, SLOW)
-    eventually(lambda: house.status.get("rejected"), 30, "it does not meet it")
+    eventually(lambda: house.status.get("rejected"), 60, "it does not meet it")
     [entry] = house.status["rejected"]
     assert (entry["reason"], "p99 was 2400ms" in entry["message"]) == ("SLANotMet", True)
     assert house.status["serving"]["run"] == "first"
     kube.patch("ModelDeployment", "answers", {"spec": {"sla": {"p99": "3s"}}})
     end_test(house, 3, SLOW)
-    eventually(lambda: house.status.get("candidate", {}).get("weight") == 10, 30, "what is asked now, it meets")
+    eventually(lambda: house.status.get("candidate", {}).get("weight") == 10, 60, "what is asked now, it meets")
     assert {each["run"]: each["met"] for each in house.status["sla"]} == {"first": True, "second": True}
 
 
@@ -172,11 +172,11 @@ def test_what_is_served_outlives_what_it_was_admitted_by(house: House, players: 
     before = house.status["serving"]
     for kind, name in (("EvalGate", "good"), ("FineTuneRun", "first"), ("TransformerProject", "desk")):
         kube.delete(kind, name)
-    eventually(lambda: house.status["phase"] == "Degraded", 20, "it is said")
+    eventually(lambda: house.status["phase"] == "Degraded", 60, "it is said")
     assert (house.ready()[0], house.status["serving"]) == ("Serving", before)
     kube.delete("Deployment", "answers-gateway")
     kube.delete("Service", "answers")
-    eventually(lambda: kube.find("Service", "answers"), 20, "what needs no project is mended")
+    eventually(lambda: kube.find("Service", "answers"), 60, "what needs no project is mended")
     stays(lambda: house.status["serving"] == before, 2.0)
     assert len(players.of_engine(before["engine"])) == 1
 
@@ -187,8 +187,8 @@ def test_another_engine_is_started_beside_and_requests_move(house: House, player
     house.serves("first")
     before = house.status["serving"]["engine"]
     house.kube.patch("ModelDeployment", "answers", {"spec": {"engine": {"maxConcurrent": 8}}})
-    eventually(lambda: house.status["serving"]["engine"] != before, 40, "requests move")
-    eventually(lambda: [each["name"] for each in house.status.get("retiring", ())] == [before], 20, "the old one goes")
+    eventually(lambda: house.status["serving"]["engine"] != before, 60, "requests move")
+    eventually(lambda: [each["name"] for each in house.status.get("retiring", ())] == [before], 60, "the old one goes")
     assert house.kube.find("Deployment", before), "two minutes later"
     assert len(players.of_engine(house.status["serving"]["engine"])) == 1
 
@@ -203,10 +203,10 @@ def test_a_candidate_that_is_refused_waits_in_the_clusters_words_and_what_serves
     before = house.status["serving"]["engine"]
     quota.allow_none(kube, "count/deployments.apps", quota.deployment("x"))
     kube.patch("ModelDeployment", "answers", {"spec": {"engine": {"maxConcurrent": 8}, "contract": {"timeout": "7s"}}})
-    eventually(lambda: "exceeded quota" in words(house), 20, "it is said")
+    eventually(lambda: "exceeded quota" in words(house), 60, "it is said")
     assert (house.ready()[0], house.status["phase"]) == ("Serving", "Progressing")
     [door] = players.doors.values()
-    eventually(lambda: door.routes and door.routes.timeout == 7, 20, "all else goes on")
+    eventually(lambda: door.routes and door.routes.timeout == 7, 60, "all else goes on")
     kube.delete("ResourceQuota", quota.NAME)
     eventually(lambda: house.status["serving"]["engine"] != before, 60, "it is tried again")
 
@@ -226,7 +226,7 @@ def test_the_operator_may_be_killed_and_another_goes_on(
     with Players(kube, kubelet).playing():
         house.deploy()
         for when in ("candidate", "routes"):
-            eventually(lambda when=when: when in house.status, 20, when)  # type: ignore[misc]
+            eventually(lambda when=when: when in house.status, 60, when)  # type: ignore[misc]
             operator = again(operator, start_operator)
         house.serves("first", 60)
         assert house.status["routes"]["revision"] == 2

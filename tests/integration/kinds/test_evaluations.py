@@ -30,7 +30,7 @@ def court(kube: Kube, kubelet: FakeKubelet, operator: OperatorProcess) -> Court:
 def test_from_a_run_to_its_verdict(court: Court) -> None:
     kube = court.kube
     kube.create(builders.gate(namespace=kube.namespace))
-    eventually(lambda: court.reason("EvalGate", "good")[0] == "NoCandidates", 15, "there is nothing to judge")
+    eventually(lambda: court.reason("EvalGate", "good")[0] == "NoCandidates", 60, "there is nothing to judge")
     court.make_candidate()
     name = court.evaluation_of("first")
     pod = court.pod_that_judges(name)
@@ -49,7 +49,7 @@ def test_from_a_run_to_its_verdict(court: Court) -> None:
     told = court.awaits("EvalGate", "good", "Idle")["status"]
     assert told["verdicts"] == {"passed": 1, "failed": 0, "inconclusive": 0, "error": 0}
     assert told["latest"]["evaluation"] == name
-    words = eventually(lambda: [e for e in kube.select("Event") if e["involvedObject"]["name"] == name], 15, "an Event")
+    words = eventually(lambda: [e for e in kube.select("Event") if e["involvedObject"]["name"] == name], 60, "an Event")
     assert {event["reason"] for event in words} == {"Passed"}
     assert "finalizers" not in kube.get("Evaluation", name)["metadata"]
 
@@ -61,7 +61,7 @@ def test_a_verdict_outlives_its_gate_and_its_run(court: Court) -> None:
     decided = court.judge("first", "Failed")
     name = decided["metadata"]["name"]
     kube.patch("EvalGate", "good", {"spec": {"minScored": 0.5}})
-    eventually(lambda: len(court.evaluations("first")) == 2, 15, "it is judged by what the gate says now")
+    eventually(lambda: len(court.evaluations("first")) == 2, 60, "it is judged by what the gate says now")
     kube.delete("EvalGate", "good")
     kube.delete("FineTuneRun", "first")
     for each in court.evaluations("first"):
@@ -92,7 +92,7 @@ def test_an_evaluation_that_is_deleted_goes_with_its_job_and_is_made_again(court
         found = kube.find("Evaluation", name)
         return found if found and found["metadata"]["uid"] != before else None
 
-    made = eventually(again, 15, "the gate makes another")
+    made = eventually(again, 60, "the gate makes another")
     assert made
     assert made["spec"]["resources"]["memory"] == "16Gi"
     assert court.judge("first")["status"]["verdict"] == "Passed"
@@ -173,6 +173,6 @@ def test_what_a_former_leader_had_in_hand_changes_no_verdict(
         court.judge("second")
         before = {item["metadata"]["name"]: item for item in kube.select("Evaluation")}
         proxy.release()
-        eventually(lambda: all(answers(control_plane, proxy)), 20, "they have arrived")
+        eventually(lambda: all(answers(control_plane, proxy)), 60, "they have arrived")
         assert answers(control_plane, proxy) == [409, 409]
         assert {item["metadata"]["name"]: item for item in kube.select("Evaluation")} == before

@@ -237,7 +237,7 @@ def test_whatever_is_written_gets_an_answer(
 
     for each in objects:
         kube.delete(name, each)
-    eventually(lambda: not kube.select(name), 15, "all are gone")
+    eventually(lambda: not kube.select(name), 60, "all are gone")
     assert operator.process.poll() is None, "the operator lives"
     wrong += [json.dumps(record) for record in operator.records() if record["level"] in ("ERROR", "CRITICAL")]
     wrong += refused_jobs(control_plane, kube.namespace)

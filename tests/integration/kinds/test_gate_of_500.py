@@ -80,7 +80,7 @@ class Hall(Court):
                     self.kube.get("EvalGate", "good")["status"].get("observedGeneration")  # type: ignore[misc]
                     == generation
                 ),
-                15,
+                60,
             )
         seconds, count, writes = (
             operator.metric(name, kind="EvalGate") - then for name, then in zip(names, before, strict=True)
@@ -117,7 +117,7 @@ def test_a_gate_of_500_evaluations_stays_small(
 
     eventually(lambda: status()["verdicts"]["passed"] == EVALUATIONS, 60, "all are counted")
     # The newest fifty are those that cannot be judged.
-    unjudged = eventually(lambda: status()["unjudged"], 30)
+    unjudged = eventually(lambda: status()["unjudged"], 60)
     assert {item["reason"] for item in unjudged} == {"TrainingDataChanged"}
     sizes["status of the gate, none can be judged"] = size(status())
     many(lambda number: kube.delete("FineTuneRun", f"{LONG[:30]}-{number}"), CANDIDATES)

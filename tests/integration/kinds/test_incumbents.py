@@ -44,7 +44,7 @@ def evaluation(house: House, run: str, beside: str | None) -> Object:
         found = [each for each in house.evaluations(run) if "verdict" not in each.get("status", {})]
         return next((each for each in found if each["spec"].get("incumbent", {}).get("run") == beside), None)
 
-    made = eventually(look, 20, f"{run} is judged beside {beside}")
+    made = eventually(look, 60, f"{run} is judged beside {beside}")
     assert made
     return made
 
@@ -80,7 +80,7 @@ def test_from_the_first_release_on_to_one_that_is_no_worse(house: House) -> None
             admitted = next(each for each in house.status["conditions"] if each["type"] == "CandidateAdmitted")
             return f"Run {run} has not passed" in admitted["message"]
 
-        eventually(said, 15, f"{run} is not admitted")
+        eventually(said, 60, f"{run} is not admitted")
         stays(lambda: house.status["serving"]["run"] == "first" and "candidate" not in house.status, 1.0)
     house.make_candidate("equal", "a")
     decide(house, "equal", "first", "Passed")
@@ -108,7 +108,7 @@ def test_an_incumbent_that_changed_between_verdict_and_admission_is_compared_wit
         admitted = next(each for each in house.status["conditions"] if each["type"] == "CandidateAdmitted")
         return "has not passed gate good (IncumbentChanged)" in str(admitted["message"])
 
-    eventually(waits, 15, "it is judged again")
+    eventually(waits, 60, "it is judged again")
     assert house.status["serving"]["run"] == "second"
     decide(house, "third", "second", "Passed")
     house.serves("third")
@@ -120,7 +120,7 @@ def test_where_nothing_is_served_a_gate_may_let_nothing_pass(house: House) -> No
     house.make_candidate()
     told = decide(house, "first", None, "Failed by Fail")
     assert told["status"]["verdict"] == "Failed"
-    eventually(lambda: house.ready()[0] == "GateFailed", 15, "it is not admitted")
+    eventually(lambda: house.ready()[0] == "GateFailed", 60, "it is not admitted")
     compare(house)
     decide(house, "first", None, "Skipped")
     house.serves("first")

@@ -40,7 +40,7 @@ def test_a_preempted_pod_does_not_count(desk: Desk) -> None:
     desk.kube.create(builders.run(namespace=desk.kube.namespace, retries=0))
     first = running(desk)
     desk.kube.delete("Pod", first)
-    eventually(lambda: desk.reason("FineTuneRun", "first")[0] == "Stopping", 20, "the pod is given time")
+    eventually(lambda: desk.reason("FineTuneRun", "first")[0] == "Stopping", 60, "the pod is given time")
     desk.kubelet.ended(first, 75, SAVED)
     second = running(desk, 2)
     desk.kubelet.succeeded(second, TRAINED)
@@ -64,7 +64,7 @@ def test_an_attempt_that_hangs_counts_and_is_made_again(desk: Desk) -> None:
     [container] = desk.kube.get("Pod", first)["spec"]["containers"]
     assert {"name": DEADLINE_VARIABLE, "value": "60"} in container["env"]
     desk.kubelet.ended(first, 70, json.dumps({"outcome": "Failed", "problem": STALLED}))
-    eventually(lambda: desk.reason("FineTuneRun", "first")[0] == "Retrying", 20, "another attempt follows")
+    eventually(lambda: desk.reason("FineTuneRun", "first")[0] == "Retrying", 60, "another attempt follows")
     assert (
         "Attempt 1 ended with ProgressDeadlineExceeded: no progress for 1 minute"
         in desk.reason("FineTuneRun", "first")[1]
@@ -84,10 +84,10 @@ def test_suspending_deletes_the_job_and_resuming_makes_the_next(desk: Desk) -> N
     job = desk.job_of("FineTuneRun", "first")
     desk.kube.patch("FineTuneRun", "first", {"spec": {"suspend": True}})
     desk.awaits("FineTuneRun", "first", "Suspended")
-    eventually(lambda: desk.kube.find("Job", job) is None, 30, "the Job is deleted")
-    eventually(lambda: leaves(desk, first), 30, "the pod is told to go")
+    eventually(lambda: desk.kube.find("Job", job) is None, 60, "the Job is deleted")
+    eventually(lambda: leaves(desk, first), 60, "the pod is told to go")
     desk.kube.patch("FineTuneRun", "first", {"spec": {"suspend": False}})
-    eventually(lambda: desk.reason("FineTuneRun", "first")[0] == "Stopping", 20, "the pod is given time")
+    eventually(lambda: desk.reason("FineTuneRun", "first")[0] == "Stopping", 60, "the pod is given time")
     remove(desk.kube, first)
     desk.kubelet.succeeded(running(desk, 2), TRAINED)
     status = desk.awaits("FineTuneRun", "first", "Succeeded")["status"]
@@ -103,13 +103,13 @@ def test_a_suspended_run_says_from_which_step_it_will_go_on(desk: Desk) -> None:
     first = running(desk)
     desk.kube.patch("FineTuneRun", "first", {"spec": {"suspend": True}})
     assert "checkpoint" not in desk.awaits("FineTuneRun", "first", "Suspended")["status"]["totals"]
-    eventually(lambda: leaves(desk, first), 30, "the pod is told to go")
+    eventually(lambda: leaves(desk, first), 60, "the pod is told to go")
     desk.kubelet.ended(first, 75, SAVED)
 
     def saved() -> int | None:
         return desk.kube.get("FineTuneRun", "first")["status"]["totals"].get("checkpoint")  # type: ignore[no-any-return]
 
-    eventually(lambda: saved() == 40, 20, "what was saved is told")
+    eventually(lambda: saved() == 40, 60, "what was saved is told")
     remove(desk.kube, first)
     status = desk.kube.get("FineTuneRun", "first")["status"]
     assert (status["phase"], status["attempts"][0]["checkpoint"]) == ("Suspended", 40)
@@ -134,7 +134,7 @@ def admit(desk: Desk, job: str, admitted: bool = True) -> None:
 def make_queued_project(desk: Desk) -> None:
     desk.kube.create(builders.project(namespace=desk.kube.namespace, pods={"queue": "gpu"}))
     job = desk.job_of("TransformerProject", "desk")
-    eventually(lambda: desk.reason("TransformerProject", "desk")[0] == "WaitingForQueue", 20, "the project waits")
+    eventually(lambda: desk.reason("TransformerProject", "desk")[0] == "WaitingForQueue", 60, "the project waits")
     admit(desk, job)
     desk.kubelet.succeeded(desk.kubelet.pod_of(job), DONE)
     desk.awaits("TransformerProject", "desk", "Ready")
@@ -148,7 +148,7 @@ def test_a_queue_admits_takes_back_and_admits_again(desk: Desk) -> None:
     def waits() -> bool:
         return desk.reason("FineTuneRun", "first")[0] == "WaitingForQueue"
 
-    eventually(waits, 20, "the run waits")
+    eventually(waits, 60, "the run waits")
     assert "'gpu'" in desk.reason("FineTuneRun", "first")[1]
     made = desk.kube.get("Job", job)
     assert made["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpu"
@@ -156,10 +156,10 @@ def test_a_queue_admits_takes_back_and_admits_again(desk: Desk) -> None:
     admit(desk, job)
     first = running(desk)
     admit(desk, job, admitted=False)
-    eventually(lambda: leaves(desk, first), 30, "the Job controller takes the pod away")
+    eventually(lambda: leaves(desk, first), 60, "the Job controller takes the pod away")
     desk.kubelet.ended(first, 75, SAVED)
     # Its last words go with it: they have to be heard before.
-    eventually(waits, 30, "the run waits again")
+    eventually(waits, 60, "the run waits again")
     remove(desk.kube, first)
     run = desk.kube.get("FineTuneRun", "first")
     assert run["status"]["phase"] == "Queued"
@@ -184,20 +184,20 @@ def test_a_queue_that_takes_back_again_and_again_ends_a_run_that_does_not_get_on
 
     def taken_back(pod: str) -> None:
         admit(desk, job, admitted=False)
-        eventually(lambda: leaves(desk, pod), 30, "the Job controller takes the pod away")
+        eventually(lambda: leaves(desk, pod), 60, "the Job controller takes the pod away")
 
     def interrupted(times: int) -> None:
         pod = running(desk)
         taken_back(pod)
         desk.kubelet.ended(pod, 143, json.dumps({"outcome": "Terminated"}))
         remove(desk.kube, pod)
-        eventually(lambda: interruptions() == times, 30, "it is counted")
+        eventually(lambda: interruptions() == times, 60, "it is counted")
 
-    eventually(lambda: desk.kube.find("Job", job), 20, "the Job is there")
+    eventually(lambda: desk.kube.find("Job", job), 60, "the Job is there")
     admit(desk, job)
     pending = desk.kubelet.pod_of(job, seconds=30)
     taken_back(pending)
-    eventually(lambda: desk.kube.find("Pod", pending) is None, 30, "it is gone")
+    eventually(lambda: desk.kube.find("Pod", pending) is None, 60, "it is gone")
     for times in (1, 2, 3):
         admit(desk, job)
         assert interruptions() == times - 1, "what did not run was not interrupted"
@@ -206,7 +206,7 @@ def test_a_queue_that_takes_back_again_and_again_ends_a_run_that_does_not_get_on
     assert desk.reason("FineTuneRun", "first")[0] == "NoProgress"
     assert "was suspended while its pod ran" in desk.reason("FineTuneRun", "first")[1]
     assert run["status"]["totals"]["failures"] == 0
-    eventually(lambda: desk.kube.find("Job", job) is None, 30, "its Job goes")
+    eventually(lambda: desk.kube.find("Job", job) is None, 60, "its Job goes")
 
 
 @pytest.mark.parametrize(

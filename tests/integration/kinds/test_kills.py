@@ -169,7 +169,7 @@ def test_wherever_the_operator_is_killed_each_verdict_is_given_once_and_for_ever
         who_leads(operators)
         wanted = len(GATES) * supply.made
         eventually(lambda: len(play.decided) == wanted, 120, f"all {wanted} Evaluations are decided", every=0.5)
-        eventually(lambda: all(gate["status"]["phase"] == "Idle" for gate in kube.select("EvalGate")), 30)
+        eventually(lambda: all(gate["status"]["phase"] == "Idle" for gate in kube.select("EvalGate")), 60)
     print(f"{KILLS} kills, {supply.made} runs, {wanted} Evaluations, {sum(map(len, play.said.values()))} reports")
     assert not play.changed
     check_evaluations(kube, play)

@@ -78,7 +78,7 @@ def test_one_pod_fails_and_the_next_attempt_has_all_of_them(desk: Desk) -> None:
     # The effect is seen before its cause.
     desk.kubelet.ended(first, 70, LOST)
     desk.kubelet.ended(second, 70, FAILED)
-    eventually(lambda: desk.reason("FineTuneRun", "first")[0] == "Retrying", 30, "the attempt has ended")
+    eventually(lambda: desk.reason("FineTuneRun", "first")[0] == "Retrying", 60, "the attempt has ended")
     again = running(desk, 2)
     succeed(desk, again)
     status = desk.awaits("FineTuneRun", "first", "Succeeded", 30)["status"]
@@ -88,7 +88,7 @@ def test_one_pod_fails_and_the_next_attempt_has_all_of_them(desk: Desk) -> None:
     ]
     assert status["attempts"][0]["message"].startswith("Index 1: It is wrong.")
     eventually(
-        lambda: not desk.kube.select("Service", "app.kubernetes.io/managed-by=stagecoach"), 30, "the Service goes"
+        lambda: not desk.kube.select("Service", "app.kubernetes.io/managed-by=stagecoach"), 60, "the Service goes"
     )
 
 
@@ -97,7 +97,7 @@ def test_a_pod_that_is_deleted_preempts_all_and_does_not_count(desk: Desk) -> No
     make_run(desk, retries=0)
     first, second = running(desk)
     desk.kube.delete("Pod", second)
-    eventually(lambda: desk.reason("FineTuneRun", "first")[0] == "Stopping", 20, "the pod is given time")
+    eventually(lambda: desk.reason("FineTuneRun", "first")[0] == "Stopping", 60, "the pod is given time")
     assert "(index 1)" in desk.reason("FineTuneRun", "first")[1]
     desk.kubelet.ended(second, 75, SAVED)
     desk.kubelet.ended(first, 75, SAVED)
@@ -110,7 +110,7 @@ def test_a_pod_that_is_deleted_preempts_all_and_does_not_count(desk: Desk) -> No
 def test_a_claim_for_one_node_is_refused_until_it_is_another(desk: Desk) -> None:
     desk.make_ready_project()
     make_run(desk, mode="ReadWriteOnce")
-    eventually(lambda: desk.reason("FineTuneRun", "first")[0] == "StorageNotShared", 20, "it is refused")
+    eventually(lambda: desk.reason("FineTuneRun", "first")[0] == "StorageNotShared", 60, "it is refused")
     message = desk.reason("FineTuneRun", "first")[1]
     assert "ReadWriteOnce" in message
     assert "ReadWriteMany" in message
@@ -119,7 +119,7 @@ def test_a_claim_for_one_node_is_refused_until_it_is_another(desk: Desk) -> None
     assert desk.kube.find("Job", job) is None
     for name in ("store", "models"):
         desk.kube.delete("PersistentVolumeClaim", name)
-        eventually(lambda name=name: desk.kube.find("PersistentVolumeClaim", name) is None, 30, "the claim is gone")  # type: ignore[misc]
+        eventually(lambda name=name: desk.kube.find("PersistentVolumeClaim", name) is None, 60, "the claim is gone")  # type: ignore[misc]
         claim(desk.kube, name)
     # Anything that happens to the project has the run looked at again, once what was seen of the claims is old.
     eventually(lambda: desk.kube.find("Job", job), 120, "the Job is made")
@@ -135,16 +135,16 @@ def test_a_queue_admits_all_pods_together_and_takes_them_back(desk: Desk) -> Non
     def waits() -> bool:
         return desk.reason("FineTuneRun", "first")[0] == "WaitingForQueue"
 
-    eventually(waits, 20, "the run waits")
+    eventually(waits, 60, "the run waits")
     assert not desk.kube.select("Pod", f"batch.kubernetes.io/job-name={job}")
     admit(desk, job)
     pods = running(desk)
     admit(desk, job, admitted=False)
     for pod in pods:
-        eventually(lambda pod=pod: "deletionTimestamp" in desk.kube.get("Pod", pod)["metadata"], 30, "it is taken away")  # type: ignore[misc]
+        eventually(lambda pod=pod: "deletionTimestamp" in desk.kube.get("Pod", pod)["metadata"], 60, "it is taken away")  # type: ignore[misc]
         desk.kubelet.ended(pod, 75, SAVED)
         remove(desk.kube, pod)
-    eventually(waits, 30, "the run waits again")
+    eventually(waits, 60, "the run waits again")
     admit(desk, job)
     succeed(desk, running(desk))
     status = desk.awaits("FineTuneRun", "first", "Succeeded", 30)["status"]

@@ -31,24 +31,24 @@ def test_a_storage_is_looked_through_after_a_run_and_stopped_with_its_rule(
     environment = trained["spec"]["template"]["spec"]["containers"][0]["env"]
     assert {"name": "STAGECOACH_PROJECT_UID", "value": ready["metadata"]["uid"]} in environment
 
-    job = eventually(lambda: told(kube).get("job", ""), 15, "it is decided")
+    job = eventually(lambda: told(kube).get("job", ""), 60, "it is decided")
     pod = kubelet.pod_of(job)
     document = json.loads(kube.get("Pod", pod)["spec"]["containers"][0]["env"][0]["value"])
     assert document["kind"] == "Retain"
     digests = {run["status"][part]["digest"].removeprefix("sha256:")[:12] for part in ("artifact", "inputs")}
     assert digests <= set(document["protected"])
     kubelet.succeeded(pod, json.dumps({"outcome": "Done", "retention": FOUND}))
-    eventually(lambda: told(kube).get("outcome") == "Succeeded", 15, "it has ended")
+    eventually(lambda: told(kube).get("outcome") == "Succeeded", 60, "it has ended")
     assert {key: told(kube)[key] for key in ("kept", "leaving", "removed")} == {"kept": 3, "leaving": 1, "removed": 2}
     assert desk.awaits("TransformerProject", "desk", "Ready")
-    eventually(lambda: events(kube) >= {"ArtifactsLeave", "ArtifactsRemoved"}, 15, "events tell it")
+    eventually(lambda: events(kube) >= {"ArtifactsLeave", "ArtifactsRemoved"}, 60, "events tell it")
 
     kube.patch("TransformerProject", "desk", {"spec": {"storage": {"retention": {"runs": 2}}}})
-    second = eventually(lambda: told(kube)["job"] != job and told(kube)["job"], 15, "it is decided anew")
+    second = eventually(lambda: told(kube)["job"] != job and told(kube)["job"], 60, "it is decided anew")
     kubelet.running(kubelet.pod_of(second))
     kube.patch("TransformerProject", "desk", {"spec": {"storage": {"retention": None}}})
-    eventually(lambda: not told(kube), 15, "it is no more")
-    eventually(lambda: kube.find("Job", second) is None, 15, "its Job is stopped")
+    eventually(lambda: not told(kube), 60, "it is no more")
+    eventually(lambda: kube.find("Job", second) is None, 60, "its Job is stopped")
     assert kube.find("Job", job)
 
 

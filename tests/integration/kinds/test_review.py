@@ -64,7 +64,7 @@ def test_people_see_the_rows_and_let_it_pass(jury: Jury) -> None:
     jury.said("late", "AlreadyDecided")
     for each in ("fine", "lead"):
         jury.kube.delete("Approval", each)
-    eventually(lambda: jury.kube.find("Approval", "lead") is None, 5, "they are gone")
+    eventually(lambda: jury.kube.find("Approval", "lead") is None, 60, "they are gone")
     time.sleep(1)
     assert jury.kube.get("Evaluation", name)["status"] == decided
 
@@ -154,7 +154,7 @@ def test_nobody_is_asked_where_anybody_could_decide_in_any_name(jury: Jury) -> N
     jury.kube.create(builders.gate(namespace=namespace, **gates.reviewed_spec()))
     jury.make_candidate()
     name = jury.measured()
-    eventually(lambda: jury.reason("Evaluation", name)[0] == "PolicyMissing", 20, "nobody is asked")
+    eventually(lambda: jury.reason("Evaluation", name)[0] == "PolicyMissing", 60, "nobody is asked")
     jury.decide(name, "early", **LEAD)
     jury.said("early", "NotAwaiting")
     jury.kube.patch("Namespace", namespace, {"metadata": {"labels": {policy.OFF: None}}})
@@ -175,7 +175,7 @@ def test_nothing_passes_by_what_was_approved_while_the_policy_was_gone(jury: Jur
     def told() -> bool:
         return "does not hold" in jury.reason("Evaluation", name)[1]
 
-    eventually(told, 20, "it says what is missing")
+    eventually(told, 60, "it says what is missing")
     jury.said("fine", "PolicyMissing")
     assert jury.kube.get("Evaluation", name)["status"]["phase"] == "AwaitingReview"
     jury.kube.patch("Namespace", jury.kube.namespace, {"metadata": {"labels": {policy.OFF: None}}})
@@ -195,7 +195,7 @@ def test_who_deletes_the_evaluation_undoes_no_reject(jury: Jury) -> None:
     before = jury.kube.get("Evaluation", name)["metadata"]["uid"]
     jury.kube.delete("Evaluation", name)
     eventually(
-        lambda: (jury.kube.find("Evaluation", name) or {"metadata": {"uid": before}})["metadata"]["uid"] != before, 30
+        lambda: (jury.kube.find("Evaluation", name) or {"metadata": {"uid": before}})["metadata"]["uid"] != before, 60
     )
     jury.measured(adopted=True)
     decided = jury.awaits("Evaluation", name, "Decided", 30)["status"]

@@ -32,7 +32,7 @@ def test_a_claim_that_is_missing_is_told_in_the_schedulers_words_and_by_the_fiel
     pod = desk.kubelet.pod_of(desk.job_of("TransformerProject", "desk"))
     message = '0/1 nodes are available: persistentvolumeclaim "store" not found.'
     desk.kubelet.condition(pod, "PodScheduled", "Unschedulable", message, "False")
-    eventually(lambda: message in desk.reason("TransformerProject", "desk")[1], 15, "the scheduler's words")
+    eventually(lambda: message in desk.reason("TransformerProject", "desk")[1], 60, "the scheduler's words")
     reason, told = desk.reason("TransformerProject", "desk")
     assert reason == "Unschedulable"
     assert "It is named by storage.uri." in told
@@ -74,12 +74,12 @@ def test_runs_of_the_same_inputs_are_computed_once(desk: Desk) -> None:
         desk.kube.create(builders.run(name, desk.kube.namespace))
         desk.awaits("FineTuneRun", name, "Blocked")
     desk.make_ready_project()  # they all start at this moment
-    eventually(lambda: len(same_inputs(desk, names)) == 2, 20, "two of them wait for the third")
+    eventually(lambda: len(same_inputs(desk, names)) == 2, 60, "two of them wait for the third")
     waiting = same_inputs(desk, names)
     [trains] = names - waiting
     desk.kubelet.succeeded(desk.kubelet.pod_of(desk.job_of("FineTuneRun", trains)), TRAINED)
     desk.awaits("FineTuneRun", trains, "Succeeded")
-    eventually(lambda: not same_inputs(desk, names), 20, "both look for its record")
+    eventually(lambda: not same_inputs(desk, names), 60, "both look for its record")
     for name in waiting:
         desk.kubelet.succeeded(desk.kubelet.pod_of(desk.job_of("FineTuneRun", name)), ADOPTED)
         run = desk.awaits("FineTuneRun", name, "Succeeded")
@@ -112,15 +112,15 @@ def test_a_waiting_job_that_is_deleted_comes_back_with_the_pod_settings_of_now(d
     desk.kubelet.bind(old)
     desk.kubelet.waiting(old, "ContainerCreating")
     desk.kubelet.complain(old, "FailedMount", 'configmap "desk" not found')
-    eventually(lambda: desk.reason("FineTuneRun", "first")[0] == "PodNotStarting", 30, "PodNotStarting")
+    eventually(lambda: desk.reason("FineTuneRun", "first")[0] == "PodNotStarting", 60, "PodNotStarting")
     assert f"kubectl delete job {job} -n {desk.kube.namespace};" in desk.reason("FineTuneRun", "first")[1]
 
     desk.kube.patch("TransformerProject", "desk", {"spec": {"pods": {"nodeSelector": {"pool": "batch"}}}})
     eventually(lambda: _is_looked_at(desk, "TransformerProject", "desk"), what="the operator has seen the change")
     desk.kube.delete("Job", job)
-    eventually(lambda: desk.kube.get("Pod", old)["metadata"].get("deletionTimestamp"), 15, "its pod is going")
+    eventually(lambda: desk.kube.get("Pod", old)["metadata"].get("deletionTimestamp"), 60, "its pod is going")
     desk.kubelet.ended_unstarted(old)
-    pod = eventually(lambda: next((name for name in [desk.kubelet.pod_of(job)] if name != old), ""), 30, "a new pod")
+    pod = eventually(lambda: next((name for name in [desk.kubelet.pod_of(job)] if name != old), ""), 60, "a new pod")
     assert desk.kube.get("Pod", pod)["spec"]["nodeSelector"] == {"pool": "batch"}
     desk.kubelet.succeeded(pod, TRAINED)
     run = desk.awaits("FineTuneRun", "first", "Succeeded")
@@ -137,7 +137,7 @@ def test_what_a_run_trained_on_stays_what_its_status_says(desk: Desk) -> None:
     number_two = desk.kube.get("TransformerProject", "desk")["metadata"]["generation"]
     eventually(
         lambda: desk.kube.get("TransformerProject", "desk")["status"]["observedGeneration"] == number_two,
-        15,
+        60,
         "the project is seen",
     )
     desk.kubelet.failed_pod(pod, "Evicted", "gone")

@@ -33,14 +33,14 @@ def test_whoever_scales_in_a_held_step_changes_nothing_of_what_is_served(house: 
     house.serves("first")
     before, engine = house.status["serving"], house.status["serving"]["engine"]
     house.admit("second", "8")
-    eventually(lambda: house.status.get("candidate", {}).get("weight") == 10, 30, "it has some requests")
+    eventually(lambda: house.status.get("candidate", {}).get("weight") == 10, 60, "it has some requests")
     players.outcome = State.LOADING  # of new pods
     kube.patch("ModelDeployment", "answers", {"spec": {"replicas": 3}}, "scale")
     kube.patch("ModelDeployment", "answers", {"spec": {"gateway": {"replicas": 2}}})
     eventually(
-        lambda: [len(loader.wanted) for loader in players.of_engine(engine)] == [2] * 3, 30, "new pods are told of both"
+        lambda: [len(loader.wanted) for loader in players.of_engine(engine)] == [2] * 3, 60, "new pods are told of both"
     )
-    eventually(lambda: len(players.doors) == 2 and all(door.confirmed for door in players.doors.values()), 30)
+    eventually(lambda: len(players.doors) == 2 and all(door.confirmed for door in players.doors.values()), 60)
     for door in players.doors.values():
         assert door.routes
         assert door.routes.candidate
@@ -55,7 +55,7 @@ def test_whoever_scales_in_a_held_step_changes_nothing_of_what_is_served(house: 
     stays(is_held, 3.0)
     for name, wanted in ((engine, 3), ("answers-gateway", 2)):
         kube.patch("Deployment", name, {"spec": {"replicas": 5}}, "scale")
-        eventually(lambda name=name, wanted=wanted: replicas(house, name) == wanted, 15, "it is set back")  # type: ignore[misc]
+        eventually(lambda name=name, wanted=wanted: replicas(house, name) == wanted, 60, "it is set back")  # type: ignore[misc]
     assert is_held()
     players.outcome = State.ANSWERS
     house.serves("second")
@@ -78,14 +78,14 @@ def test_pods_follow_what_waits_and_not_what_nobody_says(house: House, players: 
     assert (status["wanted"], status["waiting"]) == (2, 5)
     words = "2 engine pods instead of 1: 5 requests wait"
     eventually(
-        lambda: [each for each in kube.select("Event") if words in each.get("message", "")], 15, "an event says why"
+        lambda: [each for each in kube.select("Event") if words in each.get("message", "")], 60, "an event says why"
     )
     loader.waiting, loader.running = 0, 30
     eventually(lambda: ready(house, engine) == 2 and condition(house)["reason"] == "Enough", 60, "that is enough")
     loader.waiting = None
     eventually(lambda: condition(house)["reason"] == "LoadUnknown", 60, "it is said")
     assert speaks("LoadUnknown", condition(house)["message"])
-    assert (replicas(house, engine), house.ready()[0]) == (2, "Serving")
+    eventually(lambda: (replicas(house, engine), house.ready()[0]) == (2, "Serving"), 60, "nothing else changes")
 
 
 def condition(house: House) -> builders.Object:
@@ -99,7 +99,7 @@ def test_two_deployments_of_one_project_have_each_an_engine_of_their_own(house: 
     house.deploy()
     kube.create(builders.deployment("others", kube.namespace))
     house.serves("first")
-    other = eventually(lambda: serving(house, "others"), 40, "the other one serves, too")
+    other = eventually(lambda: serving(house, "others"), 60, "the other one serves, too")
     own = house.status["serving"]
     assert other
     assert (other["release"], other["engine"].rpartition("-")[0]) == (own["release"], "others-e")
@@ -112,9 +112,9 @@ def test_two_deployments_of_one_project_have_each_an_engine_of_their_own(house: 
     eventually(lambda: refusal in said(house, own["engine"]), 60, "a name that is taken is told")
     assert kube.get("Service", own["engine"])["metadata"]["ownerReferences"][0]["name"] == "answers"
     kube.patch("ModelDeployment", "others", {"spec": {"replicas": 2}}, "scale")
-    eventually(lambda: replicas(house, other["engine"]) == 2, 20, "one is scaled")
+    eventually(lambda: replicas(house, other["engine"]) == 2, 60, "one is scaled")
     kube.delete("ModelDeployment", "others")
-    eventually(lambda: not kube.find("Deployment", other["engine"]), 40, "one goes with all that is its own")
+    eventually(lambda: not kube.find("Deployment", other["engine"]), 60, "one goes with all that is its own")
     stays(lambda: house.status["serving"] == own and house.ready()[0] == "Serving", 2.0)
     assert (replicas(house, own["engine"]), ready(house, own["engine"])) == (1, 1)
 

@@ -23,7 +23,7 @@ def gone(desk: Desk, job: str, *pods: str) -> None:
     """Wait until a Job is deleted and its pods are told to go."""
     eventually(lambda: desk.kube.find("Job", job) is None, SECONDS, "the Job is deleted")
     for pod in pods:
-        eventually(lambda pod=pod: leaves(desk, pod), 30, "its pod is told to go")  # type: ignore[misc]
+        eventually(lambda pod=pod: leaves(desk, pod), 60, "its pod is told to go")  # type: ignore[misc]
 
 
 def test_a_run_succeeds_with_its_trainer_and_holds_no_pod(desk: Desk) -> None:

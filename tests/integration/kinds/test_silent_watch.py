@@ -36,7 +36,7 @@ def test_a_new_leader_that_was_told_nothing_of_a_job_does_not_take_it_for_delete
         attempts = desk.awaits("FineTuneRun", "first", "Running")["status"]["attempts"]
         leader.freeze()
         other.wait_leading(30)
-        eventually(lambda: other.metric("stagecoach_synced") == 1 and reconciled(other) >= 1, 15, "it has decided")
+        eventually(lambda: other.metric("stagecoach_synced") == 1 and reconciled(other) >= 1, 60, "it has decided")
         assert kube.get("FineTuneRun", "first")["status"]["attempts"] == attempts
         kubelet.succeeded(pod, TRAINED)
         other.stop()  # and the one that slept leads again, with streams that are long cut

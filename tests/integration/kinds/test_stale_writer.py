@@ -38,7 +38,7 @@ def decide_three_writes(desk: Desk, proxy: HoldingProxy) -> None:
 
 
 def await_held(proxy: HoldingProxy, number: int) -> None:
-    eventually(lambda: len(proxy.held) == number, 20, f"{number} writes are on their way")
+    eventually(lambda: len(proxy.held) == number, 60, f"{number} writes are on their way")
 
 
 def train(desk: Desk, name: str) -> None:
@@ -53,7 +53,7 @@ def move_on(desk: Desk) -> None:
     desk.kubelet.pod_of(job)
     desk.kube.patch("FineTuneRun", "undone", {"spec": {"suspend": True}})
     desk.awaits("FineTuneRun", "undone", "Suspended")
-    eventually(lambda: desk.kube.find("Job", job) is None, 15, "its Job is deleted")
+    eventually(lambda: desk.kube.find("Job", job) is None, 60, "its Job is deleted")
     train(desk, "told")
     train(desk, "made")
 
@@ -82,14 +82,14 @@ def test_what_a_former_leader_had_in_hand_changes_no_run(
         jobs = {each["metadata"]["name"]: each["metadata"]["uid"] for each in kube.select("Job")}
         proxy.release()
 
-        eventually(lambda: all(answers(control_plane, proxy)), 20, "they have arrived")
+        eventually(lambda: all(answers(control_plane, proxy)), 60, "they have arrived")
         # The name of the last one is free: it is made, and deleted at sight, for its attempt has ended.
         assert answers(control_plane, proxy) == [409, 409, 201]
         late = desk.job_of("FineTuneRun", "undone")
-        eventually(lambda: kube.find("Job", late) is None, 15, "the late Job is deleted")
+        eventually(lambda: kube.find("Job", late) is None, 60, "the late Job is deleted")
         assert {each["metadata"]["name"]: each for each in kube.select("FineTuneRun")} == runs
         assert {each["metadata"]["name"]: each["metadata"]["uid"] for each in kube.select("Job")} == jobs
 
         stale.thaw()
-        eventually(lambda: stale.records("leadership lost"), 10)
+        eventually(lambda: stale.records("leadership lost"), 60)
         assert {each["metadata"]["name"]: each for each in kube.select("FineTuneRun")} == runs

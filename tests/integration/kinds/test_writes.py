@@ -32,7 +32,7 @@ def writes(desk: Desk, control_plane: ControlPlane, number: int) -> Counter[str]
     desk.kube.create(builders.run(marker, desk.kube.namespace, project="nobodys"))
     eventually(
         lambda: any(what == "create events" and name.startswith(marker) for what, name in asked(desk, control_plane)),
-        15,
+        60,
         f"the event of {marker} is in the audit log",
     )
     return Counter(what for what, name in asked(desk, control_plane) if not name.startswith(MARKER))

@@ -20,7 +20,7 @@ def approvals(kube: Kube) -> list[samples.Object]:
 
 
 def the_approval(kube: Kube) -> samples.Object:
-    [made] = eventually(lambda: approvals(kube), 30, "an Approval")
+    [made] = eventually(lambda: approvals(kube), 60, "an Approval")
     return made
 
 

@@ -37,7 +37,7 @@ def held(kube: Kube) -> Kube:
 
 
 def the_approval(kube: Kube) -> samples.Object:
-    [made] = eventually(lambda: kube.select("Approval"), 30, "an Approval")
+    [made] = eventually(lambda: kube.select("Approval"), 60, "an Approval")
     return made
 
 

@@ -14,7 +14,7 @@ def phase(kube: Kube, name: str) -> str:
     return str(kube.get("Toy", name).get("status", {}).get("phase", ""))
 
 
-def wait_phase(kube: Kube, name: str, wanted: str, seconds: float = 15) -> None:
+def wait_phase(kube: Kube, name: str, wanted: str, seconds: float = 60) -> None:
     eventually(lambda: phase(kube, name) == wanted, seconds, f"{name} is {wanted}")
 
 

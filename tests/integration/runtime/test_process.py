@@ -14,7 +14,7 @@ def test_it_waits_for_its_kinds_and_says_so(start_toys: StartToys, kube: Kube) -
     eventually(lambda: kube.find("CustomResourceDefinition", "toys.stagecoach.dev") is None)
     operator = start_toys()
     try:
-        [record, *_] = eventually(lambda: operator.records("custom resource definitions"), 20)
+        [record, *_] = eventually(lambda: operator.records("custom resource definitions"), 60)
         assert record["missing"] == ["toys"]
         assert operator.probe("/readyz") == 503
         assert operator.probe("/healthz") == 200
@@ -31,7 +31,7 @@ def test_warnings_about_a_pod_reach_its_owner(toys: OperatorProcess, kube: Kube,
     kubelet.bind(pod)
     kubelet.waiting(pod, "ContainerCreating")
     kubelet.complain(pod, "FailedMount", "no such claim")
-    eventually(lambda: kube.get("Toy", "ill")["status"].get("warning") == "FailedMount: no such claim", 45)
+    eventually(lambda: kube.get("Toy", "ill")["status"].get("warning") == "FailedMount: no such claim", 60)
     kubelet.running(pod)
     eventually(lambda: "warning" not in kube.get("Toy", "ill")["status"])
     assert toys.metric("stagecoach_api_requests_total", verb="list", resource="events") >= 1

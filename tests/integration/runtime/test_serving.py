@@ -100,7 +100,7 @@ def test_a_name_that_somebody_else_has_taken_is_said_and_their_object_left_alone
     assert f"NetworkPolicy {kube.namespace}/two-x exists" in ready(kube, "two")["message"]
     assert kube.get("NetworkPolicy", "two-x") == before
     kube.delete("NetworkPolicy", "two-x")
-    eventually(lambda: ready(kube, "two").get("reason") == "Fine", 30)
+    eventually(lambda: ready(kube, "two").get("reason") == "Fine", 60)
     assert kube.get("NetworkPolicy", "two-x")["metadata"]["annotations"]
 
 
@@ -109,17 +109,17 @@ def test_pods_are_asked_and_what_they_say_is_seen(
 ) -> None:
     kube.create(toy("three", serve="a", port=loader.server_port))
     pod = serving_pod(kube, kubelet, "three")
-    eventually(lambda: told(kube, "three", "answers") == ["200 a 3 to a"], 20)
-    eventually(lambda: told(kube, "three", "ready") == 1, 20, "the Deployment counts its ready pods")
+    eventually(lambda: told(kube, "three", "answers") == ["200 a 3 to a"], 60)
+    eventually(lambda: told(kube, "three", "ready") == 1, 60, "the Deployment counts its ready pods")
     kube.patch("Toy", "three", {"spec": {"serve": "b"}})
-    eventually(lambda: told(kube, "three", "answers") == ["200 b 3 to b"], 20)
+    eventually(lambda: told(kube, "three", "answers") == ["200 b 3 to b"], 60)
     version = kube.get("Toy", "three")["metadata"]["resourceVersion"]
     asked = len(loader.brought)
     stays(lambda: kube.get("Toy", "three")["metadata"]["resourceVersion"] == version, 2.5)
     assert 1 <= len(loader.brought) - asked <= 13, "five times a second at most, however often a plan asks"
     assert toys.metric("stagecoach_calls_total", method="PUT", path="/models", code="200") >= 6
     kubelet.ended(pod, 1)
-    eventually(lambda: silent(loader), 20, "who has ended is asked nothing")
+    eventually(lambda: silent(loader), 60, "who has ended is asked nothing")
 
 
 def silent(loader: Loader) -> bool:
@@ -134,14 +134,14 @@ def test_a_former_leader_asks_nobody(start_toys: StartToys, kube: Kube, kubelet:
     other = start_toys(*DURATION).wait_ready()
     kube.create(toy("four", serve="a", port=loader.server_port))
     serving_pod(kube, kubelet, "four")
-    eventually(lambda: "a" in loader.brought, 20)
+    eventually(lambda: "a" in loader.brought, 60)
     leader.freeze()
     other.wait_leading(20)
     kube.patch("Toy", "four", {"spec": {"serve": "b"}})
-    eventually(lambda: told(kube, "four", "answers") == ["200 b 3 to b"], 20)
+    eventually(lambda: told(kube, "four", "answers") == ["200 b 3 to b"], 60)
     brought = loader.brought.count("a")
     leader.thaw()
-    eventually(lambda: leader.records("leadership lost"), 10)
+    eventually(lambda: leader.records("leadership lost"), 60)
     stays(lambda: loader.brought.count("a") == brought, 2.0)
 
 
@@ -159,6 +159,6 @@ def test_an_operator_makes_its_key_once(start_toys: StartToys, kube: Kube) -> No
 def test_a_key_that_is_none_ends_the_operator(start_toys: StartToys, kube: Kube) -> None:
     kube.create({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "short"}, "data": {"key": "eA=="}})
     operator = start_toys("--key-secret", "short")
-    assert eventually(lambda: operator.process.poll(), 30, "it ends") == 1
+    assert eventually(lambda: operator.process.poll(), 60, "it ends") == 1
     [record] = operator.records(f"Secret {kube.namespace}/short has no data.key of at least 32 bytes")
     assert record["level"] == "CRITICAL"

@@ -35,12 +35,12 @@ def decide_four_writes(kube: Kube, proxy: HoldingProxy) -> None:
     kube.create(toy("made", job="a"))
     for name in ("gone", "back"):
         kube.patch("Toy", name, {"spec": {"job": "b"}})
-    eventually(lambda: len(proxy.held) == 4, 20, "four writes are on their way")
+    eventually(lambda: len(proxy.held) == 4, 60, "four writes are on their way")
 
 
 def move_on(kube: Kube) -> None:
     """Let the next leader do what the former one was about to do, and more."""
-    eventually(lambda: kube.get("Toy", "told")["status"]["value"] == 1, 20)
+    eventually(lambda: kube.get("Toy", "told")["status"]["value"] == 1, 60)
     for name in ("made-a", "gone-b", "back-b"):
         wait_job(kube, name)
     eventually(lambda: kube.find("Job", "gone-a") is None)
@@ -72,7 +72,7 @@ def test_what_a_former_leader_had_in_hand_changes_nothing(
         jobs = {name: uid(kube, name) for name in ("made-a", "gone-b", "back-a")}
         proxy.release()
 
-        eventually(lambda: len(answers(control_plane, proxy)) == 4, 20, "they have arrived")
+        eventually(lambda: len(answers(control_plane, proxy)) == 4, 60, "they have arrived")
         assert answers(control_plane, proxy) == {
             f"PATCH {kube.path('Toy', 'told', 'status')}": 409,
             f"POST {kube.path('Job')}": 409,
@@ -84,7 +84,7 @@ def test_what_a_former_leader_had_in_hand_changes_nothing(
         assert all(jobs.values())
 
         stale.thaw()
-        eventually(lambda: stale.records("leadership lost"), 10)
+        eventually(lambda: stale.records("leadership lost"), 60)
         kube.patch("Toy", "told", {"spec": {"value": 2}})
         eventually(lambda: kube.get("Toy", "told")["status"]["value"] == 2)
         assert other.metric("stagecoach_leader") == 1
@@ -108,14 +108,14 @@ def test_what_a_former_leader_was_about_to_apply_changes_nothing(
         proxy.hold(r"PATCH \S+/configmaps/")
         kube.patch("Toy", "kept", {"spec": {"serve": "b"}})
         kube.create(toy("made", serve="b", port=1))
-        eventually(lambda: len(proxy.held) == 2, 20, "two applies are on their way")
+        eventually(lambda: len(proxy.held) == 2, 60, "two applies are on their way")
         stale.freeze()
         other.wait_leading(30)
         for name in ("kept", "made"):
             kube.patch("Toy", name, {"spec": {"serve": "c"}})
-            eventually(lambda name=name: words(name) == {"ConfigMap": "c", "Deployment": "c"}, 20)  # type: ignore[misc]
+            eventually(lambda name=name: words(name) == {"ConfigMap": "c", "Deployment": "c"}, 60)  # type: ignore[misc]
         before = [kube.get("ConfigMap", name) for name in ("kept-x", "made-x")]
         proxy.release()
-        eventually(lambda: len(answers(control_plane, proxy)) == 2, 20, "they have arrived")
+        eventually(lambda: len(answers(control_plane, proxy)) == 2, 60, "they have arrived")
         assert set(answers(control_plane, proxy).values()) == {409}
         assert [kube.get("ConfigMap", name) for name in ("kept-x", "made-x")] == before

@@ -45,7 +45,7 @@ class Court(Desk):
 
     def evaluation_of(self, run: str) -> str:
         """Return the name of the newest Evaluation of a run."""
-        found = eventually(lambda: self.evaluations(run), 15, f"an Evaluation of {run}")
+        found = eventually(lambda: self.evaluations(run), 60, f"an Evaluation of {run}")
         return str(found[-1]["metadata"]["name"])
 
     def evaluations(self, run: str) -> list[builders.Object]:
@@ -57,7 +57,7 @@ class Court(Desk):
             attempt = self.kube.get("Evaluation", evaluation).get("status", {}).get("attempt", {})
             return str(attempt["job"]) if attempt.get("number") == number else ""
 
-        return self.kubelet.pod_of(eventually(job, 30, f"attempt {number} of {evaluation}"))
+        return self.kubelet.pod_of(eventually(job, 60, f"attempt {number} of {evaluation}"))
 
     def judge(self, run: str, verdict: str = "Passed") -> builders.Object:
         name = self.evaluation_of(run)

@@ -30,9 +30,9 @@ class Desk:
                 return str(status.get("resolution", {}).get("job", ""))
             return next((item["job"] for item in status.get("attempts", []) if item["number"] == number), "")
 
-        return eventually(look, 15, f"attempt {number} of {name}")
+        return eventually(look, 60, f"attempt {number} of {name}")
 
-    def awaits(self, kind: str, name: str, phase: str, seconds: float = 15) -> builders.Object:
+    def awaits(self, kind: str, name: str, phase: str, seconds: float = 60) -> builders.Object:
         def look() -> builders.Object | None:
             obj = self.kube.find(kind, name) or {}
             return obj if obj.get("status", {}).get("phase") == phase else None

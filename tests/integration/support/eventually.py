@@ -9,7 +9,7 @@ T = TypeVar("T")
 SHORTEST, LONGEST, GROWTH = 0.05, 0.25, 1.2
 
 
-def eventually(look: Callable[[], T], seconds: float = 15.0, what: str = "", every: float = 0.0) -> T:
+def eventually(look: Callable[[], T], seconds: float = 60.0, what: str = "", every: float = 0.0) -> T:
     """Return the first true answer of `look`, asked again and again or `every` so many seconds.
 
     An AssertionError in it is "not yet".

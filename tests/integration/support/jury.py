@@ -43,5 +43,5 @@ class Jury(Court):
         told = {"subject": {"kind": "Evaluation", "name": evaluation}, "release": release} | changes
         self.kube.create(builders.approval(name, self.kube.namespace, **told))
 
-    def said(self, name: str, reason: str, seconds: float = 10) -> None:
+    def said(self, name: str, reason: str, seconds: float = 60) -> None:
         eventually(lambda: self.reason("Approval", name)[0] == reason, seconds, f"Approval {name} is {reason}")

@@ -16,7 +16,7 @@ class FakeKubelet:
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
 
-    def pod_of(self, job: str, seconds: float = 15.0) -> str:
+    def pod_of(self, job: str, seconds: float = 60.0) -> str:
         """Return the name of the Job's newest pod, once there is one."""
         pods = eventually(
             lambda: self._kube.select("Pod", f"batch.kubernetes.io/job-name={job}"), seconds, f"pod of {job}"

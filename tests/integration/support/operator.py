@@ -56,7 +56,7 @@ class OperatorProcess:
         with log.open("ab") as output:
             self.process = subprocess.Popen(command, env=whole, stdout=output, stderr=output)
 
-    def wait_ready(self, seconds: float = 40.0) -> "OperatorProcess":
+    def wait_ready(self, seconds: float = 60.0) -> "OperatorProcess":
         """Return once the operator has seen everything."""
 
         def look() -> bool:
@@ -66,7 +66,7 @@ class OperatorProcess:
         eventually(look, seconds, "the operator is ready")
         return self
 
-    def wait_leading(self, seconds: float = 40.0) -> "OperatorProcess":
+    def wait_leading(self, seconds: float = 60.0) -> "OperatorProcess":
         """Return once the operator leads."""
         eventually(lambda: self.metric("stagecoach_leader") == 1, seconds, "the operator leads")
         return self

@@ -36,7 +36,7 @@ def allow_none(kube: Kube, resource: str, example: Object) -> None:
     kube.create({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": NAME}, "spec": {"hard": hard}})
     # As the quota controller will: after an API server's restart, or with new kinds, it may need minutes for it.
     kube.patch("ResourceQuota", NAME, {"status": {"hard": hard, "used": hard}}, "status")
-    eventually(lambda: _refused(kube, example), 30, "the quota holds")
+    eventually(lambda: _refused(kube, example), 60, "the quota holds")
 
 
 def pod(name: str) -> Object:
