@@ -73,6 +73,7 @@ class Calls:
         self._asking: dict[Topic, tuple[Key, Call]] = {}
         self._begun: dict[Topic, tuple[float, Call]] = {}  # when each was last asked, for as long as that counts
         self._silent: dict[str, tuple[float, Backoff]] = {}  # until when pods are not asked that were, by their uids
+        self._again: set[Topic] = set()  # asked once more: a pod that is busy for a moment has not failed
         self._changed = asyncio.Event()
 
     def ask(self, key: Key, call: Call) -> None:
@@ -147,7 +148,10 @@ class Calls:
             self._changed.set()
 
     async def _answer(self, key: Key, call: Call) -> Answer | None:
-        """Return what the pod says, or that it says nothing; None when it is not to be asked."""
+        """Return what the pod says, or that it says nothing; None when it is not to be asked, or is asked once more."""
+        topic = call.pod_uid, call.method, call.path
+        again = topic in self._again
+        self._again.discard(topic)
         if not self._is_there(key, call):
             return None
         try:
@@ -156,7 +160,12 @@ class Calls:
             return None
         except NoAnswer as error:
             status, body = 0, str(error).encode()
-            self._heard(call, silent=isinstance(error, Silent))
+            silent = isinstance(error, Silent)
+            self._heard(call, silent=silent)
+            if silent and not again:
+                self._again.add(topic)
+                self._waiting.setdefault(topic, (key, call))
+                return None
         else:
             self._heard(call, silent=False)
         metrics.CALLS.labels(call.method, call.path, status or "none").inc()

@@ -232,7 +232,7 @@ async def test_who_lets_us_wait_is_asked_ever_more_rarely_until_it_answers(
             await until(lambda: not world.calls._asking)
         asked = len(pods.asked)
         world.clock.now += 1.0
-    assert 120 / 18 <= asked <= 4 + 120 / 12
+    assert 120 / 18 <= asked <= 4 + 2 * 120 / 12, "both questions together, when it is asked"
     pods.gate.set()
     world.clock.now += 20
     await world.ask(world.call())
@@ -254,13 +254,50 @@ async def test_a_pod_that_hangs_is_no_answer_in_words(
 ) -> None:
     monkeypatch.setattr(world.calls._session, "_timeout", aiohttp.ClientTimeout(total=0.05))
     pods.gate.clear()
-    await world.ask(world.call())
+    world.calls.ask(key("a"), world.call())
+    await until(lambda: world.calls._again)
+    assert world.answer(world.call()) is None, "it is asked once more before that"
+    world.calls.ask(key("a"), world.call(body=b"other"))  # whatever else is asked meanwhile
+    world.clock.now += 2
+    await world.ask()
     answer = world.answer(world.call())
     assert answer is not None
     assert (answer.status, answer.body) == (
         0,
         f"http://{HERE}:{world.port}/models did not answer in 5 seconds".encode(),
     )
+    assert pods.bodies == [b"", b"other"]
+    assert not world.calls._again
+
+
+async def test_a_pod_that_lets_us_wait_once_still_answers(
+    world: World, pods: Pods, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.ask(world.call())
+    monkeypatch.setattr(world.calls._session, "_timeout", aiohttp.ClientTimeout(total=0.05))
+    for _ in range(2):
+        world.clock.now += 10
+        pods.gate.clear()
+        world.calls.ask(key("a"), world.call())
+        await until(lambda: world.calls._again)
+        pods.gate.set()
+        world.clock.now += 2
+        await world.ask()
+    assert world.woken == [key("a")], "nothing has changed"
+    assert (len(pods.asked), world.calls._again) == (5, set())
+
+
+async def test_a_pod_that_goes_while_it_lets_us_wait_is_forgotten(
+    world: World, pods: Pods, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world.calls._session, "_timeout", aiohttp.ClientTimeout(total=0.05))
+    pods.gate.clear()
+    world.calls.ask(key("a"), world.call())
+    await until(lambda: world.calls._again)
+    world.cache.remove_child(PODS, _serving(0))
+    world.clock.now += 2
+    await world.ask()
+    assert (len(pods.asked), world.calls._again, world.answer(world.call())) == (1, set(), None)
 
 
 async def test_a_port_where_nobody_listens_is_no_answer_and_the_same_one_each_time(world: World) -> None:
