@@ -50,20 +50,24 @@ def cause(answer: Answer, hits: Sequence[Hit]) -> str:
 def _over(hit: Hit, hits: Sequence[Hit]) -> datetime:
     """Return when everybody has heard that what was taken out is back.
 
-    A silence holds that up where it began before. One after it does not: who was told in between knows.
+    A silence holds that up where it begins before, and together with those in a row before it: who asks ever more
+    rarely goes on so. One that begins after it does not: who was told in between knows.
     """
-    heard = hit.ended + HEARD
-    held_up = (_told(each) for each in _silences(hits) if each.began <= heard and hit.began <= _told(each))
-    return max((heard, *held_up))
+    over, since = hit.ended + HEARD, None
+    for silence in sorted(_silences(hits), key=lambda each: each.began):
+        if silence.began <= over and hit.began <= _told(silence):
+            since = since or silence.began
+            over = max(over, _told(silence, since))
+    return over
 
 
 def _silences(hits: Sequence[Hit]) -> list[Hit]:
     return [hit for hit in hits if hit.victim == CONTROL_PLANE]
 
 
-def _told(silence: Hit) -> datetime:
-    """Return when everybody has heard what nobody could be told meanwhile."""
-    return silence.ended + max(HEARD, min(silence.ended - silence.began, AGAIN))
+def _told(silence: Hit, since: datetime | None = None) -> datetime:
+    """Return when everybody has heard what nobody could be told meanwhile, or since the first silence in a row."""
+    return silence.ended + max(HEARD, min(silence.ended - (since or silence.began), AGAIN))
 
 
 def _explains(hit: Hit, answer: Answer, hits: Sequence[Hit]) -> bool:

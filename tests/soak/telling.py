@@ -98,8 +98,9 @@ def _may_be_taken(evidence: Evidence, attempt: Attempt) -> bool:
     if end is None:
         return False
     since, moment = _at(end.received) - MOMENT, _at(end.completed) + MOMENT
-    # Events of one writer come in their order: when there are later ones, none waits any more that is as old as this.
-    later = (_at(write.received) for write in evidence.accepted if _is_event(write) and write.user == end.user)
+    # Events of one writer come in their order: when one of what was later is there, none waits any more that is as old.
+    events = (write for write in evidence.accepted if _is_event(write) and write.user == end.user)
+    later = (_at(write.received) for write in events if _version(write.request["involvedObject"]) > _version_of(end))
     until = min((at for at in later if at > moment), default=None)
     return any(
         hit.victim in (end.user, CONTROL_PLANE)
@@ -108,6 +109,15 @@ def _may_be_taken(evidence: Evidence, attempt: Attempt) -> bool:
         and (until is None or hit.began <= until)
         for hit in evidence.hits
     )
+
+
+def _version_of(write: Write) -> int:
+    return _version(write.told["metadata"])
+
+
+def _version(about: Object) -> int:
+    """Return a version, which counts all writes of the cluster."""
+    return int(about["resourceVersion"])
 
 
 def _end(evidence: Evidence, attempt: Attempt) -> Write | None:

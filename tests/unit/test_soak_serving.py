@@ -183,10 +183,10 @@ OTHER_MODEL = replace(SWITCHED, response=SWITCHED.response | {"spec": {"model": 
         ("every_failed_request_is_explained", error(35) | {"hits": [DELETED, RESTARTED]}),
         ("every_failed_request_is_explained", error(59) | {"hits": [ENGINE, SILENT]}),
         ("every_failed_request_is_explained", error(53) | {"hits": [ENGINE, hit("pause_etcd", CONTROL_PLANE, 52, 55)]}),
-        # A second silence in a row, which began when all could have heard.
+        # A second silence, which began when all had heard.
         (
             "every_failed_request_is_explained",
-            error(62) | {"hits": [ENGINE, SILENT, hit("pause_etcd", CONTROL_PLANE, 56, 59)]},
+            error(62) | {"hits": [ENGINE, SILENT, hit("pause_etcd", CONTROL_PLANE, 59, 59)]},
         ),
         ("every_deployment_serves_in_the_end", {"deployments": [deployment("first", serving=part("second"))]}),
         ("every_deployment_serves_in_the_end", {"deployments": [deployment()]}),
@@ -241,6 +241,11 @@ UNSURE = lost(22, candidate={"weight": 50}, routes={"revision": 2, "acknowledged
         # Nodes hear later that it is back while nobody can be told, and for a while after that.
         ("every_failed_request_is_explained", error(57) | {"hits": [ENGINE, SILENT]}),
         ("every_failed_request_is_explained", error(65) | {"hits": [ENGINE, hit("away", CONTROL_PLANE, 20, 45)]}),
+        # A second silence in a row.
+        (
+            "every_failed_request_is_explained",
+            error(72) | {"hits": [ENGINE, SILENT, hit("pause_etcd", CONTROL_PLANE, 56, 59)]},
+        ),
     ],
 )
 def test_what_is_well_is_left_alone(check: str, changes: Object) -> None:

@@ -18,6 +18,7 @@ Object = dict[str, Any]
 
 def run(name: str = "first", phase: str = "Succeeded", **status: Any) -> Object:
     made = builders.run(name)
+    made["metadata"]["resourceVersion"] = "20"
     ready = {"type": "Ready", "status": "True", "reason": "Trained", "message": "Trained."}
     outcome = phase if phase in verdict.FINAL else None
     attempts = [{"number": 1, "job": f"{name}-a1", "outcome": outcome, "message": "words"}]
@@ -74,9 +75,9 @@ GOOD = Evidence(
 )
 
 
-def event(message: str = "Trained.", of: str = "first", kind: str = "Normal") -> Object:
+def event(message: str = "Trained.", of: str = "first", kind: str = "Normal", version: int = 2) -> Object:
     metadata = {"namespace": "team", "name": f"{of}.{message}"}
-    about = {"kind": "FineTuneRun", "namespace": "team", "name": of}
+    about = {"kind": "FineTuneRun", "namespace": "team", "name": of, "resourceVersion": str(version)}
     return {"metadata": metadata, "involvedObject": about, "type": kind, "reason": "Succeeded", "message": message}
 
 
@@ -113,7 +114,9 @@ OTHER_END = [{"number": 1, "job": "first-a1", "outcome": "PodLost", "message": "
 LOST = run(attempts=OTHER_END)
 ENDS: Object = {"runs": [LOST], "writes": [status(20, LOST)]}
 EARLY = "2026-01-02T03:04:05.000000Z"  # an answer at 20 s came when nobody waited for it any more
-UNTOLD = [status(20, LOST), recorded(26, event())]
+UNTOLD = [status(20, LOST), recorded(26, event(version=30))]
+# What was said of earlier statuses may be written later than that, with what is said of this one still to come.
+BEHIND = [status(20, LOST), recorded(26, event())]
 SECOND = run("second", attempts=OTHER_END)
 TWO_ENDS: Object = {"runs": [LOST, SECOND], "writes": [status(20, LOST), status(20, SECOND)]}
 SUSPENDED = [{"number": 1, "job": "first-a1", "outcome": "Suspended", "message": "words"}]
@@ -202,6 +205,7 @@ UNNAMED = write(2, "patch", "evaluations/status", "judged", code=504, request={"
         # It may have waited behind others that the API server did not take.
         ("every_bad_end_has_its_event", ENDS | {"hits": [hit("kill_operator", "a", 40, 45)]}),
         ("every_bad_end_has_its_event", ENDS | {"writes": UNTOLD, "hits": [hit("kill_operator", "a", 25, 30)]}),
+        ("every_bad_end_has_its_event", ENDS | {"writes": BEHIND, "hits": [hit("kill_operator", "a", 27, 30)]}),
         ("artifacts_are_whole", {"runs": [simulated(run())], "storage": {}}),
     ],
 )

@@ -107,6 +107,7 @@ class Recorder:
             waiting = self._waiting[name]
             try:
                 await self._write(waiting.document, waiting.now)
+                self._backoff.reset()  # what follows need not wait as long as this has
             except (ApiError, Fenced) as error:
                 refused = error
                 if _concerns_all(error):

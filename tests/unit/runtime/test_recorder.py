@@ -80,6 +80,26 @@ async def test_a_server_that_wants_a_pause_gets_it(world: World) -> None:
     assert len(world.slept) == 3
 
 
+async def test_once_something_is_taken_the_rest_need_not_wait_as_long(world: World) -> None:
+    """Else who is killed meanwhile takes with it what could have been told long ago."""
+    world.server.fail("create", *[Unreachable("timeout")] * 9)
+    await world.tell("First", "Second")
+    for _ in range(8):
+        await world.recorder.catch_up()
+    assert world.recorder._pause > 20
+    create = world.server.create
+
+    async def takes_one(*arguments: Any) -> Any:
+        made = await create(*arguments)
+        world.server.fail("create", Fenced("not the leader"))
+        return made
+
+    world.server.create = takes_one  # type: ignore[method-assign]
+    await world.recorder.catch_up()
+    assert world.told() == ["First"]
+    assert world.recorder._pause < 1
+
+
 async def test_what_a_former_leader_may_not_write_waits(world: World) -> None:
     world.server.fail("create", Fenced("not the leader"))
     await world.tell("First")
