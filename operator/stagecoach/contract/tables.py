@@ -6,6 +6,7 @@ spreadsheet shows them: in a .csv file the header is row 1. Blank lines are pass
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -93,7 +94,10 @@ def _json_records(lines: Iterator[str], file: File) -> Iterator[tuple[int, dict[
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            record = _JSON.decode(line)
+        except _Twice as error:
+            message = f"line {number}: an object has the key {shown(str(error))} twice."
+            file.refuse("BrokenJson", message, "Give every key of an object its own name.", number=number)
         except (ValueError, RecursionError) as error:
             message = f"line {number} is not JSON: {error}."
             file.refuse("BrokenJson", message, "Write one JSON object on each line.", number=number)
@@ -101,3 +105,17 @@ def _json_records(lines: Iterator[str], file: File) -> Iterator[tuple[int, dict[
             message = f"line {number} is {shown(record)}, not an object."
             file.refuse("BrokenJson", message, "Write one JSON object on each line.", number=number)
         yield number, record
+
+
+class _Twice(ValueError):
+    """An object has a key twice, of which readers take one or the other; the text is the key."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _Twice(Counter(key for key, _ in pairs).most_common(1)[0][0])
+    return found
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_object)

@@ -86,6 +86,8 @@ def test_jsonl(content: bytes, expected: list[Row]) -> None:
         ("d.jsonl", b'{"text": "hi", "label": 3}\n', "BrokenJson", "d.jsonl:1", "holds 3"),
         ("d.jsonl", b'{"text": null, "label": "a"}\n', "BrokenJson", "d.jsonl:1", "holds None"),
         ("d.jsonl", b'{"text": "\\ud800", "label": "a"}\n', "BrokenJson", "d.jsonl:1", "Unicode"),
+        ("d.jsonl", b'{"text": "hi", "label": "x", "label": "y"}', "BrokenJson", "d.jsonl:1", "key 'label' twice"),
+        ("d.jsonl", b'{"text": "hi", "more": [{"b": 1, "b": 1}]}', "BrokenJson", "d.jsonl:1", "key 'b' twice"),
         ("d.jsonl", b"[" * 100_000 + b"\n", "BrokenJson", "d.jsonl:1", "not JSON"),
         ("d.txt", b"hi", "UnknownFormat", "d.txt", ".csv, nor"),
         ("d", b"text,label\n", "UnknownFormat", "d", ".csv, nor"),
