@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import os
+import re
 import socket
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -14,7 +15,7 @@ from aiohttp.abc import AbstractResolver
 from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
-from stagecoach.contract import progress
+from stagecoach.contract import progress, uris
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import StorageFailed
 from stagecoach_trainer import credentials
@@ -74,7 +75,9 @@ class PublicResolver(AbstractResolver):
         """Return the addresses of a host. Raises BadInput."""
         found: list[Any] = await self._resolver.resolve(host, port, family)
         for each in found:
-            _check_address(host, each["host"])
+            if not is_public(each["host"]):
+                message = f"{host} has the address {each['host']}, which is not one of the public internet."
+                _refuse("AddressRefused", message, host, _PUT_ELSEWHERE)
         return found
 
     async def close(self) -> None:
@@ -114,17 +117,9 @@ def _check(place: URL) -> None:
     if place.scheme != SCHEME or not place.host or place.user or place.password:
         remedy = "Use a URI that leads to https and to nothing else."
         _refuse("RedirectRefused", f"it leads to {place.scheme}://{place.host}.", str(place.host), remedy)
-    try:
-        ip_address(place.host)
-    except ValueError:
-        return  # a name, which the resolver judges
-    _check_address(place.host, place.host)
-
-
-def _check_address(host: str, address: str) -> None:
-    if not is_public(address):
-        message = f"{host} has the address {address}, which is not one of the public internet."
-        _refuse("AddressRefused", message, host, _PUT_ELSEWHERE)
+    if not re.fullmatch(uris.HOST, str(place.raw_host)):
+        # An address in whatever form, which would not be resolved, and so not judged; or a name of a cluster's own.
+        _refuse("AddressRefused", f"{place.host} is not the full name of a server.", place.host, _PUT_ELSEWHERE)
 
 
 async def _content(answer: aiohttp.ClientResponse, url: URL) -> bytes:
