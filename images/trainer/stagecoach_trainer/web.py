@@ -92,8 +92,8 @@ async def _read(url: URL, keys: Mapping[str, str], secret: str) -> bytes:
         place = url
         for _ in range(MAX_REDIRECTS + 1):
             _check(place)
-            # What was given for one server is no other's business.
-            own = place.origin() == url.origin()
+            # What was given for one place is no other's business, even on the same server.
+            own = place == url
             headers = _authorization(keys) if own else {}
             async with session.get(place, headers=headers, allow_redirects=False) as answer:
                 if answer.status in DENIED:
@@ -146,8 +146,8 @@ def _check_status(status: int, url: str) -> None:
 
 
 def _elsewhere(place: URL, secret: str) -> str:
-    """Say why nothing was sent to the server to which a URL leads."""
-    kept = f", to which what Secret {secret} holds is not sent" if secret else ""
+    """Say why nothing was sent to where a URL leads."""
+    kept = f", and what Secret {secret} holds is not sent along" if secret else ""
     return f"It leads to {place.host}{kept}: name the URI that it leads to, or copy the file to a claim or a bucket."
 
 

@@ -137,10 +137,10 @@ def test_a_file_is_read(port: int) -> None:
     ("keys", "header"),
     [({"token": "t"}, "Bearer t"), ({"username": "me", "password": "wörd"}, "Basic bWU6d8O2cmQ="), ({}, "")],
 )
-def test_credentials_go_to_their_own_server_only(port: int, keys: dict[str, str], header: str) -> None:
+def test_credentials_go_to_their_own_place_only(port: int, keys: dict[str, str], header: str) -> None:
     read("to/http://other.example:PORT/rows.csv", port, **keys)
-    read("to//rows.csv", port, **keys)
-    assert [asked[2] for asked in Handler.asked] == [header, "", header, header]
+    read("to//team-b/rows.csv", port, **keys)
+    assert [asked[2] for asked in Handler.asked] == [header, "", header, ""]
     assert Handler.asked[1][0] == f"other.example:{port}"
 
 
@@ -182,7 +182,8 @@ NOT_FOR_EVERYONE: list[tuple[str, dict[str, str], str, str]] = [
     ("status/401", {"token": "t0ken"}, "web", "does not accept the token in Secret web"),
     ("status/403", {"username": "me", "password": "w0rd"}, "web", "the username and password in Secret web"),
     ("status/403", {}, "web", "or a token, into Secret web"),
-    ("to/http://other.example:PORT/status/403", {"token": "t0ken"}, "web", "It leads to other.example, to which what Secret web holds is not sent"),
+    ("to/http://other.example:PORT/status/403", {"token": "t0ken"}, "web", "It leads to other.example, and what Secret web holds is not sent along"),
+    ("to//status/403", {"token": "t0ken"}, "web", "what Secret web holds is not sent along: name the URI"),
     ("to/http://other.example:PORT/status/403", {}, "", "It leads to other.example: name the URI"),
 ]  # fmt: skip
 
