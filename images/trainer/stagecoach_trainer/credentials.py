@@ -101,11 +101,16 @@ def addresses(endpoint: str) -> list[str] | None:
     """Return the addresses of a URL's host; None when that can be none."""
     try:
         parts = urlsplit(endpoint)
-        return [str(item[4][0]) for item in socket.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)]
+        return resolved(parts.hostname, parts.port)
     except ValueError:
         return None
     except OSError:
         return []  # a name that is not known now: connecting says so, and it may pass
+
+
+def resolved(host: str | None, port: int | None) -> list[str]:
+    """Return the addresses of a host. Raises OSError, and ValueError when it can be none."""
+    return [str(item[4][0]) for item in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
 def may_be_asked(found: Iterable[str]) -> bool:

@@ -5,14 +5,17 @@ MLflow's own client takes seconds to import and a hundred megabytes of the train
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx2
 
 from stagecoach_trainer import credentials
+from stagecoach_trainer.direct import Direct
 
 # For connecting, and for each piece of an answer; and for all of it, however slowly the pieces come.
 TIMEOUT = 10.0
@@ -69,9 +72,6 @@ class Server:
     """A tracking server, asked with the content of its Secret."""
 
     def __init__(self, uri: str, keys: Mapping[str, str], secret: str = "") -> None:
-        if not credentials.may_be_asked(credentials.addresses(uri) or ()):
-            message = "it has an address that only a machine itself can mean."
-            raise MlflowFailed(message, "Use the address of a server, not a loopback or link-local one.")
         self._keys, self._secret = keys, secret
         token, user = keys.get("token"), keys.get("username")
         self._client = httpx2.Client(
@@ -79,8 +79,7 @@ class Server:
             headers={"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {token}"} if token else {}),
             auth=(user, keys["password"]) if user and not token else None,
             timeout=TIMEOUT,
-            # For one batch: a server closes what was idle until the next one.
-            limits=httpx2.Limits(keepalive_expiry=2),
+            transport=_transport(uri),
             follow_redirects=False,
         )
 
@@ -167,6 +166,25 @@ class Server:
         if status in (401, 403):
             return MlflowFailed(message, credentials.opening(self._keys, self._secret, "write there"))
         return MlflowFailed(message, BUSY if status == 429 or status >= 500 or said.get("error_code") else FOREIGN)
+
+
+def _transport(uri: str) -> httpx2.HTTPTransport:
+    """Return what connects to a server, and looks at its addresses each time; or to a proxy, which resolves itself."""
+    found = credentials.addresses(uri)
+    if found is None:
+        raise MlflowFailed("it can be no address of a server.", "Correct the URI.")
+    _check(found)
+    # For one batch: a server closes what was idle until the next one.
+    limits = httpx2.Limits(keepalive_expiry=2)
+    place = urlsplit(uri)
+    proxy = None if proxy_bypass(place.netloc) else getproxies().get(place.scheme)
+    return httpx2.HTTPTransport(proxy=proxy, limits=limits) if proxy else Direct(_check, limits=limits)
+
+
+def _check(addresses: Iterable[str]) -> None:
+    if not credentials.may_be_asked(addresses):
+        message = "it has an address that only a machine itself can mean."
+        raise MlflowFailed(message, "Use the address of a server, not a loopback or link-local one.")
 
 
 def _content(answer: Any) -> bytes:

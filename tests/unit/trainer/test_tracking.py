@@ -304,6 +304,58 @@ def test_what_only_a_machine_can_mean_is_not_asked(project: Project, uri: str, m
     assert "only a machine itself can mean" in told.problem
 
 
+def resolving(monkeypatch: pytest.MonkeyPatch, name: str, *answers: list[str]) -> None:
+    """Let a name lead to other addresses each time it is looked up, and at the end to the last ones."""
+    left, known = list(answers), socket.getaddrinfo
+
+    def look_up(host: str, *arguments: Any, **options: Any) -> list[Any]:
+        if host != name:
+            return known(host, *arguments, **options)
+        found = left.pop(0) if len(left) > 1 else left[0]
+        return [item for address in found for item in known(address, *arguments, **options)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+
+
+def test_a_name_that_leads_elsewhere_later_is_not_asked(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str | None] = []
+
+    def look(handler: BaseHTTPRequestHandler) -> None:
+        asked.append(handler.headers["Authorization"])
+        refuses(handler)
+
+    monkeypatch.delenv(credentials.LOOPBACK_VARIABLE)
+    resolving(monkeypatch, "mlflow.example", ["203.0.113.1"], ["127.0.0.1"])
+    with server(look) as uri:
+        named = uri.replace("127.0.0.1", "mlflow.example")
+        told = tracker_of(project.train_job(), named, token="secret-token").finish("FINISHED", 60)
+    assert asked == []
+    assert "only a machine itself can mean" in (told.problem or "")
+
+
+def test_a_server_is_asked_by_its_name_at_the_address_that_answers(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts: set[str | None] = set()
+
+    def look(handler: BaseHTTPRequestHandler) -> None:
+        hosts.add(handler.headers["Host"])
+        refuses(handler)
+
+    resolving(monkeypatch, "mlflow.example", ["127.0.0.9", "127.0.0.1"])
+    with server(look) as uri:
+        named = uri.replace("127.0.0.1", "mlflow.example")
+        told = tracker_of(project.train_job(), named).finish("FINISHED", 60)
+    assert hosts == {named.removeprefix("http://")}
+    assert "it answers 401" in (told.problem or "")
+
+
+@pytest.mark.parametrize("uri", [f"http://{'a' * 64}.example", "http://a..example", "http://mlflow.example:99999"])
+def test_what_can_be_no_server_is_told_as_such(project: Project, uri: str) -> None:
+    told = tracker_of(project.train_job(), uri).finish("FINISHED", 60)
+    assert "it can be no address of a server. Correct the URI." in (told.problem or "")
+
+
 def test_the_secret_is_sent_and_a_bad_one_is_told(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     from stagecoach_trainer.tracking import told
 
