@@ -46,6 +46,9 @@ def read(url: str, keys: Mapping[str, str], secret: str = "") -> bytes:
         message = f"the server does not answer, or not to the end: {type(error).__name__}: {error}"
         remedy = f"See that the server is up, and that pods may reach it{'' if not _behind_proxy() else BYPASSED}."
         raise StorageFailed(Problem.of("EndpointUnreachable", message, value=url, remedy=remedy)) from error
+    except ValueError as error:
+        # What no pattern counts: a port above 65535, or a part of a name that is too long for DNS.
+        _refuse("SourceRefused", f"it can be no address of a file: {error}.", url, "Correct the URI.")
 
 
 def is_public(address: str) -> bool:

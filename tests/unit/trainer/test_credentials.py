@@ -127,6 +127,9 @@ def test_tokens_and_storage_of_one_party_belong_together(tmp_path: Path, tokens:
         ("[::1]:9000", True),
         ("[::ffff:127.0.0.1]", True),
         ("2130706433", True),
+        ("127.1", True),
+        ("0x7f.1", True),
+        ("2852039166", True),
         ("0.0.0.0", True),  # noqa: S104
         ("169.254.169.254", True),
         ("[fe80::1]", True),

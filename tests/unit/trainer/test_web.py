@@ -177,6 +177,13 @@ def test_what_is_refused_is_not_asked_for(port: int, path: str, host: str, reaso
     assert hosts <= {f"data.example:{port}"}, "nothing else was connected to"
 
 
+@pytest.mark.parametrize("host", ["data.example:99999", f"{'a' * 64}.example"])
+def test_what_can_be_no_server_is_told_as_such(host: str) -> None:
+    with pytest.raises(BadInput, match="it can be no address of a file") as caught:
+        web.read(f"https://{host}/rows.csv", {})
+    assert caught.value.problem.reason == "SourceRefused"
+
+
 NOT_FOR_EVERYONE: list[tuple[str, dict[str, str], str, str]] = [
     ("status/403", {}, "", "Let spec.credentials name a Secret"),
     ("status/401", {"token": "t0ken"}, "web", "does not accept the token in Secret web"),
