@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,7 +20,7 @@ def read_rows(content: bytes, file: File) -> Iterator[AnyRow]:
     """Yield the rows of a file. Raises BadInput at the first that is not right."""
     try:
         yield from _rows(parquet.ParquetFile(io.BytesIO(content)), file)
-    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, EOFError, ValueError) as error:
         file.refuse("BrokenParquet", f"this is no .parquet file that can be read: {error}.", "Write it again.")
 
 
@@ -85,12 +86,14 @@ def _value(value: Any, names: list[str] | None, column: str, number: int, file: 
 
 
 def _check(schema: pa.Schema, file: File, classes: dict[str, list[str]]) -> None:
+    counts = Counter(schema.names)
+    for column in file.uses.values() or counts:  # documents are read whole
+        if counts[column] > 1:
+            message = f"the file has {counts[column]} columns {column!r}."
+            file.refuse("BrokenParquet", message, "Give every column its own name.")
     for use, column in file.uses.items():
         if column not in schema.names:
             unknown_column(column, schema.names, use, None, file)
-        if schema.names.count(column) > 1:
-            message = f"the file has {schema.names.count(column)} columns {column!r}."
-            file.refuse("BrokenParquet", message, "Give every column its own name.", field=f"columns.{use}")
         if use in LISTS:
             continue  # what they hold is looked at row by row
         kind = schema.field(column).type

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stagecoach.contract.inputs import Columns, MessagesColumns, WordColumns
+from stagecoach.contract.inputs import AnyColumns, Columns, MessagesColumns, TaskDocuments, WordColumns
 from stagecoach.contract.reports import BadInput
 from stagecoach.contract.rows import AnyRow, Conversation, File, Row
 from stagecoach.contract.tagged import Words
@@ -28,7 +28,7 @@ def written(table: Any, **options: Any) -> bytes:
     return stream.getvalue()
 
 
-def rows(content: bytes, columns: Columns | None = None) -> list[AnyRow]:
+def rows(content: bytes, columns: AnyColumns | None = None) -> list[AnyRow]:
     return list(sources.rows(content, File("rows.parquet", columns or Columns(), "data.sets[d]")))
 
 
@@ -223,6 +223,18 @@ def test_a_name_twice_and_bytes_that_are_none() -> None:
     for content in (written(twice), b"", b"PAR1", good[:-20], b"text,label\n", not_text):
         with pytest.raises(BadInput) as caught:
             rows(content)
+        assert caught.value.problem.reason == "BrokenParquet"
+
+
+def test_a_name_twice_in_documents_and_in_turns() -> None:
+    twice = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], ["question", "question"])
+    turn = pa.StructArray.from_arrays(
+        [pa.array(["user"]), pa.array(["a"]), pa.array(["b"])], ["role", "role", "content"]
+    )
+    turns = pa.table({"messages": pa.ListArray.from_arrays([0, 1], turn)})
+    for table, columns in ((twice, TaskDocuments()), (turns, MessagesColumns(messages="messages"))):
+        with pytest.raises(BadInput) as caught:
+            rows(written(table), columns)
         assert caught.value.problem.reason == "BrokenParquet"
 
 
