@@ -207,7 +207,8 @@ def judge(seen: Observation) -> Waiting | Running | Ended:
 
 def retry_at(end: datetime, failures: int) -> datetime:
     """Return when the next attempt is due after so many failures; computed from status, so it survives restarts."""
-    delay: timedelta = RETRY_DELAY * 2 ** max(0, failures - 1)
+    # The exponent is bounded: a project fails as often as it tries, and a timedelta overflows after 44 failures.
+    delay: timedelta = RETRY_DELAY * 2 ** min(max(0, failures - 1), 16)
     return end + min(delay, MAX_RETRY_DELAY)
 
 
