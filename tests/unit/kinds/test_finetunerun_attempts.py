@@ -120,6 +120,22 @@ def test_the_time_of_all_attempts_counts() -> None:
     assert second["spec"]["template"]["spec"]["activeDeadlineSeconds"] == pytest.approx(1800, abs=2)
 
 
+def test_time_that_is_used_up_between_two_attempts_is_told_by_an_event_too() -> None:
+    here = world(builders.run(maxDuration="1h"))
+    start(here)
+    here.wait(3601)
+    fail(here, {"outcome": "Preempted", "checkpoint": 7}, 75)
+    assert here.condition("Ready")["reason"] == "Retrying"
+    here.wait(11)
+    [event] = here.reconcile().events
+    assert (here.status["phase"], here.condition("Ready")["reason"]) == ("Failed", "DeadlineExceeded")
+    assert (event.reason, event.message, event.warning) == (
+        "DeadlineExceeded",
+        here.condition("Ready")["message"],
+        True,
+    )
+
+
 def test_a_project_that_changed_before_a_retry_ends_the_run() -> None:
     here = world()
     start(here)

@@ -311,9 +311,10 @@ def test_what_is_in_use_and_does_not_fit_into_a_job_removes_nothing(here: Storeh
     for number, run in enumerate(runs):
         run["status"]["artifact"]["digest"] = f"sha256:{number:064x}"[:7] + f"{number:012x}" + "0" * 52
     here.others = runs
-    here.reconcile()
+    [event] = here.reconcile().events
     assert jobs_of(here) == ["r1"]
     assert "does not fit" in here.told["message"]
+    assert (event.reason, event.message, event.warning) == ("SpecTooLarge", here.told["message"], True)
     assert here.status["phase"] == "Ready"
 
 

@@ -293,8 +293,9 @@ def test_a_spec_that_does_not_fit_into_a_job_is_told() -> None:
     labels = {"values": ["€" * 120 + str(number) for number in range(500)]}
     here = world(problem=builders.project_spec()["problem"] | {"labels": labels})
     here.reconcile()
-    here.reconcile()
-    assert here.condition("Ready")["reason"] == "SpecTooLarge"
+    [event] = here.reconcile().events
+    assert here.condition("Ready")["reason"] == event.reason == "SpecTooLarge"
+    assert event.warning
     assert not here.job_objects
 
 

@@ -197,6 +197,8 @@ class World:
     def _carry_out(self, plan: Plan, seen: Object, writes: int) -> None:
         changed = plan.status is not None and plan.status != seen.get("status", {})
         if changed:
+            ends = "completionTime" in (plan.status or {}) and "completionTime" not in seen.get("status", {})
+            assert plan.events or not ends, "an end without an Event"
             if writes == 0 or not self._write_status(seen, plan.status or {}):
                 return
             writes -= 1

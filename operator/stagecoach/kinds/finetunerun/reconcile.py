@@ -297,7 +297,8 @@ def _again(observed: Observed, last: Attempt, now: datetime) -> Plan:
         return Plan(status=told, delete=attempts.left_over(observed), requeue_after=(due - now).total_seconds())
     if attempts.remaining(run, now) <= timedelta(0):
         message = "The time of maxDuration is used up. Raise maxDuration, or train fewer steps, in a new run."
-        return Plan(status=status.failed(run, "DeadlineExceeded", message, now))
+        event = Event("DeadlineExceeded", message, warning=True)
+        return Plan(status=status.failed(run, "DeadlineExceeded", message, now), events=(event,))
     if observed.stopping and now < end + LEAVING_PATIENCE:
         message = f"The pod of attempt {last.number} is given the time to save a checkpoint."
         told = status.waiting(run, "Stopping", message, now)

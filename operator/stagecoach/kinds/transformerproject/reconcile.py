@@ -161,7 +161,8 @@ def _follow(
         job = jobs.job(project, _work(project, resolution, document, settings))
     except jobs.TooLarge as error:
         closed = status.closed(resolution, AttemptOutcome.BAD_INPUT, str(error), resolution.failures, now)
-        return Plan(status=status.incomplete(project, "SpecTooLarge", str(error), now, resolution=closed))
+        told = status.incomplete(project, "SpecTooLarge", str(error), now, resolution=closed)
+        return Plan(status=told, events=(Event("SpecTooLarge", str(error), warning=True),))
     return Plan(status=told, create=(job,), delete=_left_over(observed))
 
 

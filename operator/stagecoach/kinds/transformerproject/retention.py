@@ -130,7 +130,8 @@ def _follow(
     try:
         job = jobs.job(observed.project, _work(observed, wanted, told, now, settings))
     except jobs.TooLarge:
-        return _with(plan, _closed(told, AttemptOutcome.BAD_INPUT, TOO_MANY, now), delete=left_over)
+        event = Event("SpecTooLarge", TOO_MANY, warning=True)
+        return _with(plan, _closed(told, AttemptOutcome.BAD_INPUT, TOO_MANY, now), delete=left_over, events=(event,))
     return _with(plan, told, create=(job,), delete=left_over)
 
 
