@@ -118,7 +118,7 @@ class Totals(Told):
         0, description="How often an attempt was interrupted, or its pod taken back by a queue; these do not count."
     )
     idle_interruptions: int = Field(
-        0, description="Interruptions in a row without a newer checkpoint; the run fails at three."
+        0, description="Interruptions in a row of pods that ran, without a newer checkpoint; the run fails at three."
     )
     seconds: float = Field(0, description="How long training pods ran; counts against spec.maxDuration.")
     checkpoint: Optional[int] = Field(

@@ -35,6 +35,54 @@ def test_three_interruptions_without_a_newer_checkpoint_are_too_many() -> None:
     )
 
 
+def evict_before_it_runs(here: World) -> None:
+    """Take the pod of the next attempt away while its image is pulled."""
+    here.reconcile()
+    here.reconcile()
+    here.start_pods()
+    here.reconcile()
+    for pod in here.live_pods():
+        pod["status"] |= {"phase": "Failed", "reason": "Evicted", "message": "The node was low on memory."}
+    here.reconcile()
+
+
+def test_pods_that_are_taken_away_before_they_run_end_no_run() -> None:
+    here = world(builders.run(retries=0))
+    preempt(here, 9000)
+    lose(here)
+    waits = []
+    for _ in range(12):
+        evict_before_it_runs(here)
+        ready = here.condition("Ready")
+        assert (here.status["phase"], ready["reason"]) == ("Queued", "Retrying")
+        waits.append(here.reconcile().requeue_after)
+        here.wait(waits[-1] or 0)
+    assert waits[:4] == [20, 40, 80, 160]
+    assert set(waits[5:]) == {300}
+    assert counted(here) == (0, 14, 1)
+    assert "The pods of the last 10 attempts were taken away before they ran. See to the nodes" in ready["message"]
+    start(here)
+    assert here.status["phase"] == "Running"
+
+
+def test_only_pods_that_ran_leave_no_checkpoint() -> None:
+    here = world()
+    preempt(here, 9000)
+    lose(here)
+    evict_before_it_runs(here)
+    here.wait(400)
+    lose(here)
+    assert "everySteps" not in here.condition("Ready")["message"]
+    evict_before_it_runs(here)
+    assert "Nothing to do" in here.condition("Ready")["message"]
+    here.wait(400)
+    lose(here)
+    assert (here.status["phase"], here.condition("Ready")["reason"]) == ("Failed", "NoProgress")
+    assert (
+        "3 interruptions in a row left no newer checkpoint than that of step 9000" in here.condition("Ready")["message"]
+    )
+
+
 def test_a_checkpoint_that_only_progress_told_of_counts() -> None:
     here = world()
     for step in (10, 20, 30, 40):

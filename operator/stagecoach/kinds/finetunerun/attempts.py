@@ -1,6 +1,8 @@
 """The bookkeeping of attempts: what a later decision needs is in the status, however many attempts there were."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import takewhile
 
 from stagecoach.api.common import duration
 from stagecoach.api.finetunerun import FineTuneRun
@@ -44,7 +46,9 @@ def closed(observed: Observed, current: Attempt, end: Ended, words: str, now: da
         }
     )
     interrupted = end.retried and not end.counted and end.outcome is not AttemptOutcome.SUSPENDED
-    idle = 0 if end.outcome is AttemptOutcome.SUCCEEDED else _idle(before, seen, interrupted=interrupted)
+    # A pod that never ran says nothing of how often checkpoints are saved.
+    ran = interrupted and start is not None
+    idle = 0 if end.outcome is AttemptOutcome.SUCCEEDED else _idle(before, seen, interrupted=ran)
     after = Totals(
         failures=before.failures + end.counted,
         interruptions=before.interruptions + interrupted,
@@ -92,6 +96,12 @@ def interrupted(current: Attempt, found: Totals) -> str:
     """Say that the Job of an attempt has lost its pod and waits for another one."""
     newest = f", which goes on from step {found.checkpoint} or later" if found.checkpoint is not None else ""
     return f"Job {current.job} was suspended while its pod ran: interruption {found.interruptions} of this run{newest}."
+
+
+def never_ran(attempts: Sequence[Attempt]) -> int:
+    """Return how many of these attempts, the newest in a row, lost their pods before they ran."""
+    lost = takewhile(lambda each: each.outcome == AttemptOutcome.POD_LOST and each.start is None, reversed(attempts))
+    return sum(1 for _ in lost)
 
 
 def no_progress(found: Totals) -> str:

@@ -1,6 +1,5 @@
 """What a FineTuneRun needs next. Pure: everything that counts is in the run's status, its Job and its pod."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -56,6 +55,11 @@ LOOKUP_ADVICE = {
     AttemptOutcome.DEADLINE_EXCEEDED: f"A lookup may take {LOOKUP_SECONDS // 60} minutes: see to the storage, or create"
     " a run with force: true, which trains without one.",
 }
+# Of pods that never ran nothing is lost, and a run that has checkpoints is not given up for them.
+NEVER_RAN = (
+    "The pods of the last {number} attempts were taken away before they ran. See to the nodes that the project's pods"
+    " may use, or let its pods.nodeSelector choose others: the next attempt has what the project says then."
+)
 # What a Job was made with stays, and a change of the project's pod settings is no change of the run.
 MADE_ANEW = (
     "It starts by itself once the cluster lets it. After a change of the project's pods: kubectl delete job {job} -n"
@@ -235,7 +239,7 @@ def _running(observed: Observed, inputs: Inputs, current: Attempt, seen: Running
 def _ended(observed: Observed, inputs: Inputs, current: Attempt, end: Ended, now: datetime) -> Plan:
     """Close the attempt: the run is done, tries again, or gives up."""
     run = observed.run
-    words = end.words(_advice(run, current))
+    words = end.words(_advice(run, current, end))
     listed, totals = attempts.closed(observed, current, end, words, now)
     changes = {"attempts": listed, "totals": totals}
     if end.outcome is AttemptOutcome.SUCCEEDED:
@@ -258,10 +262,13 @@ def _follows(number: int, reason: str, words: str) -> str:
     return f"Attempt {number} ended with {reason}: {words} Attempt {number + 1} follows."
 
 
-def _advice(run: FineTuneRun, current: Attempt) -> Mapping[AttemptOutcome, str] | None:
-    if current.intent is Intent.LOOKUP:
-        return LOOKUP_ADVICE
-    return imports.ADVICE if run.spec.method.type is MethodType.IMPORT else None
+def _advice(run: FineTuneRun, current: Attempt, end: Ended) -> dict[AttemptOutcome, str]:
+    known = imports.ADVICE if run.spec.method.type is MethodType.IMPORT else {}
+    known = LOOKUP_ADVICE if current.intent is Intent.LOOKUP else known
+    never_ran = attempts.never_ran(run.status.attempts[:-1]) + 1
+    if current.start or end.started or never_ran < MAX_IDLE_INTERRUPTIONS:
+        return known
+    return known | {AttemptOutcome.POD_LOST: NEVER_RAN.format(number=never_ran)}
 
 
 def _done(observed: Observed, inputs: Inputs, end: Ended, now: datetime, **changes: Any) -> Plan:
@@ -290,7 +297,8 @@ def _again(observed: Observed, last: Attempt, now: datetime) -> Plan:
     totals = attempts.totals(run)
     # Whoever was suspended has lost its turn, and goes on without a delay. Blocked is who waits for a turn.
     resumed = run.status.phase in (Phase.SUSPENDED, Phase.BLOCKED) or last.outcome == AttemptOutcome.SUSPENDED
-    due = end if resumed else retry_at(end, totals.failures + totals.idle_interruptions)
+    before = totals.failures + totals.idle_interruptions + attempts.never_ran(run.status.attempts)
+    due = end if resumed else retry_at(end, before)
     if now < due:
         message = _follows(last.number, last.outcome or "", last.message or "")
         told = None if status.says(run, RETRYING) else status.waiting(run, RETRYING, message, now)
