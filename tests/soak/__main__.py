@@ -33,8 +33,8 @@ from tests.soak.storage import look_into, records
 from tests.soak.switches import LAST, Switches, serves
 from tests.soak.verdict import judge
 
-# What runs may need to end once nothing goes wrong any more.
-DRAIN_SECONDS = 900.0
+# What runs may need to end once nothing goes wrong any more: what failed with the storage goes on within ten minutes.
+DRAIN_SECONDS = 1500.0
 RESTING_SECONDS = 5.0
 SHOWN = 5
 

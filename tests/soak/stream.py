@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from urllib3.exceptions import HTTPError
 
+from stagecoach.policies.attempts import AttemptOutcome
 from tests import builders, simulation
 from tests.e2e.conftest import SMALL
 from tests.kube import Kube, KubeError
@@ -16,7 +17,7 @@ from tests.soak.ground import MAX_DURATION, REAL, RETRIES, SIMULATED, Ground
 Object = dict[str, Any]
 T = TypeVar("T")
 
-# Runs that have not ended yet, at most, and how often one may be added.
+# Runs that are at work, at most, and how often one may be added.
 REAL_AT_ONCE, SIMULATED_AT_ONCE = 3, 30
 EVERY = 1.0
 # Of ten real runs, so many have the inputs of an earlier one.
@@ -56,7 +57,7 @@ class Stream:
             self.error = f"no more runs in {self._kube.namespace}: {error}"
 
     def _add(self) -> None:
-        if len(unfinished(runs(self._kube))) < self._at_once:
+        if len(at_work(runs(self._kube))) < self._at_once:
             run = self._make(len(self.made))
             create(self._kube, run)
             self.made.add((self._kube.namespace, run["metadata"]["name"]))
@@ -103,6 +104,16 @@ def _purpose(number: int, every: int) -> str:
 def unfinished(runs: list[Object]) -> list[Object]:
     """Return those that have not ended."""
     return [run for run in runs if run.get("status", {}).get("phase") not in ("Succeeded", "Failed")]
+
+
+def at_work(runs: list[Object]) -> list[Object]:
+    """Return those that have not ended, but for those that wait for minutes because the storage refused."""
+    return [run for run in unfinished(runs) if _last_outcome(run) != AttemptOutcome.SERVICE_FAILED]
+
+
+def _last_outcome(run: Object) -> str | None:
+    attempts = run.get("status", {}).get("attempts") or [{}]
+    return attempts[-1].get("outcome")  # type: ignore[no-any-return]
 
 
 def runs(kube: Kube) -> list[Object]:

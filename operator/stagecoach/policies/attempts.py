@@ -20,8 +20,10 @@ POD_PATIENCE = timedelta(seconds=60)
 LEAVING_PATIENCE = timedelta(seconds=150)
 # Interruptions in a row, each without a newer checkpoint than the one before, after which a run gives up.
 MAX_IDLE_INTERRUPTIONS = 3
-RETRY_DELAY = timedelta(seconds=10)
-MAX_RETRY_DELAY = timedelta(minutes=5)
+# How long the next attempt waits at first, and at most.
+RETRY_DELAY, MAX_RETRY_DELAY = timedelta(seconds=10), timedelta(minutes=5)
+# Where attempts are few: an outage of minutes must not take them all.
+SERVICE_DELAY, MAX_SERVICE_DELAY = timedelta(minutes=3), timedelta(minutes=10)
 
 STARTING = "Starting"
 WAITING_FOR_QUEUE = "WaitingForQueue"
@@ -205,11 +207,16 @@ def judge(seen: Observation) -> Waiting | Running | Ended:
     return _not_started(pod, seen)
 
 
-def retry_at(end: datetime, failures: int) -> datetime:
-    """Return when the next attempt is due after so many failures; computed from status, so it survives restarts."""
+def retry_at(end: datetime, failures: int, outcome: str | None = None) -> datetime:
+    """Return when the next attempt is due after so many failures; computed from status, so it survives restarts.
+
+    `outcome`: that of the last attempt, where their number is bounded.
+    """
+    of_a_service = outcome == AttemptOutcome.SERVICE_FAILED
+    first, longest = (SERVICE_DELAY, MAX_SERVICE_DELAY) if of_a_service else (RETRY_DELAY, MAX_RETRY_DELAY)
     # The exponent is bounded: a project fails as often as it tries, and a timedelta overflows after 44 failures.
-    delay: timedelta = RETRY_DELAY * 2 ** min(max(0, failures - 1), 16)
-    return end + min(delay, MAX_RETRY_DELAY)
+    delay: timedelta = first * 2 ** min(max(0, failures - 1), 16)
+    return end + min(delay, longest)
 
 
 def _waits_for_queue(pod: PodState, job: JobState | None) -> bool:

@@ -38,7 +38,7 @@ DURATION = ("--lease-duration", "9")
 AT_ONCE = 5  # runs of which something is not judged yet
 GATES = ("good", "strict")
 DECIDED = ("verdict", "results", "report", "message", "completionTime")
-SERVICE_FAILED = {"outcome": "ServiceFailed", "problem": {"reason": "StorageFailed", "message": "It is away."}}
+FAILED = {"outcome": "Failed", "problem": {"reason": "Unexplained", "message": "It failed."}}
 
 
 class Play:
@@ -95,7 +95,7 @@ class Play:
             if number % 2:
                 self._kubelet.failed_pod(pod, "Evicted", "The node was low on memory.")
             else:
-                self._kubelet.ended(pod, 69, json.dumps(SERVICE_FAILED))
+                self._kubelet.ended(pod, 70, json.dumps(FAILED))
             return
         verdict = self._chance.choice(["Passed", "Failed", "Inconclusive", "Error"])
         report = builders.evaluation_report(verdict, record=f"sha256:{number:064x}")

@@ -16,7 +16,7 @@ __all__ = ["desk"]
 
 # The operator waits 20 seconds for what was injected, and looks every 30.
 SECONDS = 60
-AWAY = json.dumps({"outcome": "ServiceFailed", "problem": {"reason": "StorageAway", "message": "No route."}})
+FAILED = json.dumps({"outcome": "Failed", "problem": {"reason": "Unexplained", "message": "It failed."}})
 
 
 def gone(desk: Desk, job: str, *pods: str) -> None:
@@ -35,12 +35,12 @@ def test_a_run_succeeds_with_its_trainer_and_holds_no_pod(desk: Desk) -> None:
     gone(desk, desk.job_of("FineTuneRun", "first"), pod)
 
 
-@pytest.mark.parametrize("message", [AWAY, ""], ids=["with a report", "without a report"])
+@pytest.mark.parametrize("message", [FAILED, ""], ids=["with a report", "without a report"])
 def test_a_failed_attempt_is_followed_by_the_next(desk: Desk, message: str) -> None:
     desk.make_ready_project()
     desk.kube.create(builders.run(namespace=desk.kube.namespace))
     first = running(desk)
-    desk.kubelet.ended_beside_another(first, 69 if message else 139, message)
+    desk.kubelet.ended_beside_another(first, 70 if message else 139, message)
     desk.awaits("FineTuneRun", "first", "Queued", 10 if message else SECONDS)
     gone(desk, desk.job_of("FineTuneRun", "first"), first)
     desk.kubelet.succeeded(running(desk, 2), TRAINED)

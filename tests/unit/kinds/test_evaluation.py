@@ -306,10 +306,13 @@ def test_advice_says_what_to_do(outcome: AttemptOutcome) -> None:
 
 def test_what_may_pass_is_tried_again_and_at_last_an_error() -> None:
     here = world()
-    for _ in range(3):
+    for minutes in (3, 6):
         start(here)
         end(here, SERVICE_FAILED, 69, "Error")
-        here.wait(400)
+        assert here.reconcile().requeue_after == 60 * minutes
+        here.wait(60 * minutes)
+    start(here)
+    end(here, SERVICE_FAILED, 69, "Error")
     assert (here.status["verdict"], here.status["failures"]) == ("Error", 3)
     assert here.condition("Ready")["reason"] == "StorageAway"
     assert "All 2 retries are used up" in here.condition("Ready")["message"]

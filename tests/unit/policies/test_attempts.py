@@ -240,3 +240,9 @@ def test_retries_wait_longer_each_time_and_not_for_ever() -> None:
     assert waits == sorted(waits)
     assert waits[0] == timedelta(seconds=10)
     assert waits[-1] == MAX_RETRY_DELAY
+
+
+def test_attempts_that_are_few_outlast_a_service_that_is_away_for_minutes() -> None:
+    waits = [retry_at(NOW, failures, AttemptOutcome.SERVICE_FAILED) - NOW for failures in (1, 2, 3, 1000)]
+    assert [wait // timedelta(minutes=1) for wait in waits] == [3, 6, 10, 10]
+    assert retry_at(NOW, 1, AttemptOutcome.PROGRAM_FAILED) - NOW == timedelta(seconds=10)

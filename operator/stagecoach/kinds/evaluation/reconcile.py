@@ -319,7 +319,7 @@ def _again(observed: Observed, last: Attempt, now: datetime) -> Plan:
     """Decide the next attempt once its delay is over, and the pod before it had time to end."""
     evaluation = observed.evaluation
     end = datetime.fromisoformat(last.end or timestamp(now))
-    due = retry_at(end, evaluation.status.failures + evaluation.status.interruptions)
+    due = retry_at(end, evaluation.status.failures + evaluation.status.interruptions, last.outcome)
     if now < due:
         message = _follows(last.number, last.outcome or "", last.message or "")
         told = None if status.says(evaluation, "Retrying") else status.pending(evaluation, "Retrying", message, now)

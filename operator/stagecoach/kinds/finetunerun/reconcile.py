@@ -298,7 +298,7 @@ def _again(observed: Observed, last: Attempt, now: datetime) -> Plan:
     # Whoever was suspended has lost its turn, and goes on without a delay. Blocked is who waits for a turn.
     resumed = run.status.phase in (Phase.SUSPENDED, Phase.BLOCKED) or last.outcome == AttemptOutcome.SUSPENDED
     before = totals.failures + totals.idle_interruptions + attempts.never_ran(run.status.attempts)
-    due = end if resumed else retry_at(end, before)
+    due = end if resumed else retry_at(end, before, last.outcome)
     if now < due:
         message = _follows(last.number, last.outcome or "", last.message or "")
         told = None if status.says(run, RETRYING) else status.waiting(run, RETRYING, message, now)
