@@ -141,8 +141,12 @@ def _message(condition: Mapping[str, Any] | None, status: str) -> str:
 
 
 def _since(condition: Mapping[str, Any] | None) -> str:
-    holds = condition is not None and condition.get("status") == "True"
-    return str(condition.get("lastTransitionTime", "")) if condition and holds else ""
+    return _at(condition) if condition and condition.get("status") == "True" else ""
+
+
+def _at(condition: Mapping[str, Any]) -> str:
+    """Return since when a condition is as it is; whoever wrote it may have left that open, as null."""
+    return condition.get("lastTransitionTime") or ""
 
 
 def job_state(job: Mapping[str, Any]) -> JobState:
@@ -151,12 +155,12 @@ def job_state(job: Mapping[str, Any]) -> JobState:
     conditions = job.get("status", {}).get("conditions", ())
     true = {each["type"]: each for each in conditions if each["status"] == "True"}
     if finished := true.get("Complete") or true.get("Failed"):
-        at = finished.get("lastTransitionTime", "")
+        at = _at(finished)
         return JobState(name, finished=True, message=finished.get("message", ""), at=at)
     queue = job["metadata"].get("labels", {}).get(QUEUE, "")
     suspended = bool(job.get("spec", {}).get("suspend"))
-    at = true.get("Suspended", {}).get("lastTransitionTime", "") if suspended else ""
-    released = (each.get("lastTransitionTime", "") for each in conditions if each["type"] == "Suspended")
+    at = _at(true.get("Suspended", {})) if suspended else ""
+    released = (_at(each) for each in conditions if each["type"] == "Suspended")
     since = max([job["metadata"].get("creationTimestamp", ""), *released])
     return JobState(name, finished=False, at=at, suspended=suspended, queue=queue, since=since)
 

@@ -228,6 +228,21 @@ def test_a_job_is_finished_by_its_conditions() -> None:
     assert not job_state({"metadata": {"name": "j"}}).finished
 
 
+def test_a_time_that_a_condition_leaves_open_is_none() -> None:
+    raw = pod("Running", **RUNS)
+    raw["status"] |= condition("DisruptionTarget", "True", "preempting")
+    raw["status"]["conditions"][0]["lastTransitionTime"] = None
+    assert pod_state(raw).leaves == ""
+    assert isinstance(judge(Observation(JOB, pod_state(raw), None, started=True, now=NOW)), Ended)
+    open_times: list[dict[str, Any]] = [
+        {"type": kind, "status": status, "message": "m", "lastTransitionTime": None}
+        for kind, status in (("Suspended", "False"), ("Failed", "True"))
+    ]
+    made = {"metadata": {"name": "j", "creationTimestamp": "2026-01-02T03:00:00Z"}}
+    assert job_state(made | {"status": {"conditions": open_times[:1]}}).since == "2026-01-02T03:00:00Z"
+    assert job_state(made | {"status": {"conditions": open_times}}) == JobState("j", finished=True, message="m")
+
+
 def test_a_job_may_have_a_pod_since_it_was_made_or_released() -> None:
     made = {"metadata": {"name": "j", "creationTimestamp": "2026-01-02T03:00:00Z"}}
     assert job_state(made).since == "2026-01-02T03:00:00Z"
