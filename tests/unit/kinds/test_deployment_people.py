@@ -1,5 +1,6 @@
 """What people decide on releases of a ModelDeployment, and what becomes of these decisions."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -11,12 +12,14 @@ from stagecoach.contract.loading import State
 from stagecoach.contract.times import timestamp
 from stagecoach.kinds.modeldeployment.reconcile import CONTROLLER
 from stagecoach.kinds.plan import Key, Object
+from tests import builders
 from tests.remedies import speaks
 from tests.unit.kinds.deployments import Stage, serving
 from tests.unit.kinds.gates import succeeded
 
 QA = "qa@example.com"
 APPROVERS = [{"user": QA}, {"group": "ml-leads"}]
+OTHERS = [{"user": "ed@example.com"}]
 HELD = {"canary": {"steps": [{"weight": 10, "hold": "1m"}, {"weight": 50, "hold": "Manual", "minRequests": 5}]}}
 
 
@@ -198,27 +201,76 @@ def test_nothing_is_promoted_where_anybody_could_write_any_name() -> None:
     assert stage.told_status["candidate"]["step"] == 1
 
 
-@pytest.mark.parametrize("decision", ["Promote", "Override"])
-@pytest.mark.parametrize("passes", [1, 3600])
-def test_what_could_be_in_any_name_lets_nothing_in_once_the_policy_is_back(decision: str, passes: int) -> None:
-    """NoUngatedTraffic: whatever was said of it in between."""
-    stage = beside("Failed")
-    second = release(stage, "second")
-    stage.cache.set_guarded("team", False)
-    stage.say(decision, second, name="forged")
-    stage.weigh()
-    good = stage.deployment
+FORGED = {"Promote": "forged-promote", "Override": "forged-override"}
+
+
+def unread(stage: Stage) -> None:
     stage.change("ModelDeployment", "answers", later=True)
+
+
+def unread_by_then(stage: Stage) -> None:
+    unread(stage)
     stage.weigh()
-    assert stage.word("forged")["reason"] == "DeploymentUnread"
+
+
+def told_by_an_earlier_version(stage: Stage) -> None:
+    """Leave what that one said: it wrote nothing else down."""
+    for name in FORGED.values():
+        forged = builders.copied(stage.get("Approval", name))
+        del forged["status"]["unguarded"]
+        stage.put(forged)
+
+
+def nothing(_stage: Stage) -> None:
+    """Let nothing happen."""
+
+
+# What happens before and after a decision is looked at while the policy is missing.
+MEANWHILE = {
+    "nothing else": (nothing, nothing),
+    "somebody else may decide": (lambda stage: stage.change("ModelDeployment", "answers", approvers=OTHERS), nothing),
+    "nobody may decide": (lambda stage: stage.change("ModelDeployment", "answers", approvers=[]), nothing),
+    "the deployment cannot be read": (unread, nothing),
+    "the deployment cannot be read afterwards": (nothing, unread_by_then),
+    "an earlier version tells it": (nothing, told_by_an_earlier_version),
+}
+
+
+@pytest.mark.parametrize("passes", [1, 3600])
+@pytest.mark.parametrize(("before", "after"), MEANWHILE.values(), ids=MEANWHILE)
+def test_what_could_be_in_any_name_lets_nothing_in_once_the_policy_is_back(
+    passes: int, before: Callable[[Stage], None], after: Callable[[Stage], None]
+) -> None:
+    """NoUngatedTraffic: whatever else there was to say of it."""
+    stage = beside("Failed")
+    second, good = release(stage, "second"), stage.deployment
+    stage.cache.set_guarded("team", False)
+    before(stage)
+    for decision in FORGED:
+        stage.say(decision, second, name=FORGED[decision])
+    stage.weigh()
+    for name in FORGED.values():
+        assert stage.word(name)["reason"] == "PolicyMissing"
+        assert speaks("PolicyMissing", stage.word(name)["message"])
+    after(stage)
     stage.put(good)
     stage.wait(passes)
     stage.cache.set_guarded("team", True)
     stage.weigh()
-    assert stage.word("forged")["reason"] == "PolicyMissing"
+    assert {stage.word(name)["reason"] for name in FORGED.values()} == {"PolicyMissing"}
     stage.go_on()
     assert "candidate" not in stage.told_status
-    assert stage.decided(decision, second, name="mine")["reason"] in ("Overridden", "NotAwaiting")
+    assert stage.decided("Promote", second)["reason"] == "NotAwaiting"
+    assert stage.decided("Override", second)["reason"] == "Overridden"
+
+
+def test_what_could_be_in_any_name_is_told_before_there_is_a_deployment() -> None:
+    stage = serving(approvers=APPROVERS)
+    first = stage.told_status["serving"]["release"]
+    stage.remove("ModelDeployment", "answers")
+    stage.cache.set_guarded("team", False)
+    assert [stage.decided(each, first)["reason"] for each in FORGED] == ["PolicyMissing", "PolicyMissing"]
+    assert stage.decided("Revoke", first)["reason"] == "NoSuchDeployment"
 
 
 # Releases that were rejected.

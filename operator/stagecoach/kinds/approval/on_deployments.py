@@ -25,7 +25,7 @@ PATIENCE = 30.0  # in seconds, for a policy that does not hold
 LAPSES = timedelta(minutes=10)
 # What held a decision up that may be accepted later all the same: none of them is about who decides, for PolicyMissing
 # holds up a Revoke alone, which only takes away.
-HELD_UP = ("Weighing", "PolicyMissing", "DeploymentUnread")
+HELD_UP = ("PolicyMissing", "DeploymentUnread")
 
 
 @dataclass(frozen=True)
@@ -50,35 +50,48 @@ def observe(view: View, raw: Object, approval: Approval) -> Observed:
 def decide(observed: Observed, now: datetime) -> Plan:
     """Return whether it is accepted, and what to say of it."""
     approval, deployment = observed.approval, observed.deployment
+    if approval.status.accepted is None:
+        return _weighed(observed, now)
     if deployment is None:
         return _told(approval, _without(observed), now)
-    if approval.status.accepted is None:
-        return _weighed(observed, deployment, now)
     plan = _told(approval, _facts(approval, deployment, now), now)
     left = (decisions.ends(approval) - now).total_seconds() if approval.spec.decision is Decision.OVERRIDE else 0
     return plan.within(left) if left > 0 else plan
 
 
-def _weighed(observed: Observed, deployment: ModelDeployment, now: datetime) -> Plan:
-    """Return a plan by which a decision is accepted, if nothing is against it."""
-    approval = observed.approval
-    if approval.status.unguarded is not None:
-        return _told(approval, stalled("PolicyMissing", guard.UNGUARDED), now)
+def _weighed(observed: Observed, now: datetime) -> Plan:
+    """Return a plan by which a decision is accepted, if nothing is against it.
+
+    Whether it could be in any name comes first, whatever else there is to say: nobody can tell once the policy is back.
+    """
+    approval, deployment = observed.approval, observed.deployment
+    revokes = approval.spec.decision is Decision.REVOKE
+    if not revokes and (observed.guarded is False or _was_unguarded(approval)):
+        return _unguarded(approval, now)
+    if observed.guarded is None:
+        return Plan(prove=True)  # what was told stands: by that it is known whether it was refused
+    if deployment is None:
+        return _told(approval, _without(observed), now)
     if why := decisions.objection(approval, deployment.spec.approvers, now) or _lapsed(approval, deployment, now):
         return _told(approval, stalled(*why), now)
-    if observed.guarded is None:
-        told = in_progress("Weighing", "Whether everybody decides in their own name alone is asked. Nothing to do.")
-        plan = _told(approval, told, now)
-        return Plan(status=plan.status, prove=True)
     if observed.guarded is False:
-        if approval.spec.decision is Decision.REVOKE:
-            return _told(approval, in_progress("PolicyMissing", guard.MISSING), now).within(PATIENCE)
-        status = approval.status.model_copy(update={"unguarded": timestamp(now)})
-        unguarded = approval.model_copy(update={"status": status})
-        return _told(unguarded, stalled("PolicyMissing", guard.UNGUARDED), now)
+        return _told(approval, in_progress("PolicyMissing", guard.MISSING), now).within(PATIENCE)
     status = approval.status.model_copy(update={"accepted": timestamp(now)})
     accepted = approval.model_copy(update={"status": status})
     return _told(accepted, _facts(accepted, deployment, now), now)
+
+
+def _was_unguarded(approval: Approval) -> bool:
+    """Whether a Promote or an Override was seen to be in any name; earlier versions said so in Ready alone."""
+    before = of(approval.status.conditions, "Ready")
+    return approval.status.unguarded is not None or (before is not None and before.reason == "PolicyMissing")
+
+
+def _unguarded(approval: Approval, now: datetime) -> Plan:
+    """Return how a decision is told that never counts."""
+    status = approval.status.model_copy(update={"unguarded": approval.status.unguarded or timestamp(now)})
+    unguarded = approval.model_copy(update={"status": status})
+    return _told(unguarded, stalled("PolicyMissing", guard.UNGUARDED), now)
 
 
 def _without(observed: Observed) -> tuple[Fact, ...]:
