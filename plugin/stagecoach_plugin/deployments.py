@@ -68,6 +68,12 @@ def not_served(deployment: Object) -> str:
     return f"{admitted.get('reason')}. {message}" if message else ""
 
 
+def passes_over(deployment: Object, run: Object) -> bool:
+    """Whether a run is none that `latest` takes, under the spec by which that was told."""
+    told = deployment.get("status", {}).get("passedOver") or {}
+    return str(run["metadata"]["creationTimestamp"]) <= str(told.get("runCreated") or "")
+
+
 def newer(deployment: Object, runs: Iterable[Object]) -> list[Object]:
     """Return the runs that could be served instead, as far as `latest` means them, for they are newer."""
     latest = deployment["spec"].get("model", {}).get("latest")

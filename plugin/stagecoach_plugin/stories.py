@@ -13,6 +13,10 @@ from stagecoach_plugin.problems import Object
 from stagecoach_plugin.texts import ago, either, several, short
 
 SHOWN = 5  # of a list: the rest is counted
+PASSED_OVER = (
+    "More runs were rejected than status.rejected has room for, and it is no newer than some of them. Create another"
+    " run, or name it in spec.model.run to have it tried."
+)
 
 
 class Mood(StrEnum):
@@ -406,6 +410,8 @@ def _unserved(deployment: Object, run: Object, judged: Sequence[Object]) -> Link
         if evaluations.verdict(newest) != "Passed":
             state_of = f"gate {gate['name']}: {state(newest)}"
             return Link(subject, mood(newest), state_of, f"Evaluation {newest['metadata']['name']}: {says(newest)}")
+    if deployments.passes_over(deployment, run):
+        return Link(subject, Mood.OTHER, "passed over, unless the spec has changed since", PASSED_OVER)
     return Link(subject, Mood.OTHER, "passed", "If it stays so, its gates ask for more by now: see their Evaluations.")
 
 

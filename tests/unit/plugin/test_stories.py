@@ -340,6 +340,16 @@ def test_a_deployment_tells_of_newer_runs_what_keeps_them_from_being_served() ->
     )
 
 
+def test_a_run_that_has_passed_may_be_passed_over() -> None:
+    obj = samples.deployment(passedOver={"runCreated": samples.AT, "spec": samples.digest("d")})
+    over, newest = (newer(name, samples.decided("Passed", "Passed", "It is good.")) for name in ("over", "newest"))
+    newest[0]["metadata"]["creationTimestamp"] = "2026-03-01T11:57:01Z"
+    assert chain(story(DEPLOYMENT, obj, *over, *newest)) == [
+        ("Newer FineTuneRun newest", Mood.OTHER, "passed"),
+        ("Newer FineTuneRun over", Mood.OTHER, "passed over, unless the spec has changed since"),
+    ]
+
+
 def test_a_deployment_of_a_run_that_is_named_tells_nothing_of_others() -> None:
     obj = samples.deployment()
     obj["spec"]["model"] = {"run": "support-desk-lora"}
