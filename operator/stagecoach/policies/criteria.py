@@ -63,14 +63,15 @@ def misfit_of_harness(criterion: Criterion) -> tuple[str, str] | None:
     drop = criterion.allowed_drop.absolute if criterion.allowed_drop else 0.0
     gain = criterion.min_gain.absolute if criterion.min_gain else 0.0
     compared = "what is compared of a task of lm-evaluation-harness is from 0 to 1"
-    if criterion.confidence is not None and criterion.min is not None and criterion.min >= 1:
+    decides = not criterion.advisory
+    if decides and criterion.confidence is not None and criterion.min is not None and criterion.min >= 1:
         between = "what has an interval of a task of lm-evaluation-harness is from 0 to 1"
         return "BoundImpossible", _out_of_reach(f"{field}.min: {criterion.min:g}, and {between}", "min")
     if drop >= 1:
         return "BoundIdle", _idle(f"{field}.allowedDrop.absolute: {drop:g}, and {compared}")
     if gain > 1:
         return "BoundImpossible", f"{field}.minGain.absolute: {gain:g}, and {compared}. {_SAME_UNIT}"
-    if gain == 1:
+    if decides and gain == 1:
         return "BoundImpossible", _out_of_reach(f"{field}.minGain.absolute: 1, and {compared}", "minGain")
     return None
 
@@ -100,16 +101,17 @@ def _shown(names: Sequence[str], most: int = 10) -> str:
 def _impossible(criterion: Criterion, field: str, metric: metrics.Metric) -> tuple[str, str] | None:
     """A bound outside of the metric's range is a mistake of the unit: 80 for 0.8. One that always holds is none.
 
-    Nor is one that no interval is clear of: none is so narrow that it begins where the range ends.
+    Nor, where it decides, is one that no interval is clear of: none is so narrow that it begins where the range ends.
     """
     drop = criterion.allowed_drop.absolute if criterion.allowed_drop else None
     gain = criterion.min_gain.absolute if criterion.min_gain else None
-    by_interval = criterion.confidence is not None
+    decides = not criterion.advisory
+    by_interval = decides and criterion.confidence is not None
     # By field: the bound, the least and the most it can be, whether it always holds, and whether it never does.
     bounds = [
         ("min", criterion.min, metric.low, metric.high, criterion.min == metric.low, by_interval),
         ("allowedDrop.absolute", drop, 0.0, metric.width, drop == metric.width, False),
-        ("minGain.absolute", gain, 0.0, metric.width, False, True),
+        ("minGain.absolute", gain, 0.0, metric.width, False, decides),
     ]
     for name, value, low, high, idle, unreached in bounds:
         if value is None:

@@ -28,6 +28,12 @@ def criterion(**given: object) -> Criterion:
         ("Classification", TEXTS, {"min": 1.0}),
         ("Classification", TEXTS, {"min": 0.999, "confidence": 0.9999}),
         ("Classification", TEXTS, {"min": None, "against": "Baseline", "minGain": {"absolute": 0.999}}),
+        ("Classification", TEXTS, {"min": 1.0, "confidence": 0.95, "advisory": True}),
+        (
+            "Classification",
+            TEXTS,
+            {"min": None, "against": "Baseline", "minGain": {"absolute": 1.0}, "advisory": True},
+        ),
         ("Embedding", None, {"metric": "recall_at_10"}),
         ("Generation", None, {"metric": "bleu", "min": None, "against": "Baseline", "allowedDrop": {"absolute": 2.0}}),
     ],
@@ -46,6 +52,7 @@ def test_what_fits(task: str, labels: Labels | None, given: dict[str, object]) -
         ("Classification", TEXTS, {"metric": "f1", "label": "x"}, "UnknownLabel", "billing, delivery"),
         ("TokenClassification", TAGS, {"metric": "seqeval_f1", "label": "B-name"}, "UnknownLabel", "name, place"),
         ("Classification", TEXTS, {"min": 80.0}, "BoundImpossible", "min: 80, and accuracy is from 0 to 1"),
+        ("Classification", TEXTS, {"min": 80.0, "advisory": True}, "BoundImpossible", "min: 80"),
         ("Classification", TEXTS, {"min": -0.5}, "BoundImpossible", "min: -0.5"),
         ("Classification", TEXTS, {"min": 0.0}, "BoundIdle", "min: 0, and accuracy is from 0 to 1: this holds of"),
         ("Classification", TEXTS, {"metric": "mcc", "min": -1.0}, "BoundIdle", "min: -1"),
@@ -104,6 +111,8 @@ def compared(**given: object) -> dict[str, object]:
         compared(minGain={"absolute": 0.0}),
         {"metric": "acc", "min": 1.0},
         {"metric": "acc", "min": 0.99, "confidence": 0.95},
+        {"metric": "acc", "min": 1.0, "confidence": 0.95, "advisory": True},
+        compared(minGain={"absolute": 1.0}, advisory=True),
     ],
 )
 def test_what_fits_a_task_of_lm_eval(given: dict[str, object]) -> None:
