@@ -733,12 +733,17 @@ def test_what_is_deleted_and_cannot_be_read_keeps_nothing_out() -> None:
     until_second(stage)
 
 
-def test_a_decision_that_was_refused_lapses() -> None:
+@pytest.mark.parametrize("meanwhile", [nothing, unread_by_then], ids=["", "the deployment cannot be read"])
+def test_a_decision_that_was_refused_lapses(meanwhile: Callable[[Stage], None]) -> None:
     stage = serving(approvers=APPROVERS)
     first, both = stage.told_status["serving"]["release"], [*APPROVERS, {"user": "ed@example.com"}]
     assert stage.decided("Revoke", first, name="old", reviewer="ed@example.com")["reason"] == "NotAnApprover"
+    good = stage.deployment
+    meanwhile(stage)
     stage.wait(601)
+    stage.put(good)
     stage.change("ModelDeployment", "answers", approvers=both)
+    stage.cache._guarded.clear()  # the policy has to be asked for anew
     stage.weigh()
     assert stage.word("old")["reason"] == "Lapsed"
     assert speaks("Lapsed", stage.word("old")["message"])

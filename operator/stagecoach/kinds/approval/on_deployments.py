@@ -26,6 +26,8 @@ LAPSES = timedelta(minutes=10)
 # What held a decision up that may be accepted later all the same: none of them is about who decides, for PolicyMissing
 # holds up a Revoke alone, which only takes away.
 HELD_UP = ("PolicyMissing", "DeploymentUnread")
+# What stands while the deployment cannot be read, whoever is named meanwhile.
+REFUSED = ("NoApprovers", "NotAnApprover", "Lapsed")
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ def _weighed(observed: Observed, now: datetime) -> Plan:
         return _unguarded(approval, now)
     if observed.guarded is None:
         return Plan(prove=True)  # what was told stands: by that it is known whether it was refused
+    if observed.unread and _said(approval) in REFUSED:
+        return Plan()  # it would be taken for one that was only held up
     if deployment is None:
         return _told(approval, _without(observed), now)
     if why := decisions.objection(approval, deployment.spec.approvers, now) or _lapsed(approval, deployment, now):
@@ -83,8 +87,7 @@ def _weighed(observed: Observed, now: datetime) -> Plan:
 
 def _was_unguarded(approval: Approval) -> bool:
     """Whether a Promote or an Override was seen to be in any name; earlier versions said so in Ready alone."""
-    before = of(approval.status.conditions, "Ready")
-    return approval.status.unguarded is not None or (before is not None and before.reason == "PolicyMissing")
+    return approval.status.unguarded is not None or _said(approval) == "PolicyMissing"
 
 
 def _unguarded(approval: Approval, now: datetime) -> Plan:
@@ -113,8 +116,7 @@ def _lapsed(approval: Approval, deployment: ModelDeployment, now: datetime) -> t
     """Return why a decision that nobody refuses now is not accepted: it was refused, or is of another deployment."""
     if approval.spec.decision is Decision.OVERRIDE and (why := _of_another(approval, deployment)):
         return why
-    before = of(approval.status.conditions, "Ready")
-    if before is None or before.reason in HELD_UP or now - created(approval) <= LAPSES:
+    if _said(approval) in (None, *HELD_UP) or now - created(approval) <= LAPSES:
         return None
     message = "It was not accepted within 10 minutes of its creation, and whoever may decide now has not decided so."
     return "Lapsed", f"{message} Create another Approval."
@@ -125,6 +127,12 @@ def _of_another(override: Approval, deployment: ModelDeployment) -> tuple[str, s
     if created(override) >= moment(deployment.metadata.creation_timestamp):
         return None
     return "Lapsed", f"ModelDeployment {deployment.metadata.name} is newer than this. Create another Approval."
+
+
+def _said(approval: Approval) -> str | None:
+    """Return the reason that stands in its Ready."""
+    before = of(approval.status.conditions, "Ready")
+    return before.reason if before else None
 
 
 def _told(approval: Approval, facts: tuple[Fact, ...], now: datetime) -> Plan:
