@@ -32,9 +32,9 @@ def _evidence(job: EvaluateJob, storage: Store, report: EvaluationReport) -> byt
     """Return the report as its record has it: somebody may have written to the storage since that was checked."""
     key = job.inputs.digest
     place = f"{layout.evaluation_folder(key)}/{JSON}"
-    known = records.read(storage, key)
-    if known is not None and known[1] == report.record:
-        [entry] = [each for each in known[0].report if each.path == JSON]
+    known = next((record for record, digest in records.read(storage, key) if digest == report.record), None)
+    if known is not None:
+        [entry] = [each for each in known.report if each.path == JSON]
         content = storage.read(place)
         if hashlib.sha256(content).hexdigest() == entry.sha256:
             return content

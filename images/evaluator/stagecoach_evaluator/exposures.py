@@ -13,7 +13,7 @@ def count(storage: Store, release: str, data: Iterable[str]) -> dict[str, int]:
     judged: dict[str, set[str]] = defaultdict(set)
     for name in storage.folders(layout.EVALUATIONS):
         progress.made()
-        known = records.read(storage, name)
+        known = next(records.read(storage, name), None)
         if known is not None:
             for suite in known[0].inputs.suites:
                 judged[suite.data].add(known[0].inputs.release)

@@ -1,7 +1,8 @@
 """Evidence in the storage: what was decided is written once, the record last, and used by whoever asks again."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import count
 
 from pydantic import ValidationError
 
@@ -19,15 +20,28 @@ from stagecoach_trainer.train import say
 _TRIES = 3
 
 
-def read(storage: Store, key: str) -> tuple[EvaluationRecord, str] | None:
-    """Return the record of the evaluation with this key and its content's digest, or None when there is none to use."""
+def read(storage: Store, key: str) -> Iterator[tuple[EvaluationRecord, str]]:
+    """Yield the records of the evaluation with this key that can be read, each with its content's digest."""
+    return ((record, digest) for record, digest in _records(storage, key) if record is not None)
+
+
+def _records(storage: Store, key: str) -> Iterator[tuple[EvaluationRecord | None, str]]:
+    """Yield all records in the order in which they came; None: it cannot be read. The first that is whole counts."""
+    for number in count(1):
+        try:
+            content = storage.read(layout.evaluation_record(key, number))
+        except FileNotFoundError:
+            return
+        yield _record(content, key), digest_of(content)
+
+
+def _record(content: bytes, key: str) -> EvaluationRecord | None:
     try:
-        content = storage.read(layout.evaluation_record(key))
         # One of a later version may have more in it: what it has of ours stays true.
         record = EvaluationRecord.model_validate_json(content, extra="ignore")
-    except (FileNotFoundError, ValidationError):
+    except ValidationError:
         return None
-    return (record, digest_of(content)) if hex_of(record.key) == hex_of(key) else None
+    return record if hex_of(record.key) == hex_of(key) else None
 
 
 def adopted(storage: Store, inputs: EvaluationInputs) -> EvaluationReport | None:
@@ -42,14 +56,12 @@ def adopted(storage: Store, inputs: EvaluationInputs) -> EvaluationReport | None
 
 def _found(storage: Store, inputs: EvaluationInputs) -> tuple[EvaluationReport | None, str | None]:
     """Return what was decided, if it can be used, and what is wrong with it, if it cannot."""
-    key = inputs.digest
-    if not storage.exists(layout.evaluation_record(key)):
-        return None, None
-    known = read(storage, key)
-    if known is None:
-        return None, "its record cannot be read"
-    why = _damage(storage, known[0], inputs)
-    return (report_of(*known, adopted=True), None) if why is None else (None, why)
+    why: str | None = None
+    for record, digest in _records(storage, inputs.digest):
+        why = "its record cannot be read" if record is None else _damage(storage, record, inputs)
+        if record is not None and why is None:
+            return report_of(record, digest, adopted=True), None
+    return None, why
 
 
 def _damage(storage: Store, record: EvaluationRecord, inputs: EvaluationInputs) -> str | None:
@@ -108,22 +120,19 @@ def publish(
 ) -> EvaluationReport:
     """Write the report's files, what the releases are made of, and the record last; return what to report.
 
-    Who was faster is right: its record is used where it is whole, and its files stay. An earlier record, which was
-    damaged, gets a name of its own.
+    Who was faster is right: its record is used where it is whole, and its files stay. Earlier records, which were
+    damaged, stay where they are: one that is removed or replaced could be another's by then, of what is decided.
     """
     for release in releases:
         _write_once(storage, layout.release_file(release.release.digest), f"{release.line()}\n".encode(), uid)
-    folder, place = layout.evaluation_folder(record.key), layout.evaluation_record(record.key)
+    folder = layout.evaluation_folder(record.key)
+    place = layout.evaluation_record(record.key, 1 + sum(1 for _ in _records(storage, record.key)))
     entries = tuple(FileEntry(path=name, size=len(files[name]), sha256=_sha256(files[name])) for name in sorted(files))
     record = record.model_copy(update={"report": entries})
-    damaged = _content(storage, place)
-    faster = _write_files(storage, record, files, damaged, uid)
+    faster = _write_files(storage, record, files, place, uid)
     if faster is not None:
         return faster
     content = (record.model_dump_json(by_alias=True, exclude_none=True, indent=2) + "\n").encode()
-    if damaged is not None and _content(storage, place) == damaged:
-        storage.write(f"{folder}/record.{hex_of(digest_of(damaged))[:12]}.json", damaged, uid)
-        storage.remove(place)
     if not storage.create(place, content, uid):
         faster, _why = _found(storage, record.inputs)
         if faster is None:
@@ -136,11 +145,11 @@ def publish(
 
 
 def _write_files(
-    storage: Store, record: EvaluationRecord, files: Mapping[str, bytes], damaged: bytes | None, uid: str
+    storage: Store, record: EvaluationRecord, files: Mapping[str, bytes], own: str, uid: str
 ) -> EvaluationReport | None:
-    """Write the report's files; return what another has decided meanwhile, whose files are left as they are.
+    """Write the files of the report whose record will be at `own`; return what another has decided meanwhile.
 
-    Two may write at the same time: each file is of one of them, and all have to be.
+    Its files are left as they are. Two may write at the same time: each file is of one of them, and all have to be.
     """
     for _ in range(_TRIES):
         for name in files:
@@ -149,11 +158,11 @@ def _write_files(
                 return faster
             place = f"{layout.evaluation_folder(record.key)}/{name}"
             before = _write_once(storage, place, files[name], uid)
-            if before is not None and _content(storage, layout.evaluation_record(record.key)) != damaged:
+            if before is not None and storage.exists(own):
                 storage.write(place, before, uid)  # of the record that came between the look and the write
         if _other_files(storage, record) is None:
             return None
-    raise _contested(storage, layout.evaluation_record(record.key))
+    raise _contested(storage, own)
 
 
 def _contested(storage: Store, place: str) -> StorageFailed:

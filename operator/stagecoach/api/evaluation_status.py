@@ -58,7 +58,10 @@ class Report(Told):
     uri: str = Field(
         max_length=1024, description="The folder with report.html for people, report.json and record.json."
     )
-    digest: Digest = Field(description="Identity of record.json, which has those of the others.")
+    digest: Digest = Field(
+        description="Identity of record.json, which has those of the others; of record.<n>.json, if those before were"
+        " damaged."
+    )
     adopted: Optional[bool] = Field(None, description="true: the record was there already, and nothing was computed.")
 
 

@@ -18,6 +18,7 @@ outputs/<release hex>/<rows hex>.json    written last: how many rows, and the di
 releases/<hex>.json              what a release is made of
 evaluations/<key hex>/report.json, report.html   what was measured, for machines and for people
 evaluations/<key hex>/record.json   written last: the verdict, which never changes
+evaluations/<key hex>/record.<n>.json   from 2 on: of an evaluation that was done anew, for those before were damaged
 staging/<run uid>-<attempt>/     work of an attempt that has not published yet; the next removes what a killed one left
 
 Checkpoints are a run's own, and of the attempt that wrote them: one that was thought lost may still be writing. They go
@@ -103,9 +104,10 @@ def evaluation_folder(key: str) -> str:
     return f"{EVALUATIONS}/{hex_of(key)}"
 
 
-def evaluation_record(key: str) -> str:
-    """Return the file whose presence says that an evaluation is decided."""
-    return f"{evaluation_folder(key)}/record.json"
+def evaluation_record(key: str, number: int = 1) -> str:
+    """Return the file whose presence says that an evaluation is decided, or its nth: those before were damaged."""
+    name = "record.json" if number == 1 else f"record.{number}.json"
+    return f"{evaluation_folder(key)}/{name}"
 
 
 def staging_folder(uid: str) -> str:

@@ -136,9 +136,8 @@ class Judging:
 
     def record(self) -> EvaluationRecord:
         """Return what the storage says of it."""
-        known = records.read(self.project.storage, self.job().inputs.digest)
-        assert known is not None
-        return known[0]
+        [(known, _digest)] = records.read(self.project.storage, self.job().inputs.digest)
+        return known
 
     def answers(self, release: str, suite: Suite) -> list[dict[str, Any]]:
         """Return the answers that are kept, as they lie there."""

@@ -104,9 +104,10 @@ def test_damaged_evidence_is_noticed_and_made_anew(
     assert words in capsys.readouterr().err
     assert (again.verdict, again.results, again.adopted) == (first.verdict, first.results, False)
     assert asked == ["the release"], "its answers are there"
-    assert one.judge().adopted
-    kept = [path for path in place(one, "").iterdir() if path.name.startswith("record.") and path.name != "record.json"]
-    assert [path.read_text() for path in kept] == [before]
+    adopted = one.judge()
+    assert adopted.adopted
+    assert adopted.record == again.record
+    assert place(one, "record.json").read_text() == before
 
 
 @pytest.mark.parametrize(
@@ -181,9 +182,14 @@ def test_of_two_that_publish_the_first_stays(judging: Judging, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("moment", ["before a file", "before the record"])
+@pytest.mark.parametrize("damaged", [False, True])
 def test_a_record_that_comes_between_a_look_and_a_write_stays(
-    judging: Judging, monkeypatch: pytest.MonkeyPatch, moment: str
+    judging: Judging, monkeypatch: pytest.MonkeyPatch, moment: str, damaged: bool
 ) -> None:
+    """VerdictIsFinal: what one has decided is not replaced by another, who saw the same damage."""
+    if damaged:
+        judging.judge()
+        place(judging, "record.json").write_text("{")
     create, write_once, first = Store.create, records._write_once, list[Any]()
 
     def other() -> None:
@@ -316,7 +322,7 @@ def test_an_attempt_that_ends_anywhere_is_followed_by_one_that_goes_on(
                 writes = step
             else:
                 break
-        assert records.read(one.project.storage, one.job().inputs.digest) is None, "the record comes last"
+        assert not list(records.read(one.project.storage, one.job().inputs.digest)), "the record comes last"
         asked.clear()
         again = one.judge()
         assert (again.verdict, again.results, again.adopted) == (expected.verdict, expected.results, False)

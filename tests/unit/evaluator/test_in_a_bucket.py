@@ -58,7 +58,7 @@ def test_a_run_is_judged_from_and_to_a_bucket(
     storage = places.storage()
     assert isinstance(storage, ObjectStore)
     assert (report.verdict, report.results, report.exposures) == (Verdict.PASSED, expected.results, 1)
-    assert records.read(storage, job.inputs.digest) is not None
+    assert list(records.read(storage, job.inputs.digest))
     assert storage.folders(layout.STAGING) == []
     assert evaluate(job).adopted
     other = replace(judging, criteria=(ACCURATE.model_copy(update={"min": 0.5}),)).job().inputs

@@ -107,6 +107,11 @@ def test_rows_that_are_not_those_of_the_record_are_shown_to_nobody(judging: Judg
     place = f"{layout.evaluation_folder(job.inputs.digest)}/report.json"
     content = storage.read(place)
     assert canaries.told(job, storage, report.evaluation) == report.evaluation
+    first, second = (layout.evaluation_record(job.inputs.digest, number) for number in (1, 2))
+    record = storage.read(first)
+    storage.write(second, record, "uid")
+    storage.write(first, record.replace(b"Passed", b"Failed"), "uid")
+    assert canaries.told(job, storage, report.evaluation) == report.evaluation, "its record came after a damaged one"
     storage.write(place, content.replace(b"hello!", b"howdy!"), "uid")
     with pytest.raises(StorageFailed, match="it has been changed since the evaluation was published"):
         canaries.told(job, storage, report.evaluation)
