@@ -19,7 +19,7 @@ from stagecoach.kinds.view import Answer
 from tests.builders import Object
 from tests.integration.support.kubelet import FakeKubelet
 from tests.kube import Kube, KubeError
-from tests.unit.kinds.deployments import GatewayPod, Loader
+from tests.unit.kinds.deployments import GatewayPod, Loader, tokenizers
 
 ADMIN_PORT = 9090
 
@@ -91,7 +91,8 @@ class Players:
             self._servers[uid] = _Server(address, loading.PORT, self._token(pod, "loader-token"), loader.answer)
         else:
             owner = pod["metadata"]["labels"]["stagecoach.dev/uid"]
-            self.doors[uid] = door = GatewayPod(self._token(pod, "routes-key").encode(), _now(), deployment=owner)
+            key = self._token(pod, "routes-key").encode()
+            self.doors[uid] = door = GatewayPod(key, _now(), tokenizers(pod["spec"]), deployment=owner)
             self._servers[uid] = _Server(address, ADMIN_PORT, self._token(pod, "admin-token"), door.answer)
         self._kubelet.bind(name)
         self._kubelet.running(name)

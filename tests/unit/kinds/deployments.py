@@ -105,6 +105,7 @@ class GatewayPod:
 
     key: bytes
     started: datetime
+    tokenizers: frozenset[str]
     routes: Routes | None = None
     confirmed: bool = False
     counted: dict[str, list[int]] = field(default_factory=dict)  # by release: requests, errors
@@ -118,6 +119,8 @@ class GatewayPod:
         known = self.routes
         if known is not None and told.revision <= known.revision and told != known:
             return Answer(409, b"not newer", now, body)
+        if lacking := {target.described.asked.base.tokenizer for target in told.targets} - self.tokenizers:
+            return Answer(422, f"{min(lacking)} is not there: mount the tokenizer there.".encode(), now, body)
         try:
             for schema in (told.input_schema, told.output_schema):
                 validator(schema or {})
@@ -169,6 +172,13 @@ class GatewayPod:
         )
         revision = self.routes.revision if self.routes else 0
         return GatewayCounts(deployment=self.deployment, revision=revision, started=self.started, releases=releases)
+
+
+def tokenizers(pod: Object) -> frozenset[str]:
+    """Return those that are laid for a gateway with this spec, by digest."""
+    [container] = pod["initContainers"]
+    told = next(each["value"] for each in container["env"] if each["name"] == loading.TOKENIZERS_VARIABLE)
+    return frozenset(each["tokenizer"] for each in json.loads(told.replace("$$", "$")))
 
 
 class Stage(Hall):
@@ -435,7 +445,7 @@ class Stage(Hall):
         else:
             found = self.children.get(("ConfigMap", "answers-routes"))
             routes = verified(found["data"]["routes.json"], self.key) if found else None
-            self.doors[uid] = GatewayPod(self.key, self.now, routes)
+            self.doors[uid] = GatewayPod(self.key, self.now, tokenizers(template["spec"]), routes)
 
     def _tell(self, name: str) -> None:
         found = self.children["Deployment", name]
@@ -468,7 +478,7 @@ class Stage(Hall):
         """Let a gateway begin anew, in its pod: it has what its ConfigMap had, and has counted nothing."""
         found = self.children.get(("ConfigMap", "answers-routes"))
         routes = verified(found["data"]["routes.json"], self.key) if found else None
-        self.doors[uid] = GatewayPod(self.key, self.now, routes)
+        self.doors[uid] = GatewayPod(self.key, self.now, self.doors[uid].tokenizers, routes)
 
     def forget(self) -> None:
         """Let another process lead: nobody has told it anything yet."""

@@ -23,9 +23,11 @@ NOW = datetime(2026, 1, 3, tzinfo=UTC)
 ASKING: Object = {"metadata": {"namespace": "team"}, "spec": {}}
 
 
-def succeeded(name: str = "first", number: int = 1, **spec: Any) -> Object:
+def succeeded(name: str = "first", number: int = 1, tokenizer: str = builders.digest("6"), **spec: Any) -> Object:
     """Return a run that has its artifact; the higher the number, the newer it is."""
-    here = runs.world(builders.run(name, **spec))
+    project = builders.ready_project()
+    project["status"]["candidates"][0]["tokenizer"] = tokenizer
+    here = runs.world(builders.run(name, **spec), project)
     runs.start(here)
     here.end_pods(builders.artifact_report())
     here.reconcile()

@@ -3,8 +3,11 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from stagecoach.contract.loading import State
 from stagecoach.kinds.modeldeployment.engines import HEARD_OF, NEW
+from stagecoach.kinds.view import Answer
 from tests.remedies import speaks
 from tests.unit.kinds.deployment_cases import told, with_second
 from tests.unit.kinds.deployments import serving
@@ -63,14 +66,28 @@ def test_an_engine_is_kept_while_a_gateway_that_clients_reach_refuses_the_routes
     assert told(stage) == ("Unavailable", "RoutesRefused", "False")
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_no_step_is_taken_while_a_gateway_that_clients_reach_refuses_the_routes(begun: bool) -> None:
+    stage = serving(rollout={"canary": {"steps": [{"weight": 10, "hold": "30s"}, {"weight": 50, "hold": "30s"}]}})
+    with_second(stage)
+    if begun:
+        stage.until(lambda: stage.told_status.get("candidate", {}).get("step") == 0)
+    [door] = stage.doors.values()
+    refuses(door)
+    stage.change("ModelDeployment", "answers", contract={"timeout": "9s"})
+    for _ in range(40):
+        stage.go_on(20)
+    assert stage.told_status["serving"]["run"] == "first"
+    assert stage.told_status["candidate"].get("step") == (0 if begun else None)
+    words = [stage.said(each).get("message", "") for each in ("Reconciling", "Stalled")]
+    assert any("its tokenizer is not there" in each and speaks("RoutesRefused", each) for each in words), words
+    del door.put
+    stage.until(lambda: stage.serves("second"), 20)
+
+
 def refuses(door: Any) -> None:
     """Let a gateway take nothing more."""
-    put = door.put
-
-    def no(body: bytes, now: Any) -> Any:
-        return replace(put(body, now), status=422, body=b"its tokenizer is not there")
-
-    door.put = no
+    door.put = lambda body, now: Answer(422, b"its tokenizer is not there", now, body)
 
 
 def test_a_silent_gateway_holds_nothing_up_for_ever() -> None:

@@ -6,9 +6,11 @@ from dataclasses import replace
 import pytest
 
 from stagecoach.contract.gateway_routes import Routes
+from tests import builders
 from tests.remedies import speaks
 from tests.unit.kinds.deployment_cases import canary, told, with_second
 from tests.unit.kinds.deployments import Stage, serving
+from tests.unit.kinds.gates import succeeded
 from tests.unit.kinds.test_load_testing import SLA
 
 HELD = {"weight": 50, "hold": "Manual", "minRequests": 5}
@@ -100,6 +102,24 @@ def test_a_candidate_waits_with_words_when_gateways_routes_are_gone_as_well() ->
     assert speaks("AdmittedMissing", words)
     stage.change("ModelDeployment", "answers", rollout=None)
     stage.silent = set()
+    stage.until(lambda: stage.serves("second"))
+
+
+def test_a_candidate_takes_no_step_while_gateways_cannot_have_its_tokenizer_beside_that_of_what_is_served() -> None:
+    stage = serving(rollout={"canary": {"steps": [{"weight": 50, "hold": "30s"}]}})
+    is_gone_for_good(stage)
+    stage.put(succeeded("second", 2, tokenizer=builders.digest("e")))
+    stage.judge()
+    for _ in range(60):
+        go_on(stage, 1)
+        stage.wait(29)
+    assert (stage.told_status["serving"]["run"], stage.told_status["candidate"]["run"]) == ("first", "second")
+    assert "step" not in stage.told_status["candidate"]
+    words = stage.said("Reconciling")["message"]
+    assert "gateways cannot be started with both" in words
+    assert speaks("AdmittedMissing", words)
+    assert newest(stage).stable is not None
+    stage.change("ModelDeployment", "answers", rollout=None)
     stage.until(lambda: stage.serves("second"))
 
 

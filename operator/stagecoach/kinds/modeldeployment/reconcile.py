@@ -76,13 +76,13 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     heard = telling.heard(observed.gateways.pods, told, observed.heard) if told else None
     applied = parts.applied(scene, told)
     created = parts.created(scene, applied)
-    scene = replace(scene, refused=_refused(observed, (*created, *applied)))
+    scene = replace(scene, refused=_refused(observed, (*created, *applied)), heard=heard)
     course = revoking.taken_out(scene) or switching.go_on(scene)
     intended = _intended(scene, course, heard)
     said = words(scene, course, intended, heard if _is_told(intended, deployment.status.routes) else None)
     scaled = scaling.following(scene, course)
     return Plan(
-        status=_status(scene, course, said, scaled, intended, heard),
+        status=_status(scene, course, said, scaled, intended),
         events=(*course.events, *scaled.events),
         delete=(*load_testing.left_over(scene), *retiring.deleted(scene, course)),
         create=load_testing.still_wanted(created, course.candidate),
@@ -166,11 +166,8 @@ def _routes(scene: Scene, deployment: ModelDeployment) -> Routes | None:
     return routes.wanted(deployment, scene.observed.admitted, url, last)
 
 
-def _status(
-    scene: Scene, course: Course, said: Words, scaled: Scaled, intended: RoutesStatus | None, heard: Heard | None
-) -> Object:
-    deployment, before = scene.deployment, scene.deployment.status.routes
-    settled = before is not None and heard is not None and heard.settled(moment(before.since), scene.now)
+def _status(scene: Scene, course: Course, said: Words, scaled: Scaled, intended: RoutesStatus | None) -> Object:
+    deployment = scene.deployment
     engine = scene.observed.engines.get(course.serving.engine) if course.serving else None
     labels = selector(deployment, ENGINE) | {ENGINE_NAME: course.serving.engine} if course.serving else {}
     return status.going_on(
@@ -179,8 +176,8 @@ def _status(
         said,
         scaled,
         scene.now,
-        routes=_counted(intended, before, heard),
-        retiring=retiring.told(scene, course, settled=settled),
+        routes=_counted(intended, deployment.status.routes, scene.heard),
+        retiring=retiring.told(scene, course),
         replicas=engine.get("status", {}).get("replicas", 0) if engine else None,
         selector=",".join(f"{name}={value}" for name, value in sorted(labels.items())) or None,
         samples=sampling.place(deployment, rolled=sampling.moves(deployment) and parts.gateways_are_new(scene)),

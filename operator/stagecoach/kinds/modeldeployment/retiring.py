@@ -15,8 +15,8 @@ LINGERS = timedelta(minutes=2)
 KEPT = timedelta(hours=1)
 
 
-def told(scene: Scene, course: Course, *, settled: bool) -> list[RetiringEngine]:
-    """Return the engines that go. `settled`: every gateway has the routes of the observed status."""
+def told(scene: Scene, course: Course) -> list[RetiringEngine]:
+    """Return the engines that go: new ones only when gateways have the routes of the observed status."""
     leaving = _overdue(scene, course)
     used = _used(scene, course)
     there = scene.observed.engines
@@ -27,7 +27,7 @@ def told(scene: Scene, course: Course, *, settled: bool) -> list[RetiringEngine]
     ]
     names = {each.name for each in known} | used | set(leaving)
     new = [RetiringEngine(name=name, since=timestamp(scene.now)) for name in sorted(there) if name not in names]
-    return [*known, *(new if settled else [])][:MAX_ENGINES]
+    return [*known, *(new if scene.settled else [])][:MAX_ENGINES]
 
 
 def deleted(scene: Scene, course: Course) -> tuple[Object, ...]:

@@ -9,7 +9,7 @@ from stagecoach.kinds.modeldeployment import counts, holding, telling
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.policies import rollout
 from stagecoach.policies.fitting import beside
-from stagecoach.policies.rollout import Decision, Hold, Progress
+from stagecoach.policies.rollout import Advance, Decision, Finish, Hold, Progress
 
 
 def counted(scene: Scene, candidate: Candidate) -> Candidate:
@@ -34,7 +34,9 @@ def decided(scene: Scene, candidate: Candidate) -> Decision:
     if asked and status.serving and not scene.moves(candidate) and scene.observed.known(status.serving) is None:
         return _unknown_beside(scene, status.serving)
     steps = asked if by_steps(scene, candidate) else None
-    return rollout.decide(steps, _progress(candidate, promoted=promoted), scene.now)
+    decision = rollout.decide(steps, _progress(candidate, promoted=promoted), scene.now)
+    goes_on = steps and isinstance(decision, Advance | Finish)
+    return (_without_gateways(scene, candidate) if goes_on else None) or decision
 
 
 def stepped(candidate: Candidate, step: int, weight: int, now: datetime) -> Candidate:
@@ -95,6 +97,31 @@ def _unknown_beside(scene: Scene, serving: Served) -> Hold:
     message += " nobody knows beside what the steps of spec.rollout would give it requests."
     advice = "Bring one of them back from a backup, or remove spec.rollout, to have it take over at once."
     return Hold("AdmittedMissing", f"{message} {advice}", None)
+
+
+def _without_gateways(scene: Scene, candidate: Candidate) -> Hold | None:
+    """Return why no step begins or ends yet: gateways do not go by the routes, and it would pass without requests."""
+    serving = scene.deployment.status.serving
+    if serving and candidate.step is None and _lacks_tokenizer(scene, serving, candidate):
+        message = f"ConfigMap {serving.admitted} does not say any more where the tokenizer of what is served is,"
+        message += f" and run {candidate.run} has another: gateways cannot be started with both."
+        advice = "Bring it back from a backup, or remove spec.rollout, to have the run take over at once."
+        return Hold("AdmittedMissing", f"{message} {advice}", None)
+    if scene.settled:
+        return None
+    if scene.heard is None or not scene.heard.refusals:
+        return Hold("StepHolds", "It goes on when gateways have the routes. Nothing to do.", None)
+    words = " ".join(scene.heard.refusals)
+    advice = "To have the candidate take over without steps, remove spec.rollout."
+    return Hold("RoutesRefused", f"No step is taken before gateways have the routes. {words} {advice}", None)
+
+
+def _lacks_tokenizer(scene: Scene, serving: Served, candidate: Candidate) -> bool:
+    """Whether gateways need another tokenizer, while no document says where that of what is served is."""
+    known, new = scene.observed.known(serving), scene.observed.known(candidate)
+    if scene.document(serving) is not None or known is None or new is None:
+        return False
+    return known.described.asked.base.tokenizer != new.described.asked.base.tokenizer
 
 
 def by_steps(scene: Scene, candidate: Candidate) -> bool:

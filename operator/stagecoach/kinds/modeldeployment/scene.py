@@ -11,11 +11,13 @@ from stagecoach.build.recipes import Images, Recipe, engine_name, recipe
 from stagecoach.contract import loading
 from stagecoach.contract.admitted import Admitted
 from stagecoach.contract.digests import Digest
+from stagecoach.contract.times import moment
 from stagecoach.kinds.controller import Settings
 from stagecoach.kinds.modeldeployment import engines
 from stagecoach.kinds.modeldeployment.engines import Answering
 from stagecoach.kinds.modeldeployment.observe import Observed
 from stagecoach.kinds.modeldeployment.refused import Refused
+from stagecoach.kinds.modeldeployment.telling import Heard
 from stagecoach.policies import scaling
 from stagecoach.policies.admission import NotAdmitted, Wanted
 
@@ -29,6 +31,7 @@ class Scene:
     settings: Settings
     now: datetime
     refused: Refused = field(default_factory=Refused)
+    heard: Heard | None = None  # what gateways said of the routes; None: nobody has told them any
 
     @property
     def deployment(self) -> ModelDeployment:
@@ -58,6 +61,12 @@ class Scene:
         was_served = any(each.release == candidate.release for each in status.history)
         revoked = status.serving is None and status.revoked is not None
         return revoked and was_served and candidate.override is None
+
+    @property
+    def settled(self) -> bool:
+        """Whether gateways have the routes that follow from the status, but for those that nobody waits for."""
+        routes = self.deployment.status.routes
+        return routes is not None and self.heard is not None and self.heard.settled(moment(routes.since), self.now)
 
     def document(self, served: Served | None) -> Admitted | None:
         """Return what is known of a release that was admitted."""
