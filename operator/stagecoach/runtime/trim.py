@@ -135,13 +135,14 @@ def _config_map(config_map: Object) -> Object:
     """Return what a deployment admitted, once and for all, and what its gateways were told, which is signed.
 
     Others may label theirs like ours, in any number and a mebibyte each: what is neither, or larger than an admission
-    may be, is not kept.
+    may be, is not kept. Routes hold two of these, and schemas: they may fill their ConfigMap.
     """
     kept = {"spec": {}, "status": {}} | _only(config_map, ("immutable",))
     labels = config_map["metadata"].get("labels") or {}
     file = ADMITTED_FILE if config_map.get("immutable") else ROUTES_FILE
     text = (config_map.get("data") or {}).get(file, "")
-    ours = labels.get(OWNER_KIND) == "ModelDeployment" and 0 < len(text.encode()) <= MOST_BYTES
+    fits = file == ROUTES_FILE or len(text.encode()) <= MOST_BYTES
+    ours = labels.get(OWNER_KIND) == "ModelDeployment" and text and fits
     return kept | {"data": {file: text}} if ours else kept
 
 
