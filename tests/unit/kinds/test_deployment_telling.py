@@ -8,9 +8,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from stagecoach.api.deployment_status import ClientKeys
+from stagecoach.api.deployment_status import ClientKeys, RoutesStatus
 from stagecoach.contract.gateway_routes import Acknowledgement, Routes
-from stagecoach.kinds.modeldeployment.routes import announced, intended, wanted
+from stagecoach.contract.times import timestamp
+from stagecoach.kinds.modeldeployment.routes import announced, identity, intended, wanted
 from stagecoach.kinds.modeldeployment.telling import Heard, Told, calls, heard, last
 from stagecoach.kinds.plan import Call
 from stagecoach.kinds.view import Answer
@@ -46,25 +47,37 @@ def written(text: str) -> Object:
 
 
 FOREIGN = Told.of(ROUTES, b"x" * 64)
+BEFORE, LONG_AGO = (Told.of(ROUTES.model_copy(update={"revision": n, "timeout": n}), ROUTES_KEY) for n in (3, 2))
 
 
 @pytest.mark.parametrize(
-    ("config_map", "known", "revision"),
+    ("config_map", "known", "acknowledged", "revision"),
     [
-        (None, {}, None),
-        (written(TOLD.signed.line()), {}, 4),
-        (written(OLDER.signed.line()), put(), 3),  # what gateways begin with counts
-        (None, put() | put(uid="h", told=OLDER), 4),
-        (None, put(0, told=OLDER), 3),  # nobody answered, and it was told all the same
-        ({}, put(), 4),
-        (written("{}"), put(), 4),
-        (written(FOREIGN.signed.line()), put(), 4),
-        (written(FOREIGN.signed.line()), put(told=FOREIGN) | got(9), None),
+        (None, {}, 0, None),
+        (written(TOLD.signed.line()), {}, 1, 4),
+        (written(OLDER.signed.line()), {}, 1, 3),  # the same, told anew since
+        (None, put() | put(uid="h", told=BEFORE), 1, 4),
+        ({}, put(), 1, 4),
+        (written("{}"), put(), 1, 4),
+        (written(FOREIGN.signed.line()), put(), 1, 4),
+        (written(FOREIGN.signed.line()), put(told=FOREIGN) | got(9), 0, None),
+        # Nobody has what the status says yet.
+        (written(BEFORE.signed.line()), {}, 0, 3),
+        (None, put(0, told=BEFORE), 0, 3),  # nobody answered, and it was told all the same
+        (written(LONG_AGO.signed.line()), put(told=BEFORE), 0, 3),
+        # What is older could not be replaced, or was put back.
+        (written(BEFORE.signed.line()), put(), 1, 4),
+        (written(BEFORE.signed.line()), {}, 1, None),
+        (None, put(told=BEFORE), 1, None),
     ],
 )
-def test_what_gateways_were_told_last(config_map: Object | None, known: Known, revision: int | None) -> None:
-    found = last(config_map, known, ROUTES_KEY)
+def test_what_gateways_were_told_last(
+    config_map: Object | None, known: Known, acknowledged: int, revision: int | None
+) -> None:
+    status = RoutesStatus(revision=4, digest=identity(ROUTES), since=timestamp(NOW), acknowledged=acknowledged)
+    found = last(config_map, known, status, ROUTES_KEY)
     assert (found and found.revision) == revision
+    assert last(config_map, known, None, ROUTES_KEY) is None
 
 
 STALE = "revision 4 is not newer than 9, which is in force"

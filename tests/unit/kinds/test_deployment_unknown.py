@@ -192,6 +192,22 @@ def test_gateways_that_begin_anew_are_told_the_routes_of_before(
     assert newest(stage).stable is not None
 
 
+def test_routes_that_somebody_put_back_bring_no_older_contract_into_force() -> None:
+    stage = serving(contract={"timeout": "5s"})
+    before = builders.copied(stage.children["ConfigMap", "answers-routes"])
+    stage.change("ModelDeployment", "answers", contract={"timeout": "9s"})
+    go_on(stage)
+    is_not_what_the_spec_asks_for(stage)
+    go_on(stage)
+    routes = newest(stage)
+    stage._store(before)
+    stage.forget()  # another process leads, which has told nobody anything
+    go_on(stage)
+    assert newest(stage) == routes
+    assert routes.timeout == 9
+    assert told(stage) == ("Degraded", "Serving", "True")
+
+
 def test_an_operator_without_images_tells_gateways_what_they_know_and_what_is_revoked() -> None:
     stage = held()
     stage.settings = replace(stage.settings, engine_image="")

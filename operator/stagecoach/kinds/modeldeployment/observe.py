@@ -137,7 +137,7 @@ def _last_told(
     if not settings.master_key:
         return None
     key = keys.derive(settings.master_key, deployment.metadata.uid, keys.Purpose.ROUTES)
-    return telling.last(config_maps.get(routes_name(deployment)), heard, key.encode())
+    return telling.last(config_maps.get(routes_name(deployment)), heard, deployment.status.routes, key.encode())
 
 
 def _is_of_a_job(pod: Object) -> bool:

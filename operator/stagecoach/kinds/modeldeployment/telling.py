@@ -12,6 +12,7 @@ from typing import Protocol, Self
 
 from pydantic import ValidationError
 
+from stagecoach.api.deployment_status import RoutesStatus
 from stagecoach.build.gateway import ADMIN_PORT
 from stagecoach.contract.gateway_routes import (
     ROUTES_FILE,
@@ -22,7 +23,7 @@ from stagecoach.contract.gateway_routes import (
     sign,
     verified,
 )
-from stagecoach.kinds.modeldeployment.routes import contradicts
+from stagecoach.kinds.modeldeployment.routes import contradicts, identity
 from stagecoach.kinds.plan import Call, Object
 from stagecoach.kinds.view import Answer
 
@@ -109,16 +110,24 @@ class Told:
         return put is not None and put.status == 200 and _acknowledgement(put) == self.acknowledgement
 
 
-def last(config_map: Object | None, answers: Answers, key: bytes) -> Routes | None:
-    """Return what gateways were told last: as it is written for those that begin, or as one of them was told it."""
-    with suppress(BadRoutes, KeyError):
-        return verified((config_map or {})["data"][ROUTES_FILE], key)
-    found: list[Routes] = []
-    for (_, method, path), answer in answers.items():
-        if (method, path) == ("PUT", ROUTES):
-            with suppress(BadRoutes):
-                found.append(verified(answer.asked, key))
-    return max(found, key=lambda routes: routes.revision, default=None)
+def last(config_map: Object | None, answers: Answers, known: RoutesStatus | None, key: bytes) -> Routes | None:
+    """Return what gateways were told last: as it is written for those that begin, or as one of them was told it.
+
+    It is what the status says; or, until a gateway is known to have that, what was told before it. What is signed and
+    older than that may have stayed where nobody could write, or was put back: it is not in force again by that.
+    """
+    if known is None:
+        return None
+    written = (config_map or {}).get("data", {}).get(ROUTES_FILE, "")
+    asked = {answer.asked for (_, method, path), answer in answers.items() if (method, path) == ("PUT", ROUTES)}
+    before: list[Routes] = []
+    for text in (written, *asked):
+        with suppress(BadRoutes):
+            found = verified(text, key)
+            if identity(found) == known.digest:
+                return found
+            before.append(found)
+    return None if known.acknowledged else max(before, key=lambda routes: routes.revision, default=None)
 
 
 def heard(gateways: Iterable[Gateway], told: Told, answers: Answers) -> Heard:
