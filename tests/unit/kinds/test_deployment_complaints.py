@@ -9,6 +9,7 @@ from tests.remedies import speaks
 from tests.unit.kinds.deployment_cases import judged, told, with_second
 from tests.unit.kinds.deployment_scenes import BY_HAND
 from tests.unit.kinds.deployments import serving
+from tests.unit.kinds.gates import succeeded
 
 
 def test_an_engine_that_does_not_start_in_time_is_rejected_with_what_its_pods_complain_of() -> None:
@@ -81,6 +82,35 @@ def test_pods_that_are_refused_or_missing_are_said_with_what_to_do() -> None:
     stage.serve()
     assert told(stage) == ("Pending", "PodRefused", "False")
     assert "exceeded quota" in stage.said()["message"]
+
+
+@pytest.mark.parametrize("part", ["serving", "candidate"])
+def test_a_pod_that_nobody_makes_again_is_missed_whatever_its_deployment_says(part: str) -> None:
+    stage = serving(rollout=BY_HAND)
+    if part == "candidate":
+        whole = succeeded("whole", 2)
+        whole["status"]["artifact"]["type"] = "Model"
+        stage.put(whole)
+        stage.judge()
+        stage.until(lambda: stage.told_status.get("candidate", {}).get("weight"))
+    name = stage.told_status[part]["engine"]
+    up = {"type": "Available", "status": "True", "lastTransitionTime": timestamp(stage.now)}
+    for _ in range(9):
+        stage.go_on(30)
+    found = stage.children["Deployment", name]
+    stage._store(found | {"status": found["status"] | {"conditions": [up]}})
+    [pod] = stage.pods(name)
+    stage._gone(("Pod", pod["metadata"]["name"]))
+    condition, missed = "Loaded" if part == "serving" else "Reconciling", f"Deployment {name} has no pod."
+    stage.serve()
+    assert missed not in stage.said(condition)["message"], "its pod went a moment ago"
+    for _ in range(37):
+        if missed not in stage.said(condition)["message"]:
+            stage.wait(10)
+            stage.serve()
+    words = stage.said(condition)["message"]
+    assert missed in words
+    assert speaks("PodMissing", words)
 
 
 @pytest.mark.parametrize("of", ["engine", "gateway"])

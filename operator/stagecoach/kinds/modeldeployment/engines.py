@@ -78,8 +78,13 @@ def questions(engine: Engine, adapters: Wanted, token: str) -> Iterator[Call]:
             yield Call(pod.uid, pod.address, loading.PORT, "PUT", loading.PATH, token, body)
 
 
-def answering(engine: Engine, admitted: Admitted, replicas: int, now: datetime) -> Answering:
-    """Return whether an engine answers with a release: said by each loader lately, after an answer of the model."""
+def answering(
+    engine: Engine, admitted: Admitted, replicas: int, now: datetime, silent: datetime | None = None
+) -> Answering:
+    """Return whether an engine answers with a release: said by each loader lately, after an answer of the model.
+
+    `silent`: since when none did, as far as that is known.
+    """
     name = model_name(admitted)
     heard = {pod.uid: _heard(engine.heard.get(pod.uid), now) for pod in engine.pods}
     good = {uid for uid, loaded in heard.items() if loaded and _answers(loaded, name)}
@@ -90,7 +95,7 @@ def answering(engine: Engine, admitted: Admitted, replicas: int, now: datetime) 
     if enough and answer == len(ready):
         new = any(_is_new(pod, now) for pod in ready)
         return Answering(answer, everywhere=not new, failed=failed, waits=NEW if new else STARTING)
-    waits = failed or _waits(engine, name, heard, len(ready), replicas, now)
+    waits = failed or _waits(engine, name, heard, len(ready), replicas, silent, now)
     return Answering(answer, failed=failed, waits=waits, unheard=any(pod.uid not in engine.heard for pod in ready))
 
 
@@ -145,12 +150,18 @@ def _is_base(said: Loaded, model: LoadedModel) -> bool:
 
 
 def _waits(
-    engine: Engine, name: str, heard: Mapping[str, Loaded | None], ready: int, replicas: int, now: datetime
+    engine: Engine,
+    name: str,
+    heard: Mapping[str, Loaded | None],
+    ready: int,
+    replicas: int,
+    silent: datetime | None,
+    now: datetime,
 ) -> Complaint:
     """Return what an engine waits for, the most telling first."""
     if engine.found is None:
         return Complaint("Starting", f"Deployment {engine.name} is being made.")
-    if complaint := _of_deployment(engine, now) or first_complaint(engine.pods):
+    if complaint := _of_deployment(engine, silent, now) or first_complaint(engine.pods):
         return complaint
     loading_ones = (said.of(name) for said in heard.values() if said)
     slow = next((each for each in loading_ones if each and each.message and each.state is not State.ANSWERS), None)
@@ -161,10 +172,10 @@ def _waits(
     return Complaint("Starting", f"{ready} of {max(1, replicas)} pods of engine {engine.name} are ready and asked.")
 
 
-def _of_deployment(engine: Engine, now: datetime) -> Complaint | None:
+def _of_deployment(engine: Engine, silent: datetime | None, now: datetime) -> Complaint | None:
     if refused := stuck.refused(engine.found):
         return refused
-    since = stuck.podless_since(engine.found)
+    since = stuck.podless_since(engine.found, silent)
     if not engine.pods and since is not None and now - since > PODS_PATIENCE:
         return Complaint("PodMissing", f"Deployment {engine.name} has no pod. {SEE_TO_THE_CONTROLLER}")
     return None

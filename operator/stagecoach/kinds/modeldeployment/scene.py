@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from stagecoach.api.common import ConditionStatus
 from stagecoach.api.deployment_status import Candidate, Served
 from stagecoach.api.modeldeployment import ModelDeployment
 from stagecoach.api.transformerproject import TransformerProject
@@ -12,6 +13,7 @@ from stagecoach.contract import loading
 from stagecoach.contract.admitted import Admitted
 from stagecoach.contract.digests import Digest
 from stagecoach.contract.times import moment
+from stagecoach.kinds.conditions import of
 from stagecoach.kinds.controller import Settings
 from stagecoach.kinds.modeldeployment import engines
 from stagecoach.kinds.modeldeployment.engines import Answering
@@ -20,6 +22,7 @@ from stagecoach.kinds.modeldeployment.refused import Refused
 from stagecoach.kinds.modeldeployment.telling import Heard
 from stagecoach.policies import scaling
 from stagecoach.policies.admission import NotAdmitted, Wanted
+from stagecoach.policies.rollout import WEIGHT_HOLDS
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,18 @@ class Scene:
         if served is None or admitted is None:
             return Answering()
         engine = self.observed.engine(served.engine)
-        return engines.answering(engine, admitted, self._enough(served), self.now)
+        return engines.answering(engine, admitted, self._enough(served), self.now, self._silent_since(served))
+
+    def _silent_since(self, served: Served) -> datetime | None:
+        """Return since when no pod may have answered with a release, as the status has it."""
+        if isinstance(served, Candidate):
+            # A weight is renewed before half of its time is over, while one answers.
+            until = served.weight_until
+            return moment(until) - WEIGHT_HOLDS / 2 if until else moment(served.since)
+        loaded = of(self.deployment.status.conditions, "Loaded")
+        if loaded is None or loaded.status is not ConditionStatus.FALSE:
+            return None
+        return moment(loaded.last_transition_time)
 
     def _enough(self, served: Served) -> int:
         """Return on how many pods a release has to answer: a candidate on as many as what serves has, or gets soon."""

@@ -32,14 +32,18 @@ def refused_since(found: Object | None) -> datetime | None:
     return datetime.fromisoformat(since) if since else None
 
 
-def podless_since(found: Object | None) -> datetime | None:
-    """Return since when a Deployment that has no pod may have had none; None while it says that some are up.
+def podless_since(found: Object | None, silent: datetime | None) -> datetime | None:
+    """Return since when a Deployment that has no pod may have had none.
 
-    What it says is told after its pod went: for a moment neither is known.
+    What it says is told after its pod went, or never, without its controller: where it says that some are up, it is
+    since none has answered.
     """
     up = _condition(found, "Available")
-    since = up.get("lastTransitionTime") if up else (found or {}).get("metadata", {}).get("creationTimestamp")
-    return datetime.fromisoformat(since) if since and up.get("status") != "True" else None
+    told = up.get("lastTransitionTime") if up else (found or {}).get("metadata", {}).get("creationTimestamp")
+    since = datetime.fromisoformat(told) if told else None
+    if up.get("status") != "True":
+        return since
+    return max(since, silent) if since and silent else None
 
 
 def _out_of_time(found: Object | None) -> Complaint | None:
