@@ -29,7 +29,7 @@ async def serve(settings: Settings) -> None:
     gateway = Gateway(settings)
     clients = Server(gateway.handle, admit=gateway.admit, refused=gateway.refused)
     admin = Admin(gateway, clients, settings.required("admin-token"))
-    control = Server(admin.handle, connections=64, unchecked=0, admit=admin.admit)
+    control = Server(admin.handle, connections=64, unchecked=0, admit=admin.admit, for_probes=True)
     gateway.engines.start()
     gateway.clients.refresh()
     gateway.sources.refresh()

@@ -89,7 +89,7 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client reads more slowly than is written."""
         self.paused_since = self._loop.time()
-        self._unread = self._transport.get_write_buffer_size() if self._transport else 0
+        self._unread = self._unsent
 
     def resume_writing(self) -> None:
         """It has caught up."""
@@ -211,9 +211,18 @@ class Connection(asyncio.Protocol):
 
     @property
     def gives_way(self) -> bool:
-        """Whether nothing is asked for on it, or not yet, by a whole head; or all is answered, and it only closes."""
+        """Whether nothing is asked for on it, and all that was answered is sent.
+
+        Where probes come first, what is asked for without a whole head, and an answer that nobody reads, are nothing.
+        """
+        if not self.server.for_probes:
+            return self.idle and not self._unsent
         asks = self._began and self._request is not None
         return self._task is None and not self._requests and not asks
+
+    @property
+    def _unsent(self) -> int:
+        return self._transport.get_write_buffer_size() if self._transport else 0
 
     def abort(self) -> None:
         """End it at once, whatever is not yet sent."""

@@ -24,11 +24,14 @@ class Server:
         unchecked: int = limits.UNCHECKED_BYTES,
         admit: Callable[[Request], None] | None = None,
         refused: Callable[[Request, Answer, Refusal], None] | None = None,
+        *,
+        for_probes: bool = False,
     ) -> None:
         self.handler = handler
         self.unchecked = unchecked
         self.admit = admit  # looks at a head whose body is longer than that, and raises Refusal
         self.refused = refused  # is told of what is refused before the handler sees it
+        self.for_probes = for_probes  # whether half a head, or an answer that nobody reads, keeps nobody out
         self.held = 0  # bytes of bodies
         self.connections: set[Connection] = set()
         self.leaving: set[Connection] = set()  # those that were refused, and read it

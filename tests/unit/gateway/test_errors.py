@@ -15,6 +15,7 @@ from stagecoach.contract.gateway_routes import RateLimit, Routes
 from stagecoach.contract.inputs import Overflow, Tokenization
 from stagecoach_gateway import openapi
 from stagecoach_gateway.gateway import endpoints_of
+from stagecoach_gateway.http_messages import Answer
 from stagecoach_gateway.http_server import Server
 from tests.unit.gateway import releases, running
 from tests.unit.gateway.running import MockEngine, Running
@@ -174,6 +175,10 @@ async def test_an_error_is_what_the_document_says(code: str, scene: Scene) -> No
     assert all(f"`{code}`" in each["responses"][str(status)]["description"] for each in operations)
 
 
+# More than the kernel takes at once, for a client that does not read.
+LONG = 32 << 20
+
+
 async def fails(*_: object) -> None:
     raise ZeroDivisionError
 
@@ -209,9 +214,11 @@ async def test_one_connection_too_many() -> None:
     await server.drain(0)
 
 
-@pytest.mark.parametrize("begun", [b"", b"GET / "])
-async def test_where_there_are_as_many_as_are_taken_the_one_leaves_that_asks_nothing_for_longest(begun: bytes) -> None:
-    server = Server(fails, connections=2)
+@pytest.mark.parametrize(("begun", "for_probes"), [(b"", False), (b"", True), (b"GET / ", True)])
+async def test_where_there_are_as_many_as_are_taken_the_one_leaves_that_asks_nothing_for_longest(
+    begun: bytes, for_probes: bool
+) -> None:
+    server = Server(fails, connections=2, for_probes=for_probes)
     port = await server.start("127.0.0.1", 0)
     pairs = []
     for _ in range(3):
@@ -221,6 +228,34 @@ async def test_where_there_are_as_many_as_are_taken_the_one_leaves_that_asks_not
     pairs[2][1].write(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".removeprefix(begun))
     assert code_of(await pairs[2][0].read())[1] == "internal_error"
     for _, each in pairs:
+        each.close()
+    await server.drain(0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "rest"),
+    [
+        (b"GET / HTTP/1.1\r\n", b"host: x\r\nconnection: close\r\n\r\n"),  # a head in two pieces
+        (b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", b""),
+        (b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", b""),
+    ],
+)
+async def test_a_client_that_asks_or_still_reads_gives_way_to_nobody(asked: bytes, rest: bytes) -> None:
+    async def answers(_: object, answer: Answer) -> None:
+        answer.send(200, b"x" * LONG)
+
+    server = Server(answers, connections=1)
+    port = await server.start("127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(asked)
+    await asyncio.sleep(0.1)
+    other, other_writer = await asyncio.open_connection("127.0.0.1", port)
+    assert code_of(await other.read())[1] == "too_many_connections"
+    writer.write(rest)
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert b"200 OK" in head
+    assert len(await reader.readexactly(LONG)) == LONG
+    for each in (writer, other_writer):
         each.close()
     await server.drain(0)
 
