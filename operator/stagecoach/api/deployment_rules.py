@@ -34,7 +34,7 @@ def _tested(place: str) -> str:
 
 def _moves(place: str) -> str:
     """Whether what is served goes to another engine, from one that does not answer."""
-    silent = "told.type == 'Loaded' && told.status == 'False'"
+    silent = "told.type == 'Loaded' && told.status == 'False' && told.reason != 'ScaledToZero'"
     lost = f"oldSelf.status.conditions.exists(told, {silent})"
     same = f"{_there(_before(place))} && {place}.release == {_before(place)}.release"
     return f"({same} && has(oldSelf.status.conditions) && {lost})"

@@ -420,6 +420,7 @@ def test_with_an_sla_what_was_served_before_comes_back_after_a_revoke(
     [
         ("a", "False", "Starting"),
         ("a", "Unknown", "ScaledToZero"),
+        ("a", "False", "ScaledToZero"),  # of a version before
         ("a", "True", "Answers"),
         ("a", None, ""),
         ("b", "False", "Starting"),

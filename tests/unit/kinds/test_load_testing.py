@@ -248,10 +248,20 @@ def scaled_to_nothing_and_back(**spec: Any) -> Stage:
     return stage
 
 
-def test_what_serves_moves_to_no_other_engine_untested_when_pods_are_wanted_again() -> None:
+def as_a_version_before_told_it(stage: Stage) -> None:
+    deployment = builders.copied(stage.deployment)
+    [loaded] = [each for each in deployment["status"]["conditions"] if each["type"] == "Loaded"]
+    loaded["status"] = "False"
+    stage.put(deployment)
+
+
+@pytest.mark.parametrize("upgraded", [False, True])
+def test_what_serves_moves_to_no_other_engine_untested_when_pods_are_wanted_again(upgraded: bool) -> None:
     stage = scaled_to_nothing_and_back()
     before = stage.told_status["serving"]["engine"]
     assert stage.said("Loaded")["status"] == "Unknown"
+    if upgraded:
+        as_a_version_before_told_it(stage)
     stage.until(lambda: stage.told_status.get("rejected"), 30, loads=False)
     assert rejected(stage)["reason"] == "SLANotMet"
     assert (stage.told_status["serving"]["engine"], len(stage.tests)) == (before, 2)

@@ -28,6 +28,7 @@ OTHER_VERSION = "Whoever installed the operator sets all images of the chart to 
 
 
 STARTING = Complaint("Starting", "The engine is starting.")
+SCALED_TO_ZERO = "ScaledToZero"  # of what nobody wants any pods for
 COLD_START = "ColdStart"  # of what nobody wanted any pods for, and wants them for by now
 NEW = Complaint("Starting", f"The engine answers, and gateways find it in {HEARD_OF.seconds} seconds. Nothing to do.")
 

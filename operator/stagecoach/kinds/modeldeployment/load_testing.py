@@ -161,7 +161,7 @@ def is_lost(scene: Scene) -> bool:
     Not where nobody wants one to, nor as long as pods have not been asked since the operator was started.
     """
     loaded, serving = of(scene.deployment.status.conditions, "Loaded"), scene.deployment.status.serving
-    if loaded is None or loaded.status is not ConditionStatus.FALSE:
+    if loaded is None or loaded.status is not ConditionStatus.FALSE or loaded.reason == engines.SCALED_TO_ZERO:
         return False
     answering = scene.answering(serving)
     starts = loaded.reason == engines.COLD_START

@@ -9,7 +9,7 @@ from stagecoach.build.gateway import endpoint
 from stagecoach.contract.times import moment
 from stagecoach.kinds.conditions import Fact, of, said
 from stagecoach.kinds.modeldeployment import client_keys, gated, overriding, revoking, sla_met, stuck, switching
-from stagecoach.kinds.modeldeployment.engines import COLD_START, STARTING, Answering
+from stagecoach.kinds.modeldeployment.engines import COLD_START, SCALED_TO_ZERO, STARTING, Answering
 from stagecoach.kinds.modeldeployment.pods import Complaint
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.modeldeployment.switching import Course
@@ -24,9 +24,9 @@ GOES_ON = {
     *("ProjectNotReady", "GateMissing", "GateBlocked", "RunUnknown", "ReleaseUnknown"),
 }
 # Why what is served does not answer, and nothing that is waited for changes it.
-NEEDS_SOMEBODY = {"ScaledToZero", "AdmittedMissing", "Refused"}
+NEEDS_SOMEBODY = {SCALED_TO_ZERO, "AdmittedMissing", "Refused"}
 SCALED = Complaint(
-    "ScaledToZero", "spec.replicas is 0, so that no engine answers. Set it to 1 or more to have it served again."
+    SCALED_TO_ZERO, "spec.replicas is 0, so that no engine answers. Set it to 1 or more to have it served again."
 )
 
 
@@ -194,7 +194,10 @@ class _Telling:
             return said(before)
         if answering.pods == 0:
             if before is not None and before.reason in (SCALED.reason, COLD_START):
-                waits = Complaint(COLD_START, f"spec.replicas was 0, and pods have to start: {waits.message}")
+                # A version before said False while nobody wanted pods: so that it is dated from now.
+                since_then = before.reason == SCALED.reason and before.status is ConditionStatus.FALSE
+                words = f"spec.replicas was 0, and pods have to start: {waits.message}"
+                return Fact("Loaded", None if since_then else False, COLD_START, words)
             return self._said("Loaded", waits)
         return Fact(
             "Loaded", True, "SomeAnswer", f"{answering.pods} pods of engine {serving.engine} answer. {waits.message}"
