@@ -110,13 +110,14 @@ def with_rejected(listed: dict[str, str], served: str, mark: str) -> ModelDeploy
     """Return a deployment with what was rejected, and passed over, under the spec of now or of before."""
     raw = copy.deepcopy(Stage().deployment)
     now = rejections.identity(ModelDeployment.model_validate(raw))
-    told = {"reason": "TooManyErrors", "message": "It failed.", "engine": "answers-e-01234567", "at": builders.CREATED}
+    told = {"reason": "TooManyErrors", "message": "It failed.", "engine": "answers-e-01234567"}
     history = [{"release": builders.digest(each), "run": each, "since": builders.CREATED} for each in served]
     rejected = [
         told
         | {"release": builders.digest(each), "run": each, "spec": builders.digest("0") if of == BEFORE else now}
+        | {"at": f"2026-01-02T00:01:{59 - number}Z"}
         | ({} if of == UNDATED else {"runCreated": created(each)})
-        for each, of in listed.items()
+        for number, (each, of) in enumerate(listed.items())
     ]
     over = {"passedOver": {"runCreated": created(mark), "spec": now}} if mark else {}
     return ModelDeployment.model_validate(raw | {"status": {"history": history, "rejected": rejected} | over})
@@ -138,6 +139,7 @@ def with_rejected(listed: dict[str, str], served: str, mark: str) -> ModelDeploy
         ({"a": NOW, "b": NOW, "c": NOW}, "a", "", "dac", "b"),
         # Of before there was such a time.
         ({"e": UNDATED, "a": NOW, "c": NOW}, "", "", "dac", ""),
+        ({"e": UNDATED, "a": UNDATED, "c": UNDATED}, "", "", "dea", ""),
     ],
 )
 def test_what_goes_when_there_is_no_room(listed: dict[str, str], served: str, mark: str, left: str, over: str) -> None:

@@ -63,7 +63,8 @@ def rejected(
     if len(told) <= MAX_REJECTED:
         return told, before
     was_served = {each.release for each in deployment.status.history}
-    goes = min(told, key=lambda each: (each.spec == spec, each.release in was_served, each.run_created or ""))
+    # Versions before did not say when a run was created: of these the first that was rejected.
+    goes = min(told, key=lambda each: (each.spec == spec, each.release in was_served, each.run_created or "", each.at))
     told.remove(goes)
     if goes.spec != spec or goes.run_created is None:
         return told, before
