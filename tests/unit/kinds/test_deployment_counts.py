@@ -74,6 +74,17 @@ def test_what_its_engine_refused_is_counted_as_the_rest_is() -> None:
     assert stepped(again, 1, 50, NOW).unanswered == 0
 
 
+def test_numbers_that_a_version_before_remembered_are_compared_with_none_of_now() -> None:
+    """Else its requests would not be counted as long as its errors are."""
+    seen = {"gateway": "g", "started": "2026-01-02T09:00:00.123456Z", "requests": 700, "errors": 1}
+    start = candidate(seen=[seen])
+    found = read_all(start, {"g": said(710, {"invalid_request": 300, "engine_error": 2})})
+    assert (found.requests, found.errors) == (0, 0)
+    found = Candidate.model_validate(found.document())
+    again = read_all(found, {"g": said(720, {"invalid_request": 300, "engine_error": 3})})
+    assert (again.requests, again.errors) == (10, 1)
+
+
 def candidate(**changes: Any) -> Candidate:
     return Candidate.model_validate(in_step(B, **changes))
 

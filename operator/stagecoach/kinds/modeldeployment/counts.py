@@ -63,6 +63,8 @@ def counted(
         if candidate.weight is not None and answer.revision != revision:
             continue
         before = seen.get(uid) or _first(now, answer, candidate)
+        if _is_of_before(before):
+            before = now
         if candidate.weight is not None and before is not now:
             since = before if before.started == now.started else _nothing(now)  # it began again
             requests += max(0, now.requests - since.requests)
@@ -71,6 +73,11 @@ def counted(
         seen[uid] = _later(before, now)
     update = {"requests": requests, "errors": errors, "unanswered": unanswered}
     return candidate.model_copy(update=update | {"seen": [seen[uid] for uid in sorted(seen)]})
+
+
+def _is_of_before(seen: Seen) -> bool:
+    """Whether a version wrote it that knew no unanswered requests: its number has these, and what clients did wrong."""
+    return "unanswered" not in seen.model_fields_set
 
 
 def _has_room(seen: dict[str, Seen], pods: Collection[str]) -> bool:
@@ -83,7 +90,7 @@ def _has_room(seen: dict[str, Seen], pods: Collection[str]) -> bool:
 def _seen(uid: str, answer: GatewayCounts, release: str) -> Seen:
     found = next((each for each in answer.releases if each.release == release), None)
     if found is None:
-        return Seen(gateway=uid, started=timestamp(answer.started, "microseconds"), requests=0, errors=0)
+        return Seen(gateway=uid, started=timestamp(answer.started, "microseconds"), requests=0, errors=0, unanswered=0)
     ours = sum(number for code, number in found.errors.items() if code in OURS)
     theirs = sum(found.errors.values()) - ours
     return Seen(
