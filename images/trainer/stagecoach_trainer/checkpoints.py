@@ -68,9 +68,35 @@ class Checkpoints:
         self._staging = f"{job.subject.uid}-{job.attempt}"
 
     def publish(self, folder: Path, checkpoint: Checkpoint) -> None:
-        """Copy the Trainer's folder into the storage and prune: the manifest comes last. Raises REFUSALS."""
+        """Copy the Trainer's folder into the storage and prune. Raises REFUSALS, and leaves nothing of it then."""
         storage = self._opened()
         self._drop(storage, checkpoint.name)
+        try:
+            self._write(storage, folder, checkpoint)
+        except REFUSALS:
+            # A part of it is of no use, and may have filled the storage, in which the artifact has to find room.
+            with suppress(*REFUSALS):
+                self._drop(storage, checkpoint.name)
+            raise
+        finally:
+            self._prune(storage)
+
+    def clear(self) -> None:
+        """Remove what attempts up to this one had not written whole when they were killed. What cannot go stays.
+
+        If one of them was thought lost and still writes, its checkpoint is damaged, and passed over. A later one's is
+        never removed.
+        """
+        with suppress(*REFUSALS):
+            storage = self._opened()
+            for name in storage.folders(self._folder):
+                attempt = name.rpartition(".")[2]
+                old = attempt.isdecimal() and int(attempt) <= self._job.attempt
+                if old and not storage.exists(f"{self._folder}/{name}.json"):
+                    storage.remove(f"{self._folder}/{name}")
+
+    def _write(self, storage: Store, folder: Path, checkpoint: Checkpoint) -> None:
+        """Copy the Trainer's folder into the storage; the manifest comes last."""
         entries = []
         for path in sorted(folder.iterdir()):
             with path.open("rb") as stream:
@@ -79,7 +105,6 @@ class Checkpoints:
         whose = {"project_uid": project_uid(), "run": self._job.subject.name}
         complete = checkpoint.model_copy(update={"files": tuple(entries)} | whose)
         storage.write(f"{self._folder}/{complete.name}.json", complete.line().encode(), self._staging)
-        self._prune(storage, complete)
 
     def newest(self) -> tuple[Checkpoint, Path] | None:
         """Return the newest checkpoint that is whole, and the local folder to which it was copied.
@@ -138,11 +163,12 @@ class Checkpoints:
                 return None
         return local
 
-    def _prune(self, storage: Store, newest: Checkpoint) -> None:
-        """Keep the newest ones and the best one. What cannot be removed now is tried again after the next one."""
-        best = newest.best.step if newest.best else None
+    def _prune(self, storage: Store) -> None:
+        """Keep the newest ones, and the newest one's best. What cannot be removed now is tried again the next time."""
         with suppress(*REFUSALS):
-            for checkpoint in self._known(storage)[self._job.checkpoints.keep :]:
+            known = self._known(storage)
+            best = known[0].best.step if known and known[0].best else None
+            for checkpoint in known[self._job.checkpoints.keep :]:
                 if checkpoint.step != best:
                     self._drop(storage, checkpoint.name)
 

@@ -55,6 +55,7 @@ def train(job: TrainJob, members: Members = ALONE) -> ArtifactReport:
         say("the storage holds a record of these inputs: nothing is trained")
         forget(places.storage, job.inputs.digest, job.subject)
         return known
+    Checkpoints(places.storage, job).clear()
     with own_staging(job, storage):
         members.at_word(lambda _: clear_staging(job, places.storage()))
         return _trained(prepare(job, members), members)

@@ -25,8 +25,9 @@ from stagecoach.contract import layout, progress
 from stagecoach.contract.digests import CHUNK, FileEntry, Manifest, file_entry, short
 from stagecoach.contract.reports import BadInput, Problem
 
-# Written to see whether writing is possible.
+# Written to see whether writing is possible, and whether there is room for as much as a small adapter.
 PROBE = "probe"
+PROBE_BYTES = 4 << 20
 # safetensors and tempfile write 0600; a reader has another uid.
 FILE_MODE = 0o644
 FOLDER_MODE = 0o755
@@ -250,16 +251,15 @@ class Store:
 
     def write(self, relative: str, content: Content, uid: str) -> None:
         """Write a file so that a reader sees the old content or the new one, never a part."""
-        with _told(self.path(relative)):
-            self._rename(self.path(self._staged(relative, content, uid)), self.path(relative))
+        with _told(self.path(relative)), self._staged(relative, content, uid) as staged:
+            self._rename(staged, self.path(relative))
 
     def create(self, relative: str, content: Content, uid: str) -> bool:
         """Write a file that is not there yet; return whether that was done. Of two who try, one does it.
 
         Where nothing but looking first is to be had, both may do it who look in the same moment.
         """
-        with _told(self.path(relative)):
-            staged = Path(self.path(self._staged(relative, content, uid)))
+        with _told(self.path(relative)), self._staged(relative, content, uid) as staged:
             try:
                 Path(self.path(relative)).hardlink_to(staged)
             except FileExistsError:
@@ -269,23 +269,29 @@ class Store:
                     raise
                 if self.exists(relative):
                     return False
-                self._rename(str(staged), self.path(relative))
-                return True
-            staged.unlink()
+                self._rename(staged, self.path(relative))
             return True
 
-    def _staged(self, relative: str, content: Content, uid: str) -> str:
-        """Write a content where it can be moved to its place from; return where that is."""
+    @contextmanager
+    def _staged(self, relative: str, content: Content, uid: str) -> Iterator[str]:
+        """Write a content where it can be moved to its place from; nothing stays there, nor of what was cut short.
+
+        What fills a storage to the last byte would keep everybody from writing who needs less.
+        """
         staged = f"{layout.staging_folder(uid)}/{secrets.token_hex(8)}"
         self._inside(relative)
         self._inside(staged)
         self._make_folder(staged.rpartition("/")[0])
         self._make_folder(relative.rpartition("/")[0])
-        with _opened(content) as source, self._fs.open(self.path(staged), "wb") as stream:
-            copy(source, stream)
-            self._sync(stream)
-        self._allow(staged, FILE_MODE)
-        return staged
+        try:
+            with _opened(content) as source, self._fs.open(self.path(staged), "wb") as stream:
+                copy(source, stream)
+                self._sync(stream)
+            self._allow(staged, FILE_MODE)
+            yield self.path(staged)
+        finally:
+            with suppress(OSError):
+                Path(self.path(staged)).unlink(missing_ok=True)
 
     def remove(self, relative: str) -> None:
         """Remove a file, or a folder with all that is in it; once more is a no-op."""
@@ -300,7 +306,8 @@ class Store:
 
     def probe(self, uid: str) -> None:
         """Raise StorageFailed or BadInput when nothing can be written: better before the work than after it."""
-        self.write(f"{layout.staging_folder(uid)}/{PROBE}", b"", uid)
+        # Random: some file systems need no room for what they can compress.
+        self.write(f"{layout.staging_folder(uid)}/{PROBE}", secrets.token_bytes(PROBE_BYTES), uid)
         self.clean(uid)
 
     def clean(self, uid: str) -> None:

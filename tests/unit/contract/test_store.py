@@ -223,6 +223,35 @@ def test_errors_of_the_storage_become_words(
     assert caught.value.problem.remedy
 
 
+@pytest.mark.parametrize("write", [Store.write, Store.create], ids=lambda write: write.__name__)
+def test_what_is_refused_leaves_no_part_of_a_file(
+    store: Store, failing: Callable[[int, BaseException], Store], write: Callable[..., Any]
+) -> None:
+    for at in range(1, 20):
+        try:
+            write(failing(at, OSError(errno.ENOSPC, "full")), f"{at}/file", b"content", "uid")
+        except StorageFailed:
+            assert [item.path for item in store.listing("")] == [], f"step {at}"
+        else:
+            assert at > 5
+            return
+    raise AssertionError("writing never succeeded")
+
+
+def test_a_storage_that_takes_empty_files_only_is_full(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(source: Any, target: Any) -> None:
+        if content := source.read():
+            target.write(content[:10])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    store.probe("uid")
+    monkeypatch.setattr("stagecoach.contract.store.copy", full)
+    with pytest.raises(StorageFailed) as caught:
+        store.probe("uid")
+    assert caught.value.problem.reason == "StorageFull"
+    assert store.listing("") == []
+
+
 @pytest.mark.parametrize("damage", ["missing", "short", "flipped"])
 def test_a_damaged_artifact_is_not_complete_and_is_published_anew(store: Store, tmp_path: Path, damage: str) -> None:
     manifest = store.publish(FILES, "uid")
@@ -320,5 +349,4 @@ def test_what_is_there_is_not_created_again(store: Store, monkeypatch: pytest.Mo
     assert store.create("a/record.json", b"first", "u")
     assert not store.create("a/record.json", b"second", "u")
     assert store.read("a/record.json") == b"first"
-    store.clean("u")
     assert [item.path for item in store.listing("")] == ["a/record.json"]

@@ -1,5 +1,6 @@
 """Trainings that are interrupted and go on: the result is the one that nobody disturbed."""
 
+import errno
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from stagecoach.contract import retention
+from stagecoach.contract import retention, store
 from stagecoach.contract.inputs import FullMethod
 from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, Checkpoints, LookupJob, TrainJob
 from stagecoach.contract.layout import checkpoints_folder, run_folder
@@ -373,25 +374,109 @@ def test_what_a_run_saved_goes_when_it_adopts(real: Project, by: str) -> None:
     assert real.storage.folders(run_folder(job.inputs.digest)) == []
 
 
+def point(digest: str, step: int, best: int | None = None) -> checkpoints.Checkpoint:
+    """Return a checkpoint of the first attempt, as it is before its files are known."""
+    return checkpoints.Checkpoint(
+        inputs_digest=digest,
+        step=step,
+        attempt=1,
+        files=(),
+        sums=checkpoints.LossSums(since_logged=0, logged=0, logged_step=0),
+        best=None if best is None else checkpoints.Best(step=best, loss=1.0),
+        stretches=(),
+        tokens=0,
+        cpu_hours=0,
+    )
+
+
+class Writer:
+    """What the first attempt of a run saves: two files each, the second of which finds the storage full or not."""
+
+    def __init__(self, project: Project, keep: int, patch: pytest.MonkeyPatch) -> None:
+        self.job = job_of(project, keep=keep)
+        self._storage, self._patch = project.storage, patch
+        self._saved = checkpoints.Checkpoints(places.storage, self.job)
+        self._local = project.root / "scratch" / "checkpoint"
+        self._local.mkdir()
+        for name in ("one", "two"):
+            (self._local / name).write_text(name)
+
+    def save(self, step: int, best: int | None = None) -> None:
+        self._saved.publish(self._local, point(self.job.inputs.digest, step, best))
+
+    def find_it_full(self, step: int, best: int | None = None) -> None:
+        def copy(source: Any, target: Any) -> None:
+            target.write(content := source.read())
+            if content == b"two":
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with self._patch.context() as patch:
+            patch.setattr(store, "copy", copy)
+            with pytest.raises(StorageFailed) as caught:
+                self.save(step, best)
+        assert caught.value.problem.reason == "StorageFull"
+
+    def left(self) -> list[str]:
+        """Return all files in the storage, those of checkpoints by their names below the run's."""
+        folder = checkpoints_folder(self.job.inputs.digest, self.job.subject.uid)
+        return [item.path.removeprefix(f"{folder}/") for item in self._storage.listing("")]
+
+
+def whole(*steps: int) -> list[str]:
+    """Return the files of whole checkpoints."""
+    return sorted(f"step-{step}.1{rest}" for step in steps for rest in (".json", "/one", "/two"))
+
+
+def test_a_checkpoint_that_is_refused_takes_no_room(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = Writer(project, keep=2, patch=monkeypatch)
+    writer.save(1)
+    writer.find_it_full(2)
+    assert writer.left() == whole(1)
+    writer.save(3)
+    assert writer.left() == whole(1, 3)
+
+
+def test_after_a_refusal_what_is_kept_too_long_goes_and_the_best_of_what_stays_does_not(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = Writer(project, keep=1, patch=monkeypatch)
+    for step in (1, 2, 3):
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoints.Checkpoints, "_prune", lambda *_: None)  # as when the storage refuses that
+            writer.save(step, best=1)
+    writer.find_it_full(4, best=4)
+    assert writer.left() == whole(1, 3), "the next attempt goes on from the third, whose best is the first"
+
+
+def test_an_attempt_removes_what_was_not_written_whole(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stagecoach_trainer import train
+
+    def stop(*_: Any) -> None:
+        raise Killed
+
+    writer = Writer(project, keep=2, patch=monkeypatch)
+    writer.save(1)
+    folder = Path(project.storage.path(checkpoints_folder(writer.job.inputs.digest, SUBJECT.uid)))
+    for name in ("step-2.1", "step-2.2", "step-2.3", "step-3.x", "notes"):
+        (folder / name).mkdir()
+        (folder / name / "one").write_text("one")
+    monkeypatch.setattr(train, "prepare", stop)
+    probed: list[list[str]] = []
+    monkeypatch.setattr(store.Store, "probe", lambda *_: probed.append(writer.left()))
+    with pytest.raises(Killed):
+        train.train(writer.job.model_copy(update={"attempt": 2}))
+    assert probed == [sorted([*whole(1), "notes/one", "step-2.3/one", "step-3.x/one"])], (
+        "there is room before it is tried"
+    )
+
+
 def test_what_other_runs_saved_goes_when_it_is_known_that_they_are_over(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digest = project.train_job().inputs.digest
 
     def leave(uid: str, run: str | None = "another", of: str | None = "project-1") -> None:
-        sums = checkpoints.LossSums(since_logged=0, logged=0, logged_step=0)
-        left = checkpoints.Checkpoint(
-            inputs_digest=digest,
-            project_uid=of,
-            run=run,
-            step=1,
-            attempt=1,
-            files=(),
-            sums=sums,
-            stretches=(),
-            tokens=0,
-            cpu_hours=0,
-        )
+        left = point(digest, 1).model_copy(update={"project_uid": of, "run": run})
         project.storage.write(f"{checkpoints_folder(digest, uid)}/{left.name}.json", left.line().encode(), "test")
 
     def forget() -> list[str]:
