@@ -18,6 +18,7 @@ from peft import PeftModel
 from stagecoach.contract.inputs import Family, OfTask
 from stagecoach.contract.prompts import Encoded
 from stagecoach.contract.records import Record, RunRecord
+from stagecoach_trainer import bases
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.families import decoder, embedding, encoder, encoder_decoder, tagger
 
@@ -144,7 +145,8 @@ def _models(record: RunRecord, tuned: Model) -> Iterator[tuple[str, Any]]:
 def _loaded(model: Model) -> Any:
     """Return the model, where it can be asked."""
     whole = model.tuned is not None and model.tuned.type == "Model"
-    loaded = _load(model, model.tuned.folder if whole and model.tuned else model.base.folder)
+    with bases.named(model.base.source):
+        loaded = _load(model, model.tuned.folder if whole and model.tuned else model.base.folder)
     if model.tuned is not None and not whole:
         loaded = PeftModel.from_pretrained(loaded, model.tuned.folder)
     return loaded.to("cuda" if torch.cuda.is_available() else "cpu").eval()
@@ -153,7 +155,7 @@ def _loaded(model: Model) -> Any:
 def _load(model: Model, folder: str) -> Any:
     match model.of.family:
         case Family.ENCODER if model.of.embeds:
-            return embedding.load(model.base, folder, model.precision)
+            return embedding.load(folder, model.precision)
         case Family.ENCODER:
             head = tagger.head_of(model.of)
             return encoder.load(folder, model.labels, model.precision, model.seed, head).model

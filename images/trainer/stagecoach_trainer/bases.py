@@ -1,6 +1,7 @@
 """Base models as they lie in the pod: identity, whether they can be used, and their tokenizer. No torch in here."""
 
 import json
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -13,12 +14,13 @@ from stagecoach.contract.jobs import ModelSource
 from stagecoach.contract.prompts import Tokenizer
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import Store
-from stagecoach_trainer import copies, places, pooling
+from stagecoach_trainer import copies, places, pooling, weights
 from stagecoach_trainer.failures import at
 
 CONFIG = "config.json"
 GENERATION_CONFIG = "generation_config.json"
 INDEX = "model.safetensors.index.json"
+WEIGHTS = ".safetensors"
 TOKENIZER = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 TEMPLATES = "additional_chat_templates"
@@ -142,10 +144,12 @@ def _read(source: ModelSource, store: Store, commit: str | None, family: Family,
     check_tokenizer(store, names, source)
     pooled = pooling.read(store, names, source) if embeds else None
     copy = copies.of(store, source.uri)
+    digest = copy.digest([*(name for name in names if is_model_file(name)), *(pooled.files if pooled else ())])
+    _check_whole(copy.local, names, source)
     return Base(
         source,
         copy.folder,
-        copy.digest([*(name for name in names if is_model_file(name)), *(pooled.files if pooled else ())]),
+        digest,
         copy.digest([name for name in names if name in TOKENIZER_FILES]),
         architecture,
         context,
@@ -157,6 +161,11 @@ def _read(source: ModelSource, store: Store, commit: str | None, family: Family,
 def field_of(source: ModelSource) -> str:
     """Return the spec field that names a base model."""
     return f"candidates[{source.name}].model"
+
+
+def named(source: ModelSource) -> AbstractContextManager[None]:
+    """Name a base model in the problems of those who know a folder only."""
+    return at(f"{field_of(source)}.uri", value=source.uri)
 
 
 def load_tokenizer(base: Base) -> Tokenizer:
@@ -281,20 +290,27 @@ def _reserved(config: dict[str, Any], source: ModelSource) -> int:
 
 def check_weights(store: Store, names: list[str], source: ModelSource) -> None:
     """Raise BadInput when a model has not all of its weights as safetensors."""
-    weights = {name for name in names if name.endswith(".safetensors")}
-    if not weights:
+    there = {name for name in names if name.endswith(WEIGHTS)}
+    if not there:
         others = ", ".join([name for name in names if name.endswith((".bin", ".pt", ".pth", ".gguf"))][:5])
-        there = f" (there is {others}, which may hold code or is of another format)" if others else ""
+        instead = f" (there is {others}, which may hold code or is of another format)" if others else ""
         remedy = "Convert it: load it where you trust it and call save_pretrained."
-        _refuse(source, f"it has no .safetensors weights{there}.", remedy)
+        _refuse(source, f"it has no .safetensors weights{instead}.", remedy)
     if INDEX in names:
-        missing = sorted(_indexed(store, source) - weights)
+        missing = sorted(_indexed(store, source) - there)
         if missing:
             message = f"it is incomplete: its index names files that are not there: {', '.join(missing[:5])}."
             _refuse(source, message, "Copy the checkpoint again.", "BaseMissing")
     if ADAPTER in names:
         # transformers would load it on top of the base, and nothing of it is in the base's digest.
         _refuse(source, f"it holds an {ADAPTER} beside the model.", "Remove the adapter, or merge it into the model.")
+
+
+def _check_whole(store: Store, names: list[str], source: ModelSource) -> None:
+    """Refuse weights that are cut off: as they lie in the pod, or what is copied would be read once more."""
+    for name in names:
+        if name.endswith(WEIGHTS) and (words := weights.fault(store, name)):
+            _refuse(source, f"{words}.", f"Put the whole {name} there again.")
 
 
 def _check_generation(store: Store, names: list[str], source: ModelSource) -> None:
@@ -341,4 +357,4 @@ def _indexed(store: Store, source: ModelSource) -> set[str]:
 
 def is_model_file(name: str) -> bool:
     """Whether a file is part of a model's identity."""
-    return name in (CONFIG, GENERATION_CONFIG, INDEX) or name.endswith(".safetensors")
+    return name in (CONFIG, GENERATION_CONFIG, INDEX) or name.endswith(WEIGHTS)

@@ -24,8 +24,11 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 @contextmanager
-def at(field: str, revision: str = "") -> Iterator[None]:
-    """Name the spec field for problems of a place that do not know which field named it, or named its revision."""
+def at(field: str, revision: str = "", value: str = "") -> Iterator[None]:
+    """Name the spec field, and its value, for problems of a place that do not know which field named it.
+
+    That there is no such revision is a problem of another field.
+    """
     try:
         yield
     except (BadInput, StorageFailed) as error:
@@ -33,4 +36,5 @@ def at(field: str, revision: str = "") -> Iterator[None]:
         if problem.field:
             raise
         named = revision if revision and problem.reason == "RevisionMissing" else field
-        raise type(error)(problem.model_copy(update={"field": named})) from error
+        told = {"field": named, "value": value or problem.value}
+        raise type(error)(problem.model_copy(update=told)) from error

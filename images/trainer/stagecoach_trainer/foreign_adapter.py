@@ -15,7 +15,7 @@ from transformers import AutoModel, AutoModelForSeq2SeqLM
 from stagecoach.contract.inputs import Family, ImportInputs
 from stagecoach.contract.jobs import ImportJob
 from stagecoach.contract.reports import BadInput
-from stagecoach_trainer import artifact, lengths, modules, sentences
+from stagecoach_trainer import artifact, bases, lengths, modules, sentences
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.families import embedding, encoder, tagger
 from stagecoach_trainer.foreign_settings import OF_THE_BASE, SETTINGS, misformed
@@ -151,7 +151,8 @@ def _model(job: ImportJob, config: Any, base: Base, labels: tuple[str, ...]) -> 
     if job.inputs.embeds:
         # With its pooler, if it has one: the user of an adapter has it too.
         return modules.skeleton(base, AutoModel)
-    loaded = encoder.load(base.folder, labels, "float32", 0, tagger.head_of(job.inputs))
+    with bases.named(base.source):
+        loaded = encoder.load(base.folder, labels, "float32", 0, tagger.head_of(job.inputs))
     brought = {*encoder.HEADS, *(config.modules_to_save or ())}
     lacking = [name for name in loaded.fresh if not any(name == one or name.endswith(f".{one}") for one in brought)]
     if lacking:

@@ -13,7 +13,7 @@ from stagecoach.contract.inputs import Family, ImportInputs
 from stagecoach.contract.reports import BadInput
 from stagecoach_trainer import artifact, bases, lengths, sentences
 from stagecoach_trainer.bases import Base
-from stagecoach_trainer.families import embedding, encoder, tagger, telling
+from stagecoach_trainer.families import POOLER, embedding, encoder, tagger, telling
 from stagecoach_trainer.importing import URI, Folder, Found, check_finite, has_head, loading, refuse
 
 FORMATS = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
@@ -88,7 +88,7 @@ def _load(folder: Folder) -> Any:
     if folder.job.inputs.embeds:
         # It makes no such vector; a folder may have its weights or not.
         embedding.drop_pooler(model)
-        told["missing_keys"] = [name for name in told["missing_keys"] if not name.startswith(f"{embedding.POOLER}.")]
+        told["missing_keys"] = [name for name in told["missing_keys"] if not name.startswith(f"{POOLER}.")]
     wrong = {what: sorted(map(str, told[f"{what}_keys"])) for what in ("missing", "unexpected", "mismatched")}
     words = [f"{len(names)} weights are {what}, such as {names[0]}" for what, names in wrong.items() if names]
     if words:

@@ -19,7 +19,7 @@ from stagecoach.contract.inputs import EMBEDDING, TAGGING, Family, FullMethod
 from stagecoach.contract.records import Stretch
 from stagecoach.contract.reports import Problem, Progress, ProgressLine
 from stagecoach.contract.times import now
-from stagecoach_trainer import places, sharding
+from stagecoach_trainer import bases, places, sharding
 from stagecoach_trainer.checkpoints import Checkpoints
 from stagecoach_trainer.continuation import Continuation, Meter, Resumable, restore
 from stagecoach_trainer.failures import WorkFailed
@@ -275,7 +275,8 @@ def _trainer(prepared: Prepared, precision: str, meter: Meter, members: Members 
     build, trains = TASKS.get(inputs.task) or FAMILIES[inputs.family]
     # First: they connect the processes, without which none can hold a part of the model.
     arguments = _arguments(prepared, precision, members.size)
-    parts = build(prepared, precision)
+    with bases.named(prepared.base.source):
+        parts = build(prepared, precision)
     trainer = trains(
         meter,
         model=parts.model,

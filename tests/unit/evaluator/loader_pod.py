@@ -202,7 +202,7 @@ def make(root: Path, engine: Engine, engine_port: int) -> Pod:
         root / "routes",
     ):
         folder.mkdir(parents=True)
-    header = json.dumps({"a": {"dtype": "F32"}}).encode()
+    header = json.dumps({"a": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}}).encode()
     (base / bases.CONFIG).write_text(json.dumps(CONFIG))
     (base / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
     (base / bases.TOKENIZER).write_text("{}")

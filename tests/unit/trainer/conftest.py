@@ -33,6 +33,7 @@ from stagecoach_trainer import credentials, lookup, places
 from tests.unit.contract.documents import LENGTHS, METHOD, OWNER, PROMPT, SETTINGS, SUBJECT, run_inputs
 
 from .hub_server import Hub
+from .weights import safetensors_of
 
 ANOTHER = Subject(kind="FineTuneRun", namespace="team", name="another", uid="uid-2")
 EXAMPLES = [
@@ -172,7 +173,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     made = make_project(tmp_path)
     base = tmp_path / "pvc" / "models" / "tiny"
     (base / "config.json").write_text('{"architectures": ["LlamaForCausalLM"], "max_position_embeddings": 128}')
-    (base / "model.safetensors").write_bytes(b"weights")
+    (base / "model.safetensors").write_bytes(safetensors_of(b"weights"))
     (base / "tokenizer.json").write_text("{}")
     return made
 

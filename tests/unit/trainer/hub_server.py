@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from .weights import safetensors_of
+
 OLD, NEW = "a" * 40, "b" * 40
 
 
@@ -35,7 +37,7 @@ class Hub(ThreadingHTTPServer):
     def __init__(self, folder: Path, address: tuple[str, int] = ("127.0.0.1", 0), token: str | None = None) -> None:
         super().__init__(address, Handler)
         files = {file.name: file.read_bytes() for file in folder.iterdir()} | {"README.md": b"# Tiny"}
-        self.model = Repository({OLD: files, NEW: files | {"model.safetensors": b"newer weights"}})
+        self.model = Repository({OLD: files, NEW: files | {"model.safetensors": safetensors_of(b"newer weights")}})
         self.repositories = {"models/desk/tiny": self.model}
         self.token = token
         self.down = 0

@@ -154,7 +154,7 @@ def test_padding_is_in_no_vector(project: Project, mode: str) -> None:
 
     made = matching(project)
     base = bases.read(embedding_job(made).base, mismatch="", remedy="", family=Family.ENCODER, embeds=True)
-    model = embedding.load(base, base.folder, "float32").eval()
+    model = embedding.load(base.folder, "float32").eval()
     alone = {"input_ids": torch.tensor([[1, 50, 2]]), "attention_mask": torch.ones(1, 3)}
     padded = {
         "input_ids": torch.tensor([[1, 50, 2, 0, 0]]),

@@ -15,6 +15,7 @@ from stagecoach_trainer.hub import HubRepository
 from .conftest import Project
 from .elsewhere import import_job
 from .hub_server import NEW, OLD, Handler, Hub
+from .weights import safetensors_of
 
 constants = pytest.importorskip(
     "huggingface_hub.constants", reason="needs the trainer's libraries: runs inside the trainer image"
@@ -58,8 +59,8 @@ def test_a_branch_may_have_a_slash_in_its_name() -> None:
 def test_two_commits_are_not_mixed() -> None:
     one, other = read(revision="v1"), read()
     assert one.folder != other.folder
-    assert (Path(one.folder) / "model.safetensors").read_bytes() == b"weights"
-    assert (Path(other.folder) / "model.safetensors").read_bytes() == b"newer weights"
+    assert (Path(one.folder) / "model.safetensors").read_bytes() == safetensors_of(b"weights")
+    assert (Path(other.folder) / "model.safetensors").read_bytes() == safetensors_of(b"newer weights")
 
 
 def test_a_run_takes_the_commit_that_was_resolved(hub: Hub) -> None:

@@ -20,6 +20,7 @@ from .test_checkpoints import SETTINGS, attempt, check_going_on
 from .test_compare import comparing
 from .test_embeddings import embedding_job, matching
 from .test_groups import codes, grouped, nearly_the_same, pods
+from .weights import thin_out
 
 pytest.importorskip("torch", reason="needs the trainer's libraries: runs inside the trainer image")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -84,6 +85,13 @@ def in_four_bits(project: Project, precision: str = "float32") -> Any:
 
     base = bases.read(project.resolve_job().candidates[0], mismatch="", remedy="")
     return quantized.load(AutoModelForCausalLM, modules.skeleton(base), base, precision, 0)
+
+
+def test_a_base_that_lacks_weights(project: Project) -> None:
+    with_base(project, **LLAMA)
+    thin_out(project.root / "pvc" / "models" / "tiny", "model.layers.1.self_attn.q_proj.", "model.norm.")
+    with pytest.raises(BadInput, match=r"2 are missing, such as model\.layers\.1\.self_attn\.q_proj\.weight"):
+        in_four_bits(project)
 
 
 def as_it_is(project: Project) -> Any:

@@ -1,4 +1,6 @@
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from stagecoach.contract.reports import BadInput
 from stagecoach_trainer import bases, findings, resolve, sources
 
 from .conftest import EXAMPLES, Project
+from .weights import safetensors_of
 
 
 def read(project: Project, name: str, **options: Any) -> sources.Dataset:
@@ -177,13 +180,13 @@ def test_a_base_is_identified_by_its_files(project: Project) -> None:
     (folder(project) / "chat_template.jinja").write_text("{{ messages }}")
     assert base().model == first.model
     assert base().tokenizer != first.tokenizer
-    (folder(project) / "model.safetensors").write_bytes(b"other")
+    (folder(project) / "model.safetensors").write_bytes(safetensors_of(b"other"))
     assert base().model != first.model
 
 
 def test_a_base_that_changed_is_told(project: Project) -> None:
     digest = base().model
-    (folder(project) / "model.safetensors").write_bytes(b"other")
+    (folder(project) / "model.safetensors").write_bytes(safetensors_of(b"other"))
     with pytest.raises(BadInput, match="the model's files") as caught:
         base(MODEL.model_copy(update={"model": digest}))
     assert caught.value.problem.reason == "InputChanged"
@@ -240,6 +243,41 @@ def test_a_base_that_cannot_be_used(project: Project, change: Any, reason: str, 
     assert caught.value.problem.reason == reason
     assert caught.value.problem.field == "candidates[tiny].model.uri"
     assert caught.value.problem.remedy
+
+
+def with_header(header: bytes) -> bytes:
+    return len(header).to_bytes(8, "little") + header
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda content: content[:-1], "and by its header"),
+        (lambda content: content + b"x", "and by its header"),
+        (lambda _: b"", "cut off (0 bytes)"),
+        (lambda content: content[:5], "cut off (5 bytes)"),
+        (lambda content: content[:20], "cut off (20 bytes)"),
+        (lambda content: content[9:], "does not begin as safetensors do"),
+        (lambda _: with_header(b"{"), "the header of its model.safetensors is broken"),
+        (lambda _: with_header(b"[]"), "the header of its model.safetensors is broken"),
+        (lambda _: with_header(b'{"a": {"dtype": "F32"}}'), "the header of its model.safetensors is broken"),
+        (lambda _: with_header(b"[" * 100_000), "the header of its model.safetensors is broken"),
+    ],
+)
+def test_weights_that_are_not_whole(project: Project, change: Callable[[bytes], bytes], words: str) -> None:
+    file = folder(project) / "model.safetensors"
+    file.write_bytes(change(file.read_bytes()))
+    with pytest.raises(BadInput, match=re.escape(words)) as caught:
+        base()
+    problem = caught.value.problem
+    assert (problem.reason, problem.field, problem.value) == ("BaseUnusable", "candidates[tiny].model.uri", MODEL.uri)
+    assert problem.remedy == "Put the whole model.safetensors there again."
+
+
+def test_weights_without_a_tensor_are_whole(project: Project) -> None:
+    header = b'{"__metadata__": {"format": "pt"}}'
+    (folder(project) / "model.safetensors").write_bytes(with_header(header))
+    assert base().context == 128
 
 
 @pytest.mark.parametrize("settings", [{}, {"fast_tokenizer_files": []}, {"fast_tokenizer_files": ["tokenizer.json"]}])

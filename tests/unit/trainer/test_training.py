@@ -10,6 +10,7 @@ from stagecoach.contract.jobs import Split
 from stagecoach.contract.reports import BadInput
 
 from .conftest import EXAMPLES, Project, record_of, train
+from .weights import thin_out
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -36,6 +37,18 @@ def test_a_loss_that_is_not_a_number_ends_the_run(real: Project) -> None:
     assert caught.value.problem.reason == "LossNotFinite"
     assert "learningRate" in caught.value.problem.remedy
     assert real.storage.folders("artifacts") == []
+
+
+@pytest.mark.parametrize("method", [{}, FullMethod()], ids=["LoRA", "Full"])
+def test_a_base_that_lacks_weights(real: Project, method: Any) -> None:
+    thin_out(real.root / "pvc" / "models" / "tiny", "model.layers.1.", "lm_head.")
+    with pytest.raises(BadInput) as caught:
+        train(real.train_job(method=method))
+    problem = caught.value.problem
+    assert (problem.reason, problem.field) == ("BaseUnusable", "candidates[tiny].model.uri")
+    assert problem.value == "pvc://models/tiny"
+    assert "10 are missing, such as lm_head.weight" in problem.message
+    assert problem.remedy.startswith("Put the whole checkpoint there again")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import torch
+from safetensors import SafetensorError
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from transformers import AutoConfig
 
@@ -13,6 +14,8 @@ from stagecoach.contract import progress
 from stagecoach.contract.reports import BadInput, Problem
 
 IGNORED = -100  # the label of a token that takes no part in the loss
+# BERT and its kin make a vector of the first token for a task of their pretraining; a folder may have it or not.
+POOLER = "pooler"
 
 
 @dataclass(frozen=True)
@@ -23,21 +26,71 @@ class Parts:
     options: dict[str, Any]
 
 
-def pretrained(kind: Any, folder: str, precision: str, **options: Any) -> Any:
+@dataclass(frozen=True)
+class Pretrained:
+    """A model, and those of its weights that its folder had none for: they were drawn."""
+
+    model: Any
+    drawn: frozenset[str]
+
+
+def pretrained(kind: Any, folder: str, precision: str, *, head: bool = False, **options: Any) -> Pretrained:
     """Return what a class of transformers makes of a folder: safetensors alone, no code, nothing from the network.
 
-    The precision is a number format, or auto: that of the folder's own files.
+    The precision is a number format, or auto: that of the folder's own files. Raises BadInput when the folder lacks
+    weights, for which transformers takes random numbers; those of a pooler it may lack, and of a `head`.
     """
     settings(folder)
-    with telling():
-        return kind.from_pretrained(
+    with telling(), _reading(folder):
+        model, found = kind.from_pretrained(
             folder,
             dtype="auto" if precision == "auto" else getattr(torch, precision),
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
+            ignore_mismatched_sizes=True,  # they are told here, by their names
+            output_loading_info=True,
             **options,
         )
+    lacking = {
+        "missing": set(found["missing_keys"]),
+        "of another shape": {item[0] for item in found["mismatched_keys"]},
+    }
+    words = [
+        f"{len(names)} are {how}, such as {names[0]}"
+        for how, those in lacking.items()
+        if (names := sorted(name for name in those if not _may_be_drawn(model, name, head=head)))
+    ]
+    if words:
+        _refuse_weights(folder, f"the weights are not those of its config.json: {'; '.join(words)}.")
+    return Pretrained(model, frozenset(name for those in lacking.values() for name in those))
+
+
+def _may_be_drawn(model: Any, name: str, *, head: bool) -> bool:
+    """Whether a folder may lack a weight: it is not of what was pretrained, or no random number is taken for it."""
+    body = f"{model.base_model_prefix}."
+    if name.removeprefix(body).startswith(f"{POOLER}.") or (head and not name.startswith(body)):
+        return True
+    # Positions that are computed: many a Pegasus is saved without them.
+    return "Sinusoidal" in type(model.get_submodule(name.rpartition(".")[0])).__name__
+
+
+@contextmanager
+def _reading(folder: str) -> Iterator[None]:
+    """Refuse weights that are cut off, or not where transformers looks for them: what the system says has a number."""
+    try:
+        yield
+    except SafetensorError as error:
+        _refuse_weights(folder, f"the weights cannot be read: {error}.", error)
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        _refuse_weights(folder, f"transformers does not find the weights: {error}", error)
+
+
+def _refuse_weights(folder: str, message: str, cause: Exception | None = None) -> NoReturn:
+    remedy = "Put the whole checkpoint there again, as save_pretrained writes it, or select another candidate."
+    raise BadInput(Problem.of("BaseUnusable", f"in {folder}, {message}", value=folder, remedy=remedy)) from cause
 
 
 @contextmanager

@@ -44,7 +44,7 @@ def build(prepared: Prepared, precision: str) -> Parts:
 
 def load(folder: str, precision: str, **options: Any) -> Any:
     """Return the model in a folder."""
-    return pretrained(AutoModelForCausalLM, folder, precision, **options)
+    return pretrained(AutoModelForCausalLM, folder, precision, **options).model
 
 
 def whole(base: Base, method: FullMethod, precision: str, **options: Any) -> Any:

@@ -14,17 +14,13 @@ from torch.nn import functional
 from transformers import AutoModel, set_seed
 
 from stagecoach.contract.inputs import FullMethod, LoraMethod
-from stagecoach.contract.reports import BadInput, Problem
 from stagecoach_trainer import modules, pooling
-from stagecoach_trainer.bases import Base
 from stagecoach_trainer.encoding import Encoding
-from stagecoach_trainer.families import Parts, adapters, freezing, pretrained, refuse, with_padding
+from stagecoach_trainer.families import POOLER, Parts, adapters, freezing, pretrained, refuse, with_padding
 from stagecoach_trainer.train import Prepared
 
 # What a cosine is multiplied by before the softmax, the inverse of a temperature: as sentence-transformers has it.
 SCALE = 20.0
-# BERT and its kin make a vector of the first token for a task of their pretraining: it is not what is made here.
-POOLER = "pooler"
 TASK = "FEATURE_EXTRACTION"  # PEFT's word for it
 Tokens = tuple[int, ...]
 Row = dict[str, Any]
@@ -35,7 +31,7 @@ def build(prepared: Prepared, precision: str) -> Parts:
     inputs = prepared.job.inputs
     method = inputs.method
     # Weights that are trained themselves are kept in float32: in bfloat16 most steps would be rounded away.
-    model = load(prepared.base, prepared.base.folder, precision if isinstance(method, LoraMethod) else "float32")
+    model = load(prepared.base.folder, precision if isinstance(method, LoraMethod) else "float32")
     if isinstance(method, LoraMethod):
         # PEFT shortens names as far as they tell modules apart. The user of an adapter has a model with a pooler, where
         # too short a name would mean a module as well: so the pooler goes when all have their names.
@@ -62,20 +58,13 @@ def build(prepared: Prepared, precision: str) -> Parts:
     )
 
 
-def load(base: Base, folder: str, precision: str) -> Any:
-    """Return the encoder in a folder. Raises BadInput when weights are missing; those of a pooler may."""
-    model, found = pretrained(AutoModel, folder, precision, output_loading_info=True)
-    missing = sorted(name for name in found["missing_keys"] if not name.startswith(f"{POOLER}."))
-    if missing:
-        field = f"candidates[{base.source.name}].model.uri"
-        message = f"its checkpoint has no weights for {', '.join(missing[:3])}."
-        problem = Problem.of("BaseUnusable", message, field=field, value=base.source.uri, remedy="Copy it again.")
-        raise BadInput(problem)
-    return model
+def load(folder: str, precision: str) -> Any:
+    """Return the encoder in a folder."""
+    return pretrained(AutoModel, folder, precision).model
 
 
 def drop_pooler(model: Any) -> None:
-    """Leave out what makes a vector for a task of the pretraining."""
+    """Leave out what makes a vector for a task of the pretraining: it is not what is made here."""
     if getattr(model, POOLER, None) is not None:
         setattr(model, POOLER, None)
 

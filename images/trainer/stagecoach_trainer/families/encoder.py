@@ -82,18 +82,16 @@ def trainable(prepared: Prepared, precision: str, head: Head) -> Any:
 def load(folder: str, labels: tuple[str, ...], precision: str, seed: int, head: Head = SEQUENCES) -> Classifier:
     """Return the base in a folder as a classifier of these labels, its head new unless it was trained on just these."""
     set_seed(seed)
-    model, found = pretrained(
+    loaded = pretrained(
         head.auto,
         folder,
         precision,
+        head=True,
         id2label=dict(enumerate(labels)),
         label2id={label: index for index, label in enumerate(labels)},
-        ignore_mismatched_sizes=True,
-        output_loading_info=True,
         **head.options,
     )
-    names = {*found["missing_keys"], *(item[0] for item in found["mismatched_keys"])}
-    drawn = {_module(name) for name in names}
+    model, drawn = loaded.model, {_module(name) for name in loaded.drawn}
     if not keeps_head(folder, labels, head) and not drawn & _heads(model):
         # As many labels, and others: what the head knows is not about these.
         set_seed(seed)

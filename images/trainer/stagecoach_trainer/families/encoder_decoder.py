@@ -50,7 +50,7 @@ def build(prepared: Prepared, precision: str) -> Parts:
 
 def load(folder: str, precision: str) -> Any:
     """Return the model in a folder."""
-    return pretrained(AutoModelForSeq2SeqLM, folder, precision)
+    return pretrained(AutoModelForSeq2SeqLM, folder, precision).model
 
 
 def _loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:

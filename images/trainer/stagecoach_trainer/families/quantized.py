@@ -48,7 +48,7 @@ def load(kind: Any, skeleton: Any, base: Base, precision: str, devices: int) -> 
     )
     # Quantized weights cannot be moved later; by default all processes of a pod would take the first GPU.
     place = int(os.environ.get("LOCAL_RANK", "0")) if devices else "cpu"
-    model = pretrained(kind, base.folder, precision, quantization_config=settings, device_map={"": place})
+    model = pretrained(kind, base.folder, precision, quantization_config=settings, device_map={"": place}).model
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             # Else an evaluation on such a CPU would round the scales for good, and no gradient pass after it.

@@ -16,6 +16,7 @@ from stagecoach_trainer.objects import ObjectStore
 from tests.unit.contract.documents import SUBJECT
 from tests.unit.trainer.conftest import Project, record_of
 from tests.unit.trainer.test_checkpoints import attempt
+from tests.unit.trainer.weights import safetensors_of
 
 from .servers import MIB, Server, give_keys, upload
 
@@ -53,7 +54,7 @@ def test_a_base_is_copied_to_scratch_and_is_the_same(
     monkeypatch.setattr(objects, "READ_PART", MIB)
     give_keys(project, server, monkeypatch)
     folder = project.root / "pvc" / "models" / "tiny"
-    (folder / "model.safetensors").write_bytes(os.urandom(5 * MIB + 3))
+    (folder / "model.safetensors").write_bytes(safetensors_of(os.urandom(5 * MIB + 3)))
     (folder / "pytorch_model.bin").write_bytes(b"not wanted")
     upload(store, folder)
     source = ModelSource(name="tiny", uri=f"{server.scheme}://{bucket}/desk")
