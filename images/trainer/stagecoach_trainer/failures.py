@@ -15,6 +15,18 @@ class WorkFailed(Exception):
         self.problem = problem
 
 
+def not_finite(message: str) -> WorkFailed:
+    """Return the failure of a training in which a number is infinite or none; it would be in another attempt too."""
+    return WorkFailed(
+        Problem.of(
+            "LossNotFinite",
+            message,
+            field="hyperparameters",
+            remedy="Lower learningRate, raise warmupRatio, set maxGradNorm to 1.0, or train in float32.",
+        )
+    )
+
+
 def is_out_of_memory(error: Exception) -> bool:
     """Whether work failed for want of memory. Libraries have no common class for it; only their words are alike."""
     words = str(error).lower()

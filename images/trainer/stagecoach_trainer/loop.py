@@ -21,8 +21,8 @@ from stagecoach.contract.reports import Problem, Progress, ProgressLine
 from stagecoach.contract.times import now
 from stagecoach_trainer import bases, places, sharding
 from stagecoach_trainer.checkpoints import Checkpoints
-from stagecoach_trainer.continuation import Continuation, Meter, Resumable, restore
-from stagecoach_trainer.failures import WorkFailed
+from stagecoach_trainer.continuation import Continuation, Meter, Resumable, restore, trained
+from stagecoach_trainer.failures import WorkFailed, not_finite
 from stagecoach_trainer.families import decoder, embedding, encoder, encoder_decoder, tagger
 from stagecoach_trainer.group import ALONE, PATIENCE, Members
 from stagecoach_trainer.interruption import Request
@@ -33,6 +33,8 @@ PROGRESS_SECONDS = 10.0
 # News of a checkpoint do not wait for so long: people stop runs on it.
 NEWS_SECONDS = 1.0
 MAX_LOSS_POINTS = 200
+# Weights that are looked at together.
+PIECE = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class _Metered(Resumable):
         self._meter.tokens += self._tokens(inputs)
         loss = super().training_step(model, inputs, *arguments, **options)
         if not torch.isfinite(loss):
-            raise WorkFailed(_not_finite(self.state.global_step + 1))
+            raise not_finite(f"the loss is not a finite number at step {self.state.global_step + 1}.")
         progress.made(f"training, at about step {self.state.global_step + 1}")
         return loss
 
@@ -184,8 +186,8 @@ def run(
 ) -> Result:
     """Train, or go on training, and return the model; to the first process alone, if there are several.
 
-    Raises WorkFailed when the loss is not finite, BadInput when the base lacks parts, and Preempted once a request to
-    stop has led to a checkpoint.
+    Raises WorkFailed when a loss or a weight is not finite, BadInput when the base lacks parts, and Preempted once a
+    request to stop has led to a checkpoint.
     """
     job = prepared.job
     _settle(job.threads, job.inputs.devices)
@@ -209,11 +211,12 @@ def run(
         *(point["eval_loss"] for point in trainer.state.log_history if "eval_loss" in point),
     ]
     if not all(map(math.isfinite, losses)):
-        raise WorkFailed(_not_finite(output.global_step))
+        raise not_finite(f"the loss is not a finite number at step {output.global_step}.")
     if ended is not None and isinstance(job.inputs.method, FullMethod):
         trainer.model = decoder.whole(prepared.base, job.inputs.method, precision)
         restore(trainer.model, ended)
     continuation.finish()
+    _check_finite(trainer.model, continuation.best_step or output.global_step)
     return Result(
         model=trainer.model,
         precision=precision,
@@ -230,6 +233,16 @@ def run(
         exceptions=_exceptions(caught),
         processes=members.size,
     )
+
+
+def _check_finite(model: Any, step: int) -> None:
+    """Raise WorkFailed when a trained weight is no number: the loss of a step says nothing of what the step makes."""
+    for name, parameter in trained(model).items():
+        # In pieces: what is computed for a whole one may not fit beside the model.
+        for piece in parameter.detach().flatten().split(PIECE):
+            if not torch.isfinite(piece).all():
+                raise not_finite(f"after step {step}, {name} holds numbers that are infinite or not a number.")
+        progress.made()
 
 
 def _gathered(trainer: Any) -> Path | None:
@@ -334,15 +347,6 @@ def _arguments(prepared: Prepared, precision: str, processes: int) -> Any:
 def _warmup(ratio: float, steps: int) -> int:
     """Return the warm-up in steps; transformers would take a ratio of 1 for one step."""
     return math.ceil(ratio * steps)
-
-
-def _not_finite(step: int) -> Problem:
-    return Problem.of(
-        "LossNotFinite",
-        f"the loss is not a finite number at step {step}.",
-        field="hyperparameters",
-        remedy="Lower learningRate, raise warmupRatio, set maxGradNorm to 1.0, or train in float32.",
-    )
 
 
 def _exceptions(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:

@@ -39,6 +39,31 @@ def test_a_loss_that_is_not_a_number_ends_the_run(real: Project) -> None:
     assert real.storage.folders("artifacts") == []
 
 
+def test_a_step_that_makes_weights_that_are_no_numbers_ends_the_run(
+    real: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from stagecoach_trainer import loop
+    from stagecoach_trainer.failures import WorkFailed
+
+    inner = loop._Metered.training_step
+
+    def step(trainer: Any, model: Any, *arguments: Any, **options: Any) -> Any:
+        loss = inner(trainer, model, *arguments, **options)
+        if trainer.state.global_step == trainer.state.max_steps - 1:
+            next(each for each in model.parameters() if each.requires_grad).grad.fill_(torch.inf)
+        return loss
+
+    monkeypatch.setattr(loop._Metered, "training_step", step)
+    job = real.train_job(settings={"epochs": None, "max_steps": 2})
+    job = job.model_copy(update={"validation": (), "inputs": job.inputs.model_copy(update={"validation": ()})})
+    with pytest.raises(WorkFailed, match=r"after step 2, base_model\.model\..* holds numbers that are") as caught:
+        train(job)
+    assert caught.value.problem.reason == "LossNotFinite"
+    assert real.storage.folders("artifacts") == []
+
+
 @pytest.mark.parametrize("method", [{}, FullMethod()], ids=["LoRA", "Full"])
 def test_a_base_that_lacks_weights(real: Project, method: Any) -> None:
     thin_out(real.root / "pvc" / "models" / "tiny", "model.layers.1.", "lm_head.")
