@@ -5,6 +5,7 @@ schedule, randomness and the order of the rows; here is what it does not restore
 the evaluation at the end of an epoch, which therefore comes before the checkpoint of that step.
 """
 
+import math
 import shutil
 import sys
 import time
@@ -23,6 +24,7 @@ from stagecoach.contract.reports import Problem
 from stagecoach.contract.store import StorageFailed
 from stagecoach_trainer import hardware, sharding
 from stagecoach_trainer.checkpoints import REFUSALS, Best, Checkpoint, Checkpoints, LossSums
+from stagecoach_trainer.failures import not_finite
 from stagecoach_trainer.group import Members
 from stagecoach_trainer.interruption import Preempted, Request, Terminated
 
@@ -230,8 +232,10 @@ class Continuation(TrainerCallback):  # type: ignore[misc]
         control.should_save = not self._at_epoch_end
 
     def on_evaluate(self, _args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any) -> None:
-        """Keep the best model."""
+        """Keep the best model. Raises WorkFailed when the loss is no number, which is never better nor worse."""
         loss = metrics["eval_loss"]
+        if not math.isfinite(loss):
+            raise not_finite(f"the loss of the validation data is not a finite number after step {state.global_step}.")
         if self._job.inputs.best and (self._best is None or loss < self._best.loss):
             self._best = Best(step=state.global_step, loss=loss)
             control.should_save = state.global_step < state.max_steps

@@ -206,12 +206,8 @@ def run(
         stretches, tokens, cpu_hours = continuation.stretches(), continuation.tokens(), continuation.cpu_hours()
         ended = _gathered(trainer)
     members.part(request)
-    losses = [
-        output.training_loss,
-        *(point["eval_loss"] for point in trainer.state.log_history if "eval_loss" in point),
-    ]
-    if not all(map(math.isfinite, losses)):
-        raise not_finite(f"the loss is not a finite number at step {output.global_step}.")
+    if not math.isfinite(output.training_loss):
+        raise not_finite(f"the mean loss of {output.global_step} steps is not a finite number.")
     if ended is not None and isinstance(job.inputs.method, FullMethod):
         trainer.model = decoder.whole(prepared.base, job.inputs.method, precision)
         restore(trainer.model, ended)

@@ -64,6 +64,21 @@ def test_a_step_that_makes_weights_that_are_no_numbers_ends_the_run(
     assert real.storage.folders("artifacts") == []
 
 
+def test_a_validation_loss_that_is_not_a_number_ends_the_run_at_once(
+    real: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from stagecoach_trainer import loop
+    from stagecoach_trainer.failures import WorkFailed
+
+    nothing = (torch.tensor(torch.nan), None, None)
+    monkeypatch.setattr(loop._Writing, "prediction_step", lambda *_, **__: nothing)
+    with pytest.raises(WorkFailed, match="validation data is not a finite number after step 4") as caught:
+        train(real.train_job(settings={"epochs": 3}))
+    assert caught.value.problem.reason == "LossNotFinite"
+
+
 @pytest.mark.parametrize("method", [{}, FullMethod()], ids=["LoRA", "Full"])
 def test_a_base_that_lacks_weights(real: Project, method: Any) -> None:
     thin_out(real.root / "pvc" / "models" / "tiny", "model.layers.1.", "lm_head.")
