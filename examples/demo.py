@@ -228,11 +228,12 @@ def show(text: str) -> None:
 
 def record(tools: deploy.Tools) -> None:
     """Show how the record begins, and the model card."""
-    inputs = tools.kube(NAMESPACE).get("FineTuneRun", RUN)["status"]["inputs"]["digest"]
-    folder = f"{mounts.STORAGE}/{layout.run_folder(inputs)}"
+    uri = tools.kube(NAMESPACE).get("FineTuneRun", RUN)["status"]["record"]["uri"]
+    folder, _, name = uri.replace("pvc://stagecoach/support-desk", mounts.STORAGE).rpartition("/")
     console.print("[bold]The record[/bold], its first lines, and the model card beside it:")
-    show(folder.replace(mounts.STORAGE, "pvc://stagecoach/support-desk"))
-    script = f"head -n {RECORD_LINES} {folder}/record.json && echo … && echo && cat {folder}/README.md"
+    show(uri)
+    card = f"{folder}/{layout.beside(name, 'README.md')}"
+    script = f"head -n {RECORD_LINES} {folder}/{name} && echo … && echo && cat {card}"
     show(
         deploy.run_trainer(tools, NAMESPACE, RUN, "show-record", {"command": ["sh", "-c", script], "resources": READS})
     )

@@ -74,7 +74,7 @@ def read_run(job: EvaluateJob, storage: Store) -> RunRecord:
         )
         remedy = "Set the operator's evaluator image to the one of its own version."
         raise BadInput(Problem.of("RevisionDiffers", message, remedy=remedy))
-    known = lookup.read_record(storage, job.run_inputs)
+    known = lookup.read_record(storage, job.run_inputs, job.release.artifact)
     if known is None:
         message = f"the storage has no record of the run {job.run} that can be read."
         remedy = "Bring back its folder below runs/, or create another run with the same inputs."
@@ -125,7 +125,7 @@ def _incumbent(job: EvaluateJob, candidate: Asked, storage: Store) -> Party | No
     served = job.incumbent
     if served is None:
         return None
-    known = lookup.read_record(storage, served.run_inputs)
+    known = lookup.read_record(storage, served.run_inputs, served.release.artifact)
     if known is None:
         message = f"the storage has no record of the run {served.run} that can be read, and what it made is served."
         raise BadInput(Problem.of("RecordMissing", message, value=served.run_inputs, remedy=INCUMBENT))

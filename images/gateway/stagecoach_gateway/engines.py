@@ -47,12 +47,7 @@ class Engine:
         except (OSError, TimeoutError):
             self._address = ""
             raise
-        peer = transport.get_extra_info("peername")
-        if peer is None:  # it was reset before anybody looked
-            transport.abort()
-            self._address = ""
-            raise ConnectionResetError(f"{self.url} took the connection and ended it")
-        self._address = peer[0]
+        self._address = transport.get_extra_info("peername")[0]
         return connection
 
     def sweep(self, now: float) -> None:

@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     text = "measure a base model against what was trained from it, both with the same prompt"
     compare = commands.add_parser("compare", help=text, description=text)
     compare.add_argument("--inputs", required=True, metavar="DIGEST", help="inputs digest of the run")
+    compare.add_argument("--artifact", metavar="DIGEST", help="of several runs with them; default: the newest run's")
     compare.add_argument("--data", metavar="PATH-OR-URI", help="a file of rows; default: the validation sets")
     compare.add_argument(
         "--columns",

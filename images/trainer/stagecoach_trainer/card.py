@@ -40,8 +40,8 @@ PIPELINES = {
 COMBINED = {Combine.MEAN: "mean", Combine.MAX: "maximum"}
 
 
-def text(record: Record) -> str:
-    """Return the card in Markdown, with the metadata block that model hubs read."""
+def text(record: Record, curve: str = CURVE) -> str:
+    """Return the card in Markdown, with the metadata block that model hubs read, and the picture of this name."""
     data = ModelCardData(
         base_model=record.base.name,
         library_name=library(record),
@@ -49,7 +49,7 @@ def text(record: Record) -> str:
         tags=[record.inputs.method.type.lower(), "stagecoach"],
         datasets=[item.name for item in record.data],
     )
-    sections = (_heading(record), _method(record), _data(record), _results(record), _reproduction(record))
+    sections = (_heading(record), _method(record), _data(record), _results(record, curve), _reproduction(record))
     return f"---\n{data.to_yaml()}\n---\n" + "\n".join(sections)
 
 
@@ -218,11 +218,11 @@ def _unsaid(prompt: Prompt) -> Iterator[str]:
         yield f"`{file}` has no prompt for {names}: the template is more than a prefix. Put texts into it yourself."
 
 
-def _results(record: Record) -> str:
+def _results(record: Record, curve: str) -> str:
     training = record.training
     lines = [
         "\n## What came of it\n",
-        picture(),
+        picture(curve),
         "",
         "| epoch | step | loss on the validation sets |",
         "|---|---|---|",
@@ -238,9 +238,9 @@ def _results(record: Record) -> str:
     return "\n".join(lines)
 
 
-def picture() -> str:
+def picture(curve: str = CURVE) -> str:
     """Return the line that shows the losses."""
-    return f"![Loss and learning rate over steps]({CURVE})"
+    return f"![Loss and learning rate over steps]({curve})"
 
 
 def _reproduction(record: Record) -> str:

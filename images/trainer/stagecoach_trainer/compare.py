@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from stagecoach.contract.digests import Manifest
 from stagecoach.contract.inputs import (
     AnyColumns,
     Columns,
@@ -32,7 +33,7 @@ from stagecoach.contract.prompts import TooLong
 from stagecoach.contract.records import Record, RunRecord
 from stagecoach.contract.reports import BadInput
 from stagecoach.contract.rows import AnyRow, File, Match, Row
-from stagecoach.contract.store import StorageFailed, require_storage
+from stagecoach.contract.store import StorageFailed, Store, require_storage
 from stagecoach.contract.tagged import Marked, Words
 from stagecoach.contract.uris import BadUri
 from stagecoach_trainer import authorities, bases, cgroup, copies, lookup, places, quiet, sources
@@ -73,13 +74,7 @@ def _compare(options: argparse.Namespace) -> None:
     authorities.trust()
     storage = places.storage()
     require_storage(storage)
-    known = lookup.read_record(storage, options.inputs)
-    if known is None:
-        raise FileNotFoundError(f"{storage.path()} holds no complete run with the inputs {options.inputs}")
-    record = known[0]
-    manifest = storage.verified(record.artifact.digest)
-    if manifest is None:
-        raise FileNotFoundError(lookup.absent(storage, record))
+    record, manifest = _made(storage, options.inputs, options.artifact)
     threads = record.hardware.threads if isinstance(record, Record) else cgroup.cpus()
     quiet.prepare(options.threads or min(threads, cgroup.cpus()))
     measure, kinds = _measure(record)
@@ -89,6 +84,19 @@ def _compare(options: argparse.Namespace) -> None:
     if options.json:
         document = {"inputs": record.inputs_digest, "artifact": record.artifact.digest} | found
         Path(options.json).write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+
+
+def _made(storage: Store, inputs: str, artifact: str | None) -> tuple[RunRecord, Manifest]:
+    """Return the newest run with these inputs that has its artifact, or of those that made the one that is named."""
+    known = [each.record for each in lookup.records(storage, inputs)]
+    made = [record for record in known if artifact in (None, record.artifact.digest)]
+    if not made:
+        which = f" that made the artifact {artifact}" if known else ""
+        raise FileNotFoundError(f"{storage.path()} holds no complete run with the inputs {inputs}{which}")
+    for record in made:
+        if manifest := storage.verified(record.artifact.digest):
+            return record, manifest
+    raise FileNotFoundError(lookup.absent(storage, made[0]))
 
 
 def _measure(record: RunRecord) -> tuple[Callable[..., dict[str, Any]], tuple[type[BaseModel], ...]]:

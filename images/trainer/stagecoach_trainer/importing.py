@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
-from stagecoach.contract import layout, progress
+from stagecoach.contract import progress
 from stagecoach.contract.digests import Manifest
 from stagecoach.contract.inputs import Family
 from stagecoach.contract.jobs import DataSource, ImportJob, ModelSource
@@ -93,7 +93,10 @@ def _imported(job: ImportJob, storage: Store) -> ArtifactReport:
     found = _found(folder, base, labels)
     progress.begins("publishing")
     manifest = storage.publish(found.files, staging(job))
-    return _publish(job, _record(folder, base, labels, found, manifest, started), storage)
+    # With what has loaded torch by now.
+    from stagecoach_trainer import recording
+
+    return recording.write(_record(folder, base, labels, found, manifest, started), storage, staging(job))
 
 
 def read(job: ImportJob) -> Folder:
@@ -318,13 +321,3 @@ def _named(source: DataSource) -> KnownData:
         split=source.split,
         digest=source.digest or "",
     )
-
-
-def _publish(job: ImportJob, record: ImportRecord, storage: Store) -> ArtifactReport:
-    """Write card and record, and return what to report."""
-    from stagecoach_trainer import card, import_card, recording
-
-    beside: dict[str, Content] = {
-        f"{layout.run_folder(job.inputs.digest)}/{card.NAME}": import_card.text(record).encode()
-    }
-    return record.report(recording.write(record, beside, storage, staging(job)), adopted=False)

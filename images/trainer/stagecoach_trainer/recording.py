@@ -1,15 +1,13 @@
 """The record of a run, and its card for people: what stage 4 of the workflow asks to be kept."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from stagecoach.contract import layout
-from stagecoach.contract.digests import Manifest, hex_of
+from stagecoach.contract.digests import Manifest
 from stagecoach.contract.inputs import FullMethod, Method, RunInputs
 from stagecoach.contract.records import (
-    AnyRecord,
     ArtifactRecord,
     BaseRecord,
     DataRecord,
@@ -18,13 +16,14 @@ from stagecoach.contract.records import (
     LossPoint,
     ProfileRecord,
     Record,
+    RunRecord,
     TrainingRecord,
 )
 from stagecoach.contract.reports import ArtifactReport
 from stagecoach.contract.retention import project_uid
-from stagecoach.contract.store import Content, Store
+from stagecoach.contract.store import Store
 from stagecoach.contract.times import now
-from stagecoach_trainer import artifact, card, curve, hardware, lookup, sharding, tracking
+from stagecoach_trainer import artifact, card, curve, hardware, import_card, lookup, sharding, tracking
 from stagecoach_trainer.bases import Base
 from stagecoach_trainer.families import freezing, quantized
 from stagecoach_trainer.loop import Result, peak_memory
@@ -56,46 +55,58 @@ NOT_DETERMINISTIC = "Some operations have no deterministic form: the same inputs
 def publish(
     prepared: Prepared, result: Result, manifest: Manifest, storage: Store, tracker: Tracker | None = None
 ) -> ArtifactReport:
-    """Write loss curve, card and record, the record last, and return what to report. An earlier record stays."""
+    """Write profile, loss curve, card and record, the record last, and return what to report."""
     job = prepared.job
-    profile = (prepared.profile.line() + "\n").encode()
-    record = build(prepared, result, manifest, profile)
+    record = build(prepared, result, manifest, _with_profile(prepared, storage))
     if tracker is not None:
         record = record.model_copy(update={"tracking": tracker.settle()})
-    folder = layout.run_folder(job.inputs.digest)
-    beside: dict[str, Content] = {
-        layout.profile_file(job.inputs.digest): profile,
-        f"{folder}/{card.CURVE}": curve.svg(record.training),
-        f"{folder}/{card.NAME}": card.text(record).encode(),
-    }
-    digest = write(record, beside, storage, staging(job))
-    report = record.report(digest, adopted=False)
+    report = write(record, storage, staging(job))
     if tracker is None:
         return report
-    return report.model_copy(update={"tracking": tracking.finished(tracker, record, digest)})
+    return report.model_copy(update={"tracking": tracking.finished(tracker, record, report)})
 
 
-def write(record: AnyRecord, beside: Mapping[str, Content], storage: Store, uid: str) -> str:
-    """Write what belongs beside a record, and the record last; return its digest. An earlier record stays."""
+def _with_profile(prepared: Prepared, storage: Store) -> ProfileRecord:
+    """Write the profile and return where it is: beside one that a trainer of another version has counted otherwise."""
+    inputs, content = prepared.job.inputs.digest, (prepared.profile.line() + "\n").encode()
+    place, digest = layout.profile_file(inputs), lookup.digest_of_content(content)
+    if not storage.create(place, content, staging(prepared.job)) and storage.read(place) != content:
+        place = layout.profile_file(inputs, digest)
+        storage.write(place, content, staging(prepared.job))
+    return ProfileRecord(path=place, digest=digest)
+
+
+def write(record: RunRecord, storage: Store, uid: str) -> ArtifactReport:
+    """Write a record, after its card, and return what to report. None that is there is ever replaced."""
     record = record.model_copy(update={"project_uid": project_uid()})
     content = (record.model_dump_json(by_alias=True, exclude_none=True, indent=2) + "\n").encode()
-    _keep_earlier(storage, record.inputs_digest, uid)
-    for place, what in beside.items():
-        storage.write(place, what, uid)
-    storage.write(layout.record_file(record.inputs_digest), content, uid)
-    return lookup.digest_of_content(content)
+    digest, place = lookup.digest_of_content(content), layout.record_file(record.inputs_digest)
+    if not storage.exists(place):
+        _write_card(record, layout.RECORD, storage, uid)
+        if storage.create(place, content, uid) or (first := storage.read(place)) == content:
+            return record.report(digest, adopted=False)
+        # Another one, in another cluster, was faster since that look, and may have its card replaced by this one's.
+        if (faster := lookup.parsed(first, record.inputs_digest)) is not None:
+            _write_card(faster, layout.RECORD, storage, uid)
+    name = layout.record_name(digest)
+    _write_card(record, name, storage, uid)
+    storage.write(layout.record_file(record.inputs_digest, name), content, uid)
+    return record.report(digest, name, adopted=False)
 
 
-def _keep_earlier(storage: Store, inputs_digest: str, uid: str) -> None:
-    """Give an earlier record of the same inputs a name of its own, before another takes its place."""
-    place = layout.record_file(inputs_digest)
-    if storage.exists(place):
-        earlier = storage.read(place)
-        name = hex_of(lookup.digest_of_content(earlier))[:12]
-        storage.write(f"{layout.run_folder(inputs_digest)}/record.{name}.json", earlier, uid)
+def _write_card(record: RunRecord, name: str, storage: Store, uid: str) -> None:
+    """Write the card of the record that has this name, or is to have it, and the picture in it."""
+    folder = layout.run_folder(record.inputs_digest)
+    if isinstance(record, Record):
+        picture = layout.beside(name, card.CURVE)
+        storage.write(f"{folder}/{picture}", curve.svg(record.training), uid)
+        text = card.text(record, picture)
+    else:
+        text = import_card.text(record)
+    storage.write(f"{folder}/{layout.beside(name, card.NAME)}", text.encode(), uid)
 
 
-def build(prepared: Prepared, result: Result, manifest: Manifest, profile: bytes) -> Record:
+def build(prepared: Prepared, result: Result, manifest: Manifest, profile: ProfileRecord) -> Record:
     """Return the record of a training."""
     job = prepared.job
     return Record(
@@ -119,7 +130,7 @@ def build(prepared: Prepared, result: Result, manifest: Manifest, profile: bytes
             exceptions=result.exceptions,
         ),
         artifact=artifact_record(manifest, whole=not artifact.is_adapter(result.model)),
-        profile=ProfileRecord(path=layout.profile_file(job.inputs.digest), digest=lookup.digest_of_content(profile)),
+        profile=profile,
     )
 
 

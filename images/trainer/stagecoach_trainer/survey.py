@@ -20,7 +20,7 @@ from stagecoach_trainer.retaining import Held, Told
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 _MANIFEST, _LEAVING, _USED = ".manifest.json", ".leaving.json", ".used.json"
-_RECORD = re.compile(r"record(?:[.][0-9a-f]{12})?[.]json")
+_RECORD = re.compile(layout.RECORD_PATTERN)
 _PIN = re.compile(r"(?:sha256[:-])?([0-9a-f]{12,64})(?:[._-].*)?")
 # What people keep in any folder.
 _NO_PINS = re.compile(r"[.].*|README.*")

@@ -20,7 +20,7 @@ from transformers import TrainerCallback
 from stagecoach.contract import layout, mounts
 from stagecoach.contract.jobs import TrainJob
 from stagecoach.contract.records import Record
-from stagecoach.contract.reports import BadInput, Outcome, TrackingReport
+from stagecoach.contract.reports import ArtifactReport, BadInput, Outcome, TrackingReport
 from stagecoach.contract.tracking import read_tracking
 from stagecoach_trainer import card, credentials, places
 from stagecoach_trainer.group import ALONE, Members
@@ -216,8 +216,8 @@ def told(job: TrainJob, members: Members = ALONE) -> Iterator[Tracker | None]:
         raise
 
 
-def finished(tracker: Tracker, record: Record, digest: str) -> TrackingReport:
-    """Tell what came of a training, and say whether all of it was told."""
+def finished(tracker: Tracker, record: Record, report: ArtifactReport) -> TrackingReport:
+    """Tell what came of a training, as it is reported, and say whether all of it was told."""
     training = record.training
     results = {
         "train_loss": training.train_loss,
@@ -233,9 +233,9 @@ def finished(tracker: Tracker, record: Record, digest: str) -> TrackingReport:
     found = {
         "stagecoach.artifact": record.artifact.digest,
         "stagecoach.artifact.path": record.artifact.path,
-        "stagecoach.record": digest,
-        "stagecoach.record.path": layout.record_file(record.inputs_digest),
-        "mlflow.note.content": _note_of(record),
+        "stagecoach.record": report.record,
+        "stagecoach.record.path": layout.record_file(record.inputs_digest, report.record_name),
+        "mlflow.note.content": _note_of(record, layout.beside(report.record_name, card.NAME)),
     }
     known = record.tracking
     return tracker.finish("FINISHED", HASTE if known and known.problem else PATIENCE, **found)
@@ -277,10 +277,10 @@ def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
         yield prefix, str(value)
 
 
-def _note_of(record: Record) -> str:
+def _note_of(record: Record, name: str) -> str:
     """Return the card for MLflow's page of the run, without the picture, or where it is when it is too long."""
     body = card.text(record).split("\n---\n", 1)[1].replace(card.picture(), "")
-    place = f"{layout.run_folder(record.inputs_digest)}/{card.NAME}"
+    place = f"{layout.run_folder(record.inputs_digest)}/{name}"
     return body if len(body) <= MAX_NOTE else f"The model card is in the project's storage: {place}"
 
 

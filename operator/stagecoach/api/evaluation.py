@@ -64,7 +64,9 @@ class JudgedIncumbent(BaseModel):
     release: JudgedRelease = Field(description="The release that was served.")
     base: JudgedBase = Field(description="The base model of its artifact.")
     run: Name = Field(description="The FineTuneRun that made it. It may be gone.")
-    run_inputs: Digest = Field(description="Identity of that run's inputs, by which its record is found.")
+    run_inputs: Digest = Field(
+        description="Identity of that run's inputs, by which, with the artifact, its record is found."
+    )
     storage: StorageUri = Field(description="The storage that holds its record and its artifact.")
 
 
@@ -93,7 +95,9 @@ class EvaluationSpec(BaseModel):
     gate: Name = Field(description="The EvalGate. It may be gone, or say something else by now.")
     project: Name = Field(description="The TransformerProject.")
     run: Name = Field(description="The FineTuneRun whose artifact is judged. It may be gone.")
-    run_inputs: Digest = Field(description="Identity of the run's inputs, by which its record is found.")
+    run_inputs: Digest = Field(
+        description="Identity of the run's inputs, by which, with the artifact, its record is found."
+    )
     key: Digest = Field(description="Identity of all that decides the verdict. Equal keys have the same verdict.")
     revision: int = Field(
         ge=1, description="Revision of the evaluator: raised when equal keys could come out otherwise."

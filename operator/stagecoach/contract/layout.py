@@ -6,10 +6,12 @@ artifacts/sha256/<hex>.used.json       when a run last adopted the artifact
 artifacts/sha256/<hex>.leaving.json    in the manifest's stead: retention removes the artifact after a notice
 artifacts/sha256/<hex>.removed.json    retention removed it; its records stay
 pins/<hex>                       whatever its content, it keeps retention from the artifact or the run of these digits
-runs/<inputs hex>/record.json    what a run with these inputs produced
-runs/<inputs hex>/profile.json   what the texts look like that it trained on
+runs/<inputs hex>/record.json    what the first run with these inputs produced
 runs/<inputs hex>/README.md      the same for people (a model card)
 runs/<inputs hex>/loss.svg       the losses of its training, a picture in the card
+runs/<inputs hex>/record.<12 hex>.json, README.<12 hex>.md, loss.<12 hex>.svg
+                                 those of any other run with them, by the digest of its record
+runs/<inputs hex>/profile.json   how the texts that it trained on look; profile.<12 hex>.json if counted otherwise
 runs/<inputs hex>/checkpoints/<run uid>/
     step-<step>.<attempt>/       a training in progress, from which another attempt goes on
     step-<step>.<attempt>.json   written last: without it the checkpoint is not there
@@ -21,13 +23,16 @@ evaluations/<key hex>/record.json   written last: the verdict, which never chang
 evaluations/<key hex>/record.<n>.json   from 2 on: of an evaluation that was done anew, for those before were damaged
 staging/<run uid>-<attempt>/     work of an attempt that has not published yet; the next removes what a killed one left
 
+A record is never replaced: whoever knows one by name and digest finds it. Versions of before gave record.json to the
+newest run, and the names with digits, without a card, to those that had it earlier.
+
 Checkpoints are a run's own, and of the attempt that wrote them: one that was thought lost may still be writing. They go
 when the run has its artifact, with what older runs of the same inputs left there that are over. Nobody else removes
 them but retention: another run, or one of another cluster, may be about to go on from its own.
 """
 
 from stagecoach.contract import mounts
-from stagecoach.contract.digests import hex_of
+from stagecoach.contract.digests import hex_of, short
 
 ARTIFACTS = "artifacts/sha256"
 EVALUATIONS = "evaluations"
@@ -36,6 +41,8 @@ PINS = "pins"
 RELEASES = "releases"
 RUNS = "runs"
 STAGING = "staging"
+RECORD = "record.json"
+RECORD_PATTERN = r"^record([.][0-9a-f]{12})?[.]json$"
 
 
 def artifact_folder(digest: str) -> str:
@@ -68,14 +75,25 @@ def run_folder(inputs_digest: str) -> str:
     return f"{RUNS}/{hex_of(inputs_digest)}"
 
 
-def record_file(inputs_digest: str) -> str:
-    """Return the record of the run with these inputs."""
-    return f"{run_folder(inputs_digest)}/record.json"
+def record_file(inputs_digest: str, name: str = RECORD) -> str:
+    """Return a record of these inputs: by its name, or the first one."""
+    return f"{run_folder(inputs_digest)}/{name}"
 
 
-def profile_file(inputs_digest: str) -> str:
-    """Return the profile of the texts that the run with these inputs trained on."""
-    return f"{run_folder(inputs_digest)}/profile.json"
+def record_name(digest: str) -> str:
+    """Return the name of a record that is not the first one of its inputs, by the digest of its content."""
+    return f"record.{short(digest)}.json"
+
+
+def beside(record: str, name: str) -> str:
+    """Return what a file is called that belongs to the record of a name: it has the same digits before its ending."""
+    stem, _, ending = name.rpartition(".")
+    return f"{stem}{record.removeprefix('record').removesuffix('json')}{ending}"
+
+
+def profile_file(inputs_digest: str, digest: str | None = None) -> str:
+    """Return the profile of the texts that runs with these inputs train on, or another of them by its digest."""
+    return f"{run_folder(inputs_digest)}/profile{f'.{short(digest)}' if digest else ''}.json"
 
 
 def checkpoints_folder(inputs_digest: str, uid: str = "") -> str:

@@ -7,6 +7,7 @@ from pydantic import Field
 from stagecoach.contract.digests import Digest, FileEntry
 from stagecoach.contract.inputs import Decided, ImportInputs, RunInputs
 from stagecoach.contract.jobs import HubPart, Owner, Split, Subject
+from stagecoach.contract.layout import RECORD
 from stagecoach.contract.model import ContractModel
 from stagecoach.contract.reports import ArtifactReport, Maker, TrackingReport
 
@@ -217,14 +218,15 @@ class Record(AnyRecord):
         """The number format in which base and artifact belong together."""
         return self.training.precision
 
-    def report(self, digest: str, *, adopted: bool) -> ArtifactReport:
-        """Return what a Job reports of this record, whose content has the given digest."""
+    def report(self, digest: str, name: str = RECORD, *, adopted: bool) -> ArtifactReport:
+        """Return what a Job reports of this record, whose content has the given digest, and whose file this name."""
         training = self.training
         return ArtifactReport(
             digest=self.artifact.digest,
             bytes=self.artifact.bytes,
             type=self.artifact.type,
             record=digest,
+            record_name=name,
             adopted=adopted,
             maker=self.maker if adopted else None,
             train_loss=training.train_loss,
@@ -269,14 +271,15 @@ class ImportRecord(AnyRecord):
         """The number format in which base and artifact belong together."""
         return self.imported.precision
 
-    def report(self, digest: str, *, adopted: bool) -> ArtifactReport:
-        """Return what a Job reports of this record, whose content has the given digest."""
+    def report(self, digest: str, name: str = RECORD, *, adopted: bool) -> ArtifactReport:
+        """Return what a Job reports of this record, whose content has the given digest, and whose file this name."""
         return ArtifactReport(
             digest=self.artifact.digest,
             bytes=self.artifact.bytes,
             type=self.artifact.type,
             method=self.imported.method,
             record=digest,
+            record_name=name,
             adopted=adopted,
             maker=self.maker if adopted else None,
         )

@@ -11,6 +11,7 @@ from typing import Any, Self
 from pydantic import Field, ValidationError
 
 from stagecoach.contract.digests import Digest
+from stagecoach.contract.layout import RECORD, RECORD_PATTERN
 from stagecoach.contract.load_tests import LoadTestReport
 from stagecoach.contract.model import ContractModel
 from stagecoach.contract.verdicts import EvaluationReport
@@ -169,6 +170,9 @@ class ArtifactReport(ContractModel):
     type: str = Field("Adapter", description="Adapter or Model.")
     method: str | None = Field(None, description="Of an import: the method whose result it is, such as LoRA or Full.")
     record: Digest = Field(description="Digest of the record's content.")
+    record_name: str = Field(
+        RECORD, pattern=RECORD_PATTERN, description="Its name. A trainer that does not tell has written record.json."
+    )
     adopted: bool = Field(False, description="The record was there already; nothing was trained.")
     maker: Maker | None = Field(None, description="When adopted. None from a trainer that does not tell.")
     train_loss: float | None = None

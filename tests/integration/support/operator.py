@@ -43,7 +43,6 @@ class OperatorProcess:
         own["STAGECOACH_EVALUATOR_IMAGE"] = (
             EVALUATOR_IMAGE  # an operator of before there was one does not know the flag
         )
-        own["TMPDIR"] = str(log.parent)  # what is killed leaves its certificates
         whole = {name: value for name, value in os.environ.items() if not name.startswith("STAGECOACH_")} | own
         given = [
             *("--trainer-image", TRAINER_IMAGE, "--metrics-address", "127.0.0.1", "--metrics-port", str(self.port)),

@@ -101,5 +101,6 @@ def test_a_record_of_another_schema_is_refused() -> None:
 def test_a_report_says_what_the_record_does(adopted: bool) -> None:
     report = record().report(DIGEST, adopted=adopted)
     assert (report.digest, report.record, report.adopted) == (DIGEST, DIGEST, adopted)
+    assert report.record_name == "record.json"
     assert (report.train_loss, report.eval_loss, report.seconds) == (2.0, None, 1.0)
     assert report.maker == (record().maker if adopted else None)

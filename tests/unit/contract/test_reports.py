@@ -59,11 +59,15 @@ def test_a_later_progress_too() -> None:
     assert progress.step == 1
 
 
+ELSEWHERE = {"digest": DIGEST, "bytes": 1, "record": DIGEST, "recordName": "../record.json"}
+
+
 @pytest.mark.parametrize(
     ("said", "words"),
     [
         ({"outcome": "Splendid"}, "outcome of its report is 'Splendid'"),
         ({"outcome": "Done", "artifact": {"digest": "sha512:0", "bytes": 1, "record": DIGEST}}, "artifact.digest"),
+        ({"outcome": "Done", "artifact": ELSEWHERE}, "artifact.recordName"),
         ({"outcome": "Splendid", "problem": {"reason": "R", "message": "All is well.", "mood": 1}}, "All is well."),
         ({"outcome": "Splendid", "problem": "x" * 5000}, "'Splendid'"),
     ],

@@ -2,7 +2,8 @@
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -143,6 +144,20 @@ class Judging:
         """Return the answers that are kept, as they lie there."""
         content = self.project.storage.read(layout.outputs_file(release, suite.rows))
         return [json.loads(line) for line in content.splitlines()]
+
+
+@contextmanager
+def trained_again(made: Project, record: RunRecord) -> Iterator[None]:
+    """While the same inputs have given other bytes too, in a run that was forced, say."""
+    artifact = record.artifact.model_copy(update={"digest": "sha256:" + "ab" * 32})
+    later = record.model_copy(update={"artifact": artifact, "finished": "2099-01-01T00:00:00Z"})
+    place = layout.record_file(record.inputs_digest, "record.0123456789ab.json")
+    made.storage.write(place, later.model_dump_json(by_alias=True, exclude_none=True).encode(), "test")
+    try:
+        yield
+    finally:
+        made.storage.remove(place)
+        made.storage.clean("test")
 
 
 def _input(source: DataSource) -> DataInput:

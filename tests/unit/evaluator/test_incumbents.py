@@ -25,7 +25,7 @@ from tests.remedies import speaks
 from tests.unit.trainer.conftest import Project, train
 
 from . import engine_server
-from .conftest import ACCURATE, HELD_OUT, NO_WORSE, Judging, evaluate, write
+from .conftest import ACCURATE, HELD_OUT, NO_WORSE, Judging, evaluate, trained_again, write
 from .test_served import VLLM, by_vllm, engine  # noqa: F401 - a fixture
 
 torch = pytest.importorskip("torch", reason="needs the evaluator's libraries: runs inside the evaluator image")
@@ -195,6 +195,12 @@ def test_an_incumbent_that_is_not_what_its_record_says(beside: Judging, change: 
     changed = job.incumbent.model_copy(update={"run_inputs": job.run_inputs} | change)
     problem = refused(job.model_copy(update={"incumbent": changed}))
     assert (problem.reason, problem.remedy) == (reason, INCUMBENT)
+
+
+def test_an_incumbent_is_known_by_the_record_of_its_artifact(beside: Judging) -> None:
+    job = beside.job()
+    with trained_again(beside.project, beside.run_record(beside.served)):
+        assert evaluate(job).verdict is Verdict.PASSED
 
 
 def test_what_was_decided_stays_where_the_record_of_the_incumbent_is_gone(beside: Judging) -> None:

@@ -26,7 +26,7 @@ from stagecoach.contract.reports import BadInput
 from stagecoach.contract.verdicts import Verdict
 from stagecoach_evaluator import parties
 
-from .conftest import HELD_OUT, NO_WORSE, Judging, evaluate, write
+from .conftest import HELD_OUT, NO_WORSE, Judging, evaluate, trained_again, write
 
 torch = pytest.importorskip("torch", reason="needs the evaluator's libraries: runs inside the evaluator image")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -49,6 +49,12 @@ def test_another_release_than_the_runs(judging: Judging) -> None:
         problem = refused(job.model_copy(update={"release": release, "inputs": inputs}))
         assert problem.reason == "ReleaseMismatch"
         assert words in problem.message
+
+
+def test_a_release_is_judged_by_the_record_of_its_artifact(judging: Judging) -> None:
+    job = judging.job()
+    with trained_again(judging.project, judging.run_record()):
+        assert evaluate(job).verdict is Verdict.PASSED
 
 
 def test_a_run_without_a_record(judging: Judging) -> None:

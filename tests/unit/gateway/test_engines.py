@@ -172,29 +172,6 @@ async def test_an_address_that_could_not_be_reached_is_tried_once_more(monkeypat
         assert (tried, engine.requests) == ([url, url], 1)
 
 
-async def test_a_connection_that_is_reset_as_soon_as_it_is_made_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The event loop of the program does not know the address of what has gone by then."""
-
-    async def behaves(writer: asyncio.StreamWriter, _: int) -> None:
-        writer.write(OK)
-
-    async with served(behaves) as (engine, engines, url):
-        loop, number = asyncio.get_running_loop(), 0
-        connect = loop.create_connection
-
-        async def without_address(*arguments: Any) -> Any:
-            nonlocal number
-            number += 1
-            transport, connection = await connect(*arguments)
-            if number == 1:
-                monkeypatch.setitem(transport._extra, "peername", None)
-            return transport, connection
-
-        monkeypatch.setattr(loop, "create_connection", without_address)
-        assert await ask(engines, url) == b"{}"
-        assert (number, engine.requests) == (2, 1)
-
-
 def test_connections_rest_less_than_engines_keep_them() -> None:
     assert limits.ENGINE_IDLE_SECONDS < 5  # uvicorn's default, and vLLM's
 

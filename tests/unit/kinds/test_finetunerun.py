@@ -71,6 +71,19 @@ def test_a_run_that_goes_well_takes_three_status_writes() -> None:
     assert here.status["artifact"]["short"] == "7" * 12
     assert here.status["artifact"]["uri"] == "pvc://store/desk/artifacts/sha256/" + "7" * 64
     assert here.status["record"]["uri"].startswith("pvc://store/desk/runs/")
+    assert here.status["record"]["uri"].endswith("/record.json"), "what a trainer says that names no record has written"
+
+
+@pytest.mark.parametrize("adopted", [False, True])
+def test_a_record_that_is_not_the_first_of_its_inputs_is_told_by_its_name(adopted: bool) -> None:
+    here = world(project=builders.ready_project(records=adopted))
+    start(here)
+    said = builders.artifact_report(adopted)
+    said["artifact"]["recordName"] = "record.0123456789ab.json"
+    here.end_pods(said)
+    here.reconcile()
+    inputs = here.status["inputs"]["digest"].removeprefix("sha256:")
+    assert here.status["record"]["uri"] == f"pvc://store/desk/runs/{inputs}/record.0123456789ab.json"
 
 
 def test_an_existing_record_is_adopted_with_two_status_writes_and_no_training() -> None:

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
+from stagecoach.contract.layout import record_file
 from stagecoach.contract.reports import ArtifactReport
 from stagecoach_trainer import compare
 from stagecoach_trainer.chooser import Chooser
 from stagecoach_trainer.compare import Score, overall, table
 
-from .conftest import Project
+from .conftest import Project, record_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -55,7 +56,7 @@ def test_the_table() -> None:
 def comparing(project: Project, **changes: Any) -> Namespace:
     inputs = changes.pop("inputs", None) or project.train_job().inputs.digest
     values = {"inputs": inputs, "data": None, "base": None, "limit": None, "batch_size": 3, "threads": 1}
-    return Namespace(**(values | {"columns": None, "json": None} | changes))
+    return Namespace(**(values | {"artifact": None, "columns": None, "json": None} | changes))
 
 
 def test_comparing_base_and_adapter(
@@ -79,10 +80,31 @@ def test_comparing_uses_the_validation_sets_by_default(
     assert "base: 3 of 3 prompts" in capsys.readouterr().err
 
 
+def test_comparing_what_one_of_several_runs_made(
+    trained: tuple[Project, ArtifactReport], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A newer run with the same inputs, whose artifact is gone."""
+    project, report = trained
+    known = record_of(project)
+    artifact = known.artifact.model_copy(update={"digest": "sha256:" + "ab" * 32})
+    later = known.model_copy(update={"artifact": artifact, "finished": "2099-01-01T00:00:00Z"})
+    place = record_file(known.inputs_digest, "record.0123456789ab.json")
+    project.storage.write(place, later.model_dump_json(by_alias=True, exclude_none=True).encode(), "test")
+    try:
+        for named in (None, report.digest):
+            assert compare.main(comparing(project, limit=1, artifact=named)) == 0
+        assert compare.main(comparing(project, limit=1, artifact=artifact.digest)) == 64
+        assert f"its artifact {artifact.digest} is not there" in capsys.readouterr().err
+    finally:
+        project.storage.remove(place)
+        project.storage.clean("test")
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"inputs": "sha256:" + "0" * 64}, "no complete run"),
+        ({"artifact": "sha256:" + "0" * 64}, "that made the artifact sha256:000"),
         ({"data": "absent.csv"}, "absent.csv"),
         ({"data": "pvc://data/absent.csv"}, "no such file"),
         ({"data": "ftp://x/y.csv"}, "not a URI"),

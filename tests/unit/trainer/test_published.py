@@ -188,13 +188,14 @@ def test_a_record_whose_artifact_is_gone_is_not_adopted(trained: tuple[Project, 
 
 def test_the_same_inputs_give_the_same_bytes(trained: tuple[Project, ArtifactReport]) -> None:
     project, report = trained
-    earlier = record_of(project)
+    inputs = project.train_job().inputs.digest
+    earlier = project.storage.read(record_file(inputs))
     again = train(project.train_job(force=True, subject=ANOTHER))
     assert (again.digest, again.adopted) == (report.digest, False)
-    folder = run_folder(earlier.inputs_digest)
-    kept = [name for name in project.storage.names(folder) if name.startswith("record.") and name != "record.json"]
-    assert len(kept) == 1
-    assert Record.model_validate_json(project.storage.read(f"{folder}/{kept[0]}")) == earlier
+    assert project.storage.read(record_file(inputs)) == earlier
+    own = project.storage.read(record_file(inputs, again.record_name))
+    assert lookup.digest_of_content(own) == again.record
+    assert Record.model_validate_json(own).subject == ANOTHER
 
 
 def test_another_seed_gives_other_bytes(trained: tuple[Project, ArtifactReport]) -> None:

@@ -109,7 +109,7 @@ def test_whose_run_it_was_is_in_the_record(
     if uid:
         monkeypatch.setenv(retention.PROJECT_VARIABLE, uid)
     record, store = record_of(trained[0]), Store.local(str(tmp_path))
-    recording.write(record, {}, store, "test")
+    recording.write(record, store, "test")
     found = lookup.read_record(store, record.inputs_digest)
     assert found is not None
     assert found[0].project_uid == uid

@@ -91,7 +91,7 @@ def succeeded(
         completion_time=done,
         progress=_complete(run, done),
         artifact=_artifact(inputs, found),
-        record=RecordRef(uri=f"{inputs.storage}/{record_file(inputs.digest)}", digest=found.record),
+        record=_record(inputs, found),
         adopted_from=AdoptedFrom.model_validate(found.maker.document()) if found.maker else None,
         train_loss=found.train_loss,
         eval_loss=found.eval_loss,
@@ -156,6 +156,10 @@ def _artifact(inputs: Inputs, found: reports.ArtifactReport) -> Artifact:
         bytes=found.bytes,
         type=found.type,
     )
+
+
+def _record(inputs: Inputs, found: reports.ArtifactReport) -> RecordRef:
+    return RecordRef(uri=f"{inputs.storage}/{record_file(inputs.digest, found.record_name)}", digest=found.record)
 
 
 def _complete(run: FineTuneRun, now: str) -> Progress | None:
