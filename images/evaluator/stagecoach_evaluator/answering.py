@@ -16,7 +16,7 @@ from stagecoach_evaluator import records
 from stagecoach_evaluator.parties import Parties, Party
 from stagecoach_evaluator.suites import Rows
 from stagecoach_evaluator.telling import Teller
-from stagecoach_trainer import places, quiet
+from stagecoach_trainer import bases, places, quiet
 from stagecoach_trainer.train import say
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def collect(job: EvaluateJob, parties: Parties, suites: Sequence[Rows], storage:
     teller = Teller(total)
     for party, left in missing:
         for rows, answers, seconds in asker.ask(party, left, teller):
+            bases.check_unchanged(asker.pieces[party.release.digest].base)
             key = party.release.digest, rows.suite.rows
             found[key] = keep(job, party, rows, answers, seconds, asker.engine)
     return found

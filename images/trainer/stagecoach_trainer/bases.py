@@ -13,8 +13,9 @@ from stagecoach.contract.inputs import Family
 from stagecoach.contract.jobs import ModelSource
 from stagecoach.contract.prompts import Tokenizer
 from stagecoach.contract.reports import BadInput, Problem
-from stagecoach.contract.store import Store
+from stagecoach.contract.store import StorageFailed, Store
 from stagecoach_trainer import copies, places, pooling, weights
+from stagecoach_trainer.copies import Seen
 from stagecoach_trainer.failures import at
 
 CONFIG = "config.json"
@@ -79,6 +80,7 @@ class Base:
     context: int
     revision: str | None = None  # the commit of a hub's model
     pooling: str | None = None  # of one that makes vectors of texts
+    seen: tuple[Seen, ...] = ()  # its files when they were hashed
 
 
 _BASE: TypeAdapter[Base] = TypeAdapter(Base)
@@ -155,7 +157,18 @@ def _read(source: ModelSource, store: Store, commit: str | None, family: Family,
         context,
         commit,
         pooled.mode if pooled else None,
+        tuple(copy.seen),
     )
+
+
+def check_unchanged(base: Base) -> None:
+    """Raise StorageFailed when a file of a base is not what was hashed: nobody knows which content was used."""
+    for file in base.seen:
+        if not file.remains(base.folder):
+            message = f"{file.name} is no longer that of which the digest was taken, and the base has been used since."
+            remedy = "Put back what was there, and leave it alone while runs and gates use it: the next attempt begins."
+            where = f"{field_of(base.source)}.uri"
+            raise StorageFailed(Problem.of("SourceChanged", message, field=where, value=base.source.uri, remedy=remedy))
 
 
 def field_of(source: ModelSource) -> str:

@@ -3,17 +3,41 @@
 import errno
 import hashlib
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from stagecoach.contract import layout
 from stagecoach.contract.digests import FileEntry, Manifest, file_entry
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import StorageFailed, Store, copy
 from stagecoach_trainer import places
+
+
+class Seen(NamedTuple):
+    """A file of a folder when it was hashed. What is written to it later, or put in its place, has other times."""
+
+    name: str
+    sha256: str
+    modified: int  # in nanoseconds, as is the other, which nobody can set
+    changed: int
+
+    def remains(self, folder: str) -> bool:
+        """Whether it is still what was hashed: by its content where the times are others, as of another owner."""
+        try:
+            # Opened first: of a path alone a network file system may say what was true a minute ago.
+            with Path(folder, self.name).open("rb") as stream:
+                return _times(stream) == self[2:] or file_entry(self.name, stream).sha256 == self.sha256
+        except OSError:
+            return False
+
+
+def _times(stream: IO[bytes]) -> tuple[int, int]:
+    found = os.fstat(stream.fileno())
+    return found.st_mtime_ns, found.st_ctime_ns
 
 
 @dataclass(frozen=True)
@@ -23,6 +47,7 @@ class Copy:
     store: Store
     folder: str
     copied: bool
+    seen: list[Seen] = field(default_factory=list)  # what was hashed where others may write
 
     @property
     def local(self) -> Store:
@@ -34,9 +59,13 @@ class Copy:
         return Manifest.of(self._entry(name) for name in names).digest
 
     def _entry(self, name: str) -> FileEntry:
-        if not self.copied:
-            return self.store.entry(name, name)
-        return fetched(self.store, name, name, Path(self.folder) / name)
+        if self.copied:
+            return fetched(self.store, name, name, Path(self.folder) / name)
+        with self.store.open(name) as stream:
+            times = _times(stream)
+            entry = file_entry(name, stream)  # type: ignore[arg-type]
+        self.seen.append(Seen(name, entry.sha256, *times))
+        return entry
 
 
 def of(store: Store, uri: str) -> Copy:
@@ -44,6 +73,17 @@ def of(store: Store, uri: str) -> Copy:
     if store.local_folder is not None:
         return Copy(store, store.local_folder, copied=False)
     return Copy(store, str(folder(uri)), copied=True)
+
+
+def apart(store: Store, uri: str) -> Copy:
+    """Return a copy of a store's folder for libraries, and nothing else in it: what was hashed is what they read.
+
+    In the folder itself, whoever may write there could put something else in its place meanwhile.
+    """
+    place = folder(uri)
+    with told(place):
+        shutil.rmtree(place)
+    return Copy(store, str(place), copied=True)
 
 
 def folder(uri: str) -> Path:

@@ -91,6 +91,7 @@ def _imported(job: ImportJob, storage: Store) -> ArtifactReport:
     _check_tokenizer(folder, base)
     _check_labels(folder, labels)
     found = _found(folder, base, labels)
+    bases.check_unchanged(base)
     progress.begins("publishing")
     manifest = storage.publish(found.files, staging(job))
     # With what has loaded torch by now.
@@ -105,7 +106,8 @@ def read(job: ImportJob) -> Folder:
     with at(URI, revision="method.revision"):
         store, commit = bases.store_of(source)
         names = _names(store, job)
-        copy = copies.of(store, job.source.uri)
+        # What comes from a hub is in this pod already.
+        copy = copies.of(store, job.source.uri) if commit else copies.apart(store, job.source.uri)
         pooled = _pooled(store, names, source, job) if job.inputs.embeds else None
         own = _identity(names, job, pooled)
         digest = copy.digest(own)
@@ -115,7 +117,9 @@ def read(job: ImportJob) -> Folder:
             problem = Problem.of("DigestMismatch", message, field="method.digest", value=job.source.uri, remedy=remedy)
             raise BadInput(problem)
         copy.digest([name for name in names if name in bases.TOKENIZER_FILES and name not in own])
-    return Folder(job, source, copy.local, copy.folder, tuple(names), digest, commit, pooled.mode if pooled else None)
+        # Once more, of what was hashed: that decides.
+        mode = _pooled(copy.local, names, source, job).mode if pooled else None
+    return Folder(job, source, copy.local, copy.folder, tuple(names), digest, commit, mode)
 
 
 def _names(store: Store, job: ImportJob) -> list[str]:

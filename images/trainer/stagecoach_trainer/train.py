@@ -146,6 +146,8 @@ def _trained(prepared: Prepared, members: Members) -> ArtifactReport:
     # From here a request to stop leads to a checkpoint; once all steps are done, publishing takes no longer.
     with interruption.noted() as request, tracking.told(prepared.job, members) as tracker:
         result = loop.run(prepared, saved, request, members, tracker)
+        # Now, not when it was loaded: where nothing is copied, weights are read from the files as they are needed.
+        bases.check_unchanged(prepared.base)
         progress.begins("publishing")
         storage = places.storage()
         files = artifact.files(result.model, prepared.base, result.precision)

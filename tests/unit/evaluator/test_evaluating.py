@@ -12,11 +12,12 @@ from stagecoach.contract.evaluation_report import EvaluationDocument
 from stagecoach.contract.evaluations import SuiteType
 from stagecoach.contract.inputs import Columns, Prompt
 from stagecoach.contract.releases import Engine, Precision
+from stagecoach.contract.store import StorageFailed
 from stagecoach.contract.verdicts import Outcome, Verdict
 from stagecoach_evaluator import leakage, records
 from stagecoach_trainer import bases
 
-from .conftest import ACCURATE, HELD_OUT, NO_WORSE, Judging, write
+from .conftest import ACCURATE, HELD_OUT, NO_WORSE, Judging, evaluate, write
 
 torch = pytest.importorskip("torch", reason="needs the evaluator's libraries: runs inside the evaluator image")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -52,6 +53,27 @@ def test_the_answers_are_those_that_compare_gets(judging: Judging) -> None:
     for release, choices in ((job.inputs.baseline, before), (job.inputs.release, after)):
         labels = [answer["label"] for answer in one.answers(release or "", job.inputs.suites[0])]
         assert labels == [known.labels[choice or 0] for choice in choices]
+
+
+def test_no_answer_is_kept_of_a_base_that_changed_meanwhile(judging: Judging, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stagecoach_evaluator import asking
+
+    job, ask = judging.job(), asking.Asker.ask
+    place = judging.project.root / "pvc" / "models" / "tiny" / "config.json"
+    before = place.read_text()
+
+    def late(*arguments: Any) -> Any:
+        for answered in ask(*arguments):
+            place.write_text(f"{before} ")
+            yield answered
+
+    monkeypatch.setattr(asking.Asker, "ask", late)
+    try:
+        with pytest.raises(StorageFailed, match=r"config\.json is no longer that"):
+            evaluate(job)
+    finally:
+        place.write_text(before)
+    assert judging.project.storage.folders(layout.OUTPUTS) == []
 
 
 def test_the_same_again_is_adopted(judging: Judging, asked: list[str]) -> None:

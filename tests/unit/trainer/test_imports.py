@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from stagecoach.contract.jobs import HubPart, Split
+from stagecoach.contract.jobs import HubPart, ImportJob, Split
 from stagecoach.contract.layout import artifact_folder, run_folder
 from stagecoach.contract.records import ImportRecord
 from stagecoach.contract.reports import ArtifactReport
-from stagecoach_trainer import compare, lookup
+from stagecoach_trainer import compare, importing, lookup
+from stagecoach_trainer.bases import Base
+from stagecoach_trainer.train import read_base
 from tests.unit.contract.documents import DIGEST
 
 from .conftest import ANOTHER, Project, train, writing_pairs
@@ -23,6 +25,7 @@ from .elsewhere import (
     made,
     pinned,
     problem_of,
+    weights,
     whole_decoder,
     work,
 )
@@ -77,6 +80,25 @@ def test_an_own_adapter_is_the_same_artifact(
     assert tables[0] == tables[1]
     again = work(job.model_copy(update={"subject": ANOTHER}))
     assert (again.adopted, again.digest, again.method) == (True, trained.digest, "LoRA")
+
+
+def test_what_was_hashed_is_what_is_imported(
+    made: tuple[Project, ArtifactReport, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FrozenInputs: somebody puts other weights there while the base is read."""
+    project, trained, folder = made
+
+    def late(job: ImportJob) -> Base:
+        weights(lambda found: [tensor.fill_(0.5) for tensor in found.values()])(folder)
+        return read_base(job)
+
+    monkeypatch.setattr(importing, "read_base", late)
+    # With data, as another test imports it: the others find no record of theirs.
+    known = project.train_job().train[0].digest
+    stranger = ANOTHER.model_copy(update={"uid": "of-a-stranger"})
+    job = import_job(project, trained.digest, trained_on=(known,), subject=stranger, force=True)
+    assert work(job).digest == trained.digest
+    assert digest_there(import_job(project)) != trained.digest
 
 
 def test_what_decides_nothing_does_not_change_the_artifact(made: tuple[Project, ArtifactReport, Path]) -> None:

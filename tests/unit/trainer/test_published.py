@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from stagecoach.contract.profiles import Profile, Profiler
 from stagecoach.contract.prompts import Encoder
 from stagecoach.contract.records import Record
 from stagecoach.contract.reports import ArtifactReport, Maker
+from stagecoach.contract.store import StorageFailed
 from stagecoach_trainer import lookup
 from tests.unit.contract.documents import LENGTHS, PROMPT, SUBJECT
 
@@ -196,6 +198,23 @@ def test_the_same_inputs_give_the_same_bytes(trained: tuple[Project, ArtifactRep
     own = project.storage.read(record_file(inputs, again.record_name))
     assert lookup.digest_of_content(own) == again.record
     assert Record.model_validate_json(own).subject == ANOTHER
+
+
+def test_nothing_is_published_of_a_base_that_changed_meanwhile(real: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FrozenInputs: else the record would name a base that it may not have been trained on."""
+    from stagecoach_trainer import loop
+
+    run = loop.run
+
+    def late(*arguments: Any) -> Any:
+        result = run(*arguments)
+        (real.root / "pvc" / "models" / "tiny" / "config.json").write_text("{}")
+        return result
+
+    monkeypatch.setattr(loop, "run", late)
+    with pytest.raises(StorageFailed, match=r"config\.json is no longer that"):
+        train(real.train_job(settings={"epochs": 1}))
+    assert real.storage.folders("artifacts") == real.storage.folders("runs") == []
 
 
 def test_another_seed_gives_other_bytes(trained: tuple[Project, ArtifactReport]) -> None:

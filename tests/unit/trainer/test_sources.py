@@ -1,4 +1,5 @@
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,9 @@ import pytest
 from stagecoach.contract.inputs import Columns, LabelsInput
 from stagecoach.contract.jobs import DataSource, Labels, ModelSource, Split
 from stagecoach.contract.reports import BadInput
+from stagecoach.contract.store import StorageFailed
 from stagecoach_trainer import bases, findings, resolve, sources
+from tests.remedies import speaks
 
 from .conftest import EXAMPLES, Project
 from .weights import safetensors_of
@@ -190,6 +193,31 @@ def test_a_base_that_changed_is_told(project: Project) -> None:
     with pytest.raises(BadInput, match="the model's files") as caught:
         base(MODEL.model_copy(update={"model": digest}))
     assert caught.value.problem.reason == "InputChanged"
+
+
+def test_a_base_that_changes_while_it_is_used_is_told(project: Project) -> None:
+    place = folder(project) / "model.safetensors"
+    before, times = place.read_bytes(), place.stat()
+    known = bases.parse(bases.line(base()))
+    bases.check_unchanged(known)
+    place.chmod(0o600)
+    (folder(project) / "README.md").write_text("not part of it")
+    bases.check_unchanged(known)
+    place.write_bytes(before)
+    bases.check_unchanged(known)
+
+    def told() -> None:
+        with pytest.raises(StorageFailed, match=r"model\.safetensors is no longer that") as caught:
+            bases.check_unchanged(known)
+        assert speaks(caught.value.problem.reason, caught.value.problem.sentence)
+        assert caught.value.problem.field == "candidates[tiny].model.uri"
+
+    place.write_bytes(bytes(len(before)))
+    told()
+    os.utime(place, ns=(times.st_atime_ns, times.st_mtime_ns))
+    told()
+    place.unlink()
+    told()
 
 
 def write(name: str, content: Any) -> Any:
