@@ -94,7 +94,7 @@ async def test_once_something_is_taken_the_rest_need_not_wait_as_long(world: Wor
         world.server.fail("create", Fenced("not the leader"))
         return made
 
-    world.server.create = takes_one  # type: ignore[method-assign]
+    world.server.create = takes_one  # type: ignore[assignment,method-assign]
     await world.recorder.catch_up()
     assert world.told() == ["First"]
     assert world.recorder._pause < 1
