@@ -12,7 +12,17 @@ POLL_SECONDS = 2
 # How long something may be in the way: an image that is being pulled, a claim that is made a moment later.
 PATIENCE = 600.0
 # What Ready says while nothing is in the way, however long it takes.
-UNDER_WAY = {"Resolving", "ProjectNotReady", "SameInputs", "Starting", "Running", "Stopping", "Retrying", "Judging"}
+UNDER_WAY = {
+    "Resolving",
+    "ProjectNotReady",
+    "SameInputs",
+    "SameRelease",
+    "Starting",
+    "Running",
+    "Stopping",
+    "Retrying",
+    "Judging",
+}
 
 
 def follow(kube: Kube, project: str, run: str, tell: Callable[[Object], object] = lambda _: None) -> str:

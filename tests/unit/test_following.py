@@ -41,6 +41,8 @@ def lost(*seen: tuple[float, Object]) -> str:
         [(0.0, says(RUN, "ProjectNotReady")), (HOUR, says(RUN, "ProjectNotReady"))],
         [(0.0, says(RUN, "Running")), (HOUR, says(RUN, "Running"))],
         [(0.0, PROJECT), (PATIENCE - 1, PROJECT)],
+        [(0.0, says(RUN, "SameInputs")), (PATIENCE, says(RUN, "SameInputs"))],
+        [(0.0, says(RUN, "SameRelease")), (PATIENCE, says(RUN, "SameRelease"))],
         [(0.0, says(PROJECT, "Unschedulable")), (PATIENCE - 1, says(PROJECT, "Unschedulable"))],
         [
             (0.0, says(PROJECT, "PodLost")),
