@@ -15,6 +15,7 @@ from tests.integration.support.jury import Jury
 from tests.integration.support.kubelet import FakeKubelet
 from tests.integration.support.logs import FakeLogs
 from tests.integration.support.operator import ROOT, OperatorProcess
+from tests.integration.support.players import BELIEVES_NODES
 from tests.kube import Kube
 
 StartOperator = Callable[..., OperatorProcess]
@@ -34,7 +35,9 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """The API server, etcd and the controller manager, with the project's kinds installed."""
-    with ControlPlane(tmp_path_factory.mktemp("control-plane"), audit_policy=_AUDIT) as running:
+    with ControlPlane(
+        tmp_path_factory.mktemp("control-plane"), audit_policy=_AUDIT, controller_manager_arguments=(BELIEVES_NODES,)
+    ) as running:
         install_kinds(Kube(running.kubeconfig), ROOT / "crds")
         policy.install(Kube(running.kubeconfig))
         yield running

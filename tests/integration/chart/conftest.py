@@ -7,6 +7,7 @@ import pytest
 
 from tests.cluster.controlplane import ControlPlane
 from tests.integration.chart.tools import CHART, Cluster, values
+from tests.integration.support.players import BELIEVES_NODES
 
 DEFINITIONS = ("customresourcedefinitions", "-l", "app.kubernetes.io/part-of=stagecoach")
 
@@ -21,7 +22,9 @@ def chart_control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Co
             {"level": "None"},
         ],
     }
-    with ControlPlane(tmp_path_factory.mktemp("chart"), audit_policy=policy) as control_plane:
+    with ControlPlane(
+        tmp_path_factory.mktemp("chart"), audit_policy=policy, controller_manager_arguments=(BELIEVES_NODES,)
+    ) as control_plane:
         yield control_plane
 
 

@@ -23,16 +23,16 @@ class FakeKubelet:
         )
         return str(max(pods, key=lambda pod: pod["metadata"]["creationTimestamp"])["metadata"]["name"])
 
-    def bind(self, pod: str) -> None:
+    def bind(self, pod: str, node: str = "") -> None:
         """Assign a pod to a node, as the scheduler would.
 
-        To one of its own: pods of a node that has been missing for 40 seconds are collected within 20 more.
+        Else to one of its own: pods of a node that has been missing for 40 seconds are collected within 20 more.
         """
         body = {
             "apiVersion": "v1",
             "kind": "Binding",
             "metadata": {"name": pod},
-            "target": {"kind": "Node", "name": f"node-of-{pod}"},
+            "target": {"kind": "Node", "name": node or f"node-of-{pod}"},
         }
         self._kube.request("POST", self._kube.path("Pod", pod, "binding"), body)
 

@@ -8,13 +8,15 @@ import http.server
 import itertools
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 from stagecoach.build.labels import COMPONENT, ENGINE, ENGINE_NAME
 from stagecoach.contract import loading
 from stagecoach.contract.loading import Serve, State
+from stagecoach.contract.times import timestamp
 from stagecoach.kinds.view import Answer
 from tests.builders import Object
 from tests.integration.support.kubelet import FakeKubelet
@@ -22,6 +24,12 @@ from tests.kube import Kube, KubeError
 from tests.unit.kinds.deployments import GatewayPod, Loader, tokenizers
 
 ADMIN_PORT = 9090
+# Pods of a node that is missing are collected within two minutes, in the middle of a test on a busy machine: these have
+# one. Nobody says that it is well, so a controller manager has to believe it for long.
+NODE = "of-players"
+BELIEVES_NODES = "--node-monitor-grace-period=24h"
+# What is deleted is there for so long.
+LEAVING_SECONDS = 30.0
 
 
 class Players:
@@ -29,7 +37,8 @@ class Players:
 
     def __init__(self, kube: Kube, kubelet: FakeKubelet) -> None:
         self._kube, self._kubelet = kube, kubelet
-        self._block = random.randrange(2, 250)  # noqa: S311 - so that tests beside this one have others
+        # So that tests beside this one have others.
+        self._net, self._block = random.randrange(2, 250), random.randrange(2, 250)  # noqa: S311
         self._numbers = itertools.count(1)
         self._servers: dict[str, _Server] = {}
         self._over = threading.Event()
@@ -38,10 +47,12 @@ class Players:
         self.doors: dict[str, GatewayPod] = {}
         self.pods: dict[str, Object] = {}
         self._ready: set[str] = set()
+        self._leaving: dict[str, float] = {}  # since when, by uid
 
     @contextmanager
     def playing(self) -> Iterator["Players"]:
         """Play until the test is over."""
+        self._have_node()
         thread = threading.Thread(target=self._play)
         thread.start()
         try:
@@ -51,6 +62,8 @@ class Players:
             thread.join()
             for server in self._servers.values():
                 server.end()
+            for pod in self._kube.select("Pod", COMPONENT):
+                self._remove(pod)
 
     def of_engine(self, name: str) -> list[Loader]:
         """Return the loaders of an engine's pods that are there."""
@@ -65,8 +78,11 @@ class Players:
                 continue  # a pod went meanwhile
 
     def _look(self) -> None:
-        there = [pod for pod in self._kube.select("Pod", COMPONENT) if "deletionTimestamp" not in pod["metadata"]]
-        self.pods = {pod["metadata"]["uid"]: pod for pod in there}
+        found = {pod["metadata"]["uid"]: pod for pod in self._kube.select("Pod", COMPONENT)}
+        self.pods = {uid: pod for uid, pod in found.items() if "deletionTimestamp" not in pod["metadata"]}
+        for uid in found.keys() - self.pods.keys():
+            if time.monotonic() - self._leaving.setdefault(uid, time.monotonic()) > LEAVING_SECONDS:
+                self._remove(found[uid])
         for uid, pod in self.pods.items():
             if uid not in self._servers:
                 self._start(uid, pod)
@@ -79,7 +95,7 @@ class Players:
                 self._kubelet.condition(pod["metadata"]["name"], "Ready", "Answers")
 
     def _start(self, uid: str, pod: Object) -> None:
-        address = f"127.77.{self._block}.{next(self._numbers)}"
+        address = f"127.{self._net}.{self._block}.{next(self._numbers)}"
         name = pod["metadata"]["name"]
         if pod["metadata"]["labels"][COMPONENT] == ENGINE:
             [told] = [
@@ -94,9 +110,22 @@ class Players:
             key = self._token(pod, "routes-key").encode()
             self.doors[uid] = door = GatewayPod(key, _now(), tokenizers(pod["spec"]), deployment=owner)
             self._servers[uid] = _Server(address, ADMIN_PORT, self._token(pod, "admin-token"), door.answer)
-        self._kubelet.bind(name)
+        self._kubelet.bind(name, NODE)
         self._kubelet.running(name)
         self._kube.patch("Pod", name, {"status": {"podIP": address, "podIPs": [{"ip": address}]}}, "status")
+
+    def _have_node(self) -> None:
+        with suppress(KubeError):  # another test has made it
+            self._kube.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}})
+        now = timestamp(_now())
+        ready = {"type": "Ready", "status": "True", "reason": "Played", "message": ""}
+        ready |= {"lastHeartbeatTime": now, "lastTransitionTime": now}
+        self._kube.patch("Node", NODE, {"status": {"conditions": [ready]}}, "status")
+
+    def _remove(self, pod: Object) -> None:
+        """Be done with a pod, as the kubelet would."""
+        with suppress(KubeError):  # it is gone
+            self._kube.request("DELETE", self._kube.path("Pod", pod["metadata"]["name"]), {"gracePeriodSeconds": 0})
 
     def _token(self, pod: Object, name: str) -> str:
         """Return a key as the pod would read it."""
