@@ -162,6 +162,11 @@ class ApprovalStatus(Told):
         description="Of a decision about a ModelDeployment: since when it counts, by who could decide then. Whoever"
         " loses the right to decide takes nothing back by that.",
     )
+    refused: Optional[Time] = Field(
+        None,
+        description="Of a decision about a ModelDeployment: since when the operator knows that it was refused, such as"
+        " of somebody who may not decide. It counts only if it is accepted within ten minutes of its creation.",
+    )
     unguarded: Optional[Time] = Field(
         None,
         description="Of a Promote or an Override: when the operator saw that it could be in any name, for want of the"

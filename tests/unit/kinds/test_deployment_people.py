@@ -12,6 +12,7 @@ from stagecoach.contract.loading import State
 from stagecoach.contract.times import timestamp
 from stagecoach.kinds.modeldeployment.reconcile import CONTROLLER
 from stagecoach.kinds.plan import Key, Object
+from stagecoach.runtime.problems import Problem, overlay
 from tests import builders
 from tests.remedies import speaks
 from tests.unit.kinds.deployments import Stage, serving
@@ -733,38 +734,125 @@ def test_what_is_deleted_and_cannot_be_read_keeps_nothing_out() -> None:
     until_second(stage)
 
 
-@pytest.mark.parametrize("meanwhile", [nothing, unread_by_then], ids=["", "the deployment cannot be read"])
-def test_a_decision_that_was_refused_lapses(meanwhile: Callable[[Stage], None]) -> None:
-    stage = serving(approvers=APPROVERS)
-    first, both = stage.told_status["serving"]["release"], [*APPROVERS, {"user": "ed@example.com"}]
-    assert stage.decided("Revoke", first, name="old", reviewer="ed@example.com")["reason"] == "NotAnApprover"
-    good = stage.deployment
-    meanwhile(stage)
+def made_anew(stage: Stage, **spec: Any) -> None:
+    """Let there be another deployment of the name, and the operator look at decisions."""
+    made = builders.copied(stage.versions[0])
+    made["metadata"]["uid"] = f"uid-{stage.version}"
+    made["spec"] |= spec
+    stage.put(made)
+    stage.weigh()
+
+
+def unread_anew(stage: Stage) -> None:
+    made_anew(stage, later=True)
+
+
+def gone(stage: Stage) -> None:
+    stage.remove("ModelDeployment", "answers")
+    stage.weigh()
+
+
+def told_by_the_runtime(reason: str) -> Callable[[Stage], None]:
+    """Return how what cannot be done is told: over what Ready said."""
+
+    def told(stage: Stage) -> None:
+        old = stage.get("Approval", "old")
+        problem = Problem(reason, "create approvals: not allowed (HTTP 403). Grant it.")
+        stage.put(old | {"status": overlay(old, old.get("status", {}), problem, stage.now)})
+
+    return told
+
+
+def refused_by_an_earlier_version(stage: Stage) -> None:
+    """Leave what that one said: it wrote nothing else down."""
+    old = builders.copied(stage.get("Approval", "old"))
+    del old["status"]["refused"]
+    stage.put(old)
+
+
+def unproven(stage: Stage) -> None:
+    stage.proof = None
+
+
+def strange_and_unproven(stage: Stage) -> None:
+    made_anew(stage, approvers=OTHERS)
+    unproven(stage)
+
+
+# How it stands with the deployment when somebody decides.
+REFUSALS = [
+    ("NotAnApprover", lambda stage: made_anew(stage, approvers=OTHERS)),
+    ("NotAnApprover", strange_and_unproven),
+    ("NoApprovers", lambda stage: made_anew(stage, approvers=[])),
+    ("NoSuchDeployment", gone),
+]
+FORBIDDEN = told_by_the_runtime("Forbidden")
+# What happens until somebody is named who may decide.
+OVERWRITTEN: dict[str, list[Callable[[Stage], None]]] = {
+    "nothing else": [],
+    "unread": [unread_anew],
+    "gone, unread": [unread_anew, gone, unread_anew],
+    "forbidden": [FORBIDDEN],
+    "forbidden, unread": [FORBIDDEN, unread_anew],
+    "a fault, unread": [told_by_the_runtime("InternalError"), unread_anew],
+    "an earlier version": [refused_by_an_earlier_version],
+    "an earlier version, unread": [refused_by_an_earlier_version, unread_anew],
+    "an earlier version, forbidden": [refused_by_an_earlier_version, Stage.weigh, FORBIDDEN],
+}
+
+
+@pytest.mark.parametrize("meanwhile", OVERWRITTEN.values(), ids=OVERWRITTEN)
+@pytest.mark.parametrize(("reason", "before"), REFUSALS)
+def test_a_decision_that_was_refused_lapses(
+    reason: str, before: Callable[[Stage], None], meanwhile: list[Callable[[Stage], None]]
+) -> None:
+    """Whatever Ready says since, and though nobody could tell in whose name it was."""
+    stage = Stage(approvers=APPROVERS)
+    before(stage)
+    assert stage.decided("Promote", builders.digest("e"), name="old")["reason"] == reason
+    for happens in meanwhile:
+        happens(stage)
     stage.wait(601)
+    stage.proof = True
+    stage.cache._guarded.clear()  # the policy has to be asked for anew
+    for _ in range(2):
+        made_anew(stage)
+        said = stage.word("old")
+        assert said["reason"] == "Lapsed"
+        assert speaks("Lapsed", said["message"])
+    told = stage.get("Approval", "old")["status"]
+    assert "accepted" not in told
+    assert "refused" in told
+
+
+def unguarded(stage: Stage) -> None:
+    stage.cache.set_guarded("team", False)
+
+
+# What may come before a decision can be accepted, and has nothing to do with who decides.
+DELAYS: dict[str, list[Callable[[Stage], None]]] = {
+    "the operator is away": [],
+    "the API server fails": [unproven, Stage.weigh],
+    "the operator lacks a right": [unproven, Stage.weigh, FORBIDDEN],
+    "a fault of the operator": [told_by_the_runtime("InternalError")],
+    "the policy is missing": [unguarded, Stage.weigh],
+    "the deployment cannot be read": [unread_by_then],
+}
+
+
+@pytest.mark.parametrize("delay", DELAYS.values(), ids=DELAYS)
+def test_a_decision_that_nobody_has_refused_does_not_lapse(delay: list[Callable[[Stage], None]]) -> None:
+    stage = serving(approvers=APPROVERS)
+    good = stage.deployment
+    stage.say("Revoke", stage.told_status["serving"]["release"], name="old")
+    for happens in delay:
+        happens(stage)
+    stage.wait(3600)
     stage.put(good)
-    stage.change("ModelDeployment", "answers", approvers=both)
+    stage.proof = True
     stage.cache._guarded.clear()  # the policy has to be asked for anew
     stage.weigh()
-    assert stage.word("old")["reason"] == "Lapsed"
-    assert speaks("Lapsed", stage.word("old")["message"])
-    stage.weigh()
-    assert stage.word("old")["reason"] == "Lapsed"
-    stage.go_on()
-    assert stage.told_status["serving"]["run"] == "first"
-
-
-@pytest.mark.parametrize("away", [True, False])
-def test_a_decision_that_nobody_has_refused_does_not_lapse(away: bool) -> None:
-    """The operator was away, or the chart's policy."""
-    stage = serving(approvers=APPROVERS)
-    stage.say("Revoke", stage.told_status["serving"]["release"], name="leaks")
-    if not away:
-        stage.cache.set_guarded("team", False)
-        stage.weigh()
-        assert stage.word("leaks")["reason"] == "PolicyMissing"
-    stage.wait(3600)
-    stage.cache.set_guarded("team", True)
-    stage.weigh()
+    assert "refused" not in stage.get("Approval", "old")["status"]
     stage.go_on()
     assert "serving" not in stage.told_status
 

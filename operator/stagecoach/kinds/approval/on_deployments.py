@@ -1,9 +1,10 @@
 """What becomes of a decision on a release of a ModelDeployment: accepted, if who decides may, and told what came of it.
 
 It counts when that it is accepted stands in its status: whoever loses the right to decide takes nothing back by that.
+That it was refused stands there too: Ready may say anything else by the time that others may decide.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from pydantic import ValidationError
@@ -23,11 +24,8 @@ from stagecoach.policies.reviews import created
 PATIENCE = 30.0  # in seconds, for a policy that does not hold
 # By who could decide when it was made, and not by whoever is named long after: so long it may take to be accepted.
 LAPSES = timedelta(minutes=10)
-# What held a decision up that may be accepted later all the same: none of them is about who decides, for PolicyMissing
-# holds up a Revoke alone, which only takes away.
-HELD_UP = ("PolicyMissing", "DeploymentUnread")
-# What stands while the deployment cannot be read, whoever is named meanwhile.
-REFUSED = ("NoApprovers", "NotAnApprover", "Lapsed")
+# What Ready says of one that is refused.
+REFUSED = ("NoSuchDeployment", "NoApprovers", "NotAnApprover", "Expired", "Lapsed")
 
 
 @dataclass(frozen=True)
@@ -64,25 +62,43 @@ def decide(observed: Observed, now: datetime) -> Plan:
 def _weighed(observed: Observed, now: datetime) -> Plan:
     """Return a plan by which a decision is accepted, if nothing is against it.
 
-    Whether it could be in any name comes first, whatever else there is to say: nobody can tell once the policy is back.
+    Whether it could be in any name is asked whatever else there is to say: nobody can tell once the policy is back.
     """
     approval, deployment = observed.approval, observed.deployment
     revokes = approval.spec.decision is Decision.REVOKE
     if not revokes and (observed.guarded is False or _was_unguarded(approval)):
         return _unguarded(approval, now)
-    if observed.guarded is None:
-        return Plan(prove=True)  # what was told stands: by that it is known whether it was refused
-    if observed.unread and _said(approval) in REFUSED:
-        return Plan()  # it would be taken for one that was only held up
+    why = _refusal(observed, now)
+    if why or _was_refused(approval):
+        approval = _with(approval, refused=approval.status.refused or timestamp(now))
+    if why:
+        plan = _told(approval, stalled(*why), now)
+    elif deployment is None:
+        plan = _told(approval, _unread(approval), now)
+    elif observed.guarded:
+        accepted = _with(approval, accepted=timestamp(now))
+        return _told(accepted, _facts(accepted, deployment, now), now)
+    elif observed.guarded is False:
+        plan = _told(approval, in_progress("PolicyMissing", guard.MISSING), now).within(PATIENCE)
+    else:
+        plan = Plan()
+    return replace(plan, prove=observed.guarded is None)
+
+
+def _refusal(observed: Observed, now: datetime) -> tuple[str, str] | None:
+    """Return why a decision is not accepted, as far as that can be told."""
+    approval, deployment = observed.approval, observed.deployment
+    if observed.unread:
+        return None
     if deployment is None:
-        return _told(approval, _without(observed), now)
-    if why := decisions.objection(approval, deployment.spec.approvers, now) or _lapsed(approval, deployment, now):
-        return _told(approval, stalled(*why), now)
-    if observed.guarded is False:
-        return _told(approval, in_progress("PolicyMissing", guard.MISSING), now).within(PATIENCE)
-    status = approval.status.model_copy(update={"accepted": timestamp(now)})
-    accepted = approval.model_copy(update={"status": status})
-    return _told(accepted, _facts(accepted, deployment, now), now)
+        advice = "kubectl get mdep lists them: create another Approval with the right one, and delete this."
+        return "NoSuchDeployment", f"{_missing(approval)}. {advice}"
+    return decisions.objection(approval, deployment.spec.approvers, now) or _lapsed(approval, deployment, now)
+
+
+def _was_refused(approval: Approval) -> bool:
+    """Whether it was refused before; earlier versions said so in Ready alone."""
+    return approval.status.refused is not None or _said(approval) in REFUSED
 
 
 def _was_unguarded(approval: Approval) -> bool:
@@ -92,31 +108,35 @@ def _was_unguarded(approval: Approval) -> bool:
 
 def _unguarded(approval: Approval, now: datetime) -> Plan:
     """Return how a decision is told that never counts."""
-    status = approval.status.model_copy(update={"unguarded": approval.status.unguarded or timestamp(now)})
-    unguarded = approval.model_copy(update={"status": status})
+    unguarded = _with(approval, unguarded=approval.status.unguarded or timestamp(now))
     return _told(unguarded, stalled("PolicyMissing", guard.UNGUARDED), now)
 
 
 def _without(observed: Observed) -> tuple[Fact, ...]:
-    """Return what is said of a decision whose deployment nobody can read."""
+    """Return what is said of a decision that was accepted, and whose deployment nobody can read."""
     approval = observed.approval
-    name = approval.spec.subject.name
     if observed.unread:
-        message = f"ModelDeployment {name} is not what this version of the operator can read, so nothing comes of this."
-        return in_progress("DeploymentUnread", f"{message} See its condition Ready: it goes on by itself then.")
-    message = f"spec.subject.name: there is no ModelDeployment {name!r}"
-    if approval.status.accepted is None:
-        advice = "kubectl get mdep lists them: create another Approval with the right one, and delete this."
-        return stalled("NoSuchDeployment", f"{message}. {advice}")
+        return _unread(approval)
     what = "keeps its release out of another of that name" if approval.spec.decision is Decision.REVOKE else "is over"
-    return stalled("NoSuchDeployment", f"{message} any more. This {what}: delete it, if nobody needs it.")
+    message = f"{_missing(approval)} any more. This {what}: delete it, if nobody needs it."
+    return stalled("NoSuchDeployment", message)
+
+
+def _unread(approval: Approval) -> tuple[Fact, ...]:
+    name = approval.spec.subject.name
+    message = f"ModelDeployment {name} is not what this version of the operator can read, so nothing comes of this."
+    return in_progress("DeploymentUnread", f"{message} See its condition Ready: it goes on by itself then.")
+
+
+def _missing(approval: Approval) -> str:
+    return f"spec.subject.name: there is no ModelDeployment {approval.spec.subject.name!r}"
 
 
 def _lapsed(approval: Approval, deployment: ModelDeployment, now: datetime) -> tuple[str, str] | None:
     """Return why a decision that nobody refuses now is not accepted: it was refused, or is of another deployment."""
     if approval.spec.decision is Decision.OVERRIDE and (why := _of_another(approval, deployment)):
         return why
-    if _said(approval) in (None, *HELD_UP) or now - created(approval) <= LAPSES:
+    if not _was_refused(approval) or now - created(approval) <= LAPSES:
         return None
     message = "It was not accepted within 10 minutes of its creation, and whoever may decide now has not decided so."
     return "Lapsed", f"{message} Create another Approval."
@@ -133,6 +153,11 @@ def _said(approval: Approval) -> str | None:
     """Return the reason that stands in its Ready."""
     before = of(approval.status.conditions, "Ready")
     return before.reason if before else None
+
+
+def _with(approval: Approval, **told: str) -> Approval:
+    """Return a decision of which this is written down."""
+    return approval.model_copy(update={"status": approval.status.model_copy(update=told)})
 
 
 def _told(approval: Approval, facts: tuple[Fact, ...], now: datetime) -> Plan:
