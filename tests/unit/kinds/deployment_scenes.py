@@ -303,6 +303,12 @@ def of_what_serves(word: str, *, wait: int = 0, guarded: bool = True, **spec: An
     return decision(stage, made)
 
 
+def of_what_nobody_can_prove() -> World:
+    stage = serving(approvers=APPROVERS)
+    stage.proof = None
+    return decision(stage, stage.say("Revoke", stage.told_status["serving"]["release"]))
+
+
 def of_what_was_revoked() -> World:
     stage = serving(approvers=APPROVERS)
     made = stage.say("Revoke", stage.told_status["serving"]["release"])
@@ -467,6 +473,7 @@ OF_DECISIONS: Mapping[str, Scene] = {
     "NoApprovers": lambda: of_what_serves("Revoke"),
     "PolicyMissing": lambda: of_what_serves("Revoke", guarded=False, approvers=APPROVERS),
     "PolicyMissing of an Override": lambda: of_what_serves("Override", guarded=False, approvers=APPROVERS),
+    "Weighing what nobody can prove": of_what_nobody_can_prove,
     "Weighing what is still served": lambda: of_what_serves("Revoke", approvers=APPROVERS),
     "Revoked": of_what_was_revoked,
     "DeploymentUnread": lambda: of_what_changes(later=True),

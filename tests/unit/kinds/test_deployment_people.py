@@ -857,6 +857,33 @@ def test_a_decision_that_nobody_has_refused_does_not_lapse(delay: list[Callable[
     assert "serving" not in stage.told_status
 
 
+@pytest.mark.parametrize("decision", ["Promote", "Override", "Revoke"])
+def test_a_decision_that_nobody_can_prove_says_so(decision: str) -> None:
+    """EveryFailureSpeaks: such as while a webhook fails."""
+    stage = serving(approvers=APPROVERS)
+    stage.proof = None
+    said = stage.decided(decision, stage.told_status["serving"]["release"], name="waits")
+    assert said["reason"] == "Weighing"
+    assert speaks("Weighing", said["message"])
+    assert "operator's log" in said["message"]
+    told = stage.get("Approval", "waits")["status"]
+    assert told["observedGeneration"] == 1
+    assert "accepted" not in told
+    stage.proof = True
+    stage.weigh()
+    assert "accepted" in stage.get("Approval", "waits")["status"]
+
+
+def test_what_is_said_of_a_missing_policy_stands_until_it_is_back() -> None:
+    stage = serving(approvers=APPROVERS)
+    stage.proof = False
+    assert stage.decided("Revoke", stage.told_status["serving"]["release"], name="leaks")["reason"] == "PolicyMissing"
+    stage.proof = None
+    stage.cache._guarded.clear()
+    stage.weigh()
+    assert stage.word("leaks")["reason"] == "PolicyMissing"
+
+
 def test_a_decision_says_what_its_deployment_has_to_do_with_it() -> None:
     stage = serving(approvers=APPROVERS)
     stage.decided("Revoke", "sha256:" + "e" * 64, name="leaks")

@@ -17,6 +17,11 @@ MISSING = (
     " by itself then."
 )
 
+UNPROVEN = (
+    "The API server is asked whether everybody decides in their own name alone, without which this does not count."
+    " Nothing to do; if it lasts, see the operator's log for what the API server answers."
+)
+
 UNGUARDED = (
     "When it was created, the policy by which everybody decides in their own name alone,"
     " <release>-approvals.<namespace>, did not hold here, or had only just come back: it could be in any name, so it"

@@ -78,10 +78,10 @@ def _weighed(observed: Observed, now: datetime) -> Plan:
     elif observed.guarded:
         accepted = _with(approval, accepted=timestamp(now))
         return _told(accepted, _facts(accepted, deployment, now), now)
-    elif observed.guarded is False:
+    elif observed.guarded is False or _said(approval) == "PolicyMissing":  # which holds until the answer is there
         plan = _told(approval, in_progress("PolicyMissing", guard.MISSING), now).within(PATIENCE)
     else:
-        plan = Plan()
+        plan = _told(approval, in_progress("Weighing", guard.UNPROVEN), now)
     return replace(plan, prove=observed.guarded is None)
 
 
