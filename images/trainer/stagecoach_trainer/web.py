@@ -15,7 +15,7 @@ from aiohttp.abc import AbstractResolver
 from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
-from stagecoach.contract import progress, uris
+from stagecoach.contract import progress
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import StorageFailed
 from stagecoach_trainer import credentials
@@ -31,6 +31,9 @@ DENIED = (401, 403, 407)
 _TRANSLATED = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"), ip_network("2002::/16"))
 # Addresses that count as global and are not: the IETF's own, and that of Azure's services for each machine.
 _NOT_PUBLIC = (ip_network("192.0.0.0/24"), ip_network("168.63.129.16/32"))
+# A name with a dot in it whose last part begins with a letter, as all that the internet knows: an address, in whatever
+# form, would not be resolved, and so not judged.
+_NAME = re.compile(r"[^:]*[^:.][.][a-z][^:.]*[.]?")
 BYPASSED = " directly: what lies behind a proxy cannot be checked, so none is used; a bucket is reached through it"
 _PUT_ELSEWHERE = "Copy the file to a claim or a bucket: a pod must not be made to read what only the cluster can reach."
 
@@ -120,8 +123,7 @@ def _check(place: URL) -> None:
     if place.scheme != SCHEME or not place.host or place.user or place.password:
         remedy = "Use a URI that leads to https and to nothing else."
         _refuse("RedirectRefused", f"it leads to {place.scheme}://{place.host}.", str(place.host), remedy)
-    if not re.fullmatch(uris.HOST, str(place.raw_host)):
-        # An address in whatever form, which would not be resolved, and so not judged; or a name of a cluster's own.
+    if not _NAME.fullmatch(str(place.raw_host)):
         _refuse("AddressRefused", f"{place.host} is not the full name of a server.", place.host, _PUT_ELSEWHERE)
 
 

@@ -91,7 +91,14 @@ class Handler(BaseHTTPRequestHandler):
         """Nothing."""
 
 
-NAMES = {"data.example": "203.0.113.1", "other.example": "203.0.113.2", "inside.example": "10.0.0.1"}
+NAMES = {
+    "data.example": "203.0.113.1",
+    "other.example": "203.0.113.2",
+    "other.example.": "203.0.113.2",
+    "my_bucket.example": "203.0.113.3",
+    "inside.example": "10.0.0.1",
+    "in_side.example": "10.0.0.1",
+}
 
 
 @pytest.fixture
@@ -144,6 +151,11 @@ def test_credentials_go_to_their_own_place_only(port: int, keys: dict[str, str],
     assert Handler.asked[1][0] == f"other.example:{port}"
 
 
+@pytest.mark.parametrize("host", ["my_bucket.example", "other.example.", "OTHER.Example"])
+def test_a_redirect_may_lead_to_any_name(port: int, host: str) -> None:
+    assert read(f"to/http://{host}:PORT/rows.csv", port) == b"text,label\nmy card is lost,card_lost\n"
+
+
 @pytest.mark.parametrize(
     ("path", "host", "reason"),
     [
@@ -151,14 +163,17 @@ def test_credentials_go_to_their_own_place_only(port: int, keys: dict[str, str],
         ("rows.csv", "127.0.0.1", "AddressRefused"),
         ("rows.csv", "[::1]", "AddressRefused"),
         ("to/http://inside.example:PORT/rows.csv", "data.example", "AddressRefused"),
+        ("to/http://in_side.example:PORT/rows.csv", "data.example", "AddressRefused"),
         ("to/http://127.0.0.1:PORT/rows.csv", "data.example", "AddressRefused"),
         ("to/http://[::ffff:127.0.0.1]:PORT/rows.csv", "data.example", "AddressRefused"),
+        ("to/http://[::ffff:127.0.0.1%25a.b]:PORT/rows.csv", "data.example", "AddressRefused"),
         ("to/http://169.254.169.254/latest", "data.example", "AddressRefused"),
         ("to/http://127.0.0.1.:PORT/rows.csv", "data.example", "AddressRefused"),
         ("to/http://127.1:PORT/rows.csv", "data.example", "AddressRefused"),
         ("to/http://2130706433:PORT/rows.csv", "data.example", "AddressRefused"),
         ("to/http://0x7f.1:PORT/rows.csv", "data.example", "AddressRefused"),
         ("to/http://localhost:PORT/rows.csv", "data.example", "AddressRefused"),
+        ("to/http://localhost.:PORT/rows.csv", "data.example", "AddressRefused"),
         ("to/https://other.example/rows.csv", "data.example", "RedirectRefused"),
         ("to/http://me:word@other.example:PORT/rows.csv", "data.example", "RedirectRefused"),
         ("to/file:///etc/passwd", "data.example", "RedirectRefused"),
