@@ -95,27 +95,49 @@ def _json_records(lines: Iterator[str], file: File) -> Iterator[tuple[int, dict[
             continue
         try:
             record = _JSON.decode(line)
-        except _Twice as error:
-            message = f"line {number}: an object has the key {shown(str(error))} twice."
-            file.refuse("BrokenJson", message, "Give every key of an object its own name.", number=number)
+            twice = next(_read_twice(record, file), None)
         except (ValueError, RecursionError) as error:
             message = f"line {number} is not JSON: {error}."
             file.refuse("BrokenJson", message, "Write one JSON object on each line.", number=number)
+        if twice is not None:
+            message = f"line {number}: an object has the key {shown(twice)} twice."
+            file.refuse("BrokenJson", message, "Give every key of an object its own name.", number=number)
         if not isinstance(record, dict):
             message = f"line {number} is {shown(record)}, not an object."
             file.refuse("BrokenJson", message, "Write one JSON object on each line.", number=number)
         yield number, record
 
 
-class _Twice(ValueError):
-    """An object has a key twice, of which readers take one or the other; the text is the key."""
+class _Ambiguous(dict[str, Any]):
+    """An object that has keys twice, of which readers take one or the other; it has the last."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
-    if len(found) < len(pairs):
-        raise _Twice(Counter(key for key, _ in pairs).most_common(1)[0][0])
-    return found
+    return found if len(found) == len(pairs) else _Ambiguous(pairs)
+
+
+def _read_twice(record: Any, file: File) -> Iterator[str]:
+    """Yield the keys that an object has twice in what is read of a record: elsewhere they do no harm."""
+    if not isinstance(record, dict):
+        return
+    columns = [column for column in record if not file.uses or column in file.uses.values()]
+    if isinstance(record, _Ambiguous):
+        yield from (key for key in record.twice if key in columns)
+    for column in columns:
+        yield from _twice_in(record[column])
+
+
+def _twice_in(value: Any) -> Iterator[str]:
+    if isinstance(value, _Ambiguous):
+        yield from value.twice
+    if isinstance(value, (dict, list)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _twice_in(part)
 
 
 _JSON = json.JSONDecoder(object_pairs_hook=_object)

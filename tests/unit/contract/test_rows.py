@@ -51,6 +51,7 @@ def test_a_cell_may_be_as_long_as_a_document() -> None:
         (b'{"text": "hi", "label": "a"}\n', [("hi", "a", 1)]),
         (b'\xef\xbb\xbf{"text": "hi", "label": "a", "more": [1]}', [("hi", "a", 1)]),
         (b'\n{"text": "h\\u00e9\\n", "label": "a"}\n\n', [("hé\n", "a", 2)]),
+        (b'{"text": "hi", "label": "a", "id": 1, "id": 2, "meta": [{"b": 1, "b": 2}]}', [("hi", "a", 1)]),
         ('{"text": "你好\u2028x", "label": "a"}\n'.encode(), [("你好\u2028x", "a", 1)]),
     ],
 )
@@ -87,7 +88,7 @@ def test_jsonl(content: bytes, expected: list[Row]) -> None:
         ("d.jsonl", b'{"text": null, "label": "a"}\n', "BrokenJson", "d.jsonl:1", "holds None"),
         ("d.jsonl", b'{"text": "\\ud800", "label": "a"}\n', "BrokenJson", "d.jsonl:1", "Unicode"),
         ("d.jsonl", b'{"text": "hi", "label": "x", "label": "y"}', "BrokenJson", "d.jsonl:1", "key 'label' twice"),
-        ("d.jsonl", b'{"text": "hi", "more": [{"b": 1, "b": 1}]}', "BrokenJson", "d.jsonl:1", "key 'b' twice"),
+        ("d.jsonl", b'{"label": "x", "text": [{"b": 1, "b": 1}]}', "BrokenJson", "d.jsonl:1", "key 'b' twice"),
         ("d.jsonl", b"[" * 100_000 + b"\n", "BrokenJson", "d.jsonl:1", "not JSON"),
         ("d.txt", b"hi", "UnknownFormat", "d.txt", ".csv, nor"),
         ("d", b"text,label\n", "UnknownFormat", "d", ".csv, nor"),
@@ -171,6 +172,13 @@ def test_rows_of_tasks_that_write(content: bytes, name: str, columns: AnyColumns
         (b'{"input": "a", "target": ["b"]}\n', "d.jsonl", PAIR, "BrokenJson", "holds ['b']"),
         (b"messages\n[]\n", "d.csv", MESSAGES, "UnknownFormat", "Give a .jsonl or .parquet file"),
         (b'{"turns": []}\n', "d.jsonl", MESSAGES, "UnknownColumn", "Set columns.messages"),
+        (
+            b'{"messages": [{"role": "user", "content": "a", "content": "b"}]}\n',
+            "d.jsonl",
+            MESSAGES,
+            "BrokenJson",
+            "line 1: an object has the key 'content' twice. Give",
+        ),
         (b'{"messages": "hi"}\n', "d.jsonl", MESSAGES, "BrokenConversation", "row 1: column 'messages': it holds 'hi'"),
     ],
 )
@@ -210,3 +218,9 @@ def test_documents_of_a_benchmark_are_read_whole(name: str, content: bytes, text
     [row] = read_rows(content.splitlines(keepends=True), File(name, TaskDocuments()))
     assert isinstance(row, Document)
     assert (row.texts, row.number, row.text) == (texts, 2 if name == "a.csv" else 1, "\n".join(texts))
+
+
+@pytest.mark.parametrize("twice", [b'{"a": 1, "a": 2}', b'{"more": [{"a": {}, "a": {}}]}'])
+def test_of_a_document_all_is_read(twice: bytes) -> None:
+    with pytest.raises(BadInput, match="an object has the key 'a' twice"):
+        list(read_rows([twice], File("a.jsonl", TaskDocuments())))
