@@ -107,8 +107,8 @@ def unfinished(runs: list[Object]) -> list[Object]:
 
 
 def at_work(runs: list[Object]) -> list[Object]:
-    """Return those that have not ended, but for those that wait for minutes because the storage refused."""
-    return [run for run in unfinished(runs) if _last_outcome(run) != AttemptOutcome.SERVICE_FAILED]
+    """Return those that have not ended, but for those that wait for minutes because the storage is away."""
+    return [run for run in unfinished(runs) if _last_outcome(run) != AttemptOutcome.SERVICE_AWAY]
 
 
 def _last_outcome(run: Object) -> str | None:

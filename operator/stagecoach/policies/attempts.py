@@ -23,7 +23,7 @@ MAX_IDLE_INTERRUPTIONS = 3
 # How long the next attempt waits at first, and at most.
 RETRY_DELAY, MAX_RETRY_DELAY = timedelta(seconds=10), timedelta(minutes=5)
 # Where attempts are few: an outage of minutes must not take them all.
-SERVICE_DELAY, MAX_SERVICE_DELAY = timedelta(minutes=3), timedelta(minutes=10)
+OUTAGE_DELAY, MAX_OUTAGE_DELAY = timedelta(minutes=3), timedelta(minutes=10)
 
 STARTING = "Starting"
 WAITING_FOR_QUEUE = "WaitingForQueue"
@@ -33,6 +33,8 @@ BAD_IMAGE_REASONS = {"InvalidImageName", "ErrImageNeverPull"}
 INTERRUPTED = {Outcome.TERMINATED, Outcome.PREEMPTED, Outcome.PEER_LOST}
 # The numbers of what went wrong would be the same again.
 HOPELESS_FAILURES = {"LossNotFinite"}
+# Of a service that is away, whoever asks it. What else it refuses has a cause of its own, or does better at once.
+OUTAGES = {"EndpointUnreachable", "ServerFailed", "StorageFailed", "StorageStale"}
 # What to do about what keeps a pod from its start, whoever says it.
 MEET_THE_RULE = "Raise the quota, or meet the rule, that it names."
 MAKE_ROOM = "See to the claim, if it speaks of one; else make room on nodes that the project's pods may use."
@@ -57,6 +59,7 @@ class AttemptOutcome(StrEnum):
     SUSPENDED = "Suspended"
     NODE_DISK_FULL = "NodeDiskFull"
     SERVICE_FAILED = "ServiceFailed"
+    SERVICE_AWAY = "ServiceAway"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     HOPELESS = "TrainingFailed"
     PROGRAM_FAILED = "ProgramFailed"
@@ -115,6 +118,9 @@ TABLE = {
     ),
     AttemptOutcome.SERVICE_FAILED: Row(
         retried=True, advice="See that what it names works, and that pods may use it.", own_remedy=True
+    ),
+    AttemptOutcome.SERVICE_AWAY: Row(
+        retried=True, advice="See that what it names is up, and that pods may reach it.", own_remedy=True
     ),
     AttemptOutcome.DEADLINE_EXCEEDED: Row(
         retried=False, advice="Raise maxDuration, or train fewer steps, in a new run."
@@ -212,8 +218,8 @@ def retry_at(end: datetime, failures: int, outcome: str | None = None) -> dateti
 
     `outcome`: that of the last attempt, where their number is bounded.
     """
-    of_a_service = outcome == AttemptOutcome.SERVICE_FAILED
-    first, longest = (SERVICE_DELAY, MAX_SERVICE_DELAY) if of_a_service else (RETRY_DELAY, MAX_RETRY_DELAY)
+    away = outcome == AttemptOutcome.SERVICE_AWAY
+    first, longest = (OUTAGE_DELAY, MAX_OUTAGE_DELAY) if away else (RETRY_DELAY, MAX_RETRY_DELAY)
     # The exponent is bounded: a project fails as often as it tries, and a timedelta overflows after 44 failures.
     delay: timedelta = first * 2 ** min(max(0, failures - 1), 16)
     return end + min(delay, longest)
@@ -331,6 +337,8 @@ def _reported(pod: PodState, report: Report) -> Ended:
     }.get(report.outcome, AttemptOutcome.PROGRAM_FAILED)
     if problem.reason in HOPELESS_FAILURES:
         outcome = AttemptOutcome.HOPELESS
+    if outcome is AttemptOutcome.SERVICE_FAILED and problem.reason in OUTAGES:
+        outcome = AttemptOutcome.SERVICE_AWAY
     where = f"Index {pod.index if report.index is None else report.index}: " if pod.index is not None else ""
     return Ended(outcome, f"{where}{problem.sentence}", report, reason=problem.reason)
 

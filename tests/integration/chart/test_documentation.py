@@ -23,7 +23,7 @@ from stagecoach.kinds.modeldeployment.gated import CHANGED
 from stagecoach.kinds.modeldeployment.switching import NOT_READY
 from stagecoach.policies import verdicts
 from stagecoach.policies.admission import NOTHING_BEFORE, OBSTACLES
-from stagecoach.policies.attempts import HOPELESS_FAILURES, TABLE, AttemptOutcome
+from stagecoach.policies.attempts import HOPELESS_FAILURES, OUTAGES, TABLE, AttemptOutcome
 from stagecoach.policies.reviews import Standing
 from stagecoach_gateway.clients import ClientKey
 from tests.cluster.paths import State
@@ -161,7 +161,7 @@ def test_every_reason_of_the_trainer_is_explained() -> None:
     assert {reason for reason in given - {"Terminated", "Preempted"} if f"`{reason}`" not in page} == set()
     told = set(re.findall(r"`([A-Z][A-Za-z]+)`", "".join(re.findall(r"^\| (`.+?) \|", page, re.MULTILINE))))
     assert told - given == set()
-    assert {"BaseMissing", "StorageFull", "EmptyLabel", "InputChanged"} <= given
+    assert {"BaseMissing", "StorageFull", "EmptyLabel", "InputChanged", *OUTAGES} <= given
 
 
 def test_every_reason_of_the_evaluator_is_explained() -> None:

@@ -102,7 +102,7 @@ FAULTS = {
     "storage-away": Fault(
         lambda desk, pod: desk.kubelet.ended(pod, 69, _report("ServiceFailed", "StorageFailed")),
         *("StorageFailed", "It went wrong", NEXT),
-        outcome="ServiceFailed",
+        outcome="ServiceAway",
         counted=True,
     ),
     "not-a-number": Fault(

@@ -3,6 +3,7 @@
 import copy
 import json
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from stagecoach.api.evaluation import EvaluationSpec
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract.evaluations import EvaluateJob
 from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE
+from stagecoach.contract.times import timestamp
 from stagecoach.contract.verdicts import EvaluationReport
 from stagecoach.kinds.evaluation import document
 from stagecoach.kinds.evaluation.reconcile import ADVICE, CONTROLLER
@@ -304,15 +306,22 @@ def test_advice_says_what_to_do(outcome: AttemptOutcome) -> None:
     assert speaks(outcome, ADVICE[outcome])
 
 
+def test_the_attempt_after_an_outage_follows_when_the_message_says() -> None:
+    here = world()
+    start(here)
+    problem = {"reason": "ServerFailed", "message": "It is busy."}
+    end(here, {"outcome": "ServiceFailed", "problem": problem}, 69, "Error")
+    due = timestamp(here.now + timedelta(minutes=3))
+    assert here.condition("Ready")["message"].endswith(f"Attempt 2 follows at {due}.")
+    assert here.reconcile().requeue_after == 180
+
+
 def test_what_may_pass_is_tried_again_and_at_last_an_error() -> None:
     here = world()
-    for minutes in (3, 6):
+    for _ in range(3):
         start(here)
         end(here, SERVICE_FAILED, 69, "Error")
-        assert here.reconcile().requeue_after == 60 * minutes
-        here.wait(60 * minutes)
-    start(here)
-    end(here, SERVICE_FAILED, 69, "Error")
+        here.wait(400)
     assert (here.status["verdict"], here.status["failures"]) == ("Error", 3)
     assert here.condition("Ready")["reason"] == "StorageAway"
     assert "All 2 retries are used up" in here.condition("Ready")["message"]

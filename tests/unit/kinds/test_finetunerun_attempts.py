@@ -7,9 +7,12 @@ from datetime import timedelta
 import pytest
 
 from stagecoach.contract.progress import DEADLINE_VARIABLE
+from stagecoach.contract.times import timestamp
 from tests import builders
 from tests.unit.kinds.test_finetunerun import SERVICE_FAILED, env_of, fail, numbers, preempt, start, world
 from tests.unit.kinds.world import World
+
+AWAY = {"outcome": "ServiceFailed", "problem": {"reason": "EndpointUnreachable", "message": "No route."}}
 
 
 def test_failures_that_may_pass_are_retried_after_a_delay_and_not_for_ever() -> None:
@@ -18,13 +21,28 @@ def test_failures_that_may_pass_are_retried_after_a_delay_and_not_for_ever() -> 
     fail(here, SERVICE_FAILED)
     assert here.condition("Ready")["reason"] == "Retrying"
     assert "StorageAway" in here.condition("Ready")["message"]
-    assert here.reconcile().requeue_after == 180
-    here.wait(180)
+    assert here.reconcile().requeue_after == 10
+    here.wait(11)
     start(here)
     assert [attempt["number"] for attempt in here.status["attempts"]] == [1, 2]
     fail(here, SERVICE_FAILED)
     assert here.status["phase"] == "Failed"
     assert "All 1 retries are used up" in here.condition("Ready")["message"]
+
+
+def test_an_outage_of_minutes_does_not_take_all_retries() -> None:
+    here = world(builders.run(retries=2))
+    for minutes in (3, 6):
+        start(here)
+        fail(here, AWAY)
+        due = timestamp(here.now + timedelta(minutes=minutes))
+        assert here.condition("Ready")["message"].endswith(f" follows at {due}.")
+        assert here.reconcile().requeue_after == 60 * minutes
+        here.wait(60 * minutes)
+    start(here)
+    fail(here, AWAY)
+    assert [attempt["outcome"] for attempt in here.status["attempts"]] == ["ServiceAway"] * 3
+    assert here.condition("Ready")["reason"] == "EndpointUnreachable"
 
 
 @pytest.mark.parametrize("hours", [1, -1])
@@ -37,7 +55,7 @@ def test_a_node_whose_clock_is_wrong_neither_holds_up_a_run_nor_ends_it(hours: i
     assert here.status["phase"] == "Running"
     fail(here, SERVICE_FAILED)
     assert here.status["totals"]["seconds"] <= 60
-    here.wait(180)
+    here.wait(11)
     start(here)
     assert numbers(here) == [1, 2]
     assert here.status["phase"] == "Running"
@@ -114,7 +132,7 @@ def test_the_time_of_all_attempts_counts() -> None:
     assert first["spec"]["template"]["spec"]["activeDeadlineSeconds"] == 3600
     here.wait(1800)
     fail(here, SERVICE_FAILED)
-    here.wait(180)
+    here.wait(11)
     start(here)
     second = list(here.job_objects.values())[-1]
     assert second["spec"]["template"]["spec"]["activeDeadlineSeconds"] == pytest.approx(1800, abs=2)
@@ -140,7 +158,7 @@ def test_a_project_that_changed_before_a_retry_ends_the_run() -> None:
     here = world()
     start(here)
     fail(here, SERVICE_FAILED)
-    here.wait(180)
+    here.wait(11)
     here.reconcile()
     changed = copy.deepcopy(builders.ready_project())
     changed["spec"]["tokenization"]["maxLength"] = 64
@@ -154,7 +172,7 @@ def test_a_project_that_is_made_again_before_a_retry_goes_on() -> None:
     here = world()
     start(here)
     fail(here, SERVICE_FAILED)
-    here.wait(180)
+    here.wait(11)
     here.project = None
     here.reconcile()
     here.reconcile()

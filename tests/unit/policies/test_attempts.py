@@ -96,6 +96,9 @@ ENDED = [
     ("done beats lost", observe(pod("Failed", reason="Evicted", **terminated(0, message=DONE))), AttemptOutcome.SUCCEEDED, False),
     ("bad input", observe(pod("Failed", **terminated(64, message=report("BadInput")))), AttemptOutcome.BAD_INPUT, False),
     ("service", observe(pod("Failed", **terminated(69, message=report("ServiceFailed")))), AttemptOutcome.SERVICE_FAILED, True),
+    ("service away", observe(pod("Failed", **terminated(69, message=report("ServiceFailed", "StorageStale")))), AttemptOutcome.SERVICE_AWAY, True),
+    ("service full", observe(pod("Failed", **terminated(69, message=report("ServiceFailed", "ScratchFull")))), AttemptOutcome.SERVICE_FAILED, True),
+    ("input of one that is away", observe(pod("Failed", **terminated(64, message=report("BadInput", "ServerFailed")))), AttemptOutcome.BAD_INPUT, False),
     ("oom of the child", observe(pod("Failed", **terminated(70, message=report("OutOfMemory")))), AttemptOutcome.OUT_OF_MEMORY, False),
     ("oom of all", observe(pod("Failed", **terminated(137, "OOMKilled"))), AttemptOutcome.OUT_OF_MEMORY, False),
     ("deadline", observe(pod("Failed", reason="DeadlineExceeded", **terminated(143, message=report("Terminated")))), AttemptOutcome.DEADLINE_EXCEEDED, False),
@@ -258,6 +261,7 @@ def test_retries_wait_longer_each_time_and_not_for_ever() -> None:
 
 
 def test_attempts_that_are_few_outlast_a_service_that_is_away_for_minutes() -> None:
-    waits = [retry_at(NOW, failures, AttemptOutcome.SERVICE_FAILED) - NOW for failures in (1, 2, 3, 1000)]
+    waits = [retry_at(NOW, failures, AttemptOutcome.SERVICE_AWAY) - NOW for failures in (1, 2, 3, 1000)]
     assert [wait // timedelta(minutes=1) for wait in waits] == [3, 6, 10, 10]
-    assert retry_at(NOW, 1, AttemptOutcome.PROGRAM_FAILED) - NOW == timedelta(seconds=10)
+    for outcome in set(AttemptOutcome) - {AttemptOutcome.SERVICE_AWAY}:
+        assert retry_at(NOW, 1, outcome) - NOW == timedelta(seconds=10)

@@ -11,7 +11,7 @@ from stagecoach.contract.times import timestamp
 from stagecoach.kinds.children import begun
 from stagecoach.kinds.evaluation.observe import Observed
 from stagecoach.kinds.plan import Object
-from stagecoach.policies.attempts import Ended
+from stagecoach.policies.attempts import Ended, retry_at
 
 LETTER = "e"
 # Answers are stored by data set: each attempt goes on from them, and nobody sees how far it came.
@@ -53,6 +53,11 @@ def remaining(evaluation: Evaluation, now: datetime) -> timedelta:
     attempt = evaluation.status.attempt
     running = _seconds(attempt, now) if attempt and attempt.end is None else 0.0
     return duration(evaluation.spec.max_duration) - timedelta(seconds=evaluation.status.seconds + running)
+
+
+def due(attempt: Attempt, tries: int, now: datetime) -> datetime:
+    """Return when the attempt after this one, the last of so many, is due."""
+    return retry_at(datetime.fromisoformat(attempt.end or timestamp(now)), tries, attempt.outcome)
 
 
 def left_over(observed: Observed) -> tuple[Object, ...]:

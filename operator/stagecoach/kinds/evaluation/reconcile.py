@@ -41,7 +41,6 @@ from stagecoach.policies.attempts import (
     Waiting,
     judge,
     other_version,
-    retry_at,
 )
 from stagecoach.policies.pods import SETTLING
 
@@ -254,7 +253,8 @@ def _ended(observed: Observed, attempt: Attempt, end: Ended, now: datetime) -> P
         often = f"{end.message} It was interrupted {changes['interruptions']} times. Give the project's pods a priority"
         message = f"{often} class that is not preempted. {_again_by(evaluation)}"
         return _given_up(evaluation, "NoProgress", message, now, **changes)
-    told = status.pending(evaluation, "Retrying", _follows(attempt.number, reason, words), now, **changes)
+    due = attempts.due(changes["attempt"], changes["failures"] + changes["interruptions"], now)
+    told = status.pending(evaluation, "Retrying", _follows(attempt.number, reason, words, due), now, **changes)
     return Plan(status=told, events=(Event(reason, f"Attempt {attempt.number}: {words}", warning=True),))
 
 
@@ -319,9 +319,9 @@ def _again(observed: Observed, last: Attempt, now: datetime) -> Plan:
     """Decide the next attempt once its delay is over, and the pod before it had time to end."""
     evaluation = observed.evaluation
     end = datetime.fromisoformat(last.end or timestamp(now))
-    due = retry_at(end, evaluation.status.failures + evaluation.status.interruptions, last.outcome)
+    due = attempts.due(last, evaluation.status.failures + evaluation.status.interruptions, now)
     if now < due:
-        message = _follows(last.number, last.outcome or "", last.message or "")
+        message = _follows(last.number, last.outcome or "", last.message or "", due)
         told = None if status.says(evaluation, "Retrying") else status.pending(evaluation, "Retrying", message, now)
         wait = (due - now).total_seconds()
         return Plan(status=told, delete=attempts.left_over(observed), requeue_after=wait)
@@ -339,8 +339,8 @@ def _again(observed: Observed, last: Attempt, now: datetime) -> Plan:
     return Plan(status=told, delete=attempts.left_over(observed))
 
 
-def _follows(number: int, reason: str, words: str) -> str:
-    return f"Attempt {number} ended with {reason}: {words} Attempt {number + 1} follows."
+def _follows(number: int, reason: str, words: str, due: datetime) -> str:
+    return f"Attempt {number} ended with {reason}: {words} Attempt {number + 1} follows at {timestamp(due)}."
 
 
 def _again_by(evaluation: Evaluation) -> str:

@@ -12,7 +12,7 @@ from stagecoach.contract.times import timestamp
 from stagecoach.kinds.children import begun
 from stagecoach.kinds.finetunerun.observe import Observed
 from stagecoach.kinds.plan import Object
-from stagecoach.policies.attempts import AttemptOutcome, Ended
+from stagecoach.policies.attempts import AttemptOutcome, Ended, retry_at
 
 
 def decided(run: FineTuneRun, intent: Intent, number: int, now: datetime) -> Attempt:
@@ -102,6 +102,13 @@ def never_ran(attempts: Sequence[Attempt]) -> int:
     """Return how many of these attempts, the newest in a row, lost their pods before they ran."""
     lost = takewhile(lambda each: each.outcome == AttemptOutcome.POD_LOST and each.start is None, reversed(attempts))
     return sum(1 for _ in lost)
+
+
+def due(attempts: Sequence[Attempt], found: Totals, now: datetime) -> datetime:
+    """Return when the attempt after these is due."""
+    last = attempts[-1]
+    tries = found.failures + found.idle_interruptions + never_ran(attempts)
+    return retry_at(datetime.fromisoformat(last.end or timestamp(now)), tries, last.outcome)
 
 
 def no_progress(found: Totals) -> str:

@@ -38,7 +38,6 @@ from stagecoach.policies.attempts import (
     Waiting,
     judge,
     other_version,
-    retry_at,
 )
 from stagecoach.policies.pods import SETTLING
 
@@ -254,12 +253,12 @@ def _ended(observed: Observed, inputs: Inputs, current: Attempt, end: Ended, now
     if totals.idle_interruptions >= MAX_IDLE_INTERRUPTIONS:
         words = f"{end.message} {attempts.no_progress(totals)}"
         return Plan(status=status.failed(run, "NoProgress", words, now, **changes), events=(event,))
-    message = _follows(current.number, reason, words)
+    message = _follows(current.number, reason, words, attempts.due(listed, totals, now))
     return Plan(status=status.waiting(run, RETRYING, message, now, **changes), events=(event,))
 
 
-def _follows(number: int, reason: str, words: str) -> str:
-    return f"Attempt {number} ended with {reason}: {words} Attempt {number + 1} follows."
+def _follows(number: int, reason: str, words: str, due: datetime) -> str:
+    return f"Attempt {number} ended with {reason}: {words} Attempt {number + 1} follows at {timestamp(due)}."
 
 
 def _advice(run: FineTuneRun, current: Attempt, end: Ended) -> dict[AttemptOutcome, str]:
@@ -294,13 +293,11 @@ def _again(observed: Observed, last: Attempt, now: datetime) -> Plan:
     """Decide the next attempt once its delay is over, and the pod before it had time to save a checkpoint."""
     run = observed.run
     end = datetime.fromisoformat(last.end or timestamp(now))
-    totals = attempts.totals(run)
     # Whoever was suspended has lost its turn, and goes on without a delay. Blocked is who waits for a turn.
     resumed = run.status.phase in (Phase.SUSPENDED, Phase.BLOCKED) or last.outcome == AttemptOutcome.SUSPENDED
-    before = totals.failures + totals.idle_interruptions + attempts.never_ran(run.status.attempts)
-    due = end if resumed else retry_at(end, before, last.outcome)
+    due = end if resumed else attempts.due(run.status.attempts, attempts.totals(run), now)
     if now < due:
-        message = _follows(last.number, last.outcome or "", last.message or "")
+        message = _follows(last.number, last.outcome or "", last.message or "", due)
         told = None if status.says(run, RETRYING) else status.waiting(run, RETRYING, message, now)
         return Plan(status=told, delete=attempts.left_over(observed), requeue_after=(due - now).total_seconds())
     if attempts.remaining(run, now) <= timedelta(0):
