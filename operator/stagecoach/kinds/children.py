@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from stagecoach.contract.times import timestamp
 from stagecoach.kinds.plan import Object
@@ -11,6 +11,9 @@ from stagecoach.kinds.view import View
 from stagecoach.policies import groups
 from stagecoach.policies.attempts import LEAVING_PATIENCE, WAITING_FOR_QUEUE, Waiting
 from stagecoach.policies.pods import JobState, PodState, decisive, job_state, pod_state
+
+# So long the name of a Job that has ended protects against a second start by a late writer: the least cleanUpAfter.
+NAME_PROTECTS = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,18 @@ def unfinished(view: View, owner_uid: str, pods: Iterable[PodState], now: dateti
     )
 
 
+def without_logs(view: View, owner_uid: str, pods: Iterable[PodState], now: datetime) -> tuple[Object, ...]:
+    """Return the Jobs that ended a while ago and show nothing: no pod of theirs ran, or is left."""
+    ran = {pod.job for pod in pods if pod.started}
+    return tuple(
+        job
+        for job in view.jobs(owner_uid)
+        if job["metadata"]["name"] not in ran
+        and "deletionTimestamp" not in job["metadata"]
+        and _protects_no_more(job_state(job), now)
+    )
+
+
 def begun(decided: str, started: str, now: datetime) -> str:
     """Return when a pod of an attempt started, which says so by its node's clock: in a time in which it may have."""
     if not started:
@@ -87,6 +102,10 @@ def taken_back(current: Child, seen: Waiting, *, started: bool) -> bool:
 def ending(pods: Iterable[PodState]) -> bool:
     """Whether there is a pod whose trainer has ended and which has not ended as a whole."""
     return any(pod.ended and pod.phase == "Running" for pod in pods)
+
+
+def _protects_no_more(job: JobState, now: datetime) -> bool:
+    return job.finished and bool(job.at) and now - datetime.fromisoformat(job.at) >= NAME_PROTECTS
 
 
 def _ends_by_itself(pods: list[PodState], now: datetime) -> bool:

@@ -1,5 +1,6 @@
 """A run whose pod is taken away, that is suspended, or that waits in a queue."""
 
+from stagecoach.policies.pods import JOB_NAME
 from tests import builders
 from tests.unit.kinds.test_finetunerun import SERVICE_FAILED, fail, lose, numbers, preempt, start, world
 from tests.unit.kinds.world import World
@@ -43,6 +44,7 @@ def evict_before_it_runs(here: World) -> None:
     here.reconcile()
     for pod in here.live_pods():
         pod["status"] |= {"phase": "Failed", "reason": "Evicted", "message": "The node was low on memory."}
+        here.finish_job(pod["metadata"]["labels"][JOB_NAME], "Failed")
     here.reconcile()
 
 
@@ -63,6 +65,31 @@ def test_pods_that_are_taken_away_before_they_run_end_no_run() -> None:
     assert "The pods of the last 10 attempts were taken away before they ran. See to the nodes" in ready["message"]
     start(here)
     assert here.status["phase"] == "Running"
+
+
+def test_of_pods_that_never_run_no_more_are_kept_than_are_listed() -> None:
+    here = world(builders.run(retries=0))
+    preempt(here, 9000)
+    trained = set(here.job_objects)
+    for _ in range(30):
+        evict_before_it_runs(here)
+        here.wait(here.reconcile().requeue_after or 0)
+    listed = {attempt["job"] for attempt in here.status["attempts"]}
+    assert set(here.job_objects) == set(here.pod_objects) == trained | listed, "what ran keeps its logs"
+
+
+def test_the_name_of_a_job_protects_for_minutes() -> None:
+    here = world(builders.run(retries=0))
+    for _ in range(12):
+        evict_before_it_runs(here)
+        here.set_spec(suspend=True)
+        here.reconcile()
+        here.set_spec(suspend=False)
+        here.reconcile()
+    assert len(here.job_objects) == 12
+    here.wait(600)
+    evict_before_it_runs(here)
+    assert len(here.job_objects) < 12
 
 
 def test_only_pods_that_ran_leave_no_checkpoint() -> None:

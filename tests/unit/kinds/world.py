@@ -334,7 +334,7 @@ class World:
             for each in others:
                 each["metadata"].setdefault("deletionTimestamp", self.now.isoformat())
         if code or not others:
-            self._finish_job(labels[JOB_NAME], phase)
+            self.finish_job(labels[JOB_NAME], phase)
 
     def show_problem(self) -> None:
         """Lay a problem over what Ready says, as the runtime does, and forget what it said before."""
@@ -355,7 +355,7 @@ class World:
     def lose_pod(self, key: str) -> None:
         metadata = self.pod_objects.pop(key)["metadata"]
         if metadata["uid"] not in self.taken_back:
-            self._finish_job(metadata["labels"][JOB_NAME], "Failed")
+            self.finish_job(metadata["labels"][JOB_NAME], "Failed")
 
     def admit(self, admitted: bool) -> None:
         """Let the queue release all Jobs, or take their pods away."""
@@ -388,7 +388,7 @@ class World:
         metadata["resourceVersion"] = str(int(metadata["resourceVersion"]) + 1)
         self.history.append(builders.copied(self.stored))
 
-    def _finish_job(self, name: str, phase: str) -> None:
+    def finish_job(self, name: str, phase: str) -> None:
         if name in self.job_objects:
             kind = "Complete" if phase == "Succeeded" else "Failed"
             condition = {"type": kind, "status": "True", "message": "words of the Job controller"}

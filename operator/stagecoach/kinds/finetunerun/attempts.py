@@ -138,13 +138,15 @@ def remaining(run: FineTuneRun, now: datetime) -> timedelta:
 def left_over(observed: Observed) -> tuple[Object, ...]:
     """Return unfinished Jobs of attempts that have ended: an old writer's late work, or a pod that never started.
 
+    And of attempts that are listed no more, those that show nothing: pods that never run are replaced without end.
     Of a run that has ended these are all of its own, and none that a person copied from them, labels and all.
     """
     run = observed.run
     attempts, over = run.status.attempts, run.status.completion_time is not None
     ended = {attempt.job for attempt in attempts if over or attempt.end}
     forgotten = {jobs.job_name(run, str(number)) for number in range(1, attempts[0].number if attempts else 1)}
-    return tuple(job for job in observed.unfinished if job["metadata"]["name"] in ended | forgotten)
+    late = (job for job in observed.unfinished if job["metadata"]["name"] in ended | forgotten)
+    return (*late, *(job for job in observed.without_logs if job["metadata"]["name"] in forgotten))
 
 
 def _seconds(attempt: Attempt, now: datetime) -> float:

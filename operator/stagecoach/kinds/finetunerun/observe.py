@@ -10,7 +10,7 @@ from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.api.run_status import Attempt, Intent
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract.reports import Progress
-from stagecoach.kinds.children import Child, child, ending, pods_of, unfinished
+from stagecoach.kinds.children import Child, child, ending, pods_of, unfinished, without_logs
 from stagecoach.kinds.finetunerun import nodes
 from stagecoach.kinds.finetunerun.twins import ended_twins, twins
 from stagecoach.kinds.plan import Key, Object
@@ -30,6 +30,7 @@ class Observed:
     run: FineTuneRun
     project: TransformerProject | None
     unfinished: tuple[Object, ...]  # Jobs, of whatever attempt
+    without_logs: tuple[Object, ...]  # Jobs that ended a while ago, none of whose pods ran, or is left
     current: Child  # the current attempt's
     progress: Progress | None
     stopping: bool  # a pod of an attempt that has ended still runs: it may be saving a checkpoint
@@ -56,6 +57,7 @@ def observe(view: View, raw: Object, now: datetime) -> Observed:
         run=run,
         project=project,
         unfinished=unfinished(view, uid, pods, now),
+        without_logs=without_logs(view, uid, pods, now),
         current=current,
         progress=view.progress(current.lead.uid) if current.lead else None,
         stopping=any(pod.phase == "Running" and not pod.ended for pod in pods),
