@@ -20,8 +20,9 @@ from stagecoach_trainer.failures import at
 
 CONFIG = "config.json"
 GENERATION_CONFIG = "generation_config.json"
-INDEX = "model.safetensors.index.json"
 WEIGHTS = ".safetensors"
+WHOLE = f"model{WEIGHTS}"  # all weights in one file: transformers looks for it first, and for the index then
+INDEX = f"{WHOLE}.index.json"
 TOKENIZER = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 TEMPLATES = "additional_chat_templates"
@@ -147,7 +148,8 @@ def _read(source: ModelSource, store: Store, commit: str | None, family: Family,
     pooled = pooling.read(store, names, source) if embeds else None
     copy = copies.of(store, source.uri)
     digest = copy.digest([*(name for name in names if is_model_file(name)), *(pooled.files if pooled else ())])
-    _check_whole(copy.local, names, source)
+    if source.model is None:  # else the digest alone decides: what was taken once is taken again
+        _check_whole(copy.local, names, source)
     return Base(
         source,
         copy.folder,
@@ -231,7 +233,7 @@ def architecture_of(config: dict[str, Any], source: ModelSource, family: Family)
         message = (
             f"its config.json names the file of its weights (transformers_weights): {config['transformers_weights']}."
         )
-        remedy = f"Name the file model.safetensors, or list it in {INDEX}, and remove transformers_weights."
+        remedy = f"Name the file {WHOLE}, or list it in {INDEX}, and remove transformers_weights."
         _refuse(source, message, remedy)
     named = config.get("architectures") or ["nothing"]
     if not isinstance(named, list):
@@ -321,9 +323,21 @@ def check_weights(store: Store, names: list[str], source: ModelSource) -> None:
 
 def _check_whole(store: Store, names: list[str], source: ModelSource) -> None:
     """Refuse weights that are cut off: as they lie in the pod, or what is copied would be read once more."""
-    for name in names:
-        if name.endswith(WEIGHTS) and (words := weights.fault(store, name)):
+    for name in _loaded(store, names, source):
+        if words := weights.fault(store, name):
             _refuse(source, f"{words}.", f"Put the whole {name} there again.")
+
+
+def _loaded(store: Store, names: list[str], source: ModelSource) -> list[str]:
+    """Return the files of weights that a library reads; a publisher may have others beside them, for other libraries.
+
+    With neither of the names that transformers looks for, an engine reads them all.
+    """
+    if WHOLE in names:
+        return [WHOLE]
+    if INDEX in names:
+        return sorted(_indexed(store, source))
+    return [name for name in names if name.endswith(WEIGHTS)]
 
 
 def _check_generation(store: Store, names: list[str], source: ModelSource) -> None:

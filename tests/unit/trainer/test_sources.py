@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from stagecoach.contract.digests import Manifest
 from stagecoach.contract.inputs import Columns, LabelsInput
 from stagecoach.contract.jobs import DataSource, Labels, ModelSource, Split
 from stagecoach.contract.reports import BadInput
-from stagecoach.contract.store import StorageFailed
+from stagecoach.contract.store import StorageFailed, Store
 from stagecoach_trainer import bases, findings, resolve, sources
 from tests.remedies import speaks
 
@@ -300,6 +301,42 @@ def test_weights_that_are_not_whole(project: Project, change: Callable[[bytes], 
     problem = caught.value.problem
     assert (problem.reason, problem.field, problem.value) == ("BaseUnusable", "candidates[tiny].model.uri", MODEL.uri)
     assert problem.remedy == "Put the whole model.safetensors there again."
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1"
+
+
+@pytest.mark.parametrize(
+    ("files", "fault"),
+    [
+        ({"model.safetensors": safetensors_of(b"a"), "consolidated.safetensors": POINTER}, None),
+        ({"model-1.safetensors": safetensors_of(b"a"), "consolidated.safetensors": POINTER}, None),
+        ({"model-1.safetensors": POINTER, "consolidated.safetensors": safetensors_of(b"a")}, "model-1.safetensors"),
+        ({"model.safetensors": POINTER, "model-1.safetensors": safetensors_of(b"a")}, "model.safetensors"),
+        ({"consolidated.safetensors": POINTER}, "consolidated.safetensors"),
+    ],
+)
+def test_only_weights_that_are_loaded_have_to_be_whole(
+    project: Project, files: dict[str, bytes], fault: str | None
+) -> None:
+    (folder(project) / "model.safetensors").unlink()
+    for name, content in files.items():
+        (folder(project) / name).write_bytes(content)
+    if "model-1.safetensors" in files:
+        write("model.safetensors.index.json", {"weight_map": {"content": "model-1.safetensors"}})(folder(project))
+    if fault is None:
+        assert base().context == 128
+        return
+    with pytest.raises(BadInput, match=f"its {re.escape(fault)} does not begin"):
+        base()
+
+
+def test_of_a_base_that_is_known_the_digest_alone_decides(project: Project) -> None:
+    """IncumbentStays: what is served may have been admitted before anybody looked at its weights."""
+    (folder(project) / "model.safetensors").write_bytes(POINTER)
+    there = Store.local(str(folder(project)))
+    digest = Manifest.of(there.entry(name, name) for name in ("config.json", "model.safetensors")).digest
+    assert base(MODEL.model_copy(update={"model": digest})).model == digest
 
 
 def test_weights_without_a_tensor_are_whole(project: Project) -> None:
