@@ -79,7 +79,7 @@ class Checkpoints:
                 self._drop(storage, checkpoint.name)
             raise
         finally:
-            self._prune(storage)
+            self._prune(storage, checkpoint)
 
     def clear(self) -> None:
         """Remove what attempts up to this one had not written whole when they were killed. What cannot go stays.
@@ -163,13 +163,18 @@ class Checkpoints:
                 return None
         return local
 
-    def _prune(self, storage: Store) -> None:
-        """Keep the newest ones, and the newest one's best. What cannot be removed now is tried again the next time."""
+    def _prune(self, storage: Store, last: Checkpoint) -> None:
+        """Keep the newest ones up to the last, and its best, and that of the newest if the last was refused.
+
+        What is further this attempt did not go on from: it is damaged, or an attempt that was thought lost has written
+        it since. A later attempt's is never removed. What cannot be removed now is tried again the next time.
+        """
         with suppress(*REFUSALS):
-            known = self._known(storage)
-            best = known[0].best.step if known and known[0].best else None
-            for checkpoint in known[self._job.checkpoints.keep :]:
-                if checkpoint.step != best:
+            known = [item for item in self._known(storage) if item.attempt <= self._job.attempt]
+            newest = [item for item in known if item.step <= last.step][: self._job.checkpoints.keep]
+            best = {item.best.step for item in (last, *newest[:1]) if item.best}
+            for checkpoint in known:
+                if checkpoint not in newest and checkpoint.step not in best:
                     self._drop(storage, checkpoint.name)
 
     def _drop(self, storage: Store, name: str) -> None:

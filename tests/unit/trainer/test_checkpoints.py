@@ -374,12 +374,12 @@ def test_what_a_run_saved_goes_when_it_adopts(real: Project, by: str) -> None:
     assert real.storage.folders(run_folder(job.inputs.digest)) == []
 
 
-def point(digest: str, step: int, best: int | None = None) -> checkpoints.Checkpoint:
-    """Return a checkpoint of the first attempt, as it is before its files are known."""
+def point(digest: str, step: int, best: int | None = None, attempt: int = 1) -> checkpoints.Checkpoint:
+    """Return a checkpoint as it is before its files are known."""
     return checkpoints.Checkpoint(
         inputs_digest=digest,
         step=step,
-        attempt=1,
+        attempt=attempt,
         files=(),
         sums=checkpoints.LossSums(since_logged=0, logged=0, logged_step=0),
         best=None if best is None else checkpoints.Best(step=best, loss=1.0),
@@ -390,19 +390,19 @@ def point(digest: str, step: int, best: int | None = None) -> checkpoints.Checkp
 
 
 class Writer:
-    """What the first attempt of a run saves: two files each, the second of which finds the storage full or not."""
+    """What an attempt of a run saves: two files each, the second of which finds the storage full or not."""
 
-    def __init__(self, project: Project, keep: int, patch: pytest.MonkeyPatch) -> None:
-        self.job = job_of(project, keep=keep)
+    def __init__(self, project: Project, keep: int, patch: pytest.MonkeyPatch, number: int = 1) -> None:
+        self.job = job_of(project, keep=keep, number=number)
         self._storage, self._patch = project.storage, patch
         self._saved = checkpoints.Checkpoints(places.storage, self.job)
         self._local = project.root / "scratch" / "checkpoint"
-        self._local.mkdir()
+        self._local.mkdir(exist_ok=True)
         for name in ("one", "two"):
             (self._local / name).write_text(name)
 
     def save(self, step: int, best: int | None = None) -> None:
-        self._saved.publish(self._local, point(self.job.inputs.digest, step, best))
+        self._saved.publish(self._local, point(self.job.inputs.digest, step, best, self.job.attempt))
 
     def find_it_full(self, step: int, best: int | None = None) -> None:
         def copy(source: Any, target: Any) -> None:
@@ -422,9 +422,9 @@ class Writer:
         return [item.path.removeprefix(f"{folder}/") for item in self._storage.listing("")]
 
 
-def whole(*steps: int) -> list[str]:
-    """Return the files of whole checkpoints."""
-    return sorted(f"step-{step}.1{rest}" for step in steps for rest in (".json", "/one", "/two"))
+def whole(*steps: int, of: int = 1) -> list[str]:
+    """Return the files of whole checkpoints of an attempt."""
+    return sorted(f"step-{step}.{of}{rest}" for step in steps for rest in (".json", "/one", "/two"))
 
 
 def test_a_checkpoint_that_is_refused_takes_no_room(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -446,6 +446,23 @@ def test_after_a_refusal_what_is_kept_too_long_goes_and_the_best_of_what_stays_d
             writer.save(step, best=1)
     writer.find_it_full(4, best=4)
     assert writer.left() == whole(1, 3), "the next attempt goes on from the third, whose best is the first"
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+def test_what_an_attempt_writes_that_was_thought_lost_costs_the_next_one_nothing(
+    project: Project, monkeypatch: pytest.MonkeyPatch, keep: int
+) -> None:
+    lost, writer = (Writer(project, keep, monkeypatch, number) for number in (1, 2))
+    lost.save(100, best=100)
+    lost.save(200, best=100)
+    writer.save(220, best=220)
+    lost.save(300, best=100)
+    assert set(whole(220, of=2)) < set(writer.left()), "it is a later attempt's"
+    Path(project.storage.path(f"{checkpoints_folder(lost.job.inputs.digest, SUBJECT.uid)}/step-300.1/one")).unlink()
+    writer.save(240, best=220)
+    assert writer.left() == whole(220, 240, of=2)
+    writer.save(260, best=220)
+    assert writer.left() == sorted(whole(220, 260, of=2) + (whole(240, of=2) if keep == 2 else []))
 
 
 def test_an_attempt_removes_what_was_not_written_whole(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
