@@ -18,15 +18,15 @@ import torch
 from transformers import Trainer, TrainerCallback
 
 from stagecoach.contract import progress
-from stagecoach.contract.jobs import TrainJob
 from stagecoach.contract.records import Stretch
 from stagecoach.contract.reports import Problem
 from stagecoach.contract.store import StorageFailed
-from stagecoach_trainer import hardware, sharding
+from stagecoach_trainer import bases, hardware, sharding
 from stagecoach_trainer.checkpoints import REFUSALS, Best, Checkpoint, Checkpoints, LossSums
 from stagecoach_trainer.failures import not_finite
 from stagecoach_trainer.group import Members
 from stagecoach_trainer.interruption import Preempted, Request, Terminated
+from stagecoach_trainer.train import Prepared
 
 # Without spec.checkpoints.everySteps: what an interruption without a warning may cost.
 SAVE_SECONDS = 600.0
@@ -137,10 +137,11 @@ class Continuation(TrainerCallback):  # type: ignore[misc]
     """Decides when to save, publishes what was saved, and restores it."""
 
     def __init__(
-        self, trainer: Any, job: TrainJob, meter: Meter, saved: Checkpoints, request: Request, members: Members
+        self, trainer: Any, prepared: Prepared, meter: Meter, saved: Checkpoints, request: Request, members: Members
     ) -> None:
         self._trainer = trainer
-        self._job = job
+        self._job = prepared.job
+        self._base = prepared.base
         self._meter = meter
         self._saved = saved
         self._request = request
@@ -152,7 +153,8 @@ class Continuation(TrainerCallback):  # type: ignore[misc]
         trainer.add_callback(self)
 
     def begin(self) -> str | None:
-        """Return the folder of the checkpoint to go on from, or None to begin at step 0."""
+        """Return the folder of the checkpoint to go on from, or None to begin at step 0. The base is loaded."""
+        self._check_base()
         progress.begins("looking for a checkpoint")
         found = self._found()
         if found is None:
@@ -245,6 +247,10 @@ class Continuation(TrainerCallback):  # type: ignore[misc]
         if self._at_epoch_end:
             self._at_epoch_end, control.should_save = False, True
 
+    def on_train_end(self, _args: Any, _state: Any, _control: Any, **_: Any) -> None:
+        """See that no pod has trained on another base: from here on only the first process is left."""
+        self._check_base()
+
     def on_save(self, args: Any, state: Any, _control: Any, **_: Any) -> None:
         """Publish what the Trainer has written. Raises Preempted when the pod was asked to stop.
 
@@ -261,6 +267,11 @@ class Continuation(TrainerCallback):  # type: ignore[misc]
         if (asked := self._asked()).any:
             raise Preempted(state.global_step, asked.index) if saved else Terminated(asked.index)
 
+    def _check_base(self) -> None:
+        """Raise StorageFailed when the base is not what was hashed: in any pod, for all agree on something next."""
+        if self._members.leads_node:
+            bases.check_unchanged(self._base)
+
     def _due(self, step: int) -> bool:
         """Whether to save now. Any pod may be asked to stop, and the first one's clock counts: all decide alike."""
         every = self._job.checkpoints.every_steps
@@ -274,7 +285,8 @@ class Continuation(TrainerCallback):  # type: ignore[misc]
         return _Asked(bool(ranks), self._members.index_of(ranks[0]) if ranks else None)
 
     def _publish(self, folder: Path, step: int) -> bool:
-        """Return whether the storage has the checkpoint."""
+        """Return whether the storage has the checkpoint: none is there of a base that is not the run's."""
+        self._check_base()
         trainer = self._trainer
         since_logged = self._members.each(trainer._tr_loss.item())
         sums = LossSums(

@@ -186,8 +186,8 @@ def run(
 ) -> Result:
     """Train, or go on training, and return the model; to the first process alone, if there are several.
 
-    Raises WorkFailed when a loss or a weight is not finite, BadInput when the base lacks parts, and Preempted once a
-    request to stop has led to a checkpoint.
+    Raises WorkFailed when a loss or a weight is not finite, BadInput when the base lacks parts, StorageFailed when it
+    is not what was hashed, and Preempted once a request to stop has led to a checkpoint.
     """
     job = prepared.job
     _settle(job.threads, job.inputs.devices)
@@ -199,7 +199,7 @@ def run(
         if tracker is not None:
             trainer.add_callback(Listener(tracker))
         members.meet()
-        continuation = Continuation(trainer, job, meter, saved, request, members)
+        continuation = Continuation(trainer, prepared, meter, saved, request, members)
         folder = continuation.begin()
         meter.started = time.monotonic()
         output = trainer.train(resume_from_checkpoint=folder)

@@ -221,6 +221,42 @@ def test_twice_interrupted(real: Project, undisturbed: Record) -> None:
     assert first_steps(record_of(real, job)) == [0, 3, 8]
 
 
+@pytest.mark.parametrize(("when", "steps"), [("loaded", []), (5, ["step-4.1", "step-5.1"])])
+def test_nothing_is_saved_of_a_base_that_changed(
+    real: Project, undisturbed: Record, monkeypatch: pytest.MonkeyPatch, when: int | str, steps: list[str]
+) -> None:
+    """FrozenInputs: else the next attempt, whose own base is as it should be, would publish what was made of another."""
+    from stagecoach_trainer import loop
+
+    place = real.root / "pvc" / "models" / "tiny" / "model.safetensors"
+    right = place.read_bytes()
+    trainer, step = loop._trainer, loop._Metered.training_step
+
+    def change() -> None:
+        place.write_bytes(right[:-4] + bytes(4))
+
+    def load(*arguments: Any) -> Any:
+        if when == "loaded":
+            change()
+        return trainer(*arguments)
+
+    def train(trains: Any, *arguments: Any, **options: Any) -> Any:
+        if trains.state.global_step == when:
+            change()
+        return step(trains, *arguments, **options)
+
+    job = job_of(real, every=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_trainer", load)
+        patch.setattr(loop._Metered, "training_step", train)
+        with pytest.raises(StorageFailed, match=r"model\.safetensors is no longer that"):
+            attempt(real, job, killed=8)
+    assert saved(real, job) == steps
+    place.write_bytes(right)
+    attempt(real, job_of(real, number=2, every=1))
+    same(record_of(real, job), undisturbed)
+
+
 def test_asked_in_the_last_step_it_finishes(real: Project, undisturbed: Record) -> None:
     job = job_of(real)
     attempt(real, job, asked=11)
