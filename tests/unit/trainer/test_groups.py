@@ -367,6 +367,16 @@ def test_what_fails_in_one_process_is_told_by_all_and_leaves_neither_staging_nor
     assert not left.parent.exists()
 
 
+def test_a_base_that_one_pod_finds_changed_ends_all_before_anything_is_saved_of_it(real: Project) -> None:
+    job = group_job(real, nodes=2, every=2)
+    ended = pods(real, job, "from stagecoach_trainer import copies; copies.Seen.remains = lambda *_: False", 3)
+    told = [pod.told() for pod in ended]
+    assert [(each.index, each.problem and each.problem.reason) for each in told] == [(1, "SourceChanged")] * 2, [
+        pod.output for pod in ended
+    ]
+    assert saved(real, job) == ["step-2.1"]
+
+
 def test_bad_input_is_told_by_all(real: Project) -> None:
     job = group_job(real, nodes=2, settings={"learning_rate": 1e30})
     ended = pods(real, job)
