@@ -145,7 +145,7 @@ def _models(record: RunRecord, tuned: Model) -> Iterator[tuple[str, Any]]:
 def _loaded(model: Model) -> Any:
     """Return the model, where it can be asked."""
     whole = model.tuned is not None and model.tuned.type == "Model"
-    with bases.named(model.base.source):
+    with bases.loading(model.base):
         loaded = _load(model, model.tuned.folder if whole and model.tuned else model.base.folder)
     if model.tuned is not None and not whole:
         loaded = PeftModel.from_pretrained(loaded, model.tuned.folder)

@@ -1,7 +1,8 @@
 """Base models as they lie in the pod: identity, whether they can be used, and their tokenizer. No torch in here."""
 
 import json
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -178,9 +179,18 @@ def field_of(source: ModelSource) -> str:
     return f"candidates[{source.name}].model"
 
 
-def named(source: ModelSource) -> AbstractContextManager[None]:
-    """Name a base model in the problems of those who know a folder only."""
-    return at(f"{field_of(source)}.uri", value=source.uri)
+@contextmanager
+def loading(base: Base) -> Iterator[None]:
+    """Name a base model in the problems of those who know a folder only.
+
+    It is refused, and never tried again, only if it is still what was hashed. Raises StorageFailed otherwise.
+    """
+    with at(f"{field_of(base.source)}.uri", value=base.source.uri):
+        try:
+            yield
+        except BadInput:
+            check_unchanged(base)
+            raise
 
 
 def load_tokenizer(base: Base) -> Tokenizer:

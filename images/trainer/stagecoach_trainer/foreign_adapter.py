@@ -151,7 +151,7 @@ def _model(job: ImportJob, config: Any, base: Base, labels: tuple[str, ...]) -> 
     if job.inputs.embeds:
         # With its pooler, if it has one: the user of an adapter has it too.
         return modules.skeleton(base, AutoModel)
-    with bases.named(base.source):
+    with bases.loading(base):
         loaded = encoder.load(base.folder, labels, "float32", 0, tagger.head_of(job.inputs))
     brought = {*encoder.HEADS, *(config.modules_to_save or ())}
     lacking = [name for name in loaded.fresh if not any(name == one or name.endswith(f".{one}") for one in brought)]

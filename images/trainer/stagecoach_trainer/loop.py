@@ -209,7 +209,8 @@ def run(
     if not math.isfinite(output.training_loss):
         raise not_finite(f"the mean loss of {output.global_step} steps is not a finite number.")
     if ended is not None and isinstance(job.inputs.method, FullMethod):
-        trainer.model = decoder.whole(prepared.base, job.inputs.method, precision)
+        with bases.loading(prepared.base):
+            trainer.model = decoder.whole(prepared.base, job.inputs.method, precision)
         restore(trainer.model, ended)
     continuation.finish()
     _check_finite(trainer.model, continuation.best_step or output.global_step)
@@ -284,7 +285,7 @@ def _trainer(prepared: Prepared, precision: str, meter: Meter, members: Members 
     build, trains = TASKS.get(inputs.task) or FAMILIES[inputs.family]
     # First: they connect the processes, without which none can hold a part of the model.
     arguments = _arguments(prepared, precision, members.size)
-    with bases.named(prepared.base.source):
+    with bases.loading(prepared.base):
         parts = build(prepared, precision)
     trainer = trains(
         meter,

@@ -1,11 +1,15 @@
 """Which checkpoints are loaded, and which lack what transformers would draw at random. Runs inside the trainer's image."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stagecoach.contract.reports import BadInput
+from stagecoach.contract.store import StorageFailed
+from tests.remedies import speaks
 
 from . import test_encoder_decoders, test_encoders
 from .conftest import Project, save_model
@@ -131,6 +135,47 @@ def test_weights_that_cannot_be_read(tmp_path: Path) -> None:
     file.rename(tmp_path / "weights.safetensors")
     with pytest.raises(BadInput, match="transformers does not find the weights"):
         load(tmp_path, CAUSAL)
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_weights_that_are_there_and_cannot_be_opened_may_be_opened_later(tmp_path: Path, *, indexed: bool) -> None:
+    """Of a link in a circle as of a mount that falters, the libraries say that there is no such file."""
+    import safetensors.torch
+
+    save(tmp_path, "Llama")
+    file = tmp_path / "model.safetensors"
+    if indexed:
+        names = safetensors.torch.load_file(file)
+        file = file.rename(tmp_path / "model-1.safetensors")
+        index = {"metadata": {}, "weight_map": dict.fromkeys(names, file.name)}
+        (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+        load(tmp_path, CAUSAL)
+    file.unlink()
+    file.symlink_to(file)
+    with pytest.raises(StorageFailed, match="the weights are there and cannot be opened") as caught:
+        load(tmp_path, CAUSAL)
+    assert speaks(caught.value.problem.reason, caught.value.problem.sentence)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: thin_out(folder, "model.norm."),
+        lambda folder: (folder / "model.safetensors").write_bytes(b""),
+        lambda folder: (folder / "model.safetensors").rename(folder / "weights.safetensors"),
+        lambda folder: (folder / "config.json").write_text('{"model_type": 1}'),
+    ],
+)
+def test_a_base_that_is_written_to_is_tried_again(real: Project, change: Callable[[Path], Any]) -> None:
+    from stagecoach_trainer import asking, bases
+
+    job = real.train_job()
+    base = bases.read(job.base, mismatch="", remedy="")
+    change(real.root / "pvc" / "models" / "tiny")
+    with pytest.raises(StorageFailed) as caught:
+        asking.Loaded(asking.Model(job.inputs, ("a", "b"), base, None, "float32"))
+    problem = caught.value.problem
+    assert (problem.reason, problem.field) == ("SourceChanged", "candidates[tiny].model.uri")
 
 
 def test_what_is_asked_is_loaded_as_for_a_run(real: Project) -> None:

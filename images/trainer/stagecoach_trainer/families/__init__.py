@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
@@ -12,6 +13,8 @@ from transformers import AutoConfig
 
 from stagecoach.contract import progress
 from stagecoach.contract.reports import BadInput, Problem
+from stagecoach.contract.store import StorageFailed
+from stagecoach_trainer import bases
 
 IGNORED = -100  # the label of a token that takes no part in the loss
 # BERT and its kin make a vector of the first token for a task of their pretraining; a folder may have it or not.
@@ -77,7 +80,11 @@ def _may_be_drawn(model: Any, name: str, *, head: bool) -> bool:
 
 @contextmanager
 def _reading(folder: str) -> Iterator[None]:
-    """Refuse weights that are cut off, or not where transformers looks for them: what the system says has a number."""
+    """Refuse weights that are cut off, or not where transformers looks for them.
+
+    Raises StorageFailed when they are there and cannot be opened: libraries tell that as if they were not, without the
+    number that what the system says has.
+    """
     try:
         yield
     except SafetensorError as error:
@@ -85,7 +92,23 @@ def _reading(folder: str) -> Iterator[None]:
     except OSError as error:
         if error.errno is not None:
             raise
-        _refuse_weights(folder, f"transformers does not find the weights: {error}", error)
+        words = str(error).rstrip(".")
+        if _lacks(folder):
+            _refuse_weights(folder, f"transformers does not find the weights: {words}.", error)
+        message = f"in {folder}, the weights are there and cannot be opened: {words}."
+        remedy = "See that the volume is healthy, and leave the base's files alone: the next attempt begins."
+        raise StorageFailed(Problem.of("StorageFailed", message, value=folder, remedy=remedy)) from error
+
+
+def _lacks(folder: str) -> bool:
+    """Whether a folder has no weights under the names that transformers looks for.
+
+    By the folder's own list: to ask for a file by its name is what may have failed.
+    """
+    try:
+        return {bases.WHOLE, bases.INDEX}.isdisjoint(file.name for file in Path(folder).iterdir())
+    except OSError:
+        return False
 
 
 def _refuse_weights(folder: str, message: str, cause: Exception | None = None) -> NoReturn:
