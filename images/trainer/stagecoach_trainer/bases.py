@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from pydantic import TypeAdapter
@@ -164,14 +164,20 @@ def _read(source: ModelSource, store: Store, commit: str | None, family: Family,
     )
 
 
-def check_unchanged(base: Base) -> None:
-    """Raise StorageFailed when a file of a base is not what was hashed: nobody knows which content was used."""
+def check_unchanged(base: Base) -> Base:
+    """Return a base as its files are seen now, so that none is hashed again each time.
+
+    Raises StorageFailed when one of them is not what was hashed: nobody knows which content was used.
+    """
+    seen = []
     for file in base.seen:
-        if not file.remains(base.folder):
+        if (now := file.again(base.folder)) is None:
             message = f"{file.name} is no longer that of which the digest was taken, and the base has been used since."
             remedy = "Put back what was there, and leave it alone while runs and gates use it: the next attempt begins."
             where = f"{field_of(base.source)}.uri"
             raise StorageFailed(Problem.of("SourceChanged", message, field=where, value=base.source.uri, remedy=remedy))
+        seen.append(now)
+    return replace(base, seen=tuple(seen))
 
 
 def field_of(source: ModelSource) -> str:

@@ -270,7 +270,7 @@ class Continuation(TrainerCallback):  # type: ignore[misc]
     def _check_base(self) -> None:
         """Raise StorageFailed when the base is not what was hashed: in any pod, for all agree on something next."""
         if self._members.leads_node:
-            bases.check_unchanged(self._base)
+            self._base = bases.check_unchanged(self._base)
 
     def _due(self, step: int) -> bool:
         """Whether to save now. Any pod may be asked to stop, and the first one's clock counts: all decide alike."""

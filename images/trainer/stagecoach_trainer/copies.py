@@ -25,14 +25,19 @@ class Seen(NamedTuple):
     modified: int  # in nanoseconds, as is the other, which nobody can set
     changed: int
 
-    def remains(self, folder: str) -> bool:
-        """Whether it is still what was hashed: by its content where the times are others, as of another owner."""
+    def again(self, folder: str) -> "Seen | None":
+        """Return it as it is now, or None when it is not what was hashed.
+
+        By its content where the times are others, as of another owner.
+        """
         try:
             # Opened first: of a path alone a network file system may say what was true a minute ago.
             with Path(folder, self.name).open("rb") as stream:
-                return _times(stream) == self[2:] or file_entry(self.name, stream).sha256 == self.sha256
+                times = _times(stream)
+                remains = times == self[2:] or file_entry(self.name, stream).sha256 == self.sha256
         except OSError:
-            return False
+            return None
+        return Seen(self.name, self.sha256, *times) if remains else None
 
 
 def _times(stream: IO[bytes]) -> tuple[int, int]:
