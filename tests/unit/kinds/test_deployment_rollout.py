@@ -94,6 +94,26 @@ def test_a_weight_is_renewed_and_runs_out_without_the_operator() -> None:
     assert stage.told_status["candidate"]["step"] == 0, "it begins the step again"
 
 
+def test_no_step_ends_while_no_gateway_is_up() -> None:
+    stage = canary({"weight": 10, "hold": "1m"}, {"weight": 50, "hold": "1m"})
+    [pod] = stage.pods()
+    stage.lose(pod["metadata"]["name"])
+    stage.control()
+    [pod] = stage.pods()
+    stage.silent.add(pod["metadata"]["uid"])
+    full = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available: 1 Insufficient cpu."}
+    stage._store(pod | {"status": {"phase": "Pending", "conditions": [full]}})
+    for _ in range(30):
+        stage.go_on(20)
+    assert stage.told_status["candidate"]["step"] == 0
+    words = stage.said("Stalled")["message"]
+    assert "about to take over. No step is taken before gateways have the routes. No node takes pod" in words
+    assert speaks("Unschedulable", words)
+    stage.silent.clear()
+    stage.lose(pod["metadata"]["name"])
+    stage.until(lambda: stage.serves("second"), 20)
+
+
 @pytest.mark.parametrize("when", ["loading", "in a step"])
 def test_what_a_loader_cannot_bring_is_rejected_with_its_words(when: str) -> None:
     stage = serving(rollout=CANARY) if when == "loading" else canary()

@@ -107,13 +107,17 @@ def _without_gateways(scene: Scene, candidate: Candidate) -> Hold | None:
         message += f" and run {candidate.run} has another: gateways cannot be started with both."
         advice = "Bring it back from a backup, or remove spec.rollout, to have the run take over at once."
         return Hold("AdmittedMissing", f"{message} {advice}", None)
-    if scene.settled:
+    if scene.routed:
         return None
-    if scene.heard is None or not scene.heard.refusals:
-        return Hold("StepHolds", "It goes on when gateways have the routes. Nothing to do.", None)
-    words = " ".join(scene.heard.refusals)
-    advice = "To have the candidate take over without steps, remove spec.rollout."
-    return Hold("RoutesRefused", f"No step is taken before gateways have the routes. {words} {advice}", None)
+    before = "No step is taken before gateways have the routes."
+    if scene.heard is not None and scene.heard.refusals:
+        words = " ".join(scene.heard.refusals)
+        advice = "To have the candidate take over without steps, remove spec.rollout."
+        return Hold("RoutesRefused", f"{before} {words} {advice}", None)
+    gateways = scene.observed.gateways
+    if not gateways.ready and (lacks := gateways.complaint()):
+        return Hold(lacks.reason, f"{before} {lacks.message}", None)
+    return Hold("StepHolds", "It goes on when gateways have the routes. Nothing to do.", None)
 
 
 def _lacks_tokenizer(scene: Scene, serving: Served, candidate: Candidate) -> bool:

@@ -71,6 +71,11 @@ class Scene:
         routes = self.deployment.status.routes
         return routes is not None and self.heard is not None and self.heard.settled(moment(routes.since), self.now)
 
+    @property
+    def routed(self) -> bool:
+        """Whether requests go by these routes: gateways have them, and clients reach one."""
+        return self.settled and self.heard is not None and self.heard.acknowledged > 0
+
     def document(self, served: Served | None) -> Admitted | None:
         """Return what is known of a release that was admitted."""
         return self.observed.document(served)
