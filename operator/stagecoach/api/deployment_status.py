@@ -117,7 +117,10 @@ class Candidate(Served):
     )
     step: Optional[int] = Field(None, description="Of rollout.canary.steps, from 0. Absent: it has no requests yet.")
     weight: Optional[int] = Field(None, ge=1, le=100, description="Of 100 requests so many go to it.")
-    step_since: Optional[Time] = Field(None, description="Since when it has this weight.")
+    step_since: Optional[Time] = Field(None, description="Since when gateways are told to give it this weight.")
+    weight_since: Optional[Time] = Field(
+        None, description="Since when gateways do, and clients reach one: only then the hold of its step begins to run."
+    )
     weight_until: Optional[Time] = Field(None, description="When gateways take the weight away if it is not renewed.")
     held_since: Optional[Time] = Field(
         None, description="Since when it waits for nothing but that somebody promotes it: only then a Promote counts."

@@ -17,7 +17,7 @@ class Progress:
 
     step: int  # from 0
     weight: int
-    since: datetime
+    since: datetime  # when gateways began to give it this weight
     until: datetime  # when gateways take its weight away, unless that is renewed
     requests: int  # that ended since the step began, and say something of it
     errors: int  # those of them that failed by our fault

@@ -1,12 +1,15 @@
 """When another engine is started, what it waits for, and when the old one goes."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from stagecoach.contract.loading import State
+from stagecoach.contract.times import moment
 from stagecoach.kinds.modeldeployment.engines import HEARD_OF, NEW
+from stagecoach.kinds.modeldeployment.holding import SETTLES
 from stagecoach.kinds.view import Answer
 from tests.remedies import speaks
 from tests.unit.kinds.deployment_cases import told, with_second
@@ -82,7 +85,24 @@ def test_no_step_is_taken_while_a_gateway_that_clients_reach_refuses_the_routes(
     words = [stage.said(each).get("message", "") for each in ("Reconciling", "Stalled")]
     assert any("its tokenizer is not there" in each and speaks("RoutesRefused", each) for each in words), words
     del door.put
-    stage.until(lambda: stage.serves("second"), 20)
+    mended = stage.now
+    stage.until(lambda: stage.serves("second"), 5)
+    assert stage.now - mended >= timedelta(seconds=60), "each step lasts from when gateways have it"
+
+
+def test_nobody_is_asked_to_promote_what_no_gateway_has() -> None:
+    stage = serving(rollout={"canary": {"steps": [{"weight": 10, "hold": "Manual"}]}})
+    with_second(stage)
+    stage.until(lambda: stage.told_status.get("candidate", {}).get("step") == 0)
+    [door] = stage.doors.values()
+    refuses(door)
+    for _ in range(20):
+        stage.go_on(20)
+    assert "heldSince" not in stage.told_status["candidate"]
+    del door.put
+    mended = stage.now
+    stage.until(lambda: "heldSince" in stage.told_status["candidate"])
+    assert moment(stage.told_status["candidate"]["heldSince"]) - mended >= SETTLES
 
 
 def refuses(door: Any) -> None:

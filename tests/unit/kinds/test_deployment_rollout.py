@@ -27,6 +27,7 @@ def test_by_steps_of_time_and_requests() -> None:
     stage.wait(10)
     stage.until(lambda: stage.told_status["candidate"]["step"] == 1)
     assert (stage.told_status["candidate"]["weight"], stage.told_status["candidate"]["requests"]) == (50, 0)
+    stage.until(lambda: "weightSince" in stage.told_status["candidate"])
     stage.ask(10)
     stage.wait(301)
     stage.until(lambda: stage.serves("second"))

@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from stagecoach.api.approval import MAX_OVERRIDE
+from stagecoach.api.common import duration
 from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.api.sla import Sla
 from stagecoach.contract.digests import digest_of_document
 from stagecoach.contract.gateway_routes import Routes
 from stagecoach.contract.loading import State
 from stagecoach.contract.times import moment
+from stagecoach.kinds.modeldeployment.holding import SETTLES
 from stagecoach.kinds.modeldeployment.retiring import LINGERS
 from stagecoach.kinds.plan import key_of
 from tests import builders
@@ -373,6 +375,23 @@ class Deployments(RuleBasedStateMachine):
             if old and new and new["release"] != old["release"] and "rollout" in before["spec"]:
                 steps = before["spec"]["rollout"]["canary"]["steps"]
                 assert before["status"]["candidate"]["step"] >= len(steps) - 1
+
+    @invariant()
+    def each_step_lasts_its_hold(self) -> None:
+        """IncumbentStays: what goes on from a step had its weight from gateways for as long as the step asks."""
+        for before, after in itertools.pairwise(self.stage.versions):
+            old, new = before.get("status", {}), after.get("status", {})
+            known, candidate = old.get("candidate", {}), new.get("candidate", {})
+            served, is_served = (each.get("serving", {}).get("release") for each in (old, new))
+            if "step" not in known or "rollout" not in before["spec"] or served is None:
+                continue
+            steps = before["spec"]["rollout"]["canary"]["steps"]
+            hold = steps[min(known["step"], len(steps) - 1)]["hold"]
+            lasts = SETTLES if hold == "Manual" else duration(hold)
+            if candidate.get("step", 0) > known["step"]:
+                assert moment(candidate["stepSince"]) - moment(known["weightSince"]) >= lasts
+            elif served != is_served == known["release"]:
+                assert moment(new["serving"]["since"]) - moment(known["weightSince"]) >= lasts
 
     @invariant()
     def what_was_the_first_needs_nobody(self) -> None:

@@ -32,7 +32,7 @@ def held(scene: Scene, candidate: Candidate) -> Candidate:
 
 def settles(candidate: Candidate) -> datetime:
     """Return when a candidate has been for long enough where it is that a Promote can only be about that."""
-    return moment(candidate.step_since or candidate.since) + SETTLES
+    return moment(candidate.weight_since or candidate.step_since or candidate.since) + SETTLES
 
 
 def waits(scene: Scene, candidate: Candidate, message: str) -> Complaint:

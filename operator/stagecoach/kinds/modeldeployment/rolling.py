@@ -9,7 +9,7 @@ from stagecoach.kinds.modeldeployment import counts, holding, telling
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.policies import rollout
 from stagecoach.policies.fitting import beside
-from stagecoach.policies.rollout import Advance, Decision, Finish, Hold, Progress
+from stagecoach.policies.rollout import Abort, Advance, Decision, Finish, Hold, Progress
 
 
 def counted(scene: Scene, candidate: Candidate) -> Candidate:
@@ -22,7 +22,7 @@ def counted(scene: Scene, candidate: Candidate) -> Candidate:
     heard = {pod: observed.heard.get((pod, "GET", telling.COUNTS)) for pod in pods}
     read = {pod: counts.read(answer, uid, scene.now) for pod, answer in heard.items()}
     known = {pod: found for pod, found in read.items() if found is not None}
-    return counts.counted(candidate, known, pods, routes.revision if routes else 0)
+    return counts.counted(_since_routed(scene, candidate), known, pods, routes.revision if routes else 0)
 
 
 def decided(scene: Scene, candidate: Candidate) -> Decision:
@@ -34,9 +34,12 @@ def decided(scene: Scene, candidate: Candidate) -> Decision:
     if asked and status.serving and not scene.moves(candidate) and scene.observed.known(status.serving) is None:
         return _unknown_beside(scene, status.serving)
     steps = asked if by_steps(scene, candidate) else None
-    decision = rollout.decide(steps, _progress(candidate, promoted=promoted), scene.now)
-    goes_on = steps and isinstance(decision, Advance | Finish)
-    return (_without_gateways(scene, candidate) if goes_on else None) or decision
+    decision = rollout.decide(steps, _progress(candidate, scene.now, promoted=promoted), scene.now)
+    if steps is None or isinstance(decision, Abort):
+        return decision
+    begins = candidate.step is not None and candidate.weight_since is None
+    asks = begins or isinstance(decision, Advance | Finish)
+    return (_without_gateways(scene, candidate) if asks else None) or decision
 
 
 def stepped(candidate: Candidate, step: int, weight: int, now: datetime) -> Candidate:
@@ -49,6 +52,7 @@ def stepped(candidate: Candidate, step: int, weight: int, now: datetime) -> Cand
         "step": step,
         "weight": weight,
         "step_since": timestamp(now),
+        "weight_since": None,
         "weight_until": timestamp(now + rollout.WEIGHT_HOLDS),
         "held_since": None,
         "requests": 0,
@@ -76,13 +80,20 @@ def capped(scene: Scene, candidate: Candidate) -> Candidate:
     return candidate.model_copy(update={"weight_until": timestamp(until)})
 
 
-def _progress(candidate: Candidate, *, promoted: bool) -> Progress | None:
+def _since_routed(scene: Scene, candidate: Candidate) -> Candidate:
+    """Return a candidate with since when gateways give it its weight; that they were away later is no beginning."""
+    if candidate.step is None or candidate.weight_since is not None or not scene.routed:
+        return candidate
+    return candidate.model_copy(update={"weight_since": timestamp(scene.now)})
+
+
+def _progress(candidate: Candidate, now: datetime, *, promoted: bool) -> Progress | None:
     if candidate.step is None or candidate.weight is None or not (candidate.step_since and candidate.weight_until):
         return None
     return Progress(
         step=candidate.step,
         weight=candidate.weight,
-        since=moment(candidate.step_since),
+        since=moment(candidate.weight_since) if candidate.weight_since else now,
         until=moment(candidate.weight_until),
         requests=candidate.requests,
         errors=candidate.errors,
