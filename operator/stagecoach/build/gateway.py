@@ -46,14 +46,14 @@ def gateway_name(deployment: ModelDeployment) -> str:
     return f"{deployment.metadata.name}-gateway"
 
 
-def routes_name(deployment: ModelDeployment) -> str:
-    """Return the name of the ConfigMap with the routes."""
-    return f"{deployment.metadata.name}-routes"
+def routes_name(deployment: str) -> str:
+    """Return the name of the ConfigMap with the routes of the deployment of this name."""
+    return f"{deployment}-routes"
 
 
 def routes_volume(deployment: ModelDeployment) -> Object:
     """Return the volume with the routes, which may come later than the pod."""
-    return {"name": "routes", "configMap": {"name": routes_name(deployment), "optional": True}}
+    return {"name": "routes", "configMap": {"name": routes_name(deployment.metadata.name), "optional": True}}
 
 
 def gateway(
@@ -106,7 +106,7 @@ def gateway_budget(deployment: ModelDeployment) -> Object:
 
 def routes_config_map(deployment: ModelDeployment, signed: SignedRoutes, revision: int) -> Object:
     """Return the ConfigMap from which gateways that begin take their routes."""
-    metadata = serving.metadata(deployment, routes_name(deployment), {COMPONENT: GATEWAY})
+    metadata = serving.metadata(deployment, routes_name(deployment.metadata.name), {COMPONENT: GATEWAY})
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",

@@ -147,7 +147,7 @@ class Cache:
         return [self._as_applied(each) for each in self._owned(DEPLOYMENTS, uid)]
 
     def config_maps(self, uid: str) -> Sequence[Object]:
-        """Return the ConfigMaps made for the object with this uid; those that are immutable with their data."""
+        """Return the ConfigMaps made for the object with this uid; with the data that trim keeps."""
         return [self._as_applied(each) for each in self._owned(CONFIG_MAPS, uid)]
 
     def answer(self, pod_uid: str, method: str, path: str) -> Answer | None:

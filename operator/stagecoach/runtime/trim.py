@@ -5,8 +5,8 @@ from typing import Any
 
 import orjson
 
-from stagecoach.build.gateway import ADMITTED_FILE
-from stagecoach.build.labels import APPLIED, COMPONENT, OWNER_KIND
+from stagecoach.build.gateway import ADMITTED_FILE, routes_name
+from stagecoach.build.labels import API_VERSION, APPLIED, COMPONENT, OWNER_KIND, OWNER_NAME, OWNER_UID
 from stagecoach.contract.gateway_routes import ROUTES_FILE
 from stagecoach.kinds.plan import Object
 from stagecoach.policies.fitting import MOST_BYTES
@@ -135,15 +135,29 @@ def _config_map(config_map: Object) -> Object:
     """Return what a deployment admitted, once and for all, and what its gateways were told, which is signed.
 
     Others may label theirs like ours, in any number and a mebibyte each: what is neither, or larger than an admission
-    may be, is not kept. Routes hold two of these, and schemas: they may fill their ConfigMap.
+    may be, is not kept. Routes hold two of these, and schemas: they may fill their ConfigMap, which each deployment has
+    once.
     """
     kept = {"spec": {}, "status": {}} | _only(config_map, ("immutable",))
-    labels = config_map["metadata"].get("labels") or {}
+    metadata = config_map["metadata"]
     file = ADMITTED_FILE if config_map.get("immutable") else ROUTES_FILE
     text = (config_map.get("data") or {}).get(file, "")
-    fits = file == ROUTES_FILE or len(text.encode()) <= MOST_BYTES
-    ours = labels.get(OWNER_KIND) == "ModelDeployment" and text and fits
+    fits = _has_routes(metadata) if file == ROUTES_FILE else len(text.encode()) <= MOST_BYTES
+    ours = (metadata.get("labels") or {}).get(OWNER_KIND) == "ModelDeployment" and text and fits
     return kept | {"data": {file: text}} if ours else kept
+
+
+def _has_routes(metadata: Object) -> bool:
+    """Whether it is the one that a deployment has for its routes: by its name, and by its owner.
+
+    Kubernetes deletes what names an owner that is not there, of this uid; a finalizer may keep that, but nothing of it
+    is kept here.
+    """
+    labels = metadata.get("labels") or {}
+    name, uid = labels.get(OWNER_NAME, ""), labels.get(OWNER_UID)
+    owner = {"apiVersion": API_VERSION, "kind": "ModelDeployment", "name": name, "uid": uid}
+    owned = any(owner.items() <= each.items() for each in metadata.get("ownerReferences") or ())
+    return owned and metadata["name"] == routes_name(name) and "deletionTimestamp" not in metadata
 
 
 def _service(service: Object) -> Object:

@@ -5,7 +5,16 @@ from typing import Any
 import orjson
 import pytest
 
-from stagecoach.build.labels import APPLIED, COMPONENT, ENGINE, ENGINE_NAME, OWNER_KIND
+from stagecoach.build.labels import (
+    API_VERSION,
+    APPLIED,
+    COMPONENT,
+    ENGINE,
+    ENGINE_NAME,
+    OWNER_KIND,
+    OWNER_NAME,
+    OWNER_UID,
+)
 from stagecoach.kinds.plan import Object
 from stagecoach.policies.fitting import MOST_BYTES
 from stagecoach.runtime import trim
@@ -72,12 +81,34 @@ def test_of_a_config_map_of_others_the_data_is_not_kept() -> None:
     assert "data" not in kept
 
 
+def routes(text: str = "{}", name: str = "desk-routes", owner: Object | None = None, **more: Any) -> Object:
+    owned = {"apiVersion": API_VERSION, "kind": "ModelDeployment", "name": "desk", "uid": "u-1", "controller": True}
+    labels = {OWNER_KIND: "ModelDeployment", OWNER_NAME: "desk", OWNER_UID: "u-1"}
+    found = metadata(name=name, labels=labels, ownerReferences=[owned | (owner or {})]) | more
+    return {"metadata": found, "data": {"routes.json": text, "other": "x"}}
+
+
 def test_of_what_gateways_are_told_it_is() -> None:
-    told = {"metadata": metadata() | {"labels": {"stagecoach.dev/kind": "ModelDeployment"}}}
-    kept = trim.child(CONFIG_MAPS, told | {"data": {"routes.json": "{}", "other": "x"}})
-    assert kept["data"] == {"routes.json": "{}"}
-    large = {"routes.json": "x" * 3 * MOST_BYTES}  # of two releases, and as much besides
-    assert trim.child(CONFIG_MAPS, told | {"data": large})["data"] == large
+    assert trim.child(CONFIG_MAPS, routes())["data"] == {"routes.json": "{}"}
+    large = "x" * 3 * MOST_BYTES  # of two releases, and as much besides
+    assert trim.child(CONFIG_MAPS, routes(large))["data"] == {"routes.json": large}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        routes(name="desk-routes-2"),
+        routes(owner={"uid": "u-2"}),
+        routes(owner={"name": "other"}),
+        routes(owner={"kind": "FineTuneRun"}),
+        routes(owner={"apiVersion": "example.com/v1"}),
+        routes(ownerReferences=None),
+        routes(deletionTimestamp=SINCE),
+        routes(labels=None),
+    ],
+)
+def test_of_what_no_deployment_has_for_its_routes_it_is_not(other: Object) -> None:
+    assert "data" not in trim.child(CONFIG_MAPS, other)
 
 
 def admitted(text: str = "{}", kind: str = "ModelDeployment", **data: str) -> Object:

@@ -137,7 +137,8 @@ def _last_told(
     if not settings.master_key:
         return None
     key = keys.derive(settings.master_key, deployment.metadata.uid, keys.Purpose.ROUTES)
-    return telling.last(config_maps.get(routes_name(deployment)), heard, deployment.status.routes, key.encode())
+    written = config_maps.get(routes_name(deployment.metadata.name))
+    return telling.last(written, heard, deployment.status.routes, key.encode())
 
 
 def _is_of_a_job(pod: Object) -> bool:

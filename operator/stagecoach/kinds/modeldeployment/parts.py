@@ -118,7 +118,7 @@ def _would_refuse_everybody(scene: Scene, told: Told | None) -> bool:
         return False
     if client_keys.asked_for(deployment):
         return True
-    written = scene.observed.config_maps.get(gateway.routes_name(deployment))
+    written = scene.observed.config_maps.get(gateway.routes_name(deployment.metadata.name))
     return written is not None and (told is None or any(routes(scene, told)))
 
 

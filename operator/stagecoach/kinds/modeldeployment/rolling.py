@@ -104,7 +104,8 @@ def _progress(candidate: Candidate, now: datetime, *, promoted: bool) -> Progres
 
 def _unknown_beside(scene: Scene, serving: Served) -> Hold:
     """Return that a candidate waits, since nobody knows beside what it would take its steps: none is skipped."""
-    message = f"Neither ConfigMap {serving.admitted} nor {routes_name(scene.deployment)} says any more what is served:"
+    told = routes_name(scene.deployment.metadata.name)
+    message = f"Neither ConfigMap {serving.admitted} nor {told} says any more what is served:"
     message += " nobody knows beside what the steps of spec.rollout would give it requests."
     advice = "Bring one of them back from a backup, or remove spec.rollout, to have it take over at once."
     return Hold("AdmittedMissing", f"{message} {advice}", None)
