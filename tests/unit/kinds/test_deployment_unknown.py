@@ -205,7 +205,10 @@ def test_routes_that_somebody_put_back_bring_no_older_contract_into_force() -> N
     go_on(stage)
     assert newest(stage) == routes
     assert routes.timeout == 9
-    assert told(stage) == ("Degraded", "Serving", "True")
+    assert told(stage) == ("Degraded", "AdmittedMissing", "False"), "one that begins anew would answer by the older"
+    assert "ConfigMap answers-routes" in stage.said()["message"]
+    stage.change("ModelDeployment", "answers", contract={"timeout": "9s"})
+    stage.until(lambda: stage.serves("first"))
 
 
 def test_an_operator_without_images_tells_gateways_what_they_know_and_what_is_revoked() -> None:

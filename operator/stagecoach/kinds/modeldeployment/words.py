@@ -5,7 +5,7 @@ from functools import cached_property
 
 from stagecoach.api.common import ConditionStatus
 from stagecoach.api.deployment_status import DeploymentPhase, RoutesStatus, Served
-from stagecoach.build.gateway import endpoint
+from stagecoach.build.gateway import endpoint, routes_name
 from stagecoach.contract.times import moment
 from stagecoach.kinds.conditions import Fact, of, said
 from stagecoach.kinds.modeldeployment import client_keys, gated, overriding, revoking, sla_met, stuck, switching
@@ -147,8 +147,8 @@ class _Telling:
 
     def _without_gateways(self, serving: Served) -> Complaint | None:
         gateways = self.scene.observed.gateways
-        if gateways.ready and self.heard is None and self._unfit(serving):
-            return None  # they go on with what they know
+        if gateways.ready and self.heard is None and (unfit := self._unfit(serving)):
+            return self._untold(unfit)  # they go on with what they know
         if gateways.ready and self.heard is not None and self.heard.acknowledged:
             return None
         if self.heard is not None and self.heard.unheard:
@@ -160,6 +160,16 @@ class _Telling:
             return self._refusals
         starting = Complaint("Starting", "No gateway is ready yet.")
         return gateways.complaint() or starting
+
+    def _untold(self, unfit: NotAdmitted) -> Complaint | None:
+        """Return that nobody can tell gateways that begin anew what the others know, if it is known nowhere else."""
+        if self.scene.observed.last_told is not None:
+            return None
+        name = routes_name(self.scene.deployment.metadata.name)
+        message = f"ConfigMap {name} does not say what gateways were told last, and by this spec they cannot be told"
+        message += " anything. What runs goes on as it was told; a gateway that begins anew does not."
+        advice = "Take back the change of the spec, or bring the ConfigMap back from a backup."
+        return Complaint("AdmittedMissing", f"{message} {advice} {unfit.message}")
 
     @property
     def _told_for_a_while(self) -> bool:
