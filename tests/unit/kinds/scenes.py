@@ -227,6 +227,7 @@ RUNS: Mapping[str, Scene] = {
     "Running an import": lambda: running(imports.importing(**imports.TRAINED_ON)),
     "Stopping": leaving,
     "Retrying a service": lambda: ended(runs.SERVICE_FAILED),
+    "Retrying a service that is away": lambda: ended(runs.SERVICE_AWAY),
     "Retrying a program": lambda: ended(None, 1),
     "Retrying a preemption": lambda: ended({"outcome": "Preempted", "checkpoint": 7}, 75),
     "Retrying a lost pod": lambda: ended(runs.LOST),

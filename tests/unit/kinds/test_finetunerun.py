@@ -29,6 +29,7 @@ def fail(here: World, report: builders.Object | None, code: int = 69) -> None:
     here.reconcile()
 
 
+SERVICE_AWAY = {"outcome": "ServiceFailed", "problem": {"reason": "EndpointUnreachable", "message": "No route."}}
 SERVICE_FAILED = {"outcome": "ServiceFailed", "problem": {"reason": "StorageAway", "message": "No route."}}
 
 LOST = {"outcome": "Terminated"}

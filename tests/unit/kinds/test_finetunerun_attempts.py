@@ -9,10 +9,8 @@ import pytest
 from stagecoach.contract.progress import DEADLINE_VARIABLE
 from stagecoach.contract.times import timestamp
 from tests import builders
-from tests.unit.kinds.test_finetunerun import SERVICE_FAILED, env_of, fail, numbers, preempt, start, world
+from tests.unit.kinds.test_finetunerun import SERVICE_AWAY, SERVICE_FAILED, env_of, fail, numbers, preempt, start, world
 from tests.unit.kinds.world import World
-
-AWAY = {"outcome": "ServiceFailed", "problem": {"reason": "EndpointUnreachable", "message": "No route."}}
 
 
 def test_failures_that_may_pass_are_retried_after_a_delay_and_not_for_ever() -> None:
@@ -34,13 +32,13 @@ def test_an_outage_of_minutes_does_not_take_all_retries() -> None:
     here = world(builders.run(retries=2))
     for minutes in (3, 6):
         start(here)
-        fail(here, AWAY)
+        fail(here, SERVICE_AWAY)
         due = timestamp(here.now + timedelta(minutes=minutes))
         assert here.condition("Ready")["message"].endswith(f" follows at {due}.")
         assert here.reconcile().requeue_after == 60 * minutes
         here.wait(60 * minutes)
     start(here)
-    fail(here, AWAY)
+    fail(here, SERVICE_AWAY)
     assert [attempt["outcome"] for attempt in here.status["attempts"]] == ["ServiceAway"] * 3
     assert here.condition("Ready")["reason"] == "EndpointUnreachable"
 
