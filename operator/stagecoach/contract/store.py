@@ -25,9 +25,8 @@ from stagecoach.contract import layout, progress
 from stagecoach.contract.digests import CHUNK, FileEntry, Manifest, file_entry, short
 from stagecoach.contract.reports import BadInput, Problem
 
-# Written to see whether writing is possible, and whether there is room for as much as a small adapter.
+# Written to see whether writing is possible, and on a file system whether there is room for as much as a small adapter.
 PROBE = "probe"
-PROBE_BYTES = 4 << 20
 # safetensors and tempfile write 0600; a reader has another uid.
 FILE_MODE = 0o644
 FOLDER_MODE = 0o755
@@ -102,6 +101,8 @@ class Store:
     Paths are relative to the root. Every method raises StorageFailed when the filesystem does, and those that read
     raise FileNotFoundError when there is no such file.
     """
+
+    probe_bytes = 4 << 20
 
     def __init__(self, filesystem: fsspec.AbstractFileSystem, root: str, within: str | None = None) -> None:
         self._fs = filesystem
@@ -307,7 +308,7 @@ class Store:
     def probe(self, uid: str) -> None:
         """Raise StorageFailed or BadInput when nothing can be written: better before the work than after it."""
         # Random: some file systems need no room for what they can compress.
-        self.write(f"{layout.staging_folder(uid)}/{PROBE}", secrets.token_bytes(PROBE_BYTES), uid)
+        self.write(f"{layout.staging_folder(uid)}/{PROBE}", secrets.token_bytes(self.probe_bytes), uid)
         self.clean(uid)
 
     def clean(self, uid: str) -> None:
