@@ -113,7 +113,8 @@ def at_work(runs: list[Object]) -> list[Object]:
 
 def _last_outcome(run: Object) -> str | None:
     attempts = run.get("status", {}).get("attempts") or [{}]
-    return attempts[-1].get("outcome")  # type: ignore[no-any-return]
+    outcome: str | None = attempts[-1].get("outcome")
+    return outcome
 
 
 def runs(kube: Kube) -> list[Object]:

@@ -85,7 +85,8 @@ def test_pods_follow_what_waits_and_not_what_nobody_says(house: House, players: 
     loader.waiting = None
     eventually(lambda: condition(house)["reason"] == "LoadUnknown", 60, "it is said")
     assert speaks("LoadUnknown", condition(house)["message"])
-    eventually(lambda: (replicas(house, engine), house.ready()[0]) == (2, "Serving"), 60, "nothing else changes")
+    eventually(lambda: house.ready()[0] == "Serving", 60, "it serves")
+    stays(lambda: replicas(house, engine) == 2, 1.0)
 
 
 def condition(house: House) -> builders.Object:

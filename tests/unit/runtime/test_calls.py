@@ -93,6 +93,18 @@ def _serving(number: int, **status: Any) -> dict[str, Any]:
     return found
 
 
+def be_impatient(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have pods answer within a moment."""
+    monkeypatch.setattr(world.calls._session, "_timeout", aiohttp.ClientTimeout(total=0.05))
+
+
+async def let_wait(world: World, pods: Pods) -> None:
+    """Ask a pod that does not answer in time, so that it is to be asked once more."""
+    pods.gate.clear()
+    world.calls.ask(key("a"), world.call())
+    await until(lambda: world.calls._again)
+
+
 async def until(look: Callable[[], object]) -> None:
     for _ in range(1000):
         if look():
@@ -222,7 +234,7 @@ async def test_what_comes_later_leaves_the_others_of_its_namespace_most_of_its_s
 async def test_who_lets_us_wait_is_asked_ever_more_rarely_until_it_answers(
     world: World, pods: Pods, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(world.calls._session, "_timeout", aiohttp.ClientTimeout(total=0.05))
+    be_impatient(world, monkeypatch)
     pods.gate.clear()
     asked = 0
     for _ in range(120):
@@ -252,10 +264,8 @@ async def test_who_is_not_up_yet_is_asked_as_soon_as_ever(world: World, pods: Po
 async def test_a_pod_that_hangs_is_no_answer_in_words(
     world: World, pods: Pods, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(world.calls._session, "_timeout", aiohttp.ClientTimeout(total=0.05))
-    pods.gate.clear()
-    world.calls.ask(key("a"), world.call())
-    await until(lambda: world.calls._again)
+    be_impatient(world, monkeypatch)
+    await let_wait(world, pods)
     assert world.answer(world.call()) is None, "it is asked once more before that"
     world.calls.ask(key("a"), world.call(body=b"other"))  # whatever else is asked meanwhile
     world.clock.now += 2
@@ -274,12 +284,10 @@ async def test_a_pod_that_lets_us_wait_once_still_answers(
     world: World, pods: Pods, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await world.ask(world.call())
-    monkeypatch.setattr(world.calls._session, "_timeout", aiohttp.ClientTimeout(total=0.05))
+    be_impatient(world, monkeypatch)
     for _ in range(2):
         world.clock.now += 10
-        pods.gate.clear()
-        world.calls.ask(key("a"), world.call())
-        await until(lambda: world.calls._again)
+        await let_wait(world, pods)
         pods.gate.set()
         world.clock.now += 2
         await world.ask()
@@ -290,10 +298,8 @@ async def test_a_pod_that_lets_us_wait_once_still_answers(
 async def test_a_pod_that_goes_while_it_lets_us_wait_is_forgotten(
     world: World, pods: Pods, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(world.calls._session, "_timeout", aiohttp.ClientTimeout(total=0.05))
-    pods.gate.clear()
-    world.calls.ask(key("a"), world.call())
-    await until(lambda: world.calls._again)
+    be_impatient(world, monkeypatch)
+    await let_wait(world, pods)
     world.cache.remove_child(PODS, _serving(0))
     world.clock.now += 2
     await world.ask()
