@@ -22,13 +22,13 @@ demo: setup  ## a cluster, the operator, the example: from nothing to a fine-tun
 	$(PY) examples/demo.py
 
 .PHONY: test test-all
-test: setup  ## what has to hold before a change goes on: all but the long end-to-end tests
+test: setup  ## what has to hold before a change goes on: all but the long tests with a cluster
 test-all: setup  ## everything that has to hold, as continuous integration runs it
 test test-all:
 	@# What uses one processor, or mostly waits for the network and the disk, goes beside tests that use them all. The tests
 	@# of trainer and evaluator run once, in their images and with their libraries: by test-e2e.
 	$(MAKE) --jobs=2 lint test-unit UNIT="tests/unit --ignore=tests/unit/trainer --ignore=tests/unit/evaluator"
-	$(MAKE) --jobs=2 test-integration images
+	$(MAKE) --jobs=2 test-integration images $(if $(filter test,$@),INTEGRATION="tests/integration -m 'not long'")
 	$(MAKE) test-e2e $(if $(filter test,$@),E2E="tests/e2e -m 'not long'")
 
 .PHONY: lint
@@ -46,7 +46,7 @@ test-unit: setup  ## pure functions and small programs, no cluster
 
 .PHONY: test-integration
 test-integration: setup  ## the operator and the chart against a real API server, no nodes
-	$(PY) -m pytest $(PROCESSES) --dist loadfile --no-loadscope-reorder -rs tests/integration
+	$(PY) -m pytest $(PROCESSES) --dist loadfile --no-loadscope-reorder -rs $(or $(INTEGRATION),tests/integration)
 
 .PHONY: fuzz
 fuzz: setup  ## many specs of each kind, valid and broken, against a real API server: SPECS=1000 SEED=<the one to repeat>

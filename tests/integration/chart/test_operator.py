@@ -87,6 +87,7 @@ def operator(
     cluster.kubectl("delete", "lease/sc-stagecoach", "secret/sc-stagecoach-key", "-n", "stagecoach")
 
 
+@pytest.mark.long
 def test_it_uses_every_right_and_needs_no_other(
     operator: OperatorProcess,
     cluster: Cluster,

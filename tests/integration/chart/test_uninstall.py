@@ -63,6 +63,7 @@ def finalizers(phases: Phases) -> set[str]:
     return {name for each in objects for name in each.get("finalizers", ())}
 
 
+@pytest.mark.long
 def test_an_uninstall_leaves_what_goes_on_and_what_can_go(
     cluster: Cluster, installer: Installer, teams: tuple[Phases, Phases], tmp_path: Path
 ) -> None:

@@ -128,6 +128,7 @@ def image(phases: Phases, name: str, number: int = 1) -> str:
     return str(pod["spec"]["containers"][0]["image"])
 
 
+@pytest.mark.long
 def test_an_upgrade_stops_nothing(upgrade: Upgrade, requests: Requests) -> None:
     phases = upgrade.phases
     old = upgrade.start(upgrade.previous).wait_leading()
@@ -196,6 +197,7 @@ def without_asked(seen: tuple[Object, Object]) -> tuple[Object, Object]:
     return children, statuses
 
 
+@pytest.mark.long
 def test_a_rolling_update_and_back(upgrade: Upgrade, requests: Requests) -> None:
     phases = upgrade.phases
     old = upgrade.start(upgrade.previous).wait_leading()

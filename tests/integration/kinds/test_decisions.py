@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from tests import builders
 from tests.integration.support.eventually import eventually, stays
 from tests.integration.support.house import House
@@ -27,6 +29,7 @@ def comes_to(house: House, name: str, reason: str) -> None:
     eventually(look, 60, f"{name} comes to {reason}")
 
 
+@pytest.mark.long
 def test_a_candidate_waits_for_whoever_may_promote_and_is_taken_out_by_a_revoke(house: House, players: Players) -> None:
     """NoUngatedTraffic, IncumbentStays: what was served before comes back."""
     house.admit()

@@ -1,5 +1,7 @@
 """The operator's promises about what is served, on a real API server: the tests play the kubelet, loaders and gateways."""
 
+import pytest
+
 from stagecoach.contract.loading import Serve, State
 from stagecoach.contract.reports import Outcome, Report
 from tests import builders
@@ -215,6 +217,7 @@ def words(house: House) -> str:
     return next((each["message"] for each in house.status["conditions"] if each["type"] == "Reconciling"), "")
 
 
+@pytest.mark.long
 def test_the_operator_may_be_killed_and_another_goes_on(
     kube: Kube, kubelet: FakeKubelet, start_operator: StartOperator
 ) -> None:

@@ -124,6 +124,7 @@ def test_runs_are_judged_one_after_the_other_and_experiments_never(court: Court)
     assert court.evaluations("trial") == []
 
 
+@pytest.mark.long
 def test_the_operator_may_be_killed_between_any_two_of_its_writes(
     kube: Kube, kubelet: FakeKubelet, start_operator: StartOperator
 ) -> None:

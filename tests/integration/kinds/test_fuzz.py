@@ -202,6 +202,7 @@ def operator(start_operator: StartOperator) -> OperatorProcess:
     return start_operator(*images).wait_ready().wait_leading()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.short_name)
 def test_whatever_is_written_gets_an_answer(
     kind: Kind, kube: Kube, desk: Desk, operator: OperatorProcess, control_plane: ControlPlane

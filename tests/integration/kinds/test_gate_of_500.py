@@ -96,6 +96,7 @@ def hall(kube: Kube, kubelet: FakeKubelet, operator: OperatorProcess) -> Hall:
     return hall
 
 
+@pytest.mark.long
 def test_a_gate_of_500_evaluations_stays_small(
     hall: Hall, operator: OperatorProcess, start_operator: StartOperator
 ) -> None:

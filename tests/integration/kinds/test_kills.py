@@ -139,6 +139,7 @@ class Supply:
             self.made += 1
 
 
+@pytest.mark.long
 def test_wherever_the_operator_is_killed_each_verdict_is_given_once_and_for_ever(
     control_plane: ControlPlane, kube: Kube, start_operator: StartOperator, proxy: KillingProxy, tmp_path: Path
 ) -> None:

@@ -107,6 +107,7 @@ def test_a_pod_that_is_deleted_preempts_all_and_does_not_count(desk: Desk) -> No
     assert (status["attempts"][0]["counted"], status["attempts"][0]["checkpoint"]) == (False, 40)
 
 
+@pytest.mark.long
 def test_a_claim_for_one_node_is_refused_until_it_is_another(desk: Desk) -> None:
     desk.make_ready_project()
     make_run(desk, mode="ReadWriteOnce")

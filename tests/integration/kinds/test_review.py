@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from stagecoach.kinds.evaluation.reviewing import SETTLED
 from stagecoach.policies.reviews import SKEW
 from tests import builders
@@ -106,6 +108,7 @@ def test_what_is_taken_back_or_expires_before_the_others_come_does_not_count(jur
     assert jury.kube.get("Evaluation", name)["status"]["phase"] == "AwaitingReview"
 
 
+@pytest.mark.long
 def test_without_the_rows_another_pod_tells_them(jury: Jury) -> None:
     jury.kube.create(builders.gate(namespace=jury.kube.namespace, **gates.reviewed_spec()))
     jury.make_candidate()
@@ -117,6 +120,7 @@ def test_without_the_rows_another_pod_tells_them(jury: Jury) -> None:
     assert told["review"]["rows"] == [row.document() for row in ROWS.rows]
 
 
+@pytest.mark.long
 def test_the_operator_may_be_killed_whatever_people_do_meanwhile(
     kube: Kube, kubelet: FakeKubelet, logs: FakeLogs, start_operator: StartOperator
 ) -> None:
@@ -146,6 +150,7 @@ def test_the_operator_may_be_killed_whatever_people_do_meanwhile(
     assert len(kube.select("Job", "stagecoach.dev/kind=Evaluation")) == 1
 
 
+@pytest.mark.long
 def test_nobody_is_asked_where_anybody_could_decide_in_any_name(jury: Jury) -> None:
     """As after an installation that did not come to the policy: what was created by then never counts."""
     namespace = jury.kube.namespace
@@ -166,6 +171,7 @@ def test_nobody_is_asked_where_anybody_could_decide_in_any_name(jury: Jury) -> N
     assert jury.awaits("Evaluation", name, "Decided")["status"]["verdict"] == "Passed"
 
 
+@pytest.mark.long
 def test_nothing_passes_by_what_was_approved_while_the_policy_was_gone(jury: Jury) -> None:
     name = jury.asked()
     jury.kube.patch("Namespace", jury.kube.namespace, {"metadata": {"labels": {policy.OFF: ""}}})

@@ -25,6 +25,7 @@ def replicas(house: House, name: str) -> int:
     return int(house.kube.get("Deployment", name)["spec"]["replicas"])
 
 
+@pytest.mark.long
 def test_whoever_scales_in_a_held_step_changes_nothing_of_what_is_served(house: House, players: Players) -> None:
     """NoUngatedTraffic, IncumbentStays: new pods are told of both releases, and have requests when both answer."""
     kube = house.kube
@@ -62,6 +63,7 @@ def test_whoever_scales_in_a_held_step_changes_nothing_of_what_is_served(house: 
     assert (ready(house, engine), house.ready()[0]) == (3, "Serving")
 
 
+@pytest.mark.long
 def test_pods_follow_what_waits_and_not_what_nobody_says(house: House, players: Players) -> None:
     kube = house.kube
     house.admit()

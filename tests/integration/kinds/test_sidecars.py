@@ -14,6 +14,8 @@ from tests.integration.support.eventually import eventually
 
 __all__ = ["desk"]
 
+pytestmark = pytest.mark.long
+
 # The operator waits 20 seconds for what was injected, and looks every 30.
 SECONDS = 60
 FAILED = json.dumps({"outcome": "Failed", "problem": {"reason": "Unexplained", "message": "It failed."}})

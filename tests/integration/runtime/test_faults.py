@@ -21,6 +21,7 @@ def ready(kube: Kube, name: str) -> Object:
     return next((each for each in conditions if each["type"] == "Ready"), {})
 
 
+@pytest.mark.long
 def test_the_api_server_may_go_and_come_back(
     control_plane: ControlPlane, toys: OperatorProcess, kube: Kube, kubelet: FakeKubelet
 ) -> None:
