@@ -1,4 +1,4 @@
-"""Tests that run in an image find there what they import of the other tests."""
+"""Tests that run in an image find there what they import of ours."""
 
 import ast
 import io
@@ -9,23 +9,32 @@ import pytest
 from dockerfile_parse import DockerfileParser
 
 ROOT = Path(__file__).parents[2]
+PROGRAMS = {
+    "trainer": ["operator/stagecoach/contract", "images/trainer"],
+    "evaluator": ["operator/stagecoach/contract", "images/trainer", "images/evaluator"],
+}
+# Where what a module's name begins with lies.
+PLACES = {"tests": "", "stagecoach": "operator"} | {
+    f"stagecoach_{name}": f"images/{name}" for name in ("trainer", "evaluator", "gateway")
+}
 
 
-@pytest.mark.parametrize("image", ["trainer", "evaluator"])
-def test_what_tests_import_is_copied_with_them(image: str) -> None:
-    present = {path for source in copied(image) for path in modules(ROOT / source)}
-    imports = {(path, imported) for path in present for imported in imported_by(path)}
+@pytest.mark.parametrize("image", PROGRAMS)
+def test_what_tests_import_is_there(image: str) -> None:
+    tests = {path for source in copied(image) for path in modules(ROOT / source)}
+    present = tests | {path for program in PROGRAMS[image] for path in modules(ROOT / program)}
+    imports = {(path, imported) for path in tests for imported in imported_by(path)}
 
     assert imports  # or nothing is looked at
     assert sorted((str(path), str(imported)) for path, imported in imports if imported not in present) == []
 
 
 def copied(image: str) -> Iterator[str]:
-    """Yield the sources among the tests that the image's Dockerfile copies."""
+    """Yield what of the repository the Dockerfile of the image with tests copies."""
     text = (ROOT / "tests/unit" / image / "Dockerfile").read_bytes()
     for item in DockerfileParser(fileobj=io.BytesIO(text)).structure:
-        if item["instruction"] == "COPY":
-            yield from (word for word in item["value"].split()[:-1] if word.startswith("tests/"))
+        if item["instruction"] == "COPY" and "--from=" not in item["value"]:
+            yield from item["value"].split()[:-1]
 
 
 def modules(source: Path) -> list[Path]:
@@ -33,7 +42,7 @@ def modules(source: Path) -> list[Path]:
 
 
 def imported_by(path: Path) -> Iterator[Path]:
-    """Yield the files of our tests that a module imports when it is loaded, as modules or for names in them."""
+    """Yield the files of ours that a module imports when it is loaded, as modules or for names in them."""
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.Import):
             yield from (found for name in node.names for found in files_of(name.name))
@@ -43,6 +52,8 @@ def imported_by(path: Path) -> Iterator[Path]:
 
 
 def files_of(module: str) -> list[Path]:
-    place = ROOT.joinpath(*module.split("."))
-    files = (place.with_suffix(".py"), place / "__init__.py") if module.split(".")[0] == "tests" else ()
-    return [file for file in files if file.is_file()]
+    names = module.split(".")
+    if names[0] not in PLACES:
+        return []
+    place = ROOT.joinpath(PLACES[names[0]], *names)
+    return [file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()]

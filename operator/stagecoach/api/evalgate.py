@@ -25,9 +25,8 @@ from stagecoach.api.gate_status import EvalGateStatus
 from stagecoach.api.pods import RESOURCE_RULES, ResourceName
 from stagecoach.api.problem import Label
 from stagecoach.api.review import REVIEW_RULES, Review
-from stagecoach.contract.verdicts import MAX_CRITERIA
+from stagecoach.contract.verdicts import MAX_CRITERIA, MAX_SUITES
 
-MAX_SUITES = 8
 # The name of an Evaluation is that of its gate, a hyphen and 12 hex digits.
 MAX_GATE_NAME = MAX_NAME - 13
 

@@ -18,10 +18,10 @@ from stagecoach.api.common import (
     keyed,
     rules,
 )
-from stagecoach.api.evalgate import MAX_SUITES, Criterion, GateResources, SuiteType, TaskName
+from stagecoach.api.evalgate import Criterion, GateResources, SuiteType, TaskName
 from stagecoach.api.evaluation_status import EvaluationStatus
 from stagecoach.api.review import REVIEW_RULES, Review
-from stagecoach.contract.verdicts import MAX_CRITERIA
+from stagecoach.contract.verdicts import MAX_CRITERIA, MAX_SUITES
 
 MAX_TRAINED_ON = 12
 Image = Annotated[

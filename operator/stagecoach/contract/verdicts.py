@@ -7,7 +7,7 @@ from pydantic import Field
 from stagecoach.contract.digests import Digest
 from stagecoach.contract.model import ContractModel
 
-MAX_CRITERIA = 32
+MAX_SUITES, MAX_CRITERIA = 8, 32
 
 
 class Verdict(StrEnum):

@@ -3,7 +3,6 @@ import random
 
 import pytest
 
-from stagecoach.api.evalgate import MAX_SUITES
 from stagecoach.contract.reports import (
     MAX_BYTES,
     PACKED,
@@ -16,7 +15,14 @@ from stagecoach.contract.reports import (
     ResolvedLabels,
     ResolvedModel,
 )
-from stagecoach.contract.verdicts import MAX_CRITERIA, CriterionResult, EvaluationReport, SuiteRows, Verdict
+from stagecoach.contract.verdicts import (
+    MAX_CRITERIA,
+    MAX_SUITES,
+    CriterionResult,
+    EvaluationReport,
+    SuiteRows,
+    Verdict,
+)
 from stagecoach.contract.verdicts import Outcome as Result
 from stagecoach_trainer import termination
 
