@@ -23,20 +23,31 @@ def image(request: pytest.FixtureRequest, ground: Ground) -> str:
 
 
 @pytest.fixture
-def passed(image: str) -> Path:
+def selection(pytestconfig: pytest.Config) -> str:
+    """Which tests are run here, by their marks: of those in images, too."""
+    return str(pytestconfig.getoption("markexpr"))
+
+
+@pytest.fixture
+def passed(image: str, selection: str) -> Path:
     """The file that is there once an image's tests have passed: its digest is over all that they depend on."""
     found = State.from_environment().cache / "passed" / image.rpartition(":")[2]
-    if found.exists():
-        pytest.skip(f"they have passed in this very image; to run them again, remove {found}")
-    return found
+    of_selection = found.with_name(f"{found.name}-{selection.replace(' ', '-')}") if selection else found
+    for each in (found, of_selection):
+        if each.exists():
+            pytest.skip(f"they have passed in this very image; to run them again, remove {each}")
+    return of_selection
 
 
 # The order counts: what is skipped makes no namespace.
-def test_the_tests_pass_in_their_image(passed: Path, desk: Desk, image: str) -> None:
+def test_the_tests_pass_in_their_image(passed: Path, desk: Desk, image: str, selection: str) -> None:
     container = {
         "image": image,
         "resources": RESOURCES,
-        "env": [{"name": "SMALL_DISK", "value": SMALL_DISK}],
+        "env": [
+            {"name": "SMALL_DISK", "value": SMALL_DISK},
+            {"name": "PYTEST_ADDOPTS", "value": f"-m '{selection}'"},
+        ],
         "volumeMounts": [{"name": VOLUME["name"], "mountPath": SMALL_DISK}],
     }
     job = deploy.restricted_job("image-tests", container, [VOLUME])

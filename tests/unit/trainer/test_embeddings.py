@@ -327,6 +327,7 @@ def test_interrupted_it_goes_on_to_the_same(project: Project, method: Method) ->
     check_going_on(project, embedding_job(matching(project, negatives=True), method))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", [LOW_RANK, FullMethod()], ids=lambda method: method.type)
 def test_several_processes_make_what_one_makes_of_the_same_batches(project: Project, method: Method) -> None:
     made = matching(project)

@@ -35,7 +35,7 @@ from .test_encoders import LOW_RANK, encoder_job, with_base
 from .test_taggers import WORDS, tagging
 from .test_tracking import server, told_to
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore")]
 
 # What a pod does, and what may happen in it at the beginning of a step of one process. For that the libraries are
 # imported sooner than they are in a pod.

@@ -223,6 +223,7 @@ def test_activations_computed_again_and_another_precision(real: Project) -> None
     assert held.compute == "bfloat16"
 
 
+@pytest.mark.long
 def test_two_processes_make_of_half_a_batch_each_what_one_makes_of_it(real: Project) -> None:
     settings = {"epochs": 2, "gradient_accumulation_steps": 1, "learning_rate": 1e-3}
     alone, half = (real.train_job(method=QLORA, settings=settings | {"per_device_batch_size": rows}) for rows in (8, 4))

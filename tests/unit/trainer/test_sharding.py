@@ -17,7 +17,7 @@ from .conftest import Project, record_of, save_model
 from .test_checkpoints import attempt, first_steps, saved
 from .test_groups import KILLED, TWO_EPOCHS, codes, grouped, nearly_the_same, pods
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore")]
 
 # In the middle of the training, each process holds a part of the base, and the parts are the whole.
 PARTS = """parts = [p.to_local().numel() for p in trainer.model.parameters() if hasattr(p, 'to_local')]
