@@ -24,6 +24,16 @@ def test_a_ratio_that_is_missed_is_the_last_line(
     assert lines[4:] == (missed if status else [])
 
 
+def test_a_ratio_that_may_be_missed_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rates = {"stagecoach": [90.0, 99.0, 110.0], "script": [100.0] * 3, "slower": [50.0] * 3}
+    monkeypatch.setattr(training, "measure", lambda *_: rates)
+    assert training.main(OPTIONS) == 0
+    told = "Reached by the mean, and not by the whole interval: beside script it begins at 0.900."
+    assert capsys.readouterr().out.splitlines()[4:] == [told]
+
+
 @pytest.mark.parametrize(("speed", "status"), [(10.0, 0), (9.0, 1)])
 def test_asking_that_is_slower_than_lm_eval_is_the_last_line(
     capsys: pytest.CaptureFixture[str], speed: float, status: int
