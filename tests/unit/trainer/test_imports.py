@@ -139,6 +139,20 @@ def test_a_whole_decoder_is_imported_and_imported_again(real: Project) -> None:
     assert work(import_job(real, report.digest)).digest == report.digest, "an own model is the same artifact"
 
 
+def test_data_that_nobody_names_are_unknown_in_record_and_card(real: Project) -> None:
+    whole_decoder(real.root / "pvc" / "made" / "it", real.root / "pvc" / "models" / "tiny")
+    job = import_job(real, digest_there(import_job(real)))
+    work(job)
+    read = lookup.read_record(real.storage, job.inputs.digest)
+    assert read is not None
+    assert isinstance(read[0], ImportRecord)
+    assert read[0].imported.trained_on == "Unknown"
+    card = real.storage.read(f"{run_folder(job.inputs.digest)}/README.md").decode()
+    assert "## Trained on\n\nUnknown: the run does not say what it was trained on" in card
+    assert "| set |" not in card
+    assert "datasets:" not in card
+
+
 def test_an_imported_model_is_compared_with_its_base(real: Project, capsys: pytest.CaptureFixture[str]) -> None:
     project = writing_pairs(real, "Generation")
     whole_decoder(real.root / "pvc" / "made" / "it", real.root / "pvc" / "models" / "tiny")
