@@ -15,9 +15,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from stagecoach.contract.reports import BadInput
+from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE, ResolveJob
+from stagecoach.contract.reports import BadInput, Report
 from stagecoach.contract.store import StorageFailed
-from stagecoach_trainer import authorities, credentials, places
+from stagecoach_trainer import authorities, credentials, places, sources
 
 from .conftest import Project
 
@@ -71,8 +72,19 @@ print(json.dumps({
 """
 
 
-def clients(root: Path, *places_: str, **environment: str) -> dict[str, str]:
-    """Return what each client says, in a process whose environment was set before anything was imported."""
+# Resolves what the environment says, as in a pod whose names all have one public address, that of this machine.
+RESOLVING = """\
+import socket
+connect = socket.socket.connect
+socket.getaddrinfo = lambda _, port, *__: [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("8.8.8.8", port))]
+socket.socket.connect = lambda self, place: connect(self, ("127.0.0.1", place[1]))
+from stagecoach_trainer import work
+print(work.perform().line())
+"""
+
+
+def program(text: str, root: Path, *arguments: str, **environment: str) -> str:
+    """Run a program in a process whose environment was set before anything was imported; return what it says."""
     given = {
         "PATH": os.environ["PATH"],
         "HOME": str(root),
@@ -80,24 +92,37 @@ def clients(root: Path, *places_: str, **environment: str) -> dict[str, str]:
         places.ROOT_VARIABLE: str(root),
         credentials.LOOPBACK_VARIABLE: "1",
     }
-    command = [sys.executable, "-c", PROGRAM, *places_]
+    command = [sys.executable, "-c", text, *arguments]
     ended = subprocess.run(command, env=given | environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-    said: dict[str, str] = json.loads(ended.stdout)
+    return ended.stdout
+
+
+def clients(root: Path, *places_: str, **environment: str) -> dict[str, str]:
+    """Return what each client says."""
+    said: dict[str, str] = json.loads(program(PROGRAM, root, *places_, **environment))
     return said
 
 
+def resolved(project: Project, job: ResolveJob) -> Report:
+    """Return how the trainer's program ends with a document."""
+    report = Report.parse(program(RESOLVING, project.root, **{ENVIRONMENT_VARIABLE: job.line()}))
+    assert report is not None
+    return report
+
+
 @contextmanager
-def server(context: ssl.SSLContext | None = None) -> Iterator[tuple[int, list[str]]]:
-    """Start a server that knows nothing, and yield its port and what it was asked for."""
+def server(context: ssl.SSLContext | None = None, content: bytes = b"") -> Iterator[tuple[int, list[str]]]:
+    """Start a server that knows nothing, or one content, and yield its port and what it was asked for."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked.append(self.path)
-            self.send_response(404)
-            self.send_header("Content-Length", "0")
+            self.send_response(200 if content else 404)
+            self.send_header("Content-Length", str(len(content)))
             self.end_headers()
+            self.wfile.write(content)
 
         do_HEAD = do_POST = do_CONNECT = do_GET  # noqa: N815 - the library's names
 
@@ -117,14 +142,18 @@ def server(context: ssl.SSLContext | None = None) -> Iterator[tuple[int, list[st
 
 @pytest.fixture
 def own(tmp_path: Path) -> tuple[Path, ssl.SSLContext]:
-    """A certificate that no known authority has signed, and a server's context with it."""
-    certificate, key = tmp_path / "own.pem", tmp_path / "own.key"
-    names = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
-    made = ("-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", str(key), "-out", str(certificate))
-    subprocess.run(["openssl", "req", *made, *names], check=True, capture_output=True)
+    """The certificate of an authority that nobody knows, and the context of a server whose own it has signed."""
+    authority, certificate = tmp_path / "authority.pem", tmp_path / "own.pem"
+    names = ("-addext", "subjectAltName=DNS:localhost,DNS:data.example", "-addext", "basicConstraints=CA:FALSE")
+    signed = ("-CA", str(authority), "-CAkey", f"{authority}.key", *names)
+    signs = ("-addext", "keyUsage=critical,keyCertSign")
+    for made, called, how in ((authority, "desk", signs), (certificate, "localhost", signed)):
+        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={called}"]
+        files = ("-keyout", f"{made}.key", "-out", str(made))
+        subprocess.run([*command, *files, *how], check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    return certificate, context
+    context.load_cert_chain(certificate, f"{certificate}.key")
+    return authority, context
 
 
 def mount(project: Project, content: bytes) -> None:
@@ -136,16 +165,37 @@ def mount(project: Project, content: bytes) -> None:
 def test_what_an_authority_of_ones_own_has_signed_is_trusted_by_every_client(
     project: Project, own: tuple[Path, ssl.SSLContext]
 ) -> None:
-    certificate, context = own
+    authority, context = own
     with server(context) as (port, asked):
         places_ = [f"https://localhost:{port}"] * 6
         refused = clients(project.root, *places_)
         assert {name: words for name, words in refused.items() if "certificate" not in words.lower()} == {}
         assert asked == []
-        mount(project, certificate.read_bytes())
+        mount(project, authority.read_bytes())
         trusted = clients(project.root, *places_)
     assert {name: words for name, words in trusted.items() if "certificate" in words.lower()} == {}
     assert len(asked) >= 6
+
+
+def test_a_file_is_read_from_a_server_whose_authority_is_trusted(
+    real: Project, own: tuple[Path, ssl.SSLContext]
+) -> None:
+    authority, context = own
+    content = (real.root / "pvc" / "data" / "train.csv").read_bytes()
+    with server(context, content) as (port, asked):
+        uri = f"https://data.example:{port}/train.csv"
+        job = real.resolve_job(datasets=(real.source("train").model_copy(update={"uri": uri}),))
+        problem = resolved(real, job).problem
+        assert asked == []
+        mount(real, authority.read_bytes())
+        found = resolved(real, job).resolution
+    assert problem is not None
+    assert (problem.reason, problem.field, problem.value) == ("CertificateRefused", "data.sets[train].uri", uri)
+    assert "unable to get local issuer certificate" in problem.message
+    assert "see caBundle of the chart" in problem.remedy
+    assert found is not None
+    assert found.datasets[0].digest == sources.read(real.source("train"), mismatch="", remedy="").digest
+    assert asked == ["/train.csv"]
 
 
 def test_the_usual_authorities_are_trusted_beside_it(
