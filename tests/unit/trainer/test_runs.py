@@ -100,6 +100,12 @@ def check_task(pipeline: str) -> Check:
     return check
 
 
+def rewriting(task: str, base: str, method: Method, settings: dict[str, Any]) -> Case:
+    """An encoder-decoder that writes a text for a text."""
+    check, auto = check_task(task.lower()), "AutoModelForSeq2SeqLM"
+    return Case(base, pairs(task), method, settings, check, auto, Family.ENCODER_DECODER, metric="exactMatch")
+
+
 WRITING = {"learning_rate": 1e-2, "epochs": 20}
 CASES: dict[str, Case] = {
     **{
@@ -127,23 +133,13 @@ CASES: dict[str, Case] = {
         )
         for name, (base, data, method, settings) in test_taggers.RUNS.items()
     },
+    # T5 translates and BART summarizes, each with LoRA and as a whole.
     **{
-        name: Case(
-            base,
-            pairs("Summarization"),
-            method,
-            settings,
-            check_task("summarization"),
-            "AutoModelForSeq2SeqLM",
-            Family.ENCODER_DECODER,
-            metric="exactMatch",
-        )
-        for name, (base, method, settings) in {
-            **test_encoder_decoders.RUNS,
-            "bart-lora": ("taught_bart", METHOD, WRITING),
-            "bart-dora": ("taught_bart", test_encoder_decoders.DORA, WRITING),
-        }.items()
+        name: rewriting("Translation" if name.startswith("t5") else "Summarization", *run)
+        for name, run in test_encoder_decoders.RUNS.items()
     },
+    "bart-lora": rewriting("Summarization", "taught_bart", METHOD, WRITING),
+    "bart-dora": rewriting("Summarization", "taught_bart", test_encoder_decoders.DORA, WRITING),
     "translation": Case(
         "tiny_base", pairs("Translation"), METHOD, WRITING, check_task("translation"), metric="exactMatch"
     ),
