@@ -17,6 +17,7 @@ from stagecoach.contract.inputs import (
     AnyColumns,
     BaseInput,
     Columns,
+    CompletionColumns,
     DataInput,
     Family,
     LabelsInput,
@@ -138,6 +139,18 @@ def writing_pairs(project: Project, task: str) -> Project:
             rows = [(text, ANSWERS[label]) for text, label in examples]
             csv.writer(stream).writerows([("input", "target"), *rows])
     return replace(project, task=task, columns=PairColumns(input="input", target="target"))
+
+
+def writing_completions(project: Project) -> Project:
+    """Return the project with prompts and completions, in .parquet files, instead of texts and labels."""
+    import pyarrow
+    from pyarrow import parquet
+
+    for name, examples in (("train", EXAMPLES), ("valid", EXAMPLES[:4])):
+        table = {"asked": [text for text, _ in examples], "answer": [ANSWERS[label] for _, label in examples]}
+        parquet.write_table(pyarrow.table(table), project.root / "pvc" / "data" / f"{name}.parquet")
+    columns = CompletionColumns(prompt="asked", completion="answer")
+    return replace(project, task="Generation", columns=columns, suffix="parquet")
 
 
 def writing_messages(project: Project) -> Project:

@@ -18,7 +18,17 @@ from stagecoach_trainer import places
 from tests.unit.contract.documents import METHOD
 
 from . import test_encoder_decoders, test_encoders, test_methods, test_taggers
-from .conftest import ANOTHER, EXAMPLES, Project, make_project, record_of, train, writing_messages, writing_pairs
+from .conftest import (
+    ANOTHER,
+    EXAMPLES,
+    Project,
+    make_project,
+    record_of,
+    train,
+    writing_completions,
+    writing_messages,
+    writing_pairs,
+)
 from .test_compare import comparing
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -142,6 +152,9 @@ CASES: dict[str, Case] = {
     "bart-dora": rewriting("Summarization", "taught_bart", test_encoder_decoders.DORA, WRITING),
     "translation": Case(
         "tiny_base", pairs("Translation"), METHOD, WRITING, check_task("translation"), metric="exactMatch"
+    ),
+    "completions": Case(
+        "tiny_base", writing_completions, METHOD, WRITING, check_task("text-generation"), metric="exactMatch"
     ),
     "conversations": Case(
         "tiny_base",
