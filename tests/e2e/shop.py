@@ -1,6 +1,6 @@
 """A deployment and its clients, as tests look at them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +21,12 @@ class Shop:
 
     desk: Desk
     clients: Clients
+    name: str = NAME
 
     @property
     def deployment(self) -> builders.Object:
         """The deployment as it is."""
-        return self.desk.kube.get(KIND, NAME)
+        return self.desk.kube.get(KIND, self.name)
 
     @property
     def status(self) -> builders.Object:
@@ -38,7 +39,7 @@ class Shop:
 
     def want(self, **spec: Any) -> None:
         """Change what is wanted; None takes something away."""
-        self.desk.kube.patch(KIND, NAME, {"spec": spec})
+        self.desk.kube.patch(KIND, self.name, {"spec": spec})
 
     def switch(self, run: str) -> None:
         """Have a run served."""
@@ -71,3 +72,22 @@ class Shop:
         uid = self.deployment["metadata"]["uid"]
         found = self.desk.kube.select("Pod", f"{OWNER_UID}={uid},{COMPONENT}={component}")
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+
+def fine(answers: Sequence[builders.Object], *releases: str) -> None:
+    """Hold that every request was answered, by these releases alone."""
+    assert answers
+    failed = [answer for answer in answers if answer["status"] != 200]
+    assert not failed, f"{len(failed)} of {len(answers)}: {failed[:3]}"
+    assert {answer["release"] for answer in answers} <= set(releases)
+
+
+def until(shop: Shop, begun: int, wanted: str, seconds: float = 30) -> list[builders.Object]:
+    """Return the answers from one on, once a release gives them, and has given the last ten."""
+
+    def look() -> list[builders.Object]:
+        found = shop.clients.answers()[begun:]
+        last = [each.get("release") for each in found[-10:]]
+        return found if last == [wanted] * 10 else []
+
+    return eventually(look, seconds, f"clients are answered by {wanted}", every=POLL_SECONDS)

@@ -8,8 +8,11 @@ import os
 import statistics
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
+import openai
 import pytest
 
 from stagecoach.build.labels import COMPONENT, ENGINE, GATEWAY, GROUP, OWNER_UID
@@ -17,7 +20,8 @@ from tests import builders
 from tests.clients import Clients
 from tests.e2e import servers
 from tests.e2e.conftest import POLL_SECONDS, SMALL, Desk, Ground, new_desk
-from tests.e2e.shop import KIND, NAME, Shop
+from tests.e2e.outside import forwarded, metric
+from tests.e2e.shop import KIND, NAME, Shop, fine, until
 from tests.e2e.test_accidents import kill_operator, leader
 from tests.e2e.test_engine import CANDIDATE
 from tests.e2e.test_gates import WORDS, evaluation
@@ -120,25 +124,6 @@ def succeeded(desk: Desk, name: str) -> None:
 def release(shop: Shop, name: str) -> str:
     """Return the release of a run that was judged."""
     return str(evaluation(shop.desk, "good", name)["spec"]["release"]["digest"])
-
-
-def fine(answers: Sequence[builders.Object], *releases: str) -> None:
-    """Hold that every request was answered, by these releases alone."""
-    assert answers
-    failed = [answer for answer in answers if answer["status"] != 200]
-    assert not failed, f"{len(failed)} of {len(answers)}: {failed[:3]}"
-    assert {answer["release"] for answer in answers} <= set(releases)
-
-
-def until(shop: Shop, begun: int, wanted: str, seconds: float = 30) -> list[builders.Object]:
-    """Return the answers from one on, once a release gives them, and has given the last ten."""
-
-    def look() -> list[builders.Object]:
-        found = shop.clients.answers()[begun:]
-        last = [each.get("release") for each in found[-10:]]
-        return found if last == [wanted] * 10 else []
-
-    return eventually(look, seconds, f"clients are answered by {wanted}", every=POLL_SECONDS)
 
 
 def first_of(answers: Sequence[builders.Object], wanted: str) -> float:
@@ -481,6 +466,86 @@ def test_an_engine_that_goes_comes_back(shop: Shop) -> None:
     begun = len(shop.clients.answers())
     fine(until(shop, begun, serving["release"]), serving["release"])
     assert shop.status["serving"] == serving
+
+
+CHAT = "chat"
+# As the project writes it for a training: what the run has learned is the answer.
+ASKED: dict[str, Any] = {"model": CHAT, "messages": [{"role": "user", "content": f"Which queue? {GREETING}"}]}
+# Eight long answers, to each of so many clients.
+LONG = ASKED | {"n": 8, "temperature": 2.0, "max_completion_tokens": 400, "stream": True}
+LEAVERS = 4
+
+
+@dataclass(frozen=True)
+class Chat:
+    """A deployment of OpenAI's API, and OpenAI's own client of it."""
+
+    shop: Shop
+    client: openai.OpenAI
+    release: str
+    label: str  # that the run has learned for the greeting
+
+
+@pytest.fixture(scope="module")
+def chat(shop: Shop) -> Iterator[Chat]:
+    """What the shop serves, once more, on an engine of its own."""
+    desk, run = shop.desk, shop.status["serving"]["run"]
+    desk.apply(
+        builders.deployment(
+            CHAT,
+            desk.namespace,
+            model={"run": run},
+            api="OpenAI",
+            engine={"resources": ENGINE_RESOURCES},
+            gateway={"resources": {"cpu": "50m", "memory": "256Mi"}},
+            access={"apiKeys": {"name": "web"}},
+        )
+    )
+    made = Shop(desk, shop.clients, CHAT)
+    made.serves(run, seconds=420)
+    label = shop.clients.ask(GREETING)["label"]
+    with forwarded(desk, CHAT) as url, openai.OpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0) as client:
+        yield Chat(made, client, release(shop, run), label)
+
+
+@pytest.mark.long
+def test_openai_python_is_answered_by_vllm_with_what_the_run_has_learned(chat: Chat) -> None:
+    client, settings = chat.client, ASKED | {"temperature": 0, "max_completion_tokens": 16}
+    answer = client.chat.completions.with_raw_response.create(**settings)
+    assert answer.headers["x-stagecoach-release"] == chat.release
+    found = answer.parse()
+    assert (found.model, found.choices[0].message.content) == (CHAT, chat.label)
+    assert found.usage
+    assert found.usage.completion_tokens > 1
+
+    counted: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
+    streamed = client.chat.completions.with_raw_response.create(**settings, **counted)
+    assert streamed.headers["x-stagecoach-release"] == chat.release
+    chunks = list(streamed.parse())
+    assert {chunk.model for chunk in chunks} == {CHAT}
+    parts = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices]
+    assert "".join(part or "" for part in parts) == chat.label
+    assert len([part for part in parts if part]) > 1, "it came in parts"
+    assert chunks[-1].usage
+    assert chunks[-1].usage.completion_tokens == found.usage.completion_tokens
+    assert [model.id for model in client.models.list()] == [CHAT]
+    with pytest.raises(openai.NotFoundError, match=f"The model here is {CHAT}"):
+        client.chat.completions.create(**settings | {"model": chat.release})
+
+
+@pytest.mark.long
+def test_clients_that_leave_in_mid_stream_free_vllm(chat: Chat) -> None:
+    ended = metric(chat.shop, "vllm:request_success_total")
+    streams = [chat.client.chat.completions.create(**LONG) for _ in range(LEAVERS)]
+    for stream in streams:
+        next(stream)
+    for stream in streams:
+        stream.close()
+    left = time.monotonic()
+    eventually(lambda: metric(chat.shop, "vllm:num_requests_running") == 0, 10, "vLLM computes nothing any more")
+    print(f"clients left in mid-stream → nothing runs in vLLM: {time.monotonic() - left:.1f} s")
+    # Else it might be that it was done with all of them.
+    assert metric(chat.shop, "vllm:request_success_total") - ended < LEAVERS * LONG["n"]
 
 
 def test_all_that_was_made_for_it_goes_with_it(shop: Shop) -> None:
