@@ -9,9 +9,13 @@ import pytest
 from stagecoach.build.labels import GROUP, OWNER_UID
 from stagecoach.contract import layout, mounts
 from stagecoach.contract.digests import digest_of_document
-from tests import builders
+from tests import builders, client
+from tests.clients import Clients
 from tests.e2e.conftest import SMALL, Desk, Ground, new_desk
+from tests.e2e.outside import forwarded
+from tests.e2e.shop import Shop, fine, until
 from tests.e2e.test_gates import DATA, SETS, evaluation, gate, read_file
+from tests.following import is_settled
 from tests.integration.support.eventually import eventually
 
 pytestmark = pytest.mark.long
@@ -33,6 +37,9 @@ LEARNS = {
     "hyperparameters": {"learningRate": 1.0e-2, "epochs": 6, "perDeviceBatchSize": 8},
     "resources": SMALL,
 }
+# Whole encoders, and the deployment that serves one of them.
+READERS, READS = ("read", "read-again"), "reads"
+TEXT = "where is parcel 112"
 CANDIDATE = {"name": "small", "model": {"uri": "pvc://models/served"}, "license": "Apache-2.0"}
 
 
@@ -97,19 +104,69 @@ def reader(namespace: str, engine: str) -> builders.Object:
     return made
 
 
-def test_an_encoder_is_judged_by_vllm_and_answers_as_by_transformers(served: Desk) -> None:
+@pytest.fixture(scope="module")
+def readers(served: Desk) -> Desk:
+    """The same namespace, with whole encoders that a gate judges by vLLM."""
     judge = gate("reader", served.namespace, criteria=CRITERIA[:1])
     judge["spec"] |= {"project": "reader", "resources": RESOURCES}
-    run = builders.run("read", served.namespace, **LEARNS | {"method": {"type": "Full"}, "project": "reader"})
-    served.apply(reader(served.namespace, "vLLM"), run, judge)
-    assert served.awaits("ftr", "read", "Succeeded", "Failed")["status"]["phase"] == "Succeeded"
-    found = evaluation(served, "reader", "read", seconds=900)
+    whole: builders.Object = LEARNS | {"method": {"type": "Full"}, "project": "reader"}
+    runs = [
+        builders.run(name, served.namespace, **whole | {"hyperparameters": whole["hyperparameters"] | {"seed": seed}})
+        for seed, name in enumerate(READERS)
+    ]
+    served.apply(reader(served.namespace, "vLLM"), *runs, judge)
+    for name in READERS:
+        assert served.awaits("ftr", name, "Succeeded", "Failed")["status"]["phase"] == "Succeeded"
+    return served
+
+
+def test_a_whole_model_takes_over_from_another_and_no_request_fails(readers: Desk) -> None:
+    """Each has an engine of its own."""
+    judged = {name: evaluation(readers, "reader", name, seconds=900) for name in READERS}
+    assert {each["status"]["verdict"] for each in judged.values()} == {"Passed"}
+    old, new = (each["spec"]["release"]["digest"] for each in judged.values())
+    spec = {"project": "reader", "gates": [{"name": "reader"}], "model": {"run": READERS[0]}}
+    # As long as the project reads, and said so: then an engine is the same for both APIs.
+    spec |= {"engine": {"resources": {"cpu": "50m", "memory": "4Gi"}, "maxLength": 128}}
+    spec |= {"gateway": {"resources": {"cpu": "50m", "memory": "256Mi"}}}
+    readers.apply(builders.deployment(READS, readers.namespace, **spec))
+    clients = Clients(readers.tools, readers.namespace, READS, readers.tests_image)
+    shop = Shop(readers, clients, READS)
+    before = shop.serves(READERS[0], seconds=420)["serving"]
+    assert before["release"] == old
+    clients.start([TEXT], 0.2)
+    until(shop, 0, old)
+    shop.switch(READERS[1])
+    serving = shop.serves(READERS[1], seconds=420)["serving"]
+    assert serving["engine"] != before["engine"]
+    answers = until(shop, 0, new)
+    fine(answers, old, new)
+    assert {answer["release"] for answer in answers} == {old, new}
+
+    answer = clients.ask(TEXT)
+    assert answer["label"] == max(answer["scores"], key=answer["scores"].get)
+    revision = shop.status["routes"]["revision"]
+    shop.want(api="OpenAI")
+
+    def changed(deployment: builders.Object) -> bool:
+        return bool(deployment["status"]["routes"]["revision"] > revision and is_settled(deployment))
+
+    assert shop.awaits(changed, 60, "gateways speak OpenAI's API")["serving"] == serving
+    with forwarded(readers, READS) as url:
+        found = client.post(f"{url}/classify", "", {"model": READS, "input": [f"Which queue? {TEXT}"]})
+    assert (found["status"], found["release"]) == (200, new), found
+    assert found["data"][0]["probs"] == pytest.approx(list(answer["scores"].values()), abs=0.01)
+    readers.kube.delete("ModelDeployment", READS)
+
+
+def test_an_encoder_is_judged_by_vllm_and_answers_as_by_transformers(readers: Desk) -> None:
+    found = evaluation(readers, "reader", "read", seconds=900)
     assert found["status"]["verdict"] in ("Passed", "Failed", "Inconclusive"), found["status"]
-    ours = labels(served, found, found["spec"]["release"]["digest"])
-    served.apply(reader(served.namespace, "Transformers"))
-    served.awaits("txp", "reader", "Ready")
-    other = judged_by_transformers(served, "reader", "read")
-    theirs = labels(served, other, other["spec"]["release"]["digest"])
+    ours = labels(readers, found, found["spec"]["release"]["digest"])
+    readers.apply(reader(readers.namespace, "Transformers"))
+    readers.awaits("txp", "reader", "Ready")
+    other = judged_by_transformers(readers, "reader", "read")
+    theirs = labels(readers, other, other["spec"]["release"]["digest"])
     assert len(ours) == len(theirs) == found["status"]["rows"]
     assert None not in ours
     same = sum(one == another for one, another in zip(ours, theirs, strict=True))
