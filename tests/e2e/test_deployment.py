@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import statistics
 import time
 from collections.abc import Iterator, Sequence
@@ -124,6 +125,16 @@ def succeeded(desk: Desk, name: str) -> None:
 def release(shop: Shop, name: str) -> str:
     """Return the release of a run that was judged."""
     return str(evaluation(shop.desk, "good", name)["spec"]["release"]["digest"])
+
+
+def rejected(shop: Shop, run: str, reason: str, seconds: float) -> str:
+    """Return what is said of a run that is rejected for a reason, once it is."""
+
+    def entries(status: builders.Object) -> list[builders.Object]:
+        return [each for each in status.get("rejected", ()) if (each["run"], each["reason"]) == (run, reason)]
+
+    status = shop.awaits(lambda deployment: entries(deployment["status"]), seconds, f"run {run} is rejected: {reason}")
+    return str(entries(status)[0]["message"])
 
 
 def first_of(answers: Sequence[builders.Object], wanted: str) -> float:
@@ -277,6 +288,36 @@ def test_whoever_scales_in_the_middle_of_a_rollout_loses_no_request(shop: Shop) 
 
 
 @pytest.mark.long
+def test_a_candidate_whose_answers_break_the_contract_goes_by_what_gateways_count(shop: Shop) -> None:
+    serving = shop.status["serving"]
+    [name] = {"first", "second"} - {serving["run"]}
+    # What clients may rely on is what the run that serves says to them, and the other one does not.
+    schema = {"properties": {"label": {"const": shop.clients.ask(GREETING)["label"]}}}
+    abort = {"errorRate": 0.1, "minRequests": 5}
+    canary = {"steps": [{"weight": 50, "hold": "10m"}], "abortOn": abort}
+    begun = len(shop.clients.answers())
+    shop.want(model={"latest": None, "run": name}, rollout={"canary": canary}, contract={"output": {"schema": schema}})
+    message = rejected(shop, name, "TooManyErrors", seconds=120)
+    numbers = re.search(r"Of the (\d+) that it had to answer (\d+) \(100\.00%\) failed by our fault", message)
+    assert numbers, message
+    assert int(numbers[1]) == int(numbers[2]) >= abort["minRequests"]
+    assert "rollout.canary.abortOn.errorRate is 10.00%" in message
+    assert shop.status["serving"] == serving
+
+    answers = until(shop, begun, serving["release"])
+    fine([answer for answer in answers if answer["status"] == 200], serving["release"])
+    failed = [answer for answer in answers if answer["status"] != 200]
+    assert {(answer["status"], answer["failed"]) for answer in failed} == {(502, release(shop, name))}
+    assert all("contract_violation" in answer["error"] for answer in failed)
+    took = failed[-1]["ended"] - failed[0]["ended"]
+    print(f"first failed answer of a candidate → last one: {took:.1f} s, {len(failed)} of {len(answers)} requests")
+    assert took < 30
+    assert shop.condition("Ready")["reason"] == "Serving"
+    shop.want(model={"run": serving["run"]}, rollout=None, contract={"output": None})
+    shop.serves(serving["run"])
+
+
+@pytest.mark.long
 def test_the_engine_says_how_many_requests_wait(shop: Shop) -> None:
     shop.want(autoscaling={"max": 2, "waitingRequests": 4})
     shop.awaits(lambda _: shop.condition("Autoscaled").get("reason") == "Enough", 60, "what waits is known")
@@ -340,10 +381,8 @@ def test_an_sla_that_cannot_be_met_keeps_a_candidate_out(shop: Shop) -> None:
     [name] = {"first", "second"} - {serving["run"]}
     begun = len(shop.clients.answers())
     shop.want(model={"latest": None, "run": name}, sla={"p50": "1ms", "load": LOAD})
-    status = shop.awaits(lambda deployment: deployment["status"].get("rejected"), 600, "its numbers are not enough")
-    [entry] = status["rejected"]
-    assert entry["reason"] == "SLANotMet", entry
-    assert ", and spec.sla.p50 is 1ms" in entry["message"]
+    assert ", and spec.sla.p50 is 1ms" in rejected(shop, name, "SLANotMet", seconds=600)
+    status = shop.status
     [measured] = status["sla"]
     assert (measured["release"], measured["met"]) == (release(shop, name), False)
     assert (measured["requests"], measured["errorRate"]) == (120, 0)
