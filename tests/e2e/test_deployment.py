@@ -318,6 +318,25 @@ def test_a_candidate_whose_answers_break_the_contract_goes_by_what_gateways_coun
 
 
 @pytest.mark.long
+def test_an_engine_without_the_memory_for_it_says_so_and_what_serves_goes_on(shop: Shop) -> None:
+    serving = shop.status["serving"]
+    [name] = {"first", "second"} - {serving["run"]}
+    begun = len(shop.clients.answers())
+    shop.want(model={"latest": None, "run": name}, engine={"resources": {"memory": "256Mi"}})
+
+    def told() -> bool:
+        message = shop.condition("Reconciling").get("message", "")
+        return f"Run {name} is about to take over" in message and "Raise spec.engine.resources.memory." in message
+
+    eventually(told, 180, "it is said what is too small", every=POLL_SECONDS)
+    assert shop.status["serving"] == serving
+    assert shop.condition("Ready")["reason"] == "Serving"
+    shop.want(model={"run": serving["run"]}, engine={"resources": ENGINE_RESOURCES})
+    shop.serves(serving["run"])
+    fine(until(shop, begun, serving["release"]), serving["release"])
+
+
+@pytest.mark.long
 def test_the_engine_says_how_many_requests_wait(shop: Shop) -> None:
     shop.want(autoscaling={"max": 2, "waitingRequests": 4})
     shop.awaits(lambda _: shop.condition("Autoscaled").get("reason") == "Enough", 60, "what waits is known")
