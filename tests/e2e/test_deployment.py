@@ -35,6 +35,8 @@ TEAM_KEY = "team-of-the-end-to-end-tests-0123456789abcdef"
 # Seconds between two requests.
 EVERY = 0.2
 TRACK = {"track": "prod"}
+# Of the second run: not every engine takes it. It learns as the others do, whose adapters have the same scale.
+WIDE = {"rank": 16, "alpha": 32}
 # By the answer to this one tells the runs from each other; no suite asks it.
 GREETING = "hello 112"
 # `make test-e2e` takes the time for a few; with more, what was measured says more.
@@ -149,7 +151,9 @@ def moment(text: str) -> float:
 def test_nothing_is_served_before_a_run_has_passed(shop: Shop) -> None:
     succeeded(shop.desk, "first")
     # Created after it, and so the newest that is wanted from now on.
-    shop.desk.apply(run("poisoned", shop.desk.namespace, **TRACK), run("second", shop.desk.namespace))
+    second = run("second", shop.desk.namespace)
+    second["spec"]["method"] |= WIDE
+    shop.desk.apply(run("poisoned", shop.desk.namespace, **TRACK), second)
     assert shop.status["phase"] == "Pending"
     judged = evaluation(shop.desk, "good", "first", seconds=600)
     assert judged["status"]["verdict"] == "Passed", judged["status"]
@@ -333,6 +337,22 @@ def test_an_engine_without_the_memory_for_it_says_so_and_what_serves_goes_on(sho
     assert shop.condition("Ready")["reason"] == "Serving"
     shop.want(model={"run": serving["run"]}, engine={"resources": ENGINE_RESOURCES})
     shop.serves(serving["run"])
+    fine(until(shop, begun, serving["release"]), serving["release"])
+
+
+@pytest.mark.long
+def test_an_adapter_above_the_rank_of_the_engine_is_rejected_and_what_serves_goes_on(shop: Shop) -> None:
+    shop.switch("first")
+    serving = shop.serves("first")["serving"]
+    begun = len(shop.clients.answers())
+    shop.want(model={"run": "second"}, engine={"maxLoraRank": 8})
+    message = rejected(shop, "second", "RankTooLarge", seconds=180)
+    assert f"the adapter's rank is {WIDE['rank']}, and the engine is prepared for 8 at most" in message
+    assert "spec.engine.maxLoraRank" in message
+    assert shop.status["serving"] == serving
+    assert shop.condition("Ready")["reason"] == "Serving"
+    shop.want(model={"run": "first"}, engine={"maxLoraRank": None})
+    shop.serves("first")
     fine(until(shop, begun, serving["release"]), serving["release"])
 
 
