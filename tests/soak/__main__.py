@@ -3,9 +3,9 @@ a deployment that is switched between two releases; and a verdict.
 
 Operators, mostly the one that leads, are killed, frozen and woken, their connections cut and their clocks set an hour
 off; the API server is restarted, etcd stands still for 30 seconds, pods are deleted, the storage refuses; gateways are
-killed and deleted, and the engine is deleted. Once both operators are away for 3 minutes, and once the API server (in
-less than 10 minutes for as much less), which comes on top of the stated time. Then all may end, and what has to hold is
-judged by the API server's audit log, by its objects, by the storage and by what clients were answered.
+killed and deleted, as is the engine. Once both operators are away for 3 minutes, and once the API server (in less than
+10 minutes for as much less), which comes on top of the stated time. Then all may end, and what has to hold is judged by
+the API server's audit log, by its objects, by the storage and by what clients were answered.
 """
 
 import argparse

@@ -9,7 +9,8 @@ from tests.soak.evidence import CONTROL_PLANE, Answer, Hit
 
 Object = dict[str, Any]
 
-GATEWAY_KILLED, GATEWAY_DELETED, ENGINE_DELETED = "kill_gateway", "delete_gateway", "delete_engine"
+GATEWAY_KILLED, GATEWAY_DELETED = "kill_gateway", "delete_gateway"
+ENGINE_KILLED, ENGINE_DELETED = "kill_engine", "delete_engine"
 # Gateways answer these while the only engine is away; a restarted one the last, to whom comes before it is ready.
 NO_ENGINE = {"engine_unavailable", "engine_error", "engine_timeout"}
 NO_ROUTES = "nothing_served"
@@ -71,7 +72,7 @@ def _told(silence: Hit, since: datetime | None = None) -> datetime:
 
 
 def _explains(hit: Hit, answer: Answer, hits: Sequence[Hit]) -> bool:
-    if hit.fault == ENGINE_DELETED:
+    if hit.fault in (ENGINE_KILLED, ENGINE_DELETED):
         return answer.error in NO_ENGINE
     if hit.fault == GATEWAY_KILLED:
         return answer.status == 0 or answer.error == NO_ROUTES

@@ -21,7 +21,7 @@ from tests.soak.deck import Deck, Fault, name_of
 from tests.soak.evidence import CONTROL_PLANE, Hit
 from tests.soak.ground import POLICY, REAL, SIMULATED, Ground
 from tests.soak.operators import Operator
-from tests.soak.pods import NotNow, kill_gateway, take_out
+from tests.soak.pods import NotNow, kill_engine, kill_gateway, take_out
 from tests.soak.served import SERVED
 
 # Faults at a time, each of another victim, and the pause after each; beside these one at a time to what serves.
@@ -184,7 +184,7 @@ class Faults:
     def _of_serving(self) -> list[tuple[Fault, str]]:
         # Seldom the engine: while it is away, all that clients can show is that they are told so.
         of_gateways: list[tuple[Fault, str]] = [(self._kill_gateway, GATEWAYS), (self._delete_gateway, GATEWAYS)]
-        return [*of_gateways, *of_gateways, (self._delete_engine, ENGINES)]
+        return [*(4 * of_gateways), (self._kill_engine, ENGINES), (self._delete_engine, ENGINES)]
 
     def _free(self) -> dict[str, list[str]]:
         """Return who could be a victim now, by how cards call them."""
@@ -285,6 +285,9 @@ class Faults:
 
     def _delete_gateway(self, _victim: str, chance: random.Random) -> None:
         self._delete(GATEWAY, chance)
+
+    def _kill_engine(self, _victim: str, chance: random.Random) -> None:
+        take_out(self.ground.kube(SERVED), ENGINE, chance, kill_engine)
 
     def _delete_engine(self, _victim: str, chance: random.Random) -> None:
         self._delete(ENGINE, chance)

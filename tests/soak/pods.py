@@ -14,7 +14,7 @@ from tests.kube import Kube, Object
 
 # vLLM needs a minute, on a machine that has nothing else to do; the API server may be away for longer than that.
 BACK_SECONDS = 600.0
-GATEWAY_PROGRAM = b"stagecoach_gateway"
+GATEWAY_PROGRAM, ENGINE_PROGRAM = b"stagecoach_gateway", b"vllm.entrypoints.openai.api_server"
 
 
 class NotNow(Exception):
@@ -41,19 +41,28 @@ def take_out(kube: Kube, component: str, chance: random.Random, act: Callable[[O
 
 def kill_gateway(pod: Object) -> None:
     """Kill the process of a gateway without a warning: its container begins anew."""
+    _kill(pod, GATEWAY_PROGRAM)
+
+
+def kill_engine(pod: Object) -> None:
+    """Kill vLLM's server likewise."""
+    _kill(pod, ENGINE_PROGRAM)
+
+
+def _kill(pod: Object, program: bytes) -> None:
     name = pod["metadata"]["name"]
-    process = next((each for each in Path("/proc").glob("[0-9]*") if _is_gateway(each, name)), None)
+    process = next((each for each in Path("/proc").glob("[0-9]*") if _runs(each, name, program)), None)
     if process is None:
         raise NotNow(f"{name} has no process")
     os.kill(int(process.name), signal.SIGKILL)
 
 
-def _is_gateway(process: Path, pod: str) -> bool:
+def _runs(process: Path, pod: str, program: bytes) -> bool:
     try:
-        program, environment = (process / "cmdline").read_bytes(), (process / "environ").read_bytes()
+        words, environment = (process / "cmdline").read_bytes(), (process / "environ").read_bytes()
     except OSError:  # it has ended
         return False
-    return GATEWAY_PROGRAM in program.split(b"\0") and f"HOSTNAME={pod}".encode() in environment.split(b"\0")
+    return program in words.split(b"\0") and f"HOSTNAME={pod}".encode() in environment.split(b"\0")
 
 
 def _staying(kube: Kube, component: str) -> list[Object]:

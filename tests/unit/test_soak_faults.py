@@ -134,6 +134,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(faults, "PAUSES_OF_SERVING", (0.001, 0.002))
     found = World(tmp_path)
     monkeypatch.setattr(faults, "kill_gateway", found.kill)
+    monkeypatch.setattr(faults, "kill_engine", found.kill)
     return found
 
 
@@ -158,14 +159,14 @@ def test_every_fault_happens_to_each_of_its_victims_and_is_counted_by_them(world
         ("delete_pod", SIMULATED),
         (answers.GATEWAY_KILLED, GATEWAYS),
         (answers.GATEWAY_DELETED, GATEWAYS),
+        (answers.ENGINE_KILLED, ENGINES),
         (answers.ENGINE_DELETED, ENGINES),
     }
     assert len(doing.hits) == doing.done.total() + 1  # operators are away together
     assert all(hit.began <= hit.ended for hit in doing.hits)
     assert {"kill a", "start a", "freeze b", "thaw b", "cut a", "clock b", "delete pod"} <= set(world.did)
-    assert {"kill gateway-1", "kill gateway-2", "delete gateway-1", "delete gateway-2", "delete engine-1"} <= set(
-        world.did
-    )
+    assert {"kill gateway-1", "kill gateway-2", "delete gateway-1", "delete gateway-2"} <= set(world.did)
+    assert {"kill engine-1", "delete engine-1"} <= set(world.did)
 
 
 def test_the_leader_is_hit_more_often_than_the_other(world: World) -> None:

@@ -113,6 +113,7 @@ def error(at: float, status: int = 502, code: str = "engine_unavailable", releas
 
 
 ENGINE = hit(answers.ENGINE_DELETED, "the engine", 30, 40)
+ENGINE_KILLED = hit(answers.ENGINE_KILLED, "the engine", 30, 40)
 KILLED = hit(answers.GATEWAY_KILLED, "a gateway", 30, 40)
 DELETED = hit(answers.GATEWAY_DELETED, "a gateway", 30, 40)
 RESTARTED = hit("restart_api_server", CONTROL_PLANE, 28, 32)
@@ -234,6 +235,7 @@ UNSURE = lost(22, candidate={"weight": 50}, routes={"revision": 2, "acknowledged
         ("revisions_only_grow", but(SWITCHED, lost(24, routes={"revision": 1}))),
         ("every_failed_request_is_explained", error(35) | {"hits": [ENGINE]}),
         ("every_failed_request_is_explained", error(45, 504, "engine_timeout") | {"hits": [ENGINE]}),
+        ("every_failed_request_is_explained", error(35, code="engine_error") | {"hits": [ENGINE_KILLED]}),
         ("every_failed_request_is_explained", error(35, 0, RESET) | {"hits": [KILLED]}),
         ("every_failed_request_is_explained", error(35, 503, "nothing_served") | {"hits": [KILLED]}),
         ("every_failed_request_is_explained", error(35, 0, RESET) | {"hits": [DELETED, RESTARTED]}),
