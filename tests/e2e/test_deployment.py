@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import signal
 import statistics
 import time
 from collections.abc import Iterator, Sequence
@@ -20,8 +21,9 @@ import openai
 import pytest
 
 from stagecoach.build.labels import COMPONENT, ENGINE, GATEWAY, GROUP, OWNER_UID
-from tests import builders
+from tests import builders, processes
 from tests.clients import Clients
+from tests.cluster.local import Local
 from tests.e2e import servers
 from tests.e2e.conftest import POLL_SECONDS, SMALL, Desk, Ground, new_desk
 from tests.e2e.outside import forwarded, kill_engine, metric
@@ -40,6 +42,8 @@ EVERY = 0.2
 TRACK = {"track": "prod"}
 # Of the second run: not every engine takes it. It learns as the others do, whose adapters have the same scale.
 WIDE = {"rank": 16, "alpha": 32}
+# A node hears so late that a pod is not ready any more.
+HEARD_SECONDS = 5
 # By the answer to this one tells the runs from each other; no suite asks it.
 GREETING = "hello 112"
 # `make test-e2e` takes the time for a few; with more, what was measured says more.
@@ -465,6 +469,37 @@ def test_a_gateway_that_goes_takes_no_request_with_it(shop: Shop) -> None:
     # One of two gateways answers none of twenty once in a million times.
     eventually(lambda: len(shop.clients.answers()) >= since + 20, 60, "both have answered", every=POLL_SECONDS)
     fine(until(shop, begun, serving["release"]), serving["release"])
+
+
+@pytest.mark.long
+def test_a_gateway_that_hears_of_nothing_answers_by_no_old_routes(shop: Shop) -> None:
+    """It stands still while something else comes to be served, and goes on when that is settled."""
+    if shop.desk.tools.cluster.backend != Local.name:
+        pytest.skip("it stops a process of a pod: that has to run on this machine")
+    serving = shop.status["serving"]
+    [name] = {"first", "second"} - {serving["run"]}
+    old, new = serving["release"], release(shop, name)
+    process = processes.of_pod(shop.pods(GATEWAY)[0]["metadata"]["name"], processes.GATEWAY)
+    assert process
+    begun = len(shop.clients.answers())
+    os.kill(process, signal.SIGSTOP)
+    try:
+        shop.switch(name)
+        # It is not among those that have to know until probes of its node have failed.
+        routes = shop.serves(name)["routes"]
+        assert (routes["gateways"], routes["acknowledged"]) == (1, 1)
+        settled = time.time()
+        until(shop, begun, new)
+    finally:
+        os.kill(process, signal.SIGCONT)
+    shop.awaits(lambda deployment: deployment["status"]["routes"]["acknowledged"] == 2, 60, "it has the routes")
+    since = len(shop.clients.answers())
+    eventually(lambda: len(shop.clients.answers()) >= since + 40, 60, "both have answered", every=POLL_SECONDS)
+    answers = shop.clients.answers()[begun:]
+    # Until nodes have heard that it is not ready, some ask it: it answers them when it goes on, by what it knew.
+    fine([answer for answer in answers if answer["began"] > settled + HEARD_SECONDS], new)
+    assert {answer.get("release") for answer in answers} <= {old, new, None}
+    assert shop.condition("Ready")["reason"] == "Serving"
 
 
 @pytest.mark.long

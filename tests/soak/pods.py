@@ -4,17 +4,16 @@ import os
 import random
 import signal
 from collections.abc import Callable
-from pathlib import Path
 
 from urllib3.exceptions import HTTPError
 
 from stagecoach.build.labels import COMPONENT
+from tests import processes
 from tests.integration.support.eventually import eventually
 from tests.kube import Kube, Object
 
 # vLLM needs a minute, on a machine that has nothing else to do; the API server may be away for longer than that.
 BACK_SECONDS = 600.0
-GATEWAY_PROGRAM, ENGINE_PROGRAM = b"stagecoach_gateway", b"vllm.entrypoints.openai.api_server"
 
 
 class NotNow(Exception):
@@ -41,28 +40,20 @@ def take_out(kube: Kube, component: str, chance: random.Random, act: Callable[[O
 
 def kill_gateway(pod: Object) -> None:
     """Kill the process of a gateway without a warning: its container begins anew."""
-    _kill(pod, GATEWAY_PROGRAM)
+    _kill(pod, processes.GATEWAY)
 
 
 def kill_engine(pod: Object) -> None:
     """Kill vLLM's server likewise."""
-    _kill(pod, ENGINE_PROGRAM)
+    _kill(pod, processes.ENGINE)
 
 
 def _kill(pod: Object, program: bytes) -> None:
     name = pod["metadata"]["name"]
-    process = next((each for each in Path("/proc").glob("[0-9]*") if _runs(each, name, program)), None)
+    process = processes.of_pod(name, program)
     if process is None:
         raise NotNow(f"{name} has no process")
-    os.kill(int(process.name), signal.SIGKILL)
-
-
-def _runs(process: Path, pod: str, program: bytes) -> bool:
-    try:
-        words, environment = (process / "cmdline").read_bytes(), (process / "environ").read_bytes()
-    except OSError:  # it has ended
-        return False
-    return program in words.split(b"\0") and f"HOSTNAME={pod}".encode() in environment.split(b"\0")
+    os.kill(process, signal.SIGKILL)
 
 
 def _staying(kube: Kube, component: str) -> list[Object]:

@@ -122,6 +122,22 @@ def test_a_silent_gateway_holds_nothing_up_for_ever() -> None:
     assert stage.told_status["serving"]["run"] == "whole"
 
 
+def test_a_gateway_that_clients_reach_and_the_operator_does_not_is_named() -> None:
+    """It may answer by routes of before: whoever looks has to hear of it, although all others are as they should be."""
+    stage = serving(gateway={"replicas": 2})
+    stage.silent = {min(stage.doors)}
+    with_second(stage)
+    stage.until(lambda: stage.told_status["serving"]["run"] == "second")
+    stage.until(lambda: stage.told_status["phase"] == "Degraded", rounds=40)
+    stalled = stage.said("Stalled")
+    assert stalled["reason"] == "RoutesRefused"
+    assert "cannot be asked" in stalled["message"]
+    assert speaks("RoutesRefused", stalled["message"])
+    assert stage.said()["status"] == "True", "others answer"
+    stage.silent = set()
+    stage.until(lambda: stage.told_status["phase"] == "Available")
+
+
 def test_an_engine_is_kept_while_one_of_several_gateways_refuses_the_routes() -> None:
     whole = succeeded("whole", 2)
     whole["status"]["artifact"]["type"] = "Model"

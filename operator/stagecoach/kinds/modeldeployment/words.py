@@ -236,9 +236,9 @@ class _Telling:
     def _stuck(self, serving: Served) -> Complaint | None:
         """Return why not all pods do what they should, while some do: in the place of others, or beside them."""
         engine = self.scene.observed.engine(serving.engine)
-        refuses = self.heard is not None and self.heard.refusing and self._told_for_a_while
+        lacks = self.heard is not None and not self.heard.everywhere and self._told_for_a_while
         return (
-            (self._refusals if refuses else None)
+            (self._refusals if lacks else None)
             or self._stuck_gateways
             or stuck.complaint(engine.found, engine.pods, self.scene.now)
         )
