@@ -1,10 +1,12 @@
 """A gateway as a process of its own, and an engine that answers by rule, both on real sockets."""
 
 import asyncio
+import base64
 import hashlib
 import json
 import os
 import re
+import struct
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -111,7 +113,10 @@ class MockEngine:
             choice = {"index": 0, "text": "hello", "finish_reason": "stop", "token_ids": [4, 2]}
             return named | {"object": "text_completion", "choices": [choice]}
         if path == "/v1/embeddings":
-            return named | {"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.6, 0.8]}]}
+            vector: Any = [0.6, 0.8]
+            if body.get("encoding_format") == "base64":
+                vector = base64.b64encode(struct.pack("<2f", *vector)).decode()
+            return named | {"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": vector}]}
         if path == "/classify":
             rows = body["input"] if isinstance(body["input"][0], list) else [body["input"]]
             return named | {"data": [{"index": i, "label": "x", "probs": [0.2, 0.5, 0.3]} for i in range(len(rows))]}

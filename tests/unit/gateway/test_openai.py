@@ -1,7 +1,9 @@
 """What clients of OpenAI's API get, by OpenAI's own client and by curl."""
 
 import asyncio
+import base64
 import json
+import struct
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -76,12 +78,23 @@ async def test_an_engine_is_asked_at_no_path_that_it_does_not_know(path: str, ro
         assert BODIES.keys() & json.loads(text)["paths"].keys() == there
 
 
-async def test_openai_python_asks_for_vectors(root: Path, engine: MockEngine) -> None:
+@pytest.mark.parametrize(
+    ("settings", "encoding"),
+    [({}, "base64"), ({"encoding_format": "base64"}, "base64"), ({"encoding_format": "float"}, "float")],
+    ids=["as it does by itself", "base64", "float"],
+)
+async def test_openai_python_asks_for_vectors(
+    settings: dict[str, Any], encoding: str, root: Path, engine: MockEngine
+) -> None:
     running.write_root(root, releases.routes(serves(root, engine, "/v1/embeddings")))
     async with running.gateway(root) as gateway:
         client = openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key="any", max_retries=0)
-        found = await client.embeddings.create(model="intents", input="a", encoding_format="float")
-        assert found.data[0].embedding == [0.6, 0.8]
+        found = await client.embeddings.create(model="intents", input="a", **settings)
+        assert engine.asked[0][1]["encoding_format"] == encoding
+        embedding: Any = found.data[0].embedding
+        if settings.get("encoding_format") == "base64":  # who asks for it by name, decodes it
+            embedding = struct.unpack("<2f", base64.b64decode(embedding))
+        assert list(embedding) == pytest.approx([0.6, 0.8])
         await client.close()
 
 
