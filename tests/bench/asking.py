@@ -71,12 +71,27 @@ class Stream(asyncio.Protocol):
     def __init__(self, request: bytes) -> None:
         self._request = request
         self.parts = 0
-        self.transport: asyncio.Transport | None = None
+        self._transport: asyncio.Transport | None = None
+
+    @property
+    def flows(self) -> bool:
+        """Whether it is open, and has had a part: who is refused has none, and costs nothing."""
+        return self._transport is not None and self.parts > 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask."""
-        self.transport = cast(asyncio.Transport, transport)
-        self.transport.write(self._request)
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.write(self._request)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        del exc
+        self._transport = None
+
+    def close(self) -> None:
+        """Leave."""
+        if self._transport:
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Count."""

@@ -1,7 +1,8 @@
 import asyncio
+from contextlib import suppress
 
 from tests.bench import asking
-from tests.bench.gateway import Proxy, Target, outcome, rotated, table, targets
+from tests.bench.gateway import Proxy, Target, left, outcome, rotated, table, targets
 
 
 def proxy(name: str, cost: float, alone: float, chunk: float = 0.0) -> Proxy:
@@ -58,3 +59,29 @@ async def test_only_what_was_answered_well_counts() -> None:
     found = await asking.ask(server.sockets[0].getsockname()[1], data, 2, 0.3)
     assert (found.requests, found.failed) == (2, 4)
     server.close()
+
+
+async def test_streams_that_are_refused_are_no_streams() -> None:
+    answers = iter([b"data: {}\n\n", b"HTTP/1.1 503 Service Unavailable\r\n\r\n", b"data: {}\n\n", b""])
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"{}")
+        answer = next(answers)
+        writer.write(answer)
+        if answer:
+            with suppress(ConnectionError):
+                await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port, data = server.sockets[0].getsockname()[1], asking.request("/", b"{}", "key")
+    found = await asking.streams(port, data, 4)
+    await asyncio.sleep(0.2)
+    assert left(found) == 2
+    await asyncio.sleep(0.1)
+    assert not any(stream.flows for stream in found)
+    server.close()
+
+
+def test_memory_that_is_not_measured_says_so() -> None:
+    assert "not measured" in table([Proxy("a", 1, "m")])
