@@ -14,6 +14,7 @@ from rich.table import Column, Table
 
 from stagecoach.contract import layout, mounts
 from tests import deploy, following
+from tests.clients import NAME as CLIENTS
 from tests.clients import Clients
 from tests.cluster.paths import State
 
@@ -148,6 +149,10 @@ def served(tools: deploy.Tools, run: str, clients: Clients | None = None) -> str
         console.print(serving(tools.kube(NAMESPACE).get("ModelDeployment", DEPLOYMENT)["status"], answers))
         failed = sum(each["status"] != 200 for each in answers)
         console.print(f"Of {len(answers)} requests {failed} failed.")
+        if failed:
+            trouble = f"{failed} requests failed while {run} took over, and none should have. See what clients were"
+            trouble += f" answered: kubectl logs -n {NAMESPACE} {CLIENTS}; and the log of the gateways:"
+            trouble += f" kubectl logs -n {NAMESPACE} deployment/{DEPLOYMENT}-gateway"
     return trouble
 
 
