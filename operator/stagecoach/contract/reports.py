@@ -76,7 +76,13 @@ class Problem(ContractModel):
         if _says(f"{self.field}: {self.message}", value):
             value = ""
         where = f"{self.field} ({value})" if self.field and value else self.field or value
-        return " ".join(part for part in (f"{where}:" if where else "", self.message, self.remedy) if part)
+        return " ".join(part for part in (f"{where}:" if where else "", _ended(self.message), self.remedy) if part)
+
+
+def _ended(words: str) -> str:
+    """End words that may be somebody else's: what to do follows them."""
+    words = words.rstrip(" :\n")
+    return f"{words}." if words and not words.endswith((".", "!", "?", "…")) else words
 
 
 def _says(text: str, value: str) -> bool:

@@ -36,6 +36,21 @@ def test_a_sentence_without_a_remedy_ends_with_the_message() -> None:
     assert Problem.of("R", "it is wrong.", value="x").sentence == "x: it is wrong."
 
 
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("no bucket: It is not there", "no bucket: It is not there. Mend it."),
+        ("the hub fails: 503\n", "the hub fails: 503. Mend it."),
+        ("the store refused: ", "the store refused. Mend it."),
+        ("is it the right one?", "is it the right one? Mend it."),
+        ("it goes on and o…", "it goes on and o… Mend it."),
+        ("", "Mend it."),
+    ],
+)
+def test_the_words_of_others_end_before_the_remedy(message: str, said: str) -> None:
+    assert Problem.of("R", message, field="x", remedy="Mend it.").sentence == f"x: {said}"
+
+
 def test_a_sentence_is_no_longer_than_a_condition_takes() -> None:
     problem = Problem.of("R", "m" * 5000, field="f" * 5000, value="v" * 5000, remedy="r" * 5000)
     assert "v" * 199 in problem.sentence
