@@ -63,7 +63,8 @@ def _found(folder: str, config: dict[str, Any], source: DataSource, field: str) 
     split = source.hub.split if source.hub else ""
     if split not in patterns:
         message = f"there is no split {split!r}; there are {', '.join(patterns) or 'no files of data'}."
-        _refuse("SplitMissing", message, "Set hub.split to one of them.", source, f"{field}.hub.split", split)
+        remedy = "Set hub.split to one of them." if patterns else "Correct the URI, or put files of rows there."
+        _refuse("SplitMissing", message, remedy, source, f"{field}.hub.split", split)
     try:
         found = DataFilesList.from_patterns(patterns[split], base_path=base, allowed_extensions=_ALL_ALLOWED_EXTENSIONS)
     except FileNotFoundError:
@@ -140,8 +141,9 @@ def _config(configs: dict[str, dict[str, Any]], source: DataSource, field: str) 
         return {}
     if name not in configs:
         message = f"there is no config {name!r}" if name else "it has several configs"
-        message = f"{message}; there are {', '.join(configs) or 'none, and hub.config may be left out'}."
-        _refuse("ConfigMissing", message, "Set hub.config to one of them.", source, f"{field}.hub.config", name or "")
+        message = f"{message}; there are {', '.join(configs) or 'none'}."
+        remedy = "Set hub.config to one of them." if configs else "Leave hub.config out."
+        _refuse("ConfigMissing", message, remedy, source, f"{field}.hub.config", name or "")
     config = configs[name]
     if others := sorted(map(str, set(config) - HARMLESS)):
         _broken(f"config {name!r} sets {', '.join(others)}, which would be passed over here.", source, field)

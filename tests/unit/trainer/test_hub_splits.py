@@ -93,11 +93,11 @@ def test_only_its_files_count_and_their_order_does(hub: Hub) -> None:
     [
         (FILES, "train", None, "ConfigMissing", "hub.config", "several configs; there are en, de"),
         (FILES, "train", "fr", "ConfigMissing", "hub.config", "no config 'fr'; there are en, de"),
-        ({"train.csv": ONE}, "train", "fr", "ConfigMissing", "hub.config", "no config 'fr'; there are none"),
+        ({"train.csv": ONE}, "train", "fr", "ConfigMissing", "hub.config", "are none. Leave hub.config out"),
         ({"README.md": NUMBERED}, "train", None, "ConfigMissing", "hub.config", "there are 1, 2"),
         (FILES, "dev", "en", "SplitMissing", "hub.split", "no split 'dev'; there are train, test"),
         (FILES, "test", "en", "SplitMissing", "hub.split", r"gone-\*.csv"),
-        ({"README.md": b"# Cards"}, "train", None, "SplitMissing", "hub.split", "no files of data"),
+        ({"README.md": b"# Cards"}, "train", None, "SplitMissing", "hub.split", "no files of data. Correct the URI"),
         ({"cards.py": b"", "train.csv": ONE}, "train", None, "SourceRefused", "uri", "never run"),
         ({"train.txt": b"one"}, "train", None, "UnknownFormat", "uri", "train.txt"),
         ({"a.csv": ONE, "b.csv.gz": b""}, "train", None, "UnknownFormat", "uri", "b.csv.gz"),
