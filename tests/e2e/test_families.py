@@ -14,6 +14,7 @@ pytestmark = pytest.mark.long
 SERVERS = "servers"
 STORE_PORT, TRACKING_PORT = 7070, 5000
 KEYS = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "not-a-secret"}
+TRAIN = "s3://lake/desk/train.csv"
 # What is put there by other ways than its own has not all that the store should know of it.
 STORE = f"""
 mkdir -p /data/meta /data/buckets/lake
@@ -28,8 +29,10 @@ store.put("/rows/*.jsonl", "lake/desk/")
 touch /data/ready
 wait
 """
+# It answers to its Service's name, and in its own pod: whoever calls it by an address is refused.
 TRACKING = f"""
-exec mlflow server --host 0.0.0.0 --port {TRACKING_PORT} --workers 1 --allowed-hosts '*' \
+exec mlflow server --host 0.0.0.0 --port {TRACKING_PORT} --workers 1 \
+  --allowed-hosts '*.svc:{TRACKING_PORT},127.0.0.1:{TRACKING_PORT}' \
   --backend-store-uri sqlite:////data/mlflow.db --artifacts-destination /data/artifacts
 """
 RUNS = f"""
@@ -54,6 +57,7 @@ def harbour(ground: Ground) -> Iterator[Desk]:
         keys = KEYS | {"AWS_ENDPOINT_URL": servers.url(made, SERVERS, STORE_PORT)}
         servers.secret(made, "lake", keys)
         servers.secret(made, "stolen", keys | {"AWS_SECRET_ACCESS_KEY": "another"})
+        servers.secret(made, "unknown", keys | {"AWS_ACCESS_KEY_ID": "nobody"})
         servers.await_ready(made, SERVERS)
         yield made
 
@@ -107,11 +111,11 @@ def start_servers(desk: Desk, image: str) -> None:
     servers.start(desk, SERVERS, [STORE_PORT, TRACKING_PORT], store, volumes, tracking)
 
 
-def project(desk: Desk, name: str, keys: str = "lake") -> builders.Object:
+def project(desk: Desk, name: str, keys: str = "lake", train: str = TRAIN) -> builders.Object:
     """Return a project whose data and storage are in the object store, on an encoder."""
     spec = builders.project_spec()
     sets = [
-        {"name": "train", "uri": "s3://lake/desk/train.csv", "split": "Train"},
+        {"name": "train", "uri": train, "split": "Train"},
         {"name": "valid", "uri": "s3://lake/desk/valid.csv", "split": "Validation"},
     ]
     return builders.project(
@@ -121,7 +125,7 @@ def project(desk: Desk, name: str, keys: str = "lake") -> builders.Object:
         data={"sets": sets},
         candidates=[{"name": "small", "model": {"uri": "pvc://models/bert"}, "license": "Apache-2.0"}],
         storage={"uri": f"s3://lake/{name}"},
-        credentials=[{"match": "s3://lake/", "secret": {"name": keys}}],
+        credentials=[{"match": "s3://", "secret": {"name": keys}}],
         tracking={"mlflow": {"uri": servers.url(desk, SERVERS, TRACKING_PORT)}},
     )
 
@@ -161,7 +165,7 @@ def test_what_lies_in_an_object_store_is_imported(harbour: Desk, whole: builders
     assert run["status"]["artifact"]["digest"] == artifact["digest"]
 
 
-def of_task(desk: Desk, task: str) -> builders.Object:
+def of_task(desk: Desk, task: str, tracking: str) -> builders.Object:
     """Return the project of a task, by the task's name in small letters."""
     architecture, file, columns = TASKS[task]
     made = project(desk, task.lower())
@@ -169,25 +173,58 @@ def of_task(desk: Desk, task: str) -> builders.Object:
     made["spec"] |= {
         "problem": {"statement": "Something small.", "task": task, "architecture": architecture} | labels,
         "data": {"sets": [{"name": "train", "uri": f"s3://lake/desk/{file}", "split": "Train", "columns": columns}]},
+        "tracking": {"mlflow": {"uri": tracking}},
     }
     if architecture == "EncoderDecoder":
         made["spec"]["candidates"][0]["model"] = {"uri": "pvc://models/t5"}
     return made
 
 
-def test_models_of_other_tasks_are_trained(harbour: Desk) -> None:
-    data = {"train": [{"name": "train"}]}
+def not_told(desk: Desk) -> dict[str, tuple[str, str]]:
+    """Return by task a URI at which its training is told in vain, and what its run says of that."""
+    address = desk.kube.get("Service", SERVERS)["spec"]["clusterIP"]
+    elsewhere = f"{servers.url(desk, SERVERS, TRACKING_PORT)}/elsewhere"
+    return {
+        "Summarization": (elsewhere, "it answers 404 to experiments/get-by-name. Let the URI be that of an MLflow"),
+        "TokenClassification": (f"http://{address}:{TRACKING_PORT}", "Start the server with --allowed-hosts"),
+        "Embedding": (servers.url(desk, "nobody", TRACKING_PORT), "See that the server is up, and that pods may reach"),
+    }
+
+
+def test_models_of_other_tasks_are_trained_whoever_cannot_be_told(harbour: Desk) -> None:
+    data, tracking = {"train": [{"name": "train"}]}, not_told(harbour)
     for task in TASKS:
         run = builders.run(task.lower(), harbour.namespace, project=task.lower(), data=data, resources=SMALL)
-        harbour.apply(of_task(harbour, task), run)
+        harbour.apply(of_task(harbour, task, tracking[task][0]), run)
     for task in TASKS:
         run = harbour.awaits("ftr", task.lower(), "Succeeded", "Failed", seconds=600)
         assert run["status"]["phase"] == "Succeeded", harbour.ready("ftr", task.lower())
+        uri, words = tracking[task]
+        [tracked] = [item for item in run["status"]["conditions"] if item["type"] == "Tracked"]
+        assert (tracked["status"], tracked["reason"]) == ("False", "TrackingFailed")
+        assert tracked["message"].startswith(f"spec.tracking.mlflow.uri ({uri}): ")
+        assert words in tracked["message"]
 
 
-def test_wrong_keys_are_told(harbour: Desk) -> None:
-    harbour.apply(project(harbour, "thief", keys="stolen"))
-    message = harbour.awaits_reason("txp", "thief", "KeysRefused")
-    assert "storage.uri (s3://lake/thief)" in message
-    assert "secret key" in message
-    assert "Correct the keys in Secret stolen" in message
+# By project: the Secret that it names, its training set, and the reason, field, value and remedy that it is told.
+REFUSED = {
+    "thief": ("stolen", TRAIN, "KeysRefused", "storage.uri (s3://lake/thief)", "Correct the keys in Secret stolen."),
+    "guest": ("unknown", TRAIN, "KeysRefused", "storage.uri (s3://lake/guest)", "Correct the keys in Secret unknown."),
+    "no-bucket": (
+        *("lake", "s3://nowhere/train.csv", "BucketMissing"),
+        *("data.sets[train].uri (s3://nowhere/train.csv)", "Create the bucket, or correct the URI."),
+    ),
+    "no-object": (
+        *("lake", "s3://lake/desk/none.csv", "SourceMissing"),
+        *("data.sets[train].uri (s3://lake/desk/none.csv)", "Correct the URI, or put the file there."),
+    ),
+}
+
+
+def test_what_an_object_store_refuses_or_has_not_is_told(harbour: Desk) -> None:
+    for name, (keys, train, *_) in REFUSED.items():
+        harbour.apply(project(harbour, name, keys, train))
+    for name, (*_, reason, where, remedy) in REFUSED.items():
+        message = harbour.awaits_reason("txp", name, reason)
+        assert message.startswith(f"{where}: ")
+        assert remedy in message

@@ -29,13 +29,15 @@ def start_hub(desk: Desk, image: str) -> None:
     servers.start(desk, HUB, [PORT], container, [{"name": "rows", "configMap": {"name": "desk"}}])
 
 
-def project(namespace: str, name: str, keys: str = HUB, revision: str = "main") -> builders.Object:
+def project(
+    desk: Desk, name: str, keys: str = HUB, base: str = "desk/tiny", revision: str = "main", **split: str
+) -> builders.Object:
     """Return a project whose base model and training set are in the hub."""
-    model = {"uri": "hf://desk/tiny", "revision": revision}
+    model = {"uri": f"hf://{base}", "revision": revision}
     train, valid = builders.project_spec()["data"]["sets"][:2]
-    train |= {"uri": "hf://datasets/desk/rows", "hub": {"split": "train"}}
+    train |= {"uri": "hf://datasets/desk/rows", "hub": {"split": "train"} | split}
     return tiny_project(
-        namespace,
+        desk.namespace,
         name,
         data={"sets": [train, valid]},
         candidates=[{"name": "small", "model": model, "license": "Apache-2.0"}],
@@ -43,7 +45,34 @@ def project(namespace: str, name: str, keys: str = HUB, revision: str = "main") 
     )
 
 
-def test_a_hub_gives_model_and_data_for_a_token_of_a_secret(ground: Ground, desk: Desk) -> None:
+# By project: what it asks the hub for, and the reason, field, value and remedy that it is told.
+REFUSED: dict[str, tuple[dict[str, str], str, str, str]] = {
+    "thief": (
+        *({"keys": "stolen"}, "SourceMissing"),  # the hub tells strangers nothing
+        *("data.sets[train].uri (hf://datasets/desk/rows): the token in Secret stolen was not", "into Secret stolen"),
+    ),
+    "no-base": (
+        *({"base": "desk/none"}, "BaseMissing"),
+        *("candidates[small].model.uri (hf://desk/none): there is no such repository, or", "Correct the URI."),
+    ),
+    "no-revision": (
+        *({"revision": "v2"}, "RevisionMissing"),
+        *("candidates[small].model.revision: hf://desk/tiny has no revision 'v2'.", "Name a commit, a branch or a tag"),
+    ),
+    "no-config": (
+        *({"config": "fr"}, "ConfigMissing"),
+        *("data.sets[train].hub.config: there is no config 'fr'; there are none.", "Leave hub.config out."),
+    ),
+    "no-split": (
+        *({"split": "dev"}, "SplitMissing"),
+        *("data.sets[train].hub.split: there is no split 'dev'; there are train,", "Set hub.split to one of them."),
+    ),
+}
+
+
+def test_a_hub_gives_model_and_data_for_a_token_of_a_secret_and_says_what_it_does_not_give(
+    ground: Ground, desk: Desk
+) -> None:
     desk.data(DATA)
     desk.claim("store")
     keys = TOKEN | {"HF_ENDPOINT": servers.url(desk, HUB, PORT)}
@@ -52,14 +81,11 @@ def test_a_hub_gives_model_and_data_for_a_token_of_a_secret(ground: Ground, desk
     start_hub(desk, ground.tests_image)
     servers.await_ready(desk, HUB)
 
-    thief, typo = project(desk.namespace, "thief", "stolen"), project(desk.namespace, "typo", revision="v2")
-    desk.apply(project(desk.namespace, "desk"), thief, typo)
-    refused = desk.awaits_reason("txp", "thief", "SourceMissing")  # the hub tells strangers nothing
-    assert "data.sets[train].uri (hf://datasets/desk/rows)" in refused
-    assert "the token in Secret stolen was not accepted" in refused
-    missing = desk.awaits_reason("txp", "typo", "RevisionMissing")
-    assert "candidates[small].model.revision: " in missing
-    assert "desk/tiny has no revision 'v2'" in missing
+    desk.apply(project(desk, "desk"), *(project(desk, name, **asked) for name, (asked, *_) in REFUSED.items()))
+    for name, (_, reason, what, remedy) in REFUSED.items():
+        message = desk.awaits_reason("txp", name, reason)
+        assert message.startswith(what)
+        assert remedy in message
     resolved = desk.awaits("txp", "desk", "Ready")["status"]
     assert [item["revision"] for item in resolved["candidates"]] == [COMMIT]
     assert [item.get("revision") for item in resolved["datasets"]] == [COMMIT, None]
