@@ -40,6 +40,11 @@ MEET_THE_RULE = "Raise the quota, or meet the rule, that it names."
 MAKE_ROOM = "See to the claim, if it speaks of one; else make room on nodes that the project's pods may use."
 CREATE_CLAIM = "Create the claim {claim!r}, or correct the URI that names it."
 CREATE = "Create what it names, if that is missing."
+# Kueue may put Jobs that name no queue into one of its own.
+SEE_TO_THE_QUEUE = (
+    "see kubectl get workloads,localqueues. If there is no such LocalQueue, create it, or correct the project's"
+    " spec.pods.queue, which names it unless Kueue does; without Kueue, leave that out"
+)
 SEE_TO_THE_CONTROLLER = (
     "See whether other Jobs get pods: if none does, see to the cluster's kube-controller-manager; else delete this Job."
 )
@@ -257,7 +262,7 @@ def _without_pod(seen: Observation) -> Waiting | Ended:
     if seen.job is not None and seen.job.suspended and not seen.job.finished:
         whom = "somebody to release it: whoever suspended it sets its spec.suspend to false"
         if seen.job.queue:
-            whom = f"queue {seen.job.queue!r} to admit it: see kubectl get workloads"
+            whom = f"queue {seen.job.queue!r} to admit it: {SEE_TO_THE_QUEUE}"
         return Waiting(WAITING_FOR_QUEUE, f"Job {seen.job.name} is suspended and waits for {whom}.")
     if seen.job is None:
         if seen.started:

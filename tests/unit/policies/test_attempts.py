@@ -183,7 +183,7 @@ WAITING = [
     ("a claim without a volume", observe(pod("Pending", node="", **condition("PodScheduled", "False", "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."))), "Unschedulable", "See to the claim"),
     ("image pull", observe(pod("Pending", **waiting("ErrImagePull", "no such host"))), "ImagePullFailed", "no such host"),
     ("mount", observe(pod("Pending"), warning='configmap "x" not found'), "PodNotStarting", 'configmap "x" not found'),
-    ("not admitted", observe(None, HELD), "WaitingForQueue", "queue 'gpu' to admit it"),
+    ("not admitted", observe(None, HELD), "WaitingForQueue", "queue 'gpu' to admit it: see kubectl get workloads,localqueues. If there is no such LocalQueue, create it, or correct the project's spec.pods.queue"),
     ("held by hand", observe(None, JobState("j", finished=False, suspended=True)), "WaitingForQueue", "somebody to release it"),
     ("evicted by its queue", observe(pod("Failed", **terminated(75, message=SAVED)), HELD), "WaitingForQueue", "queue 'gpu'"),
     ("evicted and killed", observe(pod("Failed", **terminated(137)), HELD), "WaitingForQueue", "queue 'gpu'"),
