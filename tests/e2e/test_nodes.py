@@ -1,5 +1,7 @@
 """Trainings by several pods, on real nodes: on a cluster of one node, both pods on that."""
 
+import re
+
 import pytest
 
 from stagecoach.contract.reports import ProgressLine
@@ -9,8 +11,16 @@ from tests.integration.support.eventually import eventually
 
 pytestmark = pytest.mark.long
 
-# Those that are left must take longer than a pod takes to hear that it is deleted.
-STEPS, EVERY = 250, 25
+# Those that are left must take longer than a pod takes to be killed, and another to hear that it is deleted.
+STEPS, EVERY = 400, 25
+# In a pod: what trains there goes without a warning. What started it, and tells of its end, has another command.
+KILL = """
+import os, signal
+from pathlib import Path
+commands = {each.parent.name: each.read_bytes().split(b"\\0") for each in Path("/proc").glob("[0-9]*/cmdline")}
+[work] = [process for process, command in commands.items() if command[1:3] == [b"-m", b"stagecoach_trainer.work"]]
+os.kill(int(work), signal.SIGKILL)
+"""
 
 
 def pods(desk: Desk) -> dict[str, builders.Object]:
@@ -20,7 +30,30 @@ def pods(desk: Desk) -> dict[str, builders.Object]:
     return {pod["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"]: pod for pod in live}
 
 
-def test_two_pods_train_one_model_and_go_on_after_one_was_deleted(desk: Desk) -> None:
+def second(desk: Desk) -> str:
+    """Return the name of the pod that does not tell how far they are."""
+    return str(pods(desk)["1"]["metadata"]["name"])
+
+
+def log(desk: Desk) -> str:
+    """Return what the pod has printed that tells how far they are. The status tells it later."""
+    found = pods(desk).get("0")
+    return desk.kube.log(found["metadata"]["name"]) if found else ""
+
+
+def saved(told: str) -> int:
+    """Return the step of the newest checkpoint of which a pod tells."""
+    lines = filter(None, map(ProgressLine.parse, told.splitlines()))
+    return max((progress.checkpoint or 0 for progress in lines), default=0)
+
+
+def saved_again(told: str) -> bool:
+    """Whether a training that goes on from a checkpoint has made another."""
+    begun = re.search(r"going on from the checkpoint of step (\d+)", told)
+    return bool(begun and saved(told) > int(begun[1]))
+
+
+def test_two_pods_train_one_model_and_go_on_after_one_was_killed_and_one_deleted(desk: Desk) -> None:
     desk.bases("ReadWriteMany")
     desk.claim("store", "ReadWriteMany")
     desk.ready_project()
@@ -32,24 +65,20 @@ def test_two_pods_train_one_model_and_go_on_after_one_was_deleted(desk: Desk) ->
         )
     )
     desk.awaits("ftr", "first", "Running", seconds=300)
-
-    def saved() -> bool:
-        # The status tells it later, and the training would have to be longer for it.
-        if "0" not in (found := pods(desk)):
-            return False
-        log = desk.kube.log(found["0"]["metadata"]["name"])
-        told = [ProgressLine.parse(line) for line in log.splitlines() if '"progress"' in line]
-        return bool(told and told[-1] and (told[-1].checkpoint or 0) >= EVERY)
-
-    eventually(saved, 300, "it trains, and has saved itself", every=POLL_SECONDS)
-    second = pods(desk)["1"]["metadata"]["name"]
-    desk.tools.kubectl("delete", "pod", second, "-n", desk.namespace, "--wait=false")
+    eventually(lambda: saved(log(desk)) >= EVERY, 300, "it trains, and has saved itself", every=POLL_SECONDS)
+    desk.tools.kubectl("exec", "-n", desk.namespace, second(desk), "--", "python3", "-c", KILL)
+    eventually(lambda: saved_again(log(desk)), 400, "it goes on, and has saved itself again", every=POLL_SECONDS)
+    desk.tools.kubectl("delete", "pod", second(desk), "-n", desk.namespace, "--wait=false")
     run = desk.awaits("ftr", "first", "Succeeded", "Failed", seconds=900)
     assert run["status"]["phase"] == "Succeeded", desk.ready("ftr", "first")
-    attempts = run["status"]["attempts"]
-    assert [(item["outcome"], item["counted"]) for item in attempts] == [("Preempted", False), ("Succeeded", False)]
-    assert "index 1" in attempts[0]["message"]
-    assert attempts[0]["checkpoint"] >= EVERY
+    killed, deleted, last = run["status"]["attempts"]
+    assert (killed["outcome"], killed["counted"]) == ("ProgramFailed", True)
+    assert killed["message"].startswith("Index 1: the work")
+    assert "left no report" in killed["message"]
+    assert (deleted["outcome"], deleted["counted"]) == ("Preempted", False)
+    assert "index 1" in deleted["message"]
+    assert deleted["checkpoint"] >= 2 * EVERY
+    assert (last["outcome"], last["counted"]) == ("Succeeded", False)
     services = "app.kubernetes.io/managed-by=stagecoach"
     eventually(lambda: not desk.kube.select("Service", services), 60, "the Service goes", every=POLL_SECONDS)
 
