@@ -109,16 +109,19 @@ def test_no_run_is_lost_or_doubled_while_the_operator_is_killed(office: Desk, tm
     assert len({run["status"]["artifact"]["digest"] for run in runs}) == len(names)
 
 
-def test_a_pod_that_is_deleted_is_another_attempt(office: Desk) -> None:
+def test_a_pod_that_is_evicted_is_another_attempt(office: Desk) -> None:
     run = builders.run(namespace=office.namespace, resources=SMALL, hyperparameters={"maxSteps": 100_000})
     office.apply(run)
     office.awaits("ftr", "first", "Running")
     # Before the first step there is nothing to save, and the pod is only lost.
     eventually(lambda: step(office) > 0, 300, "it trains", every=POLL_SECONDS)
-    office.tools.kubectl("delete", "pod", "-n", office.namespace, "-l", "stagecoach.dev/name=first", "--wait=false")
+    [pod] = [pod["metadata"]["name"] for pod in _pods(office, "first") if pod["status"]["phase"] == "Running"]
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
+    office.kube.request("POST", office.kube.path("Pod", pod, "eviction"), eviction)
     eventually(lambda: len(trainings(office, "first")) == 2, 300, "a second attempt", every=POLL_SECONDS)
     lost = trainings(office, "first")[0]
     assert (lost["outcome"], lost["counted"]) == ("Preempted", False)
+    assert "Eviction API" in lost["message"], "the API server's own word for it, by DisruptionTarget"
 
     def goes_on() -> bool:
         progress = office.object("ftr", "first")["status"].get("progress", {})
