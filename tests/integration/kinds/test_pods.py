@@ -18,13 +18,19 @@ from tests.kube import Kube, KubeError
 
 RESOLVED = json.dumps({"outcome": "Done", "resolution": builders.resolution(records=True)})
 NOTHING_FOUND = json.dumps({"outcome": "Done"})
+REGISTRY = [{"name": "registry"}]
 SECRETS = [{"match": "http://mlflow:5000", "secret": {"name": "tracking"}}]
 # All that adds to a pod: volumes, settings, a rule by which the storage is looked through.
 PROJECT: dict[str, Any] = {
     "storage": {"uri": "pvc://store/desk", "retention": {"runs": 1}},
     "tracking": {"mlflow": {"uri": "http://mlflow:5000"}},
     "credentials": SECRETS,
-    "pods": {"labels": {"team": "a"}, "nodeSelector": {"pool": "gpu"}, "tolerations": [{"operator": "Exists"}]},
+    "pods": {
+        "labels": {"team": "a"},
+        "nodeSelector": {"pool": "gpu"},
+        "tolerations": [{"operator": "Exists"}],
+        "imagePullSecrets": REGISTRY,
+    },
 }
 IMPORT = {"type": "Import", "uri": "pvc://made/adapter", "digest": builders.digest("a")}
 OPTIONS = ("--https-proxy", "http://proxy.example:3128", "--ca-bundle", "authorities/ca.crt")
@@ -48,7 +54,7 @@ def gpus_of(pod: builders.Object) -> int:
     return int(pod["spec"]["containers"][0]["resources"]["limits"].get("nvidia.com/gpu", 0))
 
 
-def test_every_pod_is_restricted_and_says_what_it_asks_for(
+def test_every_pod_is_restricted_and_says_what_it_asks_for_and_how_its_image_is_pulled(
     kube: Kube, kubelet: FakeKubelet, start_operator: StartOperator
 ) -> None:
     start_operator(*OPTIONS).wait_ready().wait_leading()
@@ -76,6 +82,7 @@ def test_every_pod_is_restricted_and_says_what_it_asks_for(
         assert set(asked["requests"]) == {"cpu", "memory"} | also, kind
         assert set(asked["limits"]) == {"memory"} | also, f"{kind}: CPU time has no limit, as docs/install.md says"
         assert all(asked["requests"][what] == limit for what, limit in asked["limits"].items()), kind
+        assert pod["spec"]["imagePullSecrets"] == REGISTRY, kind
 
 
 def test_the_namespace_admits_no_other(kube: Kube) -> None:
