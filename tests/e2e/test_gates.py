@@ -5,6 +5,8 @@ import io
 import json
 import random
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,9 +14,11 @@ from stagecoach.build.labels import GROUP, OWNER_UID
 from stagecoach.contract import layout, mounts
 from tests import builders, deploy
 from tests.e2e.conftest import SMALL, Desk, Ground, new_desk
+from tests.integration.plugin.conftest import Person, acting_as
 from tests.integration.support.eventually import eventually
 
 POLL_SECONDS = 0.5
+QA = "qa@example.com"
 WORDS = {
     "delivery": ("where is parcel {}", "parcel {} is late", "when does parcel {} come"),
     "billing": ("my bill {} is wrong", "bill {} was paid twice", "why is bill {} so high"),
@@ -39,6 +43,7 @@ DATA = {
     "shuffled.csv": rows(range(200, 260), shuffled=True),
     "valid.csv": rows(range(300, 306)),
     "test.csv": rows(range(400, 430)),
+    "canary.csv": rows(range(600, 606)),
     # Two of its rows are rows of the training data, one of them in other letters.
     "leaked.csv": rows(range(500, 510))
     + TRAIN.splitlines()[1]
@@ -54,6 +59,7 @@ SETS = [
         ("valid", "Validation"),
         ("test", "Test"),
         ("leaked", "Test"),
+        ("canary", "Canary"),
     )
 ]
 # The project's reading finds the rows first; the gate does not rely on that.
@@ -76,13 +82,15 @@ LEARNS = {
 }
 
 
-def gate(name: str, namespace: str, dataset: str = "test", criteria: list[builders.Object] = GOOD) -> builders.Object:
+def gate(
+    name: str, namespace: str, dataset: str = "test", criteria: list[builders.Object] = GOOD, **changes: Any
+) -> builders.Object:
     spec = {
         "project": "desk",
         "suites": [{"name": "held-out", "dataset": dataset, "type": "HeldOut"}],
         "criteria": criteria,
         "resources": SMALL,
-    }
+    } | changes
     metadata = {"name": name, "namespace": namespace}
     return {"apiVersion": f"{GROUP}/v1alpha1", "kind": "EvalGate", "metadata": metadata, "spec": spec}
 
@@ -105,14 +113,14 @@ def judged(ground: Ground) -> Iterator[Desk]:
         yield made
 
 
-def evaluation(desk: Desk, gate_name: str, run: str, seconds: float = 420) -> builders.Object:
-    """Return the Evaluation of a run by a gate once it is decided."""
+def evaluation(desk: Desk, gate_name: str, run: str, seconds: float = 420, phase: str = "Decided") -> builders.Object:
+    """Return the Evaluation of a run by a gate once it is in a phase."""
 
     def look() -> builders.Object | None:
         found = desk.kube.select("Evaluation", f"{GROUP}/gate={gate_name},{GROUP}/run={run}")
-        return next((item for item in found if item.get("status", {}).get("phase") == "Decided"), None)
+        return next((item for item in found if item.get("status", {}).get("phase") == phase), None)
 
-    found = eventually(look, seconds, f"run {run} is judged by {gate_name}", every=POLL_SECONDS)
+    found = eventually(look, seconds, f"run {run} is {phase} at gate {gate_name}", every=POLL_SECONDS)
     assert found
     return found
 
@@ -162,6 +170,37 @@ def test_a_gate_whose_rows_were_trained_on_fails_and_names_them(judged: Desk) ->
     assert "2 rows are in the training data too (leaked.csv:22, leaked.csv:23)" in status["message"]
     record = json.loads(read(judged, found, "record.json"))
     assert record["suites"][0]["leaked"] == ["leaked.csv:22", "leaked.csv:23"], "by lines of the file"
+
+
+def test_people_see_the_rows_of_the_report_and_let_it_pass(judged: Desk, tmp_path: Path) -> None:
+    reviewed = gate("reviewed", judged.namespace, review={"suite": "canary", "reviewers": [{"user": QA}]})
+    reviewed["spec"]["suites"].append({"name": "canary", "dataset": "canary", "type": "Canary"})
+    judged.apply(reviewed)
+    found = evaluation(judged, "reviewed", "learned", phase="AwaitingReview")
+    assert "verdict" not in found["status"]
+    suites = json.loads(read(judged, found, "report.json"))["suites"]
+    [canaries] = [suite["canaries"] for suite in suites if suite["name"] == "canary"]
+    said = ("input", "expected", "candidate", "baseline")
+    told = [{"row": row["place"]} | {name: row[name] for name in said} for row in canaries]
+    assert found["status"]["review"]["rows"] == told
+    texts = list(csv.DictReader(io.StringIO(DATA["canary.csv"])))
+    assert [(row["input"], row["expected"]) for row in told] == [(row["text"], row["label"]) for row in texts]
+
+    api = "rbac.authorization.k8s.io"
+    bound = {
+        "apiVersion": f"{api}/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "reviewers"},
+        "roleRef": {"apiGroup": api, "kind": "ClusterRole", "name": f"{deploy.RELEASE}-reviewer"},
+        "subjects": [{"apiGroup": api, "kind": "User", "name": QA}],
+    }
+    judged.apply(bound)
+    reviewer = Person(acting_as(judged.kube.kubeconfig, tmp_path, QA), judged.namespace)
+    answer = reviewer.run("approve", found["metadata"]["name"], "--yes")
+    assert answer.code == 0, answer
+    status = evaluation(judged, "reviewed", "learned")["status"]
+    assert (status["verdict"], status["review"]["rows"]) == ("Passed", told)
+    assert [each["reviewer"] for each in status["review"]["approvals"]] == [QA]
 
 
 def test_another_criterion_asks_the_model_nothing_and_an_evaluation_that_comes_back_computes_nothing(

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.integration.chart.conftest import Installer
 from tests.integration.chart.test_rights import OPERATOR
 from tests.integration.chart.tools import Cluster, Object
-from tests.integration.plugin.conftest import Person
+from tests.integration.plugin.conftest import Person, acting_as
 from tests.unit.plugin import samples
 
 TEAM = "reviewed-by-plugin"
@@ -56,11 +55,7 @@ def bound(name: str, kind: str, role: str, *users: str) -> Object:
 @pytest.fixture
 def person(installed: Cluster, tmp_path: Path) -> Callable[..., Person]:
     def make(user: str, *groups: str) -> Person:
-        document: Object = yaml.safe_load(installed.kubeconfig.read_text())
-        document["users"][0]["user"] |= {"as": user, "as-groups": [*groups, "system:authenticated"]}
-        path = tmp_path / "kubeconfig"
-        path.write_text(json.dumps(document))
-        return Person(path, TEAM)
+        return Person(acting_as(installed.kubeconfig, tmp_path, user, *groups), TEAM)
 
     return make
 

@@ -102,6 +102,15 @@ def ended(process: "subprocess.Popen[str]") -> Answer:
     return Answer(process.returncode, out, err)
 
 
+def acting_as(kubeconfig: Path, folder: Path, user: str, *groups: str) -> Path:
+    """Write a kubeconfig of somebody's into a folder, by that of who may act as anybody."""
+    document = yaml.safe_load(kubeconfig.read_text())
+    document["users"][0]["user"] |= {"as": user, "as-groups": [*groups, "system:authenticated"]}
+    path = folder / f"{user.partition('@')[0].replace(':', '-')}.kubeconfig"
+    path.write_text(json.dumps(document))
+    return path
+
+
 PersonOf = Callable[..., Person]
 
 
@@ -116,11 +125,7 @@ def person(kube: Kube, tmp_path: Path) -> Iterator[PersonOf]:
     ) -> Person:
         if rights:
             grant(kube, user)
-        document = yaml.safe_load(kube.kubeconfig.read_text())
-        document["users"][0]["user"] |= {"as": user, "as-groups": [*groups, "system:authenticated"]}
-        path = tmp_path / f"{user.partition('@')[0].replace(':', '-')}.kubeconfig"
-        path.write_text(json.dumps(document))
-        return Person(path, kube.namespace, environment, started)
+        return Person(acting_as(kube.kubeconfig, tmp_path, user, *groups), kube.namespace, environment, started)
 
     yield make
     for each in started:
