@@ -44,6 +44,7 @@ DATA = {
     "valid.csv": rows(range(300, 306)),
     "test.csv": rows(range(400, 430)),
     "canary.csv": rows(range(600, 606)),
+    "unasked.csv": rows(range(700, 706)),
     # Two of its rows are rows of the training data, one of them in other letters.
     "leaked.csv": rows(range(500, 510))
     + TRAIN.splitlines()[1]
@@ -60,6 +61,7 @@ SETS = [
         ("test", "Test"),
         ("leaked", "Test"),
         ("canary", "Canary"),
+        ("unasked", "Test"),
     )
 ]
 # The project's reading finds the rows first; the gate does not rely on that.
@@ -170,6 +172,16 @@ def test_a_gate_whose_rows_were_trained_on_fails_and_names_them(judged: Desk) ->
     assert "2 rows are in the training data too (leaked.csv:22, leaked.csv:23)" in status["message"]
     record = json.loads(read(judged, found, "record.json"))
     assert record["suites"][0]["leaked"] == ["leaked.csv:22", "leaked.csv:23"], "by lines of the file"
+
+
+def test_a_gate_with_too_little_memory_says_what_to_raise(judged: Desk) -> None:
+    """Of rows that nobody was asked yet: for answers that are kept no model is loaded."""
+    resources = SMALL | {"memory": "100Mi"}
+    judged.apply(gate("short", judged.namespace, "unasked", GOOD[:1], resources=resources))
+    status = evaluation(judged, "short", "learned")["status"]
+    [ready] = [each for each in status["conditions"] if each["type"] == "Ready"]
+    assert (status["verdict"], ready["reason"]) == ("Error", "OutOfMemory"), status
+    assert "raise spec.resources.memory (100Mi) of EvalGate 'short'" in ready["message"]
 
 
 def test_people_see_the_rows_of_the_report_and_let_it_pass(judged: Desk, tmp_path: Path) -> None:

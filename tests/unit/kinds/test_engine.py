@@ -318,7 +318,7 @@ def test_an_engine_without_memory_ends_it_and_says_what_to_raise(when: str) -> N
     told = here.condition("Ready")
     assert (here.status["verdict"], told["reason"]) == ("Error", "OutOfMemory")
     assert "engine" in told["message"]
-    assert "raise resources.memory of the gate" in told["message"]
+    assert "raise spec.resources.memory (8Gi) of EvalGate 'good'" in told["message"]
 
 
 def test_an_engine_that_was_lost_for_another_reason_is_tried_again() -> None:

@@ -15,10 +15,9 @@ from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE
 from stagecoach.contract.times import timestamp
 from stagecoach.contract.verdicts import EvaluationReport
 from stagecoach.kinds.evaluation import document
-from stagecoach.kinds.evaluation.reconcile import ADVICE, CONTROLLER
+from stagecoach.kinds.evaluation.reconcile import CONTROLLER, advice
 from stagecoach.kinds.evaluation.rest import rests
 from stagecoach.policies import verdicts
-from stagecoach.policies.attempts import AttemptOutcome
 from tests import builders
 from tests.remedies import speaks
 from tests.unit.kinds.gates import Hall, evaluation, succeeded, world
@@ -277,7 +276,7 @@ def test_why_is_told_where_it_is_the_training_data(verdict: str, changes: builde
 @pytest.mark.parametrize(
     ("report", "code", "end_reason", "reason", "words"),
     [
-        (None, 137, "OOMKilled", "OutOfMemory", "raise resources.memory of the gate"),
+        (None, 137, "OOMKilled", "OutOfMemory", "raise spec.resources.memory (8Gi) of EvalGate 'good'"),
         ({"outcome": "Done"}, 0, "Completed", "VerdictMissing", "evaluator image"),
         ({"outcome": "Splendid"}, 0, "Completed", "ReportUnknown", "evaluator image"),
         (
@@ -301,9 +300,9 @@ def test_what_would_be_the_same_again_is_an_error_with_the_way_out(
     assert len(here.creations) == 1
 
 
-@pytest.mark.parametrize("outcome", ADVICE)
-def test_advice_says_what_to_do(outcome: AttemptOutcome) -> None:
-    assert speaks(outcome, ADVICE[outcome])
+def test_advice_says_what_to_do() -> None:
+    for outcome, words in advice(EvaluationSpec.model_validate(evaluation()["spec"])).items():
+        assert speaks(outcome, words)
 
 
 def test_the_attempt_after_an_outage_follows_when_the_message_says() -> None:

@@ -46,12 +46,6 @@ from stagecoach.policies.pods import SETTLING
 
 PATIENCE = 30.0
 AGAIN = "To have it judged again: kubectl delete eval {name} -n {namespace}; the gate makes another."
-# Where the advice for runs does not fit.
-ADVICE = {
-    AttemptOutcome.OUT_OF_MEMORY: "The same work would need the same memory: raise resources.memory of the gate.",
-    AttemptOutcome.DEADLINE_EXCEEDED: "Raise maxDuration of the gate, or give its pods more CPUs or a GPU.",
-    AttemptOutcome.BAD_IMAGE: "Whoever installed the operator sets the image right in the chart.",
-}
 ROWS_LOST = "RowsLost"
 TOLD_AGAIN = "Nothing to do: the next pod tells them again, and computes nothing."
 NEVER_TOLD = (
@@ -231,9 +225,8 @@ def _running(observed: Observed, attempt: Attempt, seen: Running, now: datetime)
 def _ended(observed: Observed, attempt: Attempt, end: Ended, now: datetime) -> Plan:
     """Close the attempt: there is a verdict, or another try, or none any more."""
     evaluation = observed.evaluation
-    image = evaluation.spec.image
-    advice = ADVICE | {AttemptOutcome.REPORT_UNKNOWN: other_version(image, "evaluator")}
-    words = end.words(advice | {AttemptOutcome.POD_LOST: TOLD_AGAIN} if end.reason == ROWS_LOST else advice)
+    ways_out = advice(evaluation.spec)
+    words = end.words(ways_out | {AttemptOutcome.POD_LOST: TOLD_AGAIN} if end.reason == ROWS_LOST else ways_out)
     changes = attempts.closed(evaluation, attempt, end, words, now)
     if end.outcome is AttemptOutcome.SUCCEEDED:
         found = end.report.evaluation if end.report else None
@@ -256,6 +249,18 @@ def _ended(observed: Observed, attempt: Attempt, end: Ended, now: datetime) -> P
     due = attempts.due(changes["attempt"], changes["failures"] + changes["interruptions"], now)
     told = status.pending(evaluation, "Retrying", _follows(attempt.number, reason, words, due), now, **changes)
     return Plan(status=told, events=(Event(reason, f"Attempt {attempt.number}: {words}", warning=True),))
+
+
+def advice(spec: EvaluationSpec) -> dict[AttemptOutcome, str]:
+    """Return what to do where the advice for runs does not fit."""
+    memory = f"spec.resources.memory ({spec.resources.memory}) of EvalGate {spec.gate!r}"
+    time = f"spec.maxDuration ({spec.max_duration}) of EvalGate {spec.gate!r}"
+    return {
+        AttemptOutcome.OUT_OF_MEMORY: f"The same work would need the same memory: raise {memory}.",
+        AttemptOutcome.DEADLINE_EXCEEDED: f"Raise {time}, or give its pods more CPUs or a GPU.",
+        AttemptOutcome.BAD_IMAGE: "Whoever installed the operator sets the image right in the chart.",
+        AttemptOutcome.REPORT_UNKNOWN: other_version(spec.image, "evaluator"),
+    }
 
 
 def _is_to_review(evaluation: Evaluation, found: EvaluationReport) -> bool:
@@ -326,7 +331,8 @@ def _again(observed: Observed, last: Attempt, now: datetime) -> Plan:
         wait = (due - now).total_seconds()
         return Plan(status=told, delete=attempts.left_over(observed), requeue_after=wait)
     if attempts.remaining(evaluation, now) <= timedelta(0):
-        used_up = f"The time of maxDuration is used up. {ADVICE[AttemptOutcome.DEADLINE_EXCEEDED]}"
+        way_out = advice(evaluation.spec)[AttemptOutcome.DEADLINE_EXCEEDED]
+        used_up = f"The time of maxDuration is used up. {way_out}"
         return _given_up(evaluation, "DeadlineExceeded", f"{used_up} {_again_by(evaluation)}", now)
     if observed.stopping and now < end + LEAVING_PATIENCE:
         told = status.pending(
