@@ -18,7 +18,7 @@ from stagecoach.contract.reports import Outcome, ProgressLine, Report
 from stagecoach.contract.reviews import CanaryRows, Review, Reviewer
 from stagecoach.contract.store import StorageFailed
 from stagecoach.contract.verdicts import Verdict
-from stagecoach_evaluator import canaries
+from stagecoach_evaluator import canaries, records
 from stagecoach_evaluator.__main__ import main
 from stagecoach_trainer import places
 
@@ -28,15 +28,18 @@ torch = pytest.importorskip("torch", reason="needs the evaluator's libraries: ru
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-def started(judging: Judging, document: str) -> "subprocess.Popen[str]":
+def started(judging: Judging, document: str, **changes: str) -> "subprocess.Popen[str]":
+    root = judging.project.root
+    for left in (root / "termination-log", root / "scratch" / "progress"):
+        left.unlink(missing_ok=True)
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        places.ROOT_VARIABLE: str(judging.project.root),
-        places.TERMINATION_LOG_VARIABLE: str(judging.project.root / "termination-log"),
+        places.ROOT_VARIABLE: str(root),
+        places.TERMINATION_LOG_VARIABLE: str(root / "termination-log"),
         ENVIRONMENT_VARIABLE: document,
         DEADLINE_VARIABLE: "300",
-    }
+    } | changes
     command = [sys.executable, "-m", "stagecoach_evaluator"]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -137,16 +140,44 @@ def test_a_document_of_another_version(judging: Judging) -> None:
     assert "evaluator image" in report.problem.remedy
 
 
-def test_a_pod_that_is_asked_to_stop(judging: Judging) -> None:
-    process = started(judging, judging.job().line())
+def awaits_loading(judging: Judging, process: "subprocess.Popen[str]") -> None:
+    """Wait until it loads the model: what is there of the release is read, and its answers are not written."""
     beats = Path(judging.project.root) / "scratch" / "progress"
     while "loading" not in (beats.read_text() if beats.exists() else ""):
         assert process.poll() is None
         time.sleep(0.05)
+
+
+def test_a_pod_that_is_asked_to_stop(judging: Judging) -> None:
+    process = started(judging, judging.job().line())
+    awaits_loading(judging, process)
     process.send_signal(signal.SIGTERM)
     _, report, _, _ = ended(judging, process)
     assert report.outcome is Outcome.TERMINATED
     assert judging.judge().verdict is Verdict.PASSED
+
+
+def test_what_was_decided_and_not_told_is_adopted(judging: Judging) -> None:
+    """Killed between report and message: nobody reads that, so that it is not written before."""
+    job, root = judging.job(), judging.project.root
+    message, told = root / "unread", root / "scratch" / "report.json"
+    os.mkfifo(message)
+    told.unlink(missing_ok=True)
+    process = started(judging, job.line(), **{places.TERMINATION_LOG_VARIABLE: str(message)})
+    while not told.exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    message.unlink()
+    [(_, digest)] = records.read(judging.project.storage, job.inputs.digest)
+
+    code, report, _, log = ended(judging, started(judging, job.line()))
+    assert (code, report.outcome) == (0, Outcome.DONE), log
+    assert report.evaluation is not None
+    assert (report.evaluation.verdict, report.evaluation.adopted) == (Verdict.PASSED, True)
+    assert report.evaluation.record == digest
+    assert [each for _, each in records.read(judging.project.storage, job.inputs.digest)] == [digest]
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
