@@ -17,6 +17,8 @@ from tests.integration.support.kubelet import FakeKubelet
 from tests.integration.support.operator import EVALUATOR_IMAGE, OperatorProcess
 from tests.integration.support.proxy import HoldingProxy
 from tests.kube import Kube
+from tests.remedies import speaks
+from tests.unit.kinds import gates
 
 
 @pytest.fixture
@@ -52,6 +54,41 @@ def test_from_a_run_to_its_verdict(court: Court) -> None:
     words = eventually(lambda: [e for e in kube.select("Event") if e["involvedObject"]["name"] == name], 60, "an Event")
     assert {event["reason"] for event in words} == {"Passed"}
     assert "finalizers" not in kube.get("Evaluation", name)["metadata"]
+
+
+GOOD = builders.gate()["spec"]["criteria"][0]
+CANARY = {"name": "canary", "dataset": "canary", "type": "Canary"}
+# the canary's rows, changes of a gate, the reason, words of the message: the field, its value, and what there is instead
+UNFIT: list[tuple[int, builders.Object, str, tuple[str, ...]]] = [
+    (10, {"suites": [CANARY | {"name": "held-out", "dataset": "none"}]}, "UnknownDataset", ("spec.suites[held-out].dataset", "'none'", "it has canary, test, train, valid")),
+    (10, {"criteria": [GOOD | {"metric": "bleu"}]}, "UnknownMetric", ("spec.criteria[good].metric", "'bleu'", "accuracy")),
+    (10, {"criteria": [GOOD | {"metric": "recall", "label": "lost"}]}, "UnknownLabel", ("spec.criteria[good].label", "'lost'", "billing, delivery")),
+    (3, gates.reviewed_spec(), "CanarySize", ("spec.suites[canary].dataset", "'canary' has 3 rows", "10 to 20")),
+    (300, gates.reviewed_spec(), "CanarySize", ("spec.suites[canary].dataset", "'canary' has 300 rows", "10 to 20")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "gate", "reason", "words"), UNFIT, ids=["data-set", "metric", "label", "canary-of-3", "canary-of-300"]
+)
+def test_what_the_project_does_not_have_is_told_with_what_it_has(
+    kube: Kube,
+    kubelet: FakeKubelet,
+    operator: OperatorProcess,
+    rows: int,
+    gate: builders.Object,
+    reason: str,
+    words: tuple[str, ...],
+) -> None:
+    assert operator
+    court = Court(kube, kubelet)
+    court.make_project_with_canary(rows)
+    kube.create(builders.gate(namespace=kube.namespace, **gate))
+    court.awaits("EvalGate", "good", "Incomplete")
+    told, message = court.reason("EvalGate", "good")
+    assert told == reason
+    assert speaks(told, message)
+    assert all(word in message for word in words), message
 
 
 def test_a_verdict_outlives_its_gate_and_its_run(court: Court) -> None:

@@ -6,19 +6,17 @@ from tests import builders
 from tests.integration.support.desk import TRAINED, Desk
 from tests.integration.support.eventually import eventually
 
-RESOLVED = builders.resolution()
-RESOLVED["datasets"].append({"name": "canary", "digest": builders.digest("8"), "examples": 10})
-
 
 class Court(Desk):
     """A namespace with a project, its runs, and gates."""
 
-    def make_project_with_canary(self) -> None:
-        project = builders.project(namespace=self.kube.namespace)
+    def make_project_with_canary(self, rows: int = 10) -> None:
+        project, resolved = builders.project(namespace=self.kube.namespace), builders.resolution()
         canary = {"name": "canary", "uri": "pvc://lake/desk/canary.csv", "split": "Canary"}
         project["spec"]["data"]["sets"].append(canary)
+        resolved["datasets"].append({"name": "canary", "digest": builders.digest("8"), "examples": rows})
         self.kube.create(project)
-        told = json.dumps({"outcome": "Done", "resolution": RESOLVED})
+        told = json.dumps({"outcome": "Done", "resolution": resolved})
         self.kubelet.succeeded(self.kubelet.pod_of(self.job_of("TransformerProject", "desk")), told)
         self.awaits("TransformerProject", "desk", "Ready")
 

@@ -16,6 +16,7 @@ from stagecoach.contract.store import StorageFailed
 from stagecoach.contract.verdicts import Outcome, Verdict
 from stagecoach_evaluator import leakage, records
 from stagecoach_trainer import bases
+from tests.unit.trainer.conftest import EXAMPLES
 
 from .conftest import ACCURATE, HELD_OUT, NO_WORSE, Judging, evaluate, write
 
@@ -135,6 +136,21 @@ def test_a_row_that_was_trained_on_fails_and_is_named(judging: Judging, capsys: 
     assert judging.record().suites[0].leaked == (place,)
     log = capsys.readouterr().err
     assert f"suite held-out: {place} is in the training data too: train:train.csv:8" in log
+
+
+def test_an_adversarial_suite_that_is_the_training_data_fails_by_all_of_its_rows(judging: Judging) -> None:
+    """And would meet its criterion."""
+    suites = (*judging.suites, ("hard", "train", SuiteType.ADVERSARIAL))
+    well = ACCURATE.model_copy(update={"name": "robust", "suite": "hard"})
+    one = replace(judging, suites=suites, criteria=(ACCURATE, well))
+    report = one.judge()
+    assert (report.verdict, report.leaked) == (Verdict.FAILED, len(EXAMPLES))
+    assert {each.outcome for each in report.results} == {Outcome.PASSED}
+    words = (
+        f"suites[hard]: {len(EXAMPLES)} rows are in the training data too (train.csv:2, train.csv:3, train.csv:4, …)"
+    )
+    assert words in report.message
+    assert one.record().suites[1].leaked == tuple(f"train.csv:{line}" for line in range(2, len(EXAMPLES) + 2))
 
 
 def test_a_row_in_the_prompt_fails_and_is_named(judging: Judging, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from stagecoach.kinds.plan import key_of
 from stagecoach.policies import retention
 from tests import builders
 from tests.remedies import speaks
-from tests.unit.kinds.gates import Hall, succeeded
+from tests.unit.kinds.gates import Hall, project_with_canary, reviewed_spec, succeeded
 
 AGAINST = {"name": "worth", "suite": "held-out", "metric": "f1_macro", "against": "Baseline"}
 
@@ -416,6 +416,17 @@ def test_what_does_not_go_with_the_project_is_told_before_any_pod_starts(
     assert words in told["message"]
     assert speaks(reason, told["message"])
     assert hall.events == [(reason, told["message"])]
+
+
+@pytest.mark.parametrize(("rows", "fits"), [(9, False), (10, True), (20, True), (21, False)])
+def test_a_canary_is_what_people_read_one_by_one(rows: int, fits: bool) -> None:
+    hall = Hall(succeeded(), project_with_canary(), **reviewed_spec())
+    found = copy.deepcopy(hall.get("TransformerProject", "desk"))
+    [canary] = [item for item in found["status"]["datasets"] if item["name"] == "canary"]
+    canary["examples"] = rows
+    hall.put(found)
+    hall.look()
+    assert (hall.condition()["reason"] != "CanarySize") == fits
 
 
 ARC = {"suites": [SUITE | {"task": "arc_easy"}], "criteria": [GOOD | {"metric": "acc_norm"}]}
