@@ -12,7 +12,7 @@ from stagecoach.contract.evaluations import EvaluateJob
 from stagecoach.contract.releases import EngineType
 from stagecoach.contract.reports import BadInput, Problem
 from stagecoach.contract.store import Store
-from stagecoach_evaluator import records
+from stagecoach_evaluator import records, silence
 from stagecoach_evaluator.parties import Parties, Party
 from stagecoach_evaluator.suites import Rows
 from stagecoach_evaluator.telling import Teller
@@ -44,7 +44,8 @@ def collect(job: EvaluateJob, parties: Parties, suites: Sequence[Rows], storage:
 
     There are none of a baseline that has no head for the labels.
 
-    Raises BadInput when a release has to be asked, and cannot.
+    Raises BadInput when a release has to be asked, and cannot, and when the one that is judged says nothing: that is
+    not kept, so that an engine that was mended is asked anew.
     """
     if job.release.engine.type is not EngineType.TRANSFORMERS:
         _refuse_tasks(suites)
@@ -57,6 +58,7 @@ def collect(job: EvaluateJob, parties: Parties, suites: Sequence[Rows], storage:
             if known is None:
                 left.append(rows)
             else:
+                _check_says_something(party, parties, rows, known.each)
                 found[party.release.digest, rows.suite.rows] = known
         if left:
             missing.append((party, left))
@@ -71,9 +73,16 @@ def collect(job: EvaluateJob, parties: Parties, suites: Sequence[Rows], storage:
     for party, left in missing:
         for rows, answers, seconds in asker.ask(party, left, teller):
             bases.check_unchanged(asker.pieces[party.release.digest].base)
+            _check_says_something(party, parties, rows, answers)
             key = party.release.digest, rows.suite.rows
             found[key] = keep(job, party, rows, answers, seconds, asker.engine)
     return found
+
+
+def _check_says_something(party: Party, parties: Parties, rows: Rows, answers: Sequence[Answer]) -> None:
+    """Raise BadInput where it does not. A base may have nothing to say: to be better is what training is for."""
+    if party is parties.candidate:
+        silence.check(rows.suite.name, answers)
 
 
 def _refuse_tasks(suites: Sequence[Rows]) -> None:

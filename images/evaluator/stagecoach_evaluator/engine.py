@@ -22,6 +22,8 @@ from stagecoach_trainer.failures import WorkFailed
 
 # Of one request: the machine may be busy. What was asked goes on until the connection is closed.
 REQUEST_SECONDS = 600.0
+# Of a question about the engine itself, for which nothing is computed: who waits for it has to see how long that is.
+LOOK_SECONDS = 30.0
 # Said of the moment, not of the request.
 OF_THE_MOMENT = (408, 425, 429)
 WORDS = 300  # characters of an engine's own that are told
@@ -119,7 +121,8 @@ class Client:
             raise Away("what it said is not JSON") from error
 
     def _said(self, method: str, path: str, body: Any = None) -> str:
-        connection = http.client.HTTPConnection(serving.HOST, self.port, timeout=self.seconds)
+        seconds = min(self.seconds, LOOK_SECONDS) if method == "GET" else self.seconds
+        connection = http.client.HTTPConnection(serving.HOST, self.port, timeout=seconds)
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
         try:
             connection.request(method, path, None if body is None else json.dumps(body), headers)

@@ -24,7 +24,7 @@ from stagecoach.contract.jobs import DataSource
 from stagecoach.contract.records import BaseRecord
 from stagecoach.contract.releases import Asked
 from stagecoach.contract.verdicts import CriterionResult, Verdict
-from stagecoach_evaluator import page, report_labels, report_numbers
+from stagecoach_evaluator import page, report_labels, report_numbers, silence
 from stagecoach_evaluator.report_rows import Case, Said, cut, paired, paired_incumbent, told, worst
 
 JSON = "report.json"
@@ -122,6 +122,7 @@ def _suite(item: SuiteData, data: Data, shown: int) -> SuiteReport:
         rows=item.scored.rows,
         repeated=item.scored.repeated,
         scored=item.scored.scored,
+        empty=silence.empty(item.candidate),
         unscored=_unscored(item.candidate),
         baseline_unscored=_unscored(item.baseline or ()),
         incumbent_unscored=_unscored(item.incumbent or ()),

@@ -60,7 +60,7 @@ class Watch:
         message = f"no progress for {length(self.deadline or 0)} while {' and '.join(doing)}; it was ended."
         remedy = (
             "Where it hung is at the end of the log, as Python stacks. If it was only slow, raise progressDeadline in a"
-            " new run."
+            " new run, or resources of the gate."
         )
         return Problem.of("ProgressDeadlineExceeded", message, remedy=remedy)
 

@@ -216,6 +216,7 @@ class SuiteReport(ContractModel):
     rows: int = Field(description="Without those that repeat another one.")
     repeated: int = Field(0, description="Rows that repeat another one, and are not counted.")
     scored: int
+    empty: int = Field(0, description="Answers of the candidate that are empty texts: they are scored, and wrong.")
     unscored: tuple[Unscored, ...] = Field(
         max_length=MAX_REASONS, description="Why rows have no answer of the candidate: the most frequent reasons."
     )

@@ -13,6 +13,7 @@ from stagecoach.contract import completions, serving
 from stagecoach.contract.completions import NotNumbers
 from stagecoach.contract.loading import Load
 from stagecoach.contract.reports import BadInput
+from stagecoach_evaluator import engine as asking
 from stagecoach_evaluator import server as servers
 from stagecoach_evaluator.engine import Away, Client, Patience, Refused, side_by_side
 from stagecoach_evaluator.laying import lay
@@ -241,6 +242,18 @@ def test_an_engine_that_never_serves_it_is_given_up(running: tuple[Engine, Clien
     assert problem.reason == serving.NOT_READY
     assert "could not be asked within" in problem.message
     assert speaks(problem.reason, problem.sentence)
+
+
+@pytest.mark.usefixtures("pod")
+def test_an_engine_that_takes_questions_and_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long before a request to compute something would be."""
+    monkeypatch.setattr(asking, "LOOK_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        begun = time.monotonic()
+        with pytest.raises(WorkFailed) as caught:
+            Server(Client(listener.getsockname()[1]), SEE, seconds=0.3, look=0.02).serve(["--model", "x"], "x")
+    assert time.monotonic() - begun < 60
+    assert caught.value.problem.reason == serving.NOT_READY
 
 
 def test_an_engine_that_ends_at_every_start_is_given_up_soon(running: tuple[Engine, Client], pod: Path) -> None:

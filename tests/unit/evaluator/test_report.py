@@ -104,6 +104,15 @@ def test_other_data_are_other_bytes() -> None:
     assert render(replace(data, message="Another."))[HTML] != render(data)[HTML]
 
 
+def test_empty_texts_are_counted_as_the_wrong_answers_that_they_are() -> None:
+    made = report_examples.summaries()
+    [suite] = document(made).suites
+    assert (suite.rows, suite.scored, suite.empty) == (40, 40, 8)
+    assert suite.worst is not None
+    assert sum(row.candidate == "" and row.right is False for row in suite.worst.rows) == 8
+    assert "8 of them empty, which are wrong" in render(made)[HTML].decode()
+
+
 def test_programs_read_back_what_was_written(files: dict[str, bytes]) -> None:
     read = EvaluationDocument.model_validate_json(files[JSON])
     assert page.html(read) == files[HTML]

@@ -16,6 +16,7 @@ from stagecoach.contract.releases import Engine, EngineType, Precision
 from stagecoach.contract.reports import BadInput
 from stagecoach.contract.verdicts import Verdict
 from stagecoach_evaluator import taking
+from stagecoach_evaluator.engine import Client
 from stagecoach_trainer.failures import WorkFailed
 from tests.remedies import speaks
 from tests.unit.contract.documents import METHOD
@@ -181,6 +182,21 @@ def test_without_an_answer_there_is_no_verdict(
     assert caught.value.problem.reason == reason  # type: ignore[attr-defined]
     engine.faults = []
     assert one.judge().rows == len(HELD_OUT), "nothing half done was kept"
+
+
+def test_an_engine_that_falls_silent_is_given_up(
+    judging: Judging, engine: engine_server.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says that it is well, and answers no row, nor when it is asked again."""
+    monkeypatch.setattr("stagecoach_evaluator.served.Client", partial(Client, seconds=2))
+    one = by_vllm(judging, engine)
+    engine.faults = [engine_server.silent] * 200
+    with pytest.raises(WorkFailed) as caught:
+        one.judge()
+    problem = caught.value.problem
+    assert problem.reason == serving.LOST
+    assert "nor when it was asked again: TimeoutError" in problem.message
+    assert speaks(problem.reason, problem.sentence)
 
 
 def test_an_engine_that_ends_once_is_asked_again(judging: Judging, engine: engine_server.Engine) -> None:
