@@ -152,7 +152,7 @@ def _how_to_open(page: str) -> str:
     if page.startswith("gs://"):
         return f"\n  gcloud storage cp {page} ."
     claim = page.removeprefix("pvc://").partition("/")[0]
-    return f"\n  in the PersistentVolumeClaim {claim}: copy it from a pod that mounts this"
+    return f"\n  in the PersistentVolumeClaim {claim}: docs/evaluation-report.md has a pod that prints it"
 
 
 def rows(evaluation: Object, width: int) -> RenderableType:

@@ -320,9 +320,9 @@ def _metrics(path: Path) -> Iterator[tuple[str, list[str]]]:
             yield name, labels[0] if labels else []
 
 
-def test_the_pod_that_looks_into_a_claim_is_as_restricted_as_the_job_that_compares() -> None:
-    page = (DOCUMENTS / "api" / "finetunerun.md").read_text()
-    pod = yaml.safe_load(page.split("<<EOF\n")[1].split("\nEOF\n")[0])["spec"]
+@pytest.mark.parametrize("page", ["api/finetunerun.md", "evaluation-report.md"])
+def test_the_pod_that_looks_into_a_claim_is_as_restricted_as_the_job_that_compares(page: str) -> None:
+    pod = yaml.safe_load((DOCUMENTS / page).read_text().split("<<EOF\n")[1].split("\nEOF\n")[0])["spec"]
     theirs = blocks("compare")[0]["spec"]["template"]["spec"]
     assert pod["securityContext"] == theirs["securityContext"]
     [looks], [compares] = pod["containers"], theirs["containers"]

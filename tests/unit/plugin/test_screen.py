@@ -171,7 +171,10 @@ def test_who_rejected() -> None:
         ({"exposures": 30}, "have judged 30 releases, this one included: the more, the less a pass is worth\n"),
         ({"report": {"uri": "s3://bucket/x"}}, "aws s3 cp s3://bucket/x/report.html ."),
         ({"report": {"uri": "gs://bucket/x"}}, "gcloud storage cp gs://bucket/x/report.html ."),
-        ({"report": {"uri": "pvc://store/x"}}, "in the PersistentVolumeClaim store"),
+        (
+            {"report": {"uri": "pvc://store/x"}},
+            "in the PersistentVolumeClaim store: docs/evaluation-report.md has a pod",
+        ),
         ({"report": None}, "Full report  there is none yet"),
     ],
 )
