@@ -50,7 +50,7 @@ def main() -> int:
     started = time.monotonic()
     with step("A cluster (the first time, it is built: some minutes)"):
         tools = deploy.up()
-    with step("The images of operator, trainer, evaluator, engine, gateway and base model"):
+    with step("The images of operator, trainer, evaluator, engine, gateway, Prometheus and base model"):
         images = deploy.all_images()
         base_model = deploy.image("base-model")
     with step("The operator, by its chart"):

@@ -36,6 +36,9 @@ DOCKERFILES = {
     "engine-cpu": ROOT / "images/engine-cpu",
 }
 
+# What it asks for where there is little to watch, and little room: for some hundred series.
+SMALL_PROMETHEUS = {"prometheus.resources.requests.cpu": "20m", "prometheus.resources.requests.memory": "128Mi"}
+
 Object = dict[str, Any]
 
 
@@ -86,6 +89,7 @@ class Images:
     # By which models may be judged, and are served.
     engine: str | None = None
     gateway: str | None = None
+    # By which what is served is watched.
     prometheus: str | None = None
 
 
@@ -115,13 +119,13 @@ def images() -> Images:
 
 def all_images() -> Images:
     """Do so with all that the chart knows: models can be served, too."""
-    return replace(images(), engine=image("engine-cpu"), gateway=image("gateway"))
+    return replace(images(), engine=image("engine-cpu"), gateway=image("gateway"), prometheus=image("prometheus"))
 
 
 def install(tools: Tools, images: Images) -> None:
     """Install the chart, or upgrade it to this checkout, and wait until the operator is ready."""
     make_namespace(tools, OPERATOR_NAMESPACE)
-    values = {}
+    values = SMALL_PROMETHEUS | {"prometheus.enabled": str(images.prometheus is not None).lower()}
     for place, image in (
         ("image", images.operator),
         ("trainer.image", images.trainer),

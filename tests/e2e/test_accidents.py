@@ -19,7 +19,7 @@ pytestmark = pytest.mark.long
 
 RUNS, MORE = 10, 3
 KILLS = 8
-OPERATOR = "app.kubernetes.io/name=stagecoach"
+OPERATOR = "app.kubernetes.io/component=operator"
 
 
 def leader(tools: deploy.Tools) -> str:

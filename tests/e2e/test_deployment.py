@@ -21,7 +21,7 @@ import openai
 import pytest
 
 from stagecoach.build.labels import COMPONENT, ENGINE, GATEWAY, GROUP, OWNER_UID
-from tests import builders, processes
+from tests import builders, processes, prometheus
 from tests.clients import Clients
 from tests.cluster.local import Local
 from tests.e2e import servers
@@ -211,6 +211,20 @@ def test_what_passes_takes_over_and_no_request_fails(shop: Shop) -> None:
     print(f"admitted → first answer, on a warm engine: {took:.1f} s")
     assert took < 20
     assert shop.clients.ask(GREETING)["label"] == "billing"
+
+
+def test_prometheus_watches_all_that_serves_and_knows_the_releases(shop: Shop) -> None:
+    ask = prometheus.of_the_chart(shop.desk.kube)
+    ours = f'namespace="{shop.desk.namespace}",deployment="{NAME}"'
+    by_release = f'stagecoach_gateway_requests_total{{{ours},release="{shop.status["serving"]["release"]}"}} > 0'
+
+    def watched() -> bool:
+        up = {each.labels["component"] for each in prometheus.query(ask, f"up{{{ours}}} == 1")}
+        operator = prometheus.query(ask, 'up{job="stagecoach-operator"} == 1')
+        return up == {GATEWAY, ENGINE} and bool(operator and prometheus.query(ask, by_release))
+
+    # It asks for what there is every 15 seconds, and what it finds as often.
+    eventually(watched, 90, "operator, gateways and engine are up, and requests are counted", every=POLL_SECONDS)
 
 
 @pytest.mark.long

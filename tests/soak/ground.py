@@ -86,10 +86,11 @@ def _made(
     stack: contextlib.ExitStack,
 ) -> Ground:
     operator = ("-n", deploy.OPERATOR_NAMESPACE, "deployment", deploy.RELEASE)
+    pods = ("-n", deploy.OPERATOR_NAMESPACE, "pods", "-l", "app.kubernetes.io/component=operator")
     # The soak's own operators are processes outside of the cluster, with the rights of the chart.
     stack.callback(tools.kubectl, "scale", *operator, "--replicas=1")
     tools.kubectl("scale", *operator, "--replicas=0")
-    tools.kubectl("wait", "-n", deploy.OPERATOR_NAMESPACE, "pods", "--all", "--for=delete", "--timeout=2m")
+    tools.kubectl("wait", *pods, "--for=delete", "--timeout=2m")
     _clear(tools)
     stack.callback(_clear, tools)
     stack.callback(_let_write(tools))

@@ -1,7 +1,7 @@
-{{/* Whether there is a Prometheus of this release's own: an image of it is given. Values of an earlier chart know nothing of it. */}}
+{{/* Whether there is a Prometheus of this release's own. Values of an earlier chart, which an upgrade may reuse, say it by its image. */}}
 {{- define "stagecoach.prometheus.wanted" -}}
-{{- with (default dict .Values.prometheus).image }}
-{{- if or .repository .digest .tag }}yes{{ end }}
+{{- with .Values.prometheus }}
+{{- if or .enabled (and (not (hasKey . "enabled")) .image.repository) }}yes{{ end }}
 {{- end }}
 {{- end }}
 
@@ -34,7 +34,7 @@ alerting:
 {{- end }}
 {{- $metrics := printf "%s-metrics.%s.svc" (include "stagecoach.fullname" .) .Release.Namespace }}
 {{- if not .Values.metrics.service.enabled }}
-{{- fail "metrics.service.enabled=false leaves Prometheus no way to what it scrapes: set it to true, or give no prometheus.image" }}
+{{- fail "metrics.service.enabled=false leaves Prometheus no way to what it scrapes: set it to true, or prometheus.enabled to false" }}
 {{- end }}
 scrape_configs:
   - job_name: stagecoach-serving

@@ -1,5 +1,6 @@
 """The Prometheus of the chart: what is installed, and that Prometheus itself finds, scrapes and records with it."""
 
+import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -23,12 +24,11 @@ from tests.cluster import ports
 from tests.cluster.controlplane import ControlPlane
 from tests.integration.chart.conftest import Installer
 from tests.integration.chart.process import start_operator
-from tests.integration.chart.tools import CHART, DIGEST, Cluster, Object, Refused, promtool, template, values
+from tests.integration.chart.tools import CHART, Cluster, Object, Refused, promtool, template, values
 from tests.integration.support.eventually import eventually
 from tests.integration.support.operator import running
 from tests.kube import Kube
 
-IMAGE = {"image": {"repository": "docker.io/prom/prometheus", "digest": DIGEST}}
 NAME = "sc-stagecoach-prometheus"
 RELEASE = "sha256:" + "a" * 64
 
@@ -42,14 +42,20 @@ def config(rendered: list[Object]) -> Any:
     return yaml.safe_load(named(rendered, "ConfigMap")["data"]["prometheus.yml"])
 
 
-def test_without_an_image_there_is_none(cluster: Cluster, tmp_path: Path) -> None:
-    rendered = template(tmp_path / "values.yaml")
+# As an upgrade that reuses the values of an earlier chart has them.
+EARLIER: Object = {"enabled": None}
+
+
+@pytest.mark.parametrize("given", [{"enabled": False}, EARLIER | {"image": {"repository": "", "digest": ""}}])
+def test_who_wants_none_has_none(cluster: Cluster, tmp_path: Path, given: Object) -> None:
+    rendered = template(tmp_path / "values.yaml", prometheus=given)
     assert not [each for each in rendered if "prometheus" in each["metadata"]["name"]]
-    assert "give prometheus.image, or set monitors.enabled" in notes(cluster, tmp_path)
+    assert "set prometheus.enabled, or monitors.enabled" in notes(cluster, tmp_path, prometheus=given)
 
 
-def test_how_to_look_at_it_is_said(cluster: Cluster, tmp_path: Path) -> None:
-    assert f"port-forward service/{NAME} 9090" in notes(cluster, tmp_path, prometheus=IMAGE)
+@pytest.mark.parametrize("given", [{}, EARLIER])
+def test_how_to_look_at_it_is_said(cluster: Cluster, tmp_path: Path, given: Object) -> None:
+    assert f"port-forward service/{NAME} 9090" in notes(cluster, tmp_path, prometheus=given)
 
 
 def test_monitors_need_the_prometheus_operator(cluster: Cluster, tmp_path: Path) -> None:
@@ -66,14 +72,14 @@ def notes(cluster: Cluster, folder: Path, **more: Any) -> str:
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({"image": {"repository": "prom/prometheus"}}, "prometheus.image.digest is required"),
-        ({"image": {"digest": DIGEST}}, "prometheus.image.repository is required"),
-        ({"image": {"repository": "prom/prometheus", "tag": "v3"}}, "prometheus.image.tag can be moved"),
+        ({"image": {"digest": ""}}, "prometheus.image.digest is required"),
+        ({"image": {"repository": ""}}, "prometheus.image.repository is required"),
+        ({"image": {"digest": "", "tag": "v3"}}, "prometheus.image.tag can be moved"),
         ({"retention": {"time": "45"}}, "at '/prometheus/retention/time'"),
         ({"retention": {"size": "8GiB"}}, "at '/prometheus/retention/size'"),
         ({"storage": {"size": "10"}}, "at '/prometheus/storage/size'"),
         ({"alertmanagers": ["http://alertmanager:9093"]}, "at '/prometheus/alertmanagers/0'"),
-        ({"enabled": True}, "additional properties 'enabled' not allowed"),
+        ({"enabled": "no"}, "at '/prometheus/enabled'"),
     ],
 )
 def test_wrong_values_are_named(tmp_path: Path, given: Object, expected: str) -> None:
@@ -82,10 +88,10 @@ def test_wrong_values_are_named(tmp_path: Path, given: Object, expected: str) ->
 
 
 def test_its_pod_is_restricted_and_keeps_what_it_has(tmp_path: Path) -> None:
-    rendered = template(tmp_path / "values.yaml", prometheus=IMAGE)
+    rendered = template(tmp_path / "values.yaml")
     pod = named(rendered, "Deployment")["spec"]["template"]["spec"]
     (container,) = pod["containers"]
-    assert container["image"] == f"docker.io/prom/prometheus@{DIGEST}"
+    assert re.fullmatch("docker.io/prom/prometheus@sha256:[0-9a-f]{64}", container["image"])
     assert pod["securityContext"]["runAsNonRoot"]
     assert not pod["automountServiceAccountToken"]
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -102,15 +108,14 @@ def test_its_pod_is_restricted_and_keeps_what_it_has(tmp_path: Path) -> None:
 
 
 def test_a_place_that_goes_with_its_pod(tmp_path: Path) -> None:
-    rendered = template(tmp_path / "values.yaml", prometheus=IMAGE | {"storage": {"size": ""}})
+    rendered = template(tmp_path / "values.yaml", prometheus={"storage": {"size": ""}})
     assert named(rendered, "Deployment")["spec"]["template"]["spec"]["volumes"][1] == {"name": "data", "emptyDir": {}}
     assert not [each for each in rendered if each["kind"] == "PersistentVolumeClaim"]
 
 
 @pytest.mark.parametrize("more", [{}, {"watchNamespaces": ["team-a"]}, {"prometheus": {"alertmanagers": ["a:9093"]}}])
 def test_prometheus_reads_its_configuration(tmp_path: Path, more: Object) -> None:
-    given = IMAGE | more.get("prometheus", {})
-    rendered = template(tmp_path / "values.yaml", **more | {"prometheus": given})
+    rendered = template(tmp_path / "values.yaml", **more)
     for name, text in named(rendered, "ConfigMap")["data"].items():
         (tmp_path / name).write_text(text.replace("/etc/stagecoach/", f"{tmp_path}/"))
     done = subprocess.run(
@@ -119,11 +124,11 @@ def test_prometheus_reads_its_configuration(tmp_path: Path, more: Object) -> Non
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 rule files found" in done.stdout
     sent = [each["static_configs"] for each in config(rendered).get("alerting", {}).get("alertmanagers", ())]
-    assert sent == [[{"targets": each}] for each in [given.get("alertmanagers")] if each]
+    assert sent == [[{"targets": each}] for each in [more.get("prometheus", {}).get("alertmanagers")] if each]
 
 
 def test_the_operator_tells_what_is_scraped(tmp_path: Path) -> None:
-    rendered = template(tmp_path / "values.yaml", prometheus=IMAGE, metrics={"port": 8081})
+    rendered = template(tmp_path / "values.yaml", metrics={"port": 8081})
     serving, own = config(rendered)["scrape_configs"]
     place = "sc-stagecoach-metrics.stagecoach.svc"
     assert serving["http_sd_configs"][0]["url"] == f"http://{place}:8081/targets"
@@ -131,7 +136,7 @@ def test_the_operator_tells_what_is_scraped(tmp_path: Path) -> None:
     service = named(rendered, "Service", "sc-stagecoach-metrics")["spec"]
     assert (service["clusterIP"], service["publishNotReadyAddresses"]) == ("None", True)
     with pytest.raises(Refused, match=r"metrics.service.enabled=false leaves Prometheus no way"):
-        template(tmp_path / "values.yaml", prometheus=IMAGE, metrics={"service": {"enabled": False}})
+        template(tmp_path / "values.yaml", metrics={"service": {"enabled": False}})
 
 
 def test_ports_are_those_of_gateways_and_engines(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +147,7 @@ def test_ports_are_those_of_gateways_and_engines(monkeypatch: pytest.MonkeyPatch
 def test_monitors_find_and_keep_the_same(tmp_path: Path) -> None:
     labels = {"release": "kube-prometheus-stack", "app.kubernetes.io/managed-by": "stagecoach"}
     rendered = template(
-        tmp_path / "values.yaml", monitors={"enabled": True, "labels": labels}, prometheus=IMAGE, watchNamespaces=["a"]
+        tmp_path / "values.yaml", monitors={"enabled": True, "labels": labels}, watchNamespaces=["a"]
     )
     serving, own = config(rendered)["scrape_configs"]
     for component, port in ((GATEWAY, "admin"), (ENGINE, "http")):
@@ -170,7 +175,7 @@ def plain(relabelings: list[Object]) -> list[Object]:
 
 
 def test_dashboards_for_grafana(tmp_path: Path) -> None:
-    assert not [each for each in template(tmp_path / "a.yaml") if each["kind"] == "ConfigMap"]
+    assert not [each for each in template(tmp_path / "a.yaml") if "dashboard" in each["metadata"]["name"]]
     rendered = template(tmp_path / "b.yaml", grafana={"dashboards": {"enabled": True}})
     made = named(rendered, "ConfigMap", "sc-stagecoach-dashboard-serving")
     assert made["metadata"]["labels"]["grafana_dashboard"] == "1"
@@ -234,7 +239,7 @@ def pod(kube: Kube, name: str, address: str, labels: dict[str, str], phase: str 
 @pytest.fixture
 def installed(cluster: Cluster, installer: Installer) -> Cluster:
     cluster.namespace("served-by-watched")
-    installer.install("sc", "stagecoach", prometheus=IMAGE | {"storage": {"size": ""}})
+    installer.install("sc", "stagecoach", prometheus={"storage": {"size": ""}})
     return cluster
 
 

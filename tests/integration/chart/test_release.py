@@ -46,6 +46,7 @@ CLUSTERWIDE = (f"clusterrole,clusterrolebinding,{POLICIES}", "-l", "app.kubernet
             "serviceAccount": {"create": False, "name": "theirs"},
             "crds": {"install": False},
             "metrics": {"service": {"enabled": False}},
+            "prometheus": {"enabled": False},
         },
     ],
     ids=["defaults", "two-replicas", "everything", "nothing"],
@@ -61,7 +62,9 @@ def test_install(cluster: Cluster, installer: Installer) -> None:
     installer.install("sc", namespace, replicas=2)
     assert cluster.names("-n", namespace, *MADE) == {
         "deployment.apps/sc-stagecoach",
+        "deployment.apps/sc-stagecoach-prometheus",
         "service/sc-stagecoach-metrics",
+        "service/sc-stagecoach-prometheus",
         "serviceaccount/sc-stagecoach",
         "role.rbac.authorization.k8s.io/sc-stagecoach-lease",
         "rolebinding.rbac.authorization.k8s.io/sc-stagecoach-lease",
@@ -76,11 +79,18 @@ def test_install(cluster: Cluster, installer: Installer) -> None:
         "sc-stagecoach-approvals.restricted",
     }
     assert cluster.names("crd") >= DEFINITIONS
+
+    def containers() -> dict[str, Object]:
+        pods = cluster.get("pods", "-n", namespace)["items"]
+        return {each["name"]: each["resources"] for pod in pods for each in pod["spec"]["containers"]}
+
     # The namespace refuses pods that are not restricted.
-    pods = eventually(lambda: cluster.get("pods", "-n", namespace)["items"], what="pods of the operator")
-    assert all(pod["metadata"]["labels"]["app.kubernetes.io/component"] == "operator" for pod in pods)
-    [asked] = [each["resources"] for each in pods[0]["spec"]["containers"]]
-    assert {bound: set(asked[bound]) for bound in asked} == {"requests": {"cpu", "memory"}, "limits": {"cpu", "memory"}}
+    eventually(lambda: containers().keys() == {"operator", "prometheus"}, what="pods of operator and Prometheus")
+    for asked in containers().values():
+        assert {bound: set(asked[bound]) for bound in asked} == {
+            "requests": {"cpu", "memory"},
+            "limits": {"cpu", "memory"},
+        }
 
 
 def test_an_upgrade_upgrades_the_definitions(cluster: Cluster, installer: Installer, tmp_path: Path) -> None:

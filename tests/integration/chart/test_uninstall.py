@@ -24,7 +24,11 @@ JOB_TRACKING = "batch.kubernetes.io/job-tracking"
 # Every namespace has these, and there is one object of the API server's for each group of definitions.
 EVERYWHERE = {"configmap/kube-root-ca.crt", "serviceaccount/default"}
 SERVED = {"namespace/stagecoach", f"namespace/{NAMESPACE}", "apiservice.apiregistration.k8s.io/v1alpha1.stagecoach.dev"}
-LEASE, KEY = "lease.coordination.k8s.io/stagecoach", "secret/stagecoach-key"
+LEFT = {
+    "lease.coordination.k8s.io/stagecoach",
+    "secret/stagecoach-key",
+    "persistentvolumeclaim/stagecoach-prometheus",
+}
 
 
 @pytest.fixture
@@ -80,7 +84,7 @@ def test_an_uninstall_leaves_what_goes_on_and_what_can_go(
         operator.end()
     installer.uninstall(RELEASE, NAMESPACE)
     assert over_the_cluster(cluster) - SERVED == DEFINITIONS
-    eventually(lambda: found(cluster, "true", "-n", NAMESPACE) == EVERYWHERE | {LEASE, KEY}, 60, "nothing else is left")
+    eventually(lambda: found(cluster, "true", "-n", NAMESPACE) == EVERYWHERE | LEFT, 60, "nothing else is left")
     assert "finalizers" not in cluster.get("lease", RELEASE, "-n", NAMESPACE)["metadata"]
     assert finalizers(one) | finalizers(two) <= {JOB_TRACKING}
     taken_up(cluster, installer, one, before, tmp_path)
