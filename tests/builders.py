@@ -11,7 +11,9 @@ Document = TypeVar("Document")
 
 IMAGE = "registry.example/trainer@sha256:" + "a" * 64
 EVALUATOR_IMAGE = "registry.example/evaluator@sha256:" + "b" * 64
-ENGINE_IMAGE = "registry.example/vllm@sha256:" + "c" * 64
+# Of vLLM without GPUs, as all of these have it that do not ask for one; and with.
+ENGINE_IMAGE = "registry.example/vllm-cpu@sha256:" + "c" * 64
+GPU_ENGINE_IMAGE = "registry.example/vllm:v0.32.0"
 GATEWAY_IMAGE = "registry.example/gateway@sha256:" + "d" * 64
 CREATED = "2026-01-02T03:04:05Z"
 

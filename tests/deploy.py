@@ -86,7 +86,7 @@ class Images:
     operator: str
     trainer: str
     evaluator: str
-    # By which models may be judged, and are served.
+    # By which models may be judged, and are served: on CPUs.
     engine: str | None = None
     gateway: str | None = None
     # By which what is served is watched.
@@ -130,7 +130,7 @@ def install(tools: Tools, images: Images) -> None:
         ("image", images.operator),
         ("trainer.image", images.trainer),
         ("evaluator.image", images.evaluator),
-        ("engine.image", images.engine),
+        ("engineCpu.image", images.engine),
         ("gateway.image", images.gateway),
         ("prometheus.image", images.prometheus),
     ):

@@ -24,7 +24,7 @@ class Operator:
         self._proxy = HoldingProxy(kubeconfig)
         self._arguments = (
             *("--trainer-image", images.trainer, "--evaluator-image", images.evaluator),
-            *("--engine-image", str(images.engine), "--gateway-image", str(images.gateway)),
+            *("--engine-cpu-image", str(images.engine), "--gateway-image", str(images.gateway)),
             *("--lease-namespace", deploy.OPERATOR_NAMESPACE, "--lease-name", deploy.RELEASE, "--log-level", "INFO"),
         )
         self.process: OperatorProcess | None = None

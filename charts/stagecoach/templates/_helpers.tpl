@@ -53,10 +53,13 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
-{{/* An image by digest, or by tag where that is allowed. Takes a dict: name (of the value), image, values. */}}
+{{/*
+An image by digest, or by tag where that is allowed. Takes a dict: name (of the value), image, values; released, where the
+tag of a version is allowed.
+*/}}
 {{- define "stagecoach.image" -}}
 {{- $image := .image }}
-{{- $allowTags := .values.allowTags }}
+{{- $allowTags := or .values.allowTags (and .released (regexMatch "^v[0-9]+[.][0-9]+[.][0-9]+$" $image.tag)) }}
 {{- $repository := include "stagecoach.repository" (dict "repository" $image.repository "registry" .values.global.imageRegistry) }}
 {{- if not $image.repository }}
 {{- fail (printf "%s.repository is required: an image without tag or digest, such as registry.example.com/stagecoach/operator" .name) }}

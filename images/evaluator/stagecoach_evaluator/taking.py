@@ -82,7 +82,9 @@ def check_version(version: str, engine: str) -> None:
         return
     oldest = ".".join(map(str, OLDEST))
     message = f"{engine} says version {version!r}, and nothing before vLLM {oldest} was tested."
-    remedy = f"Whoever installed the operator sets engine.image of the chart to vLLM {oldest} or later."
+    remedy = (
+        f"Whoever installed the operator sets engine.image of the chart, or engineCpu.image, to vLLM {oldest} or later."
+    )
     raise BadInput(Problem.of("EngineUnsuited", message, remedy=remedy))
 
 

@@ -118,7 +118,7 @@ class Inference(BaseModel):
         None,
         description="What computes the answers when a model is judged: it is part of what a release is. Choose what"
         " serves the model. vLLM is for decoders, and for encoders that choose a label or make a vector; it needs an"
-        " operator that was installed with an engine.image. Default: Transformers.",
+        " operator that was installed with an image of it. Default: Transformers.",
     )
     precision: Optional[InferencePrecision] = Field(
         None,

@@ -125,7 +125,9 @@ def _result(job: dict[str, Any], engine: str, words: list[str]) -> dict[str, Any
             raise _too_slow(job, answered=(Path(folder) / "answered").exists()) from None
         sys.stderr.write(done.stderr)
         if "No module named 'vllm.benchmarks'" in done.stderr:
-            remedy = "Whoever installed the operator sets engine.image of the chart to one that has it."
+            remedy = (
+                "Whoever installed the operator sets engine.image of the chart, or engineCpu.image, to one that has it."
+            )
             raise Ended("BadInput", "BenchMissing", "the engine's image has no vllm.benchmarks.", remedy)
         if done.returncode == -signal.SIGKILL:
             raise Ended("OutOfMemory", "BenchKilled", "vLLM's benchmark was killed, mostly for its memory.", "")

@@ -44,6 +44,15 @@ done
 
 
 @dataclass(frozen=True)
+class EngineImage:
+    """An image of the engine, as whoever installed the operator chose it."""
+
+    value: str  # of the chart, by which it is given
+    image: str  # empty: none
+    pull_policy: str
+
+
+@dataclass(frozen=True)
 class EngineWork:
     """What an engine asks for."""
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from stagecoach.api.modeldeployment import ModelDeployment
+from stagecoach.build.engines import EngineImage
 from stagecoach.build.jobs import owner_labels, owner_reference
 from stagecoach.build.labels import COMPONENT, OWNER_UID
 from stagecoach.build.pods import SECRET_MODE, Network
@@ -28,9 +29,8 @@ class Settings(Protocol):
     def evaluator_pull_policy(self) -> str:
         """Of loaders, and of what brings tokenizers."""
 
-    @property
-    def engine_pull_policy(self) -> str:
-        """Of engines."""
+    def engine(self, gpus: int) -> EngineImage:
+        """Of engines with so many GPUs."""
 
     @property
     def gateway_pull_policy(self) -> str:

@@ -136,7 +136,11 @@ def parts(deployment: ModelDeployment, recipe: Recipe, settings: Settings) -> Pa
     return Parts(
         loader=_loader(told, url, recipe.loader_image, own, reach, places, settings),
         engine=EngineWork(
-            recipe.engine_image, settings.engine_pull_policy, (told.base.uri,), threads(asked.cpu), asked.gpus > 0
+            recipe.engine_image,
+            settings.engine(asked.gpus).pull_policy,
+            (told.base.uri,),
+            threads(asked.cpu),
+            on_a_gpu=asked.gpus > 0,
         ),
         demand=replace(demand, memory=str(rest)),
         places=places,

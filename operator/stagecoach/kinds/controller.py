@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from stagecoach.build.engines import EngineImage
 from stagecoach.build.labels import API_VERSION as API_VERSION
 from stagecoach.build.labels import GROUP as GROUP
 from stagecoach.build.labels import MANAGED_BY as MANAGED_BY
@@ -23,16 +24,25 @@ class Settings:
 
     trainer_image: str
     evaluator_image: str
-    engine_image: str = ""  # none: nothing is judged or served by an engine of its own
+    # None: nothing is judged or served by an engine of its own, on GPUs or without.
+    engine_image: str = ""
+    engine_cpu_image: str = ""
     gateway_image: str = ""  # none: nothing is served
     trainer_pull_policy: str = "IfNotPresent"
     evaluator_pull_policy: str = "IfNotPresent"
     engine_pull_policy: str = "IfNotPresent"
+    engine_cpu_pull_policy: str = "IfNotPresent"
     gateway_pull_policy: str = "IfNotPresent"
     namespace: str = ""  # the operator's own: from there alone loaders are reached
     network: Network = field(default_factory=Network)
     # From it the keys of all deployments are derived (policies/keys.py). Empty: nothing is served.
     master_key: bytes = field(default=b"", repr=False)
+
+    def engine(self, gpus: int) -> EngineImage:
+        """Return the engine's image for pods with so many GPUs: builds of vLLM are for the one or the other."""
+        if gpus:
+            return EngineImage("engine.image", self.engine_image, self.engine_pull_policy)
+        return EngineImage("engineCpu.image", self.engine_cpu_image, self.engine_cpu_pull_policy)
 
 
 def _never(_view: View, _raw: Object) -> bool:

@@ -15,6 +15,8 @@ from stagecoach.kinds.controller import Settings
 from stagecoach.runtime.version import VERSION
 
 PINNED = re.compile(r".+@sha256:[0-9a-f]{64}$")
+# The vendor of the engine publishes a version once.
+RELEASED = re.compile(r".+:v\d+\.\d+\.\d+$")
 PULL_POLICIES = ("IfNotPresent", "Always", "Never")
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -58,10 +60,15 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
     parser = _parser()
     given = parser.parse_args([*_from_environment(arguments, environment), *arguments])
     images = {"--trainer-image": given.trainer_image, "--evaluator-image": given.evaluator_image}
-    images |= {"--engine-image": given.engine_image} if given.engine_image else {}
-    images |= {"--gateway-image": given.gateway_image} if given.gateway_image else {}
+    optional = {
+        "--engine-image": given.engine_image,
+        "--engine-cpu-image": given.engine_cpu_image,
+        "--gateway-image": given.gateway_image,
+    }
+    images |= {flag: image for flag, image in optional.items() if image}
     for flag, image in images.items():
-        if not (given.allow_unpinned_images or PINNED.match(image)):
+        released = flag == "--engine-image" and RELEASED.match(image)
+        if not (given.allow_unpinned_images or PINNED.match(image) or released):
             parser.error(
                 f"{flag} {image} is not pinned: a tag can change under runs that must be repeatable. Give it as"
                 " NAME@sha256:DIGEST, or pass --allow-unpinned-images to try things out."
@@ -72,10 +79,12 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
             trainer_image=given.trainer_image,
             evaluator_image=given.evaluator_image,
             engine_image=given.engine_image,
+            engine_cpu_image=given.engine_cpu_image,
             gateway_image=given.gateway_image,
             trainer_pull_policy=given.trainer_pull_policy,
             evaluator_pull_policy=given.evaluator_pull_policy,
             engine_pull_policy=given.engine_pull_policy,
+            engine_cpu_pull_policy=given.engine_cpu_pull_policy,
             gateway_pull_policy=given.gateway_pull_policy,
             namespace=namespace,
             network=_network(given),
@@ -138,9 +147,20 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--engine-image": {
         "metavar": "IMAGE",
         "default": "",
-        "help": "image of vLLM, by which models may be judged and are served, as NAME@sha256:DIGEST (default: none)",
+        "help": "image of vLLM, by which models may be judged and are served on GPUs, as NAME@sha256:DIGEST or by a"
+        " version's tag, NAME:v0.32.0 (default: none)",
     },
     "--engine-pull-policy": {
+        "choices": PULL_POLICIES,
+        "default": "IfNotPresent",
+        "help": "imagePullPolicy of its containers (default: %(default)s)",
+    },
+    "--engine-cpu-image": {
+        "metavar": "IMAGE",
+        "default": "",
+        "help": "the same for pods without GPUs, as NAME@sha256:DIGEST (default: none)",
+    },
+    "--engine-cpu-pull-policy": {
         "choices": PULL_POLICIES,
         "default": "IfNotPresent",
         "help": "imagePullPolicy of its containers (default: %(default)s)",

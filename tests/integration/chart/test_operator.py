@@ -72,7 +72,7 @@ def operator(
     for name in ("support", "serving"):
         cluster.namespace(name)
     serves = {"image": {"repository": "registry.example.com/stagecoach/serves", "digest": DIGEST}}
-    installer.install("sc", "stagecoach", watchNamespaces=request.param, engine=serves, gateway=serves)
+    installer.install("sc", "stagecoach", watchNamespaces=request.param, engineCpu=serves, gateway=serves)
     cluster.kubectl("-n", "stagecoach", "scale", "deployment/sc-stagecoach", "--replicas=0")
     process = start_operator(cluster, tmp_path)
     yield process

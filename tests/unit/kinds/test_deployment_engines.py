@@ -11,9 +11,10 @@ from stagecoach.contract.times import moment
 from stagecoach.kinds.modeldeployment.engines import HEARD_OF, NEW
 from stagecoach.kinds.modeldeployment.holding import SETTLES
 from stagecoach.kinds.view import Answer
+from tests import builders
 from tests.remedies import speaks
 from tests.unit.kinds.deployment_cases import told, with_second
-from tests.unit.kinds.deployments import serving
+from tests.unit.kinds.deployments import SERVING, Stage, serving
 from tests.unit.kinds.gates import succeeded
 
 
@@ -182,13 +183,39 @@ def test_an_engine_that_is_taken_back_before_it_answers_goes() -> None:
 def test_an_upgrade_of_the_operator_starts_no_other_engine() -> None:
     stage = serving()
     engine = stage.children["Deployment", stage.told_status["serving"]["engine"]]
-    stage.settings = replace(stage.settings, engine_image="registry.example/vllm@sha256:" + "f" * 64)
+    stage.settings = replace(stage.settings, engine_cpu_image="registry.example/vllm@sha256:" + "f" * 64)
     stage.settings = replace(stage.settings, evaluator_image="registry.example/evaluator@sha256:" + "f" * 64)
     for _ in range(5):
         stage.go_on()
     assert "candidate" not in stage.told_status
     found = stage.children["Deployment", stage.told_status["serving"]["engine"]]
     assert found["spec"] == engine["spec"]
+
+
+def image_of(stage: Stage, engine: str) -> str:
+    pod = stage.children["Deployment", engine]["spec"]["template"]["spec"]
+    return str(pod["containers"][0]["image"])
+
+
+def test_on_gpus_another_image_serves_than_without() -> None:
+    stage = serving()
+    before = stage.told_status["serving"]
+    assert image_of(stage, before["engine"]) == before["engineImage"] == builders.ENGINE_IMAGE
+    stage.change("ModelDeployment", "answers", engine={"resources": {"gpus": 1}})
+    stage.until(lambda: stage.told_status["serving"]["engine"] != before["engine"])
+    serves = stage.told_status["serving"]
+    assert image_of(stage, serves["engine"]) == serves["engineImage"] == builders.GPU_ENGINE_IMAGE
+
+
+@pytest.mark.parametrize(("gpus", "said"), [(0, "engineCpu.image (for spec."), (1, "engine.image (for spec.")])
+def test_who_lacks_the_image_that_is_needed_is_told_which(gpus: int, said: str) -> None:
+    stage = Stage(engine={"resources": {"gpus": gpus}})
+    for without in (0, 1):
+        stage.settings = replace(SERVING, engine_image="") if without else replace(SERVING, engine_cpu_image="")
+        stage.serve()
+        lacks = without == gpus
+        assert (stage.said()["reason"] == "ServingNotInstalled") == lacks
+        assert (f"installed without {said}" in stage.said()["message"]) == lacks
 
 
 def test_replicas_are_those_of_the_engine_and_of_no_other_name() -> None:

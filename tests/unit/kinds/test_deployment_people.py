@@ -448,14 +448,14 @@ def test_a_revoke_holds_where_nothing_new_could_be_served() -> None:
     stage = serving(approvers=APPROVERS)
     stage.decided("Revoke", stage.told_status["serving"]["release"], name="leaks")
     whole = stage.settings
-    stage.settings = replace(whole, engine_image="")
+    stage.settings = replace(whole, engine_cpu_image="")
     for _ in range(4):
         stage.serve()
         stage.wait(2)
     assert "serving" not in stage.told_status
     assert stage.phase == "Unavailable"
     assert stage.said()["reason"] == "Revoked"
-    assert "was installed without engine.image" in stage.said()["message"]
+    assert "was installed without engineCpu.image" in stage.said()["message"]
     assert all(routes.stable is None for routes in stage.routes())
     stage.settings = whole
     stage.remove("Approval", "leaks")

@@ -213,7 +213,7 @@ def test_routes_that_somebody_put_back_bring_no_older_contract_into_force() -> N
 
 def test_an_operator_without_images_tells_gateways_what_they_know_and_what_is_revoked() -> None:
     stage = held()
-    stage.settings = replace(stage.settings, engine_image="")
+    stage.settings = replace(stage.settings, engine_cpu_image="")
     [uid] = stage.doors
     stage._gone(("ConfigMap", "answers-routes"))
     go_on(stage, 2)

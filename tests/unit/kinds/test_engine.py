@@ -15,6 +15,7 @@ from stagecoach.contract import mounts, serving
 from stagecoach.contract.evaluations import EvaluateJob
 from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE
 from stagecoach.contract.releases import Engine, EngineType, Release
+from stagecoach.kinds.controller import Settings
 from tests import builders
 from tests.remedies import speaks
 from tests.unit.kinds import gates
@@ -80,14 +81,24 @@ def test_the_baseline_is_asked_by_the_same_engine() -> None:
     assert made.spec.baseline.digest == Release(asked=made.spec.baseline.asked, artifact=None, engine=engine).digest
 
 
-def test_an_operator_without_an_engine_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gates, "SETTINGS", replace(SETTINGS, engine_image=""))
-    here = hall(succeeded())
+@pytest.mark.parametrize(
+    ("gpus", "settings", "value"),
+    [
+        (0, replace(SETTINGS, engine_cpu_image=""), "engineCpu.image"),
+        (1, replace(SETTINGS, engine_image=""), "engine.image"),
+    ],
+)
+def test_an_operator_without_an_engine_says_so(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, settings: Settings, value: str
+) -> None:
+    monkeypatch.setattr(gates, "SETTINGS", settings)
+    here = hall(succeeded(), resources={"gpus": gpus})
     here.look()
     told = here.condition()
     assert (here.status["phase"], told["reason"], here.evaluations) == ("Incomplete", "EngineMissing", [])
     assert speaks(told["reason"], told["message"])
-    assert "engine.image" in told["message"]
+    assert f"resources.gpus is {gpus}" in told["message"]
+    assert f"sets {value} in" in told["message"]
     monkeypatch.setattr(gates, "SETTINGS", SETTINGS)
     here.look()
     assert len(here.evaluations) == 1
@@ -261,6 +272,7 @@ def test_cpus_and_gpus_are_the_engines_and_memory_is_divided() -> None:
     resources = {"cpu": "4", "memory": "16Gi", "gpus": 1, "gpuResource": "amd.com/gpu"}
     pod = pod_of(running(resources=resources))
     [engine], [evaluator] = pod["initContainers"], pod["containers"]
+    assert engine["image"] == builders.GPU_ENGINE_IMAGE
     assert engine["resources"]["limits"] == {"memory": str(12 * GIB), "amd.com/gpu": "1"}
     assert engine["resources"]["requests"]["cpu"] == "4"
     assert evaluator["resources"] == {

@@ -265,7 +265,7 @@ def test_what_vllm_judged_is_not_what_transformers_judged() -> None:
     ready(hall)
     assert say(hall).state is GateState.WAITING
     found = FineTuneRun.model_validate(hall.get("FineTuneRun", "first"))
-    without = replace(SETTINGS, engine_image="")
+    without = replace(SETTINGS, engine_cpu_image="")
     word = gate_word(hall.cache, ASKING, "good", found, without)
     assert (word.state, word.reason) == (GateState.BLOCKED, "EngineMissing")
 

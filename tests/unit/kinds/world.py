@@ -25,7 +25,10 @@ from tests import builders
 from tests.remedies import speaks
 
 SETTINGS = Settings(
-    trainer_image=builders.IMAGE, evaluator_image=builders.EVALUATOR_IMAGE, engine_image=builders.ENGINE_IMAGE
+    trainer_image=builders.IMAGE,
+    evaluator_image=builders.EVALUATOR_IMAGE,
+    engine_image=builders.GPU_ENGINE_IMAGE,
+    engine_cpu_image=builders.ENGINE_IMAGE,
 )
 REFERENCES = {each.kind: each.references for each in CONTROLLERS}
 TERMINAL = ("Succeeded", "Failed")

@@ -57,14 +57,24 @@ def test_a_flag_replaces_its_variable() -> None:
     assert chosen.settings.trainer_image == PINNED
 
 
-@pytest.mark.parametrize("name", ["engine", "gateway"])
+@pytest.mark.parametrize("name", ["engine", "engine-cpu", "gateway"])
 def test_what_serves_is_optional_and_pinned_like_the_others(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert getattr(parse(*IMAGES).settings, f"{name}_image") == ""
+    field = name.replace("-", "_")
+    assert getattr(parse(*IMAGES).settings, f"{field}_image") == ""
     chosen = parse(*IMAGES, f"--{name}-image", SERVES, f"--{name}-pull-policy", "Always").settings
-    assert (getattr(chosen, f"{name}_image"), getattr(chosen, f"{name}_pull_policy")) == (SERVES, "Always")
+    assert (getattr(chosen, f"{field}_image"), getattr(chosen, f"{field}_pull_policy")) == (SERVES, "Always")
     with pytest.raises(SystemExit):
         parse(*IMAGES, f"--{name}-image", "any:latest")
     assert f"--{name}-image any:latest is not pinned" in capsys.readouterr().err
+
+
+def test_the_tag_of_a_version_is_enough_for_the_vendors_engine_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    version = "docker.io/vllm/vllm-openai:v0.32.0"
+    assert parse(*IMAGES, "--engine-image", version).settings.engine_image == version
+    for name, image in (("engine", f"{version}-cu129"), ("engine-cpu", version), ("gateway", version)):
+        with pytest.raises(SystemExit):
+            parse(*IMAGES, f"--{name}-image", image)
+        assert "is not pinned" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("image", ["trainer:latest", "trainer", "trainer@sha256:abc"])

@@ -48,10 +48,11 @@ def _of_engine(gate: EvalGate, project: TransformerProject, settings: Settings) 
             f" it; its spec.problem.task is {problem.task}, and its spec.problem.architecture {problem.architecture}."
             " Set the engine to Transformers."
         )
-    if not settings.engine_image:
+    gpus = gate.spec.resources.gpus
+    if not (needed := settings.engine(gpus)).image:
         return "EngineMissing", (
-            f"{field}, and the operator was installed without an image of it. Whoever installed the operator sets"
-            " engine.image in the chart; or set the engine to Transformers."
+            f"{field}, spec.resources.gpus is {gpus}, and the operator was installed without an image of vLLM for that."
+            f" Whoever installed the operator sets {needed.value} in the chart; or set the engine to Transformers."
         )
     return _of_baseline(gate, project, field) if readings.reads(of) is Reads.VECTORS else None
 

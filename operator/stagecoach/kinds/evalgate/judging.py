@@ -142,7 +142,7 @@ def case_of(
             trained_on=_trained_on(words, run, project),
             storage=inputs.storage,
             image=settings.evaluator_image,
-            engine_image=settings.engine_image if served else None,
+            engine_image=settings.engine(gate.spec.resources.gpus).image if served else None,
             **limits,
         )
         key = document.inputs(spec, project).digest

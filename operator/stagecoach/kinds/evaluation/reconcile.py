@@ -183,9 +183,8 @@ def _engine(spec: EvaluationSpec, told: EvaluateJob, settings: Settings) -> Engi
     if spec.engine_image is None:
         return None
     asked = spec.resources
-    return EngineWork(
-        spec.engine_image, settings.engine_pull_policy, _bases(told), threads(asked.cpu), on_a_gpu=asked.gpus > 0
-    )
+    policy = settings.engine(asked.gpus).pull_policy
+    return EngineWork(spec.engine_image, policy, _bases(told), threads(asked.cpu), on_a_gpu=asked.gpus > 0)
 
 
 def _bases(told: EvaluateJob) -> tuple[str, ...]:

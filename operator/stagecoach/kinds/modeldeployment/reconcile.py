@@ -70,7 +70,7 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     if deployment.metadata.deletion_timestamp:
         return Plan()  # all that was made for it is owned by it, and goes with it
     scene = Scene(observed, _wish(observed), settings, now)
-    if lacking := _lacking(settings):
+    if lacking := _lacking(observed.deployment, settings):
         return _not_installed(scene, lacking)
     told = _announced(scene)
     heard = telling.heard(observed.gateways.pods, told, observed.heard) if told else None
@@ -115,10 +115,12 @@ def _not_installed(scene: Scene, lacking: Complaint) -> Plan:
     )
 
 
-def _lacking(settings: Settings) -> Complaint | None:
+def _lacking(deployment: ModelDeployment, settings: Settings) -> Complaint | None:
     """Return what the operator was installed without, if it cannot serve."""
+    gpus = deployment.spec.engine.resources.gpus
+    engine = settings.engine(gpus)
     given = {
-        "engine.image": settings.engine_image,
+        f"{engine.value} (for spec.engine.resources.gpus: {gpus})": engine.image,
         "gateway.image": settings.gateway_image,
         "a key from which those of deployments are derived": settings.master_key,
     }

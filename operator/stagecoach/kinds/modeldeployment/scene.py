@@ -44,7 +44,8 @@ class Scene:
     @property
     def images(self) -> Images:
         """What an engine is made of that is decided on now."""
-        return Images(engine=self.settings.engine_image, loader=self.settings.evaluator_image)
+        engine = self.settings.engine(self.deployment.spec.engine.resources.gpus)
+        return Images(engine=engine.image, loader=self.settings.evaluator_image)
 
     @property
     def pods(self) -> int:
