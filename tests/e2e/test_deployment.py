@@ -227,6 +227,14 @@ def test_prometheus_watches_all_that_serves_and_knows_the_releases(shop: Shop) -
     eventually(watched, 90, "operator, gateways and engine are up, and requests are counted", every=POLL_SECONDS)
 
 
+def test_the_contract_that_is_kept_is_what_a_gateway_answers(shop: Shop) -> None:
+    path = f"/api/v1/namespaces/{shop.desk.namespace}/services/{NAME}:http/proxy/openapi.json"
+    answered = shop.desk.tools.kubectl("get", "--raw", path)
+    told = shop.status["contract"]
+    assert shop.desk.kube.get("ConfigMap", told["configMap"])["data"]["openapi.json"] == answered
+    assert told["digest"] == f"sha256:{hashlib.sha256(answered.encode()).hexdigest()}"
+
+
 @pytest.mark.long
 def test_requests_go_back_and_forth_and_none_is_lost(shop: Shop) -> None:
     releases = {name: release(shop, name) for name in ("first", "second")}

@@ -102,7 +102,7 @@ tag of a version is allowed.
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [create, delete, list, patch, watch]
-# What was admitted, and the routes of gateways.
+# What was admitted, the routes of gateways, and the contract with their clients.
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [create, delete, get, list, patch, watch]

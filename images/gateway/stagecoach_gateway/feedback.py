@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from stagecoach.contract.client_api import FEEDBACK_SCHEMA
 from stagecoach.contract.gateway_routes import RateLimit
 from stagecoach.contract.times import timestamp
 from stagecoach_gateway import ids
@@ -10,27 +11,10 @@ from stagecoach_gateway.counting import Counted, Counts
 from stagecoach_gateway.errors import Refusal
 from stagecoach_gateway.schemas import Schema
 
-PATH = "/v1/feedback"
 # Of each source, or client, and in each gateway. What all of them say has room for a few hours of the longest that one
 # of them may: who is not to be trusted so far is not to have a key.
 OF_ONE = RateLimit(requests=1000, seconds=3600)
-DOCUMENT: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "request": {"type": "string", "maxLength": 100, "description": "`x-request-id` of the answer."},
-        "expected": {
-            "type": "string",
-            "maxLength": 10_000,
-            "description": "What would have been right: a label, a text.",
-        },
-        "rating": {"type": "number", "minimum": 0, "maximum": 1, "description": "How good it was."},
-        "comment": {"type": "string", "maxLength": 2000},
-    },
-    "required": ["request"],
-    "minProperties": 2,
-    "additionalProperties": False,
-}
-_SCHEMA = Schema(DOCUMENT)
+_SCHEMA = Schema(FEEDBACK_SCHEMA)
 
 
 def checked(

@@ -8,8 +8,9 @@ from typing import Any, Protocol
 
 import orjson
 
+from stagecoach.contract import client_api, openapi
 from stagecoach.contract.gateway_routes import Routes, Sampling
-from stagecoach_gateway import feedback, ids, openai_api, openapi
+from stagecoach_gateway import feedback, ids, openai_api
 from stagecoach_gateway.asking import Ask
 from stagecoach_gateway.clients import Clients, Rates
 from stagecoach_gateway.counting import Counted, Counts
@@ -24,6 +25,9 @@ from stagecoach_gateway.texts import Texts
 
 # Of these another answer may come in the place.
 _FALLS_BACK = {"engine_error", "engine_unavailable", "engine_timeout", "contract_violation", "nothing_served"}
+_DOCUMENT, _MODELS, _FEEDBACK = (
+    each.encode() for each in (client_api.DOCUMENT, client_api.MODELS, client_api.FEEDBACK)
+)
 HOPS = b"x-stagecoach-hops"
 MOST_HOPS = 3
 MOST_LEVELS = 200
@@ -35,14 +39,6 @@ class AnyEndpoint(Protocol):
     @property
     def path(self) -> str:
         """Where it is."""
-
-    @property
-    def summary(self) -> str:
-        """What it is, in a few words."""
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """The JSON Schema of what is asked."""
 
     def check(self, ask: Ask) -> None:
         """Raise Refusal for what no engine should see."""
@@ -75,11 +71,10 @@ class Gateway:
     def _changed(self, loaded: Loaded) -> None:
         """Have other routes in force; or, where that fails, nothing of them."""
         routes = loaded.routes
-        endpoints = endpoints_of(routes)
         # Not without being told for how long it is kept, and what of it is not.
         kept = self.keeper.able and routes.sampling is not None
-        self._openapi = orjson.dumps(openapi.document(routes, endpoints, feedback=kept))
-        self._endpoints = {each.path.encode(): each for each in endpoints}
+        self._openapi = openapi.text(routes, feedback=kept)
+        self._endpoints = {each.path.encode(): each for each in endpoints_of(routes)}
         self.engines.routed(routes.urls)
         self.counts.forget(but=loaded.ready)
         if routes.sampling:
@@ -88,7 +83,7 @@ class Gateway:
     def admit(self, request: Request) -> None:
         """Look at a request before its long body is read. Raises Refusal for who may not ask, or asks for nothing."""
         self._who(request, self._loaded(request).routes)
-        if request.path not in self._endpoints and request.path != feedback.PATH.encode():
+        if request.path not in self._endpoints and request.path != _FEEDBACK:
             raise _unknown()
 
     def _loaded(self, request: Request) -> Loaded:
@@ -106,7 +101,7 @@ class Gateway:
     def _who(self, request: Request, routes: Routes) -> str:
         """Return the client that asks, or the source that gives feedback. Raises Refusal for who may not."""
         authorization = request.headers.get(b"authorization")
-        if request.path == feedback.PATH.encode() and routes.sources:
+        if request.path == _FEEDBACK and routes.sources:
             return self.sources.who(authorization)
         return self.clients.who(authorization) if routes.keys else request.client
 
@@ -136,7 +131,7 @@ class Gateway:
             answer.headers.append((b"x-stagecoach-release", release.encode()))
 
     async def _handle(self, request: Request, answer: Answer, began: float) -> None:
-        if request.path == b"/openapi.json" and self._openapi:
+        if request.path == _DOCUMENT and self._openapi:
             _only(request, b"GET")
             answer.send(200, self._openapi)
             return
@@ -216,14 +211,14 @@ class Gateway:
 
     def _other(self, request: Request, answer: Answer, client: str, routes: Routes) -> None:
         """Answer what needs no engine. Raises Refusal."""
-        if request.path in (b"/v1/models", b"/v1/models/" + routes.name.encode()):
+        if request.path in (_MODELS, _MODELS + b"/" + routes.name.encode()):
             _only(request, b"GET")
             model = {"id": routes.name, "object": "model", "created": 0, "owned_by": "stagecoach"}
             listed = {"object": "list", "data": [model]}
-            answer.send(200, orjson.dumps(listed if request.path == b"/v1/models" else model))
-        elif request.path.startswith(b"/v1/models/"):
+            answer.send(200, orjson.dumps(listed if request.path == _MODELS else model))
+        elif request.path.startswith(_MODELS + b"/"):
             raise Refusal("model_not_found", f"The model here is {routes.name}.")
-        elif request.path == feedback.PATH.encode() and self.keeper.able and routes.sampling:
+        elif request.path == _FEEDBACK and self.keeper.able and routes.sampling:
             _only(request, b"POST")
             self._feedback(request, client, routes, routes.sampling)
             answer.send(202, b'{"accepted":true}')
@@ -251,12 +246,9 @@ class Gateway:
 
 def endpoints_of(routes: Routes) -> list[AnyEndpoint]:
     """Return the paths at which releases answer."""
-    asked = routes.stable.described.asked if routes.stable else None
     if routes.api == "OpenAI":
-        return [*openai_api.endpoints(asked)]
-    if routes.stable is None or asked is None:
-        return [Unserved()]
-    return [Predict(asked.task, routes.stable.labels, asked.family)]
+        return [*openai_api.endpoints(routes.stable.described.asked if routes.stable else None)]
+    return [Predict(client_api.task_path(routes)) if routes.stable else Unserved()]
 
 
 def body_of(request: Request) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """How much of everything a client may take. Not settings: who needs other numbers needs another design."""
 
-HEAD_BYTES = 16_384
+from stagecoach.contract.client_api import BODY_BYTES as BODY_BYTES
+from stagecoach.contract.client_api import HEAD_BYTES as HEAD_BYTES
+
 HEADERS = 100
-BODY_BYTES = 4 << 20
 # Longer bodies are not read from who may not ask.
 UNCHECKED_BYTES = 16_384
 # All bodies of a server that are held at once.

@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from stagecoach.contract import readings
+from stagecoach.contract import client_api, readings
 from stagecoach.contract.inputs import OfTask
-from stagecoach.contract.readings import Reads
-from stagecoach_gateway import openai_schemas
 from stagecoach_gateway.errors import Refusal
 from stagecoach_gateway.schemas import Schema
 from stagecoach_gateway.streaming import relay
@@ -21,16 +19,24 @@ if TYPE_CHECKING:
 _OURS = ("user",)
 
 
+# In which field is what is read, by path.
+_TEXTS = {
+    "/v1/chat/completions": "messages",
+    "/v1/completions": "prompt",
+    readings.EMBED: "input",
+    "/rerank": "query",
+    readings.CLASSIFY: "input",
+}
+
+
 @dataclass(frozen=True)
 class Endpoint:
     """A path that an engine knows by the same name."""
 
     path: str
-    summary: str
-    document: dict[str, Any]
     text: str  # the field that holds what is read
     schema: Schema
-    streams: bool = False
+    streams: bool
 
     def check(self, ask: "Ask") -> None:
         """Raise Refusal for a body that no engine should see."""
@@ -90,27 +96,11 @@ def _said(messages: list[dict[str, Any]]) -> Iterator[str]:
             yield from (part["text"] for part in content)
 
 
-def _endpoint(path: str, summary: str, document: dict[str, Any], text: str, *, streams: bool = False) -> Endpoint:
-    return Endpoint(path, summary, document, text, Schema(document), streams)
-
-
-_WRITE = (
-    _endpoint("/v1/chat/completions", "Answer a conversation", openai_schemas.CHAT, "messages", streams=True),
-    _endpoint("/v1/completions", "Go on with a text", openai_schemas.COMPLETIONS, "prompt", streams=True),
-)
-# By what an encoder makes of a text, what its engine answers: it knows no other of these paths.
-_READ = {
-    Reads.VECTORS: (
-        _endpoint(readings.EMBED, "Make vectors of texts", openai_schemas.EMBEDDINGS, "input"),
-        _endpoint("/rerank", "Put documents in the order of a query", openai_schemas.RERANK, "query"),
-    ),
-    Reads.LABELS: (_endpoint(readings.CLASSIFY, "Give each label a probability", openai_schemas.CLASSIFY, "input"),),
+_ENDPOINTS = {
+    each.path: Endpoint(each.path, _TEXTS[each.path], Schema(each.asks), each.streams) for each in client_api.OPENAI
 }
 
 
 def endpoints(of: OfTask | None) -> tuple[Endpoint, ...]:
-    """Return the paths at which such a model can be asked; None: all that there may be, once something is served."""
-    if of is None:
-        return (*_WRITE, *(endpoint for each in _READ.values() for endpoint in each))
-    what = readings.reads(of)
-    return _READ[what] if what else _WRITE
+    """Return the paths at which such a model can be asked."""
+    return tuple(_ENDPOINTS[each.path] for each in client_api.openai_paths(of))

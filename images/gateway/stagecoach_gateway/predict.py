@@ -8,19 +8,19 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from stagecoach.contract import completions, readings
+from stagecoach.contract.client_api import PREDICT, Path
 from stagecoach.contract.combining import combined
 from stagecoach.contract.completions import NoAnswer, NotNumbers
 from stagecoach.contract.inputs import Family
 from stagecoach.contract.prompts import Encoded, Encoder, TooLong
 from stagecoach.contract.reports import BadInput
-from stagecoach.contract.task_api import CLASSIFICATION, input_schema, output_schema
+from stagecoach.contract.task_api import CLASSIFICATION
 from stagecoach_gateway.errors import NO_NUMBER, Refusal
 from stagecoach_gateway.schemas import Schema
 
 if TYPE_CHECKING:
     from stagecoach_gateway.asking import Ask
 
-PATH = "/v1/predict"
 # More of them would keep tokenizer and engine from others for seconds.
 MOST_CHUNKS = 128
 
@@ -28,9 +28,7 @@ MOST_CHUNKS = 128
 class Unserved:
     """The endpoint while no release is admitted: what its task takes is not known yet."""
 
-    path = PATH
-    summary = "Nothing is served yet"
-    document: dict[str, Any] = {"type": "object"}  # noqa: RUF012 - nobody changes it
+    path = PREDICT
 
     def check(self, ask: "Ask") -> None:
         """Let a body pass: a fallback knows what it takes."""
@@ -49,14 +47,11 @@ class Unserved:
 class Predict:
     """The endpoint of a task."""
 
-    path = PATH
+    path = PREDICT
 
-    def __init__(self, task: str, labels: tuple[str, ...] | None, family: Family) -> None:
-        self.document = input_schema(task)
-        self.answers = output_schema(task, labels, family)
-        self.summary = f"{task} of a text"
-        self._input = Schema(self.document)
-        self._output = Schema(self.answers)
+    def __init__(self, at: Path) -> None:
+        self._input = Schema(at.asks)
+        self._output = Schema(at.answers)
 
     def check(self, ask: "Ask") -> None:
         """Raise Refusal for a body that is none of this task."""

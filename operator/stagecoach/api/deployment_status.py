@@ -188,6 +188,13 @@ class RoutesStatus(Told):
     acknowledged: int = Field(0, description="Those of them that have this revision.")
 
 
+class ContractStatus(Told):
+    """The API contract, as an OpenAPI document."""
+
+    config_map: ObjectName = Field(description="The ConfigMap that has it, at openapi.json.")
+    digest: Digest = Field(description="SHA-256 of that text, which gateways answer at /openapi.json.")
+
+
 class RetiringEngine(Told):
     """An engine that nothing is routed to any more."""
 
@@ -263,6 +270,9 @@ class ModelDeploymentStatus(Told):
     )
     load_tests: int = Field(0, description="Number of the newest Job of a load test: no two have one name.")
     routes: Optional[RoutesStatus] = Field(None, description="What gateways are told.")
+    contract: Optional[ContractStatus] = Field(
+        None, description="What clients may rely on. Absent: nothing was told yet, or it is too long for a ConfigMap."
+    )
     retiring: list[RetiringEngine] = Field(
         [], max_length=MAX_ENGINES, description="Engines that go.", json_schema_extra=keyed("name")
     )

@@ -30,6 +30,7 @@ TOKENIZERS_DEMAND = Demand(cpu="100m", memory="1Gi")
 CLIENTS_FILE = "clients.json"
 FEEDBACK = "feedback"
 ADMITTED_FILE = "admitted.json"
+CONTRACT_FILE = "openapi.json"
 # A gateway that is asked to stop takes requests for so long still, from who has not heard of it.
 LEAVING_SECONDS = 10
 # Then it ends what was begun, for so long at least and at most, and itself.
@@ -49,6 +50,11 @@ def gateway_name(deployment: ModelDeployment) -> str:
 def routes_name(deployment: str) -> str:
     """Return the name of the ConfigMap with the routes of the deployment of this name."""
     return f"{deployment}-routes"
+
+
+def contract_name(deployment: ModelDeployment) -> str:
+    """Return the name of the ConfigMap with the API contract."""
+    return f"{deployment.metadata.name}-contract"
 
 
 def routes_volume(deployment: ModelDeployment) -> Object:
@@ -112,6 +118,16 @@ def routes_config_map(deployment: ModelDeployment, signed: SignedRoutes, revisio
         "kind": "ConfigMap",
         "metadata": metadata | {"annotations": {REVISION: str(revision)}},
         "data": {ROUTES_FILE: signed.line()},
+    }
+
+
+def contract_config_map(deployment: ModelDeployment, text: str) -> Object:
+    """Return the ConfigMap with the API contract, for those who write clients."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": serving.metadata(deployment, contract_name(deployment), {COMPONENT: GATEWAY}),
+        "data": {CONTRACT_FILE: text},
     }
 
 

@@ -10,11 +10,10 @@ import openapi_spec_validator
 import pytest
 from aiohttp import web
 
+from stagecoach.contract import openapi
 from stagecoach.contract.gateway_errors import ERRORS
 from stagecoach.contract.gateway_routes import RateLimit, Routes
 from stagecoach.contract.inputs import Overflow, Tokenization
-from stagecoach_gateway import openapi
-from stagecoach_gateway.gateway import endpoints_of
 from stagecoach_gateway.http_messages import Answer
 from stagecoach_gateway.http_server import Server
 from tests.unit.gateway import releases, running
@@ -264,7 +263,7 @@ async def test_a_client_that_asks_or_still_reads_gives_way_to_nobody(asked: byte
 def test_the_document_is_valid(changes: dict[str, Any]) -> None:
     target = releases.target("sha256:" + "cd" * 32, ("http://a:1",))
     routes = releases.routes(target, **changes)
-    document = openapi.document(routes, endpoints_of(routes), feedback=True)
+    document = openapi.document(routes, feedback=True)
     openapi_spec_validator.validate(document)
     text = json.dumps(document)
     for code, kind in ERRORS.items():

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from stagecoach.contract import client_api
 from stagecoach.contract.gateway_routes import RateLimit, sign
 from stagecoach_gateway import feedback, ids
 from stagecoach_gateway.errors import Refusal
@@ -113,7 +114,7 @@ async def test_who_gives_feedback_is_bounded(
     async def give(name: str) -> None:
         headers = {b"authorization": f"Bearer {name}-key".encode(), b"content-type": b"application/json"}
         answered = ids.new(made._seal, name, target.release)
-        request = Request(b"POST", feedback.PATH.encode(), headers, "10.0.0.2")
+        request = Request(b"POST", client_api.FEEDBACK.encode(), headers, "10.0.0.2")
         request.body = json.dumps({"request": answered, "rating": 1}).encode()
         await made.handle(request, cast(Answer, SimpleNamespace(headers=[], send=lambda *_: None)))
 

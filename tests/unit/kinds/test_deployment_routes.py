@@ -1,6 +1,7 @@
 """What gateways are told, and when."""
 
 import asyncio
+import hashlib
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stagecoach.api.deployment_status import ClientKeys, ModelDeploymentStatus, RoutesStatus
+from stagecoach.contract import openapi
 from stagecoach.contract.admitted import Admitted
 from stagecoach.contract.gateway_routes import MAX_BYTES, Acknowledgement, Routes, sign
 from stagecoach.contract.inputs import Family
 from stagecoach.contract.times import timestamp
+from stagecoach.kinds.modeldeployment import published
 from stagecoach.kinds.modeldeployment.routes import announced, contradicts, identity, intended, model_name, wanted
 from stagecoach.policies import keys
 from stagecoach.policies.fitting import servable_problem
@@ -21,6 +24,7 @@ from stagecoach_gateway.current import Current, Loaded, Refused
 from tests import builders
 from tests.builders import Object
 from tests.unit.gateway import releases
+from tests.unit.kinds.deployments import serving
 from tests.unit.kinds.gateways import LABELS, NOW, UID, admitted, deployment, in_step, served
 
 A, B = admitted("a"), admitted("b")
@@ -328,3 +332,28 @@ def test_the_largest_routes_fit_into_a_config_map() -> None:
     signed = sign(routes, KEY)
     assert len(signed.payload) <= MAX_BYTES
     assert len(signed.line().encode()) < 1_000_000
+
+
+def test_what_gateways_answer_of_the_contract_is_kept_for_those_who_write_clients() -> None:
+    stage = serving()
+    stage.until(lambda: {routes.revision for routes in stage.routes()} == {stage.told_status["routes"]["revision"]})
+
+    def is_kept() -> bool:
+        told = stage.told_status["contract"]
+        text = stage.children["ConfigMap", "answers-contract"]["data"]["openapi.json"].encode()
+        said = {openapi.text(routes, feedback=False) for routes in stage.routes()}
+        digest = f"sha256:{hashlib.sha256(text).hexdigest()}"
+        return said == {text} and told == {"configMap": "answers-contract", "digest": digest}
+
+    assert is_kept()
+    before = stage.told_status["contract"]["digest"]
+    stage.change("ModelDeployment", "answers", contract={"timeout": "9s"})
+    stage.until(lambda: stage.told_status["contract"]["digest"] != before)
+    stage.until(is_kept)
+
+
+def test_a_contract_that_no_config_map_holds_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(published, "MOST_BYTES", 1000)
+    stage = serving()
+    assert "contract" not in stage.told_status
+    assert ("ConfigMap", "answers-contract") not in stage.children

@@ -1,5 +1,6 @@
 """What is kept of requests: what gateways are told at once, and where it lies when all of them have the place."""
 
+import json
 from typing import Any
 
 from stagecoach.contract.gateway_routes import RedactionType, Sampling
@@ -20,6 +21,11 @@ def told(stage: Stage) -> list[Sampling | None]:
     return [routes.sampling for routes in stage.routes()]
 
 
+def contract_has_feedback(stage: Stage) -> bool:
+    text = stage.children["ConfigMap", "answers-contract"]["data"]["openapi.json"]
+    return "/v1/feedback" in json.loads(text)["paths"]
+
+
 def go_on(stage: Stage, rounds: int = 10) -> None:
     for _ in range(rounds):
         stage.go_on()
@@ -34,6 +40,7 @@ def test_it_begins_and_changes_and_ends_without_an_engine_that_begins_anew() -> 
     go_on(stage)
     kept = Sampling(rate=0.05, redact=(RedactionType.CARD, RedactionType.EMAIL), keep_seconds=30 * 86_400)
     assert (told(stage), stage.told_status["samples"]) == ([kept, kept], PLACE)
+    assert contract_has_feedback(stage)
     assert "sources" not in kept.document(), "engines and gateways of before there were sources know no such word"
     gateways = [pod["metadata"]["uid"] for pod in stage.pods()]
     stage.change("ModelDeployment", "answers", sampling=sampling(rate=0, redact=[], keep="1h"))
@@ -43,6 +50,7 @@ def test_it_begins_and_changes_and_ends_without_an_engine_that_begins_anew() -> 
     stage.change("ModelDeployment", "answers", sampling=None)
     go_on(stage)
     assert (told(stage), stage.told_status.get("samples")) == ([None, None], None)
+    assert not contract_has_feedback(stage)
     assert "samples" not in str(stage.children["Deployment", GATEWAY]["spec"]["template"])
     assert [pod["metadata"]["uid"] for pod in stage.pods(engine)] == before
 

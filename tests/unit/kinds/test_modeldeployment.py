@@ -33,7 +33,7 @@ def test_intent_first_then_the_document_then_the_engine() -> None:
     assert stage.told_status["candidate"]["run"] == "first"
     plan = stage.serve()
     assert [each["kind"] for each in plan.create] == ["ConfigMap", "ConfigMap"]
-    assert [each["kind"] for each in plan.apply] == ["NetworkPolicy", "ConfigMap"]
+    assert [each["kind"] for each in plan.apply] == ["NetworkPolicy", "ConfigMap", "ConfigMap"]
     plan = stage.serve()
     assert [each["kind"] for each in plan.create] == ["Secret"]
     order = [(each["kind"], each["metadata"]["name"]) for each in plan.apply]

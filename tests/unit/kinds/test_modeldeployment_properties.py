@@ -425,7 +425,7 @@ class Deployments(RuleBasedStateMachine):
         for each in self.stage.of_kind("Deployment"):
             assert each["metadata"]["name"] in engines | {"answers-gateway"}
         for each in self.stage.of_kind("ConfigMap"):
-            assert each["metadata"]["name"] in documents | engines | {"answers-routes"}
+            assert each["metadata"]["name"] in documents | engines | {"answers-routes", "answers-contract"}
 
     @invariant()
     def every_failure_speaks(self) -> None:

@@ -10,7 +10,7 @@ from stagecoach.build.pods import credentials
 from stagecoach.build.recipes import recipe_config_map
 from stagecoach.contract.access import Credential
 from stagecoach.contract.admitted import Admitted
-from stagecoach.kinds.modeldeployment import client_keys, load_testing
+from stagecoach.kinds.modeldeployment import client_keys, load_testing, published
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.modeldeployment.telling import Told
 from stagecoach.kinds.plan import Object
@@ -49,7 +49,8 @@ def applied(scene: Scene, told: Told | None) -> tuple[Object, ...]:
     of_candidate = tuple(_engine(scene, status.candidate)) if status.candidate and tested else ()
     known = {(each["kind"], each["metadata"]["name"]) for each in of_serving}
     new = [each for each in of_candidate if (each["kind"], each["metadata"]["name"]) not in known]
-    return (*_guards(scene), *of_serving, *routes(scene, told), *_gateways(scene, told), *new)
+    told_of = (*routes(scene, told), *_gateways(scene, told))
+    return (*_guards(scene), *of_serving, *told_of, *new, *contract(scene, told))
 
 
 def _served(scene: Scene) -> list[Served]:
@@ -88,6 +89,12 @@ def routes(scene: Scene, told: Told | None) -> Iterator[Object]:
     """Yield from what gateways that begin take their routes, if it is not as they are told."""
     if told is not None:
         wanted = gateway.routes_config_map(scene.deployment, told.signed, told.acknowledgement.revision)
+        yield from _if_needed(scene.observed.config_maps.get(wanted["metadata"]["name"]), wanted)
+
+
+def contract(scene: Scene, told: Told | None) -> Iterator[Object]:
+    """Yield what those who write clients read, if it is not what gateways answer by what they are told."""
+    if (wanted := published.config_map(scene, told)) is not None:
         yield from _if_needed(scene.observed.config_maps.get(wanted["metadata"]["name"]), wanted)
 
 

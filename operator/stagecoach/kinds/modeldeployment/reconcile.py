@@ -11,7 +11,7 @@ from functools import partial
 
 from pydantic import ValidationError
 
-from stagecoach.api.deployment_status import RoutesStatus
+from stagecoach.api.deployment_status import ContractStatus, RoutesStatus
 from stagecoach.api.modeldeployment import ModelDeployment
 from stagecoach.build.labels import ENGINE, ENGINE_NAME
 from stagecoach.build.serving import selector
@@ -26,6 +26,7 @@ from stagecoach.kinds.modeldeployment import (
     load_testing,
     parts,
     pauses,
+    published,
     retiring,
     revoking,
     routes,
@@ -82,7 +83,7 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     said = words(scene, course, intended, heard if _is_told(intended, deployment.status.routes) else None)
     scaled = scaling.following(scene, course)
     return Plan(
-        status=_status(scene, course, said, scaled, intended),
+        status=_status(scene, course, said, scaled, intended, published.status(scene, told)),
         events=(*course.events, *scaled.events),
         delete=(*load_testing.left_over(scene), *retiring.deleted(scene, course)),
         create=load_testing.still_wanted(created, course.candidate),
@@ -102,14 +103,15 @@ def _not_installed(scene: Scene, lacking: Complaint) -> Plan:
     told = _announced(scene)
     heard = telling.heard(scene.observed.gateways.pods, told, scene.observed.heard) if told else None
     intended = _intended(scene, course, heard)
-    update = {name: getattr(course, name) for name in ("serving", "candidate", "revoked")} | {"routes": intended}
+    update = {name: getattr(course, name) for name in ("serving", "candidate", "revoked")}
+    update |= {"routes": intended, "contract": published.status(scene, told)}
     following = deployment.model_copy(update={"status": deployment.status.model_copy(update=update)})
     why = revoking.meanwhile(course.revoked, lacking) if course.revoked else lacking
     pause = telling.REPEAT if heard and heard.everywhere else pauses.after(_changes(scene), scene.now)
     return Plan(
         status=status.missing(following, why, scene.now),
         events=course.events,
-        apply=tuple(parts.routes(scene, told)),
+        apply=(*parts.routes(scene, told), *parts.contract(scene, told)),
         ask=asking.gateways(scene, told),
         requeue_after=pause.total_seconds() if intended else None,
     )
@@ -168,7 +170,14 @@ def _routes(scene: Scene, deployment: ModelDeployment) -> Routes | None:
     return routes.wanted(deployment, scene.observed.admitted, url, last)
 
 
-def _status(scene: Scene, course: Course, said: Words, scaled: Scaled, intended: RoutesStatus | None) -> Object:
+def _status(
+    scene: Scene,
+    course: Course,
+    said: Words,
+    scaled: Scaled,
+    intended: RoutesStatus | None,
+    contract: ContractStatus | None,
+) -> Object:
     deployment = scene.deployment
     engine = scene.observed.engines.get(course.serving.engine) if course.serving else None
     labels = selector(deployment, ENGINE) | {ENGINE_NAME: course.serving.engine} if course.serving else {}
@@ -179,6 +188,7 @@ def _status(scene: Scene, course: Course, said: Words, scaled: Scaled, intended:
         scaled,
         scene.now,
         routes=_counted(intended, deployment.status.routes, scene.heard),
+        contract=contract,
         retiring=retiring.told(scene, course),
         replicas=engine.get("status", {}).get("replicas", 0) if engine else None,
         selector=",".join(f"{name}={value}" for name, value in sorted(labels.items())) or None,

@@ -5,7 +5,13 @@ from datetime import datetime
 from typing import Any
 
 from stagecoach.api.common import ConditionStatus
-from stagecoach.api.deployment_status import DeploymentPhase, ModelDeploymentStatus, RetiringEngine, RoutesStatus
+from stagecoach.api.deployment_status import (
+    ContractStatus,
+    DeploymentPhase,
+    ModelDeploymentStatus,
+    RetiringEngine,
+    RoutesStatus,
+)
 from stagecoach.api.modeldeployment import ModelDeployment
 from stagecoach.build.gateway import endpoint
 from stagecoach.kinds.conditions import Fact, dated, stalled
@@ -38,6 +44,7 @@ def going_on(
     now: datetime,
     *,
     routes: RoutesStatus | None,
+    contract: ContractStatus | None,
     retiring: Sequence[RetiringEngine],
     replicas: int | None,
     selector: str | None,
@@ -59,6 +66,7 @@ def going_on(
         sla=list(course.measured),
         load_tests=course.load_tests,
         routes=routes,
+        contract=contract,
         retiring=list(retiring),
         endpoint=endpoint(deployment) if course.serving else deployment.status.endpoint,
         autoscaling=scaled.status,

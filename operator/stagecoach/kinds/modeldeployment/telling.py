@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from stagecoach.api.deployment_status import RoutesStatus
 from stagecoach.build.gateway import ADMIN_PORT
+from stagecoach.contract import openapi
 from stagecoach.contract.gateway_routes import (
     ROUTES_FILE,
     Acknowledgement,
@@ -91,14 +92,17 @@ class Told:
 
     signed: SignedRoutes
     body: bytes
+    contract: bytes  # what clients may rely on by these, as gateways answer it
     acknowledgement: Acknowledgement  # what a gateway says that has them
 
     @classmethod
     def of(cls, routes: Routes, key: bytes) -> Self:
         """Sign routes."""
         signed = sign(routes, key)
+        # Gateways take feedback where they keep samples.
+        contract = openapi.text(routes, feedback=routes.sampling is not None)
         mine = Acknowledgement(deployment=routes.deployment, revision=routes.revision, digest=routes.digest)
-        return cls(signed, signed.line().encode(), mine)
+        return cls(signed, signed.line().encode(), contract, mine)
 
     def by(self, gateway: Gateway, answers: Answers) -> Answer | None:
         """Return what a gateway has said to these very routes."""

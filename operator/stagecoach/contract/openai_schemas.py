@@ -1,4 +1,4 @@
-"""What clients may ask in OpenAI's API and vLLM's: every field that an engine will see is named here.
+"""OpenAI's API and vLLM's: what clients may ask, where every field is named that an engine will see, and the answers.
 
 An engine takes more: templates, adapters, addresses to fetch pictures from, tensors. None of that is a client's to say.
 """
@@ -113,4 +113,74 @@ RERANK = _object(
     },
     "query",
     "documents",
+)
+
+# What is answered, as far as clients may rely on it: an engine says more.
+_NUMBER = {"type": "integer", "minimum": 0}
+_USAGE = {
+    "type": "object",
+    "properties": {"prompt_tokens": _NUMBER, "completion_tokens": _NUMBER, "total_tokens": _NUMBER},
+}
+_ENDED = {"type": ["string", "null"]}
+
+
+def _said(properties: dict[str, Any], *required: str) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": [*required]}
+
+
+def _rows(name: str, row: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of an answer with rows of this name."""
+    rows = {"type": "array", "items": row}
+    return _said({"model": _MODEL, name: rows, "usage": _USAGE}, "model", name)
+
+
+_SPOKEN = _said(
+    {
+        "role": {"const": "assistant"},
+        "content": {"type": ["string", "null"]},
+        "tool_calls": {"type": "array", "items": _OBJECT},
+    },
+    "role",
+)
+CHAT_ANSWER = _rows(
+    "choices",
+    _said({"index": _NUMBER, "message": _SPOKEN, "finish_reason": _ENDED}, "index", "message", "finish_reason"),
+)
+COMPLETIONS_ANSWER = _rows(
+    "choices",
+    _said({"index": _NUMBER, "text": {"type": "string"}, "finish_reason": _ENDED}, "index", "text", "finish_reason"),
+)
+_VECTOR = {
+    "anyOf": [
+        {"type": "array", "items": {"type": "number"}},
+        {"type": "string", "description": "Where encoding_format is base64."},
+    ]
+}
+EMBEDDINGS_ANSWER = _rows("data", _said({"index": _NUMBER, "embedding": _VECTOR}, "index", "embedding"))
+CLASSIFY_ANSWER = _rows(
+    "data",
+    _said(
+        {
+            "index": _NUMBER,
+            "label": {"type": ["string", "null"]},
+            "probs": {
+                "type": "array",
+                "items": {"type": "number"},
+                "description": "In the order of the deployment's labels.",
+            },
+        },
+        "index",
+        "probs",
+    ),
+)
+RERANK_ANSWER = _rows(
+    "results", _said({"index": _NUMBER, "relevance_score": {"type": "number"}}, "index", "relevance_score")
+)
+MODEL_ANSWER = _said(
+    {"id": _MODEL, "object": {"const": "model"}, "created": _NUMBER, "owned_by": {"const": "stagecoach"}},
+    *("id", "object", "created", "owned_by"),
+)
+MODELS_ANSWER = _said(
+    {"object": {"const": "list"}, "data": {"type": "array", "items": MODEL_ANSWER, "minItems": 1, "maxItems": 1}},
+    *("object", "data"),
 )
