@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -352,8 +353,37 @@ def test_what_gateways_answer_of_the_contract_is_kept_for_those_who_write_client
     stage.until(is_kept)
 
 
-def test_a_contract_that_no_config_map_holds_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(published, "MOST_BYTES", 1000)
+@pytest.mark.parametrize("installed", [True, False])
+def test_a_contract_that_outgrows_its_config_map_is_not_kept(installed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is served it is short: what was kept then does not stay."""
     stage = serving()
+    text = stage.children["ConfigMap", "answers-contract"]["data"]["openapi.json"]
+    monkeypatch.setattr(published, "MOST_BYTES", len(text.encode()) - 1)
+    if not installed:
+        stage.settings = replace(stage.settings, gateway_image="")
+    for _ in range(3):
+        stage.go_on()
     assert "contract" not in stage.told_status
     assert ("ConfigMap", "answers-contract") not in stage.children
+    assert ("ConfigMap", "answers-routes") in stage.children
+
+
+def test_what_the_status_says_of_the_contract_is_what_is_seen_in_the_config_map() -> None:
+    stage = serving()
+    before = stage.told_status["contract"]
+
+    def changed(timeout: str) -> None:
+        stage.change("ModelDeployment", "answers", contract={"timeout": timeout})
+        for _ in range(3):
+            stage.go_on()
+
+    stage.refuses = lambda child: child["metadata"]["name"] == "answers-contract"
+    changed("9s")
+    assert [routes.timeout for routes in stage.routes()] == [9]
+    assert stage.told_status["contract"] == before, "the older one is there"
+    stage._gone(("ConfigMap", "answers-contract"))
+    changed("8s")
+    assert "contract" not in stage.told_status
+    stage.refuses = lambda _: False
+    changed("7s")
+    assert stage.told_status["contract"] != before

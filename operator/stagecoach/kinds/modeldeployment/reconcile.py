@@ -85,7 +85,7 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     return Plan(
         status=_status(scene, course, said, scaled, intended, published.status(scene, told)),
         events=(*course.events, *scaled.events),
-        delete=(*load_testing.left_over(scene), *retiring.deleted(scene, course)),
+        delete=(*load_testing.left_over(scene), *retiring.deleted(scene, course), *published.outgrown(scene, told)),
         create=load_testing.still_wanted(created, course.candidate),
         apply=applied,
         tells_refusals=True,
@@ -111,6 +111,7 @@ def _not_installed(scene: Scene, lacking: Complaint) -> Plan:
     return Plan(
         status=status.missing(following, why, scene.now),
         events=course.events,
+        delete=published.outgrown(scene, told),
         apply=(*parts.routes(scene, told), *parts.contract(scene, told)),
         ask=asking.gateways(scene, told),
         requeue_after=pause.total_seconds() if intended else None,
