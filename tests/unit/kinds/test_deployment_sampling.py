@@ -63,6 +63,7 @@ def test_a_claim_that_is_not_there_takes_nothing_out_of_service_and_somebody_hea
     stage.wait(PATIENCE.total_seconds())
     go_on(stage, 3)
     assert (stage.phase, stage.said()["reason"], stage.told_status.get("samples")) == ("Degraded", "Serving", None)
+    assert not contract_has_feedback(stage), "gateways that are without the claim take none"
     stalled = stage.said("Stalled")
     assert stalled["reason"] == "Unschedulable"
     assert "spec.sampling.claim" in stalled["message"]

@@ -163,7 +163,7 @@ def _announced(scene: Scene) -> Told | None:
     if found is None:
         return None
     key = keys.derive(scene.settings.master_key, deployment.metadata.uid, keys.Purpose.ROUTES)
-    return Told.of(found, key.encode())
+    return Told.of(found, key.encode(), keep=deployment.status.samples is not None)
 
 
 def _routes(scene: Scene, deployment: ModelDeployment) -> Routes | None:

@@ -96,11 +96,10 @@ class Told:
     acknowledgement: Acknowledgement  # what a gateway says that has them
 
     @classmethod
-    def of(cls, routes: Routes, key: bytes) -> Self:
-        """Sign routes."""
+    def of(cls, routes: Routes, key: bytes, *, keep: bool = False) -> Self:
+        """Sign routes. `keep`: gateways have the place where samples lie, and so take feedback if they keep any."""
         signed = sign(routes, key)
-        # Gateways take feedback where they keep samples.
-        contract = openapi.text(routes, feedback=routes.sampling is not None)
+        contract = openapi.text(routes, feedback=keep and routes.sampling is not None)
         mine = Acknowledgement(deployment=routes.deployment, revision=routes.revision, digest=routes.digest)
         return cls(signed, signed.line().encode(), contract, mine)
 
