@@ -9,7 +9,7 @@ from stagecoach.contract.gateway_routes import Routes
 from tests import builders
 from tests.remedies import speaks
 from tests.unit.kinds.deployment_cases import canary, told, with_second
-from tests.unit.kinds.deployments import Stage, serving
+from tests.unit.kinds.deployments import SERVING, Stage, serving
 from tests.unit.kinds.gates import succeeded
 from tests.unit.kinds.test_load_testing import SLA
 
@@ -229,3 +229,22 @@ def test_an_operator_without_images_tells_gateways_what_they_know_and_what_is_re
     versions = len(stage.versions)
     go_on(stage, 3)
     assert len(stage.versions) == versions
+
+
+def test_an_operator_without_an_engines_image_looks_after_what_is_served() -> None:
+    """IncumbentStays: an upgrade that forgets the image takes nothing from what was admitted with another."""
+    stage = serving()
+    engine = stage.told_status["serving"]["engine"]
+    stage.settings = replace(SERVING, engine_cpu_image="")
+    stage._gone(("Deployment", "answers-gateway"))
+    stage._gone(("Service", "answers"))
+    stage.change("ModelDeployment", "answers", replicas=2)
+    with_second(stage)
+    go_on(stage)
+    assert {("Deployment", "answers-gateway"), ("Service", "answers")} <= stage.children.keys()
+    assert stage.children["Deployment", engine]["spec"]["replicas"] == 2
+    assert {each["metadata"]["name"] for each in stage.of_kind("Deployment")} == {"answers-gateway", engine}
+    assert "candidate" not in stage.told_status
+    assert stage.said("Stalled")["reason"] == "ServingNotInstalled"
+    stage.settings = SERVING
+    stage.until(lambda: stage.serves("second"))

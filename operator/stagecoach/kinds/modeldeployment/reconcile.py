@@ -95,7 +95,10 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
 
 
 def _not_installed(scene: Scene, lacking: Complaint) -> Plan:
-    """Return a plan by which nothing is begun. What is revoked leaves all the same, and gateways go on to be told."""
+    """Return a plan by which nothing is begun. What is revoked leaves all the same, and gateways go on to be told.
+
+    What was admitted has the engine's image of then: where only one for what is new is missing, its parts are kept.
+    """
     deployment = scene.deployment
     if not scene.settings.master_key:  # they can be told nothing
         return Plan(status=status.missing(deployment, lacking, scene.now))
@@ -107,13 +110,17 @@ def _not_installed(scene: Scene, lacking: Complaint) -> Plan:
     update |= {"routes": intended, "contract": published.status(scene, told)}
     following = deployment.model_copy(update={"status": deployment.status.model_copy(update=update)})
     why = revoking.meanwhile(course.revoked, lacking) if course.revoked else lacking
+    looked_after = bool(scene.settings.gateway_image)
+    of_routes = (*parts.routes(scene, told), *parts.contract(scene, told))
+    applied = parts.applied(scene, told) if looked_after else of_routes
     pause = telling.REPEAT if heard and heard.everywhere else pauses.after(_changes(scene), scene.now)
     return Plan(
         status=status.missing(following, why, scene.now),
         events=course.events,
         delete=published.outgrown(scene, told),
-        apply=(*parts.routes(scene, told), *parts.contract(scene, told)),
-        ask=asking.gateways(scene, told),
+        create=parts.created(scene, applied) if looked_after else (),
+        apply=applied,
+        ask=asking.calls(scene, told) if looked_after else asking.gateways(scene, told),
         requeue_after=pause.total_seconds() if intended else None,
     )
 
@@ -129,10 +136,10 @@ def _lacking(deployment: ModelDeployment, settings: Settings) -> Complaint | Non
     }
     if missing := [name for name, value in given.items() if not value]:
         message = (
-            f"The operator was installed without {', '.join(missing)}: nothing new is served, and what runs is left"
+            f"The operator was installed without {', '.join(missing)}: nothing new is served, and what is goes on."
         )
         advice = "Whoever installed the operator sets it in the chart."
-        return Complaint("ServingNotInstalled", f"{message} as it is. {advice}")
+        return Complaint("ServingNotInstalled", f"{message} {advice}")
     return None
 
 
