@@ -192,7 +192,9 @@ class ContractStatus(Told):
     """The API contract, as an OpenAPI document."""
 
     config_map: ObjectName = Field(description="The ConfigMap that has it, at openapi.json.")
-    digest: Digest = Field(description="SHA-256 of that text, which gateways answer at /openapi.json.")
+    digest: Digest = Field(
+        description="SHA-256 of that text, which gateways answer at /openapi.json once they have the routes."
+    )
 
 
 class RetiringEngine(Told):
@@ -271,7 +273,7 @@ class ModelDeploymentStatus(Told):
     load_tests: int = Field(0, description="Number of the newest Job of a load test: no two have one name.")
     routes: Optional[RoutesStatus] = Field(None, description="What gateways are told.")
     contract: Optional[ContractStatus] = Field(
-        None, description="What clients may rely on. Absent: nothing was told yet, or it is too long for a ConfigMap."
+        None, description="What clients may rely on. Absent: nothing was told yet, or no ConfigMap can have it."
     )
     retiring: list[RetiringEngine] = Field(
         [], max_length=MAX_ENGINES, description="Engines that go.", json_schema_extra=keyed("name")

@@ -1,6 +1,6 @@
 """The API contract of a deployment, where those who write clients find it while no gateway runs: in a ConfigMap.
 
-It is what gateways answer at /openapi.json, to the byte.
+It is what gateways of the operator's own version answer at /openapi.json, to the byte, once they have the routes.
 """
 
 import hashlib
