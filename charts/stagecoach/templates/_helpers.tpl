@@ -55,15 +55,18 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{/*
 An image by digest, or by tag where that is allowed. Takes a dict: name (of the value), image, values; released, where the
-tag of a version is allowed.
+tag of a version is allowed; default, which of digest and tag the chart gives itself: it gives way to the other.
 */}}
 {{- define "stagecoach.image" -}}
-{{- $image := .image }}
-{{- $allowTags := or .values.allowTags (and .released (regexMatch "^v[0-9]+[.][0-9]+[.][0-9]+$" $image.tag)) }}
-{{- $repository := include "stagecoach.repository" (dict "repository" $image.repository "registry" .values.global.imageRegistry) }}
+{{- $image := .image | default dict }}
+{{- if and .default $image.digest $image.tag }}
+{{- $image = omit $image .default }}
+{{- end }}
+{{- $allowTags := or .values.allowTags (and .released (regexMatch "^v[0-9]+[.][0-9]+[.][0-9]+$" ($image.tag | default ""))) }}
 {{- if not $image.repository }}
 {{- fail (printf "%s.repository is required: an image without tag or digest, such as registry.example.com/stagecoach/operator" .name) }}
 {{- end }}
+{{- $repository := include "stagecoach.repository" (dict "repository" $image.repository "registry" .values.global.imageRegistry) }}
 {{- if and $image.digest $image.tag }}
 {{- fail (printf "give only one of %s.digest and %s.tag" .name .name) }}
 {{- else if $image.digest }}

@@ -1,7 +1,7 @@
 {{/* Whether there is a Prometheus of this release's own. Values of an earlier chart, which an upgrade may reuse, say it by its image. */}}
 {{- define "stagecoach.prometheus.wanted" -}}
 {{- with .Values.prometheus }}
-{{- if or .enabled (and (not (hasKey . "enabled")) .image.repository) }}yes{{ end }}
+{{- if or .enabled (and (not (hasKey . "enabled")) (default dict .image).repository) }}yes{{ end }}
 {{- end }}
 {{- end }}
 

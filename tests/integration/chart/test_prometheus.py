@@ -24,7 +24,7 @@ from tests.cluster import ports
 from tests.cluster.controlplane import ControlPlane
 from tests.integration.chart.conftest import Installer
 from tests.integration.chart.process import start_operator
-from tests.integration.chart.tools import CHART, Cluster, Object, Refused, promtool, template, values
+from tests.integration.chart.tools import CHART, Cluster, Object, Refused, notes, promtool, template
 from tests.integration.support.eventually import eventually
 from tests.integration.support.operator import running
 from tests.kube import Kube
@@ -46,27 +46,23 @@ def config(rendered: list[Object]) -> Any:
 EARLIER: Object = {"enabled": None}
 
 
-@pytest.mark.parametrize("given", [{"enabled": False}, EARLIER | {"image": {"repository": "", "digest": ""}}])
+@pytest.mark.parametrize(
+    "given", [{"enabled": False}, EARLIER | {"image": {"repository": "", "digest": ""}}, EARLIER | {"image": None}]
+)
 def test_who_wants_none_has_none(cluster: Cluster, tmp_path: Path, given: Object) -> None:
     rendered = template(tmp_path / "values.yaml", prometheus=given)
     assert not [each for each in rendered if "prometheus" in each["metadata"]["name"]]
-    assert "set prometheus.enabled, or monitors.enabled" in notes(cluster, tmp_path, prometheus=given)
+    assert "set prometheus.enabled, or monitors.enabled" in notes(cluster, tmp_path / "values.yaml", prometheus=given)
 
 
 @pytest.mark.parametrize("given", [{}, EARLIER])
 def test_how_to_look_at_it_is_said(cluster: Cluster, tmp_path: Path, given: Object) -> None:
-    assert f"port-forward service/{NAME} 9090" in notes(cluster, tmp_path, prometheus=given)
+    assert f"port-forward service/{NAME} 9090" in notes(cluster, tmp_path / "values.yaml", prometheus=given)
 
 
 def test_monitors_need_the_prometheus_operator(cluster: Cluster, tmp_path: Path) -> None:
     with pytest.raises(Refused, match=r"no matches for kind .*PodMonitor"):
-        notes(cluster, tmp_path, monitors={"enabled": True})
-
-
-def notes(cluster: Cluster, folder: Path, **more: Any) -> str:
-    file = values(folder / "notes.yaml", **more)
-    text = cluster.helm("install", "sc", str(CHART), "-n", "stagecoach", "--dry-run=client", "-f", file)
-    return text.partition("\nNOTES:\n")[2]
+        notes(cluster, tmp_path / "values.yaml", monitors={"enabled": True})
 
 
 @pytest.mark.parametrize(
@@ -74,6 +70,7 @@ def notes(cluster: Cluster, folder: Path, **more: Any) -> str:
     [
         ({"image": {"digest": ""}}, "prometheus.image.digest is required"),
         ({"image": {"repository": ""}}, "prometheus.image.repository is required"),
+        ({"image": None}, "prometheus.image.repository is required"),
         ({"image": {"digest": "", "tag": "v3"}}, "prometheus.image.tag can be moved"),
         ({"retention": {"time": "45"}}, "at '/prometheus/retention/time'"),
         ({"retention": {"size": "8GiB"}}, "at '/prometheus/retention/size'"),
@@ -85,6 +82,14 @@ def notes(cluster: Cluster, folder: Path, **more: Any) -> str:
 def test_wrong_values_are_named(tmp_path: Path, given: Object, expected: str) -> None:
     with pytest.raises(Refused, match=expected.replace("[", r"\[")):
         template(tmp_path / "values.yaml", prometheus=given)
+
+
+def test_a_tag_of_ones_own_is_not_held_against_the_default(tmp_path: Path) -> None:
+    """As the values of an earlier chart have it, which had no digest of its own."""
+    own = {"repository": "registry.example.com/prometheus", "tag": "dev"}
+    rendered = template(tmp_path / "values.yaml", allowTags=True, prometheus={"image": own})
+    (container,) = named(rendered, "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "registry.example.com/prometheus:dev"
 
 
 def test_its_pod_is_restricted_and_keeps_what_it_has(tmp_path: Path) -> None:

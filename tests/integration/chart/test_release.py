@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tests.integration.chart.conftest import Installer
-from tests.integration.chart.tools import CHART, Cluster, Object, Refused, run, values
+from tests.integration.chart.tools import CHART, DIGEST, Cluster, Object, Refused, notes, run, values
 from tests.integration.chart.yaml_blocks import example
 from tests.integration.support.eventually import eventually
 
@@ -55,6 +55,27 @@ def test_the_api_server_takes_it(cluster: Cluster, tmp_path: Path, more: Object)
     namespace = cluster.namespace("stagecoach")
     rendered = run("helm", "template", "sc", str(CHART), "-n", namespace, "-f", values(tmp_path / "v.yaml", **more))
     cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", document=rendered)
+
+
+OWN = {"image": {"repository": "registry.example.com/stagecoach/engine", "digest": DIGEST}}
+NONE = {"image": {"repository": ""}}
+ON_GPUS, WITHOUT = "vLLM runs on GPUs alone: set engineCpu.image", "vLLM runs without GPUs alone: set engine.image"
+NOWHERE, TAGGED = "vLLM runs nowhere: set engine.image", "engine.image has no digest"
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({}, {ON_GPUS, TAGGED}),
+        ({"engine": {"image": {"digest": DIGEST}}, "engineCpu": OWN}, set()),
+        ({"engineCpu": OWN}, {TAGGED}),
+        ({"engine": NONE, "engineCpu": OWN}, {WITHOUT}),
+        ({"engine": NONE}, {NOWHERE}),
+    ],
+)
+def test_where_vllm_runs_is_said(cluster: Cluster, tmp_path: Path, more: Object, said: set[str]) -> None:
+    text = notes(cluster, tmp_path / "values.yaml", **more)
+    assert {each for each in (ON_GPUS, WITHOUT, NOWHERE, TAGGED) if each in text} == said
 
 
 def test_install(cluster: Cluster, installer: Installer) -> None:

@@ -42,7 +42,9 @@ def test_lint_is_strict(tmp_path: Path) -> None:
             "evaluator.image.repository is required",
         ),
         (IMAGES | {"engine": {"image": {"tag": ""}}}, "engine.image.digest is required"),
+        (IMAGES | {"engine": {"image": {"tag": None}}}, "engine.image.digest is required"),
         (IMAGES | {"engine": {"image": {"tag": "latest"}}}, "engine.image.tag can be moved"),
+        (IMAGES | {"engine": {"image": {"repository": "", "digest": DIGEST}}}, "engine.image.repository is required"),
         (IMAGES | {"engineCpu": {"image": {"repository": PLACE}}}, "engineCpu.image.digest is required"),
         (IMAGES | {"engineCpu": {"image": {"digest": DIGEST}}}, "engineCpu.image.repository is required"),
         (

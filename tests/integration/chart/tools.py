@@ -94,6 +94,13 @@ def template(file: Path, *arguments: str, **more: Any) -> list[Object]:
     return [each for each in yaml.safe_load_all(text) if each]
 
 
+def notes(cluster: Cluster, file: Path, **more: Any) -> str:
+    """Return what Helm says to who installs the chart with these values."""
+    given = values(file, **more)
+    text = cluster.helm("install", "sc", str(CHART), "-n", "stagecoach", "--dry-run=client", "-f", given)
+    return text.partition("\nNOTES:\n")[2]
+
+
 def walk(schema: Object, path: str = "") -> Iterator[tuple[str, Object]]:
     """Yield every property of a schema, at every level, with its path."""
     for name, part in schema.get("properties", {}).items():
