@@ -344,7 +344,6 @@ def test_a_candidate_whose_answers_break_the_contract_goes_by_what_gateways_coun
     assert all("contract_violation" in answer["error"] for answer in failed)
     took = failed[-1]["ended"] - failed[0]["ended"]
     print(f"first failed answer of a candidate → last one: {took:.1f} s, {len(failed)} of {len(answers)} requests")
-    assert took < 30
     assert shop.condition("Ready")["reason"] == "Serving"
     shop.want(model={"run": serving["run"]}, rollout=None, contract={"output": None})
     shop.serves(serving["run"])
