@@ -26,10 +26,11 @@ test: setup  ## what has to hold before a change goes on: all but the long tests
 test-all: setup  ## everything that has to hold, as continuous integration runs it
 test test-all:
 	@# What uses one processor, or mostly waits for the network and the disk, goes beside tests that use them all. The tests
-	@# of trainer and evaluator run once, in their images and with their libraries: by test-e2e.
+	@# of trainer and evaluator run once, in their images and with their libraries: by test-images.
 	$(MAKE) --jobs=2 lint test-unit UNIT="tests/unit --ignore=tests/unit/trainer --ignore=tests/unit/evaluator"
 	$(MAKE) --jobs=2 test-integration images $(if $(filter test,$@),INTEGRATION="tests/integration -m 'not long'")
 	$(MAKE) test-e2e $(if $(filter test,$@),E2E="tests/e2e -m 'not long'")
+	$(MAKE) test-images $(if $(filter test,$@),IMAGES="-m 'not long'")
 
 .PHONY: lint
 lint: setup  ## formatting, style, types, layering, generated files
@@ -54,7 +55,13 @@ fuzz: setup  ## many specs of each kind, valid and broken, against a real API se
 
 .PHONY: test-e2e
 test-e2e: setup  ## real nodes, containers and training
-	$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -rs --durations=10 $(or $(E2E),tests/e2e)
+	@# Without those in images: they use all processors for long, and an engine beside them would be slow to start.
+	$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -rs --durations=30 --ignore=$(TESTS_IN_IMAGES) $(or $(E2E),tests/e2e)
+
+TESTS_IN_IMAGES := tests/e2e/test_images.py
+.PHONY: test-images
+test-images: setup  ## the tests of trainer and evaluator, in their images and with their libraries: real trainings of tiny models
+	$(PY) -m pytest -rs --durations=0 $(TESTS_IN_IMAGES) $(IMAGES)
 
 .PHONY: images
 images: setup  ## build the images that demo and test-e2e use

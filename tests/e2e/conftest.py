@@ -3,7 +3,7 @@
 import itertools
 import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +47,7 @@ class Ground:
 
 
 GROUND = pytest.StashKey[Ground]()
+FAILED = pytest.StashKey[bool]()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -70,10 +71,26 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest, so that they do not run alone in the end.
 
-    What only waits for long is at the end: a process is handed its second file while it is at its first.
+    Short ones come next: each of three processes is handed its second file while it is at its first.
     """
-    order = {"test_deployment.py": -2, "test_nodes.py": -1, "test_images.py": 1}
-    items.sort(key=lambda item: order.get(item.path.name, 0))
+    first = (
+        "test_deployment.py",
+        "test_engine.py",
+        "test_nodes.py",
+        "test_bad_input.py",
+        "test_cluster.py",
+        "test_hub.py",
+    )
+    order = {name: number for number, name in enumerate(first)}
+    items.sort(key=lambda item: order.get(item.path.name, len(first)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let fixtures know that their test has failed."""
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
 
 
 @pytest.fixture(scope="session")

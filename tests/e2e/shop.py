@@ -13,6 +13,9 @@ from tests.following import has_all_requests
 from tests.integration.support.eventually import eventually
 
 KIND, NAME = "ModelDeployment", "desk"
+# Seconds until a test gives up, with an engine to start or without: far more than it takes on a machine that does little
+# else. How long something takes is told by benchmarks.
+SOON, LATE = 300, 900
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Shop:
         assert found
         return found
 
-    def serves(self, run: str, seconds: float = 60) -> builders.Object:
+    def serves(self, run: str, seconds: float = SOON) -> builders.Object:
         """Return the status once a run is served, and every gateway knows it."""
         return self.awaits(lambda deployment: has_all_requests(deployment, run), seconds, f"run {run} is served")
 
@@ -82,7 +85,7 @@ def fine(answers: Sequence[builders.Object], *releases: str) -> None:
     assert {answer["release"] for answer in answers} <= set(releases)
 
 
-def until(shop: Shop, begun: int, wanted: str, seconds: float = 30) -> list[builders.Object]:
+def until(shop: Shop, begun: int, wanted: str, seconds: float = SOON) -> list[builders.Object]:
     """Return the answers from one on, once a release gives them, and has given the last ten."""
 
     def look() -> list[builders.Object]:

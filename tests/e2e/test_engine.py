@@ -13,7 +13,7 @@ from tests import builders, client
 from tests.clients import Clients
 from tests.e2e.conftest import SMALL, Desk, Ground, new_desk
 from tests.e2e.outside import forwarded
-from tests.e2e.shop import Shop, fine, until
+from tests.e2e.shop import LATE, SOON, Shop, fine, until
 from tests.e2e.test_gates import DATA, SETS, evaluation, gate, read_file
 from tests.following import is_settled
 from tests.integration.support.eventually import eventually
@@ -72,7 +72,7 @@ def labels(desk: Desk, found: builders.Object, release: str) -> list[Any]:
 
 
 def test_an_adapter_and_its_base_are_judged_by_vllm_and_answer_as_by_transformers(served: Desk) -> None:
-    found = evaluation(served, "desk", "learned", seconds=900)
+    found = evaluation(served, "desk", "learned", seconds=LATE)
     status = found["status"]
     assert status["verdict"] in ("Passed", "Failed", "Inconclusive"), status
     assert found["spec"]["engineImage"]
@@ -122,7 +122,7 @@ def readers(served: Desk) -> Desk:
 
 def test_a_whole_model_takes_over_from_another_and_no_request_fails(readers: Desk) -> None:
     """Each has an engine of its own."""
-    judged = {name: evaluation(readers, "reader", name, seconds=900) for name in READERS}
+    judged = {name: evaluation(readers, "reader", name, seconds=LATE) for name in READERS}
     assert {each["status"]["verdict"] for each in judged.values()} == {"Passed"}
     old, new = (each["spec"]["release"]["digest"] for each in judged.values())
     spec = {"project": "reader", "gates": [{"name": "reader"}], "model": {"run": READERS[0]}}
@@ -132,12 +132,12 @@ def test_a_whole_model_takes_over_from_another_and_no_request_fails(readers: Des
     readers.apply(builders.deployment(READS, readers.namespace, **spec))
     clients = Clients(readers.tools, readers.namespace, READS, readers.tests_image)
     shop = Shop(readers, clients, READS)
-    before = shop.serves(READERS[0], seconds=420)["serving"]
+    before = shop.serves(READERS[0], seconds=LATE)["serving"]
     assert before["release"] == old
     clients.start([TEXT], 0.2)
     until(shop, 0, old)
     shop.switch(READERS[1])
-    serving = shop.serves(READERS[1], seconds=420)["serving"]
+    serving = shop.serves(READERS[1], seconds=LATE)["serving"]
     assert serving["engine"] != before["engine"]
     answers = until(shop, 0, new)
     fine(answers, old, new)
@@ -151,7 +151,7 @@ def test_a_whole_model_takes_over_from_another_and_no_request_fails(readers: Des
     def changed(deployment: builders.Object) -> bool:
         return bool(deployment["status"]["routes"]["revision"] > revision and is_settled(deployment))
 
-    assert shop.awaits(changed, 60, "gateways speak OpenAI's API")["serving"] == serving
+    assert shop.awaits(changed, SOON, "gateways speak OpenAI's API")["serving"] == serving
     with forwarded(readers, READS) as url:
         found = client.post(f"{url}/classify", "", {"model": READS, "input": [f"Which queue? {TEXT}"]})
     assert (found["status"], found["release"]) == (200, new), found
@@ -160,7 +160,7 @@ def test_a_whole_model_takes_over_from_another_and_no_request_fails(readers: Des
 
 
 def test_an_encoder_is_judged_by_vllm_and_answers_as_by_transformers(readers: Desk) -> None:
-    found = evaluation(readers, "reader", "read", seconds=900)
+    found = evaluation(readers, "reader", "read", seconds=LATE)
     assert found["status"]["verdict"] in ("Passed", "Failed", "Inconclusive"), found["status"]
     ours = labels(readers, found, found["spec"]["release"]["digest"])
     readers.apply(reader(readers.namespace, "Transformers"))
@@ -187,6 +187,6 @@ def judged_by_transformers(desk: Desk, gate_name: str = "desk", run: str = "lear
             None,
         )
 
-    found = eventually(look, 420, "the run is judged by transformers", every=0.5)
+    found = eventually(look, LATE, "the run is judged by transformers", every=0.5)
     assert found
     return found
