@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +64,9 @@ class State:
 
     def purge(self) -> None:
         """Remove everything that this package has ever put here, and nothing else."""
+        # A build that was killed leaves the storage of images mounted on itself.
+        for mounted in reversed(_mounted_below(self.root)):
+            subprocess.run(["umount", mounted], check=True)
         for directory in (self.root / "run", self.bin, self.cache):
             remove_tree(directory)
         for lock in self.root.glob(f"{self.lock.name}*"):
@@ -83,6 +87,14 @@ class State:
                     f"The state directory {self.root} lies under {hidden}, which the node replaces with an empty "
                     "directory of its own. Set STAGECOACH_STATE to another place."
                 )
+
+
+def _mounted_below(directory: Path) -> list[str]:
+    """Return what is mounted there, in the order of mounting; nothing on a machine without /proc."""
+    table = Path("/proc/self/mounts")
+    # Spaces in it are \040: a directory with one is not found here, and cannot be removed then.
+    places = [line.split()[1] for line in table.read_text().splitlines()] if table.exists() else []
+    return [place for place in places if Path(place).is_relative_to(directory)]
 
 
 def remove_tree(directory: Path) -> None:
