@@ -22,6 +22,7 @@ from stagecoach.build.labels import COMPONENT, ENGINE, GATEWAY, GROUP, OWNER_UID
 from tests import builders, processes, prometheus
 from tests.clients import Clients
 from tests.cluster.local import Local
+from tests.deploy import OPERATOR_NAMESPACE, RELEASE
 from tests.e2e import servers
 from tests.e2e.conftest import FAILED, POLL_SECONDS, SMALL, Desk, Ground, new_desk
 from tests.e2e.outside import forwarded
@@ -30,6 +31,7 @@ from tests.e2e.test_accidents import kill_operator, leader
 from tests.e2e.test_engine import CANDIDATE
 from tests.e2e.test_gates import WORDS, evaluation
 from tests.integration.support.eventually import eventually
+from tests.kube import KubeError
 
 # The engine gets three quarters of it.
 ENGINE_RESOURCES = {"cpu": "50m", "memory": "4Gi"}
@@ -265,8 +267,30 @@ def test_requests_go_back_and_forth_and_none_is_lost(shop: Shop) -> None:
     )
 
 
+@pytest.fixture
+def no_prometheus(shop: Shop) -> Iterator[None]:
+    """The one of the chart is away."""
+    kube = shop.desk.tools.kube(OPERATOR_NAMESPACE)
+    ask = prometheus.of_the_chart(kube)
+
+    def answers() -> bool:
+        try:
+            return bool(prometheus.query(ask, "vector(1)"))
+        except KubeError:
+            return False
+
+    def scale(number: int) -> None:
+        kube.patch("Deployment", f"{RELEASE}-prometheus", {"spec": {"replicas": number}}, "scale")
+        eventually(lambda: answers() == bool(number), SOON, f"{number} Prometheus answers", every=POLL_SECONDS)
+
+    scale(0)
+    yield
+    scale(1)
+
+
 @pytest.mark.long
-def test_a_candidate_gets_requests_by_steps(shop: Shop) -> None:
+@pytest.mark.usefixtures("no_prometheus")
+def test_a_candidate_gets_requests_by_steps_whether_or_not_prometheus_is_there(shop: Shop) -> None:
     serving = shop.status["serving"]
     [name] = {"first", "second"} - {serving["run"]}
     old, new = serving["release"], release(shop, name)
