@@ -27,7 +27,7 @@ test-all: setup  ## everything that has to hold, as continuous integration runs 
 test test-all:
 	@# What uses one processor, or mostly waits for the network and the disk, goes beside tests that use them all. The tests
 	@# of trainer and evaluator run once, in their images and with their libraries: by test-images.
-	$(MAKE) --jobs=2 lint test-unit UNIT="tests/unit --ignore=tests/unit/trainer --ignore=tests/unit/evaluator"
+	$(MAKE) --jobs=2 lint test-unit UNIT="tests/unit --ignore=tests/unit/trainer --ignore=tests/unit/evaluator $(if $(filter test,$@),-m 'not long')"
 	$(MAKE) --jobs=2 test-integration images $(if $(filter test,$@),INTEGRATION="tests/integration -m 'not long'")
 	$(MAKE) test-e2e $(if $(filter test,$@),E2E="tests/e2e -m 'not long'")
 	$(MAKE) test-images $(if $(filter test,$@),IMAGES="-m 'not long'")
