@@ -176,7 +176,7 @@ def restricted_job(name: str, container: Object, volumes: Sequence[Object]) -> O
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    resources = {"requests": {"cpu": "250m", "memory": "2Gi"}, "limits": {"memory": "4Gi"}}
+    resources = {"requests": {"cpu": "50m", "memory": "512Mi"}, "limits": {"memory": "4Gi"}}
     user = {"runAsNonRoot": True, "runAsUser": 65532, "runAsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
     scratch = {"name": "scratch", "mountPath": mounts.SCRATCH}
     places = [scratch, *container.get("volumeMounts", [])]

@@ -33,8 +33,9 @@ from tests.e2e.test_gates import WORDS, evaluation
 from tests.integration.support.eventually import eventually
 from tests.kube import KubeError
 
-# The engine gets three quarters of it.
-ENGINE_RESOURCES = {"cpu": "50m", "memory": "4Gi"}
+# vLLM gets three quarters of it, and takes 2Gi. What serves needs less beside it than what judges.
+ENGINE_RESOURCES = {"cpu": "50m", "memory": "3500Mi"}
+GATE_RESOURCES = {"cpu": "50m", "memory": "4Gi"}
 KEY = "sk-of-the-end-to-end-tests-0123456789abcdef"
 TEAM_KEY = "team-of-the-end-to-end-tests-0123456789abcdef"
 # Seconds between two requests.
@@ -101,7 +102,7 @@ def objects(namespace: str) -> Iterator[builders.Object]:
         inference=spec["inference"] | {"engine": "vLLM"},
     )
     criterion = {"name": "good", "suite": "held-out", "metric": "accuracy", "min": 0.8}
-    yield builders.gate("good", namespace, criteria=[criterion], resources=ENGINE_RESOURCES)
+    yield builders.gate("good", namespace, criteria=[criterion], resources=GATE_RESOURCES)
     yield builders.deployment(
         NAME,
         namespace,
@@ -601,7 +602,7 @@ def test_what_is_worse_than_what_is_served_does_not_take_over(shop: Shop) -> Non
     criterion |= {"against": "Incumbent", "allowedDrop": {"absolute": 0.5}, "whenAbsent": "Fail"}
     # Named before it is there: who asks a gate says what that compares with.
     shop.want(gates=[{"name": "beside"}], model={"latest": None, "run": "poisoned"})
-    shop.desk.apply(builders.gate("beside", shop.desk.namespace, criteria=[criterion], resources=ENGINE_RESOURCES))
+    shop.desk.apply(builders.gate("beside", shop.desk.namespace, criteria=[criterion], resources=GATE_RESOURCES))
     found = beside(shop, "poisoned", serving["release"])
     status = found["status"]
     assert status["verdict"] in ("Failed", "Inconclusive"), status
