@@ -16,8 +16,9 @@ from tests.integration.support.eventually import eventually
 from tests.kube import Kube
 
 _numbers = itertools.count(1)
-# What the pods of a test ask for: those of several tests, with three engines, and an operator that was killed, fit into 24 GiB.
-SMALL = {"cpu": "50m", "memory": "700Mi"}
+# What the pods that train ask for: those of several tests, with three engines and an operator that was killed, fit into 24 GiB,
+# and many of them beside an engine leave it processors.
+SMALL = {"cpu": "10m", "memory": "700Mi"}
 POLL_SECONDS = 0.5
 # Our kinds by their short names.
 KINDS = {"ftr": "FineTuneRun", "txp": "TransformerProject"}
