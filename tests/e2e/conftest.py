@@ -20,6 +20,9 @@ _numbers = itertools.count(1)
 # and many of them beside an engine leave it processors.
 SMALL = {"cpu": "10m", "memory": "700Mi"}
 POLL_SECONDS = 0.5
+# Seconds until a test gives up, with something to train or to start or without: far more than it takes on a machine that
+# does little else. How long something takes is told by benchmarks.
+SOON, LATE = 300, 900
 # Our kinds by their short names.
 KINDS = {"ftr": "FineTuneRun", "txp": "TransformerProject"}
 ROWS = "".join(f"where is parcel {number},delivery\nmy bill {number} is wrong,billing\n" for number in range(20))
@@ -136,7 +139,7 @@ class Desk:
         conditions = self.object(kind, name).get("status", {}).get("conditions", [])
         return next((item for item in conditions if item["type"] == "Ready"), {})
 
-    def awaits(self, kind: str, name: str, *phases: str, seconds: float = 420) -> builders.Object:
+    def awaits(self, kind: str, name: str, *phases: str, seconds: float = LATE) -> builders.Object:
         """Return the object once it is in one of these phases."""
 
         def look() -> builders.Object | None:
@@ -150,7 +153,7 @@ class Desk:
         assert found
         return found
 
-    def awaits_reason(self, kind: str, name: str, reason: str, seconds: float = 420) -> str:
+    def awaits_reason(self, kind: str, name: str, reason: str, seconds: float = LATE) -> str:
         """Return the Ready condition's message once it has this reason."""
 
         def look() -> str:
@@ -182,7 +185,7 @@ class Desk:
             "volumeMounts": [{"name": "models", "mountPath": "/models"}],
         }
         self.apply(deploy.restricted_job("bases", container, [models]))
-        deploy.await_job(self.tools, self.namespace, "bases", seconds=540)
+        deploy.await_job(self.tools, self.namespace, "bases", seconds=LATE)
 
 
 @contextmanager

@@ -8,14 +8,11 @@ from stagecoach.build.labels import COMPONENT, OWNER_UID
 from tests import builders
 from tests.clients import Clients
 from tests.e2e import servers
-from tests.e2e.conftest import POLL_SECONDS, Desk
+from tests.e2e.conftest import POLL_SECONDS, SOON, Desk
 from tests.following import has_all_requests
 from tests.integration.support.eventually import eventually
 
 KIND, NAME = "ModelDeployment", "desk"
-# Seconds until a test gives up, with an engine to start or without: far more than it takes on a machine that does little
-# else. How long something takes is told by benchmarks.
-SOON, LATE = 300, 900
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pytest
 
 from stagecoach.build.labels import OWNER_NAME
 from tests import builders, deploy
-from tests.e2e.conftest import POLL_SECONDS, SMALL, Desk
+from tests.e2e.conftest import LATE, POLL_SECONDS, SMALL, SOON, Desk
 from tests.integration.support.eventually import eventually
 
 pytestmark = pytest.mark.long
@@ -60,7 +60,7 @@ def watched(desk: Desk, plural: str, folder: Path) -> Iterator[Callable[[], dict
 
     try:
         # Once it has told of what resolved the project, it misses nothing.
-        eventually(seen, 30, f"kubectl watches {plural}", every=POLL_SECONDS)
+        eventually(seen, SOON, f"kubectl watches {plural}", every=POLL_SECONDS)
         yield seen
     finally:
         kubectl.terminate()
@@ -88,14 +88,14 @@ def test_no_run_is_lost_or_doubled_while_the_operator_is_killed(office: Desk, tm
         create(RUNS)
         kills = 0
         while kills < KILLS:
-            eventually(lambda: leader(office.tools), 120, "an operator leads", every=POLL_SECONDS)
+            eventually(lambda: leader(office.tools), SOON, "an operator leads", every=POLL_SECONDS)
             if not unfinished(office, names):
                 create(MORE)
             time.sleep(chance.uniform(0, 6))  # the moment of the kill is what is drawn
             if unfinished(office, names):  # else it would show nothing
                 kill_operator(office.tools)
                 kills += 1
-        runs = [office.awaits("ftr", name, "Succeeded", "Failed", seconds=600) for name in names]
+        runs = [office.awaits("ftr", name, "Succeeded", "Failed", seconds=LATE) for name in names]
         made, ran = jobs(), pods()
     for name, run in zip(names, runs, strict=True):
         assert run["status"]["phase"] == "Succeeded", office.ready("ftr", name)
@@ -114,11 +114,11 @@ def test_a_pod_that_is_evicted_is_another_attempt(office: Desk) -> None:
     office.apply(run)
     office.awaits("ftr", "first", "Running")
     # Before the first step there is nothing to save, and the pod is only lost.
-    eventually(lambda: step(office) > 0, 300, "it trains", every=POLL_SECONDS)
+    eventually(lambda: step(office) > 0, SOON, "it trains", every=POLL_SECONDS)
     [pod] = [pod["metadata"]["name"] for pod in _pods(office, "first") if pod["status"]["phase"] == "Running"]
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
     office.kube.request("POST", office.kube.path("Pod", pod, "eviction"), eviction)
-    eventually(lambda: len(trainings(office, "first")) == 2, 300, "a second attempt", every=POLL_SECONDS)
+    eventually(lambda: len(trainings(office, "first")) == 2, SOON, "a second attempt", every=POLL_SECONDS)
     lost = trainings(office, "first")[0]
     assert (lost["outcome"], lost["counted"]) == ("Preempted", False)
     assert "Eviction API" in lost["message"], "the API server's own word for it, by DisruptionTarget"
@@ -127,10 +127,10 @@ def test_a_pod_that_is_evicted_is_another_attempt(office: Desk) -> None:
         progress = office.object("ftr", "first")["status"].get("progress", {})
         return bool(progress.get("step", 0) >= progress.get("checkpoint", 1) >= lost["checkpoint"])
 
-    eventually(goes_on, 300, "the second attempt goes on from the checkpoint", every=POLL_SECONDS)
+    eventually(goes_on, SOON, "the second attempt goes on from the checkpoint", every=POLL_SECONDS)
 
     office.tools.kubectl("delete", "ftr", "first", "-n", office.namespace)
-    eventually(lambda: not _pods(office, "first"), 300, "deleting the run stops its pods", every=POLL_SECONDS)
+    eventually(lambda: not _pods(office, "first"), SOON, "deleting the run stops its pods", every=POLL_SECONDS)
 
 
 def trainings(office: Desk, name: str) -> list[builders.Object]:

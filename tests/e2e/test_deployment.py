@@ -24,9 +24,9 @@ from tests.clients import Clients
 from tests.cluster.local import Local
 from tests.deploy import OPERATOR_NAMESPACE, RELEASE
 from tests.e2e import servers
-from tests.e2e.conftest import FAILED, POLL_SECONDS, SMALL, Desk, Ground, new_desk
+from tests.e2e.conftest import FAILED, LATE, POLL_SECONDS, SMALL, SOON, Desk, Ground, new_desk
 from tests.e2e.outside import forwarded
-from tests.e2e.shop import KIND, LATE, NAME, SOON, Shop, fine, until
+from tests.e2e.shop import KIND, NAME, Shop, fine, until
 from tests.e2e.test_accidents import kill_operator, leader
 from tests.e2e.test_engine import CANDIDATE
 from tests.e2e.test_gates import WORDS, evaluation

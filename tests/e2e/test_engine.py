@@ -11,9 +11,9 @@ from stagecoach.contract import layout, mounts
 from stagecoach.contract.digests import digest_of_document
 from tests import builders, client
 from tests.clients import Clients
-from tests.e2e.conftest import SMALL, Desk, Ground, new_desk
+from tests.e2e.conftest import LATE, SMALL, SOON, Desk, Ground, new_desk
 from tests.e2e.outside import forwarded
-from tests.e2e.shop import LATE, SOON, Shop, fine, until
+from tests.e2e.shop import Shop, fine, until
 from tests.e2e.test_gates import DATA, SETS, evaluation, gate, read_file
 from tests.following import is_settled
 from tests.integration.support.eventually import eventually

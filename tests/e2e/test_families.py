@@ -7,7 +7,7 @@ import pytest
 
 from tests import builders
 from tests.e2e import servers
-from tests.e2e.conftest import DATA, SMALL, Desk, Ground, new_desk
+from tests.e2e.conftest import DATA, LATE, SMALL, Desk, Ground, new_desk
 
 pytestmark = pytest.mark.long
 
@@ -135,7 +135,7 @@ def whole(harbour: Desk) -> builders.Object:
     """A run of the project `desk` that trained its encoder whole."""
     run = builders.run("whole", harbour.namespace, method={"type": "Full"}, resources=SMALL)
     harbour.apply(project(harbour, "desk"), run)
-    run = harbour.awaits("ftr", "whole", "Succeeded", "Failed", seconds=600)
+    run = harbour.awaits("ftr", "whole", "Succeeded", "Failed", seconds=LATE)
     assert run["status"]["phase"] == "Succeeded", harbour.ready("ftr", "whole")
     return run
 
@@ -160,7 +160,7 @@ def test_what_lies_in_an_object_store_is_imported(harbour: Desk, whole: builders
     run = builders.run("imported", harbour.namespace, method=method, resources=SMALL)
     del run["spec"]["data"], run["spec"]["hyperparameters"]
     harbour.apply(run)
-    run = harbour.awaits("ftr", "imported", "Succeeded", "Failed", seconds=600)
+    run = harbour.awaits("ftr", "imported", "Succeeded", "Failed", seconds=LATE)
     assert harbour.ready("ftr", "imported")["reason"] == "Imported"
     assert run["status"]["artifact"]["digest"] == artifact["digest"]
 
@@ -197,7 +197,7 @@ def test_models_of_other_tasks_are_trained_whoever_cannot_be_told(harbour: Desk)
         run = builders.run(task.lower(), harbour.namespace, project=task.lower(), data=data, resources=SMALL)
         harbour.apply(of_task(harbour, task, tracking[task][0]), run)
     for task in TASKS:
-        run = harbour.awaits("ftr", task.lower(), "Succeeded", "Failed", seconds=600)
+        run = harbour.awaits("ftr", task.lower(), "Succeeded", "Failed", seconds=LATE)
         assert run["status"]["phase"] == "Succeeded", harbour.ready("ftr", task.lower())
         uri, words = tracking[task]
         [tracked] = [item for item in run["status"]["conditions"] if item["type"] == "Tracked"]

@@ -13,7 +13,7 @@ import pytest
 from stagecoach.build.labels import GROUP, OWNER_UID
 from stagecoach.contract import layout, mounts
 from tests import builders, deploy
-from tests.e2e.conftest import SMALL, Desk, Ground, new_desk
+from tests.e2e.conftest import LATE, SMALL, SOON, Desk, Ground, new_desk
 from tests.integration.plugin.conftest import Person, acting_as
 from tests.integration.support.eventually import eventually
 
@@ -115,7 +115,7 @@ def judged(ground: Ground) -> Iterator[Desk]:
         yield made
 
 
-def evaluation(desk: Desk, gate_name: str, run: str, seconds: float = 420, phase: str = "Decided") -> builders.Object:
+def evaluation(desk: Desk, gate_name: str, run: str, seconds: float = LATE, phase: str = "Decided") -> builders.Object:
     """Return the Evaluation of a run by a gate once it is in a phase."""
 
     def look() -> builders.Object | None:
@@ -232,7 +232,7 @@ def test_another_criterion_asks_the_model_nothing_and_an_evaluation_that_comes_b
         new = known is not None and known["metadata"]["uid"] != first["metadata"]["uid"]
         return known if new and known and known.get("status", {}).get("phase") == "Decided" else None
 
-    back = eventually(again, 300, "the Evaluation is made again", every=POLL_SECONDS)
+    back = eventually(again, SOON, "the Evaluation is made again", every=POLL_SECONDS)
     assert back
     assert back["status"]["report"]["adopted"]
     assert back["status"]["results"] == first["status"]["results"]

@@ -4,7 +4,7 @@ import pytest
 
 from tests import builders
 from tests.e2e import servers
-from tests.e2e.conftest import BASES, DATA, SMALL, Desk, Ground, tiny_project
+from tests.e2e.conftest import BASES, DATA, LATE, SMALL, Desk, Ground, tiny_project
 
 pytestmark = pytest.mark.long
 
@@ -91,7 +91,7 @@ def test_a_hub_gives_model_and_data_for_a_token_of_a_secret_and_says_what_it_doe
     assert [item.get("revision") for item in resolved["datasets"]] == [COMMIT, None]
 
     desk.apply(builders.run("first", desk.namespace, resources=SMALL))
-    run = desk.awaits("ftr", "first", "Succeeded", "Failed", seconds=600)
+    run = desk.awaits("ftr", "first", "Succeeded", "Failed", seconds=LATE)
     assert run["status"]["phase"] == "Succeeded", desk.ready("ftr", "first")
     assert run["status"]["inputs"]["baseRevision"] == COMMIT
     assert run["status"]["inputs"]["train"][0]["revision"] == COMMIT

@@ -6,13 +6,15 @@ import pytest
 
 from stagecoach.contract.reports import ProgressLine
 from tests import builders
-from tests.e2e.conftest import POLL_SECONDS, SMALL, Desk
+from tests.e2e.conftest import LATE, POLL_SECONDS, SMALL, SOON, Desk
 from tests.integration.support.eventually import eventually
 
 pytestmark = pytest.mark.long
 
 # Those that are left must take longer than a pod takes to be killed, and another to hear that it is deleted.
 STEPS, EVERY = 400, 25
+# Each waits for the other at every step: an engine that starts beside them must not take all processors.
+PROCESSORS = {"cpu": "200m"}
 # In a pod: what trains there goes without a warning. What started it, and tells of its end, has another command.
 KILL = """
 import os, signal
@@ -57,19 +59,19 @@ def test_two_pods_train_one_model_and_go_on_after_one_was_killed_and_one_deleted
     desk.bases("ReadWriteMany")
     desk.claim("store", "ReadWriteMany")
     desk.ready_project()
-    resources = SMALL | {"nodes": 2}
+    resources = SMALL | PROCESSORS | {"nodes": 2}
     settings = {"maxSteps": STEPS, "learningRate": 1.0e-3}
     desk.apply(
         builders.run(
             namespace=desk.namespace, resources=resources, hyperparameters=settings, checkpoints={"everySteps": EVERY}
         )
     )
-    desk.awaits("ftr", "first", "Running", seconds=300)
-    eventually(lambda: saved(log(desk)) >= EVERY, 300, "it trains, and has saved itself", every=POLL_SECONDS)
+    desk.awaits("ftr", "first", "Running", seconds=SOON)
+    eventually(lambda: saved(log(desk)) >= EVERY, SOON, "it trains, and has saved itself", every=POLL_SECONDS)
     desk.tools.kubectl("exec", "-n", desk.namespace, second(desk), "--", "python3", "-c", KILL)
-    eventually(lambda: saved_again(log(desk)), 400, "it goes on, and has saved itself again", every=POLL_SECONDS)
+    eventually(lambda: saved_again(log(desk)), LATE, "it goes on, and has saved itself again", every=POLL_SECONDS)
     desk.tools.kubectl("delete", "pod", second(desk), "-n", desk.namespace, "--wait=false")
-    run = desk.awaits("ftr", "first", "Succeeded", "Failed", seconds=900)
+    run = desk.awaits("ftr", "first", "Succeeded", "Failed", seconds=1500)
     assert run["status"]["phase"] == "Succeeded", desk.ready("ftr", "first")
     killed, deleted, last = run["status"]["attempts"]
     assert (killed["outcome"], killed["counted"]) == ("ProgramFailed", True)
@@ -80,7 +82,7 @@ def test_two_pods_train_one_model_and_go_on_after_one_was_killed_and_one_deleted
     assert deleted["checkpoint"] >= 2 * EVERY
     assert (last["outcome"], last["counted"]) == ("Succeeded", False)
     services = "app.kubernetes.io/managed-by=stagecoach"
-    eventually(lambda: not desk.kube.select("Service", services), 60, "the Service goes", every=POLL_SECONDS)
+    eventually(lambda: not desk.kube.select("Service", services), SOON, "the Service goes", every=POLL_SECONDS)
 
 
 def test_a_claim_for_one_node_is_refused(office: Desk) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from stagecoach.contract.reports import ProgressLine
 from tests import builders
-from tests.e2e.conftest import DATA, POLL_SECONDS, SMALL, Desk, tiny_project
+from tests.e2e.conftest import DATA, POLL_SECONDS, SMALL, SOON, Desk, tiny_project
 from tests.integration.support.eventually import eventually
 
 pytestmark = pytest.mark.long
@@ -24,7 +24,7 @@ def waiting(desk: Desk, kind: str, name: str) -> str:
     status = desk.object(kind, name)["status"]
     job = str(status["attempts"][-1]["job"] if kind == "ftr" else status["resolution"]["job"])
     assert desk.kube.get("Job", job)["spec"]["suspend"] is True
-    eventually(lambda: not pods(desk, job), 60, f"{job} has no pod", every=POLL_SECONDS)
+    eventually(lambda: not pods(desk, job), SOON, f"{job} has no pod", every=POLL_SECONDS)
     return job
 
 
@@ -69,7 +69,7 @@ def test_a_training_that_is_held_up_comes_to_what_an_undisturbed_one_does(desk: 
     job = waiting(desk, "ftr", "held")
     release(desk, job)
     desk.awaits("ftr", "held", "Running")
-    eventually(lambda: saved(desk, job), 300, "it has saved itself", every=POLL_SECONDS)
+    eventually(lambda: saved(desk, job), SOON, "it has saved itself", every=POLL_SECONDS)
     release(desk, job, released=False)
     assert waiting(desk, "ftr", "held") == job
     status = desk.object("ftr", "held")["status"]
@@ -83,10 +83,10 @@ def test_a_training_that_is_held_up_comes_to_what_an_undisturbed_one_does(desk: 
     assert desk.ready("ftr", "undisturbed")["reason"] == "Trained"
 
     release(desk, job)
-    eventually(lambda: goes_on(desk, job), 120, "the other's end has left its checkpoint", every=POLL_SECONDS)
+    eventually(lambda: goes_on(desk, job), SOON, "the other's end has left its checkpoint", every=POLL_SECONDS)
     suspend(desk, suspended=True)
     desk.awaits("ftr", "held", "Suspended")
-    eventually(lambda: desk.kube.find("Job", job) is None, 60, "its Job goes", every=POLL_SECONDS)
+    eventually(lambda: desk.kube.find("Job", job) is None, SOON, "its Job goes", every=POLL_SECONDS)
     suspend(desk, suspended=False)
     another = waiting(desk, "ftr", "held")
     assert another != job

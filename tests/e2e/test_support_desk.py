@@ -11,7 +11,7 @@ from stagecoach.build.labels import OWNER_UID
 from stagecoach.contract import layout, mounts
 from stagecoach.contract.jobs import ENVIRONMENT_VARIABLE
 from tests import builders, deploy
-from tests.e2e.conftest import SMALL, Desk, Ground, new_desk
+from tests.e2e.conftest import LATE, SMALL, SOON, Desk, Ground, new_desk
 
 RUN, PROJECT = "support-desk-lora", "support-desk"
 STEPS = 12
@@ -68,7 +68,7 @@ def test_the_example_is_trained_recorded_and_adopted_when_it_comes_back(example:
     project = example.awaits("txp", PROJECT, "Ready", "Incomplete")
     assert project["status"]["phase"] == "Ready"
     assert project["status"]["labels"]["count"] == 8
-    run = example.awaits("ftr", RUN, "Succeeded", "Failed", seconds=900)
+    run = example.awaits("ftr", RUN, "Succeeded", "Failed", seconds=LATE)
     assert run["status"]["phase"] == "Succeeded"
     assert example.ready("ftr", RUN)["reason"] == "Trained"
     found = record(example)
@@ -78,7 +78,7 @@ def test_the_example_is_trained_recorded_and_adopted_when_it_comes_back(example:
 
     example.tools.kubectl("delete", "stagecoach", "--all", "-n", example.namespace, "--wait")
     apply(example)
-    again = example.awaits("ftr", RUN, "Succeeded", "Failed", seconds=300)
+    again = example.awaits("ftr", RUN, "Succeeded", "Failed", seconds=SOON)
     assert example.ready("ftr", RUN)["reason"] == "Adopted"
     assert again["status"]["artifact"] == run["status"]["artifact"]
     assert again["status"]["record"] == run["status"]["record"]
@@ -91,7 +91,7 @@ def test_the_example_is_trained_recorded_and_adopted_when_it_comes_back(example:
 
 def test_the_adapter_is_compared_with_its_base(example: Desk) -> None:
     apply(example)
-    example.awaits("ftr", RUN, "Succeeded", seconds=900)
+    example.awaits("ftr", RUN, "Succeeded", seconds=LATE)
     command = {"args": ["compare", "--inputs", "$(INPUTS)", "--limit", "16"]}
     found = scores(deploy.run_trainer(example.tools, example.namespace, RUN, command=command))
     rows, *right = found.pop("accuracy")
