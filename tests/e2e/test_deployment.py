@@ -44,7 +44,7 @@ TRACK = {"track": "prod"}
 # Of the second run: not every engine takes it. It learns as the others do, whose adapters have the same scale.
 WIDE = {"rank": 16, "alpha": 32}
 # A node hears so late that a pod is not ready any more.
-HEARD_SECONDS = 5
+HEARD_SECONDS = 15
 # By the answer to this one tells the runs from each other; no suite asks it.
 GREETING = "hello 112"
 # `make test-e2e` takes the time for a few; with more, what was measured says more.
