@@ -53,6 +53,10 @@ RULES = (
         "spec.contract.fallback.deployment must be another ModelDeployment than this one: name another, or give static",
     ),
     cel(
+        "!has(self.spec.model.follow) || self.spec.model.follow.deployment != self.metadata.name",
+        "spec.model.follow.deployment must be another ModelDeployment than this one: name another, or give latest",
+    ),
+    cel(
         f"!{_there(CANDIDATE)} ||"
         f" ({_there(_before(SERVING))} && {CANDIDATE}.release == {_before(SERVING)}.release) ||"
         f" ({_there(_before(CANDIDATE))} && {CANDIDATE}.release == {_before(CANDIDATE)}.release &&"

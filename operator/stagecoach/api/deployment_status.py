@@ -158,7 +158,7 @@ class Rejected(Told):
 
 
 class PassedOver(Told):
-    """Runs that model.latest does not take: of some that were rejected `rejected` says nothing any more."""
+    """Runs that neither model.latest nor model.follow takes: of some rejected ones `rejected` says nothing any more."""
 
     run_created: Time = Field(description="When the newest of these was created: nor is any older one taken.")
     spec: Digest = Field(description="Identity of what was asked for then, as `rejected` has it: with others they are.")
@@ -256,7 +256,9 @@ class ModelDeploymentStatus(Told):
         json_schema_extra=keyed("release"),
     )
     passed_over: Optional[PassedOver] = Field(
-        None, description="Runs that model.latest does not take, as more were rejected than `rejected` has room for."
+        None,
+        description="Runs that neither model.latest nor model.follow takes, as more were rejected than `rejected` has"
+        " room for.",
     )
     revoked: Optional[Revoked] = Field(
         None, description="What was served until somebody revoked it, while nothing else is served since then."

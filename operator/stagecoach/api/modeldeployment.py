@@ -51,10 +51,19 @@ class Latest(BaseModel):
     )
 
 
+class Follow(BaseModel):
+    """What another deployment serves."""
+
+    deployment: Name = Field(description="The other ModelDeployment, in the same namespace and of the same project.")
+    soak: Duration = Field(
+        description="Once it has served that for so long, such as 24h, from when all requests went there."
+    )
+
+
 MODEL_RULES = rules(
     cel(
-        "[has(self.latest), has(self.run), has(self.release)].filter(given, given).size() == 1",
-        "give exactly one of latest, run and release: latest: {} is the newest run that passes",
+        "[has(self.latest), has(self.run), has(self.release), has(self.follow)].filter(given, given).size() == 1",
+        "give exactly one of latest, run, release and follow: latest: {} is the newest run that passes",
     )
 )
 
@@ -70,6 +79,11 @@ class Model(BaseModel, json_schema_extra=MODEL_RULES):
     run: Optional[Name] = Field(None, description="This FineTuneRun, also if it is older than what is served.")
     release: Optional[Digest] = Field(
         None, description="This release, as an Evaluation names it in spec.release.digest: to go back, or to stay."
+    )
+    follow: Optional[Follow] = Field(
+        None,
+        description="What another deployment serves, such as that of a stage before this one, also if it is older than"
+        " what is served here. It has to pass the gates here all the same.",
     )
 
 

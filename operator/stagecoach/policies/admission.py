@@ -6,6 +6,7 @@ somebody who may. What is judged late and is older replaces nothing, unless some
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
 
 from stagecoach.api.deployment_status import Overridden, PassedGate, Rejected, Served
@@ -57,6 +58,17 @@ class NotAdmitted:
 
     reason: str
     message: str
+    until: datetime | None = None  # when that is over by itself, where it is known
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What another deployment serves, and has for long enough."""
+
+    deployment: str
+    run: str
+    run_created: str
+    release: str
 
 
 @dataclass(frozen=True)
@@ -133,14 +145,17 @@ def decide(
     rejected: Sequence[Rejected],
     runs: Sequence[Run],
     people: People = NOBODY,
+    followed: Followed | NotAdmitted | None = None,
 ) -> Wanted | NotAdmitted:
     """Return what is to be served, or why nothing else is.
 
     `rejected` are releases that are not to be tried again under this spec; `runs` are those that it may mean: of
-    `latest`, whichever its selector takes.
+    `latest`, whichever its selector takes. `followed`: what spec.model.follow comes to, if it is given.
     """
     case = _Case(spec, serving, rejected, runs, people)
-    if spec.model.run is not None:
+    if followed is not None:
+        found = followed if isinstance(followed, NotAdmitted) else case.of_followed(followed)
+    elif spec.model.run is not None:
         found = case.of_run(spec.model.run)
     elif spec.model.release is not None:
         found = case.of_release(spec.model.release)
@@ -224,6 +239,21 @@ class _Case:
             advice = "Create a run of the same inputs, which adopts what was made, or name another release."
             return NotAdmitted("ReleaseUnknown", f"{message} {advice}")
         return next((each for each in found if isinstance(each, Wanted)), found[0])
+
+    def of_followed(self, followed: Followed) -> Wanted | NotAdmitted:
+        """Return what another deployment serves, if it passed here too."""
+        serves = f"spec.model.follow: ModelDeployment {followed.deployment!r} serves release {short(followed.release)}"
+        serves += f" of run {followed.run},"
+        identity = followed.run, followed.run_created
+        run = next((run for run in self.runs if (run.name, run.created) == identity), None)
+        if run is None:
+            message = f"{serves} which is gone. Create another run, and let that one serve it."
+            return NotAdmitted("RunUnknown", message)
+        if isinstance(run.made, str) and run.made != followed.release:
+            message = f"{serves} which as the project is now makes release {short(run.made)}."
+            advice = f"Let {followed.deployment} serve that one, or set the project back."
+            return NotAdmitted("ReleaseUnknown", f"{message} {advice}")
+        return self.admitted(run)
 
     def told(self, found: Wanted | NotAdmitted) -> Wanted | NotAdmitted:
         """Say with each reason what is served meanwhile."""

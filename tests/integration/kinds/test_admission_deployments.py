@@ -59,8 +59,11 @@ def limits(*intervals: str) -> Change:
 
 DEPLOYMENTS = [
     ("no project", put("project", None), "spec.project: Required value"),
-    ("nothing to serve", put("model", {}), "give exactly one of latest, run and release"),
-    ("two to serve", put("model", {"latest": {}, "run": "first"}), "give exactly one of latest, run and release"),
+    ("nothing to serve", put("model", {}), "give exactly one of latest, run, release and follow"),
+    ("two to serve", put("model", {"latest": {}, "run": "first"}), "give exactly one of latest, run, release and follow"),
+    ("a circle of one", put("model", {"follow": {"deployment": "answers", "soak": "24h"}}), "spec.model.follow.deployment must be another ModelDeployment than this one"),
+    ("an odd soak", put("model", {"follow": {"deployment": "staging", "soak": "a day"}}), "must be a length of time such as 90s, 30m, 24h or 7d"),
+    ("no soak", put("model", {"follow": {"deployment": "staging"}}), "spec.model.follow.soak: Required value"),
     ("a tag", put("model", {"release": "v1"}), "must be sha256: and 64 of the digits 0-9 and a-f"),
     ("an odd run", put("model", {"run": "First"}), "must be lower-case letters, digits and '-'"),
     ("odd labels", put("model.latest.selector", {"matchLabels": {"a b": "c"}}), "a label's key must be <name> or <domain>/<name>"),

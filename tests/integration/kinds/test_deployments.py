@@ -165,6 +165,34 @@ def test_with_an_sla_nothing_has_requests_before_a_load_test_has_met_it(house: H
     assert {each["run"]: each["met"] for each in house.status["sla"]} == {"first": True, "second": True}
 
 
+@pytest.mark.long
+@pytest.mark.usefixtures("players")
+def test_what_another_deployment_has_served_for_long_enough_is_followed(house: House) -> None:
+    """IncumbentStays."""
+    kube = house.kube
+    house.deploy(model={"follow": {"deployment": "staging", "soak": "8s"}})
+    eventually(lambda: house.ready()[0] == "FollowedMissing", 60, "there is nobody to follow")
+    kube.create(builders.deployment("staging", kube.namespace))
+    eventually(lambda: house.ready()[0] == "FollowedServesNothing", 60, "it is there")
+
+    def staging() -> str:
+        return str(kube.get("ModelDeployment", "staging")["status"].get("serving", {}).get("run"))
+
+    house.admit()
+    eventually(lambda: staging() == "first", 60, "it serves")
+    eventually(lambda: house.ready()[0] == "Soaking", 60, "it is known at once")
+    stays(lambda: "candidate" not in house.status, 3.0)
+    house.serves("first")
+    house.admit("second", "8")
+    eventually(lambda: staging() == "second", 60, "it goes on")
+    eventually(lambda: house.condition("CandidateAdmitted") == ("False", "Soaking"), 60, "it is known at once")
+    stays(lambda: house.status["serving"]["run"] == "first" and "candidate" not in house.status, 3.0)
+    house.serves("second")
+    kube.delete("ModelDeployment", "staging")
+    eventually(lambda: house.condition("CandidateAdmitted") == ("False", "FollowedMissing"), 60, "it is gone")
+    stays(lambda: house.status["serving"]["run"] == "second" and house.ready()[0] == "Serving", 2.0)
+
+
 def test_what_is_served_outlives_what_it_was_admitted_by(house: House, players: Players) -> None:
     """IncumbentStays."""
     kube = house.kube

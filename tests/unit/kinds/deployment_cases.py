@@ -1,7 +1,9 @@
 """Deployments as tests of several subjects begin: judged, with a second run, in a step."""
 
+from datetime import timedelta
 from typing import Any
 
+from stagecoach.contract.times import timestamp
 from tests import builders
 from tests.remedies import speaks
 from tests.unit.kinds.deployments import Stage, serving
@@ -9,6 +11,7 @@ from tests.unit.kinds.gates import succeeded
 
 STEPS = [{"weight": 10, "hold": "1m", "minRequests": 20}, {"weight": 50, "hold": "5m"}]
 CANARY = {"canary": {"steps": STEPS}}
+FOLLOW = {"follow": {"deployment": "staging", "soak": "24h"}}
 
 
 def told(stage: Stage) -> tuple[str, str, str]:
@@ -41,3 +44,20 @@ def canary(*steps: builders.Object) -> Stage:
 
 def change_of_gate(stage: Stage) -> None:
     stage.change("EvalGate", "good", minScored=0.5)
+
+
+def leader(name: str = "staging", **changes: Any) -> builders.Object:
+    """Return a deployment that others follow."""
+    return builders.stored(builders.deployment(name, **changes), uid=f"uid-{name}")
+
+
+def leads(stage: Stage, run: str, hours: float = 0, verdict: str = "Passed") -> None:
+    """Let the other deployment serve what a run makes by its gate, since so many hours."""
+    for _ in range(2):  # the gate judges one after the other
+        stage.judge(verdict)
+    judged = next(each["spec"] for each in stage.evaluations if each["spec"]["run"] == run)
+    made = stage.get("FineTuneRun", run)
+    serving = {"run": run, "runCreated": made["metadata"]["creationTimestamp"]}
+    serving |= {"release": judged["release"]["digest"], "short": judged["release"]["short"]}
+    serving |= {"since": timestamp(stage.now - timedelta(hours=hours))}
+    stage.put(leader() | {"status": {"serving": serving}})

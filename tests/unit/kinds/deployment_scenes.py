@@ -10,6 +10,7 @@ from stagecoach.kinds.modeldeployment.reconcile import CONTROLLER
 from stagecoach.kinds.plan import Object
 from tests import builders
 from tests.unit.kinds import spares
+from tests.unit.kinds.deployment_cases import FOLLOW, leader, leads
 from tests.unit.kinds.deployments import Stage, project, serving
 from tests.unit.kinds.gates import succeeded
 from tests.unit.kinds.scenes import Scene, rewritten, unread
@@ -91,6 +92,31 @@ def without_candidates() -> World:
     going_on = succeeded()
     going_on["status"] = {"phase": "Running"}
     return looked_at(Stage(going_on))
+
+
+def beside_a_leader(other: Object) -> World:
+    stage = Stage(model=FOLLOW)
+    stage.put(other)
+    return looked_at(stage)
+
+
+def soaking() -> World:
+    stage = Stage(model=FOLLOW)
+    leads(stage, "first", 23)
+    return looked_at(stage)
+
+
+def following() -> World:
+    """Let the one that is followed go on to something else, when what it served before is served here."""
+    stage = Stage(model=FOLLOW)
+    leads(stage, "first", 24)
+    stage.until(lambda: stage.serves("first"))
+    stage.put(succeeded("second", 2))
+    leads(stage, "second")
+    for _ in range(5):
+        stage.go_on()
+    assert stage.said("CandidateAdmitted")["reason"] == "Soaking"
+    return told(stage)
 
 
 def starting() -> World:
@@ -428,6 +454,11 @@ OF_DEPLOYMENTS: Mapping[str, Scene] = {
     "Judging": lambda: looked_at(Stage()),
     "GateFailed": lambda: looked_at(judged("Failed")),
     "Rejected": rejected_before_anything_is_served,
+    "FollowedMissing": lambda: looked_at(Stage(model=FOLLOW)),
+    "FollowedUnsuited": lambda: beside_a_leader(leader(project="other")),
+    "FollowedServesNothing": lambda: beside_a_leader(leader()),
+    "Soaking": soaking,
+    "Serving what another one has served for long enough": following,
     "Starting": starting,
     "LoadTest": lambda: told(in_test(judged(stage=Stage(sla=SLA)))),
     "LoadTestRepeated": repeated,

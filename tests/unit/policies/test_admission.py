@@ -12,6 +12,7 @@ from stagecoach.api.modeldeployment import ModelDeploymentSpec
 from stagecoach.policies.admission import (
     OBSTACLES,
     OPEN,
+    Followed,
     GateState,
     GateWord,
     NotAdmitted,
@@ -161,6 +162,34 @@ def test_what_is_named(
     assert words in found.message
     assert speaks(found.reason, found.message)
     assert found.message.endswith("Run b goes on serving." if serving else "Nothing is served until then.")
+
+
+FOLLOW = {"follow": {"deployment": "staging", "soak": "24h"}}
+FOLLOWED_A = Followed("staging", "a", PASSED_A.created, A)
+SOAKING = NotAdmitted("Soaking", "staging serves it since today. Nothing to do.")
+
+
+@pytest.mark.parametrize(
+    ("followed", "runs", "wanted", "reason", "words"),
+    [
+        (FOLLOWED_A, [PASSED_A, PASSED_B], "a", None, ""),  # back to an older one
+        (FOLLOWED_A, [run("a", A, "Failed"), PASSED_B], None, "GateFailed", "Run a has not passed gate good"),
+        (FOLLOWED_A, [PASSED_B], None, "RunUnknown", "ModelDeployment 'staging' serves release aaaaaaaaaaaa of run a, which is gone"),
+        (FOLLOWED_A, [run("a", A, minute=5)], None, "RunUnknown", "which is gone"),  # created anew under its name
+        (FOLLOWED_A, [run("a", C)], None, "ReleaseUnknown", "as the project is now makes release cccccccccccc"),
+        (FOLLOWED_A, [run("a", NotAdmitted("NeedsMerging", REMEDY))], None, "NeedsMerging", "Run a cannot be served"),
+        (SOAKING, [PASSED_A, PASSED_B], None, "Soaking", "staging serves it since today. Nothing to do. Run b goes on serving."),
+    ],
+)  # fmt: skip
+def test_what_another_deployment_serves(
+    followed: Followed | NotAdmitted, runs: list[Run], wanted: str | None, reason: str | None, words: str
+) -> None:
+    """NoUngatedTraffic: following says what is wanted, and not that it may be served."""
+    found = decide(spec(**FOLLOW), SERVING_B, (), runs, followed=followed)
+    told = found if isinstance(found, NotAdmitted) else None
+    assert (found.run if isinstance(found, Wanted) else None) == wanted
+    assert (told and told.reason) == reason
+    assert told is None or (words in told.message and speaks(told.reason, told.message))
 
 
 @pytest.mark.parametrize("model", [{"latest": {}}, {"run": "b"}, {"release": B}])

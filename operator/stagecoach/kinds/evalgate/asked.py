@@ -26,10 +26,24 @@ def to_wake(before: Object | None, after: Object | None) -> tuple[Key, ...]:
     return tuple({gate: None for raw in (before, after) if raw is not None for gate in gates_of(raw)})
 
 
-def runs(deployment: Object, candidates: Sequence[Object], judged: Iterable[Object]) -> Iterator[str]:
+def follows(deployment: Object) -> str:
+    """Return the name of the deployment that one follows; nothing, if it follows none."""
+    return str(deployment["spec"].get("model", {}).get("follow", {}).get("deployment", ""))
+
+
+def serving(deployment: Object) -> Object:
+    """Return what the status of a deployment says of what it serves; nothing, if it serves nothing."""
+    found: Object = deployment.get("status", {}).get("serving", {})
+    return found
+
+
+def runs(
+    deployment: Object, candidates: Sequence[Object], judged: Iterable[Object], others: Iterable[Object]
+) -> Iterator[str]:
     """Yield the runs that a deployment asks about: what it serves, what is about to take over, and what it wants.
 
-    `candidates`: the project's runs that can be judged; `judged`: its Evaluations, by which a release is found.
+    `candidates`: the project's runs that can be judged; `judged`: its Evaluations, by which a release is found;
+    `others`: its deployments. What one of these serves that is followed is judged before that is wanted.
     """
     yield from _told(deployment)
     wanted = deployment["spec"].get("model", {})
@@ -45,15 +59,17 @@ def runs(deployment: Object, candidates: Sequence[Object], judged: Iterable[Obje
             for each in judged
             if each["spec"].get("release", {}).get("digest") == wanted["release"]
         )
+    if "follow" in wanted:
+        followed = (each for each in others if each["metadata"]["name"] == follows(deployment))
+        yield from (str(serving(each).get("run", "")) for each in followed)
 
 
 def served(deployment: Object) -> tuple[str | None, str | None]:
     """Return the release that a deployment serves, and the one that it took the place of."""
-    status = deployment.get("status", {})
-    serving = status.get("serving", {}).get("release")
-    newest = [str(each.get("release", "")) for each in status.get("history", ())[:2]]
-    took_the_place = len(newest) == 2 and newest[0] == serving != newest[1]
-    return serving, newest[1] if took_the_place else None
+    release = serving(deployment).get("release")
+    newest = [str(each.get("release", "")) for each in deployment.get("status", {}).get("history", ())[:2]]
+    took_the_place = len(newest) == 2 and newest[0] == release != newest[1]
+    return release, newest[1] if took_the_place else None
 
 
 def order(run: Object) -> tuple[str, str]:

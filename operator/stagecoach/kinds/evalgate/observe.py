@@ -71,10 +71,11 @@ def _chosen(
     """Return the runs to judge: first those that deployments ask about, for requests may wait for their verdict."""
     candidates = {raw["metadata"]["name"]: raw for raw in related if _is_candidate(raw)}
     judged = [raw for raw in related if raw["kind"] == "Evaluation"]
+    others = [raw for raw in related if raw["kind"] == asked.KIND]
     asking = [
         _Asking(
-            frozenset(asked.runs(item, list(candidates.values()), judged)),
-            item.get("status", {}).get("serving", {}).get("runCreated", ""),
+            frozenset(asked.runs(item, list(candidates.values()), judged, others)),
+            asked.serving(item).get("runCreated", ""),
             Incumbents.of(item, judged) if compares(gate) else NOBODY,
         )
         for item in deployments

@@ -25,7 +25,7 @@ from stagecoach.kinds.modeldeployment.rejections import in_force, passed_over
 from stagecoach.kinds.plan import Key, Object, key_of
 from stagecoach.kinds.releases import Unjudged
 from stagecoach.kinds.view import View
-from stagecoach.policies.admission import GateWord, NotAdmitted, People, Run
+from stagecoach.policies.admission import Followed, GateWord, NotAdmitted, People, Run
 from stagecoach.policies.decisions import Decisions
 from stagecoach.policies.fitting import Known, servable_problem, untestable
 
@@ -64,10 +64,11 @@ def candidates(
     project: TransformerProject,
     serving: Known | None,
     decisions: Decisions,
+    followed: Followed | NotAdmitted | None,
     settings: Settings,
 ) -> Candidates:
     """Return what a project that is ready has to offer to a deployment."""
-    search = _Search(view, raw, deployment, project, settings, serving, decisions)
+    search = _Search(view, raw, deployment, project, settings, serving, decisions, followed)
     return search.all(list(view.referrers(project_key(raw))))
 
 
@@ -80,6 +81,7 @@ class _Search:
     settings: Settings
     serving: Known | None  # what is served
     decisions: Decisions
+    followed: Followed | NotAdmitted | None
     made: dict[str, Admitted] = field(default_factory=dict)
 
     @cached_property
@@ -158,6 +160,9 @@ class _Search:
     def _chosen(self, there: Sequence[Object], related: Sequence[Object]) -> list[Object]:
         """Return the runs that the spec may mean."""
         model = self.deployment.spec.model
+        if model.follow is not None:
+            followed = self.followed if isinstance(self.followed, Followed) else None
+            return [raw for raw in there if followed and _identity(raw) == (followed.run, followed.run_created)]
         if model.run is not None:
             return [raw for raw in there if raw["metadata"]["name"] == model.run]
         if model.release is not None:

@@ -1,6 +1,6 @@
 """What a deployment has to do with other objects: which it names, and which it wakes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from stagecoach.kinds.evalgate import asked
 from stagecoach.kinds.plan import Key, Object, key_of
@@ -22,14 +22,55 @@ def deployments(view: View, run: Object) -> Iterable[Key]:
     return map(key_of, view.referrers(deployments_of(run)))
 
 
+def followed_key(raw: Object) -> Key | None:
+    """Return the deployment that a deployment follows."""
+    name = asked.follows(raw)
+    return Key("ModelDeployment", raw["metadata"]["namespace"], name) if name else None
+
+
 def references(raw: Object) -> tuple[Key, ...]:
-    """Return the project, its deployments together, and the gates: what these say decides what may be served."""
-    return project_key(raw), deployments_of(raw), *asked.gates_of(raw)
+    """Return the project, its deployments together, the gates, and whom it follows: they decide what may be served."""
+    followed = followed_key(raw)
+    return project_key(raw), deployments_of(raw), *asked.gates_of(raw), *((followed,) if followed else ())
 
 
 def wakes(key: Key, view: View, before: Object | None, after: Object | None) -> tuple[Key, ...]:
-    """Return the gates that are asked about something else now, and the decisions of people to which that counts."""
-    return *asked.to_wake(before, after), *_approvals(key, view, before, after)
+    """Return whom it counts for: gates that are asked about something else now, followers, and decisions of people."""
+    return (
+        *asked.to_wake(before, after),
+        *_of_followers(key, view, before, after),
+        *_approvals(key, view, before, after),
+    )
+
+
+def _of_followers(key: Key, view: View, before: Object | None, after: Object | None) -> Iterator[Key]:
+    """Yield those that follow a deployment which serves something else now, and the gates that they ask about it.
+
+    Where it follows another one now, those that follow these as well: they may have been a ring, or have become one.
+    """
+    if _leads(before) == _leads(after):
+        return
+    follows = (followed_key(raw) if raw is not None else None for raw in (before, after))
+    found, new = dict[Key, Object](), [key]
+    all_of_them = len(set(follows)) > 1
+    while new:
+        met = {key_of(each): each for one in new for each in view.referrers(one) if followed_key(each) == one}
+        new = [each for each in met if each not in found] if all_of_them else []
+        found |= met
+    for one, raw in found.items():
+        yield from (one, *asked.gates_of(raw))
+
+
+def _leads(raw: Object | None) -> tuple[object, ...] | None:
+    """Return all that followers read of a deployment."""
+    if raw is None:
+        return None
+    metadata, spec = raw["metadata"], raw["spec"]
+    return "deletionTimestamp" in metadata, spec.get("project"), followed_key(raw), _told(asked.serving(raw))
+
+
+def _told(serving: Object) -> tuple[object, ...]:
+    return tuple(serving.get(each) for each in ("run", "runCreated", "release", "since"))
 
 
 def _approvals(key: Key, view: View, before: Object | None, after: Object | None) -> tuple[Key, ...]:

@@ -21,7 +21,7 @@ from stagecoach.kinds import children
 from stagecoach.kinds.blocked import Blocked, ready_project
 from stagecoach.kinds.children import Child
 from stagecoach.kinds.controller import Settings
-from stagecoach.kinds.modeldeployment import deciding, engines, rejections, routes, telling
+from stagecoach.kinds.modeldeployment import deciding, engines, followed, rejections, routes, telling
 from stagecoach.kinds.modeldeployment.candidates import Candidates, candidates
 from stagecoach.kinds.modeldeployment.engines import Engine
 from stagecoach.kinds.modeldeployment.gateways import Gateways
@@ -30,6 +30,7 @@ from stagecoach.kinds.modeldeployment.pods import Pod, pod_of
 from stagecoach.kinds.plan import Object
 from stagecoach.kinds.view import Answer, View
 from stagecoach.policies import keys
+from stagecoach.policies.admission import Followed, NotAdmitted
 from stagecoach.policies.decisions import Decisions
 from stagecoach.policies.fitting import Known
 from stagecoach.policies.pods import JOB_NAME, pod_state
@@ -48,6 +49,7 @@ class Observed:
     project: TransformerProject | None  # None: it is gone, or cannot be read
     blocked: Blocked | None  # why nothing new can be admitted, whatever gates say
     decisions: Decisions  # of people
+    followed: Followed | NotAdmitted | None  # what another deployment serves, if the spec wants that
     candidates: Candidates
     admitted: Mapping[str, Admitted]  # by the name of the ConfigMap that says it
     recipes: Mapping[str, Recipe]  # by the name of the engine, which its ConfigMap has too
@@ -98,6 +100,7 @@ def observe(view: View, raw: Object, now: datetime, settings: Settings) -> Obser
     uid = deployment.metadata.uid
     project, blocked = _project(view, raw, deployment)
     decisions = deciding.observe(view, raw, now)
+    follows = followed.observe(view, raw, deployment, now)
     config_maps = _by_name(view.config_maps(uid))
     admitted = _read(config_maps, read_admitted)
     found = view.pods(uid)
@@ -114,9 +117,10 @@ def observe(view: View, raw: Object, now: datetime, settings: Settings) -> Obser
         project=project,
         blocked=blocked,
         decisions=decisions,
+        followed=follows,
         candidates=Candidates()
         if project is None or blocked
-        else candidates(view, raw, deployment, project, serving, decisions, settings),
+        else candidates(view, raw, deployment, project, serving, decisions, follows, settings),
         admitted=admitted,
         recipes=_read(config_maps, read_recipe),
         deployments=_by_name(view.deployments(uid)),

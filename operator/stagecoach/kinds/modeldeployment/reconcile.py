@@ -155,7 +155,7 @@ def _wish(observed: Observed) -> Wanted | NotAdmitted:
         stand_in = admission.stand_in(deployment.spec, rejected, observed.candidates.before, decided)
         if stand_in is not None:
             return stand_in
-    return admission.decide(deployment.spec, serving, rejected, observed.candidates.runs, decided)
+    return admission.decide(deployment.spec, serving, rejected, observed.candidates.runs, decided, observed.followed)
 
 
 def _refused(observed: Observed, wanted: Iterable[Object]) -> Refused:
@@ -240,7 +240,8 @@ def _pause(scene: Scene, course: Course, said: Words) -> float | None:
         return min(pause, rest).total_seconds()
     goes_on = course.serving or scene.deployment.status.routes or scene.observed.engines
     if not goes_on:
-        return None
+        until = scene.wish.until if isinstance(scene.wish, NotAdmitted) else None
+        return max(until - scene.now, pauses.SOONEST).total_seconds() if until else None
     return AT_REST if scene.deployment.spec.autoscaling is None else waiting.EVERY.total_seconds()
 
 

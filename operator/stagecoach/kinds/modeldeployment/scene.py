@@ -21,7 +21,7 @@ from stagecoach.kinds.modeldeployment.observe import Observed
 from stagecoach.kinds.modeldeployment.refused import Refused
 from stagecoach.kinds.modeldeployment.telling import Heard
 from stagecoach.policies import scaling
-from stagecoach.policies.admission import NotAdmitted, Wanted
+from stagecoach.policies.admission import Followed, NotAdmitted, Wanted
 from stagecoach.policies.rollout import WEIGHT_HOLDS
 
 
@@ -65,6 +65,12 @@ class Scene:
         was_served = any(each.release == candidate.release for each in status.history)
         revoked = status.serving is None and status.revoked is not None
         return revoked and was_served and candidate.override is None
+
+    def named(self, served: Served) -> bool:
+        """Whether the spec wants this one and no other: by name, or for another deployment serves it."""
+        model, followed = self.deployment.spec.model, self.observed.followed
+        follows = isinstance(followed, Followed) and followed.release == served.release
+        return served.run == model.run or served.release == model.release or follows
 
     @property
     def settled(self) -> bool:

@@ -32,7 +32,7 @@ from stagecoach.kinds.modeldeployment import deciding, engines, holding, load_te
 from stagecoach.kinds.modeldeployment.pods import Complaint
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.plan import Event
-from stagecoach.policies.admission import NotAdmitted, Wanted, objection
+from stagecoach.policies.admission import Followed, NotAdmitted, Wanted, objection
 from stagecoach.policies.fitting import servable_problem, untestable
 from stagecoach.policies.rollout import Abort, Advance, Await, Finish, Hold
 from stagecoach.policies.scaling import pods
@@ -133,14 +133,21 @@ def _drops(scene: Scene, candidate: Candidate) -> str:
     if scene.moves(candidate):
         why_not = stays(scene, candidate)
         return why_not.message if why_not else ""
-    named = spec.model.run in (None, candidate.run) and spec.model.release in (None, candidate.release)
+    wanted = spec.model.latest is not None or scene.named(candidate)
     stands_in = serving is None and scene.deployment.status.revoked is not None
-    if not (named or stands_in):
-        return "spec.model names another"
+    if not (wanted or stands_in):
+        return _not_named(scene)
     wished = isinstance(scene.wish, Wanted) and scene.wish.release == candidate.release
     if wished or scene.observed.blocked is not None:
         return ""
     return objection(spec, serving, candidate, scene.observed.candidates.of(candidate))
+
+
+def _not_named(scene: Scene) -> str:
+    followed = scene.observed.followed
+    if isinstance(followed, Followed):
+        return f"ModelDeployment {followed.deployment}, which spec.model follows, serves another release by now"
+    return followed.message if followed is not None else "spec.model names another"
 
 
 def _taken_back(scene: Scene, candidate: Candidate) -> str:

@@ -22,6 +22,7 @@ from stagecoach.policies.scaling import pods
 GOES_ON = {
     *("Judging", "AwaitingReview", "RunNotFinished", "NoCandidates", "NothingNewer", "ProjectMissing"),
     *("ProjectNotReady", "GateMissing", "GateBlocked", "RunUnknown", "ReleaseUnknown"),
+    *("FollowedMissing", "FollowedServesNothing", "Soaking"),
 }
 # Why what is served does not answer, and nothing that is waited for changes it.
 NEEDS_SOMEBODY = {SCALED_TO_ZERO, "AdmittedMissing", "Refused"}
@@ -271,7 +272,7 @@ class _Telling:
             if each.release == serving.release:  # on another engine
                 return Complaint("Rejected", f"Run {each.run} stays on its engine: {each.message}")
         not_admitted = scene.wish.instead_of if isinstance(scene.wish, Wanted) else scene.wish
-        if not_admitted is None or (serving.run == model.run or serving.release == model.release):
+        if not_admitted is None or scene.named(serving):
             return None
         if not_admitted.reason != "Rejected" and (model.latest is not None or not_admitted.reason in GOES_ON):
             return None
