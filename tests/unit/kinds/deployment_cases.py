@@ -55,6 +55,11 @@ def leads(stage: Stage, run: str, hours: float = 0, verdict: str = "Passed") -> 
     """Let the other deployment serve what a run makes by its gate, since so many hours."""
     for _ in range(2):  # the gate judges one after the other
         stage.judge(verdict)
+    leads_unjudged(stage, run, hours)
+
+
+def leads_unjudged(stage: Stage, run: str, hours: float) -> None:
+    """Let the other deployment serve what a run makes by an Evaluation, whatever came of that."""
     judged = next(each["spec"] for each in stage.evaluations if each["spec"]["run"] == run)
     made = stage.get("FineTuneRun", run)
     serving = {"run": run, "runCreated": made["metadata"]["creationTimestamp"]}

@@ -142,7 +142,7 @@ def loses_its_run(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("change", "reason", "words", "phase"),
     [
-        (goes, "FollowedMissing", "there is no ModelDeployment 'staging' in namespace 'team'", "Available"),
+        (goes, "FollowedMissing", "ModelDeployment 'staging' is not in namespace 'team'", "Available"),
         (is_being_deleted, "FollowedMissing", "ModelDeployment 'staging' is being deleted", "Available"),
         (serves_nothing, "FollowedServesNothing", "ModelDeployment 'staging' serves nothing", "Available"),
         (is_of_another_project, "FollowedUnsuited", "is of project 'other', and this one of 'desk'", "Degraded"),

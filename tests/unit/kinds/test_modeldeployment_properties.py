@@ -22,6 +22,7 @@ from stagecoach.kinds.plan import key_of
 from tests import builders
 from tests.remedies import speaks
 from tests.unit.kinds import spares
+from tests.unit.kinds.deployment_cases import FOLLOW, leads_unjudged
 from tests.unit.kinds.deployment_scenes import MISSING
 from tests.unit.kinds.deployments import Stage, project
 from tests.unit.kinds.gates import gate_word, succeeded
@@ -58,6 +59,7 @@ SPECS = st.sampled_from(
         {"model": {"run": "first"}},
         {"model": {"run": "second"}},
         {"model": {"run": "nobody"}},
+        {"model": FOLLOW},
         {"gateway": {"replicas": 2}},
         {"sla": SLA},
         {"sla": SLA | {"p99": "2s"}},
@@ -146,6 +148,12 @@ class Deployments(RuleBasedStateMachine):
     @rule(run=st.sampled_from(RUNS))
     def a_run_succeeds(self, run: builders.Object) -> None:
         self.bring(run)
+
+    @rule(name=st.sampled_from(NAMES), hours=st.sampled_from([0, 30]))
+    def another_deployment_serves(self, name: str, hours: int) -> None:
+        """Which this one may follow: what that was let in by counts for nothing here."""
+        if name in self.runs() and any(each["spec"]["run"] == name for each in self.stage.evaluations):
+            leads_unjudged(self.stage, name, hours)
 
     @rule(name=st.sampled_from(NAMES))
     @precondition(lambda self: len(self.runs()) > 1)

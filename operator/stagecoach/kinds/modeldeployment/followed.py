@@ -21,17 +21,15 @@ def observe(view: View, raw: Object, deployment: ModelDeployment, now: datetime)
         return None
     other = view.get(key)
     if other is None or "deletionTimestamp" in other["metadata"]:
-        gone = f"there is no ModelDeployment {key.name!r} in namespace {key.namespace!r}" if other is None else ""
-        message = f"{FIELD}: {gone or f'ModelDeployment {key.name!r} is being deleted'}. Create it, or name another."
+        gone = "is being deleted" if other is not None else f"is not in namespace {key.namespace!r}"
+        message = f"{FIELD}: ModelDeployment {key.name!r} {gone}. Create it, or name another."
         return NotAdmitted("FollowedMissing", message)
     if unsuited := _unsuited(view, raw, other):
         return NotAdmitted("FollowedUnsuited", f"{FIELD}: {unsuited}")
     serving = asked.serving(other)
     if not serving:
-        message = f"{FIELD}: ModelDeployment {key.name!r} serves nothing. See its condition Ready."
-        return NotAdmitted(
-            "FollowedServesNothing", f"{message} What it comes to serve is followed after {follow.soak}."
-        )
+        message = f"{FIELD}: ModelDeployment {key.name!r} serves nothing. See its condition Ready: what it comes to"
+        return NotAdmitted("FollowedServesNothing", f"{message} serve is followed after {follow.soak}.")
     until = moment(serving["since"]) + duration(follow.soak)
     if now < until:
         serves = f"ModelDeployment {key.name!r} serves run {serving['run']} (release {serving['short']})"
