@@ -211,6 +211,12 @@ class HistoryEntry(Told):
     artifact: Optional[Digest] = Field(None, description="Adapter or model that it is of: retention leaves it alone.")
     run: Name = Field(description="The FineTuneRun.")
     since: Time = Field(description="From then on.")
+    gates: list[PassedGate] = Field(
+        [],
+        max_length=8,
+        description="Verdicts by which it was admitted: it may come back by them, as rollout.rollbackWindow says.",
+        json_schema_extra=keyed("gate"),
+    )
     override: Optional[Overridden] = Field(None, description="By whom it was admitted whatever gates said.")
 
 

@@ -33,6 +33,7 @@ from stagecoach.contract.serving import RANKS
 
 MAX_GATES = 4
 MAX_STEPS = 8
+MAX_ROLLBACK = 10
 
 
 class Selector(BaseModel):
@@ -379,10 +380,29 @@ class Canary(BaseModel):
     )
 
 
-class Rollout(BaseModel):
-    """How a candidate takes over."""
+ROLLOUT_RULES = rules(
+    cel(
+        "has(self.canary) || has(self.rollbackWindow)",
+        "rollout says how a candidate takes over, canary, or what may come back, rollbackWindow: give one of them, or"
+        " leave rollout out",
+    )
+)
 
-    canary: Canary = Field(description="A candidate gets requests by steps.")
+
+class Rollout(BaseModel, json_schema_extra=ROLLOUT_RULES):
+    """How a candidate takes over, and what may come back."""
+
+    canary: Optional[Canary] = Field(
+        None, description="A candidate gets requests by steps. Default: all at once, when it answers on all pods."
+    )
+    rollback_window: Optional[int] = Field(
+        None,
+        ge=1,
+        le=MAX_ROLLBACK,
+        description="Of the releases that were served before, so many, the last ones, come back when model.run or"
+        " model.release names them, without being compared with what is served: by the verdicts by which they were"
+        " admitted. Default: none; what comes back is compared like any other.",
+    )
 
 
 APPROVERS_RULES = rules(
@@ -438,7 +458,9 @@ class ModelDeploymentSpec(BaseModel):
         default_factory=Gateway, description="The pods that clients reach.", json_schema_extra={"default": {}}
     )
     rollout: Optional[Rollout] = Field(
-        None, description="How a candidate takes over. Default: at once, when it answers on all pods."
+        None,
+        description="How a candidate takes over, and what may come back. Default: it does at once, when it answers on"
+        " all pods.",
     )
     sampling: Optional[Sampling] = Field(
         None, description="What is kept of requests, with feedback on their answers. Default: nothing, and no feedback."
@@ -455,6 +477,11 @@ class ModelDeploymentSpec(BaseModel):
     def api_keys(self) -> LocalSecret | None:
         """The Secret that names the clients; None: whoever reaches the gateway may ask."""
         return self.access.api_keys if self.access else None
+
+    @property
+    def canary(self) -> Canary | None:
+        """The steps by which a candidate takes over; None: it does at once."""
+        return self.rollout.canary if self.rollout else None
 
 
 SPEC_RULES = rules(
@@ -478,7 +505,8 @@ SPEC_RULES = rules(
         " or leave access.feedback out",
     ),
     cel(
-        "!has(self.rollout) || !self.rollout.canary.steps.exists(step, step.hold == 'Manual') ||"
+        "!has(self.rollout) || !has(self.rollout.canary) ||"
+        " !self.rollout.canary.steps.exists(step, step.hold == 'Manual') ||"
         " (has(self.approvers) && self.approvers.size() > 0)",
         "a step with hold Manual waits for somebody who may promote: name approvers, or give hold a length of time",
     ),

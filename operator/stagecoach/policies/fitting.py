@@ -36,12 +36,10 @@ def servable_problem(spec: ModelDeploymentSpec, admitted: Known, serving: Known 
         return NotAdmitted(
             "ReleaseTooLarge", f"{message} Shorten labels or prompt in the project, and create another run."
         )
-    if serving is not None and spec.rollout is not None and _shape(admitted) != _shape(serving):
-        message = (
-            "it is not of the task and labels of what is served, and while spec.rollout has steps clients would be"
-        )
-        message += " answered now one way, now another."
-        advice = "Remove spec.rollout, to have it take over at once, or create another ModelDeployment for it."
+    if serving is not None and spec.canary is not None and _shape(admitted) != _shape(serving):
+        message = "it is not of the task and labels of what is served, and by the steps of spec.rollout.canary clients"
+        message += " would be answered now one way, now another."
+        advice = "Remove spec.rollout.canary, to have it take over at once, or create another ModelDeployment for it."
         return NotAdmitted("OtherContract", f"{message} {advice}")
     return None
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from stagecoach.api.common import duration
-from stagecoach.api.modeldeployment import MANUAL, Canary, Rollout
+from stagecoach.api.modeldeployment import MANUAL, Canary
 from stagecoach.contract.times import timestamp
 
 # How long gateways give a candidate its weight, unless it is renewed.
@@ -65,15 +65,14 @@ class Abort:
 Decision = Hold | Await | Advance | Finish | Abort
 
 
-def decide(rollout: Rollout | None, progress: Progress | None, now: datetime) -> Decision:
+def decide(canary: Canary | None, progress: Progress | None, now: datetime) -> Decision:
     """Return what comes next for a candidate that answers.
 
-    `rollout` None: nothing is served yet beside which it could have a part, or no steps are asked for. `progress` None:
+    `canary` None: nothing is served yet beside which it could have a part, or no steps are asked for. `progress` None:
     it has had no requests yet.
     """
-    if rollout is None:
+    if canary is None:
         return Finish()
-    canary = rollout.canary
     if progress is None:
         return Advance(0, canary.steps[0].weight)
     # The spec may have fewer steps by now: whoever was beyond them is in the last one.
@@ -81,12 +80,12 @@ def decide(rollout: Rollout | None, progress: Progress | None, now: datetime) ->
     return _aborted(canary, index, progress) or _goes_on(canary, index, progress, now)
 
 
-def alone(rollout: Rollout | None, *, promoted: bool) -> Await | Finish:
+def alone(canary: Canary | None, *, promoted: bool) -> Await | Finish:
     """Return what comes next for a candidate that answers, when what was served was revoked: none has a part beside it.
 
     Steps that wait for somebody do so all the same: that something was revoked lets nothing else go on.
     """
-    if promoted or rollout is None or all(step.hold != MANUAL for step in rollout.canary.steps):
+    if promoted or canary is None or all(step.hold != MANUAL for step in canary.steps):
         return Finish()
     return Await("Nothing is served beside it, and rollout.canary.steps has a hold Manual: it has no requests.")
 

@@ -114,6 +114,29 @@ def test_an_incumbent_that_changed_between_verdict_and_admission_is_compared_wit
     house.serves("third")
 
 
+@pytest.mark.long
+def test_what_is_worse_comes_back_only_where_somebody_lets_what_was_served_come_back(house: House) -> None:
+    """NoUngatedTraffic, IncumbentStays."""
+    compare(house)
+    house.deploy()
+    house.make_candidate()
+    decide(house, "first", None, "Skipped")
+    house.serves("first")
+    house.make_candidate("second", "8")
+    decide(house, "second", "first", "Passed")
+    house.serves("second")
+    first = house.status["history"][1]
+    change: Object = {"model": {"latest": None, "run": "first"}}
+    house.kube.patch("ModelDeployment", "answers", {"spec": change})
+    decide(house, "first", "second", "Failed")
+    eventually(lambda: house.condition("CandidateAdmitted") == ("False", "GateFailed"), 60, "it is compared")
+    stays(lambda: house.status["serving"]["run"] == "second" and "candidate" not in house.status, 1.0)
+    house.kube.patch("ModelDeployment", "answers", {"spec": {"rollout": {"rollbackWindow": 1}}})
+    house.serves("first")
+    assert house.status["serving"]["gates"] == first["gates"]
+    assert house.condition("Gated") == ("True", "Passed")
+
+
 def test_where_nothing_is_served_a_gate_may_let_nothing_pass(house: House) -> None:
     compare(house, "Fail")
     house.deploy()

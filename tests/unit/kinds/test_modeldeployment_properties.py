@@ -45,6 +45,8 @@ SPECS = st.sampled_from(
     [
         {"rollout": None},
         {"rollout": CANARY},
+        {"rollout": CANARY | {"rollbackWindow": 1}},
+        {"rollout": {"rollbackWindow": 2}},
         {"replicas": 2},
         {"replicas": 1},
         {"replicas": 0},
@@ -315,7 +317,7 @@ class Deployments(RuleBasedStateMachine):
     def what_is_admitted_has_passed_by_what_gates_ask_then(self) -> None:
         """NoUngatedTraffic: nothing has happened since it was admitted, and its gates say so by their keys of now.
 
-        A gate that compares has judged it beside what is served as it is admitted.
+        A gate that compares has judged it beside what is served as it is admitted; or as it was when it was served.
         """
         stage = self.stage
         for before, after in itertools.pairwise(stage.versions[self.seen_versions :]):
@@ -332,7 +334,8 @@ class Deployments(RuleBasedStateMachine):
                 judged = stage.get("Evaluation", each["evaluation"])["spec"]
                 beside = judged.get("incumbent", {}).get("release", {}).get("digest")
                 compares = any(item.get("against") == "Incumbent" for item in judged["criteria"])
-                assert beside == (old.get("serving", {}).get("release") if compares else None)
+                served = old.get("serving", {}).get("release") if compares else None
+                assert beside == served or self.may_come_back(before, new, each)
         self.seen_versions = len(stage.versions) - 1
 
     @invariant()
@@ -380,7 +383,7 @@ class Deployments(RuleBasedStateMachine):
         """IncumbentStays: where requests are given by steps, what takes over has been in the last of them."""
         for before, after in itertools.pairwise(self.stage.versions):
             old, new = (version.get("status", {}).get("serving") for version in (before, after))
-            if old and new and new["release"] != old["release"] and "rollout" in before["spec"]:
+            if old and new and new["release"] != old["release"] and "canary" in before["spec"].get("rollout", {}):
                 steps = before["spec"]["rollout"]["canary"]["steps"]
                 assert before["status"]["candidate"]["step"] >= len(steps) - 1
 
@@ -391,7 +394,7 @@ class Deployments(RuleBasedStateMachine):
             old, new = before.get("status", {}), after.get("status", {})
             known, candidate = old.get("candidate", {}), new.get("candidate", {})
             served, is_served = (each.get("serving", {}).get("release") for each in (old, new))
-            if "step" not in known or "rollout" not in before["spec"] or served is None:
+            if "step" not in known or "canary" not in before["spec"].get("rollout", {}) or served is None:
                 continue
             steps = before["spec"]["rollout"]["canary"]["steps"]
             hold = steps[min(known["step"], len(steps) - 1)]["hold"]
@@ -523,6 +526,15 @@ class Deployments(RuleBasedStateMachine):
         """Let people do what something waits for."""
 
     # Helpers.
+
+    def may_come_back(self, before: builders.Object, new: builders.Object, by: builders.Object) -> bool:
+        """Whether somebody names what was lately served, and lets it come back by the verdict of then."""
+        spec, history = before["spec"], before["status"].get("history", ())
+        named = new["run"] == spec["model"].get("run") or new["release"] == spec["model"].get("release")
+        releases = list(dict.fromkeys(each["release"] for each in history))
+        lately = releases[1 : spec.get("rollout", {}).get("rollbackWindow", 0) + 1]
+        served = next((each for each in history if each["release"] == new["release"]), {})
+        return named and new["release"] in lately and "override" not in served and by in served["gates"]
 
     def is_rescue(self, before: builders.Object, serving: builders.Object) -> bool:
         """Whether nobody answered: what was served before comes back, or what is served goes to another engine."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stagecoach.api.common import duration
-from stagecoach.api.modeldeployment import Rollout
+from stagecoach.api.modeldeployment import Canary
 from stagecoach.policies.rollout import (
     WEIGHT_HOLDS,
     Abort,
@@ -28,8 +28,8 @@ NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 STEPS = [{"weight": 5, "hold": "5m"}, {"weight": 20, "hold": "1h", "minRequests": 200}, {"weight": 50, "hold": "90s"}]
 
 
-def rollout(steps: list[dict[str, Any]] = STEPS, **abort: Any) -> Rollout:
-    return Rollout.model_validate({"canary": {"steps": steps, "abortOn": abort}})
+def rollout(steps: list[dict[str, Any]] = STEPS, **abort: Any) -> Canary:
+    return Canary.model_validate({"steps": steps, "abortOn": abort})
 
 
 def progress(

@@ -1,7 +1,8 @@
 """What a gate, as it is now, says of runs: the only way in which a verdict lets a release be served.
 
 A verdict counts by its key alone. One that was given by an earlier text of the gate, or by other data, says nothing of
-what the gate asks for now, whatever it comes to later.
+what the gate asks for now, whatever it comes to later. One beside another release than what is served counts for what
+was admitted by it before, and may come back.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,13 +15,14 @@ from stagecoach.api.evaluation_status import EvaluationVerdict
 from stagecoach.api.finetunerun import FineTuneRun, Purpose
 from stagecoach.api.run_status import Phase
 from stagecoach.api.transformerproject import TransformerProject
+from stagecoach.contract.evaluations import EvaluationInputs
 from stagecoach.contract.verdicts import Outcome, Verdict
 from stagecoach.kinds.blocked import Blocked, ready_project
 from stagecoach.kinds.conditions import of
 from stagecoach.kinds.controller import Settings
-from stagecoach.kinds.evalgate import judging, observe
+from stagecoach.kinds.evalgate import judging, observe, served_before
 from stagecoach.kinds.evalgate.faults import fault
-from stagecoach.kinds.evalgate.incumbents import Incumbents
+from stagecoach.kinds.evalgate.incumbents import NOBODY, Incumbents, compares
 from stagecoach.kinds.evalgate.judging import Case
 from stagecoach.kinds.evalgate.released import Unjudged
 from stagecoach.kinds.evalgate.words import Word
@@ -74,7 +76,11 @@ def gate_words(
         return [GateWord(gate_name, GateState.BLOCKED, why.reason, message) for _ in runs]
     said = observe.said(view, raw, runs)
     served = observe.incumbents(view, gate, raw, deployment)
-    return [_word(view, gate, project, run, served, said, settings) for run in runs]
+    words = [_word(view, gate, project, run, served, said, settings) for run in runs]
+    if not compares(gate) or not served_before.window(deployment):
+        return words
+    back = (_as_admitted(view, deployment, gate, project, run, said, settings) for run in runs)
+    return [word if word.state is GateState.PASSED else then or word for word, then in zip(words, back, strict=True)]
 
 
 def _word(
@@ -100,6 +106,43 @@ def _word(
     if state in UNDER_WAY and (before := _passed_beside_another(view, case, project)):
         reason, message = "IncumbentChanged", f"{before} {message}"
     return GateWord(name, state, reason, message, case.name, case.spec.key, case.spec.release.digest)
+
+
+def _as_admitted(
+    view: View,
+    deployment: Object,
+    gate: EvalGate,
+    project: TransformerProject,
+    run: FineTuneRun,
+    said: Mapping[str, Sequence[Word]],
+    settings: Settings,
+) -> GateWord | None:
+    """Return the verdict by which what a run has made was admitted before, if it may come back by that.
+
+    It has to be what the gate asks now, but for what it was compared with.
+    """
+    try:
+        _check(gate, run)
+        case = judging.case_of(gate, project, run, NOBODY, said, settings)
+    except Unjudged:
+        return None
+    name, release = gate.metadata.name, case.spec.release.digest
+    key = served_before.key(deployment, name, run.metadata.name, release)
+    if not key:
+        return None
+    inputs = document.inputs(case.spec, project)
+    case = Case(case.run, case.spec.model_copy(update={"key": key}))
+    raw = view.get(Key("Evaluation", gate.metadata.namespace, case.name))
+    if raw is None or judging.is_taken(case, raw) or not _asks(raw, inputs):
+        return None
+    state, reason, message = _of_evaluation(view, case, raw, serves=False)
+    return GateWord(name, state, reason, message, case.name, key, release) if state is GateState.PASSED else None
+
+
+def _asks(raw: Object, inputs: EvaluationInputs) -> bool:
+    """Whether this is what an Evaluation asks, but for what that compares with."""
+    beside = raw["spec"].get("incumbent", {}).get("release", {}).get("digest")
+    return bool(inputs.model_copy(update={"incumbent": beside}).digest == raw["spec"].get("key"))
 
 
 def _check(gate: EvalGate, run: FineTuneRun) -> None:
@@ -171,8 +214,7 @@ def _passed_beside_another(view: View, case: Case, project: TransformerProject) 
             continue
         if raw["spec"].get("release", {}).get("digest") != inputs.release:
             continue
-        beside = raw["spec"].get("incumbent", {}).get("release", {}).get("digest")
-        if inputs.model_copy(update={"incumbent": beside}).digest == raw["spec"].get("key"):
+        if _asks(raw, inputs):
             name = raw["metadata"]["name"]
             passed = f"It has passed beside another release, or beside none (Evaluation {name})"
             return f"{passed}; here run {served.run} is served."

@@ -28,7 +28,7 @@ def counted(scene: Scene, candidate: Candidate) -> Candidate:
 def decided(scene: Scene, candidate: Candidate) -> Decision:
     """Return what comes next for a candidate that answers."""
     promoted = holding.promotion(scene, candidate) is not None
-    status, asked = scene.deployment.status, scene.deployment.spec.rollout
+    status, asked = scene.deployment.status, scene.deployment.spec.canary
     if status.serving is None and status.revoked is not None and not scene.comes_back(candidate):
         return rollout.alone(asked, promoted=promoted)
     if asked and status.serving and not scene.moves(candidate) and scene.observed.known(status.serving) is None:
@@ -106,8 +106,8 @@ def _unknown_beside(scene: Scene, serving: Served) -> Hold:
     """Return that a candidate waits, since nobody knows beside what it would take its steps: none is skipped."""
     told = routes_name(scene.deployment.metadata.name)
     message = f"Neither ConfigMap {serving.admitted} nor {told} says any more what is served:"
-    message += " nobody knows beside what the steps of spec.rollout would give it requests."
-    advice = "Bring one of them back from a backup, or remove spec.rollout, to have it take over at once."
+    message += " nobody knows beside what the steps of spec.rollout.canary would give it requests."
+    advice = "Bring one of them back from a backup, or remove spec.rollout.canary, to have it take over at once."
     return Hold("AdmittedMissing", f"{message} {advice}", None)
 
 
@@ -117,14 +117,14 @@ def _without_gateways(scene: Scene, candidate: Candidate) -> Hold | None:
     if serving and candidate.step is None and _lacks_tokenizer(scene, serving, candidate):
         message = f"ConfigMap {serving.admitted} does not say any more where the tokenizer of what is served is,"
         message += f" and run {candidate.run} has another: gateways cannot be started with both."
-        advice = "Bring it back from a backup, or remove spec.rollout, to have the run take over at once."
+        advice = "Bring it back from a backup, or remove spec.rollout.canary, to have the run take over at once."
         return Hold("AdmittedMissing", f"{message} {advice}", None)
     if scene.routed:
         return None
     before = "No step is taken before gateways have the routes."
     if scene.heard is not None and scene.heard.refusals:
         words = " ".join(scene.heard.refusals)
-        advice = "To have the candidate take over without steps, remove spec.rollout."
+        advice = "To have the candidate take over without steps, remove spec.rollout.canary."
         return Hold("RoutesRefused", f"{before} {words} {advice}", None)
     gateways = scene.observed.gateways
     if not gateways.ready and (lacks := gateways.complaint()):
@@ -142,7 +142,7 @@ def _lacks_tokenizer(scene: Scene, serving: Served, candidate: Candidate) -> boo
 
 def by_steps(scene: Scene, candidate: Candidate) -> bool:
     """Whether requests are to be parted between what is served and a candidate, and can be."""
-    if scene.deployment.spec.rollout is None:
+    if scene.deployment.spec.canary is None:
         return False
     serving, new = scene.observed.known(scene.deployment.status.serving), scene.observed.known(candidate)
     return serving is not None and new is not None and beside(new, serving)
