@@ -533,7 +533,7 @@ class Deployments(RuleBasedStateMachine):
         named = new["run"] == spec["model"].get("run") or new["release"] == spec["model"].get("release")
         releases = list(dict.fromkeys(each["release"] for each in history))
         lately = releases[1 : spec.get("rollout", {}).get("rollbackWindow", 0) + 1]
-        served = next((each for each in history if each["release"] == new["release"]), {})
+        served: builders.Object = next((each for each in history if each["release"] == new["release"]), {})
         return named and new["release"] in lately and "override" not in served and by in served["gates"]
 
     def is_rescue(self, before: builders.Object, serving: builders.Object) -> bool:

@@ -164,7 +164,7 @@ def test_what_is_named(
     assert found.message.endswith("Run b goes on serving." if serving else "Nothing is served until then.")
 
 
-FOLLOW = {"follow": {"deployment": "staging", "soak": "24h"}}
+FOLLOW: dict[str, Any] = {"follow": {"deployment": "staging", "soak": "24h"}}
 FOLLOWED_A = Followed("staging", "a", PASSED_A.created, A)
 SOAKING = NotAdmitted("Soaking", "staging serves it since today. Nothing to do.")
 

@@ -28,7 +28,7 @@ NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 STEPS = [{"weight": 5, "hold": "5m"}, {"weight": 20, "hold": "1h", "minRequests": 200}, {"weight": 50, "hold": "90s"}]
 
 
-def rollout(steps: list[dict[str, Any]] = STEPS, **abort: Any) -> Canary:
+def canary(steps: list[dict[str, Any]] = STEPS, **abort: Any) -> Canary:
     return Canary.model_validate({"steps": steps, "abortOn": abort})
 
 
@@ -73,7 +73,7 @@ def progress(
     ],
 )
 def test_what_comes_next(candidate: Progress | None, decision: Decision | type[Decision]) -> None:
-    found = decide(rollout(), candidate, NOW)
+    found = decide(canary(), candidate, NOW)
     assert isinstance(found, decision) if isinstance(decision, type) else found == decision
 
 
@@ -103,7 +103,7 @@ def test_without_steps_it_has_all_at_once() -> None:
 def test_why_it_stays(
     candidate: Progress, abort: dict[str, Any], reason: str, minutes: float | None, words: str
 ) -> None:
-    found = decide(rollout(**abort), candidate, NOW)
+    found = decide(canary(**abort), candidate, NOW)
     assert isinstance(found, Hold)
     assert (found.reason, found.until) == (reason, None if minutes is None else NOW + timedelta(minutes=minutes))
     assert words in found.message
@@ -128,12 +128,12 @@ BY_HAND = [{"weight": 5, "hold": "Manual", "minRequests": 50}, {"weight": 20, "h
     ],
 )
 def test_a_step_by_hand(candidate: Progress, promoted: bool, decision: Decision | type[Decision]) -> None:
-    found = decide(rollout(BY_HAND), replace(candidate, promoted=promoted), NOW)
+    found = decide(canary(BY_HAND), replace(candidate, promoted=promoted), NOW)
     assert isinstance(found, decision) if isinstance(decision, type) else found == decision
 
 
 def test_why_it_goes() -> None:
-    found = decide(rollout(errorRate=0.025), progress(1, 3, 120, 9), NOW)
+    found = decide(canary(errorRate=0.025), progress(1, 3, 120, 9), NOW)
     assert isinstance(found, Abort)
     assert found.reason == "TooManyErrors"
     assert (
@@ -147,9 +147,9 @@ def test_why_it_goes() -> None:
 @pytest.mark.parametrize("percent", range(100))
 def test_a_rate_is_reached_and_not_exceeded(percent: int) -> None:
     """Whatever the last digits of a floating-point number are."""
-    canary = rollout(errorRate=percent / 100, minRequests=100)
-    assert not isinstance(decide(canary, progress(0, 1, 100, percent), NOW), Abort)
-    assert isinstance(decide(canary, progress(0, 1, 100, percent + 1), NOW), Abort)
+    steps = canary(errorRate=percent / 100, minRequests=100)
+    assert not isinstance(decide(steps, progress(0, 1, 100, percent), NOW), Abort)
+    assert isinstance(decide(steps, progress(0, 1, 100, percent + 1), NOW), Abort)
 
 
 STEP = st.builds(
@@ -187,7 +187,7 @@ def test_it_gets_no_more_than_it_has_earned(
     weight, hold = steps[index]["weight"], steps[index]["hold"]
     since, until = NOW - timedelta(seconds=age), NOW + timedelta(seconds=left)
     candidate = Progress(step, weight, since, until, requests, errors, promoted)
-    found = decide(rollout(steps, errorRate=rate, minRequests=least), candidate, NOW)
+    found = decide(canary(steps, errorRate=rate, minRequests=least), candidate, NOW)
     bad = requests > 0 and errors / requests > rate
     assert isinstance(found, Abort) == (bad and requests >= least)
     again = isinstance(found, Advance) and found.step == index
