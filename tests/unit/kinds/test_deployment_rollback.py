@@ -1,6 +1,6 @@
 """What was served comes back by the verdicts of then, where it would not be good enough beside what is served now."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -9,10 +9,15 @@ from stagecoach.kinds.evalgate import served_before
 from tests import builders
 from tests.unit.kinds.deployment_cases import CANARY, told
 from tests.unit.kinds.deployments import Stage
-from tests.unit.kinds.gates import succeeded
-from tests.unit.kinds.test_incumbents import COMPARING
+from tests.unit.kinds.gates import project_with_canary, reviewed_spec, succeeded
+from tests.unit.kinds.test_incumbents import COMPARING, GOOD, NO_WORSE
 
 Object = builders.Object
+GOOD_ENOUGH: Object = {"criterion": GOOD["name"], "outcome": "Passed"}
+NOT_GOOD = GOOD_ENOUGH | {"outcome": "Failed"}
+WORSE: Object = {"criterion": NO_WORSE["name"], "outcome": "Failed"}
+NO_WORSE_NOW = WORSE | {"outcome": "Passed"}
+REVIEWED = COMPARING | reviewed_spec()
 A, B, C, D = (builders.digest(letter) for letter in "abcd")
 
 
@@ -53,10 +58,14 @@ def test_by_which_verdict_a_release_may_come_back(
     assert served_before.key(deployment, "other", run, release) == ""
 
 
-def gone_on(**rollout: Any) -> Stage:
+def gone_on(*, gate: Object = COMPARING, **rollout: Any) -> Stage:
     """Return a stage that serves the second run, than which the first is judged to be worse."""
     stage = Stage(succeeded("first"), **({"rollout": rollout} if rollout else {}))
-    stage.change("EvalGate", "good", **COMPARING)
+    read = project_with_canary()
+    shown = stage.get("TransformerProject", "desk")
+    shown["spec"]["data"], shown["status"]["datasets"] = read["spec"]["data"], read["status"]["datasets"]
+    stage.put(shown)
+    stage.change("EvalGate", "good", **gate)
     stage.judge()
     stage.until(lambda: stage.serves("first"))
     stage.put(succeeded("second", 2))
@@ -65,11 +74,19 @@ def gone_on(**rollout: Any) -> Stage:
     return stage
 
 
-def named(stage: Stage, model: Object | None = None) -> str:
+def named(stage: Stage, model: Object | None = None, results: Sequence[Object] = (GOOD_ENOUGH, WORSE)) -> str:
     """Let the first run be named, and judged beside the second; return what is said of it."""
     stage.change("ModelDeployment", "answers", model=model or {"run": "first"})
     for _ in range(2):
-        stage.judge("Failed")
+        stage.look()
+        for each in stage.evaluations:
+            if "verdict" not in each.get("status", {}):
+                stage.fail(each["metadata"]["name"], *results)
+    return rests(stage)
+
+
+def rests(stage: Stage) -> str:
+    """Let all go on; return what is said of what is wanted."""
     for _ in range(5):
         stage.go_on()
     return str(stage.said("CandidateAdmitted")["reason"])
@@ -148,4 +165,61 @@ def test_it_does_not_come_back_by_what_says_nothing_any_more(change: Callable[[S
     change(stage)
     assert named(stage) == reason
     assert stage.told_status["serving"]["run"] == "second"
+    assert "candidate" not in stage.told_status
+
+
+def test_what_is_not_good_enough_by_itself_does_not_come_back() -> None:
+    """NoUngatedTraffic: of what it is compared with alone it is not asked."""
+    stage = gone_on(rollbackWindow=1)
+    assert named(stage, results=(NOT_GOOD, WORSE)) == "GateFailed"
+    assert stage.told_status["serving"]["run"] == "second"
+    assert "candidate" not in stage.told_status
+
+
+def beside(stage: Stage, run: str, other: str | None) -> str:
+    """Return the name of the Evaluation of a run beside another."""
+    found = [each for each in stage.evaluations if each["spec"]["run"] == run]
+    [made] = [each for each in found if each["spec"].get("incumbent", {}).get("run") == other]
+    return str(made["metadata"]["name"])
+
+
+def awaits_review(stage: Stage) -> str:
+    """Let the first run be named, and await review beside the second; return its Evaluation."""
+    stage.change("ModelDeployment", "answers", model={"run": "first"}, rollout=CANARY | {"rollbackWindow": 2})
+    stage.look()
+    name = beside(stage, "first", "second")
+    told = {"phase": "AwaitingReview", "review": {"asked": builders.CREATED, "rows": []}}
+    stage.put(stage.get("Evaluation", name) | {"status": told})
+    assert rests(stage) == "Admitted", "nobody waits for it"
+    assert stage.told_status["candidate"]["run"] == "first"
+    return name
+
+
+REJECTED = "Rejected", (GOOD_ENOUGH, NO_WORSE_NOW)
+TOO_LOW = "ScoreTooLow", (GOOD_ENOUGH, NO_WORSE_NOW, {"criterion": "human/tone", "outcome": "Failed"})
+
+
+@pytest.mark.parametrize(("reason", "results"), [REJECTED, TOO_LOW])
+def test_what_people_reject_since_then_does_not_come_back(reason: str, results: Sequence[Object]) -> None:
+    """NoUngatedTraffic: nor beside something else, where they are not asked any more."""
+    stage = gone_on(gate=REVIEWED, rollbackWindow=2)
+    stage.fail(awaits_review(stage), *results, reason=reason)
+    assert rests(stage) == "GateFailed"
+    assert "candidate" not in stage.told_status
+    assert stage.told_status["serving"]["run"] == "second"
+    stage.put(succeeded("third", 3))
+    stage.change("ModelDeployment", "answers", model={"run": "third"}, rollout={"rollbackWindow": 2})
+    stage.judge()
+    stage.until(lambda: stage.serves("third"))
+    assert named(stage) == "GateFailed"
+    assert pairs(stage)["first", "third"] == "Failed"
+    assert "candidate" not in stage.told_status
+
+
+def test_a_reject_outlives_the_evaluation_that_it_is_about() -> None:
+    """NoUngatedTraffic."""
+    stage = gone_on(gate=REVIEWED, rollbackWindow=2)
+    gone = {"kind": "Evaluation", "name": "good-0123456789ab"}
+    stage.say("Reject", stage.told_status["history"][1]["release"], name="no", subject=gone, reviewer="qa@example.com")
+    assert named(stage) == "GateFailed"
     assert "candidate" not in stage.told_status

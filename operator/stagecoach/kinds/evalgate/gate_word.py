@@ -16,18 +16,18 @@ from stagecoach.api.finetunerun import FineTuneRun, Purpose
 from stagecoach.api.run_status import Phase
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract.evaluations import EvaluationInputs
-from stagecoach.contract.verdicts import Outcome, Verdict
+from stagecoach.contract.verdicts import Verdict
 from stagecoach.kinds.blocked import Blocked, ready_project
 from stagecoach.kinds.conditions import of
 from stagecoach.kinds.controller import Settings
-from stagecoach.kinds.evalgate import judging, observe, served_before
+from stagecoach.kinds.evalgate import judging, observe, refused_since, served_before
 from stagecoach.kinds.evalgate.faults import fault
 from stagecoach.kinds.evalgate.incumbents import NOBODY, Incumbents, compares
 from stagecoach.kinds.evalgate.judging import Case
 from stagecoach.kinds.evalgate.released import Unjudged
 from stagecoach.kinds.evalgate.words import Word
 from stagecoach.kinds.evaluation import document
-from stagecoach.kinds.evaluation.neighbours import awaits_review
+from stagecoach.kinds.evaluation.neighbours import awaits_review, own_judged_key
 from stagecoach.kinds.plan import Key, Object
 from stagecoach.kinds.view import View
 from stagecoach.policies import verdicts
@@ -35,7 +35,6 @@ from stagecoach.policies.admission import NOTHING_BEFORE, GateState, GateWord
 
 CRITERION_FAILED = verdicts.REASONS[Verdict.FAILED]
 THEN = "its gates say what may be served then"
-MET = {Outcome.PASSED, Outcome.SKIPPED}
 UNDER_WAY = {GateState.WAITING, GateState.JUDGING, GateState.AWAITING_REVIEW}
 VERDICTS = {
     EvaluationVerdict.PASSED: GateState.PASSED,
@@ -136,7 +135,10 @@ def _as_admitted(
     if raw is None or judging.is_taken(case, raw) or not _asks(raw, inputs):
         return None
     state, reason, message = _of_evaluation(view, case, raw, serves=False)
-    return GateWord(name, state, reason, message, case.name, key, release) if state is GateState.PASSED else None
+    others = [each for each in view.referrers(own_judged_key(raw)) if each["kind"] == "Evaluation"]
+    if state is not GateState.PASSED or refused_since.why(view, raw, (each for each in others if _asks(each, inputs))):
+        return None
+    return GateWord(name, state, reason, message, case.name, key, release)
 
 
 def _asks(raw: Object, inputs: EvaluationInputs) -> bool:
@@ -199,7 +201,7 @@ def _absent_alone(evaluation: Evaluation) -> str:
     """Return a criterion that failed for want of something to compare with, if nothing else keeps it from Passed."""
     spec, results = evaluation.spec, evaluation.status.results
     absent = {each.name for each in spec.criteria if each.when_absent is WhenAbsent.FAIL and spec.incumbent is None}
-    unmet = [each.criterion for each in results if not each.advisory and each.outcome not in MET]
+    unmet = [each.criterion for each in results if not each.advisory and each.outcome not in refused_since.MET]
     return unmet[0] if unmet and absent.issuperset(unmet) else ""
 
 
