@@ -45,6 +45,7 @@ class GateWord:
     evaluation: str = ""
     key: str = ""
     release: str = ""
+    of_then: bool = False  # it is not compared with what is served, but was with what was served then
 
     def passed(self, release: str) -> bool:
         """Whether this release may be served, as far as this gate is asked."""
@@ -115,9 +116,12 @@ class Wanted:
     instead_of: NotAdmitted | None = None
     # By whom it may be served, although not every gate has passed it.
     override: Overridden | None = None
+    of_then: bool = False  # a gate that compares has passed it beside what was served then
 
 
 NOBODY = People()
+# What is said of a verdict of then.
+OF_THEN = " beside what was served then: by spec.rollout.rollbackWindow it is not compared with what was served since"
 # Behind all uids.
 _LAST = "~"
 # By state, the most final first: the reason that is told, and what to do, where the gate's own words do not say it.
@@ -299,7 +303,7 @@ class _Case:
         passed = [word for word in words if word.passed(release)]
         gates = tuple(PassedGate(gate=word.gate, evaluation=word.evaluation, key=word.key) for word in passed)
         if run.passed(self.spec.gates, release):
-            return Wanted(run.name, run.created, release, gates)
+            return Wanted(run.name, run.created, release, gates, of_then=any(word.of_then for word in words))
         if (override := self.people.overridden.get(release)) is not None:
             return Wanted(run.name, run.created, release, gates, override=override)
         found = (_obstacle(word) for word in words if not word.passed(release))

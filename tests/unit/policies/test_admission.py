@@ -37,7 +37,13 @@ def spec(gates: Sequence[str] = ("good",), **model: Any) -> ModelDeploymentSpec:
 
 
 def word(state: str = "Passed", gate: str = "good", release: str = A, **changes: str) -> GateWord:
-    told = {"reason": state, "message": REMEDY, "evaluation": f"{gate}-012", "key": KEY, "release": release} | changes
+    told: dict[str, Any] = {
+        "reason": state,
+        "message": REMEDY,
+        "evaluation": f"{gate}-012",
+        "key": KEY,
+        "release": release,
+    } | changes
     return GateWord(gate, GateState(state), **told)
 
 

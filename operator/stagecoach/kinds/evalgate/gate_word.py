@@ -6,6 +6,7 @@ was admitted by it before, and may come back.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from pydantic import ValidationError
 
@@ -20,11 +21,12 @@ from stagecoach.contract.verdicts import Verdict
 from stagecoach.kinds.blocked import Blocked, ready_project
 from stagecoach.kinds.conditions import of
 from stagecoach.kinds.controller import Settings
-from stagecoach.kinds.evalgate import judging, observe, refused_since, served_before
+from stagecoach.kinds.evalgate import asked, judging, observe, refused_since, served_before
 from stagecoach.kinds.evalgate.faults import fault
 from stagecoach.kinds.evalgate.incumbents import NOBODY, Incumbents, compares
 from stagecoach.kinds.evalgate.judging import Case
 from stagecoach.kinds.evalgate.released import Unjudged
+from stagecoach.kinds.evalgate.served_before import NoWayBack
 from stagecoach.kinds.evalgate.words import Word
 from stagecoach.kinds.evaluation import document
 from stagecoach.kinds.evaluation.neighbours import awaits_review, own_judged_key
@@ -76,10 +78,10 @@ def gate_words(
     said = observe.said(view, raw, runs)
     served = observe.incumbents(view, gate, raw, deployment)
     words = [_word(view, gate, project, run, served, said, settings) for run in runs]
-    if not compares(gate) or not served_before.window(deployment):
+    if not compares(gate):
         return words
-    back = (_as_admitted(view, deployment, gate, project, run, said, settings) for run in runs)
-    return [word if word.state is GateState.PASSED else then or word for word, then in zip(words, back, strict=True)]
+    told = zip(words, runs, strict=True)
+    return [_or_of_then(word, view, deployment, gate, project, run, said, settings) for word, run in told]
 
 
 def _word(
@@ -107,7 +109,8 @@ def _word(
     return GateWord(name, state, reason, message, case.name, case.spec.key, case.spec.release.digest)
 
 
-def _as_admitted(
+def _or_of_then(
+    word: GateWord,
     view: View,
     deployment: Object,
     gate: EvalGate,
@@ -115,30 +118,48 @@ def _as_admitted(
     run: FineTuneRun,
     said: Mapping[str, Sequence[Word]],
     settings: Settings,
-) -> GateWord | None:
-    """Return the verdict by which what a run has made was admitted before, if it may come back by that.
-
-    It has to be what the gate asks now, but for what it was compared with.
-    """
+) -> GateWord:
+    """Return a word, or that what a run has made was admitted before, if it may come back by the verdict of then."""
+    name = run.metadata.name
+    if word.state is GateState.PASSED or (word.release and not served_before.is_meant(deployment, name, word.release)):
+        return word
     try:
         _check(gate, run)
         case = judging.case_of(gate, project, run, NOBODY, said, settings)
     except Unjudged:
+        return word
+    try:
+        return _of_then(view, deployment, case, project) or word
+    except NoWayBack as why:
+        if case.spec.release.digest == asked.serving(deployment).get("release"):
+            return word  # it need not come back
+        told = f"It was served before, and does not come back by its verdict of then: {why}."
+        return replace(word, message=f"{word.message.rstrip('. ')}. {told}")
+
+
+def _of_then(view: View, deployment: Object, case: Case, project: TransformerProject) -> GateWord | None:
+    """Return the verdict by which a release may come back: of what the gate asks now, but for the comparison.
+
+    None: it is not meant to. Raises NoWayBack.
+    """
+    gate, release, inputs = case.spec.gate, case.spec.release.digest, document.inputs(case.spec, project)
+    then = served_before.verdict(deployment, gate, case.run.metadata.name, release)
+    if then is None:
         return None
-    name, release = gate.metadata.name, case.spec.release.digest
-    key = served_before.key(deployment, name, run.metadata.name, release)
-    if not key:
-        return None
-    inputs = document.inputs(case.spec, project)
+    name, key = then["evaluation"], then["key"]
     case = Case(case.run, case.spec.model_copy(update={"key": key}))
-    raw = view.get(Key("Evaluation", gate.metadata.namespace, case.name))
-    if raw is None or judging.is_taken(case, raw) or not _asks(raw, inputs):
-        return None
+    raw = view.get(Key("Evaluation", project.metadata.namespace, name))
+    if raw is None or judging.is_taken(case, raw):
+        raise NoWayBack(f"Evaluation {name} is gone")
+    if not _asks(raw, inputs):
+        raise NoWayBack(f"gate {gate} asks for something else now than Evaluation {name}")
     state, reason, message = _of_evaluation(view, case, raw, serves=False)
+    if state is not GateState.PASSED:
+        raise NoWayBack(message.rstrip(". "))
     others = [each for each in view.referrers(own_judged_key(raw)) if each["kind"] == "Evaluation"]
-    if state is not GateState.PASSED or refused_since.why(view, raw, (each for each in others if _asks(each, inputs))):
-        return None
-    return GateWord(name, state, reason, message, case.name, key, release)
+    if refused := refused_since.why(view, raw, (each for each in others if _asks(each, inputs))):
+        raise NoWayBack(refused)
+    return GateWord(gate, state, reason, message, name, key, release, of_then=True)
 
 
 def _asks(raw: Object, inputs: EvaluationInputs) -> bool:

@@ -1,26 +1,45 @@
 """What a deployment may go back to: releases that it has served, by the verdicts by which they were admitted then."""
 
+from stagecoach.api.modeldeployment import MAX_ROLLBACK
 from stagecoach.kinds.evalgate import asked
 from stagecoach.kinds.plan import Object
 
-
-def window(deployment: Object) -> int:
-    """Return how many of the releases that were served before what is served may come back."""
-    return int(deployment["spec"].get("rollout", {}).get("rollbackWindow", 0))
+WINDOW = "spec.rollout.rollbackWindow"
 
 
-def key(deployment: Object, gate: str, run: str, release: str) -> str:
-    """Return the key of the verdict of a gate by which a release may come back; nothing, if by none.
+class NoWayBack(Exception):
+    """What was served does not come back by its verdict of then; the text says why."""
 
-    It has to be named. What serves may have come back: it need not be named any more.
-    """
+
+def is_meant(deployment: Object, run: str, release: str) -> bool:
+    """Whether a release is named. What serves may have come back: it need not be named any more."""
     model = deployment["spec"].get("model", {})
-    if release not in (asked.serving(deployment).get("release"), model.get("release")) and run != model.get("run"):
-        return ""
+    return run == model.get("run") or release in (model.get("release"), asked.serving(deployment).get("release"))
+
+
+def verdict(deployment: Object, gate: str, run: str, release: str) -> Object | None:
+    """Return the verdict of a gate by which a release may come back; None, if it is not meant, or was never served.
+
+    Raises NoWayBack.
+    """
     newest: dict[str, Object] = {}
     for each in deployment.get("status", {}).get("history", ()):
         newest.setdefault(each["release"], each)
-    entry = newest[release] if release in list(newest)[: window(deployment) + 1] else {}
+    if release not in newest or not is_meant(deployment, run, release):
+        return None
+    place, window = list(newest).index(release), int(deployment["spec"].get("rollout", {}).get("rollbackWindow", 0))
+    if not window or place > window:
+        raise NoWayBack(_too_far(place))
+    entry = newest[release]
     if "override" in entry:  # it was served without the verdicts of its gates
-        return ""
-    return next((str(each["key"]) for each in entry.get("gates", ()) if each["gate"] == gate), "")
+        raise NoWayBack(f"it was let in by Override {entry['override'].get('approval')}; another one lets it in again")
+    found: Object | None = next((each for each in entry.get("gates", ()) if each["gate"] == gate), None)
+    if found is None:
+        raise NoWayBack(f"status.history names no verdict of gate {gate} by which it was admitted")
+    return found
+
+
+def _too_far(place: int) -> str:
+    if place > MAX_ROLLBACK:
+        return f"it is further back than {WINDOW} reaches, {MAX_ROLLBACK}; an Override lets it in again"
+    return f"for that {WINDOW} has to be {max(place, 1)} at least"

@@ -4,7 +4,7 @@ from stagecoach.api.deployment_status import Served
 from stagecoach.kinds.conditions import Fact
 from stagecoach.kinds.modeldeployment import overriding
 from stagecoach.kinds.modeldeployment.scene import Scene
-from stagecoach.policies.admission import NOTHING_BEFORE, GateState, GateWord, NotAdmitted
+from stagecoach.policies.admission import NOTHING_BEFORE, OF_THEN, GateState, GateWord, NotAdmitted
 
 CHANGED = "GateChanged"
 # A verdict by the gates of now that is not Passed, or one that will not come.
@@ -37,7 +37,8 @@ def fact(scene: Scene, serving: Served) -> Fact:
     lacking = [each for each in run.words if not each.passed(serving.release)]
     if not lacking:
         names = ", ".join(f"{each.gate} ({each.evaluation})" for each in run.words)
-        return Fact("Gated", True, "Passed", f"It has passed {names}, by what these gates ask now.")
+        names += OF_THEN if any(each.of_then for each in run.words) else ""
+        return Fact("Gated", True, "Passed", f"By what these gates ask now it has passed {names}.")
     word = next((each for each in lacking if each.reason != NOTHING_BEFORE), None)
     if word is None:
         return Fact("Gated", False, NOTHING_BEFORE, f"Gate {lacking[0].gate}: {lacking[0].message} {goes_on}")

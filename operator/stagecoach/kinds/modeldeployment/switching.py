@@ -32,7 +32,7 @@ from stagecoach.kinds.modeldeployment import deciding, engines, holding, load_te
 from stagecoach.kinds.modeldeployment.pods import Complaint
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.plan import Event
-from stagecoach.policies.admission import Followed, NotAdmitted, Wanted, objection
+from stagecoach.policies.admission import OF_THEN, Followed, NotAdmitted, Wanted, objection
 from stagecoach.policies.fitting import servable_problem, untestable
 from stagecoach.policies.rollout import Abort, Advance, Await, Finish, Hold
 from stagecoach.policies.scaling import pods
@@ -264,7 +264,8 @@ def _begun(scene: Scene, course: Course, candidate: Candidate) -> Course:
     if (by := candidate.override) is not None:
         words = f"{run} goes without its gates, as decided {deciding.who(by)} {loads}"
         return course.told(overriding.REASON, words, warning=True)
-    return course.told("Admitted", f"{run} has passed {_gates(candidate)}. {loads}")
+    of_then = isinstance(scene.wish, Wanted) and scene.wish.release == candidate.release and scene.wish.of_then
+    return course.told("Admitted", f"{run} has passed {_gates(candidate)}{OF_THEN if of_then else ''}. {loads}")
 
 
 def _gates(candidate: Candidate) -> str:
@@ -433,7 +434,18 @@ def _in(scene: Scene, course: Course, candidate: Candidate) -> Course:
     given = {name: getattr(candidate, name) for name in Served.model_fields}
     serving = Served(**given | {"since": since})
     entry = HistoryEntry(**{name: getattr(serving, name) for name in HistoryEntry.model_fields})
-    history = course.history if moved else [entry, *course.history][:MAX_HISTORY]
+    history = course.history if moved else [entry, *_with_verdicts(course)][:MAX_HISTORY]
     words = f"Run {serving.run} (release {serving.short}) has all requests, on engine {serving.engine}."
     course = replace(course, serving=serving, candidate=None, history=history, revoked=None)
     return course.told("Serving", words)
+
+
+def _with_verdicts(course: Course) -> Sequence[HistoryEntry]:
+    """Return history, with by what was admitted what is served, where an operator that noted none there let it in."""
+    serving, history = course.serving, course.history
+    if not history or serving is None or history[0].release != serving.release:
+        return history
+    newest = history[0]
+    if newest.gates or newest.override is not None:
+        return history
+    return [newest.model_copy(update={"gates": serving.gates}), *history[1:]]

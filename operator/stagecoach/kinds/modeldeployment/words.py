@@ -14,7 +14,7 @@ from stagecoach.kinds.modeldeployment.pods import Complaint
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.modeldeployment.switching import Course
 from stagecoach.kinds.modeldeployment.telling import PATIENCE, Heard
-from stagecoach.policies.admission import NotAdmitted, Wanted
+from stagecoach.policies.admission import OF_THEN, NotAdmitted, Wanted
 from stagecoach.policies.fitting import servable_problem
 from stagecoach.policies.scaling import pods
 
@@ -221,7 +221,9 @@ class _Telling:
         if wish.override is not None:
             return overriding.admitted(wish, wish.override)
         instead = f" {wish.instead_of.message}" if wish.instead_of else ""
-        passed = ", ".join(f"{each.gate} ({each.evaluation})" for each in wish.gates)
+        passed = ", ".join(f"{each.gate} ({each.evaluation})" for each in wish.gates) + (
+            OF_THEN if wish.of_then else ""
+        )
         return Fact("CandidateAdmitted", True, "Admitted", f"Run {wish.run} has passed {passed}.{instead}")
 
     def _trouble(self, serving: Served) -> Complaint | None:
