@@ -380,16 +380,7 @@ class Canary(BaseModel):
     )
 
 
-ROLLOUT_RULES = rules(
-    cel(
-        "has(self.canary) || has(self.rollbackWindow)",
-        "rollout says how a candidate takes over, canary, or what may come back, rollbackWindow: give one of them, or"
-        " leave rollout out",
-    )
-)
-
-
-class Rollout(BaseModel, json_schema_extra=ROLLOUT_RULES):
+class Rollout(BaseModel):
     """How a candidate takes over, and what may come back."""
 
     canary: Optional[Canary] = Field(

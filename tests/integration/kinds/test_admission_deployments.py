@@ -132,7 +132,6 @@ DEPLOYMENTS = [
     ("many gateways", put("gateway.replicas", 17), "should be less than or equal to 16"),
     ("a way back to nothing", put("rollout", {"rollbackWindow": 0}), "should be greater than or equal to 1"),
     ("a way back to everything", put("rollout", {"rollbackWindow": 11}), "should be less than or equal to 10"),
-    ("no way to roll out", put("rollout", {}), "rollout says how a candidate takes over, canary, or what may come back"),
     ("no steps", steps(), "should have at least 1 items"),
     ("nine steps", steps(*range(1, 10)), "must have at most 8 items"),
     ("weights that fall", steps(50, 5), "each step must have a larger weight than the one before"),

@@ -33,7 +33,7 @@ BY_RULES = {
     ),
     *("a fallback to nothing", "a fallback to two", "an answer of another form", "an answer of two forms"),
     *("an answer with odd fields", "a label to OpenAI's clients", "another's answer to OpenAI's clients", "a circle"),
-    *("a circle of one", "no way to roll out"),
+    "a circle of one",
     *("weights that fall", "a weight twice", "all may fail", "a step by hand of nobody"),
     *("no objective", "half that comes after all", "a beginning after the end", "a short test", "a long test"),
     *("few requests", "many requests", "a library", "a novel each", "more than the engine takes"),
