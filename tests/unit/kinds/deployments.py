@@ -494,7 +494,10 @@ class Stage(Hall):
     # What tests do with it.
 
     def judge(self, verdict: str = "Passed") -> None:
-        """Let the gate judge what it has not judged yet; nothing passes that should be compared, and cannot be."""
+        """Let the gate judge what it has not judged yet; nothing passes that should be compared, and cannot be.
+
+        What fails beside something else is worse than that, and good by itself.
+        """
         self.look()
         for each in self.evaluations:
             if "verdict" in each.get("status", {}):
@@ -502,6 +505,9 @@ class Stage(Hall):
             wanting = [item["name"] for item in each["spec"]["criteria"] if item.get("whenAbsent") == "Fail"]
             if verdict == "Passed" and wanting and "incumbent" not in each["spec"]:
                 self.fail(each["metadata"]["name"], {"criterion": wanting[0], "outcome": "Failed"})
+            elif verdict == "Failed" and "incumbent" in each["spec"]:
+                compared = [item["name"] for item in each["spec"]["criteria"] if item.get("against") == "Incumbent"]
+                self.fail(each["metadata"]["name"], {"criterion": compared[0], "outcome": "Failed"})
             else:
                 self.decide(each["metadata"]["name"], verdict)
         self.look()
