@@ -125,6 +125,7 @@ class DecidedDeployments(Deployments):
     # What people have decided.
 
     def people_help(self) -> None:
+        super().people_help()
         candidate = self.stage.told_status.get("candidate", {})
         if "heldSince" in candidate:
             self.decide("Promote", candidate["release"], QA)
