@@ -9,7 +9,7 @@ from tests import deploy
 
 NAME = "clients"
 PROGRAM = Path(__file__).with_name("client.py")
-RESOURCES = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
+RESOURCES = {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
 
 
 @dataclass(frozen=True)
