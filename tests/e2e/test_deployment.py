@@ -131,7 +131,8 @@ def shop(ground: Ground) -> Iterator[Shop]:
 def nothing_is_left_over(shop: Shop, request: pytest.FixtureRequest) -> Iterator[None]:
     """A test that fails in the middle of a change leaves none to the next: the spec is as in the beginning again."""
     yield
-    run = shop.status.get("serving", {}).get("run") if request.node.stash.get(FAILED, False) else None
+    found = shop.desk.kube.find(KIND, NAME) if request.node.stash.get(FAILED, False) else None
+    run = found["status"].get("serving", {}).get("run") if found and "status" in found else None
     if run:
         *_, before = objects(shop.desk.namespace)
 
@@ -284,9 +285,11 @@ def no_prometheus(shop: Shop) -> Iterator[None]:
         kube.patch("Deployment", f"{RELEASE}-prometheus", {"spec": {"replicas": number}}, "scale")
         eventually(lambda: answers() == bool(number), SOON, f"{number} Prometheus answers", every=POLL_SECONDS)
 
-    scale(0)
-    yield
-    scale(1)
+    try:
+        scale(0)
+        yield
+    finally:
+        scale(1)
 
 
 @pytest.mark.long
