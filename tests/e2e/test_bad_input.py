@@ -4,8 +4,12 @@ from typing import Any
 
 import pytest
 
-from tests import builders
-from tests.e2e.conftest import DATA, SMALL, Desk, tiny_project
+from stagecoach.kinds.modeldeployment.pods import pod_of
+from stagecoach.policies.attempts import IMAGE_PULL_REASONS
+from stagecoach.policies.pods import pod_state
+from tests import builders, deploy
+from tests.e2e.conftest import DATA, POLL_SECONDS, SMALL, SOON, Desk, tiny_project
+from tests.integration.support.eventually import eventually
 
 pytestmark = pytest.mark.long
 
@@ -120,3 +124,21 @@ def test_data_that_changed_after_it_was_resolved_ends_the_run(shelf: Desk) -> No
     message = shelf.awaits_reason("ftr", "changed", "InputChanged")
     assert "data.sets[train].digest" in message
     assert "stagecoach.dev/requested-at" in message, "the project has to read it again before another run"
+
+
+def test_what_a_node_says_of_an_image_that_does_not_exist_is_understood(desk: Desk) -> None:
+    """Of an engine's pod and of a training's: no object of ours names an image, so the pod is made by hand."""
+    image = "registry.invalid/stagecoach/engine:none"
+    spec = deploy.restricted_job("engine", {"image": image}, [])["spec"]["template"]["spec"]
+    desk.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "engine"}, "spec": spec})
+
+    def said() -> str:
+        complaint = pod_of(desk.kube.get("Pod", "engine"), None).complaint
+        return complaint.message if complaint and complaint.reason == "ImagePullFailed" else ""
+
+    message = eventually(said, SOON, "it is said that the image cannot be pulled", every=POLL_SECONDS)
+    assert message.startswith("The image cannot be pulled: ")
+    assert image in message
+    assert "See that the image exists" in message
+    # What a training waits for.
+    assert pod_state(desk.kube.get("Pod", "engine")).waiting in IMAGE_PULL_REASONS

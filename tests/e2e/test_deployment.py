@@ -715,6 +715,61 @@ def test_openai_python_is_answered_by_vllm_with_what_the_run_has_learned(chat: C
     assert chunks[-1].usage.completion_tokens == found.usage.completion_tokens > 1
 
 
+# With it each token makes itself likelier: a model does not come to an end before its last token.
+ENDLESS: dict[str, Any] = {"model": CHAT, "prompt": "where where where", "temperature": 0, "max_tokens": 400}
+ENDLESS |= {"frequency_penalty": -2, "stream": True}
+
+
+def counted(chat: Chat) -> dict[str, float]:
+    """Return how many requests the engine has ended, by the reason, and computes now, as Prometheus knows it."""
+    ask = prometheus.of_the_chart(chat.shop.desk.kube)
+    ours = f'namespace="{chat.shop.desk.namespace}",deployment="{CHAT}"'
+    done = prometheus.query(ask, f"vllm:request_success_total{{{ours}}}")
+    running = prometheus.query(ask, f"vllm:num_requests_running{{{ours}}}")
+    found = {each.labels["finished_reason"]: each.value for each in done}
+    return found | {"running": sum(each.value for each in running)}
+
+
+@pytest.mark.long
+def test_an_engine_stops_when_a_client_leaves_in_the_middle(chat: Chat) -> None:
+    eventually(lambda: counted(chat).get("stop"), SOON, "Prometheus has heard of the engine", every=POLL_SECONDS)
+    before = counted(chat)
+    for _ in range(5):
+        with chat.client() as client, client.completions.create(**ENDLESS) as stream:
+            assert next(iter(stream)).choices
+    with chat.client() as client:
+        client.chat.completions.create(**ASKED, temperature=0, max_completion_tokens=16)
+
+    def heard() -> dict[str, float]:
+        now = counted(chat)
+        return now if now["stop"] > before["stop"] and not now["running"] else {}
+
+    now = eventually(heard, SOON, "it computes nothing more", every=POLL_SECONDS)
+    assert now["length"] == before["length"], "one was computed to its end for nobody"
+
+
+@pytest.mark.long
+def test_a_client_is_told_of_an_engine_that_dies_in_the_middle(chat: Chat) -> None:
+    if chat.shop.desk.tools.cluster.backend != Local.name:
+        pytest.skip("it kills a process of a pod: that has to run on this machine")
+    [pod] = chat.shop.pods(ENGINE)
+    engine = processes.of_pod(pod["metadata"]["name"], processes.ENGINE)
+    assert engine
+    with chat.client() as client:
+        stream = iter(client.completions.create(**ENDLESS))
+        parts = [next(stream)]
+        os.kill(engine, signal.SIGKILL)
+        with pytest.raises(openai.APIError, match="The engine broke its answer off: try again") as told:
+            parts.extend(stream)
+        assert told.value.code == "engine_error"
+        assert not any(part.choices[0].finish_reason for part in parts), "half an answer looks like a whole one"
+    chat.shop.awaits(lambda deployment: deployment["status"]["phase"] != "Available", SOON, "its engine is missed")
+    chat.shop.awaits(lambda deployment: deployment["status"]["phase"] == "Available", LATE, "it is there again")
+    with chat.client() as client:
+        answer = client.chat.completions.create(**ASKED, temperature=0, max_completion_tokens=16)
+    assert answer.choices[0].message.content == chat.label
+
+
 def test_all_that_was_made_for_it_goes_with_it(shop: Shop) -> None:
     uid = shop.deployment["metadata"]["uid"]
     kinds = "deployments,replicasets,jobs,pods,services,configmaps,secrets,networkpolicies,poddisruptionbudgets"

@@ -29,18 +29,24 @@ store.put("/rows/*.jsonl", "lake/desk/")
 touch /data/ready
 wait
 """
-# It answers to its Service's name, and in its own pod: whoever calls it by an address is refused.
+TELLER = {"username": "trainer", "password": "not-a-secret-either"}
+# It answers to its Service's name, and in its own pod, to whoever has the password: whoever calls it by an address is
+# refused.
 TRACKING = f"""
-exec mlflow server --host 0.0.0.0 --port {TRACKING_PORT} --workers 1 \
+cd /data
+printf '[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:////data/people.db\nadmin_username = %s\n' "$TELLER" > auth.ini
+exec mlflow server --app-name basic-auth --host 0.0.0.0 --port {TRACKING_PORT} --workers 1 \
   --allowed-hosts '*.svc:{TRACKING_PORT},127.0.0.1:{TRACKING_PORT}' \
   --backend-store-uri sqlite:////data/mlflow.db --artifacts-destination /data/artifacts
 """
 RUNS = f"""
-import json, sys, urllib.request
+import base64, json, os, sys, urllib.request
+known = base64.b64encode((os.environ["TELLER"] + ":" + os.environ["MLFLOW_AUTH_ADMIN_PASSWORD"]).encode()).decode()
 def ask(path, **asked):
     body = json.dumps(asked).encode() if asked else None
     request = urllib.request.Request("http://127.0.0.1:{TRACKING_PORT}/api/2.0/mlflow/" + path, body)
     request.add_header("Content-Type", "application/json")
+    request.add_header("Authorization", "Basic " + known)
     return json.load(urllib.request.urlopen(request))
 found = ask("experiments/get-by-name?experiment_name=" + sys.argv[1])["experiment"]["experiment_id"]
 print(json.dumps(ask("runs/search", experiment_ids=[found])["runs"]))
@@ -49,7 +55,7 @@ print(json.dumps(ask("runs/search", experiment_ids=[found])["runs"]))
 
 @pytest.fixture(scope="module")
 def harbour(ground: Ground) -> Iterator[Desk]:
-    """A namespace with an S3 server that holds the data, an MLflow server, and bases of two families."""
+    """A namespace with an S3 server that holds the data, an MLflow server with a password, and bases of two families."""
     with new_desk(ground) as made:
         made.data(DATA | MORE, name="rows")
         start_servers(made, ground.tests_image)
@@ -58,6 +64,8 @@ def harbour(ground: Ground) -> Iterator[Desk]:
         servers.secret(made, "lake", keys)
         servers.secret(made, "stolen", keys | {"AWS_SECRET_ACCESS_KEY": "another"})
         servers.secret(made, "unknown", keys | {"AWS_ACCESS_KEY_ID": "nobody"})
+        servers.secret(made, "teller", TELLER)
+        servers.secret(made, "stranger", TELLER | {"password": "another"})
         servers.await_ready(made, SERVERS)
         yield made
 
@@ -79,6 +87,7 @@ TASKS = {
     "Summarization": ("EncoderDecoder", "pairs.jsonl", {"input": "input", "target": "target"}),
     "TokenClassification": ("Encoder", "words.jsonl", {"tokens": "tokens", "tags": "tags"}),
     "Embedding": ("Encoder", "matches.jsonl", {"query": "query", "positive": "positive"}),
+    "Classification": ("Encoder", "train.csv", {"text": "text", "label": "label"}),
 }
 
 
@@ -104,6 +113,9 @@ def start_servers(desk: Desk, image: str) -> None:
             # Half a dozen processes, for what nobody asks of it here.
             {"name": "MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "value": "false"},
             {"name": "HOME", "value": "/data"},
+            {"name": "TELLER", "value": TELLER["username"]},
+            {"name": "MLFLOW_AUTH_ADMIN_PASSWORD", "value": TELLER["password"]},
+            {"name": "MLFLOW_FLASK_SERVER_SECRET_KEY", "value": "of-forms-that-nobody-fills-in"},
         ],
         "readinessProbe": {"httpGet": {"path": "/health", "port": TRACKING_PORT}},
     }
@@ -111,9 +123,12 @@ def start_servers(desk: Desk, image: str) -> None:
     servers.start(desk, SERVERS, [STORE_PORT, TRACKING_PORT], store, volumes, tracking)
 
 
-def project(desk: Desk, name: str, keys: str = "lake", train: str = TRAIN) -> builders.Object:
+def project(
+    desk: Desk, name: str, keys: str = "lake", train: str = TRAIN, tracking: str = "", teller: str = "teller"
+) -> builders.Object:
     """Return a project whose data and storage are in the object store, on an encoder."""
     spec = builders.project_spec()
+    tracking = tracking or servers.url(desk, SERVERS, TRACKING_PORT)
     sets = [
         {"name": "train", "uri": train, "split": "Train"},
         {"name": "valid", "uri": "s3://lake/desk/valid.csv", "split": "Validation"},
@@ -125,8 +140,11 @@ def project(desk: Desk, name: str, keys: str = "lake", train: str = TRAIN) -> bu
         data={"sets": sets},
         candidates=[{"name": "small", "model": {"uri": "pvc://models/bert"}, "license": "Apache-2.0"}],
         storage={"uri": f"s3://lake/{name}"},
-        credentials=[{"match": "s3://", "secret": {"name": keys}}],
-        tracking={"mlflow": {"uri": servers.url(desk, SERVERS, TRACKING_PORT)}},
+        credentials=[
+            {"match": "s3://", "secret": {"name": keys}},
+            {"match": tracking, "secret": {"name": teller}},
+        ],
+        tracking={"mlflow": {"uri": tracking}},
     )
 
 
@@ -165,41 +183,48 @@ def test_what_lies_in_an_object_store_is_imported(harbour: Desk, whole: builders
     assert run["status"]["artifact"]["digest"] == artifact["digest"]
 
 
-def of_task(desk: Desk, task: str, tracking: str) -> builders.Object:
+def of_task(desk: Desk, task: str, tracking: str, teller: str) -> builders.Object:
     """Return the project of a task, by the task's name in small letters."""
     architecture, file, columns = TASKS[task]
-    made = project(desk, task.lower())
-    labels = {"labels": {"fromDataset": "train"}} if task == "TokenClassification" else {}
+    made = project(desk, task.lower(), tracking=tracking, teller=teller)
+    labels = {"labels": {"fromDataset": "train"}} if task.endswith("Classification") else {}
     made["spec"] |= {
         "problem": {"statement": "Something small.", "task": task, "architecture": architecture} | labels,
         "data": {"sets": [{"name": "train", "uri": f"s3://lake/desk/{file}", "split": "Train", "columns": columns}]},
-        "tracking": {"mlflow": {"uri": tracking}},
     }
     if architecture == "EncoderDecoder":
         made["spec"]["candidates"][0]["model"] = {"uri": "pvc://models/t5"}
     return made
 
 
-def not_told(desk: Desk) -> dict[str, tuple[str, str]]:
-    """Return by task a URI at which its training is told in vain, and what its run says of that."""
+def not_told(desk: Desk) -> dict[str, tuple[str, str, str]]:
+    """Return by task the URI and the Secret with which its training is told in vain, and what its run says of that."""
     address = desk.kube.get("Service", SERVERS)["spec"]["clusterIP"]
-    elsewhere = f"{servers.url(desk, SERVERS, TRACKING_PORT)}/elsewhere"
+    there, away = (servers.url(desk, name, TRACKING_PORT) for name in (SERVERS, "nobody"))
+    elsewhere, by_address = f"{there}/elsewhere", f"http://{address}:{TRACKING_PORT}"
+    foreign = "it answers 404 to experiments/get-by-name. Let the URI be that of an MLflow"
     return {
-        "Summarization": (elsewhere, "it answers 404 to experiments/get-by-name. Let the URI be that of an MLflow"),
-        "TokenClassification": (f"http://{address}:{TRACKING_PORT}", "Start the server with --allowed-hosts"),
-        "Embedding": (servers.url(desk, "nobody", TRACKING_PORT), "See that the server is up, and that pods may reach"),
+        "Summarization": (elsewhere, "teller", foreign),
+        "TokenClassification": (by_address, "teller", "Start the server with --allowed-hosts"),
+        "Embedding": (away, "teller", "See that the server is up, and that pods may reach"),
+        "Classification": (
+            there,
+            "stranger",
+            "The server does not accept the username and password in Secret stranger",
+        ),
     }
 
 
 def test_models_of_other_tasks_are_trained_whoever_cannot_be_told(harbour: Desk) -> None:
     data, tracking = {"train": [{"name": "train"}]}, not_told(harbour)
     for task in TASKS:
+        uri, teller, _ = tracking[task]
         run = builders.run(task.lower(), harbour.namespace, project=task.lower(), data=data, resources=SMALL)
-        harbour.apply(of_task(harbour, task, tracking[task][0]), run)
+        harbour.apply(of_task(harbour, task, uri, teller), run)
     for task in TASKS:
         run = harbour.awaits("ftr", task.lower(), "Succeeded", "Failed", seconds=LATE)
         assert run["status"]["phase"] == "Succeeded", harbour.ready("ftr", task.lower())
-        uri, words = tracking[task]
+        uri, _, words = tracking[task]
         [tracked] = [item for item in run["status"]["conditions"] if item["type"] == "Tracked"]
         assert (tracked["status"], tracked["reason"]) == ("False", "TrackingFailed")
         assert tracked["message"].startswith(f"spec.tracking.mlflow.uri ({uri}): ")
