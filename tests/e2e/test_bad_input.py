@@ -6,7 +6,7 @@ import pytest
 
 from stagecoach.kinds.modeldeployment.pods import pod_of
 from stagecoach.policies.attempts import IMAGE_PULL_REASONS
-from stagecoach.policies.pods import pod_state
+from stagecoach.policies.pods import CONTAINER, pod_state
 from tests import builders, deploy
 from tests.e2e.conftest import DATA, POLL_SECONDS, SMALL, SOON, Desk, tiny_project
 from tests.integration.support.eventually import eventually
@@ -128,12 +128,12 @@ def test_data_that_changed_after_it_was_resolved_ends_the_run(shelf: Desk) -> No
 
 def test_what_a_node_says_of_an_image_that_does_not_exist_is_understood(desk: Desk) -> None:
     """Of an engine's pod and of a training's: no object of ours names an image, so the pod is made by hand."""
-    image = "registry.invalid/stagecoach/engine:none"
-    spec = deploy.restricted_job("engine", {"image": image}, [])["spec"]["template"]["spec"]
-    desk.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "engine"}, "spec": spec})
+    image = "registry.invalid/stagecoach:none"
+    spec = deploy.restricted_job(CONTAINER, {"image": image}, [])["spec"]["template"]["spec"]
+    desk.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "absent"}, "spec": spec})
 
     def said() -> str:
-        complaint = pod_of(desk.kube.get("Pod", "engine"), None).complaint
+        complaint = pod_of(desk.kube.get("Pod", "absent"), None).complaint
         return complaint.message if complaint and complaint.reason == "ImagePullFailed" else ""
 
     message = eventually(said, SOON, "it is said that the image cannot be pulled", every=POLL_SECONDS)
@@ -141,4 +141,4 @@ def test_what_a_node_says_of_an_image_that_does_not_exist_is_understood(desk: De
     assert image in message
     assert "See that the image exists" in message
     # What a training waits for.
-    assert pod_state(desk.kube.get("Pod", "engine")).waiting in IMAGE_PULL_REASONS
+    assert pod_state(desk.kube.get("Pod", "absent")).waiting in IMAGE_PULL_REASONS

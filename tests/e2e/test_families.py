@@ -114,6 +114,7 @@ def start_servers(desk: Desk, image: str) -> None:
             {"name": "MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "value": "false"},
             {"name": "HOME", "value": "/data"},
             {"name": "TELLER", "value": TELLER["username"]},
+            {"name": "MLFLOW_AUTH_CONFIG_PATH", "value": "/data/auth.ini"},
             {"name": "MLFLOW_AUTH_ADMIN_PASSWORD", "value": TELLER["password"]},
             {"name": "MLFLOW_FLASK_SERVER_SECRET_KEY", "value": "of-forms-that-nobody-fills-in"},
         ],

@@ -86,7 +86,7 @@ class JobState:
 
 
 def pod_state(pod: Mapping[str, Any]) -> PodState:
-    """Read a pod's raw form; only its first container counts."""
+    """Read a pod's raw form; of its containers only ours count."""
     metadata, spec, status = pod["metadata"], pod.get("spec", {}), pod.get("status", {})
     conditions = {condition["type"]: condition for condition in status.get("conditions", ())}
     containers: list[dict[str, Any]] = status.get("containerStatuses", [])
