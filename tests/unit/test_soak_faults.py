@@ -29,6 +29,8 @@ POD: dict[str, Any] = {
     "status": {"phase": "Running"},
 }
 VICTIMS = {LEADER, OTHER, OPERATORS, CONTROL_PLANE, STORAGE, REAL, SIMULATED, GATEWAYS, ENGINES}
+DONE = {"kill a", "start a", "freeze b", "thaw b", "cut a", "clock b", "delete pod"}
+DONE |= {f"{what} gateway-{number}" for what in ("kill", "delete") for number in (1, 2)}
 DURATIONS = ("BRIEF_SECONDS", "FROZEN_SECONDS", "KILLED_SECONDS", "STORAGE_SECONDS", "CLOCK_SECONDS")
 
 
@@ -148,7 +150,8 @@ def test_every_fault_happens_to_each_of_its_victims_and_is_counted_by_them(world
     with doing:
         doing.operators_away(0.0)
         doing.api_server_away(0.0)
-        eventually(lambda: not doing.not_done(), 20)
+        # Chance chooses among those that serve.
+        eventually(lambda: not doing.not_done() and set(world.did) >= DONE, 60)
     assert not doing.errors
     assert {whom for _, whom in doing.done} == VICTIMS
     assert {(hit.fault, hit.victim) for hit in doing.hits} >= {
@@ -164,8 +167,6 @@ def test_every_fault_happens_to_each_of_its_victims_and_is_counted_by_them(world
     }
     assert len(doing.hits) == doing.done.total() + 1  # operators are away together
     assert all(hit.began <= hit.ended for hit in doing.hits)
-    assert {"kill a", "start a", "freeze b", "thaw b", "cut a", "clock b", "delete pod"} <= set(world.did)
-    assert {"kill gateway-1", "kill gateway-2", "delete gateway-1", "delete gateway-2"} <= set(world.did)
     assert {"kill engine-1", "delete engine-1"} <= set(world.did)
 
 

@@ -94,8 +94,8 @@ def _serving(number: int, **status: Any) -> dict[str, Any]:
 
 
 def be_impatient(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have pods answer within a moment."""
-    monkeypatch.setattr(world.calls._session, "_timeout", aiohttp.ClientTimeout(total=0.05))
+    """Have pods answer within a moment, in which a question reaches them also on a busy machine."""
+    monkeypatch.setattr(world.calls._session, "_timeout", aiohttp.ClientTimeout(total=0.25))
 
 
 async def let_wait(world: World, pods: Pods) -> None:
