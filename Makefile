@@ -22,8 +22,8 @@ demo: setup  ## a cluster, the operator, the example: from nothing to a fine-tun
 	$(PY) examples/demo.py
 
 .PHONY: test test-all
-test: setup  ## what has to hold before a change goes on: all but the long tests
-test-all: setup  ## everything that has to hold, as continuous integration runs it
+test: setup  ## what has to hold before a change goes on, as continuous integration runs it: all but the long tests
+test-all: setup  ## everything that has to hold, for a release: the long tests as well
 test test-all:
 	@# What uses one processor, or mostly waits for the network and the disk, goes beside tests that use them all. The tests
 	@# of trainer and evaluator run once, in their images and with their libraries: by test-images.

@@ -642,7 +642,9 @@ def test_an_engine_that_goes_comes_back(shop: Shop) -> None:
         lambda deployment: deployment["status"]["phase"] == "Unavailable", SOON, "it is said that nothing answers"
     )
     told = shop.condition("Ready")
-    assert (told["status"], told["reason"]) in {("False", "Starting"), ("False", "EngineNotReady")}
+    # Unschedulable: the one that goes, and what other tests run meanwhile, have the node's memory for a moment.
+    assert told["status"] == "False"
+    assert told["reason"] in {"Starting", "EngineNotReady", "Unschedulable"}
     shop.awaits(lambda deployment: deployment["status"]["phase"] == "Available", LATE, "it answers again")
     until(shop, len(shop.clients.answers()), serving["release"])  # nodes hear of the new pod within seconds
     begun = len(shop.clients.answers())
