@@ -1,6 +1,6 @@
 """What releases answer to the rows of suites: as it is kept in the storage or, where it is not, by asking them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -67,6 +67,7 @@ def collect(job: EvaluateJob, parties: Parties, suites: Sequence[Rows], storage:
         return found
     progress.begins("loading libraries and models")
     asker = _asker(job)(job, [party for party, _ in missing], storage)
+    _check_can_choose(parties, asker.unasked)
     missing = [(party, left) for party, left in missing if party.release.digest not in asker.unasked]
     total = sum(len(rows.dataset.rows) for _, left in missing for rows in left)
     teller = Teller(total)
@@ -83,6 +84,15 @@ def _check_says_something(party: Party, parties: Parties, rows: Rows, answers: S
     """Raise BadInput where it does not. A base may have nothing to say: to be better is what training is for."""
     if party is parties.candidate:
         silence.check(rows.suite.name, answers)
+
+
+def _check_can_choose(parties: Parties, unasked: Collection[str]) -> None:
+    """Raise BadInput where a base itself is judged, or served, and what it would choose is chance."""
+    for party in filter(None, (parties.candidate, parties.incumbent)):
+        if party.release.digest in unasked:
+            message = f"{party.name} is a base that has no head for the labels: what it would choose is chance."
+            remedy = "Let the gate judge a run of it, or another base."
+            raise BadInput(Problem.of("BaseUntrained", message, value=party.release.digest, remedy=remedy))
 
 
 def _refuse_tasks(suites: Sequence[Rows]) -> None:

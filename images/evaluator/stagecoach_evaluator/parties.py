@@ -1,10 +1,16 @@
-"""Who is asked: the release that is judged, and what it is compared with, as the records of runs say."""
+"""Who is asked: the release that is judged, and what it is compared with, as the records of runs say.
+
+Of a base itself there is no record: the job says how it is asked, or, of what is served, the storage.
+"""
 
 from dataclasses import dataclass
 from typing import NoReturn
 
+from pydantic import ValidationError
+
+from stagecoach.contract import layout
 from stagecoach.contract.digests import short
-from stagecoach.contract.evaluations import EVALUATOR_REVISION, EvaluateJob, in_order
+from stagecoach.contract.evaluations import EVALUATOR_REVISION, EvaluateJob, Incumbent, in_order
 from stagecoach.contract.inputs import LabelsInput
 from stagecoach.contract.jobs import ModelSource
 from stagecoach.contract.records import Record, RunRecord
@@ -46,34 +52,47 @@ class Party:
 
 @dataclass(frozen=True)
 class Parties:
-    """All of them, and the record of the run."""
+    """All of them, and the record of the run, if one made what is judged."""
 
-    record: RunRecord
+    record: RunRecord | None
     candidate: Party
     baseline: Party | None
     incumbent: Party | None
 
     @property
     def all(self) -> tuple[Party, ...]:
-        """Those that there are."""
-        return tuple(filter(None, (self.candidate, self.baseline, self.incumbent)))
+        """Those that there are, each release once: a base that is served may be the baseline as well."""
+        found: dict[str, Party] = {}
+        for party in filter(None, (self.candidate, self.baseline, self.incumbent)):
+            found.setdefault(party.release.digest, party)
+        return tuple(found.values())
 
 
-def read(job: EvaluateJob, record: RunRecord, storage: Store) -> Parties:
+def read(job: EvaluateJob, record: RunRecord | None, storage: Store) -> Parties:
     """Return who is asked, by the record of the run. Raises BadInput when others are not what is to be compared."""
-    asked = Asked.of(record.inputs)
-    candidate = Party("the release", job.release, asked, record.labels, record, job.base)
-    return Parties(record, candidate, _baseline(job, record), _incumbent(job, asked, storage))
+    if record is not None:
+        asked, labels, baseline = Asked.of(record.inputs), record.labels, _baseline(job, record)
+    elif job.untuned is not None:
+        asked, labels, baseline = job.untuned.asked, _listed(job.untuned.asked), None
+    else:
+        raise AssertionError("a job without a run tells of a base itself")
+    candidate = Party("the release", job.release, asked, labels, record, job.base)
+    return Parties(record, candidate, baseline, _incumbent(job, asked, storage))
 
 
-def read_run(job: EvaluateJob, storage: Store) -> RunRecord:
-    """Return the record of the run. Raises BadInput when it is not there, or is of another release."""
+def read_run(job: EvaluateJob, storage: Store) -> RunRecord | None:
+    """Return the record of the run; None, where a base itself is judged.
+
+    Raises BadInput when the record is not there, or is of another release.
+    """
     if job.inputs.revision != EVALUATOR_REVISION:
         message = (
             f"the gate asks for evaluator revision {job.inputs.revision}, and this image has {EVALUATOR_REVISION}."
         )
         remedy = "Set the operator's evaluator image to the one of its own version."
         raise BadInput(Problem.of("RevisionDiffers", message, remedy=remedy))
+    if job.run_inputs is None:
+        return None
     known = lookup.read_record(storage, job.run_inputs, job.release.artifact)
     if known is None:
         message = f"the storage has no record of the run {job.run} that can be read."
@@ -125,6 +144,8 @@ def _incumbent(job: EvaluateJob, candidate: Asked, storage: Store) -> Party | No
     served = job.incumbent
     if served is None:
         return None
+    if served.run_inputs is None:
+        return _untuned_incumbent(job, served, candidate, storage)
     known = lookup.read_record(storage, served.run_inputs, served.release.artifact)
     if known is None:
         message = f"the storage has no record of the run {served.run} that can be read, and what it made is served."
@@ -134,11 +155,37 @@ def _incumbent(job: EvaluateJob, candidate: Asked, storage: Store) -> Party | No
     found = Release(asked=asked.digest, artifact=record.artifact.digest, engine=served.release.engine)
     what = "made another artifact than is served, or is asked otherwise" if found != served.release else ""
     if asked.task != candidate.task:
-        what = f"does the task {asked.task}, and the run {job.run} {candidate.task}"
+        what = f"does the task {asked.task}, and {job.name} {candidate.task}"
     if what:
         message = f"by its record the run {served.run} {what}: nothing can be compared with it."
         raise BadInput(Problem.of("IncumbentUnsuited", message, value=served.run_inputs, remedy=INCUMBENT))
     return Party("the incumbent", served.release, asked, record.labels, record, served.base)
+
+
+def _untuned_incumbent(job: EvaluateJob, served: Incumbent, candidate: Asked, storage: Store) -> Party:
+    """Return a base itself that is served, as whoever judged it wrote down how it is asked."""
+    digest = served.release.digest
+    place = layout.release_file(digest)
+    try:
+        # By its digests: whatever else a later version writes there would be another release.
+        found = DescribedRelease.model_validate_json(storage.read(place), extra="ignore")
+    except (FileNotFoundError, ValidationError):
+        found = None
+    if found is None or found.release != served.release or found.asked.digest != served.release.asked:
+        message = f"{place} of the storage does not say how the release is asked that is served, a base itself."
+        raise BadInput(Problem.of("RecordMissing", message, value=digest, remedy=INCUMBENT))
+    if found.asked.task != candidate.task:
+        message = (
+            f"the base that is served does the task {found.asked.task}, and {job.name} {candidate.task}: nothing can be"
+            " compared with it."
+        )
+        raise BadInput(Problem.of("IncumbentUnsuited", message, value=digest, remedy=INCUMBENT))
+    return Party("the incumbent", served.release, found.asked, _listed(found.asked), None, served.base)
+
+
+def _listed(asked: Asked) -> tuple[str, ...]:
+    """Return the labels of what is asked by a list of them; none of a task without labels."""
+    return (asked.labels.values or ()) if asked.labels is not None else ()
 
 
 def _labels(labels: LabelsInput | None, record: RunRecord, job: EvaluateJob) -> tuple[str, ...]:
@@ -152,4 +199,4 @@ def _labels(labels: LabelsInput | None, record: RunRecord, job: EvaluateJob) -> 
 
 def _refuse(what: str, job: EvaluateJob, remedy: str = RECORD) -> NoReturn:
     message = f"{what}, and {short(job.release.digest)} was to be judged."
-    raise BadInput(Problem.of("ReleaseMismatch", message, value=job.run_inputs, remedy=remedy))
+    raise BadInput(Problem.of("ReleaseMismatch", message, value=job.run_inputs or job.release.digest, remedy=remedy))

@@ -59,7 +59,7 @@ class Data:
     job: EvaluateJob
     asked: Asked
     base: BaseRecord
-    method: str
+    method: str | None  # None: the base itself
     labels: tuple[str, ...]  # in the order of the scores; empty for a task without labels
     suites: tuple[SuiteData, ...]
     verdict: Verdict

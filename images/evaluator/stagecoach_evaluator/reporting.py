@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from stagecoach.contract import alignment
 from stagecoach.contract.evaluation_report import Measured
 from stagecoach.contract.evaluations import EvaluateJob, EvaluationRecord
+from stagecoach.contract.records import BaseRecord
 from stagecoach.contract.rows import AnyRow
 from stagecoach.contract.tagged import Marked, Words
 from stagecoach_evaluator import leakage
@@ -23,8 +24,8 @@ def files(
         Data(
             job=job,
             asked=who.candidate.asked,
-            base=who.record.base,
-            method=who.record.method,
+            base=who.record.base if who.record else _base(job),
+            method=who.record.method if who.record else None,
             labels=who.candidate.labels,
             suites=tuple(
                 _suite(job, number, each, judged.metrics[each.rows.suite.name]) for number, each in enumerate(seen)
@@ -37,6 +38,23 @@ def files(
             finished=record.finished,
             seconds=record.seconds,
         )
+    )
+
+
+def _base(job: EvaluateJob) -> BaseRecord:
+    """Return what the report says of a base that is judged itself: of others a run's record does."""
+    source, told = job.base, job.untuned
+    if told is None:
+        raise AssertionError("a job without a run tells of a base itself")
+    return BaseRecord(
+        name=source.name,
+        uri=source.uri,
+        revision=source.revision,
+        license=source.license,
+        model=told.asked.base.model,
+        tokenizer=told.asked.base.tokenizer,
+        architecture=told.architecture,
+        context=told.context,
     )
 
 

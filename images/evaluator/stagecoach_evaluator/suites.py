@@ -59,7 +59,7 @@ class Rows:
 
 def read(job: EvaluateJob, parties: Parties) -> tuple[Rows, ...]:
     """Return the suites' rows. Raises BadInput for content that has changed, and for rows of another task or label."""
-    asked, labels = parties.candidate.asked, parties.record.labels
+    asked, labels = parties.candidate.asked, parties.candidate.labels
     kinds = _kinds(asked, labelled=bool(labels))
     found = []
     for suite, source in zip(job.inputs.suites, job.datasets, strict=True):
@@ -67,8 +67,8 @@ def read(job: EvaluateJob, parties: Parties) -> tuple[Rows, ...]:
             found.append(Rows(suite, *harness.ready(suite, data(source))))
             continue
         if not isinstance(suite.columns, kinds):
-            message = f"the suite {suite.name} has the columns {', '.join(suite.columns.document())}, and the run"
-            message = f"{message} {job.run} is for the task {asked.task}."
+            message = f"the suite {suite.name} has the columns {', '.join(suite.columns.document())}, and {job.name}"
+            message = f"{message} is for the task {asked.task}."
             remedy = "Judge by a data set of this task, or judge runs of the other one."
             field = sources.field_of(source)
             raise BadInput(Problem.of("ColumnsUnfit", message, field=field, value=suite.name, remedy=remedy))

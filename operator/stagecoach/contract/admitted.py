@@ -4,9 +4,9 @@ It is in a ConfigMap that cannot be changed. Project, run and verdicts may say s
 is served goes on, and its engine can be started again.
 """
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stagecoach.contract.digests import Digest, digest_of_document
 from stagecoach.contract.jobs import ModelSource
@@ -21,9 +21,18 @@ class Admitted(ContractModel):
     described: DescribedRelease
     labels: tuple[str, ...] | None = Field(None, description="Of a Classification: in the order of the model's head.")
     base: ModelSource = Field(description="With digests, and the commit of a hub's model.")
-    artifact: Literal["Adapter", "Model"] | None = Field(description="What the artifact is. None: the base itself.")
+    artifact: Literal["Adapter", "Model"] | None = Field(
+        None, description="What the artifact is. None: the base itself."
+    )
     storage: str = Field(description="URI of the storage that holds the artifact.")
-    run: str = Field(description="The FineTuneRun that made it.")
+    run: str | None = Field(None, description="The FineTuneRun that made it. None: the base itself.")
+
+    @model_validator(mode="after")
+    def _made_by_a_run(self) -> Self:
+        untuned = self.described.release.artifact is None
+        if untuned != (self.artifact is None) or untuned != (self.run is None):
+            raise ValueError("an artifact is there, is an adapter or a model, and is of a run: all of these, or none")
+        return self
 
     @property
     def release(self) -> Digest:

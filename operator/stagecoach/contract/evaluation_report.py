@@ -264,11 +264,17 @@ class EvaluationDocument(ContractModel):
     release: Release
     asked: Asked = Field(description="How the candidate was asked.")
     base: BaseRecord
-    method: str = Field(description="The method whose result the artifact is, such as LoRA.")
-    run: str
-    run_inputs: Digest
-    incumbent_run: str | None = Field(None, description="The run that made what was served, if it is compared with.")
-    trained_on: tuple[KnownAs, ...] | None = Field(None, description="None: nobody knows what it was trained on.")
+    method: str | None = Field(
+        None, description="The method whose result the artifact is, such as LoRA. None: it is the base itself."
+    )
+    run: str | None = Field(None, description="None: it is the base itself. Likewise run_inputs.")
+    run_inputs: Digest | None = None
+    incumbent_run: str | None = Field(
+        None, description="The run that made what was served, if it is compared with and is not a base itself."
+    )
+    trained_on: tuple[KnownAs, ...] | None = Field(
+        None, description="None: nobody knows what it was trained on. Empty: it is the base itself."
+    )
     project: str
     owner: Owner
     subject: Subject

@@ -110,7 +110,7 @@ class EvaluationInputs(ContractModel):
     trained_on: tuple[DataInput, ...] | None = Field(
         None,
         description="Data in which no row of a suite may be, and which columns of it are read, in_order. None: nobody"
-        " knows what it was trained on.",
+        " knows what it was trained on. Empty: none of the project's, for it is a base itself.",
     )
     review: Review | None = Field(
         None, description="Who has to look at it before it passes. The evaluator's verdict is what comes before that."
@@ -132,8 +132,8 @@ class EvaluationInputs(ContractModel):
 
     @model_validator(mode="after")
     def _one_key_for_the_same_data(self) -> Self:
-        if self.trained_on is not None and (not self.trained_on or self.trained_on != in_order(self.trained_on)):
-            raise ValueError("trainedOn is empty, which is to know nothing, or not in order")
+        if self.trained_on is not None and self.trained_on != in_order(self.trained_on):
+            raise ValueError("trainedOn is not in order")
         return self
 
     @property
@@ -146,11 +146,34 @@ class Incumbent(ContractModel):
     """A release that is served, and where it is found when its answers are not stored."""
 
     release: Release
-    run: str = Field(description="The FineTuneRun that made it.")
-    run_inputs: Digest = Field(description="Inputs of that run: its record in the storage says how it is asked.")
+    run: str | None = Field(None, description="The FineTuneRun that made it. None: it is a base itself.")
+    run_inputs: Digest | None = Field(
+        None,
+        description="Inputs of that run: its record in the storage says how it is asked. Of a base itself the release"
+        " does, as the storage keeps it.",
+    )
     base: ModelSource | None = Field(
         None, description="None: it cannot be asked, for its base has left the project, or another engine is its own."
     )
+
+    @model_validator(mode="after")
+    def _made_by_a_run(self) -> Self:
+        _check_made(self.release, self.run, self.run_inputs)
+        return self
+
+
+class Untuned(ContractModel):
+    """A base that is judged itself, with the project's prompt: what of another release its run's record says."""
+
+    asked: Asked = Field(description="How it is asked. Labels are listed: there is no run whose data they are from.")
+    architecture: str
+    context: int = Field(description="Longest native context in tokens.")
+
+
+def _check_made(release: Release, run: str | None, run_inputs: Digest | None) -> None:
+    """Raise ValueError for an artifact that is of no run, and for a base that is of one."""
+    if len({release.artifact is None, run is None, run_inputs is None}) > 1:
+        raise ValueError("an artifact is of a run, and of inputs: all of these are there, or none")
 
 
 class EvaluateJob(ContractModel):
@@ -161,10 +184,13 @@ class EvaluateJob(ContractModel):
     project: str
     owner: Owner
     gate: str
-    run: str = Field(description="The FineTuneRun whose artifact is judged.")
+    run: str | None = Field(None, description="The FineTuneRun whose artifact is judged. None: a base itself is.")
     inputs: EvaluationInputs
     release: Release
-    run_inputs: Digest = Field(description="Inputs of the run: its record in the storage says how the model is asked.")
+    run_inputs: Digest | None = Field(
+        None, description="Inputs of the run: its record in the storage says how the model is asked."
+    )
+    untuned: Untuned | None = Field(None, description="Of a base itself, of which there is no record.")
     baseline: Asked | None = Field(None, description="How the base is asked, where something compares with it.")
     incumbent: Incumbent | None = Field(None, description="What is served, where something compares with it.")
     base: ModelSource
@@ -179,6 +205,7 @@ class EvaluateJob(ContractModel):
         inputs = self.inputs
         if self.release.digest != inputs.release:
             raise ValueError("the release is not that of the inputs")
+        self._check_made()
         if (self.engine_image is not None) != (self.release.engine.type is EngineType.VLLM):
             raise ValueError("the engine vLLM, and no other, has an image of its own")
         if (self.reference.digest if self.reference else None) != inputs.baseline:
@@ -201,6 +228,27 @@ class EvaluateJob(ContractModel):
         if any(item not in given for item in known) or any(item not in known for item in given):
             raise ValueError("the data sets that were trained on are not those of the inputs")
         return self
+
+    def _check_made(self) -> None:
+        """See that it is of a run, or a base itself that is asked as is said, and that nobody needs to have trained."""
+        release, untuned, trained_on = self.release, self.untuned, self.inputs.trained_on
+        _check_made(release, self.run, self.run_inputs)
+        if (untuned is not None) != (release.artifact is None):
+            raise ValueError("a base itself, and nothing else, is told of in untuned")
+        if untuned is not None and untuned.asked.digest != release.asked:
+            raise ValueError("the base is not asked as the release is")
+        labels = untuned.asked.labels if untuned is not None else None
+        if labels is not None and labels.values is None:
+            raise ValueError("the labels of a base itself are not listed")
+        if untuned is not None and self.baseline is not None:
+            raise ValueError("a base is not compared with itself")
+        if (trained_on == ()) != (release.artifact is None):
+            raise ValueError("trainedOn is empty of a base itself; of anything else that is to know nothing")
+
+    @property
+    def name(self) -> str:
+        """Whose release it is, in words."""
+        return f"the run {self.run}" if self.run else f"the base {self.base.name}"
 
     @property
     def reference(self) -> Release | None:
@@ -233,12 +281,12 @@ class EvaluationRecord(ContractModel):
     key: Digest
     inputs: EvaluationInputs
     release: Release
-    run_inputs: Digest
+    run_inputs: Digest | None = Field(None, description="None: a base itself was judged. Likewise run.")
     project: str
     owner: Owner
     subject: Subject
     gate: str
-    run: str
+    run: str | None = None
     verdict: Verdict
     message: str
     results: tuple[CriterionResult, ...]

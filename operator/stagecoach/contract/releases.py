@@ -66,7 +66,9 @@ class Release(ContractModel):
 
     schema_version: Literal[1] = 1
     asked: Digest = Field(description="Digest of an Asked.")
-    artifact: Digest | None = Field(description="Adapter or model that was trained or imported. None: the base itself.")
+    artifact: Digest | None = Field(
+        None, description="Adapter or model that was trained or imported. None: the base itself."
+    )
     engine: Engine
 
     @property

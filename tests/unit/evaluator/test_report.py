@@ -249,7 +249,7 @@ def test_what_was_judged_is_named_by_digest(name: str) -> None:
     for digest in (
         inputs.digest,
         inputs.release,
-        data.job.run_inputs,
+        data.job.run_inputs or "",
         *(suite.data for suite in inputs.suites),
         *(item.digest for item in inputs.trained_on or ()),
     ):
