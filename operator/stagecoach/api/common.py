@@ -26,6 +26,11 @@ def cel(rule: str, message: str, field: str | None = None) -> dict[str, Any]:
     return {"rule": rule, "message": message} | ({"fieldPath": field} if field else {})
 
 
+def whose(run: str | None, base: str | None) -> str:
+    """Return in words whose release is meant: that of a run, or a base itself."""
+    return f"run {run}" if run else f"base {base}"
+
+
 def rules(*validations: dict[str, Any]) -> dict[str, Any]:
     """Return the schema extension that holds CEL rules."""
     return {"x-kubernetes-validations": list(validations)}

@@ -17,6 +17,7 @@ from stagecoach.api.common import (
     cel,
     keyed,
     rules,
+    whose,
 )
 from stagecoach.api.evalgate import Criterion, GateResources, SuiteType, TaskName
 from stagecoach.api.evaluation_status import EvaluationStatus
@@ -29,19 +30,36 @@ Image = Annotated[
 ]
 
 
+MADE_RULES = rules(
+    cel(
+        "[has(self.run), has(self.runInputs), has(self.release.artifact)].filter(given, given).size() in [0, 3]",
+        "an artifact is of a run, and of its inputs: give run, runInputs and release.artifact, or none of them",
+    ),
+    cel(
+        "has(self.release.artifact) != has(self.release.prompt)",
+        "release.prompt says by which prompt a base itself is asked: give it where there is no release.artifact",
+    ),
+)
+
+
 class JudgedRelease(BaseModel):
     """What is judged."""
 
     digest: Digest = Field(description="Identity of the release: by it verdicts are found.")
     short: str = Field(max_length=12, description="The first 12 hex digits of the digest, for tables.")
     asked: Digest = Field(description="Identity of how the model is asked, as the run's status.inputs.asked says.")
-    artifact: Digest = Field(description="Identity of the adapter or model.")
+    artifact: Optional[Digest] = Field(
+        None, description="Identity of the adapter or model. Absent: it is the base itself, with the project's prompt."
+    )
+    prompt: Optional[PromptRef] = Field(
+        None, description="Of a base itself: the project's prompt that was in force. Of others their run says it."
+    )
     engine: Optional[InferenceEngine] = Field(None, description="What computes the answers. Absent: Transformers.")
     precision: InferencePrecision = Field(description="Number format in which it answers.")
 
 
 class JudgedBase(BaseModel):
-    """The base model of the artifact."""
+    """The base model of the artifact, or what is judged itself."""
 
     candidate: Name = Field(description="Its name in the project.")
     model: Digest = Field(description="Identity of the base model.")
@@ -62,12 +80,19 @@ class JudgedIncumbent(BaseModel):
     """What was served when this was decided, to compare with."""
 
     release: JudgedRelease = Field(description="The release that was served.")
-    base: JudgedBase = Field(description="The base model of its artifact.")
-    run: Name = Field(description="The FineTuneRun that made it. It may be gone.")
-    run_inputs: Digest = Field(
-        description="Identity of that run's inputs, by which, with the artifact, its record is found."
+    base: JudgedBase = Field(description="The base model of its artifact, or what was served itself.")
+    run: Optional[Name] = Field(
+        None, description="The FineTuneRun that made it. It may be gone. Absent: it was a base itself."
+    )
+    run_inputs: Optional[Digest] = Field(
+        None, description="Identity of that run's inputs, by which, with the artifact, its record is found."
     )
     storage: StorageUri = Field(description="The storage that holds its record and its artifact.")
+
+    @property
+    def named(self) -> str:
+        """Whose release it is, in words."""
+        return whose(self.run, self.base.candidate)
 
 
 class JudgedSuite(BaseModel):
@@ -94,22 +119,27 @@ class EvaluationSpec(BaseModel):
 
     gate: Name = Field(description="The EvalGate. It may be gone, or say something else by now.")
     project: Name = Field(description="The TransformerProject.")
-    run: Name = Field(description="The FineTuneRun whose artifact is judged. It may be gone.")
-    run_inputs: Digest = Field(
-        description="Identity of the run's inputs, by which, with the artifact, its record is found."
+    run: Optional[Name] = Field(
+        None,
+        description="The FineTuneRun whose artifact is judged. It may be gone. Absent: base.candidate itself is judged,"
+        " with the project's prompt.",
+    )
+    run_inputs: Optional[Digest] = Field(
+        None, description="Identity of the run's inputs, by which, with the artifact, its record is found."
     )
     key: Digest = Field(description="Identity of all that decides the verdict. Equal keys have the same verdict.")
     revision: int = Field(
         ge=1, description="Revision of the evaluator: raised when equal keys could come out otherwise."
     )
     release: JudgedRelease = Field(description="What is judged.")
-    base: JudgedBase = Field(description="The base model of the artifact.")
+    base: JudgedBase = Field(description="The base model of the artifact, or what is judged itself.")
     baseline: Optional[JudgedBaseline] = Field(
         None, description="The base model as it is, where a criterion compares with it."
     )
     incumbent: Optional[JudgedIncumbent] = Field(
         None,
         description="What was served, where a criterion compares with it. Absent: nothing was, or no criterion does.",
+        json_schema_extra=MADE_RULES,
     )
     suites: list[JudgedSuite] = Field(
         min_length=1, max_length=MAX_SUITES, description="Rows to judge by.", json_schema_extra=keyed("name")
@@ -126,7 +156,8 @@ class EvaluationSpec(BaseModel):
     trained_on: Optional[list[TrainingData]] = Field(
         None,
         max_length=MAX_TRAINED_ON,
-        description="Data in which no row of a suite may be. Absent: nobody knows what it was trained on.",
+        description="Data in which no row of a suite may be. Absent: nobody knows what it was trained on; of a base"
+        " itself none of the project's data was.",
         json_schema_extra=keyed("name"),
     )
     storage: StorageUri = Field(description="The storage that holds the artifact, and gets the report.")
@@ -139,9 +170,20 @@ class EvaluationSpec(BaseModel):
     retries: int = Field(ge=0, le=5, description="How often an attempt that failed for what may pass is repeated.")
     clean_up_after: Duration = Field(description="How long Jobs and pods stay after their end.")
 
+    @property
+    def named(self) -> str:
+        """Whose release is judged, in words."""
+        return whose(self.run, self.base.candidate)
+
 
 SPEC_RULES = rules(
     cel("self == oldSelf", "an Evaluation's spec cannot change: it says what was judged"),
+    *MADE_RULES["x-kubernetes-validations"],
+    cel(
+        "has(self.release.artifact) || (!has(self.baseline) && !has(self.trainedOn))",
+        "a base itself is not compared with itself, and no data of the project trained it: leave out baseline and"
+        " trainedOn",
+    ),
 )
 _DECIDED = ("verdict", "results", "report", "message", "completionTime", "review")
 # At the root: below, a status that is taken away as a whole would be no change to a rule.
@@ -176,6 +218,7 @@ RULES = (FINAL_RULE, ASKED_RULE, REVIEWED_RULE)
 
 COLUMNS: list[dict[str, Any]] = [
     {"name": "Run", "type": "string", "jsonPath": ".spec.run"},
+    {"name": "Base", "type": "string", "priority": 1, "jsonPath": ".spec.base.candidate"},
     {"name": "Release", "type": "string", "jsonPath": ".spec.release.short"},
     {"name": "Verdict", "type": "string", "jsonPath": ".status.verdict"},
     {"name": "Reason", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].reason'},

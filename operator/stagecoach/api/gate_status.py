@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from stagecoach.api.common import Condition, Enum, Name, Optional, Time, Told, keyed
+from stagecoach.api.of_a_release import OfARelease
 
 # As many as spec.newest may be; deployments may ask about more.
 MAX_CANDIDATES = 50
@@ -30,39 +31,33 @@ class Verdicts(Told):
     error: int = Field(description="Evaluations that could not measure.")
 
 
-class LatestVerdict(Told):
+class LatestVerdict(OfARelease):
     """The verdict that was decided last."""
 
-    run: Name = Field(description="The FineTuneRun.")
     evaluation: Name = Field(description="The Evaluation.")
     verdict: str = Field(max_length=16, description="Its verdict.")
     at: Time = Field(description="When it was decided.")
 
 
-class JudgedRun(Told):
+class JudgedRun(OfARelease):
     """A candidate that is being judged."""
 
-    run: Name = Field(description="The FineTuneRun.")
     evaluation: Name = Field(description="The Evaluation.")
 
 
-class ReviewedRun(Told):
+class ReviewedRun(OfARelease):
     """A candidate that people are to look at."""
 
-    run: Name = Field(description="The FineTuneRun.")
     evaluation: Name = Field(description="The Evaluation, whose message says who may decide.")
 
 
-class WaitingRun(Told):
+class WaitingRun(OfARelease):
     """A candidate that is judged when others are done."""
 
-    run: Name = Field(description="The FineTuneRun.")
 
-
-class UnjudgedRun(Told):
+class UnjudgedRun(OfARelease):
     """A candidate that cannot be judged."""
 
-    run: Name = Field(description="The FineTuneRun.")
     reason: str = Field(max_length=64, description="Why, in one word.")
     message: str = Field(max_length=512, description="Why, in words, with what to do about it.")
 
@@ -104,13 +99,11 @@ class EvalGateStatus(Told):
         [],
         max_length=MAX_CANDIDATES,
         description="Candidates that are judged after these, in this order: the first fifty.",
-        json_schema_extra=keyed("run"),
     )
     unjudged: list[UnjudgedRun] = Field(
         [],
         max_length=MAX_CANDIDATES,
         description="Candidates that cannot be judged: the first fifty.",
-        json_schema_extra=keyed("run"),
     )
 
     @field_validator("phase", mode="before")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from stagecoach.api.problem import Task
 from stagecoach.contract.inputs import Family
+from stagecoach.contract.readings import makes_vectors
 
 _CAUSAL = "ForCausalLM"
 # Decoders that vLLM serves with LoRA adapters.
@@ -61,6 +62,17 @@ def servable(task: Task, family: Family, architecture: str, method: str) -> Verd
             return _embedder(architecture, method)
         case _:
             return _by_family(family, architecture, method)
+
+
+def servable_base(task: Task, family: Family, architecture: str) -> Verdict:
+    """Return whether vLLM can serve a base itself for this task: what nobody has trained for it."""
+    if family is Family.ENCODER and task is Task.CLASSIFICATION:
+        message = f"{architecture} is an encoder, which has a head for the labels only once it is trained for them."
+        return Verdict(False, "BaseUntrained", f"{message} To serve it, create a run of it.")
+    if task is Task.EMBEDDING and not makes_vectors(architecture):
+        message = f"{architecture} is no plain encoder, and vLLM makes vectors by what is trained from it alone."
+        return Verdict(False, "ArchitectureNotServed", f"{message} To serve it, create a run of it.")
+    return servable(task, family, architecture, _WHOLE)
 
 
 def _by_family(family: Family, architecture: str, method: str) -> Verdict:

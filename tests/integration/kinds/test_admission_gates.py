@@ -119,6 +119,49 @@ def test_an_evaluations_spec_cannot_change(kube: Kube) -> None:
         kube.patch("Evaluation", name, {"spec": {"criteria": []}})
 
 
+def of_a_base(**changes: Any) -> builders.Object:
+    """Return the Evaluation of a base itself; None takes something away."""
+    made = copy.deepcopy(gates.evaluation())
+    spec, release = made["spec"], made["spec"]["release"]
+    for name in ("run", "runInputs", "trainedOn"):
+        spec.pop(name)
+    release.pop("artifact")
+    release["prompt"] = {"name": "route", "version": 1}
+    for name, value in changes.items():
+        place = release if name in ("artifact", "prompt") else spec
+        place[name] = value
+    made["spec"]["release"] = {name: value for name, value in release.items() if value is not None}
+    return made
+
+
+DIGEST = builders.digest("7")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"run": "first"}, "give run, runInputs and release.artifact, or none of them"),
+        ({"runInputs": DIGEST}, "give run, runInputs and release.artifact, or none of them"),
+        ({"artifact": DIGEST, "prompt": None}, "give run, runInputs and release.artifact, or none of them"),
+        ({"prompt": None}, "release.prompt says by which prompt a base itself is asked"),
+        ({"run": "first", "runInputs": DIGEST, "artifact": DIGEST}, "give it where there is no release.artifact"),
+        ({"trainedOn": []}, "leave out baseline and trainedOn"),
+        (
+            {"baseline": {"digest": DIGEST, "asked": DIGEST, "prompt": {"name": "a", "version": 1}}},
+            "leave out baseline",
+        ),
+    ],
+)
+def test_an_evaluation_is_of_a_run_or_of_a_base_itself(kube: Kube, changes: builders.Object, message: str) -> None:
+    made = of_a_base(**changes)
+    made["metadata"] = {"name": made["metadata"]["name"], "namespace": kube.namespace}
+    with pytest.raises(KubeError, match=message):
+        kube.create(made)
+    good = of_a_base()
+    good["metadata"] = made["metadata"]
+    assert "run" not in kube.create(good)["spec"]
+
+
 DECIDED = {
     "phase": "Decided",
     "verdict": "Failed",

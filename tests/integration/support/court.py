@@ -47,8 +47,18 @@ class Court(Desk):
         return str(found[-1]["metadata"]["name"])
 
     def evaluations(self, run: str) -> list[builders.Object]:
-        found = [item for item in self.kube.select("Evaluation") if item["spec"]["run"] == run]
+        found = [item for item in self.kube.select("Evaluation") if item["spec"].get("run") == run]
         return sorted(found, key=lambda item: (item["metadata"]["creationTimestamp"], item["metadata"]["name"]))
+
+    def evaluation_of_base(self, base: str) -> str:
+        """Return the name of the newest Evaluation of a base itself."""
+
+        def found() -> list[builders.Object]:
+            made = [each for each in self.kube.select("Evaluation") if "run" not in each["spec"]]
+            made = [each for each in made if each["spec"]["base"]["candidate"] == base]
+            return sorted(made, key=lambda each: (each["metadata"]["creationTimestamp"], each["metadata"]["name"]))
+
+        return str(eventually(found, 60, f"an Evaluation of base {base}")[-1]["metadata"]["name"])
 
     def pod_that_judges(self, evaluation: str, number: int = 1) -> str:
         def job() -> str:
@@ -58,7 +68,14 @@ class Court(Desk):
         return self.kubelet.pod_of(eventually(job, 60, f"attempt {number} of {evaluation}"))
 
     def judge(self, run: str, verdict: str = "Passed") -> builders.Object:
-        name = self.evaluation_of(run)
+        return self.decide_on(self.evaluation_of(run), verdict)
+
+    def judge_base(self, base: str = "small", verdict: str = "Passed") -> builders.Object:
+        """Let the pod that judges a base itself come to a verdict."""
+        return self.decide_on(self.evaluation_of_base(base), verdict)
+
+    def decide_on(self, name: str, verdict: str) -> builders.Object:
+        """Let the pod of an Evaluation come to a verdict."""
         pod = self.pod_that_judges(name)
         self.kubelet.succeeded(pod, json.dumps(builders.evaluation_report(verdict)))
         return self.awaits("Evaluation", name, "Decided")

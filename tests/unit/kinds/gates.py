@@ -3,10 +3,10 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.contract.times import timestamp
 from stagecoach.kinds.controller import Settings
 from stagecoach.kinds.evalgate.gate_word import gate_words
+from stagecoach.kinds.evalgate.judging import Subject
 from stagecoach.kinds.evalgate.reconcile import CONTROLLER
 from stagecoach.kinds.evaluation.reconcile import CONTROLLER as EVALUATIONS
 from stagecoach.kinds.plan import Key, Object, Plan, key_of
@@ -38,9 +38,9 @@ def succeeded(name: str = "first", number: int = 1, tokenizer: str = builders.di
     return run
 
 
-def gate_word(view: View, deployment: Object, gate: str, run: FineTuneRun, settings: Settings) -> GateWord:
-    """Return what a gate says of one run to a deployment."""
-    return gate_words(view, deployment, gate, [run], settings)[0]
+def gate_word(view: View, deployment: Object, gate: str, subject: Subject, settings: Settings) -> GateWord:
+    """Return what a gate says of one run, or of a base itself, to a deployment."""
+    return gate_words(view, deployment, gate, [subject], settings)[0]
 
 
 class Hall:

@@ -5,7 +5,7 @@ import pytest
 from stagecoach.api.methods import MethodType
 from stagecoach.api.problem import Task
 from stagecoach.contract.inputs import Family
-from stagecoach.policies.servable import WHOLE_ONLY, WITH_ADAPTERS, servable
+from stagecoach.policies.servable import WHOLE_ONLY, WITH_ADAPTERS, servable, servable_base
 
 DECODER, ENCODER = Family.DECODER, Family.ENCODER
 CASES = [
@@ -135,3 +135,32 @@ def test_that_tags_can_be_served_is_not_claimed() -> None:
 
 def test_an_architecture_is_in_one_table() -> None:
     assert not WITH_ADAPTERS & WHOLE_ONLY
+
+
+@pytest.mark.parametrize(
+    ("task", "family", "architecture", "holds", "reason", "words"),
+    [
+        (Task.CLASSIFICATION, DECODER, "LlamaForCausalLM", True, "WholeModel", "LlamaForCausalLM"),
+        (Task.GENERATION, DECODER, "GPT2LMHeadModel", True, "WholeModel", "GPT2LMHeadModel"),
+        (Task.GENERATION, DECODER, "NewForCausalLM", False, "ArchitectureNotServed", "select another base"),
+        (Task.TOKEN_CLASSIFICATION, ENCODER, "BertModel", False, "TaskUnproven", "token classifiers"),
+        (Task.CLASSIFICATION, ENCODER, "BertModel", False, "BaseUntrained", "create a run of it"),
+        (Task.EMBEDDING, ENCODER, "BertModel", True, "WholeModel", "embeddings of BertModel's family"),
+        (Task.EMBEDDING, ENCODER, "BertForMaskedLM", False, "ArchitectureNotServed", "is no plain encoder"),
+        (Task.EMBEDDING, ENCODER, "XLMRobertaModel", False, "ArchitectureNotServed", "XLMRobertaModel's family"),
+        (
+            Task.SUMMARIZATION,
+            Family.ENCODER_DECODER,
+            "T5ForConditionalGeneration",
+            False,
+            "ArchitectureNotServed",
+            "T5",
+        ),
+    ],
+)
+def test_which_bases_can_be_served_themselves(
+    task: Task, family: Family, architecture: str, holds: bool, reason: str, words: str
+) -> None:
+    verdict = servable_base(task, family, architecture)
+    assert (verdict.holds, verdict.reason) == (holds, reason)
+    assert words in verdict.message

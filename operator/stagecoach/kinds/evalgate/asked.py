@@ -1,4 +1,4 @@
-"""Which runs deployments ask their gates about, however old these are."""
+"""Which runs, and which bases themselves, deployments ask their gates about, however old these are."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -54,14 +54,34 @@ def runs(
         matching = [run for run in candidates if labels.items() <= run["metadata"].get("labels", {}).items()]
         yield from (run["metadata"]["name"] for run in sorted(matching, key=order)[-1:])
     if "release" in wanted:
-        yield from (
-            str(each["spec"].get("run", ""))
-            for each in judged
-            if each["spec"].get("release", {}).get("digest") == wanted["release"]
-        )
+        yield from (str(each["spec"].get("run", "")) for each in _of_release(judged, wanted["release"]))
     if "follow" in wanted:
         followed = (each for each in others if each["metadata"]["name"] == follows(deployment))
         yield from (str(serving(each).get("run", "")) for each in followed)
+
+
+def bases(deployment: Object, judged: Iterable[Object], others: Iterable[Object]) -> Iterator[str]:
+    """Yield the candidates of the project that a deployment asks about themselves, in the same way."""
+    yield from filter(None, _told(deployment, "base"))
+    wanted = deployment["spec"].get("model", {})
+    if "candidate" in wanted:
+        yield wanted["candidate"]
+    if "release" in wanted:
+        yield from itself(judged, wanted["release"])
+    if "follow" in wanted:
+        followed = (each for each in others if each["metadata"]["name"] == follows(deployment))
+        yield from filter(None, (str(serving(each).get("base", "")) for each in followed))
+
+
+def itself(judged: Iterable[Object], release: str) -> Iterator[str]:
+    """Yield the candidates that Evaluations name of which a release is the base itself."""
+    for each in _of_release(judged, release):
+        if "artifact" not in each["spec"]["release"]:
+            yield str(each["spec"].get("base", {}).get("candidate", ""))
+
+
+def _of_release(judged: Iterable[Object], release: str) -> Iterator[Object]:
+    return (each for each in judged if each["spec"].get("release", {}).get("digest") == release)
 
 
 def served(deployment: Object) -> tuple[str | None, str | None]:
@@ -78,10 +98,10 @@ def order(run: Object) -> tuple[str, str]:
     return metadata["creationTimestamp"], metadata["uid"]
 
 
-def _told(deployment: Object) -> tuple[str, ...]:
-    """Return the runs that are served, and about to be."""
+def _told(deployment: Object, what: str = "run") -> tuple[str, ...]:
+    """Return the runs, or the bases, that are served, and about to be."""
     status: Mapping[str, Object] = deployment.get("status", {})
-    return tuple(str(status[each].get("run", "")) for each in ("serving", "candidate") if each in status)
+    return tuple(str(status[each].get(what, "")) for each in ("serving", "candidate") if each in status)
 
 
 def _asks(deployment: Object | None) -> tuple[object, ...] | None:
@@ -89,5 +109,5 @@ def _asks(deployment: Object | None) -> tuple[object, ...] | None:
     if deployment is None:
         return None
     spec, leaves = deployment["spec"], "deletionTimestamp" in deployment["metadata"]
-    told = (*_told(deployment), *served(deployment))
+    told = (*_told(deployment), *_told(deployment, "base"), *served(deployment))
     return key_of(deployment), leaves, spec.get("project"), spec.get("model"), spec.get("gates"), told

@@ -1,4 +1,4 @@
-"""What a gate, as it is now, says of runs: the only way in which a verdict lets a release be served.
+"""What a gate, as it is now, says of runs, and of bases: the only way in which a verdict lets a release be served.
 
 A verdict counts by its key alone. One that was given by an earlier text of the gate, or by other data, says nothing of
 what the gate asks for now, whatever it comes to later. One beside another release than what is served counts for what
@@ -24,9 +24,10 @@ from stagecoach.kinds.controller import Settings
 from stagecoach.kinds.evalgate import asked, judging, observe, refused_since, served_before
 from stagecoach.kinds.evalgate.faults import fault
 from stagecoach.kinds.evalgate.incumbents import NOBODY, Incumbents, compares
-from stagecoach.kinds.evalgate.judging import Case
+from stagecoach.kinds.evalgate.judging import Case, Subject
 from stagecoach.kinds.evalgate.released import Unjudged
 from stagecoach.kinds.evalgate.served_before import NoWayBack
+from stagecoach.kinds.evalgate.untuned import BaseItself
 from stagecoach.kinds.evalgate.words import Word
 from stagecoach.kinds.evaluation import document
 from stagecoach.kinds.evaluation.neighbours import awaits_review, own_judged_key
@@ -47,9 +48,9 @@ VERDICTS = {
 
 
 def gate_words(
-    view: View, deployment: Object, gate_name: str, runs: Sequence[FineTuneRun], settings: Settings
+    view: View, deployment: Object, gate_name: str, subjects: Sequence[Subject], settings: Settings
 ) -> list[GateWord]:
-    """Return what a gate says of each of these runs to a deployment: cheaper than to ask for one after the other.
+    """Return what a gate says of each of these to a deployment: cheaper than to ask for one after the other.
 
     It may depend on what the deployment that asks serves as it asks.
     """
@@ -61,7 +62,7 @@ def gate_words(
             f"there is no EvalGate {gate_name!r} in namespace {namespace!r}" if raw is None else "it is being deleted"
         )
         message = f"spec.gates[{gate_name}]: {gone}. Create it, or name another."
-        return [GateWord(gate_name, GateState.MISSING, "GateMissing", message) for _ in runs]
+        return [GateWord(gate_name, GateState.MISSING, "GateMissing", message) for _ in subjects]
     try:
         gate = view.read(key, EvalGate.model_validate)
         if gate is None:
@@ -71,37 +72,37 @@ def gate_words(
             raise Blocked(*found)
     except ValidationError:
         message = f"EvalGate {gate_name!r} is not what this version of the operator expects. See its condition Ready."
-        return [GateWord(gate_name, GateState.BLOCKED, "GateUnreadable", message) for _ in runs]
+        return [GateWord(gate_name, GateState.BLOCKED, "GateUnreadable", message) for _ in subjects]
     except Blocked as why:
         message = f"EvalGate {gate_name!r} judges nothing: {why.message}"
-        return [GateWord(gate_name, GateState.BLOCKED, why.reason, message) for _ in runs]
-    said = observe.said(view, raw, runs)
+        return [GateWord(gate_name, GateState.BLOCKED, why.reason, message) for _ in subjects]
+    said = observe.said(view, raw, (each for each in subjects if isinstance(each, FineTuneRun)))
     served = observe.incumbents(view, gate, raw, deployment)
-    words = [_word(view, gate, project, run, served, said, settings) for run in runs]
+    words = [_word(view, gate, project, each, served, said, settings) for each in subjects]
     if not compares(gate):
         return words
-    told = zip(words, runs, strict=True)
-    return [_or_of_then(word, view, deployment, gate, project, run, said, settings) for word, run in told]
+    told = zip(words, subjects, strict=True)
+    return [_or_of_then(word, view, deployment, gate, project, each, said, settings) for word, each in told]
 
 
 def _word(
     view: View,
     gate: EvalGate,
     project: TransformerProject,
-    run: FineTuneRun,
+    subject: Subject,
     served: Incumbents,
     said: Mapping[str, Sequence[Word]],
     settings: Settings,
 ) -> GateWord:
     name = gate.metadata.name
     try:
-        _check(gate, run)
-        case = judging.case_of(gate, project, run, served, said, settings)
+        _check(gate, subject)
+        case = judging.case_of(gate, project, subject, served, said, settings)
         raw = view.get(Key("Evaluation", gate.metadata.namespace, case.name))
         if raw is not None and judging.is_taken(case, raw):
             raise Unjudged("NameTaken", judging.taken(case).message)
     except Unjudged as why:
-        message = f"EvalGate {name!r} cannot judge run {run.metadata.name!r}: {why.message}"
+        message = f"EvalGate {name!r} cannot judge {_named(subject)}: {why.message}"
         return GateWord(name, GateState.UNJUDGED, why.reason, message)
     state, reason, message = _of_evaluation(view, case, raw, serves=case.spec.release.digest == served.serving)
     if state in UNDER_WAY and (before := _passed_beside_another(view, case, project)):
@@ -115,17 +116,17 @@ def _or_of_then(
     deployment: Object,
     gate: EvalGate,
     project: TransformerProject,
-    run: FineTuneRun,
+    subject: Subject,
     said: Mapping[str, Sequence[Word]],
     settings: Settings,
 ) -> GateWord:
-    """Return a word, or that what a run has made was admitted before, if it may come back by the verdict of then."""
-    name = run.metadata.name
-    if word.state is GateState.PASSED or (word.release and not served_before.is_meant(deployment, name, word.release)):
+    """Return a word, or that what is judged was admitted before, if it may come back by the verdict of then."""
+    of = judging.of(subject)
+    if word.state is GateState.PASSED or (word.release and not served_before.is_meant(deployment, of, word.release)):
         return word
     try:
-        _check(gate, run)
-        case = judging.case_of(gate, project, run, NOBODY, said, settings)
+        _check(gate, subject)
+        case = judging.case_of(gate, project, subject, NOBODY, said, settings)
     except Unjudged:
         return word
     try:
@@ -143,11 +144,11 @@ def _of_then(view: View, deployment: Object, case: Case, project: TransformerPro
     None: it is not meant to. Raises NoWayBack.
     """
     gate, release, inputs = case.spec.gate, case.spec.release.digest, document.inputs(case.spec, project)
-    then = served_before.verdict(deployment, gate, case.run.metadata.name, release)
+    then = served_before.verdict(deployment, gate, case.of, release)
     if then is None:
         return None
     name, key = then["evaluation"], then["key"]
-    case = Case(case.run, case.spec.model_copy(update={"key": key}))
+    case = Case(case.spec.model_copy(update={"key": key}))
     raw = view.get(Key("Evaluation", project.metadata.namespace, name))
     if raw is None or judging.is_taken(case, raw):
         raise NoWayBack(f"Evaluation {name} is gone")
@@ -168,14 +169,18 @@ def _asks(raw: Object, inputs: EvaluationInputs) -> bool:
     return bool(inputs.model_copy(update={"incumbent": beside}).digest == raw["spec"].get("key"))
 
 
-def _check(gate: EvalGate, run: FineTuneRun) -> None:
-    """Raise Unjudged for a run that no gate, or not this one, has to do with."""
+def _named(subject: Subject) -> str:
+    return f"base {subject.name!r}" if isinstance(subject, BaseItself) else f"run {subject.metadata.name!r}"
+
+
+def _check(gate: EvalGate, run: Subject) -> None:
+    """Raise Unjudged for a run, or a base itself, that no gate, or not this one, has to do with."""
+    if isinstance(run, BaseItself):
+        if run.project != gate.spec.project:
+            raise _of_another_project(gate, "the base", run.project)
+        return
     if run.metadata.namespace != gate.metadata.namespace or run.spec.project != gate.spec.project:
-        message = (
-            f"spec.project of the gate is {gate.spec.project!r}, and that of the run is {run.spec.project!r}. Choose"
-            " a gate of the run's project."
-        )
-        raise Unjudged("OtherProject", message)
+        raise _of_another_project(gate, "the run", run.spec.project)
     if run.spec.purpose is Purpose.EXPERIMENT:
         message = "spec.purpose of the run is Experiment, which is never judged. Create a run of purpose Candidate."
         raise Unjudged("Experiment", message)
@@ -185,13 +190,18 @@ def _check(gate: EvalGate, run: FineTuneRun) -> None:
         raise Unjudged("RunNotSucceeded", message)
 
 
+def _of_another_project(gate: EvalGate, what: str, project: str) -> Unjudged:
+    message = f"spec.project of the gate is {gate.spec.project!r}, and that of {what} is {project!r}. Choose a gate of"
+    return Unjudged("OtherProject", f"{message} the same project.")
+
+
 def _of_evaluation(view: View, case: Case, raw: Object | None, *, serves: bool) -> tuple[GateState, str, str]:
     """Return what the Evaluation of a case has come to: of what serves, or of what may come to."""
     if raw is None:
-        message = f"EvalGate {case.spec.gate!r} has not begun to judge run {case.spec.run!r}: it waits for its turn."
+        message = f"EvalGate {case.spec.gate!r} has not begun to judge {case.spec.named}: it waits for its turn."
         return GateState.WAITING, "NotBegun", message
     if "deletionTimestamp" in raw["metadata"]:
-        message = f"Evaluation {case.name} is being deleted. Its gate judges the run anew when it is gone."
+        message = f"Evaluation {case.name} is being deleted. Its gate judges anew when it is gone."
         return GateState.WAITING, "NotBegun", message
     try:
         evaluation = view.read(Key("Evaluation", raw["metadata"]["namespace"], case.name), Evaluation.model_validate)
@@ -208,8 +218,8 @@ def _of_evaluation(view: View, case: Case, raw: Object | None, *, serves: bool) 
         reason = complete.reason if complete else verdict.value
         if serves and reason == CRITERION_FAILED and (absent := _absent_alone(evaluation)):
             message = (
-                f"criteria[{absent}].whenAbsent (Fail): nothing is known that was served before run {case.spec.run}, to"
-                f" compare it with (Evaluation {case.name}). Nothing to do: what comes next is compared with this run."
+                f"criteria[{absent}].whenAbsent (Fail): nothing is known that was served before {case.spec.named},"
+                f" to compare it with (Evaluation {case.name}). Nothing to do: what comes next is compared with this."
             )
             return GateState.UNJUDGED, NOTHING_BEFORE, message
         return VERDICTS[verdict], reason, words
@@ -240,5 +250,5 @@ def _passed_beside_another(view: View, case: Case, project: TransformerProject) 
         if _asks(raw, inputs):
             name = raw["metadata"]["name"]
             passed = f"It has passed beside another release, or beside none (Evaluation {name})"
-            return f"{passed}; here run {served.run} is served."
+            return f"{passed}; here {served.named} is served."
     return ""

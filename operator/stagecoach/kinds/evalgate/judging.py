@@ -1,9 +1,10 @@
-"""What is judged of a run: from the gate's names to digests, and from them to the Evaluation that has the verdict."""
+"""What is judged: from the gate's names to digests, and from them to the Evaluation that has the verdict."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from stagecoach.api.candidates import InferenceEngine, InferencePrecision
+from stagecoach.api.candidates import InferenceEngine, InferencePrecision, PromptRef
 from stagecoach.api.evalgate import Against, EvalGate
 from stagecoach.api.evaluation import (
     MAX_TRAINED_ON,
@@ -23,22 +24,29 @@ from stagecoach.contract.digests import short
 from stagecoach.contract.evaluations import EVALUATOR_REVISION
 from stagecoach.contract.releases import Engine, EngineType, Release
 from stagecoach.kinds.controller import Settings
-from stagecoach.kinds.evalgate import released
+from stagecoach.kinds.evalgate import released, untuned
 from stagecoach.kinds.evalgate.incumbents import Incumbents, compares
 from stagecoach.kinds.evalgate.released import ANOTHER, Unjudged
+from stagecoach.kinds.evalgate.untuned import BaseItself
 from stagecoach.kinds.evalgate.words import Contradiction, Word, has_trained, trained_on
 from stagecoach.kinds.evaluation import document
 from stagecoach.kinds.plan import Object
 
 NOWHERE = "sha256:" + "0" * 64
+# What a gate judges: what a run has made, or a base itself.
+Subject = FineTuneRun | BaseItself
 
 
 @dataclass(frozen=True)
 class Case:
-    """A run, and what its Evaluation has to say."""
+    """What an Evaluation of a run has to say, or of a base itself."""
 
-    run: FineTuneRun
     spec: EvaluationSpec
+
+    @property
+    def of(self) -> dict[str, str | None]:
+        """Whose release it is, as statuses have it."""
+        return whose_release(self.spec.run, self.spec.base.candidate)
 
     @property
     def name(self) -> str:
@@ -49,18 +57,18 @@ class Case:
 def cases(
     gate: EvalGate,
     project: TransformerProject,
-    candidates: Iterable[tuple[FineTuneRun, Incumbents]],
+    candidates: Iterable[tuple[Subject, Incumbents]],
     said: Mapping[str, Sequence[Word]],
     settings: Settings,
 ) -> tuple[list[Case], list[UnjudgedRun]]:
     """Return what is to be judged, the newest run first and each release once beside the same, and what cannot be."""
     found: dict[tuple[str, str | None], Case] = {}
     unjudged = []
-    for run, incumbents in candidates:
+    for subject, incumbents in candidates:
         try:
-            case = case_of(gate, project, run, incumbents, said, settings)
+            case = case_of(gate, project, subject, incumbents, said, settings)
         except Unjudged as why:
-            unjudged.append(UnjudgedRun(run=run.metadata.name, reason=why.reason, message=why.message[:512]))
+            unjudged.append(UnjudgedRun(**of(subject), reason=why.reason, message=why.message[:512]))
             continue
         beside = case.spec.incumbent.release.digest if case.spec.incumbent else None
         found.setdefault((case.spec.release.digest, beside), case)
@@ -69,7 +77,8 @@ def cases(
 
 def evaluation(gate: EvalGate, case: Case) -> Object:
     """Return the Evaluation as it is created. Nobody owns it: who deletes gate or run deletes no evidence."""
-    labels = {"gate": case.spec.gate, "run": case.spec.run, "release": case.spec.release.short}
+    of = {name: value for name, value in case.of.items() if value}
+    labels = {"gate": case.spec.gate, "release": case.spec.release.short} | of
     return {
         "apiVersion": API_VERSION,
         "kind": "Evaluation",
@@ -91,65 +100,118 @@ def is_taken(case: Case, known: Object) -> bool:
 def taken(case: Case) -> UnjudgedRun:
     """Return what to do about it."""
     message = f"Evaluation {case.name} is there and about something else: kubectl delete eval {case.name}."
-    return UnjudgedRun(run=case.run.metadata.name, reason="NameTaken", message=message)
+    return UnjudgedRun(**case.of, reason="NameTaken", message=message)
+
+
+def whose_release(run: str | None, base: str | None) -> dict[str, str | None]:
+    """Return whose release it is, as statuses have it: a run's, or else a base itself."""
+    return {"run": run} if run else {"base": base}
+
+
+def of(subject: Subject) -> dict[str, str | None]:
+    """Return whose release it is, before it is known which."""
+    return {"base": subject.name} if isinstance(subject, BaseItself) else {"run": subject.metadata.name}
 
 
 def case_of(
+    gate: EvalGate,
+    project: TransformerProject,
+    subject: Subject,
+    incumbents: Incumbents,
+    said: Mapping[str, Sequence[Word]],
+    settings: Settings,
+) -> Case:
+    """Return what the gate as it is now has to judge of a run, or of a base itself. Raises Unjudged."""
+    try:
+        spec = (
+            _of_base(gate, project, subject, incumbents, settings)
+            if isinstance(subject, BaseItself)
+            else _of_run(gate, project, subject, incumbents, said, settings)
+        )
+        key = document.inputs(spec, project).digest
+        document.base(spec, project)
+    except document.Changed as changed:
+        raise Unjudged("ProjectChanged", f"The project changed since this run: {changed}. {ANOTHER}") from changed
+    return Case(spec.model_copy(update={"key": key}))
+
+
+def _of_base(
+    gate: EvalGate, project: TransformerProject, base: BaseItself, incumbents: Incumbents, settings: Settings
+) -> EvaluationSpec:
+    if against := next((each.name for each in gate.spec.criteria if each.against is Against.BASELINE), None):
+        message = f"spec.criteria[{against}].against of the gate is Baseline, and base {base.name!r} is that itself."
+        raise Unjudged("IsBaseline", f"{message} Let a gate judge it that compares nothing with its base.")
+    found = untuned.described(base, project)
+    served = found.release.engine.type is EngineType.VLLM
+    if served:
+        untuned.check_servable(found, project)
+    release = _judged(found.release, prompt=found.prompt)
+    incumbent = incumbents.beside(found.release.digest, found.storage) if compares(gate) else None
+    return EvaluationSpec(
+        release=release, base=found.base, incumbent=incumbent, storage=found.storage, **_shared(gate, project, settings)
+    )
+
+
+def _of_run(
     gate: EvalGate,
     project: TransformerProject,
     candidate: FineTuneRun,
     incumbents: Incumbents,
     said: Mapping[str, Sequence[Word]],
     settings: Settings,
-) -> Case:
-    """Return what the gate as it is now has to judge of a run. Raises Unjudged."""
+) -> EvaluationSpec:
     _, artifact = released.made(candidate)
     asked = released.asked(candidate, project)
     words = said[artifact.digest]
     run = _who_trained(candidate, asked, project, words)
     inputs, _ = released.made(run)
     release = released.release(run, project, asked)
-    served = release.engine.type is EngineType.VLLM
-    if served:
+    if release.engine.type is EngineType.VLLM:
         released.check_servable(run, project)
     base = JudgedBase(
         candidate=inputs.candidate, model=inputs.base, tokenizer=inputs.tokenizer, revision=inputs.base_revision
     )
+    return EvaluationSpec(
+        run=run.metadata.name,
+        run_inputs=inputs.digest,
+        release=_judged(release),
+        base=base,
+        baseline=_baseline(gate, project, inputs, base, release.engine),
+        incumbent=incumbents.beside(release.digest, inputs.storage) if compares(gate) else None,
+        trained_on=_trained_on(words, run, project),
+        storage=inputs.storage,
+        **_shared(gate, project, settings),
+    )
+
+
+def _judged(release: Release, prompt: PromptRef | None = None) -> JudgedRelease:
+    return JudgedRelease(
+        digest=release.digest,
+        short=short(release.digest),
+        asked=release.asked,
+        artifact=release.artifact,
+        prompt=prompt,
+        engine=InferenceEngine.VLLM if release.engine.type is EngineType.VLLM else None,
+        precision=InferencePrecision(release.engine.precision.value),
+    )
+
+
+def _shared(gate: EvalGate, project: TransformerProject, settings: Settings) -> dict[str, Any]:
+    """Return what is the same whatever is judged: how the gate, and the project, are now."""
     limits = {name: getattr(gate.spec, name) for name in ("resources", "max_duration", "retries", "clean_up_after")}
-    try:
-        spec = EvaluationSpec(
-            gate=gate.metadata.name,
-            project=project.metadata.name,
-            run=run.metadata.name,
-            run_inputs=inputs.digest,
-            key=NOWHERE,
-            revision=EVALUATOR_REVISION,
-            release=JudgedRelease(
-                digest=release.digest,
-                short=short(release.digest),
-                asked=asked,
-                artifact=artifact.digest,
-                engine=InferenceEngine.VLLM if served else None,
-                precision=InferencePrecision(release.engine.precision.value),
-            ),
-            base=base,
-            baseline=_baseline(gate, project, inputs, base, release.engine),
-            incumbent=incumbents.beside(release.digest, inputs.storage) if compares(gate) else None,
-            suites=_suites(gate, project),
-            criteria=[item.model_copy(update={"outcome": None}) for item in gate.spec.criteria],
-            min_scored=gate.spec.min_scored,
-            review=gate.spec.review,
-            trained_on=_trained_on(words, run, project),
-            storage=inputs.storage,
-            image=settings.evaluator_image,
-            engine_image=settings.engine(gate.spec.resources.gpus).image if served else None,
-            **limits,
-        )
-        key = document.inputs(spec, project).digest
-        document.base(spec, project)
-    except document.Changed as changed:
-        raise Unjudged("ProjectChanged", f"The project changed since this run: {changed}. {ANOTHER}") from changed
-    return Case(run, spec.model_copy(update={"key": key}))
+    served = project.spec.inference.engine is InferenceEngine.VLLM
+    return limits | {
+        "gate": gate.metadata.name,
+        "project": project.metadata.name,
+        "key": NOWHERE,
+        "revision": EVALUATOR_REVISION,
+        "suites": _suites(gate, project),
+        "criteria": [item.model_copy(update={"outcome": None}) for item in gate.spec.criteria],
+        "min_scored": gate.spec.min_scored,
+        "review": gate.spec.review,
+        "image": settings.evaluator_image,
+        "engine_image": settings.engine(gate.spec.resources.gpus).image if served else None,
+    }
 
 
 def _who_trained(candidate: FineTuneRun, asked: str, project: TransformerProject, words: Sequence[Word]) -> FineTuneRun:

@@ -13,7 +13,9 @@ from stagecoach.api.run_status import Phase
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.kinds.evalgate import asked, words
 from stagecoach.kinds.evalgate.incumbents import NOBODY, Incumbents, compares
+from stagecoach.kinds.evalgate.judging import Subject
 from stagecoach.kinds.evalgate.neighbours import project_key
+from stagecoach.kinds.evalgate.untuned import BaseItself
 from stagecoach.kinds.evalgate.words import Word
 from stagecoach.kinds.plan import Key, Object, key_of
 from stagecoach.kinds.view import View
@@ -27,7 +29,8 @@ class Observed:
     project: TransformerProject | None
     # What deployments ask about, and then the newest that have succeeded; of both the newest first. Each with what it
     # is compared with: once for each deployment that serves something else.
-    candidates: tuple[tuple[FineTuneRun, Incumbents], ...]
+    # Bases that are asked about themselves come first: they are few, and nothing else judges them.
+    candidates: tuple[tuple[Subject, Incumbents], ...]
     unreadable: tuple[str, ...]  # those of them that a later version of the operator wrote
     words: Mapping[str, Sequence[Word]]  # of the artifacts of these: what anybody says they were trained on
     evaluations: Mapping[str, Object]  # by name, all that name this gate
@@ -38,13 +41,14 @@ def observe(view: View, raw: Object) -> Observed:
     gate = EvalGate.model_validate(raw)
     key = Key("EvalGate", gate.metadata.namespace, gate.metadata.name)
     related = list(view.referrers(project_key(raw)))
-    chosen = _chosen(gate, related, asked.deployments(view, key))
+    asking = _asking(gate, related, asked.deployments(view, key))
+    chosen = _chosen(gate, related, asking)
     read = {run["metadata"]["name"]: _read(view, run) for run, _ in chosen}
     judged = ((read[run["metadata"]["name"]], incumbents) for run, incumbents in chosen)
     return Observed(
         gate=gate,
         project=project_of(view, raw),
-        candidates=tuple((run, incumbents) for run, incumbents in judged if run is not None),
+        candidates=(*_bases(gate, asking), *((run, incumbents) for run, incumbents in judged if run is not None)),
         unreadable=tuple(name for name, run in read.items() if run is None),
         words=_words(view, raw, {run["status"]["artifact"]["digest"] for run, _ in chosen}),
         evaluations={item["metadata"]["name"]: item for item in view.referrers(key) if item["kind"] == "Evaluation"},
@@ -56,6 +60,7 @@ class _Asking:
     """A deployment: which runs it asks about, since when others are no older than what it serves, and what that is."""
 
     names: frozenset[str]
+    bases: frozenset[str]  # the candidates of the project that it asks about themselves
     since: str
     incumbents: Incumbents
 
@@ -65,22 +70,32 @@ class _Asking:
         return metadata["name"] in self.names or metadata["creationTimestamp"] >= self.since
 
 
-def _chosen(
-    gate: EvalGate, related: Sequence[Object], deployments: Iterable[Object]
-) -> list[tuple[Object, Incumbents]]:
-    """Return the runs to judge: first those that deployments ask about, for requests may wait for their verdict."""
-    candidates = {raw["metadata"]["name"]: raw for raw in related if _is_candidate(raw)}
+def _asking(gate: EvalGate, related: Sequence[Object], deployments: Iterable[Object]) -> list[_Asking]:
+    """Return the deployments of the project that name the gate, and what each asks."""
+    candidates = [raw for raw in related if _is_candidate(raw)]
     judged = [raw for raw in related if raw["kind"] == "Evaluation"]
     others = [raw for raw in related if raw["kind"] == asked.KIND]
-    asking = [
+    return [
         _Asking(
-            frozenset(asked.runs(item, list(candidates.values()), judged, others)),
+            frozenset(asked.runs(item, candidates, judged, others)),
+            frozenset(asked.bases(item, judged, others)),
             asked.serving(item).get("runCreated", ""),
             Incumbents.of(item, judged) if compares(gate) else NOBODY,
         )
         for item in deployments
         if item["spec"].get("project") == gate.spec.project and "deletionTimestamp" not in item["metadata"]
     ]
+
+
+def _bases(gate: EvalGate, asking: Sequence[_Asking]) -> list[tuple[BaseItself, Incumbents]]:
+    """Return the bases that are to be judged themselves: those alone that deployments ask about."""
+    pairs = {(name, each.incumbents): None for each in asking for name in sorted(each.bases)}
+    return [(BaseItself(name, gate.spec.project), incumbents) for name, incumbents in pairs]
+
+
+def _chosen(gate: EvalGate, related: Sequence[Object], asking: Sequence[_Asking]) -> list[tuple[Object, Incumbents]]:
+    """Return the runs to judge: first those that deployments ask about, for requests may wait for their verdict."""
+    candidates = {raw["metadata"]["name"]: raw for raw in related if _is_candidate(raw)}
     names = {name for each in asking for name in each.names}
     first = sorted((candidates[name] for name in names & candidates.keys()), key=asked.order, reverse=True)
     newest = heapq.nlargest(gate.spec.newest, candidates.values(), key=asked.order)

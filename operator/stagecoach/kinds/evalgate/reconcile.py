@@ -5,7 +5,7 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from stagecoach.api.gate_status import MAX_CANDIDATES, UnjudgedRun
+from stagecoach.api.gate_status import MAX_CANDIDATES, UnjudgedRun, WaitingRun
 from stagecoach.kinds.blocked import Blocked, ready_project
 from stagecoach.kinds.controller import Controller, Settings
 from stagecoach.kinds.evalgate import judging, status
@@ -53,19 +53,19 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Plan:
     begun, waiting = to_judge[: max(0, free)], to_judge[max(0, free) :]
     made = {case.name: judging.evaluation(gate, case) for case in begun}
     names = {case.name for case in wanted}
-    told = status.judging(gate, {**known, **made}, [case.run.metadata.name for case in waiting], unjudged, names, now)
+    told = status.judging(gate, {**known, **made}, [WaitingRun(**case.of) for case in waiting], unjudged, names, now)
     # An operator that died before it made them has told of these.
     told_of = {item.evaluation for item in gate.status.judging}
     events = [
-        Event("Judging", f"Evaluation {case.name} judges run {case.spec.run}.")
+        Event("Judging", f"Evaluation {case.name} judges {case.spec.named}.")
         for case in begun
         if case.name not in told_of
     ]
-    before = {(item.run, item.reason) for item in gate.status.unjudged}
+    before = {(item.named, item.reason) for item in gate.status.unjudged}
     events += [
-        Event(item.reason, f"Run {item.run} cannot be judged: {item.message}", warning=True)
+        Event(item.reason, f"{item.title} cannot be judged: {item.message}", warning=True)
         for item in unjudged[:MAX_CANDIDATES]
-        if (item.run, item.reason) not in before
+        if (item.named, item.reason) not in before
     ]
     return Plan(status=told, events=tuple(events), create=tuple(made.values()))
 
@@ -74,7 +74,7 @@ def _each_once(unjudged: Iterable[UnjudgedRun]) -> list[UnjudgedRun]:
     """Return the first word of each run: it may be that it can be compared with none of several incumbents."""
     first: dict[str, UnjudgedRun] = {}
     for item in unjudged:
-        first.setdefault(item.run, item)
+        first.setdefault(item.named, item)
     return list(first.values())
 
 

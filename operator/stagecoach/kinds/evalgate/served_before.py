@@ -1,5 +1,7 @@
 """What a deployment may go back to: releases that it has served, by the verdicts by which they were admitted then."""
 
+from collections.abc import Mapping
+
 from stagecoach.api.modeldeployment import MAX_ROLLBACK
 from stagecoach.kinds.evalgate import asked
 from stagecoach.kinds.plan import Object
@@ -11,13 +13,20 @@ class NoWayBack(Exception):
     """What was served does not come back by its verdict of then; the text says why."""
 
 
-def is_meant(deployment: Object, run: str, release: str) -> bool:
-    """Whether a release is named. What serves may have come back: it need not be named any more."""
+def is_meant(deployment: Object, of: Mapping[str, str | None], release: str) -> bool:
+    """Whether a release is named. What serves may have come back: it need not be named any more.
+
+    `of`: whose it is, a run's or a base itself.
+    """
     model = deployment["spec"].get("model", {})
-    return run == model.get("run") or release in (model.get("release"), asked.serving(deployment).get("release"))
+    named = {("run", model.get("run")), ("base", model.get("candidate"))}
+    return not named.isdisjoint(of.items()) or release in (
+        model.get("release"),
+        asked.serving(deployment).get("release"),
+    )
 
 
-def verdict(deployment: Object, gate: str, run: str, release: str) -> Object | None:
+def verdict(deployment: Object, gate: str, of: Mapping[str, str | None], release: str) -> Object | None:
     """Return the verdict of a gate by which a release may come back; None, if it is not meant, or was never served.
 
     Raises NoWayBack.
@@ -25,7 +34,7 @@ def verdict(deployment: Object, gate: str, run: str, release: str) -> Object | N
     newest: dict[str, Object] = {}
     for each in deployment.get("status", {}).get("history", ()):
         newest.setdefault(each["release"], each)
-    if release not in newest or not is_meant(deployment, run, release):
+    if release not in newest or not is_meant(deployment, of, release):
         return None
     place, window = list(newest).index(release), int(deployment["spec"].get("rollout", {}).get("rollbackWindow", 0))
     if not window or place > window:

@@ -19,6 +19,7 @@ from stagecoach.api.gate_status import (
     WaitingRun,
 )
 from stagecoach.kinds.conditions import Fact, dated, in_progress, ready, stalled
+from stagecoach.kinds.evalgate.judging import whose_release
 from stagecoach.kinds.evaluation.neighbours import awaits_review, held_up, measured
 from stagecoach.kinds.plan import Object
 
@@ -35,7 +36,7 @@ def blocked(
 def judging(
     gate: EvalGate,
     evaluations: Mapping[str, Object],
-    waiting: Sequence[str],
+    waiting: Sequence[WaitingRun],
     unjudged: list[UnjudgedRun],
     wanted: Collection[str],
     now: datetime,
@@ -46,7 +47,7 @@ def judging(
     asked = [name for name in awaiting if name in wanted]
     superseded = [name for name in awaiting if name not in wanted]
     phase = GatePhase.JUDGING if busy else GatePhase.AWAITING_REVIEW if asked else GatePhase.IDLE
-    listed = [WaitingRun(run=name) for name in list(dict.fromkeys(waiting))[:MAX_CANDIDATES]]
+    listed = list({each.named: each for each in waiting}.values())[:MAX_CANDIDATES]
     held_up = _held_up(evaluations) + _asked(asked)
     skipped = _superseded(superseded, gate.metadata.namespace) + _skipped(unjudged)
     facts = _ready(
@@ -105,7 +106,7 @@ def _skipped(unjudged: Sequence[UnjudgedRun]) -> str:
 
 def _names(unjudged: Sequence[UnjudgedRun]) -> str:
     more = f" and {len(unjudged) - 1} more" if len(unjudged) > 1 else ""
-    return f"{unjudged[0].run}{more}"
+    return f"{unjudged[0].run or unjudged[0].base}{more}"
 
 
 def _held_up(evaluations: Mapping[str, Object]) -> str:
@@ -150,7 +151,12 @@ def _latest(evaluations: Mapping[str, Object]) -> LatestVerdict | None:
         return None
     at, name = max(decided)
     raw = evaluations[name]
-    return LatestVerdict(run=raw["spec"]["run"], evaluation=name, verdict=_verdict(raw), at=at)
+    return LatestVerdict(**_of(raw), evaluation=name, verdict=_verdict(raw), at=at)
+
+
+def _of(raw: Object) -> dict[str, str | None]:
+    """Return whose release an Evaluation judges."""
+    return whose_release(raw["spec"].get("run"), raw["spec"]["base"]["candidate"])
 
 
 def _verdict(raw: Object) -> str:
@@ -159,14 +165,10 @@ def _verdict(raw: Object) -> str:
 
 
 def _judging(evaluations: Mapping[str, Object]) -> list[JudgedRun]:
-    busy = [
-        JudgedRun(run=raw["spec"]["run"], evaluation=name) for name, raw in evaluations.items() if not measured(raw)
-    ]
+    busy = [JudgedRun(**_of(raw), evaluation=name) for name, raw in evaluations.items() if not measured(raw)]
     return sorted(busy, key=lambda item: item.evaluation)[:MAX_JUDGING]
 
 
 def _reviewing(evaluations: Mapping[str, Object]) -> list[ReviewedRun]:
-    asked = [
-        ReviewedRun(run=raw["spec"]["run"], evaluation=name) for name, raw in evaluations.items() if awaits_review(raw)
-    ]
+    asked = [ReviewedRun(**_of(raw), evaluation=name) for name, raw in evaluations.items() if awaits_review(raw)]
     return sorted(asked, key=lambda item: item.evaluation)

@@ -11,7 +11,8 @@ from stagecoach.api.review import Review
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract import evaluations, reviews
 from stagecoach.contract.benchmarks import LM_EVAL
-from stagecoach.contract.evaluations import EvaluateJob, EvaluationInputs, in_order
+from stagecoach.contract.digests import digest_of_document
+from stagecoach.contract.evaluations import EvaluateJob, EvaluationInputs, Untuned, in_order
 from stagecoach.contract.inputs import AnyColumns, BaseInput, DataInput, LabelsInput, TaskDocuments
 from stagecoach.contract.jobs import DataSource, ModelSource, Owner
 from stagecoach.contract.releases import Asked, Engine, EngineType, Precision, Release
@@ -60,7 +61,8 @@ def input_of(base: JudgedBase) -> BaseInput:
 
 def inputs(spec: EvaluationSpec, project: TransformerProject) -> EvaluationInputs:
     """Return everything that decides the verdict. Raises Changed."""
-    given = spec.trained_on
+    # Of a base itself it is known: none of the project's data.
+    given = spec.trained_on if spec.release.artifact is not None else []
     known = [DataInput(digest=item.digest, columns=_columns(project, item.name)) for item in given or ()]
     return EvaluationInputs(
         revision=spec.revision,
@@ -115,6 +117,7 @@ def job(evaluation: Evaluation, project: TransformerProject, threads: int) -> Ev
         inputs=decided,
         release=release(spec.release),
         run_inputs=spec.run_inputs,
+        untuned=_untuned(spec, project),
         baseline=_baseline(spec, project),
         incumbent=_incumbent(spec, project),
         base=base(spec, project),
@@ -166,7 +169,7 @@ def asked(spec: EvaluationSpec) -> verdicts.Asked:
         ],
         suites=[suite.name for suite in spec.suites],
         min_scored=spec.min_scored,
-        knows_training_data=bool(spec.trained_on),
+        knows_training_data=bool(spec.trained_on) or spec.release.artifact is None,
         reviewed=spec.review is not None,
     )
 
@@ -191,6 +194,53 @@ def _threshold(criterion: Criterion) -> float:
     if criterion.min_gain is not None:
         return criterion.min_gain.absolute
     return math.inf if criterion.min is None else criterion.min
+
+
+def asked_itself(project: TransformerProject, base: BaseInput, prompt: PromptRef) -> Asked:
+    """Return how a base itself is asked. Raises Changed, and TooManyLabels.
+
+    Its labels are listed, wherever they are from: there is no run that says of which column.
+    """
+    found = how_asked(project, base, None, prompt)
+    if found.labels is None or found.labels.values is not None:
+        return found
+    return found.model_copy(update={"labels": LabelsInput(values=resolved_labels(project))})
+
+
+class TooManyLabels(Exception):
+    """Not all labels are known here; the text says what to do."""
+
+
+def resolved_labels(project: TransformerProject) -> tuple[str, ...]:
+    """Return the labels that the project takes from a data set, in their order. Raises Changed, and TooManyLabels."""
+    told = project.status.labels
+    if told is None:
+        raise Changed("its labels are not known")
+    if digest_of_document(told.first) != told.digest:
+        given = project.spec.problem.labels
+        raise TooManyLabels(
+            f"The labels are taken from data set {given.from_dataset if given else None!r}, and status.labels of"
+            f" TransformerProject {project.metadata.name!r} has room for {len(told.first)} of its {told.count}: a"
+            " gateway cannot choose among all of them. Write all into spec.problem.labels.values"
+        )
+    return tuple(told.first)
+
+
+def _untuned(spec: EvaluationSpec, project: TransformerProject) -> Untuned | None:
+    """Return what is told of a base that is judged itself. Raises Changed."""
+    wanted, prompt = spec.release, spec.release.prompt
+    if wanted.artifact is not None or prompt is None:
+        return None
+    found = next((each for each in project.status.candidates if each.name == spec.base.candidate), None)
+    if found is None or (found.model, found.tokenizer) != (spec.base.model, spec.base.tokenizer):
+        raise Changed(f"candidate {spec.base.candidate!r} is gone, or its files are not what they were")
+    try:
+        how = asked_itself(project, input_of(spec.base), prompt)
+    except TooManyLabels as error:
+        raise Changed("its labels are not what they were") from error
+    if how.digest != wanted.asked:
+        raise Changed("its task, architecture, labels or tokenization are not what they were")
+    return Untuned(asked=how, architecture=found.architecture, context=found.context)
 
 
 def _baseline(spec: EvaluationSpec, project: TransformerProject) -> Asked | None:

@@ -309,7 +309,7 @@ def _reported(evaluation: Evaluation, found: EvaluationReport | None, now: datet
         return _given_up(evaluation, "ReportInconsistent", f"{message} {_again_by(evaluation)}", now, **changes)
     told = status.measured(evaluation, found, now, **changes)
     release = short(evaluation.spec.release.digest)
-    words = f"Release {release} of run {evaluation.spec.run}: {told['message']}"
+    words = f"Release {release} of {evaluation.spec.named}: {told['message']}"
     event = Event(str(found.verdict), words, warning=found.verdict is not Verdict.PASSED)
     return Plan(status=told, events=(event,))
 

@@ -140,7 +140,7 @@ def _decided(observed: Observed, told: dict[str, object], event: Event) -> Plan:
 
 
 def _of_release(evaluation: Evaluation, words: str) -> str:
-    return f"Release {short(evaluation.spec.release.digest)} of run {evaluation.spec.run}: {words}"
+    return f"Release {short(evaluation.spec.release.digest)} of {evaluation.spec.named}: {words}"
 
 
 def _means(weighed: Weighed, review: Review) -> Sequence[tuple[str, float]]:
