@@ -71,7 +71,7 @@ def _told(evaluation: Object, person: Person, role: Reviewer, said: Said) -> str
     """Return all that the Approval will say: it cannot be changed."""
     member = f", as {role}" if role.group else ""
     release = short(evaluation["spec"]["release"]["digest"])
-    told = f"{said.decision} release {release} of run {evaluation['spec']['run']} as {person.user}{member}"
+    told = f"{said.decision} release {release} of {evaluations.whose(evaluation)} as {person.user}{member}"
     if said.scores:
         told += f", with {both([f'{name} {score}' for name, score in said.scores.items()])}"
     return told + (f', because "{said.reason}"' if said.reason else "")

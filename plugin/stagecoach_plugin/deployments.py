@@ -15,13 +15,23 @@ def releases(deployment: Object) -> Iterator[tuple[str, Object]]:
 
 
 def told(release: Object) -> str:
-    """Return a release in words: its run, and by which verdicts it was admitted."""
+    """Return a release in words: its run, or the base that it is, and by which verdicts it was admitted."""
     weight = f", {release['weight']} of 100 requests" if release.get("weight") else ""
     passed = ", ".join(f"{each['gate']} ({each['evaluation']})" for each in release.get("gates") or ())
     by = release.get("override") or {}
     let_in = f", let in by {by['reviewer']} until {by['until']} whatever its gates say: {by['reason']}" if by else ""
-    told = f"run {release['run']}, release {release['short']}{weight}" + (f", passed {passed}" if passed else "")
+    told = f"{whose(release)}, release {release['short']}{weight}" + (f", passed {passed}" if passed else "")
     return told + let_in
+
+
+def whose(told: Object) -> str:
+    """Return whose release a status tells of: a run's, or a base itself."""
+    return f"run {told['run']}" if told.get("run") else f"base {told.get('base')}"
+
+
+def runs(deployment: Object) -> list[str]:
+    """Return the runs whose releases are served, or about to be; a base itself has none."""
+    return list(dict.fromkeys(str(release["run"]) for _, release in releases(deployment) if release.get("run")))
 
 
 def known(deployment: Object) -> Iterator[str]:
@@ -74,17 +84,17 @@ def passes_over(deployment: Object, run: Object) -> bool:
     return str(run["metadata"]["creationTimestamp"]) <= str(told.get("runCreated") or "")
 
 
-def newer(deployment: Object, runs: Iterable[Object]) -> list[Object]:
+def newer(deployment: Object, others: Iterable[Object]) -> list[Object]:
     """Return the runs that could be served instead, as far as `latest` means them, for they are newer."""
     latest = deployment["spec"].get("model", {}).get("latest")
     if latest is None:
         return []
     labels = (latest.get("selector") or {}).get("matchLabels") or {}
-    known = [release["run"] for _, release in releases(deployment)]
+    known = runs(deployment)
     since = str(deployment.get("status", {}).get("serving", {}).get("runCreated") or "")
     return [
         run
-        for run in runs
+        for run in others
         if run["spec"]["project"] == deployment["spec"]["project"]
         and run["spec"].get("purpose") != "Experiment"
         and labels.items() <= (run["metadata"].get("labels") or {}).items()

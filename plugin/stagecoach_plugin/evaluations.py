@@ -138,6 +138,12 @@ def _more(asked: Object, result: Object) -> str:
     return " ".join(told)
 
 
+def whose(evaluation: Object) -> str:
+    """Return whose release is judged: a run's, or a base itself."""
+    spec = evaluation["spec"]
+    return f"run {spec['run']}" if spec.get("run") else f"base {spec['base']['candidate']}"
+
+
 def document(evaluation: Object) -> Object:
     """Return the report for programs: what `report --json` prints. What there is none of is null, never left out."""
     spec, status, metadata = evaluation["spec"], evaluation.get("status", {}), evaluation["metadata"]
@@ -149,7 +155,8 @@ def document(evaluation: Object) -> Object:
         "namespace": metadata["namespace"],
         "gate": spec["gate"],
         "project": spec["project"],
-        "run": spec["run"],
+        "run": spec.get("run"),
+        "base": spec["base"]["candidate"],
         "release": spec["release"]["digest"],
         "key": spec["key"],
         "state": state(evaluation),

@@ -90,11 +90,11 @@ def _person(connection: Connection) -> Person | None:
 def _named(kind: Kind, obj: Object) -> Iterable[tuple[Kind, str]]:
     spec = obj["spec"]
     if kind == DEPLOYMENT:
-        yield from ((RUN, run) for run in dict.fromkeys(release["run"] for _, release in deployments.releases(obj)))
+        yield from ((RUN, run) for run in deployments.runs(obj))
         yield from ((EVALUATION, name) for name in deployments.verdicts(obj))
         yield from ((GATE, gate["name"]) for gate in spec["gates"])
     if kind == EVALUATION:
-        yield RUN, spec["run"]
+        yield from [(RUN, spec["run"])] if spec.get("run") else []
         yield GATE, spec["gate"]
     if kind == APPROVAL:
         yield DEPLOYMENT if spec["subject"]["kind"] == DEPLOYMENT.name else EVALUATION, spec["subject"]["name"]

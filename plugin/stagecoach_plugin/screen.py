@@ -61,7 +61,7 @@ def summary(evaluation: Object) -> Table:
         pairs.append(("", plain(message)))
     pairs += [
         ("Gate", f"{spec['gate']}, of project {spec['project']}"),
-        ("Run", spec["run"]),
+        ("Run", spec["run"]) if spec.get("run") else ("Base", spec["base"]["candidate"]),
         ("Release", release_of(evaluation)),
     ]
     decided = status.get("completionTime")

@@ -162,7 +162,7 @@ def _evaluation(obj: Object, around: Around, commands: Commands) -> Parts:
     spec, name = obj["spec"], obj["metadata"]["name"]
     facts = [
         ("gate", spec["gate"]),
-        ("run", spec["run"]),
+        ("run", spec["run"]) if spec.get("run") else ("base", spec["base"]["candidate"]),
         ("release", short(spec["release"]["digest"])),
         *(
             (f"criterion {line.criterion}", f"{line.outcome}. {line.asks}, measured {line.measured}. {line.more}")
@@ -180,7 +180,7 @@ def _evaluation(obj: Object, around: Around, commands: Commands) -> Parts:
     else:
         todo = _about_pods(obj, commands)
     own = _decisions(EVALUATION, name, around)
-    chain = [*_links(APPROVAL, own), *_one(RUN, spec["run"], around), *_one(GATE, spec["gate"], around)]
+    chain = [*_links(APPROVAL, own), *_one(RUN, spec.get("run", ""), around), *_one(GATE, spec["gate"], around)]
     return facts, todo, [*chain, *_one(PROJECT, spec["project"], around)]
 
 
@@ -232,13 +232,13 @@ def _gate(obj: Object, around: Around, commands: Commands) -> Parts:
     spec, status, name = obj["spec"], obj.get("status", {}), obj["metadata"]["name"]
     verdicts = status.get("verdicts") or {}
     counts = ", ".join(f"{count} {word}" for word, count in verdicts.items() if count)
-    waiting = [item["run"] for item in status.get("waiting") or ()]
+    waiting = [_name(item) for item in status.get("waiting") or ()]
     facts = [("project", spec["project"]), ("verdicts", counts or "none yet")]
     if waiting:
         facts.append(("runs that wait", _listed(waiting)))
     own = [each for each in around.all(EVALUATION) if each["spec"]["gate"] == name]
     unjudged = [
-        Link(f"FineTuneRun {item['run']}", Mood.BAD, f"cannot be judged ({item['reason']})", item["message"])
+        Link(_subject(item), Mood.BAD, f"cannot be judged ({item['reason']})", item["message"])
         for item in status.get("unjudged") or ()
     ]
     todo = [commands.stagecoach(f"approve {each['metadata']['name']}") for each in own if _asks(each, around.person)]
@@ -246,6 +246,11 @@ def _gate(obj: Object, around: Around, commands: Commands) -> Parts:
         todo.append(commands.kubectl(f"edit evalgate {name}"))
     chain = [*_links(EVALUATION, own), *_cut(unjudged), *_one(PROJECT, spec["project"], around)]
     return facts, todo[:SHOWN], chain
+
+
+def _subject(item: Object) -> str:
+    """Return what a gate cannot judge."""
+    return f"FineTuneRun {item['run']}" if item.get("run") else f"Candidate {item.get('base')}, itself"
 
 
 def _run(obj: Object, around: Around, commands: Commands) -> Parts:
@@ -269,7 +274,7 @@ def _run(obj: Object, around: Around, commands: Commands) -> Parts:
     own = [
         each
         for each in around.all(EVALUATION)
-        if each["spec"]["run"] == name or each["spec"]["release"].get("artifact") == artifact.get("digest", "none")
+        if each["spec"].get("run") == name or each["spec"]["release"].get("artifact") == artifact.get("digest", "none")
     ]
     chain = [
         *_links(EVALUATION, own),
@@ -302,9 +307,9 @@ def _at_gates(run: Object, around: Around) -> list[Link]:
 def _at_gate(gate: Object, run: str) -> Iterable[Link]:
     status, subject = gate.get("status", {}), f"EvalGate {gate['metadata']['name']}"
     for item in status.get("unjudged") or ():
-        if item["run"] == run:
+        if item.get("run") == run:
             yield Link(subject, Mood.BAD, f"cannot judge it ({item['reason']})", item["message"])
-    if run in [item["run"] for item in status.get("waiting") or ()]:
+    if run in [item.get("run") for item in status.get("waiting") or ()]:
         yield Link(
             subject, Mood.WAITS, "judges it after others", "Nothing to do; spec.maxConcurrent says how many at a time."
         )
@@ -353,14 +358,14 @@ def _deployment(obj: Object, around: Around, commands: Commands) -> Parts:
     facts += [
         ("the candidate waits", deployments.waits(obj)),
         ("what is not served", deployments.not_served(obj)),
-        *((f"rejected {item['run']}", f"{item['reason']}. {item['message']}") for item in _rejected(obj)),
-        *((f"load test of {item['run']}", deployments.measured(item)) for item in deployments.tests(obj)),
+        *((f"rejected {_name(item)}", f"{item['reason']}. {item['message']}") for item in _rejected(obj)),
+        *((f"load test of {_name(item)}", deployments.measured(item)) for item in deployments.tests(obj)),
         ("endpoint", status.get("endpoint") or ""),
         *((kind, _untrue(obj, kind)) for kind in ("Loaded", "Gated", "SLAMet")),
     ]
     others = deployments.newer(obj, around.all(RUN))
     judged = _judged(obj, others, around)
-    chain = [each for _, release in deployments.releases(obj) for each in _one(RUN, release["run"], around)]
+    chain = [each for run in deployments.runs(obj) for each in _one(RUN, run, around)]
     chain += [each for verdict in deployments.verdicts(obj) for each in _one(EVALUATION, verdict, around)]
     chain += _cut(list(_links(APPROVAL, _decisions(DEPLOYMENT, name, around))))
     chain += _cut([_unserved(obj, run, judged) for run in others])
@@ -376,6 +381,11 @@ def _deployment(obj: Object, around: Around, commands: Commands) -> Parts:
     return told, todo, [*chain, *_one(PROJECT, spec["project"], around)]
 
 
+def _name(item: Object) -> str:
+    """Return the run, or the base itself, that a status tells of."""
+    return str(item.get("run") or deployments.whose(item))
+
+
 def _rejected(deployment: Object) -> list[Object]:
     return list(deployment.get("status", {}).get("rejected") or ())[:SHOWN]
 
@@ -388,7 +398,9 @@ def _untrue(obj: Object, kind: str) -> str:
 def _judged(deployment: Object, runs: Sequence[Object], around: Around) -> list[Object]:
     """Return what the deployment's gates have made of runs, the newest first."""
     gates, names = {gate["name"] for gate in deployment["spec"]["gates"]}, {run["metadata"]["name"] for run in runs}
-    return [each for each in around.all(EVALUATION) if each["spec"]["gate"] in gates and each["spec"]["run"] in names]
+    return [
+        each for each in around.all(EVALUATION) if each["spec"]["gate"] in gates and each["spec"].get("run") in names
+    ]
 
 
 def _unserved(deployment: Object, run: Object, judged: Sequence[Object]) -> Link:
@@ -396,13 +408,13 @@ def _unserved(deployment: Object, run: Object, judged: Sequence[Object]) -> Link
     name = run["metadata"]["name"]
     subject = f"Newer FineTuneRun {name}"
     for item in deployment.get("status", {}).get("rejected") or ():
-        if item["run"] == name:
+        if item.get("run") == name:
             return Link(subject, Mood.BAD, f"rejected ({item['reason']})", item["message"])
     if run.get("status", {}).get("phase") != "Succeeded":
         return replace(link(RUN, run), subject=subject)
     for gate in deployment["spec"]["gates"]:
         newest = next(
-            (each for each in judged if (each["spec"]["gate"], each["spec"]["run"]) == (gate["name"], name)), None
+            (each for each in judged if (each["spec"]["gate"], each["spec"].get("run")) == (gate["name"], name)), None
         )
         if newest is None:
             advice = f"See EvalGate {gate['name']}: when its turn comes, or why it cannot be judged."
