@@ -96,6 +96,41 @@ def test_an_adapter_and_its_base_are_judged_by_vllm_and_answer_as_by_transformer
     assert by_vllm["release"] != by_vllm["baseline"], "the adapter is asked, not the base"
 
 
+def test_a_base_itself_is_judged_served_and_gives_way_to_a_run_and_no_request_fails(served: Desk) -> None:
+    """Its engine has no adapters, and what was made of it another one."""
+    served.apply(project(served.namespace, "vLLM"))
+    served.awaits("txp", "desk", "Ready")
+    judge = gate("plain", served.namespace, criteria=CRITERIA[:1])
+    judge["spec"]["resources"] = RESOURCES
+    spec = {"gates": [{"name": "plain"}], "model": {"candidate": "small"}}
+    spec |= {"engine": {"resources": {"cpu": "50m", "memory": "3500Mi"}}}
+    spec |= {"gateway": {"resources": {"cpu": "50m", "memory": "256Mi"}}}
+    served.apply(judge, builders.deployment("itself", served.namespace, **spec))
+    clients = Clients(served.tools, served.namespace, "itself", served.tests_image)
+    shop = Shop(served, clients, "itself")
+    status = shop.awaits(
+        lambda deployment: (
+            deployment.get("status", {}).get("serving", {}).get("base") == "small" and is_settled(deployment)
+        ),
+        LATE,
+        "the base itself is served",
+    )
+    [found] = [each for each in served.kube.select("Evaluation", f"{GROUP}/gate=plain") if "run" not in each["spec"]]
+    old = found["spec"]["release"]["digest"]
+    assert (found["status"]["verdict"], status["serving"]["release"]) == ("Passed", old)
+    assert read_file(served, f"{mounts.STORAGE}/{layout.release_file(old)}")
+    clients.start([TEXT], 0.2)
+    until(shop, 0, old)
+    assert clients.ask(TEXT)["label"] in set(labels(served, found, old))
+    new = evaluation(served, "plain", "learned", seconds=LATE)["spec"]["release"]["digest"]
+    shop.want(model={"candidate": None, "run": "learned"})
+    serving = shop.serves("learned", seconds=LATE)["serving"]
+    assert serving["engine"] != status["serving"]["engine"]
+    answers = until(shop, 0, new)
+    fine(answers, old, new)
+    served.kube.delete("ModelDeployment", "itself")
+
+
 def reader(namespace: str, engine: str) -> builders.Object:
     """Return a project of an encoder that chooses labels."""
     made = project(namespace, engine)

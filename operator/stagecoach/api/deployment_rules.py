@@ -22,7 +22,8 @@ def _there(place: str) -> str:
 
 def _same(one: str, other: str) -> str:
     """Whether a release is the same, and the same answers for it."""
-    fields = ("release", "run", "admitted", "engine", "engineImage")
+    # The name of what was admitted stands for all of it, whose release it is as well.
+    fields = ("release", "admitted", "engine", "engineImage")
     return f"({_there(other)} && {' && '.join(f'{one}.{field} == {other}.{field}' for field in fields)})"
 
 
@@ -69,6 +70,14 @@ RULES = (
         cel(
             f"!{_there(place)} || {_by_somebody(place)}",
             f"{place.removeprefix('self.')}.gates: a release is admitted by verdicts, or by an Override",
+        )
+        for place in (SERVING, CANDIDATE)
+    ),
+    *(
+        cel(
+            f"!{_there(place)} || (has({place}.run) != has({place}.base) && has({place}.run) == has({place}.runCreated)"
+            f" && (has({place}.run) || !has({place}.artifact)))",
+            f"{place.removeprefix('self.')}: a release is of a run, with runCreated, or a base, without artifact",
         )
         for place in (SERVING, CANDIDATE)
     ),

@@ -5,6 +5,7 @@ from typing import Any, Self
 from pydantic import Field, field_validator, model_validator
 
 from stagecoach.api.common import Condition, Digest, Enum, Name, ObjectName, Optional, Time, Told, keyed
+from stagecoach.api.of_a_release import OfARelease
 from stagecoach.api.sla import MAX_MEASURED, LoadTest, Measured
 
 MAX_REJECTED = 20
@@ -47,11 +48,10 @@ class Overridden(Decided):
     until: Time = Field(description="Until then it could be admitted; what is served by then stays.")
 
 
-class Revoked(Decided):
+class Revoked(Decided, OfARelease):
     """What was served, and was taken out."""
 
     release: Digest = Field(description="Identity of the release.")
-    run: Name = Field(description="The FineTuneRun.")
     at: Time = Field(description="When.")
 
 
@@ -66,14 +66,17 @@ class Promotion(Told):
     at: Time = Field(description="When its release went on, or was rejected after it was made.")
 
 
-class Served(Told):
+class Served(OfARelease):
     """A release, and what answers for it."""
 
     release: Digest = Field(description="Identity of the release.")
     short: str = Field(max_length=12, description="The first 12 hex digits of it, as metrics and answers' tables have.")
-    artifact: Optional[Digest] = Field(None, description="Adapter or model that it is of: retention leaves it alone.")
-    run: Name = Field(description="The FineTuneRun that made it.")
-    run_created: Time = Field(description="When that run was created: what is newer may replace it.")
+    artifact: Optional[Digest] = Field(
+        None, description="Adapter or model that it is of: retention leaves it alone. Absent: of none, or not noted."
+    )
+    run_created: Optional[Time] = Field(
+        None, description="When that run was created: what is newer may replace it. Absent: any run may."
+    )
     admitted: ObjectName = Field(description="ConfigMap that says all of it, as it was when it was admitted.")
     engine: ObjectName = Field(description="Deployment of the engine that answers.")
     engine_image: str = Field(max_length=512, description="Image of that engine, frozen when the release was admitted.")
@@ -90,7 +93,14 @@ class Served(Told):
     def _was_let_in(self) -> Self:
         if not self.gates and self.override is None:
             raise ValueError("a release without verdicts is there by an override, or not at all")
+        if (self.run is None) != (self.run_created is None):
+            raise ValueError("runCreated goes with run")
         return self
+
+    @property
+    def origin(self) -> tuple[str, str]:
+        """What tells a run from another that has its name by now, and from a base: of this no creation is known."""
+        return self.run or self.base or "", self.run_created or ""
 
 
 class Seen(Told):
@@ -141,11 +151,10 @@ class Candidate(Served):
     )
 
 
-class Rejected(Told):
+class Rejected(OfARelease):
     """A release that is not tried again, until the deployment's spec changes, or somebody promotes it."""
 
     release: Digest = Field(description="Identity of the release.")
-    run: Name = Field(description="The FineTuneRun.")
     run_created: Optional[Time] = Field(None, description="When that run was created.")
     reason: str = Field(max_length=64, description="Why, in one word.")
     message: str = Field(max_length=1024, description="Why, in words.")
@@ -204,12 +213,11 @@ class RetiringEngine(Told):
     since: Time = Field(description="Since when every gateway knows that. It goes some time later.")
 
 
-class HistoryEntry(Told):
+class HistoryEntry(OfARelease):
     """A release that had all requests."""
 
     release: Digest = Field(description="Identity of the release.")
     artifact: Optional[Digest] = Field(None, description="Adapter or model that it is of: retention leaves it alone.")
-    run: Name = Field(description="The FineTuneRun.")
     since: Time = Field(description="From then on.")
     gates: list[PassedGate] = Field(
         [],

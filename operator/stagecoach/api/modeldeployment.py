@@ -63,8 +63,9 @@ class Follow(BaseModel):
 
 MODEL_RULES = rules(
     cel(
-        "[has(self.latest), has(self.run), has(self.release), has(self.follow)].filter(given, given).size() == 1",
-        "give exactly one of latest, run, release and follow: latest: {} is the newest run that passes",
+        "[has(self.latest), has(self.run), has(self.release), has(self.candidate), has(self.follow)]"
+        ".filter(given, given).size() == 1",
+        "give exactly one of latest, run, release, candidate and follow: latest: {} is the newest run that passes",
     )
 )
 
@@ -80,6 +81,11 @@ class Model(BaseModel, json_schema_extra=MODEL_RULES):
     run: Optional[Name] = Field(None, description="This FineTuneRun, also if it is older than what is served.")
     release: Optional[Digest] = Field(
         None, description="This release, as an Evaluation names it in spec.release.digest: to go back, or to stay."
+    )
+    candidate: Optional[Name] = Field(
+        None,
+        description="A base model itself, by its name in the project's spec.candidates, with the project's prompt and"
+        " without any training. It has to pass the gates like a run.",
     )
     follow: Optional[Follow] = Field(
         None,
@@ -513,6 +519,7 @@ COLUMNS: list[dict[str, Any]] = [
     {"name": "Ready", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].status'},
     {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},
     {"name": "Run", "type": "string", "jsonPath": ".status.serving.run"},
+    {"name": "Base", "type": "string", "priority": 1, "jsonPath": ".status.serving.base"},
     {"name": "Release", "type": "string", "jsonPath": ".status.serving.short"},
     {"name": "Candidate", "type": "string", "jsonPath": ".status.candidate.run"},
     {"name": "Weight", "type": "integer", "jsonPath": ".status.candidate.weight"},

@@ -11,7 +11,6 @@ from stagecoach.api.common import (
     Digest,
     Duration,
     Matches,
-    Name,
     ObjectName,
     Optional,
     Time,
@@ -21,6 +20,7 @@ from stagecoach.api.common import (
     lasting,
     rules,
 )
+from stagecoach.api.of_a_release import OfARelease
 
 MAX_MEASURED = 10
 # Of fewer the slowest alone would be the 99th percentile.
@@ -132,11 +132,10 @@ class LoadTest(Told):
     interruptions: int = Field(0, description="How many were interrupted through no fault of their own.")
 
 
-class Measured(Told):
+class Measured(OfARelease):
     """What a load test has measured of a release on an engine."""
 
     release: Digest = Field(description="Identity of the release.")
-    run: Name = Field(description="The FineTuneRun.")
     engine: ObjectName = Field(description="Name of the engine: it stands for all that the engine is made of.")
     asked: Digest = Field(description="Identity of spec.sla as it was tested: by another it is tested again.")
     met: bool = Field(description="Whether all of it was reached.")

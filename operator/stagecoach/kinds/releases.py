@@ -1,4 +1,4 @@
-"""What is served of what a run has made, in full: from its status, and what the project still tells of it."""
+"""What is served, in full: what a run has made, by its status and what the project still tells; or a base itself."""
 
 from typing import Literal, cast
 
@@ -7,13 +7,14 @@ from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.api.run_status import Artifact, Inputs
 from stagecoach.api.transformerproject import TransformerProject
 from stagecoach.contract.admitted import Admitted
-from stagecoach.contract.digests import digest_of_document
 from stagecoach.contract.inputs import BaseInput
 from stagecoach.contract.jobs import ModelSource
 from stagecoach.contract.releases import Asked, DescribedRelease
 from stagecoach.kinds.blocked import Blocked
+from stagecoach.kinds.evalgate import untuned
 from stagecoach.kinds.evalgate.released import ANOTHER, asked, check_servable, made, release
 from stagecoach.kinds.evalgate.released import Unjudged as Unjudged
+from stagecoach.kinds.evalgate.untuned import BaseItself
 from stagecoach.kinds.evaluation import document
 from stagecoach.kinds.finetunerun.inputs import decided
 
@@ -23,13 +24,7 @@ def admitted(run: FineTuneRun, project: TransformerProject) -> Admitted:
 
     Raises Unjudged when what the project says is not that of then.
     """
-    if project.spec.inference.engine is not InferenceEngine.VLLM:
-        message = (
-            f"spec.inference.engine of TransformerProject {project.metadata.name!r} is Transformers, and deployments"
-            " serve with vLLM alone, so that what was judged is what answers. Set the engine to vLLM: the gates judge"
-            " the runs anew then."
-        )
-        raise Unjudged("EngineNotServed", message)
+    _check_engine(project)
     check_servable(run, project, "Create another run, of what vLLM serves.")
     inputs, artifact = made(run)
     how = _how_asked(run, project, inputs)
@@ -41,6 +36,35 @@ def admitted(run: FineTuneRun, project: TransformerProject) -> Admitted:
         storage=inputs.storage,
         run=run.metadata.name,
     )
+
+
+def admitted_itself(base: BaseItself, project: TransformerProject) -> Admitted:
+    """Return the same of a base itself, with the prompt of its project, which is Ready. Raises Unjudged."""
+    _check_engine(project)
+    found = untuned.described(base, project)
+    untuned.check_servable(found, project, "Choose another candidate, or a run.")
+    judged = found.base
+    try:
+        place = document.model_source(project, base.name, judged.model, judged.tokenizer, judged.revision)
+    except document.Changed as changed:
+        raise _changed(str(changed)) from changed
+    labels = found.asked.labels
+    return Admitted(
+        described=DescribedRelease(release=found.release, asked=found.asked),
+        labels=labels.values if labels is not None and found.asked.task == "Classification" else None,
+        base=place,
+        storage=found.storage,
+    )
+
+
+def _check_engine(project: TransformerProject) -> None:
+    if project.spec.inference.engine is not InferenceEngine.VLLM:
+        message = (
+            f"spec.inference.engine of TransformerProject {project.metadata.name!r} is Transformers, and deployments"
+            " serve with vLLM alone, so that what was judged is what answers. Set the engine to vLLM: the gates judge"
+            " anew then."
+        )
+        raise Unjudged("EngineNotServed", message)
 
 
 def _how_asked(run: FineTuneRun, project: TransformerProject, inputs: Inputs) -> Asked:
@@ -70,14 +94,10 @@ def _labels(run: FineTuneRun, project: TransformerProject, inputs: Inputs, how: 
     source = next((item for item in project.status.datasets if given and item.name == given.from_dataset), None)
     if known.digest != inputs.digest or source is None or source.digest != inputs.labels or told is None:
         raise _changed("the data set that its labels are taken from, or its columns, are not what they were")
-    if digest_of_document(told.first) != told.digest:
-        message = (
-            f"The labels are taken from data set {source.name!r}, and status.labels of TransformerProject"
-            f" {project.metadata.name!r} has room for {len(told.first)} of its {told.count}: a gateway cannot choose"
-            " among all of them. Write all into spec.problem.labels.values, and create another run."
-        )
-        raise Unjudged("TooManyLabels", message)
-    return tuple(told.first)
+    try:
+        return document.resolved_labels(project)
+    except document.TooManyLabels as error:
+        raise Unjudged("TooManyLabels", f"{error}, and create another run.") from error
 
 
 def _base(project: TransformerProject, inputs: Inputs) -> ModelSource:

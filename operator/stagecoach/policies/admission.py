@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
+from stagecoach.api.common import whose
 from stagecoach.api.deployment_status import Overridden, PassedGate, Rejected, Served
 from stagecoach.api.modeldeployment import DeploymentGate, ModelDeploymentSpec
 from stagecoach.contract.digests import short
@@ -62,19 +63,38 @@ class NotAdmitted:
     until: datetime | None = None  # when that is over by itself, where it is known
 
 
+class _OfARelease:
+    """Whose release it is."""
+
+    run: str  # empty: it is a base itself
+    run_created: str
+    base: str
+
+    @property
+    def origin(self) -> tuple[str, str]:
+        """What tells it from others, also from those that have its name by now."""
+        return self.run or self.base, self.run_created
+
+    @property
+    def title(self) -> str:
+        """Whose it is, at the beginning of a sentence."""
+        return f"Run {self.run}" if self.run else f"Base {self.base}"
+
+
 @dataclass(frozen=True)
-class Followed:
+class Followed(_OfARelease):
     """What another deployment serves, and has for long enough."""
 
     deployment: str
     run: str
     run_created: str
     release: str
+    base: str = ""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A FineTuneRun of the project."""
+    """A FineTuneRun of the project; or, without one, a base of it itself, with its prompt: as if it made a release."""
 
     name: str
     created: str
@@ -85,6 +105,17 @@ class Run:
     # The release that it made, or why that cannot be served whatever gates say. None: it has not succeeded.
     made: str | NotAdmitted | None = None
     words: Sequence[GateWord] = ()
+    base: bool = False  # it is one of the project's candidates itself: nobody created it, and it is no run
+
+    @property
+    def origin(self) -> tuple[str, str]:
+        """What tells it from others, also from those that have its name by now."""
+        return self.name, self.created
+
+    @property
+    def title(self) -> str:
+        """What it is, at the beginning of a sentence."""
+        return f"Base {self.name}" if self.base else f"Run {self.name}"
 
     @property
     def order(self) -> tuple[str, str]:
@@ -105,7 +136,7 @@ class People:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Wanted(_OfARelease):
     """What is to be served; that may be what is served already."""
 
     run: str
@@ -117,6 +148,7 @@ class Wanted:
     # By whom it may be served, although not every gate has passed it.
     override: Overridden | None = None
     of_then: bool = False  # a gate that compares has passed it beside what was served then
+    base: str = ""
 
 
 NOBODY = People()
@@ -163,6 +195,8 @@ def decide(
         found = case.of_run(spec.model.run)
     elif spec.model.release is not None:
         found = case.of_release(spec.model.release)
+    elif spec.model.candidate is not None:
+        found = case.of_base(spec.model.candidate)
     else:
         found = case.latest()
     return case.told(found)
@@ -185,9 +219,12 @@ def objection(spec: ModelDeploymentSpec, serving: Served | None, candidate: Serv
     What is served is never asked about: it goes on.
     """
     if run is None:
-        return f"its run, of {candidate.run_created}, is gone"
+        return f"its run, of {candidate.run_created}, is gone" if candidate.run else "its project has it no more"
     if isinstance(run.made, NotAdmitted):
         return f"it cannot be served any more: {run.made.message}"
+    if run.base and run.made != candidate.release:
+        made = f"release {short(run.made)}" if run.made else "none"
+        return f"by what the project says now {candidate.named} is another release, {made}, which its gates judge"
     for word in (_word(gate.name, run) for gate in spec.gates):
         if word.state not in OPEN:
             told = f"gate {word.gate} says {word.state} by what it asks now: {_sentence(word.message)} {_remedy(word)}"
@@ -197,7 +234,7 @@ def objection(spec: ModelDeploymentSpec, serving: Served | None, candidate: Serv
     labels = spec.model.latest.selector.match_labels
     if not labels.items() <= run.labels.items():
         return f"spec.model.latest.selector asks for {_listed(labels)}, which its run does not have"
-    if serving is not None and candidate.run_created < serving.run_created:
+    if serving is not None and (candidate.run_created or "") < (serving.run_created or ""):
         return "it is older than what is served. Name it in spec.model.run to go back to it"
     return ""
 
@@ -212,7 +249,7 @@ class _Case:
 
     def latest(self) -> Wanted | NotAdmitted:
         """Return the newest run that passed, unless it is older than what is served."""
-        candidates = [run for run in self.runs if run.made is not None and not run.experiment]
+        candidates = [run for run in self.runs if run.made is not None and not run.experiment and not run.base]
         oldest = self._oldest()
         newer = sorted((run for run in candidates if run.order >= oldest), key=lambda run: run.order, reverse=True)
         newest: NotAdmitted | None = None
@@ -225,21 +262,29 @@ class _Case:
 
     def of_run(self, name: str) -> Wanted | NotAdmitted:
         """Return the run of this name, if it passed."""
-        run = next((run for run in self.runs if run.name == name), None)
+        run = next((run for run in self.runs if run.name == name and not run.base), None)
         if run is None:
             message = f"spec.model.run: project {self.spec.project!r} has no FineTuneRun {name!r}."
             return NotAdmitted("RunUnknown", f"{message} Create it, or name another.")
         return self.admitted(run)
 
+    def of_base(self, name: str) -> Wanted | NotAdmitted:
+        """Return the base of this name itself, if it passed."""
+        base = next((run for run in self.runs if run.name == name and run.base), None)
+        if base is None:
+            message = f"spec.model.candidate: project {self.spec.project!r} has no candidate {name!r}."
+            return NotAdmitted("CandidateUnknown", f"{message} Add it to its spec.candidates, or name another.")
+        return self.admitted(base)
+
     def of_release(self, digest: str) -> Wanted | NotAdmitted:
-        """Return a run that made this release and passed: of several, the newest."""
+        """Return a run that made this release and passed: of several, the newest; or the base that it is itself."""
         newest = sorted(self.runs, key=lambda run: run.order, reverse=True)
         found = [self.admitted(run) for run in newest if run.made == digest]
         # What it made is not known, or not to be served: it may be this release.
         found += [self.admitted(run) for run in newest if isinstance(run.made, NotAdmitted)]
         if not found:
             message = f"spec.model.release: no FineTuneRun of project {self.spec.project!r} has made release"
-            message += f" {short(digest)} as the project is now."
+            message += f" {short(digest)} as the project is now, and none of its candidates that were judged is it."
             advice = "Create a run of the same inputs, which adopts what was made, or name another release."
             return NotAdmitted("ReleaseUnknown", f"{message} {advice}")
         return next((each for each in found if isinstance(each, Wanted)), found[0])
@@ -247,9 +292,8 @@ class _Case:
     def of_followed(self, followed: Followed) -> Wanted | NotAdmitted:
         """Return what another deployment serves, if it passed here too."""
         serves = f"spec.model.follow: ModelDeployment {followed.deployment!r} serves release {short(followed.release)}"
-        serves += f" of run {followed.run},"
-        identity = followed.run, followed.run_created
-        run = next((run for run in self.runs if (run.name, run.created) == identity), None)
+        serves += f" of {whose(followed.run, followed.base)},"
+        run = next((run for run in self.runs if run.origin == followed.origin), None)
         if run is None:
             message = f"{serves} which is gone. Create another run, and let that one serve it."
             return NotAdmitted("RunUnknown", message)
@@ -262,20 +306,20 @@ class _Case:
     def told(self, found: Wanted | NotAdmitted) -> Wanted | NotAdmitted:
         """Say with each reason what is served meanwhile."""
         if isinstance(found, NotAdmitted):
-            meanwhile = f"Run {self.serving.run} goes on serving." if self.serving else "Nothing is served until then."
+            meanwhile = f"{self.serving.title} goes on serving." if self.serving else "Nothing is served until then."
             return replace(found, message=f"{found.message} {meanwhile}")
         if found.instead_of is None:
             return found
         serves = self.serving is not None and self.serving.release == found.release
-        meanwhile = f"Run {found.run} {'goes on serving' if serves else 'is taken meanwhile'}."
+        meanwhile = f"{found.title} {'goes on serving' if serves else 'is taken meanwhile'}."
         return replace(found, instead_of=replace(found.instead_of, message=f"{found.instead_of.message} {meanwhile}"))
 
     def _oldest(self) -> tuple[str, str]:
         """Return the place in the order of runs of what is served: what is older is not taken."""
-        if self.serving is None:
+        if self.serving is None or self.serving.run_created is None:  # any run is newer than a base itself
             return "", ""
-        name, created = self.serving.run, self.serving.run_created
-        uid = next((each.uid for each in self.runs if (each.name, each.created) == (name, created)), None)
+        created = self.serving.run_created
+        uid = next((each.uid for each in self.runs if each.origin == self.serving.origin), None)
         # Its run may be gone, and nobody knows its uid: what was created in the same second is then taken for older.
         return created, _LAST if uid is None else uid
 
@@ -288,12 +332,12 @@ class _Case:
         if run.made is None:
             return _not_finished(run)
         if isinstance(run.made, NotAdmitted):
-            return NotAdmitted(run.made.reason, f"Run {run.name} cannot be served: {run.made.message}")
+            return NotAdmitted(run.made.reason, f"{run.title} cannot be served: {run.made.message}")
         if (refused := self.people.refused.get(run.made)) is not None:
-            return NotAdmitted(refused.reason, f"Run {run.name} is not served: {refused.message}")
+            return NotAdmitted(refused.reason, f"{run.title} is not served: {refused.message}")
         before = next((each for each in self.rejected if each.release == run.made), None)
         if before is not None:
-            message = f"Run {run.name} was tried, and rejected ({before.reason}): {_sentence(before.message)}"
+            message = f"{run.title} was tried, and rejected ({before.reason}): {_sentence(before.message)}"
             again = "a change of this spec, or a Promote by one of spec.approvers, has it tried again."
             return NotAdmitted("Rejected", f"{message} Create another run; {again}")
         return self._by_gates(run, run.made)
@@ -302,13 +346,15 @@ class _Case:
         words = [_word(gate.name, run) for gate in self.spec.gates]
         passed = [word for word in words if word.passed(release)]
         gates = tuple(PassedGate(gate=word.gate, evaluation=word.evaluation, key=word.key) for word in passed)
+        name, base = ("", run.name) if run.base else (run.name, "")
         if run.passed(self.spec.gates, release):
-            return Wanted(run.name, run.created, release, gates, of_then=any(word.of_then for word in words))
+            of_then = any(word.of_then for word in words)
+            return Wanted(name, run.created, release, gates, of_then=of_then, base=base)
         if (override := self.people.overridden.get(release)) is not None:
-            return Wanted(run.name, run.created, release, gates, override=override)
+            return Wanted(name, run.created, release, gates, override=override, base=base)
         found = (_obstacle(word) for word in words if not word.passed(release))
         word = min(found, key=lambda word: list(OBSTACLES).index(word.state))
-        told = f"Run {run.name} has not passed gate {word.gate} ({word.reason}): {_sentence(word.message)}"
+        told = f"{run.title} has not passed gate {word.gate} ({word.reason}): {_sentence(word.message)}"
         return NotAdmitted(OBSTACLES[word.state][0], f"{told} {_remedy(word)}".strip())
 
     def _none_newer(self) -> NotAdmitted:
@@ -319,7 +365,7 @@ class _Case:
         message = (
             f"No FineTuneRun of purpose Candidate of project {self.spec.project!r}{self._selected()} has succeeded"
         )
-        going_on = [run for run in self.runs if not run.experiment and run.phase != "Failed"]
+        going_on = [run for run in self.runs if not run.experiment and not run.base and run.phase != "Failed"]
         if going_on:
             run = max(going_on, key=lambda run: run.order)
             return NotAdmitted("NoCandidates", f"{message} yet: {_state(run)}. Nothing to do: it is judged then.")

@@ -59,8 +59,10 @@ def limits(*intervals: str) -> Change:
 
 DEPLOYMENTS = [
     ("no project", put("project", None), "spec.project: Required value"),
-    ("nothing to serve", put("model", {}), "give exactly one of latest, run, release and follow"),
-    ("two to serve", put("model", {"latest": {}, "run": "first"}), "give exactly one of latest, run, release and follow"),
+    ("nothing to serve", put("model", {}), "give exactly one of latest, run, release, candidate and follow"),
+    ("two to serve", put("model", {"latest": {}, "run": "first"}), "give exactly one of latest, run, release, candidate and follow"),
+    ("a run and a base", put("model", {"candidate": "small", "run": "first"}), "give exactly one of latest, run, release, candidate and follow"),
+    ("an odd candidate", put("model", {"candidate": "Small Model"}), "spec.model.candidate"),
     ("a circle of one", put("model", {"follow": {"deployment": "answers", "soak": "24h"}}), "spec.model.follow.deployment must be another ModelDeployment than this one"),
     ("an odd soak", put("model", {"follow": {"deployment": "staging", "soak": "a day"}}), "must be a length of time such as 90s, 30m, 24h or 7d"),
     ("no soak", put("model", {"follow": {"deployment": "staging"}}), "spec.model.follow.soak: Required value"),
@@ -175,6 +177,7 @@ TAKEN: list[Change] = [
     lambda _spec: None,
     put("model", {"run": "first"}),
     put("model", {"release": builders.digest("a")}),
+    put("model", {"candidate": "small"}),
     put("model.latest", {"selector": {"matchLabels": {"track": "prod", "stagecoach.dev/tier": ""}}}),
     put("gates", [{"name": f"g{n}"} for n in range(4)]),
     put("engine", {"maxLoraRank": 320, "maxConcurrent": 1024, "maxLength": 16, "startDeadline": "60s"}),
@@ -316,6 +319,12 @@ class Told:
         return self.says(candidate=one).says(serving=one, candidate=None, routes=routes(1, letter))
 
 
+def base(letter: str, **changes: Any) -> builders.Object:
+    """Return a release that is a base itself."""
+    of = {name: value for name, value in release(letter).items() if name not in ("run", "runCreated")}
+    return of | {"base": "small"} | changes
+
+
 WEIGHT = {"step": 0, "weight": 5, "stepSince": builders.CREATED, "weightUntil": LATER}
 
 
@@ -368,6 +377,31 @@ def test_every_step_of_the_operator_is_taken(kube: Kube, scene: str) -> None:
                 path = kube.path("ModelDeployment", "answers", subresource)
                 kube.request("PATCH", path, change, "application/json-patch+json")
         before = version
+
+
+def test_a_base_itself_is_taken_like_a_run_and_nothing_is_both(kube: Kube) -> None:
+    """NoUngatedTraffic: whoever writes a status."""
+    of_one = "a release is of a run, with runCreated, or a base, without artifact"
+    told = Told(kube)
+    for odd in (
+        base("a", run="first"),
+        base("a", run="first", runCreated=builders.CREATED),
+        base("a", runCreated=builders.CREATED),
+        base("a", artifact=builders.digest("7")),
+        {name: value for name, value in base("a").items() if name != "base"},
+    ):
+        with pytest.raises(KubeError, match=of_one):
+            told.says(candidate=odd)
+    with pytest.raises(KubeError, match="gates: a release is admitted by verdicts, or by an Override"):
+        told.says(candidate=base("a", gates=[]))
+    told.says(candidate=base("a")).says(serving=base("a"), candidate=None, routes=routes(1, "a"))
+    told.says(candidate=release("b"))
+    told.says(candidate=release("b", **WEIGHT), routes=routes(2, "b"))
+    nothing = dict.fromkeys(base("a"))
+    told.says(serving=nothing | release("b"), candidate=None, routes=routes(3, "b"))
+    entries = [release("b"), base("a")]
+    history = [{name: each[name] for name in ("release", "run", "base", "since") if name in each} for each in entries]
+    told.says(history=history)
 
 
 UNTESTED = "with spec.sla the first requests come after a load test that has met it"

@@ -99,6 +99,40 @@ def test_from_a_verdict_to_requests_and_on_to_the_next_release(house: House, pla
     assert {"Admitted", "StepTaken", "Serving"} <= told
 
 
+def test_a_base_itself_is_judged_and_served_and_a_run_takes_over_from_it(house: House, players: Players) -> None:
+    """NoUngatedTraffic, IncumbentStays."""
+    kube = house.kube
+    house.deploy(model={"candidate": "small"})
+    eventually(lambda: house.ready()[0] == "Judging", 60, "its gate has not decided")
+    name = house.evaluation_of_base("small")
+    stays(lambda: not kube.select("Deployment") and "candidate" not in house.status, 1.0)
+    house.judge_base()
+    spec = kube.get("Evaluation", name)["spec"]
+    eventually(lambda: house.status.get("phase") == "Available", 60, "it is served")
+    serving = house.status["serving"]
+    assert (serving["base"], serving["release"], "run" in serving) == ("small", spec["release"]["digest"], False)
+    [loader] = kube.get("Deployment", serving["engine"])["spec"]["template"]["spec"]["initContainers"]
+    serve = Serve.model_validate_json(
+        next(each["value"] for each in loader["env"] if each["name"] == "STAGECOACH_SERVE")
+    )
+    assert (serve.model, serve.max_adapters, serve.base.model) == (None, 0, builders.digest("5"))
+    [door] = players.doors.values()
+    assert door.routes is not None
+    assert door.routes.stable is not None
+    assert (door.routes.stable.release, door.routes.stable.model) == (serving["release"], "5" * 64)
+    house.make_candidate()
+    kube.patch("ModelDeployment", "answers", {"spec": {"model": {"candidate": None, "latest": {}}}})
+    house.judge("first")
+    house.serves("first")
+    assert house.status["serving"]["engine"] != serving["engine"]
+    kube.patch("ModelDeployment", "answers", {"spec": {"model": {"latest": None, "candidate": "nobody"}}})
+    eventually(lambda: house.condition("CandidateAdmitted") == ("False", "CandidateUnknown"), 60, "it is told")
+    stays(lambda: house.status["serving"]["run"] == "first" and "candidate" not in house.status, 1.0)
+    kube.patch("ModelDeployment", "answers", {"spec": {"model": {"candidate": "small"}}})
+    eventually(lambda: house.status["serving"].get("base") == "small", 60, "it comes back, for it has passed")
+    assert [each.get("run") or each["base"] for each in house.status["history"]] == ["small", "first", "small"]
+
+
 def test_a_candidate_that_fails_goes_and_the_incumbent_stays(house: House, players: Players) -> None:
     """IncumbentStays: an abort returns to it."""
     house.admit()

@@ -62,7 +62,7 @@ class House(Court):
         def look() -> bool:
             status = self.status
             well = status.get("phase") == "Available" and status["routes"]["acknowledged"] > 0
-            return bool(well and status["serving"]["run"] == run)
+            return bool(well and status["serving"].get("run") == run)
 
         eventually(look, seconds, f"{run} is served")
 

@@ -17,6 +17,7 @@ BY_RULES = {
     *(
         "nothing to serve",
         "two to serve",
+        "a run and a base",
         "odd labels",
         "a gate twice",
         "an odd rank",

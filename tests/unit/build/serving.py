@@ -71,7 +71,7 @@ def admitted(letter: str = "7", kind: str | None = "Adapter", **changes: Any) ->
         "base": base(),
         "artifact": kind,
         "storage": "pvc://store/desk",
-        "run": "first",
+        "run": "first" if kind else None,
     }
     return Admitted(**(values | changes))
 

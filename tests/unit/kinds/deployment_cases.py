@@ -58,9 +58,18 @@ def leads(stage: Stage, run: str, hours: float = 0, verdict: str = "Passed") -> 
     leads_unjudged(stage, run, hours)
 
 
+def leads_base(stage: Stage, hours: float) -> None:
+    """Let the other deployment serve the base itself, as it was ever judged, if it was."""
+    judged = next((each["spec"] for each in stage.evaluations if "run" not in each["spec"]), None)
+    if judged is not None:
+        serving = {"base": judged["base"]["candidate"], "release": judged["release"]["digest"]}
+        serving |= {"short": judged["release"]["short"], "since": timestamp(stage.now - timedelta(hours=hours))}
+        stage.put(leader() | {"status": {"serving": serving}})
+
+
 def leads_unjudged(stage: Stage, run: str, hours: float) -> None:
     """Let the other deployment serve what a run makes by an Evaluation, whatever came of that."""
-    judged = next(each["spec"] for each in stage.evaluations if each["spec"]["run"] == run)
+    judged = next(each["spec"] for each in stage.evaluations if each["spec"].get("run") == run)
     made = stage.get("FineTuneRun", run)
     serving = {"run": run, "runCreated": made["metadata"]["creationTimestamp"]}
     serving |= {"release": judged["release"]["digest"], "short": judged["release"]["short"]}

@@ -444,12 +444,32 @@ def gone() -> World:
     return looked_at(stage)
 
 
+def base_and_then_run() -> World:
+    """A base itself is served; a run is in its steps and takes over; and the base comes back for what is revoked."""
+    stage = Stage(model={"candidate": "small"}, approvers=APPROVERS, rollout=CANARY)
+    for _ in range(2):  # the gate judges one after the other
+        stage.judge()
+    stage.until(lambda: stage.told_status.get("serving", {}).get("base") == "small")
+    stage.change("ModelDeployment", "answers", model={"latest": {}})
+    for _ in range(40):
+        if stage.serves("first"):
+            break
+        stage.go_on(31)
+        stage.ask()
+    stage.decided("Revoke", stage.told_status["serving"]["release"])
+    stage.until(
+        lambda: stage.told_status.get("serving", {}).get("base") == "small" and stage.said()["status"] == "True"
+    )
+    return told(stage)
+
+
 OF_DEPLOYMENTS: Mapping[str, Scene] = {
     "ServingNotInstalled": not_installed,
     "ProjectMissing": without_project,
     "ProjectNotReady": project_not_ready,
     "NoCandidates": without_candidates,
     "RunUnknown": lambda: looked_at(Stage(model={"run": "nobody"})),
+    "CandidateUnknown": lambda: looked_at(Stage(model={"candidate": "nobody"})),
     "GateMissing": lambda: without("EvalGate", "good"),
     "Judging": lambda: looked_at(Stage()),
     "GateFailed": lambda: looked_at(judged("Failed")),
@@ -468,6 +488,7 @@ OF_DEPLOYMENTS: Mapping[str, Scene] = {
     "Serving what has met another SLA": tested,
     "Serving what has left an engine that did not answer": rescued,
     "Serving": lambda: told(serving()),
+    "Serving a base itself, and then a run": base_and_then_run,
     "Serving beside a candidate": lambda: told(taking_over()),
     "Serving what was the candidate": taken_over,
     "Serving what was served before": aborted,

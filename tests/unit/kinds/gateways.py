@@ -57,7 +57,7 @@ def admitted(
         base=ModelSource(name="small", uri="pvc://models/small", model=builders.digest("5"), tokenizer=tokenizer),
         artifact=kind,
         storage="pvc://store/desk",
-        run=run,
+        run=run if kind else None,
     )
 
 
@@ -66,16 +66,15 @@ def served(document: Admitted, engine: str = "answers-e-00000001", **changes: An
     told = {
         "release": document.release,
         "short": short(document.release),
-        "run": document.run,
-        "runCreated": builders.CREATED,
-        "admitted": f"answers-{document.run}",
+        "admitted": f"answers-{document.run or document.base.name}",
         "engine": engine,
         "engineImage": builders.ENGINE_IMAGE,
         "loaderImage": builders.EVALUATOR_IMAGE,
         "gates": [{"gate": "good", "evaluation": "good-0123456789ab", "key": builders.digest("e")}],
         "since": builders.CREATED,
     }
-    return told | changes
+    of = {"run": document.run, "runCreated": builders.CREATED} if document.run else {"base": document.base.name}
+    return told | of | changes
 
 
 def in_step(document: Admitted, weight: int = 5, **changes: Any) -> Object:

@@ -35,7 +35,7 @@ class DecidedDeployments(Deployments):
         heard=st.booleans(),
     )
     def somebody_decides(self, decision: str, run: str, reviewer: str, heard: bool) -> None:
-        judged = [each for each in self.stage.evaluations if each["spec"]["run"] == run]
+        judged = [each for each in self.stage.evaluations if each["spec"].get("run") == run]
         if judged:
             self.decide(decision, judged[-1]["spec"]["release"]["digest"], reviewer)
         if heard:

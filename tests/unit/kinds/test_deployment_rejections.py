@@ -99,7 +99,7 @@ def test_what_is_newer_is_tried_and_what_is_passed_over_when_it_is_named_or_the_
     stage.until(lambda: stage.serves("newest"))
 
 
-NOW, BEFORE, UNDATED = "now", "before", "undated"
+NOW, BEFORE, UNDATED, ITSELF = "now", "before", "undated", "a base itself"
 
 
 def created(letter: str) -> str:
@@ -114,9 +114,10 @@ def with_rejected(listed: dict[str, str], served: str, mark: str) -> ModelDeploy
     history = [{"release": builders.digest(each), "run": each, "since": builders.CREATED} for each in served]
     rejected = [
         told
-        | {"release": builders.digest(each), "run": each, "spec": builders.digest("0") if of == BEFORE else now}
+        | {"release": builders.digest(each), "spec": builders.digest("0") if of == BEFORE else now}
+        | {"base" if of == ITSELF else "run": each}
         | {"at": f"2026-01-02T00:01:{59 - number}Z"}
-        | ({} if of == UNDATED else {"runCreated": created(each)})
+        | ({} if of in (UNDATED, ITSELF) else {"runCreated": created(each)})
         for number, (each, of) in enumerate(listed.items())
     ]
     over = {"passedOver": {"runCreated": created(mark), "spec": now}} if mark else {}
@@ -140,6 +141,8 @@ def with_rejected(listed: dict[str, str], served: str, mark: str) -> ModelDeploy
         # Of before there was such a time.
         ({"e": UNDATED, "a": NOW, "c": NOW}, "", "", "dac", ""),
         ({"e": UNDATED, "a": UNDATED, "c": UNDATED}, "", "", "dea", ""),
+        # Of a base itself nobody could pass over what was rejected.
+        ({"e": ITSELF, "a": NOW, "c": NOW}, "", "", "dec", "a"),
     ],
 )
 def test_what_goes_when_there_is_no_room(listed: dict[str, str], served: str, mark: str, left: str, over: str) -> None:

@@ -53,7 +53,7 @@ def asking(window: int | None = 1, model: Object | None = None, serving: str = C
 def test_by_which_verdict_a_release_may_come_back(
     deployment: Object, run: str, release: str, found: str | None
 ) -> None:
-    verdict = served_before.verdict(deployment, "good", run, release)
+    verdict = served_before.verdict(deployment, "good", {"run": run}, release)
     assert (verdict and verdict["key"]) == (f"key of {found}" if found else None)
 
 
@@ -75,7 +75,7 @@ OLDER = [entry(builders.digest(str(each))) for each in range(10)]
 )
 def test_why_a_release_does_not_come_back(deployment: Object, run: str, release: str, why: str) -> None:
     with pytest.raises(served_before.NoWayBack, match=why):
-        served_before.verdict(deployment, "good", run, release)
+        served_before.verdict(deployment, "good", {"run": run}, release)
 
 
 def gone_on(*, gate: Object = COMPARING, **rollout: Any) -> Stage:

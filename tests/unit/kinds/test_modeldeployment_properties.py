@@ -16,13 +16,15 @@ from stagecoach.contract.digests import digest_of_document
 from stagecoach.contract.gateway_routes import Routes
 from stagecoach.contract.loading import State
 from stagecoach.contract.times import moment
+from stagecoach.kinds.evalgate.judging import Subject
+from stagecoach.kinds.evalgate.untuned import BaseItself
 from stagecoach.kinds.modeldeployment.holding import SETTLES
 from stagecoach.kinds.modeldeployment.retiring import LINGERS
 from stagecoach.kinds.plan import key_of
 from tests import builders
 from tests.remedies import speaks
 from tests.unit.kinds import spares
-from tests.unit.kinds.deployment_cases import FOLLOW, leads_unjudged
+from tests.unit.kinds.deployment_cases import FOLLOW, leads_base, leads_unjudged
 from tests.unit.kinds.deployment_scenes import MISSING
 from tests.unit.kinds.deployments import Stage, project
 from tests.unit.kinds.gates import gate_word, succeeded
@@ -61,6 +63,8 @@ SPECS = st.sampled_from(
         {"model": {"run": "first"}},
         {"model": {"run": "second"}},
         {"model": {"run": "nobody"}},
+        {"model": {"candidate": "small"}},
+        {"model": {"candidate": "first"}},
         {"model": FOLLOW},
         {"gateway": {"replicas": 2}},
         {"sla": SLA},
@@ -97,10 +101,15 @@ class Deployments(RuleBasedStateMachine):
     def the_operator_looks(self) -> None:
         self.stage.serve()
 
-    @initialize(served=st.booleans())
-    def it_begins(self, served: bool) -> None:
-        if served:
+    @initialize(served=st.sampled_from(["", "first", "small"]))
+    def it_begins(self, served: str) -> None:
+        if served == "small":
+            self.stage.change("ModelDeployment", "answers", model={"candidate": "small"})
+        for _ in range(2):  # the gate judges one after the other
             self.stage.judge()
+        if served == "small":
+            self.stage.until(lambda: self.stage.told_status.get("serving", {}).get("base") == "small")
+        elif served:
             self.stage.until(lambda: self.stage.serves("first"))
 
     @rule(rounds=st.integers(1, 8), run=st.sampled_from([None, *RUNS]))
@@ -154,8 +163,13 @@ class Deployments(RuleBasedStateMachine):
     @rule(name=st.sampled_from(NAMES), hours=st.sampled_from([0, 30]))
     def another_deployment_serves(self, name: str, hours: int) -> None:
         """Which this one may follow: what that was let in by counts for nothing here."""
-        if name in self.runs() and any(each["spec"]["run"] == name for each in self.stage.evaluations):
+        if name in self.runs() and any(each["spec"].get("run") == name for each in self.stage.evaluations):
             leads_unjudged(self.stage, name, hours)
+
+    @rule(hours=st.sampled_from([0, 30]))
+    def another_deployment_serves_a_base_itself(self, hours: int) -> None:
+        """As far as a gate has ever judged it."""
+        leads_base(self.stage, hours)
 
     @rule(name=st.sampled_from(NAMES))
     @precondition(lambda self: len(self.runs()) > 1)
@@ -189,7 +203,7 @@ class Deployments(RuleBasedStateMachine):
         else:
             self.bring(builders.stored(builders.gate()))
 
-    @rule(how=st.sampled_from(["gone", "there", "not ready", "other prompt", "Transformers"]))
+    @rule(how=st.sampled_from(["gone", "there", "not ready", "other prompt", "other base", "no base", "Transformers"]))
     def the_project_comes_and_goes(self, how: str) -> None:
         changed = project(**({"engine": "Transformers"} if how == "Transformers" else {}))
         if how == "gone":
@@ -200,6 +214,10 @@ class Deployments(RuleBasedStateMachine):
             changed["status"]["conditions"][0]["status"] = "False"
         if how == "other prompt":
             changed["spec"]["tokenization"]["maxLength"] = 64
+        if how == "other base":
+            changed["status"]["candidates"][0]["model"] = builders.digest("d")
+        if how == "no base":
+            changed["spec"]["candidates"][0]["name"] = changed["status"]["candidates"][0]["name"] = "other"
         self.bring(changed)
 
     @rule(spec=SPECS)
@@ -325,8 +343,8 @@ class Deployments(RuleBasedStateMachine):
             known = {old[part]["release"] for part in ("serving", "candidate") if part in old}
             if new is None or new["release"] in known or self.is_let_in(new):
                 continue
-            run = FineTuneRun.model_validate(stage.get("FineTuneRun", new["run"]))
-            words = [gate_word(stage.cache, before, each["gate"], run, stage.settings) for each in new["gates"]]
+            of = self.subject(new)
+            words = [gate_word(stage.cache, before, each["gate"], of, stage.settings) for each in new["gates"]]
             assert {each["gate"] for each in new["gates"]} == {each["name"] for each in after["spec"]["gates"]}
             assert all(word.passed(new["release"]) for word in words)
             assert [word.key for word in words] == [each["key"] for each in new["gates"]]
@@ -342,6 +360,15 @@ class Deployments(RuleBasedStateMachine):
                 served = old.get("serving", {}).get("release") if compares else None
                 assert beside == served or self.may_come_back(before, new, each)
         self.seen_versions = len(stage.versions) - 1
+
+    @invariant()
+    def a_base_itself_is_what_the_project_says_when_it_takes_over(self) -> None:
+        """NoUngatedTraffic: it becomes a candidate as the project says it, without an artifact, and never with a run."""
+        for version in self.stage.versions[-2:]:
+            for part in ("serving", "candidate"):
+                told = version.get("status", {}).get(part, {})
+                assert ("run" in told) == ("artifact" in told) == ("runCreated" in told)
+                assert not told or ("run" in told) != ("base" in told)
 
     @invariant()
     def no_untested_traffic(self) -> None:
@@ -538,10 +565,18 @@ class Deployments(RuleBasedStateMachine):
 
     # Helpers.
 
+    def subject(self, served: builders.Object) -> Subject:
+        """Return what gates are asked about."""
+        if "run" in served:
+            return FineTuneRun.model_validate(self.stage.get("FineTuneRun", served["run"]))
+        return BaseItself(served["base"], "desk")
+
     def may_come_back(self, before: builders.Object, new: builders.Object, by: builders.Object) -> bool:
         """Whether somebody names what was lately served, and lets it come back by the verdict of then."""
         spec, history = before["spec"], before["status"].get("history", ())
-        named = new["run"] == spec["model"].get("run") or new["release"] == spec["model"].get("release")
+        model = spec["model"]
+        by_name = (new.get("run"), new.get("base")) in ((model.get("run"), None), (None, model.get("candidate")))
+        named = by_name or new["release"] == model.get("release")
         releases = list(dict.fromkeys(each["release"] for each in history))
         lately = releases[1 : spec.get("rollout", {}).get("rollbackWindow", 0) + 1]
         served: builders.Object = next((each for each in history if each["release"] == new["release"]), {})

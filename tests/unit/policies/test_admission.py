@@ -1,6 +1,7 @@
 """Which release a deployment serves."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -307,7 +308,7 @@ def test_nothing_is_wanted_but_what_every_gate_passed(
         said = next(word for word in chosen.words if word.gate == gate)
         assert (said.state, said.release) == (GateState.PASSED, found.release)
     if "latest" in model:
-        assert serving is None or chosen.created >= serving.run_created
+        assert serving is None or chosen.created >= (serving.run_created or "")
         newer = [run for run in runs if run.order > chosen.order and run.made and not run.experiment]
         assert (found.instead_of is not None) == bool(newer)
     else:
@@ -395,3 +396,68 @@ def test_what_is_served_in_place_of_what_was_revoked(
 ) -> None:
     found = stand_in(spec(run="nobody"), gone, before, people)
     assert (found.run if found else None) == wanted
+
+
+BASE = Run(name="small", created="", uid="", made=A, words=(word(release=A),), base=True)
+SERVES_BASE = served(PASSED_A, A).model_copy(update={"run": None, "run_created": None, "base": "small"})
+
+
+@pytest.mark.parametrize(
+    ("runs", "wanted", "reason", "words"),
+    [
+        ([BASE, PASSED_C], "small", None, ""),
+        ([replace(BASE, words=())], None, "Judging", "Base small has not passed gate good (NotBegun)"),
+        ([replace(BASE, words=(word("Failed"),))], None, "GateFailed", "Base small has not passed gate good"),
+        ([replace(BASE, words=(word(release=B),))], None, "Judging", "has passed another release of it"),
+        ([replace(BASE, made=NotAdmitted("ArchitectureNotServed", REMEDY))], None, "ArchitectureNotServed", "Base small cannot be served"),
+        ([], None, "CandidateUnknown", "spec.model.candidate: project 'desk' has no candidate 'small'."),
+        # A run of its name is another.
+        ([run("small", A, minute=3)], None, "CandidateUnknown", ""),
+    ],
+)  # fmt: skip
+def test_a_base_itself(runs: list[Run], wanted: str | None, reason: str | None, words: str) -> None:
+    """NoUngatedTraffic."""
+    found = decide(spec(candidate="small"), None, (), runs)
+    assert (found.base if isinstance(found, Wanted) else None) == wanted
+    if isinstance(found, NotAdmitted):
+        assert found.reason == reason
+        assert words in found.message
+        assert speaks(found.reason, found.message)
+    else:
+        assert (found.run, found.run_created, found.release) == ("", "", A)
+
+
+def test_a_base_itself_is_no_run_and_every_run_is_newer() -> None:
+    assert isinstance(decide(spec(run="small"), None, (), [BASE]), NotAdmitted)
+    latest = decide(spec(), SERVES_BASE, (), [BASE])
+    assert isinstance(latest, NotAdmitted)
+    assert (latest.reason, "Base small goes on serving." in latest.message) == ("NoCandidates", True)
+    taken = decide(spec(), SERVES_BASE, (), [BASE, PASSED_B])
+    assert isinstance(taken, Wanted)
+    assert (taken.run, taken.base) == ("b", "")
+
+
+@pytest.mark.parametrize(
+    ("base", "words"),
+    [
+        (BASE, ""),
+        (replace(BASE, words=(word("Judging"),)), ""),
+        (replace(BASE, words=(word("Failed"),)), "gate good says Failed"),
+        (replace(BASE, made=B, words=(word(release=B),)), "by what the project says now base small is another release, release"),
+        (replace(BASE, made=NotAdmitted("ProjectChanged", REMEDY)), "it cannot be served any more"),
+        (None, "its project has it no more"),
+    ],
+)  # fmt: skip
+def test_what_keeps_a_base_itself_from_taking_over(base: Run | None, words: str) -> None:
+    told = objection(spec(candidate="small"), None, SERVES_BASE, base)
+    assert told == words if not words else words in told
+
+
+@pytest.mark.parametrize("released", [A, B])
+def test_a_base_itself_is_followed_as_long_as_it_is_that_release(released: str) -> None:
+    followed = Followed("staging", "", "", released, base="small")
+    found = decide(spec(follow={"deployment": "staging", "soak": "1h"}), None, (), [BASE, PASSED_A], followed=followed)
+    assert isinstance(found, Wanted if released == A else NotAdmitted)
+    assert (
+        found.base == "small" if isinstance(found, Wanted) else "of base small, which as the project" in found.message
+    )

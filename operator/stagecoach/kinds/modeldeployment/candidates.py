@@ -1,4 +1,7 @@
-"""The runs that a deployment may mean, and what gates say of them: the newest first, and no more than have to be."""
+"""The runs that a deployment may mean, and what gates say of them: the newest first, and no more than have to be.
+
+Besides, the bases of the project that it means themselves.
+"""
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,6 +22,7 @@ from stagecoach.kinds import releases
 from stagecoach.kinds.controller import Settings
 from stagecoach.kinds.evalgate import asked
 from stagecoach.kinds.evalgate.gate_word import gate_words
+from stagecoach.kinds.evalgate.untuned import BaseItself
 from stagecoach.kinds.modeldeployment.deciding import people
 from stagecoach.kinds.modeldeployment.neighbours import project_key
 from stagecoach.kinds.modeldeployment.rejections import in_force, passed_over
@@ -47,14 +51,14 @@ class Candidates:
     """Runs as admission takes them, and all that has to be known to serve what they made."""
 
     runs: tuple[Run, ...] = ()
-    made: Mapping[str, Admitted] = field(default_factory=dict)  # by the run's name
+    made: Mapping[tuple[str, str], Admitted] = field(default_factory=dict)  # by whose it is: name and creation
     told: Mapping[tuple[str, str], Run] = field(default_factory=dict)  # what gates say of runs, by name and creation
     # Those of which something was served before what was revoked, the last one first; while nothing is served.
     before: tuple[Run, ...] = ()
 
     def of(self, served: Served) -> Run | None:
         """Return the run of what is served or about to be, if it is there: not another that has its name by now."""
-        return self.told.get((served.run, served.run_created))
+        return self.told.get(served.origin)
 
 
 def candidates(
@@ -82,7 +86,7 @@ class _Search:
     serving: Known | None  # what is served
     decisions: Decisions
     followed: Followed | NotAdmitted | None
-    made: dict[str, Admitted] = field(default_factory=dict)
+    made: dict[tuple[str, str], Admitted] = field(default_factory=dict)
 
     @cached_property
     def _people(self) -> People:
@@ -105,32 +109,54 @@ class _Search:
         newer = [raw for raw in candidates if self._may_be_wanted(raw, of_serving)]
         over = [raw for raw in newer if self._is_passed_over(raw)]
         runs = list(self._first_that_passes([raw for raw in newer if not self._is_passed_over(raw)], related))
-        told = {(run.name, run.created): run for run in runs}
+        bases = self._bases(related)
+        told = {run.origin: run for run in (*runs, *bases)}
         held = {_identity(raw): raw for raw in (of_serving, of_candidate) if raw is not None}
         rest = [raw for identity, raw in held.items() if identity not in told]
         if rest:  # a gate looks through the whole project
-            told |= {(run.name, run.created): run for run in self._asked(rest)}
-        before = tuple(self._before(there))
+            told |= {run.origin: run for run in self._asked(rest)}
+        before = tuple(self._before(there, bases))
         others = [_shallow(max(over, key=asked.order), PASSED_OVER)] if over else []
-        return Candidates((*runs, *others, *self._others(chosen, candidates, newer)), self.made, told, before)
+        runs = [*runs, *others, *self._others(chosen, candidates, newer), *bases]
+        return Candidates(tuple(runs), self.made, told, before)
 
-    def _before(self, there: Sequence[Object]) -> Iterator[Run]:
+    def _bases(self, related: Sequence[Object]) -> list[Run]:
+        """Return the bases that are meant themselves: by the spec, or because they are served, are about to, or were.
+
+        A base that the project has no more is none of these.
+        """
+        status, model = self.deployment.status, self.deployment.spec.model
+        names = [model.candidate, self.followed.base if isinstance(self.followed, Followed) else None]
+        names += [each.base for each in (status.serving, status.candidate) if each is not None]
+        if status.serving is None and status.revoked is not None:
+            names += [each.base for each in status.history]
+        if model.release is not None:
+            names += asked.itself((raw for raw in related if raw["kind"] == "Evaluation"), model.release)
+            if model.release in self._people.overridden:  # whoever lets it in need not wait for a gate
+                names += [each.name for each in self.project.status.candidates]
+        known = {each.name for each in self.project.status.candidates}
+        bases = [BaseItself(name, self.project.metadata.name) for name in dict.fromkeys(names) if name in known]
+        return [self._base(each) for each in bases]
+
+    def _before(self, there: Sequence[Object], bases: Sequence[Run]) -> Iterator[Run]:
         """Yield the runs of what was served before what was revoked, as far as they still make that."""
         status = self.deployment.status
         if status.serving is not None or status.revoked is None:
             return
         names = {each.run for each in status.history}
         found = {run.name: run for run in self._asked(raw for raw in there if raw["metadata"]["name"] in names)}
+        themselves = {run.name: run for run in bases}
         for entry in status.history:
-            if entry.run in found and found[entry.run].made == entry.release:
-                yield found[entry.run]
+            run = found.get(entry.run) if entry.run else themselves.get(entry.base or "")
+            if run is not None and run.made == entry.release:
+                yield run
 
     def _of(self, served: Served | None) -> Object | None:
         """Return the run that made what is served; one that was created anew under its name is another."""
-        if served is None:
+        if served is None or served.run is None:
             return None
         raw = self.view.get(Key("FineTuneRun", self.deployment.metadata.namespace, served.run))
-        if raw is None or _identity(raw) != (served.run, served.run_created) or "deletionTimestamp" in raw["metadata"]:
+        if raw is None or _identity(raw) != served.origin or "deletionTimestamp" in raw["metadata"]:
             return None
         return raw
 
@@ -146,7 +172,7 @@ class _Search:
     def _may_be_wanted(self, raw: Object, of_serving: Object | None) -> bool:
         """Whether a run is named, or is not older than the one of what is served."""
         served = self.deployment.status.serving
-        if self.deployment.spec.model.latest is None or served is None:
+        if self.deployment.spec.model.latest is None or served is None or served.run_created is None:
             return True
         if of_serving is not None:
             return asked.order(raw) >= asked.order(of_serving)
@@ -154,7 +180,7 @@ class _Search:
 
     def _is_passed_over(self, raw: Object) -> bool:
         served = self.deployment.status.serving
-        serves = served is not None and _identity(raw) == (served.run, served.run_created)
+        serves = served is not None and _identity(raw) == served.origin
         return not serves and bool(raw["metadata"]["creationTimestamp"] <= self._passed_over)
 
     def _chosen(self, there: Sequence[Object], related: Sequence[Object]) -> list[Object]:
@@ -162,7 +188,7 @@ class _Search:
         model = self.deployment.spec.model
         if model.follow is not None:
             followed = self.followed if isinstance(self.followed, Followed) else None
-            return [raw for raw in there if followed and _identity(raw) == (followed.run, followed.run_created)]
+            return [raw for raw in there if followed and _identity(raw) == followed.origin]
         if model.run is not None:
             return [raw for raw in there if raw["metadata"]["name"] == model.run]
         if model.release is not None:
@@ -175,7 +201,9 @@ class _Search:
             if model.release in self._people.overridden:  # whoever lets it in need not wait for a gate
                 names |= self._let_in(filter(_is_candidate, there))
             return [raw for raw in there if raw["metadata"]["name"] in names]
-        labels = model.latest.selector.match_labels if model.latest else {}
+        if model.latest is None:
+            return []  # a base itself is meant
+        labels = model.latest.selector.match_labels
         return [raw for raw in there if labels.items() <= (raw["metadata"].get("labels") or {}).items()]
 
     def _first_that_passes(self, raws: Sequence[Object], related: Sequence[Object]) -> Iterator[Run]:
@@ -216,13 +244,25 @@ class _Search:
         passed: dict[str, set[str]] = {gate.name: set() for gate in self.deployment.spec.gates}
         for raw in related:
             if raw["kind"] == "Evaluation" and raw.get("status", {}).get("verdict") == PASSED:
-                passed.get(raw["spec"]["gate"], set()).add(raw["spec"]["release"]["artifact"])
+                passed.get(raw["spec"]["gate"], set()).add(raw["spec"]["release"].get("artifact", ""))
         return set.intersection(*passed.values())
 
     def _passes(self, run: Run) -> bool:
         if not isinstance(run.made, str) or run.made in self._rejected or run.made in self._people.refused:
             return False
         return run.made in self._people.overridden or all(word.passed(run.made) for word in run.words)
+
+    def _base(self, base: BaseItself) -> Run:
+        """Return a base itself with the release that it is now, and what every gate says of that."""
+        try:
+            made = self._fitting(releases.admitted_itself(base, self.project), (base.name, ""))
+        except Unjudged as why:
+            made = NotAdmitted(why.reason, why.message)
+        words: list[GateWord] = []
+        if isinstance(made, str):
+            for gate in self.deployment.spec.gates:
+                words += gate_words(self.view, self.raw, gate.name, [base], self.settings)
+        return Run(name=base.name, created="", uid="", made=made, words=tuple(words), base=True)
 
     def _asked(self, raws: Iterable[Object]) -> list[Run]:
         """Return runs with what they made, and what every gate says of them."""
@@ -258,9 +298,13 @@ class _Search:
             found = releases.admitted(run, self.project)
         except Unjudged as why:
             return NotAdmitted(why.reason, why.message)
+        return self._fitting(found, (run.metadata.name, run.metadata.creation_timestamp))
+
+    def _fitting(self, found: Admitted, origin: tuple[str, str]) -> str | NotAdmitted:
+        """Return a release, or why the deployment cannot serve it."""
         if unfit := servable_problem(self.deployment.spec, found, self.serving) or self._untestable(found):
             return unfit
-        self.made[run.metadata.name] = found
+        self.made[origin] = found
         return found.release
 
     def _untestable(self, found: Admitted) -> NotAdmitted | None:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from stagecoach.api.common import duration
+from stagecoach.api.common import duration, whose
 from stagecoach.api.modeldeployment import ModelDeployment
 from stagecoach.contract.times import moment, timestamp
 from stagecoach.kinds.evalgate import asked
@@ -32,10 +32,12 @@ def observe(view: View, raw: Object, deployment: ModelDeployment, now: datetime)
         return NotAdmitted("FollowedServesNothing", f"{message} serve is followed after {follow.soak}.")
     until = moment(serving["since"]) + duration(follow.soak)
     if now < until:
-        serves = f"ModelDeployment {key.name!r} serves run {serving['run']} (release {serving['short']})"
+        of = whose(serving.get("run"), serving.get("base"))
+        serves = f"ModelDeployment {key.name!r} serves {of} (release {serving['short']})"
         message = f"spec.model.follow.soak: {serves} since {serving['since']}, and is followed once it has for"
         return NotAdmitted("Soaking", f"{message} {follow.soak}, at {timestamp(until)}. Nothing to do.", until)
-    return Followed(key.name, serving["run"], serving["runCreated"], serving["release"])
+    run, created, base = (str(serving.get(each, "")) for each in ("run", "runCreated", "base"))
+    return Followed(key.name, run, created, serving["release"], base)
 
 
 def _unsuited(view: View, raw: Object, other: Object) -> str:
@@ -45,7 +47,8 @@ def _unsuited(view: View, raw: Object, other: Object) -> str:
         of = f"ModelDeployment {name!r} is of project {project!r}, and this one of {raw['spec']['project']!r}"
         return f"{of}. Choose one of the same project."
     if _in_a_ring(view, raw):
-        return f"ModelDeployment {name!r} comes to follow this one in turn. Give one of them latest, run or release."
+        ring = f"ModelDeployment {name!r} comes to follow this one in turn."
+        return f"{ring} Give one of them latest, run, release or candidate."
     return ""
 
 

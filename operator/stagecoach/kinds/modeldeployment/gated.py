@@ -21,18 +21,21 @@ def fact(scene: Scene, serving: Served) -> Fact:
     if serving.override is not None:
         return overriding.fact(scene, serving, serving.override)
     observed = scene.observed
-    goes_on = f"Run {serving.run} goes on serving."
+    goes_on = f"{serving.title} goes on serving."
     if observed.blocked is not None:
         return Fact("Gated", None, observed.blocked.reason, f"{observed.blocked.message} {goes_on}")
     run = observed.candidates.of(serving)
     if run is None:
-        message = f"Run {serving.run} of {serving.run_created} is gone, so that gates cannot say anything new of it."
-        message += " Nothing to do: it goes on."
-        return Fact("Gated", None, "RunMissing", message)
+        gone = f"Run {serving.run} of {serving.run_created} is gone"
+        if serving.run is None:
+            gone = f"The project has no candidate {serving.base!r} any more"
+        message = f"{gone}, so that gates cannot say anything new of it. Nothing to do: it goes on."
+        return Fact("Gated", None, "RunMissing" if serving.run else "CandidateMissing", message)
     if isinstance(run.made, NotAdmitted):
         return Fact("Gated", False, CHANGED, f"{run.made.message} {goes_on}")
     if run.made != serving.release:
-        message = "By what the project says now, its run is another release than the one that is served."
+        what = "its run is" if serving.run else f"base {serving.base} with its prompt is"
+        message = f"By what the project says now, {what} another release than the one that is served."
         return Fact("Gated", False, CHANGED, f"{message} {goes_on} Nothing to do: the gates judge that one.")
     lacking = [each for each in run.words if not each.passed(serving.release)]
     if not lacking:

@@ -313,6 +313,7 @@ def _measured(scene: Scene, candidate: Candidate, test: LoadTest, report: LoadTe
     return Measured(
         release=candidate.release,
         run=candidate.run,
+        base=candidate.base,
         engine=candidate.engine,
         asked=test.asked,
         met=met,

@@ -70,7 +70,7 @@ def _leads(raw: Object | None) -> tuple[object, ...] | None:
 
 
 def _told(serving: Object) -> tuple[object, ...]:
-    return tuple(serving.get(each) for each in ("run", "runCreated", "release", "since"))
+    return tuple(serving.get(each) for each in ("run", "runCreated", "base", "release", "since"))
 
 
 def _approvals(key: Key, view: View, before: Object | None, after: Object | None) -> tuple[Key, ...]:

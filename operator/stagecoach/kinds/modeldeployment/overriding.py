@@ -28,11 +28,11 @@ def fact(scene: Scene, serving: Served, by: Overridden) -> Fact:
     run = scene.observed.candidates.of(serving)
     words = () if run is None else run.words
     said = " ".join(f"Gate {each.gate} says {each.state}." for each in words if not each.passed(serving.release))
-    message = f"Run {serving.run} was admitted without its gates {who(by)} {until}. {said}".strip()
+    message = f"{serving.title} was admitted without its gates {who(by)} {until}. {said}".strip()
     return Fact("Gated", False, REASON, f"{message} Let its gates pass it, replace it by another run, or revoke it.")
 
 
 def admitted(wish: Wanted, by: Overridden) -> Fact:
     """Return that what is wanted is admitted without its gates."""
-    message = f"Run {wish.run} is admitted until {by.until} without its gates, as decided {who(by)}"
+    message = f"{wish.title} is admitted until {by.until} without its gates, as decided {who(by)}"
     return Fact("CandidateAdmitted", True, REASON, message)

@@ -148,7 +148,7 @@ def _wish(observed: Observed) -> Wanted | NotAdmitted:
     deployment, blocked = observed.deployment, observed.blocked
     serving = deployment.status.serving
     if blocked is not None:
-        meanwhile = f"Run {serving.run} goes on serving." if serving else "Nothing is served until then."
+        meanwhile = f"{serving.title} goes on serving." if serving else "Nothing is served until then."
         return NotAdmitted(blocked.reason, f"{blocked.message} {meanwhile}")
     decided, rejected = people(observed.decisions), observed.rejected
     if serving is None and deployment.status.revoked is not None:

@@ -52,6 +52,7 @@ def rejected(
     entry = Rejected(
         release=served.release,
         run=served.run,
+        base=served.base,
         run_created=served.run_created,
         reason=reason[:64],
         message=shortened(message, MOST),
@@ -64,7 +65,16 @@ def rejected(
         return told, before
     was_served = {each.release for each in deployment.status.history}
     # Versions before did not say when a run was created: of these the first that was rejected.
-    goes = min(told, key=lambda each: (each.spec == spec, each.release in was_served, each.run_created or "", each.at))
+    # Nor is it said of a base itself, of which there are few: these stay, for nothing would pass them over.
+    goes = min(
+        told,
+        key=lambda each: (
+            each.spec == spec,
+            each.release in was_served or each.base is not None,
+            each.run_created or "",
+            each.at,
+        ),
+    )
     told.remove(goes)
     if goes.spec != spec or goes.run_created is None:
         return told, before

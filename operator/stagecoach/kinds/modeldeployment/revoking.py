@@ -23,9 +23,9 @@ def taken_out(scene: Scene) -> Course | None:
     if serving is None or revoke is None:
         return None
     given = decided(revoke)
-    revoked = Revoked(**given, release=serving.release, run=serving.run, at=timestamp(scene.now))
+    revoked = Revoked(**given, release=serving.release, run=serving.run, base=serving.base, at=timestamp(scene.now))
     course = replace(Course.of(status), serving=None, candidate=None, revoked=revoked)
-    words = f"Run {serving.run} (release {serving.short}) is served no more: it was revoked {who(Decided(**given))}"
+    words = f"{serving.title} (release {serving.short}) is served no more: it was revoked {who(Decided(**given))}"
     return course.told("Revoked", words, warning=True)
 
 
@@ -38,6 +38,6 @@ def complaint(by: Revoked, rest: Complaint) -> Complaint:
 
 def meanwhile(by: Revoked, rest: Complaint) -> Complaint:
     """Return why nothing is served, while something is about to be. `rest`: what that waits for."""
-    message = f"Run {by.run} (release {short(by.release)}) was revoked {who(by)} Nothing is served: {rest.message}"
+    message = f"{by.title} (release {short(by.release)}) was revoked {who(by)} Nothing is served: {rest.message}"
     passes = rest.reason == STARTING.reason and not message.endswith("othing to do.")
     return Complaint("Revoked", f"{message} Nothing to do." if passes else message)

@@ -116,8 +116,8 @@ def _without_gateways(scene: Scene, candidate: Candidate) -> Hold | None:
     serving = scene.deployment.status.serving
     if serving and candidate.step is None and _lacks_tokenizer(scene, serving, candidate):
         message = f"ConfigMap {serving.admitted} does not say any more where the tokenizer of what is served is,"
-        message += f" and run {candidate.run} has another: gateways cannot be started with both."
-        advice = "Bring it back from a backup, or remove spec.rollout.canary, to have the run take over at once."
+        message += f" and {candidate.named} has another: gateways cannot be started with both."
+        advice = "Bring it back from a backup, or remove spec.rollout.canary, to have it take over at once."
         return Hold("AdmittedMissing", f"{message} {advice}", None)
     if scene.routed:
         return None

@@ -70,7 +70,8 @@ class Scene:
         """Whether the spec wants this one and no other: by name, or for another deployment serves it."""
         model, followed = self.deployment.spec.model, self.observed.followed
         follows = isinstance(followed, Followed) and followed.release == served.release
-        return served.run == model.run or served.release == model.release or follows
+        by_name = (served.run, served.base) in ((model.run, None), (None, model.candidate))
+        return by_name or served.release == model.release or follows
 
     @property
     def settled(self) -> bool:
@@ -97,8 +98,8 @@ class Scene:
         return made_of.asked == now.asked if made_of else served.engine == engine_name(self.deployment, now)
 
     def remade(self, served: Served) -> Admitted | None:
-        """Return what was admitted, from its run and its project, if they still say the same."""
-        made = self.observed.candidates.made.get(served.run)
+        """Return what was admitted, from its run, if it has one, and its project, if they still say the same."""
+        made = self.observed.candidates.made.get(served.origin)
         if made is None or admitted_config_map(self.deployment, made)["metadata"]["name"] != served.admitted:
             return None
         return made

@@ -27,7 +27,7 @@ def facts(scene: Scene, course: Course) -> tuple[Fact, ...]:
 
 
 def _of_serving(scene: Scene, course: Course, serving: Served) -> Fact:
-    measured, run = load_testing.found(course.measured, serving), f"Run {serving.run} (release {serving.short})"
+    measured, run = load_testing.found(course.measured, serving), f"{serving.title} (release {serving.short})"
     if measured is None:
         return Fact(MET, None, "NotTested", f"{run} was let in without a load test. {GOES_ON}")
     numbers = load_testing.told(measured)
@@ -43,6 +43,6 @@ def _of_candidate(scene: Scene, course: Course, candidate: Served) -> tuple[Fact
     measured = load_testing.found(course.measured, candidate)
     if measured is not None and measured.met and load_testing.is_by_now(scene, measured):
         return (
-            Fact(MET, True, "Met", f"Run {candidate.run} (release {candidate.short}): {load_testing.told(measured)}."),
+            Fact(MET, True, "Met", f"{candidate.title} (release {candidate.short}): {load_testing.told(measured)}."),
         )
     return (Fact(MET, None, course.waits.reason, course.waits.message),) if course.waits else ()

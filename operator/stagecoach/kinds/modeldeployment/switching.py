@@ -85,7 +85,7 @@ def go_on(scene: Scene) -> Course:
     before = status.candidate
     candidate = _as_decided(scene, serving, before) if before else None
     if candidate and candidate.override and before and not before.override:
-        words = f"Run {candidate.run} (release {candidate.short}) goes on without its gates, as decided"
+        words = f"{candidate.title} (release {candidate.short}) goes on without its gates, as decided"
         course = course.told(overriding.REASON, f"{words} {deciding.who(candidate.override)}", warning=True)
     if candidate is not None and (why := _drops(scene, candidate)):
         course, candidate = _dropped(course, candidate, why), None
@@ -187,7 +187,7 @@ def _holds(scene: Scene, candidate: Candidate) -> bool:
     if not isinstance(wish, Wanted) or wish.release == candidate.release:
         return True
     goes_on = serving is not None and serving.release == wish.release
-    newer = scene.deployment.spec.model.latest is not None and candidate.run_created > wish.run_created
+    newer = scene.deployment.spec.model.latest is not None and (candidate.run_created or "") > wish.run_created
     return goes_on and newer
 
 
@@ -217,13 +217,14 @@ def _on_another_engine(scene: Scene, served: Served, admitted: Admitted, project
 
 def _admitted(scene: Scene, wish: Wanted, project: TransformerProject) -> Candidate:
     """Return a release that may be served."""
-    made = scene.observed.candidates.made[wish.run]
+    made = scene.observed.candidates.made[wish.origin]
     return Candidate(
         release=wish.release,
         short=short(wish.release),
         artifact=made.described.release.artifact,
-        run=wish.run,
-        run_created=wish.run_created,
+        run=wish.run or None,
+        run_created=wish.run_created or None,
+        base=wish.base or None,
         admitted=admitted_config_map(scene.deployment, made)["metadata"]["name"],
         gates=list(wish.gates),
         override=wish.override,
@@ -246,16 +247,16 @@ def _instead(candidate: Candidate, wanted: Candidate | None) -> str:
         return "what is to be served is served already"
     if wanted.release == candidate.release:
         return f"engine {wanted.engine} is started for it instead, as the spec wants it now"
-    return f"run {wanted.run} is admitted, and takes its place"
+    return f"{wanted.named} is admitted, and takes its place"
 
 
 def _dropped(course: Course, candidate: Candidate, why: str) -> Course:
-    message = f"Run {candidate.run} (release {candidate.short}) does not take over: {why.rstrip('. ')}."
+    message = f"{candidate.title} (release {candidate.short}) does not take over: {why.rstrip('. ')}."
     return replace(course, candidate=None).told("Dropped", message)
 
 
 def _begun(scene: Scene, course: Course, candidate: Candidate) -> Course:
-    run, loads = f"Run {candidate.run} (release {candidate.short})", f"Engine {candidate.engine} loads it."
+    run, loads = f"{candidate.title} (release {candidate.short})", f"Engine {candidate.engine} loads it."
     rest = [each for each in course.rejected if each.release != candidate.release]
     course = replace(course, candidate=candidate, rejected=rest)
     for each in scene.deployment.status.rejected:
@@ -293,7 +294,7 @@ def _advanced(scene: Scene, course: Course, candidate: Candidate) -> Course:
     if tested.waits is not None:
         return _waits_for_its_test(scene, course, tested.candidate, tested.waits)
     if tested.words:
-        course = course.told("SLAMet", f"Run {candidate.run} (release {candidate.short}): {tested.words}")
+        course = course.told("SLAMet", f"{candidate.title} (release {candidate.short}): {tested.words}")
     return _tried(scene, course, tested.candidate)
 
 
@@ -344,7 +345,7 @@ def _goes_on(scene: Scene, course: Course, counted: Candidate, decision: Hold | 
             return replace(course, candidate=held, waits=holding.waits(scene, held, message))
         case Advance(step, weight):
             promote = holding.promotion(scene, counted) if step != counted.step else None
-            words = f"Of 100 requests {weight} go to run {counted.run} (release {counted.short}) from now on."
+            words = f"Of 100 requests {weight} go to {counted.named} (release {counted.short}) from now on."
             begun = rolling.stepped(counted, step, weight, scene.now)
             course = replace(course, candidate=rolling.capped(scene, begun))
             return _promoted(scene, course, promote).told("StepTaken", words)
@@ -422,7 +423,7 @@ def _rejected(scene: Scene, course: Course, candidate: Candidate, why: Complaint
     # What was said of it before it failed does not have it tried again.
     spent = holding.spent(scene, course.promotions, candidate.release)
     course = replace(course, candidate=None, rejected=rejected, passed_over=over, promotions=spent)
-    words = f"Run {candidate.run} (release {candidate.short}) is rejected ({why.reason}): {why.message}"
+    words = f"{candidate.title} (release {candidate.short}) is rejected ({why.reason}): {why.message}"
     return course.told("Rejected", words, warning=True)
 
 
@@ -435,7 +436,7 @@ def _in(scene: Scene, course: Course, candidate: Candidate) -> Course:
     serving = Served(**given | {"since": since})
     entry = HistoryEntry(**{name: getattr(serving, name) for name in HistoryEntry.model_fields})
     history = course.history if moved else [entry, *_with_verdicts(course)][:MAX_HISTORY]
-    words = f"Run {serving.run} (release {serving.short}) has all requests, on engine {serving.engine}."
+    words = f"{serving.title} (release {serving.short}) has all requests, on engine {serving.engine}."
     course = replace(course, serving=serving, candidate=None, history=history, revoked=None)
     return course.told("Serving", words)
 

@@ -21,7 +21,7 @@ from stagecoach.policies.scaling import pods
 # What comes by itself, or with an object that somebody may be about to create. All else needs a person.
 GOES_ON = {
     *("Judging", "AwaitingReview", "RunNotFinished", "NoCandidates", "NothingNewer", "ProjectMissing"),
-    *("ProjectNotReady", "GateMissing", "GateBlocked", "RunUnknown", "ReleaseUnknown"),
+    *("ProjectNotReady", "GateMissing", "GateBlocked", "RunUnknown", "ReleaseUnknown", "CandidateUnknown"),
     *("FollowedMissing", "FollowedServesNothing", "Soaking"),
 }
 # Why what is served does not answer, and nothing that is waited for changes it.
@@ -71,7 +71,7 @@ class _Telling:
         candidate, waits = self.course.candidate, self.course.waits
         if candidate is not None:
             told = waits or Complaint(
-                "Starting", f"Engine {candidate.engine} is being made for run {candidate.run}: nothing to do."
+                "Starting", f"Engine {candidate.engine} is being made for {candidate.named}: nothing to do."
             )
             loaded = self._said("Loaded", told)
             if self.course.revoked is not None:
@@ -182,7 +182,7 @@ class _Telling:
         return Complaint("RoutesRefused", " ".join(said)) if said else None
 
     def _serves(self, serving: Served) -> str:
-        where = f"Run {serving.run} (release {serving.short}) answers at {endpoint(self.scene.deployment)}."
+        where = f"{serving.title} (release {serving.short}) answers at {endpoint(self.scene.deployment)}."
         return where + self._who_may_ask
 
     @property
@@ -224,7 +224,7 @@ class _Telling:
         passed = ", ".join(f"{each.gate} ({each.evaluation})" for each in wish.gates) + (
             OF_THEN if wish.of_then else ""
         )
-        return Fact("CandidateAdmitted", True, "Admitted", f"Run {wish.run} has passed {passed}.{instead}")
+        return Fact("CandidateAdmitted", True, "Admitted", f"{wish.title} has passed {passed}.{instead}")
 
     def _trouble(self, serving: Served) -> Complaint | None:
         """Return what is asked for and will not come without a person, while something else is served."""
@@ -269,10 +269,10 @@ class _Telling:
         if unfit := self._unfit(serving):
             return Complaint(unfit.reason, f"Clients are answered as before this change of the spec: {unfit.message}")
         if self.course.candidate is None and (stays := self._stays(serving)):
-            return Complaint(stays.reason, f"Run {serving.run} stays on its engine: {stays.message}")
+            return Complaint(stays.reason, f"{serving.title} stays on its engine: {stays.message}")
         for each in scene.observed.rejected if self.course.candidate is None else ():
             if each.release == serving.release:  # on another engine
-                return Complaint("Rejected", f"Run {each.run} stays on its engine: {each.message}")
+                return Complaint("Rejected", f"{each.title} stays on its engine: {each.message}")
         not_admitted = scene.wish.instead_of if isinstance(scene.wish, Wanted) else scene.wish
         if not_admitted is None or scene.named(serving):
             return None
@@ -284,7 +284,7 @@ class _Telling:
         """Return whether it is being worked on, or needs somebody."""
         candidate, waits = self.course.candidate, self.course.waits
         if candidate is not None:
-            words = f"Run {candidate.run} is about to take over."
+            words = f"{candidate.title} is about to take over."
             if (serves := self._of_serving) is not None:
                 words += f" {waits.message}" if waits and waits.message not in serves.message else ""
                 return (Fact("Stalled", True, serves.reason, f"{serves.message} {words}"),)
