@@ -98,9 +98,9 @@ class Served(OfARelease):
         return self
 
     @property
-    def origin(self) -> tuple[str, str]:
+    def origin(self) -> tuple[str, str, str]:
         """What tells a run from another that has its name by now, and from a base: of this no creation is known."""
-        return self.run or self.base or "", self.run_created or ""
+        return self.run or "", self.base or "", self.run_created or ""
 
 
 class Seen(Told):

@@ -47,7 +47,7 @@ def admitted_itself(base: BaseItself, project: TransformerProject) -> Admitted:
     try:
         place = document.model_source(project, base.name, judged.model, judged.tokenizer, judged.revision)
     except document.Changed as changed:
-        raise _changed(str(changed)) from changed
+        raise Unjudged("ProjectChanged", untuned.unsaid(changed)) from changed
     labels = found.asked.labels
     return Admitted(
         described=DescribedRelease(release=found.release, asked=found.asked),

@@ -13,7 +13,7 @@ from stagecoach.api.common import whose
 from stagecoach.api.deployment_status import Overridden, PassedGate, Rejected, Served
 from stagecoach.api.modeldeployment import DeploymentGate, ModelDeploymentSpec
 from stagecoach.contract.digests import short
-from stagecoach.policies.verdicts import REMEDIES
+from stagecoach.policies.verdicts import OF_A_BASE, REMEDIES
 
 
 class GateState(StrEnum):
@@ -71,9 +71,9 @@ class _OfARelease:
     base: str
 
     @property
-    def origin(self) -> tuple[str, str]:
+    def origin(self) -> tuple[str, str, str]:
         """What tells it from others, also from those that have its name by now."""
-        return self.run or self.base, self.run_created
+        return self.run, self.base, self.run_created
 
     @property
     def title(self) -> str:
@@ -108,9 +108,9 @@ class Run:
     base: bool = False  # it is one of the project's candidates itself: nobody created it, and it is no run
 
     @property
-    def origin(self) -> tuple[str, str]:
+    def origin(self) -> tuple[str, str, str]:
         """What tells it from others, also from those that have its name by now."""
-        return self.name, self.created
+        return ("", self.name, "") if self.base else (self.name, "", self.created)
 
     @property
     def title(self) -> str:
@@ -158,7 +158,7 @@ OF_THEN = " beside what was served then: by spec.rollout.rollbackWindow it is no
 _LAST = "~"
 # By state, the most final first: the reason that is told, and what to do, where the gate's own words do not say it.
 OBSTACLES: dict[GateState, tuple[str, str]] = {
-    GateState.FAILED: ("GateFailed", "See Evaluation {evaluation}, and create another run."),
+    GateState.FAILED: ("GateFailed", "See Evaluation {evaluation}. {another}."),
     GateState.INCONCLUSIVE: ("GateInconclusive", "See Evaluation {evaluation}."),
     GateState.ERROR: ("GateError", "See Evaluation {evaluation}."),
     GateState.MISSING: ("GateMissing", ""),
@@ -227,8 +227,8 @@ def objection(spec: ModelDeploymentSpec, serving: Served | None, candidate: Serv
         return f"by what the project says now {candidate.named} is another release, {made}, which its gates judge"
     for word in (_word(gate.name, run) for gate in spec.gates):
         if word.state not in OPEN:
-            told = f"gate {word.gate} says {word.state} by what it asks now: {_sentence(word.message)} {_remedy(word)}"
-            return told.strip()
+            told = f"gate {word.gate} says {word.state} by what it asks now: {_sentence(word.message)}"
+            return f"{told} {_remedy(word, run)}".strip()
     if spec.model.latest is None:
         return ""
     labels = spec.model.latest.selector.match_labels
@@ -280,8 +280,8 @@ class _Case:
         """Return a run that made this release and passed: of several, the newest; or the base that it is itself."""
         newest = sorted(self.runs, key=lambda run: run.order, reverse=True)
         found = [self.admitted(run) for run in newest if run.made == digest]
-        # What it made is not known, or not to be served: it may be this release.
-        found += [self.admitted(run) for run in newest if isinstance(run.made, NotAdmitted)]
+        # What a run made is not known, or not to be served: it may be this release.
+        found += [self.admitted(run) for run in newest if isinstance(run.made, NotAdmitted) and not run.base]
         if not found:
             message = f"spec.model.release: no FineTuneRun of project {self.spec.project!r} has made release"
             message += f" {short(digest)} as the project is now, and none of its candidates that were judged is it."
@@ -294,6 +294,9 @@ class _Case:
         serves = f"spec.model.follow: ModelDeployment {followed.deployment!r} serves release {short(followed.release)}"
         serves += f" of {whose(followed.run, followed.base)},"
         run = next((run for run in self.runs if run.origin == followed.origin), None)
+        if run is None and followed.base:
+            advice = f"Add it to its spec.candidates again, or let {followed.deployment} serve something else."
+            return NotAdmitted("CandidateUnknown", f"{serves} which the project has no more. {advice}")
         if run is None:
             message = f"{serves} which is gone. Create another run, and let that one serve it."
             return NotAdmitted("RunUnknown", message)
@@ -339,7 +342,7 @@ class _Case:
         if before is not None:
             message = f"{run.title} was tried, and rejected ({before.reason}): {_sentence(before.message)}"
             again = "a change of this spec, or a Promote by one of spec.approvers, has it tried again."
-            return NotAdmitted("Rejected", f"{message} Create another run; {again}")
+            return NotAdmitted("Rejected", f"{message} {_another(run)}; {again}")
         return self._by_gates(run, run.made)
 
     def _by_gates(self, run: Run, release: str) -> Wanted | NotAdmitted:
@@ -355,7 +358,7 @@ class _Case:
         found = (_obstacle(word) for word in words if not word.passed(release))
         word = min(found, key=lambda word: list(OBSTACLES).index(word.state))
         told = f"{run.title} has not passed gate {word.gate} ({word.reason}): {_sentence(word.message)}"
-        return NotAdmitted(OBSTACLES[word.state][0], f"{told} {_remedy(word)}".strip())
+        return NotAdmitted(OBSTACLES[word.state][0], f"{told} {_remedy(word, run)}".strip())
 
     def _none_newer(self) -> NotAdmitted:
         message = f"Every run that has succeeded{self._selected()} is older than the one that is served."
@@ -401,9 +404,16 @@ def _obstacle(word: GateWord) -> GateWord:
     return replace(word, state=GateState.WAITING, reason="NotBegun", message=message)
 
 
-def _remedy(word: GateWord) -> str:
-    advice = OBSTACLES[word.state][1]
-    return REMEDIES.get(word.reason, advice.format(gate=word.gate, evaluation=word.evaluation))
+def _remedy(word: GateWord, run: Run) -> str:
+    advice, known = OBSTACLES[word.state][1], OF_A_BASE if run.base else REMEDIES
+    return known.get(word.reason, advice.format(evaluation=word.evaluation, another=_another(run)))
+
+
+def _another(run: Run) -> str:
+    """Return how to come to another release, which may be better."""
+    if run.base:
+        return "Give the project another prompt, or name another candidate, or a run"
+    return "Create another run"
 
 
 def _listed(labels: Mapping[str, str]) -> str:

@@ -24,6 +24,12 @@ REMEDIES = {
     "TrainingDataUnknown": "Create another run that says in method.trainedOn what it was trained on, and delete"
     " this one.",
 }
+# The same where a base itself was judged, which no run has made.
+OF_A_BASE = REMEDIES | {
+    "CriterionFailed": "Give the project another prompt, name another candidate or a run, or correct the gate if it"
+    " asks for the wrong thing: each is judged anew.",
+    "RowsLeaked": "Remove the rows that the report names from the prompt, or from the suite.",
+}
 # Numbers may be rounded, to fit into a termination message.
 ROUNDED = 1e-4
 # A share of rows is not exact: 0.55 of 100 is more than 55.

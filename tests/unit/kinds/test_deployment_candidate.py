@@ -355,3 +355,66 @@ def test_somebody_lets_it_in_without_its_gates() -> None:
     )
     assert stage.said("Gated")["reason"] == "Overridden"
     assert stage.said("Gated")["message"].startswith("Base small was admitted without its gates by qa@example.com")
+
+
+def test_a_base_that_comes_back_for_what_is_revoked_is_judged_by_what_its_gate_asks_now() -> None:
+    """Whatever its gate asked when it was served: nobody else asks about it any more."""
+    stage = serving_base(approvers=[{"user": "qa@example.com"}])
+    base = stage.told_status["serving"]["release"]
+    stage.change("ModelDeployment", "answers", model={"latest": {}})
+    judged(stage)
+    stage.until(lambda: stage.serves("first"))
+    stage.change("EvalGate", "good", minScored=0.5)
+    judged(stage)
+    stage.decided("Revoke", stage.told_status["serving"]["release"])
+    stage.until(lambda: "revoked" in stage.told_status)
+    judged(stage)
+    stage.until(lambda: serves_base(stage))
+    assert stage.told_status["serving"]["release"] == base
+
+
+def asked_for_a_base_beside_a_run_that_failed(stage: Stage) -> None:
+    """Let the gate pass the base, and nothing that a run has made."""
+    for _ in range(3):
+        stage.look()
+        for each in stage.evaluations:
+            if "verdict" not in each.get("status", {}):
+                stage.decide(each["metadata"]["name"], "Failed" if "run" in each["spec"] else "Passed")
+
+
+def dropped(stage: Stage) -> list[str]:
+    return [message for reason, message in stage.events if reason == "Dropped"]
+
+
+def test_a_base_that_the_spec_names_no_more_does_not_take_over_though_no_run_has_passed() -> None:
+    """NoUngatedTraffic: `latest` never means a base."""
+    stage = Stage(model=BASE)
+    asked_for_a_base_beside_a_run_that_failed(stage)
+    stage.until(lambda: stage.told_status.get("candidate", {}).get("base") == "small")
+    stage.change("ModelDeployment", "answers", model={"latest": {}})
+    for _ in range(5):
+        stage.go_on()
+    assert {"serving", "candidate"}.isdisjoint(stage.told_status)
+    assert admitted(stage)[0] == "GateFailed"
+    [told] = dropped(stage)
+    assert told.startswith("Base small (release ")
+    assert told.endswith(" does not take over: spec.model.latest means runs, and no base itself.")
+
+
+def test_a_base_in_its_steps_that_the_spec_names_no_more_goes_though_no_run_has_passed() -> None:
+    """NoUngatedTraffic: what is served is the base by the prompt of before, and goes on."""
+    stage = Stage(model=BASE, rollout=CANARY)
+    asked_for_a_base_beside_a_run_that_failed(stage)
+    stage.until(lambda: serves_base(stage))
+    before = stage.told_status["serving"]["release"]
+    stage.put(with_another_prompt())
+    asked_for_a_base_beside_a_run_that_failed(stage)
+    stage.until(lambda: "weight" in stage.told_status.get("candidate", {}))
+    stage.change("ModelDeployment", "answers", model={"latest": {}})
+    for _ in range(5):
+        stage.go_on(31)
+        stage.ask()
+    assert stage.told_status["serving"]["release"] == before
+    assert "candidate" not in stage.told_status
+    [told] = dropped(stage)
+    assert told.endswith(" does not take over: spec.model.latest means runs, and no base itself.")

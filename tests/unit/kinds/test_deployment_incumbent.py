@@ -1,9 +1,11 @@
 """What is served stays, whatever becomes of that by which it was admitted; and what is kept of it."""
 
+import copy
 from collections.abc import Callable
 
 import pytest
 
+from tests import builders
 from tests.remedies import speaks
 from tests.unit.kinds.deployment_cases import change_of_gate, told, with_second
 from tests.unit.kinds.deployments import Stage, project, serving
@@ -96,3 +98,19 @@ def test_what_was_admitted_once_is_forgotten_when_nothing_needs_it_any_more() ->
     stage.go_on()
     assert ("ConfigMap", before) not in stage.children
     assert ("ConfigMap", stage.told_status["serving"]["admitted"]) in stage.children
+
+
+@pytest.mark.parametrize("model", [{"run": "first"}, {"latest": {}}])
+def test_a_document_that_is_lost_is_made_again_from_a_run_that_was_created_anew(model: builders.Object) -> None:
+    """IncumbentStays: it adopts what the one before has made, and what is made has the same name only if it is the same."""
+    stage = serving(model=model)
+    name = stage.told_status["serving"]["admitted"]
+    again = copy.deepcopy(stage.get("FineTuneRun", "first"))
+    again["metadata"] |= {"uid": "uid-again", "creationTimestamp": "2026-01-01T00:00:00Z"}
+    stage.remove("FineTuneRun", "first")
+    stage.put(again)
+    stage._gone(("ConfigMap", name))
+    for _ in range(5):
+        stage.go_on()
+    assert ("ConfigMap", name) in stage.children
+    assert told(stage) == ("Available", "Serving", "True")

@@ -362,13 +362,25 @@ class Deployments(RuleBasedStateMachine):
         self.seen_versions = len(stage.versions) - 1
 
     @invariant()
-    def a_base_itself_is_what_the_project_says_when_it_takes_over(self) -> None:
-        """NoUngatedTraffic: it becomes a candidate as the project says it, without an artifact, and never with a run."""
+    def a_base_itself_has_neither_artifact_nor_run(self) -> None:
+        """NoUngatedTraffic: what answers for a release is one of both, a run with its artifact or a base."""
         for version in self.stage.versions[-2:]:
             for part in ("serving", "candidate"):
                 told = version.get("status", {}).get(part, {})
                 assert ("run" in told) == ("artifact" in told) == ("runCreated" in told)
                 assert not told or ("run" in told) != ("base" in told)
+
+    @invariant()
+    def a_base_itself_takes_over_only_where_it_is_meant(self) -> None:
+        """NoUngatedTraffic: as the spec names it then, or for what was revoked; `latest` never means one."""
+        for before, after in itertools.pairwise(self.stage.versions):
+            old, new = before.get("status", {}), after.get("status", {}).get("serving", {})
+            if "base" not in new or new["release"] == old.get("serving", {}).get("release"):
+                continue
+            model = before["spec"]["model"]
+            named = model.get("candidate") == new["base"] or not {"release", "follow"}.isdisjoint(model)
+            stands_in = "serving" not in old and "revoked" in old
+            assert named or (stands_in and new["release"] in {each["release"] for each in old["history"]})
 
     @invariant()
     def no_untested_traffic(self) -> None:

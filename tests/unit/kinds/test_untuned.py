@@ -105,6 +105,14 @@ def many_labels(project: Object) -> None:
     project["status"]["labels"] |= {"count": 300, "digest": builders.digest("4")}
 
 
+def no_prompt(project: Object) -> None:
+    project["spec"]["prompts"][0]["name"] = "another"
+
+
+def no_labels(project: Object) -> None:
+    project["status"].pop("labels")
+
+
 def odd_by_vllm(project: Object) -> None:
     project["spec"]["inference"]["engine"] = "vLLM"
     project["status"]["candidates"][0]["architecture"] = "OddForCausalLM"
@@ -114,6 +122,8 @@ AGAINST = {"name": "worth-it", "suite": "held-out", "metric": "f1_macro", "again
 REFUSED: list[tuple[str, Callable[[Object], None], dict[str, Any]]] = [
     ("CandidateUnknown", gone, {}),
     ("TooManyLabels", many_labels, {}),
+    ("ProjectChanged", no_prompt, {}),
+    ("ProjectChanged", no_labels, {}),
     ("ArchitectureNotServed", odd_by_vllm, {}),
     ("IsBaseline", lambda _: None, {"criteria": [AGAINST | {"minGain": {"absolute": 0.01}}]}),
     ("IsBaseline", lambda _: None, {"criteria": [AGAINST | {"allowedDrop": {"absolute": 0.9}}]}),
@@ -133,6 +143,7 @@ def test_what_cannot_be_judged_is_not(reason: str, change: Callable[[Object], No
     [told] = here.status["unjudged"]
     assert (told["base"], "run" in told, told["reason"]) == ("small", False, reason)
     assert speaks(reason, told["message"])
+    assert "this run" not in told["message"]
     assert (reason, f"Base small cannot be judged: {told['message']}") in here.events
 
 
@@ -181,10 +192,6 @@ def other_tokenizer(project: Object) -> None:
 def other_labels(project: Object) -> None:
     project["status"]["labels"]["first"] = ["billing", "returns"]
     known(project)
-
-
-def no_prompt(project: Object) -> None:
-    project["spec"]["prompts"][0]["name"] = "another"
 
 
 def shorter(project: Object) -> None:

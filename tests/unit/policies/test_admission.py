@@ -461,3 +461,44 @@ def test_a_base_itself_is_followed_as_long_as_it_is_that_release(released: str) 
     assert (
         found.base == "small" if isinstance(found, Wanted) else "of base small, which as the project" in found.message
     )
+
+
+@pytest.mark.parametrize(
+    ("found", "reason", "words"),
+    [
+        (decide(spec(candidate="small"), None, (), [replace(BASE, words=(word("Failed"),))]), "GateFailed", "See Evaluation good-012. Give the project another prompt, or name another candidate, or a run."),
+        (decide(spec(candidate="small"), None, (), [replace(BASE, words=(word("Failed", reason="CriterionFailed"),))]), "GateFailed", "Give the project another prompt, name another candidate or a run, or correct the gate"),
+        (decide(spec(candidate="small"), None, (), [replace(BASE, words=(word("Failed", reason="RowsLeaked"),))]), "GateFailed", "Remove the rows that the report names from the prompt, or from the suite."),
+        (decide(spec(candidate="small"), None, [rejected(A)], [BASE]), "Rejected", "Give the project another prompt, or name another candidate, or a run; a change of this spec"),
+        (decide(spec(), None, (), [run("a", A, "Failed")]), "GateFailed", "See Evaluation good-012. Create another run."),
+        (decide(spec(), None, [rejected(A)], [PASSED_A]), "Rejected", "Create another run; a change of this spec"),
+    ],
+    ids=range(6),
+)  # fmt: skip
+def test_nobody_is_sent_to_create_a_run_for_a_base_itself(found: Wanted | NotAdmitted, reason: str, words: str) -> None:
+    assert isinstance(found, NotAdmitted)
+    assert found.reason == reason
+    assert words in found.message
+    assert ("reate another run" in found.message) == found.message.startswith("Run ")
+    assert speaks(found.reason, found.message)
+
+
+def test_a_followed_base_that_has_left_the_project_is_a_candidate_that_nobody_knows() -> None:
+    followed = Followed("staging", "", "", A, base="small")
+    found = decide(spec(follow={"deployment": "staging", "soak": "1h"}), None, (), [PASSED_A], followed=followed)
+    assert isinstance(found, NotAdmitted)
+    assert found.reason == "CandidateUnknown"
+    assert "of base small, which the project has no more. Add it to its spec.candidates again" in found.message
+
+
+def test_what_keeps_a_base_from_being_served_is_not_told_of_a_release_that_is_named() -> None:
+    unfit = replace(BASE, made=NotAdmitted("BaseUntrained", REMEDY), words=())
+    found = decide(spec(release=C), None, (), [unfit, run("a", A)])
+    assert isinstance(found, NotAdmitted)
+    assert found.reason == "ReleaseUnknown"
+
+
+def test_a_run_and_a_base_of_one_name_are_two() -> None:
+    assert BASE.origin != Run(name="small", created="", uid="").origin
+    assert SERVES_BASE.origin == BASE.origin == Followed("staging", "", "", A, base="small").origin
+    assert SERVING_A.origin == PASSED_A.origin == Followed("staging", "a", PASSED_A.created, A).origin

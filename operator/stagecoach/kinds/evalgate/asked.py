@@ -63,6 +63,7 @@ def runs(
 def bases(deployment: Object, judged: Iterable[Object], others: Iterable[Object]) -> Iterator[str]:
     """Yield the candidates of the project that a deployment asks about themselves, in the same way."""
     yield from filter(None, _told(deployment, "base"))
+    yield from before_what_was_revoked(deployment)
     wanted = deployment["spec"].get("model", {})
     if "candidate" in wanted:
         yield wanted["candidate"]
@@ -71,6 +72,13 @@ def bases(deployment: Object, judged: Iterable[Object], others: Iterable[Object]
     if "follow" in wanted:
         followed = (each for each in others if each["metadata"]["name"] == follows(deployment))
         yield from filter(None, (str(serving(each).get("base", "")) for each in followed))
+
+
+def before_what_was_revoked(deployment: Object) -> Iterator[str]:
+    """Yield the bases that were served before what was revoked, while nothing is served: each of them may come back."""
+    status: Object = deployment.get("status", {})
+    if "revoked" in status and "serving" not in status:
+        yield from (each["base"] for each in status.get("history", ()) if "base" in each)
 
 
 def itself(judged: Iterable[Object], release: str) -> Iterator[str]:
@@ -109,5 +117,5 @@ def _asks(deployment: Object | None) -> tuple[object, ...] | None:
     if deployment is None:
         return None
     spec, leaves = deployment["spec"], "deletionTimestamp" in deployment["metadata"]
-    told = (*_told(deployment), *_told(deployment, "base"), *served(deployment))
+    told = (*_told(deployment), *_told(deployment, "base"), *before_what_was_revoked(deployment), *served(deployment))
     return key_of(deployment), leaves, spec.get("project"), spec.get("model"), spec.get("gates"), told

@@ -131,7 +131,10 @@ def case_of(
         key = document.inputs(spec, project).digest
         document.base(spec, project)
     except document.Changed as changed:
-        raise Unjudged("ProjectChanged", f"The project changed since this run: {changed}. {ANOTHER}") from changed
+        message = f"The project changed since this run: {changed}. {ANOTHER}"
+        if isinstance(subject, BaseItself):
+            message = untuned.unsaid(changed)
+        raise Unjudged("ProjectChanged", message) from changed
     return Case(spec.model_copy(update={"key": key}))
 
 

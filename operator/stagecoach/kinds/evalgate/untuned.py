@@ -50,7 +50,7 @@ def described(base: BaseItself, project: TransformerProject) -> Described:
     except document.TooManyLabels as error:
         raise Unjudged("TooManyLabels", f"{error}.") from error
     except document.Changed as changed:
-        raise Unjudged("ProjectChanged", f"The project is not what it was: {changed}. Bring that back.") from changed
+        raise Unjudged("ProjectChanged", unsaid(changed)) from changed
     return Described(
         base=JudgedBase(candidate=found.name, model=found.model, tokenizer=found.tokenizer, revision=found.revision),
         architecture=found.architecture,
@@ -61,6 +61,11 @@ def described(base: BaseItself, project: TransformerProject) -> Described:
         ),
         storage=project.spec.storage.uri,
     )
+
+
+def unsaid(changed: document.Changed) -> str:
+    """Return what the project does not say of what it takes to judge and to serve a base itself."""
+    return f"The project does not say all that this takes: {changed}. Correct that there."
 
 
 def check_servable(found: Described, project: TransformerProject, advice: str = BY_TRANSFORMERS) -> None:

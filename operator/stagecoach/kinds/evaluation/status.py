@@ -20,7 +20,7 @@ from stagecoach.contract.times import timestamp
 from stagecoach.contract.verdicts import EvaluationReport
 from stagecoach.kinds.conditions import Fact, dated, in_progress, of, ready, said, shortened, stalled
 from stagecoach.kinds.plan import Object
-from stagecoach.policies.verdicts import REMEDIES, reason_of
+from stagecoach.policies.verdicts import OF_A_BASE, REMEDIES, reason_of
 
 MAX_MESSAGE = 2048
 
@@ -40,7 +40,8 @@ def running(evaluation: Evaluation, leaving: str, now: datetime, **changes: Any)
 def measured(evaluation: Evaluation, found: EvaluationReport, now: datetime, **changes: Any) -> Object:
     """The evaluator has come to a verdict."""
     reason = reason_of(found)
-    message = " ".join(filter(None, (found.message, REMEDIES.get(reason))))
+    remedies = REMEDIES if evaluation.spec.run else OF_A_BASE
+    message = " ".join(filter(None, (found.message, remedies.get(reason))))
     changes |= _found(evaluation, found)
     return _decided(evaluation, EvaluationVerdict(found.verdict.value), reason, message, now, **changes)
 

@@ -51,8 +51,9 @@ class Candidates:
     """Runs as admission takes them, and all that has to be known to serve what they made."""
 
     runs: tuple[Run, ...] = ()
-    made: Mapping[tuple[str, str], Admitted] = field(default_factory=dict)  # by whose it is: name and creation
-    told: Mapping[tuple[str, str], Run] = field(default_factory=dict)  # what gates say of runs, by name and creation
+    # By whose it is, run or base, whenever that was created: what was admitted is told by its own name.
+    made: Mapping[tuple[str, str], Admitted] = field(default_factory=dict)
+    told: Mapping[tuple[str, str, str], Run] = field(default_factory=dict)  # what gates say of runs, by their origin
     # Those of which something was served before what was revoked, the last one first; while nothing is served.
     before: tuple[Run, ...] = ()
 
@@ -255,7 +256,7 @@ class _Search:
     def _base(self, base: BaseItself) -> Run:
         """Return a base itself with the release that it is now, and what every gate says of that."""
         try:
-            made = self._fitting(releases.admitted_itself(base, self.project), (base.name, ""))
+            made = self._fitting(releases.admitted_itself(base, self.project), ("", base.name))
         except Unjudged as why:
             made = NotAdmitted(why.reason, why.message)
         words: list[GateWord] = []
@@ -298,13 +299,13 @@ class _Search:
             found = releases.admitted(run, self.project)
         except Unjudged as why:
             return NotAdmitted(why.reason, why.message)
-        return self._fitting(found, (run.metadata.name, run.metadata.creation_timestamp))
+        return self._fitting(found, (run.metadata.name, ""))
 
-    def _fitting(self, found: Admitted, origin: tuple[str, str]) -> str | NotAdmitted:
+    def _fitting(self, found: Admitted, whose: tuple[str, str]) -> str | NotAdmitted:
         """Return a release, or why the deployment cannot serve it."""
         if unfit := servable_problem(self.deployment.spec, found, self.serving) or self._untestable(found):
             return unfit
-        self.made[origin] = found
+        self.made[whose] = found
         return found.release
 
     def _untestable(self, found: Admitted) -> NotAdmitted | None:
@@ -329,8 +330,8 @@ def _artifact(raw: Object) -> str:
     return str(raw["status"].get("artifact", {}).get("digest", ""))
 
 
-def _identity(raw: Object) -> tuple[str, str]:
-    return raw["metadata"]["name"], raw["metadata"]["creationTimestamp"]
+def _identity(raw: Object) -> tuple[str, str, str]:
+    return raw["metadata"]["name"], "", raw["metadata"]["creationTimestamp"]
 
 
 def _shallow(raw: Object, made: str | NotAdmitted | None, words: Sequence[GateWord] = ()) -> Run:

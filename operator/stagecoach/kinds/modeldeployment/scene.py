@@ -99,7 +99,7 @@ class Scene:
 
     def remade(self, served: Served) -> Admitted | None:
         """Return what was admitted, from its run, if it has one, and its project, if they still say the same."""
-        made = self.observed.candidates.made.get(served.origin)
+        made = self.observed.candidates.made.get((served.run or "", served.base or ""))
         if made is None or admitted_config_map(self.deployment, made)["metadata"]["name"] != served.admitted:
             return None
         return made

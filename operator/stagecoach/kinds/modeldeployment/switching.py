@@ -133,9 +133,9 @@ def _drops(scene: Scene, candidate: Candidate) -> str:
     if scene.moves(candidate):
         why_not = stays(scene, candidate)
         return why_not.message if why_not else ""
-    wanted = spec.model.latest is not None or scene.named(candidate)
+    latest = spec.model.latest is not None and candidate.run is not None
     stands_in = serving is None and scene.deployment.status.revoked is not None
-    if not (wanted or stands_in):
+    if not (latest or scene.named(candidate) or stands_in):
         return _not_named(scene)
     wished = isinstance(scene.wish, Wanted) and scene.wish.release == candidate.release
     if wished or scene.observed.blocked is not None:
@@ -145,6 +145,8 @@ def _drops(scene: Scene, candidate: Candidate) -> str:
 
 def _not_named(scene: Scene) -> str:
     followed = scene.observed.followed
+    if scene.deployment.spec.model.latest is not None:
+        return "spec.model.latest means runs, and no base itself"
     if isinstance(followed, Followed):
         return f"ModelDeployment {followed.deployment}, which spec.model follows, serves another release by now"
     return followed.message if followed is not None else "spec.model names another"
@@ -217,7 +219,7 @@ def _on_another_engine(scene: Scene, served: Served, admitted: Admitted, project
 
 def _admitted(scene: Scene, wish: Wanted, project: TransformerProject) -> Candidate:
     """Return a release that may be served."""
-    made = scene.observed.candidates.made[wish.origin]
+    made = scene.observed.candidates.made[wish.run, wish.base]
     return Candidate(
         release=wish.release,
         short=short(wish.release),
