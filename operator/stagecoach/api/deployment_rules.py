@@ -22,9 +22,10 @@ def _there(place: str) -> str:
 
 def _same(one: str, other: str) -> str:
     """Whether a release is the same, and the same answers for it."""
-    # The name of what was admitted stands for all of it, whose release it is as well.
+    # The name of what was admitted stands for all of it; that a run answers for it, or a base itself, is said besides.
     fields = ("release", "admitted", "engine", "engineImage")
-    return f"({_there(other)} && {' && '.join(f'{one}.{field} == {other}.{field}' for field in fields)})"
+    same = " && ".join(f"{one}.{field} == {other}.{field}" for field in fields)
+    return f"({_there(other)} && {same} && has({one}.run) == has({other}.run))"
 
 
 def _tested(place: str) -> str:

@@ -396,9 +396,9 @@ class Rollout(BaseModel):
         None,
         ge=1,
         le=MAX_ROLLBACK,
-        description="Of the releases that were served before, so many, the last ones, come back when model.run or"
-        " model.release names them, without being compared with what is served: by the verdicts by which they were"
-        " admitted. Default: none; what comes back is compared like any other.",
+        description="Of the releases that were served before, so many, the last ones, come back when model.run,"
+        " model.release or model.candidate names them, without being compared with what is served: by the verdicts by"
+        " which they were admitted. Default: none; what comes back is compared like any other.",
     )
 
 

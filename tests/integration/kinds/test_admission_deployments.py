@@ -394,7 +394,13 @@ def test_a_base_itself_is_taken_like_a_run_and_nothing_is_both(kube: Kube) -> No
             told.says(candidate=odd)
     with pytest.raises(KubeError, match="gates: a release is admitted by verdicts, or by an Override"):
         told.says(candidate=base("a", gates=[]))
-    told.says(candidate=base("a")).says(serving=base("a"), candidate=None, routes=routes(1, "a"))
+    told.says(candidate=base("a"))
+    of_a_run: builders.Object = {"base": None, "run": "first", "runCreated": builders.CREATED}
+    with pytest.raises(KubeError, match=NOT_A_CANDIDATE):
+        told.says(serving=release("a"), candidate=None)
+    told.says(serving=base("a"), candidate=None, routes=routes(1, "a"))
+    with pytest.raises(KubeError, match=NOT_A_CANDIDATE):
+        told.says(serving=of_a_run)
     told.says(candidate=release("b"))
     told.says(candidate=release("b", **WEIGHT), routes=routes(2, "b"))
     nothing = dict.fromkeys(base("a"))
