@@ -50,7 +50,9 @@ class Incumbents:
         if found is None:
             message = (
                 f"it has to be compared with the release {short(reference)}, which no Evaluation of the project names"
-                " any more. Create a run with the same inputs as the one that made that release, which is judged then."
+                " any more. Create a run with the same inputs as the one that made that release, which is judged then;"
+                " or, if a base itself is served, bring the prompt, files and labels of then back in the project until"
+                " it is judged; or let somebody who may override the gate."
             )
             raise Unjudged("IncumbentUnknown", message)
         if found.storage == storage:

@@ -220,8 +220,8 @@ def resolved_labels(project: TransformerProject) -> tuple[str, ...]:
         given = project.spec.problem.labels
         raise TooManyLabels(
             f"The labels are taken from data set {given.from_dataset if given else None!r}, and status.labels of"
-            f" TransformerProject {project.metadata.name!r} has room for {len(told.first)} of its {told.count}: a"
-            " gateway cannot choose among all of them. Write all into spec.problem.labels.values"
+            f" TransformerProject {project.metadata.name!r} has room for {len(told.first)} of its {told.count}:"
+            " what is chosen among is not known without the rest. Write all into spec.problem.labels.values"
         )
     return tuple(told.first)
 

@@ -48,7 +48,7 @@ def own_judged_key(raw: Object) -> Key:
 
 
 def _asked(raw: Object) -> tuple[Key, ...]:
-    """Return the same of all releases with an artifact: what is judged, and what is served."""
+    """Return the same of what is judged, and of what is served."""
     served = raw["spec"].get("incumbent", {}).get("release")
     return (release_key(raw), _answers(raw, served)) if served else (release_key(raw),)
 
