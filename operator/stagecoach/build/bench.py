@@ -106,7 +106,7 @@ def _loaded(job: dict[str, Any], loader: str) -> tuple[bool, str]:
     model = next((each for each in models if each["name"] == job["model"]), models[0])
     for each in (models[0], model):
         if each["state"] == "Failed":
-            remedy = "See the log of the container loader; or create another run."
+            remedy = "See the log of the container loader; or try another release."
             raise Ended("BadInput", each.get("reason", NOT_READY), each.get("message", "it cannot be loaded."), remedy)
     answers = model["name"] == job["model"] and model["state"] == "Answers" and model.get("age") == FRESH_SECONDS
     return answers, model.get("message", "it is being loaded.")

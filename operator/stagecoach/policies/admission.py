@@ -13,6 +13,7 @@ from stagecoach.api.common import whose
 from stagecoach.api.deployment_status import Overridden, PassedGate, Rejected, Served
 from stagecoach.api.modeldeployment import DeploymentGate, ModelDeploymentSpec
 from stagecoach.contract.digests import short
+from stagecoach.policies.instead import instead
 from stagecoach.policies.verdicts import OF_A_BASE, REMEDIES
 
 
@@ -158,7 +159,7 @@ OF_THEN = " beside what was served then: by spec.rollout.rollbackWindow it is no
 _LAST = "~"
 # By state, the most final first: the reason that is told, and what to do, where the gate's own words do not say it.
 OBSTACLES: dict[GateState, tuple[str, str]] = {
-    GateState.FAILED: ("GateFailed", "See Evaluation {evaluation}. {another}."),
+    GateState.FAILED: ("GateFailed", "See Evaluation {evaluation}, and {instead}."),
     GateState.INCONCLUSIVE: ("GateInconclusive", "See Evaluation {evaluation}."),
     GateState.ERROR: ("GateError", "See Evaluation {evaluation}."),
     GateState.MISSING: ("GateMissing", ""),
@@ -342,7 +343,7 @@ class _Case:
         if before is not None:
             message = f"{run.title} was tried, and rejected ({before.reason}): {_sentence(before.message)}"
             again = "a change of this spec, or a Promote by one of spec.approvers, has it tried again."
-            return NotAdmitted("Rejected", f"{message} {_another(run)}; {again}")
+            return NotAdmitted("Rejected", f"{message} To have another release, {instead(run.origin[0])}; {again}")
         return self._by_gates(run, run.made)
 
     def _by_gates(self, run: Run, release: str) -> Wanted | NotAdmitted:
@@ -406,14 +407,7 @@ def _obstacle(word: GateWord) -> GateWord:
 
 def _remedy(word: GateWord, run: Run) -> str:
     advice, known = OBSTACLES[word.state][1], OF_A_BASE if run.base else REMEDIES
-    return known.get(word.reason, advice.format(evaluation=word.evaluation, another=_another(run)))
-
-
-def _another(run: Run) -> str:
-    """Return how to come to another release, which may be better."""
-    if run.base:
-        return "Give the project another prompt, or name another candidate, or a run"
-    return "Create another run"
+    return known.get(word.reason, advice.format(evaluation=word.evaluation, instead=instead(run.origin[0])))
 
 
 def _listed(labels: Mapping[str, str]) -> str:

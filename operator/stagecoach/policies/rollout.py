@@ -128,7 +128,7 @@ def _aborted(canary: Canary, index: int, progress: Progress) -> Abort | None:
         return None
     message = f"{_where(canary, index)}. Of the {progress.requests} that it had to answer {_failed(progress)}, and"
     message += f" rollout.canary.abortOn.errorRate is {_rate(canary)}."
-    advice = "See the logs of its engine and of the gateways, and create another run."
+    advice = "See the logs of its engine and of the gateways, and try another release."
     return Abort("TooManyErrors", f"{message} {advice}")
 
 

@@ -466,12 +466,12 @@ def test_a_base_itself_is_followed_as_long_as_it_is_that_release(released: str) 
 @pytest.mark.parametrize(
     ("found", "reason", "words"),
     [
-        (decide(spec(candidate="small"), None, (), [replace(BASE, words=(word("Failed"),))]), "GateFailed", "See Evaluation good-012. Give the project another prompt, or name another candidate, or a run."),
+        (decide(spec(candidate="small"), None, (), [replace(BASE, words=(word("Failed"),))]), "GateFailed", "See Evaluation good-012, and give the project another prompt, or name another candidate or a run."),
         (decide(spec(candidate="small"), None, (), [replace(BASE, words=(word("Failed", reason="CriterionFailed"),))]), "GateFailed", "Give the project another prompt, name another candidate or a run, or correct the gate"),
         (decide(spec(candidate="small"), None, (), [replace(BASE, words=(word("Failed", reason="RowsLeaked"),))]), "GateFailed", "Remove the rows that the report names from the prompt, or from the suite."),
-        (decide(spec(candidate="small"), None, [rejected(A)], [BASE]), "Rejected", "Give the project another prompt, or name another candidate, or a run; a change of this spec"),
-        (decide(spec(), None, (), [run("a", A, "Failed")]), "GateFailed", "See Evaluation good-012. Create another run."),
-        (decide(spec(), None, [rejected(A)], [PASSED_A]), "Rejected", "Create another run; a change of this spec"),
+        (decide(spec(candidate="small"), None, [rejected(A)], [BASE]), "Rejected", "To have another release, give the project another prompt, or name another candidate or a run; a change"),
+        (decide(spec(), None, (), [run("a", A, "Failed")]), "GateFailed", "See Evaluation good-012, and create another run."),
+        (decide(spec(), None, [rejected(A)], [PASSED_A]), "Rejected", "To have another release, create another run; a change of this spec"),
     ],
     ids=range(6),
 )  # fmt: skip

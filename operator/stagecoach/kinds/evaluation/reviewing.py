@@ -16,16 +16,17 @@ from stagecoach.kinds.evaluation import attempts, status
 from stagecoach.kinds.evaluation.observe import Observed
 from stagecoach.kinds.plan import Event, Plan
 from stagecoach.policies import reviews
+from stagecoach.policies.instead import instead
 from stagecoach.policies.reviews import Question, Weighed
 
 PATIENCE = 30.0  # in seconds, for a policy that does not hold
 # After a policy was missing; more than SKEW and twice what the operator's clock may be behind: see runtime/clock.py.
 SETTLED = timedelta(seconds=25)
 ANEW = "Who has approved by then has to create another Approval."
-TOO_LOW = "Create another run, or correct the gate if it asks for too much: either is judged anew."
+TOO_LOW = "Correct the gate if it asks for too much, or {instead}: either is judged anew."
 REJECTED = (
-    "Create another run. To have the same looked at again, delete the Reject, and then the Evaluation: kubectl delete"
-    " appr/{approval} eval/{name} -n {namespace}."
+    "To have the same looked at again, delete the Reject, and then the Evaluation: kubectl delete appr/{approval}"
+    " eval/{name} -n {namespace}. To have another release, {instead}."
 )
 
 
@@ -108,7 +109,10 @@ def _rejected(observed: Observed, by: Approval, review: Review, told: ReviewStat
         reason=reason,
     )
     again = REJECTED.format(
-        approval=by.metadata.name, name=evaluation.metadata.name, namespace=evaluation.metadata.namespace
+        approval=by.metadata.name,
+        name=evaluation.metadata.name,
+        namespace=evaluation.metadata.namespace,
+        instead=instead(evaluation.spec.run),
     )
     other = by.spec.subject.name
     where = "" if other == evaluation.metadata.name else f", in Evaluation {other}"
@@ -127,7 +131,8 @@ def _approved(observed: Observed, weighed: Weighed, review: Review, told: Review
     low = [each for each in results if each.outcome != Outcome.PASSED]
     if low:
         words = f"{low[0].criterion}: {low[0].message} It was approved by {who}."
-        decided = status.reviewed(evaluation, "ScoreTooLow", f"{words} {TOO_LOW}", now, passed=False, **changes)
+        message = f"{words} {TOO_LOW.format(instead=instead(evaluation.spec.run))}"
+        decided = status.reviewed(evaluation, "ScoreTooLow", message, now, passed=False, **changes)
         return _decided(observed, decided, Event("ScoreTooLow", _of_release(evaluation, words), warning=True))
     words = f"Approved by {who}."
     message = f"{evaluation.status.message or ''} {words}".strip()

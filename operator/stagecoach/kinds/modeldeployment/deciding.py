@@ -74,7 +74,7 @@ def _may_revoke(raw: Object) -> bool:
 
 def _revoked(approval: Approval) -> NotAdmitted:
     by = Decided(**decided(approval))
-    message = f"release {short(approval.spec.release)} was revoked {who(by)} Create another run; or let it be admitted"
+    message = f"release {short(approval.spec.release)} was revoked {who(by)} Try another one; or let it be admitted"
     return NotAdmitted(
         "Revoked", f"{message} anew: kubectl delete appr/{by.approval} -n {approval.metadata.namespace}."
     )

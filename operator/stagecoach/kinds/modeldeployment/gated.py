@@ -5,6 +5,7 @@ from stagecoach.kinds.conditions import Fact
 from stagecoach.kinds.modeldeployment import overriding
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.policies.admission import NOTHING_BEFORE, OF_THEN, GateState, GateWord, NotAdmitted
+from stagecoach.policies.instead import instead
 
 CHANGED = "GateChanged"
 # A verdict by the gates of now that is not Passed, or one that will not come.
@@ -45,7 +46,7 @@ def fact(scene: Scene, serving: Served) -> Fact:
     word = next((each for each in lacking if each.reason != NOTHING_BEFORE), None)
     if word is None:
         return Fact("Gated", False, NOTHING_BEFORE, f"Gate {lacking[0].gate}: {lacking[0].message} {goes_on}")
-    return Fact("Gated", False, REASONS.get(word.state, CHANGED), f"{_words(word)} {goes_on}")
+    return Fact("Gated", False, REASONS.get(word.state, CHANGED), f"{_words(word, serving.run)} {goes_on}")
 
 
 def needs_somebody(told: Fact) -> bool:
@@ -53,12 +54,12 @@ def needs_somebody(told: Fact) -> bool:
     return told.reason in (*REASONS.values(), "ProjectMissing", overriding.REASON)
 
 
-def _words(word: GateWord) -> str:
+def _words(word: GateWord, run: str | None) -> str:
     said = word.message.rstrip(". ")
     if word.state in (GateState.JUDGING, GateState.WAITING, GateState.PASSED):
         return (
             f"What gate {word.gate} asks now is another verdict: {said}. Nothing to do: it is judged in the background."
         )
     if word.evaluation:
-        return f"Gate {word.gate} says {word.state}: {said}. See Evaluation {word.evaluation}, and create another run."
+        return f"Gate {word.gate} says {word.state}: {said}. See Evaluation {word.evaluation}, and {instead(run)}."
     return f"Gate {word.gate} says {word.state}: {said}. See EvalGate {word.gate}."

@@ -29,7 +29,7 @@ def fact(scene: Scene, serving: Served, by: Overridden) -> Fact:
     words = () if run is None else run.words
     said = " ".join(f"Gate {each.gate} says {each.state}." for each in words if not each.passed(serving.release))
     message = f"{serving.title} was admitted without its gates {who(by)} {until}. {said}".strip()
-    return Fact("Gated", False, REASON, f"{message} Let its gates pass it, replace it by another run, or revoke it.")
+    return Fact("Gated", False, REASON, f"{message} Let its gates pass it, serve another release, or revoke it.")
 
 
 def admitted(wish: Wanted, by: Overridden) -> Fact:

@@ -10,6 +10,7 @@ from stagecoach.kinds.modeldeployment.engines import STARTING
 from stagecoach.kinds.modeldeployment.pods import Complaint
 from stagecoach.kinds.modeldeployment.scene import Scene
 from stagecoach.kinds.modeldeployment.switching import Course
+from stagecoach.policies.instead import instead
 
 
 def taken_out(scene: Scene) -> Course | None:
@@ -32,7 +33,7 @@ def taken_out(scene: Scene) -> Course | None:
 def complaint(by: Revoked, rest: Complaint) -> Complaint:
     """Return why nothing is served, and what to do. `rest`: why nothing else takes over."""
     told = meanwhile(by, rest)
-    advice = f"Create another run; or delete Approval {by.approval} to have it served again."
+    advice = f"Delete Approval {by.approval} to have it served again; or {instead(by.run)}."
     return Complaint(told.reason, f"{told.message} {advice}")
 
 

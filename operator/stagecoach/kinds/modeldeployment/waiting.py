@@ -86,7 +86,7 @@ def _load(answer: Answer | None, pod: Pod, now: datetime) -> tuple[Load, datetim
         return Unknown(f"pod {pod.name} has not said yet how many requests wait. Nothing to do.", unheard=True)
     where = f"pod {pod.name} does not say how many requests wait"
     if answer.status == 404:
-        advice = "To have an engine with a newer one, create another run, or change spec.engine."
+        advice = "To have an engine with a newer one, change spec.engine, or let another release take over."
         return Unknown(f"{where}, for its loader is of an earlier version. {advice}")
     if answer.status != 200:
         words = answer.body[:200].decode(errors="replace").rstrip(". ")

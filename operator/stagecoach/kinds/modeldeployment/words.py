@@ -16,6 +16,7 @@ from stagecoach.kinds.modeldeployment.switching import Course
 from stagecoach.kinds.modeldeployment.telling import PATIENCE, Heard
 from stagecoach.policies.admission import OF_THEN, NotAdmitted, Wanted
 from stagecoach.policies.fitting import servable_problem
+from stagecoach.policies.instead import instead
 from stagecoach.policies.scaling import pods
 
 # What comes by itself, or with an object that somebody may be about to create. All else needs a person.
@@ -144,7 +145,7 @@ class _Telling:
             advice = f"kubectl delete configmap {serving.admitted} -n {namespace}, and bring it back from a backup;"
             return Complaint("AdmittedMissing", f"{message} {advice} it is made again while its run and project are.")
         message = f"ConfigMap {serving.admitted} is gone, which says what is served. What runs goes on as it was told."
-        return Complaint("AdmittedMissing", f"{message} Bring it back from a backup, or create another run.")
+        return Complaint("AdmittedMissing", f"{message} Bring it back from a backup, or {instead(serving.run)}.")
 
     def _without_gateways(self, serving: Served) -> Complaint | None:
         gateways = self.scene.observed.gateways
