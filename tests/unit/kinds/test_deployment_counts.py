@@ -151,13 +151,20 @@ def test_what_is_added(answers: list[dict[str, GatewayCounts]], requests: int, e
 def test_before_it_has_requests_what_gateways_counted_is_remembered() -> None:
     """So that none of the first ones are lost, and none of an earlier time count."""
     waiting = Candidate.model_validate(served(B))
-    found = read_all(
-        waiting, {"g": said(500, 80, revision=6)}, {"g": said(501, 80, revision=6), "h": said(9, started=LATE)}
-    )
+    found = read_all(waiting, {"g": said(500, 80)}, {"g": said(501, 80), "h": said(9, started=LATE)})
     assert (found.requests, found.errors, [each.requests for each in found.seen]) == (0, 0, [501, 9])
     begun = found.model_copy(update={"step": 0, "weight": 5, "step_since": "2026-01-02T11:59:00Z"})
     found = read_all(begun, {"g": said(503, 81), "h": said(9, started=LATE)})
     assert (found.requests, found.errors) == (2, 1)
+
+
+def test_what_it_answered_while_it_was_served_is_none_of_what_it_answers_as_a_candidate() -> None:
+    """It was counted by the routes of then, and some of it after they were last asked: errors would be a small share."""
+    waiting = read_all(Candidate.model_validate(served(B)), {"g": said(500, revision=6)})
+    assert waiting.seen == []
+    begun = waiting.model_copy(update={"step": 0, "weight": 5, "step_since": "2026-01-02T11:59:00Z"})
+    found = read_all(begun, {"g": said(513, 5)}, {"g": said(523, 15)})
+    assert (found.requests, found.errors) == (10, 10)
 
 
 @pytest.mark.parametrize("step", [1, 0], ids=["next", "again"])

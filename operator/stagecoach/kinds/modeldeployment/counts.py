@@ -50,18 +50,19 @@ def counted(
 ) -> Candidate:
     """Return the candidate with what gateways have counted by now.
 
-    `answers` by the pod's uid; `pods` are the uids of all gateways that are there; `revision` is that of the routes by
-    which the candidate has its weight: what is counted by others is left for later. Before it has one, and of a gateway
-    that is older than the step and was not seen in it, what was counted is only remembered: it is of before.
+    `answers` by the pod's uid; `pods` are the uids of all gateways that are there; `revision` is that of the routes in
+    force: what is counted by others is left for later, since by these the candidate may have had another weight, or
+    have been what is served. Before it has a weight, and of a gateway that is older than the step and was not seen in
+    it, what was counted is only remembered: it is of before.
     """
     seen = {each.gateway: each for each in candidate.seen}
     requests, errors, unanswered = candidate.requests, candidate.errors, candidate.unanswered
     for uid, answer in sorted(answers.items()):
         if uid not in pods or not (uid in seen or _has_room(seen, pods)):
             continue
-        now = _seen(uid, answer, candidate.release)
-        if candidate.weight is not None and answer.revision != revision:
+        if answer.revision != revision:
             continue
+        now = _seen(uid, answer, candidate.release)
         before = seen.get(uid) or _first(now, answer, candidate)
         if _is_of_before(before):
             before = now
