@@ -61,7 +61,7 @@ test-e2e: setup  ## real nodes, containers and training
 TESTS_IN_IMAGES := tests/e2e/test_images.py
 .PHONY: test-images
 test-images: setup  ## the tests of trainer and evaluator, in their images and with their libraries: real trainings of tiny models
-	$(PY) -m pytest -rs --durations=0 $(TESTS_IN_IMAGES) $(IMAGES)
+	$(PY) -m pytest -rs --capture=no $(TESTS_IN_IMAGES) $(IMAGES)
 
 .PHONY: images
 images: setup  ## build the images that demo and test-e2e use
