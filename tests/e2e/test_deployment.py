@@ -45,6 +45,8 @@ TRACK = {"track": "prod"}
 WIDE = {"rank": 16, "alpha": 32}
 # A node hears so late that a pod is not ready any more.
 HEARD_SECONDS = 15
+# What goes on now Prometheus has heard by then: it asks every 15 seconds.
+SCRAPED_SECONDS = 30
 # By the answer to this one tells the runs from each other; no suite asks it.
 GREETING = "hello 112"
 # `make test-e2e` takes the time for a few; with more, what was measured says more.
@@ -720,6 +722,32 @@ def test_openai_python_is_answered_by_vllm_with_what_the_run_has_learned(chat: C
 # With it each token makes itself likelier: a model does not come to an end before its last token.
 ENDLESS: dict[str, Any] = {"model": CHAT, "prompt": "where where where", "temperature": 0, "max_tokens": 400}
 ENDLESS |= {"frequency_penalty": -2, "stream": True}
+
+
+def counted(chat: Chat, metric: str) -> float:
+    """Return a metric of the engine, as Prometheus knows it: the sum over all its labels."""
+    ask = prometheus.of_the_chart(chat.shop.desk.kube)
+    ours = f'namespace="{chat.shop.desk.namespace}",deployment="{CHAT}"'
+    return sum(each.value for each in prometheus.query(ask, f"vllm:{metric}{{{ours}}}"))
+
+
+@pytest.mark.long
+def test_an_engine_stops_when_a_client_leaves_in_the_middle(chat: Chat) -> None:
+    ended, generated, running = "request_success_total", "generation_tokens_total", "num_requests_running"
+    eventually(lambda: counted(chat, ended), SOON, "Prometheus has heard of the engine", every=POLL_SECONDS)
+    before, leaving = counted(chat, generated), 5
+    with chat.client() as client:
+        *_, last = client.completions.create(**ENDLESS, stream_options={"include_usage": True})
+    assert last.usage
+    assert last.usage.completion_tokens == ENDLESS["max_tokens"], "who stays is answered to the end"
+    for _ in range(leaving):
+        with chat.client() as client, client.completions.create(**ENDLESS) as stream:
+            assert next(iter(stream)).choices
+    time.sleep(SCRAPED_SECONDS)
+    eventually(lambda: counted(chat, running) == 0, SOON, "it computes nothing more", every=POLL_SECONDS)
+    # Few tokens are those of probes, and of tests before.
+    lost = counted(chat, generated) - before - ENDLESS["max_tokens"]
+    assert 0 < lost < leaving * ENDLESS["max_tokens"] / 2, "they were computed to the end for nobody"
 
 
 @pytest.mark.long
