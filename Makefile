@@ -47,7 +47,7 @@ test-unit: setup  ## pure functions and small programs, no cluster
 
 .PHONY: test-integration
 test-integration: setup  ## the operator and the chart against a real API server, no nodes
-	$(PY) -m pytest $(PROCESSES) --dist loadfile --no-loadscope-reorder -rs $(or $(INTEGRATION),tests/integration)
+	$(PY) -m pytest $(PROCESSES) --dist loadgroup --no-loadscope-reorder -rs $(or $(INTEGRATION),tests/integration)
 
 .PHONY: fuzz
 fuzz: setup  ## many specs of each kind, valid and broken, against a real API server: SPECS=1000 SEED=<the one to repeat>

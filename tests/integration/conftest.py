@@ -32,6 +32,13 @@ _AUDIT = {
 _numbers = itertools.count(1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of processes that share the tests, have one take all of the chart's: its control plane is made once."""
+    for item in items:
+        folder, *file = item.path.relative_to(Path(__file__).parent).parts
+        item.add_marker(pytest.mark.xdist_group(folder if folder == "chart" else "/".join((folder, *file))))
+
+
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """The API server, etcd and the controller manager, with the project's kinds installed."""

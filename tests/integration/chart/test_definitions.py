@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 
 from stagecoach.api.crds import GROUP, KINDS, VERSION, Kind, definition
 from tests.integration.chart.conftest import Installer

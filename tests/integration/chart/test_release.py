@@ -136,6 +136,7 @@ def test_an_upgrade_without_a_change_changes_nothing(cluster: Cluster, installer
     assert _generations(cluster) == before
 
 
+@pytest.mark.long
 def test_uninstall_leaves_definitions_and_objects(cluster: Cluster, installer: Installer) -> None:
     installer.install("sc", "stagecoach")
     team = cluster.namespace("support")
@@ -155,12 +156,14 @@ def test_uninstall_leaves_definitions_and_objects(cluster: Cluster, installer: I
     cluster.apply(project)
 
 
+@pytest.mark.long
 def test_definitions_that_are_no_longer_installed_stay(cluster: Cluster, installer: Installer) -> None:
     installer.install("sc", "stagecoach")
     installer.install("sc", "stagecoach", crds={"install": False})
     assert cluster.names("crd") >= DEFINITIONS
 
 
+@pytest.mark.long
 def test_definitions_from_elsewhere_can_be_taken_over(cluster: Cluster, installer: Installer) -> None:
     cluster.kubectl("apply", "--server-side", "-f", str(CHART / "files" / "crds"))
     with pytest.raises(Refused, match="cannot be imported into the current release"):
@@ -172,6 +175,7 @@ def test_definitions_from_elsewhere_can_be_taken_over(cluster: Cluster, installe
     )
 
 
+@pytest.mark.long
 def test_two_releases_of_two_namespaces(cluster: Cluster, installer: Installer) -> None:
     for team in ("team-a", "team-b"):
         cluster.namespace(team)

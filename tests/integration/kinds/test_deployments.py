@@ -133,6 +133,7 @@ def test_a_base_itself_is_judged_and_served_and_a_run_takes_over_from_it(house: 
     assert [each.get("run") or each["base"] for each in house.status["history"]] == ["small", "first", "small"]
 
 
+@pytest.mark.long
 def test_a_candidate_that_fails_goes_and_the_incumbent_stays(house: House, players: Players) -> None:
     """IncumbentStays: an abort returns to it."""
     house.admit()
@@ -245,6 +246,7 @@ def test_what_is_served_outlives_what_it_was_admitted_by(house: House, players: 
     assert len(players.of_engine(before["engine"])) == 1
 
 
+@pytest.mark.long
 def test_another_engine_is_started_beside_and_requests_move(house: House, players: Players) -> None:
     house.admit()
     house.deploy()

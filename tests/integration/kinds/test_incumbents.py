@@ -90,6 +90,7 @@ def test_from_the_first_release_on_to_one_that_is_no_worse(house: House) -> None
     assert len(house.evaluations("equal")) == 1
 
 
+@pytest.mark.long
 def test_an_incumbent_that_changed_between_verdict_and_admission_is_compared_with_anew(house: House) -> None:
     """NoUngatedTraffic: a verdict beside what is served no more admits nothing."""
     compare(house)

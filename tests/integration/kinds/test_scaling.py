@@ -95,6 +95,7 @@ def condition(house: House) -> builders.Object:
     return next(each for each in house.status["conditions"] if each["type"] == "Autoscaled")
 
 
+@pytest.mark.long
 def test_two_deployments_of_one_project_have_each_an_engine_of_their_own(house: House, players: Players) -> None:
     """IncumbentStays: neither takes anything of the other's, whatever they have in common."""
     kube = house.kube

@@ -1,11 +1,14 @@
 """The plugin and the operator together: from a run that meets its criteria to the verdict that people bring."""
 
+import pytest
+
 from tests.integration.plugin.conftest import PersonOf, grant
 from tests.integration.support.jury import Jury
 
 ALL = {"apiGroups": ["stagecoach.dev"], "resources": ["*"], "verbs": ["get", "list"]}
 
 
+@pytest.mark.long
 def test_two_people_let_it_pass(jury: Jury, person: PersonOf) -> None:
     name = jury.asked(approvals=2, rubric=[{"name": "fluency"}], minScore=4)
     reader = person("reader@example.com", rights=False)

@@ -144,6 +144,7 @@ def bare(tmp_path: Path) -> Iterator[ControlPlane]:
         yield running
 
 
+@pytest.mark.long
 def test_a_cluster_without_stagecoach(bare: ControlPlane) -> None:
     somebody = Person(bare.kubeconfig, "default")
     for arguments in (("report", NAME), ("why", NAME), ("why", "ftr/x"), ("approve", NAME, "--yes")):

@@ -45,6 +45,7 @@ def test_the_api_server_may_go_and_come_back(
     assert made <= len(kube.select("Job")) == 6
 
 
+@pytest.mark.long
 def test_a_frozen_api_server_does_not_freeze_the_operator(
     control_plane: ControlPlane, toys: OperatorProcess, kube: Kube
 ) -> None:
@@ -59,6 +60,7 @@ def test_a_frozen_api_server_does_not_freeze_the_operator(
     wait_phase(kube, "after", "Idle")
 
 
+@pytest.mark.long
 def test_a_version_too_old_is_listed_again_with_its_deletions(
     control_plane: ControlPlane, toys: OperatorProcess, kube: Kube
 ) -> None:

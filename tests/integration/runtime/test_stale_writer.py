@@ -6,6 +6,8 @@ that every write carries keeps that from doing harm.
 
 from pathlib import Path
 
+import pytest
+
 from tests.cluster import ControlPlane
 from tests.integration.runtime.conftest import StartToys
 from tests.integration.runtime.test_leadership import DURATION
@@ -56,6 +58,7 @@ def answers(control_plane: ControlPlane, proxy: HoldingProxy) -> dict[str, int]:
     return {line.rpartition(" ")[0]: codes[number] for number, line in proxy.held.items() if number in codes}
 
 
+@pytest.mark.long
 def test_what_a_former_leader_had_in_hand_changes_nothing(
     control_plane: ControlPlane, start_toys: StartToys, kube: Kube, tmp_path: Path
 ) -> None:
@@ -91,6 +94,7 @@ def test_what_a_former_leader_had_in_hand_changes_nothing(
         assert {name: uid(kube, name) for name in jobs} == jobs
 
 
+@pytest.mark.long
 def test_what_a_former_leader_was_about_to_apply_changes_nothing(
     control_plane: ControlPlane, start_toys: StartToys, kube: Kube, tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """A project that has its models judged by vLLM: what is refused before any pod, what the pod is, and how it ends."""
 
 import os
+import signal
 import subprocess
 import time
 from dataclasses import replace
@@ -404,7 +405,8 @@ def test_what_is_served_is_said_once_the_server_of_before_is_gone(tmp_path: Path
             time.sleep(0.02)
 
     path = f"{python.parent}:{os.environ['PATH']}"
-    with subprocess.Popen(["sh", "-c", script, "engine"], env={"PATH": path}) as container:
+    command = ["sh", "-c", script, "engine"]
+    with subprocess.Popen(command, env={"PATH": path}, start_new_session=True) as container:
         try:
             tell("--name a --limit 108")
             while not log.exists():
@@ -412,6 +414,5 @@ def test_what_is_served_is_said_once_the_server_of_before_is_gone(tmp_path: Path
             tell("--name b --limit 64")
             assert log.read_text().splitlines()[:2] == ["begins a", "ended a"]
         finally:
-            container.terminate()
-            serve.write_text("nothing")  # what watches it ends
+            os.killpg(container.pid, signal.SIGKILL)  # and the servers that it has started
     assert starts.read_text().splitlines() == ["--name a --limit 108", "--name b --limit 64"]
