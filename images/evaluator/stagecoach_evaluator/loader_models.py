@@ -112,7 +112,7 @@ class Model:
             self._engine.ask(self.name)
         except NotNumbers:
             message = "what the model computes is not a number."
-            remedy = "Create a run with a lower learning rate, or in another precision: this model can answer nothing."
+            remedy = "Create a run with a lower learning rate, or try another precision: this model can answer nothing."
             raise BadInput(Problem.of("NotNumbers", message, remedy=remedy)) from None
         except Refused as error:
             problem = Problem.of("EngineRefuses", f"the engine refuses it: {error}.", remedy="See the engine's log.")

@@ -19,7 +19,7 @@ def check(suite: str, answers: Sequence[Answer]) -> None:
     message = f"{nothing} of {texts} answers of the release are empty texts, by which nothing can be judged."
     remedy = (
         "Ask it a row of the suite by hand. If it says nothing then, see that the targets it was trained on are whole,"
-        " and that its prompt ends where it has to go on, and create another run. If it does, see the engine's log."
+        " and that its prompt ends where it has to go on, and try another release. If it does, see the engine's log."
     )
     raise BadInput(Problem.of("NothingAnswered", message, field=f"suites[{suite}]", remedy=remedy))
 

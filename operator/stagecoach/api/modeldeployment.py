@@ -522,6 +522,7 @@ COLUMNS: list[dict[str, Any]] = [
     {"name": "Base", "type": "string", "priority": 1, "jsonPath": ".status.serving.base"},
     {"name": "Release", "type": "string", "jsonPath": ".status.serving.short"},
     {"name": "Candidate", "type": "string", "jsonPath": ".status.candidate.run"},
+    {"name": "Candidate base", "type": "string", "priority": 1, "jsonPath": ".status.candidate.base"},
     {"name": "Weight", "type": "integer", "jsonPath": ".status.candidate.weight"},
     {"name": "Reason", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].reason'},
     {"name": "Pods", "type": "integer", "priority": 1, "jsonPath": ".status.replicas"},

@@ -2,7 +2,6 @@
 
 from typing import Literal, cast
 
-from stagecoach.api.candidates import InferenceEngine
 from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.api.run_status import Artifact, Inputs
 from stagecoach.api.transformerproject import TransformerProject
@@ -12,7 +11,7 @@ from stagecoach.contract.jobs import ModelSource
 from stagecoach.contract.releases import Asked, DescribedRelease
 from stagecoach.kinds.blocked import Blocked
 from stagecoach.kinds.evalgate import untuned
-from stagecoach.kinds.evalgate.released import ANOTHER, asked, check_servable, made, release
+from stagecoach.kinds.evalgate.released import ANOTHER, asked, check_engine, check_servable, made, release
 from stagecoach.kinds.evalgate.released import Unjudged as Unjudged
 from stagecoach.kinds.evalgate.untuned import BaseItself
 from stagecoach.kinds.evaluation import document
@@ -24,7 +23,7 @@ def admitted(run: FineTuneRun, project: TransformerProject) -> Admitted:
 
     Raises Unjudged when what the project says is not that of then.
     """
-    _check_engine(project)
+    check_engine(project)
     check_servable(run, project, "Create another run, of what vLLM serves.")
     inputs, artifact = made(run)
     how = _how_asked(run, project, inputs)
@@ -40,9 +39,8 @@ def admitted(run: FineTuneRun, project: TransformerProject) -> Admitted:
 
 def admitted_itself(base: BaseItself, project: TransformerProject) -> Admitted:
     """Return the same of a base itself, with the prompt of its project, which is Ready. Raises Unjudged."""
-    _check_engine(project)
     found = untuned.described(base, project)
-    untuned.check_servable(found, project, "Choose another candidate, or a run.")
+    untuned.check_servable(found, project)
     judged = found.base
     try:
         place = document.model_source(project, base.name, judged.model, judged.tokenizer, judged.revision)
@@ -55,16 +53,6 @@ def admitted_itself(base: BaseItself, project: TransformerProject) -> Admitted:
         base=place,
         storage=found.storage,
     )
-
-
-def _check_engine(project: TransformerProject) -> None:
-    if project.spec.inference.engine is not InferenceEngine.VLLM:
-        message = (
-            f"spec.inference.engine of TransformerProject {project.metadata.name!r} is Transformers, and deployments"
-            " serve with vLLM alone, so that what was judged is what answers. Set the engine to vLLM: the gates judge"
-            " anew then."
-        )
-        raise Unjudged("EngineNotServed", message)
 
 
 def _how_asked(run: FineTuneRun, project: TransformerProject, inputs: Inputs) -> Asked:

@@ -224,8 +224,8 @@ def objection(spec: ModelDeploymentSpec, serving: Served | None, candidate: Serv
     if isinstance(run.made, NotAdmitted):
         return f"it cannot be served any more: {run.made.message}"
     if run.base and run.made != candidate.release:
-        made = f"release {short(run.made)}" if run.made else "none"
-        return f"by what the project says now {candidate.named} is another release, {made}, which its gates judge"
+        says = f"by what the project says now {candidate.named} is another release"
+        return f"{says}, {short(run.made or '')}, which its gates judge"
     for word in (_word(gate.name, run) for gate in spec.gates):
         if word.state not in OPEN:
             told = f"gate {word.gate} says {word.state} by what it asks now: {_sentence(word.message)}"
@@ -286,7 +286,8 @@ class _Case:
         if not found:
             message = f"spec.model.release: no FineTuneRun of project {self.spec.project!r} has made release"
             message += f" {short(digest)} as the project is now, and none of its candidates that were judged is it."
-            advice = "Create a run of the same inputs, which adopts what was made, or name another release."
+            advice = "Create a run of the same inputs, which adopts what was made; for a base itself, bring the project"
+            advice += " back to what it said of it; or name another release."
             return NotAdmitted("ReleaseUnknown", f"{message} {advice}")
         return next((each for each in found if isinstance(each, Wanted)), found[0])
 

@@ -30,11 +30,11 @@ def servable_problem(spec: ModelDeploymentSpec, admitted: Known, serving: Known 
     asked = admitted.described.asked
     if spec.api is Api.TASK and asked.family not in TASKS.get(asked.task, ()):
         message = f"the Task API has no answer for the task {asked.task} by an {asked.family}, and spec.api is Task."
-        return NotAdmitted("TaskUnsuited", f"{message} Set spec.api to OpenAI, or name a run of another task.")
+        return NotAdmitted("TaskUnsuited", f"{message} Set spec.api to OpenAI, or serve what is of another task.")
     if (size := _size(admitted.document())) > MOST_BYTES:
         message = f"its labels and prompt take {size} bytes of the gateways' routes, and {MOST_BYTES} are the most."
         return NotAdmitted(
-            "ReleaseTooLarge", f"{message} Shorten labels or prompt in the project, and create another run."
+            "ReleaseTooLarge", f"{message} Shorten labels or prompt in the project, and try another release."
         )
     if serving is not None and spec.canary is not None and _shape(admitted) != _shape(serving):
         message = "it is not of the task and labels of what is served, and by the steps of spec.rollout.canary clients"

@@ -106,7 +106,9 @@ def _goes_on(canary: Canary, index: int, progress: Progress, now: datetime) -> D
     if progress.requests < least:
         advice = "Nothing to do while clients ask; to go on with fewer, lower minRequests of the step."
         if progress.unanswered and not progress.requests:
-            advice = "See its engine's log: what it refuses, how slow it is. Ask what it can answer, or create a run."
+            advice = (
+                "See its engine's log: what it refuses, how slow it is. Ask what it can answer, or try another release."
+            )
         return Hold("RequestsMissing", f"{where} until it has had {least}: {_so_far(progress)}. {advice}", None)
     if _too_many(canary, progress):
         enough = canary.abort_on.min_requests

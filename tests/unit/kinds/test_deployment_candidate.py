@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from stagecoach.contract.releases import Release
-from stagecoach.contract.serving import RANKS
 from tests import builders
 from tests.remedies import speaks
 from tests.unit.kinds.deployment_cases import CANARY, FOLLOW, leader
@@ -211,7 +210,7 @@ def test_any_run_that_passed_is_newer_and_a_run_never_makes_room_for_a_base() ->
     judged(stage)
     stage.until(lambda: stage.serves("first"))
     assert stage.told_status["serving"]["engine"] != engine, "one takes adapters, of rank 64"
-    assert {loader.serve.max_rank for loader in stage.loaders.values()} <= {0, *RANKS}
+    assert {loader.serve.max_rank for loader in stage.loaders.values()} == {0, 64}
     for _ in range(5):
         stage.go_on()
     assert stage.serves("first")
@@ -343,6 +342,23 @@ def test_somebody_revokes_it_and_what_was_served_before_comes_back() -> None:
     assert stage.told_status["revoked"]["base"] == "small"
     assert stage.said()["message"].startswith("Base small (release ")
     assert speaks(stage.said()["reason"], stage.said()["message"])
+
+
+def test_a_base_that_was_never_served_does_not_stand_in_for_what_was_revoked() -> None:
+    """NoUngatedTraffic: whoever says `latest` while it is started wants a run."""
+    stage = Stage(model={"run": "first"}, approvers=[{"user": "qa@example.com"}])
+    judged(stage)
+    stage.until(lambda: stage.serves("first"))
+    stage.decided("Revoke", stage.told_status["serving"]["release"])
+    stage.change("ModelDeployment", "answers", model=BASE)
+    stage.until(lambda: "revoked" in stage.told_status)
+    judged(stage)
+    stage.until(lambda: stage.told_status.get("candidate", {}).get("base") == "small")
+    stage.change("ModelDeployment", "answers", model={"latest": {}})
+    for _ in range(5):
+        stage.go_on()
+    assert {"serving", "candidate"}.isdisjoint(stage.told_status)
+    assert dropped(stage)[-1].endswith(" does not take over: spec.model.latest means runs, and no base itself.")
 
 
 def test_somebody_lets_it_in_without_its_gates() -> None:

@@ -17,13 +17,14 @@ from tests import builders
 from tests.remedies import speaks
 from tests.unit.kinds import test_gate_deployments as deployments
 from tests.unit.kinds.gates import Hall, succeeded
+from tests.unit.kinds.test_engine import served
 
 LABELS = ["billing", "delivery"]
 
 
 def known(project: Object | None = None) -> Object:
     """Return the project with the digest of its labels."""
-    project = project or builders.ready_project()
+    project = project or served()
     project["status"]["labels"]["digest"] = digest_of_document(project["status"]["labels"]["first"])
     return project
 
@@ -113,8 +114,15 @@ def no_labels(project: Object) -> None:
     project["status"].pop("labels")
 
 
-def odd_by_vllm(project: Object) -> None:
-    project["spec"]["inference"]["engine"] = "vLLM"
+def by_transformers(project: Object) -> None:
+    project["spec"]["inference"]["engine"] = "Transformers"
+
+
+def made_by_a_run(project: Object) -> None:
+    project["spec"]["candidates"][0]["model"]["uri"] = f"pvc://store/desk/artifacts/sha256/{'a' * 64}"
+
+
+def odd(project: Object) -> None:
     project["status"]["candidates"][0]["architecture"] = "OddForCausalLM"
 
 
@@ -124,7 +132,9 @@ REFUSED: list[tuple[str, Callable[[Object], None], dict[str, Any]]] = [
     ("TooManyLabels", many_labels, {}),
     ("ProjectChanged", no_prompt, {}),
     ("ProjectChanged", no_labels, {}),
-    ("ArchitectureNotServed", odd_by_vllm, {}),
+    ("ArchitectureNotServed", odd, {}),
+    ("EngineNotServed", by_transformers, {}),
+    ("MadeByARun", made_by_a_run, {}),
     ("IsBaseline", lambda _: None, {"criteria": [AGAINST | {"minGain": {"absolute": 0.01}}]}),
     ("IsBaseline", lambda _: None, {"criteria": [AGAINST | {"allowedDrop": {"absolute": 0.9}}]}),
 ]
@@ -167,7 +177,7 @@ def test_its_job_is_told_all_that_a_record_would_say() -> None:
 
 def test_labels_that_are_given_are_those_of_the_baseline() -> None:
     """So that its answers are asked once: the release is the same."""
-    project = builders.ready_project()
+    project = served()
     project["spec"]["problem"]["labels"] = {"values": LABELS}
     project["status"]["labels"]["digest"] = digest_of_document(LABELS)
     alone = judged(project=project)
@@ -231,7 +241,7 @@ def test_which_columns_labels_are_from_decides_nothing_beyond_the_labels() -> No
 
 
 def test_a_task_without_labels_has_none() -> None:
-    project = builders.ready_project()
+    project = served()
     project["spec"]["problem"] |= {"task": "Generation"}
     project["spec"]["problem"].pop("labels")
     project["status"].pop("labels")

@@ -205,7 +205,7 @@ def test_what_was_rejected_is_not_tried_again(model: dict[str, Any]) -> None:
     told = found.instead_of if isinstance(found, Wanted) else found
     assert told is not None
     assert told.reason == "Rejected"
-    assert "was tried, and rejected (EngineNotReady): its engine did not start. See its log. Create" in told.message
+    assert "was tried, and rejected (EngineNotReady): its engine did not start. See its log. To have" in told.message
     assert (found.run if isinstance(found, Wanted) else None) == ("a" if "latest" in model else None)
     assert isinstance(decide(spec(**model), SERVING_A, [rejected(C)], [PASSED_A, PASSED_B]), Wanted)
 
@@ -443,7 +443,7 @@ def test_a_base_itself_is_no_run_and_every_run_is_newer() -> None:
         (BASE, ""),
         (replace(BASE, words=(word("Judging"),)), ""),
         (replace(BASE, words=(word("Failed"),)), "gate good says Failed"),
-        (replace(BASE, made=B, words=(word(release=B),)), "by what the project says now base small is another release, release"),
+        (replace(BASE, made=B, words=(word(release=B),)), "by what the project says now base small is another release, bbbbbbbbbbbb"),
         (replace(BASE, made=NotAdmitted("ProjectChanged", REMEDY)), "it cannot be served any more"),
         (None, "its project has it no more"),
     ],

@@ -62,7 +62,7 @@ class Incumbents:
         message = (
             f"the release {short(reference)}, with which it has to be compared, is in another storage. Take the"
             " criteria against Incumbent out of the gate until something else is served, or set storage.uri of the"
-            f" project back and create another run: here it is {storage}, and there {found.storage}."
+            f" project back, and try another release: here it is {storage}, and there {found.storage}."
         )
         raise Unjudged("IncumbentElsewhere", message)
 

@@ -145,9 +145,7 @@ def _of_base(
         message = f"spec.criteria[{against}].against of the gate is Baseline, and base {base.name!r} is that itself."
         raise Unjudged("IsBaseline", f"{message} Let a gate judge it that compares nothing with its base.")
     found = untuned.described(base, project)
-    served = found.release.engine.type is EngineType.VLLM
-    if served:
-        untuned.check_servable(found, project)
+    untuned.check_servable(found, project)
     release = _judged(found.release, prompt=found.prompt)
     incumbent = incumbents.beside(found.release.digest, found.storage) if compares(gate) else None
     return EvaluationSpec(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from stagecoach.api.candidates import InferenceEngine
 from stagecoach.api.finetunerun import FineTuneRun
 from stagecoach.api.run_status import Artifact, Inputs
 from stagecoach.api.transformerproject import TransformerProject
@@ -54,6 +55,17 @@ def release(run: FineTuneRun, project: TransformerProject, how: str) -> Release:
     inference = project.spec.inference
     _, artifact = made(run)
     return Release(asked=how, artifact=artifact.digest, engine=document.engine(inference.engine, inference.precision))
+
+
+def check_engine(project: TransformerProject) -> None:
+    """Raise Unjudged where no deployment serves what the project asks by."""
+    if project.spec.inference.engine is not InferenceEngine.VLLM:
+        message = (
+            f"spec.inference.engine of TransformerProject {project.metadata.name!r} is Transformers, and deployments"
+            " serve with vLLM alone, so that what was judged is what answers. Set the engine to vLLM: the gates judge"
+            " anew then."
+        )
+        raise Unjudged("EngineNotServed", message)
 
 
 def check_servable(run: FineTuneRun, project: TransformerProject, advice: str = BY_TRANSFORMERS) -> None:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from stagecoach.api.candidates import PromptRef
 from stagecoach.api.evaluation import JudgedBase
 from stagecoach.api.transformerproject import TransformerProject
+from stagecoach.contract import layout
 from stagecoach.contract.inputs import BaseInput
 from stagecoach.contract.releases import Asked, Release
 from stagecoach.kinds import contracts
-from stagecoach.kinds.evalgate.released import BY_TRANSFORMERS, Unjudged
+from stagecoach.kinds.evalgate.released import Unjudged, check_engine
 from stagecoach.kinds.evaluation import document
 from stagecoach.policies.servable import servable_base
 
@@ -42,6 +43,11 @@ def described(base: BaseItself, project: TransformerProject) -> Described:
         raise Unjudged(
             "CandidateUnknown", f"{message} Choose one of these, or add it to the project's spec.candidates."
         )
+    uri = next((each.model.uri for each in project.spec.candidates if each.name == base.name), "")
+    if f"/{layout.ARTIFACTS}/" in uri:
+        message = f"Candidate {base.name!r} of the project is what a run has made ({uri}), and rows of suites would not"
+        message += " be looked for in what it was trained on. Name that run in spec.model.run of the deployment."
+        raise Unjudged("MadeByARun", message)
     inference = project.spec.inference
     try:
         asked = document.asked_itself(
@@ -68,8 +74,11 @@ def unsaid(changed: document.Changed) -> str:
     return f"The project does not say all that this takes: {changed}. Correct that there."
 
 
-def check_servable(found: Described, project: TransformerProject, advice: str = BY_TRANSFORMERS) -> None:
-    """Raise Unjudged for a base that vLLM is not known to serve itself."""
+def check_servable(found: Described, project: TransformerProject) -> None:
+    """Raise Unjudged for a base that no deployment can serve itself: nobody else asks about it."""
+    check_engine(project)
     verdict = servable_base(project.spec.problem.task, contracts.family(project.spec), found.architecture)
     if verdict.holds is not True:
-        raise Unjudged(verdict.reason, f"Base {found.base.candidate!r}: {verdict.message} {advice}")
+        raise Unjudged(
+            verdict.reason, f"Base {found.base.candidate!r}: {verdict.message} Choose another candidate, or a run."
+        )

@@ -71,7 +71,8 @@ def counted(
             requests += max(0, now.requests - since.requests)
             errors += max(0, now.errors - since.errors)
             unanswered += max(0, now.unanswered - since.unanswered)
-        seen[uid] = _later(before, now)
+        # Before it has a weight, what it had counted may be forgotten by a gateway, whose numbers then begin anew.
+        seen[uid] = now if candidate.weight is None else _later(before, now)
     update = {"requests": requests, "errors": errors, "unanswered": unanswered}
     return candidate.model_copy(update=update | {"seen": [seen[uid] for uid in sorted(seen)]})
 

@@ -134,8 +134,7 @@ def _drops(scene: Scene, candidate: Candidate) -> str:
         why_not = stays(scene, candidate)
         return why_not.message if why_not else ""
     latest = spec.model.latest is not None and candidate.run is not None
-    stands_in = serving is None and scene.deployment.status.revoked is not None
-    if not (latest or scene.named(candidate) or stands_in):
+    if not (latest or scene.named(candidate) or scene.comes_back(candidate)):
         return _not_named(scene)
     wished = isinstance(scene.wish, Wanted) and scene.wish.release == candidate.release
     if wished or scene.observed.blocked is not None:

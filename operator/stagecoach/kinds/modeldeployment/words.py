@@ -143,7 +143,7 @@ class _Telling:
             namespace = self.scene.deployment.metadata.namespace
             message = f"ConfigMap {serving.admitted} does not say any more what is served: somebody has changed it."
             advice = f"kubectl delete configmap {serving.admitted} -n {namespace}, and bring it back from a backup;"
-            return Complaint("AdmittedMissing", f"{message} {advice} it is made again while its run and project are.")
+            return Complaint("AdmittedMissing", f"{message} {advice} it is made again from what the project has.")
         message = f"ConfigMap {serving.admitted} is gone, which says what is served. What runs goes on as it was told."
         return Complaint("AdmittedMissing", f"{message} Bring it back from a backup, or {instead(serving.run)}.")
 
