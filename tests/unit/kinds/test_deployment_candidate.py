@@ -201,6 +201,7 @@ def test_a_candidate_that_leaves_the_project_goes_on_where_it_serves() -> None:
     assert (gated["status"], gated["reason"]) == ("Unknown", "CandidateMissing")
     assert speaks(gated["reason"], gated["message"])
     assert stage.said()["reason"] == "Serving"
+    assert not stage.get("EvalGate", "good")["status"].get("unjudged")
 
 
 def test_any_run_that_passed_is_newer_and_a_run_never_makes_room_for_a_base() -> None:

@@ -44,11 +44,15 @@ def observe(view: View, raw: Object) -> Observed:
     asking = _asking(gate, related, asked.deployments(view, key))
     chosen = _chosen(gate, related, asking)
     read = {run["metadata"]["name"]: _read(view, run) for run, _ in chosen}
-    judged = ((read[run["metadata"]["name"]], incumbents) for run, incumbents in chosen)
+    runs = ((read[run["metadata"]["name"]], incumbents) for run, incumbents in chosen)
+    project = project_of(view, raw)
     return Observed(
         gate=gate,
-        project=project_of(view, raw),
-        candidates=(*_bases(gate, asking), *((run, incumbents) for run, incumbents in judged if run is not None)),
+        project=project,
+        candidates=(
+            *_bases(gate, project, asking),
+            *((run, beside) for run, beside in runs if run is not None),
+        ),
         unreadable=tuple(name for name, run in read.items() if run is None),
         words=_words(view, raw, {run["status"]["artifact"]["digest"] for run, _ in chosen}),
         evaluations={item["metadata"]["name"]: item for item in view.referrers(key) if item["kind"] == "Evaluation"},
@@ -61,6 +65,7 @@ class _Asking:
 
     names: frozenset[str]
     bases: frozenset[str]  # the candidates of the project that it asks about themselves
+    named: str  # the one of them that its spec names
     since: str
     incumbents: Incumbents
 
@@ -79,6 +84,7 @@ def _asking(gate: EvalGate, related: Sequence[Object], deployments: Iterable[Obj
         _Asking(
             frozenset(asked.runs(item, candidates, judged, others)),
             frozenset(asked.bases(item, judged, others)),
+            item["spec"].get("model", {}).get("candidate", ""),
             asked.serving(item).get("runCreated", ""),
             Incumbents.of(item, judged) if compares(gate) else NOBODY,
         )
@@ -87,9 +93,15 @@ def _asking(gate: EvalGate, related: Sequence[Object], deployments: Iterable[Obj
     ]
 
 
-def _bases(gate: EvalGate, asking: Sequence[_Asking]) -> list[tuple[BaseItself, Incumbents]]:
-    """Return the bases that are to be judged themselves: those alone that deployments ask about."""
-    pairs = {(name, each.incumbents): None for each in asking for name in sorted(each.bases)}
+def _bases(
+    gate: EvalGate, project: TransformerProject | None, asking: Sequence[_Asking]
+) -> list[tuple[BaseItself, Incumbents]]:
+    """Return the bases that are to be judged themselves: those alone that deployments ask about.
+
+    Of one that is only served, and that the project has no more, there is nothing new to say.
+    """
+    known = {each.name for each in project.status.candidates} if project else set()
+    pairs = {(name, each.incumbents): None for each in asking for name in sorted(each.bases & (known | {each.named}))}
     return [(BaseItself(name, gate.spec.project), incumbents) for name, incumbents in pairs]
 
 

@@ -46,7 +46,7 @@ def described(base: BaseItself, project: TransformerProject) -> Described:
     uri = next((each.model.uri for each in project.spec.candidates if each.name == base.name), "")
     if f"/{layout.ARTIFACTS}/" in uri:
         message = f"Candidate {base.name!r} of the project is what a run has made ({uri}), and rows of suites would not"
-        message += " be looked for in what it was trained on. Name that run in spec.model.run of the deployment."
+        message += " be looked for in what it was trained on. Choose that run in spec.model.run of the deployment."
         raise Unjudged("MadeByARun", message)
     inference = project.spec.inference
     try:
