@@ -77,8 +77,8 @@ def cases(
 
 def evaluation(gate: EvalGate, case: Case) -> Object:
     """Return the Evaluation as it is created. Nobody owns it: who deletes gate or run deletes no evidence."""
-    of = {name: value for name, value in case.of.items() if value}
-    labels = {"gate": case.spec.gate, "release": case.spec.release.short} | of
+    whose = {name: value for name, value in case.of.items() if value}
+    labels = {"gate": case.spec.gate, "release": case.spec.release.short} | whose
     return {
         "apiVersion": API_VERSION,
         "kind": "Evaluation",

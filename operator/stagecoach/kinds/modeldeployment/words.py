@@ -221,11 +221,11 @@ class _Telling:
             return Fact("CandidateAdmitted", False, wish.reason, wish.message)
         if wish.override is not None:
             return overriding.admitted(wish, wish.override)
-        instead = f" {wish.instead_of.message}" if wish.instead_of else ""
+        newest = f" {wish.instead_of.message}" if wish.instead_of else ""
         passed = ", ".join(f"{each.gate} ({each.evaluation})" for each in wish.gates) + (
             OF_THEN if wish.of_then else ""
         )
-        return Fact("CandidateAdmitted", True, "Admitted", f"{wish.title} has passed {passed}.{instead}")
+        return Fact("CandidateAdmitted", True, "Admitted", f"{wish.title} has passed {passed}.{newest}")
 
     def _trouble(self, serving: Served) -> Complaint | None:
         """Return what is asked for and will not come without a person, while something else is served."""
