@@ -10,6 +10,8 @@ export PYTHONPATH := operator:images/trainer:images/evaluator:images/gateway:plu
 export PATH := $(STATE)/bin:$(PATH)
 TORCH_VERSION ?= 2.13.0
 export TORCH_VERSION
+# Many short processes run in tests: operators, their workers. Without bytecode each compiles all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 # Most tests wait most of the time; on a small machine, too, several of them run beside each other.
 PROCESSES ?= -n 4
 
@@ -47,7 +49,7 @@ test-unit: setup  ## pure functions and small programs, no cluster
 
 .PHONY: test-integration
 test-integration: setup  ## the operator and the chart against a real API server, no nodes
-	$(PY) -m pytest $(PROCESSES) --dist loadgroup --no-loadscope-reorder -rs $(or $(INTEGRATION),tests/integration)
+	$(PY) -m pytest $(PROCESSES) --dist loadscope --no-loadscope-reorder -rs $(or $(INTEGRATION),tests/integration)
 
 .PHONY: fuzz
 fuzz: setup  ## many specs of each kind, valid and broken, against a real API server: SPECS=1000 SEED=<the one to repeat>

@@ -603,6 +603,7 @@ def beside(shop: Shop, name: str, served: str) -> builders.Object:
     return found
 
 
+@pytest.mark.long
 def test_what_is_worse_than_what_is_served_does_not_take_over(shop: Shop) -> None:
     serving = shop.status["serving"]
     [name] = {"first", "second"} - {serving["run"]}

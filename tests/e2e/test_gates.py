@@ -99,7 +99,7 @@ def gate(
 
 @pytest.fixture(scope="module")
 def judged(ground: Ground) -> Iterator[Desk]:
-    """A namespace with a run that learned, one that learned nonsense, and a gate."""
+    """A namespace with a run that learned, and a gate."""
     with new_desk(ground) as made:
         made.bases()
         made.claim("store")
@@ -107,12 +107,14 @@ def judged(ground: Ground) -> Iterator[Desk]:
         made.apply(
             builders.project("desk", made.namespace, data={"sets": SETS}, accepted=[KNOWN]),
             builders.run("learned", made.namespace, **LEARNS),
-            builders.run("nonsense", made.namespace, **LEARNS | {"data": {"train": [{"name": "shuffled"}]}}),
             gate("desk", made.namespace),
         )
-        for run in ("learned", "nonsense"):
-            assert made.awaits("ftr", run, "Succeeded", "Failed")["status"]["phase"] == "Succeeded"
+        trained(made, "learned")
         yield made
+
+
+def trained(desk: Desk, name: str) -> None:
+    assert desk.awaits("ftr", name, "Succeeded", "Failed")["status"]["phase"] == "Succeeded"
 
 
 def evaluation(desk: Desk, gate_name: str, run: str, seconds: float = LATE, phase: str = "Decided") -> builders.Object:
@@ -158,7 +160,11 @@ def test_what_learned_passes_and_the_record_says_what_the_status_says(judged: De
     assert "<html" in read(judged, found, "report.html")
 
 
+@pytest.mark.long
 def test_what_learned_nonsense_fails(judged: Desk) -> None:
+    nonsense = LEARNS | {"data": {"train": [{"name": "shuffled"}]}}
+    judged.apply(builders.run("nonsense", judged.namespace, **nonsense))
+    trained(judged, "nonsense")
     status = evaluation(judged, "desk", "nonsense")["status"]
     assert status["verdict"] == "Failed", status
 
@@ -174,6 +180,7 @@ def test_a_gate_whose_rows_were_trained_on_fails_and_names_them(judged: Desk) ->
     assert record["suites"][0]["leaked"] == ["leaked.csv:22", "leaked.csv:23"], "by lines of the file"
 
 
+@pytest.mark.long
 def test_a_gate_with_too_little_memory_says_what_to_raise(judged: Desk) -> None:
     """Of rows that nobody was asked yet: for answers that are kept no model is loaded."""
     resources = SMALL | {"memory": "100Mi"}
@@ -184,6 +191,7 @@ def test_a_gate_with_too_little_memory_says_what_to_raise(judged: Desk) -> None:
     assert "raise spec.resources.memory (100Mi) of EvalGate 'short'" in ready["message"]
 
 
+@pytest.mark.long
 def test_people_see_the_rows_of_the_report_and_let_it_pass(judged: Desk, tmp_path: Path) -> None:
     reviewed = gate("reviewed", judged.namespace, review={"suite": "canary", "reviewers": [{"user": QA}]})
     reviewed["spec"]["suites"].append({"name": "canary", "dataset": "canary", "type": "Canary"})
@@ -215,6 +223,7 @@ def test_people_see_the_rows_of_the_report_and_let_it_pass(judged: Desk, tmp_pat
     assert [each["reviewer"] for each in status["review"]["approvals"]] == [QA]
 
 
+@pytest.mark.long
 def test_another_criterion_asks_the_model_nothing_and_an_evaluation_that_comes_back_computes_nothing(
     judged: Desk,
 ) -> None:

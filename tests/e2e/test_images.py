@@ -9,8 +9,8 @@ from tests import deploy
 from tests.cluster.paths import State
 from tests.e2e.conftest import Desk, Ground
 
-# Two processes that train, what they start, and the servers of S3 and MLflow.
-RESOURCES = {"requests": {"cpu": "50m", "memory": "2Gi"}, "limits": {"memory": "5Gi"}}
+# Three processes that train, what they start, and the servers of S3 and MLflow.
+RESOURCES = {"requests": {"cpu": "50m", "memory": "2Gi"}, "limits": {"memory": "6Gi"}}
 # A disk that is soon full: in a pod nobody may mount one.
 SMALL_DISK = "/small"
 VOLUME = {"name": "small", "emptyDir": {"medium": "Memory", "sizeLimit": "24Mi"}}

@@ -8,7 +8,7 @@ settings.load_profile("patient")
 
 
 # Where long tests are left out, of the examples of state machines as well: one of so many stays.
-FEWER = 3
+FEWER = 6
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -91,7 +91,7 @@ def values(file: Path, **more: Any) -> str:
 def template(file: Path, *arguments: str, **more: Any) -> list[Object]:
     """Return what the chart makes of these values."""
     text = run("helm", "template", "sc", str(CHART), "-n", "stagecoach", "-f", values(file, **more), *arguments)
-    return [each for each in yaml.safe_load_all(text) if each]
+    return [each for each in yaml.load_all(text, yaml.CSafeLoader) if each]  # in C: ten times as fast
 
 
 def notes(cluster: Cluster, file: Path, **more: Any) -> str:
