@@ -44,7 +44,7 @@ class Ask:
         self.sampled = False
         self.ready: Ready
         self.counted: Counted
-        self._heard: list[str] = []
+        self._heard: dict[int, list[str]] = {}  # by choice
         self._heard_characters = 0
         self.deadline = began + loaded.routes.timeout
 
@@ -137,13 +137,15 @@ class Ask:
         for choice in document.get("choices") or ():
             text = choice.get("text") or (choice.get("delta") or {}).get("content")
             if text and self._heard_characters < HEARD_CHARACTERS:
-                self._heard.append(text[:HEARD_CHARACTERS])
+                text = text[: HEARD_CHARACTERS - self._heard_characters]
+                self._heard.setdefault(choice.get("index", 0), []).append(text)
                 self._heard_characters += len(text)
 
     def heard(self) -> None:
         """That was all of it."""
         if self.sampled and not self.fails:
-            self._sample("".join(self._heard)[:HEARD_CHARACTERS])
+            texts = ["".join(pieces) for _, pieces in sorted(self._heard.items())]
+            self._sample(texts if len(texts) > 1 else "".join(texts))
 
     def _sample(self, output: Any) -> None:
         sampling = self.loaded.routes.sampling
@@ -153,17 +155,23 @@ class Ask:
             "release": self.ready.release,
             "path": self.request.path.decode(errors="replace"),
             "input": {key: value for key, value in self.body.items() if key not in ("user", "session")},
-            "output": _without_vectors(output),
+            "output": _without_numbers(output),
         }
         self._keeper.keep("samples", sample, sampling.redact if sampling else ())
 
 
-def _without_vectors(output: Any) -> Any:
-    """Return an answer without its vectors: nobody reads thousands of numbers, and they follow from the input."""
+def _without_numbers(output: Any) -> Any:
+    """Return an answer without vectors and likelihoods of tokens.
+
+    Nobody reads thousands of numbers, which follow from the input; and beside likelihoods the text stands once more, in
+    pieces in which nothing private is found.
+    """
     if isinstance(output, list):
-        return [_without_vectors(item) for item in output]
+        return [_without_numbers(item) for item in output]
     if not isinstance(output, dict):
         return output
     return {
-        key: _without_vectors(item) if key == "data" else item for key, item in output.items() if key != "embedding"
+        key: _without_numbers(item) if key in ("data", "choices") else item
+        for key, item in output.items()
+        if key not in ("embedding", "logprobs")
     }

@@ -136,7 +136,9 @@ class EngineConnection(asyncio.Protocol):
             if self._size > limits.ANSWER_BYTES:
                 raise Refusal("engine_error", "The engine's answer is too long.")
             await self._wait()
-        return b"".join(self._parts)
+        content = b"".join(self._parts)
+        self._parts.clear()
+        return content
 
     async def parts(self, deadline: float) -> bytes:
         """Return what has come since the last time, b"" at the end; each time within a deadline of its own."""

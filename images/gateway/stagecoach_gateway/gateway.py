@@ -31,6 +31,8 @@ _DOCUMENT, _MODELS, _FEEDBACK = (
 HOPS = b"x-stagecoach-hops"
 MOST_HOPS = 3
 MOST_LEVELS = 200
+# Of objects and arrays, which may be of two characters, and take thirty times as much memory while an engine answers.
+MOST_PARTS = 50_000
 
 
 class AnyEndpoint(Protocol):
@@ -133,6 +135,7 @@ class Gateway:
     async def _handle(self, request: Request, answer: Answer, began: float) -> None:
         if request.path == _DOCUMENT and self._openapi:
             _only(request, b"GET")
+            self._name(request, answer, request.client, None)
             answer.send(200, self._openapi)
             return
         loaded, waits = self._loaded(request), self.current.waits
@@ -215,12 +218,14 @@ class Gateway:
             _only(request, b"GET")
             model = {"id": routes.name, "object": "model", "created": 0, "owned_by": "stagecoach"}
             listed = {"object": "list", "data": [model]}
+            self._name(request, answer, client, None)
             answer.send(200, orjson.dumps(listed if request.path == _MODELS else model))
         elif request.path.startswith(_MODELS + b"/"):
             raise Refusal("model_not_found", f"The model here is {routes.name}.")
         elif request.path == _FEEDBACK and self.keeper.able and routes.sampling:
             _only(request, b"POST")
             self._feedback(request, client, routes, routes.sampling)
+            self._name(request, answer, client, None)
             answer.send(202, b'{"accepted":true}')
         else:
             raise _unknown()
@@ -265,20 +270,23 @@ def body_of(request: Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise Refusal("invalid_json", "The body is no JSON object.")
     # A document is written anew for the engine, and what writes it goes 254 levels down.
-    if request.body.count(b"{") + request.body.count(b"[") > MOST_LEVELS and _deeper(body, MOST_LEVELS):
-        raise Refusal("invalid_request", f"The body is nested more than {MOST_LEVELS} levels deep.")
+    if request.body.count(b"{") + request.body.count(b"[") > MOST_LEVELS and (excess := _excess(body)):
+        raise Refusal("invalid_request", f"The body {excess}.")
     return body
 
 
-def _deeper(document: Any, most: int) -> bool:
-    """Whether a document has more levels than these."""
-    level = [document]
-    for _ in range(most):
+def _excess(document: Any) -> str:
+    """Return what a document has too much of, if anything."""
+    level, parts = [document], 0
+    for _ in range(MOST_LEVELS):
         inner = (each.values() if isinstance(each, dict) else each for each in level)
         level = [item for items in inner for item in items if isinstance(item, dict | list)]
+        parts += len(level)
+        if parts > MOST_PARTS:
+            return f"has more than {MOST_PARTS} objects and arrays"
         if not level:
-            return False
-    return True
+            return ""
+    return f"is nested more than {MOST_LEVELS} levels deep"
 
 
 def _not_yet() -> Refusal:

@@ -44,7 +44,7 @@ class Connection(asyncio.Protocol):
         self._headers: dict[bytes, bytes] = {}
         self._head_bytes = self._header_count = self._length = 0
         self._request: Request | None = None
-        self._body: list[bytes] = []
+        self._body = bytearray()  # of parts that may be of a byte each
         self._pending = 0  # bytes of a head whose end has not come
 
     # What asyncio calls.
@@ -154,15 +154,15 @@ class Connection(asyncio.Protocol):
             raise Refusal("too_many_connections", "The bodies being read are too many: try again.", headers=headers)
         self._held += len(data)
         self.server.held += len(data)
-        self._body.append(data)
+        self._body += data
 
     def on_message_complete(self) -> None:
         """Answer it, or let it wait for its turn."""
         self._began = False
         if self._request is None:
             raise Refusal("bad_http", "The request has no head.")
-        self._request.body = b"".join(self._body)
-        self._body = []
+        self._request.body = bytes(self._body)
+        self._body = bytearray()
         self._requests.append(self._request)
         if len(self._requests) > 32:
             raise Refusal("bad_http", "There are too many requests at once on one connection.")
@@ -316,7 +316,7 @@ class Connection(asyncio.Protocol):
             self.abort()
             return
         answer.refuse(refusal)
-        self._body = []
+        self._body = bytearray()
         self._let_go(self._held)
         self._lingering = True
         self._deadline = self._loop.time() + limits.LINGER_SECONDS

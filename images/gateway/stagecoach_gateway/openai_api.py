@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from stagecoach.contract import client_api, readings
+from stagecoach.contract import client_api, openai_schemas, readings
 from stagecoach.contract.inputs import OfTask
 from stagecoach_gateway.errors import Refusal
 from stagecoach_gateway.schemas import Schema
@@ -64,6 +64,8 @@ class Endpoint:
         """Ask an engine, and pass its answer on. Raises Refusal."""
         target, name = ask.ready.target, ask.loaded.routes.name
         body = {key: value for key, value in ask.body.items() if key not in _OURS} | {"model": target.model}
+        if self.text == "messages":
+            body["messages"] = list(map(_without_what_was_said_beside, body["messages"]))
         streams = self.streams and bool(body.get("stream"))
         if streams:
             body["stream_options"] = {"include_usage": True}
@@ -83,6 +85,10 @@ class Endpoint:
         if isinstance(usage, dict):
             ask.counted.usage(usage.get("prompt_tokens"), usage.get("completion_tokens"))
         ask.send(document)
+
+
+def _without_what_was_said_beside(message: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in message.items() if key not in openai_schemas.SAID_BESIDE}
 
 
 def _said(messages: list[dict[str, Any]]) -> Iterator[str]:

@@ -17,6 +17,9 @@ _PART = {
     "required": ["type", "text"],
     "additionalProperties": False,
 }
+# What vLLM answers in a message beside what it says. Clients send an answer back as it came: it is taken, and no engine
+# is told.
+SAID_BESIDE = ("annotations", "audio", "function_call", "reasoning")
 _MESSAGE = {
     "type": "object",
     "properties": {
@@ -26,7 +29,8 @@ _MESSAGE = {
         "tool_calls": {"type": "array", "items": _OBJECT, "maxItems": 128},
         "tool_call_id": _NAME,
         "refusal": {"type": ["string", "null"]},
-    },
+    }
+    | {name: {"description": "As an answer has it; it is left out."} for name in SAID_BESIDE},
     "required": ["role"],
     "additionalProperties": False,
 }

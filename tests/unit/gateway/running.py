@@ -104,7 +104,8 @@ class MockEngine:
         usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
         named = {"id": "x", "created": 1, "model": body["model"], "usage": usage}
         if path == "/v1/chat/completions":
-            message = {"role": "assistant", "content": "hello"}
+            beside = dict.fromkeys(("refusal", "annotations", "audio", "function_call", "reasoning"))  # as vLLM has it
+            message = {"role": "assistant", "content": "hello"} | beside
             return named | {
                 "object": "chat.completion",
                 "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
@@ -203,6 +204,32 @@ async def test_samples_and_feedback_are_kept_without_what_is_private(
     assert samples[0]["input"]["messages"][0]["content"] == "I am [email]"
     assert samples[2]["output"] == "w0 w1 w2 "
     assert "secret" not in json.dumps(samples)
+
+
+async def test_choices_of_a_stream_are_redacted_each_for_itself(root: Path, tokenizer: str, engine: MockEngine) -> None:
+    (root / "samples").mkdir()
+    sampling: Any = {"rate": 1, "redact": ("email",), "keep_seconds": 3600}
+    running.write_root(root, releases.routes(releases.target(tokenizer, (engine.url,)), sampling=sampling))
+
+    async def stream(request: web.Request, _: dict[str, Any]) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        for piece in ("I am a", "@exam", "ple.com"):
+            for index in (0, 1):
+                chunk = {"model": "m", "choices": [{"index": index, "text": piece, "finish_reason": None}]}
+                await response.write(f"data: {json.dumps(chunk)}\n\n".encode())
+        await response.write(b"data: [DONE]\n\n")
+        return response
+
+    engine.stream = stream  # type: ignore[assignment, method-assign]
+    async with running.gateway(root) as gateway:
+        body = {"model": "intents", "prompt": "a", "stream": True, "n": 2}
+        async with gateway.session.post(f"{gateway.url}/v1/completions", json=body) as response:
+            await response.read()
+        gateway.process.terminate()
+        await gateway.process.wait()
+    (sample,) = _documents(root / "samples")
+    assert sample["output"] == ["I am [email]", "I am [email]"]
 
 
 def _documents(folder: Path) -> list[Any]:

@@ -126,6 +126,43 @@ async def test_openai_python_works_unchanged(gateway: Running) -> None:
     await client.close()
 
 
+async def test_openai_python_sends_an_answer_back_as_it_came(gateway: Running, engine: MockEngine) -> None:
+    client = openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key="any", max_retries=0)
+    said: list[Any] = [{"role": "user", "content": "hello"}]
+    said.append((await client.chat.completions.create(model="intents", messages=said)).choices[0].message)
+    said.append({"role": "user", "content": "and then?"})
+    assert (await client.chat.completions.create(model="intents", messages=said)).choices[0].message.content == "hello"
+    await client.close()
+    _, body, _ = engine.asked[-1]
+    assert body["messages"] == [
+        {"role": "user", "content": "hello"},
+        {"role": "assistant", "content": "hello", "refusal": None},
+        {"role": "user", "content": "and then?"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"tools": [{"x": [[]] * 50_000}]}, "has more than 50000 objects and arrays"),
+        ({"tools": [{"x": json.loads("[" * 200 + "]" * 200)}]}, "is nested more than 200 levels deep"),
+    ],
+)
+async def test_a_body_that_takes_far_more_memory_than_its_text_is_refused(
+    gateway: Running, engine: MockEngine, body: dict[str, Any], said: str
+) -> None:
+    asked = len(engine.asked)
+    status, answer, _ = await gateway.post("/v1/chat/completions", body | {"model": "intents", "messages": []})
+    assert (status, answer["error"]["message"]) == (400, f"The body {said}.")
+    assert len(engine.asked) == asked
+
+
+async def test_every_answer_has_an_id(gateway: Running) -> None:
+    for path in ("/openapi.json", "/v1/models", "/v1/models/intents"):
+        async with gateway.session.get(gateway.url + path) as answer:
+            assert (answer.status, answer.headers["x-request-id"][:4]) == (200, "req-")
+
+
 async def test_an_engine_that_dies_in_mid_stream_is_an_error_to_the_client(
     gateway: Running, engine: MockEngine
 ) -> None:

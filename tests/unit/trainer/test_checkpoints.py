@@ -186,6 +186,7 @@ def test_a_pod_that_is_killed_goes_on_from_its_last_checkpoint(real: Project, un
     same(record_of(real, job), undisturbed)
 
 
+@pytest.mark.long
 def test_a_training_that_hangs_is_ended_and_goes_on_from_its_last_checkpoint(
     real: Project, undisturbed: Record
 ) -> None:

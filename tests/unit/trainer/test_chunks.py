@@ -212,7 +212,7 @@ def check_combining(project: Project, job: TrainJob) -> None:
     assert found == [(Combine.MEAN, [0, 1]), (Combine.MAX, [1, 1])]
 
 
-@pytest.mark.parametrize("columns", [WORDS, SPANS], ids=["words", "spans"])
+@pytest.mark.parametrize("columns", [WORDS, pytest.param(SPANS, marks=pytest.mark.long)], ids=["words", "spans"])
 def test_tags_at_the_end_are_learned_in_chunks_and_not_without(
     project: Project, tmp_path: Path, columns: AnyColumns
 ) -> None:

@@ -162,6 +162,7 @@ def mount(project: Project, content: bytes) -> None:
     (folder / "ca.crt").write_bytes(content)
 
 
+@pytest.mark.long
 def test_what_an_authority_of_ones_own_has_signed_is_trusted_by_every_client(
     project: Project, own: tuple[Path, ssl.SSLContext]
 ) -> None:
@@ -225,6 +226,7 @@ def test_a_bundle_that_is_none_is_refused(project: Project, content: bytes) -> N
 PLACES = tuple(f"http://{name}.example" for name in ("objects", "hub", "mlflow", "data", "gs", "tokens"))
 
 
+@pytest.mark.long
 def test_a_proxy_is_used_and_left_out_where_it_should_be(project: Project) -> None:
     with server() as (port, asked):
         proxy = {"HTTP_PROXY": f"http://127.0.0.1:{port}", "NO_PROXY": ".svc"}
