@@ -5,11 +5,13 @@ As a program: `python -m tests.bench.canned PORT`.
 
 import asyncio
 import sys
-from typing import cast
+from typing import ClassVar, cast
 
 import uvloop
 
 CHUNKS_PER_SECOND = 50
+# Of more streams than these it is looked at what they hold, not what they cost: each has a chunk a second.
+BUSY_STREAMS = 500
 ANSWER = (
     b'{"id":"chatcmpl-0123456789abcdef","object":"chat.completion","created":1767225600,"model":"engine-model",'
     b'"choices":[{"index":0,"message":{"role":"assistant","content":"The card can be blocked in the app, under Cards,'
@@ -28,8 +30,11 @@ _PART = b"%x\r\n%b\r\n" % (len(CHUNK), CHUNK)
 class Canned(asyncio.Protocol):
     """A connection; requests come one after the other."""
 
+    streams: ClassVar[int] = 0  # of all connections
+
     def __init__(self) -> None:
         self._data = b""
+        self._streams = False
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -40,6 +45,7 @@ class Canned(asyncio.Protocol):
         """Stop to stream."""
         del exc
         self._transport = None
+        Canned.streams -= self._streams
 
     def data_received(self, data: bytes) -> None:
         """Answer once the request is there."""
@@ -50,6 +56,8 @@ class Canned(asyncio.Protocol):
             return
         self._data = b""
         if b'"stream":true' in body.replace(b" ", b""):
+            self._streams = True
+            Canned.streams += 1
             self._transport.write(_STREAM)
             self._part()
         else:
@@ -58,7 +66,8 @@ class Canned(asyncio.Protocol):
     def _part(self) -> None:
         if self._transport is not None:
             self._transport.write(_PART)
-            asyncio.get_running_loop().call_later(1 / CHUNKS_PER_SECOND, self._part)
+            pause = 1 / CHUNKS_PER_SECOND if Canned.streams <= BUSY_STREAMS else 1
+            asyncio.get_running_loop().call_later(pause, self._part)
 
 
 async def _serve(port: int) -> None:

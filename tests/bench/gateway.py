@@ -36,6 +36,7 @@ CLIENTS = 32
 STREAMS = 300
 OPEN_STREAMS = 1000
 START_SECONDS = 180
+OPENING_SECONDS = 30
 WARM_SECONDS = 5  # LiteLLM takes that long
 # The proxy has the first, all else the last.
 CORES = sorted(os.sched_getaffinity(0))
@@ -121,6 +122,10 @@ async def open_streams(proxy: Proxy) -> None:
     """Measure memory, at rest and with streams open: with fewer than all of them it says nothing."""
     rest = resident(proxy)
     open_ones = await asking.streams(proxy.port, proxy.request(stream=True), OPEN_STREAMS)
+    for _ in range(OPENING_SECONDS):
+        if all(stream.flows for stream in open_ones):
+            break
+        await asyncio.sleep(1)
     await asyncio.sleep(2)
     used = resident(proxy)
     if missing := left(open_ones):
