@@ -17,9 +17,16 @@ _PART = {
     "required": ["type", "text"],
     "additionalProperties": False,
 }
-# What vLLM answers in a message beside what it says. Clients send an answer back as it came: it is taken, and no engine
-# is told.
-SAID_BESIDE = ("annotations", "audio", "function_call", "reasoning")
+# What vLLM answers in a message beside what it says, nothing but for reasoning. Clients send an answer back as it came:
+# it is taken, and no engine is told.
+_LEFT_OUT = {"description": "As an answer has it; it is left out."}
+_NOTHING = {"type": "null"} | _LEFT_OUT
+SAID_BESIDE = {
+    "annotations": _NOTHING,
+    "audio": _NOTHING,
+    "function_call": _NOTHING,
+    "reasoning": {"anyOf": [_TEXT, {"type": "null"}]} | _LEFT_OUT,
+}
 _MESSAGE = {
     "type": "object",
     "properties": {
@@ -30,7 +37,7 @@ _MESSAGE = {
         "tool_call_id": _NAME,
         "refusal": {"type": ["string", "null"]},
     }
-    | {name: {"description": "As an answer has it; it is left out."} for name in SAID_BESIDE},
+    | SAID_BESIDE,
     "required": ["role"],
     "additionalProperties": False,
 }

@@ -141,6 +141,13 @@ async def test_openai_python_sends_an_answer_back_as_it_came(gateway: Running, e
     ]
 
 
+async def test_what_would_be_left_out_of_a_message_unsaid_is_refused(gateway: Running) -> None:
+    message = {"role": "assistant", "function_call": {"name": "block", "arguments": "{}"}}
+    status, answer, _ = await gateway.post("/v1/chat/completions", {"model": "intents", "messages": [message]})
+    assert (status, answer["error"]["code"]) == (400, "invalid_request")
+    assert "function_call" in answer["error"]["message"] + str(answer["error"]["param"])
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [
@@ -148,7 +155,7 @@ async def test_openai_python_sends_an_answer_back_as_it_came(gateway: Running, e
         ({"tools": [{"x": json.loads("[" * 200 + "]" * 200)}]}, "is nested more than 200 levels deep"),
     ],
 )
-async def test_a_body_that_takes_far_more_memory_than_its_text_is_refused(
+async def test_a_body_of_too_many_parts_or_levels_is_refused(
     gateway: Running, engine: MockEngine, body: dict[str, Any], said: str
 ) -> None:
     asked = len(engine.asked)
